@@ -1,0 +1,94 @@
+"""Between the model and what JSON can hold. Fields at their default are left out, so that lines stay short and a
+field added later reads as its default from an old snapshot; fields that this version does not know are dropped.
+"""
+
+from __future__ import annotations
+
+from gflowd.core.model import (
+    Ended,
+    Identity,
+    Job,
+    Phase,
+    Queued,
+    Run,
+    Running,
+    Spec,
+    Started,
+    Starting,
+    Stopping,
+    Value,
+    Wish,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+PHASES = {"queued": Queued, "starting": Starting, "running": Running, "stopping": Stopping, "ended": Ended}
+_TAGS = {cls: tag for tag, cls in PHASES.items()}
+_NESTED = {"run": Run, "started": Started, "identity": Identity}
+_TUPLES = ("command", "gpu_ids")
+_UNSET = object()
+
+
+def encode(value: Value) -> dict[str, Any]:
+    """The fields of `value` that differ from their defaults, nested values as objects."""
+    defaults = type(value).__init__.__kwdefaults__ or {}
+    out: dict[str, Any] = {}
+    for name in value.__slots__:
+        field = getattr(value, name)
+        if field != defaults.get(name, _UNSET):
+            out[name] = encode(field) if isinstance(field, Value) else field
+    return out
+
+
+def _decode(cls: type[Value], raw: Mapping[str, Any]) -> Value:
+    known: dict[str, Any] = {}
+    for name in cls.__slots__:
+        if name in raw:
+            field = raw[name]
+            if name in _NESTED and field is not None:
+                field = _decode(_NESTED[name], field)
+            elif name in _TUPLES:
+                field = tuple(field)
+            known[name] = field
+    return cls(**known)
+
+
+def encode_phase(phase: Phase) -> dict[str, Any]:
+    """`phase` with its tag under `is`."""
+    return {"is": _TAGS[type(phase)], **encode(phase)}
+
+
+def decode_phase(raw: Mapping[str, Any]) -> Phase:
+    """The phase that `encode_phase` wrote. Raises KeyError or TypeError when it is none."""
+    phase: Phase = _decode(PHASES[raw["is"]], raw)  # type: ignore[assignment]
+    return phase
+
+
+def decode_spec(raw: Mapping[str, Any]) -> Spec:
+    """The spec that `encode` wrote. Raises TypeError when a field without default is missing."""
+    spec: Spec = _decode(Spec, raw)  # type: ignore[assignment]
+    return spec
+
+
+def decode_wish(raw: Mapping[str, Any]) -> Wish:
+    """The wish that `encode` wrote."""
+    wish: Wish = _decode(Wish, raw)  # type: ignore[assignment]
+    return wish
+
+
+_FREE = Wish()
+_NEW = Queued()
+
+
+def job(job_id: int, spec: Mapping[str, Any], wish: Mapping[str, Any] | None, phase: Mapping[str, Any] | None) -> Job:
+    """The job of three records; a missing wish or phase is that of a job just submitted."""
+    return Job(
+        job_id,
+        decode_spec(spec),
+        _FREE if wish is None else decode_wish(wish),
+        _NEW if phase is None else decode_phase(phase),
+    )

@@ -1,0 +1,91 @@
+"""Moments as people write them: `18:30`, `2025-01-31 18:30`, `tomorrow 9:00`, `now+2h`, RFC 3339 with a zone.
+
+What the present is, and in which zone a time of day is meant, is given; nothing here looks at a clock.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from gflowd.core import durations
+from gflowd.core.errors import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+FORMS = "such as 18:30, tomorrow 9:00, 2025-01-31 18:30, 2025-01-31T18:30:00Z or now+2h"
+
+_TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
+_DATED = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T](.+))?", re.IGNORECASE)
+_RELATIVE = re.compile(r"now\s*(?:([+-])\s*(.+))?", re.IGNORECASE)
+_DAYS = {"today": 0, "tomorrow": 1, "yesterday": -1}
+_ZONED = re.compile(r".*[0-9](?:Z|[+-][0-9]{2}:?[0-9]{2})", re.IGNORECASE)
+
+
+def zone(name: str | None) -> tzinfo | None:
+    """The time zone called `name` in the tz database; None, the machine's local zone, for None.
+
+    Raises `Refused` for a name that is not there.
+    """
+    if name is None:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError; a directory's name an OSError
+        raise Refused(f"{name!r} is not a time zone (such as Europe/Vienna)") from None
+
+
+def parse(text: str, now: float, tz: tzinfo | None) -> float:
+    """The instant that `text` means at `now`, in seconds since the epoch; `tz` None is the machine's local zone.
+
+    A time of day alone is its next occurrence. In the hour that a clock change repeats, the first is meant; a time
+    that a clock change skips is taken as much later. Raises `Refused` for anything else.
+    """
+    word = " ".join(text.split())
+    try:
+        if word[:3].lower() == "now":
+            found = _relative(word, now)
+        else:
+            found = _dated(word, datetime.fromtimestamp(now, tz), now)
+    except (ValueError, OverflowError, OSError):
+        found = None
+    if found is None:
+        raise Refused(f"{text!r} is not an instant ({FORMS})")
+    return found
+
+
+def _relative(word: str, now: float) -> float | None:
+    match = _RELATIVE.fullmatch(word)
+    if match is None:
+        return None
+    if match[1] is None:
+        return now
+    try:
+        away = durations.parse(match[2])
+    except Refused:
+        return None
+    return now + away if match[1] == "+" else now - away
+
+
+def _dated(word: str, today: datetime, now: float) -> float | None:
+    """`today` is the present in the zone meant (naive: local); its date is the base for a time of day."""
+    if match := _DATED.fullmatch(word):
+        if _ZONED.fullmatch(match[4] or ""):
+            return datetime.fromisoformat(word.upper()).timestamp()
+        day = today.replace(year=int(match[1]), month=int(match[2]), day=int(match[3]), fold=0)
+        return _at(day, match[4] or "0:00")
+    name, _, clock = word.lower().partition(" ")
+    if name in _DAYS:
+        return _at(today.replace(fold=0) + timedelta(days=_DAYS[name]), clock or "0:00")
+    found = _at(today.replace(fold=0), word)
+    return found if found is None or found > now else _at(today.replace(fold=0) + timedelta(days=1), word)
+
+
+def _at(day: datetime, clock: str) -> float | None:
+    match = _TIME.fullmatch(clock)
+    if match is None:
+        return None
+    return day.replace(hour=int(match[1]), minute=int(match[2]), second=int(match[3] or 0), microsecond=0).timestamp()

@@ -1,0 +1,31 @@
+"""Amounts of memory as people write them: `512` (MB), `800M`, `24G`, `1.5T`. Inside gflow they are whole MiB."""
+
+import math
+import re
+
+from gflowd.core.errors import Refused
+
+_FORM = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_MIB = {"k": 1 / 1024, "": 1, "m": 1, "g": 1024, "t": 1024 * 1024}
+LONGEST_TEXT = 40  # characters: nothing sensible is longer, and 309 digits are infinity to float()
+LARGEST = 1 << 40  # a yobibyte in MiB: beyond it a number is a slip
+
+
+def parse(text: str) -> int:
+    """The MiB that `text` means, rounded up. Raises `Refused` for anything else."""
+    match = _FORM.fullmatch(text.strip()[: LONGEST_TEXT + 1])
+    if match is None or not text.isascii() or len(match[0]) > LONGEST_TEXT:
+        raise Refused(f"{text[:LONGEST_TEXT]!r} is not an amount of memory (such as 512, 800M, 24G or 1.5T)")
+    amount = math.ceil(float(match[1]) * _MIB[match[2].lower()])
+    if amount > LARGEST:
+        raise Refused(f"{text!r} is more memory than any machine has")
+    return amount
+
+
+def show(mib: int) -> str:
+    """`mib` as briefly as `parse` reads it back: `800M`, `24G`, `1.5T`."""
+    for unit, size in (("T", 1024 * 1024), ("G", 1024)):
+        if mib >= size and (mib * 10) % size == 0:
+            amount = mib / size
+            return f"{amount:.0f}{unit}" if mib % size == 0 else f"{amount:.1f}{unit}"
+    return f"{mib}M"

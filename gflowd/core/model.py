@@ -1,0 +1,313 @@
+"""What a job is: a spec (what was submitted), a wish (what the user wants now) and a phase (what is so).
+
+Plain classes with slots, because gflowctl pays for every import at its start; they are never changed after they are
+made (`Final` says so to mypy), `replace` makes a changed copy. Times are seconds since the epoch; those named `mono`
+are seconds of the monotonic clock and mean something only together with the boot id beside them.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, Self
+
+TMUX = "tmux"
+PROCESS = "process"
+EXECUTORS = (TMUX, PROCESS)
+
+
+class Value:
+    """A value: equal to another with the same fields, shown with its fields, copied with changes."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def fields(self) -> dict[str, object]:
+        """Every field by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def replace(self, **changes: object) -> Self:
+        """A copy with `changes`; raises TypeError for a name that is no field."""
+        return type(self)(**{**self.fields(), **changes})
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in self.__slots__))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({shown})"
+
+
+class Spec(Value):
+    """What was submitted. `env` and `script` are the names of content-addressed files, never their content."""
+
+    __slots__ = (
+        "append", "begin_at", "command", "comment", "cpus", "cwd", "env", "error", "executor", "gpus", "grace",
+        "input", "memory_mb", "name", "output", "priority", "project", "script", "submit_dir", "submitted_at",
+        "time_limit", "umask", "user",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say
+        self,
+        *,
+        command: tuple[str, ...],
+        name: str,
+        user: str,
+        cwd: str,
+        env: str,
+        submitted_at: float,
+        umask: int = 0o022,
+        script: str | None = None,
+        project: str | None = None,
+        comment: str | None = None,
+        priority: int = 10,
+        gpus: int = 0,
+        cpus: int = 1,
+        memory_mb: int | None = None,
+        time_limit: float | None = None,
+        grace: float | None = None,
+        begin_at: float | None = None,
+        output: str | None = None,
+        error: str | None = None,
+        input: str | None = None,  # noqa: A002 -- the option's name
+        append: bool = False,
+        executor: str | None = None,
+        submit_dir: str | None = None,
+    ) -> None:
+        self.command: Final = command  # argv; of a script job, what follows `script` is argv[1:]
+        self.name: Final = name
+        self.user: Final = user
+        self.cwd: Final = cwd
+        self.env: Final = env
+        self.submitted_at: Final = submitted_at
+        self.umask: Final = umask
+        self.script: Final = script
+        self.project: Final = project
+        self.comment: Final = comment
+        self.priority: Final = priority  # 0 to 255, higher first
+        self.gpus: Final = gpus
+        self.cpus: Final = cpus
+        self.memory_mb: Final = memory_mb  # MiB
+        self.time_limit: Final = time_limit  # seconds of running
+        self.grace: Final = grace  # seconds between the first signal and KILL; None: the daemon's
+        self.begin_at: Final = begin_at
+        self.output: Final = output  # patterns, see `core.patterns`
+        self.error: Final = error
+        self.input: Final = input
+        self.append: Final = append
+        self.executor: Final = executor
+        self.submit_dir: Final = submit_dir  # where the submitter stood; None: in `cwd`
+
+
+class Wish(Value):
+    """What the user wants now, beyond the spec. Absent means `Wish()`."""
+
+    __slots__ = ("begin_at", "cancelled_at", "cancelled_by", "held")
+
+    def __init__(
+        self,
+        *,
+        held: bool = False,
+        begin_at: float | None = None,
+        cancelled_by: str | None = None,
+        cancelled_at: float | None = None,
+    ) -> None:
+        self.held: Final = held
+        self.begin_at: Final = begin_at  # wins over the spec's
+        self.cancelled_by: Final = cancelled_by
+        self.cancelled_at: Final = cancelled_at
+
+
+class Identity(Value):
+    """One process, for ever: a pid alone may be used again. `start` is in clock ticks since `boot` (proc(5))."""
+
+    __slots__ = ("boot", "pid", "start")
+
+    def __init__(self, boot: str, pid: int, start: int) -> None:
+        self.boot: Final = boot
+        self.pid: Final = pid
+        self.start: Final = start
+
+
+class Run(Value):
+    """One attempt at a job: how it was launched and what it was given."""
+
+    __slots__ = ("attempt", "executor", "gpu_ids", "launched_at")
+
+    def __init__(self, *, executor: str, launched_at: float, attempt: int = 1, gpu_ids: tuple[int, ...] = ()) -> None:
+        self.attempt: Final = attempt
+        self.executor: Final = executor
+        self.gpu_ids: Final = gpu_ids
+        self.launched_at: Final = launched_at
+
+
+class Started(Value):
+    """The moment at which a run's `job.sh` began, on both clocks, and its process."""
+
+    __slots__ = ("at", "identity", "mono")
+
+    def __init__(self, *, at: float, mono: float, identity: Identity) -> None:
+        self.at: Final = at
+        self.mono: Final = mono  # of boot `identity.boot`
+        self.identity: Final = identity
+
+
+class Queued(Value):
+    """Waiting to be started; whether it is held is the wish's to say."""
+
+    __slots__ = ("attempt",)
+
+    def __init__(self, *, attempt: int = 1) -> None:
+        self.attempt: Final = attempt
+
+
+class Starting(Value):
+    """Resources are given and the launch is committed; nothing was seen of it yet."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, *, run: Run) -> None:
+        self.run: Final = run
+
+
+class Running(Value):
+    """Its `job.sh` was seen."""
+
+    __slots__ = ("run", "started")
+
+    def __init__(self, *, run: Run, started: Started) -> None:
+        self.run: Final = run
+        self.started: Final = started
+
+
+class Stopping(Value):
+    """Must end: the stop ladder is at work. `why` is the reason that its end will carry (`STRAYS`: the command's)."""
+
+    __slots__ = ("run", "since_at", "since_boot", "since_mono", "started", "why")
+
+    def __init__(
+        self, *, run: Run, started: Started | None, why: str, since_at: float, since_mono: float, since_boot: str
+    ) -> None:
+        self.run: Final = run
+        self.started: Final = started
+        self.why: Final = why
+        self.since_at: Final = since_at
+        self.since_mono: Final = since_mono
+        self.since_boot: Final = since_boot
+
+
+class Ended(Value):
+    """Final. `state` is one of `ENDED_STATES`; of `exit_code` and `signal` at most one is set."""
+
+    __slots__ = ("ended_at", "exit_code", "reason", "run", "signal", "started_at", "state")
+
+    def __init__(
+        self,
+        *,
+        state: str,
+        ended_at: float,
+        reason: str | None = None,
+        run: Run | None = None,
+        started_at: float | None = None,
+        exit_code: int | None = None,
+        signal: int | None = None,
+    ) -> None:
+        self.state: Final = state
+        self.ended_at: Final = ended_at
+        self.reason: Final = reason
+        self.run: Final = run  # None: it never had one
+        self.started_at: Final = started_at
+        self.exit_code: Final = exit_code
+        self.signal: Final = signal
+
+
+Phase = Queued | Starting | Running | Stopping | Ended
+Live = Starting | Running | Stopping  # has resources
+
+QUEUED, HELD, STARTING, RUNNING, STOPPING = "queued", "held", "starting", "running", "stopping"
+FINISHED, FAILED, CANCELLED, TIMEOUT = "finished", "failed", "cancelled", "timeout"
+ENDED_STATES = (FINISHED, FAILED, CANCELLED, TIMEOUT)
+STATES = (QUEUED, HELD, STARTING, RUNNING, STOPPING, *ENDED_STATES)
+SHORT_STATES = dict(zip(STATES, ("PD", "H", "CF", "R", "CG", "CD", "F", "CA", "TO"), strict=True))
+
+
+class Job(Value):
+    """Spec, wish and phase under one id."""
+
+    __slots__ = ("id", "phase", "spec", "wish")
+
+    def __init__(self, id: int, spec: Spec, wish: Wish, phase: Phase) -> None:  # noqa: A002 -- the field's name
+        self.id: Final = id
+        self.spec: Final = spec
+        self.wish: Final = wish
+        self.phase: Final = phase
+
+    @property
+    def state(self) -> str:
+        """One of `STATES`: the phase, with held told from queued by the wish."""
+        match self.phase:
+            case Queued():
+                return HELD if self.wish.held and self.wish.cancelled_at is None else QUEUED
+            case Starting():
+                return STARTING
+            case Running():
+                return RUNNING
+            case Stopping():
+                return STOPPING
+            case Ended(state=state):  # pragma: no branch -- the union has no more
+                return state
+
+    @property
+    def begin_at(self) -> float | None:
+        """Not to be started before; the wish (`release --at`) wins over the spec (`--begin`)."""
+        return self.spec.begin_at if self.wish.begin_at is None else self.wish.begin_at
+
+    @property
+    def run(self) -> Run | None:
+        """The present or last attempt."""
+        return None if isinstance(self.phase, Queued) else self.phase.run
+
+
+def is_live(phase: Phase) -> bool:
+    """Whether a phase holds resources."""
+    return isinstance(phase, Starting | Running | Stopping)
+
+
+def session_name(job_id: int, attempt: int) -> str:
+    """The tmux session of an attempt; the first, which is nearly always the only one, keeps the plain name."""
+    return f"gflow-{job_id}" if attempt == 1 else f"gflow-{job_id}-{attempt}"
+
+
+class Gpu(Value):
+    """A GPU as a poll saw it. Memory in MiB, `utilisation` in percent, `temperature` in degrees Celsius."""
+
+    __slots__ = (
+        "index", "memory_mb", "model", "processes", "simulated", "temperature", "used_mb", "utilisation", "uuid",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 -- one argument per thing that a driver tells
+        self,
+        *,
+        index: int,
+        uuid: str,
+        model: str,
+        memory_mb: int,
+        used_mb: int = 0,
+        utilisation: int | None = None,
+        temperature: int | None = None,
+        processes: tuple[int, ...] = (),
+        simulated: bool = False,
+    ) -> None:
+        self.index: Final = index  # in PCI order, as CUDA_DEVICE_ORDER=PCI_BUS_ID counts
+        self.uuid: Final = uuid
+        self.model: Final = model
+        self.memory_mb: Final = memory_mb
+        self.used_mb: Final = used_mb
+        self.utilisation: Final = utilisation
+        self.temperature: Final = temperature
+        self.processes: Final = processes  # pids of compute processes
+        self.simulated: Final = simulated

@@ -1,0 +1,36 @@
+"""The words that say why a job is where it is; users and scripts match on them (`NODELIST(REASON)`)."""
+
+BEGIN_TIME = "BeginTime"
+RESOURCES = "Resources"
+PRIORITY = "Priority"
+GPU_UNAVAILABLE = "GpuUnavailable"
+DAEMON_DOWN = "DaemonDown"
+HELD_BY_USER = "JobHeldUser"
+
+NON_ZERO_EXIT = "NonZeroExit"
+ZOMBIE = "Zombie"
+TIME_LIMIT = "TimeLimit"
+CANCELLED_BY_USER = "CancelledByUser"
+STRAYS = "Strays"
+UNKILLABLE = "Unkillable"
+
+_SIGNALS = {
+    1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE",
+    9: "SIGKILL", 10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM",
+    24: "SIGXCPU", 25: "SIGXFSZ", 31: "SIGSYS",
+}  # fmt: skip -- Linux on x86 and arm (signal(7)); a table, since importing `signal` costs gflowctl its start-up
+
+
+def signalled(number: int) -> str:
+    """`Signaled:SIGKILL`; signals without a name of their own by number."""
+    return f"Signaled:{_SIGNALS.get(number, f'SIG{number}')}"
+
+
+def launch_failed(why: str) -> str:
+    """`LaunchFailed:<why>`."""
+    return f"LaunchFailed:{why}"
+
+
+def rejected(why: str) -> str:
+    """`Rejected:<why>`."""
+    return f"Rejected:{why}"

@@ -1,0 +1,118 @@
+"""Whether what a user asks for makes sense and can ever be met. Checks and completes specs; reads no file."""
+
+from __future__ import annotations
+
+from gflowd.core import memory
+from gflowd.core.errors import Refused
+from gflowd.core.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Final
+
+    from gflowd.core.model import Spec
+
+LONGEST_STRING = 131072  # bytes with the closing zero: MAX_ARG_STRLEN of execve(2)
+LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB less room for what gflow adds (execve(2))
+POINTER = 8  # bytes that the kernel counts beside each string
+LONGEST_PROJECT = 64  # characters
+LONGEST_NAME = 255  # bytes: it may become a file's name
+
+
+class Limits(Value):
+    """What a request is held against; None where it is not known."""
+
+    __slots__ = ("cpus", "gpus", "known_projects", "memory_mb", "require_project")
+
+    def __init__(
+        self,
+        *,
+        gpus: int | None = None,
+        cpus: int | None = None,
+        memory_mb: int | None = None,
+        known_projects: tuple[str, ...] = (),
+        require_project: bool = False,
+    ) -> None:
+        self.gpus: Final = gpus
+        self.cpus: Final = cpus
+        self.memory_mb: Final = memory_mb  # MiB
+        self.known_projects: Final = known_projects
+        self.require_project: Final = require_project
+
+
+def checked(spec: Spec, limits: Limits) -> Spec:
+    """`spec` as it is to be queued, its project trimmed. Raises `Refused` when it is no sound or possible request."""
+    _check_command(spec.command)
+    texts = (*spec.command, spec.name, spec.cwd, spec.comment, spec.output, spec.error, spec.input, spec.project)
+    for text in texts:
+        if text is not None:
+            check_text(text)
+    if not spec.name.strip():
+        raise Refused("a job's name cannot be empty")
+    if len(spec.name.encode()) > LONGEST_NAME:
+        raise Refused(f"the job's name is longer than {LONGEST_NAME} bytes")
+    _check_capacity(spec, limits)
+    return spec.replace(project=_project(spec.project, limits))
+
+
+def check_text(text: str) -> None:
+    """Raises `Refused` for what neither execve(2) nor the snapshot can hold."""
+    if "\0" in text:
+        raise Refused(f"{text!r} contains a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Refused(f"{text!r} is not valid UTF-8") from None
+
+
+def _check_command(command: Sequence[str]) -> None:
+    if not command or not command[0]:
+        raise Refused("the command is empty")
+    if command[0].startswith("-"):
+        raise Refused(f"the command {command[0]!r} begins with a dash; options of gflowctl go before the command")
+
+
+def check_size(command: Iterable[str], environment: Iterable[bytes]) -> None:
+    """Raises `Refused` when the kernel would not start `command` with `environment` (`NAME=value` each)."""
+    total = 0
+    for text in command:
+        total += _size(text.encode(errors="surrogateescape"), f"the argument {text[:20]!r}...")
+    for variable in environment:
+        total += _size(variable, f"the variable {variable.split(b'=')[0].decode(errors='replace')}")
+    if total > LONGEST_EXEC:
+        raise Refused(f"arguments and environment take {total} bytes; the limit is {LONGEST_EXEC}")
+
+
+def _size(string: bytes, what: str) -> int:
+    if len(string) >= LONGEST_STRING:
+        raise Refused(f"{what} is {len(string)} bytes long; the limit is {LONGEST_STRING - 1}")
+    return len(string) + 1 + POINTER
+
+
+def _check_capacity(spec: Spec, limits: Limits) -> None:
+    if limits.gpus is not None and spec.gpus > limits.gpus:
+        raise Refused(f"{_count(spec.gpus, 'GPU')} asked for, but this machine has {limits.gpus or 'none'}")
+    if limits.cpus is not None and spec.cpus > limits.cpus:
+        raise Refused(f"{_count(spec.cpus, 'CPU')} asked for, but this machine gives {limits.cpus}")
+    if limits.memory_mb is not None and spec.memory_mb is not None and spec.memory_mb > limits.memory_mb:
+        has = memory.show(limits.memory_mb)
+        raise Refused(f"{memory.show(spec.memory_mb)} of memory asked for, but this machine gives {has}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _project(code: str | None, limits: Limits) -> str | None:
+    trimmed = (code or "").strip()
+    known = ", ".join(limits.known_projects)
+    if not trimmed:
+        if limits.require_project:
+            raise Refused(f"a project is required; give --project CODE{f' (one of {known})' if known else ''}")
+        return None
+    if len(trimmed) > LONGEST_PROJECT:
+        raise Refused(f"the project code is longer than {LONGEST_PROJECT} characters")
+    if limits.known_projects and trimmed not in limits.known_projects:
+        raise Refused(f"{trimmed!r} is not a known project (they are {known})")
+    return trimmed

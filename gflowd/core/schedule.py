@@ -1,0 +1,119 @@
+"""Which queued jobs start now, on which GPUs, and what holds each of the others. Pure: state in, plan out.
+
+Order: priority, higher first, then submission. A job that does not fit is passed over; those behind it may start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gflowd.core import memory, reasons
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from gflowd.core.model import Job, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What the machine has: `gpus` their indices, or None while nobody has looked; memory in MiB."""
+
+    gpus: tuple[int, ...] | None
+    cpus: int
+    memory_mb: int
+
+
+@dataclass(slots=True)
+class Free:
+    """What is not given out: `gpus` ascending. `gpus_are_fresh`: somebody has just looked, they may be given away."""
+
+    gpus: list[int]
+    cpus: int
+    memory_mb: int
+    gpus_are_fresh: bool
+
+    def fits(self, spec: Spec) -> bool:
+        """Whether a job could start now, as far as the books say."""
+        return spec.cpus <= self.cpus and (spec.memory_mb or 0) <= self.memory_mb and spec.gpus <= len(self.gpus)
+
+    def take(self, spec: Spec) -> tuple[int, ...]:
+        """Gives a fitting job what it asks for; its GPUs, lowest index first."""
+        self.cpus -= spec.cpus
+        self.memory_mb -= spec.memory_mb or 0
+        given, self.gpus = self.gpus[: spec.gpus], self.gpus[spec.gpus :]
+        return tuple(given)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`starts`: job and GPUs, in order; `reasons`: of the jobs looked at that stay; `impossible`: why never.
+
+    `wants_gpu`: a job would start, were its GPUs looked at first.
+    """
+
+    starts: list[tuple[Job, tuple[int, ...]]]
+    reasons: dict[int, str]
+    impossible: list[tuple[Job, str]]
+    wants_gpu: bool
+
+
+def free(capacity: Capacity, live: Iterable[Job], allowed: Collection[int] | None, *, gpus_are_fresh: bool) -> Free:
+    """What `capacity` has left beside the live jobs; of the GPUs only those `allowed` (None: all)."""
+    cpus, memory_mb, given = capacity.cpus, capacity.memory_mb, set[int]()
+    for job in live:
+        cpus -= job.spec.cpus
+        memory_mb -= job.spec.memory_mb or 0
+        given.update(job.run.gpu_ids if job.run else ())
+    gpus = [index for index in capacity.gpus or () if index not in given and (allowed is None or index in allowed)]
+    return Free(gpus, cpus, memory_mb, gpus_are_fresh)
+
+
+def why_impossible(spec: Spec, capacity: Capacity) -> str | None:
+    """Why the machine can never run this, or None when it can."""
+    if capacity.gpus is not None and spec.gpus > len(capacity.gpus):
+        return f"{spec.gpus} GPUs asked for, the machine has {len(capacity.gpus)}"
+    if spec.cpus > capacity.cpus:
+        return f"{spec.cpus} CPUs asked for, the machine has {capacity.cpus}"
+    if (spec.memory_mb or 0) > capacity.memory_mb:
+        return f"{memory.show(spec.memory_mb or 0)} of memory asked for, the machine has {memory.show(capacity.memory_mb)}"
+    return None
+
+
+def order(job: Job) -> tuple[int, int]:
+    """The sort key of the queue."""
+    return -job.spec.priority, job.id
+
+
+def plan(queue: Iterable[Job], capacity: Capacity, left: Free, wall: float, depth: int) -> Plan:
+    """Decides on `queue`, which is in order; looks at no more than `depth` jobs that stay. `left` is used up."""
+    made = Plan([], {}, [], wants_gpu=False)
+    wants_gpu = False
+    for job in queue:
+        if len(made.reasons) >= depth:
+            break
+        impossible = why_impossible(job.spec, capacity)
+        reason = _reason(job, capacity, left, wall)
+        if impossible is not None:
+            made.impossible.append((job, impossible))
+        elif reason is not None:
+            made.reasons[job.id] = reason
+        elif job.spec.gpus and not left.gpus_are_fresh:
+            left.take(job.spec)  # kept for it: nobody behind it may have them meanwhile
+            wants_gpu = True
+            made.reasons[job.id] = reasons.RESOURCES
+        else:
+            made.starts.append((job, left.take(job.spec)))
+    return Plan(made.starts, made.reasons, made.impossible, wants_gpu)
+
+
+def _reason(job: Job, capacity: Capacity, left: Free, wall: float) -> str | None:
+    """What holds a job now, or None."""
+    if job.wish.held:
+        return reasons.HELD_BY_USER
+    if job.begin_at is not None and job.begin_at > wall:
+        return reasons.BEGIN_TIME
+    if job.spec.gpus and capacity.gpus is None:
+        return reasons.GPU_UNAVAILABLE
+    return None if left.fits(job.spec) else reasons.RESOURCES

@@ -1,0 +1,153 @@
+"""The shell text of a job: `job.sh`, which starts it and records how it ended, and its environment as a script.
+
+Bytes, not text: what users put into names, paths and variables need not be UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
+
+# Names that some shell takes for its own and refuses or misreads in `export`; they travel by env(1) instead.
+_SHELLS_OWN = frozenset(
+    (
+        b"BASHOPTS", b"BASHPID", b"BASH_ARGC", b"BASH_ARGV", b"BASH_LINENO", b"BASH_SOURCE", b"BASH_VERSINFO",
+        b"DIRSTACK", b"EUID", b"FUNCNAME", b"GROUPS", b"IFS", b"LINENO", b"OPTIND", b"PPID", b"SHELLOPTS", b"UID",
+    )
+)  # fmt: skip
+
+
+def quote(word: bytes) -> bytes:
+    """`word` as one word of POSIX sh, whatever its bytes (but NUL)."""
+    return b"'" + word.replace(b"'", b"'\\''") + b"'"
+
+
+def environment_script(data: bytes) -> bytes:
+    """A script that exports the NUL-separated `NAME=value` strings of `data`; sourced by every job that has them.
+
+    What sh cannot export is put before the command as words for env(1), whose argv others may see for an instant:
+    functions exported by bash and the like, never what has an ordinary name.
+    """
+    exported, words = [], []
+    for entry in data.split(b"\0"):
+        name, equals, value = entry.partition(b"=")
+        if not equals or not name:
+            continue
+        if _NAME.fullmatch(name) and name not in _SHELLS_OWN:
+            exported.append(b"export %b=%b\n" % (name, quote(value)))
+        else:
+            words.append(quote(entry))
+    if words:
+        exported.append(b'set -- /usr/bin/env %b "$@"\n' % b" ".join(words))
+    return b"".join(exported)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What `job.sh` needs to know. Paths absolute; `variables` are set over the environment's."""
+
+    title: str
+    directory: bytes
+    bell: bytes
+    environment: bytes
+    variables: tuple[tuple[str, bytes], ...]
+    cwd: bytes
+    umask: int
+    command: tuple[bytes, ...]
+    output: bytes | None = None
+    error: bytes | None = None
+    input: bytes | None = None
+    append: bool = False
+
+
+_HEAD = b"""\
+#!/bin/sh
+# %(title)b. Written by gflowd.
+# The file `pid` beside it says that it has begun; another copy of it ends at once. To run it by hand: rm pid exit
+exec 3>&2 2>/dev/null
+PATH=/usr/local/bin:/usr/bin:/bin
+umask 077
+dir=%(directory)b
+bell=%(bell)b
+cd "$dir" || exit 125
+read -r boot </proc/sys/kernel/random/boot_id
+read -r stat </proc/self/stat
+set -C
+printf '%%s %%s\\n' "$boot" "$stat" >pid || exit 0
+set +C
+exec 9>>alive
+flock 9
+trap : HUP INT QUIT USR1 USR2 PIPE ALRM TERM TSTP TTIN TTOU XCPU XFSZ VTALRM PROF POLL
+ring() { [ -p "$bell" ] && printf %%s "$1" 1<>"$bell"; }
+record() { printf '%%s\\n' "$1" >"$dir/exit"; exec 9>&-; ring e; exit; }
+ring s
+"""
+
+_TAIL = b"""\
+(
+  umask %(umask)04o
+  set -- %(command)b
+  . %(environment)b
+%(exports)b  exec "$@" %(redirections)b
+)
+record $?
+"""
+
+
+def job_script(launch: Launch) -> bytes:
+    """The whole of `job.sh`."""
+    parts = [
+        _HEAD
+        % {
+            b"title": _one_line(launch.title),
+            b"directory": quote(launch.directory),
+            b"bell": quote(launch.bell),
+        },
+        b"cd %b || record %b\n" % (quote(launch.cwd), _trouble(b"cannot enter ", launch.cwd)),
+        b"[ -r %b ] || record 'launch its environment is gone'\n" % quote(launch.environment),
+        *_prepared_files(launch),
+        _TAIL
+        % {
+            b"umask": launch.umask,
+            b"exports": b"".join(b"  export %b=%b\n" % (name.encode(), quote(value)) for name, value in launch.variables),
+            b"command": b" ".join(map(quote, launch.command)),
+            b"environment": quote(launch.environment),
+            b"redirections": _redirections(launch),
+        },
+    ]
+    return b"".join(parts)
+
+
+def _one_line(title: str) -> bytes:
+    return "".join(c if c.isprintable() else "?" for c in title).encode(errors="replace")
+
+
+def _trouble(what: bytes, path: bytes) -> bytes:
+    return quote(b"launch " + what + path.replace(b"\n", b"?"))
+
+
+def _prepared_files(launch: Launch) -> list[bytes]:
+    """Opens each file once beforehand: a redirection that fails inside the job would read as the job's own failure."""
+    lines = [b"umask %04o\n" % launch.umask]
+    for path in dict.fromkeys((launch.output, launch.error)):
+        if path is not None:
+            mode = b">>" if launch.append else b">"
+            lines.append(b"true %b%b || record %b\n" % (mode, quote(path), _trouble(b"cannot write ", path)))
+    if launch.input is not None:
+        lines.append(b"true <%b || record %b\n" % (quote(launch.input), _trouble(b"cannot read ", launch.input)))
+    return [*lines, b"umask 077\n"]
+
+
+def _redirections(launch: Launch) -> bytes:
+    words = []
+    if launch.input is not None:
+        words.append(b"<" + quote(launch.input))
+    if launch.output is not None:
+        words.append(b">>" + quote(launch.output))
+    if launch.error is not None:
+        words.append(b"2>>" + quote(launch.error))
+    else:
+        words.append(b"2>&1" if launch.output is not None else b"2>&3")
+    return b" ".join([*words, b"3>&-"])

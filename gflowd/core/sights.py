@@ -1,0 +1,110 @@
+"""What the workers tell each other about live jobs: `LiveJob` from the scheduler, `Sight` from the zombie detector."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gflowd.core.model import Ended, Job, Queued, Running, Started, Stopping, Value
+
+if TYPE_CHECKING:
+    from typing import Final
+
+
+class LiveJob(Value):
+    """A job that holds resources, as the detector and the enforcer need to know it. Durations in seconds."""
+
+    __slots__ = (
+        "attempt", "executor", "grace", "id", "since_boot", "since_mono", "started", "time_limit", "why",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        id: int,  # noqa: A002 -- the field's name
+        attempt: int,
+        executor: str,
+        grace: float,
+        started: Started | None,
+        time_limit: float | None,
+        why: str | None = None,
+        since_mono: float = 0.0,
+        since_boot: str = "",
+    ) -> None:
+        self.id: Final = id
+        self.attempt: Final = attempt
+        self.executor: Final = executor
+        self.grace: Final = grace
+        self.started: Final = started
+        self.time_limit: Final = time_limit
+        self.why: Final = why  # it is stopping, and why
+        self.since_mono: Final = since_mono  # when that began, in boot `since_boot`
+        self.since_boot: Final = since_boot
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Id and attempt."""
+        return self.id, self.attempt
+
+
+def live_job(job: Job, grace: float) -> LiveJob:
+    """The live view of `job`; `grace` is the daemon's, for jobs without their own. Raises ValueError for others."""
+    phase = job.phase
+    if isinstance(phase, Queued | Ended):
+        raise ValueError(f"job {job.id} is not live")
+    stop = phase if isinstance(phase, Stopping) else None
+    return LiveJob(
+        id=job.id,
+        attempt=phase.run.attempt,
+        executor=phase.run.executor,
+        grace=grace if job.spec.grace is None else job.spec.grace,
+        started=phase.started if isinstance(phase, Running | Stopping) else None,
+        time_limit=job.spec.time_limit,
+        why=stop.why if stop else None,
+        since_mono=stop.since_mono if stop else 0.0,
+        since_boot=stop.since_boot if stop else "",
+    )
+
+
+class Agenda(Value):
+    """What the scheduler posts for the others: the live jobs, the wall times at which something is due (ascending),
+    and the monotonic time that it wants a look at the GPUs begun after.
+    """
+
+    __slots__ = ("edges", "live", "poll_after")
+
+    def __init__(self, live: tuple[LiveJob, ...], edges: tuple[float, ...], poll_after: float | None) -> None:
+        self.live: Final = live
+        self.edges: Final = edges
+        self.poll_after: Final = poll_after
+
+
+class Sight(Value):
+    """How one attempt fares, from its files and processes.
+
+    `barred`: it never began and never will. `status`: its exit record, `trouble`: the record says that it could not
+    be launched, both None while there is none. `lives`: some process of it is there. `complete`: nothing lives, and
+    its log has its last byte.
+    """
+
+    __slots__ = ("barred", "complete", "ended_at", "lives", "started", "status", "strays", "trouble")
+
+    def __init__(
+        self,
+        *,
+        started: Started | None = None,
+        barred: bool = False,
+        lives: bool = False,
+        strays: bool = False,
+        status: int | None = None,
+        trouble: str | None = None,
+        ended_at: float | None = None,
+        complete: bool = False,
+    ) -> None:
+        self.started: Final = started
+        self.barred: Final = barred
+        self.lives: Final = lives
+        self.strays: Final = strays  # the command has ended and others of its processes live on
+        self.status: Final = status
+        self.trouble: Final = trouble
+        self.ended_at: Final = ended_at
+        self.complete: Final = complete

@@ -1,0 +1,169 @@
+"""From one phase to the next: what a sight of the world, a wish or a passed limit makes of a job.
+
+Only the scheduler imports this. Every move is checked against `ALLOWED`.
+"""
+
+from __future__ import annotations
+
+from gflowd.core import reasons
+from gflowd.core.model import (
+    CANCELLED,
+    FAILED,
+    FINISHED,
+    TIMEOUT,
+    Ended,
+    Job,
+    Phase,
+    Queued,
+    Run,
+    Running,
+    Started,
+    Starting,
+    Stopping,
+)
+from gflowd.core.moment import Moment
+from gflowd.core.sights import Sight
+
+ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
+    Queued: (Starting, Ended),
+    Starting: (Running, Stopping, Ended),
+    Running: (Stopping, Ended),
+    Stopping: (Ended,),
+    Ended: (),
+}
+
+FILE_TIME_GRAIN = 0.01  # seconds by which a file's time may lag behind the clock (a tick of the kernel)
+SIGNAL_STATUS = range(129, 129 + 64)  # 128 + N is how a shell reports death by signal N (POSIX sh, 2.8.2)
+
+
+def check(before: Phase, after: Phase) -> Phase:
+    """`after`, when a job may go there from `before`. Raises ValueError, a bug of ours, otherwise."""
+    if type(after) not in ALLOWED[type(before)]:
+        raise ValueError(f"no way from {before!r} to {after!r}")
+    return after
+
+
+def settle(job: Job, sight: Sight | None, now: Moment, *, overdue: bool = False) -> Phase | None:
+    """The phase that `job` is to be in now, or None when it is to stay as it is.
+
+    `overdue`: the timeout enforcer saw its time limit pass.
+    """
+    match job.phase:
+        case Ended():
+            return None
+        case Queued():
+            after = _cancelled_in_queue(job, now)
+        case Starting(run=run):
+            after = _starting(job, run, sight, now)
+        case Running(run=run, started=started):
+            after = _running(job, run, started, sight, now, overdue=overdue)
+        case Stopping():
+            after = _stopping(job.phase, sight, now)
+    return None if after is None else check(job.phase, after)
+
+
+def start(job: Job, run: Run) -> Phase:
+    """A queued job gets its resources."""
+    return check(job.phase, Starting(run=run))
+
+
+def reject(job: Job, why: str, now: Moment) -> Phase:
+    """A queued job that can never run here."""
+    return check(job.phase, Ended(state=FAILED, reason=reasons.rejected(why), ended_at=now.wall))
+
+
+def _cancelled_in_queue(job: Job, now: Moment) -> Phase | None:
+    if job.wish.cancelled_at is None:
+        return None
+    return Ended(state=CANCELLED, reason=reasons.CANCELLED_BY_USER, ended_at=now.wall)
+
+
+def _starting(job: Job, run: Run, sight: Sight | None, now: Moment) -> Phase | None:
+    if sight is not None:
+        if sight.barred:
+            return _unstarted(run, reasons.ZOMBIE if sight.trouble is None else _launch_failed(sight), now)
+        if sight.started is not None:
+            running = Running(run=run, started=sight.started)
+            return _running(job, run, sight.started, sight, now, overdue=False) or running
+    if job.wish.cancelled_at is not None:
+        return _stop(run, None, reasons.CANCELLED_BY_USER, now)
+    return None
+
+
+def _running(  # noqa: PLR0913
+    job: Job, run: Run, started: Started, sight: Sight | None, now: Moment, *, overdue: bool
+) -> Phase | None:
+    if sight is not None and sight.complete:
+        return _outcome(run, started, sight, now)
+    if sight is not None and not sight.lives and sight.status is None and sight.trouble is None:
+        return Ended(state=FAILED, reason=reasons.ZOMBIE, ended_at=now.wall, run=run, started_at=started.at)
+    if job.wish.cancelled_at is not None:
+        return _stop(run, started, reasons.CANCELLED_BY_USER, now)
+    if overdue:
+        return _stop(run, started, reasons.TIME_LIMIT, now)
+    if sight is not None and sight.strays:
+        return _stop(run, started, reasons.STRAYS, now)
+    return None
+
+
+def _stopping(phase: Stopping, sight: Sight | None, now: Moment) -> Phase | None:
+    if sight is None:
+        return None
+    started = phase.started or sight.started
+    if started is None:
+        return _forced(phase, None, None, now) if sight.barred else None
+    if sight.lives or not (sight.complete or (sight.status is None and sight.trouble is None)):
+        return None
+    ended_by_itself = sight.ended_at is not None and sight.ended_at + FILE_TIME_GRAIN <= phase.since_at
+    if phase.why == reasons.STRAYS or ended_by_itself:
+        return _outcome(phase.run, started, sight, now)
+    return _forced(phase, started, sight, now)
+
+
+def _stop(run: Run, started: Started | None, why: str, now: Moment) -> Stopping:
+    return Stopping(run=run, started=started, why=why, since_at=now.wall, since_mono=now.mono, since_boot=now.boot)
+
+
+def _launch_failed(sight: Sight) -> str:
+    return reasons.launch_failed(sight.trouble or "unknown")
+
+
+def _unstarted(run: Run, reason: str, now: Moment) -> Ended:
+    return Ended(state=FAILED, reason=reason, ended_at=now.wall, run=run)
+
+
+def _outcome(run: Run, started: Started, sight: Sight, now: Moment) -> Ended:
+    """The end that the exit record tells of."""
+    code, signal = _code_and_signal(sight.status)
+    if sight.trouble is not None:
+        state, reason = FAILED, _launch_failed(sight)
+    elif sight.status is None:
+        state, reason = FAILED, reasons.ZOMBIE
+    elif signal is not None:
+        state, reason = FAILED, reasons.signalled(signal)
+    elif code:
+        state, reason = FAILED, reasons.NON_ZERO_EXIT
+    else:
+        state, reason = FINISHED, None
+    ended_at = now.wall if sight.ended_at is None else sight.ended_at
+    return Ended(
+        state=state, reason=reason, ended_at=ended_at, run=run, started_at=started.at, exit_code=code, signal=signal
+    )
+
+
+def _forced(phase: Stopping, started: Started | None, sight: Sight | None, now: Moment) -> Ended:
+    """The end of a job that was made to stop."""
+    code, signal = _code_and_signal(None if sight is None else sight.status)
+    return Ended(
+        state=TIMEOUT if phase.why == reasons.TIME_LIMIT else CANCELLED,
+        reason=phase.why,
+        ended_at=now.wall if sight is None or sight.ended_at is None else sight.ended_at,
+        run=phase.run,
+        started_at=None if started is None else started.at,
+        exit_code=code,
+        signal=signal,
+    )
+
+
+def _code_and_signal(status: int | None) -> tuple[int | None, int | None]:
+    return (None, status - 128) if status in SIGNAL_STATUS else (status, None)

@@ -1,0 +1,35 @@
+"""The variables that a job finds beside its submitter's own: gflow's, and Slurm's for scripts written for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gflowd.core.model import Job, Run
+
+
+def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str, str]:
+    """By name. `term` is the terminal that the job runs in, None where there is none.
+
+    `GFLOW_JOB_ID`, `GFLOW_ATTEMPT` and `GFLOW_STATE_DIR` together also mark the job's processes as its own.
+    """
+    spec = job.spec
+    submit_dir = spec.submit_dir or spec.cwd
+    found = {
+        "GFLOW_JOB_ID": str(job.id),
+        "GFLOW_JOB_NAME": spec.name,
+        "GFLOW_ATTEMPT": str(run.attempt),
+        "GFLOW_SUBMIT_DIR": submit_dir,
+        "GFLOW_STATE_DIR": state_dir,
+        "SLURM_JOB_ID": str(job.id),
+        "SLURM_JOB_NAME": spec.name,
+        "SLURM_CPUS_PER_TASK": str(spec.cpus),
+        "SLURM_CPUS_ON_NODE": str(spec.cpus),
+        "SLURM_SUBMIT_DIR": submit_dir,
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, run.gpu_ids)),
+        "PWD": spec.cwd,
+    }
+    if term is not None:
+        found["TERM"] = term
+    return found
