@@ -1,0 +1,128 @@
+"""An exclusive file lock with a deadline: flock(2), so that the kernel releases it whatever becomes of the holder.
+
+`filelock.FileLock` on the same path is the same lock. Ours exists because gflowctl cannot pay for importing it, and
+because it polls, which starves a waiter among many; this one sleeps in the kernel's own queue.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from gflowd.core.errors import TryAgain
+from gflowd.paths import open_private
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Self
+
+
+REPEAT = 0.1  # seconds between alarms after the deadline
+
+
+class Lock:
+    """`with Lock(path, timeout):` holds the lock. Not to be held over a fork; the file is never removed by us.
+
+    Raises `TryAgain` naming the holder when `timeout` seconds pass, `Refused` or OSError for a file that is not ours.
+    """
+
+    __slots__ = ("_fd", "path", "timeout")
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self.path = path
+        self.timeout = timeout
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def acquire(self) -> None:
+        while self._fd < 0:
+            fd = open_private(self.path, os.O_RDWR | os.O_CREAT)
+            try:
+                _flock(fd, self.timeout, self.path)
+                if _is_still(fd, self.path):  # somebody may have removed or replaced the file while we waited
+                    self._fd = fd
+            finally:
+                if self._fd != fd:
+                    os.close(fd)
+        _sign(self._fd)
+
+    def release(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            _unsign(fd)
+            os.close(fd)
+
+
+def _flock(fd: int, timeout: float, path: str) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _flock_before_alarm(fd, timeout, path)
+
+
+def _flock_before_alarm(fd: int, timeout: float, path: str) -> None:
+    """Waits in the kernel; an alarm whose handler raises is the only way out of a blocking flock(2).
+
+    The alarm repeats, since one that comes just before flock(2) is entered interrupts nothing, and is unblocked,
+    since a signal mask is inherited. The caller's own alarm is put back as it was. In the main thread only.
+    """
+    import signal
+    import time
+
+    def give_up(_signal: int, _frame: FrameType | None) -> None:
+        raise TryAgain(f"{path} stayed locked for {timeout:g} s{_holder(fd)}; try again")
+
+    began = time.monotonic()
+    handler = signal.getsignal(signal.SIGALRM)
+    remaining, interval = signal.setitimer(signal.ITIMER_REAL, 0)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.signal(signal.SIGALRM, give_up)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        signal.setitimer(signal.ITIMER_REAL, max(timeout, 0.001), REPEAT)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    finally:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:  # a last alarm may have raised just there
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            signal.signal(signal.SIGALRM, handler)
+            if remaining:
+                signal.setitimer(signal.ITIMER_REAL, max(remaining - (time.monotonic() - began), 0.001), interval)
+
+
+def _holder(fd: int) -> str:
+    pid = os.pread(fd, 32, 0).strip()
+    return f" by pid {pid.decode()}" if pid.isdigit() else ""
+
+
+def _is_still(fd: int, path: str) -> bool:
+    try:
+        now = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(fd)
+    return (mine.st_dev, mine.st_ino) == (now.st_dev, now.st_ino)
+
+
+def _sign(fd: int) -> None:
+    """Notes our pid for those who wait in vain; a full disk must not keep us from the lock."""
+    try:
+        os.pwrite(fd, b"%-11d\n" % os.getpid(), 0)
+    except OSError:
+        pass
+
+
+def _unsign(fd: int) -> None:
+    """Takes our pid away: `filelock` writes none, and who holds the lock next must not be taken for us."""
+    try:
+        os.ftruncate(fd, 0)
+    except OSError:
+        pass

@@ -1,0 +1,277 @@
+"""Where gflow keeps things, and the only door through which it opens its own files.
+
+Everything is private to one Unix user: directories 0700, files 0600. What belongs to another user, is a link, or is
+open to others is refused with the command that mends it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from gflowd.core.errors import Refused, SystemFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SOCKET_PATH_LIMIT = 107  # bytes: sun_path of unix(7) less its closing zero
+LONGEST_NAME_IN_RUN = len("/manager.0000000000.sock")
+
+
+def default_state_dir(environ: Mapping[str, str]) -> str:
+    """`GFLOW_STATE_DIR`, else `$XDG_STATE_HOME/gflow`, else `~/.local/state/gflow`."""
+    if chosen := environ.get("GFLOW_STATE_DIR"):
+        return os.path.abspath(chosen)
+    base = environ.get("XDG_STATE_HOME", "")
+    if not base.startswith("/"):  # the XDG specification: a relative path is to be ignored
+        base = os.path.join(_home(environ), ".local", "state")
+    return os.path.join(base, "gflow")
+
+
+def default_config_path(environ: Mapping[str, str]) -> str:
+    """`GFLOW_CONFIG`, else `$XDG_CONFIG_HOME/gflow/gflow.toml`, else `~/.config/gflow/gflow.toml`."""
+    if chosen := environ.get("GFLOW_CONFIG"):
+        return os.path.abspath(chosen)
+    base = environ.get("XDG_CONFIG_HOME", "")
+    if not base.startswith("/"):
+        base = os.path.join(_home(environ), ".config")
+    return os.path.join(base, "gflow", "gflow.toml")
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    home = environ.get("HOME", "")
+    if home.startswith("/"):
+        return home
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        raise Refused(f"no home directory for user {os.getuid()}; set HOME") from None
+
+
+class State:
+    """The paths of one state directory. Makes nothing until `prepare`."""
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def prepare(self) -> None:
+        """Makes the directory if it is missing; refuses one that others own or may enter."""
+        private_directory(self.root)
+
+    def path(self, *names: str) -> str:
+        """A path below the state directory."""
+        return os.path.join(self.root, *names)
+
+    @property
+    def snapshot(self) -> str:
+        return self.path("snapshot.jsonl")
+
+    @property
+    def snapshot_lock(self) -> str:
+        return self.path("snapshot.lock")
+
+    @property
+    def scheduler_lock(self) -> str:
+        return self.path("scheduler.lock")
+
+    @property
+    def daemon_lock(self) -> str:
+        return self.path("daemon.lock")
+
+    @property
+    def daemon_pid(self) -> str:
+        return self.path("daemon.pid")
+
+    @property
+    def options(self) -> str:
+        return self.path("options.json")
+
+    @property
+    def observed(self) -> str:
+        return self.path("observed.json")
+
+    @property
+    def log(self) -> str:
+        return self.path("log", "gflowd.log")
+
+    def environment(self, name: str) -> str:
+        return self.path("env", name)
+
+    def script(self, name: str) -> str:
+        return self.path("scripts", name)
+
+    def job(self, job_id: int) -> str:
+        return self.path("jobs", str(job_id))
+
+    def attempt(self, job_id: int, attempt: int) -> str:
+        return self.path("jobs", str(job_id), str(attempt))
+
+    def job_log(self, job_id: int, attempt: int) -> str:
+        return self.path("jobs", str(job_id), str(attempt), "log")
+
+    def default_run(self) -> str:
+        return self.path("run")
+
+
+class Runtime:
+    """The paths of the runtime directory: sockets and the doorbell, nothing that outlives the daemon."""
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def prepare(self) -> None:
+        """Makes the directory; refuses one whose socket paths would be too long for the kernel."""
+        if len(os.fsencode(self.root)) + LONGEST_NAME_IN_RUN > SOCKET_PATH_LIMIT:
+            raise Refused(f"{self.root}: too long for a socket; set GFLOW_RUNTIME_DIR to a shorter private directory")
+        private_directory(self.root)
+
+    @property
+    def bell(self) -> str:
+        return os.path.join(self.root, "bell")
+
+    @property
+    def tmux_socket(self) -> str:
+        return os.path.join(self.root, "tmux.sock")
+
+    def manager_socket(self, number: int) -> str:
+        return os.path.join(self.root, f"manager.{number}.sock")
+
+
+def private_directory(path: str) -> None:
+    """Makes `path` (0700, parents too) or checks that it is a directory that only we may enter."""
+    path = os.path.abspath(path)  # with a slash at its end a link would be followed
+    try:
+        _make_directory(path)
+        found = os.lstat(path)
+    except OSError as error:
+        raise SystemFailed(f"{path}: {error.strerror}") from error
+    _check_private(path, found, stat.S_ISDIR(found.st_mode), "a directory", 0o700)
+
+
+def _make_directory(path: str) -> None:
+    """Like os.makedirs, whose mode is for the last directory only, and durable."""
+    if os.path.lexists(path):
+        return
+    parent = os.path.dirname(path)
+    _make_directory(parent)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:  # another process was as quick
+        return
+    try:
+        sync_directory(parent)
+    except OSError:
+        pass  # one that we may write but not read (home directories of some sites)
+
+
+def open_private(path: str, flags: int) -> int:
+    """A descriptor of our own file `path` (made 0600 with O_CREAT). Raises OSError, or `Refused` for a file that is
+    not plainly ours: another owner, a link, or open to others.
+    """
+    try:
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Refused(f"{path} is a symbolic link; remove it: rm {path}") from error
+        raise
+    found = os.fstat(fd)
+    try:
+        _check_private(path, found, stat.S_ISREG(found.st_mode) and found.st_nlink <= 1, "a plain file", 0o600)
+    except Refused:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _check_private(path: str, found: os.stat_result, is_kind: bool, kind: str, mode: int) -> None:  # noqa: FBT001
+    if not is_kind:
+        raise Refused(f"{path} is not {kind} of gflow's own (a link?); move it away")
+    if found.st_uid != os.geteuid():
+        raise Refused(f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()})")
+    if found.st_mode & 0o077:
+        raise Refused(f"{path} is open to others; close it: chmod {mode:o} {path}")
+
+
+def read_private(path: str) -> bytes:
+    """The content of our own file. Raises OSError or `Refused` as `open_private`."""
+    fd = open_private(path, os.O_RDONLY)
+    try:
+        return _read_all(fd)
+    finally:
+        os.close(fd)
+
+
+def _read_all(fd: int) -> bytes:
+    parts = []
+    while part := os.read(fd, 1 << 20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def replace_file(path: str, data: bytes, *, durable: bool, mode: int = 0o600) -> None:
+    """Makes `path` hold `data`, all or nothing, by a rename; `durable` syncs file and directory too. Raises OSError."""
+    fresh = f"{path}.new.{os.getpid()}"
+    fd = _open_new(fresh, mode)
+    try:
+        try:
+            write_all(fd, data)
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(fresh, path)
+    except OSError:
+        _discard(fresh)
+        raise
+    if durable:
+        sync_directory(os.path.dirname(path) or ".")
+
+
+def _open_new(path: str, mode: int) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:  # left by a killed process that had our pid
+        os.unlink(path)
+        return os.open(path, flags, mode)
+
+
+def _discard(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Writes every byte; write(2) may take fewer. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def sync_directory(path: str) -> None:
+    """Makes the names in a directory durable; without it a power cut can lose a rename."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def machine() -> str:
+    """A name for this machine that survives a reboot: the machine id where there is one, else the host name."""
+    try:
+        with open("/etc/machine-id", encoding="ascii", errors="replace") as file:
+            name = file.read().strip()
+    except OSError:
+        name = ""
+    return name or os.uname().nodename

@@ -1,0 +1,497 @@
+"""The snapshot: a log of records in which the last line of a (kind, id) wins.
+
+A line is `crc32 SP json`, the JSON a list `[more, next, kind, id, value]`: `more` is 1 on every line of a commit but
+its last, `next` is the next job id to be given, `value` is null where the record is gone. The first line is the
+header. Knows nothing of what the values mean.
+
+Readers (`Store.read`, `Follower`) take no lock and ignore a commit whose closing line is missing. Writers
+(`Store.commit`) hold the lock, cut such a tail, and append whole commits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+import zlib
+
+from gflowd import paths
+from gflowd.core.errors import GflowError, Refused, SystemFailed
+from gflowd.lock import Lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Self
+
+    Key = tuple[str, int | str]  # kind, id
+    Dumps = Callable[[object], bytes]
+
+FORMAT = 1
+HEADER = "header"
+HEAD = 4096  # bytes: the header is within
+TAIL = 65536  # bytes: a plain submission reads no more than this to find the next id
+WORTH_COMPACTING = 1 << 20  # bytes
+SHORTEST_LINE = 20  # bytes, and no line gives out more than one id unless its fellows say so too
+
+# The front of a line as a killed writer leaves it: JSON has no raw control characters, a damaged disk has.
+_TORN = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8} (?:\[[^\x00-\x1f]*)?")
+_NEXT_ID = re.compile(rb' \[[01],(\d{1,15}),"')  # in text of a user the quote would have a backslash before it
+
+
+def stdlib_dumps(record: object) -> bytes:
+    """Compact JSON without importing orjson, byte for byte what orjson writes for what we store."""
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def encode_line(more: int, next_id: int, key: Key, value: Any, dumps: Dumps = stdlib_dumps) -> bytes:
+    """One line of the snapshot. Raises ValueError or TypeError for what JSON or UTF-8 cannot hold."""
+    body = dumps([more, next_id, *key, value])
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def sound_body(line: bytes) -> bytes | None:
+    """The JSON of a line without its newline, or None when its checksum does not fit."""
+    body = line[9:]
+    return body if line[:9] == b"%08x " % zlib.crc32(body) else None
+
+
+def header_record(start: bytes) -> list[Any] | None:
+    """The header at the start of a snapshot; None when the first line is no sound header.
+
+    Its form, `[_, _, "header", 0, {"format": n, ...}]`, is the one thing that no later format may change.
+    """
+    line, newline, _ = start.partition(b"\n")
+    body = sound_body(line) if newline else None
+    record: list[Any] = [] if body is None else json.loads(body)
+    return record if record[2:4] == [HEADER, 0] else None
+
+
+def _closes(body: bytes) -> bool:
+    return body.startswith(b"[0,")
+
+
+class Fold:
+    """The snapshot folded: `of(kind)[id]` is the last value. Grows as bytes are fed to it."""
+
+    __slots__ = ("dropped", "lines", "next_id", "records")
+
+    def __init__(self) -> None:
+        self.records: dict[str, dict[Any, Any]] = {}
+        self.next_id = 1
+        self.lines = 0
+        self.dropped: list[str] = []  # what could not be read, in words
+
+    def of(self, kind: str) -> dict[Any, Any]:
+        """The records of a kind by id; empty when there is none."""
+        return self.records.setdefault(kind, {})
+
+    def live(self) -> int:
+        """How many lines a compacted file would have."""
+        return sum(map(len, self.records.values()))
+
+    def feed(self, data: bytes, offset: int = 0) -> tuple[int, list[Key]]:
+        """Takes in the whole commits of `data`, which begins at byte `offset` of the file.
+
+        Returns how many bytes were taken, and the key of each record in order. A damaged line is dropped as soon as
+        a sound commit follows it.
+        """
+        import orjson
+
+        taken = position = 0
+        bodies: list[bytes] = []
+        waiting: list[bytes] = []
+        damaged: list[str] = []
+        for line in data.split(b"\n")[:-1]:
+            body = sound_body(line)
+            if body is None:
+                damaged.append(f"line of {len(line)} bytes at byte {offset + position}")
+            else:
+                waiting.append(body)
+            position += len(line) + 1
+            if body is not None and _closes(body):
+                bodies += waiting
+                self.dropped += damaged
+                waiting, damaged, taken = [], [], position
+        return taken, self._take(orjson.loads(b"[%b]" % b",".join(bodies)))
+
+    def salvage(self, data: bytes) -> None:
+        """Takes in every sound line of `data`, also those of commits that are not whole."""
+        import orjson
+
+        bodies = [body for line in data.split(b"\n")[:-1] if (body := sound_body(line)) is not None]
+        self._take(orjson.loads(b"[%b]" % b",".join(bodies)))
+
+    def _take(self, records: Iterable[list[Any]]) -> list[Key]:
+        seen = []
+        for _more, next_id, kind, key, value in records:
+            self.lines += 1
+            of_kind = self.of(kind)
+            if value is None:
+                of_kind.pop(key, None)
+            else:
+                of_kind[key] = value
+            self.next_id = max(self.next_id, next_id)
+            seen.append((kind, key))
+        return seen
+
+
+class Store:
+    """The snapshot of one state directory. `notes` gathers what the user should be told (a damaged tail)."""
+
+    def __init__(self, state: paths.State, lock_timeout: float = 10.0, dumps: Dumps = stdlib_dumps) -> None:
+        self.state = state
+        self.path = state.snapshot
+        self.lock_timeout = lock_timeout
+        self.dumps = dumps
+        self.notes: list[str] = []
+
+    def read(self) -> Fold:
+        """The snapshot as it is now, without the lock; empty when there is none yet.
+
+        Raises `SystemFailed` when nothing of it can be read, `Refused` for a format newer than ours.
+        """
+        follower = Follower(self)
+        try:
+            follower.catch_up()
+        finally:
+            follower.close()
+        return follower.fold
+
+    def fold(self, data: bytes) -> tuple[Fold, int]:
+        """The whole file's content folded, and how many bytes of it are whole commits. Raises as `read`."""
+        header = header_record(data[:HEAD])
+        if header is not None:
+            self.check_header(header[4])
+        fold = Fold()
+        taken, _ = fold.feed(data)
+        if header is None and not taken:
+            raise SystemFailed(f"{self.path}: nothing readable; gflowctl restore FILE brings back a backup")
+        if header is None and not fold.dropped:
+            fold.dropped.append("the header")
+        return fold, taken
+
+    def commit(self) -> Commit:
+        """`with store.commit() as commit:` holds the lock; what was put is written when the block ends well."""
+        return Commit(self)
+
+    def check_header(self, header: object) -> None:
+        """Raises `Refused` when `header` (the value of the header record) is of a newer gflow."""
+        if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+            raise SystemFailed(f"{self.path}: unreadable; gflowctl restore FILE brings back a backup")
+        if header["format"] > FORMAT:
+            raise Refused(f"{self.path} was written by a newer gflow (format {header['format']}, ours is {FORMAT})")
+
+    def first_free_id(self) -> int:
+        """One above the greatest id that has a job directory."""
+        try:
+            names = os.listdir(self.state.path("jobs"))
+        except OSError:
+            names = []
+        return 1 + max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+class Follower:
+    """Follows the snapshot from where it last was. `fold` is as of the last `catch_up` that returned.
+
+    The last line taken is remembered by its checksum, so that a file which lost commits and gained others (a writer
+    whose sync failed takes its lines back; a person edits) is read anew, not continued in the middle of a line.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.fold = Fold()
+        self.offset = 0
+        self._fd = -1
+        self._mark = b""
+        self._mark_at = 0
+
+    def catch_up(self) -> list[Key] | None:
+        """Folds what was added; the keys that it touched, or None when the whole file was read anew (`fold` is then
+        another object). Raises `SystemFailed` or `Refused` as `Store.read`, and when the file is gone, keeping `fold`.
+        """
+        try:
+            whole = self._reopen_if_replaced()
+            if self._fd < 0:
+                return []
+            keys = None if whole else self._take_added()
+            if keys is None:
+                self._take_whole()
+        except OSError as error:
+            raise _failed(self.store.path, error) from error
+        return keys
+
+    def rebase(self, size: int) -> None:
+        """The file was rewritten from `fold`: follow the new one from its end. Call it before the lock is freed."""
+        self.close()
+        self._fd = _open(self.store.path, os.O_RDONLY)
+        begin = max(0, size - TAIL)
+        self._settle(begin, _read_from(self._fd, begin, size))
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _take_added(self) -> list[Key] | None:
+        """The keys of what was added; None when this is no more the file that was read, or not plainly sound."""
+        size = os.fstat(self._fd).st_size
+        if not 0 < self.offset <= size or os.pread(self._fd, len(self._mark), self._mark_at) != self._mark:
+            return None
+        data = _read_from(self._fd, self.offset, size)
+        dropped = len(self.fold.dropped)
+        taken, keys = self.fold.feed(data, self.offset)
+        if len(self.fold.dropped) > dropped:
+            return None
+        self._settle(self.offset, data[:taken])
+        return keys
+
+    def _take_whole(self) -> None:
+        """Reads twice when a line is damaged: a writer may have replaced a torn end while we read across it."""
+        for _ in range(2):
+            data = _read_from(self._fd, 0, os.fstat(self._fd).st_size)
+            fold, taken = self.store.fold(data)
+            if not fold.dropped:
+                break
+        self.fold = fold
+        self._settle(0, data[:taken])
+
+    def _settle(self, begin: int, data: bytes) -> None:
+        """Goes on after `data`, which ends a commit and begins at byte `begin`."""
+        if data:
+            line = data.rfind(b"\n", 0, -1) + 1
+            self._mark, self._mark_at = data[line : line + 9], begin + line
+            self.offset = begin + len(data)
+
+    def _reopen_if_replaced(self) -> bool:
+        try:
+            now = os.stat(self.store.path, follow_symlinks=False)
+        except FileNotFoundError:
+            if self.offset:
+                raise SystemFailed(f"{self.store.path} is gone; gflowctl restore FILE brings back a backup") from None
+            return False
+        if self._fd >= 0:
+            mine = os.fstat(self._fd)
+            if (mine.st_dev, mine.st_ino) == (now.st_dev, now.st_ino):
+                return False
+            self.close()
+        self._fd = _open(self.store.path, os.O_RDONLY)
+        return True
+
+
+class Commit:
+    """One all-or-nothing change, made under the lock. `next_id` is the next job id to be given."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.next_id = 1
+        self._lock = Lock(store.state.snapshot_lock, store.lock_timeout)
+        self._records: list[tuple[Key, Any]] = []
+        self._fd = -1
+        self._end = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._lock.acquire()
+            try:
+                self._open()
+            except BaseException:
+                self._release()
+                raise
+        except OSError as error:
+            raise _failed(self.store.path, error) from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None and self._records:
+                self._append(self._records)
+        finally:
+            self._release()
+
+    def allocate(self, count: int = 1) -> int:
+        """The first of `count` consecutive new job ids."""
+        first = self.next_id
+        self.next_id += count
+        return first
+
+    def put(self, kind: str, key: int | str, value: Any) -> None:
+        """Adds a record to the commit; None as value removes it. JSON types only."""
+        self._records.append(((kind, key), value))
+
+    def fold(self) -> Fold:
+        """Everything in the snapshot, as it stands under the lock."""
+        return self.store.read()
+
+    def rewrite(self, fold: Fold) -> int:
+        """Replaces the file by the live records of `fold`, which must be of this very commit (`Commit.fold`, or a
+        follower that caught up under this lock). Returns the new size in bytes. Raises `SystemFailed`, after which
+        nothing more can be committed under this lock.
+        """
+        fold.of(HEADER)[0] = {**_header(), **fold.of(HEADER).get(0, {}), "format": FORMAT}
+        lines = [
+            encode_line(0, self.next_id, (kind, key), value, self.store.dumps)
+            for kind in sorted(fold.records, key=lambda kind: kind != HEADER)
+            for key, value in fold.records[kind].items()
+        ]
+        data = b"".join(lines)
+        self._close()
+        try:
+            self._clear_leftovers()
+            paths.replace_file(self.store.path, data, durable=True)
+        except OSError as error:
+            raise _failed(self.store.path, error) from error
+        self._fd = _open(self.store.path, os.O_RDWR | os.O_APPEND)
+        self._end = len(data)
+        fold.lines, fold.dropped, fold.next_id = len(lines), [], self.next_id
+        return self._end
+
+    def set_aside(self) -> str:
+        """Keeps a copy of the file as it is now, one for each content; its name. Raises `SystemFailed`."""
+        kept = f"{self.store.path}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+        try:
+            data = _read_from(self._fd, 0, os.fstat(self._fd).st_size)
+            others = [name for name in self._beside(".corrupt-") if ".new." not in name]
+            for name in others:
+                if os.path.getsize(name) == len(data) and paths.read_private(name) == data:
+                    return name
+            if kept in others:
+                kept = f"{kept}-{len(others)}"
+            paths.replace_file(kept, data, durable=True)
+        except OSError as error:
+            raise _failed(kept, error) from error
+        return kept
+
+    def repair(self, fold: Fold, tail: bytes = b"") -> int:
+        """Sets the damaged file aside and rewrites it from `fold` and from what is sound in `tail`, the bytes after
+        the last whole commit, jumping over every id that a lost line may have given out. A line lost in the middle
+        needs no jump: every later one carries the next id. Returns the new size in bytes.
+        """
+        kept = self.set_aside()
+        fold.salvage(tail)
+        highest = max(fold.of("spec"), default=0)
+        self.next_id = max(self.next_id, fold.next_id, highest + 1, self.store.first_free_id(), _next_id_in(tail))
+        self.next_id += len(tail) // SHORTEST_LINE
+        size = self.rewrite(fold)
+        self.store.notes.append(f"the snapshot was damaged; it is kept as {kept}, what was readable is in use")
+        return size
+
+    def _open(self) -> None:
+        if not os.path.lexists(self.store.path):
+            self._create()
+        self._fd = _open(self.store.path, os.O_RDWR | os.O_APPEND)
+        size = os.fstat(self._fd).st_size
+        header = header_record(os.pread(self._fd, HEAD, 0))
+        closing = _last_line(self._fd, size)
+        if header is None or closing is None:
+            self._mend(size)
+            return
+        self.store.check_header(header[4])
+        self._end = size
+        self.next_id = int(closing.split(b",", 2)[1])
+
+    def _create(self) -> None:
+        first = self.store.first_free_id()
+        paths.replace_file(self.store.path, encode_line(0, first, (HEADER, 0), _header()), durable=True)
+
+    def _mend(self, size: int) -> None:
+        """Cuts a commit without its end; repairs a damaged file."""
+        data = _read_from(self._fd, 0, size)
+        fold, taken = self.store.fold(data)
+        tail = data[taken:]
+        if header_record(data[:HEAD]) is None or not _is_torn(tail):
+            self.repair(fold, tail)
+            return
+        os.ftruncate(self._fd, taken)
+        self._end = taken
+        self.next_id = max(fold.next_id, _next_id_in(tail))
+        if self.next_id > fold.next_id:  # whoever lost this tail may have been told its ids
+            self._append([((HEADER, 0), fold.of(HEADER)[0])])
+
+    def _append(self, records: list[tuple[Key, Any]]) -> None:
+        last = len(records) - 1
+        data = b"".join(
+            encode_line(int(place < last), self.next_id, key, value, self.store.dumps)
+            for place, (key, value) in enumerate(records)
+        )
+        try:
+            paths.write_all(self._fd, data)
+            os.fdatasync(self._fd)
+        except OSError as error:
+            try:
+                os.ftruncate(self._fd, self._end)
+            except OSError:
+                pass  # a tail without its closing line is ignored by readers and cut by the next writer
+            raise _failed(self.store.path, error) from error
+        self._end += len(data)
+
+    def _beside(self, ending: str) -> list[str]:
+        """The files next to the snapshot whose names begin with its own and `ending`."""
+        directory, own = os.path.split(self.store.path)
+        return [os.path.join(directory, name) for name in os.listdir(directory) if name.startswith(own + ending)]
+
+    def _clear_leftovers(self) -> None:
+        """Removes what killed writers left half written; nobody else writes such a file while we hold the lock."""
+        for name in self._beside("."):
+            if ".new." in os.path.basename(name):
+                os.unlink(name)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _release(self) -> None:
+        self._close()
+        self._lock.release()
+
+
+def _header() -> dict[str, Any]:
+    return {"format": FORMAT, "machine": paths.machine()}
+
+
+def _failed(path: str, error: OSError) -> GflowError:
+    return SystemFailed(f"{path}: {error.strerror}")
+
+
+def _open(path: str, flags: int) -> int:
+    try:
+        return paths.open_private(path, flags)
+    except OSError as error:
+        raise _failed(path, error) from error
+
+
+def _read_from(fd: int, offset: int, end: int) -> bytes:
+    parts = []
+    while offset < end and (part := os.pread(fd, end - offset, offset)):
+        parts.append(part)
+        offset += len(part)
+    return b"".join(parts)
+
+
+def _last_line(fd: int, size: int) -> bytes | None:
+    """The JSON of the last line when it is sound, whole and closes a commit; else None."""
+    reach = TAIL
+    while True:
+        begin = max(0, size - reach)
+        data = _read_from(fd, begin, size)
+        start = data.rfind(b"\n", 0, -1) + 1
+        if start or begin == 0:
+            break
+        reach *= 16
+    body = sound_body(data[start:-1]) if data.endswith(b"\n") else None
+    return body if body is not None and _closes(body) else None
+
+
+def _is_torn(tail: bytes) -> bool:
+    """Whether what follows the last whole commit is the front of one, as a killed writer leaves it: nothing damaged."""
+    *lines, rest = tail.split(b"\n")
+    if any(sound_body(line) is None for line in lines):
+        return False
+    return _TORN.fullmatch(rest) is not None and sound_body(rest[:-1]) is None  # else its newline is what was lost
+
+
+def _next_id_in(data: bytes) -> int:
+    """The greatest next id that lines in `data` name, sound or not; 0 when none does."""
+    return max(map(int, _NEXT_ID.findall(data)), default=0)
