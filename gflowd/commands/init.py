@@ -1,0 +1,84 @@
+"""Write a configuration file in which every setting stands at its default, commented out and explained.
+
+Asks first on a terminal, unless --yes is given. A file that is there already is left alone, unless --force is given.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from gflowd.core.errors import Refused, SystemFailed
+from gflowd.paths import default_config_path, replace_file
+from gflowd.settings import SETTINGS
+
+if TYPE_CHECKING:
+    import argparse
+
+HEAD = """\
+# The configuration of gflow; see gflow.toml(5).
+#
+# Every setting is shown at its default. Take away the "#" before one to change it, and run: gflowd reload
+# A number for a duration is seconds; text is as on the command line ("90s", "1h30m", "2d", "1-12:00:00").
+# A number for an amount of memory is MiB; text has a unit ("800M", "24G").
+# The environment goes before this file (GFLOW_GPU__POLL_INTERVAL=3), options of gflowd before both.
+"""
+QUOTAS = """
+[quota]
+# What one user or project may have at once: more running jobs or GPUs wait, more queued jobs are refused.
+# default_user = { max_running_jobs = 8, max_running_gpus = 4, max_queued_jobs = 1000 }
+# default_project = { max_running_gpus = 8 }
+# [quota.users.alice]
+# max_running_jobs = 16
+# [quota.projects.vision]
+# max_running_gpus = 2
+"""
+
+
+def template() -> str:
+    """The file's text."""
+    lines = [HEAD]
+    section = ""
+    for setting in SETTINGS:
+        if setting.section != section:
+            section = setting.section
+            lines.append(f"\n[{section}]\n")
+        lines.append(f"# {setting.about}\n# {setting.key} = {setting.written}\n")
+    return "".join((*lines, QUOTAS))
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    parser.add_argument("--force", action="store_true", help="replace a file that is there already")
+    parser.add_argument("--print", action="store_true", dest="to_stdout", help="print the text and write nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when written (or printed), 1 when the user said no."""
+    if args.to_stdout:
+        print(template(), end="")
+        return 0
+    path = os.path.abspath(args.config) if args.config else default_config_path(os.environ)
+    if os.path.lexists(path) and not args.force:
+        raise Refused(f"{path} exists; gflowd init --force replaces it")
+    if not args.yes and sys.stdin.isatty() and not _agreed(path):
+        print("nothing written")
+        return 1
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        replace_file(os.path.realpath(path), template().encode(), durable=True)
+    except OSError as error:
+        raise SystemFailed(f"{path}: {error.strerror}") from error
+    print(f"wrote {path}")
+    return 0
+
+
+def _agreed(path: str) -> bool:
+    try:
+        answer = input(f"Write {path}? [y/N] ")
+    except EOFError:
+        print()
+        return False
+    return answer.strip().lower() in {"y", "yes"}

@@ -1,0 +1,41 @@
+"""Make the running daemon read its configuration anew; no job is touched.
+
+Options given here replace those that it was started with. The configuration is checked first: with an error in it
+the daemon is left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from gflowd import hosting, launch
+from gflowd.core.errors import Refused
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    launch.add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when the daemon was told."""
+    state = launch.state_of(args)
+    holder = hosting.when_known(state)
+    if holder is None:
+        raise Refused("the daemon is not running; gflowd start reads the configuration")
+    before = launch.kept(state)
+    choice = launch.chosen(args).over(before)
+    launch.load_and_tell(choice)
+    if choice != before:
+        launch.keep(state, choice)
+    fd = hosting.signal_daemon(state, holder, signal.SIGHUP)
+    if fd is None:
+        raise Refused("the daemon has just ended; gflowd start reads the configuration")
+    os.close(fd)
+    print(f"gflowd reloads its configuration (pid {holder.pid})")
+    return 0

@@ -1,0 +1,42 @@
+"""Stop the daemon, if it runs, and start it in the background with the options that it had, or those given anew.
+
+Jobs go on. The configuration is checked first: with an error in it nothing is stopped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gflowd import hosting, launch
+from gflowd.core.errors import Refused
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowd.effects.daemon import Daemon
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    launch.add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when the new daemon is ready."""
+    state = launch.prepared(args, detached=True)
+    choice = launch.chosen(args).over(launch.kept(state))
+    launch.load_and_tell(choice)
+    holder = hosting.when_known(state)
+    if holder is not None:
+        _check_ours_to_restart(holder)
+        hosting.stop(state, holder)
+        print(f"gflowd stopped (pid {holder.pid})", flush=True)
+    return launch.start(state, choice, adopt=False)
+
+
+def _check_ours_to_restart(holder: Daemon) -> None:
+    """Who started it in the foreground or as a service would find it gone, or start a second one."""
+    if holder.hosting == "systemd":
+        raise Refused(f"the daemon ({holder}) is a systemd service: systemctl --user restart gflowd")
+    if holder.hosting == "foreground":
+        raise Refused(f"the daemon ({holder}) runs in the foreground; end it there and run it again")

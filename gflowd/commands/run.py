@@ -1,0 +1,29 @@
+"""Run the daemon in the foreground until it is told to end (SIGTERM or Ctrl-C); its log goes to stderr too.
+
+This is what a service manager calls: readiness and a watchdog are told to systemd. SIGHUP reads the configuration
+anew. Jobs go on when the daemon ends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gflowd import daemonize, hosting, launch
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    launch.add_options(parser)
+    launch.add_adopt(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The daemon's own exit status."""
+    state = launch.prepared(args, detached=False)
+    choice = launch.chosen(args)
+    launch.load_and_tell(choice)
+    daemonize.settle()
+    return launch.serve(state, choice, how=hosting.foreground_hosting(), adopt=args.adopt, ready=lambda: None)

@@ -1,0 +1,27 @@
+"""Start the daemon in the background and return when it is ready.
+
+What was queued while it was down is started; jobs that went on without it are found again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gflowd import launch
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    launch.add_options(parser)
+    launch.add_adopt(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when the daemon is ready."""
+    state = launch.prepared(args, detached=True)
+    choice = launch.chosen(args)
+    launch.load_and_tell(choice)
+    return launch.start(state, choice, adopt=args.adopt)

@@ -1,0 +1,146 @@
+"""Show whether the daemon runs: how it is hosted, since when, its workers, the executor and the GPUs.
+
+Ends with 0 when it runs and 3 when it does not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from gflowd import launch
+from gflowd.core import durations, memory
+from gflowd.core.errors import Refused
+from gflowd.effects import daemon
+from gflowd.paths import read_private
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+
+    from gflowd.paths import State
+
+NOT_RUNNING = 3
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its option."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when the daemon runs, 3 when not."""
+    state = launch.state_of(args)
+    holder = daemon.running(state)
+    report = gather(state, holder)
+    print(json.dumps(report, indent=2) if args.json else "\n".join(_lines(report)))
+    return 0 if holder is not None else NOT_RUNNING
+
+
+def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
+    """What `status --json` prints; times in seconds."""
+    observed = _observed(state, holder)
+    return {
+        "running": holder is not None,
+        "ready": holder is not None and holder.pulse_fd is not None,
+        "pid": holder.pid or None if holder else None,
+        "host": holder.host or None if holder else None,
+        "hosting": holder.hosting if holder else None,
+        "uptime": _uptime(holder),
+        "version": holder.version if holder else None,
+        "state_dir": state.root,
+        "workers": _workers(holder),
+        "executor": observed.get("executor"),
+        "gpus": observed.get("gpus") or [],
+        "trouble": observed.get("trouble"),
+    }
+
+
+def _observed(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
+    """What the running daemon last wrote of the world; nothing when it was another daemon that wrote it."""
+    if holder is None:
+        return {}
+    try:
+        found = json.loads(read_private(state.observed))
+    except (OSError, ValueError, Refused):
+        return {}
+    return found if isinstance(found, dict) and found.get("pid") == holder.pid else {}
+
+
+def _uptime(holder: daemon.Daemon | None) -> float | None:
+    """By the kernel's clock, which nobody sets; for another machine by the clocks of both."""
+    if holder is None or not holder.pid:
+        return None
+    if holder.elsewhere:
+        return None if holder.since is None else round(max(0.0, time.time() - holder.since), 3)
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return round(max(0.0, now - holder.start / os.sysconf("SC_CLK_TCK")), 3)
+
+
+def _workers(holder: daemon.Daemon | None) -> list[dict[str, Any]]:
+    if holder is None or holder.pulse_fd is None or holder.elsewhere:
+        return []
+    from gflowd import board
+
+    try:
+        pulses = board.read_pulses(holder.pid, holder.pulse_fd)
+    except OSError:
+        return []
+    now = time.monotonic()
+    return [
+        {
+            "name": pulse.name,
+            "pid": pulse.pid or None,
+            "heartbeat_age": round(max(0.0, now - pulse.beat), 3) if pulse.beat else None,
+            "restarts": pulse.restarts,
+        }
+        for pulse in pulses
+    ]
+
+
+def _lines(report: dict[str, Any]) -> Iterable[str]:
+    if not report["running"]:
+        yield f"gflowd is not running (state {report['state_dir']})"
+        return
+    if report["pid"] is None:
+        yield f"gflowd is starting (state {report['state_dir']})"
+        return
+    up = durations.clock(report["uptime"] or 0)
+    phase = "is running" if report["ready"] else "is starting"
+    yield f"gflowd {report['version']} {phase}: pid {report['pid']} on {report['host']}, {report['hosting']}, up {up}"
+    yield f"state     {report['state_dir']}"
+    yield f"executor  {report['executor'] or 'not known yet'}"
+    if report["trouble"]:
+        yield f"trouble   {report['trouble']}"
+    workers = [
+        (each["name"], each["pid"] or "-", _age(each["heartbeat_age"]), each["restarts"]) for each in report["workers"]
+    ]
+    if workers:
+        yield from ("", *_table(("WORKER", "PID", "HEARTBEAT", "RESTARTS"), workers))
+    gpus = [
+        (each["index"], each["model"], memory.show(each["memory_mb"]), _state(each), _jobs(each))
+        for each in report["gpus"]
+    ]
+    if gpus:
+        yield from ("", *_table(("GPU", "MODEL", "MEMORY", "STATE", "JOBS"), gpus))
+
+
+def _age(seconds: float | None) -> str:
+    return "none yet" if seconds is None else f"{seconds:.1f}s ago"
+
+
+def _state(gpu: dict[str, Any]) -> str:
+    return f"{gpu['state']} (simulated)" if gpu.get("simulated") else str(gpu["state"])
+
+
+def _jobs(gpu: dict[str, Any]) -> str:
+    return ",".join(str(job) for job in gpu.get("jobs", ())) or "-"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterable[str]:
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    for row in cells:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,0 +1,26 @@
+"""Stop the daemon and return when it has ended. Running jobs go on and their results are kept; queued jobs wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gflowd import hosting, launch
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(_parser: argparse.ArgumentParser) -> None:
+    """No options of its own."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when no daemon runs any more, which is so at once when none ran."""
+    state = launch.state_of(args)
+    holder = hosting.when_known(state)
+    if holder is None:
+        print("gflowd is not running")
+        return 0
+    hosting.stop(state, holder)
+    print(f"gflowd stopped (pid {holder.pid})")
+    return 0

@@ -1,0 +1,194 @@
+"""The configuration: option before environment before file before default. What makes no sense is refused, in one
+sentence that names the file, the line and the key. Knows nothing of what the settings do.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from gflowd import config_file, settings
+from gflowd.core.errors import Refused
+from gflowd.paths import default_config_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gflowd.settings import Path
+
+PREFIX = "GFLOW_"
+_OF_A_JOB = ("GFLOW_JOB_", "GFLOW_ARRAY_", "GFLOW_PARAM_")  # a sweep's parameter may be called a__b
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What one user or project may have at once; None is no limit."""
+
+    max_running_jobs: int | None = None
+    max_running_gpus: int | None = None
+    max_queued_jobs: int | None = None
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """The quotas of the file, as written: defaults are not yet merged into the named ones."""
+
+    default_user: Quota = Quota()
+    default_project: Quota = Quota()
+    users: Mapping[str, Quota] = field(default_factory=lambda: MappingProxyType({}))
+    projects: Mapping[str, Quota] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting: durations in seconds, memory and sizes in MiB, None where nothing is set (see `settings`)."""
+
+    path: str  # of the file, there or not
+    mtime_ns: int | None  # of the file; None when there is none
+    notes: tuple[str, ...]  # what the user should be told once
+    quotas: Quotas
+    timezone: str | None
+    log_level: str
+    start_grace: float
+    zombie_interval: float
+    kill_strays: bool
+    executor: Literal["tmux", "process"] | None
+    grace: float
+    gpu_allow: tuple[int, ...] | None
+    gpu_allocation: Literal["sequential", "random", "topology"]
+    poll_interval: float
+    simulate: tuple[int, int] | None  # how many, MiB each
+    idle_warn: float | None
+    idle_cancel: float | None
+    cpus: int | None
+    memory_mb: int | None
+    backfill_depth: int
+    default_time_limit: float | None
+    fair_share_enabled: bool
+    fair_share_half_life: float
+    fair_share_cpu_weight: float
+    known_projects: tuple[str, ...]
+    require_project: bool
+    lock_timeout: float
+    history_after: float
+    history_keep: float | None
+    log_max_size_mb: int
+    log_keep: float | None
+
+
+class _Gathered:
+    """What the layers have set so far."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {setting.attribute: setting.default for setting in settings.SETTINGS}
+        self.quotas: dict[Path, dict[str, int]] = {}
+        self.notes: list[str] = []
+
+    def set_quota(self, owner: Path, key: str, value: int) -> None:
+        self.quotas.setdefault(owner, {})[key] = value
+
+    def all_quotas(self) -> Quotas:
+        made = {owner: Quota(**fields) for owner, fields in self.quotas.items()}
+        return Quotas(
+            default_user=made.get(("default_user",), Quota()),
+            default_project=made.get(("default_project",), Quota()),
+            users=MappingProxyType({owner[1]: quota for owner, quota in made.items() if owner[0] == "users"}),
+            projects=MappingProxyType({owner[1]: quota for owner, quota in made.items() if owner[0] == "projects"}),
+        )
+
+
+def load(path: str | None, environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Config:
+    """The configuration as it is now. `options` are words by a setting's name: `{"gpu.poll_interval": "3"}`.
+
+    The file may be missing unless it was named, by `path` or GFLOW_CONFIG. Raises `Refused`.
+    """
+    named = path is not None or bool(environ.get("GFLOW_CONFIG"))
+    path = os.path.abspath(path) if path is not None else default_config_path(environ)
+    gathered = _Gathered()
+    mtime_ns = _take_file(gathered, path, named=named)
+    _take_environment(gathered, environ)
+    for name, word in (options or {}).items():
+        _take_word(gathered, settings.BY_NAME[name].path, word, f"option {name}")
+    return Config(
+        path=path,
+        mtime_ns=mtime_ns,
+        notes=tuple(gathered.notes),
+        quotas=gathered.all_quotas(),
+        **gathered.values,
+    )
+
+
+def _take_file(gathered: _Gathered, path: str, *, named: bool) -> int | None:
+    try:
+        with open(path, "rb") as file:
+            mtime_ns = os.fstat(file.fileno()).st_mtime_ns
+            data = file.read()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not named:
+            return None
+        raise Refused(f"{path}: {error.strerror}") from None
+    text, tables = config_file.parse(path, data)
+    set_by: dict[Path, Path] = {}
+    for key, value in config_file.entries(tables):
+        try:
+            _take_entry(gathered, key, value, set_by)
+        except Refused as refusal:
+            line = config_file.line_of(text, key)
+            raise Refused(f"{path}: line {line}: {refusal}" if line else f"{path}: {refusal}") from None
+    gathered.notes += _notes(path, text, tables)
+    return mtime_ns
+
+
+def _take_entry(gathered: _Gathered, key: Path, value: object, set_by: dict[Path, Path]) -> None:
+    if key in settings.WITHOUT_EFFECT:
+        return
+    name = ".".join(key)
+    owner = settings.quota_of(key)
+    target = settings.ALIASES.get(key, key)
+    if owner is None and target not in settings.BY_PATH:
+        raise Refused(config_file.unknown(key))
+    if target in set_by:
+        raise Refused(f"{name} and {'.'.join(set_by[target])} are the same setting; keep one of them")
+    set_by[target] = key
+    try:
+        if owner is not None:
+            gathered.set_quota(owner, key[-1], settings.QUOTA_KIND.read(value))
+        else:
+            setting = settings.BY_PATH[target]
+            gathered.values[setting.attribute] = setting.kind.read(value)
+    except Refused as refusal:
+        raise Refused(f"{name}: {refusal}") from None
+
+
+def _notes(path: str, text: str, tables: Mapping[str, Any]) -> list[str]:
+    useless = [key for key, _value in config_file.entries(tables) if key in settings.WITHOUT_EFFECT]
+    return [f"{path}: line {config_file.line_of(text, key)}: {'.'.join(key)} has no effect here" for key in useless]
+
+
+def _take_environment(gathered: _Gathered, environ: Mapping[str, str]) -> None:
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name.startswith(_OF_A_JOB):
+            continue
+        path = tuple(name.removeprefix(PREFIX).lower().split("__"))
+        if len(path) == 1 and path not in settings.BY_PATH:
+            continue  # GFLOW_STATE_DIR, GFLOW_DEBUG and the like
+        if environ[name]:
+            _take_word(gathered, path, environ[name], name)
+
+
+def _take_word(gathered: _Gathered, path: Path, word: str, said_by: str) -> None:
+    setting = settings.BY_PATH.get(settings.ALIASES.get(path, path))
+    owner = settings.quota_of(path) if path[:2] in settings.QUOTA_DEFAULTS else None
+    if setting is None and owner is None:
+        if settings.quota_of(path) is not None:
+            raise Refused(f"{said_by}: the quota of one user or project can only be set in the file")
+        raise Refused(f"{said_by}: {config_file.unknown(path)}")
+    try:
+        if setting is not None:
+            gathered.values[setting.attribute] = setting.kind.read_word(word)
+        elif owner is not None:
+            gathered.set_quota(owner, path[-1], settings.QUOTA_KIND.read_word(word))
+    except Refused as refusal:
+        raise Refused(f"{said_by}: {refusal}") from None

@@ -1,0 +1,1 @@
+"""The few places where gflow touches the world: tmux, processes, GPUs, the doorbell. One module each."""

@@ -1,0 +1,111 @@
+"""Is the daemon up? Looks at its lock and its pid file, without making, waiting for or changing anything.
+
+gflowctl asks at its start, so this imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Places(Protocol):
+        """`paths.State` is one."""
+
+        @property
+        def daemon_lock(self) -> str: ...
+        @property
+        def daemon_pid(self) -> str: ...
+
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Daemon:
+    """A running daemon. `pid` is 0 while it starts and for one in a process namespace that we cannot see."""
+
+    __slots__ = ("boot", "host", "hosting", "pid", "pulse_fd", "since", "start", "version")
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        self.pid: int = record.get("pid", 0)
+        self.start: int = record.get("start", 0)  # clock ticks after boot, proc(5)
+        self.boot: str = record.get("boot", "")
+        self.host: str = record.get("host", "")
+        self.since: float | None = record.get("since")  # seconds since the epoch
+        self.hosting: str | None = record.get("hosting")  # systemd, foreground, detached
+        self.version: str | None = record.get("version")
+        self.pulse_fd: int | None = record.get("pulse_fd")  # None until all workers are up
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it runs on another machine that shares the state directory."""
+        return bool(self.host) and self.host != os.uname().nodename
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return "pid not known yet"
+        return f"pid {self.pid} on {self.host}"
+
+
+def running(state: Places) -> Daemon | None:
+    """The daemon that holds the lock of this state directory; None when there is none."""
+    if not _is_locked(state.daemon_lock):
+        return None
+    record = _record(state.daemon_pid)
+    found = Daemon(record)
+    if found.elsewhere or (found.boot == boot_id() and found.start == start_ticks(found.pid) != 0):
+        return found
+    return Daemon({})  # an old file; the daemon that holds the lock has not written its own yet
+
+
+def _is_locked(path: str) -> bool:
+    try:
+        fd = os.open(path, _READ)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in {errno.EWOULDBLOCK, errno.EACCES}
+    finally:
+        os.close(fd)
+    return False
+
+
+def _record(path: str) -> dict[str, Any]:
+    try:
+        fd = os.open(path, _READ)
+        try:
+            record = json.loads(os.read(fd, 65536))
+        finally:
+            os.close(fd)
+    except (OSError, ValueError):
+        return {}
+    good = isinstance(record, dict) and all(isinstance(record.get(key), int) for key in ("pid", "start"))
+    return record if good else {}
+
+
+def boot_id() -> str:
+    """The kernel's name for the time since this boot."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def start_ticks(pid: int) -> int:
+    """When a process started, in clock ticks after boot; 0 when there is no such process."""
+    if pid <= 0:
+        return 0
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            words = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return int(words[19]) if words[0] not in b"ZX" else 0

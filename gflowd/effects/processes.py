@@ -1,0 +1,169 @@
+"""Processes as the kernel knows them: who is who, who belongs to which job, and signals to nobody else.
+
+A process belongs to a job when it descends from its `job.sh`, shares its session, or carries its mark in the
+environment. It is named by `Identity`, and a signal goes through a pidfd opened before the identity is checked.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from gflowd.core import procstat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gflowd.core.model import Identity
+    from gflowd.core.procstat import Process
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def boot_id() -> str:
+    """The kernel's name for this boot."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def started_mono(start: int) -> float:
+    """The monotonic time, in seconds, of a start time in ticks since boot.
+
+    /proc counts the time suspended and the monotonic clock does not; the difference is taken as it is now, which is
+    exact unless the machine was suspended since.
+    """
+    suspended = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    return min((start + 1) / TICKS - suspended, time.monotonic())
+
+
+def read(pid: int) -> Process | None:
+    """The process `pid`, or None when there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return procstat.parse(file.read())
+    except OSError:
+        return None
+
+
+def lives(identity: Identity, boot: str) -> bool:
+    """Whether that very process is there, in `boot`, and not a corpse."""
+    if identity.boot != boot:
+        return False
+    found = read(identity.pid)
+    return found is not None and found.start == identity.start and not found.zombie
+
+
+def everyone() -> dict[int, Process]:
+    """Every living process by pid."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (process := read(int(name))) is not None and not process.zombie:
+            found[process.pid] = process
+    return found
+
+
+Mark = tuple[bytes, ...]  # NUL-ended `NAME=value` strings that a process's environment must all hold
+
+
+def job_mark(state_root: str, job_id: int, attempt: int) -> Mark:
+    """The strings that every process of an attempt has inherited, unless it took pains not to."""
+    return (
+        b"\0GFLOW_JOB_ID=%d\0" % job_id,
+        b"\0GFLOW_ATTEMPT=%d\0" % attempt,
+        b"\0GFLOW_STATE_DIR=%b\0" % os.fsencode(state_root),
+    )
+
+
+def members(
+    leaders: Mapping[tuple[int, int], tuple[Identity | None, Mark]], spare: int
+) -> dict[tuple[int, int], list[Process]]:
+    """The living processes of each job, by one pass over /proc for all of them.
+
+    `leaders` gives for each key its `job.sh` and its mark. The process `spare` and its children (the daemon, perhaps
+    started from inside a job) belong to none.
+    """
+    table = {pid: process for pid, process in everyone().items() if spare not in (pid, process.parent)}
+    children: dict[int, list[Process]] = {}
+    for process in table.values():
+        children.setdefault(process.parent, []).append(process)
+    found: dict[tuple[int, int], dict[int, Process]] = {key: {} for key in leaders}
+    for key, (leader, _) in leaders.items():
+        head = None if leader is None else table.get(leader.pid)
+        if leader is not None and head is not None and head.start == leader.start:
+            for process in (head, *(p for p in table.values() if p.session == head.pid)):
+                _gather(process, children, found[key])
+    for process in table.values():
+        environment = _environment(process.pid)
+        for key, (_, mark) in leaders.items():
+            if process.pid not in found[key] and all(word in environment for word in mark):
+                _gather(process, children, found[key])
+    return {key: list(of_job.values()) for key, of_job in found.items()}
+
+
+def _gather(head: Process, children: Mapping[int, list[Process]], into: dict[int, Process]) -> None:
+    heads = [head]
+    while heads:
+        process = heads.pop()
+        if process.pid not in into:
+            into[process.pid] = process
+            heads += children.get(process.pid, ())
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        fd = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        parts = [b"\0"]
+        while part := os.read(fd, 1 << 18):
+            parts.append(part)
+        return b"".join(parts)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def send(process: Process, signals: Iterable[signal.Signals]) -> bool:
+    """Sends `signals` to that very process; False when it is gone."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except OSError:
+        return False
+    try:
+        found = read(process.pid)
+        if found is None or found.start != process.start:
+            return False
+        for number in signals:
+            signal.pidfd_send_signal(fd, number)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(fd)
+
+
+def watch(identity: Identity, boot: str) -> int | None:
+    """A pidfd that becomes readable when that very process ends; None when it has."""
+    if identity.boot != boot:
+        return None
+    try:
+        fd = os.pidfd_open(identity.pid)
+    except OSError:
+        return None
+    if lives(identity, boot):
+        return fd
+    os.close(fd)
+    return None
+
+
+def has_ended(pidfd: int) -> bool:
+    """Whether the process of a pidfd has ended."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,196 @@
+"""The private tmux server in which jobs run: started alone, spoken to in few calls, its sessions named exactly.
+
+A session's target is always `=name:`, since tmux matches names by prefix. Nothing is ever typed into a session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import libtmux
+from libtmux.exc import LibTmuxException
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import FrameType
+
+CALL_TIMEOUT = 5.0  # seconds: a tmux client waits for ever for a server that is stopped
+TERM = "screen-256color"
+
+CONFIGURATION = f"""\
+set -g exit-empty off
+set -g default-shell /bin/sh
+set -g default-terminal {TERM}
+set -g default-size 200x50
+set -g history-limit 10000
+set -g remain-on-exit off
+set -g update-environment ''
+set -g allow-rename off
+set -g automatic-rename off
+set -g destroy-unattached off
+set -g status-left '[#S] '
+set -g status-left-length 30
+set -g status-right 'detach: C-b d'
+"""
+
+
+_NO_SERVER = ("no server running", "error connecting", "server exited", "lost server")
+
+
+class TmuxFailed(Exception):
+    """tmux did not do as told; `str()` says what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session to start: `script` runs in it, and what it shows is appended to `log`, whose end is marked."""
+
+    name: str
+    script: str
+    log: str
+    log_end: str
+    bell: str
+
+
+def is_installed() -> bool:
+    """Whether there is a tmux to run."""
+    return shutil.which("tmux") is not None
+
+
+class Tmux:
+    """One private server, by its socket; `directory` is where its command files are written."""
+
+    def __init__(self, socket: str, directory: str) -> None:
+        self.socket = socket
+        self._configuration = os.path.join(directory, "tmux.conf")
+        self._batch = os.path.join(directory, "tmux.batch")
+        self._server = libtmux.Server(socket_path=socket)
+
+    def start(self, sessions: list[Session]) -> list[str]:
+        """Starts the sessions, all in one call; what tmux complained of. Raises `TmuxFailed` when it cannot be called.
+
+        The output pipe is opened in the same command sequence as the session, so that nothing is lost before it.
+        """
+        _write(self._batch, "".join(_start_commands(session) for session in sessions))
+        complaints = self._call("source-file", self._batch)[1]
+        if any(line.startswith(_NO_SERVER) for line in complaints):
+            self._start_server()
+            complaints = self._call("source-file", self._batch)[1]
+        return complaints
+
+    def sessions(self) -> set[str]:
+        """The names of all sessions; none when no server runs."""
+        try:
+            return set(self._call("list-sessions", "-F", "#{session_name}")[0])
+        except TmuxFailed:
+            return set()
+
+    def kill(self, names: Iterable[str]) -> None:
+        """Ends sessions that are there; others are passed over."""
+        for name in names:
+            self._call("kill-session", "-t", f"={name}:")
+
+    def stop_when_empty(self) -> None:
+        """Ends the server unless it has a session."""
+        if self.is_running() and not self.sessions():
+            self._call("kill-server")
+
+    def is_running(self) -> bool:
+        """Whether the server answers."""
+        return os.path.exists(self.socket) and self._answers()
+
+    def _answers(self) -> bool:
+        try:
+            return not self._call("display-message", "-p", "ok")[1]
+        except TmuxFailed:
+            return False
+
+    def _start_server(self) -> None:
+        """A new server gives its first client's environment to every job, and keeps its signal mask: give it none."""
+        _write(self._configuration, CONFIGURATION)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.socket)  # of a server that was killed
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_CTYPE": "C.UTF-8", "SHELL": "/bin/sh"}
+        command = [shutil.which("tmux") or "tmux", "-S", self.socket, "-f", self._configuration, "start-server"]
+        try:
+            done = subprocess.run(  # noqa: S603 -- our own words
+                command,
+                env=environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=CALL_TIMEOUT,
+                start_new_session=True,
+                preexec_fn=_plain_signals,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise TmuxFailed(f"tmux cannot be started: {error}") from error
+        if done.returncode:
+            raise TmuxFailed(done.stderr.decode(errors="replace").strip() or "tmux cannot be started")
+
+    def _call(self, *words: str) -> tuple[list[str], list[str]]:
+        """Output and complaints of one tmux command."""
+        try:
+            with _alarm(CALL_TIMEOUT):
+                done = self._server.cmd(*words)
+        except TimeoutError as error:
+            raise TmuxFailed(f"tmux did not answer within {CALL_TIMEOUT:g} s") from error
+        except (LibTmuxException, OSError) as error:
+            raise TmuxFailed(f"tmux cannot be called: {error!r}") from error
+        return done.stdout, done.stderr
+
+
+def _start_commands(session: Session) -> str:
+    sink = (
+        f"exec 2>/dev/null; cat >>{_sh(session.log)}; : >{_sh(session.log_end)}; "
+        f"[ -p {_sh(session.bell)} ] && printf e 1<>{_sh(session.bell)}"
+    )
+    name = session.name
+    return f"new-session -d -s {name} /bin/sh {_sh(session.script)} ; pipe-pane -t ={name}: {_sh(_literal(sink))}\n"
+
+
+def _sh(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+def _literal(text: str) -> str:
+    """`text` for pipe-pane, which expands `#` as a format and `%` as a time."""
+    return text.replace("#", "##").replace("%", "%%")
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+
+
+def _plain_signals() -> None:
+    """A blocked TERM would make the server deaf to kill-server; an ignored one would reach every job."""
+    os.umask(0o077)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in the block after `seconds`; libtmux has no time limit of its own."""
+
+    def ring(_signal: int, _frame: FrameType | None) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,170 @@
+"""How the daemon is hosted: one per state directory, its pid file, whom it belongs to, being stopped.
+
+Knows nothing of workers or jobs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from gflowd import __version__
+from gflowd.core.errors import Refused, SystemFailed, TryAgain
+from gflowd.effects import daemon
+from gflowd.paths import open_private, replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, MutableMapping
+
+    from filelock import FileLock
+
+    from gflowd.paths import State
+
+STOP_PATIENCE = 15.0  # seconds: workers get 5 to end, and a slow disk its time
+CLAIM_PATIENCE = 2.0  # seconds: a look at the lock holds it for an instant, and a winner signs a little later
+
+_OF_A_JOB = ("GFLOW_JOB_", "GFLOW_ARRAY_", "GFLOW_PARAM_", "SLURM_", "TMUX")
+_OF_A_JOB_WHOLE = ("GFLOW_ATTEMPT", "GFLOW_SUBMIT_DIR")
+_PATHS = ("GFLOW_CONFIG", "GFLOW_STATE_DIR", "GFLOW_RUNTIME_DIR")
+_OF_A_SERVICE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID")
+
+
+class Instance:
+    """Our process as the one daemon of a state directory, for as long as the lock is held."""
+
+    def __init__(self, state: State, hosting: str) -> None:
+        self.state = state
+        self.record = {
+            "pid": os.getpid(),
+            "start": daemon.start_ticks(os.getpid()),
+            "boot": daemon.boot_id(),
+            "host": os.uname().nodename,
+            "since": time.time(),
+            "hosting": hosting,
+            "version": __version__,
+            "pulse_fd": None,
+        }
+
+    def sign(self, pulse_fd: int | None = None) -> None:
+        """Writes the pid file; `pulse_fd` when the daemon is ready. Raises `SystemFailed`."""
+        self.record["pulse_fd"] = pulse_fd
+        try:
+            replace_file(self.state.daemon_pid, json.dumps(self.record).encode() + b"\n", durable=False)
+        except OSError as error:
+            raise SystemFailed(f"{self.state.daemon_pid}: {error.strerror}") from error
+
+
+@contextmanager
+def single_instance(state: State, hosting: str) -> Iterator[Instance]:
+    """Holds the daemon's lock. Raises `Refused` naming the daemon that holds it already.
+
+    A process forked meanwhile does not hold it: filelock 4 closes the descriptor in the child.
+    """
+    lock = _claim(state)
+    try:
+        instance = Instance(state, hosting)
+        instance.sign()
+        yield instance
+    finally:
+        try:
+            os.unlink(state.daemon_pid)
+        except OSError:  # an old one is harmless: it names a process that is not there
+            pass
+        lock.release()
+
+
+def _claim(state: State) -> FileLock:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(state.daemon_lock, timeout=0, mode=0o600, thread_local=False, fallback_to_soft=False)
+    deadline = time.monotonic() + CLAIM_PATIENCE
+    while True:
+        try:
+            os.close(open_private(state.daemon_lock, os.O_RDWR | os.O_CREAT))
+            lock.acquire()
+        except Timeout:
+            holder = daemon.running(state)
+            if holder is not None and (holder.pid or time.monotonic() > deadline):
+                raise already_running(holder) from None
+            if time.monotonic() > deadline:  # somebody who only looks was stopped while looking
+                raise TryAgain(f"{state.daemon_lock} stays busy; try again") from None
+            time.sleep(0.01)
+        except OSError as error:
+            raise SystemFailed(f"{state.daemon_lock}: {error.strerror}") from error
+        else:
+            return lock
+
+
+def already_running(holder: daemon.Daemon) -> Refused:
+    """The refusal of a second daemon."""
+    return Refused(f"already running ({holder})")
+
+
+def cleanse(environ: MutableMapping[str, str], *, detached: bool) -> None:
+    """Drops what describes the job or terminal that we were started from, lest our jobs inherit it.
+
+    A daemon that detaches is no longer the service that it was started from. Paths become absolute, since the daemon
+    leaves the directory.
+    """
+    for name in _PATHS:
+        if environ.get(name):
+            environ[name] = os.path.abspath(environ[name])
+    for name in list(environ):
+        foreign = name.startswith(_OF_A_JOB) or name in _OF_A_JOB_WHOLE
+        if foreign or (detached and name in _OF_A_SERVICE):
+            del environ[name]
+
+
+def foreground_hosting() -> str:
+    """Who hosts `gflowd run`: `systemd` or `foreground`."""
+    by_systemd = "NOTIFY_SOCKET" in os.environ or os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
+    return "systemd" if by_systemd else "foreground"
+
+
+def stop(state: State, holder: daemon.Daemon, patience: float = STOP_PATIENCE) -> None:
+    """Ends the daemon and waits until its lock is free. Raises `SystemFailed` when that takes too long."""
+    fd = signal_daemon(state, holder, signal.SIGTERM)
+    if fd is None:
+        return
+    deadline = time.monotonic() + patience
+    try:
+        select.select([fd], [], [], patience)  # a pidfd reads as ready when its process has ended
+    finally:
+        os.close(fd)
+    while daemon.running(state) is not None:
+        if time.monotonic() > deadline:
+            raise SystemFailed(f"the daemon ({holder}) has not ended after {patience:g} s; see {state.log}")
+        time.sleep(0.01)
+
+
+def signal_daemon(state: State, holder: daemon.Daemon, number: signal.Signals) -> int | None:
+    """Signals the daemon that `daemon.running` proved; its pidfd, or None when it has ended. Raises `Refused`."""
+    if holder.elsewhere:
+        raise Refused(f"the daemon runs on {holder.host}, not here ({os.uname().nodename}); do this there")
+    if not holder.pid:
+        raise SystemFailed(f"a daemon holds {state.daemon_lock}, but its pid is not known")
+    try:
+        fd = os.pidfd_open(holder.pid)
+    except ProcessLookupError:
+        return None
+    if daemon.start_ticks(holder.pid) != holder.start:  # the number went to another process while we looked
+        os.close(fd)
+        return None
+    try:
+        signal.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        pass
+    return fd
+
+
+def when_known(state: State, patience: float = CLAIM_PATIENCE) -> daemon.Daemon | None:
+    """The running daemon, after waiting for one that just starts to give its pid."""
+    deadline = time.monotonic() + patience
+    while (holder := daemon.running(state)) is not None and not holder.pid and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return holder

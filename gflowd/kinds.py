@@ -1,0 +1,208 @@
+"""What a setting may hold: a check per kind of value, alike for the file, the environment and the options.
+
+A kind takes what TOML would hold. Words from the environment or the command line become that first (`loose`), so
+that `GFLOW_GPU__POLL_INTERVAL=3` is the number 3. Every check raises `Refused` with what is wrong with the value.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gflowd.core import durations, memory
+from gflowd.core.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIMULATED_MEMORY_MB = 24 * 1024  # of each simulated GPU, where nothing is said
+MOST_GPUS = 1024
+LONGEST_PROJECT = 64
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_GPU_RANGE = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
+_SIMULATED = re.compile(r"(\d{1,4})(?:[xX](.+))?")
+_TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _as_it_is(word: str) -> object:
+    return word
+
+
+def shown(value: object) -> str:
+    """`value` as a message names it: TOML's spelling, cut to a line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`check` answers the value for the configuration; `unset` is the word for "not set" (then it is None)."""
+
+    check: Callable[[Any], Any]
+    loose: Callable[[str], object] = _as_it_is
+    unset: str | None = None
+
+    def read(self, value: object) -> Any:
+        """The configuration's value for what TOML holds."""
+        if self.unset is not None and isinstance(value, str) and value.strip().lower() == self.unset:
+            return None
+        return self.check(value)
+
+    def read_word(self, word: str) -> Any:
+        """The configuration's value for a word from the environment or the command line."""
+        if self.unset is not None and word.strip().lower() == self.unset:
+            return None
+        return self.check(self.loose(word))
+
+
+def duration(*, least: float = 0, unset: str | None = None) -> Kind:
+    """Seconds as float. Numbers are seconds; text is as on the command line, but needs a unit or a colon."""
+
+    def check(value: object) -> float:
+        if isinstance(value, str):
+            if _NUMBER.fullmatch(value.strip()):
+                raise Refused(f"{shown(value)} has no unit: write {value.strip()} for seconds, or '{value.strip()}m'")
+            seconds = durations.parse(value)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= durations.LONGEST:
+            seconds = float(value)
+        else:
+            raise Refused(f"{shown(value)} is not a duration (a number of seconds, or text {durations.FORMS})")
+        if seconds < least:
+            raise Refused(f"{shown(value)} is too short (at least {least:g} s)")
+        return seconds
+
+    return Kind(check, lambda word: float(word) if _NUMBER.fullmatch(word.strip()) else word, unset)
+
+
+def size(*, unset: str | None = None) -> Kind:
+    """MiB as int, at least 1; a bare number is MiB, as on the command line."""
+
+    def check(value: object) -> int:
+        if not isinstance(value, (int, str)) or isinstance(value, bool):
+            raise Refused(f"{shown(value)} is not an amount of memory (such as 512, '800M', '24G' or '1.5T')")
+        amount = memory.parse(str(value))
+        if amount < 1:
+            raise Refused(f"{shown(value)} is too little (at least 1M)")
+        return amount
+
+    return Kind(check, unset=unset)
+
+
+def whole(*, least: int, unset: str | None = None) -> Kind:
+    """An integer of at least `least`."""
+
+    def check(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 1 << 31:
+            raise Refused(f"{shown(value)} is not a whole number of {least} or more")
+        return value
+
+    return Kind(check, lambda word: int(word) if re.fullmatch(r"\d{1,12}", word.strip()) else word, unset)
+
+
+def number(*, least: float) -> Kind:
+    """A float of at least `least`."""
+
+    def check(value: object) -> float:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value < math.inf:
+            raise Refused(f"{shown(value)} is not a number of {least:g} or more")
+        return float(value)
+
+    return Kind(check, lambda word: float(word) if _NUMBER.fullmatch(word.strip()) else word)
+
+
+def flag() -> Kind:
+    """True or false; also yes, no, on, off, 1 and 0 where it comes as a word."""
+
+    def check(value: object) -> bool:
+        if not isinstance(value, bool):
+            raise Refused(f"{shown(value)} is neither true nor false")
+        return value
+
+    return Kind(check, lambda word: _TRUTH.get(word.strip().lower(), word))
+
+
+def choice(*words: str, unset: str | None = None) -> Kind:
+    """One of `words`."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value.strip().lower() not in words:
+            raise Refused(f"{shown(value)} is none of {', '.join(words if unset is None else (*words, unset))}")
+        return value.strip().lower()
+
+    return Kind(check, unset=unset)
+
+
+def projects() -> Kind:
+    """A list of project codes, trimmed; as a word, with commas between."""
+
+    def check(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            raise Refused(f"{shown(value)} is not a list of names")
+        names = tuple(name.strip() for name in value)
+        for name in names:
+            if not name or len(name) > LONGEST_PROJECT:
+                raise Refused(f"{shown(name)} is not a project code (1 to {LONGEST_PROJECT} characters)")
+        return tuple(dict.fromkeys(names))
+
+    return Kind(check, lambda word: [name for name in word.split(",") if name.strip()])
+
+
+def gpu_list(*, unset: str) -> Kind:
+    """GPU indices, sorted: a list of numbers, or text such as `0,2` or `0-3`."""
+
+    def check(value: object) -> tuple[int, ...]:
+        if isinstance(value, str):
+            return _indices(value)
+        good = isinstance(value, list) and all(type(index) is int and 0 <= index < MOST_GPUS for index in value)
+        if not good or not isinstance(value, list):
+            raise Refused(f"{shown(value)} is not a list of GPUs (such as [0, 2] or '0-3')")
+        return tuple(sorted(set(value)))
+
+    return Kind(check, unset=unset)
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    found: set[int] = set()
+    for part in text.split(","):
+        match = _GPU_RANGE.fullmatch(part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last or last >= MOST_GPUS:
+            raise Refused(f"{shown(text)} is not a list of GPUs (such as 0,2 or 0-3 or all)")
+        found.update(range(first, last + 1))
+    return tuple(sorted(found))
+
+
+def simulated(*, unset: str) -> Kind:
+    """(how many, MiB each) of simulated GPUs: `4x24G`, or only the number; 0 is none."""
+
+    def check(value: object) -> tuple[int, int] | None:
+        text = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
+        match = _SIMULATED.fullmatch(text.strip())
+        if not match or int(match[1]) > MOST_GPUS:
+            raise Refused(f"{shown(value)} is not a number of GPUs with their memory (such as 4 or 4x24G)")
+        if int(match[1]) == 0:
+            return None
+        return int(match[1]), memory.parse(match[2]) if match[2] else SIMULATED_MEMORY_MB
+
+    return Kind(check, unset=unset)
+
+
+def time_zone(*, unset: str) -> Kind:
+    """The name of a time zone that this machine knows."""
+
+    def check(value: object) -> str:
+        from zoneinfo import ZoneInfo
+
+        try:
+            if isinstance(value, str):
+                return ZoneInfo(value.strip()).key
+        except (KeyError, ValueError, OSError):  # unknown; absolute or with `..`; a directory of zones
+            pass
+        raise Refused(f"{shown(value)} is not a time zone that this machine knows (such as Europe/Berlin)")
+
+    return Kind(check, unset=unset)

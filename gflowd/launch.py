@@ -1,0 +1,184 @@
+"""From a command line to a serving daemon: what `run`, `start`, `restart` and `reload` share.
+
+The options that the daemon runs with are kept in the state directory, so that a reload or restart finds them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gflowd import config, daemonize, hosting, paths, settings
+from gflowd.core.errors import GflowError, Refused, SystemFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gflowd.config import Config
+
+# The option, its aliases, the setting that it sets, what stands for its value, its help.
+_OPTIONS = (
+    ("--gpus", (), "gpu.allow", "LIST", "the GPUs that jobs may use, such as 0,2 or 0-3 or all"),
+    ("--gpu-allocation", ("--gpu-allocation-strategy",), "gpu.allocation", "HOW",
+     "which of the free GPUs a job gets: sequential, random or topology"),
+    ("--gpu-poll-interval", ("--gpu-poll-interval-secs",), "gpu.poll_interval", "SECONDS",
+     "how often the GPUs are looked at (at least 1)"),
+    ("--simulate-gpus", (), "gpu.simulate", "N[xMEM]", "simulated GPUs instead of real ones, such as 4x24G"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A named configuration file (or None: the usual one) and options as words by the name of their setting."""
+
+    config: str | None
+    options: Mapping[str, str]
+
+    def over(self, before: Chosen) -> Chosen:
+        """These, and for what they leave open, those `before`."""
+        return Chosen(self.config or before.config, {**before.options, **self.options})
+
+    def load(self) -> Config:
+        """The configuration as it is now. Raises `Refused`."""
+        return config.load(self.config, os.environ, self.options)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of run, start, restart and reload."""
+    for name, aliases, setting, metavar, about in _OPTIONS:
+        parser.add_argument(name, *aliases, dest=setting, metavar=metavar, type=_checked(setting), help=about)
+    parser.add_argument("-v", "--verbose", action="store_true", help="log everything that the daemon does")
+
+
+def add_adopt(parser: argparse.ArgumentParser) -> None:
+    """The option of run and start by which a state directory moves to this machine."""
+    about = "take over a state directory that was last used on another machine"
+    parser.add_argument("--adopt", action="store_true", help=about)
+
+
+def _checked(setting: str) -> Callable[[str], str]:
+    def check(word: str) -> str:
+        try:
+            settings.BY_NAME[setting].kind.read_word(word)
+        except Refused as refusal:
+            raise argparse.ArgumentTypeError(str(refusal)) from None
+        return word
+
+    return check
+
+
+def chosen(args: argparse.Namespace) -> Chosen:
+    """What the command line chose."""
+    given = vars(args)
+    options = {setting: given[setting] for _, _, setting, _, _ in _OPTIONS if given[setting] is not None}
+    if args.verbose:
+        options["daemon.log_level"] = "debug"
+    return Chosen(os.path.abspath(args.config) if args.config else None, options)
+
+
+def kept(state: paths.State) -> Chosen:
+    """What the daemon was last started with; nothing where that is unknown."""
+    try:
+        record = json.loads(paths.read_private(state.options))
+        options = {name: str(word) for name, word in record["options"].items() if name in settings.BY_NAME}
+        return Chosen(record["config"], options)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Chosen(None, {})
+
+
+def keep(state: paths.State, choice: Chosen) -> None:
+    """Keeps `choice` for later reloads and restarts. Raises `SystemFailed`."""
+    record = {"config": choice.config, "options": dict(choice.options)}
+    try:
+        paths.replace_file(state.options, json.dumps(record).encode() + b"\n", durable=False)
+    except OSError as error:
+        raise SystemFailed(f"{state.options}: {error.strerror}") from error
+
+
+def state_of(args: argparse.Namespace) -> paths.State:
+    """The state directory that the command line names, or the usual one."""
+    return paths.State(os.path.abspath(args.state_dir or paths.default_state_dir(os.environ)))
+
+
+def prepared(args: argparse.Namespace, *, detached: bool) -> paths.State:
+    """The same for a daemon to be: made if it is missing, refused if it is not private; our environment cleansed."""
+    hosting.cleanse(os.environ, detached=detached)
+    state = state_of(args)
+    state.prepare()
+    return state
+
+
+def load_and_tell(choice: Chosen) -> Config:
+    """The configuration; what the user should know of it goes to stderr."""
+    loaded = choice.load()
+    for note in loaded.notes:
+        print(f"gflowd: {note}", file=sys.stderr)
+    return loaded
+
+
+def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: Callable[[], None]) -> int:
+    """Is the daemon until it is told to end; the exit status. `ready` is called once all workers are up.
+
+    Raises `Refused` when another daemon runs, or when the state belongs to another machine.
+    """
+    from gflowd import log, supervisor
+
+    runtime = paths.Runtime(os.path.abspath(os.environ.get("GFLOW_RUNTIME_DIR") or state.default_run()))
+    with hosting.single_instance(state, how) as instance:
+        settled = choice.load()
+        check_machine(state, settled.lock_timeout, adopt=adopt)
+        runtime.prepare()
+        keep(state, choice)
+        to_stderr = how != "detached"
+        log.setup(state, "supervisor", settled.log_level, stderr=to_stderr)
+
+        def on_ready(pulse_fd: int) -> None:
+            instance.sign(pulse_fd)
+            ready()
+
+        try:
+            return supervisor.serve(
+                state, runtime, settled, reload=lambda: kept(state).load(), on_ready=on_ready, to_stderr=to_stderr
+            )
+        except GflowError as error:
+            log.get("supervisor").error("daemon ends", why=error)
+            raise
+        except Exception:
+            log.get("supervisor").exception("daemon fails")
+            raise
+
+
+def check_machine(state: paths.State, lock_timeout: float, *, adopt: bool) -> None:
+    """Refuses a state directory that another machine used last, unless it is to be adopted."""
+    from gflowd.store import FORMAT, HEADER, Store
+
+    store = Store(state, lock_timeout)
+    header: dict[str, Any] | None = store.read().of(HEADER).get(0)
+    ours = paths.machine()
+    theirs = header.get("machine") if header else None
+    if theirs is None or theirs == ours:
+        return
+    if not adopt:
+        raise Refused(
+            f"{state.root} was last used on machine {theirs}, and this is {ours};"
+            " if gflow no longer runs there: gflowd start --adopt"
+        )
+    with store.commit() as commit:
+        commit.put(HEADER, 0, {"format": FORMAT, "machine": ours})
+
+
+def start(state: paths.State, choice: Chosen, *, adopt: bool) -> int:
+    """Starts a detached daemon and says so. Raises what kept it from starting."""
+    holder = hosting.when_known(state)
+    if holder is not None:
+        raise hosting.already_running(holder)
+
+    def be_daemon(ready: Callable[[], None]) -> int:
+        return serve(state, choice, how="detached", adopt=adopt, ready=ready)
+
+    print(f"gflowd started (pid {daemonize.detach(be_daemon, state.log)})")
+    return 0

@@ -1,0 +1,168 @@
+"""The table of gflowd's verbs, and what is the same for all of them: global options, errors, the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+from gflowd import __version__
+from gflowd.core.errors import BadUsage, GflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# name: (module, aliases, summary); only the module of the verb asked for is imported
+COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "run": ("gflowd.commands.run", (), "run the daemon in the foreground"),
+    "start": ("gflowd.commands.start", ("up",), "start the daemon in the background"),
+    "stop": ("gflowd.commands.stop", ("down",), "stop the daemon; jobs go on"),
+    "restart": ("gflowd.commands.restart", (), "stop and start the daemon; jobs go on"),
+    "reload": ("gflowd.commands.reload", (), "read the configuration anew"),
+    "status": ("gflowd.commands.status", (), "show the daemon, its workers and the GPUs"),
+    "init": ("gflowd.commands.init", (), "write a commented configuration file"),
+    "completion": ("gflowd.commands.completion", (), "print the completion script for a shell"),
+}
+INTERRUPTED = 130  # 128 + SIGINT
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises `BadUsage` instead of printing the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadUsage(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
+
+
+def parser(name: str) -> argparse.ArgumentParser:
+    """The whole parser of one verb, named by its full name."""
+    module = import_module(COMMANDS[name][0])
+    built = Parser(
+        prog=f"gflowd {name}",
+        description=(module.__doc__ or "").strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.configure(built)
+    add_globals(built)
+    return built
+
+
+def add_globals(built: argparse.ArgumentParser) -> None:
+    """The options that every verb takes."""
+    group = built.add_argument_group("common options")
+    group.add_argument("--config", metavar="FILE", help="the configuration file")
+    group.add_argument("--state-dir", metavar="DIR", help="where gflow keeps its state")
+    group.add_argument("--version", action="version", version=f"gflowd {__version__}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs gflowd with `argv`, by default the process's own; returns the exit status."""
+    _reopen_closed_streams()
+    try:
+        status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except GflowError as error:
+        status = _fail(str(error), error.status)
+    except BrokenPipeError:
+        _abandon_stdout()
+        status = 0
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except Exception as error:  # the one place that turns a fault of ours into one line
+        status = _unexpected(error)
+    return status
+
+
+def _dispatch(argv: list[str]) -> int:
+    place = 0
+    while place < len(argv) and argv[place].startswith("-"):
+        place += 2 if argv[place] in {"--config", "--state-dir"} else 1
+    before = Parser(prog="gflowd", allow_abbrev=False, add_help=False)
+    add_globals(before)
+    before.add_argument("-h", "--help", action="store_true")
+    common = before.parse_args(argv[:place])
+    if common.help:
+        print(overview())
+        return 0
+    if place >= len(argv):
+        raise BadUsage(f"no command given: one of {', '.join(COMMANDS)} (see gflowd --help)")
+    name = _full_name(argv[place])
+    args = parser(name).parse_args(argv[place + 1 :])
+    args.config = args.config or common.config
+    args.state_dir = args.state_dir or common.state_dir
+    status: int = import_module(COMMANDS[name][0]).run(args)
+    return status
+
+
+def _full_name(word: str) -> str:
+    for name, (_, aliases, _) in COMMANDS.items():
+        if word == name or word in aliases:
+            return name
+    raise BadUsage(f"no command {word!r}; gflowd --help lists them")
+
+
+def overview() -> str:
+    """What `gflowd --help` prints."""
+    verbs = (f"  {', '.join((name, *aliases)):<14}{about}" for name, (_, aliases, about) in COMMANDS.items())
+    return "\n".join(
+        (
+            "Usage: gflowd [OPTIONS] COMMAND ...",
+            "",
+            "The daemon of gflow: starts queued jobs when their GPUs, CPUs and memory are free.",
+            "",
+            "Commands:",
+            *verbs,
+            "",
+            "Options, before or after the command:",
+            "  --config FILE     the configuration file",
+            "  --state-dir DIR   where gflow keeps its state",
+            "  --version         print the version and exit",
+            "  --help            this text; gflowd COMMAND --help for one command",
+        )
+    )
+
+
+def _reopen_closed_streams() -> None:
+    """Gives closed standard descriptors to /dev/null, so that no file of ours takes their numbers."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    else:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 -- it lives as long as we do
+
+
+def _abandon_stdout() -> None:
+    """Lets what is still buffered go nowhere, so that the interpreter's own last flush cannot fail."""
+    fd = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(fd, 1)
+    os.close(fd)
+
+
+def _fail(message: str, status: int) -> int:
+    text = message if message.isprintable() else message.encode("unicode_escape", "surrogatepass").decode()
+    try:
+        print(f"gflowd: {text}", file=sys.stderr, flush=True)
+    except OSError:  # there is nobody left to tell
+        pass
+    return status
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get("GFLOW_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, OSError) and error.strerror:
+        _abandon_stdout()
+        return _fail(f"{error.filename or 'standard output'}: {error.strerror}", 3)
+    return _fail(f"internal error: {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where)", 3)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

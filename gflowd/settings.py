@@ -1,0 +1,134 @@
+"""The table of every setting: where it stands in `gflow.toml`, what it may hold, its default. Reads nothing itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gflowd import kinds
+
+if TYPE_CHECKING:
+    from gflowd.kinds import Kind
+
+    Path = tuple[str, ...]
+
+DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row: `attribute` is its name in `Config`, `written` its default as TOML writes it."""
+
+    section: str
+    key: str
+    attribute: str
+    kind: Kind
+    default: Any
+    written: str
+    about: str
+
+    @property
+    def path(self) -> Path:
+        """Its tables and its key, from the top of the file."""
+        return (*self.section.split("."), self.key) if self.section else (self.key,)
+
+    @property
+    def name(self) -> str:
+        """As messages and options name it: `gpu.poll_interval`."""
+        return ".".join(self.path)
+
+
+# fmt: off
+SETTINGS = (
+    Setting("", "timezone", "timezone", kinds.time_zone(unset="system"), None, '"system"',
+            "The time zone of instants without one, such as Europe/Berlin."),
+    Setting("daemon", "log_level", "log_level", kinds.choice("debug", "info", "warning", "error"), "info", '"info"',
+            "How much the daemon logs: debug, info, warning or error."),
+    Setting("daemon", "start_grace", "start_grace", kinds.duration(), 30.0, "30",
+            "How long a job's session may take to appear before the job counts as a zombie."),
+    Setting("daemon", "zombie_interval", "zombie_interval", kinds.duration(least=0.1), 10.0, "10",
+            "How often running jobs are checked, beside being watched all the time."),
+    Setting("daemon", "kill_strays", "kill_strays", kinds.flag(), True, "true",
+            "End the processes that a job leaves behind when its command has ended."),
+    Setting("executor", "type", "executor", kinds.choice("tmux", "process", unset="auto"), None, '"auto"',
+            "tmux or process; auto is tmux where it is installed."),
+    Setting("executor", "grace", "grace", kinds.duration(), 10.0, "10",
+            "From the first signal that stops a job to SIGKILL."),
+    Setting("gpu", "allow", "gpu_allow", kinds.gpu_list(unset="all"), None, '"all"',
+            'The GPUs that jobs may use: all, a list such as [0, 2], or text such as "0-3".'),
+    Setting("gpu", "allocation", "gpu_allocation", kinds.choice("sequential", "random", "topology"), "sequential",
+            '"sequential"', "Which of the free GPUs a job gets: sequential, random or topology."),
+    Setting("gpu", "poll_interval", "poll_interval", kinds.duration(least=1), 10.0, "10",
+            "How often the GPUs are looked at; at least 1."),
+    Setting("gpu", "simulate", "simulate", kinds.simulated(unset="none"), None, '"none"',
+            'Simulated GPUs instead of real ones, such as "4x24G".'),
+    Setting("gpu", "idle_warn", "idle_warn", kinds.duration(unset="off"), None, '"off"',
+            "Warn about a job that leaves its GPUs idle for this long."),
+    Setting("gpu", "idle_cancel", "idle_cancel", kinds.duration(unset="off"), None, '"off"',
+            "Cancel a job that leaves its GPUs idle for this long."),
+    Setting("scheduler", "cpus", "cpus", kinds.whole(least=1, unset="all"), None, '"all"',
+            "CPU slots to give out; all is the number of cores."),
+    Setting("scheduler", "memory", "memory_mb", kinds.size(unset="all"), None, '"all"',
+            'Memory to give out, such as "64G"; all is what is installed.'),
+    Setting("scheduler", "backfill_depth", "backfill_depth", kinds.whole(least=1), 1000, "1000",
+            "How many queued jobs are looked at beyond the first that cannot start."),
+    Setting("scheduler", "default_time_limit", "default_time_limit", kinds.duration(least=1, unset="none"), None,
+            '"none"', "What a job without a time limit counts as when starts are planned; it is not enforced."),
+    Setting("scheduler.fair_share", "enabled", "fair_share_enabled", kinds.flag(), True, "true",
+            "Users with less recent GPU time go first, within a priority."),
+    Setting("scheduler.fair_share", "half_life", "fair_share_half_life", kinds.duration(least=1), 7 * DAY, '"7d"',
+            "After this long, past usage counts half."),
+    Setting("scheduler.fair_share", "cpu_weight", "fair_share_cpu_weight", kinds.number(least=0), 0.05, "0.05",
+            "What a job without GPUs counts as, in GPUs."),
+    Setting("projects", "known_projects", "known_projects", kinds.projects(), (), "[]",
+            "The project codes that a submission may name; empty: any."),
+    Setting("projects", "require_project", "require_project", kinds.flag(), False, "false",
+            "Refuse a submission without a project."),
+    Setting("store", "lock_timeout", "lock_timeout", kinds.duration(least=0.1), 10.0, "10",
+            "How long to wait for the snapshot's lock before giving up (exit status 75)."),
+    Setting("history", "after", "history_after", kinds.duration(), DAY, '"1d"',
+            "How long an ended job stays in the queue's snapshot before it moves to the history."),
+    Setting("history", "keep", "history_keep", kinds.duration(unset="forever"), None, '"forever"',
+            "How long the history is kept."),
+    Setting("logs", "max_size", "log_max_size_mb", kinds.size(), 1024, '"1G"',
+            "The most that one job's log may grow to."),
+    Setting("logs", "keep", "log_keep", kinds.duration(unset="forever"), 30 * DAY, '"30d"',
+            "How long the directory of an ended job is kept."),
+)
+# fmt: on
+
+BY_PATH = {setting.path: setting for setting in SETTINGS}
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+# The Rust original's names for the same; its file stands at the same place.
+ALIASES: dict[Path, Path] = {
+    ("daemon", "gpus"): ("gpu", "allow"),
+    ("daemon", "gpu_allocation_strategy"): ("gpu", "allocation"),
+    ("daemon", "gpu_poll_interval_secs"): ("gpu", "poll_interval"),
+    ("daemon", "fair_share", "enabled"): ("scheduler", "fair_share", "enabled"),
+    ("daemon", "fair_share", "half_life_secs"): ("scheduler", "fair_share", "half_life"),
+}
+WITHOUT_EFFECT: tuple[Path, ...] = (("daemon", "host"), ("daemon", "port"), ("host",), ("port",), ("notifications",))
+
+QUOTA_DEFAULTS: tuple[Path, ...] = (("quota", "default_user"), ("quota", "default_project"))
+QUOTA_TABLES: tuple[Path, ...] = (("quota", "users"), ("quota", "projects"))
+QUOTA_KEYS = ("max_running_jobs", "max_running_gpus", "max_queued_jobs")
+QUOTA_KIND = kinds.whole(least=0)
+
+SECTIONS: frozenset[Path] = frozenset(
+    path[:length]
+    for path in (*BY_PATH, *ALIASES, *((*table, "") for table in (*QUOTA_DEFAULTS, *QUOTA_TABLES)))
+    for length in range(1, len(path))
+)
+
+
+def is_section(path: Path) -> bool:
+    """Whether `path` is a table of the file, `[quota.users.alice]` included."""
+    return path in SECTIONS or (len(path) == 3 and path[:2] in QUOTA_TABLES)
+
+
+def quota_of(path: Path) -> Path | None:
+    """The quota that `path` sets a field of: ("users", "alice") or ("default_user",); None when it is no such path."""
+    if path[-1] in QUOTA_KEYS and (path[:-1] in QUOTA_DEFAULTS or (len(path) == 4 and path[:2] in QUOTA_TABLES)):
+        return path[1:-1]
+    return None

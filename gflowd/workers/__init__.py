@@ -1,0 +1,25 @@
+"""The workers: one module each, one row each. To add a worker, write its module and add its row."""
+
+from dataclasses import dataclass
+
+from gflowd.effects import doorbell as bell
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A worker: its name (also its module's, its slot's and its process's), what wakes it, and what it rings when it
+    has decided otherwise than before.
+    """
+
+    name: str
+    wakes_for: bytes
+    rings: bytes = bell.FINDING
+
+
+WORKERS = (
+    Row("gpu_poller", wakes_for=bell.POLL),
+    Row("zombie_detector", wakes_for=bell.STARTED + bell.ENDED + bell.DECISION),
+    Row("timeout_enforcer", wakes_for=bell.DECISION),
+    Row("reservation_timer", wakes_for=bell.DECISION),
+    Row("scheduler", wakes_for=bell.SUBMISSION + bell.WISH + bell.FINDING, rings=bell.DECISION),
+)

@@ -1,0 +1,176 @@
+"""What every worker shares: the loop that waits, ticks, beats, posts and rings. Knows nothing of jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gflowd import log
+from gflowd.board import Board
+from gflowd.core.errors import GflowError
+from gflowd.core.moment import Moment
+from gflowd.effects import doorbell
+from gflowd.effects.processes import boot_id
+
+if TYPE_CHECKING:
+    from gflowd.board import Pulses
+    from gflowd.config import Config
+    from gflowd.paths import Runtime, State
+    from gflowd.workers import Row
+
+LONGEST_SLEEP = 10.0  # seconds: a worker that beats more rarely would be taken for hung (supervisor.SILENCE)
+BOARD_LOST = 75  # exit status: not a crash of the worker, the Manager went away
+CANNOT_START = 3
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What the supervisor hands to a worker. `wake` is read when others ring, `complaints` takes one last sentence."""
+
+    state: State
+    runtime: Runtime
+    config: Config
+    address: str
+    key: bytes
+    pulses: Pulses
+    supervisor: int
+    wake: int
+    complaints: int
+    to_stderr: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a tick came to. `decision` is what others act upon, and rings when it changes; `detail` is only posted.
+
+    `wake_at` is on the monotonic clock; `descriptors` wake the worker when they become readable.
+    """
+
+    decision: Any
+    detail: Any = None
+    wake_at: float | None = None
+    descriptors: tuple[int, ...] = ()
+    rings: bytes = b""
+
+
+class Worker(Protocol):
+    """A worker module has `open(wiring) -> Worker`."""
+
+    def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
+        """Looks at the world and at the others' slots; never waits for long."""
+
+    def close(self) -> None:
+        """A clean end."""
+
+
+@dataclass(slots=True)
+class _Stop:
+    """Whether we were told to end."""
+
+    wanted: bool = False
+    readable: int = field(default=-1)
+
+
+def become(name: str) -> None:
+    """Names this process in `ps` (15 bytes are shown) and ties its life to its parent's."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as comm:
+        comm.write(f"gflowd:{name}"[:15])
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def hide() -> None:
+    """Keeps others of the same user from reading this process's memory, where the board's key is."""
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
+
+
+def now(boot: str) -> Moment:
+    """This moment."""
+    return Moment(time.time(), time.monotonic(), boot)
+
+
+def main(row: Row, wiring: Wiring) -> None:
+    """The whole life of a worker process; ends it."""
+    stop = _take_signals()
+    become(row.name)
+    log.setup(wiring.state, row.name, wiring.config.log_level, stderr=wiring.to_stderr)
+    logger = log.get(row.name)
+    if os.getppid() != wiring.supervisor:
+        os._exit(0)
+    try:
+        board = Board(wiring.address, wiring.key)
+        worker: Worker = importlib.import_module(f"gflowd.workers.{row.name}").open(wiring)
+    except (ConnectionError, EOFError):
+        os._exit(BOARD_LOST)
+    except GflowError as error:
+        logger.error("cannot start", why=str(error))
+        os.write(wiring.complaints, f"{error}\n".encode())
+        os._exit(CANNOT_START)
+    try:
+        _loop(row, wiring, board, worker, stop)
+        worker.close()
+    except (ConnectionError, EOFError):
+        os._exit(BOARD_LOST)
+    except Exception as error:  # the bottom of a worker: one crash, one restart
+        logger.error("crashed", error=repr(error), where=_where(error))
+        os.write(wiring.complaints, f"{type(error).__name__}: {error}\n".encode())
+        os._exit(1)
+    os._exit(0)
+
+
+def _where(error: BaseException) -> str:
+    import traceback
+
+    return " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in reversed(traceback.extract_tb(error.__traceback__)))
+
+
+def _loop(row: Row, wiring: Wiring, board: Board, worker: Worker, stop: _Stop) -> None:
+    boot = boot_id()
+    last: Turn | None = None
+    while not stop.wanted and os.getppid() == wiring.supervisor:
+        turn = worker.tick(now(boot), board.read())
+        wiring.pulses.beat(row.name, time.monotonic())
+        if last is None or (turn.decision, turn.detail) != (last.decision, last.detail):
+            board.post(row.name, (turn.decision, turn.detail))
+        rings = turn.rings + (row.rings if last is None or turn.decision != last.decision else b"")
+        if rings:
+            doorbell.ring(wiring.runtime.bell, rings)
+        last = turn
+        _wait(turn, wiring.wake, stop)
+
+
+def _wait(turn: Turn, wake: int, stop: _Stop) -> None:
+    sleep = LONGEST_SLEEP
+    if turn.wake_at is not None:
+        sleep = min(sleep, max(0.0, turn.wake_at - time.monotonic()))
+    poll = select.poll()
+    for descriptor in (wake, stop.readable, *turn.descriptors):
+        poll.register(descriptor, select.POLLIN)
+    poll.poll(sleep * 1000)
+    doorbell.listen(wake)
+    doorbell.listen(stop.readable)  # any signal is noted there, an alarm too
+
+
+def _take_signals() -> _Stop:
+    """TERM ends the loop; what a terminal sends to the whole group is the supervisor's to handle."""
+    stop = _Stop()
+    stop.readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def end(_signal: int, _frame: object) -> None:
+        stop.wanted = True
+
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, end)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return stop

@@ -1,0 +1,132 @@
+"""Starts committed attempts: writes each one's directory and hands the batch to tmux or detaches it.
+
+Starting twice does no harm, since `job.sh` lets only one copy of itself begin; so there is nothing to remember.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from gflowd import log, paths
+from gflowd.core import patterns, shell, variables
+from gflowd.core.model import TMUX, Job, Run, session_name
+from gflowd.effects import detached, jobdir
+from gflowd.effects.tmux import TERM, Session, Tmux, TmuxFailed
+
+if TYPE_CHECKING:
+    from gflowd.paths import Runtime, State
+
+
+class Launcher:
+    """Starts batches of attempts."""
+
+    def __init__(self, state: State, runtime: Runtime) -> None:
+        self._state = state
+        self._runtime = runtime
+        self._log = log.get("scheduler")
+        self.tmux = Tmux(runtime.tmux_socket, runtime.root)
+
+    def launch(self, jobs: list[tuple[Job, Run]]) -> None:
+        """Starts every attempt; one that cannot be started is barred with the reason, which ends it as failed."""
+        prepared = [(job, run) for job, run in jobs if self._prepare(job, run)]
+        in_tmux = [(job, run) for job, run in prepared if run.executor == TMUX]
+        plain = [(job, run) for job, run in prepared if run.executor != TMUX]
+        if in_tmux:
+            self._launch_in_tmux(in_tmux)
+        if plain:
+            self._detach(plain)
+
+    def _launch_in_tmux(self, jobs: list[tuple[Job, Run]]) -> None:
+        sessions = [self._session(job, run) for job, run in jobs]
+        try:
+            complaints = self.tmux.start(sessions)
+            there = self.tmux.sessions() if complaints else set()
+        except TmuxFailed as error:
+            self._bar_all(jobs, str(error))
+            return
+        if complaints:
+            self._log.warning("tmux complained", said="; ".join(complaints)[:500])
+            missing = [(job, run) for job, run in jobs if session_name(job.id, run.attempt) not in there]
+            self._bar_all(missing, f"tmux: {complaints[0]}")
+
+    def _detach(self, jobs: list[tuple[Job, Run]]) -> None:
+        batch = [
+            detached.Detached(self._file(job, run, "job.sh"), self._file(job, run, "log")) for job, run in jobs
+        ]
+        try:
+            detached.start(batch)
+        except OSError as error:
+            self._bar_all(jobs, str(error))
+
+    def _bar_all(self, jobs: list[tuple[Job, Run]], why: str) -> None:
+        """Of these only those that have not begun are barred; the others are on their way."""
+        for job, run in jobs:
+            self._bar(job, run, why)
+
+    def _bar(self, job: Job, run: Run, why: str) -> None:
+        try:
+            if jobdir.bar(self._state.attempt(job.id, run.attempt), why.replace("\n", " ")):
+                self._log.error("cannot launch", job=job.id, why=why)
+        except OSError as error:
+            self._log.error("cannot bar", job=job.id, why=str(error))
+
+    def _prepare(self, job: Job, run: Run) -> bool:
+        try:
+            directory = self._state.attempt(job.id, run.attempt)
+            if jobdir.beginning(directory) is not None:
+                return False
+            script = shell.job_script(self._launch(job, run, directory))
+            jobdir.prepare(directory, script)
+        except OSError as error:
+            self._bar(job, run, f"{error.strerror}: {error.filename}")
+            return False
+        return True
+
+    def _launch(self, job: Job, run: Run, directory: str) -> shell.Launch:
+        spec = job.spec
+        term = TERM if run.executor == TMUX else None
+        words = list(spec.command)
+        if spec.script is not None:
+            words[0] = self._state.script(spec.script)
+        extra = variables.variables(job, run, self._state.root, term)
+        return shell.Launch(
+            title=f"gflow job {job.id} ({spec.name}), attempt {run.attempt}",
+            directory=os.fsencode(directory),
+            bell=os.fsencode(self._runtime.bell),
+            environment=os.fsencode(self._environment_script(spec.env)),
+            variables=tuple((name, os.fsencode(value)) for name, value in extra.items()),
+            cwd=os.fsencode(spec.cwd),
+            umask=spec.umask,
+            command=tuple(os.fsencode(word) for word in words),
+            output=self._redirect(job, spec.output),
+            error=self._redirect(job, spec.error),
+            input=self._redirect(job, spec.input),
+            append=spec.append,
+        )
+
+    def _redirect(self, job: Job, pattern: str | None) -> bytes | None:
+        if pattern is None:
+            return None
+        name = patterns.expand(pattern, job_id=job.id, name=job.spec.name, user=job.spec.user)
+        return os.fsencode(os.path.join(job.spec.cwd, name))
+
+    def _environment_script(self, name: str) -> str:
+        """The environment as a script beside its file, made once for all jobs that share it."""
+        path = f"{self._state.environment(name)}.sh"
+        if not os.path.exists(path):
+            data = paths.read_private(self._state.environment(name))
+            paths.replace_file(path, shell.environment_script(data), durable=False)
+        return path
+
+    def _session(self, job: Job, run: Run) -> Session:
+        return Session(
+            name=session_name(job.id, run.attempt),
+            script=self._file(job, run, "job.sh"),
+            log=self._file(job, run, "log"),
+            log_end=self._file(job, run, "log.end"),
+            bell=self._runtime.bell,
+        )
+
+    def _file(self, job: Job, run: Run, name: str) -> str:
+        return os.path.join(self._state.attempt(job.id, run.attempt), name)

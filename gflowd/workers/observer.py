@@ -1,0 +1,106 @@
+"""Writes `observed.json`, by which gflowctl sees the live world: at most once a second, and only what has changed.
+
+Nothing depends on it: the daemon never reads it back, and a full disk only makes it old.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from gflowd import __version__, log, paths
+from gflowd.core import reasons
+from gflowd.core.model import Stopping
+
+if TYPE_CHECKING:
+    from gflowd.core.book import Book
+    from gflowd.core.model import Gpu
+    from gflowd.core.moment import Moment
+    from gflowd.core.schedule import Capacity
+    from gflowd.workers.base import Wiring
+
+INTERVAL = 1.0  # seconds
+
+
+class Observer:
+    """Remembers what was last written, and when."""
+
+    def __init__(self, wiring: Wiring, executor: str) -> None:
+        self._wiring = wiring
+        self._executor = executor
+        self._log = log.get("scheduler")
+        self._noted: dict[str, Any] = {}
+        self._written: dict[str, Any] | None = None
+        self._written_at = float("-inf")
+
+    def note(  # noqa: PLR0913
+        self,
+        book: Book,
+        waiting: dict[int, str],
+        capacity: Capacity,
+        gpus: tuple[Gpu, ...] | None,
+        stuck: tuple[tuple[int, int], ...],
+        trouble: str | None,
+    ) -> None:
+        """Takes in what is so now; `waiting` are the reasons of queued jobs, `stuck` the attempts that outlive KILL."""
+        users: dict[int, list[int]] = {}
+        used_cpus = used_memory = 0
+        why = {str(job_id): reason for job_id, reason in waiting.items()}
+        for job in book.live.values():
+            used_cpus += job.spec.cpus
+            used_memory += job.spec.memory_mb or 0
+            for index in job.run.gpu_ids if job.run else ():
+                users.setdefault(index, []).append(job.id)
+            if isinstance(job.phase, Stopping):
+                is_stuck = (job.id, job.phase.run.attempt) in stuck
+                why[str(job.id)] = reasons.UNKILLABLE if is_stuck else job.phase.why
+        self._noted = {
+            "capacity": {
+                "gpus": None if capacity.gpus is None else len(capacity.gpus),
+                "cpus": capacity.cpus,
+                "memory_mb": capacity.memory_mb,
+            },
+            "used": {"cpus": used_cpus, "memory_mb": used_memory},
+            "gpus": [self._gpu(gpu, users.get(gpu.index, [])) for gpu in gpus or ()],
+            "reasons": why,
+            "trouble": trouble,
+        }
+
+    def write(self, now: Moment) -> float | None:
+        """Writes what changed, if a second has passed; else the monotonic time at which to come back."""
+        if self._noted == self._written:
+            return None
+        if now.mono < self._written_at + INTERVAL:
+            return self._written_at + INTERVAL
+        self._written, self._written_at = self._noted, now.mono
+        whole = {"at": now.wall, **self._constant(), **self._noted}
+        try:
+            paths.replace_file(self._wiring.state.observed, orjson.dumps(whole), durable=False)
+        except OSError as error:
+            self._log.warning("observed.json is old", why=error.strerror)
+        return None
+
+    def _constant(self) -> dict[str, Any]:
+        config = self._wiring.config
+        return {
+            "version": __version__,
+            "pid": self._wiring.supervisor,
+            "runtime_dir": self._wiring.runtime.root,
+            "executor": self._executor,
+            "config": {
+                "path": config.path,
+                "mtime_ns": config.mtime_ns,
+                "lock_timeout": config.lock_timeout,
+                "timezone": config.timezone,
+                "known_projects": config.known_projects,
+                "require_project": config.require_project,
+                "grace": config.grace,
+                "start_grace": config.start_grace,
+            },
+        }
+
+    def _gpu(self, gpu: Gpu, jobs: list[int]) -> dict[str, Any]:
+        allowed = self._wiring.config.gpu_allow
+        state = "busy" if jobs else "idle" if allowed is None or gpu.index in allowed else "restricted"
+        return {**gpu.fields(), "state": state, "jobs": jobs}

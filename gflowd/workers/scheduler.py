@@ -1,0 +1,253 @@
+"""The only writer of phases: folds the snapshot, decides by the pure core, commits, then acts.
+
+Every tick is the same, also the first after a crash: what is committed and not yet done is done again, which does no
+harm. Nothing is acted upon that was not folded under the lock.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from gflowd import log
+from gflowd.core import codec, schedule, transitions
+from gflowd.core.book import Book
+from gflowd.core.errors import SystemFailed, TryAgain
+from gflowd.core.model import PROCESS, TMUX, Ended, Gpu, Job, Phase, Queued, Run, Running, Starting, Stopping
+from gflowd.core.schedule import Capacity, Plan
+from gflowd.core.sights import Agenda, Sight, live_job
+from gflowd.effects import machine
+from gflowd.effects.doorbell import POLL
+from gflowd.effects.tmux import TmuxFailed, is_installed
+from gflowd.lock import Lock
+from gflowd.store import WORTH_COMPACTING, Commit, Follower, Store
+from gflowd.workers.base import Turn
+from gflowd.workers.launcher import Launcher
+from gflowd.workers.observer import Observer
+
+if TYPE_CHECKING:
+    from gflowd.core.moment import Moment
+    from gflowd.workers.base import Wiring
+
+SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
+RETRY = 1.0  # seconds after a commit that failed (disk full)
+KEPT_KINDS = ("spec", "wish", "phase")
+
+Key = tuple[int, int]
+
+
+def open(wiring: Wiring) -> Scheduler:  # noqa: A001 -- the workers' protocol
+    """The scheduler, alone: raises `TryAgain` when another lives on."""
+    return Scheduler(wiring)
+
+
+class Fenced(Exception):
+    """Another scheduler has taken over."""
+
+
+class Scheduler:
+    """Decision: the agenda of the others. Its state is the book, which is the snapshot folded, and can be lost."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._config = wiring.config
+        self._log = log.get("scheduler")
+        self._alone = Lock(wiring.state.scheduler_lock, SUCCESSION)
+        self._alone.acquire()
+        self._store = Store(wiring.state, wiring.config.lock_timeout, orjson.dumps)
+        self._follower = Follower(self._store)
+        self._book = Book()
+        self._launcher = Launcher(wiring.state, wiring.runtime)
+        self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
+        self._observer = Observer(wiring, self._executor)
+        self._cpus = wiring.config.cpus or machine.cpus()
+        self._memory_mb = wiring.config.memory_mb or machine.memory_mb()
+        self._launched: set[Key] = set()
+        self._poll_after: float | None = None
+        self._retry_at: float | None = None
+        self._trouble: str | None = None
+        self._hurry = False
+        self._generation = self._take_over()
+
+    def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
+        """Fold, decide, commit, act, tell."""
+        self._hurry = False
+        self._catch_up()
+        plan = self._plan_and_commit(now, slots)
+        self._launch()
+        agenda = self._agenda(now)
+        _, stuck = _enforced(slots)
+        seen = _gpus(slots)[1]
+        self._observer.note(self._book, plan.reasons, self._capacity(slots), seen, stuck, self._trouble)
+        wakes = [when for when in (self._observer.write(now), self._retry_at) if when is not None]
+        if self._hurry:
+            wakes.append(now.mono)
+        rings = b"" if self._poll_after is None else POLL
+        return Turn(agenda, None, min(wakes, default=None), rings=rings)
+
+    def close(self) -> None:
+        """Leaves the tmux server running only while a job is in it."""
+        if self._executor == TMUX:
+            try:
+                self._launcher.tmux.stop_when_empty()
+            except TmuxFailed as error:
+                self._log.warning("tmux server left", why=str(error))
+        self._alone.release()
+
+    def _take_over(self) -> int:
+        """Mends what is damaged, and fences off any scheduler before us."""
+        with self._store.commit() as commit:
+            self._catch_up()
+            fold = self._follower.fold
+            if fold.dropped:
+                self._rewrite(commit)
+            generation = 1 + int(fold.of("scheduler").get(0, {}).get("generation", 0))
+            commit.put("scheduler", 0, {"generation": generation, "pid": os.getpid()})
+        for note in self._store.notes:
+            self._log.error("snapshot", note=note)
+        return generation
+
+    def _catch_up(self) -> set[int]:
+        """Follows the snapshot into the book; the ids that were touched."""
+        keys = self._follower.catch_up()
+        fold = self._follower.fold
+        if keys is None:
+            self._book = Book()
+            ids = set(fold.of("spec"))
+        else:
+            ids = {key for kind, key in keys if kind in KEPT_KINDS and isinstance(key, int)}
+        self._book.refresh(ids, fold.of("spec"), fold.of("wish"), fold.of("phase"))
+        return ids
+
+    def _plan_and_commit(self, now: Moment, slots: dict[str, Any]) -> Plan:
+        """What was decided about a job that somebody touched meanwhile is dropped, and decided again next time."""
+        changes, plan = self._decide(now, slots)
+        if self._retry_at is not None and now.mono < self._retry_at:
+            return plan
+        try:
+            self._look_after_snapshot()
+            if changes:
+                self._commit(changes)
+            self._trouble = self._retry_at = None
+        except (SystemFailed, TryAgain) as error:
+            if self._trouble is None:
+                self._log.error("cannot commit", why=str(error))
+            self._trouble = str(error)
+            self._retry_at = now.mono + RETRY
+        return plan
+
+    def _decide(self, now: Moment, slots: dict[str, Any]) -> tuple[dict[int, Phase], Plan]:
+        changes = self._settle(now, slots)
+        live = [job for job in self._book.live.values() if not isinstance(changes.get(job.id), Ended)]
+        capacity = self._capacity(slots)
+        fresh = self._poll_after is not None and _gpus(slots)[0] >= self._poll_after
+        left = schedule.free(capacity, live, self._config.gpu_allow, gpus_are_fresh=fresh)
+        waiting = (job for job in self._book.queue() if job.id not in changes)
+        plan = schedule.plan(waiting, capacity, left, now.wall, self._config.backfill_depth)
+        if fresh or not plan.wants_gpu:
+            self._poll_after = None
+        if plan.wants_gpu and self._poll_after is None:
+            self._poll_after = now.mono
+        for job, why in plan.impossible:
+            changes[job.id] = transitions.reject(job, why, now)
+        for job, gpu_ids in plan.starts:
+            changes[job.id] = transitions.start(job, self._new_run(job, gpu_ids, now))
+        return changes, plan
+
+    def _settle(self, now: Moment, slots: dict[str, Any]) -> dict[int, Phase]:
+        """What has become of the live jobs, and of the queued ones that are no longer wanted."""
+        sights = _sights(slots)
+        overdue, _ = _enforced(slots)
+        changes = {}
+        for job in (*self._book.live.values(), *self._book.unwanted()):
+            key = (job.id, job.run.attempt) if job.run else None
+            after = transitions.settle(job, sights.get(key), now, overdue=key in overdue)
+            if after is not None:
+                changes[job.id] = after
+        return changes
+
+    def _new_run(self, job: Job, gpu_ids: tuple[int, ...], now: Moment) -> Run:
+        attempt = job.phase.attempt if isinstance(job.phase, Queued) else 1
+        executor = job.spec.executor or self._executor
+        return Run(attempt=attempt, executor=executor, gpu_ids=gpu_ids, launched_at=now.wall)
+
+    def _commit(self, changes: dict[int, Phase]) -> None:
+        """Writes the phases of jobs that nobody touched meanwhile; then takes them into the book."""
+        with self._store.commit() as commit:
+            touched = self._catch_up()
+            if self._follower.fold.of("scheduler").get(0, {}).get("generation") != self._generation:
+                raise Fenced
+            for job_id, phase in changes.items():
+                if job_id not in touched:
+                    commit.put("phase", job_id, codec.encode_phase(phase))
+                    self._tell(job_id, phase)
+        self._hurry = bool(touched & changes.keys())
+        self._catch_up()
+
+    def _tell(self, job_id: int, phase: Phase) -> None:
+        match phase:
+            case Starting(run=run):
+                self._log.info("starts", job=job_id, gpus=",".join(map(str, run.gpu_ids)), executor=run.executor)
+            case Stopping(why=why):
+                self._log.info("stops", job=job_id, why=why)
+            case Ended(state=state, reason=reason, exit_code=code):
+                self._log.info("ended", job=job_id, state=state, reason=reason, exit_code=code)
+            case Queued() | Running():
+                pass
+
+    def _launch(self) -> None:
+        """Starts what is committed as starting, once in this process's life."""
+        starting = [
+            (job, job.phase.run)
+            for job in self._book.live.values()
+            if isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) not in self._launched
+        ]
+        if starting:
+            self._launcher.launch(starting)
+        self._launched = {(job.id, job.run.attempt) for job in self._book.live.values() if job.run}
+
+    def _look_after_snapshot(self) -> None:
+        """Sets a damaged snapshot aside, and rewrites one that is mostly superseded lines."""
+        fold = self._follower.fold
+        bloated = self._follower.offset > WORTH_COMPACTING and fold.lines > 2 * fold.live()
+        if not fold.dropped and not bloated:
+            return
+        with self._store.commit() as commit:
+            self._catch_up()
+            self._rewrite(commit)
+
+    def _rewrite(self, commit: Commit) -> None:
+        fold = self._follower.fold
+        if fold.dropped:
+            kept = commit.set_aside()
+            self._log.error("snapshot was damaged", dropped="; ".join(fold.dropped)[:500], kept=kept)
+            self._follower.rebase(commit.repair(fold))
+        else:
+            self._follower.rebase(commit.rewrite(fold))
+
+    def _agenda(self, now: Moment) -> Agenda:
+        live = tuple(live_job(job, self._config.grace) for job in self._book.live.values())
+        return Agenda(live, self._book.edges(now.wall), self._poll_after)
+
+    def _capacity(self, slots: dict[str, Any]) -> Capacity:
+        seen = _gpus(slots)[1]
+        gpus = None if seen is None else tuple(gpu.index for gpu in seen)
+        return Capacity(gpus, self._cpus, self._memory_mb)
+
+
+def _gpus(slots: dict[str, Any]) -> tuple[float, tuple[Gpu, ...] | None]:
+    """When the last look that we asked for began, and what was seen; None before the first look."""
+    slot = slots.get("gpu_poller")
+    return (float("-inf"), None) if slot is None else (slot[0][0], slot[1][1])
+
+
+def _sights(slots: dict[str, Any]) -> dict[Key | None, Sight]:
+    slot = slots.get("zombie_detector")
+    return {} if slot is None else dict(slot[0])
+
+
+def _enforced(slots: dict[str, Any]) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
+    """The attempts over their time limit, and those that outlive KILL."""
+    slot = slots.get("timeout_enforcer")
+    return ((), ()) if slot is None else slot[0]

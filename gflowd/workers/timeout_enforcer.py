@@ -1,0 +1,142 @@
+"""Enforces time limits and walks the stop ladder over the whole process tree of each stopping job.
+
+Each step but KILL is marked in the attempt's directory before its signal is sent, so that no restart sends it twice.
+`job.sh` is spared until last: it has the exit status to record.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+from gflowd import log
+from gflowd.core import ladder
+from gflowd.effects import jobdir, processes
+from gflowd.workers.base import Turn
+
+if TYPE_CHECKING:
+    from gflowd.core.model import Identity
+    from gflowd.core.moment import Moment
+    from gflowd.core.procstat import Process
+    from gflowd.core.sights import LiveJob
+    from gflowd.workers.base import Wiring
+
+SIGNALS = {
+    ladder.INT: (signal.SIGINT, signal.SIGCONT),
+    ladder.TERM: (signal.SIGTERM, signal.SIGCONT),
+    ladder.KILL: (signal.SIGKILL,),
+}
+LEADER_SPARED = 2.0  # seconds of KILL for the others before `job.sh` itself is killed
+PASSES = 20  # over a tree that forks while it is being killed
+
+Key = tuple[int, int]
+
+
+def open(wiring: Wiring) -> TimeoutEnforcer:  # noqa: A001 -- the workers' protocol
+    """The enforcer."""
+    return TimeoutEnforcer(wiring)
+
+
+class TimeoutEnforcer:
+    """Decision: the attempts whose time limit has passed, and those that outlive KILL."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._state = wiring.state
+        self._supervisor = wiring.supervisor
+        self._log = log.get("timeout_enforcer")
+        self._kill_next: dict[Key, tuple[float, float]] = {}  # when KILL is due again, and how long to wait after
+
+    def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
+        """Signals what is due and says when the next is."""
+        slot = slots.get("scheduler")
+        jobs: tuple[LiveJob, ...] = () if slot is None else slot[0].live
+        overdue, stuck, wakes = [], [], []
+        for job in jobs:
+            limit = ladder.deadline(job, now.boot)
+            if limit is not None and now.mono >= limit:
+                overdue.append(job.key)
+            elif limit is not None:
+                wakes.append(limit)
+            if ladder.is_unkillable(job, now.mono):
+                stuck.append(job.key)
+        wakes += self._stop([job for job in jobs if job.why is not None], now)
+        self._kill_next = {job.key: self._kill_next[job.key] for job in jobs if job.key in self._kill_next}
+        return Turn((tuple(overdue), tuple(stuck)), None, min(wakes, default=None))
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _stop(self, jobs: list[LiveJob], now: Moment) -> list[float]:
+        """Takes every step that is due; when to look again."""
+        due: dict[Key, list[str]] = {}
+        wakes = []
+        for job in jobs:
+            if job.started is None:
+                self._bar(job)
+            mono_since = job if job.since_boot == now.boot else job.replace(since_mono=now.mono)
+            due[job.key] = self._due(mono_since, now.mono)
+            wakes += [when for _, when in ladder.steps(mono_since) if when > now.mono]
+        self._signal([job for job in jobs if due[job.key]], due, now)
+        return [*wakes, *(self._kill_next[job.key][0] for job in jobs if job.key in self._kill_next)]
+
+    def _due(self, job: LiveJob, mono: float) -> list[str]:
+        due = []
+        for step, when in ladder.steps(job):
+            if when > mono:
+                continue
+            if step == ladder.KILL:
+                again, wait = self._kill_next.get(job.key, (when, ladder.KILL_AGAIN))
+                if mono >= again:
+                    due.append(step)
+                    self._kill_next[job.key] = mono + wait, min(wait * 2, ladder.KILL_AGAIN_AT_MOST)
+            elif self._mark(job, step):
+                due.append(step)
+        return due
+
+    def _signal(self, jobs: list[LiveJob], due: dict[Key, list[str]], now: Moment) -> None:
+        """One pass over /proc for all; passes are repeated where KILL still finds somebody new."""
+        for _ in range(PASSES if jobs else 0):
+            found = processes.members({job.key: self._leader(job) for job in jobs}, self._supervisor)
+            again = []
+            for job in jobs:
+                targets = self._targets(job, found[job.key], now)
+                for step in due[job.key]:
+                    sent = sum(processes.send(process, SIGNALS[step]) for process in targets)
+                    self._log.info("signalled", job=job.id, signal=step, processes=sent, why=job.why)
+                if ladder.KILL in due[job.key] and targets:
+                    due[job.key] = [ladder.KILL]
+                    again.append(job)
+            jobs = again
+            if not jobs:
+                break
+
+    def _targets(self, job: LiveJob, found: list[Process], now: Moment) -> list[Process]:
+        """The processes of a job, without `job.sh` until KILL has had time to end the others."""
+        if now.mono >= job.since_mono + job.grace + LEADER_SPARED:
+            return found
+        leader = self._identity(job)
+        return [p for p in found if leader is None or (p.pid, p.start) != (leader.pid, leader.start)]
+
+    def _leader(self, job: LiveJob) -> tuple[Identity | None, processes.Mark]:
+        return self._identity(job), processes.job_mark(self._state.root, *job.key)
+
+    def _identity(self, job: LiveJob) -> Identity | None:
+        """The job's `job.sh`; of one that was stopped before anybody saw it begin, as its directory says."""
+        if job.started is not None:
+            return job.started.identity
+        begun = jobdir.beginning(self._state.attempt(*job.key))
+        return None if begun is None else begun.identity
+
+    def _bar(self, job: LiveJob) -> None:
+        try:
+            jobdir.bar(self._state.attempt(*job.key), job.why or "")
+        except OSError as error:
+            self._log.warning("cannot bar", job=job.id, error=str(error))
+
+    def _mark(self, job: LiveJob, step: str) -> bool:
+        """Whether the step is still to be taken; with no place left for the mark it is taken all the same."""
+        try:
+            return jobdir.mark(self._state.attempt(*job.key), step)
+        except OSError as error:
+            self._log.warning("cannot mark", job=job.id, step=step, error=str(error))
+            return True

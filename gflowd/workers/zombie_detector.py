@@ -1,0 +1,199 @@
+"""How each live job fares: begun, its exit record, whether anything of it lives, its log's last byte, or vanished.
+
+Looks at files and the kernel's lock, so a result written while nobody watched reads the same as one just written.
+A pidfd on each `job.sh` tells at once when it dies without a record; the sweep is the net.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gflowd import log
+from gflowd.core.model import TMUX, Started, session_name
+from gflowd.core.sights import Sight
+from gflowd.effects import jobdir, processes
+from gflowd.workers.base import Turn
+
+if TYPE_CHECKING:
+    from gflowd.core.model import Identity
+    from gflowd.core.moment import Moment
+    from gflowd.core.procstat import Process
+    from gflowd.core.sights import LiveJob
+    from gflowd.workers.base import Wiring
+
+LOOK_AGAIN = 0.005  # seconds: at an exit record with the lock still held; doubled at each look
+STRAYS_AFTER = 0.04  # seconds of that: what still holds the lock is no longer on its way out
+LOG_END_WAIVED = 2.0  # seconds after the exit record, when the session is gone and its log has no end
+LONGEST_LOOK = 1.0  # seconds
+
+Key = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Watch:
+    """What we remember of one attempt between looks."""
+
+    since: float  # monotonic: when we first looked
+    started: Started | None = None
+    pidfd: int | None = None
+    recorded: float | None = None  # monotonic: when we first saw its exit record
+    wait: float = LOOK_AGAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the directory of an attempt says; `held` is read before `record` is, so that no end falls between."""
+
+    job: LiveJob
+    watch: Watch
+    held: bool
+    record: jobdir.Record | None
+    leader_lives: bool
+
+
+def open(wiring: Wiring) -> ZombieDetector:  # noqa: A001 -- the workers' protocol
+    """The detector."""
+    return ZombieDetector(wiring)
+
+
+class ZombieDetector:
+    """Decision: a sight of each live attempt."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._state = wiring.state
+        self._config = wiring.config
+        self._runtime = wiring.runtime
+        self._supervisor = wiring.supervisor
+        self._log = log.get("zombie_detector")
+        self._watches: dict[Key, Watch] = {}
+
+    def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
+        """Looks at every live job."""
+        slot = slots.get("scheduler")
+        jobs: tuple[LiveJob, ...] = () if slot is None else slot[0].live
+        self._forget_all_but({job.key for job in jobs})
+        sights: dict[Key, Sight] = {}
+        looks = []
+        for job in jobs:
+            watch = self._watches.setdefault(job.key, Watch(now.mono))
+            seen = self._begun(job, watch, now)
+            if seen is None:
+                looks.append(self._look(job, watch, now))
+            else:
+                sights[job.key] = seen
+        sights |= self._judge(looks, now)
+        wakes = [now.mono + self._config.zombie_interval]
+        wakes += [self._next_look(look.watch, now) for look in looks if _is_open(look, sights[look.job.key])]
+        pidfds = [watch.pidfd for watch in self._watches.values() if watch.pidfd is not None]
+        return Turn(tuple(sorted(sights.items())), None, min(wakes), tuple(pidfds))
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _forget_all_but(self, keys: set[Key]) -> None:
+        for key in self._watches.keys() - keys:
+            self._drop_pidfd(self._watches.pop(key))
+
+    def _begun(self, job: LiveJob, watch: Watch, now: Moment) -> Sight | None:
+        """The sight of an attempt that has not begun; None for one that has, whose `started` is then known."""
+        watch.started = watch.started or job.started
+        if watch.started is not None:
+            return None
+        directory = self._state.attempt(*job.key)
+        begun = jobdir.beginning(directory)
+        if begun is None:
+            if now.mono - watch.since > self._config.start_grace:
+                self._bar(directory, job)
+            return Sight()
+        if begun.identity is None:
+            return Sight(barred=True, trouble=begun.why)
+        watch.started = Started(at=begun.at, mono=self._mono(begun.identity, now), identity=begun.identity)
+        watch.pidfd = processes.watch(begun.identity, now.boot)
+        return None
+
+    def _mono(self, identity: Identity, now: Moment) -> float:
+        return processes.started_mono(identity.start) if identity.boot == now.boot else 0.0
+
+    def _look(self, job: LiveJob, watch: Watch, now: Moment) -> Look:
+        assert watch.started is not None
+        directory = self._state.attempt(*job.key)
+        leader = watch.started.identity
+        if watch.pidfd is not None and processes.has_ended(watch.pidfd):
+            self._drop_pidfd(watch)
+        leader_lives = processes.lives(leader, now.boot)
+        held = leader.boot == now.boot and jobdir.is_held(directory)
+        return Look(job, watch, held, jobdir.exit_record(directory), leader_lives)
+
+    def _judge(self, looks: list[Look], now: Moment) -> dict[Key, Sight]:
+        """The sights of attempts that have begun; those that seem to be over are sought in /proc, all in one pass."""
+        over = [look for look in looks if not look.held and (look.record is not None or not look.leader_lives)]
+        found: dict[Key, list[Process]] = {}
+        if over:
+            marks = {look.job.key: (self._leader(look), self._mark(look)) for look in over}
+            found = processes.members(marks, self._supervisor)
+        return {look.job.key: self._sight(look, found.get(look.job.key, []), now) for look in looks}
+
+    def _sight(self, look: Look, found: list[Process], now: Moment) -> Sight:
+        watch, record = look.watch, look.record
+        if record is None:
+            return Sight(started=watch.started, lives=look.held or look.leader_lives or bool(found))
+        if watch.recorded is None:
+            watch.recorded = now.mono
+        leader = self._leader(look)
+        others = [p for p in found if leader is None or (p.pid, p.start) != (leader.pid, leader.start)]
+        strays = bool(others) or (look.held and now.mono - watch.recorded >= STRAYS_AFTER)
+        lives = look.held or bool(others)
+        return Sight(
+            started=watch.started,
+            lives=lives,
+            strays=strays,
+            status=record.status,
+            trouble=record.trouble,
+            ended_at=record.at,
+            complete=not lives and self._log_is_complete(look, now),
+        )
+
+    def _log_is_complete(self, look: Look, now: Moment) -> bool:
+        """Whether the log has its last byte. One without an end is waited for until its session has long been gone."""
+        if look.job.executor != TMUX or jobdir.log_has_ended(self._state.attempt(*look.job.key)):
+            return True
+        assert look.watch.recorded is not None
+        if now.mono - look.watch.recorded < LOG_END_WAIVED:
+            return False
+        return not self._tmux_has(session_name(*look.job.key))
+
+    def _tmux_has(self, session: str) -> bool:
+        from gflowd.effects.tmux import Tmux  # libtmux is heavy, and this is rare
+
+        return session in Tmux(self._runtime.tmux_socket, self._runtime.root).sessions()
+
+    def _next_look(self, watch: Watch, now: Moment) -> float:
+        """When to look again at an attempt that is on its way out; more rarely each time."""
+        wait, watch.wait = watch.wait, min(watch.wait * 2, LONGEST_LOOK)
+        return now.mono + wait
+
+    def _leader(self, look: Look) -> Identity | None:
+        return look.watch.started.identity if look.watch.started else None
+
+    def _mark(self, look: Look) -> processes.Mark:
+        return processes.job_mark(self._state.root, *look.job.key)
+
+    def _drop_pidfd(self, watch: Watch) -> None:
+        if watch.pidfd is not None:
+            os.close(watch.pidfd)
+            watch.pidfd = None
+
+    def _bar(self, directory: str, job: LiveJob) -> None:
+        with contextlib.suppress(OSError):
+            if jobdir.bar(directory):
+                self._log.warning("never began", job=job.id, attempt=job.attempt)
+
+
+def _is_open(look: Look, sight: Sight) -> bool:
+    """Whether an attempt is on its way out and nothing will ring when it is there."""
+    if sight.complete:
+        return False
+    return sight.status is not None or sight.trouble is not None or not look.leader_lives
