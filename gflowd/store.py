@@ -172,9 +172,12 @@ class Store:
             fold.dropped.append("the header")
         return fold, taken
 
-    def commit(self) -> Commit:
-        """`with store.commit() as commit:` holds the lock; what was put is written when the block ends well."""
-        return Commit(self)
+    def commit(self, instead: Fold | None = None) -> Commit:
+        """`with store.commit() as commit:` holds the lock; what was put is written when the block ends well.
+
+        A snapshot that is gone or wholly unreadable is written anew from `instead`, where that is given.
+        """
+        return Commit(self, instead)
 
     def check_header(self, header: object) -> None:
         """Raises `Refused` when `header` (the value of the header record) is of a newer gflow."""
@@ -283,9 +286,10 @@ class Follower:
 class Commit:
     """One all-or-nothing change, made under the lock. `next_id` is the next job id to be given."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, instead: Fold | None = None) -> None:
         self.store = store
         self.next_id = 1
+        self._instead = instead
         self._lock = Lock(store.state.snapshot_lock, store.lock_timeout)
         self._records: list[tuple[Key, Any]] = []
         self._fd = -1
@@ -380,6 +384,11 @@ class Commit:
     def _open(self) -> None:
         if not os.path.lexists(self.store.path):
             self._create()
+            if self._instead is not None:
+                self.next_id = max(self._instead.next_id, self.store.first_free_id())
+                self.rewrite(self._instead)
+                self.store.notes.append("the snapshot was gone; it is written anew from memory")
+                return
         self._fd = _open(self.store.path, os.O_RDWR | os.O_APPEND)
         size = os.fstat(self._fd).st_size
         header = header_record(os.pread(self._fd, HEAD, 0))
@@ -392,13 +401,24 @@ class Commit:
         self.next_id = int(closing.split(b",", 2)[1])
 
     def _create(self) -> None:
+        """A snapshot that has never been; not one that was removed beside the directories of its jobs."""
         first = self.store.first_free_id()
+        if first > 1 and self._instead is None:
+            raise SystemFailed(
+                f"{self.store.path} is gone; a running gflowd puts it back, gflowctl restore FILE brings back a backup"
+            )
         paths.replace_file(self.store.path, encode_line(0, first, (HEADER, 0), _header()), durable=True)
 
     def _mend(self, size: int) -> None:
         """Cuts a commit without its end; repairs a damaged file."""
         data = _read_from(self._fd, 0, size)
-        fold, taken = self.store.fold(data)
+        try:
+            fold, taken = self.store.fold(data)
+        except SystemFailed:
+            if self._instead is None:
+                raise
+            self.repair(self._instead, data)
+            return
         tail = data[taken:]
         if header_record(data[:HEAD]) is None or not _is_torn(tail):
             self.repair(fold, tail)

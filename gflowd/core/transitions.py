@@ -166,4 +166,6 @@ def _forced(phase: Stopping, started: Started | None, sight: Sight | None, now: 
 
 
 def _code_and_signal(status: int | None) -> tuple[int | None, int | None]:
-    return (None, status - 128) if status in SIGNAL_STATUS else (status, None)
+    if status is not None and status in SIGNAL_STATUS:
+        return None, status - 128
+    return status, None

@@ -73,9 +73,11 @@ class Scheduler:
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
         """Fold, decide, commit, act, tell."""
         self._hurry = False
-        self._catch_up()
+        self._catch_up_or_put_back()
         plan = self._plan_and_commit(now, slots)
         self._launch()
+        while self._store.notes:
+            self._log.error("snapshot", note=self._store.notes.pop())
         agenda = self._agenda(now)
         _, stuck = _enforced(slots)
         seen = _gpus(slots)[1]
@@ -104,8 +106,6 @@ class Scheduler:
                 self._rewrite(commit)
             generation = 1 + int(fold.of("scheduler").get(0, {}).get("generation", 0))
             commit.put("scheduler", 0, {"generation": generation, "pid": os.getpid()})
-        for note in self._store.notes:
-            self._log.error("snapshot", note=note)
         return generation
 
     def _catch_up(self) -> set[int]:
@@ -119,6 +119,15 @@ class Scheduler:
             ids = {key for kind, key in keys if kind in KEPT_KINDS and isinstance(key, int)}
         self._book.refresh(ids, fold.of("spec"), fold.of("wish"), fold.of("phase"))
         return ids
+
+    def _catch_up_or_put_back(self) -> None:
+        """Somebody may have removed or overwritten the snapshot under us; then ours is the only copy."""
+        try:
+            self._catch_up()
+        except SystemFailed as error:
+            self._log.error("snapshot lost", why=str(error))
+            with self._store.commit(instead=self._follower.fold):
+                self._catch_up()
 
     def _plan_and_commit(self, now: Moment, slots: dict[str, Any]) -> Plan:
         """What was decided about a job that somebody touched meanwhile is dropped, and decided again next time."""
@@ -182,7 +191,7 @@ class Scheduler:
                 if job_id not in touched:
                     commit.put("phase", job_id, codec.encode_phase(phase))
                     self._tell(job_id, phase)
-        self._hurry = bool(touched & changes.keys())
+        self._hurry = not touched.isdisjoint(changes)
         self._catch_up()
 
     def _tell(self, job_id: int, phase: Phase) -> None:
@@ -220,8 +229,7 @@ class Scheduler:
     def _rewrite(self, commit: Commit) -> None:
         fold = self._follower.fold
         if fold.dropped:
-            kept = commit.set_aside()
-            self._log.error("snapshot was damaged", dropped="; ".join(fold.dropped)[:500], kept=kept)
+            self._log.error("snapshot was damaged", dropped="; ".join(fold.dropped)[:500])
             self._follower.rebase(commit.repair(fold))
         else:
             self._follower.rebase(commit.rewrite(fold))

@@ -1,0 +1,217 @@
+"""What `gflowctl doctor` looks at. Each check is one function of the context, and changes nothing."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from gflowd import board
+from gflowd.core.errors import GflowError
+from gflowd.core.model import Value
+from gflowd.effects import daemon
+from gflowd.paths import LONGEST_NAME_IN_RUN, SOCKET_PATH_LIMIT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Final
+
+    from gflowctl.context import Context
+
+    Check = Callable[[Context], Iterator["Finding"]]
+
+OK, WARN, FAIL = "ok", "WARN", "FAIL"
+OLDEST_TMUX = (3, 0)
+DOUBTFUL_FILESYSTEMS = ("nfs", "cifs", "smb", "fuse", "9p", "lustre", "gpfs", "beegfs", "ceph", "afs")
+LITTLE_SPACE = 100 << 20  # bytes
+NO_START = "make room; nothing starts on a full disk"
+SILENT = 30.0  # seconds: a worker that does not beat for so long is killed by the supervisor
+
+
+class Finding(Value):
+    """One line of the report."""
+
+    __slots__ = ("level", "remedy", "text")
+
+    def __init__(self, level: str, text: str, remedy: str = "") -> None:
+        self.level: Final = level
+        self.text: Final = text
+        self.remedy: Final = remedy
+
+
+def guarded(check: Check, context: Context) -> list[Finding]:
+    """What `check` finds; what it trips over is a finding too."""
+    try:
+        return list(check(context))
+    except GflowError as error:
+        return [Finding(FAIL, str(error))]
+    except OSError as error:
+        return [Finding(FAIL, f"{error.filename or check.__name__}: {error.strerror}")]
+
+
+def python(_context: Context) -> Iterator[Finding]:
+    """Which gflow and which Python this is."""
+    from gflowd import __version__
+
+    yield Finding(OK, f"gflow {__version__} on Python {sys.version.split()[0]} ({sys.executable})")
+
+
+def configuration(context: Context) -> Iterator[Finding]:
+    """The configuration can be read."""
+    from gflowd import config
+
+    config.load(context.config_given, context.environ)
+    there = os.path.exists(context.config_path)
+    yield Finding(OK, f"configuration {context.config_path}" + ("" if there else " (none; the defaults hold)"))
+
+
+def tmux(_context: Context) -> Iterator[Finding]:
+    """Whether tmux is there and not too old."""
+    remedy = "install tmux for gflowctl attach; until then jobs run as plain processes"
+    path = shutil.which("tmux")
+    if path is None:
+        yield Finding(WARN, "tmux is not installed", remedy)
+        return
+    try:
+        said = subprocess.run([path, "-V"], capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except subprocess.TimeoutExpired:
+        yield Finding(WARN, f"{path} does not answer", remedy)
+        return
+    digits = "".join(letter if letter.isdigit() else " " for letter in said).split()
+    if tuple(map(int, digits[:2])) < OLDEST_TMUX:
+        yield Finding(WARN, f"{said} is old", 'install tmux 3.0 or newer, or set [executor] type = "process"')
+    else:
+        yield Finding(OK, f"{said} ({path})")
+
+
+def flock(_context: Context) -> Iterator[Finding]:
+    """Whether there is flock, with which a job holds its alive lock."""
+    path = shutil.which("flock")
+    if path is None:
+        yield Finding(FAIL, "flock(1) is not installed; jobs need it", "install util-linux")
+    else:
+        yield Finding(OK, f"flock ({path})")
+
+
+def state_directory(context: Context) -> Iterator[Finding]:
+    """The state directory is private, writable, on a file system with locks, and has room."""
+    root = context.state.root
+    if not os.path.lexists(root):
+        yield Finding(OK, f"state directory {root}: not there yet, made at the first submission")
+        return
+    context.state.prepare()
+    if not os.access(root, os.W_OK | os.X_OK):
+        yield Finding(FAIL, f"state directory {root} is not writable", "mount it read-write, or set GFLOW_STATE_DIR")
+        return
+    kind = filesystem(root)
+    if kind.startswith(DOUBTFUL_FILESYSTEMS):
+        remedy = "locks may not hold there; set XDG_STATE_HOME or GFLOW_STATE_DIR to a local disk"
+        yield Finding(WARN, f"state directory {root} is on {kind}", remedy)
+    else:
+        yield Finding(OK, f"state directory {root} (private, {kind or 'unknown file system'})")
+    yield from _space(root)
+
+
+def _space(root: str) -> Iterator[Finding]:
+    free = shutil.disk_usage(root).free
+    inodes = os.statvfs(root)
+    if free < LITTLE_SPACE:
+        yield Finding(WARN, f"only {free / (1 << 30):.1f}G free for the state", NO_START)
+    elif inodes.f_files and not inodes.f_favail:
+        yield Finding(WARN, "no inode is free for the state", NO_START)
+    else:
+        yield Finding(OK, f"{free / (1 << 30):.1f}G of disk free for the state")
+
+
+def filesystem(path: str) -> str:
+    """The type of the file system that holds `path`, from proc(5); empty when that does not say."""
+    real = os.path.realpath(path)
+    best, kind = "", ""
+    try:
+        with open("/proc/mounts", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                _device, place, found, *_ = line.split(" ")
+                place = place.replace("\\040", " ")
+                inside = real == place or real.startswith(place.rstrip("/") + "/")
+                if inside and len(place) >= len(best):
+                    best, kind = place, found
+    except OSError:
+        return ""
+    return kind
+
+
+def snapshot(context: Context) -> Iterator[Finding]:
+    """The snapshot is whole."""
+    path = context.state.snapshot
+    if not os.path.lexists(path):
+        yield Finding(OK, "no snapshot yet: nothing was ever submitted")
+        return
+    begun = time.monotonic()
+    fold = context.store.read()
+    took = time.monotonic() - begun
+    yield Finding(OK, f"snapshot {path}: {len(fold.of('spec'))} jobs, read in {took * 1000:.0f} ms")
+    for dropped in fold.dropped:
+        yield Finding(WARN, f"the snapshot is damaged: {dropped}", "the next change mends it and keeps a copy")
+    for kept in sorted(glob.glob(glob.escape(path) + ".corrupt-*")):
+        yield Finding(WARN, f"a damaged snapshot was kept as {kept}", "see what it has, then remove it")
+
+
+def runtime_directory(context: Context) -> Iterator[Finding]:
+    """The directory of the sockets is private and its name short enough."""
+    root = context.runtime.root
+    if len(os.fsencode(root)) + LONGEST_NAME_IN_RUN > SOCKET_PATH_LIMIT:
+        yield Finding(FAIL, f"{root}: too long for a socket", "set GFLOW_RUNTIME_DIR to a shorter private directory")
+    elif os.path.lexists(root):
+        context.runtime.prepare()
+        yield Finding(OK, f"runtime directory {root}")
+    else:
+        yield Finding(OK, f"runtime directory {root}: not there yet, made by gflowd")
+
+
+def daemon_and_workers(context: Context) -> Iterator[Finding]:
+    """Whether gflowd runs here and its workers beat."""
+    found = daemon.running(context.state)
+    if found is None:
+        yield Finding(WARN, "gflowd is not running", "gflowd start; until then jobs are only queued")
+        return
+    if found.elsewhere:
+        yield Finding(FAIL, f"gflowd runs on another machine ({found})", "one state directory is for one machine only")
+        return
+    yield Finding(OK, f"gflowd is running ({found}, {found.hosting or 'hosting unknown'})")
+    if found.pulse_fd is None:
+        yield Finding(WARN, "gflowd is still starting its workers", "look again in a moment")
+        return
+    now = time.monotonic()
+    for pulse in board.read_pulses(found.pid, found.pulse_fd):
+        age = now - pulse.beat
+        restarts = f", {pulse.restarts} restarts" if pulse.restarts else ""
+        if age > SILENT:
+            yield Finding(WARN, f"worker {pulse.name} (pid {pulse.pid}) silent for {age:.0f} s", "gflowd restart")
+        else:
+            yield Finding(OK, f"worker {pulse.name} (pid {pulse.pid}){restarts}")
+
+
+def gpus(context: Context) -> Iterator[Finding]:
+    """The GPUs as the daemon saw them."""
+    seen = context.observed
+    if seen is None:
+        yield Finding(OK, "GPUs: not known, gflowd has not looked yet")
+        return
+    found = seen.get("gpus") or []
+    faulty = [str(gpu["index"]) for gpu in found if gpu.get("state") == "faulty"]
+    simulated = sum(1 for gpu in found if gpu.get("simulated"))
+    words = f"{len(found)} GPUs" if len(found) != 1 else "1 GPU"
+    if faulty:
+        yield Finding(WARN, f"GPU {', '.join(faulty)} faulty", "gflowctl info and the kernel's log say more")
+    yield Finding(OK, f"{words}{f', {simulated} of them simulated' if simulated else ''}")
+    if trouble := seen.get("trouble"):
+        yield Finding(WARN, f"nothing is started now: {trouble}")
+
+
+CHECKS: tuple[Check, ...] = (
+    python, configuration, tmux, flock, state_directory, snapshot, runtime_directory, daemon_and_workers, gpus,
+)  # fmt: skip

@@ -1,0 +1,147 @@
+"""The columns of `gflowctl queue`: what each is called, shows and sorts by."""
+
+from __future__ import annotations
+
+from gflowctl import jobs, wording
+from gflowctl.render import STATE_COLORS, Column, local
+from gflowd.core import durations, memory
+from gflowd.core.errors import BadUsage
+from gflowd.core.model import SHORT_STATES, STATES, Ended
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from gflowctl.jobs import View
+    from gflowd.core.model import Job
+
+DEFAULT = "JOBID,NAME,USER,ST,TIME,GPUS,NODELIST(REASON)"
+SIGNALLED = 128
+
+
+class Field:
+    """One column: how its cells read, by what it sorts, how it stands."""
+
+    __slots__ = ("flexible", "right", "sort", "text")
+
+    def __init__(
+        self,
+        text: Callable[[View, Job], str],
+        sort: Callable[[View, Job], Any] | None = None,
+        *,
+        right: bool = False,
+        flexible: bool = False,
+    ) -> None:
+        self.text = text
+        self.sort = sort or text
+        self.right = right
+        self.flexible = flexible
+
+
+def _time(view: View, job: Job) -> str:
+    return durations.clock(view.elapsed(job) or 0)
+
+
+def _time_left(view: View, job: Job) -> str:
+    if job.spec.time_limit is None:
+        return "UNLIMITED"
+    left = view.time_left(job)
+    return durations.clock(left) if left is not None else "N/A"
+
+
+def _time_limit(_view: View, job: Job) -> str:
+    return "UNLIMITED" if job.spec.time_limit is None else durations.clock(job.spec.time_limit)
+
+
+def _memory(_view: View, job: Job) -> str:
+    return "-" if job.spec.memory_mb is None else memory.show(job.spec.memory_mb)
+
+
+def _gpu_ids(job: Job) -> str:
+    return ",".join(map(str, job.run.gpu_ids)) if job.run is not None else ""
+
+
+def _place(view: View, job: Job) -> str:
+    reason = view.reason(job)
+    if jobs.is_waiting(job):
+        return f"({reason})"
+    return f"({reason})" if reason and isinstance(job.phase, Ended) else _gpu_ids(job) or _bracketed(reason)
+
+
+def _bracketed(reason: str | None) -> str:
+    return f"({reason})" if reason else "-"
+
+
+def _exit(_view: View, job: Job) -> str:
+    """`code:signal`, as sacct(1) shows it."""
+    if not isinstance(job.phase, Ended) or job.phase.run is None:
+        return "-"
+    return f"{job.phase.exit_code or 0}:{job.phase.signal or 0}"
+
+
+def _last(moment: float | None) -> float:
+    return float("inf") if moment is None else moment
+
+
+FIELDS: dict[str, Field] = {
+    "JOBID": Field(lambda _, job: str(job.id), lambda _, job: job.id, right=True),
+    "NAME": Field(lambda _, job: job.spec.name, flexible=True),
+    "USER": Field(lambda _, job: job.spec.user, flexible=True),
+    "PROJECT": Field(lambda _, job: job.spec.project or "-", flexible=True),
+    "ST": Field(lambda _, job: SHORT_STATES[jobs.state(job)], lambda _, job: STATES.index(jobs.state(job))),
+    "STATE": Field(lambda _, job: jobs.state(job), lambda _, job: STATES.index(jobs.state(job))),
+    "TIME": Field(_time, lambda view, job: view.elapsed(job) or 0.0, right=True),
+    "TIMELEFT": Field(_time_left, lambda view, job: _last(view.time_left(job)), right=True),
+    "TIMELIMIT": Field(_time_limit, lambda _, job: _last(job.spec.time_limit), right=True),
+    "SUBMIT": Field(lambda _, job: local(job.spec.submitted_at), lambda _, job: job.spec.submitted_at),
+    "START": Field(lambda _, job: local(jobs.started_at(job)), lambda _, job: _last(jobs.started_at(job))),
+    "END": Field(lambda _, job: local(jobs.ended_at(job)), lambda _, job: _last(jobs.ended_at(job))),
+    "NODES": Field(lambda _, job: "0" if jobs.is_waiting(job) else "1", right=True),
+    "GPUS": Field(lambda _, job: str(job.spec.gpus), lambda _, job: job.spec.gpus, right=True),
+    "CPUS": Field(lambda _, job: str(job.spec.cpus), lambda _, job: job.spec.cpus, right=True),
+    "MEMORY": Field(_memory, lambda _, job: job.spec.memory_mb or 0, right=True),
+    "PRIORITY": Field(lambda _, job: str(job.spec.priority), lambda _, job: job.spec.priority, right=True),
+    "REASON": Field(lambda view, job: view.reason(job) or "None", flexible=True),
+    "NODELIST(REASON)": Field(_place, flexible=True),
+    "EXIT": Field(_exit, right=True),
+    "COMMAND": Field(lambda _, job: wording.command_line(job.spec.command), flexible=True),
+}
+
+
+def chosen(text: str) -> list[str]:
+    """The fields that a comma-separated list names, in any case of letters. Raises `BadUsage`."""
+    names = [word.strip().upper() for word in text.split(",") if word.strip()]
+    for name in names:
+        if name not in FIELDS:
+            raise BadUsage(f"no field {name!r}; they are {' '.join(FIELDS)}")
+    if not names:
+        raise BadUsage(f"no field named; they are {' '.join(FIELDS)}")
+    return names
+
+
+def sort(view: View, found: list[Job], text: str) -> list[Job]:
+    """`found` sorted by `FIELD[,-FIELD]`, a minus for descending; the id decides between equals."""
+    found = sorted(found, key=lambda job: job.id)
+    for word in reversed(text.split(",")):
+        key = FIELDS[chosen(word.strip().removeprefix("-"))[0]].sort
+        keys = {job.id: key(view, job) for job in found}
+        found.sort(key=lambda job: keys[job.id], reverse=word.strip().startswith("-"))
+    return found
+
+
+def columns(names: Sequence[str]) -> list[Column]:
+    """How `render.table` is to lay out the fields."""
+    colors = {"ST": _color, "STATE": _color}
+    return [
+        Column(name, right=FIELDS[name].right, flexible=FIELDS[name].flexible, color=colors.get(name)) for name in names
+    ]
+
+
+def _color(job: Job) -> str:
+    return STATE_COLORS[jobs.state(job)]
+
+
+def cells(view: View, job: Job, names: Sequence[str]) -> list[str]:
+    """The job's cells, in the order of `names`."""
+    return [FIELDS[name].text(view, job) for name in names]

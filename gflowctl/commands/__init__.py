@@ -1,0 +1,1 @@
+"""One module per verb: `configure(parser)` names its options, `run(args, context)` returns the exit status."""

@@ -1,0 +1,50 @@
+"""Opens the terminal of a running job, live. Detach with Ctrl-b d; the job goes on."""
+
+from __future__ import annotations
+
+import os
+
+from gflowctl import jobs, options, render
+from gflowd.core.errors import BadUsage, Refused, SystemFailed
+from gflowd.core.model import TMUX, is_live
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+    from gflowd.core.model import Job
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    options.add_job(parser)
+    parser.add_argument("-r", "--read-only", action="store_true", help="only look: keys other than detach do nothing")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Becomes tmux."""
+    view = jobs.View(context, context.store.read())
+    ids = view.select([args.job])
+    if len(ids) != 1:
+        raise BadUsage("give one job")
+    session = _session(view.job(ids[0]))
+    render.flush()
+    command = ["tmux", "-S", context.runtime.tmux_socket, "attach-session", "-t", f"={session}:"]
+    if args.read_only:
+        command.append("-r")
+    environ = {name: value for name, value in context.environ.items() if not name.startswith("TMUX")}
+    try:
+        os.execvpe(command[0], command, environ)  # noqa: S606 -- no shell is wanted
+    except FileNotFoundError:
+        raise SystemFailed("tmux is not installed") from None
+
+
+def _session(job: Job) -> str:
+    if not is_live(job.phase):
+        raise Refused(f"job {job.id} is {jobs.state(job)}, not running; gflowctl log {job.id} shows what it printed")
+    if job.run is None or job.run.executor != TMUX:
+        raise Refused(f"job {job.id} has no terminal (executor process); see gflowctl log -f {job.id}")
+    if (job.spec.output or job.spec.error or job.spec.input) is not None:
+        raise Refused(f"job {job.id} reads or writes files, not its terminal; see gflowctl log -f {job.id}")
+    return jobs.session(job) or ""

@@ -1,0 +1,72 @@
+"""Cancels jobs: a queued job will not start, a running one is stopped, its whole process tree.
+
+A running job gets SIGINT, after half its grace SIGTERM, and after its grace SIGKILL. The command returns once the
+wish is on disk; gflowctl wait waits for the end. Jobs are named, or chosen by options, which must all fit; only
+those that have not ended are chosen by options. A job that has already ended is no error.
+"""
+
+from __future__ import annotations
+
+import time
+
+from gflowctl import jobs, options, render, wishes, wording
+from gflowd.core.errors import BadUsage
+from gflowd.core.model import Queued, Stopping, Wish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+    from gflowd.core.model import Job
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    options.add_jobs(parser, nargs="*")
+    parser.add_argument("--all", action="store_true", help="every job that has not ended")
+    parser.add_argument("-n", "--name", type=options.words, metavar="NAME,...", help="jobs with these names")
+    parser.add_argument("-u", "--user", type=options.words, metavar="USER,...", help="jobs of these users")
+    parser.add_argument("-s", "--state", type=options.words, metavar="STATE,...", help="jobs in these states")
+    parser.add_argument("--dry-run", action="store_true", help="say which jobs would be cancelled")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Writes the wishes."""
+    chosen = args.all or args.name or args.user or args.state
+    if bool(args.jobs) == bool(chosen):
+        raise BadUsage("name the jobs to cancel, or choose them with --all, --name, --user or --state")
+    states = set(wording.states(args.state))
+
+    def select(view: jobs.View) -> list[int]:
+        if args.jobs:
+            return view.select(args.jobs)
+        return [job_id for job_id in view.ids() if not view.has_ended(job_id) and fits(view.job(job_id))]
+
+    def fits(job: Job) -> bool:
+        return (
+            (not args.name or job.spec.name in args.name)
+            and (not args.user or job.spec.user in args.user)
+            and (not states or jobs.state(job) in states)
+        )
+
+    if args.dry_run:
+        outcome = wishes.preview(context, select, _cancelled)
+        wishes.tell("Would cancel", outcome.changed)
+    else:
+        outcome = wishes.apply(context, select, _cancelled)
+        wishes.tell("Cancelled", [job for job in outcome.changed if isinstance(job.phase, Queued)])
+        wishes.tell("Stopping", [job for job in outcome.changed if not isinstance(job.phase, Queued)])
+    for note in outcome.notes:
+        render.note(note)
+    return 0
+
+
+def _cancelled(view: jobs.View, job: Job) -> Wish | str:
+    if view.has_ended(job.id):
+        return f"job {job.id} has already ended ({jobs.state(job)})"
+    if job.wish.cancelled_at is not None:
+        return f"job {job.id} is already being cancelled"
+    if isinstance(job.phase, Stopping):
+        return f"job {job.id} is already being stopped ({job.phase.why})"
+    return job.wish.replace(cancelled_by=view.context.user, cancelled_at=time.time())

@@ -1,0 +1,80 @@
+"""Closes terminal sessions that ended jobs left behind. Never one of a job that is still at work: cancel that."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from gflowctl import jobs, options, render, sessions, wording
+from gflowd.core import joblist
+from gflowd.core.errors import BadUsage, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from gflowctl.context import Context
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    options.add_jobs(parser, nargs="*")
+    parser.add_argument("--all", action="store_true", help="of every job that has ended")
+    parser.add_argument("-s", "--state", type=options.words, metavar="STATE,...", help="of jobs that ended so")
+    parser.add_argument("--pattern", metavar="TEXT", help="of ended jobs whose name or session matches this expression")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Closes them."""
+    if bool(args.jobs) == bool(args.all or args.state or args.pattern):
+        raise BadUsage("name the jobs, or choose them with --all, --state or --pattern")
+    pattern = _pattern(args.pattern)
+    states = set(wording.states(args.state))
+    view = jobs.View(context, context.store.read())
+    named = view.select(args.jobs) if args.jobs else None
+    _refuse_live(view, named or ())
+    socket = context.runtime.tmux_socket
+    found = sessions.of_jobs(socket) if os.path.exists(socket) else {}
+    closed = []
+    for name, job_id in found.items():
+        wanted = job_id in named if named is not None else _fits(view, name, job_id, states, pattern)
+        if wanted and sessions.close(socket, name):
+            closed.append(job_id)
+    _tell(closed)
+    return 0
+
+
+def _pattern(text: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if text is None else re.compile(text)
+    except re.error as error:
+        raise BadUsage(f"--pattern: {text!r} is not a regular expression ({error})") from None
+
+
+def _refuse_live(view: jobs.View, ids: list[int] | tuple[int, ...]) -> None:
+    live = [job_id for job_id in ids if not view.has_ended(job_id)]
+    if live:
+        shown = joblist.show(live)
+        raise Refused(f"job{'s' if len(live) > 1 else ''} {shown} not ended; gflowctl cancel {shown} stops a job")
+
+
+def _fits(view: jobs.View, name: str, job_id: int, states: set[str], pattern: re.Pattern[str] | None) -> bool:
+    """Whether a session is a leftover that the options mean. One of a job that nobody knows has no state."""
+    specs: Mapping[int, object] = view.fold.of("spec")
+    if job_id not in specs:
+        return not states and (pattern is None or bool(pattern.search(name)))
+    if not view.has_ended(job_id):
+        return False
+    job = view.job(job_id)
+    if states and jobs.state(job) not in states:
+        return False
+    return pattern is None or bool(pattern.search(name) or pattern.search(job.spec.name))
+
+
+def _tell(closed: list[int]) -> None:
+    if closed:
+        many = "s" if len(set(closed)) > 1 else ""
+        render.write(f"Closed the session of job{many} {joblist.show(closed)}\n")
+    else:
+        render.note("no session to close")

@@ -1,0 +1,40 @@
+"""Prints the completion script for a shell, to be read by it at its start.
+
+For bash: gflowctl completion bash > ~/.local/share/bash-completion/completions/gflowctl
+
+For zsh: gflowctl completion zsh > a file _gflowctl in a directory of fpath
+
+For fish: gflowctl completion fish > ~/.config/fish/completions/gflowctl.fish
+"""
+
+from __future__ import annotations
+
+import os
+
+from gflowctl import render
+from gflowd.core.errors import SystemFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+
+SHELLS = ("bash", "zsh", "fish")
+PLACE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "completions")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the argument."""
+    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")
+
+
+def run(args: argparse.Namespace, _context: Context) -> int:
+    """Prints it."""
+    path = os.path.join(PLACE, f"gflowctl.{args.shell}")
+    try:
+        with open(path, "rb") as file:
+            render.write_bytes(file.read())
+    except FileNotFoundError:
+        raise SystemFailed(f"the completion for {args.shell} is not part of this installation ({path})") from None
+    return 0

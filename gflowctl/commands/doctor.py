@@ -1,0 +1,36 @@
+"""Checks the installation: says what works, what is degraded, and how to mend it.
+
+The exit status is 1 when something fails.
+"""
+
+from __future__ import annotations
+
+from gflowctl import checks, options, render
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+
+COLORS = {checks.OK: render.GREEN, checks.WARN: render.YELLOW, checks.FAIL: render.RED}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    options.add_color(parser)
+    options.add_json(parser, "print a JSON list of what was checked")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Prints the findings."""
+    findings = [finding for check in checks.CHECKS for finding in checks.guarded(check, context)]
+    if args.json:
+        render.write_json([finding.fields() for finding in findings])
+    else:
+        color = render.use_color(args.color)
+        for finding in findings:
+            level = render.paint(finding.level.ljust(4), COLORS[finding.level], on=color)
+            remedy = f": {finding.remedy}" if finding.remedy else ""
+            render.write(f"{level}  {render.escape(finding.text + remedy)}\n")
+    return int(any(finding.level == checks.FAIL for finding in findings))

@@ -1,0 +1,33 @@
+"""Keeps queued jobs from starting until gflowctl release. A job that has started cannot be held."""
+
+from __future__ import annotations
+
+from gflowctl import jobs, options, render, wishes
+from gflowd.core.errors import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+    from gflowd.core.model import Job, Wish
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    options.add_jobs(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Writes the wishes."""
+    outcome = wishes.apply(context, lambda view: view.select(args.jobs), _held)
+    wishes.tell("Held", outcome.changed)
+    for note in outcome.notes:
+        render.note(note)
+    return 0
+
+
+def _held(_view: jobs.View, job: Job) -> Wish | str:
+    if not jobs.is_waiting(job):
+        raise Refused(f"job {job.id} is {jobs.state(job)}; only queued jobs can be held")
+    return f"job {job.id} is already held" if job.wish.held else job.wish.replace(held=True)

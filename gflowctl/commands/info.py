@@ -1,0 +1,147 @@
+"""Shows the machine as gflowd sees it: GPUs with memory and load, CPUs, host memory, and the daemon.
+
+While gflowd is not running, the numbers are those of its last look.
+"""
+
+from __future__ import annotations
+
+import time
+
+from gflowctl import options, render
+from gflowctl.watching import redraw
+from gflowd.core import durations, memory
+from gflowd.core.errors import BadUsage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from gflowctl.context import Context
+
+BAR = 16  # characters
+GPU_COLORS = {
+    "idle": render.GREEN, "busy": render.YELLOW, "shared": render.YELLOW, "unmanaged": render.MAGENTA,
+    "reserved": render.CYAN, "restricted": render.DIM, "drained": render.DIM, "faulty": render.RED,
+}  # fmt: skip
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    parser.add_argument("-w", "--watch", action="store_true", help="show it again and again, until interrupted")
+    parser.add_argument("--interval", type=options.interval, default=2.0, metavar="S", help="seconds between looks (2)")
+    options.add_color(parser)
+    options.add_json(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Prints it."""
+    if args.watch and args.json:
+        raise BadUsage("give either --watch or --json, not both")
+    if args.json:
+        render.write_json(_document(context))
+        return 0
+    color = render.use_color(args.color)
+    if args.watch:
+        redraw(context, lambda: _page(context, color=color), args.interval, lambda: time.strftime("%H:%M:%S"))
+    render.write(_page(context, color=color))
+    return 0
+
+
+def _document(context: Context) -> dict[str, Any]:
+    seen = context.observed or {}
+    capacity, used = seen.get("capacity") or {}, seen.get("used") or {}
+    return {
+        "gpus": seen.get("gpus") or [],
+        "cpus": {"total": capacity.get("cpus"), "used": used.get("cpus")},
+        "memory": {"total_mb": capacity.get("memory_mb"), "used_mb": used.get("memory_mb")},
+        "daemon": {"running": context.daemon_runs, "version": seen.get("version"), "executor": seen.get("executor")},
+        "seen_at": render.rfc3339(seen.get("at")),
+        "trouble": seen.get("trouble"),
+    }
+
+
+def _page(context: Context, *, color: bool) -> str:
+    seen = context.observed
+    runs = context.daemon_runs
+    if seen is None:
+        hint = "it has not looked at the machine yet" if runs else "it never ran here; gflowd start"
+        return f"{_key('Daemon', color=color)}{'running' if runs else 'not running'} ({hint})\n"
+    parts = [_gpus(seen, color=color), _host(seen, color=color), _daemon(seen, runs=runs, color=color)]
+    return "".join(parts)
+
+
+def _key(name: str, *, color: bool) -> str:
+    return render.paint(f"{name}:".ljust(9), render.BOLD, on=color)
+
+
+def _gpus(seen: dict[str, Any], *, color: bool) -> str:
+    gpus = seen.get("gpus") or []
+    if not gpus:
+        known = (seen.get("capacity") or {}).get("gpus") is not None
+        return f"{_key('GPUs', color=color)}{'none' if known else 'not known yet'}\n"
+    columns = [
+        render.Column("GPU", right=True),
+        render.Column("MODEL", flexible=True),
+        render.Column("MEMORY"),
+        render.Column("USED", right=True),
+        render.Column("UTIL", right=True),
+        render.Column("TEMP", right=True),
+        render.Column("STATE", color=lambda gpu: GPU_COLORS.get(gpu["state"], "")),
+        render.Column("JOBS"),
+        render.Column("PROCESSES", flexible=True),
+    ]
+    wide = render.terminal_columns() if render.is_terminal() else 0
+    return render.table(columns, [(gpu, _cells(gpu)) for gpu in gpus], color=color, columns_wide=wide) + "\n"
+
+
+def _cells(gpu: dict[str, Any]) -> list[str]:
+    return [
+        str(gpu["index"]),
+        gpu["model"],
+        _bar(gpu["used_mb"], gpu["memory_mb"]),
+        f"{_about(gpu['used_mb'])}/{_about(gpu['memory_mb'])}",
+        "-" if gpu.get("utilisation") is None else f"{gpu['utilisation']}%",
+        "-" if gpu.get("temperature") is None else f"{gpu['temperature']}C",
+        f"{gpu['state']} (simulated)" if gpu.get("simulated") else gpu["state"],
+        ",".join(map(str, gpu.get("jobs") or ())) or "-",
+        ",".join(map(str, gpu.get("processes") or ())) or "-",
+    ]
+
+
+def _about(mib: int) -> str:
+    """MiB to three figures or so, unlike `memory.show`, which must read back exactly."""
+    return memory.show(mib) if mib < 1024 else memory.show(round(mib / 1024 * 10) * 1024 // 10)
+
+
+def _bar(used: float, total: float) -> str:
+    filled = min(BAR, round(BAR * used / total)) if total else 0
+    if used and not filled:
+        filled = 1
+    return f"[{'#' * filled}{'.' * (BAR - filled)}]"
+
+
+def _host(seen: dict[str, Any], *, color: bool) -> str:
+    capacity, used = seen.get("capacity") or {}, seen.get("used") or {}
+    lines = []
+    if (cpus := capacity.get("cpus")) is not None:
+        taken = used.get("cpus") or 0
+        lines.append(f"{_key('CPUs', color=color)}{_bar(taken, cpus)} {taken} of {cpus} given to jobs\n")
+    if (total := capacity.get("memory_mb")) is not None:
+        taken = used.get("memory_mb") or 0
+        said = f"{_about(taken)} of {_about(total)} asked for by jobs"
+        lines.append(f"{_key('Memory', color=color)}{_bar(taken, total)} {said}\n")
+    return "".join(lines)
+
+
+def _daemon(seen: dict[str, Any], *, runs: bool, color: bool) -> str:
+    at = seen.get("at")
+    if runs:
+        said = f"running, version {seen.get('version')}, executor {seen.get('executor')}"
+    else:
+        ago = "" if at is None else f"; this is how it last saw the machine, {durations.clock(time.time() - at)} ago"
+        said = render.paint("not running", render.RED, on=color) + f" (gflowd start){ago}"
+    line = f"{_key('Daemon', color=color)}{said}\n"
+    if trouble := seen.get("trouble"):
+        line += f"{_key('Trouble', color=color)}{render.paint(render.escape(str(trouble)), render.RED, on=color)}\n"
+    return line

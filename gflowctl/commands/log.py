@@ -1,0 +1,76 @@
+"""Prints a job's output, complete to the last byte; with --follow as it comes, until the job has ended.
+
+The output is that of the job's terminal, its line ends as in a file, or what is in the file that --output named at
+submission. The exit status does not depend on how the job ended.
+"""
+
+from __future__ import annotations
+
+from gflowctl import follow, jobs, options
+from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.model import Ended, Queued
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+    from gflowd.core.model import Job
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    options.add_job(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as output comes, until the job has ended")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--first", type=options.count, metavar="N", help="only the first N lines")
+    group.add_argument("--last", type=options.count, metavar="N", help="only the last N lines")
+    parser.add_argument("--error", action="store_true", help="the file that --error named at submission")
+    parser.add_argument("--attempt", type=options.count, metavar="N", help="an earlier attempt (default: the last)")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Prints it."""
+    if args.follow and (args.first is not None or args.error or args.attempt is not None):
+        raise BadUsage("--follow goes with none of --first, --error and --attempt")
+    view = jobs.View(context, context.store.read())
+    ids = view.select([args.job])
+    if len(ids) != 1:
+        raise BadUsage("give one job")
+    if args.follow:
+        follow.follow(context, ids[0], args.last)
+        return 0
+    job = view.job(ids[0])
+    tail = _tail(args, context, view, job)
+    if not tail.open():
+        _explain_missing(view, job, tail.path)
+        return 0
+    if args.last is not None:
+        tail.from_last(args.last)
+    tail.copy(args.first)
+    tail.finish()
+    return 0
+
+
+def _tail(args: argparse.Namespace, context: Context, view: jobs.View, job: Job) -> follow.Tail:
+    last = jobs.attempt(job)
+    if args.attempt is not None and not 1 <= args.attempt <= last:
+        raise Refused(f"job {job.id} has no attempt {args.attempt}; its last is {last}")
+    if jobs.is_waiting(job) and last == 1:
+        raise Refused(f"job {job.id} has not started ({jobs.state(job)}, {view.reason(job)}); --follow waits for it")
+    if isinstance(job.phase, Queued) and last == 1:
+        raise Refused(f"job {job.id} never started ({jobs.state(job)}); it has no log")
+    if args.error:
+        if job.spec.error is None:
+            raise Refused(f"job {job.id} has no error file of its own; its errors are in its output")
+        return follow.Tail(jobs.file_name(job, job.spec.error) or "", terminal=False)
+    number = args.attempt or last
+    return follow.Tail(jobs.log_path(context.state, job, number), terminal=jobs.is_terminal_log(job))
+
+
+def _explain_missing(view: jobs.View, job: Job, path: str) -> None:
+    """No log yet is an empty log while the job may still write one; afterwards it is worth a word."""
+    if isinstance(job.phase, Ended):
+        if job.phase.started_at is None:
+            raise Refused(f"job {job.id} never started ({jobs.state(job)}, {view.reason(job)}); it has no log")
+        raise Refused(f"the output of job {job.id} is no longer there: {path}")

@@ -1,0 +1,104 @@
+"""Lists jobs: those that wait or run, everyone's, in the order of their ids.
+
+Named jobs are shown whatever their state. NODELIST(REASON) holds the indices of the GPUs that a job has, or in
+brackets why it waits or how it failed. The states are, with their short codes: queued PD, held H, starting CF,
+running R, stopping CG, finished CD, failed F, cancelled CA, timeout TO.
+
+Fields for --format and --sort: JOBID NAME USER PROJECT ST STATE TIME TIMELEFT TIMELIMIT SUBMIT START END NODES GPUS
+CPUS MEMORY PRIORITY REASON NODELIST(REASON) EXIT COMMAND.
+"""
+
+from __future__ import annotations
+
+import time
+
+from gflowctl import columns, jobs, options, render, wording
+from gflowctl.watching import redraw
+from gflowd.core.errors import BadUsage
+from gflowd.core.model import ENDED_STATES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+    from gflowd.core.model import Job
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    if isinstance(parser, options.Parser):
+        parser.dashed = ("--sort",)
+    options.add_jobs(parser, nargs="*")
+    group = parser.add_argument_group("which jobs")
+    group.add_argument("-a", "--all", action="store_true", help="those that have ended too")
+    group.add_argument("-c", "--completed", action="store_true", help="only those that have ended")
+    group.add_argument("-s", "--states", type=options.words, metavar="STATE,...", help="such as running or PD")
+    group.add_argument("-n", "--names", type=options.words, metavar="NAME,...", help="jobs with these names")
+    group.add_argument("-P", "--project", type=options.words, metavar="CODE,...", help="jobs of these projects")
+    group.add_argument("-u", "--user", type=options.words, metavar="USER,...", help="jobs of these users")
+    group.add_argument("--me", action="store_true", help="my jobs")
+    group.add_argument("--since", metavar="INSTANT", help="submitted or ended since then, such as 9:00 or now-2h")
+    group = parser.add_argument_group("how they are shown")
+    group.add_argument("--sort", default="JOBID", metavar="FIELD[,-FIELD]", help="a minus sorts downwards")
+    group.add_argument("-l", "--limit", type=_limit, metavar="N", help="the first N; the last N when negative")
+    group.add_argument("-f", "--format", default=columns.DEFAULT, metavar="FIELDS", help="the columns")
+    group.add_argument("-w", "--watch", action="store_true", help="show them again and again, until interrupted")
+    group.add_argument("--interval", type=options.interval, default=2.0, metavar="S", help="seconds between looks (2)")
+    group.add_argument("-r", action="store_true", dest="unfolded", help="one line for each element of an array")
+    options.add_color(group)
+    options.add_json(group, "print a JSON list, one object for each job")
+
+
+def _limit(text: str) -> int:
+    return -options.count(text[1:]) if text.startswith("-") else options.count(text)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Prints the list."""
+    names = columns.chosen(args.format)
+    states = set(wording.states(args.states))
+    since = None if args.since is None else context.instant(args.since, "--since")
+    if args.watch and args.json:
+        raise BadUsage("give either --watch or --json, not both")
+
+    def show() -> str:
+        view = jobs.View(context, context.store.read())
+        found = columns.sort(view, _matching(args, view, states, since), args.sort)
+        if args.limit is not None:
+            found = found[: args.limit] if args.limit >= 0 else found[args.limit :]
+        if args.json:
+            render.write_json([jobs.record(view, job) for job in found])
+            return ""
+        wide = render.terminal_columns() if render.is_terminal() else 0
+        rows = [(job, columns.cells(view, job, names)) for job in found]
+        return render.table(columns.columns(names), rows, color=render.use_color(args.color), columns_wide=wide)
+
+    if args.watch:
+        redraw(context, show, args.interval, lambda: time.strftime("%H:%M:%S"))
+    else:
+        render.write(show())
+    return 0
+
+
+def _matching(args: argparse.Namespace, view: jobs.View, states: set[str], since: float | None) -> list[Job]:
+    users = {*(args.user or ()), *([view.context.user] if args.me else ())}
+    return [
+        job
+        for job in map(view.job, _considered(args, view, states))
+        if (not states or jobs.state(job) in states)
+        and (not users or job.spec.user in users)
+        and (not args.names or job.spec.name in args.names)
+        and (not args.project or job.spec.project in args.project)
+        and (since is None or max(job.spec.submitted_at, jobs.ended_at(job) or 0) >= since)
+    ]
+
+
+def _considered(args: argparse.Namespace, view: jobs.View, states: set[str]) -> list[int]:
+    """The ids worth decoding: ended jobs outnumber the others and are rarely asked for."""
+    ids = view.select(args.jobs) if args.jobs else view.ids()
+    if args.completed:
+        return [job_id for job_id in ids if view.has_ended(job_id)]
+    if args.all or args.jobs or states.intersection(ENDED_STATES):
+        return ids
+    return [job_id for job_id in ids if not view.has_ended(job_id)]

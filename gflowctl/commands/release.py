@@ -1,0 +1,39 @@
+"""Lets held jobs start again, with --at not before a certain time; --at also moves the begin time of a queued job."""
+
+from __future__ import annotations
+
+from gflowctl import jobs, options, render, wishes
+from gflowd.core.errors import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+    from gflowd.core.model import Job, Wish
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    options.add_jobs(parser)
+    parser.add_argument("--at", metavar="INSTANT", help="not before, such as 18:30, tomorrow 9:00 or now+2h")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Writes the wishes."""
+    at = None if args.at is None else context.instant(args.at, "--at")
+
+    def released(_view: jobs.View, job: Job) -> Wish | str:
+        if jobs.is_waiting(job):
+            if at is not None:
+                return job.wish.replace(held=False, begin_at=at)
+            return job.wish.replace(held=False) if job.wish.held else f"job {job.id} is not held"
+        if at is not None:
+            raise Refused(f"job {job.id} is {jobs.state(job)}; only a queued job has a begin time")
+        return f"job {job.id} is not held ({jobs.state(job)})"
+
+    outcome = wishes.apply(context, lambda view: view.select(args.jobs), released)
+    wishes.tell("Released", outcome.changed)
+    for note in outcome.notes:
+        render.note(note)
+    return 0

@@ -1,0 +1,153 @@
+"""Shows all that is known of jobs: state and reason, times, resources, how they ended, where their output is."""
+
+from __future__ import annotations
+
+from gflowctl import jobs, options, render, wording
+from gflowd.core import durations, memory, reasons
+from gflowd.core.errors import BadUsage, Refused, SystemFailed
+from gflowd.core.model import Ended, Running, Stopping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from gflowctl.context import Context
+    from gflowctl.jobs import View
+    from gflowd.core.model import Job
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    options.add_jobs(parser)
+    parser.add_argument("--script", action="store_true", help="print the script that was kept at submission")
+    options.add_color(parser)
+    options.add_json(parser, "print a JSON list, one object for each job")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Prints it."""
+    if args.script and args.json:
+        raise BadUsage("give either --script or --json, not both")
+    view = jobs.View(context, context.store.read())
+    found = [view.job(job_id) for job_id in view.select(args.jobs)]
+    if args.json:
+        render.write_json([jobs.record(view, job) for job in found])
+    elif args.script:
+        for content in [_script(context, job) for job in found]:
+            render.write_bytes(content)
+    else:
+        color = render.use_color(args.color)
+        render.write("\n".join(_block(view, job, color=color) for job in found))
+    return 0
+
+
+def _script(context: Context, job: Job) -> bytes:
+    if job.spec.script is None:
+        raise Refused(f"job {job.id} is no script; its command: {wording.command_line(job.spec.command)}")
+    path = context.state.script(job.spec.script)
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise SystemFailed(f"{path}: {error.strerror}") from None
+
+
+def _block(view: View, job: Job, *, color: bool) -> str:
+    lines = [*_what(job), *_state(view, job, color=color), *_asked(view, job), *_times(view, job), *_where(view, job)]
+    wide = max(len(key) for key, _ in lines) + 1
+    return "".join(f"{render.paint(f'{key}:'.ljust(wide), render.BOLD, on=color)} {text}\n" for key, text in lines)
+
+
+def _what(job: Job) -> Iterator[tuple[str, str]]:
+    spec = job.spec
+    yield "Job", str(job.id)
+    yield "Name", render.escape(spec.name)
+    yield "User", render.escape(spec.user)
+    if spec.project:
+        yield "Project", render.escape(spec.project)
+    if spec.comment:
+        yield "Comment", render.escape(spec.comment)
+    yield "Command", render.escape(wording.command_line(spec.command))
+
+
+def _state(view: View, job: Job, *, color: bool) -> Iterator[tuple[str, str]]:
+    found = jobs.state(job)
+    yield "State", render.paint(found, render.STATE_COLORS[found], on=color)
+    if why := view.reason(job):
+        yield "Reason", render.escape(_more(view, job, why))
+    phase = job.phase
+    if isinstance(phase, Ended) and phase.exit_code is not None:
+        yield "Exit code", str(phase.exit_code)
+    if isinstance(phase, Ended) and phase.signal is not None:
+        yield "Signal", f"{phase.signal} ({reasons.signalled(phase.signal).partition(':')[2]})"
+    if job.wish.cancelled_by is not None and not isinstance(phase, Ended):
+        yield "Cancelled by", render.escape(job.wish.cancelled_by)
+
+
+def _more(view: View, job: Job, why: str) -> str:
+    """The reason in words; of `Resources`, which of them are short as far as the daemon's last look tells."""
+    if why == reasons.RESOURCES and (short := _short(view.context.observed or {}, job)):
+        return f"{why} (waits for {', '.join(short)})"
+    return wording.reason(why)
+
+
+def _short(observed: dict[str, object], job: Job) -> list[str]:
+    capacity, used, gpus = observed.get("capacity"), observed.get("used"), observed.get("gpus")
+    short = []
+    if isinstance(gpus, list):
+        idle = sum(1 for gpu in gpus if gpu.get("state") == "idle")
+        if idle < job.spec.gpus:
+            short.append(f"{wording.count(job.spec.gpus, 'GPU')}, {idle} idle")
+    if isinstance(capacity, dict) and isinstance(used, dict):
+        cpus = capacity["cpus"] - used["cpus"]
+        if cpus < job.spec.cpus:
+            short.append(f"{wording.count(job.spec.cpus, 'CPU')}, {cpus} free")
+        free = capacity["memory_mb"] - used["memory_mb"]
+        if job.spec.memory_mb is not None and free < job.spec.memory_mb:
+            short.append(f"{memory.show(job.spec.memory_mb)} memory, {memory.show(max(free, 0))} free")
+    return short
+
+
+def _asked(view: View, job: Job) -> Iterator[tuple[str, str]]:
+    spec = job.spec
+    yield "Resources", wording.resources(spec)
+    if job.run is not None and job.run.gpu_ids:
+        yield "GPU ids", ",".join(map(str, job.run.gpu_ids))
+    yield "Priority", str(spec.priority)
+    if (left := view.time_left(job)) is not None:
+        yield "Time left", durations.clock(left)
+    if spec.grace is not None:
+        yield "Grace", f"{spec.grace:g} s"
+    if jobs.attempt(job) > 1:
+        yield "Attempt", str(jobs.attempt(job))
+
+
+def _times(view: View, job: Job) -> Iterator[tuple[str, str]]:
+    yield "Submitted", render.local(job.spec.submitted_at)
+    if job.begin_at is not None:
+        yield "Begins", f"not before {render.local(job.begin_at)}"
+    if (began := jobs.started_at(job)) is not None:
+        yield "Started", render.local(began)
+    if (ended := jobs.ended_at(job)) is not None:
+        yield "Ended", render.local(ended)
+    if (elapsed := view.elapsed(job)) is not None:
+        yield "Elapsed", durations.clock(elapsed)
+
+
+def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
+    spec, run = job.spec, job.run
+    yield "Directory", render.escape(spec.cwd)
+    if spec.script is not None:
+        yield "Script", f"{view.context.state.script(spec.script)} (as it was at submission)"
+    if spec.output is not None or run is not None:
+        yield "Output", render.escape(jobs.log_path(view.context.state, job, jobs.attempt(job)))
+    if spec.error is not None:
+        yield "Error", render.escape(jobs.file_name(job, spec.error) or "")
+    if spec.input is not None:
+        yield "Input", render.escape(spec.input)
+    if isinstance(job.phase, Running | Stopping):
+        if (session := jobs.session(job)) is not None:
+            yield "Session", session
+        if job.phase.started is not None:
+            yield "Process", str(job.phase.started.identity.pid)

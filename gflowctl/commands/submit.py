@@ -1,0 +1,229 @@
+"""Queues a command, a script or a line of shell, and prints the new job's id.
+
+The job gets the submitter's environment, umask and working directory. A COMMAND is looked up when the job starts; a
+file that begins with #! is a script, and its content is kept with the job as it is now. After -- the command is taken
+as it stands. The id is printed once the job is safely on disk; gflowd need not be running.
+
+Names of output files may contain %j (the job's id), %A (array id), %a (element), %x (name), %u (user) and %% (a
+percent sign). With --output, --error or --input the job's own descriptors go to files; otherwise its output is a
+terminal's, and is logged.
+
+With --wait or --follow the exit status is the job's own: its exit code, 128+N for signal N, 124 for its time limit,
+130 when it was cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+from gflowctl import options, render, submission
+from gflowd.core import codec, requests
+from gflowd.core.errors import BadUsage, Refused, SystemFailed
+from gflowd.core.model import EXECUTORS, Job, Queued, Spec, Wish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gflowctl.context import Context
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    parser.usage = "gflowctl submit [OPTIONS] [--] COMMAND [ARG ...]\n       gflowctl submit [OPTIONS] --wrap TEXT"
+    _configure_resources(parser)
+    _configure_identity(parser)
+    _configure_files(parser)
+    group = parser.add_argument_group("running")
+    group.add_argument("--wait", action="store_true", help="wait for the job to end; exit with its status")
+    group.add_argument("--follow", action="store_true", help="as --wait, and show the job's output")
+    group.add_argument("--dry-run", action="store_true", help="check all, say what would be queued, queue nothing")
+    group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
+    group.add_argument("--auto-close", action="store_true", help="accepted; a session ends with its job anyway")
+    group.add_argument("--parsable", action="store_true", help="print only the job's id")
+    options.add_json(group, "print the new jobs as a JSON list")
+    parser.add_argument("--wrap", metavar="TEXT", help="run TEXT with sh -c")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND",
+                        help="the command, or a script, and its arguments")  # fmt: skip
+
+
+def _configure_resources(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("resources and limits")
+    group.add_argument("-g", "--gpus", "--gres", type=options.gpu_count, default=0, metavar="N",
+                       help="GPUs (default 0)")  # fmt: skip
+    group.add_argument("-c", "--cpus", "--cpus-per-task", type=options.count, default=1, metavar="N",
+                       help="CPU slots (default 1; 0 takes none)")  # fmt: skip
+    group.add_argument("-m", "--memory", "--mem", "--max-mem", "--max-memory", type=options.amount, metavar="MEM",
+                       help="host memory, such as 512 (MB), 24G or 1.5T")  # fmt: skip
+    group.add_argument("-t", "--time", "--time-limit", "--timelimit", type=options.duration, metavar="DUR",
+                       help="end the job after this long, such as 90s, 2h or 1-12:00:00; a bare number is minutes, "
+                            "0 no limit")  # fmt: skip
+    group.add_argument("--grace", type=options.duration, metavar="DUR",
+                       help="time between the first signal that ends the job and KILL")  # fmt: skip
+
+
+def _configure_identity(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("identity and order")
+    group.add_argument("-n", "--name", "-J", "--job-name", metavar="NAME", help="default: the command's base name")
+    group.add_argument("-P", "--project", "-A", "--account", metavar="CODE", help="the project to account to")
+    group.add_argument("--comment", metavar="TEXT", help="shown by gflowctl show")
+    group.add_argument("-p", "--priority", type=options.priority, default=10, metavar="0-255",
+                       help="higher runs first (default 10)")  # fmt: skip
+    group.add_argument("--begin", metavar="INSTANT", help="not before, such as 18:30, tomorrow 9:00 or now+2h")
+    group.add_argument("-H", "--hold", action="store_true", help="queue it held; gflowctl release lets it start")
+
+
+def _configure_files(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("files and environment")
+    group.add_argument("-D", "--chdir", metavar="DIR", help="the job's working directory (default: this one)")
+    group.add_argument("-o", "--output", metavar="PATTERN", help="write standard output there instead of the log")
+    group.add_argument("-e", "--error", metavar="PATTERN", help="write standard error there")
+    group.add_argument("-i", "--input", metavar="FILE", help="read standard input from there")
+    group.add_argument("--append", action="store_true", help="append to the output files instead of emptying them")
+    group.add_argument("--export", default="ALL", metavar="ALL|NONE|NAME[=VALUE],...",
+                       help="the variables that the job gets (default ALL; NONE: only what a login needs)")  # fmt: skip
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Queues one job."""
+    _check_usage(args)
+    command, content = _command(args)
+    variables = submission.environment(args.export, os.environb)
+    requests.check_size(command, variables)
+    spec = requests.checked(_spec(args, context, command), _limits(context))
+    if content is not None:
+        spec = spec.replace(script=submission.digest(content))
+    spec = spec.replace(env=submission.digest(b"".join(b"%b\0" % variable for variable in variables)))
+    if args.dry_run:
+        _show(args, context, None, spec)
+        return 0
+    store = context.writable_store
+    submission.keep_environment(context.state, variables)
+    if content is not None:
+        submission.keep_script(context.state, content)
+    with store.commit() as commit:
+        job_id = commit.allocate()
+        commit.put("spec", job_id, codec.encode(spec))
+        if args.hold:
+            commit.put("wish", job_id, codec.encode(Wish(held=True)))
+    context.ring(b"q")
+    _announce(args, context, job_id, spec)
+    return _stay(args, context, job_id)
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    words = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if args.wrap is not None and words:
+        raise BadUsage("give either --wrap or a command, not both")
+    if args.wrap is None and not words:
+        raise BadUsage("nothing to run: give a command, a script or --wrap TEXT (see gflowctl submit --help)")
+    if args.parsable and args.json:
+        raise BadUsage("give either --parsable or --json, not both")
+    if args.follow and args.json:
+        raise BadUsage("give either --follow or --json, not both")
+
+
+def _command(args: argparse.Namespace) -> tuple[tuple[str, ...], bytes | None]:
+    """The command, and the content of the script that it is, if it is one."""
+    if args.wrap is not None:
+        if not args.wrap.strip():
+            raise Refused("--wrap: the text is empty")
+        return ("sh", "-c", args.wrap), None
+    if args.command[0] == "--":
+        return tuple(args.command[1:]), None
+    words = tuple(args.command)
+    return words, submission.script_content(words) if "\0" not in words[0] else None
+
+
+def _spec(args: argparse.Namespace, context: Context, command: tuple[str, ...]) -> Spec:
+    cwd = submission.working_directory(args.chdir)
+    umask = os.umask(0o077)
+    return Spec(
+        command=command,
+        name=_default_name(args, command) if args.name is None else args.name,
+        user=context.user,
+        cwd=cwd,
+        env="",
+        submitted_at=time.time(),
+        umask=umask,
+        project=args.project,
+        comment=args.comment,
+        priority=args.priority,
+        gpus=args.gpus,
+        cpus=args.cpus,
+        memory_mb=args.memory or None,
+        time_limit=args.time or None,
+        grace=args.grace,
+        begin_at=None if args.begin is None else context.instant(args.begin, "--begin"),
+        output=submission.output_pattern(args.output, cwd, "--output"),
+        error=submission.output_pattern(args.error, cwd, "--error"),
+        input=submission.input_file(args.input, cwd),
+        append=args.append,
+        executor=args.executor,
+    )
+
+
+def _default_name(args: argparse.Namespace, command: tuple[str, ...]) -> str:
+    if args.wrap is not None:
+        return "wrap"
+    return os.path.basename(command[0].rstrip("/")) or command[0]
+
+
+def _limits(context: Context) -> requests.Limits:
+    settings = context.settings
+    capacity = (context.observed or {}).get("capacity") or {}
+    return requests.Limits(
+        gpus=capacity.get("gpus"),
+        cpus=capacity.get("cpus"),
+        memory_mb=capacity.get("memory_mb"),
+        known_projects=tuple(settings["known_projects"]),
+        require_project=settings["require_project"],
+    )
+
+
+def _announce(args: argparse.Namespace, context: Context, job_id: int, spec: Spec) -> None:
+    try:
+        _show(args, context, job_id, spec)
+        render.flush()
+    except SystemFailed as error:
+        raise SystemFailed(f"job {job_id} is queued, but {error}") from None
+
+
+def _show(args: argparse.Namespace, context: Context, job_id: int | None, spec: Spec) -> None:
+    if args.json:
+        render.write_json([_record(args, context, job_id, spec)])
+    elif job_id is None:
+        render.write(f"Would submit {_summary(spec)}\n")
+    elif args.parsable:
+        render.write(f"{job_id}\n")
+    else:
+        render.write(f"Submitted batch job {job_id}\n")
+
+
+def _record(args: argparse.Namespace, context: Context, job_id: int | None, spec: Spec) -> dict[str, Any]:
+    from gflowctl import jobs
+    from gflowd.store import Fold
+
+    job = Job(job_id or 0, spec, Wish(held=args.hold), Queued())
+    return {**jobs.record(jobs.View(context, Fold()), job), "id": job_id}
+
+
+def _summary(spec: Spec) -> str:
+    from gflowctl.wording import command_line, resources
+
+    return f"{render.escape(spec.name)}: {resources(spec)}; {render.escape(command_line(spec.command))}"
+
+
+def _stay(args: argparse.Namespace, context: Context, job_id: int) -> int:
+    """What is left to do once the job is queued: note a missing daemon, wait, follow."""
+    if render.notes_are_read() and not context.daemon_runs:
+        render.note("note: gflowd is not running; the job will start when it does")
+    if not (args.wait or args.follow):
+        return 0
+    from gflowctl import follow, jobs
+
+    if args.follow:
+        return jobs.exit_status(follow.follow(context, job_id))
+    return follow.wait(context, [job_id]) or 0

@@ -1,0 +1,35 @@
+"""Waits until jobs have ended, and ends with the greatest exit status of them.
+
+The status of a job is its exit code, 128+N when signal N ended it, 124 for its time limit, 137 when it ran out of
+memory, 130 when it was cancelled, and 1 when it failed without an exit code. With --any the status is that of the
+first job to end. When --timeout passes first the status is 75.
+"""
+
+from __future__ import annotations
+
+from gflowctl import follow, jobs, options
+from gflowd.core import joblist
+from gflowd.core.errors import TryAgain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    options.add_jobs(parser)
+    parser.add_argument("--any", action="store_true", help="wait only for the first of them to end")
+    parser.add_argument("--timeout", type=options.duration, metavar="DUR", help="wait no longer, such as 90s or 2h")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Waits."""
+    ids = jobs.View(context, context.store.read()).select(args.jobs)
+    status = follow.wait(context, ids, first=args.any, timeout=args.timeout)
+    if status is None:
+        many = "s" if len(ids) > 1 else ""
+        raise TryAgain(f"job{many} {joblist.show(ids)} did not end within {args.timeout:g} s")
+    return status

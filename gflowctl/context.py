@@ -1,0 +1,153 @@
+"""Where a command finds things: the state directory, the snapshot, what the daemon last saw. Looks only when asked."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from gflowd.core.errors import BadUsage, Refused
+from gflowd.paths import Runtime, State, default_config_path, default_state_dir, read_private
+from gflowd.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_UNREAD: dict[str, Any] = {}
+_DEFAULTS = {"lock_timeout": 10.0, "timezone": None, "known_projects": (), "require_project": False}
+_SET_BY_ENVIRONMENT = ("GFLOW_STORE__", "GFLOW_PROJECTS__", "GFLOW_TIMEZONE")
+
+
+class Context:
+    """One run of gflowctl. `config` and `state_dir` are the options, None where not given."""
+
+    def __init__(self, environ: Mapping[str, str], config: str | None = None, state_dir: str | None = None) -> None:
+        self.environ = environ
+        self.config_given = config
+        self.state = State(default_state_dir(environ) if state_dir is None else os.path.abspath(state_dir))
+        self._observed: dict[str, Any] | None = _UNREAD
+        self._settings: dict[str, Any] | None = None
+        self._store: Store | None = None
+
+    @property
+    def observed(self) -> dict[str, Any] | None:
+        """What the daemon last wrote of the live world; None when there is nothing, or nothing readable."""
+        if self._observed is _UNREAD:
+            self._observed = self.read_observed()
+        return self._observed
+
+    def read_observed(self) -> dict[str, Any] | None:
+        """As `observed`, read afresh."""
+        try:
+            found = json.loads(read_private(self.state.observed))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime directory that the daemon uses, or would use."""
+        root = (self.observed or {}).get("runtime_dir") or self.environ.get("GFLOW_RUNTIME_DIR")
+        return Runtime(str(root or self.state.default_run()))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """`lock_timeout`, `timezone`, `known_projects`, `require_project`: the daemon's, unless the file is newer."""
+        if self._settings is None:
+            told = (self.observed or {}).get("config")
+            self._settings = told if told is not None and self._is_current(told) else self._load()
+        return self._settings
+
+    @property
+    def config_path(self) -> str:
+        """The configuration file, whether or not it exists."""
+        return os.path.abspath(self.config_given) if self.config_given else default_config_path(self.environ)
+
+    def _is_current(self, told: dict[str, Any]) -> bool:
+        if self._overridden():
+            return False
+        return told.get("path") == self.config_path and told.get("mtime_ns") == _mtime_ns(self.config_path)
+
+    def _overridden(self) -> bool:
+        return any(name.startswith(_SET_BY_ENVIRONMENT) for name in self.environ)
+
+    def _load(self) -> dict[str, Any]:
+        named = self.config_given or self.environ.get("GFLOW_CONFIG")
+        if not named and not self._overridden() and _mtime_ns(self.config_path) is None:
+            return _DEFAULTS
+        from gflowd import config
+
+        loaded = config.load(self.config_given, self.environ)
+        return {
+            "lock_timeout": loaded.lock_timeout,
+            "timezone": loaded.timezone,
+            "known_projects": loaded.known_projects,
+            "require_project": loaded.require_project,
+        }
+
+    @property
+    def store(self) -> Store:
+        """The snapshot, to read it; a state directory that others may enter is refused."""
+        if self._store is None:
+            if os.path.lexists(self.state.root):
+                self.state.prepare()
+            self._store = Store(self.state)
+        return self._store
+
+    @property
+    def writable_store(self) -> Store:
+        """The snapshot, to change it."""
+        self.state.prepare()
+        self.store.lock_timeout = float(self.settings["lock_timeout"])
+        return self.store
+
+    @property
+    def user(self) -> str:
+        """Who is asking: the name of the real user id, whatever the environment says."""
+        import pwd
+
+        uid = os.getuid()
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:
+            return str(uid)
+
+    @property
+    def daemon_runs(self) -> bool:
+        """Whether gflowd is up on this state directory."""
+        from gflowd.effects import daemon
+
+        return daemon.running(self.state) is not None
+
+    def ring(self, kinds: bytes) -> None:
+        """Wakes the daemon, if there is one: `q` after a submission, `w` after a wish."""
+        from gflowd.effects import doorbell
+
+        doorbell.ring(self.runtime.bell, kinds)
+
+    def forget(self) -> None:
+        """Lets the next look at `observed` be a fresh one."""
+        self._observed = _UNREAD
+
+    def notes(self) -> list[str]:
+        """What the user should be told beside the result."""
+        return [] if self._store is None else self._store.notes
+
+    def instant(self, text: str, option: str) -> float:
+        """The seconds since the epoch that `text` means in the configured time zone. Raises `BadUsage`."""
+        import time
+
+        from gflowd.core import instants
+
+        try:
+            return instants.parse(text, time.time(), instants.zone(self.settings["timezone"]))
+        except Refused as error:
+            raise BadUsage(f"{option}: {error}") from None
+
+
+def _mtime_ns(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None

@@ -1,0 +1,187 @@
+"""Waiting for jobs and showing their output as it comes. Polls the snapshot's stat, which costs microseconds."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from gflowctl import jobs, render
+from gflowd.core.errors import Refused
+from gflowd.core.model import Queued
+from gflowd.store import Follower
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gflowctl.context import Context
+    from gflowd.core.model import Job
+
+BLOCK = 1 << 16  # bytes
+
+
+def pause(waited: float) -> float:
+    """How long to sleep between two looks after `waited` seconds."""
+    if waited < 1:
+        return 0.01
+    return 0.05 if waited < 11 else 0.2
+
+
+class Watch:
+    """The jobs of a snapshot, looked at again and again."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.follower = Follower(context.store)
+
+    def look(self) -> jobs.View:
+        """The jobs as they are now."""
+        self.follower.catch_up()
+        return jobs.View(self.context, self.follower.fold)
+
+    def changed(self) -> bool:
+        """Whether there may be something new since the last look."""
+        return self.follower.catch_up() != []
+
+
+def wait(context: Context, ids: Sequence[int], *, first: bool = False, timeout: float | None = None) -> int | None:
+    """Waits until all of `ids` have ended; the greatest exit status of them, or with `first` that of the first.
+
+    None when `timeout` seconds passed before.
+    """
+    watch = Watch(context)
+    begun = time.monotonic()
+    left = dict.fromkeys(ids)
+    worst = 0
+    while True:
+        if watch.changed():
+            view = watch.look()
+            for job_id in [job_id for job_id in left if view.has_ended(job_id)]:
+                status = jobs.exit_status(view.job(job_id))
+                if first:
+                    return status
+                worst = max(worst, status)
+                del left[job_id]
+        waited = time.monotonic() - begun
+        if not left:
+            return worst
+        if timeout is not None and waited >= timeout:
+            return None
+        time.sleep(pause(waited) if timeout is None else min(pause(waited), timeout - waited))
+
+
+class Tail:
+    """Copies a growing file to stdout. `terminal` undoes what a terminal does to line ends (LF to CR LF)."""
+
+    def __init__(self, path: str, *, terminal: bool) -> None:
+        self.path = path
+        self.terminal = terminal
+        self._fd = -1
+        self._held = b""  # a CR whose LF may be still to come
+
+    def open(self) -> bool:
+        """Opens the file if it is there by now. Raises `Refused` for what is no plain file."""
+        if self._fd < 0:
+            try:
+                self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            except FileNotFoundError:
+                return False
+            except OSError as error:
+                raise Refused(f"{self.path}: {error.strerror}") from None
+            if not os.path.isfile(self.path):
+                raise Refused(f"{self.path} is no plain file; what went there cannot be shown")
+        return True
+
+    def from_last(self, lines: int) -> None:
+        """Skips all but the last `lines` lines."""
+        os.lseek(self._fd, _start_of_last(self._fd, lines), os.SEEK_SET)
+
+    def copy(self, lines: int | None = None) -> bool:
+        """Prints what is there, at most `lines` lines; whether there was anything."""
+        some = False
+        while (lines is None or lines > 0) and (data := os.read(self._fd, BLOCK)):
+            some = True
+            if lines is not None:
+                data, lines = _first(data, lines)
+            self._put(data)
+        return some
+
+    def finish(self) -> None:
+        """Prints what was held back and closes the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._held:
+            render.write_bytes(self._held)
+
+    def _put(self, data: bytes) -> None:
+        if self.terminal:
+            data = self._held + data
+            self._held = b"\r" if data.endswith(b"\r") else b""
+            data = data[: len(data) - len(self._held)].replace(b"\r\n", b"\n")
+        render.write_bytes(data)
+
+
+def _first(data: bytes, lines: int) -> tuple[bytes, int]:
+    """As much of `data` as is within `lines` lines, and how many are left."""
+    place = 0
+    while lines and (found := data.find(b"\n", place)) >= 0:
+        place, lines = found + 1, lines - 1
+    return (data if lines else data[:place]), lines
+
+
+def _start_of_last(fd: int, lines: int) -> int:
+    """The offset at which the last `lines` lines begin; a line end at the end of the file begins no line."""
+    end = os.fstat(fd).st_size
+    if lines <= 0:
+        return end
+    if end and os.pread(fd, 1, end - 1) == b"\n":
+        end -= 1
+    while end > 0:
+        begin = max(0, end - BLOCK)
+        block = os.pread(fd, end - begin, begin)
+        while (place := block.rfind(b"\n")) >= 0:
+            lines -= 1
+            if not lines:
+                return begin + place + 1
+            block = block[:place]
+        end = begin
+    return 0
+
+
+def follow(context: Context, job_id: int, last: int | None = None) -> Job:
+    """Prints a job's output, from its last `last` lines if given, until it has ended; the job as it ended."""
+    watch = Watch(context)
+    view = watch.look()
+    tail, shown, idle = None, 0, time.monotonic()
+    while True:
+        over = view.has_ended(job_id)
+        job = view.job(job_id)
+        if not isinstance(job.phase, Queued) and job.run is not None and job.run.attempt != shown:
+            if tail is not None:
+                _drain(tail)
+            shown = job.run.attempt
+            tail = Tail(jobs.log_path(context.state, job, shown), terminal=jobs.is_terminal_log(job))
+            tail, last = _begin(tail, last)
+        if tail is not None and tail.open() and tail.copy():
+            idle = time.monotonic()
+        if over:
+            if tail is not None:
+                _drain(tail)
+            return job
+        time.sleep(pause(time.monotonic() - idle))
+        if watch.changed():
+            view = watch.look()
+
+
+def _begin(tail: Tail, last: int | None) -> tuple[Tail, None]:
+    """`--last` counts in the attempt that is there when we come; what follows is shown whole."""
+    if last is not None and tail.open():
+        tail.from_last(last)
+    return tail, None
+
+
+def _drain(tail: Tail) -> None:
+    if tail.open():
+        tail.copy()
+    tail.finish()

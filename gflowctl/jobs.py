@@ -1,0 +1,214 @@
+"""Jobs as a user sees them: which are named, in what state and why, and as JSON. Reads the snapshot, never writes."""
+
+from __future__ import annotations
+
+import time
+
+from gflowctl.render import rfc3339
+from gflowd.core import codec, joblist, patterns
+from gflowd.core.model import (
+    CANCELLED,
+    FINISHED,
+    HELD,
+    QUEUED,
+    TIMEOUT,
+    TMUX,
+    Ended,
+    Job,
+    Queued,
+    Running,
+    Stopping,
+    session_name,
+)
+from gflowd.core.reasons import BEGIN_TIME, CANCELLED_BY_USER, DAEMON_DOWN, HELD_BY_USER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from gflowctl.context import Context
+    from gflowd.paths import State
+    from gflowd.store import Fold
+
+SIGNALLED = 128
+STATUS_TIMEOUT = 124  # as timeout(1)
+STATUS_CANCELLED = 130  # as a shell after Ctrl-C
+STATUS_OUT_OF_MEMORY = 137  # as a shell after SIGKILL
+OUT_OF_MEMORY = "OutOfMemory"
+
+
+class View:
+    """The jobs of one folded snapshot at one moment, and what the daemon said of them."""
+
+    def __init__(self, context: Context, fold: Fold) -> None:
+        self.context = context
+        self.fold = fold
+        self.now = time.time()
+        observed = context.observed or {}
+        self.observed_reasons: dict[str, str] = observed.get("reasons") or {}
+        self._daemon_runs: bool | None = None
+
+    @property
+    def daemon_runs(self) -> bool:
+        if self._daemon_runs is None:
+            self._daemon_runs = self.context.daemon_runs
+        return self._daemon_runs
+
+    def ids(self) -> list[int]:
+        """Every job's id, ascending."""
+        return sorted(self.fold.of("spec"))
+
+    def select(self, texts: Iterable[str]) -> list[int]:
+        """The ids that JOBS arguments name. Raises as `joblist.select`."""
+        specs, user = self.fold.of("spec"), self.context.user
+        known = self.ids()
+        mine = [job_id for job_id in known if specs[job_id]["user"] == user]
+        return joblist.select(",".join(texts), known, mine)
+
+    def job(self, job_id: int) -> Job:
+        """The job with this id, which must be there."""
+        fold = self.fold
+        return codec.job(job_id, fold.of("spec")[job_id], fold.of("wish").get(job_id), fold.of("phase").get(job_id))
+
+    def has_ended(self, job_id: int) -> bool:
+        """Whether nothing will become of the job any more; looks at the records alone."""
+        return record_has_ended(self.fold, job_id)
+
+    def reason(self, job: Job) -> str | None:
+        """Why the job is where it is; None where nothing is to be said, or known."""
+        told = self.observed_reasons.get(str(job.id))
+        if isinstance(job.phase, Ended):
+            return job.phase.reason
+        if isinstance(job.phase, Stopping):
+            return told or job.phase.why
+        return self._waits_for(job, told) if isinstance(job.phase, Queued) else None
+
+    def _waits_for(self, job: Job, told: str | None) -> str | None:
+        if job.wish.cancelled_at is not None:
+            return CANCELLED_BY_USER
+        if job.wish.held:
+            return HELD_BY_USER
+        if job.begin_at is not None and job.begin_at > self.now:
+            return BEGIN_TIME
+        return told if self.daemon_runs else DAEMON_DOWN
+
+    def elapsed(self, job: Job) -> float | None:
+        """How many seconds it has run, or ran; None when it never did."""
+        began = started_at(job)
+        if began is None:
+            return None
+        return max(0.0, (job.phase.ended_at if isinstance(job.phase, Ended) else self.now) - began)
+
+    def time_left(self, job: Job) -> float | None:
+        """Seconds until its time limit; None without one, or when it is not running."""
+        if job.spec.time_limit is None or not isinstance(job.phase, Running):
+            return None
+        return max(0.0, job.spec.time_limit - (self.elapsed(job) or 0.0))
+
+
+def record_has_ended(fold: Fold, job_id: int) -> bool:
+    """Whether the job's records say that it is over: its phase has ended, or it was cancelled while queued."""
+    phase = fold.of("phase").get(job_id)
+    if phase is not None and phase["is"] != "queued":
+        return bool(phase["is"] == "ended")
+    wish = fold.of("wish").get(job_id)
+    return wish is not None and wish.get("cancelled_at") is not None
+
+
+def state(job: Job) -> str:
+    """One of `model.STATES`; a queued job with a cancel wish is cancelled already, since nothing will start it."""
+    if isinstance(job.phase, Queued) and job.wish.cancelled_at is not None:
+        return CANCELLED
+    return job.state
+
+
+def is_waiting(job: Job) -> bool:
+    """Whether it is queued or held."""
+    return state(job) in (QUEUED, HELD)
+
+
+def started_at(job: Job) -> float | None:
+    """When its command began; None before that."""
+    if isinstance(job.phase, Ended):
+        return job.phase.started_at
+    if isinstance(job.phase, Running | Stopping) and job.phase.started is not None:
+        return job.phase.started.at
+    return None
+
+
+def ended_at(job: Job) -> float | None:
+    """When it was over; None before that."""
+    if isinstance(job.phase, Ended):
+        return job.phase.ended_at
+    return job.wish.cancelled_at if isinstance(job.phase, Queued) else None
+
+
+def exit_status(job: Job) -> int:
+    """What `wait` ends with for a job that has ended."""
+    found, phase = state(job), job.phase
+    if found == CANCELLED or not isinstance(phase, Ended):
+        return STATUS_CANCELLED
+    if found == TIMEOUT:
+        return STATUS_TIMEOUT
+    if found == FINISHED:
+        return 0
+    if phase.reason == OUT_OF_MEMORY:
+        return STATUS_OUT_OF_MEMORY
+    if phase.signal is not None:
+        return SIGNALLED + phase.signal
+    return phase.exit_code or 1
+
+
+def session(job: Job) -> str | None:
+    """The name of its tmux session, whether or not it is still there."""
+    run = job.run
+    return session_name(job.id, run.attempt) if run is not None and run.executor == TMUX else None
+
+
+def attempt(job: Job) -> int:
+    """The present or last attempt, from 1."""
+    if isinstance(job.phase, Queued):
+        return job.phase.attempt
+    return job.run.attempt if job.run is not None else 1
+
+
+def file_name(job: Job, pattern: str | None) -> str | None:
+    """The file that one of the job's patterns means."""
+    if pattern is None:
+        return None
+    return patterns.expand(pattern, job_id=job.id, name=job.spec.name, user=job.spec.user)
+
+
+def log_path(place: State, job: Job, number: int) -> str:
+    """Where the output of an attempt goes, or went."""
+    return file_name(job, job.spec.output) or place.job_log(job.id, number)
+
+
+def is_terminal_log(job: Job) -> bool:
+    """Whether the log has a terminal's line ends, because a tmux session wrote it."""
+    return job.spec.output is None and job.run is not None and job.run.executor == TMUX
+
+
+def record(view: View, job: Job) -> dict[str, Any]:
+    """The job as `queue --json` shows it; fields of what gflow cannot do yet are null or empty."""
+    spec, phase, run = job.spec, job.phase, job.run
+    ended = phase if isinstance(phase, Ended) else None
+    running = phase if isinstance(phase, Running | Stopping) else None
+    started = running.started if running is not None else None
+    return {
+        "id": job.id, "array_id": None, "array_index": None, "name": spec.name, "user": spec.user,
+        "project": spec.project, "comment": spec.comment, "state": state(job), "reason": view.reason(job),
+        "command": list(spec.command), "script": spec.script and view.context.state.script(spec.script),
+        "cwd": spec.cwd, "params": {}, "gpus": spec.gpus, "gpu_ids": list(run.gpu_ids) if run is not None else [],
+        "gpu_memory_mb": None, "shared": False, "cpus": spec.cpus, "memory_mb": spec.memory_mb,
+        "time_limit": spec.time_limit, "time_left": view.time_left(job), "priority": spec.priority,
+        "dependencies": [], "dependency_mode": None, "begin_at": rfc3339(job.begin_at),
+        "submitted_at": rfc3339(spec.submitted_at), "started_at": rfc3339(started_at(job)),
+        "ended_at": rfc3339(ended_at(job)), "expected_start": None,
+        "exit_code": ended.exit_code if ended is not None else None,
+        "signal": ended.signal if ended is not None else None, "attempt": attempt(job), "max_retries": 0,
+        "redone_from": None, "group": None, "max_concurrent": None, "session": session(job),
+        "pid": started.identity.pid if started is not None else None,
+        "output": file_name(job, spec.output), "error": file_name(job, spec.error),
+    }  # fmt: skip

@@ -1,0 +1,155 @@
+"""The table of commands, and what is the same for all of them: global options, errors, the exit status."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from importlib import import_module
+
+from gflowctl import options, render
+from gflowctl.context import Context
+from gflowd.core.errors import BadUsage, GflowError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+# name: (module, aliases, summary); only the module of the command asked for is imported
+COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "submit": ("gflowctl.commands.submit", ("batch",), "queue a command or a script"),
+    "queue": ("gflowctl.commands.queue", ("q", "list"), "list jobs"),
+    "show": ("gflowctl.commands.show", (), "show all about jobs"),
+    "log": ("gflowctl.commands.log", (), "print or follow a job's output"),
+    "attach": ("gflowctl.commands.attach", ("a",), "open the terminal of a running job"),
+    "wait": ("gflowctl.commands.wait", (), "wait until jobs have ended"),
+    "cancel": ("gflowctl.commands.cancel", (), "cancel queued jobs, stop running ones"),
+    "hold": ("gflowctl.commands.hold", (), "keep queued jobs from starting"),
+    "release": ("gflowctl.commands.release", (), "let held jobs start"),
+    "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
+    "doctor": ("gflowctl.commands.doctor", (), "check the installation and say how to mend it"),
+    "close-sessions": ("gflowctl.commands.close_sessions", (), "close terminal sessions left over by ended jobs"),
+    "completion": ("gflowctl.commands.completion", (), "print the completion script for a shell"),
+}
+
+GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Submit and watch", ("submit", "queue", "show", "log", "attach", "wait")),
+    ("Change jobs", ("cancel", "hold", "release")),
+    ("The machine", ("info", "doctor", "close-sessions", "completion")),
+)
+
+INTERRUPTED = 130  # 128 + SIGINT
+
+
+def parser(name: str) -> argparse.ArgumentParser:
+    """The whole parser of one verb, named by its full name."""
+    module = import_module(COMMANDS[name][0])
+    built = options.new_parser(f"gflowctl {name}", module.__doc__ or "")
+    module.configure(built)
+    options.add_globals(built)
+    return built
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs gflowctl with `argv`, by default the process's own; returns the exit status."""
+    render.reopen_closed_streams()
+    gc.disable()  # a short life with no cycles worth finding: a third of the time of listing 100,000 jobs
+    try:
+        status = _dispatch(sys.argv[1:] if argv is None else argv)
+    except GflowError as error:
+        status = _fail(str(error), error.status)
+    except BrokenPipeError:
+        render.abandon_stdout()
+        status = 0
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except Exception as error:
+        status = _unexpected(error)
+    return status
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    try:
+        status = _run(argv)
+    except SystemExit as done:  # argparse has printed the help or the version
+        status = int(done.code or 0)
+    render.flush()
+    return status
+
+
+def _run(argv: Sequence[str]) -> int:
+    before, rest = options.split_globals(argv)
+    if before.help or not rest:
+        render.write(_overview())
+        return 0
+    name = _full_name(rest[0])
+    args = parser(name).parse_args(rest[1:])
+    given = {"config": args.config or before.config, "state_dir": args.state_dir or before.state_dir}
+    context = Context(os.environ, **given)
+    status: int = import_module(COMMANDS[name][0]).run(args, context)
+    for note in context.notes():
+        render.note(note)
+    return status
+
+
+def _full_name(word: str) -> str:
+    for name, (_, aliases, _) in COMMANDS.items():
+        if word == name or word in aliases:
+            return name
+    raise BadUsage(f"no command {word!r}{_nearest(word)}; gflowctl --help lists them")
+
+
+def _nearest(word: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, COMMANDS, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _overview() -> str:
+    lines = [
+        "Usage: gflowctl [OPTIONS] COMMAND ...",
+        "",
+        "Queues commands and runs them when their GPUs, CPUs and memory are free.",
+        "Works with gflowd, but needs it only to run jobs.",
+        "",
+    ]
+    for title, names in GROUPS:
+        lines.append(f"{title}:")
+        for name in names:
+            _, aliases, summary = COMMANDS[name]
+            lines.append(f"  {', '.join((name, *aliases)):<18}{summary}")
+        lines.append("")
+    lines += [
+        "Options, before or after the command:",
+        "  --config FILE     the configuration file",
+        "  --state-dir DIR   where gflow keeps its state",
+        "  --version         print the version and exit",
+        "  --help            this text; gflowctl COMMAND --help for one command",
+        "",
+        "A first job:  gflowctl submit --wait -- echo hello",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _fail(message: str, status: int) -> int:
+    """Reports; what stdout still holds goes out first, unless stdout itself is what failed."""
+    try:
+        render.flush()
+    except (GflowError, BrokenPipeError):
+        render.abandon_stdout()
+    render.note(message)
+    return status
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get("GFLOW_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror}", 3)
+    return _fail(f"internal error: {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where)", 3)

@@ -1,0 +1,171 @@
+"""How gflowctl reads its command line: a parser whose errors are one line, and the types of option values."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from gflowctl import render
+from gflowd.core import durations, memory
+from gflowd.core.errors import BadUsage, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
+
+    Options = argparse.ArgumentParser | argparse._ArgumentGroup  # noqa: SLF001 -- it has no public name
+
+LARGEST_COUNT = 1_000_000
+LARGEST_PRIORITY = 255
+NARROWEST = 60  # columns
+WIDEST = 100
+
+
+class Formatter(argparse.HelpFormatter):
+    """Keeps paragraphs apart. Knows its width: argparse would import shutil at every option to ask for it."""
+
+    def __init__(self, prog: str, **settings: Any) -> None:
+        settings.setdefault("width", _columns())
+        super().__init__(prog, **settings)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(super(Formatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises `BadUsage` instead of printing the usage. `dashed` names options whose value may begin with a dash."""
+
+    dashed: tuple[str, ...] = ()
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse; joins each of `dashed` to its value first."""
+        words: list[str] = []
+        for word in args or ():
+            if words and words[-1] in self.dashed:
+                words[-1] += f"={word}"
+            else:
+                words.append(word)
+        return super().parse_args(words, namespace)
+
+    def _print_message(self, message: str, file: object = None) -> None:  # noqa: ARG002 -- it is always stdout
+        render.write(message)
+
+    def error(self, message: str) -> NoReturn:
+        raise BadUsage(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
+
+
+_columns_known: list[int] = []
+
+
+def _columns() -> int:
+    if not _columns_known:
+        try:
+            columns = os.get_terminal_size(1).columns
+        except OSError:
+            columns = 80
+        _columns_known.append(min(max(columns, NARROWEST), WIDEST) - 2)
+    return _columns_known[0]
+
+
+def new_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """A parser without options but `--help`."""
+    return Parser(prog=prog, description=description.strip(), formatter_class=Formatter, allow_abbrev=False)
+
+
+def add_globals(parser: argparse.ArgumentParser) -> None:
+    """The options that every command takes."""
+    from gflowd import __version__
+
+    group = parser.add_argument_group("common options")
+    group.add_argument("--config", metavar="FILE", help="the configuration file")
+    group.add_argument("--state-dir", metavar="DIR", help="where gflow keeps its state")
+    group.add_argument("--version", action="version", version=f"gflowctl {__version__}")
+
+
+def split_globals(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options before the command's name, and all that follows them."""
+    nothing = argparse.Namespace(config=None, state_dir=None, help=False)
+    if not argv or not argv[0].startswith("-"):
+        return nothing, list(argv)
+    parser = Parser(prog="gflowctl", allow_abbrev=False, add_help=False, formatter_class=Formatter)
+    add_globals(parser)
+    parser.add_argument("-h", "--help", action="store_true")
+    place = 0
+    while place < len(argv) and argv[place].startswith("-"):
+        place += 2 if argv[place] in ("--config", "--state-dir") else 1
+    return parser.parse_args(argv[:place]), list(argv[place:])
+
+
+def add_json(parser: Options, what: str = "print one JSON document") -> None:
+    """`--json`."""
+    parser.add_argument("--json", action="store_true", help=what)
+
+
+def add_color(parser: Options) -> None:
+    """`--color`."""
+    choices = ("never", "auto", "always")
+    parser.add_argument("--color", choices=choices, default="auto", help="colour: auto means on a terminal")
+
+
+def add_jobs(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
+    """The JOBS argument."""
+    parser.add_argument("jobs", nargs=nargs, metavar="JOBS", help="such as 42, 1,3,5-7, @ (my last submission) or @~2")
+
+
+def add_job(parser: argparse.ArgumentParser) -> None:
+    """The JOB argument."""
+    parser.add_argument("job", metavar="JOB", help="a job id, @ (my last submission) or @~2 (two before it)")
+
+
+def duration(text: str) -> float:
+    """A type for argparse: seconds."""
+    try:
+        return durations.parse(text)
+    except Refused as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def amount(text: str) -> int:
+    """A type for argparse: MiB."""
+    try:
+        return memory.parse(text)
+    except Refused as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def count(text: str) -> int:
+    """A type for argparse: a whole number from 0."""
+    if text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_COUNT)) and int(text) <= LARGEST_COUNT:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {LARGEST_COUNT}")
+
+
+def gpu_count(text: str) -> int:
+    """A type for argparse: `2`, or Slurm's `gpu:2` and `gpu`."""
+    if text == "gpu":
+        return 1
+    return count(text.removeprefix("gpu:"))
+
+
+def priority(text: str) -> int:
+    """A type for argparse: 0 to 255."""
+    if text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_PRIORITY)) and int(text) <= LARGEST_PRIORITY:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a priority (0 to {LARGEST_PRIORITY}, higher first)")
+
+
+def interval(text: str) -> float:
+    """A type for argparse: seconds between two looks; a bare number is seconds."""
+    try:
+        seconds = float(text) if text.replace(".", "", 1).isdigit() else durations.parse(text)
+    except (Refused, ValueError):
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an interval of 0.1 s to a day")
+    return seconds
+
+
+def words(text: str) -> list[str]:
+    """A type for argparse: a comma-separated list."""
+    return [word.strip() for word in text.split(",") if word.strip()]

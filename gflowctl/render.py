@@ -1,0 +1,224 @@
+"""What gflowctl prints: tables, colour, JSON, times. The only module that writes to stdout and stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+from gflowd.core.errors import SystemFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+BOLD, DIM, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = "1", "2", "31", "32", "33", "34", "35", "36"
+STATE_COLORS = {
+    "queued": YELLOW, "held": MAGENTA, "starting": CYAN, "running": GREEN, "stopping": CYAN, "finished": BLUE,
+    "failed": RED, "cancelled": DIM, "timeout": RED,
+}  # fmt: skip
+NARROWEST_COLUMN = 8
+
+
+def reopen_closed_streams() -> None:
+    """Gives a closed stdin, stdout or stderr to /dev/null, so that no file of ours takes its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, os.O_RDWR)
+            if fd != number:
+                os.dup2(fd, number)
+                os.close(fd)
+            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115 -- it lives as long as we do
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def write(text: str) -> None:
+    """Writes to stdout as it is. Raises BrokenPipeError, `SystemFailed` for any other failure."""
+    _guarded(lambda: sys.stdout.write(text))
+
+
+def write_bytes(data: bytes) -> None:
+    """Writes bytes to stdout and passes them on at once. Raises as `write`."""
+
+    def put() -> None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    _guarded(put)
+
+
+def flush() -> None:
+    """Passes on what was written. Raises as `write`."""
+    _guarded(sys.stdout.flush)
+
+
+def _guarded(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon_stdout()
+        raise SystemFailed(f"standard output: {error.strerror}") from error
+
+
+def abandon_stdout() -> None:
+    """Lets what is still buffered for stdout go nowhere, so that the interpreter's own last flush cannot fail."""
+    fd = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(fd, 1)
+    os.close(fd)
+
+
+def note(text: str) -> None:
+    """One line for the user on stderr."""
+    try:
+        sys.stderr.write(f"gflowctl: {escape(text)}\n")
+        sys.stderr.flush()
+    except OSError:
+        pass  # there is nobody left to tell
+
+
+def notes_are_read() -> bool:
+    """Whether a person may be looking at stderr."""
+    return sys.stderr.isatty()
+
+
+def write_json(value: object) -> None:
+    """One JSON document; through orjson where reading the snapshot has imported it already."""
+    if orjson := sys.modules.get("orjson"):
+        write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def rfc3339(at: float | None) -> str | None:
+    """`2025-01-31T17:30:00.000000Z`: UTC with microseconds; None for None."""
+    if at is None:
+        return None
+    seconds, micro = divmod(round(at * 1_000_000), 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{micro:06}Z"
+
+
+def local(at: float | None, missing: str = "N/A") -> str:
+    """`2025-01-31T18:30:00` in the local time zone."""
+    return missing if at is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
+
+
+def escape(text: str) -> str:
+    """`text` with every character that does not print (control, direction marks) written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text
+    )
+
+
+def width(text: str) -> int:
+    """How many terminal columns `text` takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def is_terminal() -> bool:
+    """Whether stdout is one."""
+    return sys.stdout.isatty()
+
+
+def terminal_columns() -> int:
+    """How wide the terminal on stdout is; 80 when it does not say."""
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
+def use_color(choice: str) -> bool:
+    """Whether to colour: `choice` is never, auto or always; NO_COLOR (no-color.org) and dumb terminals decide auto."""
+    if choice == "auto":
+        return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return choice == "always"
+
+
+def paint(text: str, color: str, *, on: bool) -> str:
+    """`text` in a colour or weight (an SGR parameter of ECMA-48)."""
+    return f"\x1b[{color}m{text}\x1b[0m" if on and color else text
+
+
+def cut(text: str, columns: int) -> str:
+    """`text` in at most `columns`; what was cut is marked."""
+    if width(text) <= columns:
+        return text
+    while text and width(text) > columns - 1:
+        text = text[:-1]
+    return f"{text}+"
+
+
+class Column:
+    """A column of a table: its title, whether numbers stand right, whether it may be cut, and its cells' colour."""
+
+    __slots__ = ("color", "flexible", "right", "title")
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        right: bool = False,
+        flexible: bool = False,
+        color: Callable[[Any], str] | None = None,
+    ) -> None:
+        self.title = title
+        self.right = right
+        self.flexible = flexible
+        self.color = color
+
+
+def table(
+    columns: Sequence[Column], rows: Sequence[tuple[Any, Sequence[str]]], *, color: bool, columns_wide: int
+) -> str:
+    """Aligned lines under a header. A row is what `Column.color` is asked about, and its cells.
+
+    `columns_wide` is the width to fit flexible columns into; 0: as wide as it gets.
+    """
+    cells = [[escape(cell) for cell in row] for _, row in rows]
+    widths = [max([width(column.title), *(width(row[place]) for row in cells)]) for place, column in enumerate(columns)]
+    if columns_wide:
+        _squeeze(columns, widths, columns_wide)
+    lines = [_line(columns, widths, [column.title for column in columns], [BOLD] * len(columns), on=color)]
+    for (about, _), row in zip(rows, cells, strict=True):
+        colors = [column.color(about) if color and column.color else "" for column in columns]
+        lines.append(_line(columns, widths, row, colors, on=color))
+    return "\n".join(lines) + "\n"
+
+
+def _squeeze(columns: Sequence[Column], widths: list[int], wide: int) -> None:
+    """Narrows the widest flexible column, again and again, until the line fits or none can give more."""
+    while sum(widths) + 2 * (len(widths) - 1) > wide:
+        able = [place for place, column in enumerate(columns) if column.flexible and widths[place] > _narrowest(column)]
+        if not able:
+            return
+        widths[max(able, key=widths.__getitem__)] -= 1
+
+
+def _narrowest(column: Column) -> int:
+    return max(NARROWEST_COLUMN, width(column.title))
+
+
+def _line(
+    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str], colors: Sequence[str], *, on: bool
+) -> str:
+    shown = []
+    for column, wide, cell, color in zip(columns, widths, cells, colors, strict=True):
+        text = cut(cell, wide) if column.flexible else cell
+        if text.isascii() and not color:
+            shown.append(text.rjust(wide) if column.right else text.ljust(wide))
+            continue
+        blank = " " * (wide - width(text))
+        painted = paint(text, color, on=on)
+        shown.append(blank + painted if column.right else painted + blank)
+    return "  ".join(shown).rstrip()

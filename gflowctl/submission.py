@@ -1,0 +1,173 @@
+"""What a submission takes along: environment, script, working directory, files. The submitter's world as it is now."""
+
+from __future__ import annotations
+
+import os
+
+from gflowd import paths
+from gflowd.core import patterns
+from gflowd.core.errors import Refused, SystemFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+LARGEST_SCRIPT = 16 << 20  # bytes
+DROPPED = (b"GFLOW_JOB_", b"GFLOW_ARRAY_", b"GFLOW_PARAM_", b"SLURM_", b"TMUX")
+LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
+LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
+
+
+def working_directory(chdir: str | None) -> str:
+    """The job's directory, absolute. Links in `$PWD` keep their names. Raises `Refused` when it cannot be entered."""
+    if chdir is None:
+        return _present_directory()
+    path = chdir if chdir.startswith("/") else os.path.join(_present_directory(), chdir)
+    path = os.path.normpath(path) if ".." not in path.split("/") else os.path.realpath(path)
+    if not os.path.isdir(path):
+        raise Refused(f"--chdir: {chdir} is not a directory")
+    if not os.access(path, os.X_OK):
+        raise Refused(f"--chdir: {chdir} may not be entered")
+    return path
+
+
+def _present_directory() -> str:
+    named = os.environ.get("PWD", "")
+    try:
+        if named.startswith("/") and os.path.samefile(named, "."):
+            return named
+        return os.getcwd()
+    except FileNotFoundError:
+        try:
+            return os.getcwd()
+        except FileNotFoundError:
+            raise Refused("the current directory is gone; cd to one that exists, or give --chdir") from None
+
+
+def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
+    """What the job finds, `NAME=value` each, sorted. `export` is `ALL`, `NONE` or `NAME[=VALUE],...`.
+
+    Names beside `ALL` or `NONE` add to them; names alone are added to what a login needs.
+    """
+    chosen: dict[bytes, bytes] = {}
+    words = [word.strip() for word in export.split(",") if word.strip()]
+    if "ALL" in words:
+        chosen.update((name, value) for name, value in environ.items() if not _is_dropped(name))
+    else:
+        chosen.update((name, environ[name]) for name in LOGIN if name in environ)
+        chosen[b"PATH"] = LOGIN_PATH
+    for word in words:
+        if word not in ("ALL", "NONE"):
+            chosen.update(_exported(word, environ))
+    return sorted(b"%b=%b" % pair for pair in chosen.items())
+
+
+def _is_dropped(name: bytes) -> bool:
+    return name.startswith(DROPPED) or name == b"GFLOW_ATTEMPT"
+
+
+def _exported(word: str, environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    name, given, value = word.partition("=")
+    if not name or "\0" in word:
+        raise Refused(f"--export: {word!r} names no variable")
+    raw = os.fsencode(name)
+    if given:
+        return {raw: os.fsencode(value)}
+    return {raw: environ[raw]} if raw in environ else {}
+
+
+def script_content(command: Sequence[str]) -> bytes | None:
+    """What is to be kept of `command[0]` when it is a script (`#!`), else None.
+
+    Raises `Refused` for a file that is there and that nothing could run.
+    """
+    path = command[0]
+    if not os.path.isfile(path):
+        return None
+    try:
+        with open(path, "rb") as file:
+            head = file.read(2)
+            content = head + file.read(LARGEST_SCRIPT) if head == b"#!" else None
+    except OSError as error:
+        if os.access(path, os.X_OK):
+            return None
+        raise Refused(f"{path}: {error.strerror}") from None
+    if content is None and not os.access(path, os.X_OK) and _is_the_command(path):
+        raise Refused(f"{path} is neither executable nor a script: its first line does not begin with #!")
+    if content is not None and len(content) > LARGEST_SCRIPT:
+        raise Refused(f"{path} is larger than {LARGEST_SCRIPT >> 20} MiB, too large for a script")
+    return content
+
+
+def _is_the_command(word: str) -> bool:
+    """Whether `word` can only mean the file here, not a program on the PATH."""
+    places = os.environ.get("PATH", "").split(":")
+    return "/" in word or not any(os.access(os.path.join(place, word), os.X_OK) for place in places)
+
+
+def output_pattern(pattern: str | None, cwd: str, option: str) -> str | None:
+    """`pattern` made absolute. Raises `Refused` when its directory is missing or cannot be known before the job is."""
+    if pattern is None:
+        return None
+    patterns.check(pattern)
+    whole = pattern if pattern.startswith("/") else f"{patterns.literal(cwd)}/{pattern}"
+    directory = os.path.dirname(whole)
+    plain = directory.replace("%%", "")
+    if any(code in plain for code in ("%j", "%A", "%a", "%x", "%u")):
+        raise Refused(f"{option} {pattern}: only the file's own name may hold patterns, not its directory")
+    place = directory.replace("%%", "%")
+    if not os.path.isdir(place):
+        raise Refused(f"{option} {pattern}: there is no directory {place}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise Refused(f"{option} {pattern}: directory {place} is not writable")
+    return whole
+
+
+def input_file(path: str | None, cwd: str) -> str | None:
+    """`path` made absolute. Raises `Refused` when it cannot be read."""
+    if path is None:
+        return None
+    whole = os.path.join(cwd, path)
+    if os.path.isdir(whole):
+        raise Refused(f"--input {path}: is a directory")
+    if not os.access(whole, os.R_OK):
+        raise Refused(f"--input {path}: {'not readable' if os.path.exists(whole) else 'no such file'}")
+    return whole
+
+
+def keep_environment(state: paths.State, variables: Iterable[bytes]) -> str:
+    """Stores an environment, unless it is there; its name."""
+    data = b"".join(b"%b\0" % variable for variable in variables)
+    name = digest(data)
+    _keep(state.path("env"), state.environment(name), data, 0o600)
+    return name
+
+
+def keep_script(state: paths.State, content: bytes) -> str:
+    """Stores a script, unless it is there; its name."""
+    name = digest(content)
+    _keep(state.path("scripts"), state.script(name), content, 0o700)
+    return name
+
+
+def _keep(directory: str, path: str, data: bytes, mode: int) -> None:
+    """Not simply O_EXCL on the name itself: a writer killed half-way would leave a torn file that all others trust."""
+    try:
+        if os.stat(path, follow_symlinks=False).st_size == len(data):
+            return
+    except OSError:
+        pass
+    paths.private_directory(directory)
+    try:
+        paths.replace_file(path, data, durable=True, mode=mode)
+    except OSError as error:
+        raise SystemFailed(f"{path}: {error.strerror}") from error
+
+
+def digest(data: bytes) -> str:
+    """A name for content: BLAKE2b of 128 bits in hex; hashlib, which has the same, costs ten times the import."""
+    try:
+        from _blake2 import blake2b
+    except ImportError:
+        from hashlib import blake2b
+    return blake2b(data, digest_size=16).hexdigest()

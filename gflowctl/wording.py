@@ -1,0 +1,85 @@
+"""Facts about jobs in words: resources, reasons, command lines."""
+
+from __future__ import annotations
+
+import re
+
+from gflowd.core import durations, memory
+from gflowd.core.errors import BadUsage
+from gflowd.core.model import CANCELLED, FAILED, FINISHED, SHORT_STATES, STATES, TIMEOUT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from gflowd.core.model import Spec
+
+_PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+
+REASONS = {
+    "BeginTime": "its begin time has not come",
+    "Priority": "a job ahead of it comes first",
+    "Resources": "not enough GPUs, CPUs or memory are free",
+    "GpuUnavailable": "GPUs that it could have are not usable now",
+    "DaemonDown": "gflowd is not running; gflowd start",
+    "JobHeldUser": "held; gflowctl release lets it start",
+    "NonZeroExit": "the command ended with an exit code other than 0",
+    "Zombie": "it vanished without leaving an exit code",
+    "TimeLimit": "it ran longer than its time limit",
+    "OutOfMemory": "it used more memory than it asked for",
+    "CancelledByUser": "cancelled by a user",
+    "Strays": "its command has ended, processes that it left have not",
+    "Unkillable": "its processes outlive even SIGKILL",
+    "LaunchFailed": "it could not be launched",
+    "Rejected": "it can never run here",
+    "Signaled": "a signal ended it",
+}
+SHORT = {short: state for state, short in SHORT_STATES.items()}
+SLURM_STATES = {
+    "pending": "queued", "configuring": "starting", "completing": "stopping", "completed": FINISHED,
+    "complete": FINISHED,
+    "canceled": CANCELLED, "failure": FAILED, "timedout": TIMEOUT,
+}  # fmt: skip
+
+
+def states(words: Iterable[str] | None) -> Iterator[str]:
+    """The states that `words` mean: our names, short codes, or Slurm's names. Raises `BadUsage`."""
+    for word in words or ():
+        name = SHORT.get(word.upper(), word.lower())
+        name = SLURM_STATES.get(name, name)
+        if name not in STATES:
+            raise BadUsage(f"no state {word!r}; they are {', '.join(STATES)}")
+        yield name
+
+
+def resources(spec: Spec) -> str:
+    """`2 GPUs, 1 CPU, 24G memory, 2:00:00 at most`."""
+    parts = [count(spec.gpus, "GPU"), count(spec.cpus, "CPU")]
+    if spec.memory_mb is not None:
+        parts.append(f"{memory.show(spec.memory_mb)} memory")
+    if spec.time_limit is not None:
+        parts.append(f"{durations.clock(spec.time_limit)} at most")
+    return ", ".join(parts)
+
+
+def count(number: int, what: str) -> str:
+    """`1 GPU`, `2 GPUs`, `no GPU`."""
+    if number == 1:
+        return f"1 {what}"
+    return f"{number} {what}s" if number else f"no {what}"
+
+
+def reason(word: str) -> str:
+    """A reason with what it means: `Priority: a job ahead of it comes first`."""
+    said = REASONS.get(word.split(":", maxsplit=1)[0])
+    return f"{word} ({said})" if said else word
+
+
+def quote(word: str) -> str:
+    """`word` as a POSIX shell reads it back."""
+    return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+def command_line(words: Sequence[str]) -> str:
+    """A command as one could type it."""
+    return " ".join(map(quote, words))
