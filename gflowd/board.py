@@ -105,9 +105,7 @@ class Pulses:
     def set(self, pulse: Pulse) -> None:
         """Writes a whole row; the supervisor's to do, before it forks the process and after it died."""
         name = pulse.name.encode()
-        _ROW.pack_into(
-            self._map, self._place[pulse.name], name, pulse.pid, pulse.beat, pulse.started, pulse.restarts
-        )
+        _ROW.pack_into(self._map, self._place[pulse.name], name, pulse.pid, pulse.beat, pulse.started, pulse.restarts)
 
     def assign(self, name: str, pid: int) -> None:
         """Notes the pid of a process just forked, which may already be beating."""

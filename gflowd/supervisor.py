@@ -88,7 +88,7 @@ def serve(
 class Supervisor:
     """The state of the loop."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         state: State,
         runtime: Runtime,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gflowd.core.model import Job
 
 
-
 class Book:
     """Queued and live jobs by id; `queue()` in scheduling order."""
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gflowd.core import reasons
-from gflowd.core.sights import LiveJob
+
+if TYPE_CHECKING:
+    from gflowd.core.sights import LiveJob
 
 INT, TERM, KILL = "INT", "TERM", "KILL"
 KILL_AGAIN = 0.25  # seconds: the first repetition of KILL; each later one waits twice as long

@@ -77,7 +77,9 @@ def why_impossible(spec: Spec, capacity: Capacity) -> str | None:
     if spec.cpus > capacity.cpus:
         return f"{spec.cpus} CPUs asked for, the machine has {capacity.cpus}"
     if (spec.memory_mb or 0) > capacity.memory_mb:
-        return f"{memory.show(spec.memory_mb or 0)} of memory asked for, the machine has {memory.show(capacity.memory_mb)}"
+        return (
+            f"{memory.show(spec.memory_mb or 0)} of memory asked for, the machine has {memory.show(capacity.memory_mb)}"
+        )
     return None
 
 

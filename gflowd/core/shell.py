@@ -111,7 +111,9 @@ def job_script(launch: Launch) -> bytes:
         _TAIL
         % {
             b"umask": launch.umask,
-            b"exports": b"".join(b"  export %b=%b\n" % (name.encode(), quote(value)) for name, value in launch.variables),
+            b"exports": b"".join(
+                b"  export %b=%b\n" % (name.encode(), quote(value)) for name, value in launch.variables
+            ),
             b"command": b" ".join(map(quote, launch.command)),
             b"environment": quote(launch.environment),
             b"redirections": _redirections(launch),

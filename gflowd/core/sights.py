@@ -17,7 +17,7 @@ class LiveJob(Value):
         "attempt", "executor", "grace", "id", "since_boot", "since_mono", "started", "time_limit", "why",
     )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- one argument per thing to know
         self,
         *,
         id: int,  # noqa: A002 -- the field's name
@@ -47,10 +47,10 @@ class LiveJob(Value):
 
 
 def live_job(job: Job, grace: float) -> LiveJob:
-    """The live view of `job`; `grace` is the daemon's, for jobs without their own. Raises ValueError for others."""
+    """The live view of `job`; `grace` is the daemon's, for jobs without their own. Raises TypeError for others."""
     phase = job.phase
     if isinstance(phase, Queued | Ended):
-        raise ValueError(f"job {job.id} is not live")
+        raise TypeError(f"job {job.id} is not live")
     stop = phase if isinstance(phase, Stopping) else None
     return LiveJob(
         id=job.id,

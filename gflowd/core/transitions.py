@@ -1,9 +1,17 @@
 """From one phase to the next: what a sight of the world, a wish or a passed limit makes of a job.
 
-Only the scheduler imports this. Every move is checked against `ALLOWED`.
+Only the scheduler imports this. Every move is checked against `
+
+if TYPE_CHECKING:
+    from gflowd.core.moment import Moment
+    from gflowd.core.sights import Sight
+
+ALLOWED`.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from gflowd.core import reasons
 from gflowd.core.model import (
@@ -21,8 +29,6 @@ from gflowd.core.model import (
     Starting,
     Stopping,
 )
-from gflowd.core.moment import Moment
-from gflowd.core.sights import Sight
 
 ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
     Queued: (Starting, Ended),
@@ -90,9 +96,7 @@ def _starting(job: Job, run: Run, sight: Sight | None, now: Moment) -> Phase | N
     return None
 
 
-def _running(  # noqa: PLR0913
-    job: Job, run: Run, started: Started, sight: Sight | None, now: Moment, *, overdue: bool
-) -> Phase | None:
+def _running(job: Job, run: Run, started: Started, sight: Sight | None, now: Moment, *, overdue: bool) -> Phase | None:
     if sight is not None and sight.complete:
         return _outcome(run, started, sight, now)
     if sight is not None and not sight.lives and sight.status is None and sight.trouble is None:

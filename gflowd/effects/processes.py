@@ -96,9 +96,14 @@ def members(
             for process in (head, *(p for p in table.values() if p.session == head.pid)):
                 _gather(process, children, found[key])
     for process in table.values():
-        environment = _environment(process.pid)
-        for key, (_, mark) in leaders.items():
-            if process.pid not in found[key] and all(word in environment for word in mark):
+        candidates = [
+            (key, mark)
+            for key, (leader, mark) in leaders.items()
+            if process.pid not in found[key] and (leader is None or process.start >= leader.start)
+        ]
+        environment = _environment(process.pid) if candidates else b""  # most of a machine is older than its jobs
+        for key, mark in candidates:
+            if all(word in environment for word in mark):
                 _gather(process, children, found[key])
     return {key: list(of_job.values()) for key, of_job in found.items()}
 

@@ -119,7 +119,7 @@ class Tmux:
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_CTYPE": "C.UTF-8", "SHELL": "/bin/sh"}
         command = [shutil.which("tmux") or "tmux", "-S", self.socket, "-f", self._configuration, "start-server"]
         try:
-            done = subprocess.run(  # noqa: S603 -- our own words
+            done = subprocess.run(
                 command,
                 env=environment,
                 cwd="/",

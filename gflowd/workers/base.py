@@ -94,7 +94,7 @@ def hide() -> None:
 
 
 def now(boot: str) -> Moment:
-    """This moment."""
+    """The present moment."""
     return Moment(time.time(), time.monotonic(), boot)
 
 
@@ -130,7 +130,9 @@ def main(row: Row, wiring: Wiring) -> None:
 def _where(error: BaseException) -> str:
     import traceback
 
-    return " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in reversed(traceback.extract_tb(error.__traceback__)))
+    return " < ".join(
+        f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in reversed(traceback.extract_tb(error.__traceback__))
+    )
 
 
 def _loop(row: Row, wiring: Wiring, board: Board, worker: Worker, stop: _Stop) -> None:

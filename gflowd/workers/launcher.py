@@ -51,9 +51,7 @@ class Launcher:
             self._bar_all(missing, f"tmux: {complaints[0]}")
 
     def _detach(self, jobs: list[tuple[Job, Run]]) -> None:
-        batch = [
-            detached.Detached(self._file(job, run, "job.sh"), self._file(job, run, "log")) for job, run in jobs
-        ]
+        batch = [detached.Detached(self._file(job, run, "job.sh"), self._file(job, run, "log")) for job, run in jobs]
         try:
             detached.start(batch)
         except OSError as error:

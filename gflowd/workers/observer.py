@@ -34,7 +34,7 @@ class Observer:
         self._written: dict[str, Any] | None = None
         self._written_at = float("-inf")
 
-    def note(  # noqa: PLR0913
+    def note(
         self,
         book: Book,
         waiting: dict[int, str],

@@ -41,6 +41,7 @@ class Watch:
     pidfd: int | None = None
     recorded: float | None = None  # monotonic: when we first saw its exit record
     wait: float = LOOK_AGAIN
+    over: Sight | None = None  # it is complete, and nothing of it will come back
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +130,22 @@ class ZombieDetector:
 
     def _judge(self, looks: list[Look], now: Moment) -> dict[Key, Sight]:
         """The sights of attempts that have begun; those that seem to be over are sought in /proc, all in one pass."""
-        over = [look for look in looks if not look.held and (look.record is not None or not look.leader_lives)]
+        over = [look for look in looks if self._seems_over(look, now)]
         found: dict[Key, list[Process]] = {}
         if over:
             marks = {look.job.key: (self._leader(look), self._mark(look)) for look in over}
             found = processes.members(marks, self._supervisor)
         return {look.job.key: self._sight(look, found.get(look.job.key, []), now) for look in looks}
 
+    def _seems_over(self, look: Look, now: Moment) -> bool:
+        if look.held or look.watch.over is not None:
+            return False
+        return not look.leader_lives if look.record is None else self._log_is_complete(look, now)
+
     def _sight(self, look: Look, found: list[Process], now: Moment) -> Sight:
         watch, record = look.watch, look.record
+        if watch.over is not None:
+            return watch.over
         if record is None:
             return Sight(started=watch.started, lives=look.held or look.leader_lives or bool(found))
         if watch.recorded is None:
@@ -146,7 +154,7 @@ class ZombieDetector:
         others = [p for p in found if leader is None or (p.pid, p.start) != (leader.pid, leader.start)]
         strays = bool(others) or (look.held and now.mono - watch.recorded >= STRAYS_AFTER)
         lives = look.held or bool(others)
-        return Sight(
+        sight = Sight(
             started=watch.started,
             lives=lives,
             strays=strays,
@@ -155,13 +163,15 @@ class ZombieDetector:
             ended_at=record.at,
             complete=not lives and self._log_is_complete(look, now),
         )
+        watch.over = sight if sight.complete else None
+        return sight
 
     def _log_is_complete(self, look: Look, now: Moment) -> bool:
         """Whether the log has its last byte. One without an end is waited for until its session has long been gone."""
         if look.job.executor != TMUX or jobdir.log_has_ended(self._state.attempt(*look.job.key)):
             return True
-        assert look.watch.recorded is not None
-        if now.mono - look.watch.recorded < LOG_END_WAIVED:
+        recorded = look.watch.recorded
+        if recorded is None or now.mono - recorded < LOG_END_WAIVED:
             return False
         return not self._tmux_has(session_name(*look.job.key))
 
