@@ -1,0 +1,83 @@
+# What a person, the README and .ci/run call. Each target sets up what it needs and can be run first.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
+ROUNDS ?= 20
+
+.PHONY: help demo test lint man bench soak clean
+
+help:
+	@echo 'make demo    a daemon of its own, seven jobs, everything cleaned up (a few seconds)'
+	@echo 'make test    the tests'
+	@echo 'make lint    ruff, mypy, man pages and completions'
+	@echo 'make man     write the man pages and the completions anew'
+	@echo 'make bench   how fast gflow is, as ratios'
+	@echo 'make soak    the system tests, ROUNDS=$(ROUNDS) times'
+	@echo 'make clean   remove what make made'
+
+demo: $(VENV)/installed
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/developer
+	@$(call want,tmux,tmux,the tests of the tmux executor are skipped)
+	@$(BIN)/python -m pytest -q --cov --cov-report=term
+
+lint: $(VENV)/developer
+	@$(call want,mandoc,mandoc,the man pages are checked less closely)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/python man/generate.py --check
+	@if command -v mandoc >/dev/null; then mandoc -T lint -W style man/*.[1-9]; fi
+	@echo 'lint: clean'
+
+man: $(VENV)/developer
+	@$(BIN)/python man/generate.py
+
+bench: $(VENV)/installed
+	@$(BIN)/python benchmarks/bench.py
+
+# For now the same tests again and again; a soak of its own, with faults chosen by chance, is still to come.
+soak: $(VENV)/developer
+	@$(call want,tmux,tmux,the tests of the tmux executor are skipped)
+	@round=1; while [ $$round -le $(ROUNDS) ]; do \
+		echo "round $$round of $(ROUNDS)"; \
+		$(BIN)/python -m pytest -q -x --no-header tests/system || exit 1; \
+		round=$$((round + 1)); \
+	done
+
+clean:
+	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# gflow itself, in a virtual environment; then also what developing it takes.
+$(VENV)/installed: setup.cfg pyproject.toml gflowd/__init__.py
+	@if [ -z '$(PYTHON)' ]; then echo 'gflow needs Python 3.11 or later; none found on PATH' >&2; exit 1; fi
+	@$(call want_venv)
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		echo 'making $(VENV) with $(PYTHON)' && $(PYTHON) -m venv --clear $(VENV); fi
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/developer: $(VENV)/installed
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[test,lint,man]'
+	@touch $@
+
+# $(call want,COMMAND,PACKAGE,CONSEQUENCE): installs a missing Debian package where we may, else says what follows.
+define want
+command -v $(1) >/dev/null || { $(call apt_install,$(2)); } || echo '$(1) is missing: $(3)' >&2
+endef
+
+# Debian keeps venv's own pip in a package of its own.
+define want_venv
+$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(call apt_install,python3-venv); } || \
+	{ echo 'python3-venv is missing; install it: sudo apt-get install python3-venv' >&2; exit 1; }
+endef
+
+define apt_install
+[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo 'installing $(1)' && \
+	{ apt-get install -qq -y $(1) >/dev/null 2>&1 || \
+	{ apt-get update -qq && apt-get install -qq -y $(1) >/dev/null; }; }
+endef
