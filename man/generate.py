@@ -1,0 +1,272 @@
+#!/usr/bin/env python3
+"""Writes the man pages and the completion scripts from the parsers of both programs; `--check` only compares.
+
+A page per program and per command comes from the tables COMMANDS. What a parser cannot say (examples, exit status)
+stands in `NAME.inc` beside this file, in the form of argparse-manpage's --include. Pages without a parser (gflow.7,
+gflow.toml.5) are written by hand, only their first line is kept in step here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import re
+import sys
+import textwrap
+from typing import NamedTuple
+
+import shtab
+from argparse_manpage.manpage import Manpage
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+import gflowctl.main  # noqa: E402 -- the tree that we stand in, installed or not
+import gflowctl.options  # noqa: E402
+import gflowd  # noqa: E402
+import gflowd.main  # noqa: E402
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+HAND_WRITTEN = (("gflow", "7"), ("gflow.toml", "5"))
+BROKEN_EARLY = 90  # characters: in a source of 120, a line shorter than this was meant to end there
+SHELLS = ("bash", "zsh", "fish")
+MANUAL = "gflow Manual"
+ITALIC = r"\\fI\1\\fR"
+COMPLETED_BY = {"FILE": shtab.FILE, "SCRIPT": shtab.FILE, "COMMAND": shtab.FILE, "DIR": shtab.DIRECTORY}
+
+
+class Program(NamedTuple):
+    """One of the two: its table of commands, and what its own page says first."""
+
+    name: str
+    section: str
+    summary: str
+    description: str
+    commands: Mapping[str, tuple[str, tuple[str, ...], str]]
+    parser: Callable[[str], argparse.ArgumentParser]
+    add_globals: Callable[[argparse.ArgumentParser], None]
+
+
+PROGRAMS = (
+    Program(
+        "gflowctl",
+        "1",
+        "queue jobs and see what becomes of them",
+        "Queues commands, shows and changes jobs, prints their output.\n\n"
+        "It works on the state directory alone: all of it but the running of jobs also goes while `gflowd` is down.",
+        gflowctl.main.COMMANDS,
+        gflowctl.main.parser,
+        gflowctl.options.add_globals,
+    ),
+    Program(
+        "gflowd",
+        "8",
+        "run queued jobs when their GPUs, CPUs and memory are free",
+        "Starts the jobs that `gflowctl submit` queued, watches them, and records how they ended.\n\n"
+        "Jobs do not depend on it once they run: it can be stopped, restarted and upgraded at any time.",
+        gflowd.main.COMMANDS,
+        gflowd.main.parser,
+        gflowd.main.add_globals,
+    ),
+)
+
+
+def released() -> str:
+    """The date of the newest release in the CHANGELOG, so that pages do not change with the day they are made."""
+    with open(os.path.join(ROOT, "CHANGELOG.md"), encoding="utf-8") as file:
+        found = re.search(r"^## \[[\d.]+\] - (\d{4}-\d\d-\d\d)$", file.read(), re.MULTILINE)
+    if found is None:
+        sys.exit("generate.py: no dated release in CHANGELOG.md")
+    return found[1]
+
+
+def title_line(name: str, section: str) -> str:
+    return f'.TH {name.upper()} {section} {released()} "gflow {gflowd.__version__}" "{MANUAL}"'
+
+
+def escaped(text: str) -> str:
+    """`text` so that roff shows it as it is; `code` becomes bold."""
+    for char, name in (("\\", "\\e"), ("-", "\\-"), ("~", "\\(ti"), ("^", "\\(ha"), ("'", "\\(aq"), ('"', "\\(dq")):
+        text = text.replace(char, name)
+    text = re.sub(r"`([^`\n]+)`", r"\\fB\1\\fR", text).replace("`", "\\(ga")
+    return text.encode("ascii", "replace").decode()
+
+
+def roff(text: str) -> str:
+    """Paragraphs of help as roff: blank lines part them; indented lines, and lines broken early, stay as they are."""
+    parts = []
+    for block in re.split(r"\n\s*\n", textwrap.dedent(text).strip("\n")):
+        lines = block.split("\n")
+        if all(line.startswith("  ") for line in lines) or any(len(line) < BROKEN_EARLY for line in lines[:-1]):
+            kept_lines = [guarded(escaped(line)) for line in textwrap.dedent(block).split("\n")]
+            parts.append("\n".join([".in +4n", ".EX", *kept_lines, ".EE", ".in"]))
+        else:
+            parts.append("\n".join(guarded(line) for line in fold(escaped(" ".join(block.split())))))
+    return "\n.PP\n".join(parts)
+
+
+def fold(text: str) -> list[str]:
+    return textwrap.wrap(text, 79, break_long_words=False, break_on_hyphens=False)
+
+
+def guarded(line: str) -> str:
+    """A line of text that begins like a request of roff would be taken for one."""
+    return f"\\&{line}" if line[:1] in (".", "'") else line
+
+
+def page(
+    name: str, section: str, summary: str, parser: argparse.ArgumentParser, sections: Mapping[str, str], see_also: str
+) -> str:
+    """The text of one man page; `sections` are ours by heading, already roff."""
+    parser.formatter_class = functools.partial(argparse.RawDescriptionHelpFormatter, width=1000)
+    examples, parser.epilog = parser.epilog, None
+    made = Manpage(parser, format="single-commands-section")
+    made.prog, made.description = name, summary
+    made.mf.format_text = roff
+    made.add_section("synopsis", "=", "\n.br\n".join(synopsis(parser)))
+    for heading, content in sections.items():
+        made.add_section(heading, "=", content)
+    if examples:
+        made.add_section("examples", "=", roff(examples))
+    include(made, name)
+    if made.get_extra_section("exit status") is None:
+        include(made, "exit-status")
+    made.add_section("see also", "=", see_also)
+    return tidied([title_line(name, section), *str(made).split("\n")[1:]])
+
+
+def include(made: Manpage, name: str) -> None:
+    path = os.path.join(ROOT, "man", f"{name}.inc")
+    if os.path.exists(path):
+        made.parse_include(path)
+
+
+def synopsis(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The forms of a command line: the parser's own words for them, else its arguments in order."""
+    if parser.usage:
+        forms = [form.strip().removeprefix(parser.prog) for form in parser.usage.split("\n")]
+    else:
+        formatter = argparse.HelpFormatter(parser.prog, width=1000)
+        forms = [
+            " ".join(
+                [
+                    "[OPTIONS]",
+                    *(
+                        formatter._format_args(action, action.dest.upper())  # noqa: SLF001 -- its one way to say nargs
+                        for action in parser._actions  # noqa: SLF001
+                        if not action.option_strings
+                    ),
+                ]
+            )
+        ]
+    for form in forms:
+        yield f"\\fB{escaped(parser.prog)}\\fR {re.sub(r'([A-Z]{2,})', ITALIC, escaped(form.strip()))}"
+
+
+def tidied(lines: list[str]) -> str:
+    """Without the blank lines and the empty paragraphs that mandoc complains of."""
+    text = "\n".join(line.rstrip() for line in lines if line.strip())
+    return re.sub(r"(?m)^\.PP\n(?=\.(?:SH|SS|PP|TP))", "", text) + "\n"
+
+
+def references(pages: list[tuple[str, str]]) -> str:
+    """The list of a SEE ALSO section."""
+    *first, last = [f".BR {escaped(name)} ({section})" for name, section in sorted(pages, key=lambda page: page[::-1])]
+    return "\n".join([*(f"{line} ," for line in first), last])
+
+
+def commands_section(program: Program) -> str:
+    lines = []
+    for name, (_, aliases, summary) in program.commands.items():
+        also = f" (also `{'`, `'.join(aliases)}`)" if aliases else ""
+        lines += [".TP", f".BR {escaped(f'{program.name}-{name}')} ({program.section})"]
+        lines += fold(escaped(f"{summary[:1].upper()}{summary[1:]}{also}."))
+    return "\n".join(lines)
+
+
+def program_parser(program: Program) -> argparse.ArgumentParser:
+    """The options that stand before a command: those that all commands share."""
+    parser = argparse.ArgumentParser(prog=program.name, usage=f"{program.name} [OPTIONS] COMMAND [ARGUMENT ...]")
+    parser.description = program.description
+    program.add_globals(parser)
+    return parser
+
+
+def man_pages() -> Iterator[tuple[str, str]]:
+    """Each man page: its path from the root of the tree, and its text."""
+    overviews = [("gflowctl", "1"), ("gflow.toml", "5"), ("gflow", "7"), ("gflowd", "8")]
+    for program in PROGRAMS:
+        name, section = program.name, program.section
+        others = [page for page in overviews if page != (name, section)]
+        sections = {"commands": commands_section(program)}
+        text = page(name, section, program.summary, program_parser(program), sections, references(others))
+        yield f"man/{name}.{section}", text
+        for verb, (_, _, summary) in program.commands.items():
+            full, also = f"{name}-{verb}", references([(name, section), ("gflow", "7")])
+            yield f"man/{full}.{section}", page(full, section, summary, program.parser(verb), {}, also)
+    for name, section in HAND_WRITTEN:
+        with open(os.path.join(ROOT, "man", f"{name}.{section}"), encoding="utf-8") as file:
+            _, body = file.read().split("\n", 1)
+        yield f"man/{name}.{section}", f"{title_line(name, section)}\n{body}"
+
+
+def completions() -> Iterator[tuple[str, str]]:
+    """Each completion script: its path from the root of the tree, and its text."""
+    for program in PROGRAMS:
+        whole = program_parser(program)
+        commands = whole.add_subparsers(metavar="COMMAND")
+        for verb, (_, aliases, summary) in program.commands.items():
+            parser = program.parser(verb)
+            for action in parser._actions:  # noqa: SLF001 -- argparse shows its actions no other way
+                if action.metavar in COMPLETED_BY:
+                    action.complete = COMPLETED_BY[action.metavar]  # type: ignore[attr-defined]
+            commands.add_parser(verb, aliases=aliases, help=summary, parents=[parser], add_help=False)
+        for shell in SHELLS:
+            yield f"{program.name}/completions/{program.name}.{shell}", f"{shtab.complete(whole, shell).rstrip()}\n"
+
+
+def kept(path: str) -> str | None:
+    """What the tree holds now; None where there is no such file."""
+    try:
+        with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def surplus(made: Mapping[str, str]) -> list[str]:
+    """Pages of commands that are no more."""
+    found = [f"man/{name}" for name in os.listdir(os.path.join(ROOT, "man")) if re.search(r"\.[1-9]$", name)]
+    return sorted(path for path in found if path not in made)
+
+
+def write(path: str, text: str) -> None:
+    os.makedirs(os.path.dirname(os.path.join(ROOT, path)), exist_ok=True)
+    with open(os.path.join(ROOT, path), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--check", action="store_true", help="write nothing; fail when a file is out of step")
+    check = options.parse_args().check
+    made = {**dict(man_pages()), **dict(completions())}
+    stale = [path for path, text in made.items() if kept(path) != text]
+    for path in stale:
+        if not check:
+            write(path, made[path])
+        print(f"{path}: {'out of step; run make man' if check else 'written'}")
+    for path in surplus(made):
+        if not check:
+            os.unlink(os.path.join(ROOT, path))
+        print(f"{path}: {'no such command; run make man' if check else 'removed'}")
+        stale.append(path)
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
