@@ -13,8 +13,11 @@ _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 # Names that some shell takes for its own and refuses or misreads in `export`; they travel by env(1) instead.
 _SHELLS_OWN = frozenset(
     (
-        b"BASHOPTS", b"BASHPID", b"BASH_ARGC", b"BASH_ARGV", b"BASH_LINENO", b"BASH_SOURCE", b"BASH_VERSINFO",
-        b"DIRSTACK", b"EUID", b"FUNCNAME", b"GROUPS", b"IFS", b"LINENO", b"OPTIND", b"PPID", b"SHELLOPTS", b"UID",
+        b"BASHOPTS", b"BASHPID", b"BASH_ALIASES", b"BASH_ARGC", b"BASH_ARGV", b"BASH_ARGV0", b"BASH_CMDS",
+        b"BASH_COMMAND", b"BASH_COMPAT", b"BASH_LINENO", b"BASH_SOURCE", b"BASH_SUBSHELL", b"BASH_VERSINFO",
+        b"BASH_XTRACEFD", b"COMP_WORDBREAKS", b"DIRSTACK", b"EPOCHREALTIME", b"EPOCHSECONDS", b"EUID", b"FUNCNAME",
+        b"GROUPS", b"HISTCMD", b"IFS", b"LINENO", b"OPTIND", b"PIPESTATUS", b"PPID", b"RANDOM", b"SECONDS",
+        b"SHELLOPTS", b"SRANDOM", b"UID",
     )
 )  # fmt: skip
 
@@ -40,7 +43,7 @@ def environment_script(data: bytes) -> bytes:
         else:
             words.append(quote(entry))
     if words:
-        exported.append(b'set -- /usr/bin/env %b "$@"\n' % b" ".join(words))
+        exported.append(b'set -- /usr/bin/env -- %b "$@"\n' % b" ".join(words))
     return b"".join(exported)
 
 
@@ -62,6 +65,13 @@ class Launch:
     append: bool = False
 
 
+# What tmux, its server and the shell put into the environment of `job.sh`, none of it the submitter's.
+_STRANGERS = (
+    b"LC_CTYPE", b"OLDPWD", b"PATH", b"SHELL", b"SHLVL", b"TERM", b"TERM_PROGRAM", b"TERM_PROGRAM_VERSION", b"TMUX",
+    b"TMUX_PANE",
+)  # fmt: skip
+
+
 _HEAD = b"""\
 #!/bin/sh
 # %(title)b. Written by gflowd.
@@ -79,7 +89,7 @@ printf '%%s %%s\\n' "$boot" "$stat" >pid || exit 0
 set +C
 exec 9>>alive
 flock 9
-trap : HUP INT QUIT USR1 USR2 PIPE ALRM TERM TSTP TTIN TTOU XCPU XFSZ VTALRM PROF POLL
+trap : HUP INT QUIT ABRT USR1 USR2 PIPE ALRM TERM TSTP TTIN TTOU XCPU XFSZ VTALRM PROF IO
 ring() { [ -p "$bell" ] && printf %%s "$1" 1<>"$bell"; }
 record() { printf '%%s\\n' "$1" >"$dir/exit"; exec 9>&-; ring e; exit; }
 ring s
@@ -88,6 +98,7 @@ ring s
 _TAIL = b"""\
 (
   umask %(umask)04o
+  unset %(strangers)b
   set -- %(command)b
   . %(environment)b
 %(exports)b  exec "$@" %(redirections)b
@@ -111,10 +122,11 @@ def job_script(launch: Launch) -> bytes:
         _TAIL
         % {
             b"umask": launch.umask,
+            b"strangers": b" ".join(_STRANGERS),
             b"exports": b"".join(
                 b"  export %b=%b\n" % (name.encode(), quote(value)) for name, value in launch.variables
             ),
-            b"command": b" ".join(map(quote, launch.command)),
+            b"command": b" ".join(map(quote, _plainly_named(launch.command))),
             b"environment": quote(launch.environment),
             b"redirections": _redirections(launch),
         },
@@ -124,6 +136,12 @@ def job_script(launch: Launch) -> bytes:
 
 def _one_line(title: str) -> bytes:
     return "".join(c if c.isprintable() else "?" for c in title).encode(errors="replace")
+
+
+def _plainly_named(command: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """`command`, by way of nice(1) where env(1) would take its name for a variable, or bash's exec for an option."""
+    name = command[0]
+    return (b"/usr/bin/nice", b"-n", b"0", b"--", *command) if b"=" in name or name.startswith(b"-") else command
 
 
 def _trouble(what: bytes, path: bytes) -> bytes:

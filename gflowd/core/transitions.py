@@ -1,12 +1,6 @@
 """From one phase to the next: what a sight of the world, a wish or a passed limit makes of a job.
 
-Only the scheduler imports this. Every move is checked against `
-
-if TYPE_CHECKING:
-    from gflowd.core.moment import Moment
-    from gflowd.core.sights import Sight
-
-ALLOWED`.
+Only the scheduler imports this. Every move is checked against `ALLOWED`.
 """
 
 from __future__ import annotations
@@ -29,6 +23,10 @@ from gflowd.core.model import (
     Starting,
     Stopping,
 )
+
+if TYPE_CHECKING:
+    from gflowd.core.moment import Moment
+    from gflowd.core.sights import Sight
 
 ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
     Queued: (Starting, Ended),
