@@ -21,8 +21,8 @@ LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 def working_directory(chdir: str | None) -> str:
     """The job's directory, absolute. Links in `$PWD` keep their names. Raises `Refused` when it cannot be entered."""
     if chdir is None:
-        return _present_directory()
-    path = chdir if chdir.startswith("/") else os.path.join(_present_directory(), chdir)
+        return present_directory()
+    path = chdir if chdir.startswith("/") else os.path.join(present_directory(), chdir)
     path = os.path.normpath(path) if ".." not in path.split("/") else os.path.realpath(path)
     if not os.path.isdir(path):
         raise Refused(f"--chdir: {chdir} is not a directory")
@@ -31,7 +31,8 @@ def working_directory(chdir: str | None) -> str:
     return path
 
 
-def _present_directory() -> str:
+def present_directory() -> str:
+    """Where the submitter stands. Raises `Refused` when that directory is gone."""
     named = os.environ.get("PWD", "")
     try:
         if named.startswith("/") and os.path.samefile(named, "."):
@@ -42,6 +43,18 @@ def _present_directory() -> str:
             return os.getcwd()
         except FileNotFoundError:
             raise Refused("the current directory is gone; cd to one that exists, or give --chdir") from None
+
+
+def given_environment() -> dict[bytes, bytes]:
+    """The variables that this program was started with. `os.environ` may have more: under the C locale Python adds
+    LC_CTYPE to it (PEP 538), and a job would speak another language than its submitter.
+    """
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            pairs = (entry.partition(b"=") for entry in file.read().split(b"\0"))
+    except OSError:
+        return dict(os.environb)
+    return {name: value for name, equals, value in pairs if name and equals}
 
 
 def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Queues one job."""
     _check_usage(args)
     command, content = _command(args)
-    variables = submission.environment(args.export, os.environb)
+    variables = submission.environment(args.export, submission.given_environment())
     requests.check_size(command, variables)
     spec = requests.checked(_spec(args, context, command), _limits(context))
     if content is not None:
@@ -162,6 +162,7 @@ def _spec(args: argparse.Namespace, context: Context, command: tuple[str, ...]) 
         input=submission.input_file(args.input, cwd),
         append=args.append,
         executor=args.executor,
+        submit_dir=None if args.chdir is None else submission.present_directory(),
     )
 
 
