@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.paths import State
-    from gflowd.store import Fold
+    from gflowd.snapshot import Fold
 
 SIGNALLED = 128
 STATUS_TIMEOUT = 124  # as timeout(1)

@@ -8,7 +8,7 @@ from gflowctl import jobs, render
 from gflowd.core import codec, joblist
 from gflowd.core.errors import Refused
 from gflowd.core.model import Wish
-from gflowd.store import Fold
+from gflowd.snapshot import Fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -154,7 +154,8 @@ def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: C
 
 def check_machine(state: paths.State, lock_timeout: float, *, adopt: bool) -> None:
     """Refuses a state directory that another machine used last, unless it is to be adopted."""
-    from gflowd.store import FORMAT, HEADER, Store
+    from gflowd.snapshot import FORMAT, HEADER
+    from gflowd.store import Store
 
     store = Store(state, lock_timeout)
     header: dict[str, Any] | None = store.read().of(HEADER).get(0)

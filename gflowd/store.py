@@ -1,140 +1,40 @@
-"""The snapshot: a log of records in which the last line of a (kind, id) wins.
+"""The snapshot's file: read without a lock, followed from where one was, changed by commits under the lock.
 
-A line is `crc32 SP json`, the JSON a list `[more, next, kind, id, value]`: `more` is 1 on every line of a commit but
-its last, `next` is the next job id to be given, `value` is null where the record is gone. The first line is the
-header. Knows nothing of what the values mean.
-
-Readers (`Store.read`, `Follower`) take no lock and ignore a commit whose closing line is missing. Writers
-(`Store.commit`) hold the lock, cut such a tail, and append whole commits.
+Readers (`Store.read`, `Follower`) ignore a commit whose closing line is missing. Writers (`Store.commit`) cut such a
+tail, and append whole commits. The form of a line is `snapshot`'s business.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import time
-import zlib
 
 from gflowd import paths
 from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.lock import Lock
+from gflowd.snapshot import (
+    FORMAT,
+    HEADER,
+    Fold,
+    closes,
+    encode_line,
+    header_record,
+    is_torn,
+    next_id_in,
+    sound_body,
+    stdlib_dumps,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
     from typing import Any, Self
 
-    Key = tuple[str, int | str]  # kind, id
-    Dumps = Callable[[object], bytes]
+    from gflowd.snapshot import Dumps, Key
 
-FORMAT = 1
-HEADER = "header"
 HEAD = 4096  # bytes: the header is within
 TAIL = 65536  # bytes: a plain submission reads no more than this to find the next id
 WORTH_COMPACTING = 1 << 20  # bytes
 SHORTEST_LINE = 20  # bytes, and no line gives out more than one id unless its fellows say so too
-
-# The front of a line as a killed writer leaves it: JSON has no raw control characters, a damaged disk has.
-_TORN = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8} (?:\[[^\x00-\x1f]*)?")
-_NEXT_ID = re.compile(rb' \[[01],(\d{1,15}),"')  # in text of a user the quote would have a backslash before it
-
-
-def stdlib_dumps(record: object) -> bytes:
-    """Compact JSON without importing orjson, byte for byte what orjson writes for what we store."""
-    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-
-
-def encode_line(more: int, next_id: int, key: Key, value: Any, dumps: Dumps = stdlib_dumps) -> bytes:
-    """One line of the snapshot. Raises ValueError or TypeError for what JSON or UTF-8 cannot hold."""
-    body = dumps([more, next_id, *key, value])
-    return b"%08x %b\n" % (zlib.crc32(body), body)
-
-
-def sound_body(line: bytes) -> bytes | None:
-    """The JSON of a line without its newline, or None when its checksum does not fit."""
-    body = line[9:]
-    return body if line[:9] == b"%08x " % zlib.crc32(body) else None
-
-
-def header_record(start: bytes) -> list[Any] | None:
-    """The header at the start of a snapshot; None when the first line is no sound header.
-
-    Its form, `[_, _, "header", 0, {"format": n, ...}]`, is the one thing that no later format may change.
-    """
-    line, newline, _ = start.partition(b"\n")
-    body = sound_body(line) if newline else None
-    record: list[Any] = [] if body is None else json.loads(body)
-    return record if record[2:4] == [HEADER, 0] else None
-
-
-def _closes(body: bytes) -> bool:
-    return body.startswith(b"[0,")
-
-
-class Fold:
-    """The snapshot folded: `of(kind)[id]` is the last value. Grows as bytes are fed to it."""
-
-    __slots__ = ("dropped", "lines", "next_id", "records")
-
-    def __init__(self) -> None:
-        self.records: dict[str, dict[Any, Any]] = {}
-        self.next_id = 1
-        self.lines = 0
-        self.dropped: list[str] = []  # what could not be read, in words
-
-    def of(self, kind: str) -> dict[Any, Any]:
-        """The records of a kind by id; empty when there is none."""
-        return self.records.setdefault(kind, {})
-
-    def live(self) -> int:
-        """How many lines a compacted file would have."""
-        return sum(map(len, self.records.values()))
-
-    def feed(self, data: bytes, offset: int = 0) -> tuple[int, list[Key]]:
-        """Takes in the whole commits of `data`, which begins at byte `offset` of the file.
-
-        Returns how many bytes were taken, and the key of each record in order. A damaged line is dropped as soon as
-        a sound commit follows it.
-        """
-        import orjson
-
-        taken = position = 0
-        bodies: list[bytes] = []
-        waiting: list[bytes] = []
-        damaged: list[str] = []
-        for line in data.split(b"\n")[:-1]:
-            body = sound_body(line)
-            if body is None:
-                damaged.append(f"line of {len(line)} bytes at byte {offset + position}")
-            else:
-                waiting.append(body)
-            position += len(line) + 1
-            if body is not None and _closes(body):
-                bodies += waiting
-                self.dropped += damaged
-                waiting, damaged, taken = [], [], position
-        return taken, self._take(orjson.loads(b"[%b]" % b",".join(bodies)))
-
-    def salvage(self, data: bytes) -> None:
-        """Takes in every sound line of `data`, also those of commits that are not whole."""
-        import orjson
-
-        bodies = [body for line in data.split(b"\n")[:-1] if (body := sound_body(line)) is not None]
-        self._take(orjson.loads(b"[%b]" % b",".join(bodies)))
-
-    def _take(self, records: Iterable[list[Any]]) -> list[Key]:
-        seen = []
-        for _more, next_id, kind, key, value in records:
-            self.lines += 1
-            of_kind = self.of(kind)
-            if value is None:
-                of_kind.pop(key, None)
-            else:
-                of_kind[key] = value
-            self.next_id = max(self.next_id, next_id)
-            seen.append((kind, key))
-        return seen
 
 
 class Store:
@@ -375,7 +275,7 @@ class Commit:
         kept = self.set_aside()
         fold.salvage(tail)
         highest = max(fold.of("spec"), default=0)
-        self.next_id = max(self.next_id, fold.next_id, highest + 1, self.store.first_free_id(), _next_id_in(tail))
+        self.next_id = max(self.next_id, fold.next_id, highest + 1, self.store.first_free_id(), next_id_in(tail))
         self.next_id += len(tail) // SHORTEST_LINE
         size = self.rewrite(fold)
         self.store.notes.append(f"the snapshot was damaged; it is kept as {kept}, what was readable is in use")
@@ -420,12 +320,12 @@ class Commit:
             self.repair(self._instead, data)
             return
         tail = data[taken:]
-        if header_record(data[:HEAD]) is None or not _is_torn(tail):
+        if header_record(data[:HEAD]) is None or not is_torn(tail):
             self.repair(fold, tail)
             return
         os.ftruncate(self._fd, taken)
         self._end = taken
-        self.next_id = max(fold.next_id, _next_id_in(tail))
+        self.next_id = max(fold.next_id, next_id_in(tail))
         if self.next_id > fold.next_id:  # whoever lost this tail may have been told its ids
             self._append([((HEADER, 0), fold.of(HEADER)[0])])
 
@@ -501,17 +401,4 @@ def _last_line(fd: int, size: int) -> bytes | None:
             break
         reach *= 16
     body = sound_body(data[start:-1]) if data.endswith(b"\n") else None
-    return body if body is not None and _closes(body) else None
-
-
-def _is_torn(tail: bytes) -> bool:
-    """Whether what follows the last whole commit is the front of one, as a killed writer leaves it: nothing damaged."""
-    *lines, rest = tail.split(b"\n")
-    if any(sound_body(line) is None for line in lines):
-        return False
-    return _TORN.fullmatch(rest) is not None and sound_body(rest[:-1]) is None  # else its newline is what was lost
-
-
-def _next_id_in(data: bytes) -> int:
-    """The greatest next id that lines in `data` name, sound or not; 0 when none does."""
-    return max(map(int, _NEXT_ID.findall(data)), default=0)
+    return body if body is not None and closes(body) else None

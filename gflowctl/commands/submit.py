@@ -205,7 +205,7 @@ def _show(args: argparse.Namespace, context: Context, job_id: int | None, spec: 
 
 def _record(args: argparse.Namespace, context: Context, job_id: int | None, spec: Spec) -> dict[str, Any]:
     from gflowctl import jobs
-    from gflowd.store import Fold
+    from gflowd.snapshot import Fold
 
     job = Job(job_id or 0, spec, Wish(held=args.hold), Queued())
     return {**jobs.record(jobs.View(context, Fold()), job), "id": job_id}

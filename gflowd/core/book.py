@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core import codec, schedule
-from gflowd.core.model import Ended, Queued
+from gflowd.core.model import Queued
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -64,7 +64,7 @@ class Book:
                 self._cancelled.add(job.id)
             if job.begin_at is not None and not job.wish.held:
                 self._begins[job.id] = job.begin_at
-        elif not isinstance(job.phase, Ended):
+        else:
             self.live[job.id] = job
 
     def _remove(self, job_id: int) -> None:

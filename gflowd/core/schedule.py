@@ -35,8 +35,12 @@ class Free:
     gpus_are_fresh: bool
 
     def fits(self, spec: Spec) -> bool:
-        """Whether a job could start now, as far as the books say."""
-        return spec.cpus <= self.cpus and (spec.memory_mb or 0) <= self.memory_mb and spec.gpus <= len(self.gpus)
+        """Whether a job could start now, as far as the books say.
+
+        What is left may be below zero, when the configuration shrank: who asks for none of it fits all the same.
+        """
+        cpus, memory_mb = max(self.cpus, 0), max(self.memory_mb, 0)
+        return spec.cpus <= cpus and (spec.memory_mb or 0) <= memory_mb and spec.gpus <= len(self.gpus)
 
     def take(self, spec: Spec) -> tuple[int, ...]:
         """Gives a fitting job what it asks for; its GPUs, lowest index first."""

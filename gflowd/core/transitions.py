@@ -61,7 +61,7 @@ def settle(job: Job, sight: Sight | None, now: Moment, *, overdue: bool = False)
             after = _starting(job, run, sight, now)
         case Running(run=run, started=started):
             after = _running(job, run, started, sight, now, overdue=overdue)
-        case Stopping():
+        case Stopping():  # pragma: no branch -- the union has no more
             after = _stopping(job.phase, sight, now)
     return None if after is None else check(job.phase, after)
 

@@ -1,0 +1,138 @@
+"""The form of the snapshot: a log of records in which the last line of a (kind, id) wins. Bytes in, records out.
+
+A line is `crc32 SP json`, the JSON a list `[more, next, kind, id, value]`: `more` is 1 on every line of a commit but
+its last, `next` is the next job id to be given, `value` is null where the record is gone. The first line is the
+header. Knows nothing of files, nor of what the values mean.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    Key = tuple[str, int | str]  # kind, id
+    Dumps = Callable[[object], bytes]
+
+FORMAT = 1
+HEADER = "header"
+
+# The front of a line as a killed writer leaves it: JSON has no raw control characters, a damaged disk has.
+_TORN = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8} (?:\[[^\x00-\x1f]*)?")
+_NEXT_ID = re.compile(rb' \[[01],(\d{1,15}),"')  # in text of a user the quote would have a backslash before it
+
+
+def stdlib_dumps(record: object) -> bytes:
+    """Compact JSON without importing orjson, byte for byte what orjson writes for what we store."""
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def encode_line(more: int, next_id: int, key: Key, value: Any, dumps: Dumps = stdlib_dumps) -> bytes:
+    """One line of the snapshot. Raises ValueError or TypeError for what JSON or UTF-8 cannot hold."""
+    body = dumps([more, next_id, *key, value])
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def sound_body(line: bytes) -> bytes | None:
+    """The JSON of a line without its newline, or None when its checksum does not fit."""
+    body = line[9:]
+    return body if line[:9] == b"%08x " % zlib.crc32(body) else None
+
+
+def header_record(start: bytes) -> list[Any] | None:
+    """The header at the start of a snapshot; None when the first line is no sound header.
+
+    Its form, `[_, _, "header", 0, {"format": n, ...}]`, is the one thing that no later format may change.
+    """
+    line, newline, _ = start.partition(b"\n")
+    body = sound_body(line) if newline else None
+    record: list[Any] = [] if body is None else json.loads(body)
+    return record if record[2:4] == [HEADER, 0] else None
+
+
+def closes(body: bytes) -> bool:
+    """Whether a line's JSON is the last of its commit."""
+    return body.startswith(b"[0,")
+
+
+class Fold:
+    """The snapshot folded: `of(kind)[id]` is the last value. Grows as bytes are fed to it."""
+
+    __slots__ = ("dropped", "lines", "next_id", "records")
+
+    def __init__(self) -> None:
+        self.records: dict[str, dict[Any, Any]] = {}
+        self.next_id = 1
+        self.lines = 0
+        self.dropped: list[str] = []  # what could not be read, in words
+
+    def of(self, kind: str) -> dict[Any, Any]:
+        """The records of a kind by id; empty when there is none."""
+        return self.records.setdefault(kind, {})
+
+    def live(self) -> int:
+        """How many lines a compacted file would have."""
+        return sum(map(len, self.records.values()))
+
+    def feed(self, data: bytes, offset: int = 0) -> tuple[int, list[Key]]:
+        """Takes in the whole commits of `data`, which begins at byte `offset` of the file.
+
+        Returns how many bytes were taken, and the key of each record in order. A damaged line is dropped as soon as
+        a sound commit follows it.
+        """
+        import orjson
+
+        taken = position = 0
+        bodies: list[bytes] = []
+        waiting: list[bytes] = []
+        damaged: list[str] = []
+        for line in data.split(b"\n")[:-1]:
+            body = sound_body(line)
+            if body is None:
+                damaged.append(f"line of {len(line)} bytes at byte {offset + position}")
+            else:
+                waiting.append(body)
+            position += len(line) + 1
+            if body is not None and closes(body):
+                bodies += waiting
+                self.dropped += damaged
+                waiting, damaged, taken = [], [], position
+        return taken, self._take(orjson.loads(b"[%b]" % b",".join(bodies)))
+
+    def salvage(self, data: bytes) -> None:
+        """Takes in every sound line of `data`, also those of commits that are not whole."""
+        import orjson
+
+        bodies = [body for line in data.split(b"\n")[:-1] if (body := sound_body(line)) is not None]
+        self._take(orjson.loads(b"[%b]" % b",".join(bodies)))
+
+    def _take(self, records: Iterable[list[Any]]) -> list[Key]:
+        seen = []
+        for _more, next_id, kind, key, value in records:
+            self.lines += 1
+            of_kind = self.of(kind)
+            if value is None:
+                of_kind.pop(key, None)
+            else:
+                of_kind[key] = value
+            self.next_id = max(self.next_id, next_id)
+            seen.append((kind, key))
+        return seen
+
+
+def is_torn(tail: bytes) -> bool:
+    """Whether what follows the last whole commit is the front of one, as a killed writer leaves it: nothing damaged."""
+    *lines, rest = tail.split(b"\n")
+    if any(sound_body(line) is None for line in lines):
+        return False
+    return _TORN.fullmatch(rest) is not None and sound_body(rest[:-1]) is None  # else its newline is what was lost
+
+
+def next_id_in(data: bytes) -> int:
+    """The greatest next id that lines in `data` name, sound or not; 0 when none does."""
+    return max(map(int, _NEXT_ID.findall(data)), default=0)

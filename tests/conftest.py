@@ -1,0 +1,104 @@
+"""What all tests share: private state directories, and the rule that no test leaves a process behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gflowd.paths import State
+from gflowd.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MARK = "GFLOW_TEST_MARK"
+PATIENCE = 2.0  # seconds: what promises to be gone "soon" may take this long
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    """An empty state directory on the disk."""
+    place = State(str(tmp_path / "state"))
+    place.prepare()
+    return place
+
+
+@pytest.fixture
+def store(state: State) -> Store:
+    """A store that has no snapshot yet."""
+    return Store(state, lock_timeout=5.0)
+
+
+@pytest.fixture
+def fast_state() -> Iterator[State]:
+    """A state directory in memory where there is such a place, for tests of hundreds of synced writes."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    root = tempfile.mkdtemp(prefix="gf-", dir=place)
+    yield State(root)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def runtime_dir() -> Iterator[str]:
+    """A private directory whose path is short enough for sockets."""
+    root = tempfile.mkdtemp(prefix="gf-")
+    yield root
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails the test that leaves a process behind, and ends that process.
+
+    A process is the test's if it is our child, or carries the mark that the test's environment has: so a daemon that
+    detached itself is found too, and a job that inherited its submitter's environment.
+    """
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    known = {pid for pid, _ in _ours("")}
+    yield
+    deadline = time.monotonic() + PATIENCE
+    while (left := [(pid, name) for pid, name in _ours(mark) if pid not in known]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for pid, _ in left:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+    assert not left, f"left behind: {left}"
+
+
+def _ours(mark: str) -> list[tuple[int, str]]:
+    """Pid and command line of our children (not yet reaped ones too) and of every process that carries `mark`."""
+    wanted = f"{MARK}={mark}".encode()
+    mine = os.getpid()
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdecimal() or int(name) == mine:
+            continue
+        try:
+            parent = int(_read(f"/proc/{name}/stat").rpartition(b")")[2].split()[1])
+            if parent == mine or wanted in _read(f"/proc/{name}/environ").split(b"\0"):
+                shown = _read(f"/proc/{name}/cmdline").replace(b"\0", b" ").decode(errors="replace")
+                if "multiprocessing.resource_tracker" not in shown:
+                    found.append((int(name), shown))
+        except OSError:  # it ended while we looked, or belongs to another user
+            continue
+    return found
+
+
+def _read(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(fd, 1 << 20)
+    finally:
+        os.close(fd)

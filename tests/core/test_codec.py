@@ -1,0 +1,183 @@
+import json
+from typing import TypeVar
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflowd.core import codec
+from gflowd.core.model import (
+    Ended,
+    Identity,
+    Job,
+    Phase,
+    Queued,
+    Run,
+    Running,
+    Spec,
+    Started,
+    Starting,
+    Stopping,
+    Wish,
+)
+from gflowd.snapshot import stdlib_dumps
+
+# Floats: moments and lengths of time down to a microsecond; below 1e-4 the two writers choose other digits.
+SECONDS = st.floats(1e-4, 1e12) | st.just(0.0) | st.integers(0, 10**12).map(lambda micro: 1.7e9 + micro / 1e6)
+T = TypeVar("T")
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)  # no lone surrogates: refused before a line is written
+WHOLE = st.integers(0, 2**63)
+
+
+def maybe(values: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
+    return st.none() | values
+
+
+SPECS = st.builds(
+    Spec,
+    command=st.lists(TEXT, max_size=4).map(tuple),
+    name=TEXT,
+    user=TEXT,
+    cwd=TEXT,
+    env=TEXT,
+    submitted_at=SECONDS,
+    umask=st.integers(0, 0o777),
+    script=maybe(TEXT),
+    project=maybe(TEXT),
+    comment=maybe(TEXT),
+    priority=st.integers(0, 255),
+    gpus=st.integers(0, 16),
+    cpus=st.integers(0, 512),
+    memory_mb=maybe(WHOLE),
+    time_limit=maybe(SECONDS),
+    grace=maybe(SECONDS),
+    begin_at=maybe(SECONDS),
+    output=maybe(TEXT),
+    error=maybe(TEXT),
+    input=maybe(TEXT),
+    append=st.booleans(),
+    executor=maybe(st.sampled_from(["tmux", "process"])),
+)
+WISHES = st.builds(
+    Wish, held=st.booleans(), begin_at=maybe(SECONDS), cancelled_by=maybe(TEXT), cancelled_at=maybe(SECONDS)
+)
+RUNS = st.builds(
+    Run,
+    executor=st.sampled_from(["tmux", "process"]),
+    launched_at=SECONDS,
+    attempt=st.integers(1, 99),
+    gpu_ids=st.lists(st.integers(0, 15), max_size=4).map(tuple),
+)
+STARTS = st.builds(Started, at=SECONDS, mono=SECONDS, identity=st.builds(Identity, TEXT, WHOLE, WHOLE))
+PHASES = st.one_of(
+    st.builds(Queued, attempt=st.integers(1, 99)),
+    st.builds(Starting, run=RUNS),
+    st.builds(Running, run=RUNS, started=STARTS),
+    st.builds(
+        Stopping,
+        run=RUNS,
+        started=maybe(STARTS),
+        why=TEXT,
+        since_at=SECONDS,
+        since_mono=SECONDS,
+        since_boot=TEXT,
+    ),
+    st.builds(
+        Ended,
+        state=st.sampled_from(["finished", "failed", "cancelled", "timeout"]),
+        ended_at=SECONDS,
+        reason=maybe(TEXT),
+        run=maybe(RUNS),
+        started_at=maybe(SECONDS),
+        exit_code=maybe(st.integers(0, 255)),
+        signal=maybe(st.integers(1, 64)),
+    ),
+)
+
+
+def written(value: object) -> bytes:
+    """What both writers make of `value`, which must be the same."""
+    text = stdlib_dumps(value)
+    assert text == orjson.dumps(value)
+    assert orjson.loads(text) == json.loads(text)
+    return text
+
+
+@given(SPECS)
+def test_a_spec_comes_back_through_either_writer(spec: Spec) -> None:
+    assert codec.decode_spec(orjson.loads(written(codec.encode(spec)))) == spec
+
+
+@given(WISHES)
+def test_a_wish_comes_back_through_either_writer(wish: Wish) -> None:
+    assert codec.decode_wish(orjson.loads(written(codec.encode(wish)))) == wish
+
+
+@given(PHASES)
+def test_a_phase_comes_back_through_either_writer(phase: Phase) -> None:
+    assert codec.decode_phase(orjson.loads(written(codec.encode_phase(phase)))) == phase
+
+
+SPEC = Spec(command=("a", "b"), name="a", user="u", cwd="/", env="e", submitted_at=1.5)
+
+
+def test_fields_at_their_default_are_left_out() -> None:
+    assert set(codec.encode(SPEC)) == {"command", "name", "user", "cwd", "env", "submitted_at"}
+    assert codec.encode(Wish()) == {}
+    assert codec.encode_phase(Queued()) == {"is": "queued"}
+
+
+def test_unknown_fields_are_dropped_at_every_depth() -> None:
+    phase = Running(
+        run=Run(executor="tmux", launched_at=1.0), started=Started(at=1.0, mono=2.0, identity=Identity("b", 1, 2))
+    )
+    raw = codec.encode_phase(phase)
+    raw["novel"] = {"x": 1}
+    raw["run"]["novel"] = raw["started"]["novel"] = raw["started"]["identity"]["novel"] = [1]
+    assert codec.decode_phase(raw) == phase
+    assert codec.decode_spec({**codec.encode(SPEC), "novel": 1}) == SPEC
+
+
+def test_lists_become_tuples_again() -> None:
+    run = codec.encode(Run(executor="tmux", launched_at=1.0, gpu_ids=(0, 3)))
+    phase = codec.decode_phase(json.loads(json.dumps({"is": "starting", "run": run})))
+    assert isinstance(phase, Starting)
+    assert phase.run.gpu_ids == (0, 3)
+    assert codec.decode_spec(json.loads(json.dumps(codec.encode(SPEC)))).command == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"is": "dancing"},
+        {"is": []},
+        [],
+        None,
+        {"is": "starting"},
+        {"is": "starting", "run": 5},
+        {"is": "running", "run": {}},
+        {"is": "stopping", "run": None},
+        {"is": "ended", "state": "failed"},
+    ],
+)
+def test_what_is_no_phase_raises_what_the_docstring_says(raw: object) -> None:
+    with pytest.raises((KeyError, TypeError)):
+        codec.decode_phase(raw)  # type: ignore[arg-type]
+
+
+def test_a_spec_without_its_command_is_none() -> None:
+    with pytest.raises(TypeError, match="command"):
+        codec.decode_spec({"name": "x"})
+
+
+def test_a_job_just_submitted_has_no_wish_and_is_queued() -> None:
+    raw = codec.encode(SPEC)
+    assert codec.job(7, raw, None, None) == Job(7, SPEC, Wish(), Queued())
+    held = codec.job(7, raw, {"held": True}, {"is": "queued", "attempt": 2})
+    assert held == Job(7, SPEC, Wish(held=True), Queued(attempt=2))
+
+
+def test_there_is_a_tag_for_every_phase() -> None:
+    assert set(codec.PHASES.values()) == set(Phase.__args__)

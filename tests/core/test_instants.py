@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflowd.core import instants
+from gflowd.core.errors import Refused
+
+VIENNA = instants.zone("Europe/Vienna")
+NOW = datetime(2025, 1, 31, 17, 30, 15, 250000, tzinfo=UTC).timestamp()  # 18:30:15.25 in Vienna
+
+
+def utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("19:00", "2025-01-31T18:00:00"),
+        ("18:30", "2025-02-01T17:30:00"),
+        ("18:30:16", "2025-01-31T17:30:16"),
+        ("9:05", "2025-02-01T08:05:00"),
+        ("today 9:00", "2025-01-31T08:00:00"),
+        ("Tomorrow  9:00", "2025-02-01T08:00:00"),
+        ("tomorrow", "2025-01-31T23:00:00"),
+        ("yesterday", "2025-01-29T23:00:00"),
+        ("2025-07-01 12:00", "2025-07-01T10:00:00"),
+        ("2025-07-01T12:00:07", "2025-07-01T10:00:07"),
+        ("2025-07-01", "2025-06-30T22:00:00"),
+        ("2025-07-01T12:00:00Z", "2025-07-01T12:00:00"),
+        ("2025-07-01t12:00:00.500z", "2025-07-01T12:00:00.500000"),
+        ("2025-07-01T12:00:00+05:30", "2025-07-01T06:30:00"),
+        ("2025-07-01 12:00:00-0100", "2025-07-01T13:00:00"),
+        ("now", "2025-01-31T17:30:15.250000"),
+        ("now+2h", "2025-01-31T19:30:15.250000"),
+        ("now + 90s", "2025-01-31T17:31:45.250000"),
+        ("NOW-1d", "2025-01-30T17:30:15.250000"),
+    ],
+)
+def test_what_an_instant_means(text: str, meant: str) -> None:
+    assert utc(instants.parse(text, NOW, VIENNA)) == meant
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "25:00", "9", "9:60", "9:00:99", "2025-02-30", "2025-13-01 9:00", "now+", "now+x", "nowhere",
+     "tomorrow 25:00", "tomorrow now", "someday 9:00", "2025-07-01T12Q:00Z",
+     "0000-01-01", "2025-07-01 noon", "1\u0660:00"],
+)  # fmt: skip
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="is not an instant"):
+        instants.parse(text, NOW, VIENNA)
+
+
+def test_a_skipped_time_is_taken_as_much_later() -> None:
+    assert utc(instants.parse("2025-03-30 02:30", NOW, VIENNA)) == "2025-03-30T01:30:00"
+
+
+def test_of_a_repeated_time_the_first_is_meant() -> None:
+    assert utc(instants.parse("2025-10-26 02:30", NOW, VIENNA)) == "2025-10-26T00:30:00"
+
+
+def test_tomorrow_stays_the_same_time_of_day_over_a_clock_change() -> None:
+    before = datetime(2025, 3, 29, 20, 0, tzinfo=UTC).timestamp()
+    assert utc(instants.parse("tomorrow 9:00", before, VIENNA)) == "2025-03-30T07:00:00"
+    assert utc(instants.parse("9:00", before, VIENNA)) == "2025-03-30T07:00:00"
+
+
+def test_without_a_zone_the_machine_s_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert utc(instants.parse("2025-07-01 12:00", NOW, instants.zone(None))) == "2025-07-01T16:00:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("name", ["Nowhere/Land", "../etc/passwd", "", "Europe"])
+def test_an_unknown_zone_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match="not a time zone"):
+        instants.zone(name)
+
+
+@given(st.integers(min_value=0, max_value=4102444800), st.integers(0, 23), st.integers(0, 59))
+def test_a_time_of_day_is_within_the_coming_day(now: int, hour: int, minute: int) -> None:
+    found = instants.parse(f"{hour}:{minute:02}", now, VIENNA)
+    assert now < found <= now + 25 * 3600
+
+
+@given(st.text())
+def test_no_text_does_more_than_be_refused(text: str) -> None:
+    try:
+        assert isinstance(instants.parse(text, NOW, VIENNA), float)
+    except Refused:
+        pass

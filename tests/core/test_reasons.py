@@ -1,0 +1,34 @@
+import signal
+import sys
+
+import pytest
+
+from gflowd.core import errors, reasons
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the table is that of Linux")
+def test_signals_have_the_names_that_the_system_gives_them() -> None:
+    named = [number for number in range(1, 65) if not reasons.signalled(number).endswith(f"SIG{number}")]
+    assert {9, 15, 2} <= set(named)
+    for number in named:
+        assert reasons.signalled(number) == f"Signaled:{signal.Signals(number).name}"
+
+
+def test_a_signal_without_a_name_is_shown_by_number() -> None:
+    assert reasons.signalled(40) == "Signaled:SIG40"
+
+
+def test_reasons_with_a_why() -> None:
+    assert reasons.launch_failed("no tmux") == "LaunchFailed:no tmux"
+    assert reasons.rejected("8 GPUs") == "Rejected:8 GPUs"
+
+
+def test_the_words_of_the_manual() -> None:
+    words = {reasons.BEGIN_TIME, reasons.RESOURCES, reasons.PRIORITY, reasons.DAEMON_DOWN, reasons.HELD_BY_USER}
+    assert words == {"BeginTime", "Resources", "Priority", "DaemonDown", "JobHeldUser"}
+
+
+def test_each_error_carries_its_exit_status() -> None:
+    kinds = (errors.Refused, errors.BadUsage, errors.SystemFailed, errors.TryAgain)
+    assert [kind.status for kind in kinds] == [1, 2, 3, 75]
+    assert all(issubclass(kind, errors.GflowError) for kind in kinds)

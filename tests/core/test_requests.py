@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gflowd.core import requests
+from gflowd.core.errors import Refused
+from gflowd.core.model import Spec
+from gflowd.core.requests import Limits
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def spec(**changes: Any) -> Spec:
+    given = {"command": ("true",), "name": "true", "user": "ada", "cwd": "/", "env": "", "submitted_at": 0.0, **changes}
+    return Spec(**given)
+
+
+def test_a_sound_request_is_left_as_it_is() -> None:
+    assert requests.checked(spec(gpus=8, memory_mb=1 << 30), Limits()) == spec(gpus=8, memory_mb=1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"command": ()}, "empty"),
+        ({"command": ("",)}, "empty"),
+        ({"command": ("-x",)}, "begins with a dash"),
+        ({"command": ("a", "b\0c")}, "NUL"),
+        ({"command": ("a", "b\udcff")}, "not valid UTF-8"),
+        ({"name": "a\ud800"}, "not valid UTF-8"),
+        ({"cwd": "/\udcff"}, "not valid UTF-8"),
+        ({"comment": "\0"}, "NUL"),
+        ({"project": "\0"}, "NUL"),
+        ({"name": "  "}, "cannot be empty"),
+        ({"name": "é" * 128}, "longer than 255 bytes"),
+    ],
+)
+def test_what_cannot_be_run_or_kept_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        requests.checked(spec(**changes), Limits())
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits", "said"),
+    [
+        ({"gpus": 5}, {"gpus": 4}, "5 GPUs asked for, but this machine has 4"),
+        ({"gpus": 1}, {"gpus": 0}, "1 GPU asked for, but this machine has none"),
+        ({"cpus": 3}, {"cpus": 2}, "3 CPUs asked for, but this machine gives 2"),
+        ({"memory_mb": 2048}, {"memory_mb": 1024}, "2G of memory asked for, but this machine gives 1G"),
+    ],
+)
+def test_what_can_never_be_met_is_refused(changes: dict[str, Any], limits: Any, said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        requests.checked(spec(**changes), Limits(**limits))
+
+
+def test_the_whole_machine_may_be_asked_for() -> None:
+    whole = {"gpus": 4, "cpus": 8, "memory_mb": 1024}
+    assert requests.checked(spec(**whole), Limits(**whole)) == spec(**whole)
+    assert requests.checked(spec(), Limits(**whole)) == spec()
+
+
+def test_a_project_is_trimmed() -> None:
+    assert requests.checked(spec(project=" ml "), Limits()).project == "ml"
+    assert requests.checked(spec(project="  "), Limits()).project is None
+    assert requests.checked(spec(project="ml"), Limits(known_projects=("ml",), require_project=True)).project == "ml"
+
+
+@pytest.mark.parametrize(
+    ("project", "limits", "said"),
+    [
+        (None, Limits(require_project=True), "a project is required; give --project CODE$"),
+        (" ", Limits(require_project=True, known_projects=("ml", "bio")), r"\(one of ml, bio\)"),
+        ("x" * 65, Limits(), "longer than 64"),
+        ("art", Limits(known_projects=("ml", "bio")), "'art' is not a known project"),
+    ],
+)
+def test_a_project_that_the_rules_forbid_is_refused(project: str | None, limits: Any, said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        requests.checked(spec(project=project), limits)
+
+
+def test_the_longest_string_is_the_kernel_s() -> None:
+    requests.check_size(["x" * 131071], [b"A=" + b"x" * 131069])
+    with pytest.raises(Refused, match="131072 bytes long; the limit is 131071"):
+        requests.check_size(["true", "x" * 131072], [])
+    with pytest.raises(Refused, match="variable A is 131072"):
+        requests.check_size(["true"], [b"A=" + b"x" * 131070])
+
+
+def test_all_strings_together_have_a_limit() -> None:
+    requests.check_size(["true"], [b"A%d=%b" % (number, b"x" * 100_000) for number in range(19)])
+    with pytest.raises(Refused, match="the limit is 2000000"):
+        requests.check_size(["true"], [b"A%d=%b" % (number, b"x" * 100_000) for number in range(20)])

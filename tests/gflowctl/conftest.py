@@ -1,0 +1,157 @@
+"""Runs the real gflowctl in a private state directory, without a daemon; plays the scheduler where a test needs one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gflowd.core import codec
+from gflowd.core.model import PROCESS, Ended, Identity, Run, Running, Started
+from gflowd.paths import State
+from gflowd.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gflowd.core.model import Phase
+
+ROOT = Path(__file__).parent.parent.parent
+PROGRAM = (sys.executable, "-m", "gflowctl")
+BOOT = "00000000-0000-0000-0000-000000000000"
+
+
+class Ctl:
+    """gflowctl and its state directory."""
+
+    def __init__(self, root: Path, home: Path) -> None:
+        self.state = State(str(root))
+        self.store = Store(self.state)
+        self.home = home
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GFLOW_", "XDG_"))}
+        marks = {name: value for name, value in os.environ.items() if name.startswith("GFLOW_TEST_")}
+        self.env = {
+            **kept, **marks, "GFLOW_STATE_DIR": str(root), "HOME": str(home), "PYTHONPATH": str(ROOT), "TZ": "UTC",
+        }  # fmt: skip
+
+    def run(self, *words: str | bytes, **settings: Any) -> subprocess.CompletedProcess[str]:
+        """Runs it to its end; output as text."""
+        settings = {"cwd": self.home, "env": self.env, "capture_output": True, "timeout": 30, **settings}
+        return subprocess.run([*PROGRAM, *words], text=True, check=False, **settings)
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Starts it; output as bytes."""
+        return subprocess.Popen(
+            [*PROGRAM, *words], cwd=self.home, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def ok(self, *words: str, **settings: Any) -> str:
+        """What it prints when all is well."""
+        done = self.run(*words, **settings)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    def fails(self, status: int, *words: str | bytes, **settings: Any) -> str:
+        """The one line that it says when it fails with `status`."""
+        done = self.run(*words, **settings)
+        assert done.returncode == status, done
+        assert done.stdout == "", done
+        assert done.stderr.startswith("gflowctl: "), done
+        assert done.stderr.count("\n") == 1, done
+        return done.stderr.removeprefix("gflowctl: ").rstrip("\n")
+
+    def submit(self, *words: str) -> int:
+        """The id of a new job."""
+        return int(self.ok("submit", "--parsable", *words))
+
+    def spec(self, job_id: int) -> Any:
+        """The job's spec as it is in the snapshot."""
+        return codec.decode_spec(self.store.read().of("spec")[job_id])
+
+    def jobs(self, *words: str) -> list[Any]:
+        """`queue --json`."""
+        return list(json.loads(self.ok("queue", "--json", *words)))
+
+    def set_phase(self, job_id: int, phase: Phase) -> None:
+        """What the scheduler would commit."""
+        with self.store.commit() as commit:
+            commit.put("phase", job_id, codec.encode_phase(phase))
+
+    def run_job(
+        self, job_id: int, *, executor: str = PROCESS, gpu_ids: tuple[int, ...] = (), since: float = 60
+    ) -> Path:
+        """Makes the job running since `since` seconds; its log."""
+        began = time.time() - since
+        started = Started(at=began, mono=1.0, identity=Identity(BOOT, 4242, 7))
+        run = Run(executor=executor, launched_at=began, gpu_ids=gpu_ids)
+        self.set_phase(job_id, Running(run=run, started=started))
+        log = Path(self.state.job_log(job_id, 1))
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log
+
+    def end_job(self, job_id: int, state: str = "finished", *, executor: str = PROCESS, **how: Any) -> None:
+        """Makes the job ended after a minute."""
+        now = time.time()
+        run = Run(executor=executor, launched_at=now - 60)
+        self.set_phase(job_id, Ended(state=state, ended_at=now, started_at=now - 60, run=run, **how))
+
+    def observe(self, **seen: Any) -> None:
+        """Writes what the daemon would have seen."""
+        self.state.prepare()
+        config = {
+            "path": str(self.home / ".config/gflow/gflow.toml"), "mtime_ns": None, "lock_timeout": 10.0,
+            "timezone": None,
+            "known_projects": [], "require_project": False, "grace": 10.0, "start_grace": 30.0,
+        }  # fmt: skip
+        whole = {
+            "at": time.time(), "version": "0.1.0", "pid": 1, "runtime_dir": self.state.default_run(),
+            "executor": "tmux", "config": {**config, **seen.pop("config", {})},
+            "capacity": {"gpus": 2, "cpus": 4, "memory_mb": 8192}, "used": {"cpus": 0, "memory_mb": 0},
+            "gpus": [], "reasons": {}, "trouble": None, **seen,
+        }  # fmt: skip
+        path = Path(self.state.observed)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(whole))
+
+
+@contextmanager
+def private_ctl() -> Iterator[Ctl]:
+    """gflowctl with a state directory of its own, which it has to make itself."""
+    place = Path(tempfile.mkdtemp(prefix="gf-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    home = place / "home"
+    home.mkdir()
+    yield Ctl(place / "state", home)
+    rmtree(place)
+
+
+@pytest.fixture
+def ctl() -> Iterator[Ctl]:
+    """As `private_ctl`."""
+    with private_ctl() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Iterator[Ctl]:
+    """Only to be looked at: 1 queued, 2 held, 3 running, 4 finished, 5 failed, 6 cancelled while queued."""
+    with private_ctl() as found:
+        found.submit("-n", "a", "-p", "5", "true")
+        found.submit("-n", "b", "-P", "ml", "--hold", "true")
+        found.submit("-n", "c", "-g", "2", "-t", "1h", "true")
+        found.run_job(3, gpu_ids=(0, 1), executor="tmux")
+        found.submit("-n", "d", "true")
+        found.end_job(4, exit_code=0)
+        found.submit("-n", "e", "true")
+        found.end_job(5, "failed", signal=9, reason="Signaled:SIGKILL")
+        found.submit("-n", "f", "true")
+        found.ok("cancel", "6")
+        yield found

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Ctl
+
+FIELDS = [
+    "id", "array_id", "array_index", "name", "user", "project", "comment", "state", "reason", "command", "script",
+    "cwd", "params", "gpus", "gpu_ids", "gpu_memory_mb", "shared", "cpus", "memory_mb", "time_limit", "time_left",
+    "priority", "dependencies", "dependency_mode", "begin_at", "submitted_at", "started_at", "ended_at",
+    "expected_start", "exit_code", "signal", "attempt",
+    "max_retries", "redone_from", "group", "max_concurrent", "session", "pid",
+    "output", "error",
+]  # fmt: skip
+
+
+def ids(ctl: Ctl, *words: str) -> list[int]:
+    return [job["id"] for job in ctl.jobs(*words)]
+
+
+def test_an_empty_queue_is_a_header_and_makes_nothing(ctl: Ctl) -> None:
+    assert ctl.ok("queue") == "JOBID  NAME  USER  ST  TIME  GPUS  NODELIST(REASON)\n"
+    assert ctl.jobs() == []
+    assert not os.path.exists(ctl.state.root)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], [1, 2, 3]),
+        (["--all"], [1, 2, 3, 4, 5, 6]),
+        (["-c"], [4, 5, 6]),
+        (["4,1"], [1, 4]),
+        (["1-2", "5"], [1, 2, 5]),
+        (["@"], [6]),
+        (["@~2"], [4]),
+        (["-c", "1-4"], [4]),
+        (["-s", "running,PD"], [1, 3]),
+        (["-s", "failed"], [5]),
+        (["-s", "completed,CANCELED"], [4, 6]),
+        (["-n", "a,c,d"], [1, 3]),
+        (["-P", "ml"], [2]),
+        (["-u", "nobody-here"], []),
+        (["--me"], [1, 2, 3]),
+        (["-r"], [1, 2, 3]),
+        (["-a", "-l", "2"], [1, 2]),
+        (["-a", "-l", "-2"], [5, 6]),
+        (["-a", "--sort", "-JOBID"], [6, 5, 4, 3, 2, 1]),
+        (["--sort", "priority,-jobid"], [1, 3, 2]),
+        (["--sort=-GPUS"], [3, 1, 2]),
+        (["-a", "--since", "now-1h"], [1, 2, 3, 4, 5, 6]),
+        (["-a", "--since", "now+1h"], []),
+    ],
+)
+def test_which_jobs_are_listed(mixed: Ctl, words: list[str], found: list[int]) -> None:
+    assert ids(mixed, *words) == found
+
+
+def test_the_json_has_every_field_in_order(mixed: Ctl) -> None:
+    for job in mixed.jobs("-a"):
+        assert list(job) == FIELDS
+
+
+def test_the_json_of_a_running_job(mixed: Ctl) -> None:
+    job = mixed.jobs("3")[0]
+    assert (job["state"], job["reason"], job["gpus"], job["gpu_ids"]) == ("running", None, 2, [0, 1])
+    assert job["time_limit"] == 3600
+    assert job["time_left"] == pytest.approx(3540, abs=55)
+    assert (job["session"], job["pid"], job["attempt"]) == ("gflow-3", 4242, 1)
+    for field in ("submitted_at", "started_at"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", job[field])
+    assert job["command"] == ["true"]
+
+
+def test_states_and_reasons(mixed: Ctl) -> None:
+    found = {job["id"]: (job["state"], job["reason"]) for job in mixed.jobs("-a")}
+    assert found == {
+        1: ("queued", "DaemonDown"), 2: ("held", "JobHeldUser"), 3: ("running", None), 4: ("finished", None),
+        5: ("failed", "Signaled:SIGKILL"), 6: ("cancelled", "CancelledByUser"),
+    }  # fmt: skip
+
+
+def test_the_table(mixed: Ctl) -> None:
+    user = mixed.jobs("1")[0]["user"]
+    lines = mixed.ok("queue", "-a").splitlines()
+    assert [line.split() for line in lines[:4]] == [
+        ["JOBID", "NAME", "USER", "ST", "TIME", "GPUS", "NODELIST(REASON)"],
+        ["1", "a", user, "PD", "0:00", "0", "(DaemonDown)"],
+        ["2", "b", user, "H", "0:00", "0", "(JobHeldUser)"],
+        ["3", "c", user, "R", lines[3].split()[4], "2", "0,1"],
+    ]
+    assert re.fullmatch(r"1:\d\d", lines[3].split()[4])
+    assert lines[5].endswith("(Signaled:SIGKILL)")
+
+
+def test_every_field_can_be_shown_and_sorted_by(mixed: Ctl) -> None:
+    fields = [
+        "JOBID",
+        "NAME",
+        "USER",
+        "PROJECT",
+        "ST",
+        "STATE",
+        "TIME",
+        "TIMELEFT",
+        "TIMELIMIT",
+        "SUBMIT",
+        "START",
+        "END",
+        "NODES",
+        "GPUS",
+        "CPUS",
+        "MEMORY",
+        "PRIORITY",
+        "REASON",
+        "NODELIST(REASON)",
+        "EXIT",
+        "COMMAND",
+    ]
+    header = mixed.ok("queue", "-a", "-f", ",".join(fields).lower()).splitlines()[0]
+    assert header.split() == fields
+    for field in fields:
+        assert sorted(ids(mixed, "-a", "--sort", field)) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["-f", "NONSENSE"], 2, "no field 'NONSENSE'"),
+        (["-f", ","], 2, "no field named"),
+        (["--sort", "x"], 2, "no field 'X'"),
+        (["--sort", ""], 2, "no field named"),
+        (["-s", "sleeping"], 2, "no state 'sleeping'"),
+        (["--since", "x"], 2, "not an instant"),
+        (["-l", "x"], 2, "not a number"),
+        (["x"], 2, "not a list of jobs"),
+        (["--interval", "0"], 2, "not an interval"),
+        (["-w", "--json"], 2, "either --watch or --json"),
+        (["-t"], 2, "unrecognized arguments: -t"),
+        (["1,42,50-51"], 1, "no job 42, 50-51"),
+    ],
+)
+def test_what_cannot_be_listed(mixed: Ctl, words: list[str], status: int, said: str) -> None:
+    assert said in mixed.fails(status, "queue", *words)
+
+
+def test_control_characters_never_reach_the_terminal(ctl: Ctl) -> None:
+    ctl.submit("-n", "a\x1b[31m\n\u202eb", "true")
+    shown = ctl.ok("queue")
+    assert "\x1b" not in shown
+    assert len(shown.splitlines()) == 2
+    assert r"a\x1b[31m\n\u202eb" in shown
+    assert ctl.jobs()[0]["name"] == "a\x1b[31m\n\u202eb"
+
+
+def on_a_terminal(
+    ctl: Ctl, *words: str, env: dict[str, str] | None = None, seconds: float | None = None
+) -> tuple[str, int]:
+    """What it prints on a terminal of 60 columns."""
+    leader, follower = pty.openpty()
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    environ = ctl.env | {"TERM": "xterm"} | (env or {})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gflowctl", *words], env=environ, stdout=follower, stderr=follower
+    )
+    os.close(follower)
+    if seconds:
+        time.sleep(seconds)
+        process.send_signal(2)
+    out = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        out += part
+    os.close(leader)
+    return out.decode(), process.wait(10)
+
+
+def test_a_terminal_gets_colour_and_lines_that_fit(ctl: Ctl) -> None:
+    ctl.submit("true")
+    ctl.run_job(1)
+    ctl.submit("-n", "a-very-long-name-" * 10, "true")
+    shown, status = on_a_terminal(ctl, "queue")
+    assert status == 0
+    assert "\x1b[32mR\x1b[0m" in shown
+    plain = re.sub(r"\x1b\[\d*m", "", shown)
+    assert max(map(len, plain.splitlines())) <= 60
+    assert re.search(r"a-very-[-a-z]*\+  ", plain)
+    assert "NODELIST(REASON)" in plain
+
+
+def test_colour_can_be_refused_and_asked_for(mixed: Ctl) -> None:
+    assert "\x1b" not in on_a_terminal(mixed, "queue", env={"NO_COLOR": "1"})[0]
+    assert "\x1b" not in on_a_terminal(mixed, "queue", "--color", "never")[0]
+    assert "\x1b[32mR\x1b[0m" in mixed.ok("queue", "--color", "always")
+
+
+def test_watching_shows_it_again_until_interrupted(mixed: Ctl) -> None:
+    shown, status = on_a_terminal(mixed, "queue", "-w", "--interval", "0.1", seconds=1.0)
+    assert status == 130
+    assert shown.count("JOBID") >= 2
+    assert "Traceback" not in shown
+
+
+def test_what_the_daemon_said_is_shown(ctl: Ctl) -> None:
+    ctl.submit("true")
+    ctl.observe(reasons={"1": "Resources"})
+    assert ctl.jobs()[0]["reason"] == "DaemonDown"  # an old look of a daemon that is gone
+    ctl.submit("--begin", "now+1h", "true")
+    assert ctl.jobs("2")[0]["reason"] == "BeginTime"
+
+
+def test_a_thousand_jobs_and_a_closed_pipe(ctl: Ctl) -> None:
+    ctl.submit("true")
+    spec = ctl.store.read().of("spec")[1]
+    with ctl.store.commit() as commit:
+        for job_id in range(2, 3000):
+            commit.allocate()
+            commit.put("spec", job_id, spec)
+    assert len(ids(ctl)) == 2999
+    done = subprocess.run(f"{sys.executable} -m gflowctl queue | head -1; exit ${{PIPESTATUS[0]}}", shell=True,
+                          executable="/bin/bash", env=ctl.env, capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("JOBID")
+
+
+def test_closed_and_full_streams(mixed: Ctl) -> None:
+    def shell(line: str) -> tuple[int, str]:
+        command = f"exec {sys.executable} -m gflowctl {line}"
+        done = subprocess.run(command, shell=True, env=mixed.env, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+
+    assert shell("queue >&-") == (0, "")
+    assert shell("queue <&- >&- 2>&-") == (0, "")
+    assert shell("--help >&-") == (0, "")
+    full = (3, "gflowctl: standard output: No space left on device\n")
+    for line in ("queue", "queue --json", "--help", "queue --help", "--version", "show 1"):
+        assert shell(f"{line} >/dev/full") == full, line
+    assert shell("cancel 99 2>/dev/full")[0] == 1
+
+
+def test_json_is_one_document_in_any_locale(ctl: Ctl) -> None:
+    ctl.submit("-n", "näme", "true")
+    ctl.env["LC_ALL"] = "C"
+    ctl.env["PYTHONCOERCECLOCALE"] = "0"
+    assert json.loads(ctl.ok("queue", "--json"))[0]["name"] == "näme"
+    ctl.env["PYTHONIOENCODING"] = "ascii"
+    assert "n\\xe4me" in ctl.ok("queue")

@@ -1,0 +1,59 @@
+"""What gflowctl imports before it has done its work: it is run from loops, hooks and prompts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Ctl
+
+TOO_DEAR_FOR_SUBMIT = {
+    "asyncio", "contextlib", "dataclasses", "datetime", "filelock", "hashlib", "importlib.metadata", "inspect",
+    "libtmux", "logging", "multiprocessing", "orjson", "pathlib", "psutil", "pynvml", "random", "shutil", "socket",
+    "sqlite3", "subprocess", "tempfile", "textwrap", "threading", "tomllib", "typing", "unicodedata", "urllib",
+    "zoneinfo", "gflowd.config", "gflowctl.jobs",
+}  # fmt: skip
+SHOW = """
+import sys
+before = set(sys.modules)
+from gflowctl.main import main
+status = main(sys.argv[1:])
+import json
+print(json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def imported(ctl: Ctl, *words: str, program: str = SHOW) -> set[str]:
+    environ = ctl.env | {"PYTHONPATH": ":".join(place for place in sys.path if place)}
+    command = [sys.executable, "-S", "-c", program, *words]
+    done = subprocess.run(command, cwd=ctl.home, env=environ, capture_output=True, text=True, check=True, timeout=30)
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_submit_imports_no_more_than_it_needs(ctl: Ctl, observed: bool) -> None:
+    if observed:
+        ctl.observe()
+    words = ["submit", "--gpus", "1", "--time", "2h", "--memory", "1G", "-o", "%j.out", "--", "echo", "hi"]
+    assert not imported(ctl, *words) & TOO_DEAR_FOR_SUBMIT
+
+
+def test_queue_imports_no_more_than_it_needs(ctl: Ctl) -> None:
+    ctl.observe()
+    ctl.submit("true")
+    brought_by_orjson = imported(
+        ctl, program="import sys, orjson, json; print(json.dumps([*sys.modules]), file=sys.stderr)"
+    )
+    allowed = brought_by_orjson | {"gflowctl.jobs"}
+    assert not (imported(ctl, "queue") & TOO_DEAR_FOR_SUBMIT) - allowed
+
+
+def test_only_the_command_asked_for_is_imported(ctl: Ctl) -> None:
+    commands = {name for name in imported(ctl, "queue") if name.startswith("gflowctl.commands.")}
+    assert commands == {"gflowctl.commands.queue"}

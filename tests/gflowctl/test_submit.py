@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Ctl
+
+
+def environment(ctl: Ctl, job_id: int) -> dict[bytes, bytes]:
+    content = Path(ctl.state.environment(ctl.spec(job_id).env)).read_bytes()
+    return dict(variable.split(b"=", 1) for variable in content.split(b"\0")[:-1])
+
+
+def test_ids_are_printed_as_scripts_expect(ctl: Ctl) -> None:
+    assert ctl.ok("submit", "true") == "Submitted batch job 1\n"
+    assert ctl.ok("batch", "--parsable", "true") == "2\n"
+    assert [job["id"] for job in json.loads(ctl.ok("submit", "--json", "true"))] == [3]
+
+
+def test_a_job_is_what_was_asked_for(ctl: Ctl) -> None:
+    begun = time.time()
+    job_id = ctl.submit(
+        "-g", "2", "-c", "3", "-m", "1.5G", "-t", "1-12", "--grace", "90s", "-n", "näme", "-p", "200", "-P", " ml ",
+        "--comment", "first", "--executor", "process", "--auto-close", "--begin", "now+1h",
+        "python", "train.py", "-g", "1", "--", "x",
+    )  # fmt: skip
+    spec = ctl.spec(job_id)
+    assert spec.command == ("python", "train.py", "-g", "1", "--", "x")
+    assert (spec.gpus, spec.cpus, spec.memory_mb, spec.time_limit, spec.grace) == (2, 3, 1536, 129600, 90)
+    assert (spec.name, spec.priority, spec.project, spec.comment) == ("näme", 200, "ml", "first")
+    assert spec.executor == "process"
+    assert spec.begin_at == pytest.approx(begun + 3600, abs=30)
+    assert spec.cwd == str(ctl.home)
+    assert begun <= spec.submitted_at <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (["--gres", "gpu:2"], "gpus", 2),
+        (["--gres=gpu"], "gpus", 1),
+        (["--cpus-per-task", "0"], "cpus", 0),
+        (["--mem", "512"], "memory_mb", 512),
+        (["--max-mem", "1G"], "memory_mb", 1024),
+        (["--max-memory", "1G"], "memory_mb", 1024),
+        (["--time-limit", "30"], "time_limit", 1800),
+        (["--timelimit", "90s"], "time_limit", 90),
+        (["--time", "0"], "time_limit", None),
+        (["-J", "a"], "name", "a"),
+        (["--job-name", "a"], "name", "a"),
+        (["-A", "ml"], "project", "ml"),
+        (["--account", "ml"], "project", "ml"),
+        ([], "name", "true"),
+        ([], "cpus", 1),
+        ([], "priority", 10),
+    ],
+)
+def test_other_spellings_and_defaults(ctl: Ctl, words: list[str], field: str, value: object) -> None:
+    assert getattr(ctl.spec(ctl.submit(*words, "/bin/true")), field) == value
+
+
+def test_a_line_of_shell(ctl: Ctl) -> None:
+    spec = ctl.spec(ctl.submit("--wrap", "echo hi | wc"))
+    assert (spec.command, spec.name) == (("sh", "-c", "echo hi | wc"), "wrap")
+
+
+def test_a_script_is_kept_as_it_was(ctl: Ctl) -> None:
+    script = ctl.home / "train.sh"
+    script.write_bytes(b"#!/bin/sh\necho \xff\n")
+    spec = ctl.spec(ctl.submit("train.sh", "arg"))
+    script.unlink()
+    kept = Path(ctl.state.script(spec.script))
+    assert kept.read_bytes() == b"#!/bin/sh\necho \xff\n"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    assert (spec.command, spec.name) == (("train.sh", "arg"), "train.sh")
+
+
+def test_after_two_dashes_a_script_is_a_command(ctl: Ctl) -> None:
+    (ctl.home / "train.sh").write_text("#!/bin/sh\n")
+    assert ctl.spec(ctl.submit("--", "./train.sh")).script is None
+
+
+def test_a_file_that_nothing_can_run_is_refused(ctl: Ctl) -> None:
+    (ctl.home / "notes").write_text("hello")
+    assert "neither executable nor a script" in ctl.fails(1, "submit", "./notes")
+    assert "neither executable nor a script" in ctl.fails(1, "submit", "notes")
+
+
+def test_an_unknown_command_is_queued_since_the_job_may_find_it(ctl: Ctl) -> None:
+    assert ctl.submit("no-such-command") == 1
+
+
+def test_the_environment_is_the_submitter_s(ctl: Ctl) -> None:
+    ctl.env |= {"A": "1\n2", "GFLOW_JOB_ID": "7", "GFLOW_ARRAY_JOB_ID": "7", "GFLOW_ATTEMPT": "2", "SLURM_JOB_ID": "7",
+                "TMUX": "x", "TMUX_PANE": "x", "GFLOW_PARAM_X": "1"}  # fmt: skip
+    raw = {os.fsencode(name): os.fsencode(value) for name, value in ctl.env.items()} | {b"RAW": b"\xff\xfe"}
+    ctl.env = raw
+    found = environment(ctl, ctl.submit("true"))
+    assert found[b"A"] == b"1\n2"
+    assert found[b"RAW"] == b"\xff\xfe"
+    assert found[b"GFLOW_STATE_DIR"] == raw[b"GFLOW_STATE_DIR"]
+    assert not [
+        name
+        for name in found
+        if name.startswith((b"GFLOW_JOB", b"GFLOW_ARR", b"GFLOW_P", b"GFLOW_ATT", b"SLURM", b"TMUX"))
+    ]
+
+
+def test_equal_environments_are_stored_once_and_private(ctl: Ctl) -> None:
+    assert ctl.spec(ctl.submit("true")).env == ctl.spec(ctl.submit("true")).env
+    kept = Path(ctl.state.environment(ctl.spec(1).env))
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+def test_exports(ctl: Ctl) -> None:
+    ctl.env["A"] = "1"
+    login = {b"HOME", b"PATH"}
+    assert (
+        login
+        <= set(environment(ctl, ctl.submit("--export", "NONE", "true")))
+        <= login | {b"USER", b"LOGNAME", b"SHELL"}
+    )
+    named = environment(ctl, ctl.submit("--export=A,B=2,MISSING", "true"))
+    assert (named[b"A"], named[b"B"]) == (b"1", b"2")
+    assert b"MISSING" not in named
+    assert b"PYTHONPATH" not in named
+    both = environment(ctl, ctl.submit("--export=ALL,A=3", "true"))
+    assert both[b"A"] == b"3"
+    assert b"PYTHONPATH" in both
+
+
+def test_the_umask_is_the_submitter_s(ctl: Ctl) -> None:
+    ctl.ok("submit", "true", umask=0o027)
+    assert ctl.spec(1).umask == 0o027
+
+
+def test_links_in_the_working_directory_keep_their_names(ctl: Ctl) -> None:
+    (ctl.home / "real").mkdir()
+    (ctl.home / "link").symlink_to("real")
+    ctl.env["PWD"] = str(ctl.home / "link")
+    ctl.ok("submit", "true", cwd=ctl.home / "link")
+    assert ctl.spec(1).cwd == str(ctl.home / "link")
+    ctl.ok("submit", "-D", "../real", "true", cwd=ctl.home / "link")
+    assert ctl.spec(2).cwd == str(ctl.home / "real")
+    ctl.env["PWD"] = "/"
+    ctl.ok("submit", "true", cwd=ctl.home / "link")
+    assert ctl.spec(3).cwd == str(ctl.home / "real")
+
+
+def test_output_files_are_absolute_patterns(ctl: Ctl) -> None:
+    work = ctl.home / "50%"
+    work.mkdir()
+    (work / "in").write_text("x")
+    job_id = ctl.submit("-D", "50%", "-o", "%x-%j.out", "-e", "/tmp/%u.err", "-i", "in", "--append", "true")
+    spec = ctl.spec(job_id)
+    assert spec.output == f"{ctl.home}/50%%/%x-%j.out"
+    assert (spec.error, spec.input, spec.append) == ("/tmp/%u.err", f"{work}/in", True)
+    assert ctl.jobs()[0]["output"] == f"{work}/true-1.out"
+
+
+def test_a_held_job_is_held_from_the_first_moment(ctl: Ctl) -> None:
+    ctl.submit("--hold", "true")
+    assert [(job["state"], job["reason"]) for job in ctl.jobs()] == [("held", "JobHeldUser")]
+
+
+def test_a_dry_run_changes_nothing(ctl: Ctl) -> None:
+    assert ctl.ok("submit", "--dry-run", "-g", "1", "echo", "a b") == "Would submit echo: 1 GPU, 1 CPU; echo 'a b'\n"
+    assert json.loads(ctl.ok("submit", "--dry-run", "--json", "echo"))[0]["id"] is None
+    assert not Path(ctl.state.root).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["submit"], "nothing to run"),
+        (["submit", "--"], "nothing to run"),
+        (["submit", "--wrap", "x", "true"], "either --wrap or a command"),
+        (["submit", "--gpus", "x", "true"], "-g/--gpus/--gres: 'x' is not a number"),
+        (["submit", "--gpus", "-1", "true"], "is not a number"),
+        (["submit", "--cpus", "99999999999999999999", "true"], "is not a number"),
+        (["submit", "--memory", "lots", "true"], "not an amount of memory"),
+        (["submit", "--time", "soon", "true"], "not a duration"),
+        (["submit", "--priority", "256", "true"], "not a priority"),
+        (["submit", "--begin", "later", "true"], "--begin: 'later' is not an instant"),
+        (["submit", "--executor", "docker", "true"], "invalid choice"),
+        (["submit", "--tim", "1", "true"], "unrecognized arguments: --tim"),
+        (["submit", "--name"], "expected one argument"),
+        (["submit", "--json", "--parsable", "true"], "either --parsable or --json"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_changes_nothing(ctl: Ctl, words: list[str], said: str) -> None:
+    assert said in ctl.fails(2, *words)
+    assert not Path(ctl.state.snapshot).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--", "-x"], "begins with a dash"),
+        ([""], "empty"),
+        (["--wrap", " "], "empty"),
+        (["--name", "", "true"], "name cannot be empty"),
+        (["--chdir", "missing", "true"], "--chdir: missing is not a directory"),
+        (["--output", "missing/%j", "true"], "there is no directory"),
+        (["--output", "%j/out", "true"], "only the file's own name"),
+        (["--error", "%q", "true"], "%q is not a pattern"),
+        (["--output", "", "true"], "does not name a file"),
+        (["--input", "missing", "true"], "no such file"),
+        (["--input", ".", "true"], "is a directory"),
+        (["--export", "=1", "true"], "names no variable"),
+        ([b"\xff"], "not valid UTF-8"),
+        (["--name", b"\xff", "true"], "not valid UTF-8"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(ctl: Ctl, words: list[str | bytes], said: str) -> None:
+    assert said in ctl.fails(1, "submit", *words)
+    assert not Path(ctl.state.snapshot).exists()
+
+
+def test_the_longest_string_that_the_kernel_takes_is_taken(ctl: Ctl) -> None:
+    assert ctl.submit("--export=NONE", "true", "x" * 131071) == 1
+
+
+def test_an_environment_too_large_to_start_is_refused(ctl: Ctl) -> None:
+    ctl.env |= {f"V{number}": "x" * 100_000 for number in range(19)}
+    ctl.submit("--export=NONE", "true")
+    assert "the limit is 2000000" in ctl.fails(1, "submit", "true", "x" * 100_000)
+
+
+def test_a_directory_that_is_gone(ctl: Ctl) -> None:
+    gone = ctl.home / "gone"
+    gone.mkdir()
+    words = ["sh", "-c", 'cd "$0" && rmdir "$0" && exec "$@"', str(gone)]
+    words += [sys.executable, "-m", "gflowctl", "submit", "true"]
+    done = subprocess.run(words, env=ctl.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the current directory is gone" in done.stderr
+
+
+def test_capacity_is_what_the_daemon_last_saw(ctl: Ctl) -> None:
+    ctl.submit("--gpus", "64", "true")
+    ctl.observe()
+    assert ctl.submit("--gpus", "2", "true") == 2
+    assert ctl.fails(1, "submit", "--gpus", "3", "true") == "3 GPUs asked for, but this machine has 2"
+    assert "5 CPUs" in ctl.fails(1, "submit", "--cpus", "5", "true")
+    assert "9G" in ctl.fails(1, "submit", "--memory", "9G", "true")
+
+
+def test_projects_are_checked_against_the_daemon_s_configuration(ctl: Ctl) -> None:
+    ctl.observe(config={"known_projects": ["ml"], "require_project": True})
+    assert "a project is required" in ctl.fails(1, "submit", "true")
+    assert "not a known project" in ctl.fails(1, "submit", "-P", "art", "true")
+    assert ctl.submit("-P", "ml", "true") == 1
+
+
+def test_a_configuration_newer_than_the_daemon_s_counts(ctl: Ctl) -> None:
+    ctl.observe()
+    config = ctl.home / ".config/gflow/gflow.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("[projects]\nrequire_project = true\n")
+    assert "a project is required" in ctl.fails(1, "submit", "true")
+    ctl.env["GFLOW_PROJECTS__REQUIRE_PROJECT"] = "false"
+    assert ctl.submit("true") == 1
+
+
+def test_a_named_configuration_must_exist(ctl: Ctl) -> None:
+    assert "missing.toml" in ctl.fails(1, "submit", "--config", "missing.toml", "true")
+
+
+def test_waiting_ends_with_the_job_s_status(ctl: Ctl) -> None:
+    waiting = ctl.start("submit", "--wait", "true")
+    eventually(lambda: ctl.store.read().of("spec"))
+    ctl.end_job(1, "failed", exit_code=7, reason="NonZeroExit")
+    out, err = waiting.communicate(timeout=10)
+    assert (waiting.returncode, out, err) == (7, b"Submitted batch job 1\n", b"")
+
+
+def eventually(found: Callable[[], object], patience: float = 10.0) -> None:
+    deadline = time.monotonic() + patience
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_following_shows_the_output_to_the_last_byte(ctl: Ctl) -> None:
+    waiting = ctl.start("submit", "--follow", "true")
+    eventually(lambda: ctl.store.read().of("spec"))
+    log = ctl.run_job(1, executor="tmux")
+    log.write_bytes(b"one\r\ntwo\r")
+    time.sleep(0.1)
+    with log.open("ab") as file:
+        file.write(b"\nthree")
+    ctl.end_job(1, "cancelled", executor="tmux")
+    out, _ = waiting.communicate(timeout=10)
+    assert (waiting.returncode, out) == (130, b"Submitted batch job 1\none\ntwo\nthree")
+
+
+def test_a_state_directory_open_to_others_is_refused(ctl: Ctl) -> None:
+    Path(ctl.state.root).mkdir(mode=0o755)
+    assert "chmod 700" in ctl.fails(1, "submit", "true")
+    assert "chmod 700" in ctl.fails(1, "queue")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_stdout_does_not_hide_that_the_job_is_queued(ctl: Ctl) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "gflowctl", "submit", "true"], env=ctl.env, stdout=full,
+                              stderr=subprocess.PIPE, text=True, check=False)  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr == "gflowctl: job 1 is queued, but standard output: No space left on device\n"

@@ -1,0 +1,257 @@
+import contextlib
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflowd import config, config_file, kinds, settings
+from gflowd.commands import init
+from gflowd.config import Quota
+from gflowd.core.errors import Refused
+
+NOWHERE = {"HOME": "/nonexistent"}
+
+Load = Callable[..., config.Config]  # text of the file, environment, options
+Refusal = Callable[..., str]  # text of the file, environment
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    def from_text(
+        text: str | bytes, environ: dict[str, str] | None = None, options: dict[str, str] | None = None
+    ) -> config.Config:
+        path = tmp_path / "gflow.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return config.load(str(path), environ or {}, options)
+
+    return from_text
+
+
+@pytest.fixture
+def refusal(load: Load, tmp_path: Path) -> Refusal:
+    def of(text: str | bytes, environ: dict[str, str] | None = None) -> str:
+        with pytest.raises(Refused) as caught:
+            load(text, environ)
+        assert "\n" not in str(caught.value)
+        return str(caught.value).replace(f"{tmp_path}/", "")
+
+    return of
+
+
+def settled(loaded: config.Config) -> dict[str, object]:
+    return {name: value for name, value in vars(loaded).items() if name not in {"path", "mtime_ns"}}
+
+
+def test_without_a_file_every_setting_has_its_default() -> None:
+    loaded = config.load(None, NOWHERE)
+    assert loaded.mtime_ns is None
+    assert loaded.path == "/nonexistent/.config/gflow/gflow.toml"
+    assert (loaded.poll_interval, loaded.gpu_allocation, loaded.gpu_allow, loaded.executor) == (
+        10,
+        "sequential",
+        None,
+        None,
+    )
+    assert (loaded.fair_share_half_life, loaded.history_after, loaded.log_max_size_mb) == (7 * 86400, 86400, 1024)
+    assert loaded.known_projects == ()
+    assert loaded.quotas == config.Quotas()
+
+
+def test_a_file_that_was_named_must_exist() -> None:
+    with pytest.raises(Refused, match=r"^/nonexistent/x\.toml: No such file"):
+        config.load("/nonexistent/x.toml", {})
+    with pytest.raises(Refused, match=r"^/nonexistent/y\.toml: No such file"):
+        config.load(None, {"GFLOW_CONFIG": "/nonexistent/y.toml"})
+
+
+def test_every_row_of_the_table_is_a_field_of_the_configuration() -> None:
+    fields = set(config.Config.__dataclass_fields__) - {"path", "mtime_ns", "notes", "quotas"}
+    assert {setting.attribute for setting in settings.SETTINGS} == fields
+
+
+@pytest.mark.parametrize("setting", settings.SETTINGS, ids=lambda setting: setting.name)
+def test_a_default_as_written_reads_as_the_default(setting: settings.Setting, load: Load) -> None:
+    section = f"[{setting.section}]\n" if setting.section else ""
+    assert getattr(load(f"{section}{setting.key} = {setting.written}"), setting.attribute) == setting.default
+
+
+def test_the_template_says_nothing_until_uncommented(load: Load) -> None:
+    assert settled(load(init.template())) == settled(config.load(None, NOWHERE))
+
+
+def test_the_uncommented_template_is_valid_and_still_the_defaults(load: Load) -> None:
+    keys_and_tables = re.compile(r"^# ((?:\w+ = |\[).*)$", re.MULTILINE)
+    text = keys_and_tables.sub(r"\1", init.template())
+    loaded = load(text)
+    assert loaded.quotas.users == {"alice": Quota(max_running_jobs=16)}
+    assert settled(loaded) | {"quotas": None} == settled(config.load(None, NOWHERE)) | {"quotas": None}
+    written = {path for path, _ in config_file.entries(tomllib.loads(text))}
+    assert set(settings.BY_PATH) <= written
+
+
+def test_option_goes_before_environment_before_file_before_default(load: Load) -> None:
+    text = "[gpu]\npoll_interval = 2"
+    environ = {"GFLOW_GPU__POLL_INTERVAL": "3"}
+    assert load("").poll_interval == 10
+    assert load(text).poll_interval == 2
+    assert load(text, environ).poll_interval == 3
+    assert load(text, environ, {"gpu.poll_interval": "4"}).poll_interval == 4
+
+
+def test_the_environment_can_take_a_setting_back(load: Load) -> None:
+    assert load("[gpu]\nallow = [0]", {"GFLOW_GPU__ALLOW": "all"}).gpu_allow is None
+    assert load("[gpu]\nsimulate = 4", {"GFLOW_GPU__SIMULATE": "0"}).simulate is None
+
+
+def test_the_environment_sets_nested_and_top_level_settings() -> None:
+    loaded = config.load(
+        None,
+        NOWHERE
+        | {
+            "GFLOW_SCHEDULER__FAIR_SHARE__ENABLED": "no",
+            "GFLOW_SCHEDULER__CPUS": "8",
+            "GFLOW_TIMEZONE": "UTC",
+            "GFLOW_PROJECTS__KNOWN_PROJECTS": "a, b",
+            "GFLOW_QUOTA__DEFAULT_USER__MAX_RUNNING_JOBS": "3",
+            "GFLOW_LOGS__KEEP": "",
+        },
+    )
+    assert (loaded.fair_share_enabled, loaded.cpus, loaded.timezone) == (False, 8, "UTC")
+    assert loaded.known_projects == ("a", "b")
+    assert loaded.quotas.default_user == Quota(max_running_jobs=3)
+
+
+def test_what_a_job_finds_in_its_environment_is_no_setting() -> None:
+    environ = {"GFLOW_JOB_ID": "3", "GFLOW_PARAM_A__B": "1", "GFLOW_STATE_DIR": "/x", "GFLOW_DEBUG": "1"}
+    assert settled(config.load(None, NOWHERE | environ)) == settled(config.load(None, NOWHERE))
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "message"),
+    [
+        ("GFLOW_GPU__POL_INTERVAL", "3", "unknown key 'gpu.pol_interval' (did you mean poll_interval?)"),
+        ("GFLOW_GPUS__ALLOW", "3", "unknown key 'gpus.allow' (did you mean gpu.allow?)"),
+        ("GFLOW_SCHEDULER__CPUS", "0", "0 is not a whole number of 1 or more"),
+        (
+            "GFLOW_QUOTA__USERS__X__MAX_RUNNING_JOBS",
+            "1",
+            "the quota of one user or project can only be set in the file",
+        ),
+        ("GFLOW_DAEMON__KILL_STRAYS", "perhaps", "'perhaps' is neither true nor false"),
+    ],
+)
+def test_a_wrong_variable_is_named(name: str, word: str, message: str) -> None:
+    with pytest.raises(Refused) as caught:
+        config.load(None, NOWHERE | {name: word})
+    assert str(caught.value) == f"{name}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[gpu]\n\npol_interval = 3", "line 3: unknown key 'gpu.pol_interval' (did you mean poll_interval?)"),
+        ("[gpu]\npoll_interval = 0.5", "line 2: gpu.poll_interval: 0.5 is too short (at least 1 s)"),
+        ("[gpu]\npoll_interval = '10'", "line 2: gpu.poll_interval: '10' has no unit: write 10 for seconds, or '10m'"),
+        ("[gpu]\npoll_interval = true", "line 2: gpu.poll_interval: true is not a duration"),
+        ("[gpu]\nallow = [-1]", "line 2: gpu.allow: [-1] is not a list of GPUs"),
+        ("[gpu]\nallow = [true]", "line 2: gpu.allow: [True] is not a list of GPUs"),
+        ("[gpu]\nallocation = 'best'", "line 2: gpu.allocation: 'best' is none of sequential, random, topology"),
+        ("[gpu]\nsimulate = '4x'", "line 2: gpu.simulate: '4x' is not a number of GPUs"),
+        ("gpu = 3", "line 1: gpu is a section: write [gpu] and its keys below it"),
+        ("scheduler.fair_share = {enabled = 3}", "line 1: scheduler.fair_share.enabled: 3 is neither true nor false"),
+        ("[foo]", "line 1: unknown key 'foo'"),
+        ("\nknown_projects = []", "line 2: unknown key 'known_projects' (did you mean projects.known_projects?)"),
+        ("[projects]\nknown_projects = ['']", "line 2: projects.known_projects: '' is not a project code"),
+        ("timezone = 'Europe'", "line 1: timezone: 'Europe' is not a time zone"),
+        ("timezone = '../x'", "line 1: timezone: '../x' is not a time zone"),
+        ("timezone = 3", "line 1: timezone: 3 is not a time zone"),
+        ("[scheduler]\nmemory = 0", "line 2: scheduler.memory: 0 is too little"),
+        ("[scheduler]\nmemory = 1.5", "line 2: scheduler.memory: 1.5 is not an amount of memory"),
+        ("[scheduler.fair_share]\ncpu_weight = nan", "line 2: scheduler.fair_share.cpu_weight: nan is not a number"),
+        ("[daemon]\nlog_level = 'loud'", "line 2: daemon.log_level: 'loud' is none of debug, info, warning, error"),
+        (
+            "[quota.users.bob]\nmax_jobs = 3",
+            "line 2: unknown key 'quota.users.bob.max_jobs' (did you mean max_queued_jobs?)",
+        ),
+        ("[quota]\ndefault_user = 3", "line 2: quota.default_user is a section"),
+        ("[daemon]\ngpus = [1]\n[gpu]\nallow = [2]", "line 4: gpu.allow and daemon.gpus are the same setting"),
+        ("a = 1\na = 2", "line 2: cannot overwrite a value"),
+        ("[gpu]\npoll_interval =\n", "line 2: invalid value"),
+        ("x = [1,\n\n", "line 2: invalid value"),
+        (b"[gpu]\n\xff", "line 2: not UTF-8"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_file_line_and_key(text: str | bytes, message: str, refusal: Refusal) -> None:
+    assert refusal(text).startswith(f"gflow.toml: {message}")
+
+
+def test_the_original_s_file_is_understood(load: Load) -> None:
+    loaded = load("""
+timezone = "UTC"
+[daemon]
+host = "localhost"
+port = 59000
+gpus = [0, 2]
+gpu_allocation_strategy = "random"
+gpu_poll_interval_secs = 4
+[daemon.fair_share]
+enabled = false
+half_life_secs = 100
+[notifications.email]
+to = "x"
+""")
+    assert (loaded.gpu_allow, loaded.gpu_allocation, loaded.poll_interval) == ((0, 2), "random", 4)
+    assert (loaded.fair_share_enabled, loaded.fair_share_half_life) == (False, 100)
+    assert [note.partition("line ")[2] for note in loaded.notes] == [
+        "4: daemon.host has no effect here",
+        "5: daemon.port has no effect here",
+        "12: notifications has no effect here",
+    ]
+
+
+def test_quotas_of_users_with_dots_in_their_names(load: Load) -> None:
+    loaded = load("[quota]\ndefault_project.max_queued_jobs = 0\n[quota.users.'a.b']\nmax_running_gpus = 2")
+    assert loaded.quotas.users == {"a.b": Quota(max_running_gpus=2)}
+    assert loaded.quotas.default_project == Quota(max_queued_jobs=0)
+
+
+def test_durations_and_sizes_are_as_on_the_command_line(load: Load) -> None:
+    loaded = load("""
+[gpu]
+poll_interval = "1m30s"
+simulate = "4x24G"
+[scheduler]
+memory = "64G"
+default_time_limit = "1-12"
+[logs]
+max_size = 100
+keep = "forever"
+""")
+    assert (loaded.poll_interval, loaded.simulate, loaded.memory_mb) == (90, (4, 24576), 65536)
+    assert (loaded.default_time_limit, loaded.log_max_size_mb, loaded.log_keep) == (36 * 3600, 100, None)
+
+
+@given(st.sets(st.integers(0, kinds.MOST_GPUS - 1), min_size=1))
+def test_a_gpu_list_reads_alike_as_text_and_as_list(indices: set[int]) -> None:
+    kind = kinds.gpu_list(unset="all")
+    assert kind.read_word(",".join(map(str, indices))) == kind.read(list(indices)) == tuple(sorted(indices))
+
+
+@given(st.text(max_size=12))
+def test_any_word_is_read_or_refused(word: str) -> None:
+    for setting in settings.SETTINGS:
+        for read in (setting.kind.read_word, setting.kind.read):
+            with contextlib.suppress(Refused):
+                read(word)
+
+
+def test_the_docs_name_every_key() -> None:
+    page = Path(__file__).parent.parent / "man" / "gflow.toml.5"
+    if not page.exists():
+        pytest.skip("no manual page yet")
+    text = page.read_text().replace("\\-", "-")
+    assert [setting.key for setting in settings.SETTINGS if setting.key not in text] == []
