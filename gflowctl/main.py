@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from importlib import import_module
 
 from gflowctl import options, render
 from gflowctl.context import Context
@@ -15,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from types import ModuleType
 
 # name: (module, aliases, summary); only the module of the command asked for is imported
 COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
@@ -44,11 +44,17 @@ INTERRUPTED = 130  # 128 + SIGINT
 
 def parser(name: str) -> argparse.ArgumentParser:
     """The whole parser of one verb, named by its full name."""
-    module = import_module(COMMANDS[name][0])
+    module = _module(name)
     built = options.new_parser(f"gflowctl {name}", module.__doc__ or "")
     module.configure(built)
     options.add_globals(built)
     return built
+
+
+def _module(name: str) -> ModuleType:
+    """The module of a command; `importlib` would be one import more at each start."""
+    __import__(COMMANDS[name][0])
+    return sys.modules[COMMANDS[name][0]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,7 +93,7 @@ def _run(argv: Sequence[str]) -> int:
     args = parser(name).parse_args(rest[1:])
     given = {"config": args.config or before.config, "state_dir": args.state_dir or before.state_dir}
     context = Context(os.environ, **given)
-    status: int = import_module(COMMANDS[name][0]).run(args, context)
+    status: int = _module(name).run(args, context)
     for note in context.notes():
         render.note(note)
     return status

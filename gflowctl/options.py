@@ -55,6 +55,9 @@ class Parser(argparse.ArgumentParser):
         raise BadUsage(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
 
 
+# argparse asks gettext for each of its words, which imports locale and searches the disk. Ours are English throughout.
+argparse._ = str  # type: ignore[attr-defined]
+
 _columns_known: list[int] = []
 
 

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 HEADER = "header"
+WORTH_ORJSON = 1 << 20  # bytes
 
 # The front of a line as a killed writer leaves it: JSON has no raw control characters, a damaged disk has.
-_TORN = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8} (?:\[[^\x00-\x1f]*)?")
-_NEXT_ID = re.compile(rb' \[[01],(\d{1,15}),"')  # in text of a user the quote would have a backslash before it
+_TORN = rb"[0-9a-f]{0,8}|[0-9a-f]{8} (?:\[[^\x00-\x1f]*)?"
+_NEXT_ID = rb' \[[01],(\d{1,15}),"'  # in text of a user the quote would have a backslash before it
 
 
 def stdlib_dumps(record: object) -> bytes:
@@ -60,6 +61,16 @@ def closes(body: bytes) -> bool:
     return body.startswith(b"[0,")
 
 
+def _parsed(bodies: list[bytes]) -> list[Any]:
+    """The records of lines. To import orjson takes longer than the standard library does for a thousand jobs."""
+    data = b"[%b]" % b",".join(bodies)
+    if len(data) < WORTH_ORJSON:
+        return json.loads(data)  # type: ignore[no-any-return]
+    import orjson
+
+    return orjson.loads(data)  # type: ignore[no-any-return]
+
+
 class Fold:
     """The snapshot folded: `of(kind)[id]` is the last value. Grows as bytes are fed to it."""
 
@@ -85,8 +96,6 @@ class Fold:
         Returns how many bytes were taken, and the key of each record in order. A damaged line is dropped as soon as
         a sound commit follows it.
         """
-        import orjson
-
         taken = position = 0
         bodies: list[bytes] = []
         waiting: list[bytes] = []
@@ -102,14 +111,12 @@ class Fold:
                 bodies += waiting
                 self.dropped += damaged
                 waiting, damaged, taken = [], [], position
-        return taken, self._take(orjson.loads(b"[%b]" % b",".join(bodies)))
+        return taken, self._take(_parsed(bodies))
 
     def salvage(self, data: bytes) -> None:
         """Takes in every sound line of `data`, also those of commits that are not whole."""
-        import orjson
-
         bodies = [body for line in data.split(b"\n")[:-1] if (body := sound_body(line)) is not None]
-        self._take(orjson.loads(b"[%b]" % b",".join(bodies)))
+        self._take(_parsed(bodies))
 
     def _take(self, records: Iterable[list[Any]]) -> list[Key]:
         seen = []
@@ -130,9 +137,9 @@ def is_torn(tail: bytes) -> bool:
     *lines, rest = tail.split(b"\n")
     if any(sound_body(line) is None for line in lines):
         return False
-    return _TORN.fullmatch(rest) is not None and sound_body(rest[:-1]) is None  # else its newline is what was lost
+    return re.fullmatch(_TORN, rest) is not None and sound_body(rest[:-1]) is None  # else its newline is what was lost
 
 
 def next_id_in(data: bytes) -> int:
     """The greatest next id that lines in `data` name, sound or not; 0 when none does."""
-    return max(map(int, _NEXT_ID.findall(data)), default=0)
+    return max(map(int, re.findall(_NEXT_ID, data)), default=0)

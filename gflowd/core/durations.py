@@ -9,9 +9,10 @@ LONGEST = 100 * 365 * 86400  # a hundred years: beyond it a number is a slip, an
 LONGEST_TEXT = 40  # characters: nothing sensible is longer, and int() raises ValueError past 4300 digits
 FORMS = "such as 90s, 30m, 2h, 1h30m, 1d, MM, MM:SS, HH:MM:SS, D-HH or D-HH:MM:SS"
 
-_WITH_UNITS = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
-_SLURM = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+# Compiled where they are used, here and in other modules that gflowctl loads: at its start most are not.
+_WITH_UNITS = r"(?:\d+(?:\.\d+)?[smhdw])+"
+_PART = r"(\d+(?:\.\d+)?)([smhdw])"
+_SLURM = r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?"
 
 
 def parse(text: str) -> float:
@@ -22,9 +23,9 @@ def parse(text: str) -> float:
     word = text.strip().lower()
     if not word.isascii() or len(word) > LONGEST_TEXT:
         raise Refused(f"{text[:LONGEST_TEXT]!r} is not a duration ({FORMS})")
-    if _WITH_UNITS.fullmatch(word):
-        seconds = sum(float(number) * UNITS[unit] for number, unit in _PART.findall(word))
-    elif match := _SLURM.fullmatch(word):
+    if re.fullmatch(_WITH_UNITS, word):
+        seconds = sum(float(number) * UNITS[unit] for number, unit in re.findall(_PART, word))
+    elif match := re.fullmatch(_SLURM, word):
         seconds = _slurm_seconds(*match.groups())
     else:
         raise Refused(f"{text!r} is not a duration ({FORMS})")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FORMS = "such as 42, 1,3,5-7, @ or @~2"
 
-_ITEM = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?|@(?:~([0-9]{1,9}))?")
+_ITEM = r"([0-9]{1,18})(?:-([0-9]{1,18}))?|@(?:~([0-9]{1,9}))?"
 
 
 def select(text: str, known: Sequence[int], mine: Sequence[int]) -> list[int]:
@@ -25,7 +25,7 @@ def select(text: str, known: Sequence[int], mine: Sequence[int]) -> list[int]:
     chosen: dict[int, None] = {}
     unknown: list[str] = []
     for word in text.split(","):
-        match = _ITEM.fullmatch(word.strip())
+        match = re.fullmatch(_ITEM, word.strip())
         if match is None:
             raise BadUsage(f"{text!r} is not a list of jobs ({FORMS})")
         if match[1] is None:

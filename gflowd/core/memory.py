@@ -5,7 +5,7 @@ import re
 
 from gflowd.core.errors import Refused
 
-_FORM = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_FORM = r"(?i)(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?"
 _MIB = {"k": 1 / 1024, "": 1, "m": 1, "g": 1024, "t": 1024 * 1024}
 LONGEST_TEXT = 40  # characters: nothing sensible is longer, and 309 digits are infinity to float()
 LARGEST = 1 << 40  # a yobibyte in MiB: beyond it a number is a slip
@@ -13,7 +13,7 @@ LARGEST = 1 << 40  # a yobibyte in MiB: beyond it a number is a slip
 
 def parse(text: str) -> int:
     """The MiB that `text` means, rounded up. Raises `Refused` for anything else."""
-    match = _FORM.fullmatch(text.strip()[: LONGEST_TEXT + 1])
+    match = re.fullmatch(_FORM, text.strip()[: LONGEST_TEXT + 1])
     if match is None or not text.isascii() or len(match[0]) > LONGEST_TEXT:
         raise Refused(f"{text[:LONGEST_TEXT]!r} is not an amount of memory (such as 512, 800M, 24G or 1.5T)")
     amount = math.ceil(float(match[1]) * _MIB[match[2].lower()])

@@ -6,13 +6,13 @@ import re
 
 from gflowd.core.errors import Refused
 
-_CODE = re.compile(r"%(.?)", re.DOTALL)
+_CODE = r"(?s)%(.?)"
 _KNOWN = "jAaxu%"
 
 
 def check(pattern: str) -> None:
     """Raises `Refused` for a code that is none of ours, or for a pattern that names no file."""
-    for code in _CODE.findall(pattern):
+    for code in re.findall(_CODE, pattern):
         if code == "" or code not in _KNOWN:
             raise Refused(f"{pattern!r}: %{code} is not a pattern (they are %j %A %a %x %u and %% for a percent sign)")
     if not pattern or pattern.endswith("/"):
@@ -37,4 +37,4 @@ def expand(pattern: str, *, job_id: int, name: str, user: str, array_id: int | N
         "u": user,
         "%": "%",
     }
-    return _CODE.sub(lambda match: values.get(match[1], match[0]), pattern)
+    return re.sub(_CODE, lambda match: values.get(match[1], match[0]), pattern)
