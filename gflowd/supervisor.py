@@ -119,7 +119,10 @@ class Supervisor:
 
     def run(self) -> int:
         """The loop."""
-        self.bell = doorbell.hang(self.runtime.bell)
+        try:
+            self.bell = doorbell.hang(self.runtime.bell)
+        except OSError as error:
+            raise SystemFailed(f"{self.runtime.bell}: {error.strerror}") from error
         signals = self._take_signals()
         self._forget_old_sockets()
         gc.freeze()  # what is loaded by now stays shared between the processes

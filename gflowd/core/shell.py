@@ -91,7 +91,13 @@ exec 9>>alive
 flock 9
 trap : HUP INT QUIT ABRT USR1 USR2 PIPE ALRM TERM TSTP TTIN TTOU XCPU XFSZ VTALRM PROF IO
 ring() { [ -p "$bell" ] && printf %%s "$1" 1<>"$bell"; }
-record() { printf '%%s\\n' "$1" >"$dir/exit"; exec 9>&-; ring e; exit; }
+record() {
+  printf '%%s\\n' "$1" >"$dir/exit"
+  exec 9>&-
+  ring e
+  [ -t 0 ] && exec sleep 2 <&- >&- 3>&-  # tmux drops output in flight when its child ends, not when the tty is closed
+  exit
+}
 ring s
 """
 

@@ -26,6 +26,7 @@ def start(batch: list[Detached]) -> None:
         return
     try:
         os.umask(0o077)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what we were started with is no job's business
         for detached in batch:
             try:
                 _spawn(detached)

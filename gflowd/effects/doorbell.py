@@ -41,7 +41,7 @@ def hang(path: str) -> int:
     try:
         found = os.lstat(path)
         if not stat.S_ISFIFO(found.st_mode) or found.st_uid != os.geteuid():
-            os.unlink(path)
+            os.rmdir(path) if stat.S_ISDIR(found.st_mode) else os.unlink(path)
             os.mkfifo(path, 0o600)
     except FileNotFoundError:
         os.mkfifo(path, 0o600)

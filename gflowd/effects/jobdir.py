@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ from gflowd.core import procstat
 if TYPE_CHECKING:
     from gflowd.core.model import Identity
 
+_STATUS = re.compile("[0-9]{1,3}")
+TORN_AFTER = 5.0  # seconds: a `pid` that is still without its line was left by a full disk or a kill
 BARRED = "barred"  # in place of a process in `pid`: it is never to begin
 
 
@@ -58,7 +62,7 @@ def exit_record(directory: str) -> Record | None:
     text, at = found
     if text.startswith("launch "):
         return Record(at, None, text.removeprefix("launch "))
-    return Record(at, int(text), None) if text.isdigit() else None
+    return Record(at, int(text), None) if _STATUS.fullmatch(text) and int(text) <= 255 else None
 
 
 def log_has_ended(directory: str) -> bool:
@@ -82,9 +86,19 @@ def is_held(directory: str) -> bool:
 
 
 def bar(directory: str, why: str = "") -> bool:
-    """Sees to it that this attempt never begins; False when it has begun already. Raises OSError."""
+    """Sees to it that this attempt never begins; False when it has begun already. Raises OSError.
+
+    A `pid` that was never written whole, so that nothing began, is replaced.
+    """
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    return _create(directory, "pid", f"{BARRED} {why}\n".encode(errors="replace"))
+    line = f"{BARRED} {why}\n".encode(errors="replace")
+    if _create(directory, "pid", line):
+        return True
+    path = os.path.join(directory, "pid")
+    if beginning(directory) is not None or time.time() - os.lstat(path).st_mtime < TORN_AFTER:
+        return False
+    _replace(path, line, 0o600)
+    return True
 
 
 def mark(directory: str, signal: str) -> bool:
@@ -93,16 +107,25 @@ def mark(directory: str, signal: str) -> bool:
 
 
 def prepare(directory: str, script: bytes) -> None:
-    """Makes the directory and its `job.sh`, unless it is there already. Raises OSError."""
+    """Makes the directory and its `job.sh`, all of it or nothing. Raises OSError."""
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    path = os.path.join(directory, "job.sh")
+    _replace(os.path.join(directory, "job.sh"), script, 0o700)
+
+
+def _replace(path: str, content: bytes, mode: int) -> None:
     fresh = f"{path}.new"
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o700)
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    _fill(fd, content)
+    os.rename(fresh, path)
+
+
+def _fill(fd: int, content: bytes) -> None:
+    """Writes every byte, which one write(2) need not do on a disk that is filling up, and closes."""
     try:
-        os.write(fd, script)
+        while content:
+            content = content[os.write(fd, content) :]
     finally:
         os.close(fd)
-    os.rename(fresh, path)
 
 
 def _create(directory: str, name: str, content: bytes) -> bool:
@@ -111,10 +134,7 @@ def _create(directory: str, name: str, content: bytes) -> bool:
         fd = os.open(os.path.join(directory, name), flags, 0o600)
     except FileExistsError:
         return False
-    try:
-        os.write(fd, content)
-    finally:
-        os.close(fd)
+    _fill(fd, content)
     return True
 
 

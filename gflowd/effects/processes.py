@@ -89,10 +89,11 @@ def members(
     children: dict[int, list[Process]] = {}
     for process in table.values():
         children.setdefault(process.parent, []).append(process)
+    boot = boot_id()
     found: dict[tuple[int, int], dict[int, Process]] = {key: {} for key in leaders}
     for key, (leader, _) in leaders.items():
         head = None if leader is None else table.get(leader.pid)
-        if leader is not None and head is not None and head.start == leader.start:
+        if leader is not None and head is not None and head.identity(boot) == leader:
             for process in (head, *(p for p in table.values() if p.session == head.pid)):
                 _gather(process, children, found[key])
     for process in table.values():

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,10 @@ class Tmux:
 
         The output pipe is opened in the same command sequence as the session, so that nothing is lost before it.
         """
-        _write(self._batch, "".join(_start_commands(session) for session in sessions))
+        try:
+            _write(self._batch, "".join(_start_commands(session) for session in sessions))
+        except OSError as error:
+            raise TmuxFailed(f"{self._batch}: {error.strerror}") from error
         complaints = self._call("source-file", self._batch)[1]
         if any(line.startswith(_NO_SERVER) for line in complaints):
             self._start_server()
@@ -85,7 +89,7 @@ class Tmux:
         return complaints
 
     def sessions(self) -> set[str]:
-        """The names of all sessions; none when no server runs."""
+        """The names of all sessions; none when no server runs or answers."""
         try:
             return set(self._call("list-sessions", "-F", "#{session_name}")[0])
         except TmuxFailed:
@@ -97,8 +101,8 @@ class Tmux:
             self._call("kill-session", "-t", f"={name}:")
 
     def stop_when_empty(self) -> None:
-        """Ends the server unless it has a session."""
-        if self.is_running() and not self.sessions():
+        """Ends the server unless it has a session. Raises `TmuxFailed` when that cannot be known."""
+        if self.is_running() and self._call("list-sessions") == ([], []):
             self._call("kill-server")
 
     def is_running(self) -> bool:
@@ -113,12 +117,12 @@ class Tmux:
 
     def _start_server(self) -> None:
         """A new server gives its first client's environment to every job, and keeps its signal mask: give it none."""
-        _write(self._configuration, CONFIGURATION)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.socket)  # of a server that was killed
         environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_CTYPE": "C.UTF-8", "SHELL": "/bin/sh"}
         command = [shutil.which("tmux") or "tmux", "-S", self.socket, "-f", self._configuration, "start-server"]
         try:
+            _write(self._configuration, CONFIGURATION)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.socket)  # of a server that was killed
             done = subprocess.run(
                 command,
                 env=environment,
@@ -142,6 +146,7 @@ class Tmux:
             with _alarm(CALL_TIMEOUT):
                 done = self._server.cmd(*words)
         except TimeoutError as error:
+            _end_client(error)
             raise TmuxFailed(f"tmux did not answer within {CALL_TIMEOUT:g} s") from error
         except (LibTmuxException, OSError) as error:
             raise TmuxFailed(f"tmux cannot be called: {error!r}") from error
@@ -170,6 +175,16 @@ def _write(path: str, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
+
+
+def _end_client(error: BaseException) -> None:
+    """Ends the client in which an alarm found us, so that nobody waits on; the server may still do as it was told."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        client = frame.f_locals.get("self")
+        if isinstance(client, subprocess.Popen) and client.pid:
+            with client:
+                client.kill()
+            return
 
 
 def _plain_signals() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gflowd import log, paths
 from gflowd.core import patterns, shell, variables
+from gflowd.core.errors import GflowError
 from gflowd.core.model import TMUX, Job, Run, session_name
 from gflowd.effects import detached, jobdir
 from gflowd.effects.tmux import TERM, Session, Tmux, TmuxFailed
@@ -79,6 +80,9 @@ class Launcher:
         except OSError as error:
             self._bar(job, run, f"{error.strerror}: {error.filename}")
             return False
+        except GflowError as error:  # a file that is not plainly ours
+            self._bar(job, run, str(error))
+            return False
         return True
 
     def _launch(self, job: Job, run: Run, directory: str) -> shell.Launch:
@@ -114,7 +118,7 @@ class Launcher:
         path = f"{self._state.environment(name)}.sh"
         if not os.path.exists(path):
             data = paths.read_private(self._state.environment(name))
-            paths.replace_file(path, shell.environment_script(data), durable=False)
+            paths.replace_file(path, shell.environment_script(data), durable=True)
         return path
 
     def _session(self, job: Job, run: Run) -> Session:

@@ -7,6 +7,7 @@ harm. Nothing is acted upon that was not folded under the lock.
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gflowd.workers.base import Wiring
 
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
+LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
 RETRY = 1.0  # seconds after a commit that failed (disk full)
 KEPT_KINDS = ("spec", "wish", "phase")
 
@@ -92,10 +94,17 @@ class Scheduler:
         """Leaves the tmux server running only while a job is in it."""
         if self._executor == TMUX:
             try:
+                self._await_last_sessions()
                 self._launcher.tmux.stop_when_empty()
             except TmuxFailed as error:
                 self._log.warning("tmux server left", why=str(error))
         self._alone.release()
+
+    def _await_last_sessions(self) -> None:
+        """A session may outlast its job by a moment."""
+        deadline = time.monotonic() + LAST_SESSIONS
+        while not self._book.live and self._launcher.tmux.sessions() and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def _take_over(self) -> int:
         """Mends what is damaged, and fences off any scheduler before us."""
