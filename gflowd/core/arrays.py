@@ -1,0 +1,206 @@
+"""Arrays and sweeps: many jobs of one spec, kept as ranges and axes and never as a list of their elements.
+
+An element has a position, from 0, and an index, which is the number that its user knows: of an array one of those
+asked for, in ascending order; of a sweep the position itself.
+"""
+
+from __future__ import annotations
+
+import re
+
+from gflowd.core import ranges as spans
+from gflowd.core.errors import Refused
+from gflowd.core.model import Value
+from gflowd.core.ranges import length, spanned
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Final
+
+    from gflowd.core.ranges import Range, Ranges
+
+LARGEST = 1_000_000  # elements of one array or sweep
+
+_LIMIT = re.compile(r"0*([1-9][0-9]{0,8})")
+
+
+class Axis(Value):
+    """What varies in a sweep: the names of parameters and, row by row, their values."""
+
+    __slots__ = ("names", "rows")
+
+    def __init__(self, *, names: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> None:
+        self.names: Final = names
+        self.rows: Final = rows  # each as long as `names`
+
+
+class Family(Value):
+    """An array (it has ranges) or a sweep (it has axes, the last of which varies fastest)."""
+
+    __slots__ = ("axes", "max_concurrent", "max_failures", "ranges")
+
+    def __init__(
+        self,
+        *,
+        ranges: Ranges = (),
+        axes: tuple[Axis, ...] = (),
+        max_concurrent: int | None = None,
+        max_failures: int | None = None,
+    ) -> None:
+        self.ranges: Final = ranges  # ascending, their spans apart from each other
+        self.axes: Final = axes
+        self.max_concurrent: Final = max_concurrent  # elements running at a time
+        self.max_failures: Final = max_failures  # failed elements after which the rest is cancelled
+
+
+def new_family(
+    ranges: Ranges = (),
+    axes: Sequence[Axis] = (),
+    *,
+    max_concurrent: int | None = None,
+    max_failures: int | None = None,
+) -> Family:
+    """The array or sweep asked for. Raises `Refused` when the parts do not go together or are too many."""
+    if ranges and axes:
+        raise Refused("give either an array or parameters, not both")
+    seen: set[str] = set()
+    for name in (name for axis in axes for name in axis.names):
+        if name in seen:
+            raise Refused(f"the parameter {name} is given twice")
+        seen.add(name)
+    for what, number in (("concurrent jobs", max_concurrent), ("failures", max_failures)):
+        if number is not None and number < 1:
+            raise Refused(f"a limit of {number} {what} makes no sense; the least is 1")
+    made = Family(ranges=ranges, axes=tuple(axes), max_concurrent=max_concurrent, max_failures=max_failures)
+    check_size(size(made))
+    return made
+
+
+def check_size(elements: int) -> None:
+    """Raises `Refused` for more elements than an array or sweep may have."""
+    if elements > LARGEST:
+        raise Refused(f"{elements} elements are too many for one array or sweep; the limit is {LARGEST}")
+
+
+def parse_array(text: str) -> tuple[Ranges, int | None]:
+    """The indices that `--array` names, ascending, and the `%N` behind them (see sbatch(1)). Raises `Refused`."""
+    items, percent, limit = text.partition("%")
+    concurrent = None
+    if percent:
+        match = _LIMIT.fullmatch(limit.strip())
+        if match is None:
+            raise Refused(f"{spans.short(limit)} after % is no number of elements to run at a time (from 1)")
+        concurrent = int(match[1])
+    asked = spans.parse(items)
+    check_size(sum(map(length, asked)))
+    return spans.ascending(asked), concurrent
+
+
+def ranges_of(family: Family) -> Ranges:
+    """The indices of all elements, in the order of their positions."""
+    return ((0, size(family) - 1, 1),) if family.axes else family.ranges
+
+
+def size(family: Family) -> int:
+    """How many elements there are."""
+    if family.axes:
+        elements = 1
+        for axis in family.axes:
+            elements *= len(axis.rows)
+        return elements
+    return sum(map(length, family.ranges))
+
+
+def index_of(family: Family, position: int) -> int:
+    """The index of the element at `position`. Raises IndexError where there is none."""
+    left = position
+    for span in ranges_of(family) if position >= 0 else ():
+        if left < length(span):
+            return span[0] + left * span[2]
+        left -= length(span)
+    raise IndexError(position)
+
+
+def position_of(family: Family, index: int) -> int | None:
+    """The position of the element with this index, None where there is none."""
+    before = 0
+    for span in ranges_of(family):
+        first, last, step = span
+        if first <= index <= last:
+            return None if (index - first) % step else before + (index - first) // step
+        before += length(span)
+    return None
+
+
+def within(family: Family, start: int, stop: int) -> Ranges:
+    """The indices of the elements from position `start` up to but not including `stop`."""
+    found: list[Range] = []
+    before = 0
+    for span in ranges_of(family):
+        first, _, step = span
+        low, high = max(start - before, 0), min(stop - before, length(span)) - 1
+        if low <= high:
+            found.append(spanned(first + low * step, first + high * step, step))
+        before += length(span)
+    return tuple(found)
+
+
+def parameters(family: Family, position: int) -> dict[str, str]:
+    """The values of a sweep's parameters at `position`, empty for an array. Raises IndexError where there is none."""
+    if not 0 <= position < size(family):
+        raise IndexError(position)
+    rows: list[tuple[str, ...]] = []
+    left = position
+    for axis in reversed(family.axes):
+        left, row = divmod(left, len(axis.rows))
+        rows.append(axis.rows[row])
+    found: dict[str, str] = {}
+    for axis, values in zip(family.axes, reversed(rows), strict=True):
+        found.update(zip(axis.names, values, strict=True))
+    return found
+
+
+def least(family: Family) -> int:
+    """The smallest index (`SLURM_ARRAY_TASK_MIN`)."""
+    return ranges_of(family)[0][0]
+
+
+def greatest(family: Family) -> int:
+    """The largest index (`SLURM_ARRAY_TASK_MAX`)."""
+    return ranges_of(family)[-1][1]
+
+
+def stride(family: Family) -> int:
+    """The step between indices, 1 where it is not the same throughout (`SLURM_ARRAY_TASK_STEP`)."""
+    ranges = ranges_of(family)
+    return ranges[0][2] if len(ranges) == 1 else 1
+
+
+def to_json(family: Family) -> dict[str, Any]:
+    """The fields that differ from their defaults, as lists."""
+    raw: dict[str, Any] = {}
+    if family.ranges:
+        raw["ranges"] = [list(span) for span in family.ranges]
+    if family.axes:
+        raw["axes"] = [{"names": list(axis.names), "rows": [list(row) for row in axis.rows]} for axis in family.axes]
+    for name in ("max_concurrent", "max_failures"):
+        if getattr(family, name) is not None:
+            raw[name] = getattr(family, name)
+    return raw
+
+
+def from_json(raw: Mapping[str, Any]) -> Family:
+    """What `to_json` wrote. Raises KeyError, TypeError or ValueError when it is something else."""
+    ranges: list[Range] = []
+    for first, last, step in raw.get("ranges", ()):
+        ranges.append((first, last, step))
+    axes = (
+        Axis(names=tuple(axis["names"]), rows=tuple(tuple(row) for row in axis["rows"])) for axis in raw.get("axes", ())
+    )
+    return Family(
+        ranges=tuple(ranges),
+        axes=tuple(axes),
+        max_concurrent=raw.get("max_concurrent"),
+        max_failures=raw.get("max_failures"),
+    )

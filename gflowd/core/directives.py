@@ -1,0 +1,142 @@
+"""The head of a job script: its `# GFLOW` and `#SBATCH` lines as options of `gflowctl submit`. Opens no file.
+
+Only comments before the first command count, as in sbatch(1). `core.sbatch` knows what each `#SBATCH`
+option means.
+"""
+
+from __future__ import annotations
+
+import re
+
+from gflowd.core import sbatch, sbatch_options
+from gflowd.core.errors import Refused
+from gflowd.core.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
+
+REMEDY = "--ignore-unknown-directives goes on without it"
+ELSEWHERE = ("--", "--config", "--from", "--help", "-h", "--state-dir", "--version", "--wrap")  # no place in a script
+
+_GFLOW = re.compile(rb"#[ \t]*GFLOW(?=[ \t\r]|$)(.*)", re.DOTALL)
+_SBATCH = re.compile(rb"#SBATCH(?=[ \t\r-]|$)(.*)", re.DOTALL)  # sbatch takes `#SBATCH--hold` too
+_CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
+
+
+class Head(Value):
+    """What a script's head asks for. The options come before those of the command line, which win."""
+
+    __slots__ = ("argv", "lines", "notes", "slurm")
+
+    def __init__(
+        self,
+        *,
+        argv: tuple[str, ...] = (),
+        lines: tuple[int, ...] = (),
+        notes: tuple[str, ...] = (),
+        slurm: bool = False,
+    ) -> None:
+        self.argv: Final = argv  # those from `#SBATCH` lines first, so that `# GFLOW` lines win
+        self.lines: Final = lines  # the number of the line that each of `argv` is from
+        self.notes: Final = notes  # a sentence for each option that has no effect
+        self.slurm: Final = slurm  # there is an `#SBATCH` line
+
+
+def read(
+    content: bytes,
+    *,
+    cpus: int | None = None,
+    gpus: int | None = None,
+    host: str | None = None,
+    ignore_unknown: bool = False,
+) -> Head:
+    """The head of a script. `cpus` and `gpus` are what the command line asks for, `host` is this machine's short name.
+
+    Raises `Refused` naming the line and the option that gflow cannot follow and that would change the job's result;
+    with `ignore_unknown` there is a note instead.
+    """
+    asked: list[sbatch_options.Option] = []
+    own: list[tuple[int, str]] = []
+    troubles: list[tuple[int, str]] = []
+    slurm = False
+    for number, line in _head(content):
+        if match := _SBATCH.match(line):
+            slurm = True
+            options, wrong = sbatch_options.parse(number, _words(number, match[1]))
+            asked += options
+            troubles += [(number, what) for what in wrong]
+        elif match := _GFLOW.match(line):
+            words = _words(number, match[1])
+            stray = _stray(words)
+            if stray is None:
+                own += [(number, word) for word in words]
+            else:
+                troubles.append((number, f"# GFLOW {stray}"))
+        elif number == 1:
+            _check_line_end(number, line)
+    meant = sbatch.translate(asked, cpus=cpus, gpus=gpus, host=host)
+    troubles = sorted(troubles + list(meant.troubles), key=lambda trouble: trouble[0])
+    if troubles and not ignore_unknown:
+        raise Refused(f"line {troubles[0][0]}: {troubles[0][1]}; {REMEDY}")
+    words_of_lines = (*meant.argv, *own)
+    return Head(
+        argv=tuple(word for _, word in words_of_lines),
+        lines=tuple(number for number, _ in words_of_lines),
+        notes=(
+            *(f"line {number}: ignored: {what}" for number, what in troubles),
+            *(f"line {number}: {option} is without effect" for number, option in meant.without_effect),
+        ),
+        slurm=slurm,
+    )
+
+
+def _head(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and content of each comment before the first command; none where the first line is not `#!`."""
+    if not content.startswith(b"#!"):
+        return
+    number, start = 0, 0
+    while start < len(content):
+        end = content.find(b"\n", start)
+        line = content[start : len(content) if end < 0 else end]
+        number, start = number + 1, start + len(line) + 1
+        if line.lstrip().startswith(b"#"):
+            yield number, line
+        elif line.strip():
+            return
+
+
+def _words(number: int, text: bytes) -> list[str]:
+    """As a shell parts them, with quotes and comments but without expanding anything."""
+    import shlex
+
+    _check_line_end(number, text)
+    if _CONTROL.search(text):
+        raise Refused(f"line {number}: the directive holds a control character")
+    try:
+        return shlex.split(text.decode(), comments=True)
+    except UnicodeDecodeError:
+        raise Refused(f"line {number}: the directive is not valid UTF-8") from None
+    except ValueError:
+        raise Refused(f"line {number}: the directive has a quote or backslash without its partner") from None
+
+
+def _check_line_end(number: int, line: bytes) -> None:
+    if line.endswith(b"\r"):
+        raise Refused(f"line {number} ends in CR LF, as on Windows, and would not run: convert it (sed -i 's/\\r$//')")
+
+
+def _stray(words: list[str]) -> str | None:
+    """What of a `# GFLOW` line is no option for a script to give."""
+    if words and not words[0].startswith("-"):
+        return f"{words[0]}: not an option (such as --gpus=2)"
+    for word in words:
+        if word.partition("=")[0] in ELSEWHERE:
+            return f"{word}: not an option for a script"
+    return None
+
+
+def slurm_output(*, array: bool) -> str:
+    """The pattern of the file that sbatch(1) writes to where a script names none."""
+    return "slurm-%A_%a.out" if array else "slurm-%j.out"

@@ -1,0 +1,233 @@
+"""What the options of sbatch(1) mean to `gflowctl submit`: the same, nothing, or something that gflow cannot do."""
+
+from __future__ import annotations
+
+import re
+
+from gflowd.core import memory
+from gflowd.core.errors import Refused
+from gflowd.core.model import Value
+from gflowd.core.sbatch_options import REFUSED, WITHOUT_EFFECT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Final
+
+    from gflowd.core.sbatch_options import Option
+
+    Argv = Sequence[str]
+    Rule = Callable[[str, "_Job"], Argv]
+
+RENAMED = {
+    "account": "project", "array": "array", "chdir": "chdir", "comment": "comment", "cpus-per-task": "cpus",
+    "dependency": "depends-on", "export": "export", "job-name": "name", "mail-type": "mail-type",
+    "mail-user": "mail-user", "mem": "memory",
+}  # fmt: skip
+RENAMED_FLAGS = {"hold": "hold", "parsable": "parsable", "requeue": "requeue", "test-only": "dry-run", "wait": "wait"}
+GPU_OPTIONS = ("gpus", "gpus-per-node", "gpus-per-task", "gres")
+ONE_ONLY = ("nodes", "ntasks", "ntasks-per-gpu", "ntasks-per-node")  # one is what gflow gives, more is refused
+LONGEST_NUMBER = 12  # digits
+
+_TYPE = r"(?P<type>[^:,=]*[^:,=0-9][^:,=]*)"
+_COUNT = r"(?P<count>[0-9]{1,6})"
+_GPUS = re.compile(rf"(?:{_TYPE}:)?{_COUNT}")
+_GRES = re.compile(rf"(?:gres[/:])?gpu(?::{_TYPE})?(?::{_COUNT})?")
+_SIGNAL = re.compile(r"(?:R?(B?):)?([A-Za-z0-9]+)(?:@([0-9]+))?")
+_NOW = re.compile(r"now\s*\+\s*([0-9]{1,12})\s*([a-z]*)", re.IGNORECASE)
+_FILE_CODE = re.compile(r"%(.)", re.DOTALL)
+_UNITS = {"": 1, "second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
+_CLOCK = {"midnight": "00:00", "noon": "12:00", "fika": "15:00", "teatime": "16:00"}
+
+
+class _Job(Value):
+    """What is known of the job that an option's value may depend on."""
+
+    __slots__ = ("cpus", "gpus", "host")
+
+    def __init__(self, cpus: int, gpus: int, host: str | None) -> None:
+        self.cpus: Final = cpus  # at least 1
+        self.gpus: Final = gpus
+        self.host: Final = host
+
+
+class Meaning(Value):
+    """What options mean: words for `gflowctl submit`, and what is to be said, each with the line that it is from."""
+
+    __slots__ = ("argv", "troubles", "without_effect")
+
+    def __init__(
+        self,
+        argv: tuple[tuple[int, str], ...],
+        without_effect: tuple[tuple[int, str], ...],
+        troubles: tuple[tuple[int, str], ...],
+    ) -> None:
+        self.argv: Final = argv
+        self.without_effect: Final = without_effect
+        self.troubles: Final = troubles  # each a reason to refuse the script
+
+
+def translate(asked: Sequence[Option], *, cpus: int | None, gpus: int | None, host: str | None) -> Meaning:
+    """What the options of a script mean; arguments as for `directives.read`."""
+    argv: list[tuple[int, str]] = []
+    without_effect: list[tuple[int, str]] = []
+    troubles: list[tuple[int, str]] = []
+    job = _job(asked, cpus, gpus, host)
+    for option in asked:
+        if option.name in REFUSED:
+            troubles.append((option.line, f"#SBATCH {option}: {REFUSED[option.name]}"))
+            continue
+        try:
+            words = _RULES[option.name](option.value or "", job)
+        except Refused as error:
+            troubles.append((option.line, f"#SBATCH {option}: {error}"))
+            continue
+        argv += [(option.line, word) for word in words]
+        if option.name in WITHOUT_EFFECT or option.name in ONE_ONLY:
+            without_effect.append((option.line, str(option)))
+    return Meaning(tuple(argv), tuple(without_effect), tuple(troubles))
+
+
+def _job(asked: Sequence[Option], cpus: int | None, gpus: int | None, host: str | None) -> _Job:
+    values = {option.name: option.value or "" for option in asked}
+    for option in asked:
+        if option.name in GPU_OPTIONS:
+            values["gpus"] = f"{_wanted_gpus(option)}"
+    found_gpus = _whole(values.get("gpus", "")) if gpus is None else gpus
+    if cpus is None:
+        cpus = _whole(values.get("cpus-per-task", "")) or _whole(values.get("cpus-per-gpu", "")) * found_gpus
+    return _Job(max(cpus, 1), found_gpus, host)
+
+
+def _wanted_gpus(option: Option) -> int:
+    try:
+        return _gpus(option.name, option.value or "")[0]
+    except Refused:  # said where the option itself is translated
+        return 0
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else 0
+
+
+def _renamed(ours: str) -> Rule:
+    return lambda value, _: (f"--{ours}={value}",)
+
+
+def _flag(ours: str) -> Rule:
+    return lambda _value, _job: (f"--{ours}",)
+
+
+def _nothing(_value: str, _job: _Job) -> Argv:
+    return ()
+
+
+def _file(ours: str) -> Rule:
+    return lambda value, job: (f"--{ours}={_pattern(value, job.host)}",)
+
+
+def _gpu_words(option: str) -> Rule:
+    def words(value: str, _job: _Job) -> Argv:
+        count, kind = _gpus(option, value)
+        return (f"--gpus={count}",) if kind is None else (f"--gpus={count}", f"--gpu-type={kind}")
+
+    return words
+
+
+def _gpus(option: str, value: str) -> tuple[int, str | None]:
+    """Number and type of GPUs, of `2`, `a100:2`, or for --gres of `gpu`, `gpu:2`, `gpu:a100:2`."""
+    if value.lower() == "none":
+        return 0, None
+    match = (_GRES if option == "gres" else _GPUS).fullmatch(value)
+    if match is None:
+        raise Refused("gflow gives GPUs of one type and no other generic resource (such as gpu:2 or gpu:a100:2)")
+    return int(match["count"] or 1), match["type"]
+
+
+def _number(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= LONGEST_NUMBER):
+        raise Refused("not a number")
+    return int(value)
+
+
+def _one_task(value: str, _job: _Job) -> Argv:
+    if _number(value) != 1:
+        raise Refused("gflow starts a job's command once; give --cpus-per-task for more CPUs")
+    return ()
+
+
+def _one_node(value: str, _job: _Job) -> Argv:
+    least, _, most = value.partition("-")
+    if _number(least) != 1 or (most and _number(most) < 1):
+        raise Refused("gflow runs jobs on one machine")
+    return ()
+
+
+def _per_gpu(amount: int, job: _Job) -> int:
+    if job.gpus == 0:
+        raise Refused("the job asks for no GPU")
+    return amount * job.gpus
+
+
+def _pattern(value: str, host: str | None) -> str:
+    """A pattern of ours for one of sbatch(1); codes that we do not have stay, and are refused where files are."""
+    if value.lower() == "none":
+        return "/dev/null"
+    ours = {"J": "%j", "n": "0", "t": "0", "s": "batch"}
+    if host is not None:
+        ours["N"] = host.replace("%", "%%")
+    return _FILE_CODE.sub(lambda match: ours.get(match[1], match[0]), value)
+
+
+def _begin(value: str, _job: _Job) -> Argv:
+    """sbatch(1) counts in seconds behind `now+` and has names for hours."""
+    match = _NOW.fullmatch(value.strip())
+    unit = _UNITS.get(match[2].lower().removesuffix("s")) if match else None
+    if match and unit:
+        return (f"--begin=now+{int(match[1]) * unit}s",)
+    return (f"--begin={_CLOCK.get(value.strip().lower(), value)}",)
+
+
+def _signal(value: str, _job: _Job) -> Argv:
+    match = _SIGNAL.fullmatch(value)
+    if match is None:
+        raise Refused("not of the form [B:]SIGNAL[@SECONDS]")
+    return (f"--signal={'B:' if match[1] else ''}{match[2]}@{match[3] or 60}",)
+
+
+def _open_mode(value: str, _job: _Job) -> Argv:
+    if value not in ("append", "truncate", "a", "t"):
+        raise Refused("neither append nor truncate")
+    return ("--append",) if value.startswith("a") else ()
+
+
+def _kill_on_invalid_dependency(value: str, _job: _Job) -> Argv:
+    if value not in ("yes", "no"):
+        raise Refused("neither yes nor no")
+    return ("--no-auto-cancel",) if value == "no" else ()
+
+
+def _time(value: str, _job: _Job) -> Argv:
+    return (f"--time={'0' if value.upper() in ('UNLIMITED', 'INFINITE', '-1') else value}",)
+
+
+_RULES: dict[str, Rule] = {
+    **{name: _renamed(ours) for name, ours in RENAMED.items()},
+    **{name: _flag(ours) for name, ours in RENAMED_FLAGS.items()},
+    **{name: _file(name) for name in ("output", "error")},
+    **{name: _gpu_words(name) for name in GPU_OPTIONS},
+    **dict.fromkeys(WITHOUT_EFFECT, _nothing),
+    **dict.fromkeys(ONE_ONLY, _one_task),
+    "begin": _begin,
+    "cpus-per-gpu": lambda value, job: (f"--cpus={_per_gpu(_number(value), job)}",),
+    "input": lambda value, _: (f"--input={'/dev/null' if value.lower() == 'none' else value}",),
+    "kill-on-invalid-dep": _kill_on_invalid_dependency,
+    "mem-per-cpu": lambda value, job: (f"--memory={memory.parse(value) * job.cpus}M",),
+    "mem-per-gpu": lambda value, job: (f"--memory={_per_gpu(memory.parse(value), job)}M",),
+    "nice": lambda value, _: (f"--nice={value or 100}",),
+    "no-requeue": _nothing,
+    "nodes": _one_node,
+    "open-mode": _open_mode,
+    "signal": _signal,
+    "time": _time,
+}

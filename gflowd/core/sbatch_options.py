@@ -1,0 +1,158 @@
+"""The options of sbatch(1) as getopt_long(3) reads them, and those that gflow has no use for or cannot follow."""
+
+from __future__ import annotations
+
+from gflowd.core.errors import Refused
+from gflowd.core.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
+
+SHORT = {
+    "a": "array", "A": "account", "b": "begin", "B": "extra-node-info", "c": "cpus-per-task", "C": "constraint",
+    "d": "dependency", "D": "chdir", "e": "error", "F": "nodefile", "G": "gpus", "h": "help", "H": "hold",
+    "i": "input", "I": "immediate", "J": "job-name", "k": "no-kill", "L": "licenses", "m": "distribution",
+    "M": "clusters", "n": "ntasks", "N": "nodes", "o": "output", "O": "overcommit", "p": "partition", "q": "qos",
+    "Q": "quiet", "s": "oversubscribe", "S": "core-spec", "t": "time", "v": "verbose", "V": "version",
+    "w": "nodelist", "W": "wait", "x": "exclude",
+}  # fmt: skip
+ALIASES = {"share": "oversubscribe", "tasks": "ntasks", "tasks-per-node": "ntasks-per-node", "workdir": "chdir"}
+FLAGS = frozenset(
+    {
+    "contiguous", "help", "hold", "ignore-pbs", "no-requeue", "overcommit", "oversubscribe", "parsable", "quiet",
+    "reboot", "requeue", "spread-job", "stepmgr", "test-only", "usage", "use-min-nodes", "verbose", "version", "wait",
+    }
+)  # fmt: skip
+MAY_HAVE_VALUE = frozenset({"exclusive", "get-user-env", "immediate", "nice", "no-kill", "propagate", "resv-ports"})
+
+# What chooses among machines, or only hints at the best use of one.
+WITHOUT_EFFECT = frozenset(
+    {
+    "acctg-freq", "batch", "cluster-constraint", "clusters", "constraint", "contiguous", "core-spec",
+    "cores-per-socket", "cpu-freq", "delay-boot", "distribution", "exclude", "extra", "extra-node-info", "gpu-bind",
+    "gpu-freq", "gres-flags", "hint", "ignore-pbs", "mcs-label", "mem-bind", "mincpus", "network", "no-kill",
+    "nodefile", "nodelist", "ntasks-per-core", "ntasks-per-socket", "oom-kill-step", "overcommit", "oversubscribe",
+    "partition", "power", "prefer", "priority", "profile", "qos", "quiet", "resv-ports", "segment",
+    "sockets-per-node", "spread-job", "stepmgr", "switches", "thread-spec", "threads-per-core", "time-min", "tmp",
+    "use-min-nodes", "verbose", "wait-all-nodes", "wckey",
+    }
+)  # fmt: skip
+REFUSED = {
+    "bb": "gflow has no burst buffers",
+    "bbf": "gflow has no burst buffers",
+    "container": "gflow starts no containers",
+    "container-id": "gflow starts no containers",
+    "deadline": "gflow cancels no job for its deadline",
+    "exclusive": "gflow shares the machine; ask for all its CPUs and GPUs instead",
+    "export-file": "gflow takes variables only from the submitter",
+    "get-user-env": "gflow takes variables only from the submitter",
+    "gid": "a job runs as its submitter",
+    "gpus-per-socket": "gflow does not know sockets; give --gpus",
+    "help": "not an option for a script",
+    "immediate": "gflow queues every job",
+    "licenses": "gflow counts no licences",
+    "propagate": "gflow does not hand on resource limits; use ulimit in the script",
+    "reboot": "gflow does not reboot the machine",
+    "reservation": "gflow's reservations are for users and need no option",
+    "tres-bind": "gflow does not bind resources to tasks",
+    "tres-per-task": "give --gpus and --cpus-per-task",
+    "uid": "a job runs as its submitter",
+    "usage": "not an option for a script",
+    "version": "not an option for a script",
+    "wrap": "not an option for a script",
+}
+MEANINGFUL = frozenset(
+    {
+    "account", "array", "begin", "chdir", "comment", "cpus-per-gpu", "cpus-per-task", "dependency", "error", "export",
+    "gpus", "gpus-per-node", "gpus-per-task", "gres", "hold", "input", "job-name", "kill-on-invalid-dep", "mail-type",
+    "mail-user", "mem", "mem-per-cpu", "mem-per-gpu", "nice", "no-requeue", "nodes", "ntasks", "ntasks-per-gpu",
+    "ntasks-per-node", "open-mode", "output", "parsable", "requeue", "signal", "test-only", "time", "wait",
+    }
+)  # fmt: skip
+_NAMES = frozenset((*MEANINGFUL, *WITHOUT_EFFECT, *REFUSED, *ALIASES))
+
+
+class Option(Value):
+    """One option as sbatch(1) reads it: its long name without dashes."""
+
+    __slots__ = ("line", "name", "value")
+
+    def __init__(self, line: int, name: str, value: str | None) -> None:
+        self.line: Final = line
+        self.name: Final = name
+        self.value: Final = value
+
+    def __str__(self) -> str:
+        return f"--{self.name}" if self.value is None else f"--{self.name}={self.value}"
+
+
+def parse(line: int, words: Iterable[str]) -> tuple[list[Option], list[str]]:
+    """The options that a line's words are, read as getopt_long(3) does, and what is wrong with the others."""
+    found: list[Option] = []
+    wrong: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        try:
+            if word.startswith("--") and word != "--":
+                found.append(_long(line, word, rest))
+            elif word.startswith("-") and word.strip("-"):
+                found += _letters(line, word, rest)
+            else:
+                wrong.append(f"#SBATCH {word}: {_no_option(word)}")
+        except Refused as error:
+            wrong.append(f"#SBATCH {word}: {error}")
+    return found, wrong
+
+
+def _no_option(word: str) -> str:
+    if word in ("hetjob", "packjob"):
+        return "gflow has no heterogeneous jobs"
+    return "not an option"
+
+
+def _long(line: int, word: str, rest: Iterable[str]) -> Option:
+    given, equals, value = word[2:].partition("=")
+    name = _full_name(given)
+    if equals and name in FLAGS:
+        raise Refused("takes no value")
+    if equals or name in FLAGS or name in MAY_HAVE_VALUE:
+        return Option(line, name, value if equals else None)
+    return Option(line, name, _next(rest))
+
+
+def _letters(line: int, word: str, rest: Iterable[str]) -> list[Option]:
+    """`-Hn4` is `-H -n 4`."""
+    found: list[Option] = []
+    for place, letter in enumerate(word[1:], 2):
+        if letter not in SHORT:
+            raise Refused("not an option of sbatch")
+        name = SHORT[letter]
+        if name in FLAGS:
+            found.append(Option(line, name, None))
+            continue
+        value = word[place:] or None
+        if value is None and name not in MAY_HAVE_VALUE:
+            value = _next(rest)
+        found.append(Option(line, name, value))
+        break
+    return found
+
+
+def _next(rest: Iterable[str]) -> str:
+    for word in rest:
+        return word
+    raise Refused("its value is missing")
+
+
+def _full_name(given: str) -> str:
+    """getopt_long(3) takes the beginning of a name that no other name has."""
+    if given in _NAMES:
+        return ALIASES.get(given, given)
+    meant = {ALIASES.get(name, name) for name in _NAMES if name.startswith(given)}
+    if not meant:
+        raise Refused("not an option of sbatch")
+    if len(meant) > 1:
+        raise Refused(f"may be any of {', '.join(f'--{name}' for name in sorted(meant))}")
+    return meant.pop()

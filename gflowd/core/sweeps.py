@@ -1,0 +1,151 @@
+"""The parameters of a sweep as people write them, and their values put into commands and names. Opens no file."""
+
+from __future__ import annotations
+
+import re
+
+from gflowd.core.arrays import LARGEST, Axis
+from gflowd.core.errors import Refused
+from gflowd.core.requests import check_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+FORMS = "such as lr=0.1,0.01 or seed=1:10 or lr=0:1:0.1"
+LARGEST_EXPONENT = 30  # beyond it a number is a slip
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RANGE_LIKE = re.compile(r"[0-9.eE+-]*:[0-9.eE+:-]*")
+_NUMBER = re.compile(r"([+-]?)([0-9]{1,30})?(?:\.([0-9]{0,30}))?(?:[eE]([+-]?[0-9]{1,3}))?")
+_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_NAMED = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def parse_param(text: str) -> Axis:
+    """`NAME=a,b,c`, or `NAME=start:stop[:step]` with numbers and both ends included. Raises `Refused`.
+
+    A range is exact: `0:1:0.1` is 0, 0.1, 0.2 ... 1. A value that holds a comma needs a parameter file.
+    """
+    check_text(text)
+    name, equals, given = text.partition("=")
+    name = name.strip()
+    if not equals:
+        raise Refused(f"{text!r} is no parameter ({FORMS})")
+    _check_name(name)
+    if _RANGE_LIKE.fullmatch(given.strip()):
+        values = _range(name, given.strip())
+    else:
+        values = tuple(value.strip() for value in given.split(","))
+        if not all(values):
+            raise Refused(f"the parameter {name} has an empty value: {text!r}")
+        _check_count(name, len(values))
+    return Axis(names=(name,), rows=tuple((value,) for value in values))
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise Refused(f"{name!r} cannot be a parameter's name: letters, digits and _, and no digit first")
+
+
+def _check_count(name: str, values: int) -> None:
+    if values > LARGEST:
+        raise Refused(f"the parameter {name} has {values} values; the limit is {LARGEST}")
+
+
+def _range(name: str, text: str) -> tuple[str, ...]:
+    numbers = [_number(word) for word in text.split(":")]
+    known = [number for number in numbers if number is not None]
+    if len(known) not in (2, 3) or len(known) < len(numbers):
+        raise Refused(f"the parameter {name}: {text!r} is not start:stop or start:stop:step with numbers")
+    places = max(0, *(-exponent for _, exponent in known))
+    start, stop, *rest = (digits * 10 ** (exponent + places) for digits, exponent in known)
+    step = rest[0] if rest else 10**places
+    if step == 0:
+        raise Refused(f"the parameter {name}: {text!r} has a step of 0")
+    if (stop - start) * step < 0:
+        raise Refused(f"the parameter {name}: {text!r} runs away from its end; the step has the wrong sign")
+    _check_count(name, (stop - start) // step + 1)
+    return tuple(_written(value, places) for value in range(start, stop + (1 if step > 0 else -1), step))
+
+
+def _number(text: str) -> tuple[int, int] | None:
+    """Digits and exponent of ten, exactly what is written: -2.50e3 is (-250, 1)."""
+    match = _NUMBER.fullmatch(text)
+    if match is None or not (match[2] or match[3]):
+        return None
+    fraction, exponent = match[3] or "", int(match[4] or 0)
+    if abs(exponent) > LARGEST_EXPONENT:
+        return None
+    return int(f"{match[1]}{match[2] or ''}{fraction}"), exponent - len(fraction)
+
+
+def _written(value: int, places: int) -> str:
+    """`value` / 10^`places` in plain digits, without zeros that say nothing."""
+    digits = str(abs(value)).rjust(places + 1, "0")
+    whole, fraction = digits[: len(digits) - places], digits[len(digits) - places :].rstrip("0")
+    return f"{'-' if value < 0 else ''}{whole}{'.' if fraction else ''}{fraction}"
+
+
+def parse_csv(text: str) -> Axis:
+    """A table with a header of parameters' names and a row of values for each job. Raises `Refused`.
+
+    Quotes are as in RFC 4180; blanks after a comma, empty lines and a byte order mark do not count.
+    """
+    import csv
+
+    check_text(text)
+    reader = csv.reader(_lines(text.removeprefix("\ufeff")), skipinitialspace=True, strict=True)
+    names: tuple[str, ...] = ()
+    rows: list[tuple[str, ...]] = []
+    try:
+        for row in reader:
+            if not names:
+                names = _header(row)
+            elif row:
+                if len(row) != len(names):
+                    raise Refused(f"line {reader.line_num} has {len(row)} values, the header {len(names)}")
+                rows.append(tuple(row))
+    except csv.Error as error:
+        raise Refused(f"line {reader.line_num}: {error}") from None
+    if not rows:
+        raise Refused("there is no row of values below the header" if names else "there is no header")
+    _check_count(",".join(names), len(rows))
+    return Axis(names=names, rows=tuple(rows))
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Not str.splitlines, to which a form feed and others end a line too."""
+    return (f"{line}\n" for line in text.split("\n"))
+
+
+def _header(row: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in row)
+    for place, name in enumerate(names):
+        if not _NAME.fullmatch(name):
+            raise Refused(f"the header's {name!r} cannot be a parameter's name; the first line must name the columns")
+        if name in names[:place]:
+            raise Refused(f"the header names {name} twice")
+    return names
+
+
+def expand_template(template: str, values: Mapping[str, str]) -> str:
+    """`template` with each `{name}` replaced by its value; `{{` and `}}` are braces. Raises `Refused` for others."""
+
+    def put(match: re.Match[str]) -> str:
+        found, name = match[0], match[1]
+        if found in ("{{", "}}"):
+            return found[0]
+        if name is None:
+            raise Refused(f"the template {template!r} has a lone {found}; write {found * 2} for a brace")
+        if name not in values:
+            known = f"known: {', '.join(values)}" if values else "there are no parameters"
+            raise Refused(f"the template {template!r} names {name!r}, which is no parameter ({known})")
+        return values[name]
+
+    return _BRACES.sub(put, template)
+
+
+def expand_command(words: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
+    """`words` with each `{name}` of a parameter replaced by its value; all else stays, awk's `{print}` too."""
+    return tuple(_NAMED.sub(lambda match: values.get(match[1], match[0]), word) for word in words)

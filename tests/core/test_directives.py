@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflowd.core import directives, sbatch, sbatch_options
+from gflowd.core.directives import Head
+from gflowd.core.errors import Refused
+
+
+def slurm(*lines: str, **settings: object) -> Head:
+    content = "\n".join(("#!/bin/bash", *(f"#SBATCH {line}" for line in lines), "true", ""))
+    return directives.read(content.encode(), **settings)  # type: ignore[arg-type]
+
+
+def refusal(content: bytes) -> str:
+    with pytest.raises(Refused) as caught:
+        directives.read(content)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+SCRIPT = b"""\
+#!/bin/bash -l
+# A job for either system.
+#SBATCH --job-name="a name"   # quoted
+#SBATCH -p gpu --gres=gpu:a100:2
+
+   # GFLOW --gpus=9, indented: only a comment
+# GFLOW --gpus 1 --comment='one # two'
+#GFLOW\t--hold
+##SBATCH --time=1
+# SBATCH --time=2
+#SBATCHES --time=3
+#GFLOWER --time=3
+#PBS -l walltime=1:00:00
+#SBATCH--mem=4G
+#SBATCH
+cd /tmp
+#SBATCH --time=4
+# GFLOW --time=5
+"""
+
+
+def test_only_the_head_counts() -> None:
+    head = directives.read(SCRIPT)
+    assert head.argv == (
+        "--name=a name", "--gpus=2", "--gpu-type=a100", "--memory=4G", "--gpus", "1", "--comment=one # two", "--hold",
+    )  # fmt: skip
+    assert head.lines == (3, 4, 4, 14, 7, 7, 7, 8)
+    assert head.notes == ("line 4: --partition=gpu is without effect",)
+    assert head.slurm
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"#!/bin/sh",
+        b"#!/bin/sh\ntrue\n#SBATCH --wait\n",
+        b"\x7fELF\n#SBATCH --wait\n",
+        b"# GFLOW --hold\n",
+        b"#!x\n\n#",
+    ],
+)
+def test_a_file_without_directives_asks_for_nothing(content: bytes) -> None:
+    assert directives.read(content) == Head()
+
+
+def test_a_script_of_our_own_is_none_for_slurm() -> None:
+    head = directives.read(b"#!/bin/sh\n# GFLOW --gpus=1\n# GFLOW\n# GFLOW # nothing")
+    assert head == Head(argv=("--gpus=1",), lines=(2,))
+
+
+def test_what_is_behind_the_head_may_be_anything() -> None:
+    assert directives.read(b"#!/bin/sh\n# \xff\0\x1b\n#SBATCH --hold\nexit\n\0\xff\r\n#SBATCH \xff").argv == ("--hold",)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"#!/bin/sh\r\n# GFLOW --hold\r\n", "line 1 ends in CR LF"),
+        (b"#!/bin/sh\n#SBATCH --hold\r\n", "line 2 ends in CR LF"),
+        (b"#!/bin/sh\n#SBATCH\r\n", "line 2 ends in CR LF"),
+        (b"#!/bin/sh\n# GFLOW\r\n", "line 2 ends in CR LF"),
+        (b"#!/bin/sh\n# GFLOW --name=\x1b[31m\n", "line 2: the directive holds a control character"),
+        (b"#!/bin/sh\n#SBATCH --job-name=a\0b\n", "line 2: the directive holds a control character"),
+        (b"#!/bin/sh\n\n# GFLOW --name=\xff\n", "line 3: the directive is not valid UTF-8"),
+        (b"#!/bin/sh\n# GFLOW --name='a\n", "line 2: the directive has a quote or backslash without its partner"),
+        (b"#!/bin/sh\n# GFLOW --name=a\\\n", "line 2: the directive has a quote or backslash without its partner"),
+        (b"#!/bin/sh\n# GFLOW gpus=2\n", "line 2: # GFLOW gpus=2: not an option (such as --gpus=2)"),
+        (b"#!/bin/sh\n# GFLOW --hold -- true\n", "line 2: # GFLOW --: not an option for a script"),
+        (b"#!/bin/sh\n# GFLOW --wrap=true\n", "line 2: # GFLOW --wrap=true: not an option for a script"),
+        (b"#!/bin/sh\n#SBATCH hetjob\n", "line 2: #SBATCH hetjob: gflow has no heterogeneous jobs"),
+        (b"#!/bin/sh\n#SBATCH time=1\n", "line 2: #SBATCH time=1: not an option"),
+        (b"#!/bin/sh\n#SBATCH --\n", "line 2: #SBATCH --: not an option"),
+        (b"#!/bin/sh\n#SBATCH -\n", "line 2: #SBATCH -: not an option"),
+        (b"#!/bin/sh\n#SBATCH --colour=red\n", "line 2: #SBATCH --colour=red: not an option of sbatch"),
+        (b"#!/bin/sh\n#SBATCH -y\n", "line 2: #SBATCH -y: not an option of sbatch"),
+        (b"#!/bin/sh\n#SBATCH --time\n", "line 2: #SBATCH --time: its value is missing"),
+        (b"#!/bin/sh\n#SBATCH -t\n", "line 2: #SBATCH -t: its value is missing"),
+        (b"#!/bin/sh\n#SBATCH --hold=yes\n", "line 2: #SBATCH --hold=yes: takes no value"),
+        (b"#!/bin/sh\n#SBATCH --cpus=4\n", "line 2: #SBATCH --cpus=4: may be any of --cpus-per-gpu, --cpus-per-task"),
+        (b"#!/bin/sh\n#SBATCH -N 2\n", "line 2: #SBATCH --nodes=2: gflow runs jobs on one machine"),
+        (b"#!/bin/sh\n\n#SBATCH -L matlab\n#SBATCH -N2", "line 3: #SBATCH --licenses=matlab: gflow counts no licences"),
+        (b"#!/bin/sh\n#SBATCH --exclusive\n", "line 2: #SBATCH --exclusive: gflow shares the machine"),
+        (b"#!/bin/sh\n#SBATCH -N2\n#SBATCH x\n", "line 2: #SBATCH --nodes=2"),
+        (b"#!/bin/sh\n#SBATCH x\n#SBATCH -N2\n", "line 2: #SBATCH x"),
+    ],
+)
+def test_a_wrong_head_is_refused_naming_line_and_option(content: bytes, said: str) -> None:
+    assert refusal(content).startswith(said)
+
+
+def test_a_refusal_says_how_to_go_on() -> None:
+    assert refusal(b"#!/bin/sh\n#SBATCH -N 2\n").endswith("; --ignore-unknown-directives goes on without it")
+
+
+def test_what_is_ignored_is_said() -> None:
+    head = slurm("-N 2 --hold", "--colour=red --time=5", "word", ignore_unknown=True)
+    assert head.argv == ("--hold", "--time=5")
+    assert head.notes == (
+        "line 2: ignored: #SBATCH --nodes=2: gflow runs jobs on one machine",
+        "line 3: ignored: #SBATCH --colour=red: not an option of sbatch",
+        "line 4: ignored: #SBATCH word: not an option",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "argv"),
+    [
+        ("--gres=gpu:2", ["--gpus=2"]),
+        ("--gres=gpu", ["--gpus=1"]),
+        ("--gres=gpu:a100:2", ["--gpus=2", "--gpu-type=a100"]),
+        ("--gres=gpu:a100", ["--gpus=1", "--gpu-type=a100"]),
+        ("--gres=gpu:1g.5gb:1", ["--gpus=1", "--gpu-type=1g.5gb"]),
+        ("--gres=gres/gpu:3", ["--gpus=3"]),
+        ("--gres=none", ["--gpus=0"]),
+        ("--gpus=2", ["--gpus=2"]),
+        ("-G v100:2", ["--gpus=2", "--gpu-type=v100"]),
+        ("--gpus-per-node=4", ["--gpus=4"]),
+        ("--gpus-per-task 1", ["--gpus=1"]),
+        ("--time=1-12:00:00", ["--time=1-12:00:00"]),
+        ("-t UNLIMITED", ["--time=0"]),
+        ("--mem=0", ["--memory=0"]),
+        ("--mem 800M", ["--memory=800M"]),
+        ("-c4", ["--cpus=4"]),
+        ("-c 4 --mem-per-cpu=2G", ["--cpus=4", "--memory=8192M"]),
+        ("--mem-per-cpu=512", ["--memory=512M"]),
+        ("--gpus=2 --cpus-per-gpu=3 --mem-per-cpu=1G", ["--gpus=2", "--cpus=6", "--memory=6144M"]),
+        ("--gres=gpu:2 --mem-per-gpu=10G", ["--gpus=2", "--memory=20480M"]),
+        ("--job-name=x", ["--name=x"]),
+        ("-J 'two words'", ["--name=two words"]),
+        ("--job=x", ["--name=x"]),
+        ("--output=%x-%j.out -e %x.%J.err", ["--output=%x-%j.out", "--error=%x.%j.err"]),
+        ("-o slurm.%N.%t.%n.%s.%%N.out", ["--output=slurm.%N.0.0.batch.%%N.out"]),
+        ("-o none -i None", ["--output=/dev/null", "--input=/dev/null"]),
+        ("--input=in.txt", ["--input=in.txt"]),
+        ("--open-mode=append", ["--append"]),
+        ("--open-mode=truncate", []),
+        ("--array=1-10%2", ["--array=1-10%2"]),
+        ("-a 0-20:5", ["--array=0-20:5"]),
+        ("--dependency=afterok:1:2", ["--depends-on=afterok:1:2"]),
+        ("-d singleton", ["--depends-on=singleton"]),
+        ("--begin=now+1hour", ["--begin=now+3600s"]),
+        ("--begin='now + 2 Days'", ["--begin=now+172800s"]),
+        ("--begin=now+60", ["--begin=now+60s"]),
+        ("--begin=now+0", ["--begin=now+0s"]),
+        ("--begin=now+2h", ["--begin=now+2h"]),
+        ("-b 16:00", ["--begin=16:00"]),
+        ("--begin=Noon", ["--begin=12:00"]),
+        ("--begin=2030-01-20T12:34:00", ["--begin=2030-01-20T12:34:00"]),
+        ("-D /data --export=ALL,X=1", ["--chdir=/data", "--export=ALL,X=1"]),
+        ("--workdir=/data", ["--chdir=/data"]),
+        ("--signal=USR1", ["--signal=USR1@60"]),
+        ("--signal=B:USR1@120", ["--signal=B:USR1@120"]),
+        ("--signal=R:10@5", ["--signal=10@5"]),
+        ("--signal=RB:TERM@5", ["--signal=B:TERM@5"]),
+        ("--requeue", ["--requeue"]),
+        ("--no-requeue", []),
+        ("--mail-user=a@b.c --mail-type=END,FAIL", ["--mail-user=a@b.c", "--mail-type=END,FAIL"]),
+        ("-A lab --comment=why", ["--project=lab", "--comment=why"]),
+        ("--nice", ["--nice=100"]),
+        ("--nice=-5", ["--nice=-5"]),
+        ("-H -W", ["--hold", "--wait"]),
+        ("-HWc2", ["--hold", "--wait", "--cpus=2"]),
+        ("--test-only --parsable", ["--dry-run", "--parsable"]),
+        ("--kill-on-invalid-dep=yes", []),
+        ("--kill-on-invalid-dep=no", ["--no-auto-cancel"]),
+        ("--ntasks=1 -N1 --ntasks-per-node=1 --nodes=1-4", []),
+        ("--partition=gpu --qos=high -C big -w node1 -Q -v -k", []),
+    ],
+)
+def test_what_an_option_of_sbatch_means(line: str, argv: list[str]) -> None:
+    assert list(slurm(line).argv) == argv
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--ntasks=4", "gflow starts a job's command once"),
+        ("-n x", "not a number"),
+        ("--ntasks-per-node=8", "gflow starts a job's command once"),
+        ("--nodes=1-0", "gflow runs jobs on one machine"),
+        ("--gres=nvme:1", "no other generic resource"),
+        ("--gres=gpu:1,shard:2", "no other generic resource"),
+        ("--gpus=a100:1,v100:1", "no other generic resource"),
+        ("--gpus=all", "no other generic resource"),
+        ("--cpus-per-gpu=4", "the job asks for no GPU"),
+        ("--gpus=x --mem-per-gpu=4G", "no other generic resource"),
+        ("--mem-per-cpu=lots", "is not an amount of memory"),
+        ("--signal=@60", "not of the form [B:]SIGNAL[@SECONDS]"),
+        ("--open-mode=both", "neither append nor truncate"),
+        ("--kill-on-invalid-dep=maybe", "neither yes nor no"),
+        ("--immediate", "gflow queues every job"),
+        ("-I5", "gflow queues every job"),
+        ("--reservation=mine", "gflow's reservations are for users"),
+    ],
+)
+def test_what_would_change_the_result_is_refused(line: str, said: str) -> None:
+    with pytest.raises(Refused) as caught:
+        slurm(line)
+    assert said in str(caught.value)
+
+
+def test_what_the_command_line_says_counts() -> None:
+    head = slurm("--mem-per-cpu=1G --cpus-per-task=2 --gpus=1 --cpus-per-gpu=2", cpus=8, gpus=3)
+    assert head.argv == ("--memory=8192M", "--cpus=2", "--gpus=1", "--cpus=6")
+
+
+def test_no_cpus_count_as_one() -> None:
+    assert slurm("--mem-per-cpu=1G", cpus=0).argv == ("--memory=1024M",)
+
+
+def test_the_name_of_the_machine_is_put_into_names_of_files() -> None:
+    assert slurm("-o %N.%j", host="a%b").argv == ("--output=a%%b.%j",)
+
+
+def test_options_that_one_machine_has_no_use_for_are_named() -> None:
+    assert slurm("--partition=gpu -n1", "-O").notes == (
+        "line 2: --partition=gpu is without effect",
+        "line 2: --ntasks=1 is without effect",
+        "line 3: --overcommit is without effect",
+    )
+
+
+def test_every_option_has_one_meaning() -> None:
+    options = sbatch_options
+    assert set(sbatch._RULES) == options.MEANINGFUL | options.WITHOUT_EFFECT
+    assert not options.MEANINGFUL & options.WITHOUT_EFFECT
+    assert not set(options.REFUSED) & (options.MEANINGFUL | options.WITHOUT_EFFECT)
+    known = {*options.REFUSED, *options.MEANINGFUL, *options.WITHOUT_EFFECT}
+    assert {*options.SHORT.values(), *options.ALIASES.values(), *options.FLAGS, *options.MAY_HAVE_VALUE} <= known
+
+
+@pytest.mark.parametrize("name", sorted(sbatch_options.REFUSED))
+def test_each_refusal_names_its_option(name: str) -> None:
+    flag = name in sbatch_options.FLAGS
+    assert f"--{name}" in refusal(f"#!/bin/sh\n#SBATCH --{name}{'' if flag else '=x'}\n".encode())
+
+
+def test_the_names_of_files_are_slurms() -> None:
+    assert directives.slurm_output(array=False) == "slurm-%j.out"
+    assert directives.slurm_output(array=True) == "slurm-%A_%a.out"
+
+
+@given(st.binary(max_size=60))
+def test_any_head_is_read_or_refused(data: bytes) -> None:
+    for start in (b"#!x\n#SBATCH ", b"#!x\n# GFLOW ", b"#!"):
+        try:
+            head = directives.read(start + data)
+        except Refused as error:
+            said = str(error)
+        else:
+            assert len(head.argv) == len(head.lines)
+            said = "".join(head.notes)
+        assert "\n" not in said
+
+
+WORDS = st.lists(
+    st.tuples(
+        st.sampled_from(["--", "-"]),
+        st.sampled_from([*sbatch_options.SHORT, *sbatch_options.FLAGS, "time", "gres", "x"]),
+        st.sampled_from(["", "=", " "]), st.text("ab1:%@-= ", max_size=4),
+    ).map("".join),
+    max_size=4,
+)  # fmt: skip
+
+
+@given(WORDS)
+def test_what_is_ignored_is_never_an_error(words: list[str]) -> None:
+    head = slurm(*words, ignore_unknown=True)
+    assert all(word.startswith("--") for word in head.argv)
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"])))
+def test_a_quoted_value_arrives_as_it_was(value: str) -> None:
+    import shlex
+
+    content = f"#!/bin/sh\n# GFLOW --name={shlex.quote(value)}\n#SBATCH --comment={shlex.quote(value)}\n"
+    assert directives.read(content.encode()).argv == (f"--comment={value}", f"--name={value}")
