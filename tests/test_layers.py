@@ -45,8 +45,8 @@ ONLY_FROM = {
 }
 SCHEDULER = {"gflowd.workers.scheduler": ("gflowd.store", "gflowd.lock", "gflowd.history")}
 PURE = {
-    "__future__", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "enum", "functools", "heapq",
-    "itertools", "math", "operator", "re", "shlex", "typing", "zoneinfo",
+    "__future__", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "enum", "functools",
+    "heapq", "itertools", "math", "operator", "re", "shlex", "typing", "zoneinfo",
 }  # fmt: skip
 
 
