@@ -1,0 +1,148 @@
+"""Whether what a job waits for has come, may still come, or never will. Takes what is known of those jobs and the time.
+
+The rules are those of sbatch(1) for `--dependency`, and of Slurm's page on job arrays for a whole array: `afternotok`
+waits until all elements have ended, and one must not have finished well. Where these are silent: `afterok` is lost with
+the first element that does not finish well; `after` waits until all have started, its delay counts from the last start.
+"""
+
+from __future__ import annotations
+
+from gflowd.core.dependencies import AFTER, AFTERANY, AFTERNOTOK, AFTEROK, ALL, Dependency, Needs
+from gflowd.core.errors import Refused
+from gflowd.core.model import FINISHED, Ended, Phase, Running, Stopping, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    # What is known of the jobs that a dependency names; of `singleton`: `Outcome(jobs=n)`, the n jobs of the same name
+    # and user that are live or were queued earlier.
+    Look = Callable[[Dependency], "Outcome"]
+
+
+class Outcome(Value):
+    """How many of the jobs that a dependency names have begun, ended and finished well. `jobs` 0: none is known.
+
+    `begun`: have started, or ended without; `begun_at`: when the last of these did, seconds since the epoch. A job
+    counts by its present attempt: one that is queued again has not begun.
+    """
+
+    __slots__ = ("begun", "begun_at", "ended", "finished", "jobs")
+
+    def __init__(
+        self, *, jobs: int = 1, begun: int = 0, begun_at: float | None = None, ended: int = 0, finished: int = 0
+    ) -> None:
+        self.jobs: Final = jobs
+        self.begun: Final = begun
+        self.begun_at: Final = begun_at
+        self.ended: Final = ended
+        self.finished: Final = finished
+
+
+class Satisfied(Value):
+    """What the job waited for has come."""
+
+    __slots__ = ()
+
+
+class Waiting(Value):
+    """It may still come. `until`: when it may without anything happening, seconds since the epoch."""
+
+    __slots__ = ("until",)
+
+    def __init__(self, until: float | None = None) -> None:
+        self.until: Final = until
+
+
+class Never(Value):
+    """It cannot come any more, because of the job or array `id`."""
+
+    __slots__ = ("id",)
+
+    def __init__(self, id: int) -> None:  # noqa: A002 -- the field's name
+        self.id: Final = id
+
+
+Verdict = Satisfied | Waiting | Never
+
+UNKNOWN = Outcome(jobs=0)
+SATISFIED = Satisfied()
+WAITING = Waiting()
+
+
+def of(phase: Phase) -> Outcome:
+    """The outcome of one job."""
+    match phase:
+        case Ended():
+            begun_at = phase.ended_at if phase.started_at is None else phase.started_at
+            return Outcome(begun=1, begun_at=begun_at, ended=1, finished=int(phase.state == FINISHED))
+        case Running(started=started) | Stopping(started=started) if started is not None:
+            return Outcome(begun=1, begun_at=started.at)
+        case _:
+            return Outcome()
+
+
+def moved(whole: Outcome, before: Outcome, after: Outcome) -> Outcome:
+    """The outcome of an array when one of its elements goes from `before` to `after`, without a look at the others."""
+    times = [at for at in (whole.begun_at, after.begun_at) if at is not None]
+    return Outcome(
+        jobs=whole.jobs,
+        begun=whole.begun - before.begun + after.begun,
+        begun_at=max(times, default=None),
+        ended=whole.ended - before.ended + after.ended,
+        finished=whole.finished - before.finished + after.finished,
+    )
+
+
+def judge(needs: Needs, look: Look, now: float) -> Verdict:
+    """What is to become of a job with `needs`; `Never` names the first dependency that is lost."""
+    verdicts = [judge_one(each, look(each), now) for each in needs.dependencies]
+    lost = [verdict for verdict in verdicts if isinstance(verdict, Never)]
+    came = sum(isinstance(verdict, Satisfied) for verdict in verdicts)
+    if came == len(verdicts) or (came and needs.mode != ALL):
+        return SATISFIED
+    if lost and (needs.mode == ALL or len(lost) == len(verdicts)):
+        return lost[0]
+    times = [each.until for each in verdicts if isinstance(each, Waiting) and each.until is not None]
+    return Waiting(min(times, default=None))
+
+
+def judge_one(dependency: Dependency, outcome: Outcome, now: float) -> Verdict:
+    """Whether one dependency is satisfied. One on jobs of which nothing is known never is."""
+    over = outcome.ended == outcome.jobs
+    failed = outcome.ended > outcome.finished
+    if dependency.id is None:
+        return SATISFIED if over else WAITING
+    if dependency.kind == AFTER and outcome.jobs:
+        return _judge_after(dependency, outcome, now)
+    if dependency.kind == AFTERANY:
+        came, lost = over, False
+    elif dependency.kind == AFTERNOTOK:
+        came, lost = over and failed, over
+    else:
+        came, lost = over and not failed, failed
+    if came and outcome.jobs:
+        return SATISFIED
+    return Never(dependency.id) if lost or not outcome.jobs else WAITING
+
+
+def _judge_after(dependency: Dependency, outcome: Outcome, now: float) -> Verdict:
+    if outcome.begun < outcome.jobs or outcome.begun_at is None:
+        return WAITING
+    until = outcome.begun_at + dependency.delay
+    return SATISFIED if until <= now else Waiting(until)
+
+
+def corresponding(dependency: Dependency, index: int | None, find: Callable[[int], int | None] | None) -> Dependency:
+    """What `aftercorr` means to the element `index` (None: to a job that is none) of an array: an `afterok`.
+
+    `find`: from an index to the id of that element of the other array; None when that is a single job. Then, as in
+    sbatch(1), and for a job without an index, the whole of it counts. Raises `Refused` when there is no such element.
+    """
+    if index is None or find is None:
+        return dependency.replace(kind=AFTEROK)
+    element = find(index)
+    if element is None:
+        raise Refused(f"aftercorr:{dependency.id}: array {dependency.id} has no element {index}")
+    return dependency.replace(kind=AFTEROK, id=element, element=True)

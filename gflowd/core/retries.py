@@ -1,0 +1,111 @@
+"""Whether and when a job that ended is tried again. Decides; moves no job."""
+
+from __future__ import annotations
+
+from gflowd.core import durations, reasons
+from gflowd.core.errors import Refused
+from gflowd.core.model import CANCELLED, FINISHED, TIMEOUT, Ended, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+FAILURE, TIMED_OUT, OOM, ZOMBIE = "failure", "timeout", "oom", "zombie"
+CAUSES = (FAILURE, TIMED_OUT, OOM, ZOMBIE)
+DEFAULT_ON = (FAILURE, ZOMBIE)
+
+OUT_OF_MEMORY = "OutOfMemory"
+REJECTED = reasons.rejected("")
+
+LONGEST_DELAY = 7 * 86400  # seconds: growth by the factor ends here
+LARGEST_FACTOR = 100.0
+LARGEST_CODE = 255
+SIGNAL_BASE = 128  # a shell reports death by signal N as 128 + N (POSIX sh, 2.8.2)
+
+
+class Retry(Value):
+    """How often, on what (causes and exit codes) and after how long a job is tried again.
+
+    `delay`: seconds before the first retry; before each further one `factor` times as long.
+    """
+
+    __slots__ = ("delay", "factor", "max_retries", "on")
+
+    def __init__(
+        self,
+        *,
+        max_retries: int = 0,
+        on: tuple[str | int, ...] = DEFAULT_ON,
+        delay: float = 0.0,
+        factor: float = 1.0,
+    ) -> None:
+        self.max_retries: Final = max_retries
+        self.on: Final = on
+        self.delay: Final = delay
+        self.factor: Final = factor
+
+
+def parse_on(text: str) -> tuple[str | int, ...]:
+    """What `--retry-on` names: causes and exit codes, such as `failure,timeout,3`. Raises `Refused`."""
+    return tuple(dict.fromkeys(_parse_cause(word.strip().lower()) for word in text.split(",")))
+
+
+def _parse_cause(word: str) -> str | int:
+    if word in CAUSES:
+        return word
+    if word.isascii() and word.isdigit() and len(word) <= 3 and 1 <= int(word) <= LARGEST_CODE:
+        return int(word)
+    raise Refused(f"{word[:40]!r} is nothing to retry on: neither {', '.join(CAUSES)} nor an exit code (1 to 255)")
+
+
+def parse_delay(text: str) -> tuple[float, float]:
+    """Seconds and factor of `--retry-delay DUR[xFACTOR]`: `30s`, `30sx2`, `1mx1.5`. Raises `Refused`."""
+    word, grows, number = text.strip().lower().partition("x")
+    delay = durations.parse(word)
+    if delay > LONGEST_DELAY:
+        raise Refused(f"{text!r}: a retry waits a week at most")
+    return delay, _parse_factor(number) if grows else 1.0
+
+
+def _parse_factor(number: str) -> float:
+    if number.isascii() and number.replace(".", "", 1).isdigit() and len(number) <= durations.LONGEST_TEXT:
+        factor = float(number)
+        if 1 <= factor <= LARGEST_FACTOR:
+            return factor
+    raise Refused(f"{number[:40]!r} is not a factor for a delay to grow by (1 to {LARGEST_FACTOR:.0f}, as in 30sx2)")
+
+
+def cause(ended: Ended) -> str | None:
+    """Which of `CAUSES` an end counts as; None: it is none that another attempt could mend, or was wished.
+
+    Death by a signal and a launch that failed are failures.
+    """
+    reason = ended.reason or ""
+    if reason == OUT_OF_MEMORY:
+        return OOM
+    if ended.state in (FINISHED, CANCELLED) or reason.startswith(REJECTED):
+        return None
+    if ended.state == TIMEOUT:
+        return TIMED_OUT
+    return ZOMBIE if reason == reasons.ZOMBIE else FAILURE
+
+
+def next_attempt(retry: Retry, ended: Ended, attempts_used: int) -> float | None:
+    """Seconds from its end to the next attempt, or None when there is to be none.
+
+    `attempts_used` counts the attempt that ended now, so it is at least 1.
+    """
+    why = cause(ended)
+    if attempts_used > retry.max_retries or why is None:
+        return None
+    if why not in retry.on and _status(ended) not in retry.on:
+        return None
+    try:
+        return min(retry.delay * retry.factor ** (attempts_used - 1), float(LONGEST_DELAY))
+    except OverflowError:
+        return float(LONGEST_DELAY) if retry.delay else 0.0
+
+
+def _status(ended: Ended) -> int | None:
+    """The exit status that the command's shell saw."""
+    return ended.exit_code if ended.signal is None else SIGNAL_BASE + ended.signal

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflowd.core import changes
+from gflowd.core.errors import Refused
+from gflowd.core.model import ENDED_STATES, STATES, Spec
+
+SPEC = Spec(
+    command=("train.py", "-v"), name="train", user="ada", cwd="/", env="0" * 32, submitted_at=1.0, script="1" * 32,
+    gpus=2, time_limit=60.0, project="p", priority=50, comment="hm",
+)  # fmt: skip
+
+
+def test_a_queued_job_takes_any_change() -> None:
+    changed = changes.apply(SPEC, "queued", {"gpus": 1, "memory": 512, "--time": 30.0, "cpus_per_task": 4})
+    assert changed == SPEC.replace(gpus=1, memory_mb=512, time_limit=30.0, cpus=4)
+    assert changes.apply(SPEC, "held", {"priority": 7}) == SPEC.replace(priority=7)
+
+
+def test_what_is_cleared_is_as_if_it_had_never_been_given() -> None:
+    cleared = changes.apply(SPEC, "queued", {}, ("gpus", "--time-limit", "priority", "comment"))
+    assert cleared == SPEC.replace(gpus=0, time_limit=None, priority=10, comment=None)
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    for state in STATES:
+        assert changes.apply(SPEC, state, {}) == SPEC
+
+
+def test_a_new_command_replaces_the_script() -> None:
+    assert changes.apply(SPEC, "queued", {"command": ("true",)}) == SPEC.replace(command=("true",), script=None)
+    both = changes.apply(SPEC, "queued", {"command": ("other.py",), "script": "2" * 32})
+    assert both == SPEC.replace(command=("other.py",), script="2" * 32)
+
+
+@pytest.mark.parametrize("state", ["starting", "running"])
+def test_a_live_job_takes_a_time_limit_and_a_comment(state: str) -> None:
+    assert changes.apply(SPEC, state, {"time": 5.0}).time_limit == 5.0
+    assert changes.apply(SPEC, state, {"comment": "x"}, ["time"]) == SPEC.replace(comment="x", time_limit=None)
+    with pytest.raises(Refused, match=f"--gpus cannot be changed while the job is {state}; only time and comment can"):
+        changes.apply(SPEC, state, {"time": 5.0, "gpus": 1})
+    with pytest.raises(Refused, match="--priority cannot"):
+        changes.apply(SPEC, state, {}, ["priority"])
+
+
+def test_a_stopping_job_takes_only_a_comment() -> None:
+    assert changes.apply(SPEC, "stopping", {"comment": "x"}).comment == "x"
+    with pytest.raises(Refused, match="--time cannot be changed while the job is stopping; only comment can"):
+        changes.apply(SPEC, "stopping", {"time": 5.0})
+
+
+@pytest.mark.parametrize("state", ENDED_STATES)
+def test_what_has_ended_stays(state: str) -> None:
+    with pytest.raises(Refused, match=f"the job has ended \\({state}\\); redo"):
+        changes.apply(SPEC, state, {"comment": "x"})
+
+
+@pytest.mark.parametrize(
+    ("given", "clear", "why"),
+    [
+        ({"colour": "red"}, (), "'colour' is not an option that can be changed \\(they are gpus, "),
+        ({}, ("colour",), "'colour' is not"),
+        ({"project": "q"}, (), "--project cannot be changed: .* fixed when it is submitted"),
+        ({}, ("--account",), "--account cannot be changed"),
+        ({"time": 5.0}, ("time-limit",), "--time is both set and cleared"),
+        ({}, ("command",), "--command cannot be cleared: a job must have one"),
+        ({}, ("name",), "--name cannot be cleared"),
+        ({"x" * 9000: 1}, (), "is not an option"),
+    ],
+)
+def test_what_may_not_be_is_refused(given: dict[str, object], clear: tuple[str, ...], why: str) -> None:
+    with pytest.raises(Refused, match=why) as refusal:
+        changes.apply(SPEC, "queued", given, clear)
+    assert len(str(refusal.value)) < 300
+
+
+def test_every_row_names_a_field_and_states_that_exist() -> None:
+    names = [name for row in changes.OPTIONS for name in (row.name, *row.aliases)]
+    assert len(set(names)) == len(names)
+    assert not set(names) & set(changes.IMMUTABLE)
+    for row in changes.OPTIONS:
+        assert {row.field, *row.resets} <= set(SPEC.fields())
+        assert set(row.states) <= set(STATES) - set(ENDED_STATES)
+
+
+ROWS = st.sampled_from(changes.OPTIONS)
+
+
+@given(st.dictionaries(ROWS, st.integers()), st.sets(ROWS), st.sampled_from(STATES))
+def test_only_what_was_named_changes(given: dict[changes.Option, int], clear: set[changes.Option], state: str) -> None:
+    try:
+        changed = changes.apply(SPEC, state, {row.name: value for row, value in given.items()}, [r.name for r in clear])
+    except Refused:
+        return
+    named = {field for row in (*given, *clear) for field in (row.field, *row.resets)}
+    different = {name for name, value in changed.fields().items() if SPEC.fields()[name] != value}
+    assert different <= named
+    assert all(getattr(changed, row.field) == value for row, value in given.items())
+    assert all(state in row.states for row in (*given, *clear))
