@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PHASES = {"queued": Queued, "starting": Starting, "running": Running, "stopping": Stopping, "ended": Ended}
 _TAGS = {cls: tag for tag, cls in PHASES.items()}
 _NESTED = {"run": Run, "started": Started, "identity": Identity}
-_TUPLES = ("command", "gpu_ids")
+_TUPLES = ("command", "gpu_ids", "on")
 _UNSET = object()
 
 
@@ -40,8 +40,31 @@ def encode(value: Value) -> dict[str, Any]:
     for name in value.__slots__:
         field = getattr(value, name)
         if field != defaults.get(name, _UNSET):
-            out[name] = encode(field) if isinstance(field, Value) else field
+            out[name] = _encode_nested(name, field) if isinstance(field, Value) else field
     return out
+
+
+def _encode_nested(name: str, field: Value) -> dict[str, Any]:
+    if name == "needs":
+        from gflowd.core import dependencies
+
+        return dependencies.encode(field)  # type: ignore[arg-type]
+    return encode(field)
+
+
+def _decode_nested(name: str, raw: Mapping[str, Any]) -> Value | None:
+    """The value in the field `name`; None where that field holds no value. Few jobs need the imports."""
+    if name in _NESTED:
+        return _decode(_NESTED[name], raw)
+    if name == "needs":
+        from gflowd.core import dependencies
+
+        return dependencies.decode(raw)
+    if name == "retry":
+        from gflowd.core.retries import Retry
+
+        return _decode(Retry, raw)
+    return None
 
 
 def _decode(cls: type[Value], raw: Mapping[str, Any]) -> Value:
@@ -49,8 +72,8 @@ def _decode(cls: type[Value], raw: Mapping[str, Any]) -> Value:
     for name in cls.__slots__:
         if name in raw:
             field = raw[name]
-            if name in _NESTED and field is not None:
-                field = _decode(_NESTED[name], field)
+            if isinstance(field, dict):
+                field = _decode_nested(name, field)
             elif name in _TUPLES:
                 field = tuple(field)
             known[name] = field

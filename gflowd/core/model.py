@@ -11,6 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Self
 
+    from gflowd.core.dependencies import Needs
+    from gflowd.core.retries import Retry
+
 TMUX = "tmux"
 PROCESS = "process"
 EXECUTORS = (TMUX, PROCESS)
@@ -47,8 +50,8 @@ class Spec(Value):
 
     __slots__ = (
         "append", "begin_at", "command", "comment", "cpus", "cwd", "env", "error", "executor", "gpus", "grace",
-        "input", "memory_mb", "name", "output", "priority", "project", "script", "submit_dir", "submitted_at",
-        "time_limit", "umask", "user",
+        "input", "memory_mb", "name", "needs", "output", "priority", "project", "redone_from", "retry", "script",
+        "submit_dir", "submitted_at", "time_limit", "umask", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say
@@ -77,6 +80,9 @@ class Spec(Value):
         append: bool = False,
         executor: str | None = None,
         submit_dir: str | None = None,
+        needs: Needs | None = None,
+        retry: Retry | None = None,
+        redone_from: int | None = None,
     ) -> None:
         self.command: Final = command  # argv; of a script job, what follows `script` is argv[1:]
         self.name: Final = name
@@ -101,12 +107,15 @@ class Spec(Value):
         self.append: Final = append
         self.executor: Final = executor
         self.submit_dir: Final = submit_dir  # where the submitter stood; None: in `cwd`
+        self.needs: Final = needs  # what it waits for
+        self.retry: Final = retry
+        self.redone_from: Final = redone_from  # the job that it repeats
 
 
 class Wish(Value):
     """What the user wants now, beyond the spec. Absent means `Wish()`."""
 
-    __slots__ = ("begin_at", "cancelled_at", "cancelled_by", "held")
+    __slots__ = ("begin_at", "cancelled_at", "cancelled_by", "held", "requeued", "top_at")
 
     def __init__(
         self,
@@ -115,11 +124,15 @@ class Wish(Value):
         begin_at: float | None = None,
         cancelled_by: str | None = None,
         cancelled_at: float | None = None,
+        requeued: int = 0,
+        top_at: float | None = None,
     ) -> None:
         self.held: Final = held
         self.begin_at: Final = begin_at  # wins over the spec's
         self.cancelled_by: Final = cancelled_by
         self.cancelled_at: Final = cancelled_at
+        self.requeued: Final = requeued  # attempts up to this one are to be followed by another
+        self.top_at: Final = top_at  # put to the front of the queue then; the latest is foremost
 
 
 class Identity(Value):
@@ -157,12 +170,13 @@ class Started(Value):
 
 
 class Queued(Value):
-    """Waiting to be started; whether it is held is the wish's to say."""
+    """Waiting to be started; whether it is held is the wish's to say. `begin_at`: a retry, and not before."""
 
-    __slots__ = ("attempt",)
+    __slots__ = ("attempt", "begin_at")
 
-    def __init__(self, *, attempt: int = 1) -> None:
+    def __init__(self, *, attempt: int = 1, begin_at: float | None = None) -> None:
         self.attempt: Final = attempt
+        self.begin_at: Final = begin_at
 
 
 class Starting(Value):
@@ -263,8 +277,10 @@ class Job(Value):
 
     @property
     def begin_at(self) -> float | None:
-        """Not to be started before; the wish (`release --at`) wins over the spec (`--begin`)."""
-        return self.spec.begin_at if self.wish.begin_at is None else self.wish.begin_at
+        """Not to be started before; the wish (`release --at`) wins over the spec (`--begin`), a retry comes later."""
+        asked = self.spec.begin_at if self.wish.begin_at is None else self.wish.begin_at
+        retry = self.phase.begin_at if isinstance(self.phase, Queued) else None
+        return retry if asked is None else asked if retry is None else max(asked, retry)
 
     @property
     def run(self) -> Run | None:
