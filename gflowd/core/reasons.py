@@ -2,6 +2,9 @@
 
 BEGIN_TIME = "BeginTime"
 RESOURCES = "Resources"
+DEPENDENCY = "Dependency"
+RETRY_DELAY = "RetryDelay"
+DRAINED = "Drained"
 PRIORITY = "Priority"
 GPU_UNAVAILABLE = "GpuUnavailable"
 DAEMON_DOWN = "DaemonDown"
@@ -12,6 +15,7 @@ ZOMBIE = "Zombie"
 TIME_LIMIT = "TimeLimit"
 CANCELLED_BY_USER = "CancelledByUser"
 STRAYS = "Strays"
+REQUEUED = "Requeued"
 UNKILLABLE = "Unkillable"
 
 _SIGNALS = {
@@ -44,6 +48,11 @@ def signalled(number: int) -> str:
 def launch_failed(why: str) -> str:
     """`LaunchFailed:<why>`."""
     return f"LaunchFailed:{why}"
+
+
+def dependency_failed(job_id: int) -> str:
+    """`DependencyFailed:42`."""
+    return f"DependencyFailed:{job_id}"
 
 
 def rejected(why: str) -> str:

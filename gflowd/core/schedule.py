@@ -87,23 +87,29 @@ def why_impossible(spec: Spec, capacity: Capacity) -> str | None:
     return None
 
 
-def order(job: Job) -> tuple[int, int]:
-    """The sort key of the queue."""
-    return -job.spec.priority, job.id
+def order(job: Job) -> tuple[float, int, int]:
+    """The sort key of the queue: what was put to the front last, priority, submission."""
+    return -(job.wish.top_at or 0.0), -job.spec.priority, job.id
 
 
 def plan(queue: Iterable[Job], capacity: Capacity, left: Free, wall: float, depth: int) -> Plan:
-    """Decides on `queue`, which is in order; looks at no more than `depth` jobs that stay. `left` is used up."""
+    """Decides on `queue`, which is in order and holds no job that is held or waits for another. `left` is used up.
+
+    Ends with the `depth`th job that waits for resources: the rest is looked at another time.
+    """
     made = Plan([], {}, [], wants_gpu=False)
-    wants_gpu = False
+    wants_gpu, waiting = False, 0
     for job in queue:
-        if len(made.reasons) >= depth:
+        if waiting >= depth:
             break
         impossible = why_impossible(job.spec, capacity)
-        reason = _reason(job, capacity, left, wall)
+        reason = _reason(job, capacity, left)
         if impossible is not None:
             made.impossible.append((job, impossible))
+        elif job.begin_at is not None and job.begin_at > wall:
+            continue  # gflowctl sees that for itself
         elif reason is not None:
+            waiting += 1
             made.reasons[job.id] = reason
         elif job.spec.gpus and not left.gpus_are_fresh:
             left.take(job.spec)  # kept for it: nobody behind it may have them meanwhile
@@ -114,12 +120,8 @@ def plan(queue: Iterable[Job], capacity: Capacity, left: Free, wall: float, dept
     return Plan(made.starts, made.reasons, made.impossible, wants_gpu)
 
 
-def _reason(job: Job, capacity: Capacity, left: Free, wall: float) -> str | None:
-    """What holds a job now, or None."""
-    if job.wish.held:
-        return reasons.HELD_BY_USER
-    if job.begin_at is not None and job.begin_at > wall:
-        return reasons.BEGIN_TIME
+def _reason(job: Job, capacity: Capacity, left: Free) -> str | None:
+    """What the job lacks, or None."""
     if job.spec.gpus and capacity.gpus is None:
         return reasons.GPU_UNAVAILABLE
     return None if left.fits(job.spec) else reasons.RESOURCES

@@ -23,6 +23,7 @@ from gflowd.core.model import (
     Starting,
     Stopping,
 )
+from gflowd.core.retries import next_attempt
 
 if TYPE_CHECKING:
     from gflowd.core.moment import Moment
@@ -33,7 +34,7 @@ ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
     Starting: (Running, Stopping, Ended),
     Running: (Stopping, Ended),
     Stopping: (Ended,),
-    Ended: (),
+    Ended: (Queued,),  # a retry, a requeue
 }
 
 FILE_TIME_GRAIN = 0.01  # seconds by which a file's time may lag behind the clock (a tick of the kernel)
@@ -76,6 +77,31 @@ def reject(job: Job, why: str, now: Moment) -> Phase:
     return check(job.phase, Ended(state=FAILED, reason=reasons.rejected(why), ended_at=now.wall))
 
 
+def lose(job: Job, culprit: int, now: Moment) -> Phase:
+    """A queued job whose dependency on `culprit` can no longer be satisfied."""
+    return check(job.phase, Ended(state=CANCELLED, reason=reasons.dependency_failed(culprit), ended_at=now.wall))
+
+
+def again(job: Job, ended: Ended) -> Phase | None:
+    """The queue once more, for a job that is to be tried again after `ended`; None when that was the last attempt."""
+    attempt = 1 if ended.run is None else ended.run.attempt
+    if job.wish.requeued >= attempt:
+        return check(ended, Queued(attempt=attempt + 1))
+    if job.spec.retry is None or job.wish.cancelled_at is not None:
+        return None
+    delay = next_attempt(job.spec.retry, ended, attempt)
+    if delay is None:
+        return None
+    return check(ended, Queued(attempt=attempt + 1, begin_at=ended.ended_at + delay if delay else None))
+
+
+def _unwanted(job: Job, run: Run) -> str | None:
+    """Why a live job is to end by its user's wish."""
+    if job.wish.cancelled_at is not None:
+        return reasons.CANCELLED_BY_USER
+    return reasons.REQUEUED if job.wish.requeued >= run.attempt else None
+
+
 def _cancelled_in_queue(job: Job, now: Moment) -> Phase | None:
     if job.wish.cancelled_at is None:
         return None
@@ -89,9 +115,8 @@ def _starting(job: Job, run: Run, sight: Sight | None, now: Moment) -> Phase | N
         if sight.started is not None:
             running = Running(run=run, started=sight.started)
             return _running(job, run, sight.started, sight, now, overdue=False) or running
-    if job.wish.cancelled_at is not None:
-        return _stop(run, None, reasons.CANCELLED_BY_USER, now)
-    return None
+    why = _unwanted(job, run)
+    return None if why is None else _stop(run, None, why, now)
 
 
 def _running(job: Job, run: Run, started: Started, sight: Sight | None, now: Moment, *, overdue: bool) -> Phase | None:
@@ -99,8 +124,9 @@ def _running(job: Job, run: Run, started: Started, sight: Sight | None, now: Mom
         return _outcome(run, started, sight, now)
     if sight is not None and not sight.lives and sight.status is None and sight.trouble is None:
         return Ended(state=FAILED, reason=reasons.ZOMBIE, ended_at=now.wall, run=run, started_at=started.at)
-    if job.wish.cancelled_at is not None:
-        return _stop(run, started, reasons.CANCELLED_BY_USER, now)
+    why = _unwanted(job, run)
+    if why is not None:
+        return _stop(run, started, why, now)
     if overdue:
         return _stop(run, started, reasons.TIME_LIMIT, now)
     if sight is not None and sight.strays:

@@ -6,6 +6,7 @@ harm. Nothing is acted upon that was not folded under the lock.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gflowd import log
-from gflowd.core import codec, schedule, transitions
+from gflowd.core import codec, reasons, schedule, transitions
 from gflowd.core.book import Book
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.model import PROCESS, TMUX, Ended, Gpu, Job, Phase, Queued, Run, Running, Starting, Stopping
@@ -38,6 +39,7 @@ RETRY = 1.0  # seconds after a commit that failed (disk full)
 KEPT_KINDS = ("spec", "wish", "phase")
 
 Key = tuple[int, int]
+Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
 
 
 def open(wiring: Wiring) -> Scheduler:  # noqa: A001 -- the workers' protocol
@@ -70,6 +72,7 @@ class Scheduler:
         self._retry_at: float | None = None
         self._trouble: str | None = None
         self._hurry = False
+        self._touched: set[int] = set()
         self._generation = self._take_over()
 
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
@@ -83,7 +86,7 @@ class Scheduler:
         agenda = self._agenda(now)
         _, stuck = _enforced(slots)
         seen = _gpus(slots)[1]
-        self._observer.note(self._book, plan.reasons, self._capacity(slots), seen, stuck, self._trouble)
+        self._observer.note(self._book, self._reasons(plan), self._capacity(slots), seen, stuck, self._trouble)
         wakes = [when for when in (self._observer.write(now), self._retry_at) if when is not None]
         if self._hurry:
             wakes.append(now.mono)
@@ -127,6 +130,7 @@ class Scheduler:
         else:
             ids = {key for kind, key in keys if kind in KEPT_KINDS and isinstance(key, int)}
         self._book.refresh(ids, fold.of("spec"), fold.of("wish"), fold.of("phase"))
+        self._touched |= ids
         return ids
 
     def _catch_up_or_put_back(self) -> None:
@@ -155,51 +159,64 @@ class Scheduler:
             self._retry_at = now.mono + RETRY
         return plan
 
-    def _decide(self, now: Moment, slots: dict[str, Any]) -> tuple[dict[int, Phase], Plan]:
+    def _decide(self, now: Moment, slots: dict[str, Any]) -> tuple[Changes, Plan]:
+        self._book.settle_needs(self._touched, now.wall)
+        self._touched = set()
         changes = self._settle(now, slots)
-        live = [job for job in self._book.live.values() if not isinstance(changes.get(job.id), Ended)]
+        live = [job for job in self._book.live.values() if not _ends(changes.get(job.id))]
         capacity = self._capacity(slots)
         fresh = self._poll_after is not None and _gpus(slots)[0] >= self._poll_after
         left = schedule.free(capacity, live, self._config.gpu_allow, gpus_are_fresh=fresh)
-        waiting = (job for job in self._book.queue() if job.id not in changes)
+        waiting = () if self._drained() else (job for job in self._book.queue() if job.id not in changes)
         plan = schedule.plan(waiting, capacity, left, now.wall, self._config.backfill_depth)
         if fresh or not plan.wants_gpu:
             self._poll_after = None
         if plan.wants_gpu and self._poll_after is None:
             self._poll_after = now.mono
         for job, why in plan.impossible:
-            changes[job.id] = transitions.reject(job, why, now)
+            changes[job.id] = (transitions.reject(job, why, now),)
         for job, gpu_ids in plan.starts:
-            changes[job.id] = transitions.start(job, self._new_run(job, gpu_ids, now))
+            changes[job.id] = (transitions.start(job, self._new_run(job, gpu_ids, now)),)
         return changes, plan
 
-    def _settle(self, now: Moment, slots: dict[str, Any]) -> dict[int, Phase]:
-        """What has become of the live jobs, and of the queued ones that are no longer wanted."""
+    def _settle(self, now: Moment, slots: dict[str, Any]) -> Changes:
+        """What has become of the live jobs, and of the queued ones that are no longer wanted or can never start."""
         sights = _sights(slots)
         overdue, _ = _enforced(slots)
-        changes = {}
+        changes: Changes = {}
+        for job_id, culprit in self._book.lost.items():
+            changes[job_id] = (transitions.lose(self._book.queued[job_id], culprit, now),)
+        for job in self._book.reopened.values():
+            changes[job.id] = _with_next_attempt(job, job.phase)
         for job in (*self._book.live.values(), *self._book.unwanted()):
             key = (job.id, job.run.attempt) if job.run else None
             after = transitions.settle(job, sights.get(key), now, overdue=key in overdue)
             if after is not None:
-                changes[job.id] = after
+                changes[job.id] = _with_next_attempt(job, after)
         return changes
+
+    def _drained(self) -> bool:
+        return "drain" in self._follower.fold.of("setting")
 
     def _new_run(self, job: Job, gpu_ids: tuple[int, ...], now: Moment) -> Run:
         attempt = job.phase.attempt if isinstance(job.phase, Queued) else 1
         executor = job.spec.executor or self._executor
         return Run(attempt=attempt, executor=executor, gpu_ids=gpu_ids, launched_at=now.wall)
 
-    def _commit(self, changes: dict[int, Phase]) -> None:
-        """Writes the phases of jobs that nobody touched meanwhile; then takes them into the book."""
+    def _commit(self, changes: Changes) -> None:
+        """Writes the phases of jobs that nobody touched meanwhile, and keeps the ends of attempts that are followed by
+        another; then takes them into the book.
+        """
         with self._store.commit() as commit:
             touched = self._catch_up()
             if self._follower.fold.of("scheduler").get(0, {}).get("generation") != self._generation:
                 raise Fenced
-            for job_id, phase in changes.items():
-                if job_id not in touched:
-                    commit.put("phase", job_id, codec.encode_phase(phase))
-                    self._tell(job_id, phase)
+            for job_id in [job_id for job_id in changes if job_id not in touched]:
+                for past in changes[job_id][:-1]:
+                    commit.put("attempt", _attempt(job_id, past), codec.encode_phase(past))
+                    self._tell(job_id, past)
+                commit.put("phase", job_id, codec.encode_phase(changes[job_id][-1]))
+                self._tell(job_id, changes[job_id][-1])
         self._hurry = not touched.isdisjoint(changes)
         self._catch_up()
 
@@ -243,6 +260,14 @@ class Scheduler:
         else:
             self._follower.rebase(commit.rewrite(fold))
 
+    def _reasons(self, plan: Plan) -> dict[int, str]:
+        """What holds the queued jobs; of each kind no more than anybody would read."""
+        depth = self._config.backfill_depth
+        if not self._drained():
+            return plan.reasons | self._book.waiting(depth)
+        queue = (job.id for job in self._book.queue())
+        return dict.fromkeys(itertools.islice(queue, depth), reasons.DRAINED) | self._book.waiting(depth)
+
     def _agenda(self, now: Moment) -> Agenda:
         live = tuple(live_job(job, self._config.grace) for job in self._book.live.values())
         return Agenda(live, self._book.edges(now.wall), self._poll_after)
@@ -251,6 +276,23 @@ class Scheduler:
         seen = _gpus(slots)[1]
         gpus = None if seen is None else tuple(gpu.index for gpu in seen)
         return Capacity(gpus, self._cpus, self._memory_mb)
+
+
+def _ends(after: tuple[Phase, ...] | None) -> bool:
+    """Whether a live job gives up its resources."""
+    return after is not None and isinstance(after[-1], Ended | Queued)
+
+
+def _with_next_attempt(job: Job, after: Phase) -> tuple[Phase, ...]:
+    """`after`, and the queue after it when the job is to be tried again."""
+    following = transitions.again(job, after) if isinstance(after, Ended) else None
+    return (after,) if following is None else (after, following)
+
+
+def _attempt(job_id: int, past: Phase) -> str:
+    """The id of the record of an attempt."""
+    number = past.run.attempt if isinstance(past, Ended) and past.run is not None else 1
+    return f"{job_id}.{number}"
 
 
 def _gpus(slots: dict[str, Any]) -> tuple[float, tuple[Gpu, ...] | None]:
