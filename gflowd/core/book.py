@@ -29,6 +29,7 @@ class Book:
         self.live: dict[int, Job] = {}
         self.lost: dict[int, int] = {}  # queued jobs that can never start, and the job whose end that is due to
         self.reopened: dict[int, Job] = {}  # ended jobs that are to be queued again
+        self.lingering: dict[int, Job] = {}  # ended jobs whose GPUs some process still has
         self._order: list[tuple[float, int, int]] = []
         self._waiting: set[int] = set()  # for other jobs
         self._begins: dict[int, float] = {}
@@ -70,7 +71,7 @@ class Book:
         self._specs, self._phases = specs, phases
         for job_id in ids:
             self._forget(job_id)
-            if job_id in specs:
+            if job_id in specs and not _is_over(wishes.get(job_id), phases.get(job_id)):
                 self._add(codec.job(job_id, specs[job_id], wishes.get(job_id), phases.get(job_id)))
 
     def settle_needs(self, ids: Iterable[int], wall: float) -> None:
@@ -96,8 +97,10 @@ class Book:
         match job.phase:
             case Queued():
                 self._queue(job)
-            case Ended(run=run):
-                if job.wish.requeued >= (1 if run is None else run.attempt):
+            case Ended(run=run, lingers=lingers):
+                if lingers:
+                    self.lingering[job.id] = job
+                elif job.wish.requeued >= (1 if run is None else run.attempt):
                     self.reopened[job.id] = job
             case _:
                 self.live[job.id] = job
@@ -126,7 +129,7 @@ class Book:
             self._begins[job.id] = job.begin_at
 
     def _forget(self, job_id: int) -> None:
-        for table in (self.live, self._begins, self.lost, self.reopened):
+        for table in (self.live, self.lingering, self._begins, self.lost, self.reopened):
             table.pop(job_id, None)
         self._cancelled.discard(job_id)
         self._waiting.discard(job_id)
@@ -155,6 +158,12 @@ class Book:
             return Outcome(begun=1, begun_at=0.0, ended=1)
         raw = self._phases.get(job_id)
         return Outcome() if raw is None else outcomes.of(codec.decode_phase(raw))
+
+
+def _is_over(wish: Mapping[str, Any] | None, phase: Mapping[str, Any] | None) -> bool:
+    """Whether a job's records say that nothing will become of it any more, without making a job of them."""
+    requeued = wish is not None and "requeued" in wish
+    return phase is not None and phase["is"] == "ended" and not requeued and not phase.get("lingers", False)
 
 
 def _owner(job: Job) -> tuple[str, str]:

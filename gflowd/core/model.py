@@ -217,7 +217,7 @@ class Stopping(Value):
 class Ended(Value):
     """Final. `state` is one of `ENDED_STATES`; of `exit_code` and `signal` at most one is set."""
 
-    __slots__ = ("ended_at", "exit_code", "reason", "run", "signal", "started_at", "state")
+    __slots__ = ("ended_at", "exit_code", "lingers", "reason", "run", "signal", "started_at", "state")
 
     def __init__(
         self,
@@ -229,6 +229,7 @@ class Ended(Value):
         started_at: float | None = None,
         exit_code: int | None = None,
         signal: int | None = None,
+        lingers: bool = False,
     ) -> None:
         self.state: Final = state
         self.ended_at: Final = ended_at
@@ -237,6 +238,7 @@ class Ended(Value):
         self.started_at: Final = started_at
         self.exit_code: Final = exit_code
         self.signal: Final = signal
+        self.lingers: Final = lingers  # processes of it live on and keep its GPUs (`kill_strays = false`)
 
 
 Phase = Queued | Starting | Running | Stopping | Ended

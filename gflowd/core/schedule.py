@@ -63,12 +63,23 @@ class Plan:
     wants_gpu: bool
 
 
-def free(capacity: Capacity, live: Iterable[Job], allowed: Collection[int] | None, *, gpus_are_fresh: bool) -> Free:
-    """What `capacity` has left beside the live jobs; of the GPUs only those `allowed` (None: all)."""
+def free(
+    capacity: Capacity,
+    live: Iterable[Job],
+    allowed: Collection[int] | None,
+    *,
+    gpus_are_fresh: bool,
+    lingering: Iterable[Job] = (),
+) -> Free:
+    """What `capacity` has left beside the live jobs; of the GPUs only those `allowed` (None: all), and none that an
+    ended job's processes still have.
+    """
     cpus, memory_mb, given = capacity.cpus, capacity.memory_mb, set[int]()
     for job in live:
         cpus -= job.spec.cpus
         memory_mb -= job.spec.memory_mb or 0
+        given.update(job.run.gpu_ids if job.run else ())
+    for job in lingering:
         given.update(job.run.gpu_ids if job.run else ())
     gpus = [index for index in capacity.gpus or () if index not in given and (allowed is None or index in allowed)]
     return Free(gpus, cpus, memory_mb, gpus_are_fresh)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd.core.model import Ended, Job, Queued, Running, Started, Stopping, Value
+from gflowd.core.model import Job, Running, Started, Stopping, Value
 
 if TYPE_CHECKING:
     from typing import Final
@@ -47,15 +47,19 @@ class LiveJob(Value):
 
 
 def live_job(job: Job, grace: float) -> LiveJob:
-    """The live view of `job`; `grace` is the daemon's, for jobs without their own. Raises TypeError for others."""
+    """The live view of `job`, or of one that lingers; `grace` is the daemon's, for jobs without their own.
+
+    Raises TypeError for a job that has no run.
+    """
     phase = job.phase
-    if isinstance(phase, Queued | Ended):
+    run = job.run
+    if run is None:
         raise TypeError(f"job {job.id} is not live")
     stop = phase if isinstance(phase, Stopping) else None
     return LiveJob(
         id=job.id,
-        attempt=phase.run.attempt,
-        executor=phase.run.executor,
+        attempt=run.attempt,
+        executor=run.executor,
         grace=grace if job.spec.grace is None else job.spec.grace,
         started=phase.started if isinstance(phase, Running | Stopping) else None,
         time_limit=job.spec.time_limit,

@@ -34,7 +34,7 @@ ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
     Starting: (Running, Stopping, Ended),
     Running: (Stopping, Ended),
     Stopping: (Ended,),
-    Ended: (Queued,),  # a retry, a requeue
+    Ended: (Queued, Ended),  # a retry, a requeue; the last of what lingered is gone
 }
 
 FILE_TIME_GRAIN = 0.01  # seconds by which a file's time may lag behind the clock (a tick of the kernel)
@@ -48,14 +48,17 @@ def check(before: Phase, after: Phase) -> Phase:
     return after
 
 
-def settle(job: Job, sight: Sight | None, now: Moment, *, overdue: bool = False) -> Phase | None:
+def settle(
+    job: Job, sight: Sight | None, now: Moment, *, overdue: bool = False, kill_strays: bool = True
+) -> Phase | None:
     """The phase that `job` is to be in now, or None when it is to stay as it is.
 
-    `overdue`: the timeout enforcer saw its time limit pass.
+    `overdue`: the timeout enforcer saw its time limit pass. `kill_strays`: what outlives the command is ended too.
     """
     match job.phase:
         case Ended():
-            return None
+            gone = job.phase.lingers and sight is not None and not sight.lives
+            after: Phase | None = job.phase.replace(lingers=False) if gone else None
         case Queued():
             after = _cancelled_in_queue(job, now)
         case Starting(run=run):
@@ -64,6 +67,9 @@ def settle(job: Job, sight: Sight | None, now: Moment, *, overdue: bool = False)
             after = _running(job, run, started, sight, now, overdue=overdue)
         case Stopping():  # pragma: no branch -- the union has no more
             after = _stopping(job.phase, sight, now)
+    if not kill_strays and sight is not None and isinstance(after, Stopping) and after.why == reasons.STRAYS:
+        assert after.started is not None
+        after = _outcome(after.run, after.started, sight, now).replace(lingers=True)
     return None if after is None else check(job.phase, after)
 
 
@@ -83,7 +89,11 @@ def lose(job: Job, culprit: int, now: Moment) -> Phase:
 
 
 def again(job: Job, ended: Ended) -> Phase | None:
-    """The queue once more, for a job that is to be tried again after `ended`; None when that was the last attempt."""
+    """The queue once more, for a job that is to be tried again after `ended`; None when that was the last attempt, or
+    when processes of it still linger.
+    """
+    if ended.lingers:
+        return None
     attempt = 1 if ended.run is None else ended.run.attempt
     if job.wish.requeued >= attempt:
         return check(ended, Queued(attempt=attempt + 1))

@@ -55,6 +55,9 @@ class Observer:
             if isinstance(job.phase, Stopping):
                 is_stuck = (job.id, job.phase.run.attempt) in stuck
                 why[str(job.id)] = reasons.UNKILLABLE if is_stuck else job.phase.why
+        for job in book.lingering.values():
+            for index in job.run.gpu_ids if job.run else ():
+                users.setdefault(index, []).append(job.id)
         self._noted = {
             "capacity": {
                 "gpus": None if capacity.gpus is None else len(capacity.gpus),

@@ -166,7 +166,9 @@ class Scheduler:
         live = [job for job in self._book.live.values() if not _ends(changes.get(job.id))]
         capacity = self._capacity(slots)
         fresh = self._poll_after is not None and _gpus(slots)[0] >= self._poll_after
-        left = schedule.free(capacity, live, self._config.gpu_allow, gpus_are_fresh=fresh)
+        left = schedule.free(
+            capacity, live, self._config.gpu_allow, gpus_are_fresh=fresh, lingering=self._book.lingering.values()
+        )
         waiting = () if self._drained() else (job for job in self._book.queue() if job.id not in changes)
         plan = schedule.plan(waiting, capacity, left, now.wall, self._config.backfill_depth)
         if fresh or not plan.wants_gpu:
@@ -188,9 +190,10 @@ class Scheduler:
             changes[job_id] = (transitions.lose(self._book.queued[job_id], culprit, now),)
         for job in self._book.reopened.values():
             changes[job.id] = _with_next_attempt(job, job.phase)
-        for job in (*self._book.live.values(), *self._book.unwanted()):
+        for job in (*self._book.live.values(), *self._book.lingering.values(), *self._book.unwanted()):
             key = (job.id, job.run.attempt) if job.run else None
-            after = transitions.settle(job, sights.get(key), now, overdue=key in overdue)
+            sight = sights.get(key)
+            after = transitions.settle(job, sight, now, overdue=key in overdue, kill_strays=self._config.kill_strays)
             if after is not None:
                 changes[job.id] = _with_next_attempt(job, after)
         return changes
@@ -269,7 +272,8 @@ class Scheduler:
         return dict.fromkeys(itertools.islice(queue, depth), reasons.DRAINED) | self._book.waiting(depth)
 
     def _agenda(self, now: Moment) -> Agenda:
-        live = tuple(live_job(job, self._config.grace) for job in self._book.live.values())
+        jobs = (*self._book.live.values(), *self._book.lingering.values())
+        live = tuple(live_job(job, self._config.grace) for job in jobs)
         return Agenda(live, self._book.edges(now.wall), self._poll_after)
 
     def _capacity(self, slots: dict[str, Any]) -> Capacity:
