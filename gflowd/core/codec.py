@@ -49,6 +49,10 @@ def _encode_nested(name: str, field: Value) -> dict[str, Any]:
         from gflowd.core import dependencies
 
         return dependencies.encode(field)  # type: ignore[arg-type]
+    if name == "family":
+        from gflowd.core import arrays
+
+        return arrays.to_json(field)  # type: ignore[arg-type]
     return encode(field)
 
 
@@ -60,6 +64,10 @@ def _decode_nested(name: str, raw: Mapping[str, Any]) -> Value | None:
         from gflowd.core import dependencies
 
         return dependencies.decode(raw)
+    if name == "family":
+        from gflowd.core import arrays
+
+        return arrays.from_json(raw)
     if name == "retry":
         from gflowd.core.retries import Retry
 
@@ -109,9 +117,21 @@ _NEW = Queued()
 
 def job(job_id: int, spec: Mapping[str, Any], wish: Mapping[str, Any] | None, phase: Mapping[str, Any] | None) -> Job:
     """The job of three records; a missing wish or phase is that of a job just submitted."""
+    return element(job_id, decode_spec(spec), wish, phase, None)
+
+
+def element(
+    job_id: int,
+    spec: Spec,
+    wish: Mapping[str, Any] | None,
+    phase: Mapping[str, Any] | None,
+    array_id: int | None,
+) -> Job:
+    """As `job`, with a spec already decoded, which the elements of an array share."""
     return Job(
         job_id,
-        decode_spec(spec),
+        spec,
         _FREE if wish is None else decode_wish(wish),
         _NEW if phase is None else decode_phase(phase),
+        array_id,
     )

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Self
 
+    from gflowd.core.arrays import Family
     from gflowd.core.dependencies import Needs
     from gflowd.core.retries import Retry
 
@@ -49,9 +50,9 @@ class Spec(Value):
     """What was submitted. `env` and `script` are the names of content-addressed files, never their content."""
 
     __slots__ = (
-        "append", "begin_at", "command", "comment", "cpus", "cwd", "env", "error", "executor", "gpus", "grace",
-        "input", "memory_mb", "name", "needs", "output", "priority", "project", "redone_from", "retry", "script",
-        "submit_dir", "submitted_at", "time_limit", "umask", "user",
+        "append", "begin_at", "command", "comment", "cpus", "cwd", "env", "error", "executor", "family", "gpus",
+        "grace", "input", "memory_mb", "name", "name_template", "needs", "output", "priority", "project",
+        "redone_from", "retry", "script", "submit_dir", "submitted_at", "time_limit", "umask", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say
@@ -83,6 +84,8 @@ class Spec(Value):
         needs: Needs | None = None,
         retry: Retry | None = None,
         redone_from: int | None = None,
+        family: Family | None = None,
+        name_template: str | None = None,
     ) -> None:
         self.command: Final = command  # argv; of a script job, what follows `script` is argv[1:]
         self.name: Final = name
@@ -110,6 +113,8 @@ class Spec(Value):
         self.needs: Final = needs  # what it waits for
         self.retry: Final = retry
         self.redone_from: Final = redone_from  # the job that it repeats
+        self.family: Final = family  # it is the spec of many jobs, with consecutive ids from its own
+        self.name_template: Final = name_template  # of their names
 
 
 class Wish(Value):
@@ -252,12 +257,20 @@ SHORT_STATES = dict(zip(STATES, ("PD", "H", "CF", "R", "CG", "CD", "F", "CA", "T
 
 
 class Job(Value):
-    """Spec, wish and phase under one id."""
+    """Spec, wish and phase under one id. `array_id`: of the array or sweep that it is an element of (`instances`)."""
 
-    __slots__ = ("id", "phase", "spec", "wish")
+    __slots__ = ("array_id", "id", "phase", "spec", "wish")
 
-    def __init__(self, id: int, spec: Spec, wish: Wish, phase: Phase) -> None:  # noqa: A002 -- the field's name
+    def __init__(
+        self,
+        id: int,  # noqa: A002 -- the field's name
+        spec: Spec,
+        wish: Wish,
+        phase: Phase,
+        array_id: int | None = None,
+    ) -> None:
         self.id: Final = id
+        self.array_id: Final = array_id
         self.spec: Final = spec
         self.wish: Final = wish
         self.phase: Final = phase

@@ -5,6 +5,7 @@ RESOURCES = "Resources"
 DEPENDENCY = "Dependency"
 RETRY_DELAY = "RetryDelay"
 DRAINED = "Drained"
+GROUP = "Group"
 PRIORITY = "Priority"
 GPU_UNAVAILABLE = "GpuUnavailable"
 DAEMON_DOWN = "DaemonDown"
@@ -53,6 +54,11 @@ def launch_failed(why: str) -> str:
 def dependency_failed(job_id: int) -> str:
     """`DependencyFailed:42`."""
     return f"DependencyFailed:{job_id}"
+
+
+def max_failures(count: int) -> str:
+    """`MaxFailures:3`: so many others of its array failed."""
+    return f"MaxFailures:{count}"
 
 
 def rejected(why: str) -> str:

@@ -103,8 +103,12 @@ def order(job: Job) -> tuple[float, int, int]:
     return -(job.wish.top_at or 0.0), -job.spec.priority, job.id
 
 
-def plan(queue: Iterable[Job], capacity: Capacity, left: Free, wall: float, depth: int) -> Plan:
+def plan(
+    queue: Iterable[Job], capacity: Capacity, left: Free, wall: float, depth: int, closed: set[int] | None = None
+) -> Plan:
     """Decides on `queue`, which is in order and holds no job that is held or waits for another. `left` is used up.
+
+    The ids of arrays of which no further job can start, all asking for the same, are put into `closed`.
 
     Ends with the `depth`th job that waits for resources: the rest is looked at another time.
     """
@@ -122,6 +126,8 @@ def plan(queue: Iterable[Job], capacity: Capacity, left: Free, wall: float, dept
         elif reason is not None:
             waiting += 1
             made.reasons[job.id] = reason
+            if closed is not None and job.array_id is not None:
+                closed.add(job.array_id)
         elif job.spec.gpus and not left.gpus_are_fresh:
             left.take(job.spec)  # kept for it: nobody behind it may have them meanwhile
             wants_gpu = True

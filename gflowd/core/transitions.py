@@ -83,9 +83,9 @@ def reject(job: Job, why: str, now: Moment) -> Phase:
     return check(job.phase, Ended(state=FAILED, reason=reasons.rejected(why), ended_at=now.wall))
 
 
-def lose(job: Job, culprit: int, now: Moment) -> Phase:
-    """A queued job whose dependency on `culprit` can no longer be satisfied."""
-    return check(job.phase, Ended(state=CANCELLED, reason=reasons.dependency_failed(culprit), ended_at=now.wall))
+def lose(job: Job, why: str, now: Moment) -> Phase:
+    """A queued job that other jobs have made pointless."""
+    return check(job.phase, Ended(state=CANCELLED, reason=why, ended_at=now.wall))
 
 
 def again(job: Job, ended: Ended) -> Phase | None:

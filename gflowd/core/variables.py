@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gflowd.core import arrays, instances
+
 if TYPE_CHECKING:
     from gflowd.core.model import Job, Run
 
@@ -17,12 +19,12 @@ def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str,
     submit_dir = spec.submit_dir or spec.cwd
     found = {
         "GFLOW_JOB_ID": str(job.id),
-        "GFLOW_JOB_NAME": spec.name,
+        "GFLOW_JOB_NAME": instances.name(job),
         "GFLOW_ATTEMPT": str(run.attempt),
         "GFLOW_SUBMIT_DIR": submit_dir,
         "GFLOW_STATE_DIR": state_dir,
         "SLURM_JOB_ID": str(job.id),
-        "SLURM_JOB_NAME": spec.name,
+        "SLURM_JOB_NAME": instances.name(job),
         "SLURM_CPUS_PER_TASK": str(spec.cpus),
         "SLURM_CPUS_ON_NODE": str(spec.cpus),
         "SLURM_SUBMIT_DIR": submit_dir,
@@ -30,6 +32,22 @@ def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str,
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, run.gpu_ids)),
         "PWD": spec.cwd,
     }
+    found.update(_of_array(job))
     if term is not None:
         found["TERM"] = term
     return found
+
+
+def _of_array(job: Job) -> dict[str, str]:
+    index, family = instances.index(job), job.spec.family
+    if index is None or family is None:
+        return {}
+    found = {f"GFLOW_PARAM_{name}": value for name, value in instances.parameters(job).items()}
+    found |= {f"{prefix}_ARRAY_JOB_ID": str(job.array_id) for prefix in ("GFLOW", "SLURM")}
+    found |= {f"{prefix}_ARRAY_TASK_ID": str(index) for prefix in ("GFLOW", "SLURM")}
+    return found | {
+        "SLURM_ARRAY_TASK_COUNT": str(arrays.size(family)),
+        "SLURM_ARRAY_TASK_MIN": str(arrays.least(family)),
+        "SLURM_ARRAY_TASK_MAX": str(arrays.greatest(family)),
+        "SLURM_ARRAY_TASK_STEP": str(arrays.stride(family)),
+    }

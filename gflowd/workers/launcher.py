@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gflowd import log, paths
-from gflowd.core import patterns, shell, variables
+from gflowd.core import instances, patterns, shell, variables
 from gflowd.core.errors import GflowError
 from gflowd.core.model import TMUX, Job, Run, session_name
 from gflowd.effects import detached, jobdir
@@ -88,12 +88,12 @@ class Launcher:
     def _launch(self, job: Job, run: Run, directory: str) -> shell.Launch:
         spec = job.spec
         term = TERM if run.executor == TMUX else None
-        words = list(spec.command)
+        words = list(instances.command(job))
         if spec.script is not None:
             words[0] = self._state.script(spec.script)
         extra = variables.variables(job, run, self._state.root, term)
         return shell.Launch(
-            title=f"gflow job {job.id} ({spec.name}), attempt {run.attempt}",
+            title=f"gflow job {job.id} ({instances.name(job)}), attempt {run.attempt}",
             directory=os.fsencode(directory),
             bell=os.fsencode(self._runtime.bell),
             environment=os.fsencode(self._environment_script(spec.env)),
@@ -110,7 +110,14 @@ class Launcher:
     def _redirect(self, job: Job, pattern: str | None) -> bytes | None:
         if pattern is None:
             return None
-        name = patterns.expand(pattern, job_id=job.id, name=job.spec.name, user=job.spec.user)
+        name = patterns.expand(
+            pattern,
+            job_id=job.id,
+            name=instances.name(job),
+            user=job.spec.user,
+            array_id=job.array_id,
+            index=instances.index(job) or 0,
+        )
         return os.fsencode(os.path.join(job.spec.cwd, name))
 
     def _environment_script(self, name: str) -> str:

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
 RETRY = 1.0  # seconds after a commit that failed (disk full)
-KEPT_KINDS = ("spec", "wish", "phase")
 
 Key = tuple[int, int]
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
@@ -124,12 +123,15 @@ class Scheduler:
         """Follows the snapshot into the book; the ids that were touched."""
         keys = self._follower.catch_up()
         fold = self._follower.fold
+        specs, wishes, phases = fold.of("spec"), fold.of("wish"), fold.of("phase")
         if keys is None:
             self._book = Book()
-            ids = set(fold.of("spec"))
+            ids = self._book.refresh(specs, (), specs, wishes, phases)
         else:
-            ids = {key for kind, key in keys if kind in KEPT_KINDS and isinstance(key, int)}
-        self._book.refresh(ids, fold.of("spec"), fold.of("wish"), fold.of("phase"))
+            spec_ids = [key for kind, key in keys if kind == "spec" and isinstance(key, int)]
+            job_ids = [key for kind, key in keys if kind in ("wish", "phase") and isinstance(key, int)]
+            ids = self._book.refresh(spec_ids, job_ids, specs, wishes, phases)
+        self._book.set_limits(fold.of("limit"))
         self._touched |= ids
         return ids
 
@@ -160,7 +162,7 @@ class Scheduler:
         return plan
 
     def _decide(self, now: Moment, slots: dict[str, Any]) -> tuple[Changes, Plan]:
-        self._book.settle_needs(self._touched, now.wall)
+        self._book.settle(self._touched, now.wall)
         self._touched = set()
         changes = self._settle(now, slots)
         live = [job for job in self._book.live.values() if not _ends(changes.get(job.id))]
@@ -169,8 +171,9 @@ class Scheduler:
         left = schedule.free(
             capacity, live, self._config.gpu_allow, gpus_are_fresh=fresh, lingering=self._book.lingering.values()
         )
-        waiting = () if self._drained() else (job for job in self._book.queue() if job.id not in changes)
-        plan = schedule.plan(waiting, capacity, left, now.wall, self._config.backfill_depth)
+        closed: set[int] = set()
+        waiting = () if self._drained() else (job for job in self._book.queue(closed) if job.id not in changes)
+        plan = schedule.plan(waiting, capacity, left, now.wall, self._config.backfill_depth, closed)
         if fresh or not plan.wants_gpu:
             self._poll_after = None
         if plan.wants_gpu and self._poll_after is None:
@@ -186,8 +189,8 @@ class Scheduler:
         sights = _sights(slots)
         overdue, _ = _enforced(slots)
         changes: Changes = {}
-        for job_id, culprit in self._book.lost.items():
-            changes[job_id] = (transitions.lose(self._book.queued[job_id], culprit, now),)
+        for job_id, why in self._book.lost.items():
+            changes[job_id] = (transitions.lose(self._book.queued[job_id], why, now),)
         for job in self._book.reopened.values():
             changes[job.id] = _with_next_attempt(job, job.phase)
         for job in (*self._book.live.values(), *self._book.lingering.values(), *self._book.unwanted()):

@@ -1,0 +1,86 @@
+"""The limits of arrays and sweeps: how many of their jobs may run at a time, and fail before the rest goes. Mutable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gflowd.core.model import FAILED, TIMEOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gflowd.core.arrays import Family
+    from gflowd.core.model import Job
+
+
+class Groups:
+    """Per array: the live jobs and the failed ones. `limits` are the records of `limit`, by array id."""
+
+    def __init__(self) -> None:
+        self.limits: Mapping[int, Any] = {}
+        self.outside: set[int] = set()  # jobs that were left out when the queue was last walked
+        self._families: dict[int, Family] = {}
+        self._live: dict[int, set[int]] = {}
+        self._array_of: dict[int, int] = {}
+        self._failed: dict[int, set[int]] = {}
+        self._told: set[int] = set()  # arrays that are exhausted, and were said to be
+
+    def note(self, array_id: int, family: Family | None) -> None:
+        """Takes in an array, or that a spec is none."""
+        if family is not None:
+            self._families[array_id] = family
+        else:
+            self._families.pop(array_id, None)
+            self._failed.pop(array_id, None)
+
+    def rooms(self) -> dict[int, int]:
+        """How many more jobs of each limited array may start; forgets who was left out before."""
+        self.outside.clear()
+        found = {}
+        for array_id, family in self._families.items():
+            limit = self.limit(array_id, family)
+            if limit is not None:
+                found[array_id] = max(0, limit - len(self._live.get(array_id, ())))
+        return found
+
+    def limit(self, array_id: int, family: Family) -> int | None:
+        """How many jobs of an array may run at a time."""
+        record = self.limits.get(array_id)
+        limit: int | None = family.max_concurrent if record is None else record["max_concurrent"]
+        return limit
+
+    def left_out(self, job_id: int) -> None:
+        """The first job of an array at its limit."""
+        self.outside.add(job_id)
+
+    def start(self, job: Job) -> None:
+        """A job has resources."""
+        if job.array_id is not None:
+            self._live.setdefault(job.array_id, set()).add(job.id)
+            self._array_of[job.id] = job.array_id
+
+    def leave(self, job_id: int) -> None:
+        """A job has none, or no more."""
+        array_id = self._array_of.pop(job_id, None)
+        if array_id is not None:
+            self._live[array_id].discard(job_id)
+
+    def see(self, array_id: int | None, job_id: int, phase: Mapping[str, Any] | None) -> None:
+        """The phase record of a job, for the count of failures."""
+        if array_id is None or self._families[array_id].max_failures is None:
+            return
+        failed = self._failed.setdefault(array_id, set())
+        if phase is not None and phase.get("state") in (FAILED, TIMEOUT):
+            failed.add(job_id)
+        else:
+            failed.discard(job_id)
+
+    def exhausted(self) -> Iterator[tuple[int, int]]:
+        """The arrays that now have as many failed jobs as they may have, each once, and how many."""
+        for array_id, failed in self._failed.items():
+            allowed = self._families[array_id].max_failures
+            if allowed is None or len(failed) < allowed:
+                self._told.discard(array_id)
+            elif array_id not in self._told:
+                self._told.add(array_id)
+                yield array_id, len(failed)

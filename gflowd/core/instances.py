@@ -1,0 +1,37 @@
+"""What one element of an array or sweep is: its index, parameters, name and command. A job in none is itself."""
+
+from __future__ import annotations
+
+from gflowd.core import arrays, sweeps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gflowd.core.model import Job
+
+
+def index(job: Job) -> int | None:
+    """The index of an element, as its user counts."""
+    if job.array_id is None or job.spec.family is None:
+        return None
+    return arrays.index_of(job.spec.family, job.id - job.array_id)
+
+
+def parameters(job: Job) -> dict[str, str]:
+    """The values of a sweep's parameters."""
+    if job.array_id is None or job.spec.family is None:
+        return {}
+    return arrays.parameters(job.spec.family, job.id - job.array_id)
+
+
+def name(job: Job) -> str:
+    """The job's name; `--name-template` may make one of parameters and `{index}`."""
+    if job.spec.name_template is None or job.array_id is None:
+        return job.spec.name
+    values = {"index": str(index(job)), "name": job.spec.name, **parameters(job)}
+    return sweeps.expand_template(job.spec.name_template, values)
+
+
+def command(job: Job) -> tuple[str, ...]:
+    """The command with the parameters in their places."""
+    values = parameters(job)
+    return sweeps.expand_command(job.spec.command, values) if values else job.spec.command
