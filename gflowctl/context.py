@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from gflowd.core.requests import Limits
+
 _UNREAD: dict[str, Any] = {}
 _DEFAULTS = {"lock_timeout": 10.0, "timezone": None, "known_projects": (), "require_project": False}
 _SET_BY_ENVIRONMENT = ("GFLOW_STORE__", "GFLOW_PROJECTS__", "GFLOW_TIMEZONE")
@@ -58,6 +60,20 @@ class Context:
             told = (self.observed or {}).get("config")
             self._settings = told if told is not None and self._is_current(told) else self._load()
         return self._settings
+
+    @property
+    def limits(self) -> Limits:
+        """What requests are held against: the capacity that the daemon last saw, and the projects."""
+        from gflowd.core.requests import Limits
+
+        capacity = (self.observed or {}).get("capacity") or {}
+        return Limits(
+            gpus=capacity.get("gpus"),
+            cpus=capacity.get("cpus"),
+            memory_mb=capacity.get("memory_mb"),
+            known_projects=tuple(self.settings["known_projects"]),
+            require_project=self.settings["require_project"],
+        )
 
     @property
     def config_path(self) -> str:

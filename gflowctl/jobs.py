@@ -1,10 +1,9 @@
-"""Jobs as a user sees them: which are named, in what state and why, and as JSON. Reads the snapshot, never writes."""
+"""Jobs as a user sees them: which are named, in what state and why. Reads the snapshot, never writes."""
 
 from __future__ import annotations
 
 import time
 
-from gflowctl.render import rfc3339
 from gflowd.core import codec, joblist, patterns
 from gflowd.core.model import (
     CANCELLED,
@@ -20,14 +19,15 @@ from gflowd.core.model import (
     Stopping,
     session_name,
 )
-from gflowd.core.reasons import BEGIN_TIME, CANCELLED_BY_USER, DAEMON_DOWN, HELD_BY_USER
+from gflowd.core.reasons import BEGIN_TIME, CANCELLED_BY_USER, DAEMON_DOWN, DEPENDENCY, HELD_BY_USER, RETRY_DELAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from gflowctl.context import Context
+    from gflowd.core.model import Phase
     from gflowd.paths import State
     from gflowd.snapshot import Fold
 
@@ -69,7 +69,27 @@ class View:
     def job(self, job_id: int) -> Job:
         """The job with this id, which must be there."""
         fold = self.fold
-        return codec.job(job_id, fold.of("spec")[job_id], fold.of("wish").get(job_id), fold.of("phase").get(job_id))
+        job = codec.job(job_id, fold.of("spec")[job_id], fold.of("wish").get(job_id), fold.of("phase").get(job_id))
+        return job.replace(phase=self.phase(job_id)) if isinstance(job.phase, Ended) else job
+
+    def phase(self, job_id: int) -> Phase:
+        """Its phase; where it has ended and is wanted again, the one that the daemon will give it."""
+        raw = self.fold.of("phase").get(job_id)
+        if raw is None:
+            return Queued()
+        if raw["is"] == "ended" and _is_wanted_again(raw, self.fold.of("wish").get(job_id)):
+            return Queued(attempt=_attempt_of(raw) + 1)
+        return codec.decode_phase(raw)
+
+    def past(self, job_id: int, number: int) -> Ended | None:
+        """How an earlier attempt ended; None when that is not known."""
+        raw = self.fold.of("attempt").get(f"{job_id}.{number}")
+        if raw is None:  # the last one is recorded when the daemon begins the next
+            raw = self.fold.of("phase").get(job_id) or {}
+            if raw.get("is") != "ended" or _attempt_of(raw) != number:
+                return None
+        phase = codec.decode_phase(raw)
+        return phase if isinstance(phase, Ended) else None
 
     def has_ended(self, job_id: int) -> bool:
         """Whether nothing will become of the job any more; looks at the records alone."""
@@ -90,8 +110,17 @@ class View:
         if job.wish.held:
             return HELD_BY_USER
         if job.begin_at is not None and job.begin_at > self.now:
-            return BEGIN_TIME
-        return told if self.daemon_runs else DAEMON_DOWN
+            return RETRY_DELAY if isinstance(job.phase, Queued) and job.phase.begin_at == job.begin_at else BEGIN_TIME
+        if self.daemon_runs and told is not None:
+            return told
+        if job.spec.needs is not None and not self._needs_are_met(job):
+            return DEPENDENCY
+        return None if self.daemon_runs else DAEMON_DOWN
+
+    def _needs_are_met(self, job: Job) -> bool:
+        from gflowctl import needs
+
+        return needs.are_met(self, job)
 
     def elapsed(self, job: Job) -> float | None:
         """How many seconds it has run, or ran; None when it never did."""
@@ -108,12 +137,20 @@ class View:
 
 
 def record_has_ended(fold: Fold, job_id: int) -> bool:
-    """Whether the job's records say that it is over: its phase has ended, or it was cancelled while queued."""
-    phase = fold.of("phase").get(job_id)
+    """Whether the job's records say that it is over: it has ended for good, or was cancelled while queued."""
+    phase, wish = fold.of("phase").get(job_id), fold.of("wish").get(job_id)
     if phase is not None and phase["is"] != "queued":
-        return bool(phase["is"] == "ended")
-    wish = fold.of("wish").get(job_id)
+        return bool(phase["is"] == "ended") and not _is_wanted_again(phase, wish)
     return wish is not None and wish.get("cancelled_at") is not None
+
+
+def _is_wanted_again(ended: Mapping[str, Any], wish: Mapping[str, Any] | None) -> bool:
+    """Whether a job that has ended was asked for once more (`gflowctl requeue`), which the daemon has not seen yet."""
+    return wish is not None and wish.get("requeued", 0) >= _attempt_of(ended) and wish.get("cancelled_at") is None
+
+
+def _attempt_of(ended: Mapping[str, Any]) -> int:
+    return int((ended.get("run") or {}).get("attempt", 1))
 
 
 def state(job: Job) -> str:
@@ -185,30 +222,7 @@ def log_path(place: State, job: Job, number: int) -> str:
     return file_name(job, job.spec.output) or place.job_log(job.id, number)
 
 
-def is_terminal_log(job: Job) -> bool:
-    """Whether the log has a terminal's line ends, because a tmux session wrote it."""
-    return job.spec.output is None and job.run is not None and job.run.executor == TMUX
-
-
-def record(view: View, job: Job) -> dict[str, Any]:
-    """The job as `queue --json` shows it; fields of what gflow cannot do yet are null or empty."""
-    spec, phase, run = job.spec, job.phase, job.run
-    ended = phase if isinstance(phase, Ended) else None
-    running = phase if isinstance(phase, Running | Stopping) else None
-    started = running.started if running is not None else None
-    return {
-        "id": job.id, "array_id": None, "array_index": None, "name": spec.name, "user": spec.user,
-        "project": spec.project, "comment": spec.comment, "state": state(job), "reason": view.reason(job),
-        "command": list(spec.command), "script": spec.script and view.context.state.script(spec.script),
-        "cwd": spec.cwd, "params": {}, "gpus": spec.gpus, "gpu_ids": list(run.gpu_ids) if run is not None else [],
-        "gpu_memory_mb": None, "shared": False, "cpus": spec.cpus, "memory_mb": spec.memory_mb,
-        "time_limit": spec.time_limit, "time_left": view.time_left(job), "priority": spec.priority,
-        "dependencies": [], "dependency_mode": None, "begin_at": rfc3339(job.begin_at),
-        "submitted_at": rfc3339(spec.submitted_at), "started_at": rfc3339(started_at(job)),
-        "ended_at": rfc3339(ended_at(job)), "expected_start": None,
-        "exit_code": ended.exit_code if ended is not None else None,
-        "signal": ended.signal if ended is not None else None, "attempt": attempt(job), "max_retries": 0,
-        "redone_from": None, "group": None, "max_concurrent": None, "session": session(job),
-        "pid": started.identity.pid if started is not None else None,
-        "output": file_name(job, spec.output), "error": file_name(job, spec.error),
-    }  # fmt: skip
+def is_terminal_log(job: Job, past: Ended | None = None) -> bool:
+    """Whether the log of its last attempt, or of a `past` one, has a tmux session's line ends."""
+    run = job.run if past is None else past.run
+    return job.spec.output is None and run is not None and run.executor == TMUX

@@ -27,6 +27,12 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "cancel": ("gflowctl.commands.cancel", (), "cancel queued jobs, stop running ones"),
     "hold": ("gflowctl.commands.hold", (), "keep queued jobs from starting"),
     "release": ("gflowctl.commands.release", (), "let held jobs start"),
+    "update": ("gflowctl.commands.update", (), "change queued jobs, or the time limit of a running one"),
+    "top": ("gflowctl.commands.top", (), "put queued jobs to the front"),
+    "requeue": ("gflowctl.commands.requeue", (), "run jobs once more, under the same id"),
+    "redo": ("gflowctl.commands.redo", (), "queue new jobs like old ones"),
+    "drain": ("gflowctl.commands.drain", (), "start no more jobs"),
+    "resume": ("gflowctl.commands.resume", (), "start jobs again"),
     "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
     "doctor": ("gflowctl.commands.doctor", (), "check the installation and say how to mend it"),
     "close-sessions": ("gflowctl.commands.close_sessions", (), "close terminal sessions left over by ended jobs"),
@@ -35,8 +41,8 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Submit and watch", ("submit", "queue", "show", "log", "attach", "wait")),
-    ("Change jobs", ("cancel", "hold", "release")),
-    ("The machine", ("info", "doctor", "close-sessions", "completion")),
+    ("Change jobs", ("cancel", "hold", "release", "update", "top", "requeue", "redo")),
+    ("The machine", ("info", "drain", "resume", "doctor", "close-sessions", "completion")),
 )
 
 INTERRUPTED = 130  # 128 + SIGINT

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from gflowd.core.model import Spec
+    from gflowd.core.retries import Retry
 
 _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 
 REASONS = {
     "BeginTime": "its begin time has not come",
+    "Dependency": "what it waits for has not come",
+    "RetryDelay": "it is tried again after a delay",
+    "Drained": "nothing is started; gflowctl resume",
     "Priority": "a job ahead of it comes first",
     "Resources": "not enough GPUs, CPUs or memory are free",
     "GpuUnavailable": "GPUs that it could have are not usable now",
@@ -28,6 +32,10 @@ REASONS = {
     "TimeLimit": "it ran longer than its time limit",
     "OutOfMemory": "it used more memory than it asked for",
     "CancelledByUser": "cancelled by a user",
+    "DependencyFailed": "what it waited for can no longer come",
+    "Group": "as many of its array run as may at a time",
+    "MaxFailures": "too many others of its array failed",
+    "Requeued": "it is to be run again",
     "Strays": "its command has ended, processes that it left have not",
     "Unkillable": "its processes outlive even SIGKILL",
     "LaunchFailed": "it could not be launched",
@@ -60,6 +68,16 @@ def resources(spec: Spec) -> str:
     if spec.time_limit is not None:
         parts.append(f"{durations.clock(spec.time_limit)} at most")
     return ", ".join(parts)
+
+
+def retries(retry: Retry) -> str:
+    """`3 at most, after failure, zombie; 0:30 later, then each time 2 times as long`."""
+    said = f"{retry.max_retries} at most, after {', '.join(map(str, retry.on))}"
+    if retry.delay:
+        said += f"; {durations.clock(retry.delay)} later"
+        if retry.factor != 1:
+            said += f", then each time {retry.factor:g} times as long"
+    return said
 
 
 def count(number: int, what: str) -> str:

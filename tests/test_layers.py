@@ -31,7 +31,7 @@ MAY_IMPORT = (
         "gflowctl.",
         (
             "gflowctl.", "gflowd.board", "gflowd.config", "gflowd.core.", "gflowd.effects.daemon",
-            "gflowd.effects.doorbell", "gflowd.paths", "gflowd.snapshot", "gflowd.store",
+            "gflowd.effects.doorbell", "gflowd.effects.processes", "gflowd.paths", "gflowd.snapshot", "gflowd.store",
         ),
     ),
     ("gflowd.", ("gflowd.",)),

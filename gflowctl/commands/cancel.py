@@ -3,6 +3,8 @@
 A running job gets SIGINT, after half its grace SIGTERM, and after its grace SIGKILL. The command returns once the
 wish is on disk; gflowctl wait waits for the end. Jobs are named, or chosen by options, which must all fit; only
 those that have not ended are chosen by options. A job that has already ended is no error.
+
+With --signal the job is not cancelled: the signal goes to its processes at once, and what they make of it is theirs.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from __future__ import annotations
 import time
 
 from gflowctl import jobs, options, render, wishes, wording
-from gflowd.core.errors import BadUsage
-from gflowd.core.model import Queued, Stopping, Wish
+from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.model import Queued, Running, Stopping, Wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--name", type=options.words, metavar="NAME,...", help="jobs with these names")
     parser.add_argument("-u", "--user", type=options.words, metavar="USER,...", help="jobs of these users")
     parser.add_argument("-s", "--state", type=options.words, metavar="STATE,...", help="jobs in these states")
-    parser.add_argument("--dry-run", action="store_true", help="say which jobs would be cancelled")
+    parser.add_argument("--signal", metavar="SIG", help="only send this signal, such as USR1 or 10, to running jobs")
+    parser.add_argument("--dry-run", action="store_true", help="say which jobs it would be, and do nothing")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -50,6 +53,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
             and (not states or jobs.state(job) in states)
         )
 
+    if args.signal is not None:
+        return _signal(args, context, select)
     if args.dry_run:
         outcome = wishes.preview(context, select, _cancelled)
         wishes.tell("Would cancel", outcome.changed)
@@ -67,6 +72,38 @@ def _cancelled(view: jobs.View, job: Job) -> Wish | str:
         return f"job {job.id} has already ended ({jobs.state(job)})"
     if job.wish.cancelled_at is not None:
         return f"job {job.id} is already being cancelled"
-    if isinstance(job.phase, Stopping):
+    goes_on = job.spec.retry is not None or job.wish.requeued
+    if isinstance(job.phase, Stopping) and not goes_on:
         return f"job {job.id} is already being stopped ({job.phase.why})"
-    return job.wish.replace(cancelled_by=view.context.user, cancelled_at=time.time())
+    return job.wish.replace(cancelled_by=view.context.user, cancelled_at=time.time(), requeued=0)
+
+
+def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -> int:
+    from gflowctl import signals
+
+    number = signals.parse(args.signal)
+
+    def reachable(view: jobs.View) -> list[int]:
+        found = select(view)
+        return (
+            list(found) if args.jobs else [each for each in found if isinstance(view.phase(each), Running | Stopping)]
+        )
+
+    outcome = wishes.preview(context, reachable, _signalled)
+    if args.dry_run:
+        wishes.tell(f"Would send {number.name} to", outcome.changed)
+    else:
+        sent = signals.send(context, outcome.changed, number)
+        wishes.tell(f"Sent {number.name} to", [job for job in outcome.changed if sent[job.id]])
+        outcome.notes += [f"job {job_id} has no process to signal" for job_id, count in sent.items() if not count]
+    for note in outcome.notes:
+        render.note(note)
+    return 0
+
+
+def _signalled(view: jobs.View, job: Job) -> Wish | str:
+    if view.has_ended(job.id):
+        return f"job {job.id} has already ended ({jobs.state(job)})"
+    if not isinstance(job.phase, Running | Stopping):
+        raise Refused(f"job {job.id} is {jobs.state(job)}; only a running job can be signalled")
+    return job.wish

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import options, render
+from gflowctl import draining, options, render
 from gflowctl.watching import redraw
 from gflowd.core import durations, memory
 from gflowd.core.errors import BadUsage
@@ -51,6 +51,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _document(context: Context) -> dict[str, Any]:
     seen = context.observed or {}
     capacity, used = seen.get("capacity") or {}, seen.get("used") or {}
+    drain = draining.of(context.store.read())
     return {
         "gpus": seen.get("gpus") or [],
         "cpus": {"total": capacity.get("cpus"), "used": used.get("cpus")},
@@ -58,6 +59,7 @@ def _document(context: Context) -> dict[str, Any]:
         "daemon": {"running": context.daemon_runs, "version": seen.get("version"), "executor": seen.get("executor")},
         "seen_at": render.rfc3339(seen.get("at")),
         "trouble": seen.get("trouble"),
+        "drained": drain and {**drain, "at": render.rfc3339(drain["at"])},
     }
 
 
@@ -66,9 +68,19 @@ def _page(context: Context, *, color: bool) -> str:
     runs = context.daemon_runs
     if seen is None:
         hint = "it has not looked at the machine yet" if runs else "it never ran here; gflowd start"
-        return f"{_key('Daemon', color=color)}{'running' if runs else 'not running'} ({hint})\n"
+        return f"{_key('Daemon', color=color)}{'running' if runs else 'not running'} ({hint})\n" + _drained(
+            context, color=color
+        )
     parts = [_gpus(seen, color=color), _host(seen, color=color), _daemon(seen, runs=runs, color=color)]
-    return "".join(parts)
+    return "".join(parts) + _drained(context, color=color)
+
+
+def _drained(context: Context, *, color: bool) -> str:
+    drain = draining.of(context.store.read())
+    if drain is None:
+        return ""
+    said = f"no job starts, {render.escape(draining.words(drain))}"
+    return f"{_key('Drained', color=color)}{render.paint(said, render.YELLOW, on=color)}\n"
 
 
 def _key(name: str, *, color: bool) -> str:

@@ -56,6 +56,8 @@ def _tail(args: argparse.Namespace, context: Context, view: jobs.View, job: Job)
     last = jobs.attempt(job)
     if args.attempt is not None and not 1 <= args.attempt <= last:
         raise Refused(f"job {job.id} has no attempt {args.attempt}; its last is {last}")
+    if isinstance(job.phase, Queued) and args.attempt == last > 1:
+        raise Refused(f"attempt {last} of job {job.id} has not started ({jobs.state(job)}, {view.reason(job)})")
     if jobs.is_waiting(job) and last == 1:
         raise Refused(f"job {job.id} has not started ({jobs.state(job)}, {view.reason(job)}); --follow waits for it")
     if isinstance(job.phase, Queued) and last == 1:
@@ -64,8 +66,9 @@ def _tail(args: argparse.Namespace, context: Context, view: jobs.View, job: Job)
         if job.spec.error is None:
             raise Refused(f"job {job.id} has no error file of its own; its errors are in its output")
         return follow.Tail(jobs.file_name(job, job.spec.error) or "", terminal=False)
-    number = args.attempt or last
-    return follow.Tail(jobs.log_path(context.state, job, number), terminal=jobs.is_terminal_log(job))
+    number = args.attempt or (last - 1 if isinstance(job.phase, Queued) else last)
+    past = view.past(job.id, number) if number < last else None
+    return follow.Tail(jobs.log_path(context.state, job, number), terminal=jobs.is_terminal_log(job, past))
 
 
 def _explain_missing(view: jobs.View, job: Job, path: str) -> None:

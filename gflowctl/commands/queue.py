@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import columns, jobs, options, render, wording
+from gflowctl import columns, jobs, options, records, render, tree, wording
 from gflowctl.watching import redraw
 from gflowd.core.errors import BadUsage
 from gflowd.core.model import ENDED_STATES
@@ -43,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--sort", default="JOBID", metavar="FIELD[,-FIELD]", help="a minus sorts downwards")
     group.add_argument("-l", "--limit", type=_limit, metavar="N", help="the first N; the last N when negative")
     group.add_argument("-f", "--format", default=columns.DEFAULT, metavar="FIELDS", help="the columns")
+    group.add_argument("-t", "--tree", action="store_true", help="each job under the first that it waits for")
     group.add_argument("-w", "--watch", action="store_true", help="show them again and again, until interrupted")
     group.add_argument("--interval", type=options.interval, default=2.0, metavar="S", help="seconds between looks (2)")
     group.add_argument("-r", action="store_true", dest="unfolded", help="one line for each element of an array")
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     since = None if args.since is None else context.instant(args.since, "--since")
     if args.watch and args.json:
         raise BadUsage("give either --watch or --json, not both")
+    if args.tree and args.json:
+        raise BadUsage("give either --tree or --json, not both; the JSON has the dependencies")
 
     def show() -> str:
         view = jobs.View(context, context.store.read())
@@ -68,11 +71,16 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.limit is not None:
             found = found[: args.limit] if args.limit >= 0 else found[args.limit :]
         if args.json:
-            render.write_json([jobs.record(view, job) for job in found])
+            render.write_json([records.record(view, job) for job in found])
             return ""
         wide = render.terminal_columns() if render.is_terminal() else 0
-        rows = [(job, columns.cells(view, job, names)) for job in found]
-        return render.table(columns.columns(names), rows, color=render.use_color(args.color), columns_wide=wide)
+        shape = columns.columns(names)
+        if args.tree:
+            rows = tree.rows(found, lambda job: columns.cells(view, job, names), place := tree.place(names))
+            shape[place].right = False
+        else:
+            rows = [(job, columns.cells(view, job, names)) for job in found]
+        return render.table(shape, rows, color=render.use_color(args.color), columns_wide=wide)
 
     if args.watch:
         redraw(context, show, args.interval, lambda: time.strftime("%H:%M:%S"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, options, render, wording
+from gflowctl import jobs, options, records, render, wording
 from gflowd.core import durations, memory, reasons
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.model import Ended, Running, Stopping
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     view = jobs.View(context, context.store.read())
     found = [view.job(job_id) for job_id in view.select(args.jobs)]
     if args.json:
-        render.write_json([jobs.record(view, job) for job in found])
+        render.write_json([{**records.record(view, job), "attempts": records.attempts(view, job)} for job in found])
     elif args.script:
         for content in [_script(context, job) for job in found]:
             render.write_bytes(content)
@@ -54,7 +54,14 @@ def _script(context: Context, job: Job) -> bytes:
 
 
 def _block(view: View, job: Job, *, color: bool) -> str:
-    lines = [*_what(job), *_state(view, job, color=color), *_asked(view, job), *_times(view, job), *_where(view, job)]
+    lines = [
+        *_what(job),
+        *_state(view, job, color=color),
+        *_asked(view, job),
+        *_times(view, job),
+        *_where(view, job),
+        *_past(view, job),
+    ]
     wide = max(len(key) for key, _ in lines) + 1
     return "".join(f"{render.paint(f'{key}:'.ljust(wide), render.BOLD, on=color)} {text}\n" for key, text in lines)
 
@@ -69,6 +76,8 @@ def _what(job: Job) -> Iterator[tuple[str, str]]:
     if spec.comment:
         yield "Comment", render.escape(spec.comment)
     yield "Command", render.escape(wording.command_line(spec.command))
+    if spec.redone_from is not None:
+        yield "Redone from", str(spec.redone_from)
 
 
 def _state(view: View, job: Job, *, color: bool) -> Iterator[tuple[str, str]]:
@@ -119,6 +128,12 @@ def _asked(view: View, job: Job) -> Iterator[tuple[str, str]]:
         yield "Time left", durations.clock(left)
     if spec.grace is not None:
         yield "Grace", f"{spec.grace:g} s"
+    if spec.needs is not None:
+        from gflowctl import needs
+
+        yield "Waits for" if jobs.is_waiting(job) else "Waited for", needs.words(view, job)
+    if spec.retry is not None:
+        yield "Retries", wording.retries(spec.retry)
     if jobs.attempt(job) > 1:
         yield "Attempt", str(jobs.attempt(job))
 
@@ -151,3 +166,20 @@ def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
             yield "Session", session
         if job.phase.started is not None:
             yield "Process", str(job.phase.started.identity.pid)
+
+
+def _past(view: View, job: Job) -> Iterator[tuple[str, str]]:
+    """Each earlier attempt: how it ended, when, and where its output is."""
+    for number in range(1, jobs.attempt(job)):
+        past = view.past(job.id, number)
+        if past is None:
+            continue
+        how = [past.state]
+        if past.exit_code is not None:
+            how.append(f"exit code {past.exit_code}")
+        if past.reason is not None:
+            how.append(render.escape(past.reason))
+        began = "" if past.started_at is None else f"{render.local(past.started_at)} "
+        yield f"Attempt {number}", f"{', '.join(how)}; {began}to {render.local(past.ended_at)}"
+        if past.started_at is not None:
+            yield f"Log {number}", render.escape(jobs.log_path(view.context.state, job, number))

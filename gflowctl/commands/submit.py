@@ -4,6 +4,10 @@ The job gets the submitter's environment, umask and working directory. A COMMAND
 file that begins with #! is a script, and its content is kept with the job as it is now. After -- the command is taken
 as it stands. The id is printed once the job is safely on disk; gflowd need not be running.
 
+A job may wait for others: for 42 alone, which has to finish well, or as in Slurm for
+afterok:JOB, afterany:JOB, afternotok:JOB, after:JOB[+MINUTES], singleton, joined by , (all of them) or ? (any).
+When that can no longer come, the job is cancelled, unless --no-auto-cancel is given.
+
 Names of output files may contain %j (the job's id), %A (array id), %a (element), %x (name), %u (user) and %% (a
 percent sign). With --output, --error or --input the job's own descriptors go to files; otherwise its output is a
 terminal's, and is logged.
@@ -18,7 +22,7 @@ import argparse
 import os
 import time
 
-from gflowctl import options, render, submission
+from gflowctl import job_options, options, render, submission
 from gflowd.core import codec, requests
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.model import EXECUTORS, Job, Queued, Spec, Wish
@@ -28,13 +32,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
+    from gflowd.snapshot import Fold
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     parser.usage = "gflowctl submit [OPTIONS] [--] COMMAND [ARG ...]\n       gflowctl submit [OPTIONS] --wrap TEXT"
-    _configure_resources(parser)
-    _configure_identity(parser)
+    job_options.add_resources(parser, new=True)
+    job_options.add_identity(parser, new=True)
+    job_options.add_order(parser, new=True)
+    job_options.add_retries(parser)
     _configure_files(parser)
     group = parser.add_argument_group("running")
     group.add_argument("--wait", action="store_true", help="wait for the job to end; exit with its status")
@@ -47,32 +54,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wrap", metavar="TEXT", help="run TEXT with sh -c")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND",
                         help="the command, or a script, and its arguments")  # fmt: skip
-
-
-def _configure_resources(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("resources and limits")
-    group.add_argument("-g", "--gpus", "--gres", type=options.gpu_count, default=0, metavar="N",
-                       help="GPUs (default 0)")  # fmt: skip
-    group.add_argument("-c", "--cpus", "--cpus-per-task", type=options.count, default=1, metavar="N",
-                       help="CPU slots (default 1; 0 takes none)")  # fmt: skip
-    group.add_argument("-m", "--memory", "--mem", "--max-mem", "--max-memory", type=options.amount, metavar="MEM",
-                       help="host memory, such as 512 (MB), 24G or 1.5T")  # fmt: skip
-    group.add_argument("-t", "--time", "--time-limit", "--timelimit", type=options.duration, metavar="DUR",
-                       help="end the job after this long, such as 90s, 2h or 1-12:00:00; a bare number is minutes, "
-                            "0 no limit")  # fmt: skip
-    group.add_argument("--grace", type=options.duration, metavar="DUR",
-                       help="time between the first signal that ends the job and KILL")  # fmt: skip
-
-
-def _configure_identity(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("identity and order")
-    group.add_argument("-n", "--name", "-J", "--job-name", metavar="NAME", help="default: the command's base name")
-    group.add_argument("-P", "--project", "-A", "--account", metavar="CODE", help="the project to account to")
-    group.add_argument("--comment", metavar="TEXT", help="shown by gflowctl show")
-    group.add_argument("-p", "--priority", type=options.priority, default=10, metavar="0-255",
-                       help="higher runs first (default 10)")  # fmt: skip
-    group.add_argument("--begin", metavar="INSTANT", help="not before, such as 18:30, tomorrow 9:00 or now+2h")
-    group.add_argument("-H", "--hold", action="store_true", help="queue it held; gflowctl release lets it start")
 
 
 def _configure_files(parser: argparse.ArgumentParser) -> None:
@@ -92,11 +73,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
     command, content = _command(args)
     variables = submission.environment(args.export, submission.given_environment())
     requests.check_size(command, variables)
-    spec = requests.checked(_spec(args, context, command), _limits(context))
+    spec = requests.checked(_spec(args, context, command), context.limits)
     if content is not None:
         spec = spec.replace(script=submission.digest(content))
     spec = spec.replace(env=submission.digest(b"".join(b"%b\0" % variable for variable in variables)))
     if args.dry_run:
+        if job_options.names_dependencies(args):
+            spec = _with_needs(args, context, spec, context.store.read())
         _show(args, context, None, spec)
         return 0
     store = context.writable_store
@@ -104,6 +87,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if content is not None:
         submission.keep_script(context.state, content)
     with store.commit() as commit:
+        if job_options.names_dependencies(args):
+            spec = _with_needs(args, context, spec, commit.fold())
         job_id = commit.allocate()
         commit.put("spec", job_id, codec.encode(spec))
         if args.hold:
@@ -111,6 +96,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     context.ring(b"q")
     _announce(args, context, job_id, spec)
     return _stay(args, context, job_id)
+
+
+def _with_needs(args: argparse.Namespace, context: Context, spec: Spec, fold: Fold) -> Spec:
+    from gflowctl import needs
+
+    return spec.replace(needs=needs.asked(args, fold, context.user))
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -150,7 +141,7 @@ def _spec(args: argparse.Namespace, context: Context, command: tuple[str, ...]) 
         umask=umask,
         project=args.project,
         comment=args.comment,
-        priority=args.priority,
+        priority=job_options.priority(args),
         gpus=args.gpus,
         cpus=args.cpus,
         memory_mb=args.memory or None,
@@ -162,6 +153,7 @@ def _spec(args: argparse.Namespace, context: Context, command: tuple[str, ...]) 
         input=submission.input_file(args.input, cwd),
         append=args.append,
         executor=args.executor,
+        retry=job_options.retry(args),
         submit_dir=None if args.chdir is None else submission.present_directory(),
     )
 
@@ -170,18 +162,6 @@ def _default_name(args: argparse.Namespace, command: tuple[str, ...]) -> str:
     if args.wrap is not None:
         return "wrap"
     return os.path.basename(command[0].rstrip("/")) or command[0]
-
-
-def _limits(context: Context) -> requests.Limits:
-    settings = context.settings
-    capacity = (context.observed or {}).get("capacity") or {}
-    return requests.Limits(
-        gpus=capacity.get("gpus"),
-        cpus=capacity.get("cpus"),
-        memory_mb=capacity.get("memory_mb"),
-        known_projects=tuple(settings["known_projects"]),
-        require_project=settings["require_project"],
-    )
 
 
 def _announce(args: argparse.Namespace, context: Context, job_id: int, spec: Spec) -> None:
@@ -204,11 +184,11 @@ def _show(args: argparse.Namespace, context: Context, job_id: int | None, spec: 
 
 
 def _record(args: argparse.Namespace, context: Context, job_id: int | None, spec: Spec) -> dict[str, Any]:
-    from gflowctl import jobs
+    from gflowctl import jobs, records
     from gflowd.snapshot import Fold
 
     job = Job(job_id or 0, spec, Wish(held=args.hold), Queued())
-    return {**jobs.record(jobs.View(context, Fold()), job), "id": job_id}
+    return {**records.record(jobs.View(context, Fold()), job), "id": job_id}
 
 
 def _summary(spec: Spec) -> str:

@@ -17,15 +17,21 @@ _shtab_gflowctl_commands() {
     close-sessions:'close terminal sessions left over by ended jobs'
     completion:'print the completion script for a shell'
     doctor:'check the installation and say how to mend it'
+    drain:'start no more jobs'
     hold:'keep queued jobs from starting'
     info:'show GPUs, CPUs, memory and the daemon'
     list:'list jobs'
     log:'print or follow a job'"'"'s output'
     q:'list jobs'
     queue:'list jobs'
+    redo:'queue new jobs like old ones'
     release:'let held jobs start'
+    requeue:'run jobs once more, under the same id'
+    resume:'start jobs again'
     show:'show all about jobs'
     submit:'queue a command or a script'
+    top:'put queued jobs to the front'
+    update:'change queued jobs, or the time limit of a running one'
     wait:'wait until jobs have ended'
   )
   _describe 'gflowctl commands' _commands
@@ -76,8 +82,18 @@ _shtab_gflowctl_batch_options=(
   {-P,--project,-A,--account}"[the project to account to]:CODE:"
   "--comment[shown by gflowctl show]:TEXT:"
   {-p,--priority}"[higher runs first (default 10)]:0-255:"
+  "--nice[lower the priority by N]:N:"
+  {-d,--depends-on,--dependency}"[wait for jobs, such as 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
+  "--depends-on-all[wait until all of these jobs have finished well]:LIST:"
+  "--depends-on-any[wait until any of these jobs has finished well]:LIST:"
+  "--singleton[wait for your earlier jobs of the same name]"
+  "--no-auto-cancel[stay queued when what it waits for can no longer come]"
   "--begin[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
   {-H,--hold}"[queue it held\; gflowctl release lets it start]"
+  "--max-retries[try it again up to N times]:N:"
+  "--retry-on[after which ends\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
+  "--retry-delay[how long to wait before, such as 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
+  "--requeue[try it again after a reboot, or when it vanished]"
   {-D,--chdir}"[the job\'s working directory (default\: this one)]:DIR:_files -/"
   {-o,--output}"[write standard output there instead of the log]:PATTERN:"
   {-e,--error}"[write standard error there]:PATTERN:"
@@ -107,7 +123,8 @@ _shtab_gflowctl_cancel_options=(
   {-n,--name}"[jobs with these names]:NAME,...:"
   {-u,--user}"[jobs of these users]:USER,...:"
   {-s,--state}"[jobs in these states]:STATE,...:"
-  "--dry-run[say which jobs would be cancelled]"
+  "--signal[only send this signal, such as USR1 or 10, to running jobs]:SIG:"
+  "--dry-run[say which jobs it would be, and do nothing]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -154,6 +171,17 @@ _shtab_gflowctl_doctor_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_doctor_defaults_added=0
 
+_shtab_gflowctl_drain_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--reason[shown to who asks why nothing starts]:TEXT:"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_drain_defaults_added=0
+
 _shtab_gflowctl_hold_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
@@ -192,6 +220,7 @@ _shtab_gflowctl_list_options=(
   "--sort[a minus sorts downwards]:FIELD[,-FIELD]:"
   {-l,--limit}"[the first N\; the last N when negative]:N:"
   {-f,--format}"[the columns]:FIELDS:"
+  {-t,--tree}"[each job under the first that it waits for]"
   {-w,--watch}"[show them again and again, until interrupted]"
   "--interval[seconds between looks (2)]:S:"
   "-r[one line for each element of an array]"
@@ -235,6 +264,7 @@ _shtab_gflowctl_q_options=(
   "--sort[a minus sorts downwards]:FIELD[,-FIELD]:"
   {-l,--limit}"[the first N\; the last N when negative]:N:"
   {-f,--format}"[the columns]:FIELDS:"
+  {-t,--tree}"[each job under the first that it waits for]"
   {-w,--watch}"[show them again and again, until interrupted]"
   "--interval[seconds between looks (2)]:S:"
   "-r[one line for each element of an array]"
@@ -262,6 +292,7 @@ _shtab_gflowctl_queue_options=(
   "--sort[a minus sorts downwards]:FIELD[,-FIELD]:"
   {-l,--limit}"[the first N\; the last N when negative]:N:"
   {-f,--format}"[the columns]:FIELDS:"
+  {-t,--tree}"[each job under the first that it waits for]"
   {-w,--watch}"[show them again and again, until interrupted]"
   "--interval[seconds between looks (2)]:S:"
   "-r[one line for each element of an array]"
@@ -276,6 +307,42 @@ _shtab_gflowctl_queue_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_queue_defaults_added=0
 
+_shtab_gflowctl_redo_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--cascade[redo also what was cancelled because of these jobs]"
+  {--clear-dependencies,--clear-deps}"[wait for none of what the old job waited for]"
+  {-g,--gpus,--gres}"[GPUs]:N:"
+  {-c,--cpus,--cpus-per-task}"[CPU slots (0 takes none)]:N:"
+  {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, such as 512 (MB), 24G or 1.5T]:MEM:"
+  {-t,--time,--time-limit,--timelimit}"[end the job after this long, such as 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 no limit]:DUR:"
+  "--grace[time between the first signal that ends the job and KILL]:DUR:"
+  {-n,--name,-J,--job-name}"[what it is called]:NAME:"
+  {-P,--project,-A,--account}"[the project to account to]:CODE:"
+  "--comment[shown by gflowctl show]:TEXT:"
+  {-p,--priority}"[higher runs first]:0-255:"
+  "--nice[lower the priority by N]:N:"
+  {-d,--depends-on,--dependency}"[wait for jobs, such as 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
+  "--depends-on-all[wait until all of these jobs have finished well]:LIST:"
+  "--depends-on-any[wait until any of these jobs has finished well]:LIST:"
+  "--singleton[wait for your earlier jobs of the same name]"
+  "--no-auto-cancel[stay queued when what it waits for can no longer come]"
+  "--begin[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
+  {-H,--hold}"[queue it held\; gflowctl release lets it start]"
+  "--max-retries[try it again up to N times]:N:"
+  "--retry-on[after which ends\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
+  "--retry-delay[how long to wait before, such as 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
+  "--requeue[try it again after a reboot, or when it vanished]"
+  "--parsable[print only the new ids]"
+  "--json[print the new jobs as a JSON list]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  "(*):such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_redo_defaults_added=0
+
 _shtab_gflowctl_release_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--at[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
@@ -287,6 +354,27 @@ _shtab_gflowctl_release_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_release_defaults_added=0
+
+_shtab_gflowctl_requeue_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  "(*):such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_requeue_defaults_added=0
+
+_shtab_gflowctl_resume_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_resume_defaults_added=0
 
 _shtab_gflowctl_show_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -313,8 +401,18 @@ _shtab_gflowctl_submit_options=(
   {-P,--project,-A,--account}"[the project to account to]:CODE:"
   "--comment[shown by gflowctl show]:TEXT:"
   {-p,--priority}"[higher runs first (default 10)]:0-255:"
+  "--nice[lower the priority by N]:N:"
+  {-d,--depends-on,--dependency}"[wait for jobs, such as 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
+  "--depends-on-all[wait until all of these jobs have finished well]:LIST:"
+  "--depends-on-any[wait until any of these jobs has finished well]:LIST:"
+  "--singleton[wait for your earlier jobs of the same name]"
+  "--no-auto-cancel[stay queued when what it waits for can no longer come]"
   "--begin[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
   {-H,--hold}"[queue it held\; gflowctl release lets it start]"
+  "--max-retries[try it again up to N times]:N:"
+  "--retry-on[after which ends\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
+  "--retry-delay[how long to wait before, such as 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
+  "--requeue[try it again after a reboot, or when it vanished]"
   {-D,--chdir}"[the job\'s working directory (default\: this one)]:DIR:_files -/"
   {-o,--output}"[write standard output there instead of the log]:PATTERN:"
   {-e,--error}"[write standard error there]:PATTERN:"
@@ -337,6 +435,46 @@ _shtab_gflowctl_submit_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_submit_defaults_added=0
+
+_shtab_gflowctl_top_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  "(*):such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_top_defaults_added=0
+
+_shtab_gflowctl_update_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-g,--gpus,--gres}"[GPUs]:N:"
+  {-c,--cpus,--cpus-per-task}"[CPU slots (0 takes none)]:N:"
+  {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, such as 512 (MB), 24G or 1.5T]:MEM:"
+  {-t,--time,--time-limit,--timelimit}"[end the job after this long, such as 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 no limit]:DUR:"
+  "--grace[time between the first signal that ends the job and KILL]:DUR:"
+  {-n,--name,-J,--job-name}"[what it is called]:NAME:"
+  "--comment[shown by gflowctl show]:TEXT:"
+  {-p,--priority}"[higher runs first]:0-255:"
+  "--nice[lower the priority by N]:N:"
+  "--begin[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
+  "--command[another command with its arguments]:TEXT:"
+  "--script[another script]:FILE:_files"
+  {-o,--output}"[write standard output there instead of the log]:PATTERN:"
+  {-e,--error}"[write standard error there]:PATTERN:"
+  {-i,--input}"[read standard input from there]:FILE:_files"
+  "--append[append to the output files instead of emptying them]"
+  "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
+  "*--clear[options to undo, such as time,begin]:OPTION,...:"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  "(*):such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_update_defaults_added=0
 
 _shtab_gflowctl_wait_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -377,15 +515,21 @@ _shtab_gflowctl() {
         close-sessions) _arguments -C -s $_shtab_gflowctl_close_sessions_options ;;
         completion) _arguments -C -s $_shtab_gflowctl_completion_options ;;
         doctor) _arguments -C -s $_shtab_gflowctl_doctor_options ;;
+        drain) _arguments -C -s $_shtab_gflowctl_drain_options ;;
         hold) _arguments -C -s $_shtab_gflowctl_hold_options ;;
         info) _arguments -C -s $_shtab_gflowctl_info_options ;;
         list) _arguments -C -s $_shtab_gflowctl_list_options ;;
         log) _arguments -C -s $_shtab_gflowctl_log_options ;;
         q) _arguments -C -s $_shtab_gflowctl_q_options ;;
         queue) _arguments -C -s $_shtab_gflowctl_queue_options ;;
+        redo) _arguments -C -s $_shtab_gflowctl_redo_options ;;
         release) _arguments -C -s $_shtab_gflowctl_release_options ;;
+        requeue) _arguments -C -s $_shtab_gflowctl_requeue_options ;;
+        resume) _arguments -C -s $_shtab_gflowctl_resume_options ;;
         show) _arguments -C -s $_shtab_gflowctl_show_options ;;
         submit) _arguments -C -s $_shtab_gflowctl_submit_options ;;
+        top) _arguments -C -s $_shtab_gflowctl_top_options ;;
+        update) _arguments -C -s $_shtab_gflowctl_update_options ;;
         wait) _arguments -C -s $_shtab_gflowctl_wait_options ;;
       esac
   esac

@@ -113,7 +113,7 @@ def test_releasing_at_a_time(five: Ctl) -> None:
 @pytest.mark.parametrize(
     "words",
     [["cancel"], ["cancel", "1", "--all"], ["hold"], ["release"], ["cancel", "-s", "odd"],
-     ["cancel", "--signal", "INT", "1"], ["hold", "x"]],
+     ["cancel", "--signal", "ODD", "1"], ["hold", "x"]],
 )  # fmt: skip
 def test_wrong_usage(five: Ctl, words: list[str]) -> None:
     five.fails(2, *words)

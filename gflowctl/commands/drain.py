@@ -1,0 +1,38 @@
+"""Starts no more jobs until gflowctl resume. Those that run go on, and jobs can be queued as ever."""
+
+from __future__ import annotations
+
+import time
+
+from gflowctl import draining, render
+from gflowd.core import requests
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    parser.add_argument("--reason", metavar="TEXT", help="shown to who asks why nothing starts")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Writes the setting."""
+    if args.reason is not None:
+        requests.check_text(args.reason)
+    with context.writable_store.commit() as commit:
+        before = draining.of(commit.fold())
+        changed = before is None or (args.reason is not None and before.get("reason") != args.reason)
+        if changed:
+            now = {"at": time.time(), "by": context.user, "reason": args.reason}
+            commit.put(draining.KIND, draining.NAME, now)
+    if changed:
+        context.ring(b"w")
+        render.write("Drained: no job starts until gflowctl resume\n")
+    else:
+        assert before is not None
+        render.note(f"already drained, {draining.words(before)}")
+    return 0

@@ -1,0 +1,42 @@
+"""Runs jobs once more, under the same id: a running job is stopped first, one that has ended is queued again.
+
+Those that depend on the job wait for its new attempt; it counts as one more attempt, and each keeps its log. A wish to
+cancel the job is withdrawn. For a new job with another id there is gflowctl redo.
+"""
+
+from __future__ import annotations
+
+from gflowctl import jobs, options, render, wishes
+from gflowd.core.model import Queued
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+    from gflowd.core.model import Job, Wish
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    options.add_jobs(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Writes the wishes."""
+    outcome = wishes.apply(context, lambda view: view.select(args.jobs), _requeued)
+    wishes.tell("Requeued", outcome.changed)
+    for note in outcome.notes:
+        render.note(note)
+    return 0
+
+
+def _requeued(_view: jobs.View, job: Job) -> Wish | str:
+    wanted = job.wish.replace(cancelled_by=None, cancelled_at=None)
+    if not isinstance(job.phase, Queued):
+        wanted = wanted.replace(requeued=max(job.wish.requeued, jobs.attempt(job)))
+    if wanted != job.wish:
+        return wanted
+    if jobs.is_waiting(job):
+        return f"job {job.id} is already {jobs.state(job)}"
+    return f"job {job.id} is already to be requeued ({jobs.state(job)})"

@@ -1,0 +1,33 @@
+"""Lets jobs start again after gflowctl drain."""
+
+from __future__ import annotations
+
+import os
+
+from gflowctl import draining, render
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Has no options."""
+
+
+def run(_args: argparse.Namespace, context: Context) -> int:
+    """Removes the setting."""
+    before = None
+    if os.path.lexists(context.state.snapshot):
+        with context.writable_store.commit() as commit:
+            before = draining.of(commit.fold())
+            if before is not None:
+                commit.put(draining.KIND, draining.NAME, None)
+    if before is None:
+        render.note("not drained; nothing to resume")
+        return 0
+    context.ring(b"w")
+    render.write("Resumed: jobs start again\n")
+    return 0

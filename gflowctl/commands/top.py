@@ -1,0 +1,39 @@
+"""Puts queued jobs to the front of the queue, before jobs of any priority; the latest put there is foremost.
+
+Jobs named together keep their order. A held job stays held, and is at the front once it is released.
+"""
+
+from __future__ import annotations
+
+import time
+
+from gflowctl import jobs, options, render, wishes
+from gflowd.core.errors import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+    from gflowd.core.model import Job, Wish
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    options.add_jobs(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Writes the wishes."""
+    now = time.time()
+
+    def put_first(_view: jobs.View, job: Job) -> Wish:
+        if not jobs.is_waiting(job):
+            raise Refused(f"job {job.id} is {jobs.state(job)}; only queued jobs can be put to the front")
+        return job.wish.replace(top_at=now)
+
+    outcome = wishes.apply(context, lambda view: view.select(args.jobs), put_first)
+    wishes.tell("Put to the front:", outcome.changed)
+    for note in outcome.notes:
+        render.note(note)
+    return 0

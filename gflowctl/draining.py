@@ -1,0 +1,25 @@
+"""Whether the machine is drained: the setting by which no job starts, as drain, resume and info know it."""
+
+from __future__ import annotations
+
+from gflowctl.render import local
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gflowd.snapshot import Fold
+
+KIND, NAME = "setting", "drain"
+
+
+def of(fold: Fold) -> dict[str, Any] | None:
+    """`at` (seconds since the epoch), `by` and `reason` of the drain; None when jobs start."""
+    found: dict[str, Any] | None = fold.of(KIND).get(NAME)
+    return found
+
+
+def words(drain: dict[str, Any]) -> str:
+    """`since 2025-01-31T18:30:00 by ada: new disks`."""
+    why = f": {drain['reason']}" if drain.get("reason") else ""
+    return f"since {local(drain['at'])} by {drain['by']}{why}"

@@ -1,0 +1,135 @@
+"""The options that say what a job is to be: all are submit's, redo and update take a part. Names and reads them."""
+
+from __future__ import annotations
+
+import argparse
+
+from gflowctl import options
+from gflowd.core.errors import BadUsage, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gflowd.core.retries import Retry
+
+DEFAULT_PRIORITY = 10
+LARGEST_NICE = 2147483645  # sbatch(1)
+
+
+def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
+    """Resources and limits. `new`: of a job that has none yet; else what is not given is None and stays as it is."""
+    group = parser.add_argument_group("resources and limits")
+    group.add_argument("-g", "--gpus", "--gres", type=options.gpu_count, default=0 if new else None, metavar="N",
+                       help=f"GPUs{' (default 0)' if new else ''}")  # fmt: skip
+    group.add_argument("-c", "--cpus", "--cpus-per-task", type=options.count, default=1 if new else None, metavar="N",
+                       help=f"CPU slots ({'default 1; ' if new else ''}0 takes none)")  # fmt: skip
+    group.add_argument("-m", "--memory", "--mem", "--max-mem", "--max-memory", type=options.amount, metavar="MEM",
+                       help="host memory, such as 512 (MB), 24G or 1.5T")  # fmt: skip
+    group.add_argument("-t", "--time", "--time-limit", "--timelimit", type=options.duration, metavar="DUR",
+                       help="end the job after this long, such as 90s, 2h or 1-12:00:00; a bare number is minutes, "
+                            "0 no limit")  # fmt: skip
+    group.add_argument("--grace", type=options.duration, metavar="DUR",
+                       help="time between the first signal that ends the job and KILL")  # fmt: skip
+
+
+def add_identity(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
+    """What it is called, and whom it is accounted to."""
+    group = parser.add_argument_group("identity")
+    group.add_argument("-n", "--name", "-J", "--job-name", metavar="NAME",
+                       help="default: the command's base name" if new else "what it is called")  # fmt: skip
+    group.add_argument("-P", "--project", "-A", "--account", metavar="CODE", help="the project to account to")
+    group.add_argument("--comment", metavar="TEXT", help="shown by gflowctl show")
+
+
+def add_order(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
+    """When it may start, and what it waits for."""
+    group = parser.add_argument_group("order")
+    add_priority(group, new=new)
+    group.add_argument("-d", "--depends-on", "--dependency", metavar="SPEC",
+                       help="wait for jobs, such as 42, @ or afterok:1:2,afterany:3; see gflow(7)")  # fmt: skip
+    group.add_argument("--depends-on-all", metavar="LIST", help="wait until all of these jobs have finished well")
+    group.add_argument("--depends-on-any", metavar="LIST", help="wait until any of these jobs has finished well")
+    group.add_argument("--singleton", action="store_true", help="wait for your earlier jobs of the same name")
+    group.add_argument("--no-auto-cancel", action="store_true",
+                       help="stay queued when what it waits for can no longer come")  # fmt: skip
+    group.add_argument("--begin", metavar="INSTANT", help="not before, such as 18:30, tomorrow 9:00 or now+2h")
+    group.add_argument("-H", "--hold", action="store_true", help="queue it held; gflowctl release lets it start")
+
+
+def add_priority(group: options.Options, *, new: bool = False) -> None:
+    """Its place in the queue."""
+    group.add_argument("-p", "--priority", type=options.priority, metavar="0-255",
+                       help=f"higher runs first{f' (default {DEFAULT_PRIORITY})' if new else ''}")  # fmt: skip
+    group.add_argument("--nice", type=_nice, default=0, metavar="N", help="lower the priority by N")
+
+
+def add_retries(parser: argparse.ArgumentParser) -> None:
+    """Whether it is tried again."""
+    group = parser.add_argument_group("retries")
+    group.add_argument("--max-retries", type=options.count, metavar="N", help="try it again up to N times")
+    group.add_argument("--retry-on", type=_causes, metavar="LIST",
+                       help="after which ends: failure, timeout, oom, zombie or exit codes "
+                            "(default failure,zombie)")  # fmt: skip
+    group.add_argument("--retry-delay", type=_delay, metavar="DUR[xFACTOR]",
+                       help="how long to wait before, such as 30s, or 30sx2 to double it each time")  # fmt: skip
+    group.add_argument("--requeue", action="store_true", help="try it again after a reboot, or when it vanished")
+
+
+def _nice(text: str) -> int:
+    if text.removeprefix("-").isdigit() and text.isascii() and len(text) <= len(str(-LARGEST_NICE)):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+
+
+def _causes(text: str) -> tuple[str | int, ...]:
+    from gflowd.core import retries
+
+    try:
+        return retries.parse_on(text)
+    except Refused as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _delay(text: str) -> tuple[float, float]:
+    from gflowd.core import retries
+
+    try:
+        return retries.parse_delay(text)
+    except Refused as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def priority(args: argparse.Namespace, before: int = DEFAULT_PRIORITY) -> int:
+    """The priority asked for, of a job that had `before`; `--nice` never leads out of the range."""
+    asked: int = (before if args.priority is None else args.priority) - args.nice
+    return max(0, min(options.LARGEST_PRIORITY, asked))
+
+
+def retry(args: argparse.Namespace, before: Retry | None = None) -> Retry | None:
+    """How the job is to be tried again, of one that was so by `before`. Raises `BadUsage`."""
+    if args.max_retries is None and args.retry_on is None and args.retry_delay is None and not args.requeue:
+        return before
+    from gflowd.core.retries import ZOMBIE, Retry
+
+    most = args.max_retries if args.max_retries is not None else before.max_retries if before is not None else 0
+    if args.requeue:
+        most = max(most, 1)
+    elif not most and args.max_retries is None:
+        raise BadUsage("--retry-on and --retry-delay say nothing without --max-retries N, how often to try again")
+    if not most:
+        return None
+    only_requeue = args.requeue and before is None and args.max_retries is None
+    found = Retry(max_retries=most, on=()) if only_requeue else (before or Retry()).replace(max_retries=most)
+    if args.retry_on is not None:
+        found = found.replace(on=args.retry_on)
+    if args.requeue and ZOMBIE not in found.on:
+        found = found.replace(on=(*found.on, ZOMBIE))
+    if args.retry_delay is not None:
+        found = found.replace(delay=args.retry_delay[0], factor=args.retry_delay[1])
+    return found
+
+
+def names_dependencies(args: argparse.Namespace) -> bool:
+    """Whether the job is to wait for others."""
+    return bool(args.singleton) or any(
+        text is not None for text in (args.depends_on, args.depends_on_all, args.depends_on_any)
+    )

@@ -1,0 +1,66 @@
+"""Jobs as JSON: the documented form of `queue --json`, and of what `show --json` adds to it."""
+
+from __future__ import annotations
+
+from gflowctl import jobs
+from gflowctl.render import rfc3339
+from gflowd.core.model import Ended, Running, Stopping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gflowctl.jobs import View
+    from gflowd.core.dependencies import Needs
+    from gflowd.core.model import Job
+
+
+def record(view: View, job: Job) -> dict[str, Any]:
+    """The job as `queue --json` shows it; fields of what gflow cannot do yet are null or empty."""
+    spec, phase, run = job.spec, job.phase, job.run
+    ended = phase if isinstance(phase, Ended) else None
+    running = phase if isinstance(phase, Running | Stopping) else None
+    started = running.started if running is not None else None
+    needs, retry = spec.needs, spec.retry
+    return {
+        "id": job.id, "array_id": None, "array_index": None, "name": spec.name, "user": spec.user,
+        "project": spec.project, "comment": spec.comment, "state": jobs.state(job), "reason": view.reason(job),
+        "command": list(spec.command), "script": spec.script and view.context.state.script(spec.script),
+        "cwd": spec.cwd, "params": {}, "gpus": spec.gpus, "gpu_ids": list(run.gpu_ids) if run is not None else [],
+        "gpu_memory_mb": None, "shared": False, "cpus": spec.cpus, "memory_mb": spec.memory_mb,
+        "time_limit": spec.time_limit, "time_left": view.time_left(job), "priority": spec.priority,
+        "dependencies": _dependencies(needs), "dependency_mode": None if needs is None else needs.mode,
+        "begin_at": rfc3339(job.begin_at),
+        "submitted_at": rfc3339(spec.submitted_at), "started_at": rfc3339(jobs.started_at(job)),
+        "ended_at": rfc3339(jobs.ended_at(job)), "expected_start": None,
+        "exit_code": ended.exit_code if ended is not None else None,
+        "signal": ended.signal if ended is not None else None, "attempt": jobs.attempt(job),
+        "max_retries": 0 if retry is None else retry.max_retries, "redone_from": spec.redone_from, "group": None,
+        "max_concurrent": None, "session": jobs.session(job),
+        "pid": started.identity.pid if started is not None else None,
+        "output": jobs.file_name(job, spec.output), "error": jobs.file_name(job, spec.error),
+    }  # fmt: skip
+
+
+def _dependencies(needs: Needs | None) -> list[dict[str, object]]:
+    """`{kind, id}` of each, with `delay` in seconds where there is one."""
+    if needs is None:
+        return []
+    from gflowd.core import dependencies
+
+    return [dependencies.encode_one(each) for each in needs.dependencies]
+
+
+def attempts(view: View, job: Job) -> list[dict[str, Any]]:
+    """The attempts before the present or last one that have left a record, each as far as it is known."""
+    found = ((number, view.past(job.id, number)) for number in range(1, jobs.attempt(job)))
+    return [
+        {
+            "attempt": number, "state": past.state, "reason": past.reason, "exit_code": past.exit_code,
+            "signal": past.signal, "gpu_ids": [] if past.run is None else list(past.run.gpu_ids),
+            "started_at": rfc3339(past.started_at), "ended_at": rfc3339(past.ended_at),
+            "log": jobs.log_path(view.context.state, job, number),
+        }
+        for number, past in found
+        if past is not None
+    ]  # fmt: skip

@@ -1,0 +1,48 @@
+"""Signals for the processes of running jobs, and for nobody else's."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from gflowd.core.errors import BadUsage
+from gflowd.core.model import Running, Stopping
+from gflowd.effects import daemon, processes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gflowctl.context import Context
+    from gflowd.core.model import Job
+
+
+def parse(text: str) -> signal.Signals:
+    """`INT`, `SIGINT` or `2`. Raises `BadUsage`."""
+    word = text.upper()
+    try:
+        if word.isascii() and word.isdigit() and len(word) <= 2:
+            return signal.Signals(int(word))
+        return signal.Signals["SIG" + word.removeprefix("SIG")]
+    except (KeyError, ValueError):
+        raise BadUsage(f"--signal: {text!r} is no signal, such as USR1 or 10") from None
+
+
+def send(context: Context, found: Sequence[Job], number: signal.Signals) -> dict[int, int]:
+    """Sends `number` to the processes of jobs that have begun; to how many of each.
+
+    Not to `job.sh`, which has the exit status to record, nor to this process, which may itself be in a job.
+    """
+    leaders = {}
+    for job in found:
+        assert isinstance(job.phase, Running | Stopping)
+        identity = None if job.phase.started is None else job.phase.started.identity
+        mark = processes.job_mark(context.state.root, job.id, job.phase.run.attempt)
+        leaders[job.id, job.phase.run.attempt] = identity, mark
+    running = daemon.running(context.state)
+    members = processes.members(leaders, os.getpid() if running is None else running.pid)
+    sent = {}
+    for key, (leader, _) in leaders.items():
+        passed_over = {os.getpid(), 0 if leader is None else leader.pid}
+        sent[key[0]] = sum(processes.send(each, (number,)) for each in members[key] if each.pid not in passed_over)
+    return sent

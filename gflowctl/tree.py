@@ -1,0 +1,50 @@
+"""The queue as a forest: each job under the first listed one of those that it waits for."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gflowd.core.model import Job
+
+DEEPEST = 16  # levels of indentation; below them the number of further levels stands before the id
+BRANCH = "\\_ "  # as ps(1) --forest draws it
+
+
+def place(names: Sequence[str]) -> int:
+    """Which of the columns is indented."""
+    return names.index("JOBID") if "JOBID" in names else 0
+
+
+def rows(found: Sequence[Job], cells: Callable[[Job], list[str]], column: int) -> list[tuple[Job, list[str]]]:
+    """A row for each job, with one column indented by its depth; jobs beside each other keep their order."""
+    made = []
+    for depth, job in arranged(found):
+        row = cells(job)
+        row[column] = f"{_indentation(depth)}{row[column]}"
+        made.append((job, row))
+    return made
+
+
+def _indentation(depth: int) -> str:
+    if not depth:
+        return ""
+    more = f"+{depth - DEEPEST} " if depth > DEEPEST else ""
+    return f"{'   ' * (min(depth, DEEPEST) - 1)}{BRANCH}{more}"
+
+
+def arranged(found: Sequence[Job]) -> list[tuple[int, Job]]:
+    """Each job with its depth, after the one that it stands under. A chain may be as long as the queue."""
+    listed = {job.id for job in found}
+    below: dict[int | None, list[Job]] = {}
+    for job in found:
+        ids = () if job.spec.needs is None else job.spec.needs.ids
+        below.setdefault(next((other for other in ids if other in listed), None), []).append(job)
+    stack = [(0, job) for job in reversed(below.get(None, ()))]
+    out = []
+    while stack:
+        depth, job = stack.pop()
+        out.append((depth, job))
+        stack += [(depth + 1, other) for other in reversed(below.get(job.id, ()))]
+    return out
