@@ -150,7 +150,7 @@ def _is_wanted_again(ended: Mapping[str, Any], wish: Mapping[str, Any] | None) -
 
 
 def _attempt_of(ended: Mapping[str, Any]) -> int:
-    return int((ended.get("run") or {}).get("attempt", 1))
+    return int((ended.get("run") or ended).get("attempt", 1))
 
 
 def state(job: Job) -> str:
@@ -207,7 +207,9 @@ def attempt(job: Job) -> int:
     """The present or last attempt, from 1."""
     if isinstance(job.phase, Queued):
         return job.phase.attempt
-    return job.run.attempt if job.run is not None else 1
+    if isinstance(job.phase, Ended):
+        return job.phase.last_attempt
+    return job.phase.run.attempt
 
 
 def file_name(job: Job, pattern: str | None) -> str | None:

@@ -222,9 +222,9 @@ class Stopping(Value):
 class Ended(Value):
     """Final. `state` is one of `ENDED_STATES`; of `exit_code` and `signal` at most one is set."""
 
-    __slots__ = ("ended_at", "exit_code", "lingers", "reason", "run", "signal", "started_at", "state")
+    __slots__ = ("attempt", "ended_at", "exit_code", "lingers", "reason", "run", "signal", "started_at", "state")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- one argument per thing that an end tells
         self,
         *,
         state: str,
@@ -235,6 +235,7 @@ class Ended(Value):
         exit_code: int | None = None,
         signal: int | None = None,
         lingers: bool = False,
+        attempt: int = 1,
     ) -> None:
         self.state: Final = state
         self.ended_at: Final = ended_at
@@ -243,7 +244,13 @@ class Ended(Value):
         self.started_at: Final = started_at
         self.exit_code: Final = exit_code
         self.signal: Final = signal
+        self.attempt: Final = attempt  # of one without a run: the attempt that was queued; `last_attempt` is for all
         self.lingers: Final = lingers  # processes of it live on and keep its GPUs (`kill_strays = false`)
+
+    @property
+    def last_attempt(self) -> int:
+        """The attempt that this was the end of."""
+        return self.attempt if self.run is None else self.run.attempt
 
 
 Phase = Queued | Starting | Running | Stopping | Ended

@@ -80,12 +80,14 @@ def start(job: Job, run: Run) -> Phase:
 
 def reject(job: Job, why: str, now: Moment) -> Phase:
     """A queued job that can never run here."""
-    return check(job.phase, Ended(state=FAILED, reason=reasons.rejected(why), ended_at=now.wall))
+    return check(
+        job.phase, Ended(state=FAILED, reason=reasons.rejected(why), ended_at=now.wall, attempt=_queued_attempt(job))
+    )
 
 
 def lose(job: Job, why: str, now: Moment) -> Phase:
     """A queued job that other jobs have made pointless."""
-    return check(job.phase, Ended(state=CANCELLED, reason=why, ended_at=now.wall))
+    return check(job.phase, Ended(state=CANCELLED, reason=why, ended_at=now.wall, attempt=_queued_attempt(job)))
 
 
 def again(job: Job, ended: Ended) -> Phase | None:
@@ -94,7 +96,7 @@ def again(job: Job, ended: Ended) -> Phase | None:
     """
     if ended.lingers:
         return None
-    attempt = 1 if ended.run is None else ended.run.attempt
+    attempt = ended.last_attempt
     if job.wish.requeued >= attempt:
         return check(ended, Queued(attempt=attempt + 1))
     if job.spec.retry is None or job.wish.cancelled_at is not None:
@@ -115,7 +117,11 @@ def _unwanted(job: Job, run: Run) -> str | None:
 def _cancelled_in_queue(job: Job, now: Moment) -> Phase | None:
     if job.wish.cancelled_at is None:
         return None
-    return Ended(state=CANCELLED, reason=reasons.CANCELLED_BY_USER, ended_at=now.wall)
+    return Ended(state=CANCELLED, reason=reasons.CANCELLED_BY_USER, ended_at=now.wall, attempt=_queued_attempt(job))
+
+
+def _queued_attempt(job: Job) -> int:
+    return job.phase.attempt if isinstance(job.phase, Queued) else 1
 
 
 def _starting(job: Job, run: Run, sight: Sight | None, now: Moment) -> Phase | None:

@@ -298,8 +298,7 @@ def _with_next_attempt(job: Job, after: Phase) -> tuple[Phase, ...]:
 
 def _attempt(job_id: int, past: Phase) -> str:
     """The id of the record of an attempt."""
-    number = past.run.attempt if isinstance(past, Ended) and past.run is not None else 1
-    return f"{job_id}.{number}"
+    return f"{job_id}.{past.last_attempt if isinstance(past, Ended) else 1}"
 
 
 def _gpus(slots: dict[str, Any]) -> tuple[float, tuple[Gpu, ...] | None]:
