@@ -54,6 +54,14 @@ def _time_limit(_view: View, job: Job) -> str:
     return "UNLIMITED" if job.spec.time_limit is None else durations.clock(job.spec.time_limit)
 
 
+def _name(view: View, job: Job) -> str:
+    return job.spec.name if job.id in view.folded else jobs.name(job)
+
+
+def _command(view: View, job: Job) -> str:
+    return wording.command_line(job.spec.command if job.id in view.folded else jobs.command(job))
+
+
 def _memory(_view: View, job: Job) -> str:
     return "-" if job.spec.memory_mb is None else memory.show(job.spec.memory_mb)
 
@@ -85,8 +93,8 @@ def _last(moment: float | None) -> float:
 
 
 FIELDS: dict[str, Field] = {
-    "JOBID": Field(lambda _, job: str(job.id), lambda _, job: job.id, right=True),
-    "NAME": Field(lambda _, job: job.spec.name, flexible=True),
+    "JOBID": Field(lambda view, job: view.label(job), lambda _, job: job.id, right=True),
+    "NAME": Field(_name, flexible=True),
     "USER": Field(lambda _, job: job.spec.user, flexible=True),
     "PROJECT": Field(lambda _, job: job.spec.project or "-", flexible=True),
     "ST": Field(lambda _, job: SHORT_STATES[jobs.state(job)], lambda _, job: STATES.index(jobs.state(job))),
@@ -105,7 +113,7 @@ FIELDS: dict[str, Field] = {
     "REASON": Field(lambda view, job: view.reason(job) or "None", flexible=True),
     "NODELIST(REASON)": Field(_place, flexible=True),
     "EXIT": Field(_exit, right=True),
-    "COMMAND": Field(lambda _, job: wording.command_line(job.spec.command), flexible=True),
+    "COMMAND": Field(_command, flexible=True),
 }
 
 

@@ -33,15 +33,23 @@ class Watch:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.follower = Follower(context.store)
+        self.touched: set[int | str] | None = None  # what the last look had news of; None: of anything
+        self._news: set[int | str] | None = None
 
     def look(self) -> jobs.View:
         """The jobs as they are now."""
-        self.follower.catch_up()
+        self.changed()
+        self.touched, self._news = self._news, set()
         return jobs.View(self.context, self.follower.fold)
 
     def changed(self) -> bool:
         """Whether there may be something new since the last look."""
-        return self.follower.catch_up() != []
+        keys = self.follower.catch_up()
+        if keys is None:
+            self._news = None
+        elif self._news is not None:
+            self._news.update(key for _, key in keys)
+        return keys != []
 
 
 def wait(context: Context, ids: Sequence[int], *, first: bool = False, timeout: float | None = None) -> int | None:
@@ -56,8 +64,9 @@ def wait(context: Context, ids: Sequence[int], *, first: bool = False, timeout: 
     while True:
         if watch.changed():
             view = watch.look()
-            for job_id in [job_id for job_id in left if view.has_ended(job_id)]:
-                status = jobs.exit_status(view.job(job_id))
+            touched = list(left) if watch.touched is None else [each for each in left if each in watch.touched]
+            for job_id in [job_id for job_id in touched if view.has_ended(job_id)]:
+                status = view.exit_status(job_id)
                 if first:
                     return status
                 worst = max(worst, status)

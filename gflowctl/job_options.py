@@ -62,6 +62,29 @@ def add_priority(group: options.Options, *, new: bool = False) -> None:
     group.add_argument("--nice", type=_nice, default=0, metavar="N", help="lower the priority by N")
 
 
+def add_many(parser: argparse.ArgumentParser) -> None:
+    """Whether it is many jobs."""
+    group = parser.add_argument_group("many jobs")
+    group.add_argument("-a", "--array", metavar="SPEC[%N]",
+                       help="one job for each index, such as 1-10, 0-20:5 or 1,4,9, N at a time")  # fmt: skip
+    group.add_argument("--param", action="append", default=[], metavar="NAME=VALUES",
+                       help="one job for each value, such as lr=0.1,0.01 or seed=1:10 (start:stop[:step]); "
+                            "repeated: for each combination")  # fmt: skip
+    group.add_argument("--param-file", metavar="CSV", help="one job for each row below a header of names")
+    group.add_argument("--name-template", metavar="T", help="their names, with {name}, {index} and parameters")
+    group.add_argument("--max-concurrent", type=options.count, metavar="N", help="at most N of them at a time")
+    group.add_argument("--max-failures", type=options.count, metavar="N",
+                       help="cancel the rest once N of them have failed")  # fmt: skip
+
+
+def asks_for_many(args: argparse.Namespace) -> bool:
+    """Whether an option of an array or sweep is there."""
+    return bool(args.param) or any(
+        given is not None
+        for given in (args.array, args.param_file, args.name_template, args.max_concurrent, args.max_failures)
+    )
+
+
 def add_retries(parser: argparse.ArgumentParser) -> None:
     """Whether it is tried again."""
     group = parser.add_argument_group("retries")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 
-from gflowd.core import codec, joblist, patterns
+from gflowctl import naming
+from gflowd.core import codec, patterns
+from gflowd.core.errors import BadUsage
 from gflowd.core.model import (
     CANCELLED,
     FINISHED,
     HELD,
     QUEUED,
+    STATES,
     TIMEOUT,
     TMUX,
     Ended,
@@ -23,11 +26,13 @@ from gflowd.core.reasons import BEGIN_TIME, CANCELLED_BY_USER, DAEMON_DOWN, DEPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowd.core.model import Phase
+    from gflowd.core.arrays import Family
+    from gflowd.core.model import Phase, Spec
+    from gflowd.core.roster import Roster
     from gflowd.paths import State
     from gflowd.snapshot import Fold
 
@@ -47,7 +52,12 @@ class View:
         self.now = time.time()
         observed = context.observed or {}
         self.observed_reasons: dict[str, str] = observed.get("reasons") or {}
+        self.folded: dict[int, str] = {}  # by the id of a job that stands for others of its array: how they are named
         self._daemon_runs: bool | None = None
+        self._roster: Roster | None = None
+        self._counted = -1  # specs that the roster was made of
+        self._specs: dict[int, Spec] = {}  # of arrays, which share them
+        self._told: dict[int, str] | None = None  # by array
 
     @property
     def daemon_runs(self) -> bool:
@@ -55,22 +65,83 @@ class View:
             self._daemon_runs = self.context.daemon_runs
         return self._daemon_runs
 
+    @property
+    def roster(self) -> Roster | None:
+        """The arrays, if there are any."""
+        if self._counted != len(self.fold.of("spec")):
+            self._counted = len(self.fold.of("spec"))
+            self._roster = naming.roster(self.fold)
+        return self._roster
+
+    @property
+    def families(self) -> Mapping[int, Family]:
+        """The arrays by id."""
+        return {} if self.roster is None else self.roster.families
+
+    def array_of(self, job_id: int) -> int | None:
+        """The array that it is an element of."""
+        return None if self.roster is None else self.roster.array_of(job_id)
+
+    def spec_of(self, job_id: int) -> int:
+        """The id under which its spec is kept."""
+        return job_id if self.roster is None else self.roster.spec_of(job_id)
+
+    def ids_of(self, spec_id: int) -> Sequence[int]:
+        """The ids of all jobs of a spec: one, or an array's."""
+        return (spec_id,) if self.roster is None else self.roster.ids(spec_id)
+
     def ids(self) -> list[int]:
         """Every job's id, ascending."""
-        return sorted(self.fold.of("spec"))
+        return naming.ids(self.fold, self.roster)
+
+    def knows(self, job_id: int) -> bool:
+        """Whether there is such a job."""
+        return self.spec_of(job_id) in self.fold.of("spec")
 
     def select(self, texts: Iterable[str]) -> list[int]:
         """The ids that JOBS arguments name. Raises as `joblist.select`."""
-        specs, user = self.fold.of("spec"), self.context.user
-        known = self.ids()
-        mine = [job_id for job_id in known if specs[job_id]["user"] == user]
-        return joblist.select(",".join(texts), known, mine)
+        return naming.select(",".join(texts), self.fold, self.roster, self.context.user)
+
+    def one(self, text: str) -> int:
+        """The id of the one job that a JOB argument names. Raises `BadUsage` when it names several."""
+        found = self.select([text])
+        if len(found) == 1:
+            return found[0]
+        if found[0] in self.families:
+            raise BadUsage(f"{text} is an array; give one element of it, such as {label(self.job(found[0]))}")
+        raise BadUsage("give one job")
 
     def job(self, job_id: int) -> Job:
         """The job with this id, which must be there."""
-        fold = self.fold
-        job = codec.job(job_id, fold.of("spec")[job_id], fold.of("wish").get(job_id), fold.of("phase").get(job_id))
-        return job.replace(phase=self.phase(job_id)) if isinstance(job.phase, Ended) else job
+        fold, array_id = self.fold, self.array_of(job_id)
+        if array_id is None:
+            spec = codec.decode_spec(fold.of("spec")[job_id])
+        elif array_id in self._specs:
+            spec = self._specs[array_id]
+        else:
+            spec = self._specs[array_id] = codec.decode_spec(fold.of("spec")[array_id])
+        wish, phase = fold.of("wish").get(job_id), fold.of("phase").get(job_id)
+        job = codec.element(job_id, spec, wish, phase, array_id)
+        if phase is not None and phase["is"] == "ended" and _is_wanted_again(phase, wish):
+            return job.replace(phase=self.phase(job_id))
+        return job
+
+    def max_concurrent(self, job: Job) -> int | None:
+        """How many of its array may run at a time: what `limit` said, or the submission."""
+        if job.array_id is None or job.spec.family is None:
+            return None
+        record = self.fold.of("limit").get(job.array_id)
+        limit: int | None = job.spec.family.max_concurrent if record is None else record["max_concurrent"]
+        return limit
+
+    def label(self, job: Job) -> str:
+        """How the job is named; of one that stands for others of its array, how they all are."""
+        return self.folded.get(job.id) or label(job)
+
+    def exit_status(self, job_id: int) -> int:
+        """As `exit_status` of the job, which has ended; decodes none that finished well."""
+        phase = self.fold.of("phase").get(job_id) or {}
+        return 0 if phase.get("state") == FINISHED else exit_status(self.job(job_id))
 
     def phase(self, job_id: int) -> Phase:
         """Its phase; where it has ended and is wanted again, the one that the daemon will give it."""
@@ -97,12 +168,24 @@ class View:
 
     def reason(self, job: Job) -> str | None:
         """Why the job is where it is; None where nothing is to be said, or known."""
-        told = self.observed_reasons.get(str(job.id))
+        told = self.observed_reasons.get(str(job.id)) or self._told_of_array(job)
         if isinstance(job.phase, Ended):
             return job.phase.reason
         if isinstance(job.phase, Stopping):
             return told or job.phase.why
         return self._waits_for(job, told) if isinstance(job.phase, Queued) else None
+
+    def _told_of_array(self, job: Job) -> str | None:
+        """The daemon names the reason of an array's first waiting element only."""
+        if job.array_id is None or not isinstance(job.phase, Queued):
+            return None
+        if self._told is None:
+            self._told = {}
+            for job_id in sorted(map(int, self.observed_reasons)):
+                array_id = self.array_of(job_id)
+                if array_id is not None and not self.fold.of("phase").get(job_id):
+                    self._told.setdefault(array_id, self.observed_reasons[str(job_id)])
+        return self._told.get(job.array_id)
 
     def _waits_for(self, job: Job, told: str | None) -> str | None:
         if job.wish.cancelled_at is not None:
@@ -197,6 +280,88 @@ def exit_status(job: Job) -> int:
     return phase.exit_code or 1
 
 
+def index(job: Job) -> int | None:
+    """Which element of its array it is; None in none."""
+    if job.array_id is None:
+        return None
+    from gflowd.core import instances
+
+    return instances.index(job)
+
+
+def label(job: Job) -> str:
+    """`42`, or `42_3` for an element of an array."""
+    return str(job.id) if job.array_id is None else f"{job.array_id}_{index(job)}"
+
+
+def labels(found: Iterable[Job]) -> str:
+    """Several jobs as briefly as they can be named: `3-5,42_[1-100]`."""
+    from gflowd.core import joblist
+
+    alone: list[int] = []
+    by_array: dict[int, list[Job]] = {}
+    for job in found:
+        if job.array_id is None:
+            alone.append(job.id)
+        else:
+            by_array.setdefault(job.array_id, []).append(job)
+    shown = [joblist.show(alone)] if alone else []
+    return ",".join([*shown, *(_elements(by_array[each]) for each in sorted(by_array))])
+
+
+def _elements(found: list[Job]) -> str:
+    from gflowctl import folding
+
+    family, array_id = found[0].spec.family, found[0].array_id
+    assert family is not None
+    assert array_id is not None
+    return folding.name(family, array_id, sorted(job.id for job in found))
+
+
+def by_spec(view: View, ids: Iterable[int]) -> dict[int, list[int]]:
+    """`ids` by the ids of their specs."""
+    found: dict[int, list[int]] = {}
+    for job_id in ids:
+        found.setdefault(view.spec_of(job_id), []).append(job_id)
+    return found
+
+
+def counts(view: View, ids: Iterable[int]) -> list[str]:
+    """How many jobs are in each state: `97 queued`, `3 running`. Decodes none that never started."""
+    wishes, phases, found = view.fold.of("wish"), view.fold.of("phase"), dict.fromkeys(STATES, 0)
+    for job_id in ids:
+        untouched = job_id not in phases and job_id not in wishes
+        found[QUEUED if untouched else state(view.job(job_id))] += 1
+    return [f"{number} {each}" for each, number in found.items() if number]
+
+
+def name(job: Job) -> str:
+    """Its name, which a template may have made."""
+    if job.array_id is None or job.spec.name_template is None:
+        return job.spec.name
+    from gflowd.core import instances
+
+    return instances.name(job)
+
+
+def command(job: Job) -> tuple[str, ...]:
+    """Its command, with the parameters of a sweep in their places."""
+    if job.array_id is None:
+        return job.spec.command
+    from gflowd.core import instances
+
+    return instances.command(job)
+
+
+def parameters(job: Job) -> dict[str, str]:
+    """The parameters that a sweep gives it."""
+    if job.array_id is None:
+        return {}
+    from gflowd.core import instances
+
+    return instances.parameters(job)
+
+
 def session(job: Job) -> str | None:
     """The name of its tmux session, whether or not it is still there."""
     run = job.run
@@ -216,7 +381,11 @@ def file_name(job: Job, pattern: str | None) -> str | None:
     """The file that one of the job's patterns means."""
     if pattern is None:
         return None
-    return patterns.expand(pattern, job_id=job.id, name=job.spec.name, user=job.spec.user)
+    if job.array_id is None:
+        return patterns.expand(pattern, job_id=job.id, name=job.spec.name, user=job.spec.user)
+    return patterns.expand(
+        pattern, job_id=job.id, name=name(job), user=job.spec.user, array_id=job.array_id, index=index(job) or 0
+    )
 
 
 def log_path(place: State, job: Job, number: int) -> str:

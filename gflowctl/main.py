@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "release": ("gflowctl.commands.release", (), "let held jobs start"),
     "update": ("gflowctl.commands.update", (), "change queued jobs, or the time limit of a running one"),
     "top": ("gflowctl.commands.top", (), "put queued jobs to the front"),
+    "limit": ("gflowctl.commands.limit", (), "set how many jobs of an array run at a time"),
     "requeue": ("gflowctl.commands.requeue", (), "run jobs once more, under the same id"),
     "redo": ("gflowctl.commands.redo", (), "queue new jobs like old ones"),
     "drain": ("gflowctl.commands.drain", (), "start no more jobs"),
@@ -41,7 +42,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Submit and watch", ("submit", "queue", "show", "log", "attach", "wait")),
-    ("Change jobs", ("cancel", "hold", "release", "update", "top", "requeue", "redo")),
+    ("Change jobs", ("cancel", "hold", "release", "update", "top", "limit", "requeue", "redo")),
     ("The machine", ("info", "drain", "resume", "doctor", "close-sessions", "completion")),
 )
 

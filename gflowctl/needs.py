@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gflowctl import naming
 from gflowd.core import dependencies, joblist, outcomes
-from gflowd.core.dependencies import AFTER, AFTERANY, AFTERNOTOK, ALL, ANY, Needs
+from gflowd.core.dependencies import AFTER, AFTERANY, AFTERCORR, AFTERNOTOK, AFTEROK, ALL, ANY, Needs
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import Ended, Queued
 from gflowd.core.outcomes import Outcome, Satisfied
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from gflowd.snapshot import Fold
 
 MANY = 8  # dependencies beyond which their states are not told one by one
+NOBODY = -1  # no job has this id
 CANCELLED = Outcome(begun=1, ended=1)
-WANTED = {AFTERANY: "to end", AFTERNOTOK: "to fail", AFTER: "to start"}
+WANTED = {AFTERCORR: "to finish well, element by element", AFTERANY: "to end", AFTERNOTOK: "to fail", AFTER: "to start"}
 WANTED_BY_DEFAULT = "to finish well"
 
 
@@ -39,13 +41,11 @@ def asked(args: argparse.Namespace, fold: Fold, user: str) -> Needs:
 
 
 def _resolver(fold: Fold, user: str) -> Resolve:
-    specs = fold.of("spec")
-    known = sorted(specs)
-    mine = [job_id for job_id in known if specs[job_id]["user"] == user]
+    roster = naming.roster(fold)
 
     def resolve(word: str) -> list[int]:
         try:
-            return joblist.select(word, known, mine)
+            return naming.select(word, fold, roster, user, whole=False)
         except BadUsage:
             raise Refused(f"no job {word}") from None
 
@@ -59,21 +59,52 @@ def are_met(view: View, job: Job) -> bool:
     def look(dependency: Dependency) -> Outcome:
         if dependency.id is None:
             return Outcome(jobs=_namesakes(view, job))
-        if dependency.id not in view.fold.of("spec"):
+        each = _plain(view, job, dependency)
+        if each.id is None or not view.knows(each.id):
             return outcomes.UNKNOWN
-        phase = view.phase(dependency.id)
-        if isinstance(phase, Queued) and view.has_ended(dependency.id):
-            return CANCELLED
-        return outcomes.of(phase)
+        return _one(view, each.id) if each.element or each.id not in view.families else _all(view, each.id)
 
     return wanted is None or isinstance(outcomes.judge(wanted, look, view.now), Satisfied)
+
+
+def _plain(view: View, job: Job, each: Dependency) -> Dependency:
+    """With `aftercorr` as the `afterok` on a single job that it comes to."""
+    theirs = None if each.id is None or each.element else view.families.get(each.id)
+    if each.kind != AFTERCORR or theirs is None or job.array_id is None or job.spec.family is None:
+        return each
+    from gflowd.core import arrays
+
+    position = arrays.position_of(theirs, arrays.index_of(job.spec.family, job.id - job.array_id))
+    found = NOBODY if position is None or each.id is None else each.id + position
+    return each.replace(kind=AFTEROK, id=found, element=True)
+
+
+def _one(view: View, job_id: int) -> Outcome:
+    phase = view.phase(job_id)
+    return CANCELLED if isinstance(phase, Queued) and view.has_ended(job_id) else outcomes.of(phase)
+
+
+def _all(view: View, array_id: int) -> Outcome:
+    """Of an array; elements without records have not begun."""
+    ids, phases, wishes = view.ids_of(array_id), view.fold.of("phase"), view.fold.of("wish")
+    whole, before = Outcome(jobs=len(ids)), Outcome()
+    for job_id in ids:
+        if job_id in phases or job_id in wishes:
+            whole = outcomes.moved(whole, before, _one(view, job_id))
+    return whole
 
 
 def _namesakes(view: View, job: Job) -> int:
     """How many jobs of the same name and user are live, or were queued earlier."""
     found = 0
-    for job_id, spec in view.fold.of("spec").items():
-        if spec["name"] == job.spec.name and spec["user"] == job.spec.user and job_id != job.id:
+    named = (
+        job_id
+        for spec_id, spec in view.fold.of("spec").items()
+        if spec["name"] == job.spec.name and spec["user"] == job.spec.user
+        for job_id in view.ids_of(spec_id)
+    )
+    for job_id in named:
+        if job_id != job.id:
             phase = view.phase(job_id)
             over = isinstance(phase, Ended) or view.has_ended(job_id)
             found += not over and (job_id < job.id or not isinstance(phase, Queued))
@@ -84,16 +115,25 @@ def words(view: View, job: Job) -> str:
     """`all of 41 to finish well (running), 40 to end (finished)`."""
     wanted = job.spec.needs or dependencies.NOTHING
     if len(wanted.dependencies) > MANY:
-        parts = _grouped(wanted)
+        parts = _grouped(view, wanted)
     else:
-        parts = [f"{_target(each)}{_state(view, each)}" for each in wanted.dependencies]
+        parts = [f"{_target(view, each)}{_state(view, each)}" for each in wanted.dependencies]
     several = f"{wanted.mode} of " if len(wanted.dependencies) > 1 else ""
     stays = "" if wanted.auto_cancel else "; stays queued when that cannot be"
     return f"{several}{', '.join(parts)}{stays}"
 
 
-def _target(each: Dependency) -> str:
-    return "other jobs of this name to end" if each.id is None else f"{each.id} {_wanted(each)}"
+def _target(view: View, each: Dependency) -> str:
+    return "other jobs of this name to end" if each.id is None else f"{_label(view, each)} {_wanted(each)}"
+
+
+def _label(view: View, each: Dependency) -> str:
+    from gflowctl import jobs
+
+    assert each.id is not None
+    if view.array_of(each.id) is None or (each.id in view.families and not each.element):
+        return str(each.id)
+    return jobs.label(view.job(each.id))
 
 
 def _wanted(each: Dependency) -> str:
@@ -106,16 +146,18 @@ def _state(view: View, each: Dependency) -> str:
 
     if each.id is None:
         return ""
-    known = each.id in view.fold.of("spec")
+    if each.id in view.families and not each.element:
+        return f" ({', '.join(jobs.counts(view, view.ids_of(each.id)))})"
+    known = view.knows(each.id)
     return f" ({jobs.state(view.job(each.id)) if known else 'gone'})"
 
 
-def _grouped(wanted: Needs) -> list[str]:
+def _grouped(view: View, wanted: Needs) -> list[str]:
     groups: dict[str, list[int]] = {}
     for each in wanted.dependencies:
         if each.id is not None:
             groups.setdefault(_wanted(each), []).append(each.id)
-    alone = [_target(each) for each in wanted.dependencies if each.id is None]
+    alone = [_target(view, each) for each in wanted.dependencies if each.id is None]
     return [*(f"{joblist.show(ids)} {what}" for what, ids in groups.items()), *alone]
 
 
@@ -129,7 +171,7 @@ def relinked(wanted: Needs | None, new_ids: dict[int, int]) -> Needs | None:
     return wanted.replace(dependencies=tuple(moved))
 
 
-def ids_of(fold: Fold, job_id: int) -> tuple[int, ...]:
+def ids_of(view: View, job_id: int) -> tuple[int, ...]:
     """The ids that a job waits for, or waited."""
-    raw = fold.of("spec")[job_id].get("needs")
+    raw = view.fold.of("spec")[view.spec_of(job_id)].get("needs")
     return () if raw is None else dependencies.decode(raw).ids

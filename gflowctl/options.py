@@ -113,12 +113,21 @@ def add_color(parser: Options) -> None:
 
 def add_jobs(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
     """The JOBS argument."""
-    parser.add_argument("jobs", nargs=nargs, metavar="JOBS", help="such as 42, 1,3,5-7, @ (my last submission) or @~2")
+    parser.add_argument(
+        "jobs",
+        nargs=nargs,
+        metavar="JOBS",
+        help="such as 42, 1,3,5-7, @ (my last submission), @~2 or elements of an array, 42_3 or 42_[1-5]",
+    )
 
 
 def add_job(parser: argparse.ArgumentParser) -> None:
     """The JOB argument."""
-    parser.add_argument("job", metavar="JOB", help="a job id, @ (my last submission) or @~2 (two before it)")
+    parser.add_argument(
+        "job",
+        metavar="JOB",
+        help="a job id, @ (my last submission), @~2 (two before it) or 42_3, an element of an array",
+    )
 
 
 def duration(text: str) -> float:

@@ -23,11 +23,13 @@ def record(view: View, job: Job) -> dict[str, Any]:
     started = running.started if running is not None else None
     needs, retry = spec.needs, spec.retry
     return {
-        "id": job.id, "array_id": None, "array_index": None, "name": spec.name, "user": spec.user,
-        "project": spec.project, "comment": spec.comment, "state": jobs.state(job), "reason": view.reason(job),
-        "command": list(spec.command), "script": spec.script and view.context.state.script(spec.script),
-        "cwd": spec.cwd, "params": {}, "gpus": spec.gpus, "gpu_ids": list(run.gpu_ids) if run is not None else [],
-        "gpu_memory_mb": None, "shared": False, "cpus": spec.cpus, "memory_mb": spec.memory_mb,
+        "id": job.id, "array_id": job.array_id, "array_index": jobs.index(job), "name": jobs.name(job),
+        "user": spec.user, "project": spec.project, "comment": spec.comment, "state": jobs.state(job),
+        "reason": view.reason(job),
+        "command": list(jobs.command(job)), "script": spec.script and view.context.state.script(spec.script),
+        "cwd": spec.cwd, "params": jobs.parameters(job), "gpus": spec.gpus,
+        "gpu_ids": list(run.gpu_ids) if run is not None else [], "gpu_memory_mb": None, "shared": False,
+        "cpus": spec.cpus, "memory_mb": spec.memory_mb,
         "time_limit": spec.time_limit, "time_left": view.time_left(job), "priority": spec.priority,
         "dependencies": _dependencies(needs), "dependency_mode": None if needs is None else needs.mode,
         "begin_at": rfc3339(job.begin_at),
@@ -35,8 +37,8 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "ended_at": rfc3339(jobs.ended_at(job)), "expected_start": None,
         "exit_code": ended.exit_code if ended is not None else None,
         "signal": ended.signal if ended is not None else None, "attempt": jobs.attempt(job),
-        "max_retries": 0 if retry is None else retry.max_retries, "redone_from": spec.redone_from, "group": None,
-        "max_concurrent": None, "session": jobs.session(job),
+        "max_retries": 0 if retry is None else retry.max_retries, "redone_from": spec.redone_from,
+        "group": job.array_id, "max_concurrent": view.max_concurrent(job), "session": jobs.session(job),
         "pid": started.identity.pid if started is not None else None,
         "output": jobs.file_name(job, spec.output), "error": jobs.file_name(job, spec.error),
     }  # fmt: skip

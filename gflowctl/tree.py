@@ -36,11 +36,14 @@ def _indentation(depth: int) -> str:
 
 def arranged(found: Sequence[Job]) -> list[tuple[int, Job]]:
     """Each job with its depth, after the one that it stands under. A chain may be as long as the queue."""
-    listed = {job.id for job in found}
+    listed: dict[int, int] = {}  # the row of an array is its first
+    for job in found:
+        listed.setdefault(job.array_id or job.id, job.id)
+    listed.update((job.id, job.id) for job in found if job.array_id != job.id)
     below: dict[int | None, list[Job]] = {}
     for job in found:
         ids = () if job.spec.needs is None else job.spec.needs.ids
-        below.setdefault(next((other for other in ids if other in listed), None), []).append(job)
+        below.setdefault(next((listed[other] for other in ids if other in listed), None), []).append(job)
     stack = [(0, job) for job in reversed(below.get(None, ()))]
     out = []
     while stack:

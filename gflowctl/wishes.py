@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gflowctl import jobs, render
-from gflowd.core import codec, joblist
+from gflowd.core import codec
 from gflowd.core.errors import Refused
 from gflowd.core.model import Wish
 from gflowd.snapshot import Fold
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowd.core.model import Job
 
-    # what is wanted of a job now: a changed wish, or in words why nothing is to be done; raises Refused
+    # what is wanted of a job now: a changed wish, or why nothing is to be done, as `is already held`; raises `Refused`
+    # in the same words
     Change = Callable[[jobs.View, Job], Wish | str]
     Select = Callable[[jobs.View], Sequence[int]]
 
@@ -52,26 +53,45 @@ def preview(context: Context, select: Select, change: Change) -> Outcome:
 
 
 def _judge(view: jobs.View, select: Select, change: Change) -> tuple[Outcome, list[tuple[int, Wish]]]:
+    """Of an array that is named whole those elements are passed over that refuse, unless none is left."""
     outcome = Outcome()
-    wished, refused = [], []
-    for job in map(view.job, select(view)):
+    wished: list[tuple[int, Wish]] = []
+    refused: dict[str, list[Job]] = {}
+    passed: dict[str, list[Job]] = {}  # of arrays named whole
+    noted: dict[str, list[Job]] = {}
+    ids = select(view)
+    whole = _whole_arrays(view, ids)
+    for job in map(view.job, ids):
         try:
             wanted = change(view, job)
         except Refused as error:
-            refused.append(str(error))
+            (passed if job.array_id in whole else refused).setdefault(str(error), []).append(job)
             continue
         if isinstance(wanted, Wish):
             wished.append((job.id, wanted))
             outcome.changed.append(job)
         else:
-            outcome.notes.append(wanted)
+            noted.setdefault(wanted, []).append(job)
+    if not outcome.changed and not noted:
+        refused |= passed
     if refused:
-        raise Refused("; ".join(refused))
+        raise Refused("; ".join(said(found, what) for what, found in refused.items()))
+    outcome.notes = [said(found, what) for what, found in (noted | passed).items()]
     return outcome, wished
 
 
-def tell(said: str, changed: Sequence[Job]) -> None:
+def _whole_arrays(view: jobs.View, ids: Sequence[int]) -> set[int | None]:
+    named = set(ids) if view.families else set()
+    return {array_id for array_id in named & view.families.keys() if named.issuperset(view.ids_of(array_id))}
+
+
+def said(found: Sequence[Job], what: str) -> str:
+    """`job 42 is held`, `each of 42_[1-3] is held`."""
+    return f"{'each of' if len(found) > 1 else 'job'} {jobs.labels(found)} {what}"
+
+
+def tell(what: str, changed: Sequence[Job]) -> None:
     """`Held job 42`, `Held jobs 3-5`: nothing for nothing."""
     if changed:
         many = "s" if len(changed) > 1 else ""
-        render.write(f"{said} job{many} {joblist.show(job.id for job in changed)}\n")
+        render.write(f"{what} job{many} {jobs.labels(changed)}\n")

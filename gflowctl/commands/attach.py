@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gflowctl import jobs, options, render
-from gflowd.core.errors import BadUsage, Refused, SystemFailed
+from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.model import TMUX, is_live
 
 TYPE_CHECKING = False
@@ -25,10 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Becomes tmux."""
     view = jobs.View(context, context.store.read())
-    ids = view.select([args.job])
-    if len(ids) != 1:
-        raise BadUsage("give one job")
-    session = _session(view.job(ids[0]))
+    session = _session(view.job(view.one(args.job)))
     render.flush()
     command = ["tmux", "-S", context.runtime.tmux_socket, "attach-session", "-t", f"={session}:"]
     if args.read_only:
@@ -41,10 +38,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _session(job: Job) -> str:
+    name = jobs.label(job)
     if not is_live(job.phase):
-        raise Refused(f"job {job.id} is {jobs.state(job)}, not running; gflowctl log {job.id} shows what it printed")
+        raise Refused(f"job {name} is {jobs.state(job)}, not running; gflowctl log {name} shows what it printed")
     if job.run is None or job.run.executor != TMUX:
-        raise Refused(f"job {job.id} has no terminal (executor process); see gflowctl log -f {job.id}")
+        raise Refused(f"job {name} has no terminal (executor process); see gflowctl log -f {name}")
     if (job.spec.output or job.spec.error or job.spec.input) is not None:
-        raise Refused(f"job {job.id} reads or writes files, not its terminal; see gflowctl log -f {job.id}")
+        raise Refused(f"job {name} reads or writes files, not its terminal; see gflowctl log -f {name}")
     return jobs.session(job) or ""

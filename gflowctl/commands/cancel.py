@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
     def fits(job: Job) -> bool:
         return (
-            (not args.name or job.spec.name in args.name)
+            (not args.name or jobs.name(job) in args.name)
             and (not args.user or job.spec.user in args.user)
             and (not states or jobs.state(job) in states)
         )
@@ -69,12 +69,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _cancelled(view: jobs.View, job: Job) -> Wish | str:
     if view.has_ended(job.id):
-        return f"job {job.id} has already ended ({jobs.state(job)})"
+        return f"has already ended ({jobs.state(job)})"
     if job.wish.cancelled_at is not None:
-        return f"job {job.id} is already being cancelled"
+        return "is already being cancelled"
     goes_on = job.spec.retry is not None or job.wish.requeued
     if isinstance(job.phase, Stopping) and not goes_on:
-        return f"job {job.id} is already being stopped ({job.phase.why})"
+        return f"is already being stopped ({job.phase.why})"
     return job.wish.replace(cancelled_by=view.context.user, cancelled_at=time.time(), requeued=0)
 
 
@@ -95,7 +95,8 @@ def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -
     else:
         sent = signals.send(context, outcome.changed, number)
         wishes.tell(f"Sent {number.name} to", [job for job in outcome.changed if sent[job.id]])
-        outcome.notes += [f"job {job_id} has no process to signal" for job_id, count in sent.items() if not count]
+        if unheard := [job for job in outcome.changed if not sent[job.id]]:
+            outcome.notes.append(wishes.said(unheard, "has no process to signal"))
     for note in outcome.notes:
         render.note(note)
     return 0
@@ -103,7 +104,7 @@ def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -
 
 def _signalled(view: jobs.View, job: Job) -> Wish | str:
     if view.has_ended(job.id):
-        return f"job {job.id} has already ended ({jobs.state(job)})"
+        return f"has already ended ({jobs.state(job)})"
     if not isinstance(job.phase, Running | Stopping):
-        raise Refused(f"job {job.id} is {jobs.state(job)}; only a running job can be signalled")
+        raise Refused(f"is {jobs.state(job)}; only a running job can be signalled")
     return job.wish

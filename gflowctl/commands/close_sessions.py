@@ -12,7 +12,6 @@ from gflowd.core.errors import BadUsage, Refused
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
 
     from gflowctl.context import Context
 
@@ -55,21 +54,20 @@ def _pattern(text: str | None) -> re.Pattern[str] | None:
 def _refuse_live(view: jobs.View, ids: list[int] | tuple[int, ...]) -> None:
     live = [job_id for job_id in ids if not view.has_ended(job_id)]
     if live:
-        shown = joblist.show(live)
+        shown = jobs.labels(map(view.job, live))
         raise Refused(f"job{'s' if len(live) > 1 else ''} {shown} not ended; gflowctl cancel {shown} stops a job")
 
 
 def _fits(view: jobs.View, name: str, job_id: int, states: set[str], pattern: re.Pattern[str] | None) -> bool:
     """Whether a session is a leftover that the options mean. One of a job that nobody knows has no state."""
-    specs: Mapping[int, object] = view.fold.of("spec")
-    if job_id not in specs:
+    if not view.knows(job_id):
         return not states and (pattern is None or bool(pattern.search(name)))
     if not view.has_ended(job_id):
         return False
     job = view.job(job_id)
     if states and jobs.state(job) not in states:
         return False
-    return pattern is None or bool(pattern.search(name) or pattern.search(job.spec.name))
+    return pattern is None or bool(pattern.search(name) or pattern.search(jobs.name(job)))
 
 
 def _tell(closed: list[int]) -> None:

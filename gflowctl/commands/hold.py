@@ -29,5 +29,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _held(_view: jobs.View, job: Job) -> Wish | str:
     if not jobs.is_waiting(job):
-        raise Refused(f"job {job.id} is {jobs.state(job)}; only queued jobs can be held")
-    return f"job {job.id} is already held" if job.wish.held else job.wish.replace(held=True)
+        raise Refused(f"is {jobs.state(job)}; only queued jobs can be held")
+    return "is already held" if job.wish.held else job.wish.replace(held=True)

@@ -34,13 +34,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.follow and (args.first is not None or args.error or args.attempt is not None):
         raise BadUsage("--follow goes with none of --first, --error and --attempt")
     view = jobs.View(context, context.store.read())
-    ids = view.select([args.job])
-    if len(ids) != 1:
-        raise BadUsage("give one job")
+    job_id = view.one(args.job)
     if args.follow:
-        follow.follow(context, ids[0], args.last)
+        follow.follow(context, job_id, args.last)
         return 0
-    job = view.job(ids[0])
+    job = view.job(job_id)
     tail = _tail(args, context, view, job)
     if not tail.open():
         _explain_missing(view, job, tail.path)
@@ -53,18 +51,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _tail(args: argparse.Namespace, context: Context, view: jobs.View, job: Job) -> follow.Tail:
-    last = jobs.attempt(job)
+    last, named = jobs.attempt(job), f"job {jobs.label(job)}"
     if args.attempt is not None and not 1 <= args.attempt <= last:
-        raise Refused(f"job {job.id} has no attempt {args.attempt}; its last is {last}")
+        raise Refused(f"{named} has no attempt {args.attempt}; its last is {last}")
     if isinstance(job.phase, Queued) and args.attempt == last > 1:
-        raise Refused(f"attempt {last} of job {job.id} has not started ({jobs.state(job)}, {view.reason(job)})")
+        raise Refused(f"attempt {last} of {named} has not started ({jobs.state(job)}, {view.reason(job)})")
     if jobs.is_waiting(job) and last == 1:
-        raise Refused(f"job {job.id} has not started ({jobs.state(job)}, {view.reason(job)}); --follow waits for it")
+        raise Refused(f"{named} has not started ({jobs.state(job)}, {view.reason(job)}); --follow waits for it")
     if isinstance(job.phase, Queued) and last == 1:
-        raise Refused(f"job {job.id} never started ({jobs.state(job)}); it has no log")
+        raise Refused(f"{named} never started ({jobs.state(job)}); it has no log")
     if args.error:
         if job.spec.error is None:
-            raise Refused(f"job {job.id} has no error file of its own; its errors are in its output")
+            raise Refused(f"{named} has no error file of its own; its errors are in its output")
         return follow.Tail(jobs.file_name(job, job.spec.error) or "", terminal=False)
     number = args.attempt or (last - 1 if isinstance(job.phase, Queued) else last)
     past = view.past(job.id, number) if number < last else None
@@ -75,5 +73,5 @@ def _explain_missing(view: jobs.View, job: Job, path: str) -> None:
     """No log yet is an empty log while the job may still write one; afterwards it is worth a word."""
     if isinstance(job.phase, Ended):
         if job.phase.started_at is None:
-            raise Refused(f"job {job.id} never started ({jobs.state(job)}, {view.reason(job)}); it has no log")
-        raise Refused(f"the output of job {job.id} is no longer there: {path}")
+            raise Refused(f"job {jobs.label(job)} never started ({jobs.state(job)}, {view.reason(job)}); it has no log")
+        raise Refused(f"the output of job {jobs.label(job)} is no longer there: {path}")

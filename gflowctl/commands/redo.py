@@ -53,52 +53,61 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with context.writable_store.commit() as commit:
         view = jobs.View(context, commit.fold())
         named = sorted(view.select(args.jobs))
-        old_ids = [*named, *(_fallen(view.fold, named) if args.cascade else ())]
-        new_ids = {old_id: commit.allocate(_size(view, old_id)) for old_id in old_ids}
+        old_ids = [*named, *(_fallen(view, named) if args.cascade else ())]
+        groups = jobs.by_spec(view, old_ids)
+        first_ids = {spec_id: commit.allocate(len(ids)) for spec_id, ids in groups.items()}
+        new_ids: dict[int, int] = {}
+        for spec_id, ids in groups.items():
+            new_ids.update(zip(sorted(ids), range(first_ids[spec_id], first_ids[spec_id] + len(ids)), strict=True))
         wanted = needs.asked(args, view.fold, context.user) if job_options.names_dependencies(args) else None
-        for old_id, new_id in new_ids.items():
-            old = view.job(old_id)
-            spec = _repeated(view, old, new_ids)
-            changed = old_id in named
+        named_specs = set(map(view.spec_of, named))
+        for spec_id, new_id in first_ids.items():
+            old = view.job(min(groups[spec_id]))
+            spec = _repeated(view, old, new_ids | first_ids, groups[spec_id])
+            changed = spec_id in named_specs
             if changed:
                 spec = _changed(args, spec, wanted, begin)
-            spec = _checked(context, spec, old_id)
-            job = Job(new_id, spec, Wish(held=changed and args.hold), Queued())
+            spec = _checked(context, spec, old)
             commit.put("spec", new_id, codec.encode(spec))
-            if job.wish.held:
-                commit.put("wish", new_id, codec.encode(job.wish))
-            made.append(job)
+            for job in _jobs(new_id, spec, Wish(held=changed and args.hold)):
+                if job.wish.held:
+                    commit.put("wish", job.id, codec.encode(job.wish))
+                made.append(job)
         last = commit.next_id - 1
     context.ring(b"q")
     _announce(args, context, made, last)
     return 0
 
 
-def _size(view: jobs.View, job_id: int) -> int:
-    """How many ids it takes: an array one for each element."""
-    raw = view.fold.of("spec")[job_id].get("family")
-    if raw is None:
-        return 1
-    from gflowd.core import arrays
+def _jobs(new_id: int, spec: Spec, wish: Wish) -> Iterable[Job]:
+    if spec.family is None:
+        return (Job(new_id, spec, wish, Queued()),)
+    from gflowctl import sweeping
 
-    return arrays.size(arrays.from_json(raw))
+    return sweeping.jobs(spec, new_id, wish)
 
 
-def _fallen(fold: Fold, ids: Iterable[int]) -> list[int]:
+def _fallen(view: jobs.View, ids: Iterable[int]) -> list[int]:
     """The jobs that were cancelled because of `ids`, each after those that it waited for."""
     because: dict[str, list[int]] = {}
-    for job_id, phase in fold.of("phase").items():
+    for job_id, phase in view.fold.of("phase").items():
         if phase["is"] == "ended" and (reason := phase.get("reason")) is not None:
             because.setdefault(reason, []).append(job_id)
-    return chains.cascade(
-        ids,
-        lambda job_id: because.get(reasons.dependency_failed(job_id), ()),
-        lambda job_id: needs.ids_of(fold, job_id),
-    )
+
+    def fallen(job_id: int) -> list[int]:
+        found = because.pop(reasons.dependency_failed(job_id), [])
+        return found + because.pop(reasons.dependency_failed(view.spec_of(job_id)), [])
+
+    return chains.cascade(ids, fallen, lambda job_id: needs.ids_of(view, job_id))
 
 
-def _repeated(view: jobs.View, old: Job, new_ids: dict[int, int]) -> Spec:
+def _repeated(view: jobs.View, old: Job, new_ids: dict[int, int], ids: list[int]) -> Spec:
     spec = old.spec
+    if spec.family is not None and old.array_id is not None and len(ids) < len(view.ids_of(old.array_id)):
+        from gflowctl import sweeping
+
+        array_id = old.array_id
+        spec = spec.replace(family=sweeping.part(spec.family, (job_id - array_id for job_id in ids)))
     return spec.replace(
         user=view.context.user,
         submitted_at=time.time(),
@@ -127,16 +136,16 @@ def _changed(args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: 
     )
 
 
-def _checked(context: Context, spec: Spec, old_id: int) -> Spec:
+def _checked(context: Context, spec: Spec, old: Job) -> Spec:
     state = context.state
     if not os.path.exists(state.environment(spec.env)):
-        raise Refused(f"the environment of job {old_id} is no longer kept; submit the job anew")
+        raise Refused(f"the environment of job {jobs.label(old)} is no longer kept; submit the job anew")
     if spec.script is not None and not os.path.exists(state.script(spec.script)):
-        raise Refused(f"the script of job {old_id} is no longer kept; submit the job anew")
+        raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job anew")
     try:
         return requests.checked(spec, context.limits)
     except Refused as error:
-        raise Refused(f"job {old_id}: {error}") from None
+        raise Refused(f"job {jobs.label(old)}: {error}") from None
 
 
 def _announce(args: argparse.Namespace, context: Context, made: list[Job], last: int) -> None:

@@ -27,10 +27,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if jobs.is_waiting(job):
             if at is not None:
                 return job.wish.replace(held=False, begin_at=at)
-            return job.wish.replace(held=False) if job.wish.held else f"job {job.id} is not held"
+            return job.wish.replace(held=False) if job.wish.held else "is not held"
         if at is not None:
-            raise Refused(f"job {job.id} is {jobs.state(job)}; only a queued job has a begin time")
-        return f"job {job.id} is not held ({jobs.state(job)})"
+            raise Refused(f"is {jobs.state(job)}; only a queued job has a begin time")
+        return f"is not held ({jobs.state(job)})"
 
     outcome = wishes.apply(context, lambda view: view.select(args.jobs), released)
     wishes.tell("Released", outcome.changed)

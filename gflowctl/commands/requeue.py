@@ -38,5 +38,5 @@ def _requeued(_view: jobs.View, job: Job) -> Wish | str:
     if wanted != job.wish:
         return wanted
     if jobs.is_waiting(job):
-        return f"job {job.id} is already {jobs.state(job)}"
-    return f"job {job.id} is already to be requeued ({jobs.state(job)})"
+        return f"is already {jobs.state(job)}"
+    return f"is already to be requeued ({jobs.state(job)})"

@@ -30,7 +30,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.script and args.json:
         raise BadUsage("give either --script or --json, not both")
     view = jobs.View(context, context.store.read())
-    found = [view.job(job_id) for job_id in view.select(args.jobs)]
+    ids = view.select(args.jobs)
+    whole = _arrays(view, args.jobs) if view.families and not args.json else set()
+    found = [view.job(job_id) for job_id in ids if job_id in whole or view.array_of(job_id) not in whole]
     if args.json:
         render.write_json([{**records.record(view, job), "attempts": records.attempts(view, job)} for job in found])
     elif args.script:
@@ -38,13 +40,22 @@ def run(args: argparse.Namespace, context: Context) -> int:
             render.write_bytes(content)
     else:
         color = render.use_color(args.color)
-        render.write("\n".join(_block(view, job, color=color) for job in found))
+        blocks = (_lines_of_array(view, job) if job.id in whole else _lines(view, job, color=color) for job in found)
+        render.write("\n".join(_block(lines, color=color) for lines in blocks))
     return 0
+
+
+def _arrays(view: View, texts: list[str]) -> set[int]:
+    """The arrays that are named by their own ids; named element by element they are shown so."""
+    from gflowd.core import elements
+
+    plain = (word for word in elements.split(",".join(texts)) if "_" not in word and "-" not in word)
+    return view.families.keys() & {view.select([word])[0] for word in plain}
 
 
 def _script(context: Context, job: Job) -> bytes:
     if job.spec.script is None:
-        raise Refused(f"job {job.id} is no script; its command: {wording.command_line(job.spec.command)}")
+        raise Refused(f"job {jobs.label(job)} is no script; its command: {wording.command_line(job.spec.command)}")
     path = context.state.script(job.spec.script)
     try:
         with open(path, "rb") as file:
@@ -53,8 +64,8 @@ def _script(context: Context, job: Job) -> bytes:
         raise SystemFailed(f"{path}: {error.strerror}") from None
 
 
-def _block(view: View, job: Job, *, color: bool) -> str:
-    lines = [
+def _lines(view: View, job: Job, *, color: bool) -> list[tuple[str, str]]:
+    return [
         *_what(job),
         *_state(view, job, color=color),
         *_asked(view, job),
@@ -62,6 +73,22 @@ def _block(view: View, job: Job, *, color: bool) -> str:
         *_where(view, job),
         *_past(view, job),
     ]
+
+
+def _lines_of_array(view: View, first: Job) -> list[tuple[str, str]]:
+    """All that its elements have in common, and how they fare."""
+    from gflowctl import families
+
+    return [
+        *families.lines(view, first),
+        *((key, text) for key, text in _asked(view, first) if key not in ("GPU ids", "Time left", "Attempt")),
+        ("Submitted", render.local(first.spec.submitted_at)),
+        ("Directory", render.escape(first.spec.cwd)),
+        *((key, text) for key, text in _where(view, first) if key == "Script"),
+    ]
+
+
+def _block(lines: list[tuple[str, str]], *, color: bool) -> str:
     wide = max(len(key) for key, _ in lines) + 1
     return "".join(f"{render.paint(f'{key}:'.ljust(wide), render.BOLD, on=color)} {text}\n" for key, text in lines)
 
@@ -69,13 +96,17 @@ def _block(view: View, job: Job, *, color: bool) -> str:
 def _what(job: Job) -> Iterator[tuple[str, str]]:
     spec = job.spec
     yield "Job", str(job.id)
-    yield "Name", render.escape(spec.name)
+    if job.array_id is not None:
+        yield "Element", f"{jobs.label(job)} of array {job.array_id}"
+    yield "Name", render.escape(jobs.name(job))
     yield "User", render.escape(spec.user)
     if spec.project:
         yield "Project", render.escape(spec.project)
     if spec.comment:
         yield "Comment", render.escape(spec.comment)
-    yield "Command", render.escape(wording.command_line(spec.command))
+    yield "Command", render.escape(wording.command_line(jobs.command(job)))
+    if values := jobs.parameters(job):
+        yield "Parameters", render.escape(", ".join(f"{name}={value}" for name, value in values.items()))
     if spec.redone_from is not None:
         yield "Redone from", str(spec.redone_from)
 

@@ -29,10 +29,15 @@ from gflowd.core.model import EXECUTORS, Job, Queued, Spec, Wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from gflowctl.context import Context
+    from gflowd.core.arrays import Family
     from gflowd.snapshot import Fold
+    from gflowd.store import Commit
+
+DRY = 20  # jobs of which a dry run tells one by one
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     job_options.add_resources(parser, new=True)
     job_options.add_identity(parser, new=True)
     job_options.add_order(parser, new=True)
+    job_options.add_many(parser)
     job_options.add_retries(parser)
     _configure_files(parser)
     group = parser.add_argument_group("running")
@@ -68,7 +74,7 @@ def _configure_files(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Queues one job."""
+    """Queues one job, an array or a sweep."""
     _check_usage(args)
     command, content = _command(args)
     variables = submission.environment(args.export, submission.given_environment())
@@ -77,6 +83,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if content is not None:
         spec = spec.replace(script=submission.digest(content))
     spec = spec.replace(env=submission.digest(b"".join(b"%b\0" % variable for variable in variables)))
+    if spec.family is not None:
+        from gflowctl import sweeping
+
+        sweeping.check(spec, context.limits, variables)
     if args.dry_run:
         if job_options.names_dependencies(args):
             spec = _with_needs(args, context, spec, context.store.read())
@@ -89,13 +99,27 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with store.commit() as commit:
         if job_options.names_dependencies(args):
             spec = _with_needs(args, context, spec, commit.fold())
-        job_id = commit.allocate()
-        commit.put("spec", job_id, codec.encode(spec))
+        ids = _allocated(commit, spec)
+        commit.put("spec", ids[0], codec.encode(spec))
         if args.hold:
-            commit.put("wish", job_id, codec.encode(Wish(held=True)))
+            held = codec.encode(Wish(held=True))
+            for job_id in ids:
+                commit.put("wish", job_id, held)
     context.ring(b"q")
-    _announce(args, context, job_id, spec)
-    return _stay(args, context, job_id)
+    _announce(args, context, ids, spec)
+    return _stay(args, context, ids)
+
+
+def _allocated(commit: Commit, spec: Spec) -> range:
+    """The new ids: one, or one for each element."""
+    if spec.family is None:
+        count = 1
+    else:
+        from gflowd.core import arrays
+
+        count = arrays.size(spec.family)
+    first = commit.allocate(count)
+    return range(first, first + count)
 
 
 def _with_needs(args: argparse.Namespace, context: Context, spec: Spec, fold: Fold) -> Spec:
@@ -114,6 +138,8 @@ def _check_usage(args: argparse.Namespace) -> None:
         raise BadUsage("give either --parsable or --json, not both")
     if args.follow and args.json:
         raise BadUsage("give either --follow or --json, not both")
+    if args.follow and job_options.asks_for_many(args):
+        raise BadUsage("--follow shows one job; use --wait, and gflowctl log JOB_INDEX for the output of one element")
 
 
 def _command(args: argparse.Namespace) -> tuple[tuple[str, ...], bytes | None]:
@@ -154,8 +180,18 @@ def _spec(args: argparse.Namespace, context: Context, command: tuple[str, ...]) 
         append=args.append,
         executor=args.executor,
         retry=job_options.retry(args),
+        family=_family(args),
+        name_template=args.name_template,
         submit_dir=None if args.chdir is None else submission.present_directory(),
     )
+
+
+def _family(args: argparse.Namespace) -> Family | None:
+    if not job_options.asks_for_many(args):
+        return None
+    from gflowctl import sweeping
+
+    return sweeping.asked(args)
 
 
 def _default_name(args: argparse.Namespace, command: tuple[str, ...]) -> str:
@@ -164,41 +200,69 @@ def _default_name(args: argparse.Namespace, command: tuple[str, ...]) -> str:
     return os.path.basename(command[0].rstrip("/")) or command[0]
 
 
-def _announce(args: argparse.Namespace, context: Context, job_id: int, spec: Spec) -> None:
+def _announce(args: argparse.Namespace, context: Context, ids: range, spec: Spec) -> None:
     try:
-        _show(args, context, job_id, spec)
+        _show(args, context, ids, spec)
         render.flush()
     except SystemFailed as error:
-        raise SystemFailed(f"job {job_id} is queued, but {error}") from None
+        queued = "are queued" if len(ids) > 1 else "is queued"
+        raise SystemFailed(f"job{'s' if len(ids) > 1 else ''} {_span(ids)} {queued}, but {error}") from None
 
 
-def _show(args: argparse.Namespace, context: Context, job_id: int | None, spec: Spec) -> None:
+def _span(ids: range) -> str:
+    return f"{ids[0]}-{ids[-1]}" if len(ids) > 1 else str(ids[0])
+
+
+def _show(args: argparse.Namespace, context: Context, ids: range | None, spec: Spec) -> None:
     if args.json:
-        render.write_json([_record(args, context, job_id, spec)])
-    elif job_id is None:
-        render.write(f"Would submit {_summary(spec)}\n")
+        render.write_json(_records(args, context, ids, spec))
+    elif ids is None:
+        _rehearse(spec)
     elif args.parsable:
-        render.write(f"{job_id}\n")
+        render.write(f"{_span(ids)}\n")
     else:
-        render.write(f"Submitted batch job {job_id}\n")
+        render.write(f"Submitted batch job{'s' if len(ids) > 1 else ''} {_span(ids)}\n")
 
 
-def _record(args: argparse.Namespace, context: Context, job_id: int | None, spec: Spec) -> dict[str, Any]:
+def _records(args: argparse.Namespace, context: Context, ids: range | None, spec: Spec) -> list[dict[str, Any]]:
     from gflowctl import jobs, records
     from gflowd.snapshot import Fold
 
-    job = Job(job_id or 0, spec, Wish(held=args.hold), Queued())
-    return {**records.record(jobs.View(context, Fold()), job), "id": job_id}
+    view = jobs.View(context, Fold())
+    made = []
+    for job in _new_jobs(spec, ids[0] if ids is not None else 0, Wish(held=args.hold)):
+        record = records.record(view, job)
+        if ids is None:
+            record |= {"id": None, "array_id": None, "group": None}
+        made.append(record)
+    return made
 
 
-def _summary(spec: Spec) -> str:
+def _new_jobs(spec: Spec, first_id: int, wish: Wish) -> Iterable[Job]:
+    if spec.family is None:
+        return (Job(first_id, spec, wish, Queued()),)
+    from gflowctl import sweeping
+
+    return sweeping.jobs(spec, first_id, wish)
+
+
+def _rehearse(spec: Spec) -> None:
+    """A line for each job that would be; beyond some, how many more."""
+    from gflowctl import jobs
     from gflowctl.wording import command_line, resources
 
-    return f"{render.escape(spec.name)}: {resources(spec)}; {render.escape(command_line(spec.command))}"
+    number = 0
+    for number, job in enumerate(_new_jobs(spec, 0, Wish()), 1):
+        if number <= DRY:
+            which = "" if spec.family is None else f" [{jobs.index(job)}]"
+            said = f"{jobs.name(job)}{which}: {resources(spec)}; {command_line(jobs.command(job))}"
+            render.write(f"Would submit {render.escape(said)}\n")
+    if number > DRY:
+        render.write(f"... and {number - DRY} more\n")
 
 
-def _stay(args: argparse.Namespace, context: Context, job_id: int) -> int:
-    """What is left to do once the job is queued: note a missing daemon, wait, follow."""
+def _stay(args: argparse.Namespace, context: Context, ids: range) -> int:
+    """What is left to do once the jobs are queued: note a missing daemon, wait, follow."""
     if render.notes_are_read() and not context.daemon_runs:
         render.note("note: gflowd is not running; the job will start when it does")
     if not (args.wait or args.follow):
@@ -206,5 +270,5 @@ def _stay(args: argparse.Namespace, context: Context, job_id: int) -> int:
     from gflowctl import follow, jobs
 
     if args.follow:
-        return jobs.exit_status(follow.follow(context, job_id))
-    return follow.wait(context, [job_id]) or 0
+        return jobs.exit_status(follow.follow(context, ids[0]))
+    return follow.wait(context, ids) or 0

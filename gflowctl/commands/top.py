@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
     def put_first(_view: jobs.View, job: Job) -> Wish:
         if not jobs.is_waiting(job):
-            raise Refused(f"job {job.id} is {jobs.state(job)}; only queued jobs can be put to the front")
+            raise Refused(f"is {jobs.state(job)}; only queued jobs can be put to the front")
         return job.wish.replace(top_at=now)
 
     outcome = wishes.apply(context, lambda view: view.select(args.jobs), put_first)

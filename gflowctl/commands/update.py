@@ -1,8 +1,9 @@
 """Changes queued jobs; of a running job only its time limit, which counts from its start, and its comment.
 
-Options not given stay as they are; --clear puts them back to what they are without. --command is split into words as
-a shell does, nothing in it is expanded; --script keeps the content of a file as submit does, the arguments stay. The
-project, the directory and the environment of a job are fixed when it is submitted: gflowctl redo makes another job.
+An array is changed as a whole. Options not given stay as they are; --clear puts them back to what they are without.
+--command is split into words as a shell does, nothing in it is expanded; --script keeps the content of a file as
+submit does, the arguments stay. The project, the directory and the environment of a job are fixed when it is
+submitted: gflowctl redo makes another job.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from gflowd.snapshot import Fold
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from gflowctl.context import Context
     from gflowd.core.model import Job
 
+QUEUED_RECORD = {"is": "queued"}
 PLAIN = ("gpus", "cpus", "grace", "name", "comment", "executor")  # options taken as they are
 
 
@@ -63,32 +66,52 @@ def run(args: argparse.Namespace, context: Context) -> int:
         jobs.View(context, Fold()).select(args.jobs)
     if content is not None:
         submission.keep_script(context.state, content)
-    changed, same = [], []
+    changed: list[Job] = []
+    same = []
     with context.writable_store.commit() as commit:
         view = jobs.View(context, commit.fold())
         refused = []
-        for job in map(view.job, view.select(args.jobs)):
+        for spec_id, ids in jobs.by_spec(view, view.select(args.jobs)).items():
+            job = _foremost(view, ids)
             try:
+                _check_whole(view, spec_id, ids)
                 spec = _changed(args, context, job, common, content)
             except Refused as error:
-                refused.append(f"job {job.id}: {error}")
+                refused.append(f"job {spec_id if spec_id in view.families else job.id}: {error}")
                 continue
-            wish = job.wish.replace(begin_at=None) if spec.begin_at != job.spec.begin_at or _moves(args) else job.wish
-            if spec == job.spec and wish == job.wish:
-                same.append(job)
+            moves = spec.begin_at != job.spec.begin_at or _moves(args)
+            moved = [each for each in ids if moves and "begin_at" in (view.fold.of("wish").get(each) or ())]
+            if spec == job.spec and not moved:
+                same.append(spec_id)
                 continue
-            changed.append(job)
-            commit.put("spec", job.id, codec.encode(spec))
-            if wish != job.wish:
-                commit.put("wish", job.id, None if wish == Wish() else codec.encode(wish))
+            changed += map(view.job, ids)
+            commit.put("spec", spec_id, codec.encode(spec))
+            for each in moved:
+                wish = view.job(each).wish.replace(begin_at=None)
+                commit.put("wish", each, None if wish == Wish() else codec.encode(wish))
         if refused:
             raise Refused("; ".join(refused))
     if changed:
         context.ring(b"w")
     wishes.tell("Updated", changed)
-    for job in same:
-        render.note(f"job {job.id} is so already")
+    for spec_id in same:
+        render.note(f"job {spec_id} is so already")
     return 0
+
+
+def _check_whole(view: jobs.View, spec_id: int, ids: Sequence[int]) -> None:
+    if len(ids) < len(view.ids_of(spec_id)):
+        raise Refused(f"the elements of an array are changed together; give {spec_id}")
+
+
+def _foremost(view: jobs.View, ids: Sequence[int]) -> Job:
+    """Of an array the first element that waits, or else runs: while some wait, they may all be changed."""
+    found = view.job(ids[0])
+    if len(ids) > 1:
+        left = [job_id for job_id in ids if not view.has_ended(job_id)]
+        waiting = (job_id for job_id in left if view.fold.of("phase").get(job_id, QUEUED_RECORD)["is"] == "queued")
+        found = view.job(next(waiting, left[0] if left else ids[0]))
+    return found
 
 
 def _moves(args: argparse.Namespace) -> bool:

@@ -8,7 +8,6 @@ first job to end. When --timeout passes first the status is 75.
 from __future__ import annotations
 
 from gflowctl import follow, jobs, options
-from gflowd.core import joblist
 from gflowd.core.errors import TryAgain
 
 TYPE_CHECKING = False
@@ -27,9 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Waits."""
-    ids = jobs.View(context, context.store.read()).select(args.jobs)
+    view = jobs.View(context, context.store.read())
+    ids = view.select(args.jobs)
     status = follow.wait(context, ids, first=args.any, timeout=args.timeout)
     if status is None:
         many = "s" if len(ids) > 1 else ""
-        raise TryAgain(f"job{many} {joblist.show(ids)} did not end within {args.timeout:g} s")
+        raise TryAgain(f"job{many} {jobs.labels(map(view.job, ids))} did not end within {args.timeout:g} s")
     return status

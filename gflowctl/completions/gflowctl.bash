@@ -5,10 +5,10 @@
 #    source ~/.local/share/bash_completion/gflowctl
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_gflowctl_subparsers=(submit batch queue q list show log attach a wait cancel hold release update top requeue redo drain resume info doctor close-sessions completion)
+_shtab_gflowctl_subparsers=(submit batch queue q list show log attach a wait cancel hold release update top limit requeue redo drain resume info doctor close-sessions completion)
 
-_shtab_gflowctl_submit_option_strings=(-h --help -g --gpus --gres -c --cpus --cpus-per-task -m --memory --mem --max-mem --max-memory -t --time --time-limit --timelimit --grace -n --name -J --job-name -P --project -A --account --comment -p --priority --nice -d --depends-on --dependency --depends-on-all --depends-on-any --singleton --no-auto-cancel --begin -H --hold --max-retries --retry-on --retry-delay --requeue -D --chdir -o --output -e --error -i --input --append --export --wait --follow --dry-run --executor --auto-close --parsable --json --wrap --config --state-dir --version)
-_shtab_gflowctl_batch_option_strings=(-h --help -g --gpus --gres -c --cpus --cpus-per-task -m --memory --mem --max-mem --max-memory -t --time --time-limit --timelimit --grace -n --name -J --job-name -P --project -A --account --comment -p --priority --nice -d --depends-on --dependency --depends-on-all --depends-on-any --singleton --no-auto-cancel --begin -H --hold --max-retries --retry-on --retry-delay --requeue -D --chdir -o --output -e --error -i --input --append --export --wait --follow --dry-run --executor --auto-close --parsable --json --wrap --config --state-dir --version)
+_shtab_gflowctl_submit_option_strings=(-h --help -g --gpus --gres -c --cpus --cpus-per-task -m --memory --mem --max-mem --max-memory -t --time --time-limit --timelimit --grace -n --name -J --job-name -P --project -A --account --comment -p --priority --nice -d --depends-on --dependency --depends-on-all --depends-on-any --singleton --no-auto-cancel --begin -H --hold -a --array --param --param-file --name-template --max-concurrent --max-failures --max-retries --retry-on --retry-delay --requeue -D --chdir -o --output -e --error -i --input --append --export --wait --follow --dry-run --executor --auto-close --parsable --json --wrap --config --state-dir --version)
+_shtab_gflowctl_batch_option_strings=(-h --help -g --gpus --gres -c --cpus --cpus-per-task -m --memory --mem --max-mem --max-memory -t --time --time-limit --timelimit --grace -n --name -J --job-name -P --project -A --account --comment -p --priority --nice -d --depends-on --dependency --depends-on-all --depends-on-any --singleton --no-auto-cancel --begin -H --hold -a --array --param --param-file --name-template --max-concurrent --max-failures --max-retries --retry-on --retry-delay --requeue -D --chdir -o --output -e --error -i --input --append --export --wait --follow --dry-run --executor --auto-close --parsable --json --wrap --config --state-dir --version)
 _shtab_gflowctl_queue_option_strings=(-h --help -a --all -c --completed -s --states -n --names -P --project -u --user --me --since --sort -l --limit -f --format -t --tree -w --watch --interval -r --color --json --config --state-dir --version)
 _shtab_gflowctl_q_option_strings=(-h --help -a --all -c --completed -s --states -n --names -P --project -u --user --me --since --sort -l --limit -f --format -t --tree -w --watch --interval -r --color --json --config --state-dir --version)
 _shtab_gflowctl_list_option_strings=(-h --help -a --all -c --completed -s --states -n --names -P --project -u --user --me --since --sort -l --limit -f --format -t --tree -w --watch --interval -r --color --json --config --state-dir --version)
@@ -22,6 +22,7 @@ _shtab_gflowctl_hold_option_strings=(-h --help --config --state-dir --version)
 _shtab_gflowctl_release_option_strings=(-h --help --at --config --state-dir --version)
 _shtab_gflowctl_update_option_strings=(-h --help -g --gpus --gres -c --cpus --cpus-per-task -m --memory --mem --max-mem --max-memory -t --time --time-limit --timelimit --grace -n --name -J --job-name --comment -p --priority --nice --begin --command --script -o --output -e --error -i --input --append --executor --clear --config --state-dir --version)
 _shtab_gflowctl_top_option_strings=(-h --help --config --state-dir --version)
+_shtab_gflowctl_limit_option_strings=(-h --help --config --state-dir --version)
 _shtab_gflowctl_requeue_option_strings=(-h --help --config --state-dir --version)
 _shtab_gflowctl_redo_option_strings=(-h --help --cascade --clear-dependencies --clear-deps -g --gpus --gres -c --cpus --cpus-per-task -m --memory --mem --max-mem --max-memory -t --time --time-limit --timelimit --grace -n --name -J --job-name -P --project -A --account --comment -p --priority --nice -d --depends-on --dependency --depends-on-all --depends-on-any --singleton --no-auto-cancel --begin -H --hold --max-retries --retry-on --retry-delay --requeue --parsable --json --config --state-dir --version)
 _shtab_gflowctl_drain_option_strings=(-h --help --reason --config --state-dir --version)
@@ -75,6 +76,8 @@ _shtab_gflowctl_update___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_update___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_top___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_top___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_limit___config_COMPGEN=_shtab_compgen_files
+_shtab_gflowctl_limit___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_requeue___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_requeue___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_redo___config_COMPGEN=_shtab_compgen_files
@@ -102,7 +105,7 @@ _shtab_gflowctl_update___executor_choices=(tmux process)
 _shtab_gflowctl_info___color_choices=(never auto always)
 _shtab_gflowctl_doctor___color_choices=(never auto always)
 _shtab_gflowctl_completion_pos_0_choices=(bash zsh fish)
-_shtab_gflowctl_pos_0_choices=(submit batch queue q list show log attach a wait cancel hold release update top requeue redo drain resume info doctor close-sessions completion)
+_shtab_gflowctl_pos_0_choices=(submit batch queue q list show log attach a wait cancel hold release update top limit requeue redo drain resume info doctor close-sessions completion)
 
 _shtab_gflowctl_submit_pos_0_nargs=...
 _shtab_gflowctl_submit__h_nargs=0
@@ -231,6 +234,9 @@ _shtab_gflowctl_top_pos_0_nargs=+
 _shtab_gflowctl_top__h_nargs=0
 _shtab_gflowctl_top___help_nargs=0
 _shtab_gflowctl_top___version_nargs=0
+_shtab_gflowctl_limit__h_nargs=0
+_shtab_gflowctl_limit___help_nargs=0
+_shtab_gflowctl_limit___version_nargs=0
 _shtab_gflowctl_requeue_pos_0_nargs=+
 _shtab_gflowctl_requeue__h_nargs=0
 _shtab_gflowctl_requeue___help_nargs=0

@@ -50,8 +50,8 @@ function _shtab_gflowctl_using
   test "$_shtab_gflowctl_cmdpath" = "$argv"
 end
 
-set -g _shtab_gflowctl_commands submit batch queue q list show log attach a wait cancel hold release update top requeue redo drain resume info doctor close-sessions completion
-set -g _shtab_gflowctl_opts_with_value --account --at --attempt --begin --chdir --clear --color --command --comment --config --cpus --cpus-per-task --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --format --gpus --grace --gres --input --interval --job-name --last --limit --max-mem --max-memory --max-retries --mem --memory --name --names --nice --output --pattern --priority --project --reason --retry-delay --retry-on --script --signal --since --sort --state --state-dir --states --time --time-limit --timelimit --timeout --user --wrap -A -D -J -P -c -d -e -f -g -i -l -m -n -o -p -s -t -u
+set -g _shtab_gflowctl_commands submit batch queue q list show log attach a wait cancel hold release update top limit requeue redo drain resume info doctor close-sessions completion
+set -g _shtab_gflowctl_opts_with_value --account --array --at --attempt --begin --chdir --clear --color --command --comment --config --cpus --cpus-per-task --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --format --gpus --grace --gres --input --interval --job-name --last --limit --max-concurrent --max-failures --max-mem --max-memory --max-retries --mem --memory --name --name-template --names --nice --output --param --param-file --pattern --priority --project --reason --retry-delay --retry-on --script --signal --since --sort --state --state-dir --states --time --time-limit --timelimit --timeout --user --wrap -A -D -J -P -a -c -d -e -f -g -i -l -m -n -o -p -s -t -u
 
 complete -c gflowctl -e
 complete -c gflowctl -f
@@ -79,6 +79,12 @@ complete -c gflowctl -n '_shtab_gflowctl_using submit' -l singleton -d 'wait for
 complete -c gflowctl -n '_shtab_gflowctl_using submit' -l no-auto-cancel -d 'stay queued when what it waits for can no longer come'
 complete -c gflowctl -n '_shtab_gflowctl_using submit' -l begin -x -d 'not before, such as 18:30, tomorrow 9:00 or now+2h'
 complete -c gflowctl -n '_shtab_gflowctl_using submit' -s H -l hold -d 'queue it held; gflowctl release lets it start'
+complete -c gflowctl -n '_shtab_gflowctl_using submit' -s a -l array -x -d 'one job for each index, such as 1-10, 0-20:5 or 1,4,9, N at a time'
+complete -c gflowctl -n '_shtab_gflowctl_using submit' -l param -x -d 'one job for each value, such as lr=0.1,0.01 or seed=1:10 (start:stop[:step]); repeated: for each combination'
+complete -c gflowctl -n '_shtab_gflowctl_using submit' -l param-file -x -d 'one job for each row below a header of names'
+complete -c gflowctl -n '_shtab_gflowctl_using submit' -l name-template -x -d 'their names, with {name}, {index} and parameters'
+complete -c gflowctl -n '_shtab_gflowctl_using submit' -l max-concurrent -x -d 'at most N of them at a time'
+complete -c gflowctl -n '_shtab_gflowctl_using submit' -l max-failures -x -d 'cancel the rest once N of them have failed'
 complete -c gflowctl -n '_shtab_gflowctl_using submit' -l max-retries -x -d 'try it again up to N times'
 complete -c gflowctl -n '_shtab_gflowctl_using submit' -l retry-on -x -d 'after which ends: failure, timeout, oom, zombie or exit codes (default failure,zombie)'
 complete -c gflowctl -n '_shtab_gflowctl_using submit' -l retry-delay -x -d 'how long to wait before, such as 30s, or 30sx2 to double it each time'
@@ -120,6 +126,12 @@ complete -c gflowctl -n '_shtab_gflowctl_using batch' -l singleton -d 'wait for 
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -l no-auto-cancel -d 'stay queued when what it waits for can no longer come'
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -l begin -x -d 'not before, such as 18:30, tomorrow 9:00 or now+2h'
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -s H -l hold -d 'queue it held; gflowctl release lets it start'
+complete -c gflowctl -n '_shtab_gflowctl_using batch' -s a -l array -x -d 'one job for each index, such as 1-10, 0-20:5 or 1,4,9, N at a time'
+complete -c gflowctl -n '_shtab_gflowctl_using batch' -l param -x -d 'one job for each value, such as lr=0.1,0.01 or seed=1:10 (start:stop[:step]); repeated: for each combination'
+complete -c gflowctl -n '_shtab_gflowctl_using batch' -l param-file -x -d 'one job for each row below a header of names'
+complete -c gflowctl -n '_shtab_gflowctl_using batch' -l name-template -x -d 'their names, with {name}, {index} and parameters'
+complete -c gflowctl -n '_shtab_gflowctl_using batch' -l max-concurrent -x -d 'at most N of them at a time'
+complete -c gflowctl -n '_shtab_gflowctl_using batch' -l max-failures -x -d 'cancel the rest once N of them have failed'
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -l max-retries -x -d 'try it again up to N times'
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -l retry-on -x -d 'after which ends: failure, timeout, oom, zombie or exit codes (default failure,zombie)'
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -l retry-delay -x -d 'how long to wait before, such as 30s, or 30sx2 to double it each time'
@@ -295,6 +307,11 @@ complete -c gflowctl -n '_shtab_gflowctl_using top' -s h -l help -d 'show this h
 complete -c gflowctl -n '_shtab_gflowctl_using top' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
 complete -c gflowctl -n '_shtab_gflowctl_using top' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
 complete -c gflowctl -n '_shtab_gflowctl_using top' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a limit -d 'set how many jobs of an array run at a time'
+complete -c gflowctl -n '_shtab_gflowctl_using limit' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using limit' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using limit' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using limit' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a requeue -d 'run jobs once more, under the same id'
 complete -c gflowctl -n '_shtab_gflowctl_using requeue' -s h -l help -d 'show this help message and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using requeue' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'

@@ -20,6 +20,7 @@ _shtab_gflowctl_commands() {
     drain:'start no more jobs'
     hold:'keep queued jobs from starting'
     info:'show GPUs, CPUs, memory and the daemon'
+    limit:'set how many jobs of an array run at a time'
     list:'list jobs'
     log:'print or follow a job'"'"'s output'
     q:'list jobs'
@@ -53,7 +54,7 @@ _shtab_gflowctl_a_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":a job id, \@ (my last submission) or \@\~2 (two before it):"
+  ":a job id, \@ (my last submission), \@\~2 (two before it) or 42_3, an element of an array:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -65,7 +66,7 @@ _shtab_gflowctl_attach_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":a job id, \@ (my last submission) or \@\~2 (two before it):"
+  ":a job id, \@ (my last submission), \@\~2 (two before it) or 42_3, an element of an array:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -90,6 +91,12 @@ _shtab_gflowctl_batch_options=(
   "--no-auto-cancel[stay queued when what it waits for can no longer come]"
   "--begin[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
   {-H,--hold}"[queue it held\; gflowctl release lets it start]"
+  {-a,--array}"[one job for each index, such as 1-10, 0-20\:5 or 1,4,9, N at a time]:SPEC[%N]:"
+  "*--param[one job for each value, such as lr\=0.1,0.01 or seed\=1\:10 (start\:stop\[\:step\])\; repeated\: for each combination]:NAME=VALUES:"
+  "--param-file[one job for each row below a header of names]:CSV:"
+  "--name-template[their names, with \{name\}, \{index\} and parameters]:T:"
+  "--max-concurrent[at most N of them at a time]:N:"
+  "--max-failures[cancel the rest once N of them have failed]:N:"
   "--max-retries[try it again up to N times]:N:"
   "--retry-on[after which ends\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
   "--retry-delay[how long to wait before, such as 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
@@ -128,7 +135,7 @@ _shtab_gflowctl_cancel_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*)::such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -142,7 +149,7 @@ _shtab_gflowctl_close_sessions_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*)::such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -187,7 +194,7 @@ _shtab_gflowctl_hold_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -206,6 +213,18 @@ _shtab_gflowctl_info_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_info_defaults_added=0
+
+_shtab_gflowctl_limit_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":the array or sweep, such as 42, \@ or \@\~2:"
+  ":how many, from 1:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_limit_defaults_added=0
 
 _shtab_gflowctl_list_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -229,7 +248,7 @@ _shtab_gflowctl_list_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*)::such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -245,7 +264,7 @@ _shtab_gflowctl_log_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":a job id, \@ (my last submission) or \@\~2 (two before it):"
+  ":a job id, \@ (my last submission), \@\~2 (two before it) or 42_3, an element of an array:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -273,7 +292,7 @@ _shtab_gflowctl_q_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*)::such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -301,7 +320,7 @@ _shtab_gflowctl_queue_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*)::such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -337,7 +356,7 @@ _shtab_gflowctl_redo_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -349,7 +368,7 @@ _shtab_gflowctl_release_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -360,7 +379,7 @@ _shtab_gflowctl_requeue_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -384,7 +403,7 @@ _shtab_gflowctl_show_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -409,6 +428,12 @@ _shtab_gflowctl_submit_options=(
   "--no-auto-cancel[stay queued when what it waits for can no longer come]"
   "--begin[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
   {-H,--hold}"[queue it held\; gflowctl release lets it start]"
+  {-a,--array}"[one job for each index, such as 1-10, 0-20\:5 or 1,4,9, N at a time]:SPEC[%N]:"
+  "*--param[one job for each value, such as lr\=0.1,0.01 or seed\=1\:10 (start\:stop\[\:step\])\; repeated\: for each combination]:NAME=VALUES:"
+  "--param-file[one job for each row below a header of names]:CSV:"
+  "--name-template[their names, with \{name\}, \{index\} and parameters]:T:"
+  "--max-concurrent[at most N of them at a time]:N:"
+  "--max-failures[cancel the rest once N of them have failed]:N:"
   "--max-retries[try it again up to N times]:N:"
   "--retry-on[after which ends\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
   "--retry-delay[how long to wait before, such as 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
@@ -441,7 +466,7 @@ _shtab_gflowctl_top_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -470,7 +495,7 @@ _shtab_gflowctl_update_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -483,7 +508,7 @@ _shtab_gflowctl_wait_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission) or \@\~2:"
+  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -518,6 +543,7 @@ _shtab_gflowctl() {
         drain) _arguments -C -s $_shtab_gflowctl_drain_options ;;
         hold) _arguments -C -s $_shtab_gflowctl_hold_options ;;
         info) _arguments -C -s $_shtab_gflowctl_info_options ;;
+        limit) _arguments -C -s $_shtab_gflowctl_limit_options ;;
         list) _arguments -C -s $_shtab_gflowctl_list_options ;;
         log) _arguments -C -s $_shtab_gflowctl_log_options ;;
         q) _arguments -C -s $_shtab_gflowctl_q_options ;;

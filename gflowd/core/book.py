@@ -6,6 +6,7 @@ Ended jobs are counted out: the snapshot still has them, and they are looked up 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core import codec, reasons, schedule
@@ -29,6 +30,9 @@ class Book:
         self.lingering: dict[int, Job] = {}  # ended jobs whose GPUs some process still has
         self._order: list[tuple[float, int, int]] = []
         self._begins: dict[int, float] = {}
+        self._early: set[int] = set()  # those of `_begins` that are not in order yet
+        self._timers: list[tuple[float, int]] = []  # a heap: when, who; some outlive what they were for
+        self._wall = float("-inf")  # when `settle` was last called
         self._cancelled: set[int] = set()
         self._specs: dict[int, Spec] = {}  # of arrays, which share them
         self._roster = Roster()
@@ -36,8 +40,8 @@ class Book:
         self._room = WaitingRoom(self._roster)
 
     def queue(self, closed: set[int] | None = None) -> Iterator[Job]:
-        """The queued jobs that may start as far as their user, other jobs and their group are concerned, first to
-        start first. Arrays that the caller puts into `closed` meanwhile are passed over in one step.
+        """The queued jobs that may start as far as their user, the time, other jobs and their group are concerned,
+        first to start first. Arrays that the caller puts into `closed` meanwhile are passed over in one step.
         """
         closed = set() if closed is None else closed
         rooms = self._groups.rooms()
@@ -87,8 +91,11 @@ class Book:
         wishes: Mapping[int, Any],
         phases: Mapping[int, Any],
     ) -> set[int]:
-        """Takes in specs, wishes and phases anew: of every job of `spec_ids`, and of `job_ids`. All the ids."""
-        self._room.phases, self._room.specs = phases, specs
+        """Takes in specs, wishes and phases anew: of every job of `spec_ids`, and of `job_ids`.
+
+        The ids of all these, and of those that waited for one of them and have to wait again.
+        """
+        self._room.specs, self._room.wishes, self._room.phases = specs, wishes, phases
         ids = set(job_ids)
         for spec_id in spec_ids:
             ids.update(self._roster.ids(spec_id))
@@ -96,8 +103,11 @@ class Book:
             self._specs.pop(spec_id, None)
             self._groups.note(spec_id, self._roster.families.get(spec_id))
             ids.update(self._roster.ids(spec_id))
-        for job_id in sorted(ids):
+        ids |= self._doubting(ids)
+        for job_id in ids:
             self._forget(job_id)
+        self._room.recount(ids)
+        for job_id in sorted(ids):
             job = self._read(job_id, specs, wishes, phases)
             if job is not None:
                 self._add(job)
@@ -109,11 +119,20 @@ class Book:
 
     def settle(self, ids: Iterable[int], wall: float) -> None:
         """What has become of `ids` is told to the jobs that wait for them, and to those that wait for these."""
+        self._wall = wall
+        while self._timers and self._timers[0][0] <= wall:
+            begin, job_id = heappop(self._timers)
+            if job_id in self._early and self._begins[job_id] == begin:
+                self._line_up(self.queued[job_id])
+        ids = set(ids)
         self._room.hear(ids, wall)
-        for array_id, culprits in self._groups.exhausted():
-            for job_id in self._roster.ids(array_id):
-                if job_id in self.queued and job_id not in self.lost:
-                    self._lose(job_id, reasons.max_failures(culprits), wall)
+        for array_id in self._groups.exhausted():
+            ids.update(self._roster.ids(array_id))
+        for job_id in sorted(ids):
+            job = self.queued.get(job_id)
+            failures = None if job is None or job.array_id is None else self._groups.too_many(job.array_id)
+            if failures is not None and job_id not in self.lost:
+                self._lose(job_id, reasons.max_failures(failures), wall)
         for job_id, culprit in self._room.news():
             job = self.queued.get(job_id)
             if job is None:
@@ -123,8 +142,23 @@ class Book:
             elif job.spec.needs is not None and job.spec.needs.auto_cancel:
                 self._lose(job_id, reasons.dependency_failed(culprit), wall)
 
+    def _doubting(self, ids: Iterable[int]) -> set[int]:
+        """The queued jobs to which something was told, of `ids` or of one another, that is so no more."""
+        found: set[int] = set()
+        todo = list(ids)
+        while todo:
+            job_id = todo.pop()
+            if job_id in self.queued and job_id not in self.lost:
+                continue
+            for dependent in self._room.doubting(job_id, was_live=job_id in self.live):
+                if dependent not in found:
+                    found.add(dependent)
+                    todo.append(dependent)
+        return found
+
     def _lose(self, job_id: int, why: str, wall: float) -> None:
         self.lost[job_id] = why
+        self._drop_from_line(self.queued[job_id])
         self._room.lose(job_id, wall)
 
     def _read(
@@ -151,10 +185,10 @@ class Book:
                     self._cancelled.add(job.id)
                 if not self._room.enter(job):
                     self._line_up(job)
-            case Ended(run=run, lingers=lingers):
+            case Ended(lingers=lingers, last_attempt=attempt):
                 if lingers:
                     self.lingering[job.id] = job
-                elif job.wish.requeued >= (1 if run is None else run.attempt):
+                elif job.wish.requeued >= attempt:
                     self.reopened[job.id] = job
             case _:
                 self.live[job.id] = job
@@ -162,23 +196,33 @@ class Book:
                 self._room.start(job)
 
     def _line_up(self, job: Job) -> None:
-        if job.wish.held:
+        """A queued job for which no other is in the way; it is in order once its time has come."""
+        if job.wish.held or job.wish.cancelled_at is not None:
             return
-        insort(self._order, schedule.order(job))
         if job.begin_at is not None:
             self._begins[job.id] = job.begin_at
+            if job.begin_at > self._wall:
+                self._early.add(job.id)
+                heappush(self._timers, (job.begin_at, job.id))
+                return
+            self._early.discard(job.id)
+        insort(self._order, schedule.order(job))
 
     def _forget(self, job_id: int) -> None:
-        for table in (self.live, self.lingering, self._begins, self.lost, self.reopened):
+        for table in (self.live, self.lingering, self.lost, self.reopened):
             table.pop(job_id, None)
         self._cancelled.discard(job_id)
         self._groups.leave(job_id)
         self._room.leave(job_id)
         job = self.queued.pop(job_id, None)
-        if job is None:
-            return
+        if job is not None:
+            self._drop_from_line(job)
+
+    def _drop_from_line(self, job: Job) -> None:
+        self._begins.pop(job.id, None)
+        self._early.discard(job.id)
         place = bisect_left(self._order, schedule.order(job))
-        if place < len(self._order) and self._order[place][-1] == job_id:
+        if place < len(self._order) and self._order[place][-1] == job.id:
             del self._order[place]
 
 

@@ -75,12 +75,17 @@ class Groups:
         else:
             failed.discard(job_id)
 
-    def exhausted(self) -> Iterator[tuple[int, int]]:
-        """The arrays that now have as many failed jobs as they may have, each once, and how many."""
-        for array_id, failed in self._failed.items():
-            allowed = self._families[array_id].max_failures
-            if allowed is None or len(failed) < allowed:
+    def exhausted(self) -> Iterator[int]:
+        """The arrays that now have as many failed jobs as they may have, each once."""
+        for array_id in self._failed:
+            if self.too_many(array_id) is None:
                 self._told.discard(array_id)
             elif array_id not in self._told:
                 self._told.add(array_id)
-                yield array_id, len(failed)
+                yield array_id
+
+    def too_many(self, array_id: int) -> int | None:
+        """How many jobs of an array have failed, when that is as many as may fail."""
+        allowed = self._families[array_id].max_failures
+        failed = len(self._failed.get(array_id, ()))
+        return None if allowed is None or failed < allowed else failed

@@ -41,6 +41,11 @@ class Roster:
         """The ids of all jobs of a spec."""
         return range(spec_id, spec_id + self._sizes.get(spec_id, 1))
 
+    def spec_of(self, job_id: int) -> int:
+        """The id of the spec that `job_id` has."""
+        array_id = self.array_of(job_id)
+        return job_id if array_id is None else array_id
+
     def array_of(self, job_id: int) -> int | None:
         """The array that `job_id` is an element of."""
         place = bisect_right(self._starts, job_id) - 1

@@ -6,11 +6,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core import arrays, codec, outcomes
-from gflowd.core.dependencies import AFTERCORR
+from gflowd.core.dependencies import AFTER, AFTERCORR, AFTEROK, SINGLETON
 from gflowd.core.dependents import Graph
-from gflowd.core.model import Queued
+from gflowd.core.model import Ended
 from gflowd.core.namesakes import Namesakes
 from gflowd.core.outcomes import Never, Outcome, Satisfied
+from gflowd.core.retries import next_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,30 +20,28 @@ if TYPE_CHECKING:
     from gflowd.core.model import Job
     from gflowd.core.roster import Roster
 
-LOST = Outcome(begun=1, begun_at=0.0, ended=1)
-
 
 class WaitingRoom:
-    """Jobs with needs, until these are met. `specs` and `phases` are the records by id, as they are now."""
+    """Jobs with needs, until these are met. `specs`, `wishes`, `phases`: the records by id, as they are now."""
 
     def __init__(self, roster: Roster) -> None:
         self.specs: Mapping[int, Any] = {}
+        self.wishes: Mapping[int, Any] = {}
         self.phases: Mapping[int, Any] = {}
         self._roster = roster
         self._jobs: dict[int, Job] = {}  # queued jobs with needs, met or not
         self._waiting: dict[int, None] = {}
-        self._lost: set[int] = set()
+        self._lost: dict[int, float] = {}  # since when
+        self._with_after: set[int] = set()
+        self._with_singleton: set[int] = set()
         self._graph = Graph()
         self._namesakes = Namesakes()
         self._tallies: dict[int, tuple[Outcome, dict[int, Outcome]]] = {}  # of arrays that are waited for
+        self._moved: set[int] = set()  # those whose tally has come to something new
 
     def enter(self, job: Job) -> bool:
         """A queued job; whether it has to wait here."""
         self._namesakes.queue(job.id, _owner(job))
-        if job.phase != Queued():  # it has ended before: who has not been told is to wait on
-            for dependent in self._graph.affected(job.id):
-                if dependent in self._waiting:
-                    self._wait(self._jobs[dependent])
         if job.spec.needs is None:
             return False
         self._wait(job)
@@ -57,29 +56,48 @@ class WaitingRoom:
         if self._jobs.pop(job_id, None) is not None:
             self._waiting.pop(job_id, None)
             self._graph.remove(job_id)
-        self._lost.discard(job_id)
+            self._with_after.discard(job_id)
+            self._with_singleton.discard(job_id)
+        self._lost.pop(job_id, None)
         self._namesakes.leave(job_id)
 
     def lose(self, job_id: int, wall: float) -> None:
         """A job that is about to be cancelled; those that wait for it hear of that at once."""
-        self._lost.add(job_id)
+        self._lost[job_id] = wall
         self._waiting.pop(job_id, None)
         self.hear((job_id,), wall)
 
+    def doubting(self, job_id: int, *, was_live: bool) -> Iterator[int]:
+        """The jobs to which was told that `job_id` began or ended, when it has yet to start (again)."""
+        raw = self.phases.get(job_id)
+        if raw is not None and raw["is"] != "queued" and not self._comes_again(job_id, raw):
+            return
+        for named in {job_id, self._roster.spec_of(job_id)}:
+            for dependent in self._graph.affected(named):
+                if not was_live or dependent in self._with_after:
+                    yield dependent
+
+    def recount(self, ids: Iterable[int]) -> None:
+        """The records of these jobs have changed; those that wait for their arrays hear of that by `hear`."""
+        if self._tallies:
+            for job_id in ids:
+                array_id = self._roster.array_of(job_id)
+                if array_id is not None:
+                    self._count(array_id, job_id)
+
     def hear(self, ids: Iterable[int], wall: float) -> None:
         """Something has become of these jobs; some time has passed."""
-        heard = dict.fromkeys(ids)
-        for job_id in list(heard):
-            array_id = self._roster.array_of(job_id)
-            if array_id is not None:
-                self._count(array_id, job_id)
-                heard[array_id] = None
-        for job_id in heard:
+        ids = list(ids)
+        self.recount(ids)
+        moved, self._moved = self._moved, set()
+        for job_id in dict.fromkeys((*ids, *moved)):
             self._graph.hear(job_id, self._look, wall)
         self._graph.pass_time(self._look, wall)
 
     def news(self) -> Iterator[tuple[int, int | None]]:
-        """The jobs whose waiting is over: with None they may start, else with the job that makes it for ever."""
+        """The jobs whose waiting is over: with None they may start, else with the job that makes it for ever; the
+        latter wait on until they are lost.
+        """
         for job_id, verdict in self._graph.news():
             if job_id not in self._waiting:
                 continue
@@ -88,12 +106,11 @@ class WaitingRoom:
                     self._waiting.pop(job_id)
                     yield job_id, None
                 case Never(id=culprit):
-                    yield job_id, culprit
+                    yield job_id, abs(culprit)
 
     def lets_go(self, job: Job) -> bool:
         """Whether no other job of its name is in the way of one whose needs are met but for `singleton`."""
-        needs = job.spec.needs
-        if needs is None or all(each.id is not None for each in needs.dependencies):
+        if job.id not in self._with_singleton:
             return True
         alone = self._namesakes.is_alone(job.id, _owner(job))
         return isinstance(self._graph.verdict(job.id, alone=alone), Satisfied)
@@ -107,10 +124,16 @@ class WaitingRoom:
         return self._graph.next_time()
 
     def _wait(self, job: Job) -> None:
-        assert job.spec.needs is not None
+        needs = job.spec.needs
+        assert needs is not None
         self._jobs[job.id] = job
         self._waiting[job.id] = None
-        self._graph.add(job.id, self._plain(job, job.spec.needs), self._look, 0.0)
+        kinds = {each.kind for each in needs.dependencies}
+        if AFTER in kinds:
+            self._with_after.add(job.id)
+        if SINGLETON in kinds:
+            self._with_singleton.add(job.id)
+        self._graph.add(job.id, self._plain(job, needs), self._look, 0.0)
 
     def _plain(self, job: Job, needs: Needs) -> Needs:
         """With `aftercorr` as the `afterok` on a single job that it comes to."""
@@ -119,12 +142,14 @@ class WaitingRoom:
     def _plain_one(self, job: Job, each: Dependency) -> Dependency:
         if each.kind != AFTERCORR or each.id is None:
             return each
-        theirs = self._roster.families.get(each.id)
+        theirs = None if each.element else self._roster.families.get(each.id)
         if theirs is None or job.array_id is None or job.spec.family is None:
             return outcomes.corresponding(each, None, None)
-        position = arrays.position_of(theirs, arrays.index_of(job.spec.family, job.id - job.array_id))
-        first = each.id
-        return outcomes.corresponding(each, 0, lambda _: None if position is None else first + position)
+        first, index = each.id, arrays.index_of(job.spec.family, job.id - job.array_id)
+        position = arrays.position_of(theirs, index)
+        if position is None:  # it can never be; that of -42 nothing is known makes 42 the culprit
+            return each.replace(kind=AFTEROK, id=-first)
+        return outcomes.corresponding(each, index, lambda _: first + position)
 
     def _look(self, dependency: Dependency) -> Outcome:
         """What is known of what a dependency names."""
@@ -137,12 +162,28 @@ class WaitingRoom:
 
     def _one(self, job_id: int) -> Outcome:
         if job_id in self._lost:
-            return LOST
+            return Outcome(begun=1, begun_at=self._lost[job_id], ended=1)
         raw = self.phases.get(job_id)
         if raw is not None:
-            return outcomes.of(codec.decode_phase(raw))
-        known = job_id in self.specs or self._roster.array_of(job_id) is not None
+            return Outcome() if self._comes_again(job_id, raw) else outcomes.of(codec.decode_phase(raw))
+        known = self._roster.spec_of(job_id) in self.specs
         return Outcome() if known else outcomes.UNKNOWN
+
+    def _comes_again(self, job_id: int, raw: Mapping[str, Any]) -> bool:
+        """Whether a job has ended and is to be queued again: its user wants that, or its strays only hold that up."""
+        wish = self.wishes.get(job_id) or {}
+        if raw["is"] != "ended" or not ("requeued" in wish or raw.get("lingers", False)):
+            return False
+        ended = codec.decode_phase(raw)
+        assert isinstance(ended, Ended)
+        attempt = 1 if ended.run is None else ended.run.attempt
+        if wish.get("requeued", 0) >= attempt:
+            return True
+        spec = self.specs.get(self._roster.spec_of(job_id))
+        if not ended.lingers or spec is None or "cancelled_at" in wish:
+            return False
+        retry = codec.decode_spec(spec).retry
+        return retry is not None and next_attempt(retry, ended, attempt) is not None
 
     def _tally(self, array_id: int) -> tuple[Outcome, dict[int, Outcome]]:
         """The outcome of a whole array and those of its jobs that are not just queued; counted when first asked for."""
@@ -159,7 +200,15 @@ class WaitingRoom:
             whole, parts = self._tallies[array_id]
             before, after = parts.get(job_id, Outcome()), self._one(job_id)
             parts[job_id] = after
-            self._tallies[array_id] = outcomes.moved(whole, before, after), parts
+            moved = outcomes.moved(whole, before, after)
+            self._tallies[array_id] = moved, parts
+            if _stand(moved) != _stand(whole):
+                self._moved.add(array_id)
+
+
+def _stand(whole: Outcome) -> tuple[bool, bool, bool]:
+    """All that those who wait for an array ask of it."""
+    return whole.begun == whole.jobs, whole.ended == whole.jobs, whole.ended > whole.finished
 
 
 def _owner(job: Job) -> tuple[str, str]:

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflowd.core import codec
+from gflowd.core.arrays import Axis, Family
+from gflowd.core.dependencies import KINDS, SINGLETON, Dependency, Needs
 from gflowd.core.model import (
     Ended,
     Identity,
@@ -21,6 +23,7 @@ from gflowd.core.model import (
     Stopping,
     Wish,
 )
+from gflowd.core.retries import CAUSES, Retry
 from gflowd.snapshot import stdlib_dumps
 
 # Floats: moments and lengths of time down to a microsecond; below 1e-4 the two writers choose other digits.
@@ -34,6 +37,38 @@ def maybe(values: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
     return st.none() | values
 
 
+NEEDS = st.builds(
+    Needs,
+    dependencies=st.lists(
+        st.just(Dependency(kind=SINGLETON))
+        | st.builds(
+            Dependency,
+            kind=st.sampled_from([kind for kind in KINDS if kind != SINGLETON]),
+            id=st.integers(1, 10**9),
+            delay=SECONDS,
+            element=st.booleans(),
+        ),
+        max_size=3,
+    ).map(tuple),
+    mode=st.sampled_from(["all", "any"]),
+    auto_cancel=st.booleans(),
+)
+RETRIES = st.builds(
+    Retry,
+    max_retries=st.integers(0, 99),
+    on=st.lists(st.sampled_from(CAUSES) | st.integers(1, 255), max_size=3).map(tuple),
+    delay=SECONDS,
+    factor=SECONDS,
+)
+PLACES = st.integers(0, 10**6)
+AXES = st.builds(Axis, names=st.just(("a", "b")), rows=st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple))
+FAMILIES = st.builds(
+    Family,
+    ranges=st.lists(st.tuples(PLACES, PLACES, PLACES), max_size=3).map(tuple),
+    axes=st.lists(AXES, max_size=2).map(tuple),
+    max_concurrent=maybe(PLACES),
+    max_failures=maybe(PLACES),
+)
 SPECS = st.builds(
     Spec,
     command=st.lists(TEXT, max_size=4).map(tuple),
@@ -58,9 +93,21 @@ SPECS = st.builds(
     input=maybe(TEXT),
     append=st.booleans(),
     executor=maybe(st.sampled_from(["tmux", "process"])),
+    submit_dir=maybe(TEXT),
+    needs=maybe(NEEDS),
+    retry=maybe(RETRIES),
+    redone_from=maybe(WHOLE),
+    family=maybe(FAMILIES),
+    name_template=maybe(TEXT),
 )
 WISHES = st.builds(
-    Wish, held=st.booleans(), begin_at=maybe(SECONDS), cancelled_by=maybe(TEXT), cancelled_at=maybe(SECONDS)
+    Wish,
+    held=st.booleans(),
+    begin_at=maybe(SECONDS),
+    cancelled_by=maybe(TEXT),
+    cancelled_at=maybe(SECONDS),
+    requeued=st.integers(0, 99),
+    top_at=maybe(SECONDS),
 )
 RUNS = st.builds(
     Run,
@@ -71,7 +118,7 @@ RUNS = st.builds(
 )
 STARTS = st.builds(Started, at=SECONDS, mono=SECONDS, identity=st.builds(Identity, TEXT, WHOLE, WHOLE))
 PHASES = st.one_of(
-    st.builds(Queued, attempt=st.integers(1, 99)),
+    st.builds(Queued, attempt=st.integers(1, 99), begin_at=maybe(SECONDS)),
     st.builds(Starting, run=RUNS),
     st.builds(Running, run=RUNS, started=STARTS),
     st.builds(
@@ -92,6 +139,7 @@ PHASES = st.one_of(
         started_at=maybe(SECONDS),
         exit_code=maybe(st.integers(0, 255)),
         signal=maybe(st.integers(1, 64)),
+        lingers=st.booleans(),
     ),
 )
 
@@ -126,6 +174,16 @@ def test_fields_at_their_default_are_left_out() -> None:
     assert set(codec.encode(SPEC)) == {"command", "name", "user", "cwd", "env", "submitted_at"}
     assert codec.encode(Wish()) == {}
     assert codec.encode_phase(Queued()) == {"is": "queued"}
+
+
+def test_a_field_that_came_to_hold_an_object_in_a_later_version_is_no_object_here() -> None:
+    assert codec.decode_spec({**codec.encode(SPEC), "comment": {"text": "x"}}) == SPEC
+
+
+def test_elements_of_an_array_share_its_spec() -> None:
+    made = codec.element(9, SPEC, {"held": True}, {"is": "queued", "attempt": 2}, 7)
+    assert made == Job(9, SPEC, Wish(held=True), Queued(attempt=2), 7)
+    assert made.spec is SPEC
 
 
 def test_unknown_fields_are_dropped_at_every_depth() -> None:

@@ -61,6 +61,14 @@ def test_the_wish_wins_over_the_begin_time_of_the_spec() -> None:
     assert Job(1, later, Wish(begin_at=0.0), Queued()).begin_at == 0.0
 
 
+def test_a_retry_begins_after_its_delay_and_not_before_the_begin_time() -> None:
+    retry, later = Queued(attempt=2, begin_at=50.0), SPEC.replace(begin_at=100.0)
+    assert Job(1, SPEC, Wish(), retry).begin_at == 50.0
+    assert Job(1, later, Wish(), retry).begin_at == 100.0
+    assert Job(1, later, Wish(begin_at=0.0), retry).begin_at == 50.0
+    assert Job(1, SPEC, Wish(), STOPPING).begin_at is None
+
+
 def test_values_are_equal_by_their_fields_and_not_across_classes() -> None:
     assert Run(executor="tmux", launched_at=2.0) == RUN
     assert hash(Run(executor="tmux", launched_at=2.0)) == hash(RUN)

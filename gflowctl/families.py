@@ -1,0 +1,55 @@
+"""An array or sweep as a whole, for `gflowctl show`: what it is made of and how its elements fare."""
+
+from __future__ import annotations
+
+from gflowctl import folding, jobs, render, wording
+from gflowd.core.model import FAILED, TIMEOUT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gflowctl.jobs import View
+    from gflowd.core.model import Job
+
+WAITING = {"is": "queued"}
+LIVE = ("starting", "running", "stopping")
+FAILURES = (FAILED, TIMEOUT)
+
+
+def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
+    """What to tell of it, by title; `first` is its first element."""
+    spec, family, ids = first.spec, first.spec.family, view.ids_of(first.id)
+    assert family is not None
+    elements = folding.name(family, first.id, ids)
+    yield "Array", str(first.id)
+    yield "Name", render.escape(spec.name_template or spec.name)
+    yield "User", render.escape(spec.user)
+    if spec.project:
+        yield "Project", render.escape(spec.project)
+    if spec.comment:
+        yield "Comment", render.escape(spec.comment)
+    yield "Command", render.escape(wording.command_line(spec.command))
+    if spec.redone_from is not None:
+        yield "Redone from", str(spec.redone_from)
+    yield "Elements", f"{elements}, ids {ids[0]}-{ids[-1]}"
+    for axis in family.axes:
+        yield "Parameters", f"{', '.join(axis.names)} ({wording.count(len(axis.rows), 'value')})"
+    yield "States", ", ".join(jobs.counts(view, ids))
+    waiting = next(map(view.job, (each for each in ids if _waits(view, each))), None)
+    if waiting is not None and (why := view.reason(waiting)):
+        yield "Reason", render.escape(wording.reason(why))
+    if (most := view.max_concurrent(first)) is not None:
+        yield "Limit", f"{most} at a time"
+    if family.max_failures is not None:
+        yield "Failures", f"once {family.max_failures} have failed the rest is cancelled"
+    running = [view.job(each) for each in ids if view.fold.of("phase").get(each, WAITING)["is"] in LIVE]
+    if running:
+        yield "Running", jobs.labels(running)
+    failed = [view.job(each) for each in ids if view.fold.of("phase").get(each, WAITING).get("state") in FAILURES]
+    if failed:
+        yield "Failed", jobs.labels(failed)
+
+
+def _waits(view: View, job_id: int) -> bool:
+    return view.fold.of("phase").get(job_id, WAITING)["is"] == "queued" and not view.has_ended(job_id)

@@ -1,0 +1,66 @@
+"""The elements of an array that wait, as one: which are alike, and how they are named together."""
+
+from __future__ import annotations
+
+from gflowd.core import arrays, elements
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from gflowctl.jobs import View
+    from gflowd.core.arrays import Family
+    from gflowd.core.ranges import Range
+
+MOST_RANGES = 10  # of indices named one by one; then dots
+
+
+def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[int]:
+    """`ids` with the first of those elements of an array that wait alike for all of them, named in `view.folded`.
+
+    Only elements that have never started are alike, and of these those of which the same is wished. `by_name`: their
+    names are to be told apart, which a template may have made.
+    """
+    roster, wishes, phases = view.roster, view.fold.of("wish"), view.fold.of("phase")
+    if roster is None:
+        return list(ids)
+    view.folded.clear()
+    specs = view.fold.of("spec")
+    named = {each for each in roster.families if by_name and "name_template" in specs[each]}
+    kept: list[int] = []
+    groups: dict[tuple[int, Any], list[int]] = {}
+    array_id, rest = None, range(0)
+    for job_id in ids:
+        if job_id not in rest:
+            array_id = roster.array_of(job_id)
+            rest = range(job_id, job_id + 1) if array_id is None else roster.ids(array_id)
+        wish = wishes.get(job_id)
+        over = wish is not None and "cancelled_at" in wish
+        if array_id is None or array_id in named or over or job_id in phases:
+            kept.append(job_id)
+        else:
+            groups.setdefault((array_id, wish and tuple(wish.items())), []).append(job_id)
+    for (of, _), found in groups.items():
+        kept.append(found[0])
+        if len(found) > 1:
+            limit = view.max_concurrent(view.job(found[0]))
+            view.folded[found[0]] = name(roster.families[of], of, sorted(found), limit)
+    return kept
+
+
+def name(family: Family, array_id: int, ids: Sequence[int], limit: int | None = None) -> str:
+    """`42_[7-100%50]`: elements of one array by their ids, which ascend; beyond some ranges of them come dots."""
+    spans: list[Range] = []
+    begin = place = 0
+    while begin < len(ids):
+        place = begin + 1
+        while place < len(ids) and ids[place] == ids[place - 1] + 1:
+            place += 1
+        spans += arrays.within(family, ids[begin] - array_id, ids[place - 1] - array_id + 1)
+        begin = place
+        if len(spans) > MOST_RANGES and begin < len(ids):
+            shown = elements.show(array_id, tuple(spans[:MOST_RANGES]), limit)
+            opened, percent, after = shown.removesuffix("]").partition("%")
+            return f"{opened},...{percent}{after}]"
+    return elements.show(array_id, tuple(spans), limit)

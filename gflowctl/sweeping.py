@@ -1,0 +1,104 @@
+"""Arrays and sweeps as options ask for them. Imported only where they do."""
+
+from __future__ import annotations
+
+from gflowctl.submission import LARGEST_SCRIPT
+from gflowd.core import arrays, instances, requests, sweeps
+from gflowd.core.arrays import Axis, Family
+from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.model import Job, Queued, Wish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeVar
+
+    from gflowd.core.model import Spec
+    from gflowd.core.requests import Limits
+
+    Found = TypeVar("Found")
+
+LARGEST_TABLE = 4 * LARGEST_SCRIPT  # bytes
+
+
+def asked(args: argparse.Namespace) -> Family:
+    """The array or sweep that the options ask for. Raises `Refused`, `BadUsage` for options that do not go together."""
+    if args.array is None and not args.param and args.param_file is None:
+        raise BadUsage(f"{_first(args)} goes with --array, --param or --param-file")
+    ranges, concurrent = ((), None) if args.array is None else _said("--array", arrays.parse_array, args.array)
+    if concurrent is not None and args.max_concurrent is not None:
+        raise BadUsage("give either --max-concurrent or a number after % in --array, not both")
+    axes = [_said("--param", sweeps.parse_param, text) for text in args.param]
+    if args.param_file is not None:
+        axes.append(_said(f"--param-file {args.param_file}", sweeps.parse_csv, _table(args.param_file)))
+    return arrays.new_family(
+        ranges,
+        axes,
+        max_concurrent=concurrent if args.max_concurrent is None else args.max_concurrent,
+        max_failures=args.max_failures,
+    )
+
+
+def _first(args: argparse.Namespace) -> str:
+    if args.name_template is not None:
+        return "--name-template"
+    return "--max-concurrent" if args.max_concurrent is not None else "--max-failures"
+
+
+def _said(option: str, parse: Callable[[str], Found], given: str) -> Found:
+    try:
+        return parse(given)
+    except Refused as error:
+        raise Refused(f"{option}: {error}") from None
+
+
+def _table(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_TABLE + 1)
+    except OSError as error:
+        raise Refused(f"--param-file {path}: {error.strerror}") from None
+    except ValueError:
+        raise Refused("--param-file: the name contains a NUL character") from None
+    if len(content) > LARGEST_TABLE:
+        raise Refused(f"--param-file {path}: larger than {LARGEST_TABLE >> 20} MiB")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise Refused(f"--param-file {path}: not valid UTF-8") from None
+
+
+def check(spec: Spec, limits: Limits, variables: list[bytes]) -> None:
+    """Raises `Refused` when the name or command of some element could not be; the longest and shortest values tell."""
+    assert spec.family is not None
+    for choose in (max, min):
+        chosen = tuple(
+            Axis(names=axis.names, rows=(tuple(choose(column, key=len) for column in zip(*axis.rows, strict=True)),))
+            for axis in spec.family.axes
+        )
+        last = arrays.greatest(spec.family)
+        family = spec.family.replace(axes=chosen, ranges=() if chosen else ((last, last, 1),))
+        job = Job(1, spec.replace(family=family), Wish(), Queued(), 1)
+        command = instances.command(job)
+        requests.check_size(command, variables)
+        requests.checked(spec.replace(command=command, name=instances.name(job)), limits)
+
+
+def jobs(spec: Spec, first_id: int, wish: Wish) -> Iterator[Job]:
+    """The elements, as they are submitted."""
+    assert spec.family is not None
+    return (Job(first_id + place, spec, wish, Queued(), first_id) for place in range(arrays.size(spec.family)))
+
+
+def part(family: Family, positions: Iterable[int]) -> Family:
+    """Some elements of a family as one of their own. Those of an array keep their indices."""
+    ascending = sorted(positions)
+    if not family.axes:
+        from gflowd.core import ranges
+
+        kept = ranges.compact(arrays.index_of(family, position) for position in ascending)
+        return family.replace(ranges=tuple(kept))
+    names = tuple(name for axis in family.axes for name in axis.names)
+    rows = tuple(tuple(arrays.parameters(family, position).values()) for position in ascending)
+    return family.replace(axes=(Axis(names=names, rows=rows),))

@@ -1,0 +1,60 @@
+from gflowd.core.arrays import Axis, Family
+from gflowd.core.model import Job, Queued, Run, Spec, Wish
+from gflowd.core.variables import variables
+
+SPEC = Spec(command=("x",), name="a b", user="u", cwd="/w", env="e", submitted_at=1.0, cpus=3, gpus=2)
+RUN = Run(executor="tmux", launched_at=1.0, attempt=2, gpu_ids=(0, 3))
+
+
+def found(term: str | None = None, run: Run = RUN, **fields: object) -> dict[str, str]:
+    return variables(Job(42, SPEC.replace(**fields), Wish(), Queued()), run, "/state", term)
+
+
+def test_a_job_finds_who_it_is() -> None:
+    assert found() == {
+        "GFLOW_JOB_ID": "42", "GFLOW_JOB_NAME": "a b", "GFLOW_ATTEMPT": "2", "GFLOW_SUBMIT_DIR": "/w",
+        "GFLOW_STATE_DIR": "/state", "SLURM_JOB_ID": "42", "SLURM_JOB_NAME": "a b", "SLURM_CPUS_PER_TASK": "3",
+        "SLURM_CPUS_ON_NODE": "3", "SLURM_SUBMIT_DIR": "/w", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": "0,3", "PWD": "/w",
+    }  # fmt: skip
+
+
+def test_without_gpus_none_is_visible() -> None:
+    assert found(run=RUN.replace(gpu_ids=()))["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_the_submit_directory_need_not_be_the_working_directory() -> None:
+    names = found(submit_dir="/home/u")
+    assert (names["GFLOW_SUBMIT_DIR"], names["SLURM_SUBMIT_DIR"], names["PWD"]) == ("/home/u", "/home/u", "/w")
+
+
+def test_an_element_of_an_array_finds_its_place_in_it() -> None:
+    family = Family(ranges=((2, 8, 2), (20, 20, 1)))
+    names = variables(Job(43, SPEC.replace(family=family), Wish(), Queued(), 42), RUN, "/state", None)
+    assert {name: value for name, value in names.items() if "ARRAY" in name or "JOB_ID" in name} == {
+        "GFLOW_JOB_ID": "43", "GFLOW_ARRAY_JOB_ID": "42", "GFLOW_ARRAY_TASK_ID": "4",
+        "SLURM_JOB_ID": "43", "SLURM_ARRAY_JOB_ID": "42", "SLURM_ARRAY_TASK_ID": "4",
+        "SLURM_ARRAY_TASK_COUNT": "5", "SLURM_ARRAY_TASK_MIN": "2", "SLURM_ARRAY_TASK_MAX": "20",
+        "SLURM_ARRAY_TASK_STEP": "1",
+    }  # fmt: skip
+    alone = Family(ranges=((2, 8, 2),))
+    names = variables(Job(42, SPEC.replace(family=alone), Wish(), Queued(), 42), RUN, "/state", None)
+    assert (names["SLURM_ARRAY_TASK_ID"], names["SLURM_ARRAY_TASK_STEP"]) == ("2", "2")
+
+
+def test_a_job_of_a_sweep_finds_its_parameters_and_its_own_name() -> None:
+    family = Family(axes=(Axis(names=("lr",), rows=(("0.1",), ("0.01",))), Axis(names=("seed",), rows=(("7",),))))
+    spec = SPEC.replace(family=family, name_template="{name}-{lr}-{index}")
+    names = variables(Job(43, spec, Wish(), Queued(), 42), RUN, "/state", None)
+    assert (names["GFLOW_PARAM_lr"], names["GFLOW_PARAM_seed"]) == ("0.01", "7")
+    assert names["GFLOW_JOB_NAME"] == names["SLURM_JOB_NAME"] == "a b-0.01-1"
+    assert (names["GFLOW_ARRAY_TASK_ID"], names["SLURM_ARRAY_TASK_COUNT"]) == ("1", "2")
+
+
+def test_a_job_in_no_array_finds_nothing_of_one() -> None:
+    assert not [name for name in found() if "ARRAY" in name or "PARAM" in name]
+
+
+def test_only_a_job_in_a_terminal_is_told_which() -> None:
+    assert "TERM" not in found()
+    assert found(term="screen")["TERM"] == "screen"

@@ -1,0 +1,255 @@
+"""A made-up machine for the pure core: records as a snapshot has them, a book that follows them, and processes.
+
+`tick` does with them what the scheduler does in one of its own: catch up, settle, plan, commit, launch.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Any
+
+from gflowd.core import codec, schedule, transitions
+from gflowd.core.arrays import Family
+from gflowd.core.book import Book
+from gflowd.core.dependencies import Dependency, Needs
+from gflowd.core.model import Ended, Identity, Job, Phase, Queued, Run, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.moment import Moment
+from gflowd.core.schedule import Capacity, Plan
+from gflowd.core.sights import Sight
+
+MACHINE = Capacity(gpus=(0, 1, 2), cpus=4, memory_mb=1000)
+SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=1)
+DEPTH = 1000
+
+Key = tuple[int, int]
+Changes = dict[int, tuple[Phase, ...]]
+
+
+def needs(*ids: int, kind: str = "afterok", **fields: Any) -> Needs:
+    return Needs(dependencies=tuple(Dependency(kind=kind, id=job_id) for job_id in ids), **fields)
+
+
+def array(size: int, first: int = 1, **fields: Any) -> Family:
+    return Family(ranges=((first, first + size - 1, 1),), **fields)
+
+
+class World:
+    def __init__(self, *, kill_strays: bool = True) -> None:
+        self.specs: dict[int, Any] = {}
+        self.wishes: dict[int, Any] = {}
+        self.phases: dict[int, Any] = {}
+        self.limits: dict[int, Any] = {}
+        self.attempts: dict[str, Any] = {}
+        self.drained = False
+        self.kill_strays = kill_strays
+        self.now = 100.0
+        self.sights: dict[Key, Sight] = {}  # of every attempt that was launched
+        self.overdue: set[Key] = set()
+        self.running: dict[Key, Job] = {}  # attempts of which something lives, or may yet
+        self.book = Book()
+        self._next_id = 1
+        self._ids: list[int] = []  # of the specs, ascending
+        self._spec_ids: set[int] = set()
+        self._job_ids: set[int] = set()
+        self._touched: set[int] = set()
+
+    # What users do.
+
+    def submit(self, spec: Spec = SPEC, **fields: Any) -> int:
+        spec = spec.replace(**fields)
+        job_id = self._next_id
+        self._ids.append(job_id)
+        self._next_id += 1 if spec.family is None else sum(last - first + 1 for first, last, _ in spec.family.ranges)
+        self.update(job_id, spec)
+        return job_id
+
+    def update(self, spec_id: int, spec: Spec) -> None:
+        self.specs[spec_id] = codec.encode(spec)
+        self._spec_ids.add(spec_id)
+
+    def wish(self, job_id: int, **fields: Any) -> None:
+        wish = self.job(job_id).wish.replace(**fields)
+        if wish == Wish():
+            self.wishes.pop(job_id, None)
+        else:
+            self.wishes[job_id] = codec.encode(wish)
+        self._job_ids.add(job_id)
+
+    def cancel(self, job_id: int) -> None:
+        if not isinstance(self.job(job_id).phase, Ended):
+            self.wish(job_id, cancelled_by="u", cancelled_at=self.now, requeued=0)
+
+    def requeue(self, job_id: int) -> None:
+        job = self.job(job_id)
+        attempt = 0 if isinstance(job.phase, Queued) else attempt_of(job.phase)
+        self.wish(job_id, cancelled_by=None, cancelled_at=None, requeued=max(job.wish.requeued, attempt))
+
+    # What is known.
+
+    def ids(self) -> range:
+        return range(1, self._next_id)
+
+    def array_of(self, job_id: int) -> int | None:
+        spec_id = self._ids[bisect_right(self._ids, job_id) - 1]
+        return spec_id if "family" in self.specs[spec_id] else None
+
+    def spec(self, job_id: int) -> Spec:
+        return codec.decode_spec(self.specs[self.array_of(job_id) or job_id])
+
+    def job(self, job_id: int) -> Job:
+        spec, wish, phase = self.spec(job_id), self.wishes.get(job_id), self.phases.get(job_id)
+        return codec.element(job_id, spec, wish, phase, self.array_of(job_id))
+
+    def phase(self, job_id: int) -> Phase:
+        return self.job(job_id).phase
+
+    def state(self, job_id: int) -> str:
+        return self.job(job_id).state
+
+    def states(self) -> dict[int, str]:
+        return {job_id: self.state(job_id) for job_id in self.ids()}
+
+    def reason(self, job_id: int) -> str | None:
+        phase = self.phase(job_id)
+        assert isinstance(phase, Ended)
+        return phase.reason
+
+    # What the scheduler does.
+
+    def catch_up(self) -> set[int]:
+        touched = self.book.refresh(self._spec_ids, self._job_ids, self.specs, self.wishes, self.phases)
+        self.book.set_limits(self.limits)
+        self._spec_ids, self._job_ids = set(), set()
+        self._touched |= touched
+        return touched
+
+    def settle(self) -> None:
+        self.catch_up()
+        self.book.settle(self._touched, self.now)
+        self._touched = set()
+
+    def rebuilt(self) -> Book:
+        """What another scheduler would make of the records."""
+        book = Book()
+        ids = book.refresh(self.specs, (), self.specs, self.wishes, self.phases)
+        book.set_limits(self.limits)
+        book.settle(ids, self.now)
+        return book
+
+    def decide(self) -> tuple[Changes, Plan]:
+        self.settle()
+        now, book = Moment(self.now, self.now, "boot"), self.book
+        changes: Changes = {}
+        for job_id, why in book.lost.items():
+            changes[job_id] = (transitions.lose(book.queued[job_id], why, now),)
+        for job in book.reopened.values():
+            changes[job.id] = self._with_next_attempt(job, job.phase)
+        for job in (*book.live.values(), *book.lingering.values(), *book.unwanted()):
+            key = (job.id, job.run.attempt) if job.run else (job.id, 0)
+            sight, overdue = self.sights.get(key), key in self.overdue
+            after = transitions.settle(job, sight, now, overdue=overdue, kill_strays=self.kill_strays)
+            if after is not None:
+                changes[job.id] = self._with_next_attempt(job, after)
+        live = [job for job in book.live.values() if not _ends(changes.get(job.id))]
+        lingering = [*book.lingering.values(), *(job for job in book.live.values() if _lingers(changes.get(job.id)))]
+        left = schedule.free(MACHINE, live, None, gpus_are_fresh=True, lingering=lingering)
+        closed: set[int] = set()
+        queue = () if self.drained else (job for job in book.queue(closed) if job.id not in changes)
+        plan = schedule.plan(queue, MACHINE, left, now.wall, DEPTH, closed)
+        for job, why in plan.impossible:
+            changes[job.id] = (transitions.reject(job, why, now),)
+        for job, gpu_ids in plan.starts:
+            attempt = job.phase.attempt if isinstance(job.phase, Queued) else 1
+            run = Run(executor="tmux", attempt=attempt, gpu_ids=gpu_ids, launched_at=now.wall)
+            changes[job.id] = (transitions.start(job, run),)
+        return changes, plan
+
+    def tick(self, meanwhile: Callable[[], None] | None = None) -> Changes:
+        """One of the scheduler's; `meanwhile` comes between decision and commit. What was committed."""
+        self.catch_up()
+        changes, _ = self.decide()
+        if meanwhile is not None:
+            meanwhile()
+        touched = self.catch_up()
+        done = {job_id: after for job_id, after in changes.items() if job_id not in touched}
+        for job_id, after in done.items():
+            before = self.phase(job_id)
+            for past in after[:-1]:
+                assert isinstance(past, Ended)
+                self.attempts[f"{job_id}.{attempt_of(past)}"] = codec.encode_phase(past)
+            self.phases[job_id] = codec.encode_phase(after[-1])
+            self._job_ids.add(job_id)
+            if isinstance(after[-1], Starting) and isinstance(before, Queued):
+                key = (job_id, after[-1].run.attempt)
+                self.sights[key] = Sight()
+                self.running[key] = self.job(job_id)
+        self.catch_up()
+        return done
+
+    def run_down(self, most: int) -> int:
+        """Ticks until nothing more happens of itself; how many it took."""
+        for count in range(most):
+            if not self.tick():
+                return count
+        raise AssertionError(f"still busy after {most} ticks: {self.states()}")
+
+    @staticmethod
+    def _with_next_attempt(job: Job, after: Phase) -> tuple[Phase, ...]:
+        following = transitions.again(job, after) if isinstance(after, Ended) else None
+        return (after,) if following is None else (after, following)
+
+    # What the processes do. A key is that of a launched attempt.
+
+    def key(self, job_id: int) -> Key:
+        return job_id, attempt_of(self.phase(job_id))
+
+    def begin(self, key: Key) -> None:
+        started = Started(at=self.now, mono=self.now, identity=Identity("boot", 10 * key[0] + key[1], 1))
+        self.sights[key] = Sight(started=started, lives=True)
+
+    def end(self, key: Key, status: int = 0) -> None:
+        if self.sights[key].started is None:
+            self.begin(key)
+        self.sights[key] = self.sights[key].replace(
+            lives=False, strays=False, status=status, ended_at=self.now, complete=True
+        )
+        self.running.pop(key, None)
+
+    def leave_strays(self, key: Key, status: int) -> None:
+        if self.sights[key].started is None:
+            self.begin(key)
+        self.sights[key] = self.sights[key].replace(lives=True, strays=True, status=status, ended_at=self.now)
+
+    def vanish(self, key: Key) -> None:
+        """Nothing of it is left, nor any record; before it began that is a launch that failed."""
+        if self.sights[key].status is not None:
+            self.end(key, self.sights[key].status)
+            return
+        begun = self.sights[key].started is not None
+        self.sights[key] = self.sights[key].replace(lives=False, barred=not begun)
+        self.running.pop(key, None)
+
+    def stop(self) -> None:
+        """What the ladder does to those that must end."""
+        for job_id in self.ids():
+            if isinstance(self.phase(job_id), Stopping) and self.key(job_id) in self.running:
+                key = self.key(job_id)
+                if self.sights[key].started is None:
+                    self.vanish(key)
+                else:
+                    self.end(key, self.sights[key].status or 137)
+
+
+def attempt_of(phase: Phase) -> int:
+    if isinstance(phase, Queued):
+        return phase.attempt
+    return 1 if phase.run is None else phase.run.attempt
+
+
+def _ends(after: tuple[Phase, ...] | None) -> bool:
+    return after is not None and isinstance(after[-1], Ended | Queued)
+
+
+def _lingers(after: tuple[Phase, ...] | None) -> bool:
+    return after is not None and isinstance(after[-1], Ended) and after[-1].lingers
