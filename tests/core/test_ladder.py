@@ -1,0 +1,49 @@
+import pytest
+
+from gflowd.core import ladder, reasons
+from gflowd.core.model import Identity, Started
+from gflowd.core.sights import LiveJob
+
+STARTED = Started(at=1e9, mono=100.0, identity=Identity("boot", 5, 6))
+
+
+def job(**fields: object) -> LiveJob:
+    base = LiveJob(id=1, attempt=1, executor="tmux", grace=10.0, started=STARTED, time_limit=60.0)
+    return base.replace(**fields)
+
+
+def stopping(why: str = reasons.TIME_LIMIT, **fields: object) -> LiveJob:
+    return job(why=why, since_mono=200.0, since_boot="boot", **fields)
+
+
+def test_the_deadline_counts_from_the_start_on_the_monotonic_clock() -> None:
+    assert ladder.deadline(job(), "boot") == 160.0
+    assert ladder.deadline(job(time_limit=0.0), "boot") == 100.0
+
+
+@pytest.mark.parametrize("other", [{"time_limit": None}, {"started": None}, {"why": reasons.CANCELLED_BY_USER}])
+def test_a_job_without_limit_or_not_running_has_no_deadline(other: dict[str, object]) -> None:
+    assert ladder.deadline(job(**other), "boot") is None
+
+
+def test_the_clock_of_another_boot_says_nothing() -> None:
+    assert ladder.deadline(job(), "next boot") is None
+
+
+def test_the_ladder_is_int_then_term_then_kill() -> None:
+    assert ladder.steps(stopping()) == (("INT", 200.0), ("TERM", 205.0), ("KILL", 210.0))
+
+
+def test_strays_are_not_interrupted_but_terminated() -> None:
+    assert ladder.steps(stopping(reasons.STRAYS)) == (("TERM", 200.0), ("KILL", 210.0))
+
+
+@pytest.mark.parametrize("why", [reasons.STRAYS, reasons.TIME_LIMIT])
+def test_without_grace_there_is_only_the_kill(why: str) -> None:
+    assert ladder.steps(stopping(why, grace=0.0)) == (("KILL", 200.0),)
+
+
+def test_unkillable_is_after_a_minute_of_kill() -> None:
+    assert not ladder.is_unkillable(stopping(), 269.9)
+    assert ladder.is_unkillable(stopping(), 270.0)
+    assert not ladder.is_unkillable(job(), 1e6)

@@ -1,0 +1,469 @@
+"""What job.sh does, by running it: each test under every POSIX shell that is here."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from gflowd.core import shell
+
+SHELLS = [[found, *words] for name, *words in (["dash"], ["bash", "--posix"]) if (found := shutil.which(name))]
+SHELL_IDS = [os.path.basename(words[0]) for words in SHELLS]
+# What tmux and its server put around job.sh, none of which is to reach the command.
+AROUND = {
+    "PATH": "/usr/bin:/bin", "TERM": "screen", "TMUX": "/run/tmux,1,2", "TMUX_PANE": "%1", "SHELL": "/bin/sh",
+    "LC_CTYPE": "C.UTF-8", "TERM_PROGRAM": "tmux", "TERM_PROGRAM_VERSION": "3",
+}  # fmt: skip
+SHELLS_DOING = {b"_", b"SHLVL", b"OLDPWD"}  # what bash sets whatever one does
+LIMIT = 20.0  # seconds after which something hangs
+
+SHOW_ENVIRONMENT = (b"/usr/bin/env", b"-0")
+SHOW_WORDS = (b"/bin/sh", b"-c", b'/bin/cat "/proc/$$/cmdline"; :')
+
+
+class Attempt:
+    """A job directory, and job.sh run in it."""
+
+    def __init__(self, root: Path, shell_words: list[str]) -> None:
+        self.root = root
+        self.words = shell_words
+        self.directory = root / "a job's $directory"
+        self.cwd = root / "work"
+        self.bell = root / "bell"
+        self.environment = root / "environment.sh"
+        for place in (self.directory, self.cwd):
+            place.mkdir(mode=0o700)
+        self.export({})
+
+    def export(self, environment: dict[bytes, bytes]) -> None:
+        data = b"".join(b"%b=%b\0" % entry for entry in environment.items())
+        self.environment.write_bytes(shell.environment_script(data))
+
+    def write(self, *command: bytes, **fields: object) -> Path:
+        launch = {
+            "title": "gflow job 1 (x), attempt 1",
+            "directory": os.fsencode(self.directory),
+            "bell": os.fsencode(self.bell),
+            "environment": os.fsencode(self.environment),
+            "variables": (("GFLOW_JOB_ID", b"1"), ("PWD", os.fsencode(self.cwd))),
+            "cwd": os.fsencode(self.cwd),
+            "umask": 0o022,
+            "command": command,
+            **fields,
+        }
+        path = self.directory / "job.sh"
+        path.write_bytes(shell.job_script(shell.Launch(**launch)))  # type: ignore[arg-type]
+        return path
+
+    def spawn(self, *command: bytes, **fields: object) -> subprocess.Popen[bytes]:
+        return self.spawn_again(self.write(*command, **fields))
+
+    def spawn_again(self, path: Path) -> subprocess.Popen[bytes]:
+        with (self.directory / "log").open("ab") as log:
+            return subprocess.Popen(
+                [*self.words, str(path)],
+                env={**AROUND, "GFLOW_TEST_MARK": os.environ["GFLOW_TEST_MARK"]},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def run(self, *command: bytes, **fields: object) -> bytes:
+        """The command's output, once job.sh has ended."""
+        process = self.spawn(*command, **fields)
+        try:
+            process.wait(LIMIT)
+        finally:
+            process.kill()
+            process.wait()
+        return self.log()
+
+    def log(self) -> bytes:
+        return self.read("log")
+
+    def read(self, name: str) -> bytes:
+        return (self.directory / name).read_bytes()
+
+    def exit(self) -> bytes:
+        return self.read("exit")
+
+    def held(self) -> bool:
+        with (self.directory / "alive").open() as alive:
+            try:
+                fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+
+UNTIL_TOLD = b"mkfifo go; echo >here; read x <go"
+
+
+def go_on(attempt: Attempt, process: subprocess.Popen[bytes]) -> None:
+    """Tells a command that waits to go on, and waits for its job.sh."""
+    go = os.open(attempt.cwd / "go", os.O_RDWR)
+    os.write(go, b"go\n")
+    try:
+        process.wait(LIMIT)
+    finally:
+        os.close(go)
+
+
+def wait_for(path: Path) -> None:
+    limit = time.monotonic() + LIMIT
+    while not (path.exists() and path.read_bytes().endswith(b"\n")):
+        assert time.monotonic() < limit, f"no {path}"
+        time.sleep(0.005)
+
+
+@pytest.fixture(params=SHELLS, ids=SHELL_IDS)
+def attempt(request: pytest.FixtureRequest, tmp_path: Path) -> Attempt:
+    return Attempt(tmp_path, request.param)
+
+
+@pytest.fixture
+def attempts(tmp_path: Path) -> Iterator[object]:
+    """Makes fresh attempts, for tests that run many."""
+
+    def fresh() -> list[Attempt]:
+        return [Attempt(Path(tempfile.mkdtemp(dir=tmp_path)), words) for words in SHELLS]
+
+    return fresh  # type: ignore[return-value]
+
+
+def by_name(data: bytes) -> dict[bytes, bytes]:
+    return {entry.partition(b"=")[0]: entry.partition(b"=")[2] for entry in data.split(b"\0") if entry}
+
+
+def test_there_are_shells_to_try() -> None:
+    assert SHELLS
+
+
+BYTES = st.binary(max_size=30).map(lambda value: value.replace(b"\0", b""))
+NAMES = st.one_of(
+    st.sampled_from([
+        b"BASH_FUNC_x%%", b"a.b", b"UID", b"EUID", b"PPID", b"SHELLOPTS", b"BASHOPTS", b"OPTIND", b"IFS", b"PS4",
+        b"RANDOM", b"SECONDS", b"LINENO", b"GROUPS", b"BASH_COMPAT", b"HISTCMD", b"ENV", b"BASH_ENV", b"PATH", b"HOME",
+        b"CDPATH", b"LC_ALL", b"LANG", b"POSIXLY_CORRECT", b"dir", b"bell", b"boot", b"stat", b"TERM", b"TMUX",
+        b"-i", b"--help", b"-", b" ", b"'", b"\n", b"\xff", b"0", b"PS1", b"OPTARG", b"FUNCNAME", b"PIPESTATUS",
+        b"DIRSTACK", b"SHELL", b"BASH_XTRACEFD", b"MAIL", b"FCEDIT", b"NOCLOBBER",
+    ]),
+    st.from_regex(rb"\A[A-Za-z_][A-Za-z0-9_]{0,8}\Z"),
+    st.binary(min_size=1, max_size=6).filter(lambda name: b"\0" not in name and b"=" not in name),
+).filter(lambda name: not name.startswith(b"LD_"))  # fmt: skip
+VALUES = BYTES | st.sampled_from([bytes(range(1, 256)), b"() { echo hi; }", b"a\nb\n", b"$(touch x)`x`", b"\\", b"'"])
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(NAMES, VALUES, max_size=8))
+@example({b"ALL": bytes(range(1, 256)), b"BASH_FUNC_x%%": b"() { echo; }", b"RANDOM": b"7", b"SECONDS": b"x"})
+@example({b"IFS": b"/", b"OPTIND": b"x", b"UID": b"9", b"SHELLOPTS": b"noexec", b"PS4": b"$(exit)", b"a.b": b"\n"})
+@example({b"-i": b"x", b"--help": b"y", b"--version": b"z"})
+@example({b"TMUX": b"mine", b"TERM": b"vt100", b"LC_ALL": b"ja_JP.SJIS", b"X": b"\x83\x5c'"})
+def test_the_command_sees_the_environment_that_it_was_given_and_no_more(
+    attempts: object, environment: dict[bytes, bytes]
+) -> None:
+    for attempt in attempts():  # type: ignore[operator]
+        attempt.export(environment)
+        seen = by_name(attempt.run(*SHOW_ENVIRONMENT))
+        del seen[b"GFLOW_TEST_MARK"]  # by which the tests find what is left behind
+        expected = {**environment, b"GFLOW_JOB_ID": b"1", b"PWD": os.fsencode(attempt.cwd)}
+        for name in SHELLS_DOING:
+            seen.pop(name, None)
+            expected.pop(name, None)
+        assert seen == expected
+        assert attempt.exit() == b"0\n"
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(VALUES, max_size=6))
+@example([b"it's", b'"$HOME"', b"`x`", "grüße ☃".encode(), b"", b"a\nb", b"*", b"-n", b"\\n", b"%s", b"#"])
+@example([bytes(range(1, 256))])
+def test_the_command_gets_its_words_byte_for_byte(attempts: object, words: list[bytes]) -> None:
+    command = (*SHOW_WORDS, *words)
+    for attempt in attempts():  # type: ignore[operator]
+        attempt.export({b"odd.name": b"x"})
+        assert attempt.run(*command) == b"".join(word + b"\0" for word in command)
+
+
+@pytest.mark.parametrize("name", [b"a=b", b"=", b"-x", b"--", b"-c", b"two words", b"it's", b"\xff\n"])
+@pytest.mark.parametrize("odd", [False, True])
+def test_a_command_may_be_called_anything(attempt: Attempt, name: bytes, odd: bool) -> None:
+    program = os.path.join(os.fsencode(attempt.cwd), name)
+    Path(os.fsdecode(program)).write_bytes(b'#!/bin/sh\nprintf %s "$*"\n')
+    os.chmod(program, 0o755)
+    attempt.export({b"PATH": os.fsencode(attempt.cwd) + b":/usr/bin:/bin", **({b"odd.name": b"1"} if odd else {})})
+    assert attempt.run(name, b"1", b"2") == b"1 2"
+    assert attempt.exit() == b"0\n"
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 42, 126, 127, 128, 129, 137, 200, 254, 255])
+def test_the_exit_status_is_recorded(attempt: Attempt, status: int) -> None:
+    assert attempt.run(b"/bin/sh", b"-c", b"exit %d" % status) == b""
+    assert attempt.exit() == b"%d\n" % status
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGSEGV, signal.SIGHUP])
+def test_death_by_a_signal_is_128_more_and_the_shell_says_nothing_of_it(attempt: Attempt, number: int) -> None:
+    assert attempt.run(b"/bin/sh", b"-c", b"kill -%d $$; sleep 9" % number) == b""
+    assert attempt.exit() == b"%d\n" % (128 + number)
+
+
+def test_a_command_that_is_not_there_is_127_and_the_log_says_so(attempt: Attempt) -> None:
+    assert b"no-such-thing" in attempt.run(b"no-such-thing")
+    assert attempt.exit() == b"127\n"
+
+
+def test_output_and_error_are_the_commands_own_and_nothing_else(attempt: Attempt) -> None:
+    assert attempt.run(b"/bin/sh", b"-c", b"echo out; echo err >&2") == b"out\nerr\n"
+
+
+def test_a_second_copy_ends_silently_and_runs_nothing(attempt: Attempt) -> None:
+    command = (b"/bin/sh", b"-c", b"echo ran >>ran; sleep 0.3")
+    first = attempt.spawn(*command)
+    wait_for(attempt.directory / "pid")
+    began = attempt.read("pid")
+    assert attempt.run(*command) == b""
+    assert first.poll() is None
+    assert not (attempt.directory / "exit").exists()
+    first.wait(LIMIT)
+    assert attempt.run(*command) == b""
+    assert (attempt.cwd / "ran").read_text() == "ran\n"
+    assert attempt.read("pid") == began
+    assert attempt.exit() == b"0\n"
+
+
+def test_many_copies_at_once_run_the_command_once(attempt: Attempt) -> None:
+    path = attempt.write(b"/bin/sh", b"-c", b"echo ran >>ran")
+    copies = [attempt.spawn_again(path) for _ in range(8)]
+    for copy in copies:
+        copy.wait(LIMIT)
+    assert (attempt.cwd / "ran").read_text() == "ran\n"
+
+
+def test_a_barred_attempt_never_begins(attempt: Attempt) -> None:
+    (attempt.directory / "pid").write_bytes(b"barred why\n")
+    attempt.run(b"/bin/sh", b"-c", b"echo ran >>ran")
+    assert not (attempt.cwd / "ran").exists()
+    assert not (attempt.directory / "exit").exists()
+
+
+def test_the_pid_file_names_the_shell_itself(attempt: Attempt) -> None:
+    process = attempt.spawn(b"/bin/sh", b"-c", b"sleep 0.2")
+    wait_for(attempt.directory / "pid")
+    boot, pid, *_ = attempt.read("pid").split()
+    assert int(pid) == process.pid
+    assert boot == Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    process.wait(LIMIT)
+
+
+@pytest.mark.parametrize("missing", ["/no/such/place", "/no/such\nplace", "/it's $gone"])
+def test_without_its_working_directory_a_job_is_not_launched(attempt: Attempt, missing: str) -> None:
+    assert attempt.run(b"/bin/true", cwd=os.fsencode(missing)) == b""
+    assert attempt.exit() == b"launch cannot enter %b\n" % os.fsencode(missing.replace("\n", "?"))
+
+
+def test_without_its_environment_a_job_is_not_launched(attempt: Attempt) -> None:
+    attempt.environment.unlink()
+    assert attempt.run(b"/bin/true") == b""
+    assert attempt.exit() == b"launch its environment is gone\n"
+
+
+@pytest.mark.parametrize("kind", ["output", "error", "input"])
+def test_a_file_that_cannot_be_opened_is_named(attempt: Attempt, kind: str) -> None:
+    path = os.fsencode(attempt.root / "no such" / "it's")
+    assert attempt.run(b"/bin/true", **{kind: path}) == b""
+    verb = b"read" if kind == "input" else b"write"
+    assert attempt.exit() == b"launch cannot %b %b\n" % (verb, path)
+
+
+BOTH = (b"/bin/sh", b"-c", b"echo out; echo err >&2")
+
+
+def files(attempt: Attempt, *names: str) -> list[bytes]:
+    return [os.fsencode(attempt.root / name) for name in names]
+
+
+def test_output_takes_errors_along_unless_they_go_elsewhere(attempt: Attempt) -> None:
+    (out,) = files(attempt, "o $x 'y'")
+    assert attempt.run(*BOTH, output=out) == b""
+    assert Path(os.fsdecode(out)).read_bytes() == b"out\nerr\n"
+
+
+def test_output_and_error_go_to_their_own_files(attempt: Attempt) -> None:
+    out, err = files(attempt, "o", "e")
+    assert attempt.run(*BOTH, output=out, error=err) == b""
+    assert (attempt.root / "o").read_bytes() == b"out\n"
+    assert (attempt.root / "e").read_bytes() == b"err\n"
+
+
+def test_with_only_an_error_file_the_output_stays_in_the_log(attempt: Attempt) -> None:
+    (err,) = files(attempt, "e")
+    assert attempt.run(*BOTH, error=err) == b"out\n"
+    assert (attempt.root / "e").read_bytes() == b"err\n"
+
+
+def test_one_file_for_both_loses_nothing(attempt: Attempt) -> None:
+    (both,) = files(attempt, "both")
+    attempt.run(*BOTH, output=both, error=both)
+    assert (attempt.root / "both").read_bytes() == b"out\nerr\n"
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_file_is_written_anew_unless_it_is_to_be_appended_to(attempt: Attempt, append: bool) -> None:
+    out, err = files(attempt, "o", "e")
+    for name in ("o", "e"):
+        (attempt.root / name).write_text("old\n")
+    attempt.run(*BOTH, output=out, error=err, append=append)
+    old = b"old\n" if append else b""
+    assert (attempt.root / "o").read_bytes() == old + b"out\n"
+    assert (attempt.root / "e").read_bytes() == old + b"err\n"
+
+
+def test_input_is_read_and_without_it_there_is_none(attempt: Attempt) -> None:
+    (attempt.root / "in").write_bytes(bytes(range(256)) * 300)
+    assert attempt.run(b"/bin/cat", input=files(attempt, "in")[0]) == bytes(range(256)) * 300
+
+
+def test_the_umask_is_the_submitters_for_the_job_and_ours_for_our_files(attempt: Attempt) -> None:
+    (out,) = files(attempt, "o")
+    attempt.run(b"/bin/sh", b"-c", b"umask >u; echo >made", output=out, umask=0o027)
+    assert (attempt.cwd / "u").read_text() == "0027\n"
+    for path in (attempt.cwd / "made", attempt.root / "o"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    for name in ("pid", "alive", "exit"):
+        assert stat.S_IMODE((attempt.directory / name).stat().st_mode) == 0o600
+
+
+def test_alive_is_held_while_a_child_in_the_background_lives(attempt: Attempt) -> None:
+    process = attempt.spawn(b"/bin/sh", b"-c", b"(sleep 30) & echo $! >child")
+    process.wait(LIMIT)
+    child = int((attempt.cwd / "child").read_text())
+    try:
+        assert attempt.exit() == b"0\n"
+        assert attempt.held()
+    finally:
+        os.kill(child, signal.SIGKILL)
+    limit = time.monotonic() + LIMIT
+    while attempt.held():
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+
+
+def test_alive_is_held_as_soon_as_the_command_runs_and_free_after_it(attempt: Attempt) -> None:
+    process = attempt.spawn(b"/bin/sh", b"-c", UNTIL_TOLD)
+    wait_for(attempt.cwd / "here")
+    assert attempt.held()
+    go_on(attempt, process)
+    assert not attempt.held()
+
+
+def test_the_command_has_no_descriptor_of_ours_but_alive(attempt: Attempt) -> None:
+    assert attempt.run(b"/bin/sh", b"-c", b"/bin/ls /proc/$$/fd; :").split() == [b"0", b"1", b"2", b"9"]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1, signal.SIGUSR2,
+        signal.SIGALRM, signal.SIGPIPE, signal.SIGXCPU, signal.SIGTSTP, signal.SIGIO,
+    ],
+)  # fmt: skip
+def test_a_signal_to_the_shell_does_not_cost_the_record(attempt: Attempt, number: signal.Signals) -> None:
+    process = attempt.spawn(b"/bin/sh", b"-c", UNTIL_TOLD + b"; exit 5")
+    wait_for(attempt.cwd / "here")
+    process.send_signal(number)
+    go_on(attempt, process)
+    assert attempt.exit() == b"5\n"
+    assert attempt.log() == b""
+
+
+def test_a_signal_to_the_whole_group_ends_the_command_and_is_recorded(attempt: Attempt) -> None:
+    process = attempt.spawn(b"/bin/sh", b"-c", b"echo >here; exec sleep 30")
+    wait_for(attempt.cwd / "here")
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(LIMIT)
+    assert attempt.exit() == b"130\n"
+    assert attempt.log() == b""
+
+
+def test_the_command_has_default_signals(attempt: Attempt) -> None:
+    out = attempt.run(b"/bin/cat", b"/proc/self/status")
+    sets = dict(line.partition(b":\t")[::2] for line in out.splitlines())
+    assert [int(sets[name], 16) for name in (b"SigBlk", b"SigIgn", b"SigCgt")] == [0, 0, 0]
+
+
+def test_the_bell_rings_at_the_start_and_at_the_end(attempt: Attempt) -> None:
+    os.mkfifo(attempt.bell)
+    bell = os.open(attempt.bell, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        attempt.run(b"/bin/true")
+        assert os.read(bell, 99) == b"se"
+    finally:
+        os.close(bell)
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "fifo without a reader", "directory"])
+def test_a_bell_that_nobody_hears_holds_nothing_up(attempt: Attempt, kind: str) -> None:
+    if kind == "file":
+        attempt.bell.write_text("mine")
+    elif kind == "directory":
+        attempt.bell.mkdir()
+    elif kind != "missing":
+        os.mkfifo(attempt.bell)
+    assert attempt.run(b"/bin/echo", b"hi") == b"hi\n"
+    assert attempt.exit() == b"0\n"
+    assert attempt.bell.exists() == (kind != "missing")
+    assert kind != "file" or attempt.bell.read_text() == "mine"
+
+
+def test_a_title_cannot_end_its_comment(attempt: Attempt) -> None:
+    assert attempt.run(b"/bin/echo", b"hi", title="x\ntouch gone\r\x1b[2J %d ☃") == b"hi\n"
+    assert sorted(os.listdir(attempt.directory)) == ["alive", "exit", "job.sh", "log", "pid"]
+
+
+def test_a_job_whose_directory_is_gone_does_nothing(attempt: Attempt) -> None:
+    path = attempt.write(b"/bin/sh", b"-c", b"echo ran >>ran")
+    moved = attempt.root / "job.sh"
+    path.rename(moved)
+    attempt.directory.rmdir()
+    assert subprocess.run([*attempt.words, moved], capture_output=True, check=False).stdout == b""
+    assert not (attempt.cwd / "ran").exists()
+
+
+def test_strings_that_are_no_variables_are_left_out() -> None:
+    assert shell.environment_script(b"\0no equals\0=nameless\0A=1\0") == b"export A='1'\n"
+    assert shell.environment_script(b"") == b""
+
+
+def full_script(attempt: Attempt) -> Path:
+    out, err, source = files(attempt, "o", "e", "in")
+    attempt.export({b"A": b"'$x", b"a.b": b"`"})
+    return attempt.write(b"-x", b"it's $HOME", output=out, error=err, input=source, append=True)
+
+
+def test_the_shells_find_no_fault_in_the_script(attempt: Attempt) -> None:
+    for path in (full_script(attempt), attempt.environment):
+        done = subprocess.run([*attempt.words, "-n", path], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck")
+def test_shellcheck_finds_no_fault_in_the_script(tmp_path: Path) -> None:
+    script = full_script(Attempt(tmp_path, SHELLS[0]))
+    words = ["shellcheck", "-s", "sh", "-S", "warning", script]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout == ""

@@ -1,0 +1,52 @@
+import pytest
+
+from gflowd.core import reasons
+from gflowd.core.model import Ended, Identity, Job, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.sights import Agenda, LiveJob, Sight, live_job
+
+RUN = Run(executor="process", launched_at=50.0, attempt=3, gpu_ids=(1,))
+STARTED = Started(at=51.0, mono=7.0, identity=Identity("boot", 5, 6))
+SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, time_limit=9.0)
+
+
+def job(phase: Phase, **fields: object) -> Job:
+    return Job(4, SPEC.replace(**fields), Wish(), phase)
+
+
+def test_a_starting_job_is_not_yet_started() -> None:
+    expected = LiveJob(id=4, attempt=3, executor="process", grace=10.0, started=None, time_limit=9.0)
+    assert live_job(job(Starting(run=RUN)), 10.0) == expected
+    assert expected.key == (4, 3)
+
+
+def test_a_running_job_shows_when_it_started() -> None:
+    seen = live_job(job(Running(run=RUN, started=STARTED)), 10.0)
+    assert (seen.started, seen.why) == (STARTED, None)
+
+
+@pytest.mark.parametrize("started", [STARTED, None])
+def test_a_stopping_job_shows_why_and_since_when(started: Started | None) -> None:
+    phase = Stopping(
+        run=RUN, started=started, why=reasons.TIME_LIMIT, since_at=60.0, since_mono=16.0, since_boot="boot"
+    )
+    seen = live_job(job(phase), 10.0)
+    assert (seen.started, seen.why, seen.since_mono, seen.since_boot) == (started, "TimeLimit", 16.0, "boot")
+
+
+def test_its_own_grace_wins_even_when_it_is_none_at_all() -> None:
+    assert live_job(job(Starting(run=RUN), grace=0.0), 10.0).grace == 0.0
+    assert live_job(job(Starting(run=RUN), grace=3.0), 10.0).grace == 3.0
+
+
+@pytest.mark.parametrize("phase", [Queued(), Ended(state="finished", ended_at=1.0)])
+def test_only_what_has_resources_is_live(phase: Phase) -> None:
+    with pytest.raises(TypeError, match="not live"):
+        live_job(job(phase), 10.0)
+
+
+def test_agendas_and_sights_are_compared_by_what_they_say() -> None:
+    live = live_job(job(Starting(run=RUN)), 1.0)
+    assert Agenda((live,), (1.0,), None) == Agenda((live_job(job(Starting(run=RUN)), 1.0),), (1.0,), None)
+    assert Agenda((live,), (1.0,), None) != Agenda((live,), (1.0,), 2.0)
+    assert Sight() == Sight(lives=False)
+    assert Sight() != Sight(barred=True)

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from gflowd.core import reasons, transitions
+from gflowd.core.model import (
+    CANCELLED,
+    ENDED_STATES,
+    FAILED,
+    FINISHED,
+    TIMEOUT,
+    Ended,
+    Identity,
+    Job,
+    Phase,
+    Queued,
+    Run,
+    Running,
+    Spec,
+    Started,
+    Starting,
+    Stopping,
+    Wish,
+)
+from gflowd.core.moment import Moment
+from gflowd.core.sights import Sight
+
+RUN = Run(executor="tmux", launched_at=90.0, attempt=2, gpu_ids=(1, 2))
+STARTED = Started(at=91.0, mono=11.0, identity=Identity("boot", 5, 6))
+NOW = Moment(wall=200.0, mono=120.0, boot="boot")
+SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
+FREE = Wish()
+CANCEL = Wish(cancelled_by="u", cancelled_at=150.0)
+
+STARTING = Starting(run=RUN)
+RUNNING = Running(run=RUN, started=STARTED)
+OVER = Ended(state=FINISHED, ended_at=1.0)
+
+
+def stopping(
+    why: str = reasons.CANCELLED_BY_USER, started: Started | None = STARTED, since_at: float = 150.0
+) -> Stopping:
+    return Stopping(run=RUN, started=started, why=why, since_at=since_at, since_mono=70.0, since_boot="boot")
+
+
+def settle(phase: Phase, sight: Sight | None = None, wish: Wish = FREE, *, overdue: bool = False) -> Phase | None:
+    return transitions.settle(Job(7, SPEC, wish, phase), sight, NOW, overdue=overdue)
+
+
+def recorded(status: int | None = 0, **fields: object) -> Sight:
+    return Sight(started=STARTED, status=status, ended_at=140.0, complete=True).replace(**fields)
+
+
+def ended(state: str, reason: str | None, **fields: object) -> Ended:
+    return Ended(state=state, reason=reason, ended_at=140.0, run=RUN, started_at=91.0).replace(**fields)
+
+
+LIVES = Sight(started=STARTED, lives=True)
+GONE = Sight(started=STARTED)
+NOT_YET = Sight()
+BARRED = Sight(barred=True)
+
+
+def test_a_queued_job_stays_until_it_is_cancelled() -> None:
+    assert settle(Queued()) is None
+    assert settle(Queued(), wish=Wish(held=True)) is None
+    assert settle(Queued(), wish=CANCEL) == Ended(state=CANCELLED, reason="CancelledByUser", ended_at=200.0)
+
+
+def test_what_has_ended_stays_ended() -> None:
+    for sight in (None, LIVES, GONE, BARRED, recorded(3)):
+        assert settle(OVER, sight, CANCEL, overdue=True) is None
+
+
+def test_start_and_reject_are_for_queued_jobs() -> None:
+    assert transitions.start(Job(7, SPEC, FREE, Queued()), RUN) == STARTING
+    rejected = transitions.reject(Job(7, SPEC, FREE, Queued()), "too big", NOW)
+    assert rejected == Ended(state=FAILED, reason="Rejected:too big", ended_at=200.0)
+    for phase in (STARTING, RUNNING, stopping(), OVER):
+        with pytest.raises(ValueError, match="no way"):
+            transitions.start(Job(7, SPEC, FREE, phase), RUN)
+
+
+def test_a_starting_job_runs_once_its_script_was_seen() -> None:
+    assert settle(STARTING) is None
+    assert settle(STARTING, NOT_YET) is None
+    assert settle(STARTING, LIVES) == RUNNING
+
+
+def test_a_job_over_before_anybody_saw_it_run_ends_at_once() -> None:
+    assert settle(STARTING, recorded(0)) == ended(FINISHED, None, exit_code=0)
+    assert settle(STARTING, GONE) == ended(FAILED, "Zombie", ended_at=200.0)
+
+
+def test_a_job_that_never_began_fails_and_says_why() -> None:
+    assert settle(STARTING, BARRED) == Ended(state=FAILED, reason="Zombie", ended_at=200.0, run=RUN)
+    assert settle(STARTING, BARRED.replace(trouble="tmux: no")) == Ended(
+        state=FAILED, reason="LaunchFailed:tmux: no", ended_at=200.0, run=RUN
+    )
+
+
+def test_a_starting_job_that_is_cancelled_stops_until_it_is_barred() -> None:
+    for sight in (None, NOT_YET):
+        after = settle(STARTING, sight, CANCEL)
+        assert after == stopping(started=None, since_at=200.0).replace(since_mono=120.0)
+    waiting = stopping(started=None)
+    assert settle(waiting, NOT_YET) is None
+    assert settle(waiting, BARRED.replace(trouble="CancelledByUser")) == Ended(
+        state=CANCELLED, reason="CancelledByUser", ended_at=200.0, run=RUN
+    )
+
+
+def test_a_job_cancelled_while_it_began_is_stopped_like_any_other() -> None:
+    after = settle(STARTING, LIVES, CANCEL)
+    assert after == stopping(since_at=200.0).replace(since_mono=120.0)
+    late = stopping(started=None)
+    assert settle(late, LIVES) is None
+    assert settle(late, recorded(130, ended_at=160.0)) == ended(CANCELLED, "CancelledByUser", ended_at=160.0, signal=2)
+    assert settle(late, GONE) == ended(CANCELLED, "CancelledByUser", ended_at=200.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (0, (FINISHED, None, 0, None)),
+        (1, (FAILED, "NonZeroExit", 1, None)),
+        (127, (FAILED, "NonZeroExit", 127, None)),
+        (128, (FAILED, "NonZeroExit", 128, None)),
+        (129, (FAILED, "Signaled:SIGHUP", None, 1)),
+        (137, (FAILED, "Signaled:SIGKILL", None, 9)),
+        (192, (FAILED, "Signaled:SIG64", None, 64)),
+        (193, (FAILED, "NonZeroExit", 193, None)),
+        (255, (FAILED, "NonZeroExit", 255, None)),
+    ],
+)
+def test_the_exit_record_says_how_a_job_ended(status: int, expected: tuple[object, ...]) -> None:
+    after = settle(RUNNING, recorded(status))
+    assert isinstance(after, Ended)
+    assert (after.state, after.reason, after.exit_code, after.signal) == expected
+    assert (after.ended_at, after.started_at, after.run) == (140.0, 91.0, RUN)
+
+
+def test_a_record_that_the_launch_failed_is_a_failure_with_its_reason() -> None:
+    for phase in (STARTING, RUNNING):
+        assert settle(phase, recorded(None, trouble="cannot enter /x")) == ended(FAILED, "LaunchFailed:cannot enter /x")
+
+
+def test_a_running_job_stays_while_anything_of_it_lives_or_its_log_is_not_whole() -> None:
+    assert settle(RUNNING) is None
+    assert settle(RUNNING, LIVES) is None
+    assert settle(RUNNING, NOT_YET.replace(lives=True)) is None
+    assert settle(RUNNING, recorded(0, lives=True, complete=False)) is None
+    assert settle(RUNNING, recorded(0, complete=False)) is None
+
+
+def test_a_job_that_vanished_is_a_zombie() -> None:
+    assert settle(RUNNING, GONE) == ended(FAILED, "Zombie", ended_at=200.0)
+
+
+def test_a_record_without_a_time_ends_now() -> None:
+    assert settle(RUNNING, recorded(0, ended_at=None)) == ended(FINISHED, None, ended_at=200.0, exit_code=0)
+
+
+def test_a_complete_sight_without_any_record_is_a_zombie() -> None:
+    assert settle(RUNNING, recorded(None)) == ended(FAILED, "Zombie")
+
+
+@pytest.mark.parametrize(
+    ("wish", "overdue", "strays", "why"),
+    [
+        (CANCEL, False, False, "CancelledByUser"),
+        (CANCEL, True, True, "CancelledByUser"),
+        (FREE, True, True, "TimeLimit"),
+        (FREE, False, True, "Strays"),
+    ],
+)
+def test_a_running_job_is_stopped_for_the_first_reason_that_holds(
+    wish: Wish, overdue: bool, strays: bool, why: str
+) -> None:
+    sight = recorded(0, lives=True, complete=False, strays=True) if strays else LIVES
+    assert settle(RUNNING, sight, wish, overdue=overdue) == stopping(why, since_at=200.0).replace(since_mono=120.0)
+
+
+def test_the_end_is_the_commands_own_when_it_came_before_the_stop() -> None:
+    before = recorded(3, ended_at=149.0)
+    after = recorded(3, ended_at=151.0)
+    for why, state in ((reasons.CANCELLED_BY_USER, CANCELLED), (reasons.TIME_LIMIT, TIMEOUT)):
+        assert settle(stopping(why), before) == ended(FAILED, "NonZeroExit", ended_at=149.0, exit_code=3)
+        assert settle(stopping(why), after) == ended(state, why, ended_at=151.0, exit_code=3)
+
+
+def test_a_file_time_that_lags_behind_the_clock_does_not_make_a_stopped_job_finished() -> None:
+    tie = recorded(0, ended_at=150.0 - transitions.FILE_TIME_GRAIN / 2)
+    assert settle(stopping(), tie) == ended(CANCELLED, "CancelledByUser", ended_at=tie.ended_at, exit_code=0)
+
+
+def test_over_its_time_limit_the_code_or_signal_is_kept() -> None:
+    assert settle(stopping(reasons.TIME_LIMIT), recorded(130, ended_at=151.0)) == ended(
+        TIMEOUT, "TimeLimit", ended_at=151.0, signal=2
+    )
+    assert settle(stopping(reasons.TIME_LIMIT), recorded(7, ended_at=151.0)) == ended(
+        TIMEOUT, "TimeLimit", ended_at=151.0, exit_code=7
+    )
+    assert settle(stopping(reasons.TIME_LIMIT), GONE) == ended(TIMEOUT, "TimeLimit", ended_at=200.0)
+
+
+def test_after_strays_the_end_is_the_commands_whenever_it_came() -> None:
+    for ended_at in (149.0, 151.0):
+        assert settle(stopping(reasons.STRAYS), recorded(4, ended_at=ended_at)) == ended(
+            FAILED, "NonZeroExit", ended_at=ended_at, exit_code=4
+        )
+
+
+def test_a_stopping_job_keeps_its_gpus_while_anything_lives() -> None:
+    for sight in (None, NOT_YET.replace(lives=True), LIVES, recorded(0, lives=True, complete=False)):
+        assert settle(stopping(), sight) is None
+    assert settle(stopping(), recorded(0, complete=False)) is None, "its log is not whole yet"
+    assert settle(stopping(), recorded(None, trouble="x", complete=False)) is None
+    assert settle(stopping(), LIVES, CANCEL, overdue=True) is None
+
+
+SIGHTS = [
+    None,
+    *(
+        Sight(
+            started=started, barred=barred, lives=lives, strays=strays, status=status, trouble=trouble,
+            ended_at=ended_at, complete=complete,
+        )
+        for started, barred, lives, strays, status, trouble, ended_at, complete in itertools.product(
+            (None, STARTED), (False, True), (False, True), (False, True), (None, 0, 3, 137),
+            (None, "why"), (None, 140.0, 160.0), (False, True),
+        )
+    ),
+]  # fmt: skip
+PHASES: list[Phase] = [
+    Queued(), STARTING, RUNNING, OVER,
+    *(
+        stopping(why, started)
+        for why in (reasons.CANCELLED_BY_USER, reasons.TIME_LIMIT, reasons.STRAYS)
+        for started in (None, STARTED)
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("phase", PHASES, ids=lambda phase: type(phase).__name__)
+@pytest.mark.parametrize("wish", [FREE, CANCEL, Wish(held=True)], ids=["free", "cancel", "held"])
+@pytest.mark.parametrize("overdue", [False, True])
+def test_whatever_is_seen_only_allowed_moves_are_made(phase: Phase, wish: Wish, overdue: bool) -> None:
+    for sight in SIGHTS:
+        after = settle(phase, sight, wish, overdue=overdue)
+        if after is None:
+            continue
+        assert type(after) in transitions.ALLOWED[type(phase)], sight
+        assert after == transitions.check(phase, after)
+        if isinstance(after, Ended):
+            assert after.state in ENDED_STATES
+            assert after.exit_code is None or after.signal is None
+            quiet = sight is None or not sight.lives or sight.complete or sight.barred
+            assert quiet or isinstance(phase, Queued), "resources freed while it lives"
+            assert isinstance(phase, Queued) or after.run == RUN
+        elif isinstance(after, Stopping | Running | Starting):
+            assert after.run == RUN
+        # What was settled stays settled: the same sight asks for nothing that is not allowed next.
+        settle(after, sight, wish, overdue=overdue)
+
+
+def test_nothing_leads_out_of_the_end() -> None:
+    assert transitions.ALLOWED[Ended] == ()
+    for after in (Queued(), STARTING, RUNNING, stopping(), OVER):
+        with pytest.raises(ValueError, match="no way"):
+            transitions.check(OVER, after)
