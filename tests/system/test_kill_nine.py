@@ -54,6 +54,19 @@ def test_each_worker_in_turn_dies_while_jobs_come_and_go(own: Machine) -> None:
     assert {job["state"] for job in own.jobs().values()} == {"finished"}
 
 
+def test_a_second_copy_of_a_job_ends_at_once(own: Machine) -> None:
+    """As when the daemon was killed between starting a job and taking note of it."""
+    job_id = own.submit("--wrap", f"echo $GFLOW_JOB_ID >>ran; {GATE}; exit 3")
+    own.until(job_id, "running")
+    eventually(lambda: own.lines("ran"))
+    for _ in range(3):
+        assert own.run("sh", str(own.attempt(job_id) / "job.sh")).returncode == 0
+    own.open_gate()
+    assert own.wait(job_id) == 3
+    assert own.run("sh", str(own.attempt(job_id) / "job.sh")).returncode == 0
+    own.ran_exactly_once([job_id])
+
+
 def test_after_the_supervisors_death_start_goes_on(own: Machine) -> None:
     pids = own.pids()
     running = own.submit("--wrap", f"echo $GFLOW_JOB_ID >>ran; {GATE}; exit 3")

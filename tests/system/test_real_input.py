@@ -48,6 +48,16 @@ def test_the_last_words_are_never_lost(either: Machine) -> None:
         assert log.read_bytes().replace(b"\r\n", b"\n").decode() == f"begin {job_id}\n{wanted}last word"
 
 
+def test_who_reads_the_log_at_the_very_end_reads_all_of_it(either: Machine) -> None:
+    """The moment at which a job has ended is the moment at which its log is complete."""
+    follow = "gflowctl submit --follow --parsable -- sh -c 'seq 1 3000; printf last' >followed.@"
+    done = either.run("sh", "-c", f'seq 24 | xargs -P 6 -I @ sh -c "{follow}"')
+    assert done.returncode == 0, done
+    wanted = [*map(str, range(1, 3001)), "last"]
+    for n in range(1, 25):
+        assert either.lines(f"followed.{n}")[1:] == wanted
+
+
 def test_bytes_that_are_no_text_are_kept(either: Machine) -> None:
     job_id = either.submit("--", sys.executable, "-c", "import os; os.write(1, bytes(range(128, 256)) * 100 + b'end')")
     assert either.wait(job_id) == 0
