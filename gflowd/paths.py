@@ -62,6 +62,10 @@ class State:
 
     def prepare(self) -> None:
         """Makes the directory if it is missing; refuses one that others own or may enter."""
+        try:
+            self.root.encode()
+        except UnicodeEncodeError:
+            raise Refused(f"{self.root!r} is not valid UTF-8; choose another state directory") from None
         private_directory(self.root)
 
     def path(self, *names: str) -> str:

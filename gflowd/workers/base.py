@@ -109,9 +109,9 @@ def main(row: Row, wiring: Wiring) -> None:
     try:
         board = Board(wiring.address, wiring.key)
         worker: Worker = importlib.import_module(f"gflowd.workers.{row.name}").open(wiring)
-    except (ConnectionError, EOFError):
+    except (ConnectionError, EOFError, FileNotFoundError):
         os._exit(BOARD_LOST)
-    except GflowError as error:
+    except (GflowError, OSError) as error:
         logger.error("cannot start", why=str(error))
         os.write(wiring.complaints, f"{error}\n".encode())
         os._exit(CANNOT_START)

@@ -33,6 +33,7 @@ class Observer:
         self._noted: dict[str, Any] = {}
         self._written: dict[str, Any] | None = None
         self._written_at = float("-inf")
+        self._is_old = False
 
     def note(
         self,
@@ -76,12 +77,16 @@ class Observer:
             return None
         if now.mono < self._written_at + INTERVAL:
             return self._written_at + INTERVAL
-        self._written, self._written_at = self._noted, now.mono
+        self._written_at = now.mono
         whole = {"at": now.wall, **self._constant(), **self._noted}
         try:
             paths.replace_file(self._wiring.state.observed, orjson.dumps(whole), durable=False)
         except OSError as error:
-            self._log.warning("observed.json is old", why=error.strerror)
+            if not self._is_old:
+                self._log.warning("observed.json is old", why=error.strerror)
+            self._is_old = True
+            return self._written_at + INTERVAL
+        self._written, self._is_old = self._noted, False
         return None
 
     def _constant(self) -> dict[str, Any]:
@@ -92,7 +97,7 @@ class Observer:
             "runtime_dir": self._wiring.runtime.root,
             "executor": self._executor,
             "config": {
-                "path": config.path,
+                "path": config.path.encode(errors="replace").decode(),
                 "mtime_ns": config.mtime_ns,
                 "lock_timeout": config.lock_timeout,
                 "timezone": config.timezone,

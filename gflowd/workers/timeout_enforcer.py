@@ -45,6 +45,7 @@ class TimeoutEnforcer:
         self._supervisor = wiring.supervisor
         self._log = log.get("timeout_enforcer")
         self._kill_next: dict[Key, tuple[float, float]] = {}  # when KILL is due again, and how long to wait after
+        self._taken: set[tuple[Key, str]] = set()  # steps, also those whose mark could not be written
 
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
         """Signals what is due and says when the next is."""
@@ -57,9 +58,11 @@ class TimeoutEnforcer:
                 overdue.append(job.key)
             elif limit is not None:
                 wakes.append(limit)
-            if ladder.is_unkillable(job, now.mono):
+            if job.since_boot == now.boot and ladder.is_unkillable(job, now.mono):
                 stuck.append(job.key)
         wakes += self._stop([job for job in jobs if job.why is not None], now)
+        keys = {job.key for job in jobs}
+        self._taken = {(key, step) for key, step in self._taken if key in keys}
         self._kill_next = {job.key: self._kill_next[job.key] for job in jobs if job.key in self._kill_next}
         return Turn((tuple(overdue), tuple(stuck)), None, min(wakes, default=None))
 
@@ -134,7 +137,10 @@ class TimeoutEnforcer:
             self._log.warning("cannot bar", job=job.id, error=str(error))
 
     def _mark(self, job: LiveJob, step: str) -> bool:
-        """Whether the step is still to be taken; with no place left for the mark it is taken all the same."""
+        """Whether the step is still to be taken; with no place left for the mark it is taken all the same, once."""
+        if (job.key, step) in self._taken:
+            return False
+        self._taken.add((job.key, step))
         try:
             return jobdir.mark(self._state.attempt(*job.key), step)
         except OSError as error:

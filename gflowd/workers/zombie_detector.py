@@ -28,6 +28,7 @@ LOOK_AGAIN = 0.005  # seconds: at an exit record with the lock still held; doubl
 STRAYS_AFTER = 0.04  # seconds of that: what still holds the lock is no longer on its way out
 LOG_END_WAIVED = 2.0  # seconds after the exit record, when the session is gone and its log has no end
 LONGEST_LOOK = 1.0  # seconds
+LIST_EVERY = 1.0  # seconds between two calls of tmux
 
 Key = tuple[int, int]
 
@@ -70,6 +71,8 @@ class ZombieDetector:
         self._supervisor = wiring.supervisor
         self._log = log.get("zombie_detector")
         self._watches: dict[Key, Watch] = {}
+        self._sessions: set[str] = set()
+        self._listed_at = float("-inf")
 
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
         """Looks at every live job."""
@@ -87,6 +90,9 @@ class ZombieDetector:
                 sights[job.key] = seen
         sights |= self._judge(looks, now)
         wakes = [now.mono + self._config.zombie_interval]
+        for key, sight in sights.items():
+            if sight == Sight():  # not begun: its grace ends at a time of its own
+                wakes.append(max(self._watches[key].since + self._config.start_grace, now.mono + LONGEST_LOOK))
         wakes += [self._next_look(look.watch, now) for look in looks if _is_open(look, sights[look.job.key])]
         pidfds = [watch.pidfd for watch in self._watches.values() if watch.pidfd is not None]
         return Turn(tuple(sorted(sights.items())), None, min(wakes), tuple(pidfds))
@@ -100,14 +106,17 @@ class ZombieDetector:
 
     def _begun(self, job: LiveJob, watch: Watch, now: Moment) -> Sight | None:
         """The sight of an attempt that has not begun; None for one that has, whose `started` is then known."""
-        watch.started = watch.started or job.started
+        if watch.started is None and job.started is not None:  # we were not there when it began
+            watch.started = job.started
+            watch.pidfd = processes.watch(job.started.identity, now.boot)
         if watch.started is not None:
             return None
         directory = self._state.attempt(*job.key)
         begun = jobdir.beginning(directory)
+        if begun is None and now.mono - watch.since >= self._config.start_grace:
+            self._bar(directory, job)
+            begun = jobdir.beginning(directory)
         if begun is None:
-            if now.mono - watch.since > self._config.start_grace:
-                self._bar(directory, job)
             return Sight()
         if begun.identity is None:
             return Sight(barred=True, trouble=begun.why)
@@ -173,12 +182,16 @@ class ZombieDetector:
         recorded = look.watch.recorded
         if recorded is None or now.mono - recorded < LOG_END_WAIVED:
             return False
-        return not self._tmux_has(session_name(*look.job.key))
+        return session_name(*look.job.key) not in self._tmux_sessions(now)
 
-    def _tmux_has(self, session: str) -> bool:
-        from gflowd.effects.tmux import Tmux  # libtmux is heavy, and this is rare
+    def _tmux_sessions(self, now: Moment) -> set[str]:
+        """All sessions, asked for rarely: a stopped server keeps us waiting for seconds."""
+        if now.mono >= self._listed_at + LIST_EVERY:
+            from gflowd.effects.tmux import Tmux  # libtmux is heavy, and this is rare
 
-        return session in Tmux(self._runtime.tmux_socket, self._runtime.root).sessions()
+            self._sessions = Tmux(self._runtime.tmux_socket, self._runtime.root).sessions()
+            self._listed_at = now.mono
+        return self._sessions
 
     def _next_look(self, watch: Watch, now: Moment) -> float:
         """When to look again at an attempt that is on its way out; more rarely each time."""

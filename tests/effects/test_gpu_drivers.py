@@ -1,0 +1,15 @@
+from gflowd.effects.gpus import NoDriver, Simulated
+
+
+def test_a_machine_without_a_driver_has_no_gpus() -> None:
+    assert NoDriver().poll() == ()
+
+
+def test_simulated_gpus_are_marked_as_such_and_idle() -> None:
+    found = Simulated(3, 24576).poll()
+    assert [gpu.index for gpu in found] == [0, 1, 2]
+    assert len({gpu.uuid for gpu in found}) == 3
+    assert all(gpu.simulated and "imulated" in gpu.model and "simulated" in gpu.uuid for gpu in found)
+    assert {(gpu.memory_mb, gpu.used_mb, gpu.processes) for gpu in found} == {(24576, 0, ())}
+    driver = Simulated(2, 1)
+    assert driver.poll() == driver.poll()

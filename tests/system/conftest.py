@@ -1,0 +1,90 @@
+"""The fixtures of the system tests, and which of them are run when nobody asks for more."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from machine import TMUX, Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXECUTORS = [
+    pytest.param("tmux", marks=pytest.mark.skipif(TMUX is None, reason="tmux is not installed")),
+    "process",
+]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: takes half a minute or more; run with -m soak")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.option.markexpr:
+        slow = [item for item in items if "soak" in item.keywords]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+@contextmanager
+def new_machine() -> Iterator[Machine]:
+    found = Machine(Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp")))
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    """A machine whose daemon does not run yet."""
+    with new_machine() as found:
+        yield found
+
+
+@pytest.fixture(params=EXECUTORS)
+def own(request: pytest.FixtureRequest, machine: Machine) -> Machine:
+    """A daemon for this test alone, to be killed and restarted; once with tmux and once with plain processes."""
+    machine.write_config(executor={"type": request.param})
+    machine.start()
+    return machine
+
+
+@pytest.fixture
+def own_default(machine: Machine) -> Machine:
+    """A daemon for this test alone, as it comes."""
+    machine.start()
+    return machine
+
+
+@pytest.fixture(scope="module", params=EXECUTORS)
+def shared(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    with new_machine() as found:
+        found.write_config(executor={"type": request.param})
+        found.start()
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared_default() -> Iterator[Machine]:
+    with new_machine() as found:
+        found.start()
+        yield found
+
+
+@pytest.fixture
+def either(shared: Machine) -> Iterator[Machine]:
+    """A running daemon, once with tmux and once with plain processes; other tests use it too."""
+    with shared.visit():
+        yield shared
+
+
+@pytest.fixture
+def up(shared_default: Machine) -> Iterator[Machine]:
+    """A running daemon, as it comes; other tests use it too."""
+    with shared_default.visit():
+        yield shared_default

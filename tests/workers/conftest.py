@@ -1,0 +1,44 @@
+"""A wiring as the supervisor hands it over, on real files; ticks get their time and slots from the test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from stage import Jobs
+
+from gflowd import config
+from gflowd.board import Pulses
+from gflowd.paths import Runtime, State
+from gflowd.workers.base import Wiring
+
+
+@pytest.fixture
+def wiring(state: State, runtime_dir: str) -> Iterator[Wiring]:
+    runtime = Runtime(runtime_dir)
+    pulses = Pulses(["x"])
+    wake, wake_write = os.pipe2(os.O_NONBLOCK)
+    yield Wiring(
+        state=state,
+        runtime=runtime,
+        config=replace(config.load(None, {"HOME": "/nonexistent"}, {}), cpus=4, memory_mb=1000),
+        address="",
+        key=b"",
+        pulses=pulses,
+        supervisor=os.getppid(),
+        wake=wake,
+        complaints=wake_write,
+        to_stderr=False,
+    )
+    os.close(wake)
+    os.close(wake_write)
+    os.close(pulses.fd)
+
+
+@pytest.fixture
+def jobs(wiring: Wiring) -> Iterator[Jobs]:
+    made = Jobs(wiring.state, wiring.runtime)
+    yield made
+    made.end()

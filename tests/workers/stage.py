@@ -1,0 +1,122 @@
+"""What the tests of the workers play on: moments, the scheduler's slot, and real attempts at jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from gflowd.core import shell, variables
+from gflowd.core.model import Identity, Job, Queued, Run, Spec, Started, Wish
+from gflowd.core.moment import Moment
+from gflowd.core.sights import Agenda, LiveJob
+from gflowd.effects import jobdir, processes
+from gflowd.paths import Runtime, State
+
+BOOT = processes.boot_id()
+LIMIT = 10.0
+
+
+def eventually(what: Callable[[], object]) -> None:
+    limit = time.monotonic() + LIMIT
+    while not what():
+        assert time.monotonic() < limit, "never"
+        time.sleep(0.005)
+
+
+def now(**changes: object) -> Moment:
+    return replace(Moment(time.time(), time.monotonic(), BOOT), **changes)  # type: ignore[arg-type]
+
+
+def slots_of(*live: LiveJob, edges: tuple[float, ...] = (), poll_after: float | None = None) -> dict[str, object]:
+    """The board as the scheduler posted it."""
+    return {"scheduler": (Agenda(live, edges, poll_after), None)}
+
+
+class Jobs:
+    """Real attempts: job.sh started as the process executor would, in a state directory."""
+
+    def __init__(self, state: State, runtime: Runtime) -> None:
+        self.state = state
+        self.runtime = runtime
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def directory(self, job_id: int, attempt: int = 1) -> Path:
+        return Path(self.state.attempt(job_id, attempt))
+
+    def make(self, job_id: int, attempt: int = 1) -> Path:
+        place = self.directory(job_id, attempt)
+        place.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def start(self, job_id: int, text: str, attempt: int = 1) -> Identity:
+        """Starts `text` under a job.sh, and waits until it has begun."""
+        place = self.make(job_id, attempt)
+        environment = place / "environment.sh"
+        mark = os.environ["GFLOW_TEST_MARK"].encode()
+        environment.write_bytes(shell.environment_script(b"PATH=/usr/bin:/bin\0GFLOW_TEST_MARK=" + mark))
+        spec = Spec(command=("x",), name="x", user="u", cwd=str(place), env="e", submitted_at=1.0)
+        run = Run(executor="process", launched_at=1.0, attempt=attempt)
+        named = variables.variables(Job(job_id, spec, Wish(), Queued()), run, self.state.root, None)
+        launch = shell.Launch(
+            title="test",
+            directory=os.fsencode(place),
+            bell=os.fsencode(self.runtime.bell),
+            environment=os.fsencode(environment),
+            variables=tuple((name, value.encode()) for name, value in named.items()),
+            cwd=os.fsencode(place),
+            umask=0o022,
+            command=(b"/bin/sh", b"-c", text.encode()),
+        )
+        jobdir.prepare(str(place), shell.job_script(launch))
+        with (place / "log").open("ab") as log:
+            self.processes.append(
+                subprocess.Popen(
+                    ["/bin/sh", str(place / "job.sh")],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            )
+        eventually(lambda: (begun := jobdir.beginning(str(place))) and begun.identity)
+        begun = jobdir.beginning(str(place))
+        assert begun is not None
+        assert begun.identity is not None
+        return begun.identity
+
+    def wait(self) -> None:
+        """Until every job.sh has ended."""
+        for process in self.processes:
+            process.wait(LIMIT)
+
+    def end(self) -> None:
+        """Ends whatever carries the test's mark, until there is no more of it."""
+        mark = f"\0GFLOW_TEST_MARK={os.environ['GFLOW_TEST_MARK']}\0".encode()
+
+        def ours() -> list[int]:
+            everyone = processes.everyone()
+            return [pid for pid in everyone if pid != os.getpid() and mark in processes._environment(pid)]
+
+        def end_all() -> bool:
+            for pid in ours():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            for process in self.processes:
+                process.poll()
+            return not ours()
+
+        eventually(end_all)
+        self.wait()
+
+
+def live(job_id: int, identity: Identity | None = None, **fields: object) -> LiveJob:
+    """A live job as the scheduler posts it; running when its process is given."""
+    started = None if identity is None else Started(at=time.time(), mono=time.monotonic(), identity=identity)
+    made = LiveJob(id=job_id, attempt=1, executor="process", grace=10.0, started=started, time_limit=None)
+    return made.replace(**fields)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+from stage import now
+
+from gflowd.core import codec, reasons
+from gflowd.core.book import Book
+from gflowd.core.model import Gpu, Identity, Phase, Run, Running, Spec, Started, Stopping
+from gflowd.core.schedule import Capacity
+from gflowd.workers.base import Wiring
+from gflowd.workers.observer import Observer
+
+SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=2, memory_mb=300, gpus=1)
+STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))
+GPUS = tuple(Gpu(index=i, uuid=f"G{i}", model="M", memory_mb=10, simulated=True) for i in range(3))
+CAPACITY = Capacity(gpus=(0, 1, 2), cpus=4, memory_mb=1000)
+
+
+def running(*gpu_ids: int) -> Running:
+    return Running(run=Run(executor="tmux", launched_at=1.0, gpu_ids=gpu_ids), started=STARTED)
+
+
+def stopping(why: str) -> Stopping:
+    run = Run(executor="tmux", launched_at=1.0)
+    return Stopping(run=run, started=STARTED, why=why, since_at=1.0, since_mono=1.0, since_boot="b")
+
+
+def book(phases: dict[int, Phase]) -> Book:
+    made = Book()
+    specs = dict.fromkeys(phases, codec.encode(SPEC))
+    made.refresh(phases, specs, {}, {job_id: codec.encode_phase(phase) for job_id, phase in phases.items()})
+    return made
+
+
+def note(observer: Observer, phases: dict[int, Phase], **fields: object) -> None:
+    told: dict[str, object] = {
+        "waiting": {}, "capacity": CAPACITY, "gpus": GPUS, "stuck": (), "trouble": None, **fields
+    }  # fmt: skip
+    observer.note(book(phases), **told)  # type: ignore[arg-type]
+
+
+def seen(wiring: Wiring) -> dict[str, object]:
+    found: dict[str, object] = orjson.loads(Path(wiring.state.observed).read_bytes())
+    return found
+
+
+@pytest.fixture
+def observer(wiring: Wiring) -> Observer:
+    return Observer(wiring, "tmux")
+
+
+def test_the_world_is_written_as_it_is(observer: Observer, wiring: Wiring) -> None:
+    note(observer, {1: running(0, 2), 2: running()}, waiting={7: "Resources"}, trouble="disk full")
+    assert observer.write(now(wall=123.5)) is None
+    found = seen(wiring)
+    assert found["at"] == 123.5
+    assert found["capacity"] == {"gpus": 3, "cpus": 4, "memory_mb": 1000}
+    assert found["used"] == {"cpus": 4, "memory_mb": 600}
+    assert found["reasons"] == {"7": "Resources"}
+    assert found["trouble"] == "disk full"
+    assert [(g["state"], g["jobs"]) for g in found["gpus"]] == [("busy", [1]), ("idle", []), ("busy", [1])]  # type: ignore[attr-defined]
+    assert found["executor"] == "tmux"
+    assert found["runtime_dir"] == wiring.runtime.root
+    assert found["pid"] == wiring.supervisor
+    assert stat.S_IMODE(os.stat(wiring.state.observed).st_mode) == 0o600
+
+
+def test_before_the_first_look_the_gpus_are_unknown(observer: Observer, wiring: Wiring) -> None:
+    note(observer, {}, gpus=None, capacity=Capacity(None, 4, 1000))
+    observer.write(now())
+    assert seen(wiring)["capacity"]["gpus"] is None  # type: ignore[index]
+    assert seen(wiring)["gpus"] == []
+
+
+def test_a_gpu_that_is_not_allowed_is_restricted_unless_it_is_still_busy(wiring: Wiring) -> None:
+    observer = Observer(replace(wiring, config=replace(wiring.config, gpu_allow=(1,))), "tmux")
+    note(observer, {1: running(0)})
+    observer.write(now())
+    assert [gpu["state"] for gpu in seen(wiring)["gpus"]] == ["busy", "idle", "restricted"]  # type: ignore[attr-defined]
+
+
+def test_a_stopping_job_says_why_and_when_it_cannot_be_killed(observer: Observer, wiring: Wiring) -> None:
+    note(observer, {1: stopping(reasons.TIME_LIMIT), 2: stopping(reasons.STRAYS)}, stuck=((2, 1), (1, 9)))
+    observer.write(now())
+    assert seen(wiring)["reasons"] == {"1": "TimeLimit", "2": "Unkillable"}
+
+
+def test_it_is_written_at_most_once_a_second_and_only_when_changed(observer: Observer, wiring: Wiring) -> None:
+    note(observer, {})
+    assert observer.write(now(mono=100.0)) is None
+    os.unlink(wiring.state.observed)
+    note(observer, {})
+    assert observer.write(now(mono=105.0)) is None
+    assert not os.path.exists(wiring.state.observed), "nothing has changed"
+    note(observer, {1: running()})
+    assert observer.write(now(mono=105.0)) is None
+    note(observer, {})
+    assert observer.write(now(mono=105.5)) == 106.0
+    assert seen(wiring)["used"] == {"cpus": 2, "memory_mb": 300}
+    assert observer.write(now(mono=106.0)) is None
+    assert seen(wiring)["used"] == {"cpus": 0, "memory_mb": 0}
+
+
+def test_what_could_not_be_written_is_written_later(observer: Observer, wiring: Wiring) -> None:
+    note(observer, {})
+    os.rename(wiring.state.root, wiring.state.root + ".away")
+    assert observer.write(now(mono=100.0)) == 101.0
+    assert observer.write(now(mono=100.5)) == 101.0
+    os.rename(wiring.state.root + ".away", wiring.state.root)
+    assert observer.write(now(mono=101.0)) is None
+    assert seen(wiring)["trouble"] is None

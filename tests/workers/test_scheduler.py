@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from stage import BOOT, Jobs, eventually, now
+
+from gflowd.core import codec, reasons
+from gflowd.core.errors import TryAgain
+from gflowd.core.model import Ended, Gpu, Identity, Phase, Queued, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.sights import Agenda, Sight
+from gflowd.effects.doorbell import POLL
+from gflowd.store import Store
+from gflowd.workers import scheduler as module
+from gflowd.workers.base import Turn, Wiring
+from gflowd.workers.scheduler import Fenced, Scheduler
+
+STARTED = Started(at=10.0, mono=10.0, identity=Identity(BOOT, 1 << 30, 1))
+GPUS = tuple(Gpu(index=i, uuid=f"G{i}", model="M", memory_mb=10) for i in range(2))
+
+
+@pytest.fixture
+def wiring(wiring: Wiring) -> Wiring:
+    """With the process executor."""
+    Path(wiring.state.path("env")).mkdir(mode=0o700)
+    environment = Path(wiring.state.environment("e"))
+    environment.write_bytes(b"PATH=/usr/bin:/bin\0GFLOW_TEST_MARK=" + os.environ["GFLOW_TEST_MARK"].encode() + b"\0")
+    environment.chmod(0o600)
+    return replace(wiring, config=replace(wiring.config, executor="process"))
+
+
+@pytest.fixture
+def make(wiring: Wiring, jobs: Jobs) -> Iterator[Callable[..., Scheduler]]:
+    made: list[Scheduler] = []
+
+    def start(**settings: object) -> Scheduler:
+        made.append(module.open(replace(wiring, config=replace(wiring.config, **settings))))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield start
+    for scheduler in made:
+        scheduler.close()
+
+
+def submit(wiring: Wiring, text: str = "true", wish: Wish | None = None, **fields: object) -> int:
+    spec = Spec(
+        command=("/bin/sh", "-c", text), name="x", user="u", cwd=wiring.state.root, env="e", submitted_at=1.0
+    ).replace(**fields)
+    with Store(wiring.state).commit() as commit:
+        job_id = commit.allocate()
+        commit.put("spec", job_id, codec.encode(spec))
+        if wish is not None:
+            commit.put("wish", job_id, codec.encode(wish))
+    return job_id
+
+
+def wish(wiring: Wiring, job_id: int, **fields: object) -> None:
+    with Store(wiring.state).commit() as commit:
+        commit.put("wish", job_id, codec.encode(Wish().replace(**fields)))
+
+
+def phase(wiring: Wiring, job_id: int) -> Phase:
+    raw = Store(wiring.state).read().of("phase").get(job_id)
+    return Queued() if raw is None else codec.decode_phase(raw)
+
+
+def sees(wiring: Wiring, **of_jobs: Sight) -> dict[str, Any]:
+    """The detector's slot: sights of first attempts by `job<id>`."""
+    return {"zombie_detector": (tuple(((int(name[3:]), 1), sight) for name, sight in of_jobs.items()), None)}
+
+
+def agenda(turn: Turn) -> Agenda:
+    found: Agenda = turn.decision
+    return found
+
+
+def test_a_submitted_job_is_committed_and_started(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    job_id = submit(wiring, "echo ran >>ran")
+    scheduler = make()
+    turn = scheduler.tick(now(), {})
+    assert isinstance(phase(wiring, job_id), Starting)
+    assert [job.key for job in agenda(turn).live] == [(job_id, 1)]
+    eventually(lambda: Path(wiring.state.path("ran")).exists())
+    for _ in range(3):
+        scheduler.tick(now(), {})
+    time.sleep(0.1)
+    assert Path(wiring.state.path("ran")).read_text() == "ran\n"
+
+
+def test_a_scheduler_that_was_killed_is_followed_by_one_that_starts_nothing_twice(
+    make: Callable[..., Scheduler], wiring: Wiring
+) -> None:
+    job_id = submit(wiring, "echo ran >>ran; sleep 0.2")
+    first = make()
+    first.tick(now(), {})
+    first._alone.release()
+    second = make()
+    second.tick(now(), {})
+    eventually((Path(wiring.state.attempt(job_id, 1)) / "exit").exists)
+    assert Path(wiring.state.path("ran")).read_text() == "ran\n"
+
+
+def test_what_was_committed_and_never_launched_is_launched(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    job_id = submit(wiring, "echo ran >>ran")
+    first = make()
+    first._launcher.launch = lambda jobs: None  # type: ignore[method-assign] # it died between commit and launch
+    first.tick(now(), {})
+    first._alone.release()
+    assert isinstance(phase(wiring, job_id), Starting)
+    make().tick(now(), {})
+    eventually(lambda: Path(wiring.state.path("ran")).exists())
+
+
+def test_a_job_lives_through_its_phases_as_it_is_seen(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    job_id = submit(wiring)
+    scheduler = make()
+    scheduler.tick(now(), {})
+    scheduler.tick(now(), sees(wiring, job1=Sight(started=STARTED, lives=True)))
+    assert isinstance(phase(wiring, job_id), Running)
+    done = Sight(started=STARTED, status=3, ended_at=12.0, complete=True)
+    turn = scheduler.tick(now(), sees(wiring, job1=done))
+    ended = phase(wiring, job_id)
+    assert isinstance(ended, Ended)
+    assert (ended.state, ended.exit_code, ended.ended_at) == ("failed", 3, 12.0)
+    assert agenda(turn).live == ()
+
+
+def test_the_end_of_one_job_starts_the_next_in_the_same_tick(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    first, second = submit(wiring, cpus=4), submit(wiring, cpus=4)
+    scheduler = make()
+    scheduler.tick(now(), {})
+    assert phase(wiring, second) == Queued()
+    done = Sight(started=STARTED, status=0, ended_at=12.0, complete=True)
+    scheduler.tick(now(), sees(wiring, job1=done))
+    assert isinstance(phase(wiring, first), Ended)
+    assert isinstance(phase(wiring, second), Starting)
+
+
+def test_an_overdue_job_is_stopped(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    job_id = submit(wiring, time_limit=5.0)
+    scheduler = make()
+    seen = sees(wiring, job1=Sight(started=STARTED, lives=True))
+    scheduler.tick(now(), {})
+    scheduler.tick(now(), seen)
+    turn = scheduler.tick(now(mono=99.0), {**seen, "timeout_enforcer": ((((job_id, 1),), ()), None)})
+    stopping = phase(wiring, job_id)
+    assert isinstance(stopping, Stopping)
+    assert (stopping.why, stopping.since_mono, stopping.since_boot) == (reasons.TIME_LIMIT, 99.0, BOOT)
+    assert agenda(turn).live[0].why == reasons.TIME_LIMIT
+
+
+def test_what_was_seen_of_another_attempt_is_not_this_ones(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    job_id = submit(wiring)
+    scheduler = make()
+    scheduler.tick(now(), {})
+    old = ((job_id, 2), Sight(started=STARTED, status=0, ended_at=1.0, complete=True))
+    scheduler.tick(now(), {"zombie_detector": ((old,), None)})
+    assert isinstance(phase(wiring, job_id), Starting)
+
+
+def test_a_cancelled_queued_job_ends_and_a_held_one_waits(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    held, gone = submit(wiring, wish=Wish(held=True)), submit(wiring, cpus=4)
+    wish(wiring, gone, cancelled_by="u", cancelled_at=1.0)
+    scheduler = make()
+    scheduler.tick(now(), {})
+    assert phase(wiring, held) == Queued()
+    ended = phase(wiring, gone)
+    assert isinstance(ended, Ended)
+    assert (ended.state, ended.run) == ("cancelled", None)
+    wish(wiring, held, held=False)
+    scheduler.tick(now(), {})
+    assert isinstance(phase(wiring, held), Starting)
+
+
+def test_what_can_never_run_is_rejected(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    job_id = submit(wiring, cpus=99)
+    make().tick(now(), {})
+    ended = phase(wiring, job_id)
+    assert isinstance(ended, Ended)
+    assert (ended.state, ended.reason) == ("failed", "Rejected:99 CPUs asked for, the machine has 4")
+
+
+def polled(begun: float) -> dict[str, Any]:
+    return {"gpu_poller": ((begun, ()), (begun, GPUS))}
+
+
+def test_a_gpu_is_given_only_after_a_look_that_was_asked_for(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    job_id = submit(wiring, gpus=1)
+    scheduler = make()
+    turn = scheduler.tick(now(mono=100.0), {})
+    assert (agenda(turn).poll_after, turn.rings) == (None, b""), "nobody has looked yet, nobody knows how many"
+    turn = scheduler.tick(now(mono=101.0), polled(90.0))
+    assert (agenda(turn).poll_after, turn.rings) == (101.0, POLL)
+    turn = scheduler.tick(now(mono=102.0), polled(100.9))
+    assert (agenda(turn).poll_after, phase(wiring, job_id)) == (101.0, Queued())
+    turn = scheduler.tick(now(mono=103.0), polled(101.5))
+    started = phase(wiring, job_id)
+    assert isinstance(started, Starting)
+    assert started.run.gpu_ids == (0,)
+    assert agenda(turn).poll_after is None
+
+
+def test_one_look_serves_once(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    submit(wiring, gpus=1)
+    scheduler = make()
+    scheduler.tick(now(mono=101.0), polled(90.0))
+    scheduler.tick(now(mono=103.0), polled(101.5))
+    late = submit(wiring, gpus=1)
+    turn = scheduler.tick(now(mono=104.0), polled(101.5))
+    assert phase(wiring, late) == Queued()
+    assert agenda(turn).poll_after == 104.0
+
+
+def test_begin_times_are_edges_for_the_timer(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    job_id = submit(wiring, begin_at=2000.0)
+    scheduler = make()
+    assert agenda(scheduler.tick(now(wall=1999.9), {})).edges == (2000.0,)
+    assert phase(wiring, job_id) == Queued()
+    assert agenda(scheduler.tick(now(wall=2000.0), {})).edges == ()
+    assert isinstance(phase(wiring, job_id), Starting)
+
+
+def test_a_scheduler_that_was_succeeded_writes_nothing_more(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    old = make()
+    with Store(wiring.state).commit() as commit:
+        commit.put("scheduler", 0, {"generation": 999, "pid": 1})
+    job_id = submit(wiring)
+    with pytest.raises(Fenced):
+        old.tick(now(), {})
+    assert phase(wiring, job_id) == Queued()
+    assert not os.path.exists(wiring.state.attempt(job_id, 1)), "nor starts anything"
+
+
+def test_there_are_never_two(make: Callable[..., Scheduler], wiring: Wiring, monkeypatch: pytest.MonkeyPatch) -> None:
+    make()
+    monkeypatch.setattr(module, "SUCCESSION", 0.1)
+    with pytest.raises(TryAgain):
+        make()
+
+
+def test_each_generation_is_a_new_one(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    for expected in (1, 2, 3):
+        made = make()
+        assert Store(wiring.state).read().of("scheduler")[0] == {"generation": expected, "pid": os.getpid()}
+        made._alone.release()
+
+
+def test_with_no_room_on_the_disk_nothing_is_started_until_there_is(
+    make: Callable[..., Scheduler], wiring: Wiring
+) -> None:
+    """A limit on the size of files stands for a disk that is full."""
+    job_id = submit(wiring, "echo ran >>ran")
+    scheduler = make()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(wiring.state.snapshot), before[1]))
+    try:
+        turn = scheduler.tick(now(mono=100.0), {})
+        assert (turn.wake_at, agenda(turn).live) == (101.0, ())
+        assert scheduler.tick(now(mono=100.5), {}).wake_at == 101.0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert phase(wiring, job_id) == Queued()
+    assert not os.path.exists(wiring.state.attempt(job_id, 1))
+    scheduler.tick(now(mono=101.0), {})
+    assert isinstance(phase(wiring, job_id), Starting)
+
+
+def test_why_jobs_wait_is_told_in_observed_json(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    submit(wiring, cpus=4)
+    waiting, later = submit(wiring, cpus=1), submit(wiring, begin_at=time.time() + 999)
+    make().tick(now(), {})
+    observed = orjson.loads(Path(wiring.state.observed).read_bytes())
+    assert observed["reasons"] == {str(waiting): "Resources", str(later): "BeginTime"}
+    assert observed["used"]["cpus"] == 4
+    assert observed["trouble"] is None
+
+
+def test_the_capacity_is_the_configured_one_or_the_machines(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    submit(wiring, wish=Wish(held=True))
+    make(cpus=None, memory_mb=None).tick(now(), {})
+    observed = orjson.loads(Path(wiring.state.observed).read_bytes())
+    assert observed["capacity"]["cpus"] == len(os.sched_getaffinity(0))
+    assert observed["capacity"]["memory_mb"] > 100
+
+
+def test_a_long_queue_is_started_in_one_commit(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    ids = [submit(wiring, cpus=0) for _ in range(20)]
+    lines = Path(wiring.state.snapshot).read_bytes().count(b"\n")
+    scheduler = make()
+    scheduler.tick(now(), {})
+    assert all(isinstance(phase(wiring, job_id), Starting) for job_id in ids)
+    assert Path(wiring.state.snapshot).read_bytes().count(b"\n") == lines + 1 + len(ids)
+    for job_id in ids:
+        eventually((Path(wiring.state.attempt(job_id, 1)) / "exit").exists)

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from stage import Jobs, eventually, live, now, slots_of
+
+from gflowd.core import ladder, reasons
+from gflowd.core.model import Identity, Started
+from gflowd.core.sights import LiveJob
+from gflowd.effects import jobdir, processes
+from gflowd.workers import timeout_enforcer
+from gflowd.workers.base import Turn, Wiring
+from gflowd.workers.timeout_enforcer import TimeoutEnforcer
+
+# A job that notes which signals reach it, and ends by none of them.
+STUBBORN = "trap 'echo INT >>got' INT; trap 'echo TERM >>got' TERM; echo >here; while :; do sleep 0.02; done"
+
+
+@pytest.fixture
+def enforcer(wiring: Wiring) -> TimeoutEnforcer:
+    return timeout_enforcer.open(wiring)
+
+
+def tick(enforcer: TimeoutEnforcer, *jobs: LiveJob, **moment: object) -> Turn:
+    return enforcer.tick(now(**moment), slots_of(*jobs))
+
+
+def stopping(identity: Identity | None, since: float, job_id: int = 1, **fields: object) -> LiveJob:
+    made = live(job_id, identity, why=reasons.CANCELLED_BY_USER, since_mono=since, since_boot=now().boot)
+    return made.replace(**fields)
+
+
+def stubborn(jobs: Jobs, job_id: int = 1) -> Identity:
+    identity = jobs.start(job_id, STUBBORN)
+    eventually((jobs.directory(job_id) / "here").exists)
+    return identity
+
+
+def got(jobs: Jobs, job_id: int = 1) -> list[str]:
+    path = jobs.directory(job_id) / "got"
+    return path.read_text().split() if path.exists() else []
+
+
+def test_without_a_scheduler_nothing_is_due(enforcer: TimeoutEnforcer) -> None:
+    turn = enforcer.tick(now(), {})
+    assert (turn.decision, turn.wake_at) == (((), ()), None)
+    enforcer.close()
+
+
+def limited(job_id: int, mono: float, limit: float | None, boot: str | None = None) -> LiveJob:
+    identity = Identity(boot or now().boot, 1 << 30, 1)
+    return live(job_id, time_limit=limit).replace(started=Started(at=1.0, mono=mono, identity=identity))
+
+
+def test_a_time_limit_passes_exactly_on_the_monotonic_clock(enforcer: TimeoutEnforcer) -> None:
+    job = limited(1, 100.0, 60.0)
+    turn = tick(enforcer, job, mono=159.999, wall=0.0)
+    assert (turn.decision[0], turn.wake_at) == ((), 160.0)
+    turn = tick(enforcer, job, mono=160.0, wall=1e12)
+    assert (turn.decision[0], turn.wake_at) == (((1, 1),), None)
+
+
+def test_the_next_limit_of_many_is_waited_for(enforcer: TimeoutEnforcer) -> None:
+    jobs = limited(1, 100.0, 60.0), limited(2, 100.0, 30.0), limited(3, 100.0, None), limited(4, 100.0, 5.0)
+    turn = tick(enforcer, *jobs, mono=110.0)
+    assert (turn.decision[0], turn.wake_at) == (((4, 1),), 130.0)
+
+
+def test_the_clock_of_another_boot_makes_nobody_overdue(enforcer: TimeoutEnforcer) -> None:
+    turn = tick(enforcer, limited(1, 100.0, 60.0, boot="an old boot"), mono=1e6)
+    assert (turn.decision[0], turn.wake_at) == ((), None)
+
+
+def test_the_ladder_is_walked_step_by_step_each_once(enforcer: TimeoutEnforcer, jobs: Jobs, wiring: Wiring) -> None:
+    identity = stubborn(jobs)
+    since = time.monotonic()
+    job = stopping(identity, since)
+    assert tick(enforcer, job, mono=since).wake_at == since + 5.0
+    eventually(lambda: got(jobs) == ["INT"])
+    for again in (enforcer, timeout_enforcer.open(wiring)):  # the second is the worker started anew
+        assert tick(again, job, mono=since + 1.0).wake_at == since + 5.0
+    enforcer = timeout_enforcer.open(wiring)
+    assert tick(enforcer, job, mono=since + 5.0).wake_at == since + 10.0
+    eventually(lambda: got(jobs) == ["INT", "TERM"])
+    for again in (enforcer, timeout_enforcer.open(wiring)):
+        tick(again, job, mono=since + 6.0)
+    time.sleep(0.1)
+    assert got(jobs) == ["INT", "TERM"]
+    assert {"stop.INT", "stop.TERM"} <= set(os.listdir(jobs.directory(1)))
+
+
+def test_at_the_end_of_the_grace_everything_but_the_script_is_killed(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    identity = stubborn(jobs)
+    since = time.monotonic() - 10.0
+    tick(enforcer, stopping(identity, since), mono=since + 10.0)
+    jobs.wait()
+    assert (jobs.directory(1) / "exit").read_text() == "137\n", "the script lived to record it"
+
+
+def test_a_missed_step_is_still_taken_in_its_order(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    identity = stubborn(jobs)
+    since = time.monotonic()
+    tick(enforcer, stopping(identity, since), mono=since + 7.0)
+    eventually(lambda: sorted(got(jobs)) == ["INT", "TERM"])
+
+
+def test_the_kill_is_repeated_ever_more_rarely(enforcer: TimeoutEnforcer) -> None:
+    nobody = stopping(Identity(now().boot, 1 << 30, 1), 100.0)
+    turn, times = tick(enforcer, nobody, mono=110.0), [110.0]
+    while len(times) < 9:
+        assert turn.wake_at is not None
+        times.append(turn.wake_at)
+        turn = tick(enforcer, nobody, mono=turn.wake_at)
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert gaps == pytest.approx([0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0])
+
+
+def test_who_comes_after_the_first_kill_is_killed_too(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    identity = jobs.start(1, "exec sleep 60")
+    since = time.monotonic() - 10.0
+    job = stopping(identity, since)
+    late = jobs.start(2, "exec sleep 60")  # stands for a process that was not found at first
+    tick(enforcer, job, mono=since + 10.0)
+    jobs.processes[0].wait(10)
+    jobs.processes.pop(0)
+    assert processes.lives(late, now().boot), "another job's is not touched"
+    other = stopping(late, since, job_id=2)
+    tick(enforcer, job, other, mono=since + 10.3)
+    jobs.wait()
+
+
+def test_the_script_itself_is_killed_at_last(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    identity = jobs.start(1, "exec sleep 60")
+    jobs.processes[0].send_signal(signal.SIGSTOP)
+    since = time.monotonic() - 10.0
+    job = stopping(identity, since)
+    tick(enforcer, job, mono=since + 10.0)
+    tick(enforcer, job, mono=since + 10.0 + timeout_enforcer.LEADER_SPARED - 0.1)
+    assert processes.lives(identity, now().boot)
+    tick(enforcer, job, mono=since + 10.0 + timeout_enforcer.LEADER_SPARED + 1.0)
+    jobs.wait()
+    assert jobs.processes[0].returncode == -signal.SIGKILL
+
+
+def test_strays_get_term_and_then_kill(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    identity = jobs.start(1, f'setsid sh -c "{STUBBORN}" 9>&- & exit 3')
+    eventually((jobs.directory(1) / "here").exists)
+    jobs.wait()
+    since = time.monotonic()
+    job = stopping(identity, since, why=reasons.STRAYS)
+    assert tick(enforcer, job, mono=since).wake_at == since + 10.0
+    eventually(lambda: got(jobs) == ["TERM"])
+    tick(enforcer, job, mono=since + 10.0)
+    mark = processes.job_mark(jobs.state.root, 1, 1)
+    eventually(lambda: not processes.members({(1, 1): (None, mark)}, 0)[1, 1])
+    assert got(jobs) == ["TERM"]
+
+
+def test_without_grace_the_kill_comes_at_once(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    identity = stubborn(jobs)
+    since = time.monotonic()
+    tick(enforcer, stopping(identity, since, grace=0.0), mono=since)
+    jobs.wait()
+    assert got(jobs) == []
+
+
+def test_a_suspended_job_is_woken_to_hear_its_signal(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    identity = jobs.start(1, "echo >here; exec sleep 60")
+    eventually((jobs.directory(1) / "here").exists)
+    (child,) = (p.pid for p in processes.everyone().values() if p.parent == identity.pid)
+    os.kill(child, signal.SIGSTOP)
+    tick(enforcer, stopping(identity, time.monotonic()))
+    jobs.wait()
+    assert (jobs.directory(1) / "exit").read_text() == "130\n"
+
+
+def test_a_job_that_never_began_is_barred(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    tick(enforcer, stopping(None, time.monotonic()))
+    begun = jobdir.beginning(str(jobs.directory(1)))
+    assert begun is not None
+    assert (begun.identity, begun.why) == (None, "CancelledByUser")
+
+
+def test_a_job_that_began_unseen_is_stopped_all_the_same(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    stubborn(jobs)
+    tick(enforcer, stopping(None, time.monotonic()))
+    eventually(lambda: got(jobs) == ["INT"])
+    begun = jobdir.beginning(str(jobs.directory(1)))
+    assert begun is not None
+    assert begun.identity is not None
+
+
+def test_after_a_reboot_nobody_is_signalled(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    identity = stubborn(jobs)
+    shutil.copytree(jobs.directory(1), jobs.directory(2))
+    old = identity.replace(boot="an old boot")
+    job = stopping(old, 100.0, job_id=2, since_boot="an old boot")
+    for mono in (time.monotonic(), time.monotonic() + 100.0):
+        tick(enforcer, job, mono=mono)
+    time.sleep(0.1)
+    assert got(jobs) == []
+    assert processes.lives(identity, now().boot)
+
+
+def test_a_running_job_is_not_signalled(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    identity = stubborn(jobs)
+    tick(enforcer, live(1, identity, time_limit=1000.0))
+    time.sleep(0.05)
+    assert got(jobs) == []
+
+
+def test_who_outlives_a_minute_of_kill_is_named(enforcer: TimeoutEnforcer) -> None:
+    nobody = stopping(Identity(now().boot, 1 << 30, 1), 100.0)
+    assert tick(enforcer, nobody, mono=110.0 + ladder.UNKILLABLE_AFTER - 0.1).decision[1] == ()
+    assert tick(enforcer, nobody, mono=110.0 + ladder.UNKILLABLE_AFTER).decision[1] == ((1, 1),)
+
+
+def test_with_no_place_left_for_the_mark_the_step_is_taken_all_the_same(
+    enforcer: TimeoutEnforcer, jobs: Jobs, tmp_path: Path
+) -> None:
+    identity = stubborn(jobs)
+    aside = tmp_path / "aside"
+    jobs.directory(1).rename(aside)
+    tick(enforcer, stopping(identity, time.monotonic()))
+    eventually(lambda: (aside / "got").exists() and (aside / "got").read_text() == "INT\n")
+    aside.rename(jobs.directory(1))
+
+
+def test_a_step_is_taken_once_also_where_its_mark_cannot_be_written(wiring: Wiring, jobs: Jobs, tmp_path: Path) -> None:
+    identity = stubborn(jobs)
+    enforcer = timeout_enforcer.open(wiring)
+    since = time.monotonic()
+    aside = tmp_path / "aside"
+    jobs.directory(1).rename(aside)
+    for number in range(4):
+        tick(enforcer, stopping(identity, since), mono=since + number / 10)
+        time.sleep(0.1)
+    heard = (aside / "got").read_text().split()
+    aside.rename(jobs.directory(1))
+    assert heard == ["INT"]
+
+
+def test_a_job_stopped_before_a_reboot_is_not_called_unkillable_after_it(enforcer: TimeoutEnforcer) -> None:
+    job = stopping(Identity("old", 1 << 30, 1), 5.0, since_boot="old")
+    assert tick(enforcer, job, mono=500.0).decision[1] == ()

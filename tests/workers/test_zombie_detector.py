@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from stage import Jobs, eventually, live, now, slots_of
+
+from gflowd.core.model import Identity
+from gflowd.core.sights import LiveJob, Sight
+from gflowd.effects import jobdir, processes
+from gflowd.workers import zombie_detector
+from gflowd.workers.base import Turn, Wiring
+from gflowd.workers.zombie_detector import LOG_END_WAIVED, ZombieDetector
+
+
+@pytest.fixture
+def detector(wiring: Wiring) -> ZombieDetector:
+    return zombie_detector.open(wiring)
+
+
+def sight(turn: Turn, job_id: int = 1) -> Sight:
+    found: dict[tuple[int, int], Sight] = dict(turn.decision)
+    return found[job_id, 1]
+
+
+def look(detector: ZombieDetector, *jobs: LiveJob, **moment: object) -> Turn:
+    return detector.tick(now(**moment), slots_of(*jobs))
+
+
+def test_without_a_scheduler_there_is_nothing_to_see(detector: ZombieDetector) -> None:
+    assert detector.tick(now(), {}).decision == ()
+    detector.close()
+
+
+def test_what_has_not_begun_is_waited_for(detector: ZombieDetector) -> None:
+    assert sight(look(detector, live(1))) == Sight()
+
+
+def test_what_does_not_begin_within_the_grace_is_barred(detector: ZombieDetector, wiring: Wiring, jobs: Jobs) -> None:
+    wiring.state.prepare()
+    begun = time.monotonic()
+    look(detector, live(1), mono=begun)
+    look(detector, live(1), mono=begun + wiring.config.start_grace - 0.1)
+    assert not (jobs.directory(1) / "pid").exists()
+    look(detector, live(1), mono=begun + wiring.config.start_grace + 0.1)
+    assert (jobs.directory(1) / "pid").exists()
+    assert sight(look(detector, live(1))) == Sight(barred=True)
+
+
+def test_what_was_barred_says_why(detector: ZombieDetector, wiring: Wiring) -> None:
+    jobdir.bar(wiring.state.attempt(1, 1), "no tmux")
+    assert sight(look(detector, live(1))) == Sight(barred=True, trouble="no tmux")
+
+
+def test_a_beginning_left_half_written_is_barred_at_last(detector: ZombieDetector, wiring: Wiring, jobs: Jobs) -> None:
+    torn = jobs.make(1) / "pid"
+    torn.write_text("half")
+    os.utime(torn, (1.0, 1.0))
+    begun = time.monotonic()
+    assert sight(look(detector, live(1), mono=begun)) == Sight()
+    look(detector, live(1), mono=begun + wiring.config.start_grace + 0.1)
+    assert sight(look(detector, live(1))) == Sight(barred=True)
+
+
+def test_a_running_job_is_seen_with_its_process_and_start(detector: ZombieDetector, jobs: Jobs) -> None:
+    before = time.monotonic()
+    identity = jobs.start(1, "sleep 60")
+    seen = sight(look(detector, live(1)))
+    assert seen.started is not None
+    assert seen.started.identity == identity
+    assert seen.started.mono == pytest.approx(before, abs=0.5)
+    assert seen.started.at == pytest.approx(time.time(), abs=2.0)
+    assert (seen.lives, seen.complete, seen.status) == (True, False, None)
+
+
+def test_an_end_is_seen_with_its_status_and_time(detector: ZombieDetector, jobs: Jobs) -> None:
+    identity = jobs.start(1, "exit 3")
+    jobs.wait()
+    for job in (live(1), live(1, identity)):
+        turn = look(detector, job)
+        seen = sight(turn)
+        assert (seen.status, seen.trouble, seen.lives, seen.strays, seen.complete) == (3, None, False, False, True)
+        assert seen.ended_at == pytest.approx(time.time(), abs=5.0)
+
+
+def test_a_result_written_while_nobody_watched_reads_the_same(wiring: Wiring, jobs: Jobs) -> None:
+    jobs.start(1, "exit 3")
+    watching = zombie_detector.open(wiring)
+    look(watching, live(1))
+    jobs.wait()
+    watched, found = (sight(look(one, live(1))) for one in (watching, zombie_detector.open(wiring)))
+    assert watched.replace(started=None) == found.replace(started=None)
+    assert watched.started is not None
+    assert found.started is not None
+    assert watched.started.identity == found.started.identity
+    assert watched.started.mono == pytest.approx(found.started.mono, abs=0.02)
+
+
+def test_a_launch_that_failed_says_why(detector: ZombieDetector, jobs: Jobs) -> None:
+    identity = jobs.start(1, "true")
+    jobs.wait()
+    (jobs.directory(1) / "exit").write_text("launch cannot enter /x\n")
+    seen = sight(look(detector, live(1, identity)))
+    assert (seen.status, seen.trouble, seen.complete) == (None, "cannot enter /x", True)
+
+
+def test_a_job_that_was_killed_whole_has_vanished(detector: ZombieDetector, jobs: Jobs) -> None:
+    identity = jobs.start(1, "sleep 60")
+    turn = look(detector, live(1))
+    assert turn.descriptors
+    os.killpg(identity.pid, signal.SIGKILL)
+    assert select.select(turn.descriptors, [], [], 5.0)[0], "a pidfd tells at once"
+    jobs.wait()
+    eventually(lambda: not sight(look(detector, live(1))).lives)  # a child of it may be a corpse a moment later
+    turn = look(detector, live(1))
+    seen = sight(turn)
+    assert (seen.status, seen.trouble, seen.complete) == (None, None, False)
+    assert not turn.descriptors, "nothing left to wait for"
+
+
+def test_while_its_children_live_a_job_whose_script_was_killed_lives(detector: ZombieDetector, jobs: Jobs) -> None:
+    identity = jobs.start(1, "echo >here; exec sleep 60")
+    eventually((jobs.directory(1) / "here").exists)
+    os.kill(identity.pid, signal.SIGKILL)
+    jobs.wait()
+    turn = look(detector, live(1, identity))
+    assert sight(turn).lives
+    assert turn.wake_at is not None
+    assert turn.wake_at < time.monotonic() + 1.5, "and is looked at again soon"
+
+
+def test_a_child_that_closed_its_files_and_left_the_session_is_found(detector: ZombieDetector, jobs: Jobs) -> None:
+    identity = jobs.start(1, "setsid sleep 60 9>&- & exit 4")
+    jobs.wait()
+    eventually(lambda: not jobdir.is_held(str(jobs.directory(1))))
+    seen = sight(look(detector, live(1, identity)))
+    assert (seen.lives, seen.strays, seen.status, seen.complete) == (True, True, 4, False)
+
+
+def test_who_holds_the_lock_a_moment_after_the_end_is_no_stray_yet(detector: ZombieDetector, jobs: Jobs) -> None:
+    identity = jobs.start(1, "sleep 60 & exit 0")
+    jobs.wait()
+    begun = time.monotonic()
+    turn = look(detector, live(1, identity), mono=begun)
+    assert (sight(turn).lives, sight(turn).strays, sight(turn).complete) == (True, False, False)
+    assert turn.wake_at is not None
+    assert turn.wake_at <= begun + 0.006
+    later = look(detector, live(1, identity), mono=begun + zombie_detector.STRAYS_AFTER + 0.001)
+    assert sight(later).strays
+
+
+def test_looks_at_a_lingering_job_become_rarer(detector: ZombieDetector, jobs: Jobs) -> None:
+    identity = jobs.start(1, "sleep 60 & exit 0")
+    jobs.wait()
+    waits = [(look(detector, live(1, identity), mono=100.0).wake_at or 0.0) - 100.0 for _ in range(12)]
+    assert waits == pytest.approx([min(0.005 * 2**i, zombie_detector.LONGEST_LOOK) for i in range(12)])
+
+
+def test_an_attempt_directory_removed_under_a_running_job_does_not_end_it(detector: ZombieDetector, jobs: Jobs) -> None:
+    identity = jobs.start(1, "echo >here; exec sleep 60")
+    eventually((jobs.directory(1) / "here").exists)
+    look(detector, live(1))
+    shutil.rmtree(jobs.directory(1))
+    for watching in (detector, ZombieDetector(replace_nothing(detector))):
+        assert sight(look(watching, live(1, identity))).lives
+    os.killpg(identity.pid, signal.SIGKILL)
+    jobs.wait()
+    eventually(lambda: not sight(look(detector, live(1, identity))).lives)
+    assert sight(look(detector, live(1, identity))).status is None
+
+
+def replace_nothing(detector: ZombieDetector) -> Wiring:
+    """The wiring of another detector, for a new one."""
+    made = object.__new__(Wiring)
+    for name, value in (
+        ("state", detector._state), ("config", detector._config), ("runtime", detector._runtime),
+        ("supervisor", detector._supervisor),
+    ):  # fmt: skip
+        object.__setattr__(made, name, value)
+    return made
+
+
+@pytest.mark.parametrize("record", [None, "5\n"])
+def test_after_a_reboot_what_ran_has_vanished_or_left_its_record(
+    detector: ZombieDetector, jobs: Jobs, record: str | None
+) -> None:
+    """A stranger has the pid by now, with the very start time: it is not the job's."""
+    stranger = processes.read(os.getpid())
+    assert stranger is not None
+    old = Identity("an old boot", stranger.pid, stranger.start)
+    place = jobs.make(1)
+    with (place / "alive").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if record is not None:
+            (place / "exit").write_text(record)
+        seen = sight(look(detector, live(1, old)))
+    assert not seen.lives
+    assert seen.complete == (record is not None)
+    assert seen.status == (None if record is None else 5)
+
+
+def test_a_beginning_of_another_boot_is_seen_as_such(detector: ZombieDetector, jobs: Jobs) -> None:
+    stat = Path("/proc/self/stat").read_text()
+    (jobs.make(1) / "pid").write_text(f"an-old-boot {stat}")
+    turn = look(detector, live(1))
+    seen = sight(turn)
+    assert seen.started is not None
+    assert seen.started.identity.boot == "an-old-boot"
+    assert not seen.lives
+    assert turn.descriptors == ()
+
+
+def in_tmux(identity: Identity) -> LiveJob:
+    return live(1, identity, executor="tmux")
+
+
+def test_in_tmux_the_log_must_have_its_last_byte(detector: ZombieDetector, jobs: Jobs) -> None:
+    identity = jobs.start(1, "exit 0")
+    jobs.wait()
+    begun = time.monotonic()
+    assert not sight(look(detector, in_tmux(identity), mono=begun)).complete
+    (jobs.directory(1) / "log.end").touch()
+    assert sight(look(detector, in_tmux(identity), mono=begun + 0.01)).complete
+
+
+def test_a_log_without_an_end_is_given_up_when_its_session_is_gone(detector: ZombieDetector, jobs: Jobs) -> None:
+    identity = jobs.start(1, "exit 0")
+    jobs.wait()
+    begun = time.monotonic()
+    for after, complete in ((0.0, False), (LOG_END_WAIVED - 0.1, False), (LOG_END_WAIVED + 0.1, True)):
+        turn = look(detector, in_tmux(identity), mono=begun + after)
+        assert sight(turn).complete is complete
+    assert turn.wake_at is not None
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")
+def test_a_log_without_an_end_is_waited_for_while_its_session_is_there(
+    detector: ZombieDetector, jobs: Jobs, wiring: Wiring
+) -> None:
+    identity = jobs.start(1, "exit 0")
+    jobs.wait()
+    tmux = ["tmux", "-S", wiring.runtime.tmux_socket, "-f", "/dev/null"]
+    subprocess.run([*tmux, "new-session", "-d", "-s", "gflow-1", "sleep 60"], check=True)
+    try:
+        begun = time.monotonic()
+        look(detector, in_tmux(identity), mono=begun)
+        assert not sight(look(detector, in_tmux(identity), mono=begun + 60.0)).complete
+    finally:
+        subprocess.run([*tmux, "kill-server"], check=True)
+    eventually(lambda: sight(look(detector, in_tmux(identity), mono=begun + 61.0)).complete)
+
+
+def test_jobs_that_are_over_are_forgotten_with_their_descriptors(detector: ZombieDetector, jobs: Jobs) -> None:
+    jobs.start(1, "sleep 60")
+    jobs.start(2, "sleep 60")
+    before = len(os.listdir("/proc/self/fd"))
+    assert len(look(detector, live(1), live(2)).descriptors) == 2
+    assert [key for key, _ in look(detector, live(2)).decision] == [(2, 1)]
+    assert look(detector).descriptors == ()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_same_world_gives_the_same_decision(detector: ZombieDetector, jobs: Jobs) -> None:
+    jobs.start(1, "sleep 60")
+    first = look(detector, live(1), live(2))
+    assert look(detector, live(2), live(1)).decision == first.decision
+
+
+def test_the_sweep_comes_on_its_interval(wiring: Wiring, jobs: Jobs) -> None:
+    detector = zombie_detector.open(replace(wiring, config=replace(wiring.config, zombie_interval=7.0)))
+    jobs.start(1, "sleep 60")
+    assert look(detector, live(1), mono=100.0).wake_at == 107.0
+
+
+def test_a_new_detector_watches_the_jobs_that_it_finds_running(wiring: Wiring, jobs: Jobs) -> None:
+    identity = jobs.start(1, "sleep 60")
+    detector = zombie_detector.open(wiring)
+    assert detector.tick(now(), slots_of(live(1, identity))).descriptors
+
+
+def test_an_attempt_that_does_not_begin_is_barred_when_its_grace_ends(wiring: Wiring) -> None:
+    detector = zombie_detector.open(wiring)
+    mono, grace = time.monotonic(), wiring.config.start_grace
+    turn = detector.tick(now(mono=mono), slots_of(live(1)))
+    assert turn.wake_at == pytest.approx(mono + min(grace, wiring.config.zombie_interval))
+    turn = detector.tick(now(mono=mono + grace), slots_of(live(1)))
+    assert dict(turn.decision)[1, 1].barred
