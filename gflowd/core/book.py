@@ -134,9 +134,7 @@ class Book:
             if failures is not None and job_id not in self.lost:
                 self._lose(job_id, reasons.max_failures(failures), wall)
         for job_id, culprit in self._room.news():
-            job = self.queued.get(job_id)
-            if job is None:
-                continue
+            job = self.queued[job_id]
             if culprit is None:
                 self._line_up(job)
             elif job.spec.needs is not None and job.spec.needs.auto_cancel:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PHASES = {"queued": Queued, "starting": Starting, "running": Running, "stopping": Stopping, "ended": Ended}
 _TAGS = {cls: tag for tag, cls in PHASES.items()}
 _NESTED = {"run": Run, "started": Started, "identity": Identity}
+_VALUES = (*_NESTED, "family", "needs", "retry")
 _TUPLES = ("command", "gpu_ids", "on")
 _UNSET = object()
 
@@ -56,8 +57,8 @@ def _encode_nested(name: str, field: Value) -> dict[str, Any]:
     return encode(field)
 
 
-def _decode_nested(name: str, raw: Mapping[str, Any]) -> Value | None:
-    """The value in the field `name`; None where that field holds no value. Few jobs need the imports."""
+def _decode_nested(name: str, raw: Mapping[str, Any]) -> Value:
+    """The value in the field `name` of `_VALUES`. Few jobs need the imports."""
     if name in _NESTED:
         return _decode(_NESTED[name], raw)
     if name == "needs":
@@ -68,11 +69,9 @@ def _decode_nested(name: str, raw: Mapping[str, Any]) -> Value | None:
         from gflowd.core import arrays
 
         return arrays.from_json(raw)
-    if name == "retry":
-        from gflowd.core.retries import Retry
+    from gflowd.core.retries import Retry
 
-        return _decode(Retry, raw)
-    return None
+    return _decode(Retry, raw)
 
 
 def _decode(cls: type[Value], raw: Mapping[str, Any]) -> Value:
@@ -80,7 +79,7 @@ def _decode(cls: type[Value], raw: Mapping[str, Any]) -> Value:
     for name in cls.__slots__:
         if name in raw:
             field = raw[name]
-            if isinstance(field, dict):
+            if name in _VALUES and field is not None:
                 field = _decode_nested(name, field)
             elif name in _TUPLES:
                 field = tuple(field)

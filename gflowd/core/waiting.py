@@ -105,7 +105,7 @@ class WaitingRoom:
                 case Satisfied():
                     self._waiting.pop(job_id)
                     yield job_id, None
-                case Never(id=culprit):
+                case Never(id=culprit):  # pragma: no branch -- the union has no more
                     yield job_id, abs(culprit)
 
     def lets_go(self, job: Job) -> bool:
@@ -154,8 +154,7 @@ class WaitingRoom:
     def _look(self, dependency: Dependency) -> Outcome:
         """What is known of what a dependency names."""
         job_id = dependency.id
-        if job_id is None:
-            return outcomes.UNKNOWN
+        assert job_id is not None  # the graph asks nothing about `singleton`
         if job_id in self._roster.families and not dependency.element:
             return self._tally(job_id)[0]
         return self._one(job_id)
@@ -176,14 +175,13 @@ class WaitingRoom:
             return False
         ended = codec.decode_phase(raw)
         assert isinstance(ended, Ended)
-        attempt = 1 if ended.run is None else ended.run.attempt
-        if wish.get("requeued", 0) >= attempt:
+        if wish.get("requeued", 0) >= ended.last_attempt:
             return True
         spec = self.specs.get(self._roster.spec_of(job_id))
         if not ended.lingers or spec is None or "cancelled_at" in wish:
             return False
         retry = codec.decode_spec(spec).retry
-        return retry is not None and next_attempt(retry, ended, attempt) is not None
+        return retry is not None and next_attempt(retry, ended, ended.last_attempt) is not None
 
     def _tally(self, array_id: int) -> tuple[Outcome, dict[int, Outcome]]:
         """The outcome of a whole array and those of its jobs that are not just queued; counted when first asked for."""

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from world import World, array, needs
 
-from gflowd.core import codec
+from gflowd.core import codec, reasons
 from gflowd.core.book import Book
 from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.retries import Retry
 
 RUN = Run(executor="tmux", launched_at=1.0)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))
@@ -194,3 +199,147 @@ def test_following_step_by_step_is_the_same_as_reading_at_once(steps: list[tuple
     assert list(anew.queue()) == list(book.queue())
     assert anew.edges(0.0) == book.edges(0.0)
     assert {job.id for job in anew.unwanted()} == {job.id for job in book.unwanted()}
+
+
+def test_an_array_is_one_spec_with_many_jobs() -> None:
+    world = World()
+    world.submit(cpus=4)
+    world.submit(family=array(3))
+    world.submit(priority=20, cpus=3)
+    world.settle()
+    assert [job.id for job in world.book.queue()] == [5, 1, 2, 3, 4]
+    assert [job.array_id for job in world.book.queue()] == [None, None, 2, 2, 2]
+    assert len({id(job.spec) for job in world.book.queue()}) == 3
+    world.wish(3, held=True)
+    world.update(2, world.spec(2).replace(priority=30))
+    world.settle()
+    assert [job.id for job in world.book.queue()] == [2, 4, 5, 1]
+    assert world.book.queued[3].spec.priority == 30
+
+
+def test_an_array_at_its_limit_is_passed_over_in_every_band() -> None:
+    world = World()
+    world.submit(family=array(4, max_concurrent=2), cpus=0)
+    world.submit(cpus=0)
+    world.wish(3, top_at=1.0)
+    world.settle()
+    assert [job.id for job in world.book.queue()] == [3, 1, 5]
+    world.tick()
+    assert world.book.waiting(9) == {2: reasons.GROUP}
+    assert world.states() == {1: "starting", 2: "queued", 3: "starting", 4: "queued", 5: "starting"}
+    world.limits[1] = {"max_concurrent": 3}
+    world.tick()
+    assert (world.state(2), world.state(4)) == ("starting", "queued")
+    world.limits[1] = {"max_concurrent": 1}
+    for job_id in (1, 2):
+        world.end(world.key(job_id))
+    world.run_down(9)
+    assert world.state(4) == "queued"
+    world.end(world.key(3))
+    world.run_down(9)
+    assert world.state(4) == "starting"
+
+
+def test_who_may_not_start_takes_no_place_of_its_array() -> None:
+    world = World()
+    world.submit(family=array(5, max_concurrent=1), retry=Retry(max_retries=1, delay=60.0))
+    world.tick()
+    world.end(world.key(1), 1)
+    world.wish(2, held=True)
+    world.cancel(3)
+    world.wish(4, begin_at=150.0)
+    world.run_down(9)
+    assert world.states() == {1: "queued", 2: "held", 3: "cancelled", 4: "queued", 5: "starting"}
+
+
+def test_an_array_that_the_caller_closes_is_passed_over() -> None:
+    world = World()
+    world.submit(family=array(3))
+    world.submit()
+    world.settle()
+    closed: set[int] = set()
+    met = []
+    for job in world.book.queue(closed):
+        met.append(job.id)
+        closed.add(1)
+    assert met == [1, 4]
+
+
+def test_with_too_many_failures_the_rest_of_an_array_is_cancelled() -> None:
+    world = World()
+    world.submit(family=array(6, max_concurrent=3, max_failures=2), retry=Retry(max_retries=1, on=(7,)))
+    world.submit(needs=needs(6))
+    world.tick()
+    world.end(world.key(1), 1)
+    world.end(world.key(2), 7)
+    world.tick()
+    world.tick()
+    assert world.states() == dict(zip(range(1, 8), ["failed", *["starting"] * 3, *["queued"] * 3], strict=True))
+    world.end(world.key(2), 1)
+    world.wish(6, held=True)
+    world.run_down(9)
+    assert [world.reason(job_id) for job_id in (5, 6, 7)] == ["MaxFailures:2", "MaxFailures:2", "DependencyFailed:6"]
+    assert (world.state(3), world.state(4)) == ("starting", "starting"), "what runs goes on"
+    world.end(world.key(3), 7)
+    world.run_down(9)
+    assert world.reason(3) == "MaxFailures:2", "what would be tried again is of the rest"
+
+
+def test_one_that_is_touched_while_its_array_falls_falls_a_moment_later() -> None:
+    world = World()
+    world.submit(family=array(3, max_failures=1, max_concurrent=1))
+    world.tick()
+    world.end(world.key(1), 1)
+    world.tick()
+    world.tick(lambda: world.wish(2, held=True))
+    assert (world.state(2), world.state(3)) == ("held", "cancelled")
+    world.tick()
+    assert world.reason(2) == "MaxFailures:1"
+
+
+def test_what_lingers_is_kept_until_it_is_gone() -> None:
+    world = World(kill_strays=False)
+    world.submit(gpus=2)
+    world.submit(gpus=2)
+    world.tick()
+    world.leave_strays(world.key(1), 0)
+    world.tick()
+    assert (world.state(1), world.state(2), set(world.book.lingering)) == ("finished", "queued", {1})
+    world.end(world.key(1))
+    world.run_down(9)
+    assert (world.state(2), world.book.lingering) == ("starting", {})
+
+
+def test_an_ended_job_that_is_requeued_is_queued_again_under_its_id() -> None:
+    world = World()
+    world.submit()
+    world.tick()
+    world.end(world.key(1))
+    world.tick()
+    world.requeue(1)
+    world.settle()
+    assert set(world.book.reopened) == {1}
+    world.tick()
+    assert world.phase(1) == Queued(attempt=2)
+    assert world.book.reopened == {}
+    world.run_down(9)
+    world.end(world.key(1), 1)
+    world.run_down(9)
+    assert (world.state(1), set(world.attempts)) == ("failed", {"1.1"})
+
+
+@pytest.mark.parametrize("fields", [{"gpus": 9}, {"needs": needs(1)}], ids=["impossible", "lost"])
+def test_a_requeued_job_that_ends_in_the_queue_has_ended(fields: dict[str, Any]) -> None:
+    world = World()
+    world.submit()
+    world.submit(**fields)
+    world.tick()
+    world.cancel(2)
+    world.end(world.key(1), 1)
+    world.run_down(9)
+    world.requeue(2)
+    world.run_down(9)
+    assert world.state(2) in ("failed", "cancelled")
+    world.requeue(2)
+    world.run_down(9)
+    assert (world.state(2) in ("failed", "cancelled"), set(world.attempts)) == (True, {"2.1", "2.2"})

@@ -176,10 +176,6 @@ def test_fields_at_their_default_are_left_out() -> None:
     assert codec.encode_phase(Queued()) == {"is": "queued"}
 
 
-def test_a_field_that_came_to_hold_an_object_in_a_later_version_is_no_object_here() -> None:
-    assert codec.decode_spec({**codec.encode(SPEC), "comment": {"text": "x"}}) == SPEC
-
-
 def test_elements_of_an_array_share_its_spec() -> None:
     made = codec.element(9, SPEC, {"held": True}, {"is": "queued", "attempt": 2}, 7)
     assert made == Job(9, SPEC, Wish(held=True), Queued(attempt=2), 7)

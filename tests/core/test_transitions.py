@@ -255,7 +255,9 @@ PHASES: list[Phase] = [
 
 
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: type(phase).__name__)
-@pytest.mark.parametrize("wish", [FREE, CANCEL, Wish(held=True), Wish(requeued=2)], ids=["free", "cancel", "held", "requeue"])
+@pytest.mark.parametrize(
+    "wish", [FREE, CANCEL, Wish(held=True), Wish(requeued=2)], ids=["free", "cancel", "held", "requeue"]
+)
 @pytest.mark.parametrize("overdue", [False, True])
 def test_whatever_is_seen_only_allowed_moves_are_made(phase: Phase, wish: Wish, overdue: bool) -> None:
     for sight in SIGHTS:

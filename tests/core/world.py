@@ -244,7 +244,7 @@ class World:
 def attempt_of(phase: Phase) -> int:
     if isinstance(phase, Queued):
         return phase.attempt
-    return 1 if phase.run is None else phase.run.attempt
+    return phase.last_attempt if isinstance(phase, Ended) else phase.run.attempt
 
 
 def _ends(after: tuple[Phase, ...] | None) -> bool:

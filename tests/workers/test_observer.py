@@ -34,7 +34,7 @@ def stopping(why: str) -> Stopping:
 def book(phases: dict[int, Phase]) -> Book:
     made = Book()
     specs = dict.fromkeys(phases, codec.encode(SPEC))
-    made.refresh(phases, specs, {}, {job_id: codec.encode_phase(phase) for job_id, phase in phases.items()})
+    made.refresh(specs, phases, specs, {}, {job_id: codec.encode_phase(phase) for job_id, phase in phases.items()})
     return made
 
 
