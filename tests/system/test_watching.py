@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from machine import GATE, TMUX, Machine, eventually
@@ -185,10 +186,18 @@ def test_submit_with_nowhere_to_print_says_that_the_job_is_queued(machine: Machi
     assert set(machine.jobs()) == {1, 2}
 
 
+def has_open(pid: int, name: str) -> bool:
+    try:
+        return any(link.readlink().name == name for link in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
 def test_an_interrupted_wait_leaves_the_job_alone(up: Machine) -> None:
     job_id = up.submit("--wrap", GATE)
     with up.begin("wait", str(job_id)) as waiting:
         eventually(lambda: up.job(job_id)["state"] == "running")
+        eventually(lambda: has_open(waiting.pid, "snapshot.jsonl"))  # not while it is still importing
         waiting.send_signal(2)
         assert waiting.wait(timeout=10) == 130
         assert b"Traceback" not in waiting.stderr.read()
