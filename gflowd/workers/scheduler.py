@@ -168,9 +168,11 @@ class Scheduler:
         live = [job for job in self._book.live.values() if not _ends(changes.get(job.id))]
         capacity = self._capacity(slots)
         fresh = self._poll_after is not None and _gpus(slots)[0] >= self._poll_after
-        left = schedule.free(
-            capacity, live, self._config.gpu_allow, gpus_are_fresh=fresh, lingering=self._book.lingering.values()
-        )
+        lingering = [
+            *self._book.lingering.values(),
+            *(job for job in self._book.live.values() if _lingers(changes.get(job.id))),
+        ]
+        left = schedule.free(capacity, live, self._config.gpu_allow, gpus_are_fresh=fresh, lingering=lingering)
         closed: set[int] = set()
         waiting = () if self._drained() else (job for job in self._book.queue(closed) if job.id not in changes)
         plan = schedule.plan(waiting, capacity, left, now.wall, self._config.backfill_depth, closed)
@@ -223,7 +225,8 @@ class Scheduler:
                     self._tell(job_id, past)
                 commit.put("phase", job_id, codec.encode_phase(changes[job_id][-1]))
                 self._tell(job_id, changes[job_id][-1])
-        self._hurry = not touched.isdisjoint(changes)
+        # What an end sets free, in a group or among those who wait, is found by looking again; so is a retry.
+        self._hurry = not touched.isdisjoint(changes) or any(_ends(after) for after in changes.values())
         self._catch_up()
 
     def _tell(self, job_id: int, phase: Phase) -> None:
@@ -288,6 +291,11 @@ class Scheduler:
 def _ends(after: tuple[Phase, ...] | None) -> bool:
     """Whether a live job gives up its resources."""
     return after is not None and isinstance(after[-1], Ended | Queued)
+
+
+def _lingers(after: tuple[Phase, ...] | None) -> bool:
+    """Whether a live job ends now and leaves processes that keep its GPUs."""
+    return after is not None and isinstance(after[-1], Ended) and after[-1].lingers
 
 
 def _with_next_attempt(job: Job, after: Phase) -> tuple[Phase, ...]:

@@ -344,3 +344,40 @@ def test_a_room_in_which_nobody_waits_says_so() -> None:
     assert room.next_time() is None
     assert list(room.news()) == []
     room.leave(7)
+
+
+def test_an_array_that_falls_is_told_nothing_more_of_what_it_waits_for() -> None:
+    world = World()
+    world.submit(cpus=0)
+    world.submit(cpus=0)
+    world.submit(family=array(3, max_failures=1), needs=needs(1, kind="after"))
+    world.tick()
+    world.begin(world.key(1))
+    world.tick()
+    world.wish(5, held=True)
+    world.tick()
+    world.end(world.key(3), 1)
+    world.update(3, world.spec(3).replace(needs=needs(2, kind="afternotok")))
+    world.end(world.key(2))
+    world.run_down(9)
+    assert world.reason(5) == "MaxFailures:1"
+
+
+def test_a_job_waits_again_for_all_of_those_that_are_requeued_together() -> None:
+    world = World()
+    for _ in range(2):
+        world.submit()
+    world.submit(needs=needs(1, 2))
+    world.wish(3, held=True)
+    world.tick()
+    for job_id in (1, 2):
+        run(world, job_id)
+    for job_id in (1, 2):
+        world.requeue(job_id)
+    world.wish(3, held=False)
+    world.run_down(9)
+    assert world.states() == {1: "starting", 2: "starting", 3: "queued"}
+    for job_id in (1, 2):
+        run(world, job_id)
+    world.tick()
+    assert world.state(3) == "starting"
