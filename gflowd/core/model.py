@@ -254,7 +254,6 @@ class Ended(Value):
 
 
 Phase = Queued | Starting | Running | Stopping | Ended
-Live = Starting | Running | Stopping  # has resources
 
 QUEUED, HELD, STARTING, RUNNING, STOPPING = "queued", "held", "starting", "running", "stopping"
 FINISHED, FAILED, CANCELLED, TIMEOUT = "finished", "failed", "cancelled", "timeout"

@@ -150,9 +150,9 @@ class Scheduler:
         if self._retry_at is not None and now.mono < self._retry_at:
             return plan
         try:
-            self._look_after_snapshot()
             if changes:
                 self._commit(changes)
+            self._look_after_snapshot()  # after: what it folds must not slip in between a decision and its commit
             self._trouble = self._retry_at = None
         except (SystemFailed, TryAgain) as error:
             if self._trouble is None:
