@@ -28,7 +28,8 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "reason": view.reason(job),
         "command": list(jobs.command(job)), "script": spec.script and view.context.state.script(spec.script),
         "cwd": spec.cwd, "params": jobs.parameters(job), "gpus": spec.gpus,
-        "gpu_ids": list(run.gpu_ids) if run is not None else [], "gpu_memory_mb": None, "shared": False,
+        "gpu_ids": list(run.gpu_ids) if run is not None else [], "gpu_memory_mb": spec.gpu_memory_mb,
+        "shared": spec.shared,
         "cpus": spec.cpus, "memory_mb": spec.memory_mb,
         "time_limit": spec.time_limit, "time_left": view.time_left(job), "priority": spec.priority,
         "dependencies": _dependencies(needs), "dependency_mode": None if needs is None else needs.mode,
@@ -41,6 +42,7 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "group": job.array_id, "max_concurrent": view.max_concurrent(job), "session": jobs.session(job),
         "pid": started.identity.pid if started is not None else None,
         "output": jobs.file_name(job, spec.output), "error": jobs.file_name(job, spec.error),
+        "gpu_type": spec.gpu_type, "conda_env": spec.conda_env,
     }  # fmt: skip
 
 

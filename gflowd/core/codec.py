@@ -5,6 +5,7 @@ field added later reads as its default from an old snapshot; fields that this ve
 from __future__ import annotations
 
 from gflowd.core.model import (
+    EarlySignal,
     Ended,
     Identity,
     Job,
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 PHASES = {"queued": Queued, "starting": Starting, "running": Running, "stopping": Stopping, "ended": Ended}
 _TAGS = {cls: tag for tag, cls in PHASES.items()}
-_NESTED = {"run": Run, "started": Started, "identity": Identity}
+_NESTED = {"run": Run, "started": Started, "identity": Identity, "early_signal": EarlySignal}
 _VALUES = (*_NESTED, "family", "needs", "retry")
-_TUPLES = ("command", "gpu_ids", "on")
+_TUPLES = ("command", "gpu_ids", "notify_on", "on")
 _UNSET = object()
 
 

@@ -46,13 +46,25 @@ class Value:
         return f"{type(self).__name__}({shown})"
 
 
+class EarlySignal(Value):
+    """A signal sent `before` seconds ahead of the time limit, to every process of the job or to its command alone."""
+
+    __slots__ = ("before", "command_only", "number")
+
+    def __init__(self, *, number: int, before: float, command_only: bool = False) -> None:
+        self.number: Final = number
+        self.before: Final = before
+        self.command_only: Final = command_only
+
+
 class Spec(Value):
     """What was submitted. `env` and `script` are the names of content-addressed files, never their content."""
 
     __slots__ = (
-        "append", "begin_at", "command", "comment", "cpus", "cwd", "env", "error", "executor", "family", "gpus",
-        "grace", "input", "memory_mb", "name", "name_template", "needs", "output", "priority", "project",
-        "redone_from", "retry", "script", "submit_dir", "submitted_at", "time_limit", "umask", "user",
+        "append", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "early_signal", "env", "error",
+        "executor", "family", "gpu_memory_mb", "gpu_type", "gpus", "grace", "input", "memory_mb", "name",
+        "name_template", "needs", "notify_email", "notify_on", "output", "priority", "project", "redone_from", "retry",
+        "script", "shared", "slurm", "submit_dir", "submitted_at", "time_limit", "umask", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say
@@ -86,6 +98,14 @@ class Spec(Value):
         redone_from: int | None = None,
         family: Family | None = None,
         name_template: str | None = None,
+        gpu_type: str | None = None,
+        gpu_memory_mb: int | None = None,
+        shared: bool = False,
+        early_signal: EarlySignal | None = None,
+        conda_env: str | None = None,
+        slurm: bool = False,
+        notify_email: str | None = None,
+        notify_on: tuple[str, ...] = (),
     ) -> None:
         self.command: Final = command  # argv; of a script job, what follows `script` is argv[1:]
         self.name: Final = name
@@ -115,6 +135,14 @@ class Spec(Value):
         self.redone_from: Final = redone_from  # the job that it repeats
         self.family: Final = family  # it is the spec of many jobs, with consecutive ids from its own
         self.name_template: Final = name_template  # of their names
+        self.gpu_type: Final = gpu_type  # part of the model's name, in any case
+        self.gpu_memory_mb: Final = gpu_memory_mb  # MiB: of a shared GPU what it takes, else what each must have
+        self.shared: Final = shared  # may have its GPU together with other shared jobs
+        self.early_signal: Final = early_signal
+        self.conda_env: Final = conda_env
+        self.slurm: Final = slurm  # its script was written for Slurm
+        self.notify_email: Final = notify_email  # kept for later
+        self.notify_on: Final = notify_on
 
 
 class Wish(Value):
