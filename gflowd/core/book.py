@@ -5,12 +5,12 @@ Ended jobs are counted out: the snapshot still has them, and they are looked up 
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import codec, reasons, schedule
+from gflowd.core import codec, reasons
 from gflowd.core.groups import Groups
+from gflowd.core.line import Line
 from gflowd.core.model import Ended, Job, Queued, Spec
 from gflowd.core.roster import Roster
 from gflowd.core.waiting import WaitingRoom
@@ -28,7 +28,7 @@ class Book:
         self.lost: dict[int, str] = {}  # queued jobs that can never start, and why
         self.reopened: dict[int, Job] = {}  # ended jobs that are to be queued again
         self.lingering: dict[int, Job] = {}  # ended jobs whose GPUs some process still has
-        self._order: list[tuple[float, int, int]] = []
+        self._line = Line()
         self._begins: dict[int, float] = {}
         self._early: set[int] = set()  # those of `_begins` that are not in order yet
         self._timers: list[tuple[float, int]] = []  # a heap: when, who; some outlive what they were for
@@ -39,29 +39,29 @@ class Book:
         self._groups = Groups()
         self._room = WaitingRoom(self._roster)
 
-    def queue(self, closed: set[int] | None = None) -> Iterator[Job]:
+    def queue(self, closed: set[int] | None = None, usage: Mapping[str, float] | None = None) -> Iterator[Job]:
         """The queued jobs that may start as far as their user, the time, other jobs and their group are concerned,
         first to start first. Arrays that the caller puts into `closed` meanwhile are passed over in one step.
+        `usage` of users: as for `Line.walk`.
         """
         closed = set() if closed is None else closed
         rooms = self._groups.rooms()
-        place = 0
-        while place < len(self._order):
-            *band, job_id = self._order[place]
+
+        def beyond(job_id: int) -> int | None:
+            array_id = self.queued[job_id].array_id
+            if array_id is None or (array_id not in closed and rooms.get(array_id, 1)):
+                return None
+            if array_id not in closed:
+                self._groups.left_out(job_id)
+                closed.add(array_id)
+            return self._roster.ids(array_id).stop
+
+        for job_id in self._line.walk(usage or {}, beyond):
             job = self.queued[job_id]
-            array_id = job.array_id
-            if array_id is not None and (array_id in closed or not rooms.get(array_id, 1)):
-                if array_id not in closed:
-                    self._groups.left_out(job_id)
-                    closed.add(array_id)
-                after = self._roster.ids(array_id).stop
-                place = bisect_left(self._order, (*band, after), place + 1)
-                continue
-            place += 1
             if not self._room.lets_go(job):
                 continue
-            if array_id in rooms:
-                rooms[array_id] -= 1
+            if job.array_id in rooms:
+                rooms[job.array_id] -= 1
             yield job
 
     def waiting(self, depth: int) -> dict[int, str]:
@@ -204,7 +204,7 @@ class Book:
                 heappush(self._timers, (job.begin_at, job.id))
                 return
             self._early.discard(job.id)
-        insort(self._order, schedule.order(job))
+        self._line.add(job)
 
     def _forget(self, job_id: int) -> None:
         for table in (self.live, self.lingering, self.lost, self.reopened):
@@ -219,9 +219,7 @@ class Book:
     def _drop_from_line(self, job: Job) -> None:
         self._begins.pop(job.id, None)
         self._early.discard(job.id)
-        place = bisect_left(self._order, schedule.order(job))
-        if place < len(self._order) and self._order[place][-1] == job.id:
-            del self._order[place]
+        self._line.drop(job)
 
 
 def _is_over(wish: Mapping[str, Any] | None, phase: Mapping[str, Any] | None) -> bool:

@@ -1,144 +1,240 @@
 """Which queued jobs start now, on which GPUs, and what holds each of the others. Pure: state in, plan out.
 
-Order: priority, higher first, then submission. A job that does not fit is passed over; those behind it may start.
+Backfill with a promise, after EASY (D. Lifka, The ANL/IBM SP scheduling system, 1995): the first job in order that
+cannot start is promised the earliest time that the time limits of those before it allow, and one behind it starts now
+only if that time stays.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from itertools import combinations, islice
+from math import inf
+from typing import TYPE_CHECKING, Protocol
 
-from gflowd.core import memory, reasons
+from gflowd.core import reasons
+from gflowd.core.capacity import why_impossible
+from gflowd.core.occupancy import Hold, hold
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from gflowd.core.model import Job, Spec
+    from gflowd.core.occupancy import Occupancy
+
+
+OPTIONS = 256  # choices of GPUs that are tried where it matters which a job gets: all, of up to eight GPUs
+
+
+class Ledger(Protocol):
+    """Keeps quotas."""
+
+    def admits(self, spec: Spec) -> bool:
+        """Whether a job may start as far as quotas are concerned."""
+
+    def start(self, spec: Spec) -> None:
+        """Counts a job that starts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
-    """What the machine has: `gpus` their indices, or None while nobody has looked; memory in MiB."""
+class Rules:
+    """How to plan. `depth`: with how many that wait to end; `default_limit`: seconds that a job without a time limit
+    counts as; `gpus_are_fresh`: somebody has just looked at them, they may be given away; `choose`: which of the
+    candidates a job gets, when it asks for so many.
+    """
 
-    gpus: tuple[int, ...] | None
-    cpus: int
-    memory_mb: int
+    depth: int
+    gpus_are_fresh: bool = True
+    default_limit: float = inf
+    ledger: Ledger | None = None
+    choose: Callable[[Job, Sequence[int], int], tuple[int, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The job that is first among those that wait, and when it starts at the latest; `inf`: nobody knows."""
+
+    job: Job
+    at: float
 
 
 @dataclass(slots=True)
-class Free:
-    """What is not given out: `gpus` ascending. `gpus_are_fresh`: somebody has just looked, they may be given away."""
-
-    gpus: list[int]
-    cpus: int
-    memory_mb: int
-    gpus_are_fresh: bool
-
-    def fits(self, spec: Spec) -> bool:
-        """Whether a job could start now, as far as the books say.
-
-        What is left may be below zero, when the configuration shrank: who asks for none of it fits all the same.
-        """
-        cpus, memory_mb = max(self.cpus, 0), max(self.memory_mb, 0)
-        return spec.cpus <= cpus and (spec.memory_mb or 0) <= memory_mb and spec.gpus <= len(self.gpus)
-
-    def take(self, spec: Spec) -> tuple[int, ...]:
-        """Gives a fitting job what it asks for; its GPUs, lowest index first."""
-        self.cpus -= spec.cpus
-        self.memory_mb -= spec.memory_mb or 0
-        given, self.gpus = self.gpus[: spec.gpus], self.gpus[spec.gpus :]
-        return tuple(given)
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
-    """`starts`: job and GPUs, in order; `reasons`: of the jobs looked at that stay; `impossible`: why never.
+    """`starts`: job and GPUs, in order; `reasons`: of the jobs looked at that stay, in order; `impossible`: why never.
 
-    `wants_gpu`: a job would start, were its GPUs looked at first.
+    `wants_gpu`: a job would start, were its GPUs looked at first. `lacks`: of what the jobs wait for, what is short.
     """
 
-    starts: list[tuple[Job, tuple[int, ...]]]
-    reasons: dict[int, str]
-    impossible: list[tuple[Job, str]]
-    wants_gpu: bool
+    starts: list[tuple[Job, tuple[int, ...]]] = field(default_factory=list)
+    reasons: dict[int, str] = field(default_factory=dict)
+    impossible: list[tuple[Job, str]] = field(default_factory=list)
+    lacks: dict[int, str] = field(default_factory=dict)
+    wants_gpu: bool = False
+    promise: Promise | None = None
 
 
-def free(
-    capacity: Capacity,
-    live: Iterable[Job],
-    allowed: Collection[int] | None,
-    *,
-    gpus_are_fresh: bool,
-    lingering: Iterable[Job] = (),
-) -> Free:
-    """What `capacity` has left beside the live jobs; of the GPUs only those `allowed` (None: all), and none that an
-    ended job's processes still have.
-    """
-    cpus, memory_mb, given = capacity.cpus, capacity.memory_mb, set[int]()
-    for job in live:
-        cpus -= job.spec.cpus
-        memory_mb -= job.spec.memory_mb or 0
-        given.update(job.run.gpu_ids if job.run else ())
-    for job in lingering:
-        given.update(job.run.gpu_ids if job.run else ())
-    gpus = [index for index in capacity.gpus or () if index not in given and (allowed is None or index in allowed)]
-    return Free(gpus, cpus, memory_mb, gpus_are_fresh)
+def duration(spec: Spec, default: float = inf) -> float:
+    """The seconds that a job counts as."""
+    return default if spec.time_limit is None else spec.time_limit
 
 
-def why_impossible(spec: Spec, capacity: Capacity) -> str | None:
-    """Why the machine can never run this, or None when it can."""
-    if capacity.gpus is not None and spec.gpus > len(capacity.gpus):
-        return f"{spec.gpus} GPUs asked for, the machine has {len(capacity.gpus)}"
-    if spec.cpus > capacity.cpus:
-        return f"{spec.cpus} CPUs asked for, the machine has {capacity.cpus}"
-    if (spec.memory_mb or 0) > capacity.memory_mb:
-        return (
-            f"{memory.show(spec.memory_mb or 0)} of memory asked for, the machine has {memory.show(capacity.memory_mb)}"
-        )
-    return None
-
-
-def order(job: Job) -> tuple[float, int, int]:
-    """The sort key of the queue: what was put to the front last, priority, submission."""
-    return -(job.wish.top_at or 0.0), -job.spec.priority, job.id
-
-
-def plan(
-    queue: Iterable[Job], capacity: Capacity, left: Free, wall: float, depth: int, closed: set[int] | None = None
-) -> Plan:
-    """Decides on `queue`, which is in order and holds no job that is held or waits for another. `left` is used up.
+def plan(queue: Iterable[Job], room: Occupancy, rules: Rules, closed: set[int] | None = None) -> Plan:
+    """Decides on `queue`, which is in order and holds no job that is held or waits for another. `room` is used up.
 
     The ids of arrays of which no further job can start, all asking for the same, are put into `closed`.
-
-    Ends with the `depth`th job that waits for resources: the rest is looked at another time.
     """
-    made = Plan([], {}, [], wants_gpu=False)
-    wants_gpu, waiting = False, 0
+    planner = _Planner(room, rules, set() if closed is None else closed)
     for job in queue:
-        if waiting >= depth:
+        if len(planner.plan.reasons) >= rules.depth:
             break
-        impossible = why_impossible(job.spec, capacity)
-        reason = _reason(job, capacity, left)
+        planner.consider(job)
+    return planner.plan
+
+
+class _Kept:
+    """What the promise needs, and how much beside it is left at its time."""
+
+    def __init__(self, room: Occupancy, spec: Spec, at: float, until: float) -> None:
+        self._room = room
+        self._spec = spec
+        self._until = until
+        self._at = at
+        self._cpus, self._memory_mb = room.slack(spec, at)
+        self.gpus = set(room.candidates(spec, at, until)) if spec.gpus else set()
+
+    def outlived_by(self, end: float) -> bool:
+        return end > self._at or end == inf
+
+    def can_spare(self, given: Hold) -> bool:
+        """Whether the promise could be kept if a job had this."""
+        spec = self._spec
+        if given.cpus > max(self._cpus, 0) or given.memory_mb > max(self._memory_mb, 0):
+            return False
+        if not spec.gpus or not given.gpus:
+            return True
+        if spec.shared or given.shared_mb is not None or self._room.windows:
+            return self._room.fits_beside(given, spec, self._at, self._until)
+        return len(self.gpus.difference(given.gpus)) >= spec.gpus
+
+    def again(self) -> _Kept:
+        """After another job got something."""
+        return _Kept(self._room, self._spec, self._at, self._until)
+
+
+class _Planner:
+    def __init__(self, room: Occupancy, rules: Rules, closed: set[int]) -> None:
+        self.plan = Plan()
+        self._room = room
+        self._rules = rules
+        self._closed = closed
+        self._kept: _Kept | None = None
+        self._failed: dict[object, tuple[str, str | None]] = {}  # what can no longer start, by its shape
+
+    def consider(self, job: Job) -> None:
+        """Starts a job or says why not."""
+        spec = job.spec
+        impossible = why_impossible(spec, self._room.capacity)
         if impossible is not None:
-            made.impossible.append((job, impossible))
-        elif job.begin_at is not None and job.begin_at > wall:
-            continue  # gflowctl sees that for itself
-        elif reason is not None:
-            waiting += 1
-            made.reasons[job.id] = reason
-            if closed is not None and job.array_id is not None:
-                closed.add(job.array_id)
-        elif job.spec.gpus and not left.gpus_are_fresh:
-            left.take(job.spec)  # kept for it: nobody behind it may have them meanwhile
-            wants_gpu = True
-            made.reasons[job.id] = reasons.RESOURCES
+            self.plan.impossible.append((job, impossible))
+        elif job.begin_at is not None and job.begin_at > self._room.now:
+            pass  # gflowctl sees that for itself
+        elif self._rules.ledger is not None and not self._rules.ledger.admits(spec):
+            self._wait(job, reasons.QUOTA)
         else:
-            made.starts.append((job, left.take(job.spec)))
-    return Plan(made.starts, made.reasons, made.impossible, wants_gpu)
+            shape = self._shape(spec)
+            if shape not in self._failed:
+                found = self._place(job)
+                if not isinstance(found, str):
+                    self._start(job, found)
+                    return
+                self._failed[shape] = found, self._lack(spec) if found == reasons.RESOURCES else None
+            reason, lack = self._failed[shape]
+            if self._kept is None and reason in (reasons.RESOURCES, reasons.RESERVATION):
+                self._promise(job)
+            self._wait(job, reason, lack)
 
+    def _wait(self, job: Job, reason: str, lack: str | None = None) -> None:
+        self.plan.reasons[job.id] = reason
+        if lack is not None:
+            self.plan.lacks[job.id] = lack
+        if job.array_id is not None:
+            self._closed.add(job.array_id)
 
-def _reason(job: Job, capacity: Capacity, left: Free) -> str | None:
-    """What the job lacks, or None."""
-    if job.spec.gpus and capacity.gpus is None:
-        return reasons.GPU_UNAVAILABLE
-    return None if left.fits(job.spec) else reasons.RESOURCES
+    def _shape(self, spec: Spec) -> object:
+        """Equal for jobs that can start or cannot together."""
+        whose = spec.user if self._room.windows else None
+        return (
+            spec.gpus, spec.cpus, spec.memory_mb, spec.time_limit, spec.gpu_type, spec.gpu_memory_mb, spec.shared, whose
+        )  # fmt: skip
+
+    def _end(self, spec: Spec) -> float:
+        return self._room.now + duration(spec, self._rules.default_limit)
+
+    def _place(self, job: Job) -> tuple[int, ...] | str:
+        """The GPUs that a job can have now, or why it cannot start."""
+        spec, room = job.spec, self._room
+        if spec.gpus and (room.capacity.gpus is None or room.suitable(spec) < spec.gpus):
+            return reasons.GPU_UNAVAILABLE
+        if min(room.slack(spec, room.now)) < 0:
+            return reasons.RESOURCES
+        end = self._end(spec)
+        found = room.candidates(spec, room.now, end) if spec.gpus else []
+        if len(found) < spec.gpus:
+            unreserved = room.candidates(spec, room.now, room.now) if room.windows else found
+            return reasons.RESOURCES if len(unreserved) < spec.gpus else reasons.RESERVATION
+        return self._best(job, self._options(job, found, end), end)
+
+    def _best(self, job: Job, options: list[tuple[int, ...]], end: float) -> tuple[int, ...] | str:
+        """The first choice that every reservation allows and that the promise can spare, or why there is none."""
+        spec, room, kept = job.spec, self._room, self._kept
+        allowed = [gpus for gpus in options if room.leaves_enough(spec.user, gpus, room.now, end)]
+        if not allowed:
+            return reasons.RESERVATION
+        if kept is None or not kept.outlived_by(end):
+            return allowed[0]
+        return next((gpus for gpus in allowed if kept.can_spare(hold(spec, gpus, end))), reasons.PRIORITY)
+
+    def _options(self, job: Job, found: list[int], end: float) -> list[tuple[int, ...]]:
+        """The choices of GPUs worth considering, best first: one, where all are equal to everybody else."""
+        kept, count = self._kept, job.spec.gpus
+        if kept is None or not kept.outlived_by(end):
+            best = self._chosen(job, found)
+        else:  # first what the job with the promise can have no use for
+            free = [index for index in found if index not in kept.gpus]
+            needed = [index for index in reversed(found) if index in kept.gpus]
+            best = self._chosen(job, free if len(free) >= count else [*free, *needed[: count - len(free)]])
+        if not count or not (job.spec.shared or self._room.windows):
+            return [best]
+        return [best, *islice(combinations(found, count), OPTIONS)]
+
+    def _chosen(self, job: Job, found: list[int]) -> tuple[int, ...]:
+        count, choose = job.spec.gpus, self._rules.choose
+        if choose is None or job.spec.shared or self._room.windows or count in (0, len(found)):
+            return tuple(sorted(found[:count]))
+        return choose(job, sorted(found), count)
+
+    def _start(self, job: Job, gpus: tuple[int, ...]) -> None:
+        given = hold(job.spec, gpus, self._end(job.spec))
+        self._room.take(given)
+        if self._kept is not None and self._kept.outlived_by(given.end):
+            self._kept = self._kept.again()
+        if self._rules.ledger is not None:
+            self._rules.ledger.start(job.spec)
+        if gpus and not self._rules.gpus_are_fresh:  # kept for it: nobody behind it may have them meanwhile
+            self.plan.wants_gpu = True
+            self.plan.reasons[job.id] = reasons.RESOURCES
+        else:
+            self.plan.starts.append((job, gpus))
+
+    def _promise(self, job: Job) -> None:
+        """The first job that waits for resources gets the earliest time that is known, if there is any."""
+        length = duration(job.spec, self._rules.default_limit)
+        at = self._room.earliest(job.spec, length)
+        if at is not None:
+            self.plan.promise = Promise(job, at)
+            self._kept = _Kept(self._room, job.spec, at, at + length)
+
+    def _lack(self, spec: Spec) -> str:
+        """What there is too little of."""
+        cpus, memory_mb = self._room.slack(spec, self._room.now)
+        return "CPU" if cpus < 0 else "memory" if memory_mb < 0 else "GPU"

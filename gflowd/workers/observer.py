@@ -5,6 +5,7 @@ Nothing depends on it: the daemon never reads it back, and a full disk only make
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,13 +15,24 @@ from gflowd.core import reasons
 from gflowd.core.model import Stopping
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gflowd.core.book import Book
+    from gflowd.core.capacity import Capacity
     from gflowd.core.model import Gpu
     from gflowd.core.moment import Moment
-    from gflowd.core.schedule import Capacity
     from gflowd.workers.base import Wiring
 
 INTERVAL = 1.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Of queued jobs the reasons, in order, what they lack, and when they are expected to start (wall time)."""
+
+    reasons: dict[int, str]
+    lacks: dict[int, str]
+    expected: Callable[[], dict[int, float]]  # costs more than the rest, and is asked only for what is written
 
 
 class Observer:
@@ -31,6 +43,7 @@ class Observer:
         self._executor = executor
         self._log = log.get("scheduler")
         self._noted: dict[str, Any] = {}
+        self._expected: Callable[[], dict[int, float]] = dict
         self._written: dict[str, Any] | None = None
         self._written_at = float("-inf")
         self._is_old = False
@@ -38,16 +51,16 @@ class Observer:
     def note(
         self,
         book: Book,
-        waiting: dict[int, str],
+        waiting: Waiting,
         capacity: Capacity,
         gpus: tuple[Gpu, ...] | None,
         stuck: tuple[tuple[int, int], ...],
         trouble: str | None,
     ) -> None:
-        """Takes in what is so now; `waiting` are the reasons of queued jobs, `stuck` the attempts that outlive KILL."""
+        """Takes in what is so now; `stuck` are the attempts that outlive KILL."""
         users: dict[int, list[int]] = {}
         used_cpus = used_memory = 0
-        why = {str(job_id): reason for job_id, reason in waiting.items()}
+        why = {str(job_id): reason for job_id, reason in waiting.reasons.items()}
         for job in book.live.values():
             used_cpus += job.spec.cpus
             used_memory += job.spec.memory_mb or 0
@@ -68,8 +81,10 @@ class Observer:
             "used": {"cpus": used_cpus, "memory_mb": used_memory},
             "gpus": [self._gpu(gpu, users.get(gpu.index, [])) for gpu in gpus or ()],
             "reasons": why,
+            "lacks": {str(job_id): lack for job_id, lack in waiting.lacks.items()},
             "trouble": trouble,
         }
+        self._expected = waiting.expected
 
     def write(self, now: Moment) -> float | None:
         """Writes what changed, if a second has passed; else the monotonic time at which to come back."""
@@ -78,7 +93,8 @@ class Observer:
         if now.mono < self._written_at + INTERVAL:
             return self._written_at + INTERVAL
         self._written_at = now.mono
-        whole = {"at": now.wall, **self._constant(), **self._noted}
+        expected = {str(job_id): round(at, 3) for job_id, at in self._expected().items()}
+        whole = {"at": now.wall, **self._constant(), **self._noted, "expected": expected}
         try:
             paths.replace_file(self._wiring.state.observed, orjson.dumps(whole), durable=False)
         except OSError as error:

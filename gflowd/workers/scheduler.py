@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gflowd import log
-from gflowd.core import codec, reasons, schedule, transitions
+from gflowd.core import codec, reasons, transitions
 from gflowd.core.book import Book
 from gflowd.core.errors import SystemFailed, TryAgain
-from gflowd.core.model import PROCESS, TMUX, Ended, Gpu, Job, Phase, Queued, Run, Running, Starting, Stopping
-from gflowd.core.schedule import Capacity, Plan
+from gflowd.core.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
 from gflowd.core.sights import Agenda, Sight, live_job
-from gflowd.effects import machine
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import TmuxFailed, is_installed
 from gflowd.lock import Lock
 from gflowd.store import WORTH_COMPACTING, Commit, Follower, Store
 from gflowd.workers.base import Turn
 from gflowd.workers.launcher import Launcher
-from gflowd.workers.observer import Observer
+from gflowd.workers.observer import Observer, Waiting
+from gflowd.workers.planner import Planner, seen
 
 if TYPE_CHECKING:
     from gflowd.core.moment import Moment
+    from gflowd.core.schedule import Plan
     from gflowd.workers.base import Wiring
 
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
@@ -64,10 +64,8 @@ class Scheduler:
         self._launcher = Launcher(wiring.state, wiring.runtime)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._observer = Observer(wiring, self._executor)
-        self._cpus = wiring.config.cpus or machine.cpus()
-        self._memory_mb = wiring.config.memory_mb or machine.memory_mb()
+        self._planner = Planner(wiring.config)
         self._launched: set[Key] = set()
-        self._poll_after: float | None = None
         self._retry_at: float | None = None
         self._trouble: str | None = None
         self._hurry = False
@@ -84,12 +82,12 @@ class Scheduler:
             self._log.error("snapshot", note=self._store.notes.pop())
         agenda = self._agenda(now)
         _, stuck = _enforced(slots)
-        seen = _gpus(slots)[1]
-        self._observer.note(self._book, self._reasons(plan), self._capacity(slots), seen, stuck, self._trouble)
+        waiting = Waiting(self._reasons(plan), plan.lacks, lambda: self._planner.expected(self._book, plan, slots, now))
+        self._observer.note(self._book, waiting, self._planner.capacity(slots), seen(slots)[1], stuck, self._trouble)
         wakes = [when for when in (self._observer.write(now), self._retry_at) if when is not None]
         if self._hurry:
             wakes.append(now.mono)
-        rings = b"" if self._poll_after is None else POLL
+        rings = b"" if self._planner.poll_after is None else POLL
         return Turn(agenda, None, min(wakes, default=None), rings=rings)
 
     def close(self) -> None:
@@ -165,21 +163,7 @@ class Scheduler:
         self._book.settle(self._touched, now.wall)
         self._touched = set()
         changes = self._settle(now, slots)
-        live = [job for job in self._book.live.values() if not _ends(changes.get(job.id))]
-        capacity = self._capacity(slots)
-        fresh = self._poll_after is not None and _gpus(slots)[0] >= self._poll_after
-        lingering = [
-            *self._book.lingering.values(),
-            *(job for job in self._book.live.values() if _lingers(changes.get(job.id))),
-        ]
-        left = schedule.free(capacity, live, self._config.gpu_allow, gpus_are_fresh=fresh, lingering=lingering)
-        closed: set[int] = set()
-        waiting = () if self._drained() else (job for job in self._book.queue(closed) if job.id not in changes)
-        plan = schedule.plan(waiting, capacity, left, now.wall, self._config.backfill_depth, closed)
-        if fresh or not plan.wants_gpu:
-            self._poll_after = None
-        if plan.wants_gpu and self._poll_after is None:
-            self._poll_after = now.mono
+        plan = self._planner.plan(self._book, changes, slots, now, drained=self._drained())
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         for job, gpu_ids in plan.starts:
@@ -280,22 +264,12 @@ class Scheduler:
     def _agenda(self, now: Moment) -> Agenda:
         jobs = (*self._book.live.values(), *self._book.lingering.values())
         live = tuple(live_job(job, self._config.grace) for job in jobs)
-        return Agenda(live, self._book.edges(now.wall), self._poll_after)
-
-    def _capacity(self, slots: dict[str, Any]) -> Capacity:
-        seen = _gpus(slots)[1]
-        gpus = None if seen is None else tuple(gpu.index for gpu in seen)
-        return Capacity(gpus, self._cpus, self._memory_mb)
+        return Agenda(live, self._book.edges(now.wall), self._planner.poll_after)
 
 
 def _ends(after: tuple[Phase, ...] | None) -> bool:
     """Whether a live job gives up its resources."""
     return after is not None and isinstance(after[-1], Ended | Queued)
-
-
-def _lingers(after: tuple[Phase, ...] | None) -> bool:
-    """Whether a live job ends now and leaves processes that keep its GPUs."""
-    return after is not None and isinstance(after[-1], Ended) and after[-1].lingers
 
 
 def _with_next_attempt(job: Job, after: Phase) -> tuple[Phase, ...]:
@@ -307,12 +281,6 @@ def _with_next_attempt(job: Job, after: Phase) -> tuple[Phase, ...]:
 def _attempt(job_id: int, past: Phase) -> str:
     """The id of the record of an attempt."""
     return f"{job_id}.{past.last_attempt if isinstance(past, Ended) else 1}"
-
-
-def _gpus(slots: dict[str, Any]) -> tuple[float, tuple[Gpu, ...] | None]:
-    """When the last look that we asked for began, and what was seen; None before the first look."""
-    slot = slots.get("gpu_poller")
-    return (float("-inf"), None) if slot is None else (slot[0][0], slot[1][1])
 
 
 def _sights(slots: dict[str, Any]) -> dict[Key | None, Sight]:

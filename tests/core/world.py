@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from gflowd.core import codec, schedule, transitions
 from gflowd.core.arrays import Family
 from gflowd.core.book import Book
+from gflowd.core.capacity import Capacity, Device
 from gflowd.core.dependencies import Dependency, Needs
 from gflowd.core.model import Ended, Identity, Job, Phase, Queued, Run, Spec, Started, Starting, Stopping, Wish
 from gflowd.core.moment import Moment
-from gflowd.core.schedule import Capacity, Plan
+from gflowd.core.occupancy import Occupancy, hold
+from gflowd.core.schedule import Plan, Rules
 from gflowd.core.sights import Sight
 
-MACHINE = Capacity(gpus=(0, 1, 2), cpus=4, memory_mb=1000)
+MACHINE = Capacity(gpus=(Device(0), Device(1), Device(2)), cpus=4, memory_mb=1000)
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=1)
 DEPTH = 1000
 
@@ -153,10 +156,13 @@ class World:
                 changes[job.id] = self._with_next_attempt(job, after)
         live = [job for job in book.live.values() if not _ends(changes.get(job.id))]
         lingering = [*book.lingering.values(), *(job for job in book.live.values() if _lingers(changes.get(job.id)))]
-        left = schedule.free(MACHINE, live, None, gpus_are_fresh=True, lingering=lingering)
+        kept = {index for job in lingering for index in (job.run.gpu_ids if job.run else ())}
+        room = Occupancy(MACHINE, {0, 1, 2} - kept, now.wall)
+        for job in live:
+            room.take(hold(job.spec, job.run.gpu_ids if job.run else (), inf))
         closed: set[int] = set()
         queue = () if self.drained else (job for job in book.queue(closed) if job.id not in changes)
-        plan = schedule.plan(queue, MACHINE, left, now.wall, DEPTH, closed)
+        plan = schedule.plan(queue, room, Rules(DEPTH), closed)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         for job, gpu_ids in plan.starts:

@@ -11,15 +11,15 @@ from stage import now
 
 from gflowd.core import codec, reasons
 from gflowd.core.book import Book
+from gflowd.core.capacity import Capacity, Device
 from gflowd.core.model import Gpu, Identity, Phase, Run, Running, Spec, Started, Stopping
-from gflowd.core.schedule import Capacity
 from gflowd.workers.base import Wiring
-from gflowd.workers.observer import Observer
+from gflowd.workers.observer import Observer, Waiting
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=2, memory_mb=300, gpus=1)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))
 GPUS = tuple(Gpu(index=i, uuid=f"G{i}", model="M", memory_mb=10, simulated=True) for i in range(3))
-CAPACITY = Capacity(gpus=(0, 1, 2), cpus=4, memory_mb=1000)
+CAPACITY = Capacity(gpus=(Device(0), Device(1), Device(2)), cpus=4, memory_mb=1000)
 
 
 def running(*gpu_ids: int) -> Running:
@@ -40,7 +40,7 @@ def book(phases: dict[int, Phase]) -> Book:
 
 def note(observer: Observer, phases: dict[int, Phase], **fields: object) -> None:
     told: dict[str, object] = {
-        "waiting": {}, "capacity": CAPACITY, "gpus": GPUS, "stuck": (), "trouble": None, **fields
+        "waiting": Waiting({}, {}, dict), "capacity": CAPACITY, "gpus": GPUS, "stuck": (), "trouble": None, **fields
     }  # fmt: skip
     observer.note(book(phases), **told)  # type: ignore[arg-type]
 
@@ -56,13 +56,20 @@ def observer(wiring: Wiring) -> Observer:
 
 
 def test_the_world_is_written_as_it_is(observer: Observer, wiring: Wiring) -> None:
-    note(observer, {1: running(0, 2), 2: running()}, waiting={7: "Resources"}, trouble="disk full")
+    note(
+        observer,
+        {1: running(0, 2), 2: running()},
+        waiting=Waiting({7: "Resources"}, {7: "GPU"}, lambda: {7: 1.5}),
+        trouble="disk full",
+    )
     assert observer.write(now(wall=123.5)) is None
     found = seen(wiring)
     assert found["at"] == 123.5
     assert found["capacity"] == {"gpus": 3, "cpus": 4, "memory_mb": 1000}
     assert found["used"] == {"cpus": 4, "memory_mb": 600}
     assert found["reasons"] == {"7": "Resources"}
+    assert found["lacks"] == {"7": "GPU"}
+    assert found["expected"] == {"7": 1.5}
     assert found["trouble"] == "disk full"
     assert [(g["state"], g["jobs"]) for g in found["gpus"]] == [("busy", [1]), ("idle", []), ("busy", [1])]  # type: ignore[attr-defined]
     assert found["executor"] == "tmux"

@@ -1,0 +1,37 @@
+"""When queued jobs are expected to start, if every job runs to its time limit and none overtakes another. Pure.
+
+An estimate: those with resources may end early, and backfill may let jobs pass; new jobs may come first.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from gflowd.core.occupancy import hold
+from gflowd.core.schedule import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gflowd.core.model import Job
+    from gflowd.core.occupancy import Occupancy
+
+
+def expected(queue: Iterable[Job], room: Occupancy, default_limit: float = inf) -> dict[int, float]:
+    """The wall time at which each of `queue`, in order, is expected to start. `room` is used up.
+
+    Ends with the first that nobody can tell of: it waits for a job without a time limit, or for a person.
+    """
+    found: dict[int, float] = {}
+    for job in queue:
+        length = duration(job.spec, default_limit)
+        while not room.fits(job.spec, room.now, room.now + length):
+            later = room.next_end()
+            if later is None or later == inf:
+                return found
+            room.advance(later)
+        chosen = room.candidates(job.spec, room.now, room.now + length)[: job.spec.gpus] if job.spec.gpus else []
+        room.take(hold(job.spec, tuple(chosen), room.now + length))
+        found[job.id] = room.now
+    return found

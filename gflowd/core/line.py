@@ -1,0 +1,81 @@
+"""The order of the queue: priority, then fair share, then short time limits, then submission. Mutable; pure.
+
+Within a priority each user has a line of their own, so that a change of their usage moves no job.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from heapq import heapify, heappop, heappush
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from gflowd.core.model import Job
+
+UNLIMITED = 100.0  # the score of a job without a time limit; the others are above, the shorter the higher
+SHORTEST = 300.0
+DAY = 86400.0
+
+Band = tuple[float, int]
+Place = tuple[float, int]
+
+
+def band(job: Job) -> Band:
+    """What comes before all else: what was put to the front last, then priority. The least is first."""
+    return -(job.wish.top_at or 0.0), -job.spec.priority
+
+
+def place(job: Job) -> Place:
+    """Within a user's line: time limit and id. The least is first."""
+    limit = job.spec.time_limit
+    return -(UNLIMITED if limit is None else SHORTEST - UNLIMITED * min(limit / DAY, 1.0)), job.id
+
+
+class Line:
+    """The jobs that may be started, by band and user."""
+
+    def __init__(self) -> None:
+        self._bands: dict[Band, dict[str, list[Place]]] = {}
+
+    def add(self, job: Job) -> None:
+        """Lines a job up."""
+        insort(self._bands.setdefault(band(job), {}).setdefault(job.spec.user, []), place(job))
+
+    def drop(self, job: Job) -> None:
+        """Takes a job out, if it is there."""
+        users = self._bands.get(band(job), {})
+        line, where = users.get(job.spec.user, []), place(job)
+        found = bisect_left(line, where)
+        if found < len(line) and line[found] == where:
+            del line[found]
+            if not line:
+                del users[job.spec.user]
+                if not users:
+                    del self._bands[band(job)]
+
+    def walk(self, usage: Mapping[str, float], beyond: Callable[[int], int | None]) -> Iterator[int]:
+        """The ids, first to start first; users with less `usage` (none: 0) before others.
+
+        `beyond` is asked about each: None to have it, or an id up to which all like it are passed over.
+        """
+        for _, users in sorted(self._bands.items()):
+            ranked = sorted(users, key=lambda user: usage.get(user, 0.0))
+            for _, equals in groupby(ranked, key=lambda user: usage.get(user, 0.0)):
+                yield from _merged([users[user] for user in equals], beyond)
+
+
+def _merged(lines: list[list[Place]], beyond: Callable[[int], int | None]) -> Iterator[int]:
+    """The ids of several users' lines as one."""
+    heads = [(line[0], number, 0) for number, line in enumerate(lines)]
+    heapify(heads)
+    while heads:
+        (score, job_id), number, at = heappop(heads)
+        after = beyond(job_id)
+        at = at + 1 if after is None else bisect_left(lines[number], (score, after), at + 1)
+        if at < len(lines[number]):
+            heappush(heads, (lines[number][at], number, at))
+        if after is None:
+            yield job_id

@@ -1,0 +1,116 @@
+"""Puts together what a plan is made of: the book, the machine, the settings and what the GPU poller has seen.
+
+Remembers only which look at the GPUs it waits for.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from gflowd.core import forecast, schedule
+from gflowd.core.capacity import Capacity, Device
+from gflowd.core.model import Ended, Gpu, Job, Phase, Queued, Running, Starting
+from gflowd.core.occupancy import Occupancy, hold
+from gflowd.core.schedule import Plan, Rules, duration
+from gflowd.effects import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gflowd.config import Config
+    from gflowd.core.book import Book
+    from gflowd.core.moment import Moment
+
+Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
+EXPECTED = 200  # jobs whose start is foretold
+
+
+class Planner:
+    """Plans. `poll_after`: a look at the GPUs that began later than that (monotonic) is wanted."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._cpus = config.cpus or machine.cpus()
+        self._memory_mb = config.memory_mb or machine.memory_mb()
+        self._default_limit = inf if config.default_time_limit is None else config.default_time_limit
+        self.poll_after: float | None = None
+
+    def plan(self, book: Book, changes: Changes, slots: Mapping[str, Any], now: Moment, *, drained: bool) -> Plan:
+        """What starts, of the jobs to which nothing else happens in `changes`; nothing does when `drained`."""
+        fresh = self.poll_after is not None and seen(slots)[0] >= self.poll_after
+        closed: set[int] = set()
+        waiting = () if drained else (job for job in book.queue(closed) if job.id not in changes)
+        rules = Rules(self._config.backfill_depth, fresh, self._default_limit)
+        plan = schedule.plan(waiting, self.room(book, changes, slots, now), rules, closed)
+        if fresh or not plan.wants_gpu:
+            self.poll_after = None
+        if plan.wants_gpu and self.poll_after is None:
+            self.poll_after = now.mono
+        return plan
+
+    def expected(self, book: Book, plan: Plan, slots: Mapping[str, Any], now: Moment) -> dict[int, float]:
+        """When the first of those that wait for resources are expected to start (wall time)."""
+        found = {}
+        if plan.reasons:
+            waiting = (book.queued[job_id] for job_id in list(plan.reasons)[:EXPECTED] if job_id in book.queued)
+            found = forecast.expected(waiting, self.room(book, {}, slots, now), self._default_limit)
+        if plan.promise is not None and plan.promise.at < inf:
+            found[plan.promise.job.id] = plan.promise.at
+        return found
+
+    def capacity(self, slots: Mapping[str, Any]) -> Capacity:
+        """What the machine has."""
+        gpus = seen(slots)[1]
+        devices = None if gpus is None else tuple(_device(gpu) for gpu in gpus)
+        return Capacity(devices, self._cpus, self._memory_mb)
+
+    def room(self, book: Book, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Occupancy:
+        """What the live jobs have once `changes` are made, and until when."""
+        capacity = self.capacity(slots)
+        lingering = [
+            *book.lingering.values(),
+            *(job for job in book.live.values() if _lingers(changes.get(job.id))),
+        ]
+        kept = {index for job in lingering for index in (job.run.gpu_ids if job.run else ())}
+        allowed = self._config.gpu_allow
+        available = [
+            device.index
+            for device in capacity.gpus or ()
+            if device.index not in kept and (allowed is None or device.index in allowed)
+        ]
+        room = Occupancy(capacity, available, now.wall)
+        for job in book.live.values():
+            if not _ends(changes.get(job.id)) and job.run is not None:
+                room.take(hold(job.spec, job.run.gpu_ids, self._end(job, now)))
+        return room
+
+    def _end(self, job: Job, now: Moment) -> float:
+        """When a live job is gone at the latest, as far as plans go."""
+        length = duration(job.spec, self._default_limit)
+        phase = job.phase
+        if isinstance(phase, Starting):
+            return now.wall + length
+        if isinstance(phase, Running) and phase.started.identity.boot == now.boot:
+            return now.wall + length - (now.mono - phase.started.mono)
+        return now.wall
+
+
+def seen(slots: Mapping[str, Any]) -> tuple[float, tuple[Gpu, ...] | None]:
+    """When the last look that was asked for began, and what was seen; None before the first look."""
+    slot = slots.get("gpu_poller")
+    return (float("-inf"), None) if slot is None else (slot[0][0], slot[1][1])
+
+
+def _device(gpu: Gpu) -> Device:
+    return Device(gpu.index, gpu.model, gpu.memory_mb, gpu.used_mb)
+
+
+def _ends(after: tuple[Phase, ...] | None) -> bool:
+    """Whether a live job gives up its resources."""
+    return after is not None and isinstance(after[-1], Ended | Queued)
+
+
+def _lingers(after: tuple[Phase, ...] | None) -> bool:
+    """Whether a live job ends now and leaves processes that keep its GPUs."""
+    return after is not None and isinstance(after[-1], Ended) and after[-1].lingers
