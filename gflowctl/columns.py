@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gflowctl.jobs import View
     from gflowd.core.model import Job
 
+STARTS = "JOBID,NAME,USER,ST,START,TIMELIMIT,GPUS,NODELIST(REASON)"
 DEFAULT = "JOBID,NAME,USER,ST,TIME,GPUS,NODELIST(REASON)"
 SIGNALLED = 128
 
@@ -88,6 +89,12 @@ def _exit(_view: View, job: Job) -> str:
     return f"{job.phase.exit_code or 0}:{job.phase.signal or 0}"
 
 
+def _start(view: View, job: Job) -> float | None:
+    """When it began, or is expected to."""
+    began = jobs.started_at(job)
+    return view.expected_start(job) if began is None else began
+
+
 def _last(moment: float | None) -> float:
     return float("inf") if moment is None else moment
 
@@ -103,7 +110,7 @@ FIELDS: dict[str, Field] = {
     "TIMELEFT": Field(_time_left, lambda view, job: _last(view.time_left(job)), right=True),
     "TIMELIMIT": Field(_time_limit, lambda _, job: _last(job.spec.time_limit), right=True),
     "SUBMIT": Field(lambda _, job: local(job.spec.submitted_at), lambda _, job: job.spec.submitted_at),
-    "START": Field(lambda _, job: local(jobs.started_at(job)), lambda _, job: _last(jobs.started_at(job))),
+    "START": Field(lambda view, job: local(_start(view, job)), lambda view, job: _last(_start(view, job))),
     "END": Field(lambda _, job: local(jobs.ended_at(job)), lambda _, job: _last(jobs.ended_at(job))),
     "NODES": Field(lambda _, job: "0" if jobs.is_waiting(job) else "1", right=True),
     "GPUS": Field(lambda _, job: str(job.spec.gpus), lambda _, job: job.spec.gpus, right=True),

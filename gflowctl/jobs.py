@@ -22,7 +22,17 @@ from gflowd.core.model import (
     Stopping,
     session_name,
 )
-from gflowd.core.reasons import BEGIN_TIME, CANCELLED_BY_USER, DAEMON_DOWN, DEPENDENCY, HELD_BY_USER, RETRY_DELAY
+from gflowd.core.reasons import (
+    BEGIN_TIME,
+    CANCELLED_BY_USER,
+    DAEMON_DOWN,
+    DEPENDENCY,
+    HELD_BY_USER,
+    PRIORITY,
+    RESERVATION,
+    RESOURCES,
+    RETRY_DELAY,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +62,7 @@ class View:
         self.now = time.time()
         observed = context.observed or {}
         self.observed_reasons: dict[str, str] = observed.get("reasons") or {}
+        self.observed_starts: dict[str, float] = observed.get("expected") or {}
         self.folded: dict[int, str] = {}  # by the id of a job that stands for others of its array: how they are named
         self._daemon_runs: bool | None = None
         self._roster: Roster | None = None
@@ -174,6 +185,24 @@ class View:
         if isinstance(job.phase, Stopping):
             return told or job.phase.why
         return self._waits_for(job, told) if isinstance(job.phase, Queued) else None
+
+    def expected_start(self, job: Job) -> float | None:
+        """When the daemon last expected a queued job to start; None when it did not say, or has nothing to say."""
+        if not is_waiting(job) or not self.daemon_runs:
+            return None
+        expected = self.observed_starts.get(str(job.id))
+        return None if expected is None else max(expected, self.now)
+
+    def ahead(self, job: Job) -> int | None:
+        """How many queued jobs wait for resources before this one; None when the daemon did not say."""
+        if not self.daemon_runs or self.observed_reasons.get(str(job.id)) not in (PRIORITY, RESERVATION, RESOURCES):
+            return None
+        count = 0
+        for other, reason in self.observed_reasons.items():  # in the order of the queue
+            if other == str(job.id):
+                break
+            count += reason in (PRIORITY, RESERVATION, RESOURCES)
+        return count
 
     def _told_of_array(self, job: Job) -> str | None:
         """The daemon names the reason of an array's first waiting element only."""

@@ -35,7 +35,7 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "dependencies": _dependencies(needs), "dependency_mode": None if needs is None else needs.mode,
         "begin_at": rfc3339(job.begin_at),
         "submitted_at": rfc3339(spec.submitted_at), "started_at": rfc3339(jobs.started_at(job)),
-        "ended_at": rfc3339(jobs.ended_at(job)), "expected_start": None,
+        "ended_at": rfc3339(jobs.ended_at(job)), "expected_start": rfc3339(view.expected_start(job)),
         "exit_code": ended.exit_code if ended is not None else None,
         "signal": ended.signal if ended is not None else None, "attempt": jobs.attempt(job),
         "max_retries": 0 if retry is None else retry.max_retries, "redone_from": spec.redone_from,

@@ -4,6 +4,9 @@ Named jobs are shown whatever their state. NODELIST(REASON) holds the indices of
 brackets why it waits or how it failed. The states are, with their short codes: queued PD, held H, starting CF,
 running R, stopping CG, finished CD, failed F, cancelled CA, timeout TO.
 
+START is when a job began or, of one that waits for resources, when it is expected to: if every job runs to its time
+limit and none comes before it. Nothing is expected behind a job without a time limit.
+
 Fields for --format and --sort: JOBID NAME USER PROJECT ST STATE TIME TIMELEFT TIMELIMIT SUBMIT START END NODES GPUS
 CPUS MEMORY PRIORITY REASON NODELIST(REASON) EXIT COMMAND.
 """
@@ -15,7 +18,7 @@ import time
 from gflowctl import columns, jobs, options, records, render, tree, wording
 from gflowctl.watching import redraw
 from gflowd.core.errors import BadUsage
-from gflowd.core.model import ENDED_STATES
+from gflowd.core.model import ENDED_STATES, QUEUED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,9 +43,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--me", action="store_true", help="my jobs")
     group.add_argument("--since", metavar="INSTANT", help="submitted or ended since then, such as 9:00 or now-2h")
     group = parser.add_argument_group("how they are shown")
-    group.add_argument("--sort", default="JOBID", metavar="FIELD[,-FIELD]", help="a minus sorts downwards")
+    group.add_argument(
+        "--start",
+        action="store_true",
+        help="the queued jobs by the time at which each is expected to start, if all jobs run to "
+        "their limits and none comes before it",
+    )
+    group.add_argument("--sort", metavar="FIELD[,-FIELD]", help="a minus sorts downwards")
     group.add_argument("-l", "--limit", type=_limit, metavar="N", help="the first N; the last N when negative")
-    group.add_argument("-f", "--format", default=columns.DEFAULT, metavar="FIELDS", help="the columns")
+    group.add_argument("-f", "--format", metavar="FIELDS", help="the columns")
     group.add_argument("-t", "--tree", action="store_true", help="each job under the first that it waits for")
     group.add_argument("-w", "--watch", action="store_true", help="show them again and again, until interrupted")
     group.add_argument("--interval", type=options.interval, default=2.0, metavar="S", help="seconds between looks (2)")
@@ -57,8 +66,8 @@ def _limit(text: str) -> int:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Prints the list."""
-    names = columns.chosen(args.format)
-    states = set(wording.states(args.states))
+    names = columns.chosen(args.format or (columns.STARTS if args.start else columns.DEFAULT))
+    states = set(wording.states(args.states)) or ({QUEUED} if args.start else set())
     since = None if args.since is None else context.instant(args.since, "--since")
     if args.watch and args.json:
         raise BadUsage("give either --watch or --json, not both")
@@ -67,7 +76,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
     def show() -> str:
         view = jobs.View(context, context.store.read())
-        found = columns.sort(view, _matching(args, view, states, since), args.sort)
+        found = columns.sort(
+            view, _matching(args, view, states, since), args.sort or ("START" if args.start else "JOBID")
+        )
         if args.limit is not None:
             found = found[: args.limit] if args.limit >= 0 else found[args.limit :]
         if args.json:

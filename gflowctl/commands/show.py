@@ -116,6 +116,8 @@ def _state(view: View, job: Job, *, color: bool) -> Iterator[tuple[str, str]]:
     yield "State", render.paint(found, render.STATE_COLORS[found], on=color)
     if why := view.reason(job):
         yield "Reason", render.escape(_more(view, job, why))
+    if (ahead := view.ahead(job)) is not None:
+        yield "Ahead", wording.count(ahead, "queued job")
     phase = job.phase
     if isinstance(phase, Ended) and phase.exit_code is not None:
         yield "Exit code", str(phase.exit_code)
@@ -175,6 +177,8 @@ def _times(view: View, job: Job) -> Iterator[tuple[str, str]]:
         yield "Begins", f"not before {render.local(job.begin_at)}"
     if (began := jobs.started_at(job)) is not None:
         yield "Started", render.local(began)
+    elif (expected := view.expected_start(job)) is not None:
+        yield "Expected", f"to start at {render.local(expected)}, if those before it run to their limits"
     if (ended := jobs.ended_at(job)) is not None:
         yield "Ended", render.local(ended)
     if (elapsed := view.elapsed(job)) is not None:

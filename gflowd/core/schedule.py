@@ -62,13 +62,12 @@ class Promise:
 class Plan:
     """`starts`: job and GPUs, in order; `reasons`: of the jobs looked at that stay, in order; `impossible`: why never.
 
-    `wants_gpu`: a job would start, were its GPUs looked at first. `lacks`: of what the jobs wait for, what is short.
+    `wants_gpu`: a job would start, were its GPUs looked at first.
     """
 
     starts: list[tuple[Job, tuple[int, ...]]] = field(default_factory=list)
     reasons: dict[int, str] = field(default_factory=dict)
     impossible: list[tuple[Job, str]] = field(default_factory=list)
-    lacks: dict[int, str] = field(default_factory=dict)
     wants_gpu: bool = False
     promise: Promise | None = None
 
@@ -128,7 +127,7 @@ class _Planner:
         self._rules = rules
         self._closed = closed
         self._kept: _Kept | None = None
-        self._failed: dict[object, tuple[str, str | None]] = {}  # what can no longer start, by its shape
+        self._failed: dict[object, str] = {}  # what can no longer start, by its shape
 
     def consider(self, job: Job) -> None:
         """Starts a job or says why not."""
@@ -147,16 +146,14 @@ class _Planner:
                 if not isinstance(found, str):
                     self._start(job, found)
                     return
-                self._failed[shape] = found, self._lack(spec) if found == reasons.RESOURCES else None
-            reason, lack = self._failed[shape]
+                self._failed[shape] = found
+            reason = self._failed[shape]
             if self._kept is None and reason in (reasons.RESOURCES, reasons.RESERVATION):
                 self._promise(job)
-            self._wait(job, reason, lack)
+            self._wait(job, reason)
 
-    def _wait(self, job: Job, reason: str, lack: str | None = None) -> None:
+    def _wait(self, job: Job, reason: str) -> None:
         self.plan.reasons[job.id] = reason
-        if lack is not None:
-            self.plan.lacks[job.id] = lack
         if job.array_id is not None:
             self._closed.add(job.array_id)
 
@@ -233,8 +230,3 @@ class _Planner:
         if at is not None:
             self.plan.promise = Promise(job, at)
             self._kept = _Kept(self._room, job.spec, at, at + length)
-
-    def _lack(self, spec: Spec) -> str:
-        """What there is too little of."""
-        cpus, memory_mb = self._room.slack(spec, self._room.now)
-        return "CPU" if cpus < 0 else "memory" if memory_mb < 0 else "GPU"

@@ -28,10 +28,9 @@ INTERVAL = 1.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Of queued jobs the reasons, in order, what they lack, and when they are expected to start (wall time)."""
+    """Of queued jobs the reasons, in order, and when they are expected to start (wall time)."""
 
     reasons: dict[int, str]
-    lacks: dict[int, str]
     expected: Callable[[], dict[int, float]]  # costs more than the rest, and is asked only for what is written
 
 
@@ -81,7 +80,6 @@ class Observer:
             "used": {"cpus": used_cpus, "memory_mb": used_memory},
             "gpus": [self._gpu(gpu, users.get(gpu.index, [])) for gpu in gpus or ()],
             "reasons": why,
-            "lacks": {str(job_id): lack for job_id, lack in waiting.lacks.items()},
             "trouble": trouble,
         }
         self._expected = waiting.expected

@@ -82,7 +82,7 @@ class Scheduler:
             self._log.error("snapshot", note=self._store.notes.pop())
         agenda = self._agenda(now)
         _, stuck = _enforced(slots)
-        waiting = Waiting(self._reasons(plan), plan.lacks, lambda: self._planner.expected(self._book, plan, slots, now))
+        waiting = Waiting(self._reasons(plan), lambda: self._planner.expected(self._book, plan, slots, now))
         self._observer.note(self._book, waiting, self._planner.capacity(slots), seen(slots)[1], stuck, self._trouble)
         wakes = [when for when in (self._observer.write(now), self._retry_at) if when is not None]
         if self._hurry:

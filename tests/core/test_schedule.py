@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine_room import BIG, Clockwork, Reserved, could_start, job
@@ -52,7 +51,7 @@ def promised(made: Plan) -> tuple[int, float] | None:
 
 def test_jobs_start_in_order_as_long_as_there_is_room() -> None:
     made = plan([job(1, cpus=3), job(2, cpus=3), job(3, cpus=3)])
-    assert (started(made), made.reasons, made.lacks) == ([(1, ()), (2, ())], {3: reasons.RESOURCES}, {3: "CPU"})
+    assert (started(made), made.reasons) == ([(1, ()), (2, ())], {3: reasons.RESOURCES})
 
 
 def test_gpus_are_given_lowest_first_and_each_once() -> None:
@@ -61,14 +60,6 @@ def test_gpus_are_given_lowest_first_and_each_once() -> None:
 
 def test_what_is_held_is_not_given_again() -> None:
     assert started(plan([job(3, gpus=2)], has(0), has(2), has(memory_mb=400))) == [(3, (1, 3))]
-
-
-@pytest.mark.parametrize(
-    ("fields", "lack"), [({"gpus": 1}, "GPU"), ({"memory_mb": 1}, "memory"), ({"cpus": 1, "gpus": 1}, "CPU")]
-)
-def test_what_is_lacking_is_told(fields: dict[str, object], lack: str) -> None:
-    held = has(0, 1, 2, 3, cpus=8 if lack == "CPU" else 0, memory_mb=1000)
-    assert plan([job(1, **fields)], held).lacks == {1: lack}
 
 
 def test_the_whole_machine_may_be_asked_for() -> None:

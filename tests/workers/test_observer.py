@@ -40,7 +40,7 @@ def book(phases: dict[int, Phase]) -> Book:
 
 def note(observer: Observer, phases: dict[int, Phase], **fields: object) -> None:
     told: dict[str, object] = {
-        "waiting": Waiting({}, {}, dict), "capacity": CAPACITY, "gpus": GPUS, "stuck": (), "trouble": None, **fields
+        "waiting": Waiting({}, dict), "capacity": CAPACITY, "gpus": GPUS, "stuck": (), "trouble": None, **fields
     }  # fmt: skip
     observer.note(book(phases), **told)  # type: ignore[arg-type]
 
@@ -59,7 +59,7 @@ def test_the_world_is_written_as_it_is(observer: Observer, wiring: Wiring) -> No
     note(
         observer,
         {1: running(0, 2), 2: running()},
-        waiting=Waiting({7: "Resources"}, {7: "GPU"}, lambda: {7: 1.5}),
+        waiting=Waiting({7: "Resources"}, lambda: {7: 1.5}),
         trouble="disk full",
     )
     assert observer.write(now(wall=123.5)) is None
@@ -68,7 +68,6 @@ def test_the_world_is_written_as_it_is(observer: Observer, wiring: Wiring) -> No
     assert found["capacity"] == {"gpus": 3, "cpus": 4, "memory_mb": 1000}
     assert found["used"] == {"cpus": 4, "memory_mb": 600}
     assert found["reasons"] == {"7": "Resources"}
-    assert found["lacks"] == {"7": "GPU"}
     assert found["expected"] == {"7": 1.5}
     assert found["trouble"] == "disk full"
     assert [(g["state"], g["jobs"]) for g in found["gpus"]] == [("busy", [1]), ("idle", []), ("busy", [1])]  # type: ignore[attr-defined]
