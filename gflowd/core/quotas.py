@@ -65,6 +65,10 @@ class Quotas:
         """The quota of a project."""
         return self.of(f"project:{code}")
 
+    def ids(self) -> set[str]:
+        """The ids of all that somebody wrote down, defaults among them."""
+        return {quota_id for layer in self._layers for quota_id in layer}
+
     def limit(self, *fields: str) -> bool:
         """Whether one of `fields` is limited for anybody."""
         return any(
@@ -79,7 +83,10 @@ class Quotas:
             limit, has = self.of(owner).max_queued_jobs, queued.get(owner, 0)
             if limit is not None and has + new > limit:
                 more = "another" if new == 1 else f"{new} more"
-                return f"{owner.replace(':', ' ')} has {has} queued jobs, {more} would exceed max_queued_jobs = {limit}"
+                jobs = "job" if has == 1 else "jobs"
+                return (
+                    f"{owner.replace(':', ' ')} has {has} {jobs} queued, {more} would exceed max_queued_jobs = {limit}"
+                )
         return None
 
 

@@ -26,10 +26,10 @@ def running(user: str, since: float, gpus: int = 1) -> Job:
     return Job(1, SPEC.replace(user=user, gpus=gpus), Wish(), Running(run=run, started=started))
 
 
-def after(shares: Shares, ends: list[tuple[float, float]], spec: Spec = SPEC.replace(gpus=1)) -> dict[str, float]:
+def after(shares: Shares, ends: list[tuple[float, float]]) -> dict[str, float]:
     record = None
     for started_at, ended_at in ends:
-        record = shares.record(record, spec, started_at, ended_at)
+        record = shares.record(record, SPEC.replace(gpus=1), started_at, ended_at)
     assert record is not None
     return record
 
@@ -108,7 +108,9 @@ def test_a_clock_that_was_far_ahead_neither_frees_nor_burdens_anyone() -> None:
 
 
 @given(st.floats(0, 1e12), st.floats(0, 1e12), st.floats(0, 1e12), st.floats(1, 1e9))
-def test_whatever_the_clock_did_usage_is_a_bounded_number(at: float, start: float, end: float, half_life: float) -> None:
+def test_whatever_the_clock_did_usage_is_a_bounded_number(
+    at: float, start: float, end: float, half_life: float
+) -> None:
     shares = Shares(enabled=True, half_life=half_life, cpu_weight=0.05)
     record = shares.record({"usage": 5.0, "at": at}, SPEC.replace(gpus=1), start, end)
     assert 0 <= record["usage"] <= 5.0 + half_life / 0.693

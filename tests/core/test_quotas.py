@@ -105,8 +105,9 @@ def test_a_job_without_gpus_may_run_although_the_gpu_quota_was_lowered() -> None
     [
         (1, 2, None),
         (3, 0, None),
-        (1, 3, "user ada has 3 queued jobs, another would exceed max_queued_jobs = 3"),
-        (2, 2, "user ada has 2 queued jobs, 2 more would exceed max_queued_jobs = 3"),
+        (1, 3, "user ada has 3 jobs queued, another would exceed max_queued_jobs = 3"),
+        (3, 1, "user ada has 1 job queued, 3 more would exceed max_queued_jobs = 3"),
+        (2, 2, "user ada has 2 jobs queued, 2 more would exceed max_queued_jobs = 3"),
     ],
 )
 def test_a_refusal_names_the_quota_the_count_and_the_limit(new: int, has: int, said: str | None) -> None:
@@ -118,4 +119,4 @@ def test_a_submission_must_fit_the_quota_of_its_project_too() -> None:
     quotas = Quotas({}, {"default-project": {"max_queued_jobs": 0}})
     assert quotas.queued_refusal(SPEC, 1, {}) is None
     said = quotas.queued_refusal(SPEC.replace(project="ml"), 1, {})
-    assert said == "project ml has 0 queued jobs, another would exceed max_queued_jobs = 0"
+    assert said == "project ml has 0 jobs queued, another would exceed max_queued_jobs = 0"
