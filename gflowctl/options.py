@@ -39,8 +39,7 @@ class Parser(argparse.ArgumentParser):
     dashed: tuple[str, ...] = ()
 
     def __init__(self, **settings: Any) -> None:
-        settings.setdefault("formatter_class", Formatter)
-        super().__init__(allow_abbrev=False, **settings)
+        super().__init__(**{"formatter_class": Formatter, "allow_abbrev": False, **settings})
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse; joins each of `dashed` to its value first."""

@@ -135,4 +135,4 @@ def quota_of(path: Path) -> str | None:
         return None
     if path[:-1] in QUOTA_DEFAULTS:
         return table[1].replace("_", "-")
-    return f"{table[1][:-1]}:{path[2]}" if len(path) == 4 and table in QUOTA_TABLES else None
+    return f"{table[1][:-1]}:{path[2].strip()}" if len(path) == 4 and table in QUOTA_TABLES else None

@@ -213,7 +213,7 @@ to = "x"
 
 
 def test_quotas_of_users_with_dots_in_their_names(load: Load) -> None:
-    loaded = load("[quota]\ndefault_project.max_queued_jobs = 0\n[quota.users.'a.b']\nmax_running_gpus = 2")
+    loaded = load("[quota]\ndefault_project.max_queued_jobs = 0\n[quota.users.' a.b ']\nmax_running_gpus = 2")
     assert loaded.quotas == {"user:a.b": {"max_running_gpus": 2}, "default-project": {"max_queued_jobs": 0}}
 
 

@@ -48,7 +48,7 @@ def _configure_set(parser: argparse.ArgumentParser) -> None:
             type=_limit,
             default=argparse.SUPPRESS,
             metavar="N",
-            help=f"how many {what} at once; none: no limit, whatever a default says",
+            help=f"at most so many {what}; none: no limit, whatever a default says",
         )
 
 
@@ -143,7 +143,7 @@ def _is_user(name: str) -> bool:
 
 
 def _who(owner: str) -> str:
-    return owner.replace(":", " ").replace("default-", "default ")
+    return owner.replace(":", " ", 1).replace("default-", "default ")
 
 
 def _words(owner: str, found: Quotas) -> str:

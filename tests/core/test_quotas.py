@@ -118,5 +118,5 @@ def test_a_refusal_names_the_quota_the_count_and_the_limit(new: int, has: int, s
 def test_a_submission_must_fit_the_quota_of_its_project_too() -> None:
     quotas = Quotas({}, {"default-project": {"max_queued_jobs": 0}})
     assert quotas.queued_refusal(SPEC, 1, {}) is None
-    said = quotas.queued_refusal(SPEC.replace(project="ml"), 1, {})
-    assert said == "project ml has 0 jobs queued, another would exceed max_queued_jobs = 0"
+    said = quotas.queued_refusal(SPEC.replace(project="a:b"), 1, {})
+    assert said == "project a:b has 0 jobs queued, another would exceed max_queued_jobs = 0"
