@@ -84,7 +84,8 @@ class Quotas:
             if limit is not None and has + new > limit:
                 more = "another" if new == 1 else f"{new} more"
                 jobs = "job" if has == 1 else "jobs"
-                return f"{owner.replace(':', ' ', 1)} has {has} {jobs} queued, {more} would exceed max_queued_jobs = {limit}"
+                who = owner.replace(":", " ", 1)
+                return f"{who} has {has} {jobs} queued, {more} would exceed max_queued_jobs = {limit}"
         return None
 
 
