@@ -48,6 +48,7 @@ def test_each_field_is_whose_says_it_first_own_before_default_and_run_time_befor
     assert quotas.of_user("ada") == Quota(max_running_jobs=1, max_running_gpus=3, max_queued_jobs=4)
     assert quotas.of_user("bob") == Quota(max_running_gpus=9, max_queued_jobs=4)
     assert quotas.of_project("ada") == Quota()
+    assert quotas.ids() == {"user:ada", "default-user"}
     assert Quotas({"default-project": {"max_queued_jobs": 1}}, {}).of_project("ml") == Quota(max_queued_jobs=1)
 
 
