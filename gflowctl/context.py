@@ -15,10 +15,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowd.core.requests import Limits
+    from gflowd.store import Commit
 
 _UNREAD: dict[str, Any] = {}
-_DEFAULTS = {"lock_timeout": 10.0, "timezone": None, "known_projects": (), "require_project": False}
-_SET_BY_ENVIRONMENT = ("GFLOW_STORE__", "GFLOW_PROJECTS__", "GFLOW_TIMEZONE")
+_DEFAULTS: dict[str, Any] = {
+    "lock_timeout": 10.0,
+    "timezone": None,
+    "known_projects": (),
+    "require_project": False,
+    "quotas": {},
+}
+_SET_BY_ENVIRONMENT = ("GFLOW_STORE__", "GFLOW_PROJECTS__", "GFLOW_QUOTA__", "GFLOW_TIMEZONE")
 
 
 class Context:
@@ -55,7 +62,9 @@ class Context:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """`lock_timeout`, `timezone`, `known_projects`, `require_project`: the daemon's, unless the file is newer."""
+        """`lock_timeout`, `timezone`, `known_projects`, `require_project`, `quotas`: the daemon's, unless the file is
+        newer.
+        """
         if self._settings is None:
             told = (self.observed or {}).get("config")
             self._settings = told if told is not None and self._is_current(told) else self._load()
@@ -74,6 +83,11 @@ class Context:
             known_projects=tuple(self.settings["known_projects"]),
             require_project=self.settings["require_project"],
         )
+
+    def may_have_queue_quota(self, commit: Commit) -> bool:
+        """Whether anybody's queued jobs may be limited; looks at no job."""
+        configured = (self.settings.get("quotas") or {}).values()
+        return any(quota.get("max_queued_jobs") is not None for quota in configured) or commit.may_have("quota")
 
     @property
     def config_path(self) -> str:
@@ -100,6 +114,7 @@ class Context:
             "timezone": loaded.timezone,
             "known_projects": loaded.known_projects,
             "require_project": loaded.require_project,
+            "quotas": loaded.quotas,
         }
 
     @property

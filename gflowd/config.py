@@ -5,8 +5,7 @@ sentence that names the file, the line and the key. Knows nothing of what the se
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from gflowd import config_file, settings
@@ -23,32 +22,13 @@ _OF_A_JOB = ("GFLOW_JOB_", "GFLOW_ARRAY_", "GFLOW_PARAM_")  # a sweep's paramete
 
 
 @dataclass(frozen=True)
-class Quota:
-    """What one user or project may have at once; None is no limit."""
-
-    max_running_jobs: int | None = None
-    max_running_gpus: int | None = None
-    max_queued_jobs: int | None = None
-
-
-@dataclass(frozen=True)
-class Quotas:
-    """The quotas of the file, as written: defaults are not yet merged into the named ones."""
-
-    default_user: Quota = Quota()
-    default_project: Quota = Quota()
-    users: Mapping[str, Quota] = field(default_factory=lambda: MappingProxyType({}))
-    projects: Mapping[str, Quota] = field(default_factory=lambda: MappingProxyType({}))
-
-
-@dataclass(frozen=True)
 class Config:
     """Every setting: durations in seconds, memory and sizes in MiB, None where nothing is set (see `settings`)."""
 
     path: str  # of the file, there or not
     mtime_ns: int | None  # of the file; None when there is none
     notes: tuple[str, ...]  # what the user should be told once
-    quotas: Quotas
+    quotas: Mapping[str, Mapping[str, int | None]]  # by id, as `core.quotas` has them; not merged
     timezone: str | None
     log_level: str
     start_grace: float
@@ -83,20 +63,11 @@ class _Gathered:
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {setting.attribute: setting.default for setting in settings.SETTINGS}
-        self.quotas: dict[Path, dict[str, int]] = {}
+        self.quotas: dict[str, dict[str, int | None]] = {}
         self.notes: list[str] = []
 
-    def set_quota(self, owner: Path, key: str, value: int) -> None:
-        self.quotas.setdefault(owner, {})[key] = value
-
-    def all_quotas(self) -> Quotas:
-        made = {owner: Quota(**fields) for owner, fields in self.quotas.items()}
-        return Quotas(
-            default_user=made.get(("default_user",), Quota()),
-            default_project=made.get(("default_project",), Quota()),
-            users=MappingProxyType({owner[1]: quota for owner, quota in made.items() if owner[0] == "users"}),
-            projects=MappingProxyType({owner[1]: quota for owner, quota in made.items() if owner[0] == "projects"}),
-        )
+    def set_quota(self, quota_id: str, key: str, value: int | None) -> None:
+        self.quotas.setdefault(quota_id, {})[key] = value
 
 
 def load(path: str | None, environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Config:
@@ -115,7 +86,7 @@ def load(path: str | None, environ: Mapping[str, str], options: Mapping[str, str
         path=path,
         mtime_ns=mtime_ns,
         notes=tuple(gathered.notes),
-        quotas=gathered.all_quotas(),
+        quotas=gathered.quotas,
         **gathered.values,
     )
 
@@ -145,16 +116,16 @@ def _take_entry(gathered: _Gathered, key: Path, value: object, set_by: dict[Path
     if key in settings.WITHOUT_EFFECT:
         return
     name = ".".join(key)
-    owner = settings.quota_of(key)
+    quota_id = settings.quota_of(key)
     target = settings.ALIASES.get(key, key)
-    if owner is None and target not in settings.BY_PATH:
+    if quota_id is None and target not in settings.BY_PATH:
         raise Refused(config_file.unknown(key))
     if target in set_by:
         raise Refused(f"{name} and {'.'.join(set_by[target])} are the same setting; keep one of them")
     set_by[target] = key
     try:
-        if owner is not None:
-            gathered.set_quota(owner, key[-1], settings.QUOTA_KIND.read(value))
+        if quota_id is not None:
+            gathered.set_quota(quota_id, key[-1], settings.QUOTA_KIND.read(value))
         else:
             setting = settings.BY_PATH[target]
             gathered.values[setting.attribute] = setting.kind.read(value)
@@ -180,15 +151,15 @@ def _take_environment(gathered: _Gathered, environ: Mapping[str, str]) -> None:
 
 def _take_word(gathered: _Gathered, path: Path, word: str, said_by: str) -> None:
     setting = settings.BY_PATH.get(settings.ALIASES.get(path, path))
-    owner = settings.quota_of(path) if path[:2] in settings.QUOTA_DEFAULTS else None
-    if setting is None and owner is None:
+    quota_id = settings.quota_of(path) if path[:2] in settings.QUOTA_DEFAULTS else None
+    if setting is None and quota_id is None:
         if settings.quota_of(path) is not None:
             raise Refused(f"{said_by}: the quota of one user or project can only be set in the file")
         raise Refused(f"{said_by}: {config_file.unknown(path)}")
     try:
         if setting is not None:
             gathered.values[setting.attribute] = setting.kind.read_word(word)
-        elif owner is not None:
-            gathered.set_quota(owner, path[-1], settings.QUOTA_KIND.read_word(word))
+        elif quota_id is not None:
+            gathered.set_quota(quota_id, path[-1], settings.QUOTA_KIND.read_word(word))
     except Refused as refusal:
         raise Refused(f"{said_by}: {refusal}") from None

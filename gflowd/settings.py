@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gflowd import kinds
+from gflowd.core.quotas import FIELDS
 
 if TYPE_CHECKING:
     from gflowd.kinds import Kind
@@ -112,8 +113,8 @@ WITHOUT_EFFECT: tuple[Path, ...] = (("daemon", "host"), ("daemon", "port"), ("ho
 
 QUOTA_DEFAULTS: tuple[Path, ...] = (("quota", "default_user"), ("quota", "default_project"))
 QUOTA_TABLES: tuple[Path, ...] = (("quota", "users"), ("quota", "projects"))
-QUOTA_KEYS = ("max_running_jobs", "max_running_gpus", "max_queued_jobs")
-QUOTA_KIND = kinds.whole(least=0)
+QUOTA_KEYS = FIELDS
+QUOTA_KIND = kinds.whole(least=0, unset="none")
 
 SECTIONS: frozenset[Path] = frozenset(
     path[:length]
@@ -127,8 +128,11 @@ def is_section(path: Path) -> bool:
     return path in SECTIONS or (len(path) == 3 and path[:2] in QUOTA_TABLES)
 
 
-def quota_of(path: Path) -> Path | None:
-    """The quota that `path` sets a field of: ("users", "alice") or ("default_user",); None when it is no such path."""
-    if path[-1] in QUOTA_KEYS and (path[:-1] in QUOTA_DEFAULTS or (len(path) == 4 and path[:2] in QUOTA_TABLES)):
-        return path[1:-1]
-    return None
+def quota_of(path: Path) -> str | None:
+    """The id of the quota that `path` sets a field of: `user:alice`, `default-user`; None when it is no such path."""
+    table = path[:2]
+    if path[-1] not in QUOTA_KEYS:
+        return None
+    if path[:-1] in QUOTA_DEFAULTS:
+        return table[1].replace("_", "-")
+    return f"{table[1][:-1]}:{path[2].strip()}" if len(path) == 4 and table in QUOTA_TABLES else None

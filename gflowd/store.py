@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 HEAD = 4096  # bytes: the header is within
 TAIL = 65536  # bytes: a plain submission reads no more than this to find the next id
 WORTH_COMPACTING = 1 << 20  # bytes
+MARKED = ("quota",)  # kinds of which the header tells that there are some: a plain submission folds nothing to know it
 SHORTEST_LINE = 20  # bytes, and no line gives out more than one id unless its fellows say so too
 
 
@@ -210,7 +211,7 @@ class Commit:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None and self._records:
-                self._append(self._records)
+                self._write()
         finally:
             self._release()
 
@@ -228,12 +229,23 @@ class Commit:
         """Everything in the snapshot, as it stands under the lock."""
         return self.store.read()
 
+    def may_have(self, kind: str) -> bool:
+        """Whether there may be records of one of the kinds in `MARKED`; looks at the header alone."""
+        try:
+            header = header_record(os.pread(self._fd, HEAD, 0))
+        except OSError as error:
+            raise _failed(self.store.path, error) from error
+        return header is None or kind in header[4].get("has", ())
+
     def rewrite(self, fold: Fold) -> int:
         """Replaces the file by the live records of `fold`, which must be of this very commit (`Commit.fold`, or a
         follower that caught up under this lock). Returns the new size in bytes. Raises `SystemFailed`, after which
         nothing more can be committed under this lock.
         """
-        fold.of(HEADER)[0] = {**_header(), **fold.of(HEADER).get(0, {}), "format": FORMAT}
+        coming = {kind for (kind, _), _ in self._records}
+        marks = {"has": has} if (has := [each for each in MARKED if each in coming or fold.records.get(each)]) else {}
+        header = {name: value for name, value in fold.of(HEADER).get(0, {}).items() if name != "has"}
+        fold.of(HEADER)[0] = {**_header(), **header, "format": FORMAT, **marks}
         lines = [
             encode_line(0, self.next_id, (kind, key), value, self.store.dumps)
             for kind in sorted(fold.records, key=lambda kind: kind != HEADER)
@@ -328,6 +340,16 @@ class Commit:
         self.next_id = max(fold.next_id, next_id_in(tail))
         if self.next_id > fold.next_id:  # whoever lost this tail may have been told its ids
             self._append([((HEADER, 0), fold.of(HEADER)[0])])
+
+    def _write(self) -> None:
+        """Appends; the first record of a kind in `MARKED` needs the file rewritten before, to have it in the header."""
+        if not all(kind not in MARKED or self.may_have(kind) for (kind, _), _ in self._records):
+            fold = self.fold()
+            if fold.dropped:
+                self.repair(fold)
+            else:
+                self.rewrite(fold)
+        self._append(self._records)
 
     def _append(self, records: list[tuple[Key, Any]]) -> None:
         last = len(records) - 1

@@ -36,6 +36,7 @@ BROKEN_EARLY = 90  # characters: in a source of 120, a line shorter than this wa
 SHELLS = ("bash", "zsh", "fish")
 MANUAL = "gflow Manual"
 ITALIC = r"\\fI\1\\fR"
+SHARED = ("--config", "--state-dir", "--version")
 COMPLETED_BY = {"FILE": shtab.FILE, "SCRIPT": shtab.FILE, "COMMAND": shtab.FILE, "DIR": shtab.DIRECTORY}
 
 
@@ -122,12 +123,22 @@ def page(
     name: str, section: str, summary: str, parser: argparse.ArgumentParser, sections: Mapping[str, str], see_also: str
 ) -> str:
     """The text of one man page; `sections` are ours by heading, already roff."""
+    actions = gflowctl.options.actions_of(parser)
     parser.formatter_class = functools.partial(argparse.RawDescriptionHelpFormatter, width=1000)
     examples, parser.epilog = parser.epilog, None
+    synopsis_lines = [line for each in actions.values() or [parser] for line in synopsis(each)]
+    if actions:
+        sections = {"actions": actions_section(actions), **sections}
+        for group in parser._action_groups:  # noqa: SLF001 -- Manpage would show them without a heading of their own
+            group._group_actions = [  # noqa: SLF001
+                each
+                for each in group._group_actions  # noqa: SLF001
+                if not isinstance(each, argparse._SubParsersAction)  # noqa: SLF001
+            ]
     made = Manpage(parser, format="single-commands-section")
     made.prog, made.description = name, summary
     made.mf.format_text = roff
-    made.add_section("synopsis", "=", "\n.br\n".join(synopsis(parser)))
+    made.add_section("synopsis", "=", "\n.br\n".join(synopsis_lines))
     for heading, content in sections.items():
         made.add_section(heading, "=", content)
     if examples:
@@ -188,6 +199,18 @@ def commands_section(program: Program) -> str:
     return "\n".join(lines)
 
 
+def actions_section(actions: Mapping[str, argparse.ArgumentParser]) -> str:
+    """Each action of a command with its own options; those that all commands share are said once, of the command."""
+    lines = []
+    for name, parser in actions.items():
+        lines += [f".SS {escaped(name)}", roff(parser.description or "")]
+        for option in parser._actions:  # noqa: SLF001
+            if option.help != argparse.SUPPRESS and not {"--help", *SHARED} & set(option.option_strings):
+                said = argparse.HelpFormatter(parser.prog, width=1000)._format_action_invocation(option)  # noqa: SLF001
+                lines += [".TP", f"\\fB{escaped(said)}\\fR", roff(str(option.help))]
+    return "\n".join(lines)
+
+
 def program_parser(program: Program) -> argparse.ArgumentParser:
     """The options that stand before a command: those that all commands share."""
     parser = argparse.ArgumentParser(prog=program.name, usage=f"{program.name} [OPTIONS] COMMAND [ARGUMENT ...]")
@@ -221,9 +244,10 @@ def completions() -> Iterator[tuple[str, str]]:
         commands = whole.add_subparsers(metavar="COMMAND")
         for verb, (_, aliases, summary) in program.commands.items():
             parser = program.parser(verb)
-            for action in parser._actions:  # noqa: SLF001 -- argparse shows its actions no other way
-                if action.metavar in COMPLETED_BY:
-                    action.complete = COMPLETED_BY[action.metavar]  # type: ignore[attr-defined]
+            for each in (parser, *gflowctl.options.actions_of(parser).values()):
+                for action in each._actions:  # noqa: SLF001 -- argparse shows its actions no other way
+                    if action.metavar in COMPLETED_BY:
+                        action.complete = COMPLETED_BY[action.metavar]  # type: ignore[attr-defined]
             commands.add_parser(verb, aliases=aliases, help=summary, parents=[parser], add_help=False)
         for shell in SHELLS:
             yield f"{program.name}/completions/{program.name}.{shell}", f"{shtab.complete(whole, shell).rstrip()}\n"

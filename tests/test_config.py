@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from gflowd import config, config_file, kinds, settings
 from gflowd.commands import init
-from gflowd.config import Quota
 from gflowd.core.errors import Refused
 
 NOWHERE = {"HOME": "/nonexistent"}
@@ -58,7 +57,7 @@ def test_without_a_file_every_setting_has_its_default() -> None:
     )
     assert (loaded.fair_share_half_life, loaded.history_after, loaded.log_max_size_mb) == (7 * 86400, 86400, 1024)
     assert loaded.known_projects == ()
-    assert loaded.quotas == config.Quotas()
+    assert loaded.quotas == {}
 
 
 def test_a_file_that_was_named_must_exist() -> None:
@@ -87,7 +86,7 @@ def test_the_uncommented_template_is_valid_and_still_the_defaults(load: Load) ->
     keys_and_tables = re.compile(r"^# ((?:\w+ = |\[).*)$", re.MULTILINE)
     text = keys_and_tables.sub(r"\1", init.template())
     loaded = load(text)
-    assert loaded.quotas.users == {"alice": Quota(max_running_jobs=16)}
+    assert loaded.quotas["user:alice"] == {"max_running_jobs": 16}
     assert settled(loaded) | {"quotas": None} == settled(config.load(None, NOWHERE)) | {"quotas": None}
     written = {path for path, _ in config_file.entries(tomllib.loads(text))}
     assert set(settings.BY_PATH) <= written
@@ -122,7 +121,7 @@ def test_the_environment_sets_nested_and_top_level_settings() -> None:
     )
     assert (loaded.fair_share_enabled, loaded.cpus, loaded.timezone) == (False, 8, "UTC")
     assert loaded.known_projects == ("a", "b")
-    assert loaded.quotas.default_user == Quota(max_running_jobs=3)
+    assert loaded.quotas == {"default-user": {"max_running_jobs": 3}}
 
 
 def test_what_a_job_finds_in_its_environment_is_no_setting() -> None:
@@ -214,9 +213,13 @@ to = "x"
 
 
 def test_quotas_of_users_with_dots_in_their_names(load: Load) -> None:
-    loaded = load("[quota]\ndefault_project.max_queued_jobs = 0\n[quota.users.'a.b']\nmax_running_gpus = 2")
-    assert loaded.quotas.users == {"a.b": Quota(max_running_gpus=2)}
-    assert loaded.quotas.default_project == Quota(max_queued_jobs=0)
+    loaded = load("[quota]\ndefault_project.max_queued_jobs = 0\n[quota.users.' a.b ']\nmax_running_gpus = 2")
+    assert loaded.quotas == {"user:a.b": {"max_running_gpus": 2}, "default-project": {"max_queued_jobs": 0}}
+
+
+def test_a_quota_may_say_that_there_is_no_limit(load: Load) -> None:
+    loaded = load("[quota.default_user]\nmax_queued_jobs = 3\n[quota.users.ada]\nmax_queued_jobs = 'none'")
+    assert loaded.quotas == {"default-user": {"max_queued_jobs": 3}, "user:ada": {"max_queued_jobs": None}}
 
 
 def test_durations_and_sizes_are_as_on_the_command_line(load: Load) -> None:

@@ -531,6 +531,51 @@ def test_a_rewrite_keeps_the_machine_that_the_header_names(store: Store) -> None
     assert store.read().of("header") == {0: {"format": 1, "machine": "another"}}
 
 
+def set_quota(store: Store, value: Any) -> bool:
+    """Whether there may have been one before."""
+    with store.commit() as commit:
+        commit.put("quota", "default-user", value)
+        return commit.may_have("quota")
+
+
+def may_have_quota(store: Store) -> bool:
+    with store.commit() as commit:
+        return commit.may_have("quota")
+
+
+def test_the_header_tells_of_quotas_from_the_first_to_the_rewrite_after_the_last(store: Store) -> None:
+    submit(store)
+    follower = Follower(store)
+    follower.catch_up()
+    assert not set_quota(store, {"max_queued_jobs": 3})
+    assert may_have_quota(store)
+    assert follower.catch_up() is None
+    assert follower.fold.of("quota") == {"default-user": {"max_queued_jobs": 3}}
+    size = len(content(store))
+    assert set_quota(store, {"max_queued_jobs": 4})
+    assert len(content(store)) > size, "only the first needs the file to be rewritten"
+    assert submit(store) == 2
+    set_quota(store, None)
+    assert may_have_quota(store)
+    with store.commit() as commit:
+        commit.rewrite(commit.fold())
+    assert not may_have_quota(store)
+    assert set(store.read().of("header")[0]) == {"format", "machine"}
+    follower.close()
+
+
+def test_the_first_quota_of_a_damaged_snapshot_keeps_the_damaged_file(store: Store) -> None:
+    for _ in range(3):
+        submit(store)
+    damaged = content(store).replace(b'[0,3,"spec"', b'[0,3,"spek"')
+    Path(store.path).write_bytes(damaged)
+    set_quota(store, {"max_queued_jobs": 3})
+    assert [Path(place).read_bytes() for place in Path(store.state.root).glob("*.corrupt-*")] == [damaged]
+    assert sorted(store.read().of("spec")) == [1, 3]
+    assert may_have_quota(store)
+    assert submit(store) == 4
+
+
 # --- the format
 
 

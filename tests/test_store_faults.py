@@ -547,6 +547,13 @@ def rewrite_and_commit(store: Store) -> None:
             commit.put("spec", job_id, "new")
 
 
+def set_first_quota(store: Store) -> None:
+    with store.commit() as commit:
+        for job_id in range(commit.allocate(2), commit.next_id):
+            commit.put("spec", job_id, "new")
+        commit.put("quota", "default-user", "new")
+
+
 BEFORE: dict[str, Callable[[bytes], bytes]] = {
     "a sound file": lambda data: data,
     "a torn end": lambda data: data + encode_line(1, 90, ("spec", 89), "torn") + b"0123",
@@ -556,7 +563,7 @@ BEFORE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("how", ["is killed", "fails once", "fails for good"])
-@pytest.mark.parametrize("work", [commit_three, rewrite, rewrite_and_commit])
+@pytest.mark.parametrize("work", [commit_three, rewrite, rewrite_and_commit, set_first_quota])
 @pytest.mark.parametrize("before", BEFORE)
 def test_at_every_system_call_it_is_the_old_or_the_new_state(
     sample: Sample, work: Callable[[Store], None], before: str, how: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from gflowctl import job_options, jobs, needs, options, records, render
+from gflowctl import job_options, jobs, needs, options, quotas, records, render
 from gflowd.core import chains, codec, reasons, requests
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.model import Job, Queued, Wish
@@ -50,6 +50,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         jobs.View(context, Fold()).select(args.jobs)
     begin = None if args.begin is None else context.instant(args.begin, "--begin")
     made = []
+    wanted_jobs: list[tuple[Spec, int]] = []
     with context.writable_store.commit() as commit:
         view = jobs.View(context, commit.fold())
         named = sorted(view.select(args.jobs))
@@ -69,10 +70,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 spec = _changed(args, spec, wanted, begin)
             spec = _checked(context, spec, old)
             commit.put("spec", new_id, codec.encode(spec))
+            wanted_jobs.append((spec, len(groups[spec_id])))
             for job in _jobs(new_id, spec, Wish(held=changed and args.hold)):
                 if job.wish.held:
                     commit.put("wish", job.id, codec.encode(job.wish))
                 made.append(job)
+        quotas.check(context, view.fold, wanted_jobs)
         last = commit.next_id - 1
     context.ring(b"q")
     _announce(args, context, made, last)

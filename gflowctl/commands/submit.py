@@ -90,6 +90,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.dry_run:
         if job_options.names_dependencies(args):
             spec = _with_needs(args, context, spec, context.store.read())
+        _check_quotas(context, context.store.read(), spec)
         _show(args, context, None, spec)
         return 0
     store = context.writable_store
@@ -99,6 +100,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with store.commit() as commit:
         if job_options.names_dependencies(args):
             spec = _with_needs(args, context, spec, commit.fold())
+        if context.may_have_queue_quota(commit):
+            _check_quotas(context, commit.fold(), spec)
         ids = _allocated(commit, spec)
         commit.put("spec", ids[0], codec.encode(spec))
         if args.hold:
@@ -112,14 +115,23 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _allocated(commit: Commit, spec: Spec) -> range:
     """The new ids: one, or one for each element."""
-    if spec.family is None:
-        count = 1
-    else:
-        from gflowd.core import arrays
-
-        count = arrays.size(spec.family)
+    count = _count(spec)
     first = commit.allocate(count)
     return range(first, first + count)
+
+
+def _count(spec: Spec) -> int:
+    if spec.family is None:
+        return 1
+    from gflowd.core import arrays
+
+    return arrays.size(spec.family)
+
+
+def _check_quotas(context: Context, fold: Fold, spec: Spec) -> None:
+    from gflowctl import quotas
+
+    quotas.check(context, fold, [(spec, _count(spec))])
 
 
 def _with_needs(args: argparse.Namespace, context: Context, spec: Spec, fold: Fold) -> Spec:

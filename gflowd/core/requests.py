@@ -53,7 +53,7 @@ def checked(spec: Spec, limits: Limits) -> Spec:
     if len(spec.name.encode()) > LONGEST_NAME:
         raise Refused(f"the job's name is longer than {LONGEST_NAME} bytes")
     _check_capacity(spec, limits)
-    return spec.replace(project=_project(spec.project, limits))
+    return spec.replace(project=project(spec.project, limits))
 
 
 def check_text(text: str) -> None:
@@ -104,7 +104,8 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _project(code: str | None, limits: Limits) -> str | None:
+def project(code: str | None, limits: Limits) -> str | None:
+    """A project's code, trimmed. Raises `Refused` for one that is not known, or too long."""
     trimmed = (code or "").strip()
     known = ", ".join(limits.known_projects)
     if not trimmed:

@@ -117,6 +117,7 @@ class Observer:
                 "timezone": config.timezone,
                 "known_projects": config.known_projects,
                 "require_project": config.require_project,
+                "quotas": config.quotas,
                 "grace": config.grace,
                 "start_grace": config.start_grace,
             },

@@ -47,7 +47,7 @@ def test_submit_imports_no_more_than_it_needs(ctl: Ctl, observed: bool) -> None:
 def test_a_submission_that_waits_imports_little_more(ctl: Ctl) -> None:
     ctl.submit("true")
     plain = imported(ctl, "submit", "true")
-    assert not {"gflowd.core.dependencies", "gflowd.core.retries", "gflowctl.needs"} & plain
+    assert not {"gflowd.core.dependencies", "gflowd.core.retries", "gflowctl.needs", "gflowctl.quotas"} & plain
     words = ["submit", "-d", "1", "--max-retries", "2", "--retry-on", "oom", "--retry-delay", "30sx2", "true"]
     assert not imported(ctl, *words) & TOO_DEAR_FOR_SUBMIT
 

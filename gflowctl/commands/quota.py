@@ -1,0 +1,190 @@
+"""Shows and sets quotas: how many jobs and GPUs a user or a project may have at once.
+
+A job over a quota of running jobs or GPUs stays queued (reason Quota) until there is room. A submission over a quota
+of queued jobs, held ones included, is refused. A job must satisfy the quota of its user and that of its project.
+
+Each of the three numbers is looked for in this order: what was set for the user or project itself, what gflow.toml
+says of it, the default that was set, the default of gflow.toml. Without any there is no limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from gflowctl import options, quotas, render
+from gflowd.core import requests
+from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.quotas import FIELDS, KIND
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gflowctl.context import Context
+    from gflowd.core.quotas import Quotas
+
+DEFAULTS = ("default-user", "default-project")
+NO_LIMIT = "none"
+USED = ("running_jobs", "running_gpus", "queued_jobs")  # what `FIELDS` limit
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the actions."""
+    options.add_actions(
+        parser,
+        {
+            "list": ("show the quotas, and how much of them is used", options.add_json),
+            "set": ("set some of the numbers of a quota; the others stay", _configure_set),
+            "remove": ("take back all that was set of a quota; what gflow.toml says of it holds again", _add_owner),
+        },
+    )
+
+
+def _configure_set(parser: argparse.ArgumentParser) -> None:
+    _add_owner(parser)
+    for field, what in zip(FIELDS, ("jobs running", "GPUs in use", "jobs queued or held"), strict=True):
+        parser.add_argument(
+            f"--{field.replace('_', '-')}",
+            type=_limit,
+            default=argparse.SUPPRESS,
+            metavar="N",
+            help=f"at most so many {what}; none: no limit, whatever a default says",
+        )
+
+
+def _add_owner(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--user", metavar="USER", help="the quota of that user")
+    group.add_argument("--project", metavar="CODE", help="the quota of that project, for all its users together")
+    for name in DEFAULTS:
+        said = f"the quota of each {name.removeprefix('default-')} for what its own leaves open"
+        group.add_argument(f"--{name}", dest="default", action="store_const", const=name, help=said)
+
+
+def _limit(text: str) -> int | None:
+    return None if text.lower() == NO_LIMIT else options.count(text)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Does what was asked for."""
+    match args.action:
+        case "list":
+            _list(context, as_json=args.json)
+        case "set":
+            _set(args, context)
+        case _:
+            _remove(args, context)
+    return 0
+
+
+def _set(args: argparse.Namespace, context: Context) -> None:
+    changes = {field: getattr(args, field) for field in FIELDS if hasattr(args, field)}
+    if not changes:
+        raise BadUsage(f"nothing to set: give --{', --'.join(FIELDS).replace('_', '-')} or several")
+    owner = _owner(args)
+    _check_known(owner, context)
+    with context.writable_store.commit() as commit:
+        fold = commit.fold()
+        record = fold.of(KIND).get(owner, {})
+        changed = {**record, **changes} != record
+        if changed:
+            record = fold.of(KIND)[owner] = {**record, **changes}
+            commit.put(KIND, owner, record)
+    if changed:
+        context.ring(b"w")
+    said = _words(owner, quotas.in_force(context, fold))
+    if changed:
+        render.write(f"{said}\n")
+    else:
+        render.note(f"nothing changes: {said}")
+
+
+def _remove(args: argparse.Namespace, context: Context) -> None:
+    owner = _owner(args)
+    if owner not in context.store.read().of(KIND):
+        raise Refused(f"nothing was set for {_who(owner)}; gflow.toml and the defaults hold (gflowctl quota list)")
+    with context.writable_store.commit() as commit:
+        fold = commit.fold()
+        if fold.of(KIND).pop(owner, None) is not None:
+            commit.put(KIND, owner, None)
+    context.ring(b"w")
+    render.write(f"{_words(owner, quotas.in_force(context, fold))}\n")
+
+
+def _owner(args: argparse.Namespace) -> str:
+    """The id of the quota that is meant."""
+    if args.default is not None:
+        return str(args.default)
+    kind, name = ("user", args.user) if args.project is None else ("project", args.project)
+    requests.check_text(name)
+    if not name.strip():
+        raise Refused(f"the name of the {kind} is empty")
+    return f"{kind}:{name.strip()}"
+
+
+def _check_known(owner: str, context: Context) -> None:
+    """Refuses users that are neither known to the machine nor have a job, and projects that no job could name: a quota
+    for a misspelt name would limit nobody.
+    """
+    kind, _, name = owner.partition(":")
+    if kind == "project":
+        requests.project(name, context.limits.replace(require_project=False))
+    elif kind == "user" and not _is_user(name) and owner not in quotas.usage(context.store.read(), [owner]):
+        raise Refused(f"there is no user {name!r} on this machine")
+
+
+def _is_user(name: str) -> bool:
+    import pwd
+
+    try:
+        return pwd.getpwnam(name).pw_name == name
+    except KeyError:
+        return False
+
+
+def _who(owner: str) -> str:
+    return owner.replace(":", " ", 1).replace("default-", "default ")
+
+
+def _words(owner: str, found: Quotas) -> str:
+    """What holds for `owner` now: `user ada: max-running-jobs 2, max-running-gpus none, max-queued-jobs 100`."""
+    limits = found.of(owner).fields().items()
+    said = (f"{field.replace('_', '-')} {NO_LIMIT if limit is None else limit}" for field, limit in limits)
+    return f"{_who(owner)}: {', '.join(said)}"
+
+
+def _list(context: Context, *, as_json: bool) -> None:
+    fold = context.store.read()
+    rows = _rows(quotas.in_force(context, fold), quotas.usage(fold))
+    if as_json:
+        render.write_json(rows)
+        return
+    titles = ("WHO", "RUNNING", "MAX", "GPUS", "MAX", "QUEUED", "MAX")
+    columns = [render.Column(title, right=place > 0, flexible=place == 0) for place, title in enumerate(titles)]
+    wide = render.terminal_columns() if render.is_terminal() else 0
+    color = render.use_color("auto")
+    render.write(render.table(columns, [(row, _cells(row)) for row in rows], color=color, columns_wide=wide))
+
+
+def _rows(found: Quotas, used: dict[str, quotas.Usage]) -> list[dict[str, Any]]:
+    """The defaults that were given, then all users and all projects with a quota or a job."""
+    named = {*found.ids(), *used}.difference(DEFAULTS)
+    owners = [*(name for name in DEFAULTS if name in found.ids()), *sorted(named, key=_order)]
+    rows = []
+    for owner in owners:
+        kind, _, name = owner.partition(":")
+        counts = None if owner in DEFAULTS else used.get(owner, quotas.Usage())
+        usage = {field: getattr(counts, field, None) for field in USED}
+        rows.append({"kind": kind, "name": name or None, **usage, **found.of(owner).fields()})
+    return rows
+
+
+def _order(owner: str) -> tuple[bool, str]:
+    kind, _, name = owner.partition(":")
+    return kind == "project", name
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    owner = row["kind"] if row["name"] is None else f"{row['kind']}:{row['name']}"
+    numbers = (row[field] for pair in zip(USED, FIELDS, strict=True) for field in pair)
+    return [_who(owner), *("-" if number is None else str(number) for number in numbers)]

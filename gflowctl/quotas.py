@@ -1,0 +1,75 @@
+"""Quotas as submissions and `gflowctl quota` know them: what is in force, who has how many jobs."""
+
+from __future__ import annotations
+
+from gflowctl import jobs, naming
+from gflowd.core.errors import Refused
+from gflowd.core.model import RUNNING, STARTING, STOPPING
+from gflowd.core.quotas import KIND, Quotas, owners
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from gflowctl.context import Context
+    from gflowd.core.model import Spec
+    from gflowd.snapshot import Fold
+
+LIVE = (STARTING, RUNNING, STOPPING)
+
+
+class Usage:
+    """How many jobs somebody has: running ones (all that have resources), their GPUs, and queued or held ones."""
+
+    __slots__ = ("queued_jobs", "running_gpus", "running_jobs")
+
+    def __init__(self) -> None:
+        self.running_jobs = self.running_gpus = self.queued_jobs = 0
+
+
+def in_force(context: Context, fold: Fold) -> Quotas:
+    """The quotas of the configuration and of the snapshot."""
+    return Quotas(context.settings.get("quotas") or {}, fold.of(KIND))
+
+
+def check(context: Context, fold: Fold, wanted: Sequence[tuple[Spec, int]]) -> None:
+    """Raises `Refused` when so many more jobs of these specs may not be queued beside those of `fold`."""
+    quotas = in_force(context, fold)
+    limited = {
+        owner for spec, _ in wanted for owner in owners(spec) if quotas.of(owner).max_queued_jobs is not None
+    }  # fmt: skip
+    if not limited:
+        return
+    queued = {owner: used.queued_jobs for owner, used in usage(fold, limited).items()}
+    for spec, new in wanted:
+        refusal = quotas.queued_refusal(spec, new, queued)
+        if refusal is not None:
+            raise Refused(f"{refusal} (gflowctl quota list)")
+        for owner in owners(spec):
+            queued[owner] = queued.get(owner, 0) + new
+
+
+def usage(fold: Fold, of: Collection[str] | None = None) -> dict[str, Usage]:
+    """Who has what, by the ids of quotas (`user:ada`); only of these, or of everybody with a job that has not ended."""
+    roster = naming.roster(fold)
+    phases, wishes = fold.of("phase"), fold.of("wish")
+    found: dict[str, Usage] = {}
+    for spec_id, spec in fold.of("spec").items():
+        whose = [f"user:{spec['user']}", *((f"project:{code}",) if (code := spec.get("project")) else ())]
+        whose = [owner for owner in whose if of is None or owner in of]
+        if not whose:
+            continue
+        queued = running = 0
+        for job_id in (spec_id,) if roster is None else roster.ids(spec_id):
+            phase = phases.get(job_id)
+            if phase is not None and phase["is"] in LIVE:
+                running += 1
+            elif (phase is None and job_id not in wishes) or not jobs.record_has_ended(fold, job_id):
+                queued += 1
+        if queued or running:
+            for owner in whose:
+                used = found.setdefault(owner, Usage())
+                used.queued_jobs += queued
+                used.running_jobs += running
+                used.running_gpus += running * spec.get("gpus", 0)
+    return found

@@ -1,0 +1,81 @@
+"""Who had how much of the machine lately, so that those who had less go first. Pure.
+
+Usage is in GPU seconds. As with Slurm's priority_multifactor plugin each second of it counts half after a half-life;
+unlike there it is not set against shares that users were promised: all are equal.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gflowd.core.model import Running, Stopping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from gflowd.core.model import Job, Spec
+
+LN_2 = math.log(2)
+
+
+class Shares:
+    """How usage is counted. `half_life` in seconds; a job without GPUs counts as `cpu_weight` GPUs.
+
+    A shared job counts each of its GPUs in full: it is not known what part of one its memory is.
+    """
+
+    __slots__ = ("cpu_weight", "enabled", "half_life")
+
+    def __init__(self, enabled: bool, half_life: float, cpu_weight: float) -> None:  # noqa: FBT001 -- as configured
+        self.enabled = enabled
+        self.half_life = half_life
+        self.cpu_weight = cpu_weight
+
+    def record(
+        self, before: Mapping[str, Any] | None, spec: Spec, started_at: float | None, ended_at: float
+    ) -> dict[str, float]:
+        """The `usage` record of a job's user after one of its attempts, which may never have started: `usage` as it
+        counted `at` a time.
+
+        Ends may be recorded in any order. A record from further ahead than a half-life is a clock's that has been set
+        back since: then it counts as of now.
+        """
+        used = self._used(spec, started_at, ended_at)
+        if before is None:
+            return {"usage": used, "at": ended_at}
+        ahead = before["at"] - ended_at
+        if 0 < ahead <= self.half_life:
+            return {"usage": before["usage"] + used * self._decay(ahead), "at": before["at"]}
+        return {"usage": before["usage"] * self._decay(-ahead) + used, "at": ended_at}
+
+    def usage(self, records: Mapping[str, Mapping[str, Any]], live: Iterable[Job], wall: float) -> dict[str, float]:
+        """The usage of every user as it counts at `wall`, with what the live jobs have used so far.
+
+        Empty, which makes all equal, when fair share is not enabled.
+        """
+        if not self.enabled:
+            return {}
+        found = {user: record["usage"] * self._decay(wall - record["at"]) for user, record in records.items()}
+        for job in live:
+            user = job.spec.user
+            found[user] = found.get(user, 0.0) + self._used(job.spec, _since(job), wall)
+        return found
+
+    def _used(self, spec: Spec, began: float | None, end: float) -> float:
+        """What a job has used when it ends: the integral of its weight, each second decayed up to the end."""
+        seconds = 0.0 if began is None else max(0.0, end - began)
+        weight = spec.gpus or self.cpu_weight
+        return weight * self.half_life / LN_2 * -math.expm1(-LN_2 * seconds / self.half_life)
+
+    def _decay(self, age: float) -> float:
+        """What is left of a second of usage after `age` seconds; clocks that were set back make nothing grow."""
+        return math.exp2(-max(0.0, age) / self.half_life)
+
+
+def _since(job: Job) -> float | None:
+    """Since when a live job has its resources, as far as is known."""
+    if isinstance(job.phase, Running | Stopping) and job.phase.started is not None:
+        return job.phase.started.at
+    return None if job.run is None else job.run.launched_at

@@ -1,0 +1,133 @@
+"""What one user or project may have at once: the quotas in force, what is running against them, what may be queued.
+
+A quota has an id, the same in the configuration and in the snapshot's `quota` records: `user:NAME`, `project:CODE`,
+`default-user` or `default-project`. Its value has some of `FIELDS`: a number, or None for explicitly no limit. What it
+does not mention is another's to say.
+"""
+
+from __future__ import annotations
+
+from gflowd.core.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Final
+
+    from gflowd.core.model import Job, Spec
+
+    Records = Mapping[str, Mapping[str, int | None]]
+
+KIND = "quota"
+FIELDS = ("max_running_jobs", "max_running_gpus", "max_queued_jobs")
+
+
+class Quota(Value):
+    """What somebody may have at once; None is no limit."""
+
+    __slots__ = FIELDS
+
+    def __init__(
+        self,
+        *,
+        max_running_jobs: int | None = None,
+        max_running_gpus: int | None = None,
+        max_queued_jobs: int | None = None,
+    ) -> None:
+        self.max_running_jobs: Final = max_running_jobs
+        self.max_running_gpus: Final = max_running_gpus
+        self.max_queued_jobs: Final = max_queued_jobs  # held ones too
+
+
+class Quotas:
+    """The quotas in force: `configured` are the file's, `records` those that were set at run time, both by id.
+
+    Field by field the first that mentions it counts: the owner's own at run time, the owner's own in the file, the
+    default at run time, the default in the file.
+    """
+
+    __slots__ = ("_layers",)
+
+    def __init__(self, configured: Records, records: Records) -> None:
+        self._layers = (records, configured)
+
+    def of(self, owner: str) -> Quota:
+        """The quota of `user:NAME` or `project:CODE`."""
+        default = f"default-{owner.partition(':')[0]}"
+        said = [layer[key] for key in (owner, default) for layer in self._layers if key in layer]
+        return Quota(**{field: next((each[field] for each in said if field in each), None) for field in FIELDS})
+
+    def of_user(self, name: str) -> Quota:
+        """The quota of a user."""
+        return self.of(f"user:{name}")
+
+    def of_project(self, code: str) -> Quota:
+        """The quota of a project."""
+        return self.of(f"project:{code}")
+
+    def ids(self) -> set[str]:
+        """The ids of all that somebody wrote down, defaults among them."""
+        return {quota_id for layer in self._layers for quota_id in layer}
+
+    def limit(self, *fields: str) -> bool:
+        """Whether one of `fields` is limited for anybody."""
+        return any(
+            quota.get(field) is not None for layer in self._layers for quota in layer.values() for field in fields
+        )
+
+    def queued_refusal(self, spec: Spec, new: int, queued: Mapping[str, int]) -> str | None:
+        """Why `new` more jobs of `spec` may not be queued, or None; `queued` counts those that are, held ones too,
+        by owner.
+        """
+        for owner in owners(spec):
+            limit, has = self.of(owner).max_queued_jobs, queued.get(owner, 0)
+            if limit is not None and has + new > limit:
+                more = "another" if new == 1 else f"{new} more"
+                jobs = "job" if has == 1 else "jobs"
+                who = owner.replace(":", " ", 1)
+                return f"{who} has {has} {jobs} queued, {more} would exceed max_queued_jobs = {limit}"
+        return None
+
+
+def owners(spec: Spec) -> tuple[str, ...]:
+    """Whose quotas a job must satisfy: its user's, and its project's if it has one."""
+    user = f"user:{spec.user}"
+    return (user,) if spec.project is None else (user, f"project:{spec.project}")
+
+
+class Ledger:
+    """What runs against the quotas. Mutable. A shared job counts each of its GPUs in full."""
+
+    __slots__ = ("_gpus", "_is_needed", "_jobs", "_limits", "_quotas")
+
+    def __init__(self, quotas: Quotas, live: Iterable[Job]) -> None:
+        self._quotas = quotas
+        self._limits: dict[str, Quota] = {}
+        self._jobs: dict[str, int] = {}
+        self._gpus: dict[str, int] = {}
+        self._is_needed = quotas.limit("max_running_jobs", "max_running_gpus")
+        if self._is_needed:
+            for job in live:
+                self.start(job.spec)
+
+    def admits(self, spec: Spec) -> bool:
+        """Whether all quotas hold if this job starts too. Over a quota that was lowered, a job without GPUs takes
+        none of them.
+        """
+        return not self._is_needed or all(self._has_room(owner, spec.gpus) for owner in owners(spec))
+
+    def start(self, spec: Spec) -> None:
+        """Counts a job as running."""
+        if not self._is_needed:
+            return
+        for owner in owners(spec):
+            self._jobs[owner] = self._jobs.get(owner, 0) + 1
+            self._gpus[owner] = self._gpus.get(owner, 0) + spec.gpus
+
+    def _has_room(self, owner: str, gpus: int) -> bool:
+        if owner not in self._limits:
+            self._limits[owner] = self._quotas.of(owner)
+        limit = self._limits[owner]
+        if limit.max_running_jobs is not None and self._jobs.get(owner, 0) >= limit.max_running_jobs:
+            return False
+        return limit.max_running_gpus is None or not gpus or self._gpus.get(owner, 0) + gpus <= limit.max_running_gpus

@@ -1,0 +1,128 @@
+"""Quotas and fair share, as users of one machine meet them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+
+import pytest
+from machine import GATE, Machine, eventually
+
+from gflowd.store import Store
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+
+
+def reason(machine: Machine, job_id: int) -> str:
+    return str(machine.job(job_id)["reason"])
+
+
+def submit_as(machine: Machine, user: str, *words: str) -> int:
+    """A job of another user, as a later gateway for several users will queue it."""
+    model = machine.submit("--hold", *words)
+    store = Store(machine.state)
+    with store.commit() as commit:
+        job_id = commit.allocate()
+        commit.put("spec", job_id, {**commit.fold().of("spec")[model], "user": user})
+    machine.ctl("cancel", str(model))
+    return job_id
+
+
+def test_a_job_over_the_quota_of_running_jobs_waits_until_there_is_room(own_default: Machine) -> None:
+    machine = own_default
+    machine.ctl("quota", "set", "--user", ME, "--max-running-jobs", "1")
+    first, second, third = (machine.submit("--wrap", GATE) for _ in range(3))
+    machine.until(first, "running")
+    eventually(lambda: reason(machine, second) == reason(machine, third) == "Quota")
+    machine.ctl("quota", "set", "--user", ME, "--max-running-jobs", "2")
+    machine.until(second, "running")
+    eventually(lambda: reason(machine, third) == "Quota")
+    machine.ctl("cancel", str(first))
+    machine.until(third, "running")
+    machine.open_gate()
+    machine.wait(first, second, third)
+
+
+def test_the_gpus_of_a_project_are_counted_and_other_projects_pass_it(machine: Machine) -> None:
+    machine.write_config(gpu={"simulate": "4x8G"}, **{"quota.projects.ml": {"max_running_gpus": 2}})
+    machine.start()
+    running = machine.submit("--gpus", "2", "-P", "ml", "--wrap", GATE)
+    over = machine.submit("--gpus", "1", "-P", "ml", "--wrap", GATE)
+    without = machine.submit("-P", "ml", "true")
+    other = machine.submit("--gpus", "2", "-P", "nlp", "true")
+    assert machine.wait(without, other) == 0
+    machine.until(running, "running")
+    eventually(lambda: reason(machine, over) == "Quota")
+    machine.open_gate()
+    assert machine.wait(running, over) == 0
+
+
+def test_an_array_runs_as_many_at_a_time_as_the_quota_has(machine: Machine) -> None:
+    machine.write_config(**{"quota.default_user": {"max_running_jobs": 2}})
+    machine.start()
+    text = (
+        "mkdir slot.a || mkdir slot.b || touch over; sleep 0.1; echo $GFLOW_JOB_ID >>ran; rmdir slot.a || rmdir slot.b"
+    )
+    first, _, last = machine.ctl("submit", "--parsable", "-a", "1-8", "--wrap", text).stdout.strip().partition("-")
+    ids = list(range(int(first), int(last) + 1))
+    machine.wait(*ids)
+    machine.ran_exactly_once(ids)
+    assert not (machine.work / "over").exists()
+
+
+def test_a_quota_that_was_set_holds_after_kill_and_restart(own_default: Machine) -> None:
+    machine = own_default
+    machine.ctl("quota", "set", "--default-user", "--max-running-jobs", "1", "--max-queued-jobs", "2")
+    first = machine.submit("--wrap", GATE)
+    machine.until(first, "running")
+    second = machine.submit("--wrap", GATE)
+    os.kill(machine.pids()["supervisor"], 9)
+    eventually(lambda: not machine.status()["running"])
+    machine.submit("--hold", "true")
+    said = f"user {ME} has 2 jobs queued, another would exceed max_queued_jobs = 2 (gflowctl quota list)"
+    assert machine.refused(1, "submit", "true") == said
+    machine.start()
+    assert machine.refused(1, "submit", "true") == said
+    eventually(lambda: reason(machine, second) == "Quota")
+    rows = json.loads(machine.ctl("quota", "list", "--json").stdout)
+    assert [(row["running_jobs"], row["queued_jobs"]) for row in rows if row["name"] == ME] == [(1, 2)]
+    machine.open_gate()
+    assert machine.wait(first, second) == 0
+
+
+def test_a_quota_of_the_file_refuses_also_while_the_daemon_is_down(machine: Machine) -> None:
+    machine.write_config(**{"quota.default_user": {"max_queued_jobs": 1}})
+    machine.submit("true")
+    machine.refused(1, "submit", "true")
+    machine.start()
+    machine.wait(1)
+    machine.submit("--hold", "true")
+    machine.refused(1, "submit", "true")
+    machine.ctl("quota", "set", "--user", ME, "--max-queued-jobs", "2")
+    machine.submit("--hold", "true")
+    machine.refused(1, "submit", "true")
+    machine.ctl("quota", "remove", "--user", ME)
+    machine.stop()
+    machine.refused(1, "submit", "true")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_who_had_less_goes_first(machine: Machine, enabled: bool, restarted: bool) -> None:
+    machine.write_config(scheduler={"cpus": 1}, **{"scheduler.fair_share": {"enabled": enabled}})
+    machine.start()
+    assert machine.wait(machine.submit("--wrap", "sleep 0.3")) == 0
+    running = submit_as(machine, "cy", "--wrap", GATE)
+    machine.until(running, "running")
+    mine = machine.submit("--wrap", "echo mine >>order")
+    urgent = machine.submit("-p", "11", "--wrap", "echo urgent >>order")
+    theirs = submit_as(machine, "bob", "--wrap", "echo theirs >>order")
+    if restarted:
+        os.kill(machine.pids()["supervisor"], 9)
+        eventually(lambda: not machine.status()["running"])
+        machine.start()
+    machine.open_gate()
+    assert machine.wait(running, mine, urgent, theirs) == 0
+    order = ["urgent", "theirs", "mine"] if enabled else ["urgent", "mine", "theirs"]
+    assert machine.lines("order") == order
