@@ -8,10 +8,12 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import forecast, schedule
+from gflowd.core import forecast, quotas, schedule
 from gflowd.core.capacity import Capacity, Device
+from gflowd.core.fairshare import Shares
 from gflowd.core.model import Ended, Gpu, Job, Phase, Queued, Running, Starting
 from gflowd.core.occupancy import Occupancy, hold
+from gflowd.core.quotas import Ledger, Quotas
 from gflowd.core.schedule import Plan, Rules, duration
 from gflowd.effects import machine
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from gflowd.config import Config
     from gflowd.core.book import Book
     from gflowd.core.moment import Moment
+    from gflowd.snapshot import Fold
 
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
 EXPECTED = 200  # jobs whose start is foretold
@@ -34,15 +37,20 @@ class Planner:
         self._cpus = config.cpus or machine.cpus()
         self._memory_mb = config.memory_mb or machine.memory_mb()
         self._default_limit = inf if config.default_time_limit is None else config.default_time_limit
+        self.shares = Shares(config.fair_share_enabled, config.fair_share_half_life, config.fair_share_cpu_weight)
         self.poll_after: float | None = None
 
-    def plan(self, book: Book, changes: Changes, slots: Mapping[str, Any], now: Moment, *, drained: bool) -> Plan:
-        """What starts, of the jobs to which nothing else happens in `changes`; nothing does when `drained`."""
+    def plan(self, book: Book, fold: Fold, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Plan:
+        """What starts, of the jobs to which nothing else happens in `changes`."""
         fresh = self.poll_after is not None and seen(slots)[0] >= self.poll_after
+        live = [job for job in book.live.values() if not _ends(changes.get(job.id))]
+        usage = self.shares.usage(fold.of("usage"), live, now.wall)
         closed: set[int] = set()
-        waiting = () if drained else (job for job in book.queue(closed) if job.id not in changes)
-        rules = Rules(self._config.backfill_depth, fresh, self._default_limit)
-        plan = schedule.plan(waiting, self.room(book, changes, slots, now), rules, closed)
+        waiting = (job for job in book.queue(closed, usage) if job.id not in changes)
+        ledger = Ledger(Quotas(self._config.quotas, fold.of(quotas.KIND)), live)
+        rules = Rules(self._config.backfill_depth, fresh, self._default_limit, ledger)
+        drained = "drain" in fold.of("setting")
+        plan = schedule.plan(() if drained else waiting, self.room(book, changes, slots, now), rules, closed)
         if fresh or not plan.wants_gpu:
             self.poll_after = None
         if plan.wants_gpu and self.poll_after is None:

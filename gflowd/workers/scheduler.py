@@ -163,7 +163,7 @@ class Scheduler:
         self._book.settle(self._touched, now.wall)
         self._touched = set()
         changes = self._settle(now, slots)
-        plan = self._planner.plan(self._book, changes, slots, now, drained=self._drained())
+        plan = self._planner.plan(self._book, self._follower.fold, changes, slots, now)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         for job, gpu_ids in plan.starts:
@@ -203,15 +203,27 @@ class Scheduler:
             touched = self._catch_up()
             if self._follower.fold.of("scheduler").get(0, {}).get("generation") != self._generation:
                 raise Fenced
+            usage = dict(self._follower.fold.of("usage"))
             for job_id in [job_id for job_id in changes if job_id not in touched]:
+                if job_id in self._book.live:
+                    self._charge(self._book.live[job_id], changes[job_id][0], usage)
                 for past in changes[job_id][:-1]:
                     commit.put("attempt", _attempt(job_id, past), codec.encode_phase(past))
                     self._tell(job_id, past)
                 commit.put("phase", job_id, codec.encode_phase(changes[job_id][-1]))
                 self._tell(job_id, changes[job_id][-1])
+            for user, record in usage.items():
+                if record is not self._follower.fold.of("usage").get(user):
+                    commit.put("usage", user, record)
         # What an end sets free, in a group or among those who wait, is found by looking again; so is a retry.
         self._hurry = not touched.isdisjoint(changes) or any(_ends(after) for after in changes.values())
         self._catch_up()
+
+    def _charge(self, job: Job, after: Phase, usage: dict[Any, Any]) -> None:
+        """Adds what an attempt has used to its user's record, for fair share."""
+        if isinstance(after, Ended) and after.started_at is not None:
+            before = usage.get(job.spec.user)
+            usage[job.spec.user] = self._planner.shares.record(before, job.spec, after.started_at, after.ended_at)
 
     def _tell(self, job_id: int, phase: Phase) -> None:
         match phase:
