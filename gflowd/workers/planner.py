@@ -5,10 +5,11 @@ Remembers only which look at the GPUs it waits for.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import forecast, quotas, schedule
+from gflowd.core import forecast, schedule
 from gflowd.core.capacity import Capacity, Device
 from gflowd.core.fairshare import Shares
 from gflowd.core.model import Ended, Gpu, Job, Phase, Queued, Running, Starting
@@ -23,10 +24,19 @@ if TYPE_CHECKING:
     from gflowd.config import Config
     from gflowd.core.book import Book
     from gflowd.core.moment import Moment
-    from gflowd.snapshot import Fold
 
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
 EXPECTED = 200  # jobs whose start is foretold
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The records of the snapshot, beside those of jobs, that plans depend on."""
+
+    settings: Mapping[str, Any]
+    quotas: Mapping[str, Any]
+    usage: Mapping[str, Any]
+    reservations: Mapping[int, Any]
 
 
 class Planner:
@@ -40,17 +50,18 @@ class Planner:
         self.shares = Shares(config.fair_share_enabled, config.fair_share_half_life, config.fair_share_cpu_weight)
         self.poll_after: float | None = None
 
-    def plan(self, book: Book, fold: Fold, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Plan:
+    def plan(self, book: Book, said: Said, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Plan:
         """What starts, of the jobs to which nothing else happens in `changes`."""
         fresh = self.poll_after is not None and seen(slots)[0] >= self.poll_after
         live = [job for job in book.live.values() if not _ends(changes.get(job.id))]
-        usage = self.shares.usage(fold.of("usage"), live, now.wall)
+        usage = self.shares.usage(said.usage, live, now.wall)
         closed: set[int] = set()
         waiting = (job for job in book.queue(closed, usage) if job.id not in changes)
-        ledger = Ledger(Quotas(self._config.quotas, fold.of(quotas.KIND)), live)
+        ledger = Ledger(Quotas(self._config.quotas, said.quotas), live)
         rules = Rules(self._config.backfill_depth, fresh, self._default_limit, ledger)
-        drained = "drain" in fold.of("setting")
-        plan = schedule.plan(() if drained else waiting, self.room(book, changes, slots, now), rules, closed)
+        plan = schedule.plan(
+            () if "drain" in said.settings else waiting, self.room(book, changes, slots, now), rules, closed
+        )
         if fresh or not plan.wants_gpu:
             self.poll_after = None
         if plan.wants_gpu and self.poll_after is None:

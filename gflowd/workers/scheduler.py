@@ -26,7 +26,7 @@ from gflowd.store import WORTH_COMPACTING, Commit, Follower, Store
 from gflowd.workers.base import Turn
 from gflowd.workers.launcher import Launcher
 from gflowd.workers.observer import Observer, Waiting
-from gflowd.workers.planner import Planner, seen
+from gflowd.workers.planner import Planner, Said, seen
 
 if TYPE_CHECKING:
     from gflowd.core.moment import Moment
@@ -163,12 +163,16 @@ class Scheduler:
         self._book.settle(self._touched, now.wall)
         self._touched = set()
         changes = self._settle(now, slots)
-        plan = self._planner.plan(self._book, self._follower.fold, changes, slots, now)
+        plan = self._planner.plan(self._book, self._said(), changes, slots, now)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         for job, gpu_ids in plan.starts:
             changes[job.id] = (transitions.start(job, self._new_run(job, gpu_ids, now)),)
         return changes, plan
+
+    def _said(self) -> Said:
+        of = self._follower.fold.of
+        return Said(of("setting"), of("quota"), of("usage"), of("reservation"))
 
     def _settle(self, now: Moment, slots: dict[str, Any]) -> Changes:
         """What has become of the live jobs, and of the queued ones that are no longer wanted or can never start."""
