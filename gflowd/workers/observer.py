@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gflowd.core.book import Book
     from gflowd.core.model import Gpu
     from gflowd.core.moment import Moment
+    from gflowd.core.reservations import Window
     from gflowd.core.schedule import Capacity
     from gflowd.workers.base import Wiring
 
@@ -24,11 +25,12 @@ INTERVAL = 1.0  # seconds
 
 
 class Observer:
-    """Remembers what was last written, and when."""
+    """Remembers what was last written, and when. `reserved`: the windows of reservations that are now or next."""
 
     def __init__(self, wiring: Wiring, executor: str) -> None:
         self._wiring = wiring
         self._executor = executor
+        self.reserved: list[Window] = []
         self._log = log.get("scheduler")
         self._noted: dict[str, Any] = {}
         self._written: dict[str, Any] | None = None
@@ -68,6 +70,7 @@ class Observer:
             "used": {"cpus": used_cpus, "memory_mb": used_memory},
             "gpus": [self._gpu(gpu, users.get(gpu.index, [])) for gpu in gpus or ()],
             "reasons": why,
+            "reservations": [window.fields() for window in self.reserved],
             "trouble": trouble,
         }
 

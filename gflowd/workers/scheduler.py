@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gflowd import log
-from gflowd.core import codec, reasons, schedule, transitions
+from gflowd.core import codec, instants, reasons, reservations, schedule, transitions
 from gflowd.core.book import Book
+from gflowd.core.diary import Diary
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.model import PROCESS, TMUX, Ended, Gpu, Job, Phase, Queued, Run, Running, Starting, Stopping
 from gflowd.core.schedule import Capacity, Plan
@@ -61,6 +62,7 @@ class Scheduler:
         self._store = Store(wiring.state, wiring.config.lock_timeout, orjson.dumps)
         self._follower = Follower(self._store)
         self._book = Book()
+        self._diary = Diary(instants.zone(wiring.config.timezone))
         self._launcher = Launcher(wiring.state, wiring.runtime)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._observer = Observer(wiring, self._executor)
@@ -82,9 +84,11 @@ class Scheduler:
         self._launch()
         while self._store.notes:
             self._log.error("snapshot", note=self._store.notes.pop())
+        self._diary.look(now.wall)
         agenda = self._agenda(now)
         _, stuck = _enforced(slots)
         seen = _gpus(slots)[1]
+        self._observer.reserved = self._diary.windows
         self._observer.note(self._book, self._reasons(plan), self._capacity(slots), seen, stuck, self._trouble)
         wakes = [when for when in (self._observer.write(now), self._retry_at) if when is not None]
         if self._hurry:
@@ -132,6 +136,8 @@ class Scheduler:
             job_ids = [key for kind, key in keys if kind in ("wish", "phase") and isinstance(key, int)]
             ids = self._book.refresh(spec_ids, job_ids, specs, wishes, phases)
         self._book.set_limits(fold.of("limit"))
+        if keys is None or any(kind == reservations.KIND for kind, _ in keys):
+            self._diary.take(fold.of(reservations.KIND))
         self._touched |= ids
         return ids
 
@@ -280,7 +286,8 @@ class Scheduler:
     def _agenda(self, now: Moment) -> Agenda:
         jobs = (*self._book.live.values(), *self._book.lingering.values())
         live = tuple(live_job(job, self._config.grace) for job in jobs)
-        return Agenda(live, self._book.edges(now.wall), self._poll_after)
+        edges = sorted({*self._book.edges(now.wall), *self._diary.edges})
+        return Agenda(live, tuple(edges), self._poll_after)
 
     def _capacity(self, slots: dict[str, Any]) -> Capacity:
         seen = _gpus(slots)[1]
