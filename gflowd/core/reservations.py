@@ -138,6 +138,16 @@ def status(reservation: Reservation, now: float, zone: tzinfo | None = None) -> 
     return ACTIVE if window.start <= now else PENDING
 
 
+def long_over(reservations: Iterable[Reservation], before: float) -> list[Reservation]:
+    """Those that were over, or cancelled, before that instant."""
+    return [
+        each
+        for each in reservations
+        if (each.cancelled_at is not None and each.cancelled_at < before)
+        or (each.repeat is None and each.start + each.duration < before)
+    ]
+
+
 def held_back(windows: Iterable[Window], user: str, at: float) -> tuple[frozenset[int], int]:
     """What `windows` keep from `user` at the instant `at`: these indices, and of the others so many."""
     others = [window for window in windows if window.user != user and window.start <= at < window.end]
