@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import draining, options, render
+from gflowctl import draining, options, render, wording
 from gflowctl.watching import redraw
 from gflowd.core import durations, memory
 from gflowd.core.errors import BadUsage
@@ -132,7 +132,7 @@ def _reserved(seen: dict[str, Any], *, color: bool) -> str:
     for window in seen.get("reservations") or ():
         begun, over = (window[edge] <= time.time() for edge in ("start", "end"))
         listed = window["gpu_list"]
-        gpus = f"any {window['gpus']} GPUs" if listed is None else f"GPU {','.join(map(str, listed))}"
+        gpus = f"any {wording.count(window['gpus'], 'GPU')}" if listed is None else f"GPU {','.join(map(str, listed))}"
         since = "" if begun else f"from {render.local(window['start'])} "
         if not over:
             said = f"{gpus} for {render.escape(window['user'])} {since}until {render.local(window['end'])}"

@@ -20,6 +20,7 @@ from gflowd.core.reservations import (
     edges,
     encode,
     held_back,
+    long_over,
     status,
     upcoming,
     windows,
@@ -160,6 +161,16 @@ def test_what_is_reserved_is_held_back_from_all_but_its_user() -> None:
     assert held_back(found, "ada", 50) == (frozenset(), 3)
     assert held_back(found, "bob", 50) == (frozenset({0, 1}), 1)
     assert held_back(found, "eve", 100) == (frozenset(), 0)
+
+
+def test_long_over_is_what_ended_or_was_cancelled_before() -> None:
+    several = [
+        reservation(1, duration=100),
+        reservation(2, duration=100, repeat="daily"),
+        reservation(3, start=9000, cancelled_at=99),
+        reservation(4, duration=101, cancelled_at=102),
+    ]
+    assert [each.id for each in long_over(several, 101)] == [1, 3]
 
 
 @given(reservations_strategy)
