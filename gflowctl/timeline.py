@@ -87,8 +87,8 @@ def _row(row: Iterable[Window], now: float, scale: Scale, signs: Signs, *, color
     cells = [" "] * scale.columns
     cells[scale.column(now)] = signs.line
     for window in row:
-        first = scale.column(window.start)
-        bar = _bar(max(1, scale.column(window.end) - first), f"{window.id} {window.user}", signs)
+        first, last = max(-1, scale.column(window.start)), min(scale.columns + 1, scale.column(window.end))
+        bar = _bar(max(1, last - first), f"{window.id} {window.user}", signs)
         paint = render.GREEN if window.start <= now < window.end else render.CYAN
         for place, sign in enumerate(bar, first):
             if 0 <= place < scale.columns:

@@ -27,7 +27,7 @@ PRUNED_AFTER = 90 * 86400  # seconds: so long what is over stays in the list
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the actions and their options."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", help="one of the following")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", title="actions")
     create = _action(actions, "create", "make a reservation")
     create.add_argument("-u", "--user", metavar="USER", help="for whom (default: you)")
     which = create.add_mutually_exclusive_group(required=True)
@@ -75,24 +75,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _create(args: argparse.Namespace, context: Context) -> None:
-    now = time.time()
-    if args.user is not None:
-        _check_user(args.user)
-    capacity = (context.observed or {}).get("capacity") or {}
-    machine_gpus = capacity.get("gpus")
-    new = reservations.Reservation(
-        id=0,
-        user=args.user or context.user,
-        gpus=args.gpus or 0,
-        gpu_list=args.gpu_list,
-        start=context.instant(args.start, "--start"),
-        duration=args.duration,
-        repeat=args.repeat,
-        created_at=now,
-        created_by=context.user,
-    )
+    now, zone = time.time(), reserving.zone(context)
+    machine_gpus = ((context.observed or {}).get("capacity") or {}).get("gpus")
+    new = _asked(args, context, now)
     conflicts.check(new, machine_gpus, now)
-    zone = reserving.zone(context)
     with context.writable_store.commit() as commit:
         records = commit.fold().of(reservations.KIND)
         existing = reservations.decode_all(records)
@@ -108,13 +94,25 @@ def _create(args: argparse.Namespace, context: Context) -> None:
     _tell(args, f"Created reservation {new.id}", new, context)
 
 
-def _check_user(name: str) -> None:
+def _asked(args: argparse.Namespace, context: Context, now: float) -> reservations.Reservation:
+    """The reservation that the options describe, without its id. Raises `Refused` for an unknown user."""
     import pwd
 
     try:
-        pwd.getpwnam(name)
+        user = context.user if args.user is None else pwd.getpwnam(args.user).pw_name
     except (KeyError, ValueError):
-        raise Refused(f"no user {name!r} on this machine") from None
+        raise Refused(f"no user {args.user!r} on this machine") from None
+    return reservations.Reservation(
+        id=0,
+        user=user,
+        gpus=args.gpus or 0,
+        gpu_list=args.gpu_list,
+        start=context.instant(args.start, "--start"),
+        duration=args.duration,
+        repeat=args.repeat,
+        created_at=now,
+        created_by=context.user,
+    )
 
 
 def _list(args: argparse.Namespace, context: Context) -> None:

@@ -215,6 +215,12 @@ def test_the_range_of_the_timeline_can_be_chosen(busy: Ctl) -> None:
     assert "#" in days[2]
 
 
+def test_a_window_of_years_is_drawn_at_once_with_its_text_in_sight(seen: Ctl) -> None:
+    create(seen, "--gpus", "1", "--start", "now", "--for", "1800d", "--user", "nobody")
+    drawn = seen.ok("reserve", "list", "--timeline", "--range", "10m").splitlines()
+    assert re.search(r" \[=+ 1 nobody =+$", drawn[2])
+
+
 def test_the_axis_is_of_the_wall_where_clocks_change(seen: Ctl) -> None:
     seen.env["GFLOW_TIMEZONE"] = "Europe/Vienna"
     tomorrow = datetime.now(UTC) + timedelta(days=200)
