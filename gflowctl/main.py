@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "redo": ("gflowctl.commands.redo", (), "queue new jobs like old ones"),
     "drain": ("gflowctl.commands.drain", (), "start no more jobs"),
     "resume": ("gflowctl.commands.resume", (), "start jobs again"),
+    "reserve": ("gflowctl.commands.reserve", (), "keep GPUs for a user in a window of time"),
     "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
     "quota": ("gflowctl.commands.quota", (), "show and set how much a user or project may have at once"),
     "doctor": ("gflowctl.commands.doctor", (), "check the installation and say how to mend it"),
@@ -44,7 +45,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Submit and watch", ("submit", "queue", "show", "log", "attach", "wait")),
     ("Change jobs", ("cancel", "hold", "release", "update", "top", "limit", "requeue", "redo")),
-    ("The machine", ("info", "drain", "resume", "quota", "doctor", "close-sessions", "completion")),
+    ("The machine", ("info", "reserve", "drain", "resume", "quota", "doctor", "close-sessions", "completion")),
 )
 
 INTERRUPTED = 130  # 128 + SIGINT

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import draining, options, render
+from gflowctl import draining, options, render, wording
 from gflowctl.watching import redraw
 from gflowd.core import durations, memory
 from gflowd.core.errors import BadUsage
@@ -58,6 +58,10 @@ def _document(context: Context) -> dict[str, Any]:
         "memory": {"total_mb": capacity.get("memory_mb"), "used_mb": used.get("memory_mb")},
         "daemon": {"running": context.daemon_runs, "version": seen.get("version"), "executor": seen.get("executor")},
         "seen_at": render.rfc3339(seen.get("at")),
+        "reservations": [
+            {**window, "start": render.rfc3339(window["start"]), "end": render.rfc3339(window["end"])}
+            for window in seen.get("reservations") or ()
+        ],
         "trouble": seen.get("trouble"),
         "drained": drain and {**drain, "at": render.rfc3339(drain["at"])},
     }
@@ -71,7 +75,8 @@ def _page(context: Context, *, color: bool) -> str:
         return f"{_key('Daemon', color=color)}{'running' if runs else 'not running'} ({hint})\n" + _drained(
             context, color=color
         )
-    parts = [_gpus(seen, color=color), _host(seen, color=color), _daemon(seen, runs=runs, color=color)]
+    parts = [_gpus(seen, color=color), _reserved(seen, color=color), _host(seen, color=color)]
+    parts.append(_daemon(seen, runs=runs, color=color))
     return "".join(parts) + _drained(context, color=color)
 
 
@@ -119,6 +124,20 @@ def _cells(gpu: dict[str, Any]) -> list[str]:
         ",".join(map(str, gpu.get("jobs") or ())) or "-",
         ",".join(map(str, gpu.get("processes") or ())) or "-",
     ]
+
+
+def _reserved(seen: dict[str, Any], *, color: bool) -> str:
+    """A line for each reservation's window that is now or next."""
+    lines = []
+    for window in seen.get("reservations") or ():
+        begun, over = (window[edge] <= time.time() for edge in ("start", "end"))
+        listed = window["gpu_list"]
+        gpus = f"any {wording.count(window['gpus'], 'GPU')}" if listed is None else f"GPU {','.join(map(str, listed))}"
+        since = "" if begun else f"from {render.local(window['start'])} "
+        if not over:
+            said = f"{gpus} for {render.escape(window['user'])} {since}until {render.local(window['end'])}"
+            lines.append(f"{_key('Reserved', color=color)} {said} ({window['id']})\n")
+    return "".join(lines)
 
 
 def _about(mib: int) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gflowd.core.capacity import Capacity
     from gflowd.core.model import Gpu
     from gflowd.core.moment import Moment
+    from gflowd.core.reservations import Window
     from gflowd.workers.base import Wiring
 
 INTERVAL = 1.0  # seconds
@@ -35,11 +36,12 @@ class Waiting:
 
 
 class Observer:
-    """Remembers what was last written, and when."""
+    """Remembers what was last written, and when. `reserved`: the windows of reservations that are now or next."""
 
     def __init__(self, wiring: Wiring, executor: str) -> None:
         self._wiring = wiring
         self._executor = executor
+        self.reserved: list[Window] = []
         self._log = log.get("scheduler")
         self._noted: dict[str, Any] = {}
         self._expected: Callable[[], dict[int, float]] = dict
@@ -80,6 +82,7 @@ class Observer:
             "used": {"cpus": used_cpus, "memory_mb": used_memory},
             "gpus": [self._gpu(gpu, users.get(gpu.index, [])) for gpu in gpus or ()],
             "reasons": why,
+            "reservations": [window.fields() for window in self.reserved],
             "trouble": trouble,
         }
         self._expected = waiting.expected

@@ -19,11 +19,12 @@ from gflowd.core.schedule import Plan, Rules, duration
 from gflowd.effects import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gflowd.config import Config
     from gflowd.core.book import Book
     from gflowd.core.moment import Moment
+    from gflowd.core.reservations import Window
 
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
 EXPECTED = 200  # jobs whose start is foretold
@@ -36,7 +37,7 @@ class Said:
     settings: Mapping[str, Any]
     quotas: Mapping[str, Any]
     usage: Mapping[str, Any]
-    reservations: Mapping[int, Any]
+    windows: Sequence[Window]  # of reservations, for some weeks
 
 
 class Planner:
@@ -60,7 +61,7 @@ class Planner:
         ledger = Ledger(Quotas(self._config.quotas, said.quotas), live)
         rules = Rules(self._config.backfill_depth, fresh, self._default_limit, ledger)
         plan = schedule.plan(
-            () if "drain" in said.settings else waiting, self.room(book, changes, slots, now), rules, closed
+            () if "drain" in said.settings else waiting, self.room(book, said, changes, slots, now), rules, closed
         )
         if fresh or not plan.wants_gpu:
             self.poll_after = None
@@ -68,12 +69,12 @@ class Planner:
             self.poll_after = now.mono
         return plan
 
-    def expected(self, book: Book, plan: Plan, slots: Mapping[str, Any], now: Moment) -> dict[int, float]:
+    def expected(self, book: Book, said: Said, plan: Plan, slots: Mapping[str, Any], now: Moment) -> dict[int, float]:
         """When the first of those that wait for resources are expected to start (wall time)."""
         found = {}
         if plan.reasons:
             waiting = (book.queued[job_id] for job_id in list(plan.reasons)[:EXPECTED] if job_id in book.queued)
-            found = forecast.expected(waiting, self.room(book, {}, slots, now), self._default_limit)
+            found = forecast.expected(waiting, self.room(book, said, {}, slots, now), self._default_limit)
         if plan.promise is not None and plan.promise.at < inf:
             found[plan.promise.job.id] = plan.promise.at
         return found
@@ -84,7 +85,7 @@ class Planner:
         devices = None if gpus is None else tuple(_device(gpu) for gpu in gpus)
         return Capacity(devices, self._cpus, self._memory_mb)
 
-    def room(self, book: Book, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Occupancy:
+    def room(self, book: Book, said: Said, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Occupancy:
         """What the live jobs have once `changes` are made, and until when."""
         capacity = self.capacity(slots)
         lingering = [
@@ -98,7 +99,7 @@ class Planner:
             for device in capacity.gpus or ()
             if device.index not in kept and (allowed is None or device.index in allowed)
         ]
-        room = Occupancy(capacity, available, now.wall)
+        room = Occupancy(capacity, available, now.wall, said.windows)
         for job in book.live.values():
             if not _ends(changes.get(job.id)) and job.run is not None:
                 room.take(hold(job.spec, job.run.gpu_ids, self._end(job, now)))

@@ -1,10 +1,12 @@
-"""Sleeps exactly to the next edge (a begin time; later a reservation's start and end) and wakes the scheduler there."""
+"""Sleeps exactly to the next edge (a begin time, a reservation's start or end) and wakes the scheduler there."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
+from gflowd.effects.clockwatch import ClockWatch
+from gflowd.effects.doorbell import FINDING
 from gflowd.workers.base import Turn
 
 if TYPE_CHECKING:
@@ -18,15 +20,22 @@ def open(_wiring: Wiring) -> ReservationTimer:  # noqa: A001 -- the workers' pro
 
 
 class ReservationTimer:
-    """Decision: the edges that have passed. Edges are wall time, so that a clock set anew moves them with it."""
+    """Decision: the edges that have passed. Edges are wall time: a clock that is set moves them, which wakes
+    the timer and, because edges that were behind may be ahead again, the scheduler.
+    """
+
+    def __init__(self) -> None:
+        self._clock = ClockWatch()
 
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
         """Splits the scheduler's edges at now."""
+        rings = FINDING if self._clock.was_set() else b""
         slot = slots.get("scheduler")
         edges = () if slot is None else slot[0].edges
         passed = bisect_right(edges, now.wall)
         wake_at = now.mono + edges[passed] - now.wall if passed < len(edges) else None
-        return Turn(edges[:passed], None, wake_at)
+        return Turn(edges[:passed], None, wake_at, self._clock.descriptors, rings)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Watches the clock no more."""
+        self._clock.close()

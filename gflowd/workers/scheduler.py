@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gflowd import log
-from gflowd.core import codec, reasons, transitions
+from gflowd.core import codec, instants, reasons, reservations, transitions
 from gflowd.core.book import Book
+from gflowd.core.diary import Diary
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
 from gflowd.core.sights import Agenda, Sight, live_job
@@ -61,6 +62,7 @@ class Scheduler:
         self._store = Store(wiring.state, wiring.config.lock_timeout, orjson.dumps)
         self._follower = Follower(self._store)
         self._book = Book()
+        self._diary = Diary(instants.zone(wiring.config.timezone))
         self._launcher = Launcher(wiring.state, wiring.runtime)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._observer = Observer(wiring, self._executor)
@@ -82,7 +84,10 @@ class Scheduler:
             self._log.error("snapshot", note=self._store.notes.pop())
         agenda = self._agenda(now)
         _, stuck = _enforced(slots)
-        waiting = Waiting(self._reasons(plan), lambda: self._planner.expected(self._book, plan, slots, now))
+        self._observer.reserved = self._diary.windows
+        waiting = Waiting(
+            self._reasons(plan), lambda: self._planner.expected(self._book, self._said(), plan, slots, now)
+        )
         self._observer.note(self._book, waiting, self._planner.capacity(slots), seen(slots)[1], stuck, self._trouble)
         wakes = [when for when in (self._observer.write(now), self._retry_at) if when is not None]
         if self._hurry:
@@ -130,6 +135,8 @@ class Scheduler:
             job_ids = [key for kind, key in keys if kind in ("wish", "phase") and isinstance(key, int)]
             ids = self._book.refresh(spec_ids, job_ids, specs, wishes, phases)
         self._book.set_limits(fold.of("limit"))
+        if keys is None or any(kind == reservations.KIND for kind, _ in keys):
+            self._diary.take(fold.of(reservations.KIND))
         self._touched |= ids
         return ids
 
@@ -163,6 +170,7 @@ class Scheduler:
         self._book.settle(self._touched, now.wall)
         self._touched = set()
         changes = self._settle(now, slots)
+        self._diary.look(now.wall)
         plan = self._planner.plan(self._book, self._said(), changes, slots, now)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
@@ -172,7 +180,7 @@ class Scheduler:
 
     def _said(self) -> Said:
         of = self._follower.fold.of
-        return Said(of("setting"), of("quota"), of("usage"), of("reservation"))
+        return Said(of("setting"), of("quota"), of("usage"), self._diary.coming)
 
     def _settle(self, now: Moment, slots: dict[str, Any]) -> Changes:
         """What has become of the live jobs, and of the queued ones that are no longer wanted or can never start."""
@@ -280,7 +288,8 @@ class Scheduler:
     def _agenda(self, now: Moment) -> Agenda:
         jobs = (*self._book.live.values(), *self._book.lingering.values())
         live = tuple(live_job(job, self._config.grace) for job in jobs)
-        return Agenda(live, self._book.edges(now.wall), self._planner.poll_after)
+        edges = sorted({*self._book.edges(now.wall), *self._diary.edges})
+        return Agenda(live, tuple(edges), self._planner.poll_after)
 
 
 def _ends(after: tuple[Phase, ...] | None) -> bool:

@@ -13,6 +13,7 @@ from gflowd.core import codec, reasons
 from gflowd.core.book import Book
 from gflowd.core.capacity import Capacity, Device
 from gflowd.core.model import Gpu, Identity, Phase, Run, Running, Spec, Started, Stopping
+from gflowd.core.reservations import Window
 from gflowd.workers.base import Wiring
 from gflowd.workers.observer import Observer, Waiting
 
@@ -82,6 +83,16 @@ def test_before_the_first_look_the_gpus_are_unknown(observer: Observer, wiring: 
     observer.write(now())
     assert seen(wiring)["capacity"]["gpus"] is None  # type: ignore[index]
     assert seen(wiring)["gpus"] == []
+
+
+def test_what_is_reserved_now_or_next_is_told(observer: Observer, wiring: Wiring) -> None:
+    window = Window(id=3, user="ada", start=10.0, end=20.0, gpus=0, gpu_list=(0, 2))
+    observer.reserved = [window]
+    note(observer, {})
+    observer.write(now())
+    assert seen(wiring)["reservations"] == [
+        {"id": 3, "user": "ada", "start": 10.0, "end": 20.0, "gpus": 0, "gpu_list": [0, 2]}
+    ]
 
 
 def test_a_gpu_that_is_not_allowed_is_restricted_unless_it_is_still_busy(wiring: Wiring) -> None:

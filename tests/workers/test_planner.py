@@ -13,7 +13,7 @@ from gflowd.workers.base import Wiring
 from gflowd.workers.planner import Planner, Said
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
-NOTHING_SAID = Said({}, {}, {}, {})
+NOTHING_SAID = Said({}, {}, {}, ())
 NOW = now(wall=5000.0, mono=100.0)
 GPUS = tuple(Gpu(index=index, uuid=f"GPU-{index}", model="A100", memory_mb=1000) for index in range(2))
 
@@ -62,7 +62,7 @@ def test_a_live_job_is_gone_at_its_limit_which_no_step_of_the_clock_moves(
     plan = planner.plan(live, NOTHING_SAID, {}, slots(), NOW)
     assert plan.promise is not None
     assert (plan.promise.job.id, plan.promise.at) == (2, pytest.approx(ends))
-    assert planner.expected(live, plan, slots(), NOW) == {2: pytest.approx(ends)}
+    assert planner.expected(live, NOTHING_SAID, plan, slots(), NOW) == {2: pytest.approx(ends)}
 
 
 def test_jobs_without_a_limit_count_as_the_configuration_says(wiring: Wiring) -> None:

@@ -1,6 +1,8 @@
 import pytest
+from clock import set_forward_and_back
 from stage import now, slots_of
 
+from gflowd.effects.doorbell import FINDING
 from gflowd.workers import reservation_timer
 
 
@@ -30,3 +32,13 @@ def test_a_clock_that_is_set_moves_the_edges_with_it() -> None:
     assert timer.tick(now(wall=900.0, mono=51.0), slots).wake_at == 151.0
     assert timer.tick(now(wall=5000.0, mono=52.0), slots).decision == (1000.0,)
     assert timer.tick(now(wall=900.0, mono=53.0), slots).wake_at == pytest.approx(153.0)
+
+
+def test_a_clock_that_is_set_wakes_it_and_it_wakes_the_scheduler() -> None:
+    timer = reservation_timer.ReservationTimer()
+    turn = timer.tick(now(), slots_of())
+    assert (len(turn.descriptors), turn.rings) == (1, b"")
+    set_forward_and_back()
+    assert timer.tick(now(), slots_of()).rings == FINDING
+    assert timer.tick(now(), slots_of()).rings == b""
+    timer.close()

@@ -16,6 +16,7 @@ from stage import BOOT, Jobs, eventually, now
 from gflowd.core import codec, reasons
 from gflowd.core.errors import TryAgain
 from gflowd.core.model import Ended, Gpu, Identity, Phase, Queued, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.reservations import Reservation, encode
 from gflowd.core.sights import Agenda, Sight
 from gflowd.effects.doorbell import POLL
 from gflowd.store import Store
@@ -65,6 +66,18 @@ def submit(wiring: Wiring, text: str = "true", wish: Wish | None = None, **field
 def wish(wiring: Wiring, job_id: int, **fields: object) -> None:
     with Store(wiring.state).commit() as commit:
         commit.put("wish", job_id, codec.encode(Wish().replace(**fields)))
+
+
+def reserve(wiring: Wiring, number: int, **fields: object) -> None:
+    made = Reservation(id=number, user="v", gpus=1, created_at=1.0, created_by="u", **fields)  # type: ignore[arg-type]
+    with Store(wiring.state).commit() as commit:
+        commit.put("reservation", number, encode(made))
+
+
+def make_after(make: Callable[..., Scheduler], first: Scheduler) -> Scheduler:
+    """The next scheduler, when the first one was killed."""
+    first._alone.release()
+    return make()
 
 
 def phase(wiring: Wiring, job_id: int) -> Phase:
@@ -226,6 +239,30 @@ def test_begin_times_are_edges_for_the_timer(make: Callable[..., Scheduler], wir
     assert phase(wiring, job_id) == Queued()
     assert agenda(scheduler.tick(now(wall=2000.0), {})).edges == ()
     assert isinstance(phase(wiring, job_id), Starting)
+
+
+def test_starts_and_ends_of_reservations_are_edges_for_the_timer(
+    make: Callable[..., Scheduler], wiring: Wiring
+) -> None:
+    submit(wiring, begin_at=2500.0)
+    reserve(wiring, 1, start=2000.0, duration=1000.0)
+    scheduler = make()
+    expected = {1999.9: (2000.0, 2500.0, 3000.0), 2000.0: (2500.0, 3000.0), 2999.9: (3000.0,), 3000.0: ()}
+    for wall, edges in expected.items():
+        assert agenda(scheduler.tick(now(wall=wall), {})).edges == edges
+    reserve(wiring, 2, start=4000.0, duration=10.0, repeat="daily")
+    assert agenda(scheduler.tick(now(wall=3000.0), {})).edges == (4000.0, 4010.0)
+    reserve(wiring, 2, start=4000.0, duration=10.0, repeat="daily", cancelled_at=3001.0)
+    assert agenda(scheduler.tick(now(wall=3001.0), {})).edges == ()
+
+
+def test_a_clock_that_is_set_finds_each_reservation_where_it_is(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    reserve(wiring, 1, start=2000.0, duration=1000.0)
+    scheduler = make()
+    expected = {1000.0: (2000.0, 3000.0), 5000.0: (), 2500.0: (3000.0,), 1500.0: (2000.0, 3000.0), 2001.0: (3000.0,)}
+    for wall, edges in expected.items():
+        assert agenda(scheduler.tick(now(wall=wall), {})).edges == edges
+    assert agenda(make_after(make, scheduler).tick(now(wall=2002.0), {})).edges == (3000.0,)
 
 
 def test_a_scheduler_that_was_succeeded_writes_nothing_more(make: Callable[..., Scheduler], wiring: Wiring) -> None:

@@ -1,0 +1,183 @@
+"""Keeps GPUs for a user in a window of time: any GPUs by their number, or certain ones by their indices.
+
+While the window lasts, jobs of others do not use them; those that run already go on. Cancelled, it ends at once.
+
+A repeating reservation repeats by the clock on the wall, also when that is changed in spring and autumn. One that
+would meet another on the same GPU, or leave more reserved than the machine has, is refused. gflowd need not be running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from gflowctl import options, render, reserving
+from gflowd.core import conflicts, ranges, reservations
+from gflowd.core.errors import BadUsage, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gflowctl.context import Context
+
+MOST_GPUS = 1024
+DEFAULT_RANGE = 86400.0  # seconds
+SHORTEST_RANGE = 600.0  # seconds: below that the axis has no marks
+PRUNED_AFTER = 90 * 86400  # seconds: so long what is over stays in the list
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the actions and their options."""
+    table = {
+        "create": ("make a reservation", _configure_create),
+        "list": ("list reservations", _configure_list),
+        "show": ("show one reservation", _configure_one),
+        "cancel": ("give up a reservation", _configure_one),
+    }
+    options.add_actions(parser, table)
+
+
+def _configure_create(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-u", "--user", metavar="USER", help="for whom (default: you)")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("-g", "--gpus", type=options.count, metavar="N", help="so many GPUs, whichever are free")
+    which.add_argument("--gpu-list", type=_indices, metavar="LIST", help="these GPUs, by index: 0,2 or 0-3")
+    parser.add_argument(
+        "--start", required=True, metavar="INSTANT", help="such as 18:30, 'tomorrow 9:00', now or now+2h"
+    )
+    parser.add_argument("--for", required=True, type=options.duration, metavar="DUR", dest="duration",
+                        help="how long, such as 30m, 2h or 1d")  # fmt: skip
+    parser.add_argument("--repeat", choices=tuple(reservations.PERIODS), help="again at the same time of day")
+    options.add_json(parser)
+
+
+def _configure_list(parser: argparse.ArgumentParser) -> None:
+    some = parser.add_mutually_exclusive_group()
+    some.add_argument("--active", action="store_true", help="only those that hold now")
+    some.add_argument("--status", choices=reservations.STATUSES, help="only those of this status")
+    parser.add_argument("-u", "--user", metavar="USER", help="only those for this user")
+    parser.add_argument("--timeline", action="store_true", help="draw the coming windows as bars")
+    parser.add_argument("--range", type=options.duration, metavar="DUR", help="how far the timeline goes (1d)")
+    options.add_color(parser)
+    options.add_json(parser)
+
+
+def _configure_one(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", type=options.count, metavar="ID", help="its number")
+    options.add_json(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Does what is asked."""
+    {"create": _create, "list": _list, "show": _show, "cancel": _cancel}[args.action](args, context)
+    return 0
+
+
+def _create(args: argparse.Namespace, context: Context) -> None:
+    now, zone = time.time(), reserving.zone(context)
+    machine_gpus = ((context.observed or {}).get("capacity") or {}).get("gpus")
+    new = _asked(args, context, now)
+    conflicts.check(new, machine_gpus, now)
+    with context.writable_store.commit() as commit:
+        records = commit.fold().of(reservations.KIND)
+        existing = reservations.decode_all(records)
+        new = new.replace(id=1 + max(records, default=0))
+        if (words := conflicts.conflict(new, existing, machine_gpus, now, zone)) is not None:
+            raise Refused(words)
+        commit.put(reservations.KIND, new.id, reservations.encode(new))
+        for old in reservations.long_over(existing, now - PRUNED_AFTER):
+            commit.put(reservations.KIND, old.id, None)
+    context.ring(b"w")
+    if machine_gpus is None:
+        render.note("nobody knows yet how many GPUs there are; it was only checked against other reservations")
+    _tell(args, f"Created reservation {new.id}", new, context)
+
+
+def _asked(args: argparse.Namespace, context: Context, now: float) -> reservations.Reservation:
+    """The reservation that the options describe, without its id. Raises `Refused` for an unknown user."""
+    import pwd
+
+    try:
+        user = context.user if args.user is None else pwd.getpwnam(args.user).pw_name
+    except (KeyError, ValueError):
+        raise Refused(f"no user {args.user!r} on this machine") from None
+    return reservations.Reservation(
+        id=0,
+        user=user,
+        gpus=args.gpus or 0,
+        gpu_list=args.gpu_list,
+        start=context.instant(args.start, "--start"),
+        duration=args.duration,
+        repeat=args.repeat,
+        created_at=now,
+        created_by=context.user,
+    )
+
+
+def _list(args: argparse.Namespace, context: Context) -> None:
+    if args.timeline and args.json:
+        raise BadUsage("give either --timeline or --json, not both")
+    if args.range is not None and not args.timeline:
+        raise BadUsage("--range is for --timeline")
+    ahead = DEFAULT_RANGE if args.range is None else args.range
+    if not SHORTEST_RANGE <= ahead <= conflicts.FURTHEST:
+        raise BadUsage("--range: from 10 minutes to five years")
+    now, zone = time.time(), reserving.zone(context)
+    wanted = reservations.ACTIVE if args.active else args.status
+    found = [
+        each
+        for each in reserving.every(context)
+        if (args.user is None or each.user == args.user)
+        and (wanted is None or reservations.status(each, now, zone) == wanted)
+    ]
+    color = render.use_color(args.color)
+    if args.json:
+        render.write_json([reserving.record(each, now, zone) for each in found])
+    elif args.timeline:
+        from gflowctl import timeline
+
+        render.write(timeline.draw(found, now, ahead, zone, color=color))
+    else:
+        render.write(reserving.table(found, now, zone, color=color))
+
+
+def _show(args: argparse.Namespace, context: Context) -> None:
+    one = reserving.find(reserving.every(context), args.id)
+    now, zone = time.time(), reserving.zone(context)
+    if args.json:
+        render.write_json(reserving.record(one, now, zone))
+    else:
+        render.write("".join(f"{key + ':':<11}{text}\n" for key, text in reserving.lines(one, now, zone)))
+
+
+def _cancel(args: argparse.Namespace, context: Context) -> None:
+    reserving.find(reserving.every(context), args.id)  # so that no state is made for nothing
+    zone = reserving.zone(context)
+    with context.writable_store.commit() as commit:
+        one = reserving.find(reservations.decode_all(commit.fold().of(reservations.KIND)), args.id)
+        now = time.time()
+        before = reservations.status(one, now, zone)
+        if before in (reservations.PENDING, reservations.ACTIVE):
+            one = one.replace(cancelled_at=now)
+            commit.put(reservations.KIND, one.id, reservations.encode(one))
+    if one.cancelled_at != now:
+        render.note(f"reservation {one.id} is {before} already")
+    context.ring(b"w")
+    _tell(args, f"Cancelled reservation {one.id}" if one.cancelled_at == now else None, one, context)
+
+
+def _tell(args: argparse.Namespace, words: str | None, one: reservations.Reservation, context: Context) -> None:
+    if args.json:
+        render.write_json(reserving.record(one, time.time(), reserving.zone(context)))
+    elif words is not None:
+        render.write(f"{words}\n")
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    """A type for argparse: GPU indices, ascending."""
+    try:
+        found = ranges.ascending(ranges.parse(text))
+    except Refused as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if any(last >= MOST_GPUS for _, last, _ in found):
+        raise argparse.ArgumentTypeError(f"{ranges.short(text)} goes beyond GPU {MOST_GPUS - 1}")
+    return tuple(index for first, last, step in found for index in range(first, last + 1, step))

@@ -1,0 +1,127 @@
+"""Draws reservations over time: a row for each GPU reserved by index, and for each reservation of any GPUs."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timedelta
+
+from gflowctl import render
+from gflowd.core import reservations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import tzinfo
+
+    from gflowd.core.reservations import Reservation, Window
+
+PIPED = 80  # columns
+NARROWEST = 20  # columns of the picture itself
+PAST = 1 / 12  # of the range is shown before now
+APART = 8  # columns from one mark of the axis to the next, at least
+MINUTE, HOUR, DAY = 60, 3600, 86400
+STEPS = (
+    5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR,
+    DAY, 2 * DAY, 7 * DAY, 14 * DAY, 28 * DAY, 91 * DAY, 182 * DAY, 364 * DAY,
+)  # fmt: skip
+
+
+class Signs:
+    """What a picture is drawn with."""
+
+    __slots__ = ("alone", "fill", "first", "last", "line", "now")
+
+    def __init__(self, *signs: str) -> None:
+        self.first, self.fill, self.last, self.alone, self.line, self.now = signs
+
+
+BLOCKS, ASCII = Signs(*"▐█▌█│▲"), Signs(*"[=]#|^")
+
+
+class Scale:
+    """From instants to columns."""
+
+    __slots__ = ("begin", "columns", "end")
+
+    def __init__(self, begin: float, end: float, columns: int) -> None:
+        self.begin, self.end, self.columns = begin, end, columns
+
+    def column(self, at: float) -> int:
+        """The column of an instant, which may be outside."""
+        return int((at - self.begin) * self.columns // (self.end - self.begin))
+
+
+def draw(found: Iterable[Reservation], now: float, ahead: float, zone: tzinfo | None, *, color: bool) -> str:
+    """The windows from a little before `now` until `ahead` seconds after it, as wide as the terminal."""
+    begin, end = now - ahead * PAST, now + ahead
+    rows = _rows(reservations.windows(found, begin, end, zone))
+    label = max(map(len, rows), default=0)
+    wide = render.terminal_columns() if render.is_terminal() else PIPED
+    scale = Scale(begin, end, max(NARROWEST, wide - label - 2))
+    signs = BLOCKS if _has_blocks() else ASCII
+    margin = " " * (label + 1)
+    span = " to ".join(reservations.on_the_wall(at, zone).strftime("%Y-%m-%d %H:%M") for at in (begin, end))
+    lines = [span, margin + _axis(scale, zone)]
+    lines += [f"{name:<{label}} {_row(row, now, scale, signs, color=color)}" for name, row in rows.items()]
+    lines += [] if rows else ["nothing is reserved"]
+    lines.append(margin + " " * scale.column(now) + f"{signs.now} now")
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _has_blocks() -> bool:
+    return render.is_terminal() and (sys.stdout.encoding or "").lower().startswith("utf")
+
+
+def _rows(found: Iterable[Window]) -> dict[str, list[Window]]:
+    """The windows by the label of their row, GPUs first."""
+    rows: dict[tuple[int, int, str], list[Window]] = {}
+    for window in found:
+        if window.gpu_list is None:
+            rows.setdefault((1, window.id, f"{window.id}: any {window.gpus}"), []).append(window)
+        for index in window.gpu_list or ():
+            rows.setdefault((0, index, f"GPU {index}"), []).append(window)
+    return {key[2]: rows[key] for key in sorted(rows)}
+
+
+def _row(row: Iterable[Window], now: float, scale: Scale, signs: Signs, *, color: bool) -> str:
+    cells = [" "] * scale.columns
+    cells[scale.column(now)] = signs.line
+    for window in row:
+        first, last = max(-1, scale.column(window.start)), min(scale.columns + 1, scale.column(window.end))
+        bar = _bar(max(1, last - first), f"{window.id} {window.user}", signs)
+        paint = render.GREEN if window.start <= now < window.end else render.CYAN
+        for place, sign in enumerate(bar, first):
+            if 0 <= place < scale.columns:
+                cells[place] = render.paint(sign, paint, on=color)
+    return "".join(cells)
+
+
+def _bar(length: int, text: str, signs: Signs) -> str:
+    """A bar with as much of the text as there is room for."""
+    if length == 1:
+        return signs.alone
+    room = length - 2
+    words = (text, text.partition(" ")[0])
+    said = next((word for word in words if len(word) + 2 <= room and word.isascii()), "")
+    return signs.first + (f" {said} " if said else "").center(room, signs.fill) + signs.last
+
+
+def _axis(scale: Scale, zone: tzinfo | None) -> str:
+    """Times of day, at midnight the date."""
+    line = ""
+    for at, wall in _marks(scale, zone):
+        place = scale.column(at)
+        mark = wall.strftime("%m-%d" if (wall.hour, wall.minute) == (0, 0) else "%H:%M")
+        if len(line) < place + bool(not line) and place + len(mark) <= scale.columns:
+            line = line.ljust(place) + mark
+    return line
+
+
+def _marks(scale: Scale, zone: tzinfo | None) -> Iterator[tuple[float, datetime]]:
+    seconds = (scale.end - scale.begin) / scale.columns * APART
+    step = timedelta(seconds=next((each for each in STEPS if each >= seconds), STEPS[-1]))
+    wall = reservations.on_the_wall(scale.begin, zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    while (at := wall.replace(tzinfo=zone).timestamp()) < scale.end:
+        if at >= scale.begin:
+            yield at, wall
+        wall += step

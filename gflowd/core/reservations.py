@@ -1,0 +1,208 @@
+"""Reservations: GPUs kept for a user in windows of time. Whether one holds now is a function of it and of the time.
+
+A repeating one repeats by the clock on the wall: each window begins and ends at the same time of day, so the one over
+a clock change is an hour shorter or longer. A time that a clock change skips is the moment of the change, one that it
+repeats is the first. Later on the wall is then never earlier in truth, so windows that are apart on the wall are apart.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
+
+from gflowd.core import codec
+from gflowd.core.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import tzinfo
+    from typing import Any, Final
+
+KIND = "reservation"
+PENDING, ACTIVE, COMPLETED, CANCELLED = STATUSES = ("pending", "active", "completed", "cancelled")
+DAY = 86400  # seconds, on the wall
+PERIODS = {"daily": 1, "weekly": 7}  # days
+MOST_EDGES = 16  # each wakes the scheduler, which then tells of the next
+
+
+class Reservation(Value):
+    """`gpus` counts any GPUs, 0 where `gpu_list` names them; `start` is the first window's, `duration` in seconds.
+
+    `repeat` is None, daily or weekly. `created_by` and `user`, for whom it is, are names of users.
+    """
+
+    __slots__ = (
+        "cancelled_at", "created_at", "created_by", "duration", "gpu_list", "gpus", "id", "repeat", "start", "user",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 -- one argument per thing that a reservation says
+        self,
+        *,
+        id: int,  # noqa: A002 -- the field's name
+        user: str,
+        start: float,
+        duration: float,
+        created_at: float,
+        created_by: str,
+        gpus: int = 0,
+        gpu_list: tuple[int, ...] | None = None,
+        repeat: str | None = None,
+        cancelled_at: float | None = None,
+    ) -> None:
+        self.id: Final = id
+        self.user: Final = user
+        self.gpus: Final = gpus
+        self.gpu_list: Final = gpu_list
+        self.start: Final = start
+        self.duration: Final = duration
+        self.repeat: Final = repeat
+        self.created_at: Final = created_at
+        self.created_by: Final = created_by
+        self.cancelled_at: Final = cancelled_at
+
+
+class Window(Value):
+    """One occurrence of reservation `id`, from `start` to just before `end`."""
+
+    __slots__ = ("end", "gpu_list", "gpus", "id", "start", "user")
+
+    def __init__(
+        self,
+        *,
+        id: int,  # noqa: A002 -- the field's name
+        user: str,
+        start: float,
+        end: float,
+        gpus: int,
+        gpu_list: tuple[int, ...] | None,
+    ) -> None:
+        self.id: Final = id
+        self.user: Final = user
+        self.start: Final = start
+        self.end: Final = end
+        self.gpus: Final = gpus
+        self.gpu_list: Final = gpu_list
+
+
+def encode(reservation: Reservation) -> dict[str, Any]:
+    """The value of the record; its id is the record's."""
+    return {name: field for name, field in codec.encode(reservation).items() if name != "id"}
+
+
+def decode_all(records: Mapping[int, Mapping[str, Any]]) -> list[Reservation]:
+    """The reservations of records by id, in the order of their ids; fields that we do not know are dropped."""
+    made = []
+    for number, raw in sorted(records.items()):
+        known = {name: raw[name] for name in Reservation.__slots__ if name in raw}
+        if known.get("gpu_list") is not None:
+            known["gpu_list"] = tuple(known["gpu_list"])
+        made.append(Reservation(**{**known, "id": number}))
+    return made
+
+
+def windows(reservations: Iterable[Reservation], since: float, until: float, zone: tzinfo | None) -> list[Window]:
+    """Every window that overlaps [since, until), which is finite, by start; `zone` None is the machine's local zone.
+
+    Of a cancelled reservation those up to then: the window that was active ends there.
+    """
+    return _in_order(
+        window
+        for each in reservations
+        for window in takewhile(lambda window: window.start < until, _occurrences(each, since, zone))
+    )
+
+
+def upcoming(reservations: Iterable[Reservation], now: float, zone: tzinfo | None) -> list[Window]:
+    """Of each reservation that is neither over nor cancelled its window now, or else its next, by start."""
+    standing = (each for each in reservations if each.cancelled_at is None)
+    return _in_order(window for each in standing for window in islice(_occurrences(each, now, zone), 1))
+
+
+def edges(reservations: Iterable[Reservation], after: float, zone: tzinfo | None) -> list[float]:
+    """The next few starts and ends after `after`, ascending."""
+    found = {
+        edge for window in upcoming(reservations, after, zone) for edge in (window.start, window.end) if edge > after
+    }
+    return sorted(found)[:MOST_EDGES]
+
+
+def status(reservation: Reservation, now: float, zone: tzinfo | None = None) -> str:
+    """One of `STATUSES`. A repeating one is active during a window and pending between."""
+    if reservation.cancelled_at is not None:
+        return CANCELLED
+    window = next(_occurrences(reservation, now, zone), None)
+    if window is None:
+        return COMPLETED
+    return ACTIVE if window.start <= now else PENDING
+
+
+def long_over(reservations: Iterable[Reservation], before: float) -> list[Reservation]:
+    """Those that were over, or cancelled, before that instant."""
+    return [
+        each
+        for each in reservations
+        if (each.cancelled_at is not None and each.cancelled_at < before)
+        or (each.repeat is None and each.start + each.duration < before)
+    ]
+
+
+def held_back(windows: Iterable[Window], user: str, at: float) -> tuple[frozenset[int], int]:
+    """What `windows` keep from `user` at the instant `at`: these indices, and of the others so many."""
+    others = [window for window in windows if window.user != user and window.start <= at < window.end]
+    indices = frozenset(index for window in others for index in window.gpu_list or ())
+    return indices, sum(window.gpus for window in others)
+
+
+def on_the_wall(at: float, zone: tzinfo | None) -> datetime:
+    """What the clock shows at the instant `at`, without its zone."""
+    return datetime.fromtimestamp(at, zone).replace(tzinfo=None, fold=0)
+
+
+def _in_order(found: Iterable[Window]) -> list[Window]:
+    return sorted(found, key=lambda window: (window.start, window.end, window.id))
+
+
+def _occurrences(reservation: Reservation, since: float, zone: tzinfo | None) -> Iterator[Window]:
+    """The windows that end after `since`, by start; without end for a repeating reservation."""
+    over = reservation.cancelled_at
+    for start, end in _spans(reservation, since, zone):
+        if over is not None and start >= over:
+            return
+        until = end if over is None else min(end, over)
+        if start < until and until > since:
+            yield Window(
+                id=reservation.id,
+                user=reservation.user,
+                start=start,
+                end=until,
+                gpus=reservation.gpus,
+                gpu_list=reservation.gpu_list,
+            )
+
+
+def _spans(reservation: Reservation, since: float, zone: tzinfo | None) -> Iterator[tuple[float, float]]:
+    """Starts and ends, from some that are over at `since`."""
+    start, duration = reservation.start, reservation.duration
+    if reservation.repeat is None:
+        yield start, start + duration
+        return
+    days = PERIODS[reservation.repeat]
+    first, length = on_the_wall(start, zone), timedelta(seconds=duration)
+    # Zones differ by little more than a day, so two periods earlier all is over, whatever clocks were changed.
+    passed = max(0, int((since - start - duration) // (days * DAY)) - 2)
+    begin = first + timedelta(days=days * passed)
+    while True:
+        # The first time of an hour that is repeated may be before the start.
+        yield max(_instant(begin, zone), start), _instant(begin + length, zone)
+        begin += timedelta(days=days)
+
+
+def _instant(wall: datetime, zone: tzinfo | None) -> float:
+    """When the clock shows `wall` for the first time, or first shows more."""
+    early, late = sorted(wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
+    if on_the_wall(early, zone) == wall:
+        return early
+    seconds = range(int(early), int(late) + 1)  # the change is between; clocks change at whole seconds
+    return float(seconds[bisect_left(seconds, True, key=lambda second: on_the_wall(second, zone) > wall)])

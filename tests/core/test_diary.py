@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from reserved import DAY, reservation
+
+from gflowd.core import instants
+from gflowd.core.diary import Diary
+from gflowd.core.reservations import encode
+
+RECORDS = {
+    each.id: encode(each)
+    for each in (
+        reservation(1, start=100, duration=100),
+        reservation(2, start=150, duration=10, cancelled_at=90),
+        reservation(3, start=300, duration=50, repeat="daily"),
+    )
+}
+
+
+def diary() -> Diary:
+    made = Diary(instants.zone("UTC"))
+    made.take(RECORDS)
+    return made
+
+
+def test_an_empty_diary_has_nothing_to_come() -> None:
+    empty = Diary(None)
+    empty.look(5)
+    assert (empty.windows, empty.edges) == ([], ())
+
+
+def test_each_look_tells_what_is_now_and_next() -> None:
+    page = diary()
+    for wall, ids, edges in (
+        (50, [1, 3], (100, 200, 300, 350)),
+        (100, [1, 3], (200, 300, 350)),
+        (199.9, [1, 3], (200, 300, 350)),
+        (200, [3], (300, 350)),
+        (350, [3], (DAY + 300, DAY + 350)),
+    ):
+        page.look(wall)
+        assert ([window.id for window in page.windows], page.edges) == (ids, edges)
+
+
+def test_what_was_taken_anew_is_looked_at_anew() -> None:
+    page = diary()
+    page.look(50)
+    page.take({})
+    page.look(50)
+    assert (page.windows, page.edges) == ([], ())
+
+
+def test_a_clock_that_is_set_neither_loses_nor_repeats_a_reservation() -> None:
+    page = diary()
+    for wall in (50, 400, 150, 99, 100, 5 * DAY + 320, 120):
+        fresh = diary()
+        fresh.look(wall)
+        page.look(wall)
+        assert (page.windows, page.edges) == (fresh.windows, fresh.edges)
+        assert sum(window.id == 1 and window.start <= wall < window.end for window in page.windows) == (
+            100 <= wall < 200
+        )
+
+
+def test_between_edges_a_look_finds_the_very_same() -> None:
+    page = diary()
+    page.look(50)
+    before = page.windows
+    page.look(99)
+    assert page.windows is before
