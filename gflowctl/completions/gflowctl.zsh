@@ -25,9 +25,11 @@ _shtab_gflowctl_commands() {
     log:'print or follow a job'"'"'s output'
     q:'list jobs'
     queue:'list jobs'
+    quota:'show and set how much a user or project may have at once'
     redo:'queue new jobs like old ones'
     release:'let held jobs start'
     requeue:'run jobs once more, under the same id'
+    reserve:'keep GPUs for a user in a window of time'
     resume:'start jobs again'
     show:'show all about jobs'
     submit:'queue a command or a script'
@@ -36,6 +38,25 @@ _shtab_gflowctl_commands() {
     wait:'wait until jobs have ended'
   )
   _describe 'gflowctl commands' _commands
+}
+
+_shtab_gflowctl_quota_commands() {
+  local _commands=(
+    list:'Show the quotas, and how much of them is used.'
+    remove:'Take back all that was set of a quota; what gflow.toml says of it holds again.'
+    set:'Set some of the numbers of a quota; the others stay.'
+  )
+  _describe 'gflowctl quota commands' _commands
+}
+
+_shtab_gflowctl_reserve_commands() {
+  local _commands=(
+    cancel:'Give up a reservation.'
+    create:'Make a reservation.'
+    list:'List reservations.'
+    show:'Show one reservation.'
+  )
+  _describe 'gflowctl reserve commands' _commands
 }
 
 _shtab_gflowctl_options=(
@@ -236,6 +257,7 @@ _shtab_gflowctl_list_options=(
   {-u,--user}"[jobs of these users]:USER,...:"
   "--me[my jobs]"
   "--since[submitted or ended since then, such as 9\:00 or now-2h]:INSTANT:"
+  "--start[the queued jobs by the time at which each is expected to start, if all jobs run to their limits and none comes before it]"
   "--sort[a minus sorts downwards]:FIELD[,-FIELD]:"
   {-l,--limit}"[the first N\; the last N when negative]:N:"
   {-f,--format}"[the columns]:FIELDS:"
@@ -280,6 +302,7 @@ _shtab_gflowctl_q_options=(
   {-u,--user}"[jobs of these users]:USER,...:"
   "--me[my jobs]"
   "--since[submitted or ended since then, such as 9\:00 or now-2h]:INSTANT:"
+  "--start[the queued jobs by the time at which each is expected to start, if all jobs run to their limits and none comes before it]"
   "--sort[a minus sorts downwards]:FIELD[,-FIELD]:"
   {-l,--limit}"[the first N\; the last N when negative]:N:"
   {-f,--format}"[the columns]:FIELDS:"
@@ -308,6 +331,7 @@ _shtab_gflowctl_queue_options=(
   {-u,--user}"[jobs of these users]:USER,...:"
   "--me[my jobs]"
   "--since[submitted or ended since then, such as 9\:00 or now-2h]:INSTANT:"
+  "--start[the queued jobs by the time at which each is expected to start, if all jobs run to their limits and none comes before it]"
   "--sort[a minus sorts downwards]:FIELD[,-FIELD]:"
   {-l,--limit}"[the first N\; the last N when negative]:N:"
   {-f,--format}"[the columns]:FIELDS:"
@@ -325,6 +349,58 @@ _shtab_gflowctl_queue_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_queue_defaults_added=0
+
+_shtab_gflowctl_quota_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_quota_defaults_added=0
+
+_shtab_gflowctl_quota_list_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[print one JSON document]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_quota_list_defaults_added=0
+
+_shtab_gflowctl_quota_remove_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--user[the quota of that user]:USER:"
+  "--project[the quota of that project, for all its users together]:CODE:"
+  "--default-user[the quota of each user for what its own leaves open]"
+  "--default-project[the quota of each project for what its own leaves open]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_quota_remove_defaults_added=0
+
+_shtab_gflowctl_quota_set_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--user[the quota of that user]:USER:"
+  "--project[the quota of that project, for all its users together]:CODE:"
+  "--default-user[the quota of each user for what its own leaves open]"
+  "--default-project[the quota of each project for what its own leaves open]"
+  "--max-running-jobs[at most so many jobs running\; none\: no limit, whatever a default says]:N:"
+  "--max-running-gpus[at most so many GPUs in use\; none\: no limit, whatever a default says]:N:"
+  "--max-queued-jobs[at most so many jobs queued or held\; none\: no limit, whatever a default says]:N:"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_quota_set_defaults_added=0
 
 _shtab_gflowctl_redo_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -384,6 +460,74 @@ _shtab_gflowctl_requeue_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_requeue_defaults_added=0
+
+_shtab_gflowctl_reserve_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_reserve_defaults_added=0
+
+_shtab_gflowctl_reserve_cancel_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[print one JSON document]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":its number:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_reserve_cancel_defaults_added=0
+
+_shtab_gflowctl_reserve_create_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-u,--user}"[for whom (default\: you)]:USER:"
+  {-g,--gpus}"[so many GPUs, whichever are free]:N:"
+  "--gpu-list[these GPUs, by index\: 0,2 or 0-3]:LIST:"
+  "--start[such as 18\:30, \'tomorrow 9\:00\', now or now\+2h]:INSTANT:"
+  "--for[how long, such as 30m, 2h or 1d]:DUR:"
+  "--repeat[again at the same time of day]:repeat:(daily weekly)"
+  "--json[print one JSON document]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_reserve_create_defaults_added=0
+
+_shtab_gflowctl_reserve_list_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--active[only those that hold now]"
+  "--status[only those of this status]:status:(pending active completed cancelled)"
+  {-u,--user}"[only those for this user]:USER:"
+  "--timeline[draw the coming windows as bars]"
+  "--range[how far the timeline goes (1d)]:DUR:"
+  "--color[colour\: auto means on a terminal]:color:(never auto always)"
+  "--json[print one JSON document]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_reserve_list_defaults_added=0
+
+_shtab_gflowctl_reserve_show_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[print one JSON document]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":its number:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_reserve_show_defaults_added=0
 
 _shtab_gflowctl_resume_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -548,15 +692,68 @@ _shtab_gflowctl() {
         log) _arguments -C -s $_shtab_gflowctl_log_options ;;
         q) _arguments -C -s $_shtab_gflowctl_q_options ;;
         queue) _arguments -C -s $_shtab_gflowctl_queue_options ;;
+        quota) _shtab_gflowctl_quota ;;
         redo) _arguments -C -s $_shtab_gflowctl_redo_options ;;
         release) _arguments -C -s $_shtab_gflowctl_release_options ;;
         requeue) _arguments -C -s $_shtab_gflowctl_requeue_options ;;
+        reserve) _shtab_gflowctl_reserve ;;
         resume) _arguments -C -s $_shtab_gflowctl_resume_options ;;
         show) _arguments -C -s $_shtab_gflowctl_show_options ;;
         submit) _arguments -C -s $_shtab_gflowctl_submit_options ;;
         top) _arguments -C -s $_shtab_gflowctl_top_options ;;
         update) _arguments -C -s $_shtab_gflowctl_update_options ;;
         wait) _arguments -C -s $_shtab_gflowctl_wait_options ;;
+      esac
+  esac
+}
+
+_shtab_gflowctl_quota() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->quota'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_gflowctl_quota_defaults_added )); then
+    if (( ${_shtab_gflowctl_quota_options[(I)${(q)one_or_more}*]} +          ${_shtab_gflowctl_quota_options[(I)${(q)remainder}*]} +          ${_shtab_gflowctl_quota_options[(I)${(q)default}]} == 0 )); then
+      _shtab_gflowctl_quota_options+=(': :_shtab_gflowctl_quota_commands' '*::: :->quota')
+    fi
+    _shtab_gflowctl_quota_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_gflowctl_quota_options
+
+  case $state in
+    quota)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_gflowctl_quota-$line[1]:"
+      case $line[1] in
+        list) _arguments -C -s $_shtab_gflowctl_quota_list_options ;;
+        remove) _arguments -C -s $_shtab_gflowctl_quota_remove_options ;;
+        set) _arguments -C -s $_shtab_gflowctl_quota_set_options ;;
+      esac
+  esac
+}
+
+_shtab_gflowctl_reserve() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->reserve'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_gflowctl_reserve_defaults_added )); then
+    if (( ${_shtab_gflowctl_reserve_options[(I)${(q)one_or_more}*]} +          ${_shtab_gflowctl_reserve_options[(I)${(q)remainder}*]} +          ${_shtab_gflowctl_reserve_options[(I)${(q)default}]} == 0 )); then
+      _shtab_gflowctl_reserve_options+=(': :_shtab_gflowctl_reserve_commands' '*::: :->reserve')
+    fi
+    _shtab_gflowctl_reserve_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_gflowctl_reserve_options
+
+  case $state in
+    reserve)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_gflowctl_reserve-$line[1]:"
+      case $line[1] in
+        cancel) _arguments -C -s $_shtab_gflowctl_reserve_cancel_options ;;
+        create) _arguments -C -s $_shtab_gflowctl_reserve_create_options ;;
+        list) _arguments -C -s $_shtab_gflowctl_reserve_list_options ;;
+        show) _arguments -C -s $_shtab_gflowctl_reserve_show_options ;;
       esac
   esac
 }
