@@ -75,7 +75,7 @@ def test_after_the_supervisors_death_start_goes_on(own: Machine) -> None:
     kill(pids["supervisor"])
     eventually(lambda: not any(map(alive, pids.values())), within=4)
     assert own.status()["running"] is False
-    late = own.submit("--wrap", "echo $GFLOW_JOB_ID >>ran")
+    late = own.submit("-c", "0", "--wrap", "echo $GFLOW_JOB_ID >>ran")  # no wider job is ahead of it
     assert own.job(late)["reason"] == "DaemonDown"
     own.start()
     own.wait(late)
