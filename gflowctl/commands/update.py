@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gflowd.core.model import Job
 
 QUEUED_RECORD = {"is": "queued"}
-PLAIN = ("gpus", "cpus", "grace", "name", "comment", "executor")  # options taken as they are
+PLAIN = ("gpus", "cpus", "grace", "signal", "name", "comment", "executor")  # options taken as they are
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -44,6 +44,7 @@ OPTIONS = (
     Option("cpus", "cpus", aliases=("cpus-per-task",)),
     Option("memory", "memory_mb", aliases=("mem", "max-mem", "max-memory")),
     Option("time", "time_limit", aliases=("time-limit", "timelimit"), states=UNTIL_STOPPED),
+    Option("signal", "early_signal", states=UNTIL_STOPPED),
     Option("grace", "grace"),
     Option("priority", "priority"),
     Option("begin", "begin_at"),
