@@ -106,5 +106,6 @@ def _check_state(each: Option, state: str) -> None:
     if state in ENDED_STATES:
         raise Refused(f"--{each.name} cannot be changed: the job has ended ({state}); redo makes a new one")
     if state not in each.states:
-        others = [one.name for one in OPTIONS if state in one.states]
-        raise Refused(f"--{each.name} cannot be changed while the job is {state}; only {' and '.join(others)} can")
+        *others, last = [one.name for one in OPTIONS if state in one.states]
+        named = f"{', '.join(others)} and {last}" if others else last
+        raise Refused(f"--{each.name} cannot be changed while the job is {state}; only {named} can")
