@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gflowd.core.model import Identity
     from gflowd.core.moment import Moment
     from gflowd.core.sights import LiveJob
+    from gflowd.effects.cgroups import Cgroups
 
 EVERY = 1.0  # seconds between two looks
 RARELY = 20  # times as long as the last look took: never more than 5 % of a core
@@ -29,8 +30,9 @@ Leader = tuple["Identity | None", processes.Mark]
 class MemoryWatch:
     """Remembers who was over, and when to look again."""
 
-    def __init__(self, leader: Callable[[LiveJob], Leader], spare: int) -> None:
+    def __init__(self, leader: Callable[[LiveJob], Leader], groups: Cgroups | None, spare: int) -> None:
         self._leader = leader
+        self._groups = groups
         self._spare = spare
         self._log = log.get("timeout_enforcer")
         self._over: set[Key] = set()
@@ -47,7 +49,10 @@ class MemoryWatch:
             self._look_at = now.mono + max(EVERY, RARELY * (time.monotonic() - begun))
         return tuple(sorted(self._over)), self._look_at if len(self._over) < len(watched) else None
 
-    def _look(self, jobs: list[LiveJob]) -> set[Key]:
+    def _look(self, live: list[LiveJob]) -> set[Key]:
+        jobs = [job for job in live if self._groups is None or not self._groups.holds(job.key)]
+        if not jobs:
+            return set()
         found = processes.members({job.key: self._leader(job) for job in jobs}, self._spare)
         over = set()
         for job in jobs:

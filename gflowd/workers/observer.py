@@ -26,9 +26,10 @@ INTERVAL = 1.0  # seconds
 class Observer:
     """Remembers what was last written, and when."""
 
-    def __init__(self, wiring: Wiring, executor: str) -> None:
+    def __init__(self, wiring: Wiring, executor: str, memory_limits: str = "watch") -> None:
         self._wiring = wiring
         self._executor = executor
+        self._memory_limits = memory_limits
         self._log = log.get("scheduler")
         self._noted: dict[str, Any] = {}
         self._written: dict[str, Any] | None = None
@@ -96,6 +97,7 @@ class Observer:
             "pid": self._wiring.supervisor,
             "runtime_dir": self._wiring.runtime.root,
             "executor": self._executor,
+            "memory_limits": self._memory_limits,
             "config": {
                 "path": config.path.encode(errors="replace").decode(),
                 "mtime_ns": config.mtime_ns,

@@ -63,7 +63,7 @@ class Scheduler:
         self._book = Book()
         self._launcher = Launcher(wiring.state, wiring.runtime)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
-        self._observer = Observer(wiring, self._executor)
+        self._observer = Observer(wiring, self._executor, self._launcher.memory_limits)
         self._cpus = wiring.config.cpus or machine.cpus()
         self._memory_mb = wiring.config.memory_mb or machine.memory_mb()
         self._launched: set[Key] = set()

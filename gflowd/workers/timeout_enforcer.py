@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gflowd import log
 from gflowd.core import ladder, reasons
 from gflowd.core.sights import Enforced
-from gflowd.effects import jobdir, processes
+from gflowd.effects import cgroups, jobdir, processes
 from gflowd.workers.base import Turn
 from gflowd.workers.memory_watch import MemoryWatch
 
@@ -29,6 +29,7 @@ SIGNALS = {
     ladder.TERM: (signal.SIGTERM, signal.SIGCONT),
     ladder.KILL: (signal.SIGKILL,),
 }
+SWEEP_EVERY = 30.0  # seconds: for groups that have served
 PASSES = 20  # over a tree that forks while it is being killed
 
 Key = tuple[int, int]
@@ -48,7 +49,9 @@ class TimeoutEnforcer:
         self._log = log.get("timeout_enforcer")
         self._kill_next: dict[Key, tuple[float, float]] = {}  # when KILL is due again, and how long to wait after
         self._taken: set[tuple[Key, str]] = set()  # steps, also those whose mark could not be written
-        self._memory = MemoryWatch(self._leader, wiring.supervisor)
+        self._groups = cgroups.find(wiring.state.root)
+        self._swept = float("-inf")
+        self._memory = MemoryWatch(self._leader, self._groups, wiring.supervisor)
 
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
         """Signals what is due and says when the next is."""
@@ -69,13 +72,18 @@ class TimeoutEnforcer:
         if look_at is not None:
             wakes.append(look_at)
         keys = {job.key for job in jobs}
+        if self._groups is not None and slot is not None and now.mono >= self._swept + SWEEP_EVERY:
+            self._groups.remove_all_but(keys)
+            self._swept = now.mono
         self._taken = {(key, step) for key, step in self._taken if key in keys}
         self._kill_next = {job.key: self._kill_next[job.key] for job in jobs if job.key in self._kill_next}
         found = Enforced(overdue=tuple(overdue), over_memory=over_memory, stuck=tuple(stuck))
         return Turn(found, None, min(wakes, default=None))
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Leaves the groups only of jobs that live on."""
+        if self._groups is not None:
+            self._groups.close()
 
     def _warn(self, jobs: list[LiveJob], now: Moment) -> list[float]:
         """Sends the early signals that are due; when the others are."""
@@ -132,6 +140,10 @@ class TimeoutEnforcer:
 
     def _signal(self, jobs: list[LiveJob], due: dict[Key, list[str]], now: Moment) -> None:
         """One pass over /proc for all; passes are repeated where KILL still finds somebody new."""
+        if self._groups is not None:
+            for job in jobs:
+                if ladder.KILL in due[job.key]:
+                    self._groups.kill(job.key)
         for _ in range(PASSES if jobs else 0):
             found = processes.members({job.key: self._leader(job) for job in jobs}, self._supervisor)
             again = []

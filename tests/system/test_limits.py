@@ -69,6 +69,16 @@ def test_with_strays_left_alone_the_limit_holds_all_the_same(machine: Machine) -
     eventually(lambda: machine.of_job(job_id) == {})
 
 
+def test_the_daemon_says_who_keeps_the_limits(own: Machine) -> None:
+    who = eventually(lambda: own.status()["memory_limits"])
+    words = {"cgroup": "kept by the kernel", "watch": "watched"}[who]
+    assert words in own.gflowd("status").stdout
+    assert words in own.ctl("doctor").stdout
+    text = "import sys; sys.exit('/1.1' not in open('/proc/self/cgroup').read())"
+    assert own.wait(own.submit("-m", "200M", *python(text))) == (0 if who == "cgroup" else 1)
+    assert own.wait(own.submit(*python(text))) == 1, "without a limit it needs no group"
+
+
 SAVE = "trap 'echo {0} >>got' USR1; touch {0}.ready; until [ -e over ]; do sleep 0.05; done"
 
 

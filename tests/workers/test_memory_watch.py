@@ -33,7 +33,7 @@ def watch(jobs: Jobs) -> MemoryWatch:
         assert job.started is not None
         return job.started.identity, processes.job_mark(jobs.state.root, *job.key)
 
-    return MemoryWatch(leader, 0)
+    return MemoryWatch(leader, None, 0)
 
 
 def taking(jobs: Jobs, text: str, size: int, *ready: str) -> LiveJob:
