@@ -22,15 +22,7 @@ from gflowd.core.model import (
     Stopping,
     session_name,
 )
-from gflowd.core.reasons import (
-    BEGIN_TIME,
-    CANCELLED_BY_USER,
-    DAEMON_DOWN,
-    DEPENDENCY,
-    HELD_BY_USER,
-    OUT_OF_MEMORY,
-    RETRY_DELAY,
-)
+from gflowd.core.reasons import BEGIN_TIME, CANCELLED_BY_USER, DAEMON_DOWN, DEPENDENCY, HELD_BY_USER, RETRY_DELAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +40,7 @@ SIGNALLED = 128
 STATUS_TIMEOUT = 124  # as timeout(1)
 STATUS_CANCELLED = 130  # as a shell after Ctrl-C
 STATUS_OUT_OF_MEMORY = 137  # as a shell after SIGKILL
+OUT_OF_MEMORY = "OutOfMemory"
 
 
 class View:
