@@ -212,6 +212,16 @@ def gpus(context: Context) -> Iterator[Finding]:
         yield Finding(WARN, f"nothing is started now: {trouble}")
 
 
+def memory_limits(context: Context) -> Iterator[Finding]:
+    """Who keeps the memory limits of jobs."""
+    who = (context.observed or {}).get("memory_limits")
+    if who == "cgroup":
+        yield Finding(OK, "memory limits are kept by the kernel (cgroups)")
+    elif who == "watch":
+        yield Finding(OK, "memory limits are watched, about once a second (no cgroup that gflowd may divide)")
+
+
 CHECKS: tuple[Check, ...] = (
     python, configuration, tmux, flock, state_directory, snapshot, runtime_directory, daemon_and_workers, gpus,
+    memory_limits,
 )  # fmt: skip

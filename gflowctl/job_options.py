@@ -9,6 +9,7 @@ from gflowd.core.errors import BadUsage, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from gflowd.core.model import EarlySignal
     from gflowd.core.retries import Retry
 
 DEFAULT_PRIORITY = 10
@@ -27,6 +28,9 @@ def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None
     group.add_argument("-t", "--time", "--time-limit", "--timelimit", type=options.duration, metavar="DUR",
                        help="end the job after this long, such as 90s, 2h or 1-12:00:00; a bare number is minutes, "
                             "0 no limit")  # fmt: skip
+    group.add_argument("--signal", type=_early_signal, metavar="[B:]SIG[@SECONDS]",
+                       help="send SIG to the job's processes, with B: to its command alone, SECONDS (default 60) "
+                            "before its time limit")  # fmt: skip
     group.add_argument("--grace", type=options.duration, metavar="DUR",
                        help="time between the first signal that ends the job and KILL")  # fmt: skip
 
@@ -101,6 +105,15 @@ def _nice(text: str) -> int:
     if text.removeprefix("-").isdigit() and text.isascii() and len(text) <= len(str(-LARGEST_NICE)):
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+
+
+def _early_signal(text: str) -> EarlySignal:
+    from gflowctl import signals
+
+    try:
+        return signals.parse_early(text)
+    except Refused as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _causes(text: str) -> tuple[str | int, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 
-from gflowd.core.errors import BadUsage
-from gflowd.core.model import Running, Stopping
+from gflowd.core import durations
+from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.model import EarlySignal, Running, Stopping
 from gflowd.effects import daemon, processes
 
 TYPE_CHECKING = False
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.core.model import Job
+
+EARLY = 60.0  # seconds, as sbatch(1)
+EARLIEST = 30 * 86400.0
 
 
 def parse(text: str) -> signal.Signals:
@@ -26,6 +30,25 @@ def parse(text: str) -> signal.Signals:
         return signal.Signals["SIG" + word.removeprefix("SIG")]
     except (KeyError, ValueError):
         raise BadUsage(f"--signal: {text!r} is no signal, such as USR1 or 10") from None
+
+
+def parse_early(text: str) -> EarlySignal:
+    """`[B:]SIG[@SECONDS]`, as sbatch(1) has it; also durations with a unit, such as `USR1@10m`. Raises `Refused`."""
+    head, colon, rest = text.rpartition(":")
+    name, at, ahead = rest.partition("@")
+    if colon and head.upper() != "B":
+        raise Refused(f"{text!r} is not of the form [B:]SIGNAL[@SECONDS]")
+    try:
+        number = parse(name)
+    except BadUsage:
+        raise Refused(f"{name!r} is no signal, such as USR1 or 10") from None
+    if number in (signal.SIGKILL, signal.SIGSTOP):
+        raise Refused(f"{number.name} cannot be caught, so it is no warning")
+    plain = ahead.isascii() and ahead.isdigit()
+    before = durations.parse(f"{ahead}s" if plain else ahead) if at else EARLY
+    if not 0 < before <= EARLIEST:
+        raise Refused(f"{text!r}: a warning comes 1 second to 30 days before the time limit")
+    return EarlySignal(number=int(number), before=before, command_only=bool(colon))
 
 
 def send(context: Context, found: Sequence[Job], number: signal.Signals) -> dict[int, int]:

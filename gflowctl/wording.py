@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gflowd.core import durations, memory
+from gflowd.core import durations, memory, reasons
 from gflowd.core.errors import BadUsage
 from gflowd.core.model import CANCELLED, FAILED, FINISHED, SHORT_STATES, STATES, TIMEOUT
 
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gflowd.core.model import Spec
+    from gflowd.core.model import EarlySignal, Spec
     from gflowd.core.retries import Retry
 
 _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
@@ -78,6 +78,12 @@ def retries(retry: Retry) -> str:
         if retry.factor != 1:
             said += f", then each time {retry.factor:g} times as long"
     return said
+
+
+def early_signal(early: EarlySignal) -> str:
+    """`SIGUSR1 60 s before the time limit, to the command alone`."""
+    whom = ", to the command alone" if early.command_only else ""
+    return f"{reasons.signal_name(early.number)} {early.before:g} s before the time limit{whom}"
 
 
 def count(number: int, what: str) -> str:

@@ -124,6 +124,8 @@ def _changed(args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: 
     changes: dict[str, object] = {name: found for name in FIELDS if (found := getattr(args, name)) is not None}
     if args.memory is not None:
         changes["memory_mb"] = args.memory or None
+    if args.signal is not None:
+        changes["early_signal"] = args.signal
     if args.time is not None:
         changes["time_limit"] = args.time or None
     if begin is not None:

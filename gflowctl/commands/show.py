@@ -159,6 +159,8 @@ def _asked(view: View, job: Job) -> Iterator[tuple[str, str]]:
     yield "Priority", str(spec.priority)
     if (left := view.time_left(job)) is not None:
         yield "Time left", durations.clock(left)
+    if spec.early_signal is not None:
+        yield "Warning", wording.early_signal(spec.early_signal)
     if spec.grace is not None:
         yield "Grace", f"{spec.grace:g} s"
     if spec.needs is not None:

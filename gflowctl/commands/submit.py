@@ -110,6 +110,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 commit.put("wish", job_id, held)
     context.ring(b"q")
     _announce(args, context, ids, spec)
+    if spec.early_signal is not None and spec.time_limit is None and render.notes_are_read():
+        render.note("note: --signal comes before a time limit; the job has none yet (--time)")
     return _stay(args, context, ids)
 
 
@@ -185,6 +187,7 @@ def _spec(args: argparse.Namespace, context: Context, command: tuple[str, ...]) 
         memory_mb=args.memory or None,
         time_limit=args.time or None,
         grace=args.grace,
+        early_signal=args.signal,
         begin_at=None if args.begin is None else context.instant(args.begin, "--begin"),
         output=submission.output_pattern(args.output, cwd, "--output"),
         error=submission.output_pattern(args.error, cwd, "--error"),

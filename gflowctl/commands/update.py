@@ -1,4 +1,4 @@
-"""Changes queued jobs; of a running job only its time limit, which counts from its start, and its comment.
+"""Changes queued jobs; of a running job only its time limit, which counts from its start, its warning and its comment.
 
 An array is changed as a whole. Options not given stay as they are; --clear puts them back to what they are without.
 --command is split into words as a shell does, nothing in it is expanded; --script keeps the content of a file as
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gflowd.core.model import Job
 
 QUEUED_RECORD = {"is": "queued"}
-PLAIN = ("gpus", "cpus", "grace", "name", "comment", "executor")  # options taken as they are
+PLAIN = ("gpus", "cpus", "grace", "signal", "name", "comment", "executor")  # options taken as they are
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

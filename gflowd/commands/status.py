@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gflowd.paths import State
 
 NOT_RUNNING = 3
+MEMORY_LIMITS = {"cgroup": "limits kept by the kernel (cgroups)", "watch": "limits watched, about once a second"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +54,7 @@ def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
         "state_dir": state.root,
         "workers": _workers(holder),
         "executor": observed.get("executor"),
+        "memory_limits": observed.get("memory_limits"),
         "gpus": observed.get("gpus") or [],
         "trouble": observed.get("trouble"),
     }
@@ -112,6 +114,7 @@ def _lines(report: dict[str, Any]) -> Iterable[str]:
     yield f"gflowd {report['version']} {phase}: pid {report['pid']} on {report['host']}, {report['hosting']}, up {up}"
     yield f"state     {report['state_dir']}"
     yield f"executor  {report['executor'] or 'not known yet'}"
+    yield f"memory    {MEMORY_LIMITS.get(report['memory_limits'], 'not known yet')}"
     if report["trouble"]:
         yield f"trouble   {report['trouble']}"
     workers = [

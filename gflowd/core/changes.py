@@ -44,6 +44,7 @@ OPTIONS = (
     Option("cpus", "cpus", aliases=("cpus-per-task",)),
     Option("memory", "memory_mb", aliases=("mem", "max-mem", "max-memory")),
     Option("time", "time_limit", aliases=("time-limit", "timelimit"), states=UNTIL_STOPPED),
+    Option("signal", "early_signal", states=UNTIL_STOPPED),
     Option("grace", "grace"),
     Option("priority", "priority"),
     Option("begin", "begin_at"),
@@ -105,5 +106,6 @@ def _check_state(each: Option, state: str) -> None:
     if state in ENDED_STATES:
         raise Refused(f"--{each.name} cannot be changed: the job has ended ({state}); redo makes a new one")
     if state not in each.states:
-        others = [one.name for one in OPTIONS if state in one.states]
-        raise Refused(f"--{each.name} cannot be changed while the job is {state}; only {' and '.join(others)} can")
+        *others, last = [one.name for one in OPTIONS if state in one.states]
+        named = f"{', '.join(others)} and {last}" if others else last
+        raise Refused(f"--{each.name} cannot be changed while the job is {state}; only {named} can")

@@ -1,4 +1,4 @@
-"""How a job is made to end, and when: the stop ladder and the time limit, on the monotonic clock. Pure."""
+"""How a job is warned and made to end, and when: the stop ladder and the time limit, on the monotonic clock. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from gflowd.core import reasons
 if TYPE_CHECKING:
     from gflowd.core.sights import LiveJob
 
-INT, TERM, KILL = "INT", "TERM", "KILL"
+EARLY, INT, TERM, KILL = "early", "INT", "TERM", "KILL"
 KILL_AGAIN = 0.25  # seconds: the first repetition of KILL; each later one waits twice as long
 KILL_AGAIN_AT_MOST = 5.0
 UNKILLABLE_AFTER = 60.0  # seconds of KILL
+
+LEADER_SPARED = 2.0  # seconds of KILL for the others before `job.sh` itself is killed
 
 Step = tuple[str, float]  # signal, and the time at which it is due
 
@@ -24,17 +26,35 @@ def deadline(job: LiveJob, boot: str) -> float | None:
     return job.started.mono + job.time_limit
 
 
+def warning(job: LiveJob, boot: str) -> float | None:
+    """When its early signal is due; None where `deadline` is, or without such a signal."""
+    limit = deadline(job, boot)
+    return None if limit is None or job.early_signal is None else limit - job.early_signal.before
+
+
 def steps(job: LiveJob) -> tuple[Step, ...]:
-    """The rungs of a stopping job: INT, after half the grace TERM, after the grace KILL. Strays get no INT."""
-    since, grace = job.since_mono, job.grace
-    kill = (KILL, since + grace)
-    if grace <= 0:
+    """The rungs of a stopping job: INT, after half the grace TERM, after the grace KILL.
+
+    Strays get no INT; what takes more memory than it may is killed at once.
+    """
+    since, kill = job.since_mono, (KILL, killed_from(job))
+    if kill[1] <= since:
         return (kill,)
     if job.why == reasons.STRAYS:
         return (TERM, since), kill
-    return (INT, since), (TERM, since + grace / 2), kill
+    return (INT, since), (TERM, since + job.grace / 2), kill
+
+
+def killed_from(job: LiveJob) -> float:
+    """When a stopping job is first sent KILL."""
+    return job.since_mono if job.why == reasons.OUT_OF_MEMORY else job.since_mono + max(job.grace, 0.0)
+
+
+def spares_leader(job: LiveJob, mono: float) -> bool:
+    """Whether `job.sh`, which has the exit status to record, is still to be left alone."""
+    return mono < killed_from(job) + LEADER_SPARED
 
 
 def is_unkillable(job: LiveJob, mono: float) -> bool:
     """Whether a stopping job has outlived a minute of KILL."""
-    return job.why is not None and mono >= job.since_mono + job.grace + UNKILLABLE_AFTER
+    return job.why is not None and mono >= killed_from(job) + UNKILLABLE_AFTER

@@ -111,11 +111,11 @@ class Occupancy:
         asked = spec.memory_mb or 0
         return cpus - spec.cpus if spec.cpus else max(cpus, 0), memory_mb - asked if asked else max(memory_mb, 0)
 
-    def candidates(self, spec: Spec, at: float, until: float) -> list[int]:
+    def candidates(self, spec: Spec, at: float, until: float, *, reserved: bool = False) -> list[int]:
         """The GPUs that `spec` could have from `at` until `until`, ascending; those reserved for its user are first,
-        and for a shared job the fullest.
+        and for a shared job the fullest. With `reserved` those that are reserved for others too.
         """
-        ours, theirs = self._reserved(spec.user, at, until)
+        ours, theirs = (set[int](), set[int]()) if reserved else self._reserved(spec.user, at, until)
         found = []
         for device in self._devices:
             if device.index in theirs or not device.suits(spec):

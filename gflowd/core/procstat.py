@@ -1,8 +1,11 @@
-"""A line of /proc/PID/stat, read (proc(5)). The process's name in it may hold spaces, brackets and newlines."""
+"""What proc(5) says of a process, read: its stat line, its signals, its memory. Pure.
+
+The process's name in a stat line may hold spaces, brackets and newlines.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gflowd.core.model import Identity
 
@@ -12,13 +15,14 @@ GREATEST_START = (1 << 63) - 1  # what the snapshot can hold
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process: `start` in clock ticks since boot; a `zombie` is dead and not yet reaped."""
+    """A process: `start` in clock ticks since boot; a `zombie` is dead and not yet reaped; `rss` in pages."""
 
     pid: int
     parent: int
     session: int
     start: int
     zombie: bool
+    rss: int = field(default=0, compare=False)
 
     def identity(self, boot: str) -> Identity:
         """Its name for ever."""
@@ -30,7 +34,34 @@ def parse(line: str) -> Process | None:
     pid, _, _ = line.partition(" ")
     fields = line.rpartition(") ")[2].split()
     try:
-        found = Process(int(pid), int(fields[1]), int(fields[3]), int(fields[19]), fields[0] in ("Z", "X"))
+        found = Process(
+            int(pid), int(fields[1]), int(fields[3]), int(fields[19]), fields[0] in ("Z", "X"), int(fields[21])
+        )
     except (ValueError, IndexError):
         return None
     return found if 0 < found.pid <= GREATEST_PID and 0 <= found.start <= GREATEST_START else None
+
+
+def bears(status: str, number: int) -> bool:
+    """Whether the process of a status file catches or ignores the signal `number`, or blocks it for later."""
+    bit = 1 << (number - 1)
+    for line in status.splitlines():
+        name, _, mask = line.partition(":")
+        if name in ("SigBlk", "SigIgn", "SigCgt") and int(mask, 16) & bit:
+            return True
+    return False
+
+
+def unshared(rollup: str) -> int | None:
+    """The bytes of a smaps_rollup that are the process's own and cannot be dropped: its part of anonymous and shared
+    memory, not of mapped files, which the kernel takes back when it needs room. None when the kernel does not say.
+    """
+    found = {}
+    for line in rollup.splitlines():
+        name, _, rest = line.partition(":")
+        words = rest.split()
+        if len(words) == 2 and words[1] == "kB":
+            found[name] = int(words[0]) << 10
+    if "Pss_Anon" in found:
+        return found["Pss_Anon"] + found.get("Pss_Shmem", 0)
+    return found.get("Pss")

@@ -17,6 +17,7 @@ HELD_BY_USER = "JobHeldUser"
 NON_ZERO_EXIT = "NonZeroExit"
 ZOMBIE = "Zombie"
 TIME_LIMIT = "TimeLimit"
+OUT_OF_MEMORY = "OutOfMemory"
 CANCELLED_BY_USER = "CancelledByUser"
 STRAYS = "Strays"
 REQUEUED = "Requeued"
@@ -44,9 +45,14 @@ _SIGNALS = {
 }  # fmt: skip -- Linux on x86 and arm (signal(7)); a table, since importing `signal` costs gflowctl its start-up
 
 
+def signal_name(number: int) -> str:
+    """`SIGKILL`; signals without a name of their own by number."""
+    return _SIGNALS.get(number, f"SIG{number}")
+
+
 def signalled(number: int) -> str:
-    """`Signaled:SIGKILL`; signals without a name of their own by number."""
-    return f"Signaled:{_SIGNALS.get(number, f'SIG{number}')}"
+    """`Signaled:SIGKILL`."""
+    return f"Signaled:{signal_name(number)}"
 
 
 def launch_failed(why: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowd.core import memory
+from gflowd.core import durations, memory
 from gflowd.core.errors import Refused
 from gflowd.core.model import Value
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Final
 
-    from gflowd.core.model import Spec
+    from gflowd.core.model import EarlySignal, Spec
 
 LONGEST_STRING = 131072  # bytes with the closing zero: MAX_ARG_STRLEN of execve(2)
 LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB less room for what gflow adds (execve(2))
@@ -52,8 +52,18 @@ def checked(spec: Spec, limits: Limits) -> Spec:
         raise Refused("a job's name cannot be empty")
     if len(spec.name.encode()) > LONGEST_NAME:
         raise Refused(f"the job's name is longer than {LONGEST_NAME} bytes")
+    if spec.early_signal is not None and spec.time_limit is not None:
+        _check_warning(spec.early_signal, spec.time_limit)
     _check_capacity(spec, limits)
     return spec.replace(project=project(spec.project, limits))
+
+
+def _check_warning(early: EarlySignal, time_limit: float) -> None:
+    if early.before >= time_limit:
+        raise Refused(
+            f"--signal {early.before:g} s before a time limit of {durations.clock(time_limit)}: the job would get it "
+            "as it starts; give more --time or a later --signal"
+        )
 
 
 def check_text(text: str) -> None:

@@ -14,7 +14,6 @@ FAILURE, TIMED_OUT, OOM, ZOMBIE = "failure", "timeout", "oom", "zombie"
 CAUSES = (FAILURE, TIMED_OUT, OOM, ZOMBIE)
 DEFAULT_ON = (FAILURE, ZOMBIE)
 
-OUT_OF_MEMORY = "OutOfMemory"
 REJECTED = reasons.rejected("")
 
 LONGEST_DELAY = 7 * 86400  # seconds: growth by the factor ends here
@@ -81,7 +80,7 @@ def cause(ended: Ended) -> str | None:
     Death by a signal and a launch that failed are failures.
     """
     reason = ended.reason or ""
-    if reason == OUT_OF_MEMORY:
+    if reason == reasons.OUT_OF_MEMORY:
         return OOM
     if ended.state in (FINISHED, CANCELLED) or reason.startswith(REJECTED):
         return None

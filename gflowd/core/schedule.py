@@ -177,8 +177,8 @@ class _Planner:
         end = self._end(spec)
         found = room.candidates(spec, room.now, end) if spec.gpus else []
         if len(found) < spec.gpus:
-            unreserved = room.candidates(spec, room.now, room.now) if room.windows else found
-            return reasons.RESOURCES if len(unreserved) < spec.gpus else reasons.RESERVATION
+            whatever = room.candidates(spec, room.now, end, reserved=True)
+            return reasons.RESOURCES if len(whatever) < spec.gpus else reasons.RESERVATION
         return self._best(job, self._options(job, found, end), end)
 
     def _best(self, job: Job, options: list[tuple[int, ...]], end: float) -> tuple[int, ...] | str:

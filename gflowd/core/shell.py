@@ -63,6 +63,7 @@ class Launch:
     error: bytes | None = None
     input: bytes | None = None
     append: bool = False
+    cgroup: bytes | None = None
 
 
 # What tmux, its server and the shell put into the environment of `job.sh`, none of it the submitter's.
@@ -103,13 +104,21 @@ ring s
 
 _TAIL = b"""\
 (
-  umask %(umask)04o
+%(join)b  umask %(umask)04o
   unset %(strangers)b
   set -- %(command)b
   . %(environment)b
 %(exports)b  exec "$@" %(redirections)b
 )
-record $?
+status=$?
+%(oom)brecord "$status"
+"""
+
+_JOIN = b"""\
+  printf 0 >%(cgroup)b/cgroup.procs
+"""
+_OOM = b"""\
+if [ "$status" -ne 0 ] && grep -q '^oom_kill [1-9]' %(cgroup)b/memory.events; then status="$status oom"; fi
 """
 
 
@@ -127,6 +136,8 @@ def job_script(launch: Launch) -> bytes:
         *_prepared_files(launch),
         _TAIL
         % {
+            b"join": _of_cgroup(_JOIN, launch),
+            b"oom": _of_cgroup(_OOM, launch),
             b"umask": launch.umask,
             b"strangers": b" ".join(_STRANGERS),
             b"exports": b"".join(
@@ -138,6 +149,11 @@ def job_script(launch: Launch) -> bytes:
         },
     ]
     return b"".join(parts)
+
+
+def _of_cgroup(lines: bytes, launch: Launch) -> bytes:
+    """`lines` for the group's name, where there is one; one that has gone does not keep the job from running."""
+    return b"" if launch.cgroup is None else lines % {b"cgroup": quote(launch.cgroup)}
 
 
 def _one_line(title: str) -> bytes:

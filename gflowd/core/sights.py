@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gflowd.core import reasons
 from gflowd.core.model import Job, Running, Started, Stopping, Value
 
 if TYPE_CHECKING:
     from typing import Final
+
+    from gflowd.core.model import EarlySignal
 
 
 class LiveJob(Value):
     """A job that holds resources, as the detector and the enforcer need to know it. Durations in seconds."""
 
     __slots__ = (
-        "attempt", "executor", "grace", "id", "since_boot", "since_mono", "started", "time_limit", "why",
+        "attempt", "early_signal", "executor", "grace", "id", "memory_mb", "since_boot", "since_mono", "started",
+        "time_limit", "why",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing to know
@@ -26,6 +30,8 @@ class LiveJob(Value):
         grace: float,
         started: Started | None,
         time_limit: float | None,
+        early_signal: EarlySignal | None = None,
+        memory_mb: int | None = None,
         why: str | None = None,
         since_mono: float = 0.0,
         since_boot: str = "",
@@ -36,6 +42,8 @@ class LiveJob(Value):
         self.grace: Final = grace
         self.started: Final = started
         self.time_limit: Final = time_limit
+        self.early_signal: Final = early_signal
+        self.memory_mb: Final = memory_mb  # MiB that it may use
         self.why: Final = why  # it is stopping, and why
         self.since_mono: Final = since_mono  # when that began, in boot `since_boot`
         self.since_boot: Final = since_boot
@@ -63,6 +71,8 @@ def live_job(job: Job, grace: float) -> LiveJob:
         grace=grace if job.spec.grace is None else job.spec.grace,
         started=phase.started if isinstance(phase, Running | Stopping) else None,
         time_limit=job.spec.time_limit,
+        early_signal=job.spec.early_signal,
+        memory_mb=job.spec.memory_mb,
         why=stop.why if stop else None,
         since_mono=stop.since_mono if stop else 0.0,
         since_boot=stop.since_boot if stop else "",
@@ -82,17 +92,42 @@ class Agenda(Value):
         self.poll_after: Final = poll_after
 
 
+class Enforced(Value):
+    """What the timeout enforcer found: the attempts over their time limit, those over their memory, and those that
+    outlive KILL.
+    """
+
+    __slots__ = ("over_memory", "overdue", "stuck")
+
+    def __init__(
+        self,
+        *,
+        overdue: tuple[tuple[int, int], ...] = (),
+        over_memory: tuple[tuple[int, int], ...] = (),
+        stuck: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        self.overdue: Final = overdue
+        self.over_memory: Final = over_memory
+        self.stuck: Final = stuck
+
+    def exceeded(self, key: tuple[int, int] | None) -> str | None:
+        """The reason for which an attempt must end: the limit that it exceeds."""
+        if key in self.over_memory:
+            return reasons.OUT_OF_MEMORY
+        return reasons.TIME_LIMIT if key in self.overdue else None
+
+
 class Sight(Value):
     """How one attempt fares, from its files and processes.
 
     `barred`: it never began and never will. `status`: its exit record, `trouble`: the record says that it could not
-    be launched, both None while there is none. `lives`: some process of it is there. `complete`: nothing lives, and
-    its log has its last byte.
+    be launched, both None while there is none; `starved`: and that the kernel ended it for want of memory. `lives`:
+    some process of it is there. `complete`: nothing lives, and its log has its last byte.
     """
 
-    __slots__ = ("barred", "complete", "ended_at", "lives", "started", "status", "strays", "trouble")
+    __slots__ = ("barred", "complete", "ended_at", "lives", "started", "starved", "status", "strays", "trouble")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- one argument per thing to be seen
         self,
         *,
         started: Started | None = None,
@@ -101,6 +136,7 @@ class Sight(Value):
         strays: bool = False,
         status: int | None = None,
         trouble: str | None = None,
+        starved: bool = False,
         ended_at: float | None = None,
         complete: bool = False,
     ) -> None:
@@ -110,5 +146,6 @@ class Sight(Value):
         self.strays: Final = strays  # the command has ended and others of its processes live on
         self.status: Final = status
         self.trouble: Final = trouble
+        self.starved: Final = starved
         self.ended_at: Final = ended_at
         self.complete: Final = complete

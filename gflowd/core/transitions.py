@@ -38,6 +38,7 @@ ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
 }
 
 FILE_TIME_GRAIN = 0.01  # seconds by which a file's time may lag behind the clock (a tick of the kernel)
+_FORCED = {reasons.TIME_LIMIT: TIMEOUT, reasons.OUT_OF_MEMORY: FAILED}
 SIGNAL_STATUS = range(129, 129 + 64)  # 128 + N is how a shell reports death by signal N (POSIX sh, 2.8.2)
 
 
@@ -49,11 +50,12 @@ def check(before: Phase, after: Phase) -> Phase:
 
 
 def settle(
-    job: Job, sight: Sight | None, now: Moment, *, overdue: bool = False, kill_strays: bool = True
+    job: Job, sight: Sight | None, now: Moment, *, limit: str | None = None, kill_strays: bool = True
 ) -> Phase | None:
     """The phase that `job` is to be in now, or None when it is to stay as it is.
 
-    `overdue`: the timeout enforcer saw its time limit pass. `kill_strays`: what outlives the command is ended too.
+    `limit`: the reason to end one that was seen to exceed its time or memory. `kill_strays`: what outlives the command
+    is ended too.
     """
     match job.phase:
         case Ended():
@@ -64,7 +66,7 @@ def settle(
         case Starting(run=run):
             after = _starting(job, run, sight, now)
         case Running(run=run, started=started):
-            after = _running(job, run, started, sight, now, overdue=overdue)
+            after = _running(job, run, started, sight, now, limit)
         case Stopping():  # pragma: no branch -- the union has no more
             after = _stopping(job.phase, sight, now)
     if not kill_strays and sight is not None and isinstance(after, Stopping) and after.why == reasons.STRAYS:
@@ -130,21 +132,19 @@ def _starting(job: Job, run: Run, sight: Sight | None, now: Moment) -> Phase | N
             return _unstarted(run, reasons.ZOMBIE if sight.trouble is None else _launch_failed(sight), now)
         if sight.started is not None:
             running = Running(run=run, started=sight.started)
-            return _running(job, run, sight.started, sight, now, overdue=False) or running
+            return _running(job, run, sight.started, sight, now, None) or running
     why = _unwanted(job, run)
     return None if why is None else _stop(run, None, why, now)
 
 
-def _running(job: Job, run: Run, started: Started, sight: Sight | None, now: Moment, *, overdue: bool) -> Phase | None:
+def _running(job: Job, run: Run, started: Started, sight: Sight | None, now: Moment, limit: str | None) -> Phase | None:
     if sight is not None and sight.complete:
         return _outcome(run, started, sight, now)
     if sight is not None and not sight.lives and sight.status is None and sight.trouble is None:
         return Ended(state=FAILED, reason=reasons.ZOMBIE, ended_at=now.wall, run=run, started_at=started.at)
-    why = _unwanted(job, run)
+    why = _unwanted(job, run) or limit
     if why is not None:
         return _stop(run, started, why, now)
-    if overdue:
-        return _stop(run, started, reasons.TIME_LIMIT, now)
     if sight is not None and sight.strays:
         return _stop(run, started, reasons.STRAYS, now)
     return None
@@ -183,6 +183,8 @@ def _outcome(run: Run, started: Started, sight: Sight, now: Moment) -> Ended:
         state, reason = FAILED, _launch_failed(sight)
     elif sight.status is None:
         state, reason = FAILED, reasons.ZOMBIE
+    elif sight.starved:
+        state, reason = FAILED, reasons.OUT_OF_MEMORY
     elif signal is not None:
         state, reason = FAILED, reasons.signalled(signal)
     elif code:
@@ -199,7 +201,7 @@ def _forced(phase: Stopping, started: Started | None, sight: Sight | None, now: 
     """The end of a job that was made to stop."""
     code, signal = _code_and_signal(None if sight is None else sight.status)
     return Ended(
-        state=TIMEOUT if phase.why == reasons.TIME_LIMIT else CANCELLED,
+        state=_FORCED.get(phase.why, CANCELLED),
         reason=phase.why,
         ended_at=now.wall if sight is None or sight.ended_at is None else sight.ended_at,
         run=phase.run,

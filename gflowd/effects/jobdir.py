@@ -1,7 +1,7 @@
 """The directory of one attempt at a job: what `job.sh` leaves there, read; and the marks that we leave, made.
 
-`pid` (boot id and proc stat line), `alive` (locked while anything of the job lives), `exit` (a status, or `launch`
-and why not), `log`, `log.end`, `stop.<signal>`.
+`pid` (boot id and proc stat line), `alive` (locked while anything of the job lives), `exit` (a status, with
+`oom` when the kernel ended it for want of memory, or `launch` and why not), `log`, `log.end`, `stop.<signal>`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gflowd.core import procstat
 if TYPE_CHECKING:
     from gflowd.core.model import Identity
 
-_STATUS = re.compile("[0-9]{1,3}")
+_STATUS = re.compile("([0-9]{1,3})( oom)?")
 TORN_AFTER = 5.0  # seconds: a `pid` that is still without its line was left by a full disk or a kill
 BARRED = "barred"  # in place of a process in `pid`: it is never to begin
 
@@ -30,6 +30,7 @@ class Record:
     at: float
     status: int | None
     trouble: str | None
+    starved: bool = False  # the kernel ended it for want of memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ def exit_record(directory: str) -> Record | None:
     text, at = found
     if text.startswith("launch "):
         return Record(at, None, text.removeprefix("launch "))
-    return Record(at, int(text), None) if _STATUS.fullmatch(text) and int(text) <= 255 else None
+    match = _STATUS.fullmatch(text)
+    return Record(at, int(match[1]), None, starved=bool(match[2])) if match and int(match[1]) <= 255 else None
 
 
 def log_has_ended(directory: str) -> bool:

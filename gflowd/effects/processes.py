@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gflowd.core.procstat import Process
 
 TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def boot_id() -> str:
@@ -134,7 +135,32 @@ def _environment(pid: int) -> bytes:
         os.close(fd)
 
 
-def send(process: Process, signals: Iterable[signal.Signals]) -> bool:
+def bears(process: Process, number: int) -> bool:
+    """Whether a process outlives the signal `number`; True also for one that is gone."""
+    try:
+        with open(f"/proc/{process.pid}/status", encoding="ascii", errors="replace") as file:
+            return procstat.bears(file.read(), number)
+    except OSError:
+        return True
+
+
+def memory(process: Process) -> int:
+    """The bytes of memory that a process has for itself (`procstat.unshared`); where the kernel does not say, all that
+    was resident.
+    """
+    try:
+        with open(f"/proc/{process.pid}/smaps_rollup", encoding="ascii", errors="replace") as file:
+            own = procstat.unshared(file.read())
+    except FileNotFoundError:
+        return 0 if read(process.pid) is None else process.rss * PAGE
+    except ProcessLookupError:
+        return 0
+    except OSError:
+        own = None
+    return process.rss * PAGE if own is None else own
+
+
+def send(process: Process, signals: Iterable[int]) -> bool:
     """Sends `signals` to that very process; False when it is gone."""
     try:
         fd = os.pidfd_open(process.pid)

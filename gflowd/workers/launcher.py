@@ -12,7 +12,7 @@ from gflowd import log, paths
 from gflowd.core import instances, patterns, shell, variables
 from gflowd.core.errors import GflowError
 from gflowd.core.model import TMUX, Job, Run, session_name
-from gflowd.effects import detached, jobdir
+from gflowd.effects import cgroups, detached, jobdir
 from gflowd.effects.tmux import TERM, Session, Tmux, TmuxFailed
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Launcher:
         self._state = state
         self._runtime = runtime
         self._log = log.get("scheduler")
+        self._cgroups = cgroups.find(state.root)
         self.tmux = Tmux(runtime.tmux_socket, runtime.root)
 
     def launch(self, jobs: list[tuple[Job, Run]]) -> None:
@@ -105,7 +106,19 @@ class Launcher:
             error=self._redirect(job, spec.error),
             input=self._redirect(job, spec.input),
             append=spec.append,
+            cgroup=self._cgroup(job, run),
         )
+
+    @property
+    def memory_limits(self) -> str:
+        """Who keeps them: `cgroup`, the kernel, or `watch`, the timeout enforcer."""
+        return "watch" if self._cgroups is None else "cgroup"
+
+    def _cgroup(self, job: Job, run: Run) -> bytes | None:
+        if self._cgroups is None or job.spec.memory_mb is None:
+            return None
+        path = self._cgroups.make((job.id, run.attempt), job.spec.memory_mb)
+        return None if path is None else os.fsencode(path)
 
     def _redirect(self, job: Job, pattern: str | None) -> bytes | None:
         if pattern is None:

@@ -38,10 +38,11 @@ class Waiting:
 class Observer:
     """Remembers what was last written, and when. `reserved`: the windows of reservations that are now or next."""
 
-    def __init__(self, wiring: Wiring, executor: str) -> None:
+    def __init__(self, wiring: Wiring, executor: str, memory_limits: str = "watch") -> None:
         self._wiring = wiring
         self._executor = executor
         self.reserved: list[Window] = []
+        self._memory_limits = memory_limits
         self._log = log.get("scheduler")
         self._noted: dict[str, Any] = {}
         self._expected: Callable[[], dict[int, float]] = dict
@@ -113,6 +114,7 @@ class Observer:
             "pid": self._wiring.supervisor,
             "runtime_dir": self._wiring.runtime.root,
             "executor": self._executor,
+            "memory_limits": self._memory_limits,
             "config": {
                 "path": config.path.encode(errors="replace").decode(),
                 "mtime_ns": config.mtime_ns,

@@ -19,7 +19,7 @@ from gflowd.core.book import Book
 from gflowd.core.diary import Diary
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
-from gflowd.core.sights import Agenda, Sight, live_job
+from gflowd.core.sights import Agenda, Enforced, Sight, live_job
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import TmuxFailed, is_installed
 from gflowd.lock import Lock
@@ -65,7 +65,7 @@ class Scheduler:
         self._diary = Diary(instants.zone(wiring.config.timezone))
         self._launcher = Launcher(wiring.state, wiring.runtime)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
-        self._observer = Observer(wiring, self._executor)
+        self._observer = Observer(wiring, self._executor, self._launcher.memory_limits)
         self._planner = Planner(wiring.config)
         self._launched: set[Key] = set()
         self._retry_at: float | None = None
@@ -83,7 +83,7 @@ class Scheduler:
         while self._store.notes:
             self._log.error("snapshot", note=self._store.notes.pop())
         agenda = self._agenda(now)
-        _, stuck = _enforced(slots)
+        stuck = _enforced(slots).stuck
         self._observer.reserved = self._diary.windows
         waiting = Waiting(
             self._reasons(plan), lambda: self._planner.expected(self._book, self._said(), plan, slots, now)
@@ -185,7 +185,7 @@ class Scheduler:
     def _settle(self, now: Moment, slots: dict[str, Any]) -> Changes:
         """What has become of the live jobs, and of the queued ones that are no longer wanted or can never start."""
         sights = _sights(slots)
-        overdue, _ = _enforced(slots)
+        enforced = _enforced(slots)
         changes: Changes = {}
         for job_id, why in self._book.lost.items():
             changes[job_id] = (transitions.lose(self._book.queued[job_id], why, now),)
@@ -194,7 +194,8 @@ class Scheduler:
         for job in (*self._book.live.values(), *self._book.lingering.values(), *self._book.unwanted()):
             key = (job.id, job.run.attempt) if job.run else None
             sight = sights.get(key)
-            after = transitions.settle(job, sight, now, overdue=key in overdue, kill_strays=self._config.kill_strays)
+            limit = enforced.exceeded(key)
+            after = transitions.settle(job, sight, now, limit=limit, kill_strays=self._config.kill_strays)
             if after is not None:
                 changes[job.id] = _with_next_attempt(job, after)
         return changes
@@ -313,7 +314,6 @@ def _sights(slots: dict[str, Any]) -> dict[Key | None, Sight]:
     return {} if slot is None else dict(slot[0])
 
 
-def _enforced(slots: dict[str, Any]) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
-    """The attempts over their time limit, and those that outlive KILL."""
+def _enforced(slots: dict[str, Any]) -> Enforced:
     slot = slots.get("timeout_enforcer")
-    return ((), ()) if slot is None else slot[0]
+    return Enforced() if slot is None else slot[0]

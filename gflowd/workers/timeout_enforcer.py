@@ -1,6 +1,7 @@
-"""Enforces time limits and walks the stop ladder over the whole process tree of each stopping job.
+"""Enforces limits of time and memory, warns before the former, and walks the stop ladder over the process tree of each
+stopping job.
 
-Each step but KILL is marked in the attempt's directory before its signal is sent, so that no restart sends it twice.
+Each signal but KILL is marked in the attempt's directory before its signal is sent, so that no restart sends it twice.
 `job.sh` is spared until last: it has the exit status to record.
 """
 
@@ -10,12 +11,14 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
-from gflowd.core import ladder
-from gflowd.effects import jobdir, processes
+from gflowd.core import ladder, reasons
+from gflowd.core.sights import Enforced
+from gflowd.effects import cgroups, jobdir, processes
 from gflowd.workers.base import Turn
+from gflowd.workers.memory_watch import MemoryWatch
 
 if TYPE_CHECKING:
-    from gflowd.core.model import Identity
+    from gflowd.core.model import EarlySignal, Identity
     from gflowd.core.moment import Moment
     from gflowd.core.procstat import Process
     from gflowd.core.sights import LiveJob
@@ -26,7 +29,7 @@ SIGNALS = {
     ladder.TERM: (signal.SIGTERM, signal.SIGCONT),
     ladder.KILL: (signal.SIGKILL,),
 }
-LEADER_SPARED = 2.0  # seconds of KILL for the others before `job.sh` itself is killed
+SWEEP_EVERY = 30.0  # seconds: for groups that have served
 PASSES = 20  # over a tree that forks while it is being killed
 
 Key = tuple[int, int]
@@ -38,7 +41,7 @@ def open(wiring: Wiring) -> TimeoutEnforcer:  # noqa: A001 -- the workers' proto
 
 
 class TimeoutEnforcer:
-    """Decision: the attempts whose time limit has passed, and those that outlive KILL."""
+    """Decision: the attempts that exceed their limits, and those that outlive KILL."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._state = wiring.state
@@ -46,6 +49,9 @@ class TimeoutEnforcer:
         self._log = log.get("timeout_enforcer")
         self._kill_next: dict[Key, tuple[float, float]] = {}  # when KILL is due again, and how long to wait after
         self._taken: set[tuple[Key, str]] = set()  # steps, also those whose mark could not be written
+        self._groups = cgroups.find(wiring.state.root)
+        self._swept = float("-inf")
+        self._memory = MemoryWatch(self._leader, self._groups, wiring.supervisor)
 
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
         """Signals what is due and says when the next is."""
@@ -61,13 +67,49 @@ class TimeoutEnforcer:
             if job.since_boot == now.boot and ladder.is_unkillable(job, now.mono):
                 stuck.append(job.key)
         wakes += self._stop([job for job in jobs if job.why is not None], now)
+        wakes += self._warn([job for job in jobs if job.key not in overdue], now)
+        over_memory, look_at = self._memory.tick(jobs, now)
+        if look_at is not None:
+            wakes.append(look_at)
         keys = {job.key for job in jobs}
+        if self._groups is not None and slot is not None and now.mono >= self._swept + SWEEP_EVERY:
+            self._groups.remove_all_but(keys)
+            self._swept = now.mono
         self._taken = {(key, step) for key, step in self._taken if key in keys}
         self._kill_next = {job.key: self._kill_next[job.key] for job in jobs if job.key in self._kill_next}
-        return Turn((tuple(overdue), tuple(stuck)), None, min(wakes, default=None))
+        found = Enforced(overdue=tuple(overdue), over_memory=over_memory, stuck=tuple(stuck))
+        return Turn(found, None, min(wakes, default=None))
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Leaves the groups only of jobs that live on."""
+        if self._groups is not None:
+            self._groups.close()
+
+    def _warn(self, jobs: list[LiveJob], now: Moment) -> list[float]:
+        """Sends the early signals that are due; when the others are."""
+        due, wakes = [], []
+        for job in jobs:
+            when = ladder.warning(job, now.boot)
+            if when is None or when > now.mono:
+                wakes += [] if when is None else [when]
+            elif self._mark(job, ladder.EARLY):
+                due.append(job)
+        found = processes.members({job.key: self._leader(job) for job in due}, self._supervisor) if due else {}
+        for job in due:
+            assert job.early_signal is not None
+            number = job.early_signal.number
+            sent = sum(processes.send(each, (number,)) for each in self._warned(job, job.early_signal, found[job.key]))
+            self._log.info("warned", job=job.id, signal=reasons.signal_name(number), processes=sent)
+        return wakes
+
+    def _warned(self, job: LiveJob, early: EarlySignal, found: list[Process]) -> list[Process]:
+        """Whom an early signal goes to: the command, or all but those who wait for others and would die of it."""
+        leader = self._identity(job)
+        others = [p for p in found if leader is None or (p.pid, p.start) != (leader.pid, leader.start)]
+        if early.command_only:
+            return [p for p in others if leader is not None and p.parent == leader.pid]
+        parents = {p.parent for p in others}
+        return [p for p in others if p.pid not in parents or processes.bears(p, early.number)]
 
     def _stop(self, jobs: list[LiveJob], now: Moment) -> list[float]:
         """Takes every step that is due; when to look again."""
@@ -98,6 +140,10 @@ class TimeoutEnforcer:
 
     def _signal(self, jobs: list[LiveJob], due: dict[Key, list[str]], now: Moment) -> None:
         """One pass over /proc for all; passes are repeated where KILL still finds somebody new."""
+        if self._groups is not None:
+            for job in jobs:
+                if ladder.KILL in due[job.key]:
+                    self._groups.kill(job.key)
         for _ in range(PASSES if jobs else 0):
             found = processes.members({job.key: self._leader(job) for job in jobs}, self._supervisor)
             again = []
@@ -115,7 +161,7 @@ class TimeoutEnforcer:
 
     def _targets(self, job: LiveJob, found: list[Process], now: Moment) -> list[Process]:
         """The processes of a job, without `job.sh` until KILL has had time to end the others."""
-        if now.mono >= job.since_mono + job.grace + LEADER_SPARED:
+        if not ladder.spares_leader(job, now.mono):
             return found
         leader = self._identity(job)
         return [p for p in found if leader is None or (p.pid, p.start) != (leader.pid, leader.start)]

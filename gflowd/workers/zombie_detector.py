@@ -169,6 +169,7 @@ class ZombieDetector:
             strays=strays,
             status=record.status,
             trouble=record.trouble,
+            starved=record.starved,
             ended_at=record.at,
             complete=not lives and self._log_is_complete(look, now),
         )

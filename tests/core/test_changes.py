@@ -37,10 +37,11 @@ def test_a_new_command_replaces_the_script() -> None:
 
 
 @pytest.mark.parametrize("state", ["starting", "running"])
-def test_a_live_job_takes_a_time_limit_and_a_comment(state: str) -> None:
+def test_a_live_job_takes_limits_of_time_and_a_comment(state: str) -> None:
     assert changes.apply(SPEC, state, {"time": 5.0}).time_limit == 5.0
     assert changes.apply(SPEC, state, {"comment": "x"}, ["time"]) == SPEC.replace(comment="x", time_limit=None)
-    with pytest.raises(Refused, match=f"--gpus cannot be changed while the job is {state}; only time and comment can"):
+    why = f"--gpus cannot be changed while the job is {state}; only time, signal and comment can"
+    with pytest.raises(Refused, match=why):
         changes.apply(SPEC, state, {"time": 5.0, "gpus": 1})
     with pytest.raises(Refused, match="--priority cannot"):
         changes.apply(SPEC, state, {}, ["priority"])

@@ -1,7 +1,7 @@
 import pytest
 
 from gflowd.core import ladder, reasons
-from gflowd.core.model import Identity, Started
+from gflowd.core.model import EarlySignal, Identity, Started
 from gflowd.core.sights import LiveJob
 
 STARTED = Started(at=1e9, mono=100.0, identity=Identity("boot", 5, 6))
@@ -47,3 +47,24 @@ def test_unkillable_is_after_a_minute_of_kill() -> None:
     assert not ladder.is_unkillable(stopping(), 269.9)
     assert ladder.is_unkillable(stopping(), 270.0)
     assert not ladder.is_unkillable(job(), 1e6)
+
+
+def test_a_warning_comes_ahead_of_the_deadline() -> None:
+    warned = job(early_signal=EarlySignal(number=10, before=5.0))
+    assert ladder.warning(warned, "boot") == 155.0
+    assert ladder.warning(warned.replace(time_limit=90.0), "boot") == 185.0
+    assert ladder.warning(warned.replace(time_limit=None), "boot") is None
+    assert ladder.warning(job(), "boot") is None
+
+
+def test_what_takes_too_much_memory_is_killed_at_once_and_its_script_later() -> None:
+    over = stopping(reasons.OUT_OF_MEMORY)
+    assert ladder.steps(over) == (("KILL", 200.0),)
+    assert ladder.spares_leader(over, 201.9)
+    assert not ladder.spares_leader(over, 202.0)
+    assert ladder.is_unkillable(over, 260.0)
+
+
+def test_the_script_is_spared_until_kill_had_time_for_the_others() -> None:
+    assert ladder.spares_leader(stopping(), 211.9)
+    assert not ladder.spares_leader(stopping(), 212.0)

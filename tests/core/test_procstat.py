@@ -52,3 +52,32 @@ def test_the_kernel_agrees() -> None:
         found = procstat.parse(file.read())
     assert found is not None
     assert (found.pid, found.parent, found.session) == (os.getpid(), os.getppid(), os.getsid(0))
+    assert found.rss > 1000, "a Python has some MB"
+
+
+def test_the_same_process_with_more_memory_is_the_same() -> None:
+    found, later = procstat.parse(LINE), procstat.parse(LINE.replace("98765 1 2", "98765 1 3"))
+    assert found == later
+    assert found is not None
+    assert later is not None
+    assert (found.rss, later.rss) == (2, 3)
+
+
+STATUS = "Name:\tx\nSigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\nCpus:\tf\n"
+
+
+@given(st.integers(1, 64), st.integers(0, (1 << 64) - 1), st.integers(0, 2))
+def test_a_signal_is_borne_when_it_is_blocked_ignored_or_caught(number: int, mask: int, place: int) -> None:
+    masks = [0, 0, 0]
+    masks[place] = mask
+    assert procstat.bears(STATUS.format(*masks), number) is bool(mask >> (number - 1) & 1)
+
+
+ROLLUP = "7f-8f ---p 00000000 00:00 0 [rollup]\nRss: 900 kB\nPss: 700 kB\n"
+
+
+def test_what_is_a_processs_own_is_not_what_is_mapped_from_files() -> None:
+    assert procstat.unshared(f"{ROLLUP}Pss_Anon: 300 kB\nPss_File: 350 kB\nPss_Shmem: 50 kB\n") == 350 << 10
+    assert procstat.unshared(f"{ROLLUP}Pss_Anon: 300 kB\n") == 300 << 10
+    assert procstat.unshared(ROLLUP) == 700 << 10, "an old kernel"
+    assert procstat.unshared("") is None

@@ -6,7 +6,7 @@ import pytest
 
 from gflowd.core import requests
 from gflowd.core.errors import Refused
-from gflowd.core.model import Spec
+from gflowd.core.model import EarlySignal, Spec
 from gflowd.core.requests import Limits
 
 if TYPE_CHECKING:
@@ -95,3 +95,12 @@ def test_all_strings_together_have_a_limit() -> None:
     requests.check_size(["true"], [b"A%d=%b" % (number, b"x" * 100_000) for number in range(19)])
     with pytest.raises(Refused, match="the limit is 2000000"):
         requests.check_size(["true"], [b"A%d=%b" % (number, b"x" * 100_000) for number in range(20)])
+
+
+def test_a_warning_leaves_some_time_before_it() -> None:
+    early = EarlySignal(number=10, before=60.0)
+    warned = spec(early_signal=early, time_limit=61.0)
+    assert requests.checked(warned, Limits()) == warned
+    assert requests.checked(warned.replace(time_limit=None), Limits()).early_signal == early
+    with pytest.raises(Refused, match="as it starts"):
+        requests.checked(warned.replace(time_limit=60.0), Limits())

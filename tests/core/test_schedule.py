@@ -265,6 +265,12 @@ def test_a_job_that_would_run_into_a_reservation_is_not_started_on_what_it_needs
     assert promised(made) == (1, NOW + 2 * HOUR)
 
 
+def test_who_lacks_only_what_is_reserved_now_waits_for_the_reservation() -> None:
+    windows = [Reserved("v", NOW - 5, NOW + HOUR, gpu_list=(0,))]
+    assert plan([job(1, gpus=1)], has(1, 2, 3), windows=windows).reasons == {1: reasons.RESERVATION}
+    assert plan([job(1, gpus=2)], has(1, 2, 3), windows=windows).reasons == {1: reasons.RESOURCES}
+
+
 def test_as_many_gpus_as_are_reserved_are_left_to_their_user() -> None:
     windows = [Reserved("v", NOW + 10, NOW + HOUR, 3), Reserved("w", NOW, NOW + 5, gpu_list=(0,))]
     jobs = [job(1, gpus=1, time_limit=99.0), job(2, gpus=1, time_limit=99.0), job(3, gpus=1, time_limit=10.0)]

@@ -1,8 +1,22 @@
 import pytest
 
 from gflowd.core import reasons
-from gflowd.core.model import Ended, Identity, Job, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
-from gflowd.core.sights import Agenda, LiveJob, Sight, live_job
+from gflowd.core.model import (
+    EarlySignal,
+    Ended,
+    Identity,
+    Job,
+    Phase,
+    Queued,
+    Run,
+    Running,
+    Spec,
+    Started,
+    Starting,
+    Stopping,
+    Wish,
+)
+from gflowd.core.sights import Agenda, Enforced, LiveJob, Sight, live_job
 
 RUN = Run(executor="process", launched_at=50.0, attempt=3, gpu_ids=(1,))
 STARTED = Started(at=51.0, mono=7.0, identity=Identity("boot", 5, 6))
@@ -31,6 +45,19 @@ def test_a_stopping_job_shows_why_and_since_when(started: Started | None) -> Non
     )
     seen = live_job(job(phase), 10.0)
     assert (seen.started, seen.why, seen.since_mono, seen.since_boot) == (started, "TimeLimit", 16.0, "boot")
+
+
+def test_its_limits_come_with_it() -> None:
+    early = EarlySignal(number=10, before=5.0)
+    seen = live_job(job(Running(run=RUN, started=STARTED), early_signal=early, memory_mb=7), 10.0)
+    assert (seen.early_signal, seen.memory_mb) == (early, 7)
+
+
+def test_of_two_limits_exceeded_memory_is_the_more_urgent() -> None:
+    found = Enforced(overdue=((1, 1), (2, 1)), over_memory=((1, 1), (3, 2)))
+    assert [found.exceeded(key) for key in ((1, 1), (2, 1), (3, 2), (3, 1), None)] == [
+        "OutOfMemory", "TimeLimit", "OutOfMemory", None, None,
+    ]  # fmt: skip
 
 
 def test_its_own_grace_wins_even_when_it_is_none_at_all() -> None:

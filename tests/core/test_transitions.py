@@ -46,8 +46,8 @@ def stopping(
     return Stopping(run=RUN, started=started, why=why, since_at=since_at, since_mono=70.0, since_boot="boot")
 
 
-def settle(phase: Phase, sight: Sight | None = None, wish: Wish = FREE, *, overdue: bool = False) -> Phase | None:
-    return transitions.settle(Job(7, SPEC, wish, phase), sight, NOW, overdue=overdue)
+def settle(phase: Phase, sight: Sight | None = None, wish: Wish = FREE, limit: str | None = None) -> Phase | None:
+    return transitions.settle(Job(7, SPEC, wish, phase), sight, NOW, limit=limit)
 
 
 def recorded(status: int | None = 0, **fields: object) -> Sight:
@@ -73,13 +73,13 @@ def test_a_queued_job_stays_until_it_is_cancelled() -> None:
 def test_what_has_ended_stays_ended() -> None:
     for sight in (None, LIVES, GONE, BARRED, recorded(3)):
         for wish in (CANCEL, Wish(held=True), Wish(requeued=9)):
-            assert settle(OVER, sight, wish, overdue=True) is None
+            assert settle(OVER, sight, wish, reasons.TIME_LIMIT) is None
 
 
 def test_what_lingers_does_so_until_it_was_seen_gone() -> None:
     lingering = OVER.replace(run=RUN, lingers=True)
     for sight in (None, LIVES, recorded(0, lives=True, complete=False)):
-        assert settle(lingering, sight, CANCEL, overdue=True) is None
+        assert settle(lingering, sight, CANCEL, reasons.TIME_LIMIT) is None
     for sight in (GONE, recorded(3)):
         assert settle(lingering, sight) == OVER.replace(run=RUN), "the end stays what it was"
 
@@ -178,19 +178,20 @@ def test_a_complete_sight_without_any_record_is_a_zombie() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "overdue", "strays", "why"),
+    ("wish", "limit", "strays", "why"),
     [
-        (CANCEL, False, False, "CancelledByUser"),
-        (CANCEL, True, True, "CancelledByUser"),
-        (FREE, True, True, "TimeLimit"),
-        (FREE, False, True, "Strays"),
+        (CANCEL, None, False, "CancelledByUser"),
+        (CANCEL, "TimeLimit", True, "CancelledByUser"),
+        (FREE, "TimeLimit", True, "TimeLimit"),
+        (FREE, "OutOfMemory", True, "OutOfMemory"),
+        (FREE, None, True, "Strays"),
     ],
 )
 def test_a_running_job_is_stopped_for_the_first_reason_that_holds(
-    wish: Wish, overdue: bool, strays: bool, why: str
+    wish: Wish, limit: str | None, strays: bool, why: str
 ) -> None:
     sight = recorded(0, lives=True, complete=False, strays=True) if strays else LIVES
-    assert settle(RUNNING, sight, wish, overdue=overdue) == stopping(why, since_at=200.0).replace(since_mono=120.0)
+    assert settle(RUNNING, sight, wish, limit) == stopping(why, since_at=200.0).replace(since_mono=120.0)
 
 
 def test_the_end_is_the_commands_own_when_it_came_before_the_stop() -> None:
@@ -216,6 +217,18 @@ def test_over_its_time_limit_the_code_or_signal_is_kept() -> None:
     assert settle(stopping(reasons.TIME_LIMIT), GONE) == ended(TIMEOUT, "TimeLimit", ended_at=200.0)
 
 
+def test_over_its_memory_a_job_has_failed() -> None:
+    why = reasons.OUT_OF_MEMORY
+    assert settle(stopping(why), recorded(137, ended_at=151.0)) == ended(FAILED, why, ended_at=151.0, signal=9)
+    assert settle(stopping(why), recorded(0, ended_at=149.0)) == ended(FINISHED, None, ended_at=149.0, exit_code=0)
+
+
+def test_what_the_kernel_ended_for_want_of_memory_has_failed() -> None:
+    starved = recorded(137, starved=True)
+    assert settle(RUNNING, starved) == ended(FAILED, "OutOfMemory", signal=9)
+    assert settle(stopping(reasons.STRAYS), starved) == ended(FAILED, "OutOfMemory", signal=9)
+
+
 def test_after_strays_the_end_is_the_commands_whenever_it_came() -> None:
     for ended_at in (149.0, 151.0):
         assert settle(stopping(reasons.STRAYS), recorded(4, ended_at=ended_at)) == ended(
@@ -228,7 +241,7 @@ def test_a_stopping_job_keeps_its_gpus_while_anything_lives() -> None:
         assert settle(stopping(), sight) is None
     assert settle(stopping(), recorded(0, complete=False)) is None, "its log is not whole yet"
     assert settle(stopping(), recorded(None, trouble="x", complete=False)) is None
-    assert settle(stopping(), LIVES, CANCEL, overdue=True) is None
+    assert settle(stopping(), LIVES, CANCEL, reasons.TIME_LIMIT) is None
 
 
 SIGHTS = [
@@ -248,7 +261,7 @@ PHASES: list[Phase] = [
     Queued(), STARTING, RUNNING, OVER, OVER.replace(run=RUN, lingers=True),
     *(
         stopping(why, started)
-        for why in (reasons.CANCELLED_BY_USER, reasons.TIME_LIMIT, reasons.STRAYS)
+        for why in (reasons.CANCELLED_BY_USER, reasons.TIME_LIMIT, reasons.OUT_OF_MEMORY, reasons.STRAYS)
         for started in (None, STARTED)
     ),
 ]  # fmt: skip
@@ -258,10 +271,10 @@ PHASES: list[Phase] = [
 @pytest.mark.parametrize(
     "wish", [FREE, CANCEL, Wish(held=True), Wish(requeued=2)], ids=["free", "cancel", "held", "requeue"]
 )
-@pytest.mark.parametrize("overdue", [False, True])
-def test_whatever_is_seen_only_allowed_moves_are_made(phase: Phase, wish: Wish, overdue: bool) -> None:
+@pytest.mark.parametrize("limit", [None, reasons.TIME_LIMIT, reasons.OUT_OF_MEMORY])
+def test_whatever_is_seen_only_allowed_moves_are_made(phase: Phase, wish: Wish, limit: str | None) -> None:
     for sight in SIGHTS:
-        after = settle(phase, sight, wish, overdue=overdue)
+        after = settle(phase, sight, wish, limit)
         if after is None:
             continue
         assert type(after) in transitions.ALLOWED[type(phase)], sight
@@ -276,7 +289,7 @@ def test_whatever_is_seen_only_allowed_moves_are_made(phase: Phase, wish: Wish, 
         elif isinstance(after, Stopping | Running | Starting):
             assert after.run == RUN
         # What was settled stays settled: the same sight asks for nothing that is not allowed next.
-        settle(after, sight, wish, overdue=overdue)
+        settle(after, sight, wish, limit)
 
 
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: type(phase).__name__)

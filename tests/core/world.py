@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from gflowd.core import codec, schedule, transitions
+from gflowd.core import codec, reasons, schedule, transitions
 from gflowd.core.arrays import Family
 from gflowd.core.book import Book
 from gflowd.core.capacity import Capacity, Device
@@ -150,8 +150,8 @@ class World:
             changes[job.id] = self._with_next_attempt(job, job.phase)
         for job in (*book.live.values(), *book.lingering.values(), *book.unwanted()):
             key = (job.id, job.run.attempt) if job.run else (job.id, 0)
-            sight, overdue = self.sights.get(key), key in self.overdue
-            after = transitions.settle(job, sight, now, overdue=overdue, kill_strays=self.kill_strays)
+            sight, limit = self.sights.get(key), reasons.TIME_LIMIT if key in self.overdue else None
+            after = transitions.settle(job, sight, now, limit=limit, kill_strays=self.kill_strays)
             if after is not None:
                 changes[job.id] = self._with_next_attempt(job, after)
         live = [job for job in book.live.values() if not _ends(changes.get(job.id))]

@@ -62,6 +62,14 @@ def test_an_exit_status_is_read(directory: str, status: int) -> None:
     assert found.at == pytest.approx(time.time() - 50.0, abs=2.0)
 
 
+def test_that_it_was_ended_for_want_of_memory_is_read(directory: str) -> None:
+    for content, starved in ((b"137 oom\n", True), (b"137\n", False)):
+        write(directory, "exit", content)
+        found = jobdir.exit_record(directory)
+        assert found is not None
+        assert (found.status, found.starved) == (137, starved)
+
+
 def test_why_it_could_not_be_launched_is_read(directory: str) -> None:
     write(directory, "exit", b"launch cannot enter /x \xff y\n")
     found = jobdir.exit_record(directory)
@@ -71,7 +79,7 @@ def test_why_it_could_not_be_launched_is_read(directory: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"0", b"\n", b"-1\n", b"256\n", b"1000\n", b" 1\n", b"x\n", b"launch",
+    [b"", b"0", b"\n", b"-1\n", b"256\n", b"1000\n", b"300 oom\n", b"oom\n", b"137 doom\n", b" 1\n", b"x\n", b"launch",
      "²\n".encode(), "٣\n".encode(), b"9" * 4000 + b"\n"],
 )  # fmt: skip
 def test_what_no_shell_wrote_is_no_record(directory: str, content: bytes) -> None:

@@ -17,7 +17,7 @@ from gflowd.core import codec, reasons
 from gflowd.core.errors import TryAgain
 from gflowd.core.model import Ended, Gpu, Identity, Phase, Queued, Running, Spec, Started, Starting, Stopping, Wish
 from gflowd.core.reservations import Reservation, encode
-from gflowd.core.sights import Agenda, Sight
+from gflowd.core.sights import Agenda, Enforced, Sight
 from gflowd.effects.doorbell import POLL
 from gflowd.store import Store
 from gflowd.workers import scheduler as module
@@ -163,7 +163,7 @@ def test_an_overdue_job_is_stopped(make: Callable[..., Scheduler], wiring: Wirin
     seen = sees(wiring, job1=Sight(started=STARTED, lives=True))
     scheduler.tick(now(), {})
     scheduler.tick(now(), seen)
-    turn = scheduler.tick(now(mono=99.0), {**seen, "timeout_enforcer": ((((job_id, 1),), ()), None)})
+    turn = scheduler.tick(now(mono=99.0), {**seen, "timeout_enforcer": (Enforced(overdue=((job_id, 1),)), None)})
     stopping = phase(wiring, job_id)
     assert isinstance(stopping, Stopping)
     assert (stopping.why, stopping.since_mono, stopping.since_boot) == (reasons.TIME_LIMIT, 99.0, BOOT)

@@ -11,8 +11,8 @@ import pytest
 from stage import Jobs, eventually, live, now, slots_of
 
 from gflowd.core import ladder, reasons
-from gflowd.core.model import Identity, Started
-from gflowd.core.sights import LiveJob
+from gflowd.core.model import EarlySignal, Identity, Started
+from gflowd.core.sights import Enforced, LiveJob
 from gflowd.effects import jobdir, processes
 from gflowd.workers import timeout_enforcer
 from gflowd.workers.base import Turn, Wiring
@@ -49,7 +49,7 @@ def got(jobs: Jobs, job_id: int = 1) -> list[str]:
 
 def test_without_a_scheduler_nothing_is_due(enforcer: TimeoutEnforcer) -> None:
     turn = enforcer.tick(now(), {})
-    assert (turn.decision, turn.wake_at) == (((), ()), None)
+    assert (turn.decision, turn.wake_at) == (Enforced(), None)
     enforcer.close()
 
 
@@ -61,20 +61,20 @@ def limited(job_id: int, mono: float, limit: float | None, boot: str | None = No
 def test_a_time_limit_passes_exactly_on_the_monotonic_clock(enforcer: TimeoutEnforcer) -> None:
     job = limited(1, 100.0, 60.0)
     turn = tick(enforcer, job, mono=159.999, wall=0.0)
-    assert (turn.decision[0], turn.wake_at) == ((), 160.0)
+    assert (turn.decision.overdue, turn.wake_at) == ((), 160.0)
     turn = tick(enforcer, job, mono=160.0, wall=1e12)
-    assert (turn.decision[0], turn.wake_at) == (((1, 1),), None)
+    assert (turn.decision.overdue, turn.wake_at) == (((1, 1),), None)
 
 
 def test_the_next_limit_of_many_is_waited_for(enforcer: TimeoutEnforcer) -> None:
     jobs = limited(1, 100.0, 60.0), limited(2, 100.0, 30.0), limited(3, 100.0, None), limited(4, 100.0, 5.0)
     turn = tick(enforcer, *jobs, mono=110.0)
-    assert (turn.decision[0], turn.wake_at) == (((4, 1),), 130.0)
+    assert (turn.decision.overdue, turn.wake_at) == (((4, 1),), 130.0)
 
 
 def test_the_clock_of_another_boot_makes_nobody_overdue(enforcer: TimeoutEnforcer) -> None:
     turn = tick(enforcer, limited(1, 100.0, 60.0, boot="an old boot"), mono=1e6)
-    assert (turn.decision[0], turn.wake_at) == ((), None)
+    assert (turn.decision.overdue, turn.wake_at) == ((), None)
 
 
 def test_the_ladder_is_walked_step_by_step_each_once(enforcer: TimeoutEnforcer, jobs: Jobs, wiring: Wiring) -> None:
@@ -141,9 +141,9 @@ def test_the_script_itself_is_killed_at_last(enforcer: TimeoutEnforcer, jobs: Jo
     since = time.monotonic() - 10.0
     job = stopping(identity, since)
     tick(enforcer, job, mono=since + 10.0)
-    tick(enforcer, job, mono=since + 10.0 + timeout_enforcer.LEADER_SPARED - 0.1)
+    tick(enforcer, job, mono=since + 10.0 + ladder.LEADER_SPARED - 0.1)
     assert processes.lives(identity, now().boot)
-    tick(enforcer, job, mono=since + 10.0 + timeout_enforcer.LEADER_SPARED + 1.0)
+    tick(enforcer, job, mono=since + 10.0 + ladder.LEADER_SPARED + 1.0)
     jobs.wait()
     assert jobs.processes[0].returncode == -signal.SIGKILL
 
@@ -217,8 +217,8 @@ def test_a_running_job_is_not_signalled(enforcer: TimeoutEnforcer, jobs: Jobs) -
 
 def test_who_outlives_a_minute_of_kill_is_named(enforcer: TimeoutEnforcer) -> None:
     nobody = stopping(Identity(now().boot, 1 << 30, 1), 100.0)
-    assert tick(enforcer, nobody, mono=110.0 + ladder.UNKILLABLE_AFTER - 0.1).decision[1] == ()
-    assert tick(enforcer, nobody, mono=110.0 + ladder.UNKILLABLE_AFTER).decision[1] == ((1, 1),)
+    assert tick(enforcer, nobody, mono=110.0 + ladder.UNKILLABLE_AFTER - 0.1).decision.stuck == ()
+    assert tick(enforcer, nobody, mono=110.0 + ladder.UNKILLABLE_AFTER).decision.stuck == ((1, 1),)
 
 
 def test_with_no_place_left_for_the_mark_the_step_is_taken_all_the_same(
@@ -248,4 +248,93 @@ def test_a_step_is_taken_once_also_where_its_mark_cannot_be_written(wiring: Wiri
 
 def test_a_job_stopped_before_a_reboot_is_not_called_unkillable_after_it(enforcer: TimeoutEnforcer) -> None:
     job = stopping(Identity("old", 1 << 30, 1), 5.0, since_boot="old")
-    assert tick(enforcer, job, mono=500.0).decision[1] == ()
+    assert tick(enforcer, job, mono=500.0).decision.stuck == ()
+
+
+NOTE = "trap 'echo {0} >>got' USR1; touch {0}.ready; while :; do sleep 0.02; done"
+
+
+def warned(jobs: Jobs, text: str, *ready: str, command_only: bool = False) -> LiveJob:
+    """A running job, all of whose parts are there, with 60 s and a USR1 10 s before."""
+    identity = jobs.start(1, text)
+    eventually(lambda: all((jobs.directory(1) / name).exists() for name in ready))
+    early = EarlySignal(number=signal.SIGUSR1, before=10.0, command_only=command_only)
+    return live(1, identity, time_limit=60.0).replace(
+        started=Started(at=1.0, mono=1000.0, identity=identity), early_signal=early
+    )
+
+
+def test_a_warning_is_sent_once_and_the_limit_stands(enforcer: TimeoutEnforcer, jobs: Jobs, wiring: Wiring) -> None:
+    job = warned(jobs, NOTE.format("it"), "it.ready")
+    assert tick(enforcer, job, mono=1049.9).wake_at == 1050.0
+    turn = tick(enforcer, job, mono=1050.0)
+    assert (turn.decision, turn.wake_at) == (Enforced(), 1060.0)
+    eventually(lambda: got(jobs) == ["it"])
+    for again in (enforcer, timeout_enforcer.open(wiring)):  # the second is the worker started anew
+        assert tick(again, job, mono=1051.0).wake_at == 1060.0
+    later = job.replace(time_limit=90.0)
+    tick(enforcer, later, mono=1080.0)
+    time.sleep(0.1)
+    assert got(jobs) == ["it"]
+
+
+def test_a_warning_moves_with_the_limit(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    job = warned(jobs, NOTE.format("it"), "it.ready").replace(time_limit=90.0)
+    assert tick(enforcer, job, mono=1050.0).wake_at == 1080.0
+    assert got(jobs) == []
+
+
+def test_past_the_limit_there_is_nothing_left_to_warn_of(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    job = warned(jobs, NOTE.format("it"), "it.ready")
+    assert tick(enforcer, job, mono=1060.0).decision.overdue == ((1, 1),)
+    time.sleep(0.1)
+    assert got(jobs) == []
+
+
+def test_a_warning_reaches_the_tree(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    job = warned(jobs, f'sh -c "{NOTE.format("child")}" & {NOTE.format("command")}', "child.ready", "command.ready")
+    tick(enforcer, job, mono=1050.0)
+    eventually(lambda: sorted(got(jobs)) == ["child", "command"])
+
+
+def test_a_shell_that_would_die_of_the_warning_is_passed_over(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    job = warned(jobs, f'sh -c "{NOTE.format("child")}"; echo $? >over', "child.ready")
+    tick(enforcer, job, mono=1050.0)
+    eventually(lambda: got(jobs) == ["child"])
+    time.sleep(0.1)
+    assert not (jobs.directory(1) / "exit").exists()
+    assert not (jobs.directory(1) / "over").exists()
+
+
+def test_what_waits_for_nobody_and_knows_no_warning_dies_of_it(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    job = warned(jobs, "touch ready; exec sleep 60", "ready")
+    tick(enforcer, job, mono=1050.0)
+    jobs.wait()
+    assert (jobs.directory(1) / "exit").read_text() == f"{128 + signal.SIGUSR1}\n"
+
+
+def test_a_warning_to_the_command_alone_goes_no_further(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    text = f'sh -c "{NOTE.format("child")}" & {NOTE.format("command")}'
+    job = warned(jobs, text, "child.ready", "command.ready", command_only=True)
+    tick(enforcer, job, mono=1050.0)
+    eventually(lambda: got(jobs) == ["command"])
+    time.sleep(0.1)
+    assert got(jobs) == ["command"]
+
+
+def test_what_takes_too_much_memory_is_killed_at_once_but_for_the_script(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    identity = stubborn(jobs)
+    since = time.monotonic()
+    tick(enforcer, stopping(identity, since, why=reasons.OUT_OF_MEMORY), mono=since)
+    jobs.wait()
+    assert got(jobs) == []
+    assert (jobs.directory(1) / "exit").read_text() == "137\n"
+
+
+def test_a_job_over_its_memory_is_named_until_it_is_stopped(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
+    job = live(1, stubborn(jobs), memory_mb=1)  # no shell is so small
+    turn = tick(enforcer, job.replace(memory_mb=0), mono=100.0)
+    assert (turn.decision.over_memory, turn.wake_at) == (((1, 1),), None)
+    assert tick(enforcer, job, mono=100.1).decision.over_memory == ((1, 1),)
+    stopped = job.replace(why=reasons.OUT_OF_MEMORY, since_mono=1e9, since_boot=now().boot)
+    assert tick(enforcer, stopped, mono=101.0).decision.over_memory == ()

@@ -207,6 +207,12 @@ def test_after_a_reboot_what_ran_has_vanished_or_left_its_record(
     assert seen.status == (None if record is None else 5)
 
 
+def test_a_record_tells_of_a_want_of_memory(detector: ZombieDetector, jobs: Jobs) -> None:
+    (jobs.make(1) / "exit").write_text("137 oom\n")
+    seen = sight(look(detector, live(1, Identity("an old boot", 5, 5))))
+    assert (seen.status, seen.starved) == (137, True)
+
+
 def test_a_beginning_of_another_boot_is_seen_as_such(detector: ZombieDetector, jobs: Jobs) -> None:
     stat = Path("/proc/self/stat").read_text()
     (jobs.make(1) / "pid").write_text(f"an-old-boot {stat}")

@@ -1,0 +1,158 @@
+"""Control groups (version 2), where this process may make them: one for each attempt that has a memory limit.
+
+The kernel then keeps the limit exactly, and ends all of an attempt that cannot keep to it; `job.sh` stays outside, to
+record it. Where there is no such place, nothing here does anything, and memory is watched from outside.
+
+A place is what systemd has delegated to the unit that this process is in (with `DelegateSubgroup=`, so that no process
+is in the place itself), or, for root where no systemd owns the tree, its top.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+YOUNG = 60.0  # seconds: one that nobody knows may still be on its way to its job
+SYSTEMD = "/run/systemd/system"  # is there where systemd runs the machine (sd_booted(3))
+_NAME = re.compile(r"([0-9]+)\.([0-9]+)")
+
+Key = tuple[int, int]
+
+
+class Cgroups:
+    """The groups below one directory, which is this daemon's alone."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def path(self, key: Key) -> str:
+        """The group of an attempt."""
+        return os.path.join(self.root, f"{key[0]}.{key[1]}")
+
+    def make(self, key: Key, memory_mb: int) -> str | None:
+        """The new group of an attempt, limited; None when there can be none. What it may not have it may not swap."""
+        path = self.path(key)
+        try:
+            os.makedirs(path, exist_ok=True)
+            _write(path, "memory.max", str(memory_mb << 20))
+            _write(path, "memory.oom.group", "1")
+            if os.path.exists(os.path.join(path, "memory.swap.max")):
+                _write(path, "memory.swap.max", "0")
+        except OSError:
+            _remove(path)
+            return None
+        return path
+
+    def holds(self, key: Key) -> bool:
+        """Whether processes of an attempt are in its group, so that the kernel keeps its limit."""
+        return "populated 1" in _read(self.path(key), "cgroup.events").splitlines()
+
+    def kill(self, key: Key) -> None:
+        """Sends KILL to all that is in the group of an attempt, if it has one."""
+        with contextlib.suppress(OSError):
+            _write(self.path(key), "cgroup.kill", "1")
+
+    def remove_all_but(self, keys: Iterable[Key], age: float = YOUNG) -> None:
+        """Removes the groups of other attempts that nobody is in any more and that are `age` seconds old."""
+        kept = set(keys)
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.root):
+                match = _NAME.fullmatch(name)
+                path = os.path.join(self.root, name)
+                if match and (int(match[1]), int(match[2])) not in kept and time.time() - os.stat(path).st_mtime >= age:
+                    _remove(path)
+
+    def close(self) -> None:
+        """Leaves nothing but what holds processes."""
+        self.remove_all_but((), age=0.0)
+        _remove(self.root)
+
+
+def find(state_root: str) -> Cgroups | None:
+    """The place for the groups of the daemon on `state_root`, made; None when there is none."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            mount = mount_point(file.read())
+        with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+            own = own_path(file.read())
+    except OSError:
+        return None
+    if mount is None or own is None:
+        return None
+    above = os.path.dirname(f"{mount}{own}")
+    if own != "/" and _is_delegated(above):
+        return settle(above, state_root)
+    if os.geteuid() == 0 and not os.path.exists(SYSTEMD):
+        return settle(mount, state_root)
+    return None
+
+
+def settle(place: str, state_root: str) -> Cgroups | None:
+    """A directory for the daemon on `state_root` in the group `place`, with limits of memory; None when that fails."""
+    root = os.path.join(place, f"gflow-{zlib.crc32(os.fsencode(state_root)):08x}")
+    try:
+        if "memory" not in _read(place, "cgroup.controllers").split():
+            return None
+        if "memory" not in _read(place, "cgroup.subtree_control").split():
+            _write(place, "cgroup.subtree_control", "+memory")
+        os.makedirs(root, exist_ok=True)
+        _write(root, "cgroup.subtree_control", "+memory")
+    except OSError:
+        _remove(root)
+        return None
+    return Cgroups(root)
+
+
+def mount_point(mountinfo: str) -> str | None:
+    """Where the whole tree of groups is mounted, by proc(5); None where it is not."""
+    for line in mountinfo.splitlines():
+        fields, _, more = line.partition(" - ")
+        words = fields.split(" ")
+        if more.startswith("cgroup2 ") and words[3] == "/":
+            return words[4].replace("\\040", " ")
+    return None
+
+
+def own_path(cgroup: str) -> str | None:
+    """Our own group below the mount point, by cgroups(7)."""
+    for line in cgroup.splitlines():
+        if line.startswith("0::/"):
+            return line.removeprefix("0::")
+    return None
+
+
+def _is_delegated(path: str) -> bool:
+    """Whether systemd leaves the tree below `path` to us: it says so in an attribute."""
+    for name in ("user.delegate", "trusted.delegate"):
+        with contextlib.suppress(OSError):
+            if os.getxattr(path, name) == b"1":
+                return True
+    return False
+
+
+def _write(path: str, name: str, text: str) -> None:
+    fd = os.open(os.path.join(path, name), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _read(path: str, name: str) -> str:
+    try:
+        with open(os.path.join(path, name), encoding="ascii") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.rmdir(path)

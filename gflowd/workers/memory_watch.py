@@ -1,0 +1,72 @@
+"""Which live jobs take more memory than they may, where no cgroup sees to it: by looking, about once a second.
+
+First at the resident memory that one pass over /proc tells anyway, which counts shared pages many times; only of a job
+that is over by that is it counted exactly, which is dear.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from gflowd import log
+from gflowd.effects import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gflowd.core.model import Identity
+    from gflowd.core.moment import Moment
+    from gflowd.core.sights import LiveJob
+    from gflowd.effects.cgroups import Cgroups
+
+EVERY = 1.0  # seconds between two looks
+RARELY = 20  # times as long as the last look took: never more than 5 % of a core
+
+Key = tuple[int, int]
+Leader = tuple["Identity | None", processes.Mark]
+
+
+class MemoryWatch:
+    """Remembers who was over, and when to look again."""
+
+    def __init__(self, leader: Callable[[LiveJob], Leader], groups: Cgroups | None, spare: int) -> None:
+        self._leader = leader
+        self._groups = groups
+        self._spare = spare
+        self._log = log.get("timeout_enforcer")
+        self._over: set[Key] = set()
+        self._look_at = float("-inf")
+
+    def tick(self, jobs: Iterable[LiveJob], now: Moment) -> tuple[tuple[Key, ...], float | None]:
+        """The attempts that are or were over their memory, and the monotonic time of the next look."""
+        watched = {job.key: job for job in jobs if _is_limited(job, now)}
+        self._over &= watched.keys()
+        left = [job for key, job in watched.items() if key not in self._over]
+        if left and now.mono >= self._look_at:
+            begun = time.monotonic()
+            self._over |= self._look(left)
+            self._look_at = now.mono + max(EVERY, RARELY * (time.monotonic() - begun))
+        return tuple(sorted(self._over)), self._look_at if len(self._over) < len(watched) else None
+
+    def _look(self, live: list[LiveJob]) -> set[Key]:
+        jobs = [job for job in live if self._groups is None or not self._groups.holds(job.key)]
+        if not jobs:
+            return set()
+        found = processes.members({job.key: self._leader(job) for job in jobs}, self._spare)
+        over = set()
+        for job in jobs:
+            limit = (job.memory_mb or 0) << 20
+            if sum(each.rss for each in found[job.key]) * processes.PAGE <= limit:
+                continue
+            taken = sum(map(processes.memory, found[job.key]))
+            if taken > limit:
+                self._log.info("over its memory", job=job.id, taken_mb=taken >> 20, limit_mb=job.memory_mb)
+                over.add(job.key)
+        return over
+
+
+def _is_limited(job: LiveJob, now: Moment) -> bool:
+    """Whether it runs, in this boot, and has a memory limit."""
+    started = job.started
+    return job.memory_mb is not None and job.why is None and started is not None and started.identity.boot == now.boot
