@@ -18,8 +18,12 @@ MAY_IMPORT = (
     ("gflowd.effects.", ("gflowd.core.",)),
     (
         "gflowd.supervisor",
-        ("gflowd.board", "gflowd.config", "gflowd.effects.doorbell", "gflowd.log", "gflowd.paths", "gflowd.workers."),
+        (
+            "gflowd.board", "gflowd.children", "gflowd.config", "gflowd.effects.doorbell", "gflowd.log",
+            "gflowd.paths", "gflowd.systemd", "gflowd.workers.",
+        ),
     ),
+    ("gflowd.children", ("gflowd.board", "gflowd.log", "gflowd.workers.")),
     (
         "gflowd.workers.",
         (
@@ -41,7 +45,7 @@ ONLY_FROM = {
     "gflowd.core.transitions": ("gflowd.core.", "gflowd.workers.scheduler"),
     "gflowd.snapshot": ("gflowctl.", "gflowd.launch", "gflowd.store"),
     "gflowd.store": ("gflowctl.", "gflowd.launch", "gflowd.workers.scheduler"),
-    "gflowd.workers.": ("gflowd.supervisor", "gflowd.workers."),
+    "gflowd.workers.": ("gflowd.children", "gflowd.supervisor", "gflowd.workers."),
 }
 SCHEDULER = {"gflowd.workers.scheduler": ("gflowd.store", "gflowd.lock", "gflowd.history")}
 PURE = {

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from gflowd import config, supervisor
+from gflowd import children, config
 from gflowd.board import Pulse
 from gflowd.core.errors import Refused
 from gflowd.effects import doorbell
 from gflowd.paths import Runtime, State
 from gflowd.supervisor import Supervisor
+from gflowd.systemd import notify, watchdog_interval
 from gflowd.workers import WORKERS
 
 
@@ -49,7 +50,7 @@ def delays(boss: Supervisor, crashes: int) -> list[float]:
     child, found = boss.children[0], []
     for _ in range(crashes):
         before = time.monotonic()
-        boss._delay(child)
+        child.delay()
         found.append(child.due - before)
     return found
 
@@ -60,7 +61,7 @@ def test_the_first_restart_is_immediate_and_each_later_one_waits_twice_as_long(b
 
 def test_after_a_calm_minute_the_next_restart_is_immediate_again(boss: Supervisor) -> None:
     delays(boss, 5)
-    boss.children[0].last_crash -= supervisor.CALM + 1
+    boss.children[0].last_crash -= children.CALM + 1
     assert delays(boss, 2) == pytest.approx([0, 1], abs=0.1)
 
 
@@ -70,7 +71,7 @@ def test_one_workers_crashes_do_not_delay_another(boss: Supervisor) -> None:
 
 
 def test_a_worker_that_crashes_for_ever_does_not_overflow(boss: Supervisor) -> None:
-    boss.children[0].crashes = 900
+    boss.children[0].crashes = 9000
     boss.children[0].last_crash = time.monotonic()
     assert delays(boss, 1) == pytest.approx([60], abs=0.1)
 
@@ -119,10 +120,10 @@ def test_systemd_hears_that_we_are_ready_and_alive(boss: Supervisor, systemd: so
 
 def test_without_systemd_or_with_a_deaf_one_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    supervisor.notify("READY=1")
+    notify("READY=1")
     for address in ("/no/such/socket", "@nobody-listens-here", "relative"):
         monkeypatch.setenv("NOTIFY_SOCKET", address)
-        supervisor.notify("READY=1")
+        notify("READY=1")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_the_watchdogs_interval_is_known(
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
-    assert supervisor.watchdog_interval() == expected
+    assert watchdog_interval() == expected
 
 
 def test_the_watchdog_is_fed_in_time(boss: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:

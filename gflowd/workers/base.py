@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gflowd.paths import Runtime, State
     from gflowd.workers import Row
 
-LONGEST_SLEEP = 10.0  # seconds: a worker that beats more rarely would be taken for hung (supervisor.SILENCE)
+LONGEST_SLEEP = 10.0  # seconds: a worker that beats more rarely would be taken for hung (children.SILENCE)
 BOARD_LOST = 75  # exit status: not a crash of the worker, the Manager went away
 CANNOT_START = 3
 

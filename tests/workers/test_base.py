@@ -126,9 +126,9 @@ def test_a_wake_or_a_descriptor_ends_the_sleep(wiring: Wiring) -> None:
 
 
 def test_nobody_sleeps_so_long_that_it_is_taken_for_hung() -> None:
-    from gflowd import supervisor
+    from gflowd import children
 
-    assert base.LONGEST_SLEEP * 2 < supervisor.SILENCE
+    assert base.LONGEST_SLEEP * 2 < children.SILENCE
 
 
 def test_every_row_has_its_module_and_somebody_wakes_for_every_kind() -> None:

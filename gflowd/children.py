@@ -1,0 +1,207 @@
+"""The processes that the supervisor forks: one for each worker, and the Manager that hosts the board.
+
+Each is spawned, looked at and buried here; when that is to happen is the supervisor's to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
+
+from gflowd import board, log
+from gflowd.workers import base
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+    from multiprocessing.context import ForkProcess
+
+    from gflowd.board import Pulses
+    from gflowd.workers import Row
+
+SILENCE = 30.0  # seconds without a beat after which a worker is taken for hung
+ABORT_GRACE = 1.0  # seconds between ABRT and KILL for a silent one
+PROBE_EVERY = 10.0  # seconds between looks at the Manager
+PROBE_SILENCE = 5.0  # seconds after which a Manager that does not speak is killed
+LONGEST_DELAY = 60.0  # seconds between restarts of a worker that goes on crashing
+CALM = 60.0  # seconds without a crash after which the next restart is immediate again
+MANAGER_START = 5.0  # seconds for a new Manager's socket to appear
+
+HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # by the supervisor
+
+
+class Child:
+    """A worker, while it runs and while it waits to run again. `due`: the monotonic time of its next start."""
+
+    def __init__(self, row: Row, pulses: Pulses) -> None:
+        self.row = row
+        self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.process: ForkProcess | None = None
+        self.due = 0.0
+        self.failed_boots = 0  # running
+        self._pulses = pulses
+        self.crashes = 0  # since it was last calm
+        self.last_crash = float("-inf")
+        self._restarts = 0
+        self._aborted_at: float | None = None
+        self._log = log.get("supervisor")
+
+    def spawn(self, wiring: base.Wiring) -> None:
+        """Forks it."""
+        self._pulses.set(board.Pulse(self.row.name, 0, 0.0, time.monotonic(), self._restarts))
+        with signals_blocked():
+            process = board.fork.Process(target=base.main, args=(self.row, wiring), name=self.row.name, daemon=True)
+            process.start()
+        self.process, self._aborted_at = process, None
+        self._pulses.assign(self.row.name, process.pid or 0)
+
+    def wake(self, rings: set[int]) -> None:
+        """Passes on what was rung, if it wakes for that."""
+        if rings & set(self.row.wakes_for):
+            with contextlib.suppress(BlockingIOError):
+                os.write(self.wake_write, b".")
+
+    def end_if_silent(self, mono: float) -> None:
+        """Ends it when it has not been heard of for too long: first so that it can leave a trace."""
+        if self.process is None:
+            return
+        pulse = self._pulses.get(self.row.name)
+        if mono - max(pulse.beat, pulse.started) <= SILENCE:
+            return
+        if self._aborted_at is None:
+            self._aborted_at = mono
+            self._log.warning("silent", worker=self.row.name, pid=pulse.pid)
+            send(self.process, signal.SIGABRT)
+        elif mono - self._aborted_at > ABORT_GRACE:
+            send(self.process, signal.SIGKILL)
+
+    def next_due(self) -> float:
+        """When it must be looked at, or started again; monotonic."""
+        if self.process is None:
+            return self.due
+        if self._aborted_at is not None:
+            return self._aborted_at + ABORT_GRACE
+        pulse = self._pulses.get(self.row.name)
+        return max(pulse.beat, pulse.started) + SILENCE + 0.1
+
+    def bury(self) -> int | None:
+        """Takes note of its death; its status, or None when it only lost the board, which is no crash of its own."""
+        assert self.process is not None
+        status = self.process.exitcode
+        booted = self._pulses.get(self.row.name).beat > 0
+        self.forget()
+        if status == base.BOARD_LOST:
+            return None
+        self._restarts += 1
+        self.failed_boots = 0 if booted else self.failed_boots + 1
+        self.delay()
+        return status
+
+    def delay(self) -> None:
+        """After a crash: the first start is immediate, each later one waits twice as long."""
+        mono = time.monotonic()
+        self.crashes = 1 if mono - self.last_crash > CALM else self.crashes + 1
+        self.last_crash = mono
+        self.due = mono if self.crashes == 1 else mono + min(LONGEST_DELAY, 2.0 ** min(self.crashes - 2, 99))
+
+    def forget(self) -> None:
+        """It is gone."""
+        if self.process is not None:
+            self.process.join()
+            self.process.close()
+        self.process = None
+        pulse = self._pulses.get(self.row.name)
+        self._pulses.set(board.Pulse(self.row.name, 0, pulse.beat, pulse.started, self._restarts))
+
+
+class Host:
+    """The Manager's process, and how we look after it: by knocking, since a call of its proxies may never return."""
+
+    def __init__(self, address: str, pulses: Pulses, restarts: int) -> None:
+        self.address = address
+        self.key = os.urandom(32)
+        with signals_blocked():
+            self.process: ForkProcess = board.serve(address, self.key, _begin)
+        self._pulses = pulses
+        self._probe: socket.socket | None = None
+        self._probed_at = time.monotonic()
+        self._log = log.get("supervisor")
+        self._note_beat(self._probed_at, restarts)
+        self._await_socket()
+
+    @property
+    def awaited(self) -> list[int | socket.socket]:
+        """What becomes readable when it dies, or speaks."""
+        return [self.process.sentinel] if self._probe is None else [self.process.sentinel, self._probe]
+
+    def look(self, mono: float) -> None:
+        """Knocks now and then, and kills it when it does not answer."""
+        if self._probe is not None:
+            if wait([self._probe], 0):
+                self._probe.close()
+                self._probe = None
+                self._note_beat(mono, self._pulses.get(board.MANAGER).restarts)
+            elif mono - self._probed_at > PROBE_SILENCE:
+                self._log.warning("manager is silent", pid=self.process.pid)
+                send(self.process, signal.SIGKILL)
+                self._probed_at = mono
+        elif mono - self._probed_at >= PROBE_EVERY:
+            self._probed_at = mono
+            self._probe = board.knock(self.address)
+            if self._probe is None:
+                send(self.process, signal.SIGKILL)
+
+    def next_due(self) -> float:
+        """When it must be looked at; monotonic."""
+        return self._probed_at + (PROBE_EVERY if self._probe is None else PROBE_SILENCE)
+
+    def end(self) -> None:
+        """Kills it: the board is not state."""
+        if self._probe is not None:
+            self._probe.close()
+        send(self.process, signal.SIGKILL)
+        self.process.join()
+        self.process.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self.address)
+
+    def _note_beat(self, mono: float, restarts: int) -> None:
+        started = self._pulses.get(board.MANAGER).started if self._pulses.get(board.MANAGER).pid else mono
+        self._pulses.set(board.Pulse(board.MANAGER, self.process.pid or 0, mono, started, restarts))
+
+    def _await_socket(self) -> None:
+        limit = time.monotonic() + MANAGER_START
+        while (probe := board.knock(self.address)) is None and self.process.is_alive() and time.monotonic() < limit:
+            wait([self.process.sentinel], 0.002)
+        if probe is not None:
+            probe.close()
+
+
+def send(process: ForkProcess, number: signal.Signals) -> None:
+    """Signals a child that has not been buried."""
+    with contextlib.suppress(ProcessLookupError, TypeError):
+        if process.is_alive():
+            os.kill(process.pid or 0, number)
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    """A signal that came between a fork and the child's own handlers would be noted by nobody."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin() -> None:
+    base.become(board.MANAGER)
+    base.hide()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
