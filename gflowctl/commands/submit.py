@@ -125,7 +125,9 @@ def _allocated(commit: Commit, spec: Spec) -> range:
 def _with_needs(args: argparse.Namespace, context: Context, spec: Spec, fold: Fold) -> Spec:
     from gflowctl import needs
 
-    return spec.replace(needs=needs.asked(args, fold, context.user))
+    wanted = needs.asked(args, fold, context.user)
+    needs.check_elements(wanted, spec.family, fold)
+    return spec.replace(needs=wanted)
 
 
 def _check_usage(args: argparse.Namespace) -> None:
