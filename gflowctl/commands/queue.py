@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-n", "--names", type=options.words, metavar="NAME,...", help="jobs with these names")
     group.add_argument("-P", "--project", type=options.words, metavar="CODE,...", help="jobs of these projects")
     group.add_argument("-u", "--user", type=options.words, metavar="USER,...", help="jobs of these users")
+    group.add_argument("-g", "--group", metavar="GROUP", help="an array or sweep, by id (42, @) or name")
     group.add_argument("--me", action="store_true", help="my jobs")
     group.add_argument("--since", metavar="INSTANT", help="submitted or ended since then, such as 9:00 or now-2h")
     group = parser.add_argument_group("how they are shown")
@@ -110,6 +111,11 @@ def _matching(args: argparse.Namespace, view: jobs.View, states: set[str], since
 def _considered(args: argparse.Namespace, view: jobs.View, states: set[str]) -> list[int]:
     """The ids worth decoding: ended jobs outnumber the others and are rarely asked for."""
     ids = view.select(args.jobs) if args.jobs else view.ids()
+    if args.group is not None:
+        from gflowctl import groups
+
+        wanted = groups.find(view, args.group)
+        ids = [job_id for job_id in ids if view.array_of(job_id) in wanted]
     if args.completed:
         return [job_id for job_id in ids if view.has_ended(job_id)]
     if args.all or args.jobs or states.intersection(ENDED_STATES):

@@ -244,7 +244,7 @@ def test_limit_changes_how_many_run_at_a_time(ctl: Ctl) -> None:
     assert ctl.fails(1, "limit", "1", "0") == (
         "a limit of 0 would let nothing run; gflowctl hold keeps jobs from starting"
     )
-    assert ctl.fails(1, "limit", "6", "2") == "job 6 is no array or sweep; only these have a limit"
+    assert ctl.fails(1, "limit", "6", "2") == "job 6 is no array or sweep"
     assert ctl.fails(1, "limit", "1_2", "2") == "1_2 is a part of array 1; give all of it"
     assert ctl.fails(1, "limit", "99", "2") == "no job 99"
 
