@@ -63,6 +63,7 @@ class Launch:
     error: bytes | None = None
     input: bytes | None = None
     append: bool = False
+    conda_env: bytes | None = None
 
 
 # What tmux, its server and the shell put into the environment of `job.sh`, none of it the submitter's.
@@ -107,9 +108,25 @@ _TAIL = b"""\
   unset %(strangers)b
   set -- %(command)b
   . %(environment)b
-%(exports)b  exec "$@" %(redirections)b
+%(exports)b%(activation)b  exec "$@" %(redirections)b
 )
-record $?
+%(status)brecord %(code)b
+"""
+
+# In the job's own shell, so that the command keeps its descriptors, its signals and its exit status; in a function,
+# because what is sourced may change the positional parameters. `$dir` may be the user's by now. What an eval of bad
+# text ends is the shell, so the note that it is not active comes first.
+_ACTIVATION = b"""\
+  gflow_activate() {
+    [ "${CONDA_DEFAULT_ENV-}" = %(name)b ] && return
+    command -v "${CONDA_EXE:-conda}" >/dev/null || { echo "there is no ${CONDA_EXE:-conda}"; return 1; }
+    eval "$("${CONDA_EXE:-conda}" shell.posix hook)" && conda activate %(name)b
+  }
+  gflow_activate </dev/null >>%(said)b 2>&1 && : >%(inactive)b || exit 125
+"""
+_ACTIVATION_FAILED = b"""\
+code=$?
+[ -s "$dir/inactive" ] && code=%(what)b$(sed -n '/./{p;q;}' "$dir/conda" | cut -b 1-500)
 """
 
 
@@ -125,6 +142,7 @@ def job_script(launch: Launch) -> bytes:
         b"cd %b || record %b\n" % (quote(launch.cwd), _trouble(b"cannot enter ", launch.cwd)),
         b"[ -r %b ] || record 'launch its environment is gone'\n" % quote(launch.environment),
         *_prepared_files(launch),
+        b"" if launch.conda_env is None else b'echo >"$dir/inactive"; : >"$dir/conda"\n',
         _TAIL
         % {
             b"umask": launch.umask,
@@ -135,9 +153,22 @@ def job_script(launch: Launch) -> bytes:
             b"command": b" ".join(map(quote, _plainly_named(launch.command))),
             b"environment": quote(launch.environment),
             b"redirections": _redirections(launch),
+            **_activation(launch),
         },
     ]
     return b"".join(parts)
+
+
+def _activation(launch: Launch) -> dict[bytes, bytes]:
+    if launch.conda_env is None:
+        return {b"activation": b"", b"status": b"", b"code": b"$?"}
+    words = {
+        b"name": quote(launch.conda_env),
+        b"said": quote(launch.directory + b"/conda"),
+        b"inactive": quote(launch.directory + b"/inactive"),
+    }
+    what = _trouble(b"conda activate ", launch.conda_env + b": ")
+    return {b"activation": _ACTIVATION % words, b"status": _ACTIVATION_FAILED % {b"what": what}, b"code": b'"$code"'}
 
 
 def _one_line(title: str) -> bytes:

@@ -105,6 +105,7 @@ class Launcher:
             error=self._redirect(job, spec.error),
             input=self._redirect(job, spec.input),
             append=spec.append,
+            conda_env=None if spec.conda_env is None else os.fsencode(spec.conda_env),
         )
 
     def _redirect(self, job: Job, pattern: str | None) -> bytes | None:
