@@ -104,9 +104,8 @@ class Request:
             found["input"] = submission.input_file(args.input, base.cwd)
         retry = job_options.retry(args, base.retry)
         found |= {option: retry for option in RETRY if given(args, option) is not None}
-        needs = (
-            base.needs if self.needs is None else self.needs.replace(auto_cancel=(base.needs or NOTHING).auto_cancel)
-        )
+        kept = (base.needs or NOTHING).auto_cancel
+        needs = base.needs if self.needs is None else self.needs.replace(auto_cancel=kept)
         if args.auto_cancel is not None and needs is not None:
             needs = found["auto-cancel"] = needs.replace(auto_cancel=args.auto_cancel)
         return found if self.needs is None else {**found, "depends-on": needs}

@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="wait for none of what the old job waited for")  # fmt: skip
     job_options.add_resources(parser)
     job_options.add_identity(parser)
-    job_options.add_environment(parser)
+    job_options.add_environment(parser.add_argument_group("environment"))
     job_options.add_order(parser)
     job_options.add_retries(parser)
     parser.add_argument("--parsable", action="store_true", help="print only the new ids")
