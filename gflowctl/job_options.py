@@ -48,15 +48,33 @@ def add_order(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
     """When it may start, and what it waits for."""
     group = parser.add_argument_group("order")
     add_priority(group, new=new)
+    add_dependencies(group)
+    group.add_argument("--no-auto-cancel", action="store_true",
+                       help="stay queued when what it waits for can no longer come")  # fmt: skip
+    group.add_argument("--begin", metavar="INSTANT", help="not before, such as 18:30, tomorrow 9:00 or now+2h")
+    group.add_argument("-H", "--hold", action="store_true", help="queue it held; gflowctl release lets it start")
+
+
+def add_dependencies(group: options.Options) -> None:
+    """What it waits for."""
     group.add_argument("-d", "--depends-on", "--dependency", metavar="SPEC",
                        help="wait for jobs, such as 42, @ or afterok:1:2,afterany:3; see gflow(7)")  # fmt: skip
     group.add_argument("--depends-on-all", metavar="LIST", help="wait until all of these jobs have finished well")
     group.add_argument("--depends-on-any", metavar="LIST", help="wait until any of these jobs has finished well")
     group.add_argument("--singleton", action="store_true", help="wait for your earlier jobs of the same name")
-    group.add_argument("--no-auto-cancel", action="store_true",
-                       help="stay queued when what it waits for can no longer come")  # fmt: skip
-    group.add_argument("--begin", metavar="INSTANT", help="not before, such as 18:30, tomorrow 9:00 or now+2h")
-    group.add_argument("-H", "--hold", action="store_true", help="queue it held; gflowctl release lets it start")
+
+
+def add_environment(group: options.Options) -> None:
+    """Where it finds its programs."""
+    group.add_argument("--conda-env", type=_conda_env, metavar="NAME",
+                       help="activate this conda environment before the command")  # fmt: skip
+
+
+def _conda_env(text: str) -> str:
+    """A name or a path, in a form that conda does not take for an option."""
+    if text.strip() and not text.startswith("-") and text.isprintable():
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} cannot be the name of an environment")
 
 
 def add_priority(group: options.Options, *, new: bool = False) -> None:

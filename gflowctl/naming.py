@@ -36,14 +36,13 @@ def ids(fold: Fold, arrays: Roster | None) -> list[int]:
     return [job_id for spec_id in specs for job_id in arrays.ids(spec_id)]
 
 
-def select(text: str, fold: Fold, arrays: Roster | None, user: str, *, whole: bool = True) -> list[int]:
+def select(text: str, fold: Fold, arrays: Roster | None, user: str) -> list[int]:
     """The ids that a list of jobs names; `@` is a submission of `user`. Raises as `joblist.select`.
 
-    A word that names an array means all its elements, or where `whole` is False its first id, which stands for it.
+    A word that names an array means all its elements.
     """
-    known = ids(fold, arrays)
-    mine = sorted(job_id for job_id, raw in fold.of("spec").items() if raw["user"] == user)
-    if (arrays is None or not whole) and "_" not in text and "[" not in text:
+    known, mine = ids(fold, arrays), _submissions(fold, user)
+    if arrays is None and "_" not in text and "[" not in text:
         return joblist.select(text, known, mine)
     from gflowd.core import elements
 
@@ -55,3 +54,22 @@ def select(text: str, fold: Fold, arrays: Roster | None, user: str, *, whole: bo
 
     families = {} if arrays is None else arrays.families
     return elements.resolve(text, families, plain)
+
+
+def targets(word: str, fold: Fold, arrays: Roster | None, user: str) -> list[tuple[int, bool]]:
+    """What one word names to depend on: ids, each with whether it is one element of an array. Raises as `select`.
+
+    A whole array (`42`, `@`) is its first id alone; ranges of ids (`42-45`) and the ids of others of its elements
+    name these.
+    """
+    if "_" in word:
+        return [(job_id, True) for job_id in select(word, fold, arrays, user)]
+    found = joblist.select(word, ids(fold, arrays), _submissions(fold, user))
+    if arrays is None:
+        return [(job_id, False) for job_id in found]
+    wholes = arrays.families.keys() if "-" not in word else ()
+    return [(job_id, job_id not in wholes and arrays.array_of(job_id) is not None) for job_id in found]
+
+
+def _submissions(fold: Fold, user: str) -> list[int]:
+    return sorted(job_id for job_id, raw in fold.of("spec").items() if raw["user"] == user)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from gflowctl.jobs import View
+    from gflowd.core.arrays import Family
     from gflowd.core.dependencies import Dependency, Resolve
     from gflowd.core.model import Job
     from gflowd.snapshot import Fold
@@ -37,15 +38,31 @@ def asked(args: argparse.Namespace, fold: Fold, user: str) -> Needs:
         parts.append(dependencies.parse_list(args.depends_on_any, ANY, resolve))
     if args.singleton:
         parts.append(dependencies.ALONE)
-    return dependencies.join(*parts).replace(auto_cancel=not args.no_auto_cancel)
+    stays = getattr(args, "no_auto_cancel", False)  # update has another option for it
+    return dependencies.join(*parts).replace(auto_cancel=not stays)
+
+
+def check_elements(wanted: Needs, family: Family | None, fold: Fold) -> None:
+    """Raises `Refused` when `aftercorr` names an array that lacks an element for one of `family`'s."""
+    corresponding = [each for each in wanted.dependencies if each.kind == AFTERCORR and not each.element]
+    arrays_of = naming.roster(fold) if corresponding and family is not None else None
+    if arrays_of is None or family is None:
+        return
+    from gflowd.core import arrays, elements
+
+    for each in corresponding:
+        theirs = None if each.id is None else arrays_of.families.get(each.id)
+        missing = () if theirs is None else elements.select(theirs, arrays.ranges_of(family))[1]
+        if missing and each.id is not None:
+            raise Refused(f"aftercorr:{each.id}: no job {elements.show(each.id, missing)}")
 
 
 def _resolver(fold: Fold, user: str) -> Resolve:
     roster = naming.roster(fold)
 
-    def resolve(word: str) -> list[int]:
+    def resolve(word: str) -> list[tuple[int, bool]]:
         try:
-            return naming.select(word, fold, roster, user, whole=False)
+            return naming.targets(word, fold, roster, user)
         except BadUsage:
             raise Refused(f"no job {word}") from None
 
@@ -161,17 +178,7 @@ def _grouped(view: View, wanted: Needs) -> list[str]:
     return [*(f"{joblist.show(ids)} {what}" for what, ids in groups.items()), *alone]
 
 
-def relinked(wanted: Needs | None, new_ids: dict[int, int]) -> Needs | None:
-    """`wanted` with each job that `new_ids` has replaced by its new id."""
-    if wanted is None:
-        return None
-    moved = (
-        each if each.id is None else each.replace(id=new_ids.get(each.id, each.id)) for each in wanted.dependencies
-    )
-    return wanted.replace(dependencies=tuple(moved))
-
-
-def ids_of(view: View, job_id: int) -> tuple[int, ...]:
-    """The ids that a job waits for, or waited."""
+def of(view: View, job_id: int) -> Needs:
+    """What a job waits for, or waited."""
     raw = view.fold.of("spec")[view.spec_of(job_id)].get("needs")
-    return () if raw is None else dependencies.decode(raw).ids
+    return dependencies.NOTHING if raw is None else dependencies.decode(raw)

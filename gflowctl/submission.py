@@ -75,6 +75,15 @@ def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
     return sorted(b"%b=%b" % pair for pair in chosen.items())
 
 
+def active_conda_env(variables: Iterable[bytes]) -> str | None:
+    """The conda environment that is active in `variables` (`NAME=value` each), if any."""
+    name = b"CONDA_DEFAULT_ENV="
+    found = (
+        variable.removeprefix(name).decode(errors="replace") for variable in variables if variable.startswith(name)
+    )
+    return next(found, None) or None
+
+
 def _is_dropped(name: bytes) -> bool:
     return name.startswith(DROPPED) or name == b"GFLOW_ATTEMPT"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gflowctl import jobs, options, render
+from gflowctl import groups, jobs, options, render
 from gflowd.core.errors import Refused
 from gflowd.snapshot import Fold
 
@@ -19,7 +19,7 @@ KIND = "limit"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
-    parser.add_argument("group", metavar="GROUP", help="the array or sweep, such as 42, @ or @~2")
+    parser.add_argument("group", metavar="GROUP", help="the array or sweep, by id (42, @, @~2) or name")
     parser.add_argument("most", type=options.count, metavar="N", help="how many, from 1")
 
 
@@ -28,10 +28,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.most < 1:
         raise Refused("a limit of 0 would let nothing run; gflowctl hold keeps jobs from starting")
     if not os.path.lexists(context.state.snapshot):
-        _array(jobs.View(context, Fold()), args.group)
+        groups.the_one(jobs.View(context, Fold()), args.group)
     with context.writable_store.commit() as commit:
         view = jobs.View(context, commit.fold())
-        array_id = _array(view, args.group)
+        array_id = groups.the_one(view, args.group)
         changed = view.max_concurrent(view.job(array_id)) != args.most
         if changed:
             commit.put(KIND, array_id, {"max_concurrent": args.most})
@@ -41,16 +41,3 @@ def run(args: argparse.Namespace, context: Context) -> int:
     else:
         render.note(f"job {array_id} is already limited to {args.most} at a time")
     return 0
-
-
-def _array(view: jobs.View, text: str) -> int:
-    """The array that is named. Raises `Refused` for anything else."""
-    found = jobs.by_spec(view, view.select([text]))
-    array_id = next(iter(found))
-    if len(found) > 1:
-        raise Refused(f"{text} names several jobs; give one array or sweep")
-    if array_id not in view.families:
-        raise Refused(f"job {array_id} is no array or sweep; only these have a limit")
-    if len(found[array_id]) < len(view.ids_of(array_id)):
-        raise Refused(f"{text} is a part of array {array_id}; give all of it")
-    return array_id

@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-n", "--names", type=options.words, metavar="NAME,...", help="jobs with these names")
     group.add_argument("-P", "--project", type=options.words, metavar="CODE,...", help="jobs of these projects")
     group.add_argument("-u", "--user", type=options.words, metavar="USER,...", help="jobs of these users")
+    group.add_argument("-g", "--group", metavar="GROUP", help="an array or sweep, by id (42, @) or name")
     group.add_argument("--me", action="store_true", help="my jobs")
     group.add_argument("--since", metavar="INSTANT", help="submitted or ended since then, such as 9:00 or now-2h")
     group = parser.add_argument_group("how they are shown")
@@ -66,7 +67,10 @@ def _limit(text: str) -> int:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Prints the list."""
-    names = columns.chosen(args.format or (columns.STARTS if args.start else columns.DEFAULT))
+    names = columns.chosen(
+        args.format if args.format is not None else columns.STARTS if args.start else columns.DEFAULT
+    )
+    sorting = args.sort if args.sort is not None else "START" if args.start else "JOBID"
     states = set(wording.states(args.states)) or ({QUEUED} if args.start else set())
     since = None if args.since is None else context.instant(args.since, "--since")
     if args.watch and args.json:
@@ -76,9 +80,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
     def show() -> str:
         view = jobs.View(context, context.store.read())
-        found = columns.sort(
-            view, _matching(args, view, states, since), args.sort or ("START" if args.start else "JOBID")
-        )
+        found = columns.sort(view, _matching(args, view, states, since), sorting)
         if args.limit is not None:
             found = found[: args.limit] if args.limit >= 0 else found[args.limit :]
         if args.json:
@@ -121,6 +123,11 @@ def _matching(args: argparse.Namespace, view: jobs.View, states: set[str], since
 def _considered(args: argparse.Namespace, view: jobs.View, states: set[str]) -> list[int]:
     """The ids worth decoding: ended jobs outnumber the others and are rarely asked for."""
     ids = view.select(args.jobs) if args.jobs else view.ids()
+    if args.group is not None:
+        from gflowctl import groups
+
+        wanted = groups.find(view, args.group)
+        ids = [job_id for job_id in ids if view.array_of(job_id) in wanted]
     if args.completed:
         return [job_id for job_id in ids if view.has_ended(job_id)]
     if args.all or args.jobs or states.intersection(ENDED_STATES):

@@ -10,7 +10,9 @@ import os
 import time
 
 from gflowctl import job_options, jobs, needs, options, quotas, records, render
+from gflowctl.relinking import Links
 from gflowd.core import chains, codec, reasons, requests
+from gflowd.core.dependencies import NOTHING
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.model import Job, Queued, Wish
 from gflowd.snapshot import Fold
@@ -21,10 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gflowctl.context import Context
+    from gflowd.core.arrays import Family
     from gflowd.core.dependencies import Needs
     from gflowd.core.model import Spec
 
-FIELDS = ("gpus", "cpus", "grace", "name", "project", "comment")  # options that are the spec's fields
+FIELDS = {  # of the spec, by the option that sets it
+    "gpus": "gpus", "gpu_type": "gpu_type", "gpu_memory": "gpu_memory_mb", "shared": "shared", "cpus": "cpus",
+    "memory": "memory_mb", "time": "time_limit", "grace": "grace", "signal": "early_signal", "name": "name",
+    "project": "project", "comment": "comment", "conda_env": "conda_env", "notify_email": "notify_email",
+    "notify_on": "notify_on",
+}  # fmt: skip
+ZERO_IS_NONE = ("memory", "time", "gpu_memory")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="wait for none of what the old job waited for")  # fmt: skip
     job_options.add_resources(parser)
     job_options.add_identity(parser)
+    job_options.add_environment(parser.add_argument_group("environment"))
     job_options.add_order(parser)
     job_options.add_retries(parser)
     parser.add_argument("--parsable", action="store_true", help="print only the new ids")
@@ -55,19 +65,19 @@ def run(args: argparse.Namespace, context: Context) -> int:
         view = jobs.View(context, commit.fold())
         named = sorted(view.select(args.jobs))
         old_ids = [*named, *(_fallen(view, named) if args.cascade else ())]
-        groups = jobs.by_spec(view, old_ids)
+        groups = {spec_id: sorted(ids) for spec_id, ids in jobs.by_spec(view, old_ids).items()}
         first_ids = {spec_id: commit.allocate(len(ids)) for spec_id, ids in groups.items()}
-        new_ids: dict[int, int] = {}
-        for spec_id, ids in groups.items():
-            new_ids.update(zip(sorted(ids), range(first_ids[spec_id], first_ids[spec_id] + len(ids)), strict=True))
+        links = Links(view, groups, first_ids)
         wanted = needs.asked(args, view.fold, context.user) if job_options.names_dependencies(args) else None
         named_specs = set(map(view.spec_of, named))
         for spec_id, new_id in first_ids.items():
-            old = view.job(min(groups[spec_id]))
-            spec = _repeated(view, old, new_ids | first_ids, groups[spec_id])
+            old = view.job(groups[spec_id][0])
             changed = spec_id in named_specs
+            anew = changed and (wanted is not None or args.clear_dependencies)
+            spec = _repeated(view, old, links.family(spec_id), None if anew else links.needs(spec_id, old.spec.needs))
             if changed:
                 spec = _changed(args, spec, wanted, begin)
+                needs.check_elements(wanted or NOTHING, spec.family, view.fold)
             spec = _checked(context, spec, old)
             commit.put("spec", new_id, codec.encode(spec))
             wanted_jobs.append((spec, len(groups[spec_id])))
@@ -98,39 +108,48 @@ def _fallen(view: jobs.View, ids: Iterable[int]) -> list[int]:
             because.setdefault(reason, []).append(job_id)
 
     def fallen(job_id: int) -> list[int]:
-        found = because.pop(reasons.dependency_failed(job_id), [])
-        return found + because.pop(reasons.dependency_failed(view.spec_of(job_id)), [])
+        """A reason names an array by the id of its first element; then what the victims waited for tells which."""
+        found: list[int] = []
+        for named in {job_id, view.spec_of(job_id)}:
+            why = reasons.dependency_failed(named)
+            victims = because.pop(why, [])
+            mine = [victim for victim in victims if _waited_for(view, victim, job_id)]
+            if len(mine) < len(victims):
+                because[why] = sorted(set(victims).difference(mine))
+            found += mine
+        return found
 
-    return chains.cascade(ids, fallen, lambda job_id: needs.ids_of(view, job_id))
+    return chains.cascade(ids, fallen, lambda job_id: needs.of(view, job_id).ids)
 
 
-def _repeated(view: jobs.View, old: Job, new_ids: dict[int, int], ids: list[int]) -> Spec:
+def _waited_for(view: jobs.View, victim: int, job_id: int) -> bool:
+    return any(
+        each.id == job_id or (each.id is not None and not each.element and job_id in view.ids_of(each.id))
+        for each in needs.of(view, victim).dependencies
+    )
+
+
+def _repeated(view: jobs.View, old: Job, family: Family | None, wanted: Needs | None) -> Spec:
     spec = old.spec
-    if spec.family is not None and old.array_id is not None and len(ids) < len(view.ids_of(old.array_id)):
-        from gflowctl import sweeping
-
-        array_id = old.array_id
-        spec = spec.replace(family=sweeping.part(spec.family, (job_id - array_id for job_id in ids)))
     return spec.replace(
         user=view.context.user,
         submitted_at=time.time(),
         redone_from=old.id,
-        needs=needs.relinked(spec.needs, new_ids),
+        family=family,
+        needs=wanted,
         begin_at=None if spec.begin_at is None or spec.begin_at <= view.now else spec.begin_at,
     )
 
 
 def _changed(args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: float | None) -> Spec:
-    changes: dict[str, object] = {name: found for name in FIELDS if (found := getattr(args, name)) is not None}
-    if args.memory is not None:
-        changes["memory_mb"] = args.memory or None
-    if args.signal is not None:
-        changes["early_signal"] = args.signal
-    if args.time is not None:
-        changes["time_limit"] = args.time or None
+    changes: dict[str, object] = {}
+    for option, field in FIELDS.items():
+        value = getattr(args, option, None)
+        if value is not None and value is not False:
+            changes[field] = None if option in ZERO_IS_NONE and not value else value
     if begin is not None:
         changes["begin_at"] = begin
-    kept = None if args.clear_dependencies else spec.needs
+    kept = spec.needs
     if kept is not None and args.no_auto_cancel:
         kept = kept.replace(auto_cancel=False)
     return spec.replace(

@@ -84,7 +84,7 @@ def _lines_of_array(view: View, first: Job) -> list[tuple[str, str]]:
         *((key, text) for key, text in _asked(view, first) if key not in ("GPU ids", "Time left", "Attempt")),
         ("Submitted", render.local(first.spec.submitted_at)),
         ("Directory", render.escape(first.spec.cwd)),
-        *((key, text) for key, text in _where(view, first) if key == "Script"),
+        *((key, text) for key, text in _where(view, first) if key in ("Conda", "Script")),
     ]
 
 
@@ -190,6 +190,8 @@ def _times(view: View, job: Job) -> Iterator[tuple[str, str]]:
 def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
     spec, run = job.spec, job.run
     yield "Directory", render.escape(spec.cwd)
+    if spec.conda_env is not None:
+        yield "Conda", render.escape(spec.conda_env)
     if spec.script is not None:
         yield "Script", f"{view.context.state.script(spec.script)} (as it was at submission)"
     if spec.output is not None or run is not None:

@@ -71,6 +71,7 @@ def _configure_files(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--append", action="store_true", help="append to the output files instead of emptying them")
     group.add_argument("--export", default="ALL", metavar="ALL|NONE|NAME[=VALUE],...",
                        help="the variables that the job gets (default ALL; NONE: only what a login needs)")  # fmt: skip
+    job_options.add_environment(group)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -82,7 +83,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     spec = requests.checked(_spec(args, context, command), context.limits)
     if content is not None:
         spec = spec.replace(script=submission.digest(content))
-    spec = spec.replace(env=submission.digest(b"".join(b"%b\0" % variable for variable in variables)))
+    spec = spec.replace(
+        env=submission.digest(b"".join(b"%b\0" % variable for variable in variables)),
+        conda_env=args.conda_env or submission.active_conda_env(variables),
+    )
     if spec.family is not None:
         from gflowctl import sweeping
 
@@ -139,7 +143,9 @@ def _check_quotas(context: Context, fold: Fold, spec: Spec) -> None:
 def _with_needs(args: argparse.Namespace, context: Context, spec: Spec, fold: Fold) -> Spec:
     from gflowctl import needs
 
-    return spec.replace(needs=needs.asked(args, fold, context.user))
+    wanted = needs.asked(args, fold, context.user)
+    needs.check_elements(wanted, spec.family, fold)
+    return spec.replace(needs=wanted)
 
 
 def _check_usage(args: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from gflowd.core import edits
 from gflowd.core import ranges as spans
 from gflowd.core.errors import Refused
 from gflowd.core.model import Value
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, Final
 
+    from gflowd.core.edits import Edit
     from gflowd.core.ranges import Range, Ranges
 
 LARGEST = 1_000_000  # elements of one array or sweep
@@ -38,7 +40,7 @@ class Axis(Value):
 class Family(Value):
     """An array (it has ranges) or a sweep (it has axes, the last of which varies fastest)."""
 
-    __slots__ = ("axes", "max_concurrent", "max_failures", "ranges")
+    __slots__ = ("axes", "edits", "max_concurrent", "max_failures", "ranges")
 
     def __init__(
         self,
@@ -47,9 +49,11 @@ class Family(Value):
         axes: tuple[Axis, ...] = (),
         max_concurrent: int | None = None,
         max_failures: int | None = None,
+        edits: tuple[Edit, ...] = (),
     ) -> None:
         self.ranges: Final = ranges  # ascending, their spans apart from each other
         self.axes: Final = axes
+        self.edits: Final = edits  # of a sweep's parameters
         self.max_concurrent: Final = max_concurrent  # elements running at a time
         self.max_failures: Final = max_failures  # failed elements after which the rest is cancelled
 
@@ -158,6 +162,7 @@ def parameters(family: Family, position: int) -> dict[str, str]:
     found: dict[str, str] = {}
     for axis, values in zip(family.axes, reversed(rows), strict=True):
         found.update(zip(axis.names, values, strict=True))
+    found.update(edits.at(family.edits, position))
     return found
 
 
@@ -184,6 +189,8 @@ def to_json(family: Family) -> dict[str, Any]:
         raw["ranges"] = [list(span) for span in family.ranges]
     if family.axes:
         raw["axes"] = [{"names": list(axis.names), "rows": [list(row) for row in axis.rows]} for axis in family.axes]
+    if family.edits:
+        raw["edits"] = edits.to_json(family.edits)
     for name in ("max_concurrent", "max_failures"):
         if getattr(family, name) is not None:
             raw[name] = getattr(family, name)
@@ -192,15 +199,13 @@ def to_json(family: Family) -> dict[str, Any]:
 
 def from_json(raw: Mapping[str, Any]) -> Family:
     """What `to_json` wrote. Raises KeyError, TypeError or ValueError when it is something else."""
-    ranges: list[Range] = []
-    for first, last, step in raw.get("ranges", ()):
-        ranges.append((first, last, step))
     axes = (
         Axis(names=tuple(axis["names"]), rows=tuple(tuple(row) for row in axis["rows"])) for axis in raw.get("axes", ())
     )
     return Family(
-        ranges=tuple(ranges),
+        ranges=spans.from_json(raw.get("ranges", ())),
         axes=tuple(axes),
+        edits=edits.from_json(raw.get("edits", ())),
         max_concurrent=raw.get("max_concurrent"),
         max_failures=raw.get("max_failures"),
     )

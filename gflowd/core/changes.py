@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from gflowd.core import dependencies
 from gflowd.core.errors import Refused
 from gflowd.core.model import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, Spec, Value
+from gflowd.core.retries import DEFAULT_ON, ZOMBIE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Final
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, Final
+
+    from gflowd.core.dependencies import Needs
+    from gflowd.core.retries import Retry
 
 WAITING = (QUEUED, HELD)
 UNTIL_STOPPED = (*WAITING, STARTING, RUNNING)
@@ -19,9 +24,10 @@ class Option(Value):
     """An option of `update`: the field of the spec that it sets, and the states of the job that allow it.
 
     `aliases`: its other names. `resets`: fields that fall back to their default with it, unless they are set too.
+    `without`: of an option that is only a part of the field, what clearing it leaves of the field's value.
     """
 
-    __slots__ = ("aliases", "field", "name", "resets", "states")
+    __slots__ = ("aliases", "field", "name", "resets", "states", "without")
 
     def __init__(
         self,
@@ -31,12 +37,28 @@ class Option(Value):
         states: tuple[str, ...] = WAITING,
         aliases: tuple[str, ...] = (),
         resets: tuple[str, ...] = (),
+        without: Callable[[Any], Value | None] | None = None,
     ) -> None:
         self.name: Final = name
         self.field: Final = field
         self.states: Final = states
         self.aliases: Final = aliases
         self.resets: Final = resets
+        self.without: Final = without
+
+
+def _not_alone(needs: Needs) -> Needs | None:
+    left = tuple(each for each in needs.dependencies if each.kind != dependencies.SINGLETON)
+    return needs.replace(dependencies=left) if left else None
+
+
+def _not_after_vanishing(retry: Retry) -> Retry | None:
+    left = tuple(cause for cause in retry.on if cause != ZOMBIE)
+    return retry.replace(on=left) if left else None
+
+
+def _refuse_to_clear_parameters(_: object) -> None:
+    raise Refused("--param cannot be cleared; give the value that it had")
 
 
 OPTIONS = (
@@ -46,6 +68,9 @@ OPTIONS = (
     Option("time", "time_limit", aliases=("time-limit", "timelimit"), states=UNTIL_STOPPED),
     Option("signal", "early_signal", states=UNTIL_STOPPED),
     Option("grace", "grace"),
+    Option("gpu-type", "gpu_type"),
+    Option("gpu-memory", "gpu_memory_mb", aliases=("max-gpu-mem", "max-gpu-memory")),
+    Option("shared", "shared"),
     Option("priority", "priority"),
     Option("begin", "begin_at"),
     Option("name", "name", aliases=("job-name",)),
@@ -57,7 +82,21 @@ OPTIONS = (
     Option("input", "input"),
     Option("append", "append"),
     Option("executor", "executor"),
-)
+    Option("conda-env", "conda_env"),
+    Option("depends-on", "needs", aliases=("dependency", "depends-on-all", "depends-on-any")),
+    Option("singleton", "needs", without=_not_alone),
+    Option("auto-cancel", "needs", aliases=("no-auto-cancel",), without=lambda needs: needs.replace(auto_cancel=True)),
+    Option("max-retries", "retry"),
+    Option("retry-on", "retry", without=lambda retry: retry.replace(on=DEFAULT_ON)),
+    Option("retry-delay", "retry", without=lambda retry: retry.replace(delay=0.0, factor=1.0)),
+    Option("requeue", "retry", without=_not_after_vanishing),
+    Option("param", "family", without=_refuse_to_clear_parameters),
+    Option("max-concurrent", "family", states=UNTIL_STOPPED,
+           without=lambda family: family.replace(max_concurrent=None)),
+    Option("max-failures", "family", states=UNTIL_STOPPED, without=lambda family: family.replace(max_failures=None)),
+    Option("notify-email", "notify_email", aliases=("mail-user",)),
+    Option("notify-on", "notify_on", aliases=("mail-type",)),
+)  # fmt: skip
 IMMUTABLE = {
     "project": "the project of a job is fixed when it is submitted",
     "account": "the project of a job is fixed when it is submitted",
@@ -84,7 +123,8 @@ def apply(spec: Spec, state: str, changes: Mapping[str, object], clear: Iterable
             raise Refused(f"--{each.name} is both set and cleared")
         if each.field not in _DEFAULTS:
             raise Refused(f"--{each.name} cannot be cleared: a job must have one")
-        fields[each.field] = _DEFAULTS[each.field]
+        before = fields.get(each.field, getattr(spec, each.field))
+        fields[each.field] = _DEFAULTS[each.field] if each.without is None or before is None else each.without(before)
     for each in given:
         fields.update((name, _DEFAULTS[name]) for name in each.resets)
     fields.update((each.field, value) for each, value in given.items())
@@ -98,14 +138,13 @@ def option(name: str) -> Option:
         return _BY_NAME[word]
     if word in IMMUTABLE:
         raise Refused(f"--{word} cannot be changed: {IMMUTABLE[word]}")
-    known = ", ".join(each.name for each in OPTIONS)
-    raise Refused(f"{name[:40]!r} is not an option that can be changed (they are {known})")
+    raise Refused(f"{name[:40]!r} is not an option that can be changed (see gflowctl update --help)")
 
 
 def _check_state(each: Option, state: str) -> None:
     if state in ENDED_STATES:
         raise Refused(f"--{each.name} cannot be changed: the job has ended ({state}); redo makes a new one")
     if state not in each.states:
-        *others, last = [one.name for one in OPTIONS if state in one.states]
+        *others, last = [one.name for one in OPTIONS if state in one.states and one.field != "family"]
         named = f"{', '.join(others)} and {last}" if others else last
         raise Refused(f"--{each.name} cannot be changed while the job is {state}; only {named} can")

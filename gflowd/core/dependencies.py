@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any, Final
 
-    # The ids that a word such as `42`, `@~1`, `42_3` or `42_[1-5]` names; raises Refused when there are none. A whole
-    # array is the one id of its first element.
-    Resolve = Callable[[str], Iterable[int]]
+    # The jobs that a word such as `42`, `@~1`, `42-45`, `42_3` or `42_[1-5]` names, each with whether it is one element
+    # of an array; raises Refused when there are none. A whole array is the one id of its first element.
+    Resolve = Callable[[str], Iterable[tuple[int, bool]]]
 
 AFTEROK, AFTERANY, AFTERNOTOK, AFTER = "afterok", "afterany", "afternotok", "after"
 AFTERCORR, SINGLETON = "aftercorr", "singleton"
@@ -28,7 +28,7 @@ SHOWN = 40  # characters of a wrong word that an error repeats
 _JOIN = re.compile(r"\[[^][]*\]|([,?])")
 _COLON = re.compile(r"\[[^][]*\]|(:)")
 _TARGET = re.compile(
-    r"((?:[0-9]{1,18}(?:-[0-9]{1,18}|(_)(?:[0-9]{1,18}|\[[0-9,:%\s-]+\]))?)|@(?:~[0-9]{1,9})?)(?:\+([0-9.a-zA-Z]+))?"
+    r"((?:[0-9]{1,18}(?:-[0-9]{1,18}|_(?:[0-9]{1,18}|\[[0-9,:%\s-]+\]))?)|@(?:~[0-9]{1,9})?)(?:\+([0-9.a-zA-Z]+))?"
 )
 
 
@@ -141,11 +141,10 @@ def _parse_target(word: str, kind: str, resolve: Resolve) -> Sequence[Dependency
     match = _TARGET.fullmatch(word)
     if match is None:
         raise Refused(f"{word[:SHOWN]!r} is not a job to depend on ({JOB_FORMS})")
-    if match[3] is not None and kind != AFTER:
+    if match[2] is not None and kind != AFTER:
         raise Refused(f"{word!r}: only after takes a delay, as in after:42+10 (minutes)")
-    delay = 0.0 if match[3] is None else durations.parse(match[3])
-    element = match[2] is not None
-    return [Dependency(kind=kind, id=job_id, delay=delay, element=element) for job_id in resolve(match[1])]
+    delay = 0.0 if match[2] is None else durations.parse(match[2])
+    return [Dependency(kind=kind, id=job_id, delay=delay, element=element) for job_id, element in resolve(match[1])]
 
 
 def show(needs: Needs, name: Callable[[Dependency], str] = lambda dependency: str(dependency.id)) -> str:

@@ -119,3 +119,8 @@ def _shown(first: int, last: int, step: int) -> str:
 def fold(indices: Iterable[int]) -> str:
     """`indices`, which ascend, as briefly as `parse` reads them back."""
     return show(compact(indices))
+
+
+def from_json(raw: Iterable[Sequence[int]]) -> Ranges:
+    """Ranges that were kept as lists. Raises TypeError or ValueError when it is something else."""
+    return tuple((first, last, step) for first, last, step in raw)

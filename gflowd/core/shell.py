@@ -64,6 +64,7 @@ class Launch:
     input: bytes | None = None
     append: bool = False
     cgroup: bytes | None = None
+    conda_env: bytes | None = None
 
 
 # What tmux, its server and the shell put into the environment of `job.sh`, none of it the submitter's.
@@ -108,17 +109,32 @@ _TAIL = b"""\
   unset %(strangers)b
   set -- %(command)b
   . %(environment)b
-%(exports)b  exec "$@" %(redirections)b
+%(exports)b%(activation)b  exec "$@" %(redirections)b
 )
-status=$?
-%(oom)brecord "$status"
+code=$?
+%(oom)b%(failed)brecord "$code"
 """
 
 _JOIN = b"""\
   printf 0 >%(cgroup)b/cgroup.procs
 """
 _OOM = b"""\
-if [ "$status" -ne 0 ] && grep -q '^oom_kill [1-9]' %(cgroup)b/memory.events; then status="$status oom"; fi
+if [ "$code" -ne 0 ] && grep -q '^oom_kill [1-9]' %(cgroup)b/memory.events; then code="$code oom"; fi
+"""
+
+# In the job's own shell, so that the command keeps its descriptors, its signals and its exit status; in a function,
+# because what is sourced may change the positional parameters. `$dir` may be the user's by now. What an eval of bad
+# text ends is the shell, so the note that it is not active comes first.
+_ACTIVATION = b"""\
+  gflow_activate() {
+    [ "${CONDA_DEFAULT_ENV-}" = %(name)b ] && return
+    command -v "${CONDA_EXE:-conda}" >/dev/null || { echo "there is no ${CONDA_EXE:-conda}"; return 1; }
+    eval "$("${CONDA_EXE:-conda}" shell.posix hook)" && conda activate %(name)b
+  }
+  gflow_activate </dev/null >>%(said)b 2>&1 && : >%(inactive)b || exit 125
+"""
+_ACTIVATION_FAILED = b"""\
+[ -s "$dir/inactive" ] && code=%(what)b$(sed -n '/./{p;q;}' "$dir/conda" | cut -b 1-500)
 """
 
 
@@ -134,6 +150,7 @@ def job_script(launch: Launch) -> bytes:
         b"cd %b || record %b\n" % (quote(launch.cwd), _trouble(b"cannot enter ", launch.cwd)),
         b"[ -r %b ] || record 'launch its environment is gone'\n" % quote(launch.environment),
         *_prepared_files(launch),
+        b"" if launch.conda_env is None else b'echo >"$dir/inactive"; : >"$dir/conda"\n',
         _TAIL
         % {
             b"join": _of_cgroup(_JOIN, launch),
@@ -146,6 +163,7 @@ def job_script(launch: Launch) -> bytes:
             b"command": b" ".join(map(quote, _plainly_named(launch.command))),
             b"environment": quote(launch.environment),
             b"redirections": _redirections(launch),
+            **_activation(launch),
         },
     ]
     return b"".join(parts)
@@ -154,6 +172,18 @@ def job_script(launch: Launch) -> bytes:
 def _of_cgroup(lines: bytes, launch: Launch) -> bytes:
     """`lines` for the group's name, where there is one; one that has gone does not keep the job from running."""
     return b"" if launch.cgroup is None else lines % {b"cgroup": quote(launch.cgroup)}
+
+
+def _activation(launch: Launch) -> dict[bytes, bytes]:
+    if launch.conda_env is None:
+        return {b"activation": b"", b"failed": b""}
+    words = {
+        b"name": quote(launch.conda_env),
+        b"said": quote(launch.directory + b"/conda"),
+        b"inactive": quote(launch.directory + b"/inactive"),
+    }
+    what = _trouble(b"conda activate ", launch.conda_env + b": ")
+    return {b"activation": _ACTIVATION % words, b"failed": _ACTIVATION_FAILED % {b"what": what}}
 
 
 def _one_line(title: str) -> bytes:

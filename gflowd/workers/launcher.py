@@ -107,6 +107,7 @@ class Launcher:
             input=self._redirect(job, spec.input),
             append=spec.append,
             cgroup=self._cgroup(job, run),
+            conda_env=None if spec.conda_env is None else os.fsencode(spec.conda_env),
         )
 
     @property

@@ -4,9 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import changes
+from gflowd.core import changes, dependencies
+from gflowd.core.arrays import Family
+from gflowd.core.dependencies import Needs
 from gflowd.core.errors import Refused
 from gflowd.core.model import ENDED_STATES, STATES, Spec
+from gflowd.core.retries import Retry
 
 SPEC = Spec(
     command=("train.py", "-v"), name="train", user="ada", cwd="/", env="0" * 32, submitted_at=1.0, script="1" * 32,
@@ -62,7 +65,7 @@ def test_what_has_ended_stays(state: str) -> None:
 @pytest.mark.parametrize(
     ("given", "clear", "why"),
     [
-        ({"colour": "red"}, (), "'colour' is not an option that can be changed \\(they are gpus, "),
+        ({"colour": "red"}, (), "'colour' is not an option that can be changed \\(see gflowctl update"),
         ({}, ("colour",), "'colour' is not"),
         ({"project": "q"}, (), "--project cannot be changed: .* fixed when it is submitted"),
         ({}, ("--account",), "--account cannot be changed"),
@@ -90,7 +93,56 @@ def test_every_row_names_a_field_and_states_that_exist() -> None:
 ROWS = st.sampled_from(changes.OPTIONS)
 
 
-@given(st.dictionaries(ROWS, st.integers()), st.sets(ROWS), st.sampled_from(STATES))
+NEEDS = dependencies.parse("7,singleton", lambda word: [(int(word), False)])
+RETRY = Retry(max_retries=3, on=("oom", "zombie"), delay=5.0, factor=2.0)
+FAMILY = Family(ranges=((1, 9, 1),), max_concurrent=2, max_failures=3)
+COMPOSED = SPEC.replace(needs=NEEDS.replace(auto_cancel=False), retry=RETRY, family=FAMILY)
+
+
+@pytest.mark.parametrize(
+    ("clear", "field", "left"),
+    [
+        ("depends-on", "needs", None),
+        ("dependency", "needs", None),
+        ("singleton", "needs", Needs(dependencies=NEEDS.dependencies[:1], auto_cancel=False)),
+        ("auto-cancel", "needs", NEEDS),
+        ("max-retries", "retry", None),
+        ("retry-on", "retry", RETRY.replace(on=("failure", "zombie"))),
+        ("retry-delay", "retry", RETRY.replace(delay=0.0, factor=1.0)),
+        ("requeue", "retry", RETRY.replace(on=("oom",))),
+        ("max-concurrent", "family", FAMILY.replace(max_concurrent=None)),
+        ("max-failures", "family", FAMILY.replace(max_failures=None)),
+    ],
+)
+def test_of_a_part_that_is_cleared_the_rest_stays(clear: str, field: str, left: object) -> None:
+    assert changes.apply(COMPOSED, "queued", {}, [clear]) == COMPOSED.replace(**{field: left})
+    assert changes.apply(SPEC, "queued", {}, [clear]) == SPEC
+
+
+def test_several_parts_are_cleared_one_after_the_other() -> None:
+    only = COMPOSED.replace(needs=dependencies.ALONE, retry=Retry(max_retries=1, on=("zombie",)))
+    assert changes.apply(only, "queued", {}, ["singleton", "auto-cancel", "requeue", "retry-delay"]) == only.replace(
+        needs=None, retry=None
+    )
+    both = changes.apply(COMPOSED, "queued", {}, ["retry-on", "retry-delay"])
+    assert both.retry == Retry(max_retries=3)
+
+
+def test_parameters_cannot_be_cleared() -> None:
+    with pytest.raises(Refused, match="--param cannot be cleared; give the value that it had"):
+        changes.apply(COMPOSED, "queued", {}, ["param"])
+
+
+def test_the_limits_of_an_array_may_change_while_it_runs() -> None:
+    changed = FAMILY.replace(max_concurrent=9)
+    assert changes.apply(COMPOSED, "running", {"max-concurrent": changed}).family == changed
+
+
+def one_a_field(rows: dict[changes.Option, int]) -> bool:
+    return len({row.field for row in rows}) == len(rows)
+
+
+@given(st.dictionaries(ROWS, st.integers()).filter(one_a_field), st.sets(ROWS), st.sampled_from(STATES))
 def test_only_what_was_named_changes(given: dict[changes.Option, int], clear: set[changes.Option], state: str) -> None:
     try:
         changed = changes.apply(SPEC, state, {row.name: value for row, value in given.items()}, [r.name for r in clear])

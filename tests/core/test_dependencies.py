@@ -21,10 +21,10 @@ WORDS: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 
 
-def resolve(word: str) -> Sequence[int]:
+def resolve(word: str) -> Sequence[tuple[int, bool]]:
     if word == "99":
         raise Refused("no job 99")
-    return WORDS[word] if word in WORDS else (int(word),)
+    return [(job_id, "_" in word) for job_id in (WORDS[word] if word in WORDS else (int(word),))]
 
 
 def ok(job_id: int, kind: str = "afterok", **fields: object) -> Dependency:
@@ -99,7 +99,7 @@ def test_nonsense_is_refused_with_its_reason(text: str, why: str) -> None:
 @given(st.one_of(st.text(), st.text(alphabet="afterokynsig0123456789:,?+@~_[]- ", max_size=40)))
 def test_any_text_is_read_or_refused_in_one_short_line(text: str) -> None:
     try:
-        needs = dependencies.parse(text, lambda word: [len(word)])
+        needs = dependencies.parse(text, lambda word: [(len(word), False)])
     except Refused as error:
         refusal = str(error)
     else:
@@ -113,9 +113,9 @@ def test_a_long_list_is_read_in_one_go() -> None:
     ids = list(range(1, 10_001))
     asked: list[str] = []
 
-    def count(word: str) -> list[int]:
+    def count(word: str) -> list[tuple[int, bool]]:
         asked.append(word)
-        return [int(word)]
+        return [(int(word), False)]
 
     assert list(dependencies.parse("afterany:" + ":".join(map(str, ids)), count).ids) == ids
     assert len(asked) == len(ids)
@@ -177,7 +177,7 @@ NEEDS = st.builds(
 
 @given(NEEDS.filter(lambda needs: needs.dependencies))
 def test_what_is_shown_reads_back(needs: Needs) -> None:
-    again = dependencies.parse(dependencies.show(needs), lambda word: [int(word)])
+    again = dependencies.parse(dependencies.show(needs), lambda word: [(int(word), False)])
     assert (again.dependencies, again.mode) == (needs.dependencies, needs.mode)
 
 

@@ -468,3 +468,97 @@ def test_shellcheck_finds_no_fault_in_the_script(tmp_path: Path) -> None:
     words = ["shellcheck", "-s", "sh", "-S", "warning", script]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stdout == ""
+
+
+CONDA = r"""#!/bin/sh
+# What conda does as far as a shell sees it: the hook defines a function, which has the environment's exports made.
+case $1,$2 in
+shell.posix,hook) cat <<'HOOK'
+conda() {
+  set -- "$@" more
+  conda_said="$("$CONDA_EXE" shell.posix "$1" "$2")" || return
+  eval "$conda_said"
+}
+HOOK
+  echo "export CONDA_EXE='$0'" ;;
+shell.posix,activate)
+  case $3 in
+  ml|"it's x") echo "export CONDA_DEFAULT_ENV=\"$3\" PATH=\"$(dirname "$0")/envs:\$PATH\"; echo activated"; cat ;;
+  *) printf '\nEnvironmentNameNotFound: Could not find conda environment: %s\nYou can list\n' "$3" >&2; exit 1 ;;
+  esac ;;
+shell.posix,broken) echo 'if' ;;
+esac
+"""
+TELL = b'echo "$CONDA_DEFAULT_ENV $0 $*"; tool; cat; exit 7'
+
+
+def with_conda(attempt: Attempt, text: str = CONDA, **variables: bytes) -> None:
+    place = attempt.root / "conda"
+    (place / "envs").mkdir(parents=True, exist_ok=True)
+    for path, content in ((place / "conda", text), (place / "envs" / "tool", "#!/bin/sh\necho a tool\n")):
+        path.write_text(content)
+        path.chmod(0o700)
+    path = os.fsencode(place) + b":/usr/bin:/bin"
+    attempt.export({b"PATH": path, b"dir": b"/nowhere", **{name.encode(): v for name, v in variables.items()}})
+
+
+@pytest.mark.parametrize("name", [b"ml", b"it's x"])
+def test_a_conda_environment_is_active_for_the_command(attempt: Attempt, name: bytes) -> None:
+    with_conda(attempt)
+    out, source = files(attempt, "out", "in")
+    (attempt.root / "in").write_text("input\n")
+    attempt.run(b"sh", b"-c", TELL, b"zero", b"a b", output=out, input=source, conda_env=name)
+    assert (attempt.root / "out").read_bytes() == name + b" zero a b\na tool\ninput\n"
+    assert (attempt.exit(), attempt.log()) == (b"7\n", b"")
+    assert attempt.read("conda") == b"activated\n"
+    assert stat.S_IMODE((attempt.directory / "conda").stat().st_mode) == 0o600
+
+
+def test_of_a_conda_that_is_not_on_the_path_its_variable_tells(attempt: Attempt) -> None:
+    with_conda(attempt)
+    conda = os.fsencode(attempt.root / "conda" / "conda")
+    attempt.export({b"PATH": b"/usr/bin:/bin", b"CONDA_EXE": conda})
+    assert attempt.run(b"sh", b"-c", b"tool", conda_env=b"ml") == b"a tool\n"
+
+
+def test_an_environment_that_is_active_already_needs_no_conda(attempt: Attempt) -> None:
+    attempt.export({b"PATH": b"/usr/bin:/bin", b"CONDA_DEFAULT_ENV": b"ml"})
+    assert attempt.run(b"sh", b"-c", b"echo ran", conda_env=b"ml") == b"ran\n"
+    assert attempt.exit() == b"0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (CONDA, b"EnvironmentNameNotFound: Could not find conda environment: none"),
+        (CONDA.replace("cat <<'HOOK'", "cat <<'HOOK'\n("), None),
+        ("#!/bin/sh\necho out of order >&2; exit 1\n", b"out of order"),
+        (None, b"there is no conda"),
+    ],
+)
+def test_an_environment_that_cannot_be_activated_is_a_failed_launch(
+    attempt: Attempt, text: str | None, said: bytes | None
+) -> None:
+    attempt.export({b"PATH": b"/usr/bin:/bin"})
+    if text is not None:
+        with_conda(attempt, text)
+    assert attempt.run(b"sh", b"-c", b"echo ran", conda_env=b"none") == b""
+    begin = b"launch conda activate none: "
+    assert attempt.exit().startswith(begin)
+    assert attempt.exit().count(b"\n") == 1
+    assert said is None or attempt.exit() == begin + said + b"\n"
+
+
+def test_with_a_conda_environment_the_command_is_still_the_only_child(attempt: Attempt) -> None:
+    with_conda(attempt)
+    text = b'; ls -l /proc/$$/fd | grep -c alive; trap "exit 3" TERM; kill $$'
+    process = attempt.spawn(b"sh", b"-c", UNTIL_TOLD + text, conda_env=b"ml")
+    wait_for(attempt.cwd / "here")
+    go_on(attempt, process)
+    assert (attempt.exit(), attempt.log()) == (b"3\n", b"1\n")
+
+
+def test_the_shells_find_no_fault_in_the_script_of_a_conda_environment(attempt: Attempt) -> None:
+    path = attempt.write(b"x", conda_env=b"it's $x")
+    done = subprocess.run([*attempt.words, "-n", path], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -20,7 +20,7 @@ FIELDS = [
     "priority", "dependencies", "dependency_mode", "begin_at", "submitted_at", "started_at", "ended_at",
     "expected_start", "exit_code", "signal", "attempt",
     "max_retries", "redone_from", "group", "max_concurrent", "session", "pid",
-    "output", "error", "gpu_type", "conda_env",
+    "output", "error", "gpu_type", "conda_env", "early_signal",
 ]  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def test_every_field_can_be_shown_and_sorted_by(mixed: Ctl) -> None:
         (["x"], 2, "not a list of jobs"),
         (["--interval", "0"], 2, "not an interval"),
         (["-w", "--json"], 2, "either --watch or --json"),
-        (["-g"], 2, "unrecognized arguments: -g"),
+        (["-g"], 2, "-g/--group: expected one argument"),
         (["1,42,50-51"], 1, "no job 42, 50-51"),
     ],
 )

@@ -5,11 +5,11 @@ import os
 import pty
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import PROGRAM
 
 from gflowd.core.reservations import KIND, Reservation, encode
 
@@ -236,7 +236,9 @@ def test_an_empty_timeline_says_so(seen: Ctl) -> None:
 def test_the_timeline_has_block_characters_on_a_terminal(busy: Ctl) -> None:
     ours, theirs = pty.openpty()
     environ = {**busy.env, "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.Popen([*PROGRAM, "reserve", "list", "--timeline"], stdout=theirs, env=environ, cwd=busy.home)
+    done = subprocess.Popen(
+        [sys.executable, "-m", "gflowctl", "reserve", "list", "--timeline"], stdout=theirs, env=environ, cwd=busy.home
+    )
     os.close(theirs)
     drawn = b""
     while True:

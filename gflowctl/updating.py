@@ -1,0 +1,200 @@
+"""What the options of `gflowctl update` make of a job's spec. Writes nothing but the content of a new script."""
+
+from __future__ import annotations
+
+import os
+
+from gflowctl import job_options, jobs, submission
+from gflowd.core import changes, requests
+from gflowd.core.dependencies import NOTHING
+from gflowd.core.errors import BadUsage, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from gflowctl.context import Context
+    from gflowctl.jobs import View
+    from gflowd.core.arrays import Family
+    from gflowd.core.dependencies import Needs
+    from gflowd.core.model import Job, Spec
+
+PLAIN = (
+    "gpus", "cpus", "gpu-type", "shared", "signal", "grace", "name", "comment", "append", "executor", "conda-env",
+    "notify-email", "notify-on",
+)  # fmt: skip
+RETRY = ("max-retries", "retry-on", "retry-delay", "requeue")
+LIMITS = {"max-concurrent": "concurrent jobs", "max-failures": "failures"}
+PATHS = ("script", "output", "error", "input")
+RUN = ("command", "script", "name", "param", "output")  # what may become too long, or lack a parameter
+
+
+def given(args: argparse.Namespace, option: str) -> object:
+    """The value of an option; None where it is not given, or there is no such option."""
+    value: object = getattr(args, option.replace("-", "_"), None)
+    return None if value is False or value == [] else value
+
+
+class Request:
+    """What is asked for, as far as it is the same for all jobs. `needs`: from now on; None: as they are."""
+
+    def __init__(self, args: argparse.Namespace, context: Context) -> None:
+        self.args = args
+        self.context = context
+        self.clear: Sequence[str] = args.clear
+        self.values = _values(args, context)
+        self.script = None if args.script is None else _script(args.script)
+        self.parameters = _parameters(args.param)
+        self.needs: Needs | None = None
+
+    @property
+    def cleared(self) -> set[str]:
+        """The options that are to be undone. Raises `Refused` for what is none."""
+        return {changes.option(word).name for word in self.clear}
+
+    @property
+    def options(self) -> set[str]:
+        """The options that are given."""
+        args = self.args
+        more = {*RETRY, *LIMITS, *PATHS, "param"}
+        found = set(self.values) | {option for option in more if given(args, option) is not None}
+        found |= {"depends-on"} if job_options.names_dependencies(args) else set()
+        found |= {"auto-cancel"} if args.auto_cancel is not None else set()
+        return found | ({"priority"} if args.nice else set())
+
+    def look_up_needs(self, view: View) -> None:
+        """Finds the jobs that are to be waited for. Raises `Refused`."""
+        if job_options.names_dependencies(self.args):
+            from gflowctl import needs
+
+            self.needs = needs.asked(self.args, view.fold, self.context.user)
+
+    def apply(self, view: View, job: Job, ids: Sequence[int]) -> Spec:
+        """The new spec of `job`, or of its array; `ids`: the elements that are named. Raises `Refused`."""
+        state = jobs.state(job)
+        base = changes.apply(job.spec, state, {}, self.clear)
+        values = self.values | self._own_values(base)
+        values |= self._family(view, job, base.family, ids)
+        found = changes.apply(job.spec, state, values, self.clear)
+        limits = self.context.limits if state in changes.WAITING else requests.Limits()
+        limits = limits.replace(known_projects=(), require_project=False)
+        if self.needs is not None:
+            from gflowctl import needs
+
+            needs.check_elements(self.needs, found.family, view.fold)
+        if self.options.intersection(RUN):
+            self._check_what_is_run(found, limits)
+        return requests.checked(found, limits)
+
+    def _own_values(self, base: Spec) -> dict[str, object]:
+        """What depends on what the job was."""
+        args, found = self.args, dict[str, object]()
+        if args.priority is None and args.nice:
+            found["priority"] = job_options.priority(args, base.priority)
+        if self.script is not None:
+            found["script"] = submission.digest(self.script)
+            arguments = self.values.get("command", base.command[1:] if base.script is not None else ())
+            assert isinstance(arguments, tuple)
+            found["command"] = (args.script, *arguments)
+        for option in ("output", "error"):
+            if (pattern := getattr(args, option)) is not None:
+                found[option] = submission.output_pattern(pattern, base.cwd, f"--{option}")
+        if args.input is not None:
+            found["input"] = submission.input_file(args.input, base.cwd)
+        retry = job_options.retry(args, base.retry)
+        found |= {option: retry for option in RETRY if given(args, option) is not None}
+        kept = (base.needs or NOTHING).auto_cancel
+        needs = base.needs if self.needs is None else self.needs.replace(auto_cancel=kept)
+        if args.auto_cancel is not None and needs is not None:
+            needs = found["auto-cancel"] = needs.replace(auto_cancel=args.auto_cancel)
+        return found if self.needs is None else {**found, "depends-on": needs}
+
+    def _family(self, view: View, job: Job, family: Family | None, ids: Sequence[int]) -> dict[str, object]:
+        """The limits and parameters of an array or sweep."""
+        options = [option for option in (*LIMITS, "param") if given(self.args, option) is not None]
+        if not options:
+            return {}
+        if family is None or job.array_id is None:
+            raise Refused(f"--{options[0]} is for arrays and sweeps")
+        for option, what in LIMITS.items():
+            number = getattr(self.args, option.replace("-", "_"))
+            if number is not None:
+                if number < 1:
+                    raise Refused(f"a limit of {number} {what} makes no sense; the least is 1")
+                family = family.replace(**{option.replace("-", "_"): number})
+        if self.parameters:
+            from gflowd.core import edits
+
+            if not family.axes:
+                raise Refused("--param is for sweeps")
+            positions = (each - job.array_id for each in _waiting(view, job.array_id, ids))
+            family = edits.edited(family, positions, self.parameters)
+        return dict.fromkeys(options, family)
+
+    def _check_what_is_run(self, spec: Spec, limits: requests.Limits) -> None:
+        try:
+            with open(self.context.state.environment(spec.env), "rb") as file:
+                variables = file.read().split(b"\0")
+        except OSError:
+            variables = []
+        requests.check_size(spec.command, variables)
+        if spec.family is not None:
+            from gflowctl import sweeping
+
+            sweeping.check(spec, limits, variables)
+
+
+def _waiting(view: View, array_id: int, ids: Sequence[int]) -> Sequence[int]:
+    """Those of `ids` that wait; when not the whole array is named, all of them must. Raises `Refused`."""
+    found = [each for each in ids if jobs.is_waiting(view.job(each))]
+    if len(found) < len(ids) < len(view.ids_of(array_id)) or not found:
+        late = next(each for each in map(view.job, ids) if not jobs.is_waiting(each))
+        raise Refused(f"--param cannot be changed: {jobs.label(late)} is {jobs.state(late)}")
+    return found
+
+
+def _values(args: argparse.Namespace, context: Context) -> dict[str, object]:
+    """The values by option that are the same for every job."""
+    found = {option: value for option in PLAIN if (value := given(args, option)) is not None}
+    for option in ("memory", "gpu-memory", "time"):
+        if (value := given(args, option)) is not None:
+            found[option] = value or None
+    if args.priority is not None:
+        found["priority"] = job_options.priority(args)
+    if args.begin is not None:
+        found["begin"] = context.instant(args.begin, "--begin")
+    if args.command is not None:
+        found["command"] = _words(args.command)
+    return found
+
+
+def _words(text: str) -> tuple[str, ...]:
+    import shlex
+
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise BadUsage(f"--command: {str(error).lower()}") from None
+
+
+def _script(path: str) -> bytes:
+    content = submission.script_content((path,)) if "\0" not in path else None
+    if content is None:
+        why = "its first line does not begin with #!" if os.path.isfile(path) else "no such file"
+        raise Refused(f"--script {path}: {why}")
+    return content
+
+
+def _parameters(texts: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        requests.check_text(text)
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise Refused(f"--param: {text[:40]!r} is no parameter with its value (such as lr=0.1)")
+        if name in found:
+            raise Refused(f"--param: {name} is given twice")
+        found[name] = value
+    return found
