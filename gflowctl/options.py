@@ -11,7 +11,7 @@ from gflowd.core.errors import BadUsage, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, NoReturn
 
     Options = argparse.ArgumentParser | argparse._ArgumentGroup  # noqa: SLF001 -- it has no public name
@@ -37,6 +37,10 @@ class Parser(argparse.ArgumentParser):
     """Raises `BadUsage` instead of printing the usage. `dashed` names options whose value may begin with a dash."""
 
     dashed: tuple[str, ...] = ()
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("formatter_class", Formatter)
+        super().__init__(allow_abbrev=False, **settings)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse; joins each of `dashed` to its value first."""
@@ -73,17 +77,36 @@ def _columns() -> int:
 
 def new_parser(prog: str, description: str) -> argparse.ArgumentParser:
     """A parser without options but `--help`."""
-    return Parser(prog=prog, description=description.strip(), formatter_class=Formatter, allow_abbrev=False)
+    return Parser(prog=prog, description=description.strip())
 
 
-def add_globals(parser: argparse.ArgumentParser) -> None:
-    """The options that every command takes."""
+def add_actions(
+    parser: argparse.ArgumentParser, table: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
+) -> None:
+    """The actions of a command, `args.action`: by name, a summary and what names its options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, prog=parser.prog)
+    for name, (summary, configure) in table.items():
+        configure(actions.add_parser(name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}."))
+
+
+def add_globals(parser: argparse.ArgumentParser, **how: Any) -> None:
+    """The options that every command takes, and each of its actions."""
     from gflowd import __version__
 
     group = parser.add_argument_group("common options")
-    group.add_argument("--config", metavar="FILE", help="the configuration file")
-    group.add_argument("--state-dir", metavar="DIR", help="where gflow keeps its state")
+    group.add_argument("--config", metavar="FILE", help="the configuration file", **how)
+    group.add_argument("--state-dir", metavar="DIR", help="where gflow keeps its state", **how)
     group.add_argument("--version", action="version", version=f"gflowctl {__version__}")
+    for nested in actions_of(parser).values():
+        add_globals(nested, default=argparse.SUPPRESS)  # what was said before the action stays said
+
+
+def actions_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    """The parsers of a command's actions by name; none where it has no actions."""
+    for action in parser._actions:  # noqa: SLF001 -- argparse shows its actions no other way
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 -- it has no public name
+            return action.choices
+    return {}
 
 
 def split_globals(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -91,7 +114,7 @@ def split_globals(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     nothing = argparse.Namespace(config=None, state_dir=None, help=False)
     if not argv or not argv[0].startswith("-"):
         return nothing, list(argv)
-    parser = Parser(prog="gflowctl", allow_abbrev=False, add_help=False, formatter_class=Formatter)
+    parser = Parser(prog="gflowctl", add_help=False)
     add_globals(parser)
     parser.add_argument("-h", "--help", action="store_true")
     place = 0
