@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gflowd import log
-from gflowd.core import codec, reasons, schedule, transitions
+from gflowd.core import codec, gpu_orders, gpu_states, reasons, schedule, transitions
 from gflowd.core.book import Book
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.model import PROCESS, TMUX, Ended, Gpu, Job, Phase, Queued, Run, Running, Starting, Stopping
 from gflowd.core.schedule import Capacity, Plan
 from gflowd.core.sights import Agenda, Sight, live_job
 from gflowd.effects import machine
+from gflowd.effects.claims import Claims
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import TmuxFailed, is_installed
 from gflowd.lock import Lock
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
 RETRY = 1.0  # seconds after a commit that failed (disk full)
+LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
 
 Key = tuple[int, int]
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
@@ -64,6 +66,9 @@ class Scheduler:
         self._launcher = Launcher(wiring.state, wiring.runtime)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._observer = Observer(wiring, self._executor)
+        self._claims = Claims()
+        self._elsewhere: set[str] = set()  # the GPUs that other daemons have given out
+        self._resumed: tuple[gpu_orders.Resumed, ...] = ()
         self._cpus = wiring.config.cpus or machine.cpus()
         self._memory_mb = wiring.config.memory_mb or machine.memory_mb()
         self._launched: set[Key] = set()
@@ -84,12 +89,15 @@ class Scheduler:
             self._log.error("snapshot", note=self._store.notes.pop())
         agenda = self._agenda(now)
         _, stuck = _enforced(slots)
-        seen = _gpus(slots)[1]
-        self._observer.note(self._book, self._reasons(plan), self._capacity(slots), seen, stuck, self._trouble)
+        picture = self._picture(now, slots)
+        self._observer.note(self._book, self._reasons(plan), self._capacity(slots), picture, stuck, self._trouble)
         wakes = [when for when in (self._observer.write(now), self._retry_at) if when is not None]
         if self._hurry:
             wakes.append(now.mono)
-        rings = b"" if self._poll_after is None else POLL
+        if self._elsewhere and plan.reasons:
+            wakes.append(now.mono + LOOK_ELSEWHERE)
+        rings = b"" if self._poll_after is None and agenda.resumed == self._resumed else POLL
+        self._resumed = agenda.resumed
         return Turn(agenda, None, min(wakes, default=None), rings=rings)
 
     def close(self) -> None:
@@ -100,6 +108,7 @@ class Scheduler:
                 self._launcher.tmux.stop_when_empty()
             except TmuxFailed as error:
                 self._log.warning("tmux server left", why=str(error))
+        self._claims.close()
         self._alone.release()
 
     def _await_last_sessions(self) -> None:
@@ -172,7 +181,8 @@ class Scheduler:
             *self._book.lingering.values(),
             *(job for job in self._book.live.values() if _lingers(changes.get(job.id))),
         ]
-        left = schedule.free(capacity, live, self._config.gpu_allow, gpus_are_fresh=fresh, lingering=lingering)
+        usable = self._usable_gpus([*live, *lingering], now, slots)
+        left = schedule.free(capacity, live, usable, gpus_are_fresh=fresh, lingering=lingering)
         closed: set[int] = set()
         waiting = () if self._drained() else (job for job in self._book.queue(closed) if job.id not in changes)
         plan = schedule.plan(waiting, capacity, left, now.wall, self._config.backfill_depth, closed)
@@ -183,8 +193,34 @@ class Scheduler:
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         for job, gpu_ids in plan.starts:
-            changes[job.id] = (transitions.start(job, self._new_run(job, gpu_ids, now)),)
+            run = self._new_run(job, gpu_ids, now, slots)
+            if all(self._claims.take(uuid) for uuid in run.gpu_uuids):
+                changes[job.id] = (transitions.start(job, run),)
+            else:
+                plan.reasons[job.id] = reasons.RESOURCES  # another daemon was faster; the next tick gives back the rest
         return changes, plan
+
+    def _usable_gpus(self, jobs: list[Job], now: Moment, slots: dict[str, Any]) -> set[int]:
+        """The GPUs that may be given away. Those of `jobs` are kept from other daemons, and theirs from us."""
+        seen = _gpus(slots)[1] or ()
+        held = gpu_states.held(jobs, seen)
+        self._claims.keep({uuid for job in jobs if job.run for uuid in job.run.gpu_uuids})
+        self._elsewhere = self._claims.elsewhere([gpu.uuid for gpu in seen if not gpu.simulated])
+        live = {job.id for job in jobs}
+        return gpu_states.available(seen, self._orders(now), held, live, self._elsewhere) - held.keys()
+
+    def _orders(self, now: Moment) -> gpu_orders.Orders:
+        return gpu_orders.read(self._follower.fold.of("setting"), self._config.gpu_allow, now.boot)
+
+    def _picture(self, now: Moment, slots: dict[str, Any]) -> gpu_states.Picture:
+        """The GPUs as gflowctl shows them."""
+        seen = _gpus(slots)[1]
+        jobs = {**self._book.live, **self._book.lingering}
+        held = gpu_states.held(jobs.values(), seen or ())
+        shared = {index for index, ids in held.items() if all(jobs[job_id].spec.shared for job_id in ids)}
+        orders = self._orders(now)
+        states = gpu_states.states(seen or (), orders, held, jobs, shared=shared, elsewhere=self._elsewhere)
+        return gpu_states.Picture(seen, held, states, _gpu_trouble(slots))
 
     def _settle(self, now: Moment, slots: dict[str, Any]) -> Changes:
         """What has become of the live jobs, and of the queued ones that are no longer wanted or can never start."""
@@ -206,10 +242,19 @@ class Scheduler:
     def _drained(self) -> bool:
         return "drain" in self._follower.fold.of("setting")
 
-    def _new_run(self, job: Job, gpu_ids: tuple[int, ...], now: Moment) -> Run:
+    def _new_run(self, job: Job, gpu_ids: tuple[int, ...], now: Moment, slots: dict[str, Any]) -> Run:
         attempt = job.phase.attempt if isinstance(job.phase, Queued) else 1
         executor = job.spec.executor or self._executor
-        return Run(attempt=attempt, executor=executor, gpu_ids=gpu_ids, launched_at=now.wall)
+        seen = _gpus(slots)[1] or ()
+        uuids = {gpu.index: gpu.uuid for gpu in seen if not gpu.simulated}
+        return Run(
+            attempt=attempt,
+            executor=executor,
+            gpu_ids=gpu_ids,
+            gpu_uuids=tuple(uuids[index] for index in gpu_ids if index in uuids),
+            by_uuid=bool(gpu_ids) and not all(gpu.answers for gpu in seen),  # CUDA does not count one that is lost
+            launched_at=now.wall,
+        )
 
     def _commit(self, changes: Changes) -> None:
         """Writes the phases of jobs that nobody touched meanwhile, and keeps the ends of attempts that are followed by
@@ -280,11 +325,11 @@ class Scheduler:
     def _agenda(self, now: Moment) -> Agenda:
         jobs = (*self._book.live.values(), *self._book.lingering.values())
         live = tuple(live_job(job, self._config.grace) for job in jobs)
-        return Agenda(live, self._book.edges(now.wall), self._poll_after)
+        return Agenda(live, self._book.edges(now.wall), self._poll_after, self._orders(now).resumed)
 
     def _capacity(self, slots: dict[str, Any]) -> Capacity:
         seen = _gpus(slots)[1]
-        gpus = None if seen is None else tuple(gpu.index for gpu in seen)
+        gpus = None if seen is None or _gpu_trouble(slots) is not None else tuple(gpu.index for gpu in seen)
         return Capacity(gpus, self._cpus, self._memory_mb)
 
 
@@ -313,6 +358,12 @@ def _gpus(slots: dict[str, Any]) -> tuple[float, tuple[Gpu, ...] | None]:
     """When the last look that we asked for began, and what was seen; None before the first look."""
     slot = slots.get("gpu_poller")
     return (float("-inf"), None) if slot is None else (slot[0][0], slot[1][1])
+
+
+def _gpu_trouble(slots: dict[str, Any]) -> str | None:
+    """Why the GPUs are not known, with the cure."""
+    slot = slots.get("gpu_poller")
+    return None if slot is None else slot[0][1]
 
 
 def _sights(slots: dict[str, Any]) -> dict[Key | None, Sight]:
