@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "redo": ("gflowctl.commands.redo", (), "queue new jobs like old ones"),
     "drain": ("gflowctl.commands.drain", (), "start no more jobs"),
     "resume": ("gflowctl.commands.resume", (), "start jobs again"),
+    "gpus": ("gflowctl.commands.gpus", (), "say which GPUs jobs may use"),
     "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
     "doctor": ("gflowctl.commands.doctor", (), "check the installation and say how to mend it"),
     "close-sessions": ("gflowctl.commands.close_sessions", (), "close terminal sessions left over by ended jobs"),
@@ -43,7 +44,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Submit and watch", ("submit", "queue", "show", "log", "attach", "wait")),
     ("Change jobs", ("cancel", "hold", "release", "update", "top", "limit", "requeue", "redo")),
-    ("The machine", ("info", "drain", "resume", "doctor", "close-sessions", "completion")),
+    ("The machine", ("info", "gpus", "drain", "resume", "doctor", "close-sessions", "completion")),
 )
 
 INTERRUPTED = 130  # 128 + SIGINT

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import draining, options, render
+from gflowctl import cards, draining, options, render
 from gflowctl.watching import redraw
 from gflowd.core import durations, memory
 from gflowd.core.errors import BadUsage
@@ -58,6 +58,7 @@ def _document(context: Context) -> dict[str, Any]:
         "memory": {"total_mb": capacity.get("memory_mb"), "used_mb": used.get("memory_mb")},
         "daemon": {"running": context.daemon_runs, "version": seen.get("version"), "executor": seen.get("executor")},
         "seen_at": render.rfc3339(seen.get("at")),
+        "gpu_trouble": seen.get("gpu_trouble"),
         "trouble": seen.get("trouble"),
         "drained": drain and {**drain, "at": render.rfc3339(drain["at"])},
     }
@@ -89,22 +90,24 @@ def _key(name: str, *, color: bool) -> str:
 
 def _gpus(seen: dict[str, Any], *, color: bool) -> str:
     gpus = seen.get("gpus") or []
+    trouble = seen.get("gpu_trouble")
     if not gpus:
         known = (seen.get("capacity") or {}).get("gpus") is not None
-        return f"{_key('GPUs', color=color)}{'none' if known else 'not known yet'}\n"
+        said = render.paint(render.escape(trouble), render.RED, on=color) if trouble else "none" if known else None
+        return f"{_key('GPUs', color=color)}{said or 'not known yet'}\n"
     columns = [
         render.Column("GPU", right=True),
         render.Column("MODEL", flexible=True),
-        render.Column("MEMORY"),
+        render.Column("MEMORY", color=lambda gpu: _heat(gpu["used_mb"], gpu["memory_mb"])),
         render.Column("USED", right=True),
-        render.Column("UTIL", right=True),
+        render.Column("UTIL", right=True, color=lambda gpu: _heat(gpu.get("utilisation") or 0, 100)),
         render.Column("TEMP", right=True),
         render.Column("STATE", color=lambda gpu: GPU_COLORS.get(gpu["state"], "")),
-        render.Column("JOBS"),
-        render.Column("PROCESSES", flexible=True),
+        render.Column("USED BY", flexible=True),
     ]
     wide = render.terminal_columns() if render.is_terminal() else 0
-    return render.table(columns, [(gpu, _cells(gpu)) for gpu in gpus], color=color, columns_wide=wide) + "\n"
+    rows = [(gpu, _cells(gpu)) for gpu in gpus]
+    return render.table(columns, rows, color=color, columns_wide=wide) + _causes(gpus, trouble, color=color) + "\n"
 
 
 def _cells(gpu: dict[str, Any]) -> list[str]:
@@ -116,9 +119,25 @@ def _cells(gpu: dict[str, Any]) -> list[str]:
         "-" if gpu.get("utilisation") is None else f"{gpu['utilisation']}%",
         "-" if gpu.get("temperature") is None else f"{gpu['temperature']}C",
         f"{gpu['state']} (simulated)" if gpu.get("simulated") else gpu["state"],
-        ",".join(map(str, gpu.get("jobs") or ())) or "-",
-        ",".join(map(str, gpu.get("processes") or ())) or "-",
+        cards.used_by(gpu) or "-",
     ]
+
+
+def _causes(gpus: list[dict[str, Any]], trouble: str | None, *, color: bool) -> str:
+    """Below the table: why GPUs are as they are, and what to do about it."""
+    if trouble is not None:
+        return render.paint(f"GPUs unknown: {render.escape(trouble)}", render.RED, on=color) + "\n"
+    lines = []
+    for gpu in gpus:
+        if gpu.get("cause") and gpu["cause"] not in cards.used_by(gpu):
+            again = f"; gflowctl gpus resume {gpu['index']}" if gpu.get("lasting") and gpu.get("answers") else ""
+            lines.append(f"GPU {gpu['index']} {gpu['state']}: {render.escape(gpu['cause'])}{again}\n")
+    return "".join(lines)
+
+
+def _heat(used: float, total: float) -> str:
+    part = used / total if total else 0
+    return render.RED if part >= 0.9 else render.YELLOW if part >= 0.5 else render.GREEN if used else render.DIM
 
 
 def _about(mib: int) -> str:
@@ -130,7 +149,8 @@ def _bar(used: float, total: float) -> str:
     filled = min(BAR, round(BAR * used / total)) if total else 0
     if used and not filled:
         filled = 1
-    return f"[{'#' * filled}{'.' * (BAR - filled)}]"
+    full, empty = "\u2588\u2591" if render.draws_blocks() else "#."
+    return f"[{full * filled}{empty * (BAR - filled)}]"
 
 
 def _host(seen: dict[str, Any], *, color: bool) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gflowd.core.gpu_orders import Orders
-    from gflowd.core.model import Gpu, GpuProcess, Job
+    from gflowd.core.model import Gpu, GpuProcess, Job, Run
 
 IDLE, BUSY, SHARED, UNMANAGED = "idle", "busy", "shared", "unmanaged"
 RESERVED, RESTRICTED, DRAINED, FAULTY = "reserved", "restricted", "drained", "faulty"
@@ -30,16 +30,17 @@ class Picture:
     trouble: str | None = None
 
 
+def places(run: Run, gpus: Iterable[Gpu]) -> tuple[int, ...]:
+    """The indices of a run's GPUs. A GPU is known by its UUID: where that is now is where the job is."""
+    now = {gpu.uuid: gpu.index for gpu in gpus} if run.gpu_uuids else {}
+    return tuple(now[uuid] for uuid in run.gpu_uuids if uuid in now) if now else run.gpu_ids
+
+
 def held(jobs: Iterable[Job], gpus: Sequence[Gpu]) -> Held:
-    """Who holds which GPU. A GPU is known by its UUID: where that is now is where the job is."""
-    places = {gpu.uuid: gpu.index for gpu in gpus}
+    """Who holds which GPU."""
     found: Held = {}
     for job in jobs:
-        if job.run is None:
-            continue
-        uuids = job.run.gpu_uuids
-        ids = [places[uuid] for uuid in uuids if uuid in places] if uuids and places else job.run.gpu_ids
-        for index in ids:
+        for index in places(job.run, gpus) if job.run else ():
             found.setdefault(index, []).append(job.id)
     return found
 
