@@ -54,6 +54,7 @@ def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
         "workers": _workers(holder),
         "executor": observed.get("executor"),
         "gpus": observed.get("gpus") or [],
+        "gpu_trouble": observed.get("gpu_trouble"),
         "trouble": observed.get("trouble"),
     }
 
@@ -112,6 +113,8 @@ def _lines(report: dict[str, Any]) -> Iterable[str]:
     yield f"gflowd {report['version']} {phase}: pid {report['pid']} on {report['host']}, {report['hosting']}, up {up}"
     yield f"state     {report['state_dir']}"
     yield f"executor  {report['executor'] or 'not known yet'}"
+    if report["gpu_trouble"]:
+        yield f"GPUs      {report['gpu_trouble']}"
     if report["trouble"]:
         yield f"trouble   {report['trouble']}"
     workers = [

@@ -252,7 +252,7 @@ class Scheduler:
             executor=executor,
             gpu_ids=gpu_ids,
             gpu_uuids=tuple(uuids[index] for index in gpu_ids if index in uuids),
-            by_uuid=bool(gpu_ids) and not all(gpu.answers for gpu in seen),  # CUDA does not count one that is lost
+            by_uuid=bool(gpu_ids) and any(gpu.fault for gpu in seen),  # CUDA may not count one that is lost
             launched_at=now.wall,
         )
 

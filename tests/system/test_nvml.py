@@ -206,7 +206,7 @@ def test_while_the_driver_fails_jobs_with_gpus_wait_and_others_run(
     assert machine.result("echo", "on") == "on\n"
     assert cure in eventually(lambda: machine.ctl("info").stdout)
     assert cure in machine.ctl("doctor", check=False).stdout
-    machine.gflowd("status")
+    assert cure in machine.gflowd("status").stdout
     cards.say()
     assert machine.wait(waiting[0]) == 0
     assert machine.ended(waiting[1])["reason"].startswith("Rejected")
