@@ -9,7 +9,7 @@ import time
 
 from gflowctl import cards, draining, options, render
 from gflowctl.watching import redraw
-from gflowd.core import durations, memory
+from gflowd.core import durations
 from gflowd.core.errors import BadUsage
 
 TYPE_CHECKING = False
@@ -115,7 +115,7 @@ def _cells(gpu: dict[str, Any]) -> list[str]:
         str(gpu["index"]),
         gpu["model"],
         _bar(gpu["used_mb"], gpu["memory_mb"]),
-        f"{_about(gpu['used_mb'])}/{_about(gpu['memory_mb'])}",
+        f"{_about(gpu['used_mb'])}/{_about(gpu['memory_mb'])}" if gpu["memory_mb"] else "-",
         "-" if gpu.get("utilisation") is None else f"{gpu['utilisation']}%",
         "-" if gpu.get("temperature") is None else f"{gpu['temperature']}C",
         f"{gpu['state']} (simulated)" if gpu.get("simulated") else gpu["state"],
@@ -142,7 +142,11 @@ def _heat(used: float, total: float) -> str:
 
 def _about(mib: int) -> str:
     """MiB to three figures or so, unlike `memory.show`, which must read back exactly."""
-    return memory.show(mib) if mib < 1024 else memory.show(round(mib / 1024 * 10) * 1024 // 10)
+    size, units = float(mib), iter("MGT")
+    unit = next(units)
+    while size >= 1024 and unit != "T":
+        size, unit = size / 1024, next(units)
+    return f"{round(size, 1):g}{unit}"
 
 
 def _bar(used: float, total: float) -> str:

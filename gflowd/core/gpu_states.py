@@ -101,7 +101,7 @@ def _state(
         return FAULTY, gpu.fault
     why = _closed(gpu, orders, intruders(gpu, orders, holders, live), elsewhere)
     if holders:
-        return SHARED if gpu.index in shared else BUSY, None if why is None else why[1]
+        return SHARED if gpu.index in shared else BUSY, why and ": ".join(filter(None, why))
     if why is not None:
         return why
     if gpu.index in reserved:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import glob
 import sys
 from _ctypes import dlclose
 from typing import TYPE_CHECKING, Any
@@ -16,44 +15,22 @@ from gflowd.core import gpu_links
 from gflowd.core.gpu_faults import DriverFailed
 from gflowd.core.gpu_links import Ends
 from gflowd.core.model import Gpu, GpuProcess
+from gflowd.core.nvml_codes import FATAL_XIDS, GONE, LASTING, MIG, MISSING, OF_THE_DRIVER, TROUBLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LIBRARY = "libnvidia-ml.so.1"
-NVIDIA, DISPLAY = "0x10de", "0x03"  # vendor and class of a PCI device
-UNINITIALIZED, NOT_SUPPORTED, NOT_LOADED, MISSING, LOST, RESET_REQUIRED, MISMATCH = 1, 3, 9, 12, 15, 16, 18
-OF_THE_DRIVER = (UNINITIALIZED, NOT_LOADED, MISMATCH)  # nothing is known of any GPU
-LASTING = (LOST, RESET_REQUIRED)
-TROUBLES = {
-    NOT_LOADED: "the NVIDIA driver is not loaded; load it (modprobe nvidia) or reboot",
-    MISSING: f"there is an NVIDIA GPU but no {LIBRARY}; install the NVIDIA driver",
-    MISMATCH: "the NVIDIA driver and its library are of different versions; reboot or reload the driver",
-}
-FATAL_XIDS = {  # of NVIDIA's catalogue those after which a GPU is to be reset, none that a program can cause
-    46: "it stopped processing",
-    48: "double bit memory error",
-    62: "its controller halted",
-    64: "a bad memory page could not be retired",
-    74: "NVLink error",
-    79: "fell off the bus",
-    95: "uncontained memory error",
-    119: "its system processor does not answer",
-    120: "its system processor failed",
-    140: "unrecovered memory error",
-}
 MOST_EVENTS = 1000  # at one poll
-GONE = "gone from the bus"
-MIG = "in MIG mode; gflow gives out whole GPUs only"
 
 Place = tuple[int, int, int]  # PCI domain, bus and device
 
 
 class Nvml:
-    """The driver. `pci`: where the kernel lists the PCI devices."""
+    """The driver. `has_hardware` says whether there is a GPU of NVIDIA's, driver or not."""
 
-    def __init__(self, pci: str = "/sys/bus/pci/devices") -> None:
-        self._pci = pci
+    def __init__(self, has_hardware: Callable[[], bool]) -> None:
+        self._has_hardware = has_hardware
         self._nvml: Any = None  # the module `pynvml`, while NVML is initialised
         self._events: Any = None
         self._known: dict[str, tuple[Place, Gpu]] = {}
@@ -95,7 +72,7 @@ class Nvml:
     def _begin(self) -> bool:
         """Initialises NVML; False on a machine without a GPU or a driver."""
         if not _is_installed():
-            if self._known or _has_hardware(self._pci):
+            if self._known or self._has_hardware():
                 raise DriverFailed(TROUBLES[MISSING])
             return False
         import pynvml  # of 8000 lines, and most machines that try gflow have no use for it
@@ -248,22 +225,6 @@ def _is_installed() -> bool:
         return False
     dlclose(library._handle)  # noqa: SLF001 -- as above
     return True
-
-
-def _has_hardware(pci: str) -> bool:
-    """Whether the kernel lists a display controller of NVIDIA's."""
-    for device in glob.iglob(f"{glob.escape(pci)}/*"):
-        if _first_word(f"{device}/vendor") == NVIDIA and _first_word(f"{device}/class").startswith(DISPLAY):
-            return True
-    return False
-
-
-def _first_word(path: str) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read(64).strip()
-    except OSError:
-        return ""
 
 
 def _failed(error: Any) -> DriverFailed:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd import log
 from gflowd.core import gpu_faults, ownership
-from gflowd.effects import processes
+from gflowd.effects import pci, processes
 from gflowd.effects.gpus import Simulated
 from gflowd.workers.base import Turn
 
@@ -37,7 +37,7 @@ def _driver(wiring: Wiring) -> Driver:
         return Simulated(*wiring.config.simulate)
     from gflowd.effects.nvml import Nvml
 
-    return Nvml()
+    return Nvml(pci.has_nvidia)
 
 
 class GpuPoller:
@@ -96,8 +96,12 @@ class GpuPoller:
         judged, self._noted = gpu_faults.judge(seen, self._noted, self._resumed)
         self._seen = self._with_owners(judged, () if agenda is None else agenda.live, now)
         for gpu in self._seen:
-            if gpu.fault != faults.get(gpu.uuid):
-                self._log.warning("GPU", index=gpu.index, uuid=gpu.uuid, fault=gpu.fault)
+            if gpu.fault == faults.get(gpu.uuid):
+                continue
+            if gpu.fault is None:
+                self._log.info("GPU works again", index=gpu.index, uuid=gpu.uuid)
+            else:
+                self._log.warning("GPU is faulty", index=gpu.index, uuid=gpu.uuid, why=gpu.fault)
 
     def _fail(self, trouble: str, now: Moment) -> None:
         if trouble != self._trouble:

@@ -52,7 +52,8 @@ def test_orders_keep_a_gpu_from_jobs() -> None:
     assert state(GPUS, Orders(drained={"G0": "fan"})) == ("drained", "fan")
     assert state(GPUS, Orders(allowed=(1,))) == ("restricted", None)
     assert state(GPUS, elsewhere={"G0"}) == ("unmanaged", gpu_states.ELSEWHERE)
-    assert state(GPUS, Orders(drained={"G0": "fan"}), held={0: [1]}) == ("busy", "fan")
+    assert state(GPUS, Orders(drained={"G0": "fan"}), held={0: [1]}) == ("busy", "drained: fan")
+    assert state(GPUS, Orders(allowed=(1,)), held={0: [1]}) == ("busy", "restricted")
 
 
 def test_a_fault_is_above_all() -> None:
