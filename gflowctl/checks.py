@@ -202,11 +202,14 @@ def gpus(context: Context) -> Iterator[Finding]:
         yield Finding(OK, "GPUs: not known, gflowd has not looked yet")
         return
     found = seen.get("gpus") or []
-    faulty = [str(gpu["index"]) for gpu in found if gpu.get("state") == "faulty"]
+    if why := seen.get("gpu_trouble"):
+        yield Finding(WARN, f"no job gets a GPU: {why}")
+    faulty = [gpu for gpu in found if gpu.get("state") == "faulty"]
     simulated = sum(1 for gpu in found if gpu.get("simulated"))
     words = f"{len(found)} GPUs" if len(found) != 1 else "1 GPU"
-    if faulty:
-        yield Finding(WARN, f"GPU {', '.join(faulty)} faulty", "gflowctl info and the kernel's log say more")
+    for gpu in faulty:
+        again = f"gflowctl gpus resume {gpu['index']}" if gpu.get("answers") else "the kernel's log says more"
+        yield Finding(WARN, f"GPU {gpu['index']} is faulty: {gpu['cause']}", again)
     yield Finding(OK, f"{words}{f', {simulated} of them simulated' if simulated else ''}")
     if trouble := seen.get("trouble"):
         yield Finding(WARN, f"nothing is started now: {trouble}")

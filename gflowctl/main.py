@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "drain": ("gflowctl.commands.drain", (), "start no more jobs"),
     "resume": ("gflowctl.commands.resume", (), "start jobs again"),
     "reserve": ("gflowctl.commands.reserve", (), "keep GPUs for a user in a window of time"),
+    "gpus": ("gflowctl.commands.gpus", (), "say which GPUs jobs may use"),
     "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
     "quota": ("gflowctl.commands.quota", (), "show and set how much a user or project may have at once"),
     "doctor": ("gflowctl.commands.doctor", (), "check the installation and say how to mend it"),
@@ -45,7 +46,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Submit and watch", ("submit", "queue", "show", "log", "attach", "wait")),
     ("Change jobs", ("cancel", "hold", "release", "update", "top", "limit", "requeue", "redo")),
-    ("The machine", ("info", "reserve", "drain", "resume", "quota", "doctor", "close-sessions", "completion")),
+    ("The machine", ("info", "gpus", "reserve", "quota", "drain", "resume", "doctor", "close-sessions", "completion")),
 )
 
 INTERRUPTED = 130  # 128 + SIGINT

@@ -130,6 +130,11 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def draws_blocks() -> bool:
+    """Whether what we print may hold block characters: on a terminal of UTF-8, never in a pipe."""
+    return is_terminal() and (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
 def terminal_columns() -> int:
     """How wide the terminal on stdout is; 80 when it does not say."""
     try:

@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nvidia
 import pytest
 
 from gflowd.paths import State
@@ -56,6 +57,12 @@ def runtime_dir() -> Iterator[str]:
     root = tempfile.mkdtemp(prefix="gf-")
     yield root
     shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def fake_nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fake NVML, built once."""
+    return nvidia.build(tmp_path_factory.mktemp("nvml"))
 
 
 @pytest.fixture(autouse=True)

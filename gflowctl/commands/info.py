@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import draining, options, render, wording
+from gflowctl import cards, draining, options, render, wording
 from gflowctl.watching import redraw
-from gflowd.core import durations, memory
+from gflowd.core import durations
 from gflowd.core.errors import BadUsage
 
 TYPE_CHECKING = False
@@ -62,6 +62,7 @@ def _document(context: Context) -> dict[str, Any]:
             {**window, "start": render.rfc3339(window["start"]), "end": render.rfc3339(window["end"])}
             for window in seen.get("reservations") or ()
         ],
+        "gpu_trouble": seen.get("gpu_trouble"),
         "trouble": seen.get("trouble"),
         "drained": drain and {**drain, "at": render.rfc3339(drain["at"])},
     }
@@ -94,22 +95,24 @@ def _key(name: str, *, color: bool) -> str:
 
 def _gpus(seen: dict[str, Any], *, color: bool) -> str:
     gpus = seen.get("gpus") or []
+    trouble = seen.get("gpu_trouble")
     if not gpus:
         known = (seen.get("capacity") or {}).get("gpus") is not None
-        return f"{_key('GPUs', color=color)}{'none' if known else 'not known yet'}\n"
+        said = render.paint(render.escape(trouble), render.RED, on=color) if trouble else "none" if known else None
+        return f"{_key('GPUs', color=color)}{said or 'not known yet'}\n"
     columns = [
         render.Column("GPU", right=True),
         render.Column("MODEL", flexible=True),
-        render.Column("MEMORY"),
+        render.Column("MEMORY", color=lambda gpu: _heat(gpu["used_mb"], gpu["memory_mb"])),
         render.Column("USED", right=True),
-        render.Column("UTIL", right=True),
+        render.Column("UTIL", right=True, color=lambda gpu: _heat(gpu.get("utilisation") or 0, 100)),
         render.Column("TEMP", right=True),
         render.Column("STATE", color=lambda gpu: GPU_COLORS.get(gpu["state"], "")),
-        render.Column("JOBS"),
-        render.Column("PROCESSES", flexible=True),
+        render.Column("USED BY", flexible=True),
     ]
     wide = render.terminal_columns() if render.is_terminal() else 0
-    return render.table(columns, [(gpu, _cells(gpu)) for gpu in gpus], color=color, columns_wide=wide) + "\n"
+    rows = [(gpu, _cells(gpu)) for gpu in gpus]
+    return render.table(columns, rows, color=color, columns_wide=wide) + _causes(gpus, trouble, color=color) + "\n"
 
 
 def _cells(gpu: dict[str, Any]) -> list[str]:
@@ -117,12 +120,11 @@ def _cells(gpu: dict[str, Any]) -> list[str]:
         str(gpu["index"]),
         gpu["model"],
         _bar(gpu["used_mb"], gpu["memory_mb"]),
-        f"{_about(gpu['used_mb'])}/{_about(gpu['memory_mb'])}",
+        f"{_about(gpu['used_mb'])}/{_about(gpu['memory_mb'])}" if gpu["memory_mb"] else "-",
         "-" if gpu.get("utilisation") is None else f"{gpu['utilisation']}%",
         "-" if gpu.get("temperature") is None else f"{gpu['temperature']}C",
         f"{gpu['state']} (simulated)" if gpu.get("simulated") else gpu["state"],
-        ",".join(map(str, gpu.get("jobs") or ())) or "-",
-        ",".join(map(str, gpu.get("processes") or ())) or "-",
+        cards.used_by(gpu) or "-",
     ]
 
 
@@ -140,16 +142,38 @@ def _reserved(seen: dict[str, Any], *, color: bool) -> str:
     return "".join(lines)
 
 
+def _causes(gpus: list[dict[str, Any]], trouble: str | None, *, color: bool) -> str:
+    """Below the table: why GPUs are as they are, and what to do about it."""
+    if trouble is not None:
+        return render.paint(f"GPUs unknown: {render.escape(trouble)}", render.RED, on=color) + "\n"
+    lines = []
+    for gpu in gpus:
+        if gpu.get("cause") and gpu["cause"] not in cards.used_by(gpu):
+            again = f"; gflowctl gpus resume {gpu['index']}" if gpu.get("lasting") and gpu.get("answers") else ""
+            lines.append(f"GPU {gpu['index']} {gpu['state']}: {render.escape(gpu['cause'])}{again}\n")
+    return "".join(lines)
+
+
+def _heat(used: float, total: float) -> str:
+    part = used / total if total else 0
+    return render.RED if part >= 0.9 else render.YELLOW if part >= 0.5 else render.GREEN if used else render.DIM
+
+
 def _about(mib: int) -> str:
     """MiB to three figures or so, unlike `memory.show`, which must read back exactly."""
-    return memory.show(mib) if mib < 1024 else memory.show(round(mib / 1024 * 10) * 1024 // 10)
+    size, units = float(mib), iter("MGT")
+    unit = next(units)
+    while size >= 1024 and unit != "T":
+        size, unit = size / 1024, next(units)
+    return f"{round(size, 1):g}{unit}"
 
 
 def _bar(used: float, total: float) -> str:
     filled = min(BAR, round(BAR * used / total)) if total else 0
     if used and not filled:
         filled = 1
-    return f"[{'#' * filled}{'.' * (BAR - filled)}]"
+    full, empty = "\u2588\u2591" if render.draws_blocks() else "#."
+    return f"[{full * filled}{empty * (BAR - filled)}]"
 
 
 def _host(seen: dict[str, Any], *, color: bool) -> str:

@@ -56,6 +56,7 @@ def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
         "executor": observed.get("executor"),
         "memory_limits": observed.get("memory_limits"),
         "gpus": observed.get("gpus") or [],
+        "gpu_trouble": observed.get("gpu_trouble"),
         "trouble": observed.get("trouble"),
     }
 
@@ -115,6 +116,8 @@ def _lines(report: dict[str, Any]) -> Iterable[str]:
     yield f"state     {report['state_dir']}"
     yield f"executor  {report['executor'] or 'not known yet'}"
     yield f"memory    {MEMORY_LIMITS.get(report['memory_limits'], 'not known yet')}"
+    if report["gpu_trouble"]:
+        yield f"GPUs      {report['gpu_trouble']}"
     if report["trouble"]:
         yield f"trouble   {report['trouble']}"
     workers = [

@@ -31,7 +31,7 @@ PHASES = {"queued": Queued, "starting": Starting, "running": Running, "stopping"
 _TAGS = {cls: tag for tag, cls in PHASES.items()}
 _NESTED = {"run": Run, "started": Started, "identity": Identity, "early_signal": EarlySignal}
 _VALUES = (*_NESTED, "family", "needs", "retry")
-_TUPLES = ("command", "gpu_ids", "notify_on", "on")
+_TUPLES = ("command", "gpu_ids", "gpu_uuids", "notify_on", "on")
 _UNSET = object()
 
 

@@ -182,12 +182,23 @@ class Identity(Value):
 class Run(Value):
     """One attempt at a job: how it was launched and what it was given."""
 
-    __slots__ = ("attempt", "executor", "gpu_ids", "launched_at")
+    __slots__ = ("attempt", "by_uuid", "executor", "gpu_ids", "gpu_uuids", "launched_at")
 
-    def __init__(self, *, executor: str, launched_at: float, attempt: int = 1, gpu_ids: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        executor: str,
+        launched_at: float,
+        attempt: int = 1,
+        gpu_ids: tuple[int, ...] = (),
+        gpu_uuids: tuple[str, ...] = (),
+        by_uuid: bool = False,
+    ) -> None:
         self.attempt: Final = attempt
         self.executor: Final = executor
         self.gpu_ids: Final = gpu_ids
+        self.gpu_uuids: Final = gpu_uuids  # of the same, by which they are known when the indices move
+        self.by_uuid: Final = by_uuid  # the job was told these, since CUDA may count otherwise than we do
         self.launched_at: Final = launched_at
 
 
@@ -347,11 +358,27 @@ def session_name(job_id: int, attempt: int) -> str:
     return f"gflow-{job_id}" if attempt == 1 else f"gflow-{job_id}-{attempt}"
 
 
+class GpuProcess(Value):
+    """A compute process on a GPU: whose it is, and what it takes in MiB where the driver tells."""
+
+    __slots__ = ("job_id", "memory_mb", "pid", "start", "user")
+
+    def __init__(
+        self, *, pid: int, memory_mb: int | None = None, user: str = "?", start: int = 0, job_id: int | None = None
+    ) -> None:
+        self.pid: Final = pid
+        self.memory_mb: Final = memory_mb
+        self.user: Final = user
+        self.start: Final = start  # in clock ticks since boot; 0 for one that we cannot see
+        self.job_id: Final = job_id  # the live job that it is of; None: foreign
+
+
 class Gpu(Value):
     """A GPU as a poll saw it. Memory in MiB, `utilisation` in percent, `temperature` in degrees Celsius."""
 
     __slots__ = (
-        "index", "memory_mb", "model", "processes", "simulated", "temperature", "used_mb", "utilisation", "uuid",
+        "answers", "ecc", "fault", "index", "lasting", "links", "memory_mb", "model", "processes", "simulated",
+        "temperature", "used_mb", "utilisation", "uuid",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a driver tells
@@ -364,8 +391,13 @@ class Gpu(Value):
         used_mb: int = 0,
         utilisation: int | None = None,
         temperature: int | None = None,
-        processes: tuple[int, ...] = (),
+        processes: tuple[GpuProcess, ...] = (),
         simulated: bool = False,
+        fault: str | None = None,
+        lasting: bool = False,
+        answers: bool = True,
+        ecc: int = 0,
+        links: tuple[str, ...] = (),
     ) -> None:
         self.index: Final = index  # in PCI order, as CUDA_DEVICE_ORDER=PCI_BUS_ID counts
         self.uuid: Final = uuid
@@ -374,5 +406,10 @@ class Gpu(Value):
         self.used_mb: Final = used_mb
         self.utilisation: Final = utilisation
         self.temperature: Final = temperature
-        self.processes: Final = processes  # pids of compute processes
+        self.processes: Final = processes
         self.simulated: Final = simulated
+        self.fault: Final = fault  # why it must not be given away
+        self.lasting: Final = lasting  # the fault stays until somebody resumes the GPU
+        self.answers: Final = answers  # it is there, whatever else is wrong with it
+        self.ecc: Final = ecc  # uncorrectable memory errors since the driver was loaded
+        self.links: Final = links  # to each GPU by index, in the words of `nvidia-smi topo`: X, NV4, PIX, SYS ...

@@ -62,13 +62,13 @@ class Promise:
 class Plan:
     """`starts`: job and GPUs, in order; `reasons`: of the jobs looked at that stay, in order; `impossible`: why never.
 
-    `wants_gpu`: a job would start, were its GPUs looked at first.
+    `wants_gpu`: those that would start, were their GPUs looked at first.
     """
 
     starts: list[tuple[Job, tuple[int, ...]]] = field(default_factory=list)
     reasons: dict[int, str] = field(default_factory=dict)
     impossible: list[tuple[Job, str]] = field(default_factory=list)
-    wants_gpu: bool = False
+    wants_gpu: list[int] = field(default_factory=list)
     promise: Promise | None = None
 
 
@@ -218,7 +218,7 @@ class _Planner:
         if self._rules.ledger is not None:
             self._rules.ledger.start(job.spec)
         if gpus and not self._rules.gpus_are_fresh:  # kept for it: nobody behind it may have them meanwhile
-            self.plan.wants_gpu = True
+            self.plan.wants_gpu.append(job.id)
             self.plan.reasons[job.id] = reasons.RESOURCES
         else:
             self.plan.starts.append((job, gpus))

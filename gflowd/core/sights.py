@@ -81,15 +81,23 @@ def live_job(job: Job, grace: float) -> LiveJob:
 
 class Agenda(Value):
     """What the scheduler posts for the others: the live jobs, the wall times at which something is due (ascending),
-    and the monotonic time that it wants a look at the GPUs begun after.
+    the monotonic time that it wants a look at the GPUs begun after, and the faulty GPUs that were resumed
+    (`gpu_orders.resumed`).
     """
 
-    __slots__ = ("edges", "live", "poll_after")
+    __slots__ = ("edges", "live", "poll_after", "resumed")
 
-    def __init__(self, live: tuple[LiveJob, ...], edges: tuple[float, ...], poll_after: float | None) -> None:
+    def __init__(
+        self,
+        live: tuple[LiveJob, ...],
+        edges: tuple[float, ...],
+        poll_after: float | None,
+        resumed: tuple[tuple[str, float, int], ...] = (),
+    ) -> None:
         self.live: Final = live
         self.edges: Final = edges
         self.poll_after: Final = poll_after
+        self.resumed: Final = resumed
 
 
 class Enforced(Value):

@@ -1,4 +1,4 @@
-"""GPUs, through drivers of one shape: none, simulated, and (to come) NVML."""
+"""GPUs, through drivers of one shape: the simulated one is here, NVML in `effects.nvml`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ class Driver(Protocol):
     """What a GPU driver tells."""
 
     def poll(self) -> tuple[Gpu, ...]:
-        """Every GPU as it is now, by index. May block; the poller alone calls it."""
+        """Every GPU as it is now, by index. May block; the poller alone calls it. Raises `gpu_faults.DriverFailed`."""
 
-
-class NoDriver:
-    """A machine without GPUs."""
-
-    def poll(self) -> tuple[Gpu, ...]:
-        """Nothing."""
-        return ()
+    def close(self) -> None:
+        """Lets go of the driver. May block."""
 
 
 class Simulated:
-    """`count` GPUs of `memory_mb` MiB that exist only in name, for trying gflow, for tests and for teaching."""
+    """`count` GPUs of `memory_mb` MiB that exist only in name, for trying gflow, for tests and for teaching.
+
+    Each two are linked, so that there is something to see in how they are chosen.
+    """
 
     def __init__(self, count: int, memory_mb: int) -> None:
         self._gpus = tuple(
@@ -33,6 +31,7 @@ class Simulated:
                 model="Simulated GPU",
                 memory_mb=memory_mb,
                 simulated=True,
+                links=tuple(_link(index, other) for other in range(count)),
             )
             for index in range(count)
         )
@@ -40,3 +39,10 @@ class Simulated:
     def poll(self) -> tuple[Gpu, ...]:
         """The same idle GPUs, always."""
         return self._gpus
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _link(index: int, other: int) -> str:
+    return "X" if index == other else "NV4" if index // 2 == other // 2 else "SYS"

@@ -7,6 +7,7 @@ environment. It is named by `Identity`, and a signal goes through a pidfd opened
 from __future__ import annotations
 
 import os
+import pwd
 import select
 import signal
 import time
@@ -158,6 +159,33 @@ def memory(process: Process) -> int:
     except OSError:
         own = None
     return process.rss * PAGE if own is None else own
+
+
+def lineage(pid: int, spare: int) -> tuple[Process, ...]:
+    """The process `pid`, its parent and so upwards, up to but without init and `spare`; empty for none that we see."""
+    found: list[Process] = []
+    while pid not in (0, 1, spare) and (process := read(pid)) is not None and process not in found:
+        found.append(process)
+        pid = process.parent
+    return tuple(found)
+
+
+def marked(pid: int, marks: Mapping[int, Mark]) -> int | None:
+    """Which of `marks`, by job, a process carries; that of another user is not readable and carries none."""
+    environment = _environment(pid) if marks else b""
+    return next((job for job, mark in marks.items() if all(word in environment for word in mark)), None)
+
+
+def user(pid: int) -> str:
+    """Whose a process is: a name, or the number of one without; `?` when it is not to be seen."""
+    try:
+        uid = os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return "?"
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def send(process: Process, signals: Iterable[int]) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.book import Book
     from gflowd.core.capacity import Capacity
+    from gflowd.core.gpu_states import Picture
     from gflowd.core.model import Gpu
     from gflowd.core.moment import Moment
     from gflowd.core.reservations import Window
@@ -55,25 +56,19 @@ class Observer:
         book: Book,
         waiting: Waiting,
         capacity: Capacity,
-        gpus: tuple[Gpu, ...] | None,
+        picture: Picture,
         stuck: tuple[tuple[int, int], ...],
         trouble: str | None,
     ) -> None:
         """Takes in what is so now; `stuck` are the attempts that outlive KILL."""
-        users: dict[int, list[int]] = {}
         used_cpus = used_memory = 0
         why = {str(job_id): reason for job_id, reason in waiting.reasons.items()}
         for job in book.live.values():
             used_cpus += job.spec.cpus
             used_memory += job.spec.memory_mb or 0
-            for index in job.run.gpu_ids if job.run else ():
-                users.setdefault(index, []).append(job.id)
             if isinstance(job.phase, Stopping):
                 is_stuck = (job.id, job.phase.run.attempt) in stuck
                 why[str(job.id)] = reasons.UNKILLABLE if is_stuck else job.phase.why
-        for job in book.lingering.values():
-            for index in job.run.gpu_ids if job.run else ():
-                users.setdefault(index, []).append(job.id)
         self._noted = {
             "capacity": {
                 "gpus": None if capacity.gpus is None else len(capacity.gpus),
@@ -81,7 +76,8 @@ class Observer:
                 "memory_mb": capacity.memory_mb,
             },
             "used": {"cpus": used_cpus, "memory_mb": used_memory},
-            "gpus": [self._gpu(gpu, users.get(gpu.index, [])) for gpu in gpus or ()],
+            "gpus": [_gpu(gpu, picture) for gpu in picture.gpus or ()],
+            "gpu_trouble": picture.trouble,
             "reasons": why,
             "reservations": [window.fields() for window in self.reserved],
             "trouble": trouble,
@@ -128,7 +124,9 @@ class Observer:
             },
         }
 
-    def _gpu(self, gpu: Gpu, jobs: list[int]) -> dict[str, Any]:
-        allowed = self._wiring.config.gpu_allow
-        state = "busy" if jobs else "idle" if allowed is None or gpu.index in allowed else "restricted"
-        return {**gpu.fields(), "state": state, "jobs": jobs}
+
+def _gpu(gpu: Gpu, picture: Picture) -> dict[str, Any]:
+    state, cause = picture.states[gpu.index]
+    processes = [process.fields() for process in gpu.processes]
+    shown = {"state": state, "cause": cause, "jobs": picture.held.get(gpu.index, [])}
+    return {**gpu.fields(), "processes": processes, **shown}

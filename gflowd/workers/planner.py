@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import forecast, schedule
+from gflowd.core import allocation, forecast, reasons, schedule
 from gflowd.core.capacity import Capacity, Device
 from gflowd.core.fairshare import Shares
 from gflowd.core.model import Ended, Gpu, Job, Phase, Queued, Running, Starting
@@ -17,9 +17,10 @@ from gflowd.core.occupancy import Occupancy, hold
 from gflowd.core.quotas import Ledger, Quotas
 from gflowd.core.schedule import Plan, Rules, duration
 from gflowd.effects import machine
+from gflowd.workers.gpu_desk import GpuDesk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gflowd.config import Config
     from gflowd.core.book import Book
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from gflowd.core.reservations import Window
 
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
-EXPECTED = 200  # jobs whose start is foretold
+EXPECTED = 50  # jobs whose start is foretold
+LATE = 5.0  # seconds after which a look at the GPUs that was asked for is taken to hang
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,61 +51,62 @@ class Planner:
         self._memory_mb = config.memory_mb or machine.memory_mb()
         self._default_limit = inf if config.default_time_limit is None else config.default_time_limit
         self.shares = Shares(config.fair_share_enabled, config.fair_share_half_life, config.fair_share_cpu_weight)
+        self.desk = GpuDesk(config.gpu_allow)
         self.poll_after: float | None = None
 
     def plan(self, book: Book, said: Said, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Plan:
         """What starts, of the jobs to which nothing else happens in `changes`."""
-        fresh = self.poll_after is not None and seen(slots)[0] >= self.poll_after
         live = [job for job in book.live.values() if not _ends(changes.get(job.id))]
+        lingering = [*book.lingering.values(), *(job for job in book.live.values() if _lingers(changes.get(job.id)))]
+        self.desk.look(said.settings, [*live, *lingering], slots, now)
+        fresh = self.poll_after is not None and looked(slots) >= self.poll_after
         usage = self.shares.usage(said.usage, live, now.wall)
         closed: set[int] = set()
         waiting = (job for job in book.queue(closed, usage) if job.id not in changes)
         ledger = Ledger(Quotas(self._config.quotas, said.quotas), live)
-        rules = Rules(self._config.backfill_depth, fresh, self._default_limit, ledger)
-        plan = schedule.plan(
-            () if "drain" in said.settings else waiting, self.room(book, said, changes, slots, now), rules, closed
-        )
+        rules = Rules(self._config.backfill_depth, fresh, self._default_limit, ledger, self._chooser())
+        room = self._room(live, lingering, said, now)
+        plan = schedule.plan(() if "drain" in said.settings else waiting, room, rules, closed)
         if fresh or not plan.wants_gpu:
             self.poll_after = None
         if plan.wants_gpu and self.poll_after is None:
             self.poll_after = now.mono
+        if self.poll_after is not None and now.mono > self.poll_after + LATE:
+            plan.reasons.update(dict.fromkeys(plan.wants_gpu, reasons.GPU_UNAVAILABLE))
         return plan
 
-    def expected(self, book: Book, said: Said, plan: Plan, slots: Mapping[str, Any], now: Moment) -> dict[int, float]:
+    def expected(self, book: Book, said: Said, plan: Plan, now: Moment) -> dict[int, float]:
         """When the first of those that wait for resources are expected to start (wall time)."""
         found = {}
         if plan.reasons:
             waiting = (book.queued[job_id] for job_id in list(plan.reasons)[:EXPECTED] if job_id in book.queued)
-            found = forecast.expected(waiting, self.room(book, said, {}, slots, now), self._default_limit)
+            room = self._room(book.live.values(), book.lingering.values(), said, now)
+            found = forecast.expected(waiting, room, self._default_limit)
         if plan.promise is not None and plan.promise.at < inf:
             found[plan.promise.job.id] = plan.promise.at
         return found
 
-    def capacity(self, slots: Mapping[str, Any]) -> Capacity:
+    def capacity(self) -> Capacity:
         """What the machine has."""
-        gpus = seen(slots)[1]
+        gpus = self.desk.known
         devices = None if gpus is None else tuple(_device(gpu) for gpu in gpus)
         return Capacity(devices, self._cpus, self._memory_mb)
 
-    def room(self, book: Book, said: Said, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Occupancy:
-        """What the live jobs have once `changes` are made, and until when."""
-        capacity = self.capacity(slots)
-        lingering = [
-            *book.lingering.values(),
-            *(job for job in book.live.values() if _lingers(changes.get(job.id))),
-        ]
-        kept = {index for job in lingering for index in (job.run.gpu_ids if job.run else ())}
-        allowed = self._config.gpu_allow
-        available = [
-            device.index
-            for device in capacity.gpus or ()
-            if device.index not in kept and (allowed is None or device.index in allowed)
-        ]
-        room = Occupancy(capacity, available, now.wall, said.windows)
-        for job in book.live.values():
-            if not _ends(changes.get(job.id)) and job.run is not None:
-                room.take(hold(job.spec, job.run.gpu_ids, self._end(job, now)))
+    def _room(self, live: Iterable[Job], lingering: Iterable[Job], said: Said, now: Moment) -> Occupancy:
+        """What the live jobs have, and until when; what lingers keeps its GPUs, nobody knows for how long."""
+        kept = {index for job in lingering if job.run is not None for index in self.desk.places(job.run)}
+        room = Occupancy(self.capacity(), self.desk.available() - kept, now.wall, said.windows)
+        for job in live:
+            if job.run is not None:
+                room.take(hold(job.spec, self.desk.places(job.run), self._end(job, now)))
         return room
+
+    def _chooser(self) -> Callable[[Job, Sequence[int], int], tuple[int, ...]] | None:
+        how = self._config.gpu_allocation
+        if how == allocation.SEQUENTIAL:
+            return None
+        near = allocation.closeness(self.desk.known or ())
+        return lambda job, found, count: allocation.choose(found, count, how, near, job.id)
 
     def _end(self, job: Job, now: Moment) -> float:
         """When a live job is gone at the latest, as far as plans go."""
@@ -116,10 +119,10 @@ class Planner:
         return now.wall
 
 
-def seen(slots: Mapping[str, Any]) -> tuple[float, tuple[Gpu, ...] | None]:
-    """When the last look that was asked for began, and what was seen; None before the first look."""
+def looked(slots: Mapping[str, Any]) -> float:
+    """When the last look at the GPUs that we asked for began (monotonic)."""
     slot = slots.get("gpu_poller")
-    return (float("-inf"), None) if slot is None else (slot[0][0], slot[1][1])
+    return -inf if slot is None else float(slot[0][0])
 
 
 def _device(gpu: Gpu) -> Device:

@@ -27,9 +27,10 @@ from gflowd.store import WORTH_COMPACTING, Commit, Follower, Store
 from gflowd.workers.base import Turn
 from gflowd.workers.launcher import Launcher
 from gflowd.workers.observer import Observer, Waiting
-from gflowd.workers.planner import Planner, Said, seen
+from gflowd.workers.planner import Planner, Said
 
 if TYPE_CHECKING:
+    from gflowd.core import gpu_orders
     from gflowd.core.moment import Moment
     from gflowd.core.schedule import Plan
     from gflowd.workers.base import Wiring
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
 RETRY = 1.0  # seconds after a commit that failed (disk full)
+LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
 
 Key = tuple[int, int]
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
@@ -67,6 +69,7 @@ class Scheduler:
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._observer = Observer(wiring, self._executor, self._launcher.memory_limits)
         self._planner = Planner(wiring.config)
+        self._resumed: tuple[gpu_orders.Resumed, ...] = ()
         self._launched: set[Key] = set()
         self._retry_at: float | None = None
         self._trouble: str | None = None
@@ -85,14 +88,17 @@ class Scheduler:
         agenda = self._agenda(now)
         stuck = _enforced(slots).stuck
         self._observer.reserved = self._diary.windows
-        waiting = Waiting(
-            self._reasons(plan), lambda: self._planner.expected(self._book, self._said(), plan, slots, now)
-        )
-        self._observer.note(self._book, waiting, self._planner.capacity(slots), seen(slots)[1], stuck, self._trouble)
+        waiting = Waiting(self._reasons(plan), lambda: self._planner.expected(self._book, self._said(), plan, now))
+        jobs = {**self._book.live, **self._book.lingering}
+        picture = self._planner.desk.picture(jobs, self._diary.windows, now.wall)
+        self._observer.note(self._book, waiting, self._planner.capacity(), picture, stuck, self._trouble)
         wakes = [when for when in (self._observer.write(now), self._retry_at) if when is not None]
         if self._hurry:
             wakes.append(now.mono)
-        rings = b"" if self._planner.poll_after is None else POLL
+        if self._planner.desk.elsewhere and plan.reasons:
+            wakes.append(now.mono + LOOK_ELSEWHERE)
+        rings = b"" if self._planner.poll_after is None and agenda.resumed == self._resumed else POLL
+        self._resumed = agenda.resumed
         return Turn(agenda, None, min(wakes, default=None), rings=rings)
 
     def close(self) -> None:
@@ -103,6 +109,7 @@ class Scheduler:
                 self._launcher.tmux.stop_when_empty()
             except TmuxFailed as error:
                 self._log.warning("tmux server left", why=str(error))
+        self._planner.desk.close()
         self._alone.release()
 
     def _await_last_sessions(self) -> None:
@@ -175,7 +182,11 @@ class Scheduler:
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         for job, gpu_ids in plan.starts:
-            changes[job.id] = (transitions.start(job, self._new_run(job, gpu_ids, now)),)
+            run = self._new_run(job, gpu_ids, now)
+            if self._planner.desk.claim(run.gpu_uuids):
+                changes[job.id] = (transitions.start(job, run),)
+            else:
+                plan.reasons[job.id] = reasons.RESOURCES  # another daemon was faster; the next tick gives back the rest
         return changes, plan
 
     def _said(self) -> Said:
@@ -204,9 +215,15 @@ class Scheduler:
         return "drain" in self._follower.fold.of("setting")
 
     def _new_run(self, job: Job, gpu_ids: tuple[int, ...], now: Moment) -> Run:
-        attempt = job.phase.attempt if isinstance(job.phase, Queued) else 1
-        executor = job.spec.executor or self._executor
-        return Run(attempt=attempt, executor=executor, gpu_ids=gpu_ids, launched_at=now.wall)
+        desk = self._planner.desk
+        return Run(
+            attempt=job.phase.attempt if isinstance(job.phase, Queued) else 1,
+            executor=job.spec.executor or self._executor,
+            gpu_ids=gpu_ids,
+            gpu_uuids=desk.uuids(gpu_ids),
+            by_uuid=bool(gpu_ids) and desk.counts_anew(),
+            launched_at=now.wall,
+        )
 
     def _commit(self, changes: Changes) -> None:
         """Writes the phases of jobs that nobody touched meanwhile, and keeps the ends of attempts that are followed by
@@ -290,7 +307,7 @@ class Scheduler:
         jobs = (*self._book.live.values(), *self._book.lingering.values())
         live = tuple(live_job(job, self._config.grace) for job in jobs)
         edges = sorted({*self._book.edges(now.wall), *self._diary.edges})
-        return Agenda(live, tuple(edges), self._planner.poll_after)
+        return Agenda(live, tuple(edges), self._planner.poll_after, self._planner.desk.orders.resumed)
 
 
 def _ends(after: tuple[Phase, ...] | None) -> bool:

@@ -136,7 +136,7 @@ def test_before_anybody_has_looked_gpus_are_unavailable_and_nothing_is_impossibl
 
 def test_a_gpu_is_looked_at_before_it_is_given() -> None:
     made = plan([job(1, gpus=1)], gpus_are_fresh=False)
-    assert (made.starts, made.reasons, made.wants_gpu) == ([], {1: reasons.RESOURCES}, True)
+    assert (made.starts, made.reasons, made.wants_gpu) == ([], {1: reasons.RESOURCES}, [1])
     assert not plan([job(1, gpus=1)]).wants_gpu
     assert not plan([job(1)], gpus_are_fresh=False).wants_gpu
     assert not plan([job(1, gpus=4)], has(0), gpus_are_fresh=False).wants_gpu

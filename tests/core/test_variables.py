@@ -23,6 +23,12 @@ def test_without_gpus_none_is_visible() -> None:
     assert found(run=RUN.replace(gpu_ids=()))["CUDA_VISIBLE_DEVICES"] == ""
 
 
+def test_gpus_are_named_by_uuid_where_their_indices_cannot_be_trusted() -> None:
+    run = RUN.replace(gpu_uuids=("GPU-a", "GPU-d"))
+    assert found(run=run)["CUDA_VISIBLE_DEVICES"] == "0,3"
+    assert found(run=run.replace(by_uuid=True))["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-d"
+
+
 def test_the_submit_directory_need_not_be_the_working_directory() -> None:
     names = found(submit_dir="/home/u")
     assert (names["GFLOW_SUBMIT_DIR"], names["SLURM_SUBMIT_DIR"], names["PWD"]) == ("/home/u", "/home/u", "/w")

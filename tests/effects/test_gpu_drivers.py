@@ -1,8 +1,4 @@
-from gflowd.effects.gpus import NoDriver, Simulated
-
-
-def test_a_machine_without_a_driver_has_no_gpus() -> None:
-    assert NoDriver().poll() == ()
+from gflowd.effects.gpus import Simulated
 
 
 def test_simulated_gpus_are_marked_as_such_and_idle() -> None:
@@ -13,3 +9,5 @@ def test_simulated_gpus_are_marked_as_such_and_idle() -> None:
     assert {(gpu.memory_mb, gpu.used_mb, gpu.processes) for gpu in found} == {(24576, 0, ())}
     driver = Simulated(2, 1)
     assert driver.poll() == driver.poll()
+    assert Simulated(3, 1).poll()[1].links == ("NV4", "X", "SYS")
+    driver.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import select
 import signal
 import subprocess
@@ -240,3 +241,27 @@ def test_an_environment_of_any_length_is_read(spawn: Spawn) -> None:
     filler = {f"FILLER_{i}": "x" * 100_000 for i in range(6)}
     spawn("exec sleep 60", **filler, **marks(7))
     eventually(lambda: len(of_job(None)) == 1)
+
+
+def test_a_lineage_goes_up_to_init_or_to_whom_it_is_told() -> None:
+    me, parent = os.getpid(), os.getppid()
+    pids = [process.pid for process in processes.lineage(me, 0)]
+    assert pids[:2] == [me, parent]
+    assert 1 not in pids
+    assert [process.pid for process in processes.lineage(me, parent)] == [me]
+    assert processes.lineage(1 << 30, 0) == ()
+
+
+def test_the_mark_of_a_process_tells_its_job(spawn: Spawn) -> None:
+    marks = {job_id: processes.job_mark(ROOT, job_id, 1) for job_id in (1, 12)}
+    ours = spawn("sleep 60", GFLOW_JOB_ID="12", GFLOW_ATTEMPT="1", GFLOW_STATE_DIR=ROOT)
+    other = spawn("sleep 60", GFLOW_JOB_ID="12", GFLOW_ATTEMPT="1", GFLOW_STATE_DIR="/another")
+    eventually(lambda: processes.marked(ours.pid, marks) == 12)
+    assert processes.marked(other.pid, marks) is None
+    assert processes.marked(ours.pid, {}) is None
+    assert processes.marked(1 << 30, marks) is None
+
+
+def test_the_user_of_a_process_is_named() -> None:
+    assert processes.user(os.getpid()) == pwd.getpwuid(os.getuid()).pw_name
+    assert processes.user(1 << 30) == "?"

@@ -73,7 +73,10 @@ def test_whether_a_job_goes_with_what_it_waits_for(chain: Ctl) -> None:
         (["3,4", "-d", "4"], "job 4 would wait for itself (4 -> 4)"),
         (["2", "-d", "@"], None),
         (["2", "-d", "1"], None),
-        (["1", "-d", "4"], "job 1: --depends-on cannot be changed while the job is running; only time, signal and comment can"),
+        (
+            ["1", "-d", "4"],
+            "job 1: --depends-on cannot be changed while the job is running; only time, signal and comment can",
+        ),
         (["2", "-d", "99"], "no job 99"),
         (["2", "-d", "x"], "'x' is no kind of dependency"),
         (["2", "-d", "1", "--clear", "depends-on"], "job 2: --depends-on is both set and cleared"),

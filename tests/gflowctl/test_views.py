@@ -77,11 +77,12 @@ def test_show_as_json_and_script(ctl: Ctl) -> None:
     ctl.fails(2, "show")
 
 
+PROCESS = {"pid": 77, "user": "bob", "job_id": None, "start": 9, "memory_mb": 5}
 GPUS = [
     {"index": 0, "uuid": "GPU-0", "model": "Fake A", "memory_mb": 24576, "used_mb": 12288, "utilisation": 90,
-     "temperature": 61, "state": "busy", "simulated": True, "jobs": [1], "processes": [77]},
+     "temperature": 61, "state": "busy", "simulated": True, "cause": None, "jobs": [1], "processes": [PROCESS]},
     {"index": 1, "uuid": "GPU-1", "model": "Fake A", "memory_mb": 24576, "used_mb": 0, "utilisation": None,
-     "temperature": None, "state": "idle", "simulated": True, "jobs": [], "processes": []},
+     "temperature": None, "state": "idle", "simulated": True, "cause": None, "jobs": [], "processes": []},
 ]  # fmt: skip
 
 
@@ -104,10 +105,9 @@ def test_info_without_a_daemon(ctl: Ctl) -> None:
         "61C",
         "busy",
         "(simulated)",
-        "1",
-        "77",
+        *("job", "1,", "pid", "77", "of", "bob"),
     ]
-    assert lines[2].split()[4:] == ["0M/24G", "-", "-", "idle", "(simulated)", "-", "-"]
+    assert lines[2].split()[4:] == ["0M/24G", "-", "-", "idle", "(simulated)", "-"]
     assert "[####............] 1 of 4 given to jobs" in shown
     assert "4G of 8G" in shown
     found = json.loads(ctl.ok("info", "--json"))
@@ -135,11 +135,11 @@ def test_doctor_on_nothing_and_on_something(ctl: Ctl) -> None:
     assert first.returncode == 0, first
     assert not Path(ctl.state.root).exists()
     ctl.submit("true")
-    ctl.observe(gpus=[{**GPUS[0], "state": "faulty"}])
+    ctl.observe(gpus=[{**GPUS[0], "state": "faulty", "cause": "lost"}])
     shown = ctl.run("doctor").stdout
     assert "1 jobs, read in" in shown
     assert "WARN  gflowd is not running: gflowd start" in shown
-    assert "WARN  GPU 0 faulty" in shown
+    assert "WARN  GPU 0 is faulty: lost" in shown
     found = json.loads(ctl.ok("doctor", "--json"))
     assert {finding["level"] for finding in found} <= {"ok", "WARN"}
     assert set(found[0]) == {"level", "text", "remedy"}

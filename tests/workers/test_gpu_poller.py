@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
-from stage import now, slots_of
+import pytest
+from stage import Jobs, eventually, live, now, slots_of
 
-from gflowd.core.model import Gpu
-from gflowd.core.moment import Moment
+from gflowd.core.gpu_faults import DriverFailed
+from gflowd.core.model import Gpu, GpuProcess
+from gflowd.core.sights import Agenda
+from gflowd.effects import processes
 from gflowd.workers import gpu_poller
-from gflowd.workers.base import Wiring
+from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.gpu_poller import GpuPoller
+
+GPU = Gpu(index=0, uuid="GPU-1", model="M", memory_mb=100)
 
 
 class Card:
@@ -16,59 +25,150 @@ class Card:
 
     def __init__(self) -> None:
         self.polls = 0
-        self.gpu = Gpu(index=0, uuid="GPU-1", model="M", memory_mb=100)
+        self.gpu = GPU
+        self.trouble: str | None = None
 
     def poll(self) -> tuple[Gpu, ...]:
         self.polls += 1
+        if self.trouble is not None:
+            raise DriverFailed(self.trouble)
         return (self.gpu,)
 
+    def close(self) -> None:
+        pass
 
-def at(mono: float) -> Moment:
-    return now(mono=mono)
+
+@pytest.fixture
+def card() -> Card:
+    return Card()
 
 
-def test_it_looks_at_once_and_then_on_the_interval() -> None:
-    card = Card()
-    poller = GpuPoller(card, 10.0)
-    assert poller.tick(at(100.0), {}).wake_at == 110.0
-    assert poller.tick(at(109.9), {}).wake_at == 110.0
+@pytest.fixture
+def poller(card: Card, wiring: Wiring) -> GpuPoller:
+    """On an interval of 10 s; it has had its first tick."""
+    made = GpuPoller(card, replace(wiring, config=replace(wiring.config, poll_interval=10.0)))
+    assert made.tick(now(mono=100.0), {}).wake_at == 100.0
+    assert card.polls == 0, "a driver that hangs must not keep the daemon from starting"
+    return made
+
+
+def tick(poller: GpuPoller, mono: float, **slot: object) -> Turn:
+    return poller.tick(now(mono=mono), slots_of(**slot))  # type: ignore[arg-type]
+
+
+def seen(turn: Turn) -> Gpu:
+    found: Gpu = turn.detail[1][0]
+    return found
+
+
+def test_it_looks_at_once_and_then_on_the_interval(poller: GpuPoller, card: Card) -> None:
+    assert tick(poller, 100.0).wake_at == 110.0
+    assert tick(poller, 109.9).wake_at == 110.0
     assert card.polls == 1
-    assert poller.tick(at(110.0), {}).wake_at == 120.0
+    assert tick(poller, 110.0).wake_at == 120.0
     assert card.polls == 2
 
 
-def test_what_the_scheduler_wants_to_know_is_looked_at_anew_once() -> None:
-    card = Card()
-    poller = GpuPoller(card, 10.0)
-    poller.tick(at(100.0), slots_of())
-    turn = poller.tick(at(101.0), slots_of(poll_after=100.5))
+def test_what_the_scheduler_wants_to_know_is_looked_at_anew_once(poller: GpuPoller, card: Card) -> None:
+    tick(poller, 100.0)
+    assert tick(poller, 101.0, poll_after=100.5).decision[0] == 101.0
     assert card.polls == 2
-    assert turn.decision[0] == 101.0
-    assert poller.tick(at(102.0), slots_of(poll_after=100.5)).decision[0] == 101.0
+    assert tick(poller, 102.0, poll_after=100.5).decision[0] == 101.0
     assert card.polls == 2
 
 
-def test_a_look_begun_before_the_wish_does_not_answer_it() -> None:
-    poller = GpuPoller(Card(), 10.0)
-    poller.tick(at(100.0), slots_of())
-    assert poller.tick(at(103.0), slots_of(poll_after=102.0)).decision[0] > 102.0
+def test_a_look_begun_before_the_wish_does_not_answer_it(poller: GpuPoller) -> None:
+    tick(poller, 100.0)
+    assert tick(poller, 103.0, poll_after=102.0).decision[0] > 102.0
 
 
-def test_only_what_matters_for_giving_a_gpu_away_is_a_decision() -> None:
-    card = Card()
-    poller = GpuPoller(card, 1.0)
-    first = poller.tick(at(100.0), slots_of())
-    card.gpu = card.gpu.replace(utilisation=99, temperature=70, used_mb=50)
-    warm = poller.tick(at(101.0), slots_of())
+def test_only_what_matters_for_giving_a_gpu_away_is_a_decision(poller: GpuPoller, card: Card) -> None:
+    first = tick(poller, 100.0)
+    card.gpu = GPU.replace(utilisation=99, temperature=70, used_mb=50)
+    warm = tick(poller, 110.0)
     assert warm.decision == first.decision
     assert warm.detail != first.detail
-    card.gpu = card.gpu.replace(processes=(4711,))
-    assert poller.tick(at(102.0), slots_of()).decision != warm.decision
+    card.gpu = GPU.replace(processes=(GpuProcess(pid=1 << 30),))
+    used = tick(poller, 120.0)
+    assert used.decision != warm.decision
+    card.gpu = GPU.replace(fault="lost")
+    assert tick(poller, 130.0).decision not in (used.decision, warm.decision)
+
+
+def test_a_driver_that_fails_is_tried_more_and_more_rarely_and_answers_no_wish(
+    poller: GpuPoller, card: Card, wiring: Wiring
+) -> None:
+    tick(poller, 100.0)
+    card.trouble = "no driver"
+    turn = tick(poller, 110.0)
+    assert turn.decision[1] == "no driver"
+    assert (seen(turn).fault, seen(turn).answers) == ("no driver", False)
+    waits, mono = [], 110.0
+    for _ in range(8):
+        assert tick(poller, mono + 1, poll_after=mono).decision[0] < 110.0
+        assert turn.wake_at is not None
+        waits.append(turn.wake_at - mono)
+        mono = turn.wake_at
+        turn = tick(poller, mono)
+    assert waits == [10, 20, 40, 80, 160, 300, 300, 300]
+    assert card.polls == 2 + len(waits)
+    card.trouble = None
+    assert turn.wake_at is not None
+    back = tick(poller, turn.wake_at)
+    assert (back.decision[1], seen(back).fault) == (None, None)
+
+
+def test_before_the_driver_has_ever_answered_the_gpus_are_unknown(poller: GpuPoller, card: Card) -> None:
+    card.trouble = "no driver"
+    assert tick(poller, 100.0).detail[1] is None
+
+
+def test_one_that_was_lost_stays_faulty_until_it_is_resumed(poller: GpuPoller, card: Card) -> None:
+    card.gpu = GPU.replace(fault="lost", lasting=True, answers=False)
+    assert seen(tick(poller, 100.0)).fault == "lost"
+    card.gpu = GPU
+    assert (seen(tick(poller, 110.0)).fault, seen(tick(poller, 110.0)).answers) == ("lost", True)
+    resumed = {"scheduler": (Agenda((), (), None, (("GPU-1", 5.0, 0),)), None)}
+    assert seen(poller.tick(now(mono=111.0), resumed)).fault is None
+    assert card.polls == 3
+    assert poller.tick(now(mono=112.0), resumed).detail[0] == 111.0, "and not again and again"
+
+
+def test_the_processes_of_jobs_are_known_and_all_others_foreign(
+    poller: GpuPoller, card: Card, jobs: Jobs, wiring: Wiring
+) -> None:
+    poller._wiring = replace(wiring, supervisor=1 << 30)
+    leader = jobs.start(1, "setsid sh -c 'echo $$ >stray; sleep 60' & echo $$ >child; sleep 60")
+    other = jobs.start(2, "sleep 60")
+    child, stray = (_told(jobs.directory(1) / name) for name in ("child", "stray"))
+    mine = subprocess.Popen(["sleep", "60"])
+    pids = [child, stray, leader.pid, other.pid, mine.pid, 1 << 30]
+    card.gpu = GPU.replace(processes=tuple(GpuProcess(pid=pid, memory_mb=pid) for pid in pids))
+    found = seen(tick(poller, 100.0)).processes
+    assert {process.job_id for process in found} == {None}
+    turn = poller.tick(now(mono=110.0), slots_of(live(1, leader), live(2)))
+    mine.send_signal(signal.SIGKILL)
+    mine.wait()
+    assert [process.job_id for process in seen(turn).processes] == [1, 1, 1, None, None, None]
+    assert [process.memory_mb for process in found] == pids
+    assert found[4].user == processes.user(os.getpid()) != "?"
+    assert (found[0].start, found[5].start, found[5].user) == (_start(child), 0, "?")
+
+
+def _told(path: Path) -> int:
+    eventually(lambda: path.exists() and path.read_text().endswith("\n"))
+    return int(path.read_text())
+
+
+def _start(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def test_the_driver_is_the_configured_one(wiring: Wiring) -> None:
-    assert gpu_poller.open(wiring).tick(now(), {}).detail[1] == ()
     simulating = replace(wiring, config=replace(wiring.config, simulate=(3, 1024)))
-    seen = gpu_poller.open(simulating).tick(now(), {}).detail[1]
-    assert [(gpu.index, gpu.memory_mb, gpu.simulated) for gpu in seen] == [(i, 1024, True) for i in range(3)]
-    gpu_poller.open(wiring).close()
+    made = gpu_poller.open(simulating)
+    made.tick(now(), {})
+    assert [(gpu.index, gpu.memory_mb, gpu.simulated) for gpu in made.tick(now(), {}).detail[1]] == [
+        (i, 1024, True) for i in range(3)
+    ]
+    made.close()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -12,14 +11,20 @@ from stage import now
 from gflowd.core import codec, reasons
 from gflowd.core.book import Book
 from gflowd.core.capacity import Capacity, Device
-from gflowd.core.model import Gpu, Identity, Phase, Run, Running, Spec, Started, Stopping
+from gflowd.core.gpu_states import Picture
+from gflowd.core.model import Gpu, GpuProcess, Identity, Phase, Run, Running, Spec, Started, Stopping
 from gflowd.core.reservations import Window
 from gflowd.workers.base import Wiring
 from gflowd.workers.observer import Observer, Waiting
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=2, memory_mb=300, gpus=1)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))
-GPUS = tuple(Gpu(index=i, uuid=f"G{i}", model="M", memory_mb=10, simulated=True) for i in range(3))
+FOREIGN = (GpuProcess(pid=5, user="ada", start=9),)
+GPUS = tuple(
+    Gpu(index=i, uuid=f"G{i}", model="M", memory_mb=10, simulated=True, processes=FOREIGN[: i % 2]) for i in range(3)
+)
+STATES = {0: ("busy", None), 1: ("unmanaged", "pid 5 of ada"), 2: ("idle", None)}
+PICTURE = Picture(GPUS, {0: [1]}, STATES, None)
 CAPACITY = Capacity(gpus=(Device(0), Device(1), Device(2)), cpus=4, memory_mb=1000)
 
 
@@ -41,7 +46,7 @@ def book(phases: dict[int, Phase]) -> Book:
 
 def note(observer: Observer, phases: dict[int, Phase], **fields: object) -> None:
     told: dict[str, object] = {
-        "waiting": Waiting({}, dict), "capacity": CAPACITY, "gpus": GPUS, "stuck": (), "trouble": None, **fields
+        "waiting": Waiting({}, dict), "capacity": CAPACITY, "picture": PICTURE, "stuck": (), "trouble": None, **fields
     }  # fmt: skip
     observer.note(book(phases), **told)  # type: ignore[arg-type]
 
@@ -71,7 +76,12 @@ def test_the_world_is_written_as_it_is(observer: Observer, wiring: Wiring) -> No
     assert found["reasons"] == {"7": "Resources"}
     assert found["expected"] == {"7": 1.5}
     assert found["trouble"] == "disk full"
-    assert [(g["state"], g["jobs"]) for g in found["gpus"]] == [("busy", [1]), ("idle", []), ("busy", [1])]  # type: ignore[attr-defined]
+    gpus: list[dict[str, object]] = found["gpus"]  # type: ignore[assignment]
+    assert [(g["state"], g["cause"], g["jobs"]) for g in gpus] == [
+        ("busy", None, [1]), ("unmanaged", "pid 5 of ada", []), ("idle", None, []),
+    ]  # fmt: skip
+    assert gpus[1]["processes"] == [{"pid": 5, "user": "ada", "memory_mb": None, "start": 9, "job_id": None}]
+    assert found["gpu_trouble"] is None
     assert found["executor"] == "tmux"
     assert found["runtime_dir"] == wiring.runtime.root
     assert found["pid"] == wiring.supervisor
@@ -79,10 +89,10 @@ def test_the_world_is_written_as_it_is(observer: Observer, wiring: Wiring) -> No
 
 
 def test_before_the_first_look_the_gpus_are_unknown(observer: Observer, wiring: Wiring) -> None:
-    note(observer, {}, gpus=None, capacity=Capacity(None, 4, 1000))
+    note(observer, {}, picture=Picture(trouble="no driver"), capacity=Capacity(None, 4, 1000))
     observer.write(now())
     assert seen(wiring)["capacity"]["gpus"] is None  # type: ignore[index]
-    assert seen(wiring)["gpus"] == []
+    assert (seen(wiring)["gpus"], seen(wiring)["gpu_trouble"]) == ([], "no driver")
 
 
 def test_what_is_reserved_now_or_next_is_told(observer: Observer, wiring: Wiring) -> None:
@@ -93,13 +103,6 @@ def test_what_is_reserved_now_or_next_is_told(observer: Observer, wiring: Wiring
     assert seen(wiring)["reservations"] == [
         {"id": 3, "user": "ada", "start": 10.0, "end": 20.0, "gpus": 0, "gpu_list": [0, 2]}
     ]
-
-
-def test_a_gpu_that_is_not_allowed_is_restricted_unless_it_is_still_busy(wiring: Wiring) -> None:
-    observer = Observer(replace(wiring, config=replace(wiring.config, gpu_allow=(1,))), "tmux")
-    note(observer, {1: running(0)})
-    observer.write(now())
-    assert [gpu["state"] for gpu in seen(wiring)["gpus"]] == ["busy", "idle", "restricted"]  # type: ignore[attr-defined]
 
 
 def test_a_stopping_job_says_why_and_when_it_cannot_be_killed(observer: Observer, wiring: Wiring) -> None:

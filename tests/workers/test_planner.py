@@ -30,8 +30,8 @@ def book(*jobs: tuple[Spec, Phase]) -> Book:
     return made
 
 
-def slots(begun: float = 0.0) -> dict[str, Any]:
-    return {"gpu_poller": ((begun, ()), (begun, GPUS))}
+def slots(begun: float = 0.0, trouble: str | None = None) -> dict[str, Any]:
+    return {"gpu_poller": ((begun, trouble, ()), (begun, GPUS))}
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_live_job_is_gone_at_its_limit_which_no_step_of_the_clock_moves(
     plan = planner.plan(live, NOTHING_SAID, {}, slots(), NOW)
     assert plan.promise is not None
     assert (plan.promise.job.id, plan.promise.at) == (2, pytest.approx(ends))
-    assert planner.expected(live, NOTHING_SAID, plan, slots(), NOW) == {2: pytest.approx(ends)}
+    assert planner.expected(live, NOTHING_SAID, plan, NOW) == {2: pytest.approx(ends)}
 
 
 def test_jobs_without_a_limit_count_as_the_configuration_says(wiring: Wiring) -> None:
@@ -113,8 +113,27 @@ def test_users_with_less_usage_go_first_and_quotas_hold(planner: Planner) -> Non
     assert plan.reasons == {2: reasons.QUOTA, 3: reasons.QUOTA}
 
 
-def test_before_the_first_look_nothing_is_known_of_gpus(planner: Planner) -> None:
-    assert planner.capacity({}).gpus is None
-    assert planner.plan(book((SPEC.replace(gpus=9), Queued())), NOTHING_SAID, {}, {}, NOW).reasons == {
-        1: reasons.GPU_UNAVAILABLE
-    }
+def test_before_the_first_look_or_while_the_driver_fails_nothing_is_known_of_gpus(planner: Planner) -> None:
+    for board in ({}, slots(trouble="reboot")):
+        plan = planner.plan(book((SPEC.replace(gpus=9), Queued())), NOTHING_SAID, {}, board, NOW)
+        assert plan.reasons == {1: reasons.GPU_UNAVAILABLE}
+        assert planner.capacity().gpus is None
+
+
+def test_a_look_that_never_comes_is_told(planner: Planner) -> None:
+    waiting = book((SPEC.replace(gpus=1), Queued()), (SPEC.replace(gpus=2), Queued()))
+    for mono, reason in ((100.0, reasons.RESOURCES), (105.0, reasons.RESOURCES), (105.1, reasons.GPU_UNAVAILABLE)):
+        plan = planner.plan(waiting, NOTHING_SAID, {}, slots(), replace(NOW, mono=mono))
+        assert plan.reasons == {1: reason, 2: reasons.RESOURCES}
+
+
+def test_gpus_are_chosen_as_the_configuration_says(wiring: Wiring) -> None:
+    near = tuple(
+        Gpu(index=index, uuid=f"GPU-{index}", model="A100", memory_mb=1000, links=links)
+        for index, links in enumerate((("X", "SYS", "NV4"), ("SYS", "X", "SYS"), ("NV4", "SYS", "X")))
+    )
+    planner = Planner(replace(wiring.config, gpu_allocation="topology"))
+    planner.poll_after = 100.0
+    board = {"gpu_poller": ((101.0, None, ()), (101.0, near))}
+    plan = planner.plan(book((SPEC.replace(gpus=2), Queued())), NOTHING_SAID, {}, board, NOW)
+    assert [gpu_ids for _, gpu_ids in plan.starts] == [(0, 2)]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -15,9 +16,24 @@ from stage import BOOT, Jobs, eventually, now
 
 from gflowd.core import codec, reasons
 from gflowd.core.errors import TryAgain
-from gflowd.core.model import Ended, Gpu, Identity, Phase, Queued, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.model import (
+    Ended,
+    Gpu,
+    GpuProcess,
+    Identity,
+    Phase,
+    Queued,
+    Run,
+    Running,
+    Spec,
+    Started,
+    Starting,
+    Stopping,
+    Wish,
+)
 from gflowd.core.reservations import Reservation, encode
 from gflowd.core.sights import Agenda, Enforced, Sight
+from gflowd.effects.claims import Claims
 from gflowd.effects.doorbell import POLL
 from gflowd.store import Store
 from gflowd.workers import scheduler as module
@@ -25,7 +41,7 @@ from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.scheduler import Fenced, Scheduler
 
 STARTED = Started(at=10.0, mono=10.0, identity=Identity(BOOT, 1 << 30, 1))
-GPUS = tuple(Gpu(index=i, uuid=f"G{i}", model="M", memory_mb=10) for i in range(2))
+GPUS = tuple(Gpu(index=i, uuid=f"GPU-{uuid4()}", model="M", memory_mb=10) for i in range(2))
 
 
 @pytest.fixture
@@ -201,8 +217,8 @@ def test_what_can_never_run_is_rejected(make: Callable[..., Scheduler], wiring: 
     assert (ended.state, ended.reason) == ("failed", "Rejected:99 CPUs asked for, the machine has 4")
 
 
-def polled(begun: float) -> dict[str, Any]:
-    return {"gpu_poller": ((begun, ()), (begun, GPUS))}
+def polled(begun: float, gpus: tuple[Gpu, ...] | None = GPUS, trouble: str | None = None) -> dict[str, Any]:
+    return {"gpu_poller": ((begun, trouble, ()), (begun, gpus))}
 
 
 def test_a_gpu_is_given_only_after_a_look_that_was_asked_for(make: Callable[..., Scheduler], wiring: Wiring) -> None:
@@ -230,6 +246,114 @@ def test_one_look_serves_once(make: Callable[..., Scheduler], wiring: Wiring) ->
     turn = scheduler.tick(now(mono=104.0), polled(101.5))
     assert phase(wiring, late) == Queued()
     assert agenda(turn).poll_after == 104.0
+
+
+def given(make: Scheduler, wiring: Wiring, job_id: int, gpus: tuple[Gpu, ...] = GPUS) -> Run | None:
+    """What a job gets that asks for a look and has it."""
+    make.tick(now(mono=100.0), polled(90.0, gpus))
+    make.tick(now(mono=102.0), polled(101.0, gpus))
+    found = phase(wiring, job_id)
+    return found.run if isinstance(found, Starting) else None
+
+
+def order(wiring: Wiring, name: str, value: object) -> None:
+    with Store(wiring.state).commit() as commit:
+        commit.put("setting", name, value)
+
+
+def test_while_the_driver_fails_no_gpu_is_given_and_no_job_refused(
+    make: Callable[..., Scheduler], wiring: Wiring
+) -> None:
+    ids = [submit(wiring, gpus=1), submit(wiring, gpus=99)]
+    plain = submit(wiring)
+    scheduler = make()
+    for mono in (100.0, 102.0):
+        turn = scheduler.tick(now(mono=mono), polled(mono - 0.5, tuple(gpu.replace(fault="x") for gpu in GPUS), "x"))
+        assert agenda(turn).poll_after is None
+    assert [phase(wiring, job_id) for job_id in ids] == [Queued(), Queued()]
+    assert isinstance(phase(wiring, plain), Starting)
+    seen = orjson.loads(Path(wiring.state.observed).read_bytes())
+    assert (seen["gpu_trouble"], seen["capacity"]["gpus"]) == ("x", None)
+    assert seen["reasons"] == dict.fromkeys(map(str, ids), reasons.GPU_UNAVAILABLE)
+
+
+def test_a_run_names_its_gpus_by_uuid_which_the_job_is_told_when_one_is_lost(
+    make: Callable[..., Scheduler], wiring: Wiring
+) -> None:
+    scheduler = make()
+    run = given(scheduler, wiring, submit(wiring, gpus=1))
+    assert run is not None
+    assert (run.gpu_ids, run.gpu_uuids, run.by_uuid) == ((0,), (GPUS[0].uuid,), False)
+    lost = (GPUS[0].replace(fault="lost", answers=False), GPUS[1])
+    job_id = submit(wiring, gpus=1)
+    run = given(scheduler, wiring, job_id, lost)
+    assert run is not None
+    assert (run.gpu_ids, run.by_uuid) == ((1,), True)
+    script = (Path(wiring.state.attempt(job_id, 1)) / "job.sh").read_text()
+    assert f"CUDA_VISIBLE_DEVICES={GPUS[1].uuid}" in script.replace("'", "")
+
+
+def test_a_gpu_that_moved_is_not_given_twice(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    scheduler = make()
+    assert given(scheduler, wiring, submit(wiring, "sleep 30", gpus=1))
+    moved = (GPUS[1].replace(index=0), GPUS[0].replace(index=1), GPUS[1].replace(index=2, uuid="GPU-new"))
+    run = given(scheduler, wiring, submit(wiring, "sleep 30", gpus=1), moved)
+    assert run is not None
+    assert run.gpu_uuids != (GPUS[0].uuid,)
+
+
+FOREIGN = GpuProcess(pid=5, user="ada", start=9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "orders"),
+    [
+        ({"processes": (FOREIGN,)}, {}),
+        ({"fault": "lost"}, {}),
+        ({}, {"gpus.drained": {GPUS[0].uuid: {"reason": None, "at": 1.0, "by": "ada"}}}),
+        ({}, {"gpus.allow": {"gpus": [1]}}),
+    ],
+)
+def test_a_gpu_that_must_not_be_used_is_passed_over(
+    make: Callable[..., Scheduler], wiring: Wiring, changes: dict[str, object], orders: dict[str, object]
+) -> None:
+    for name, value in orders.items():
+        order(wiring, name, value)
+    run = given(make(), wiring, submit(wiring, gpus=1), (GPUS[0].replace(**changes), GPUS[1]))
+    assert run is not None
+    assert run.gpu_ids == (1,)
+
+
+def test_an_ignored_process_keeps_nobody_from_its_gpu(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    order(wiring, "gpus.ignored", [{"gpu": GPUS[0].uuid, "pid": 5, "start": 9, "boot": BOOT}])
+    run = given(make(), wiring, submit(wiring, gpus=1), (GPUS[0].replace(processes=(FOREIGN,)),))
+    assert run is not None
+
+
+def test_two_daemons_never_give_out_the_same_gpu(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    theirs = Claims()
+    assert theirs.take(GPUS[0].uuid)
+    scheduler = make()
+    job_id = submit(wiring, "sleep 30", gpus=1)
+    assert given(scheduler, wiring, job_id, GPUS[:1]) is None
+    seen = orjson.loads(Path(wiring.state.observed).read_bytes())
+    assert [gpu["state"] for gpu in seen["gpus"]] == ["unmanaged"]
+    assert scheduler.tick(now(mono=103.0), polled(101.0, GPUS[:1])).wake_at is not None
+    theirs.close()
+    assert given(scheduler, wiring, job_id, GPUS[:1])
+    assert not theirs.take(GPUS[0].uuid)
+    scheduler.close()
+    assert theirs.take(GPUS[0].uuid)
+    theirs.close()
+
+
+def test_a_resumed_gpu_is_looked_at_at_once(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    scheduler = make()
+    assert scheduler.tick(now(), polled(1.0)).rings == b""
+    order(wiring, "gpus.resumed", {"G": {"at": 5.0, "boot": BOOT, "ecc": 3}})
+    turn = scheduler.tick(now(), polled(1.0))
+    assert (agenda(turn).resumed, turn.rings) == ((("G", 5.0, 3),), POLL)
+    assert scheduler.tick(now(), polled(1.0)).rings == b""
 
 
 def test_begin_times_are_edges_for_the_timer(make: Callable[..., Scheduler], wiring: Wiring) -> None:

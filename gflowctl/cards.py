@@ -1,0 +1,70 @@
+"""The GPUs as gflowctl knows them, which is as the daemon last saw them, and the orders about them in the snapshot."""
+
+from __future__ import annotations
+
+import os
+
+from gflowd.core.errors import Refused
+from gflowd.snapshot import Fold
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from gflowctl.context import Context
+
+KIND = "setting"
+
+
+def all_of(context: Context) -> list[dict[str, Any]]:
+    """Every GPU by index. Raises `Refused` when none is known."""
+    seen = context.observed
+    if seen is None:
+        raise Refused("gflowd has not looked at the GPUs yet; gflowd start")
+    found: list[dict[str, Any]] = seen.get("gpus") or []
+    if not found:
+        raise Refused(seen.get("gpu_trouble") or "this machine has no GPUs that gflowd knows of")
+    return found
+
+
+def one(context: Context, index: int) -> dict[str, Any]:
+    """The GPU of an index. Raises `Refused`."""
+    found = all_of(context)
+    for gpu in found:
+        if gpu["index"] == index:
+            return gpu
+    indices = ",".join(str(gpu["index"]) for gpu in found)
+    raise Refused(f"no GPU {index}; there {'are' if len(found) > 1 else 'is'} {indices}")
+
+
+def order(context: Context, name: str) -> Any:
+    """An order as it stands; None for none."""
+    return _fold(context).of(KIND).get(name)
+
+
+def change(context: Context, name: str, change: Callable[[Any], Any]) -> bool:
+    """Puts what `change` makes of an order (None: none) in its place, and wakes the daemon; whether it is another."""
+    if change(order(context, name)) == order(context, name):
+        return False
+    with context.writable_store.commit() as commit:
+        before = commit.fold().of(KIND).get(name)
+        after = change(before)
+        if after != before:
+            commit.put(KIND, name, after)
+    context.ring(b"w")
+    return bool(after != before)
+
+
+def _fold(context: Context) -> Fold:
+    """The snapshot; not made for this when there is none."""
+    return context.store.read() if os.path.lexists(context.state.snapshot) else Fold()
+
+
+def used_by(gpu: dict[str, Any]) -> str:
+    """Who is on a GPU: `job 12, pid 4711 of ada`."""
+    jobs = [f"job {job_id}" for job_id in gpu.get("jobs") or ()]
+    strangers = [
+        f"pid {process['pid']} of {process['user']}" for process in gpu["processes"] if process["job_id"] is None
+    ]
+    return ", ".join([*jobs, *strangers])

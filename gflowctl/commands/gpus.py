@@ -1,0 +1,160 @@
+"""Says which GPUs jobs may use: allows some only, drains and resumes one, ignores processes that are not gflow's.
+
+GPUs are named by index, as gflowctl info shows them. Jobs that run are never touched. What is said here holds until it
+is taken back, also over a restart of gflowd; that a process is ignored holds for as long as that very process lives.
+"""
+
+from __future__ import annotations
+
+import time
+
+from gflowctl import cards, ignoring, options, render
+from gflowd.core import gpu_orders, ranges, requests
+from gflowd.core.errors import BadUsage, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from gflowctl.context import Context
+
+ALL = "all"
+LEGEND = """\
+X     itself
+NV#   so many NVLinks
+PIX   one PCIe bridge
+PXB   several PCIe bridges
+PHB   the PCIe host bridge of a CPU
+NODE  several host bridges of one NUMA node
+SYS   the link between NUMA nodes
+?     not known
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the actions."""
+    options.add_actions(
+        parser,
+        {
+            "allow": ("start jobs on these GPUs only", _configure_allow),
+            "drain": ("start no more jobs on a GPU", _configure_drain),
+            "resume": ("use a GPU again that was drained, or is faulty and answers again", _configure_resume),
+            "ignore": ("use a GPU although this process is on it; alone: show those ignored", _configure_ignore),
+            "unignore": ("take that back; alone: for all processes", _configure_process),
+            "topology": ("show how the GPUs are linked, in the words of nvidia-smi topo", options.add_json),
+        },
+    )
+
+
+def _configure_allow(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("gpus", metavar="LIST", help="such as 0,2 or 0-3, or all")
+
+
+def _configure_drain(parser: argparse.ArgumentParser) -> None:
+    _configure_resume(parser)
+    parser.add_argument("--reason", metavar="TEXT", help="shown to who asks why the GPU is not used")
+
+
+def _configure_resume(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("gpu", type=options.count, metavar="N", help="the GPU's index")
+
+
+def _configure_process(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--gpu", type=options.count, metavar="N", help="the GPU's index")
+    parser.add_argument("--pid", type=options.count, metavar="P", help="a process that is not gflow's")
+
+
+def _configure_ignore(parser: argparse.ArgumentParser) -> None:
+    _configure_process(parser)
+    options.add_json(parser, "print a JSON list of the ignored processes")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Does what is asked."""
+    actions = {
+        "allow": _allow, "drain": _drain, "resume": _resume, "ignore": ignoring.ignore,
+        "unignore": ignoring.unignore, "topology": _topology,
+    }  # fmt: skip
+    actions[args.action](args, context)
+    return 0
+
+
+def _allow(args: argparse.Namespace, context: Context) -> None:
+    chosen = None if args.gpus == ALL else _indices(args.gpus, context)
+    said = "every GPU" if chosen is None else f"GPU {ranges.fold(chosen)} only"
+    if cards.change(context, gpu_orders.ALLOW, lambda _: {"gpus": chosen}):
+        render.write(f"Allowed: jobs may use {said}\n")
+    else:
+        render.note(f"jobs may use {said} already")
+
+
+def _indices(text: str, context: Context) -> list[int]:
+    """The GPUs that `text` names, ascending."""
+    try:
+        spans = ranges.ascending(ranges.parse(text))
+    except Refused as error:
+        raise BadUsage(f"{error}, or all") from None
+    for _, last, _ in spans:
+        cards.one(context, last)
+    return sorted(index for first, last, step in spans for index in range(first, last + 1, step))
+
+
+def _drain(args: argparse.Namespace, context: Context) -> None:
+    if args.reason is not None:
+        requests.check_text(args.reason)
+    gpu = cards.one(context, args.gpu)
+    now = {"reason": args.reason, "at": time.time(), "by": context.user}
+
+    def drained(orders: dict[str, Any] | None) -> dict[str, Any]:
+        before = (orders or {}).get(gpu["uuid"])
+        same = before is not None and args.reason in (None, before["reason"])
+        return {**(orders or {}), gpu["uuid"]: before if same else now}
+
+    if cards.change(context, gpu_orders.DRAINED, drained):
+        busy = "; its jobs go on" if gpu.get("jobs") else ""
+        render.write(f"Drained GPU {args.gpu}: no job starts on it until gflowctl gpus resume {args.gpu}{busy}\n")
+    else:
+        order = cards.order(context, gpu_orders.DRAINED)[gpu["uuid"]]
+        why = f": {order['reason']}" if order["reason"] else ""
+        render.note(f"GPU {args.gpu} is already drained, since {render.local(order['at'])} by {order['by']}{why}")
+
+
+def _resume(args: argparse.Namespace, context: Context) -> None:
+    gpu = cards.one(context, args.gpu)
+    uuid, fault = gpu["uuid"], gpu.get("fault")
+
+    def without(orders: dict[str, Any] | None) -> dict[str, Any] | None:
+        return {other: order for other, order in (orders or {}).items() if other != uuid} or None
+
+    done = cards.change(context, gpu_orders.DRAINED, without)
+    if fault is not None and gpu["lasting"] and gpu["answers"]:
+        from gflowd.effects.processes import boot_id
+
+        accepted = {"at": time.time(), "boot": boot_id(), "ecc": gpu["ecc"]}
+        done = cards.change(context, gpu_orders.RESUMED, lambda orders: {**(orders or {}), uuid: accepted})
+        fault = None
+    if done:
+        render.write(f"Resumed GPU {args.gpu}\n")
+    if fault is None:
+        if not done:
+            render.note(f"GPU {args.gpu} is neither drained nor faulty; nothing to resume")
+        return
+    when = "resume it when it answers again" if gpu["lasting"] else "it is used again when that is over"
+    said = f"GPU {args.gpu} is faulty ({fault}); {when}"
+    if not done:
+        raise Refused(said)
+    render.note(said)
+
+
+def _topology(args: argparse.Namespace, context: Context) -> None:
+    gpus = cards.all_of(context)
+    if args.json:
+        render.write_json([{"index": gpu["index"], "uuid": gpu["uuid"], "links": gpu["links"]} for gpu in gpus])
+        return
+    names = [f"GPU{gpu['index']}" for gpu in gpus]
+    columns = [render.Column(""), *map(render.Column, names)]
+    rows = [(gpu, [name, *(gpu["links"] or ["?"] * len(gpus))]) for name, gpu in zip(names, gpus, strict=True)]
+    render.write(render.table(columns, rows, color=False, columns_wide=0) + f"\n{LEGEND}")
+    if any(gpu.get("simulated") for gpu in gpus):
+        render.write("\nThese GPUs are simulated, and so are their links.\n")

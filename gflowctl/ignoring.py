@@ -1,0 +1,95 @@
+"""Processes that are not gflow's and yet keep no job from their GPU: `gpus ignore` and `gpus unignore`."""
+
+from __future__ import annotations
+
+from gflowctl import cards, render
+from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.gpu_orders import IGNORED
+from gflowd.core.model import Identity
+from gflowd.effects import processes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from gflowctl.context import Context
+
+    Entries = list[dict[str, Any]]  # `gpu` (its UUID), and `pid`, `start` and `boot` of a process
+
+
+def ignore(args: argparse.Namespace, context: Context) -> None:
+    """Ignores a process, or shows those that are ignored. Raises `Refused`, `BadUsage`."""
+    if not _names_process(args):
+        _show(context, as_json=args.json)
+        return
+    gpu = cards.one(context, args.gpu)
+    process = next((each for each in gpu["processes"] if each["pid"] == args.pid), None)
+    if process is None:
+        raise Refused(f"no process {args.pid} on GPU {args.gpu}; gflowctl info shows who is on it")
+    if process["job_id"] is not None:
+        raise Refused(f"process {args.pid} is of job {process['job_id']}; that cannot be ignored")
+    if not process["start"]:
+        raise Refused(f"process {args.pid} is not to be seen from here, so nobody could tell when it has ended")
+    entry = {"gpu": gpu["uuid"], "pid": args.pid, "start": process["start"], "boot": processes.boot_id()}
+
+    def more(entries: Entries | None) -> Entries:
+        living = _living(entries)
+        return living if entry in living else [*living, entry]
+
+    if cards.change(context, IGNORED, more):
+        render.write(f"Ignored process {args.pid}: it keeps no job from GPU {args.gpu}\n")
+    else:
+        render.note(f"process {args.pid} on GPU {args.gpu} is already ignored")
+
+
+def unignore(args: argparse.Namespace, context: Context) -> None:
+    """Ignores a process no more, or none any more. Raises `Refused`, `BadUsage`."""
+    gpu = cards.one(context, args.gpu) if _names_process(args) else None
+
+    def less(entries: Entries | None) -> Entries | None:
+        kept = [each for each in _living(entries) if gpu and (each["gpu"], each["pid"]) != (gpu["uuid"], args.pid)]
+        return kept or None
+
+    if not cards.change(context, IGNORED, less):
+        render.note("no process is ignored" if gpu is None else f"process {args.pid} on GPU {args.gpu} is not ignored")
+    elif gpu is None:
+        render.write("Ignored no more: every process counts again\n")
+    else:
+        render.write(f"Ignored no more: process {args.pid} keeps jobs from GPU {args.gpu} again\n")
+
+
+def _names_process(args: argparse.Namespace) -> bool:
+    if (args.gpu is None) != (args.pid is None):
+        raise BadUsage("give both --gpu and --pid, or neither")
+    return args.gpu is not None
+
+
+def _show(context: Context, *, as_json: bool) -> None:
+    indices = {gpu["uuid"]: gpu["index"] for gpu in (context.observed or {}).get("gpus") or ()}
+    found = [
+        {
+            "gpu": indices.get(entry["gpu"]),
+            "uuid": entry["gpu"],
+            "pid": entry["pid"],
+            "user": processes.user(entry["pid"]),
+        }
+        for entry in _living(cards.order(context, IGNORED))
+    ]
+    if as_json:
+        render.write_json(found)
+    elif found:
+        columns = [render.Column("GPU", right=True), render.Column("PID", right=True), render.Column("USER")]
+        rows = [
+            (each, [str(each["gpu"] if each["gpu"] is not None else each["uuid"]), str(each["pid"]), each["user"]])
+            for each in found
+        ]
+        render.write(render.table(columns, rows, color=False, columns_wide=0))
+    else:
+        render.note("no process is ignored")
+
+
+def _living(entries: Entries | None) -> Entries:
+    """The entries whose very process is still there."""
+    boot = processes.boot_id()
+    return [each for each in entries or [] if processes.lives(Identity(each["boot"], each["pid"], each["start"]), boot)]

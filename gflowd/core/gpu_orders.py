@@ -1,0 +1,42 @@
+"""What people have ordered about GPUs: allowed, drained, ignored, resumed. Reads the settings of the snapshot. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+ALLOW, DRAINED, IGNORED, RESUMED = "gpus.allow", "gpus.drained", "gpus.ignored", "gpus.resumed"
+
+Ignored = tuple[str, int, int]  # the GPU's uuid, the process's pid and its start in clock ticks since boot
+Resumed = tuple[str, float, int]  # the GPU's uuid, when (seconds since the epoch), the memory errors accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """`allowed`: indices, None for all; `drained`: why, by uuid."""
+
+    allowed: Collection[int] | None = None
+    drained: Mapping[str, str | None] = field(default_factory=dict)
+    ignored: Collection[Ignored] = ()
+    resumed: tuple[Resumed, ...] = ()
+
+
+def read(settings: Mapping[Any, Any], configured: Collection[int] | None, boot: str) -> Orders:
+    """The orders in force. `configured` is what the configuration allows, which `gpus allow` replaces."""
+    allow = settings.get(ALLOW)
+    return Orders(
+        allowed=configured if allow is None else allow["gpus"],
+        drained={uuid: order["reason"] for uuid, order in (settings.get(DRAINED) or {}).items()},
+        ignored=frozenset(
+            (order["gpu"], order["pid"], order["start"])
+            for order in settings.get(IGNORED) or ()
+            if order["boot"] == boot
+        ),
+        resumed=tuple(
+            (uuid, order["at"], order["ecc"] if order["boot"] == boot else 0)
+            for uuid, order in sorted((settings.get(RESUMED) or {}).items())
+        ),
+    )

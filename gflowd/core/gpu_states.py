@@ -1,0 +1,130 @@
+"""The state of each GPU, and which may be given away. Derived from what a poll saw, what is given out and what people
+have ordered. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from gflowd.core.gpu_orders import Orders
+    from gflowd.core.model import Gpu, GpuProcess, Job, Run
+
+IDLE, BUSY, SHARED, UNMANAGED = "idle", "busy", "shared", "unmanaged"
+RESERVED, RESTRICTED, DRAINED, FAULTY = "reserved", "restricted", "drained", "faulty"
+ELSEWHERE = "given out by another gflow daemon"
+
+Held = dict[int, list[int]]  # the jobs that hold a GPU, by its index
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The GPUs as they are to be shown; `gpus` is None while they are unknown, `trouble` is what the driver says."""
+
+    gpus: tuple[Gpu, ...] | None = None
+    held: Held = field(default_factory=dict)
+    states: Mapping[int, tuple[str, str | None]] = field(default_factory=dict)
+    trouble: str | None = None
+
+
+def places(run: Run, gpus: Iterable[Gpu]) -> tuple[int, ...]:
+    """The indices of a run's GPUs. A GPU is known by its UUID: where that is now is where the job is."""
+    now = {gpu.uuid: gpu.index for gpu in gpus} if run.gpu_uuids else {}
+    return tuple(now[uuid] for uuid in run.gpu_uuids if uuid in now) if now else run.gpu_ids
+
+
+def held(jobs: Iterable[Job], gpus: Sequence[Gpu]) -> Held:
+    """Who holds which GPU."""
+    found: Held = {}
+    for job in jobs:
+        for index in places(job.run, gpus) if job.run else ():
+            found.setdefault(index, []).append(job.id)
+    return found
+
+
+def intruders(gpu: Gpu, orders: Orders, holders: Collection[int], live: Collection[int]) -> list[GpuProcess]:
+    """The processes on a GPU that keep it from being given away: foreign ones that nobody told us to ignore, and those
+    of a live job that it was not given to. One of a job that has ended since is none; the next poll tells.
+    """
+    return [
+        process
+        for process in gpu.processes
+        if (process.job_id is None and (gpu.uuid, process.pid, process.start) not in orders.ignored)
+        or (process.job_id in live and process.job_id not in holders)
+    ]
+
+
+def available(
+    gpus: Iterable[Gpu], orders: Orders, held: Held, live: Collection[int], elsewhere: Collection[str] = ()
+) -> set[int]:
+    """The GPUs that may be given away, as far as they are not held. `elsewhere`: UUIDs that another daemon has."""
+    return {
+        gpu.index
+        for gpu in gpus
+        if gpu.fault is None
+        and gpu.uuid not in elsewhere
+        and gpu.uuid not in orders.drained
+        and (orders.allowed is None or gpu.index in orders.allowed)
+        and not intruders(gpu, orders, held.get(gpu.index, ()), live)
+    }
+
+
+def states(
+    gpus: Iterable[Gpu],
+    orders: Orders,
+    held: Held,
+    live: Collection[int],
+    *,
+    shared: Collection[int] = (),
+    reserved: Mapping[int, str] | None = None,
+    elsewhere: Collection[str] = (),
+) -> dict[int, tuple[str, str | None]]:
+    """The state of each GPU by index, with its cause. `shared` are held by shared jobs, `reserved` says for whom."""
+    return {
+        gpu.index: _state(gpu, orders, held.get(gpu.index, []), live, shared, reserved or {}, elsewhere) for gpu in gpus
+    }
+
+
+def _state(
+    gpu: Gpu,
+    orders: Orders,
+    holders: list[int],
+    live: Collection[int],
+    shared: Collection[int],
+    reserved: Mapping[int, str],
+    elsewhere: Collection[str],
+) -> tuple[str, str | None]:
+    if gpu.fault is not None:
+        return FAULTY, gpu.fault
+    why = _closed(gpu, orders, intruders(gpu, orders, holders, live), elsewhere)
+    if holders:
+        return SHARED if gpu.index in shared else BUSY, why and ": ".join(filter(None, why))
+    if why is not None:
+        return why
+    if gpu.index in reserved:
+        return RESERVED, reserved[gpu.index]
+    return IDLE, None
+
+
+def _closed(
+    gpu: Gpu, orders: Orders, found: list[GpuProcess], elsewhere: Collection[str]
+) -> tuple[str, str | None] | None:
+    """Why a GPU must not be given away, whoever holds it."""
+    if found:
+        return UNMANAGED, ", ".join(map(_named, found))
+    if gpu.uuid in elsewhere:
+        return UNMANAGED, ELSEWHERE
+    if gpu.uuid in orders.drained:
+        return DRAINED, orders.drained[gpu.uuid]
+    if orders.allowed is not None and gpu.index not in orders.allowed:
+        return RESTRICTED, None
+    return None
+
+
+def _named(process: GpuProcess) -> str:
+    if process.job_id is not None:
+        return f"pid {process.pid} of job {process.job_id}, which was not given this GPU"
+    return f"pid {process.pid} of {process.user}"

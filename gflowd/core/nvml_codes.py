@@ -1,0 +1,28 @@
+"""NVML's error codes and NVIDIA's Xids, as far as they matter here, and what they mean for people. Pure."""
+
+from __future__ import annotations
+
+UNINITIALIZED, NOT_LOADED, MISSING, LOST, RESET_REQUIRED, MISMATCH = 1, 9, 12, 15, 16, 18
+OF_THE_DRIVER = (UNINITIALIZED, NOT_LOADED, MISMATCH)  # nothing is known of any GPU
+LASTING = (LOST, RESET_REQUIRED)  # of a GPU: it is not used again before somebody has looked after it
+
+TROUBLES = {
+    NOT_LOADED: "the NVIDIA driver is not loaded; load it (modprobe nvidia) or reboot",
+    MISSING: "there is an NVIDIA GPU but no libnvidia-ml.so.1; install the NVIDIA driver",
+    MISMATCH: "the NVIDIA driver and its library are of different versions; reboot or reload the driver",
+}
+GONE = "gone from the bus"
+MIG = "in MIG mode; gflow gives out whole GPUs only"
+
+FATAL_XIDS = {  # of NVIDIA's catalogue those after which a GPU is to be reset, none that a program can cause
+    46: "it stopped processing",
+    48: "double bit memory error",
+    62: "its controller halted",
+    64: "a bad memory page could not be retired",
+    74: "NVLink error",
+    79: "fell off the bus",
+    95: "uncontained memory error",
+    119: "its system processor does not answer",
+    120: "its system processor failed",
+    140: "unrecovered memory error",
+}

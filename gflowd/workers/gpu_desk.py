@@ -1,0 +1,90 @@
+"""Which GPUs may be given away: what the poller saw, what people ordered, what other daemons of the machine have.
+
+Part of the scheduler, which asks it before it plans and tells it what it gives.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gflowd.core import gpu_orders, gpu_states
+from gflowd.core.gpu_orders import Orders
+from gflowd.effects.claims import Claims
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from gflowd.core.model import Gpu, Job, Run
+    from gflowd.core.moment import Moment
+    from gflowd.core.reservations import Window
+
+
+class GpuDesk:
+    """As of the last `look`: `seen` are the GPUs, None while they are unknown; `trouble` is what the driver says."""
+
+    def __init__(self, allowed: Collection[int] | None) -> None:
+        self._allowed = allowed
+        self._claims = Claims()
+        self._jobs: Collection[Job] = ()
+        self._held: gpu_states.Held = {}
+        self.orders = Orders()
+        self.elsewhere: set[str] = set()  # what other daemons have given out, by UUID
+        self.seen: tuple[Gpu, ...] | None = None
+        self.trouble: str | None = None
+
+    def look(self, settings: Mapping[Any, Any], jobs: Collection[Job], slots: Mapping[str, Any], now: Moment) -> None:
+        """Takes in what is so now; the GPUs of `jobs`, live or lingering, are kept from other daemons."""
+        slot = slots.get("gpu_poller")
+        self.trouble = None if slot is None else slot[0][1]
+        self.seen = None if slot is None else slot[1][1]
+        self.orders = gpu_orders.read(settings, self._allowed, now.boot)
+        self._jobs = jobs
+        self._held = gpu_states.held(jobs, self.seen or ())
+        self._claims.keep({uuid for job in jobs if job.run for uuid in job.run.gpu_uuids})
+        self.elsewhere = self._claims.elsewhere([gpu.uuid for gpu in self.seen or () if not gpu.simulated])
+
+    @property
+    def known(self) -> tuple[Gpu, ...] | None:
+        """The GPUs of the machine; None while nobody can tell."""
+        return None if self.trouble is not None else self.seen
+
+    def available(self) -> set[int]:
+        """The GPUs that may be given away, as far as nobody has them."""
+        live = {job.id for job in self._jobs}
+        return gpu_states.available(self.known or (), self.orders, self._held, live, self.elsewhere)
+
+    def places(self, run: Run) -> tuple[int, ...]:
+        """Where the GPUs of a run are now."""
+        return gpu_states.places(run, self.seen or ())
+
+    def uuids(self, gpu_ids: Sequence[int]) -> tuple[str, ...]:
+        """By which the GPUs at these indices are known wherever they move; simulated ones move nowhere."""
+        named = {gpu.index: gpu.uuid for gpu in self.seen or () if not gpu.simulated}
+        return tuple(named[index] for index in gpu_ids if index in named)
+
+    def counts_anew(self) -> bool:
+        """Whether CUDA may count the GPUs otherwise than we do, because one is lost."""
+        return any(gpu.fault for gpu in self.seen or ())
+
+    def claim(self, uuids: Sequence[str]) -> bool:
+        """Whether these are ours to give; another daemon may have been faster."""
+        return all(self._claims.take(uuid) for uuid in uuids)
+
+    def picture(self, jobs: Mapping[int, Job], windows: Sequence[Window], wall: float) -> gpu_states.Picture:
+        """The GPUs as gflowctl shows them, with `jobs` that are live or lingering."""
+        held = gpu_states.held(jobs.values(), self.seen or ())
+        shared = {index for index, ids in held.items() if all(jobs[job_id].spec.shared for job_id in ids)}
+        reserved = {
+            index: f"for {window.user}"
+            for window in windows
+            if window.start <= wall < window.end
+            for index in window.gpu_list or ()
+        }
+        states = gpu_states.states(
+            self.seen or (), self.orders, held, jobs, shared=shared, reserved=reserved, elsewhere=self.elsewhere
+        )
+        return gpu_states.Picture(self.seen, held, states, self.trouble)
+
+    def close(self) -> None:
+        """Lets go of all."""
+        self._claims.close()

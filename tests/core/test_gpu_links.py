@@ -1,0 +1,17 @@
+from gflowd.core.gpu_links import Ends, words
+
+
+def test_links_go_over_nvlink_directly_or_by_switches_and_else_over_pci() -> None:
+    assert words(
+        {
+            "a": Ends(1, (2, 2), {"b": True, "c": False}, {"b": 50, "c": 20}),
+            "b": Ends(2, (1, 1), {}, {}),
+            "c": Ends(3, (9, 9, 9), {"a": True}, {"b": 12345}),
+            "d": Ends(),
+        }
+    ) == {
+        "a": ("X", "NV2", "PXB", "?"),
+        "b": ("NV2", "X", "?", "?"),
+        "c": ("NV3", "?", "X", "?"),
+        "d": ("?", "?", "?", "X"),
+    }

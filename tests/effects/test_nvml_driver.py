@@ -1,0 +1,195 @@
+"""The real pynvml on the fake NVML."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from _ctypes import dlclose
+from collections.abc import Iterator
+from ctypes.util import find_library
+from pathlib import Path
+
+import pytest
+from nvidia import VARIABLE, Cards, address, build
+
+from gflowd.core import nvml_codes
+from gflowd.core.gpu_faults import DriverFailed
+from gflowd.core.model import Gpu
+from gflowd.effects import pci
+from gflowd.effects.nvml import Nvml
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def nothing() -> bool:
+    """No GPU is plugged in."""
+    return False
+
+
+@pytest.fixture
+def cards(tmp_path: Path, fake_nvml: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cards]:
+    """Three GPUs; the library is found by its name since it is loaded already."""
+    found = Cards(tmp_path / "gpus", 3)
+    # Only what the C library itself was told is seen by the fake: os.environ does that.
+    monkeypatch.setenv(VARIABLE, str(found.file))
+    library = ctypes.CDLL(str(fake_nvml))
+    yield found
+    if "pynvml" in sys.modules:
+        loaded = sys.modules.pop("pynvml").nvmlLib
+        if loaded is not None:
+            dlclose(loaded._handle)
+    dlclose(library._handle)
+
+
+@pytest.fixture
+def driver(cards: Cards) -> Iterator[Nvml]:
+    made = Nvml(nothing)
+    yield made
+    made.close()
+
+
+def states(gpus: tuple[Gpu, ...]) -> list[tuple[str, str | None, bool, bool]]:
+    return [(gpu.model, gpu.fault, gpu.lasting, gpu.answers) for gpu in gpus]
+
+
+GOOD = (None, False, True)
+
+
+def test_a_gpu_is_told_with_all_that_it_has(cards: Cards, driver: Nvml) -> None:
+    cards.set("b", total=81920, used=1024, util=99, temp=71, ecc=0, processes="4711:1000,4712")
+    first, second, third = driver.poll()
+    assert first == Gpu(
+        index=0, uuid=cards.uuids["a"], model="Fake-A", memory_mb=24576, utilisation=0, temperature=40,
+        links=("X", "SYS", "SYS"),
+    )  # fmt: skip
+    assert (second.memory_mb, second.used_mb, second.utilisation, second.temperature) == (81920, 1024, 99, 71)
+    assert [(process.pid, process.memory_mb) for process in second.processes] == [(4711, 1000), (4712, None)]
+    assert (third.index, third.processes, third.fault) == (2, (), None)
+    assert driver.poll() == (first, second, third)
+
+
+def test_the_order_is_that_of_the_pci_bus_whatever_nvml_s_is(cards: Cards, driver: Nvml) -> None:
+    before = driver.poll()
+    cards.reorder("cab")
+    assert driver.poll() == before
+    assert Nvml(nothing).poll() == before
+
+
+@pytest.mark.parametrize("how", ["error", "handle"])
+def test_one_that_is_lost_is_faulty_alone_and_keeps_its_place(cards: Cards, driver: Nvml, how: str) -> None:
+    driver.poll()
+    cards.set("b", **{how: 15})
+    found = driver.poll()
+    assert states(found) == [("Fake-A", *GOOD), ("Fake-B", "GPU is lost", True, False), ("Fake-C", *GOOD)]
+    assert (found[1].uuid, found[1].memory_mb) == (cards.uuids["b"], 24576)
+    cards.set("b", **{how: None})
+    assert states(driver.poll())[1] == ("Fake-B", *GOOD)
+
+
+def test_one_that_is_gone_keeps_its_place_and_gets_it_back(cards: Cards, driver: Nvml) -> None:
+    driver.poll()
+    cards.reorder("ac")
+    assert states(driver.poll()) == [("Fake-A", *GOOD), ("Fake-B", nvml_codes.GONE, True, False), ("Fake-C", *GOOD)]
+    cards.reorder("abc")
+    assert states(driver.poll())[1] == ("Fake-B", *GOOD)
+
+
+def test_one_that_never_said_who_it_is_is_shown_all_the_same(cards: Cards, driver: Nvml) -> None:
+    cards.set("b", handle=15)
+    assert [(gpu.index, gpu.model, gpu.answers) for gpu in driver.poll()] == [
+        (0, "Fake-A", True), (1, "Fake-C", True), (2, "unknown", False),
+    ]  # fmt: skip
+    cards.set("b", handle=None)
+    assert [gpu.model for gpu in driver.poll()] == ["Fake-A", "Fake-B", "Fake-C"]
+
+
+def test_a_failure_that_may_pass_does_not_last(cards: Cards, driver: Nvml) -> None:
+    cards.set("a", error=999)
+    assert states(driver.poll())[0] == ("Fake-A", "Unknown Error", False, False)
+
+
+def test_memory_errors_are_counted_and_mig_is_not_given_out(cards: Cards, driver: Nvml) -> None:
+    cards.set("a", ecc=3, mig=0)
+    cards.set("c", mig=1)
+    first, _, third = driver.poll()
+    assert (first.ecc, first.fault) == (3, None)
+    assert (third.fault, third.lasting) == (nvml_codes.MIG, False)
+
+
+def test_a_fatal_xid_is_told_once_and_a_program_s_own_is_not(cards: Cards, driver: Nvml) -> None:
+    driver.poll()
+    cards.set("b", xid="79/1")
+    cards.set("c", xid="31/1")
+    assert states(driver.poll())[1:] == [("Fake-B", "Xid 79: fell off the bus", True, True), ("Fake-C", *GOOD)]
+    assert states(driver.poll())[1] == ("Fake-B", *GOOD)
+
+
+@pytest.mark.parametrize(("code", "cure"), [(9, "modprobe"), (18, "reboot or reload"), (999, "Unknown Error")])
+def test_a_driver_that_fails_says_how_to_mend_it_and_comes_back(
+    cards: Cards, driver: Nvml, code: int, cure: str
+) -> None:
+    cards.say(f"init {code}")
+    for _ in range(3):
+        with pytest.raises(DriverFailed, match=cure):
+            driver.poll()
+    cards.say()
+    assert len(driver.poll()) == 3
+    cards.say(f"init {code}")
+    with pytest.raises(DriverFailed, match=cure):
+        driver.poll()
+    cards.say()
+    assert len(driver.poll()) == 3
+
+
+def test_links_are_those_of_nvidia_smi(cards: Cards, driver: Nvml) -> None:
+    cards.say(f"way {cards.uuids['b']} {cards.uuids['c']} 30")
+    cards.set("a", nvlinks=address(cards, "bb"))
+    cards.set("b", nvlinks=address(cards, "aa"))
+    assert [gpu.links for gpu in driver.poll()] == [("X", "NV2", "SYS"), ("NV2", "X", "PHB"), ("SYS", "PHB", "X")]
+    for name in "abc":
+        cards.set(name, nvlinks="0:9:0,0:a:0,0:b:0")  # switches
+    assert Nvml(nothing).poll()[1].links == ("NV3", "X", "NV3")
+
+
+def test_a_machine_without_the_library_has_no_gpus_unless_one_is_plugged_in() -> None:
+    if find_library("nvidia-ml"):
+        pytest.skip("this machine has it")
+    assert Nvml(nothing).poll() == ()
+    assert "pynvml" not in sys.modules
+    with pytest.raises(DriverFailed, match="install the NVIDIA driver"):
+        Nvml(lambda: True).poll()
+
+
+def test_a_gpu_that_is_plugged_in_is_seen(tmp_path: Path) -> None:
+    assert not pci.has_nvidia(str(tmp_path))
+    for name, vendor, kind in (("0000:01:00.0", "0x10de", "0x040300"), ("0000:02:00.0", "0x1002", "0x030000")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vendor").write_text(f"{vendor}\n")
+        (tmp_path / name / "class").write_text(f"{kind}\n")
+    assert not pci.has_nvidia(str(tmp_path)), "its sound alone, and another's"
+    (tmp_path / "0000:01:00.0" / "class").write_text("0x030200\n")
+    assert pci.has_nvidia(str(tmp_path))
+
+
+def test_a_library_brought_up_to_date_meanwhile_is_found(tmp_path: Path, fake_nvml: Path) -> None:
+    Cards(tmp_path / "gpus", 2)
+    build(tmp_path, "-DOUTDATED")
+    text = f"""
+import os, sys
+from gflowd.effects.nvml import DriverFailed, Nvml
+driver = Nvml(lambda: False)
+try:
+    driver.poll()
+except DriverFailed as error:
+    print(error)
+os.replace({str(tmp_path / "good")!r}, {str(tmp_path / "libnvidia-ml.so.1")!r})
+print(len(driver.poll()))
+"""
+    (tmp_path / "good").write_bytes(fake_nvml.read_bytes())
+    env = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), VARIABLE: str(tmp_path / "gpus"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", text], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.splitlines() == [nvml_codes.TROUBLES[18], "2"], done.stderr

@@ -1,0 +1,235 @@
+/* A libnvidia-ml.so.1 whose GPUs are the lines of a text file, read anew at each call: see tests/nvidia.py.
+
+   init CODE                        what nvmlInit answers
+   hang                             every call waits for as long as the file says so
+   abort                            the next call ends the process
+   gpu UUID NAME DOMAIN:BUS:DEVICE KEY=VALUE...
+       handle, error                codes with which its handle, or every other query, is refused
+       total, used (MiB), util, temp, ecc, mig, processes=PID:MIB,...
+       xid=NUMBER/SERIAL            an event, told once for each serial
+       nvlinks=DOMAIN:BUS:DEVICE,...  the far ends of its links
+   way UUID UUID LEVEL              nvmlGpuTopologyLevel_t; SYSTEM where there is no line */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OK = 0, BAD_ARGUMENT = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7, NOT_LOADED = 9, TIMEOUT = 10 };
+enum { MOST = 32, WIDE = 512 };
+
+typedef struct { char uuid[96], name[96], keys[WIDE]; unsigned domain, bus, device; } Gpu;
+typedef struct { char uuid[96], told[32]; } Device; /* what a handle points to: it outlives the file's line */
+typedef struct { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; } Pci;
+typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; } Process;
+typedef struct { Device *device; unsigned long long type, data; unsigned gpu_instance, compute_instance; } Event;
+
+static Gpu gpus[MOST];
+static int count, init_code, level;
+static Device devices[MOST];
+
+static void load(const char *one, const char *other) {
+    char line[2 * WIDE];
+    for (int hangs = 1; hangs;) {
+        const char *path = getenv("FAKE_NVML");
+        FILE *file = path ? fopen(path, "r") : NULL;
+        hangs = count = 0;
+        level = 50;
+        init_code = file ? OK : NOT_LOADED;
+        while (file && fgets(line, sizeof line, file)) {
+            char from[96], to[96];
+            int way;
+            Gpu *gpu = &gpus[count];
+            if (!strncmp(line, "abort", 5)) abort();
+            if (!strncmp(line, "hang", 4)) hangs = 1;
+            sscanf(line, "init %d", &init_code);
+            if (one && sscanf(line, "way %95s %95s %d", from, to, &way) == 3)
+                if ((!strcmp(one, from) && !strcmp(other, to)) || (!strcmp(one, to) && !strcmp(other, from))) level = way;
+            gpu->keys[0] = ' ';
+            gpu->keys[1] = 0;
+            if (count < MOST && sscanf(line, "gpu %95s %95s %x:%x:%x%511[^\n]", gpu->uuid, gpu->name, &gpu->domain,
+                                       &gpu->bus, &gpu->device, gpu->keys) >= 5) count++;
+        }
+        if (file) fclose(file);
+        if (hangs) usleep(20000);
+    }
+}
+
+static const char *text(const Gpu *gpu, const char *key) {
+    static char value[WIDE];
+    char wanted[64];
+    snprintf(wanted, sizeof wanted, " %s=", key);
+    const char *found = strstr(gpu->keys, wanted);
+    if (!found || sscanf(found + strlen(wanted), "%511s", value) != 1) return NULL;
+    return value;
+}
+
+static long number(const Gpu *gpu, const char *key, long otherwise) {
+    const char *found = text(gpu, key);
+    return found ? atol(found) : otherwise;
+}
+
+static Gpu *find(const Device *device, int *code) {
+    load(NULL, NULL);
+    for (int i = 0; i < count; i++)
+        if (!strcmp(gpus[i].uuid, device->uuid)) {
+            *code = (int)number(&gpus[i], "error", OK);
+            return &gpus[i];
+        }
+    *code = 15; /* it is gone */
+    return NULL;
+}
+
+#define GPU(device) int code; Gpu *gpu = find(device, &code); if (code) return code
+
+int nvmlInitWithFlags(unsigned flags) {
+    (void)flags;
+    load(NULL, NULL);
+#ifdef OUTDATED
+    return 18;
+#endif
+    return init_code;
+}
+int nvmlShutdown(void) { return OK; }
+const char *nvmlErrorString(int code) { (void)code; return "an error of the fake"; }
+
+int nvmlDeviceGetCount_v2(unsigned *found) { load(NULL, NULL); *found = count; return init_code; }
+
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device **device) {
+    load(NULL, NULL);
+    if (index >= (unsigned)count) return BAD_ARGUMENT;
+    long code = number(&gpus[index], "handle", OK);
+    for (int i = 0; i < MOST && !code; i++)
+        if (!devices[i].uuid[0] || !strcmp(devices[i].uuid, gpus[index].uuid)) {
+            strcpy(devices[i].uuid, gpus[index].uuid);
+            *device = &devices[i];
+            return OK;
+        }
+    return (int)code;
+}
+
+int nvmlDeviceGetUUID(Device *device, char *uuid, unsigned size) { snprintf(uuid, size, "%s", device->uuid); return OK; }
+int nvmlDeviceGetName(Device *device, char *name, unsigned size) {
+    int code;
+    Gpu *gpu = find(device, &code);
+    if (gpu) snprintf(name, size, "%s", gpu->name);
+    return gpu ? OK : code;
+}
+
+static void place(Pci *pci, unsigned domain, unsigned bus, unsigned device) {
+    memset(pci, 0, sizeof *pci);
+    pci->domain = domain, pci->bus = bus, pci->device = device;
+    snprintf(pci->bus_id, sizeof pci->bus_id, "%08X:%02X:%02X.0", domain, bus, device);
+}
+
+int nvmlDeviceGetPciInfo_v3(Device *device, Pci *pci) {
+    int code;
+    Gpu *gpu = find(device, &code);
+    if (gpu) place(pci, gpu->domain, gpu->bus, gpu->device);
+    return gpu ? OK : code;
+}
+
+int nvmlDeviceGetMemoryInfo(Device *device, unsigned long long *memory) { /* total, free, used */
+    GPU(device);
+    memory[0] = (unsigned long long)number(gpu, "total", 24576) << 20;
+    memory[2] = (unsigned long long)number(gpu, "used", 0) << 20;
+    memory[1] = memory[0] - memory[2];
+    return OK;
+}
+
+int nvmlDeviceGetUtilizationRates(Device *device, unsigned *rates) {
+    GPU(device);
+    rates[0] = rates[1] = (unsigned)number(gpu, "util", 0);
+    return OK;
+}
+
+int nvmlDeviceGetTemperature(Device *device, unsigned sensor, unsigned *degrees) {
+    (void)sensor;
+    GPU(device);
+    *degrees = (unsigned)number(gpu, "temp", 40);
+    return OK;
+}
+
+int nvmlDeviceGetTotalEccErrors(Device *device, unsigned kind, unsigned counter, unsigned long long *errors) {
+    (void)counter;
+    GPU(device);
+    if (!text(gpu, "ecc")) return NOT_SUPPORTED;
+    *errors = kind == 1 ? (unsigned long long)number(gpu, "ecc", 0) : 0;
+    return OK;
+}
+
+int nvmlDeviceGetMigMode(Device *device, unsigned *current, unsigned *pending) {
+    GPU(device);
+    if (!text(gpu, "mig")) return NOT_SUPPORTED;
+    *current = *pending = (unsigned)number(gpu, "mig", 0);
+    return OK;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(Device *device, unsigned *size, Process *processes) {
+    GPU(device);
+    const char *left = text(gpu, "processes");
+    unsigned found = 0, room = processes ? *size : 0;
+    for (; left && *left; left = strchr(left, ',') ? strchr(left, ',') + 1 : NULL, found++) {
+        unsigned pid = 0;
+        long mib = -1;
+        sscanf(left, "%u:%ld", &pid, &mib);
+        if (found < room) processes[found] = (Process){pid, mib < 0 ? ~0ULL : (unsigned long long)mib << 20, ~0U, ~0U};
+    }
+    *size = found;
+    return found > room ? INSUFFICIENT_SIZE : OK;
+}
+
+int nvmlDeviceGetNvLinkState(Device *device, unsigned link, unsigned *active) {
+    GPU(device);
+    const char *left = text(gpu, "nvlinks");
+    for (unsigned i = 0; left && i < link; i++) left = strchr(left, ',') ? strchr(left, ',') + 1 : NULL;
+    *active = 1;
+    return left ? OK : BAD_ARGUMENT;
+}
+
+int nvmlDeviceGetNvLinkRemotePciInfo_v2(Device *device, unsigned link, Pci *pci) {
+    GPU(device);
+    const char *left = text(gpu, "nvlinks");
+    unsigned domain = 0, bus = 0, number = 0;
+    for (unsigned i = 0; left && i < link; i++) left = strchr(left, ',') ? strchr(left, ',') + 1 : NULL;
+    if (!left || sscanf(left, "%x:%x:%x", &domain, &bus, &number) != 3) return BAD_ARGUMENT;
+    place(pci, domain, bus, number);
+    return OK;
+}
+
+int nvmlDeviceGetP2PStatus(Device *one, Device *other, unsigned kind, unsigned *status) {
+    (void)kind;
+    GPU(one);
+    int linked = text(gpu, "nvlinks") != NULL;
+    gpu = find(other, &code);
+    *status = linked && gpu && text(gpu, "nvlinks") ? 0 : 5;
+    return OK;
+}
+
+int nvmlDeviceGetTopologyCommonAncestor(Device *one, Device *other, unsigned *found) {
+    load(one->uuid, other->uuid);
+    *found = (unsigned)level;
+    return OK;
+}
+
+int nvmlEventSetCreate(void **set) { *set = &devices; return OK; }
+int nvmlEventSetFree(void *set) { (void)set; return OK; }
+int nvmlDeviceRegisterEvents(Device *device, unsigned long long types, void *set) {
+    (void)device, (void)types, (void)set;
+    return OK;
+}
+
+int nvmlEventSetWait_v2(void *set, Event *event, unsigned timeout) {
+    (void)set, (void)timeout;
+    for (int i = 0; i < MOST && devices[i].uuid[0]; i++) {
+        int code;
+        Gpu *gpu = find(&devices[i], &code);
+        const char *xid = gpu ? text(gpu, "xid") : NULL;
+        if (xid && strncmp(xid, devices[i].told, sizeof devices[i].told - 1)) {
+            snprintf(devices[i].told, sizeof devices[i].told, "%.31s", xid);
+            *event = (Event){&devices[i], 8, (unsigned long long)atol(xid), ~0U, ~0U};
+            return OK;
+        }
+    }
+    return TIMEOUT;
+}
