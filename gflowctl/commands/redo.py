@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gflowd.core.dependencies import Needs
     from gflowd.core.model import Spec
 
-FIELDS = ("gpus", "cpus", "grace", "name", "project", "comment")  # options that are the spec's fields
+FIELDS = ("gpus", "gpu_type", "cpus", "grace", "name", "project", "comment")  # options that are the spec's fields
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -119,6 +119,10 @@ def _repeated(view: jobs.View, old: Job, new_ids: dict[int, int], ids: list[int]
 
 def _changed(args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: float | None) -> Spec:
     changes: dict[str, object] = {name: found for name in FIELDS if (found := getattr(args, name)) is not None}
+    if args.gpu_memory is not None:
+        changes["gpu_memory_mb"] = args.gpu_memory or None
+    if args.shared:
+        changes["shared"] = True
     if args.memory is not None:
         changes["memory_mb"] = args.memory or None
     if args.time is not None:

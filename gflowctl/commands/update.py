@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gflowd.core.model import Job
 
 QUEUED_RECORD = {"is": "queued"}
-PLAIN = ("gpus", "cpus", "grace", "name", "comment", "executor")  # options taken as they are
+PLAIN = ("gpus", "gpu_type", "cpus", "grace", "name", "comment", "executor")  # options taken as they are
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -122,6 +122,10 @@ def _moves(args: argparse.Namespace) -> bool:
 def _common(args: argparse.Namespace, context: Context) -> dict[str, object]:
     """The values by option that are the same for every job."""
     found: dict[str, object] = {name: value for name in PLAIN if (value := getattr(args, name)) is not None}
+    if args.gpu_memory is not None:
+        found["gpu-memory"] = args.gpu_memory or None
+    if args.shared:
+        found["shared"] = True
     if args.memory is not None:
         found["memory"] = args.memory or None
     if args.time is not None:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from typing import Final
 
 REMEDY = "--ignore-unknown-directives goes on without it"
-ELSEWHERE = ("--", "--config", "--from", "--help", "-h", "--state-dir", "--version", "--wrap")  # no place in a script
+ELSEWHERE = (
+    "--", "--config", "--from", "--help", "-h", "--ignore-unknown-directives", "--state-dir", "--version", "--wrap",
+)  # fmt: skip  # they have no place in a script
 
 _GFLOW = re.compile(rb"#[ \t]*GFLOW(?=[ \t\r]|$)(.*)", re.DOTALL)
 _SBATCH = re.compile(rb"#SBATCH(?=[ \t\r-]|$)(.*)", re.DOTALL)  # sbatch takes `#SBATCH--hold` too
