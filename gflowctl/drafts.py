@@ -61,13 +61,13 @@ class Drafter:
         args = self._common if own is None else Namespace(**(vars(self._common) | own))
         command, content = self._command(args)
         if content is None or (b"GFLOW" not in content and b"SBATCH" not in content and b"\r" not in content):
-            return Draft(args, self._spec(args, command, content, slurm=False))
+            return Draft(args, self._spec(args, command, content, None))
         given = self._given() | (own or {})
         head = self._head(command[0], content, given)
         args = Namespace(**{**self._defaults(), **head.options, **given})
         self.notes.update(dict.fromkeys(head.notes))
         try:
-            return Draft(args, self._spec(args, command, content, slurm=head.slurm))
+            return Draft(args, self._spec(args, command, content, head))
         except GflowError as error:
             raise head.blame(error, self.parser, given) from None
 
@@ -101,8 +101,9 @@ class Drafter:
             return words[words[0] == "--" :], None
         return words, self._once(("script", words[0]), lambda: submission.script_content(words))
 
-    def _spec(self, args: Namespace, command: Words, content: bytes | None, *, slurm: bool) -> Spec:
-        env, variables, taken = self._environment(args.export)
+    def _spec(self, args: Namespace, command: Words, content: bytes | None, head: Head | None) -> Spec:
+        slurm = head is not None and head.slurm
+        env, variables, taken = self._environment(args.export, () if head is None else head.variables)
         requests.check_size(command, (), taken)
         cwd = self._once(("cwd", args.chdir), lambda: submission.working_directory(args.chdir))
         family = self._family(args)
@@ -144,16 +145,17 @@ class Drafter:
             sweeping.check(spec, self._limits, variables)
         return spec
 
-    def _environment(self, export: str) -> tuple[str, list[bytes], int]:
+    def _environment(self, export: str, extra: Words) -> tuple[str, list[bytes], int]:
         """An environment's name, its variables and how much room they take."""
 
         def find() -> tuple[str, list[bytes], int]:
             variables = submission.environment(export, submission.given_environment())
+            variables += (variable.encode() for variable in extra)
             name = submission.digest(b"".join(b"%b\0" % variable for variable in variables))
             self.environments[name] = variables
             return name, variables, requests.check_size((), variables)
 
-        return self._once(("export", export), find)
+        return self._once(("export", export, extra), find)
 
     def _script(self, content: bytes) -> str:
         name = self._once(("digest", content), lambda: submission.digest(content))

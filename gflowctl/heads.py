@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Head(Value):
     """What the head of the script `name` gives: values by option, and the line that each is from."""
 
-    __slots__ = ("lines", "name", "notes", "options", "slurm")
+    __slots__ = ("lines", "name", "notes", "options", "slurm", "variables")
 
     def __init__(
         self,
@@ -30,12 +30,14 @@ class Head(Value):
         lines: Mapping[str, int],
         notes: tuple[str, ...],
         slurm: bool,
+        variables: tuple[str, ...],
     ) -> None:
         self.name: Final = name
         self.options: Final = options
         self.lines: Final = lines
         self.notes: Final = notes
         self.slurm: Final = slurm
+        self.variables: Final = variables
 
     def blame(self, error: GflowError, parser: Parser, given: Mapping[str, Any]) -> GflowError:
         """`error` with the line that it is due to, when it begins with an option that is from here."""
@@ -77,4 +79,4 @@ def read(parser: Parser, name: str, content: bytes, given: Mapping[str, Any], *,
             found["param"] = [*options.get("param", ()), *found["param"]]
         options |= found
         lines |= dict.fromkeys(found, line)
-    return Head(name=name, options=options, lines=lines, notes=tuple(notes), slurm=head.slurm)
+    return Head(name=name, options=options, lines=lines, notes=tuple(notes), slurm=head.slurm, variables=head.variables)

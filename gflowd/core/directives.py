@@ -22,6 +22,8 @@ ELSEWHERE = (
     "--", "--config", "--from", "--help", "-h", "--ignore-unknown-directives", "--state-dir", "--version", "--wrap",
 )  # fmt: skip  # they have no place in a script
 
+SET_BY = {"ntasks": ("NTASKS", "NPROCS"), "ntasks-per-node": ("NTASKS", "NPROCS", "NTASKS_PER_NODE")}
+
 _GFLOW = re.compile(rb"#[ \t]*GFLOW(?=[ \t\r]|$)(.*)", re.DOTALL)
 _SBATCH = re.compile(rb"#SBATCH(?=[ \t\r-]|$)(.*)", re.DOTALL)  # sbatch takes `#SBATCH--hold` too
 _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
@@ -30,7 +32,7 @@ _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
 class Head(Value):
     """What a script's head asks for. The options come before those of the command line, which win."""
 
-    __slots__ = ("argv", "lines", "notes", "slurm")
+    __slots__ = ("argv", "lines", "notes", "slurm", "variables")
 
     def __init__(
         self,
@@ -39,11 +41,13 @@ class Head(Value):
         lines: tuple[int, ...] = (),
         notes: tuple[str, ...] = (),
         slurm: bool = False,
+        variables: tuple[str, ...] = (),
     ) -> None:
         self.argv: Final = argv  # those from `#SBATCH` lines first, so that `# GFLOW` lines win
         self.lines: Final = lines  # the number of the line that each of `argv` is from
         self.notes: Final = notes  # a sentence for each option that has no effect
         self.slurm: Final = slurm  # there is an `#SBATCH` line
+        self.variables: Final = variables  # `NAME=value`, which sbatch(1) sets for its options and else does not
 
 
 def read(
@@ -91,6 +95,7 @@ def read(
             *(f"line {number}: {option} is without effect" for number, option in meant.without_effect),
         ),
         slurm=slurm,
+        variables=tuple(dict.fromkeys(f"SLURM_{name}=1" for option in asked for name in SET_BY.get(option.name, ()))),
     )
 
 

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gflowd import log, paths
-from gflowd.core import instances, patterns, shell, variables
+from gflowd.core import instances, patterns, shell, srun, variables
 from gflowd.core.errors import GflowError
 from gflowd.core.model import TMUX, Job, Run, session_name
 from gflowd.effects import detached, jobdir
@@ -26,6 +26,7 @@ class Launcher:
         self._state = state
         self._runtime = runtime
         self._log = log.get("scheduler")
+        self._has_srun = False
         self.tmux = Tmux(runtime.tmux_socket, runtime.root)
 
     def launch(self, jobs: list[tuple[Job, Run]]) -> None:
@@ -105,7 +106,18 @@ class Launcher:
             error=self._redirect(job, spec.error),
             input=self._redirect(job, spec.input),
             append=spec.append,
+            tools=self._tools() if spec.slurm else None,
         )
+
+    def _tools(self) -> bytes:
+        """The directory of our srun, which is written once, and again when it is gone."""
+        directory = self._state.path("bin")
+        path = os.path.join(directory, "srun")
+        if not self._has_srun or not os.path.exists(path):
+            paths.private_directory(directory)
+            paths.replace_file(path, srun.script(), durable=False, mode=0o700)
+            self._has_srun = True
+        return os.fsencode(directory)
 
     def _redirect(self, job: Job, pattern: str | None) -> bytes | None:
         if pattern is None:
