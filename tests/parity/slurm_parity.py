@@ -1,8 +1,8 @@
 """Runs the same scripts under gflow and under the real Slurm and compares what becomes of them: `make slurm-parity`.
 
 Compared are the exit status of each job and array element, the names of the files that it leaves and what is in them;
-job ids, directories and the sayings of srun are not. Without a cluster that answers, but as root and with Slurm's programs installed, a
-cluster of one node is made in a temporary directory and ended again.
+job ids, directories and the sayings of srun are not. Where no cluster answers, root gets one of a single node, in a
+temporary directory, for as long as this runs.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     Ends = dict[str, str]  # by array index, or "" for a job in no array: exit status and signal
     Result = tuple[Ends, dict[str, str]]
+    Run = Callable[[list[str], Path], tuple[str, Ends]]
 
 EXAMPLES = {
     "single": [["single.sh", "20000"]],
@@ -40,7 +41,8 @@ ODD = {
     "login shell": "#!/bin/bash -l\n#SBATCH -n1\nsrun -u echo found; srun sh -c 'exit 7'\n",
     "killed": "#!/bin/sh\n#SBATCH -J killed\nkill -9 $$\n",
     "errors apart": "#!/bin/sh\n#SBATCH -e %x.err -J 'a b'\necho out; echo err >&2\n",
-    "two steps": "#!/bin/bash\n#SBATCH --ntasks=1\nsrun -n1 -o step.txt echo one & srun sh -c 'exit 3'; s=$?; wait; exit $s\n",
+    "two steps": "#!/bin/bash\n#SBATCH --ntasks=1\n"
+    "srun -n1 -o step.txt echo one & srun sh -c 'exit 3'; s=$?; wait; exit $s\n",
     "variables": "#!/bin/sh\n#SBATCH --ntasks-per-node=1\n#SBATCH -a 2,4\n"
     'echo "$SLURM_ARRAY_TASK_ID $SLURM_ARRAY_TASK_COUNT ${SLURM_NTASKS-none} $SLURM_NNODES $SLURM_PROCID $1"\n',
     "into nothing": "#!/bin/sh\n#SBATCH -o none\necho lost\n",
@@ -75,46 +77,42 @@ PartitionName=debug Nodes=ALL Default=YES State=UP
 
 
 def main() -> int:
-    if shutil.which("sbatch") is None:
-        print("slurm-parity: sbatch is not installed (Debian: slurm-wlm), so there is nothing to compare with")
+    missing = [name for name in ("sbatch", "scontrol", "sinfo") if shutil.which(name) is None]
+    if missing:
+        print(f"slurm-parity: no {missing[0]} here (Debian: slurm-wlm), so there is nothing to compare with")
         return 0
-    scenarios = {name: (ROOT / "examples" / "slurm", steps) for name, steps in EXAMPLES.items()}
-    wrong = 0
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parity-")))
-        for name, text in ODD.items():
-            source = place / "odd" / name
-            (source / "sub").mkdir(parents=True)
-            (source / "job.sh").write_text(text)
-            scenarios[name] = (source, [["job.sh", "argument"]])
         if subprocess.run(["sinfo"], capture_output=True, check=False, timeout=60).returncode:
-            programs = ("munged", "slurmctld", "slurmd")
-            if os.getuid() or not all(map(shutil.which, programs)):
-                print(
-                    "slurm-parity: no Slurm cluster answers, and one can be made only by root, so nothing is compared"
-                )
+            if os.getuid() or not all(map(shutil.which, ("munged", "slurmctld", "slurmd"))):
+                print("slurm-parity: no Slurm cluster answers, and only root can make one, so nothing is compared")
                 return 0
             stack.enter_context(own_cluster(place / "cluster"))
-        machine = Machine(
-            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gf-", ignore_cleanup_errors=True)))
-        )
+        machine = Machine(Path(tempfile.mkdtemp(prefix="gf-")))
         stack.callback(machine.close)
         machine.start("--simulate-gpus", "1x24G")
-        for name, (source, steps) in scenarios.items():
+        found = scenarios(place / "odd")
+        wrong = 0
+        for name, (source, steps) in found.items():
             theirs = result(source, steps, place / f"slurm {name}", sbatch)
             ours = result(source, steps, place / f"gflow {name}", lambda words, cwd: gflow(machine, words, cwd))
-            same = theirs == ours
-            wrong += not same
-            print(
-                f"{'same' if same else 'DIFFERENT'}: {name}" + ("" if same else f"\n  Slurm {theirs}\n  gflow {ours}")
-            )
-    print(f"slurm-parity: {len(scenarios) - wrong} of {len(scenarios)} the same")
+            wrong += theirs != ours
+            print(f"same: {name}" if theirs == ours else f"DIFFERENT: {name}\n  Slurm {theirs}\n  gflow {ours}")
+    print(f"slurm-parity: {len(found) - wrong} of {len(found)} the same")
     return int(wrong > 0)
 
 
-def result(
-    source: Path, steps: list[list[str]], work: Path, run: Callable[[list[str], Path], tuple[str, Ends]]
-) -> Result:
+def scenarios(place: Path) -> dict[str, tuple[Path, list[list[str]]]]:
+    """By name: a directory of scripts, and what is submitted from a copy of it, step by step."""
+    found = {name: (ROOT / "examples" / "slurm", steps) for name, steps in EXAMPLES.items()}
+    for name, text in ODD.items():
+        (place / name / "sub").mkdir(parents=True)
+        (place / name / "job.sh").write_text(text)
+        found[name] = (place / name, [["job.sh", "argument"]])
+    return found
+
+
+def result(source: Path, steps: list[list[str]], work: Path, run: Run) -> Result:
     """How each job of a scenario ends, and the files that are left, with job ids as their place in it."""
     shutil.copytree(source, work)
     before = {path.name for path in work.rglob("*")}
