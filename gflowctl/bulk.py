@@ -70,7 +70,8 @@ class Reader:
         for key, value in raw.items():
             if value is not None:
                 name = key.replace("_", "-")
-                found[self._action(name, key).dest] = self._value(name, value)
+                dest = self._action(name, key).dest
+                found[dest] = self._value(name, value)
         if command is None and "wrap" in found:
             return found
         if "wrap" in found:

@@ -187,4 +187,6 @@ class Drafter:
 def _default_name(args: Namespace, command: Words) -> str:
     if args.wrap is not None:
         return "wrap"
+    if not command:
+        return ""  # which is refused with a reason where all is checked
     return os.path.basename(command[0].rstrip("/")) or command[0]

@@ -88,7 +88,7 @@ def check_size(command: Iterable[str], environment: Iterable[bytes], taken: int 
     """
     total = taken
     for text in command:
-        total += _size(text.encode(errors="surrogateescape"), f"the argument {text[:20]!r}...")
+        total += _size(text.encode(errors="surrogatepass"), f"the argument {text[:20]!r}...")
     for variable in environment:
         total += _size(variable, f"the variable {variable.split(b'=')[0].decode(errors='replace')}")
     if total > LONGEST_EXEC:
