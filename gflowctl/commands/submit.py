@@ -4,6 +4,10 @@ The job gets the submitter's environment, umask and working directory. A COMMAND
 file that begins with #! is a script, and its content is kept with the job as it is now. After -- the command is taken
 as it stands. The id is printed once the job is safely on disk; gflowd need not be running.
 
+Lines of a script that begin with # GFLOW or #SBATCH, before its first command, hold options too, over which those of
+the command line win. With --from each line of a file is a job, a JSON object of long options and "command"; gflow(7)
+says more of both.
+
 A job may wait for others: for 42 alone, which has to finish well, or as in Slurm for
 afterok:JOB, afterany:JOB, afternotok:JOB, after:JOB[+MINUTES], singleton, joined by , (all of them) or ? (any).
 When that can no longer come, the job is cancelled, unless --no-auto-cancel is given.
