@@ -12,11 +12,13 @@ from gflowd.core.errors import BadUsage, GflowError, Refused
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any, BinaryIO
+    from typing import Any
 
     from gflowctl.drafts import Draft, Drafter
+    from gflowctl.options import Parser
 
 LARGEST_LINE = LARGEST_SCRIPT  # bytes
+LONGEST_ERROR = 200  # characters: a wrong value may be as long as a line
 FOR_ALL = frozenset(
     {
         "config", "dry-run", "follow", "from", "help", "ignore-unknown-directives", "json", "parsable", "state-dir",
@@ -27,23 +29,24 @@ FOR_ALL = frozenset(
 
 def drafts(drafter: Drafter, path: str) -> Iterator[Draft]:
     """The job of each line of a file, `-` for standard input; lines of blanks are none. Raises `Refused` naming it."""
-    reader = Reader(drafter)
-    with _opened(path) as file:
-        for number, line in enumerate(iter(lambda: file.readline(LARGEST_LINE + 1), b""), 1):
-            if line.isspace():
-                continue
-            where = f"line {number}: " if path == "-" else f"{path}: line {number}: "
-            try:
-                yield drafter.draft(reader.options(line)).replace(where=where)
-            except BadUsage as error:
-                raise Refused(f"{where}{error}") from None
-            except GflowError as error:
-                raise type(error)(f"{where}{error}") from None
+    reader = Reader(drafter.parser)
+    for number, line in enumerate(_lines(path), 1):
+        if line.isspace():
+            continue
+        where = f"line {number}: " if path == "-" else f"{path}: line {number}: "
+        try:
+            yield drafter.draft(reader.options(line), where)
+        except BadUsage as error:
+            raise Refused(f"{where}{error}") from None
+        except GflowError as error:
+            raise type(error)(f"{where}{error}") from None
 
 
-def _opened(path: str) -> BinaryIO:
+def _lines(path: str) -> Iterator[bytes]:
     try:
-        return sys.stdin.buffer if path == "-" else open(path, "rb")
+        with sys.stdin.buffer if path == "-" else open(path, "rb") as file:
+            while line := file.readline(LARGEST_LINE + 1):
+                yield line
     except OSError as error:
         raise Refused(f"--from {path}: {error.strerror}") from None
     except ValueError:
@@ -53,10 +56,10 @@ def _opened(path: str) -> BinaryIO:
 class Reader:
     """Reads lines. Remembers what texts mean, for most lines say the same of most options."""
 
-    def __init__(self, drafter: Drafter) -> None:
+    def __init__(self, parser: Parser) -> None:
         self._actions = {
             name.removeprefix("--"): action
-            for action in drafter.parser.actions
+            for action in parser.actions
             for name in action.option_strings
             if name.startswith("--")
         }
@@ -114,7 +117,7 @@ class Reader:
         try:
             found = action.type(text) if callable(action.type) else text
         except argparse.ArgumentTypeError as error:
-            raise Refused(f"{name}: {error}") from None
+            raise Refused(f"{name}: {str(error)[:LONGEST_ERROR]}") from None
         if action.choices is not None and found not in action.choices:
             raise Refused(f"{name}: {text!r} is none of {', '.join(action.choices)}")
         return found

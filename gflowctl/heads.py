@@ -40,11 +40,13 @@ class Head(Value):
         self.variables: Final = variables
 
     def blame(self, error: GflowError, parser: Parser, given: Mapping[str, Any]) -> GflowError:
-        """`error` with the line that it is due to, when it begins with an option that is from here."""
+        """`error` with the script's name and, where known, the line; unchanged if it begins with a `given` option."""
         word = str(error).partition(" ")[0].rstrip(":")
-        dest = next((action.dest for action in parser.actions if word in action.option_strings), None)
-        line = None if dest in given else self.lines.get(dest or "")
-        return error if line is None else Refused(f"{self.name}: line {line}: {error}")
+        dest = next((action.dest for action in parser.actions if word in action.option_strings), "")
+        if dest in given or not self.options:
+            return error
+        line = f" line {self.lines[dest]}:" if dest in self.lines else ""
+        return Refused(f"{self.name}:{line} {error}")
 
 
 def read(parser: Parser, name: str, content: bytes, given: Mapping[str, Any], *, ignore_unknown: bool) -> Head:

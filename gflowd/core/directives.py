@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 REMEDY = "--ignore-unknown-directives goes on without it"
+LONGEST_LINE = 65536  # bytes: a command line may have more, nobody writes more
 ELSEWHERE = (
     "--", "--config", "--from", "--help", "-h", "--ignore-unknown-directives", "--state-dir", "--version", "--wrap",
 )  # fmt: skip  # they have no place in a script
@@ -26,6 +27,7 @@ SET_BY = {"ntasks": ("NTASKS", "NPROCS"), "ntasks-per-node": ("NTASKS", "NPROCS"
 
 _GFLOW = re.compile(rb"#[ \t]*GFLOW(?=[ \t\r]|$)(.*)", re.DOTALL)
 _SBATCH = re.compile(rb"#SBATCH(?=[ \t\r-]|$)(.*)", re.DOTALL)  # sbatch takes `#SBATCH--hold` too
+_HELP = re.compile("-H+h")  # among letters without values
 _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
 
 
@@ -119,6 +121,8 @@ def _words(number: int, text: bytes) -> list[str]:
     import shlex
 
     _check_line_end(number, text)
+    if len(text) > LONGEST_LINE:
+        raise Refused(f"line {number}: the directive is {len(text)} bytes long; the limit is {LONGEST_LINE}")
     if _CONTROL.search(text):
         raise Refused(f"line {number}: the directive holds a control character")
     try:
@@ -139,7 +143,7 @@ def _stray(words: list[str]) -> str | None:
     if words and not words[0].startswith("-"):
         return f"{words[0]}: not an option (such as --gpus=2)"
     for word in words:
-        if word.partition("=")[0] in ELSEWHERE:
+        if word.partition("=")[0] in ELSEWHERE or _HELP.match(word):
             return f"{word}: not an option for a script"
     return None
 

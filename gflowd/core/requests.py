@@ -61,7 +61,8 @@ def checked(spec: Spec, limits: Limits) -> Spec:
         raise Refused("a job that shares its GPU must say how much of its memory it takes: --gpu-memory MEM")
     _check_capacity(spec, limits)
     _check_gpus(spec, limits.gpu_models)
-    return spec.replace(project=_project(spec.project, limits))
+    project = _project(spec.project, limits)
+    return spec if project == spec.project else spec.replace(project=project)
 
 
 def check_text(text: str) -> None:

@@ -96,6 +96,8 @@ def test_what_is_behind_the_head_may_be_anything() -> None:
             b"#!/bin/sh\n# GFLOW --ignore-unknown-directives\n",
             "line 2: # GFLOW --ignore-unknown-directives: not an option for a script",
         ),
+        (b"#!/bin/sh\n# GFLOW -Hh\n", "line 2: # GFLOW -Hh: not an option for a script"),
+        (b"#!/bin/sh\n# GFLOW -n " + b"x" * 65536, "line 2: the directive is 65540 bytes long; the limit is 65536"),
         (b"#!/bin/sh\n# GFLOW --wrap=true\n", "line 2: # GFLOW --wrap=true: not an option for a script"),
         (b"#!/bin/sh\n#SBATCH hetjob\n", "line 2: #SBATCH hetjob: gflow has no heterogeneous jobs"),
         (b"#!/bin/sh\n#SBATCH time=1\n", "line 2: #SBATCH time=1: not an option"),

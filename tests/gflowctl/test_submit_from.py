@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflowctl import bulk, main
+from gflowd.core.errors import Refused
 
 if TYPE_CHECKING:
     from conftest import Ctl
@@ -18,12 +24,12 @@ def lines(*jobs: Any) -> str:
 
 
 def test_each_line_is_a_job(ctl: Ctl) -> None:
-    given = lines(
+    jobs = lines(
         {"command": ["echo", "a b"], "gpus": 1, "time": "2h", "name": "x", "cpus-per-task": 3, "hold": True},
         {"command": "echo $HOME | wc", "nice": -5, "depends_on": None, "append": False},
         {"wrap": "true", "memory": 512, "retry-on": ["oom", 3], "max_retries": 2},
     )
-    assert ctl.ok("submit", "--from", "-", input=given) == "Submitted batch jobs 1-3\n"
+    assert ctl.ok("submit", "--from", "-", input=jobs) == "Submitted batch jobs 1-3\n"
     one, two, three = map(ctl.spec, (1, 2, 3))
     assert (one.command, one.gpus, one.time_limit, one.name, one.cpus) == (("echo", "a b"), 1, 7200, "x", 3)
     assert (two.command, two.name, two.priority) == (("sh", "-c", "echo $HOME | wc"), "wrap", 15)
@@ -39,8 +45,8 @@ def test_a_file_is_read_as_well(ctl: Ctl) -> None:
 
 
 def test_options_of_the_command_line_are_for_lines_that_say_nothing_else(ctl: Ctl) -> None:
-    given = lines({"command": ["a"]}, {"command": ["b"], "project": "own", "gpus": 0, "hold": False})
-    ctl.ok("submit", "--from", "-", "-P", "all", "-g", "1", "--hold", input=given)
+    jobs = lines({"command": ["a"]}, {"command": ["b"], "project": "own", "gpus": 0, "hold": False})
+    ctl.ok("submit", "--from", "-", "-P", "all", "-g", "1", "--hold", input=jobs)
     assert [(job["project"], job["gpus"], job["state"]) for job in ctl.jobs()] == [
         ("all", 1, "held"),
         ("own", 0, "queued"),
@@ -48,14 +54,14 @@ def test_options_of_the_command_line_are_for_lines_that_say_nothing_else(ctl: Ct
 
 
 def test_a_line_may_be_an_array_or_a_sweep(ctl: Ctl) -> None:
-    given = lines(
+    jobs = lines(
         {"command": ["a"], "array": "1-3%2"},
         {"command": ["b"]},
         {"command": ["c", "{lr}"], "param": {"lr": [0.1, 0.01], "seed": "1:2"}},
         {"command": ["d"], "param": ["x=1,2"]},
         {"command": ["e"], "array": [4, 9]},
     )
-    assert ctl.ok("submit", "--from", "-", "--parsable", input=given) == "1-12\n"
+    assert ctl.ok("submit", "--from", "-", "--parsable", input=jobs) == "1-12\n"
     found = ctl.jobs()
     assert [job["array_id"] for job in found] == [1, 1, 1, None, 5, 5, 5, 5, 9, 9, 11, 11]
     assert found[4]["params"] == {"lr": "0.1", "seed": "1"}
@@ -64,19 +70,19 @@ def test_a_line_may_be_an_array_or_a_sweep(ctl: Ctl) -> None:
 
 def test_a_line_may_wait_for_jobs_that_are_there(ctl: Ctl) -> None:
     ctl.submit("true")
-    given = lines({"command": ["a"], "depends_on": 1}, {"command": ["b"], "depends-on-any": [1, "@"]})
-    ctl.ok("submit", "--from", "-", input=given)
+    jobs = lines({"command": ["a"], "depends_on": 1}, {"command": ["b"], "depends-on-any": [1, "@"]})
+    ctl.ok("submit", "--from", "-", input=jobs)
     assert [ctl.spec(job_id).needs.ids for job_id in (2, 3)] == [(1,), (1,)]
-    given = lines({"command": ["a"]}, {"command": ["b"], "depends_on": "afterok:4"})
-    assert ctl.fails(1, "submit", "--from", "-", input=given) == "line 2: no job 4"
+    jobs = lines({"command": ["a"]}, {"command": ["b"], "depends_on": "afterok:4"})
+    assert ctl.fails(1, "submit", "--from", "-", input=jobs) == "line 2: no job 4"
     assert len(ctl.jobs()) == 3
 
 
 def test_a_line_may_be_a_script_with_a_head(ctl: Ctl) -> None:
     (ctl.home / "job.sh").write_text("#!/bin/sh\n#SBATCH --mem-per-cpu=1G --gres=gpu:1\n# GFLOW --name=head --hold\n")
     (ctl.home / "bad.sh").write_text("#!/bin/sh\n# GFLOW --gpus=many\n")
-    given = lines({"command": ["job.sh", "1"], "cpus": 4}, {"command": ["job.sh"], "name": "own", "hold": False})
-    ctl.ok("submit", "--from", "-", "-c", "2", input=given)
+    jobs = lines({"command": ["job.sh", "1"], "cpus": 4}, {"command": ["job.sh"], "name": "own", "hold": False})
+    ctl.ok("submit", "--from", "-", "-c", "2", input=jobs)
     one, two = ctl.spec(1), ctl.spec(2)
     assert (one.name, one.memory_mb, one.gpus, one.slurm, two.name, two.memory_mb) == (
         "head", 4096, 1, True, "own", 2048,
@@ -88,8 +94,8 @@ def test_a_line_may_be_a_script_with_a_head(ctl: Ctl) -> None:
 
 
 def test_a_rehearsal_tells_of_the_first(ctl: Ctl) -> None:
-    given = lines(*({"command": ["echo", str(number)]} for number in range(25)))
-    said = ctl.ok("submit", "--from", "-", "--dry-run", input=given).splitlines()
+    jobs = lines(*({"command": ["echo", str(number)]} for number in range(25)))
+    said = ctl.ok("submit", "--from", "-", "--dry-run", input=jobs).splitlines()
     assert said[0] == "Would submit echo: no GPU, 1 CPU; echo 0"
     assert said[20:] == ["... and 5 more"]
     assert not Path(ctl.state.snapshot).exists()
@@ -114,6 +120,7 @@ def test_a_rehearsal_tells_of_the_first(ctl: Ctl) -> None:
         ({"command": ["a"], "gpu": 1}, "no option 'gpu' (did you mean gpus?)"),
         ({"command": ["a"], "": 1}, "no option ''"),
         ({"command": ["a"], "gpus": "many"}, "gpus: 'many' is not a number"),
+        ({"command": ["a"], "gpus": "9" * 100_000}, "gpus: '999"),
         ({"command": ["a"], "gpus": -1}, "gpus: '-1' is not a number"),
         ({"command": ["a"], "gpus": True}, "gpus is a string or a number"),
         ({"command": ["a"], "gpus": {}}, "gpus is a string or a number"),
@@ -139,11 +146,38 @@ def test_a_rehearsal_tells_of_the_first(ctl: Ctl) -> None:
     ],
 )
 def test_one_wrong_line_is_named_and_nothing_is_queued(ctl: Ctl, line: Any, said: str) -> None:
-    given = lines({"command": ["a"]}, "", line, {"command": ["b"]})
-    found = ctl.fails(1, "submit", "--from", "-", input=given)
+    jobs = lines({"command": ["a"]}, "", line, {"command": ["b"]})
+    found = ctl.fails(1, "submit", "--from", "-", input=jobs)
     assert found.startswith("line 3: ")
     assert said in found
+    assert len(found) < 1000
     assert not Path(ctl.state.snapshot).exists() or not ctl.jobs()
+
+
+PARSER = main.parser("submit")
+NAMES = sorted(
+    name.removeprefix("--")
+    for action in PARSER.actions
+    for name in action.option_strings  # type: ignore[attr-defined]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["2", "1-3", "4G"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["command", "wrap", *NAMES]) | st.text(max_size=5), VALUES, max_size=4))
+def test_any_object_is_read_or_refused(job: dict[str, Any]) -> None:
+    with contextlib.suppress(Refused):
+        found = bulk.Reader(PARSER).options(json.dumps(job).encode())  # type: ignore[arg-type]
+        assert ("command" in found) != ("wrap" in found)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_read_or_refused(line: bytes) -> None:
+    with contextlib.suppress(Refused):
+        bulk.Reader(PARSER).options(line)  # type: ignore[arg-type]
 
 
 def test_bytes_that_are_no_text_are_named(ctl: Ctl) -> None:
@@ -151,7 +185,7 @@ def test_bytes_that_are_no_text_are_named(ctl: Ctl) -> None:
     assert ctl.fails(1, "submit", "--from", "jobs") == "jobs: line 2: not valid UTF-8"
 
 
-@pytest.mark.parametrize("name", ["no-such", ".", "a\nb"])
+@pytest.mark.parametrize("name", ["no-such", ".", "a\nb", "/proc/self/mem"])
 def test_a_file_that_cannot_be_read_is_named(ctl: Ctl, name: str) -> None:
     assert ctl.fails(1, "submit", "--from", name).startswith("--from ")
 
@@ -170,7 +204,7 @@ def test_options_that_do_not_go_together(ctl: Ctl, words: list[str]) -> None:
 
 
 def test_ten_thousand_jobs_are_one_commit_and_one_environment(ctl: Ctl) -> None:
-    given = lines(*({"command": ["echo", str(number)], "name": f"n{number}"} for number in range(10_000)))
-    assert ctl.ok("submit", "--from", "-", "--parsable", input=given) == "1-10000\n"
+    jobs = lines(*({"command": ["echo", str(number)], "name": f"n{number}"} for number in range(10_000)))
+    assert ctl.ok("submit", "--from", "-", "--parsable", input=jobs) == "1-10000\n"
     assert len(os.listdir(ctl.state.path("env"))) == 1
     assert ctl.spec(10_000).name == "n9999"

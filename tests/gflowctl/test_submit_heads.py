@@ -88,6 +88,7 @@ def test_the_number_of_tasks_is_a_variable_only_where_it_is_asked_for(ctl: Ctl) 
         ("# GFLOW --output=none/x", "job.sh: line 3: --output none/x: there is no directory"),
         ("# GFLOW --chdir=none", "job.sh: line 3: --chdir: none is not a directory"),
         ("# GFLOW --array=1-", "job.sh: line 3: --array"),
+        ("# GFLOW --array=1-3 --param a=1,2", "job.sh: give either an array or parameters, not both"),
         ("# GFLOW --begin=never", "job.sh: line 3: --begin"),
         ("# GFLOW --from=x", "job.sh: line 3: # GFLOW --from=x: not an option for a script"),
         ("#SBATCH --nodes=2", "job.sh: line 3: #SBATCH --nodes=2: gflow runs jobs on one machine; --ignore-unknown-"),
