@@ -15,7 +15,7 @@ help:
 	@echo 'make man     write the man pages and the completions anew'
 	@echo 'make bench   how fast gflow is, as ratios'
 	@echo 'make soak    the system tests, ROUNDS=$(ROUNDS) times'
-	@echo 'make slurm-parity   the same scripts under gflow and under the real Slurm, where that is installed'
+	@echo 'make slurm-parity  the same scripts under gflow and under the real Slurm, where that is installed'
 	@echo 'make clean   remove what make made'
 
 demo: $(VENV)/installed
