@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 ROUNDS ?= 20
 
-.PHONY: help demo test lint man bench soak clean
+.PHONY: help demo test lint man bench soak slurm-parity clean
 
 help:
 	@echo 'make demo    a daemon of its own, seven jobs, everything cleaned up (a few seconds)'
@@ -15,6 +15,7 @@ help:
 	@echo 'make man     write the man pages and the completions anew'
 	@echo 'make bench   how fast gflow is, as ratios'
 	@echo 'make soak    the system tests, ROUNDS=$(ROUNDS) times'
+	@echo 'make slurm-parity  the same scripts under gflow and under the real Slurm, where that is installed'
 	@echo 'make clean   remove what make made'
 
 demo: $(VENV)/installed
@@ -47,6 +48,9 @@ soak: $(VENV)/developer
 		$(BIN)/python -m pytest -q -x --no-header tests/system || exit 1; \
 		round=$$((round + 1)); \
 	done
+
+slurm-parity: $(VENV)/installed
+	@$(BIN)/python tests/parity/slurm_parity.py
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -75,9 +75,11 @@ class Context:
         """What requests are held against: the capacity that the daemon last saw, and the projects."""
         from gflowd.core.requests import Limits
 
-        capacity = (self.observed or {}).get("capacity") or {}
+        seen = self.observed or {}
+        capacity = seen.get("capacity") or {}
         return Limits(
             gpus=capacity.get("gpus"),
+            gpu_models=tuple((gpu["model"], gpu["memory_mb"]) for gpu in seen.get("gpus") or ()) or None,
             cpus=capacity.get("cpus"),
             memory_mb=capacity.get("memory_mb"),
             known_projects=tuple(self.settings["known_projects"]),

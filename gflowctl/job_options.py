@@ -9,6 +9,8 @@ from gflowd.core.errors import BadUsage, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gflowd.core.model import EarlySignal
     from gflowd.core.retries import Retry
 
@@ -17,11 +19,15 @@ LARGEST_NICE = 2147483645  # sbatch(1)
 
 
 def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
-    """Resources and limits. `new`: of a job that has none yet; else what is not given is None and stays as it is."""
+    """Resources and limits, each None where it is not given. `new`: of a job that has none yet."""
     group = parser.add_argument_group("resources and limits")
-    group.add_argument("-g", "--gpus", "--gres", type=options.gpu_count, default=0 if new else None, metavar="N",
-                       help=f"GPUs{' (default 0)' if new else ''}")  # fmt: skip
-    group.add_argument("-c", "--cpus", "--cpus-per-task", type=options.count, default=1 if new else None, metavar="N",
+    group.add_argument("-g", "--gpus", "--gres", type=options.gpu_count, metavar="N",
+                       help=f"GPUs{' (default 0, or 1 with an option for GPUs)' if new else ''}")  # fmt: skip
+    group.add_argument("--gpu-type", metavar="NAME", help="only GPUs whose model's name contains NAME, in any case")
+    group.add_argument("--gpu-memory", "--max-gpu-mem", "--max-gpu-memory", type=options.amount, metavar="MEM",
+                       help="only GPUs with so much memory; with --shared, what the job takes of it")  # fmt: skip
+    group.add_argument("--shared", action="store_true", help="share its GPU with other jobs that say so")
+    group.add_argument("-c", "--cpus", "--cpus-per-task", type=options.count, metavar="N",
                        help=f"CPU slots ({'default 1; ' if new else ''}0 takes none)")  # fmt: skip
     group.add_argument("-m", "--memory", "--mem", "--max-mem", "--max-memory", type=options.amount, metavar="MEM",
                        help="host memory, such as 512 (MB), 24G or 1.5T")  # fmt: skip
@@ -33,6 +39,16 @@ def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None
                             "before its time limit")  # fmt: skip
     group.add_argument("--grace", type=options.duration, metavar="DUR",
                        help="time between the first signal that ends the job and KILL")  # fmt: skip
+
+
+def gpus(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a new job's spec that say which GPUs it wants. Asking for some kind of GPU asks for one."""
+    wants_some = args.gpu_type is not None or bool(args.gpu_memory) or args.shared
+    number = int(wants_some) if args.gpus is None else args.gpus
+    if not number:
+        return {"gpus": 0}
+    kind = {"gpu_type": args.gpu_type, "gpu_memory_mb": args.gpu_memory or None, "shared": args.shared}
+    return {"gpus": number, **kind}
 
 
 def add_identity(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
@@ -117,6 +133,22 @@ def add_retries(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--retry-delay", type=_delay, metavar="DUR[xFACTOR]",
                        help="how long to wait before, such as 30s, or 30sx2 to double it each time")  # fmt: skip
     group.add_argument("--requeue", action="store_true", help="try it again after a reboot, or when it vanished")
+
+
+def add_notification(parser: argparse.ArgumentParser) -> None:
+    """Who is to be told. Kept with the job; nothing is sent yet."""
+    group = parser.add_argument_group("notification (kept with the job for a later version; nothing is sent yet)")
+    group.add_argument("--notify-email", "--mail-user", metavar="ADDR", help="whom to tell")
+    group.add_argument("--notify-on", "--mail-type", type=_events, metavar="EVENT,...",
+                       help="of what, such as begin, end or fail; none: of nothing")  # fmt: skip
+
+
+def _events(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(word.lower() for word in options.words(text)))
+    wrong = next((word for word in found if not word.replace("_", "").replace("-", "").isalnum()), None)
+    if wrong is not None or not found:
+        raise argparse.ArgumentTypeError(f"{wrong or text!r} is not an event")
+    return () if found == ("none",) else found
 
 
 def _nice(text: str) -> int:

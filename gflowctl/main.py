@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # name: (module, aliases, summary); only the module of the command asked for is imported
 COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "submit": ("gflowctl.commands.submit", ("batch",), "queue a command or a script"),
+    "new": ("gflowctl.commands.new", (), "write a commented job script"),
     "queue": ("gflowctl.commands.queue", ("q", "list"), "list jobs"),
     "show": ("gflowctl.commands.show", (), "show all about jobs"),
     "log": ("gflowctl.commands.log", (), "print or follow a job's output"),
@@ -44,7 +45,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Submit and watch", ("submit", "queue", "show", "log", "attach", "wait")),
+    ("Submit and watch", ("submit", "new", "queue", "show", "log", "attach", "wait")),
     ("Change jobs", ("cancel", "hold", "release", "update", "top", "limit", "requeue", "redo")),
     ("The machine", ("info", "gpus", "reserve", "quota", "drain", "resume", "doctor", "close-sessions", "completion")),
 )

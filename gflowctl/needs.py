@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MANY = 8  # dependencies beyond which their states are not told one by one
 NOBODY = -1  # no job has this id
+PLAIN = 10  # digits: ids are shorter
 CANCELLED = Outcome(begun=1, ended=1)
 WANTED = {AFTERCORR: "to finish well, element by element", AFTERANY: "to end", AFTERNOTOK: "to fail", AFTER: "to start"}
 WANTED_BY_DEFAULT = "to finish well"
@@ -28,7 +29,11 @@ WANTED_BY_DEFAULT = "to finish well"
 
 def asked(args: argparse.Namespace, fold: Fold, user: str) -> Needs:
     """What the options of a job ask for; `@` is a submission of `user`. Raises `Refused`."""
-    resolve = _resolver(fold, user)
+    return given(args, resolver(fold, user))
+
+
+def given(args: argparse.Namespace, resolve: Resolve) -> Needs:
+    """As `asked`, with what `resolver` found, for many jobs at once."""
     parts = []
     if args.depends_on is not None:
         parts.append(dependencies.parse(args.depends_on, resolve))
@@ -57,10 +62,13 @@ def check_elements(wanted: Needs, family: Family | None, fold: Fold) -> None:
             raise Refused(f"aftercorr:{each.id}: no job {elements.show(each.id, missing)}")
 
 
-def _resolver(fold: Fold, user: str) -> Resolve:
-    roster = naming.roster(fold)
+def resolver(fold: Fold, user: str) -> Resolve:
+    """The ids that a word names in `fold`."""
+    roster, specs = naming.roster(fold), fold.of("spec")
 
     def resolve(word: str) -> list[tuple[int, bool]]:
+        if len(word) < PLAIN and word.isdecimal() and int(word) in specs:  # 10,000 jobs may each wait for one
+            return [(int(word), False)]
         try:
             return naming.targets(word, fold, roster, user)
         except BadUsage:

@@ -37,6 +37,7 @@ class Parser(argparse.ArgumentParser):
     """Raises `BadUsage` instead of printing the usage. `dashed` names options whose value may begin with a dash."""
 
     dashed: tuple[str, ...] = ()
+    words: Sequence[str] = ()  # what `parse_args` was last given
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"formatter_class": Formatter, "allow_abbrev": False, **settings})
@@ -49,7 +50,19 @@ class Parser(argparse.ArgumentParser):
                 words[-1] += f"={word}"
             else:
                 words.append(word)
+        self.words = words
         return super().parse_args(words, namespace)
+
+    @property
+    def actions(self) -> Sequence[argparse.Action]:
+        """Its options and positional arguments."""
+        return self._actions
+
+    def given(self, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+        """The values of the options that `words` give, none of them a default, and the words that are no option."""
+        unset = dict.fromkeys([*(action.dest for action in self._actions), *self._defaults])
+        found, stray = self.parse_known_args(words, argparse.Namespace(**unset))
+        return {name: value for name, value in vars(found).items() if value not in (None, [])}, stray
 
     def _print_message(self, message: str, file: object = None) -> None:  # noqa: ARG002 -- it is always stdout
         render.write(message)

@@ -61,8 +61,12 @@ def states(words: Iterable[str] | None) -> Iterator[str]:
 
 
 def resources(spec: Spec) -> str:
-    """`2 GPUs, 1 CPU, 24G memory, 2:00:00 at most`."""
-    parts = [count(spec.gpus, "GPU"), count(spec.cpus, "CPU")]
+    """`2 GPUs (a100, 40G), 1 CPU, 24G memory, 2:00:00 at most`."""
+    kind = [spec.gpu_type] if spec.gpu_type is not None else []
+    if spec.gpu_memory_mb is not None:
+        kind.append(f"{memory.show(spec.gpu_memory_mb)} shared" if spec.shared else memory.show(spec.gpu_memory_mb))
+    gpus = count(spec.gpus, "GPU") + (f" ({', '.join(kind)})" if kind else "")
+    parts = [gpus, count(spec.cpus, "CPU")]
     if spec.memory_mb is not None:
         parts.append(f"{memory.show(spec.memory_mb)} memory")
     if spec.time_limit is not None:

@@ -153,7 +153,7 @@ def _short(observed: dict[str, object], job: Job) -> list[str]:
 
 def _asked(view: View, job: Job) -> Iterator[tuple[str, str]]:
     spec = job.spec
-    yield "Resources", wording.resources(spec)
+    yield "Resources", render.escape(wording.resources(spec))
     if job.run is not None and job.run.gpu_ids:
         yield "GPU ids", ",".join(map(str, job.run.gpu_ids))
     yield "Priority", str(spec.priority)
@@ -169,6 +169,9 @@ def _asked(view: View, job: Job) -> Iterator[tuple[str, str]]:
         yield "Waits for" if jobs.is_waiting(job) else "Waited for", needs.words(view, job)
     if spec.retry is not None:
         yield "Retries", wording.retries(spec.retry)
+    if spec.notify_email is not None or spec.notify_on:
+        told = f"{spec.notify_email or spec.user} of {', '.join(spec.notify_on) or 'nothing'}"
+        yield "Notify", render.escape(f"{told} (not sent yet)")
     if jobs.attempt(job) > 1:
         yield "Attempt", str(jobs.attempt(job))
 

@@ -63,6 +63,9 @@ def _refuse_to_clear_parameters(_: object) -> None:
 
 OPTIONS = (
     Option("gpus", "gpus", aliases=("gres",)),
+    Option("gpu-type", "gpu_type"),
+    Option("gpu-memory", "gpu_memory_mb", aliases=("max-gpu-mem", "max-gpu-memory")),
+    Option("shared", "shared"),
     Option("cpus", "cpus", aliases=("cpus-per-task",)),
     Option("memory", "memory_mb", aliases=("mem", "max-mem", "max-memory")),
     Option("time", "time_limit", aliases=("time-limit", "timelimit"), states=UNTIL_STOPPED),

@@ -18,17 +18,23 @@ if TYPE_CHECKING:
     from typing import Final
 
 REMEDY = "--ignore-unknown-directives goes on without it"
-ELSEWHERE = ("--", "--config", "--from", "--help", "-h", "--state-dir", "--version", "--wrap")  # no place in a script
+LONGEST_LINE = 65536  # bytes: a command line may have more, nobody writes more
+ELSEWHERE = (
+    "--", "--config", "--from", "--help", "-h", "--ignore-unknown-directives", "--state-dir", "--version", "--wrap",
+)  # fmt: skip  # they have no place in a script
+
+SET_BY = {"ntasks": ("NTASKS", "NPROCS"), "ntasks-per-node": ("NTASKS", "NPROCS", "NTASKS_PER_NODE")}
 
 _GFLOW = re.compile(rb"#[ \t]*GFLOW(?=[ \t\r]|$)(.*)", re.DOTALL)
 _SBATCH = re.compile(rb"#SBATCH(?=[ \t\r-]|$)(.*)", re.DOTALL)  # sbatch takes `#SBATCH--hold` too
+_HELP = re.compile("-H+h")  # among letters without values
 _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
 
 
 class Head(Value):
     """What a script's head asks for. The options come before those of the command line, which win."""
 
-    __slots__ = ("argv", "lines", "notes", "slurm")
+    __slots__ = ("argv", "lines", "notes", "slurm", "variables")
 
     def __init__(
         self,
@@ -37,11 +43,13 @@ class Head(Value):
         lines: tuple[int, ...] = (),
         notes: tuple[str, ...] = (),
         slurm: bool = False,
+        variables: tuple[str, ...] = (),
     ) -> None:
         self.argv: Final = argv  # those from `#SBATCH` lines first, so that `# GFLOW` lines win
         self.lines: Final = lines  # the number of the line that each of `argv` is from
         self.notes: Final = notes  # a sentence for each option that has no effect
         self.slurm: Final = slurm  # there is an `#SBATCH` line
+        self.variables: Final = variables  # `NAME=value`, which sbatch(1) sets for its options and else does not
 
 
 def read(
@@ -89,6 +97,7 @@ def read(
             *(f"line {number}: {option} is without effect" for number, option in meant.without_effect),
         ),
         slurm=slurm,
+        variables=tuple(dict.fromkeys(f"SLURM_{name}=1" for option in asked for name in SET_BY.get(option.name, ()))),
     )
 
 
@@ -112,6 +121,8 @@ def _words(number: int, text: bytes) -> list[str]:
     import shlex
 
     _check_line_end(number, text)
+    if len(text) > LONGEST_LINE:
+        raise Refused(f"line {number}: the directive is {len(text)} bytes long; the limit is {LONGEST_LINE}")
     if _CONTROL.search(text):
         raise Refused(f"line {number}: the directive holds a control character")
     try:
@@ -132,7 +143,7 @@ def _stray(words: list[str]) -> str | None:
     if words and not words[0].startswith("-"):
         return f"{words[0]}: not an option (such as --gpus=2)"
     for word in words:
-        if word.partition("=")[0] in ELSEWHERE:
+        if word.partition("=")[0] in ELSEWHERE or _HELP.match(word):
             return f"{word}: not an option for a script"
     return None
 

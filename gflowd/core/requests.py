@@ -23,7 +23,7 @@ LONGEST_NAME = 255  # bytes: it may become a file's name
 class Limits(Value):
     """What a request is held against; None where it is not known."""
 
-    __slots__ = ("cpus", "gpus", "known_projects", "memory_mb", "require_project")
+    __slots__ = ("cpus", "gpu_models", "gpus", "known_projects", "memory_mb", "require_project")
 
     def __init__(
         self,
@@ -33,8 +33,10 @@ class Limits(Value):
         memory_mb: int | None = None,
         known_projects: tuple[str, ...] = (),
         require_project: bool = False,
+        gpu_models: tuple[tuple[str, int], ...] | None = None,
     ) -> None:
         self.gpus: Final = gpus
+        self.gpu_models: Final = gpu_models  # of each GPU its model and memory in MiB
         self.cpus: Final = cpus
         self.memory_mb: Final = memory_mb  # MiB
         self.known_projects: Final = known_projects
@@ -44,7 +46,10 @@ class Limits(Value):
 def checked(spec: Spec, limits: Limits) -> Spec:
     """`spec` as it is to be queued, its project trimmed. Raises `Refused` when it is no sound or possible request."""
     _check_command(spec.command)
-    texts = (*spec.command, spec.name, spec.cwd, spec.comment, spec.output, spec.error, spec.input, spec.project)
+    texts = (
+        *spec.command, spec.name, spec.cwd, spec.comment, spec.output, spec.error, spec.input, spec.project,
+        spec.gpu_type, spec.notify_email, *spec.notify_on,
+    )  # fmt: skip
     for text in texts:
         if text is not None:
             check_text(text)
@@ -54,8 +59,12 @@ def checked(spec: Spec, limits: Limits) -> Spec:
         raise Refused(f"the job's name is longer than {LONGEST_NAME} bytes")
     if spec.early_signal is not None and spec.time_limit is not None:
         _check_warning(spec.early_signal, spec.time_limit)
+    if spec.shared and spec.gpu_memory_mb is None:
+        raise Refused("a job that shares its GPU must say how much of its memory it takes: --gpu-memory MEM")
     _check_capacity(spec, limits)
-    return spec.replace(project=project(spec.project, limits))
+    _check_gpus(spec, limits.gpu_models)
+    found = project(spec.project, limits)
+    return spec if found == spec.project else spec.replace(project=found)
 
 
 def _check_warning(early: EarlySignal, time_limit: float) -> None:
@@ -83,15 +92,19 @@ def _check_command(command: Sequence[str]) -> None:
         raise Refused(f"the command {command[0]!r} begins with a dash; options of gflowctl go before the command")
 
 
-def check_size(command: Iterable[str], environment: Iterable[bytes]) -> None:
-    """Raises `Refused` when the kernel would not start `command` with `environment` (`NAME=value` each)."""
-    total = 0
+def check_size(command: Iterable[str], environment: Iterable[bytes], taken: int = 0) -> int:
+    """Raises `Refused` when the kernel would not start `command` with `environment` (`NAME=value` each).
+
+    The bytes that these take, with those already `taken` by what was measured before.
+    """
+    total = taken
     for text in command:
-        total += _size(text.encode(errors="surrogateescape"), f"the argument {text[:20]!r}...")
+        total += _size(text.encode(errors="surrogatepass"), f"the argument {text[:20]!r}...")
     for variable in environment:
         total += _size(variable, f"the variable {variable.split(b'=')[0].decode(errors='replace')}")
     if total > LONGEST_EXEC:
         raise Refused(f"arguments and environment take {total} bytes; the limit is {LONGEST_EXEC}")
+    return total
 
 
 def _size(string: bytes, what: str) -> int:
@@ -108,6 +121,22 @@ def _check_capacity(spec: Spec, limits: Limits) -> None:
     if limits.memory_mb is not None and spec.memory_mb is not None and spec.memory_mb > limits.memory_mb:
         has = memory.show(limits.memory_mb)
         raise Refused(f"{memory.show(spec.memory_mb)} of memory asked for, but this machine gives {has}")
+
+
+def _check_gpus(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> None:
+    """Whether enough GPUs are of the type and have the memory asked for."""
+    wanted, least = (spec.gpu_type or "").casefold(), spec.gpu_memory_mb or 0
+    if not models or not spec.gpus or not (wanted or least):
+        return
+    alike = [memory_mb for model, memory_mb in models if wanted in model.casefold()]
+    if not alike:
+        has = ", ".join(dict.fromkeys(model for model, _ in models))
+        raise Refused(f"no GPU of this machine is of type {spec.gpu_type!r} (they are {has})")
+    fitting = sum(memory_mb >= least for memory_mb in alike)
+    if fitting < spec.gpus:
+        what = _count(spec.gpus, "GPU") + (f" of type {spec.gpu_type!r}" if wanted else "")
+        what += f" with {memory.show(least)} (the largest has {memory.show(max(alike))})" if least else ""
+        raise Refused(f"{what} asked for, but this machine has {fitting or 'none'}")
 
 
 def _count(number: int, what: str) -> str:

@@ -65,6 +65,7 @@ class Launch:
     append: bool = False
     cgroup: bytes | None = None
     conda_env: bytes | None = None
+    tools: bytes | None = None  # a directory with an `srun`, put first on the PATH
 
 
 # What tmux, its server and the shell put into the environment of `job.sh`, none of it the submitter's.
@@ -159,8 +160,9 @@ def job_script(launch: Launch) -> bytes:
             b"strangers": b" ".join(_STRANGERS),
             b"exports": b"".join(
                 b"  export %b=%b\n" % (name.encode(), quote(value)) for name, value in launch.variables
-            ),
-            b"command": b" ".join(map(quote, _plainly_named(launch.command))),
+            )
+            + _path(launch.tools),
+            b"command": b" ".join(map(quote, _command(launch))),
             b"environment": quote(launch.environment),
             b"redirections": _redirections(launch),
             **_activation(launch),
@@ -188,6 +190,18 @@ def _activation(launch: Launch) -> dict[bytes, bytes]:
 
 def _one_line(title: str) -> bytes:
     return "".join(c if c.isprintable() else "?" for c in title).encode(errors="replace")
+
+
+def _path(tools: bytes | None) -> bytes:
+    return b"" if tools is None else b'  export PATH=%b:"${PATH:-/usr/local/bin:/usr/bin:/bin}"\n' % quote(tools)
+
+
+def _command(launch: Launch) -> tuple[bytes, ...]:
+    """The command; `srun` is a function for bash too, since `#!/bin/bash -l` sets a PATH of its own."""
+    command = _plainly_named(launch.command)
+    if launch.tools is None:
+        return command
+    return (b"/usr/bin/env", b"--", b'BASH_FUNC_srun%%%%=() { %b "$@"; }' % quote(launch.tools + b"/srun"), *command)
 
 
 def _plainly_named(command: tuple[bytes, ...]) -> tuple[bytes, ...]:

@@ -33,8 +33,21 @@ def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str,
         "PWD": spec.cwd,
     }
     found.update(_of_array(job))
+    if spec.slurm:
+        found.update(_of_slurm(job, run))
     if term is not None:
         found["TERM"] = term
+    return found
+
+
+def _of_slurm(job: Job, run: Run) -> dict[str, str]:
+    """What else sbatch(1) gives to the script of a job of one task on one node."""
+    found = {f"SLURM_{name}ID": "0" for name in ("PROC", "LOCAL", "NODE")}
+    found |= {"SLURM_JOBID": str(job.id), "SLURM_NNODES": "1", "SLURM_JOB_NUM_NODES": "1"}
+    if run.gpu_ids:
+        found["SLURM_GPUS_ON_NODE"] = str(len(run.gpu_ids))
+    if job.spec.memory_mb is not None:
+        found["SLURM_MEM_PER_NODE"] = str(job.spec.memory_mb)
     return found
 
 

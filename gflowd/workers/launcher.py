@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gflowd import log, paths
-from gflowd.core import instances, patterns, shell, variables
+from gflowd.core import instances, patterns, shell, srun, variables
 from gflowd.core.errors import GflowError
 from gflowd.core.model import TMUX, Job, Run, session_name
 from gflowd.effects import cgroups, detached, jobdir
@@ -27,6 +27,7 @@ class Launcher:
         self._runtime = runtime
         self._log = log.get("scheduler")
         self._cgroups = cgroups.find(state.root)
+        self._has_srun = False
         self.tmux = Tmux(runtime.tmux_socket, runtime.root)
 
     def launch(self, jobs: list[tuple[Job, Run]]) -> None:
@@ -108,6 +109,7 @@ class Launcher:
             append=spec.append,
             cgroup=self._cgroup(job, run),
             conda_env=None if spec.conda_env is None else os.fsencode(spec.conda_env),
+            tools=self._tools() if spec.slurm else None,
         )
 
     @property
@@ -120,6 +122,16 @@ class Launcher:
             return None
         path = self._cgroups.make((job.id, run.attempt), job.spec.memory_mb)
         return None if path is None else os.fsencode(path)
+
+    def _tools(self) -> bytes:
+        """The directory of our srun, which is written once, and again when it is gone."""
+        directory = self._state.path("bin")
+        path = os.path.join(directory, "srun")
+        if not self._has_srun or not os.path.exists(path):
+            paths.private_directory(directory)
+            paths.replace_file(path, srun.script(), durable=False, mode=0o700)
+            self._has_srun = True
+        return os.fsencode(directory)
 
     def _redirect(self, job: Job, pattern: str | None) -> bytes | None:
         if pattern is None:

@@ -51,6 +51,7 @@ def test_only_the_head_counts() -> None:
     assert head.lines == (3, 4, 4, 14, 7, 7, 7, 8)
     assert head.notes == ("line 4: --partition=gpu is without effect",)
     assert head.slurm
+    assert head.variables == ()
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,12 @@ def test_what_is_behind_the_head_may_be_anything() -> None:
         (b"#!/bin/sh\n# GFLOW --name=a\\\n", "line 2: the directive has a quote or backslash without its partner"),
         (b"#!/bin/sh\n# GFLOW gpus=2\n", "line 2: # GFLOW gpus=2: not an option (such as --gpus=2)"),
         (b"#!/bin/sh\n# GFLOW --hold -- true\n", "line 2: # GFLOW --: not an option for a script"),
+        (
+            b"#!/bin/sh\n# GFLOW --ignore-unknown-directives\n",
+            "line 2: # GFLOW --ignore-unknown-directives: not an option for a script",
+        ),
+        (b"#!/bin/sh\n# GFLOW -Hh\n", "line 2: # GFLOW -Hh: not an option for a script"),
+        (b"#!/bin/sh\n# GFLOW -n " + b"x" * 65536, "line 2: the directive is 65540 bytes long; the limit is 65536"),
         (b"#!/bin/sh\n# GFLOW --wrap=true\n", "line 2: # GFLOW --wrap=true: not an option for a script"),
         (b"#!/bin/sh\n#SBATCH hetjob\n", "line 2: #SBATCH hetjob: gflow has no heterogeneous jobs"),
         (b"#!/bin/sh\n#SBATCH time=1\n", "line 2: #SBATCH time=1: not an option"),
@@ -235,6 +242,13 @@ def test_no_cpus_count_as_one() -> None:
 
 def test_the_name_of_the_machine_is_put_into_names_of_files() -> None:
     assert slurm("-o %N.%j", host="a%b").argv == ("--output=a%%b.%j",)
+
+
+def test_the_number_of_tasks_is_a_variable_where_it_is_asked_for() -> None:
+    assert slurm("--nodes=1").variables == ()
+    assert slurm("-n1").variables == ("SLURM_NTASKS=1", "SLURM_NPROCS=1")
+    both = ("SLURM_NTASKS=1", "SLURM_NPROCS=1", "SLURM_NTASKS_PER_NODE=1")
+    assert slurm("-n1 --ntasks-per-node=1").variables == both
 
 
 def test_options_that_one_machine_has_no_use_for_are_named() -> None:

@@ -104,3 +104,49 @@ def test_a_warning_leaves_some_time_before_it() -> None:
     assert requests.checked(warned.replace(time_limit=None), Limits()).early_signal == early
     with pytest.raises(Refused, match="as it starts"):
         requests.checked(warned.replace(time_limit=60.0), Limits())
+
+
+MODELS = (("NVIDIA A100-SXM4-40GB", 40960), ("NVIDIA A100-SXM4-80GB", 81920), ("Tesla V100", 16384))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"gpus": 1, "gpu_type": "h100"}, "no GPU of this machine is of type 'h100' .they are NVIDIA A100-SXM4-40GB, "),
+        ({"gpus": 3, "gpu_type": "A100"}, "3 GPUs of type 'A100' asked for, but this machine has 2"),
+        ({"gpus": 1, "gpu_memory_mb": 90000}, "1 GPU with 90000M .the largest has 80G. asked for, .* has none"),
+        ({"gpus": 2, "gpu_memory_mb": 50000, "gpu_type": "a100"}, "2 GPUs of type 'a100' with 50000M .* has 1"),
+    ],
+)
+def test_gpus_that_no_machine_has_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        requests.checked(spec(**changes), Limits(gpus=3, gpu_models=MODELS))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gpus": 3},
+        {"gpus": 2, "gpu_type": "a100", "gpu_memory_mb": 40960},
+        {"gpus": 1, "gpu_type": "tesla v", "gpu_memory_mb": 16384, "shared": True},
+        {"gpus": 0, "gpu_type": "h100"},
+    ],
+)
+def test_gpus_that_are_there_may_be_asked_for(changes: dict[str, Any]) -> None:
+    assert requests.checked(spec(**changes), Limits(gpus=3, gpu_models=MODELS)) == spec(**changes)
+
+
+def test_what_gpus_there_are_need_not_be_known() -> None:
+    assert requests.checked(spec(gpus=1, gpu_type="h100"), Limits()).gpu_type == "h100"
+
+
+def test_who_shares_a_gpu_says_how_much_of_it() -> None:
+    with pytest.raises(Refused, match="--gpu-memory MEM"):
+        requests.checked(spec(gpus=1, shared=True), Limits())
+
+
+def test_what_was_measured_before_counts() -> None:
+    taken = requests.check_size(["true"], [b"A=1"])
+    assert taken == requests.check_size(["true"], [], requests.check_size([], [b"A=1"]))
+    with pytest.raises(Refused, match="the limit is 2000000"):
+        requests.check_size(["true"], [], 2_000_000)

@@ -562,3 +562,26 @@ def test_the_shells_find_no_fault_in_the_script_of_a_conda_environment(attempt: 
     path = attempt.write(b"x", conda_env=b"it's $x")
     done = subprocess.run([*attempt.words, "-n", path], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("environment", [{b"PATH": b"/usr/bin:/bin:"}, {}])
+def test_a_script_for_slurm_finds_our_srun_first(attempt: Attempt, environment: dict[bytes, bytes]) -> None:
+    tools = attempt.root / "our 'tools'"
+    tools.mkdir()
+    (tools / "srun").write_text('#!/bin/sh\necho "ours: $*"\n')
+    (tools / "srun").chmod(0o700)
+    attempt.export(environment)
+    said = attempt.run(b"/bin/sh", b"-c", b"srun a 'b  c'; echo $PATH", tools=os.fsencode(tools))
+    path = environment.get(b"PATH", b"/usr/local/bin:/usr/bin:/bin")
+    assert said == b"ours: a b  c\n%b:%b\n" % (os.fsencode(tools), path)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_our_srun_outlives_a_shell_that_sets_a_path_of_its_own(attempt: Attempt) -> None:
+    tools = attempt.root / "our 'tools'"
+    tools.mkdir()
+    (tools / "srun").write_text('#!/bin/sh\necho "ours: $*"\n')
+    (tools / "srun").chmod(0o700)
+    attempt.export({b"PATH": b"/usr/bin:/bin"})
+    said = attempt.run(b"bash", b"-c", b"PATH=/usr/bin:/bin; srun a; bash -c 'srun b'", tools=os.fsencode(tools))
+    assert said == b"ours: a\nours: b\n"

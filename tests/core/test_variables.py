@@ -64,3 +64,16 @@ def test_a_job_in_no_array_finds_nothing_of_one() -> None:
 def test_only_a_job_in_a_terminal_is_told_which() -> None:
     assert "TERM" not in found()
     assert found(term="screen")["TERM"] == "screen"
+
+
+def test_a_script_for_slurm_finds_what_sbatch_would_give() -> None:
+    more = found(slurm=True, memory_mb=512).items() - found().items()
+    assert dict(more) == {
+        "SLURM_JOBID": "42", "SLURM_NNODES": "1", "SLURM_JOB_NUM_NODES": "1", "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_GPUS_ON_NODE": "2", "SLURM_MEM_PER_NODE": "512",
+    }  # fmt: skip
+
+
+def test_a_script_for_slurm_without_gpus_and_memory_finds_no_number_of_them() -> None:
+    names = found(slurm=True, run=RUN.replace(gpu_ids=()))
+    assert not {"SLURM_GPUS_ON_NODE", "SLURM_MEM_PER_NODE"} & names.keys()

@@ -1,0 +1,103 @@
+"""Writes a commented job script, to be filled in and given to gflowctl submit.
+
+NAME.sh, or NAME itself where it ends in .sh, is made in the current directory; a file that is there is left alone.
+It can be submitted as it is: each option that it shows is still a comment.
+"""
+
+from __future__ import annotations
+
+import os
+
+from gflowctl import render
+from gflowd.core import requests
+from gflowd.core.errors import BadUsage, Refused, SystemFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+
+ENDING = ".sh"
+TEMPLATE = """\
+#!/bin/sh
+# A job for gflow:  gflowctl submit {file}
+#
+# Lines that begin with "# GFLOW" are options of gflowctl submit, as long as no command stands before them; options on
+# its own command line win over them. Those below with two # are only comments: take one away where you want them.
+
+# GFLOW --name={name}
+
+## What it needs, and for how long.
+## GFLOW --gpus=1
+## GFLOW --gpu-memory=20G
+## GFLOW --cpus=4
+## GFLOW --memory=16G
+## GFLOW --time=2:00:00
+
+## When: after another job has finished well, or not before an hour; higher priorities first.
+## GFLOW --depends-on=afterok:41
+## GFLOW --begin=22:00
+## GFLOW --priority=20
+
+## Many jobs: one for each number, two at a time. $GFLOW_ARRAY_TASK_ID is the number.
+## GFLOW --array=1-10%2
+
+## Its output goes to a log that gflowctl log shows, or to a file: %x is the name, %j the id.
+## GFLOW --output=%x-%j.out
+
+## Try it again when it fails.
+## GFLOW --max-retries=2
+## GFLOW --retry-delay=30s
+
+set -eu
+
+echo "job $GFLOW_JOB_ID on $(uname -n), GPUs: ${{CUDA_VISIBLE_DEVICES:-none}}"
+# python3 train.py
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    parser.add_argument("name", metavar="NAME", help="what the job is called; its script is NAME.sh")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:  # noqa: ARG001 -- every command has both
+    """Makes the file."""
+    name = os.path.basename(args.name).removesuffix(ENDING)
+    if name in ("", ".", "..") or name.startswith("-"):
+        raise BadUsage(f"{args.name!r} is no name for a job")
+    requests.check_text(args.name)
+    if not args.name.isprintable():
+        raise Refused(f"{args.name!r} holds a control character")
+    path = args.name if args.name.endswith(ENDING) else f"{args.name}{ENDING}"
+    _write(path, _content(path, name))
+    render.write(f"Wrote {render.escape(path)}\n")
+    if render.notes_are_read():
+        render.note(f"edit it, then: gflowctl submit {_quoted(path)}")
+    return 0
+
+
+def _content(path: str, name: str) -> bytes:
+    return TEMPLATE.format(file=_quoted(path), name=_quoted(name)).encode()
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def _write(path: str, content: bytes) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o777)
+    except FileExistsError:
+        raise Refused(f"{path} is there already; gflow overwrites no file") from None
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from None
+    try:
+        with open(fd, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        os.unlink(path)
+        raise SystemFailed(f"{path}: {error.strerror}") from None

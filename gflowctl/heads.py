@@ -1,0 +1,84 @@
+"""The head of a script as options of its submission, below those that the command line gives."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+from gflowd.core import directives
+from gflowd.core.errors import BadUsage, GflowError, Refused
+from gflowd.core.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+    from gflowctl.options import Parser
+
+
+class Head(Value):
+    """What the head of the script `name` gives: values by option, and the line that each is from."""
+
+    __slots__ = ("lines", "name", "notes", "options", "slurm", "variables")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        options: Mapping[str, Any],
+        lines: Mapping[str, int],
+        notes: tuple[str, ...],
+        slurm: bool,
+        variables: tuple[str, ...],
+    ) -> None:
+        self.name: Final = name
+        self.options: Final = options
+        self.lines: Final = lines
+        self.notes: Final = notes
+        self.slurm: Final = slurm
+        self.variables: Final = variables
+
+    def blame(self, error: GflowError, parser: Parser, given: Mapping[str, Any]) -> GflowError:
+        """`error` with the script's name and, where known, the line; unchanged if it begins with a `given` option."""
+        word = str(error).partition(" ")[0].rstrip(":")
+        dest = next((action.dest for action in parser.actions if word in action.option_strings), "")
+        if dest in given or not self.options:
+            return error
+        line = f" line {self.lines[dest]}:" if dest in self.lines else ""
+        return Refused(f"{self.name}:{line} {error}")
+
+
+def read(parser: Parser, name: str, content: bytes, given: Mapping[str, Any], *, ignore_unknown: bool) -> Head:
+    """The head of a script, where `given` are the options that win over it. Raises `Refused` naming the line."""
+    try:
+        head = directives.read(
+            content,
+            cpus=given.get("cpus"),
+            gpus=given.get("gpus"),
+            host=os.uname().nodename.partition(".")[0],
+            ignore_unknown=ignore_unknown,
+        )
+    except Refused as error:
+        raise Refused(f"{name}: {error}") from None
+    options: dict[str, Any] = {}
+    lines: dict[str, int] = {}
+    notes = [f"{name}: {note}" for note in head.notes]
+    for line, pairs in itertools.groupby(zip(head.lines, head.argv, strict=True), key=lambda pair: pair[0]):
+        words = [word for _, word in pairs]
+        where = f"{name}: line {line}"
+        try:
+            found, stray = parser.given(words)
+        except BadUsage as error:
+            raise Refused(f"{where}: {error}") from None
+        if stray := [*stray, *found.pop("command", ())]:
+            trouble = f"{stray[0]}: not an option of gflowctl submit"
+            if not ignore_unknown:
+                raise Refused(f"{where}: {trouble}; {directives.REMEDY}")
+            notes.append(f"{where}: ignored: {' '.join(words)}: {trouble}")
+            continue
+        if "param" in found:
+            found["param"] = [*options.get("param", ()), *found["param"]]
+        options |= found
+        lines |= dict.fromkeys(found, line)
+    return Head(name=name, options=options, lines=lines, notes=tuple(notes), slurm=head.slurm, variables=head.variables)

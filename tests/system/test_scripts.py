@@ -1,0 +1,125 @@
+"""Job scripts as people bring them: with heads of ours and of Slurm's, run as they are."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from machine import ROOT, Machine
+
+EXAMPLES = ROOT / "examples" / "slurm"
+
+
+@pytest.fixture
+def gpu(machine: Machine) -> Machine:
+    machine.start("--simulate-gpus", "2x24G")
+    for path in EXAMPLES.iterdir():
+        shutil.copy(path, machine.work)
+    return machine
+
+
+def write(machine: Machine, name: str, text: str) -> str:
+    (machine.work / name).write_text(text)
+    return name
+
+
+def files(machine: Machine, ending: str) -> set[str]:
+    return {path.name for path in machine.work.glob(f"*{ending}")}
+
+
+def test_the_examples_run_as_they_are(gpu: Machine) -> None:
+    assert gpu.ctl("submit", "--wait", "single.sh", "1000").stdout == "Submitted batch job 1\n"
+    first, second = gpu.lines("slurm-1.out")
+    assert first == f"job 1 (primes) with 1 CPU and 1 task, from {gpu.work}"
+    assert second == "168 primes below 1000"
+
+    done = gpu.ctl("submit", "--wait", "array.sh", check=False)
+    assert (done.returncode, done.stdout) == (3, "Submitted batch jobs 2-5\n")
+    assert files(gpu, ".txt") == {f"pi-2_{index}.txt" for index in (1, 3, 5, 7)}
+    assert gpu.lines("pi-2_3.txt")[0] == "element 3 of 1 to 7 by 2, 4 in all"
+    assert [gpu.job(job_id)["exit_code"] for job_id in range(2, 6)] == [0, 0, 0, 3]
+
+    gpu.ctl("submit", "--wait", "gpu.sh")
+    assert gpu.lines("train.6.out")[0] == "GPUs given: 1"
+    assert gpu.lines("train.6.out")[-1] == "epoch 5: loss 0.333"
+    assert gpu.lines("train.6.err") == ["a warning goes where warnings go"]
+
+
+@pytest.mark.parametrize("status", [0, 4])
+def test_the_pipeline_goes_on_after_each_step(gpu: Machine, status: int) -> None:
+    done = gpu.run("sh", "pipeline.sh", str(status), env={**gpu.env, "SUBMIT": "gflowctl submit"})
+    assert (done.returncode, done.stdout) == (0, "1 2 3\n")
+    gpu.wait(3)
+    assert [gpu.job(job_id)["exit_code"] for job_id in (1, 2, 3)] == [0, status, 0]
+    assert gpu.lines("clean.log") == ["cleaned by job clean"]
+    assert gpu.lines("slurm-2.out") == ["model: mean 50.5"]
+
+
+def test_srun_is_there_for_scripts_with_lines_for_slurm(either: Machine) -> None:
+    text = "#!/bin/sh\n#SBATCH -n1\nsrun -n1 --mpi=none sh -c 'echo $SLURM_PROCID $SLURM_NTASKS; exit 7'\n"
+    job_id = either.submit(write(either, "slurm.sh", text))
+    assert either.wait(job_id) == 7
+    assert either.lines(f"slurm-{job_id}.out") == ["0 1"]
+    text = "#!/bin/sh\n# GFLOW -c 1\necho $PATH\n"
+    assert either.result(write(either, "plain.sh", text)).strip() == either.env["PATH"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_srun_is_there_for_login_shells_too(either: Machine) -> None:
+    text = "#!/bin/bash -l\n#SBATCH -o out.txt\nPATH=/usr/bin:/bin\nsrun echo found\n"
+    either.result(write(either, "login.sh", text))
+    assert either.lines("out.txt") == ["found"]
+
+
+def test_a_srun_that_was_removed_is_written_anew(own: Machine) -> None:
+    script = write(own, "job.sh", "#!/bin/sh\n#SBATCH -o out.txt\nsrun echo found\n")
+    own.result(script)
+    shutil.rmtree(own.state.path("bin"))
+    (own.work / "out.txt").unlink()
+    own.result(script)
+    assert own.lines("out.txt") == ["found"]
+
+
+def test_a_srun_of_somebody_else_s_making_is_no_job_s(own: Machine) -> None:
+    os.symlink("/tmp", own.state.path("bin"))
+    job = own.ended(own.submit(write(own, "job.sh", "#!/bin/sh\n#SBATCH -n1\nsrun true\n")))
+    assert (job["state"], job["reason"].partition(":")[0]) == ("failed", "LaunchFailed")
+
+
+def test_a_script_runs_as_it_was_submitted(up: Machine) -> None:
+    script = write(up, "job.sh", "#!/bin/sh\n# GFLOW --name=before\necho before\n")
+    job_id = up.submit("--hold", script)
+    write(up, "job.sh", "#!/bin/sh\necho after\n")
+    up.ctl("release", str(job_id))
+    assert up.ended(job_id)["name"] == "before"
+    assert up.log(job_id) == b"before\n"
+    assert up.ctl("show", "--script", str(job_id)).stdout == "#!/bin/sh\n# GFLOW --name=before\necho before\n"
+
+
+def test_what_has_no_effect_is_told_at_a_terminal(up: Machine) -> None:
+    write(up, "job.sh", "#!/bin/sh\n#SBATCH --partition=gpu\n")
+    ours, theirs = pty.openpty()
+    with open(ours, "rb", buffering=0) as terminal:
+        command = [str(up.bin / "gflowctl"), "submit", "--wait", "job.sh"]
+        done = subprocess.run(command, cwd=up.work, env=up.env, stderr=theirs, stdout=subprocess.DEVNULL,
+                              check=True, timeout=60)  # fmt: skip
+        os.close(theirs)
+        said = terminal.read(1000)
+    assert done.returncode == 0
+    assert said == b"gflowctl: job.sh: line 2: --partition=gpu is without effect\r\n"
+
+
+def test_a_new_script_runs_as_it_is(up: Machine) -> None:
+    up.ctl("new", "try")
+    assert re.fullmatch(r"job \d+ on .+, GPUs: none\n", up.result("try.sh"))
+
+
+def test_a_head_that_is_refused_leaves_nothing(machine: Machine) -> None:
+    write(machine, "two.sh", "#!/bin/sh\n#SBATCH -N 2\n")
+    assert "gflow runs jobs on one machine" in machine.refused(1, "submit", "two.sh")
+    assert not Path(machine.state.snapshot).exists()
