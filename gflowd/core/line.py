@@ -6,7 +6,7 @@ Within a priority each user has a line of their own, so that a change of their u
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heapreplace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -72,10 +72,15 @@ def _merged(lines: list[list[Place]], beyond: Callable[[int], int | None]) -> It
     heads = [(line[0], number, 0) for number, line in enumerate(lines)]
     heapify(heads)
     while heads:
-        (score, job_id), number, at = heappop(heads)
-        after = beyond(job_id)
-        at = at + 1 if after is None else bisect_left(lines[number], (score, after), at + 1)
-        if at < len(lines[number]):
-            heappush(heads, (lines[number][at], number, at))
+        (score, job_id), number, at = heads[0]
+        after, line = beyond(job_id), lines[number]
+        if after is None:
+            at += 1
+        else:  # there are no more in between than ids; to look no further is a tenth of the cost
+            at = bisect_left(line, (score, after), at + 1, min(len(line), at + after - job_id))
+        if at < len(line):
+            heapreplace(heads, (line[at], number, at))
+        else:
+            heappop(heads)
         if after is None:
             yield job_id

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import combinations, islice
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gflowd.core import reasons
 from gflowd.core.capacity import why_impossible
@@ -121,6 +121,14 @@ class _Kept:
         return _Kept(self._room, self._spec, self._at, self._until)
 
 
+class _Failure(NamedTuple):
+    """Why a job cannot start, nor any of its shape that ends at `end` or later."""
+
+    end: float
+    reason: str
+    lack: str | None
+
+
 class _Planner:
     def __init__(self, room: Occupancy, rules: Rules, closed: set[int]) -> None:
         self.plan = Plan()
@@ -128,12 +136,14 @@ class _Planner:
         self._rules = rules
         self._closed = closed
         self._kept: _Kept | None = None
-        self._failed: dict[object, tuple[str, str | None]] = {}  # what can no longer start, by its shape
+        self._failed: dict[object, _Failure] = {}  # what can no longer start, by its shape
 
     def consider(self, job: Job) -> None:
         """Starts a job or says why not."""
         spec = job.spec
-        impossible = why_impossible(spec, self._room.capacity)
+        shape = self._shape(spec)
+        known = self._failed.get(shape)  # what once could not start is not impossible
+        impossible = why_impossible(spec, self._room.capacity) if known is None else None
         if impossible is not None:
             self.plan.impossible.append((job, impossible))
         elif job.begin_at is not None and job.begin_at > self._room.now:
@@ -141,17 +151,20 @@ class _Planner:
         elif self._rules.ledger is not None and not self._rules.ledger.admits(spec):
             self._wait(job, reasons.QUOTA)
         else:
-            shape = self._shape(spec)
-            if shape not in self._failed:
+            if known is None or self._end(spec) < known.end:
                 found = self._place(job)
                 if not isinstance(found, str):
                     self._start(job, found)
                     return
-                self._failed[shape] = found, self._lack(spec) if found == reasons.RESOURCES else None
-            reason, lack = self._failed[shape]
-            if self._kept is None and reason in (reasons.RESOURCES, reasons.RESERVATION):
+                known = self._failed[shape] = self._failure(spec, found)
+            if self._kept is None and known.reason in (reasons.RESOURCES, reasons.RESERVATION):
                 self._promise(job)
-            self._wait(job, reason, lack)
+            self._wait(job, known.reason, known.lack)
+
+    def _failure(self, spec: Spec, reason: str) -> _Failure:
+        """Who is in the way of a promise may not be if it ends earlier; all else that is short is so for any time."""
+        lack = self._lack(spec) if reason == reasons.RESOURCES else None
+        return _Failure(self._end(spec) if reason == reasons.PRIORITY else -inf, reason, lack)
 
     def _wait(self, job: Job, reason: str, lack: str | None = None) -> None:
         self.plan.reasons[job.id] = reason
@@ -161,11 +174,9 @@ class _Planner:
             self._closed.add(job.array_id)
 
     def _shape(self, spec: Spec) -> object:
-        """Equal for jobs that can start or cannot together."""
-        whose = spec.user if self._room.windows else None
-        return (
-            spec.gpus, spec.cpus, spec.memory_mb, spec.time_limit, spec.gpu_type, spec.gpu_memory_mb, spec.shared, whose
-        )  # fmt: skip
+        """Equal for jobs that can start or cannot together, but for when they end."""
+        asked = spec.gpus, spec.cpus, spec.memory_mb, spec.gpu_type, spec.gpu_memory_mb, spec.shared
+        return (*asked, spec.user, spec.time_limit) if self._room.windows else asked
 
     def _end(self, spec: Spec) -> float:
         return self._room.now + duration(spec, self._rules.default_limit)
