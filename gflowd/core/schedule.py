@@ -162,9 +162,10 @@ class _Planner:
             self._wait(job, known.reason, known.lack)
 
     def _failure(self, spec: Spec, reason: str) -> _Failure:
-        """Who is in the way of a promise may not be if it ends earlier; all else that is short is so for any time."""
+        """Who ends later is in the way of promises and reservations as well; what is short is so for any time."""
+        for_any_time = reason not in (reasons.PRIORITY, reasons.RESERVATION)
         lack = self._lack(spec) if reason == reasons.RESOURCES else None
-        return _Failure(self._end(spec) if reason == reasons.PRIORITY else -inf, reason, lack)
+        return _Failure(-inf if for_any_time else self._end(spec), reason, lack)
 
     def _wait(self, job: Job, reason: str, lack: str | None = None) -> None:
         self.plan.reasons[job.id] = reason
@@ -175,8 +176,8 @@ class _Planner:
 
     def _shape(self, spec: Spec) -> object:
         """Equal for jobs that can start or cannot together, but for when they end."""
-        asked = spec.gpus, spec.cpus, spec.memory_mb, spec.gpu_type, spec.gpu_memory_mb, spec.shared
-        return (*asked, spec.user, spec.time_limit) if self._room.windows else asked
+        whose = spec.user if self._room.windows else None
+        return spec.gpus, spec.cpus, spec.memory_mb, spec.gpu_type, spec.gpu_memory_mb, spec.shared, whose
 
     def _end(self, spec: Spec) -> float:
         return self._room.now + duration(spec, self._rules.default_limit)
@@ -198,12 +199,13 @@ class _Planner:
     def _best(self, job: Job, options: list[tuple[int, ...]], end: float) -> tuple[int, ...] | str:
         """The first choice that every reservation allows and that the promise can spare, or why there is none."""
         spec, room, kept = job.spec, self._room, self._kept
-        allowed = [gpus for gpus in options if room.leaves_enough(spec.user, gpus, room.now, end)]
-        if not allowed:
-            return reasons.RESERVATION
-        if kept is None or not kept.outlived_by(end):
-            return allowed[0]
-        return next((gpus for gpus in allowed if kept.can_spare(hold(spec, gpus, end))), reasons.PRIORITY)
+        why = reasons.RESERVATION
+        for gpus in options:
+            if room.leaves_enough(spec.user, gpus, room.now, end):
+                if kept is None or not kept.outlived_by(end) or kept.can_spare(hold(spec, gpus, end)):
+                    return gpus
+                why = reasons.PRIORITY
+        return why
 
     def _options(self, job: Job, found: list[int], end: float) -> list[tuple[int, ...]]:
         """The choices of GPUs worth considering, best first: one, where all are equal to everybody else."""
