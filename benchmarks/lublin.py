@@ -49,6 +49,8 @@ def main() -> int:
     parser.add_argument("--gpus", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    if args.jobs < 1 or args.gpus < 1:
+        parser.error("there is at least one job, and one GPU")
     header = {
         "Version": "2.2",
         "Computer": f"a made-up machine with {args.gpus} GPUs",

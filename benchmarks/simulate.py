@@ -161,7 +161,7 @@ def _task(number: int, record: swf.Record, stretch: float) -> Task:
 
 
 def _processors(record: swf.Record) -> int:
-    return record.asked_processors if record.asked_processors > 0 else record.processors
+    return int(record.asked_processors if record.asked_processors > 0 else record.processors)
 
 
 class Figures(NamedTuple):

@@ -6,6 +6,7 @@ Defined by D. Feitelson and others, https://www.cs.huji.ac.il/labs/parallel/work
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import NamedTuple
 
 TYPE_CHECKING = False
@@ -67,7 +68,7 @@ def write(trace: Trace) -> Iterator[str]:
     for name, value in trace.header.items():
         yield f"; {name}: {value}\n"
     for record in trace.records:
-        yield " ".join(map(_shown, record)) + "\n"
+        yield " ".join(map(str, record)) + "\n"
 
 
 def _record(fields: list[str], line: int) -> Record:
@@ -80,8 +81,7 @@ def _record(fields: list[str], line: int) -> Record:
 
 
 def _number(text: str) -> float:
-    return int(text) if text.lstrip("-").isdigit() else float(text)
-
-
-def _shown(value: float) -> str:
-    return str(int(value)) if value == int(value) else str(value)
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError
+    return int(value) if value.is_integer() else value
