@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 ROUNDS ?= 20
 
-.PHONY: help demo test lint man bench soak slurm-parity clean
+.PHONY: help demo test lint man bench simulate soak slurm-parity clean
 
 help:
 	@echo 'make demo    a daemon of its own, seven jobs, everything cleaned up (a few seconds)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make lint    ruff, mypy, man pages and completions'
 	@echo 'make man     write the man pages and the completions anew'
 	@echo 'make bench   how fast gflow is, as ratios'
+	@echo 'make simulate waits on a made-up trace, with gflow and with simpler schedulers'
 	@echo 'make soak    the system tests, ROUNDS=$(ROUNDS) times'
 	@echo 'make slurm-parity  the same scripts under gflow and under the real Slurm, where that is installed'
 	@echo 'make clean   remove what make made'
@@ -39,6 +40,9 @@ man: $(VENV)/developer
 
 bench: $(VENV)/installed
 	@$(BIN)/python benchmarks/bench.py
+
+simulate: $(VENV)/installed
+	@$(BIN)/python benchmarks/simulate.py
 
 # For now the same tests again and again; a soak of its own, with faults chosen by chance, is still to come.
 soak: $(VENV)/developer

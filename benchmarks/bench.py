@@ -20,6 +20,9 @@ import time
 from contextlib import contextmanager
 from itertools import pairwise
 
+import planner
+from report import line
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
@@ -106,11 +109,6 @@ def seconds(rfc3339: str) -> float:
     from datetime import datetime
 
     return datetime.fromisoformat(rfc3339).timestamp()
-
-
-def line(what: str, measured: float, unit: str, budget: float) -> str:
-    verdict = "pass" if measured < budget else "MISS"
-    return f"{what:<52} {measured:8.2f} {unit:<4} {budget:8.2f} {unit:<4} {verdict}"
 
 
 def start_up(bench: Bench) -> Iterator[str]:
@@ -201,7 +199,7 @@ def main() -> int:
         bench = Bench(root)
         print(f"{'':<52} {'measured':>13} {'budget':>13}")
         executors = ("tmux", "process") if shutil.which("tmux") else ("process",)
-        parts = [start_up(bench), idle(bench)]
+        parts = [start_up(bench), idle(bench), planner.rows()]
         parts += [part for executor in executors for part in (latencies(bench, executor), batch(bench, executor))]
         for part in parts:
             for text in part:

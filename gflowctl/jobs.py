@@ -51,6 +51,7 @@ STATUS_TIMEOUT = 124  # as timeout(1)
 STATUS_CANCELLED = 130  # as a shell after Ctrl-C
 STATUS_OUT_OF_MEMORY = 137  # as a shell after SIGKILL
 OUT_OF_MEMORY = "OutOfMemory"
+MANY = 100  # reasons: with fewer than that the daemon leaves out none but of those it has not looked at yet
 
 
 class View:
@@ -63,6 +64,7 @@ class View:
         observed = context.observed or {}
         self.observed_reasons: dict[str, str] = observed.get("reasons") or {}
         self.observed_starts: dict[str, float] = observed.get("expected") or {}
+        self._observed_at: float = observed.get("at") or 0.0
         self.folded: dict[int, str] = {}  # by the id of a job that stands for others of its array: how they are named
         self._daemon_runs: bool | None = None
         self._roster: Roster | None = None
@@ -227,7 +229,13 @@ class View:
             return told
         if job.spec.needs is not None and not self._needs_are_met(job):
             return DEPENDENCY
-        return None if self.daemon_runs else DAEMON_DOWN
+        if not self.daemon_runs:
+            return DAEMON_DOWN
+        return PRIORITY if self._is_beyond(job) else None
+
+    def _is_beyond(self, job: Job) -> bool:
+        """Whether the daemon has seen it and told only of others, those ahead of it."""
+        return len(self.observed_reasons) >= MANY and self._observed_at > job.spec.submitted_at
 
     def _needs_are_met(self, job: Job) -> bool:
         from gflowctl import needs

@@ -39,10 +39,12 @@ class Book:
         self._groups = Groups()
         self._room = WaitingRoom(self._roster)
 
-    def queue(self, closed: set[int] | None = None, usage: Mapping[str, float] | None = None) -> Iterator[Job]:
+    def queue(
+        self, closed: set[int] | None = None, usage: Mapping[str, float] | None = None, first: int | None = None
+    ) -> Iterator[Job]:
         """The queued jobs that may start as far as their user, the time, other jobs and their group are concerned,
         first to start first. Arrays that the caller puts into `closed` meanwhile are passed over in one step.
-        `usage` of users: as for `Line.walk`.
+        `usage` of users and the job that is `first`: as for `Line.walk`.
         """
         closed = set() if closed is None else closed
         rooms = self._groups.rooms()
@@ -56,7 +58,7 @@ class Book:
                 closed.add(array_id)
             return self._roster.ids(array_id).stop
 
-        for job_id in self._line.walk(usage or {}, beyond):
+        for job_id in self._line.walk(usage or {}, beyond, None if first is None else self.queued.get(first)):
             job = self.queued[job_id]
             if not self._room.lets_go(job):
                 continue

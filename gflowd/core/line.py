@@ -6,7 +6,7 @@ Within a priority each user has a line of their own, so that a change of their u
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heapreplace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -56,15 +56,27 @@ class Line:
                 if not users:
                     del self._bands[band(job)]
 
-    def walk(self, usage: Mapping[str, float], beyond: Callable[[int], int | None]) -> Iterator[int]:
-        """The ids, first to start first; users with less `usage` (none: 0) before others.
+    def walk(
+        self, usage: Mapping[str, float], beyond: Callable[[int], int | None], first: Job | None = None
+    ) -> Iterator[int]:
+        """The ids, first to start first; users with less `usage` (none: 0) before others, `first` before all of its
+        priority: what was promised to it is not put off by who comes later.
 
         `beyond` is asked about each: None to have it, or an id up to which all like it are passed over.
         """
-        for _, users in sorted(self._bands.items()):
+        pinned = first if first is not None and self._has(first) else None
+        for each, users in sorted(self._bands.items()):
+            ahead = pinned.id if pinned is not None and band(pinned) == each else None
+            if ahead is not None and beyond(ahead) is None:
+                yield ahead
             ranked = sorted(users, key=lambda user: usage.get(user, 0.0))
             for _, equals in groupby(ranked, key=lambda user: usage.get(user, 0.0)):
-                yield from _merged([users[user] for user in equals], beyond)
+                yield from (job_id for job_id in _merged([users[user] for user in equals], beyond) if job_id != ahead)
+
+    def _has(self, job: Job) -> bool:
+        line, where = self._bands.get(band(job), {}).get(job.spec.user, []), place(job)
+        found = bisect_left(line, where)
+        return found < len(line) and line[found] == where
 
 
 def _merged(lines: list[list[Place]], beyond: Callable[[int], int | None]) -> Iterator[int]:
@@ -72,10 +84,15 @@ def _merged(lines: list[list[Place]], beyond: Callable[[int], int | None]) -> It
     heads = [(line[0], number, 0) for number, line in enumerate(lines)]
     heapify(heads)
     while heads:
-        (score, job_id), number, at = heappop(heads)
-        after = beyond(job_id)
-        at = at + 1 if after is None else bisect_left(lines[number], (score, after), at + 1)
-        if at < len(lines[number]):
-            heappush(heads, (lines[number][at], number, at))
+        (score, job_id), number, at = heads[0]
+        after, line = beyond(job_id), lines[number]
+        if after is None:
+            at += 1
+        else:  # there are no more in between than ids; to look no further is a tenth of the cost
+            at = bisect_left(line, (score, after), at + 1, min(len(line), at + after - job_id))
+        if at < len(line):
+            heapreplace(heads, (line[at], number, at))
+        else:
+            heappop(heads)
         if after is None:
             yield job_id

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import combinations, islice
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gflowd.core import reasons
 from gflowd.core.capacity import why_impossible
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gflowd.core.occupancy import Occupancy
 
 
+OTHERS = 10  # times as many as may wait for resources are looked at in all: those over a quota are in nobody's way
 OPTIONS = 256  # choices of GPUs that are tried where it matters which a job gets: all, of up to eight GPUs
 
 
@@ -38,8 +39,8 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How to plan. `depth`: with how many that wait to end; `default_limit`: seconds that a job without a time limit
-    counts as; `gpus_are_fresh`: somebody has just looked at them, they may be given away; `choose`: which of the
+    """How to plan. `depth`: with how many that wait for resources to end; `default_limit`: seconds that a job without
+    a time limit counts as; `gpus_are_fresh`: somebody has just looked at them, they may be given away; `choose`: which of the
     candidates a job gets, when it asks for so many.
     """
 
@@ -83,8 +84,8 @@ def plan(queue: Iterable[Job], room: Occupancy, rules: Rules, closed: set[int] |
     The ids of arrays of which no further job can start, all asking for the same, are put into `closed`.
     """
     planner = _Planner(room, rules, set() if closed is None else closed)
-    for job in queue:
-        if len(planner.plan.reasons) >= rules.depth:
+    for looked_at, job in enumerate(queue):
+        if planner.waiting >= rules.depth or looked_at >= rules.depth * OTHERS:
             break
         planner.consider(job)
     return planner.plan
@@ -120,19 +121,29 @@ class _Kept:
         return _Kept(self._room, self._spec, self._at, self._until)
 
 
+class _Failure(NamedTuple):
+    """Why a job cannot start, nor any of its shape that ends at `end` or later."""
+
+    end: float
+    reason: str
+
+
 class _Planner:
     def __init__(self, room: Occupancy, rules: Rules, closed: set[int]) -> None:
         self.plan = Plan()
         self._room = room
         self._rules = rules
         self._closed = closed
+        self.waiting = 0  # for resources
         self._kept: _Kept | None = None
-        self._failed: dict[object, str] = {}  # what can no longer start, by its shape
+        self._failed: dict[object, _Failure] = {}  # what can no longer start, by its shape
 
     def consider(self, job: Job) -> None:
         """Starts a job or says why not."""
         spec = job.spec
-        impossible = why_impossible(spec, self._room.capacity)
+        shape = self._shape(spec)
+        known = self._failed.get(shape)  # what once could not start is not impossible
+        impossible = why_impossible(spec, self._room.capacity) if known is None else None
         if impossible is not None:
             self.plan.impossible.append((job, impossible))
         elif job.begin_at is not None and job.begin_at > self._room.now:
@@ -140,29 +151,32 @@ class _Planner:
         elif self._rules.ledger is not None and not self._rules.ledger.admits(spec):
             self._wait(job, reasons.QUOTA)
         else:
-            shape = self._shape(spec)
-            if shape not in self._failed:
+            if known is None or self._end(spec) < known.end:
                 found = self._place(job)
                 if not isinstance(found, str):
                     self._start(job, found)
                     return
-                self._failed[shape] = found
-            reason = self._failed[shape]
-            if self._kept is None and reason in (reasons.RESOURCES, reasons.RESERVATION):
+                known = self._failed[shape] = self._failure(spec, found)
+            if self._kept is None and known.reason in (reasons.RESOURCES, reasons.RESERVATION):
                 self._promise(job)
-            self._wait(job, reason)
+            self._wait(job, known.reason)
+
+    def _failure(self, spec: Spec, reason: str) -> _Failure:
+        """Who ends later is in the way of promises and reservations as well; what is short is so for any time."""
+        for_any_time = reason not in (reasons.PRIORITY, reasons.RESERVATION)
+        return _Failure(-inf if for_any_time else self._end(spec), reason)
 
     def _wait(self, job: Job, reason: str) -> None:
-        self.plan.reasons[job.id] = reason
+        self.waiting += reason not in (reasons.QUOTA, reasons.GPU_UNAVAILABLE)
+        if len(self.plan.reasons) < self._rules.depth:
+            self.plan.reasons[job.id] = reason
         if job.array_id is not None:
             self._closed.add(job.array_id)
 
     def _shape(self, spec: Spec) -> object:
-        """Equal for jobs that can start or cannot together."""
+        """Equal for jobs that can start or cannot together, but for when they end."""
         whose = spec.user if self._room.windows else None
-        return (
-            spec.gpus, spec.cpus, spec.memory_mb, spec.time_limit, spec.gpu_type, spec.gpu_memory_mb, spec.shared, whose
-        )  # fmt: skip
+        return spec.gpus, spec.cpus, spec.memory_mb, spec.gpu_type, spec.gpu_memory_mb, spec.shared, whose
 
     def _end(self, spec: Spec) -> float:
         return self._room.now + duration(spec, self._rules.default_limit)
@@ -184,12 +198,13 @@ class _Planner:
     def _best(self, job: Job, options: list[tuple[int, ...]], end: float) -> tuple[int, ...] | str:
         """The first choice that every reservation allows and that the promise can spare, or why there is none."""
         spec, room, kept = job.spec, self._room, self._kept
-        allowed = [gpus for gpus in options if room.leaves_enough(spec.user, gpus, room.now, end)]
-        if not allowed:
-            return reasons.RESERVATION
-        if kept is None or not kept.outlived_by(end):
-            return allowed[0]
-        return next((gpus for gpus in allowed if kept.can_spare(hold(spec, gpus, end))), reasons.PRIORITY)
+        why = reasons.RESERVATION
+        for gpus in options:
+            if room.leaves_enough(spec.user, gpus, room.now, end):
+                if kept is None or not kept.outlived_by(end) or kept.can_spare(hold(spec, gpus, end)):
+                    return gpus
+                why = reasons.PRIORITY
+        return why
 
     def _options(self, job: Job, found: list[int], end: float) -> list[tuple[int, ...]]:
         """The choices of GPUs worth considering, best first: one, where all are equal to everybody else."""

@@ -1,6 +1,6 @@
 """Puts together what a plan is made of: the book, the machine, the settings and what the GPU poller has seen.
 
-Remembers only which look at the GPUs it waits for.
+Remembers only which look at the GPUs it waits for, and whom it promised a start.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Planner:
         self.shares = Shares(config.fair_share_enabled, config.fair_share_half_life, config.fair_share_cpu_weight)
         self.desk = GpuDesk(config.gpu_allow)
         self.poll_after: float | None = None
+        self._promised: int | None = None
 
     def plan(self, book: Book, said: Said, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Plan:
         """What starts, of the jobs to which nothing else happens in `changes`."""
@@ -62,11 +63,12 @@ class Planner:
         fresh = self.poll_after is not None and looked(slots) >= self.poll_after
         usage = self.shares.usage(said.usage, live, now.wall)
         closed: set[int] = set()
-        waiting = (job for job in book.queue(closed, usage) if job.id not in changes)
+        waiting = (job for job in book.queue(closed, usage, self._promised) if job.id not in changes)
         ledger = Ledger(Quotas(self._config.quotas, said.quotas), live)
         rules = Rules(self._config.backfill_depth, fresh, self._default_limit, ledger, self._chooser())
         room = self._room(live, lingering, said, now)
         plan = schedule.plan(() if "drain" in said.settings else waiting, room, rules, closed)
+        self._promised = None if plan.promise is None else plan.promise.job.id
         if fresh or not plan.wants_gpu:
             self.poll_after = None
         if plan.wants_gpu and self.poll_after is None:

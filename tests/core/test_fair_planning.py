@@ -90,3 +90,29 @@ def test_equal_users_get_equal_gpu_time_whatever_their_jobs_are_like(kinds: dict
     week.run()
     mean = sum(week.had.values()) / len(kinds)
     assert all(abs(had - mean) <= 0.05 * mean for had in week.had.values()), week.had
+
+
+def test_newcomers_with_shorter_limits_do_not_put_a_promise_off() -> None:
+    """The machine is half empty, and each quarter of it is taken by the next small job as soon as it is free."""
+    line, jobs = Line(), {1: Job(1, SPEC.replace(gpus=4, time_limit=HOUR), Wish(), Queued())}
+    line.add(jobs[1])
+    live: list[tuple[Job, tuple[int, ...], float]] = []
+    promised: int | None = None
+    for number in range(2, 40):
+        now = BEGIN + 50.0 * number
+        live = [each for each in live if each[2] > now]
+        jobs[number] = Job(number, SPEC.replace(gpus=1, time_limit=100.0), Wish(), Queued())
+        line.add(jobs[number])
+        room = Occupancy(MACHINE, range(4), now)
+        for job, gpu_ids, end in live:
+            room.take(hold(job.spec, gpu_ids, end))
+        first = None if promised is None else jobs.get(promised)
+        queue = [jobs[job_id] for job_id in line.walk({}, lambda _: None, first)]
+        plan = schedule.plan(queue, room, Rules(1000))
+        promised = None if plan.promise is None else plan.promise.job.id
+        for job, gpu_ids in plan.starts:
+            line.drop(jobs.pop(job.id))
+            live.append((job, gpu_ids, now + (job.spec.time_limit or 0.0)))
+        if 1 not in jobs:
+            break
+    assert number < 8

@@ -72,6 +72,19 @@ def test_all_that_are_like_one_are_passed_over_in_one_step() -> None:
     assert asked == [50, *range(1, 11), *range(90, 100)]
 
 
+def test_who_was_promised_a_start_is_first_of_its_priority_as_long_as_it_is_there() -> None:
+    made = line(job(1), job(2, "v"), job(3, time_limit=HOUR), job(4, priority=11), job(5, priority=9))
+    for first, found in (
+        (job(1), [4, 1, 3, 2, 5]),
+        (job(2, "v"), [4, 2, 3, 1, 5]),
+        (job(5, priority=9), [4, 3, 1, 2, 5]),
+        (job(9), [4, 3, 1, 2, 5]),
+        (job(1, "nobody"), [4, 3, 1, 2, 5]),
+    ):
+        assert list(made.walk({}, lambda _: None, first)) == found
+    assert list(made.walk({}, lambda job_id: 2 if job_id == 1 else None, job(1))) == [4, 3, 2, 5]
+
+
 JOBS = st.lists(
     st.builds(
         job,

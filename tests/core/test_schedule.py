@@ -167,6 +167,16 @@ def test_no_more_jobs_are_looked_at_than_the_depth() -> None:
     assert made.reasons.keys() == {3, 4}
 
 
+def test_jobs_over_a_quota_or_without_their_gpus_take_no_place_of_those_that_wait_for_resources() -> None:
+    mine = [job(number) for number in range(1, 6)]
+    made = plan([*mine, job(6, user="v", cpus=1)], ledger=Once(), depth=2)
+    assert (started(made), made.reasons) == ([(1, ()), (6, ())], {2: reasons.QUOTA, 3: reasons.QUOTA})
+    gpus = [job(number, gpus=4) for number in range(1, 5)]
+    made = plan([*gpus, job(5)], available=(), depth=2)
+    assert (started(made), list(made.reasons)) == ([(5, ())], [1, 2])
+    assert started(plan([*(job(number, gpus=4) for number in range(1, 30)), job(30)], available=(), depth=2)) == []
+
+
 def test_an_array_is_closed_with_its_first_job_that_lacks_something() -> None:
     closed: set[int] = set()
     made = plan([job(1, cpus=5).replace(array_id=1), job(2, cpus=5).replace(array_id=1), job(8, cpus=6)], closed=closed)

@@ -102,13 +102,13 @@ def test_what_ends_now_is_free_and_what_is_drained_waits(planner: Planner) -> No
     assert planner.plan(live, drained, changes, slots(), NOW).starts == []
 
 
-def test_users_with_less_usage_go_first_and_quotas_hold(planner: Planner) -> None:
+def test_users_with_less_usage_go_first_and_quotas_hold(wiring: Wiring) -> None:
     queue = book(*((SPEC.replace(user=user, cpus=2), Queued()) for user in ("ada", "ada", "bob", "eve")))
     usage = {"ada": {"usage": 9.0, "at": 5000.0}, "eve": {"usage": 5.0, "at": 5000.0}}
-    plan = planner.plan(queue, replace(NOTHING_SAID, usage=usage), {}, slots(), NOW)
+    plan = Planner(wiring.config).plan(queue, replace(NOTHING_SAID, usage=usage), {}, slots(), NOW)
     assert [job.id for job, _ in plan.starts] == [3, 4]
     quotas = {"user:bob": {"max_running_jobs": 0}, "default-user": {"max_running_jobs": 1}}
-    plan = planner.plan(queue, replace(NOTHING_SAID, usage=usage, quotas=quotas), {}, slots(), NOW)
+    plan = Planner(wiring.config).plan(queue, replace(NOTHING_SAID, usage=usage, quotas=quotas), {}, slots(), NOW)
     assert [job.id for job, _ in plan.starts] == [4, 1]
     assert plan.reasons == {2: reasons.QUOTA, 3: reasons.QUOTA}
 
