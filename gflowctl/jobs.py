@@ -229,9 +229,7 @@ class View:
             return told
         if job.spec.needs is not None and not self._needs_are_met(job):
             return DEPENDENCY
-        if not self.daemon_runs:
-            return DAEMON_DOWN
-        return PRIORITY if self._is_beyond(job) else None
+        return DAEMON_DOWN if not self.daemon_runs else PRIORITY if self._is_beyond(job) else None
 
     def _is_beyond(self, job: Job) -> bool:
         """Whether the daemon has seen it and told only of others, those ahead of it."""

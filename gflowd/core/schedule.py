@@ -39,8 +39,10 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How to plan. `depth`: with how many that wait for resources to end; `default_limit`: seconds that a job without
-    a time limit counts as; `gpus_are_fresh`: somebody has just looked at them, they may be given away; `choose`: which of the
+    """How to plan.
+
+    `depth`: with how many that wait for resources to end; `gpus_are_fresh`: somebody has just looked at them, they may
+    be given away; `default_limit`: seconds that a job without a time limit counts as; `choose`: which of the
     candidates a job gets, when it asks for so many.
     """
 

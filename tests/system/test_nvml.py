@@ -126,7 +126,7 @@ def test_a_drained_gpu_gets_no_job_until_it_is_resumed(machine: Machine, cards: 
     second = machine.submit("-g", "1", "--wrap", SHOW)
     eventually(lambda: states(machine) == ["busy", "drained"])
     assert machine.job(first)["state"] == "running"
-    assert reason(machine, second) == "Resources"
+    assert reason(machine, second) == "GpuUnavailable"
     machine.gflowd("restart")
     eventually(lambda: states(machine) == ["busy", "drained"])
     machine.ctl("gpus", "resume", "1")
@@ -165,7 +165,7 @@ def test_a_lost_gpu_is_faulty_alone_and_its_job_goes_on(machine: Machine, cards:
     third = machine.submit("-g", "2", "--wrap", "true")
     machine.open_gate()
     assert machine.wait(first, second) == 0
-    eventually(lambda: reason(machine, third) == "Resources")
+    eventually(lambda: reason(machine, third) == "GpuUnavailable")
     cards.set("a", error=None)
     eventually(lambda: gpus(machine)[0]["answers"])
     assert states(machine) == ["faulty", "idle"], "it must be resumed"
