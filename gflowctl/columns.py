@@ -7,6 +7,7 @@ from gflowctl.render import STATE_COLORS, Column, local
 from gflowd.core import durations, memory
 from gflowd.core.errors import BadUsage
 from gflowd.core.model import SHORT_STATES, STATES, Ended
+from gflowd.core.reasons import IDLE_GPUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ def _place(view: View, job: Job) -> str:
     reason = view.reason(job)
     if jobs.is_waiting(job):
         return f"({reason})"
-    return f"({reason})" if reason and isinstance(job.phase, Ended) else _gpu_ids(job) or _bracketed(reason)
+    if reason and isinstance(job.phase, Ended):
+        return f"({reason})"
+    return f"{_gpu_ids(job)} ({reason})" if reason == IDLE_GPUS else _gpu_ids(job) or _bracketed(reason)
 
 
 def _bracketed(reason: str | None) -> str:

@@ -28,6 +28,7 @@ from gflowd.core.reasons import (
     DAEMON_DOWN,
     DEPENDENCY,
     HELD_BY_USER,
+    IDLE_GPUS,
     PRIORITY,
     RESERVATION,
     RESOURCES,
@@ -186,7 +187,12 @@ class View:
             return job.phase.reason
         if isinstance(job.phase, Stopping):
             return told or job.phase.why
-        return self._waits_for(job, told) if isinstance(job.phase, Queued) else None
+        return self._waits_for(job, told) if isinstance(job.phase, Queued) else self._idles(told)
+
+    @staticmethod
+    def _idles(told: str | None) -> str | None:
+        """Of a running job the daemon may say that its GPUs do nothing; what it said before that is over."""
+        return told if told == IDLE_GPUS else None
 
     def expected_start(self, job: Job) -> float | None:
         """When the daemon last expected a queued job to start; None when it did not say, or has nothing to say."""

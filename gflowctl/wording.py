@@ -30,6 +30,7 @@ REASONS = {
     "NonZeroExit": "the command ended with an exit code other than 0",
     "Zombie": "it vanished without leaving an exit code",
     "TimeLimit": "it ran longer than its time limit",
+    "IdleGpus": "its GPUs do nothing",
     "OutOfMemory": "it used more memory than it asked for",
     "CancelledByUser": "cancelled by a user",
     "DependencyFailed": "what it waited for can no longer come",

@@ -38,7 +38,7 @@ ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
 }
 
 FILE_TIME_GRAIN = 0.01  # seconds by which a file's time may lag behind the clock (a tick of the kernel)
-_FORCED = {reasons.TIME_LIMIT: TIMEOUT, reasons.OUT_OF_MEMORY: FAILED}
+_FORCED = {reasons.TIME_LIMIT: TIMEOUT, reasons.OUT_OF_MEMORY: FAILED, reasons.IDLE_GPUS: CANCELLED}
 SIGNAL_STATUS = range(129, 129 + 64)  # 128 + N is how a shell reports death by signal N (POSIX sh, 2.8.2)
 
 

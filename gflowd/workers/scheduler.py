@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gflowd import log
-from gflowd.core import codec, instants, reasons, reservations, transitions
+from gflowd.core import codec, idleness, instants, reasons, reservations, transitions
 from gflowd.core.book import Book
 from gflowd.core.diary import Diary
 from gflowd.core.errors import SystemFailed, TryAgain
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
 RETRY = 1.0  # seconds after a commit that failed (disk full)
+MISSED_POLLS = 3  # looks at the GPUs that may fail before idleness counts anew
+LONGEST_BLINK = 30.0  # seconds between two looks that are noticed here; no worker sleeps longer than ten
 LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
 
 Key = tuple[int, int]
@@ -71,6 +73,7 @@ class Scheduler:
         self._planner = Planner(wiring.config)
         self._resumed: tuple[gpu_orders.Resumed, ...] = ()
         self._launched: set[Key] = set()
+        self._idleness = idleness.Idleness()
         self._retry_at: float | None = None
         self._trouble: str | None = None
         self._hurry = False
@@ -179,6 +182,7 @@ class Scheduler:
         changes = self._settle(now, slots)
         self._diary.look(now.wall)
         plan = self._planner.plan(self._book, self._said(), changes, slots, now)
+        self._follow_idleness(slots)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         for job, gpu_ids in plan.starts:
@@ -189,6 +193,22 @@ class Scheduler:
                 plan.reasons[job.id] = reasons.RESOURCES  # another daemon was faster; the next tick gives back the rest
         return changes, plan
 
+    def _follow_idleness(self, slots: dict[str, Any]) -> None:
+        """Takes in how busy the last look found the GPUs of each attempt."""
+        if self._config.idle_warn is None and self._config.idle_cancel is None:
+            return
+        desk, slot = self._planner.desk, slots.get("gpu_poller")
+        held = {
+            (job.id, job.run.attempt): desk.places(job.run) for job in self._book.live.values() if job.run is not None
+        }
+        utilisation = {gpu.index: gpu.utilisation for gpu in desk.seen or ()}
+        if slot is not None:
+            gap = max(MISSED_POLLS * self._config.poll_interval, LONGEST_BLINK)
+            self._idleness = idleness.follow(self._idleness, held, utilisation, slot[1][0], gap)
+
+    def _idle_for(self, seconds: float | None) -> set[Key | None]:
+        return set(idleness.idle_for(self._idleness, seconds))
+
     def _said(self) -> Said:
         of = self._follower.fold.of
         return Said(of("setting"), of("quota"), of("usage"), self._diary.coming)
@@ -197,6 +217,7 @@ class Scheduler:
         """What has become of the live jobs, and of the queued ones that are no longer wanted or can never start."""
         sights = _sights(slots)
         enforced = _enforced(slots)
+        too_idle = self._idle_for(self._config.idle_cancel)
         changes: Changes = {}
         for job_id, why in self._book.lost.items():
             changes[job_id] = (transitions.lose(self._book.queued[job_id], why, now),)
@@ -205,7 +226,7 @@ class Scheduler:
         for job in (*self._book.live.values(), *self._book.lingering.values(), *self._book.unwanted()):
             key = (job.id, job.run.attempt) if job.run else None
             sight = sights.get(key)
-            limit = enforced.exceeded(key)
+            limit = enforced.exceeded(key) or (reasons.IDLE_GPUS if key in too_idle else None)
             after = transitions.settle(job, sight, now, limit=limit, kill_strays=self._config.kill_strays)
             if after is not None:
                 changes[job.id] = _with_next_attempt(job, after)
@@ -296,12 +317,13 @@ class Scheduler:
             self._follower.rebase(commit.rewrite(fold))
 
     def _reasons(self, plan: Plan) -> dict[int, str]:
-        """What holds the queued jobs; of each kind no more than anybody would read."""
+        """What holds the queued jobs, of each kind no more than anybody would read; and which leave their GPUs idle."""
         depth = self._config.backfill_depth
-        if not self._drained():
-            return plan.reasons | self._book.waiting(depth)
-        queue = (job.id for job in self._book.queue())
-        return dict.fromkeys(itertools.islice(queue, depth), reasons.DRAINED) | self._book.waiting(depth)
+        held = plan.reasons
+        if self._drained():
+            held = dict.fromkeys(itertools.islice((job.id for job in self._book.queue()), depth), reasons.DRAINED)
+        idle = (job_id for job_id, _ in idleness.idle_for(self._idleness, self._config.idle_warn))
+        return held | self._book.waiting(depth) | dict.fromkeys(idle, reasons.IDLE_GPUS)
 
     def _agenda(self, now: Moment) -> Agenda:
         jobs = (*self._book.live.values(), *self._book.lingering.values())

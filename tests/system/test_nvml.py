@@ -300,3 +300,18 @@ def test_the_gpus_of_a_job_survive_the_scheduler(machine: Machine, cards: Cards)
     machine.open_gate()
     assert machine.wait(first, second) == 0
     assert cards.names
+
+
+def test_a_job_that_leaves_its_gpus_idle_is_marked_and_then_cancelled(machine: Machine, cards: Cards) -> None:
+    cards.set("a", util=50)
+    machine.write_config(gpu={"idle_warn": "1s", "idle_cancel": "12s"})
+    start(machine)
+    busy, idle = machine.submit("-g", "1", "--wrap", GATE), machine.submit("-g", "1", "--wrap", GATE)
+    eventually(lambda: reason(machine, idle) == "IdleGpus", within=60)
+    assert "1 (IdleGpus)" in machine.ctl("queue").stdout
+    assert "its GPUs do nothing" in machine.ctl("show", str(idle)).stdout
+    ended = machine.ended(idle)
+    assert (ended["state"], ended["reason"]) == ("cancelled", "IdleGpus")
+    assert (machine.job(busy)["state"], reason(machine, busy)) == ("running", None)
+    machine.open_gate()
+    assert machine.wait(busy) == 0
