@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "redo": ("gflowctl.commands.redo", (), "queue new jobs like old ones"),
     "drain": ("gflowctl.commands.drain", (), "start no more jobs"),
     "resume": ("gflowctl.commands.resume", (), "start jobs again"),
+    "stats": ("gflowctl.commands.stats", (), "sum up jobs: outcomes, waiting and running times, GPU hours"),
     "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
     "doctor": ("gflowctl.commands.doctor", (), "check the installation and say how to mend it"),
     "close-sessions": ("gflowctl.commands.close_sessions", (), "close terminal sessions left over by ended jobs"),
@@ -41,7 +42,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Submit and watch", ("submit", "queue", "show", "log", "attach", "wait")),
+    ("Submit and watch", ("submit", "queue", "show", "log", "attach", "wait", "stats")),
     ("Change jobs", ("cancel", "hold", "release", "update", "top", "limit", "requeue", "redo")),
     ("The machine", ("info", "drain", "resume", "doctor", "close-sessions", "completion")),
 )

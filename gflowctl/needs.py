@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from gflowctl import naming
 from gflowd.core import dependencies, joblist, outcomes
 from gflowd.core.dependencies import AFTER, AFTERANY, AFTERCORR, AFTERNOTOK, AFTEROK, ALL, ANY, Needs
@@ -13,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from gflowctl.context import Context
     from gflowctl.jobs import View
     from gflowd.core.dependencies import Dependency, Resolve
     from gflowd.core.model import Job
@@ -25,9 +28,14 @@ WANTED = {AFTERCORR: "to finish well, element by element", AFTERANY: "to end", A
 WANTED_BY_DEFAULT = "to finish well"
 
 
-def asked(args: argparse.Namespace, fold: Fold, user: str) -> Needs:
-    """What the options of a job ask for; `@` is a submission of `user`. Raises `Refused`."""
-    resolve = _resolver(fold, user)
+def asked(args: argparse.Namespace, fold: Fold, context: Context) -> Needs:
+    """What the options of a job ask for; `@` is a submission of the user's. Raises `Refused`."""
+    if os.path.exists(context.state.history):
+        from gflowctl import past
+
+        said = (args.depends_on, args.depends_on_all, args.depends_on_any)
+        past.bring_named(context.state, fold, context.user, ",".join(text for text in said if text is not None))
+    resolve = _resolver(fold, context.user)
     parts = []
     if args.depends_on is not None:
         parts.append(dependencies.parse(args.depends_on, resolve))

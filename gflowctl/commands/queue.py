@@ -91,7 +91,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _matching(args: argparse.Namespace, view: jobs.View, states: set[str], since: float | None) -> list[Job]:
     users = {*(args.user or ()), *([view.context.user] if args.me else ())}
-    ids = _considered(args, view, states)
+    ids = _considered(args, view, states, users, since)
     if not (args.unfolded or args.json) and view.families:
         from gflowctl import folding
 
@@ -107,11 +107,26 @@ def _matching(args: argparse.Namespace, view: jobs.View, states: set[str], since
     ]
 
 
-def _considered(args: argparse.Namespace, view: jobs.View, states: set[str]) -> list[int]:
+def _considered(
+    args: argparse.Namespace, view: jobs.View, states: set[str], users: set[str], since: float | None
+) -> list[int]:
     """The ids worth decoding: ended jobs outnumber the others and are rarely asked for."""
+    if not args.jobs and (args.all or args.completed or states.intersection(ENDED_STATES)):
+        _recall(args, view, states, users, since)
     ids = view.select(args.jobs) if args.jobs else view.ids()
     if args.completed:
         return [job_id for job_id in ids if view.has_ended(job_id)]
     if args.all or args.jobs or states.intersection(ENDED_STATES):
         return ids
     return [job_id for job_id in ids if not view.has_ended(job_id)]
+
+
+def _recall(args: argparse.Namespace, view: jobs.View, states: set[str], users: set[str], since: float | None) -> None:
+    """Has the view look behind the snapshot, as far as the options allow that to be told beforehand."""
+    if not view.has_history:
+        return
+    from gflowd.past_jobs import Choice
+
+    plain = args.sort.upper() == "JOBID" and not args.names
+    limit = args.limit if plain else None
+    view.recall(Choice(users, args.project or (), args.names or (), states, since, limit))

@@ -125,7 +125,7 @@ def _allocated(commit: Commit, spec: Spec) -> range:
 def _with_needs(args: argparse.Namespace, context: Context, spec: Spec, fold: Fold) -> Spec:
     from gflowctl import needs
 
-    return spec.replace(needs=needs.asked(args, fold, context.user))
+    return spec.replace(needs=needs.asked(args, fold, context))
 
 
 def _check_usage(args: argparse.Namespace) -> None:

@@ -75,6 +75,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             job = _foremost(view, ids)
             try:
                 _check_whole(view, spec_id, ids)
+                view.check_changeable(spec_id)
                 spec = _changed(args, context, job, common, content)
             except Refused as error:
                 refused.append(f"job {spec_id if spec_id in view.families else job.id}: {error}")

@@ -25,6 +25,7 @@ from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import TmuxFailed, is_installed
 from gflowd.lock import Lock
 from gflowd.store import WORTH_COMPACTING, Commit, Follower, Store
+from gflowd.workers.archivist import Archivist
 from gflowd.workers.base import Turn
 from gflowd.workers.launcher import Launcher
 from gflowd.workers.observer import Observer
@@ -60,7 +61,8 @@ class Scheduler:
         self._alone.acquire()
         self._store = Store(wiring.state, wiring.config.lock_timeout, orjson.dumps)
         self._follower = Follower(self._store)
-        self._book = Book()
+        self._archivist = Archivist(wiring.state, wiring.config)
+        self._book = Book(self._archivist)
         self._launcher = Launcher(wiring.state, wiring.runtime)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._observer = Observer(wiring, self._executor)
@@ -80,13 +82,14 @@ class Scheduler:
         self._catch_up_or_put_back()
         plan = self._plan_and_commit(now, slots)
         self._launch()
+        archive_at = self._archive(now)
         while self._store.notes:
             self._log.error("snapshot", note=self._store.notes.pop())
         agenda = self._agenda(now)
         _, stuck = _enforced(slots)
         seen = _gpus(slots)[1]
         self._observer.note(self._book, self._reasons(plan), self._capacity(slots), seen, stuck, self._trouble)
-        wakes = [when for when in (self._observer.write(now), self._retry_at) if when is not None]
+        wakes = [when for when in (self._observer.write(now), self._retry_at, archive_at) if when is not None]
         if self._hurry:
             wakes.append(now.mono)
         rings = b"" if self._poll_after is None else POLL
@@ -100,6 +103,7 @@ class Scheduler:
                 self._launcher.tmux.stop_when_empty()
             except TmuxFailed as error:
                 self._log.warning("tmux server left", why=str(error))
+        self._archivist.close()
         self._alone.release()
 
     def _await_last_sessions(self) -> None:
@@ -125,13 +129,14 @@ class Scheduler:
         fold = self._follower.fold
         specs, wishes, phases = fold.of("spec"), fold.of("wish"), fold.of("phase")
         if keys is None:
-            self._book = Book()
+            self._book = Book(self._archivist)
             ids = self._book.refresh(specs, (), specs, wishes, phases)
         else:
             spec_ids = [key for kind, key in keys if kind == "spec" and isinstance(key, int)]
             job_ids = [key for kind, key in keys if kind in ("wish", "phase") and isinstance(key, int)]
             ids = self._book.refresh(spec_ids, job_ids, specs, wishes, phases)
         self._book.set_limits(fold.of("limit"))
+        self._archivist.note(phases if keys is None else ids, fold, self._book)
         self._touched |= ids
         return ids
 
@@ -217,8 +222,7 @@ class Scheduler:
         """
         with self._store.commit() as commit:
             touched = self._catch_up()
-            if self._follower.fold.of("scheduler").get(0, {}).get("generation") != self._generation:
-                raise Fenced
+            self._check_generation()
             for job_id in [job_id for job_id in changes if job_id not in touched]:
                 for past in changes[job_id][:-1]:
                     commit.put("attempt", _attempt(job_id, past), codec.encode_phase(past))
@@ -228,6 +232,24 @@ class Scheduler:
         # What an end sets free, in a group or among those who wait, is found by looking again; so is a retry.
         self._hurry = not touched.isdisjoint(changes) or any(_ends(after) for after in changes.values())
         self._catch_up()
+
+    def _check_generation(self) -> None:
+        if self._follower.fold.of("scheduler").get(0, {}).get("generation") != self._generation:
+            raise Fenced
+
+    def _archive(self, now: Moment) -> float | None:
+        """Moves ended jobs to the history; when to do so again, on the monotonic clock."""
+        try:
+            if self._archivist.copy(self._follower.fold, self._book, now):
+                with self._store.commit() as commit:
+                    self._catch_up()
+                    self._check_generation()
+                    for kind, key in self._archivist.leaving(self._follower.fold, self._book):
+                        commit.put(kind, key, None)
+                self._catch_up()
+        except (SystemFailed, TryAgain) as error:
+            self._archivist.put_off(now, error)
+        return self._archivist.wake_at(now)
 
     def _tell(self, job_id: int, phase: Phase) -> None:
         match phase:
