@@ -13,7 +13,7 @@ from gflowd.core.model import FAILED, FINISHED, TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    Span = tuple[float, float, tuple[int, ...]]  # begin and end, seconds since the epoch, and the GPUs had between
+Span = tuple[float, float, tuple[int, ...]]  # begin and end, seconds since the epoch, and the GPUs had between
 
 USER, PROJECT, DAY = "user", "project", "day"
 HOUR = 3600.0
