@@ -103,7 +103,12 @@ class History:
         that is not plainly ours.
         """
         self.path = path
-        os.close(paths.open_private(path, os.O_RDWR | os.O_CREAT if write else os.O_RDONLY))
+        try:
+            os.close(paths.open_private(path, os.O_RDWR | os.O_CREAT if write else os.O_RDONLY))
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise HistoryFailed(f"{path}: {error.strerror}") from error
         self._file = _file(path)
         plain = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         with _guarded(path):

@@ -103,7 +103,7 @@ class Archivist(Past):
         keys: list[tuple[str, int | str]] = []
         jobs: list[int] = []
         for spec_id, ids in list(self._ready.items()):
-            if book.is_needed(spec_id) or any(_records(fold, job_id) != self._copied.get(job_id) for job_id in ids):
+            if any(_records(fold, job_id) != self._copied.get(job_id) for job_id in ids):
                 del self._ready[spec_id]
                 self._line_up(spec_id, float("-inf"))
                 continue
@@ -119,7 +119,10 @@ class Archivist(Past):
         self._retry_at = now.mono + LOOK_AGAIN
         if getattr(error, "damaged", False):
             self._close()
-            self._set_aside()
+            try:
+                self._set_aside()
+            except SystemFailed as another:
+                self._tell(another)
 
     def wake_at(self, now: Moment) -> float | None:
         """When `copy` is to be called next, on the monotonic clock."""
@@ -272,7 +275,10 @@ class Archivist(Past):
     def _set_aside(self) -> None:
         from gflowd.history import set_aside
 
-        kept = set_aside(self._state.history)
+        try:
+            kept = set_aside(self._state.history)
+        except OSError as error:
+            raise SystemFailed(f"{self._state.history}: {error.strerror}") from error
         self._log.error("the history was damaged; a new one is begun", kept=kept)
 
     def _close(self) -> None:
