@@ -1,7 +1,7 @@
 """How the history holds up: moving many ended jobs there beside a daemon at work, and commands before many old jobs.
 
-    python benchmarks/history.py move ELEMENTS JOBS     in a state directory of its own, with a real daemon
-    python benchmarks/history.py fill ROWS              writes a history of so many rows, then times some commands
+python benchmarks/history.py move ELEMENTS JOBS     in a state directory of its own, with a real daemon
+python benchmarks/history.py fill ROWS              writes a history of so many rows, then times some commands
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PART = 20_000  # rows written at a time
 
 def spec(number: int, **more: object) -> dict[str, Any]:
     return {
-        "command": ["python", "train.py", "--seed", str(number)], "cwd": "/tmp", "env": "0" * 32,
+        "command": ["python", "train.py", "--seed", str(number)], "cwd": "/", "env": "0" * 32,
         "name": f"job{number % 100}", "submitted_at": 1.7e9 + number, "user": f"user{number % 5}", "gpus": 1, **more,
     }  # fmt: skip
 
@@ -69,7 +69,8 @@ def move(elements: int, singles: int) -> None:
             for number in range(elements + 1, elements + singles + 1):
                 commit.put("spec", commit.allocate(), spec(number))
                 commit.put("phase", number, end(number))
-        begun, waits = time.perf_counter(), []
+        begun = time.perf_counter()
+        waits: list[float] = []
         run("gflowd", "start")
         while Store(state).read().of("phase").keys() - {elements + singles + 1 + n for n in range(len(waits))}:
             waits.append(run("gflowctl", "submit", "--wait", "--", "true"))
@@ -94,15 +95,21 @@ def fill(rows: int) -> None:
         history.close()
         size = os.path.getsize(state.history) >> 20
         print(f"{rows} rows, {size} MB, written in {time.perf_counter() - begun:.1f} s")
-        middle = str(rows // 2)
-        for words in (
-            ["submit", "true"], ["submit", "-d", middle, "true"], ["queue"], ["show", middle], ["queue", "-a", "-l", "10"],
-            ["queue", "-a", "-l", "-10", "--json"], ["queue", "-c", "--since", f"@{rows}"], ["stats", "--all-users"],
-        ):  # fmt: skip
-            if words[-1].startswith("@"):
-                words[-1] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1.7e9 + rows + 3600))
-            best(*words)
+        middle, late = str(rows // 2), time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1.7e9 + rows + 3600))
+        best("submit", "true")
+        best("submit", "-d", middle, "true")
+        best("queue")
+        best("show", middle)
+        best("queue", "-a", "-l", "10")
+        best("queue", "-c", "--since", late)
+        best("stats", "--all-users")
 
 
 if __name__ == "__main__":
-    {"move": move, "fill": fill}[sys.argv[1]](*map(int, sys.argv[2:]))
+    match sys.argv[1:]:
+        case ["move", elements, jobs]:
+            move(int(elements), int(jobs))
+        case ["fill", rows]:
+            fill(int(rows))
+        case _:
+            sys.exit(__doc__)

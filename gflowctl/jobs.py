@@ -9,7 +9,7 @@ import time
 
 from gflowctl import naming
 from gflowd.core import codec, patterns
-from gflowd.core.errors import BadUsage, Refused, SystemFailed
+from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.model import (
     CANCELLED,
     FINISHED,
@@ -126,7 +126,7 @@ class View:
 
         try:
             self._brought.update(past.bring_chosen(self.context.state, self.fold, choice))
-        except SystemFailed as error:
+        except GflowError as error:
             self.context.store.notes.append(f"only what is still in the queue: {error}")
 
     def recall_fallen(self, ids: Iterable[int]) -> None:

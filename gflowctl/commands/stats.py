@@ -15,7 +15,7 @@ from gflowctl import jobs, options, render
 from gflowctl.render import Column
 from gflowd.core import accounts, durations, instants
 from gflowd.core.accounts import DAY, PROJECT, USER, Account, Calendar
-from gflowd.core.errors import BadUsage, SystemFailed
+from gflowd.core.errors import BadUsage, GflowError
 from gflowd.core.model import ENDED_STATES, STATES
 
 TYPE_CHECKING = False
@@ -90,7 +90,7 @@ def _accounts(context: Context, users: tuple[str, ...], since: float | None, now
         for account in past_jobs.accounts(History(context.state.history), choice, view.fold.of("spec")):
             if since is None or _last(account) >= since:
                 yield account
-    except SystemFailed as error:
+    except GflowError as error:
         context.store.notes.append(f"only what is still in the queue: {error}")
 
 
