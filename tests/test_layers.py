@@ -40,7 +40,13 @@ MAY_IMPORT = (
 # Modules that only these import: phases are the scheduler's alone to write.
 ONLY_FROM = {
     "gflowd.core.transitions": ("gflowd.core.", "gflowd.workers.scheduler"),
-    "gflowd.history": ("gflowctl.", "gflowd.past_jobs", "gflowd.store", "gflowd.workers.archivist"),
+    "gflowd.history": (
+        "gflowctl.",
+        "gflowd.past_jobs",
+        "gflowd.store",
+        "gflowd.workers.annals",
+        "gflowd.workers.archivist",
+    ),
     "gflowd.snapshot": (
         "gflowctl.",
         "gflowd.launch",
@@ -52,6 +58,7 @@ ONLY_FROM = {
     "gflowd.workers.": ("gflowd.supervisor", "gflowd.workers."),
 }
 SCHEDULER = {
+    "gflowd.workers.annals": ("gflowd.history",),
     "gflowd.workers.archivist": ("gflowd.history", "gflowd.snapshot"),
     "gflowd.workers.sweeper": ("gflowd.snapshot",),
     "gflowd.workers.scheduler": ("gflowd.store", "gflowd.lock"),

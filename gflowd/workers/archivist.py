@@ -7,64 +7,48 @@ is left of its jobs in the snapshot then is swept up, also after a crash.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import deque
 from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from gflowd import log
-from gflowd.core import arrays
-from gflowd.core.errors import GflowError, SystemFailed
-from gflowd.core.outcomes import UNKNOWN, Outcome
-from gflowd.core.past import Past
+from gflowd.core.errors import GflowError
+from gflowd.workers.annals import Annals
 from gflowd.workers.sweeper import Sweeper, pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gflowd.config import Config
-    from gflowd.core.arrays import Family
     from gflowd.core.book import Book
     from gflowd.core.moment import Moment
-    from gflowd.history import Entry, History, Sheet
+    from gflowd.history import Entry, Sheet
     from gflowd.paths import State
     from gflowd.snapshot import Fold
 
 BATCH = 1000  # jobs at a time, so that the scheduler is never away for long
 LOOKS = 10 * BATCH  # specs that are looked at for that
 LOOK_AGAIN = 60.0  # seconds: at jobs that others wait for, and after a failure
-MOST_REMEMBERED = 10_000  # outcomes
 
 Records = tuple[Any, Any]  # of a job: wish and phase
 
 
-class Archivist(Past):
-    """What it remembers can be lost: `note` of the whole snapshot tells it anew."""
+class Archivist:
+    """What it remembers can be lost: `note` of the whole snapshot tells it anew. `past`: the jobs that have left."""
 
     def __init__(self, state: State, config: Config) -> None:
-        self._state = state
+        self.past = Annals(state.history)
         self._after = config.history_after
         self._keep = config.history_keep
         self._sweeper = Sweeper(state, config.log_keep)
-        self._log = log.get("scheduler")
         self._due: list[tuple[float, int]] = []  # a heap: when a spec may leave, at the earliest
         self._noted: set[int] = set()  # the specs in it
         self._moving: tuple[int, float, range] | None = None  # spec, when it ended, the jobs still to be copied
         self._copied: dict[int, Records] = {}  # by job, as they were then
         self._ready: dict[int, range] = {}  # specs that are in the history, and their jobs
         self._left: deque[int] = deque()  # jobs whose spec has left
-        self._outcomes: dict[tuple[int, bool], Outcome] = {}
-        self._history: History | None = None
         self._retry_at = float("-inf")
         self._forget_at = float("-inf")
-        self._trouble: str | None = None
-        if os.path.lexists(state.history):
-            try:
-                self._open()
-            except GflowError as error:
-                self._tell(error)
 
     def note(self, ids: Iterable[int], fold: Fold, book: Book) -> None:
         """Something has become of these jobs."""
@@ -94,7 +78,6 @@ class Archivist(Past):
         except (GflowError, OSError) as error:
             self.put_off(now, error)
             return False
-        self._trouble = None
         return bool(self._ready or self._left)
 
     def leaving(self, fold: Fold, book: Book) -> list[tuple[str, int | str]]:
@@ -115,14 +98,8 @@ class Archivist(Past):
 
     def put_off(self, now: Moment, error: GflowError | OSError) -> None:
         """Something failed; what was to be done is done later."""
-        self._tell(error)
+        self.past.report(error)
         self._retry_at = now.mono + LOOK_AGAIN
-        if getattr(error, "damaged", False):
-            self._close()
-            try:
-                self._set_aside()
-            except SystemFailed as another:
-                self._tell(another)
 
     def wake_at(self, now: Moment) -> float | None:
         """When `copy` is to be called next, on the monotonic clock."""
@@ -135,49 +112,6 @@ class Archivist(Past):
             wakes.append(self._forget_at)
         soonest = min(wakes)
         return None if soonest == float("inf") else max(soonest, self._retry_at)
-
-    def close(self) -> None:
-        """A clean end."""
-        self._close()
-
-    # what the scheduler asks of the past
-
-    def outcome(self, job_id: int, *, whole: bool) -> Outcome:
-        """See `Past`. While the history cannot be read, the job is to be waited for."""
-        key = job_id, whole
-        if key not in self._outcomes:
-            try:
-                found = self._look_up(job_id, whole=whole)
-            except GflowError as error:
-                self._tell(error)
-                return Outcome()
-            if len(self._outcomes) >= MOST_REMEMBERED:
-                self._outcomes.clear()
-            self._outcomes[key] = found
-        return self._outcomes[key]
-
-    def family(self, array_id: int) -> Family | None:
-        """See `Past`."""
-        if not os.path.exists(self._state.history):
-            return None
-        try:
-            spec = self._open().spec(array_id)
-        except GflowError as error:
-            self._tell(error)
-            return None
-        return arrays.from_json(spec["family"]) if spec is not None and "family" in spec else None
-
-    def _look_up(self, job_id: int, *, whole: bool) -> Outcome:
-        if job_id < 1 or not os.path.exists(self._state.history):
-            return UNKNOWN
-        history = self._open()
-        found = (history.outcome(job_id, whole=True) if whole else None) or history.outcome(job_id, whole=False)
-        if found is None:
-            return UNKNOWN
-        jobs, finished, begun_at = found
-        return Outcome(jobs=jobs, begun=jobs, begun_at=begun_at, ended=jobs, finished=finished)
-
-    # how jobs get there
 
     def _line_up(self, spec_id: int, due: float) -> None:
         if spec_id not in self._noted:
@@ -203,7 +137,7 @@ class Archivist(Past):
         if not entries:
             return
         try:
-            self._write(entries, sheets)
+            self.past.write(entries, sheets)
         except GflowError:
             self._moving = None
             for spec_id, _ in entries:
@@ -240,57 +174,11 @@ class Archivist(Past):
         size, limit = len(book.ids(spec_id)), fold.of("limit").get(spec_id)
         return Sheet(spec_id, size, max(last_at, record["submitted_at"]), record, limit)
 
-    def _write(self, entries: list[tuple[int, Entry]], sheets: list[Sheet]) -> None:
-        history = self._open()
-        history.write(entries, sheets)
-        if not history.is_in_place():
-            raise SystemFailed(f"{self._state.history} was removed")
-        self._outcomes.clear()
-
     def _forget(self, now: Moment) -> None:
         if self._keep is None or now.mono < self._forget_at:
             return
-        more = os.path.exists(self._state.history) and self._open().forget(now.wall - self._keep, BATCH)
+        more = self.past.forget(now.wall - self._keep, BATCH)
         self._forget_at = now.mono + (0.0 if more else pace(self._keep))
-
-    # the file
-
-    def _open(self) -> History:
-        """The history, made where it is missing; a damaged one is set aside."""
-        from gflowd.history import History, HistoryFailed
-
-        if self._history is not None and not self._history.is_in_place():
-            self._log.error("the history is gone", path=self._state.history)
-            self._close()
-        if self._history is None:
-            try:
-                self._history = History(self._state.history, write=True)
-            except HistoryFailed as error:
-                if not error.damaged:
-                    raise
-                self._set_aside()
-                self._history = History(self._state.history, write=True)
-        return self._history
-
-    def _set_aside(self) -> None:
-        from gflowd.history import set_aside
-
-        try:
-            kept = set_aside(self._state.history)
-        except OSError as error:
-            raise SystemFailed(f"{self._state.history}: {error.strerror}") from error
-        self._log.error("the history was damaged; a new one is begun", kept=kept)
-
-    def _close(self) -> None:
-        if self._history is not None:
-            with contextlib.suppress(GflowError):
-                self._history.close()
-            self._history = None
-
-    def _tell(self, error: GflowError | OSError) -> None:
-        if str(error) != self._trouble:
-            self._log.error("history", why=str(error))
-        self._trouble = str(error)
 
 
 def _have_ended(fold: Fold, ids: range) -> bool:

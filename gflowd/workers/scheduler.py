@@ -62,7 +62,7 @@ class Scheduler:
         self._store = Store(wiring.state, wiring.config.lock_timeout, orjson.dumps)
         self._follower = Follower(self._store)
         self._archivist = Archivist(wiring.state, wiring.config)
-        self._book = Book(self._archivist)
+        self._book = Book(self._archivist.past)
         self._launcher = Launcher(wiring.state, wiring.runtime)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._observer = Observer(wiring, self._executor)
@@ -103,7 +103,7 @@ class Scheduler:
                 self._launcher.tmux.stop_when_empty()
             except TmuxFailed as error:
                 self._log.warning("tmux server left", why=str(error))
-        self._archivist.close()
+        self._archivist.past.close()
         self._alone.release()
 
     def _await_last_sessions(self) -> None:
@@ -129,7 +129,7 @@ class Scheduler:
         fold = self._follower.fold
         specs, wishes, phases = fold.of("spec"), fold.of("wish"), fold.of("phase")
         if keys is None:
-            self._book = Book(self._archivist)
+            self._book = Book(self._archivist.past)
             ids = self._book.refresh(specs, (), specs, wishes, phases)
         else:
             spec_ids = [key for kind, key in keys if kind == "spec" and isinstance(key, int)]

@@ -55,7 +55,7 @@ class Desk:
         """As after a restart."""
         self.follower = Follower(self.store)
         self.archivist = Archivist(self.state, self.config)
-        self.book = Book(self.archivist)
+        self.book = Book(self.archivist.past)
         self.catch_up()
 
     @property
@@ -70,7 +70,7 @@ class Desk:
         keys = self.follower.catch_up()
         specs, wishes, phases = (self.fold.of(kind) for kind in ("spec", "wish", "phase"))
         if keys is None:
-            self.book = Book(self.archivist)
+            self.book = Book(self.archivist.past)
             self.book.refresh(specs, (), specs, wishes, phases)
             ids: Any = phases
         else:
@@ -108,7 +108,7 @@ class Desk:
 
     def archive(self) -> None:
         """Until nothing is left to do now."""
-        for _ in range(50):
+        for _ in range(2000):
             if not self.copy() and self.archivist.wake_at(self.now) != self.now.mono:
                 return
             self.drop()
@@ -130,7 +130,7 @@ class Desk:
         return found
 
     def close(self) -> None:
-        self.archivist.close()
+        self.archivist.past.close()
         self.follower.close()
 
 
@@ -436,8 +436,8 @@ def test_old_rows_go_when_the_configuration_says_so(make: Callable[..., Desk]) -
 
 
 def test_the_past_is_known_to_those_who_wait_for_it(desk: Desk) -> None:
-    assert desk.archivist.outcome(1, whole=True) == UNKNOWN
-    assert desk.archivist.family(1) is None
+    assert desk.archivist.past.outcome(1, whole=True) == UNKNOWN
+    assert desk.archivist.past.family(1) is None
     single, array_id = desk.submit(), desk.submit(size=2)
     desk.end(single, array_id)
     desk.end(array_id + 1, state="failed")
@@ -446,21 +446,21 @@ def test_the_past_is_known_to_those_who_wait_for_it(desk: Desk) -> None:
     desk.archive()
     done = Outcome(begun=1, begun_at=at, ended=1, finished=1)
     for _ in range(2):
-        assert desk.archivist.outcome(single, whole=True) == done
-        assert desk.archivist.outcome(array_id, whole=False) == done
-        assert desk.archivist.outcome(array_id + 1, whole=True) == done.replace(finished=0)
-        assert desk.archivist.outcome(array_id, whole=True) == done.replace(jobs=2, begun=2, ended=2)
-    assert desk.archivist.family(array_id) == Family(ranges=((1, 2, 1),))
-    assert desk.archivist.family(single) is None
-    assert desk.archivist.outcome(-1, whole=True) == UNKNOWN
+        assert desk.archivist.past.outcome(single, whole=True) == done
+        assert desk.archivist.past.outcome(array_id, whole=False) == done
+        assert desk.archivist.past.outcome(array_id + 1, whole=True) == done.replace(finished=0)
+        assert desk.archivist.past.outcome(array_id, whole=True) == done.replace(jobs=2, begun=2, ended=2)
+    assert desk.archivist.past.family(array_id) == Family(ranges=((1, 2, 1),))
+    assert desk.archivist.past.family(single) is None
+    assert desk.archivist.past.outcome(-1, whole=True) == UNKNOWN
 
 
 def test_while_the_past_cannot_be_read_nobody_is_cancelled_for_it(desk: Desk) -> None:
     os.mkdir(desk.state.history)
-    assert desk.archivist.outcome(1, whole=True) == Outcome()
-    assert desk.archivist.family(1) is None
+    assert desk.archivist.past.outcome(1, whole=True) == Outcome()
+    assert desk.archivist.past.family(1) is None
     os.rmdir(desk.state.history)
-    assert desk.archivist.outcome(1, whole=True) == UNKNOWN
+    assert desk.archivist.past.outcome(1, whole=True) == UNKNOWN
 
 
 class Moves(RuleBasedStateMachine):
