@@ -53,5 +53,8 @@ def _array(view: jobs.View, text: str) -> int:
         raise Refused(f"job {array_id} is no array or sweep; only these have a limit")
     if len(found[array_id]) < len(view.ids_of(array_id)):
         raise Refused(f"{text} is a part of array {array_id}; give all of it")
-    view.check_changeable(array_id)
+    try:
+        view.check_changeable(array_id)
+    except Refused as error:
+        raise Refused(f"job {array_id} {error}") from None
     return array_id
