@@ -160,6 +160,21 @@ def snapshot(context: Context) -> Iterator[Finding]:
         yield Finding(WARN, f"a damaged snapshot was kept as {kept}", "see what it has, then remove it")
 
 
+def history(context: Context) -> Iterator[Finding]:
+    """The history is whole."""
+    path = context.state.history
+    for kept in sorted(glob.glob(glob.escape(path) + ".corrupt-*")):
+        if not kept.endswith(("-wal", "-shm")):
+            yield Finding(WARN, f"a damaged history was kept as {kept}", "see what it has, then remove it")
+    if not os.path.lexists(path):
+        yield Finding(OK, "no history yet: no job ever left the queue")
+        return
+    from gflowd import past_jobs
+    from gflowd.history import History
+
+    yield Finding(OK, f"history {path}: {past_jobs.count(History(path))} jobs")
+
+
 def runtime_directory(context: Context) -> Iterator[Finding]:
     """The directory of the sockets is private and its name short enough."""
     root = context.runtime.root
@@ -225,6 +240,6 @@ def memory_limits(context: Context) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    python, configuration, tmux, flock, state_directory, snapshot, runtime_directory, daemon_and_workers, gpus,
+    python, configuration, tmux, flock, state_directory, snapshot, history, runtime_directory, daemon_and_workers, gpus,
     memory_limits,
 )  # fmt: skip

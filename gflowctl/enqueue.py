@@ -80,7 +80,7 @@ def _check_quotas(context: Context, fold: Fold, found: Sequence[tuple[Draft, Spe
     quotas.check(context, fold, [(spec, _size(spec)) for _, spec in found])
 
 
-def _complete(drafts: Iterable[Draft], context: Context, read: Callable[[], Fold]) -> Iterable[tuple[Draft, Spec]]:
+def _complete(drafts: Sequence[Draft], context: Context, read: Callable[[], Fold]) -> Iterable[tuple[Draft, Spec]]:
     """With what each waits for, judged by the snapshot, which is read only if one does."""
     fold = resolve = None
     for draft in drafts:
@@ -90,6 +90,7 @@ def _complete(drafts: Iterable[Draft], context: Context, read: Callable[[], Fold
 
             if fold is None or resolve is None:
                 fold = read()
+                needs.recall([each.args for each in drafts], fold, context)
                 resolve = needs.resolver(fold, context.user)
             try:
                 wanted = needs.given(draft.args, resolve)

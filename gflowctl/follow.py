@@ -65,7 +65,7 @@ def wait(context: Context, ids: Sequence[int], *, first: bool = False, timeout: 
         if watch.changed():
             view = watch.look()
             touched = list(left) if watch.touched is None else [each for each in left if each in watch.touched]
-            for job_id in [job_id for job_id in touched if view.has_ended(job_id)]:
+            for job_id in [job_id for job_id in touched if view.knows(job_id) and view.has_ended(job_id)]:
                 status = view.exit_status(job_id)
                 if first:
                     return status
@@ -164,7 +164,7 @@ def follow(context: Context, job_id: int, last: int | None = None) -> Job:
     view = watch.look()
     tail, shown, idle = None, 0, time.monotonic()
     while True:
-        over = view.has_ended(job_id)
+        over = view.knows(job_id) and view.has_ended(job_id)
         job = view.job(job_id)
         if not isinstance(job.phase, Queued) and job.run is not None and job.run.attempt != shown:
             if tail is not None:

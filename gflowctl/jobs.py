@@ -1,12 +1,15 @@
-"""Jobs as a user sees them: which are named, in what state and why. Reads the snapshot, never writes."""
+"""Jobs as a user sees them: which are named, in what state and why. Reads the snapshot, and behind it the history where
+that is asked for; never writes.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 
 from gflowctl import naming
 from gflowd.core import codec, patterns
-from gflowd.core.errors import BadUsage
+from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.model import (
     CANCELLED,
     FINISHED,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from gflowd.core.arrays import Family
     from gflowd.core.model import Phase, Spec
     from gflowd.core.roster import Roster
+    from gflowd.past_jobs import Choice
     from gflowd.paths import State
     from gflowd.snapshot import Fold
 
@@ -66,6 +70,7 @@ class View:
         self.observed_reasons: dict[str, str] = observed.get("reasons") or {}
         self.observed_starts: dict[str, float] = observed.get("expected") or {}
         self._observed_at: float = observed.get("at") or 0.0
+        self._brought: set[int] = set()  # the specs that were brought from the history
         self.folded: dict[int, str] = {}  # by the id of a job that stands for others of its array: how they are named
         self._daemon_runs: bool | None = None
         self._roster: Roster | None = None
@@ -109,12 +114,50 @@ class View:
         return naming.ids(self.fold, self.roster)
 
     def knows(self, job_id: int) -> bool:
-        """Whether there is such a job."""
+        """Whether there is such a job; one that is in the history is brought from there."""
+        if self.spec_of(job_id) in self.fold.of("spec"):
+            return True
+        if not self.has_history:
+            return False
+        from gflowctl import past
+
+        self._brought.update(past.bring(self.context.state, self.fold, job_id))
         return self.spec_of(job_id) in self.fold.of("spec")
+
+    @property
+    def has_history(self) -> bool:
+        """Whether any job ever left the snapshot."""
+        return os.path.exists(self.context.state.history)
+
+    def check_changeable(self, job_id: int) -> None:
+        """Raises `Refused` for a job of which nothing can be wished any more."""
+        if self.spec_of(job_id) in self._brought:
+            raise Refused("is in the history; gflowctl redo queues a new job like it")
+
+    def recall(self, choice: Choice) -> None:
+        """Brings from the history what is to be listed."""
+        from gflowctl import past
+
+        try:
+            self._brought.update(past.bring_chosen(self.context.state, self.fold, choice))
+        except GflowError as error:
+            self.context.store.notes.append(f"only what is still in the queue: {error}")
+
+    def recall_fallen(self, ids: Iterable[int]) -> None:
+        """Brings from the history the jobs that were cancelled because of `ids`."""
+        if self.has_history:
+            from gflowctl import past
+
+            self._brought.update(past.bring_fallen(self.context.state, self.fold, ids))
 
     def select(self, texts: Iterable[str]) -> list[int]:
         """The ids that JOBS arguments name. Raises as `joblist.select`."""
-        return naming.select(",".join(texts), self.fold, self.roster, self.context.user)
+        text = ",".join(texts)
+        if self.has_history:
+            from gflowctl import past
+
+            self._brought.update(past.bring_named(self.context.state, self.fold, self.context.user, text))
+        return naming.select(text, self.fold, self.roster, self.context.user)
 
     def one(self, text: str) -> int:
         """The id of the one job that a JOB argument names. Raises `BadUsage` when it names several."""

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "resume": ("gflowctl.commands.resume", (), "start jobs again"),
     "reserve": ("gflowctl.commands.reserve", (), "keep GPUs for a user in a window of time"),
     "gpus": ("gflowctl.commands.gpus", (), "say which GPUs jobs may use"),
+    "stats": ("gflowctl.commands.stats", (), "sum up jobs: outcomes, waiting and running times, GPU hours"),
     "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
     "quota": ("gflowctl.commands.quota", (), "show and set how much a user or project may have at once"),
     "doctor": ("gflowctl.commands.doctor", (), "check the installation and say how to mend it"),
@@ -45,7 +46,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Submit and watch", ("submit", "new", "queue", "show", "log", "attach", "wait")),
+    ("Submit and watch", ("submit", "new", "queue", "show", "log", "attach", "wait", "stats")),
     ("Change jobs", ("cancel", "hold", "release", "update", "top", "limit", "requeue", "redo")),
     ("The machine", ("info", "gpus", "reserve", "quota", "drain", "resume", "doctor", "close-sessions", "completion")),
 )

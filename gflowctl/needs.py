@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from gflowctl import naming
 from gflowd.core import dependencies, joblist, outcomes
 from gflowd.core.dependencies import AFTER, AFTERANY, AFTERCORR, AFTERNOTOK, AFTEROK, ALL, ANY, Needs
@@ -12,7 +14,9 @@ from gflowd.core.outcomes import Outcome, Satisfied
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
+    from gflowctl.context import Context
     from gflowctl.jobs import View
     from gflowd.core.arrays import Family
     from gflowd.core.dependencies import Dependency, Resolve
@@ -27,9 +31,19 @@ WANTED = {AFTERCORR: "to finish well, element by element", AFTERANY: "to end", A
 WANTED_BY_DEFAULT = "to finish well"
 
 
-def asked(args: argparse.Namespace, fold: Fold, user: str) -> Needs:
-    """What the options of a job ask for; `@` is a submission of `user`. Raises `Refused`."""
-    return given(args, resolver(fold, user))
+def asked(args: argparse.Namespace, fold: Fold, context: Context) -> Needs:
+    """What the options of a job ask for; `@` is a submission of the user's. Raises `Refused`."""
+    recall([args], fold, context)
+    return given(args, resolver(fold, context.user))
+
+
+def recall(asking: Iterable[argparse.Namespace], fold: Fold, context: Context) -> None:
+    """Brings the jobs that options name and that have left for the history into `fold`."""
+    if os.path.exists(context.state.history):
+        from gflowctl import past
+
+        texts = (text for each in asking for text in (each.depends_on, each.depends_on_all, each.depends_on_any))
+        past.bring_named(context.state, fold, context.user, ",".join(text for text in texts if text is not None))
 
 
 def given(args: argparse.Namespace, resolve: Resolve) -> Needs:

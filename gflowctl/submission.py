@@ -175,7 +175,7 @@ def keep_script(state: paths.State, content: bytes) -> str:
 def _keep(directory: str, path: str, data: bytes, mode: int) -> None:
     """Not simply O_EXCL on the name itself: a writer killed half-way would leave a torn file that all others trust."""
     try:
-        if os.stat(path, follow_symlinks=False).st_size == len(data):
+        if os.stat(path, follow_symlinks=False).st_size == len(data) and take_in_use(path):
             return
     except OSError:
         pass
@@ -184,6 +184,17 @@ def _keep(directory: str, path: str, data: bytes, mode: int) -> None:
         paths.replace_file(path, data, durable=True, mode=mode)
     except OSError as error:
         raise SystemFailed(f"{path}: {error.strerror}") from error
+
+
+def take_in_use(path: str) -> bool:
+    """Whether an environment or script is still kept; gflowd removes those that nobody took in use for long."""
+    try:
+        os.utime(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass  # a file system that is read-only now
+    return True
 
 
 def digest(data: bytes) -> str:

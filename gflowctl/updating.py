@@ -68,7 +68,7 @@ class Request:
         if job_options.names_dependencies(self.args):
             from gflowctl import needs
 
-            self.needs = needs.asked(self.args, view.fold, self.context.user)
+            self.needs = needs.asked(self.args, view.fold, self.context)
 
     def apply(self, view: View, job: Job, ids: Sequence[int]) -> Spec:
         """The new spec of `job`, or of its array; `ids`: the elements that are named. Raises `Refused`."""

@@ -64,6 +64,8 @@ def _judge(view: jobs.View, select: Select, change: Change) -> tuple[Outcome, li
     for job in map(view.job, ids):
         try:
             wanted = change(view, job)
+            if isinstance(wanted, Wish):
+                view.check_changeable(job.id)
         except Refused as error:
             (passed if job.array_id in whole else refused).setdefault(str(error), []).append(job)
             continue

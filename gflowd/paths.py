@@ -101,6 +101,10 @@ class State:
         return self.path("observed.json")
 
     @property
+    def history(self) -> str:
+        return self.path("history.db")
+
+    @property
     def log(self) -> str:
         return self.path("log", "gflowd.log")
 

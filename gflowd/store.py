@@ -88,12 +88,23 @@ class Store:
             raise Refused(f"{self.path} was written by a newer gflow (format {header['format']}, ours is {FORMAT})")
 
     def first_free_id(self) -> int:
-        """One above the greatest id that has a job directory."""
+        """One above the greatest id that has a job directory or is in the history."""
         try:
             names = os.listdir(self.state.path("jobs"))
         except OSError:
             names = []
-        return 1 + max((int(name) for name in names if name.isdecimal()), default=0)
+        return 1 + max([self._greatest_past_id(), *(int(name) for name in names if name.isdecimal())])
+
+    def _greatest_past_id(self) -> int:
+        if not os.path.exists(self.state.history):
+            return 0
+        from gflowd.history import History, HistoryFailed
+
+        try:
+            return History(self.state.history).greatest_id()
+        except HistoryFailed as error:
+            self.notes.append(str(error))
+            return 0
 
 
 class Follower:

@@ -35,7 +35,8 @@ MAY_IMPORT = (
         "gflowctl.",
         (
             "gflowctl.", "gflowd.board", "gflowd.config", "gflowd.core.", "gflowd.effects.daemon",
-            "gflowd.effects.doorbell", "gflowd.effects.processes", "gflowd.paths", "gflowd.snapshot", "gflowd.store",
+            "gflowd.effects.doorbell", "gflowd.effects.processes", "gflowd.history", "gflowd.past_jobs", "gflowd.paths",
+            "gflowd.snapshot", "gflowd.store",
         ),
     ),
     ("gflowd.", ("gflowd.",)),
@@ -43,11 +44,29 @@ MAY_IMPORT = (
 # Modules that only these import: phases are the scheduler's alone to write.
 ONLY_FROM = {
     "gflowd.core.transitions": ("gflowd.core.", "gflowd.workers.scheduler"),
-    "gflowd.snapshot": ("gflowctl.", "gflowd.launch", "gflowd.store"),
+    "gflowd.history": (
+        "gflowctl.",
+        "gflowd.past_jobs",
+        "gflowd.store",
+        "gflowd.workers.annals",
+        "gflowd.workers.archivist",
+    ),
+    "gflowd.snapshot": (
+        "gflowctl.",
+        "gflowd.launch",
+        "gflowd.store",
+        "gflowd.workers.archivist",
+        "gflowd.workers.sweeper",
+    ),  # the workers only look at what is folded
     "gflowd.store": ("gflowctl.", "gflowd.launch", "gflowd.workers.scheduler"),
     "gflowd.workers.": ("gflowd.children", "gflowd.supervisor", "gflowd.workers."),
 }
-SCHEDULER = {"gflowd.workers.scheduler": ("gflowd.store", "gflowd.lock", "gflowd.history")}
+SCHEDULER = {
+    "gflowd.workers.annals": ("gflowd.history",),
+    "gflowd.workers.archivist": ("gflowd.history", "gflowd.snapshot"),
+    "gflowd.workers.sweeper": ("gflowd.snapshot",),
+    "gflowd.workers.scheduler": ("gflowd.store", "gflowd.lock"),
+}
 PURE = {
     "__future__", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "enum", "functools",
     "heapq", "itertools", "math", "operator", "re", "shlex", "typing", "zoneinfo",

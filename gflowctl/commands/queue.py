@@ -65,12 +65,16 @@ def _limit(text: str) -> int:
     return -options.count(text[1:]) if text.startswith("-") else options.count(text)
 
 
+def _sorting(args: argparse.Namespace) -> str:
+    if args.sort is None:
+        return "START" if args.start else "JOBID"
+    return str(args.sort)
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Prints the list."""
-    names = columns.chosen(
-        args.format if args.format is not None else columns.STARTS if args.start else columns.DEFAULT
-    )
-    sorting = args.sort if args.sort is not None else "START" if args.start else "JOBID"
+    usual = columns.STARTS if args.start else columns.DEFAULT
+    names = columns.chosen(usual if args.format is None else args.format)
     states = set(wording.states(args.states)) or ({QUEUED} if args.start else set())
     since = None if args.since is None else context.instant(args.since, "--since")
     if args.watch and args.json:
@@ -80,7 +84,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
     def show() -> str:
         view = jobs.View(context, context.store.read())
-        found = columns.sort(view, _matching(args, view, states, since), sorting)
+        found = columns.sort(view, _matching(args, view, states, since), _sorting(args))
         if args.limit is not None:
             found = found[: args.limit] if args.limit >= 0 else found[args.limit :]
         if args.json:
@@ -104,7 +108,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _matching(args: argparse.Namespace, view: jobs.View, states: set[str], since: float | None) -> list[Job]:
     users = {*(args.user or ()), *([view.context.user] if args.me else ())}
-    ids = _considered(args, view, states)
+    ids = _considered(args, view, states, users, since)
     if not (args.unfolded or args.json) and view.families:
         from gflowctl import folding
 
@@ -120,8 +124,12 @@ def _matching(args: argparse.Namespace, view: jobs.View, states: set[str], since
     ]
 
 
-def _considered(args: argparse.Namespace, view: jobs.View, states: set[str]) -> list[int]:
+def _considered(
+    args: argparse.Namespace, view: jobs.View, states: set[str], users: set[str], since: float | None
+) -> list[int]:
     """The ids worth decoding: ended jobs outnumber the others and are rarely asked for."""
+    if not args.jobs and (args.all or args.completed or states.intersection(ENDED_STATES)):
+        _recall(args, view, states, users, since)
     ids = view.select(args.jobs) if args.jobs else view.ids()
     if args.group is not None:
         from gflowctl import groups
@@ -133,3 +141,14 @@ def _considered(args: argparse.Namespace, view: jobs.View, states: set[str]) -> 
     if args.all or args.jobs or states.intersection(ENDED_STATES):
         return ids
     return [job_id for job_id in ids if not view.has_ended(job_id)]
+
+
+def _recall(args: argparse.Namespace, view: jobs.View, states: set[str], users: set[str], since: float | None) -> None:
+    """Has the view look behind the snapshot, as far as the options allow that to be told beforehand."""
+    if not view.has_history:
+        return
+    from gflowd.past_jobs import Choice
+
+    plain = _sorting(args).upper() == "JOBID" and not args.names
+    limit = args.limit if plain else None
+    view.recall(Choice(users, args.project or (), args.names or (), states, since, limit))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from gflowctl import job_options, jobs, needs, options, quotas, records, render
+from gflowctl import job_options, jobs, needs, options, quotas, records, render, submission
 from gflowctl.relinking import Links
 from gflowd.core import chains, codec, reasons, requests
 from gflowd.core.dependencies import NOTHING
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         groups = {spec_id: sorted(ids) for spec_id, ids in jobs.by_spec(view, old_ids).items()}
         first_ids = {spec_id: commit.allocate(len(ids)) for spec_id, ids in groups.items()}
         links = Links(view, groups, first_ids)
-        wanted = needs.asked(args, view.fold, context.user) if job_options.names_dependencies(args) else None
+        wanted = needs.asked(args, view.fold, context) if job_options.names_dependencies(args) else None
         named_specs = set(map(view.spec_of, named))
         for spec_id, new_id in first_ids.items():
             old = view.job(groups[spec_id][0])
@@ -102,6 +102,7 @@ def _jobs(new_id: int, spec: Spec, wish: Wish) -> Iterable[Job]:
 
 def _fallen(view: jobs.View, ids: Iterable[int]) -> list[int]:
     """The jobs that were cancelled because of `ids`, each after those that it waited for."""
+    view.recall_fallen(ids)
     because: dict[str, list[int]] = {}
     for job_id, phase in view.fold.of("phase").items():
         if phase["is"] == "ended" and (reason := phase.get("reason")) is not None:
@@ -162,9 +163,9 @@ def _changed(args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: 
 
 def _checked(context: Context, spec: Spec, old: Job) -> Spec:
     state = context.state
-    if not os.path.exists(state.environment(spec.env)):
+    if not submission.take_in_use(state.environment(spec.env)):
         raise Refused(f"the environment of job {jobs.label(old)} is no longer kept; submit the job anew")
-    if spec.script is not None and not os.path.exists(state.script(spec.script)):
+    if spec.script is not None and not submission.take_in_use(state.script(spec.script)):
         raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job anew")
     try:
         return requests.checked(spec, context.limits)

@@ -93,6 +93,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         refused = []
         for spec_id, ids in groups.items():
             try:
+                view.check_changeable(spec_id)
                 done = _change(view, commit, request, spec_id, ids)
             except Refused as error:
                 refused.append(f"job {spec_id if spec_id in view.families else ids[0]}: {error}")

@@ -12,6 +12,7 @@ from gflowd.core import codec, reasons
 from gflowd.core.groups import Groups
 from gflowd.core.line import Line
 from gflowd.core.model import Ended, Job, Queued, Spec
+from gflowd.core.past import Past
 from gflowd.core.roster import Roster
 from gflowd.core.waiting import WaitingRoom
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class Book:
     """Queued and live jobs by id; `queue()` has those that may start, in scheduling order."""
 
-    def __init__(self) -> None:
+    def __init__(self, past: Past | None = None) -> None:
         self.queued: dict[int, Job] = {}
         self.live: dict[int, Job] = {}
         self.lost: dict[int, str] = {}  # queued jobs that can never start, and why
@@ -38,6 +39,7 @@ class Book:
         self._roster = Roster()
         self._groups = Groups()
         self._room = WaitingRoom(self._roster)
+        self._room.past = past or Past()
 
     def queue(
         self, closed: set[int] | None = None, usage: Mapping[str, float] | None = None, first: int | None = None
@@ -85,6 +87,26 @@ class Book:
         """A queued or live job."""
         return self.queued.get(job_id) or self.live.get(job_id)
 
+    def ids(self, spec_id: int) -> range:
+        """The ids of all jobs of a spec."""
+        return self._roster.ids(spec_id)
+
+    def spec_of(self, job_id: int) -> int:
+        """The id of the spec that a job has."""
+        return self._roster.spec_of(job_id)
+
+    def has(self, job_id: int) -> bool:
+        """Whether something may still become of a job."""
+        return any(job_id in table for table in (self.queued, self.live, self.lingering, self.reopened))
+
+    def is_needed(self, spec_id: int) -> bool:
+        """Whether something may still become of a job of a spec, or of one that waits or waited for it."""
+        ids = self._roster.ids(spec_id)
+        for job in self.live.values():
+            if job.spec.needs is not None and any(each in ids for each in job.spec.needs.ids):
+                return True
+        return any(self.has(each) or self._room.is_awaited(each) for each in reversed(ids))
+
     def refresh(
         self,
         spec_ids: Iterable[int],
@@ -104,6 +126,8 @@ class Book:
             self._roster.note(spec_id, specs.get(spec_id))
             self._specs.pop(spec_id, None)
             self._groups.note(spec_id, self._roster.families.get(spec_id))
+            if spec_id not in specs:
+                self._room.forget(spec_id)
             ids.update(self._roster.ids(spec_id))
         ids |= self._doubting(ids)
         for job_id in ids:

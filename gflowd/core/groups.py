@@ -32,6 +32,7 @@ class Groups:
         else:
             self._families.pop(array_id, None)
             self._failed.pop(array_id, None)
+            self._told.discard(array_id)
 
     def rooms(self) -> dict[int, int]:
         """How many more jobs of each limited array may start; forgets who was left out before."""
@@ -64,6 +65,8 @@ class Groups:
         array_id = self._array_of.pop(job_id, None)
         if array_id is not None:
             self._live[array_id].discard(job_id)
+            if not self._live[array_id]:
+                del self._live[array_id]
 
     def see(self, array_id: int | None, job_id: int, phase: Mapping[str, Any] | None) -> None:
         """The phase record of a job, for the count of failures."""

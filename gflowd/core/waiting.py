@@ -11,6 +11,7 @@ from gflowd.core.dependents import Graph
 from gflowd.core.model import Ended
 from gflowd.core.namesakes import Namesakes
 from gflowd.core.outcomes import Never, Outcome, Satisfied
+from gflowd.core.past import Past
 from gflowd.core.retries import next_attempt
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class WaitingRoom:
     """Jobs with needs, until these are met. `specs`, `wishes`, `phases`: the records by id, as they are now."""
 
     def __init__(self, roster: Roster) -> None:
+        self.past = Past()
         self.specs: Mapping[int, Any] = {}
         self.wishes: Mapping[int, Any] = {}
         self.phases: Mapping[int, Any] = {}
@@ -66,6 +68,15 @@ class WaitingRoom:
         self._lost[job_id] = wall
         self._waiting.pop(job_id, None)
         self.hear((job_id,), wall)
+
+    def forget(self, array_id: int) -> None:
+        """An array whose spec is gone."""
+        self._tallies.pop(array_id, None)
+        self._moved.discard(array_id)
+
+    def is_awaited(self, job_id: int) -> bool:
+        """Whether a queued job waits for this job or array, or has waited."""
+        return bool(self._graph.affected(job_id))
 
     def doubting(self, job_id: int, *, was_live: bool) -> Iterator[int]:
         """The jobs to which was told that `job_id` began or ended, when it has yet to start (again)."""
@@ -142,7 +153,7 @@ class WaitingRoom:
     def _plain_one(self, job: Job, each: Dependency) -> Dependency:
         if each.kind != AFTERCORR or each.id is None:
             return each
-        theirs = None if each.element else self._roster.families.get(each.id)
+        theirs = None if each.element else self._roster.families.get(each.id) or self.past.family(each.id)
         if theirs is None or job.array_id is None or job.spec.family is None:
             return outcomes.corresponding(each, None, None)
         first, index = each.id, arrays.index_of(job.spec.family, job.id - job.array_id)
@@ -157,6 +168,8 @@ class WaitingRoom:
         assert job_id is not None  # the graph asks nothing about `singleton`
         if job_id in self._roster.families and not dependency.element:
             return self._tally(job_id)[0]
+        if self._roster.spec_of(job_id) not in self.specs:
+            return self.past.outcome(job_id, whole=not dependency.element)
         return self._one(job_id)
 
     def _one(self, job_id: int) -> Outcome:
@@ -165,8 +178,7 @@ class WaitingRoom:
         raw = self.phases.get(job_id)
         if raw is not None:
             return Outcome() if self._comes_again(job_id, raw) else outcomes.of(codec.decode_phase(raw))
-        known = self._roster.spec_of(job_id) in self.specs
-        return Outcome() if known else outcomes.UNKNOWN
+        return Outcome()
 
     def _comes_again(self, job_id: int, raw: Mapping[str, Any]) -> bool:
         """Whether a job has ended and is to be queued again: its user wants that, or its strays only hold that up."""

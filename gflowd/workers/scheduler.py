@@ -24,6 +24,7 @@ from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import TmuxFailed, is_installed
 from gflowd.lock import Lock
 from gflowd.store import WORTH_COMPACTING, Commit, Follower, Store
+from gflowd.workers.archivist import Archivist
 from gflowd.workers.base import Turn
 from gflowd.workers.launcher import Launcher
 from gflowd.workers.observer import Observer, Waiting
@@ -65,7 +66,8 @@ class Scheduler:
         self._alone.acquire()
         self._store = Store(wiring.state, wiring.config.lock_timeout, orjson.dumps)
         self._follower = Follower(self._store)
-        self._book = Book()
+        self._archivist = Archivist(wiring.state, wiring.config)
+        self._book = Book(self._archivist.past)
         self._diary = Diary(instants.zone(wiring.config.timezone))
         self._launcher = Launcher(wiring.state, wiring.runtime)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
@@ -86,6 +88,7 @@ class Scheduler:
         self._catch_up_or_put_back()
         plan = self._plan_and_commit(now, slots)
         self._launch()
+        archive_at = self._archive(now)
         while self._store.notes:
             self._log.error("snapshot", note=self._store.notes.pop())
         agenda = self._agenda(now)
@@ -95,7 +98,7 @@ class Scheduler:
         jobs = {**self._book.live, **self._book.lingering}
         picture = self._planner.desk.picture(jobs, self._diary.windows, now.wall)
         self._observer.note(self._book, waiting, self._planner.capacity(), picture, stuck, self._trouble)
-        wakes = [when for when in (self._observer.write(now), self._retry_at) if when is not None]
+        wakes = [when for when in (self._observer.write(now), self._retry_at, archive_at) if when is not None]
         if self._hurry:
             wakes.append(now.mono)
         if self._planner.desk.elsewhere and plan.reasons:
@@ -113,6 +116,7 @@ class Scheduler:
             except TmuxFailed as error:
                 self._log.warning("tmux server left", why=str(error))
         self._planner.desk.close()
+        self._archivist.past.close()
         self._alone.release()
 
     def _await_last_sessions(self) -> None:
@@ -138,7 +142,7 @@ class Scheduler:
         fold = self._follower.fold
         specs, wishes, phases = fold.of("spec"), fold.of("wish"), fold.of("phase")
         if keys is None:
-            self._book = Book()
+            self._book = Book(self._archivist.past)
             ids = self._book.refresh(specs, (), specs, wishes, phases)
         else:
             spec_ids = [key for kind, key in keys if kind == "spec" and isinstance(key, int)]
@@ -147,6 +151,7 @@ class Scheduler:
         self._book.set_limits(fold.of("limit"))
         if keys is None or any(kind == reservations.KIND for kind, _ in keys):
             self._diary.take(fold.of(reservations.KIND))
+        self._archivist.note(phases if keys is None else ids, fold, self._book)
         self._touched |= ids
         return ids
 
@@ -252,8 +257,7 @@ class Scheduler:
         """
         with self._store.commit() as commit:
             touched = self._catch_up()
-            if self._follower.fold.of("scheduler").get(0, {}).get("generation") != self._generation:
-                raise Fenced
+            self._check_generation()
             usage = dict(self._follower.fold.of("usage"))
             for job_id in [job_id for job_id in changes if job_id not in touched]:
                 if job_id in self._book.live:
@@ -275,6 +279,24 @@ class Scheduler:
         if isinstance(after, Ended) and after.started_at is not None:
             before = usage.get(job.spec.user)
             usage[job.spec.user] = self._planner.shares.record(before, job.spec, after.started_at, after.ended_at)
+
+    def _check_generation(self) -> None:
+        if self._follower.fold.of("scheduler").get(0, {}).get("generation") != self._generation:
+            raise Fenced
+
+    def _archive(self, now: Moment) -> float | None:
+        """Moves ended jobs to the history; when to do so again, on the monotonic clock."""
+        try:
+            if self._archivist.copy(self._follower.fold, self._book, now):
+                with self._store.commit() as commit:
+                    self._catch_up()
+                    self._check_generation()
+                    for kind, key in self._archivist.leaving(self._follower.fold, self._book):
+                        commit.put(kind, key, None)
+                self._catch_up()
+        except (SystemFailed, TryAgain) as error:
+            self._archivist.put_off(now, error)
+        return self._archivist.wake_at(now)
 
     def _tell(self, job_id: int, phase: Phase) -> None:
         match phase:

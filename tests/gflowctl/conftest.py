@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gflowctl.context import Context
+from gflowctl.jobs import View
 from gflowd.core import codec
 from gflowd.core.model import PROCESS, Ended, Identity, Run, Running, Started
+from gflowd.history import Entry, History, Sheet
 from gflowd.paths import State
 from gflowd.store import Store
 
@@ -103,6 +106,23 @@ class Ctl:
         now = time.time()
         run = Run(executor=executor, launched_at=now - 60)
         self.set_phase(job_id, Ended(state=state, ended_at=now, started_at=now - 60, run=run, **how))
+
+    def archive(self, *spec_ids: int, drop: bool = True) -> None:
+        """Moves ended jobs to the history; without `drop` as far as a scheduler that is killed amid it."""
+        fold, history = self.store.read(), History(self.state.history, write=True)
+        view = View(Context({}, None, self.state.root), fold)
+        for spec_id in spec_ids:
+            ids, phases = view.ids_of(spec_id), fold.of("phase")
+            tries = {i: [(n, raw) for n in range(9) if (raw := fold.of("attempt").get(f"{i}.{n}"))] for i in ids}
+            entries = [(spec_id, Entry(i, phases[i], fold.of("wish").get(i), tries[i])) for i in ids]
+            last_at = max(phases[i]["ended_at"] for i in ids)
+            sheet = Sheet(spec_id, len(ids), last_at, fold.of("spec")[spec_id], fold.of("limit").get(spec_id))
+            history.write(entries, [sheet])
+            with self.store.commit() as commit:
+                for kind, key in (("spec", spec_id), *(("phase", i) for i in ids), *(("wish", i) for i in ids)):
+                    if drop and key in fold.of(kind):
+                        commit.put(kind, key, None)
+        history.close()
 
     def observe(self, **seen: Any) -> None:
         """Writes what the daemon would have seen."""

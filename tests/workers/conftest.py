@@ -23,7 +23,7 @@ def wiring(state: State, runtime_dir: str) -> Iterator[Wiring]:
     yield Wiring(
         state=state,
         runtime=runtime,
-        config=replace(config.load(None, {"HOME": "/nonexistent"}, {}), cpus=4, memory_mb=1000),
+        config=replace(config.load(None, {"HOME": "/nonexistent"}, {}), cpus=4, memory_mb=1000, history_after=1e12),
         address="",
         key=b"",
         pulses=pulses,

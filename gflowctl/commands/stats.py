@@ -1,0 +1,205 @@
+"""Sums up jobs: how they ended, how long they waited and ran, the GPU time that they used. Mine, unless told otherwise.
+
+Jobs of the queue and of the history count alike. Waiting is from the submission to the first start, running what the
+last attempt took; 95 % waited or ran no longer than the third number. The success rate is the part that finished, of
+the jobs that ended and were not cancelled. GPU hours are those of all attempts, and the peak is how many GPUs were in
+use at one time. With --by day a job belongs to the day on which it ended, GPU hours to the day on which they were used.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from gflowctl import jobs, options, render
+from gflowctl.render import Column
+from gflowd.core import accounts, durations, instants
+from gflowd.core.accounts import DAY, PROJECT, USER, Account, Calendar
+from gflowd.core.errors import BadUsage, GflowError
+from gflowd.core.model import ENDED_STATES, STATES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from gflowctl.context import Context
+    from gflowd.core.accounts import Spread, Summary
+    from gflowd.core.model import Job
+
+LONGEST_CHART = 30  # days
+BAR = 40  # columns of the longest bar
+EIGHTHS = " ▏▎▍▌▋▊▉"
+TITLES = {USER: "USER", PROJECT: "PROJECT", DAY: "DAY"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    group = parser.add_argument_group("which jobs")
+    group.add_argument("-u", "--user", type=options.words, metavar="USER,...", help="of these users (default: mine)")
+    group.add_argument("--all-users", action="store_true", help="everyone's")
+    group.add_argument(
+        "--since", metavar="INSTANT", help="submitted, ended or still at work since then, such as now-7d"
+    )
+    group = parser.add_argument_group("how they are summed up")
+    group.add_argument("--by", choices=(USER, PROJECT, DAY), help="one line for each")
+    group.add_argument("--csv", action="store_true", help="print comma-separated values; durations in seconds")
+    options.add_json(group, "print a JSON object: groups, and GPU hours by day")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Prints the sums."""
+    if args.csv and args.json:
+        raise BadUsage("give either --csv or --json, not both")
+    if args.user and args.all_users:
+        raise BadUsage("give either --user or --all-users, not both")
+    since = None if args.since is None else context.instant(args.since, "--since")
+    users = () if args.all_users else tuple(args.user or (context.user,))
+    calendar, now = Calendar(instants.zone(context.settings["timezone"])), time.time()
+    found = _accounts(context, users, since, now)
+    tallies, hours = accounts.tallied(found, args.by, calendar, since or 0.0, now)
+    groups = {name: tallies[name].summary() for name in sorted(tallies)}
+    if args.by is None:
+        groups = groups or {"": accounts.Tally().summary()}
+    if args.json:
+        render.write_json(_json(args.by, groups, hours, since, now))
+    elif args.csv:
+        render.write(_csv(args.by, groups))
+    else:
+        render.write(_text(groups[""]) if args.by is None else _table(args.by, groups))
+        if hours and args.by != DAY:
+            render.write(f"\nGPU hours per day\n{_chart(hours, calendar.days(min(hours), max(hours)))}")
+    return 0
+
+
+def _accounts(context: Context, users: tuple[str, ...], since: float | None, now: float) -> Iterator[Account]:
+    """Of the jobs in the snapshot, then of those that have left it."""
+    view = jobs.View(context, context.store.read())
+    for job in map(view.job, view.ids()):
+        account = _account(view, job, now)
+        if (not users or account.user in users) and (since is None or _last(account) >= since):
+            yield account
+    if not view.has_history:
+        return
+    from gflowd import past_jobs
+    from gflowd.history import History
+
+    try:
+        choice = past_jobs.Choice(users=users, since=since)
+        for account in past_jobs.accounts(History(context.state.history), choice, view.fold.of("spec")):
+            if since is None or _last(account) >= since:
+                yield account
+    except GflowError as error:
+        context.store.notes.append(f"only what is still in the queue: {error}")
+
+
+def _last(account: Account) -> float:
+    """When something last happened to a job; it goes on happening to one that has not ended."""
+    return float("inf") if account.ended_at is None else max(account.ended_at, account.submitted_at)
+
+
+def _account(view: jobs.View, job: Job, now: float) -> Account:
+    past = [view.past(job.id, number) for number in range(1, jobs.attempt(job))]
+    spans = [
+        (each.started_at, each.ended_at, () if each.run is None else each.run.gpu_ids)
+        for each in past
+        if each is not None and each.started_at is not None
+    ]
+    began, ended = jobs.started_at(job), jobs.ended_at(job)
+    if began is not None:
+        spans.append((began, now if ended is None else ended, () if job.run is None else job.run.gpu_ids))
+    return Account(job.spec.user, job.spec.project, jobs.state(job), job.spec.submitted_at, ended, spans)
+
+
+def _text(summary: Summary) -> str:
+    counts = ", ".join(f"{number} {state}" for state in STATES if (number := summary.states[state]))
+    lines = {
+        "Jobs": f"{summary.states.total()} ({counts})" if counts else "0",
+        "Success rate": _percent(summary.success_rate),
+        "Waited": _spread(summary.wait),
+        "Ran": _spread(summary.run),
+        "GPU hours": f"{summary.gpu_hours:.2f}",
+        "Peak GPUs": str(summary.peak_gpus),
+    }
+    return "".join(f"{title + ':':<14}{text}\n" for title, text in lines.items())
+
+
+def _percent(rate: float | None) -> str:
+    return "N/A" if rate is None else f"{100 * rate:.1f} %"
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return "N/A"
+    mean, median, p95 = map(durations.clock, spread)
+    return f"mean {mean}, median {median}, 95 % at most {p95}"
+
+
+def _table(by: str, groups: Mapping[str, Summary]) -> str:
+    titles = ("JOBS", *(state.upper() for state in ENDED_STATES), "SUCCESS", "WAITED", "RAN", "GPUHOURS", "PEAK")
+    columns = [Column(TITLES[by], flexible=True), *(Column(title, right=True) for title in titles)]
+    rows = [(None, [name, *_cells(summary)]) for name, summary in groups.items()]
+    wide = render.terminal_columns() if render.is_terminal() else 0
+    return render.table(columns, rows, color=False, columns_wide=wide)
+
+
+def _cells(summary: Summary) -> list[str]:
+    """Of the durations the medians."""
+    medians = ["-" if each is None else durations.clock(each.median) for each in (summary.wait, summary.run)]
+    ended = [str(summary.states[state]) for state in ENDED_STATES]
+    rate, hours = _percent(summary.success_rate), f"{summary.gpu_hours:.2f}"
+    return [str(summary.states.total()), *ended, rate, *medians, hours, str(summary.peak_gpus)]
+
+
+def _record(summary: Summary) -> dict[str, Any]:
+    """Durations in seconds, the success rate from 0 to 1."""
+    record: dict[str, Any] = {"jobs": summary.states.total(), **{state: summary.states[state] for state in STATES}}
+    record["success_rate"] = summary.success_rate
+    for name, spread in (("wait", summary.wait), ("run", summary.run)):
+        values = (None, None, None) if spread is None else spread
+        record |= {f"{name}_{what}": value for what, value in zip(("mean", "median", "p95"), values, strict=True)}
+    return {**record, "gpu_hours": summary.gpu_hours, "peak_gpus": summary.peak_gpus}
+
+
+def _json(
+    by: str | None, groups: Mapping[str, Summary], hours: Mapping[str, float], since: float | None, now: float
+) -> dict[str, Any]:
+    return {
+        "since": render.rfc3339(since),
+        "until": render.rfc3339(now),
+        "by": by,
+        "groups": [{"name": name if by else None, **_record(summary)} for name, summary in groups.items()],
+        "gpu_hours_by_day": {day: hours[day] for day in sorted(hours)},
+    }
+
+
+def _csv(by: str | None, groups: Mapping[str, Summary]) -> str:
+    import csv
+    import io
+
+    out = io.StringIO()
+    rows = [{by or "group": name or "all", **_record(summary)} for name, summary in groups.items()]
+    names = rows[0] if rows else {by or "group": None, **_record(accounts.Tally().summary())}
+    writer = csv.DictWriter(out, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _chart(hours: Mapping[str, float], days: list[str]) -> str:
+    """A bar for each day, of the last of them."""
+    shown, most = days[-LONGEST_CHART:], max(hours.values())
+    blocks = render.is_terminal() and (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    lines = []
+    for day in shown:
+        used = hours.get(day, 0.0)
+        lines.append(f"{day}  {_bar(used / most, blocks=blocks):<{BAR}}  {used:.2f}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _bar(part: float, *, blocks: bool) -> str:
+    if not blocks:
+        return "#" * round(part * BAR)
+    whole, eighths = divmod(round(part * BAR * 8), 8)
+    return f"{'█' * whole}{EIGHTHS[eighths].strip()}"

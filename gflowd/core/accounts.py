@@ -1,0 +1,169 @@
+"""What jobs came to: how they ended, how long they waited and ran, the GPU time that they used. Sums, no decisions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta, tzinfo
+from heapq import heappop, heappush
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple
+
+from gflowd.core.model import FAILED, FINISHED, TIMEOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+Span = tuple[float, float, tuple[int, ...]]  # begin and end, seconds since the epoch, and the GPUs had between
+
+USER, PROJECT, DAY = "user", "project", "day"
+HOUR = 3600.0
+
+
+class Account(NamedTuple):
+    """A job in short. `ended_at`: None while it is not over. `spans`: one for each attempt that began."""
+
+    user: str
+    project: str | None
+    state: str
+    submitted_at: float
+    ended_at: float | None
+    spans: Sequence[Span]
+
+
+class Spread(NamedTuple):
+    """How durations are spread, in seconds; `p95`: the least that 95 % of them do not exceed (nearest rank)."""
+
+    mean: float
+    median: float
+    p95: float
+
+
+class Summary(NamedTuple):
+    """What the jobs of a group came to. `success_rate`: of those that ended otherwise than by being cancelled."""
+
+    states: Counter[str]
+    success_rate: float | None
+    wait: Spread | None
+    run: Spread | None
+    gpu_hours: float
+    peak_gpus: int
+
+
+class Calendar:
+    """The days of a time zone; None is the local one. Knows the day that it was last asked for at once."""
+
+    def __init__(self, zone: tzinfo | None) -> None:
+        self._zone = zone
+        self._begin = self._end = 0.0
+        self._name = ""
+
+    def day(self, at: float) -> str:
+        """`2025-01-31`."""
+        if not self._begin <= at < self._end:
+            day = datetime.fromtimestamp(at, self._zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+            self._begin, self._end = day.timestamp(), (day + timedelta(days=1)).timestamp()
+            self._name = day.date().isoformat()
+        return self._name
+
+    def parts(self, begin: float, end: float) -> Iterator[tuple[str, float, float]]:
+        """The span parted at midnights: the day, begin and end of each part."""
+        while begin < end:
+            day, until = self.day(begin), min(self._end, end)
+            yield day, begin, until
+            begin = until
+
+    def days(self, first: str, last: str) -> list[str]:
+        """All days from `first` to `last`."""
+        begin, end = datetime.fromisoformat(first), datetime.fromisoformat(last)
+        return [(begin + timedelta(days=number)).date().isoformat() for number in range((end - begin).days + 1)]
+
+
+class Tally:
+    """The jobs of a group as they are counted. Mutable."""
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter()
+        self.waits: list[float] = []
+        self.runs: list[float] = []
+        self.uses: list[Span] = []
+
+    def count(self, account: Account) -> None:
+        """A job. It ran for as long as its last attempt did."""
+        self.states[account.state] += 1
+        if account.spans:
+            self.waits.append(max(0.0, account.spans[0][0] - account.submitted_at))
+            if account.ended_at is not None:
+                begin, end, _ = account.spans[-1]
+                self.runs.append(max(0.0, end - begin))
+
+    def summary(self) -> Summary:
+        """What it all came to."""
+        tried = sum(self.states[state] for state in (FINISHED, FAILED, TIMEOUT))
+        seconds = sum((end - begin) * len(gpus) for begin, end, gpus in self.uses)
+        return Summary(
+            states=self.states,
+            success_rate=self.states[FINISHED] / tried if tried else None,
+            wait=spread(self.waits),
+            run=spread(self.runs),
+            gpu_hours=seconds / HOUR,
+            peak_gpus=peak(self.uses),
+        )
+
+
+def tallied(
+    accounts: Iterable[Account], by: str | None, calendar: Calendar, since: float, until: float
+) -> tuple[dict[str, Tally], dict[str, float]]:
+    """The jobs by user, project, day or in one group (None), and the GPU hours of each day.
+
+    A job belongs to the day on which it ended. GPU time counts where it was used, from `since` to `until`.
+    """
+    tallies: dict[str, Tally] = {}
+    hours: dict[str, float] = {}
+    for account in accounts:
+        group = _group(account, by, calendar)
+        if group is not None:
+            tallies.setdefault(group, Tally()).count(account)
+        for begin, end, gpus in account.spans:
+            if not gpus:
+                continue
+            for day, since_then, until_then in calendar.parts(max(begin, since), min(end, until)):
+                hours[day] = hours.get(day, 0.0) + (until_then - since_then) * len(gpus) / HOUR
+                used = day if by == DAY else group or ""
+                tallies.setdefault(used, Tally()).uses.append((since_then, until_then, gpus))
+    return tallies, hours
+
+
+def _group(account: Account, by: str | None, calendar: Calendar) -> str | None:
+    if by == DAY:
+        return None if account.ended_at is None else calendar.day(account.ended_at)
+    if by == PROJECT:
+        return account.project or "-"
+    return account.user if by == USER else ""
+
+
+def spread(values: Iterable[float]) -> Spread | None:
+    """Of durations; None without any."""
+    ascending = sorted(values)
+    count = len(ascending)
+    if not count:
+        return None
+    median = (ascending[(count - 1) // 2] + ascending[count // 2]) / 2
+    return Spread(sum(ascending) / count, median, ascending[ceil(0.95 * count) - 1])
+
+
+def peak(uses: Iterable[Span]) -> int:
+    """How many GPUs were in use at one time, at the most. A GPU that several jobs share counts once."""
+    ends: list[tuple[float, tuple[int, ...]]] = []
+    users: Counter[int] = Counter()
+    busy = most = 0
+    for begin, end, gpus in sorted(uses):
+        while ends and ends[0][0] <= begin:
+            for gpu in heappop(ends)[1]:
+                users[gpu] -= 1
+                busy -= not users[gpu]
+        for gpu in gpus:
+            busy += not users[gpu]
+            users[gpu] += 1
+        heappush(ends, (end, gpus))
+        most = max(most, busy)
+    return most

@@ -1,0 +1,22 @@
+"""What is known of jobs that have left the snapshot. Here: nothing; the scheduler asks the history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gflowd.core.outcomes import UNKNOWN, Outcome
+
+if TYPE_CHECKING:
+    from gflowd.core.arrays import Family
+
+
+class Past:
+    """A past without jobs."""
+
+    def outcome(self, job_id: int, *, whole: bool) -> Outcome:  # noqa: ARG002 -- the base of others
+        """How a job has ended; `whole`: the array with this id, if it is one."""
+        return UNKNOWN
+
+    def family(self, array_id: int) -> Family | None:  # noqa: ARG002 -- as above
+        """What an array is made of; None when it is not known, or none."""
+        return None

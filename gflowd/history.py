@@ -1,0 +1,268 @@
+"""Ended jobs that have left the snapshot: `history.db`, an SQLite database that the scheduler alone writes.
+
+A spec is a row, each of its jobs a short one; jobs count only once the row of their spec is there, so that an array
+can come in parts. What is written twice is replaced, which does no harm. Values are the snapshot's records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gflowd import paths
+from gflowd.core.errors import SystemFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+
+FORMAT = 1
+PATIENCE = 5.0  # seconds to wait for a lock; in WAL mode a reader and the writer do not wait for each other
+WRITER_PATIENCE = 0.5  # seconds; the scheduler has other things to do
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+DAMAGED_SCHEMA = DAMAGED | {sqlite3.SQLITE_ERROR}  # a table is missing
+BECAUSE = "DependencyFailed:"
+JOBS = "spec JOIN job ON job.spec = spec.id AND job.id BETWEEN spec.id AND spec.id + spec.size - 1"
+ATTEMPTS = "spec JOIN attempt ON attempt.job BETWEEN spec.id AND spec.id + spec.size - 1"
+SCHEMA = f"""
+BEGIN;
+CREATE TABLE spec (
+    id INTEGER PRIMARY KEY,        -- of its first job
+    size INTEGER NOT NULL,         -- jobs, with consecutive ids
+    user TEXT NOT NULL,
+    project TEXT,
+    name TEXT,                     -- NULL where a template makes it
+    submitted_at REAL NOT NULL,
+    last_at REAL NOT NULL,         -- when the last of its jobs ended
+    record TEXT NOT NULL,
+    "limit" TEXT
+);
+CREATE INDEX spec_last_at ON spec (last_at);
+CREATE TABLE job (
+    id INTEGER PRIMARY KEY,
+    spec INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    started_at REAL,
+    ended_at REAL NOT NULL,
+    gpus TEXT,                     -- indices, with commas between
+    because INTEGER,               -- the job or array whose failure cancelled it
+    phase TEXT NOT NULL,
+    wish TEXT
+);
+CREATE INDEX job_because ON job (because) WHERE because IS NOT NULL;
+CREATE TABLE attempt (             -- all but the last of each job
+    job INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    started_at REAL,
+    ended_at REAL NOT NULL,
+    gpus TEXT,
+    phase TEXT NOT NULL,
+    PRIMARY KEY (job, number)
+) WITHOUT ROWID;
+PRAGMA user_version = {FORMAT};
+COMMIT;
+"""
+
+
+class HistoryFailed(SystemFailed):
+    """`damaged`: not for want of room or rights, so that it will not come right by itself."""
+
+    def __init__(self, message: str, *, damaged: bool = False) -> None:
+        super().__init__(message)
+        self.damaged = damaged
+
+
+class Entry(NamedTuple):
+    """One job: its last phase, which is an end, its wish, and the earlier attempts by number."""
+
+    id: int
+    phase: Mapping[str, Any]
+    wish: Mapping[str, Any] | None
+    attempts: Sequence[tuple[int, Mapping[str, Any]]]
+
+
+class Sheet(NamedTuple):
+    """What all jobs of a spec have in common."""
+
+    id: int
+    size: int
+    last_at: float
+    record: Mapping[str, Any]
+    limit: Mapping[str, Any] | None
+
+
+class History:
+    """An open history. Every method raises `HistoryFailed`."""
+
+    def __init__(self, path: str, *, write: bool = False) -> None:
+        """Opens the file; to `write`, makes it where it is missing. Raises FileNotFoundError, `Refused` for a file
+        that is not plainly ours.
+        """
+        self.path = path
+        try:
+            os.close(paths.open_private(path, os.O_RDWR | os.O_CREAT if write else os.O_RDONLY))
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise HistoryFailed(f"{path}: {error.strerror}") from error
+        self._file = _file(path)
+        plain = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+        with _guarded(path):
+            self._db = sqlite3.connect(
+                f"file:{plain}?mode={'rw' if write else 'ro'}", WRITER_PATIENCE if write else PATIENCE,
+                isolation_level=None, uri=True,
+            )  # fmt: skip
+        try:
+            with _guarded(path, DAMAGED_SCHEMA):
+                self.is_empty = not self._prepare(write=write)
+        except HistoryFailed:
+            self.close()
+            raise
+
+    def _prepare(self, *, write: bool) -> int:
+        """The format of the file; 0 where there is nothing in it yet."""
+        if write:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+        found = int(self._one("PRAGMA user_version")[0])
+        if found > FORMAT:
+            raise HistoryFailed(f"{self.path} was written by a newer gflow (format {found}, ours is {FORMAT})")
+        if write and not found:
+            self._db.executescript(SCHEMA)
+            found = FORMAT
+        if found:
+            self._one("SELECT (SELECT max(id) FROM spec), (SELECT max(id) FROM job), (SELECT max(job) FROM attempt)")
+        return found
+
+    def close(self) -> None:
+        with _guarded(self.path):
+            self._db.close()
+
+    def is_in_place(self) -> bool:
+        """Whether the path still names the file that is open."""
+        return _file(self.path) == self._file
+
+    def _one(self, query: str, *values: object) -> Any:
+        return self._db.execute(query, values).fetchone()
+
+    # what the scheduler writes
+
+    def write(self, entries: Iterable[tuple[int, Entry]], sheets: Iterable[Sheet]) -> None:
+        """Takes in jobs, each with the id of its spec, and the specs whose jobs are all there now; durably, or not."""
+        entries = list(entries)
+        with _guarded(self.path), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(f"INSERT OR REPLACE INTO job VALUES ({marks(9)})", map(_job_row, entries))
+            rows = (_attempt_row(entry.id, *past) for _, entry in entries for past in entry.attempts)
+            self._db.executemany(f"INSERT OR REPLACE INTO attempt VALUES ({marks(6)})", rows)
+            self._db.executemany(f"INSERT OR REPLACE INTO spec VALUES ({marks(9)})", map(_spec_row, sheets))
+
+    def forget(self, before: float, most: int) -> bool:
+        """Drops specs whose last job ended `before`, of some `most` jobs; whether there may be more. The greatest id
+        stays, since none is to be given twice.
+        """
+        with _guarded(self.path), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            query = "SELECT id, size FROM spec WHERE last_at < ? AND id < (SELECT max(id) FROM spec) LIMIT ?"
+            dropped = 0
+            for spec_id, size in self._db.execute(query, (before, most)).fetchall():
+                self._db.execute("DELETE FROM spec WHERE id = ?", (spec_id,))
+                for table, key in (("job", "id"), ("attempt", "job")):
+                    self._db.execute(f"DELETE FROM {table} WHERE {key} BETWEEN ? AND ?", (spec_id, spec_id + size - 1))
+                dropped += size
+                if dropped >= most:
+                    break
+        return dropped >= most
+
+    # what everyone reads
+
+    def rows(self, query: str, *values: object) -> Iterator[Any]:
+        """What a SELECT finds; nothing where there is nothing yet."""
+        with _guarded(self.path):
+            yield from () if self.is_empty else self._db.execute(query, values)
+
+    def greatest_id(self) -> int:
+        """The greatest id of a job, 0 when there is none."""
+        return max((found or 0 for (found,) in self.rows("SELECT max(id) FROM job")), default=0)
+
+    def outcome(self, job_id: int, *, whole: bool) -> tuple[int, int, float] | None:
+        """Of a job, or of the `whole` array: how many, how many of them finished well, when the last began."""
+        which = "spec.id" if whole else "job.id"
+        query = f"SELECT count(*), sum(state = 'finished'), max(coalesce(started_at, ended_at)) FROM {JOBS}"
+        for count, finished, begun_at in self.rows(f"{query} WHERE {which} = ?", job_id):
+            if count:
+                return count, finished, begun_at
+        return None
+
+    def spec(self, spec_id: int) -> Any:
+        """The record of a spec, None when it is not there."""
+        return next((json.loads(text) for (text,) in self.rows("SELECT record FROM spec WHERE id = ?", spec_id)), None)
+
+
+def set_aside(path: str) -> str:
+    """Moves a damaged history out of the way, with what belongs to it; its new name. Raises OSError."""
+    kept = f"{path}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+    while os.path.lexists(kept):
+        kept += "+"
+    os.rename(path, kept)
+    for ending in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path + ending, kept + ending)
+    return kept
+
+
+@contextlib.contextmanager
+def _guarded(path: str, damaged: Collection[int] = DAMAGED) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        raise HistoryFailed(f"{path}: {error}", damaged=code in damaged) from error
+
+
+def _file(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _spec_row(sheet: Sheet) -> tuple[object, ...]:
+    record = sheet.record
+    name = None if "name_template" in record else record["name"]
+    return (
+        sheet.id, sheet.size, record["user"], record.get("project"), name, record["submitted_at"], sheet.last_at,
+        _text(record), None if sheet.limit is None else _text(sheet.limit),
+    )  # fmt: skip
+
+
+def _job_row(written: tuple[int, Entry]) -> tuple[object, ...]:
+    spec_id, entry = written
+    phase = entry.phase
+    reason = phase.get("reason") or ""
+    because = int(reason.removeprefix(BECAUSE)) if reason.startswith(BECAUSE) else None
+    wish = None if entry.wish is None else _text(entry.wish)
+    return (entry.id, spec_id, phase["state"], *_times(phase), because, _text(phase), wish)
+
+
+def _attempt_row(job_id: int, number: int, phase: Mapping[str, Any]) -> tuple[object, ...]:
+    return (job_id, number, *_times(phase), _text(phase))
+
+
+def _times(phase: Mapping[str, Any]) -> tuple[float | None, float, str | None]:
+    gpus = (phase.get("run") or {}).get("gpu_ids")
+    return phase.get("started_at"), phase["ended_at"], ",".join(map(str, gpus)) if gpus else None
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+
+
+def marks(count: int) -> str:
+    """Places for `count` values in a query."""
+    return ",".join("?" * count)

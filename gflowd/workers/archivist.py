@@ -1,0 +1,216 @@
+"""Moves ended jobs from the snapshot to the history, and drops from the history what is too old.
+
+Copied first, durably, then dropped from the snapshot under its lock, if nobody has touched them meanwhile: to be
+killed in between and to copy again does no harm. A big array goes in parts; it has left when its spec has, and what
+is left of its jobs in the snapshot then is swept up, also after a crash.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from gflowd.core.errors import GflowError
+from gflowd.workers.annals import Annals
+from gflowd.workers.sweeper import Sweeper, pace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gflowd.config import Config
+    from gflowd.core.book import Book
+    from gflowd.core.moment import Moment
+    from gflowd.history import Entry, Sheet
+    from gflowd.paths import State
+    from gflowd.snapshot import Fold
+
+BATCH = 1000  # jobs at a time, so that the scheduler is never away for long
+LOOKS = 10 * BATCH  # specs that are looked at for that
+LOOK_AGAIN = 60.0  # seconds: at jobs that others wait for, and after a failure
+
+Records = tuple[Any, Any]  # of a job: wish and phase
+
+
+class Archivist:
+    """What it remembers can be lost: `note` of the whole snapshot tells it anew. `past`: the jobs that have left."""
+
+    def __init__(self, state: State, config: Config) -> None:
+        self.past = Annals(state.history)
+        self._after = config.history_after
+        self._keep = config.history_keep
+        self._sweeper = Sweeper(state, config.log_keep)
+        self._due: list[tuple[float, int]] = []  # a heap: when a spec may leave, at the earliest
+        self._noted: set[int] = set()  # the specs in it
+        self._moving: tuple[int, float, range] | None = None  # spec, when it ended, the jobs still to be copied
+        self._copied: dict[int, Records] = {}  # by job, as they were then
+        self._ready: dict[int, range] = {}  # specs that are in the history, and their jobs
+        self._left: deque[int] = deque()  # jobs whose spec has left
+        self._retry_at = float("-inf")
+        self._forget_at = float("-inf")
+
+    def note(self, ids: Iterable[int], fold: Fold, book: Book) -> None:
+        """Something has become of these jobs."""
+        specs, phases = fold.of("spec"), fold.of("phase")
+        for job_id in ids:
+            raw = phases.get(job_id)
+            if raw is not None and raw["is"] == "ended":
+                spec_id = book.spec_of(job_id)
+                if spec_id in specs:
+                    self._line_up(spec_id, raw["ended_at"] + self._after)
+                else:
+                    self._left.append(job_id)
+
+    def copy(self, fold: Fold, book: Book, now: Moment) -> bool:
+        """Copies a batch of what is due to the history; whether `leaving` has something to drop."""
+        if now.mono < self._retry_at:
+            return False
+        specs, phases = fold.of("spec"), fold.of("phase")
+        self._ready = {spec_id: ids for spec_id, ids in self._ready.items() if spec_id in specs}
+        while self._left and (self._left[0] not in phases or book.spec_of(self._left[0]) in specs):
+            self._left.popleft()
+        try:
+            if not self._ready and not self._left:
+                self._copy(fold, book, now)
+            self._forget(now)
+            self._sweeper.sweep(fold, book, now)
+        except (GflowError, OSError) as error:
+            self.put_off(now, error)
+            return False
+        return bool(self._ready or self._left)
+
+    def leaving(self, fold: Fold, book: Book) -> list[tuple[str, int | str]]:
+        """The records to be dropped now, by kind and id. To be called under the lock, with what is so there."""
+        specs, limits = fold.of("spec"), fold.of("limit")
+        keys: list[tuple[str, int | str]] = []
+        jobs: list[int] = []
+        for spec_id, ids in list(self._ready.items()):
+            if any(_records(fold, job_id) != self._copied.get(job_id) for job_id in ids):
+                del self._ready[spec_id]
+                self._line_up(spec_id, float("-inf"))
+                continue
+            keys += [(kind, spec_id) for kind, of in (("spec", specs), ("limit", limits)) if spec_id in of]
+            if len(ids) <= BATCH:
+                jobs += ids
+        jobs += [job_id for job_id in islice(self._left, BATCH) if book.spec_of(job_id) not in specs]
+        return keys + [key for job_id in jobs for key in _keys(fold, job_id)]
+
+    def put_off(self, now: Moment, error: GflowError | OSError) -> None:
+        """Something failed; what was to be done is done later."""
+        self.past.report(error)
+        self._retry_at = now.mono + LOOK_AGAIN
+
+    def wake_at(self, now: Moment) -> float | None:
+        """When `copy` is to be called next, on the monotonic clock."""
+        if self._ready or self._left or self._moving is not None:
+            return max(now.mono, self._retry_at)
+        wakes = [self._sweeper.wake_at]
+        if self._due:
+            wakes.append(now.mono + max(0.0, self._due[0][0] - now.wall))
+        if self._keep is not None:
+            wakes.append(self._forget_at)
+        soonest = min(wakes)
+        return None if soonest == float("inf") else max(soonest, self._retry_at)
+
+    def _line_up(self, spec_id: int, due: float) -> None:
+        if spec_id not in self._noted:
+            self._noted.add(spec_id)
+            heappush(self._due, (due, spec_id))
+
+    def _copy(self, fold: Fold, book: Book, now: Moment) -> None:
+        if self._moving is None:
+            self._copied.clear()
+        entries: list[tuple[int, Entry]] = []
+        sheets: list[Sheet] = []
+        while len(entries) < BATCH and (moving := self._moving or self._next(fold, book, now)) is not None:
+            spec_id, last_at, ids = moving
+            part, rest = ids[: BATCH - len(entries)], ids[BATCH - len(entries) :]
+            self._moving = None
+            if spec_id not in fold.of("spec") or not _have_ended(fold, part):  # wanted again meanwhile
+                continue
+            entries += [(spec_id, _entry(fold, job_id)) for job_id in part]
+            if rest:
+                self._moving = spec_id, last_at, rest
+            else:
+                sheets.append(self._sheet(fold, book, spec_id, last_at))
+        if not entries:
+            return
+        try:
+            self.past.write(entries, sheets)
+        except GflowError:
+            self._moving = None
+            for spec_id, _ in entries:
+                self._line_up(spec_id, now.wall)
+            raise
+        self._copied |= {entry.id: _records(fold, entry.id) for _, entry in entries}
+        self._ready = {sheet.id: book.ids(sheet.id) for sheet in sheets}
+
+    def _next(self, fold: Fold, book: Book, now: Moment) -> tuple[int, float, range] | None:
+        """The next spec that may leave: its id, when the last of its jobs ended, their ids."""
+        specs, phases = fold.of("spec"), fold.of("phase")
+        for _ in range(LOOKS):
+            if not self._due or self._due[0][0] > now.wall:
+                return None
+            _, spec_id = heappop(self._due)
+            self._noted.discard(spec_id)
+            ids = book.ids(spec_id)
+            if spec_id not in specs or not _have_ended(fold, ids):
+                continue  # it is noted again with the next end
+            last_at: float = max(phases[job_id]["ended_at"] for job_id in ids)
+            if last_at + self._after > now.wall:
+                self._line_up(spec_id, last_at + self._after)
+            elif book.is_needed(spec_id):
+                self._line_up(spec_id, now.wall + LOOK_AGAIN)
+            else:
+                return spec_id, last_at, ids
+        return None
+
+    def _sheet(self, fold: Fold, book: Book, spec_id: int, last_at: float) -> Sheet:
+        from gflowd.history import Sheet
+
+        record = fold.of("spec")[spec_id]
+        self._sweeper.touch(record)
+        size, limit = len(book.ids(spec_id)), fold.of("limit").get(spec_id)
+        return Sheet(spec_id, size, max(last_at, record["submitted_at"]), record, limit)
+
+    def _forget(self, now: Moment) -> None:
+        if self._keep is None or now.mono < self._forget_at:
+            return
+        more = self.past.forget(now.wall - self._keep, BATCH)
+        self._forget_at = now.mono + (0.0 if more else pace(self._keep))
+
+
+def _have_ended(fold: Fold, ids: range) -> bool:
+    """Looks at the last first, which most often is the one that has not."""
+    phases = fold.of("phase")
+    return all((raw := phases.get(job_id)) is not None and raw["is"] == "ended" for job_id in reversed(ids))
+
+
+def _records(fold: Fold, job_id: int) -> Records:
+    return fold.of("wish").get(job_id), fold.of("phase").get(job_id)
+
+
+def _attempts(fold: Fold, job_id: int) -> list[tuple[int, Any]]:
+    """The records of its earlier attempts, by number."""
+    phase, kept = fold.of("phase")[job_id], fold.of("attempt")
+    if not kept:
+        return []
+    last = (phase.get("run") or phase).get("attempt", 1)
+    return [(number, raw) for number in range(1, last + 1) if (raw := kept.get(f"{job_id}.{number}")) is not None]
+
+
+def _entry(fold: Fold, job_id: int) -> Entry:
+    from gflowd.history import Entry
+
+    wish, phase = fold.of("wish").get(job_id), fold.of("phase")[job_id]
+    return Entry(job_id, phase, wish, _attempts(fold, job_id))
+
+
+def _keys(fold: Fold, job_id: int) -> Iterator[tuple[str, int | str]]:
+    """The keys of its records, but for its spec."""
+    yield "phase", job_id
+    if job_id in fold.of("wish"):
+        yield "wish", job_id
+    for number, _ in _attempts(fold, job_id):
+        yield "attempt", f"{job_id}.{number}"

@@ -1,0 +1,140 @@
+"""Removes what nobody needs any more: directories of jobs that ended long ago, environments and scripts of none.
+
+A job that has left the snapshot is as old as its directories say. Environments and scripts are as old as their last
+use: a submission and the archivist touch them, so that what was used within that time can be redone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from gflowd import log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gflowd.core.book import Book
+    from gflowd.core.moment import Moment
+    from gflowd.paths import State
+    from gflowd.snapshot import Fold
+
+LOOKS = 500  # directories at a time
+REMOVALS = 50
+LONGEST_PACE = 3600.0  # seconds from one round to the next
+FIRST = 60.0  # seconds after the start
+YOUNGEST = 86400.0  # seconds: an environment may be there before its job is
+
+
+def pace(keep: float) -> float:
+    """How often to look for what is older than `keep` seconds."""
+    return min(LONGEST_PACE, max(1.0, keep / 10))
+
+
+class Sweeper:
+    """`wake_at`: when to be called next, on the monotonic clock."""
+
+    def __init__(self, state: State, keep: float | None) -> None:
+        self._state = state
+        self._keep = keep
+        self._log = log.get("scheduler")
+        self._round: Iterator[os.DirEntry[str]] | None = None
+        self._stubborn: set[str] = set()  # what could not be removed, and was told
+        self.wake_at = float("inf") if keep is None else float("-inf")
+
+    def touch(self, record: Mapping[str, Any]) -> None:
+        """The environment and the script of a spec are in use now."""
+        for path in self._contents(record):
+            with contextlib.suppress(OSError):
+                os.utime(path, follow_symlinks=False)
+
+    def sweep(self, fold: Fold, book: Book, now: Moment) -> None:
+        """Removes some of what is too old, when a round is due."""
+        if self._keep is None or now.mono < self.wake_at:
+            return
+        if self.wake_at == float("-inf"):
+            self.wake_at = now.mono + min(FIRST, pace(self._keep))
+            return
+        before = now.wall - self._keep
+        if self._round is None:
+            self._round = _entries(self._state.path("jobs"))
+        removed = looked = 0
+        for entry in islice(self._round, LOOKS):
+            looked += 1
+            if entry.name.isdecimal() and _is_old(entry, fold, book, before):
+                self._remove(entry.path)
+                removed += 1
+                if removed >= REMOVALS:
+                    break
+        self.wake_at = now.mono
+        if removed < REMOVALS and looked < LOOKS:
+            self._round = None
+            self._sweep_contents(fold, min(before, now.wall - YOUNGEST))
+            self.wake_at = now.mono + pace(self._keep)
+
+    def _remove(self, path: str) -> None:
+        """A directory with all that is in it; links are not followed."""
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            if path not in self._stubborn:
+                self._log.warning("cannot remove", path=path, why=str(error))
+            self._stubborn.add(path)
+
+    def _sweep_contents(self, fold: Fold, before: float) -> None:
+        used = {path for record in fold.of("spec").values() for path in self._contents(record)}
+        for directory in ("env", "scripts"):
+            for entry in _entries(self._state.path(directory)):
+                if entry.path.removesuffix(".sh") not in used and entry.is_file(follow_symlinks=False):
+                    with contextlib.suppress(OSError):
+                        _discard(entry.path, before)
+
+    def _contents(self, record: Mapping[str, Any]) -> Iterator[str]:
+        yield self._state.environment(record["env"])
+        if record.get("script") is not None:
+            yield self._state.script(record["script"])
+
+
+def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
+    """What is in a directory of ours; nothing where it is missing or a link."""
+    try:
+        if stat.S_ISDIR(os.lstat(directory).st_mode):
+            with os.scandir(directory) as found:
+                yield from found
+    except OSError:
+        return
+
+
+def _is_old(entry: os.DirEntry[str], fold: Fold, book: Book, before: float) -> bool:
+    """Whether a job's directory is of one that ended `before`."""
+    job_id = int(entry.name)
+    if not entry.is_dir(follow_symlinks=False):
+        return False
+    if book.spec_of(job_id) in fold.of("spec"):
+        raw = fold.of("phase").get(job_id)
+        return raw is not None and raw["is"] == "ended" and raw["ended_at"] < before and not book.has(job_id)
+    try:
+        return max(os.lstat(path).st_mtime for path in (entry.path, *_inner(entry.path))) < before
+    except OSError:
+        return False
+
+
+def _inner(path: str) -> list[str]:
+    with os.scandir(path) as found:
+        return [entry.path for entry in found]
+
+
+def _discard(path: str, before: float) -> None:
+    """Removes a file last used `before`. A submission may take it in use at this moment; then it has it back."""
+    if os.lstat(path).st_mtime >= before:
+        return
+    moved = f"{path}.old"
+    os.rename(path, moved)
+    if os.lstat(moved).st_mtime >= before:
+        os.rename(moved, path)
+    else:
+        os.unlink(moved)

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gflowctl import submission
+from gflowd.core import codec
+from gflowd.core.book import Book
+from gflowd.core.model import Ended, Run, Spec, Starting, Wish
+from gflowd.core.moment import Moment
+from gflowd.paths import State
+from gflowd.snapshot import Fold
+from gflowd.workers import sweeper as module
+from gflowd.workers.sweeper import Sweeper
+
+KEEP = 30 * 86400.0
+RUN = Run(executor="process", launched_at=1.0)
+NOW = 1.7e9
+OLD, YOUNG = NOW - 2 * KEEP, NOW - KEEP / 2
+
+
+class Attic:
+    """A state directory with things of any age."""
+
+    def __init__(self, state: State, keep: float | None = KEEP) -> None:
+        self.state = state
+        self.fold = Fold()
+        self.book = Book()
+        self.sweeper = Sweeper(state, keep)
+        self.mono = 0.0
+
+    def job(self, job_id: int, phase: Any = None, wish: Wish | None = None, **fields: Any) -> None:
+        """In the snapshot."""
+        spec = Spec(command=("x",), name="x", user="u", cwd="/", env="used", submitted_at=1.0).replace(**fields)
+        self.fold.of("spec")[job_id] = codec.encode(spec)
+        if phase is not None:
+            self.fold.of("phase")[job_id] = codec.encode_phase(phase)
+        if wish is not None:
+            self.fold.of("wish")[job_id] = codec.encode(wish)
+        self.book.refresh([job_id], (), *(self.fold.of(kind) for kind in ("spec", "wish", "phase")))
+
+    def directory(self, job_id: int, at: float = OLD) -> Path:
+        place = Path(self.state.attempt(job_id, 1))
+        place.mkdir(parents=True)
+        (place / "log").write_text("x")
+        for each in (place, place.parent):
+            os.utime(each, (at, at))
+        return place.parent
+
+    def file(self, kind: str, name: str, at: float = OLD) -> Path:
+        path = Path(self.state.path(kind, name))
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+        os.utime(path, (at, at))
+        return path
+
+    def sweep(self) -> None:
+        """A whole round."""
+        before = self.mono
+        while self.sweeper.wake_at <= self.mono:
+            self.sweeper.sweep(self.fold, self.book, Moment(NOW, self.mono, "boot"))
+        self.mono = self.sweeper.wake_at
+        assert before < self.mono < before + 3601
+
+
+@pytest.fixture
+def attic(state: State) -> Attic:
+    made = Attic(state)
+    made.sweep()  # the first round comes a minute after the start
+    return made
+
+
+def ended(at: float, **fields: Any) -> Ended:
+    return Ended(state="finished", ended_at=at, run=RUN, **fields)
+
+
+def test_directories_of_jobs_that_ended_long_ago_go_and_no_others(attic: Attic) -> None:
+    attic.job(1, ended(OLD))
+    attic.job(2, ended(YOUNG))
+    attic.job(3)
+    attic.job(4, Starting(run=RUN))
+    attic.job(5, ended(OLD, lingers=True))
+    attic.job(6, ended(OLD), Wish(requeued=1))
+    places = [attic.directory(job_id) for job_id in range(1, 9)]
+    os.utime(places[7] / "1", (YOUNG, YOUNG))  # jobs 7 and 8 have left the snapshot
+    attic.sweep()
+    assert [place.name for place in places if place.exists()] == ["2", "3", "4", "5", "6", "8"]
+
+
+def test_what_is_no_directory_of_a_job_stays(attic: Attic, tmp_path: Path) -> None:
+    attic.directory(1)
+    jobs = Path(attic.state.path("jobs"))
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "data").touch()
+    (jobs / "2").symlink_to(precious)
+    (jobs / "3").write_text("a file")
+    inside = attic.directory(4) / "1" / "link"
+    inside.symlink_to(precious)
+    os.utime(inside.parent, (OLD, OLD))
+    os.utime(precious, (OLD, OLD))
+    (jobs / "notes").mkdir()
+    for name in ("2", "3", "notes"):
+        os.utime(jobs / name, (OLD, OLD), follow_symlinks=False)
+    attic.sweep()
+    assert sorted(os.listdir(jobs)) == ["2", "3", "notes"]
+    assert (precious / "data").exists()
+
+
+def test_a_link_in_place_of_the_directory_of_all_jobs_is_not_followed(attic: Attic, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "1").mkdir(parents=True)
+    os.utime(elsewhere / "1", (OLD, OLD))
+    Path(attic.state.path("jobs")).symlink_to(elsewhere)
+    attic.sweep()
+    assert (elsewhere / "1").exists()
+
+
+def test_many_are_removed_in_parts(attic: Attic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REMOVALS", 3)
+    monkeypatch.setattr(module, "LOOKS", 5)
+    places = [attic.directory(job_id) for job_id in range(1, 21)]
+    attic.sweeper.sweep(attic.fold, attic.book, Moment(NOW, attic.mono, "boot"))
+    assert sum(place.exists() for place in places) == 17
+    assert attic.sweeper.wake_at == attic.mono
+    attic.sweep()
+    assert not any(place.exists() for place in places)
+
+
+def test_what_cannot_be_removed_is_told_once_and_stops_nothing(
+    attic: Attic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    attic.directory(1)
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(module.shutil, "rmtree", refuse)  # root may remove anything
+    attic.sweep()
+    attic.sweep()
+    assert len(caplog.records) == 1
+
+
+def test_environments_and_scripts_that_nobody_used_for_long_go(attic: Attic) -> None:
+    attic.job(1, script="kept")
+    used = [attic.file("env", "used"), attic.file("env", "used.sh"), attic.file("scripts", "kept")]
+    young = [attic.file("env", "young", YOUNG), attic.file("scripts", "young", YOUNG)]
+    old = [attic.file("env", "old"), attic.file("env", "old.sh"), attic.file("scripts", "old")]
+    attic.sweep()
+    assert all(path.exists() for path in used + young)
+    assert not any(path.exists() for path in old)
+
+
+def test_an_environment_is_younger_than_a_day_until_it_is_not(state: State) -> None:
+    attic = Attic(state, keep=60.0)
+    attic.sweep()
+    before, after = attic.file("env", "a", NOW - 86_500), attic.file("env", "b", NOW - 86_300)
+    attic.sweep()
+    assert (before.exists(), after.exists()) == (False, True)
+
+
+def test_what_a_submission_takes_in_use_as_it_is_swept_stays(attic: Attic, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = attic.file("env", "x")
+    rename = os.rename
+
+    def submitted_meanwhile(source: str, target: str) -> None:
+        os.utime(source, (NOW, NOW))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", submitted_meanwhile)
+    attic.sweep()
+    assert path.read_text() == "x"
+    assert os.listdir(path.parent) == ["x"]
+
+
+@pytest.mark.parametrize("keep", [submission.keep_environment, submission.keep_script])
+def test_who_submits_what_is_kept_already_makes_it_young(attic: Attic, keep: Callable[..., str]) -> None:
+    content: Any = [b"A=1"] if keep is submission.keep_environment else b"#!/bin/sh\n"
+    kind = "env" if keep is submission.keep_environment else "scripts"
+    path = Path(attic.state.path(kind, keep(attic.state, content)))
+    os.utime(path, (OLD, OLD))
+    assert keep(attic.state, content) == path.name
+    assert path.stat().st_mtime > OLD
+
+
+def test_the_archivist_makes_young_what_a_job_that_leaves_had(attic: Attic) -> None:
+    env, script = attic.file("env", "used"), attic.file("scripts", "s")
+    attic.job(1, ended(OLD), script="s")
+    attic.sweeper.touch(attic.fold.of("spec")[1])
+    attic.sweeper.touch({"env": "missing"})
+    assert min(env.stat().st_mtime, script.stat().st_mtime) > OLD
+
+
+def test_who_keeps_logs_for_ever_sweeps_nothing(state: State) -> None:
+    attic = Attic(state, keep=None)
+    place = attic.directory(1)
+    assert attic.sweeper.wake_at == float("inf")
+    attic.sweeper.sweep(attic.fold, attic.book, Moment(NOW, 1e9, "boot"))
+    assert place.exists()
