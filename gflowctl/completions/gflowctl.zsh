@@ -18,11 +18,13 @@ _shtab_gflowctl_commands() {
     completion:'print the completion script for a shell'
     doctor:'check the installation and say how to mend it'
     drain:'start no more jobs'
+    gpus:'say which GPUs jobs may use'
     hold:'keep queued jobs from starting'
     info:'show GPUs, CPUs, memory and the daemon'
     limit:'set how many jobs of an array run at a time'
     list:'list jobs'
     log:'print or follow a job'"'"'s output'
+    new:'write a commented job script'
     q:'list jobs'
     queue:'list jobs'
     quota:'show and set how much a user or project may have at once'
@@ -32,12 +34,25 @@ _shtab_gflowctl_commands() {
     reserve:'keep GPUs for a user in a window of time'
     resume:'start jobs again'
     show:'show all about jobs'
+    stats:'sum up jobs: outcomes, waiting and running times, GPU hours'
     submit:'queue a command or a script'
     top:'put queued jobs to the front'
     update:'change queued jobs, or the time limit of a running one'
     wait:'wait until jobs have ended'
   )
   _describe 'gflowctl commands' _commands
+}
+
+_shtab_gflowctl_gpus_commands() {
+  local _commands=(
+    allow:'Start jobs on these GPUs only.'
+    drain:'Start no more jobs on a GPU.'
+    ignore:'Use a GPU although this process is on it; alone: show those ignored.'
+    resume:'Use a GPU again that was drained, or is faulty and answers again.'
+    topology:'Show how the GPUs are linked, in the words of nvidia-smi topo.'
+    unignore:'Take that back; alone: for all processes.'
+  )
+  _describe 'gflowctl gpus commands' _commands
 }
 
 _shtab_gflowctl_quota_commands() {
@@ -95,10 +110,14 @@ _shtab_gflowctl_attach_defaults_added=0
 
 _shtab_gflowctl_batch_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-g,--gpus,--gres}"[GPUs (default 0)]:N:"
+  {-g,--gpus,--gres}"[GPUs (default 0, or 1 with an option for GPUs)]:N:"
+  "--gpu-type[only GPUs whose model\'s name contains NAME, in any case]:NAME:"
+  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with so much memory\; with --shared, what the job takes of it]:MEM:"
+  "--shared[share its GPU with other jobs that say so]"
   {-c,--cpus,--cpus-per-task}"[CPU slots (default 1\; 0 takes none)]:N:"
   {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, such as 512 (MB), 24G or 1.5T]:MEM:"
   {-t,--time,--time-limit,--timelimit}"[end the job after this long, such as 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 no limit]:DUR:"
+  "--signal[send SIG to the job\'s processes, with B\: to its command alone, SECONDS (default 60) before its time limit]:[B:]SIG[@SECONDS]:"
   "--grace[time between the first signal that ends the job and KILL]:DUR:"
   {-n,--name,-J,--job-name}"[default\: the command\'s base name]:NAME:"
   {-P,--project,-A,--account}"[the project to account to]:CODE:"
@@ -128,14 +147,19 @@ _shtab_gflowctl_batch_options=(
   {-i,--input}"[read standard input from there]:FILE:_files"
   "--append[append to the output files instead of emptying them]"
   "--export[the variables that the job gets (default ALL\; NONE\: only what a login needs)]:ALL|NONE|NAME[=VALUE],...:"
+  "--conda-env[activate this conda environment before the command]:NAME:"
+  {--notify-email,--mail-user}"[whom to tell]:ADDR:"
+  {--notify-on,--mail-type}"[of what, such as begin, end or fail\; none\: of nothing]:EVENT,...:"
   "--wait[wait for the job to end\; exit with its status]"
   "--follow[as --wait, and show the job\'s output]"
   "--dry-run[check all, say what would be queued, queue nothing]"
   "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
   "--auto-close[accepted\; a session ends with its job anyway]"
+  "--ignore-unknown-directives[go on without what gflow cannot follow in the head of a script]"
   "--parsable[print only the job\'s id]"
   "--json[print the new jobs as a JSON list]"
   "--wrap[run TEXT with sh -c]:TEXT:"
+  "--from[queue a job for each line of FILE (-\: standard input), all of them or none]:FILE:_files"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -210,6 +234,86 @@ _shtab_gflowctl_drain_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_drain_defaults_added=0
 
+_shtab_gflowctl_gpus_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_gpus_defaults_added=0
+
+_shtab_gflowctl_gpus_allow_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":such as 0,2 or 0-3, or all:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_gpus_allow_defaults_added=0
+
+_shtab_gflowctl_gpus_drain_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--reason[shown to who asks why the GPU is not used]:TEXT:"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":the GPU\'s index:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_gpus_drain_defaults_added=0
+
+_shtab_gflowctl_gpus_ignore_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--gpu[the GPU\'s index]:N:"
+  "--pid[a process that is not gflow\'s]:P:"
+  "--json[print a JSON list of the ignored processes]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_gpus_ignore_defaults_added=0
+
+_shtab_gflowctl_gpus_resume_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":the GPU\'s index:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_gpus_resume_defaults_added=0
+
+_shtab_gflowctl_gpus_topology_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[print one JSON document]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_gpus_topology_defaults_added=0
+
+_shtab_gflowctl_gpus_unignore_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--gpu[the GPU\'s index]:N:"
+  "--pid[a process that is not gflow\'s]:P:"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_gpus_unignore_defaults_added=0
+
 _shtab_gflowctl_hold_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
@@ -240,7 +344,7 @@ _shtab_gflowctl_limit_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":the array or sweep, such as 42, \@ or \@\~2:"
+  ":the array or sweep, by id (42, \@, \@\~2) or name:"
   ":how many, from 1:"
 )
 
@@ -255,6 +359,7 @@ _shtab_gflowctl_list_options=(
   {-n,--names}"[jobs with these names]:NAME,...:"
   {-P,--project}"[jobs of these projects]:CODE,...:"
   {-u,--user}"[jobs of these users]:USER,...:"
+  {-g,--group}"[an array or sweep, by id (42, \@) or name]:GROUP:"
   "--me[my jobs]"
   "--since[submitted or ended since then, such as 9\:00 or now-2h]:INSTANT:"
   "--start[the queued jobs by the time at which each is expected to start, if all jobs run to their limits and none comes before it]"
@@ -292,6 +397,17 @@ _shtab_gflowctl_log_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_log_defaults_added=0
 
+_shtab_gflowctl_new_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":what the job is called\; its script is NAME.sh:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_new_defaults_added=0
+
 _shtab_gflowctl_q_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-a,--all}"[those that have ended too]"
@@ -300,6 +416,7 @@ _shtab_gflowctl_q_options=(
   {-n,--names}"[jobs with these names]:NAME,...:"
   {-P,--project}"[jobs of these projects]:CODE,...:"
   {-u,--user}"[jobs of these users]:USER,...:"
+  {-g,--group}"[an array or sweep, by id (42, \@) or name]:GROUP:"
   "--me[my jobs]"
   "--since[submitted or ended since then, such as 9\:00 or now-2h]:INSTANT:"
   "--start[the queued jobs by the time at which each is expected to start, if all jobs run to their limits and none comes before it]"
@@ -329,6 +446,7 @@ _shtab_gflowctl_queue_options=(
   {-n,--names}"[jobs with these names]:NAME,...:"
   {-P,--project}"[jobs of these projects]:CODE,...:"
   {-u,--user}"[jobs of these users]:USER,...:"
+  {-g,--group}"[an array or sweep, by id (42, \@) or name]:GROUP:"
   "--me[my jobs]"
   "--since[submitted or ended since then, such as 9\:00 or now-2h]:INSTANT:"
   "--start[the queued jobs by the time at which each is expected to start, if all jobs run to their limits and none comes before it]"
@@ -407,13 +525,18 @@ _shtab_gflowctl_redo_options=(
   "--cascade[redo also what was cancelled because of these jobs]"
   {--clear-dependencies,--clear-deps}"[wait for none of what the old job waited for]"
   {-g,--gpus,--gres}"[GPUs]:N:"
+  "--gpu-type[only GPUs whose model\'s name contains NAME, in any case]:NAME:"
+  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with so much memory\; with --shared, what the job takes of it]:MEM:"
+  "--shared[share its GPU with other jobs that say so]"
   {-c,--cpus,--cpus-per-task}"[CPU slots (0 takes none)]:N:"
   {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, such as 512 (MB), 24G or 1.5T]:MEM:"
   {-t,--time,--time-limit,--timelimit}"[end the job after this long, such as 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 no limit]:DUR:"
+  "--signal[send SIG to the job\'s processes, with B\: to its command alone, SECONDS (default 60) before its time limit]:[B:]SIG[@SECONDS]:"
   "--grace[time between the first signal that ends the job and KILL]:DUR:"
   {-n,--name,-J,--job-name}"[what it is called]:NAME:"
   {-P,--project,-A,--account}"[the project to account to]:CODE:"
   "--comment[shown by gflowctl show]:TEXT:"
+  "--conda-env[activate this conda environment before the command]:NAME:"
   {-p,--priority}"[higher runs first]:0-255:"
   "--nice[lower the priority by N]:N:"
   {-d,--depends-on,--dependency}"[wait for jobs, such as 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
@@ -553,12 +676,32 @@ _shtab_gflowctl_show_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_show_defaults_added=0
 
+_shtab_gflowctl_stats_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-u,--user}"[of these users (default\: mine)]:USER,...:"
+  "--all-users[everyone\'s]"
+  "--since[submitted, ended or still at work since then, such as now-7d]:INSTANT:"
+  "--by[one line for each]:by:(user project day)"
+  "--csv[print comma-separated values\; durations in seconds]"
+  "--json[print a JSON object\: groups, and GPU hours by day]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_stats_defaults_added=0
+
 _shtab_gflowctl_submit_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-g,--gpus,--gres}"[GPUs (default 0)]:N:"
+  {-g,--gpus,--gres}"[GPUs (default 0, or 1 with an option for GPUs)]:N:"
+  "--gpu-type[only GPUs whose model\'s name contains NAME, in any case]:NAME:"
+  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with so much memory\; with --shared, what the job takes of it]:MEM:"
+  "--shared[share its GPU with other jobs that say so]"
   {-c,--cpus,--cpus-per-task}"[CPU slots (default 1\; 0 takes none)]:N:"
   {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, such as 512 (MB), 24G or 1.5T]:MEM:"
   {-t,--time,--time-limit,--timelimit}"[end the job after this long, such as 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 no limit]:DUR:"
+  "--signal[send SIG to the job\'s processes, with B\: to its command alone, SECONDS (default 60) before its time limit]:[B:]SIG[@SECONDS]:"
   "--grace[time between the first signal that ends the job and KILL]:DUR:"
   {-n,--name,-J,--job-name}"[default\: the command\'s base name]:NAME:"
   {-P,--project,-A,--account}"[the project to account to]:CODE:"
@@ -588,14 +731,19 @@ _shtab_gflowctl_submit_options=(
   {-i,--input}"[read standard input from there]:FILE:_files"
   "--append[append to the output files instead of emptying them]"
   "--export[the variables that the job gets (default ALL\; NONE\: only what a login needs)]:ALL|NONE|NAME[=VALUE],...:"
+  "--conda-env[activate this conda environment before the command]:NAME:"
+  {--notify-email,--mail-user}"[whom to tell]:ADDR:"
+  {--notify-on,--mail-type}"[of what, such as begin, end or fail\; none\: of nothing]:EVENT,...:"
   "--wait[wait for the job to end\; exit with its status]"
   "--follow[as --wait, and show the job\'s output]"
   "--dry-run[check all, say what would be queued, queue nothing]"
   "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
   "--auto-close[accepted\; a session ends with its job anyway]"
+  "--ignore-unknown-directives[go on without what gflow cannot follow in the head of a script]"
   "--parsable[print only the job\'s id]"
   "--json[print the new jobs as a JSON list]"
   "--wrap[run TEXT with sh -c]:TEXT:"
+  "--from[queue a job for each line of FILE (-\: standard input), all of them or none]:FILE:_files"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -619,23 +767,41 @@ _shtab_gflowctl_top_defaults_added=0
 _shtab_gflowctl_update_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-g,--gpus,--gres}"[GPUs]:N:"
+  "--gpu-type[only GPUs whose model\'s name contains NAME, in any case]:NAME:"
+  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with so much memory\; with --shared, what the job takes of it]:MEM:"
+  "--shared[share its GPU with other jobs that say so]"
   {-c,--cpus,--cpus-per-task}"[CPU slots (0 takes none)]:N:"
   {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, such as 512 (MB), 24G or 1.5T]:MEM:"
   {-t,--time,--time-limit,--timelimit}"[end the job after this long, such as 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 no limit]:DUR:"
+  "--signal[send SIG to the job\'s processes, with B\: to its command alone, SECONDS (default 60) before its time limit]:[B:]SIG[@SECONDS]:"
   "--grace[time between the first signal that ends the job and KILL]:DUR:"
   {-n,--name,-J,--job-name}"[what it is called]:NAME:"
   "--comment[shown by gflowctl show]:TEXT:"
   {-p,--priority}"[higher runs first]:0-255:"
   "--nice[lower the priority by N]:N:"
+  {-d,--depends-on,--dependency}"[wait for jobs, such as 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
+  "--depends-on-all[wait until all of these jobs have finished well]:LIST:"
+  "--depends-on-any[wait until any of these jobs has finished well]:LIST:"
+  "--singleton[wait for your earlier jobs of the same name]"
+  "--auto-cancel[cancel it when what it waits for can no longer come]"
+  "--no-auto-cancel[let it stay queued then]"
   "--begin[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
+  "--max-retries[try it again up to N times]:N:"
+  "--retry-on[after which ends\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
+  "--retry-delay[how long to wait before, such as 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
+  "--requeue[try it again after a reboot, or when it vanished]"
+  "*--param[another value of a parameter, as it stands, for the elements that are named]:NAME=VALUE:"
+  "--max-concurrent[at most N elements at a time]:N:"
+  "--max-failures[cancel the rest once N of them have failed]:N:"
   "--command[another command with its arguments]:TEXT:"
   "--script[another script]:FILE:_files"
+  "--conda-env[activate this conda environment before the command]:NAME:"
   {-o,--output}"[write standard output there instead of the log]:PATTERN:"
   {-e,--error}"[write standard error there]:PATTERN:"
   {-i,--input}"[read standard input from there]:FILE:_files"
   "--append[append to the output files instead of emptying them]"
   "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
-  "*--clear[options to undo, such as time,begin]:OPTION,...:"
+  "*--clear[options to undo, such as time,begin,depends-on]:OPTION,...:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -685,11 +851,13 @@ _shtab_gflowctl() {
         completion) _arguments -C -s $_shtab_gflowctl_completion_options ;;
         doctor) _arguments -C -s $_shtab_gflowctl_doctor_options ;;
         drain) _arguments -C -s $_shtab_gflowctl_drain_options ;;
+        gpus) _shtab_gflowctl_gpus ;;
         hold) _arguments -C -s $_shtab_gflowctl_hold_options ;;
         info) _arguments -C -s $_shtab_gflowctl_info_options ;;
         limit) _arguments -C -s $_shtab_gflowctl_limit_options ;;
         list) _arguments -C -s $_shtab_gflowctl_list_options ;;
         log) _arguments -C -s $_shtab_gflowctl_log_options ;;
+        new) _arguments -C -s $_shtab_gflowctl_new_options ;;
         q) _arguments -C -s $_shtab_gflowctl_q_options ;;
         queue) _arguments -C -s $_shtab_gflowctl_queue_options ;;
         quota) _shtab_gflowctl_quota ;;
@@ -699,10 +867,39 @@ _shtab_gflowctl() {
         reserve) _shtab_gflowctl_reserve ;;
         resume) _arguments -C -s $_shtab_gflowctl_resume_options ;;
         show) _arguments -C -s $_shtab_gflowctl_show_options ;;
+        stats) _arguments -C -s $_shtab_gflowctl_stats_options ;;
         submit) _arguments -C -s $_shtab_gflowctl_submit_options ;;
         top) _arguments -C -s $_shtab_gflowctl_top_options ;;
         update) _arguments -C -s $_shtab_gflowctl_update_options ;;
         wait) _arguments -C -s $_shtab_gflowctl_wait_options ;;
+      esac
+  esac
+}
+
+_shtab_gflowctl_gpus() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->gpus'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_gflowctl_gpus_defaults_added )); then
+    if (( ${_shtab_gflowctl_gpus_options[(I)${(q)one_or_more}*]} +          ${_shtab_gflowctl_gpus_options[(I)${(q)remainder}*]} +          ${_shtab_gflowctl_gpus_options[(I)${(q)default}]} == 0 )); then
+      _shtab_gflowctl_gpus_options+=(': :_shtab_gflowctl_gpus_commands' '*::: :->gpus')
+    fi
+    _shtab_gflowctl_gpus_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_gflowctl_gpus_options
+
+  case $state in
+    gpus)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_gflowctl_gpus-$line[1]:"
+      case $line[1] in
+        allow) _arguments -C -s $_shtab_gflowctl_gpus_allow_options ;;
+        drain) _arguments -C -s $_shtab_gflowctl_gpus_drain_options ;;
+        ignore) _arguments -C -s $_shtab_gflowctl_gpus_ignore_options ;;
+        resume) _arguments -C -s $_shtab_gflowctl_gpus_resume_options ;;
+        topology) _arguments -C -s $_shtab_gflowctl_gpus_topology_options ;;
+        unignore) _arguments -C -s $_shtab_gflowctl_gpus_unignore_options ;;
       esac
   esac
 }
