@@ -32,6 +32,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with context.writable_store.commit() as commit:
         view = jobs.View(context, commit.fold())
         array_id = groups.the_one(view, args.group)
+        try:
+            view.check_changeable(array_id)
+        except Refused as error:
+            raise Refused(f"job {array_id} {error}") from None
         changed = view.max_concurrent(view.job(array_id)) != args.most
         if changed:
             commit.put(KIND, array_id, {"max_concurrent": args.most})
