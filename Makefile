@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 ROUNDS ?= 20
+# Most tests wait for others most of the time; a file stays together, since its tests may share a daemon.
+PARALLEL ?= 3
 
 .PHONY: help demo test lint man bench simulate soak slurm-parity clean
 
@@ -24,7 +26,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/developer
 	@$(call want,tmux,tmux,the tests of the tmux executor are skipped)
-	@$(BIN)/python -m pytest -q --cov --cov-report=term
+	@$(BIN)/python -m pytest -q -n $(PARALLEL) --dist loadfile --cov --cov-report=term
 
 lint: $(VENV)/developer
 	@$(call want,mandoc,mandoc,the man pages are checked less closely)
