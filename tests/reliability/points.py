@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # What a job may end as where its own start or its own processes were hit; its exit code is then nobody's.
-UNSTARTED = ("LaunchFailed", "Zombie")
+UNSTARTED = ("LaunchFailed", "Zombie", "DependencyFailed")
 
 
 @dataclass(frozen=True)
