@@ -196,5 +196,3 @@ def _content(path: str) -> str:
         return _read(fd, 4096).decode(errors="replace")
     finally:
         _close(fd)
-
-

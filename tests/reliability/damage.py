@@ -137,7 +137,11 @@ def of_another_user(machine: FaultyMachine, rng: random.Random) -> None:
 def open_to_others(machine: FaultyMachine, rng: random.Random) -> None:
     """The state directory, the snapshot, and the store of environments."""
     with_jobs(machine)
-    for path, mode in ((machine.state.root, 0o755), (machine.state.snapshot, 0o644), (machine.state.path("env"), 0o750)):
+    for path, mode in (
+        (machine.state.root, 0o755),
+        (machine.state.snapshot, 0o644),
+        (machine.state.path("env"), 0o750),
+    ):
         before = os.stat(path).st_mode & 0o777
         os.chmod(path, mode)
         programs = [("gflowctl", "submit", "--export", "NONE", "true")]
@@ -221,7 +225,7 @@ KINDS: dict[str, tuple[Callable[[FaultyMachine, random.Random], None], str]] = {
     "`observed.json` overwritten with noise": (observed_is_nonsense, "no job is lost"),
     "state directory of another machine": (of_another_machine, "refused with the remedy, nothing touched"),
     "state directory of another user": (of_another_user, "refused, nothing touched"),
-    "state directory, snapshot or environments open to others": (open_to_others, "refused with the chmod that mends it"),
+    "state directory, snapshot or environments open to others": (open_to_others, "refused with the chmod to use"),
     "a stored environment open to others": (environment_open_to_others, "its job is not started, and says why"),
     "file system full or read-only while jobs end": (
         disk_fills_and_empties, "submissions are refused with 3; every exit code is the real one"),

@@ -17,9 +17,6 @@ from day import Broken, Day, FaultyMachine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# What a job may end as where its own start or its own processes were hit; its exit code is then nobody's.
-UNSTARTED = ("LaunchFailed", "Zombie", "DependencyFailed")
-
 
 @dataclass(frozen=True)
 class Point:
@@ -85,13 +82,13 @@ def errors(points: list[Point]) -> Iterator[str]:
         yield f"{point.key}|{point.place}|{names[number % len(names)]}|{PROCESS}"
 
 
-def trial(executor: str, fault: str, allowed: tuple[str, ...] = ()) -> Outcome:
+def trial(executor: str, fault: str) -> Outcome:
     """One day with one fault."""
     reached, broken = False, None
     try:
         with new_machine(executor) as machine:
             try:
-                Day(machine, fault, allowed).run()
+                Day(machine, fault).run()
             finally:
                 reached = machine.crashed()
     except (Broken, AssertionError) as why:
@@ -105,17 +102,12 @@ def trials(executor: str, faults: list[str], jobs: int, tell: Callable[[Outcome]
     """All of them, a few at once."""
 
     def one(fault: str) -> Outcome:
-        done = trial(executor, fault, UNSTARTED if may_unstart(fault) else ())
+        done = trial(executor, fault)
         tell(done)
         return done
 
     with ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(one, faults))
-
-
-def may_unstart(fault: str) -> bool:
-    """Whether the fault can hit the start of a job itself, which then fails, with a reason."""
-    return "child|" in fault or ("jobs/" in fault and fault.rsplit("|", 2)[1] != KILL) or "*" in fault or "HASH" in fault
 
 
 class new_machine:  # noqa: N801 -- used as a function

@@ -43,7 +43,9 @@ class Result:
 
 def page(results: Sequence[Result], seconds: float) -> str:
     """The page in Markdown."""
-    machine = f"{os.cpu_count()} processors, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    machine = (
+        f"{os.cpu_count()} processors, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    )
     date = time.strftime("%Y-%m-%d", time.gmtime())
     rows = [f"| {r.fault} | {r.tried} | {r.promised} | {r.happened} |\n" for r in results]
     broken = [f"- {r.fault}: {_one_line(why)}\n" for r in results for why in r.broken]
