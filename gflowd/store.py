@@ -305,12 +305,28 @@ class Commit:
         size = os.fstat(self._fd).st_size
         header = header_record(os.pread(self._fd, HEAD, 0))
         closing = _last_line(self._fd, size)
+        written = FORMAT
+        if header is not None:
+            self.store.check_header(header[4])
+            written = header[4]["format"]
+        if written < FORMAT:
+            kept = f"{self.store.path}.format-{written}"
+            paths.replace_file(kept, _read_from(self._fd, 0, size), durable=True)
         if header is None or closing is None:
             self._mend(size)
-            return
-        self.store.check_header(header[4])
-        self._end = size
-        self.next_id = int(closing.split(b",", 2)[1])
+        else:
+            self._end = size
+            self.next_id = int(closing.split(b",", 2)[1])
+        if written < FORMAT:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Writes the file anew: with another header, or in our format instead of an older one."""
+        fold = self.fold()
+        if fold.dropped:
+            self.repair(fold)
+        else:
+            self.rewrite(fold)
 
     def _create(self) -> None:
         """A snapshot that has never been; not one that was removed beside the directories of its jobs."""
@@ -344,11 +360,7 @@ class Commit:
     def _write(self) -> None:
         """Appends; the first record of a kind in `MARKED` needs the file rewritten before, to have it in the header."""
         if not all(kind not in MARKED or self.may_have(kind) for (kind, _), _ in self._records):
-            fold = self.fold()
-            if fold.dropped:
-                self.repair(fold)
-            else:
-                self.rewrite(fold)
+            self._renew()
         self._append(self._records)
 
     def _append(self, records: list[tuple[Key, Any]]) -> None:

@@ -18,7 +18,11 @@ from typing import Any
 
 WHERE = "GFLOW_FAULT_DIR"
 WHICH = "GFLOW_FAULT"  # role|call|target|n|how|who
-KILL, TORN = "kill", "torn"  # after the effect; in the middle of a write. Else an errno, with a * for more than once
+ORPHANS = "GFLOW_FAULT_ORPHANS"  # workers are not killed by the kernel when their supervisor dies
+FORMAT = "GFLOW_FAULT_FORMAT"  # the build is of a gflow of this format of the snapshot
+# After the effect; within a write, of which so many percent are done (`torn50`). Else an errno, with a * for more than
+# once.
+KILL, TORN = "kill", "torn"
 PROCESS, DAEMON = "process", "daemon"
 NAMES = ("manager", "scheduler", "gpu_poller", "zombie_detector", "timeout_enforcer", "reservation_timer")
 ON_DISK = ("create", "fdatasync", "fsync", "ftruncate", "mkdir", "pwrite", "rename", "write")
@@ -108,6 +112,10 @@ class _Build:
 
 def arm(base: str) -> None:
     """Wraps the effects of this process and its children, where the environment asks for it."""
+    if os.environ.get(FORMAT):
+        from gflowd import snapshot
+
+        snapshot.FORMAT = int(os.environ[FORMAT])
     where = os.environ.get(WHERE)
     if not where:
         return
@@ -138,6 +146,10 @@ def arm(base: str) -> None:
         build.parent_comm = _content("/proc/self/comm").strip()
 
     os.register_at_fork(after_in_child=be_a_child)
+    if os.environ.get(ORPHANS):
+        from gflowd.workers import base
+
+        base.PR_SET_PDEATHSIG = 0  # no such option: nothing is set
 
 
 def _around(build: _Build, name: str, call: Any, target_of: Any) -> Any:
@@ -147,8 +159,8 @@ def _around(build: _Build, name: str, call: Any, target_of: Any) -> Any:
         if build.disk_is_bad(name, target):
             raise build.error()
         now = build.comes_now(key)
-        if now and build.how == TORN:
-            call(args[0], bytes(args[1])[: len(args[1]) * 2 // 3])
+        if now and build.how.startswith(TORN):
+            call(args[0], bytes(args[1])[: len(args[1]) * int(build.how.removeprefix(TORN) or 66) // 100])
             build.die(key)
         if now and build.how != KILL:
             if name == "write":
