@@ -149,7 +149,13 @@ def arm(base: str) -> None:
     if os.environ.get(ORPHANS):
         from gflowd.workers import base
 
-        base.PR_SET_PDEATHSIG = 0  # no such option: nothing is set
+        become = base.become
+
+        def become_an_orphan_to_be(name: str) -> None:
+            base.PR_SET_PDEATHSIG = 1 if name == "manager" else 0  # 0 is no option: nothing is set
+            become(name)
+
+        base.become = become_an_orphan_to_be
 
 
 def _around(build: _Build, name: str, call: Any, target_of: Any) -> Any:

@@ -215,10 +215,12 @@ def ballast(place: Path) -> None:
                 continue
 
 
+FLIPPED = "1 to 3 bytes of the snapshot changed at random"
+TAIL = "the snapshot's end torn, zeros or noise"
 KINDS: dict[str, tuple[Callable[[FaultyMachine, random.Random], None], str]] = {
-    "1 to 3 bytes of the snapshot changed at random": (
+    FLIPPED: (
         flip_bytes, "the daemon starts, says what it dropped, keeps the file and all other records; no id twice"),
-    "the snapshot's end torn, zeros or noise": (bad_tail, "every whole commit is there; no id twice"),
+    TAIL: (bad_tail, "every whole commit is there; no id twice"),
     "snapshot removed under the daemon": (snapshot_removed, "it is put back; no job is lost or runs twice"),
     "runtime directory removed while a job runs": (runtime_removed, "no job is lost; all is well after a restart"),
     "log directory removed while a job runs": (log_removed, "no job is lost; the log begins anew"),

@@ -103,7 +103,7 @@ class Client(threading.Thread):
                 shown = {job["id"] for job in json.loads(done.stdout)}
                 if "-a" in words and not shown.issuperset(self.ids):
                     self.wrong.append(f"a list without {set(self.ids) - shown}")
-        elif done.returncode not in (0, 1) or (done.returncode == 1 and "ended" not in done.stderr + done.stdout):
+        elif done.returncode not in (0, 1) or (done.returncode == 1 and "is cancelled" not in done.stderr):
             self.wrong.append(f"{words}: {done.returncode} {done.stdout} {done.stderr}")
 
 
