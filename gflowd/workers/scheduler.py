@@ -76,7 +76,7 @@ class Scheduler:
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
         """Fold, decide, commit, act, tell."""
         self._hurry = False
-        self._catch_up_or_put_back()
+        self._catch_up_or_put_back(now)
         plan = self._plan_and_commit(now, slots)
         self._launch(now)
         while self._store.notes:
@@ -134,14 +134,18 @@ class Scheduler:
         self._touched |= ids
         return ids
 
-    def _catch_up_or_put_back(self) -> None:
+    def _catch_up_or_put_back(self, now: Moment) -> None:
         """Somebody may have removed or overwritten the snapshot under us; then ours is the only copy."""
         try:
             self._catch_up()
         except SystemFailed as error:
-            self._log.error("snapshot lost", why=str(error))
-            with self._store.commit(instead=self._follower.fold):
-                self._catch_up()
+            if self._trouble is None:
+                self._log.error("snapshot lost", why=str(error))
+            try:
+                with self._store.commit(instead=self._follower.fold):
+                    self._catch_up()
+            except (SystemFailed, TryAgain) as failure:  # nothing is committed before it has been put back
+                self._struggle(str(failure), now)
 
     def _plan_and_commit(self, now: Moment, slots: dict[str, Any]) -> Plan:
         """What was decided about a job that somebody touched meanwhile is dropped, and decided again next time."""
