@@ -158,7 +158,7 @@ class Day:
         for line in self.machine.lines("gpus"):
             job_id, what, gpus, at = line.split()
             events.append((int(at), what, job_id, gpus.split(",")))
-        for _, what, job_id, gpus in sorted(events):
+        for _, what, job_id, gpus in sorted(events, key=lambda event: (event[0], event[1] == "b")):
             for gpu in gpus:
                 if what == "b" and using.get(gpu):
                     raise Broken(f"GPU {gpu} given to {job_id} while {using[gpu]} has it")

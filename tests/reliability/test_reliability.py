@@ -8,6 +8,7 @@ import damage
 import pytest
 import rivals
 from crashing import DAEMON, KILL, PROCESS, TORN
+from day import Broken, Day
 from machine import TMUX
 from points import new_machine, trial, trials
 from report import Result, page
@@ -59,6 +60,15 @@ def test_a_torn_commit_of_ten_thousand_lines_is_all_or_nothing() -> None:
 def test_formats_are_refused_or_renewed(attempt: object) -> None:
     with new_machine("process") as machine:
         attempt(machine, Result("", ""))  # type: ignore[operator]
+
+
+def test_a_gpu_given_twice_would_be_seen() -> None:
+    with new_machine("process") as machine:
+        (machine.work / "gpus").write_text("1 b 0,1 100\n1 e 0,1 200\n2 b 1 200\n3 b 0 250\n2 e 1 260\n3 e 0 300\n")
+        Day(machine).check_gpus()
+        (machine.work / "gpus").write_text("1 b 0,1 100\n1 e 0,1 200\n2 b 1 199\n2 e 1 300\n")
+        with pytest.raises(Broken, match="GPU 1 given to 2 while 1 has it"):
+            Day(machine).check_gpus()
 
 
 def test_a_page_says_what_was_broken() -> None:
