@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
-ROUNDS ?= 20
+POINTS ?= 300
 # Most tests wait for others most of the time; a file stays together, since its tests may share a daemon.
 PARALLEL ?= 3
 
@@ -17,7 +17,7 @@ help:
 	@echo 'make man     write the man pages and the completions anew'
 	@echo 'make bench   how fast gflow is, as ratios'
 	@echo 'make simulate waits on a made-up trace, with gflow and with simpler schedulers'
-	@echo 'make soak    the system tests, ROUNDS=$(ROUNDS) times'
+	@echo 'make soak    faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
 	@echo 'make slurm-parity  the same scripts under gflow and under the real Slurm, where that is installed'
 	@echo 'make clean   remove what make made'
 
@@ -46,14 +46,10 @@ bench: $(VENV)/installed
 simulate: $(VENV)/installed
 	@$(BIN)/python benchmarks/simulate.py
 
-# For now the same tests again and again; a soak of its own, with faults chosen by chance, is still to come.
+# Faults at every turn, then the page that says what came of them. POINTS=0 tries every crash point: a night's work.
 soak: $(VENV)/developer
 	@$(call want,tmux,tmux,the tests of the tmux executor are skipped)
-	@round=1; while [ $$round -le $(ROUNDS) ]; do \
-		echo "round $$round of $(ROUNDS)"; \
-		$(BIN)/python -m pytest -q -x --no-header tests/system || exit 1; \
-		round=$$((round + 1)); \
-	done
+	@$(BIN)/python tests/reliability/soak.py --points $(POINTS) --write docs/reliability.md
 
 slurm-parity: $(VENV)/installed
 	@$(BIN)/python tests/parity/slurm_parity.py

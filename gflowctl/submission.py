@@ -174,12 +174,12 @@ def keep_script(state: paths.State, content: bytes) -> str:
 
 def _keep(directory: str, path: str, data: bytes, mode: int) -> None:
     """Not simply O_EXCL on the name itself: a writer killed half-way would leave a torn file that all others trust."""
+    paths.private_directory(directory)
     try:
         if os.stat(path, follow_symlinks=False).st_size == len(data) and take_in_use(path):
             return
     except OSError:
         pass
-    paths.private_directory(directory)
     try:
         paths.replace_file(path, data, durable=True, mode=mode)
     except OSError as error:

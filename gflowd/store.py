@@ -121,6 +121,7 @@ class Follower:
         self._fd = -1
         self._mark = b""
         self._mark_at = 0
+        self._mtime = 0  # nanoseconds: when the file was last written to, as of the last look
 
     def catch_up(self) -> list[Key] | None:
         """Folds what was added; the keys that it touched, or None when the whole file was read anew (`fold` is then
@@ -141,6 +142,7 @@ class Follower:
         """The file was rewritten from `fold`: follow the new one from its end. Call it before the lock is freed."""
         self.close()
         self._fd = _open(self.store.path, os.O_RDONLY)
+        self._mtime = os.fstat(self._fd).st_mtime_ns
         begin = max(0, size - TAIL)
         self._settle(begin, _read_from(self._fd, begin, size))
 
@@ -151,9 +153,13 @@ class Follower:
 
     def _take_added(self) -> list[Key] | None:
         """The keys of what was added; None when this is no more the file that was read, or not plainly sound."""
-        size = os.fstat(self._fd).st_size
+        found = os.fstat(self._fd)
+        size = found.st_size
         if not 0 < self.offset <= size or os.pread(self._fd, len(self._mark), self._mark_at) != self._mark:
             return None
+        mtime, self._mtime = self._mtime, found.st_mtime_ns
+        if size == self.offset:
+            return [] if mtime == found.st_mtime_ns else self._look_again()
         data = _read_from(self._fd, self.offset, size)
         dropped = len(self.fold.dropped)
         taken, keys = self.fold.feed(data, self.offset)
@@ -162,10 +168,22 @@ class Follower:
         self._settle(self.offset, data[:taken])
         return keys
 
+    def _look_again(self) -> list[Key] | None:
+        """Somebody wrote to the file, and it is as long as before. If what was read is damaged now, what we know is the
+        better copy: it stays, with `dropped` for whoever mends the file.
+        """
+        fold, _ = self.store.fold(_read_from(self._fd, 0, self.offset))
+        if not fold.dropped:
+            return None
+        self.fold.dropped = fold.dropped
+        return []
+
     def _take_whole(self) -> None:
         """Reads twice when a line is damaged: a writer may have replaced a torn end while we read across it."""
         for _ in range(2):
-            data = _read_from(self._fd, 0, os.fstat(self._fd).st_size)
+            found = os.fstat(self._fd)
+            self._mtime = found.st_mtime_ns
+            data = _read_from(self._fd, 0, found.st_size)
             fold, taken = self.store.fold(data)
             if not fold.dropped:
                 break
@@ -316,12 +334,28 @@ class Commit:
         size = os.fstat(self._fd).st_size
         header = header_record(os.pread(self._fd, HEAD, 0))
         closing = _last_line(self._fd, size)
+        written = FORMAT
+        if header is not None:
+            self.store.check_header(header[4])
+            written = header[4]["format"]
+        if written < FORMAT:
+            kept = f"{self.store.path}.format-{written}"
+            paths.replace_file(kept, _read_from(self._fd, 0, size), durable=True)
         if header is None or closing is None:
             self._mend(size)
-            return
-        self.store.check_header(header[4])
-        self._end = size
-        self.next_id = int(closing.split(b",", 2)[1])
+        else:
+            self._end = size
+            self.next_id = int(closing.split(b",", 2)[1])
+        if written < FORMAT:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Writes the file anew: with another header, or in our format instead of an older one."""
+        fold = self.fold()
+        if fold.dropped:
+            self.repair(fold)
+        else:
+            self.rewrite(fold)
 
     def _create(self) -> None:
         """A snapshot that has never been; not one that was removed beside the directories of its jobs."""
@@ -355,11 +389,7 @@ class Commit:
     def _write(self) -> None:
         """Appends; the first record of a kind in `MARKED` needs the file rewritten before, to have it in the header."""
         if not all(kind not in MARKED or self.may_have(kind) for (kind, _), _ in self._records):
-            fold = self.fold()
-            if fold.dropped:
-                self.repair(fold)
-            else:
-                self.rewrite(fold)
+            self._renew()
         self._append(self._records)
 
     def _append(self, records: list[tuple[Key, Any]]) -> None:

@@ -32,7 +32,7 @@ from gflowd.core.model import (
 )
 from gflowd.lock import Lock
 from gflowd.paths import State
-from gflowd.snapshot import Fold, encode_line, sound_body, stdlib_dumps
+from gflowd.snapshot import FORMAT, HEADER, Fold, encode_line, sound_body, stdlib_dumps
 from gflowd.store import Follower, Store
 
 if TYPE_CHECKING:
@@ -708,6 +708,41 @@ def test_a_newer_format_is_refused_and_not_touched(store: Store) -> None:
             use()
     assert content(store) == newer()
     assert sorted(os.listdir(store.state.root)) == ["snapshot.jsonl", "snapshot.lock"]
+
+
+def older(*lines: bytes) -> bytes:
+    return encode_line(0, 3, (HEADER, 0), {"format": 0, "machine": "m"}) + b"".join(lines)
+
+
+@pytest.mark.parametrize("tail", [b"", encode_line(1, 4, ("spec", 3), "torn")])
+def test_an_older_format_is_read_and_rewritten_in_ours_with_a_copy_before_anything_is_added(
+    store: Store, tail: bytes
+) -> None:
+    store.state.prepare()
+    data = older(encode_line(0, 3, ("spec", 1), "one"), encode_line(0, 3, ("spec", 2), "two")) + tail
+    Path(store.path).write_bytes(data)
+    os.chmod(store.path, 0o600)
+    assert store.read().of("spec") == {1: "one", 2: "two"}
+    assert content(store) == data
+    with store.commit():
+        pass
+    assert store.read().of(HEADER)[0] == {"format": FORMAT, "machine": "m"}
+    new = submit(store)
+    assert new == (4 if tail else 3)
+    assert store.read().of("spec").keys() == {1, 2, new}
+    assert Path(f"{store.path}.format-0").read_bytes() == data
+
+
+def test_a_damaged_file_of_an_older_format_is_kept_whole(store: Store) -> None:
+    store.state.prepare()
+    data = older(b"scribble\n", encode_line(0, 3, ("spec", 2), "two"))
+    Path(store.path).write_bytes(data)
+    os.chmod(store.path, 0o600)
+    assert submit(store) == 3
+    assert store.read().of("spec").keys() == {2, 3}
+    assert store.read().dropped == []
+    assert "damaged" in store.notes[0]
+    assert Path(f"{store.path}.format-0").read_bytes() == data
 
 
 # --- the fold by itself

@@ -340,6 +340,31 @@ def test_damage_in_the_middle_of_what_was_added_is_told_to_a_follower(sample: Sa
     follower.close()
 
 
+def test_a_follower_notices_what_was_written_over_what_it_has_read_and_keeps_what_it_knows(sample: Sample) -> None:
+    for number in range(1, len(sample.lines) - 1):
+        sample.becomes(sample.data)
+        follower = Follower(sample.store)
+        follower.catch_up()
+        begin = sum(map(len, sample.lines[:number]))
+        with open(sample.store.path, "r+b") as file:
+            file.seek(begin)
+            file.write(b"?" * (len(sample.lines[number]) - 1))
+        assert follower.catch_up() == []
+        new = submit(sample.store, "new")
+        spoilt = content(sample.store)
+        assert follower.catch_up() == [("spec", new)]
+        expected = {**sample.of_lines(list(range(len(sample.lines)))), ("spec", new): "new"}
+        assert records(follower.fold) == expected, number
+        assert follower.fold.dropped, number
+        with sample.store.commit() as commit:
+            follower.catch_up()
+            follower.rebase(commit.repair(follower.fold))
+        assert records(sample.store.read()) == expected, number
+        assert sample.store.read().dropped == follower.fold.dropped == []
+        assert kept_aside(sample.store) == [spoilt]
+        follower.close()
+
+
 # --- full and read-only disks
 
 

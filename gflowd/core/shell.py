@@ -95,7 +95,10 @@ flock 9
 trap : HUP INT QUIT ABRT USR1 USR2 PIPE ALRM TERM TSTP TTIN TTOU XCPU XFSZ VTALRM PROF IO
 ring() { [ -p "$bell" ] && printf %%s "$1" 1<>"$bell"; }
 record() {
-  printf '%%s\\n' "$1" >"$dir/exit"
+  until printf '%%s\\n' "$1" >"$dir/exit"; do  # a full disk must not cost the status
+    [ -d "$dir" ] || break
+    sleep 1
+  done
   exec 9>&-
   ring e
   [ -t 0 ] && exec sleep 2 <&- >&- 3>&-  # tmux drops output in flight when its child ends, not when the tty is closed

@@ -19,10 +19,13 @@ class Detached:
 
 
 def start(batch: list[Detached]) -> None:
-    """Starts every job of the batch in a session of its own. Raises OSError when not even the go-between starts."""
+    """Starts every job of the batch in a session of its own. Raises OSError when the go-between did not get through:
+    some jobs may have been started then.
+    """
     go_between = os.fork()
     if go_between:
-        os.waitpid(go_between, 0)
+        if status := os.waitpid(go_between, 0)[1]:
+            raise OSError(f"the process that starts jobs ended with wait status {status}")
         return
     try:
         os.umask(0o077)

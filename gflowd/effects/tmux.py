@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 CALL_TIMEOUT = 5.0  # seconds: a tmux client waits for ever for a server that is stopped
+REVIVAL = 1.0  # seconds for a server to make its socket again
 TERM = "screen-256color"
 
 CONFIGURATION = f"""\
@@ -84,7 +86,8 @@ class Tmux:
             raise TmuxFailed(f"{self._batch}: {error.strerror}") from error
         complaints = self._call("source-file", self._batch)[1]
         if any(line.startswith(_NO_SERVER) for line in complaints):
-            self._start_server()
+            if not self._revive():
+                self._start_server()
             complaints = self._call("source-file", self._batch)[1]
         return complaints
 
@@ -107,13 +110,25 @@ class Tmux:
 
     def is_running(self) -> bool:
         """Whether the server answers."""
-        return os.path.exists(self.socket) and self._answers()
+        return (os.path.exists(self.socket) or self._revive()) and self._answers()
 
     def _answers(self) -> bool:
         try:
             return not self._call("display-message", "-p", "ok")[1]
         except TmuxFailed:
             return False
+
+    def _revive(self) -> bool:
+        """Has a server whose socket was deleted make it again; whether there is one that answers now."""
+        for pid in _servers(self.socket):
+            with contextlib.suppress(OSError):  # gone, or another user's
+                os.kill(pid, signal.SIGUSR1)  # tmux(1)
+            deadline = time.monotonic() + REVIVAL
+            while time.monotonic() < deadline:
+                if os.path.exists(self.socket) and self._answers():
+                    return True
+                time.sleep(0.01)
+        return False
 
     def _start_server(self) -> None:
         """A new server gives its first client's environment to every job, and keeps its signal mask: give it none."""
@@ -151,6 +166,22 @@ class Tmux:
         except (LibTmuxException, OSError) as error:
             raise TmuxFailed(f"tmux cannot be called: {error!r}") from error
         return done.stdout, done.stderr
+
+
+def _servers(socket: str) -> list[int]:
+    """The pids of living servers of this socket: they keep the command line that started them, clients another name."""
+    found = []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+            with open(f"/proc/{name}/comm", "rb") as file:
+                is_server = file.read() == b"tmux: server\n"
+        except OSError:
+            continue
+        if is_server and words[1:3] == [b"-S", os.fsencode(socket)]:
+            found.append(int(name))
+    return found
 
 
 def _start_commands(session: Session) -> str:

@@ -5,6 +5,7 @@ Starting twice does no harm, since `job.sh` lets only one copy of itself begin; 
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
     from gflowd.paths import Runtime, State
 
 
+# What a disk says that may be well again: no fault of the job's.
+BAD_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+
+
 class Launcher:
-    """Starts batches of attempts."""
+    """Starts batches of attempts. `deferred`: those of the last batch that the machine had no room for, and why."""
 
     def __init__(self, state: State, runtime: Runtime) -> None:
         self._state = state
@@ -29,9 +34,13 @@ class Launcher:
         self._cgroups = cgroups.find(state.root)
         self._has_srun = False
         self.tmux = Tmux(runtime.tmux_socket, runtime.root)
+        self.deferred: dict[tuple[int, int], str] = {}
 
     def launch(self, jobs: list[tuple[Job, Run]]) -> None:
-        """Starts every attempt; one that cannot be started is barred with the reason, which ends it as failed."""
+        """Starts every attempt. One that cannot be started is barred with the reason, which ends it as failed; one that
+        a full disk or process table is in the way of is to be given again.
+        """
+        self.deferred = {}
         prepared = [(job, run) for job, run in jobs if self._prepare(job, run)]
         in_tmux = [(job, run) for job, run in prepared if run.executor == TMUX]
         plain = [(job, run) for job, run in prepared if run.executor != TMUX]
@@ -46,7 +55,10 @@ class Launcher:
             complaints = self.tmux.start(sessions)
             there = self.tmux.sessions() if complaints else set()
         except TmuxFailed as error:
-            self._bar_all(jobs, str(error))
+            if _is_the_disks(error.__cause__):
+                self._defer(jobs, str(error))
+            else:
+                self._bar_all(jobs, str(error))
             return
         if complaints:
             self._log.warning("tmux complained", said="; ".join(complaints)[:500])
@@ -58,7 +70,10 @@ class Launcher:
         try:
             detached.start(batch)
         except OSError as error:
-            self._bar_all(jobs, str(error))
+            self._defer(jobs, str(error))
+
+    def _defer(self, jobs: list[tuple[Job, Run]], why: str) -> None:
+        self.deferred |= {(job.id, run.attempt): why for job, run in jobs}
 
     def _bar_all(self, jobs: list[tuple[Job, Run]], why: str) -> None:
         """Of these only those that have not begun are barred; the others are on their way."""
@@ -80,7 +95,11 @@ class Launcher:
             script = shell.job_script(self._launch(job, run, directory))
             jobdir.prepare(directory, script)
         except OSError as error:
-            self._bar(job, run, f"{error.strerror}: {error.filename}")
+            why = f"{error.strerror}: {error.filename or self._file(job, run, 'job.sh')}"
+            if _is_the_disks(error):
+                self._defer([(job, run)], why)
+            else:
+                self._bar(job, run, why)
             return False
         except GflowError as error:  # a file that is not plainly ours
             self._bar(job, run, str(error))
@@ -165,3 +184,7 @@ class Launcher:
 
     def _file(self, job: Job, run: Run, name: str) -> str:
         return os.path.join(self._state.attempt(job.id, run.attempt), name)
+
+
+def _is_the_disks(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in BAD_DISK

@@ -76,6 +76,7 @@ class Scheduler:
         self._resumed: tuple[gpu_orders.Resumed, ...] = ()
         self._launched: set[Key] = set()
         self._idleness = idleness.Idleness()
+        self._deferred: dict[Key, str] = {}  # starts that are to be tried again, and why
         self._retry_at: float | None = None
         self._trouble: str | None = None
         self._hurry = False
@@ -85,9 +86,9 @@ class Scheduler:
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
         """Fold, decide, commit, act, tell."""
         self._hurry = False
-        self._catch_up_or_put_back()
+        self._catch_up_or_put_back(now)
         plan = self._plan_and_commit(now, slots)
-        self._launch()
+        self._launch(now)
         archive_at = self._archive(now)
         while self._store.notes:
             self._log.error("snapshot", note=self._store.notes.pop())
@@ -155,14 +156,18 @@ class Scheduler:
         self._touched |= ids
         return ids
 
-    def _catch_up_or_put_back(self) -> None:
+    def _catch_up_or_put_back(self, now: Moment) -> None:
         """Somebody may have removed or overwritten the snapshot under us; then ours is the only copy."""
         try:
             self._catch_up()
         except SystemFailed as error:
-            self._log.error("snapshot lost", why=str(error))
-            with self._store.commit(instead=self._follower.fold):
-                self._catch_up()
+            if self._trouble is None:
+                self._log.error("snapshot lost", why=str(error))
+            try:
+                with self._store.commit(instead=self._follower.fold):
+                    self._catch_up()
+            except (SystemFailed, TryAgain) as failure:  # nothing is committed before it has been put back
+                self._struggle(str(failure), now)
 
     def _plan_and_commit(self, now: Moment, slots: dict[str, Any]) -> Plan:
         """What was decided about a job that somebody touched meanwhile is dropped, and decided again next time."""
@@ -173,13 +178,18 @@ class Scheduler:
             if changes:
                 self._commit(changes)
             self._look_after_snapshot()  # after: what it folds must not slip in between a decision and its commit
-            self._trouble = self._retry_at = None
+            self._retry_at = None
+            self._trouble = self._trouble if self._deferred else None
         except (SystemFailed, TryAgain) as error:
-            if self._trouble is None:
-                self._log.error("cannot commit", why=str(error))
-            self._trouble = str(error)
-            self._retry_at = now.mono + RETRY
+            self._struggle(str(error), now)
         return plan
+
+    def _struggle(self, why: str, now: Moment) -> None:
+        """Takes note of a disk that does not take what we write; soon all is tried again."""
+        if self._trouble != why:
+            self._log.error("cannot write", why=why)
+        self._trouble = why
+        self._retry_at = now.mono + RETRY
 
     def _decide(self, now: Moment, slots: dict[str, Any]) -> tuple[Changes, Plan]:
         self._book.settle(self._touched, now.wall)
@@ -309,8 +319,8 @@ class Scheduler:
             case Queued() | Running():
                 pass
 
-    def _launch(self) -> None:
-        """Starts what is committed as starting, once in this process's life."""
+    def _launch(self, now: Moment) -> None:
+        """Starts what is committed as starting, once in this process's life; again what was deferred."""
         starting = [
             (job, job.phase.run)
             for job in self._book.live.values()
@@ -318,7 +328,11 @@ class Scheduler:
         ]
         if starting:
             self._launcher.launch(starting)
-        self._launched = {(job.id, job.run.attempt) for job in self._book.live.values() if job.run}
+        self._deferred = self._launcher.deferred if starting else {}
+        if self._deferred:
+            self._struggle(next(iter(self._deferred.values())), now)
+        live = {(job.id, job.run.attempt) for job in self._book.live.values() if job.run}
+        self._launched = live - self._deferred.keys()
 
     def _look_after_snapshot(self) -> None:
         """Sets a damaged snapshot aside, and rewrites one that is mostly superseded lines."""
@@ -348,10 +362,14 @@ class Scheduler:
         return held | self._book.waiting(depth) | dict.fromkeys(idle, reasons.IDLE_GPUS)
 
     def _agenda(self, now: Moment) -> Agenda:
-        jobs = (*self._book.live.values(), *self._book.lingering.values())
-        live = tuple(live_job(job, self._config.grace) for job in jobs)
+        # A start that was put off has nothing yet to watch over, and its grace has not begun.
+        started = (job for job in self._book.live.values() if not self._is_put_off(job))
+        live = tuple(live_job(job, self._config.grace) for job in (*started, *self._book.lingering.values()))
         edges = sorted({*self._book.edges(now.wall), *self._diary.edges})
         return Agenda(live, tuple(edges), self._planner.poll_after, self._planner.desk.orders.resumed)
+
+    def _is_put_off(self, job: Job) -> bool:
+        return isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) in self._deferred
 
 
 def _ends(after: tuple[Phase, ...] | None) -> bool:

@@ -391,6 +391,20 @@ def test_a_signal_to_the_shell_does_not_cost_the_record(attempt: Attempt, number
     assert attempt.log() == b""
 
 
+def test_a_status_that_cannot_be_written_yet_is_written_when_it_can_be(attempt: Attempt) -> None:
+    """As on a full disk; something lives until then, so that nobody takes the job for vanished."""
+    (attempt.directory / "exit").mkdir()
+    process = attempt.spawn(b"/bin/sh", b"-c", b"echo >here; exit 5")
+    wait_for(attempt.cwd / "here")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    assert attempt.held()
+    (attempt.directory / "exit").rmdir()
+    process.wait(LIMIT)
+    assert attempt.exit() == b"5\n"
+    assert attempt.log() == b""
+
+
 def test_a_signal_to_the_whole_group_ends_the_command_and_is_recorded(attempt: Attempt) -> None:
     process = attempt.spawn(b"/bin/sh", b"-c", b"echo >here; exec sleep 30")
     wait_for(attempt.cwd / "here")

@@ -105,6 +105,24 @@ def test_the_first_session_starts_the_server(place: Place) -> None:
     assert place.tmux.sessions() == set()
 
 
+@pytest.mark.parametrize("whole_directory", [True, False])
+def test_a_server_whose_socket_was_deleted_is_found_again(place: Place, whole_directory: bool) -> None:
+    place.start("gflow-1", "exec sleep 60")
+    pid = place.server()
+    if whole_directory:
+        shutil.rmtree(place.run)
+        place.run.mkdir(mode=0o700)
+    else:
+        os.unlink(place.tmux.socket)
+    place.start("gflow-2", "exec sleep 60")
+    assert place.server() == pid
+    assert place.tmux.sessions() == {"gflow-1", "gflow-2"}
+    place.tmux.kill(["gflow-1", "gflow-2"])
+    os.unlink(place.tmux.socket)
+    place.tmux.stop_when_empty()
+    eventually(lambda: is_gone(pid))
+
+
 def test_fifty_sessions_start_in_one_call_and_each_log_is_whole(place: Place) -> None:
     batch = [place.session(f"gflow-{i}", f"echo begin {i}; echo end {i}") for i in range(50)]
     assert place.tmux.start(batch) == []

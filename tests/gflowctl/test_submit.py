@@ -313,6 +313,15 @@ def test_a_state_directory_open_to_others_is_refused(ctl: Ctl) -> None:
     assert "chmod 700" in ctl.fails(1, "queue")
 
 
+def test_a_store_of_environments_open_to_others_is_refused_even_where_nothing_is_to_be_added(ctl: Ctl) -> None:
+    ctl.run("submit", "true")
+    env = Path(ctl.state.path("env"))
+    env.chmod(0o750)
+    assert f"chmod 700 {env}" in ctl.fails(1, "submit", "true")
+    env.chmod(0o700)
+    ctl.run("submit", "true")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_stdout_does_not_hide_that_the_job_is_queued(ctl: Ctl) -> None:
     with open("/dev/full", "w") as full:

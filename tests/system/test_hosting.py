@@ -111,9 +111,7 @@ def test_a_runtime_directory_deleted_under_the_daemon_loses_no_job(own: Machine)
     assert own.wait(running) == 3
     assert own.result("echo", "well") == "well\n"
     own.ran_exactly_once([running, queued])
-    for pid, words in own.processes().items():
-        if "start-server" in words and not own.tmux("list-sessions"):
-            kill(pid)  # it lost its socket: nobody can talk to it any more
+    assert sum("start-server" in words for words in own.processes().values()) <= 1
 
 
 def test_reload_changes_settings_and_touches_no_job(own: Machine) -> None:

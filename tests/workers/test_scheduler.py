@@ -436,6 +436,49 @@ def test_with_no_room_on_the_disk_nothing_is_started_until_there_is(
     assert isinstance(phase(wiring, job_id), Starting)
 
 
+def test_a_snapshot_removed_while_the_disk_is_full_is_put_back_when_there_is_room(
+    make: Callable[..., Scheduler], wiring: Wiring
+) -> None:
+    """Until then what the scheduler remembers is the only copy, and must not end with it."""
+    job_id = submit(wiring, wish=Wish(held=True))
+    scheduler = make()
+    scheduler.tick(now(mono=100.0), {})
+    os.unlink(wiring.state.snapshot)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
+    try:
+        for mono in (101.0, 101.5, 102.5):
+            wake_at = scheduler.tick(now(mono=mono), {}).wake_at
+            assert wake_at is not None
+            assert wake_at <= mono + 1
+            assert not os.path.exists(wiring.state.snapshot)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    scheduler.tick(now(mono=104.0), {})
+    assert phase(wiring, job_id) == Queued()
+    assert Store(wiring.state).read().next_id == job_id + 1
+
+
+def test_a_snapshot_spoilt_in_place_is_mended_from_memory(make: Callable[..., Scheduler], wiring: Wiring) -> None:
+    ids = [submit(wiring, wish=Wish(held=True), name=f"job{n}") for n in range(3)]
+    scheduler = make()
+    scheduler.tick(now(mono=100.0), {})
+    path = Path(wiring.state.snapshot)
+    data = path.read_bytes()
+    spoilt = data.replace(b"job1", b"\0\0\0\0")
+    assert spoilt != data
+    assert len(spoilt) == len(data)
+    with path.open("r+b") as file:
+        file.write(spoilt)
+    scheduler.tick(now(mono=101.0), {})
+    fold = Store(wiring.state).read()
+    assert fold.dropped == []
+    assert [fold.of("spec")[job_id]["name"] for job_id in ids] == ["job0", "job1", "job2"]
+    assert [kept.read_bytes() for kept in path.parent.glob("*.corrupt-*")] == [spoilt]
+
+
 def test_why_jobs_wait_is_told_in_observed_json(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     submit(wiring, cpus=4)
     waiting = submit(wiring, cpus=1)

@@ -1,0 +1,57 @@
+"""What was tried and what came of it, as a page."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HEAD = """\
+# What happens when things go wrong
+
+This page is written by `make soak`, and says only what was really done, on {machine}, on {date}, in {minutes} minutes.
+Each row is a fault, how often it was tried, what is promised, and what happened. How it is done is told in
+`tests/reliability/`: the real programs in a build in which any write, sync, rename, fork, signal or call of tmux can be
+the last thing that happens or can fail, and a scripted day of jobs: plain ones, one that fails, an array, dependencies,
+a retry, a time limit, a cancelled one, jobs on two simulated GPUs, and jobs submitted while the daemon is down.
+
+| fault | tried | promised | happened |
+|---|---|---|---|
+"""
+
+
+@dataclass
+class Result:
+    """One row. `tried` counts; `broken` has a text for each time that the promise was not kept."""
+
+    fault: str
+    promised: str
+    tried: int = 0
+    broken: list[str] = field(default_factory=list)
+    note: str = ""  # what was measured or seen
+
+    @property
+    def happened(self) -> str:
+        kept = "all kept" if not self.broken else f"**broken {len(self.broken)} times**"
+        return "; ".join(part for part in (kept, self.note) if part)
+
+
+def page(results: Sequence[Result], seconds: float) -> str:
+    """The page in Markdown."""
+    machine = (
+        f"{os.cpu_count()} processors, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    )
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    rows = [f"| {r.fault} | {r.tried} | {r.promised} | {r.happened} |\n" for r in results]
+    broken = [f"- {r.fault}: {_one_line(why)}\n" for r in results for why in r.broken]
+    tail = ["\n## Broken\n\n", *broken] if broken else []
+    return HEAD.format(machine=machine, date=date, minutes=round(seconds / 60)) + "".join(rows + tail)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500]
