@@ -13,6 +13,7 @@ from gflowd import log
 from gflowd.core import ladder
 from gflowd.effects import jobdir, processes
 from gflowd.workers.base import Turn
+from gflowd.workers.log_limiter import LogLimiter
 
 if TYPE_CHECKING:
     from gflowd.core.model import Identity
@@ -44,6 +45,7 @@ class TimeoutEnforcer:
         self._state = wiring.state
         self._supervisor = wiring.supervisor
         self._log = log.get("timeout_enforcer")
+        self._logs = LogLimiter(wiring.state, wiring.config.log_max_size_mb << 20)
         self._kill_next: dict[Key, tuple[float, float]] = {}  # when KILL is due again, and how long to wait after
         self._taken: set[tuple[Key, str]] = set()  # steps, also those whose mark could not be written
 
@@ -62,6 +64,8 @@ class TimeoutEnforcer:
                 stuck.append(job.key)
         wakes += self._stop([job for job in jobs if job.why is not None], now)
         keys = {job.key for job in jobs}
+        if (look_again := self._logs.look(keys, now.mono)) is not None:
+            wakes.append(look_again)
         self._taken = {(key, step) for key, step in self._taken if key in keys}
         self._kill_next = {job.key: self._kill_next[job.key] for job in jobs if job.key in self._kill_next}
         return Turn((tuple(overdue), tuple(stuck)), None, min(wakes, default=None))
