@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 ROUNDS ?= 20
+FUZZ := .fuzz
+SECONDS ?= 60
 
-.PHONY: help demo test lint man bench soak clean
+.PHONY: help demo test lint man bench fuzz soak clean
 
 help:
 	@echo 'make demo    a daemon of its own, seven jobs, everything cleaned up (a few seconds)'
@@ -14,6 +16,7 @@ help:
 	@echo 'make lint    ruff, mypy, man pages and completions'
 	@echo 'make man     write the man pages and the completions anew'
 	@echo 'make bench   how fast gflow is, as ratios'
+	@echo 'make fuzz    the parsers under a coverage-guided fuzzer, for SECONDS=$(SECONDS) together'
 	@echo 'make soak    the system tests, ROUNDS=$(ROUNDS) times'
 	@echo 'make clean   remove what make made'
 
@@ -39,6 +42,16 @@ man: $(VENV)/developer
 bench: $(VENV)/installed
 	@$(BIN)/python benchmarks/bench.py
 
+# The fuzzer has an environment of its own: there is none for every Python and machine.
+fuzz: $(FUZZ)/bin/python
+	@if $(FUZZ)/bin/python -m pip install -qq --disable-pip-version-check --editable . atheris; then \
+		$(FUZZ)/bin/python benchmarks/fuzz.py $(SECONDS); \
+	else echo 'atheris cannot be installed here, so nothing is fuzzed' >&2; fi
+
+$(FUZZ)/bin/python:
+	@$(call want_venv)
+	@$(PYTHON) -m venv --clear $(FUZZ)
+
 # For now the same tests again and again; a soak of its own, with faults chosen by chance, is still to come.
 soak: $(VENV)/developer
 	@$(call want,tmux,tmux,the tests of the tmux executor are skipped)
@@ -49,7 +62,7 @@ soak: $(VENV)/developer
 	done
 
 clean:
-	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(FUZZ) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # gflow itself, in a virtual environment; then also what developing it takes.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.core import durations, memory
 from gflowd.core.errors import Refused
+from gflowd.core.instants import LONGEST_ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,7 +200,7 @@ def time_zone(*, unset: str) -> Kind:
         from zoneinfo import ZoneInfo
 
         try:
-            if isinstance(value, str):
+            if isinstance(value, str) and len(value) <= LONGEST_ZONE:
                 return ZoneInfo(value.strip()).key
         except (KeyError, ValueError, OSError):  # unknown; absolute or with `..`; a directory of zones
             pass
