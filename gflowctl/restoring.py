@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from gflowctl import archive
 from gflowd import paths
+from gflowd.core import codec
 from gflowd.core.errors import Refused
 from gflowd.effects import daemon
 from gflowd.snapshot import Fold
@@ -86,7 +87,14 @@ def _without_daemon(state: State) -> Iterator[None]:
 def _fold(context: Context, path: str) -> Fold:
     """The snapshot of the backup. Raises `Refused` or `SystemFailed` when this gflow cannot use it."""
     with open(path, "rb") as file:
-        return context.store.fold(file.read())[0]
+        fold = context.store.fold(file.read())[0]
+    for kind, decode in (("spec", codec.decode_spec), ("wish", codec.decode_wish), ("phase", codec.decode_phase)):
+        for job_id, record in fold.of(kind).items():
+            try:
+                decode(record)
+            except codec.NO_RECORD:
+                raise Refused(f"the backup has a record that makes no sense: the {kind} of {job_id}") from None
+    return fold
 
 
 def _refuse_to_replace(state: State, staging: str, config: str | None, *, force: bool) -> None:

@@ -260,6 +260,15 @@ def test_what_is_too_long_or_too_deep_is_refused(tmp_path: Path, text: str) -> N
         config.load(str(path), {}, {})
 
 
+def test_any_space_around_a_number_is_passed_over() -> None:
+    """What strip() takes for space is more than what float() and int() do."""
+    for word in ("\x1d3", "3\x1f", " 3 "):
+        found = config.load(
+            None, {"HOME": "/nonexistent", "GFLOW_GPU__POLL_INTERVAL": word, "GFLOW_SCHEDULER__CPUS": word}
+        )
+        assert (found.poll_interval, found.cpus) == (3, 3)
+
+
 def test_the_docs_name_every_key() -> None:
     page = Path(__file__).parent.parent / "man" / "gflow.toml.5"
     if not page.exists():

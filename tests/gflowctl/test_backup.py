@@ -243,6 +243,13 @@ def test_what_was_tampered_with_is_refused_and_changes_nothing(full: Ctl, other:
     assert not list(Path(other.state.root).parent.rglob("evil"))
 
 
+def test_records_that_make_no_sense_are_refused(full: Ctl, other: Ctl) -> None:
+    with full.store.commit() as commit:
+        commit.put("spec", 2, ["no", "spec"])
+    full.ok("backup", "b.tar")
+    assert "the spec of 2" in other.fails(1, "restore", str(full.home / "b.tar"))
+
+
 def test_a_missing_backup_is_refused(ctl: Ctl) -> None:
     assert ctl.fails(1, "restore", "none.tar") == "none.tar: no such file"
     assert ctl.fails(3, "restore", str(ctl.home)).endswith("Is a directory")
