@@ -7,8 +7,10 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 POINTS ?= 300
 # Most tests wait for others most of the time; a file stays together, since its tests may share a daemon.
 PARALLEL ?= 3
+FUZZ := .fuzz
+SECONDS ?= 60
 
-.PHONY: help demo test lint man bench simulate soak slurm-parity clean
+.PHONY: help demo test lint man bench simulate soak fuzz slurm-parity clean
 
 help:
 	@echo 'make demo    a daemon of its own, seven jobs, everything cleaned up (a few seconds)'
@@ -19,6 +21,7 @@ help:
 	@echo 'make simulate waits on a made-up trace, with gflow and with simpler schedulers'
 	@echo 'make soak    faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
 	@echo 'make slurm-parity  the same scripts under gflow and under the real Slurm, where that is installed'
+	@echo 'make fuzz    the parsers under a coverage-guided fuzzer, for SECONDS=$(SECONDS) together'
 	@echo 'make clean   remove what make made'
 
 demo: $(VENV)/installed
@@ -46,6 +49,16 @@ bench: $(VENV)/installed
 simulate: $(VENV)/installed
 	@$(BIN)/python benchmarks/simulate.py
 
+# The fuzzer has an environment of its own: there is none for every Python and machine.
+fuzz: $(FUZZ)/bin/python
+	@if $(FUZZ)/bin/python -m pip install -qq --disable-pip-version-check --editable . atheris; then \
+		$(FUZZ)/bin/python benchmarks/fuzz.py $(SECONDS); \
+	else echo 'atheris cannot be installed here, so nothing is fuzzed' >&2; fi
+
+$(FUZZ)/bin/python:
+	@$(call want_venv)
+	@$(PYTHON) -m venv --clear $(FUZZ)
+
 # Faults at every turn, then the page that says what came of them. POINTS=0 tries every crash point: a night's work.
 soak: $(VENV)/developer
 	@$(call want,tmux,tmux,the tests of the tmux executor are skipped)
@@ -55,7 +68,7 @@ slurm-parity: $(VENV)/installed
 	@$(BIN)/python tests/parity/slurm_parity.py
 
 clean:
-	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(FUZZ) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # gflow itself, in a virtual environment; then also what developing it takes.

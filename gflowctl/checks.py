@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 
 OK, WARN, FAIL = "ok", "WARN", "FAIL"
 OLDEST_TMUX = (3, 0)
+NEEDED = ("filelock", "libtmux", "orjson", "psutil")
 DOUBTFUL_FILESYSTEMS = ("nfs", "cifs", "smb", "fuse", "9p", "lustre", "gpfs", "beegfs", "ceph", "afs")
 LITTLE_SPACE = 100 << 20  # bytes
 NO_START = "make room; nothing starts on a full disk"
+RESTORE = "gflowctl restore FILE brings back a backup"
+OFTEN = 3  # restarts of one worker
+LATELY = 600.0  # seconds
 SILENT = 30.0  # seconds: a worker that does not beat for so long is killed by the supervisor
 
 
@@ -51,6 +55,8 @@ def guarded(check: Check, context: Context) -> list[Finding]:
         return [Finding(FAIL, str(error))]
     except OSError as error:
         return [Finding(FAIL, f"{error.filename or check.__name__}: {error.strerror}")]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a record that only looks sound
+        return [Finding(FAIL, f"the check {check.__name__} cannot make sense of a record: {error!r}", RESTORE)]
 
 
 def python(_context: Context) -> Iterator[Finding]:
@@ -64,9 +70,21 @@ def configuration(context: Context) -> Iterator[Finding]:
     """The configuration can be read."""
     from gflowd import config
 
-    config.load(context.config_given, context.environ)
+    loaded = config.load(context.config_given, context.environ)
     there = os.path.exists(context.config_path)
+    for note in loaded.notes:
+        yield Finding(WARN, note, "take it out")
     yield Finding(OK, f"configuration {context.config_path}" + ("" if there else " (none; the defaults hold)"))
+
+
+def packages(_context: Context) -> Iterator[Finding]:
+    """What gflow is made with is installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        remedy = f"{sys.executable} -m pip install {' '.join(missing)}"
+        yield Finding(FAIL, f"Python packages are missing: {', '.join(missing)}", remedy)
 
 
 def tmux(_context: Context) -> Iterator[Finding]:
@@ -183,6 +201,8 @@ def runtime_directory(context: Context) -> Iterator[Finding]:
     elif os.path.lexists(root):
         context.runtime.prepare()
         yield Finding(OK, f"runtime directory {root}")
+    elif daemon.running(context.state) is not None:
+        yield Finding(FAIL, f"runtime directory {root} is gone while gflowd runs", "gflowd restart")
     else:
         yield Finding(OK, f"runtime directory {root}: not there yet, made by gflowd")
 
@@ -200,14 +220,29 @@ def daemon_and_workers(context: Context) -> Iterator[Finding]:
     if found.pulse_fd is None:
         yield Finding(WARN, "gflowd is still starting its workers", "look again in a moment")
         return
-    now = time.monotonic()
+    if _is_stopped(found.pid):
+        yield Finding(FAIL, f"gflowd is stopped (pid {found.pid})", f"kill -CONT {found.pid}")
     for pulse in board.read_pulses(found.pid, found.pulse_fd):
-        age = now - pulse.beat
-        restarts = f", {pulse.restarts} restarts" if pulse.restarts else ""
-        if age > SILENT:
-            yield Finding(WARN, f"worker {pulse.name} (pid {pulse.pid}) silent for {age:.0f} s", "gflowd restart")
-        else:
-            yield Finding(OK, f"worker {pulse.name} (pid {pulse.pid}){restarts}")
+        yield _worker(context, pulse, time.monotonic())
+
+
+def _worker(context: Context, pulse: board.Pulse, now: float) -> Finding:
+    who = f"worker {pulse.name} (pid {pulse.pid or 'none'})"
+    restarts = f", {pulse.restarts} restarts" if pulse.restarts else ""
+    if now - pulse.beat > SILENT:
+        return Finding(WARN, f"{who} silent for {now - pulse.beat:.0f} s", "gflowd restart")
+    if pulse.restarts >= OFTEN and now - pulse.started < LATELY:
+        return Finding(WARN, f"{who} keeps ending{restarts}", f"{context.state.log} says why")
+    return Finding(OK, f"{who}{restarts}")
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process was stopped by a signal or a debugger."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in b"Tt"
+    except OSError:
+        return False
 
 
 def gpus(context: Context) -> Iterator[Finding]:
@@ -240,6 +275,6 @@ def memory_limits(context: Context) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    python, configuration, tmux, flock, state_directory, snapshot, history, runtime_directory, daemon_and_workers, gpus,
-    memory_limits,
+    python, packages, configuration, tmux, flock, state_directory, snapshot, history, runtime_directory,
+    daemon_and_workers, gpus, memory_limits,
 )  # fmt: skip

@@ -6,6 +6,7 @@ import os
 import time
 
 from gflowctl import jobs, render
+from gflowd.core import logcut
 from gflowd.core.errors import Refused
 from gflowd.core.model import Queued
 from gflowd.store import Follower
@@ -80,11 +81,15 @@ def wait(context: Context, ids: Sequence[int], *, first: bool = False, timeout: 
 
 
 class Tail:
-    """Copies a growing file to stdout. `terminal` undoes what a terminal does to line ends (LF to CR LF)."""
+    """Copies a growing file to stdout. `terminal` undoes what a terminal does to line ends (LF to CR LF).
+
+    A log that the daemon cuts meanwhile is followed through the cut; `missing` bytes of it are gone by now.
+    """
 
     def __init__(self, path: str, *, terminal: bool) -> None:
         self.path = path
         self.terminal = terminal
+        self.missing = 0
         self._fd = -1
         self._held = b""  # a CR whose LF may be still to come
 
@@ -99,6 +104,7 @@ class Tail:
                 raise Refused(f"{self.path}: {error.strerror}") from None
             if not os.path.isfile(self.path):
                 raise Refused(f"{self.path} is no plain file; what went there cannot be shown")
+            self._note_cut()
         return True
 
     def from_last(self, lines: int) -> None:
@@ -108,7 +114,7 @@ class Tail:
     def copy(self, lines: int | None = None) -> bool:
         """Prints what is there, at most `lines` lines; whether there was anything."""
         some = False
-        while (lines is None or lines > 0) and (data := os.read(self._fd, BLOCK)):
+        while (lines is None or lines > 0) and (data := self._read()):
             some = True
             if lines is not None:
                 data, lines = _first(data, lines)
@@ -122,6 +128,25 @@ class Tail:
             self._fd = -1
         if self._held:
             render.write_bytes(self._held)
+
+    def _read(self) -> bytes:
+        before = self.missing
+        mark = self._note_cut()
+        if mark is not None and self.missing > before:
+            position = os.lseek(self._fd, 0, os.SEEK_CUR)
+            os.lseek(self._fd, logcut.moved(position, before, mark), os.SEEK_SET)
+        return os.read(self._fd, BLOCK)
+
+    def _note_cut(self) -> logcut.Mark | None:
+        """What was cut out by now, from the file that the daemon keeps beside a log."""
+        try:
+            with open(f"{self.path}.cut", "rb") as file:
+                mark = logcut.decode(file.read(100))
+        except OSError:
+            return None
+        if mark is not None:
+            self.missing = mark.missing
+        return mark
 
     def _put(self, data: bytes) -> None:
         if self.terminal:

@@ -41,6 +41,8 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
     "quota": ("gflowctl.commands.quota", (), "show and set how much a user or project may have at once"),
     "doctor": ("gflowctl.commands.doctor", (), "check the installation and say how to mend it"),
+    "backup": ("gflowctl.commands.backup", (), "write the queue, its files and the settings to one file"),
+    "restore": ("gflowctl.commands.restore", (), "put a backup back"),
     "close-sessions": ("gflowctl.commands.close_sessions", (), "close terminal sessions left over by ended jobs"),
     "completion": ("gflowctl.commands.completion", (), "print the completion script for a shell"),
 }
@@ -48,7 +50,22 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Submit and watch", ("submit", "new", "queue", "show", "log", "attach", "wait", "stats")),
     ("Change jobs", ("cancel", "hold", "release", "update", "top", "limit", "requeue", "redo")),
-    ("The machine", ("info", "gpus", "reserve", "quota", "drain", "resume", "doctor", "close-sessions", "completion")),
+    (
+        "The machine",
+        (
+            "info",
+            "gpus",
+            "reserve",
+            "quota",
+            "drain",
+            "resume",
+            "doctor",
+            "backup",
+            "restore",
+            "close-sessions",
+            "completion",
+        ),
+    ),
 )
 
 INTERRUPTED = 130  # 128 + SIGINT

@@ -35,6 +35,8 @@ def parse(path: str, data: bytes) -> tuple[str, dict[str, Any]]:
             raise Refused(f"{path}: line {match[1]}: {_plain(words[: match.start()])}") from None
         last = data.count(b"\n") + (not data.endswith(b"\n"))
         raise Refused(f"{path}: line {last}: {_plain(words.removesuffix(' (at end of document)'))}") from None
+    except (ValueError, RecursionError):  # tomllib leaves these to int() and to the stack
+        raise Refused(f"{path}: a number too long or tables too deep to be read") from None
 
 
 def _plain(words: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.core import durations, memory
 from gflowd.core.errors import Refused
+from gflowd.core.instants import LONGEST_ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ def duration(*, least: float = 0, unset: str | None = None) -> Kind:
             raise Refused(f"{shown(value)} is too short (at least {least:g} s)")
         return seconds
 
-    return Kind(check, lambda word: float(word) if _NUMBER.fullmatch(word.strip()) else word, unset)
+    return Kind(check, lambda word: float(word.strip()) if _NUMBER.fullmatch(word.strip()) else word, unset)
 
 
 def size(*, unset: str | None = None) -> Kind:
@@ -101,7 +102,7 @@ def whole(*, least: int, unset: str | None = None) -> Kind:
             raise Refused(f"{shown(value)} is not a whole number of {least} or more")
         return value
 
-    return Kind(check, lambda word: int(word) if re.fullmatch(r"\d{1,12}", word.strip()) else word, unset)
+    return Kind(check, lambda word: int(word.strip()) if re.fullmatch(r"\d{1,12}", word.strip()) else word, unset)
 
 
 def number(*, least: float) -> Kind:
@@ -112,7 +113,7 @@ def number(*, least: float) -> Kind:
             raise Refused(f"{shown(value)} is not a number of {least:g} or more")
         return float(value)
 
-    return Kind(check, lambda word: float(word) if _NUMBER.fullmatch(word.strip()) else word)
+    return Kind(check, lambda word: float(word.strip()) if _NUMBER.fullmatch(word.strip()) else word)
 
 
 def flag() -> Kind:
@@ -199,7 +200,7 @@ def time_zone(*, unset: str) -> Kind:
         from zoneinfo import ZoneInfo
 
         try:
-            if isinstance(value, str):
+            if isinstance(value, str) and len(value) <= LONGEST_ZONE:
                 return ZoneInfo(value.strip()).key
         except (KeyError, ValueError, OSError):  # unknown; absolute or with `..`; a directory of zones
             pass

@@ -52,8 +52,8 @@ def header_record(start: bytes) -> list[Any] | None:
     """
     line, newline, _ = start.partition(b"\n")
     body = sound_body(line) if newline else None
-    record: list[Any] = [] if body is None else json.loads(body)
-    return record if record[2:4] == [HEADER, 0] else None
+    record = None if body is None else _record(body)
+    return record if record is not None and record[2:4] == [HEADER, 0] else None
 
 
 def closes(body: bytes) -> bool:
@@ -69,6 +69,16 @@ def _parsed(bodies: list[bytes]) -> list[Any]:
     import orjson
 
     return orjson.loads(data)  # type: ignore[no-any-return]
+
+
+def _record(body: bytes) -> list[Any] | None:
+    """The record of one line; None where the checksum is right and nothing else."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    is_record = isinstance(found, list) and [type(part) for part in found[:3]] == [int, int, str] and len(found) == 5
+    return found if is_record and type(found[3]) in (int, str) else None
 
 
 class Fold:
@@ -111,12 +121,27 @@ class Fold:
                 bodies += waiting
                 self.dropped += damaged
                 waiting, damaged, taken = [], [], position
-        return taken, self._take(_parsed(bodies))
+        return taken, self._take_lines(bodies)
 
     def salvage(self, data: bytes) -> None:
         """Takes in every sound line of `data`, also those of commits that are not whole."""
         bodies = [body for line in data.split(b"\n")[:-1] if (body := sound_body(line)) is not None]
-        self._take(_parsed(bodies))
+        self._take_lines(bodies)
+
+    def _take_lines(self, bodies: list[bytes]) -> list[Key]:
+        """Takes in all records at once; one by one where some line with a right checksum is none."""
+        lines = self.lines
+        try:
+            seen = self._take(_parsed(bodies))
+            if all(type(kind) is str for kind in self.records):
+                return seen
+        except (TypeError, ValueError, RecursionError):
+            pass
+        self.lines = lines
+        self.records = {kind: found for kind, found in self.records.items() if type(kind) is str}
+        records = [(body, _record(body)) for body in bodies]
+        self.dropped += [f"no record: {body[:60]!r}" for body, record in records if record is None]
+        return self._take(record for _, record in records if record is not None)
 
     def _take(self, records: Iterable[list[Any]]) -> list[Key]:
         seen = []

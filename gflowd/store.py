@@ -67,7 +67,7 @@ class Store:
             self.check_header(header[4])
         fold = Fold()
         taken, _ = fold.feed(data)
-        if header is None and not taken:
+        if header is None and not fold.lines:
             raise SystemFailed(f"{self.path}: nothing readable; gflowctl restore FILE brings back a backup")
         if header is None and not fold.dropped:
             fold.dropped.append("the header")
@@ -464,4 +464,4 @@ def _last_line(fd: int, size: int) -> bytes | None:
             break
         reach *= 16
     body = sound_body(data[start:-1]) if data.endswith(b"\n") else None
-    return body if body is not None and closes(body) else None
+    return body if body is not None and closes(body) and next_id_in(data[start:]) else None

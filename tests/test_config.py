@@ -252,6 +252,23 @@ def test_any_word_is_read_or_refused(word: str) -> None:
                 read(word)
 
 
+@pytest.mark.parametrize("text", ["a = " + "9" * 5000, "a = " + "[" * 5000, "timezone = '" + "a/" * 500 + "'"])
+def test_what_is_too_long_or_too_deep_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "gflow.toml"
+    path.write_text(text)
+    with pytest.raises(Refused, match=r"gflow\.toml"):
+        config.load(str(path), {}, {})
+
+
+def test_any_space_around_a_number_is_passed_over() -> None:
+    """What strip() takes for space is more than what float() and int() do."""
+    for word in ("\x1d3", "3\x1f", " 3 "):
+        found = config.load(
+            None, {"HOME": "/nonexistent", "GFLOW_GPU__POLL_INTERVAL": word, "GFLOW_SCHEDULER__CPUS": word}
+        )
+        assert (found.poll_interval, found.cpus) == (3, 3)
+
+
 def test_the_docs_name_every_key() -> None:
     page = Path(__file__).parent.parent / "man" / "gflow.toml.5"
     if not page.exists():

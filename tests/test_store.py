@@ -811,3 +811,37 @@ def test_a_snapshot_of_nothing_but_garbage_is_written_anew_from_memory_and_kept_
         assert commit.next_id > 1
     assert store.read().of("spec") == {1: {"name": "kept"}}
     assert list(Path(store.path).parent.glob("*.corrupt-*"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"nonsense", b"[0,5", b"{}", b"7", b"[0,5,7,1,{}]", b'[0,5,["spec"],1,{}]', b'[0,"5","spec",1,{}]',
+     b'[0,5,"spec",{},{}]', b'[0,5,"spec",1]', b"[" * 5000, b"[0,%s]" % (b"9" * 5000)],
+    ids=lambda body: body[:24].decode(),
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["middle", "end"])
+def test_a_line_with_a_right_checksum_that_is_no_record_costs_only_itself(
+    store: Store, body: bytes, place: str
+) -> None:
+    with store.commit() as commit:
+        commit.put("spec", commit.allocate(), {"x": 1})
+    path = Path(store.path)
+    line = b"%08x %b\n" % (zlib.crc32(body), body)
+    with path.open("ab") as file:
+        file.write(line)
+    if place == "middle":
+        with path.open("ab") as file:
+            file.write(encode_line(0, 2, ("wish", 1), {"y": 2}))
+    assert store.read().of("spec") == {1: {"x": 1}}
+    with store.commit() as commit:
+        commit.put("spec", second := commit.allocate(), {"x": 2})
+    assert second > 1
+    assert store.read().of("spec") == {1: {"x": 1}, second: {"x": 2}}
+
+
+def test_a_header_with_a_right_checksum_that_is_no_record_is_unreadable(store: Store) -> None:
+    for body in (b"7", b"{}", b"[", b'[0,1,"header",0]'):
+        Path(store.path).touch(mode=0o600)
+        Path(store.path).write_bytes(b"%08x %b\n" % (zlib.crc32(body), body))
+        with pytest.raises(SystemFailed):
+            store.read()

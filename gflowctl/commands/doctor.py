@@ -5,7 +5,7 @@ The exit status is 1 when something fails.
 
 from __future__ import annotations
 
-from gflowctl import checks, options, render
+from gflowctl import checks, options, place_checks, queue_checks, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
 
+CHECKS = (*checks.CHECKS, *place_checks.CHECKS, *queue_checks.CHECKS)
 COLORS = {checks.OK: render.GREEN, checks.WARN: render.YELLOW, checks.FAIL: render.RED}
 
 
@@ -24,7 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Prints the findings."""
-    findings = [finding for check in checks.CHECKS for finding in checks.guarded(check, context)]
+    found = [finding for check in CHECKS for finding in checks.guarded(check, context)]
+    findings = list({finding.text: finding for finding in found}.values())  # one trouble may be in the way of several
     if args.json:
         render.write_json([finding.fields() for finding in findings])
     else:

@@ -1,12 +1,15 @@
-"""Prints a job's output, complete to the last byte; with --follow as it comes, until the job has ended.
+"""Prints a job's output to the last byte; with --follow as it comes, until the job has ended.
 
 The output is that of the job's terminal, its line ends as in a file, or what is in the file that --output named at
 submission. The exit status does not depend on how the job ended.
+
+A log that outgrows [logs] max_size loses its middle: it keeps its first half and its end, with a line between them
+that says how much is missing. Files named with --output and --error are never cut.
 """
 
 from __future__ import annotations
 
-from gflowctl import follow, jobs, options
+from gflowctl import follow, jobs, options, render
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import Ended, Queued
 
@@ -47,6 +50,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         tail.from_last(args.last)
     tail.copy(args.first)
     tail.finish()
+    if tail.missing:
+        render.note(f"{tail.missing} bytes are cut out of this log, where it says so ([logs] max_size)")
     return 0
 
 

@@ -50,7 +50,7 @@ function _shtab_gflowctl_using
   test "$_shtab_gflowctl_cmdpath" = "$argv"
 end
 
-set -g _shtab_gflowctl_commands submit batch new queue q list show log attach a wait cancel hold release update top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' stats info quota 'quota list' 'quota set' 'quota remove' doctor close-sessions completion
+set -g _shtab_gflowctl_commands submit batch new queue q list show log attach a wait cancel hold release update top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' stats info quota 'quota list' 'quota set' 'quota remove' doctor backup restore close-sessions completion
 set -g _shtab_gflowctl_opts_with_value --account --array --at --attempt --begin --by --chdir --clear --color --command --comment --conda-env --config --cpus --cpus-per-task --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --for --format --from --gpu --gpu-list --gpu-memory --gpu-type --gpus --grace --gres --group --input --interval --job-name --last --limit --mail-type --mail-user --max-concurrent --max-failures --max-gpu-mem --max-gpu-memory --max-mem --max-memory --max-queued-jobs --max-retries --max-running-gpus --max-running-jobs --mem --memory --name --name-template --names --nice --notify-email --notify-on --output --param --param-file --pattern --pid --priority --project --range --reason --repeat --retry-delay --retry-on --script --signal --since --sort --start --state --state-dir --states --status --time --time-limit --timelimit --timeout --user --wrap -A -D -J -P -a -c -d -e -f -g -i -l -m -n -o -p -s -t -u
 
 complete -c gflowctl -e
@@ -552,6 +552,22 @@ complete -c gflowctl -n '_shtab_gflowctl_using doctor' -l json -d 'print a JSON 
 complete -c gflowctl -n '_shtab_gflowctl_using doctor' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
 complete -c gflowctl -n '_shtab_gflowctl_using doctor' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
 complete -c gflowctl -n '_shtab_gflowctl_using doctor' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a backup -d 'write the queue, its files and the settings to one file'
+complete -c gflowctl -n '_shtab_gflowctl_using backup' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using backup' -l logs -d 'with the logs of jobs, which can be large'
+complete -c gflowctl -n '_shtab_gflowctl_using backup' -l force -d 'replace FILE if it is there'
+complete -c gflowctl -n '_shtab_gflowctl_using backup' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using backup' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using backup' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using backup; and test $_shtab_gflowctl_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the file to write; it must not be there yet'
+complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a restore -d 'put a backup back'
+complete -c gflowctl -n '_shtab_gflowctl_using restore' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using restore' -l force -d 'replace a queue or configuration that is there'
+complete -c gflowctl -n '_shtab_gflowctl_using restore' -l no-config -d 'leave the configuration as it is'
+complete -c gflowctl -n '_shtab_gflowctl_using restore' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using restore' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using restore' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using restore; and test $_shtab_gflowctl_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the backup'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a close-sessions -d 'close terminal sessions left over by ended jobs'
 complete -c gflowctl -n '_shtab_gflowctl_using close-sessions' -s h -l help -d 'show this help message and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using close-sessions' -l all -d 'of every job that has ended'

@@ -12,6 +12,7 @@ _shtab_gflowctl_commands() {
   local _commands=(
     a:'open the terminal of a running job'
     attach:'open the terminal of a running job'
+    backup:'write the queue, its files and the settings to one file'
     batch:'queue a command or a script'
     cancel:'cancel queued jobs, stop running ones'
     close-sessions:'close terminal sessions left over by ended jobs'
@@ -32,6 +33,7 @@ _shtab_gflowctl_commands() {
     release:'let held jobs start'
     requeue:'run jobs once more, under the same id'
     reserve:'keep GPUs for a user in a window of time'
+    restore:'put a backup back'
     resume:'start jobs again'
     show:'show all about jobs'
     stats:'sum up jobs: outcomes, waiting and running times, GPU hours'
@@ -107,6 +109,19 @@ _shtab_gflowctl_attach_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_attach_defaults_added=0
+
+_shtab_gflowctl_backup_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--logs[with the logs of jobs, which can be large]"
+  "--force[replace FILE if it is there]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":the file to write\; it must not be there yet:_files"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_backup_defaults_added=0
 
 _shtab_gflowctl_batch_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -652,6 +667,19 @@ _shtab_gflowctl_reserve_show_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_reserve_show_defaults_added=0
 
+_shtab_gflowctl_restore_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--force[replace a queue or configuration that is there]"
+  "--no-config[leave the configuration as it is]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":the backup:_files"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_restore_defaults_added=0
+
 _shtab_gflowctl_resume_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
@@ -845,6 +873,7 @@ _shtab_gflowctl() {
       case $line[1] in
         a) _arguments -C -s $_shtab_gflowctl_a_options ;;
         attach) _arguments -C -s $_shtab_gflowctl_attach_options ;;
+        backup) _arguments -C -s $_shtab_gflowctl_backup_options ;;
         batch) _arguments -C -s $_shtab_gflowctl_batch_options ;;
         cancel) _arguments -C -s $_shtab_gflowctl_cancel_options ;;
         close-sessions) _arguments -C -s $_shtab_gflowctl_close_sessions_options ;;
@@ -865,6 +894,7 @@ _shtab_gflowctl() {
         release) _arguments -C -s $_shtab_gflowctl_release_options ;;
         requeue) _arguments -C -s $_shtab_gflowctl_requeue_options ;;
         reserve) _shtab_gflowctl_reserve ;;
+        restore) _arguments -C -s $_shtab_gflowctl_restore_options ;;
         resume) _arguments -C -s $_shtab_gflowctl_resume_options ;;
         show) _arguments -C -s $_shtab_gflowctl_show_options ;;
         stats) _arguments -C -s $_shtab_gflowctl_stats_options ;;

@@ -33,6 +33,7 @@ _NESTED = {"run": Run, "started": Started, "identity": Identity, "early_signal":
 _VALUES = (*_NESTED, "family", "needs", "retry")
 _TUPLES = ("command", "gpu_ids", "gpu_uuids", "notify_on", "on")
 _UNSET = object()
+NO_RECORD = (AttributeError, KeyError, TypeError, ValueError)  # what decoding raises for what is none
 
 
 def encode(value: Value) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _DATED = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T](.+))?", re.IGNOREC
 _RELATIVE = re.compile(r"now\s*(?:([+-])\s*(.+))?", re.IGNORECASE)
 _DAYS = {"today": 0, "tomorrow": 1, "yesterday": -1}
 _ZONED = re.compile(r".*[0-9](?:Z|[+-][0-9]{2}:?[0-9]{2})", re.IGNORECASE)
+LONGEST_ZONE = 100  # characters; for a name that it does not know, zoneinfo imports a package for each of its parts
 
 
 def zone(name: str | None) -> tzinfo | None:
@@ -33,9 +34,11 @@ def zone(name: str | None) -> tzinfo | None:
     if name is None:
         return None
     try:
-        return ZoneInfo(name)
+        if len(name) <= LONGEST_ZONE:
+            return ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError; a directory's name an OSError
-        raise Refused(f"{name!r} is not a time zone (such as Europe/Vienna)") from None
+        pass
+    raise Refused(f"{name[:LONGEST_ZONE]!r} is not a time zone (such as Europe/Vienna)")
 
 
 def parse(text: str, now: float, tz: tzinfo | None) -> float:

@@ -15,6 +15,7 @@ from gflowd.core import ladder, reasons
 from gflowd.core.sights import Enforced
 from gflowd.effects import cgroups, jobdir, processes
 from gflowd.workers.base import Turn
+from gflowd.workers.log_limiter import LogLimiter
 from gflowd.workers.memory_watch import MemoryWatch
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class TimeoutEnforcer:
         self._state = wiring.state
         self._supervisor = wiring.supervisor
         self._log = log.get("timeout_enforcer")
+        self._logs = LogLimiter(wiring.state, wiring.config.log_max_size_mb << 20)
         self._kill_next: dict[Key, tuple[float, float]] = {}  # when KILL is due again, and how long to wait after
         self._taken: set[tuple[Key, str]] = set()  # steps, also those whose mark could not be written
         self._groups = cgroups.find(wiring.state.root)
@@ -72,6 +74,8 @@ class TimeoutEnforcer:
         if look_at is not None:
             wakes.append(look_at)
         keys = {job.key for job in jobs}
+        if (look_again := self._logs.look(keys, now.mono)) is not None:
+            wakes.append(look_again)
         if self._groups is not None and slot is not None and now.mono >= self._swept + SWEEP_EVERY:
             self._groups.remove_all_but(keys)
             self._swept = now.mono

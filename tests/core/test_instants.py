@@ -100,3 +100,8 @@ def test_no_text_does_more_than_be_refused(text: str) -> None:
         assert isinstance(instants.parse(text, NOW, VIENNA), float)
     except Refused:
         pass
+
+
+def test_the_name_of_a_time_zone_is_not_searched_for_at_any_length() -> None:
+    with pytest.raises(Refused):
+        instants.zone("a/" * 1000)

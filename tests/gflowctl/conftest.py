@@ -160,6 +160,13 @@ def ctl() -> Iterator[Ctl]:
         yield found
 
 
+@pytest.fixture
+def other() -> Iterator[Ctl]:
+    """Another machine, or the same after its disk was lost."""
+    with private_ctl() as found:
+        yield found
+
+
 @pytest.fixture(scope="module")
 def mixed() -> Iterator[Ctl]:
     """Only to be looked at: 1 queued, 2 held, 3 running, 4 finished, 5 failed, 6 cancelled while queued."""

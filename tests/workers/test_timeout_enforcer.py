@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,19 @@ STUBBORN = "trap 'echo INT >>got' INT; trap 'echo TERM >>got' TERM; echo >here; 
 
 
 @pytest.fixture
+def wiring(wiring: Wiring) -> Wiring:
+    """One by which no log needs to be looked at while a test lasts."""
+    return replace(wiring, config=replace(wiring.config, log_max_size_mb=1 << 30))
+
+
+@pytest.fixture
 def enforcer(wiring: Wiring) -> TimeoutEnforcer:
     return timeout_enforcer.open(wiring)
+
+
+def is_far(when: float | None) -> bool:
+    """Whether nothing but logs is looked at then."""
+    return when is not None and when > 2e6
 
 
 def tick(enforcer: TimeoutEnforcer, *jobs: LiveJob, **moment: object) -> Turn:
@@ -63,7 +75,8 @@ def test_a_time_limit_passes_exactly_on_the_monotonic_clock(enforcer: TimeoutEnf
     turn = tick(enforcer, job, mono=159.999, wall=0.0)
     assert (turn.decision.overdue, turn.wake_at) == ((), 160.0)
     turn = tick(enforcer, job, mono=160.0, wall=1e12)
-    assert (turn.decision.overdue, turn.wake_at) == (((1, 1),), None)
+    assert turn.decision.overdue == ((1, 1),)
+    assert is_far(turn.wake_at)
 
 
 def test_the_next_limit_of_many_is_waited_for(enforcer: TimeoutEnforcer) -> None:
@@ -74,7 +87,8 @@ def test_the_next_limit_of_many_is_waited_for(enforcer: TimeoutEnforcer) -> None
 
 def test_the_clock_of_another_boot_makes_nobody_overdue(enforcer: TimeoutEnforcer) -> None:
     turn = tick(enforcer, limited(1, 100.0, 60.0, boot="an old boot"), mono=1e6)
-    assert (turn.decision.overdue, turn.wake_at) == ((), None)
+    assert turn.decision.overdue == ()
+    assert is_far(turn.wake_at)
 
 
 def test_the_ladder_is_walked_step_by_step_each_once(enforcer: TimeoutEnforcer, jobs: Jobs, wiring: Wiring) -> None:
@@ -334,7 +348,46 @@ def test_what_takes_too_much_memory_is_killed_at_once_but_for_the_script(enforce
 def test_a_job_over_its_memory_is_named_until_it_is_stopped(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
     job = live(1, stubborn(jobs), memory_mb=1)  # no shell is so small
     turn = tick(enforcer, job.replace(memory_mb=0), mono=100.0)
-    assert (turn.decision.over_memory, turn.wake_at) == (((1, 1),), None)
+    assert turn.decision.over_memory == ((1, 1),)
+    assert is_far(turn.wake_at)
     assert tick(enforcer, job, mono=100.1).decision.over_memory == ((1, 1),)
     stopped = job.replace(why=reasons.OUT_OF_MEMORY, since_mono=1e9, since_boot=now().boot)
     assert tick(enforcer, stopped, mono=101.0).decision.over_memory == ()
+
+
+def test_a_log_over_its_limit_is_cut_while_the_job_runs_and_when_it_is_gone(wiring: Wiring, jobs: Jobs) -> None:
+    enforcer = timeout_enforcer.open(replace(wiring, config=replace(wiring.config, log_max_size_mb=1)))
+    log = jobs.make(1) / "log"
+    job = live(1)
+    turn = tick(enforcer, job)
+    assert turn.wake_at is not None
+    log.write_bytes(b"x" * 3_000_000)
+    tick(enforcer, job)
+    assert log.stat().st_size == 3_000_000
+    turn = tick(enforcer, job, mono=turn.wake_at)
+    assert log.stat().st_size < 1 << 20
+    with log.open("ab") as file:
+        file.write(b"y" * 3_000_000)
+    assert tick(enforcer).wake_at is None
+    assert log.stat().st_size < 1 << 20
+
+
+def test_a_log_that_fills_up_is_looked_at_more_often(wiring: Wiring, jobs: Jobs) -> None:
+    enforcer = timeout_enforcer.open(replace(wiring, config=replace(wiring.config, log_max_size_mb=1)))
+    log = jobs.make(1) / "log"
+    begun = tick(enforcer, live(1), mono=100.0)
+    log.write_bytes(b"x" * 900_000)
+    assert begun.wake_at == 102.0
+    after = tick(enforcer, live(1), mono=102.0).wake_at
+    assert after is not None
+    assert after < 102.2
+
+
+def test_a_log_that_cannot_be_cut_is_told_of_once(wiring: Wiring, jobs: Jobs) -> None:
+    enforcer = timeout_enforcer.open(replace(wiring, config=replace(wiring.config, log_max_size_mb=1)))
+    place = jobs.make(1)
+    (place / "log").write_bytes(b"x" * 3_000_000)
+    (place / "log.cut.new").mkdir()
+    for mono in (100.0, 110.0):
+        assert tick(enforcer, live(1), mono=mono).wake_at is not None
+    assert (place / "log").stat().st_size < 1 << 20

@@ -1,0 +1,92 @@
+"""What goes into a backup: the snapshot as it is under its lock, what it refers to, history and configuration."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+
+from gflowctl import archive
+from gflowd import __version__, paths
+from gflowd.core.errors import Refused, SystemFailed
+from gflowd.snapshot import HEADER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gflowctl.context import Context
+    from gflowd.snapshot import Fold
+
+
+def save(context: Context, path: str, *, logs: bool) -> Fold:
+    """Writes a backup to `path`; the snapshot that went into it. Raises `Refused`, `SystemFailed` or OSError."""
+    state = context.state
+    if not os.path.lexists(state.snapshot):
+        raise Refused(f"{state.root}: nothing was ever submitted, so there is nothing to back up")
+    with context.writable_store.commit() as commit:
+        snapshot = paths.read_private(state.snapshot)
+        fold = commit.fold()
+    about = {"gflow": __version__, "at": time.time(), "machine": fold.of(HEADER).get(0, {}).get("machine")}
+    with archive.Writer(path, about) as writer:
+        writer.add("snapshot.jsonl", snapshot)
+        for name, place in _files(context, logs=logs):
+            _add(writer, name, place)
+        _add_history(writer, state.path("history.db"))
+    return fold
+
+
+def _files(context: Context, *, logs: bool) -> Iterator[tuple[str, str]]:
+    """Name in the backup, and path."""
+    state = context.state
+    yield "options.json", state.options
+    yield "gflow.toml", context.config_path
+    for folder in ("env", "scripts"):
+        for name in _listed(state.path(folder)):
+            yield f"{folder}/{name}", state.path(folder, name)
+    if logs:
+        for job in _listed(state.path("jobs")):
+            for attempt in _listed(state.path("jobs", job)):
+                for name in ("log", "log.cut"):
+                    yield f"jobs/{job}/{attempt}/{name}", state.path("jobs", job, attempt, name)
+
+
+def _listed(place: str) -> list[str]:
+    try:
+        return sorted(os.listdir(place))
+    except OSError:
+        return []
+
+
+def _add(writer: archive.Writer, name: str, place: str) -> None:
+    """A file that is not there, or is not ours to have there, is passed over: a job may do what it likes in its own."""
+    if not archive.NAME.fullmatch(name):
+        return
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if name == "gflow.toml" else os.O_NOFOLLOW)
+    try:
+        fd = os.open(place, flags)
+    except OSError:
+        return
+    with os.fdopen(fd, "rb") as file:
+        if os.path.isfile(f"/proc/self/fd/{fd}"):
+            writer.copy(name, file, os.fstat(fd).st_size)
+
+
+def _add_history(writer: archive.Writer, place: str) -> None:
+    """Through SQLite, which knows what of it is still in other files."""
+    if not os.path.lexists(place):
+        return
+    import sqlite3
+
+    with tempfile.TemporaryDirectory(prefix="backup.", dir=os.path.dirname(place)) as scratch:
+        copy = os.path.join(scratch, "history.db")
+        try:
+            source, target = sqlite3.connect(place), sqlite3.connect(copy)
+            try:
+                source.backup(target)
+            finally:
+                target.close()
+                source.close()
+        except sqlite3.Error as error:
+            raise SystemFailed(f"{place}: {error}") from error
+        _add(writer, "history.db", copy)

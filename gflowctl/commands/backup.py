@@ -1,0 +1,38 @@
+"""Writes a backup: the queue, the environments and scripts of its jobs, the history, the settings, the configuration.
+
+FILE is a tar archive that only its owner may read; environments may hold secrets. The daemon may run meanwhile, and
+the queue is as it was at one instant. gflowctl restore puts a backup back.
+"""
+
+from __future__ import annotations
+
+import os
+
+from gflowctl import backing_up, render
+from gflowd.core.errors import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    parser.add_argument("file", metavar="FILE", help="the file to write; it must not be there yet")
+    parser.add_argument("--logs", action="store_true", help="with the logs of jobs, which can be large")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Writes it."""
+    path = os.path.abspath(args.file)
+    if os.path.lexists(path) and not (args.force and os.path.isfile(path)):
+        raise Refused(f"{args.file} is there already; choose another name{'' if args.force else ', or --force'}")
+    fold = backing_up.save(context, path, logs=args.logs)
+    if fold.dropped:
+        render.note("the snapshot is damaged, and so it is in the backup; gflowctl doctor says more")
+    size = os.path.getsize(path) / (1 << 20)
+    render.write(f"Backed up to {args.file} ({size:.1f}M)\n")
+    return 0

@@ -1,0 +1,42 @@
+"""Puts a backup back that gflowctl backup wrote: all of it or, where it is not whole and sound, nothing.
+
+Refused while gflowd runs. With --force a queue that is there is replaced, and kept in a directory beside it; job
+directories and logs stay. So that no job id is given twice, ids go on after the greatest that is known, and a thousand
+later where the queue that would tell is not there.
+
+Jobs that ran when the backup was made and run still go on; those that are gone, after a reboot or on another machine,
+are failed as Zombie when gflowd starts, or tried again if they asked for that. Jobs that were queued then are queued
+again, also those that have run since and whose directory is not there. Another machine's backup needs gflowd start
+--adopt. A backup says what commands are run: restore only one that you trust.
+"""
+
+from __future__ import annotations
+
+from gflowctl import render, restoring
+from gflowd import paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    parser.add_argument("file", metavar="FILE", help="the backup")
+    parser.add_argument("--force", action="store_true", help="replace a queue or configuration that is there")
+    parser.add_argument("--no-config", action="store_true", help="leave the configuration as it is")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Restores it."""
+    done = restoring.restore(context, args.file, force=args.force, with_config=not args.no_config)
+    when = render.local(done.about["at"])
+    jobs = len(done.fold.of("spec"))
+    render.write(f"Restored {jobs} submissions of {when}; the next job is {done.fold.next_id}\n")
+    if done.kept:
+        render.note(f"what was there before is kept in {done.kept}")
+    if done.about.get("machine") not in (None, paths.machine()):
+        render.note("the backup is of another machine; if gflow no longer runs there: gflowd start --adopt")
+    return 0

@@ -1,0 +1,177 @@
+"""What `gflowctl doctor` looks at in the records of the queue, held against the daemon, the clock and the files."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from gflowctl import draining, sessions
+from gflowctl.checks import OK, WARN, Finding
+from gflowctl.jobs import View
+from gflowd import paths
+from gflowd.core import joblist
+from gflowd.core.errors import SystemFailed
+from gflowd.core.model import TMUX
+from gflowd.effects import daemon
+from gflowd.snapshot import HEADER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from gflowctl.checks import Check
+    from gflowctl.context import Context
+
+SLACK = 60.0  # seconds that a clock may be behind the last record
+YEAR = 366 * 86400.0
+MOST_NAMED = 20
+QUEUED = {"is": "queued"}  # the phase of a job of which nothing is recorded yet
+
+
+def machine(context: Context) -> Iterator[Finding]:
+    """The queue was last used here."""
+    theirs = context.store.read().of(HEADER).get(0, {}).get("machine")
+    if theirs not in (None, paths.machine()):
+        remedy = "if gflow no longer runs there: gflowd start --adopt"
+        yield Finding(WARN, f"the queue was last used on another machine ({theirs})", remedy)
+
+
+def clock(context: Context) -> Iterator[Finding]:
+    """The clock stands after the last record, and not by years."""
+    fold = context.store.read()
+    records: list[Any] = [*fold.of("spec").values(), *fold.of("phase").values()]
+    last = max((at for record in records for at in _times(record)), default=None)
+    if last is None:
+        return
+    ahead = time.time() - last
+    if ahead < -SLACK:
+        remedy = "set the clock; begin times and reservations wait for it"
+        yield Finding(WARN, f"the clock is {-ahead / 3600:.1f} h behind the last record of the queue", remedy)
+    elif ahead > YEAR:
+        remedy = "look at date before gflowd starts: a clock set wrong lets begin times and reservations pass"
+        yield Finding(WARN, f"the clock is {ahead / 86400:.0f} days after the last record of the queue", remedy)
+
+
+def _times(record: Any) -> Iterator[float]:
+    for name in ("submitted_at", "ended_at"):
+        at = record.get(name) if isinstance(record, dict) else None
+        if isinstance(at, (int, float)):
+            yield at
+
+
+def drained(context: Context) -> Iterator[Finding]:
+    """Jobs may start."""
+    if (drain := draining.of(context.store.read())) is not None:
+        yield Finding(WARN, f"no job is started: drained {draining.words(drain)}", "gflowctl resume")
+
+
+def what_jobs_need(context: Context) -> Iterator[Finding]:
+    """Environments and scripts of the jobs that are still to start are there."""
+    view = View(context, context.store.read())
+    phases = view.fold.of("phase")
+    lost: list[int] = []
+    for spec_id, spec in view.fold.of("spec").items():
+        places = [context.state.environment(spec["env"])]
+        if spec.get("script") is not None:
+            places.append(context.state.script(spec["script"]))
+        if not all(map(os.path.isfile, places)):
+            lost += [each for each in view.ids_of(spec_id) if phases.get(each, QUEUED)["is"] == "queued"]
+    if lost:
+        remedy = "they would fail; submit them anew, or gflowctl restore a backup"
+        yield Finding(WARN, f"the environment or script of {_named(lost)} is gone", remedy)
+
+
+def observed(context: Context) -> Iterator[Finding]:
+    """What gflowctl shows of the machine is of the daemon that runs."""
+    found = daemon.running(context.state)
+    if found is None or found.elsewhere or found.pulse_fd is None:
+        return
+    seen = context.observed
+    if seen is None or seen.get("pid") != found.pid:
+        remedy = f"look at {context.state.log}, and whether the disk is full"
+        yield Finding(WARN, f"{context.state.observed} is not of the gflowd that runs", remedy)
+        return
+    told = seen.get("config") or {}
+    if isinstance(told.get("path"), str) and told.get("mtime_ns") != _mtime_ns(told["path"]):
+        yield Finding(WARN, f"{told['path']} was changed since gflowd read it", "gflowd reload")
+
+
+def _mtime_ns(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
+
+
+def tmux_server(context: Context) -> Iterator[Finding]:
+    """The jobs that run in tmux can be reached, and nobody else's sessions are left."""
+    view = View(context, context.store.read())
+    inside = [job_id for job_id, phase in view.fold.of("phase").items() if _is_in_tmux(phase)]
+    socket = context.runtime.tmux_socket
+    if not os.path.lexists(socket):
+        if inside:
+            pids = _servers(socket)
+            again = f"kill -USR1 {pids[0]} makes it anew" if pids else "gflowctl cancel them, or wait for their end"
+            yield Finding(WARN, f"{socket} is gone; {_named(inside)} cannot be attached to", again)
+        return
+    try:
+        found = sessions.of_jobs(socket)
+    except SystemFailed as error:
+        yield Finding(WARN, str(error), "if it is stopped, kill -CONT lets it go on; jobs in it are not harmed")
+        return
+    left = {job_id for job_id in found.values() if not view.knows(job_id) or view.has_ended(job_id)}
+    if left:
+        yield Finding(WARN, f"{_named(left)} ended and left terminal sessions", "gflowctl close-sessions --all")
+
+
+def _is_in_tmux(phase: Any) -> bool:
+    return phase["is"] in ("running", "stopping") and bool(phase["run"]["executor"] == TMUX)
+
+
+def _servers(socket: str) -> list[int]:
+    """The tmux servers that were started on `socket`."""
+    wanted = b"\0-S\0%b\0" % os.fsencode(socket)
+    found = []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read()
+        except OSError:
+            continue
+        if wanted in words and words.endswith(b"\0start-server\0"):
+            found.append(int(name))
+    return found
+
+
+def job_directories(context: Context) -> Iterator[Finding]:
+    """Each directory of a job belongs to one that is known. With a history, those with an id not yet given do not."""
+    fold = context.store.read()
+    view = View(context, fold)
+    remembers = os.path.lexists(context.state.path("history.db"))
+    place = context.state.path("jobs")
+    try:
+        names = os.listdir(place)
+    except FileNotFoundError:
+        return
+    ids = [int(name) for name in names if name.isdecimal() and len(name) < 16]
+    strange = [each for each in ids if each >= fold.next_id or not (remembers or view.knows(each))]
+    if strange:
+        text = f"{place} has directories of jobs that are not known: {_shown(strange)}"
+        yield Finding(WARN, text, "see what is in them, then remove them")
+    else:
+        yield Finding(OK, f"{place}: {len(names)} directories, all of known jobs")
+
+
+def _named(ids: Iterable[int]) -> str:
+    known = sorted(ids)
+    return f"job{'s' if len(known) > 1 else ''} {_shown(known)}"
+
+
+def _shown(ids: Iterable[int]) -> str:
+    known = sorted(ids)
+    more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+    return f"{joblist.show(known[:MOST_NAMED])}{more}"
+
+
+CHECKS: tuple[Check, ...] = (machine, clock, drained, what_jobs_need, observed, tmux_server, job_directories)

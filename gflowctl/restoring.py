@@ -1,0 +1,169 @@
+"""Puts a backup back. The state is replaced only when all of the backup is there and sound; what it replaces is kept.
+
+Directories of jobs stay where they are: a job that still runs finds its own, and one whose attempt has begun already
+is not begun again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import contextmanager
+
+from gflowctl import archive
+from gflowd import paths
+from gflowd.core import codec
+from gflowd.core.errors import Refused
+from gflowd.effects import daemon
+from gflowd.snapshot import Fold
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from gflowctl.context import Context
+    from gflowd.paths import State
+
+STAGING = "restore.new"
+ORPHAN = 5.0  # seconds: a scheduler may outlive a killed supervisor by a moment
+LEAP = 1000  # ids
+HISTORY = ("history.db", "history.db-wal", "history.db-shm")
+
+
+class Restored:
+    """What was put back: the snapshot, what the backup says of itself, where the old is kept (None: nothing was)."""
+
+    def __init__(self, fold: Fold, about: dict[str, Any], kept: str | None) -> None:
+        self.fold = fold
+        self.about = about
+        self.kept = kept
+
+
+def restore(context: Context, path: str, *, force: bool, with_config: bool) -> Restored:
+    """Replaces state and configuration by the backup at `path`. Raises `Refused`, `SystemFailed` or OSError."""
+    state = context.state
+    config = context.config_path if with_config else None
+    staging = state.path(STAGING)
+    state.prepare()
+    with _without_daemon(state):
+        shutil.rmtree(staging, ignore_errors=True)  # of one that was killed
+        os.mkdir(staging, 0o700)
+        try:
+            about = archive.unpack(path, staging)
+            fold = _fold(context, os.path.join(staging, "snapshot.jsonl"))
+            _refuse_to_replace(state, staging, config, force=force)
+            kept = _Kept(state.path(f"replaced-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"))
+            _put_files(state, staging, kept)
+            if config is not None:
+                _put_config(os.path.join(staging, "gflow.toml"), config, kept)
+            _put_snapshot(context, fold, kept)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return Restored(fold, about, kept.place if os.path.isdir(kept.place) else None)
+
+
+@contextmanager
+def _without_daemon(state: State) -> Iterator[None]:
+    """Keeps gflowd from starting meanwhile, and another restore. Raises `Refused` when it runs."""
+    from filelock import FileLock, Timeout
+
+    held = []
+    try:
+        for path, patience in ((state.daemon_lock, 0), (state.scheduler_lock, ORPHAN)):
+            os.close(paths.open_private(path, os.O_RDWR | os.O_CREAT))
+            lock = FileLock(path, timeout=patience, mode=0o600, thread_local=False, fallback_to_soft=False)
+            lock.acquire()
+            held.append(lock)
+        yield
+    except Timeout:
+        raise Refused(f"gflowd is running ({daemon.running(state) or 'not to its end yet'}); gflowd stop") from None
+    finally:
+        for lock in held:
+            lock.release()
+
+
+def _fold(context: Context, path: str) -> Fold:
+    """The snapshot of the backup. Raises `Refused` or `SystemFailed` when this gflow cannot use it."""
+    with open(path, "rb") as file:
+        fold = context.store.fold(file.read())[0]
+    for kind, decode in (("spec", codec.decode_spec), ("wish", codec.decode_wish), ("phase", codec.decode_phase)):
+        for job_id, record in fold.of(kind).items():
+            try:
+                decode(record)
+            except codec.NO_RECORD:
+                raise Refused(f"the backup has a record that makes no sense: the {kind} of {job_id}") from None
+    return fold
+
+
+def _refuse_to_replace(state: State, staging: str, config: str | None, *, force: bool) -> None:
+    if force:
+        return
+    how = "--force replaces it and keeps what is there"
+    for name in ("snapshot.jsonl", *HISTORY[:1], "jobs"):
+        if os.path.lexists(state.path(name)):
+            raise Refused(f"{state.root} is in use: it has {name}; {how}")
+    ours = os.path.join(staging, "gflow.toml")
+    if config is not None and os.path.lexists(config) and os.path.exists(ours) and not _same(config, ours):
+        raise Refused(f"{config} is there and says otherwise; {how}, --no-config leaves it alone")
+
+
+def _same(one: str, other: str) -> bool:
+    with open(one, "rb") as first, open(other, "rb") as second:
+        return first.read() == second.read()
+
+
+class _Kept:
+    """Where what is replaced is kept; made when it is first needed."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def path(self, name: str) -> str:
+        paths.private_directory(self.place)
+        return os.path.join(self.place, name)
+
+
+def _put_files(state: State, staging: str, kept: _Kept) -> None:
+    """Environments and scripts are named by their content, and logs that are there are later than the backup's."""
+    for name in HISTORY:
+        if os.path.lexists(state.path(name)):
+            os.rename(state.path(name), kept.path(name))
+    for folder, _, names in os.walk(staging):
+        for name in names:
+            source = os.path.join(folder, name)
+            inside = os.path.relpath(source, staging)
+            target = state.path(inside)
+            if inside in ("snapshot.jsonl", "gflow.toml") or (inside.startswith("jobs/") and os.path.lexists(target)):
+                continue
+            paths.private_directory(os.path.dirname(target))
+            os.chmod(source, 0o700 if inside.startswith("scripts/") else 0o600)
+            os.rename(source, target)
+            paths.sync_directory(os.path.dirname(target))
+
+
+def _put_config(source: str, config: str, kept: _Kept) -> None:
+    if not os.path.exists(source) or (os.path.exists(config) and _same(config, source)):
+        return
+    if os.path.lexists(config):
+        with open(config, "rb") as file:
+            paths.replace_file(kept.path("gflow.toml"), file.read(), durable=True)
+    os.makedirs(os.path.dirname(config), exist_ok=True)
+    with open(source, "rb") as file:
+        paths.replace_file(os.path.realpath(config), file.read(), durable=True)
+
+
+def _put_snapshot(context: Context, fold: Fold, kept: _Kept) -> None:
+    """Under the lock. Ids go on after the greatest of the backup, of what is replaced and of all job directories; where
+    nothing tells which were given out after the backup, a good deal later.
+    """
+    store = context.writable_store
+    is_new = not os.path.lexists(store.path)
+    with store.commit(instead=Fold()) as commit:
+        if not store.notes and not is_new:  # else it was unreadable, and is set aside by now
+            paths.replace_file(kept.path("snapshot.jsonl"), paths.read_private(store.path), durable=True)
+        store.notes.clear()
+        given = fold.next_id + LEAP if is_new else fold.next_id
+        commit.next_id = max(commit.next_id, given, store.first_free_id())
+        commit.rewrite(fold)

@@ -1,0 +1,73 @@
+"""How much of a log that outgrew its limit is cut out, where, and what is said of it. Pure.
+
+The middle goes: the first half of the limit stays for ever, and the end stays; a line between them says what is
+missing. A log is appended to only, so the place of that line does not change.
+"""
+
+from __future__ import annotations
+
+from gflowd.core.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+BLOCK = 1 << 16  # bytes: no file system that can take a piece out of a file has larger blocks
+LONGEST_END = 4 << 20  # bytes: what a cut leaves of the end, which may have to be copied
+FULL_SPEED = 1 << 30  # bytes a second: faster than most disks
+SOONEST, LATEST = 0.05, 2.0  # seconds between two looks
+
+
+class Mark(Value):
+    """Where the line stands (offsets in bytes), and how many bytes are missing there by now."""
+
+    __slots__ = ("begin", "end", "missing")
+
+    def __init__(self, begin: int, end: int, missing: int) -> None:
+        self.begin: Final = begin
+        self.end: Final = end
+        self.missing: Final = missing
+
+
+def piece(size: int, limit: int) -> tuple[int, int] | None:
+    """From where to where (in whole blocks) a log of `size` bytes is cut; None while it is within `limit`."""
+    begin = max(BLOCK, limit // 2 // BLOCK * BLOCK)
+    end = (size - min(limit // 4, LONGEST_END)) // BLOCK * BLOCK
+    return (begin, end) if size > limit and end > begin else None
+
+
+def line(missing: int, limit: int) -> bytes:
+    """What the log says between its parts; always of one length for one limit."""
+    return b"\n[gflow: %20d bytes are cut out here; [logs] max_size is %d MiB]\n" % (missing, limit >> 20)
+
+
+def encode(mark: Mark) -> bytes:
+    """`mark` as the file beside the log holds it."""
+    return b"%d %d %d\n" % (mark.begin, mark.end, mark.missing)
+
+
+def decode(text: bytes) -> Mark | None:
+    """The mark that `encode` wrote; None for anything else."""
+    words = text.split()
+    if len(words) != 3 or not all(word.isdigit() and len(word) < 20 for word in words):
+        return None
+    begin, end, missing = map(int, words)
+    return Mark(begin, end, missing)
+
+
+def moved(position: int, missing: int, mark: Mark) -> int:
+    """Where a reader who stood at `position` when `missing` bytes were cut out goes on: at the same byte, or at the
+    line where that byte is gone.
+    """
+    gone = mark.missing - missing
+    if gone <= 0 or position < mark.end:
+        return position
+    return position - gone if position - gone >= mark.end else mark.begin
+
+
+def next_look(size: int, limit: int, rate: float) -> float:
+    """Seconds until a log that grows by `rate` bytes a second is to be looked at: halfway to its limit, and before it
+    could be twice that at full speed, where this is not too often for one that is quiet.
+    """
+    latest = max(LATEST, (2 * limit - size) / FULL_SPEED)
+    return min(latest, max(SOONEST, (limit - size) / rate / 2)) if rate > 0 else latest

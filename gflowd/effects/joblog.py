@@ -1,0 +1,96 @@
+"""Cuts the middle out of a job's log, while the job and its children write on: they only append."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+
+from gflowd.core import logcut
+
+COLLAPSE_RANGE = 0x08  # fallocate(2)
+OPEN = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def size(directory: str) -> int | None:
+    """The log's size in bytes; None while there is no plain file of that name."""
+    try:
+        found = os.lstat(os.path.join(directory, "log"))
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def trim(directory: str, limit: int) -> int:
+    """Cuts the log back if it is over `limit` bytes; how many bytes went. Raises OSError."""
+    fd = os.open(os.path.join(directory, "log"), OPEN)
+    try:
+        found = os.fstat(fd)
+        piece = logcut.piece(found.st_size, limit) if stat.S_ISREG(found.st_mode) else None
+        if piece is None:
+            return 0
+        begin, end = piece
+        before = mark(directory)
+        missing = end - begin + (before.missing if before else 0)
+        line = logcut.line(missing, limit)
+        _overwrite(directory, begin - len(line), line)
+        try:
+            _collapse(fd, begin, end - begin)
+        except OSError:  # not on this file system
+            missing += _copy_down(fd, begin, end, found.st_size)
+        _note(directory, logcut.Mark(begin - len(line), begin, missing))
+        return end - begin
+    finally:
+        os.close(fd)
+
+
+def mark(directory: str) -> logcut.Mark | None:
+    """What was cut out of the log so far; None when nothing was."""
+    try:
+        fd = os.open(os.path.join(directory, "log.cut"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return logcut.decode(os.read(fd, 100))
+    finally:
+        os.close(fd)
+
+
+def _overwrite(directory: str, at: int, line: bytes) -> None:
+    """Through a descriptor of its own: pwrite(2) on one that appends writes at the end."""
+    fd = os.open(os.path.join(directory, "log"), OPEN & ~os.O_APPEND)
+    try:
+        os.pwrite(fd, line, at)
+    finally:
+        os.close(fd)
+
+
+def _collapse(fd: int, begin: int, length: int) -> None:
+    """Takes a piece out of the file in one step, so that no byte written meanwhile is lost or out of order."""
+    fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long)
+    if fallocate(fd, COLLAPSE_RANGE, begin, length):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _copy_down(fd: int, begin: int, end: int, size: int) -> int:
+    """Lets the log end at `begin`, and appends what stood from `end` to `size`; how many bytes came after and are lost.
+    What is written meanwhile comes before it.
+    """
+    kept = os.pread(fd, size - end, end)
+    lost = os.fstat(fd).st_size - end - len(kept)
+    os.ftruncate(fd, begin)
+    while kept:
+        kept = kept[os.write(fd, kept) :]
+    return lost
+
+
+def _note(directory: str, found: logcut.Mark) -> None:
+    fresh = os.path.join(directory, "log.cut.new")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, logcut.encode(found))
+    finally:
+        os.close(fd)
+    os.rename(fresh, os.path.join(directory, "log.cut"))
