@@ -215,7 +215,11 @@ class FaultyMachine(Machine):
             return False
 
     def close(self) -> None:
+        """Where the fault came last of all, a daemon is started again, as anybody would who wants to stop it well."""
         try:
+            if self.crashed() and not self.is_up():
+                self.heal()
+                self.start()
             super().close()
         finally:
             for path in self.faults.iterdir():

@@ -129,7 +129,7 @@ def a_crowd(machine: FaultyMachine, result: Result, clients: int, seconds: float
         if times:
             p50, p95, p99 = (times[min(len(times) - 1, int(len(times) * part))] for part in (0.5, 0.95, 0.99))
             shown.append(f"{word} {p50 * 1000:.0f}/{p95 * 1000:.0f}/{p99 * 1000:.0f}")
-    result.note = f"{len(ids)} jobs; p50/p95/p99 in ms with {os.cpu_count()} processors: {', '.join(shown)}"
+    result.note = f"{len(ids)} jobs; p50/p95/p99 in ms on {os.cpu_count()} processors: {', '.join(shown)}"
 
 
 # --- two schedulers
