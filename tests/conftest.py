@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MARK = "GFLOW_TEST_MARK"
-# Tests started in the background of a shell find INT and QUIT ignored, and so would all that they start.
+# Tests started in the background of a shell find INT and QUIT ignored, by nohup HUP, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 PATIENCE = 2.0  # seconds: what promises to be gone "soon" may take this long
 

@@ -63,12 +63,16 @@ def _elements(said: str) -> None:
     elements.resolve(said, families, lambda word: (_resolve(word), ()))
 
 
+def _targets(word: str) -> list[tuple[int, bool]]:
+    return [(job_id, False) for job_id in _resolve(word)]
+
+
 def _dependencies(said: str) -> None:
-    dependencies.show(dependencies.parse(said, _resolve))
+    dependencies.show(dependencies.parse(said, _targets))
 
 
 def _dependency_lists(said: str) -> None:
-    dependencies.parse_list(said, dependencies.ALL, _resolve)
+    dependencies.parse_list(said, dependencies.ALL, _targets)
 
 
 def _patterns(said: str) -> None:
