@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +136,8 @@ def test_what_cannot_be_removed_is_told_once_and_stops_nothing(
     attic: Attic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     attic.directory(1)
+    monkeypatch.setattr(logging.getLogger("gflow"), "propagate", True)
+    caplog.set_level("DEBUG", logger="gflow")  # a test before may have set another
 
     def refuse(path: str) -> None:
         raise PermissionError(13, "Permission denied", path)
