@@ -99,14 +99,14 @@ class Context:
     def _is_current(self, told: dict[str, Any]) -> bool:
         if self._overridden():
             return False
-        return told.get("path") == self.config_path and told.get("mtime_ns") == _mtime_ns(self.config_path)
+        return told.get("path") == self.config_path and told.get("mtime_ns") == mtime_ns(self.config_path)
 
     def _overridden(self) -> bool:
         return any(name.startswith(_SET_BY_ENVIRONMENT) for name in self.environ)
 
     def _load(self) -> dict[str, Any]:
         named = self.config_given or self.environ.get("GFLOW_CONFIG")
-        if not named and not self._overridden() and _mtime_ns(self.config_path) is None:
+        if not named and not self._overridden() and mtime_ns(self.config_path) is None:
             return _DEFAULTS
         from gflowd import config
 
@@ -179,7 +179,8 @@ class Context:
             raise BadUsage(f"{option}: {error}") from None
 
 
-def _mtime_ns(path: str) -> int | None:
+def mtime_ns(path: str) -> int | None:
+    """When a file was last changed; None when it is not to be seen."""
     try:
         return os.stat(path).st_mtime_ns
     except OSError:

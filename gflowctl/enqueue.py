@@ -9,13 +9,14 @@ from gflowd.core.model import Job, Queued, Value, Wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Final
 
     from gflowctl.context import Context
     from gflowctl.drafts import Draft, Drafter
     from gflowd.core.model import Spec
     from gflowd.snapshot import Fold
+    from gflowd.store import Commit
 
 
 class New(Value):
@@ -43,6 +44,14 @@ class New(Value):
 
         return sweeping.jobs(self.spec, self.first, wish)
 
+    def put(self, commit: Commit) -> None:
+        """Its records: one spec, and a wish for each job that is to be held."""
+        commit.put("spec", self.first, codec.encode(self.spec))
+        if self.held:
+            held = codec.encode(Wish(held=True))
+            for job_id in self.ids:
+                commit.put("wish", job_id, held)
+
 
 def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[New]:
     """Commits them; their ids follow upon each other. Raises `Refused` when one waits for what is not there."""
@@ -53,24 +62,24 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
         submission.keep_script(context.state, content)
     made = []
     with store.commit() as commit:
-        found = list(_complete(drafts, context, commit.fold))
-        if context.may_have_queue_quota(commit):
-            _check_quotas(context, commit.fold(), found)
+        has_quota = context.may_have_queue_quota(commit)
+        waits = any(job_options.names_dependencies(draft.args) for draft in drafts)
+        fold = commit.fold() if has_quota or waits else None
+        found = _complete(drafts, context, fold)
+        if has_quota and fold is not None:
+            _check_quotas(context, fold, found)
         for draft, spec in found:
             new = New(commit.allocate(_size(spec)), spec, held=draft.args.hold)
-            commit.put("spec", new.first, codec.encode(spec))
-            if new.held:
-                held = codec.encode(Wish(held=True))
-                for job_id in new.ids:
-                    commit.put("wish", job_id, held)
+            new.put(commit)
             made.append(new)
     return made
 
 
 def rehearse(drafts: Sequence[Draft], context: Context) -> list[New]:
     """What `queue` would make."""
-    found = list(_complete(drafts, context, context.store.read))
-    _check_quotas(context, context.store.read(), found)
+    fold = context.store.read()
+    found = _complete(drafts, context, fold)
+    _check_quotas(context, fold, found)
     return [New(0, spec, held=draft.args.hold) for draft, spec in found]
 
 
@@ -80,25 +89,27 @@ def _check_quotas(context: Context, fold: Fold, found: Sequence[tuple[Draft, Spe
     quotas.check(context, fold, [(spec, _size(spec)) for _, spec in found])
 
 
-def _complete(drafts: Sequence[Draft], context: Context, read: Callable[[], Fold]) -> Iterable[tuple[Draft, Spec]]:
-    """With what each waits for, judged by the snapshot, which is read only if one does."""
-    fold = resolve = None
+def _complete(drafts: Sequence[Draft], context: Context, fold: Fold | None) -> list[tuple[Draft, Spec]]:
+    """With what each waits for, judged by `fold`, which may be None where none waits."""
+    waiting = [draft.args for draft in drafts if job_options.names_dependencies(draft.args)]
+    if fold is None or not waiting:
+        return [(draft, draft.spec) for draft in drafts]
+    from gflowctl import needs
+
+    needs.recall(waiting, fold, context)
+    resolve = needs.resolver(fold, context.user)
+    found = []
     for draft in drafts:
         spec = draft.spec
         if job_options.names_dependencies(draft.args):
-            from gflowctl import needs
-
-            if fold is None or resolve is None:
-                fold = read()
-                needs.recall([each.args for each in drafts], fold, context)
-                resolve = needs.resolver(fold, context.user)
             try:
                 wanted = needs.given(draft.args, resolve)
                 needs.check_elements(wanted, spec.family, fold)
-                spec = spec.replace(needs=wanted)
             except Refused as error:
                 raise Refused(f"{draft.where}{error}") from None
-        yield draft, spec
+            spec = spec.replace(needs=wanted)
+        found.append((draft, spec))
+    return found
 
 
 def _size(spec: Spec) -> int:

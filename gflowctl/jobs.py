@@ -206,7 +206,7 @@ class View:
         if raw is None:
             return Queued()
         if raw["is"] == "ended" and _is_wanted_again(raw, self.fold.of("wish").get(job_id)):
-            return Queued(attempt=_attempt_of(raw) + 1)
+            return Queued(attempt=codec.attempt_of(raw) + 1)
         return codec.decode_phase(raw)
 
     def past(self, job_id: int, number: int) -> Ended | None:
@@ -214,7 +214,7 @@ class View:
         raw = self.fold.of("attempt").get(f"{job_id}.{number}")
         if raw is None:  # the last one is recorded when the daemon begins the next
             raw = self.fold.of("phase").get(job_id) or {}
-            if raw.get("is") != "ended" or _attempt_of(raw) != number:
+            if raw.get("is") != "ended" or codec.attempt_of(raw) != number:
                 return None
         phase = codec.decode_phase(raw)
         return phase if isinstance(phase, Ended) else None
@@ -313,11 +313,7 @@ def record_has_ended(fold: Fold, job_id: int) -> bool:
 
 def _is_wanted_again(ended: Mapping[str, Any], wish: Mapping[str, Any] | None) -> bool:
     """Whether a job that has ended was asked for once more (`gflowctl requeue`), which the daemon has not seen yet."""
-    return wish is not None and wish.get("requeued", 0) >= _attempt_of(ended) and wish.get("cancelled_at") is None
-
-
-def _attempt_of(ended: Mapping[str, Any]) -> int:
-    return int((ended.get("run") or ended).get("attempt", 1))
+    return wish is not None and wish.get("requeued", 0) >= codec.attempt_of(ended) and wish.get("cancelled_at") is None
 
 
 def state(job: Job) -> str:

@@ -7,6 +7,7 @@ import time
 
 from gflowctl import draining, sessions
 from gflowctl.checks import OK, WARN, Finding
+from gflowctl.context import mtime_ns
 from gflowctl.jobs import View
 from gflowd import paths
 from gflowd.core import joblist
@@ -93,15 +94,8 @@ def observed(context: Context) -> Iterator[Finding]:
         yield Finding(WARN, f"{context.state.observed} is not of the gflowd that runs", remedy)
         return
     told = seen.get("config") or {}
-    if isinstance(told.get("path"), str) and told.get("mtime_ns") != _mtime_ns(told["path"]):
+    if isinstance(told.get("path"), str) and told.get("mtime_ns") != mtime_ns(told["path"]):
         yield Finding(WARN, f"{told['path']} was changed since gflowd read it", "gflowd reload")
-
-
-def _mtime_ns(path: str) -> int | None:
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return None
 
 
 def tmux_server(context: Context) -> Iterator[Finding]:

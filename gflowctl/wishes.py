@@ -92,6 +92,12 @@ def said(found: Sequence[Job], what: str) -> str:
     return f"{'each of' if len(found) > 1 else 'job'} {jobs.labels(found)} {what}"
 
 
+def note(outcome: Outcome) -> None:
+    """Says of what there was nothing to do."""
+    for each in outcome.notes:
+        render.note(each)
+
+
 def tell(what: str, changed: Sequence[Job]) -> None:
     """`Held job 42`, `Held jobs 3-5`: nothing for nothing."""
     if changed:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import jobs, options, render, wishes, wording
+from gflowctl import jobs, options, wishes, wording
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import Queued, Running, Stopping, Wish
 
@@ -62,8 +62,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         outcome = wishes.apply(context, select, _cancelled)
         wishes.tell("Cancelled", [job for job in outcome.changed if isinstance(job.phase, Queued)])
         wishes.tell("Stopping", [job for job in outcome.changed if not isinstance(job.phase, Queued)])
-    for note in outcome.notes:
-        render.note(note)
+    wishes.note(outcome)
     return 0
 
 
@@ -97,8 +96,7 @@ def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -
         wishes.tell(f"Sent {number.name} to", [job for job in outcome.changed if sent[job.id]])
         if unheard := [job for job in outcome.changed if not sent[job.id]]:
             outcome.notes.append(wishes.said(unheard, "has no process to signal"))
-    for note in outcome.notes:
-        render.note(note)
+    wishes.note(outcome)
     return 0
 
 

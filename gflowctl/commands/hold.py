@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, options, render, wishes
+from gflowctl import jobs, options, wishes
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
@@ -22,8 +22,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
     outcome = wishes.apply(context, lambda view: view.select(args.jobs), _held)
     wishes.tell("Held", outcome.changed)
-    for note in outcome.notes:
-        render.note(note)
+    wishes.note(outcome)
     return 0
 
 

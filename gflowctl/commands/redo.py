@@ -10,11 +10,11 @@ import os
 import time
 
 from gflowctl import job_options, jobs, needs, options, quotas, records, render, submission
+from gflowctl.enqueue import New
 from gflowctl.relinking import Links
-from gflowd.core import chains, codec, reasons, requests
+from gflowd.core import chains, reasons, requests
 from gflowd.core.dependencies import NOTHING
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
-from gflowd.core.model import Job, Queued, Wish
 from gflowd.snapshot import Fold
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowd.core.arrays import Family
     from gflowd.core.dependencies import Needs
-    from gflowd.core.model import Spec
+    from gflowd.core.model import Job, Spec
 
 FIELDS = {  # of the spec, by the option that sets it
     "gpus": "gpus", "gpu_type": "gpu_type", "gpu_memory": "gpu_memory_mb", "shared": "shared", "cpus": "cpus",
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if not os.path.lexists(context.state.snapshot):
         jobs.View(context, Fold()).select(args.jobs)
     begin = None if args.begin is None else context.instant(args.begin, "--begin")
-    made = []
+    made: list[Job] = []
     wanted_jobs: list[tuple[Spec, int]] = []
     with context.writable_store.commit() as commit:
         view = jobs.View(context, commit.fold())
@@ -79,25 +79,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 spec = _changed(args, spec, wanted, begin)
                 needs.check_elements(wanted or NOTHING, spec.family, view.fold)
             spec = _checked(context, spec, old)
-            commit.put("spec", new_id, codec.encode(spec))
-            wanted_jobs.append((spec, len(groups[spec_id])))
-            for job in _jobs(new_id, spec, Wish(held=changed and args.hold)):
-                if job.wish.held:
-                    commit.put("wish", job.id, codec.encode(job.wish))
-                made.append(job)
+            new = New(new_id, spec, held=changed and args.hold)
+            new.put(commit)
+            wanted_jobs.append((spec, len(new.ids)))
+            made += new.jobs
         quotas.check(context, view.fold, wanted_jobs)
         last = commit.next_id - 1
     context.ring(b"q")
     _announce(args, context, made, last)
     return 0
-
-
-def _jobs(new_id: int, spec: Spec, wish: Wish) -> Iterable[Job]:
-    if spec.family is None:
-        return (Job(new_id, spec, wish, Queued()),)
-    from gflowctl import sweeping
-
-    return sweeping.jobs(spec, new_id, wish)
 
 
 def _fallen(view: jobs.View, ids: Iterable[int]) -> list[int]:

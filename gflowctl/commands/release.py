@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, options, render, wishes
+from gflowctl import jobs, options, wishes
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
@@ -34,6 +34,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
     outcome = wishes.apply(context, lambda view: view.select(args.jobs), released)
     wishes.tell("Released", outcome.changed)
-    for note in outcome.notes:
-        render.note(note)
+    wishes.note(outcome)
     return 0

@@ -6,7 +6,7 @@ cancel the job is withdrawn. For a new job with another id there is gflowctl red
 
 from __future__ import annotations
 
-from gflowctl import jobs, options, render, wishes
+from gflowctl import jobs, options, wishes
 from gflowd.core.model import Queued
 
 TYPE_CHECKING = False
@@ -26,8 +26,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
     outcome = wishes.apply(context, lambda view: view.select(args.jobs), _requeued)
     wishes.tell("Requeued", outcome.changed)
-    for note in outcome.notes:
-        render.note(note)
+    wishes.note(outcome)
     return 0
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gflowd.core import memory
+from gflowd.core.requests import suits
 
 if TYPE_CHECKING:
     from gflowd.core.model import Spec
@@ -22,9 +23,7 @@ class Device:
 
     def suits(self, spec: Spec) -> bool:
         """Whether it is of the type, and has the memory, that a job asks for."""
-        if spec.gpu_type is not None and spec.gpu_type.casefold() not in self.model.casefold():
-            return False
-        return spec.gpu_memory_mb is None or spec.gpu_memory_mb <= self.memory_mb
+        return suits(spec, self.model, self.memory_mb)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,11 @@ def decode_phase(raw: Mapping[str, Any]) -> Phase:
     return phase
 
 
+def attempt_of(ended: Mapping[str, Any]) -> int:
+    """The attempt that a phase record which has a run, or which ended without one, tells of; decodes nothing."""
+    return int((ended.get("run") or ended).get("attempt", 1))
+
+
 def decode_spec(raw: Mapping[str, Any]) -> Spec:
     """The spec that `encode` wrote. Raises TypeError when a field without default is missing."""
     spec: Spec = _decode(Spec, raw)  # type: ignore[assignment]

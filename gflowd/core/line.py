@@ -46,15 +46,15 @@ class Line:
 
     def drop(self, job: Job) -> None:
         """Takes a job out, if it is there."""
-        users = self._bands.get(band(job), {})
-        line, where = users.get(job.spec.user, []), place(job)
-        found = bisect_left(line, where)
-        if found < len(line) and line[found] == where:
-            del line[found]
-            if not line:
-                del users[job.spec.user]
-                if not users:
-                    del self._bands[band(job)]
+        line, found = self._find(job)
+        if found is None:
+            return
+        del line[found]
+        if not line:
+            users = self._bands[band(job)]
+            del users[job.spec.user]
+            if not users:
+                del self._bands[band(job)]
 
     def walk(
         self, usage: Mapping[str, float], beyond: Callable[[int], int | None], first: Job | None = None
@@ -64,7 +64,7 @@ class Line:
 
         `beyond` is asked about each: None to have it, or an id up to which all like it are passed over.
         """
-        pinned = first if first is not None and self._has(first) else None
+        pinned = first if first is not None and self._find(first)[1] is not None else None
         for each, users in sorted(self._bands.items()):
             ahead = pinned.id if pinned is not None and band(pinned) == each else None
             if ahead is not None and beyond(ahead) is None:
@@ -73,10 +73,11 @@ class Line:
             for _, equals in groupby(ranked, key=lambda user: usage.get(user, 0.0)):
                 yield from (job_id for job_id in _merged([users[user] for user in equals], beyond) if job_id != ahead)
 
-    def _has(self, job: Job) -> bool:
+    def _find(self, job: Job) -> tuple[list[Place], int | None]:
+        """The line of a job's user, and where in it the job is; None when it is not there."""
         line, where = self._bands.get(band(job), {}).get(job.spec.user, []), place(job)
         found = bisect_left(line, where)
-        return found < len(line) and line[found] == where
+        return line, found if found < len(line) and line[found] == where else None
 
 
 def _merged(lines: list[list[Place]], beyond: Callable[[int], int | None]) -> Iterator[int]:

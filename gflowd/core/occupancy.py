@@ -8,30 +8,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gflowd.core.capacity import Capacity
     from gflowd.core.model import Spec
+    from gflowd.core.reservations import Window
 
 OVERDUE = 1.0  # seconds in which something that should be gone by now is expected to be
-
-
-class Window(Protocol):
-    """When GPUs are reserved: `gpu_list` by index, else `gpus` of them, for `user` from `start` until `end`."""
-
-    @property
-    def user(self) -> str: ...
-    @property
-    def start(self) -> float: ...
-    @property
-    def end(self) -> float: ...
-    @property
-    def gpus(self) -> int: ...
-    @property
-    def gpu_list(self) -> tuple[int, ...] | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,16 +123,24 @@ def _check_capacity(spec: Spec, limits: Limits) -> None:
         raise Refused(f"{memory.show(spec.memory_mb)} of memory asked for, but this machine gives {has}")
 
 
+def suits(spec: Spec, model: str, memory_mb: int) -> bool:
+    """Whether a GPU is of the type, and has the memory, that a job asks for; the planner judges by this too."""
+    if spec.gpu_type is not None and spec.gpu_type.casefold() not in model.casefold():
+        return False
+    return spec.gpu_memory_mb is None or spec.gpu_memory_mb <= memory_mb
+
+
 def _check_gpus(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> None:
     """Whether enough GPUs are of the type and have the memory asked for."""
-    wanted, least = (spec.gpu_type or "").casefold(), spec.gpu_memory_mb or 0
+    wanted, least = spec.gpu_type, spec.gpu_memory_mb or 0
     if not models or not spec.gpus or not (wanted or least):
         return
-    alike = [memory_mb for model, memory_mb in models if wanted in model.casefold()]
+    of_any_size = spec.replace(gpu_memory_mb=None)
+    alike = [memory_mb for model, memory_mb in models if suits(of_any_size, model, memory_mb)]
     if not alike:
         has = ", ".join(dict.fromkeys(model for model, _ in models))
         raise Refused(f"no GPU of this machine is of type {spec.gpu_type!r} (they are {has})")
-    fitting = sum(memory_mb >= least for memory_mb in alike)
+    fitting = sum(suits(spec, *each) for each in models)
     if fitting < spec.gpus:
         what = _count(spec.gpus, "GPU") + (f" of type {spec.gpu_type!r}" if wanted else "")
         what += f" with {memory.show(least)} (the largest has {memory.show(max(alike))})" if least else ""

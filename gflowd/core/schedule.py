@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import combinations, islice
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core import reasons
 from gflowd.core.capacity import why_impossible
@@ -21,20 +21,11 @@ if TYPE_CHECKING:
 
     from gflowd.core.model import Job, Spec
     from gflowd.core.occupancy import Occupancy
+    from gflowd.core.quotas import Ledger
 
 
 OTHERS = 10  # times as many as may wait for resources are looked at in all: those over a quota are in nobody's way
 OPTIONS = 256  # choices of GPUs that are tried where it matters which a job gets: all, of up to eight GPUs
-
-
-class Ledger(Protocol):
-    """Keeps quotas."""
-
-    def admits(self, spec: Spec) -> bool:
-        """Whether a job may start as far as quotas are concerned."""
-
-    def start(self, spec: Spec) -> None:
-        """Counts a job that starts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from gflowd.core import codec
 from gflowd.core.errors import GflowError
 from gflowd.workers.annals import Annals
 from gflowd.workers.sweeper import Sweeper, pace
@@ -196,7 +197,7 @@ def _attempts(fold: Fold, job_id: int) -> list[tuple[int, Any]]:
     phase, kept = fold.of("phase")[job_id], fold.of("attempt")
     if not kept:
         return []
-    last = (phase.get("run") or phase).get("attempt", 1)
+    last = codec.attempt_of(phase)
     return [(number, raw) for number in range(1, last + 1) if (raw := kept.get(f"{job_id}.{number}")) is not None]
 
 

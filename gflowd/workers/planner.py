@@ -57,7 +57,7 @@ class Planner:
 
     def plan(self, book: Book, said: Said, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Plan:
         """What starts, of the jobs to which nothing else happens in `changes`."""
-        live = [job for job in book.live.values() if not _ends(changes.get(job.id))]
+        live = [job for job in book.live.values() if not ends(changes.get(job.id))]
         lingering = [*book.lingering.values(), *(job for job in book.live.values() if _lingers(changes.get(job.id)))]
         self.desk.look(said.settings, [*live, *lingering], slots, now)
         fresh = self.poll_after is not None and looked(slots) >= self.poll_after
@@ -131,7 +131,7 @@ def _device(gpu: Gpu) -> Device:
     return Device(gpu.index, gpu.model, gpu.memory_mb, gpu.used_mb)
 
 
-def _ends(after: tuple[Phase, ...] | None) -> bool:
+def ends(after: tuple[Phase, ...] | None) -> bool:
     """Whether a live job gives up its resources."""
     return after is not None and isinstance(after[-1], Ended | Queued)
 

@@ -28,13 +28,14 @@ from gflowd.workers.archivist import Archivist
 from gflowd.workers.base import Turn
 from gflowd.workers.launcher import Launcher
 from gflowd.workers.observer import Observer, Waiting
-from gflowd.workers.planner import Planner, Said
+from gflowd.workers.planner import Planner, Said, ends
 
 if TYPE_CHECKING:
     from gflowd.core import gpu_orders
     from gflowd.core.moment import Moment
     from gflowd.core.schedule import Plan
     from gflowd.workers.base import Wiring
+    from gflowd.workers.planner import Changes
 
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
@@ -44,7 +45,6 @@ LONGEST_BLINK = 30.0  # seconds between two looks that are noticed here; no work
 LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
 
 Key = tuple[int, int]
-Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
 
 
 def open(wiring: Wiring) -> Scheduler:  # noqa: A001 -- the workers' protocol
@@ -221,9 +221,6 @@ class Scheduler:
             gap = max(MISSED_POLLS * self._config.poll_interval, LONGEST_BLINK)
             self._idleness = idleness.follow(self._idleness, held, utilisation, slot[1][0], gap)
 
-    def _idle_for(self, seconds: float | None) -> set[Key | None]:
-        return set(idleness.idle_for(self._idleness, seconds))
-
     def _said(self) -> Said:
         of = self._follower.fold.of
         return Said(of("setting"), of("quota"), of("usage"), self._diary.coming)
@@ -232,7 +229,7 @@ class Scheduler:
         """What has become of the live jobs, and of the queued ones that are no longer wanted or can never start."""
         sights = _sights(slots)
         enforced = _enforced(slots)
-        too_idle = self._idle_for(self._config.idle_cancel)
+        too_idle = idleness.idle_for(self._idleness, self._config.idle_cancel)
         changes: Changes = {}
         for job_id, why in self._book.lost.items():
             changes[job_id] = (transitions.lose(self._book.queued[job_id], why, now),)
@@ -281,7 +278,7 @@ class Scheduler:
                 if record is not self._follower.fold.of("usage").get(user):
                     commit.put("usage", user, record)
         # What an end sets free, in a group or among those who wait, is found by looking again; so is a retry.
-        self._hurry = not touched.isdisjoint(changes) or any(_ends(after) for after in changes.values())
+        self._hurry = not touched.isdisjoint(changes) or any(ends(after) for after in changes.values())
         self._catch_up()
 
     def _charge(self, job: Job, after: Phase, usage: dict[Any, Any]) -> None:
@@ -370,11 +367,6 @@ class Scheduler:
 
     def _is_put_off(self, job: Job) -> bool:
         return isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) in self._deferred
-
-
-def _ends(after: tuple[Phase, ...] | None) -> bool:
-    """Whether a live job gives up its resources."""
-    return after is not None and isinstance(after[-1], Ended | Queued)
 
 
 def _with_next_attempt(job: Job, after: Phase) -> tuple[Phase, ...]:

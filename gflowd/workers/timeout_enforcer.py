@@ -108,8 +108,7 @@ class TimeoutEnforcer:
 
     def _warned(self, job: LiveJob, early: EarlySignal, found: list[Process]) -> list[Process]:
         """Whom an early signal goes to: the command, or all but those who wait for others and would die of it."""
-        leader = self._identity(job)
-        others = [p for p in found if leader is None or (p.pid, p.start) != (leader.pid, leader.start)]
+        leader, others = self._identity(job), self._without_leader(job, found)
         if early.command_only:
             return [p for p in others if leader is not None and p.parent == leader.pid]
         parents = {p.parent for p in others}
@@ -167,6 +166,9 @@ class TimeoutEnforcer:
         """The processes of a job, without `job.sh` until KILL has had time to end the others."""
         if not ladder.spares_leader(job, now.mono):
             return found
+        return self._without_leader(job, found)
+
+    def _without_leader(self, job: LiveJob, found: list[Process]) -> list[Process]:
         leader = self._identity(job)
         return [p for p in found if leader is None or (p.pid, p.start) != (leader.pid, leader.start)]
 
