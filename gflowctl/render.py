@@ -67,8 +67,12 @@ def _guarded(action: Callable[[], object]) -> None:
 
 def abandon_stdout() -> None:
     """Lets what is still buffered for stdout go nowhere, so that the interpreter's own last flush cannot fail."""
+    _abandon(1)
+
+
+def _abandon(stream: int) -> None:
     fd = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(fd, 1)
+    os.dup2(fd, stream)
     os.close(fd)
 
 
@@ -77,8 +81,8 @@ def note(text: str) -> None:
     try:
         sys.stderr.write(f"gflowctl: {escape(text)}\n")
         sys.stderr.flush()
-    except OSError:
-        pass  # there is nobody left to tell
+    except OSError:  # there is nobody left to tell, and the exit status is to stay ours
+        _abandon(2)
 
 
 def notes_are_read() -> bool:

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GflowError as error:
         status = _fail(str(error), error.status)
     except BrokenPipeError:
-        _abandon_stdout()
+        _abandon(1)
         status = 0
     except KeyboardInterrupt:
         status = INTERRUPTED
@@ -137,10 +137,10 @@ def _reopen_closed_streams() -> None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 -- it lives as long as we do
 
 
-def _abandon_stdout() -> None:
+def _abandon(stream: int) -> None:
     """Lets what is still buffered go nowhere, so that the interpreter's own last flush cannot fail."""
     fd = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(fd, 1)
+    os.dup2(fd, stream)
     os.close(fd)
 
 
@@ -148,8 +148,8 @@ def _fail(message: str, status: int) -> int:
     text = message if message.isprintable() else message.encode("unicode_escape", "surrogatepass").decode()
     try:
         print(f"gflowd: {text}", file=sys.stderr, flush=True)
-    except OSError:  # there is nobody left to tell
-        pass
+    except OSError:  # there is nobody left to tell, and the exit status is to stay ours
+        _abandon(2)
     return status
 
 
@@ -159,7 +159,7 @@ def _unexpected(error: Exception) -> int:
 
         traceback.print_exc()
     if isinstance(error, OSError) and error.strerror:
-        _abandon_stdout()
+        _abandon(1)
         return _fail(f"{error.filename or 'standard output'}: {error.strerror}", 3)
     return _fail(f"internal error: {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where)", 3)
 

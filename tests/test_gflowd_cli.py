@@ -297,6 +297,13 @@ def test_start_works_with_all_streams_closed(gflowd: Run, state: State) -> None:
     assert daemon.running(state) is not None
 
 
+def test_a_full_stderr_does_not_change_the_exit_status(gflowd: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # else nothing is left to fail at the end
+    with open("/dev/full", "w", encoding="ascii") as full:
+        process = subprocess.run([sys.executable, "-c", STAND_IN, "nonsense"], stderr=full, check=False)
+    assert process.returncode == 2
+
+
 def test_a_reader_that_leaves_is_no_error(gflowd: Run) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -40,7 +40,7 @@ class Ctl:
         self.state = State(str(root))
         self.store = Store(self.state)
         self.home = home
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GFLOW_", "XDG_"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GFLOW_", "XDG_", "PYTHON"))}
         marks = {name: value for name, value in os.environ.items() if name.startswith("GFLOW_TEST_")}
         self.env = {
             **kept, **marks, "GFLOW_STATE_DIR": str(root), "HOME": str(home), "PYTHONPATH": str(ROOT), "TZ": "UTC",
