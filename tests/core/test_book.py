@@ -310,6 +310,15 @@ def test_what_lingers_is_kept_until_it_is_gone() -> None:
     assert (world.state(2), world.book.lingering) == ("starting", {})
 
 
+def test_a_wish_to_run_an_earlier_attempt_again_makes_nothing_of_a_job_that_has_ended() -> None:
+    records = Records()
+    records.submit(1)
+    records.wish(1, requeued=1)
+    records.phase(1, Ended(state="failed", ended_at=2.0, run=RUN.replace(attempt=2)))
+    assert not records.book.has(1)
+    assert records.order() == []
+
+
 def test_an_ended_job_that_is_requeued_is_queued_again_under_its_id() -> None:
     world = World()
     world.submit()
