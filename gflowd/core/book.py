@@ -209,11 +209,12 @@ class Book:
                     self._cancelled.add(job.id)
                 if not self._room.enter(job):
                     self._line_up(job)
-            case Ended(lingers=lingers, last_attempt=attempt):
-                if lingers:
-                    self.lingering[job.id] = job
-                elif job.wish.requeued >= attempt:
-                    self.reopened[job.id] = job
+            case Ended(lingers=True):
+                self.lingering[job.id] = job
+            case Ended(last_attempt=attempt) if job.wish.requeued >= attempt:
+                self.reopened[job.id] = job
+            case Ended():
+                pass  # it was to be run again before this attempt
             case _:
                 self.live[job.id] = job
                 self._groups.start(job)

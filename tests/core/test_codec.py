@@ -235,3 +235,16 @@ def test_a_job_just_submitted_has_no_wish_and_is_queued() -> None:
 
 def test_there_is_a_tag_for_every_phase() -> None:
     assert set(codec.PHASES.values()) == set(Phase.__args__)
+
+
+@pytest.mark.parametrize(
+    ("ended", "attempt"),
+    [
+        (Ended(state="failed", ended_at=1.0), 1),
+        (Ended(state="cancelled", ended_at=1.0, attempt=3), 3),
+        (Ended(state="failed", ended_at=1.0, run=Run(executor="tmux", launched_at=1.0)), 1),
+        (Ended(state="failed", ended_at=1.0, run=Run(executor="tmux", launched_at=1.0, attempt=2)), 2),
+    ],
+)
+def test_the_attempt_is_told_without_decoding(ended: Ended, attempt: int) -> None:
+    assert codec.attempt_of(codec.encode_phase(ended)) == ended.last_attempt == attempt
