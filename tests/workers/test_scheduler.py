@@ -214,7 +214,7 @@ def test_what_can_never_run_is_rejected(make: Callable[..., Scheduler], wiring: 
     make().tick(now(), {})
     ended = phase(wiring, job_id)
     assert isinstance(ended, Ended)
-    assert (ended.state, ended.reason) == ("failed", "Rejected:99 CPUs asked for, the machine has 4")
+    assert (ended.state, ended.reason) == ("failed", "Rejected:99 CPUs asked for, but this machine gives 4")
 
 
 def polled(begun: float, gpus: tuple[Gpu, ...] | None = GPUS, trouble: str | None = None) -> dict[str, Any]:
