@@ -181,11 +181,11 @@ def amount(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def count(text: str) -> int:
+def count(text: str, most: int = LARGEST_COUNT) -> int:
     """A type for argparse: a whole number from 0."""
-    if text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_COUNT)) and int(text) <= LARGEST_COUNT:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {LARGEST_COUNT}")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {most}")
 
 
 def gpu_count(text: str) -> int:

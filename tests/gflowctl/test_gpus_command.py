@@ -75,6 +75,8 @@ def test_some_gpus_are_allowed_and_all_again(seen: Ctl) -> None:
         (("ignore", "--gpu", "0"), 2),
         (("unignore", "--pid", "5"), 2),
         (("ignore", "--gpu", "0", "--pid", "4"), 1),
+        (("ignore", "--gpu", "0", "--pid", "4194303"), 1),
+        (("ignore", "--gpu", "0", "--pid", "4194305"), 2),
         (("ignore", "--gpu", "1", "--pid", "5"), 1),
         (("ignore", "--gpu", "1", "--pid", "6"), 1),
         (("explode",), 2),
