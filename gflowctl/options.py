@@ -23,14 +23,19 @@ WIDEST = 100
 
 
 class Formatter(argparse.HelpFormatter):
-    """Keeps paragraphs apart. Knows its width: argparse would import shutil at every option to ask for it."""
+    """Keeps paragraphs apart and paths whole. Knows its width: argparse would import shutil at every option for it."""
 
     def __init__(self, prog: str, **settings: Any) -> None:
         settings.setdefault("width", _columns())
         super().__init__(prog, **settings)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n\n".join(super(Formatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
+        from textwrap import fill
+
+        return "\n\n".join(
+            fill(part, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+            for part in text.split("\n\n")
+        )
 
 
 class Parser(argparse.ArgumentParser):

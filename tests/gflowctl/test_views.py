@@ -247,6 +247,10 @@ def test_an_unknown_command_or_option(ctl: Ctl, words: list[str], said: str) -> 
     assert said in ctl.fails(2, *words)
 
 
+def test_a_word_without_end_does_not_fill_the_screen(ctl: Ctl) -> None:
+    assert len(ctl.fails(2, "x" * 100_000)) < 600
+
+
 def test_a_fault_of_ours_is_one_line(ctl: Ctl) -> None:
     ctl.submit("true")
     with ctl.store.commit() as commit:
