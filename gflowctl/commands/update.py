@@ -104,7 +104,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 same.append(spec_id)
         if refused:
             raise Refused("; ".join(refused))
-        if request.needs is not None:
+        if request.needs is not None or args.name is not None:
             _refuse_cycles(view, list(groups), request)
     if changed:
         context.ring(b"w")
@@ -148,5 +148,4 @@ def _foremost(view: jobs.View, ids: Sequence[int]) -> Job:
 def _refuse_cycles(view: jobs.View, spec_ids: Sequence[int], request: Request) -> None:
     from gflowctl import cycles
 
-    assert request.needs is not None
-    cycles.refuse(view, spec_ids, request.needs)
+    cycles.refuse(view, spec_ids, request.needs, request.args.name)
