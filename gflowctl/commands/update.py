@@ -1,10 +1,10 @@
 """Changes queued jobs; of a running job only its time limit, which counts from its start, its warning and its comment.
 
-An array is changed as a whole; of a sweep single elements may get other values of parameters (--param), as long as
-they wait. Options not given stay as they are; --clear puts them back to what they are without. What is given to wait
-for replaces all that a job waited for. --command is split into words as a shell does, nothing in it is expanded;
---script keeps the content of a file as submit does, the arguments stay. The project, the directory and the environment
-of a job are fixed when it is submitted: gflowctl redo makes another job.
+An array is changed as a whole, what is shown of its ended elements too; of a sweep single elements may get other values
+of parameters (--param), as long as they wait. Options not given stay as they are; --clear puts them back to what they
+are without. What is given to wait for replaces all that a job waited for. --command is split into words as a shell
+does, nothing in it is expanded; --script keeps the content of a file as submit does, the arguments stay. The project,
+the directory and the environment of a job are fixed when it is submitted: gflowctl redo makes another job.
 """
 
 from __future__ import annotations
