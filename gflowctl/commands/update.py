@@ -1,10 +1,11 @@
 """Changes queued jobs; of a running job only its time limit, which counts from its start, its warning and its comment.
 
-An array is changed as a whole, what is shown of its ended elements too; of a sweep single elements may get other values
-of parameters (--param), as long as they wait. Options not given stay as they are; --clear puts them back to what they
-are without. What is given to wait for replaces all that a job waited for. --command is split into words as a shell
-does, nothing in it is expanded; --script keeps the content of a file as submit does, the arguments stay. The project,
-the directory and the environment of a job are fixed when it is submitted: gflowctl redo makes another job.
+An array is changed as a whole, what is shown of its ended elements too, but not its resources while elements of it run;
+of a sweep single elements may get other values of parameters (--param), as long as they wait. Options not given stay as
+they are; --clear puts them back to what they are without. What is given to wait for replaces all that a job waited for.
+--command is split into words as a shell does, nothing in it is expanded; --script keeps the content of a file as submit
+does, the arguments stay. The project, the directory and the environment of a job are fixed when it is submitted:
+gflowctl redo makes another job.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 QUEUED_RECORD = {"is": "queued"}
 LIMIT = "limit"
+LIVE = ("starting", "running", "stopping")
+TAKEN = ("gpus", "gpu_memory_mb", "shared", "cpus", "memory_mb")  # what a job that runs has, by field
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +123,8 @@ def _change(view: jobs.View, commit: Commit, request: Request, spec_id: int, ids
         raise Refused(f"the elements of an array are changed together, but for --param; give {spec_id}")
     job = _foremost(view, ids)
     spec = request.apply(view, job, ids)
+    if any(getattr(spec, field) != getattr(job.spec, field) for field in TAKEN):
+        _refuse_for_live_elements(view, ids)
     touched = request.options | request.cleared
     moves = spec.begin_at != job.spec.begin_at or "begin" in touched
     moved = [each for each in ids if moves and "begin_at" in (view.fold.of("wish").get(each) or ())]
@@ -133,6 +138,18 @@ def _change(view: jobs.View, commit: Commit, request: Request, spec_id: int, ids
         wish = view.job(each).wish.replace(begin_at=None)
         commit.put("wish", each, None if wish == Wish() else codec.encode(wish))
     return True
+
+
+def _refuse_for_live_elements(view: jobs.View, ids: Sequence[int]) -> None:
+    """An element that runs has what its spec says, which it shares: it would be taken for more or less than it has."""
+    phases = view.fold.of("phase")
+    live = next((each for each in ids if phases.get(each, QUEUED_RECORD)["is"] in LIVE), None)
+    if live is not None:
+        element = view.job(live)
+        raise Refused(
+            f"its resources cannot be changed while {jobs.label(element)} is {jobs.state(element)}; "
+            "gflowctl redo the elements that wait with other ones, and cancel these"
+        )
 
 
 def _foremost(view: jobs.View, ids: Sequence[int]) -> Job:

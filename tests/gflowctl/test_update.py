@@ -131,3 +131,15 @@ def test_a_job_beyond_the_capacity_keeps_its_time_limit_changeable_while_it_runs
     assert five.ok("update", "3", "-t", "2h") == "Updated job 3\n"
     assert five.spec(3).submitted_at < time.time()
     assert os.path.exists(five.state.environment(five.spec(3).env))
+
+
+def test_what_a_running_element_has_is_not_changed_under_it(ctl: Ctl) -> None:
+    ctl.ok("submit", "-a", "1-3", "-c", "2", "-m", "4G", "true")
+    ctl.run_job(2)
+    before = ctl.spec(1)
+    for words in (["-c", "1"], ["-m", "64M"], ["--clear", "memory"], ["-g", "1"], ["--comment", "x", "-c", "1"]):
+        assert "resources cannot be changed while 1_2 is running" in ctl.fails(1, "update", "1", *words)
+    assert ctl.spec(1) == before
+    ctl.ok("update", "1", "-t", "2h", "-c", "2")
+    ctl.end_job(2)
+    assert ctl.ok("update", "1", "-c", "1") == "Updated jobs 1_[1-3]\n"
