@@ -95,11 +95,16 @@ def run(args: argparse.Namespace, context: Context) -> int:
         request.look_up_needs(view)
         refused = []
         for spec_id, ids in groups.items():
+            name = f"job {spec_id if spec_id in view.families else ids[0]}"
             try:
                 view.check_changeable(spec_id)
+            except Refused as error:
+                refused.append(f"{name} {error}")
+                continue
+            try:
                 done = _change(view, commit, request, spec_id, ids)
             except Refused as error:
-                refused.append(f"job {spec_id if spec_id in view.families else ids[0]}: {error}")
+                refused.append(f"{name}: {error}")
                 continue
             if done:
                 changed += map(view.job, ids)
