@@ -16,21 +16,8 @@ from stage import BOOT, Jobs, eventually, now
 
 from gflowd.core import codec, reasons
 from gflowd.core.errors import TryAgain
-from gflowd.core.model import (
-    Ended,
-    Gpu,
-    GpuProcess,
-    Identity,
-    Phase,
-    Queued,
-    Run,
-    Running,
-    Spec,
-    Started,
-    Starting,
-    Stopping,
-    Wish,
-)
+from gflowd.core.gpu import Gpu, GpuProcess
+from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
 from gflowd.core.reservations import Reservation, encode
 from gflowd.core.sights import Agenda, Enforced, Sight
 from gflowd.effects.claims import Claims
