@@ -197,7 +197,10 @@ def gpu_count(text: str) -> int:
     """A type for argparse: `2`, or Slurm's `gpu:2` and `gpu`."""
     if text == "gpu":
         return 1
-    return count(text.removeprefix("gpu:"))
+    number = text.removeprefix("gpu:")
+    if ":" in number:
+        raise argparse.ArgumentTypeError(f"{text!r}: a type of GPU is given with --gpu-type")
+    return count(number)
 
 
 def priority(text: str) -> int:
