@@ -148,6 +148,14 @@ def test_resources_are_explained_by_what_is_short(ctl: Ctl) -> None:
     assert said == "Resources (waits for 2 GPUs, 1 idle, 4 CPUs, 3 free, 8G memory, 4G free)"
 
 
+def test_doctor_fails_where_nothing_can_be_made(ctl: Ctl) -> None:
+    (ctl.home / "file").touch()
+    place = str(ctl.home / "file" / "deep" / "state")
+    done = ctl.run("doctor", "--state-dir", place)
+    assert done.returncode == 1
+    assert f"{place} cannot be made: {ctl.home / 'file'} is not writable" in done.stdout
+
+
 def test_doctor_on_nothing_and_on_something(ctl: Ctl) -> None:
     first = ctl.run("doctor")
     assert first.returncode == 0, first
@@ -155,7 +163,7 @@ def test_doctor_on_nothing_and_on_something(ctl: Ctl) -> None:
     ctl.submit("true")
     ctl.observe(gpus=[{**GPUS[0], "state": "faulty", "cause": "lost"}])
     shown = ctl.run("doctor").stdout
-    assert "1 jobs, read in" in shown
+    assert "1 submission, read in" in shown
     assert "WARN  gflowd is not running: gflowd start" in shown
     assert "WARN  GPU 0 is faulty: lost" in shown
     found = json.loads(ctl.ok("doctor", "--json"))
