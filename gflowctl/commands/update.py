@@ -1,11 +1,11 @@
 """Changes queued jobs; of a running job only its time limit, which counts from its start, its warning and its comment.
 
-An array is changed as a whole, what is shown of its ended elements too, but not its resources while elements of it run;
-of a sweep single elements may get other values of parameters (--param), as long as they wait. Options not given stay as
-they are; --clear puts them back to what they are without. What is given to wait for replaces all that a job waited for.
---command is split into words as a shell does, nothing in it is expanded; --script keeps the content of a file as submit
-does, the arguments stay. The project, the directory and the environment of a job are fixed when it is submitted:
-gflowctl redo makes another job.
+An array is changed as a whole, what is shown of its ended elements too, but not its resources while elements of it run,
+nor its files once any has begun; of a sweep single elements may get other values of parameters (--param), as long as
+they wait. Options not given stay as they are; --clear puts them back to what they are without. What is given to wait
+for replaces all that a job waited for. --command is split into words as a shell does, nothing in it is expanded;
+--script keeps the content of a file as submit does, the arguments stay. The project, the directory and the environment
+of a job are fixed when it is submitted: gflowctl redo makes another job.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowctl.updating import Request
-    from gflowd.core.model import Job
+    from gflowd.core.model import Job, Spec
     from gflowd.store import Commit
 
 QUEUED_RECORD = {"is": "queued"}
@@ -129,7 +129,9 @@ def _change(view: jobs.View, commit: Commit, request: Request, spec_id: int, ids
     job = _foremost(view, ids)
     spec = request.apply(view, job, ids)
     if any(getattr(spec, field) != getattr(job.spec, field) for field in TAKEN):
-        _refuse_for_live_elements(view, ids)
+        _refuse_beside(view, ids, LIVE, "resources")
+    if _files(job, spec) != _files(job, job.spec):
+        _refuse_beside(view, ids, (*LIVE, "ended"), "files")
     touched = request.options | request.cleared
     moves = spec.begin_at != job.spec.begin_at or "begin" in touched
     moved = [each for each in ids if moves and "begin_at" in (view.fold.of("wish").get(each) or ())]
@@ -145,14 +147,20 @@ def _change(view: jobs.View, commit: Commit, request: Request, spec_id: int, ids
     return True
 
 
-def _refuse_for_live_elements(view: jobs.View, ids: Sequence[int]) -> None:
-    """An element that runs has what its spec says, which it shares: it would be taken for more or less than it has."""
-    phases = view.fold.of("phase")
-    live = next((each for each in ids if phases.get(each, QUEUED_RECORD)["is"] in LIVE), None)
-    if live is not None:
-        element = view.job(live)
+def _files(job: Job, spec: Spec) -> tuple[str | None, ...]:
+    """Where a job writes by a spec."""
+    renamed = job.replace(spec=spec)
+    return jobs.file_name(renamed, spec.output), jobs.file_name(renamed, spec.error)
+
+
+def _refuse_beside(view: jobs.View, ids: Sequence[int], phases: tuple[str, ...], what: str) -> None:
+    """Elements share a spec: one in such a phase would be taken for having what it has not, its log for lost."""
+    records = view.fold.of("phase")
+    found = next((each for each in ids if records.get(each, QUEUED_RECORD)["is"] in phases), None)
+    if found is not None:
+        element = view.job(found)
         raise Refused(
-            f"its resources cannot be changed while {jobs.label(element)} is {jobs.state(element)}; "
+            f"its {what} cannot be changed, {jobs.label(element)} is {jobs.state(element)}; "
             "gflowctl redo the elements that wait with other ones, and cancel these"
         )
 

@@ -138,8 +138,18 @@ def test_what_a_running_element_has_is_not_changed_under_it(ctl: Ctl) -> None:
     ctl.run_job(2)
     before = ctl.spec(1)
     for words in (["-c", "1"], ["-m", "64M"], ["--clear", "memory"], ["-g", "1"], ["--comment", "x", "-c", "1"]):
-        assert "resources cannot be changed while 1_2 is running" in ctl.fails(1, "update", "1", *words)
+        assert "resources cannot be changed, 1_2 is running" in ctl.fails(1, "update", "1", *words)
     assert ctl.spec(1) == before
     ctl.ok("update", "1", "-t", "2h", "-c", "2")
     ctl.end_job(2)
     assert ctl.ok("update", "1", "-c", "1") == "Updated jobs 1_[1-3]\n"
+
+
+def test_the_log_of_an_element_that_has_begun_is_not_lost(ctl: Ctl) -> None:
+    ctl.ok("submit", "-a", "1-3", "-o", "%x-%a.out", "-n", "a", "true")
+    ctl.ok("update", "1", "-o", "%x.%a")
+    ctl.end_job(2)
+    for words in (["-o", "b-%a"], ["-e", "%a.err"], ["-n", "b"], ["--clear", "output"]):
+        assert "files cannot be changed, 1_2 is finished" in ctl.fails(1, "update", "1", *words)
+    ctl.ok("update", "1", "-o", "%x.%a", "-p", "20")
+    assert ctl.jobs("1_2")[0]["output"] == f"{ctl.home}/a.2"

@@ -185,7 +185,7 @@ def test_one_element_gets_another_value(sweep: Ctl) -> None:
 
 
 def test_of_a_whole_sweep_those_that_wait_get_another_value(sweep: Ctl) -> None:
-    sweep.ok("update", "1", "--param", "lr=9", "--param", "x=b", "-g", "1")
+    sweep.ok("update", "1", "--param", "lr=9", "--param", "x=b", "-p", "20")
     assert params(sweep) == ["1", "2", "9", "9"]
     assert {job["params"]["x"] for job in sweep.jobs("3-4")} == {"b"}
 
