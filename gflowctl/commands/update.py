@@ -130,7 +130,7 @@ def _change(view: jobs.View, commit: Commit, request: Request, spec_id: int, ids
     spec = request.apply(view, job, ids)
     if any(getattr(spec, field) != getattr(job.spec, field) for field in TAKEN):
         _refuse_beside(view, ids, LIVE, "resources")
-    if _files(job, spec) != _files(job, job.spec):
+    if _files(spec) != _files(job.spec):
         _refuse_beside(view, ids, (*LIVE, "ended"), "files")
     touched = request.options | request.cleared
     moves = spec.begin_at != job.spec.begin_at or "begin" in touched
@@ -147,10 +147,11 @@ def _change(view: jobs.View, commit: Commit, request: Request, spec_id: int, ids
     return True
 
 
-def _files(job: Job, spec: Spec) -> tuple[str | None, ...]:
-    """Where a job writes by a spec."""
-    renamed = job.replace(spec=spec)
-    return jobs.file_name(renamed, spec.output), jobs.file_name(renamed, spec.error)
+def _files(spec: Spec) -> tuple[str | None, ...]:
+    """What says where all elements write."""
+    patterns = (spec.output, spec.error)
+    by_name = spec.name_template is None and any("%x" in each for each in patterns if each is not None)
+    return (*patterns, spec.name if by_name else None)
 
 
 def _refuse_beside(view: jobs.View, ids: Sequence[int], phases: tuple[str, ...], what: str) -> None:

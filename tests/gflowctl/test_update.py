@@ -153,3 +153,10 @@ def test_the_log_of_an_element_that_has_begun_is_not_lost(ctl: Ctl) -> None:
         assert "files cannot be changed, 1_2 is finished" in ctl.fails(1, "update", "1", *words)
     ctl.ok("update", "1", "-o", "%x.%a", "-p", "20")
     assert ctl.jobs("1_2")[0]["output"] == f"{ctl.home}/a.2"
+
+
+def test_another_parameter_moves_only_the_files_of_those_that_wait(ctl: Ctl) -> None:
+    ctl.ok("submit", "--param", "lr=1,2", "--name-template", "r{lr}", "-o", "%x.out", "true")
+    ctl.end_job(1)
+    ctl.ok("update", "1", "--param", "lr=3")
+    assert [job["output"] for job in ctl.jobs("1")] == [f"{ctl.home}/r1.out", f"{ctl.home}/r3.out"]
