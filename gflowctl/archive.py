@@ -148,7 +148,7 @@ def _manifest(path: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[
 
 def _checked(path: str, said: dict[str, Any], found: dict[str, tuple[int, str]]) -> dict[str, Any]:
     if said["format"] > FORMAT:
-        raise Refused(f"{path} was written by a later gflow (format {said['format']}, ours is {FORMAT})")
+        raise Refused(f"{path} was written by a newer gflow (format {said['format']}, ours is {FORMAT})")
     listed = {name: tuple(entry) for name, entry in said["files"].items()}
     wrong = sorted(name for name in {*listed, *found} if listed.get(name) != found.get(name))
     if wrong:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+from gflowctl import wording
 from gflowd import board
 from gflowd.core.errors import GflowError
 from gflowd.core.model import Value
@@ -119,7 +120,7 @@ def state_directory(context: Context) -> Iterator[Finding]:
     """The state directory is private, writable, on a file system with locks, and has room."""
     root = context.state.root
     if not os.path.lexists(root):
-        yield Finding(OK, f"state directory {root}: not there yet, made at the first submission")
+        yield _can_be_made(root)
         return
     context.state.prepare()
     if not os.access(root, os.W_OK | os.X_OK):
@@ -171,7 +172,8 @@ def snapshot(context: Context) -> Iterator[Finding]:
     begun = time.monotonic()
     fold = context.store.read()
     took = time.monotonic() - begun
-    yield Finding(OK, f"snapshot {path}: {len(fold.of('spec'))} jobs, read in {took * 1000:.0f} ms")
+    held = wording.count(len(fold.of("spec")), "submission")  # an array is one
+    yield Finding(OK, f"snapshot {path}: {held}, read in {took * 1000:.0f} ms")
     for dropped in fold.dropped:
         yield Finding(WARN, f"the snapshot is damaged: {dropped}", "the next change mends it and keeps a copy")
     for kept in sorted(glob.glob(glob.escape(path) + ".corrupt-*")):
@@ -191,6 +193,15 @@ def history(context: Context) -> Iterator[Finding]:
     from gflowd.history import History
 
     yield Finding(OK, f"history {path}: {past_jobs.count(History(path))} jobs")
+
+
+def _can_be_made(root: str) -> Finding:
+    above = os.path.dirname(root)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if os.access(above, os.W_OK | os.X_OK):
+        return Finding(OK, f"state directory {root}: not there yet, made at the first submission")
+    return Finding(FAIL, f"state directory {root} cannot be made: {above} is not writable", "set GFLOW_STATE_DIR")
 
 
 def runtime_directory(context: Context) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gflowctl.jobs import View
     from gflowd.core.dependencies import Needs
@@ -17,39 +17,50 @@ NOBODY = -1  # no job has this id
 LONGEST_SHOWN = 8  # jobs of a way
 
 
-def refuse(view: View, spec_ids: Sequence[int], wanted: Needs) -> None:
-    """Raises `Refused` when one of the jobs or arrays `spec_ids`, if all of them waited for `wanted`, would wait for
-    itself. Jobs that have ended wait for nothing; one that runs may be tried again, and then waits once more.
+def refuse(view: View, spec_ids: Sequence[int], wanted: Needs | None, name: str | None) -> None:
+    """Raises `Refused` when one of the jobs or arrays `spec_ids`, if all of them waited for `wanted` and were called
+    `name` (None: as they are), would wait for itself. Jobs that have ended wait for nothing; one that runs may be
+    tried again, and then waits once more.
     """
-    search = _Search(view)
-    alone = any(each.id is None for each in wanted.dependencies)
+    search = _Search(view, {} if name is None else dict.fromkeys(spec_ids, name))
+    if wanted is not None:
+        search.change(spec_ids, wanted)
+    alone = wanted is None or name is not None or any(each.id is None for each in wanted.dependencies)
     groups: list[Sequence[int]] = [(spec_id,) for spec_id in spec_ids] if alone else [spec_ids]
     for group in groups:
         mine = {job_id for spec_id in group for job_id in view.ids_of(spec_id) if not view.has_ended(job_id)}
-        way = chains.cycle(NOBODY, search.heads(group[0], wanted), search.waits_for, mine)
+        way = chains.cycle(NOBODY, search.edges(group[0]), search.waits_for, mine)
         if way is not None:
             raise Refused(f"job {_label(view, way[-1])} would wait for itself ({_shown(view, [way[-1], *way[1:]])})")
 
 
 class _Search:
-    """Who waits for whom, each spec looked at once. An array that is waited for whole is an element that is left."""
+    """Who waits for whom, each spec looked at once. An array that is waited for whole is an element that is left.
 
-    def __init__(self, view: View) -> None:
+    `names`: by spec, what those are called that are to be renamed.
+    """
+
+    def __init__(self, view: View, names: Mapping[int, str]) -> None:
         self._view = view
+        self._names = names
         self._edges: dict[int, tuple[int, ...]] = {}
         self._by_name: dict[tuple[str, str], list[int]] | None = None
 
     def waits_for(self, job_id: int) -> tuple[int, ...]:
-        if self._view.has_ended(job_id):
-            return ()
-        spec_id = self._view.spec_of(job_id)
+        return () if self._view.has_ended(job_id) else self.edges(self._view.spec_of(job_id))
+
+    def edges(self, spec_id: int) -> tuple[int, ...]:
+        """The ids that a job of `spec_id` waits for."""
         if spec_id not in self._edges:
-            raw = self._view.fold.of("spec")[spec_id].get("needs") if self._view.knows(job_id) else None
-            self._edges[spec_id] = () if raw is None else self.heads(spec_id, dependencies.decode(raw))
+            raw = self._view.fold.of("spec")[spec_id].get("needs") if self._view.knows(spec_id) else None
+            self._edges[spec_id] = () if raw is None else self._heads(spec_id, dependencies.decode(raw))
         return self._edges[spec_id]
 
-    def heads(self, spec_id: int, wanted: Needs) -> tuple[int, ...]:
-        """The ids that a job of `spec_id` waits for by `wanted`."""
+    def change(self, spec_ids: Iterable[int], wanted: Needs) -> None:
+        """Lets these wait for `wanted` from now on."""
+        self._edges.update((spec_id, self._heads(spec_id, wanted)) for spec_id in spec_ids)
+
+    def _heads(self, spec_id: int, wanted: Needs) -> tuple[int, ...]:
         found: list[int] = []
         for each in wanted.dependencies:
             if each.id is None:
@@ -70,9 +81,10 @@ class _Search:
         if self._by_name is None:
             self._by_name = {}
             for other, raw in specs.items():
-                self._by_name.setdefault((raw["name"], raw["user"]), []).append(other)
+                self._by_name.setdefault((self._names.get(other, raw["name"]), raw["user"]), []).append(other)
         mine = specs[spec_id]
-        return [other for other in self._by_name[mine["name"], mine["user"]] if other < spec_id]
+        name = self._names.get(spec_id, mine["name"])
+        return [other for other in self._by_name[name, mine["user"]] if other < spec_id]
 
 
 def _shown(view: View, way: list[int]) -> str:

@@ -23,14 +23,19 @@ WIDEST = 100
 
 
 class Formatter(argparse.HelpFormatter):
-    """Keeps paragraphs apart. Knows its width: argparse would import shutil at every option to ask for it."""
+    """Keeps paragraphs apart and paths whole. Knows its width: argparse would import shutil at every option for it."""
 
     def __init__(self, prog: str, **settings: Any) -> None:
         settings.setdefault("width", _columns())
         super().__init__(prog, **settings)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n\n".join(super(Formatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
+        from textwrap import fill
+
+        return "\n\n".join(
+            fill(part, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+            for part in text.split("\n\n")
+        )
 
 
 class Parser(argparse.ArgumentParser):
@@ -181,18 +186,21 @@ def amount(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def count(text: str) -> int:
+def count(text: str, most: int = LARGEST_COUNT) -> int:
     """A type for argparse: a whole number from 0."""
-    if text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_COUNT)) and int(text) <= LARGEST_COUNT:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {LARGEST_COUNT}")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {most}")
 
 
 def gpu_count(text: str) -> int:
     """A type for argparse: `2`, or Slurm's `gpu:2` and `gpu`."""
     if text == "gpu":
         return 1
-    return count(text.removeprefix("gpu:"))
+    number = text.removeprefix("gpu:")
+    if ":" in number:
+        raise argparse.ArgumentTypeError(f"{text!r}: a type of GPU is given with --gpu-type")
+    return count(number)
 
 
 def priority(text: str) -> int:

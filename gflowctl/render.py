@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from gflowd.core.errors import SystemFailed
+from gflowd.core.errors import SystemFailed, brief
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _abandon(stream: int) -> None:
 def note(text: str) -> None:
     """One line for the user on stderr."""
     try:
-        sys.stderr.write(f"gflowctl: {escape(text)}\n")
+        sys.stderr.write(f"gflowctl: {brief(escape(text))}\n")
         sys.stderr.flush()
     except OSError:  # there is nobody left to tell, and the exit status is to stay ours
         _abandon(2)

@@ -25,7 +25,7 @@ PLAIN = (
     "notify-email", "notify-on",
 )  # fmt: skip
 RETRY = ("max-retries", "retry-on", "retry-delay", "requeue")
-LIMITS = {"max-concurrent": "concurrent jobs", "max-failures": "failures"}
+LIMITS = ("max-concurrent", "max-failures")
 PATHS = ("script", "output", "error", "input")
 RUN = ("command", "script", "name", "param", "output")  # what may become too long, or lack a parameter
 
@@ -117,12 +117,11 @@ class Request:
             return {}
         if family is None or job.array_id is None:
             raise Refused(f"--{options[0]} is for arrays and sweeps")
-        for option, what in LIMITS.items():
-            number = getattr(self.args, option.replace("-", "_"))
-            if number is not None:
-                if number < 1:
-                    raise Refused(f"a limit of {number} {what} makes no sense; the least is 1")
-                family = family.replace(**{option.replace("-", "_"): number})
+        from gflowd.core import arrays
+
+        limits = {"max_concurrent": self.args.max_concurrent, "max_failures": self.args.max_failures}
+        arrays.check_limits(**limits)
+        family = family.replace(**{name: number for name, number in limits.items() if number is not None})
         if self.parameters:
             from gflowd.core import edits
 

@@ -6,10 +6,11 @@ import argparse
 import os
 import sys
 from importlib import import_module
+from textwrap import fill
 from typing import TYPE_CHECKING, NoReturn
 
 from gflowd import __version__
-from gflowd.core.errors import BadUsage, GflowError
+from gflowd.core.errors import BadUsage, GflowError, brief
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,16 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 INTERRUPTED = 130  # 128 + SIGINT
 
 
+class Formatter(argparse.HelpFormatter):
+    """Keeps paragraphs apart and paths whole."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            fill(part, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+            for part in text.split("\n\n")
+        )
+
+
 class Parser(argparse.ArgumentParser):
     """Raises `BadUsage` instead of printing the usage."""
 
@@ -41,7 +52,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     built = Parser(
         prog=f"gflowd {name}",
         description=(module.__doc__ or "").strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
     module.configure(built)
@@ -147,7 +158,7 @@ def _abandon(stream: int) -> None:
 def _fail(message: str, status: int) -> int:
     text = message if message.isprintable() else message.encode("unicode_escape", "surrogatepass").decode()
     try:
-        print(f"gflowd: {text}", file=sys.stderr, flush=True)
+        print(f"gflowd: {brief(text)}", file=sys.stderr, flush=True)
     except OSError:  # there is nobody left to tell, and the exit status is to stay ours
         _abandon(2)
     return status

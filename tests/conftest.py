@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import nvidia
 import pytest
 
@@ -25,6 +26,10 @@ MARK = "GFLOW_TEST_MARK"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# How long an example takes says more of the machine than of gflow.
+hypothesis.settings.register_profile("gflow", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("gflow")
 
 PATIENCE = 2.0  # seconds: what promises to be gone "soon" may take this long
 

@@ -330,11 +330,14 @@ def test_version_and_help(gflowd: Run) -> None:
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
-def test_every_verb_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_has_help(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as ended:
         main.main([name, "--help"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: gflowd {name}")
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: gflowd {name}")
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_the_options_set_settings_that_exist() -> None:

@@ -50,6 +50,19 @@ def test_a_lock_file_that_nobody_holds_is_no_daemon(state: State) -> None:
     assert daemon.running(state) is None
 
 
+def test_what_may_not_be_seen_is_not_taken_for_down(state: State, holder: subprocess.Popen[bytes]) -> None:
+    os.chmod(state.root, 0)
+    before = os.geteuid()
+    try:
+        if before == 0:
+            os.seteuid(65534)
+        with pytest.raises(Refused, match="Permission denied"):
+            daemon.running(state)
+    finally:
+        os.seteuid(before)
+        os.chmod(state.root, 0o700)
+
+
 def test_the_daemon_is_found_with_what_it_says_of_itself(state: State, holder: subprocess.Popen[bytes]) -> None:
     found = daemon.running(state)
     assert (found.pid, found.pulse_fd, found.hosting) == (holder.pid, 7, "foreground")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from gflowctl import backing_up, render
-from gflowd.core.errors import Refused
+from gflowd.core.errors import Refused, SystemFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes it."""
+    try:
+        _write(args, context)
+    except OSError as error:
+        where = str(error.filename or "")
+        if not where.startswith(os.path.join(context.state.root, "")):
+            where = args.file
+        raise SystemFailed(f"{where}: {error.strerror}") from error
+    return 0
+
+
+def _write(args: argparse.Namespace, context: Context) -> None:
     path = os.path.abspath(args.file)
     if os.path.lexists(path) and not (args.force and os.path.isfile(path)):
         raise Refused(f"{args.file} is there already; choose another name{'' if args.force else ', or --force'}")
@@ -35,4 +46,3 @@ def run(args: argparse.Namespace, context: Context) -> int:
         render.note("the snapshot is damaged, and so it is in the backup; gflowctl doctor says more")
     size = os.path.getsize(path) / (1 << 20)
     render.write(f"Backed up to {args.file} ({size:.1f}M)\n")
-    return 0

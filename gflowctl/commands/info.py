@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
 
 BAR = 16  # characters
+SHORT_BAR = 6  # where the terminal is narrow: the model's name matters more
+NARROW = 100  # columns
 GPU_COLORS = {
     "idle": render.GREEN, "busy": render.YELLOW, "shared": render.YELLOW, "unmanaged": render.MAGENTA,
     "reserved": render.CYAN, "restricted": render.DIM, "drained": render.DIM, "faulty": render.RED,
@@ -111,15 +113,16 @@ def _gpus(seen: dict[str, Any], *, color: bool) -> str:
         render.Column("USED BY", flexible=True),
     ]
     wide = render.terminal_columns() if render.is_terminal() else 0
-    rows = [(gpu, _cells(gpu)) for gpu in gpus]
+    bar = SHORT_BAR if 0 < wide < NARROW else BAR
+    rows = [(gpu, _cells(gpu, bar)) for gpu in gpus]
     return render.table(columns, rows, color=color, columns_wide=wide) + _causes(gpus, trouble, color=color) + "\n"
 
 
-def _cells(gpu: dict[str, Any]) -> list[str]:
+def _cells(gpu: dict[str, Any], bar: int) -> list[str]:
     return [
         str(gpu["index"]),
         gpu["model"],
-        _bar(gpu["used_mb"], gpu["memory_mb"]),
+        _bar(gpu["used_mb"], gpu["memory_mb"], bar),
         f"{_about(gpu['used_mb'])}/{_about(gpu['memory_mb'])}" if gpu["memory_mb"] else "-",
         "-" if gpu.get("utilisation") is None else f"{gpu['utilisation']}%",
         "-" if gpu.get("temperature") is None else f"{gpu['temperature']}C",
@@ -168,12 +171,12 @@ def _about(mib: int) -> str:
     return f"{round(size, 1):g}{unit}"
 
 
-def _bar(used: float, total: float) -> str:
-    filled = min(BAR, round(BAR * used / total)) if total else 0
+def _bar(used: float, total: float, length: int = BAR) -> str:
+    filled = min(length, round(length * used / total)) if total else 0
     if used and not filled:
         filled = 1
     full, empty = "\u2588\u2591" if render.draws_blocks() else "#."
-    return f"[{full * filled}{empty * (BAR - filled)}]"
+    return f"[{full * filled}{empty * (length - filled)}]"
 
 
 def _host(seen: dict[str, Any], *, color: bool) -> str:

@@ -130,7 +130,7 @@ def _check_known(owner: str, context: Context) -> None:
     if kind == "project":
         requests.project(name, context.limits.replace(require_project=False))
     elif kind == "user" and not _is_user(name) and owner not in quotas.usage(context.store.read(), [owner]):
-        raise Refused(f"there is no user {name!r} on this machine")
+        raise Refused(f"no user {name!r} on this machine")
 
 
 def _is_user(name: str) -> bool:

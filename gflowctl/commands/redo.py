@@ -15,6 +15,7 @@ from gflowctl.relinking import Links
 from gflowd.core import chains, reasons, requests
 from gflowd.core.dependencies import NOTHING
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
+from gflowd.core.model import FAILED, TIMEOUT
 from gflowd.snapshot import Fold
 
 TYPE_CHECKING = False
@@ -33,6 +34,7 @@ FIELDS = {  # of the spec, by the option that sets it
     "project": "project", "comment": "comment", "conda_env": "conda_env", "notify_email": "notify_email",
     "notify_on": "notify_on",
 }  # fmt: skip
+FAILURES = (FAILED, TIMEOUT)
 ZERO_IS_NONE = ("memory", "time", "gpu_memory")
 
 
@@ -64,6 +66,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with context.writable_store.commit() as commit:
         view = jobs.View(context, commit.fold())
         named = sorted(view.select(args.jobs))
+        if args.cascade:
+            named = sorted([*named, *_given_up(view, named)])
         old_ids = [*named, *(_fallen(view, named) if args.cascade else ())]
         groups = {spec_id: sorted(ids) for spec_id, ids in jobs.by_spec(view, old_ids).items()}
         first_ids = {spec_id: commit.allocate(len(ids)) for spec_id, ids in groups.items()}
@@ -88,6 +92,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
     context.ring(b"q")
     _announce(args, context, made, last)
     return 0
+
+
+def _given_up(view: jobs.View, ids: Iterable[int]) -> list[int]:
+    """The elements that were cancelled because too many of their array had failed, some of `ids` among them."""
+    phases, named = view.fold.of("phase"), set(ids)
+    failed = {view.array_of(job_id) for job_id in named if phases.get(job_id, {}).get("state") in FAILURES}
+    mates = {job_id for array_id in failed if array_id is not None for job_id in view.ids_of(array_id)}
+    reason = {job_id: phases.get(job_id, {}).get("reason") or "" for job_id in mates - named}
+    return sorted(job_id for job_id, why in reason.items() if why.partition(":")[0] == reasons.MAX_FAILURES)
 
 
 def _fallen(view: jobs.View, ids: Iterable[int]) -> list[int]:

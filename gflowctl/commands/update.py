@@ -1,6 +1,7 @@
 """Changes queued jobs; of a running job only its time limit, which counts from its start, its warning and its comment.
 
-An array is changed as a whole; of a sweep single elements may get other values of parameters (--param), as long as
+An array is changed as a whole, what is shown of its ended elements too, but not its resources while elements of it run,
+nor its files once any has begun; of a sweep single elements may get other values of parameters (--param), as long as
 they wait. Options not given stay as they are; --clear puts them back to what they are without. What is given to wait
 for replaces all that a job waited for. --command is split into words as a shell does, nothing in it is expanded;
 --script keeps the content of a file as submit does, the arguments stay. The project, the directory and the environment
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowctl.updating import Request
-    from gflowd.core.model import Job
+    from gflowd.core.model import Job, Spec
     from gflowd.store import Commit
 
 QUEUED_RECORD = {"is": "queued"}
 LIMIT = "limit"
+LIVE = ("starting", "running", "stopping")
+TAKEN = ("gpus", "gpu_memory_mb", "shared", "cpus", "memory_mb")  # what a job that runs has, by field
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -92,11 +95,16 @@ def run(args: argparse.Namespace, context: Context) -> int:
         request.look_up_needs(view)
         refused = []
         for spec_id, ids in groups.items():
+            name = f"job {spec_id if spec_id in view.families else ids[0]}"
             try:
                 view.check_changeable(spec_id)
+            except Refused as error:
+                refused.append(f"{name} {error}")
+                continue
+            try:
                 done = _change(view, commit, request, spec_id, ids)
             except Refused as error:
-                refused.append(f"job {spec_id if spec_id in view.families else ids[0]}: {error}")
+                refused.append(f"{name}: {error}")
                 continue
             if done:
                 changed += map(view.job, ids)
@@ -104,7 +112,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 same.append(spec_id)
         if refused:
             raise Refused("; ".join(refused))
-        if request.needs is not None:
+        if request.needs is not None or args.name is not None:
             _refuse_cycles(view, list(groups), request)
     if changed:
         context.ring(b"w")
@@ -120,6 +128,10 @@ def _change(view: jobs.View, commit: Commit, request: Request, spec_id: int, ids
         raise Refused(f"the elements of an array are changed together, but for --param; give {spec_id}")
     job = _foremost(view, ids)
     spec = request.apply(view, job, ids)
+    if any(getattr(spec, field) != getattr(job.spec, field) for field in TAKEN):
+        _refuse_beside(view, ids, LIVE, "resources")
+    if _files(spec) != _files(job.spec):
+        _refuse_beside(view, ids, (*LIVE, "ended"), "files")
     touched = request.options | request.cleared
     moves = spec.begin_at != job.spec.begin_at or "begin" in touched
     moved = [each for each in ids if moves and "begin_at" in (view.fold.of("wish").get(each) or ())]
@@ -135,6 +147,25 @@ def _change(view: jobs.View, commit: Commit, request: Request, spec_id: int, ids
     return True
 
 
+def _files(spec: Spec) -> tuple[str | None, ...]:
+    """What says where all elements write."""
+    patterns = (spec.output, spec.error)
+    by_name = spec.name_template is None and any("%x" in each for each in patterns if each is not None)
+    return (*patterns, spec.name if by_name else None)
+
+
+def _refuse_beside(view: jobs.View, ids: Sequence[int], phases: tuple[str, ...], what: str) -> None:
+    """Elements share a spec: one in such a phase would be taken for having what it has not, its log for lost."""
+    records = view.fold.of("phase")
+    found = next((each for each in ids if records.get(each, QUEUED_RECORD)["is"] in phases), None)
+    if found is not None:
+        element = view.job(found)
+        raise Refused(
+            f"its {what} cannot be changed, {jobs.label(element)} is {jobs.state(element)}; "
+            "gflowctl redo the elements that wait with other ones, and cancel these"
+        )
+
+
 def _foremost(view: jobs.View, ids: Sequence[int]) -> Job:
     """Of an array the first element that waits, or else runs: while some wait, they may all be changed."""
     found = view.job(ids[0])
@@ -148,5 +179,4 @@ def _foremost(view: jobs.View, ids: Sequence[int]) -> Job:
 def _refuse_cycles(view: jobs.View, spec_ids: Sequence[int], request: Request) -> None:
     from gflowctl import cycles
 
-    assert request.needs is not None
-    cycles.refuse(view, spec_ids, request.needs)
+    cycles.refuse(view, spec_ids, request.needs, request.args.name)

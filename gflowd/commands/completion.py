@@ -1,7 +1,9 @@
 """Print the completion script of gflowd for a shell.
 
 bash: gflowd completion bash > ~/.local/share/bash-completion/completions/gflowd
+
 zsh:  gflowd completion zsh > a directory of $fpath, as _gflowd
+
 fish: gflowd completion fish > ~/.config/fish/completions/gflowd.fish
 """
 

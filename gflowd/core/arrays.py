@@ -73,12 +73,17 @@ def new_family(
         if name in seen:
             raise Refused(f"the parameter {name} is given twice")
         seen.add(name)
-    for what, number in (("concurrent jobs", max_concurrent), ("failures", max_failures)):
-        if number is not None and number < 1:
-            raise Refused(f"a limit of {number} {what} makes no sense; the least is 1")
+    check_limits(max_concurrent, max_failures)
     made = Family(ranges=ranges, axes=tuple(axes), max_concurrent=max_concurrent, max_failures=max_failures)
     check_size(size(made))
     return made
+
+
+def check_limits(max_concurrent: int | None, max_failures: int | None) -> None:
+    """Raises `Refused` for a limit under which nothing could run."""
+    for what, number in (("concurrent jobs", max_concurrent), ("failures", max_failures)):
+        if number is not None and number < 1:
+            raise Refused(f"a limit of {number} {what} makes no sense; the least is 1")
 
 
 def check_size(elements: int) -> None:

@@ -83,10 +83,6 @@ class Book:
         """The queued jobs whose cancellation is wished."""
         return [self.queued[job_id] for job_id in self._cancelled]
 
-    def get(self, job_id: int) -> Job | None:
-        """A queued or live job."""
-        return self.queued.get(job_id) or self.live.get(job_id)
-
     def ids(self, spec_id: int) -> range:
         """The ids of all jobs of a spec."""
         return self._roster.ids(spec_id)

@@ -1,12 +1,11 @@
-"""What the machine has, and which requests it can never meet. Pure."""
+"""What the machine has. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gflowd.core import memory
-from gflowd.core.requests import suits
+from gflowd.core.requests import Limits, suits
 
 if TYPE_CHECKING:
     from gflowd.core.model import Spec
@@ -34,27 +33,10 @@ class Capacity:
     cpus: int
     memory_mb: int
 
-
-def why_impossible(spec: Spec, capacity: Capacity) -> str | None:
-    """Why the machine can never run this, or None when it can."""
-    if spec.gpus and capacity.gpus is not None:
-        if spec.gpus > len(capacity.gpus):
-            return f"{spec.gpus} GPU{'s' * (spec.gpus > 1)} asked for, the machine has {len(capacity.gpus)}"
-        suitable = sum(device.suits(spec) for device in capacity.gpus)
-        if spec.gpus > suitable:
-            return (
-                f"{spec.gpus} GPU{'s' * (spec.gpus > 1)}{_constraint(spec)} asked for, the machine has {suitable} such"
-            )
-    if spec.cpus > capacity.cpus:
-        return f"{spec.cpus} CPU{'s' * (spec.cpus > 1)} asked for, the machine has {capacity.cpus}"
-    if (spec.memory_mb or 0) > capacity.memory_mb:
-        return (
-            f"{memory.show(spec.memory_mb or 0)} of memory asked for, the machine has {memory.show(capacity.memory_mb)}"
+    @property
+    def limits(self) -> Limits:
+        """What requests are held against."""
+        models = None if self.gpus is None else tuple((device.model, device.memory_mb) for device in self.gpus)
+        return Limits(
+            gpus=None if models is None else len(models), gpu_models=models, cpus=self.cpus, memory_mb=self.memory_mb
         )
-    return None
-
-
-def _constraint(spec: Spec) -> str:
-    """` of type a100 with 40G of memory`."""
-    kind = "" if spec.gpu_type is None else f" of type {spec.gpu_type}"
-    return kind if spec.gpu_memory_mb is None else f"{kind} with {memory.show(spec.gpu_memory_mb)} of memory"

@@ -1,5 +1,8 @@
 """What may go wrong, with the exit status that each carries. One place per program catches and prints these."""
 
+LONGEST_WORD = 500  # characters
+KEPT = 200  # of a longer one, at each end
+
 
 class GflowError(Exception):
     """The base: `str()` is the one line that the user reads, `status` the exit status of the program."""
@@ -29,3 +32,11 @@ class TryAgain(GflowError):
     """Something stayed busy past its deadline; the same request may succeed later (EX_TEMPFAIL of sysexits.h)."""
 
     status = 75
+
+
+def brief(message: str) -> str:
+    """`message` without the middle of words that would fill the screen: what users wrote comes back in errors."""
+    if len(message) <= LONGEST_WORD:
+        return message
+    words = message.split(" ")
+    return " ".join(word if len(word) <= LONGEST_WORD else f"{word[:KEPT]}...{word[-KEPT:]}" for word in words)

@@ -57,14 +57,6 @@ class Quotas:
         said = [layer[key] for key in (owner, default) for layer in self._layers if key in layer]
         return Quota(**{field: next((each[field] for each in said if field in each), None) for field in FIELDS})
 
-    def of_user(self, name: str) -> Quota:
-        """The quota of a user."""
-        return self.of(f"user:{name}")
-
-    def of_project(self, code: str) -> Quota:
-        """The quota of a project."""
-        return self.of(f"project:{code}")
-
     def ids(self) -> set[str]:
         """The ids of all that somebody wrote down, defaults among them."""
         return {quota_id for layer in self._layers for quota_id in layer}

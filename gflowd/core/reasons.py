@@ -8,7 +8,6 @@ DRAINED = "Drained"
 GROUP = "Group"
 QUOTA = "Quota"
 PRIORITY = "Priority"
-QUOTA = "Quota"
 RESERVATION = "Reservation"
 GPU_UNAVAILABLE = "GpuUnavailable"
 DAEMON_DOWN = "DaemonDown"
@@ -23,6 +22,7 @@ CANCELLED_BY_USER = "CancelledByUser"
 STRAYS = "Strays"
 REQUEUED = "Requeued"
 UNKILLABLE = "Unkillable"
+MAX_FAILURES = "MaxFailures"  # with the number behind a colon
 
 _SIGNALS = {
     1: "SIGHUP",
@@ -68,7 +68,7 @@ def dependency_failed(job_id: int) -> str:
 
 def max_failures(count: int) -> str:
     """`MaxFailures:3`: so many others of its array failed."""
-    return f"MaxFailures:{count}"
+    return f"{MAX_FAILURES}:{count}"
 
 
 def rejected(why: str) -> str:

@@ -61,8 +61,8 @@ def checked(spec: Spec, limits: Limits) -> Spec:
         _check_warning(spec.early_signal, spec.time_limit)
     if spec.shared and spec.gpu_memory_mb is None:
         raise Refused("a job that shares its GPU must say how much of its memory it takes: --gpu-memory MEM")
-    _check_capacity(spec, limits)
-    _check_gpus(spec, limits.gpu_models)
+    if (why := why_impossible(spec, limits)) is not None:
+        raise Refused(why)
     found = project(spec.project, limits)
     return spec if found == spec.project else spec.replace(project=found)
 
@@ -113,14 +113,16 @@ def _size(string: bytes, what: str) -> int:
     return len(string) + 1 + POINTER
 
 
-def _check_capacity(spec: Spec, limits: Limits) -> None:
+def why_impossible(spec: Spec, limits: Limits) -> str | None:
+    """Why the machine can never run this, as far as is known; None when it can. The scheduler judges by this too."""
     if limits.gpus is not None and spec.gpus > limits.gpus:
-        raise Refused(f"{_count(spec.gpus, 'GPU')} asked for, but this machine has {limits.gpus or 'none'}")
+        return f"{_count(spec.gpus, 'GPU')} asked for, but this machine has {limits.gpus or 'none'}"
     if limits.cpus is not None and spec.cpus > limits.cpus:
-        raise Refused(f"{_count(spec.cpus, 'CPU')} asked for, but this machine gives {limits.cpus}")
+        return f"{_count(spec.cpus, 'CPU')} asked for, but this machine gives {limits.cpus}"
     if limits.memory_mb is not None and spec.memory_mb is not None and spec.memory_mb > limits.memory_mb:
         has = memory.show(limits.memory_mb)
-        raise Refused(f"{memory.show(spec.memory_mb)} of memory asked for, but this machine gives {has}")
+        return f"{memory.show(spec.memory_mb)} of memory asked for, but this machine gives {has}"
+    return _why_no_gpu(spec, limits.gpu_models)
 
 
 def suits(spec: Spec, model: str, memory_mb: int) -> bool:
@@ -130,21 +132,22 @@ def suits(spec: Spec, model: str, memory_mb: int) -> bool:
     return spec.gpu_memory_mb is None or spec.gpu_memory_mb <= memory_mb
 
 
-def _check_gpus(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> None:
-    """Whether enough GPUs are of the type and have the memory asked for."""
+def _why_no_gpu(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> str | None:
+    """Why there are not enough GPUs of the type and with the memory asked for."""
     wanted, least = spec.gpu_type, spec.gpu_memory_mb or 0
     if not models or not spec.gpus or not (wanted or least):
-        return
+        return None
     of_any_size = spec.replace(gpu_memory_mb=None)
     alike = [memory_mb for model, memory_mb in models if suits(of_any_size, model, memory_mb)]
     if not alike:
         has = ", ".join(dict.fromkeys(model for model, _ in models))
-        raise Refused(f"no GPU of this machine is of type {spec.gpu_type!r} (they are {has})")
+        return f"no GPU of this machine is of type {wanted!r} (they are {has})"
     fitting = sum(suits(spec, *each) for each in models)
-    if fitting < spec.gpus:
-        what = _count(spec.gpus, "GPU") + (f" of type {spec.gpu_type!r}" if wanted else "")
-        what += f" with {memory.show(least)} (the largest has {memory.show(max(alike))})" if least else ""
-        raise Refused(f"{what} asked for, but this machine has {fitting or 'none'}")
+    if fitting >= spec.gpus:
+        return None
+    what = _count(spec.gpus, "GPU") + (f" of type {wanted!r}" if wanted else "")
+    what += f" with {memory.show(least)} (the largest has {memory.show(max(alike))})" if least else ""
+    return f"{what} asked for, but this machine has {fitting or 'none'}"
 
 
 def _count(number: int, what: str) -> str:

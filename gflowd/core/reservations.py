@@ -148,13 +148,6 @@ def long_over(reservations: Iterable[Reservation], before: float) -> list[Reserv
     ]
 
 
-def held_back(windows: Iterable[Window], user: str, at: float) -> tuple[frozenset[int], int]:
-    """What `windows` keep from `user` at the instant `at`: these indices, and of the others so many."""
-    others = [window for window in windows if window.user != user and window.start <= at < window.end]
-    indices = frozenset(index for window in others for index in window.gpu_list or ())
-    return indices, sum(window.gpus for window in others)
-
-
 def on_the_wall(at: float, zone: tzinfo | None) -> datetime:
     """What the clock shows at the instant `at`, without its zone."""
     return datetime.fromtimestamp(at, zone).replace(tzinfo=None, fold=0)

@@ -13,8 +13,8 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core import reasons
-from gflowd.core.capacity import why_impossible
 from gflowd.core.occupancy import Hold, hold
+from gflowd.core.requests import why_impossible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -125,6 +125,7 @@ class _Planner:
     def __init__(self, room: Occupancy, rules: Rules, closed: set[int]) -> None:
         self.plan = Plan()
         self._room = room
+        self._limits = room.capacity.limits
         self._rules = rules
         self._closed = closed
         self.waiting = 0  # for resources
@@ -136,7 +137,7 @@ class _Planner:
         spec = job.spec
         shape = self._shape(spec)
         known = self._failed.get(shape)  # what once could not start is not impossible
-        impossible = why_impossible(spec, self._room.capacity) if known is None else None
+        impossible = why_impossible(spec, self._limits) if known is None else None
         if impossible is not None:
             self.plan.impossible.append((job, impossible))
         elif job.begin_at is not None and job.begin_at > self._room.now:

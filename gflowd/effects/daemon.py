@@ -10,6 +10,8 @@ import fcntl
 import json
 import os
 
+from gflowd.core.errors import Refused
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
@@ -53,7 +55,9 @@ class Daemon:
 
 
 def running(state: Places) -> Daemon | None:
-    """The daemon that holds the lock of this state directory; None when there is none."""
+    """The daemon that holds the lock of this state directory; None when there is none. Raises `Refused` where that is
+    not to be seen.
+    """
     if not _is_locked(state.daemon_lock):
         return None
     record = _record(state.daemon_pid)
@@ -66,6 +70,8 @@ def running(state: Places) -> Daemon | None:
 def _is_locked(path: str) -> bool:
     try:
         fd = os.open(path, _READ)
+    except PermissionError:
+        raise Refused(f"{path}: Permission denied; it is of another user's gflowd") from None
     except OSError:
         return False
     try:

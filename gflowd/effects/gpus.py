@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gflowd.core.model import Gpu
+from gflowd.core.gpu import Gpu
 
 
 class Driver(Protocol):

@@ -12,9 +12,9 @@ from _ctypes import dlclose
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core import gpu_links
+from gflowd.core.gpu import Gpu, GpuProcess
 from gflowd.core.gpu_faults import DriverFailed
 from gflowd.core.gpu_links import Ends
-from gflowd.core.model import Gpu, GpuProcess
 from gflowd.core.nvml_codes import FATAL_XIDS, GONE, LASTING, MIG, MISSING, OF_THE_DRIVER, TROUBLES
 
 if TYPE_CHECKING:

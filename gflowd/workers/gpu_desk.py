@@ -14,7 +14,8 @@ from gflowd.effects.claims import Claims
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from gflowd.core.model import Gpu, Job, Run
+    from gflowd.core.gpu import Gpu
+    from gflowd.core.model import Job, Run
     from gflowd.core.moment import Moment
     from gflowd.core.reservations import Window
 

@@ -15,9 +15,9 @@ from gflowd.effects.gpus import Simulated
 from gflowd.workers.base import Turn
 
 if TYPE_CHECKING:
+    from gflowd.core.gpu import Gpu, GpuProcess
     from gflowd.core.gpu_faults import Noted
     from gflowd.core.gpu_orders import Resumed
-    from gflowd.core.model import Gpu, GpuProcess
     from gflowd.core.moment import Moment
     from gflowd.core.procstat import Process
     from gflowd.core.sights import Agenda, LiveJob

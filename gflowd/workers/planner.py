@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gflowd.core import allocation, forecast, reasons, schedule
 from gflowd.core.capacity import Capacity, Device
 from gflowd.core.fairshare import Shares
-from gflowd.core.model import Ended, Gpu, Job, Phase, Queued, Running, Starting
+from gflowd.core.model import Ended, Job, Phase, Queued, Running, Starting
 from gflowd.core.occupancy import Occupancy, hold
 from gflowd.core.quotas import Ledger, Quotas
 from gflowd.core.schedule import Plan, Rules, duration
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from gflowd.config import Config
     from gflowd.core.book import Book
+    from gflowd.core.gpu import Gpu
     from gflowd.core.moment import Moment
     from gflowd.core.reservations import Window
 

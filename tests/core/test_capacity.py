@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from gflowd.core.capacity import Capacity, Device, why_impossible
+from gflowd.core.capacity import Capacity, Device
 from gflowd.core.model import Spec
+from gflowd.core.requests import why_impossible
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 GPUS = (
@@ -18,22 +19,25 @@ MACHINE = Capacity(GPUS, 8, 1000)
     ("fields", "why"),
     [
         ({"gpus": 3, "cpus": 8, "memory_mb": 1000}, None),
-        ({"gpus": 4}, "4 GPUs asked for, the machine has 3"),
-        ({"cpus": 9}, "9 CPUs asked for, the machine has 8"),
-        ({"memory_mb": 1001}, "1001M of memory asked for, the machine has 1000M"),
+        ({"gpus": 4}, "4 GPUs asked for, but this machine has 3"),
+        ({"cpus": 9}, "9 CPUs asked for, but this machine gives 8"),
+        ({"memory_mb": 1001}, "1001M of memory asked for, but this machine gives 1000M"),
         ({"gpus": 2, "gpu_type": "a100"}, None),
-        ({"gpus": 3, "gpu_type": "a100"}, "3 GPUs of type a100 asked for, the machine has 2 such"),
-        ({"gpus": 1, "gpu_memory_mb": 81921}, "1 GPU with 81921M of memory asked for, the machine has 0 such"),
+        ({"gpus": 3, "gpu_type": "a100"}, "3 GPUs of type 'a100' asked for, but this machine has 2"),
+        (
+            {"gpus": 1, "gpu_memory_mb": 81921},
+            "1 GPU with 81921M (the largest has 80G) asked for, but this machine has none",
+        ),
         (
             {"gpus": 2, "gpu_type": "A100", "gpu_memory_mb": 65536},
-            "2 GPUs of type A100 with 64G of memory asked for, the machine has 1 such",
+            "2 GPUs of type 'A100' with 64G (the largest has 80G) asked for, but this machine has 1",
         ),
         ({"gpus": 0, "gpu_type": "h100"}, None),
     ],
 )
 def test_what_the_machine_can_never_do(fields: dict[str, object], why: str | None) -> None:
-    assert why_impossible(SPEC.replace(**fields), MACHINE) == why
+    assert why_impossible(SPEC.replace(**fields), MACHINE.limits) == why
 
 
 def test_as_long_as_nobody_has_looked_no_number_of_gpus_is_impossible() -> None:
-    assert why_impossible(SPEC.replace(gpus=99, gpu_type="x"), Capacity(None, 8, 1000)) is None
+    assert why_impossible(SPEC.replace(gpus=99, gpu_type="x"), Capacity(None, 8, 1000).limits) is None

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from gflowd.core import gpu_states
+from gflowd.core.gpu import Gpu, GpuProcess
 from gflowd.core.gpu_orders import Orders
 from gflowd.core.gpu_states import Held
-from gflowd.core.model import Gpu, GpuProcess, Job, Queued, Run, Spec, Starting, Wish
+from gflowd.core.model import Job, Queued, Run, Spec, Starting, Wish
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, gpus=1)
 GPUS = [Gpu(index=i, uuid=f"G{i}", model="M", memory_mb=10) for i in range(3)]

@@ -31,7 +31,7 @@ def job(spec: Spec, job_id: int = 1) -> Job:
 
 def test_without_quotas_nothing_is_limited() -> None:
     quotas = Quotas({}, {})
-    assert quotas.of_user("ada") == quotas.of_project("ml") == Quota()
+    assert quotas.of("user:ada") == quotas.of("project:ml") == Quota()
     assert not quotas.limit(*FIELDS)
     assert quotas.queued_refusal(SPEC.replace(project="ml"), 1 << 40, {"user:ada": 1 << 40}) is None
     ledger = Ledger(quotas, [job(SPEC)])
@@ -45,17 +45,17 @@ def test_each_field_is_whose_says_it_first_own_before_default_and_run_time_befor
     configured = {"user:ada": said["file"], "default-user": defaults["file"]}
     records = {"user:ada": said["run"], "default-user": defaults["run"]}
     quotas = Quotas(configured, records)
-    assert quotas.of_user("ada") == Quota(max_running_jobs=1, max_running_gpus=3, max_queued_jobs=4)
-    assert quotas.of_user("bob") == Quota(max_running_gpus=9, max_queued_jobs=4)
-    assert quotas.of_project("ada") == Quota()
+    assert quotas.of("user:ada") == Quota(max_running_jobs=1, max_running_gpus=3, max_queued_jobs=4)
+    assert quotas.of("user:bob") == Quota(max_running_gpus=9, max_queued_jobs=4)
+    assert quotas.of("project:ada") == Quota()
     assert quotas.ids() == {"user:ada", "default-user"}
-    assert Quotas({"default-project": {"max_queued_jobs": 1}}, {}).of_project("ml") == Quota(max_queued_jobs=1)
+    assert Quotas({"default-project": {"max_queued_jobs": 1}}, {}).of("project:ml") == Quota(max_queued_jobs=1)
 
 
 def test_one_user_may_be_freed_of_a_default() -> None:
     quotas = Quotas({"default-user": {"max_running_jobs": 1}}, {"user:ada": {"max_running_jobs": None}})
-    assert quotas.of_user("ada") == Quota()
-    assert quotas.of_user("bob") == Quota(max_running_jobs=1)
+    assert quotas.of("user:ada") == Quota()
+    assert quotas.of("user:bob") == Quota(max_running_jobs=1)
 
 
 @given(RECORDS, RECORDS, st.sampled_from(FIELDS))

@@ -19,7 +19,6 @@ from gflowd.core.reservations import (
     decode_all,
     edges,
     encode,
-    held_back,
     long_over,
     status,
     upcoming,
@@ -147,20 +146,6 @@ def test_the_status_follows_from_the_time() -> None:
     daily = reservation(1, start=at("2025-03-29 9:00"), duration=HOUR, repeat="daily")
     times = ("2025-03-28 9:00", "2025-03-29 9:00", "2025-03-29 10:00", "2025-03-30 9:30", "2035-07-01 9:30")
     assert [status(daily, at(time), VIENNA) for time in times] == [PENDING, ACTIVE, PENDING, ACTIVE, ACTIVE]
-
-
-def test_what_is_reserved_is_held_back_from_all_but_its_user() -> None:
-    several = [
-        reservation(1, user="ada", start=0, duration=100, gpu_list=(0, 1)),
-        reservation(2, user="bob", start=0, duration=50, gpu_list=(2,)),
-        reservation(3, user="bob", start=50, duration=50, gpus=2),
-        reservation(4, user="cyd", start=50, duration=50, gpus=1),
-    ]
-    found = windows(several, 0, 1000, None)
-    assert held_back(found, "ada", 49.9) == (frozenset({2}), 0)
-    assert held_back(found, "ada", 50) == (frozenset(), 3)
-    assert held_back(found, "bob", 50) == (frozenset({0, 1}), 1)
-    assert held_back(found, "eve", 100) == (frozenset(), 0)
 
 
 def test_long_over_is_what_ended_or_was_cancelled_before() -> None:

@@ -15,8 +15,8 @@ import pytest
 from nvidia import VARIABLE, Cards, address, build
 
 from gflowd.core import nvml_codes
+from gflowd.core.gpu import Gpu
 from gflowd.core.gpu_faults import DriverFailed
-from gflowd.core.model import Gpu
 from gflowd.effects import pci
 from gflowd.effects.nvml import Nvml
 

@@ -6,6 +6,7 @@ import fcntl
 import io
 import json
 import os
+import resource
 import shutil
 import sqlite3
 import tarfile
@@ -146,8 +147,15 @@ def test_a_file_that_is_there_is_not_replaced(full: Ctl) -> None:
     full.ok("backup", "--force", "b.tar")
     (full.home / "d").mkdir()
     full.fails(1, "backup", "--force", "d")
-    full.fails(3, "backup", "no-such-dir/b.tar")
+    assert full.fails(3, "backup", "no-such-dir/b.tar") == "no-such-dir/b.tar: No such file or directory"
     assert sorted(os.listdir(full.home)) == sorted([".config", "b.tar", "d", "s.sh"])
+
+
+def test_a_backup_that_grows_too_large_is_named_and_leaves_nothing(full: Ctl) -> None:
+    small = 4096  # bytes: less than the archive
+    limited = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (small, small))}
+    assert full.fails(3, "backup", "b.tar", **limited) == "b.tar: File too large"
+    assert sorted(os.listdir(full.home)) == [".config", "s.sh"]
 
 
 def test_nothing_is_backed_up_where_nothing_is(ctl: Ctl) -> None:

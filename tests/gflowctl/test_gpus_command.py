@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gflowd.core.model import Gpu, GpuProcess
+from gflowd.core.gpu import Gpu, GpuProcess
 from gflowd.effects.processes import boot_id
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def test_some_gpus_are_allowed_and_all_again(seen: Ctl) -> None:
         (("ignore", "--gpu", "0"), 2),
         (("unignore", "--pid", "5"), 2),
         (("ignore", "--gpu", "0", "--pid", "4"), 1),
+        (("ignore", "--gpu", "0", "--pid", "4194303"), 1),
+        (("ignore", "--gpu", "0", "--pid", "4194305"), 2),
         (("ignore", "--gpu", "1", "--pid", "5"), 1),
         (("ignore", "--gpu", "1", "--pid", "6"), 1),
         (("explode",), 2),

@@ -107,6 +107,7 @@ def test_what_changes_jobs_says_that_they_have_ended(old: Ctl) -> None:
     assert "history" in old.fails(1, "requeue", "1")
     assert "history" in old.fails(1, "requeue", "2")
     assert old.fails(1, "limit", "2", "1").startswith("job 2 is in the history; gflowctl redo")
+    assert old.fails(1, "update", "--comment", "x", "1").startswith("job 1 is in the history; gflowctl redo")
     for words in (["hold", "1"], ["release", "1"], ["top", "1"], ["update", "--comment", "x", "1"]):
         before = old.store.read().records
         old.run(*words)

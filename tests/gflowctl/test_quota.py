@@ -144,7 +144,7 @@ def test_without_jobs_and_quotas_the_list_is_empty_and_makes_no_state(ctl: Ctl) 
         (2, ["set", "--user", "root"], "nothing to set: give --max-running-jobs, --max-running-gpus, --max-queued"),
         (2, ["set", "--user", "root", "--max-queued-jobs", "-1"], "--max-queued-jobs: '-1' is not a number"),
         (2, ["set", "--user", "root", "--max-queued-jobs", "1.5"], "--max-queued-jobs: '1.5' is not a number"),
-        (1, ["set", "--user", "no-such-user", "--max-queued-jobs", "1"], "there is no user 'no-such-user' on this"),
+        (1, ["set", "--user", "no-such-user", "--max-queued-jobs", "1"], "no user 'no-such-user' on this"),
         (1, ["set", "--user", " ", "--max-queued-jobs", "1"], "the name of the user is empty"),
         (1, ["set", "--user", "\udcff", "--max-queued-jobs", "1"], "'\\udcff' is not valid UTF-8"),
         (1, ["set", "--project", "x" * 65, "--max-queued-jobs", "1"], "the project code is longer than 64"),

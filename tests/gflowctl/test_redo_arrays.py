@@ -52,6 +52,41 @@ def test_a_failed_element_and_all_that_fell_with_it(array: Ctl) -> None:
     assert needs(array, found[10]) == [("afterok", found[9], True)]
 
 
+def give_up(ctl: Ctl, *ids: int) -> None:
+    for job_id in ids:
+        ctl.end_job(job_id, "cancelled", reason="MaxFailures:1")
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_what_an_array_gave_up_after_its_failures_falls_with_them(ctl: Ctl, archived: bool) -> None:
+    ctl.ok("submit", "-a", "1-5", "--max-failures", "1", "true")
+    ctl.ok("submit", "-d", "1_4", "true")
+    ctl.ok("submit", "-a", "1-2", "--max-failures", "1", "true")
+    ctl.end_job(1)
+    fail(ctl, 2, 7)
+    give_up(ctl, 3, 4, 8)
+    fall(ctl, 4, 6)
+    ctl.end_job(5, "cancelled", reason="CancelledByUser")
+    if archived:
+        ctl.archive(1, 6, 7)
+    assert ctl.ok("redo", "1_2") == "Submitted batch job 9\n"
+    assert ctl.ok("redo", "1_2", "--cascade") == "Submitted batch jobs 10-13\n"
+    assert [(job["redone_from"], job["array_index"]) for job in ctl.jobs("10-13")] == [
+        (2, 2),
+        (2, 3),
+        (2, 4),
+        (6, None),
+    ]
+    assert needs(ctl, 13) == [("afterok", 12, True)]
+
+
+def test_a_given_up_element_alone_brings_no_other(ctl: Ctl) -> None:
+    ctl.ok("submit", "-a", "1-3", "--max-failures", "1", "true")
+    fail(ctl, 1)
+    give_up(ctl, 2, 3)
+    assert ctl.ok("redo", "1_2", "--cascade") == "Submitted batch job 4\n"
+
+
 def test_another_element_that_failed_is_waited_for_still(array: Ctl) -> None:
     fail(array, 2)
     array.ok("redo", "1_3,4")

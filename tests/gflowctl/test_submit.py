@@ -188,6 +188,7 @@ def test_a_dry_run_changes_nothing(ctl: Ctl) -> None:
         (["submit", "--"], "nothing to run"),
         (["submit", "--wrap", "x", "true"], "either --wrap or a command"),
         (["submit", "--gpus", "x", "true"], "-g/--gpus/--gres: 'x' is not a number"),
+        (["submit", "--gres", "gpu:a100:1", "true"], "'gpu:a100:1': a type of GPU is given with --gpu-type"),
         (["submit", "--gpus", "-1", "true"], "is not a number"),
         (["submit", "--cpus", "99999999999999999999", "true"], "is not a number"),
         (["submit", "--memory", "lots", "true"], "not an amount of memory"),

@@ -252,9 +252,9 @@ def test_limit_changes_how_many_run_at_a_time(ctl: Ctl) -> None:
 def test_an_array_is_updated_as_a_whole(ctl: Ctl) -> None:
     ctl.ok("submit", "-a", "1-3", "true")
     ctl.run_job(1)
-    assert ctl.ok("update", "-g", "2", "1") == "Updated jobs 1_[1-3]\n"
+    assert ctl.ok("update", "-p", "20", "1") == "Updated jobs 1_[1-3]\n"
     assert list(ctl.store.read().of("spec")) == [1]
-    assert {job["gpus"] for job in ctl.jobs()} == {2}
+    assert {job["priority"] for job in ctl.jobs()} == {20}
     assert "changed together" in ctl.fails(1, "update", "-g", "1", "1_2")
 
 

@@ -131,3 +131,32 @@ def test_a_job_beyond_the_capacity_keeps_its_time_limit_changeable_while_it_runs
     assert five.ok("update", "3", "-t", "2h") == "Updated job 3\n"
     assert five.spec(3).submitted_at < time.time()
     assert os.path.exists(five.state.environment(five.spec(3).env))
+
+
+def test_what_a_running_element_has_is_not_changed_under_it(ctl: Ctl) -> None:
+    ctl.ok("submit", "-a", "1-3", "-c", "2", "-m", "4G", "true")
+    ctl.run_job(2)
+    before = ctl.spec(1)
+    for words in (["-c", "1"], ["-m", "64M"], ["--clear", "memory"], ["-g", "1"], ["--comment", "x", "-c", "1"]):
+        assert "resources cannot be changed, 1_2 is running" in ctl.fails(1, "update", "1", *words)
+    assert ctl.spec(1) == before
+    ctl.ok("update", "1", "-t", "2h", "-c", "2")
+    ctl.end_job(2)
+    assert ctl.ok("update", "1", "-c", "1") == "Updated jobs 1_[1-3]\n"
+
+
+def test_the_log_of_an_element_that_has_begun_is_not_lost(ctl: Ctl) -> None:
+    ctl.ok("submit", "-a", "1-3", "-o", "%x-%a.out", "-n", "a", "true")
+    ctl.ok("update", "1", "-o", "%x.%a")
+    ctl.end_job(2)
+    for words in (["-o", "b-%a"], ["-e", "%a.err"], ["-n", "b"], ["--clear", "output"]):
+        assert "files cannot be changed, 1_2 is finished" in ctl.fails(1, "update", "1", *words)
+    ctl.ok("update", "1", "-o", "%x.%a", "-p", "20")
+    assert ctl.jobs("1_2")[0]["output"] == f"{ctl.home}/a.2"
+
+
+def test_another_parameter_moves_only_the_files_of_those_that_wait(ctl: Ctl) -> None:
+    ctl.ok("submit", "--param", "lr=1,2", "--name-template", "r{lr}", "-o", "%x.out", "true")
+    ctl.end_job(1)
+    ctl.ok("update", "1", "--param", "lr=3")
+    assert [job["output"] for job in ctl.jobs("1")] == [f"{ctl.home}/r1.out", f"{ctl.home}/r3.out"]

@@ -119,6 +119,18 @@ def test_a_cycle_through_a_name_is_refused(chain: Ctl) -> None:
     assert chain.fails(1, "update", "2-3", "-d", "5", "--singleton") == "job 2 would wait for itself (2 -> 5 -> 3 -> 2)"
 
 
+def test_a_new_name_closes_no_cycle(ctl: Ctl) -> None:
+    """1 waits for 3, which waits for its earlier namesakes."""
+    for words in (["-n", "a"], ["-n", "b"], ["-n", "b", "--singleton"]):
+        ctl.submit(*words, "true")
+    ctl.ok("update", "1", "-d", "3")
+    assert ctl.fails(1, "update", "3", "-n", "a") == "job 3 would wait for itself (3 -> 1 -> 3)"
+    assert ctl.fails(1, "update", "1", "-n", "b") == "job 1 would wait for itself (1 -> 3 -> 1)"
+    assert ctl.fails(1, "update", "1,3", "-n", "c") == "job 1 would wait for itself (1 -> 3 -> 1)"
+    ctl.ok("update", "3", "-n", "c")
+    ctl.ok("update", "2", "-n", "a")
+
+
 def test_a_long_cycle_is_told_briefly(ctl: Ctl) -> None:
     ctl.submit("true")
     spec = ctl.store.read().of("spec")[1]
@@ -173,7 +185,7 @@ def test_one_element_gets_another_value(sweep: Ctl) -> None:
 
 
 def test_of_a_whole_sweep_those_that_wait_get_another_value(sweep: Ctl) -> None:
-    sweep.ok("update", "1", "--param", "lr=9", "--param", "x=b", "-g", "1")
+    sweep.ok("update", "1", "--param", "lr=9", "--param", "x=b", "-p", "20")
     assert params(sweep) == ["1", "2", "9", "9"]
     assert {job["params"]["x"] for job in sweep.jobs("3-4")} == {"b"}
 

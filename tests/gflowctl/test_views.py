@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import re
 import shutil
+import struct
 import subprocess
+import termios
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +122,19 @@ def test_info_without_a_daemon(ctl: Ctl) -> None:
     assert found["daemon"]["running"] is False
 
 
+@pytest.mark.parametrize(("columns", "bar"), [(80, 6), (160, 16)])
+def test_the_model_of_a_gpu_matters_more_than_its_bar(ctl: Ctl, columns: int, bar: int) -> None:
+    ctl.observe(gpus=[{**gpu, "model": "NVIDIA A100 80GB", "simulated": False} for gpu in GPUS])
+    leader, follower = os.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    assert ctl.run("info", capture_output=False, stdout=follower, stdin=follower).returncode == 0
+    os.close(follower)
+    shown = os.read(leader, 65536).decode()
+    os.close(leader)
+    assert shown.count("NVIDIA A100 80GB") == 2
+    assert re.search(r"\[([^][m]+)\]", shown)[1] == "\u2588" * (bar // 2) + "\u2591" * (bar // 2)  # type: ignore[index]
+
+
 def test_resources_are_explained_by_what_is_short(ctl: Ctl) -> None:
     ctl.submit("-g", "2", "-c", "4", "-m", "8G", "true")
     ctl.observe(gpus=GPUS, used={"cpus": 1, "memory_mb": 4096}, reasons={"1": "Resources"})
@@ -130,6 +148,14 @@ def test_resources_are_explained_by_what_is_short(ctl: Ctl) -> None:
     assert said == "Resources (waits for 2 GPUs, 1 idle, 4 CPUs, 3 free, 8G memory, 4G free)"
 
 
+def test_doctor_fails_where_nothing_can_be_made(ctl: Ctl) -> None:
+    (ctl.home / "file").touch()
+    place = str(ctl.home / "file" / "deep" / "state")
+    done = ctl.run("doctor", "--state-dir", place)
+    assert done.returncode == 1
+    assert f"{place} cannot be made: {ctl.home / 'file'} is not writable" in done.stdout
+
+
 def test_doctor_on_nothing_and_on_something(ctl: Ctl) -> None:
     first = ctl.run("doctor")
     assert first.returncode == 0, first
@@ -137,7 +163,7 @@ def test_doctor_on_nothing_and_on_something(ctl: Ctl) -> None:
     ctl.submit("true")
     ctl.observe(gpus=[{**GPUS[0], "state": "faulty", "cause": "lost"}])
     shown = ctl.run("doctor").stdout
-    assert "1 jobs, read in" in shown
+    assert "1 submission, read in" in shown
     assert "WARN  gflowd is not running: gflowd start" in shown
     assert "WARN  GPU 0 is faulty: lost" in shown
     found = json.loads(ctl.ok("doctor", "--json"))
@@ -245,6 +271,10 @@ def test_global_options_stand_before_and_after_the_command(ctl: Ctl) -> None:
 )  # fmt: skip
 def test_an_unknown_command_or_option(ctl: Ctl, words: list[str], said: str) -> None:
     assert said in ctl.fails(2, *words)
+
+
+def test_a_word_without_end_does_not_fill_the_screen(ctl: Ctl) -> None:
+    assert len(ctl.fails(2, "x" * 100_000)) < 600
 
 
 def test_a_fault_of_ours_is_one_line(ctl: Ctl) -> None:

@@ -11,8 +11,9 @@ from stage import now
 from gflowd.core import codec, reasons
 from gflowd.core.book import Book
 from gflowd.core.capacity import Capacity, Device
+from gflowd.core.gpu import Gpu, GpuProcess
 from gflowd.core.gpu_states import Picture
-from gflowd.core.model import Gpu, GpuProcess, Identity, Phase, Run, Running, Spec, Started, Stopping
+from gflowd.core.model import Identity, Phase, Run, Running, Spec, Started, Stopping
 from gflowd.core.reservations import Window
 from gflowd.workers.base import Wiring
 from gflowd.workers.observer import Observer, Waiting

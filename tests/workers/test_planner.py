@@ -8,7 +8,8 @@ from stage import BOOT, now
 
 from gflowd.core import codec, reasons
 from gflowd.core.book import Book
-from gflowd.core.model import Ended, Gpu, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping
+from gflowd.core.gpu import Gpu
+from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping
 from gflowd.workers.base import Wiring
 from gflowd.workers.planner import Planner, Said
 

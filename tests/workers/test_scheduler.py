@@ -16,21 +16,8 @@ from stage import BOOT, Jobs, eventually, now
 
 from gflowd.core import codec, reasons
 from gflowd.core.errors import TryAgain
-from gflowd.core.model import (
-    Ended,
-    Gpu,
-    GpuProcess,
-    Identity,
-    Phase,
-    Queued,
-    Run,
-    Running,
-    Spec,
-    Started,
-    Starting,
-    Stopping,
-    Wish,
-)
+from gflowd.core.gpu import Gpu, GpuProcess
+from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
 from gflowd.core.reservations import Reservation, encode
 from gflowd.core.sights import Agenda, Enforced, Sight
 from gflowd.effects.claims import Claims
@@ -214,7 +201,7 @@ def test_what_can_never_run_is_rejected(make: Callable[..., Scheduler], wiring: 
     make().tick(now(), {})
     ended = phase(wiring, job_id)
     assert isinstance(ended, Ended)
-    assert (ended.state, ended.reason) == ("failed", "Rejected:99 CPUs asked for, the machine has 4")
+    assert (ended.state, ended.reason) == ("failed", "Rejected:99 CPUs asked for, but this machine gives 4")
 
 
 def polled(begun: float, gpus: tuple[Gpu, ...] | None = GPUS, trouble: str | None = None) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""A GPU as a poll saw it, and what was at work on it. Whether it may be given away is for `gpu_states` to say."""
+
+from __future__ import annotations
+
+from gflowd.core.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+
+class GpuProcess(Value):
+    """A compute process on a GPU: whose it is, and what it takes in MiB where the driver tells."""
+
+    __slots__ = ("job_id", "memory_mb", "pid", "start", "user")
+
+    def __init__(
+        self, *, pid: int, memory_mb: int | None = None, user: str = "?", start: int = 0, job_id: int | None = None
+    ) -> None:
+        self.pid: Final = pid
+        self.memory_mb: Final = memory_mb
+        self.user: Final = user
+        self.start: Final = start  # in clock ticks since boot; 0 for one that we cannot see
+        self.job_id: Final = job_id  # the live job that it is of; None: foreign
+
+
+class Gpu(Value):
+    """A GPU as a poll saw it. Memory in MiB, `utilisation` in percent, `temperature` in degrees Celsius."""
+
+    __slots__ = (
+        "answers", "ecc", "fault", "index", "lasting", "links", "memory_mb", "model", "processes", "simulated",
+        "temperature", "used_mb", "utilisation", "uuid",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 -- one argument per thing that a driver tells
+        self,
+        *,
+        index: int,
+        uuid: str,
+        model: str,
+        memory_mb: int,
+        used_mb: int = 0,
+        utilisation: int | None = None,
+        temperature: int | None = None,
+        processes: tuple[GpuProcess, ...] = (),
+        simulated: bool = False,
+        fault: str | None = None,
+        lasting: bool = False,
+        answers: bool = True,
+        ecc: int = 0,
+        links: tuple[str, ...] = (),
+    ) -> None:
+        self.index: Final = index  # in PCI order, as CUDA_DEVICE_ORDER=PCI_BUS_ID counts
+        self.uuid: Final = uuid
+        self.model: Final = model
+        self.memory_mb: Final = memory_mb
+        self.used_mb: Final = used_mb
+        self.utilisation: Final = utilisation
+        self.temperature: Final = temperature
+        self.processes: Final = processes
+        self.simulated: Final = simulated
+        self.fault: Final = fault  # why it must not be given away
+        self.lasting: Final = lasting  # the fault stays until somebody resumes the GPU
+        self.answers: Final = answers  # it is there, whatever else is wrong with it
+        self.ecc: Final = ecc  # uncorrectable memory errors since the driver was loaded
+        self.links: Final = links  # to each GPU by index, in the words of `nvidia-smi topo`: X, NV4, PIX, SYS ...

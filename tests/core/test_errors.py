@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from gflowd.core.errors import brief
+
+
+def test_an_error_gives_back_a_word_without_end_in_brief() -> None:
+    said = brief(f"'{'x' * 130_000}' is not a list of jobs")
+    assert len(said) < 600
+    assert said.startswith("'xxx")
+    assert said.endswith("xxx' is not a list of jobs")
+
+
+def test_an_error_of_many_words_is_left_whole() -> None:
+    said = f"no job {', '.join(map(str, range(1000)))}"
+    assert brief(said) == said
+    assert brief("no job 1") == "no job 1"
