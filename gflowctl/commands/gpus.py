@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ALL = "all"
 LEGEND = """\
 X     itself
+MIG   a MIG device of the same GPU
 NV#   so many NVLinks
 PIX   one PCIe bridge
 PXB   several PCIe bridges
@@ -132,7 +133,8 @@ def _resume(args: argparse.Namespace, context: Context) -> None:
         from gflowd.effects.processes import boot_id
 
         accepted = {"at": time.time(), "boot": boot_id(), "ecc": gpu["ecc"]}
-        done = cards.change(context, gpu_orders.RESUMED, lambda orders: {**(orders or {}), uuid: accepted})
+        card = gpu.get("parent") or uuid  # what is wrong is so of all MIG devices of a GPU
+        done = cards.change(context, gpu_orders.RESUMED, lambda orders: {**(orders or {}), card: accepted})
         fault = None
     if done:
         render.write(f"Resumed GPU {args.gpu}\n")

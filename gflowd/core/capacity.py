@@ -28,16 +28,20 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What the machine has: `gpus` by ascending index, or None while nobody has looked; memory in MiB."""
+    """What the machine has: `gpus` by ascending index, or None while nobody has looked; memory in MiB.
+
+    `cut_up`: a GPU is in MIG mode, so that tomorrow there may be other GPUs.
+    """
 
     gpus: tuple[Device, ...] | None
     cpus: int
     memory_mb: int
+    cut_up: bool = False
 
 
 def why_impossible(spec: Spec, capacity: Capacity) -> str | None:
     """Why the machine can never run this, or None when it can."""
-    if spec.gpus and capacity.gpus is not None:
+    if spec.gpus and capacity.gpus is not None and not capacity.cut_up:
         if spec.gpus > len(capacity.gpus):
             return f"{spec.gpus} GPU{'s' * (spec.gpus > 1)} asked for, the machine has {len(capacity.gpus)}"
         suitable = sum(device.suits(spec) for device in capacity.gpus)

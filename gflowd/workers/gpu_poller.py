@@ -141,5 +141,6 @@ class GpuPoller:
 
 def _decisive(gpu: Gpu) -> tuple[object, ...]:
     """What of a GPU decides whether it can be given away."""
-    owners = tuple((process.pid, process.start, process.job_id) for process in gpu.processes)
+    computing = (process for process in gpu.processes if not process.graphics)
+    owners = tuple((process.pid, process.start, process.job_id) for process in computing)
     return gpu.index, gpu.uuid, gpu.fault, gpu.answers, gpu.ecc, owners
