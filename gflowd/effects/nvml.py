@@ -38,7 +38,7 @@ class Nvml:
         self._events: Any = None
         self._roll = Roll()
         self._uuids: dict[int, str] = {}  # by NVML's index, which stays while it is initialised
-        self._linked: dict[str, str] | None = None  # the GPUs that `_links` are of, and what they are parts of
+        self._linked: list[tuple[str, str]] = []  # the GPUs that `_links` are of, and what they are parts of
         self._links: dict[str, tuple[str, ...]] = {}
 
     def poll(self) -> tuple[Gpu, ...]:
@@ -84,7 +84,7 @@ class Nvml:
         """Shuts NVML down and unloads its library, so that a driver brought up to date meanwhile is found."""
         library = self._nvml.nvmlLib
         self.close()
-        self._uuids, self._linked, self._events = {}, None, None
+        self._uuids, self._linked, self._events = {}, [], None
         sys.modules.pop("pynvml", None)
         if library is not None:
             dlclose(library._handle)  # noqa: SLF001 -- ctypes has no other way
@@ -93,25 +93,32 @@ class Nvml:
         nvml = self._nvml
         xids = self._xids()
         for number in range(nvml.nvmlDeviceGetCount()):
-            whole = None
+            whole: Found | None = None
+            found: tuple[Found, ...] = ()
+            trouble: dict[str, Any] = {}
             try:
                 handle = nvml.nvmlDeviceGetHandleByIndex(number)
                 uuid = str(nvml.nvmlDeviceGetUUID(handle))
                 model, memory_mb = str(nvml.nvmlDeviceGetName(handle)), self._roll.memory_mb(uuid)
                 whole = _place(nvml, handle), Gpu(index=0, uuid=uuid, model=model, memory_mb=memory_mb)
                 self._uuids[number] = uuid
-                yield Answer(number, uuid, tuple(self._devices(handle, whole, xids.get(uuid))))
+                found = tuple(self._devices(handle, whole))
             except nvml.NVMLError as error:
-                yield Answer(number, self._uuids.get(number), whole=whole, **nvml_device.fault(error))
+                trouble = nvml_device.fault(error)
+            card = self._uuids.get(number)
+            if card is not None and card in xids:  # wherever it came to, since it is told once
+                trouble = {"fault": f"Xid {xids[card]}: {FATAL_XIDS[xids[card]]}", "lasting": True}
+                found = tuple((place, gpu.replace(**trouble)) for place, gpu in found)
+            yield Answer(number, card, found, whole, **trouble)
 
-    def _devices(self, handle: Any, whole: Found, xid: int | None) -> Iterator[Found]:
+    def _devices(self, handle: Any, whole: Found) -> Iterator[Found]:
         """What a GPU consists of: itself, or its MIG devices."""
         place, gpu = whole
         slices = nvml_device.slices(self._nvml, handle)
         if slices is None:
-            yield place, nvml_device.look(self._nvml, handle, gpu, xid)
+            yield place, nvml_device.look(self._nvml, handle, gpu)
         elif slices:
-            for number, part in nvml_device.look_at_slices(self._nvml, handle, gpu, slices, xid, self._roll.memory_mb):
+            for number, part in nvml_device.look_at_slices(self._nvml, handle, gpu, slices, self._roll.memory_mb):
                 yield (*place[:3], 1 + number), part
         else:
             yield place, gpu.replace(fault=MIG)
@@ -142,14 +149,14 @@ class Nvml:
     def _look_at_links(self, gpus: list[Gpu]) -> None:
         """Which way each two GPUs are joined: asked once for every set of GPUs, since nothing moves."""
         cards = {gpu.uuid: gpu.card for gpu in gpus}
-        if cards == self._linked:
+        if list(cards.items()) == self._linked:
             return
         handles: dict[str, Any] = {}
         for number, uuid in self._uuids.items():
             with contextlib.suppress(self._nvml.NVMLError):
                 handles[uuid] = self._nvml.nvmlDeviceGetHandleByIndex(number)
         self._links = gpu_links.words(cards, {card: self._ends(card, handles) for card in set(cards.values())})
-        self._linked = cards
+        self._linked = list(cards.items())
 
     def _ends(self, uuid: str, handles: dict[str, Any]) -> Ends:
         nvml = self._nvml

@@ -53,7 +53,7 @@ def slices(nvml: Any, handle: Any) -> list[Slice] | None:
     return found
 
 
-def look(nvml: Any, handle: Any, before: Gpu, xid: int | None) -> Gpu:
+def look(nvml: Any, handle: Any, before: Gpu) -> Gpu:
     """How a whole GPU fares now; `before` gives what an unanswered query leaves open."""
     try:
         memory = optional(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
@@ -61,7 +61,7 @@ def look(nvml: Any, handle: Any, before: Gpu, xid: int | None) -> Gpu:
         processes = _merged(_running(nvml, "Compute", handle), _drawing(nvml, handle))
         return before.replace(
             **_memory(memory, before),
-            **_health(nvml, handle, xid),
+            **_health(nvml, handle),
             utilisation=load and int(load.gpu),
             processes=processes,
         )
@@ -70,13 +70,13 @@ def look(nvml: Any, handle: Any, before: Gpu, xid: int | None) -> Gpu:
 
 
 def look_at_slices(
-    nvml: Any, handle: Any, whole: Gpu, found: Sequence[Slice], xid: int | None, memory_mb: Callable[[str], int]
+    nvml: Any, handle: Any, whole: Gpu, found: Sequence[Slice], memory_mb: Callable[[str], int]
 ) -> Iterator[tuple[int, Gpu]]:
     """How the MIG devices of the GPU `whole` fare now, by number; its faults are theirs. Raises `NVMLError`.
 
     `memory_mb` is what each had, by UUID.
     """
-    health = _health(nvml, handle, xid)
+    health = _health(nvml, handle)
     on_card = optional(nvml, _running, nvml, "Compute", handle)
     for number, device in found:
         instance = (nvml.nvmlDeviceGetGpuInstanceId(device), nvml.nvmlDeviceGetComputeInstanceId(device))
@@ -117,14 +117,12 @@ def _memory(memory: Any, before: Gpu) -> dict[str, int]:
     return {"memory_mb": _mib(memory.total), "used_mb": _mib(memory.used)}
 
 
-def _health(nvml: Any, handle: Any, xid: int | None) -> dict[str, Any]:
+def _health(nvml: Any, handle: Any) -> dict[str, Any]:
     """What is so of all of a GPU."""
     counter = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
     return {
         "temperature": optional(nvml, nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
         "ecc": optional(nvml, nvml.nvmlDeviceGetTotalEccErrors, handle, *counter) or 0,
-        "fault": None if xid is None else f"Xid {xid}: {nvml_codes.FATAL_XIDS[xid]}",
-        "lasting": xid is not None,
     }
 
 
@@ -140,9 +138,10 @@ def _running(nvml: Any, kind: str, handle: Any) -> list[Any]:
         if error.value != nvml_codes.NO_FUNCTION:
             raise
         found = older(handle)
-    if any(int(each.pid) > nvml_codes.GREATEST_PID for each in found):
-        found = optional(nvml, older, handle) or found
-    return found
+    if all(0 < int(each.pid) <= nvml_codes.GREATEST_PID for each in found):
+        return found
+    other = optional(nvml, older, handle)
+    return found if other is None else other
 
 
 def _drawing(nvml: Any, handle: Any) -> list[Any]:

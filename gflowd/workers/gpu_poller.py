@@ -89,6 +89,8 @@ class GpuPoller:
             self._fail(str(failure), now)
             return
         faults = {gpu.uuid: gpu.fault for gpu in self._seen or ()}
+        if faults and faults.keys() != {gpu.uuid for gpu in seen}:
+            self._log.info("GPUs have changed", gpus=len(seen))
         if self._trouble is not None:
             self._log.info("GPUs are known again", gpus=len(seen))
             faults = {}

@@ -124,6 +124,14 @@ def test_a_fatal_xid_is_told_once_and_a_program_s_own_is_not(cards: Cards, drive
     assert states(driver.poll())[1] == ("Fake-B", *GOOD)
 
 
+def test_a_fatal_xid_counts_although_its_gpu_fails_otherwise(cards: Cards, driver: Nvml) -> None:
+    driver.poll()
+    cards.set("b", xid="62/1", listing=999)
+    assert states(driver.poll())[1][:3] == ("Fake-B", "Xid 62: its controller halted", True)
+    cards.set("b", xid="62/2", mig=2)
+    assert states(driver.poll())[1] == ("Fake-B", "Xid 62: its controller halted", True, False)
+
+
 @pytest.mark.parametrize(
     ("code", "cure"), [(4, "/dev/nvidia"), (9, "modprobe"), (18, "reboot or reload"), (999, "Unknown Error")]
 )

@@ -178,6 +178,7 @@ def test_devices_that_are_made_otherwise_are_found_and_what_waits_for_them_waits
     assert machine.job(waiting)["state"] == "queued"
     cards.cut("a", None, "1g.10gb")
     assert machine.wait(waiting) == 0
+    assert machine.daemon_log().count("GPUs have changed") == 3
     cards.join("a")
     eventually(lambda: [gpu["uuid"] for gpu in gpus(machine)] == [cards.uuids["a"], cards.uuids["b"]])
     assert machine.result("-g", "2", "--wrap", "echo $CUDA_VISIBLE_DEVICES") == "0,1\n"
