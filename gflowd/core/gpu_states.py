@@ -76,7 +76,7 @@ def available(
         for gpu in gpus
         if gpu.fault is None
         and gpu.uuid not in elsewhere
-        and gpu.uuid not in orders.drained
+        and orders.drained_as(gpu) is None
         and (orders.allowed is None or gpu.index in orders.allowed)
         and not intruders(gpu, orders, held.get(gpu.index, ()), live)
     }
@@ -127,8 +127,8 @@ def _closed(
         return UNMANAGED, ", ".join(map(_named, found))
     if gpu.uuid in elsewhere:
         return UNMANAGED, ELSEWHERE
-    if gpu.uuid in orders.drained:
-        return DRAINED, orders.drained[gpu.uuid]
+    if (uuid := orders.drained_as(gpu)) is not None:
+        return DRAINED, orders.drained[uuid]
     if orders.allowed is not None and gpu.index not in orders.allowed:
         return RESTRICTED, None
     return None

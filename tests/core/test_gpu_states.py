@@ -84,3 +84,10 @@ def test_what_only_draws_keeps_no_job_away() -> None:
     drawing = FOREIGN.replace(graphics=True)
     assert state(with_processes(drawing, drawing.replace(job_id=2))) == ("idle", None)
     assert state(with_processes(drawing, FOREIGN.replace(pid=6))) == ("unmanaged", "pid 6 of ada")
+
+
+def test_what_a_drained_gpu_was_cut_into_is_drained_too() -> None:
+    parts = [GPUS[0].replace(uuid="MIG-0", parent="G0")]
+    assert state(parts, Orders(drained={"G0": "fan"})) == ("drained", "fan")
+    assert state(parts, Orders(drained={"MIG-0": "x", "G0": "fan"})) == ("drained", "x")
+    assert state(GPUS, Orders(drained={"MIG-0": "x"})) == ("idle", None)
