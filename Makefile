@@ -10,7 +10,7 @@ PARALLEL ?= 3
 FUZZ := .fuzz
 SECONDS ?= 60
 
-.PHONY: help demo test lint man bench simulate soak fuzz slurm-parity clean
+.PHONY: help demo test lint man bench simulate soak fuzz slurm-parity nvidia-check clean
 
 help:
 	@echo 'make demo    a daemon of its own, seven jobs, everything cleaned up (a few seconds)'
@@ -21,6 +21,7 @@ help:
 	@echo 'make simulate waits on a made-up trace, with gflow and with simpler schedulers'
 	@echo 'make soak    faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
 	@echo 'make slurm-parity  the same scripts under gflow and under the real Slurm, where that is installed'
+	@echo 'make nvidia-check  what gflow says of real NVIDIA GPUs against nvidia-smi and a process that uses one'
 	@echo 'make fuzz    the parsers under a coverage-guided fuzzer, for SECONDS=$(SECONDS) together'
 	@echo 'make clean   remove what make made'
 
@@ -66,6 +67,9 @@ soak: $(VENV)/developer
 
 slurm-parity: $(VENV)/installed
 	@$(BIN)/python tests/parity/slurm_parity.py
+
+nvidia-check: $(VENV)/installed
+	@$(BIN)/python tests/hardware/nvidia_check.py
 
 clean:
 	@rm -rf $(VENV) $(FUZZ) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

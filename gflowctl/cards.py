@@ -62,9 +62,11 @@ def _fold(context: Context) -> Fold:
 
 
 def used_by(gpu: dict[str, Any]) -> str:
-    """Who is on a GPU: `job 12, pid 4711 of ada`."""
+    """Who is on a GPU: `job 12, pid 4711 of ada, pid 900 of root (graphics)`."""
     jobs = [f"job {job_id}" for job_id in gpu.get("jobs") or ()]
     strangers = [
-        f"pid {process['pid']} of {process['user']}" for process in gpu["processes"] if process["job_id"] is None
+        f"pid {process['pid']} of {process['user']}{' (graphics)' if process.get('graphics') else ''}"
+        for process in gpu["processes"]
+        if process["job_id"] is None
     ]
     return ", ".join([*jobs, *strangers])

@@ -29,6 +29,8 @@ def ignore(args: argparse.Namespace, context: Context) -> None:
         raise Refused(f"no process {args.pid} on GPU {args.gpu}; gflowctl info shows who is on it")
     if process["job_id"] is not None:
         raise Refused(f"process {args.pid} is of job {process['job_id']}; that cannot be ignored")
+    if process.get("graphics"):
+        raise Refused(f"process {args.pid} only draws; it keeps no job from GPU {args.gpu}")
     if not process["start"]:
         raise Refused(f"process {args.pid} is not to be seen from here, so nobody could tell when it has ended")
     entry = {"gpu": gpu["uuid"], "pid": args.pid, "start": process["start"], "boot": processes.boot_id()}

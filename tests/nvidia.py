@@ -37,6 +37,7 @@ class Cards:
         self.order = list(self.names)  # NVML's
         self.uuids = {name: f"GPU-{uuid.uuid4()}" for name in self.names}  # no other test has the same
         self.fields: dict[str, dict[str, object]] = {name: {} for name in self.names}
+        self.slices: dict[str, list[str]] = {}  # of a GPU that was cut up, by its name
         self.lines: tuple[str, ...] = ()
         self.write()
 
@@ -44,6 +45,26 @@ class Cards:
         """Changes what is told of one; None takes a field away."""
         self.fields[name].update(fields)
         self.write()
+
+    def cut(self, name: str, *profiles: str | None) -> None:
+        """Puts one into MIG mode with these devices, `a0`, `a1` ... by their numbers; None leaves a number out.
+
+        A device that is made again as it was has its UUID again; `set` takes its name too.
+        """
+        self.slices[name] = []
+        for number, profile in enumerate(profiles):
+            if profile is not None:
+                part = f"{name}{number}"
+                made = uuid.uuid5(uuid.UUID(self.uuids[name].removeprefix("GPU-")), f"{number} {profile}")
+                self.uuids[part] = f"MIG-{made}"
+                self.fields[part] = {"profile": profile, "gi": 7 + number, "ci": 0, "total": 9728}
+                self.slices[name].append(part)
+        self.set(name, mig=1)
+
+    def join(self, name: str) -> None:
+        """Puts one out of MIG mode."""
+        del self.slices[name]
+        self.set(name, mig=0)
 
     def say(self, *lines: str) -> None:
         """The lines beside the GPUs: `hang`, `init 18` ..."""
@@ -59,11 +80,19 @@ class Cards:
         lines = [*self.lines]
         for name in self.order:
             bus = self.names.index(name) + 1
-            words = [f"{key}={value}" for key, value in self.fields[name].items() if value is not None]
-            lines.append(" ".join(["gpu", self.uuids[name], f"Fake-{name.upper()}", f"0:{bus:x}:0", *words]))
+            lines.append(self._line("gpu", name, f"Fake-{name.upper()}", f"0:{bus:x}:0"))
+        for place, name in enumerate(self.order):
+            lines += [
+                self._line("slice", part, str(self.fields[part]["profile"]), f"{place:x}:{part[1:]}:0")
+                for part in self.slices.get(name, ())
+            ]
         new = self.file.with_suffix(".new")
         new.write_text("\n".join(lines) + "\n")
         os.replace(new, self.file)
+
+    def _line(self, kind: str, name: str, *words: str) -> str:
+        fields = (f"{key}={value}" for key, value in self.fields[name].items() if value is not None)
+        return " ".join([kind, self.uuids[name], *words, *fields])
 
 
 def address(cards: Cards, names: str) -> str:

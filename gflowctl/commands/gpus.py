@@ -23,6 +23,7 @@ ALL = "all"
 LARGEST_PID = 1 << 22  # PID_MAX_LIMIT of 64-bit Linux
 LEGEND = """\
 X     itself
+MIG   a MIG device of the same GPU
 NV#   so many NVLinks
 PIX   one PCIe bridge
 PXB   several PCIe bridges
@@ -128,16 +129,17 @@ def _drain(args: argparse.Namespace, context: Context) -> None:
 def _resume(args: argparse.Namespace, context: Context) -> None:
     gpu = cards.one(context, args.gpu)
     uuid, fault = gpu["uuid"], gpu.get("fault")
+    card = gpu.get("parent") or uuid  # what is wrong with a GPU is so of all its MIG devices
 
     def without(orders: dict[str, Any] | None) -> dict[str, Any] | None:
-        return {other: order for other, order in (orders or {}).items() if other != uuid} or None
+        return {other: order for other, order in (orders or {}).items() if other not in (uuid, card)} or None
 
     done = cards.change(context, gpu_orders.DRAINED, without)
     if fault is not None and gpu["lasting"] and gpu["answers"]:
         from gflowd.effects.processes import boot_id
 
         accepted = {"at": time.time(), "boot": boot_id(), "ecc": gpu["ecc"]}
-        done = cards.change(context, gpu_orders.RESUMED, lambda orders: {**(orders or {}), uuid: accepted})
+        done = cards.change(context, gpu_orders.RESUMED, lambda orders: {**(orders or {}), card: accepted})
         fault = None
     if done:
         render.write(f"Resumed GPU {args.gpu}\n")

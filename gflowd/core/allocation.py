@@ -15,7 +15,8 @@ SEQUENTIAL, RANDOM, TOPOLOGY = "sequential", "random", "topology"
 
 FEW = 100  # sets that are looked at one by one; with more of them each GPU's nearest are
 NVLINK = 100  # closeness of one link; the ways over PCI are all less
-PCI = {"PIX": 50, "PXB": 40, "PHB": 30, "NODE": 20, "SYS": 10}  # `nvidia-smi topo`: one switch ... across sockets
+# `nvidia-smi topo`: one switch ... across sockets; MIG devices of one GPU are together, so that others stay whole
+PCI = {"MIG": 60, "PIX": 50, "PXB": 40, "PHB": 30, "NODE": 20, "SYS": 10}
 _BITS = (1 << 64) - 1
 
 Closeness = dict[tuple[int, int], int]  # of two indices, ascending; what is missing is 0

@@ -27,16 +27,21 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What the machine has: `gpus` by ascending index, or None while nobody has looked; memory in MiB."""
+    """What the machine has: `gpus` by ascending index, or None while nobody has looked; memory in MiB.
+
+    `cut_up`: a GPU is in MIG mode, so that tomorrow there may be other GPUs.
+    """
 
     gpus: tuple[Device, ...] | None
     cpus: int
     memory_mb: int
+    cut_up: bool = False
 
     @property
     def limits(self) -> Limits:
         """What requests are held against."""
-        models = None if self.gpus is None else tuple((device.model, device.memory_mb) for device in self.gpus)
+        known = None if self.cut_up else self.gpus
+        models = None if known is None else tuple((device.model, device.memory_mb) for device in known)
         return Limits(
             gpus=None if models is None else len(models), gpu_models=models, cpus=self.cpus, memory_mb=self.memory_mb
         )

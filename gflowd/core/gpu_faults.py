@@ -23,17 +23,18 @@ def judge(seen: Iterable[Gpu], noted: Mapping[str, tuple[str, float]], resumed: 
 ]:  # fmt: skip
     """The GPUs of a poll with the faults that they have, and what is to be noted for the next.
 
-    Whether a GPU was resumed since is told by the time of its last resume being another, so no clock can err.
+    Whether a GPU was resumed since is told by the time of its last resume being another, so no clock can err. Faults
+    are of the whole GPU, whatever MIG devices it has: noted, and resumed, under its own UUID.
     """
     resumes = {uuid: (at, accepted) for uuid, at, accepted in resumed}
     judged, after = [], dict(noted)
     for gpu in seen:
-        at, accepted = resumes.get(gpu.uuid, (0.0, 0))
+        at, accepted = resumes.get(gpu.card, (0.0, 0))
         if gpu.fault is not None and gpu.lasting:
-            after[gpu.uuid] = (gpu.fault, at)
-        elif gpu.uuid in after and after[gpu.uuid][1] != at:
-            del after[gpu.uuid]
-        why = after[gpu.uuid][0] if gpu.uuid in after else _memory(gpu, accepted)
+            after[gpu.card] = (gpu.fault, at)
+        elif gpu.card in after and after[gpu.card][1] != at:
+            del after[gpu.card]
+        why = after[gpu.card][0] if gpu.card in after else _memory(gpu, accepted)
         judged.append(gpu if gpu.fault is not None or why is None else gpu.replace(fault=why, lasting=True))
     return tuple(judged), after
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from gflowd.core.gpu import Gpu
+
 ALLOW, DRAINED, IGNORED, RESUMED = "gpus.allow", "gpus.drained", "gpus.ignored", "gpus.resumed"
 
 Ignored = tuple[str, int, int]  # the GPU's uuid, the process's pid and its start in clock ticks since boot
@@ -22,6 +24,10 @@ class Orders:
     drained: Mapping[str, str | None] = field(default_factory=dict)
     ignored: Collection[Ignored] = ()
     resumed: tuple[Resumed, ...] = ()
+
+    def drained_as(self, gpu: Gpu) -> str | None:
+        """The UUID under which a GPU is drained: its own, or that of the GPU that it is a part of."""
+        return next((uuid for uuid in (gpu.uuid, gpu.card) if uuid in self.drained), None)
 
 
 def read(settings: Mapping[Any, Any], configured: Collection[int] | None, boot: str) -> Orders:

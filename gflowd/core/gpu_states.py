@@ -32,9 +32,15 @@ class Picture:
 
 
 def places(run: Run, gpus: Iterable[Gpu]) -> tuple[int, ...]:
-    """The indices of a run's GPUs. A GPU is known by its UUID: where that is now is where the job is."""
-    now = {gpu.uuid: gpu.index for gpu in gpus} if run.gpu_uuids else {}
-    return tuple(now[uuid] for uuid in run.gpu_uuids if uuid in now) if now else run.gpu_ids
+    """The indices of a run's GPUs. A GPU is known by its UUID: where that is now is where the job is.
+
+    One that was cut into MIG devices since is all of these; a MIG device that was taken away is nowhere.
+    """
+    now: dict[str, list[int]] = {}
+    for gpu in gpus if run.gpu_uuids else ():
+        for uuid in {gpu.uuid, gpu.card}:
+            now.setdefault(uuid, []).append(gpu.index)
+    return tuple(index for uuid in run.gpu_uuids for index in now.get(uuid, ())) if now else run.gpu_ids
 
 
 def held(jobs: Iterable[Job], gpus: Sequence[Gpu]) -> Held:
@@ -48,13 +54,17 @@ def held(jobs: Iterable[Job], gpus: Sequence[Gpu]) -> Held:
 
 def intruders(gpu: Gpu, orders: Orders, holders: Collection[int], live: Collection[int]) -> list[GpuProcess]:
     """The processes on a GPU that keep it from being given away: foreign ones that nobody told us to ignore, and those
-    of a live job that it was not given to. One of a job that has ended since is none; the next poll tells.
+    of a live job that it was not given to. One of a job that has ended since is none; the next poll tells. Those that
+    only draw are none either; what memory they use is counted with the GPU's.
     """
     return [
         process
         for process in gpu.processes
-        if (process.job_id is None and (gpu.uuid, process.pid, process.start) not in orders.ignored)
-        or (process.job_id in live and process.job_id not in holders)
+        if not process.graphics
+        and (
+            (process.job_id is None and (gpu.uuid, process.pid, process.start) not in orders.ignored)
+            or (process.job_id in live and process.job_id not in holders)
+        )
     ]
 
 
@@ -67,7 +77,7 @@ def available(
         for gpu in gpus
         if gpu.fault is None
         and gpu.uuid not in elsewhere
-        and gpu.uuid not in orders.drained
+        and orders.drained_as(gpu) is None
         and (orders.allowed is None or gpu.index in orders.allowed)
         and not intruders(gpu, orders, held.get(gpu.index, ()), live)
     }
@@ -118,8 +128,8 @@ def _closed(
         return UNMANAGED, ", ".join(map(_named, found))
     if gpu.uuid in elsewhere:
         return UNMANAGED, ELSEWHERE
-    if gpu.uuid in orders.drained:
-        return DRAINED, orders.drained[gpu.uuid]
+    if (uuid := orders.drained_as(gpu)) is not None:
+        return DRAINED, orders.drained[uuid]
     if orders.allowed is not None and gpu.index not in orders.allowed:
         return RESTRICTED, None
     return None

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 UNINITIALIZED, NOT_LOADED, MISSING, LOST, RESET_REQUIRED, MISMATCH = 1, 9, 12, 15, 16, 18
+NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND, NO_FUNCTION = 3, 4, 6, 13
 OF_THE_DRIVER = (UNINITIALIZED, NOT_LOADED, MISMATCH)  # nothing is known of any GPU
 LASTING = (LOST, RESET_REQUIRED)  # of a GPU: it is not used again before somebody has looked after it
+UNABLE = (NOT_SUPPORTED, NO_FUNCTION)  # this GPU or this driver has no such thing
+NONE = 0xFFFFFFFF  # where a process has no GPU instance or compute instance
+GREATEST_PID = 1 << 22  # of Linux on 64 bits (proc(5)); R535 before 535.98 returns its v3 lists in another shape
 
 TROUBLES = {
+    NO_PERMISSION: "the NVIDIA driver refuses this user; give it the device files /dev/nvidia*",
     NOT_LOADED: "the NVIDIA driver is not loaded; load it (modprobe nvidia) or reboot",
     MISSING: "there is an NVIDIA GPU but no libnvidia-ml.so.1; install the NVIDIA driver",
     MISMATCH: "the NVIDIA driver and its library are of different versions; reboot or reload the driver",
 }
 GONE = "gone from the bus"
-MIG = "in MIG mode; gflow gives out whole GPUs only"
+MIG = "in MIG mode without a MIG device; make some (nvidia-smi mig -cgi) or leave it (nvidia-smi -mig 0)"
 
 FATAL_XIDS = {  # of NVIDIA's catalogue those after which a GPU is to be reset, none that a program can cause
     46: "it stopped processing",

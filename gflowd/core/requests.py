@@ -17,6 +17,8 @@ LONGEST_STRING = 131072  # bytes with the closing zero: MAX_ARG_STRLEN of execve
 LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB less room for what gflow adds (execve(2))
 POINTER = 8  # bytes that the kernel counts beside each string
 LONGEST_PROJECT = 64  # characters
+ONE_BY_ONE = "a job of several gets MIG devices only when --gpu-type names them, such as MIG or 1g.10gb"
+MIG = " MIG "  # between the model and the profile in the name of a MIG device
 LONGEST_NAME = 255  # bytes: it may become a file's name
 
 
@@ -126,8 +128,15 @@ def why_impossible(spec: Spec, limits: Limits) -> str | None:
 
 
 def suits(spec: Spec, model: str, memory_mb: int) -> bool:
-    """Whether a GPU is of the type, and has the memory, that a job asks for; the planner judges by this too."""
-    if spec.gpu_type is not None and spec.gpu_type.casefold() not in model.casefold():
+    """Whether a GPU is of the type, and has the memory, that a job asks for; the planner judges by this too.
+
+    A process sees one MIG device only, which is CUDA's rule. So a job of several GPUs gets whole ones, unless its type
+    can only mean MIG devices.
+    """
+    kind, whole = (spec.gpu_type or "").casefold(), model.partition(MIG)[0]
+    if kind not in model.casefold():
+        return False
+    if spec.gpus > 1 and whole != model and kind in whole.casefold():
         return False
     return spec.gpu_memory_mb is None or spec.gpu_memory_mb <= memory_mb
 
@@ -135,9 +144,9 @@ def suits(spec: Spec, model: str, memory_mb: int) -> bool:
 def _why_no_gpu(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> str | None:
     """Why there are not enough GPUs of the type and with the memory asked for."""
     wanted, least = spec.gpu_type, spec.gpu_memory_mb or 0
-    if not models or not spec.gpus or not (wanted or least):
+    if not models or not spec.gpus:
         return None
-    of_any_size = spec.replace(gpu_memory_mb=None)
+    of_any_size = spec.replace(gpu_memory_mb=None, gpus=1)
     alike = [memory_mb for model, memory_mb in models if suits(of_any_size, model, memory_mb)]
     if not alike:
         has = ", ".join(dict.fromkeys(model for model, _ in models))
@@ -147,7 +156,8 @@ def _why_no_gpu(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> str |
         return None
     what = _count(spec.gpus, "GPU") + (f" of type {wanted!r}" if wanted else "")
     what += f" with {memory.show(least)} (the largest has {memory.show(max(alike))})" if least else ""
-    return f"{what} asked for, but this machine has {fitting or 'none'}"
+    hint = f"; {ONE_BY_ONE}" if fitting < sum(suits(spec.replace(gpus=1), *each) for each in models) else ""
+    return f"{what} asked for, but this machine has {fitting or 'none'}{hint}"
 
 
 def _count(number: int, what: str) -> str:

@@ -1,6 +1,7 @@
 """NVIDIA's GPUs through NVML: what there is, how it fares, what is wrong with it. The GPU poller alone imports this.
 
-A GPU is known by its UUID. One that was there and is not any more stays on the list, faulty, in its place.
+A GPU is known by its UUID. One that was there and is not any more stays on the list, faulty, in its place; one in MIG
+mode is replaced by its MIG devices.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from _ctypes import dlclose
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core import gpu_links
-from gflowd.core.gpu import Gpu, GpuProcess
+from gflowd.core.gpu import Gpu
 from gflowd.core.gpu_faults import DriverFailed
 from gflowd.core.gpu_links import Ends
-from gflowd.core.nvml_codes import FATAL_XIDS, GONE, LASTING, MIG, MISSING, OF_THE_DRIVER, TROUBLES
+from gflowd.core.gpu_roll import Answer, Roll
+from gflowd.core.nvml_codes import FATAL_XIDS, MIG, MISSING, TROUBLES
+from gflowd.effects import nvml_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gflowd.core.gpu_roll import Found, Place
+
 LIBRARY = "libnvidia-ml.so.1"
 MOST_EVENTS = 1000  # at one poll
-
-Place = tuple[int, int, int]  # PCI domain, bus and device
 
 
 class Nvml:
@@ -33,34 +36,25 @@ class Nvml:
         self._has_hardware = has_hardware
         self._nvml: Any = None  # the module `pynvml`, while NVML is initialised
         self._events: Any = None
-        self._known: dict[str, tuple[Place, Gpu]] = {}
+        self._roll = Roll()
         self._uuids: dict[int, str] = {}  # by NVML's index, which stays while it is initialised
-        self._linked: tuple[str, ...] | None = None  # the UUIDs that `_links` are of
+        self._linked: list[tuple[str, str]] = []  # the GPUs that `_links` are of, and what they are parts of
         self._links: dict[str, tuple[str, ...]] = {}
 
     def poll(self) -> tuple[Gpu, ...]:
-        """Every GPU in PCI order; a fault is what is wrong with one now. Raises `DriverFailed`."""
+        """Every GPU in PCI order, MIG devices in place of theirs; a fault is what is wrong with one now.
+
+        Raises `DriverFailed`.
+        """
         if self._nvml is None and not self._begin():
             return ()
         try:
-            seen = dict(self._devices())
+            found = self._roll.call(self._answers())
         except self._nvml.NVMLError as error:
             self._end()
             raise _failed(error) from None
-        self._known |= {uuid: found for uuid, found in seen.items() if uuid in self._uuids.values()}
-        gone = {
-            uuid: (place, _silent(gpu, fault=GONE, lasting=True))
-            for uuid, (place, gpu) in self._known.items()
-            if uuid not in seen
-        }
-        nameless = [uuid for uuid in seen if uuid not in self._known]
-        for uuid in nameless[: len(gone)]:  # these are the same
-            del seen[uuid]
-        ordered = sorted((seen | gone).values(), key=lambda found: found[0])
-        self._look_at_links([gpu.uuid for _, gpu in ordered])
-        return tuple(
-            gpu.replace(index=index, links=self._links.get(gpu.uuid, ())) for index, (_, gpu) in enumerate(ordered)
-        )
+        self._look_at_links(found)
+        return tuple(gpu.replace(index=index, links=self._links.get(gpu.uuid, ())) for index, gpu in enumerate(found))
 
     def close(self) -> None:
         """Shuts NVML down."""
@@ -72,7 +66,7 @@ class Nvml:
     def _begin(self) -> bool:
         """Initialises NVML; False on a machine without a GPU or a driver."""
         if not _is_installed():
-            if self._known or self._has_hardware():
+            if self._roll or self._has_hardware():
                 raise DriverFailed(TROUBLES[MISSING])
             return False
         import pynvml  # of 8000 lines, and most machines that try gflow have no use for it
@@ -90,74 +84,44 @@ class Nvml:
         """Shuts NVML down and unloads its library, so that a driver brought up to date meanwhile is found."""
         library = self._nvml.nvmlLib
         self.close()
-        self._uuids, self._linked, self._events = {}, None, None
+        self._uuids, self._linked, self._events = {}, [], None
         sys.modules.pop("pynvml", None)
         if library is not None:
             dlclose(library._handle)  # noqa: SLF001 -- ctypes has no other way
 
-    def _devices(self) -> Iterator[tuple[str, tuple[Place, Gpu]]]:
+    def _answers(self) -> Iterator[Answer]:
         nvml = self._nvml
         xids = self._xids()
         for number in range(nvml.nvmlDeviceGetCount()):
+            whole: Found | None = None
+            found: tuple[Found, ...] = ()
+            trouble: dict[str, Any] = {}
             try:
                 handle = nvml.nvmlDeviceGetHandleByIndex(number)
                 uuid = str(nvml.nvmlDeviceGetUUID(handle))
-                pci = nvml.nvmlDeviceGetPciInfo(handle)
-                model = str(nvml.nvmlDeviceGetName(handle))
+                model, memory_mb = str(nvml.nvmlDeviceGetName(handle)), self._roll.memory_mb(uuid)
+                whole = _place(nvml, handle), Gpu(index=0, uuid=uuid, model=model, memory_mb=memory_mb)
+                self._uuids[number] = uuid
+                found = tuple(self._devices(handle, whole))
             except nvml.NVMLError as error:
-                yield self._unreachable(number, error)
-                continue
-            self._uuids[number] = uuid
-            place = _address(pci)
-            before = self._known[uuid][1] if uuid in self._known else Gpu(index=0, uuid=uuid, model=model, memory_mb=0)
-            yield uuid, (place, self._look(handle, before, xids.get(uuid)))
+                trouble = nvml_device.fault(error)
+            card = self._uuids.get(number)
+            if card is not None and card in xids:  # wherever it came to, since it is told once
+                trouble = {"fault": f"Xid {xids[card]}: {FATAL_XIDS[xids[card]]}", "lasting": True}
+                found = tuple((place, gpu.replace(**trouble)) for place, gpu in found)
+            yield Answer(number, card, found, whole, **trouble)
 
-    def _unreachable(self, number: int, error: Any) -> tuple[str, tuple[Place, Gpu]]:
-        """A GPU that does not even say who it is."""
-        fault = _fault(error)
-        uuid = self._uuids.get(number)
-        if uuid is not None and uuid in self._known:
-            place, gpu = self._known[uuid]
-            return uuid, (place, _silent(gpu, **fault))
-        uuid = f"unknown-{number}"
-        return uuid, ((1 << 32, number, 0), _silent(Gpu(index=0, uuid=uuid, model="unknown", memory_mb=0), **fault))
-
-    def _look(self, handle: Any, before: Gpu, xid: int | None) -> Gpu:
-        """How a GPU fares now; `before` gives what an unanswered query leaves open."""
-        nvml = self._nvml
-        try:
-            memory = self._optional(nvml.nvmlDeviceGetMemoryInfo, handle)
-            load = self._optional(nvml.nvmlDeviceGetUtilizationRates, handle)
-            heat = self._optional(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU)
-            counter = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
-            ecc = self._optional(nvml.nvmlDeviceGetTotalEccErrors, handle, *counter)
-            mig = self._optional(nvml.nvmlDeviceGetMigMode, handle)
-            processes = nvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
-        except nvml.NVMLError as error:
-            return _silent(before, **_fault(error))
-        mode = MIG if mig is not None and mig[0] else None
-        return Gpu(
-            index=0,
-            uuid=before.uuid,
-            model=before.model,
-            memory_mb=_mib(memory.total) if memory else before.memory_mb,
-            used_mb=_mib(memory.used) if memory else 0,
-            utilisation=load and int(load.gpu),
-            temperature=heat,
-            processes=tuple(_process(process) for process in processes),
-            fault=mode if xid is None else f"Xid {xid}: {FATAL_XIDS[xid]}",
-            lasting=xid is not None,
-            ecc=ecc or 0,
-        )
-
-    def _optional(self, query: Callable[..., Any], *about: Any) -> Any:
-        """What a query answers, None where this GPU or driver does not know; raises when it could not be asked."""
-        try:
-            return query(*about)
-        except self._nvml.NVMLError as error:
-            if error.value in (*OF_THE_DRIVER, *LASTING):
-                raise
-            return None
+    def _devices(self, handle: Any, whole: Found) -> Iterator[Found]:
+        """What a GPU consists of: itself, or its MIG devices."""
+        place, gpu = whole
+        slices = nvml_device.slices(self._nvml, handle)
+        if slices is None:
+            yield place, nvml_device.look(self._nvml, handle, gpu)
+        elif slices:
+            for number, part in nvml_device.look_at_slices(self._nvml, handle, gpu, slices, self._roll.memory_mb):
+                yield (*place[:3], 1 + number), part
+        else:
+            yield place, gpu.replace(fault=MIG)
 
     def _watch_events(self) -> None:
         """Asks NVML to keep the Xids for us, where the driver can: read at each poll, nobody waits for them."""
@@ -182,16 +146,17 @@ class Nvml:
                 break
         return found
 
-    def _look_at_links(self, uuids: list[str]) -> None:
+    def _look_at_links(self, gpus: list[Gpu]) -> None:
         """Which way each two GPUs are joined: asked once for every set of GPUs, since nothing moves."""
-        if tuple(uuids) == self._linked:
+        cards = {gpu.uuid: gpu.card for gpu in gpus}
+        if list(cards.items()) == self._linked:
             return
         handles: dict[str, Any] = {}
         for number, uuid in self._uuids.items():
             with contextlib.suppress(self._nvml.NVMLError):
                 handles[uuid] = self._nvml.nvmlDeviceGetHandleByIndex(number)
-        self._links = gpu_links.words({uuid: self._ends(uuid, handles) for uuid in uuids})
-        self._linked = tuple(uuids)
+        self._links = gpu_links.words(cards, {card: self._ends(card, handles) for card in set(cards.values())})
+        self._linked = list(cards.items())
 
     def _ends(self, uuid: str, handles: dict[str, Any]) -> Ends:
         nvml = self._nvml
@@ -201,10 +166,12 @@ class Nvml:
             for other, its in handles.items():
                 if other != uuid:
                     ways[other] = nvml.nvmlDeviceGetTopologyCommonAncestor(mine, its)
-                    status = self._optional(nvml.nvmlDeviceGetP2PStatus, mine, its, nvml.NVML_P2P_CAPS_INDEX_NVLINK)
+                    status = nvml_device.optional(
+                        nvml, nvml.nvmlDeviceGetP2PStatus, mine, its, nvml.NVML_P2P_CAPS_INDEX_NVLINK
+                    )
                     reaches[other] = status == nvml.NVML_P2P_STATUS_OK
             for number in range(nvml.NVML_NVLINK_MAX_LINKS):
-                active = self._optional(nvml.nvmlDeviceGetNvLinkState, mine, number)
+                active = nvml_device.optional(nvml, nvml.nvmlDeviceGetNvLinkState, mine, number)
                 if active is None:
                     break
                 if active:
@@ -214,7 +181,12 @@ class Nvml:
             return Ends()
 
 
-def _address(pci: Any) -> Place:
+def _place(nvml: Any, handle: Any) -> Place:
+    return (*_address(nvml.nvmlDeviceGetPciInfo(handle)), 0)
+
+
+def _address(pci: Any) -> tuple[int, int, int]:
+    """PCI domain, bus and device."""
     return int(pci.domain), int(pci.bus), int(pci.device)
 
 
@@ -229,30 +201,3 @@ def _is_installed() -> bool:
 
 def _failed(error: Any) -> DriverFailed:
     return DriverFailed(TROUBLES.get(error.value, f"NVML fails: {error}"))
-
-
-def _fault(error: Any) -> dict[str, Any]:
-    if error.value in OF_THE_DRIVER:
-        raise error
-    return {"fault": str(error), "lasting": error.value in LASTING}
-
-
-def _silent(gpu: Gpu, *, fault: str, lasting: bool) -> Gpu:
-    """A GPU that does not answer, of which nothing is known but what it was."""
-    return Gpu(
-        index=0,
-        uuid=gpu.uuid,
-        model=gpu.model,
-        memory_mb=gpu.memory_mb,
-        fault=fault,
-        lasting=lasting,
-        answers=False,
-    )
-
-
-def _process(found: Any) -> GpuProcess:
-    return GpuProcess(pid=int(found.pid), memory_mb=None if found.usedGpuMemory is None else _mib(found.usedGpuMemory))
-
-
-def _mib(size: int) -> int:
-    return int(size) >> 20

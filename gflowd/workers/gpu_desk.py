@@ -42,7 +42,9 @@ class GpuDesk:
         self._jobs = jobs
         self._held = gpu_states.held(jobs, self.seen or ())
         self._claims.keep({uuid for job in jobs if job.run for uuid in job.run.gpu_uuids})
-        self.elsewhere = self._claims.elsewhere([gpu.uuid for gpu in self.seen or () if not gpu.simulated])
+        real = [gpu for gpu in self.seen or () if not gpu.simulated]
+        taken = self._claims.elsewhere({uuid for gpu in real for uuid in (gpu.uuid, gpu.card)})
+        self.elsewhere = {gpu.uuid for gpu in real if not taken.isdisjoint((gpu.uuid, gpu.card))}
 
     @property
     def known(self) -> tuple[Gpu, ...] | None:
@@ -64,12 +66,13 @@ class GpuDesk:
         return tuple(named[index] for index in gpu_ids if index in named)
 
     def counts_anew(self) -> bool:
-        """Whether CUDA may count the GPUs otherwise than we do, because one is lost."""
-        return any(gpu.fault for gpu in self.seen or ())
+        """Whether CUDA may count the GPUs otherwise than we do, because one is lost or is cut into MIG devices."""
+        return any(gpu.fault or gpu.parent for gpu in self.seen or ())
 
     def claim(self, uuids: Sequence[str]) -> bool:
         """Whether these are ours to give; another daemon may have been faster."""
-        return all(self._claims.take(uuid) for uuid in uuids)
+        cards = {gpu.card for gpu in self.seen or () if gpu.uuid in uuids}
+        return all(self._claims.take(uuid) for uuid in uuids) and not self._claims.elsewhere(cards)
 
     def picture(self, jobs: Mapping[int, Job], windows: Sequence[Window], wall: float) -> gpu_states.Picture:
         """The GPUs as gflowctl shows them, with `jobs` that are live or lingering."""

@@ -42,7 +42,8 @@ def _driver(wiring: Wiring) -> Driver:
 
 class GpuPoller:
     """Decision: when the last look that was asked for began, what is wrong with the driver, and what matters for giving
-    a GPU away. Detail: when the last look began, and the GPUs as it found them; None for unknown.
+    a GPU away. Detail: when the last look began, and the GPUs as it found them; None for unknown. Then the faults
+    that last, for the next poller: a GPU that is lost may well take this one with it.
     """
 
     def __init__(self, driver: Driver, wiring: Wiring) -> None:
@@ -63,12 +64,13 @@ class GpuPoller:
         wanted = None if agenda is None else agenda.poll_after
         if self._next is None:
             self._next = now.mono
+            self._noted = slots["gpu_poller"][1][2] if "gpu_poller" in slots else {}
         elif now.mono >= self._next or (self._trouble is None and self._is_asked(agenda)):
             self._look(now, agenda)
         if wanted is not None and self._trouble is None:
             self._answered = self._begun
         inventory = None if self._seen is None else tuple(map(_decisive, self._seen))
-        return Turn((self._answered, self._trouble, inventory), (self._begun, self._seen), self._next)
+        return Turn((self._answered, self._trouble, inventory), (self._begun, self._seen, self._noted), self._next)
 
     def close(self) -> None:
         """Lets go of the driver."""
@@ -87,6 +89,8 @@ class GpuPoller:
             self._fail(str(failure), now)
             return
         faults = {gpu.uuid: gpu.fault for gpu in self._seen or ()}
+        if faults and faults.keys() != {gpu.uuid for gpu in seen}:
+            self._log.info("GPUs have changed", gpus=len(seen))
         if self._trouble is not None:
             self._log.info("GPUs are known again", gpus=len(seen))
             faults = {}
@@ -141,5 +145,6 @@ class GpuPoller:
 
 def _decisive(gpu: Gpu) -> tuple[object, ...]:
     """What of a GPU decides whether it can be given away."""
-    owners = tuple((process.pid, process.start, process.job_id) for process in gpu.processes)
+    computing = (process for process in gpu.processes if not process.graphics)
+    owners = tuple((process.pid, process.start, process.job_id) for process in computing)
     return gpu.index, gpu.uuid, gpu.fault, gpu.answers, gpu.ecc, owners

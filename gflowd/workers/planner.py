@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import allocation, forecast, reasons, schedule
+from gflowd.core import allocation, forecast, nvml_codes, reasons, schedule
 from gflowd.core.capacity import Capacity, Device
 from gflowd.core.fairshare import Shares
 from gflowd.core.model import Ended, Job, Phase, Queued, Running, Starting
@@ -93,7 +93,7 @@ class Planner:
         """What the machine has."""
         gpus = self.desk.known
         devices = None if gpus is None else tuple(_device(gpu) for gpu in gpus)
-        return Capacity(devices, self._cpus, self._memory_mb)
+        return Capacity(devices, self._cpus, self._memory_mb, cut_up=any(map(_is_cut_up, gpus or ())))
 
     def _room(self, live: Iterable[Job], lingering: Iterable[Job], said: Said, now: Moment) -> Occupancy:
         """What the live jobs have, and until when; what lingers keeps its GPUs, nobody knows for how long."""
@@ -130,6 +130,10 @@ def looked(slots: Mapping[str, Any]) -> float:
 
 def _device(gpu: Gpu) -> Device:
     return Device(gpu.index, gpu.model, gpu.memory_mb, gpu.used_mb)
+
+
+def _is_cut_up(gpu: Gpu) -> bool:
+    return gpu.parent is not None or gpu.fault == nvml_codes.MIG
 
 
 def ends(after: tuple[Phase, ...] | None) -> bool:

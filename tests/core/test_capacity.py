@@ -41,3 +41,9 @@ def test_what_the_machine_can_never_do(fields: dict[str, object], why: str | Non
 
 def test_as_long_as_nobody_has_looked_no_number_of_gpus_is_impossible() -> None:
     assert why_impossible(SPEC.replace(gpus=99, gpu_type="x"), Capacity(None, 8, 1000).limits) is None
+
+
+def test_nothing_is_impossible_where_gpus_are_cut_up_otherwise_from_day_to_day() -> None:
+    cut_up = Capacity(GPUS, 8, 1000, cut_up=True)
+    assert why_impossible(SPEC.replace(gpus=4, gpu_type="1g.10gb"), cut_up.limits) is None
+    assert why_impossible(SPEC.replace(gpus=1, cpus=9), cut_up.limits) is not None

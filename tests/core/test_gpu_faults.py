@@ -43,3 +43,13 @@ def test_memory_errors_are_a_fault_until_they_are_accepted() -> None:
     assert fault(errors, {})[:2] == ("1 uncorrectable memory error", True)
     assert fault(errors, {}, ("G0", 5.0, 1))[0] is None
     assert fault(errors.replace(ecc=2), {}, ("G0", 5.0, 1))[0] == "2 uncorrectable memory errors"
+
+
+def test_faults_are_of_the_whole_gpu_whatever_parts_it_has() -> None:
+    first, second = (GOOD.replace(uuid=f"MIG-{number}", parent="G0") for number in range(2))
+    _, noted = judge([first.replace(fault="lost", lasting=True), second], {}, [])
+    judged, noted = judge([first, second], noted, [("MIG-0", 5.0, 0)])
+    assert [gpu.fault for gpu in judged] == ["lost", "lost"]
+    assert judge([GOOD], noted, [])[0][0].fault == "lost", "it was put out of MIG mode meanwhile"
+    judged, noted = judge([first, second], noted, [("G0", 5.0, 0)])
+    assert ([gpu.fault for gpu in judged], noted) == ([None, None], {})

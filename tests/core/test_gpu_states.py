@@ -71,3 +71,24 @@ def test_a_job_holds_the_gpu_of_its_uuid_wherever_that_is_now() -> None:
     jobs = [job(1, 0, uuids=("G2",)), job(2, 1), job(3, 0, uuids=("gone",)), Job(4, SPEC, Wish(), Queued())]
     assert gpu_states.held(jobs, GPUS) == {2: [1], 1: [2]}
     assert gpu_states.held(jobs[:2], []) == {0: [1], 1: [2]}
+
+
+def test_a_job_keeps_what_its_gpu_was_cut_into_and_nothing_of_a_part_that_is_gone() -> None:
+    parts = [gpu.replace(uuid=f"MIG-{gpu.index}", parent="G0") for gpu in GPUS[:2]]
+    run = Run(executor="process", launched_at=1.0, gpu_ids=(0,), gpu_uuids=("G0",))
+    assert gpu_states.places(run, [*parts, GPUS[2]]) == (0, 1)
+    assert gpu_states.places(run.replace(gpu_uuids=("MIG-1", "G2")), [*parts, GPUS[2]]) == (1, 2)
+    assert gpu_states.places(run.replace(gpu_uuids=("MIG-1",)), GPUS) == ()
+
+
+def test_what_only_draws_keeps_no_job_away() -> None:
+    drawing = FOREIGN.replace(graphics=True)
+    assert state(with_processes(drawing, drawing.replace(job_id=2))) == ("idle", None)
+    assert state(with_processes(drawing, FOREIGN.replace(pid=6))) == ("unmanaged", "pid 6 of ada")
+
+
+def test_what_a_drained_gpu_was_cut_into_is_drained_too() -> None:
+    parts = [GPUS[0].replace(uuid="MIG-0", parent="G0")]
+    assert state(parts, Orders(drained={"G0": "fan"})) == ("drained", "fan")
+    assert state(parts, Orders(drained={"MIG-0": "x", "G0": "fan"})) == ("drained", "x")
+    assert state(GPUS, Orders(drained={"MIG-0": "x"})) == ("idle", None)

@@ -150,3 +150,31 @@ def test_what_was_measured_before_counts() -> None:
     assert taken == requests.check_size(["true"], [], requests.check_size([], [b"A=1"]))
     with pytest.raises(Refused, match="the limit is 2000000"):
         requests.check_size(["true"], [], 2_000_000)
+
+
+CUT_UP = (("NVIDIA H100", 81920), *[("NVIDIA H100 MIG 1g.10gb", 9728)] * 2, ("NVIDIA H100 MIG 3g.40gb", 40192))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fitting"),
+    [
+        ({"gpus": 1}, 4),
+        ({"gpus": 1, "gpu_type": "h100"}, 4),
+        ({"gpus": 1, "gpu_type": "1G"}, 2),
+        ({"gpus": 1, "gpu_memory_mb": 20000}, 2),
+        ({"gpus": 2}, 1),
+        ({"gpus": 2, "gpu_type": "h100"}, 1),
+        ({"gpus": 2, "gpu_type": "1g.10gb"}, 2),
+        ({"gpus": 2, "gpu_type": "mig"}, 3),
+        ({"gpus": 2, "gpu_type": "h100 mig"}, 3),
+    ],
+)
+def test_a_job_of_several_gpus_gets_mig_devices_only_by_name(changes: dict[str, Any], fitting: int) -> None:
+    asked = spec(**changes)
+    assert sum(requests.suits(asked, *each) for each in CUT_UP) == fitting
+    limits = Limits(gpus=4, gpu_models=CUT_UP)
+    if fitting >= asked.gpus:
+        assert requests.checked(asked, limits) == asked
+        return
+    with pytest.raises(Refused, match=r"^2 GPUs.* asked for, but this machine has 1; .* --gpu-type names them"):
+        requests.checked(asked, limits)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 import sys
-from _ctypes import dlclose
-from collections.abc import Iterator
 from ctypes.util import find_library
 from pathlib import Path
 
@@ -26,28 +23,6 @@ ROOT = Path(__file__).parent.parent.parent
 def nothing() -> bool:
     """No GPU is plugged in."""
     return False
-
-
-@pytest.fixture
-def cards(tmp_path: Path, fake_nvml: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cards]:
-    """Three GPUs; the library is found by its name since it is loaded already."""
-    found = Cards(tmp_path / "gpus", 3)
-    # Only what the C library itself was told is seen by the fake: os.environ does that.
-    monkeypatch.setenv(VARIABLE, str(found.file))
-    library = ctypes.CDLL(str(fake_nvml))
-    yield found
-    if "pynvml" in sys.modules:
-        loaded = sys.modules.pop("pynvml").nvmlLib
-        if loaded is not None:
-            dlclose(loaded._handle)
-    dlclose(library._handle)
-
-
-@pytest.fixture
-def driver(cards: Cards) -> Iterator[Nvml]:
-    made = Nvml(nothing)
-    yield made
-    made.close()
 
 
 def states(gpus: tuple[Gpu, ...]) -> list[tuple[str, str | None, bool, bool]]:
@@ -110,12 +85,35 @@ def test_a_failure_that_may_pass_does_not_last(cards: Cards, driver: Nvml) -> No
     assert states(driver.poll())[0] == ("Fake-A", "Unknown Error", False, False)
 
 
-def test_memory_errors_are_counted_and_mig_is_not_given_out(cards: Cards, driver: Nvml) -> None:
+def test_memory_errors_are_counted(cards: Cards, driver: Nvml) -> None:
     cards.set("a", ecc=3, mig=0)
-    cards.set("c", mig=1)
-    first, _, third = driver.poll()
-    assert (first.ecc, first.fault) == (3, None)
-    assert (third.fault, third.lasting) == (nvml_codes.MIG, False)
+    assert [(gpu.ecc, gpu.fault) for gpu in driver.poll()] == [(3, None), (0, None), (0, None)]
+
+
+def test_one_that_never_answered_is_in_its_place_when_it_says_who_it_is(cards: Cards, driver: Nvml) -> None:
+    cards.set("b", error=15)
+    assert states(driver.poll()) == [("Fake-A", *GOOD), ("Fake-B", "GPU is lost", True, False), ("Fake-C", *GOOD)]
+
+
+def test_one_that_cannot_tell_its_processes_is_not_known_to_be_free(cards: Cards, driver: Nvml) -> None:
+    cards.set("b", listing=999)
+    assert states(driver.poll()) == [("Fake-A", *GOOD), ("Fake-B", "Unknown Error", False, False), ("Fake-C", *GOOD)]
+
+
+def test_what_only_draws_is_told_from_what_computes(cards: Cards, driver: Nvml) -> None:
+    cards.set("a", processes="5:100", graphics="5:100,6:30")
+    cards.set("b", graphics="7")
+    drawn = [[(each.pid, each.memory_mb, each.graphics) for each in gpu.processes] for gpu in driver.poll()]
+    assert drawn == [[(5, 100, False), (6, 30, True)], [(7, None, True)], []]
+
+
+def test_the_lists_of_old_drivers_and_of_confused_ones_are_read(cards: Cards, driver: Nvml) -> None:
+    cards.say("version 2")
+    cards.set("a", processes="5:100,6")
+    assert [each.pid for each in driver.poll()[0].processes] == [5, 6]
+    cards.say()
+    cards.set("a", garbled=1)
+    assert [each.pid for each in driver.poll()[0].processes] == [5, 6]
 
 
 def test_a_fatal_xid_is_told_once_and_a_program_s_own_is_not(cards: Cards, driver: Nvml) -> None:
@@ -126,7 +124,17 @@ def test_a_fatal_xid_is_told_once_and_a_program_s_own_is_not(cards: Cards, drive
     assert states(driver.poll())[1] == ("Fake-B", *GOOD)
 
 
-@pytest.mark.parametrize(("code", "cure"), [(9, "modprobe"), (18, "reboot or reload"), (999, "Unknown Error")])
+def test_a_fatal_xid_counts_although_its_gpu_fails_otherwise(cards: Cards, driver: Nvml) -> None:
+    driver.poll()
+    cards.set("b", xid="62/1", listing=999)
+    assert states(driver.poll())[1][:3] == ("Fake-B", "Xid 62: its controller halted", True)
+    cards.set("b", xid="62/2", mig=2)
+    assert states(driver.poll())[1] == ("Fake-B", "Xid 62: its controller halted", True, False)
+
+
+@pytest.mark.parametrize(
+    ("code", "cure"), [(4, "/dev/nvidia"), (9, "modprobe"), (18, "reboot or reload"), (999, "Unknown Error")]
+)
 def test_a_driver_that_fails_says_how_to_mend_it_and_comes_back(
     cards: Cards, driver: Nvml, code: int, cure: str
 ) -> None:

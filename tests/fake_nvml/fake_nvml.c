@@ -3,11 +3,18 @@
    init CODE                        what nvmlInit answers
    hang                             every call waits for as long as the file says so
    abort                            the next call ends the process
+   version 2                        lists of processes are not known in their third version
    gpu UUID NAME DOMAIN:BUS:DEVICE KEY=VALUE...
        handle, error                codes with which its handle, or every other query, is refused
-       total, used (MiB), util, temp, ecc, mig, processes=PID:MIB,...
+       total, used (MiB), util, temp, ecc, mig (1: in MIG mode; 2: nobody can tell)
+       processes, graphics=PID:MIB:GI:CI,...  MIB and the ids of the instances may be left out
+       listing                      a code with which lists of processes are refused
+       garbled=1                    the third version of lists is nonsense but for its first entry
        xid=NUMBER/SERIAL            an event, told once for each serial
        nvlinks=DOMAIN:BUS:DEVICE,...  the far ends of its links
+   slice UUID PROFILE GPU:NUMBER:0 KEY=VALUE...
+       a MIG device, number NUMBER of the GPU in that line of this file, with the keys above and also
+       gi, ci, nameless=1 (its name is that of its GPU), parts, of, size (its attributes)
    way UUID UUID LEVEL              nvmlGpuTopologyLevel_t; SYSTEM where there is no line */
 
 #include <stdio.h>
@@ -15,17 +22,18 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OK = 0, BAD_ARGUMENT = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7, NOT_LOADED = 9, TIMEOUT = 10 };
-enum { MOST = 32, WIDE = 512 };
+enum { OK = 0, BAD_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, NOT_LOADED = 9,
+       TIMEOUT = 10, NO_FUNCTION = 13, UNKNOWN = 999 };
+enum { MOST = 32, WIDE = 512, MOST_SLICES = 7 };
 
-typedef struct { char uuid[96], name[96], keys[WIDE]; unsigned domain, bus, device; } Gpu;
+typedef struct { char uuid[96], name[96], keys[WIDE]; unsigned domain, bus, device; } Gpu; /* or a slice: see above */
 typedef struct { char uuid[96], told[32]; } Device; /* what a handle points to: it outlives the file's line */
 typedef struct { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; } Pci;
 typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; } Process;
 typedef struct { Device *device; unsigned long long type, data; unsigned gpu_instance, compute_instance; } Event;
 
-static Gpu gpus[MOST];
-static int count, init_code, level;
+static Gpu gpus[MOST], slices[MOST];
+static int count, slice_count, init_code, level, version;
 static Device devices[MOST];
 
 static void load(const char *one, const char *other) {
@@ -33,22 +41,25 @@ static void load(const char *one, const char *other) {
     for (int hangs = 1; hangs;) {
         const char *path = getenv("FAKE_NVML");
         FILE *file = path ? fopen(path, "r") : NULL;
-        hangs = count = 0;
+        hangs = count = slice_count = 0;
         level = 50;
+        version = 3;
         init_code = file ? OK : NOT_LOADED;
         while (file && fgets(line, sizeof line, file)) {
             char from[96], to[96];
             int way;
-            Gpu *gpu = &gpus[count];
+            int whole = strncmp(line, "slice ", 6), *number = whole ? &count : &slice_count;
+            Gpu *gpu = whole ? &gpus[count] : &slices[slice_count];
             if (!strncmp(line, "abort", 5)) abort();
             if (!strncmp(line, "hang", 4)) hangs = 1;
             sscanf(line, "init %d", &init_code);
+            sscanf(line, "version %d", &version);
             if (one && sscanf(line, "way %95s %95s %d", from, to, &way) == 3)
                 if ((!strcmp(one, from) && !strcmp(other, to)) || (!strcmp(one, to) && !strcmp(other, from))) level = way;
             gpu->keys[0] = ' ';
             gpu->keys[1] = 0;
-            if (count < MOST && sscanf(line, "gpu %95s %95s %x:%x:%x%511[^\n]", gpu->uuid, gpu->name, &gpu->domain,
-                                       &gpu->bus, &gpu->device, gpu->keys) >= 5) count++;
+            if (*number < MOST && sscanf(line, "%*[a-z] %95s %95s %x:%x:%x%511[^\n]", gpu->uuid, gpu->name,
+                                         &gpu->domain, &gpu->bus, &gpu->device, gpu->keys) >= 5) ++*number;
         }
         if (file) fclose(file);
         if (hangs) usleep(20000);
@@ -80,7 +91,33 @@ static Gpu *find(const Device *device, int *code) {
     return NULL;
 }
 
-#define GPU(device) int code; Gpu *gpu = find(device, &code); if (code) return code
+static Gpu *find_slice(const Device *device) {
+    load(NULL, NULL);
+    for (int i = 0; i < slice_count; i++)
+        if (!strcmp(slices[i].uuid, device->uuid)) return &slices[i];
+    return NULL;
+}
+
+/* A GPU, or a slice where the query is one that slices answer. */
+static Gpu *find_either(const Device *device, int *code) {
+    Gpu *slice = find_slice(device);
+    *code = slice ? (int)number(slice, "error", OK) : OK;
+    return slice ? slice : find(device, code);
+}
+
+static int handle(const char *uuid, Device **device) {
+    for (int i = 0; i < MOST; i++)
+        if (!devices[i].uuid[0] || !strcmp(devices[i].uuid, uuid)) {
+            strcpy(devices[i].uuid, uuid);
+            *device = &devices[i];
+            return OK;
+        }
+    return UNKNOWN;
+}
+
+#define GPU(device) int code; Gpu *gpu = find(device, &code); if (find_slice(device)) return NOT_SUPPORTED; if (code) return code
+#define EITHER(device) int code; Gpu *gpu = find_either(device, &code); if (code) return code
+#define SLICE(device) Gpu *gpu = find_slice(device); if (!gpu) return BAD_ARGUMENT
 
 int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
@@ -99,20 +136,16 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device **device) {
     load(NULL, NULL);
     if (index >= (unsigned)count) return BAD_ARGUMENT;
     long code = number(&gpus[index], "handle", OK);
-    for (int i = 0; i < MOST && !code; i++)
-        if (!devices[i].uuid[0] || !strcmp(devices[i].uuid, gpus[index].uuid)) {
-            strcpy(devices[i].uuid, gpus[index].uuid);
-            *device = &devices[i];
-            return OK;
-        }
-    return (int)code;
+    return code ? (int)code : handle(gpus[index].uuid, device);
 }
 
 int nvmlDeviceGetUUID(Device *device, char *uuid, unsigned size) { snprintf(uuid, size, "%s", device->uuid); return OK; }
 int nvmlDeviceGetName(Device *device, char *name, unsigned size) {
     int code;
-    Gpu *gpu = find(device, &code);
-    if (gpu) snprintf(name, size, "%s", gpu->name);
+    Gpu *gpu = find_either(device, &code), *slice = find_slice(device);
+    const char *profile = slice && !number(slice, "nameless", 0) ? slice->name : NULL;
+    if (slice) gpu = &gpus[slice->domain];
+    if (gpu) snprintf(name, size, profile ? "%s MIG %s" : "%s", gpu->name, profile);
     return gpu ? OK : code;
 }
 
@@ -130,7 +163,7 @@ int nvmlDeviceGetPciInfo_v3(Device *device, Pci *pci) {
 }
 
 int nvmlDeviceGetMemoryInfo(Device *device, unsigned long long *memory) { /* total, free, used */
-    GPU(device);
+    EITHER(device);
     memory[0] = (unsigned long long)number(gpu, "total", 24576) << 20;
     memory[2] = (unsigned long long)number(gpu, "used", 0) << 20;
     memory[1] = memory[0] - memory[2];
@@ -161,23 +194,74 @@ int nvmlDeviceGetTotalEccErrors(Device *device, unsigned kind, unsigned counter,
 int nvmlDeviceGetMigMode(Device *device, unsigned *current, unsigned *pending) {
     GPU(device);
     if (!text(gpu, "mig")) return NOT_SUPPORTED;
+    if (number(gpu, "mig", 0) == 2) return UNKNOWN;
     *current = *pending = (unsigned)number(gpu, "mig", 0);
     return OK;
 }
 
-int nvmlDeviceGetComputeRunningProcesses_v3(Device *device, unsigned *size, Process *processes) {
+int nvmlDeviceGetMaxMigDeviceCount(Device *device, unsigned *most) {
     GPU(device);
-    const char *left = text(gpu, "processes");
+    *most = number(gpu, "mig", 0) == 1 ? MOST_SLICES : 0;
+    return OK;
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(Device *device, unsigned index, Device **slice) {
+    GPU(device);
+    for (int i = 0; i < slice_count; i++)
+        if (&gpus[slices[i].domain] == gpu && slices[i].bus == index) return handle(slices[i].uuid, slice);
+    return NOT_FOUND;
+}
+
+int nvmlDeviceGetGpuInstanceId(Device *device, unsigned *id) {
+    SLICE(device);
+    *id = (unsigned)number(gpu, "gi", 0);
+    return OK;
+}
+
+int nvmlDeviceGetComputeInstanceId(Device *device, unsigned *id) {
+    SLICE(device);
+    *id = (unsigned)number(gpu, "ci", 0);
+    return OK;
+}
+
+typedef struct { unsigned has[6], of, parts; unsigned long long size; } Attributes;
+
+int nvmlDeviceGetAttributes_v2(Device *device, Attributes *attributes) {
+    SLICE(device);
+    if (!text(gpu, "size")) return NOT_SUPPORTED;
+    memset(attributes, 0, sizeof *attributes);
+    attributes->of = (unsigned)number(gpu, "of", 1);
+    attributes->parts = (unsigned)number(gpu, "parts", 1);
+    attributes->size = (unsigned long long)number(gpu, "size", 0);
+    return OK;
+}
+
+static int list(Device *device, const char *key, unsigned *size, Process *processes, int asked) {
+    EITHER(device);
+    code = (int)number(gpu, "listing", OK);
+    if (code || asked > version) return code ? code : NO_FUNCTION;
+    int garbled = asked == 3 && number(gpu, "garbled", 0);
+    const char *left = text(gpu, key);
     unsigned found = 0, room = processes ? *size : 0;
     for (; left && *left; left = strchr(left, ',') ? strchr(left, ',') + 1 : NULL, found++) {
-        unsigned pid = 0;
+        unsigned pid = 0, gi = ~0U, ci = ~0U;
         long mib = -1;
-        sscanf(left, "%u:%ld", &pid, &mib);
-        if (found < room) processes[found] = (Process){pid, mib < 0 ? ~0ULL : (unsigned long long)mib << 20, ~0U, ~0U};
+        sscanf(left, "%u:%ld:%u:%u", &pid, &mib, &gi, &ci);
+        if (garbled && found) pid = ~0U;
+        if (found < room) processes[found] = (Process){pid, mib < 0 ? ~0ULL : (unsigned long long)mib << 20, gi, ci};
     }
     *size = found;
     return found > room ? INSUFFICIENT_SIZE : OK;
 }
+
+#define LIST(kind, key, asked) \
+    int nvmlDeviceGet##kind##RunningProcesses_v##asked(Device *device, unsigned *size, Process *processes) { \
+        return list(device, key, size, processes, asked); \
+    }
+LIST(Compute, "processes", 3)
+LIST(Compute, "processes", 2)
+LIST(Graphics, "graphics", 3)
+LIST(Graphics, "graphics", 2)
 
 int nvmlDeviceGetNvLinkState(Device *device, unsigned link, unsigned *active) {
     GPU(device);

@@ -194,3 +194,24 @@ def test_info_and_doctor_say_what_is_wrong_with_the_driver(ctl: Ctl) -> None:
     ctl.observe(gpus=[gpu(0, "faulty", "x")], gpu_trouble="x", capacity={"gpus": None, "cpus": 4, "memory_mb": 1})
     assert "GPUs unknown: x\n" in ctl.ok("info")
     assert json.loads(ctl.ok("info", "--json"))["gpu_trouble"] == "x"
+
+
+def test_a_mig_device_is_resumed_with_its_gpu(ctl: Ctl) -> None:
+    part = {"parent": "GPU-9", "instance": (1, 0)}
+    ctl.observe(gpus=[gpu(0), gpu(1, "faulty", "lost", **FAULT, **part), gpu(2, "drained", **part)])
+    ctl.ok("gpus", "resume", "1")
+    assert list(setting(ctl, "resumed")) == ["GPU-9"]
+    ctl.ok("gpus", "drain", "2")
+    assert list(setting(ctl, "drained")) == ["GPU-2"]
+    ctl.observe(gpus=[gpu(0) | {"uuid": "GPU-9"}, gpu(1)])
+    ctl.ok("gpus", "drain", "0")
+    ctl.observe(gpus=[gpu(0), gpu(1), gpu(2, "drained", **part)])
+    ctl.ok("gpus", "resume", "2")
+    assert setting(ctl, "drained") is None
+
+
+def test_what_only_draws_is_shown_and_need_not_be_ignored(ctl: Ctl) -> None:
+    screen = GpuProcess(pid=os.getpid(), user="root", start=start_of(os.getpid()), graphics=True)
+    ctl.observe(gpus=[gpu(0, processes=(screen,))])
+    assert f"pid {screen.pid} of root (graphics)" in ctl.ok("info")
+    assert "only draws" in ctl.run("gpus", "ignore", "--gpu", "0", "--pid", str(screen.pid)).stderr

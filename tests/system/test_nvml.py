@@ -274,6 +274,20 @@ def test_a_poller_that_hangs_is_replaced(machine: Machine, cards: Cards) -> None
     assert machine.result("-g", "1", "--wrap", "echo $CUDA_VISIBLE_DEVICES") == "0\n"
 
 
+def test_a_lost_gpu_is_not_forgotten_with_the_poller_that_saw_it(machine: Machine, cards: Cards) -> None:
+    start(machine)
+    cards.set("a", error=15)
+    eventually(lambda: states(machine) == ["faulty", "idle"])
+    before = machine.pids()["gpu_poller"]
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: machine.pids().get("gpu_poller", before) != before)
+    cards.set("a", error=None)
+    eventually(lambda: gpus(machine)[0]["answers"])
+    assert states(machine) == ["faulty", "idle"]
+    machine.ctl("gpus", "resume", "0")
+    eventually(lambda: states(machine) == ["idle", "idle"])
+
+
 def test_memory_errors_and_fatal_xids_take_a_gpu_out(machine: Machine, cards: Cards) -> None:
     start(machine)
     cards.set("a", ecc=2)

@@ -88,6 +88,8 @@ def test_only_what_matters_for_giving_a_gpu_away_is_a_decision(poller: GpuPoller
     warm = tick(poller, 110.0)
     assert warm.decision == first.decision
     assert warm.detail != first.detail
+    card.gpu = GPU.replace(processes=(GpuProcess(pid=1 << 30, graphics=True),))
+    assert tick(poller, 115.0, poll_after=114.0).decision[1:] == first.decision[1:]
     card.gpu = GPU.replace(processes=(GpuProcess(pid=1 << 30),))
     used = tick(poller, 120.0)
     assert used.decision != warm.decision
@@ -132,6 +134,19 @@ def test_one_that_was_lost_stays_faulty_until_it_is_resumed(poller: GpuPoller, c
     assert seen(poller.tick(now(mono=111.0), resumed)).fault is None
     assert card.polls == 3
     assert poller.tick(now(mono=112.0), resumed).detail[0] == 111.0, "and not again and again"
+
+
+def test_the_next_poller_knows_what_was_lost(poller: GpuPoller, card: Card, wiring: Wiring) -> None:
+    card.gpu = GPU.replace(fault="lost", lasting=True, answers=False)
+    tick(poller, 100.0)
+    card.trouble = "no driver"
+    turn = tick(poller, 110.0)
+    following = Card()
+    made = GpuPoller(following, wiring)
+    made.tick(now(mono=120.0), {"gpu_poller": (turn.decision, turn.detail)})
+    assert (seen(tick(made, 120.0)).fault, seen(tick(made, 120.0)).answers) == ("lost", True)
+    resumed = {"scheduler": (Agenda((), (), None, (("GPU-1", 5.0, 0),)), None)}
+    assert seen(made.tick(now(mono=121.0), resumed)).fault is None
 
 
 def test_the_processes_of_jobs_are_known_and_all_others_foreign(

@@ -1,0 +1,143 @@
+"""Holds what gflow says of real NVIDIA GPUs against nvidia-smi and a process that really uses one: `make nvidia-check`.
+
+The processes of tests/hardware take CUDA memory through libcuda alone; nothing of CUDA needs to be installed beside the
+driver. Changes nothing on the machine, and touches only a GPU that nobody uses.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "system")]
+
+from machine import GATE, Machine, eventually  # noqa: E402 -- it is beside us, not installed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HELD = 256  # MiB
+PATIENCE = 60.0  # seconds: the first use of a GPU may take long
+HOLD = f"""
+import ctypes, sys
+cuda = ctypes.CDLL("libcuda.so.1")
+def call(name, *about):
+    code = getattr(cuda, name)(*about)
+    if code:
+        sys.exit(f"{{name}} answers {{code}}")
+device, context, memory = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_uint64()
+call("cuInit", 0)
+call("cuDeviceGet", ctypes.byref(device), 0)
+call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+call("cuCtxSetCurrent", context)
+call("cuMemAlloc_v2", ctypes.byref(memory), ctypes.c_size_t({HELD} << 20))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def smi(*words: str) -> str:
+    """What nvidia-smi says; empty when it fails."""
+    done = subprocess.run(["nvidia-smi", *words], capture_output=True, text=True, timeout=120, check=False)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def gpus(machine: Machine) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(machine.ctl("info", "--json").stdout)["gpus"]
+    return found
+
+
+def inventory(machine: Machine) -> None:
+    """The GPUs and MIG devices are those of nvidia-smi, in its order by bus."""
+    lines = smi("--query-gpu=pci.bus_id,uuid,name,memory.total", "--format=csv,noheader,nounits").splitlines()
+    cards = sorted(re.split(r",\s*", line.strip()) for line in lines)
+    parts = re.findall(r"UUID: ((?:GPU|MIG)-[^)]+)", smi("-L"))
+    seen = eventually(lambda: gpus(machine), PATIENCE)
+    assert [gpu["uuid"] for gpu in seen if gpu["parent"]] == [uuid for uuid in parts if uuid.startswith("MIG")], parts
+    assert list(dict.fromkeys(gpu["parent"] or gpu["uuid"] for gpu in seen)) == [card[1] for card in cards], cards
+    for _, uuid, name, memory_mb in cards:
+        whole = next((gpu for gpu in seen if gpu["uuid"] == uuid), None)
+        if whole is not None and whole["memory_mb"]:  # one in MIG mode without a device tells of none
+            assert whole["model"] == name, (whole, name)
+            assert abs(whole["memory_mb"] - int(memory_mb)) <= int(memory_mb) / 100, (whole, memory_mb)
+
+
+def _processes(machine: Machine, uuid: str) -> list[dict[str, Any]]:
+    return list(next(gpu for gpu in gpus(machine) if gpu["uuid"] == uuid)["processes"])
+
+
+def of_a_job(machine: Machine, gpu: dict[str, Any]) -> None:
+    """What a job runs on its GPU is the job's, and it is on no other."""
+    (machine.work / "hold.py").write_text(HOLD)
+    command = f"mkfifo open; {sys.executable} hold.py <open & {{ {GATE}; }} >open; wait $!"
+    job_id = machine.submit("-g", "1", "--wrap", command)
+    eventually(lambda: machine.job(job_id)["state"] not in ("queued", "starting"), PATIENCE)
+    eventually(
+        lambda: machine.job(job_id)["state"] != "running" or "held" in machine.log(job_id).decode(),
+        PATIENCE,
+    )
+    assert machine.job(job_id)["state"] == "running", machine.log(job_id)
+    (found,) = eventually(lambda: [p for p in _processes(machine, gpu["uuid"]) if p["job_id"] == job_id], PATIENCE)
+    assert found["memory_mb"] is None or found["memory_mb"] >= HELD, found
+    others = [p for each in gpus(machine) if each["uuid"] != gpu["uuid"] for p in each["processes"]]
+    assert all(p["job_id"] is None for p in others), others
+    machine.open_gate()
+    assert machine.wait(job_id) == 0, machine.log(job_id)
+    eventually(lambda: gpus(machine)[gpu["index"]]["state"] == "idle", PATIENCE)
+
+
+def of_a_stranger(machine: Machine, gpu: dict[str, Any]) -> None:
+    """A process that is not gflow's keeps jobs from its GPU for as long as it lives."""
+    env = {**machine.env, "CUDA_VISIBLE_DEVICES": gpu["uuid"]}
+    words = [sys.executable, "-c", HOLD]
+    with subprocess.Popen(words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
+        assert stranger.stdout is not None
+        assert stranger.stdout.readline() == b"held\n"
+        eventually(lambda: stranger.pid in [p["pid"] for p in _processes(machine, gpu["uuid"])], PATIENCE)
+        eventually(lambda: gpus(machine)[gpu["index"]]["state"] == "unmanaged", PATIENCE)
+        waiting = machine.submit("-g", "1", "--wrap", "true")
+        eventually(lambda: machine.job(waiting)["reason"] == "GpuUnavailable", PATIENCE)
+    assert machine.wait(waiting) == 0
+
+
+def main() -> int:
+    """Tells what was checked; 1 when something is not so."""
+    if shutil.which("nvidia-smi") is None or not smi("-L").strip():
+        print("no NVIDIA GPU here, nothing checked")
+        return 0
+    machine = Machine(Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp")))
+    machine.write_config(executor={"type": "process"}, gpu={"poll_interval": 1})
+    try:
+        machine.start()
+        failed = _fails(inventory, machine)
+        idle = next((gpu for gpu in gpus(machine) if gpu["state"] == "idle"), None)
+        if idle is None:
+            print("no GPU is idle: whose processes are was not checked")
+            return failed
+        machine.ctl("gpus", "allow", str(idle["index"]))
+        return max(failed, *(_fails(check, machine, idle) for check in (of_a_job, of_a_stranger)))
+    finally:
+        machine.ctl("cancel", "--all", check=False)
+        machine.close()
+
+
+def _fails(check: Callable[..., None], *about: Any) -> int:
+    what = f"{check.__name__.replace('_', ' ')}: {check.__doc__}"
+    try:
+        check(*about)
+    except AssertionError as error:
+        print(f"NOT SO  {what}\n{error}")
+        return 1
+    print(f"is so   {what}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
