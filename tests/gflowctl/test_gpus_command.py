@@ -187,7 +187,7 @@ def test_info_shows_who_is_on_each_gpu_and_why_it_is_not_used(seen: Ctl) -> None
 
 def test_info_and_doctor_say_what_is_wrong_with_the_driver(ctl: Ctl) -> None:
     ctl.observe(gpus=[], gpu_trouble="versions differ; reboot", capacity={"gpus": None, "cpus": 4, "memory_mb": 1})
-    assert "GPUs:    versions differ; reboot\n" in ctl.ok("info")
+    assert "GPUs:     versions differ; reboot\n" in ctl.ok("info")
     assert "WARN  no job gets a GPU: versions differ; reboot\n" in ctl.run("doctor").stdout
     ctl.observe(gpus=[gpu(0, "faulty", "x")], gpu_trouble="x", capacity={"gpus": None, "cpus": 4, "memory_mb": 1})
     assert "GPUs unknown: x\n" in ctl.ok("info")

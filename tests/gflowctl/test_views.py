@@ -111,8 +111,9 @@ def test_info_without_a_daemon(ctl: Ctl) -> None:
     assert "[####............] 1 of 4 given to jobs" in shown
     assert "4G of 8G" in shown
     found = json.loads(ctl.ok("info", "--json"))
+    free = {"idle_jobs": [], "reservation": {"now": None, "next": None}}
     assert (found["gpus"], found["cpus"], found["memory"]) == (
-        GPUS, {"total": 4, "used": 1}, {"total_mb": 8192, "used_mb": 4096},
+        [{**gpu, **free} for gpu in GPUS], {"total": 4, "used": 1}, {"total_mb": 8192, "used_mb": 4096},
     )  # fmt: skip
     assert found["daemon"]["running"] is False
 
