@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from gflowd.core.errors import Refused
 from gflowd.core.reasons import IDLE_GPUS
 from gflowd.snapshot import Fold
@@ -22,6 +20,7 @@ def all_of(context: Context) -> list[dict[str, Any]]:
     """Every GPU by index. Raises `Refused` when none is known."""
     seen = context.observed
     if seen is None:
+        context.state.check()
         raise Refused("gflowd has not looked at the GPUs yet; gflowd start")
     found: list[dict[str, Any]] = seen.get("gpus") or []
     if not found:
@@ -59,7 +58,7 @@ def change(context: Context, name: str, change: Callable[[Any], Any]) -> bool:
 
 def _fold(context: Context) -> Fold:
     """The snapshot; not made for this when there is none."""
-    return context.store.read() if os.path.lexists(context.state.snapshot) else Fold()
+    return context.store.read() if context.state.has_snapshot() else Fold()
 
 
 def used_by(gpu: dict[str, Any], idle: Container[int] = ()) -> str:
