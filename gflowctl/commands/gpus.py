@@ -62,7 +62,7 @@ def _configure_resume(parser: argparse.ArgumentParser) -> None:
 
 def _configure_process(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", type=options.count, metavar="N", help="the GPU's index")
-    parser.add_argument("--pid", type=options.count, metavar="P", help="a process that is not gflow's")
+    parser.add_argument("--pid", type=options.pid, metavar="P", help="a process that is not gflow's")
 
 
 def _configure_ignore(parser: argparse.ArgumentParser) -> None:

@@ -77,6 +77,8 @@ def test_some_gpus_are_allowed_and_all_again(seen: Ctl) -> None:
         (("ignore", "--gpu", "0", "--pid", "4"), 1),
         (("ignore", "--gpu", "1", "--pid", "5"), 1),
         (("ignore", "--gpu", "1", "--pid", "6"), 1),
+        (("ignore", "--gpu", "1", "--pid", "4194304"), 1),
+        (("ignore", "--gpu", "1", "--pid", "4194305"), 2),
         (("explode",), 2),
         ((), 2),
     ],
