@@ -205,6 +205,11 @@ def test_the_timeline_is_ascii_when_piped_and_fits_eighty_columns(busy: Ctl) -> 
     assert re.search(r"\d\d:\d\d +\d\d:\d\d", drawn[1])
 
 
+def test_each_bar_of_the_timeline_is_painted_at_once(busy: Ctl) -> None:
+    drawn = busy.ok("reserve", "list", "--timeline", "--color", "always").splitlines()
+    assert re.search(r" \x1b\[32m\[=* 1 nobody =*\]\x1b\[0m +\x1b\[36m\[=* 2 nobody =*\]\x1b\[0m$", drawn[3])
+
+
 def test_the_range_of_the_timeline_can_be_chosen(busy: Ctl) -> None:
     drawn = busy.ok("reserve", "list", "--timeline", "--range", "30m").splitlines()
     assert len(drawn) == 5
