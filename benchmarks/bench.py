@@ -20,6 +20,7 @@ import time
 from contextlib import contextmanager
 from itertools import pairwise
 
+import edges
 import planner
 from report import line
 
@@ -199,7 +200,7 @@ def main() -> int:
         bench = Bench(root)
         print(f"{'':<52} {'measured':>13} {'budget':>13}")
         executors = ("tmux", "process") if shutil.which("tmux") else ("process",)
-        parts = [start_up(bench), idle(bench), planner.rows()]
+        parts = [start_up(bench), idle(bench), edges.rows(bench), planner.rows()]
         parts += [part for executor in executors for part in (latencies(bench, executor), batch(bench, executor))]
         for part in parts:
             for text in part:

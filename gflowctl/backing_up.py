@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def save(context: Context, path: str, *, logs: bool) -> Fold:
     """Writes a backup to `path`; the snapshot that went into it. Raises `Refused`, `SystemFailed` or OSError."""
     state = context.state
-    if not os.path.lexists(state.snapshot):
+    if not state.has_snapshot():
         raise Refused(f"{state.root}: nothing was ever submitted, so there is nothing to back up")
     with context.writable_store.commit() as commit:
         snapshot = paths.read_private(state.snapshot)

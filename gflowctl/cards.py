@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 from gflowd.core.errors import Refused
+from gflowd.core.reasons import IDLE_GPUS
 from gflowd.snapshot import Fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from typing import Any
 
     from gflowctl.context import Context
@@ -21,6 +20,7 @@ def all_of(context: Context) -> list[dict[str, Any]]:
     """Every GPU by index. Raises `Refused` when none is known."""
     seen = context.observed
     if seen is None:
+        context.state.check()
         raise Refused("gflowd has not looked at the GPUs yet; gflowd start")
     found: list[dict[str, Any]] = seen.get("gpus") or []
     if not found:
@@ -58,15 +58,20 @@ def change(context: Context, name: str, change: Callable[[Any], Any]) -> bool:
 
 def _fold(context: Context) -> Fold:
     """The snapshot; not made for this when there is none."""
-    return context.store.read() if os.path.lexists(context.state.snapshot) else Fold()
+    return context.store.read() if context.state.has_snapshot() else Fold()
 
 
-def used_by(gpu: dict[str, Any]) -> str:
-    """Who is on a GPU: `job 12, pid 4711 of ada, pid 900 of root (graphics)`."""
-    jobs = [f"job {job_id}" for job_id in gpu.get("jobs") or ()]
+def used_by(gpu: dict[str, Any], idle: Container[int] = ()) -> str:
+    """Who is on a GPU: `job 12, pid 4711 of ada, pid 900 of root (graphics)`; jobs that are `idle` are marked."""
+    jobs = [f"job {job_id}{f' ({IDLE_GPUS})' * (job_id in idle)}" for job_id in gpu.get("jobs") or ()]
     strangers = [
         f"pid {process['pid']} of {process['user']}{' (graphics)' if process.get('graphics') else ''}"
         for process in gpu["processes"]
         if process["job_id"] is None
     ]
     return ", ".join([*jobs, *strangers])
+
+
+def idle_jobs(gpu: dict[str, Any], reasons: dict[str, str]) -> list[int]:
+    """The jobs on a GPU of which the daemon said, in its `reasons`, that their GPUs do nothing."""
+    return [job_id for job_id in gpu.get("jobs") or () if reasons.get(str(job_id)) == IDLE_GPUS]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Options = argparse.ArgumentParser | argparse._ArgumentGroup  # noqa: SLF001 -- it has no public name
 
 LARGEST_COUNT = 1_000_000
+LARGEST_PID = 1 << 22  # PID_MAX_LIMIT of proc(5)
 LARGEST_PRIORITY = 255
 NARROWEST = 60  # columns
 WIDEST = 100
@@ -186,11 +187,16 @@ def amount(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def count(text: str, most: int = LARGEST_COUNT) -> int:
+def count(text: str, largest: int = LARGEST_COUNT) -> int:
     """A type for argparse: a whole number from 0."""
-    if text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(largest)) and int(text) <= largest:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {most}")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {largest}")
+
+
+def pid(text: str) -> int:
+    """A type for argparse: the number of a process."""
+    return count(text, LARGEST_PID)
 
 
 def gpu_count(text: str) -> int:

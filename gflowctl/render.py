@@ -11,7 +11,7 @@ from gflowd.core.errors import SystemFailed, brief
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
 BOLD, DIM, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = "1", "2", "31", "32", "33", "34", "35", "36"
@@ -20,6 +20,7 @@ STATE_COLORS = {
     "failed": RED, "cancelled": DIM, "timeout": RED,
 }  # fmt: skip
 NARROWEST_COLUMN = 8
+LONGEST_WORD = 12  # columns: for the sake of a longer one no column stays wide
 
 
 def reopen_closed_streams() -> None:
@@ -168,10 +169,27 @@ def cut(text: str, columns: int) -> str:
     return f"{text}+"
 
 
-class Column:
-    """A column of a table: its title, whether numbers stand right, whether it may be cut, and its cells' colour."""
+def wrap(text: str, columns: int) -> list[str]:
+    """`text` in lines of at most `columns`, broken after commas where that will do, else between words; a word that is
+    longer than a line is cut.
+    """
+    lines = [""]
+    for phrase in text.replace(", ", ",\0").split("\0"):
+        for piece in [phrase] if width(phrase) <= columns else phrase.split(" "):
+            longer = f"{lines[-1]} {piece}" if lines[-1] else piece
+            if lines[-1] and width(longer) > columns:
+                lines.append(piece)
+            else:
+                lines[-1] = longer
+    return [cut(line, columns) for line in lines]
 
-    __slots__ = ("color", "flexible", "right", "title")
+
+class Column:
+    """A column of a table: its title, whether numbers stand right, whether it may be cut or wrapped where there is no
+    room for it, and its cells' colour.
+    """
+
+    __slots__ = ("color", "flexible", "right", "title", "wraps")
 
     def __init__(
         self,
@@ -179,11 +197,13 @@ class Column:
         *,
         right: bool = False,
         flexible: bool = False,
+        wraps: bool = False,
         color: Callable[[Any], str] | None = None,
     ) -> None:
         self.title = title
         self.right = right
-        self.flexible = flexible
+        self.flexible = flexible or wraps
+        self.wraps = wraps
         self.color = color
 
 
@@ -197,25 +217,44 @@ def table(
     cells = [[escape(cell) for cell in row] for _, row in rows]
     widths = [max([width(column.title), *(width(row[place]) for row in cells)]) for place, column in enumerate(columns)]
     if columns_wide:
-        _squeeze(columns, widths, columns_wide)
+        narrowest = [
+            _narrowest(column, widths[place], (row[place] for row in cells)) for place, column in enumerate(columns)
+        ]
+        _squeeze(narrowest, widths, columns_wide)
     lines = [_line(columns, widths, [column.title for column in columns], [BOLD] * len(columns), on=color)]
+    wraps = any(column.wraps for column in columns)
     for (about, _), row in zip(rows, cells, strict=True):
         colors = [column.color(about) if color and column.color else "" for column in columns]
-        lines.append(_line(columns, widths, row, colors, on=color))
+        parts = _wrapped(columns, widths, row) if wraps else (row,)
+        lines += [_line(columns, widths, part, colors, on=color) for part in parts]
     return "\n".join(lines) + "\n"
 
 
-def _squeeze(columns: Sequence[Column], widths: list[int], wide: int) -> None:
-    """Narrows the widest flexible column, again and again, until the line fits or none can give more."""
+def _squeeze(narrowest: Sequence[int], widths: list[int], wide: int) -> None:
+    """Narrows the widest column that may be, again and again, until the line fits or none can give more."""
     while sum(widths) + 2 * (len(widths) - 1) > wide:
-        able = [place for place, column in enumerate(columns) if column.flexible and widths[place] > _narrowest(column)]
+        able = [place for place, least in enumerate(narrowest) if widths[place] > least]
         if not able:
             return
         widths[max(able, key=widths.__getitem__)] -= 1
 
 
-def _narrowest(column: Column) -> int:
-    return max(NARROWEST_COLUMN, width(column.title))
+def _narrowest(column: Column, wide: int, cells: Iterable[str]) -> int:
+    """How narrow a column, as `wide` as its cells need, may become."""
+    if not column.flexible:
+        return wide
+    words = (word for cell in cells for word in cell.split(" ")) if column.wraps else ()
+    return max(NARROWEST_COLUMN, width(column.title), min(LONGEST_WORD, max(map(width, words), default=0)))
+
+
+def _wrapped(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str]) -> Iterable[Sequence[str]]:
+    """A row in as many lines as its cells need."""
+    from itertools import zip_longest
+
+    parts = [
+        wrap(cell, wide) if column.wraps else [cell] for column, wide, cell in zip(columns, widths, row, strict=True)
+    ]
+    return zip_longest(*parts, fillvalue="")
 
 
 def _line(
@@ -224,7 +263,7 @@ def _line(
     shown = []
     for column, wide, cell, color in zip(columns, widths, cells, colors, strict=True):
         text = cut(cell, wide) if column.flexible else cell
-        if text.isascii() and not color:
+        if not text or (text.isascii() and not color):
             shown.append(text.rjust(wide) if column.right else text.ljust(wide))
             continue
         blank = " " * (wide - width(text))

@@ -20,6 +20,8 @@ COLORS = {
     reservations.CANCELLED: render.DIM,
 }  # fmt: skip
 
+WEEK = 7  # days
+
 
 def zone(context: Context) -> tzinfo | None:
     """The time zone by which reservations repeat."""
@@ -110,6 +112,32 @@ def lines(one: Reservation, now: float, tz: tzinfo | None) -> Iterator[tuple[str
     yield "Created", f"{_shown(one.created_at, tz)} by {render.escape(one.created_by)}"
     if one.cancelled_at is not None:
         yield "Cancelled", _shown(one.cancelled_at, tz)
+
+
+def by_gpu(
+    found: Iterable[Reservation], now: float, tz: tzinfo | None
+) -> dict[int, tuple[Window | None, Window | None]]:
+    """Of each GPU that is reserved by its index the window that holds at `now` and the next."""
+    kept: dict[int, tuple[Window | None, Window | None]] = {}
+    for window in reservations.upcoming(found, now, tz, count=2):  # one that repeats may follow itself
+        for index in window.gpu_list or ():
+            present, following = kept.get(index, (None, None))
+            kept[index] = (window, following) if window.start <= now else (present, following or window)
+    return kept
+
+
+def brief(present: Window | None, following: Window | None, now: float, tz: tzinfo | None) -> str:
+    """`ada until 18:00, bob from Mon 09:00`."""
+    said = [] if present is None else [f"{present.user} until {near(present.end, now, tz)}"]
+    said += [] if following is None else [f"{following.user} from {near(following.start, now, tz)}"]
+    return ", ".join(said)
+
+
+def near(at: float, now: float, tz: tzinfo | None) -> str:
+    """An instant to the minute, the shorter the nearer it is: `18:00`, `Mon 09:00`, `2025-01-31 09:00`."""
+    wall = reservations.on_the_wall(at, tz)
+    days = (wall.date() - reservations.on_the_wall(now, tz).date()).days
+    return wall.strftime("%H:%M" if days == 0 else "%a %H:%M" if 0 < days < WEEK else "%Y-%m-%d %H:%M")
 
 
 def _shown(at: float, tz: tzinfo | None) -> str:

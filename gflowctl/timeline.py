@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 
 from gflowctl import render
 from gflowd.core import reservations
@@ -84,16 +86,17 @@ def _rows(found: Iterable[Window]) -> dict[str, list[Window]]:
 
 
 def _row(row: Iterable[Window], now: float, scale: Scale, signs: Signs, *, color: bool) -> str:
-    cells = [" "] * scale.columns
-    cells[scale.column(now)] = signs.line
+    cells = [("", " ")] * scale.columns
+    cells[scale.column(now)] = ("", signs.line)
     for window in row:
         first, last = max(-1, scale.column(window.start)), min(scale.columns + 1, scale.column(window.end))
         bar = _bar(max(1, last - first), f"{window.id} {window.user}", signs)
         paint = render.GREEN if window.start <= now < window.end else render.CYAN
         for place, sign in enumerate(bar, first):
             if 0 <= place < scale.columns:
-                cells[place] = render.paint(sign, paint, on=color)
-    return "".join(cells)
+                cells[place] = (paint, sign)
+    runs = groupby(cells, key=itemgetter(0))
+    return "".join(render.paint("".join(sign for _, sign in run), paint, on=color) for paint, run in runs)
 
 
 def _bar(length: int, text: str, signs: Signs) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from gflowctl import jobs, render
 from gflowd.core import codec
 from gflowd.core.errors import Refused
@@ -35,7 +33,7 @@ class Outcome:
 
 def apply(context: Context, select: Select, change: Change) -> Outcome:
     """Applies `change` to the jobs that `select` names: to all of them, or, when one is refused, to none."""
-    if not os.path.lexists(context.state.snapshot):
+    if not context.state.has_snapshot():
         return preview(context, select, change)  # there are no jobs; do not make a snapshot to say so
     with context.writable_store.commit() as commit:
         outcome, wished = _judge(jobs.View(context, commit.fold()), select, change)
@@ -48,7 +46,7 @@ def apply(context: Context, select: Select, change: Change) -> Outcome:
 
 def preview(context: Context, select: Select, change: Change) -> Outcome:
     """What `apply` would do now."""
-    fold = context.store.read() if os.path.lexists(context.state.snapshot) else Fold()
+    fold = context.store.read() if context.state.has_snapshot() else Fold()
     return _judge(jobs.View(context, fold), select, change)[0]
 
 

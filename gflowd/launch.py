@@ -100,8 +100,10 @@ def keep(state: paths.State, choice: Chosen) -> None:
 
 
 def state_of(args: argparse.Namespace) -> paths.State:
-    """The state directory that the command line names, or the usual one."""
-    return paths.State(os.path.abspath(args.state_dir or paths.default_state_dir(os.environ)))
+    """The state directory that the command line names, or the usual one; somebody else's is refused."""
+    state = paths.State(os.path.abspath(args.state_dir or paths.default_state_dir(os.environ)))
+    state.check()
+    return state
 
 
 def prepared(args: argparse.Namespace, *, detached: bool) -> paths.State:

@@ -68,6 +68,17 @@ class State:
             raise Refused(f"{self.root!r} is not valid UTF-8; choose another state directory") from None
         private_directory(self.root)
 
+    def check(self) -> None:
+        """As `prepare`, but makes nothing: that it is not there yet is well too."""
+        check_private_directory(self.root)
+
+    def has_snapshot(self) -> bool:
+        """Whether anything was ever submitted. Raises as `check`."""
+        if os.path.lexists(self.snapshot):
+            return True
+        self.check()  # somebody else's is not to be seen either
+        return False
+
     def path(self, *names: str) -> str:
         """A path below the state directory."""
         return os.path.join(self.root, *names)
@@ -158,7 +169,18 @@ def private_directory(path: str) -> None:
     path = os.path.abspath(path)  # with a slash at its end a link would be followed
     try:
         _make_directory(path)
+    except OSError as error:
+        raise SystemFailed(f"{path}: {error.strerror}") from error
+    check_private_directory(path)
+
+
+def check_private_directory(path: str) -> None:
+    """Refuses what is at `path`, if anything, unless it is a directory that only we may enter."""
+    path = os.path.abspath(path)
+    try:
         found = os.lstat(path)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise SystemFailed(f"{path}: {error.strerror}") from error
     _check_private(path, found, stat.S_ISDIR(found.st_mode), "a directory", 0o700)

@@ -295,3 +295,20 @@ def test_write_all_goes_on_after_a_short_write(tmp_path: Path, monkeypatch: pyte
 
 def test_the_machine_has_one_name() -> None:
     assert paths.machine() == paths.machine() != ""
+
+
+def test_a_check_makes_nothing_and_refuses_as_prepare_does(tmp_path: Path) -> None:
+    state = State(str(tmp_path / "state"))
+    state.check()
+    assert not state.has_snapshot()
+    assert not (tmp_path / "state").exists()
+    state.prepare()
+    assert not state.has_snapshot()
+    os.chmod(state.root, 0o750)
+    for refused in (state.check, state.has_snapshot):
+        with pytest.raises(Refused, match="open to others"):
+            refused()
+    below = State(str(tmp_path / "file" / "state"))
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemFailed, match="Not a directory"):
+        below.check()

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
 
 ALL = "all"
-LARGEST_PID = 1 << 22  # PID_MAX_LIMIT of 64-bit Linux
 LEGEND = """\
 X     itself
 MIG   a MIG device of the same GPU
@@ -64,11 +63,7 @@ def _configure_resume(parser: argparse.ArgumentParser) -> None:
 
 def _configure_process(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", type=options.count, metavar="N", help="the GPU's index")
-    parser.add_argument("--pid", type=_pid, metavar="P", help="a process that is not gflow's")
-
-
-def _pid(text: str) -> int:
-    return options.count(text, LARGEST_PID)
+    parser.add_argument("--pid", type=options.pid, metavar="P", help="a process that is not gflow's")
 
 
 def _configure_ignore(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,8 @@
 """Shows the machine as gflowd sees it: GPUs with memory and load, CPUs, host memory, and the daemon.
 
+USED BY names the jobs on a GPU and the processes that are not gflow's; a job that leaves its GPUs idle is marked.
+RESERVED tells for whom a GPU is reserved by its index, now and next; reservations of any GPUs stand below the table.
+
 While gflowd is not running, the numbers are those of its last look.
 """
 
@@ -7,25 +10,22 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import cards, draining, options, render, wording
+from gflowctl import cards, draining, gpu_table, options, render, reserving, wording
 from gflowctl.watching import redraw
-from gflowd.core import durations
+from gflowd.core import durations, ranges, reservations
 from gflowd.core.errors import BadUsage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from datetime import tzinfo
     from typing import Any
 
     from gflowctl.context import Context
+    from gflowd.core.reservations import Reservation, Window
+    from gflowd.snapshot import Fold
 
-BAR = 16  # characters
-SHORT_BAR = 6  # where the terminal is narrow: the model's name matters more
-NARROW = 100  # columns
-GPU_COLORS = {
-    "idle": render.GREEN, "busy": render.YELLOW, "shared": render.YELLOW, "unmanaged": render.MAGENTA,
-    "reserved": render.CYAN, "restricted": render.DIM, "drained": render.DIM, "faulty": render.RED,
-}  # fmt: skip
+KEY = 10  # characters
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,38 +53,52 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _document(context: Context) -> dict[str, Any]:
     seen = context.observed or {}
     capacity, used = seen.get("capacity") or {}, seen.get("used") or {}
-    drain = draining.of(context.store.read())
+    fold, now = context.store.read(), time.time()
+    drain, tz = draining.of(fold), reserving.zone(context)
+    found = reservations.decode_all(fold.of(reservations.KIND))
+    kept = reserving.by_gpu(found, now, tz)
     return {
-        "gpus": seen.get("gpus") or [],
+        "gpus": [_gpu(gpu, seen, kept.get(gpu["index"], (None, None))) for gpu in seen.get("gpus") or ()],
         "cpus": {"total": capacity.get("cpus"), "used": used.get("cpus")},
         "memory": {"total_mb": capacity.get("memory_mb"), "used_mb": used.get("memory_mb")},
         "daemon": {"running": context.daemon_runs, "version": seen.get("version"), "executor": seen.get("executor")},
         "seen_at": render.rfc3339(seen.get("at")),
-        "reservations": [
-            {**window, "start": render.rfc3339(window["start"]), "end": render.rfc3339(window["end"])}
-            for window in seen.get("reservations") or ()
-        ],
+        "reservations": [_window(window) for window in reservations.upcoming(found, now, tz)],
         "gpu_trouble": seen.get("gpu_trouble"),
         "trouble": seen.get("trouble"),
         "drained": drain and {**drain, "at": render.rfc3339(drain["at"])},
     }
 
 
+def _gpu(gpu: dict[str, Any], seen: dict[str, Any], kept: tuple[Window | None, Window | None]) -> dict[str, Any]:
+    present, following = map(_window, kept)
+    idle = cards.idle_jobs(gpu, seen.get("reasons") or {})
+    return {**gpu, "idle_jobs": idle, "reservation": {"now": present, "next": following}}
+
+
+def _window(window: Window | None) -> dict[str, Any] | None:
+    if window is None:
+        return None
+    return {**window.fields(), "start": render.rfc3339(window.start), "end": render.rfc3339(window.end)}
+
+
 def _page(context: Context, *, color: bool) -> str:
     seen = context.observed
     runs = context.daemon_runs
+    fold = context.store.read()
     if seen is None:
         hint = "it has not looked at the machine yet" if runs else "it never ran here; gflowd start"
         return f"{_key('Daemon', color=color)}{'running' if runs else 'not running'} ({hint})\n" + _drained(
-            context, color=color
+            fold, color=color
         )
-    parts = [_gpus(seen, color=color), _reserved(seen, color=color), _host(seen, color=color)]
-    parts.append(_daemon(seen, runs=runs, color=color))
-    return "".join(parts) + _drained(context, color=color)
+    found = reservations.decode_all(fold.of(reservations.KIND))
+    parts = [_gpus(seen, found, reserving.zone(context), color=color), _host(seen, color=color)]
+    parts += [_daemon(seen, runs=runs, color=color), _drained(fold, color=color)]
+    return "".join(parts)
 
 
-def _drained(context: Context, *, color: bool) -> str:
-    drain = draining.of(context.store.read())
+def _drained(fold: Fold, *, color: bool) -> str:
+    drain = draining.of(fold)
     if drain is None:
         return ""
     said = f"no job starts, {render.escape(draining.words(drain))}"
@@ -92,91 +106,30 @@ def _drained(context: Context, *, color: bool) -> str:
 
 
 def _key(name: str, *, color: bool) -> str:
-    return render.paint(f"{name}:".ljust(9), render.BOLD, on=color)
+    return render.paint(f"{name}:".ljust(KEY), render.BOLD, on=color)
 
 
-def _gpus(seen: dict[str, Any], *, color: bool) -> str:
-    gpus = seen.get("gpus") or []
-    trouble = seen.get("gpu_trouble")
+def _gpus(seen: dict[str, Any], found: list[Reservation], tz: tzinfo | None, *, color: bool) -> str:
+    gpus, trouble, now = seen.get("gpus") or [], seen.get("gpu_trouble"), time.time()
+    known = {gpu["index"] for gpu in gpus}
+    upcoming = reservations.upcoming(found, now, tz)
+    others = [window for window in upcoming if window.gpu_list is None or known.isdisjoint(window.gpu_list)]
+    below = "".join(f"{_key('Reserved', color=color)}{_words(window, now, tz)}\n" for window in others)
     if not gpus:
-        known = (seen.get("capacity") or {}).get("gpus") is not None
-        said = render.paint(render.escape(trouble), render.RED, on=color) if trouble else "none" if known else None
-        return f"{_key('GPUs', color=color)}{said or 'not known yet'}\n"
-    columns = [
-        render.Column("GPU", right=True),
-        render.Column("MODEL", flexible=True),
-        render.Column("MEMORY", color=lambda gpu: _heat(gpu["used_mb"], gpu["memory_mb"])),
-        render.Column("USED", right=True),
-        render.Column("UTIL", right=True, color=lambda gpu: _heat(gpu.get("utilisation") or 0, 100)),
-        render.Column("TEMP", right=True),
-        render.Column("STATE", color=lambda gpu: GPU_COLORS.get(gpu["state"], "")),
-        render.Column("USED BY", flexible=True),
-    ]
-    wide = render.terminal_columns() if render.is_terminal() else 0
-    bar = SHORT_BAR if 0 < wide < NARROW else BAR
-    rows = [(gpu, _cells(gpu, bar)) for gpu in gpus]
-    return render.table(columns, rows, color=color, columns_wide=wide) + _causes(gpus, trouble, color=color) + "\n"
+        looked = (seen.get("capacity") or {}).get("gpus") is not None
+        said = render.paint(render.escape(trouble), render.RED, on=color) if trouble else "none" if looked else None
+        return f"{_key('GPUs', color=color)}{said or 'not known yet'}\n{below}"
+    kept = {index: reserving.brief(*both, now, tz) for index, both in reserving.by_gpu(found, now, tz).items()}
+    table = gpu_table.draw(gpus, kept, seen.get("reasons") or {}, color=color)
+    return f"{table}{gpu_table.causes(gpus, trouble, color=color)}\n{below}"
 
 
-def _cells(gpu: dict[str, Any], bar: int) -> list[str]:
-    return [
-        str(gpu["index"]),
-        gpu["model"],
-        _bar(gpu["used_mb"], gpu["memory_mb"], bar),
-        f"{_about(gpu['used_mb'])}/{_about(gpu['memory_mb'])}" if gpu["memory_mb"] else "-",
-        "-" if gpu.get("utilisation") is None else f"{gpu['utilisation']}%",
-        "-" if gpu.get("temperature") is None else f"{gpu['temperature']}C",
-        f"{gpu['state']} (simulated)" if gpu.get("simulated") else gpu["state"],
-        cards.used_by(gpu) or "-",
-    ]
-
-
-def _reserved(seen: dict[str, Any], *, color: bool) -> str:
-    """A line for each reservation's window that is now or next."""
-    lines = []
-    for window in seen.get("reservations") or ():
-        begun, over = (window[edge] <= time.time() for edge in ("start", "end"))
-        listed = window["gpu_list"]
-        gpus = f"any {wording.count(window['gpus'], 'GPU')}" if listed is None else f"GPU {','.join(map(str, listed))}"
-        since = "" if begun else f"from {render.local(window['start'])} "
-        if not over:
-            said = f"{gpus} for {render.escape(window['user'])} {since}until {render.local(window['end'])}"
-            lines.append(f"{_key('Reserved', color=color)} {said} ({window['id']})\n")
-    return "".join(lines)
-
-
-def _causes(gpus: list[dict[str, Any]], trouble: str | None, *, color: bool) -> str:
-    """Below the table: why GPUs are as they are, and what to do about it."""
-    if trouble is not None:
-        return render.paint(f"GPUs unknown: {render.escape(trouble)}", render.RED, on=color) + "\n"
-    lines = []
-    for gpu in gpus:
-        if gpu.get("cause") and gpu["cause"] not in cards.used_by(gpu):
-            again = f"; gflowctl gpus resume {gpu['index']}" if gpu.get("lasting") and gpu.get("answers") else ""
-            lines.append(f"GPU {gpu['index']} {gpu['state']}: {render.escape(gpu['cause'])}{again}\n")
-    return "".join(lines)
-
-
-def _heat(used: float, total: float) -> str:
-    part = used / total if total else 0
-    return render.RED if part >= 0.9 else render.YELLOW if part >= 0.5 else render.GREEN if used else render.DIM
-
-
-def _about(mib: int) -> str:
-    """MiB to three figures or so, unlike `memory.show`, which must read back exactly."""
-    size, units = float(mib), iter("MGT")
-    unit = next(units)
-    while size >= 1024 and unit != "T":
-        size, unit = size / 1024, next(units)
-    return f"{round(size, 1):g}{unit}"
-
-
-def _bar(used: float, total: float, length: int = BAR) -> str:
-    filled = min(length, round(length * used / total)) if total else 0
-    if used and not filled:
-        filled = 1
-    full, empty = "\u2588\u2591" if render.draws_blocks() else "#."
-    return f"[{full * filled}{empty * (length - filled)}]"
+def _words(window: Window, now: float, tz: tzinfo | None) -> str:
+    """`any 2 GPUs for ada from Mon 09:00 until Mon 18:00 (3)`, of a reservation that has no place in the table."""
+    listed = window.gpu_list
+    gpus = f"any {wording.count(window.gpus, 'GPU')}" if listed is None else f"GPU {ranges.fold(listed)}"
+    since = "" if window.start <= now else f"from {reserving.near(window.start, now, tz)} "
+    return f"{gpus} for {render.escape(window.user)} {since}until {reserving.near(window.end, now, tz)} ({window.id})"
 
 
 def _host(seen: dict[str, Any], *, color: bool) -> str:
@@ -184,11 +137,11 @@ def _host(seen: dict[str, Any], *, color: bool) -> str:
     lines = []
     if (cpus := capacity.get("cpus")) is not None:
         taken = used.get("cpus") or 0
-        lines.append(f"{_key('CPUs', color=color)}{_bar(taken, cpus)} {taken} of {cpus} given to jobs\n")
+        lines.append(f"{_key('CPUs', color=color)}{gpu_table.bar(taken, cpus)} {taken} of {cpus} given to jobs\n")
     if (total := capacity.get("memory_mb")) is not None:
         taken = used.get("memory_mb") or 0
-        said = f"{_about(taken)} of {_about(total)} asked for by jobs"
-        lines.append(f"{_key('Memory', color=color)}{_bar(taken, total)} {said}\n")
+        said = f"{gpu_table.about(taken)} of {gpu_table.about(total)} asked for by jobs"
+        lines.append(f"{_key('Memory', color=color)}{gpu_table.bar(taken, total)} {said}\n")
     return "".join(lines)
 
 
@@ -197,7 +150,7 @@ def _daemon(seen: dict[str, Any], *, runs: bool, color: bool) -> str:
     if runs:
         said = f"running, version {seen.get('version')}, executor {seen.get('executor')}"
     else:
-        ago = "" if at is None else f"; this is how it last saw the machine, {durations.clock(time.time() - at)} ago"
+        ago = "" if at is None else f"; it last saw the machine {durations.clock(time.time() - at)} ago"
         said = render.paint("not running", render.RED, on=color) + f" (gflowd start){ago}"
     line = f"{_key('Daemon', color=color)}{said}\n"
     if trouble := seen.get("trouble"):

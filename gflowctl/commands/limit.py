@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from gflowctl import groups, jobs, options, render
 from gflowd.core.errors import Refused
 from gflowd.snapshot import Fold
@@ -27,7 +25,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the limit."""
     if args.most < 1:
         raise Refused("a limit of 0 would let nothing run; gflowctl hold keeps jobs from starting")
-    if not os.path.lexists(context.state.snapshot):
+    if not context.state.has_snapshot():
         groups.the_one(jobs.View(context, Fold()), args.group)
     with context.writable_store.commit() as commit:
         view = jobs.View(context, commit.fold())

@@ -6,7 +6,6 @@ With --cascade every job that was cancelled because of them is redone as well. O
 
 from __future__ import annotations
 
-import os
 import time
 
 from gflowctl import job_options, jobs, needs, options, quotas, records, render, submission
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Queues them, all in one commit."""
     if args.parsable and args.json:
         raise BadUsage("give either --parsable or --json, not both")
-    if not os.path.lexists(context.state.snapshot):
+    if not context.state.has_snapshot():
         jobs.View(context, Fold()).select(args.jobs)
     begin = None if args.begin is None else context.instant(args.begin, "--begin")
     made: list[Job] = []

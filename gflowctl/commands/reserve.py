@@ -96,8 +96,9 @@ def _asked(args: argparse.Namespace, context: Context, now: float) -> reservatio
     """The reservation that the options describe, without its id. Raises `Refused` for an unknown user."""
     import pwd
 
+    user = context.user  # who may have no name, as in a container
     try:
-        user = context.user if args.user is None else pwd.getpwnam(args.user).pw_name
+        user = user if args.user in (None, user) else pwd.getpwnam(args.user).pw_name
     except (KeyError, ValueError):
         raise Refused(f"no user {args.user!r} on this machine") from None
     return reservations.Reservation(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from gflowctl import draining, render
 
 TYPE_CHECKING = False
@@ -20,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(_args: argparse.Namespace, context: Context) -> int:
     """Removes the setting."""
     before = None
-    if os.path.lexists(context.state.snapshot):
+    if context.state.has_snapshot():
         with context.writable_store.commit() as commit:
             before = draining.of(commit.fold())
             if before is not None:

@@ -10,8 +10,6 @@ of a job are fixed when it is submitted: gflowctl redo makes another job.
 
 from __future__ import annotations
 
-import os
-
 from gflowctl import job_options, jobs, options, render, submission, updating, wishes
 from gflowd.core import codec
 from gflowd.core.errors import BadUsage, Refused
@@ -83,7 +81,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     request = updating.Request(args, context)
     if not request.options and not request.cleared:
         raise BadUsage("nothing to change: give an option (see gflowctl update --help)")
-    if not os.path.lexists(context.state.snapshot):
+    if not context.state.has_snapshot():
         jobs.View(context, Fold()).select(args.jobs)
     if request.script is not None:
         submission.keep_script(context.state, request.script)

@@ -114,10 +114,12 @@ def windows(reservations: Iterable[Reservation], since: float, until: float, zon
     )
 
 
-def upcoming(reservations: Iterable[Reservation], now: float, zone: tzinfo | None) -> list[Window]:
-    """Of each reservation that is neither over nor cancelled its window now, or else its next, by start."""
+def upcoming(reservations: Iterable[Reservation], now: float, zone: tzinfo | None, count: int = 1) -> list[Window]:
+    """Of each reservation that is neither over nor cancelled its window now, or else its next, by start; with a greater
+    `count` so many of each that repeats.
+    """
     standing = (each for each in reservations if each.cancelled_at is None)
-    return _in_order(window for each in standing for window in islice(_occurrences(each, now, zone), 1))
+    return _in_order(window for each in standing for window in islice(_occurrences(each, now, zone), count))
 
 
 def edges(reservations: Iterable[Reservation], after: float, zone: tzinfo | None) -> list[float]:

@@ -126,6 +126,9 @@ def test_upcoming_has_the_present_window_or_the_next() -> None:
     found = upcoming(several, 100.0, VIENNA)
     assert [(window.id, window.start) for window in found] == [(1, 50), (2, 100)]
     assert [window.start for window in upcoming(several, 100.0 + HOUR, VIENNA)] == [100 + DAY]
+    assert [(window.id, window.start) for window in upcoming(several, 100.0, VIENNA, count=2)] == [
+        (1, 50), (2, 100), (2, 100 + DAY),
+    ]  # fmt: skip
 
 
 def test_the_edges_are_the_next_starts_and_ends() -> None:

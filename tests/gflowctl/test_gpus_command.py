@@ -79,6 +79,8 @@ def test_some_gpus_are_allowed_and_all_again(seen: Ctl) -> None:
         (("ignore", "--gpu", "0", "--pid", "4194305"), 2),
         (("ignore", "--gpu", "1", "--pid", "5"), 1),
         (("ignore", "--gpu", "1", "--pid", "6"), 1),
+        (("ignore", "--gpu", "1", "--pid", "4194304"), 1),
+        (("ignore", "--gpu", "1", "--pid", "4194305"), 2),
         (("explode",), 2),
         ((), 2),
     ],
@@ -189,7 +191,7 @@ def test_info_shows_who_is_on_each_gpu_and_why_it_is_not_used(seen: Ctl) -> None
 
 def test_info_and_doctor_say_what_is_wrong_with_the_driver(ctl: Ctl) -> None:
     ctl.observe(gpus=[], gpu_trouble="versions differ; reboot", capacity={"gpus": None, "cpus": 4, "memory_mb": 1})
-    assert "GPUs:    versions differ; reboot\n" in ctl.ok("info")
+    assert "GPUs:     versions differ; reboot\n" in ctl.ok("info")
     assert "WARN  no job gets a GPU: versions differ; reboot\n" in ctl.run("doctor").stdout
     ctl.observe(gpus=[gpu(0, "faulty", "x")], gpu_trouble="x", capacity={"gpus": None, "cpus": 4, "memory_mb": 1})
     assert "GPUs unknown: x\n" in ctl.ok("info")

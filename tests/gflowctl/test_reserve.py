@@ -205,6 +205,11 @@ def test_the_timeline_is_ascii_when_piped_and_fits_eighty_columns(busy: Ctl) -> 
     assert re.search(r"\d\d:\d\d +\d\d:\d\d", drawn[1])
 
 
+def test_each_bar_of_the_timeline_is_painted_at_once(busy: Ctl) -> None:
+    drawn = busy.ok("reserve", "list", "--timeline", "--color", "always").splitlines()
+    assert re.search(r" \x1b\[32m\[=* 1 nobody =*\]\x1b\[0m +\x1b\[36m\[=* 2 nobody =*\]\x1b\[0m$", drawn[3])
+
+
 def test_the_range_of_the_timeline_can_be_chosen(busy: Ctl) -> None:
     drawn = busy.ok("reserve", "list", "--timeline", "--range", "30m").splitlines()
     assert len(drawn) == 5
@@ -252,20 +257,3 @@ def test_the_timeline_has_block_characters_on_a_terminal(busy: Ctl) -> None:
     assert re.search("▐█* 1 nobody █*▌", lines[2])
     assert "▲ now" in lines[-1]
     assert max(map(len, lines)) <= 80
-
-
-def test_info_tells_of_what_is_reserved_now_or_next(ctl: Ctl) -> None:
-    now = datetime.now(UTC).timestamp()
-    windows = [
-        {"id": 1, "user": "ada", "start": now - 9, "end": now + 9999, "gpus": 0, "gpu_list": [0, 2]},
-        {"id": 2, "user": "bob", "start": now + 99, "end": now + 999, "gpus": 2, "gpu_list": None},
-        {"id": 3, "user": "over", "start": now - 9, "end": now - 1, "gpus": 2, "gpu_list": None},
-    ]
-    ctl.observe(reservations=windows)
-    lines = [line for line in ctl.ok("info").splitlines() if line.startswith("Reserved:")]
-    assert re.fullmatch(r"Reserved: GPU 0,2 for ada until \S+ \(1\)", lines[0])
-    assert re.fullmatch(r"Reserved: any 2 GPUs for bob from \S+ until \S+ \(2\)", lines[1])
-    assert len(lines) == 2
-    told = json.loads(ctl.ok("info", "--json"))["reservations"]
-    assert [window["id"] for window in told] == [1, 2, 3]
-    assert told[0]["end"].endswith("Z")

@@ -1,0 +1,88 @@
+"""The table of GPUs that `info` shows, as wide as there is room for, and below it why they are as they are."""
+
+from __future__ import annotations
+
+from gflowctl import cards, render
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+ROOMY = 100  # columns: on a narrower terminal the vendor's name is left out
+PIPED_BAR, SHORTEST_BAR, LONGEST_BAR = 16, 6, 24  # characters
+COLORS = {
+    "idle": render.GREEN, "busy": render.YELLOW, "shared": render.YELLOW, "unmanaged": render.MAGENTA,
+    "reserved": render.CYAN, "restricted": render.DIM, "drained": render.DIM, "faulty": render.RED,
+}  # fmt: skip
+
+
+def draw(gpus: list[dict[str, Any]], reserved: Mapping[int, str], reasons: dict[str, str], *, color: bool) -> str:
+    """One row each. `reserved` says for whom, by index: a column only where it says anything. `reasons` are of jobs."""
+    columns = [
+        render.Column("GPU", right=True),
+        render.Column("MODEL", wraps=True),
+        render.Column("MEMORY", color=lambda gpu: _heat(gpu["used_mb"], gpu["memory_mb"])),
+        render.Column("USED", right=True),
+        render.Column("UTIL", right=True, color=lambda gpu: _heat(gpu.get("utilisation") or 0, 100)),
+        render.Column("TEMP", right=True),
+        render.Column("STATE", wraps=True, color=lambda gpu: COLORS.get(gpu["state"], "")),
+        render.Column("USED BY", wraps=True),
+    ]
+    wide = render.terminal_columns() if render.is_terminal() else 0
+    rows = [(gpu, _cells(gpu, reasons, is_narrow=0 < wide < ROOMY)) for gpu in gpus]
+    if any(gpu["index"] in reserved for gpu in gpus):
+        columns.append(render.Column("RESERVED", wraps=True))
+        for gpu, cells in rows:
+            cells.append(reserved.get(gpu["index"], "-"))
+    return render.table(columns, rows, color=color, columns_wide=wide)
+
+
+def _cells(gpu: dict[str, Any], reasons: dict[str, str], *, is_narrow: bool) -> list[str]:
+    return [
+        str(gpu["index"]),
+        gpu["model"].removeprefix("NVIDIA ") if is_narrow else gpu["model"],
+        bar(gpu["used_mb"], gpu["memory_mb"]),
+        f"{about(gpu['used_mb'])}/{about(gpu['memory_mb'])}" if gpu["memory_mb"] else "-",
+        "-" if gpu.get("utilisation") is None else f"{gpu['utilisation']}%",
+        "-" if gpu.get("temperature") is None else f"{gpu['temperature']}C",
+        f"{gpu['state']} (simulated)" if gpu.get("simulated") else gpu["state"],
+        cards.used_by(gpu, cards.idle_jobs(gpu, reasons)) or "-",
+    ]
+
+
+def causes(gpus: list[dict[str, Any]], trouble: str | None, *, color: bool) -> str:
+    """Why GPUs are as they are, and what to do about it, where the table does not say so."""
+    if trouble is not None:
+        return render.paint(f"GPUs unknown: {render.escape(trouble)}", render.RED, on=color) + "\n"
+    lines = []
+    for gpu in gpus:
+        if gpu.get("cause") and gpu["state"] != "reserved" and gpu["cause"] not in cards.used_by(gpu):
+            again = f"; gflowctl gpus resume {gpu['index']}" if gpu.get("lasting") and gpu.get("answers") else ""
+            lines.append(f"GPU {gpu['index']} {gpu['state']}: {render.escape(gpu['cause'])}{again}\n")
+    return "".join(lines)
+
+
+def _heat(used: float, total: float) -> str:
+    part = used / total if total else 0
+    return render.RED if part >= 0.9 else render.YELLOW if part >= 0.5 else render.GREEN if used else render.DIM
+
+
+def about(mib: int) -> str:
+    """MiB to three figures or so, unlike `memory.show`, which must read back exactly."""
+    size, units = float(mib), iter("MGT")
+    unit = next(units)
+    while size >= 1024 and unit != "T":
+        size, unit = size / 1024, next(units)
+    return f"{round(size, 1):g}{unit}"
+
+
+def bar(used: float, total: float) -> str:
+    """`[####....]`, longer on a wider terminal."""
+    room = render.terminal_columns() // 8 - 4 if render.is_terminal() else PIPED_BAR
+    long = max(SHORTEST_BAR, min(LONGEST_BAR, room))
+    filled = min(long, round(long * used / total)) if total else 0
+    if used and not filled:
+        filled = 1
+    full, empty = "\u2588\u2591" if render.draws_blocks() else "#."
+    return f"[{full * filled}{empty * (long - filled)}]"
