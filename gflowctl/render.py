@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -95,6 +94,8 @@ def write_json(value: object) -> None:
     if orjson := sys.modules.get("orjson"):
         write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
+        import json
+
         write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -7,9 +7,10 @@ header. Knows nothing of files, nor of what the values mean.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
+
+from gflowd.core import quick_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ _TORN = rb"[0-9a-f]{0,8}|[0-9a-f]{8} (?:\[[^\x00-\x1f]*)?"
 _NEXT_ID = rb' \[[01],(\d{1,15}),"'  # in text of a user the quote would have a backslash before it
 
 
-def stdlib_dumps(record: object) -> bytes:
-    """Compact JSON without importing orjson, byte for byte what orjson writes for what we store."""
-    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+stdlib_dumps = quick_json.dumps  # without importing orjson
 
 
 def encode_line(more: int, next_id: int, key: Key, value: Any, dumps: Dumps = stdlib_dumps) -> bytes:
@@ -65,7 +64,7 @@ def _parsed(bodies: list[bytes]) -> list[Any]:
     """The records of lines. To import orjson takes longer than the standard library does for a thousand jobs."""
     data = b"[%b]" % b",".join(bodies)
     if len(data) < WORTH_ORJSON:
-        return json.loads(data)  # type: ignore[no-any-return]
+        return quick_json.loads(data)  # type: ignore[no-any-return]
     import orjson
 
     return orjson.loads(data)  # type: ignore[no-any-return]
@@ -74,7 +73,7 @@ def _parsed(bodies: list[bytes]) -> list[Any]:
 def _record(body: bytes) -> list[Any] | None:
     """The record of one line; None where the checksum is right and nothing else."""
     try:
-        found = json.loads(body)
+        found = quick_json.loads(body)
     except (ValueError, RecursionError):
         return None
     is_record = isinstance(found, list) and [type(part) for part in found[:3]] == [int, int, str] and len(found) == 5

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
+
+from gflowd.core import quick_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _record(path: str) -> dict[str, Any]:
     try:
         fd = os.open(path, _READ)
         try:
-            record = json.loads(os.read(fd, 65536))
+            record = quick_json.loads(os.read(fd, 65536))
         finally:
             os.close(fd)
     except (OSError, ValueError):
