@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gflowd.core import durations, memory
 from gflowd.core.errors import Refused
 from gflowd.core.model import Value
 
@@ -69,6 +68,8 @@ def checked(spec: Spec, limits: Limits) -> Spec:
 
 def _check_warning(early: EarlySignal, time_limit: float) -> None:
     if early.before >= time_limit:
+        from gflowd.core import durations
+
         raise Refused(
             f"--signal {early.before:g} s before a time limit of {durations.clock(time_limit)}: the job would get it "
             "as it starts; give more --time or a later --signal"
@@ -119,6 +120,8 @@ def _check_capacity(spec: Spec, limits: Limits) -> None:
     if limits.cpus is not None and spec.cpus > limits.cpus:
         raise Refused(f"{_count(spec.cpus, 'CPU')} asked for, but this machine gives {limits.cpus}")
     if limits.memory_mb is not None and spec.memory_mb is not None and spec.memory_mb > limits.memory_mb:
+        from gflowd.core import memory
+
         has = memory.show(limits.memory_mb)
         raise Refused(f"{memory.show(spec.memory_mb)} of memory asked for, but this machine gives {has}")
 
@@ -142,6 +145,8 @@ def _check_gpus(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> None:
         raise Refused(f"no GPU of this machine is of type {spec.gpu_type!r} (they are {has})")
     fitting = sum(suits(spec, *each) for each in models)
     if fitting < spec.gpus:
+        from gflowd.core import memory
+
         what = _count(spec.gpus, "GPU") + (f" of type {spec.gpu_type!r}" if wanted else "")
         what += f" with {memory.show(least)} (the largest has {memory.show(max(alike))})" if least else ""
         raise Refused(f"{what} asked for, but this machine has {fitting or 'none'}")
