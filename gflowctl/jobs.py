@@ -170,14 +170,15 @@ class View:
 
     def job(self, job_id: int) -> Job:
         """The job with this id, which must be there."""
-        fold, array_id = self.fold, self.array_of(job_id)
+        of, roster = self.fold.of, self.roster
+        array_id = None if roster is None else roster.array_of(job_id)
         if array_id is None:
-            spec = codec.decode_spec(fold.of("spec")[job_id])
+            spec = codec.decode_spec(of("spec")[job_id])
         elif array_id in self._specs:
             spec = self._specs[array_id]
         else:
-            spec = self._specs[array_id] = codec.decode_spec(fold.of("spec")[array_id])
-        wish, phase = fold.of("wish").get(job_id), fold.of("phase").get(job_id)
+            spec = self._specs[array_id] = codec.decode_spec(of("spec")[array_id])
+        wish, phase = of("wish").get(job_id), of("phase").get(job_id)
         job = codec.element(job_id, spec, wish, phase, array_id)
         if phase is not None and phase["is"] == "ended" and _is_wanted_again(phase, wish):
             return job.replace(phase=self.phase(job_id))
@@ -318,7 +319,7 @@ def _is_wanted_again(ended: Mapping[str, Any], wish: Mapping[str, Any] | None) -
 
 def state(job: Job) -> str:
     """One of `model.STATES`; a queued job with a cancel wish is cancelled already, since nothing will start it."""
-    if isinstance(job.phase, Queued) and job.wish.cancelled_at is not None:
+    if job.wish.cancelled_at is not None and isinstance(job.phase, Queued):
         return CANCELLED
     return job.state
 
@@ -332,7 +333,7 @@ def started_at(job: Job) -> float | None:
     """When its command began; None before that."""
     if isinstance(job.phase, Ended):
         return job.phase.started_at
-    if isinstance(job.phase, Running | Stopping) and job.phase.started is not None:
+    if isinstance(job.phase, (Running, Stopping)) and job.phase.started is not None:
         return job.phase.started.at
     return None
 

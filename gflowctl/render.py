@@ -195,15 +195,27 @@ def table(
 
     `columns_wide` is the width to fit flexible columns into; 0: as wide as it gets.
     """
-    cells = [[escape(cell) for cell in row] for _, row in rows]
-    widths = [max([width(column.title), *(width(row[place]) for row in cells)]) for place, column in enumerate(columns)]
+    whole = [_escaped([row[place] for _, row in rows]) for place in range(len(columns))]
+    widths = [max(width(column.title), _widest(cells)) for column, cells in zip(columns, whole, strict=True)]
     if columns_wide:
         _squeeze(columns, widths, columns_wide)
-    lines = [_line(columns, widths, [column.title for column in columns], [BOLD] * len(columns), on=color)]
-    for (about, _), row in zip(rows, cells, strict=True):
-        colors = [column.color(about) if color and column.color else "" for column in columns]
-        lines.append(_line(columns, widths, row, colors, on=color))
-    return "\n".join(lines) + "\n"
+    forms, shown = [], []
+    for column, wide, cells in zip(columns, widths, whole, strict=True):
+        colors = [BOLD, *(column.color(about) if column.color else "" for about, _ in rows)] if color else None
+        form, padded = _stacked(column, wide, [column.title, *cells], colors)
+        forms.append(form)
+        shown.append(padded)
+    form = "  ".join(forms)
+    return "\n".join([(form % row).rstrip() for row in zip(*shown, strict=True)]) + "\n"
+
+
+def _escaped(cells: list[str]) -> list[str]:
+    """The cells of a column; asks once for all of them whether there is anything to escape."""
+    return cells if "".join(cells).isprintable() else [escape(cell) for cell in cells]
+
+
+def _widest(cells: list[str]) -> int:
+    return max(map(len if "".join(cells).isascii() else width, cells), default=0)
 
 
 def _squeeze(columns: Sequence[Column], widths: list[int], wide: int) -> None:
@@ -219,16 +231,14 @@ def _narrowest(column: Column) -> int:
     return max(NARROWEST_COLUMN, width(column.title))
 
 
-def _line(
-    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str], colors: Sequence[str], *, on: bool
-) -> str:
-    shown = []
-    for column, wide, cell, color in zip(columns, widths, cells, colors, strict=True):
-        text = cut(cell, wide) if column.flexible else cell
-        if text.isascii() and not color:
-            shown.append(text.rjust(wide) if column.right else text.ljust(wide))
-            continue
-        blank = " " * (wide - width(text))
-        painted = paint(text, color, on=on)
-        shown.append(blank + painted if column.right else painted + blank)
-    return "  ".join(shown).rstrip()
+def _stacked(column: Column, wide: int, cells: list[str], colors: Sequence[str] | None) -> tuple[str, Sequence[str]]:
+    """How `%` is to lay out the cells of a column in `wide`, and the cells: where it cannot count, padded already."""
+    if column.flexible and _widest(cells) > wide:
+        cells = [cut(cell, wide) for cell in cells]
+    if colors is None and "".join(cells).isascii():
+        return f"%{wide if column.right else -wide}s", cells
+    padded = []
+    for cell, color in zip(cells, colors or [""] * len(cells), strict=True):
+        blank, painted = " " * (wide - width(cell)), paint(cell, color, on=True)
+        padded.append(blank + painted if column.right else painted + blank)
+    return "%s", padded

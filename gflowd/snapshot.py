@@ -44,6 +44,13 @@ def sound_body(line: bytes) -> bytes | None:
     return body if line[:9] == b"%08x " % zlib.crc32(body) else None
 
 
+def _sound_bodies(lines: list[bytes]) -> list[bytes] | None:
+    """The JSON of all lines, or None when one of them is damaged; half the cost of `sound_body` for each."""
+    bodies = [line[9:] for line in lines]
+    heads = b"%08x " * len(lines) % tuple(map(zlib.crc32, bodies))
+    return bodies if heads == b"".join([line[:9] for line in lines]) else None
+
+
 def header_record(start: bytes) -> list[Any] | None:
     """The header at the start of a snapshot; None when the first line is no sound header.
 
@@ -105,11 +112,19 @@ class Fold:
         Returns how many bytes were taken, and the key of each record in order. A damaged line is dropped as soon as
         a sound commit follows it.
         """
+        *lines, rest = data.split(b"\n")
+        bodies = _sound_bodies(lines)
+        if bodies and closes(bodies[-1]):
+            return len(data) - len(rest), self._take_lines(bodies)
+        return self._feed_one_by_one(lines, offset)
+
+    def _feed_one_by_one(self, lines: list[bytes], offset: int) -> tuple[int, list[Key]]:
+        """As `feed`, of lines of which some are damaged or the last closes no commit."""
         taken = position = 0
         bodies: list[bytes] = []
         waiting: list[bytes] = []
         damaged: list[str] = []
-        for line in data.split(b"\n")[:-1]:
+        for line in lines:
             body = sound_body(line)
             if body is None:
                 damaged.append(f"line of {len(line)} bytes at byte {offset + position}")
@@ -143,16 +158,20 @@ class Fold:
         return self._take(record for _, record in records if record is not None)
 
     def _take(self, records: Iterable[list[Any]]) -> list[Key]:
-        seen = []
+        seen: list[Key] = []
+        highest = self.next_id
+        of_kind, last = {}, None
         for _more, next_id, kind, key, value in records:
-            self.lines += 1
-            of_kind = self.of(kind)
+            if kind != last:
+                of_kind, last = self.of(kind), kind
             if value is None:
                 of_kind.pop(key, None)
             else:
                 of_kind[key] = value
-            self.next_id = max(self.next_id, next_id)
+            highest = max(next_id, highest)
             seen.append((kind, key))
+        self.lines += len(seen)
+        self.next_id = highest
         return seen
 
 

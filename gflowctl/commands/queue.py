@@ -96,7 +96,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             rows = tree.rows(found, lambda job: columns.cells(view, job, names), place := tree.place(names))
             shape[place].right = False
         else:
-            rows = [(job, columns.cells(view, job, names)) for job in found]
+            rows = columns.rows(view, found, names)
         return render.table(shape, rows, color=render.use_color(args.color), columns_wide=wide)
 
     if args.watch:
