@@ -1,7 +1,7 @@
 """What is done, counted: system calls, syncs, bytes, calls of tmux. No times, which a busy machine would change.
 
-A ceiling is a little above what is seen where a count is the same on each run, and far enough below one more for each
-job where it depends on how the work of a moment falls together.
+A ceiling is a little above what is seen. Where a count depends on how the work of a moment falls together, it is held
+against what each event may cost.
 """
 
 from __future__ import annotations
