@@ -115,7 +115,7 @@ class Fold:
         *lines, rest = data.split(b"\n")
         bodies = _sound_bodies(lines)
         if bodies and closes(bodies[-1]):
-            return len(data) - len(rest), self._take_lines(bodies)
+            return len(data) - len(rest), self.take(bodies)
         return self._feed_one_by_one(lines, offset)
 
     def _feed_one_by_one(self, lines: list[bytes], offset: int) -> tuple[int, list[Key]]:
@@ -135,15 +135,15 @@ class Fold:
                 bodies += waiting
                 self.dropped += damaged
                 waiting, damaged, taken = [], [], position
-        return taken, self._take_lines(bodies)
+        return taken, self.take(bodies)
 
     def salvage(self, data: bytes) -> None:
         """Takes in every sound line of `data`, also those of commits that are not whole."""
         bodies = [body for line in data.split(b"\n")[:-1] if (body := sound_body(line)) is not None]
-        self._take_lines(bodies)
+        self.take(bodies)
 
-    def _take_lines(self, bodies: list[bytes]) -> list[Key]:
-        """Takes in all records at once; one by one where some line with a right checksum is none."""
+    def take(self, bodies: list[bytes]) -> list[Key]:
+        """Takes in the records of sound lines, at once; one by one where one with a right checksum is none."""
         lines = self.lines
         try:
             seen = self._take(_parsed(bodies))

@@ -54,6 +54,7 @@ ONLY_FROM = {
     "gflowd.snapshot": (
         "gflowctl.",
         "gflowd.launch",
+        "gflowd.sieve",
         "gflowd.store",
         "gflowd.workers.archivist",
         "gflowd.workers.sweeper",
