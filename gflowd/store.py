@@ -21,6 +21,7 @@ from gflowd.snapshot import (
     header_record,
     is_torn,
     next_id_in,
+    next_id_of,
     sound_body,
     stdlib_dumps,
 )
@@ -492,4 +493,4 @@ def _last_line(fd: int, size: int) -> bytes | None:
             break
         reach *= 16
     body = sound_body(data[start:-1]) if data.endswith(b"\n") else None
-    return body if body is not None and closes(body) and next_id_in(data[start:]) else None
+    return body if body is not None and closes(body) and next_id_of(body) else None
