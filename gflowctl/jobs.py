@@ -40,7 +40,7 @@ from gflowd.core.reasons import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from gflowctl.context import Context
@@ -112,6 +112,11 @@ class View:
     def ids(self) -> list[int]:
         """Every job's id, ascending."""
         return naming.ids(self.fold, self.roster)
+
+    def owned(self, ids: Iterable[int], users: Collection[str]) -> list[int]:
+        """Those of `ids` whose jobs are of one of `users`; decodes none."""
+        specs, spec_of = self.fold.of("spec"), self.spec_of
+        return [job_id for job_id in ids if specs[spec_of(job_id)]["user"] in users]
 
     def knows(self, job_id: int) -> bool:
         """Whether there is such a job; one that is in the history is brought from there."""
