@@ -41,7 +41,10 @@ ROUNDS = 31
 SEQUENCE = 20  # jobs one after the other
 BATCH = 200  # jobs at once
 IDLE = 10.0  # seconds
-STUB = "#!{python}\nimport sys\nfrom {package}.main import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+ENTRIES = {"gflowctl": ("gflowctl.__main__", "program"), "gflowd": ("gflowd.main", "main")}  # as in setup.cfg
+STUB = (
+    "#!{python}\nimport sys\nfrom {module} import {function}\nif __name__ == '__main__':\n    sys.exit({function}())\n"
+)
 
 
 class Bench:
@@ -59,10 +62,10 @@ class Bench:
         places = {"base": f"{self.root}/env", "platbase": f"{self.root}/env"}
         with open(os.path.join(sysconfig.get_path("purelib", vars=places), "bench.pth"), "w", encoding="utf-8") as file:
             file.write(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
-        for package in ("gflowctl", "gflowd"):
-            path = os.path.join(self.root, "env", "bin", package)
+        for program, (module, function) in ENTRIES.items():
+            path = os.path.join(self.root, "env", "bin", program)
             with open(path, "w", encoding="utf-8") as file:
-                file.write(STUB.format(python=self.python, package=package))
+                file.write(STUB.format(python=self.python, module=module, function=function))
             os.chmod(path, 0o700)
 
     def use(self, name: str, **settings: str) -> State:

@@ -42,7 +42,8 @@ class Field:
 
 
 def _time(view: View, job: Job) -> str:
-    return durations.clock(view.elapsed(job) or 0)
+    elapsed = view.elapsed(job)
+    return durations.clock(elapsed) if elapsed else "0:00"
 
 
 def _time_left(view: View, job: Job) -> str:
@@ -74,9 +75,7 @@ def _gpu_ids(job: Job) -> str:
 
 def _place(view: View, job: Job) -> str:
     reason = view.reason(job)
-    if jobs.is_waiting(job):
-        return f"({reason})"
-    if reason and isinstance(job.phase, Ended):
+    if (reason and isinstance(job.phase, Ended)) or jobs.is_waiting(job):
         return f"({reason})"
     return f"{_gpu_ids(job)} ({reason})" if reason == IDLE_GPUS else _gpu_ids(job) or _bracketed(reason)
 
@@ -163,3 +162,9 @@ def _color(job: Job) -> str:
 def cells(view: View, job: Job, names: Sequence[str]) -> list[str]:
     """The job's cells, in the order of `names`."""
     return [FIELDS[name].text(view, job) for name in names]
+
+
+def rows(view: View, found: Sequence[Job], names: Sequence[str]) -> list[tuple[Job, list[str]]]:
+    """Each job with its cells."""
+    texts = [FIELDS[name].text for name in names]
+    return [(job, [text(view, job) for text in texts]) for job in found]

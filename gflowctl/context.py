@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 
+from gflowd.core import quick_json
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.paths import Runtime, State, default_config_path, default_state_dir, read_private
 from gflowd.store import Store
@@ -49,7 +49,7 @@ class Context:
     def read_observed(self) -> dict[str, Any] | None:
         """As `observed`, read afresh."""
         try:
-            found = json.loads(read_private(self.state.observed))
+            found = quick_json.loads(read_private(self.state.observed))
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None

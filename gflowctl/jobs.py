@@ -40,7 +40,7 @@ from gflowd.core.reasons import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from gflowctl.context import Context
@@ -113,6 +113,11 @@ class View:
         """Every job's id, ascending."""
         return naming.ids(self.fold, self.roster)
 
+    def owned(self, ids: Iterable[int], users: Collection[str]) -> list[int]:
+        """Those of `ids` whose jobs are of one of `users`; decodes none."""
+        specs, spec_of = self.fold.of("spec"), self.spec_of
+        return [job_id for job_id in ids if specs[spec_of(job_id)]["user"] in users]
+
     def knows(self, job_id: int) -> bool:
         """Whether there is such a job; one that is in the history is brought from there."""
         if self.spec_of(job_id) in self.fold.of("spec"):
@@ -170,14 +175,15 @@ class View:
 
     def job(self, job_id: int) -> Job:
         """The job with this id, which must be there."""
-        fold, array_id = self.fold, self.array_of(job_id)
+        of, roster = self.fold.of, self.roster
+        array_id = None if roster is None else roster.array_of(job_id)
         if array_id is None:
-            spec = codec.decode_spec(fold.of("spec")[job_id])
+            spec = codec.decode_spec(of("spec")[job_id])
         elif array_id in self._specs:
             spec = self._specs[array_id]
         else:
-            spec = self._specs[array_id] = codec.decode_spec(fold.of("spec")[array_id])
-        wish, phase = fold.of("wish").get(job_id), fold.of("phase").get(job_id)
+            spec = self._specs[array_id] = codec.decode_spec(of("spec")[array_id])
+        wish, phase = of("wish").get(job_id), of("phase").get(job_id)
         job = codec.element(job_id, spec, wish, phase, array_id)
         if phase is not None and phase["is"] == "ended" and _is_wanted_again(phase, wish):
             return job.replace(phase=self.phase(job_id))
@@ -318,7 +324,7 @@ def _is_wanted_again(ended: Mapping[str, Any], wish: Mapping[str, Any] | None) -
 
 def state(job: Job) -> str:
     """One of `model.STATES`; a queued job with a cancel wish is cancelled already, since nothing will start it."""
-    if isinstance(job.phase, Queued) and job.wish.cancelled_at is not None:
+    if job.wish.cancelled_at is not None and isinstance(job.phase, Queued):
         return CANCELLED
     return job.state
 
@@ -332,7 +338,7 @@ def started_at(job: Job) -> float | None:
     """When its command began; None before that."""
     if isinstance(job.phase, Ended):
         return job.phase.started_at
-    if isinstance(job.phase, Running | Stopping) and job.phase.started is not None:
+    if isinstance(job.phase, (Running, Stopping)) and job.phase.started is not None:
         return job.phase.started.at
     return None
 

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+import sys
 
 from gflowctl import render
-from gflowd.core import durations, memory
 from gflowd.core.errors import BadUsage, Refused
+
+
+class _English:
+    """Stands for gettext, which argparse asks for each of its words: its import and its search of the disk are dear."""
+
+    gettext = str
+
+    @staticmethod
+    def ngettext(one: str, several: str, number: int) -> str:
+        return one if number == 1 else several
+
+
+if "argparse" not in sys.modules and "gettext" not in sys.modules:
+    sys.modules["gettext"] = _English  # type: ignore[assignment]
+    import argparse
+
+    del sys.modules["gettext"]
+else:
+    import argparse
+
+    argparse._ = str  # type: ignore[attr-defined]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,9 +96,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise BadUsage(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
 
-
-# argparse asks gettext for each of its words, which imports locale and searches the disk. Ours are English throughout.
-argparse._ = str  # type: ignore[attr-defined]
 
 _columns_known: list[int] = []
 
@@ -173,6 +190,8 @@ def add_job(parser: argparse.ArgumentParser) -> None:
 
 def duration(text: str) -> float:
     """A type for argparse: seconds."""
+    from gflowd.core import durations
+
     try:
         return durations.parse(text)
     except Refused as error:
@@ -181,6 +200,8 @@ def duration(text: str) -> float:
 
 def amount(text: str) -> int:
     """A type for argparse: MiB."""
+    from gflowd.core import memory
+
     try:
         return memory.parse(text)
     except Refused as error:
@@ -218,6 +239,8 @@ def priority(text: str) -> int:
 
 def interval(text: str) -> float:
     """A type for argparse: seconds between two looks; a bare number is seconds."""
+    from gflowd.core import durations
+
     try:
         seconds = float(text) if text.replace(".", "", 1).isdigit() else durations.parse(text)
     except (Refused, ValueError):

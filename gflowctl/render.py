@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -96,6 +95,8 @@ def write_json(value: object) -> None:
     if orjson := sys.modules.get("orjson"):
         write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
+        import json
+
         write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -214,20 +215,33 @@ def table(
 
     `columns_wide` is the width to fit flexible columns into; 0: as wide as it gets.
     """
-    cells = [[escape(cell) for cell in row] for _, row in rows]
-    widths = [max([width(column.title), *(width(row[place]) for row in cells)]) for place, column in enumerate(columns)]
+    whole = [_escaped([row[place] for _, row in rows]) for place in range(len(columns))]
+    widths = [max(width(column.title), _widest(cells)) for column, cells in zip(columns, whole, strict=True)]
     if columns_wide:
         narrowest = [
-            _narrowest(column, widths[place], (row[place] for row in cells)) for place, column in enumerate(columns)
+            _narrowest(column, wide, cells) for column, wide, cells in zip(columns, widths, whole, strict=True)
         ]
         _squeeze(narrowest, widths, columns_wide)
-    lines = [_line(columns, widths, [column.title for column in columns], [BOLD] * len(columns), on=color)]
-    wraps = any(column.wraps for column in columns)
-    for (about, _), row in zip(rows, cells, strict=True):
-        colors = [column.color(about) if color and column.color else "" for column in columns]
-        parts = _wrapped(columns, widths, row) if wraps else (row,)
-        lines += [_line(columns, widths, part, colors, on=color) for part in parts]
-    return "\n".join(lines) + "\n"
+    abouts: Sequence[Any] = [about for about, _ in rows]
+    if any(column.wraps for column in columns):
+        abouts, whole = _wrapped(columns, widths, abouts, whole)
+    forms, shown = [], []
+    for column, wide, cells in zip(columns, widths, whole, strict=True):
+        colors = [BOLD, *(column.color(about) if column.color else "" for about in abouts)] if color else None
+        form, padded = _stacked(column, wide, [column.title, *cells], colors)
+        forms.append(form)
+        shown.append(padded)
+    form = "  ".join(forms)
+    return "\n".join([(form % row).rstrip() for row in zip(*shown, strict=True)]) + "\n"
+
+
+def _escaped(cells: list[str]) -> list[str]:
+    """The cells of a column; asks once for all of them whether there is anything to escape."""
+    return cells if "".join(cells).isprintable() else [escape(cell) for cell in cells]
+
+
+def _widest(cells: list[str]) -> int:
+    return max(map(len if "".join(cells).isascii() else width, cells), default=0)
 
 
 def _squeeze(narrowest: Sequence[int], widths: list[int], wide: int) -> None:
@@ -247,26 +261,30 @@ def _narrowest(column: Column, wide: int, cells: Iterable[str]) -> int:
     return max(NARROWEST_COLUMN, width(column.title), min(LONGEST_WORD, max(map(width, words), default=0)))
 
 
-def _wrapped(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str]) -> Iterable[Sequence[str]]:
-    """A row in as many lines as its cells need."""
+def _wrapped(
+    columns: Sequence[Column], widths: Sequence[int], abouts: Sequence[Any], whole: Sequence[list[str]]
+) -> tuple[list[Any], list[list[str]]]:
+    """Each row in as many as its cells need: what these are about, and their cells by column."""
     from itertools import zip_longest
 
-    parts = [
-        wrap(cell, wide) if column.wraps else [cell] for column, wide, cell in zip(columns, widths, row, strict=True)
-    ]
-    return zip_longest(*parts, fillvalue="")
+    lines: list[tuple[Any, ...]] = []
+    for about, *row in zip(abouts, *whole, strict=True):
+        parts = [
+            wrap(cell, wide) if column.wraps else [cell]
+            for column, wide, cell in zip(columns, widths, row, strict=True)
+        ]
+        lines += ((about, *part) for part in zip_longest(*parts, fillvalue=""))
+    return [line[0] for line in lines], [[line[place] for line in lines] for place in range(1, 1 + len(columns))]
 
 
-def _line(
-    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str], colors: Sequence[str], *, on: bool
-) -> str:
-    shown = []
-    for column, wide, cell, color in zip(columns, widths, cells, colors, strict=True):
-        text = cut(cell, wide) if column.flexible else cell
-        if not text or (text.isascii() and not color):
-            shown.append(text.rjust(wide) if column.right else text.ljust(wide))
-            continue
-        blank = " " * (wide - width(text))
-        painted = paint(text, color, on=on)
-        shown.append(blank + painted if column.right else painted + blank)
-    return "  ".join(shown).rstrip()
+def _stacked(column: Column, wide: int, cells: list[str], colors: Sequence[str] | None) -> tuple[str, Sequence[str]]:
+    """How `%` is to lay out the cells of a column in `wide`, and the cells: where it cannot count, padded already."""
+    if column.flexible and _widest(cells) > wide:
+        cells = [cut(cell, wide) for cell in cells]
+    if colors is None and "".join(cells).isascii():
+        return f"%{wide if column.right else -wide}s", cells
+    padded = []
+    for cell, color in zip(cells, colors or [""] * len(cells), strict=True):
+        blank, painted = " " * (wide - width(cell)), paint(cell, color, on=True)
+        padded.append(blank + painted if column.right else painted + blank)
+    return "%s", padded

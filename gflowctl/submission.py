@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from gflowd import paths
-from gflowd.core import patterns
 from gflowd.core.errors import Refused, SystemFailed
 
 TYPE_CHECKING = False
@@ -131,6 +130,8 @@ def output_pattern(pattern: str | None, cwd: str, option: str) -> str | None:
     """`pattern` made absolute. Raises `Refused` when its directory is missing or cannot be known before the job is."""
     if pattern is None:
         return None
+    from gflowd.core import patterns
+
     patterns.check(pattern)
     whole = pattern if pattern.startswith("/") else f"{patterns.literal(cwd)}/{pattern}"
     directory = os.path.dirname(whole)

@@ -7,9 +7,10 @@ header. Knows nothing of files, nor of what the values mean.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
+
+from gflowd.core import quick_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 HEADER = "header"
+LONGEST_ID = 15  # digits
 WORTH_ORJSON = 1 << 20  # bytes
 
 # The front of a line as a killed writer leaves it: JSON has no raw control characters, a damaged disk has.
@@ -28,9 +30,7 @@ _TORN = rb"[0-9a-f]{0,8}|[0-9a-f]{8} (?:\[[^\x00-\x1f]*)?"
 _NEXT_ID = rb' \[[01],(\d{1,15}),"'  # in text of a user the quote would have a backslash before it
 
 
-def stdlib_dumps(record: object) -> bytes:
-    """Compact JSON without importing orjson, byte for byte what orjson writes for what we store."""
-    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+stdlib_dumps = quick_json.dumps  # without importing orjson
 
 
 def encode_line(more: int, next_id: int, key: Key, value: Any, dumps: Dumps = stdlib_dumps) -> bytes:
@@ -43,6 +43,13 @@ def sound_body(line: bytes) -> bytes | None:
     """The JSON of a line without its newline, or None when its checksum does not fit."""
     body = line[9:]
     return body if line[:9] == b"%08x " % zlib.crc32(body) else None
+
+
+def _sound_bodies(lines: list[bytes]) -> list[bytes] | None:
+    """The JSON of all lines, or None when one of them is damaged; half the cost of `sound_body` for each."""
+    bodies = [line[9:] for line in lines]
+    heads = b"%08x " * len(lines) % tuple(map(zlib.crc32, bodies))
+    return bodies if heads == b"".join([line[:9] for line in lines]) else None
 
 
 def header_record(start: bytes) -> list[Any] | None:
@@ -65,7 +72,7 @@ def _parsed(bodies: list[bytes]) -> list[Any]:
     """The records of lines. To import orjson takes longer than the standard library does for a thousand jobs."""
     data = b"[%b]" % b",".join(bodies)
     if len(data) < WORTH_ORJSON:
-        return json.loads(data)  # type: ignore[no-any-return]
+        return quick_json.loads(data)  # type: ignore[no-any-return]
     import orjson
 
     return orjson.loads(data)  # type: ignore[no-any-return]
@@ -74,7 +81,7 @@ def _parsed(bodies: list[bytes]) -> list[Any]:
 def _record(body: bytes) -> list[Any] | None:
     """The record of one line; None where the checksum is right and nothing else."""
     try:
-        found = json.loads(body)
+        found = quick_json.loads(body)
     except (ValueError, RecursionError):
         return None
     is_record = isinstance(found, list) and [type(part) for part in found[:3]] == [int, int, str] and len(found) == 5
@@ -106,11 +113,19 @@ class Fold:
         Returns how many bytes were taken, and the key of each record in order. A damaged line is dropped as soon as
         a sound commit follows it.
         """
+        *lines, rest = data.split(b"\n")
+        bodies = _sound_bodies(lines)
+        if bodies and closes(bodies[-1]):
+            return len(data) - len(rest), self.take(bodies)
+        return self._feed_one_by_one(lines, offset)
+
+    def _feed_one_by_one(self, lines: list[bytes], offset: int) -> tuple[int, list[Key]]:
+        """As `feed`, of lines of which some are damaged or the last closes no commit."""
         taken = position = 0
         bodies: list[bytes] = []
         waiting: list[bytes] = []
         damaged: list[str] = []
-        for line in data.split(b"\n")[:-1]:
+        for line in lines:
             body = sound_body(line)
             if body is None:
                 damaged.append(f"line of {len(line)} bytes at byte {offset + position}")
@@ -121,15 +136,15 @@ class Fold:
                 bodies += waiting
                 self.dropped += damaged
                 waiting, damaged, taken = [], [], position
-        return taken, self._take_lines(bodies)
+        return taken, self.take(bodies)
 
     def salvage(self, data: bytes) -> None:
         """Takes in every sound line of `data`, also those of commits that are not whole."""
         bodies = [body for line in data.split(b"\n")[:-1] if (body := sound_body(line)) is not None]
-        self._take_lines(bodies)
+        self.take(bodies)
 
-    def _take_lines(self, bodies: list[bytes]) -> list[Key]:
-        """Takes in all records at once; one by one where some line with a right checksum is none."""
+    def take(self, bodies: list[bytes]) -> list[Key]:
+        """Takes in the records of sound lines, at once; one by one where one with a right checksum is none."""
         lines = self.lines
         try:
             seen = self._take(_parsed(bodies))
@@ -144,16 +159,20 @@ class Fold:
         return self._take(record for _, record in records if record is not None)
 
     def _take(self, records: Iterable[list[Any]]) -> list[Key]:
-        seen = []
+        seen: list[Key] = []
+        highest = self.next_id
+        of_kind, last = {}, None
         for _more, next_id, kind, key, value in records:
-            self.lines += 1
-            of_kind = self.of(kind)
+            if kind != last:
+                of_kind, last = self.of(kind), kind
             if value is None:
                 of_kind.pop(key, None)
             else:
                 of_kind[key] = value
-            self.next_id = max(self.next_id, next_id)
+            highest = max(next_id, highest)
             seen.append((kind, key))
+        self.lines += len(seen)
+        self.next_id = highest
         return seen
 
 
@@ -163,6 +182,12 @@ def is_torn(tail: bytes) -> bool:
     if any(sound_body(line) is None for line in lines):
         return False
     return re.fullmatch(_TORN, rest) is not None and sound_body(rest[:-1]) is None  # else its newline is what was lost
+
+
+def next_id_of(body: bytes) -> int:
+    """The next id that the JSON of a sound line names; 0 when it is no record. No search: to compile one is dear."""
+    word, _, after = body[3:].partition(b",")
+    return int(word) if word.isdigit() and len(word) <= LONGEST_ID and after.startswith(b'"') else 0
 
 
 def next_id_in(data: bytes) -> int:

@@ -21,18 +21,21 @@ from gflowd.snapshot import (
     header_record,
     is_torn,
     next_id_in,
+    next_id_of,
     sound_body,
     stdlib_dumps,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from typing import Any, Self
 
     from gflowd.snapshot import Dumps, Key
 
 HEAD = 4096  # bytes: the header is within
 TAIL = 65536  # bytes: a plain submission reads no more than this to find the next id
+PART = 1 << 18  # bytes
 WORTH_COMPACTING = 1 << 20  # bytes
 MARKED = ("quota",)  # kinds of which the header tells that there are some: a plain submission folds nothing to know it
 SHORTEST_LINE = 20  # bytes, and no line gives out more than one id unless its fellows say so too
@@ -59,6 +62,27 @@ class Store:
         finally:
             follower.close()
         return follower.fold
+
+    def read_some(self, ids: Sequence[int]) -> Fold | None:
+        """As `read`, of some jobs and of the arrays alone, at a tenth of the cost; None where that cannot be told."""
+        from gflowd import sieve
+
+        try:
+            fd = paths.open_private(self.path, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            size = os.fstat(fd).st_size
+            header = header_record(os.pread(fd, HEAD, 0))
+            if header is None or _last_line(fd, size) is None:
+                return None
+            self.check_header(header[4])
+            bodies = sieve.sift(_parts(fd, size), ids)
+        finally:
+            os.close(fd)
+        fold = Fold()
+        fold.take(bodies or [])
+        return None if bodies is None or fold.dropped else fold
 
     def fold(self, data: bytes) -> tuple[Fold, int]:
         """The whole file's content folded, and how many bytes of it are whole commits. Raises as `read`."""
@@ -453,6 +477,11 @@ def _read_from(fd: int, offset: int, end: int) -> bytes:
     return b"".join(parts)
 
 
+def _parts(fd: int, end: int) -> Iterator[bytes]:
+    """The file as it was when it had `end` bytes, in parts small enough to stay in a processor's cache."""
+    return (_read_from(fd, at, min(at + PART, end)) for at in range(0, end, PART))
+
+
 def _last_line(fd: int, size: int) -> bytes | None:
     """The JSON of the last line when it is sound, whole and closes a commit; else None."""
     reach = TAIL
@@ -464,4 +493,4 @@ def _last_line(fd: int, size: int) -> bytes | None:
             break
         reach *= 16
     body = sound_body(data[start:-1]) if data.endswith(b"\n") else None
-    return body if body is not None and closes(body) and next_id_in(data[start:]) else None
+    return body if body is not None and closes(body) and next_id_of(body) else None

@@ -55,6 +55,7 @@ ONLY_FROM = {
     "gflowd.snapshot": (
         "gflowctl.",
         "gflowd.launch",
+        "gflowd.sieve",
         "gflowd.store",
         "gflowd.workers.archivist",
         "gflowd.workers.sweeper",
@@ -69,8 +70,8 @@ SCHEDULER = {
     "gflowd.workers.scheduler": ("gflowd.store", "gflowd.lock"),
 }
 PURE = {
-    "__future__", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "enum", "functools",
-    "heapq", "itertools", "math", "operator", "re", "shlex", "typing", "zoneinfo",
+    "__future__", "_json", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "enum",
+    "functools", "heapq", "itertools", "json", "math", "operator", "re", "shlex", "typing", "zoneinfo",
 }  # fmt: skip
 
 

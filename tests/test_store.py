@@ -32,7 +32,7 @@ from gflowd.core.model import (
 )
 from gflowd.lock import Lock
 from gflowd.paths import State
-from gflowd.snapshot import FORMAT, HEADER, Fold, encode_line, sound_body, stdlib_dumps
+from gflowd.snapshot import FORMAT, HEADER, Fold, encode_line, next_id_in, next_id_of, sound_body, stdlib_dumps
 from gflowd.store import Follower, Store
 
 if TYPE_CHECKING:
@@ -152,6 +152,16 @@ def test_odd_text_comes_back_as_it_was(state: State, dumps: Callable[[object], b
     assert submit(store) == 2
     assert store.read().of("spec")[1] == {text: [text]}
     assert content(store).count(b"\n") == 3
+
+
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("next_id", [0, 1, 4711, 10**15 - 1, 10**15])
+def test_the_next_id_of_a_line_is_read_as_it_is_searched(more: int, next_id: int) -> None:
+    line = encode_line(more, next_id, ("spec", 7), {"a": ' [0,99,"x",1,null]'})
+    assert next_id_of(line[9:-1]) == (next_id if next_id < 10**15 else 0)
+    assert next_id_in(line[:30]) == next_id_of(line[9:-1])
+    for body in (b"", b"[0,", b"[0,5", b"[0,5,6", b"[0,-1,", b'[0,1.5,"spec"', b'{"a":5,"b"', b'[0,"5","spec"'):
+        assert next_id_of(body) == 0
 
 
 @pytest.mark.parametrize("value", ["\ud800", float("nan"), float("inf"), object(), {"a": b"bytes"}])

@@ -9,7 +9,7 @@ that says how much is missing. Files named with --output and --error are never c
 
 from __future__ import annotations
 
-from gflowctl import follow, jobs, options, render
+from gflowctl import follow, glance, jobs, options, render
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import Ended, Queued
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Prints it."""
     if args.follow and (args.first is not None or args.error or args.attempt is not None):
         raise BadUsage("--follow goes with none of --first, --error and --attempt")
-    view = jobs.View(context, context.store.read())
+    view = glance.view(context, [args.job])
     job_id = view.one(args.job)
     if args.follow:
         follow.follow(context, job_id, args.last)

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             rows = tree.rows(found, lambda job: columns.cells(view, job, names), place := tree.place(names))
             shape[place].right = False
         else:
-            rows = [(job, columns.cells(view, job, names)) for job in found]
+            rows = columns.rows(view, found, names)
         return render.table(shape, rows, color=render.use_color(args.color), columns_wide=wide)
 
     if args.watch:
@@ -109,6 +109,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _matching(args: argparse.Namespace, view: jobs.View, states: set[str], since: float | None) -> list[Job]:
     users = {*(args.user or ()), *([view.context.user] if args.me else ())}
     ids = _considered(args, view, states, users, since)
+    if users:
+        ids = view.owned(ids, users)
     if not (args.unfolded or args.json) and view.families:
         from gflowctl import folding
 
@@ -117,7 +119,6 @@ def _matching(args: argparse.Namespace, view: jobs.View, states: set[str], since
         job
         for job in map(view.job, ids)
         if (not states or jobs.state(job) in states)
-        and (not users or job.spec.user in users)
         and (not args.names or jobs.name(job) in args.names)
         and (not args.project or job.spec.project in args.project)
         and (since is None or max(job.spec.submitted_at, jobs.ended_at(job) or 0) >= since)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, options, records, render, wording
+from gflowctl import glance, jobs, options, records, render, wording
 from gflowd.core import durations, memory, reasons
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.model import Ended, Running, Stopping
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Prints it."""
     if args.script and args.json:
         raise BadUsage("give either --script or --json, not both")
-    view = jobs.View(context, context.store.read())
+    view = glance.view(context, args.jobs)
     ids = view.select(args.jobs)
     whole = _arrays(view, args.jobs) if view.families and not args.json else set()
     found = [view.job(job_id) for job_id in ids if job_id in whole or view.array_of(job_id) not in whole]

@@ -76,9 +76,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _accounts(context: Context, users: tuple[str, ...], since: float | None, now: float) -> Iterator[Account]:
     """Of the jobs in the snapshot, then of those that have left it."""
     view = jobs.View(context, context.store.read())
-    for job in map(view.job, view.ids()):
+    for job in map(view.job, view.owned(view.ids(), users) if users else view.ids()):
         account = _account(view, job, now)
-        if (not users or account.user in users) and (since is None or _last(account) >= since):
+        if since is None or _last(account) >= since:
             yield account
     if not view.has_history:
         return

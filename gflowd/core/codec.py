@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 PHASES = {"queued": Queued, "starting": Starting, "running": Running, "stopping": Stopping, "ended": Ended}
 _TAGS = {cls: tag for tag, cls in PHASES.items()}
 _NESTED = {"run": Run, "started": Started, "identity": Identity, "early_signal": EarlySignal}
-_VALUES = (*_NESTED, "family", "needs", "retry")
-_TUPLES = ("command", "gpu_ids", "gpu_uuids", "notify_on", "on")
+_VALUES = frozenset((*_NESTED, "family", "needs", "retry"))
+_TUPLES = frozenset(("command", "gpu_ids", "gpu_uuids", "notify_on", "on"))
+_SPECIAL = _VALUES | _TUPLES
+_NAMES: dict[type[Value], dict[str, str]] = {}  # of a class's fields, each as the string that its `__init__` has
 _UNSET = object()
 NO_RECORD = (AttributeError, KeyError, TypeError, ValueError)  # what decoding raises for what is none
 
@@ -59,8 +61,12 @@ def _encode_nested(name: str, field: Value) -> dict[str, Any]:
     return encode(field)
 
 
-def _decode_nested(name: str, raw: Mapping[str, Any]) -> Value:
-    """The value in the field `name` of `_VALUES`. Few jobs need the imports."""
+def _decode_special(name: str, raw: Any) -> Any:
+    """The value in the field `name` of `_VALUES` or `_TUPLES`. Few jobs need the imports."""
+    if name in _TUPLES:
+        return tuple(raw)
+    if raw is None:
+        return None
     if name in _NESTED:
         return _decode(_NESTED[name], raw)
     if name == "needs":
@@ -77,15 +83,15 @@ def _decode_nested(name: str, raw: Mapping[str, Any]) -> Value:
 
 
 def _decode(cls: type[Value], raw: Mapping[str, Any]) -> Value:
+    if cls not in _NAMES:
+        _NAMES[cls] = {name: name for name in cls.__slots__}
+    names = _NAMES[cls]
     known: dict[str, Any] = {}
-    for name in cls.__slots__:
-        if name in raw:
+    for name in raw:
+        own = names.get(name)  # a name that JSON made is dear to match with an argument's
+        if own is not None:
             field = raw[name]
-            if name in _VALUES and field is not None:
-                field = _decode_nested(name, field)
-            elif name in _TUPLES:
-                field = tuple(field)
-            known[name] = field
+            known[own] = field if own not in _SPECIAL else _decode_special(own, field)
     return cls(**known)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gflowd.core import durations, memory
 from gflowd.core.errors import Refused
 from gflowd.core.model import Value
 
@@ -71,6 +70,8 @@ def checked(spec: Spec, limits: Limits) -> Spec:
 
 def _check_warning(early: EarlySignal, time_limit: float) -> None:
     if early.before >= time_limit:
+        from gflowd.core import durations
+
         raise Refused(
             f"--signal {early.before:g} s before a time limit of {durations.clock(time_limit)}: the job would get it "
             "as it starts; give more --time or a later --signal"
@@ -122,6 +123,8 @@ def why_impossible(spec: Spec, limits: Limits) -> str | None:
     if limits.cpus is not None and spec.cpus > limits.cpus:
         return f"{_count(spec.cpus, 'CPU')} asked for, but this machine gives {limits.cpus}"
     if limits.memory_mb is not None and spec.memory_mb is not None and spec.memory_mb > limits.memory_mb:
+        from gflowd.core import memory
+
         has = memory.show(limits.memory_mb)
         return f"{memory.show(spec.memory_mb)} of memory asked for, but this machine gives {has}"
     return _why_no_gpu(spec, limits.gpu_models)
@@ -154,6 +157,8 @@ def _why_no_gpu(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> str |
     fitting = sum(suits(spec, *each) for each in models)
     if fitting >= spec.gpus:
         return None
+    from gflowd.core import memory
+
     what = _count(spec.gpus, "GPU") + (f" of type {wanted!r}" if wanted else "")
     what += f" with {memory.show(least)} (the largest has {memory.show(max(alike))})" if least else ""
     hint = f"; {ONE_BY_ONE}" if fitting < sum(suits(spec.replace(gpus=1), *each) for each in models) else ""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 
+from gflowd.core import quick_json
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
@@ -87,7 +87,7 @@ def _record(path: str) -> dict[str, Any]:
     try:
         fd = os.open(path, _READ)
         try:
-            record = json.loads(os.read(fd, 65536))
+            record = quick_json.loads(os.read(fd, 65536))
         finally:
             os.close(fd)
     except (OSError, ValueError):

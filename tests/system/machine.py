@@ -67,11 +67,11 @@ class Machine:
         self.config: dict[str, dict[str, object]] = {"scheduler": {"cpus": 8}, "executor": {"grace": 2}}
         self.config_file = root / "gflow.toml"
         self.write_config()
-        for name in ("gflowd", "gflowctl"):
+        for name, entry in (("gflowd", "gflowd.main import main"), ("gflowctl", "gflowctl.__main__ import program")):
             program = self.bin / name
             program.write_text(
                 f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-                f"from {name}.main import main\nsys.exit(main())\n"
+                f"from {entry} as main\nsys.exit(main())\n"
             )
             program.chmod(0o700)
         self.env = {

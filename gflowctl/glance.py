@@ -1,0 +1,33 @@
+"""A look at a few jobs that are named by their ids, which spares folding a long queue for their sake."""
+
+from __future__ import annotations
+
+from gflowctl import jobs, naming
+from gflowd.core import codec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gflowctl.context import Context
+    from gflowd.snapshot import Fold
+
+FEW = 4  # each is one more search of the whole file
+
+
+def view(context: Context, texts: Sequence[str]) -> jobs.View:
+    """The jobs that JOBS arguments name, and maybe no others. All that is said of them is as in the whole snapshot."""
+    words = ",".join(texts).split(",")
+    ids = [int(word) for word in words if word.isascii() and word.isdecimal() and len(word) <= 18]
+    some = context.store.read_some(ids) if len(ids) == len(words) <= FEW else None
+    whole = some is None or not all(_stands_alone(some, job_id) for job_id in ids)
+    return jobs.View(context, context.store.read() if whole or some is None else some)
+
+
+def _stands_alone(fold: Fold, job_id: int) -> bool:
+    """Whether no record but those with its id tell of a job: it is in no array, awaits no other, was tried once."""
+    spec, phase = fold.of("spec").get(job_id), fold.of("phase").get(job_id)
+    roster = naming.roster(fold)
+    if roster is not None and roster.array_of(job_id) is not None:
+        return False
+    return (spec is None or spec.get("needs") is None) and (phase is None or codec.attempt_of(phase) == 1)
