@@ -158,7 +158,7 @@ def use_color(choice: str) -> bool:
 
 def paint(text: str, color: str, *, on: bool) -> str:
     """`text` in a colour or weight (an SGR parameter of ECMA-48)."""
-    return f"\x1b[{color}m{text}\x1b[0m" if on and color else text
+    return f"\x1b[{color}m{text}\x1b[0m" if on and color and text else text
 
 
 def cut(text: str, columns: int) -> str:

@@ -181,7 +181,7 @@ def test_draining_and_resuming(ctl: Ctl) -> None:
     setting = ctl.store.read().of("setting")["drain"]
     assert (setting["reason"], bool(setting["by"])) == ("new disks", True)
     assert ctl.run("drain").stderr.startswith("gflowctl: already drained, since 20")
-    assert "Drained: no job starts, since 20" in ctl.ok("info")
+    assert "Drained:  no job starts, since 20" in ctl.ok("info")
     ctl.observe()
     assert ": new disks\n" in ctl.ok("info")
     drained = json.loads(ctl.ok("info", "--json"))["drained"]
