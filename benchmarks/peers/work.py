@@ -1,0 +1,229 @@
+"""The work that is timed on every peer. They take turns, so that a busy moment hits all alike."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bench import pss
+
+from peers.peer import Failed, Missing, sweep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from peers.peer import Peer
+    from peers.results import Results
+    from peers.stopwatch import Marks, Stopwatch
+
+ROUNDS, REPEATS, ENDINGS = 11, 3, 4
+QUICK_ROUNDS, QUICK_REPEATS, QUICK_ENDINGS = 3, 1, 1
+MINUTE, QUICK_MINUTE = 60.0, 5.0
+BURST, DURING = 20, 5
+RUNNING = 4
+LIMIT = 120.0  # seconds for many jobs
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the parts share. `bare` is the command of an interpreter that does nothing, with its environment."""
+
+    watch: Stopwatch
+    marks: Marks
+    results: Results
+    bare: tuple[list[str], dict[str, str]]
+    quick: bool
+
+    @property
+    def minute(self) -> float:
+        return QUICK_MINUTE if self.quick else MINUTE
+
+    def rounds(self, full: int, quick: int) -> range:
+        return range(quick if self.quick else full)
+
+    def jobs(self, count: int) -> int:
+        """How many of the jobs that make up a row."""
+        return max(2, count // 10) if self.quick else count
+
+    @contextmanager
+    def of(self, row: str, peer: Peer) -> Iterator[None]:
+        """A measurement whose failure is a sentence in the table, and the peer started anew."""
+        self.marks.forget()
+        try:
+            yield
+        except Failed as error:
+            self.results.note(row, peer.name, str(error))
+            self.anew(peer)
+
+    def anew(self, peer: Peer) -> None:
+        """Starts the peer with nothing queued."""
+        end(peer)
+        try:
+            peer.start()
+        except (Missing, Failed) as error:
+            self.results.skipped[peer.name] = str(error)
+
+    def well(self, row: str, peers: Sequence[Peer]) -> list[Peer]:
+        """Those of which no measurement of that row has failed."""
+        return [peer for peer in peers if peer.name not in self.results.notes.get(row, {})]
+
+    def run(self, peer: Peer, commands: Sequence[Sequence[str]], within: float = LIMIT) -> float:
+        """Seconds that the commands take together."""
+        return sum(self.watch.took(words, peer.environ, within) for words in commands)
+
+
+def end(peer: Peer) -> None:
+    """Stops a peer, come what may."""
+    try:
+        peer.stop()
+    except (Failed, AssertionError, OSError):
+        pass  # swept away below
+    finally:
+        sweep(peer.place)
+
+
+def one(work: Work, peers: Sequence[Peer]) -> None:
+    """A single job on an idle machine."""
+    for turn in work.rounds(ROUNDS, QUICK_ROUNDS):
+        words, environ = work.bare
+        work.results.add("submit", "bare", work.watch.took(words, environ))
+        for peer in work.well("submit", peers):
+            _one(work, peer, ending=turn in work.rounds(ENDINGS, QUICK_ENDINGS))
+
+
+def _one(work: Work, peer: Peer, *, ending: bool) -> None:
+    with work.of("submit", peer):
+        begun = time.perf_counter()
+        spent = work.watch.took(peer.submit(*work.marks.job), peer.environ)
+        started = work.marks.wait(1, 30)[0] - begun
+        work.results.add("submit", peer.name, spent)
+        work.results.add("start", peer.name, started)
+        time.sleep(peer.scale.calm)
+        if ending:
+            begun = time.perf_counter()
+            peer.finish("true")
+            work.results.add("done", peer.name, time.perf_counter() - begun)
+            time.sleep(peer.scale.calm)
+
+
+def burst(work: Work, peers: Sequence[Peer]) -> None:
+    """Submissions while twenty jobs start at once."""
+    for _ in work.rounds(REPEATS, QUICK_REPEATS):
+        for peer in work.well("burst", peers):
+            with work.of("burst", peer):
+                work.run(peer, peer.burst(BURST, *work.marks.job))
+                spent = [work.watch.took(peer.submit("true"), peer.environ) for _ in range(DURING)]
+                work.results.add("burst", peer.name, sum(spent) / DURING)
+                work.marks.wait(BURST, LIMIT)
+                time.sleep(peer.scale.calm * DURING)
+
+
+def loop(work: Work, peers: Sequence[Peer]) -> None:
+    """A shell loop of submissions until the last job has run, and until the peer knows."""
+    for _ in work.rounds(REPEATS, QUICK_REPEATS):
+        for peer in work.well("loop", peers):
+            count = work.jobs(peer.scale.loop)
+            with work.of("loop", peer):
+                text = f"for i in $(seq {count}); do {shlex.join(peer.submit(*work.marks.job))} || exit; done"
+                begun = time.perf_counter()
+                work.watch.took(["sh", "-c", text], peer.environ, LIMIT)
+                ran = work.marks.wait(count, LIMIT)[-1] - begun
+                work.results.add("loop", peer.name, ran / count)
+                _drain(peer)
+                work.results.add("loop known", peer.name, (time.perf_counter() - begun) / count)
+
+
+def _drain(peer: Peer) -> None:
+    deadline = time.perf_counter() + LIMIT
+    while not peer.drained():
+        if time.perf_counter() > deadline:
+            raise Failed(f"it did not know of all ends within {LIMIT:g} s")
+        time.sleep(0.05)
+
+
+def chain(work: Work, peers: Sequence[Peer]) -> None:
+    """Jobs that each wait for the one before: from a start to the next."""
+    for peer in peers:
+        count = work.jobs(peer.scale.links)
+        work.anew(peer)
+        with work.of("chain", peer):
+            work.run(peer, [peer.submit(*work.marks.gated_job)])
+            for _ in range(count):
+                work.run(peer, [peer.after(*work.marks.job)])
+            work.marks.open_gate()
+            moments = work.marks.wait(count + 1, LIMIT)
+            work.results.add("chain", peer.name, (moments[-1] - moments[0]) / count)
+
+
+def rate(work: Work, peers: Sequence[Peer]) -> None:
+    """How many jobs of an array run in a second."""
+    for peer in peers:
+        if not peer.scale.rate:
+            continue
+        count = work.jobs(peer.scale.rate)
+        with work.of("rate", peer):
+            work.run(peer, peer.rate(count, *work.marks.job))
+            moments = work.marks.wait(count, LIMIT)
+            work.results.add("rate", peer.name, (count - 1) / (moments[-1] - moments[0]))
+            _drain(peer)
+
+
+def idle(work: Work, peers: Sequence[Peer]) -> None:
+    """What the daemons cost with nothing to do, all of them in the same minute."""
+    for peer in peers:
+        work.anew(peer)
+    time.sleep(2)
+    _watch_cpu(work, peers, "idle cpu")
+    for peer in peers:
+        end(peer)
+    for peer in peers:  # each alone: what two share would count half for each
+        work.anew(peer)
+        time.sleep(2)
+        with work.of("idle memory", peer):
+            work.results.add("idle memory", peer.name, sum(map(pss, peer.pids())))
+        end(peer)
+    for peer in peers:
+        work.anew(peer)
+
+
+def busy(work: Work, peers: Sequence[Peer]) -> None:
+    """The same with four jobs running and a thousand that wait for them."""
+    ready = []
+    for peer in peers:
+        work.anew(peer)
+        with work.of("busy cpu", peer):
+            work.run(peer, peer.occupy(RUNNING))
+            time.sleep(peer.scale.calm * RUNNING)
+            work.run(peer, peer.queued(work.jobs(peer.scale.waiting)), 20)
+            ready.append(peer)
+    time.sleep(3)
+    _watch_cpu(work, ready, "busy cpu")
+    for peer in peers:
+        work.anew(peer)
+
+
+def _watch_cpu(work: Work, peers: Sequence[Peer], row: str) -> None:
+    pids = {peer.name: peer.pids() for peer in peers}
+    before = {name: used(found) for name, found in pids.items()}
+    begun = time.perf_counter()
+    time.sleep(work.minute)
+    spent = time.perf_counter() - begun
+    for name, found in pids.items():
+        work.results.add(row, name, (used(found) - before[name]) / spent)
+
+
+def used(pids: Sequence[int]) -> float:
+    """CPU seconds of the threads of those processes that are still there."""
+    total = 0.0
+    for pid in pids:
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
+                    total += int(file.read().split()[0]) / 1e9
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return total
