@@ -2,8 +2,8 @@
 """How fast gflow is beside other queues of jobs, all in one run on one machine; run by `make bench-peers`.
 
 Each peer is installed where that is possible, runs in a temporary directory of its own with an environment of its own,
-and is ended and removed with it. What a peer cannot do, or not in time, is said and not waited for. The results are
-kept in .peers/results.json, from which --render writes the page anew.
+and is ended and removed with it. What a peer cannot do, or not in time, is said and not waited for. The results of
+a whole run are kept in .peers/results.json, from which --render writes the page anew.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from peers.plot import svg
 from peers.results import Results, machine
 from peers.slurm import Slurm
 from peers.small import Nq, TaskSpooler
+from peers.standing import busy, idle
 from peers.stopwatch import Marks, Stopwatch
-from peers.work import Work, burst, busy, chain, end, idle, loop, one, rate
+from peers.work import Work, burst, chain, end, loop, one, rate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,8 +49,12 @@ def main() -> int:
         results = Results.load(path)
     else:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        results = run(args)
-        results.save(path)
+        try:
+            results = run(args)
+        except KeyboardInterrupt:
+            return 130
+        if not (args.quick or args.only or args.parts):
+            results.save(path)
     text = page(results, _notes(args.notes), quick="quick" in results.machine)
     if args.write:
         with open(os.path.join(args.write, "performance.md"), "w", encoding="utf-8") as file:

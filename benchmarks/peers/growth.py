@@ -6,7 +6,7 @@ import time
 
 from bench import pss
 
-from peers.work import used
+from peers.standing import used
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

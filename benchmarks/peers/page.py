@@ -33,6 +33,21 @@ ROWS = (
 AGAINST = """\
 Medians of gflow over medians of the peer, in the same run: below 1 gflow takes less, and of jobs in a second runs less.
 """
+METHOD = """\
+## How it is measured
+
+Each peer runs as it comes from its package, in a home of its own, and all get the same small environment. A job is a
+shell that writes a line into a pipe, by which we know when it ran whoever ran it; where an end is to be known, `true`,
+and the peer's own word for it: `gflowctl submit --wait`, `tsp -w`, `nq -w`, and for the two that have no such command
+their list, asked every 10 ms. Peers take turns, so that a busy moment hits all alike, and one that takes seconds for a
+job is given fewer of them. gflow, task-spooler and Slurm run as many jobs at once as there are cores, nq one; gflow-rs
+starts everything that wants no GPU at once. A long queue waits for GPUs that are not there in gflow-rs, and behind a
+job on all cores elsewhere; it is made of arrays (in gflow-rs of 1,000 each, since it refuses more), which Slurm keeps
+folded until an element starts. Idle memory is measured with no other peer running; with many queued they run side by
+side, where what our two daemons share counts half for each. CPU is that of the peer's lasting processes.
+An exponent is the slope of a line through the costs at 1,000 jobs and more, less what it costs with none, both axes
+logarithmic; of a submission nothing is taken off, and where that leaves noise there is none.
+"""
 GROWN = (("list", "ms"), ("submit", "ms"), ("tick", "ms"), ("memory", "MB"))
 FACTORS = {"ms": 1000.0, "%": 100.0, "MB": 1.0, "/s": 1.0}
 
@@ -54,6 +69,8 @@ def page(results: Results, notes: str, *, quick: bool) -> str:
         "## Growth\n",
         "![Cost against the number of queued jobs](growth.svg)\n",
         *_growth(results),
+        METHOD,
+        *_jobs(results),
         notes,
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
@@ -127,6 +144,11 @@ def _notes(results: Results) -> Iterator[str]:
     for key, by_peer in results.notes.items():
         for name, sentence in by_peer.items():
             yield f"- {name}, {titles.get(key, key)}: gave up, {sentence}.\n"
+
+
+def _jobs(results: Results) -> Iterator[str]:
+    for part, by_peer in results.jobs.items():
+        yield f"Jobs of the {part}: " + ", ".join(f"{name} {count}" for name, count in by_peer.items()) + ".\n"
 
 
 def _growth(results: Results) -> Iterator[str]:

@@ -21,6 +21,7 @@ class Results:
         self.values: dict[str, dict[str, list[float]]] = {}
         self.notes: dict[str, dict[str, str]] = {}
         self.versions: dict[str, str] = {}  # by peer, in the order of the columns
+        self.jobs: dict[str, dict[str, int]] = {}  # by part of the work and peer
         self.skipped: dict[str, str] = {}
         self.machine: dict[str, str] = {}
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shlex
+import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-from bench import pss
 
 from peers.peer import Failed, Missing, sweep
 
@@ -22,9 +20,7 @@ if TYPE_CHECKING:
 
 ROUNDS, REPEATS, ENDINGS = 11, 3, 4
 QUICK_ROUNDS, QUICK_REPEATS, QUICK_ENDINGS = 3, 1, 1
-MINUTE, QUICK_MINUTE = 60.0, 5.0
 BURST, DURING = 20, 5
-RUNNING = 4
 LIMIT = 120.0  # seconds for many jobs
 
 
@@ -38,16 +34,14 @@ class Work:
     bare: tuple[list[str], dict[str, str]]
     quick: bool
 
-    @property
-    def minute(self) -> float:
-        return QUICK_MINUTE if self.quick else MINUTE
-
     def rounds(self, full: int, quick: int) -> range:
         return range(quick if self.quick else full)
 
-    def jobs(self, count: int) -> int:
-        """How many of the jobs that make up a row."""
-        return max(2, count // 10) if self.quick else count
+    def jobs(self, part: str, peer: Peer, count: int) -> int:
+        """With how many jobs a part is done, which the page tells."""
+        used = max(2, count // 10) if self.quick else count
+        self.results.jobs.setdefault(part, {})[peer.name] = used
+        return used
 
     @contextmanager
     def of(self, row: str, peer: Peer) -> Iterator[None]:
@@ -80,7 +74,7 @@ def end(peer: Peer) -> None:
     """Stops a peer, come what may."""
     try:
         peer.stop()
-    except (Failed, AssertionError, OSError):
+    except (Failed, AssertionError, OSError, subprocess.SubprocessError):
         pass  # swept away below
     finally:
         sweep(peer.place)
@@ -118,15 +112,14 @@ def burst(work: Work, peers: Sequence[Peer]) -> None:
                 work.run(peer, peer.burst(BURST, *work.marks.job))
                 spent = [work.watch.took(peer.submit("true"), peer.environ) for _ in range(DURING)]
                 work.results.add("burst", peer.name, sum(spent) / DURING)
-                work.marks.wait(BURST, LIMIT)
-                time.sleep(peer.scale.calm * DURING)
+            work.anew(peer)  # rather than wait for the burst's end
 
 
 def loop(work: Work, peers: Sequence[Peer]) -> None:
     """A shell loop of submissions until the last job has run, and until the peer knows."""
     for _ in work.rounds(REPEATS, QUICK_REPEATS):
         for peer in work.well("loop", peers):
-            count = work.jobs(peer.scale.loop)
+            count = work.jobs("loop", peer, peer.scale.loop)
             with work.of("loop", peer):
                 text = f"for i in $(seq {count}); do {shlex.join(peer.submit(*work.marks.job))} || exit; done"
                 begun = time.perf_counter()
@@ -148,7 +141,7 @@ def _drain(peer: Peer) -> None:
 def chain(work: Work, peers: Sequence[Peer]) -> None:
     """Jobs that each wait for the one before: from a start to the next."""
     for peer in peers:
-        count = work.jobs(peer.scale.links)
+        count = work.jobs("chain", peer, peer.scale.links)
         work.anew(peer)
         with work.of("chain", peer):
             work.run(peer, [peer.submit(*work.marks.gated_job)])
@@ -162,68 +155,9 @@ def chain(work: Work, peers: Sequence[Peer]) -> None:
 def rate(work: Work, peers: Sequence[Peer]) -> None:
     """How many jobs of an array run in a second."""
     for peer in peers:
-        if not peer.scale.rate:
-            continue
-        count = work.jobs(peer.scale.rate)
+        count = work.jobs("rate", peer, peer.scale.rate)
         with work.of("rate", peer):
             work.run(peer, peer.rate(count, *work.marks.job))
             moments = work.marks.wait(count, LIMIT)
             work.results.add("rate", peer.name, (count - 1) / (moments[-1] - moments[0]))
             _drain(peer)
-
-
-def idle(work: Work, peers: Sequence[Peer]) -> None:
-    """What the daemons cost with nothing to do, all of them in the same minute."""
-    for peer in peers:
-        work.anew(peer)
-    time.sleep(2)
-    _watch_cpu(work, peers, "idle cpu")
-    for peer in peers:
-        end(peer)
-    for peer in peers:  # each alone: what two share would count half for each
-        work.anew(peer)
-        time.sleep(2)
-        with work.of("idle memory", peer):
-            work.results.add("idle memory", peer.name, sum(map(pss, peer.pids())))
-        end(peer)
-    for peer in peers:
-        work.anew(peer)
-
-
-def busy(work: Work, peers: Sequence[Peer]) -> None:
-    """The same with four jobs running and a thousand that wait for them."""
-    ready = []
-    for peer in peers:
-        work.anew(peer)
-        with work.of("busy cpu", peer):
-            work.run(peer, peer.occupy(RUNNING))
-            time.sleep(peer.scale.calm * RUNNING)
-            work.run(peer, peer.queued(work.jobs(peer.scale.waiting)), 20)
-            ready.append(peer)
-    time.sleep(3)
-    _watch_cpu(work, ready, "busy cpu")
-    for peer in peers:
-        work.anew(peer)
-
-
-def _watch_cpu(work: Work, peers: Sequence[Peer], row: str) -> None:
-    pids = {peer.name: peer.pids() for peer in peers}
-    before = {name: used(found) for name, found in pids.items()}
-    begun = time.perf_counter()
-    time.sleep(work.minute)
-    spent = time.perf_counter() - begun
-    for name, found in pids.items():
-        work.results.add(row, name, (used(found) - before[name]) / spent)
-
-
-def used(pids: Sequence[int]) -> float:
-    """CPU seconds of the threads of those processes that are still there."""
-    total = 0.0
-    for pid in pids:
-        try:
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
-                    total += int(file.read().split()[0]) / 1e9
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return total
