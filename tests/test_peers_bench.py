@@ -139,7 +139,9 @@ def test_marks_tell_when_jobs_ran_and_how_many(tmp_path: Path) -> None:
     moments = marks.wait(2, 30)
     assert opened < moments[0] <= moments[1]
     subprocess.run(marks.job, check=True)
+    assert marks.seen() == 1
     marks.forget()
+    assert marks.seen() == 0
     with pytest.raises(Failed):
         marks.wait(1, 0.1)
     marks.close()

@@ -17,7 +17,7 @@ ROWS = (
     ("one submission, idle", "submit", "ms"),
     ("submission to start", "start", "ms"),
     ("submission of `true` until its end is known", "done", "ms"),
-    ("submission while a burst of 20 starts, mean of five", "burst", "ms"),
+    ("submission while a burst of 20 starts, mean of up to 10", "burst", "ms"),
     ("shell loop of submissions until the last job ran, a job", "loop", "ms"),
     ("the same until all ends are known, a job", "loop known", "ms"),
     ("array's jobs run in a second", "rate", "/s"),
@@ -66,8 +66,6 @@ def page(results: Results, notes: str, *, quick: bool) -> str:
         "## Medians\n",
         *_medians(results),
         *_notes(results),
-        "## Growth\n",
-        "![Cost against the number of queued jobs](growth.svg)\n",
         *_growth(results),
         METHOD,
         *_jobs(results),
@@ -78,7 +76,8 @@ def page(results: Results, notes: str, *, quick: bool) -> str:
 
 def _opening(results: Results) -> str:
     about = results.machine
-    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
+    by_program = {name.split()[0]: version for name, version in results.versions.items()}
+    versions = ", ".join(f"{name} {version}" for name, version in by_program.items())
     first = (
         f"Written by `make bench-peers` on {about['date']}, in {about['minutes']} minutes, from what it measured then"
         f" and nothing else: {about['cores']} cores ({about['processor']}), {about['memory']} of memory, Linux"
@@ -153,6 +152,10 @@ def _jobs(results: Results) -> Iterator[str]:
 
 def _growth(results: Results) -> Iterator[str]:
     names = [name for name in results.versions if results.median("grown memory 0", name) is not None]
+    if not names:
+        return
+    yield "## Growth\n"
+    yield "![Cost against the number of queued jobs](growth.svg)\n"
     for what, unit in GROWN:
         rows = []
         for name in names:

@@ -16,8 +16,8 @@ WIDTH, HEIGHT, LEFT, TOP, BOTTOM, GAP = 300, 230, 52, 58, 34, 16
 # Mid tones that keep three to one against white and black, told apart by dashes too (colours by Okabe and Ito).
 STROKES = (("#0072b2", ""), ("#56a0d0", "6 3"), ("#d55e00", ""), ("#a07a00", "2 3"), ("#00916c", "8 3 2 3"))
 STYLE = (
-    "text{font:12px system-ui,sans-serif;fill:#333}.axis{stroke:#999;fill:none}.grid{stroke:#999;opacity:.3}"
-    "@media (prefers-color-scheme:dark){text{fill:#ddd}}"
+    "text{font:12px system-ui,sans-serif;fill:#757575}.axis{stroke:#999;fill:none}.grid{stroke:#999;opacity:.3}"
+    "@media (prefers-color-scheme:light){text{fill:#333}}@media (prefers-color-scheme:dark){text{fill:#ccc}}"
 )
 
 

@@ -55,7 +55,10 @@ def busy(work: Work, peers: Sequence[Peer]) -> None:
 
 
 def _watch_cpu(work: Work, peers: Sequence[Peer], row: str) -> None:
-    pids = {peer.name: peer.pids() for peer in peers}
+    pids = {}
+    for peer in peers:
+        with work.of(row, peer):
+            pids[peer.name] = peer.pids()
     before = {name: used(found) for name, found in pids.items()}
     begun = time.perf_counter()
     time.sleep(QUICK_MINUTE if work.quick else MINUTE)

@@ -88,6 +88,11 @@ class Marks:
         os.write(self.gate, b"\n")
         return time.perf_counter()
 
+    def seen(self) -> int:
+        """How many marks there are to be waited for."""
+        self._look(0)
+        return len(self.moments)
+
     def wait(self, count: int, within: float) -> list[float]:
         """The moments of the next marks, on the clock of `time.perf_counter`. Raises Failed without so many."""
         deadline = time.perf_counter() + within
