@@ -51,6 +51,10 @@ def test_a_cost_with_nothing_queued_does_not_flatter_growth() -> None:
     assert targets.growth(grown(gflow=0.001), "list", "gflow") == pytest.approx(1)
 
 
+def test_a_cost_that_stays_what_it_is_with_none_does_not_grow() -> None:
+    assert targets.growth(grown(gflow=0), "list", "gflow") == pytest.approx(0)
+
+
 def test_a_submission_is_taken_whole() -> None:
     results = Results()
     for size in (0, *SIZES):
@@ -100,7 +104,14 @@ def test_the_plot_has_a_line_for_each_peer_within_its_panel() -> None:
     panels = page.panels(grown(**{"gflow": 0.001, "a<b": 0.01}))
     picture = ET.fromstring(plot.svg(panels))
     width, height = map(float, picture.attrib["viewBox"].split()[2:])
-    assert {text.text for text in picture.iter(f"{SVG}text")} >= {"gflow", "a<b", "a listing", "memory", "1k", "100k"}
+    assert {text.text for text in picture.iter(f"{SVG}text")} >= {
+        "gflow",
+        "a<b",
+        "a listing, ms",
+        "memory, MB",
+        "1k",
+        "100k",
+    }
     lines = [path for group in picture.iter(f"{SVG}g") for path in group if path.find(f"{SVG}title") is not None]
     assert len(lines) == 2 * 2  # list and memory of both
     for line in lines:

@@ -17,7 +17,7 @@ ROWS = (
     ("one submission, idle", "submit", "ms"),
     ("submission to start", "start", "ms"),
     ("submission of `true` until its end is known", "done", "ms"),
-    ("submission while a burst of 20 starts, mean of up to 10", "burst", "ms"),
+    ("submission from the first start of a burst of 20 on, mean of up to 10", "burst", "ms"),
     ("shell loop of submissions until the last job ran, a job", "loop", "ms"),
     ("the same until all ends are known, a job", "loop known", "ms"),
     ("array's jobs run in a second", "rate", "/s"),
@@ -46,7 +46,7 @@ job on all cores elsewhere; it is made of arrays (in gflow-rs of 1,000 each, sin
 folded until an element starts. Idle memory is measured with no other peer running; with many queued they run side by
 side, where what our two daemons share counts half for each. CPU is that of the peer's lasting processes.
 An exponent is the slope of a line through the costs at 1,000 jobs and more, less what it costs with none, both axes
-logarithmic; of a submission nothing is taken off, and where that leaves noise there is none.
+logarithmic; of a submission, and where nothing would be left, nothing is taken off.
 """
 GROWN = (("list", "ms"), ("submit", "ms"), ("tick", "ms"), ("memory", "MB"))
 FACTORS = {"ms": 1000.0, "%": 100.0, "MB": 1.0, "/s": 1.0}

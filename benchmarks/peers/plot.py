@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     Points = Sequence[tuple[float, float]]
-    Panel = tuple[str, str, Mapping[str, Points]]  # title, unit of its y axis, points by peer
+    Panel = tuple[str, str, Mapping[str, Points]]  # what costs, in which unit, points by peer
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM, GAP = 300, 230, 52, 58, 34, 16
 # Mid tones that keep three to one against white and black, told apart by dashes too (colours by Okabe and Ito).
@@ -52,7 +52,7 @@ def _stroke(place: int) -> str:
 def _panel(panel: Panel, names: Sequence[str]) -> Iterator[str]:
     title, unit, lines = panel
     points = [(x, y) for line in lines.values() for x, y in line if x > 0 and y > 0]
-    yield f'<text x="{LEFT}" y="-12" font-weight="bold">{escape(title)}</text>'
+    yield f'<text x="{LEFT}" y="-12" font-weight="bold">{escape(title)}, {escape(unit)}</text>'
     if not points:
         yield f'<text x="{LEFT}" y="40">not measured</text>'
         return
@@ -68,7 +68,7 @@ def _panel(panel: Panel, names: Sequence[str]) -> Iterator[str]:
     for tick in ys.ticks:
         height = at(xs.low, tick)[1]
         yield f'<path class="grid" d="M{LEFT} {height:.1f}H{WIDTH}"/>'
-        yield f'<text x="{LEFT - 5}" y="{height + 4:.1f}" text-anchor="end">{_short(tick)} {escape(unit)}</text>'
+        yield f'<text x="{LEFT - 5}" y="{height + 4:.1f}" text-anchor="end">{_short(tick)}</text>'
     for place, name in enumerate(names):
         known = [at(x, y) for x, y in lines.get(name, ()) if x > 0 and y > 0]
         if known:

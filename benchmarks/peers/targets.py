@@ -70,11 +70,15 @@ NAMES = {"submit": "a submission", "list": "a listing", "tick": "the daemon's CP
 def growth(results: Results, what: str, peer: str) -> float | None:
     """The exponent with which the cost grows from 1,000 jobs on, less what it costs with none queued.
 
-    Of a submission the whole cost is taken: less its beginning, it would be an exponent of noise.
+    Of a submission the whole cost is taken, as where nothing would be left: that would be an exponent of noise.
     """
-    fixed = 0.0 if what == "submit" else results.median(f"grown {what} 0", peer)
-    costs = [(size, results.median(f"grown {what} {size}", peer)) for size in SIZES]
-    return None if fixed is None else exponent([(size, cost - fixed) for size, cost in costs if cost is not None])
+    fixed = results.median(f"grown {what} 0", peer)
+    found = [(size, results.median(f"grown {what} {size}", peer)) for size in SIZES]
+    whole = [(size, cost) for size, cost in found if cost is not None]
+    if fixed is None:
+        return None
+    slope = None if what == "submit" else exponent([(size, cost - fixed) for size, cost in whole])
+    return exponent(whole) if slope is None else slope
 
 
 def _in(factor: float, value: float | None) -> float | None:
