@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
-from peers import page, plot, stopwatch, targets
+from peers import page, plot, stopwatch, targets, work
 from peers.peer import SIZES, Failed, processes, sweep
 from peers.results import Results, exponent
+from peers.small import Nq
 
 SVG = "{http://www.w3.org/2000/svg}"
 ABOUT = {"date": "2026-01-02", "minutes": "3", "cores": "2", "processor": "p", "memory": "8 GB", "kernel": "6",
@@ -156,6 +157,14 @@ def test_marks_tell_when_jobs_ran_and_how_many(tmp_path: Path) -> None:
     with pytest.raises(Failed):
         marks.wait(1, 0.1)
     marks.close()
+
+
+def test_a_peer_that_was_never_started_is_not_stopped(tmp_path: Path) -> None:
+    class Users(Nq):
+        def stop(self) -> None:
+            pytest.fail("this would stop the user's own")
+
+    work.end(Users(str(tmp_path)))
 
 
 def test_nothing_of_a_peer_is_left_after_the_sweep(tmp_path: Path) -> None:

@@ -55,13 +55,14 @@ class Slurm:
         if str(PARITY) not in sys.path:
             sys.path.append(str(PARITY))
         parity = importlib.import_module("slurm_parity")
-        self.environ = private(self.place)
+        self.environ = private(self.place) | {"SLURM_CONF": f"{self.place}/cluster/slurm.conf"}
         try:
             cluster = parity.own_cluster(Path(self.place, "cluster"), cpus=CORES, scheduler="backfill", more=MORE)
             self.running.enter_context(cluster)
         except (AssertionError, OSError) as error:
             raise Missing(f"its daemons did not start: {error}") from None
-        self.environ["SLURM_CONF"] = os.environ.pop("SLURM_CONF")
+        finally:
+            os.environ.pop("SLURM_CONF", None)
 
     def stop(self) -> None:
         self.running.close()

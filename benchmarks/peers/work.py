@@ -71,7 +71,9 @@ class Work:
 
 
 def end(peer: Peer) -> None:
-    """Stops a peer, come what may."""
+    """Stops a peer, come what may; never one that was not started, whose commands would mean the user's own."""
+    if not peer.environ:
+        return
     try:
         peer.stop()
     except (Failed, AssertionError, OSError, subprocess.SubprocessError):
