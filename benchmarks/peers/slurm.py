@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PARITY = Path(__file__).resolve().parents[2] / "tests" / "parity"
 DAEMONS = ("munged", "slurmctld", "slurmd")
 # As Debian installs it, but for the room that a queue of 100,000 needs.
-MORE = "MaxJobCount=200000\nMaxArraySize=200001\nDebugFlags=NO_CONF_HASH\n"
+MORE = "MaxJobCount=200000\nMaxArraySize=200001\n"
 
 
 class Slurm:
