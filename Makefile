@@ -10,7 +10,7 @@ PARALLEL ?= 3
 FUZZ := .fuzz
 SECONDS ?= 60
 
-.PHONY: help demo test lint man bench simulate soak fuzz slurm-parity nvidia-check clean
+.PHONY: help demo test lint man bench bench-peers simulate soak fuzz slurm-parity nvidia-check clean
 
 help:
 	@echo 'make demo    a daemon of its own, seven jobs, everything cleaned up (a few seconds)'
@@ -18,6 +18,7 @@ help:
 	@echo 'make lint    ruff, mypy, man pages and completions'
 	@echo 'make man     write the man pages and the completions anew'
 	@echo 'make bench   how fast gflow is, as ratios'
+	@echo 'make bench-peers  the same work under gflow and its peers; writes docs/performance.md (ARGS=--help: parts of it)'
 	@echo 'make simulate waits on a made-up trace, with gflow and with simpler schedulers'
 	@echo 'make soak    faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
 	@echo 'make slurm-parity  the same scripts under gflow and under the real Slurm, where that is installed'
@@ -47,6 +48,11 @@ man: $(VENV)/developer
 bench: $(VENV)/installed
 	@$(BIN)/python benchmarks/bench.py
 
+# A quarter of an hour. What the peers need is installed where that is possible, else they are left out.
+bench-peers: $(VENV)/installed
+	@$(call want,tmux,tmux,the tmux executors are left out)
+	@$(BIN)/python benchmarks/bench_peers.py $(or $(ARGS),--write docs)
+
 simulate: $(VENV)/installed
 	@$(BIN)/python benchmarks/simulate.py
 
@@ -72,7 +78,7 @@ nvidia-check: $(VENV)/installed
 	@$(BIN)/python tests/hardware/nvidia_check.py
 
 clean:
-	@rm -rf $(VENV) $(FUZZ) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(FUZZ) .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # gflow itself, in a virtual environment; then also what developing it takes.

@@ -67,13 +67,13 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
-SchedulerType=sched/builtin
+SchedulerType=sched/{scheduler}
 MpiDefault=none
 ReturnToService=2
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1500 Gres=gpu:1
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1500 Gres=gpu:1
 PartitionName=debug Nodes=ALL Default=YES State=UP
-"""
+{more}"""
 
 
 def main() -> int:
@@ -163,14 +163,15 @@ def sbatch(words: list[str], work: Path) -> tuple[str, Ends]:
 
 
 @contextmanager
-def own_cluster(root: Path) -> Iterator[None]:
-    """A Slurm of one node, reachable through SLURM_CONF in our environment."""
+def own_cluster(root: Path, cpus: int = 2, scheduler: str = "builtin", more: str = "") -> Iterator[None]:
+    """A Slurm of one node, reachable through SLURM_CONF in our environment; `more` is added to its slurm.conf."""
     for name in ("state", "spool"):
         (root / name).mkdir(parents=True)
     root.chmod(0o755)
     host = os.uname().nodename.partition(".")[0]
     port = 20000 + os.getpid() % 20000
-    (root / "slurm.conf").write_text(CONFIG.format(root=root, host=host, port=port, next_port=port + 1))
+    settings = {"root": root, "host": host, "port": port, "next_port": port + 1}
+    (root / "slurm.conf").write_text(CONFIG.format(**settings, cpus=cpus, scheduler=scheduler, more=more))
     (root / "gres.conf").write_text("Name=gpu File=/dev/null\n")
     key = root / "munge.key"
     key.write_bytes(os.urandom(128))
