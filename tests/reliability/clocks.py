@@ -65,6 +65,8 @@ def limits(machine: FaultyMachine, result: Result, seconds: float) -> None:
             if restart:
                 machine.gflowd("restart")
             machine.result("date")
+            job = machine.job(job_id)
+            expect(job["state"] != "running" or 0 < job["time_left"] <= seconds, "what is left is told wrong", job)
         machine.wait(job_id)
         job = machine.job(job_id)
         expect((job["state"], job["exit_code"]) == ("timeout", 9), job)
