@@ -88,12 +88,21 @@ class Store:
             raise Refused(f"{self.path} was written by a newer gflow (format {header['format']}, ours is {FORMAT})")
 
     def first_free_id(self) -> int:
-        """One above the greatest id that has a job directory or is in the history."""
+        """One above the greatest id that has a directory, is in the history or was given when gflowd looked last."""
         try:
             names = os.listdir(self.state.path("jobs"))
         except OSError:
             names = []
-        return 1 + max([self._greatest_past_id(), *(int(name) for name in names if name.isdecimal())])
+        past = self._greatest_past_id(), self._greatest_observed_id()
+        return 1 + max([*past, *(int(name) for name in names if name.isdecimal())])
+
+    def _greatest_observed_id(self) -> int:
+        import json
+
+        try:
+            return int(json.loads(paths.read_private(self.state.observed))["next_id"]) - 1
+        except (OSError, GflowError, LookupError, TypeError, ValueError):
+            return 0
 
     def _greatest_past_id(self) -> int:
         if not os.path.exists(self.state.history):
@@ -358,7 +367,7 @@ class Commit:
             self.rewrite(fold)
 
     def _create(self) -> None:
-        """A snapshot that has never been; not one that was removed beside the directories of its jobs."""
+        """A snapshot that has never been; not one that was removed beside what tells of its jobs."""
         first = self.store.first_free_id()
         if first > 1 and self._instead is None:
             raise SystemFailed(

@@ -94,7 +94,7 @@ class Scheduler:
             self._log.error("snapshot", note=self._store.notes.pop())
         agenda = self._agenda(now)
         stuck = _enforced(slots).stuck
-        self._observer.reserved = self._diary.windows
+        self._observer.reserved, self._observer.next_id = self._diary.windows, self._follower.fold.next_id
         waiting = Waiting(self._reasons(plan), lambda: self._planner.expected(self._book, self._said(), plan, now))
         jobs = {**self._book.live, **self._book.lingering}
         picture = self._planner.desk.picture(jobs, self._diary.windows, now.wall)
