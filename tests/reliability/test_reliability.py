@@ -41,7 +41,10 @@ def test_a_daemon_killed_as_it_calls_tmux_loses_no_job() -> None:
     assert outcome.reached
 
 
-@pytest.mark.parametrize("kind", [damage.FLIPPED, "log directory removed while a job runs"])
+@pytest.mark.parametrize(
+    "kind",
+    [damage.FLIPPED, "snapshot written over in place under the daemon", "log directory removed while a job runs"],
+)
 def test_damaged_state_costs_no_more_than_what_was_damaged(kind: str) -> None:
     with new_machine("process") as machine:
         damage.KINDS[kind][0](machine, random.Random(1))
