@@ -131,7 +131,8 @@ def spoilt_in_place(machine: FaultyMachine, rng: random.Random) -> None:
             with path.open("r+b") as file:
                 file.seek(sum(map(len, lines[: -1 if turn else rng.randrange(1, len(lines) - 1)])))
                 file.write(b"\0" * 20)
-            eventually(lambda turn=turn: len(list(path.parent.glob("*.corrupt-*"))) > turn)
+            eventually(lambda turn=turn: machine.daemon_log().count("it is kept as") > turn)
+        expect(len(list(path.parent.glob("*.corrupt-*"))) == 2, "what was spoilt is not kept")
 
     _while_a_job_runs(machine, spoil)
     jobs = machine.jobs()
