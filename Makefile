@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
-POINTS ?= 60
+POINTS ?= 40
 # Most tests wait for others most of the time; a file stays together, since its tests may share a daemon.
 PARALLEL ?= 3
 FUZZ := .fuzz

@@ -1,6 +1,6 @@
 """What `make soak` runs: every fault, as often as asked for, and the page that tells what came of it.
 
-python tests/reliability/soak.py --points 300 --jobs 2 --write docs/reliability.md
+python tests/reliability/soak.py --points 40 --jobs 2 --write docs/reliability.md
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=60, help="crash points for each executor; 0: every one")
+    parser.add_argument("--points", type=int, default=40, help="crash points for each executor; 0: every one")
     parser.add_argument("--clients", type=int, default=64, help="gflowctl at once")
     parser.add_argument("--seconds", type=float, default=60.0, help="for how long")
     parser.add_argument("--chaos-seconds", type=float, default=600.0, help="how long processes are killed at random")
     parser.add_argument("--calls", type=int, default=25, help="crash points within SQLite's own writes")
     parser.add_argument("--limit", type=float, default=20.0, help="time limit of the jobs under a clock that is set")
-    parser.add_argument("--rounds", type=int, default=20, help="of what is repeated with other random numbers")
+    parser.add_argument("--rounds", type=int, default=10, help="of what is repeated with other random numbers")
     parser.add_argument("--jobs", type=int, default=2, help="trials at once")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of what is chosen by chance")
     parser.add_argument("--write", metavar="FILE", help="where the page goes")
