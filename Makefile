@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
-POINTS ?= 300
+POINTS ?= 40
 # Most tests wait for others most of the time; a file stays together, since its tests may share a daemon.
 PARALLEL ?= 3
 FUZZ := .fuzz
@@ -66,7 +66,8 @@ $(FUZZ)/bin/python:
 	@$(call want_venv)
 	@$(PYTHON) -m venv --clear $(FUZZ)
 
-# Faults at every turn, then the page that says what came of them. POINTS=0 tries every crash point: a night's work.
+# Faults at every turn, then the page that says what came of them; ten minutes of it are processes killed at random.
+# POINTS=0 tries every crash point: a night's work.
 soak: $(VENV)/developer
 	@$(call want,tmux,tmux,the tests of the tmux executor are skipped)
 	@$(BIN)/python tests/reliability/soak.py --points $(POINTS) --write docs/reliability.md

@@ -66,6 +66,8 @@ class View:
         self.context = context
         self.fold = fold
         self.now = time.time()
+        self._mono = time.monotonic()
+        self._boot: str | None = None
         observed = context.observed or {}
         self.observed_reasons: dict[str, str] = observed.get("reasons") or {}
         self.observed_starts: dict[str, float] = observed.get("expected") or {}
@@ -296,10 +298,17 @@ class View:
         return needs.are_met(self, job)
 
     def elapsed(self, job: Job) -> float | None:
-        """How many seconds it has run, or ran; None when it never did."""
+        """How many seconds it has run, or ran; None when it never did. At work, by the clock that its limit goes by."""
         began = started_at(job)
         if began is None:
             return None
+        if isinstance(job.phase, Running | Stopping) and (started := job.phase.started) is not None:
+            if self._boot is None:
+                from gflowd.effects.daemon import boot_id
+
+                self._boot = boot_id()
+            if started.identity.boot == self._boot:
+                return max(0.0, self._mono - started.mono)
         return max(0.0, (job.phase.ended_at if isinstance(job.phase, Ended) else self.now) - began)
 
     def time_left(self, job: Job) -> float | None:

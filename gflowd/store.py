@@ -97,12 +97,13 @@ class Store:
             fold.dropped.append("the header")
         return fold, taken
 
-    def commit(self, instead: Fold | None = None) -> Commit:
+    def commit(self, instead: Fold | None = None, known: int = 0) -> Commit:
         """`with store.commit() as commit:` holds the lock; what was put is written when the block ends well.
 
-        A snapshot that is gone or wholly unreadable is written anew from `instead`, where that is given.
+        A snapshot that is gone or wholly unreadable is written anew from `instead`, where that is given; so is one
+        that is damaged before the end of the first `known` bytes, which `instead` was folded from.
         """
-        return Commit(self, instead)
+        return Commit(self, instead, known)
 
     def check_header(self, header: object) -> None:
         """Raises `Refused` when `header` (the value of the header record) is of a newer gflow."""
@@ -112,12 +113,21 @@ class Store:
             raise Refused(f"{self.path} was written by a newer gflow (format {header['format']}, ours is {FORMAT})")
 
     def first_free_id(self) -> int:
-        """One above the greatest id that has a job directory or is in the history."""
+        """One above the greatest id that has a directory, is in the history or was given when gflowd looked last."""
         try:
             names = os.listdir(self.state.path("jobs"))
         except OSError:
             names = []
-        return 1 + max([self._greatest_past_id(), *(int(name) for name in names if name.isdecimal())])
+        past = self._greatest_past_id(), self._greatest_observed_id()
+        return 1 + max([*past, *(int(name) for name in names if name.isdecimal())])
+
+    def _greatest_observed_id(self) -> int:
+        import json
+
+        try:
+            return int(json.loads(paths.read_private(self.state.observed))["next_id"]) - 1
+        except (OSError, GflowError, LookupError, TypeError, ValueError):
+            return 0
 
     def _greatest_past_id(self) -> int:
         if not os.path.exists(self.state.history):
@@ -179,11 +189,14 @@ class Follower:
         """The keys of what was added; None when this is no more the file that was read, or not plainly sound."""
         found = os.fstat(self._fd)
         size = found.st_size
-        if not 0 < self.offset <= size or os.pread(self._fd, len(self._mark), self._mark_at) != self._mark:
+        if not 0 < self.offset <= size:
             return None
+        is_marked = os.pread(self._fd, len(self._mark), self._mark_at) == self._mark
         mtime, self._mtime = self._mtime, found.st_mtime_ns
         if size == self.offset:
-            return [] if mtime == found.st_mtime_ns else self._look_again()
+            return [] if is_marked and mtime == found.st_mtime_ns else self._look_again()
+        if not is_marked:
+            return None
         data = _read_from(self._fd, self.offset, size)
         dropped = len(self.fold.dropped)
         taken, keys = self.fold.feed(data, self.offset)
@@ -196,10 +209,10 @@ class Follower:
         """Somebody wrote to the file, and it is as long as before. If what was read is damaged now, what we know is the
         better copy: it stays, with `dropped` for whoever mends the file.
         """
-        fold, _ = self.store.fold(_read_from(self._fd, 0, self.offset))
-        if not fold.dropped:
+        fold, taken = self.store.fold(_read_from(self._fd, 0, self.offset))
+        if not fold.dropped and taken == self.offset:
             return None
-        self.fold.dropped = fold.dropped
+        self.fold.dropped = fold.dropped or [f"the end, from byte {taken}"]
         return []
 
     def _take_whole(self) -> None:
@@ -240,10 +253,11 @@ class Follower:
 class Commit:
     """One all-or-nothing change, made under the lock. `next_id` is the next job id to be given."""
 
-    def __init__(self, store: Store, instead: Fold | None = None) -> None:
+    def __init__(self, store: Store, instead: Fold | None = None, known: int = 0) -> None:
         self.store = store
         self.next_id = 1
         self._instead = instead
+        self._known = known
         self._lock = Lock(store.state.snapshot_lock, store.lock_timeout)
         self._records: list[tuple[Key, Any]] = []
         self._fd = -1
@@ -382,7 +396,7 @@ class Commit:
             self.rewrite(fold)
 
     def _create(self) -> None:
-        """A snapshot that has never been; not one that was removed beside the directories of its jobs."""
+        """A snapshot that has never been; not one that was removed beside what tells of its jobs."""
         first = self.store.first_free_id()
         if first > 1 and self._instead is None:
             raise SystemFailed(
@@ -401,6 +415,9 @@ class Commit:
             self.repair(self._instead, data)
             return
         tail = data[taken:]
+        if self._instead is not None and taken < self._known <= size:
+            self.repair(self._instead, data[self._known :])
+            return
         if header_record(data[:HEAD]) is None or not is_torn(tail):
             self.repair(fold, tail)
             return

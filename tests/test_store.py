@@ -799,6 +799,22 @@ def test_folding_in_any_pieces_is_folding_at_once(
     assert (pieces.records, pieces.lines, pieces.next_id) == (once.records, once.lines, once.next_id)
 
 
+def test_a_snapshot_of_which_a_daemon_has_told_is_not_begun_anew(store: Store) -> None:
+    """Nor where its jobs have left no other trace, being held."""
+    submit(store)
+    os.unlink(store.path)
+    observed = Path(store.state.observed)
+    observed.touch(0o600)
+    observed.write_text('{"next_id": 2}')
+    with pytest.raises(SystemFailed, match="a running gflowd puts it back"):
+        submit(store)
+    assert not os.path.exists(store.path)
+    for nothing in ('{"next_id": 1}', '{"next_id": "x"}', "{}", "[]", "", "\0"):
+        observed.write_text(nothing)
+        assert submit(store) == 1
+        os.unlink(store.path)
+
+
 def test_a_snapshot_that_is_gone_is_written_anew_from_memory(store: Store) -> None:
     with store.commit() as commit:
         for _ in range(3):

@@ -365,6 +365,30 @@ def test_a_follower_notices_what_was_written_over_what_it_has_read_and_keeps_wha
         follower.close()
 
 
+@pytest.mark.parametrize("place", [0, 8, 9, 20, -2, -1])
+def test_what_was_written_over_the_last_line_is_noticed_and_known_too(sample: Sample, place: int) -> None:
+    for length in (1, 15):
+        sample.becomes(sample.data)
+        follower = Follower(sample.store)
+        follower.catch_up()
+        begin = len(sample.data) - len(sample.lines[-1]) + place % len(sample.lines[-1])
+        spoilt = (sample.data[:begin] + b"\0" * length + sample.data[begin + length :])[: len(sample.data)]
+        with open(sample.store.path, "r+b") as file:
+            file.write(spoilt)
+        assert follower.catch_up() == []
+        assert follower.fold.dropped
+        with sample.store.commit(follower.fold, follower.offset) as commit:
+            follower.catch_up()
+            commit.put("wish", 1, "more")
+        follower.catch_up()
+        expected = {**sample.of_lines(list(range(len(sample.lines)))), ("wish", 1): "more"}
+        assert records(sample.store.read()) == records(follower.fold) == expected
+        assert follower.fold.dropped == sample.store.read().dropped == []
+        assert kept_aside(sample.store) == [spoilt]
+        assert submit(sample.store) > sample.greatest_id
+        follower.close()
+
+
 # --- full and read-only disks
 
 

@@ -37,12 +37,15 @@ class Waiting:
 
 
 class Observer:
-    """Remembers what was last written, and when. `reserved`: the windows of reservations that are now or next."""
+    """Remembers what was last written, and when. `reserved`: the windows of reservations that are now or next;
+    `next_id`: the next job's, which no one reads but who has lost the snapshot.
+    """
 
     def __init__(self, wiring: Wiring, executor: str, memory_limits: str = "watch") -> None:
         self._wiring = wiring
         self._executor = executor
         self.reserved: list[Window] = []
+        self.next_id = 1
         self._memory_limits = memory_limits
         self._log = log.get("scheduler")
         self._noted: dict[str, Any] = {}
@@ -79,6 +82,7 @@ class Observer:
             "gpus": [_gpu(gpu, picture) for gpu in picture.gpus or ()],
             "gpu_trouble": picture.trouble,
             "reasons": why,
+            "next_id": self.next_id,
             "reservations": [window.fields() for window in self.reserved],
             "trouble": trouble,
         }

@@ -94,7 +94,7 @@ class Scheduler:
             self._log.error("snapshot", note=self._store.notes.pop())
         agenda = self._agenda(now)
         stuck = _enforced(slots).stuck
-        self._observer.reserved = self._diary.windows
+        self._observer.reserved, self._observer.next_id = self._diary.windows, self._follower.fold.next_id
         waiting = Waiting(self._reasons(plan), lambda: self._planner.expected(self._book, self._said(), plan, now))
         jobs = {**self._book.live, **self._book.lingering}
         picture = self._planner.desk.picture(jobs, self._diary.windows, now.wall)
@@ -164,7 +164,7 @@ class Scheduler:
             if self._trouble is None:
                 self._log.error("snapshot lost", why=str(error))
             try:
-                with self._store.commit(instead=self._follower.fold):
+                with self._begin_commit():
                     self._catch_up()
             except (SystemFailed, TryAgain) as failure:  # nothing is committed before it has been put back
                 self._struggle(str(failure), now)
@@ -262,7 +262,7 @@ class Scheduler:
         """Writes the phases of jobs that nobody touched meanwhile, and keeps the ends of attempts that are followed by
         another; then takes them into the book.
         """
-        with self._store.commit() as commit:
+        with self._begin_commit() as commit:
             touched = self._catch_up()
             self._check_generation()
             usage = dict(self._follower.fold.of("usage"))
@@ -295,7 +295,7 @@ class Scheduler:
         """Moves ended jobs to the history; when to do so again, on the monotonic clock."""
         try:
             if self._archivist.copy(self._follower.fold, self._book, now):
-                with self._store.commit() as commit:
+                with self._begin_commit() as commit:
                     self._catch_up()
                     self._check_generation()
                     for kind, key in self._archivist.leaving(self._follower.fold, self._book):
@@ -337,9 +337,13 @@ class Scheduler:
         bloated = self._follower.offset > WORTH_COMPACTING and fold.lines > 2 * fold.live()
         if not fold.dropped and not bloated:
             return
-        with self._store.commit() as commit:
+        with self._begin_commit() as commit:
             self._catch_up()
             self._rewrite(commit)
+
+    def _begin_commit(self) -> Commit:
+        """Where the file has been lost or spoilt, ours is the better copy."""
+        return self._store.commit(self._follower.fold, self._follower.offset)
 
     def _rewrite(self, commit: Commit) -> None:
         fold = self._follower.fold

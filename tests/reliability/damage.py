@@ -117,19 +117,24 @@ def snapshot_removed(machine: FaultyMachine, rng: random.Random) -> None:
 
 
 def spoilt_in_place(machine: FaultyMachine, rng: random.Random) -> None:
-    """Under a running daemon, the file as long as before: what the daemon remembers is the better copy."""
+    """Under a running daemon, the file as long as before: what the daemon remembers is the better copy. First some
+    line, then the last.
+    """
     before = with_jobs(machine)
     machine.start()
     machine.until(min(before), "finished")
     path = Path(machine.state.snapshot)
 
     def spoil() -> None:
-        lines = path.read_bytes().splitlines(keepends=True)
-        with path.open("r+b") as file:
-            file.seek(sum(map(len, lines[: rng.randrange(1, len(lines) - 1)])))
-            file.write(b"\0" * 20)
+        for turn in range(2):
+            lines = path.read_bytes().splitlines(keepends=True)
+            with path.open("r+b") as file:
+                file.seek(sum(map(len, lines[: -1 if turn else rng.randrange(1, len(lines) - 1)])))
+                file.write(b"\0" * 20)
+            eventually(lambda turn=turn: machine.daemon_log().count("it is kept as") > turn)
+        expect(len(list(path.parent.glob("*.corrupt-*"))) == 2, "what was spoilt is not kept")
 
-    _while_a_job_runs(machine, lambda: spoil() or eventually(lambda: list(path.parent.glob("*.corrupt-*"))))
+    _while_a_job_runs(machine, spoil)
     jobs = machine.jobs()
     expect({job_id: jobs[job_id]["state"] for job_id in before} == before)
     expect(Store(machine.state).read().dropped == [])

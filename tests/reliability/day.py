@@ -175,7 +175,7 @@ class FaultyMachine(Machine):
         for name, base in (("gflowd", "starter"), ("gflowctl", "client")):
             (self.bin / name).write_text(
                 f"#!{sys.executable}\nimport sys\nsys.path[:0] = [{str(ROOT)!r}, {str(HERE)!r}]\n"
-                f"import os\nif {crashing.WHERE!r} in os.environ or {crashing.FORMAT!r} in os.environ:\n"
+                f"import os\nif any(name.startswith({crashing.WHICH!r}) for name in os.environ):\n"
                 f"    import crashing\n    crashing.arm({base!r})\n"
                 f"from {name}.main import main\nsys.exit(main())\n"
             )

@@ -1,6 +1,6 @@
 """What `make soak` runs: every fault, as often as asked for, and the page that tells what came of it.
 
-python tests/reliability/soak.py --points 300 --jobs 2 --write docs/reliability.md
+python tests/reliability/soak.py --points 40 --jobs 2 --write docs/reliability.md
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent), str(HERE), str(HERE.parent / "system")]
 
-import damage  # noqa: E402 -- found by the line above, as are those below
+import archiving  # noqa: E402 -- found by the line above, as are those below
+import chaos  # noqa: E402
+import clocks  # noqa: E402
+import damage  # noqa: E402
+import held  # noqa: E402
 import points  # noqa: E402
 import report  # noqa: E402
 import rivals  # noqa: E402
@@ -46,10 +50,13 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=300, help="crash points for each executor; 0: every one")
+    parser.add_argument("--points", type=int, default=40, help="crash points for each executor; 0: every one")
     parser.add_argument("--clients", type=int, default=64, help="gflowctl at once")
     parser.add_argument("--seconds", type=float, default=60.0, help="for how long")
-    parser.add_argument("--rounds", type=int, default=20, help="of what is repeated with other random numbers")
+    parser.add_argument("--chaos-seconds", type=float, default=600.0, help="how long processes are killed at random")
+    parser.add_argument("--calls", type=int, default=25, help="crash points within SQLite's own writes")
+    parser.add_argument("--limit", type=float, default=20.0, help="time limit of the jobs under a clock that is set")
+    parser.add_argument("--rounds", type=int, default=10, help="of what is repeated with other random numbers")
     parser.add_argument("--jobs", type=int, default=2, help="trials at once")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of what is chosen by chance")
     parser.add_argument("--write", metavar="FILE", help="where the page goes")
@@ -69,6 +76,11 @@ def run(args: argparse.Namespace) -> Iterator[report.Result]:
     yield from rivals.try_all(
         lambda: points.new_machine("process"), clients=args.clients, seconds=args.seconds, rounds=args.rounds
     )
+    both = ("tmux", "process") if TMUX else ("process",)
+    yield from chaos.try_all(lambda: points.new_machine(both[0]), args.chaos_seconds, both, args.seed)
+    yield from archiving.try_all(lambda: points.new_machine("process"), args.calls, args.seed)
+    yield from clocks.try_all(lambda: points.new_machine(both[0]), args.limit)
+    yield from held.try_all()
 
 
 def _trials(executor: str, faults: list[str], note: str, jobs: int) -> list[report.Result]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
+import archiving
+import chaos
+import clocks
 import damage
+import held
 import pytest
 import rivals
 from crashing import DAEMON, KILL, PROCESS, TORN
 from day import Broken, Day
-from machine import TMUX
+from machine import ROOT, TMUX
 from points import new_machine, trial, trials
 from report import Result, page
 
@@ -35,7 +41,10 @@ def test_a_daemon_killed_as_it_calls_tmux_loses_no_job() -> None:
     assert outcome.reached
 
 
-@pytest.mark.parametrize("kind", [damage.FLIPPED, "log directory removed while a job runs"])
+@pytest.mark.parametrize(
+    "kind",
+    [damage.FLIPPED, "snapshot written over in place under the daemon", "log directory removed while a job runs"],
+)
 def test_damaged_state_costs_no_more_than_what_was_damaged(kind: str) -> None:
     with new_machine("process") as machine:
         damage.KINDS[kind][0](machine, random.Random(1))
@@ -60,6 +69,40 @@ def test_a_torn_commit_of_ten_thousand_lines_is_all_or_nothing() -> None:
 def test_formats_are_refused_or_renewed(attempt: object) -> None:
     with new_machine("process") as machine:
         attempt(machine, Result("", ""))  # type: ignore[operator]
+
+
+def test_processes_killed_and_hung_at_random_cost_no_job_and_run_none_twice() -> None:
+    result = Result("", "")
+    executors = ("tmux", "process") if TMUX else ("process",)
+    with new_machine(executors[0]) as machine:
+        chaos.under_load(machine, result, seconds=15, executors=executors, seed=random.randrange(1 << 32))
+    assert result.tried
+
+
+@pytest.mark.skipif(archiving.STRACE is None, reason="strace is not installed")
+def test_a_daemon_killed_within_sqlites_writes_loses_no_job_on_its_way_to_the_history() -> None:
+    result = Result("", "")
+    try:
+        with new_machine("process") as machine:
+            archiving.killed_within(machine, result, points=2, seed=random.randrange(1 << 32))
+    except archiving.NotAllowed as why:
+        pytest.skip(str(why))
+    assert result.tried
+
+
+@pytest.mark.skipif(clocks.COMPILER is None, reason="no C compiler")
+def test_a_clock_that_is_set_moves_no_limit_and_every_begin_time_and_window() -> None:
+    with new_machine("process") as machine:
+        clocks.limits(machine, Result("", ""), seconds=4)
+    with new_machine("process") as machine:
+        clocks.edges(machine, Result("", ""))
+
+
+def test_the_tests_that_hold_a_row_of_the_page_are_there() -> None:
+    named = [test for _, _, tests in held.ROWS for test in tests]
+    words = [sys.executable, "-m", "pytest", "-q", "--collect-only", *named]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_gpu_given_twice_would_be_seen() -> None:

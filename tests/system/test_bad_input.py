@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from machine import GATE, Machine, eventually
+from machine import GATE, Machine, eventually, kill
 
 WRONG = [
     (2, "submit"),
@@ -305,3 +307,21 @@ def test_a_stopped_holder_of_the_lock_is_named(machine: Machine) -> None:
         machine.refused(75, "submit", "true")
         assert len(machine.jobs()) == 1
     machine.submit("true")
+
+
+def test_beside_a_daemon_a_snapshot_that_is_gone_is_not_begun_anew(machine: Machine) -> None:
+    """Not even with jobs that are held and have left no trace; the daemon has them, and puts them back."""
+    machine.start()
+    kept = machine.submit("--hold", "--wrap", "exit 3")
+    eventually(lambda: json.loads(Path(machine.state.observed).read_bytes())["next_id"] == kept + 1)
+    scheduler = machine.pids()["scheduler"]
+    kill(scheduler, signal.SIGSTOP)
+    try:
+        Path(machine.state.snapshot).unlink()
+        assert "a running gflowd puts it back" in machine.refused(3, "submit", "true")
+    finally:
+        kill(scheduler, signal.SIGCONT)
+    eventually(Path(machine.state.snapshot).exists)
+    machine.ctl("release", str(kept))
+    assert machine.wait(kept) == 3
+    assert machine.submit("true") == kept + 1

@@ -95,6 +95,30 @@ def test_a_killed_tmux_server_fails_its_jobs_and_a_new_one_is_started(in_tmux: M
 
 
 @needs_tmux
+def test_a_tmux_server_killed_under_fifty_jobs_costs_none_its_true_end(in_tmux: Machine) -> None:
+    """Every other one does not care for its terminal."""
+    pids = in_tmux.pids()
+    deaf = "[ $((GFLOW_ARRAY_TASK_ID % 2)) = 0 ] || { trap '' HUP; exec >/dev/null 2>&1 </dev/null; }"
+    text = f"echo $GFLOW_JOB_ID >>ran; {deaf}; {GATE}; echo ended || exit 9; exit 4"
+    first = int(in_tmux.ctl("submit", "--parsable", "-c", "0", "-a", "1-50", "--wrap", text).stdout.partition("-")[0])
+    ids = list(range(first, first + 50))
+    in_tmux.until_in(ids, "running")
+    eventually(lambda: len(in_tmux.lines("ran")) == 50)
+    kill(server_pid(in_tmux))
+    assert in_tmux.result("echo", "next") == "next\n"
+    for job_id in ids[::2]:
+        assert in_tmux.job(job_id)["state"] == "running"
+    in_tmux.open_gate()
+    in_tmux.wait(*ids)
+    jobs = in_tmux.jobs()
+    assert {jobs[job_id]["exit_code"] for job_id in ids[::2]} == {4}
+    assert {jobs[job_id]["state"] for job_id in ids[1::2]} == {"failed"}
+    assert 4 not in {jobs[job_id]["exit_code"] for job_id in ids[1::2]}
+    in_tmux.ran_exactly_once(ids)
+    assert in_tmux.pids() == pids
+
+
+@needs_tmux
 def test_a_job_that_outlives_the_tmux_server_is_still_running(in_tmux: Machine) -> None:
     job_id = in_tmux.submit("--wrap", f"trap '' HUP; exec >/dev/null 2>&1 </dev/null; {GATE}; exit 4")
     in_tmux.until(job_id, "running")

@@ -136,10 +136,10 @@ def test_the_kill_is_repeated_ever_more_rarely(enforcer: TimeoutEnforcer) -> Non
 
 
 def test_who_comes_after_the_first_kill_is_killed_too(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
-    identity = jobs.start(1, "exec sleep 60")
+    identity = stubborn(jobs)
     since = time.monotonic() - 10.0
     job = stopping(identity, since)
-    late = jobs.start(2, "exec sleep 60")  # stands for a process that was not found at first
+    late = stubborn(jobs, 2)  # stands for a process that was not found at first
     tick(enforcer, job, mono=since + 10.0)
     jobs.processes[0].wait(10)
     jobs.processes.pop(0)

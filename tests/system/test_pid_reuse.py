@@ -1,0 +1,98 @@
+"""The kernel gives a job's pid to a stranger while the daemon is away: done for real, in a pid namespace of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from machine import GATE, ROOT, TMUX, Machine, alive, eventually, kill
+
+NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+EXECUTORS = [pytest.param("tmux", marks=pytest.mark.skipif(TMUX is None, reason="tmux is not installed")), "process"]
+
+
+@pytest.fixture(scope="module")
+def namespace() -> tuple[str, ...]:
+    """The words that run a command in a pid namespace of its own."""
+    try:
+        subprocess.run([*NAMESPACE, "true"], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a pid namespace is not to be had here")
+    return NAMESPACE
+
+
+@pytest.mark.parametrize("way", ["zombie", "recorded", "cancelled", "overdue"])
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_stranger_who_was_given_a_jobs_pid_is_left_alone_and_the_job_ends_truly(
+    namespace: tuple[str, ...], executor: str, way: str
+) -> None:
+    # The first process of a namespace has to bury the dead; a shell that waits does.
+    words = [*namespace, "sh", "-c", '"$@"; exit $?', "sh", sys.executable, __file__, executor, way]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def inside(machine: Machine, way: str) -> None:
+    """What happens in the namespace."""
+    machine.start()
+    limit = ("-t", "2s") if way == "overdue" else ()
+    job_id = machine.submit("--grace", "1s", *limit, "--wrap", f"{GATE}; exit 5")
+    pid = machine.until(job_id, "running")["pid"]
+    eventually(lambda: machine.of_job(job_id))
+    machine.stop()
+    end(machine, job_id, pid, way)
+    with stranger(pid) as unknown:
+        machine.start()
+        job = machine.ended(job_id)
+        said = {"zombie": ("failed", "Zombie"), "recorded": ("failed", "NonZeroExit"), "overdue": ("failed", "Zombie")}
+        found = job["state"], job["reason"]
+        assert found == said.get(way, found), job
+        assert job["exit_code"] == (5 if way == "recorded" else None), job
+        assert machine.result("echo", "next") == "next\n"
+        assert unknown.poll() is None
+        assert Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+        unknown.kill()
+
+
+def end(machine: Machine, job_id: int, pid: int, way: str) -> None:
+    """Ends the job, so that its pid is free; with its exit record where that is the way."""
+    if way == "cancelled":
+        machine.ctl("cancel", str(job_id))
+    if way == "recorded":
+        machine.open_gate()
+    else:
+        for each in (pid, *machine.of_job(job_id)):  # its shell first: it would record the end
+            if alive(each):
+                kill(each)
+    eventually(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def stranger(pid: int) -> subprocess.Popen[bytes]:
+    """A process with that very pid, which any signal of ours would end."""
+    for _ in range(1000):
+        LAST_PID.write_text(str(pid - 1))
+        process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        if process.pid == pid:
+            return process
+        process.kill()
+        process.wait()
+    raise AssertionError(f"pid {pid} was never given")
+
+
+def main(executor: str, way: str) -> None:
+    machine = Machine(Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp")))
+    machine.write_config(executor={"type": executor})
+    try:
+        inside(machine, way)
+    finally:
+        machine.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
