@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from stage import Jobs
+from stage import LIMIT, Jobs
 
 from gflowd import config
 from gflowd.board import Pulses
 from gflowd.paths import Runtime, State
 from gflowd.workers.base import Wiring
+
+
+@pytest.fixture(autouse=True)
+def reaped() -> Iterator[None]:
+    """Jobs that were started without tmux are our children; here nobody ticks on to bury them."""
+    yield
+    limit = time.monotonic() + LIMIT
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < limit:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(0.005)
 
 
 @pytest.fixture
