@@ -73,6 +73,10 @@ class Book:
         waits = dict.fromkeys(self._room.first(depth), reasons.DEPENDENCY)
         return waits | dict.fromkeys(self._groups.outside, reasons.GROUP)
 
+    def heeds_ends(self) -> bool:
+        """Whether the end of a job may let others start beside those that can have what it had."""
+        return self._room.is_used or self._groups.are_limited()
+
     def edges(self, wall: float) -> tuple[float, ...]:
         """The times still to come at which a job may start: begin times, delays after others, ascending."""
         edges = [begin for begin in self._begins.values() if begin > wall]

@@ -42,6 +42,7 @@ LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
 RETRY = 1.0  # seconds after a commit that failed (disk full)
 MISSED_POLLS = 3  # looks at the GPUs that may fail before idleness counts anew
 LONGEST_BLINK = 30.0  # seconds between two looks that are noticed here; no worker sleeps longer than ten
+REAP_AGAIN = 0.05  # seconds: `job.sh` ends just after it has said so
 LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
 
 Key = tuple[int, int]
@@ -93,13 +94,11 @@ class Scheduler:
         while self._store.notes:
             self._log.error("snapshot", note=self._store.notes.pop())
         agenda = self._agenda(now)
-        stuck = _enforced(slots).stuck
-        self._observer.reserved = self._diary.windows
-        waiting = Waiting(self._reasons(plan), lambda: self._planner.expected(self._book, self._said(), plan, now))
-        jobs = {**self._book.live, **self._book.lingering}
-        picture = self._planner.desk.picture(jobs, self._diary.windows, now.wall)
-        self._observer.note(self._book, waiting, self._planner.capacity(), picture, stuck, self._trouble)
+        if self._observer.is_due(now):
+            self._note(plan, now, slots)
         wakes = [when for when in (self._observer.write(now), self._retry_at, archive_at) if when is not None]
+        if self._launcher.reap() > len(agenda.live):
+            wakes.append(now.mono + REAP_AGAIN)
         if self._hurry:
             wakes.append(now.mono)
         if self._planner.desk.elsewhere and plan.reasons:
@@ -107,6 +106,15 @@ class Scheduler:
         rings = b"" if self._planner.poll_after is None and agenda.resumed == self._resumed else POLL
         self._resumed = agenda.resumed
         return Turn(agenda, None, min(wakes, default=None), rings=rings)
+
+    def _note(self, plan: Plan, now: Moment, slots: dict[str, Any]) -> None:
+        """Shows the observer what is so now."""
+        waiting = Waiting(self._reasons(plan), lambda: self._planner.expected(self._book, self._said(), plan, now))
+        jobs = {**self._book.live, **self._book.lingering}
+        picture = self._planner.desk.picture(jobs, self._diary.windows, now.wall)
+        self._observer.reserved = self._diary.windows
+        capacity, stuck = self._planner.capacity(), _enforced(slots).stuck
+        self._observer.note(self._book, waiting, capacity, picture, stuck, self._trouble)
 
     def close(self) -> None:
         """Leaves the tmux server running only while a job is in it."""
@@ -278,7 +286,9 @@ class Scheduler:
                 if record is not self._follower.fold.of("usage").get(user):
                     commit.put("usage", user, record)
         # What an end sets free, in a group or among those who wait, is found by looking again; so is a retry.
-        self._hurry = not touched.isdisjoint(changes) or any(ends(after) for after in changes.values())
+        self._hurry = not touched.isdisjoint(changes) or any(
+            isinstance(after[-1], Queued) or (ends(after) and self._book.heeds_ends()) for after in changes.values()
+        )
         self._catch_up()
 
     def _charge(self, job: Job, after: Phase, usage: dict[Any, Any]) -> None:
