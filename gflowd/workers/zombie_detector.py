@@ -90,7 +90,7 @@ class ZombieDetector:
             watch = self._watches.get(job.key)
             if watch is None:
                 watch = self._watches[job.key] = Watch(self._state.attempt(*job.key), now.mono)
-            seen = self._begun(job, watch, now) or self._at_work(watch)
+            seen = watch.over or self._begun(job, watch, now) or self._at_work(watch)
             if seen is None:
                 looks.append(self._look(job, watch, now))
             else:
@@ -160,14 +160,12 @@ class ZombieDetector:
         return {look.job.key: self._sight(look, found.get(look.job.key, []), now) for look in looks}
 
     def _seems_over(self, look: Look, now: Moment) -> bool:
-        if look.held or look.watch.over is not None:
+        if look.held:
             return False
         return not look.leader_lives if look.record is None else self._log_is_complete(look, now)
 
     def _sight(self, look: Look, found: list[Process], now: Moment) -> Sight:
         watch, record = look.watch, look.record
-        if watch.over is not None:
-            return watch.over
         if record is None:
             return Sight(started=watch.started, lives=look.held or look.leader_lives or bool(found))
         if watch.recorded is None:
