@@ -31,6 +31,8 @@ from gflowd.workers.observer import Observer, Waiting
 from gflowd.workers.planner import Planner, Said, ends
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gflowd.core import gpu_orders
     from gflowd.core.moment import Moment
     from gflowd.core.schedule import Plan
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
 RETRY = 1.0  # seconds after a commit that failed (disk full)
+AT_ONCE = 2000  # jobs without resources that end at a time, so that the scheduler is never away for long
 MISSED_POLLS = 3  # looks at the GPUs that may fail before idleness counts anew
 LONGEST_BLINK = 30.0  # seconds between two looks that are noticed here; no worker sleeps longer than ten
 REAP_AGAIN = 0.05  # seconds: `job.sh` ends just after it has said so
@@ -239,18 +242,28 @@ class Scheduler:
         enforced = _enforced(slots)
         too_idle = idleness.idle_for(self._idleness, self._config.idle_cancel)
         changes: Changes = {}
-        for job_id, why in self._book.lost.items():
-            changes[job_id] = (transitions.lose(self._book.queued[job_id], why, now),)
-        for job in self._book.reopened.values():
-            changes[job.id] = _with_next_attempt(job, job.phase)
-        for job in (*self._book.live.values(), *self._book.lingering.values(), *self._book.unwanted()):
+        for job in (*self._book.live.values(), *self._book.lingering.values()):
             key = (job.id, job.run.attempt) if job.run else None
             sight = sights.get(key)
             limit = enforced.exceeded(key) or (reasons.IDLE_GPUS if key in too_idle else None)
             after = transitions.settle(job, sight, now, limit=limit, kill_strays=self._config.kill_strays)
             if after is not None:
                 changes[job.id] = _with_next_attempt(job, after)
+        for job, phases in itertools.islice(self._without_resources(now), AT_ONCE):
+            changes[job.id] = phases
         return changes
+
+    def _without_resources(self, now: Moment) -> Iterator[tuple[Job, tuple[Phase, ...]]]:
+        """What becomes of jobs that have none; there may be very many."""
+        for job_id, why in self._book.lost.items():
+            job = self._book.queued[job_id]
+            yield job, (transitions.lose(job, why, now),)
+        for job in self._book.reopened.values():
+            yield job, _with_next_attempt(job, job.phase)
+        for job in self._book.unwanted():
+            after = transitions.settle(job, None, now)
+            if after is not None:
+                yield job, _with_next_attempt(job, after)
 
     def _drained(self) -> bool:
         return "drain" in self._follower.fold.of("setting")
@@ -286,7 +299,7 @@ class Scheduler:
                 if record is not self._follower.fold.of("usage").get(user):
                     commit.put("usage", user, record)
         # What an end sets free, in a group or among those who wait, is found by looking again; so is a retry.
-        self._hurry = not touched.isdisjoint(changes) or any(
+        self._hurry = len(changes) >= AT_ONCE or not touched.isdisjoint(changes) or any(
             isinstance(after[-1], Queued) or (ends(after) and self._book.heeds_ends()) for after in changes.values()
         )
         self._catch_up()

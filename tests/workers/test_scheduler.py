@@ -343,7 +343,7 @@ def test_two_daemons_never_give_out_the_same_gpu(make: Callable[..., Scheduler],
     assert given(scheduler, wiring, job_id, GPUS[:1])
     assert not theirs.take(GPUS[0].uuid)
     scheduler.close()
-    assert theirs.take(GPUS[0].uuid)
+    eventually(lambda: theirs.take(GPUS[0].uuid))  # a job just started may have what ends with its exec for an instant
     theirs.close()
 
 
