@@ -38,7 +38,8 @@ from gflowd.effects.doorbell import POLL
 from gflowd.store import Store
 from gflowd.workers import scheduler as module
 from gflowd.workers.base import Turn, Wiring
-from gflowd.workers.scheduler import Fenced, Scheduler
+from gflowd.workers.register import Fenced
+from gflowd.workers.scheduler import Scheduler
 
 STARTED = Started(at=10.0, mono=10.0, identity=Identity(BOOT, 1 << 30, 1))
 GPUS = tuple(Gpu(index=i, uuid=f"GPU-{uuid4()}", model="M", memory_mb=10) for i in range(2))
