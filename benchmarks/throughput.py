@@ -33,6 +33,7 @@ SIZES = (1_000, 10_000, 100_000)
 BUDGET = {"tmux": (150.0, 15.0), "process": (300.0, 15.0)}  # jobs/s, ms a link
 KINDS = ("array", "single")  # one spec for all, or one each
 TICKS = 40  # submissions by which a tick is weighed
+CALM = 2.0  # seconds without work
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -119,7 +120,7 @@ def queue(bench: Bench, sizes: tuple[int, ...]) -> Iterator[str]:
                 bench.run("gflowctl", "submit", "sleep", "600")
                 _fill(bench, kind, size)
                 pids = workers(bench)
-                time.sleep(2.5)
+                _calm(pids["scheduler"])
                 memory, before = sum(map(pss, pids.values())), exact_cpu(pids["scheduler"])
                 for _ in range(TICKS):
                     bench.took("gflowctl", "submit", "true")
@@ -147,6 +148,14 @@ def _fill(bench: Bench, kind: str, size: int) -> None:
             ["gflowctl", "submit", "--from", "-"], env=bench.environ, check=True, timeout=300, text=True, input=lines,
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
+
+
+def _calm(pid: int) -> None:
+    """Waits until a process has taken in what it was given."""
+    before = -1.0
+    while (now := exact_cpu(pid)) - before > 1:
+        before = now
+        time.sleep(CALM)
 
 
 def exponent(points: list[tuple[int, float]]) -> float:
