@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
+ROUNDS = 2  # of decisions in a tick: what ends, then what that sets free
 RETRY = 1.0  # seconds after a commit that failed (disk full)
 REAP_AGAIN = 0.05  # seconds: `job.sh` ends just after it has said so
 LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
@@ -75,9 +76,12 @@ class Scheduler:
 
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
         """Fold, decide, commit, act, tell."""
-        self._hurry = False
         self._catch_up_or_put_back(now)
-        plan = self._plan_and_commit(now, slots)
+        for _ in range(ROUNDS):
+            self._hurry = False
+            plan = self._plan_and_commit(now, slots)
+            if not self._hurry:
+                break
         self._launch(now)
         archive_at = self._register.archive(now)
         self._register.tell()
