@@ -130,6 +130,7 @@ def queue(bench: Bench, sizes: tuple[int, ...]) -> Iterator[str]:
                 yield line(f"memory with {size} queued, {kind}", memory, "MB", budget)
                 yield f"{f'    scheduler for a submission, {kind}':<52} {tick:8.2f} ms"
                 bench.run("gflowctl", "cancel", "1")
+                subprocess.run(["gflowctl", "wait", "1"], env=bench.environ, stdout=subprocess.DEVNULL, check=False)
                 if size and kind == "single":
                     costs["tick"].append((size, tick))
                     costs["memory"].append((size, memory))
