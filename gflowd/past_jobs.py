@@ -92,10 +92,10 @@ def accounts(history: History, choice: Choice, known: Collection[int]) -> Iterat
         f"SELECT {columns} FROM {JOBS} WHERE {where}", *values
     ):
         if spec_id not in known:
-            spans = past.get(job_id, [])
-            if started_at is not None:
-                spans = [*spans, (started_at, ended_at, _gpus(gpus, text))]
-            yield Account(user, project, state, submitted_at, ended_at, tuple(spans))
+            spans: tuple[Span, ...] = () if started_at is None else ((started_at, ended_at, _gpus(gpus, text)),)
+            if job_id in past:
+                spans = (*past[job_id], *spans)
+            yield Account(user, project, state, submitted_at, ended_at, spans)
 
 
 def _where(choice: Choice) -> tuple[str, list[object]]:

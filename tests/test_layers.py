@@ -44,7 +44,7 @@ MAY_IMPORT = (
 )  # fmt: skip
 # Modules that only these import: phases are the scheduler's alone to write.
 ONLY_FROM = {
-    "gflowd.core.transitions": ("gflowd.core.", "gflowd.workers.scheduler"),
+    "gflowd.core.transitions": ("gflowd.core.", "gflowd.workers.scheduler", "gflowd.workers.settlement"),
     "gflowd.history": (
         "gflowctl.",
         "gflowd.past_jobs",
@@ -60,14 +60,15 @@ ONLY_FROM = {
         "gflowd.workers.archivist",
         "gflowd.workers.sweeper",
     ),  # the workers only look at what is folded
-    "gflowd.store": ("gflowctl.", "gflowd.launch", "gflowd.workers.scheduler"),
+    "gflowd.store": ("gflowctl.", "gflowd.launch", "gflowd.workers.register"),
     "gflowd.workers.": ("gflowd.children", "gflowd.supervisor", "gflowd.workers."),
 }
 SCHEDULER = {
     "gflowd.workers.annals": ("gflowd.history",),
     "gflowd.workers.archivist": ("gflowd.history", "gflowd.snapshot"),
     "gflowd.workers.sweeper": ("gflowd.snapshot",),
-    "gflowd.workers.scheduler": ("gflowd.store", "gflowd.lock"),
+    "gflowd.workers.register": ("gflowd.store",),
+    "gflowd.workers.scheduler": ("gflowd.lock",),
 }
 PURE = {
     "__future__", "_json", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "enum",

@@ -122,14 +122,19 @@ def tallied(
     for account in accounts:
         group = _group(account, by, calendar)
         if group is not None:
-            tallies.setdefault(group, Tally()).count(account)
+            if group not in tallies:
+                tallies[group] = Tally()
+            tallies[group].count(account)
         for begin, end, gpus in account.spans:
             if not gpus:
                 continue
             for day, since_then, until_then in calendar.parts(max(begin, since), min(end, until)):
                 hours[day] = hours.get(day, 0.0) + (until_then - since_then) * len(gpus) / HOUR
                 used = day if by == DAY else group or ""
-                tallies.setdefault(used, Tally()).uses.append((since_then, until_then, gpus))
+                tally = tallies.get(used)
+                if tally is None:
+                    tally = tallies[used] = Tally()
+                tally.uses.append((since_then, until_then, gpus))
     return tallies, hours
 
 

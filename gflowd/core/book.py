@@ -73,15 +73,19 @@ class Book:
         waits = dict.fromkeys(self._room.first(depth), reasons.DEPENDENCY)
         return waits | dict.fromkeys(self._groups.outside, reasons.GROUP)
 
+    def heeds_ends(self) -> bool:
+        """Whether the end of a job may let others start beside those that can have what it had."""
+        return self._room.is_used or self._groups.are_limited()
+
     def edges(self, wall: float) -> tuple[float, ...]:
         """The times still to come at which a job may start: begin times, delays after others, ascending."""
         edges = [begin for begin in self._begins.values() if begin > wall]
         after = self._room.next_time()
         return tuple(sorted(edges if after is None else [*edges, after]))
 
-    def unwanted(self) -> list[Job]:
+    def unwanted(self) -> Iterator[Job]:
         """The queued jobs whose cancellation is wished."""
-        return [self.queued[job_id] for job_id in self._cancelled]
+        return (self.queued[job_id] for job_id in self._cancelled)
 
     def ids(self, spec_id: int) -> range:
         """The ids of all jobs of a spec."""
@@ -118,13 +122,14 @@ class Book:
         self._room.specs, self._room.wishes, self._room.phases = specs, wishes, phases
         ids = set(job_ids)
         for spec_id in spec_ids:
-            ids.update(self._roster.ids(spec_id))
+            ids.update(self._roster.ids(spec_id) if spec_id in specs else self._known(spec_id))
             self._roster.note(spec_id, specs.get(spec_id))
             self._specs.pop(spec_id, None)
             self._groups.note(spec_id, self._roster.families.get(spec_id))
-            if spec_id not in specs:
+            if spec_id in specs:
+                ids.update(self._roster.ids(spec_id))
+            else:
                 self._room.forget(spec_id)
-            ids.update(self._roster.ids(spec_id))
         ids |= self._doubting(ids)
         for job_id in ids:
             self._forget(job_id)
@@ -134,6 +139,14 @@ class Book:
             if job is not None:
                 self._add(job)
         return ids
+
+    def _known(self, spec_id: int) -> Iterable[int]:
+        """The jobs of a spec that is gone, as far as that is news: a big array leaves with all of its jobs ended."""
+        ids = self._roster.ids(spec_id)
+        if self._room.is_used:
+            return ids
+        tables = (self.queued, self.live, self.lingering, self.lost, self.reopened)
+        return {spec_id}.union(*(table.keys() & ids for table in tables))
 
     def set_limits(self, limits: Mapping[int, Any]) -> None:
         """The limits that `limit` put on arrays, by id; they win over those of the submission."""

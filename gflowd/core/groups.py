@@ -44,6 +44,13 @@ class Groups:
                 found[array_id] = max(0, limit - len(self._live.get(array_id, ())))
         return found
 
+    def are_limited(self) -> bool:
+        """Whether some array has a limit."""
+        return any(
+            family.max_failures is not None or self.limit(array_id, family) is not None
+            for array_id, family in self._families.items()
+        )
+
     def limit(self, array_id: int, family: Family) -> int | None:
         """How many jobs of an array may run at a time."""
         record = self.limits.get(array_id)

@@ -90,21 +90,19 @@ read -r stat </proc/self/stat
 set -C
 printf '%%s %%s\\n' "$boot" "$stat" >pid || exit 0
 set +C
-exec 9>>alive
-flock 9
+exec 9<>alive
+[ -p alive ] || flock 9  # a file system without named pipes
 trap : HUP INT QUIT ABRT USR1 USR2 PIPE ALRM TERM TSTP TTIN TTOU XCPU XFSZ VTALRM PROF IO
-ring() { [ -p "$bell" ] && printf %%s "$1" 1<>"$bell"; }
 record() {
   until printf '%%s\\n' "$1" >"$dir/exit"; do  # a full disk must not cost the status
     [ -d "$dir" ] || break
     sleep 1
   done
   exec 9>&-
-  ring e
+  [ -p "$bell" ] && printf e 1<>"$bell"
   [ -t 0 ] && exec sleep 2 <&- >&- 3>&-  # tmux drops output in flight when its child ends, not when the tty is closed
   exit
 }
-ring s
 """
 
 _TAIL = b"""\

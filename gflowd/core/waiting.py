@@ -41,6 +41,11 @@ class WaitingRoom:
         self._tallies: dict[int, tuple[Outcome, dict[int, Outcome]]] = {}  # of arrays that are waited for
         self._moved: set[int] = set()  # those whose tally has come to something new
 
+    @property
+    def is_used(self) -> bool:
+        """Whether there is a queued job with needs."""
+        return bool(self._jobs)
+
     def enter(self, job: Job) -> bool:
         """A queued job; whether it has to wait here."""
         self._namesakes.queue(job.id, _owner(job))

@@ -1,13 +1,20 @@
 """Jobs as plain detached process groups: the executor where there is no tmux, or none is wanted.
 
-A job is nobody's child that could die with it: a go-between starts the whole batch and ends at once.
+A job is our child only so that it can be started in a fraction of a fork of ours; nothing of it depends on us, and it
+is reaped in passing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
 import signal
 from dataclasses import dataclass
+
+CATCHABLE = [int(each) for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}]
+NO_ROOM = (errno.EAGAIN, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,30 +25,48 @@ class Detached:
     log: str
 
 
-def start(batch: list[Detached]) -> None:
-    """Starts every job of the batch in a session of its own. Raises OSError when the go-between did not get through:
-    some jobs may have been started then.
-    """
-    go_between = os.fork()
-    if go_between:
-        if status := os.waitpid(go_between, 0)[1]:
-            raise OSError(f"the process that starts jobs ended with wait status {status}")
-        return
-    try:
-        os.umask(0o077)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what we were started with is no job's business
+class Parent:
+    """Starts jobs. Mutable: knows those that it has to reap."""
+
+    def __init__(self) -> None:
+        self._children: set[int] = set()
+
+    def start(self, batch: list[Detached]) -> None:
+        """Starts every job of the batch in a session of its own. Raises OSError when the machine has no room for more
+        processes: some jobs may have been started then.
+        """
+        _keep_descriptors()
         for detached in batch:
             try:
-                _spawn(detached)
-            except OSError:
-                continue  # its `pid` never appears, and the start-up grace ends it
-    finally:
-        os._exit(0)
+                self._children.add(_spawn(detached))
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise
+                # Its `pid` never appears, and the start-up grace ends it.
+
+    def reap(self) -> int:
+        """Buries the jobs that have ended; how many there are still."""
+        for pid in list(self._children):
+            try:
+                ended = os.waitpid(pid, os.WNOHANG)[0]
+            except ChildProcessError:
+                ended = pid
+            if ended:
+                self._children.discard(pid)
+        return len(self._children)
 
 
-def _spawn(detached: Detached) -> None:
+def _keep_descriptors() -> None:
+    """What we were started with is no job's business: it ends with the exec, as all that we open does anyway."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the directory itself
+            if int(name) > 2:
+                fcntl.fcntl(int(name), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+
+
+def _spawn(detached: Detached) -> int:
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-    os.posix_spawn(
+    return os.posix_spawn(
         "/bin/sh",
         ["/bin/sh", detached.script],
         {"PATH": "/usr/local/bin:/usr/bin:/bin"},
@@ -52,5 +77,5 @@ def _spawn(detached: Detached) -> None:
         ],
         setsid=True,
         setsigmask=(),
-        setsigdef=[n for n in signal.valid_signals() if n not in (signal.SIGKILL, signal.SIGSTOP)],
+        setsigdef=CATCHABLE,
     )

@@ -10,12 +10,11 @@ import stat
 
 SUBMISSION = b"q"
 WISH = b"w"
-STARTED = b"s"
 ENDED = b"e"
 FINDING = b"f"  # a worker sees the world otherwise than before
 DECISION = b"d"  # the scheduler posted its live jobs and edges anew
 POLL = b"p"  # the scheduler wants a fresh look at the GPUs
-KINDS = SUBMISSION + WISH + STARTED + ENDED + FINDING + DECISION + POLL
+KINDS = SUBMISSION + WISH + ENDED + FINDING + DECISION + POLL
 
 
 def ring(path: str, kinds: bytes) -> None:

@@ -1,14 +1,17 @@
 """The directory of one attempt at a job: what `job.sh` leaves there, read; and the marks that we leave, made.
 
-`pid` (boot id and proc stat line), `alive` (locked while anything of the job lives), `exit` (a status, with
+`pid` (boot id and proc stat line), `alive` (a named pipe, open while anything of the job lives), `exit` (a status, with
 `oom` when the kernel ended it for want of memory, or `launch` and why not), `log`, `log.end`, `stop.<signal>`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import re
+import stat
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 _STATUS = re.compile("([0-9]{1,3})( oom)?")
 TORN_AFTER = 5.0  # seconds: a `pid` that is still without its line was left by a full disk or a kill
+BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # we cannot look, which says nothing about the job
 BARRED = "barred"  # in place of a process in `pid`: it is never to begin
 
 
@@ -48,10 +52,10 @@ def beginning(directory: str) -> Beginning | None:
     if found is None:
         return None
     text, at = found
-    boot, _, stat = text.partition(" ")
+    boot, _, rest = text.partition(" ")
     if boot == BARRED:
-        return Beginning(at, None, stat or None)
-    process = procstat.parse(stat)
+        return Beginning(at, None, rest or None)
+    process = procstat.parse(rest)
     return None if process is None else Beginning(at, process.identity(boot))
 
 
@@ -73,12 +77,17 @@ def log_has_ended(directory: str) -> bool:
 
 
 def is_held(directory: str) -> bool:
-    """Whether some process holds the lock on `alive`; False when there is no such file."""
+    """Whether some process has `alive` open, or locked where it is a plain file; False when it is not there.
+
+    Only who reads a named pipe, or might, keeps it from refusing a writer (open(2), ENXIO): we disturb nobody.
+    """
     try:
-        fd = os.open(os.path.join(directory, "alive"), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
+        fd = os.open(os.path.join(directory, "alive"), os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno in BLIND
     try:
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            return True
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -111,6 +120,8 @@ def mark(directory: str, signal: str) -> bool:
 def prepare(directory: str, script: bytes) -> None:
     """Makes the directory and its `job.sh`, all of it or nothing. Raises OSError."""
     os.makedirs(directory, mode=0o700, exist_ok=True)
+    with contextlib.suppress(OSError):  # it is there, or cannot be: then job.sh locks a file
+        os.mkfifo(os.path.join(directory, "alive"), 0o600)
     _replace(os.path.join(directory, "job.sh"), script, 0o700)
 
 

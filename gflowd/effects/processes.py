@@ -44,10 +44,15 @@ def started_mono(start: int) -> float:
 def read(pid: int) -> Process | None:
     """The process `pid`, or None when there is none."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return procstat.parse(file.read())
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        return procstat.parse(os.read(fd, 4096).decode("ascii", "replace"))
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def lives(identity: Identity, boot: str) -> bool:
@@ -58,12 +63,31 @@ def lives(identity: Identity, boot: str) -> bool:
     return found is not None and found.start == identity.start and not found.zombie
 
 
-def everyone() -> dict[int, Process]:
-    """Every living process by pid."""
-    found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (process := read(int(name))) is not None and not process.zombie:
-            found[process.pid] = process
+_starts: dict[tuple[str, int], int] = {}  # of the processes of the last look, by pid and inode
+
+
+def everyone(since: int = 0) -> dict[int, Process]:
+    """Every living process by pid, but for some of those that began before `since` (ticks).
+
+    The inode of its directory in /proc is given to no other process of that pid; so most of a machine, which is older
+    than the jobs that are asked for, is read but once.
+    """
+    global _starts
+    found: dict[int, Process] = {}
+    starts: dict[tuple[str, int], int] = {}
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if not entry.name.isdigit():
+                continue
+            key = entry.name, entry.inode()
+            start = _starts.get(key)
+            if start is not None and start < since:
+                starts[key] = start
+            elif (process := read(int(entry.name))) is not None:
+                starts[key] = process.start
+                if not process.zombie:
+                    found[process.pid] = process
+    _starts = starts
     return found
 
 
@@ -87,7 +111,8 @@ def members(
     `leaders` gives for each key its `job.sh` and its mark. The process `spare` and its children (the daemon, perhaps
     started from inside a job) belong to none.
     """
-    table = {pid: process for pid, process in everyone().items() if spare not in (pid, process.parent)}
+    since = min((0 if leader is None else leader.start for leader, _ in leaders.values()), default=0)
+    table = {pid: process for pid, process in everyone(since).items() if spare not in (pid, process.parent)}
     children: dict[int, list[Process]] = {}
     for process in table.values():
         children.setdefault(process.parent, []).append(process)
@@ -222,8 +247,9 @@ def watch(identity: Identity, boot: str) -> int | None:
     return None
 
 
-def has_ended(pidfd: int) -> bool:
-    """Whether the process of a pidfd has ended."""
+def ended(pidfds: Iterable[int]) -> list[int]:
+    """Those whose processes have ended."""
     poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+    for pidfd in pidfds:
+        poll.register(pidfd, select.POLLIN)
+    return [pidfd for pidfd, _ in poll.poll(0)]

@@ -18,7 +18,7 @@ class Row:
 
 WORKERS = (
     Row("gpu_poller", wakes_for=bell.POLL),
-    Row("zombie_detector", wakes_for=bell.STARTED + bell.ENDED + bell.DECISION),
+    Row("zombie_detector", wakes_for=bell.ENDED + bell.DECISION),
     Row("timeout_enforcer", wakes_for=bell.DECISION),
     Row("reservation_timer", wakes_for=bell.DECISION),
     Row("scheduler", wakes_for=bell.SUBMISSION + bell.WISH + bell.FINDING, rings=bell.DECISION),

@@ -68,7 +68,8 @@ class Archivist:
         if now.mono < self._retry_at:
             return False
         specs, phases = fold.of("spec"), fold.of("phase")
-        self._ready = {spec_id: ids for spec_id, ids in self._ready.items() if spec_id in specs}
+        for spec_id in self._ready.keys() - specs.keys():
+            self._left.extend(self._ready.pop(spec_id))
         while self._left and (self._left[0] not in phases or book.spec_of(self._left[0]) in specs):
             self._left.popleft()
         try:

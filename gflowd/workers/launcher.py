@@ -33,6 +33,7 @@ class Launcher:
         self._log = log.get("scheduler")
         self._cgroups = cgroups.find(state.root)
         self._has_srun = False
+        self._parent = detached.Parent()
         self.tmux = Tmux(runtime.tmux_socket, runtime.root)
         self.deferred: dict[tuple[int, int], str] = {}
 
@@ -48,6 +49,10 @@ class Launcher:
             self._launch_in_tmux(in_tmux)
         if plain:
             self._detach(plain)
+
+    def reap(self) -> int:
+        """Buries the attempts that have ended; how many of those started without tmux have not."""
+        return self._parent.reap()
 
     def _launch_in_tmux(self, jobs: list[tuple[Job, Run]]) -> None:
         sessions = [self._session(job, run) for job, run in jobs]
@@ -68,7 +73,7 @@ class Launcher:
     def _detach(self, jobs: list[tuple[Job, Run]]) -> None:
         batch = [detached.Detached(self._file(job, run, "job.sh"), self._file(job, run, "log")) for job, run in jobs]
         try:
-            detached.start(batch)
+            self._parent.start(batch)
         except OSError as error:
             self._defer(jobs, str(error))
 

@@ -88,12 +88,16 @@ class Observer:
         }
         self._expected = waiting.expected
 
+    def is_due(self, now: Moment) -> bool:
+        """Whether it is time to take note again."""
+        return now.mono >= self._written_at + INTERVAL
+
     def write(self, now: Moment) -> float | None:
         """Writes what changed, if a second has passed; else the monotonic time at which to come back."""
+        if not self.is_due(now):
+            return self._written_at + INTERVAL
         if self._noted == self._written:
             return None
-        if now.mono < self._written_at + INTERVAL:
-            return self._written_at + INTERVAL
         self._written_at = now.mono
         expected = {str(job_id): round(at, 3) for job_id, at in self._expected().items()}
         whole = {"at": now.wall, **self._constant(), **self._noted, "expected": expected}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gflowd.core.sights import LiveJob
     from gflowd.workers.base import Wiring
 
+BEGINS_WITHIN = 0.02  # seconds: when to look whether an attempt has begun; then after as long again
 LOOK_AGAIN = 0.005  # seconds: at an exit record with the lock still held; doubled at each look
 STRAYS_AFTER = 0.04  # seconds of that: what still holds the lock is no longer on its way out
 LOG_END_WAIVED = 2.0  # seconds after the exit record, when the session is gone and its log has no end
@@ -31,13 +32,16 @@ LONGEST_LOOK = 1.0  # seconds
 LIST_EVERY = 1.0  # seconds between two calls of tmux
 
 Key = tuple[int, int]
+NOT_BEGUN = Sight()
 
 
 @dataclass(slots=True)
 class Watch:
     """What we remember of one attempt between looks."""
 
+    directory: str
     since: float  # monotonic: when we first looked
+    at_work: Sight | None = None  # what is seen of it while its `job.sh` lives and has recorded nothing
     started: Started | None = None
     pidfd: int | None = None
     recorded: float | None = None  # monotonic: when we first saw its exit record
@@ -79,11 +83,14 @@ class ZombieDetector:
         slot = slots.get("scheduler")
         jobs: tuple[LiveJob, ...] = () if slot is None else slot[0].live
         self._forget_all_but({job.key for job in jobs})
+        self._drop_ended_pidfds()
         sights: dict[Key, Sight] = {}
         looks = []
         for job in jobs:
-            watch = self._watches.setdefault(job.key, Watch(now.mono))
-            seen = self._begun(job, watch, now)
+            watch = self._watches.get(job.key)
+            if watch is None:
+                watch = self._watches[job.key] = Watch(self._state.attempt(*job.key), now.mono)
+            seen = watch.over or self._begun(job, watch, now) or self._at_work(watch)
             if seen is None:
                 looks.append(self._look(job, watch, now))
             else:
@@ -91,8 +98,9 @@ class ZombieDetector:
         sights |= self._judge(looks, now)
         wakes = [now.mono + self._config.zombie_interval]
         for key, sight in sights.items():
-            if sight == Sight():  # not begun: its grace ends at a time of its own
-                wakes.append(max(self._watches[key].since + self._config.start_grace, now.mono + LONGEST_LOOK))
+            if sight is NOT_BEGUN:  # nobody rings, since one that is soon over need not be seen at work
+                waited = now.mono - self._watches[key].since
+                wakes.append(now.mono + min(max(BEGINS_WITHIN, waited), LONGEST_LOOK))
         wakes += [self._next_look(look.watch, now) for look in looks if _is_open(look, sights[look.job.key])]
         pidfds = [watch.pidfd for watch in self._watches.values() if watch.pidfd is not None]
         return Turn(tuple(sorted(sights.items())), None, min(wakes), tuple(pidfds))
@@ -111,13 +119,13 @@ class ZombieDetector:
             watch.pidfd = processes.watch(job.started.identity, now.boot)
         if watch.started is not None:
             return None
-        directory = self._state.attempt(*job.key)
+        directory = watch.directory
         begun = jobdir.beginning(directory)
         if begun is None and now.mono - watch.since >= self._config.start_grace:
             self._bar(directory, job)
             begun = jobdir.beginning(directory)
         if begun is None:
-            return Sight()
+            return NOT_BEGUN
         if begun.identity is None:
             return Sight(barred=True, trouble=begun.why)
         watch.started = Started(at=begun.at, mono=self._mono(begun.identity, now), identity=begun.identity)
@@ -127,15 +135,20 @@ class ZombieDetector:
     def _mono(self, identity: Identity, now: Moment) -> float:
         return processes.started_mono(identity.start) if identity.boot == now.boot else 0.0
 
+    def _at_work(self, watch: Watch) -> Sight | None:
+        """The sight of an attempt whose `job.sh` lives and has recorded nothing; None for all others."""
+        if watch.pidfd is None or jobdir.exit_record(watch.directory) is not None:
+            return None
+        if watch.at_work is None:
+            watch.at_work = Sight(started=watch.started, lives=True)
+        return watch.at_work
+
     def _look(self, job: LiveJob, watch: Watch, now: Moment) -> Look:
         assert watch.started is not None
-        directory = self._state.attempt(*job.key)
         leader = watch.started.identity
-        if watch.pidfd is not None and processes.has_ended(watch.pidfd):
-            self._drop_pidfd(watch)
-        leader_lives = processes.lives(leader, now.boot)
-        held = leader.boot == now.boot and jobdir.is_held(directory)
-        return Look(job, watch, held, jobdir.exit_record(directory), leader_lives)
+        leader_lives = watch.pidfd is not None or processes.lives(leader, now.boot)
+        held = leader.boot == now.boot and jobdir.is_held(watch.directory)
+        return Look(job, watch, held, jobdir.exit_record(watch.directory), leader_lives)
 
     def _judge(self, looks: list[Look], now: Moment) -> dict[Key, Sight]:
         """The sights of attempts that have begun; those that seem to be over are sought in /proc, all in one pass."""
@@ -147,14 +160,12 @@ class ZombieDetector:
         return {look.job.key: self._sight(look, found.get(look.job.key, []), now) for look in looks}
 
     def _seems_over(self, look: Look, now: Moment) -> bool:
-        if look.held or look.watch.over is not None:
+        if look.held:
             return False
         return not look.leader_lives if look.record is None else self._log_is_complete(look, now)
 
     def _sight(self, look: Look, found: list[Process], now: Moment) -> Sight:
         watch, record = look.watch, look.record
-        if watch.over is not None:
-            return watch.over
         if record is None:
             return Sight(started=watch.started, lives=look.held or look.leader_lives or bool(found))
         if watch.recorded is None:
@@ -178,7 +189,7 @@ class ZombieDetector:
 
     def _log_is_complete(self, look: Look, now: Moment) -> bool:
         """Whether the log has its last byte. One without an end is waited for until its session has long been gone."""
-        if look.job.executor != TMUX or jobdir.log_has_ended(self._state.attempt(*look.job.key)):
+        if look.job.executor != TMUX or jobdir.log_has_ended(look.watch.directory):
             return True
         recorded = look.watch.recorded
         if recorded is None or now.mono - recorded < LOG_END_WAIVED:
@@ -204,6 +215,11 @@ class ZombieDetector:
 
     def _mark(self, look: Look) -> processes.Mark:
         return processes.job_mark(self._state.root, *look.job.key)
+
+    def _drop_ended_pidfds(self) -> None:
+        watched = {watch.pidfd: watch for watch in self._watches.values() if watch.pidfd is not None}
+        for pidfd in processes.ended(watched):
+            self._drop_pidfd(watched[pidfd])
 
     def _drop_pidfd(self, watch: Watch) -> None:
         if watch.pidfd is not None:

@@ -19,6 +19,15 @@ def limited(**fields: int) -> Groups:
     return groups
 
 
+def test_limits_of_jobs_at_a_time_and_of_failures_are_known_of() -> None:
+    groups = limited()
+    assert not groups.are_limited()
+    groups.limits = {10: {"max_concurrent": 3}}
+    assert groups.are_limited()
+    assert limited(max_concurrent=2).are_limited()
+    assert limited(max_failures=2).are_limited()
+
+
 def test_only_a_limited_array_has_a_room_and_live_jobs_fill_it() -> None:
     groups = limited(max_concurrent=2)
     groups.note(20, PLAIN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gflowd.core import shell
+from gflowd.effects import jobdir
 
 SHELLS = [[found, *words] for name, *words in (["dash"], ["bash", "--posix"]) if (found := shutil.which(name))]
 SHELL_IDS = [os.path.basename(words[0]) for words in SHELLS]
@@ -45,6 +45,7 @@ class Attempt:
         self.environment = root / "environment.sh"
         for place in (self.directory, self.cwd):
             place.mkdir(mode=0o700)
+        os.mkfifo(self.directory / "alive", 0o600)
         self.export({})
 
     def export(self, environment: dict[bytes, bytes]) -> None:
@@ -101,12 +102,7 @@ class Attempt:
         return self.read("exit")
 
     def held(self) -> bool:
-        with (self.directory / "alive").open() as alive:
-            try:
-                fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return jobdir.is_held(str(self.directory))
 
 
 UNTIL_TOLD = b"mkfifo go; echo >here; read x <go"
@@ -348,7 +344,10 @@ def test_the_umask_is_the_submitters_for_the_job_and_ours_for_our_files(attempt:
         assert stat.S_IMODE((attempt.directory / name).stat().st_mode) == 0o600
 
 
-def test_alive_is_held_while_a_child_in_the_background_lives(attempt: Attempt) -> None:
+@pytest.mark.parametrize("pipes", [True, False], ids=["named pipe", "file system without"])
+def test_alive_is_held_while_a_child_in_the_background_lives(attempt: Attempt, pipes: bool) -> None:
+    if not pipes:
+        (attempt.directory / "alive").unlink()
     process = attempt.spawn(b"/bin/sh", b"-c", b"(sleep 30) & echo $! >child")
     process.wait(LIMIT)
     child = int((attempt.cwd / "child").read_text())
@@ -421,12 +420,12 @@ def test_the_command_has_default_signals(attempt: Attempt) -> None:
     assert [int(sets[name], 16) & standard for name in (b"SigBlk", b"SigIgn", b"SigCgt")] == [0, 0, 0]
 
 
-def test_the_bell_rings_at_the_start_and_at_the_end(attempt: Attempt) -> None:
+def test_the_bell_rings_at_the_end(attempt: Attempt) -> None:
     os.mkfifo(attempt.bell)
     bell = os.open(attempt.bell, os.O_RDWR | os.O_NONBLOCK)
     try:
         attempt.run(b"/bin/true")
-        assert os.read(bell, 99) == b"se"
+        assert os.read(bell, 99) == b"e"
     finally:
         os.close(bell)
 
@@ -454,6 +453,7 @@ def test_a_job_whose_directory_is_gone_does_nothing(attempt: Attempt) -> None:
     path = attempt.write(b"/bin/sh", b"-c", b"echo ran >>ran")
     moved = attempt.root / "job.sh"
     path.rename(moved)
+    (attempt.directory / "alive").unlink()
     attempt.directory.rmdir()
     assert subprocess.run([*attempt.words, moved], capture_output=True, check=False).stdout == b""
     assert not (attempt.cwd / "ran").exists()

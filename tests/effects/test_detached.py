@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from gflowd.effects import detached
 
@@ -27,22 +31,43 @@ def output(started: detached.Detached, lines: int = 1) -> list[str]:
         time.sleep(0.005)
 
 
-def test_a_whole_batch_is_started(tmp_path: Path) -> None:
+@pytest.fixture
+def parent() -> Iterator[detached.Parent]:
+    made = detached.Parent()
+    yield made
+    limit = time.monotonic() + LIMIT
+    while made.reap():
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+
+
+def test_a_whole_batch_is_started(tmp_path: Path, parent: detached.Parent) -> None:
     batch = [job(tmp_path, f"j{i}", f"echo {i}; echo err >&2") for i in range(20)]
-    detached.start(batch)
+    parent.start(batch)
     assert [output(started, 2) for started in batch] == [[str(i), "err"] for i in range(20)]
 
 
-def test_a_job_is_nobodys_child_and_has_a_session_of_its_own(tmp_path: Path) -> None:
-    started = job(tmp_path, "j", 'echo $$; read -r stat </proc/$$/stat; echo "$stat"; sleep 0.1')
-    detached.start([started])
+def test_a_job_has_a_session_of_its_own(tmp_path: Path, parent: detached.Parent) -> None:
+    started = job(tmp_path, "j", 'echo $$; read -r stat </proc/$$/stat; echo "$stat"')
+    parent.start([started])
     pid, line = output(started, 2)
-    _, _, _, parent, group, session, *_ = line.split()
-    assert int(parent) != os.getpid()
+    _, _, _, _, group, session, *_ = line.split()
     assert pid == group == session
 
 
-def test_a_job_gets_nothing_of_ours(tmp_path: Path) -> None:
+def test_a_job_outlives_who_started_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "go")
+    started = job(tmp_path, "j", f"echo here; read x <'{tmp_path}/go'; echo $x")
+    if not (parent := os.fork()):
+        detached.Parent().start([started])
+        output(started)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(parent, 0)
+    (tmp_path / "go").write_text("on\n")
+    assert output(started, 2) == ["here", "on"]
+
+
+def test_a_job_gets_nothing_of_ours(tmp_path: Path, parent: detached.Parent) -> None:
     os.environ["SECRET_OF_OURS"] = "x"
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
@@ -50,7 +75,7 @@ def test_a_job_gets_nothing_of_ours(tmp_path: Path) -> None:
     try:
         text = "ls -m /proc/$$/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; env; echo end"
         started = job(tmp_path, "j", text)
-        detached.start([started])
+        parent.start([started])
         lines = output(started, 6)
     finally:
         os.close(held)
@@ -64,26 +89,40 @@ def test_a_job_gets_nothing_of_ours(tmp_path: Path) -> None:
     assert names <= {"PATH", "PWD", "GFLOW_TEST_MARK", "_", "SHLVL", "OLDPWD"}
 
 
-def test_the_log_is_ours_alone_and_is_appended_to(tmp_path: Path) -> None:
+def test_the_log_is_ours_alone_and_is_appended_to(tmp_path: Path, parent: detached.Parent) -> None:
     started = job(tmp_path, "j", "echo new")
-    detached.start([started])
+    parent.start([started])
     output(started)
     assert stat.S_IMODE(os.stat(started.log).st_mode) == 0o600
-    detached.start([started])
+    parent.start([started])
     assert output(started, 2) == ["new", "new"]
 
 
-def test_one_that_cannot_be_started_does_not_cost_the_others(tmp_path: Path) -> None:
+def test_one_that_cannot_be_started_does_not_cost_the_others(tmp_path: Path, parent: detached.Parent) -> None:
     lost = detached.Detached(str(tmp_path / "x.sh"), str(tmp_path / "no" / "such" / "log"))
     started = job(tmp_path, "j", "echo hi")
-    detached.start([lost, started])
+    parent.start([lost, started])
     assert output(started) == ["hi"]
 
 
-def test_no_child_is_left_to_us(tmp_path: Path) -> None:
-    detached.start([job(tmp_path, "j", "echo hi")])
-    output(job(tmp_path, "j", ""))
+def test_who_has_ended_is_buried_and_nobody_elses_child(tmp_path: Path, parent: detached.Parent) -> None:
+    other = os.posix_spawn("/bin/true", ["true"], {})
+    os.mkfifo(tmp_path / "go")
+    parent.start([job(tmp_path, "short", "echo hi"), job(tmp_path, "long", f"read x <'{tmp_path}/go'")])
+    limit = time.monotonic() + LIMIT
+    while parent.reap() > 1:
+        assert time.monotonic() < limit
+    (tmp_path / "go").write_text("on\n")
+    assert os.waitpid(other, 0)[0] == other
+
+
+def test_a_full_process_table_is_told_of(tmp_path: Path, parent: detached.Parent) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root has no limit")
+    limit = resource.getrlimit(resource.RLIMIT_NPROC)
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, limit[1]))
     try:
-        assert os.waitpid(-1, os.WNOHANG) == (0, 0)
-    except ChildProcessError:
-        pass
+        with pytest.raises(BlockingIOError):
+            parent.start([job(tmp_path, "j", "echo hi")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, limit)

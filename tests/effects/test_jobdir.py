@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import stat
 import time
 from pathlib import Path
@@ -119,6 +120,36 @@ def test_alive_is_held_while_somebody_has_the_lock_and_looking_takes_it_from_nob
     assert not jobdir.is_held(directory)
 
 
+def test_alive_is_held_while_somebody_has_the_pipe_open_and_a_look_is_no_such(directory: str) -> None:
+    jobdir.prepare(directory, b"")
+    assert not jobdir.is_held(directory)
+    holder = os.open(os.path.join(directory, "alive"), os.O_RDWR)
+    heir = os.dup(holder)
+    os.close(holder)
+    assert jobdir.is_held(directory)
+    assert jobdir.is_held(directory)
+    os.close(heir)
+    assert not jobdir.is_held(directory)
+
+
+def test_preparing_again_leaves_the_pipe_to_who_has_it(directory: str) -> None:
+    jobdir.prepare(directory, b"")
+    holder = os.open(os.path.join(directory, "alive"), os.O_RDWR)
+    jobdir.prepare(directory, b"")
+    assert jobdir.is_held(directory)
+    os.close(holder)
+
+
+def test_who_cannot_look_takes_alive_as_held(directory: str) -> None:
+    jobdir.prepare(directory, b"")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limit[1]))
+    try:
+        assert jobdir.is_held(directory)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
 def test_barring_keeps_an_attempt_from_beginning_and_says_why(directory: str) -> None:
     assert jobdir.bar(directory, "no\ttmux")
     found = jobdir.beginning(directory)
@@ -170,7 +201,7 @@ def test_the_script_is_prepared_whole_and_for_us_alone(tmp_path: Path) -> None:
         path = Path(place, "job.sh")
         assert path.read_bytes() == script
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
-        assert os.listdir(place) == ["job.sh"]
+        assert sorted(os.listdir(place)) == ["alive", "job.sh"]
 
 
 def test_a_disk_that_is_full_leaves_no_half_script(tmp_path: Path) -> None:

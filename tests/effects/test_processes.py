@@ -74,6 +74,15 @@ def children(pid: int) -> set[int]:
     return {process.pid for process in processes.everyone().values() if process.parent == pid}
 
 
+def test_of_those_that_began_earlier_than_is_asked_for_only_the_new_are_read(spawn: Spawn) -> None:
+    child = spawn("sleep 30")
+    found = processes.everyone()[child.pid]
+    assert child.pid in processes.everyone(found.start)
+    assert child.pid not in processes.everyone(found.start + 1)
+    assert child.pid not in processes.everyone(found.start + 1)
+    assert child.pid in processes.everyone()
+
+
 def test_a_process_is_read_and_is_itself() -> None:
     me = processes.read(os.getpid())
     assert me is not None
@@ -218,10 +227,10 @@ def test_a_pidfd_tells_when_a_process_ends(spawn: Spawn) -> None:
     child = spawn("exec sleep 60")
     fd = processes.watch(identity(child.pid), BOOT)
     assert fd is not None
-    assert not processes.has_ended(fd)
+    assert not processes.ended([fd])
     child.kill()
     assert select.select([fd], [], [], LIMIT)[0]
-    assert processes.has_ended(fd)
+    assert processes.ended([fd])
     os.close(fd)
 
 

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from stage import Jobs
+from stage import LIMIT, Jobs
 
 from gflowd import config
 from gflowd.board import Pulses
+from gflowd.effects import processes
 from gflowd.paths import Runtime, State
 from gflowd.workers.base import Wiring
+
+
+@pytest.fixture(autouse=True)
+def reaped() -> Iterator[None]:
+    """Jobs that were started without tmux are our children, each with a session of its own: here nobody ticks on to
+    bury them, and one that has just been started may not have had its mark when `Jobs.end` looked.
+    """
+    yield
+    for process in processes.everyone().values():
+        if process.parent == os.getpid() and process.session == process.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    limit = time.monotonic() + LIMIT
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < limit:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(0.005)
 
 
 @pytest.fixture

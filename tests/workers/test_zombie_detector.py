@@ -18,7 +18,7 @@ from gflowd.core.sights import LiveJob, Sight
 from gflowd.effects import jobdir, processes
 from gflowd.workers import zombie_detector
 from gflowd.workers.base import Turn, Wiring
-from gflowd.workers.zombie_detector import LOG_END_WAIVED, ZombieDetector
+from gflowd.workers.zombie_detector import BEGINS_WITHIN, LOG_END_WAIVED, LONGEST_LOOK, ZombieDetector
 
 
 @pytest.fixture
@@ -295,7 +295,8 @@ def test_a_new_detector_watches_the_jobs_that_it_finds_running(wiring: Wiring, j
 def test_an_attempt_that_does_not_begin_is_barred_when_its_grace_ends(wiring: Wiring) -> None:
     detector = zombie_detector.open(wiring)
     mono, grace = time.monotonic(), wiring.config.start_grace
-    turn = detector.tick(now(mono=mono), slots_of(live(1)))
-    assert turn.wake_at == pytest.approx(mono + min(grace, wiring.config.zombie_interval))
+    for late, wait in ((0.0, BEGINS_WITHIN), (0.3, 0.3), (grace - 5.0, LONGEST_LOOK)):
+        turn = detector.tick(now(mono=mono + late), slots_of(live(1)))
+        assert turn.wake_at == pytest.approx(mono + late + wait)
     turn = detector.tick(now(mono=mono + grace), slots_of(live(1)))
     assert dict(turn.decision)[1, 1].barred

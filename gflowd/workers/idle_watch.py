@@ -1,0 +1,43 @@
+"""Which attempts leave their GPUs idle, from one look of the GPU poller to the next. Warns of none, stops none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gflowd.core import idleness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gflowd.config import Config
+    from gflowd.core.model import Job
+    from gflowd.workers.gpu_desk import GpuDesk
+
+MISSED_POLLS = 3  # looks at the GPUs that may fail before idleness counts anew
+LONGEST_BLINK = 30.0  # seconds between two looks that are noticed here; no worker sleeps longer than ten
+
+
+class IdleWatch:
+    """Remembers since when each attempt has left its GPUs idle."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._idleness = idleness.Idleness()
+
+    def look(self, jobs: Iterable[Job], desk: GpuDesk, slots: Mapping[str, Any]) -> None:
+        """Takes in how busy the last look found the GPUs of each of `jobs`."""
+        slot = slots.get("gpu_poller")
+        if slot is None or (self._config.idle_warn is None and self._config.idle_cancel is None):
+            return
+        held = {(job.id, job.run.attempt): desk.places(job.run) for job in jobs if job.run is not None}
+        utilisation = {gpu.index: gpu.utilisation for gpu in desk.seen or ()}
+        gap = max(MISSED_POLLS * self._config.poll_interval, LONGEST_BLINK)
+        self._idleness = idleness.follow(self._idleness, held, utilisation, slot[1][0], gap)
+
+    def to_warn_of(self) -> list[int]:
+        """The jobs of which users are to be told."""
+        return [job_id for job_id, _ in idleness.idle_for(self._idleness, self._config.idle_warn)]
+
+    def to_cancel(self) -> set[tuple[int, int]]:
+        """The attempts that are to end."""
+        return set(idleness.idle_for(self._idleness, self._config.idle_cancel))

@@ -1,0 +1,141 @@
+"""The snapshot as the scheduler has it: followed into the book and the diary, changed under the lock, kept in order.
+
+Knows nothing of what is decided. All of it can be lost: it is read anew.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from gflowd import log
+from gflowd.core import instants, reservations
+from gflowd.core.book import Book
+from gflowd.core.diary import Diary
+from gflowd.core.errors import SystemFailed, TryAgain
+from gflowd.store import WORTH_COMPACTING, Commit, Follower, Store
+from gflowd.workers.archivist import Archivist
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gflowd.config import Config
+    from gflowd.core.moment import Moment
+    from gflowd.paths import State
+
+
+class Fenced(Exception):
+    """Another scheduler has taken over."""
+
+
+class Register:
+    """`book` and `diary` are as of the last `catch_up`; `touched` gathers the jobs that it told of, for whoever settles
+    what that means. Made, it has mended what was damaged and fenced off any scheduler before us.
+    """
+
+    def __init__(self, state: State, config: Config) -> None:
+        self._log = log.get("scheduler")
+        self._store = Store(state, config.lock_timeout, orjson.dumps)
+        self._follower = Follower(self._store)
+        self._archivist = Archivist(state, config)
+        self.book = Book(self._archivist.past)
+        self.diary = Diary(instants.zone(config.timezone))
+        self.touched: set[int] = set()
+        self._generation = self._take_over()
+
+    def of(self, kind: str) -> dict[Any, Any]:
+        """The records of a kind, by id."""
+        return self._follower.fold.of(kind)
+
+    @property
+    def next_id(self) -> int:
+        """The next job's."""
+        return self._follower.fold.next_id
+
+    def catch_up(self) -> set[int]:
+        """Follows the snapshot into the book; the ids that were touched."""
+        keys = self._follower.catch_up()
+        fold = self._follower.fold
+        specs, wishes, phases = fold.of("spec"), fold.of("wish"), fold.of("phase")
+        if keys is None:
+            self.book = Book(self._archivist.past)
+            ids = self.book.refresh(specs, (), specs, wishes, phases)
+        else:
+            spec_ids = [key for kind, key in keys if kind == "spec" and isinstance(key, int)]
+            job_ids = [key for kind, key in keys if kind in ("wish", "phase") and isinstance(key, int)]
+            ids = self.book.refresh(spec_ids, job_ids, specs, wishes, phases)
+        self.book.set_limits(fold.of("limit"))
+        if keys is None or any(kind == reservations.KIND for kind, _ in keys):
+            self.diary.take(fold.of(reservations.KIND))
+        self._archivist.note(phases if keys is None else ids, fold, self.book)
+        self.touched |= ids
+        return ids
+
+    def put_back(self) -> None:
+        """Somebody removed or overwrote the snapshot under us: ours is the only copy. Raises as a commit."""
+        with self._commit():
+            self.catch_up()
+
+    @contextmanager
+    def change(self) -> Iterator[tuple[Commit, set[int]]]:
+        """A commit, and the jobs that others touched before it; what is put into it is in the book afterwards."""
+        with self._commit() as commit:
+            touched = self.catch_up()
+            if self.of("scheduler").get(0, {}).get("generation") != self._generation:
+                raise Fenced
+            yield commit, touched
+        self.catch_up()
+
+    def look_after(self) -> None:
+        """Sets a damaged snapshot aside, and rewrites one that is mostly superseded lines."""
+        fold = self._follower.fold
+        bloated = self._follower.offset > WORTH_COMPACTING and fold.lines > 2 * fold.live()
+        if not fold.dropped and not bloated:
+            return
+        with self._commit() as commit:
+            self.catch_up()
+            self._rewrite(commit)
+
+    def archive(self, now: Moment) -> float | None:
+        """Moves ended jobs to the history; when to do so again, on the monotonic clock."""
+        try:
+            if self._archivist.copy(self._follower.fold, self.book, now):
+                with self.change() as (commit, _):
+                    for kind, key in self._archivist.leaving(self._follower.fold, self.book):
+                        commit.put(kind, key, None)
+        except (SystemFailed, TryAgain) as error:
+            self._archivist.put_off(now, error)
+        return self._archivist.wake_at(now)
+
+    def tell(self) -> None:
+        """Logs what the store noted."""
+        while self._store.notes:
+            self._log.error("snapshot", note=self._store.notes.pop())
+
+    def close(self) -> None:
+        """Closes the history."""
+        self._archivist.past.close()
+
+    def _commit(self) -> Commit:
+        """Where the file has been lost or spoilt, ours is the better copy."""
+        return self._store.commit(self._follower.fold, self._follower.offset)
+
+    def _take_over(self) -> int:
+        with self._store.commit() as commit:
+            self.catch_up()
+            if self._follower.fold.dropped:
+                self._rewrite(commit)
+            generation = 1 + int(self.of("scheduler").get(0, {}).get("generation", 0))
+            commit.put("scheduler", 0, {"generation": generation, "pid": os.getpid()})
+        return generation
+
+    def _rewrite(self, commit: Commit) -> None:
+        fold = self._follower.fold
+        if fold.dropped:
+            self._log.error("snapshot was damaged", dropped="; ".join(fold.dropped)[:500])
+            self._follower.rebase(commit.repair(fold))
+        else:
+            self._follower.rebase(commit.rewrite(fold))

@@ -1,0 +1,71 @@
+"""What has become of jobs since the last tick: of the live ones as the other workers see them, of queued ones that are
+no longer wanted or can never start. Decides by the pure core, changes nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from gflowd.core import reasons, transitions
+from gflowd.core.model import Ended, Job, Phase
+from gflowd.core.sights import Enforced, Sight
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from gflowd.core.book import Book
+    from gflowd.core.moment import Moment
+    from gflowd.workers.planner import Changes
+
+    Key = tuple[int, int]
+
+AT_ONCE = 2000  # jobs without resources that end at a time, so that the scheduler is never away for long
+
+
+def settle(
+    book: Book, slots: Mapping[str, Any], too_idle: Collection[Key], now: Moment, *, kill_strays: bool
+) -> Changes:
+    """The phases that jobs go through now; `too_idle`: the attempts that leave their GPUs idle."""
+    seen, exceeds = sights(slots), enforced(slots)
+    changes: Changes = {}
+    for job in (*book.live.values(), *book.lingering.values()):
+        key = (job.id, job.run.attempt) if job.run else None
+        limit = exceeds.exceeded(key) or (reasons.IDLE_GPUS if key in too_idle else None)
+        after = transitions.settle(job, seen.get(key), now, limit=limit, kill_strays=kill_strays)
+        if after is not None:
+            changes[job.id] = with_next_attempt(job, after)
+    for job, phases in itertools.islice(_without_resources(book, now), AT_ONCE):
+        changes[job.id] = phases
+    return changes
+
+
+def _without_resources(book: Book, now: Moment) -> Iterator[tuple[Job, tuple[Phase, ...]]]:
+    """What becomes of jobs that have none; there may be very many."""
+    for job_id, why in book.lost.items():
+        job = book.queued[job_id]
+        yield job, (transitions.lose(job, why, now),)
+    for job in book.reopened.values():
+        yield job, with_next_attempt(job, job.phase)
+    for job in book.unwanted():
+        after = transitions.settle(job, None, now)
+        if after is not None:
+            yield job, with_next_attempt(job, after)
+
+
+def with_next_attempt(job: Job, after: Phase) -> tuple[Phase, ...]:
+    """`after`, and the queue after it when the job is to be tried again."""
+    following = transitions.again(job, after) if isinstance(after, Ended) else None
+    return (after,) if following is None else (after, following)
+
+
+def sights(slots: Mapping[str, Any]) -> dict[Key | None, Sight]:
+    """What the zombie detector sees of each attempt."""
+    slot = slots.get("zombie_detector")
+    return {} if slot is None else dict(slot[0])
+
+
+def enforced(slots: Mapping[str, Any]) -> Enforced:
+    """What the timeout enforcer found."""
+    slot = slots.get("timeout_enforcer")
+    return Enforced() if slot is None else slot[0]
