@@ -107,15 +107,6 @@ def tmux(_context: Context) -> Iterator[Finding]:
         yield Finding(OK, f"{said} ({path})")
 
 
-def flock(_context: Context) -> Iterator[Finding]:
-    """Whether there is flock, with which a job holds its alive lock."""
-    path = shutil.which("flock")
-    if path is None:
-        yield Finding(FAIL, "flock(1) is not installed; jobs need it", "install util-linux")
-    else:
-        yield Finding(OK, f"flock ({path})")
-
-
 def state_directory(context: Context) -> Iterator[Finding]:
     """The state directory is private, writable, on a file system with locks, and has room."""
     root = context.state.root
@@ -286,6 +277,6 @@ def memory_limits(context: Context) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    python, packages, configuration, tmux, flock, state_directory, snapshot, history, runtime_directory,
+    python, packages, configuration, tmux, state_directory, snapshot, history, runtime_directory,
     daemon_and_workers, gpus, memory_limits,
 )  # fmt: skip

@@ -194,7 +194,7 @@ def test_a_state_directory_open_to_others_is_refused(machine: Machine) -> None:
 def test_without_tmux_jobs_run_as_plain_processes(machine: Machine) -> None:
     tools = machine.root / "tools"
     tools.mkdir()
-    for name in ("sh", "flock", "cat", "sleep"):
+    for name in ("sh", "cat", "sleep"):
         (tools / name).symlink_to(shutil.which(name))
     env = {**machine.env, "PATH": f"{machine.bin}:{tools}"}
     machine.gflowd("start", env=env)
