@@ -148,9 +148,10 @@ class Context:
 
     @property
     def daemon_runs(self) -> bool:
-        """Whether gflowd is up on this state directory."""
+        """Whether gflowd is up on this state directory. Raises as `State.check`."""
         from gflowd.effects import daemon
 
+        self.state.check()
         return daemon.running(self.state) is not None
 
     def ring(self, kinds: bytes) -> None:

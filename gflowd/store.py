@@ -10,6 +10,7 @@ import os
 import time
 
 from gflowd import paths
+from gflowd.core import quick_json
 from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.lock import Lock
 from gflowd.snapshot import (
@@ -122,10 +123,8 @@ class Store:
         return 1 + max([*past, *(int(name) for name in names if name.isdecimal())])
 
     def _greatest_observed_id(self) -> int:
-        import json
-
         try:
-            return int(json.loads(paths.read_private(self.state.observed))["next_id"]) - 1
+            return int(quick_json.loads(paths.read_private(self.state.observed))["next_id"]) - 1
         except (OSError, GflowError, LookupError, TypeError, ValueError):
             return 0
 

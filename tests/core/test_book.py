@@ -70,6 +70,18 @@ def test_ends_matter_beyond_their_resources_while_somebody_waits_for_others_or_a
     assert world.book.heeds_ends()
 
 
+def test_an_array_that_leaves_takes_its_jobs_along_also_while_somebody_waits_for_others() -> None:
+    for waits in (False, True):
+        world = World()
+        first = world.submit(family=array(3, max_concurrent=None))
+        if waits:
+            world.submit(needs=needs(first))
+        world.settle()
+        world.forget(first)
+        world.settle()
+        assert not world.book.queued.keys() & {first, first + 1, first + 2}
+
+
 def test_the_queue_is_by_priority_then_by_submission() -> None:
     records = Records()
     for job_id, priority in ((1, 10), (2, 20), (3, 10), (4, 20), (5, 0)):

@@ -71,6 +71,11 @@ class World:
         self.specs[spec_id] = codec.encode(spec)
         self._spec_ids.add(spec_id)
 
+    def forget(self, spec_id: int) -> None:
+        """The history has it now, and its jobs."""
+        del self.specs[spec_id]
+        self._spec_ids.add(spec_id)
+
     def wish(self, job_id: int, **fields: Any) -> None:
         wish = self.job(job_id).wish.replace(**fields)
         if wish == Wish():

@@ -23,7 +23,7 @@ SNAPSHOT = "scheduler|write|snapshot.jsonl"
 FAULTS = [
     f"{SNAPSHOT}|2|{TORN}|{DAEMON}",
     f"scheduler|rename|jobs/N/N/job.sh.new|1|{KILL}|{DAEMON}",
-    f"scheduler's child|spawn|jobs/N/N/job.sh|2|{KILL}|{PROCESS}",
+    f"scheduler|spawn|jobs/N/N/job.sh|2|{KILL}|{PROCESS}",
     f"supervisor|fork||5|{KILL}|{PROCESS}",
     "scheduler|create|jobs/N/N/job.sh.new|1|ENOSPC*|process",
 ]

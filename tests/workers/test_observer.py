@@ -81,7 +81,9 @@ def test_the_world_is_written_as_it_is(observer: Observer, wiring: Wiring) -> No
     assert [(g["state"], g["cause"], g["jobs"]) for g in gpus] == [
         ("busy", None, [1]), ("unmanaged", "pid 5 of ada", []), ("idle", None, []),
     ]  # fmt: skip
-    assert gpus[1]["processes"] == [{"pid": 5, "user": "ada", "memory_mb": None, "start": 9, "job_id": None}]
+    assert gpus[1]["processes"] == [
+        {"pid": 5, "user": "ada", "memory_mb": None, "start": 9, "job_id": None, "graphics": False}
+    ]
     assert found["gpu_trouble"] is None
     assert found["executor"] == "tmux"
     assert found["runtime_dir"] == wiring.runtime.root
