@@ -8,6 +8,8 @@ import stat
 
 from gflowd.core import logcut
 
+PIECE = 1 << 20  # bytes copied at a time
+FARTHEST_BEHIND = 1 << 28  # bytes: a writer that outruns us by so much is not followed any longer
 COLLAPSE_RANGE = 0x08  # fallocate(2)
 OPEN = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -37,7 +39,7 @@ def trim(directory: str, limit: int) -> int:
         try:
             _collapse(fd, begin, end - begin)
         except OSError:  # not on this file system
-            missing += _copy_down(fd, begin, end, found.st_size)
+            missing += _copy_down(directory, fd, begin, end)
         _note(directory, logcut.Mark(begin - len(line), begin, missing))
         return end - begin
     finally:
@@ -74,15 +76,19 @@ def _collapse(fd: int, begin: int, length: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _copy_down(fd: int, begin: int, end: int, size: int) -> int:
-    """Lets the log end at `begin`, and appends what stood from `end` to `size`; how many bytes came after and are lost.
-    What is written meanwhile comes before it.
+def _copy_down(directory: str, fd: int, begin: int, end: int) -> int:
+    """Writes what stands from `end` on once more, from `begin` on, and lets the log end there; how many bytes of those
+    written meanwhile are known to be lost. Those of the instant before the end are lost untold.
     """
-    kept = os.pread(fd, size - end, end)
-    lost = os.fstat(fd).st_size - end - len(kept)
-    os.ftruncate(fd, begin)
-    while kept:
-        kept = kept[os.write(fd, kept) :]
+    at, enough = end, end + FARTHEST_BEHIND + os.fstat(fd).st_size
+    writing = os.open(os.path.join(directory, "log"), OPEN & ~os.O_APPEND)  # as above
+    try:
+        while at < enough and (piece := os.pread(fd, PIECE, at)):
+            at += os.pwrite(writing, piece, begin + at - end)
+    finally:
+        os.close(writing)
+    lost = os.fstat(fd).st_size - at
+    os.ftruncate(fd, begin + at - end)
     return lost
 
 
