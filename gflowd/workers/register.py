@@ -6,6 +6,7 @@ Knows nothing of what is decided. All of it can be lost: it is read anew.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +21,26 @@ from gflowd.store import WORTH_COMPACTING, Commit, Follower, Store
 from gflowd.workers.archivist import Archivist
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gflowd.config import Config
     from gflowd.core.moment import Moment
     from gflowd.paths import State
 
 
+SHARED = ("cwd", "env", "name", "user")  # what many submissions have in common
+
+
 class Fenced(Exception):
     """Another scheduler has taken over."""
+
+
+def _share_words(specs: Iterable[dict[str, Any]]) -> None:
+    """Lets equal words of submissions be one: a quarter of a kilobyte less for each of many alike."""
+    for spec in specs:
+        for name in SHARED:
+            if type(word := spec.get(name)) is str:
+                spec[name] = sys.intern(word)
 
 
 class Register:
@@ -60,6 +72,7 @@ class Register:
         keys = self._follower.catch_up()
         fold = self._follower.fold
         specs, wishes, phases = fold.of("spec"), fold.of("wish"), fold.of("phase")
+        _share_words(specs.values() if keys is None else (specs.get(key, {}) for kind, key in keys if kind == "spec"))
         if keys is None:
             self.book = Book(self._archivist.past)
             ids = self.book.refresh(specs, (), specs, wishes, phases)
