@@ -10,7 +10,7 @@ PARALLEL ?= 3
 FUZZ := .fuzz
 SECONDS ?= 60
 
-.PHONY: help demo test lint man bench bench-peers simulate soak fuzz slurm-parity nvidia-check clean
+.PHONY: help demo test lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check clean
 
 help:
 	@echo 'make demo    a daemon of its own, seven jobs, everything cleaned up (a few seconds)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make man     write the man pages and the completions anew'
 	@echo 'make bench   how fast gflow is, as ratios'
 	@echo 'make bench-peers  the same work under gflow and its peers; writes docs/performance.md (ARGS=--help: parts of it)'
+	@echo 'make bench-sizes   jobs a second, a chain, and what a long queue and a long history cost'
 	@echo 'make simulate waits on a made-up trace, with gflow and with simpler schedulers'
 	@echo 'make soak    faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
 	@echo 'make slurm-parity  the same scripts under gflow and under the real Slurm, where that is installed'
@@ -47,6 +48,10 @@ man: $(VENV)/developer
 
 bench: $(VENV)/installed
 	@$(BIN)/python benchmarks/bench.py
+
+bench-sizes: $(VENV)/installed
+	@$(BIN)/python benchmarks/throughput.py
+	@$(BIN)/python benchmarks/sizes.py
 
 # A quarter of an hour. What the peers need is installed where that is possible, else they are left out.
 bench-peers: $(VENV)/installed

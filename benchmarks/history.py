@@ -1,7 +1,6 @@
-"""How the history holds up: moving many ended jobs there beside a daemon at work, and commands before many old jobs.
+"""How the history holds up: moving many ended jobs there beside a daemon at work.
 
 python benchmarks/history.py move ELEMENTS JOBS     in a state directory of its own, with a real daemon
-python benchmarks/history.py fill ROWS              writes a history of so many rows, then times some commands
 """
 
 from __future__ import annotations
@@ -53,11 +52,6 @@ def run(*words: str) -> float:
     return time.perf_counter() - begun
 
 
-def best(*words: str) -> None:
-    took = min(run("gflowctl", *words) for _ in range(5))
-    print(f"  gflowctl {' '.join(words):<40} {1000 * took:8.0f} ms")
-
-
 def move(elements: int, singles: int) -> None:
     os.environ["GFLOW_HISTORY__AFTER"] = "0"
     with state_directory() as state:
@@ -81,35 +75,25 @@ def move(elements: int, singles: int) -> None:
         print(f"meanwhile submit --wait took {max(waits):.2f} s at the most, {min(waits):.2f} s at the least")
 
 
-def fill(rows: int) -> None:
-    with state_directory() as state:
-        state.prepare()
-        with Store(state).commit() as commit:
-            commit.allocate(rows)
-            commit.put("setting", "none", {})
-        history, begun = History(state.history, write=True), time.perf_counter()
-        for first in range(1, rows + 1, PART):
-            part = range(first, min(first + PART, rows + 1))
-            sheets = [Sheet(number, 1, 1.7e9 + number + 3660, spec(number), None) for number in part]
-            history.write([(number, Entry(number, end(number), None, ())) for number in part], sheets)
-        history.close()
-        size = os.path.getsize(state.history) >> 20
-        print(f"{rows} rows, {size} MB, written in {time.perf_counter() - begun:.1f} s")
-        middle, late = str(rows // 2), time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1.7e9 + rows + 3600))
-        best("submit", "true")
-        best("submit", "-d", middle, "true")
-        best("queue")
-        best("show", middle)
-        best("queue", "-a", "-l", "10")
-        best("queue", "-c", "--since", late)
-        best("stats", "--all-users")
+def fill(state: State, rows: int) -> str:
+    """Gives a state directory a history of so many jobs; says how large it is."""
+    state.prepare()
+    with Store(state).commit() as commit:
+        commit.allocate(rows)
+        commit.put("setting", "none", {})
+    history, begun = History(state.history, write=True), time.perf_counter()
+    for first in range(1, rows + 1, PART):
+        part = range(first, min(first + PART, rows + 1))
+        sheets = [Sheet(number, 1, 1.7e9 + number + 3660, spec(number), None) for number in part]
+        history.write([(number, Entry(number, end(number), None, ())) for number in part], sheets)
+    history.close()
+    size = os.path.getsize(state.history) >> 20
+    return f"{rows} jobs in the history, {size} MB, written in {time.perf_counter() - begun:.1f} s"
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["move", elements, jobs]:
             move(int(elements), int(jobs))
-        case ["fill", rows]:
-            fill(int(rows))
         case _:
             sys.exit(__doc__)

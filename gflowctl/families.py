@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gflowctl import folding, jobs, render, wording
+from gflowctl import folding, jobs, render, views, wording
 from gflowd.core.model import FAILED, TIMEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gflowctl.jobs import View
+    from gflowctl.views import View
     from gflowd.core.model import Job
 
 WAITING = {"is": "queued"}
@@ -35,7 +35,7 @@ def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
     yield "Elements", f"{elements}, ids {ids[0]}-{ids[-1]}"
     for axis in family.axes:
         yield "Parameters", f"{', '.join(axis.names)} ({wording.count(len(axis.rows), 'value')})"
-    yield "States", ", ".join(jobs.counts(view, ids))
+    yield "States", ", ".join(views.counts(view, ids))
     waiting = next(map(view.job, (each for each in ids if _waits(view, each))), None)
     if waiting is not None and (why := view.reason(waiting)):
         yield "Reason", render.escape(wording.reason(why))

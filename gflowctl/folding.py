@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from gflowctl.jobs import View
+    from gflowctl.views import View
     from gflowd.core.arrays import Family
     from gflowd.core.ranges import Range
 

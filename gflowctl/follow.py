@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from gflowctl import jobs, render
+from gflowctl import jobs, render, views
 from gflowd.core import logcut
 from gflowd.core.errors import Refused
 from gflowd.core.model import Queued
@@ -37,11 +37,11 @@ class Watch:
         self.touched: set[int | str] | None = None  # what the last look had news of; None: of anything
         self._news: set[int | str] | None = None
 
-    def look(self) -> jobs.View:
+    def look(self) -> views.View:
         """The jobs as they are now."""
         self.changed()
         self.touched, self._news = self._news, set()
-        return jobs.View(self.context, self.follower.fold)
+        return views.View(self.context, self.follower.fold)
 
     def changed(self) -> bool:
         """Whether there may be something new since the last look."""

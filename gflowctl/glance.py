@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, naming
+from gflowctl import naming, views
 from gflowd.core import codec
 
 TYPE_CHECKING = False
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 FEW = 4  # each is one more search of the whole file
 
 
-def view(context: Context, texts: Sequence[str]) -> jobs.View:
+def view(context: Context, texts: Sequence[str]) -> views.View:
     """The jobs that JOBS arguments name, and maybe no others. All that is said of them is as in the whole snapshot."""
     words = ",".join(texts).split(",")
     ids = [int(word) for word in words if word.isascii() and word.isdecimal() and len(word) <= 18]
     some = context.store.read_some(ids) if len(ids) == len(words) <= FEW else None
     whole = some is None or not all(_stands_alone(some, job_id) for job_id in ids)
-    return jobs.View(context, context.store.read() if whole or some is None else some)
+    return views.View(context, context.store.read() if whole or some is None else some)
 
 
 def _stands_alone(fold: Fold, job_id: int) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from gflowctl import jobs
+from gflowctl import views
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gflowctl.jobs import View
+    from gflowctl.views import View
 
 LIKE_JOBS = re.compile(r"[0-9@][0-9,~_@\[\]-]*")
 
@@ -23,7 +23,7 @@ def find(view: View, text: str) -> list[int]:
         if not found:
             raise Refused(f"no array or sweep is called {text[:60]!r}")
         return found
-    named = jobs.by_spec(view, view.select([text]))
+    named = views.by_spec(view, view.select([text]))
     array_id = next(iter(named))
     if len(named) > 1:
         raise Refused(f"{text} names several jobs; give one array or sweep")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gflowctl.context import Context
-    from gflowctl.jobs import View
+    from gflowctl.views import View
     from gflowd.core.arrays import Family
     from gflowd.core.dependencies import Dependency, Resolve
     from gflowd.core.model import Job
@@ -181,12 +181,12 @@ def _wanted(each: Dependency) -> str:
 
 
 def _state(view: View, each: Dependency) -> str:
-    from gflowctl import jobs
+    from gflowctl import jobs, views
 
     if each.id is None:
         return ""
     if each.id in view.families and not each.element:
-        return f" ({', '.join(jobs.counts(view, view.ids_of(each.id)))})"
+        return f" ({', '.join(views.counts(view, view.ids_of(each.id)))})"
     known = view.knows(each.id)
     return f" ({jobs.state(view.job(each.id)) if known else 'gone'})"
 

@@ -8,7 +8,7 @@ import time
 from gflowctl import draining, sessions
 from gflowctl.checks import OK, WARN, Finding
 from gflowctl.context import mtime_ns
-from gflowctl.jobs import View
+from gflowctl.views import View
 from gflowd import paths
 from gflowd.core import joblist
 from gflowd.core.errors import SystemFailed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, naming
+from gflowctl import naming, views
 from gflowd.core.errors import Refused
 from gflowd.core.model import RUNNING, STARTING, STOPPING
 from gflowd.core.quotas import KIND, Quotas, owners
@@ -64,7 +64,7 @@ def usage(fold: Fold, of: Collection[str] | None = None) -> dict[str, Usage]:
             phase = phases.get(job_id)
             if phase is not None and phase["is"] in LIVE:
                 running += 1
-            elif (phase is None and job_id not in wishes) or not jobs.record_has_ended(fold, job_id):
+            elif (phase is None and job_id not in wishes) or not views.record_has_ended(fold, job_id):
                 queued += 1
         if queued or running:
             for owner in whose:

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gflowctl.jobs import View
+    from gflowctl.views import View
     from gflowd.core.dependencies import Needs
     from gflowd.core.model import Job
 

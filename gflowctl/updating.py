@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gflowctl.context import Context
-    from gflowctl.jobs import View
+    from gflowctl.views import View
     from gflowd.core.arrays import Family
     from gflowd.core.dependencies import Needs
     from gflowd.core.model import Job, Spec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, render
+from gflowctl import jobs, render, views
 from gflowd.core import codec
 from gflowd.core.errors import Refused
 from gflowd.core.model import Wish
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     # what is wanted of a job now: a changed wish, or why nothing is to be done, as `is already held`; raises `Refused`
     # in the same words
-    Change = Callable[[jobs.View, Job], Wish | str]
-    Select = Callable[[jobs.View], Sequence[int]]
+    Change = Callable[[views.View, Job], Wish | str]
+    Select = Callable[[views.View], Sequence[int]]
 
 
 class Outcome:
@@ -36,7 +36,7 @@ def apply(context: Context, select: Select, change: Change) -> Outcome:
     if not context.state.has_snapshot():
         return preview(context, select, change)  # there are no jobs; do not make a snapshot to say so
     with context.writable_store.commit() as commit:
-        outcome, wished = _judge(jobs.View(context, commit.fold()), select, change)
+        outcome, wished = _judge(views.View(context, commit.fold()), select, change)
         for job_id, wish in wished:
             commit.put("wish", job_id, None if wish == Wish() else codec.encode(wish))
     if wished:
@@ -47,10 +47,10 @@ def apply(context: Context, select: Select, change: Change) -> Outcome:
 def preview(context: Context, select: Select, change: Change) -> Outcome:
     """What `apply` would do now."""
     fold = context.store.read() if context.state.has_snapshot() else Fold()
-    return _judge(jobs.View(context, fold), select, change)[0]
+    return _judge(views.View(context, fold), select, change)[0]
 
 
-def _judge(view: jobs.View, select: Select, change: Change) -> tuple[Outcome, list[tuple[int, Wish]]]:
+def _judge(view: views.View, select: Select, change: Change) -> tuple[Outcome, list[tuple[int, Wish]]]:
     """Of an array that is named whole those elements are passed over that refuse, unless none is left."""
     outcome = Outcome()
     wished: list[tuple[int, Wish]] = []
@@ -80,7 +80,7 @@ def _judge(view: jobs.View, select: Select, change: Change) -> tuple[Outcome, li
     return outcome, wished
 
 
-def _whole_arrays(view: jobs.View, ids: Sequence[int]) -> set[int | None]:
+def _whole_arrays(view: views.View, ids: Sequence[int]) -> set[int | None]:
     named = set(ids) if view.families else set()
     return {array_id for array_id in named & view.families.keys() if named.issuperset(view.ids_of(array_id))}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gflowctl import jobs, options, render
+from gflowctl import jobs, options, render, views
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.model import TMUX, is_live
 
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Becomes tmux."""
-    view = jobs.View(context, context.store.read())
+    view = views.View(context, context.store.read())
     session = _session(view.job(view.one(args.job)))
     render.flush()
     command = ["tmux", "-S", context.runtime.tmux_socket, "attach-session", "-t", f"={session}:"]

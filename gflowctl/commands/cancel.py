@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import jobs, options, wishes, wording
+from gflowctl import jobs, options, views, wishes, wording
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import Queued, Running, Stopping, Wish
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise BadUsage("name the jobs to cancel, or choose them with --all, --name, --user or --state")
     states = set(wording.states(args.state))
 
-    def select(view: jobs.View) -> list[int]:
+    def select(view: views.View) -> list[int]:
         if args.jobs:
             return view.select(args.jobs)
         return [job_id for job_id in view.ids() if not view.has_ended(job_id) and fits(view.job(job_id))]
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _cancelled(view: jobs.View, job: Job) -> Wish | str:
+def _cancelled(view: views.View, job: Job) -> Wish | str:
     if view.has_ended(job.id):
         return f"has already ended ({jobs.state(job)})"
     if job.wish.cancelled_at is not None:
@@ -82,7 +82,7 @@ def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -
 
     number = signals.parse(args.signal)
 
-    def reachable(view: jobs.View) -> list[int]:
+    def reachable(view: views.View) -> list[int]:
         found = select(view)
         return (
             list(found) if args.jobs else [each for each in found if isinstance(view.phase(each), Running | Stopping)]
@@ -100,7 +100,7 @@ def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -
     return 0
 
 
-def _signalled(view: jobs.View, job: Job) -> Wish | str:
+def _signalled(view: views.View, job: Job) -> Wish | str:
     if view.has_ended(job.id):
         return f"has already ended ({jobs.state(job)})"
     if not isinstance(job.phase, Running | Stopping):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from gflowctl import jobs, options, render, sessions, wording
+from gflowctl import jobs, options, render, sessions, views, wording
 from gflowd.core import joblist
 from gflowd.core.errors import BadUsage, Refused
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise BadUsage("name the jobs, or choose them with --all, --state or --pattern")
     pattern = _pattern(args.pattern)
     states = set(wording.states(args.state))
-    view = jobs.View(context, context.store.read())
+    view = views.View(context, context.store.read())
     named = view.select(args.jobs) if args.jobs else None
     _refuse_live(view, named or ())
     socket = context.runtime.tmux_socket
@@ -51,14 +51,14 @@ def _pattern(text: str | None) -> re.Pattern[str] | None:
         raise BadUsage(f"--pattern: {text!r} is not a regular expression ({error})") from None
 
 
-def _refuse_live(view: jobs.View, ids: list[int] | tuple[int, ...]) -> None:
+def _refuse_live(view: views.View, ids: list[int] | tuple[int, ...]) -> None:
     live = [job_id for job_id in ids if not view.has_ended(job_id)]
     if live:
         shown = jobs.labels(map(view.job, live))
         raise Refused(f"job{'s' if len(live) > 1 else ''} {shown} not ended; gflowctl cancel {shown} stops a job")
 
 
-def _fits(view: jobs.View, name: str, job_id: int, states: set[str], pattern: re.Pattern[str] | None) -> bool:
+def _fits(view: views.View, name: str, job_id: int, states: set[str], pattern: re.Pattern[str] | None) -> bool:
     """Whether a session is a leftover that the options mean. One of a job that nobody knows has no state."""
     if not view.knows(job_id):
         return not states and (pattern is None or bool(pattern.search(name)))

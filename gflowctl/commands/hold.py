@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, options, wishes
+from gflowctl import jobs, options, views, wishes
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _held(_view: jobs.View, job: Job) -> Wish | str:
+def _held(_view: views.View, job: Job) -> Wish | str:
     if not jobs.is_waiting(job):
         raise Refused(f"is {jobs.state(job)}; only queued jobs can be held")
     return "is already held" if job.wish.held else job.wish.replace(held=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import groups, jobs, options, render
+from gflowctl import groups, options, render, views
 from gflowd.core.errors import Refused
 from gflowd.snapshot import Fold
 
@@ -26,9 +26,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.most < 1:
         raise Refused("a limit of 0 would let nothing run; gflowctl hold keeps jobs from starting")
     if not context.state.has_snapshot():
-        groups.the_one(jobs.View(context, Fold()), args.group)
+        groups.the_one(views.View(context, Fold()), args.group)
     with context.writable_store.commit() as commit:
-        view = jobs.View(context, commit.fold())
+        view = views.View(context, commit.fold())
         array_id = groups.the_one(view, args.group)
         try:
             view.check_changeable(array_id)

@@ -9,7 +9,7 @@ that says how much is missing. Files named with --output and --error are never c
 
 from __future__ import annotations
 
-from gflowctl import follow, glance, jobs, options, render
+from gflowctl import follow, glance, jobs, options, render, views
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import Ended, Queued
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _tail(args: argparse.Namespace, context: Context, view: jobs.View, job: Job) -> follow.Tail:
+def _tail(args: argparse.Namespace, context: Context, view: views.View, job: Job) -> follow.Tail:
     last, named = jobs.attempt(job), f"job {jobs.label(job)}"
     if args.attempt is not None and not 1 <= args.attempt <= last:
         raise Refused(f"{named} has no attempt {args.attempt}; its last is {last}")
@@ -74,7 +74,7 @@ def _tail(args: argparse.Namespace, context: Context, view: jobs.View, job: Job)
     return follow.Tail(jobs.log_path(context.state, job, number), terminal=jobs.is_terminal_log(job, past))
 
 
-def _explain_missing(view: jobs.View, job: Job, path: str) -> None:
+def _explain_missing(view: views.View, job: Job, path: str) -> None:
     """No log yet is an empty log while the job may still write one; afterwards it is worth a word."""
     if isinstance(job.phase, Ended):
         if job.phase.started_at is None:

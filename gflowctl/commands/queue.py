@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import columns, jobs, options, records, render, tree, wording
+from gflowctl import columns, jobs, options, records, render, tree, views, wording
 from gflowctl.watching import redraw
 from gflowd.core.errors import BadUsage
 from gflowd.core.model import ENDED_STATES, QUEUED
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise BadUsage("give either --tree or --json, not both; the JSON has the dependencies")
 
     def show() -> str:
-        view = jobs.View(context, context.store.read())
+        view = views.View(context, context.store.read())
         found = columns.sort(view, _matching(args, view, states, since), _sorting(args))
         if args.limit is not None:
             found = found[: args.limit] if args.limit >= 0 else found[args.limit :]
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _matching(args: argparse.Namespace, view: jobs.View, states: set[str], since: float | None) -> list[Job]:
+def _matching(args: argparse.Namespace, view: views.View, states: set[str], since: float | None) -> list[Job]:
     users = {*(args.user or ()), *([view.context.user] if args.me else ())}
     ids = _considered(args, view, states, users, since)
     if users:
@@ -126,7 +126,7 @@ def _matching(args: argparse.Namespace, view: jobs.View, states: set[str], since
 
 
 def _considered(
-    args: argparse.Namespace, view: jobs.View, states: set[str], users: set[str], since: float | None
+    args: argparse.Namespace, view: views.View, states: set[str], users: set[str], since: float | None
 ) -> list[int]:
     """The ids worth decoding: ended jobs outnumber the others and are rarely asked for."""
     if not args.jobs and (args.all or args.completed or states.intersection(ENDED_STATES)):
@@ -144,7 +144,7 @@ def _considered(
     return [job_id for job_id in ids if not view.has_ended(job_id)]
 
 
-def _recall(args: argparse.Namespace, view: jobs.View, states: set[str], users: set[str], since: float | None) -> None:
+def _recall(args: argparse.Namespace, view: views.View, states: set[str], users: set[str], since: float | None) -> None:
     """Has the view look behind the snapshot, as far as the options allow that to be told beforehand."""
     if not view.has_history:
         return

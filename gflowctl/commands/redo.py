@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import job_options, jobs, needs, options, quotas, records, render, submission
+from gflowctl import job_options, jobs, needs, options, quotas, records, render, submission, views
 from gflowctl.enqueue import New
 from gflowctl.relinking import Links
 from gflowd.core import chains, reasons, requests
@@ -58,17 +58,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.parsable and args.json:
         raise BadUsage("give either --parsable or --json, not both")
     if not context.state.has_snapshot():
-        jobs.View(context, Fold()).select(args.jobs)
+        views.View(context, Fold()).select(args.jobs)
     begin = None if args.begin is None else context.instant(args.begin, "--begin")
     made: list[Job] = []
     wanted_jobs: list[tuple[Spec, int]] = []
     with context.writable_store.commit() as commit:
-        view = jobs.View(context, commit.fold())
+        view = views.View(context, commit.fold())
         named = sorted(view.select(args.jobs))
         if args.cascade:
             named = sorted([*named, *_given_up(view, named)])
         old_ids = [*named, *(_fallen(view, named) if args.cascade else ())]
-        groups = {spec_id: sorted(ids) for spec_id, ids in jobs.by_spec(view, old_ids).items()}
+        groups = {spec_id: sorted(ids) for spec_id, ids in views.by_spec(view, old_ids).items()}
         first_ids = {spec_id: commit.allocate(len(ids)) for spec_id, ids in groups.items()}
         links = Links(view, groups, first_ids)
         wanted = needs.asked(args, view.fold, context) if job_options.names_dependencies(args) else None
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _given_up(view: jobs.View, ids: Iterable[int]) -> list[int]:
+def _given_up(view: views.View, ids: Iterable[int]) -> list[int]:
     """The elements that were cancelled because too many of their array had failed, some of `ids` among them."""
     phases, named = view.fold.of("phase"), set(ids)
     failed = {view.array_of(job_id) for job_id in named if phases.get(job_id, {}).get("state") in FAILURES}
@@ -102,7 +102,7 @@ def _given_up(view: jobs.View, ids: Iterable[int]) -> list[int]:
     return sorted(job_id for job_id, why in reason.items() if why.partition(":")[0] == reasons.MAX_FAILURES)
 
 
-def _fallen(view: jobs.View, ids: Iterable[int]) -> list[int]:
+def _fallen(view: views.View, ids: Iterable[int]) -> list[int]:
     """The jobs that were cancelled because of `ids`, each after those that it waited for."""
     view.recall_fallen(ids)
     because: dict[str, list[int]] = {}
@@ -125,14 +125,14 @@ def _fallen(view: jobs.View, ids: Iterable[int]) -> list[int]:
     return chains.cascade(ids, fallen, lambda job_id: needs.of(view, job_id).ids)
 
 
-def _waited_for(view: jobs.View, victim: int, job_id: int) -> bool:
+def _waited_for(view: views.View, victim: int, job_id: int) -> bool:
     return any(
         each.id == job_id or (each.id is not None and not each.element and job_id in view.ids_of(each.id))
         for each in needs.of(view, victim).dependencies
     )
 
 
-def _repeated(view: jobs.View, old: Job, family: Family | None, wanted: Needs | None) -> Spec:
+def _repeated(view: views.View, old: Job, family: Family | None, wanted: Needs | None) -> Spec:
     spec = old.spec
     return spec.replace(
         user=view.context.user,
@@ -180,7 +180,7 @@ def _announce(args: argparse.Namespace, context: Context, made: list[Job], last:
     ids, many = (f"{first}-{last}", "s") if last > first else (str(first), "")
     try:
         if args.json:
-            view = jobs.View(context, Fold())
+            view = views.View(context, Fold())
             render.write_json([records.record(view, job) for job in made])
         else:
             render.write(f"{ids}\n" if args.parsable else f"Submitted batch job{many} {ids}\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, options, wishes
+from gflowctl import jobs, options, views, wishes
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
     at = None if args.at is None else context.instant(args.at, "--at")
 
-    def released(_view: jobs.View, job: Job) -> Wish | str:
+    def released(_view: views.View, job: Job) -> Wish | str:
         if jobs.is_waiting(job):
             if at is not None:
                 return job.wish.replace(held=False, begin_at=at)

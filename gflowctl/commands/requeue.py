@@ -6,7 +6,7 @@ cancel the job is withdrawn. For a new job with another id there is gflowctl red
 
 from __future__ import annotations
 
-from gflowctl import jobs, options, wishes
+from gflowctl import jobs, options, views, wishes
 from gflowd.core.model import Queued
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _requeued(_view: jobs.View, job: Job) -> Wish | str:
+def _requeued(_view: views.View, job: Job) -> Wish | str:
     wanted = job.wish.replace(cancelled_by=None, cancelled_at=None)
     if not isinstance(job.phase, Queued):
         wanted = wanted.replace(requeued=max(job.wish.requeued, jobs.attempt(job)))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gflowctl.context import Context
-    from gflowctl.jobs import View
+    from gflowctl.views import View
     from gflowd.core.model import Job
 
 

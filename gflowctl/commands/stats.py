@@ -12,7 +12,7 @@ import gc
 import sys
 import time
 
-from gflowctl import jobs, options, render
+from gflowctl import jobs, options, render, views
 from gflowctl.render import Column
 from gflowd.core import accounts, durations, instants
 from gflowd.core.accounts import DAY, PROJECT, USER, Account, Calendar
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _accounts(context: Context, users: tuple[str, ...], since: float | None, now: float) -> Iterator[Account]:
     """Of the jobs in the snapshot, then of those that have left it."""
-    view = jobs.View(context, context.store.read())
+    view = views.View(context, context.store.read())
     for job in map(view.job, view.owned(view.ids(), users) if users else view.ids()):
         account = _account(view, job, now)
         if since is None or _last(account) >= since:
@@ -101,7 +101,7 @@ def _last(account: Account) -> float:
     return float("inf") if account.ended_at is None else max(account.ended_at, account.submitted_at)
 
 
-def _account(view: jobs.View, job: Job, now: float) -> Account:
+def _account(view: views.View, job: Job, now: float) -> Account:
     past = [view.past(job.id, number) for number in range(1, jobs.attempt(job))]
     spans = [
         (each.started_at, each.ended_at, () if each.run is None else each.run.gpu_ids)

@@ -164,10 +164,10 @@ def _show(args: argparse.Namespace, context: Context, made: Sequence[New]) -> No
 
 
 def _records(context: Context, made: Sequence[New]) -> list[dict[str, Any]]:
-    from gflowctl import jobs, records
+    from gflowctl import records, views
     from gflowd.snapshot import Fold
 
-    view = jobs.View(context, Fold())
+    view = views.View(context, Fold())
     found = []
     for new in made:
         unknown: dict[str, Any] = {} if new.first else {"id": None, "array_id": None, "group": None}

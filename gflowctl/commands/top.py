@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import jobs, options, wishes
+from gflowctl import jobs, options, views, wishes
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
     now = time.time()
 
-    def put_first(_view: jobs.View, job: Job) -> Wish:
+    def put_first(_view: views.View, job: Job) -> Wish:
         if not jobs.is_waiting(job):
             raise Refused(f"is {jobs.state(job)}; only queued jobs can be put to the front")
         return job.wish.replace(top_at=now)

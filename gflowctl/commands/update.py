@@ -10,7 +10,7 @@ of a job are fixed when it is submitted: gflowctl redo makes another job.
 
 from __future__ import annotations
 
-from gflowctl import job_options, jobs, options, render, submission, updating, wishes
+from gflowctl import job_options, jobs, options, render, submission, updating, views, wishes
 from gflowd.core import codec
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import EXECUTORS, Wish
@@ -82,14 +82,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if not request.options and not request.cleared:
         raise BadUsage("nothing to change: give an option (see gflowctl update --help)")
     if not context.state.has_snapshot():
-        jobs.View(context, Fold()).select(args.jobs)
+        views.View(context, Fold()).select(args.jobs)
     if request.script is not None:
         submission.keep_script(context.state, request.script)
     changed: list[Job] = []
     same = []
     with context.writable_store.commit() as commit:
-        view = jobs.View(context, commit.fold())
-        groups = jobs.by_spec(view, view.select(args.jobs))
+        view = views.View(context, commit.fold())
+        groups = views.by_spec(view, view.select(args.jobs))
         request.look_up_needs(view)
         refused = []
         for spec_id, ids in groups.items():
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _change(view: jobs.View, commit: Commit, request: Request, spec_id: int, ids: Sequence[int]) -> bool:
+def _change(view: views.View, commit: Commit, request: Request, spec_id: int, ids: Sequence[int]) -> bool:
     """Whether there was anything to change. Raises `Refused`."""
     if len(ids) < len(view.ids_of(spec_id)) and (request.options != {"param"} or request.cleared):
         raise Refused(f"the elements of an array are changed together, but for --param; give {spec_id}")
@@ -152,7 +152,7 @@ def _files(spec: Spec) -> tuple[str | None, ...]:
     return (*patterns, spec.name if by_name else None)
 
 
-def _refuse_beside(view: jobs.View, ids: Sequence[int], phases: tuple[str, ...], what: str) -> None:
+def _refuse_beside(view: views.View, ids: Sequence[int], phases: tuple[str, ...], what: str) -> None:
     """Elements share a spec: one in such a phase would be taken for having what it has not, its log for lost."""
     records = view.fold.of("phase")
     found = next((each for each in ids if records.get(each, QUEUED_RECORD)["is"] in phases), None)
@@ -164,7 +164,7 @@ def _refuse_beside(view: jobs.View, ids: Sequence[int], phases: tuple[str, ...],
         )
 
 
-def _foremost(view: jobs.View, ids: Sequence[int]) -> Job:
+def _foremost(view: views.View, ids: Sequence[int]) -> Job:
     """Of an array the first element that waits, or else runs: while some wait, they may all be changed."""
     found = view.job(ids[0])
     if len(ids) > 1:
@@ -174,7 +174,7 @@ def _foremost(view: jobs.View, ids: Sequence[int]) -> Job:
     return found
 
 
-def _refuse_cycles(view: jobs.View, spec_ids: Sequence[int], request: Request) -> None:
+def _refuse_cycles(view: views.View, spec_ids: Sequence[int], request: Request) -> None:
     from gflowctl import cycles
 
     cycles.refuse(view, spec_ids, request.needs, request.args.name)

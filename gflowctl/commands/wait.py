@@ -7,7 +7,7 @@ first job to end. When --timeout passes first the status is 75.
 
 from __future__ import annotations
 
-from gflowctl import follow, jobs, options
+from gflowctl import follow, jobs, options, views
 from gflowd.core.errors import TryAgain
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Waits."""
-    view = jobs.View(context, context.store.read())
+    view = views.View(context, context.store.read())
     ids = view.select(args.jobs)
     status = follow.wait(context, ids, first=args.any, timeout=args.timeout)
     if status is None:

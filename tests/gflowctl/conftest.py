@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gflowctl.context import Context
-from gflowctl.jobs import View
+from gflowctl.views import View
 from gflowd.core import codec
 from gflowd.core.model import PROCESS, Ended, Identity, Run, Running, Started
 from gflowd.history import Entry, History, Sheet

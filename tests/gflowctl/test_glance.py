@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gflowctl import glance, jobs, records
+from gflowctl import glance, records, views
 from gflowctl.context import Context
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def crowded(ctl: Ctl) -> Ctl:
 
 def test_it_tells_of_each_job_what_the_whole_queue_does(crowded: Ctl) -> None:
     context = Context({}, None, crowded.state.root)
-    whole = jobs.View(context, context.store.read())
+    whole = views.View(context, context.store.read())
     for job_id in whole.ids():
         some = glance.view(context, [str(job_id)])
         some.now = whole.now

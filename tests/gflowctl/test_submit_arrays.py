@@ -136,7 +136,7 @@ def test_what_is_scattered_is_not_named_at_any_length(ctl: Ctl) -> None:
 
 
 def test_the_first_waiting_element_tells_the_reason_of_the_others(ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gflowctl import jobs
+    from gflowctl import views
     from gflowctl.context import Context
 
     ctl.ok("submit", "-a", "1-5%1", "true")
@@ -144,7 +144,7 @@ def test_the_first_waiting_element_tells_the_reason_of_the_others(ctl: Ctl, monk
     ctl.observe(reasons={"2": "Group"})
     context = Context(ctl.env)
     monkeypatch.setattr(type(context), "daemon_runs", True)
-    view = jobs.View(context, ctl.store.read())
+    view = views.View(context, ctl.store.read())
     assert [view.reason(view.job(job_id)) for job_id in (1, 2, 5)] == [None, "Group", "Group"]
 
 

@@ -1,0 +1,337 @@
+"""All jobs as a user sees them: which are named, in what state and why. Reads the snapshot, and behind it the history
+where that is asked for; never writes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from gflowctl import jobs, naming
+from gflowd.core import codec
+from gflowd.core.errors import BadUsage, GflowError, Refused
+from gflowd.core.model import (
+    FINISHED,
+    QUEUED,
+    STATES,
+    Ended,
+    Job,
+    Queued,
+    Running,
+    Stopping,
+)
+from gflowd.core.reasons import (
+    BEGIN_TIME,
+    CANCELLED_BY_USER,
+    DAEMON_DOWN,
+    DEPENDENCY,
+    HELD_BY_USER,
+    IDLE_GPUS,
+    PRIORITY,
+    RESERVATION,
+    RESOURCES,
+    RETRY_DELAY,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from gflowctl.context import Context
+    from gflowd.core.arrays import Family
+    from gflowd.core.model import Phase, Spec
+    from gflowd.core.roster import Roster
+    from gflowd.past_jobs import Choice
+    from gflowd.snapshot import Fold
+
+MANY = 100  # reasons: with fewer than that the daemon leaves out none but of those it has not looked at yet
+
+
+class View:
+    """The jobs of one folded snapshot at one moment, and what the daemon said of them."""
+
+    def __init__(self, context: Context, fold: Fold) -> None:
+        self.context = context
+        self.fold = fold
+        self.now = time.time()
+        self._mono = time.monotonic()
+        self._boot: str | None = None
+        observed = context.observed or {}
+        self.observed_reasons: dict[str, str] = observed.get("reasons") or {}
+        self.observed_starts: dict[str, float] = observed.get("expected") or {}
+        self._observed_at: float = observed.get("at") or 0.0
+        self._brought: set[int] = set()  # the specs that were brought from the history
+        self.folded: dict[int, str] = {}  # by the id of a job that stands for others of its array: how they are named
+        self._daemon_runs: bool | None = None
+        self._roster: Roster | None = None
+        self._counted = -1  # specs that the roster was made of
+        self._specs: dict[int, Spec] = {}  # of arrays, which share them
+        self._told: dict[int, str] | None = None  # by array
+
+    @property
+    def daemon_runs(self) -> bool:
+        if self._daemon_runs is None:
+            self._daemon_runs = self.context.daemon_runs
+        return self._daemon_runs
+
+    @property
+    def roster(self) -> Roster | None:
+        """The arrays, if there are any."""
+        if self._counted != len(self.fold.of("spec")):
+            self._counted = len(self.fold.of("spec"))
+            self._roster = naming.roster(self.fold)
+        return self._roster
+
+    @property
+    def families(self) -> Mapping[int, Family]:
+        """The arrays by id."""
+        return {} if self.roster is None else self.roster.families
+
+    def array_of(self, job_id: int) -> int | None:
+        """The array that it is an element of."""
+        return None if self.roster is None else self.roster.array_of(job_id)
+
+    def spec_of(self, job_id: int) -> int:
+        """The id under which its spec is kept."""
+        return job_id if self.roster is None else self.roster.spec_of(job_id)
+
+    def ids_of(self, spec_id: int) -> Sequence[int]:
+        """The ids of all jobs of a spec: one, or an array's."""
+        return (spec_id,) if self.roster is None else self.roster.ids(spec_id)
+
+    def ids(self) -> list[int]:
+        """Every job's id, ascending."""
+        return naming.ids(self.fold, self.roster)
+
+    def owned(self, ids: Iterable[int], users: Collection[str]) -> list[int]:
+        """Those of `ids` whose jobs are of one of `users`; decodes none."""
+        specs, spec_of = self.fold.of("spec"), self.spec_of
+        return [job_id for job_id in ids if specs[spec_of(job_id)]["user"] in users]
+
+    def knows(self, job_id: int) -> bool:
+        """Whether there is such a job; one that is in the history is brought from there."""
+        if self.spec_of(job_id) in self.fold.of("spec"):
+            return True
+        if not self.has_history:
+            return False
+        from gflowctl import past
+
+        self._brought.update(past.bring(self.context.state, self.fold, job_id))
+        return self.spec_of(job_id) in self.fold.of("spec")
+
+    @property
+    def has_history(self) -> bool:
+        """Whether any job ever left the snapshot."""
+        return os.path.exists(self.context.state.history)
+
+    def check_changeable(self, job_id: int) -> None:
+        """Raises `Refused` for a job of which nothing can be wished any more."""
+        if self.spec_of(job_id) in self._brought:
+            raise Refused("is in the history; gflowctl redo queues a new job like it")
+
+    def recall(self, choice: Choice) -> None:
+        """Brings from the history what is to be listed."""
+        from gflowctl import past
+
+        try:
+            self._brought.update(past.bring_chosen(self.context.state, self.fold, choice))
+        except GflowError as error:
+            self.context.store.notes.append(f"only what is still in the queue: {error}")
+
+    def recall_fallen(self, ids: Iterable[int]) -> None:
+        """Brings from the history the jobs that were cancelled because of `ids`."""
+        if self.has_history:
+            from gflowctl import past
+
+            self._brought.update(past.bring_fallen(self.context.state, self.fold, ids))
+
+    def select(self, texts: Iterable[str]) -> list[int]:
+        """The ids that JOBS arguments name. Raises as `joblist.select`."""
+        text = ",".join(texts)
+        if self.has_history:
+            from gflowctl import past
+
+            self._brought.update(past.bring_named(self.context.state, self.fold, self.context.user, text))
+        return naming.select(text, self.fold, self.roster, self.context.user)
+
+    def one(self, text: str) -> int:
+        """The id of the one job that a JOB argument names. Raises `BadUsage` when it names several."""
+        found = self.select([text])
+        if len(found) == 1:
+            return found[0]
+        if found[0] in self.families:
+            raise BadUsage(f"{text} is an array; give one element of it, such as {jobs.label(self.job(found[0]))}")
+        raise BadUsage("give one job")
+
+    def job(self, job_id: int) -> Job:
+        """The job with this id, which must be there."""
+        of, roster = self.fold.of, self.roster
+        array_id = None if roster is None else roster.array_of(job_id)
+        if array_id is None:
+            spec = codec.decode_spec(of("spec")[job_id])
+        elif array_id in self._specs:
+            spec = self._specs[array_id]
+        else:
+            spec = self._specs[array_id] = codec.decode_spec(of("spec")[array_id])
+        wish, phase = of("wish").get(job_id), of("phase").get(job_id)
+        job = codec.element(job_id, spec, wish, phase, array_id)
+        if phase is not None and phase["is"] == "ended" and _is_wanted_again(phase, wish):
+            return job.replace(phase=self.phase(job_id))
+        return job
+
+    def max_concurrent(self, job: Job) -> int | None:
+        """How many of its array may run at a time: what `limit` said, or the submission."""
+        if job.array_id is None or job.spec.family is None:
+            return None
+        record = self.fold.of("limit").get(job.array_id)
+        limit: int | None = job.spec.family.max_concurrent if record is None else record["max_concurrent"]
+        return limit
+
+    def label(self, job: Job) -> str:
+        """How the job is named; of one that stands for others of its array, how they all are."""
+        return self.folded.get(job.id) or jobs.label(job)
+
+    def exit_status(self, job_id: int) -> int:
+        """As `exit_status` of the job, which has ended; decodes none that finished well."""
+        phase = self.fold.of("phase").get(job_id) or {}
+        return 0 if phase.get("state") == FINISHED else jobs.exit_status(self.job(job_id))
+
+    def phase(self, job_id: int) -> Phase:
+        """Its phase; where it has ended and is wanted again, the one that the daemon will give it."""
+        raw = self.fold.of("phase").get(job_id)
+        if raw is None:
+            return Queued()
+        if raw["is"] == "ended" and _is_wanted_again(raw, self.fold.of("wish").get(job_id)):
+            return Queued(attempt=codec.attempt_of(raw) + 1)
+        return codec.decode_phase(raw)
+
+    def past(self, job_id: int, number: int) -> Ended | None:
+        """How an earlier attempt ended; None when that is not known."""
+        raw = self.fold.of("attempt").get(f"{job_id}.{number}")
+        if raw is None:  # the last one is recorded when the daemon begins the next
+            raw = self.fold.of("phase").get(job_id) or {}
+            if raw.get("is") != "ended" or codec.attempt_of(raw) != number:
+                return None
+        phase = codec.decode_phase(raw)
+        return phase if isinstance(phase, Ended) else None
+
+    def has_ended(self, job_id: int) -> bool:
+        """Whether nothing will become of the job any more; looks at the records alone."""
+        return record_has_ended(self.fold, job_id)
+
+    def reason(self, job: Job) -> str | None:
+        """Why the job is where it is; None where nothing is to be said, or known."""
+        told = self.observed_reasons.get(str(job.id)) or self._told_of_array(job)
+        if isinstance(job.phase, Ended):
+            return job.phase.reason
+        if isinstance(job.phase, Stopping):
+            return told or job.phase.why
+        return self._waits_for(job, told) if isinstance(job.phase, Queued) else self._idles(told)
+
+    @staticmethod
+    def _idles(told: str | None) -> str | None:
+        """Of a running job the daemon may say that its GPUs do nothing; what it said before that is over."""
+        return told if told == IDLE_GPUS else None
+
+    def expected_start(self, job: Job) -> float | None:
+        """When the daemon last expected a queued job to start; None when it did not say, or has nothing to say."""
+        if not jobs.is_waiting(job) or not self.daemon_runs:
+            return None
+        expected = self.observed_starts.get(str(job.id))
+        return None if expected is None else max(expected, self.now)
+
+    def ahead(self, job: Job) -> int | None:
+        """How many queued jobs wait for resources before this one; None when the daemon did not say."""
+        if not self.daemon_runs or self.observed_reasons.get(str(job.id)) not in (PRIORITY, RESERVATION, RESOURCES):
+            return None
+        count = 0
+        for other, reason in self.observed_reasons.items():  # in the order of the queue
+            if other == str(job.id):
+                break
+            count += reason in (PRIORITY, RESERVATION, RESOURCES)
+        return count
+
+    def _told_of_array(self, job: Job) -> str | None:
+        """The daemon names the reason of an array's first waiting element only."""
+        if job.array_id is None or not isinstance(job.phase, Queued):
+            return None
+        if self._told is None:
+            self._told = {}
+            for job_id in sorted(map(int, self.observed_reasons)):
+                array_id = self.array_of(job_id)
+                if array_id is not None and not self.fold.of("phase").get(job_id):
+                    self._told.setdefault(array_id, self.observed_reasons[str(job_id)])
+        return self._told.get(job.array_id)
+
+    def _waits_for(self, job: Job, told: str | None) -> str | None:
+        if job.wish.cancelled_at is not None:
+            return CANCELLED_BY_USER
+        if job.wish.held:
+            return HELD_BY_USER
+        if job.begin_at is not None and job.begin_at > self.now:
+            return RETRY_DELAY if isinstance(job.phase, Queued) and job.phase.begin_at == job.begin_at else BEGIN_TIME
+        if self.daemon_runs and told is not None:
+            return told
+        if job.spec.needs is not None and not self._needs_are_met(job):
+            return DEPENDENCY
+        return DAEMON_DOWN if not self.daemon_runs else PRIORITY if self._is_beyond(job) else None
+
+    def _is_beyond(self, job: Job) -> bool:
+        """Whether the daemon has seen it and told only of others, those ahead of it."""
+        return len(self.observed_reasons) >= MANY and self._observed_at > job.spec.submitted_at
+
+    def _needs_are_met(self, job: Job) -> bool:
+        from gflowctl import needs
+
+        return needs.are_met(self, job)
+
+    def elapsed(self, job: Job) -> float | None:
+        """How many seconds it has run, or ran; None when it never did. At work, by the clock that its limit goes by."""
+        began = jobs.started_at(job)
+        if began is None:
+            return None
+        if isinstance(job.phase, Running | Stopping) and (started := job.phase.started) is not None:
+            if self._boot is None:
+                from gflowd.effects.daemon import boot_id
+
+                self._boot = boot_id()
+            if started.identity.boot == self._boot:
+                return max(0.0, self._mono - started.mono)
+        return max(0.0, (job.phase.ended_at if isinstance(job.phase, Ended) else self.now) - began)
+
+    def time_left(self, job: Job) -> float | None:
+        """Seconds until its time limit; None without one, or when it is not running."""
+        if job.spec.time_limit is None or not isinstance(job.phase, Running):
+            return None
+        return max(0.0, job.spec.time_limit - (self.elapsed(job) or 0.0))
+
+
+def record_has_ended(fold: Fold, job_id: int) -> bool:
+    """Whether the job's records say that it is over: it has ended for good, or was cancelled while queued."""
+    phase, wish = fold.of("phase").get(job_id), fold.of("wish").get(job_id)
+    if phase is not None and phase["is"] != "queued":
+        return bool(phase["is"] == "ended") and not _is_wanted_again(phase, wish)
+    return wish is not None and wish.get("cancelled_at") is not None
+
+
+def _is_wanted_again(ended: Mapping[str, Any], wish: Mapping[str, Any] | None) -> bool:
+    """Whether a job that has ended was asked for once more (`gflowctl requeue`), which the daemon has not seen yet."""
+    return wish is not None and wish.get("requeued", 0) >= codec.attempt_of(ended) and wish.get("cancelled_at") is None
+
+
+def by_spec(view: View, ids: Iterable[int]) -> dict[int, list[int]]:
+    """`ids` by the ids of their specs."""
+    found: dict[int, list[int]] = {}
+    for job_id in ids:
+        found.setdefault(view.spec_of(job_id), []).append(job_id)
+    return found
+
+
+def counts(view: View, ids: Iterable[int]) -> list[str]:
+    """How many jobs are in each state: `97 queued`, `3 running`. Decodes none that never started."""
+    wishes, phases, found = view.fold.of("wish"), view.fold.of("phase"), dict.fromkeys(STATES, 0)
+    for job_id in ids:
+        untouched = job_id not in phases and job_id not in wishes
+        found[QUEUED if untouched else jobs.state(view.job(job_id))] += 1
+    return [f"{number} {each}" for each, number in found.items() if number]
