@@ -84,7 +84,7 @@ class Archivist:
 
     def leaving(self, fold: Fold, book: Book) -> list[tuple[str, int | str]]:
         """The records to be dropped now, by kind and id. To be called under the lock, with what is so there."""
-        specs, limits = fold.of("spec"), fold.of("limit")
+        specs, limits, phases = fold.of("spec"), fold.of("limit"), fold.of("phase")
         keys: list[tuple[str, int | str]] = []
         jobs: list[int] = []
         for spec_id, ids in list(self._ready.items()):
@@ -95,7 +95,8 @@ class Archivist:
             keys += [(kind, spec_id) for kind, of in (("spec", specs), ("limit", limits)) if spec_id in of]
             if len(ids) <= BATCH:
                 jobs += ids
-        jobs += [job_id for job_id in islice(self._left, BATCH) if book.spec_of(job_id) not in specs]
+        left = islice(self._left, BATCH)  # one that left whole beside a big array is gone from `phases`
+        jobs += [job_id for job_id in left if job_id in phases and book.spec_of(job_id) not in specs]
         return keys + [key for job_id in jobs for key in _keys(fold, job_id)]
 
     def put_off(self, now: Moment, error: GflowError | OSError) -> None:

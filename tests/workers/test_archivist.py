@@ -463,6 +463,17 @@ def test_while_the_past_cannot_be_read_nobody_is_cancelled_for_it(desk: Desk) ->
     assert desk.archivist.past.outcome(1, whole=True) == UNKNOWN
 
 
+def test_a_job_that_is_copied_with_the_end_of_a_big_array_leaves_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 4)
+    first, single = desk.submit(size=5), desk.submit()
+    desk.end(*range(first, single + 1))
+    desk.wait(2 * AFTER)
+    desk.archive()
+    assert not desk.kept()
+
+
 class Moves(RuleBasedStateMachine):
     """Jobs come, end, are wanted again and leave; the archivist is killed anywhere."""
 
