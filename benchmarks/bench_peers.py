@@ -73,7 +73,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--parts", metavar="PART,...", type=_list, help=f"of {' '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="few repetitions and short queues: does it work?")
     parser.add_argument("--render", action="store_true", help="measure nothing, write the page of the last run anew")
-    parser.add_argument("--write", metavar="DIR", help="where performance.md and growth.svg go (default: the terminal)")
+    parser.add_argument(
+        "--write",
+        metavar="DIR",
+        type=os.path.abspath,
+        help="where performance.md and growth.svg go (default: the terminal)",
+    )
     parser.add_argument("--notes", metavar="FILE", help="what was written by hand, for the end of the page",
                         default=os.path.join(ROOT, "docs", "performance-notes.md"))  # fmt: skip
     args = parser.parse_args()
