@@ -46,7 +46,7 @@ def _cells(gpu: dict[str, Any], reasons: dict[str, str], *, is_narrow: bool) -> 
         f"{about(gpu['used_mb'])}/{about(gpu['memory_mb'])}" if gpu["memory_mb"] else "-",
         "-" if gpu.get("utilisation") is None else f"{gpu['utilisation']}%",
         "-" if gpu.get("temperature") is None else f"{gpu['temperature']}C",
-        f"{gpu['state']} (simulated)" if gpu.get("simulated") else gpu["state"],
+        f"{gpu['state']} (simulated)" if gpu.get("simulated") and "imulated" not in gpu["model"] else gpu["state"],
         cards.used_by(gpu, cards.idle_jobs(gpu, reasons)) or "-",
     ]
 
