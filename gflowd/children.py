@@ -61,9 +61,9 @@ class Child:
 
     def wake(self, rings: set[int]) -> None:
         """Passes on what was rung, if it wakes for that."""
-        if heard := rings & set(self.row.wakes_for):
+        if rings & set(self.row.wakes_for):
             with contextlib.suppress(BlockingIOError):
-                os.write(self.wake_write, bytes(heard))
+                os.write(self.wake_write, b".")
 
     def end_if_silent(self, mono: float) -> None:
         """Ends it when it has not been heard of for too long: first so that it can leave a trace."""

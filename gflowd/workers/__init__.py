@@ -7,20 +7,19 @@ from gflowd.effects import doorbell as bell
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A worker: its name (also its module's, its slot's and its process's), what wakes it, what of that it need not
-    answer at once (`base.PATIENCE`), and what it rings when it has decided otherwise than before.
+    """A worker: its name (also its module's, its slot's and its process's), what wakes it, and what it rings when it
+    has decided otherwise than before.
     """
 
     name: str
     wakes_for: bytes
-    patient_for: bytes = b""
     rings: bytes = bell.FINDING
 
 
 WORKERS = (
     Row("gpu_poller", wakes_for=bell.POLL),
-    Row("zombie_detector", wakes_for=bell.ENDED + bell.DECISION, patient_for=bell.DECISION),
-    Row("timeout_enforcer", wakes_for=bell.DECISION, patient_for=bell.DECISION),
-    Row("reservation_timer", wakes_for=bell.DECISION, patient_for=bell.DECISION),
+    Row("zombie_detector", wakes_for=bell.ENDED + bell.DECISION),
+    Row("timeout_enforcer", wakes_for=bell.DECISION),
+    Row("reservation_timer", wakes_for=bell.DECISION),
     Row("scheduler", wakes_for=bell.SUBMISSION + bell.WISH + bell.FINDING, rings=bell.DECISION),
 )

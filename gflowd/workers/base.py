@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from gflowd.paths import Runtime, State
     from gflowd.workers import Row
 
-PATIENCE = 0.02  # seconds: under load a worker with patience ticks for many rings at once
 LONGEST_SLEEP = 10.0  # seconds: a worker that beats more rarely would be taken for hung (children.SILENCE)
 BOARD_LOST = 75  # exit status: not a crash of the worker, the Manager went away
 CANNOT_START = 3
@@ -148,25 +147,19 @@ def _loop(row: Row, wiring: Wiring, board: Board, worker: Worker, stop: _Stop) -
         if rings:
             doorbell.ring(wiring.runtime.bell, rings)
         last = turn
-        _wait(turn, row.patient_for, wiring.wake, stop)
+        _wait(turn, wiring.wake, stop)
 
 
-def _wait(turn: Turn, patient_for: bytes, wake: int, stop: _Stop) -> None:
-    """Until the next wake-up, a descriptor or a ring; one that bears waiting is answered `PATIENCE` after the tick."""
-    ticked = time.monotonic()
-    until = ticked + LONGEST_SLEEP
+def _wait(turn: Turn, wake: int, stop: _Stop) -> None:
+    sleep = LONGEST_SLEEP
     if turn.wake_at is not None:
-        until = min(until, turn.wake_at)
+        sleep = min(sleep, max(0.0, turn.wake_at - time.monotonic()))
     poll = select.poll()
     for descriptor in (wake, stop.readable, *turn.descriptors):
         poll.register(descriptor, select.POLLIN)
-    while True:
-        ready = poll.poll(max(0.0, until - time.monotonic()) * 1000)
-        heard = doorbell.listen(wake)
-        doorbell.listen(stop.readable)  # any signal is noted there, an alarm too
-        if [fd for fd, _ in ready] != [wake] or not heard or set(heard) - set(patient_for):
-            return
-        until = min(until, ticked + PATIENCE)
+    poll.poll(sleep * 1000)
+    doorbell.listen(wake)
+    doorbell.listen(stop.readable)  # any signal is noted there, an alarm too
 
 
 def _take_signals() -> _Stop:

@@ -95,10 +95,10 @@ def test_a_tick_is_a_heartbeat(wiring: Wiring) -> None:
     assert before <= wiring.pulses.get("x").beat <= time.monotonic()
 
 
-def wait(turn: Turn, wiring: Wiring, wake: int | None = None, patient_for: bytes = b"") -> float:
+def wait(turn: Turn, wiring: Wiring, wake: int | None = None) -> float:
     readable, writable = os.pipe2(os.O_NONBLOCK)
     began = time.monotonic()
-    base._wait(turn, patient_for, wiring.wake if wake is None else wake, base._Stop(readable=readable))
+    base._wait(turn, wiring.wake if wake is None else wake, base._Stop(readable=readable))
     os.close(readable)
     os.close(writable)
     return time.monotonic() - began
@@ -121,22 +121,6 @@ def test_a_wake_or_a_descriptor_ends_the_sleep(wiring: Wiring) -> None:
     assert not select.select([readable], [], [], 0)[0], "what woke it is taken away"
     os.write(writable, b".")
     assert wait(Turn(None, descriptors=(readable,)), wiring) < 2.0
-    os.close(readable)
-    os.close(writable)
-
-
-def test_a_ring_that_bears_waiting_is_answered_a_little_later_and_others_at_once(
-    wiring: Wiring, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(base, "PATIENCE", 0.2)
-    readable, writable = os.pipe2(os.O_NONBLOCK)
-    os.write(writable, b"dd")
-    assert 0.2 <= wait(Turn(None), wiring, wake=readable, patient_for=b"d") < 5.0
-    monkeypatch.setattr(base, "PATIENCE", 5.0)
-    os.write(writable, b"de")
-    assert wait(Turn(None), wiring, wake=readable, patient_for=b"d") < 5.0
-    os.write(writable, b"d")
-    assert wait(Turn(None, wake_at=time.monotonic()), wiring, wake=readable, patient_for=b"d") < 5.0
     os.close(readable)
     os.close(writable)
 
