@@ -22,19 +22,19 @@ def sift(parts: Iterable[bytes], ids: Iterable[int]) -> list[bytes] | None:
     found: list[bytes] = []
     rest = b""
     for part in parts:
-        block = rest + part
-        end = block.rfind(b"\n") + 1
-        rest = block[end:]
-        places = sorted({place for needle in needles for place in _lines_with(needle, block, end)})
-        found += [block[begin:after] for begin, after in places]
+        first, end = part.find(b"\n") + 1, part.rfind(b"\n") + 1
+        line, rest = (rest + part[:first], part[end:]) if first else (b"", rest + part)
+        for block, begin, until in ((line, 0, len(line)), (part, first, end)):  # so that no part is copied
+            places = sorted({place for needle in needles for place in _lines_with(needle, block, begin, until)})
+            found += [block[start:stop] for start, stop in places]
     bodies = [body for line in found if (body := sound_body(line)) is not None]
     return bodies if len(bodies) == len(found) else None
 
 
-def _lines_with(needle: bytes, block: bytes, end: int) -> Iterable[tuple[int, int]]:
-    """Where the lines are in `block[:end]` that contain `needle`."""
-    at = block.find(needle, 0, end)
+def _lines_with(needle: bytes, block: bytes, begin: int, end: int) -> Iterable[tuple[int, int]]:
+    """Where the lines are in `block[begin:end]` that contain `needle`."""
+    at = block.find(needle, begin, end)
     while at >= 0:
         after = block.index(b"\n", at)
-        yield block.rfind(b"\n", 0, at) + 1, after
+        yield block.rfind(b"\n", begin, at) + 1 or begin, after
         at = block.find(needle, after, end)
