@@ -66,10 +66,12 @@ class Calendar:
         return self._name
 
     def parts(self, begin: float, end: float) -> Iterator[tuple[str, float, float]]:
-        """The span parted at midnights: the day, begin and end of each part."""
-        while begin < end:
+        """The span parted at midnights: the day, begin and end of each part. One without length is a part too."""
+        while True:
             day, until = self.day(begin), min(self._end, end)
             yield day, begin, until
+            if until >= end:
+                return
             begin = until
 
     def days(self, first: str, last: str) -> list[str]:
@@ -126,9 +128,10 @@ def tallied(
                 tallies[group] = Tally()
             tallies[group].count(account)
         for begin, end, gpus in account.spans:
-            if not gpus:
+            first, last = max(begin, since), min(end, until)
+            if not gpus or last < first or (begin < end and first == last):
                 continue
-            for day, since_then, until_then in calendar.parts(max(begin, since), min(end, until)):
+            for day, since_then, until_then in calendar.parts(first, last):
                 hours[day] = hours.get(day, 0.0) + (until_then - since_then) * len(gpus) / HOUR
                 used = day if by == DAY else group or ""
                 tally = tallies.get(used)

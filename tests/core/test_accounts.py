@@ -55,6 +55,12 @@ def test_a_group_without_ends_has_no_success_rate() -> None:
     assert Tally().summary() == (Tally().states, None, None, None, 0.0, 0)
 
 
+def test_a_job_too_short_for_the_clock_has_used_its_gpus_all_the_same() -> None:
+    tallies, hours = tally(account((NOON, NOON, (0, 1))))
+    assert (hours, tallies[""].summary().peak_gpus) == ({"2025-03-10": 0.0}, 2)
+    assert tally(account((NOON, NOON, (0, 1))), since=NOON + 1)[0][""].summary().peak_gpus == 0
+
+
 def test_jobs_are_told_apart_by_user_and_by_project() -> None:
     jobs = (account((NOON, NOON + HOUR, (0,))), account((NOON, NOON + HOUR, (1,)), user="bob", project="p"))
     for by, names in ((USER, {"ada", "bob"}), (PROJECT, {"-", "p"})):
