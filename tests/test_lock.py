@@ -293,7 +293,7 @@ def test_no_descriptor_is_left_after_success_or_failure(path: str, others: list[
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(TryAgain):
         Lock(path, SHORT).acquire()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_link_is_refused(path: str, tmp_path: Path) -> None:

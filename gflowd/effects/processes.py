@@ -123,17 +123,32 @@ def members(
         if leader is not None and head is not None and head.identity(boot) == leader:
             for process in (head, *(p for p in table.values() if p.session == head.pid)):
                 _gather(process, children, found[key])
-    for process in table.values():
-        candidates = [
-            (key, mark)
-            for key, (leader, mark) in leaders.items()
-            if process.pid not in found[key] and (leader is None or process.start >= leader.start)
-        ]
-        environment = _environment(process.pid) if candidates else b""  # most of a machine is older than its jobs
-        for key, mark in candidates:
-            if all(word in environment for word in mark):
-                _gather(process, children, found[key])
+    suspects = list(table.values())
+    for pause in (*EXEC_TAKES, None):
+        blank = []
+        for process in suspects:
+            candidates = [
+                (key, mark)
+                for key, (leader, mark) in leaders.items()
+                if process.pid not in found[key] and (leader is None or process.start >= leader.start)
+            ]
+            environment = _environment(process.pid) if candidates else b""  # most of a machine is older than its jobs
+            if environment == b"\0" and (process.pid, process.start) not in _bare:
+                blank.append(process)
+            for key, mark in candidates:
+                if all(word in environment for word in mark):
+                    _gather(process, children, found[key])
+        if not blank or pause is None:
+            break
+        time.sleep(pause)
+        suspects = blank
+    _bare.update((process.pid, process.start) for process in blank)
     return {key: list(of_job.values()) for key, of_job in found.items()}
+
+
+# In the midst of execve(2) a process has no environment yet (environ_read of Linux' fs/proc/base.c).
+EXEC_TAKES = (0.002, 0.004, 0.008)  # seconds
+_bare: set[tuple[int, int]] = set()  # pid and start of those that turned out to have none at all
 
 
 def _gather(head: Process, children: Mapping[int, list[Process]], into: dict[int, Process]) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -131,6 +132,14 @@ def test_who_left_the_session_belongs_by_the_mark_that_it_carries(spawn: Spawn) 
     spawn("setsid sleep 60 & sleep 0.2", **marks(7)).wait()
     assert len(of_job(None)) == 1
     assert of_job(None, job_id=8) == set()
+
+
+def test_a_process_that_is_just_replacing_its_program_is_not_overlooked(spawn: Spawn, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    again.write_text('#!/bin/sh\ni=0; while [ $i -lt 5000 ]; do i=$((i + 1)); done; exec "$0"\n')
+    again.chmod(0o700)
+    child = spawn(f"echo; exec {again}", **marks(7))
+    assert [of_job(None) for _ in range(200)] == [{child.pid}] * 200
 
 
 def test_the_descendants_of_a_marked_process_belong_too(spawn: Spawn) -> None:
