@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl import folding, jobs, render, views, wording
-from gflowd.core.model import FAILED, TIMEOUT
+from gflowd.core.model import FAILURES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 WAITING = {"is": "queued"}
 LIVE = ("starting", "running", "stopping")
-FAILURES = (FAILED, TIMEOUT)
 
 
 def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:

@@ -20,8 +20,9 @@ def view(context: Context, texts: Sequence[str]) -> views.View:
     words = ",".join(texts).split(",")
     ids = [int(word) for word in words if word.isascii() and word.isdecimal() and len(word) <= 18]
     some = context.store.read_some(ids) if len(ids) == len(words) <= FEW else None
-    whole = some is None or not all(_stands_alone(some, job_id) for job_id in ids)
-    return views.View(context, context.store.read() if whole or some is None else some)
+    if some is None or not all(_stands_alone(some, job_id) for job_id in ids):
+        some = context.store.read()
+    return views.View(context, some)
 
 
 def _stands_alone(fold: Fold, job_id: int) -> bool:

@@ -22,7 +22,7 @@ def redraw(context: Context, show: Callable[[], str], interval: float, title: Ca
     """Prints `show()` every `interval` seconds until interrupted; `context` forgets what it knew before each."""
     while True:
         context.forget()
-        gc.collect()  # main has switched off the automatic collection
+        gc.collect()  # the program has switched off the automatic collection
         text = show()
         if render.is_terminal():
             lines = [f"every {interval:g} s, now {title()}", "", *text.splitlines()]

@@ -14,7 +14,7 @@ from gflowctl.relinking import Links
 from gflowd.core import chains, reasons, requests
 from gflowd.core.dependencies import NOTHING
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
-from gflowd.core.model import FAILED, TIMEOUT
+from gflowd.core.model import FAILURES
 from gflowd.snapshot import Fold
 
 TYPE_CHECKING = False
@@ -33,7 +33,6 @@ FIELDS = {  # of the spec, by the option that sets it
     "project": "project", "comment": "comment", "conda_env": "conda_env", "notify_email": "notify_email",
     "notify_on": "notify_on",
 }  # fmt: skip
-FAILURES = (FAILED, TIMEOUT)
 ZERO_IS_NONE = ("memory", "time", "gpu_memory")
 
 

@@ -8,7 +8,6 @@ use at one time. With --by day a job belongs to the day on which it ended, GPU h
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 
@@ -59,7 +58,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     users = () if args.all_users else tuple(args.user or (context.user,))
     calendar, now = Calendar(instants.zone(context.settings["timezone"])), time.time()
     found = _accounts(context, users, since, now)
-    gc.disable()  # it would look at every job again and again, which takes as long as all the rest
     tallies, hours = accounts.tallied(found, args.by, calendar, since or 0.0, now)
     groups = {name: tallies[name].summary() for name in sorted(tallies)}
     if args.by is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core.model import FAILED, TIMEOUT
+from gflowd.core.model import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,7 +80,7 @@ class Groups:
         if array_id is None or self._families[array_id].max_failures is None:
             return
         failed = self._failed.setdefault(array_id, set())
-        if phase is not None and phase.get("state") in (FAILED, TIMEOUT):
+        if phase is not None and phase.get("state") in FAILURES:
             failed.add(job_id)
         else:
             failed.discard(job_id)

@@ -297,6 +297,7 @@ Phase = Queued | Starting | Running | Stopping | Ended
 QUEUED, HELD, STARTING, RUNNING, STOPPING = "queued", "held", "starting", "running", "stopping"
 FINISHED, FAILED, CANCELLED, TIMEOUT = "finished", "failed", "cancelled", "timeout"
 ENDED_STATES = (FINISHED, FAILED, CANCELLED, TIMEOUT)
+FAILURES = (FAILED, TIMEOUT)
 STATES = (QUEUED, HELD, STARTING, RUNNING, STOPPING, *ENDED_STATES)
 SHORT_STATES = dict(zip(STATES, ("PD", "H", "CF", "R", "CG", "CD", "F", "CA", "TO"), strict=True))
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +59,30 @@ class Ctl:
         return subprocess.Popen(
             [*PROGRAM, *words], cwd=self.home, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+
+    def on_a_terminal(
+        self, *words: str, columns: int = 60, env: dict[str, str] | None = None, seconds: float | None = None
+    ) -> tuple[str, int]:
+        """What it shows on a terminal as wide as that, and its status; it is interrupted after `seconds`, if any."""
+        leader, follower = pty.openpty()
+        termios.tcsetwinsize(follower, (24, columns))
+        environ = self.env | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | (env or {})
+        process = subprocess.Popen([*PROGRAM, *words], cwd=self.home, env=environ, stdout=follower, stderr=follower)
+        os.close(follower)
+        if seconds:
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+        shown = b""
+        while True:
+            try:
+                part = os.read(leader, 65536)
+            except OSError:  # it has ended
+                break
+            if not part:
+                break
+            shown += part
+        os.close(leader)
+        return shown.decode(), process.wait(10)
 
     def ok(self, *words: str, **settings: Any) -> str:
         """What it prints when all is well."""

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
-import termios
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -40,24 +35,6 @@ def put(ctl: Ctl, number: int, **fields: Any) -> None:
     told = {"user": "ada", "duration": 7200.0, "created_at": 0.0, "created_by": "ada", **fields}
     with ctl.store.commit() as commit:
         commit.put(KIND, number, encode(Reservation(id=number, **told)))
-
-
-def on_a_terminal(ctl: Ctl, columns: int, *words: str) -> list[str]:
-    """The lines of gflowctl on a terminal as wide as that, without colours."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (50, columns))
-    environ = {**ctl.env, "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.Popen([sys.executable, "-m", "gflowctl", *words], stdout=theirs, env=environ, cwd=ctl.home)
-    os.close(theirs)
-    drawn = b""
-    while True:
-        try:
-            drawn += os.read(ours, 65536)
-        except OSError:  # it has ended
-            break
-    os.close(ours)
-    assert done.wait(10) == 0
-    return drawn.decode().splitlines()
 
 
 @pytest.fixture
@@ -135,9 +112,16 @@ def test_a_job_that_leaves_its_gpus_idle_is_marked(crowded: Ctl) -> None:
     assert [one["idle_jobs"] for one in told] == [[12], [], []]
 
 
+def drawn(ctl: Ctl, columns: int) -> list[str]:
+    """The lines of `info` on a terminal as wide as that."""
+    shown, status = ctl.on_a_terminal("info", columns=columns, env={"NO_COLOR": "1"})
+    assert status == 0
+    return shown.splitlines()
+
+
 @pytest.mark.parametrize("columns", [80, 100, 130])
 def test_it_fits_the_terminal_and_loses_no_word(crowded: Ctl, columns: int) -> None:
-    lines = on_a_terminal(crowded, columns, "info")
+    lines = drawn(crowded, columns)
     assert max(map(render.width, lines)) <= columns
     starts = [lines[0].index(title) for title in ("MODEL", "USED BY", "RESERVED")]
     table = lines[1 : next(place for place, line in enumerate(lines) if not line)]
@@ -150,7 +134,7 @@ def test_it_fits_the_terminal_and_loses_no_word(crowded: Ctl, columns: int) -> N
 
 
 def test_on_a_wide_terminal_each_gpu_has_one_line(crowded: Ctl) -> None:
-    lines = on_a_terminal(crowded, 200, "info")
+    lines = drawn(crowded, 200)
     assert lines[4] == ""
     assert lines[2].split("  ")[0:3] == ["", "1", "NVIDIA H100 80GB HBM3"]
     assert "█" in lines[1]

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -163,42 +161,11 @@ def test_control_characters_never_reach_the_terminal(ctl: Ctl) -> None:
     assert ctl.jobs()[0]["name"] == "a\x1b[31m\n\u202eb"
 
 
-def on_a_terminal(
-    ctl: Ctl, *words: str, env: dict[str, str] | None = None, seconds: float | None = None
-) -> tuple[str, int]:
-    """What it prints on a terminal of 60 columns."""
-    leader, follower = pty.openpty()
-    import fcntl
-    import struct
-    import termios
-
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
-    environ = ctl.env | {"TERM": "xterm"} | (env or {})
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gflowctl", *words], env=environ, stdout=follower, stderr=follower
-    )
-    os.close(follower)
-    if seconds:
-        time.sleep(seconds)
-        process.send_signal(2)
-    out = b""
-    while True:
-        try:
-            part = os.read(leader, 65536)
-        except OSError:
-            break
-        if not part:
-            break
-        out += part
-    os.close(leader)
-    return out.decode(), process.wait(10)
-
-
 def test_a_terminal_gets_colour_and_lines_that_fit(ctl: Ctl) -> None:
     ctl.submit("true")
     ctl.run_job(1)
     ctl.submit("-n", "a-very-long-name-" * 10, "true")
-    shown, status = on_a_terminal(ctl, "queue")
+    shown, status = ctl.on_a_terminal("queue")
     assert status == 0
     assert "\x1b[32mR\x1b[0m" in shown
     plain = re.sub(r"\x1b\[\d*m", "", shown)
@@ -208,13 +175,13 @@ def test_a_terminal_gets_colour_and_lines_that_fit(ctl: Ctl) -> None:
 
 
 def test_colour_can_be_refused_and_asked_for(mixed: Ctl) -> None:
-    assert "\x1b" not in on_a_terminal(mixed, "queue", env={"NO_COLOR": "1"})[0]
-    assert "\x1b" not in on_a_terminal(mixed, "queue", "--color", "never")[0]
+    assert "\x1b" not in mixed.on_a_terminal("queue", env={"NO_COLOR": "1"})[0]
+    assert "\x1b" not in mixed.on_a_terminal("queue", "--color", "never")[0]
     assert "\x1b[32mR\x1b[0m" in mixed.ok("queue", "--color", "always")
 
 
 def test_watching_shows_it_again_until_interrupted(mixed: Ctl) -> None:
-    shown, status = on_a_terminal(mixed, "queue", "-w", "--interval", "0.1", seconds=1.0)
+    shown, status = mixed.on_a_terminal("queue", "-w", "--interval", "0.1", seconds=1.0)
     assert status == 130
     assert shown.count("JOBID") >= 2
     assert "Traceback" not in shown

@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -239,21 +236,9 @@ def test_an_empty_timeline_says_so(seen: Ctl) -> None:
 
 
 def test_the_timeline_has_block_characters_on_a_terminal(busy: Ctl) -> None:
-    ours, theirs = pty.openpty()
-    environ = {**busy.env, "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.Popen(
-        [sys.executable, "-m", "gflowctl", "reserve", "list", "--timeline"], stdout=theirs, env=environ, cwd=busy.home
-    )
-    os.close(theirs)
-    drawn = b""
-    while True:
-        try:
-            drawn += os.read(ours, 65536)
-        except OSError:  # it has ended
-            break
-    os.close(ours)
-    assert done.wait(10) == 0
-    lines = drawn.decode().splitlines()
+    shown, status = busy.on_a_terminal("reserve", "list", "--timeline", columns=80, env={"NO_COLOR": "1"})
+    assert status == 0
+    lines = shown.splitlines()
     assert re.search("▐█* 1 nobody █*▌", lines[2])
     assert "▲ now" in lines[-1]
     assert max(map(len, lines)) <= 80

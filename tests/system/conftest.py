@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from machine import TMUX, Machine
+from machine import TMUX, Machine, new_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,15 +25,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if item.get_closest_marker("soak")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
-
-
-@contextmanager
-def new_machine() -> Iterator[Machine]:
-    found = Machine(Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp")))
-    try:
-        yield found
-    finally:
-        found.close()
 
 
 @pytest.fixture

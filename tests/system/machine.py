@@ -339,3 +339,13 @@ class Machine:
 
 
 GATE = "until [ -e gate ]; do sleep 0.05; done"
+
+
+@contextmanager
+def new_machine() -> Iterator[Machine]:
+    """A machine of its own, whose daemon does not run yet; at the end nothing of it may be left."""
+    found = Machine(Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp")))
+    try:
+        yield found
+    finally:
+        found.close()

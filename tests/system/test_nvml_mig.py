@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import GATE, Machine, eventually
+from machine import GATE, Machine, eventually, new_machine
 from nvidia import VARIABLE, Cards
 
 SHOW = f"echo $CUDA_VISIBLE_DEVICES; {GATE}"
@@ -28,12 +27,9 @@ def cards(machine: Machine, fake_nvml: Path) -> Cards:
 @pytest.fixture
 def other(cards: Cards, fake_nvml: Path) -> Iterator[Machine]:
     """Another user's gflow on the same GPUs; its daemon is not up yet."""
-    found = Machine(Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp")))
-    equip(found, cards, fake_nvml)
-    try:
+    with new_machine() as found:
+        equip(found, cards, fake_nvml)
         yield found
-    finally:
-        found.close()
 
 
 @pytest.fixture
