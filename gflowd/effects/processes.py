@@ -57,10 +57,12 @@ def read(pid: int) -> Process | None:
 
 def lives(identity: Identity, boot: str) -> bool:
     """Whether that very process is there, in `boot`, and not a corpse."""
-    if identity.boot != boot:
-        return False
-    found = read(identity.pid)
-    return found is not None and found.start == identity.start and not found.zombie
+    return identity.boot == boot and _is_there(identity.pid, identity.start)
+
+
+def _is_there(pid: int, start: int) -> bool:
+    found = read(pid)
+    return found is not None and found.start == start and not found.zombie
 
 
 _starts: dict[tuple[str, int], int] = {}  # of the processes of the last look, by pid and inode
@@ -123,32 +125,22 @@ def members(
         if leader is not None and head is not None and head.identity(boot) == leader:
             for process in (head, *(p for p in table.values() if p.session == head.pid)):
                 _gather(process, children, found[key])
-    suspects = list(table.values())
-    for pause in (*EXEC_TAKES, None):
-        blank = []
-        for process in suspects:
-            candidates = [
-                (key, mark)
-                for key, (leader, mark) in leaders.items()
+    candidates = {
+        process.pid: keys
+        for process in table.values()
+        if (
+            keys := [
+                key
+                for key, (leader, _) in leaders.items()
                 if process.pid not in found[key] and (leader is None or process.start >= leader.start)
             ]
-            environment = _environment(process.pid) if candidates else b""  # most of a machine is older than its jobs
-            if environment == b"\0" and (process.pid, process.start) not in _bare:
-                blank.append(process)
-            for key, mark in candidates:
-                if all(word in environment for word in mark):
-                    _gather(process, children, found[key])
-        if not blank or pause is None:
-            break
-        time.sleep(pause)
-        suspects = blank
-    _bare.update((process.pid, process.start) for process in blank)
+        )
+    }  # most of a machine is older than its jobs
+    for pid, environment in _environments([table[pid] for pid in candidates]).items():
+        for key in candidates[pid]:
+            if all(word in environment for word in leaders[key][1]):
+                _gather(table[pid], children, found[key])
     return {key: list(of_job.values()) for key, of_job in found.items()}
-
-
-# In the midst of execve(2) a process has no environment yet (environ_read of Linux' fs/proc/base.c).
-EXEC_TAKES = (0.002, 0.004, 0.008)  # seconds
-_bare: set[tuple[int, int]] = set()  # pid and start of those that turned out to have none at all
 
 
 def _gather(head: Process, children: Mapping[int, list[Process]], into: dict[int, Process]) -> None:
@@ -160,13 +152,36 @@ def _gather(head: Process, children: Mapping[int, list[Process]], into: dict[int
             heads += children.get(process.pid, ())
 
 
+# In the midst of execve(2) a process has no environment yet (environ_read of Linux' fs/proc/base.c).
+EXEC_TAKES = (0.002, 0.004, 0.008)  # seconds
+NO_ENVIRONMENT = b"\0"
+_bare: set[tuple[int, int]] = set()  # pid and start of living ones that had none, though they were waited for
+
+
+def _environments(suspects: list[Process]) -> dict[int, bytes]:
+    """Their environments by pid; who is just replacing its program is waited for, all together."""
+    found = {process.pid: _environment(process.pid) for process in suspects}
+    if _bare:
+        _bare.intersection_update((int(name), start) for (name, _), start in _starts.items())
+    blank = {(process.pid, process.start) for process in suspects if found[process.pid] == NO_ENVIRONMENT} - _bare
+    for pause in EXEC_TAKES:
+        blank = {(pid, start) for pid, start in blank if _is_there(pid, start)}  # who has ended has none either
+        if not blank:
+            break
+        time.sleep(pause)
+        found |= {pid: _environment(pid) for pid, _ in blank}
+        blank = {(pid, start) for pid, start in blank if found[pid] == NO_ENVIRONMENT}
+    _bare.update(blank)
+    return found
+
+
 def _environment(pid: int) -> bytes:
     try:
         fd = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return b""
     try:
-        parts = [b"\0"]
+        parts = [NO_ENVIRONMENT]  # so that each variable has one before it
         while part := os.read(fd, 1 << 18):
             parts.append(part)
         return b"".join(parts)

@@ -215,9 +215,8 @@ class Scheduler:
         self._hurry = (
             len(changes) >= settlement.AT_ONCE
             or not touched.isdisjoint(changes)
-            or any(
-                isinstance(after[-1], Queued) or (ends(after) and self._book.heeds_ends()) for after in changes.values()
-            )
+            or any(isinstance(after[-1], Queued) for after in changes.values())
+            or (any(map(ends, changes.values())) and self._book.heeds_ends())
         )
 
     def _charge(self, job: Job, after: Phase, usage: dict[Any, Any]) -> None:
