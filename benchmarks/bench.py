@@ -184,11 +184,11 @@ def idle(bench: Bench) -> Iterator[str]:
         yield line("idle daemon: memory (PSS) of all its processes", sum(map(pss, pids)), "MB", 80)
 
 
-def ticks(pid: int) -> int:
-    """Clock ticks of CPU time that a process has used."""
+def ticks(pid: int, *, children: bool = False) -> int:
+    """Clock ticks of CPU time that a process has used; and those of its children that it has waited for."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
-    return int(fields[11]) + int(fields[12])
+    return sum(map(int, fields[11 : 15 if children else 13]))
 
 
 def pss(pid: int) -> float:

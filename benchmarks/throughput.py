@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
-import math
 import os
 import resource
 import shutil
@@ -20,7 +19,8 @@ import tempfile
 import time
 from itertools import pairwise
 
-from bench import Bench, pss, seconds
+from bench import Bench, pss, seconds, ticks
+from peers.results import exponent
 from report import line
 
 TYPE_CHECKING = False
@@ -59,9 +59,7 @@ def workers(bench: Bench) -> dict[str, int]:
 
 def cpu(pid: int, *, children: bool = False) -> float:
     """CPU seconds of a process; and those of its children that it has waited for."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    return sum(map(int, fields[11 : 15 if children else 13])) / os.sysconf("SC_CLK_TCK")
+    return ticks(pid, children=children) / os.sysconf("SC_CLK_TCK")
 
 
 def exact_cpu(pid: int) -> float:
@@ -136,7 +134,8 @@ def queue(bench: Bench, sizes: tuple[int, ...]) -> Iterator[str]:
                     costs["memory"].append((size, memory))
     if len(sizes) > 1:
         for name, points in costs.items():
-            yield line(f"growth of {name}: exponent", exponent(points), "", 1.1)
+            if (slope := exponent(points)) is not None:
+                yield line(f"growth of {name}: exponent", slope, "", 1.1)
 
 
 def _fill(bench: Bench, kind: str, size: int) -> None:
@@ -157,13 +156,6 @@ def _calm(pid: int) -> None:
     while (now := exact_cpu(pid)) - before > 1:
         before = now
         time.sleep(CALM)
-
-
-def exponent(points: list[tuple[int, float]]) -> float:
-    """The slope of the line through points, both axes logarithmic."""
-    xs, ys = [math.log(x) for x, _ in points], [math.log(max(y, 1e-3)) for _, y in points]
-    x, y = sum(xs) / len(xs), sum(ys) / len(ys)
-    return sum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True)) / sum((a - x) ** 2 for a in xs)
 
 
 def parts(bench: Bench, words: list[str]) -> Iterator[Iterator[str]]:
