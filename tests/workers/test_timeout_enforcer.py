@@ -321,7 +321,7 @@ def test_a_shell_that_would_die_of_the_warning_is_passed_over(enforcer: TimeoutE
 
 
 def test_what_waits_for_nobody_and_knows_no_warning_dies_of_it(enforcer: TimeoutEnforcer, jobs: Jobs) -> None:
-    job = warned(jobs, "touch ready; exec sleep 60", "ready")
+    job = warned(jobs, ": >ready; exec sleep 60", "ready")
     tick(enforcer, job, mono=1050.0)
     jobs.wait()
     assert (jobs.directory(1) / "exit").read_text() == f"{128 + signal.SIGUSR1}\n"
