@@ -97,6 +97,17 @@ def _start(view: View, job: Job) -> float | None:
     return view.expected_start(job) if began is None else began
 
 
+def _shown_start(view: View, job: Job) -> str:
+    """When it began, or is promised to start at the latest, or with `~` is expected to."""
+    began = jobs.started_at(job)
+    if began is not None:
+        return local(began)
+    promised, estimated = view.promised_start(job), view.estimated_start(job)
+    if promised is not None or estimated is None:
+        return local(promised)
+    return f"~{local(estimated)}"
+
+
 def _last(moment: float | None) -> float:
     return float("inf") if moment is None else moment
 
@@ -112,7 +123,7 @@ FIELDS: dict[str, Field] = {
     "TIMELEFT": Field(_time_left, lambda view, job: _last(view.time_left(job)), right=True),
     "TIMELIMIT": Field(_time_limit, lambda _, job: _last(job.spec.time_limit), right=True),
     "SUBMIT": Field(lambda _, job: local(job.spec.submitted_at), lambda _, job: job.spec.submitted_at),
-    "START": Field(lambda view, job: local(_start(view, job)), lambda view, job: _last(_start(view, job))),
+    "START": Field(_shown_start, lambda view, job: _last(_start(view, job))),
     "END": Field(lambda _, job: local(jobs.ended_at(job)), lambda _, job: _last(jobs.ended_at(job))),
     "NODES": Field(lambda _, job: "0" if jobs.is_waiting(job) else "1", right=True),
     "GPUS": Field(lambda _, job: str(job.spec.gpus), lambda _, job: job.spec.gpus, right=True),

@@ -22,6 +22,11 @@ def record(view: View, job: Job) -> dict[str, Any]:
     running = phase if isinstance(phase, Running | Stopping) else None
     started = running.started if running is not None else None
     needs, retry = spec.needs, spec.retry
+    rank, points = view.rank(job), None
+    if rank is not None:
+        from gflowctl import standing
+
+        points = standing.points(view, job)
     return {
         "id": job.id, "array_id": job.array_id, "array_index": jobs.index(job), "name": jobs.name(job),
         "user": spec.user, "project": spec.project, "comment": spec.comment, "state": jobs.state(job),
@@ -36,6 +41,8 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "begin_at": rfc3339(job.begin_at),
         "submitted_at": rfc3339(spec.submitted_at), "started_at": rfc3339(jobs.started_at(job)),
         "ended_at": rfc3339(jobs.ended_at(job)), "expected_start": rfc3339(view.expected_start(job)),
+        "promised_start": rfc3339(view.promised_start(job)), "estimated_start": rfc3339(view.estimated_start(job)),
+        "rank": rank, "score": points,
         "exit_code": ended.exit_code if ended is not None else None,
         "signal": ended.signal if ended is not None else None, "attempt": jobs.attempt(job),
         "max_retries": 0 if retry is None else retry.max_retries, "redone_from": spec.redone_from,

@@ -28,8 +28,6 @@ from gflowd.core.reasons import (
     HELD_BY_USER,
     IDLE_GPUS,
     PRIORITY,
-    RESERVATION,
-    RESOURCES,
     RETRY_DELAY,
 )
 
@@ -60,6 +58,8 @@ class View:
         observed = context.observed or {}
         self.observed_reasons: dict[str, str] = observed.get("reasons") or {}
         self.observed_starts: dict[str, float] = observed.get("expected") or {}
+        self.line: dict[str, Any] | None = observed.get("line")  # what places in line rest on
+        self._ranks: dict[int, int] | None = None
         self._observed_at: float = observed.get("at") or 0.0
         self._brought: set[int] = set()  # the specs that were brought from the history
         self.folded: dict[int, str] = {}  # by the id of a job that stands for others of its array: how they are named
@@ -235,22 +235,42 @@ class View:
         return told if told == IDLE_GPUS else None
 
     def expected_start(self, job: Job) -> float | None:
+        """When a queued job is expected to start, or is promised to at the latest; None when that is not known."""
+        estimated = self.estimated_start(job)
+        return self.promised_start(job) if estimated is None else estimated
+
+    def estimated_start(self, job: Job) -> float | None:
         """When the daemon last expected a queued job to start; None when it did not say, or has nothing to say."""
         if not jobs.is_waiting(job) or not self.daemon_runs:
             return None
         expected = self.observed_starts.get(str(job.id))
         return None if expected is None else max(expected, self.now)
 
-    def ahead(self, job: Job) -> int | None:
-        """How many queued jobs wait for resources before this one; None when the daemon did not say."""
-        if not self.daemon_runs or self.observed_reasons.get(str(job.id)) not in (PRIORITY, RESERVATION, RESOURCES):
+    def promised_start(self, job: Job) -> float | None:
+        """When a queued job starts at the latest; None when nothing is promised, or no time is."""
+        promised = self.promise(job)
+        at: float | None = None if promised is None else promised["at"]
+        return at
+
+    def promise(self, job: Job) -> dict[str, Any] | None:
+        """The record of what a queued job was promised."""
+        if not jobs.is_waiting(job):
             return None
-        count = 0
-        for other, reason in self.observed_reasons.items():  # in the order of the queue
-            if other == str(job.id):
-                break
-            count += reason in (PRIORITY, RESERVATION, RESOURCES)
-        return count
+        found: dict[str, Any] | None = self.fold.of("promise").get(job.id)
+        return found
+
+    @property
+    def order(self) -> list[int]:
+        """The jobs in line, first to start first, of each array the first; as far as the daemon said."""
+        return (self.line or {}).get("order") or []
+
+    def rank(self, job: Job) -> int | None:
+        """The place in line of a queued job, from 1; None when the daemon did not say."""
+        if not self.daemon_runs or not jobs.is_waiting(job):
+            return None
+        if self._ranks is None:
+            self._ranks = {job_id: rank for rank, job_id in enumerate(self.order, 1)}
+        return self._ranks.get(job.id)
 
     def _told_of_array(self, job: Job) -> str | None:
         """The daemon names the reason of an array's first waiting element only."""

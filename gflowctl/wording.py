@@ -23,6 +23,9 @@ REASONS = {
     "RetryDelay": "it is tried again after a delay",
     "Drained": "nothing is started; gflowctl resume",
     "Priority": "a job ahead of it comes first",
+    "Reservation": "GPUs that it needs are reserved",
+    "Quota": "its user or project runs as much as its quota allows",
+    "Never": "it can never start as things stand",
     "Resources": "not enough GPUs, CPUs or memory are free",
     "GpuUnavailable": "GPUs that it could have are not usable now",
     "DaemonDown": "gflowd is not running; gflowd start",
@@ -42,6 +45,10 @@ REASONS = {
     "LaunchFailed": "it could not be launched",
     "Rejected": "it can never run here",
     "Signaled": "a signal ended it",
+}
+NEVER = {
+    "Never:Reservation": "reservations that come again leave no gap that is long enough",
+    "Never:Quota": "a quota of its user or project is smaller than the job",
 }
 SHORT = {short: state for state, short in SHORT_STATES.items()}
 SLURM_STATES = {
@@ -101,6 +108,8 @@ def count(number: int, what: str) -> str:
 def reason(word: str) -> str:
     """A reason with what it means: `Priority: a job ahead of it comes first`."""
     said = REASONS.get(word.split(":", maxsplit=1)[0])
+    if word in NEVER:
+        said = f"{said}: {NEVER[word]}"
     return f"{word} ({said})" if said else word
 
 

@@ -46,6 +46,8 @@ class Config:
     memory_mb: int | None
     backfill_depth: int
     default_time_limit: float | None
+    promise_after: float
+    promise_within: float
     fair_share_enabled: bool
     fair_share_half_life: float
     fair_share_cpu_weight: float

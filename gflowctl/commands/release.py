@@ -23,11 +23,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
     at = None if args.at is None else context.instant(args.at, "--at")
 
-    def released(_view: views.View, job: Job) -> Wish | str:
+    def released(view: views.View, job: Job) -> Wish | str:
         if jobs.is_waiting(job):
+            wish = job.wish.replace(held=False, released_at=view.now) if job.wish.held else job.wish
             if at is not None:
-                return job.wish.replace(held=False, begin_at=at)
-            return job.wish.replace(held=False) if job.wish.held else "is not held"
+                return wish.replace(begin_at=at)
+            return wish if job.wish.held else "is not held"
         if at is not None:
             raise Refused(f"is {jobs.state(job)}; only a queued job has a begin time")
         return f"is not held ({jobs.state(job)})"

@@ -90,6 +90,13 @@ def _create(args: argparse.Namespace, context: Context) -> None:
     if machine_gpus is None:
         render.note("nobody knows yet how many GPUs there are; it was only checked against other reservations")
     _tell(args, f"Created reservation {new.id}", new, context)
+    if new.repeat is not None:
+        from gflowctl import prospects
+
+        fold = context.store.read()
+        before = {number: each for number, each in fold.of(reservations.KIND).items() if number != new.id}
+        for words in prospects.newly_shut_out(context, fold, before):
+            render.note(f"note: {words}")
 
 
 def _asked(args: argparse.Namespace, context: Context, now: float) -> reservations.Reservation:

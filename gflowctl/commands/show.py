@@ -116,8 +116,10 @@ def _state(view: View, job: Job, *, color: bool) -> Iterator[tuple[str, str]]:
     yield "State", render.paint(found, render.STATE_COLORS[found], on=color)
     if why := view.reason(job):
         yield "Reason", render.escape(_more(view, job, why))
-    if (ahead := view.ahead(job)) is not None:
-        yield "Ahead", wording.count(ahead, "queued job")
+    if view.rank(job) is not None:
+        from gflowctl import standing
+
+        yield from standing.lines(view, job)
     phase = job.phase
     if isinstance(phase, Ended) and phase.exit_code is not None:
         yield "Exit code", str(phase.exit_code)
@@ -129,6 +131,11 @@ def _state(view: View, job: Job, *, color: bool) -> Iterator[tuple[str, str]]:
 
 def _more(view: View, job: Job, why: str) -> str:
     """The reason in words; of `Resources`, which of them are short as far as the daemon's last look tells."""
+    if view.rank(job) is not None and why.partition(":")[0] in (reasons.NEVER, reasons.RESERVATION, reasons.PRIORITY):
+        from gflowctl import standing
+
+        said, advice = wording.reason(why), standing.advice(view, job)
+        return said if advice is None else f"{said}; {advice}"
     if why == reasons.RESOURCES and (short := _short(view.context.observed or {}, job)):
         return f"{why} (waits for {', '.join(short)})"
     return wording.reason(why)
@@ -182,8 +189,6 @@ def _times(view: View, job: Job) -> Iterator[tuple[str, str]]:
         yield "Begins", f"not before {render.local(job.begin_at)}"
     if (began := jobs.started_at(job)) is not None:
         yield "Started", render.local(began)
-    elif (expected := view.expected_start(job)) is not None:
-        yield "Expected", f"to start at {render.local(expected)}, if those before it run to their limits"
     if (ended := jobs.ended_at(job)) is not None:
         yield "Ended", render.local(ended)
     if (elapsed := view.elapsed(job)) is not None:

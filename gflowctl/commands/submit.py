@@ -112,7 +112,19 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise SystemFailed(f"{queued}, but {error}") from None
     if render.notes_are_read() and any(new.spec.early_signal and new.spec.time_limit is None for new in made):
         render.note("note: --signal comes before a time limit; the job has none yet (--time)")
+    _tell_never(context, made)
     return _stay(args, context, _span(made))
+
+
+def _tell_never(context: Context, made: Sequence[New]) -> None:
+    """Says of which of the new jobs it is already known that they can never start."""
+    reserved = (context.observed or {}).get("reservations")
+    if not reserved or not any(each.get("again") for each in reserved) or not any(new.spec.gpus for new in made):
+        return
+    from gflowctl import prospects
+
+    for words in prospects.shut_out(context, [(_words(new.ids), new.spec) for new in made]):
+        render.note(f"note: {words}")
 
 
 def _check_usage(args: argparse.Namespace) -> None:

@@ -10,20 +10,43 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.core import codec, reasons
 from gflowd.core.groups import Groups
-from gflowd.core.line import Line
+from gflowd.core.line import Line, Seat, Walker
 from gflowd.core.model import Ended, Job, Queued, Spec
 from gflowd.core.past import Past
 from gflowd.core.roster import Roster
+from gflowd.core.runtimes import LONGEST_KEY, Runtimes, lasted
 from gflowd.core.waiting import WaitingRoom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from gflowd.core.line import Label
+
+
+class Queue:
+    """One walk through the jobs that may start, first to start first; whoever walks may rule some out on the way."""
+
+    def __init__(self, book: Book, walker: Walker, looking: Iterable[int], promised: Iterable[int]) -> None:
+        self._book = book
+        self._walker = walker
+        self._looking = looking
+        self._promised = promised
+
+    def rule_out(self, job: Job, length: float, personal: bool) -> None:  # noqa: FBT001 -- as `schedule.Rules` has it
+        """Passes over those that ask for the same as `job` and take `length` seconds or longer: of all, or its user."""
+        self._book.rule_out(self._walker, job, length, personal=personal)
+
+    def __iter__(self) -> Iterator[Job]:
+        return self._book.walk(self._walker, self._looking, self._promised)
+
 
 class Book:
-    """Queued and live jobs by id; `queue()` has those that may start, in scheduling order."""
+    """Queued and live jobs by id; `queue()` has those that may start, in scheduling order. `runtimes`: how long jobs
+    without a limit are expected to take.
+    """
 
-    def __init__(self, past: Past | None = None) -> None:
+    def __init__(self, past: Past | None = None, runtimes: Runtimes | None = None) -> None:
+        self.runtimes = runtimes or Runtimes()
         self.queued: dict[int, Job] = {}
         self.live: dict[int, Job] = {}
         self.lost: dict[int, str] = {}  # queued jobs that can never start, and why
@@ -35,38 +58,97 @@ class Book:
         self._timers: list[tuple[float, int]] = []  # a heap: when, who; some outlive what they were for
         self._wall = float("-inf")  # when `settle` was last called
         self._cancelled: set[int] = set()
+        self._met: dict[int, float] = {}  # of those that waited for others, when these had come
         self._specs: dict[int, Spec] = {}  # of arrays, which share them
         self._roster = Roster()
         self._groups = Groups()
         self._room = WaitingRoom(self._roster)
         self._room.past = past or Past()
+        self._blocked: set[int] = set()  # those that were seen behind another of their name
 
     def queue(
-        self, closed: set[int] | None = None, usage: Mapping[str, float] | None = None, first: int | None = None
-    ) -> Iterator[Job]:
+        self,
+        now: float | None = None,
+        shares: Mapping[str, float] | None = None,
+        looking: Iterable[int] = (),
+        promised: Iterable[int] = (),
+        *,
+        folded: bool = False,
+    ) -> Queue:
         """The queued jobs that may start as far as their user, the time, other jobs and their group are concerned,
-        first to start first. Arrays that the caller puts into `closed` meanwhile are passed over in one step.
-        `usage` of users and the job that is `first`: as for `Line.walk`.
+        first to start first at the time `now`. Those `looking` come before all others, and once more in their places;
+        those `promised` before all of their priority. `shares` of users: as for `Walker`; `folded`: of each array the
+        first alone.
         """
-        closed = set() if closed is None else closed
+        walker = Walker(self._wall if now is None else now, shares or {}, self._predicted)
+        walker.folded = folded
+        return Queue(self, walker, looking, promised)
+
+    def walk(self, walker: Walker, looking: Iterable[int], promised: Iterable[int]) -> Iterator[Job]:
+        """As `queue`, which is to be called."""
         rooms = self._groups.rooms()
+        full: set[int] = set()
 
         def beyond(job_id: int) -> int | None:
             array_id = self.queued[job_id].array_id
-            if array_id is None or (array_id not in closed and rooms.get(array_id, 1)):
+            if array_id is None or (array_id not in full and rooms.get(array_id, 1) > 0):
                 return None
-            if array_id not in closed:
+            if array_id not in full:
                 self._groups.left_out(job_id)
-                closed.add(array_id)
+                full.add(array_id)
             return self._roster.ids(array_id).stop
 
-        for job_id in self._line.walk(usage or {}, beyond, None if first is None else self.queued.get(first)):
+        walker.beyond = beyond
+        first = [job for job in map(self.queued.get, looking) if job is not None and self.is_lined_up(job)]
+        for job in first:
+            if self._room.lets_go(job) and beyond(job.id) is None:
+                if job.array_id in rooms:
+                    rooms[job.array_id] -= 1
+                yield job
+        again = {job.id for job in first}
+        pinned = [(job, self._seat(job)) for job in map(self.queued.get, promised) if job is not None]
+        for job_id in self._line.walk(walker, pinned):
             job = self.queued[job_id]
             if not self._room.lets_go(job):
+                self._blocked.add(job_id)
                 continue
-            if job.array_id in rooms:
+            if job.array_id in rooms and job_id not in again:
                 rooms[job.array_id] -= 1
+            if walker.folded and job.array_id is not None:
+                full.add(job.array_id)
             yield job
+
+    def rule_out(self, walker: Walker, job: Job, length: float, *, personal: bool) -> None:
+        """As `Queue.rule_out`."""
+        self._line.rule_out(walker, job, length, personal=personal)
+
+    def is_lined_up(self, job: Job) -> bool:
+        """Whether a queued job waits for nothing but its turn."""
+        return self._line.has(job, self._seat(job))
+
+    def ready(self, job: Job) -> float:
+        """Since when a job could have started, as far as it is concerned itself (wall time)."""
+        since = job.phase.since if isinstance(job.phase, Queued) else None
+        times = (job.begin_at, job.wish.released_at, since, self._met.get(job.id))
+        return max(job.spec.submitted_at, *(at for at in times if at is not None), 0.0)
+
+    def note_runs(self, record_id: str, record: Mapping[str, Any] | None) -> None:
+        """Takes in a record of run times, or that it is gone."""
+        news = self.runtimes.take(record_id, record)
+        if news is None:
+            return
+        user, _, name = news
+        named = self.queued if len(name) >= LONGEST_KEY else set(self._room.named(user, name))
+        alike = [job for job in map(self.queued.get, named) if job is not None and job.spec.time_limit is None]
+        before, after = (name, None) if record is None else (None, name)
+        self._line.relabel(alike, before, after)
+
+    def _predicted(self, user: str, gpus: int, label: Label) -> float:
+        return self.runtimes.predicted(user, gpus, label).seconds
+
+    def _seat(self, job: Job) -> Seat:
+        label = self.runtimes.label(job) if job.spec.time_limit is None else None
+        return Seat(self.ready(job), label)
 
     def waiting(self, depth: int) -> dict[int, str]:
         """The reason of jobs that wait for others, of at most `depth` of them, and of groups at their limit."""
@@ -121,6 +203,7 @@ class Book:
         """
         self._room.specs, self._room.wishes, self._room.phases = specs, wishes, phases
         ids = set(job_ids)
+        spec_ids = list(spec_ids)
         for spec_id in spec_ids:
             ids.update(self._roster.ids(spec_id) if spec_id in specs else self._known(spec_id))
             self._roster.note(spec_id, specs.get(spec_id))
@@ -133,6 +216,9 @@ class Book:
         ids |= self._doubting(ids)
         for job_id in ids:
             self._forget(job_id)
+        for spec_id in spec_ids:
+            if spec_id not in specs:
+                self.runtimes.forget_array(spec_id)
         self._room.recount(ids)
         for job_id in sorted(ids):
             job = self._read(job_id, specs, wishes, phases)
@@ -160,6 +246,7 @@ class Book:
             if job_id in self._early and self._begins[job_id] == begin:
                 self._line_up(self.queued[job_id])
         ids = set(ids)
+        self._unblock(wall)
         self._room.hear(ids, wall)
         for array_id in self._groups.exhausted():
             ids.update(self._roster.ids(array_id))
@@ -171,9 +258,23 @@ class Book:
         for job_id, culprit in self._room.news():
             job = self.queued[job_id]
             if culprit is None:
+                if (met_at := self._room.met_at(job_id)) is not None:
+                    self._met[job_id] = met_at
                 self._line_up(job)
             elif job.spec.needs is not None and job.spec.needs.auto_cancel:
                 self._lose(job_id, reasons.dependency_failed(culprit), wall)
+
+    def _unblock(self, wall: float) -> None:
+        """Who was behind another of its name waits for resources only from now on."""
+        for job_id in list(self._blocked):
+            job = self.queued.get(job_id)
+            if job is None or not self.is_lined_up(job):
+                self._blocked.discard(job_id)
+            elif self._room.lets_go(job):
+                self._blocked.discard(job_id)
+                self._line.drop(job, self._seat(job))
+                self._met[job_id] = wall
+                self._line.add(job, self._seat(job))
 
     def _doubting(self, ids: Iterable[int]) -> set[int]:
         """The queued jobs to which something was told, of `ids` or of one another, that is so no more."""
@@ -202,6 +303,8 @@ class Book:
         spec_id = job_id if array_id is None else array_id
         wish, phase = wishes.get(job_id), phases.get(job_id)
         self._groups.see(array_id, job_id, phase)
+        if array_id is not None and phase is not None:
+            self._learn(array_id, specs.get(array_id), phase)
         if spec_id not in specs or _is_over(wish, phase):
             return None
         if array_id is None:
@@ -209,6 +312,18 @@ class Book:
         if array_id not in self._specs:
             self._specs[array_id] = codec.decode_spec(specs[array_id])
         return codec.element(job_id, self._specs[array_id], wish, phase, array_id)
+
+    def _learn(self, array_id: int, spec: Mapping[str, Any] | None, phase: Mapping[str, Any]) -> None:
+        """What the end of an element tells of the others, where they have no limit."""
+        run = lasted(phase)
+        if run is None or spec is None or spec.get("time_limit") is not None:
+            return
+        alike = []
+        if not self.runtimes.knows(array_id):
+            alike = [job for job in map(self.queued.get, self._roster.ids(array_id)) if job is not None]
+        label = self.runtimes.label(alike[0]) if alike else None
+        self.runtimes.see(array_id, run)
+        self._line.relabel(alike, label, array_id)
 
     def _add(self, job: Job) -> None:
         match job.phase:
@@ -240,7 +355,7 @@ class Book:
                 heappush(self._timers, (job.begin_at, job.id))
                 return
             self._early.discard(job.id)
-        self._line.add(job)
+        self._line.add(job, self._seat(job))
 
     def _forget(self, job_id: int) -> None:
         for table in (self.live, self.lingering, self.lost, self.reopened):
@@ -255,7 +370,8 @@ class Book:
     def _drop_from_line(self, job: Job) -> None:
         self._begins.pop(job.id, None)
         self._early.discard(job.id)
-        self._line.drop(job)
+        self._line.drop(job, self._seat(job))
+        self._met.pop(job.id, None)
 
 
 def _is_over(wish: Mapping[str, Any] | None, phase: Mapping[str, Any] | None) -> bool:

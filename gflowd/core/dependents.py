@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from gflowd.core.dependencies import ALL
-from gflowd.core.outcomes import SATISFIED, WAITING, Never, Satisfied, Verdict, Waiting, judge_one
+from gflowd.core.outcomes import SATISFIED, WAITING, Never, Satisfied, Verdict, Waiting, judge_one, met_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 class _Waiter:
     """A job and how far its needs are met. Mutable."""
 
-    __slots__ = ("came", "due", "lost", "needs", "open", "places", "singleton", "told")
+    __slots__ = ("came", "due", "lost", "met_at", "needs", "open", "places", "singleton", "told")
 
     def __init__(self, needs: Needs) -> None:
         self.needs = needs
         self.open: set[int] = set()  # places of dependencies that are not decided
         self.places: dict[int, list[int]] = {}  # by id
         self.came = False  # one at least is satisfied
+        self.met_at: float | None = None  # when the last of them was, or the first where that is enough
         self.lost: int | None = None  # the first place that never will be
         self.singleton = False
         self.told = self.due = False  # in the news, now or before; not yet read there
@@ -49,6 +50,11 @@ class _Waiter:
                 self.lost = place if self.lost is None else min(self.lost, place)
             case Waiting():  # pragma: no branch -- the union has no more
                 pass
+
+    def meet(self, at: float | None) -> None:
+        if at is not None:
+            best = max if self.needs.mode == ALL else min
+            self.met_at = at if self.met_at is None else best(self.met_at, at)
 
     def verdict(self, *, alone: bool) -> Verdict:
         if self.needs.mode == ALL:
@@ -139,13 +145,21 @@ class Graph:
         waiter = self._waiters.get(job_id)
         return SATISFIED if waiter is None else waiter.verdict(alone=alone)
 
+    def met_at(self, job_id: int) -> float | None:
+        """When the needs of a job came to be met, as far as that is known."""
+        waiter = self._waiters.get(job_id)
+        return None if waiter is None else waiter.met_at
+
     def _judge(self, job_id: int, waiter: _Waiter, places: Iterable[int], look: Look, now: float) -> None:
         for place in places:
             if place not in waiter.open:
                 continue
             dependency = waiter.needs.dependencies[place]
-            verdict = judge_one(dependency, look(dependency), now)
+            outcome = look(dependency)
+            verdict = judge_one(dependency, outcome, now)
             waiter.decide(place, verdict)
+            if isinstance(verdict, Satisfied):
+                waiter.meet(met_at(dependency, outcome))
             if isinstance(verdict, Waiting) and verdict.until is not None:
                 heappush(self._timers, (verdict.until, job_id, place))
         if not waiter.told and not isinstance(waiter.verdict(alone=True), Waiting):

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 
     from gflowd.core.reservations import Reservation, Window
 
-HORIZON = 35 * 86400.0  # seconds: what begins later is not planned for
+HORIZON = 35 * 86400.0  # seconds: what comes again and again is laid out that far
 
 
 class Diary:
     """`standing`: the reservations that are not cancelled; `windows`, `coming` and `edges` are as of the last `look`.
 
-    `windows` has of each reservation its present window or else its next, `coming` all that begin within `HORIZON`.
-    All are found anew only when an edge has passed or the clock was set back, so a look costs next to nothing.
+    `windows` has of each reservation its present window or else its next; `coming` all that begin before `horizon`, and
+    those beyond that come only once. All are found anew only when an edge has passed or the clock was set back, so a
+    look costs next to nothing.
     """
 
     def __init__(self, zone: tzinfo | None) -> None:
@@ -27,6 +28,7 @@ class Diary:
         self.standing: list[Reservation] = []
         self.windows: list[Window] = []
         self.coming: list[Window] = []
+        self.horizon = float("inf")
         self.edges: tuple[float, ...] = ()
         self._since = self._until = float("inf")
 
@@ -40,6 +42,8 @@ class Diary:
         if self._since <= wall < self._until:
             return
         self.windows = reservations.upcoming(self.standing, wall, self.zone)
-        self.coming = reservations.windows(self.standing, wall, wall + HORIZON, self.zone)
+        self.horizon = wall + HORIZON
+        far = [window for window in self.windows if window.start >= self.horizon and not window.again]
+        self.coming = [*reservations.windows(self.standing, wall, self.horizon, self.zone), *far]
         self.edges = tuple(reservations.edges(self.standing, wall, self.zone))
         self._since, self._until = wall, self.edges[0] if self.edges else float("inf")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gflowd.core.model import Job, Spec
 
 LN_2 = math.log(2)
+WEIGHT = 4.0  # of having had an equal part
 
 
 class Shares:
@@ -62,6 +63,17 @@ class Shares:
             user = job.spec.user
             found[user] = found.get(user, 0.0) + self._used(job.spec, _since(job), wall)
         return found
+
+    @staticmethod
+    def shares(usage: Mapping[str, float]) -> dict[str, float]:
+        """What the waiting of each user's jobs counts: 1 for who has had nothing lately, 1/5 for who has had an equal
+        part of what all had, less for more.
+        """
+        total = sum(usage.values())
+        if total <= 0.0:
+            return {}
+        equal = total / len(usage)
+        return {user: 1.0 / (1.0 + WEIGHT * used / equal) for user, used in usage.items()}
 
     def _used(self, spec: Spec, began: float | None, end: float) -> float:
         """What a job has used when it ends: the integral of its weight, each second decayed up to the end."""

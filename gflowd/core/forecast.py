@@ -1,4 +1,4 @@
-"""When queued jobs are expected to start, if every job runs to its time limit and none overtakes another. Pure.
+"""When queued jobs are expected to start, if every job takes as long as it counts for and none overtakes another. Pure.
 
 An estimate: those with resources may end early, and backfill may let jobs pass; new jobs may come first.
 """
@@ -9,23 +9,26 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gflowd.core.occupancy import hold
-from gflowd.core.schedule import duration
+from gflowd.core.schedule import limit_or_guess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gflowd.core.model import Job
     from gflowd.core.occupancy import Occupancy
+    from gflowd.core.runtimes import Length
 
 
-def expected(queue: Iterable[Job], room: Occupancy, default_limit: float = inf) -> dict[int, float]:
+def expected(
+    queue: Iterable[Job], room: Occupancy, length_of: Callable[[Job], Length] = limit_or_guess
+) -> dict[int, float]:
     """The wall time at which each of `queue`, in order, is expected to start. `room` is used up.
 
-    Ends with the first that nobody can tell of: it waits for a job without a time limit, or for a person.
+    Ends with the first that nobody can tell of, such as one that waits for a person.
     """
     found: dict[int, float] = {}
     for job in queue:
-        length = duration(job.spec, default_limit)
+        length = length_of(job).seconds
         while not room.fits(job.spec, room.now, room.now + length):
             later = room.next_end()
             if later is None or later == inf:

@@ -148,7 +148,7 @@ class Spec(Value):
 class Wish(Value):
     """What the user wants now, beyond the spec. Absent means `Wish()`."""
 
-    __slots__ = ("begin_at", "cancelled_at", "cancelled_by", "held", "requeued", "top_at")
+    __slots__ = ("begin_at", "cancelled_at", "cancelled_by", "held", "released_at", "requeued", "top_at")
 
     def __init__(
         self,
@@ -159,7 +159,9 @@ class Wish(Value):
         cancelled_at: float | None = None,
         requeued: int = 0,
         top_at: float | None = None,
+        released_at: float | None = None,
     ) -> None:
+        self.released_at: Final = released_at  # until then it was held
         self.held: Final = held
         self.begin_at: Final = begin_at  # wins over the spec's
         self.cancelled_by: Final = cancelled_by
@@ -214,13 +216,16 @@ class Started(Value):
 
 
 class Queued(Value):
-    """Waiting to be started; whether it is held is the wish's to say. `begin_at`: a retry, and not before."""
+    """Waiting to be started; whether it is held is the wish's to say. `begin_at`: a retry, and not before. `since`:
+    when it was queued again.
+    """
 
-    __slots__ = ("attempt", "begin_at")
+    __slots__ = ("attempt", "begin_at", "since")
 
-    def __init__(self, *, attempt: int = 1, begin_at: float | None = None) -> None:
+    def __init__(self, *, attempt: int = 1, begin_at: float | None = None, since: float | None = None) -> None:
         self.attempt: Final = attempt
         self.begin_at: Final = begin_at
+        self.since: Final = since
 
 
 class Starting(Value):

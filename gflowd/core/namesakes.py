@@ -6,6 +6,8 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     Owner = tuple[str, str]  # user and name
 
 
@@ -45,6 +47,12 @@ class Namesakes:
         """Whether no other job of `owner` is live, and none was queued before `job_id`."""
         first = self._first(owner)
         return self._live.get(owner, set()) <= {job_id} and (first is None or first >= job_id)
+
+    def queued(self, user: str, name: str) -> Iterator[int]:
+        """The queued jobs of a user and name."""
+        owner = user, name
+        live = self._live.get(owner, set())
+        return (each for each in self._queued.get(owner, ()) if self._owner.get(each) == owner and each not in live)
 
     def _first(self, owner: Owner) -> int | None:
         heap, live = self._queued.get(owner, []), self._live.get(owner, set())

@@ -1,6 +1,8 @@
-"""What is given out, and until when: the books that the planner plans with. Mutable; pure.
+"""What is given out, until when, and what is kept for whom: the books that the planner plans with. Mutable; pure.
 
-A job counts as gone at its time limit, never before; a reservation keeps its GPUs from everybody but its owner.
+There are two ways to look ahead. What is *known*: a job is gone at its time limit, one without a limit never. What is
+*expected*: a job without a limit is gone when such jobs usually are. A reservation keeps its GPUs from everybody but
+its owner in both.
 """
 
 from __future__ import annotations
@@ -8,23 +10,26 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gflowd.core.capacity import Capacity
     from gflowd.core.model import Spec
     from gflowd.core.reservations import Window
 
 OVERDUE = 1.0  # seconds in which something that should be gone by now is expected to be
+LEAST = 60.0  # seconds: no shorter limit is advised, nor one that is known better than that
+PERIOD = 7 * 86400.0  # seconds: after that all reservations that come again have come again
+LONGER = PERIOD + 86400.0  # seconds: whatever lasts longer than that meets the same of them as what lasts as long
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What one job has until `end` (wall time, `inf` without a limit); `shared_mb` of each of its GPUs, None: all.
+    """What one job has until `end` (wall time); `shared_mb` of each of its GPUs, None: all.
 
-    `outlasts`: it ends after all others of which nobody knows when they end.
+    `certain`: it is ended then; else that is only expected.
     """
 
     user: str
@@ -33,51 +38,96 @@ class Hold:
     memory_mb: int
     gpus: tuple[int, ...]
     shared_mb: int | None = None
-    outlasts: bool = False
+    certain: bool = True
 
-    def is_over(self, at: float) -> bool:
-        """Whether it has ended by then."""
-        return self.end <= at and not self.outlasts
+    def is_over(self, at: float, *, certain: bool) -> bool:
+        """Whether it has ended by then: for certain, or as far as is expected."""
+        return self.end <= at and (self.certain or not certain)
 
 
-def hold(spec: Spec, gpus: tuple[int, ...], end: float) -> Hold:
+def hold(spec: Spec, gpus: tuple[int, ...], end: float, *, certain: bool = True) -> Hold:
     """What a job has that was given these GPUs."""
     shared_mb = spec.gpu_memory_mb or 0 if spec.shared else None
-    return Hold(spec.user, end, spec.cpus, spec.memory_mb or 0, gpus, shared_mb)
+    return Hold(spec.user, end, spec.cpus, spec.memory_mb or 0, gpus, shared_mb, certain)
+
+
+def _gone(spec: Spec, until: float) -> float:
+    """When a job that is expected to end `until` a time is gone for those who have reserved what it has."""
+    return inf if spec.time_limit is None else until
+
+
+class Kept(NamedTuple):
+    """What is kept for a job that is to start at `begin`: these GPUs or others as good."""
+
+    spec: Spec
+    begin: float
+    end: float
+    given: Hold
 
 
 class Occupancy:
     """What is given out of `capacity` as of `now`; of its GPUs only those `available` count.
 
-    `cpus` and `memory_mb` are what is free now, below zero when the configuration shrank.
+    `cpus` and `memory_mb` are what is free now, below zero when the configuration shrank. `windows` are known up to
+    `horizon`, those that come only once even beyond. `doubtful` GPUs were available a moment ago and may be so again.
     """
 
     def __init__(
-        self, capacity: Capacity, available: Iterable[int], now: float, windows: Sequence[Window] = ()
+        self,
+        capacity: Capacity,
+        available: Iterable[int],
+        now: float,
+        windows: Sequence[Window] = (),
+        horizon: float = inf,
+        doubtful: Iterable[int] = (),
     ) -> None:
-        usable = set(available)
+        missed = set(doubtful)
+        usable = missed.union(available)
         self.capacity = capacity
         self.now = now
         self.windows = windows
+        self.horizon = horizon
         self.cpus = capacity.cpus
         self.memory_mb = capacity.memory_mb
         self._devices = [device for device in capacity.gpus or () if device.index in usable]
         self._holds: list[Hold] = []
         self._on: dict[int, list[Hold]] = {device.index: [] for device in self._devices}
+        self._kept: dict[bool, list[Kept]] = {True: [], False: []}  # as is known for certain, and as is expected
+        self._guesses = 0  # holds of which nobody knows the end
+        for index in missed & self._on.keys():
+            self.take(Hold("", now, 0, 0, (index,), certain=False))
 
     def take(self, given: Hold) -> None:
-        """Notes what a job has, as of now."""
+        """Notes what a job has, as of now. What is kept for others must allow it (`spares`)."""
         if given.end <= self.now:
             given = replace(given, end=self.now + OVERDUE)
-        self.cpus -= given.cpus
-        self.memory_mb -= given.memory_mb
-        self._holds.append(given)
-        for index in given.gpus:
-            if index in self._on:
-                self._on[index].append(given)
+        self._add(given)
+        for certain in (True, False):
+            if self._kept[certain]:
+                self._kept[certain] = self._kept_anew(certain=certain) or self._kept[certain]
+
+    def keep(self, spec: Spec, at: float, until: float, *, certain: bool) -> None:
+        """Keeps what `spec` needs from `at` on; nothing when it could not have it then."""
+        kept = self._placed(spec, at, until, certain=certain)
+        if kept is not None:
+            self._kept[certain].append(kept)
+
+    def spares(self, given: Hold) -> bool:
+        """Whether all that is kept can be kept if another job has this from now on."""
+        modes = [mode for mode in (False, True) if self._kept[mode]]
+        if not modes:
+            return True
+        if self.is_known and given.certain:
+            modes = modes[:1]  # what is expected is what is known
+        if all(each.begin >= given.end and (given.certain or not mode) for mode in modes for each in self._kept[mode]):
+            return True
+        self._add(given)
+        spared = all(self._kept_anew(certain=mode) is not None for mode in modes)
+        self._remove_last(given)
+        return spared
 
     def advance(self, at: float) -> None:
-        """Makes `at` the present: what has ended by then is free."""
+        """Makes `at` the present: what is expected to have ended by then is free."""
         self.now = at
         ended = [each for each in self._holds if each.end <= at]
         if ended:
@@ -85,28 +135,31 @@ class Occupancy:
             self._on = {index: [each for each in held if each.end > at] for index, held in self._on.items()}
             self.cpus += sum(each.cpus for each in ended)
             self.memory_mb += sum(each.memory_mb for each in ended)
+            self._guesses -= sum(not each.certain for each in ended)
 
-    def slack(self, spec: Spec, at: float) -> tuple[int, int]:
-        """CPUs and memory left over at a time, with `spec` begun then.
+    def slack(self, spec: Spec, at: float, until: float | None = None, *, certain: bool = False) -> tuple[int, int]:
+        """CPUs and memory left over from `at` to `until` (None: at that moment), with `spec` begun then.
 
         Who asks for none of what has become less than nothing has enough of it.
         """
-        gone = () if at <= self.now else [each for each in self._holds if each.is_over(at)]
-        cpus = self.cpus + sum(each.cpus for each in gone)
-        memory_mb = self.memory_mb + sum(each.memory_mb for each in gone)
+        cpus, memory_mb = self._free(at, until, certain=certain)
         asked = spec.memory_mb or 0
         return cpus - spec.cpus if spec.cpus else max(cpus, 0), memory_mb - asked if asked else max(memory_mb, 0)
 
-    def candidates(self, spec: Spec, at: float, until: float, *, reserved: bool = False) -> list[int]:
+    def candidates(
+        self, spec: Spec, at: float, until: float, *, reserved: bool = False, certain: bool = False
+    ) -> list[int]:
         """The GPUs that `spec` could have from `at` until `until`, ascending; those reserved for its user are first,
-        and for a shared job the fullest. With `reserved` those that are reserved for others too.
+        and for a shared job the fullest. With `reserved` those that are reserved for others too, or kept.
         """
-        ours, theirs = (set[int](), set[int]()) if reserved else self._reserved(spec.user, at, until)
+        ours, theirs = (set[int](), set[int]()) if reserved else self._reserved(spec.user, at, _gone(spec, until))
+        later = [] if reserved or at <= self.now else self._during(at, until, certain=certain)
         found = []
         for device in self._devices:
             if device.index in theirs or not device.suits(spec):
                 continue
-            held = [each for each in self._on[device.index] if at <= self.now or not each.is_over(at)]
+            held = [each for each in self._on[device.index] if at <= self.now or not each.is_over(at, certain=certain)]
+            held += [each.given for each in later if device.index in each.given.gpus]
             if not spec.shared:
                 if not held:
                     found.append((device.index not in ours, 0, device.index))
@@ -119,56 +172,162 @@ class Occupancy:
                 found.append((device.index not in ours, -given, device.index))
         return [index for *_, index in sorted(found)]
 
+    def wanted_later(self) -> list[set[int]]:
+        """For each job for which something is kept the GPUs that it could then have."""
+        return [
+            set(self.candidates(each.spec, each.begin, each.end, certain=certain)) | set(each.given.gpus)
+            for certain in (False, True)
+            for each in self._kept[certain]
+            if each.spec.gpus
+        ]
+
+    def kept_times(self) -> Iterator[float]:
+        """When those begin for whom something is kept."""
+        return (each.begin for kept in self._kept.values() for each in kept)
+
     def suitable(self, spec: Spec) -> int:
         """How many available GPUs there are of the kind asked for, whoever has them now."""
         return sum(device.suits(spec) for device in self._devices)
 
-    def leaves_enough(self, user: str, gpus: Iterable[int], at: float, until: float) -> bool:
-        """Whether the reservations by count are still met when `user` has these GPUs too from `at` until `until`."""
-        counted = [each for each in self._overlapping(user, at, until) if each.gpu_list is None]
+    def leaves_enough(self, spec: Spec, gpus: Iterable[int], at: float, until: float, *, certain: bool = False) -> bool:
+        """Whether the reservations by count are still met when `spec` has these GPUs too from `at` until `until`."""
+        counted = [each for each in self._overlapping(spec.user, at, _gone(spec, until)) if each.gpu_list is None]
         taken = set(gpus)
         return not counted or all(
-            self._is_met([each for each in counted if each.start <= when < each.end], user, taken, when)
+            self._is_met([each for each in counted if each.start <= when < each.end], spec.user, taken, when, certain)
             for when in {at, *(each.start for each in counted if each.start > at)}
         )
 
-    def fits(self, spec: Spec, at: float, until: float) -> bool:
-        """Whether `spec` could run from `at` until `until`."""
-        if min(self.slack(spec, at)) < 0:
+    def fits(self, spec: Spec, at: float, until: float, *, certain: bool = False) -> bool:
+        """Whether `spec` could run from `at` until `until`, beside all that is kept."""
+        if min(self.slack(spec, at, until, certain=certain)) < 0:
             return False
         if not spec.gpus:
             return True
-        found = self.candidates(spec, at, until)
-        return len(found) >= spec.gpus and self.leaves_enough(spec.user, found[: spec.gpus], at, until)
+        found = self.candidates(spec, at, until, certain=certain)
+        enough = len(found) >= spec.gpus
+        return enough and self.leaves_enough(spec, found[: spec.gpus], at, until, certain=certain)
 
-    def fits_beside(self, given: Hold, spec: Spec, at: float, until: float) -> bool:
-        """Whether `spec` could still run then if another job had `given` from now."""
-        self.take(replace(given, outlasts=True) if given.end == inf else given)
-        found = self.fits(spec, at, until)
-        self._holds.pop()
-        for index in given.gpus:
-            self._on[index].pop()
-        self.cpus += given.cpus
-        self.memory_mb += given.memory_mb
-        return found
-
-    def earliest(self, spec: Spec, duration: float) -> float | None:
-        """When `spec` can begin at the earliest; `inf` when that is known of nobody before it, None: not as it is."""
-        ends = {each.end for each in self._holds}
+    def earliest(
+        self,
+        spec: Spec,
+        length: float,
+        *,
+        certain: bool = False,
+        admits: Callable[[float], bool] | None = None,
+    ) -> float | None:
+        """When `spec` can begin at the earliest; `inf`: some day, beyond what is known of reservations; None: that
+        cannot be told. `admits`: whether it may begin then, as far as others are concerned.
+        """
+        ends = {each.end for each in self._holds if each.certain or not certain}
+        ends.update(each.end for each in self._kept[certain])
         times = sorted(ends | {each.end for each in self.windows if each.user != spec.user and each.end > self.now})
 
         def fits(at: float) -> bool:
-            return self.fits(spec, at, at + duration)
+            return self.fits(spec, at, at + length, certain=certain) and (admits is None or admits(at))
 
-        if not self.windows:  # more and more is free
+        if not self.windows and not self._kept[certain] and admits is None:  # more and more is free
             place = bisect_left(times, x=True, key=fits)
             return times[place] if place < len(times) else None
-        return next((at for at in times if fits(at) and (at < inf or inf in ends)), None)
+        for at in times:
+            if at + min(length, LONGER) > self.horizon and any(each.again for each in self.windows):
+                return inf
+            if fits(at):
+                return at
+        return None
 
     def next_end(self) -> float | None:
         """When next something is given back, or a reservation ends."""
         times = (*(each.end for each in self._holds), *(each.end for each in self.windows))
         return min((at for at in times if at > self.now), default=None)
+
+    def can_ever(self, spec: Spec, length: float) -> bool:
+        """Whether reservations that come again and again leave a gap in which `spec` fits, once all else is gone."""
+        coming = [each for each in self.windows if each.again and each.user != spec.user]
+        if not coming or not spec.gpus:
+            return True
+        every = [device.index for device in self.capacity.gpus or ()]
+        empty = Occupancy(self.capacity, every, self.now, coming)
+        last = min(self.now + 2 * PERIOD, self.horizon - LONGER)
+        times = [self.now, *(each.end for each in coming if self.now < each.end <= last)]
+        return any(empty.fits(spec, at, at + min(length, LONGER)) for at in times)
+
+    def longest(self, spec: Spec) -> float | None:
+        """The most seconds that `spec` may last if it is to find a gap between the reservations that come again and
+        again; None where any length does, or none.
+        """
+        if self.can_ever(spec, inf if spec.time_limit is None else spec.time_limit):
+            return None
+        low, high = LEAST, LONGER
+        if not self.can_ever(spec.replace(time_limit=low), low):
+            return None
+        while high - low > LEAST:
+            middle = (low + high) / 2
+            if self.can_ever(spec.replace(time_limit=middle), middle):
+                low = middle
+            else:
+                high = middle
+        return low - low % LEAST
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all that is expected is known."""
+        return not self._guesses and len(self._kept[True]) == len(self._kept[False])
+
+    def _add(self, given: Hold) -> None:
+        self.cpus -= given.cpus
+        self.memory_mb -= given.memory_mb
+        self._guesses += not given.certain
+        self._holds.append(given)
+        for index in given.gpus:
+            if index in self._on:
+                self._on[index].append(given)
+
+    def _remove_last(self, given: Hold) -> None:
+        self._holds.pop()
+        for index in given.gpus:
+            if index in self._on:
+                self._on[index].pop()
+        self._guesses -= not given.certain
+        self.cpus += given.cpus
+        self.memory_mb += given.memory_mb
+
+    def _placed(self, spec: Spec, at: float, until: float, *, certain: bool) -> Kept | None:
+        if not self.fits(spec, at, until, certain=certain):
+            return None
+        gpus = self.candidates(spec, at, until, certain=certain)[: spec.gpus] if spec.gpus else []
+        return Kept(spec, at, until, hold(spec, tuple(gpus), until))
+
+    def _kept_anew(self, *, certain: bool) -> list[Kept] | None:
+        """All that is kept, each at its time, as things are now; None when they cannot all be."""
+        before, self._kept[certain] = self._kept[certain], []
+        try:
+            for each in before:
+                placed = self._placed(each.spec, each.begin, each.end, certain=certain)
+                if placed is None:
+                    return None
+                self._kept[certain].append(placed)
+            return self._kept[certain]
+        finally:
+            self._kept[certain] = before
+
+    def _during(self, at: float, until: float, *, certain: bool) -> list[Kept]:
+        return [each for each in self._kept[certain] if each.begin < until and each.end > at]
+
+    def _free(self, at: float, until: float | None, *, certain: bool) -> tuple[int, int]:
+        """The least of CPUs and of memory that is free from `at` to `until`."""
+        if at <= self.now:  # what is kept is looked after by `spares`
+            return self.cpus, self.memory_mb
+        later = self._during(at, at if until is None else until, certain=certain)
+        found = []
+        for when in {at, *(each.begin for each in later if each.begin > at)}:
+            gone = [each for each in self._holds if each.is_over(when, certain=certain)]
+            there = [each.given for each in later if each.begin <= when < each.end]
+            found.append((
+                self.cpus + sum(each.cpus for each in gone) - sum(each.cpus for each in there),
+                self.memory_mb + sum(each.memory_mb for each in gone) - sum(each.memory_mb for each in there),
+            ))  # fmt: skip
+        return min(cpus for cpus, _ in found), min(memory_mb for _, memory_mb in found)
 
     def _overlapping(self, user: str, at: float, until: float) -> list[Window]:
         """The reservations of others in a span of time."""
@@ -186,12 +345,12 @@ class Occupancy:
         }
         return ours, {index for each in self._overlapping(user, at, until) for index in each.gpu_list or ()}
 
-    def _is_met(self, counted: list[Window], user: str, taken: set[int], when: float) -> bool:
+    def _is_met(self, counted: list[Window], user: str, taken: set[int], when: float, certain: bool) -> bool:  # noqa: FBT001
         """Whether at `when` as many GPUs are left as are reserved by count and not used by those they are for."""
         holders = {index: {user} for index in taken}
         for index, held in self._on.items():
             for each in held:
-                if when <= self.now or not each.is_over(when):
+                if when <= self.now or not each.is_over(when, certain=certain):
                     holders.setdefault(index, set()).add(each.user)
         wanted = 0
         for owner in {each.user for each in counted}:

@@ -24,16 +24,25 @@ if TYPE_CHECKING:
 class Outcome(Value):
     """How many of the jobs that a dependency names have begun, ended and finished well. `jobs` 0: none is known.
 
-    `begun`: have started, or ended without; `begun_at`: when the last of these did, seconds since the epoch. A job
+    `begun`: have started, or ended without; `begun_at`: when the last of these did, seconds since the epoch, and
+    `ended_at`: when the last of those that have ended did, where that is known. A job
     counts by its present attempt: one that is queued again has not begun.
     """
 
-    __slots__ = ("begun", "begun_at", "ended", "finished", "jobs")
+    __slots__ = ("begun", "begun_at", "ended", "ended_at", "finished", "jobs")
 
     def __init__(
-        self, *, jobs: int = 1, begun: int = 0, begun_at: float | None = None, ended: int = 0, finished: int = 0
+        self,
+        *,
+        jobs: int = 1,
+        begun: int = 0,
+        begun_at: float | None = None,
+        ended: int = 0,
+        ended_at: float | None = None,
+        finished: int = 0,
     ) -> None:
         self.jobs: Final = jobs
+        self.ended_at: Final = ended_at
         self.begun: Final = begun
         self.begun_at: Final = begun_at
         self.ended: Final = ended
@@ -76,7 +85,8 @@ def of(phase: Phase) -> Outcome:
     match phase:
         case Ended():
             begun_at = phase.ended_at if phase.started_at is None else phase.started_at
-            return Outcome(begun=1, begun_at=begun_at, ended=1, finished=int(phase.state == FINISHED))
+            finished = int(phase.state == FINISHED)
+            return Outcome(begun=1, begun_at=begun_at, ended=1, ended_at=phase.ended_at, finished=finished)
         case Running(started=started) | Stopping(started=started) if started is not None:
             return Outcome(begun=1, begun_at=started.at)
         case _:
@@ -85,14 +95,25 @@ def of(phase: Phase) -> Outcome:
 
 def moved(whole: Outcome, before: Outcome, after: Outcome) -> Outcome:
     """The outcome of an array when one of its elements goes from `before` to `after`, without a look at the others."""
-    times = [at for at in (whole.begun_at, after.begun_at) if at is not None]
     return Outcome(
         jobs=whole.jobs,
         begun=whole.begun - before.begun + after.begun,
-        begun_at=max(times, default=None),
+        begun_at=_latest(whole.begun_at, after.begun_at),
         ended=whole.ended - before.ended + after.ended,
+        ended_at=_latest(whole.ended_at, after.ended_at),
         finished=whole.finished - before.finished + after.finished,
     )
+
+
+def _latest(*times: float | None) -> float | None:
+    return max((at for at in times if at is not None), default=None)
+
+
+def met_at(dependency: Dependency, outcome: Outcome) -> float | None:
+    """When a dependency that is satisfied came to be so; None where that is not known."""
+    if dependency.kind == AFTER and outcome.begun_at is not None:
+        return outcome.begun_at + dependency.delay
+    return outcome.ended_at
 
 
 def judge(needs: Needs, look: Look, now: float) -> Verdict:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from gflowd.core.model import Value
 
+inf = float("inf")  # gflowctl imports this at its start, and need not import `math`
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Final
 
-    from gflowd.core.model import Job, Spec
+    from gflowd.core.model import Spec
 
     Records = Mapping[str, Mapping[str, int | None]]
 
@@ -88,38 +90,62 @@ def owners(spec: Spec) -> tuple[str, ...]:
 
 
 class Ledger:
-    """What runs against the quotas. Mutable. A shared job counts each of its GPUs in full."""
+    """What runs against the quotas, and until when. Mutable. A shared job counts each of its GPUs in full."""
 
-    __slots__ = ("_gpus", "_is_needed", "_jobs", "_limits", "_quotas")
+    __slots__ = ("_is_needed", "_limits", "_quotas", "_runs", "_used")
 
-    def __init__(self, quotas: Quotas, live: Iterable[Job]) -> None:
+    def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas
         self._limits: dict[str, Quota] = {}
-        self._jobs: dict[str, int] = {}
-        self._gpus: dict[str, int] = {}
+        self._used: dict[str, tuple[int, int]] = {}  # jobs and GPUs now, by owner
+        self._runs: dict[str, list[tuple[float, bool, int]]] = {}  # end, whether that is certain, GPUs
         self._is_needed = quotas.limit("max_running_jobs", "max_running_gpus")
-        if self._is_needed:
-            for job in live:
-                self.start(job.spec)
 
-    def admits(self, spec: Spec) -> bool:
-        """Whether all quotas hold if this job starts too. Over a quota that was lowered, a job without GPUs takes
-        none of them.
+    @property
+    def is_needed(self) -> bool:
+        """Whether anybody may run only so much."""
+        return self._is_needed
+
+    def admits(self, spec: Spec, at: float | None = None, *, certain: bool = False) -> bool:
+        """Whether all quotas hold if this job starts too: now, or `at` a later time as far as is known or expected.
+        Over a quota that was lowered, a job without GPUs takes none of them.
         """
-        return not self._is_needed or all(self._has_room(owner, spec.gpus) for owner in owners(spec))
+        if not self._is_needed:
+            return True
+        return all(self._has_room(owner, spec.gpus, *self._uses(owner, at, certain)) for owner in owners(spec))
 
-    def start(self, spec: Spec) -> None:
-        """Counts a job as running."""
+    def can_ever(self, spec: Spec) -> bool:
+        """Whether all quotas hold if this job is the only one."""
+        return not self._is_needed or all(self._has_room(owner, spec.gpus, 0, 0) for owner in owners(spec))
+
+    def start(self, spec: Spec, end: float = inf, *, certain: bool = True) -> None:
+        """Counts a job as running until then."""
         if not self._is_needed:
             return
         for owner in owners(spec):
-            self._jobs[owner] = self._jobs.get(owner, 0) + 1
-            self._gpus[owner] = self._gpus.get(owner, 0) + spec.gpus
+            jobs, gpus = self._used.get(owner, (0, 0))
+            self._used[owner] = jobs + 1, gpus + spec.gpus
+            self._runs.setdefault(owner, []).append((end, certain, spec.gpus))
 
-    def _has_room(self, owner: str, gpus: int) -> bool:
+    def admits_beside(self, spec: Spec, other: Spec, end: float, at: float, *, certain: bool) -> bool:
+        """Whether `spec` could still start `at` a time if `other` ran from now until `end` (certain: for certain)."""
+        shared = set(owners(spec)).intersection(owners(other)) if self._is_needed else ()
+        for owner in shared:
+            jobs, gpus = self._uses(owner, at, certain)
+            if not self._has_room(owner, spec.gpus, jobs + (end > at), gpus + (other.gpus if end > at else 0)):
+                return False
+        return True
+
+    def _uses(self, owner: str, at: float | None, certain: bool) -> tuple[int, int]:  # noqa: FBT001 -- of two callers
+        if at is None:
+            return self._used.get(owner, (0, 0))
+        there = [gpus for end, sure, gpus in self._runs.get(owner, ()) if end > at or (certain and not sure)]
+        return len(there), sum(there)
+
+    def _has_room(self, owner: str, wanted: int, jobs: int, gpus: int) -> bool:
         if owner not in self._limits:
             self._limits[owner] = self._quotas.of(owner)
         limit = self._limits[owner]
-        if limit.max_running_jobs is not None and self._jobs.get(owner, 0) >= limit.max_running_jobs:
+        if limit.max_running_jobs is not None and jobs >= limit.max_running_jobs:
             return False
-        return limit.max_running_gpus is None or not gpus or self._gpus.get(owner, 0) + gpus <= limit.max_running_gpus
+        return limit.max_running_gpus is None or not wanted or gpus + wanted <= limit.max_running_gpus

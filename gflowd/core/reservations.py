@@ -64,9 +64,9 @@ class Reservation(Value):
 
 
 class Window(Value):
-    """One occurrence of reservation `id`, from `start` to just before `end`."""
+    """One occurrence of reservation `id`, from `start` to just before `end`; `again`: there is always another."""
 
-    __slots__ = ("end", "gpu_list", "gpus", "id", "start", "user")
+    __slots__ = ("again", "end", "gpu_list", "gpus", "id", "start", "user")
 
     def __init__(
         self,
@@ -77,8 +77,10 @@ class Window(Value):
         end: float,
         gpus: int,
         gpu_list: tuple[int, ...] | None,
+        again: bool = False,
     ) -> None:
         self.id: Final = id
+        self.again: Final = again
         self.user: Final = user
         self.start: Final = start
         self.end: Final = end
@@ -174,6 +176,7 @@ def _occurrences(reservation: Reservation, since: float, zone: tzinfo | None) ->
                 end=until,
                 gpus=reservation.gpus,
                 gpu_list=reservation.gpu_list,
+                again=reservation.repeat is not None and over is None,
             )
 
 

@@ -1,8 +1,9 @@
 """Which queued jobs start now, on which GPUs, and what holds each of the others. Pure: state in, plan out.
 
-Backfill with a promise, after EASY (D. Lifka, The ANL/IBM SP scheduling system, 1995): the first job in order that
-cannot start is promised the earliest time that the time limits of those before it allow, and one behind it starts now
-only if that time stays.
+Backfill with a promise, after EASY (D. Lifka, The ANL/IBM SP scheduling system, 1995), which only a job gets that has
+waited long for its length (S. Srinivasan et al., Selective Reservation Strategies for Backfill Job Scheduling, 2002):
+the first such job in order that cannot start is kept what it needs, from the earliest time on that those before it
+allow, and one behind it starts now only if that time stays. A lower priority never delays a higher one that waits.
 """
 
 from __future__ import annotations
@@ -13,205 +14,265 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core import reasons
-from gflowd.core.occupancy import Hold, hold
+from gflowd.core.line import band, shape
+from gflowd.core.occupancy import LEAST, hold
 from gflowd.core.requests import why_impossible
+from gflowd.core.runtimes import ASSUMED, GUESS, Length
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from gflowd.core.line import Band
     from gflowd.core.model import Job, Spec
     from gflowd.core.occupancy import Occupancy
     from gflowd.core.quotas import Ledger
 
-
-OTHERS = 10  # times as many as may wait for resources are looked at in all: those over a quota are in nobody's way
 OPTIONS = 256  # choices of GPUs that are tried where it matters which a job gets: all, of up to eight GPUs
+GUARDS = 32  # jobs of higher priority that wait, and that no lower one may delay
+
+_FOR_RESOURCES = (reasons.RESOURCES, reasons.RESERVATION, reasons.PRIORITY)
+
+
+def limit_or_guess(job: Job) -> Length:
+    """What a job counts as where nothing is known of run times."""
+    return Length(ASSUMED, GUESS) if job.spec.time_limit is None else Length(job.spec.time_limit)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How to plan.
 
-    `depth`: with how many that wait for resources to end; `gpus_are_fresh`: somebody has just looked at them, they may
-    be given away; `default_limit`: seconds that a job without a time limit counts as; `choose`: which of the
-    candidates a job gets, when it asks for so many.
+    `depth`: with how many different requests that cannot be met to end; `gpus_are_fresh`: somebody has just looked at
+    them, they may be given away; `choose`: which of the candidates a job gets, when it asks for so many; `length`: what
+    a job counts as, `ready`: since when it waits; `promised`: the jobs that have a promise; `looking`: those whose
+    GPUs, these, are being looked at, so that they were to start; a new promise is for who has waited `promise_after`
+    times as long as it will run, or `promise_within` seconds; `rule_out` is told of each job that cannot start and the
+    length (seconds) from which on others like it cannot, with True: others of its user.
     """
 
     depth: int
     gpus_are_fresh: bool = True
-    default_limit: float = inf
     ledger: Ledger | None = None
     choose: Callable[[Job, Sequence[int], int], tuple[int, ...]] | None = None
+    length: Callable[[Job], Length] = limit_or_guess
+    ready: Callable[[Job], float] = lambda job: job.spec.submitted_at
+    promised: Mapping[int, object] = field(default_factory=dict)
+    looking: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    promise_after: float = 1.0
+    promise_within: float = inf
+    rule_out: Callable[[Job, float, bool], None] = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The job that is first among those that wait, and when it starts at the latest; `inf`: nobody knows."""
+    """A job for which what it needs is kept: it starts at `at` at the latest (None: that is not known), and is
+    `expected` to start then (None: nothing is kept for it at present, for the reason `why`).
+    """
 
     job: Job
-    at: float
+    at: float | None
+    expected: float | None
+    why: str
 
 
 @dataclass(slots=True)
 class Plan:
-    """`starts`: job and GPUs, in order; `reasons`: of the jobs looked at that stay, in order; `impossible`: why never.
+    """`starts`: job and GPUs, in order; `reasons`: of jobs looked at that stay, in order; `impossible`: why never.
 
-    `wants_gpu`: those that would start, were their GPUs looked at first.
+    `wants_gpu`: those that would start, were their GPUs looked at first, and these GPUs. `why`: the reason of any job
+    of the queue that does not start; `shorter`: until when (wall time) it would have to be over to start now, or the
+    seconds that it may last at most if it is to start ever; `guarded`: those that wait and whom no lower priority may
+    delay; `promise_due`: when somebody will have waited long enough for a promise (wall time).
     """
 
     starts: list[tuple[Job, tuple[int, ...]]] = field(default_factory=list)
     reasons: dict[int, str] = field(default_factory=dict)
     impossible: list[tuple[Job, str]] = field(default_factory=list)
-    wants_gpu: list[int] = field(default_factory=list)
-    promise: Promise | None = None
+    wants_gpu: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    promises: list[Promise] = field(default_factory=list)
+    guarded: list[int] = field(default_factory=list)
+    promise_due: float | None = None
+    why: Callable[[Job], str | None] = lambda _: None
+    shorter: Callable[[Job], tuple[float | None, float | None]] = lambda _: (None, None)
 
 
-def duration(spec: Spec, default: float = inf) -> float:
-    """The seconds that a job counts as."""
-    return default if spec.time_limit is None else spec.time_limit
-
-
-def plan(queue: Iterable[Job], room: Occupancy, rules: Rules, closed: set[int] | None = None) -> Plan:
-    """Decides on `queue`, which is in order and holds no job that is held or waits for another. `room` is used up.
-
-    The ids of arrays of which no further job can start, all asking for the same, are put into `closed`.
+def plan(queue: Iterable[Job], room: Occupancy, rules: Rules) -> Plan:
+    """Decides on `queue`, which is in order and holds no job that is held or waits for another; those of
+    `rules.looking` come first, and may come again in their places. `room` is used up.
     """
-    planner = _Planner(room, rules, set() if closed is None else closed)
-    for looked_at, job in enumerate(queue):
-        if planner.waiting >= rules.depth or looked_at >= rules.depth * OTHERS:
+    planner = _Planner(room, rules)
+    for job in queue:
+        if planner.tried >= rules.depth:
             break
         planner.consider(job)
-    return planner.plan
-
-
-class _Kept:
-    """What the promise needs, and how much beside it is left at its time."""
-
-    def __init__(self, room: Occupancy, spec: Spec, at: float, until: float) -> None:
-        self._room = room
-        self._spec = spec
-        self._until = until
-        self._at = at
-        self._cpus, self._memory_mb = room.slack(spec, at)
-        self.gpus = set(room.candidates(spec, at, until)) if spec.gpus else set()
-
-    def outlived_by(self, end: float) -> bool:
-        return end > self._at or end == inf
-
-    def can_spare(self, given: Hold) -> bool:
-        """Whether the promise could be kept if a job had this."""
-        spec = self._spec
-        if given.cpus > max(self._cpus, 0) or given.memory_mb > max(self._memory_mb, 0):
-            return False
-        if not spec.gpus or not given.gpus:
-            return True
-        if spec.shared or given.shared_mb is not None or self._room.windows:
-            return self._room.fits_beside(given, spec, self._at, self._until)
-        return len(self.gpus.difference(given.gpus)) >= spec.gpus
-
-    def again(self) -> _Kept:
-        """After another job got something."""
-        return _Kept(self._room, self._spec, self._at, self._until)
+    return planner.finish()
 
 
 class _Failure(NamedTuple):
-    """Why a job cannot start, nor any of its shape that ends at `end` or later."""
+    """Why a job cannot start, nor any of its shape that takes as long, or longer."""
 
-    end: float
+    length: float
     reason: str
 
 
 class _Planner:
-    def __init__(self, room: Occupancy, rules: Rules, closed: set[int]) -> None:
+    def __init__(self, room: Occupancy, rules: Rules) -> None:
         self.plan = Plan()
+        self.tried = 0
         self._room = room
-        self._limits = room.capacity.limits
         self._rules = rules
-        self._closed = closed
-        self.waiting = 0  # for resources
-        self._kept: _Kept | None = None
+        self._limits = room.capacity.limits
         self._failed: dict[object, _Failure] = {}  # what can no longer start, by its shape
+        self._looking = dict(rules.looking)
+        self._placed: set[int] = set()
+        self._band: Band | None = None
+        self._waiting: list[Job] = []  # of the band, for resources
+        self._is_promised = False  # somebody of the band
+        self._kept: list[tuple[Spec, float | None, float | None]] = []  # for whom, from when: known, expected
+        self._later: list[set[int]] | None = None  # the GPUs that each of these could use
+        self._ever: dict[object, bool] = {}  # whether there is ever a gap between reservations
 
     def consider(self, job: Job) -> None:
         """Starts a job or says why not."""
-        spec = job.spec
-        shape = self._shape(spec)
-        known = self._failed.get(shape)  # what once could not start is not impossible
-        impossible = why_impossible(spec, self._limits) if known is None else None
+        if job.id in self._placed:
+            return
+        if job.id in self._looking:
+            self._resume(job, self._looking.pop(job.id))
+            return
+        self._enter(band(job))
+        known = self._failed.get(self._key(job.spec))  # what once could not start is not impossible
+        impossible = why_impossible(job.spec, self._limits) if known is None else None
         if impossible is not None:
             self.plan.impossible.append((job, impossible))
-        elif job.begin_at is not None and job.begin_at > self._room.now:
-            pass  # gflowctl sees that for itself
-        elif self._rules.ledger is not None and not self._rules.ledger.admits(spec):
-            self._wait(job, reasons.QUOTA)
+        elif job.begin_at is None or job.begin_at <= self._room.now:  # else gflowctl sees that for itself
+            self._try(job, known)
+
+    def finish(self) -> Plan:
+        """The plan. What a look at GPUs may yet change is promised to nobody new."""
+        made = self.plan
+        made.why, made.shorter = self._why, self._shorter
+        if made.wants_gpu:
+            made.promises = [each for each in made.promises if each.job.id in self._rules.promised]
+        return made
+
+    def _resume(self, job: Job, gpus: tuple[int, ...]) -> None:
+        """A job that was to start once its GPUs were looked at: it gets these, or others, before anybody else. When it
+        cannot have any more, it is one of those that wait.
+        """
+        length = self._rules.length(job)
+        if self._refusal(job, length) is None:
+            found = self._place(job, length, gpus)
+            if not isinstance(found, str):
+                self._start(job, found, length)
+
+    def _try(self, job: Job, known: _Failure | None) -> None:
+        length = self._rules.length(job)
+        why = self._refusal(job, length)
+        if why is not None:
+            self._rules.rule_out(job, 0.0 if why in (reasons.QUOTA, reasons.NEVER_QUOTA) else length.seconds, True)
         else:
-            if known is None or self._end(spec) < known.end:
-                found = self._place(job)
+            if known is None or length.seconds < known.length:
+                found = self._place(job, length)
                 if not isinstance(found, str):
-                    self._start(job, found)
+                    self._start(job, found, length)
                     return
-                known = self._failed[shape] = self._failure(spec, found)
-            if self._kept is None and known.reason in (reasons.RESOURCES, reasons.RESERVATION):
-                self._promise(job)
-            self._wait(job, known.reason)
-
-    def _failure(self, spec: Spec, reason: str) -> _Failure:
-        """Who ends later is in the way of promises and reservations as well; what is short is so for any time."""
-        for_any_time = reason not in (reasons.PRIORITY, reasons.RESERVATION)
-        return _Failure(-inf if for_any_time else self._end(spec), reason)
-
-    def _wait(self, job: Job, reason: str) -> None:
-        self.waiting += reason not in (reasons.QUOTA, reasons.GPU_UNAVAILABLE)
+                known = self._fail(job, found, length)
+            why = known.reason
+            if why in _FOR_RESOURCES:
+                self._waiting.append(job)
+        self._promise(job, length, why)
         if len(self.plan.reasons) < self._rules.depth:
-            self.plan.reasons[job.id] = reason
-        if job.array_id is not None:
-            self._closed.add(job.array_id)
+            self.plan.reasons[job.id] = why
 
-    def _shape(self, spec: Spec) -> object:
-        """Equal for jobs that can start or cannot together, but for when they end."""
-        whose = spec.user if self._room.windows else None
-        return spec.gpus, spec.cpus, spec.memory_mb, spec.gpu_type, spec.gpu_memory_mb, spec.shared, whose
+    def _refusal(self, job: Job, length: Length) -> str | None:
+        """Why a job cannot start, whatever is free."""
+        spec, ledger = job.spec, self._rules.ledger
+        if ledger is not None and not ledger.admits(spec):
+            return reasons.QUOTA if ledger.can_ever(spec) else reasons.NEVER_QUOTA
+        if self._room.windows:
+            key = shape(spec), spec.user, length.seconds
+            if key not in self._ever:
+                self._ever[key] = self._room.can_ever(spec, length.seconds)
+            if not self._ever[key]:
+                return reasons.NEVER_RESERVATION
+        return None
 
-    def _end(self, spec: Spec) -> float:
-        return self._room.now + duration(spec, self._rules.default_limit)
+    def _fail(self, job: Job, why: str, length: Length) -> _Failure:
+        """Who ends later is in the way of promises and reservations as well; what is short is so for any time."""
+        self.tried += why != reasons.GPU_UNAVAILABLE
+        failure = _Failure(length.seconds if why in (reasons.PRIORITY, reasons.RESERVATION) else 0.0, why)
+        key = self._key(job.spec)
+        self._failed[key] = failure
+        self._rules.rule_out(job, failure.length, key[1] is not None)
+        return failure
 
-    def _place(self, job: Job) -> tuple[int, ...] | str:
-        """The GPUs that a job can have now, or why it cannot start."""
+    def _key(self, spec: Spec) -> tuple[object, str | None]:
+        """What known failures are kept by; with the user where it matters whose a job is."""
+        ledger = self._rules.ledger
+        is_personal = bool(self._room.windows) or (ledger is not None and ledger.is_needed)
+        return shape(spec), spec.user if is_personal else None
+
+    def _place(self, job: Job, length: Length, wanted: tuple[int, ...] = ()) -> tuple[int, ...] | str:
+        """The GPUs that a job can have now, or why it cannot start; those `wanted` if it can."""
         spec, room = job.spec, self._room
         if spec.gpus and (room.capacity.gpus is None or room.suitable(spec) < spec.gpus):
             return reasons.GPU_UNAVAILABLE
         if min(room.slack(spec, room.now)) < 0:
             return reasons.RESOURCES
-        end = self._end(spec)
+        end = room.now + length.seconds
         found = room.candidates(spec, room.now, end) if spec.gpus else []
         if len(found) < spec.gpus:
             whatever = room.candidates(spec, room.now, end, reserved=True)
             return reasons.RESOURCES if len(whatever) < spec.gpus else reasons.RESERVATION
-        return self._best(job, self._options(job, found, end), end)
+        options = self._options(job, found, end)
+        if len(wanted) == spec.gpus and set(wanted) <= set(found):
+            options.insert(0, wanted)
+        return self._best(job, options, length)
 
-    def _best(self, job: Job, options: list[tuple[int, ...]], end: float) -> tuple[int, ...] | str:
-        """The first choice that every reservation allows and that the promise can spare, or why there is none."""
-        spec, room, kept = job.spec, self._room, self._kept
+    def _best(self, job: Job, options: list[tuple[int, ...]], length: Length) -> tuple[int, ...] | str:
+        """The first choice that every reservation allows and that the promises can spare, or why there is none."""
+        spec, room, end = job.spec, self._room, self._room.now + length.seconds
         why = reasons.RESERVATION
         for gpus in options:
-            if room.leaves_enough(spec.user, gpus, room.now, end):
-                if kept is None or not kept.outlived_by(end) or kept.can_spare(hold(spec, gpus, end)):
+            if room.leaves_enough(spec, gpus, room.now, end):
+                if self._leaves_quotas(spec, end, length) and room.spares(
+                    hold(spec, gpus, end, certain=length.is_certain)
+                ):
                     return gpus
                 why = reasons.PRIORITY
         return why
 
+    def _leaves_quotas(self, spec: Spec, end: float, length: Length) -> bool:
+        """Whether the quotas still hold for those to whom something is promised when this job runs."""
+        ledger = self._rules.ledger
+        if ledger is None or not ledger.is_needed:
+            return True
+        return all(
+            at is None
+            or ledger.admits_beside(its, spec, inf if certain and not length.is_certain else end, at, certain=certain)
+            for its, *times in self._kept
+            for at, certain in zip(times, (True, False), strict=True)
+        )
+
     def _options(self, job: Job, found: list[int], end: float) -> list[tuple[int, ...]]:
         """The choices of GPUs worth considering, best first: one, where all are equal to everybody else."""
-        kept, count = self._kept, job.spec.gpus
-        if kept is None or not kept.outlived_by(end):
+        count = job.spec.gpus
+        later = self._wanted_later() if count and any(at < end for at in self._room.kept_times()) else []
+        if not later:
             best = self._chosen(job, found)
-        else:  # first what the job with the promise can have no use for
-            free = [index for index in found if index not in kept.gpus]
-            needed = [index for index in reversed(found) if index in kept.gpus]
+        else:  # first what those with a promise can have no use for
+            uses = {index: sum(index in each for each in later) for index in found}
+            free = [index for index in found if not uses[index]]
+            needed = sorted((index for index in reversed(found) if uses[index]), key=lambda index: uses[index])
             best = self._chosen(job, free if len(free) >= count else [*free, *needed[: count - len(free)]])
-        if not count or not (job.spec.shared or self._room.windows):
+        if not count or not (job.spec.shared or self._room.windows or len(self._kept) > 1):
             return [best]
         return [best, *islice(combinations(found, count), OPTIONS)]
+
+    def _wanted_later(self) -> list[set[int]]:
+        if self._later is None:
+            self._later = self._room.wanted_later()
+        return self._later
 
     def _chosen(self, job: Job, found: list[int]) -> tuple[int, ...]:
         count, choose = job.spec.gpus, self._rules.choose
@@ -219,23 +280,94 @@ class _Planner:
             return tuple(sorted(found[:count]))
         return choose(job, sorted(found), count)
 
-    def _start(self, job: Job, gpus: tuple[int, ...]) -> None:
-        given = hold(job.spec, gpus, self._end(job.spec))
-        self._room.take(given)
-        if self._kept is not None and self._kept.outlived_by(given.end):
-            self._kept = self._kept.again()
+    def _start(self, job: Job, gpus: tuple[int, ...], length: Length) -> None:
+        end = self._room.now + length.seconds
+        self._room.take(hold(job.spec, gpus, end, certain=length.is_certain))
+        self._later = None
+        self._placed.add(job.id)
         if self._rules.ledger is not None:
-            self._rules.ledger.start(job.spec)
-        if gpus and not self._rules.gpus_are_fresh:  # kept for it: nobody behind it may have them meanwhile
-            self.plan.wants_gpu.append(job.id)
+            self._rules.ledger.start(job.spec, end, certain=length.is_certain)
+        if gpus and not self._rules.gpus_are_fresh:  # given to it: nobody behind it may have them meanwhile
+            self.plan.wants_gpu[job.id] = gpus
             self.plan.reasons[job.id] = reasons.RESOURCES
         else:
+            self.plan.reasons.pop(job.id, None)
             self.plan.starts.append((job, gpus))
 
-    def _promise(self, job: Job) -> None:
-        """The first job that waits for resources gets the earliest time that is known, if there is any."""
-        length = duration(job.spec, self._rules.default_limit)
-        at = self._room.earliest(job.spec, length)
-        if at is not None:
-            self.plan.promise = Promise(job, at)
-            self._kept = _Kept(self._room, job.spec, at, at + length)
+    def _promise(self, job: Job, length: Length, why: str) -> None:
+        """Keeps what a job needs that has a promise, or that is to have one."""
+        if job.id not in self._rules.promised:
+            if self._is_promised or why not in _FOR_RESOURCES or not self._deserves(job, length):
+                return
+        elif why not in (*_FOR_RESOURCES, reasons.QUOTA):
+            self.plan.promises.append(Promise(job, None, None, why))
+            return
+        at, expected = self._keep(job, length)
+        self._is_promised = True
+        self.plan.promises.append(Promise(job, at, expected, why))
+
+    def _deserves(self, job: Job, length: Length) -> bool:
+        due = self._rules.ready(job) + min(self._rules.promise_after * length.seconds, self._rules.promise_within)
+        if due > self._room.now:
+            self.plan.promise_due = due if self.plan.promise_due is None else min(due, self.plan.promise_due)
+        return due <= self._room.now
+
+    def _keep(self, job: Job, length: Length) -> tuple[float | None, float | None]:
+        """Keeps what a job needs from the earliest time on; that, as is known and as is expected."""
+        spec, room, ledger = job.spec, self._room, self._rules.ledger
+        times: list[float | None] = []
+        is_known = room.is_known
+        for certain in (True, False):
+            if times and is_known:  # what is expected is what is known
+                times.append(times[0])
+            else:
+                admits = None
+                if ledger is not None and ledger.is_needed:
+                    admits = _admitted(ledger, spec, certain=certain)
+                at = room.earliest(spec, length.seconds, certain=certain, admits=admits)
+                times.append(None if at is None or at == inf else at)
+            if times[-1] is not None:
+                room.keep(spec, times[-1], times[-1] + length.seconds, certain=certain)
+        self._kept.append((spec, times[0], times[1]))
+        self._later = None
+        return times[0], times[1]
+
+    def _enter(self, each: Band) -> None:
+        """To the jobs of another priority, which delay none of those that wait."""
+        if each == self._band:
+            return
+        self._band = each
+        kept = {promise.job.id for promise in self.plan.promises}
+        for job in self._waiting:
+            if job.id not in kept and len(self.plan.guarded) < GUARDS:
+                self._keep(job, self._rules.length(job))
+                self.plan.guarded.append(job.id)
+        self._waiting.clear()
+        self._is_promised = False
+
+    def _why(self, job: Job) -> str | None:
+        if job.id in self.plan.reasons:
+            return self.plan.reasons[job.id]
+        if job.begin_at is not None and job.begin_at > self._room.now:
+            return None
+        length = self._rules.length(job)
+        known = self._failed.get(self._key(job.spec))
+        refusal = self._refusal(job, length)
+        if refusal is not None:
+            return refusal
+        return known.reason if known is not None and length.seconds >= known.length else reasons.PRIORITY
+
+    def _shorter(self, job: Job) -> tuple[float | None, float | None]:
+        spec, room = job.spec, self._room
+        most = inf if spec.time_limit is None else spec.time_limit
+        edges = {each.start for each in room.windows if each.user != spec.user} | set(room.kept_times())
+        for at in sorted((at for at in edges if LEAST <= at - room.now < most), reverse=True):
+            length = Length(at - room.now)
+            limited = job.replace(spec=spec.replace(time_limit=length.seconds))
+            if self._refusal(limited, length) is None and not isinstance(self._place(limited, length), str):
+                return at, None
+        return None, room.longest(spec)
+
+
+def _admitted(ledger: Ledger, spec: Spec, *, certain: bool) -> Callable[[float], bool]:
+    return lambda at: ledger.admits(spec, at, certain=certain)

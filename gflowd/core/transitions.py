@@ -92,7 +92,7 @@ def lose(job: Job, why: str, now: Moment) -> Phase:
     return check(job.phase, Ended(state=CANCELLED, reason=why, ended_at=now.wall, attempt=_queued_attempt(job)))
 
 
-def again(job: Job, ended: Ended) -> Phase | None:
+def again(job: Job, ended: Ended, now: Moment) -> Phase | None:
     """The queue once more, for a job that is to be tried again after `ended`; None when that was the last attempt, or
     when processes of it still linger.
     """
@@ -100,13 +100,14 @@ def again(job: Job, ended: Ended) -> Phase | None:
         return None
     attempt = ended.last_attempt
     if job.wish.requeued >= attempt:
-        return check(ended, Queued(attempt=attempt + 1))
+        return check(ended, Queued(attempt=attempt + 1, since=now.wall))
     if job.spec.retry is None or job.wish.cancelled_at is not None:
         return None
     delay = next_attempt(job.spec.retry, ended, attempt)
     if delay is None:
         return None
-    return check(ended, Queued(attempt=attempt + 1, begin_at=ended.ended_at + delay if delay else None))
+    begin_at = ended.ended_at + delay if delay else None
+    return check(ended, Queued(attempt=attempt + 1, begin_at=begin_at, since=ended.ended_at))
 
 
 def _unwanted(job: Job, run: Run) -> str | None:

@@ -131,6 +131,14 @@ class WaitingRoom:
         alone = self._namesakes.is_alone(job.id, _owner(job))
         return isinstance(self._graph.verdict(job.id, alone=alone), Satisfied)
 
+    def met_at(self, job_id: int) -> float | None:
+        """When what a job waited for had come, as far as that is known."""
+        return self._graph.met_at(job_id)
+
+    def named(self, user: str, name: str) -> Iterator[int]:
+        """The queued jobs of a user with this name."""
+        return self._namesakes.queued(user, name)
+
     def first(self, count: int) -> Iterator[int]:
         """At most `count` of the jobs that wait."""
         return islice(self._waiting, count)
@@ -179,7 +187,7 @@ class WaitingRoom:
 
     def _one(self, job_id: int) -> Outcome:
         if job_id in self._lost:
-            return Outcome(begun=1, begun_at=self._lost[job_id], ended=1)
+            return Outcome(begun=1, begun_at=self._lost[job_id], ended=1, ended_at=self._lost[job_id])
         raw = self.phases.get(job_id)
         if raw is not None:
             return Outcome() if self._comes_again(job_id, raw) else outcomes.of(codec.decode_phase(raw))

@@ -56,6 +56,15 @@ class GpuDesk:
         live = {job.id for job in self._jobs}
         return gpu_states.available(self.known or (), self.orders, self._held, live, self.elsewhere)
 
+    def closed(self) -> set[int]:
+        """The GPUs that people have taken out: drained ones, and those that are not allowed."""
+        orders = self.orders
+        return {
+            gpu.index
+            for gpu in self.known or ()
+            if orders.drained_as(gpu) is not None or (orders.allowed is not None and gpu.index not in orders.allowed)
+        }
+
     def places(self, run: Run) -> tuple[int, ...]:
         """Where the GPUs of a run are now."""
         return gpu_states.places(run, self.seen or ())

@@ -5,7 +5,7 @@ Nothing depends on it: the daemon never reads it back, and a full disk only make
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -30,10 +30,13 @@ INTERVAL = 1.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Of queued jobs the reasons, in order, and when they are expected to start (wall time)."""
+    """Of queued jobs the reasons, in order, and when they are expected to start (wall time). `line`: what their places
+    rest on, for `gflowctl show`.
+    """
 
     reasons: dict[int, str]
     expected: Callable[[], dict[int, float]]  # costs more than the rest, and is asked only for what is written
+    line: dict[str, Any] = field(default_factory=dict)
 
 
 class Observer:
@@ -82,6 +85,7 @@ class Observer:
             "gpus": [_gpu(gpu, picture) for gpu in picture.gpus or ()],
             "gpu_trouble": picture.trouble,
             "reasons": why,
+            "line": waiting.line,
             "next_id": self.next_id,
             "reservations": [window.fields() for window in self.reserved],
             "trouble": trouble,
@@ -129,6 +133,8 @@ class Observer:
                 "quotas": config.quotas,
                 "grace": config.grace,
                 "start_grace": config.start_grace,
+                "promise_after": config.promise_after,
+                "promise_within": config.promise_within,
             },
         }
 

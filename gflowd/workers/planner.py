@@ -1,21 +1,24 @@
 """Puts together what a plan is made of: the book, the machine, the settings and what the GPU poller has seen.
 
-Remembers only which look at the GPUs it waits for, and whom it promised a start.
+Remembers only which look at the GPUs it waits for, and on behalf of whom; and on what the promises rested last.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import allocation, forecast, nvml_codes, reasons, schedule
+from gflowd.core import allocation, forecast, nvml_codes, promises, reasons, runtimes, schedule
 from gflowd.core.capacity import Capacity, Device
 from gflowd.core.fairshare import Shares
-from gflowd.core.model import Ended, Job, Phase, Queued, Running, Starting
-from gflowd.core.occupancy import Occupancy, hold
+from gflowd.core.line import band
+from gflowd.core.model import Ended, Job, Phase, Queued, Running, Starting, Stopping
+from gflowd.core.occupancy import Hold, Occupancy, hold
+from gflowd.core.promises import Basis
 from gflowd.core.quotas import Ledger, Quotas
-from gflowd.core.schedule import Plan, Rules, duration
+from gflowd.core.schedule import Plan, Rules
 from gflowd.effects import machine
 from gflowd.workers.gpu_desk import GpuDesk
 
@@ -30,31 +33,45 @@ if TYPE_CHECKING:
 
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
 EXPECTED = 50  # jobs whose start is foretold
+ADVISED = 20  # jobs for which a shorter limit that would do is looked for
 LATE = 5.0  # seconds after which a look at the GPUs that was asked for is taken to hang
+_FORETOLD = (reasons.RESOURCES, reasons.RESERVATION, reasons.PRIORITY)
+_ADVISABLE = (reasons.RESERVATION, reasons.PRIORITY, reasons.NEVER_RESERVATION)
+DOUBT = 120.0  # seconds for which a GPU that cannot be had any more is expected back, and nothing is promised anew
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The records of the snapshot, beside those of jobs, that plans depend on."""
+    """The records of the snapshot, beside those of jobs, that plans depend on. `windows` of reservations: those that
+    come again are known up to `horizon`.
+    """
 
     settings: Mapping[str, Any]
     quotas: Mapping[str, Any]
     usage: Mapping[str, Any]
-    windows: Sequence[Window]  # of reservations, for some weeks
+    windows: Sequence[Window]
+    horizon: float = inf
+    promises: Mapping[int, Any] = field(default_factory=dict)
 
 
 class Planner:
-    """Plans. `poll_after`: a look at the GPUs that began later than that (monotonic) is wanted."""
+    """Plans. `poll_after`: a look at the GPUs that began later than that (monotonic) is wanted; `shares`: how usage is
+    counted.
+    """
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._cpus = config.cpus or machine.cpus()
         self._memory_mb = config.memory_mb or machine.memory_mb()
-        self._default_limit = inf if config.default_time_limit is None else config.default_time_limit
         self.shares = Shares(config.fair_share_enabled, config.fair_share_half_life, config.fair_share_cpu_weight)
         self.desk = GpuDesk(config.gpu_allow)
         self.poll_after: float | None = None
-        self._promised: int | None = None
+        self.usage: dict[str, float] = {}  # of users, as it counted in the last plan
+        self._looking: dict[int, tuple[int, ...]] = {}  # the GPUs that were to be given, once looked at
+        self._usable: set[int] = set()
+        self._had: dict[int, float] = {}  # when each GPU could last be had (monotonic)
+        self._basis: Basis | None = None
+        self._drained = False
 
     def plan(self, book: Book, said: Said, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Plan:
         """What starts, of the jobs to which nothing else happens in `changes`."""
@@ -62,14 +79,30 @@ class Planner:
         lingering = [*book.lingering.values(), *(job for job in book.live.values() if _lingers(changes.get(job.id)))]
         self.desk.look(said.settings, [*live, *lingering], slots, now)
         fresh = self.poll_after is not None and looked(slots) >= self.poll_after
-        usage = self.shares.usage(said.usage, live, now.wall)
-        closed: set[int] = set()
-        waiting = (job for job in book.queue(closed, usage, self._promised) if job.id not in changes)
-        ledger = Ledger(Quotas(self._config.quotas, said.quotas), live)
-        rules = Rules(self._config.backfill_depth, fresh, self._default_limit, ledger, self._chooser())
-        room = self._room(live, lingering, said, now)
-        plan = schedule.plan(() if "drain" in said.settings else waiting, room, rules, closed)
-        self._promised = None if plan.promise is None else plan.promise.job.id
+        self.usage = self.shares.usage(said.usage, live, now.wall)
+        ledger = Ledger(Quotas(self._config.quotas, said.quotas))
+        holds = {job.id: self._hold(job, book, now) for job in live if job.run is not None}
+        for job in live:
+            its = holds.get(job.id)
+            ledger.start(job.spec, inf if its is None else its.end, certain=its is None or its.certain)
+        queue = book.queue(now.wall, self.shares.shares(self.usage), self._looking, _by_age(said.promises))
+        rules = Rules(
+            self._config.backfill_depth,
+            fresh,
+            ledger,
+            self._chooser(),
+            length=book.runtimes.length,
+            ready=book.ready,
+            promised=said.promises,
+            looking=self._looking,
+            promise_after=self._config.promise_after,
+            promise_within=self._config.promise_within,
+            rule_out=queue.rule_out,
+        )
+        room = self._room(holds.values(), lingering, said, now)
+        waiting = () if "drain" in said.settings else (job for job in queue if job.id not in changes)
+        plan = schedule.plan(waiting, room, rules)
+        self._looking = plan.wants_gpu
         if fresh or not plan.wants_gpu:
             self.poll_after = None
         if plan.wants_gpu and self.poll_after is None:
@@ -78,15 +111,63 @@ class Planner:
             plan.reasons.update(dict.fromkeys(plan.wants_gpu, reasons.GPU_UNAVAILABLE))
         return plan
 
-    def expected(self, book: Book, said: Said, plan: Plan, now: Moment) -> dict[int, float]:
-        """When the first of those that wait for resources are expected to start (wall time)."""
+    def promises(self, book: Book, said: Said, plan: Plan, now: Moment) -> dict[int, Mapping[str, Any] | None]:
+        """The records of promises that change with a plan."""
+        drained = "drain" in said.settings
+        basis = self._basis_of(book, said, plan, now, drained=drained)
+        changed: dict[int, Mapping[str, Any] | None] = {}
+        for job_id in said.promises:
+            job = book.queued.get(job_id)
+            if job is None or not book.is_lined_up(job):
+                changed[job_id] = None
+        for promise in plan.promises:
+            before = said.promises.get(promise.job.id)
+            doubtful = bool(self._doubtful(now))
+            after = promises.renewed(before, promise, self._basis, basis, now.wall, is_doubtful=doubtful)
+            if after is not before:
+                changed[promise.job.id] = after
+        for job, _ in plan.starts:
+            if job.id in said.promises:
+                changed[job.id] = None
+        if not drained:
+            self._basis = basis
+        self._drained = drained
+        return changed
+
+    def in_line(self, book: Book, promised: Mapping[int, Any], depth: int, now: Moment) -> list[Job]:
+        """The first `depth` jobs that wait for nothing but their turn, in order, of each array the first."""
+        shares = self.shares.shares(self.usage)
+        return list(islice(book.queue(now.wall, shares, (), _by_age(promised), folded=True), depth))
+
+    def told(self, book: Book, plan: Plan, line: Sequence[Job]) -> dict[str, Any]:
+        """What the places of jobs in line rest on: `order` of their ids; of each the time since which it waits, where
+        that is not its submission, and the predicted length, where it has no limit; the shares of their users; of the
+        first, `until` when they would have to be over to start at once, or the `longest` that they may be.
+        """
+        ready = {job.id: book.ready(job) for job in line}
+        shares = self.shares.shares(self.usage)
+        advised = [(job, plan.why(job)) for job in line[:ADVISED]]
+        advice = {job: plan.shorter(job) for job, why in advised if why in _ADVISABLE}
+        return {
+            "order": [job.id for job in line],
+            "ready": {str(job.id): ready[job.id] for job in line if ready[job.id] != job.spec.submitted_at},
+            "lengths": {str(job.id): list(book.runtimes.length(job)) for job in line if job.spec.time_limit is None},
+            "shares": {job.spec.user: round(shares.get(job.spec.user, 1.0), 3) for job in line},
+            "until": {str(job.id): at for job, (at, _) in advice.items() if at is not None},
+            "longest": {str(job.id): seconds for job, (_, seconds) in advice.items() if seconds is not None},
+        }
+
+    def expected(self, book: Book, said: Said, line: Sequence[Job], plan: Plan, now: Moment) -> dict[int, float]:
+        """When the first of those in line are expected to start (wall time)."""
         found = {}
-        if plan.reasons:
-            waiting = (book.queued[job_id] for job_id in list(plan.reasons)[:EXPECTED] if job_id in book.queued)
-            room = self._room(book.live.values(), book.lingering.values(), said, now)
-            found = forecast.expected(waiting, room, self._default_limit)
-        if plan.promise is not None and plan.promise.at < inf:
-            found[plan.promise.job.id] = plan.promise.at
+        if line:
+            waiting = [job for job in line[:EXPECTED] if plan.why(job) in _FORETOLD and job.id in book.queued]
+            holds = [self._hold(job, book, now) for job in book.live.values() if job.run is not None]
+            room = self._room(holds, book.lingering.values(), said, now)
+            found = forecast.expected(waiting, room, book.runtimes.length)
+        for promise in plan.promises:
+            if promise.expected is not None:
+                found[promise.job.id] = promise.expected
         return found
 
     def capacity(self) -> Capacity:
@@ -95,14 +176,61 @@ class Planner:
         devices = None if gpus is None else tuple(_device(gpu) for gpu in gpus)
         return Capacity(devices, self._cpus, self._memory_mb, cut_up=any(map(_is_cut_up, gpus or ())))
 
-    def _room(self, live: Iterable[Job], lingering: Iterable[Job], said: Said, now: Moment) -> Occupancy:
+    def _room(self, holds: Iterable[Hold], lingering: Iterable[Job], said: Said, now: Moment) -> Occupancy:
         """What the live jobs have, and until when; what lingers keeps its GPUs, nobody knows for how long."""
         kept = {index for job in lingering if job.run is not None for index in self.desk.places(job.run)}
-        room = Occupancy(self.capacity(), self.desk.available() - kept, now.wall, said.windows)
-        for job in live:
-            if job.run is not None:
-                room.take(hold(job.spec, self.desk.places(job.run), self._end(job, now)))
+        self._usable = self.desk.available() - kept
+        self._had = {**self._had, **dict.fromkeys(self._usable, now.mono)}
+        room = Occupancy(self.capacity(), self._usable, now.wall, said.windows, said.horizon, self._doubtful(now))
+        for each in holds:
+            room.take(each)
         return room
+
+    def _doubtful(self, now: Moment) -> set[int]:
+        """The GPUs that could be had a moment ago, and that nobody has taken out on purpose."""
+        gone = self._usable | self.desk.closed()
+        return {index for index, at in self._had.items() if now.mono <= at + DOUBT and index not in gone}
+
+    def _hold(self, job: Job, book: Book, now: Moment) -> Hold:
+        """What a live job has, and when it is gone, as far as plans go."""
+        assert job.run is not None
+        length = book.runtimes.length(job)
+        left, certain = self._left(job, length, now), length.is_certain or isinstance(job.phase, Stopping)
+        return hold(job.spec, self.desk.places(job.run), now.wall + left, certain=certain)
+
+    def _left(self, job: Job, length: runtimes.Length, now: Moment) -> float:
+        match job.phase:
+            case Starting(run=run):
+                return runtimes.remaining(length, max(0.0, now.wall - run.launched_at))
+            case Running(started=started) if started.identity.boot == now.boot:
+                return runtimes.remaining(length, now.mono - started.mono)
+            case Stopping(since_boot=boot, since_mono=since) if boot == now.boot:
+                return (self._config.grace if job.spec.grace is None else job.spec.grace) - (now.mono - since)
+            case _:
+                return 0.0
+
+    def _basis_of(self, book: Book, said: Said, plan: Plan, now: Moment, *, drained: bool) -> Basis:
+        """What promises rest on now: with the jobs that start in this plan, too."""
+        holds = {job.id: self._hold(job, book, now) for job in book.live.values() if job.run is not None}
+        known = {job_id: each.end for job_id, each in holds.items() if each.certain}
+        for job, _ in plan.starts:
+            length = book.runtimes.length(job)
+            if length.is_certain:
+                known[job.id] = now.wall + length.seconds
+        everybody = [*book.live.values(), *(job for job, _ in plan.starts), *(each.job for each in plan.promises)]
+        return Basis(
+            gpus=frozenset(index for index, at in self._had.items() if now.mono <= at + DOUBT),
+            capacity=(self._cpus, self._memory_mb),
+            windows=frozenset((each.id, each.start, each.end) for each in said.windows if not each.again)
+            | {(each.id, 0.0, 0.0) for each in said.windows if each.again},
+            quotas=dict(said.quotas),
+            ends=known,
+            bands={job.id: band(job) for job in everybody},
+            guarded=frozenset(plan.guarded),
+            specs={each.job.id: each.job.spec for each in plan.promises},
+            drained=drained or self._drained,
+            offset=now.wall - now.mono,
+        )
 
     def _chooser(self) -> Callable[[Job, Sequence[int], int], tuple[int, ...]] | None:
         how = self._config.gpu_allocation
@@ -111,21 +239,16 @@ class Planner:
         near = allocation.closeness(self.desk.known or ())
         return lambda job, found, count: allocation.choose(found, count, how, near, job.id)
 
-    def _end(self, job: Job, now: Moment) -> float:
-        """When a live job is gone at the latest, as far as plans go."""
-        length = duration(job.spec, self._default_limit)
-        phase = job.phase
-        if isinstance(phase, Starting):
-            return now.wall + length
-        if isinstance(phase, Running) and phase.started.identity.boot == now.boot:
-            return now.wall + length - (now.mono - phase.started.mono)
-        return now.wall
-
 
 def looked(slots: Mapping[str, Any]) -> float:
     """When the last look at the GPUs that we asked for began (monotonic)."""
     slot = slots.get("gpu_poller")
     return -inf if slot is None else float(slot[0][0])
+
+
+def _by_age(records: Mapping[int, Mapping[str, Any]]) -> list[int]:
+    """The promised jobs, the first promised first."""
+    return sorted(records, key=lambda job_id: (records[job_id]["since"], job_id))
 
 
 def _device(gpu: Gpu) -> Device:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gflowd import log
-from gflowd.core import instants, reservations
+from gflowd.core import instants, reservations, runtimes
 from gflowd.core.book import Book
 from gflowd.core.diary import Diary
 from gflowd.core.errors import SystemFailed, TryAgain
+from gflowd.core.runtimes import Runtimes
 from gflowd.store import WORTH_COMPACTING, Commit, Follower, Store
 from gflowd.workers.archivist import Archivist
 
@@ -53,7 +54,8 @@ class Register:
         self._store = Store(state, config.lock_timeout, orjson.dumps)
         self._follower = Follower(self._store)
         self._archivist = Archivist(state, config)
-        self.book = Book(self._archivist.past)
+        self._default_time_limit = config.default_time_limit
+        self.book = self._new_book()
         self.diary = Diary(instants.zone(config.timezone))
         self.touched: set[int] = set()
         self._generation = self._take_over()
@@ -74,12 +76,17 @@ class Register:
         specs, wishes, phases = fold.of("spec"), fold.of("wish"), fold.of("phase")
         _share_words(specs.values() if keys is None else (specs.get(key, {}) for kind, key in keys if kind == "spec"))
         if keys is None:
-            self.book = Book(self._archivist.past)
+            self.book = self._new_book()
+            for key, record in fold.of(runtimes.KIND).items():
+                self.book.note_runs(key, record)
             ids = self.book.refresh(specs, (), specs, wishes, phases)
         else:
             spec_ids = [key for kind, key in keys if kind == "spec" and isinstance(key, int)]
             job_ids = [key for kind, key in keys if kind in ("wish", "phase") and isinstance(key, int)]
             ids = self.book.refresh(spec_ids, job_ids, specs, wishes, phases)
+            for kind, key in keys:
+                if kind == runtimes.KIND:
+                    self.book.note_runs(str(key), fold.of(kind).get(key))
         self.book.set_limits(fold.of("limit"))
         if keys is None or any(kind == reservations.KIND for kind, _ in keys):
             self.diary.take(fold.of(reservations.KIND))
@@ -131,6 +138,9 @@ class Register:
     def close(self) -> None:
         """Closes the history."""
         self._archivist.past.close()
+
+    def _new_book(self) -> Book:
+        return Book(self._archivist.past, Runtimes(self._default_time_limit))
 
     def _commit(self) -> Commit:
         """Where the file has been lost or spoilt, ours is the better copy."""

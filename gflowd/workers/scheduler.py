@@ -6,12 +6,11 @@ harm. Nothing is acted upon that was not folded under the lock.
 
 from __future__ import annotations
 
-import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
-from gflowd.core import codec, reasons, transitions
+from gflowd.core import codec, promises, reasons, runtimes, transitions
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
 from gflowd.core.sights import Agenda, live_job
@@ -27,10 +26,13 @@ from gflowd.workers.planner import Planner, Said, ends
 from gflowd.workers.register import Register
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gflowd.core import gpu_orders
     from gflowd.core.book import Book
     from gflowd.core.moment import Moment
     from gflowd.core.schedule import Plan
+    from gflowd.store import Commit
     from gflowd.workers.base import Wiring
     from gflowd.workers.planner import Changes
 
@@ -39,6 +41,7 @@ LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
 ROUNDS = 2  # of decisions in a tick: what ends, then what that sets free
 RETRY = 1.0  # seconds after a commit that failed (disk full)
 REAP_AGAIN = 0.05  # seconds: `job.sh` ends just after it has said so
+SOON = 0.01  # seconds
 LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
 
 Key = tuple[int, int]
@@ -93,6 +96,8 @@ class Scheduler:
             wakes.append(now.mono + REAP_AGAIN)
         if self._hurry:
             wakes.append(now.mono)
+        if plan.promise_due is not None:
+            wakes.append(now.mono + max(plan.promise_due - now.wall, SOON))
         if self._planner.desk.elsewhere and plan.reasons:
             wakes.append(now.mono + LOOK_ELSEWHERE)
         rings = b"" if self._planner.poll_after is None and agenda.resumed == self._resumed else POLL
@@ -101,7 +106,12 @@ class Scheduler:
 
     def _note(self, plan: Plan, now: Moment, slots: dict[str, Any]) -> None:
         """Shows the observer what is so now."""
-        waiting = Waiting(self._reasons(plan), lambda: self._planner.expected(self._book, self._said(), plan, now))
+        why, line = self._line(plan, now)
+        waiting = Waiting(
+            why,
+            lambda: self._planner.expected(self._book, self._said(), line, plan, now),
+            self._planner.told(self._book, plan, line),
+        )
         jobs = {**self._book.live, **self._book.lingering}
         windows = self._observer.reserved = self._register.diary.windows
         self._observer.next_id = self._register.next_id
@@ -145,8 +155,9 @@ class Scheduler:
         if self._retry_at is not None and now.mono < self._retry_at:
             return plan
         try:
-            if changes:
-                self._commit(changes)
+            promised = self._planner.promises(self._book, self._said(), plan, now)
+            if changes or promised:
+                self._commit(changes, promised)
             self._register.look_after()  # after: what it folds must not slip in between a decision and its commit
             self._retry_at = None
             self._trouble = self._trouble if self._deferred else None
@@ -181,7 +192,8 @@ class Scheduler:
 
     def _said(self) -> Said:
         of = self._register.of
-        return Said(of("setting"), of("quota"), of("usage"), self._register.diary.coming)
+        diary = self._register.diary
+        return Said(of("setting"), of("quota"), of("usage"), diary.coming, diary.horizon, of(promises.KIND))
 
     def _new_run(self, job: Job, gpu_ids: tuple[int, ...], now: Moment) -> Run:
         desk = self._planner.desk
@@ -194,15 +206,19 @@ class Scheduler:
             launched_at=now.wall,
         )
 
-    def _commit(self, changes: Changes) -> None:
-        """Writes the phases of jobs that nobody touched meanwhile, and keeps the ends of attempts that are followed by
-        another; then takes them into the book.
+    def _commit(self, changes: Changes, promised: Mapping[int, Mapping[str, Any] | None]) -> None:
+        """Writes the phases and promises of jobs that nobody touched meanwhile, and keeps the ends of attempts that are
+        followed by another; then takes them into the book.
         """
         with self._register.change() as (commit, touched):
             usage = dict(self._register.of("usage"))
+            runs = dict(self._register.of(runtimes.KIND))
+            for job_id, record in promised.items():
+                if job_id not in touched:
+                    self._promise(commit, job_id, record)
             for job_id in [job_id for job_id in changes if job_id not in touched]:
                 if job_id in self._book.live:
-                    self._charge(self._book.live[job_id], changes[job_id][0], usage)
+                    self._charge(self._book.live[job_id], changes[job_id][0], usage, runs)
                 for past in changes[job_id][:-1]:
                     commit.put("attempt", _attempt(job_id, past), codec.encode_phase(past))
                     self._tell(job_id, past)
@@ -211,6 +227,9 @@ class Scheduler:
             for user, record in usage.items():
                 if record is not self._register.of("usage").get(user):
                     commit.put("usage", user, record)
+            for key, record in runs.items():
+                if record is not self._register.of(runtimes.KIND).get(key):
+                    commit.put(runtimes.KIND, key, record)
         # What an end sets free, in a group or among those who wait, is found by looking again; so is a retry.
         self._hurry = (
             len(changes) >= settlement.AT_ONCE
@@ -219,11 +238,25 @@ class Scheduler:
             or (any(map(ends, changes.values())) and self._book.heeds_ends())
         )
 
-    def _charge(self, job: Job, after: Phase, usage: dict[Any, Any]) -> None:
-        """Adds what an attempt has used to its user's record, for fair share."""
-        if isinstance(after, Ended) and after.started_at is not None:
-            before = usage.get(job.spec.user)
-            usage[job.spec.user] = self._planner.shares.record(before, job.spec, after.started_at, after.ended_at)
+    def _promise(self, commit: Commit, job_id: int, record: Mapping[str, Any] | None) -> None:
+        before = self._register.of(promises.KIND).get(job_id)
+        commit.put(promises.KIND, job_id, record)
+        if record is not None and promises.has_moved(before, record):
+            self._log.warning("promise moved", job=job_id, was=record["was"], at=record["at"], why=record["cause"])
+
+    def _charge(self, job: Job, after: Phase, usage: dict[Any, Any], runs: dict[Any, Any]) -> None:
+        """Adds what an attempt has used to its user's record, for fair share, and how long it ran to those of its like,
+        for predictions.
+        """
+        if not isinstance(after, Ended) or after.started_at is None:
+            return
+        spec = job.spec
+        usage[spec.user] = self._planner.shares.record(usage.get(spec.user), spec, after.started_at, after.ended_at)
+        if (run := runtimes.lasted(codec.encode_phase(after))) is not None:
+            key = runtimes.record_id(spec)
+            if (outdated := self._book.runtimes.outdated(spec.user, spec.gpus, spec.name)) is not None:
+                runs[outdated] = None
+            runs[key] = runtimes.record(runs.get(key), spec, run)
 
     def _tell(self, job_id: int, phase: Phase) -> None:
         match phase:
@@ -251,13 +284,17 @@ class Scheduler:
         live = {(job.id, job.run.attempt) for job in self._book.live.values() if job.run}
         self._launched = live - self._deferred.keys()
 
-    def _reasons(self, plan: Plan) -> dict[int, str]:
-        """What holds the queued jobs, of each kind no more than anybody would read; and which leave their GPUs idle."""
+    def _line(self, plan: Plan, now: Moment) -> tuple[dict[int, str], list[Job]]:
+        """What holds the queued jobs, of each kind no more than anybody would read, and which leave their GPUs idle;
+        and those that wait for nothing but their turn, in order, of each array the first.
+        """
         depth = self._config.backfill_depth
-        held = plan.reasons
+        line = self._planner.in_line(self._book, self._register.of(promises.KIND), depth, now)
         if "drain" in self._register.of("setting"):
-            held = dict.fromkeys(itertools.islice((job.id for job in self._book.queue()), depth), reasons.DRAINED)
-        return held | self._book.waiting(depth) | dict.fromkeys(self._idle.to_warn_of(), reasons.IDLE_GPUS)
+            held = dict.fromkeys((job.id for job in line), reasons.DRAINED)
+        else:
+            held = {job.id: why for job in line if (why := plan.why(job)) is not None}
+        return held | self._book.waiting(depth) | dict.fromkeys(self._idle.to_warn_of(), reasons.IDLE_GPUS), line
 
     def _agenda(self, now: Moment) -> Agenda:
         # A start that was put off has nothing yet to watch over, and its grace has not begun.

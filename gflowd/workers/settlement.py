@@ -34,7 +34,7 @@ def settle(
         limit = exceeds.exceeded(key) or (reasons.IDLE_GPUS if key in too_idle else None)
         after = transitions.settle(job, seen.get(key), now, limit=limit, kill_strays=kill_strays)
         if after is not None:
-            changes[job.id] = with_next_attempt(job, after)
+            changes[job.id] = with_next_attempt(job, after, now)
     for job, phases in itertools.islice(_without_resources(book, now), AT_ONCE):
         changes[job.id] = phases
     return changes
@@ -46,16 +46,16 @@ def _without_resources(book: Book, now: Moment) -> Iterator[tuple[Job, tuple[Pha
         job = book.queued[job_id]
         yield job, (transitions.lose(job, why, now),)
     for job in book.reopened.values():
-        yield job, with_next_attempt(job, job.phase)
+        yield job, with_next_attempt(job, job.phase, now)
     for job in book.unwanted():
         after = transitions.settle(job, None, now)
         if after is not None:
-            yield job, with_next_attempt(job, after)
+            yield job, with_next_attempt(job, after, now)
 
 
-def with_next_attempt(job: Job, after: Phase) -> tuple[Phase, ...]:
+def with_next_attempt(job: Job, after: Phase, now: Moment) -> tuple[Phase, ...]:
     """`after`, and the queue after it when the job is to be tried again."""
-    following = transitions.again(job, after) if isinstance(after, Ended) else None
+    following = transitions.again(job, after, now) if isinstance(after, Ended) else None
     return (after,) if following is None else (after, following)
 
 

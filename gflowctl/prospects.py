@@ -1,0 +1,78 @@
+"""Whether queued jobs can ever start beside the reservations that come again and again. Says so, refuses nothing."""
+
+from __future__ import annotations
+
+import time
+
+from gflowctl import jobs, reserving, views
+from gflowd.core import durations, reservations
+from gflowd.core.capacity import Capacity, Device
+from gflowd.core.diary import Diary
+from gflowd.core.occupancy import Occupancy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from gflowctl.context import Context
+    from gflowd.core.model import Spec
+    from gflowd.snapshot import Fold
+
+    Records = Mapping[int, Any]
+
+inf = float("inf")
+MOST_NAMED = 5
+
+
+def room(context: Context, records: Records) -> Occupancy | None:
+    """The empty machine with the reservations of `records`; None while its GPUs are not known."""
+    observed = context.observed or {}
+    if observed.get("gpus") is None or (observed.get("capacity") or {}).get("gpus") is None:
+        return None
+    diary = Diary(reserving.zone(context))
+    diary.take(records)
+    now = time.time()
+    diary.look(now)
+    devices = tuple(Device(gpu["index"], gpu["model"], gpu["memory_mb"]) for gpu in observed["gpus"])
+    given = observed["capacity"]
+    capacity = Capacity(devices, given["cpus"], given["memory_mb"])
+    return Occupancy(capacity, [each.index for each in devices], now, diary.coming, diary.horizon)
+
+
+def shut_out(context: Context, found: Sequence[tuple[str, Spec]], records: Records | None = None) -> list[str]:
+    """`job 42 can never start as things stand: ...` of those of `found`, by how they are named, that cannot."""
+    empty = room(context, context.store.read().of(reservations.KIND) if records is None else records)
+    words: dict[str, list[str]] = {}
+    for name, spec in found if empty is not None and any(each.again for each in empty.windows) else ():
+        assert empty is not None
+        if (why := _why_never(empty, spec)) is not None:
+            words.setdefault(why, []).append(name)
+    return [f"job{'s' if len(names) > 1 else ''} {_some(names)} {why}" for why, names in words.items()]
+
+
+def newly_shut_out(context: Context, fold: Fold, before: Records) -> list[str]:
+    """As `shut_out`, of the queued jobs that could start with the reservations as they were before."""
+    view = views.View(context, fold)
+    waiting = [view.job(job_id) for job_id in view.ids() if not view.has_ended(job_id)]
+    found = {job.spec: jobs.label(job) for job in reversed(waiting) if job.spec.gpus and jobs.is_waiting(job)}
+    names = [(name, spec) for spec, name in reversed(found.items())]
+    was = room(context, before)
+    able = [(name, spec) for name, spec in names if was is None or _why_never(was, spec) is None]
+    return shut_out(context, able, fold.of(reservations.KIND))
+
+
+def _why_never(empty: Occupancy, spec: Spec) -> str | None:
+    """Why a job can never start, and what would help; None when it can."""
+    if empty.can_ever(spec, inf if spec.time_limit is None else spec.time_limit):
+        return None
+    who = sorted({each.id for each in empty.windows if each.again and each.user != spec.user})
+    many = len(who) > 1
+    what = f"reservation{'s' if many else ''} {', '.join(map(str, who))} leave{'' if many else 's'}"
+    longest = empty.longest(spec)
+    helps = "" if longest is None else f"; give it a --time of at most {durations.clock(longest)}"
+    return f"can never start as things stand: {what} no gap that is long enough{helps}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")

@@ -1,0 +1,141 @@
+"""Why a queued job waits, as far as its place in line tells: the score, who is ahead, what is promised or expected.
+
+All of it is derived from what the daemon last observed and from the promises in the snapshot.
+"""
+
+from __future__ import annotations
+
+from gflowctl import render
+from gflowctl.wording import count
+from gflowd.core import durations
+from gflowd.core.line import length_class, score, width_factor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from gflowctl.views import View
+    from gflowd.core.model import Job
+
+AHEAD = 3  # jobs ahead that are named
+_LIKE = {
+    "array": "as its array's last {runs}",
+    "name": "as your last {runs} of its name",
+    "width": "as your last {runs} {gpus}",
+    "user": "as your last {runs}",
+    "everybody": "as everybody's last {runs}",
+    "default": "the configuration's guess",
+    "guess": "nothing like it has run yet",
+}
+
+
+class Standing:
+    """A job's place in line. `seconds` is its length, predicted by `source` where it has no limit."""
+
+    __slots__ = ("job", "rank", "ready", "runs", "score", "seconds", "share", "source")
+
+    def __init__(self, job: Job, rank: int, line: dict[str, Any], now: float) -> None:
+        self.job = job
+        self.rank = rank
+        self.ready: float = line["ready"].get(str(job.id), job.spec.submitted_at)
+        self.share: float = line["shares"].get(job.spec.user, 1.0)
+        limit: float | None = job.spec.time_limit
+        told = (limit, None, 0) if limit is not None else line["lengths"].get(str(job.id)) or (0.0, "guess", 0)
+        self.seconds: float = told[0]
+        self.source: str | None = told[1]
+        self.runs: int = told[2]
+        self.score = score(now - self.ready, self.seconds, job.spec.gpus, self.share)
+
+    def formula(self, now: float) -> str:
+        """`score 2.4 = waited 3:10:00 / limit 2:00:00 (counts as 2:16:32) x 1.26 (2 GPUs) x 1.20 (fair share)`."""
+        counts = length_class(self.seconds)
+        what = "limit" if self.source is None else "length"
+        said = f"score {self.score:.2g} = waited {durations.clock(max(now - self.ready, 0.0))}"
+        said += f" / {what} {durations.clock(self.seconds)} (counts as {durations.clock(counts)})"
+        if self.job.spec.gpus > 1:
+            said += f" x {width_factor(self.job.spec.gpus):.2f} ({count(self.job.spec.gpus, 'GPU')})"
+        return said if self.share == 1.0 else f"{said} x {self.share:.2g} (fair share)"
+
+
+def of(view: View, job: Job) -> Standing | None:
+    """Where a queued job stands; None when the daemon did not say, or when it waits for something else."""
+    rank, line = view.rank(job), view.line
+    return None if rank is None or line is None else Standing(job, rank, line, view.now)
+
+
+def points(view: View, job: Job) -> float | None:
+    """The score of a queued job, to three digits; None when it is in no line."""
+    found = of(view, job)
+    return None if found is None else float(f"{found.score:.3g}")
+
+
+def lines(view: View, job: Job) -> Iterator[tuple[str, str]]:
+    """What `show` says of it."""
+    found = of(view, job)
+    if found is None:
+        return
+    yield "In line", f"{ordinal(found.rank)}, {found.formula(view.now)}{_ahead(view, found)}"
+    if found.source is not None:
+        yield "Length", f"expected to take about {durations.clock(found.seconds)}, {_like(found)}; not a limit"
+    yield from _promise(view, job, found)
+
+
+def _like(found: Standing) -> str:
+    gpus = found.job.spec.gpus
+    wide = f"{gpus}-GPU jobs" if gpus else "jobs without GPUs"
+    text = _LIKE.get(found.source or "", "").format(runs=f"{found.runs} runs" if found.runs != 1 else "run", gpus=wide)
+    return text.replace(f"runs {wide}", wide).replace(f"run {wide}", f"of the {wide}")
+
+
+def ordinal(number: int) -> str:
+    """`1st`, `2nd`, `13th`."""
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def _ahead(view: View, found: Standing) -> str:
+    """The last of those ahead, with their scores."""
+    ahead = []
+    for job_id in view.order[max(0, found.rank - 1 - AHEAD) : found.rank - 1]:
+        if view.spec_of(job_id) in view.fold.of("spec"):
+            other = of(view, view.job(job_id))
+            ahead.append(view.label(view.job(job_id)) + ("" if other is None else f" ({other.score:.2g})"))
+    return f"; behind {', '.join(ahead)}" if ahead else ""
+
+
+def _promise(view: View, job: Job, found: Standing) -> Iterator[tuple[str, str]]:
+    record, expected = view.promise(job), view.estimated_start(job)
+    if record is not None and record["at"] is not None:
+        by = [str(job_id) for job_id, _ in record["by"]]
+        who = f" ({'jobs' if len(by) > 1 else 'job'} {', '.join(by)} end by then)" if len(by) > 1 else ""
+        who = who or (f" (job {by[0]} ends by then)" if by else "")
+        yield "Promised", f"{render.local(record['at'])} at the latest{who}"
+        if "cause" in record:
+            yield "Moved", f"from {render.local(record['was'])}, because {record['cause']}"
+    elif record is not None:
+        yield "Promise", "its place is kept; no time is promised, since that rests on jobs without a limit"
+    elif (latest := _promised_from(view, found)) is not None:
+        yield "Promise", f"none yet; from {render.local(latest)} at the latest nobody may delay it"
+    if expected is not None:
+        yield "Expected", f"~{render.local(expected)}, if jobs take as long as they are expected to"
+
+
+def _promised_from(view: View, found: Standing) -> float | None:
+    """When the job is promised a start, should it be the first then that cannot start."""
+    settings = view.context.settings
+    after, within = settings.get("promise_after"), settings.get("promise_within")
+    if after is None or within is None:
+        return None
+    return found.ready + float(min(after * found.seconds, within))
+
+
+def advice(view: View, job: Job) -> str | None:
+    """`give it a --time below 4:00:00 and it starts now`; None where nothing is known that would help."""
+    line = view.line or {}
+    until, longest = line.get("until", {}).get(str(job.id)), line.get("longest", {}).get(str(job.id))
+    if until is not None and until > view.now:
+        return f"give it a --time below {durations.clock(until - view.now)} and it starts now"
+    if longest is not None:
+        return f"give it a --time of at most {durations.clock(longest)}"
+    return None

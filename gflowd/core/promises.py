@@ -1,0 +1,126 @@
+"""What is remembered of a promised start, and why one that moved did. Pure.
+
+A record has the job's id and says since when it has its place (`since`), when it starts at the latest (`at`; None while
+that rests on jobs without a limit, so that there is only an estimate), which jobs end before that and when (`by`), and,
+when it had to move, from when (`was`) and why (`cause`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gflowd.core.line import Band
+    from gflowd.core.model import Spec
+    from gflowd.core.schedule import Promise
+
+    Record = Mapping[str, Any]
+
+KIND = "promise"
+TOLERANCE = 1.0  # seconds: times are told to the second, and clocks are trimmed
+MOST_NAMED = 16  # of the jobs that end before
+UNKNOWN = "it is not known why"
+WAS_DOWN = "the machine was not the same after gflowd had been down"
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What promises rest on at one moment. `ends` and `bands` of the live jobs, `specs` of the promised ones;
+    `drained`: nothing was started lately; `offset` is between wall clock and monotonic clock, in seconds.
+    """
+
+    gpus: frozenset[int] = frozenset()
+    capacity: object = None
+    windows: frozenset[tuple[int, float, float]] = frozenset()
+    quotas: object = None
+    ends: Mapping[int, float] = field(default_factory=dict)
+    bands: Mapping[int, Band] = field(default_factory=dict)
+    guarded: frozenset[int] = frozenset()
+    specs: Mapping[int, Spec] = field(default_factory=dict)
+    drained: bool = False
+    offset: float = 0.0
+
+
+def renewed(
+    before: Record | None, promise: Promise, was: Basis | None, now: Basis, wall: float, *, is_doubtful: bool = False
+) -> Record:
+    """The record of a promise, where it was `before`; the same when nothing moved that anybody was told.
+
+    `is_doubtful`: some GPU was away a moment ago and may be back in another, for which no promise is given up.
+    """
+    at = promise.at
+    if before is None:
+        return {"since": wall, "at": at, "by": _by(at, now)}
+    told = before["at"]
+    if told is None:
+        return before if at is None else {**_plain(before), "at": at, "by": _by(at, now)}
+    if at is not None and abs(at - told) <= TOLERANCE:
+        return before
+    if at is not None and at < told:
+        return {**_plain(before), "at": at, "by": _by(at, now)}
+    if at is None and is_doubtful:
+        return before
+    cause = _cause(promise.job.id, before, was, now, wall)
+    return {**_plain(before), "at": at, "by": _by(at, now), "was": told, "cause": cause}
+
+
+def has_moved(before: Record | None, after: Record | None) -> bool:
+    """Whether a promise was put off."""
+    return after is not None and "cause" in after and (before is None or before.get("at") != after["at"])
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in ("was", "cause")}
+
+
+def _by(at: float | None, now: Basis) -> list[list[float]]:
+    """The jobs that end last before that, first to end first."""
+    ends = [] if at is None else sorted((end, job_id) for job_id, end in now.ends.items() if end <= at + TOLERANCE)
+    return [[job_id, end] for end, job_id in ends[-MOST_NAMED:]]
+
+
+def _cause(job_id: int, before: Record, was: Basis | None, now: Basis, wall: float) -> str:
+    """What has changed since it was promised, so that it cannot be kept."""
+    if was is None:
+        return _longer(dict(before["by"]), now, wall) or WAS_DOWN
+    return next(_causes(job_id, was, now, wall), UNKNOWN)
+
+
+def _causes(job_id: int, was: Basis, now: Basis, wall: float) -> Iterator[str]:
+    """All that is not as it was, the most telling first."""
+    if was.specs.get(job_id, now.specs.get(job_id)) != now.specs.get(job_id):
+        yield "its own request was changed"
+    if abs(now.offset - was.offset) > TOLERANCE:
+        yield "the clock was set"
+    if was.drained:
+        yield "nothing was started while gflow was drained"
+    if gone := was.gpus - now.gpus:
+        yield f"GPU {_named(gone)} cannot be had"
+    if was.capacity != now.capacity:
+        yield "the machine has less to give"
+    if new := {window[0] for window in now.windows} - {window[0] for window in was.windows}:
+        yield f"reservation {_named(new)} was made"
+    if longer := _longer(was.ends, now, wall):
+        yield longer
+    mine = now.bands.get(job_id)
+    if mine is not None and (higher := {each for each in now.ends.keys() - was.ends.keys() if now.bands[each] < mine}):
+        yield f"job {_named(higher)} of higher priority has started"
+    if waiting := now.guarded - was.guarded:
+        yield f"job {_named(waiting)} of higher priority waits"
+    if was.quotas != now.quotas:
+        yield "a quota was changed"
+
+
+def _named(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
+
+
+def _longer(ends: Mapping[int, float], now: Basis, wall: float) -> str | None:
+    for job_id, end in sorted(ends.items()):
+        if now.ends.get(job_id, end) > end + TOLERANCE:
+            what = "runs over its limit" if end <= wall + TOLERANCE else "may run longer than it might"
+            return f"job {job_id} {what}"
+    return None

@@ -1,0 +1,184 @@
+"""How long jobs without a time limit are expected to take: the median of what jobs like them took. Mutable; pure.
+
+The narrowest likeness of which anything is known decides: elements of the same array, jobs of the same user, width and
+name, then of the same user and width, of the same user, of everybody. A prediction is never a promise.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+from gflowd.core import reasons
+from gflowd.core.model import FAILED, FINISHED, TIMEOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from gflowd.core.model import Job, Spec
+
+    Key = tuple[object, ...]
+    Run = tuple[float, float]  # when it ended, seconds since the epoch, and how many seconds it had run
+
+KIND = "runs"
+MOST = 10  # runs that a prediction looks at
+NAMES = 64  # per user and width that are remembered; the one that has not run for longest goes first
+LONGEST_KEY = 200  # characters of a name that tell it from others
+ASSUMED = 86400.0  # seconds, where nothing at all is known
+
+LIMIT, ARRAY, NAME, WIDTH, USER, EVERYBODY, DEFAULT, GUESS = SOURCES = (
+    "limit", "array", "name", "width", "user", "everybody", "default", "guess",
+)  # fmt: skip
+_ENDS = (FINISHED, FAILED, TIMEOUT)  # of a job that was cancelled nobody knows how long it would have taken
+
+
+class Length(NamedTuple):
+    """The seconds that a job counts as, and on what that rests: one of `SOURCES`, and how many runs."""
+
+    seconds: float
+    source: str = LIMIT
+    runs: int = 0
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the job is ended when it is over."""
+        return self.source == LIMIT
+
+
+class Runtimes:
+    """The last runs by likeness, as the snapshot's `runs` records and the ended elements of arrays tell them.
+
+    `default` is the configured `default_time_limit` in seconds, if there is one.
+    """
+
+    def __init__(self, default: float | None = None) -> None:
+        self._assumed = Length(ASSUMED, GUESS) if default is None else Length(default, DEFAULT)
+        self._last: dict[Key, list[Run]] = {}
+        self._names: dict[tuple[str, int], dict[str, None]] = {}
+        self._known: dict[Key, Length] = {}  # what has been asked for since it last changed
+
+    def take(self, record_id: str, record: Mapping[str, Any] | None) -> tuple[str, int, str] | None:
+        """Takes in a record, or that it is gone. User, width and name when these were not known before, or are not any
+        more.
+        """
+        if record is None:
+            return self._forget(record_id)
+        user, gpus, name = str(record["user"]), int(record["gpus"]), str(record["name"])
+        names = self._names.setdefault((user, gpus), {})
+        is_new = name not in names
+        names.pop(name, None)
+        names[name] = None  # the last to have run is last
+        runs = [(float(at), float(seconds)) for at, seconds in record["runs"]]
+        for key in ((NAME, user, gpus, name), (WIDTH, user, gpus), (USER, user), (EVERYBODY,)):
+            self._add(key, runs)
+        return (user, gpus, name) if is_new else None
+
+    def knows(self, array_id: int) -> bool:
+        """Whether an element of an array has run."""
+        return (ARRAY, array_id) in self._last
+
+    def see(self, array_id: int, run: Run) -> None:
+        """Takes in the run of an element."""
+        self._add((ARRAY, array_id), [run])
+
+    def forget_array(self, array_id: int) -> None:
+        """An array is gone."""
+        self._last.pop((ARRAY, array_id), None)
+        self._known.pop((ARRAY, array_id), None)
+
+    def length(self, job: Job) -> Length:
+        """What a job counts as: its time limit, or else the prediction."""
+        spec = job.spec
+        if spec.time_limit is not None:
+            return Length(spec.time_limit)
+        return self.predicted(spec.user, spec.gpus, self.label(job))
+
+    def label(self, job: Job) -> int | str | None:
+        """By what a job without a limit is told from others of its user and width: its array's id, its name, or None
+        where nothing is known of either.
+        """
+        if job.array_id is not None and self.knows(job.array_id):
+            return job.array_id
+        name = _short(job.spec.name)
+        return name if (NAME, job.spec.user, job.spec.gpus, name) in self._last else None
+
+    def predicted(self, user: str, gpus: int, label: int | str | None) -> Length:
+        """The prediction for jobs of a user that want so many GPUs and have this label."""
+        wanted: list[Key] = [(WIDTH, user, gpus), (USER, user), (EVERYBODY,)]
+        if label is not None:
+            wanted.insert(0, (ARRAY, label) if isinstance(label, int) else (NAME, user, gpus, label))
+        for key in wanted:
+            if key in self._last:
+                if key not in self._known:
+                    runs = self._last[key]
+                    self._known[key] = Length(median(seconds for _, seconds in runs), str(key[0]), len(runs))
+                return self._known[key]
+        return self._assumed
+
+    def outdated(self, user: str, gpus: int, name: str) -> str | None:
+        """The id of the record to drop when one of that name is written; None while there is room."""
+        names = self._names.get((user, gpus), {})
+        if _short(name) in names or len(names) < NAMES:
+            return None
+        return _id(user, gpus, next(iter(names)))
+
+    def _forget(self, record_id: str) -> tuple[str, int, str] | None:
+        gpus, user, name = record_id.split(" ", 2)
+        owner = user, int(gpus)
+        if name not in self._names.get(owner, {}):
+            return None
+        del self._names[owner][name]
+        self._last.pop((NAME, *owner, name), None)
+        self._known.pop((NAME, *owner, name), None)
+        return (*owner, name)
+
+    def _add(self, key: Key, runs: Iterable[Run]) -> None:
+        last = self._last.setdefault(key, [])
+        for run in runs:
+            if run not in last:
+                insort(last, run)
+        del last[:-MOST]
+        self._known.pop(key, None)
+
+
+def lasted(phase: Mapping[str, Any] | None) -> Run | None:
+    """The run that a phase record tells of; None for one that says nothing of how long such jobs take."""
+    if phase is None or phase.get("started_at") is None or phase.get("state") not in _ENDS:
+        return None
+    if phase.get("reason") == reasons.ZOMBIE:
+        return None
+    return phase["ended_at"], max(0.0, phase["ended_at"] - phase["started_at"])
+
+
+def record_id(spec: Spec) -> str:
+    """The id of the `runs` record of a job's user, width and name."""
+    return _id(spec.user, spec.gpus, _short(spec.name))
+
+
+def record(before: Mapping[str, Any] | None, spec: Spec, run: Run) -> dict[str, Any]:
+    """That record after a run."""
+    runs = [] if before is None else before["runs"]
+    last = sorted([*((at, seconds) for at, seconds in runs), run])[-MOST:]
+    return {"user": spec.user, "gpus": spec.gpus, "name": _short(spec.name), "runs": [list(each) for each in last]}
+
+
+def remaining(length: Length, elapsed: float) -> float:
+    """The seconds that a job which has run for `elapsed` is expected to run on. One without a limit that is overdue is
+    taken to need twice as long as was thought, and so on.
+    """
+    seconds = length.seconds
+    if not length.is_certain:
+        seconds = max(seconds, 1.0)
+        while seconds <= elapsed:
+            seconds *= 2
+    return seconds - elapsed
+
+
+def _short(name: str) -> str:
+    return name[:LONGEST_KEY]
+
+
+def _id(user: str, gpus: int, name: str) -> str:
+    return f"{gpus} {user} {name}"
