@@ -41,8 +41,6 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "begin_at": rfc3339(job.begin_at),
         "submitted_at": rfc3339(spec.submitted_at), "started_at": rfc3339(jobs.started_at(job)),
         "ended_at": rfc3339(jobs.ended_at(job)), "expected_start": rfc3339(view.expected_start(job)),
-        "promised_start": rfc3339(view.promised_start(job)), "estimated_start": rfc3339(view.estimated_start(job)),
-        "rank": rank, "score": points,
         "exit_code": ended.exit_code if ended is not None else None,
         "signal": ended.signal if ended is not None else None, "attempt": jobs.attempt(job),
         "max_retries": 0 if retry is None else retry.max_retries, "redone_from": spec.redone_from,
@@ -51,6 +49,8 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "output": jobs.file_name(job, spec.output), "error": jobs.file_name(job, spec.error),
         "gpu_type": spec.gpu_type, "conda_env": spec.conda_env,
         "early_signal": None if spec.early_signal is None else spec.early_signal.fields(),
+        "rank": rank, "score": points, "promised_start": rfc3339(view.promised_start(job)),
+        "estimated_start": rfc3339(view.estimated_start(job)),
     }  # fmt: skip
 
 

@@ -137,9 +137,10 @@ class Book:
         news = self.runtimes.take(record_id, record)
         if news is None:
             return
-        user, _, name = news
+        user, gpus, name = news
+        whose = user, gpus, name
         named = self.queued if len(name) >= LONGEST_KEY else set(self._room.named(user, name))
-        alike = [job for job in map(self.queued.get, named) if job is not None and job.spec.time_limit is None]
+        alike = [job for job in map(self.queued.get, named) if job is not None and _like(job.spec) == whose]
         before, after = (name, None) if record is None else (None, name)
         self._line.relabel(alike, before, after)
 
@@ -372,6 +373,11 @@ class Book:
         self._early.discard(job.id)
         self._line.drop(job, self._seat(job))
         self._met.pop(job.id, None)
+
+
+def _like(spec: Spec) -> tuple[str, int, str]:
+    """What of a job its length is predicted by."""
+    return spec.user, spec.gpus, spec.name[:LONGEST_KEY]
 
 
 def _is_over(wish: Mapping[str, Any] | None, phase: Mapping[str, Any] | None) -> bool:

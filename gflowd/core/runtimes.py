@@ -7,7 +7,6 @@ name, then of the same user and width, of the same user, of everybody. A predict
 from __future__ import annotations
 
 from bisect import insort
-from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core import reasons
@@ -113,7 +112,7 @@ class Runtimes:
             if key in self._last:
                 if key not in self._known:
                     runs = self._last[key]
-                    self._known[key] = Length(median(seconds for _, seconds in runs), str(key[0]), len(runs))
+                    self._known[key] = Length(_median([seconds for _, seconds in runs]), str(key[0]), len(runs))
                 return self._known[key]
         return self._assumed
 
@@ -174,6 +173,11 @@ def remaining(length: Length, elapsed: float) -> float:
         while seconds <= elapsed:
             seconds *= 2
     return seconds - elapsed
+
+
+def _median(numbers: list[float]) -> float:
+    ordered, half = sorted(numbers), len(numbers) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def _short(name: str) -> str:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from gflowd.core.book import Book
     from gflowd.core.moment import Moment
     from gflowd.core.schedule import Plan
-    from gflowd.store import Commit
     from gflowd.workers.base import Wiring
     from gflowd.workers.planner import Changes
 
@@ -215,7 +214,8 @@ class Scheduler:
             runs = dict(self._register.of(runtimes.KIND))
             for job_id, record in promised.items():
                 if job_id not in touched:
-                    self._promise(commit, job_id, record)
+                    self._tell_promise(job_id, record)
+                    commit.put(promises.KIND, job_id, record)
             for job_id in [job_id for job_id in changes if job_id not in touched]:
                 if job_id in self._book.live:
                     self._charge(self._book.live[job_id], changes[job_id][0], usage, runs)
@@ -238,9 +238,8 @@ class Scheduler:
             or (any(map(ends, changes.values())) and self._book.heeds_ends())
         )
 
-    def _promise(self, commit: Commit, job_id: int, record: Mapping[str, Any] | None) -> None:
+    def _tell_promise(self, job_id: int, record: Mapping[str, Any] | None) -> None:
         before = self._register.of(promises.KIND).get(job_id)
-        commit.put(promises.KIND, job_id, record)
         if record is not None and promises.has_moved(before, record):
             self._log.warning("promise moved", job=job_id, was=record["was"], at=record["at"], why=record["cause"])
 

@@ -107,6 +107,13 @@ def test_what_only_draws_is_told_from_what_computes(cards: Cards, driver: Nvml) 
     assert drawn == [[(5, 100, False), (6, 30, True)], [(7, None, True)], []]
 
 
+def test_what_the_driver_keeps_for_itself_is_not_in_use_unless_it_is_too_old_to_say(cards: Cards, driver: Nvml) -> None:
+    cards.set("a", used=100)
+    assert [gpu.used_mb for gpu in driver.poll()] == [100, 0, 0]
+    cards.say("version 2")
+    assert [gpu.used_mb for gpu in driver.poll()] == [580, 480, 480]
+
+
 def test_the_lists_of_old_drivers_and_of_confused_ones_are_read(cards: Cards, driver: Nvml) -> None:
     cards.say("version 2")
     cards.set("a", processes="5:100,6")

@@ -3,7 +3,7 @@
    init CODE                        what nvmlInit answers
    hang                             every call waits for as long as the file says so
    abort                            the next call ends the process
-   version 2                        lists of processes are not known in their third version
+   version 2                        as before R510: no third version of process lists, no second of memory
    gpu UUID NAME DOMAIN:BUS:DEVICE KEY=VALUE...
        handle, error                codes with which its handle, or every other query, is refused
        total, used (MiB), util, temp, ecc, mig (1: in MIG mode; 2: nobody can tell)
@@ -162,11 +162,25 @@ int nvmlDeviceGetPciInfo_v3(Device *device, Pci *pci) {
     return gpu ? OK : code;
 }
 
+/* What the driver keeps for itself: the first version counts it as used, the second does not. */
+#define RESERVED 480
+
 int nvmlDeviceGetMemoryInfo(Device *device, unsigned long long *memory) { /* total, free, used */
     EITHER(device);
     memory[0] = (unsigned long long)number(gpu, "total", 24576) << 20;
-    memory[2] = (unsigned long long)number(gpu, "used", 0) << 20;
+    memory[2] = (unsigned long long)(number(gpu, "used", 0) + RESERVED) << 20;
     memory[1] = memory[0] - memory[2];
+    return OK;
+}
+
+int nvmlDeviceGetMemoryInfo_v2(Device *device, unsigned long long *memory) { /* version, total, reserved, free, used */
+    EITHER(device);
+    if (version < 3) return NO_FUNCTION;
+    if ((unsigned)memory[0] != 0x02000028) return BAD_ARGUMENT;
+    memory[1] = (unsigned long long)number(gpu, "total", 24576) << 20;
+    memory[2] = (unsigned long long)RESERVED << 20;
+    memory[4] = (unsigned long long)number(gpu, "used", 0) << 20;
+    memory[3] = memory[1] - memory[2] - memory[4];
     return OK;
 }
 

@@ -56,17 +56,19 @@ def gpus(machine: Machine) -> list[dict[str, Any]]:
 
 def inventory(machine: Machine) -> None:
     """The GPUs and MIG devices are those of nvidia-smi, in its order by bus."""
-    lines = smi("--query-gpu=pci.bus_id,uuid,name,memory.total", "--format=csv,noheader,nounits").splitlines()
+    asked = "pci.bus_id,uuid,name,memory.total,memory.used"
+    lines = smi(f"--query-gpu={asked}", "--format=csv,noheader,nounits").splitlines()
     cards = sorted(re.split(r",\s*", line.strip()) for line in lines)
     parts = re.findall(r"UUID: ((?:GPU|MIG)-[^)]+)", smi("-L"))
     seen = eventually(lambda: gpus(machine), PATIENCE)
     assert [gpu["uuid"] for gpu in seen if gpu["parent"]] == [uuid for uuid in parts if uuid.startswith("MIG")], parts
     assert list(dict.fromkeys(gpu["parent"] or gpu["uuid"] for gpu in seen)) == [card[1] for card in cards], cards
-    for _, uuid, name, memory_mb in cards:
+    for _, uuid, name, memory_mb, used_mb in cards:
         whole = next((gpu for gpu in seen if gpu["uuid"] == uuid), None)
         if whole is not None and whole["memory_mb"]:  # one in MIG mode without a device tells of none
             assert whole["model"] == name, (whole, name)
             assert abs(whole["memory_mb"] - int(memory_mb)) <= int(memory_mb) / 100, (whole, memory_mb)
+            assert abs(whole["used_mb"] - int(used_mb)) <= int(memory_mb) / 500, (whole, used_mb)
 
 
 def _processes(machine: Machine, uuid: str) -> list[dict[str, Any]]:
