@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from gflowd.core.line import Band
     from gflowd.core.model import Spec
@@ -28,8 +28,8 @@ WAS_DOWN = "the machine was not the same after gflowd had been down"
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What promises rest on at one moment. `ends` and `bands` of the live jobs, `specs` of the promised ones;
-    `drained`: nothing was started lately; `offset` is between wall clock and monotonic clock, in seconds.
+    """What promises rest on at one moment. `ends` of the live jobs (`inf`: not known) and `bands` of these and of those
+    `waiting` for whom something is kept, `specs` of the promised ones; `drained`: nothing was started lately; `offset` is between wall clock and monotonic clock, in seconds.
     """
 
     gpus: frozenset[int] = frozenset()
@@ -38,7 +38,7 @@ class Basis:
     quotas: object = None
     ends: Mapping[int, float] = field(default_factory=dict)
     bands: Mapping[int, Band] = field(default_factory=dict)
-    guarded: frozenset[int] = frozenset()
+    waiting: frozenset[int] = frozenset()
     specs: Mapping[int, Spec] = field(default_factory=dict)
     drained: bool = False
     offset: float = 0.0
@@ -85,7 +85,8 @@ def _by(at: float | None, now: Basis) -> list[list[float]]:
 def _cause(job_id: int, before: Record, was: Basis | None, now: Basis, wall: float) -> str:
     """What has changed since it was promised, so that it cannot be kept."""
     if was is None:
-        return _longer(dict(before["by"]), now, wall) or WAS_DOWN
+        higher = next(_higher(job_id, frozenset(), frozenset(), now), WAS_DOWN)
+        return _longer(dict(before["by"]), now, wall) or higher
     return next(_causes(job_id, was, now, wall), UNKNOWN)
 
 
@@ -105,13 +106,20 @@ def _causes(job_id: int, was: Basis, now: Basis, wall: float) -> Iterator[str]:
         yield f"reservation {_named(new)} was made"
     if longer := _longer(was.ends, now, wall):
         yield longer
-    mine = now.bands.get(job_id)
-    if mine is not None and (higher := {each for each in now.ends.keys() - was.ends.keys() if now.bands[each] < mine}):
-        yield f"job {_named(higher)} of higher priority has started"
-    if waiting := now.guarded - was.guarded:
-        yield f"job {_named(waiting)} of higher priority waits"
+    yield from _higher(job_id, was.ends.keys(), was.waiting, now)
     if was.quotas != now.quotas:
         yield "a quota was changed"
+
+
+def _higher(job_id: int, live: Collection[int], waiting: Collection[int], now: Basis) -> Iterator[str]:
+    """Jobs of higher priority that have come since."""
+    mine = now.bands.get(job_id)
+    if mine is not None:
+        ahead = {each for each, its in now.bands.items() if its < mine}
+        if started := ahead.intersection(now.ends).difference(live):
+            yield f"job {_named(started)} of higher priority has started"
+        if waits := ahead.intersection(now.waiting).difference(waiting):
+            yield f"job {_named(waits)} of higher priority waits"
 
 
 def _named(numbers: Iterable[int]) -> str:

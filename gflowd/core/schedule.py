@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gflowd.core.occupancy import Occupancy
     from gflowd.core.quotas import Ledger
 
+LATE = 5.0  # seconds: within that a look at the GPUs is answered, or it hangs
 OPTIONS = 256  # choices of GPUs that are tried where it matters which a job gets: all, of up to eight GPUs
 GUARDS = 32  # jobs of higher priority that wait, and that no lower one may delay
 
@@ -38,14 +39,21 @@ def limit_or_guess(job: Job) -> Length:
     return Length(ASSUMED, GUESS) if job.spec.time_limit is None else Length(job.spec.time_limit)
 
 
+class Look(NamedTuple):
+    """A job was to get these GPUs at the time `since`, once they had been looked at."""
+
+    gpus: tuple[int, ...]
+    since: float
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How to plan.
 
     `depth`: with how many different requests that cannot be met to end; `gpus_are_fresh`: somebody has just looked at
     them, they may be given away; `choose`: which of the candidates a job gets, when it asks for so many; `length`: what
-    a job counts as, `ready`: since when it waits; `promised`: the jobs that have a promise; `looking`: those whose
-    GPUs, these, are being looked at, so that they were to start; a new promise is for who has waited `promise_after`
+    a job counts as, `ready`: since when it waits; `promised`: the jobs that have a promise; `looking`: those that were
+    to start once their GPUs had been looked at; a new promise is for who has waited `promise_after`
     times as long as it will run, or `promise_within` seconds; `rule_out` is told of each job that cannot start and the
     length (seconds) from which on others like it cannot, with True: others of its user.
     """
@@ -57,7 +65,7 @@ class Rules:
     length: Callable[[Job], Length] = limit_or_guess
     ready: Callable[[Job], float] = lambda job: job.spec.submitted_at
     promised: Mapping[int, object] = field(default_factory=dict)
-    looking: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    looking: Mapping[int, Look] = field(default_factory=dict)
     promise_after: float = 1.0
     promise_within: float = inf
     rule_out: Callable[[Job, float, bool], None] = lambda *_: None
@@ -79,7 +87,7 @@ class Promise:
 class Plan:
     """`starts`: job and GPUs, in order; `reasons`: of jobs looked at that stay, in order; `impossible`: why never.
 
-    `wants_gpu`: those that would start, were their GPUs looked at first, and these GPUs. `why`: the reason of any job
+    `wants_gpu`: those that would start, were their GPUs looked at first. `why`: the reason of any job
     of the queue that does not start; `shorter`: until when (wall time) it would have to be over to start now, or the
     seconds that it may last at most if it is to start ever; `guarded`: those that wait and whom no lower priority may
     delay; `promise_due`: when somebody will have waited long enough for a promise (wall time).
@@ -88,7 +96,7 @@ class Plan:
     starts: list[tuple[Job, tuple[int, ...]]] = field(default_factory=list)
     reasons: dict[int, str] = field(default_factory=dict)
     impossible: list[tuple[Job, str]] = field(default_factory=list)
-    wants_gpu: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    wants_gpu: dict[int, Look] = field(default_factory=dict)
     promises: list[Promise] = field(default_factory=list)
     guarded: list[int] = field(default_factory=list)
     promise_due: float | None = None
@@ -155,15 +163,15 @@ class _Planner:
             made.promises = [each for each in made.promises if each.job.id in self._rules.promised]
         return made
 
-    def _resume(self, job: Job, gpus: tuple[int, ...]) -> None:
+    def _resume(self, job: Job, look: Look) -> None:
         """A job that was to start once its GPUs were looked at: it gets these, or others, before anybody else. When it
-        cannot have any more, it is one of those that wait.
+        cannot have any more, or nobody looks, it is one of those that wait.
         """
         length = self._rules.length(job)
-        if self._refusal(job, length) is None:
-            found = self._place(job, length, gpus)
+        if self._room.now <= look.since + LATE and self._refusal(job, length) is None:
+            found = self._place(job, length, look.gpus)
             if not isinstance(found, str):
-                self._start(job, found, length)
+                self._start(job, found, length, look.since)
 
     def _try(self, job: Job, known: _Failure | None) -> None:
         length = self._rules.length(job)
@@ -232,6 +240,8 @@ class _Planner:
     def _best(self, job: Job, options: list[tuple[int, ...]], length: Length) -> tuple[int, ...] | str:
         """The first choice that every reservation allows and that the promises can spare, or why there is none."""
         spec, room, end = job.spec, self._room, self._room.now + length.seconds
+        if spec.gpus and not self._rules.gpus_are_fresh:
+            end += LATE
         why = reasons.RESERVATION
         for gpus in options:
             if room.leaves_enough(spec, gpus, room.now, end):
@@ -280,15 +290,18 @@ class _Planner:
             return tuple(sorted(found[:count]))
         return choose(job, sorted(found), count)
 
-    def _start(self, job: Job, gpus: tuple[int, ...], length: Length) -> None:
-        end = self._room.now + length.seconds
+    def _start(self, job: Job, gpus: tuple[int, ...], length: Length, since: float | None = None) -> None:
+        """Gives a job what it asks for, or keeps it for it: `since` when, if that was decided before."""
+        is_looked_at = bool(gpus) and not self._rules.gpus_are_fresh
+        decided = self._room.now if since is None else since
+        end = (decided + LATE if is_looked_at else self._room.now) + length.seconds
         self._room.take(hold(job.spec, gpus, end, certain=length.is_certain))
         self._later = None
         self._placed.add(job.id)
         if self._rules.ledger is not None:
             self._rules.ledger.start(job.spec, end, certain=length.is_certain)
-        if gpus and not self._rules.gpus_are_fresh:  # given to it: nobody behind it may have them meanwhile
-            self.plan.wants_gpu[job.id] = gpus
+        if is_looked_at:  # given to it: nobody behind it may have them meanwhile
+            self.plan.wants_gpu[job.id] = Look(gpus, decided)
             self.plan.reasons[job.id] = reasons.RESOURCES
         else:
             self.plan.reasons.pop(job.id, None)

@@ -18,23 +18,23 @@ from gflowd.core.model import Ended, Job, Phase, Queued, Running, Starting, Stop
 from gflowd.core.occupancy import Hold, Occupancy, hold
 from gflowd.core.promises import Basis
 from gflowd.core.quotas import Ledger, Quotas
-from gflowd.core.schedule import Plan, Rules
+from gflowd.core.schedule import LATE, Plan, Rules
 from gflowd.effects import machine
 from gflowd.workers.gpu_desk import GpuDesk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from gflowd.config import Config
     from gflowd.core.book import Book
     from gflowd.core.gpu import Gpu
     from gflowd.core.moment import Moment
     from gflowd.core.reservations import Window
+    from gflowd.core.schedule import Look
 
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
 EXPECTED = 50  # jobs whose start is foretold
 ADVISED = 20  # jobs for which a shorter limit that would do is looked for
-LATE = 5.0  # seconds after which a look at the GPUs that was asked for is taken to hang
 _FORETOLD = (reasons.RESOURCES, reasons.RESERVATION, reasons.PRIORITY)
 _ADVISABLE = (reasons.RESERVATION, reasons.PRIORITY, reasons.NEVER_RESERVATION)
 DOUBT = 120.0  # seconds for which a GPU that cannot be had any more is expected back, and nothing is promised anew
@@ -67,10 +67,12 @@ class Planner:
         self.desk = GpuDesk(config.gpu_allow)
         self.poll_after: float | None = None
         self.usage: dict[str, float] = {}  # of users, as it counted in the last plan
-        self._looking: dict[int, tuple[int, ...]] = {}  # the GPUs that were to be given, once looked at
+        self._looking: dict[int, Look] = {}  # the jobs that were to start, once GPUs are looked at
         self._usable: set[int] = set()
         self._had: dict[int, float] = {}  # when each GPU could last be had (monotonic)
-        self._basis: Basis | None = None
+        self._knew: float | None = None  # when the GPUs were last known
+        self._bases: dict[int, Basis] = {}  # what each promise rested on when it last held
+        self._told: dict[int, Basis] = {}  # the same, once what was decided last is committed
         self._drained = False
 
     def plan(self, book: Book, said: Said, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Plan:
@@ -112,7 +114,7 @@ class Planner:
         return plan
 
     def promises(self, book: Book, said: Said, plan: Plan, now: Moment) -> dict[int, Mapping[str, Any] | None]:
-        """The records of promises that change with a plan."""
+        """The records of promises that change with a plan; tell `settled` when they are committed."""
         drained = "drain" in said.settings
         basis = self._basis_of(book, said, plan, now, drained=drained)
         changed: dict[int, Mapping[str, Any] | None] = {}
@@ -120,19 +122,24 @@ class Planner:
             job = book.queued.get(job_id)
             if job is None or not book.is_lined_up(job):
                 changed[job_id] = None
+                self._bases.pop(job_id, None)
+        doubtful = self._is_doubtful(now)
         for promise in plan.promises:
             before = said.promises.get(promise.job.id)
-            doubtful = bool(self._doubtful(now))
-            after = promises.renewed(before, promise, self._basis, basis, now.wall, is_doubtful=doubtful)
+            was = self._bases.get(promise.job.id)
+            after = promises.renewed(before, promise, was, basis, now.wall, is_doubtful=doubtful)
             if after is not before:
                 changed[promise.job.id] = after
         for job, _ in plan.starts:
             if job.id in said.promises:
                 changed[job.id] = None
-        if not drained:
-            self._basis = basis
+        self._told = {promise.job.id: basis for promise in plan.promises}
         self._drained = drained
         return changed
+
+    def settled(self, touched: Collection[int]) -> None:
+        """The records are committed, but for those of jobs that were `touched` meanwhile."""
+        self._bases |= {job_id: basis for job_id, basis in self._told.items() if job_id not in touched}
 
     def in_line(self, book: Book, promised: Mapping[int, Any], depth: int, now: Moment) -> list[Job]:
         """The first `depth` jobs that wait for nothing but their turn, in order, of each array the first."""
@@ -180,11 +187,18 @@ class Planner:
         """What the live jobs have, and until when; what lingers keeps its GPUs, nobody knows for how long."""
         kept = {index for job in lingering if job.run is not None for index in self.desk.places(job.run)}
         self._usable = self.desk.available() - kept
-        self._had = {**self._had, **dict.fromkeys(self._usable, now.mono)}
+        seen = self._usable if self._had else {gpu.index for gpu in self.desk.known or ()}  # at first, for all we know
+        self._had = {**self._had, **dict.fromkeys(seen, now.mono)}
+        self._knew = now.mono if self.desk.known is not None or self._knew is None else self._knew
         room = Occupancy(self.capacity(), self._usable, now.wall, said.windows, said.horizon, self._doubtful(now))
         for each in holds:
             room.take(each)
         return room
+
+    def _is_doubtful(self, now: Moment) -> bool:
+        """Whether nothing that was promised is given up yet, though the GPUs are not what they were."""
+        is_blind = self.desk.known is None and self._knew is not None and now.mono <= self._knew + DOUBT
+        return is_blind or bool(self._doubtful(now))
 
     def _doubtful(self, now: Moment) -> set[int]:
         """The GPUs that could be had a moment ago, and that nobody has taken out on purpose."""
@@ -212,12 +226,13 @@ class Planner:
     def _basis_of(self, book: Book, said: Said, plan: Plan, now: Moment, *, drained: bool) -> Basis:
         """What promises rest on now: with the jobs that start in this plan, too."""
         holds = {job.id: self._hold(job, book, now) for job in book.live.values() if job.run is not None}
-        known = {job_id: each.end for job_id, each in holds.items() if each.certain}
-        for job, _ in plan.starts:
+        known = {job_id: each.end if each.certain else inf for job_id, each in holds.items()}
+        starting = [*(job for job, _ in plan.starts), *(book.queued[job_id] for job_id in plan.wants_gpu)]
+        for job in starting:
             length = book.runtimes.length(job)
-            if length.is_certain:
-                known[job.id] = now.wall + length.seconds
-        everybody = [*book.live.values(), *(job for job, _ in plan.starts), *(each.job for each in plan.promises)]
+            known[job.id] = now.wall + length.seconds + LATE if length.is_certain else inf
+        waiting = [*(each.job for each in plan.promises), *(book.queued[job_id] for job_id in plan.guarded)]
+        everybody = [*book.live.values(), *starting, *waiting]
         return Basis(
             gpus=frozenset(index for index, at in self._had.items() if now.mono <= at + DOUBT),
             capacity=(self._cpus, self._memory_mb),
@@ -226,7 +241,7 @@ class Planner:
             quotas=dict(said.quotas),
             ends=known,
             bands={job.id: band(job) for job in everybody},
-            guarded=frozenset(plan.guarded),
+            waiting=frozenset(job.id for job in waiting),
             specs={each.job.id: each.job.spec for each in plan.promises},
             drained=drained or self._drained,
             offset=now.wall - now.mono,

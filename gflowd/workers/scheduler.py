@@ -155,8 +155,8 @@ class Scheduler:
             return plan
         try:
             promised = self._planner.promises(self._book, self._said(), plan, now)
-            if changes or promised:
-                self._commit(changes, promised)
+            touched = self._commit(changes, promised) if changes or promised else ()
+            self._planner.settled(touched)
             self._register.look_after()  # after: what it folds must not slip in between a decision and its commit
             self._retry_at = None
             self._trouble = self._trouble if self._deferred else None
@@ -181,12 +181,15 @@ class Scheduler:
         self._idle.look(self._book.live.values(), self._planner.desk, slots)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
+        taken = []
         for job, gpu_ids in plan.starts:
             run = self._new_run(job, gpu_ids, now)
             if self._planner.desk.claim(run.gpu_uuids):
                 changes[job.id] = (transitions.start(job, run),)
             else:
                 plan.reasons[job.id] = reasons.RESOURCES  # another daemon was faster; the next tick gives back the rest
+                taken.append(job.id)
+        plan.starts = [start for start in plan.starts if start[0].id not in taken]
         return changes, plan
 
     def _said(self) -> Said:
@@ -205,9 +208,9 @@ class Scheduler:
             launched_at=now.wall,
         )
 
-    def _commit(self, changes: Changes, promised: Mapping[int, Mapping[str, Any] | None]) -> None:
+    def _commit(self, changes: Changes, promised: Mapping[int, Mapping[str, Any] | None]) -> set[int]:
         """Writes the phases and promises of jobs that nobody touched meanwhile, and keeps the ends of attempts that are
-        followed by another; then takes them into the book.
+        followed by another; then takes them into the book. The jobs that somebody touched.
         """
         with self._register.change() as (commit, touched):
             usage = dict(self._register.of("usage"))
@@ -237,6 +240,7 @@ class Scheduler:
             or any(isinstance(after[-1], Queued) for after in changes.values())
             or (any(map(ends, changes.values())) and self._book.heeds_ends())
         )
+        return touched
 
     def _tell_promise(self, job_id: int, record: Mapping[str, Any] | None) -> None:
         before = self._register.of(promises.KIND).get(job_id)
