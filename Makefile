@@ -9,6 +9,7 @@ POINTS ?= 40
 PARALLEL ?= 3
 FUZZ := .fuzz
 SECONDS ?= 60
+TRACES ?= $(wildcard ../shared/traces)
 
 .PHONY: help demo test lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check clean
 
@@ -20,7 +21,7 @@ help:
 	@echo 'make bench   how fast gflow is, as ratios'
 	@echo 'make bench-peers  the same work under gflow and its peers; writes docs/performance.md (ARGS=--help: parts of it)'
 	@echo 'make bench-sizes   jobs a second, a chain, and what a long queue and a long history cost'
-	@echo 'make simulate waits on a made-up trace, with gflow and with simpler schedulers'
+	@echo 'make simulate waits on a made-up trace and those of TRACES=DIRECTORY, with gflow and with simpler schedulers'
 	@echo 'make soak    faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
 	@echo 'make slurm-parity  the same scripts under gflow and under the real Slurm, where that is installed'
 	@echo 'make nvidia-check  what gflow says of real NVIDIA GPUs against nvidia-smi and a process that uses one'
@@ -58,8 +59,10 @@ bench-peers: $(VENV)/installed
 	@$(call want,tmux,tmux,the tmux executors are left out)
 	@$(BIN)/python benchmarks/bench_peers.py $(or $(ARGS),--write docs)
 
+# On a made-up trace, then on all of a directory, where there is one. ARGS='--write docs/scheduling.md' keeps the tables.
 simulate: $(VENV)/installed
-	@$(BIN)/python benchmarks/simulate.py
+	@$(BIN)/python benchmarks/simulate.py --no-limit 0 --no-limit 0.5
+	@$(if $(TRACES),$(BIN)/python benchmarks/simulate.py --trace $(TRACES) --no-limit 0 --no-limit 0.5 $(ARGS))
 
 # The fuzzer has an environment of its own: there is none for every Python and machine.
 fuzz: $(FUZZ)/bin/python

@@ -1,224 +1,230 @@
 #!/usr/bin/env python3
-"""Replays a trace on virtual time through the planner, and beside it through two simpler ones.
+"""Replays traces in virtual time under several policies, and shows what their users would see.
 
-    fifo    in order of submission; the first that does not fit holds up all others
-    greedy  in gflow's order; whatever fits starts, as in the system that gflow reimplements
-    gflow   in gflow's order, the first that does not fit with a promise (`gflowd.core.schedule`)
+    fifo      in order of submission; the first job that does not fit holds up all others
+    greedy    whatever fits starts, in order of submission
+    gflow_rs  whatever fits starts, in the order of the system that gflow reimplements
+    easy      EASY backfilling, first come first served
+    gflow     the planner that ships, with fair share and its promises
+    score     the policy of docs/scheduling.md, written anew and simplified; not among those run by default
 
-Processors are taken as GPUs. A job ends when it did in the trace, or at its time limit.
+Processors are taken as GPUs. A job ends at its run time or at its limit, whichever is first; the run times and limits
+of the trace are scaled by nothing, only the times between submissions are. What a job without a limit counts as is
+each policy's own business: 24 hours, or what the planner makes of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
-from collections import deque
-from heapq import heappop, heappush
-from math import inf, nan
+from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
-import swf
-
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-from gflowd.core import schedule
-from gflowd.core.capacity import Capacity, Device
-from gflowd.core.line import Line
-from gflowd.core.model import Job, Queued, Spec, Wish
-from gflowd.core.occupancy import Hold, Occupancy, hold
-from gflowd.core.schedule import Rules
+from simulation import page, workload
+from simulation.comparison import BASELINE, Result, summaries
+from simulation.easy import Easy
+from simulation.fifo import Fifo
+from simulation.figures import figures
+from simulation.gflow import Gflow
+from simulation.greedy import GflowRs, Greedy
+from simulation.replay import replay
+from simulation.score import Score
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from simulation.comparison import Summary
+    from simulation.policy import Policy
+
 TRACE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "traces", "lublin-8gpu.swf")
-LOADS = (0.7, 0.8, 0.9)
-DEPTH = 1000  # `[scheduler] backfill_depth` by default
-TAU = 10.0  # seconds: what runs shorter than that counts as this long in a slowdown
-
-Start = tuple[Job, tuple[int, ...]]
-
-
-class Task(NamedTuple):
-    """A job that comes at a time and runs for a while; seconds."""
-
-    at: float
-    job: Job
-    runs: float
+FORMATS = (".swf", ".txt")  # of the files of a directory
+POLICIES: dict[str, Callable[..., Policy]] = {
+    "fifo": Fifo, "greedy": Greedy, BASELINE: GflowRs, "easy": Easy, "gflow": Gflow, "score": Score
+}  # fmt: skip
+OURS = ("gflow", "score")  # those that promise after a time
 
 
-class Outcome(NamedTuple):
-    """How long each job waited (seconds), and the part of the GPUs' time in use between first and last submission."""
-
-    waits: dict[int, float]
-    utilisation: float
-
-
-class Machine:
-    """GPUs, the jobs that have some and those that wait."""
-
-    def __init__(self, gpus: int) -> None:
-        self.capacity = Capacity(tuple(Device(index) for index in range(gpus)), cpus=0, memory_mb=0)
-        self.now = 0.0
-        self.submitted: dict[int, Job] = {}  # in order of submission
-        self._line = Line()
-        self._holds: dict[int, Hold] = {}
-
-    def submit(self, job: Job) -> None:
-        self.submitted[job.id] = job
-        self._line.add(job)
-
-    def start(self, job: Job, gpus: tuple[int, ...]) -> None:
-        del self.submitted[job.id]
-        self._line.drop(job)
-        self._holds[job.id] = hold(job.spec, gpus, self.now + schedule.duration(job.spec))
-
-    def end(self, job_id: int) -> None:
-        del self._holds[job_id]
-
-    def in_order(self) -> Iterator[Job]:
-        """The jobs that wait, in gflow's order."""
-        return (self.submitted[job_id] for job_id in self._line.walk({}, lambda _: None))
-
-    def room(self) -> Occupancy:
-        room = Occupancy(self.capacity, range(len(self.capacity.gpus or ())), self.now)
-        for each in self._holds.values():
-            room.take(each)
-        return room
-
-
-def fifo(machine: Machine) -> list[Start]:
-    return list(_fitting(machine.submitted.values(), machine.room(), strict=True))
-
-
-def greedy(machine: Machine) -> list[Start]:
-    return list(_fitting(machine.in_order(), machine.room(), strict=False))
-
-
-def gflow(machine: Machine) -> list[Start]:
-    return schedule.plan(machine.in_order(), machine.room(), Rules(DEPTH)).starts
-
-
-POLICIES = {"fifo": fifo, "greedy": greedy, "gflow": gflow}
-
-
-def _fitting(jobs: Iterable[Job], room: Occupancy, *, strict: bool) -> Iterator[Start]:
-    """The jobs that fit one after the other; `strict`: up to the first that does not."""
-    for job in jobs:
-        gpus = tuple(room.candidates(job.spec, room.now, room.now)[: job.spec.gpus])
-        if len(gpus) == job.spec.gpus:
-            room.take(hold(job.spec, gpus, room.now + schedule.duration(job.spec)))
-            yield job, gpus
-        elif strict:
-            return
-
-
-def replay(tasks: Sequence[Task], gpus: int, policy: Callable[[Machine], list[Start]]) -> Outcome:
-    """Runs all tasks, which are in order of submission; plans whenever one comes or ends."""
-    machine, waits = Machine(gpus), dict.fromkeys((task.job.id for task in tasks), inf)
-    by_id = {task.job.id: task for task in tasks}
-    coming = deque(tasks)
-    ends: list[tuple[float, int]] = []
-    used = 0.0
-    while coming or ends:
-        machine.now = min(coming[0].at if coming else inf, ends[0][0] if ends else inf)
-        while ends and ends[0][0] <= machine.now:
-            machine.end(heappop(ends)[1])
-        while coming and coming[0].at <= machine.now:
-            machine.submit(coming.popleft().job)
-        for job, indices in policy(machine):
-            task = by_id[job.id]
-            machine.start(job, indices)
-            heappush(ends, (machine.now + task.runs, job.id))
-            waits[job.id] = machine.now - task.at
-            used += len(indices) * max(0.0, min(machine.now + task.runs, tasks[-1].at) - machine.now)
-    return Outcome(waits, used / (gpus * (tasks[-1].at - tasks[0].at)))
-
-
-def tasks_of(trace: swf.Trace, gpus: int, load: float | None = None) -> list[Task]:
-    """The jobs of a trace that a machine with so many GPUs can run. With `load`, the times between submissions are
-    stretched so that the jobs need that part of the machine.
-    """
-    records = [each for each in trace.records if each.ran > 0 and 0 < _processors(each) <= gpus]
-    if len(records) < 2 or records[0].submitted == records[-1].submitted:
-        raise ValueError("there are not enough jobs in it that the machine could run")
-    span = records[-1].submitted - records[0].submitted
-    offered = sum(each.ran * _processors(each) for each in records) / (gpus * span)
-    return [_task(number, each, 1 if load is None else offered / load) for number, each in enumerate(records, 1)]
-
-
-def _task(number: int, record: swf.Record, stretch: float) -> Task:
-    limit = float(record.asked_time) if record.asked_time > 0 else None
-    spec = Spec(
-        command=("x",), name="x", user=str(record.user), cwd="/", env="e", submitted_at=record.submitted,
-        gpus=_processors(record), cpus=0, time_limit=limit,
-    )  # fmt: skip
-    runs = record.ran if limit is None else min(record.ran, limit)
-    return Task(record.submitted * stretch, Job(number, spec, Wish(), Queued()), runs)
-
-
-def _processors(record: swf.Record) -> int:
-    return int(record.asked_processors if record.asked_processors > 0 else record.processors)
-
-
-class Figures(NamedTuple):
-    """What matters of an outcome: waits in seconds, those of jobs that need half of the GPUs as `wide`; the mean of
-    the bounded slowdown, (wait + run) / run; the part of the GPUs' time in use.
+class Case(NamedTuple):
+    """One policy on one trace, of which only the `first` so many jobs; None: all. `promise_after` is for `OURS`,
+    None: as by default.
     """
 
-    wait: float
-    wait_95: float
-    wide: float
-    slowdown: float
-    utilisation: float
+    path: str
+    load: float | None
+    no_limit: float
+    policy: str
+    promise_after: float | None
+    gpus: int
+    seed: int
+    first: int | None
+
+    def run(self) -> Result:
+        """What comes of it. Raises OSError or ValueError when the trace cannot be read, or is none."""
+        jobs = self.jobs()
+        policy = POLICIES[self.policy](self.gpus, **self.changes())
+        found = figures(jobs, self.gpus, replay(jobs, self.gpus, policy))
+        name = self.policy if self.promise_after is None else f"{self.policy}@{self.promise_after:g}"
+        return Result(os.path.basename(self.path), self.load, self.no_limit, name, found)
+
+    def changes(self) -> dict[str, float]:
+        """How the policy differs from its default."""
+        return {} if self.promise_after is None else {"promise_after": self.promise_after}
+
+    def jobs(self) -> list[workload.Job]:
+        """Those that come."""
+        try:
+            with open(self.path, encoding="utf-8", errors="replace") as file:
+                read = workload.read(file)
+            return workload.offered(read, self.gpus, self.load, self.no_limit, self.seed, self.first)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
 
 
-def figures(tasks: Sequence[Task], gpus: int, outcome: Outcome) -> Figures:
-    waits = [outcome.waits[task.job.id] for task in tasks]
-    wide = [outcome.waits[task.job.id] for task in tasks if 2 * task.job.spec.gpus >= gpus]
-    slowdowns = [max(1.0, (outcome.waits[task.job.id] + task.runs) / max(task.runs, TAU)) for task in tasks]
-    return Figures(
-        statistics.mean(waits),
-        statistics.quantiles(waits, n=20)[-1],
-        statistics.mean(wide) if wide else nan,
-        statistics.mean(slowdowns),
-        outcome.utilisation,
-    )
+def cases(args: argparse.Namespace) -> Iterator[Case]:
+    """Those asked for, the policies of one trace together."""
+    variants: list[tuple[str, float | None]] = []
+    for policy in args.policies:
+        variants += [(policy, after) for after in (args.promise_after or [None] if policy in OURS else [None])]
+    for load in args.load or [0.85]:
+        for no_limit in args.no_limit or [0.0]:
+            for path in paths(args.trace or [TRACE]):
+                for policy, after in variants:
+                    yield Case(path, load or None, no_limit, policy, after, args.gpus, args.seed, args.limit)
+
+
+def paths(names: Iterable[str]) -> Iterator[str]:
+    """The files, for a directory the traces in it."""
+    for name in names:
+        if os.path.isdir(name):
+            yield from sorted(os.path.join(name, each) for each in os.listdir(name) if each.endswith(FORMATS))
+        else:
+            yield name
+
+
+def run(chosen: Sequence[Case], processes: int) -> Iterator[Result]:
+    """The results in the order of the cases, as they come."""
+    if processes == 1:
+        yield from map(Case.run, chosen)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(Case.run, chosen)
+
+
+def shown(results: Iterable[Result], *, quietly: bool) -> list[Result]:
+    """All of them; meanwhile a table for each trace is printed."""
+    found: list[Result] = []
+    for each in results:
+        if not quietly:
+            if not found or page.heading(found[-1]) != page.heading(each):
+                print(f"\n{page.heading(each)}" if found else page.heading(each), page.head(each.figures), sep="\n")
+            print(page.row(each), flush=True)
+        found.append(each)
+    return found
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("trace", nargs="?", default=TRACE, help="a file in Standard Workload Format")
-    parser.add_argument("--gpus", type=int, help="of the machine; default: as many as the widest job has")
-    parser.add_argument(
-        "--load", type=float, action="append", metavar="PART",
-        help="stretch the trace so that it needs this part of the GPUs' time, 0: leave it as it is; may be repeated",
-    )  # fmt: skip
+    parser = _parser()
     args = parser.parse_args()
-    if any(not 0 <= load < inf for load in args.load or ()) or (args.gpus is not None and args.gpus < 1):
-        parser.error("a load is 0 or more, and there is at least one GPU")
+    if unknown := set(args.policies) - {*POLICIES}:
+        parser.error(f"there is no policy {min(unknown)}")
     try:
-        with open(args.trace, encoding="utf-8", errors="replace") as file:
-            trace = swf.read(file)
-        gpus = args.gpus or max(map(_processors, trace.records), default=1)
-        replays = [(load, tasks_of(trace, gpus, load or None)) for load in args.load or LOADS]
-    except (OSError, ValueError) as error:
-        print(f"simulate: {args.trace}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        results = shown(run(list(cases(args)), args.processes), quietly=args.json or args.markdown)
+        compared = list(summaries(results)) if len(set(args.policies)) > 1 else []
+        if args.write is not None:
+            write(args.write, tables(compared, page.markdown_table))
+    except OSError as error:
+        print(f"simulate: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
-    print(f"{len(replays[0][1])} jobs on {gpus} GPUs; waits in hours; wide: half of the GPUs or more")
-    print("load  policy      wait  p95 wait  wide wait  slowdown  utilisation")
-    for load, tasks in replays:
-        for name, policy in POLICIES.items():
-            print(f"{load:4.2f}  {name:6}  {_row(figures(tasks, gpus, replay(tasks, gpus, policy)))}", flush=True)
+    except ValueError as error:
+        print(f"simulate: {error}", file=sys.stderr)
+        return 1
+    if args.json:
+        print(page.document({"gpus": args.gpus, "seed": args.seed}, results, compared))
+    elif args.markdown:
+        print(tables(compared, page.markdown_table), end="")
+    else:
+        print(
+            f"\nratios to {BASELINE}, geometric means\n\n{tables(compared, page.text_table)}" if compared else "",
+            end="",
+        )
     return 0
 
 
-def _row(found: Figures) -> str:
-    waits = f"{found.wait / 3600:8.1f}  {found.wait_95 / 3600:8.1f}  {found.wide / 3600:9.1f}"
-    return f"{waits}  {found.slowdown:8.1f}  {found.utilisation:11.1%}"
+def tables(compared: Iterable[Summary], table: Callable[[Sequence[tuple[str, ...]]], Iterator[str]]) -> str:
+    """One for each load and share of jobs without limits."""
+    return "".join(
+        f"{title}\n\n" + "".join(f"{line}\n" for line in table(rows)) + "\n"
+        for title, rows in page.summary_rows(compared)
+    )
+
+
+def write(path: str, tables: str) -> None:
+    """Puts the tables into a page."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(page.written(text, tables))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--trace", action="append", metavar="PATH",
+        help="in Standard Workload Format or with lines `submitted width seconds limit user`, or a directory of such "
+        "files (.swf, .txt); may be repeated; default: one made up",
+    )  # fmt: skip
+    parser.add_argument("--gpus", type=_count, default=8, help="of the machine (default: 8); wider jobs are left out")
+    parser.add_argument(
+        "--load", type=_load, action="append", metavar="PART",
+        help=f"of the GPUs' time that each {workload.STRETCH} jobs in a row need (default: 0.85), 0: as they came; may "
+        "be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-limit", type=_part, action="append", metavar="PART",
+        help="of the jobs that give no time limit (default: 0); may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1, help="of what is drawn: limits, and who gives none")
+    parser.add_argument("--limit", type=_count, metavar="JOBS", help="only so many of each trace, for a quick look")
+    parser.add_argument(
+        "--policies",
+        type=lambda text: text.split(","),
+        default=[name for name in POLICIES if name != "score"],
+        metavar="NAME,...",
+        help="only these",
+    )
+    parser.add_argument(
+        "--promise-after", type=_load, action="append", metavar="TIMES",
+        help="gflow, score: promise a start to jobs that have waited so often their length; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--processes", type=_count, default=1, help="at work at the same time (default: 1)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="one document, waits in seconds")
+    how.add_argument("--markdown", action="store_true", help="only the comparison, as tables in Markdown")
+    parser.add_argument("--write", metavar="PAGE", help="put these tables into a page, between its marks, as well")
+    return parser
+
+
+def _count(text: str) -> int:
+    return int(_within(text, 1, 10**9))
+
+
+def _load(text: str) -> float:
+    return _within(text, 0, 10**9)
+
+
+def _part(text: str) -> float:
+    return _within(text, 0, 1)
+
+
+def _within(text: str, least: float, most: float) -> float:
+    value = float(text)
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text} is not between {least} and {most}")
+    return value
 
 
 if __name__ == "__main__":
