@@ -109,8 +109,9 @@ def decide(book: Book, free: int) -> schedule.Plan:
     for index in range(8):
         room.take(Hold("a", NOW + HOUR * (index + 1), 8, 32768, (index,) if index >= free else ()))
     room.cpus += 8 * free
-    closed: set[int] = set()
-    return schedule.plan(book.queue(closed), room, Rules(DEPTH), closed)
+    queue = book.queue(NOW + HOUR)
+    rules = Rules(DEPTH, ready=book.ready, length=book.runtimes.length, rule_out=queue.rule_out)
+    return schedule.plan(queue, room, rules)
 
 
 def median(made: Snapshot, act: Act) -> float:

@@ -29,7 +29,8 @@ WAS_DOWN = "the machine was not the same after gflowd had been down"
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What promises rest on at one moment. `ends` of the live jobs (`inf`: not known) and `bands` of these and of those
-    `waiting` for whom something is kept, `specs` of the promised ones; `drained`: nothing was started lately; `offset` is between wall clock and monotonic clock, in seconds.
+    `waiting` for whom something is kept, `specs` of the promised ones; `drained`: nothing was started of late;
+    `offset` is between wall clock and monotonic clock, in seconds.
     """
 
     gpus: frozenset[int] = frozenset()
