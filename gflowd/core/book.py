@@ -36,6 +36,10 @@ class Queue:
         """Passes over those that ask for the same as `job` and take `length` seconds or longer: of all, or its user."""
         self._book.rule_out(self._walker, job, length, personal=personal)
 
+    def enough(self) -> None:
+        """Has only those come any more that are promised."""
+        self._walker.ruled_out.all = True
+
     def __iter__(self) -> Iterator[Job]:
         return self._book.walk(self._walker, self._looking, self._promised)
 
@@ -76,9 +80,9 @@ class Book:
         folded: bool = False,
     ) -> Queue:
         """The queued jobs that may start as far as their user, the time, other jobs and their group are concerned,
-        first to start first at the time `now`. Those `looking` come before all others, and once more in their places;
-        those `promised` before all of their priority. `shares` of users: as for `Walker`; `folded`: of each array the
-        first alone.
+        first to start first at the time `now`. Those `promised` come before all of their priority; after them those
+        `looking`, which come once more in their places. `shares` of users: as for `Walker`; `folded`: of each array
+        the first alone.
         """
         walker = Walker(self._wall if now is None else now, shares or {}, self._predicted)
         walker.folded = folded
@@ -99,21 +103,15 @@ class Book:
             return self._roster.ids(array_id).stop
 
         walker.beyond = beyond
-        first = [job for job in map(self.queued.get, looking) if job is not None and self.is_lined_up(job)]
-        for job in first:
-            if self._room.lets_go(job) and beyond(job.id) is None:
-                if job.array_id in rooms:
-                    rooms[job.array_id] -= 1
-                yield job
-        again = {job.id for job in first}
-        pinned = [(job, self._seat(job)) for job in map(self.queued.get, promised) if job is not None]
-        for job_id in self._line.walk(walker, pinned):
+        counted: set[int] = set()
+        for job_id in self._line.walk(walker, self._seated(promised), self._seated(looking)):
             job = self.queued[job_id]
             if not self._room.lets_go(job):
                 self._blocked.add(job_id)
                 continue
-            if job.array_id in rooms and job_id not in again:
+            if job.array_id in rooms and job_id not in counted:
                 rooms[job.array_id] -= 1
+                counted.add(job_id)
             if walker.folded and job.array_id is not None:
                 full.add(job.array_id)
             yield job
@@ -121,6 +119,9 @@ class Book:
     def rule_out(self, walker: Walker, job: Job, length: float, *, personal: bool) -> None:
         """As `Queue.rule_out`."""
         self._line.rule_out(walker, job, length, personal=personal)
+
+    def _seated(self, ids: Iterable[int]) -> Iterator[tuple[Job, Seat]]:
+        return ((job, self._seat(job)) for job in map(self.queued.get, ids) if job is not None)
 
     def is_lined_up(self, job: Job) -> bool:
         """Whether a queued job waits for nothing but its turn."""
@@ -159,6 +160,10 @@ class Book:
     def heeds_ends(self) -> bool:
         """Whether the end of a job may let others start beside those that can have what it had."""
         return self._room.is_used or self._groups.are_limited()
+
+    def heeds_starts(self) -> bool:
+        """Whether the start of a job may let others start."""
+        return self._room.heeds_starts
 
     def edges(self, wall: float) -> tuple[float, ...]:
         """The times still to come at which a job may start: begin times, delays after others, ascending."""

@@ -14,7 +14,7 @@ from math import frexp, inf
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from gflowd.core.model import Job, Spec
 
@@ -90,6 +90,7 @@ class RuledOut:
     def __init__(self) -> None:
         self._from: dict[tuple[int, str | None], float] = {}
         self.dead: set[int] = set()
+        self.all = False  # but those that come before all of their band
         self.version = 0
 
     def add(self, number: int, length: float, user: str | None) -> None:
@@ -211,20 +212,31 @@ class Line:
         if number is not None:
             walker.ruled_out.add(number, length, job.spec.user if personal else None)
 
-    def walk(self, walker: Walker, pinned: Sequence[tuple[Job, Seat]] = ()) -> Iterator[int]:
-        """The ids, first to start first; those `pinned` before all of their band, in their order."""
-        first: dict[Band, list[int]] = {}
-        for job, seat in pinned:
-            if self.has(job, seat):
-                first.setdefault(band(job), []).append(job.id)
+    def walk(
+        self, walker: Walker, pinned: Iterable[tuple[Job, Seat]] = (), then: Iterable[tuple[Job, Seat]] = ()
+    ) -> Iterator[int]:
+        """The ids, first to start first; those `pinned` before all of their band, in their order. After these come
+        those that are `then`, and once more in their places.
+        """
+        first, second = self._by_band(pinned), self._by_band(then)
         for each, lanes in sorted(self._bands.items()):
             ahead = first.get(each, ())
-            yield from (job_id for job_id in ahead if walker.beyond(job_id) is None)
-            for job_id in _by_score(lanes.values(), walker):
+            after = [job_id for job_id in second.get(each, ()) if job_id not in ahead]
+            yield from (job_id for job_id in (*ahead, *after) if walker.beyond(job_id) is None)
+            for job_id in () if walker.ruled_out.all else _by_score(lanes.values(), walker):
                 if job_id not in ahead:
                     yield job_id
-                if len(walker.ruled_out.dead) == len(self._shapes):
-                    return
+                if walker.ruled_out.all or len(walker.ruled_out.dead) == len(self._shapes):
+                    walker.ruled_out.all = True
+                    break
+
+    def _by_band(self, jobs: Iterable[tuple[Job, Seat]]) -> dict[Band, list[int]]:
+        """The ids of those that are in the line."""
+        found: dict[Band, list[int]] = {}
+        for job, seat in jobs:
+            if self.has(job, seat):
+                found.setdefault(band(job), []).append(job.id)
+        return found
 
     def _numbered(self, what: Shape) -> int:
         """The number of a shape, for one more job."""

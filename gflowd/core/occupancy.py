@@ -94,6 +94,7 @@ class Occupancy:
         self._on: dict[int, list[Hold]] = {device.index: [] for device in self._devices}
         self._kept: dict[bool, list[Kept]] = {True: [], False: []}  # as is known for certain, and as is expected
         self._guesses = 0  # holds of which nobody knows the end
+        self.is_doubtful = not missed.isdisjoint(self._on)
         for index in missed & self._on.keys():
             self.take(Hold("", now, 0, 0, (index,), certain=False))
 

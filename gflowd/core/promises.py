@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gflowd.core import reasons
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -26,11 +28,17 @@ UNKNOWN = "it is not known why"
 WAS_DOWN = "the machine was not the same after gflowd had been down"
 
 
+ITS_OWN = {
+    reasons.DRAINED: "nothing is started while gflow is drained",
+    reasons.GROUP: "others of its array or of its name run",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What promises rest on at one moment. `ends` of the live jobs (`inf`: not known) and `bands` of these and of those
-    `waiting` for whom something is kept, `specs` of the promised ones; `drained`: nothing was started of late;
-    `offset` is between wall clock and monotonic clock, in seconds.
+    `waiting` for whom something is kept, `specs` of the promised ones; `drained`: nothing is started, or was not of
+    late; `offset` is between wall clock and monotonic clock, in seconds.
     """
 
     gpus: frozenset[int] = frozenset()
@@ -61,10 +69,11 @@ def renewed(
     if at is not None and abs(at - told) <= TOLERANCE:
         return before
     if at is not None and at < told:
-        return {**_plain(before), "at": at, "by": _by(at, now)}
-    if at is None and is_doubtful:
+        was_before = at > before.get("was", at) + TOLERANCE  # it is still later than it once was, and that is told
+        return {**(before if was_before else _plain(before)), "at": at, "by": _by(at, now)}
+    if is_doubtful:
         return before
-    cause = _cause(promise.job.id, before, was, now, wall)
+    cause = ITS_OWN.get(promise.why) or _cause(promise.job.id, before, was, now, wall)
     return {**_plain(before), "at": at, "by": _by(at, now), "was": told, "cause": cause}
 
 
@@ -86,19 +95,19 @@ def _by(at: float | None, now: Basis) -> list[list[float]]:
 def _cause(job_id: int, before: Record, was: Basis | None, now: Basis, wall: float) -> str:
     """What has changed since it was promised, so that it cannot be kept."""
     if was is None:
-        higher = next(_higher(job_id, frozenset(), frozenset(), now), WAS_DOWN)
+        higher = next(_higher(job_id, (), (), now), WAS_DOWN)
         return _longer(dict(before["by"]), now, wall) or higher
     return next(_causes(job_id, was, now, wall), UNKNOWN)
 
 
 def _causes(job_id: int, was: Basis, now: Basis, wall: float) -> Iterator[str]:
     """All that is not as it was, the most telling first."""
-    if was.specs.get(job_id, now.specs.get(job_id)) != now.specs.get(job_id):
+    if was.specs.get(job_id) != now.specs.get(job_id):
         yield "its own request was changed"
     if abs(now.offset - was.offset) > TOLERANCE:
         yield "the clock was set"
-    if was.drained:
-        yield "nothing was started while gflow was drained"
+    if now.drained:
+        yield ITS_OWN[reasons.DRAINED]
     if gone := was.gpus - now.gpus:
         yield f"GPU {_named(gone)} cannot be had"
     if was.capacity != now.capacity:
@@ -110,6 +119,7 @@ def _causes(job_id: int, was: Basis, now: Basis, wall: float) -> Iterator[str]:
     yield from _higher(job_id, was.ends.keys(), was.waiting, now)
     if was.quotas != now.quotas:
         yield "a quota was changed"
+    yield from _higher(job_id, was.ends.keys(), (), now)
 
 
 def _higher(job_id: int, live: Collection[int], waiting: Collection[int], now: Basis) -> Iterator[str]:

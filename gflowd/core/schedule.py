@@ -55,7 +55,8 @@ class Rules:
     a job counts as, `ready`: since when it waits; `promised`: the jobs that have a promise; `looking`: those that were
     to start once their GPUs had been looked at; a new promise is for who has waited `promise_after`
     times as long as it will run, or `promise_within` seconds; `rule_out` is told of each job that cannot start and the
-    length (seconds) from which on others like it cannot, with True: others of its user.
+    length (seconds) from which on others like it cannot, with True: others of its user; `enough` is called when only
+    those are to come any more that have a promise.
     """
 
     depth: int
@@ -69,6 +70,7 @@ class Rules:
     promise_after: float = 1.0
     promise_within: float = inf
     rule_out: Callable[[Job, float, bool], None] = lambda *_: None
+    enough: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +108,16 @@ class Plan:
 
 def plan(queue: Iterable[Job], room: Occupancy, rules: Rules) -> Plan:
     """Decides on `queue`, which is in order and holds no job that is held or waits for another; those of
-    `rules.looking` come first, and may come again in their places. `room` is used up.
+    `rules.looking` come behind the promised ones of their priority, and once more in their places. `room` is used up.
     """
     planner = _Planner(room, rules)
     for job in queue:
-        if planner.tried >= rules.depth:
-            break
-        planner.consider(job)
+        if planner.tried >= rules.depth and job.id not in rules.promised:
+            if rules.enough is None:
+                break
+            rules.enough()
+        else:
+            planner.consider(job)
     return planner.finish()
 
 
@@ -144,10 +149,10 @@ class _Planner:
         """Starts a job or says why not."""
         if job.id in self._placed:
             return
-        if job.id in self._looking:
+        self._enter(band(job))
+        if job.id in self._looking and job.id not in self._rules.promised:
             self._resume(job, self._looking.pop(job.id))
             return
-        self._enter(band(job))
         known = self._failed.get(self._key(job.spec))  # what once could not start is not impossible
         impossible = why_impossible(job.spec, self._limits) if known is None else None
         if impossible is not None:
@@ -164,12 +169,12 @@ class _Planner:
         return made
 
     def _resume(self, job: Job, look: Look) -> None:
-        """A job that was to start once its GPUs were looked at: it gets these, or others, before anybody else. When it
-        cannot have any more, or nobody looks, it is one of those that wait.
+        """A job that was to start once its GPUs were looked at: it gets these, or others, before those that came since.
+        When it cannot have any more, or nobody looks, it is one of those that wait.
         """
         length = self._rules.length(job)
         if self._room.now <= look.since + LATE and self._refusal(job, length) is None:
-            found = self._place(job, length, look.gpus)
+            found = self._place(job, length, look)
             if not isinstance(found, str):
                 self._start(job, found, length, look.since)
 
@@ -220,8 +225,8 @@ class _Planner:
         is_personal = bool(self._room.windows) or (ledger is not None and ledger.is_needed)
         return shape(spec), spec.user if is_personal else None
 
-    def _place(self, job: Job, length: Length, wanted: tuple[int, ...] = ()) -> tuple[int, ...] | str:
-        """The GPUs that a job can have now, or why it cannot start; those `wanted` if it can."""
+    def _place(self, job: Job, length: Length, look: Look | None = None) -> tuple[int, ...] | str:
+        """The GPUs that a job can have now, or why it cannot start; those of a `look` if it can."""
         spec, room = job.spec, self._room
         if spec.gpus and (room.capacity.gpus is None or room.suitable(spec) < spec.gpus):
             return reasons.GPU_UNAVAILABLE
@@ -233,15 +238,19 @@ class _Planner:
             whatever = room.candidates(spec, room.now, end, reserved=True)
             return reasons.RESOURCES if len(whatever) < spec.gpus else reasons.RESERVATION
         options = self._options(job, found, end)
-        if len(wanted) == spec.gpus and set(wanted) <= set(found):
-            options.insert(0, wanted)
-        return self._best(job, options, length)
+        if look is not None and set(look.gpus) <= set(found):
+            options.insert(0, look.gpus)
+        return self._best(job, options, length, room.now if look is None else look.since)
 
-    def _best(self, job: Job, options: list[tuple[int, ...]], length: Length) -> tuple[int, ...] | str:
-        """The first choice that every reservation allows and that the promises can spare, or why there is none."""
-        spec, room, end = job.spec, self._room, self._room.now + length.seconds
+    def _end(self, spec: Spec, length: Length, since: float) -> float:
+        """When a job is gone to which GPUs were given at the time `since`, to be looked at first."""
         if spec.gpus and not self._rules.gpus_are_fresh:
-            end += LATE
+            return since + LATE + length.seconds
+        return self._room.now + length.seconds
+
+    def _best(self, job: Job, options: list[tuple[int, ...]], length: Length, since: float) -> tuple[int, ...] | str:
+        """The first choice that every reservation allows and that the promises can spare, or why there is none."""
+        spec, room, end = job.spec, self._room, self._end(job.spec, length, since)
         why = reasons.RESERVATION
         for gpus in options:
             if room.leaves_enough(spec, gpus, room.now, end):
@@ -294,7 +303,7 @@ class _Planner:
         """Gives a job what it asks for, or keeps it for it: `since` when, if that was decided before."""
         is_looked_at = bool(gpus) and not self._rules.gpus_are_fresh
         decided = self._room.now if since is None else since
-        end = (decided + LATE if is_looked_at else self._room.now) + length.seconds
+        end = self._end(job.spec, length, decided)
         self._room.take(hold(job.spec, gpus, end, certain=length.is_certain))
         self._later = None
         self._placed.add(job.id)
@@ -329,9 +338,9 @@ class _Planner:
         """Keeps what a job needs from the earliest time on; that, as is known and as is expected."""
         spec, room, ledger = job.spec, self._room, self._rules.ledger
         times: list[float | None] = []
-        is_known = room.is_known
+        is_known = room.is_known or room.is_doubtful
         for certain in (True, False):
-            if times and is_known:  # what is expected is what is known
+            if is_known and times and times[0] is not None:  # what is expected is what is known, or as good
                 times.append(times[0])
             else:
                 admits = None

@@ -46,6 +46,11 @@ class WaitingRoom:
         """Whether there is a queued job with needs."""
         return bool(self._jobs)
 
+    @property
+    def heeds_starts(self) -> bool:
+        """Whether a queued job waits for others to begin."""
+        return bool(self._with_after)
+
     def enter(self, job: Job) -> bool:
         """A queued job; whether it has to wait here."""
         self._namesakes.queue(job.id, _owner(job))

@@ -18,7 +18,7 @@ from gflowd.core.model import Ended, Job, Phase, Queued, Running, Starting, Stop
 from gflowd.core.occupancy import Hold, Occupancy, hold
 from gflowd.core.promises import Basis
 from gflowd.core.quotas import Ledger, Quotas
-from gflowd.core.schedule import LATE, Plan, Rules
+from gflowd.core.schedule import LATE, Plan, Promise, Rules
 from gflowd.effects import machine
 from gflowd.workers.gpu_desk import GpuDesk
 
@@ -100,6 +100,7 @@ class Planner:
             promise_after=self._config.promise_after,
             promise_within=self._config.promise_within,
             rule_out=queue.rule_out,
+            enough=queue.enough,
         )
         room = self._room(holds.values(), lingering, said, now)
         waiting = () if "drain" in said.settings else (job for job in queue if job.id not in changes)
@@ -116,23 +117,24 @@ class Planner:
     def promises(self, book: Book, said: Said, plan: Plan, now: Moment) -> dict[int, Mapping[str, Any] | None]:
         """The records of promises that change with a plan; tell `settled` when they are committed."""
         drained = "drain" in said.settings
-        basis = self._basis_of(book, said, plan, now, drained=drained)
         changed: dict[int, Mapping[str, Any] | None] = {}
+        told = {promise.job.id for promise in plan.promises}.union(plan.wants_gpu)
+        starting = {job.id for job, _ in plan.starts}
         for job_id in said.promises:
             job = book.queued.get(job_id)
-            if job is None or not book.is_lined_up(job):
+            if job is None or job_id in starting or not book.is_lined_up(job):
                 changed[job_id] = None
                 self._bases.pop(job_id, None)
-        doubtful = self._is_doubtful(now)
+            elif job_id not in told:  # whoever else is not in the plan has to wait for others of its array or name
+                plan.promises.append(Promise(job, None, None, reasons.DRAINED if drained else reasons.GROUP))
+        basis = self._basis_of(book, said, plan, now, drained=drained)
+        doubtful = self._is_doubtful(now) and not drained
         for promise in plan.promises:
             before = said.promises.get(promise.job.id)
             was = self._bases.get(promise.job.id)
             after = promises.renewed(before, promise, was, basis, now.wall, is_doubtful=doubtful)
             if after is not before:
                 changed[promise.job.id] = after
-        for job, _ in plan.starts:
-            if job.id in said.promises:
-                changed[job.id] = None
         self._told = {promise.job.id: basis for promise in plan.promises}
         self._drained = drained
         return changed
@@ -227,11 +229,12 @@ class Planner:
         """What promises rest on now: with the jobs that start in this plan, too."""
         holds = {job.id: self._hold(job, book, now) for job in book.live.values() if job.run is not None}
         known = {job_id: each.end if each.certain else inf for job_id, each in holds.items()}
-        starting = [*(job for job, _ in plan.starts), *(book.queued[job_id] for job_id in plan.wants_gpu)]
+        starting = [job for job, _ in plan.starts]
         for job in starting:
             length = book.runtimes.length(job)
             known[job.id] = now.wall + length.seconds + LATE if length.is_certain else inf
-        waiting = [*(each.job for each in plan.promises), *(book.queued[job_id] for job_id in plan.guarded)]
+        waiting = [book.queued[job_id] for job_id in (*plan.guarded, *plan.wants_gpu)]
+        waiting += [each.job for each in plan.promises]
         everybody = [*book.live.values(), *starting, *waiting]
         return Basis(
             gpus=frozenset(index for index, at in self._had.items() if now.mono <= at + DOUBT),

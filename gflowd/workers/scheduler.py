@@ -239,6 +239,7 @@ class Scheduler:
             or not touched.isdisjoint(changes)
             or any(isinstance(after[-1], Queued) for after in changes.values())
             or (any(map(ends, changes.values())) and self._book.heeds_ends())
+            or (self._book.heeds_starts() and any(isinstance(after[-1], Running) for after in changes.values()))
         )
         return touched
 
