@@ -61,7 +61,8 @@ class Judge:
                 self._move(job, value)
         elif kind == "attempt" and value is not None:
             job_id = int(key.partition(".")[0])
-            self._move(self.ledger.jobs[job_id], value)
+            if self.ledger.jobs[job_id].phase != value:  # one that had ended before it was wanted again
+                self._move(self.ledger.jobs[job_id], value)
             self.ledger.apply(("phase", job_id, value))
         elif kind in ("spec", "wish"):
             self._leave(key, value, kind)

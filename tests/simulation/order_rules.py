@@ -6,6 +6,7 @@ The rules hold whatever the order within a priority is, as long as it prefers wh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from inside import Told
@@ -30,10 +31,11 @@ class Before:
 
 
 class OrderRules:
-    """`told`: the promise that each waiting job was last given."""
+    """`told`: the promise that each waiting job was last given; `since`: when it was first given one, wall time."""
 
     def __init__(self, ledger: Ledger, machine: Machine, clock: Clock, verdicts: Verdicts) -> None:
         self.told: dict[int, Told] = {}
+        self.since: dict[int, float] = {}
         self._ledger = ledger
         self._machine = machine
         self._clock = clock
@@ -70,17 +72,25 @@ class OrderRules:
         fit = usable(seen, self._ledger.holding)
         now = Room(self._machine, fit, self._ledger.holding.values())
         for job in self._before.promised:
-            lower = [each for each in starts if each.band >= job.band and not self._was_promised_before(each, job)]
-            self._check_place(job, lower, now, "was promised")
+            self._check_place(job, [each for each in starts if self._may_not_delay(each, job)], now, "was promised")
         bands = {each.band for each in self._before.promised}
         for job in self._before.highest if not bands else ():
             self._check_place(job, [each for each in starts if each.band > job.band], now, "is of a higher priority and waits for")
 
-    def _was_promised_before(self, start: Seen, job: Seen) -> bool:
-        return start.id in self.told and start.id < job.id
+    def _may_not_delay(self, start: Seen, job: Seen) -> bool:
+        """Whether a start came after the promise to a job, or ends after the promised time."""
+        if start.band < job.band:
+            return False
+        if start.spec["submitted_at"] > self.since[job.id]:
+            return True
+        told = self.told[job.id]
+        end = self._clock.wall + (inf if start.limit is None else start.limit)
+        return told.certain and told.at is not None and end > told.at + SILENT
 
     def _check_place(self, job: Seen, lower: list[Seen], now: Room, words: str) -> None:
-        if job.is_ != QUEUED or not lower or now.has(job):
+        """Of jobs with GPUs: those are given when somebody has just looked, so nobody else only waits for a look."""
+        lower = [each for each in lower if each.gpus]
+        if job.is_ != QUEUED or not job.gpus or not lower or now.has(job):
             return
         without = Room(self._machine, now.usable, [each for each in now.holding if each not in lower])
         ids = ", ".join(str(each.id) for each in lower)
@@ -90,7 +100,7 @@ class OrderRules:
     def note_promises(self, promises: dict[int, Told]) -> None:
         """Compares what is promised now with what was before."""
         for job_id in [each for each in self.told if each not in self._ledger.waiting]:
-            del self.told[job_id]
+            del self.told[job_id], self.since[job_id]
         for job_id, told in promises.items():
             before = self.told.get(job_id)
             if job_id not in self._ledger.waiting:
@@ -100,6 +110,7 @@ class OrderRules:
                 later = "at an unknown time" if told.at is None else f"{told.at - (before.at or 0):.1f} s later"
                 self._check("promises", is_said, f"job {job_id} was promised a start, and now {later}, without a cause")
             self.told[job_id] = told
+            self.since.setdefault(job_id, self._clock.wall)
         for job_id, told in self.told.items():
             if told.certain and told.at is not None and self._clock.wall > told.at + SILENT:
                 job = self._ledger.waiting[job_id]
@@ -111,6 +122,7 @@ class OrderRules:
         for job_id in job_ids:
             for each in self._ledger.arrays.get(job_id, (job_id,)):
                 self.told.pop(each, None)
+                self.since.pop(each, None)
 
     def _check(self, rule: str, holds: bool, words: str) -> None:
         self._verdicts.check(rule, holds, self._clock.now, words)

@@ -8,7 +8,7 @@ from typing import Any
 from inside import Told
 from ledger import QUEUED, Ledger, Seen
 from order_rules import has_window
-from startable import DEPENDENCY, DRAINED, GOING, GROUP, QUOTA, Machine, Room, obstacle, suits, usable
+from startable import DEPENDENCY, GOING, GROUP, HELD, QUOTA, UNKNOWN, Machine, Room, needs_are_met, obstacle, suits, usable
 from verdicts import Verdicts
 from virtual_clock import Clock
 
@@ -59,19 +59,23 @@ class RestRules:
         true: dict[str, Callable[[Seen, str | None], bool]] = {
             "Resources": lambda job, why: why is None and (job.shared or not room.has(job)),
             "Quota": lambda job, why: why == QUOTA,
-            "Dependency": lambda job, why: why == DEPENDENCY,
-            "Group": lambda job, why: why == GROUP,
+            "Dependency": lambda job, why: why == DEPENDENCY or (why == HELD and not needs_are_met(job, self._ledger)),
+            "Group": lambda job, why: why == GROUP or self._follows_another(job),
             "Priority": lambda job, why: why is None and others,
             "Reservation": lambda job, why: why is None and self._is_reserved(),
-            "Drained": lambda job, why: DRAINED.lower()[:5] in self._ledger.of("setting"),
+            "Drained": lambda job, why: "drain" in self._ledger.of("setting"),
             "GpuUnavailable": lambda job, why: seen is None or self._lacks(job, room),
         }
         for name, reason in reasons.items():
             job = self._ledger.jobs.get(int(name))
-            if job is None or job.is_ != QUEUED or reason not in true or waiting[job.id] == GOING:
+            if job is None or job.is_ != QUEUED or reason not in true or waiting[job.id] in (GOING, UNKNOWN):
                 continue
             why = waiting[job.id]
             self._check("reasons", true[reason](job, why), f"job {job.id} is said to wait for {reason}; it is {why or 'free'}")
+
+    def _follows_another(self, job: Seen) -> bool:
+        """Whether one of its array is before it in the queue, and may take the last place that the array has."""
+        return any(each.array_id == job.array_id and each.id < job.id for each in self._ledger.waiting.values())
 
     def _lacks(self, job: Seen, room: Room) -> bool:
         return sum(suits(job, gpu) for gpu in room.usable) < job.gpus

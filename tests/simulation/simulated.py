@@ -49,4 +49,4 @@ def simulate(seed: int, hours: float = 8.0, rules: Collection[str] = RULES, arri
         run.verdicts.check("ends", not ids, run.clock.now, f"jobs {ids} never end")
         run.go(60.0)
         run.judge_rest()
-        return Told(world.kind, run.clock.now / HOUR, len(run.ledger.jobs), run.daemon.ticks, dict(run.verdicts.looked_at))
+        return Told(world.kind, run.clock.now / HOUR, load.submitted, run.daemon.ticks, dict(run.verdicts.looked_at))

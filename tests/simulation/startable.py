@@ -10,19 +10,20 @@ from ledger import ENDED, LIVE, QUEUED, Ledger, Seen
 
 from gflowd.core.gpu import Gpu
 
-HELD, BEGIN, DEPENDENCY, GROUP, QUOTA, GOING, DRAINED = (
-    "JobHeldUser", "BeginTime", "Dependency", "Group", "Quota", "going", "Drained",
-)  # fmt: skip
+HELD, BEGIN, DEPENDENCY, GROUP, QUOTA = "JobHeldUser", "BeginTime", "Dependency", "Group", "Quota"
+GOING, UNKNOWN = "going", "unknown"  # it waits for its end; what it waits for cannot be told here
 
 
 def obstacle(job: Seen, ledger: Ledger, wall: float) -> str | None:
-    """What beside resources keeps a job from starting; None: nothing does. `going`: it waits for its end."""
+    """What beside resources keeps a job from starting; None: nothing does."""
     if job.is_ != QUEUED or "cancelled_at" in job.wish:
         return GOING
     if job.wish.get("held"):
         return HELD
     if (begin := begins_at(job)) is not None and begin > wall:
         return BEGIN
+    if any(each["kind"] in ("singleton", "aftercorr") for each in needs_of(job)):
+        return UNKNOWN
     if not needs_are_met(job, ledger):
         return DEPENDENCY
     if job.array_id is not None and not group_has_room(job, ledger):
@@ -37,19 +38,23 @@ def begins_at(job: Seen) -> float | None:
     return max(times, default=None)
 
 
+def needs_of(job: Seen) -> list[dict[str, Any]]:
+    """Its dependencies."""
+    found: list[dict[str, Any]] = job.spec["needs"]["dependencies"] if "needs" in job.spec else []
+    return found
+
+
 def needs_are_met(job: Seen, ledger: Ledger) -> bool:
-    """Whether it waits for no other job; what cannot be told here (`singleton`) counts as waiting."""
-    needs = job.spec.get("needs")
+    """Whether it waits for no other job."""
+    needs = needs_of(job)
     if not needs:
         return True
-    met = [_is_met(each, ledger) for each in needs["dependencies"]]
-    return any(met) if needs.get("dependency_mode") == "any" else all(met)
+    met = [_is_met(each, ledger) for each in needs]
+    return any(met) if job.spec["needs"].get("dependency_mode") == "any" else all(met)
 
 
 def _is_met(each: dict[str, Any], ledger: Ledger) -> bool:
     job_id = each["id"]
-    if job_id is None or each["kind"] == "aftercorr":
-        return False
     ids = [job_id] if each.get("element") else ledger.arrays.get(job_id, [job_id])
     found = [ledger.jobs.get(one) for one in ids]
     if each["kind"] == "after":

@@ -6,12 +6,13 @@ may take its place only a few times: those that were let past in good faith, and
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ledger import ENDED, Ledger, Seen
 from startable import Machine, obstacle
 from verdicts import Verdicts
-from virtual_clock import Clock
+from virtual_clock import Clock, shown
 
 MOST = 20  # starts of others in the place of a job whose time has come
 SHORTEST = 600.0  # seconds: as what shorter jobs count
@@ -42,8 +43,8 @@ class Starvation:
         self._waits: dict[int, Wait] = {}
         self._longest: dict[str, float] = {}  # what a user's jobs without a limit took at most
 
-    def check(self, starts: list[Seen]) -> None:
-        """Judges the starts of a tick."""
+    def check(self, starts: list[Seen], promised: Collection[int]) -> None:
+        """Judges the starts of a tick; whoever is `promised` a start holds up the others."""
         ledger, now = self._ledger, self._clock.now
         for start in starts:
             self._waits.pop(start.id, None)
@@ -56,10 +57,10 @@ class Starvation:
                 self._waits.pop(job.id, None)
                 continue
             wait = self._waits.setdefault(job.id, Wait(now))
-            if self._has_come(job, wait):
-                wait.harm += [each.id for each in starts if self._harms(each, job)]
-                words = f"job {job.id} ({job.gpus} GPUs) waits since {wait.since:.0f} s; since its time came, the later"
-                self._verdicts.check("starvation", len(wait.harm) <= MOST, now, words, wait.harm, "started in its place")
+            if self._has_come(job, wait) and not any(each != job.id for each in promised):
+                wait.harm += self._harm(job, wait, starts)
+                words = f"job {job.id} ({job.gpus} GPUs) waits since {shown(wait.since)}; since its time came the later"
+                self._verdicts.check("starvation", len(wait.harm) <= MOST, now, words, wait.harm, "took its place")
 
     def note_end(self, user: str, took: float) -> None:
         """A job without a limit has ended."""
@@ -81,14 +82,20 @@ class Starvation:
         """As how long a job may count, at most."""
         return max(SHORTEST, self._longest.get(job.user, UNKNOWN) if job.limit is None else job.limit)
 
-    def _harms(self, start: Seen, job: Seen) -> bool:
-        """Whether a start that is certainly behind a job in order takes from it what it needs."""
+    def _harm(self, job: Seen, wait: Wait, starts: list[Seen]) -> list[int]:
+        """The starts that are certainly behind a job in order, and took GPUs that it needs."""
+        if job.shared or job.cpus > 1 or job.memory_mb or job.spec.get("gpu_type") or not job.gpus:
+            return []
+        holding = self._ledger.holding.values()
+        behind = [each for each in holding if each.gpus and self._is_behind(each, job)]
+        others = sum(len(each.gpu_ids) for each in holding if each not in behind)
+        left = self._machine.gpus - others
+        if not left - sum(len(each.gpu_ids) for each in behind) < job.gpus <= left:
+            return []
+        return [each.id for each in starts if each in behind]
+
+    def _is_behind(self, start: Seen, job: Seen) -> bool:
         comes_later = start.id > job.id and start.spec["submitted_at"] > job.spec["submitted_at"]
-        if not comes_later or start.band < job.band or (self._fair_share and start.user != job.user):
+        if not comes_later or start.wish or start.band < job.band or (self._fair_share and start.user != job.user):
             return False
-        least = SHORTEST if start.limit is None else max(SHORTEST, start.limit)
-        if least < self._length(job) or not start.gpus or start.wish:
-            return False
-        before = sum(len(each.gpu_ids) for each in self._ledger.holding.values() if each.id <= job.id)
-        after = sum(len(each.gpu_ids) for each in self._ledger.holding.values() if each.id > job.id)
-        return self._machine.gpus - before - after < job.gpus <= self._machine.gpus - before
+        return (SHORTEST if start.limit is None else max(SHORTEST, start.limit)) >= self._length(job)

@@ -49,10 +49,11 @@ def style(seed: int, arrivals: float) -> Style:
     is_plain, is_stream = kind == PLAIN, kind == STREAM
     widths = tuple(width for width in (0, 1, 1, 1, 1, 2, 2, 4, 8) if width <= gpus)
     load = dice.uniform(0.5, 1.1)
-    if is_stream:
-        gpus, widths, load = 8, (1,), dice.uniform(0.8, 1.0)
     wide = sum(widths) / len(widths) or 0.5
     mean = load * gpus * HOUR / (arrivals * wide)
+    if is_stream:
+        gpus, widths, mean = 8, (1,), 300.0
+        arrivals = load * gpus * HOUR / mean
     return Style(
         kind=kind,
         gpus=gpus,

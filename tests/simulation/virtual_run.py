@@ -149,7 +149,7 @@ class VirtualRun:
         self._order.forget(self._judge.changed)
         if self._judge.starts:
             self._order.check(self._judge.starts, inside.seen_gpus(slots))
-            self._starvation.check(self._judge.starts)
+            self._starvation.check(self._judge.starts, self._order.told)
         if self.daemon.scheduler is not None:
             self._order.note_promises(inside.promises(self.daemon.scheduler, self.ledger.of("promise")))
 

@@ -28,6 +28,7 @@ class Workload:
         self._seed = seed
         self._until = hours * HOUR
         self._dice = Random(f"workload {seed}")
+        self.submitted = 0  # jobs
         self._takes: dict[int, float] = {}  # by job, or by array
 
     def fate(self, key: Key) -> Fate:
@@ -85,6 +86,8 @@ class Workload:
     def _submit(self) -> None:
         dice, style = self._dice, self.style
         takes = min(dice.expovariate(1 / style.mean) + 1.0, 8 * HOUR)
+        if style.kind == STREAM:
+            takes = dice.uniform(10.0, 2 * style.mean - 10.0)
         fields: dict[str, Any] = {"gpus": dice.choice(style.widths), "user": dice.choice(style.users)}
         fields["priority"] = dice.choice(style.priorities)
         if dice.random() < style.limited:
@@ -94,6 +97,7 @@ class Workload:
         count = fields["family"].ranges[0][1] if "family" in fields else 1
         job_id = self.run.people.submit(held=style.unrest > 0 and dice.random() < 0.03, **fields)
         self._takes[job_id] = takes / count
+        self.submitted += count
 
     def _extras(self, fields: dict[str, Any]) -> dict[str, Any]:
         """What makes a job special: one thing at a time."""
