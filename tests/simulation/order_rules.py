@@ -13,7 +13,7 @@ from inside import Told
 from ledger import QUEUED, Ledger, Line, Seen
 from startable import Machine, Room, obstacle, usable
 from verdicts import Verdicts
-from virtual_clock import Clock
+from virtual_clock import EPOCH, Clock
 
 from gflowd.core.gpu import Gpu
 
@@ -72,20 +72,24 @@ class OrderRules:
         fit = usable(seen, self._ledger.holding)
         now = Room(self._machine, fit, self._ledger.holding.values())
         for job in self._before.promised:
-            self._check_place(job, [each for each in starts if self._may_not_delay(each, job)], now, "was promised")
+            self._check_promised(job, starts, now)
         bands = {each.band for each in self._before.promised}
         for job in self._before.highest if not bands else ():
             self._check_place(job, [each for each in starts if each.band > job.band], now, "is of a higher priority and waits for")
 
-    def _may_not_delay(self, start: Seen, job: Seen) -> bool:
-        """Whether a start came after the promise to a job, or ends after the promised time."""
-        if start.band < job.band:
-            return False
-        if start.spec["submitted_at"] > self.since[job.id]:
-            return True
-        told = self.told[job.id]
-        end = self._clock.wall + (inf if start.limit is None else start.limit)
-        return told.certain and told.at is not None and end > told.at + SILENT
+    def _check_promised(self, job: Seen, starts: list[Seen], now: Room) -> None:
+        """None of `starts` makes a job start later than promised; where nobody knew when, none that came after the
+        promise takes its place. Who was promised earlier may do either.
+        """
+        since, told = self.since[job.id], self.told[job.id]
+        lower = [each for each in starts if each.band >= job.band and self.since.get(each.id, inf) > since]
+        if told.at is None or not told.certain:
+            later = [each for each in lower if each.spec["submitted_at"] > since]
+            self._check_place(job, later, now, "was promised")
+            return
+        then = [each for each in now.holding if ends_at(each, self._clock.wall) > told.at + SILENT]
+        room = Room(self._machine, now.usable, then)
+        self._check_place(job, [each for each in lower if each in then], room, f"was promised at {told.at - EPOCH:.0f} s")
 
     def _check_place(self, job: Seen, lower: list[Seen], now: Room, words: str) -> None:
         """Of jobs with GPUs: those are given when somebody has just looked, so nobody else only waits for a look."""
@@ -126,6 +130,14 @@ class OrderRules:
 
     def _check(self, rule: str, holds: bool, words: str) -> None:
         self._verdicts.check(rule, holds, self._clock.now, words)
+
+
+def ends_at(job: Seen, wall: float) -> float:
+    """When a job that has resources has ended, by its limit."""
+    if job.limit is None:
+        return inf
+    started = job.phase.get("started")
+    return (wall if started is None else float(started["at"])) + job.limit
 
 
 def _is_later(told: Told, before: Told) -> bool:
