@@ -105,7 +105,7 @@ def virtual(clock: Clock, jobs: Jobs, seen: Processes, hooks: Hooks) -> Iterator
         yield
 
 
-OPEN = {
+OPEN: dict[str, Any] = {
     "scheduler": scheduler.Scheduler,
     "zombie_detector": zombie_detector.ZombieDetector,
     "timeout_enforcer": timeout_enforcer.TimeoutEnforcer,
@@ -133,7 +133,9 @@ def discard(worker: Any) -> None:
 def promises(worker: scheduler.Scheduler, records: Mapping[int, Any]) -> dict[int, Told]:
     """Whom a start is promised now: the snapshot's records of promises; where there is no such thing yet, the plan."""
     if not hasattr(worker._planner, "_promised"):
-        return {job_id: Told(raw.get("at"), raw.get("certain", True), raw.get("cause")) for job_id, raw in records.items()}
+        return {
+            job_id: Told(raw.get("at"), raw.get("certain", True), raw.get("cause")) for job_id, raw in records.items()
+        }
     plan = getattr(worker._planner, "last_plan", None)
     if plan is None or plan.promise is None:
         return {}

@@ -133,7 +133,9 @@ class Judge:
             known = self.ledger.holding.get(each.key[0])
             both_share = known is not None and known.shared and job.shared
             is_itself = each.key == (job.id, job.attempt)
-            self._check("given twice", both_share or is_itself, f"job {job.id} got GPUs on which {each.key} still lives")
+            self._check(
+                "given twice", both_share or is_itself, f"job {job.id} got GPUs on which {each.key} still lives"
+            )
 
     def check_limits(self) -> None:
         """Who is over a time limit has been found out."""

@@ -45,7 +45,9 @@ class OrderRules:
     def ahead(self, lines: list[Line]) -> None:
         """Notes who could start before `lines` came, where there are starts among them."""
         ledger, wall = self._ledger, self._clock.wall
-        starts = [ledger.jobs[key] for kind, key, value in lines if kind == "phase" and value and value["is"] == "starting"]
+        starts = [
+            ledger.jobs[key] for kind, key, value in lines if kind == "phase" and value and value["is"] == "starting"
+        ]
         changed = {key for kind, key, _ in lines if kind in ("spec", "wish")}
         self._before = Before((), (), ())
         if not starts or _has_reservation(ledger, wall):
@@ -75,7 +77,9 @@ class OrderRules:
             self._check_promised(job, starts, now)
         bands = {each.band for each in self._before.promised}
         for job in self._before.highest if not bands else ():
-            self._check_place(job, [each for each in starts if each.band > job.band], now, "is of a higher priority and waits for")
+            self._check_place(
+                job, [each for each in starts if each.band > job.band], now, "is of a higher priority and waits for"
+            )
 
     def _check_promised(self, job: Seen, starts: list[Seen], now: Room) -> None:
         """None of `starts` makes a job start later than promised; where nobody knew when, none that came after the
@@ -89,7 +93,9 @@ class OrderRules:
             return
         then = [each for each in now.holding if ends_at(each, self._clock.wall) > told.at + SILENT]
         room = Room(self._machine, now.usable, then)
-        self._check_place(job, [each for each in lower if each in then], room, f"was promised at {told.at - EPOCH:.0f} s")
+        self._check_place(
+            job, [each for each in lower if each in then], room, f"was promised at {told.at - EPOCH:.0f} s"
+        )
 
     def _check_place(self, job: Seen, lower: list[Seen], now: Room, words: str) -> None:
         """Of jobs with GPUs: those are given when somebody has just looked, so nobody else only waits for a look."""

@@ -26,7 +26,14 @@ class People:
 
     def submit(self, *, held: bool = False, **fields: Any) -> int:
         """The id of a new job, or of the first of an array."""
-        asked = {"command": ("x",), "name": "x", "user": "ada", "cwd": "/", "env": "e", "submitted_at": self._clock.wall}
+        asked = {
+            "command": ("x",),
+            "name": "x",
+            "user": "ada",
+            "cwd": "/",
+            "env": "e",
+            "submitted_at": self._clock.wall,
+        }
         spec = Spec(**{**asked, **fields})
         count = 1 if spec.family is None else arrays.size(spec.family)
         with self._store.commit() as commit:

@@ -8,7 +8,20 @@ from typing import Any
 from inside import Told
 from ledger import QUEUED, Ledger, Seen
 from order_rules import has_window
-from startable import DEPENDENCY, GOING, GROUP, HELD, QUOTA, UNKNOWN, Machine, Room, needs_are_met, obstacle, suits, usable
+from startable import (
+    DEPENDENCY,
+    GOING,
+    GROUP,
+    HELD,
+    QUOTA,
+    UNKNOWN,
+    Machine,
+    Room,
+    needs_are_met,
+    obstacle,
+    suits,
+    usable,
+)
 from verdicts import Verdicts
 from virtual_clock import Clock
 
@@ -71,7 +84,9 @@ class RestRules:
             if job is None or job.is_ != QUEUED or reason not in true or waiting[job.id] in (GOING, UNKNOWN):
                 continue
             why = waiting[job.id]
-            self._check("reasons", true[reason](job, why), f"job {job.id} is said to wait for {reason}; it is {why or 'free'}")
+            self._check(
+                "reasons", true[reason](job, why), f"job {job.id} is said to wait for {reason}; it is {why or 'free'}"
+            )
 
     def _follows_another(self, job: Seen) -> bool:
         """Whether one of its array is before it in the queue, and may take the last place that the array has."""

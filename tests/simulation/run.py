@@ -1,8 +1,8 @@
 """Runs the whole daemon in virtual time, seed after seed, until something is not as it must be.
 
-    python tests/simulation/run.py --seeds 1-100 --hours 24
-    python tests/simulation/run.py --seed 42 --hours 24            # the same again
-    python tests/simulation/run.py --minutes 10 --keep-going       # new seeds for ten minutes
+python tests/simulation/run.py --seeds 1-100 --hours 24
+python tests/simulation/run.py --seed 42 --hours 24            # the same again
+python tests/simulation/run.py --minutes 10 --keep-going       # new seeds for ten minutes
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="begin no further seed after so long")
     parser.add_argument("--hours", type=float, default=8.0, help="how long jobs come, for each seed (8)")
     parser.add_argument("--jobs", type=float, default=ARRIVALS, help="an hour (60)")
-    parser.add_argument("--only", type=lambda text: text.split(","), default=RULES, metavar="RULE,...", help=", ".join(RULES))
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), default=RULES, metavar="RULE,...", help=", ".join(RULES)
+    )
     parser.add_argument("--keep-going", action="store_true", help="go on after a failure")
     parser.add_argument("--verbose", action="store_true", help="a line for each seed")
     return parser.parse_args()

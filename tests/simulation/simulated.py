@@ -14,7 +14,7 @@ ARRIVALS = 60.0  # jobs an hour
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Outcome:
     """What a run came to."""
 
     kind: str
@@ -24,7 +24,7 @@ class Told:
     looked_at: dict[str, int]
 
 
-def simulate(seed: int, hours: float = 8.0, rules: Collection[str] = RULES, arrivals: float = ARRIVALS) -> Told:
+def simulate(seed: int, hours: float = 8.0, rules: Collection[str] = RULES, arrivals: float = ARRIVALS) -> Outcome:
     """Raises AssertionError, which tells how to see it again, when something is not as it must be."""
     world = style(seed, arrivals)
     load = Workload(seed, world, hours)
@@ -49,4 +49,4 @@ def simulate(seed: int, hours: float = 8.0, rules: Collection[str] = RULES, arri
         run.verdicts.check("ends", not ids, run.clock.now, f"jobs {ids} never end")
         run.go(60.0)
         run.judge_rest()
-        return Told(world.kind, run.clock.now / HOUR, load.submitted, run.daemon.ticks, dict(run.verdicts.looked_at))
+        return Outcome(world.kind, run.clock.now / HOUR, load.submitted, run.daemon.ticks, dict(run.verdicts.looked_at))

@@ -20,8 +20,12 @@ def obstacle(job: Seen, ledger: Ledger, wall: float) -> str | None:
         return GOING
     if job.wish.get("held"):
         return HELD
-    if (begin := begins_at(job)) is not None and begin > wall:
-        return BEGIN
+    begin = begins_at(job)
+    return BEGIN if begin is not None and begin > wall else _others_in_the_way(job, ledger)
+
+
+def _others_in_the_way(job: Seen, ledger: Ledger) -> str | None:
+    """Which other jobs keep a job from starting: those that it waits for, or those that run instead."""
     if any(each["kind"] in ("singleton", "aftercorr") for each in needs_of(job)):
         return UNKNOWN
     if not needs_are_met(job, ledger):
@@ -62,8 +66,9 @@ def _is_met(each: dict[str, Any], ledger: Ledger) -> bool:
     ended = [one for one in found if one is not None and one.is_ == ENDED and not _comes_again(one)]
     if len(ended) < len(found):
         return False
-    finished = [one.phase["state"] == "finished" for one in ended]
-    return {"afterok": all(finished), "afternotok": not all(finished)}.get(each["kind"], True)
+    finished: list[bool] = [one.phase["state"] == "finished" for one in ended]
+    wanted: dict[str, bool] = {"afterok": all(finished), "afternotok": not all(finished)}
+    return wanted.get(each["kind"], True)
 
 
 def _comes_again(job: Seen) -> bool:

@@ -32,9 +32,7 @@ class Wait:
 class Starvation:
     """Watches everybody who waits. `fair_share`: users are not equal, so only those of one user are compared."""
 
-    def __init__(
-        self, ledger: Ledger, machine: Machine, clock: Clock, verdicts: Verdicts, *, fair_share: bool
-    ) -> None:
+    def __init__(self, ledger: Ledger, machine: Machine, clock: Clock, verdicts: Verdicts, *, fair_share: bool) -> None:
         self._ledger = ledger
         self._machine = machine
         self._clock = clock

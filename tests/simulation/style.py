@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from virtual_jobs import EVERYTHING, Fate, Key
+from virtual_jobs import Fate, Key
 
 MIXED, PLAIN, STREAM = "mixed", "plain", "stream"
 HOUR = 3600.0
@@ -84,24 +84,20 @@ def style(seed: int, arrivals: float) -> Style:
 def fate(seed: int, key: Key, takes: float, trouble: float) -> Fate:
     """What becomes of an attempt that is to take so long."""
     dice = Random(f"{seed} {key}")
-    begins = 0.005 + 0.02 * dice.random()
-    if dice.random() >= trouble:
-        return Fate(takes, begins_after=begins, lingers=0.003 * (dice.random() < 0.3))
-    match dice.randrange(8):
-        case 0:
-            return Fate(takes * dice.random(), status=dice.choice((1, 2, 139)), begins_after=begins)
-        case 1:
-            return Fate(takes * 20, begins_after=begins, heeds=frozenset((signal.SIGTERM,)))
-        case 2:
-            return Fate(takes * 20, begins_after=begins, heeds=frozenset(), dies_after=dice.choice((0.01, 3.0)))
-        case 3:
-            holds = dice.random() < 0.5
-            return Fate(takes, begins_after=begins, strays=60 * dice.random(), strays_hold=holds)
-        case 4:
-            return Fate(takes, begins_after=begins, strays=600 * dice.random(), heeds=frozenset())
-        case 5:
-            return Fate(takes * dice.random(), begins_after=begins, vanishes=True)
-        case 6:
-            return Fate(takes, never_begins=True)
-        case _:
-            return Fate(takes, begins_after=10 * dice.random(), heeds=EVERYTHING, dies_after=2.0)
+    plain = Fate(takes, begins_after=0.005 + 0.02 * dice.random(), lingers=0.003 * (dice.random() < 0.3))
+    return replace(plain, **_trouble(dice, takes)) if dice.random() < trouble else plain
+
+
+def _trouble(dice: Random, takes: float) -> dict[str, Any]:
+    """What goes wrong with an attempt."""
+    kinds: tuple[dict[str, Any], ...] = (
+        {"takes": takes * dice.random(), "status": dice.choice((1, 2, 139))},
+        {"takes": takes * 20, "heeds": frozenset((signal.SIGTERM,))},
+        {"takes": takes * 20, "heeds": frozenset(), "dies_after": dice.choice((0.01, 3.0))},
+        {"strays": 60 * dice.random(), "strays_hold": dice.random() < 0.5},
+        {"strays": 600 * dice.random(), "heeds": frozenset()},
+        {"takes": takes * dice.random(), "vanishes": True},
+        {"never_begins": True},
+        {"begins_after": 10 * dice.random(), "dies_after": 2.0},
+    )
+    return dice.choice(kinds)

@@ -14,7 +14,6 @@ from typing import Any
 import inside
 from inside import Killed
 from virtual_clock import UPTIME, Clock
-from virtual_effects import Processes
 from virtual_gpus import Driver, Looking
 
 from gflowd.core.moment import Moment

@@ -65,8 +65,9 @@ class Attempt:
 
 
 class Jobs:
-    """Every attempt by key and every process by pid. `fate` says what becomes of each; `rings` is called at ends, `dies`
-    with each pid that is gone.
+    """Every attempt by key and every process by pid. `fate` says what becomes of each.
+
+    `rings` is called at ends, `dies` with each pid that is gone.
     """
 
     def __init__(self, clock: Clock, dice: Random, fate: Callable[[Key], Fate]) -> None:

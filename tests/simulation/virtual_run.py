@@ -1,8 +1,8 @@
 """A whole daemon, its machine and its users in virtual time, judged at every step.
 
-    with VirtualRun(seed, gpus=4) as run:
-        first = run.submit(gpus=4, takes=60.0)
-        run.go(30.0)
+with VirtualRun(seed, gpus=4) as run:
+    first = run.submit(gpus=4, takes=60.0)
+    run.go(30.0)
 """
 
 from __future__ import annotations
@@ -76,7 +76,13 @@ class VirtualRun:
         self._root = tempfile.mkdtemp(prefix="gf-", dir=PLACE)
         self._state = State(self._root)
         self._seen = Processes(self.jobs, self.clock)
-        chosen = {"cpus": cpus, "memory_mb": memory_mb, "executor": "process", "history_after": FOR_EVER, "log_keep": None}
+        chosen = {
+            "cpus": cpus,
+            "memory_mb": memory_mb,
+            "executor": "process",
+            "history_after": FOR_EVER,
+            "log_keep": None,
+        }
         self._config = replace(defaults(), **{**chosen, **settings})
         wiring = SimpleNamespace(
             state=self._state, runtime=Runtime(self._root), config=self._config, supervisor=1, pulses=None
@@ -99,9 +105,9 @@ class VirtualRun:
         self.daemon.start()
         return self
 
-    def __exit__(self, *what: Any) -> None:
+    def __exit__(self, *what: object) -> None:
         self.daemon.close()
-        self._virtual.__exit__(*what)
+        self._virtual.__exit__(*what)  # type: ignore[arg-type]
         self.ledger.close()
         shutil.rmtree(self._root, ignore_errors=True)
 

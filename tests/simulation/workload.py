@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from ledger import ENDED, QUEUED, RUNNING, Seen
+from ledger import ENDED, RUNNING, Seen
 from style import HOUR, STREAM, Style, fate
 from virtual_daemon import KILL_POINTS
 from virtual_jobs import Fate, Key
@@ -17,6 +17,7 @@ from gflowd.core.dependencies import Dependency, Needs
 from gflowd.core.retries import Retry
 
 WIDE_EVERY = 2 * HOUR  # in a stream
+CAUSES = ("failure", "zombie", "timeout")  # of retries
 
 
 class Workload:
@@ -103,27 +104,28 @@ class Workload:
         """What makes a job special: one thing at a time."""
         dice, waiting = self._dice, list(self.run.ledger.waiting) + list(self.run.ledger.holding)
         wall = self.run.clock.wall
+        found: dict[str, Any] = {}
         match dice.randrange(24):
             case 0:
                 size, most = dice.randint(2, 6), dice.choice((None, 1, 2))
-                return {"family": Family(ranges=((1, size, 1),), max_concurrent=most)}
+                found = {"family": Family(ranges=((1, size, 1),), max_concurrent=most)}
             case 1 | 2 if waiting:
                 kind = dice.choice(("afterok", "afterany", "afternotok", "after"))
-                return {"needs": Needs(dependencies=(Dependency(kind=kind, id=dice.choice(waiting)),))}
+                found = {"needs": Needs(dependencies=(Dependency(kind=kind, id=dice.choice(waiting)),))}
             case 3 | 4:
                 delay = dice.choice((0.0, 30.0, 300.0))
-                return {"retry": Retry(max_retries=dice.randint(1, 3), on=("failure", "zombie", "timeout"), delay=delay)}
+                found = {"retry": Retry(max_retries=dice.randint(1, 3), on=CAUSES, delay=delay)}
             case 5:
-                return {"begin_at": wall + dice.uniform(0, 2 * HOUR)}
+                found = {"begin_at": wall + dice.uniform(0, 2 * HOUR)}
             case 6 | 7 if fields["gpus"] == 1:
-                return {"shared": True, "gpu_memory_mb": dice.choice((4000, 8000, 16000))}
+                found = {"shared": True, "gpu_memory_mb": dice.choice((4000, 8000, 16000))}
             case 8:
-                return {"gpu_type": dice.choice(("A", "virtual")), "gpus": min(1, fields["gpus"])}
+                found = {"gpu_type": dice.choice(("A", "virtual")), "gpus": min(1, fields["gpus"])}
             case 9:
-                return {"cpus": dice.randint(0, self.style.cpus)}
+                found = {"cpus": dice.randint(0, self.style.cpus)}
             case 10:
-                return {"needs": Needs(dependencies=(Dependency(kind="singleton"),)), "name": "alone"}
-        return {}
+                found = {"needs": Needs(dependencies=(Dependency(kind="singleton"),)), "name": "alone"}
+        return found
 
     def _submit_wide(self) -> None:
         job_id = self.run.people.submit(gpus=self._dice.randint(3, 7), user=self._dice.choice(self.style.users))
@@ -218,4 +220,4 @@ def is_stuck(run: VirtualRun) -> bool:
 
 def left(run: VirtualRun) -> list[Seen]:
     """The jobs that have not ended."""
-    return [each for each in (*run.ledger.waiting.values(), *run.ledger.holding.values()) if each.is_ != QUEUED or each]
+    return [*run.ledger.waiting.values(), *run.ledger.holding.values()]
