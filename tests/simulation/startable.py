@@ -82,7 +82,7 @@ def group_has_room(job: Seen, ledger: Ledger) -> bool:
     limit = record.get("max_concurrent")
     if limit is None:
         return True
-    return sum(each.array_id == job.array_id and each.is_ in LIVE for each in ledger.holding.values()) < limit
+    return bool(sum(each.array_id == job.array_id and each.is_ in LIVE for each in ledger.holding.values()) < limit)
 
 
 def quota_has_room(job: Seen, ledger: Ledger) -> bool:
