@@ -87,6 +87,8 @@ class Judge:
         self.ended[key] = phase["state"]
         attempt = self._jobs.attempts.get(key)
         if attempt is None:
+            was_begun = phase.get("run") is not None and phase["state"] != "cancelled"
+            self._check("ends", not was_begun, f"attempt {key} is {phase['state']}, and nobody ever launched it")
             return
         gone = attempt.command is None and attempt.child is None
         self._check("ends", gone or bool(phase.get("lingers")), f"attempt {key} is {phase['state']}, and lives")

@@ -137,6 +137,7 @@ class VirtualRun:
         """Judges the queue, if nothing is on its way."""
         if not self.daemon.is_quiet():
             return
+        self._before_tick()
         self._judge.check_limits()
         try:
             with open(self._state.observed, "rb") as file:
