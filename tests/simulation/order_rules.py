@@ -50,7 +50,7 @@ class OrderRules:
         ]
         changed = {key for kind, key, _ in lines if kind in ("spec", "wish")}
         self._before = Before((), (), ())
-        if not starts or _has_reservation(ledger, wall):
+        if not starts or has_reservation(ledger, wall):
             return
         candidates = [
             each
@@ -160,7 +160,7 @@ def _is_before(job: Seen, start: Seen) -> bool:
     return alike and not any(each.spec.get(field) for each in (start, job) for field in ("needs", "begin_at"))
 
 
-def _has_reservation(ledger: Ledger, wall: float) -> bool:
+def has_reservation(ledger: Ledger, wall: float) -> bool:
     """Whether a reservation may be in somebody's way."""
     return any(has_window(each, wall) for each in ledger.of("reservation").values())
 

@@ -6,10 +6,12 @@ may take its place only a few times: those that were let past in good faith, and
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from inside import Told
 from ledger import ENDED, Ledger, Seen
+from order_rules import ends_at, has_reservation
 from startable import Machine, obstacle
 from verdicts import Verdicts
 from virtual_clock import Clock, shown
@@ -41,12 +43,12 @@ class Starvation:
         self._waits: dict[int, Wait] = {}
         self._longest: dict[str, float] = {}  # what a user's jobs without a limit took at most
 
-    def check(self, starts: list[Seen], promised: Collection[int]) -> None:
-        """Judges the starts of a tick; whoever is `promised` a start holds up the others."""
+    def check(self, starts: list[Seen], told: Mapping[int, Told]) -> None:
+        """Judges the starts of a tick; whoever is `told` a start holds up the others."""
         ledger, now = self._ledger, self._clock.now
         for start in starts:
             self._waits.pop(start.id, None)
-        if not starts:
+        if not starts or has_reservation(ledger, self._clock.wall):
             return
         for job_id in self._waits.keys() - ledger.waiting.keys():
             del self._waits[job_id]
@@ -55,8 +57,8 @@ class Starvation:
                 self._waits.pop(job.id, None)
                 continue
             wait = self._waits.setdefault(job.id, Wait(now))
-            if self._has_come(job, wait) and not any(each != job.id for each in promised):
-                wait.harm += self._harm(job, wait, starts)
+            if self._has_come(job, wait) and not any(each != job.id for each in told):
+                wait.harm += self._harm(job, starts, told.get(job.id))
                 words = f"job {job.id} ({job.gpus} GPUs) waits since {shown(wait.since)}; since its time came the later"
                 self._verdicts.check("starvation", len(wait.harm) <= MOST, now, words, wait.harm, "took its place")
 
@@ -80,8 +82,10 @@ class Starvation:
         """As how long a job may count, at most."""
         return max(SHORTEST, self._longest.get(job.user, UNKNOWN) if job.limit is None else job.limit)
 
-    def _harm(self, job: Seen, wait: Wait, starts: list[Seen]) -> list[int]:
-        """The starts that are certainly behind a job in order, and took GPUs that it needs."""
+    def _harm(self, job: Seen, starts: list[Seen], told: Told | None) -> list[int]:
+        """The starts that are certainly behind a job in order, and took GPUs that it needs; not those that give them
+        back in time for its promise.
+        """
         if job.shared or job.cpus > 1 or job.memory_mb or job.spec.get("gpu_type") or not job.gpus:
             return []
         holding = self._ledger.holding.values()
@@ -90,7 +94,8 @@ class Starvation:
         left = self._machine.gpus - others
         if not left - sum(len(each.gpu_ids) for each in behind) < job.gpus <= left:
             return []
-        return [each.id for each in starts if each in behind]
+        until = told.at if told is not None and told.certain and told.at is not None else 0.0
+        return [each.id for each in starts if each in behind and ends_at(each, self._clock.wall) > until]
 
     def _is_behind(self, start: Seen, job: Seen) -> bool:
         comes_later = start.id > job.id and start.spec["submitted_at"] > job.spec["submitted_at"]
