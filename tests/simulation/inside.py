@@ -1,0 +1,156 @@
+"""The one place that knows gflow's workers from within: what of theirs is replaced, and what is read from them.
+
+When something in gflow is renamed, this is the file to mend.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import inf
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from virtual_clock import Clock
+from virtual_effects import Claims, ClockWatch, JobDirs, Launcher, Logs, NoGroups, Processes
+from virtual_gpus import Driver
+from virtual_jobs import Jobs
+
+from gflowd import paths, store
+from gflowd.core.gpu import Gpu
+from gflowd.workers import (
+    gpu_desk,
+    gpu_poller,
+    memory_watch,
+    planner,
+    reservation_timer,
+    scheduler,
+    timeout_enforcer,
+    zombie_detector,
+)
+
+
+class Killed(BaseException):
+    """A worker is ended by SIGKILL at this very point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a job was promised: `at` in seconds since the epoch, None for unknown; `certain`: it rests on time limits
+    alone; `cause`: why it is later than it was.
+    """
+
+    at: float | None
+    certain: bool
+    cause: str | None
+
+
+class Hooks:
+    """Called from within the scheduler's tick; each may raise `Killed`."""
+
+    def before_commit(self) -> None: ...
+    def before_launch(self) -> None: ...
+    def torn(self) -> int | None:
+        """How many bytes of the next write still reach the file before the kill; None: it is not killed."""
+
+
+@contextmanager
+def virtual(clock: Clock, jobs: Jobs, seen: Processes, hooks: Hooks) -> Iterator[None]:
+    """Replaces what the workers would do to the machine, and nothing of what they decide."""
+    directories = JobDirs(jobs)
+    commit, write_all = store.Store.commit, paths.write_all
+    plan = planner.Planner.plan
+
+    def watched_commit(self: store.Store, *args: Any) -> store.Commit:
+        hooks.before_commit()
+        return commit(self, *args)
+
+    def torn_write(fd: int, data: bytes) -> None:
+        if (kept := hooks.torn()) is None:
+            write_all(fd, data)
+        else:
+            write_all(fd, data[: kept % len(data)])
+            raise Killed
+
+    def remembered_plan(self: planner.Planner, *args: Any) -> Any:
+        self.last_plan = plan(self, *args)  # type: ignore[attr-defined]
+        return self.last_plan  # type: ignore[attr-defined]
+
+    replaced = [
+        (scheduler, "Launcher", lambda *_: Launcher(jobs, hooks.before_launch)),
+        (store.Store, "commit", watched_commit),
+        (paths, "write_all", torn_write),
+        (os, "fdatasync", lambda fd: None),
+        (os, "fsync", lambda fd: None),
+        (planner.Planner, "plan", remembered_plan),
+        (gpu_desk, "Claims", Claims),
+        (gpu_poller, "processes", seen),
+        (memory_watch, "processes", seen),
+        (memory_watch, "time", SimpleNamespace(monotonic=lambda: clock.mono)),
+        (reservation_timer, "ClockWatch", ClockWatch),
+        (timeout_enforcer, "processes", seen),
+        (timeout_enforcer, "jobdir", directories),
+        (timeout_enforcer, "cgroups", NoGroups),
+        (timeout_enforcer, "LogLimiter", Logs),
+        (zombie_detector, "processes", seen),
+        (zombie_detector, "jobdir", directories),
+        (zombie_detector, "os", SimpleNamespace(close=seen.close)),
+    ]
+    with ExitStack() as stack:
+        for place, name, substitute in replaced:
+            stack.enter_context(patch.object(place, name, substitute))
+        yield
+
+
+OPEN: dict[str, Any] = {
+    "scheduler": scheduler.Scheduler,
+    "zombie_detector": zombie_detector.ZombieDetector,
+    "timeout_enforcer": timeout_enforcer.TimeoutEnforcer,
+    "reservation_timer": lambda _: reservation_timer.ReservationTimer(),
+}
+
+
+def opened(name: str, wiring: Any, driver: Driver) -> Any:
+    """A new worker."""
+    return gpu_poller.GpuPoller(driver, wiring) if name == "gpu_poller" else OPEN[name](wiring)
+
+
+def discard(worker: Any) -> None:
+    """What the kernel does when a worker's process has been killed: its descriptors, and so its locks, are let go."""
+    if isinstance(worker, scheduler.Scheduler):
+        os.close(worker._alone._fd)
+        worker._alone._fd = -1
+        worker._register._follower.close()
+        worker._register.close()
+    if isinstance(worker, zombie_detector.ZombieDetector):
+        for watch in worker._watches.values():
+            worker._drop_pidfd(watch)
+
+
+def promises(worker: scheduler.Scheduler, records: Mapping[int, Any]) -> dict[int, Told]:
+    """Whom a start is promised now: the snapshot's records of promises; where there is no such thing yet, the plan."""
+    if not hasattr(worker._planner, "_promised"):
+        return {
+            job_id: Told(raw.get("at"), raw.get("certain", True), raw.get("cause")) for job_id, raw in records.items()
+        }
+    plan = getattr(worker._planner, "last_plan", None)
+    if plan is None or plan.promise is None:
+        return {}
+    at = plan.promise.at
+    return {plan.promise.job.id: Told(at if at < inf else None, at < inf, None)}
+
+
+def seen_gpus(slots: Mapping[str, Any]) -> tuple[Gpu, ...] | None:
+    """The GPUs as the last look found them; None while nothing is known of any."""
+    if "gpu_poller" not in slots:
+        return None
+    (_, trouble, _), (_, seen, _) = slots["gpu_poller"]
+    return seen if trouble is None else None
+
+
+def asks_for_look(slots: Mapping[str, Any]) -> bool:
+    """Whether the scheduler waits for a look at the GPUs."""
+    return slots["scheduler"][0].poll_after is not None
