@@ -119,7 +119,7 @@ class Gflow:
         rules = Rules(
             DEPTH,
             length=self._runtimes.length,
-            promised=self._promised,
+            promised={job_id: record["at"] for job_id, record in self._promised.items()},
             promise_after=self._after,
             promise_within=PROMISE_WITHIN,
             rule_out=rule_out,

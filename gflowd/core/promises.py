@@ -64,13 +64,13 @@ def renewed(
     if before is None:
         return {"since": wall, "at": at, "by": _by(at, now)}
     told = before["at"]
-    if told is None:
-        return before if at is None else {**_plain(before), "at": at, "by": _by(at, now)}
-    if at is not None and abs(at - told) <= TOLERANCE:
+    if at is not None and told is not None and abs(at - told) <= TOLERANCE:
         return before
-    if at is not None and at < told:
-        was_before = at > before.get("was", at) + TOLERANCE  # it is still later than it once was, and that is told
-        return {**(before if was_before else _plain(before)), "at": at, "by": _by(at, now)}
+    if at is not None and (told is None or at < told):  # if it is later than it once was, that is still told
+        is_late = at > before.get("was", at) + TOLERANCE
+        return {**(before if is_late else _plain(before)), "at": at, "by": _by(at, now)}
+    if told is None:
+        return before
     if is_doubtful:
         return before
     cause = ITS_OWN.get(promise.why) or _cause(promise.job.id, before, was, now, wall)

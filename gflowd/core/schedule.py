@@ -52,11 +52,11 @@ class Rules:
 
     `depth`: with how many different requests that cannot be met to end; `gpus_are_fresh`: somebody has just looked at
     them, they may be given away; `choose`: which of the candidates a job gets, when it asks for so many; `length`: what
-    a job counts as, `ready`: since when it waits; `promised`: the jobs that have a promise; `looking`: those that were
-    to start once their GPUs had been looked at; a new promise is for who has waited `promise_after`
-    times as long as it will run, or `promise_within` seconds; `rule_out` is told of each job that cannot start and the
-    length (seconds) from which on others like it cannot, with True: others of its user; `enough` is called when only
-    those are to come any more that have a promise.
+    a job counts as, `ready`: since when it waits; `promised`: the jobs that have a promise, and when they start at the
+    latest, where that is known; `looking`: those that were to start once their GPUs had been looked at; a new promise
+    is for who has waited `promise_after` times as long as it will run, or `promise_within` seconds; `rule_out` is told
+    of each job that cannot start and the length (seconds) from which on others like it cannot, with True: others of its
+    user; `enough` is called when only those are to come any more that have a promise.
     """
 
     depth: int
@@ -65,7 +65,7 @@ class Rules:
     choose: Callable[[Job, Sequence[int], int], tuple[int, ...]] | None = None
     length: Callable[[Job], Length] = limit_or_guess
     ready: Callable[[Job], float] = lambda job: job.spec.submitted_at
-    promised: Mapping[int, object] = field(default_factory=dict)
+    promised: Mapping[int, float | None] = field(default_factory=dict)
     looking: Mapping[int, Look] = field(default_factory=dict)
     promise_after: float = 1.0
     promise_within: float = inf
@@ -335,24 +335,30 @@ class _Planner:
         return due <= self._room.now
 
     def _keep(self, job: Job, length: Length) -> tuple[float | None, float | None]:
-        """Keeps what a job needs from the earliest time on; that, as is known and as is expected."""
-        spec, room, ledger = job.spec, self._room, self._rules.ledger
-        times: list[float | None] = []
-        is_known = room.is_known or room.is_doubtful
-        for certain in (True, False):
-            if is_known and times and times[0] is not None:  # what is expected is what is known, or as good
-                times.append(times[0])
-            else:
-                admits = None
-                if ledger is not None and ledger.is_needed:
-                    admits = _admitted(ledger, spec, certain=certain)
-                at = room.earliest(spec, length.seconds, certain=certain, admits=admits)
-                times.append(None if at is None or at == inf else at)
-            if times[-1] is not None:
-                room.keep(spec, times[-1], times[-1] + length.seconds, certain=certain)
-        self._kept.append((spec, times[0], times[1]))
+        """Keeps what a job needs from the earliest time on that is known, or else that is expected; both times."""
+        spec, room = job.spec, self._room
+        is_known = room.is_known
+        at = self._earliest(spec, length, certain=True)
+        if at is None or not (is_known or room.is_doubtful):
+            expected = self._earliest(spec, length, certain=False)
+        else:
+            expected = at
+        if expected is not None and at is None and room.is_doubtful:  # it is not awaited sooner than was promised
+            expected = max(expected, self._rules.promised.get(job.id) or expected)
+        if at is not None:
+            room.keep(spec, at, at + length.seconds, certain=True)
+        if expected is not None and (at is None or is_known):
+            room.keep(spec, expected, expected + length.seconds, certain=False)
+        self._kept.append((spec, at, expected if at is None or is_known else None))
         self._later = None
-        return times[0], times[1]
+        return at, expected
+
+    def _earliest(self, spec: Spec, length: Length, *, certain: bool) -> float | None:
+        """When a job can start: None where that cannot be told."""
+        ledger = self._rules.ledger
+        admits = None if ledger is None or not ledger.is_needed else _admitted(ledger, spec, certain=certain)
+        at = self._room.earliest(spec, length.seconds, certain=certain, admits=admits)
+        return None if at == inf else at
 
     def _enter(self, each: Band) -> None:
         """To the jobs of another priority, which delay none of those that wait."""

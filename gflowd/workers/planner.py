@@ -95,7 +95,7 @@ class Planner:
             self._chooser(),
             length=book.runtimes.length,
             ready=book.ready,
-            promised=said.promises,
+            promised={job_id: record["at"] for job_id, record in said.promises.items()},
             looking=self._looking,
             promise_after=self._config.promise_after,
             promise_within=self._config.promise_within,

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from math import inf
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -25,7 +24,6 @@ from gflowd.workers import (
     gpu_desk,
     gpu_poller,
     memory_watch,
-    planner,
     reservation_timer,
     scheduler,
     timeout_enforcer,
@@ -40,12 +38,13 @@ class Killed(BaseException):
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a job was promised: `at` in seconds since the epoch, None for unknown; `certain`: it rests on time limits
-    alone; `cause`: why it is later than it was.
+    alone; `cause`: why it is later than it `was`.
     """
 
     at: float | None
     certain: bool
     cause: str | None
+    was: float | None = None
 
 
 class Hooks:
@@ -62,7 +61,6 @@ def virtual(clock: Clock, jobs: Jobs, seen: Processes, hooks: Hooks) -> Iterator
     """Replaces what the workers would do to the machine, and nothing of what they decide."""
     directories = JobDirs(jobs)
     commit, write_all = store.Store.commit, paths.write_all
-    plan = planner.Planner.plan
 
     def watched_commit(self: store.Store, *args: Any) -> store.Commit:
         hooks.before_commit()
@@ -75,17 +73,12 @@ def virtual(clock: Clock, jobs: Jobs, seen: Processes, hooks: Hooks) -> Iterator
             write_all(fd, data[: kept % len(data)])
             raise Killed
 
-    def remembered_plan(self: planner.Planner, *args: Any) -> Any:
-        self.last_plan = plan(self, *args)  # type: ignore[attr-defined]
-        return self.last_plan  # type: ignore[attr-defined]
-
     replaced = [
         (scheduler, "Launcher", lambda *_: Launcher(jobs, hooks.before_launch)),
         (store.Store, "commit", watched_commit),
         (paths, "write_all", torn_write),
         (os, "fdatasync", lambda fd: None),
         (os, "fsync", lambda fd: None),
-        (planner.Planner, "plan", remembered_plan),
         (gpu_desk, "Claims", Claims),
         (gpu_poller, "processes", seen),
         (memory_watch, "processes", seen),
@@ -130,17 +123,12 @@ def discard(worker: Any) -> None:
             worker._drop_pidfd(watch)
 
 
-def promises(worker: scheduler.Scheduler, records: Mapping[int, Any]) -> dict[int, Told]:
-    """Whom a start is promised now: the snapshot's records of promises; where there is no such thing yet, the plan."""
-    if not hasattr(worker._planner, "_promised"):
-        return {
-            job_id: Told(raw.get("at"), raw.get("certain", True), raw.get("cause")) for job_id, raw in records.items()
-        }
-    plan = getattr(worker._planner, "last_plan", None)
-    if plan is None or plan.promise is None:
-        return {}
-    at = plan.promise.at
-    return {plan.promise.job.id: Told(at if at < inf else None, at < inf, None)}
+def promises(records: Mapping[int, Any]) -> dict[int, Told]:
+    """Whom a start is promised now, by the snapshot's records."""
+    return {
+        job_id: Told(raw["at"], raw["at"] is not None, raw.get("cause"), raw.get("was"))
+        for job_id, raw in records.items()
+    }
 
 
 def seen_gpus(slots: Mapping[str, Any]) -> tuple[Gpu, ...] | None:

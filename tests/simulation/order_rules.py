@@ -64,8 +64,8 @@ class OrderRules:
             tuple((each, start) for start in starts for each in candidates if _is_before(each, start)),
         )
 
-    def check(self, starts: list[Seen], seen: tuple[Gpu, ...] | None) -> None:
-        """Judges `starts`, given what the last look found."""
+    def check(self, starts: list[Seen], seen: tuple[Gpu, ...] | None, told: dict[int, Told]) -> None:
+        """Judges `starts`, given what the last look found, and what is promised now."""
         for waiting, start in self._before.alike:
             words = f"job {start.id} started before job {waiting.id}, which is like it in all and came earlier"
             self._check("overtaken", waiting.is_ != QUEUED, words)
@@ -75,8 +75,13 @@ class OrderRules:
         now = Room(self._machine, fit, self._ledger.holding.values())
         for job in self._before.promised:
             self._check_promised(job, starts, now)
-        bands = {each.band for each in self._before.promised}
-        for job in self._before.highest if not bands else ():
+        bands = {self._ledger.waiting[job_id].band for job_id in told if job_id in self._ledger.waiting}
+        bands.update(each.band for each in self._before.promised)
+        for job in self._before.highest:
+            if job.band in bands:  # it may wait for the sake of one that has a promise
+                continue
+            if obstacle(job, self._ledger, self._clock.wall) is not None:  # others of its array or user have started
+                continue
             self._check_place(
                 job, [each for each in starts if each.band > job.band], now, "is of a higher priority and waits for"
             )
@@ -116,7 +121,7 @@ class OrderRules:
             if job_id not in self._ledger.waiting:
                 continue
             if before is not None and before.certain and _is_later(told, before):
-                is_said = bool(told.cause) and told.cause != before.cause
+                is_said = bool(told.cause) and (told.cause, told.was) != (before.cause, before.was)
                 later = "at an unknown time" if told.at is None else f"{told.at - (before.at or 0):.1f} s later"
                 self._check("promises", is_said, f"job {job_id} was promised a start, and now {later}, without a cause")
             self.told[job_id] = told
@@ -154,6 +159,8 @@ def _is_later(told: Told, before: Told) -> bool:
 
 def _is_before(job: Seen, start: Seen) -> bool:
     """Whether a start is like a job that waits, in all that order goes by, and came later."""
+    if job.attempt > start.attempt:  # it was queued again, and waits since then
+        return False
     if start.id <= job.id or start.touched or job.touched or start.band != job.band or start.user != job.user:
         return False
     alike = start.shape == job.shape and start.array_id == job.array_id

@@ -28,6 +28,9 @@ from virtual_clock import Clock
 from gflowd.core.gpu import Gpu
 
 
+LOOK = 5.0  # seconds that a look at GPUs may take, for which the planner leaves room
+
+
 class RestRules:
     """Judges the queue at rest."""
 
@@ -55,7 +58,7 @@ class RestRules:
         soonest = min((each.at or 0.0 for each in told.values()), default=None)
         shapes = {each.shape: each for each in reversed(ready)}
         for job in shapes.values():
-            delays = soonest is not None and (job.limit is None or self._clock.wall + job.limit >= soonest)
+            delays = soonest is not None and (job.limit is None or self._clock.wall + job.limit + LOOK >= soonest)
             if not delays and not job.shared:
                 words = f"job {job.id} ({job.gpus} GPUs, {job.cpus} CPUs) waits beside what it asks for"
                 self._check("idle", not room.has(job), words)

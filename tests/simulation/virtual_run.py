@@ -154,11 +154,12 @@ class VirtualRun:
         slots = self.daemon.board
         self._judge.read(self._ahead)
         self._order.forget(self._judge.changed)
+        told = inside.promises(self.ledger.of("promise"))
         if self._judge.starts:
-            self._order.check(self._judge.starts, inside.seen_gpus(slots))
+            self._order.check(self._judge.starts, inside.seen_gpus(slots), told)
             self._starvation.check(self._judge.starts, self._order.told)
         if self.daemon.scheduler is not None:
-            self._order.note_promises(inside.promises(self.daemon.scheduler, self.ledger.of("promise")))
+            self._order.note_promises(told)
 
     def _ahead(self, lines: list[Line]) -> None:
         self.moved_at = self.clock.now
