@@ -27,7 +27,6 @@ from virtual_clock import Clock
 
 from gflowd.core.gpu import Gpu
 
-
 LOOK = 5.0  # seconds that a look at GPUs may take, for which the planner leaves room
 
 
