@@ -48,7 +48,9 @@ def shut_out(context: Context, found: Sequence[tuple[str, Spec]], records: Recor
         assert empty is not None
         if (why := _why_never(empty, spec)) is not None:
             words.setdefault(why, []).append(name)
-    return [f"job{'s' if len(names) > 1 else ''} {_some(names)} {why}" for why, names in words.items()]
+    return [
+        f"job{'s' if len(names) > 1 or '-' in names[0] else ''} {_some(names)} {why}" for why, names in words.items()
+    ]
 
 
 def newly_shut_out(context: Context, fold: Fold, before: Records) -> list[str]:

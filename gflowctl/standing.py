@@ -101,6 +101,8 @@ def _ahead(view: View, found: Standing) -> str:
         if view.spec_of(job_id) in view.fold.of("spec"):
             other = of(view, view.job(job_id))
             ahead.append(view.label(view.job(job_id)) + ("" if other is None else f" ({other.score:.2g})"))
+        else:  # only what is shown has been read
+            ahead.append(str(job_id))
     return f"; behind {', '.join(ahead)}" if ahead else ""
 
 

@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core import codec, reasons
+from gflowd.core.dependencies import ALL
 from gflowd.core.groups import Groups
 from gflowd.core.line import Line, Seat, Walker
 from gflowd.core.model import Ended, Job, Queued, Spec
@@ -252,8 +253,8 @@ class Book:
             if job_id in self._early and self._begins[job_id] == begin:
                 self._line_up(self.queued[job_id])
         ids = set(ids)
-        self._unblock(wall)
         self._room.hear(ids, wall)
+        self._unblock(wall)
         for array_id in self._groups.exhausted():
             ids.update(self._roster.ids(array_id))
         for job_id in sorted(ids):
@@ -279,7 +280,9 @@ class Book:
             elif self._room.lets_go(job):
                 self._blocked.discard(job_id)
                 self._line.drop(job, self._seat(job))
-                self._met[job_id] = wall
+                met_at = self._room.met_at(job_id)
+                is_enough = job.spec.needs is not None and job.spec.needs.mode != ALL
+                self._met[job_id] = met_at if met_at is not None and is_enough else wall
                 self._line.add(job, self._seat(job))
 
     def _doubting(self, ids: Iterable[int]) -> set[int]:

@@ -389,7 +389,8 @@ class _Planner:
         spec, room = job.spec, self._room
         most = inf if spec.time_limit is None else spec.time_limit
         edges = {each.start for each in room.windows if each.user != spec.user} | set(room.kept_times())
-        for at in sorted((at for at in edges if LEAST <= at - room.now < most), reverse=True):
+        slack = self._end(spec, Length(0.0), room.now) - room.now
+        for at in sorted((at - slack for at in edges if LEAST <= at - slack - room.now < most), reverse=True):
             length = Length(at - room.now)
             limited = job.replace(spec=spec.replace(time_limit=length.seconds))
             if self._refusal(limited, length) is None and not isinstance(self._place(limited, length), str):

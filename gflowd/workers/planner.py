@@ -232,7 +232,7 @@ class Planner:
         starting = [job for job, _ in plan.starts]
         for job in starting:
             length = book.runtimes.length(job)
-            known[job.id] = now.wall + length.seconds + LATE if length.is_certain else inf
+            known[job.id] = now.wall + length.seconds if length.is_certain else inf
         waiting = [book.queued[job_id] for job_id in (*plan.guarded, *plan.wants_gpu)]
         waiting += [each.job for each in plan.promises]
         everybody = [*book.live.values(), *starting, *waiting]
