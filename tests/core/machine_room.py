@@ -159,7 +159,6 @@ def could_start(room: Occupancy, waiting: Job, promises: Iterable[Promise]) -> b
             if at is not None:
                 room.keep(promise.job.spec, at, at + needs, certain=certain)
     return any(
-        room.leaves_enough(spec, gpus, room.now, end)
-        and room.spares(hold(spec, gpus, end, certain=length.is_certain))
+        room.leaves_enough(spec, gpus, room.now, end) and room.spares(hold(spec, gpus, end, certain=length.is_certain))
         for gpus in combinations(room.candidates(spec, room.now, end), spec.gpus)
     )

@@ -23,7 +23,12 @@ HOUR = 3600.0
 
 
 def has(
-    *gpus: int, until: float | None = None, cpus: int = 0, memory_mb: int = 0, user: str = "u", shared: int | None = None
+    *gpus: int,
+    until: float | None = None,
+    cpus: int = 0,
+    memory_mb: int = 0,
+    user: str = "u",
+    shared: int | None = None,
 ) -> Hold:
     """What a job has whose limit lets it run `until` then; one without a limit is expected to take another hour."""
     certain = until is not None
@@ -619,8 +624,17 @@ def test_a_lower_priority_delays_nobody_of_a_higher_one_that_waits() -> None:
     assert (made.reasons[3], made.reasons[4]) == (reasons.PRIORITY, reasons.PRIORITY)
     made = plan([*high, *low[:2]], *live, promise_after=99.0)
     assert started(made) == []
-    made = plan([each.replace(spec=each.spec.replace(priority=10)) for each in (*high, *low)], *live, promise_after=99.0)
+    made = plan(
+        [each.replace(spec=each.spec.replace(priority=10)) for each in (*high, *low)], *live, promise_after=99.0
+    )
     assert (started(made), made.guarded) == ([(3, (2,)), (4, (3,))], [])
+
+
+@pytest.mark.xfail(reason="the first that waits is kept GPUs that the second could have before")
+def test_a_lower_priority_does_not_delay_the_second_that_waits_by_what_the_first_could_do_without() -> None:
+    live = has(0, until=NOW + 5), has(until=NOW + 10, cpus=3), has(1, 2, until=NOW + 10, cpus=4)
+    high = [job(1, gpus=1, cpus=2, priority=20), job(2, gpus=2, priority=20)]  # at 10 on GPU 1, and at 5 on 0 and 3
+    assert started(plan([*high, job(3)], *live, promise_after=inf)) == []
 
 
 def test_who_was_promised_a_start_is_guarded_by_that_and_every_priority_has_its_own() -> None:
@@ -695,7 +709,9 @@ def test_equal_queues_make_equal_plans(arrivals: list[tuple[float, Job, float]],
     for field in fields(Plan):
         if field.name not in {"why", "shorter"}:
             assert getattr(one, field.name) == getattr(other, field.name)
-    assert [(one.why(each), one.shorter(each)) for each in jobs] == [(other.why(each), other.shorter(each)) for each in jobs]
+    assert [(one.why(each), one.shorter(each)) for each in jobs] == [
+        (other.why(each), other.shorter(each)) for each in jobs
+    ]
 
 
 def test_a_wide_job_is_not_starved_by_an_endless_stream_of_small_ones() -> None:
@@ -745,31 +761,41 @@ def ways(spec: Spec) -> list[tuple[int, ...]]:
 
 def can_all_run(held: Sequence[Hold], spans: Sequence[Span], *, certain: bool) -> bool:
     """Whether there is any choice of GPUs with which all can run when they are to, beside what is held."""
-    for choice in product(*(ways(spec) for spec, *_ in spans)):
-        if all(
-            sum(spec.cpus for spec, *_ in there) + sum(each.cpus for each in on) <= BIG.cpus
-            and len(taken := [index for gpus in given for index in gpus] + [index for each in on for index in each.gpus])
-            == len(set(taken))
-            for when in {at for _, at, _ in spans}
-            for on in [[each for each in held if not each.is_over(when, certain=certain)]]
-            for there in [[span for span in spans if span[1] <= when < span[2]]]
-            for given in [[gpus for gpus, span in zip(choice, spans, strict=True) if span[1] <= when < span[2]]]
-        ):
-            return True
-    return False
+
+    def fits(when: float, choice: Sequence[tuple[int, ...]]) -> bool:
+        there = [(each.cpus, each.gpus) for each in held if not each.is_over(when, certain=certain)]
+        for (spec, at, until), gpus in zip(spans, choice, strict=True):
+            if at <= when < until:
+                there.append((spec.cpus, gpus))
+        taken = [index for _, gpus in there for index in gpus]
+        return sum(cpus for cpus, _ in there) <= BIG.cpus and len(taken) == len(set(taken))
+
+    choices = product(*(ways(spec) for spec, *_ in spans))
+    return any(all(fits(at, choice) for _, at, _ in spans) for choice in choices)
+
+
+def earliest(held: Sequence[Hold], waiting: Job, *, certain: bool) -> float | None:
+    """When a job can start, by trying all times at which something ends and all GPUs."""
+    length = limit_or_guess(waiting).seconds
+    times = sorted(each.end for each in held if each.certain or not certain)
+    able = (at for at in times if can_all_run(held, [(waiting.spec, at, at + length)], certain=certain))
+    return next(able, None)
 
 
 def spans_of(held: Sequence[Hold], waiting: Sequence[Job], *, certain: bool) -> list[Span]:
-    """When those that wait can start at the earliest, each as far as those before it allow; who never can is left out.
-    """
+    """When those that wait are to start, each as early as those before it allow; who never can is left out."""
+    room = Occupancy(BIG, (0, 1, 2, 3), NOW)
+    for each in held:
+        room.take(each)
     spans: list[Span] = []
     for each in waiting:
         length = limit_or_guess(each).seconds
-        times = {hold.end for hold in held if hold.certain or not certain} | {until for *_, until in spans}
-        for at in sorted(times):
-            if can_all_run(held, [*spans, (each.spec, at, at + length)], certain=certain):
-                spans.append((each.spec, at, at + length))
-                break
+        at = room.earliest(each.spec, length, certain=certain)
+        if not spans:
+            assert at == earliest(held, each, certain=certain)
+        if at is not None:
+            room.keep(each.spec, at, at + length, certain=certain)
+            spans.append((each.spec, at, at + length))
     return spans
 
 
@@ -779,6 +805,7 @@ HIGH = st.fixed_dictionaries(
         "cpus": st.integers(0, 8),
         "time_limit": st.sampled_from([None, 10.0, 25.0]),
         "priority": st.just(20),
+        "gpu_type": st.sampled_from([None, None, "a100"]),
     }
 )
 LOW = st.fixed_dictionaries(
@@ -804,7 +831,9 @@ def test_no_lower_priority_delays_a_higher_one_that_waits_and_none_waits_that_de
     free, live = [0, 1, 2, 3], []
     for after, cpus, gpus, certain in held:
         taken, free = free[:gpus], free[gpus:]
-        live.append(Hold("u", NOW + after, min(cpus, 8 - sum(each.cpus for each in live)), 0, tuple(taken), None, certain))
+        live.append(
+            Hold("u", NOW + after, min(cpus, 8 - sum(each.cpus for each in live)), 0, tuple(taken), None, certain)
+        )
     high = [job(number, **fields) for number, fields in enumerate(above, 1)]
     low = [job(number, **fields) for number, fields in enumerate(below, 11)]
     made = plan([*high, *low], *live, promise_after=inf)
@@ -814,15 +843,13 @@ def test_no_lower_priority_delays_a_higher_one_that_waits_and_none_waits_that_de
     spans = {certain: spans_of(before, waiting, certain=certain) for certain in (True, False)}
     for certain in (True, False):
         assert can_all_run(after, spans[certain], certain=certain)
-    for each in low:
-        if each.id in made.reasons and len(waiting) < 2:
-            length = limit_or_guess(each).seconds
-            for gpus in ways(each.spec):
+    for each in low if len(waiting) < 2 else ():  # of more, those that are kept GPUs may stand in each other's way
+        for gpus in ways(each.spec) if each.id in made.reasons else ():
+            taken = {index for other in after for index in other.gpus}
+            cpus = each.spec.cpus + sum(other.cpus for other in after)
+            if not taken.intersection(gpus) and cpus <= BIG.cpus:
                 beside = [*after, given_to(each, gpus)]
-                fits = can_all_run(after, [(each.spec.replace(gpu_type=None), NOW, NOW + length)], certain=False)
-                spares = all(can_all_run(beside, spans[certain], certain=certain) for certain in (True, False))
-                clash = {index for other in after for index in other.gpus} & set(gpus)
-                assert clash or not fits or not spares
+                assert not all(can_all_run(beside, spans[certain], certain=certain) for certain in (True, False))
 
 
 def given_to(job: Job, gpus: tuple[int, ...]) -> Hold:
