@@ -71,7 +71,8 @@ class Clockwork:
         found = []
         for each, gpus, _ in self.running.values():
             length = limit_or_guess(each)
-            end = now + remaining(length, now - self.started[each.id][0])
+            start = self.started[each.id][0]
+            end = start + length.seconds if length.is_certain else now + remaining(length, now - start)
             found.append(hold(each.spec, gpus, end, certain=length.is_certain))
         return found
 
