@@ -302,9 +302,9 @@ def test_with_too_many_failures_the_rest_of_an_array_is_cancelled() -> None:
     world.run_down(9)
     assert [world.reason(job_id) for job_id in (2, 6, 7)] == ["MaxFailures:2", "MaxFailures:2", "DependencyFailed:6"]
     assert (world.state(4), world.state(5)) == ("starting", "starting"), "what runs goes on"
-    world.end(world.key(3), 7)
+    world.end(world.key(4), 7)
     world.run_down(9)
-    assert world.reason(3) == "MaxFailures:2", "what would be tried again is of the rest"
+    assert world.reason(4) == "MaxFailures:2", "what would be tried again is of the rest"
 
 
 def test_one_that_is_touched_while_its_array_falls_falls_a_moment_later() -> None:
