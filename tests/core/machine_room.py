@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import inf
 
 from gflowd.core import schedule
 from gflowd.core.capacity import Capacity, Device
+from gflowd.core.line import band
 from gflowd.core.model import Job, Queued, Spec, Wish
 from gflowd.core.occupancy import Hold, Occupancy, hold
-from gflowd.core.schedule import Plan, Rules
+from gflowd.core.runtimes import remaining
+from gflowd.core.schedule import Plan, Promise, Rules, limit_or_guess
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 DEVICES = tuple(Device(index, "A100" if index < 2 else "H100", 100 * (index + 1)) for index in range(4))
@@ -25,6 +27,7 @@ class Reserved:
     end: float
     gpus: int = 0
     gpu_list: tuple[int, ...] | None = None
+    again: bool = False
 
 
 def job(job_id: int, wish: Wish | None = None, **fields: object) -> Job:
@@ -34,34 +37,53 @@ def job(job_id: int, wish: Wish | None = None, **fields: object) -> Job:
 class Clockwork:
     """Runs jobs, of which each is known to take `takes` seconds, through plans made at every event.
 
-    Fails when more is given out than there is, when what is reserved is given to others, when a promise is put off.
+    Fails when more is given out than there is, when what is reserved is given to others, when a promise is put off
+    that rests on time limits.
     """
 
     def __init__(
-        self, jobs: Sequence[tuple[float, Job, float]], capacity: Capacity = BIG, windows: Sequence[Reserved] = ()
+        self,
+        jobs: Sequence[tuple[float, Job, float]],
+        capacity: Capacity = BIG,
+        windows: Sequence[Reserved] = (),
+        promise_after: float = 0.0,
     ) -> None:
         self.coming = sorted(jobs, key=lambda each: (each[0], each[1].id))
         self.capacity = capacity
         self.windows = windows
+        self.promise_after = promise_after
         self.queue: list[Job] = []
+        self.came = {each.id: at for at, each, _ in jobs}
         self.takes = {each.id: takes for _, each, takes in jobs}
-        self.running: dict[int, tuple[Job, Hold, float]] = {}
+        self.running: dict[int, tuple[Job, tuple[int, ...], float]] = {}  # with its GPUs, and when it will have ended
         self.started: dict[int, tuple[float, tuple[int, ...]]] = {}
-        self.promise: schedule.Promise | None = None
+        self.promises: dict[int, Promise] = {}
+        self.due: float | None = None
 
     def room(self, now: float) -> Occupancy:
         made = Occupancy(self.capacity, [device.index for device in self.capacity.gpus or ()], now, self.windows)
-        for _, given, _ in self.running.values():
+        for given in self.holds(now):
             made.take(given)
         return made
+
+    def holds(self, now: float) -> list[Hold]:
+        """What the running jobs have, and until when as far as anybody but they knows."""
+        found = []
+        for each, gpus, _ in self.running.values():
+            length = limit_or_guess(each)
+            start = self.started[each.id][0]
+            end = start + length.seconds if length.is_certain else now + remaining(length, now - start)
+            found.append(hold(each.spec, gpus, end, certain=length.is_certain))
+        return found
 
     def run(self, until: float = inf) -> Iterator[tuple[float, Plan]]:
         """Each event's time and plan, until nothing can happen any more."""
         while True:
             ends = [end for *_, end in self.running.values()]
             edges = [edge for each in self.windows for edge in (each.start, each.end)]
+            due = [] if self.due is None else [self.due]
             last = getattr(self, "now", -inf)
-            times = [at for at in (*ends, *edges, *(at for at, *_ in self.coming)) if at > last]
+            times = [at for at in (*ends, *edges, *due, *(at for at, *_ in self.coming)) if at > last]
             if not times or min(times) > until:
                 return
             self.now = min(times)
@@ -70,26 +92,37 @@ class Clockwork:
                 self.queue.append(self.coming.pop(0)[1])
             yield self.now, self._plan()
 
+    def ready(self, waiting: Job) -> float:
+        return self.came[waiting.id]
+
     def _plan(self) -> Plan:
         now = self.now
-        plan = schedule.plan(self.queue, self.room(now), Rules(1000))
+        self.queue.sort(key=lambda each: (band(each), each.id not in self.promises))
+        rules = Rules(1000, ready=self.ready, promised=self.promises, promise_after=self.promise_after)
+        plan = schedule.plan(self.queue, self.room(now), rules)
         for each, gpus in plan.starts:
-            end = now + schedule.duration(each.spec)
-            self.running[each.id] = each, hold(each.spec, gpus, end), min(now + self.takes[each.id], end)
+            limit = inf if each.spec.time_limit is None else each.spec.time_limit
+            self.running[each.id] = each, gpus, now + min(self.takes[each.id], limit)
             self.started[each.id] = now, gpus
         gone = {each.id for each, _ in (*plan.starts, *plan.impossible)}
         self.queue = [each for each in self.queue if each.id not in gone]
+        self.due = plan.promise_due
         self._check()
-        before, self.promise = self.promise, plan.promise
-        if before is not None and before.job.id in self.started:
-            assert self.started[before.job.id][0] <= before.at
-        elif before is not None:
-            assert plan.promise is not None
-            assert (plan.promise.job, plan.promise.at <= before.at) == (before.job, True)
+        before, self.promises = self.promises, {each.job.id: each for each in plan.promises}
+        self._check_promises(before.values())
         return plan
 
+    def _check_promises(self, before: Iterable[Promise]) -> None:
+        """Whose start rested on time limits starts no later, and keeps its place."""
+        for each in before:
+            if each.job.id in self.started:
+                assert each.at is None or self.started[each.job.id][0] <= each.at
+            else:
+                now = self.promises[each.job.id]
+                assert each.at is None or (now.at is not None and now.at <= each.at), (each, now)
+
     def _check(self) -> None:
-        holds = [given for _, given, _ in self.running.values()]
+        holds = self.holds(self.now)
         assert sum(each.cpus for each in holds) <= self.capacity.cpus
         assert sum(each.memory_mb for each in holds) <= self.capacity.memory_mb
         for device in self.capacity.gpus or ():
@@ -115,22 +148,18 @@ class Clockwork:
         assert free >= wanted
 
 
-def could_start(room: Occupancy, waiting: Job, promise: schedule.Promise | None) -> bool:
-    """Whether there is any choice of GPUs with which a job could start now and the promise be kept."""
-    spec = waiting.spec
-    end = room.now + schedule.duration(spec)
+def could_start(room: Occupancy, waiting: Job, promises: Iterable[Promise]) -> bool:
+    """Whether there is any choice of GPUs with which a job could start now and all promises be kept."""
+    spec, length = waiting.spec, limit_or_guess(waiting)
+    end = room.now + length.seconds
     if not room.fits(spec, room.now, end):
         return False
-    for gpus in combinations(room.candidates(spec, room.now, end), spec.gpus):
-        if room.leaves_enough(spec.user, gpus, room.now, end) and _keeps(room, hold(spec, gpus, end), promise):
-            return True
-    return False
-
-
-def _keeps(room: Occupancy, given: Hold, promise: schedule.Promise | None) -> bool:
-    if promise is None:
-        return True
-    spec, length = promise.job.spec, schedule.duration(promise.job.spec)
-    if promise.at == inf and given.end < inf:
-        return True
-    return room.fits_beside(given, spec, promise.at, promise.at + length)
+    for promise in promises:
+        needs = limit_or_guess(promise.job).seconds
+        for at, certain in ((promise.at, True), (promise.expected, False)):
+            if at is not None:
+                room.keep(promise.job.spec, at, at + needs, certain=certain)
+    return any(
+        room.leaves_enough(spec, gpus, room.now, end) and room.spares(hold(spec, gpus, end, certain=length.is_certain))
+        for gpus in combinations(room.candidates(spec, room.now, end), spec.gpus)
+    )

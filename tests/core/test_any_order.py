@@ -13,6 +13,7 @@ from world import DEPTH, MACHINE, SPEC, Changes, World, array, attempt_of
 from gflowd.core import arrays, codec, outcomes, reasons, transitions
 from gflowd.core.dependencies import AFTERCORR, AFTEROK, ALL, ANY, KINDS, SINGLETON, Dependency, Needs
 from gflowd.core.model import ENDED_STATES, Ended, Job, Queued, Running, Starting, Stopping, is_live
+from gflowd.core.moment import Moment
 from gflowd.core.outcomes import Never, Outcome, Satisfied
 from gflowd.core.retries import CAUSES, Retry
 
@@ -409,7 +410,8 @@ class Machine(RuleBasedStateMachine):
             return Outcome(begun=1, begun_at=self.world.now, ended=1)
         job = self.world.job(job_id)
         if isinstance(job.phase, Ended) and (job.phase.lingers or job.wish.requeued >= attempt_of(job.phase)):
-            again = transitions.again(job, job.phase.replace(lingers=False))
+            now = Moment(self.world.now, self.world.now, "boot")
+            again = transitions.again(job, job.phase.replace(lingers=False), now)
             return outcomes.of(job.phase if again is None else again)
         return outcomes.of(job.phase)
 

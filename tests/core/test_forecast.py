@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from math import inf
 
-from machine_room import BIG, job
+from machine_room import BIG, Reserved, job
 
 from gflowd.core import forecast
+from gflowd.core.model import Job
 from gflowd.core.occupancy import Hold, Occupancy
+from gflowd.core.runtimes import DEFAULT, Length
 
-NOW = 1000.0
+NOW, DAY = 1000.0, 86400.0
 
 
 def room(*held: Hold) -> Occupancy:
@@ -23,11 +25,29 @@ def test_each_starts_when_those_before_it_have_run_to_their_limits() -> None:
     assert forecast.expected(jobs, room(*held)) == {1: NOW + 30, 2: NOW + 40, 3: NOW + 40, 4: NOW + 45}
 
 
-def test_beyond_a_job_without_a_limit_nobody_can_tell() -> None:
+def test_a_job_without_a_limit_counts_as_what_is_predicted_or_as_a_day() -> None:
     jobs = [job(1, gpus=1), job(2, gpus=4), job(3)]
-    assert forecast.expected(jobs, room()) == {1: NOW}
-    assert forecast.expected(jobs, room(), default_limit=60.0) == {1: NOW, 2: NOW + 60, 3: NOW + 60}
+    assert forecast.expected(jobs, room()) == {1: NOW, 2: NOW + DAY, 3: NOW + DAY}
+
+    def a_minute(job: Job) -> Length:
+        return Length(60.0, DEFAULT)
+
+    assert forecast.expected(jobs, room(), a_minute) == {1: NOW, 2: NOW + 60, 3: NOW + 60}
+    held = Hold("u", NOW + 50, 8, 0, (), certain=False)
+    assert forecast.expected(jobs[1:], room(held), a_minute) == {2: NOW + 50, 3: NOW + 50}
+
+
+def test_beyond_what_has_no_end_nobody_can_tell() -> None:
+    jobs = [job(1, gpus=2), job(2, gpus=4), job(3)]
     assert forecast.expected(jobs[1:], room(Hold("u", inf, 8, 0, ()))) == {}
+    assert forecast.expected(jobs, room(Hold("u", inf, 0, 0, (0,)))) == {1: NOW}
+
+
+def test_each_starts_on_what_reservations_leave_it() -> None:
+    windows = [Reserved("v", NOW + 10, NOW + 20, gpu_list=(0, 1, 2))]
+    jobs = [job(1, gpus=2, time_limit=10.0), job(2, gpus=3, time_limit=5.0), job(3, gpus=1), job(4, user="v", gpus=2)]
+    made = Occupancy(BIG, (0, 1, 2, 3), NOW, windows)
+    assert forecast.expected(jobs, made) == {1: NOW, 2: NOW + 20, 3: NOW + 20, 4: NOW + 25}
 
 
 def test_of_a_job_that_waits_for_a_person_nobody_can_tell() -> None:

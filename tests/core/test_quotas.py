@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core.model import Job, Queued, Spec, Wish
+from gflowd.core.model import Spec
 from gflowd.core.quotas import FIELDS, Ledger, Quota, Quotas, owners
 
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ SPECS = st.builds(
 )  # fmt: skip
 
 
-def job(spec: Spec, job_id: int = 1) -> Job:
-    return Job(job_id, spec, Wish(), Queued())
+def running_now(quotas: Quotas, *live: Spec) -> Ledger:
+    ledger = Ledger(quotas)
+    for spec in live:
+        ledger.start(spec)
+    return ledger
 
 
 def test_without_quotas_nothing_is_limited() -> None:
@@ -34,9 +37,14 @@ def test_without_quotas_nothing_is_limited() -> None:
     assert quotas.of("user:ada") == quotas.of("project:ml") == Quota()
     assert not quotas.limit(*FIELDS)
     assert quotas.queued_refusal(SPEC.replace(project="ml"), 1 << 40, {"user:ada": 1 << 40}) is None
-    ledger = Ledger(quotas, [job(SPEC)])
+    ledger = Ledger(quotas)
     ledger.start(SPEC)
+    ledger.start(SPEC, 5.0, certain=False)
+    assert not ledger.is_needed
     assert ledger.admits(SPEC)
+    assert ledger.admits(SPEC, 1.0, certain=True)
+    assert ledger.can_ever(SPEC)
+    assert ledger.admits_beside(SPEC, SPEC, 9.0, 1.0, certain=True)
 
 
 def test_each_field_is_whose_says_it_first_own_before_default_and_run_time_before_file() -> None:
@@ -74,7 +82,7 @@ def test_what_the_ledger_admits_exceeds_no_quota_and_it_admits_all_that_fits(
 ) -> None:
     quotas = Quotas(configured, records)
     running = list(live)
-    ledger = Ledger(quotas, [job(spec, number) for number, spec in enumerate(live)])
+    ledger = running_now(quotas, *live)
     for spec in queue:
         fits = True
         for owner in owners(spec):
@@ -84,21 +92,84 @@ def test_what_the_ledger_admits_exceeds_no_quota_and_it_admits_all_that_fits(
             fits &= limit.max_running_jobs is None or len(others) + 1 <= limit.max_running_jobs
             fits &= limit.max_running_gpus is None or spec.gpus == 0 or gpus + spec.gpus <= limit.max_running_gpus
         assert ledger.admits(spec) == fits
+        assert ledger.can_ever(spec) >= fits
+        assert ledger.can_ever(spec) == running_now(quotas).admits(spec)
         if fits:
             ledger.start(spec)
             running.append(spec)
 
 
 def test_a_job_counts_against_its_user_and_its_project() -> None:
-    ledger = Ledger(Quotas({"project:ml": {"max_running_jobs": 1}}, {}), [job(SPEC.replace(user="bob", project="ml"))])
+    ledger = running_now(Quotas({"project:ml": {"max_running_jobs": 1}}, {}), SPEC.replace(user="bob", project="ml"))
     assert not ledger.admits(SPEC.replace(project="ml"))
     assert ledger.admits(SPEC)
 
 
 def test_a_job_without_gpus_may_run_although_the_gpu_quota_was_lowered() -> None:
-    ledger = Ledger(Quotas({}, {"user:ada": {"max_running_gpus": 1}}), [job(SPEC.replace(gpus=2))])
+    ledger = running_now(Quotas({}, {"user:ada": {"max_running_gpus": 1}}), SPEC.replace(gpus=2))
     assert ledger.admits(SPEC)
     assert not ledger.admits(SPEC.replace(gpus=1))
+
+
+def test_at_a_later_time_what_has_ended_by_then_does_not_count_for_certain_or_as_expected() -> None:
+    ledger = Ledger(Quotas({"user:ada": {"max_running_jobs": 3, "max_running_gpus": 4}}, {}))
+    ledger.start(SPEC.replace(gpus=2), 10.0)
+    ledger.start(SPEC.replace(gpus=1), 20.0, certain=False)
+    ledger.start(SPEC.replace(gpus=1))
+    for at, expected, known in ((None, False, False), (9.9, False, False), (10.0, True, True), (20.0, True, True)):
+        assert ledger.admits(SPEC.replace(gpus=1), at) == expected
+        assert ledger.admits(SPEC.replace(gpus=1), at, certain=True) == known
+    assert ledger.admits(SPEC.replace(gpus=3), 20.0)
+    assert not ledger.admits(SPEC.replace(gpus=3), 20.0, certain=True)
+    assert not ledger.admits(SPEC.replace(gpus=4), 99.0)
+    assert ledger.can_ever(SPEC.replace(gpus=4))
+    assert not ledger.can_ever(SPEC.replace(gpus=5))
+
+
+def test_beside_another_job_there_is_as_much_as_it_leaves_while_it_runs() -> None:
+    quotas = Quotas({"user:ada": {"max_running_gpus": 3}, "project:ml": {"max_running_jobs": 2}}, {})
+    ledger = Ledger(quotas)
+    ledger.start(SPEC.replace(gpus=1), 50.0)
+    two, one = SPEC.replace(gpus=2), SPEC.replace(gpus=1)
+
+    def fits(other: Spec, end: float, at: float, spec: Spec = two) -> bool:
+        return ledger.admits_beside(spec, other, end, at, certain=True)
+
+    assert not fits(one, 41.0, 40.0)
+    assert fits(one, 40.0, 40.0)
+    assert fits(one, 99.0, 50.0)
+    assert not fits(two, 99.0, 50.0)
+    assert fits(SPEC, 99.0, 40.0)
+    assert fits(one.replace(user="bob"), 99.0, 40.0)
+    ledger.start(SPEC.replace(user="eve", project="ml"))
+    mine, theirs = two.replace(project="ml"), SPEC.replace(user="bob", project="ml")
+    assert not fits(theirs, 99.0, 40.0, mine)
+    assert fits(theirs, 40.0, 40.0, mine)
+
+
+@given(
+    st.lists(st.tuples(SPECS, st.integers(1, 5).map(float), st.booleans()), max_size=6),
+    RECORDS,
+    st.tuples(SPECS, SPECS),
+    st.tuples(st.integers(0, 6).map(float), st.integers(0, 6).map(float)),
+    st.booleans(),
+)
+def test_to_be_beside_another_is_to_be_admitted_once_it_has_started_as_far_as_the_two_share_an_owner(
+    live: list[tuple[Spec, float, bool]],
+    configured: Records,
+    two: tuple[Spec, Spec],
+    times: tuple[float, float],
+    certain: bool,
+) -> None:
+    (spec, other), (at, end), quotas = two, times, Quotas(configured, {})
+    ledger, after = Ledger(quotas), Ledger(quotas)
+    for each, its_end, is_certain in live:
+        ledger.start(each, its_end, certain=is_certain)
+        after.start(each, its_end, certain=is_certain)
+    after.start(other, end)
+    if ledger.admits(spec, at, certain=certain):
+        found = ledger.admits_beside(spec, other, end, at, certain=certain)
+        assert found == after.admits(spec, at, certain=certain)
 
 
 @pytest.mark.parametrize(

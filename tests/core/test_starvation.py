@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
-from math import inf
+from dataclasses import replace
 from random import Random
 
 import pytest
 from machine_room import Clockwork, job
 
-from gflowd.core.line import band, place
+from gflowd.core.line import Line, Seat, Walker, band
 from gflowd.core.model import Job
+from gflowd.core.runtimes import ASSUMED
 from gflowd.core.schedule import Plan
 
 LIMITS = (10.0, 25.0, 40.0, 100.0)
 
 
-def order(each: Job) -> object:
-    return band(each), place(each)
-
-
 class Ordered(Clockwork):
-    """Plans in gflow's order. A promise binds until somebody comes who is before the job that has it."""
+    """Plans in gflow's order. A promise binds while nobody waits whose priority is higher than its job's."""
 
-    def __init__(self, jobs: list[tuple[float, Job, float]]) -> None:
-        super().__init__(jobs)
-        self.came = {each.id: at for at, each, _ in jobs}
+    def __init__(self, jobs: list[tuple[float, Job, float]], promise_after: float = 0.0) -> None:
+        super().__init__(jobs, promise_after=promise_after)
         self.jobs = {each.id: each for _, each, _ in jobs}
+        self.ahead: dict[int, set[int]] = {job_id: set() for job_id in self.jobs}  # who was before it at any time
 
     def _plan(self) -> Plan:
-        self.queue.sort(key=order)
-        first = self.queue[0] if self.queue else None
-        if self.promise is not None and first is not None and order(first) < order(self.promise.job):
-            self.promise = None
+        line, waiting = Line(), {each.id: (each, Seat(self.came[each.id])) for each in self.queue}
+        for pair in waiting.values():
+            line.add(*pair)
+        walker = Walker(self.now, {}, lambda *_: ASSUMED)
+        self.queue = [waiting[job_id][0] for job_id in line.walk(walker, [waiting[job_id] for job_id in self.promises])]
+        for place, each in enumerate(self.queue):
+            self.ahead[each.id].update(other.id for other in self.queue[:place])
+        for job_id, each in self.promises.items():
+            if band(self.queue[0]) < band(each.job):
+                self.promises[job_id] = replace(each, at=None)
         return super()._plan()
-
-    def before(self, job_id: int) -> int:
-        """How many jobs that are before it in order it may have had to wait for."""
-        since, start = self.came[job_id], self.started[job_id][0]
-        return sum(
-            order(other) < order(self.jobs[job_id])
-            and self.came[other.id] <= start
-            and self.started.get(other.id, (inf,))[0] >= since
-            for other in self.jobs.values()
-        )
 
 
 def busy_days(dice: Random) -> list[tuple[float, Job, float]]:
@@ -57,12 +50,31 @@ def busy_days(dice: Random) -> list[tuple[float, Job, float]]:
     return jobs
 
 
+@pytest.mark.parametrize("promise_after", [0.0, 1.0, 16.0])
 @pytest.mark.parametrize("seed", range(8))
-def test_no_job_waits_longer_than_those_before_it_may_run(seed: int) -> None:
-    machine = Ordered(busy_days(Random(seed)))
+def test_no_job_waits_longer_than_its_promise_is_due_and_those_before_it_may_run(
+    seed: int, promise_after: float
+) -> None:
+    machine = Ordered(busy_days(Random(seed)), promise_after)
     for _ in machine.run():
         pass
     assert machine.started.keys() == machine.jobs.keys()
-    waits = {job_id: start - machine.came[job_id] for job_id, (start, _) in machine.started.items()}
-    for job_id, wait in waits.items():
-        assert wait <= max(LIMITS) * (1 + machine.before(job_id))
+    for job_id, (start, _) in machine.started.items():
+        due = promise_after * (machine.jobs[job_id].spec.time_limit or 0.0)
+        assert start - machine.came[job_id] <= due + max(LIMITS) * (1 + len(machine.ahead[job_id]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_those_that_want_the_whole_machine_wait_less_the_sooner_a_promise_is_due(seed: int) -> None:
+    waits = []
+    for promise_after in (0.0, 1000.0):
+        days = [
+            (at, each.replace(spec=each.spec.replace(priority=10)), takes)
+            for at, each, takes in busy_days(Random(seed))
+        ]
+        machine = Ordered(days, promise_after)
+        for _ in machine.run():
+            pass
+        wide = [job_id for job_id, each in machine.jobs.items() if each.spec.gpus == 4]
+        waits.append(max(machine.started[job_id][0] - machine.came[job_id] for job_id in wide))
+    assert waits[0] < waits[1]

@@ -164,10 +164,11 @@ class World:
         kept = {index for job in lingering for index in (job.run.gpu_ids if job.run else ())}
         room = Occupancy(MACHINE, {0, 1, 2} - kept, now.wall)
         for job in live:
-            room.take(hold(job.spec, job.run.gpu_ids if job.run else (), inf))
-        closed: set[int] = set()
-        queue = () if self.drained else (job for job in book.queue(closed) if job.id not in changes)
-        plan = schedule.plan(queue, room, Rules(DEPTH), closed)
+            room.take(hold(job.spec, job.run.gpu_ids if job.run else (), inf, certain=False))
+        queue = book.queue(now.wall)
+        waiting = () if self.drained else (job for job in queue if job.id not in changes)
+        rules = Rules(DEPTH, length=book.runtimes.length, ready=book.ready, rule_out=queue.rule_out)
+        plan = schedule.plan(waiting, room, rules)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         for job, gpu_ids in plan.starts:
@@ -205,9 +206,9 @@ class World:
                 return count
         raise AssertionError(f"still busy after {most} ticks: {self.states()}")
 
-    @staticmethod
-    def _with_next_attempt(job: Job, after: Phase) -> tuple[Phase, ...]:
-        following = transitions.again(job, after) if isinstance(after, Ended) else None
+    def _with_next_attempt(self, job: Job, after: Phase) -> tuple[Phase, ...]:
+        now = Moment(self.now, self.now, "boot")
+        following = transitions.again(job, after, now) if isinstance(after, Ended) else None
         return (after,) if following is None else (after, following)
 
     # What the processes do. A key is that of a launched attempt.
