@@ -82,7 +82,7 @@ def test_an_array_that_leaves_takes_its_jobs_along_also_while_somebody_waits_for
         assert not world.book.queued.keys() & {first, first + 1, first + 2}
 
 
-def test_the_queue_is_by_priority_then_by_submission() -> None:
+def test_the_queue_is_by_priority_then_of_equal_jobs_by_submission() -> None:
     records = Records()
     for job_id, priority in ((1, 10), (2, 20), (3, 10), (4, 20), (5, 0)):
         records.submit(job_id, priority)
@@ -119,13 +119,13 @@ def test_begin_times_are_edges_until_they_have_passed() -> None:
     assert records.order() == [3]
     records.pass_time(40.0)
     assert records.book.edges(40.0) == (50.0,)
-    assert records.order() == [2, 3]
+    assert records.order() == [3, 2], "one that had to come first has waited for less long"
     records.wish(1, begin_at=60.0)
     assert records.book.edges(40.0) == (60.0,)
     records.pass_time(50.0)
-    assert records.order() == [2, 3], "the time that was asked for before is no more"
+    assert records.order() == [3, 2], "the time that was asked for before is no more"
     records.pass_time(60.0)
-    assert records.order() == [1, 2, 3]
+    assert records.order() == [3, 2, 1]
     assert records.book.edges(60.0) == ()
 
 
@@ -277,17 +277,39 @@ def test_who_may_not_start_takes_no_place_of_its_array() -> None:
     assert world.states() == {1: "queued", 2: "held", 3: "cancelled", 4: "queued", 5: "starting"}
 
 
-def test_an_array_that_the_caller_closes_is_passed_over() -> None:
+def test_of_a_folded_walk_an_array_has_only_its_first() -> None:
     world = World()
     world.submit(family=array(3))
     world.submit()
+    world.submit(family=array(2))
+    world.wish(1, held=True)
     world.settle()
-    closed: set[int] = set()
-    met = []
-    for job in world.book.queue(closed):
-        met.append(job.id)
-        closed.add(1)
-    assert met == [1, 4]
+    assert [job.id for job in world.book.queue(folded=True)] == [2, 4, 5]
+    assert [job.id for job in world.book.queue()] == [2, 3, 4, 5, 6]
+
+
+def test_what_is_ruled_out_on_the_way_is_passed_over() -> None:
+    world = World()
+    world.submit(family=array(3), time_limit=7200.0)
+    world.submit(time_limit=3600.0)
+    world.submit(time_limit=7200.0, user="v")
+    world.submit(time_limit=7200.0, gpus=1)
+    world.settle()
+    world.now = 200.0
+
+    def walk(length: float, *, personal: bool) -> list[int]:
+        """Up to which the first of two hours is ruled out, and who is met."""
+        queue = world.book.queue(world.now)
+        met = []
+        for job in queue:
+            met.append(job.id)
+            if job.id == 1:
+                queue.rule_out(job, length, personal)
+        return met
+
+    assert walk(9000.0, personal=True) == [4, 1, 2, 3, 5, 6]
+    assert walk(7200.0, personal=True) == [4, 1, 5, 6]
+    assert walk(7200.0, personal=False) == [4, 1, 6]
 
 
 def test_with_too_many_failures_the_rest_of_an_array_is_cancelled() -> None:
@@ -297,6 +319,7 @@ def test_with_too_many_failures_the_rest_of_an_array_is_cancelled() -> None:
     world.tick()
     world.end(world.key(1), 1)
     world.end(world.key(2), 7)
+    world.wish(2, top_at=1.0)  # else it is behind those that have waited for longer
     world.tick()
     world.tick()
     assert world.states() == dict(zip(range(1, 8), ["failed", *["starting"] * 3, *["queued"] * 3], strict=True))
@@ -354,7 +377,7 @@ def test_an_ended_job_that_is_requeued_is_queued_again_under_its_id() -> None:
     world.settle()
     assert set(world.book.reopened) == {1}
     world.tick()
-    assert world.phase(1) == Queued(attempt=2)
+    assert world.phase(1) == Queued(attempt=2, since=100.0)
     assert world.book.reopened == {}
     world.run_down(9)
     world.end(world.key(1), 1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core.model import Job, Queued, Spec, Wish
+from gflowd.core.model import Spec
 from gflowd.core.quotas import FIELDS, Ledger, Quota, Quotas, owners
 
 if TYPE_CHECKING:
@@ -25,8 +25,12 @@ SPECS = st.builds(
 )  # fmt: skip
 
 
-def job(spec: Spec, job_id: int = 1) -> Job:
-    return Job(job_id, spec, Wish(), Queued())
+def ledger_of(quotas: Quotas, *live: Spec) -> Ledger:
+    """With these running."""
+    ledger = Ledger(quotas)
+    for spec in live:
+        ledger.start(spec)
+    return ledger
 
 
 def test_without_quotas_nothing_is_limited() -> None:
@@ -34,8 +38,7 @@ def test_without_quotas_nothing_is_limited() -> None:
     assert quotas.of("user:ada") == quotas.of("project:ml") == Quota()
     assert not quotas.limit(*FIELDS)
     assert quotas.queued_refusal(SPEC.replace(project="ml"), 1 << 40, {"user:ada": 1 << 40}) is None
-    ledger = Ledger(quotas, [job(SPEC)])
-    ledger.start(SPEC)
+    ledger = ledger_of(quotas, SPEC, SPEC)
     assert ledger.admits(SPEC)
 
 
@@ -74,7 +77,7 @@ def test_what_the_ledger_admits_exceeds_no_quota_and_it_admits_all_that_fits(
 ) -> None:
     quotas = Quotas(configured, records)
     running = list(live)
-    ledger = Ledger(quotas, [job(spec, number) for number, spec in enumerate(live)])
+    ledger = ledger_of(quotas, *live)
     for spec in queue:
         fits = True
         for owner in owners(spec):
@@ -90,15 +93,50 @@ def test_what_the_ledger_admits_exceeds_no_quota_and_it_admits_all_that_fits(
 
 
 def test_a_job_counts_against_its_user_and_its_project() -> None:
-    ledger = Ledger(Quotas({"project:ml": {"max_running_jobs": 1}}, {}), [job(SPEC.replace(user="bob", project="ml"))])
+    ledger = ledger_of(Quotas({"project:ml": {"max_running_jobs": 1}}, {}), SPEC.replace(user="bob", project="ml"))
     assert not ledger.admits(SPEC.replace(project="ml"))
     assert ledger.admits(SPEC)
 
 
 def test_a_job_without_gpus_may_run_although_the_gpu_quota_was_lowered() -> None:
-    ledger = Ledger(Quotas({}, {"user:ada": {"max_running_gpus": 1}}), [job(SPEC.replace(gpus=2))])
+    ledger = ledger_of(Quotas({}, {"user:ada": {"max_running_gpus": 1}}), SPEC.replace(gpus=2))
     assert ledger.admits(SPEC)
     assert not ledger.admits(SPEC.replace(gpus=1))
+
+
+@pytest.mark.parametrize("certain", [True, False])
+def test_at_a_later_time_those_have_gone_that_end_by_then_and_if_it_must_be_certain_no_others(certain: bool) -> None:
+    ledger = Ledger(Quotas({"user:ada": {"max_running_jobs": 2, "max_running_gpus": 3}}, {}))
+    ledger.start(SPEC.replace(gpus=2), 50.0)
+    ledger.start(SPEC.replace(gpus=1), 80.0, certain=False)
+    wide = SPEC.replace(gpus=3)
+    assert not ledger.admits(SPEC)
+    assert not ledger.admits(SPEC, 49.0, certain=certain)
+    assert ledger.admits(SPEC, 50.0, certain=certain)
+    assert not ledger.admits(wide, 50.0, certain=certain)
+    assert ledger.admits(wide, 80.0, certain=certain) == (not certain)
+    assert ledger.admits(wide.replace(user="bob"), 49.0, certain=certain)
+
+
+def test_what_is_larger_than_a_quota_can_never_start() -> None:
+    ledger = ledger_of(Quotas({"user:ada": {"max_running_gpus": 3}, "project:no": {"max_running_jobs": 0}}, {}), SPEC)
+    assert ledger.can_ever(SPEC.replace(gpus=3))
+    assert not ledger.can_ever(SPEC.replace(gpus=4))
+    assert not ledger.can_ever(SPEC.replace(project="no"))
+    assert Ledger(Quotas({}, {})).can_ever(SPEC.replace(gpus=4))
+
+
+def test_one_that_runs_on_beside_another_must_leave_it_its_part_of_a_quota_that_both_have() -> None:
+    ledger = Ledger(Quotas({"project:ml": {"max_running_jobs": 2}, "user:ada": {"max_running_gpus": 3}}, {}))
+    ledger.start(SPEC.replace(user="bob", project="ml"), 50.0)
+    wide, other = SPEC.replace(gpus=3, project="ml"), SPEC.replace(user="eve", project="ml")
+    assert ledger.admits_beside(wide, other, 60.0, 60.0, certain=True), "it is gone by then"
+    assert ledger.admits_beside(wide, other, 60.0, 50.0, certain=True), "and is one of two"
+    assert not ledger.admits_beside(wide, other, 60.0, 49.0, certain=True)
+    assert ledger.admits_beside(wide, SPEC.replace(user="eve"), 60.0, 49.0, certain=True), "they share no quota"
+    assert not ledger.admits_beside(wide, SPEC.replace(gpus=1), 60.0, 50.0, certain=True)
+    assert ledger.admits_beside(wide, SPEC, 60.0, 50.0, certain=True)
+    assert Ledger(Quotas({}, {})).admits_beside(wide, wide, 60.0, 50.0, certain=True)
 
 
 @pytest.mark.parametrize(
