@@ -338,7 +338,9 @@ def test_a_failed_attempt_is_followed_by_another_after_its_delay() -> None:
 
 def test_a_requeued_attempt_is_followed_by_another_however_it_ended() -> None:
     for over in (FAILURE, ended(FINISHED, None), ended(CANCELLED, "Requeued")):
-        assert again(over, Wish(requeued=2)) == Queued(attempt=3, since=200.0), "since its user wanted that, as far as we know"
+        assert again(over, Wish(requeued=2)) == Queued(attempt=3, since=200.0), (
+            "since its user wanted that, as far as we know"
+        )
         assert again(over, Wish(requeued=1)) is None
     assert again(Ended(state=CANCELLED, ended_at=1.0), Wish(requeued=1)) == Queued(attempt=2, since=200.0)
 
