@@ -552,8 +552,9 @@ def test_a_promise_is_committed_moves_with_its_cause_in_the_log_and_is_dropped_w
 ) -> None:
     caplog.set_level("DEBUG", logger="gflow")
     first = submit(wiring, "sleep 9", cpus=4, time_limit=100.0)
-    second = submit(wiring, cpus=4, time_limit=60.0)
     scheduler, when = make(), now()
+    scheduler.tick(when, {})
+    second = submit(wiring, cpus=4, time_limit=60.0)
     scheduler.tick(when, {})
     assert records(wiring, "promise") == {
         second: {
@@ -582,6 +583,18 @@ def test_a_promise_is_committed_moves_with_its_cause_in_the_log_and_is_dropped_w
     scheduler.tick(later(when, 2.0), seen_ending(wiring, first, when, 5.0))
     assert isinstance(phase(wiring, second), Starting)
     assert records(wiring, "promise") == {}
+
+
+@pytest.mark.xfail(strict=True, reason="what starts in this plan counts LATE seconds longer than the plan has it")
+def test_a_promise_names_also_a_job_that_starts_in_the_same_plan(
+    make: Callable[..., Scheduler], wiring: Wiring
+) -> None:
+    first = submit(wiring, "sleep 9", cpus=4, time_limit=100.0)
+    second = submit(wiring, cpus=4, time_limit=600.0)
+    scheduler, when = make(), now()
+    for seconds in range(3):
+        scheduler.tick(later(when, seconds), {})
+    assert [job_id for job_id, _ in records(wiring, "promise")[second]["by"]] == [first]
 
 
 def test_a_promise_is_dropped_when_its_job_is_held_or_cancelled(make: Callable[..., Scheduler], wiring: Wiring) -> None:
@@ -673,8 +686,10 @@ def test_the_place_in_line_of_jobs_that_wait_is_told_in_observed_json(
     make: Callable[..., Scheduler], wiring: Wiring
 ) -> None:
     submit(wiring, "sleep 9", cpus=4)
+    scheduler, when = make(), now()
+    scheduler.tick(when, {})
     ids = [submit(wiring, cpus=cpus, time_limit=limit) for cpus, limit in ((4, 9000.0), (4, None), (1, 60.0))]
-    make().tick(now(), {})
+    scheduler.tick(later(when, 2.0), {})
     line = orjson.loads(Path(wiring.state.observed).read_bytes())["line"]
     assert line["order"] == [ids[2], ids[0], ids[1]]
     assert line["lengths"] == {str(ids[1]): [86400.0, "guess", 0]}
