@@ -507,6 +507,20 @@ def test_who_was_behind_another_of_its_name_is_ready_when_that_is_gone() -> None
     assert ready(world.book, 2) == 1.0, "its records have changed, and say nothing of that"
 
 
+@pytest.mark.xfail(strict=True, reason="whom others block is looked at before what has ended is heard of")
+def test_who_need_not_wait_for_its_name_when_another_has_ended_is_ready_at_that_end() -> None:
+    world = World()
+    world.submit(name="a")
+    world.submit(name="a", cpus=4)
+    world.submit(name="a", cpus=4, needs=Needs(dependencies=(*ALONE.dependencies, *needs(1).dependencies), mode=ANY))
+    world.tick()
+    world.now = 150.0
+    world.end(world.key(1))
+    world.drained = True
+    world.tick()
+    assert readiness(world)[3] == 150.0
+
+
 def test_who_leaves_while_it_is_behind_another_of_its_name_is_forgotten() -> None:
     world = World()
     world.submit(name="a")

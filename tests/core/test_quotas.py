@@ -124,6 +124,7 @@ def test_what_is_larger_than_a_quota_can_never_start() -> None:
     assert not ledger.can_ever(SPEC.replace(gpus=4))
     assert not ledger.can_ever(SPEC.replace(project="no"))
     assert Ledger(Quotas({}, {})).can_ever(SPEC.replace(gpus=4))
+    assert (ledger.is_needed, Ledger(Quotas({}, {})).is_needed) == (True, False)
 
 
 def test_one_that_runs_on_beside_another_must_leave_it_its_part_of_a_quota_that_both_have() -> None:
