@@ -332,9 +332,33 @@ def test_while_gflow_is_drained_promises_stay(wiring: Wiring) -> None:
     assert [job.id for job, _ in line.tick(begun=line.now.mono).starts] == [2]
 
 
+@pytest.mark.parametrize(
+    "cpus",
+    [
+        pytest.param(
+            1, marks=pytest.mark.xfail(strict=True, reason="what asks for the same is not looked at any more")
+        ),
+        2,
+    ],
+)
+def test_one_of_higher_priority_moves_a_promise_and_is_its_cause(wiring: Wiring, cpus: int) -> None:
+    line = Line(wiring, holding(0, 1, until=6000.0), (WIDE[0].replace(cpus=cpus), Queued()))
+    line.tick()
+    assert line.records[2]["at"] == 6000.0
+    line.add(gpus=2, time_limit=600.0, priority=20, cpus=1)
+    line.tick()
+    assert line.records[3]["at"] == 6000.0
+    assert (line.records[2]["at"], line.records[2]["cause"]) == (6600.0, "job 3 of higher priority waits")
+
+
 @pytest.mark.xfail(strict=True, reason="the basis of before the drain does not say that nothing was started since")
 def test_a_promise_that_moves_because_gflow_was_drained_says_so(wiring: Wiring) -> None:
-    line = Line(wiring, holding(0, 1, until=5050.0), (WIDE[0].replace(priority=20), Queued()), WIDE)
+    line = Line(
+        wiring,
+        holding(0, 1, until=5050.0),
+        (WIDE[0].replace(priority=20), Queued()),
+        (WIDE[0].replace(cpus=2), Queued()),
+    )
     line.tick()
     assert [line.records[job_id]["at"] for job_id in (2, 3)] == [5050.0, 5650.0]
     line.said = replace(line.said, settings={"drain": {"at": 1.0}})
