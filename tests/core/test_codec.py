@@ -108,6 +108,7 @@ WISHES = st.builds(
     cancelled_at=maybe(SECONDS),
     requeued=st.integers(0, 99),
     top_at=maybe(SECONDS),
+    released_at=maybe(SECONDS),
 )
 RUNS = st.builds(
     Run,
@@ -118,7 +119,7 @@ RUNS = st.builds(
 )
 STARTS = st.builds(Started, at=SECONDS, mono=SECONDS, identity=st.builds(Identity, TEXT, WHOLE, WHOLE))
 PHASES = st.one_of(
-    st.builds(Queued, attempt=st.integers(1, 99), begin_at=maybe(SECONDS)),
+    st.builds(Queued, attempt=st.integers(1, 99), begin_at=maybe(SECONDS), since=maybe(SECONDS)),
     st.builds(Starting, run=RUNS),
     st.builds(Running, run=RUNS, started=STARTS),
     st.builds(

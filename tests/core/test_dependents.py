@@ -300,3 +300,26 @@ def test_the_graph_says_what_judging_everything_anew_says(
                 assert other in told
         coming = world.graph.next_time()
         assert not edges or (coming is not None and now < coming <= min(edges))
+
+
+def test_needs_are_met_when_the_last_has_come_or_the_first_where_that_is_enough() -> None:
+    world = World()
+    early, late = OK.replace(ended_at=30.0), OK.replace(ended_at=50.0)
+    world.known = {1: late, 2: early}
+    world.add(3, needs(1, 2))
+    world.add(4, needs(1, 2, mode=ANY))
+    world.add(5, needs(2, 1, mode=ANY))
+    world.add(6, Needs())
+    world.add(7, needs(8))
+    assert [world.graph.met_at(job_id) for job_id in (3, 4, 5, 6, 7, 99)] == [50.0, 30.0, 30.0, None, None, None]
+    world.becomes(8, OK)
+    assert world.graph.met_at(7) is None, "nobody knows when it ended"
+
+
+def test_a_delay_was_over_when_it_was_and_not_when_somebody_looked() -> None:
+    world = World()
+    world.known = {1: RUNS}
+    world.add(2, needs(1, kind="after", delay=15.0), 20.0)
+    assert world.graph.met_at(2) is None
+    world.graph.pass_time(world.look, 90.0)
+    assert world.graph.met_at(2) == 25.0

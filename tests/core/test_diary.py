@@ -3,7 +3,7 @@ from __future__ import annotations
 from reserved import DAY, reservation
 
 from gflowd.core import instants
-from gflowd.core.diary import Diary
+from gflowd.core.diary import HORIZON, Diary
 from gflowd.core.reservations import encode
 
 RECORDS = {
@@ -67,3 +67,28 @@ def test_between_edges_a_look_finds_the_very_same() -> None:
     before = page.windows
     page.look(99)
     assert page.windows is before
+
+
+def test_what_comes_again_is_laid_out_up_to_the_horizon_and_what_comes_once_whenever_it_does() -> None:
+    page = Diary(instants.zone("UTC"))
+    several = (
+        reservation(1, start=100, duration=100),
+        reservation(2, start=90 * DAY, duration=100),
+        reservation(3, start=300, duration=50, repeat="weekly"),
+        reservation(4, start=90 * DAY, duration=50, repeat="daily"),
+        reservation(5, start=HORIZON + 50, duration=50),
+    )
+    page.take({each.id: encode(each) for each in several})
+    assert page.horizon == float("inf")
+    page.look(50)
+    assert page.horizon == HORIZON + 50
+    assert [(window.id, window.start, window.again) for window in page.coming] == [
+        (1, 100, False),
+        *((3, 300 + 7 * DAY * week, True) for week in range(5)),
+        (5, HORIZON + 50, False),
+        (2, 90 * DAY, False),
+    ]
+    page.look(60)
+    assert page.horizon == HORIZON + 50, "until an edge has passed"
+    page.look(100)
+    assert page.horizon == HORIZON + 100

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -142,3 +143,19 @@ def test_equal_users_get_equal_gpu_time(seed: int, users: int, gpus: int) -> Non
             assert isinstance(job.phase, Running)
             records[user] = SHARES.record(records.get(user), job.spec, job.phase.started.at, now)
     assert max(had.values()) - min(had.values()) <= 0.05 * gpus * WEEK / users
+
+
+def test_the_waiting_of_who_has_had_more_counts_less() -> None:
+    assert Shares.shares({}) == Shares.shares({"ada": 0.0}) == {}
+    assert Shares.shares({"ada": 5.0, "bob": 5.0}) == {"ada": 0.2, "bob": 0.2}, "an equal part"
+    assert Shares.shares({"ada": 8.0, "bob": 0.0}) == {"ada": pytest.approx(1 / 9), "bob": 1.0}
+    assert Shares.shares({"ada": 3.0, "bob": 1.0}) == {"ada": pytest.approx(1 / 7), "bob": pytest.approx(1 / 3)}
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 1e12)))
+def test_shares_depend_on_proportions_alone_and_are_never_nothing(usage: dict[str, float]) -> None:
+    found = Shares.shares(usage)
+    assert all(0 < share <= 1 for share in found.values())
+    assert found == pytest.approx(Shares.shares({user: used * 2 for user, used in usage.items()}))
+    ordered = sorted(found, key=lambda user: usage[user])
+    assert all(found[one] >= found[other] for one, other in pairwise(ordered))

@@ -77,3 +77,18 @@ def test_the_index_says_what_looking_at_all_says(steps: list[tuple[str, int, tup
             others = {one: how for one, (how, whose) in plain.items() if whose == theirs and one != asked}
             free = not any(how == "start" or one < asked for one, how in others.items())
             assert names.is_alone(asked, theirs) == free
+        for who in (ADA, BOB):
+            waiting = {one for one, (how, whose) in plain.items() if how == "queue" and whose == who}
+            assert set(names.queued(*who)) == waiting
+
+
+def test_the_queued_of_a_name_are_found_without_those_that_are_gone_or_live() -> None:
+    names = Namesakes()
+    for job_id in (3, 1, 2, 5):
+        names.queue(job_id, ADA)
+    names.queue(4, BOB)
+    names.start(2, ADA)
+    names.leave(5)
+    assert sorted(names.queued(*ADA)) == [1, 3]
+    assert list(names.queued(*BOB)) == [4]
+    assert list(names.queued("eve", "x")) == []

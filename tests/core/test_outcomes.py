@@ -169,6 +169,7 @@ def test_an_array_is_the_sum_of_its_elements(steps: list[tuple[int, Phase]]) -> 
         sum(one.finished for one in each),
     )
     assert (whole.begun_at or 0) >= max(one.begun_at or 0 for one in each)
+    assert (whole.ended_at or 0) >= max(one.ended_at or 0 for one in each)
 
 
 @given(st.lists(PHASES, min_size=1, max_size=5), st.integers(0, 4), st.sampled_from(ENDED_STATES))
@@ -189,3 +190,10 @@ def test_aftercorr_means_the_element_of_the_same_index() -> None:
     assert outcomes.corresponding(other, 3, None) == Dependency(kind="afterok", id=42)
     with pytest.raises(Refused, match="array 42 has no element 2"):
         outcomes.corresponding(other, 2, {1: 42, 3: 44}.get)
+
+
+def test_a_dependency_is_met_at_the_end_or_for_after_at_the_start_and_its_delay() -> None:
+    outcome = Outcome(begun=1, begun_at=10.0, ended=1, ended_at=50.0, finished=1)
+    assert outcomes.met_at(Dependency(kind="afterok", id=1), outcome) == 50.0
+    assert outcomes.met_at(Dependency(kind="after", id=1, delay=5.0), outcome) == 15.0
+    assert outcomes.met_at(Dependency(kind="after", id=1), Outcome(jobs=0)) is None

@@ -25,7 +25,8 @@ SPECS = st.builds(
 )  # fmt: skip
 
 
-def running_now(quotas: Quotas, *live: Spec) -> Ledger:
+def ledger_of(quotas: Quotas, *live: Spec) -> Ledger:
+    """With these running."""
     ledger = Ledger(quotas)
     for spec in live:
         ledger.start(spec)
@@ -37,14 +38,8 @@ def test_without_quotas_nothing_is_limited() -> None:
     assert quotas.of("user:ada") == quotas.of("project:ml") == Quota()
     assert not quotas.limit(*FIELDS)
     assert quotas.queued_refusal(SPEC.replace(project="ml"), 1 << 40, {"user:ada": 1 << 40}) is None
-    ledger = Ledger(quotas)
-    ledger.start(SPEC)
-    ledger.start(SPEC, 5.0, certain=False)
-    assert not ledger.is_needed
+    ledger = ledger_of(quotas, SPEC, SPEC)
     assert ledger.admits(SPEC)
-    assert ledger.admits(SPEC, 1.0, certain=True)
-    assert ledger.can_ever(SPEC)
-    assert ledger.admits_beside(SPEC, SPEC, 9.0, 1.0, certain=True)
 
 
 def test_each_field_is_whose_says_it_first_own_before_default_and_run_time_before_file() -> None:
@@ -82,7 +77,7 @@ def test_what_the_ledger_admits_exceeds_no_quota_and_it_admits_all_that_fits(
 ) -> None:
     quotas = Quotas(configured, records)
     running = list(live)
-    ledger = running_now(quotas, *live)
+    ledger = ledger_of(quotas, *live)
     for spec in queue:
         fits = True
         for owner in owners(spec):
@@ -92,84 +87,57 @@ def test_what_the_ledger_admits_exceeds_no_quota_and_it_admits_all_that_fits(
             fits &= limit.max_running_jobs is None or len(others) + 1 <= limit.max_running_jobs
             fits &= limit.max_running_gpus is None or spec.gpus == 0 or gpus + spec.gpus <= limit.max_running_gpus
         assert ledger.admits(spec) == fits
-        assert ledger.can_ever(spec) >= fits
-        assert ledger.can_ever(spec) == running_now(quotas).admits(spec)
         if fits:
             ledger.start(spec)
             running.append(spec)
 
 
 def test_a_job_counts_against_its_user_and_its_project() -> None:
-    ledger = running_now(Quotas({"project:ml": {"max_running_jobs": 1}}, {}), SPEC.replace(user="bob", project="ml"))
+    ledger = ledger_of(Quotas({"project:ml": {"max_running_jobs": 1}}, {}), SPEC.replace(user="bob", project="ml"))
     assert not ledger.admits(SPEC.replace(project="ml"))
     assert ledger.admits(SPEC)
 
 
 def test_a_job_without_gpus_may_run_although_the_gpu_quota_was_lowered() -> None:
-    ledger = running_now(Quotas({}, {"user:ada": {"max_running_gpus": 1}}), SPEC.replace(gpus=2))
+    ledger = ledger_of(Quotas({}, {"user:ada": {"max_running_gpus": 1}}), SPEC.replace(gpus=2))
     assert ledger.admits(SPEC)
     assert not ledger.admits(SPEC.replace(gpus=1))
 
 
-def test_at_a_later_time_what_has_ended_by_then_does_not_count_for_certain_or_as_expected() -> None:
-    ledger = Ledger(Quotas({"user:ada": {"max_running_jobs": 3, "max_running_gpus": 4}}, {}))
-    ledger.start(SPEC.replace(gpus=2), 10.0)
-    ledger.start(SPEC.replace(gpus=1), 20.0, certain=False)
-    ledger.start(SPEC.replace(gpus=1))
-    for at, expected, known in ((None, False, False), (9.9, False, False), (10.0, True, True), (20.0, True, True)):
-        assert ledger.admits(SPEC.replace(gpus=1), at) == expected
-        assert ledger.admits(SPEC.replace(gpus=1), at, certain=True) == known
-    assert ledger.admits(SPEC.replace(gpus=3), 20.0)
-    assert not ledger.admits(SPEC.replace(gpus=3), 20.0, certain=True)
-    assert not ledger.admits(SPEC.replace(gpus=4), 99.0)
-    assert ledger.can_ever(SPEC.replace(gpus=4))
-    assert not ledger.can_ever(SPEC.replace(gpus=5))
+@pytest.mark.parametrize("certain", [True, False])
+def test_at_a_later_time_those_have_gone_that_end_by_then_and_if_it_must_be_certain_no_others(certain: bool) -> None:
+    ledger = Ledger(Quotas({"user:ada": {"max_running_jobs": 2, "max_running_gpus": 3}}, {}))
+    ledger.start(SPEC.replace(gpus=2), 50.0)
+    ledger.start(SPEC.replace(gpus=1), 80.0, certain=False)
+    wide = SPEC.replace(gpus=3)
+    assert not ledger.admits(SPEC)
+    assert not ledger.admits(SPEC, 49.0, certain=certain)
+    assert ledger.admits(SPEC, 50.0, certain=certain)
+    assert not ledger.admits(wide, 50.0, certain=certain)
+    assert ledger.admits(wide, 80.0, certain=certain) == (not certain)
+    assert ledger.admits(wide.replace(user="bob"), 49.0, certain=certain)
 
 
-def test_beside_another_job_there_is_as_much_as_it_leaves_while_it_runs() -> None:
-    quotas = Quotas({"user:ada": {"max_running_gpus": 3}, "project:ml": {"max_running_jobs": 2}}, {})
-    ledger = Ledger(quotas)
-    ledger.start(SPEC.replace(gpus=1), 50.0)
-    two, one = SPEC.replace(gpus=2), SPEC.replace(gpus=1)
-
-    def fits(other: Spec, end: float, at: float, spec: Spec = two) -> bool:
-        return ledger.admits_beside(spec, other, end, at, certain=True)
-
-    assert not fits(one, 41.0, 40.0)
-    assert fits(one, 40.0, 40.0)
-    assert fits(one, 99.0, 50.0)
-    assert not fits(two, 99.0, 50.0)
-    assert fits(SPEC, 99.0, 40.0)
-    assert fits(one.replace(user="bob"), 99.0, 40.0)
-    ledger.start(SPEC.replace(user="eve", project="ml"))
-    mine, theirs = two.replace(project="ml"), SPEC.replace(user="bob", project="ml")
-    assert not fits(theirs, 99.0, 40.0, mine)
-    assert fits(theirs, 40.0, 40.0, mine)
+def test_what_is_larger_than_a_quota_can_never_start() -> None:
+    ledger = ledger_of(Quotas({"user:ada": {"max_running_gpus": 3}, "project:no": {"max_running_jobs": 0}}, {}), SPEC)
+    assert ledger.can_ever(SPEC.replace(gpus=3))
+    assert not ledger.can_ever(SPEC.replace(gpus=4))
+    assert not ledger.can_ever(SPEC.replace(project="no"))
+    assert Ledger(Quotas({}, {})).can_ever(SPEC.replace(gpus=4))
+    assert (ledger.is_needed, Ledger(Quotas({}, {})).is_needed) == (True, False)
 
 
-@given(
-    st.lists(st.tuples(SPECS, st.integers(1, 5).map(float), st.booleans()), max_size=6),
-    RECORDS,
-    st.tuples(SPECS, SPECS),
-    st.tuples(st.integers(0, 6).map(float), st.integers(0, 6).map(float)),
-    st.booleans(),
-)
-def test_to_be_beside_another_is_to_be_admitted_once_it_has_started_as_far_as_the_two_share_an_owner(
-    live: list[tuple[Spec, float, bool]],
-    configured: Records,
-    two: tuple[Spec, Spec],
-    times: tuple[float, float],
-    certain: bool,
-) -> None:
-    (spec, other), (at, end), quotas = two, times, Quotas(configured, {})
-    ledger, after = Ledger(quotas), Ledger(quotas)
-    for each, its_end, is_certain in live:
-        ledger.start(each, its_end, certain=is_certain)
-        after.start(each, its_end, certain=is_certain)
-    after.start(other, end)
-    if ledger.admits(spec, at, certain=certain):
-        found = ledger.admits_beside(spec, other, end, at, certain=certain)
-        assert found == after.admits(spec, at, certain=certain)
+def test_one_that_runs_on_beside_another_must_leave_it_its_part_of_a_quota_that_both_have() -> None:
+    ledger = Ledger(Quotas({"project:ml": {"max_running_jobs": 2}, "user:ada": {"max_running_gpus": 3}}, {}))
+    ledger.start(SPEC.replace(user="bob", project="ml"), 50.0)
+    wide, other = SPEC.replace(gpus=3, project="ml"), SPEC.replace(user="eve", project="ml")
+    assert ledger.admits_beside(wide, other, 60.0, 60.0, certain=True), "it is gone by then"
+    assert ledger.admits_beside(wide, other, 60.0, 50.0, certain=True), "and is one of two"
+    assert not ledger.admits_beside(wide, other, 60.0, 49.0, certain=True)
+    assert ledger.admits_beside(wide, SPEC.replace(user="eve"), 60.0, 49.0, certain=True), "they share no quota"
+    assert not ledger.admits_beside(wide, SPEC.replace(gpus=1), 60.0, 50.0, certain=True)
+    assert ledger.admits_beside(wide, SPEC, 60.0, 50.0, certain=True)
+    assert Ledger(Quotas({}, {})).admits_beside(wide, wide, 60.0, 50.0, certain=True)
 
 
 @pytest.mark.parametrize(

@@ -222,3 +222,10 @@ def test_no_window_is_lost_or_comes_twice_however_time_is_cut(name: str) -> None
         for window in windows(several, at("2025-01-01") + hour * HOUR, at("2025-01-01") + (hour + 5) * HOUR, zone)
     }
     assert sorted(cut, key=lambda window: (window.start, window.end, window.id)) == whole
+
+
+def test_a_window_says_whether_there_is_always_another() -> None:
+    once, daily = reservation(1, start=100, duration=100), reservation(2, start=100, duration=100, repeat="daily")
+    assert [window.again for window in upcoming([once, daily, daily.replace(id=3)], 0, VIENNA)] == [False, True, True]
+    over = daily.replace(cancelled_at=2.0 * DAY)
+    assert {window.again for window in windows([over], 0, 9 * DAY, VIENNA)} == {False}

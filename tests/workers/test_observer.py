@@ -104,7 +104,7 @@ def test_what_is_reserved_now_or_next_is_told(observer: Observer, wiring: Wiring
     note(observer, {})
     observer.write(now())
     assert seen(wiring)["reservations"] == [
-        {"id": 3, "user": "ada", "start": 10.0, "end": 20.0, "gpus": 0, "gpu_list": [0, 2]}
+        {"id": 3, "user": "ada", "start": 10.0, "end": 20.0, "gpus": 0, "gpu_list": [0, 2], "again": False}
     ]
 
 
