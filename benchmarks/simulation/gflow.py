@@ -120,6 +120,7 @@ class Gflow:
             DEPTH,
             length=self._runtimes.length,
             promised={job_id: record["at"] for job_id, record in self._promised.items()},
+            estimated=promises.estimates(self._promised),
             promise_after=self._after,
             promise_within=PROMISE_WITHIN,
             rule_out=rule_out,

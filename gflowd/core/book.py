@@ -108,7 +108,6 @@ class Book:
         for job_id in self._line.walk(walker, self._seated(promised), self._seated(looking)):
             job = self.queued[job_id]
             if not self._room.lets_go(job):
-                self._blocked.add(job_id)
                 continue
             if job.array_id in rooms and job_id not in counted:
                 rooms[job.array_id] -= 1
@@ -273,11 +272,14 @@ class Book:
 
     def _unblock(self, wall: float) -> None:
         """Who was behind another of its name waits for resources only from now on."""
-        for job_id in list(self._blocked):
-            job = self.queued.get(job_id)
-            if job is None or not self.is_lined_up(job):
+        self._blocked.intersection_update(self._room.singletons)
+        for job_id in self._room.singletons:
+            job = self.queued[job_id]
+            if not self.is_lined_up(job):
                 self._blocked.discard(job_id)
-            elif self._room.lets_go(job):
+            elif not self._room.lets_go(job):
+                self._blocked.add(job_id)
+            elif job_id in self._blocked:
                 self._blocked.discard(job_id)
                 self._line.drop(job, self._seat(job))
                 met_at = self._room.met_at(job_id)
@@ -313,7 +315,7 @@ class Book:
         wish, phase = wishes.get(job_id), phases.get(job_id)
         self._groups.see(array_id, job_id, phase)
         if array_id is not None and phase is not None:
-            self._learn(array_id, specs.get(array_id), phase)
+            self._learn(array_id, job_id, specs.get(array_id), phase)
         if spec_id not in specs or _is_over(wish, phase):
             return None
         if array_id is None:
@@ -322,17 +324,18 @@ class Book:
             self._specs[array_id] = codec.decode_spec(specs[array_id])
         return codec.element(job_id, self._specs[array_id], wish, phase, array_id)
 
-    def _learn(self, array_id: int, spec: Mapping[str, Any] | None, phase: Mapping[str, Any]) -> None:
+    def _learn(self, array_id: int, job_id: int, spec: Mapping[str, Any] | None, phase: Mapping[str, Any]) -> None:
         """What the end of an element tells of the others, where they have no limit."""
-        run = lasted(phase)
-        if run is None or spec is None or spec.get("time_limit") is not None:
+        run, knew = lasted(phase), self.runtimes.knows(array_id)
+        if spec is None or spec.get("time_limit") is not None or (run is None and not knew):
             return
-        alike = []
-        if not self.runtimes.knows(array_id):
+        first = next(filter(None, map(self.queued.get, self._roster.ids(array_id))), None) if not knew else None
+        label: Label = array_id if knew else None if first is None else self.runtimes.label(first)
+        self.runtimes.see(array_id, job_id, run)
+        if self.runtimes.knows(array_id) != knew:
             alike = [job for job in map(self.queued.get, self._roster.ids(array_id)) if job is not None]
-        label = self.runtimes.label(alike[0]) if alike else None
-        self.runtimes.see(array_id, run)
-        self._line.relabel(alike, label, array_id)
+            if alike:
+                self._line.relabel(alike, label, self.runtimes.label(alike[0]))
 
     def _add(self, job: Job) -> None:
         match job.phase:

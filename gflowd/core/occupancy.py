@@ -63,6 +63,7 @@ class Kept(NamedTuple):
     begin: float
     end: float
     given: Hold
+    judged: float  # who is not gone by then counts as if it were not gone at `begin` either
 
 
 class Occupancy:
@@ -107,9 +108,11 @@ class Occupancy:
             if self._kept[certain]:
                 self._kept[certain] = self._kept_anew(certain=certain) or self._kept[certain]
 
-    def keep(self, spec: Spec, at: float, until: float, *, certain: bool) -> None:
-        """Keeps what `spec` needs from `at` on; nothing when it could not have it then."""
-        kept = self._placed(spec, at, until, certain=certain)
+    def keep(self, spec: Spec, at: float, until: float, *, certain: bool, judged: float | None = None) -> None:
+        """Keeps what `spec` needs from `at` on; nothing when it could not have it then. Others must be gone by then, or
+        by the earlier time `judged`.
+        """
+        kept = self._placed(spec, at, until, at if judged is None else min(at, judged), certain=certain)
         if kept is not None:
             self._kept[certain].append(kept)
 
@@ -120,8 +123,11 @@ class Occupancy:
             return True
         if self.is_known and given.certain:
             modes = modes[:1]  # what is expected is what is known
-        if all(each.begin >= given.end and (given.certain or not mode) for mode in modes for each in self._kept[mode]):
+        if all(each.judged >= given.end and (given.certain or not mode) for mode in modes for each in self._kept[mode]):
             return True
+        late = [each.begin for each in self._kept[False] if each.judged < given.end <= each.begin]
+        if late:
+            given = replace(given, end=max(late) + OVERDUE)
         self._add(given)
         spared = all(self._kept_anew(certain=mode) is not None for mode in modes)
         self._remove_last(given)
@@ -196,7 +202,7 @@ class Occupancy:
         taken = set(gpus)
         return not counted or all(
             self._is_met([each for each in counted if each.start <= when < each.end], spec.user, taken, when, certain)
-            for when in {at, *(each.start for each in counted if each.start > at)}
+            for when in {at, *(each.start for each in self.windows if at < each.start < _gone(spec, until))}
         )
 
     def fits(self, spec: Spec, at: float, until: float, *, certain: bool = False) -> bool:
@@ -293,18 +299,23 @@ class Occupancy:
         self.cpus += given.cpus
         self.memory_mb += given.memory_mb
 
-    def _placed(self, spec: Spec, at: float, until: float, *, certain: bool) -> Kept | None:
+    def _placed(self, spec: Spec, at: float, until: float, judged: float, *, certain: bool) -> Kept | None:
         if not self.fits(spec, at, until, certain=certain):
             return None
-        gpus = self.candidates(spec, at, until, certain=certain)[: spec.gpus] if spec.gpus else []
-        return Kept(spec, at, until, hold(spec, tuple(gpus), until))
+        gpus = self.candidates(spec, at, until, certain=certain) if spec.gpus else []
+        if not (spec.shared or self.windows):  # those that come free last are of the least use to others
+            gpus.sort(key=self._busy_until, reverse=True)
+        return Kept(spec, at, until, hold(spec, tuple(sorted(gpus[: spec.gpus])), until), judged)
+
+    def _busy_until(self, index: int) -> float:
+        return max((each.end for each in self._on[index]), default=self.now)
 
     def _kept_anew(self, *, certain: bool) -> list[Kept] | None:
         """All that is kept, each at its time, as things are now; None when they cannot all be."""
         before, self._kept[certain] = self._kept[certain], []
         try:
             for each in before:
-                placed = self._placed(each.spec, each.begin, each.end, certain=certain)
+                placed = self._placed(each.spec, each.begin, each.end, each.judged, certain=certain)
                 if placed is None:
                     return None
                 self._kept[certain].append(placed)

@@ -1,8 +1,8 @@
 """What is remembered of a promised start, and why one that moved did. Pure.
 
 A record has the job's id and says since when it has its place (`since`), when it starts at the latest (`at`; None while
-that rests on jobs without a limit, so that there is only an estimate), which jobs end before that and when (`by`), and,
-when it had to move, from when (`was`) and why (`cause`).
+that rests on jobs without a limit, so that there is only an `estimate`, the first of which is kept), which jobs end
+before that and when (`by`), and, when it had to move, from when (`was`) and why (`cause`).
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def renewed(
     """
     at = promise.at
     if before is None:
-        return {"since": wall, "at": at, "by": _by(at, now)}
+        estimate = {"estimate": promise.expected} if at is None and promise.expected is not None else {}
+        return {"since": wall, "at": at, "by": _by(at, now), **estimate}
     told = before["at"]
     if at is not None and told is not None and abs(at - told) <= TOLERANCE:
         return before
@@ -77,9 +78,16 @@ def renewed(
     return {**_plain(before), "at": at, "by": _by(at, now), "was": told, "cause": cause}
 
 
+def estimates(records: Mapping[int, Record]) -> dict[int, float]:
+    """When those were first expected to start for whom there was only an estimate."""
+    return {job_id: each["estimate"] for job_id, each in records.items() if "estimate" in each}
+
+
 def has_moved(before: Record | None, after: Record | None) -> bool:
     """Whether a promise was put off."""
-    return after is not None and "cause" in after and (before is None or before.get("at") != after["at"])
+    if before is None or after is None or before["at"] is None:
+        return False
+    return after["at"] is None or bool(after["at"] > before["at"])
 
 
 def _plain(record: Record) -> dict[str, Any]:
@@ -120,6 +128,8 @@ def _causes(job_id: int, was: Basis, now: Basis, wall: float) -> Iterator[str]:
     if was.quotas != now.quotas:
         yield "a quota was changed"
     yield from _higher(job_id, was.ends.keys(), (), now)
+    if now.ends.keys() - was.ends.keys():
+        yield f"job {_named(now.ends.keys() - was.ends.keys())} has started"
 
 
 def _higher(job_id: int, live: Collection[int], waiting: Collection[int], now: Basis) -> Iterator[str]:

@@ -55,6 +55,7 @@ class Runtimes:
     def __init__(self, default: float | None = None) -> None:
         self._assumed = Length(ASSUMED, GUESS) if default is None else Length(default, DEFAULT)
         self._last: dict[Key, list[Run]] = {}
+        self._of_elements: dict[int, dict[int, Run]] = {}  # which element each run of an array is of
         self._names: dict[tuple[str, int], dict[str, None]] = {}
         self._known: dict[Key, Length] = {}  # what has been asked for since it last changed
 
@@ -78,12 +79,26 @@ class Runtimes:
         """Whether an element of an array has run."""
         return (ARRAY, array_id) in self._last
 
-    def see(self, array_id: int, run: Run) -> None:
-        """Takes in the run of an element."""
-        self._add((ARRAY, array_id), [run])
+    def see(self, array_id: int, job_id: int, run: Run | None) -> None:
+        """Takes in the run of an element, or that it has none any more because it is to run again."""
+        key, own = (ARRAY, array_id), self._of_elements.setdefault(array_id, {})
+        before = own.pop(job_id, None)
+        if before is not None and before in self._last.get(key, ()):
+            self._last[key].remove(before)
+            self._known.pop(key, None)
+            if not self._last[key]:
+                del self._last[key]
+        if run is not None:
+            self._add(key, [run])
+            own[job_id] = run
+            for each in [each for each, its in own.items() if its not in self._last[key]]:
+                del own[each]
+        if not own:
+            self.forget_array(array_id)
 
     def forget_array(self, array_id: int) -> None:
         """An array is gone."""
+        self._of_elements.pop(array_id, None)
         self._last.pop((ARRAY, array_id), None)
         self._known.pop((ARRAY, array_id), None)
 

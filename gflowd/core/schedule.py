@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gflowd.core.occupancy import Occupancy
     from gflowd.core.quotas import Ledger
 
+PATIENCE = 32.0  # times the length of a job by which its start may fall behind the first estimate
 LATE = 5.0  # seconds: within that a look at the GPUs is answered, or it hangs
 OPTIONS = 256  # choices of GPUs that are tried where it matters which a job gets: all, of up to eight GPUs
 GUARDS = 32  # jobs of higher priority that wait, and that no lower one may delay
@@ -53,10 +54,11 @@ class Rules:
     `depth`: with how many different requests that cannot be met to end; `gpus_are_fresh`: somebody has just looked at
     them, they may be given away; `choose`: which of the candidates a job gets, when it asks for so many; `length`: what
     a job counts as, `ready`: since when it waits; `promised`: the jobs that have a promise, and when they start at the
-    latest, where that is known; `looking`: those that were to start once their GPUs had been looked at; a new promise
-    is for who has waited `promise_after` times as long as it will run, or `promise_within` seconds; `rule_out` is told
-    of each job that cannot start and the length (seconds) from which on others like it cannot, with True: others of its
-    user; `enough` is called when only those are to come any more that have a promise.
+    latest, where that is known, `estimated`: when others of them were expected to start at first; `looking`: those that
+    were to start once their GPUs had been looked at; a new promise is for who has waited `promise_after` times as long
+    as it will run, or `promise_within` seconds; `rule_out` is told of each job that cannot start and the length
+    (seconds) from which on others like it cannot, with True: others of its user; `enough` is called when only those are
+    to come any more that have a promise.
     """
 
     depth: int
@@ -66,6 +68,7 @@ class Rules:
     length: Callable[[Job], Length] = limit_or_guess
     ready: Callable[[Job], float] = lambda job: job.spec.submitted_at
     promised: Mapping[int, float | None] = field(default_factory=dict)
+    estimated: Mapping[int, float] = field(default_factory=dict)
     looking: Mapping[int, Look] = field(default_factory=dict)
     promise_after: float = 1.0
     promise_within: float = inf
@@ -325,6 +328,8 @@ class _Planner:
             self.plan.promises.append(Promise(job, None, None, why))
             return
         at, expected = self._keep(job, length)
+        if at is None and expected is None and job.id not in self._rules.promised:
+            return  # whoever can be told no time takes the place from nobody
         self._is_promised = True
         self.plan.promises.append(Promise(job, at, expected, why))
 
@@ -335,7 +340,7 @@ class _Planner:
         return due <= self._room.now
 
     def _keep(self, job: Job, length: Length) -> tuple[float | None, float | None]:
-        """Keeps what a job needs from the earliest time on that is known, or else that is expected; both times."""
+        """Keeps what a job needs from the earliest time on that is known, and from that which is expected."""
         spec, room = job.spec, self._room
         is_known = room.is_known
         at = self._earliest(spec, length, certain=True)
@@ -345,13 +350,21 @@ class _Planner:
             expected = at
         if expected is not None and at is None and room.is_doubtful:  # it is not awaited sooner than was promised
             expected = max(expected, self._rules.promised.get(job.id) or expected)
-        if at is not None:
-            room.keep(spec, at, at + length.seconds, certain=True)
-        if expected is not None and (at is None or is_known):
-            room.keep(spec, expected, expected + length.seconds, certain=False)
-        self._kept.append((spec, at, expected if at is None or is_known else None))
+        if at is not None:  # nobody knows when one without a limit ends
+            room.keep(spec, at, at + length.seconds if length.is_certain else inf, certain=True)
+        if expected is not None:
+            judged = self._judged(job, length) if at is None else None
+            room.keep(spec, expected, expected + length.seconds, certain=False, judged=judged)
+        self._kept.append((spec, at, expected))
         self._later = None
         return at, expected
+
+    def _judged(self, job: Job, length: Length) -> float | None:
+        """Until when others must be gone to pass a job for which there is only an estimate: None: until then. Where the
+        first estimate has proved wrong by far, that counts, or ever new ones let pass would put the job off for ever.
+        """
+        first = self._rules.estimated.get(job.id)
+        return first if first is not None and self._room.now > first + PATIENCE * length.seconds else None
 
     def _earliest(self, spec: Spec, length: Length, *, certain: bool) -> float | None:
         """When a job can start: None where that cannot be told."""

@@ -15,7 +15,7 @@ from gflowd.core.past import Past
 from gflowd.core.retries import next_attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from gflowd.core.dependencies import Dependency, Needs
     from gflowd.core.model import Job
@@ -45,6 +45,11 @@ class WaitingRoom:
     def is_used(self) -> bool:
         """Whether there is a queued job with needs."""
         return bool(self._jobs)
+
+    @property
+    def singletons(self) -> Collection[int]:
+        """The queued jobs that may have to wait for others of their name."""
+        return self._with_singleton
 
     @property
     def heeds_starts(self) -> bool:

@@ -96,6 +96,7 @@ class Planner:
             length=book.runtimes.length,
             ready=book.ready,
             promised={job_id: record["at"] for job_id, record in said.promises.items()},
+            estimated=promises.estimates(said.promises),
             looking=self._looking,
             promise_after=self._config.promise_after,
             promise_within=self._config.promise_within,
@@ -132,7 +133,8 @@ class Planner:
         for promise in plan.promises:
             before = said.promises.get(promise.job.id)
             was = self._bases.get(promise.job.id)
-            after = promises.renewed(before, promise, was, basis, now.wall, is_doubtful=doubtful)
+            may_come_back = doubtful and promise.job.spec.gpus > 0
+            after = promises.renewed(before, promise, was, basis, now.wall, is_doubtful=may_come_back)
             if after is not before:
                 changed[promise.job.id] = after
         self._told = {promise.job.id: basis for promise in plan.promises}

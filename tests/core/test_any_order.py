@@ -409,7 +409,7 @@ class Machine(RuleBasedStateMachine):
 
     def _outcome(self, job_id: int, lost: dict[int, str]) -> Outcome:
         if job_id in lost:
-            return Outcome(begun=1, begun_at=self.world.now, ended=1)
+            return Outcome(begun=1, begun_at=self.world.book._room._lost.get(job_id, self.world.now), ended=1)
         job = self.world.job(job_id)
         if isinstance(job.phase, Ended) and (job.phase.lingers or job.wish.requeued >= attempt_of(job.phase)):
             now = Moment(self.world.now, self.world.now, "boot")

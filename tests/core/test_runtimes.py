@@ -79,7 +79,7 @@ def test_the_narrowest_likeness_of_which_something_is_known_decides() -> None:
     assert made.length(job(77)) == Length(30.0, WIDTH, 1)
     ran(made, 40.0, at=30.0)
     assert made.length(job(77)) == Length(40.0, NAME, 1)
-    made.see(77, (40.0, 50.0))
+    made.see(77, 78, (40.0, 50.0))
     assert made.length(job(77)) == Length(50.0, ARRAY, 1)
     assert made.length(job(78)) == made.length(job()) == Length(40.0, NAME, 1)
     made.forget_array(77)
@@ -98,7 +98,7 @@ def test_jobs_are_told_from_others_by_their_array_then_by_their_name() -> None:
     assert [made.label(each) for each in (job(77), job(gpus=1), job(user="bob"), job(name="other"))] == [
         "train", None, None, None,
     ]  # fmt: skip
-    made.see(77, (1.0, 5.0))
+    made.see(77, 78, (1.0, 5.0))
     assert (made.label(job(77)), made.label(job(78)), made.knows(77), made.knows(78)) == (77, "train", True, False)
     assert made.predicted("ada", 0, 77) == Length(5.0, ARRAY, 1)
     assert made.predicted("ada", 0, "train") == Length(10.0, NAME, 1)
@@ -109,11 +109,11 @@ def test_jobs_are_told_from_others_by_their_array_then_by_their_name() -> None:
 def test_the_last_to_end_are_the_last_ten_in_whatever_order_they_are_told() -> None:
     made = Runtimes()
     for number in (5, 3, 11, 1, 12, 2, 4, 10, 6, 9, 8, 7):
-        made.see(77, (float(number), 100.0 * number))
+        made.see(77, number, (float(number), 100.0 * number))
     assert made.length(job(77)) == Length(750.0, ARRAY, 10)
-    made.see(77, (12.0, 1200.0))
+    made.see(77, 12, (12.0, 1200.0))
     assert made.length(job(77)) == Length(750.0, ARRAY, 10)
-    made.see(77, (2.0, 9999.0))
+    made.see(77, 2, (2.0, 9999.0))
     assert made.length(job(77)) == Length(750.0, ARRAY, 10)
 
 
@@ -232,3 +232,15 @@ def test_what_is_overdue_remains_for_some_time_and_no_longer_than_it_has_run_or_
 ) -> None:
     left = remaining(Length(seconds, USER, 1), elapsed)
     assert 0.0 < left <= max(seconds, elapsed, 1.0) < inf
+
+
+def test_an_element_that_is_to_run_again_tells_nothing_any_more() -> None:
+    made = Runtimes()
+    made.see(77, 77, (1.0, 5.0))
+    made.see(77, 78, (2.0, 9.0))
+    made.see(77, 77, None)
+    assert made.length(job(77)) == Length(9.0, ARRAY, 1)
+    made.see(77, 78, None)
+    assert not made.knows(77)
+    made.see(77, 79, None)
+    assert not made.knows(77)

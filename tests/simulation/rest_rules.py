@@ -54,6 +54,8 @@ class RestRules:
         """With one priority and no promise everybody starts who can; beside promises, who ends before them all."""
         if len({each.band for each in ready}) > 1 or not all(each.certain and each.at for each in told.values()):
             return
+        if told and any(each.limit is None for each in self._ledger.holding.values()):
+            return  # they may start before that, which is expected, and not delayed either
         soonest = min((each.at or 0.0 for each in told.values()), default=None)
         shapes = {each.shape: each for each in reversed(ready)}
         for job in shapes.values():

@@ -585,7 +585,6 @@ def test_a_promise_is_committed_moves_with_its_cause_in_the_log_and_is_dropped_w
     assert records(wiring, "promise") == {}
 
 
-@pytest.mark.xfail(strict=True, reason="what starts in this plan counts LATE seconds longer than the plan has it")
 def test_a_promise_names_also_a_job_that_starts_in_the_same_plan(
     make: Callable[..., Scheduler], wiring: Wiring
 ) -> None:
