@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 POINTS ?= 40
+# Minutes of the whole daemon in virtual time.
+VIRTUAL ?= 10
 # Most tests wait for others most of the time; a file stays together, since its tests may share a daemon.
 PARALLEL ?= 3
 FUZZ := .fuzz
@@ -78,6 +80,7 @@ $(FUZZ)/bin/python:
 # POINTS=0 tries every crash point: a night's work.
 soak: $(VENV)/developer
 	@$(call want,tmux,tmux,the tests of the tmux executor are skipped)
+	@$(BIN)/python tests/simulation/run.py --minutes $(VIRTUAL)
 	@$(BIN)/python tests/reliability/soak.py --points $(POINTS) --write docs/reliability.md
 
 slurm-parity: $(VENV)/installed

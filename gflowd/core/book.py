@@ -253,7 +253,6 @@ class Book:
                 self._line_up(self.queued[job_id])
         ids = set(ids)
         self._room.hear(ids, wall)
-        self._unblock(wall)
         for array_id in self._groups.exhausted():
             ids.update(self._roster.ids(array_id))
         for job_id in sorted(ids):
@@ -269,6 +268,7 @@ class Book:
                 self._line_up(job)
             elif job.spec.needs is not None and job.spec.needs.auto_cancel:
                 self._lose(job_id, reasons.dependency_failed(culprit), wall)
+        self._unblock(wall)
 
     def _unblock(self, wall: float) -> None:
         """Who was behind another of its name waits for resources only from now on."""

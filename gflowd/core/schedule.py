@@ -73,7 +73,7 @@ class Rules:
     promise_after: float = 1.0
     promise_within: float = inf
     rule_out: Callable[[Job, float, bool], None] = lambda *_: None
-    enough: Callable[[], None] | None = None
+    enough: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,6 @@ def plan(queue: Iterable[Job], room: Occupancy, rules: Rules) -> Plan:
     planner = _Planner(room, rules)
     for job in queue:
         if planner.tried >= rules.depth and job.id not in rules.promised:
-            if rules.enough is None:
-                break
             rules.enough()
         else:
             planner.consider(job)

@@ -12,7 +12,7 @@ from gflowd.core.capacity import Capacity, Device
 from gflowd.core.line import band
 from gflowd.core.model import Job, Queued, Spec, Wish
 from gflowd.core.occupancy import Hold, Occupancy, hold
-from gflowd.core.runtimes import remaining
+from gflowd.core.runtimes import Length, remaining
 from gflowd.core.schedule import Plan, Promise, Rules, limit_or_guess
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
@@ -59,6 +59,11 @@ class Clockwork:
         self.started: dict[int, tuple[float, tuple[int, ...]]] = {}
         self.promises: dict[int, Promise] = {}
         self.due: float | None = None
+        self.estimates: dict[int, float] = {}  # the first of each
+
+    def length(self, each: Job) -> Length:
+        """What it counts as."""
+        return limit_or_guess(each)
 
     def room(self, now: float) -> Occupancy:
         made = Occupancy(self.capacity, [device.index for device in self.capacity.gpus or ()], now, self.windows)
@@ -70,7 +75,7 @@ class Clockwork:
         """What the running jobs have, and until when as far as anybody but they knows."""
         found = []
         for each, gpus, _ in self.running.values():
-            length = limit_or_guess(each)
+            length = self.length(each)
             start = self.started[each.id][0]
             end = start + length.seconds if length.is_certain else now + remaining(length, now - start)
             found.append(hold(each.spec, gpus, end, certain=length.is_certain))
@@ -98,7 +103,14 @@ class Clockwork:
     def _plan(self) -> Plan:
         now = self.now
         self.queue.sort(key=lambda each: (band(each), each.id not in self.promises))
-        rules = Rules(1000, ready=self.ready, promised=self.promises, promise_after=self.promise_after)
+        rules = Rules(
+            1000,
+            ready=self.ready,
+            length=self.length,
+            promised={job_id: each.at for job_id, each in self.promises.items()},
+            estimated=self.estimates,
+            promise_after=self.promise_after,
+        )
         plan = schedule.plan(self.queue, self.room(now), rules)
         for each, gpus in plan.starts:
             limit = inf if each.spec.time_limit is None else each.spec.time_limit
@@ -108,6 +120,9 @@ class Clockwork:
         self.queue = [each for each in self.queue if each.id not in gone]
         self.due = plan.promise_due
         self._check()
+        for each in plan.promises:
+            if each.at is None and each.expected is not None:
+                self.estimates.setdefault(each.job.id, each.expected)
         before, self.promises = self.promises, {each.job.id: each for each in plan.promises}
         self._check_promises(before.values())
         return plan

@@ -730,3 +730,16 @@ def test_a_book_that_followed_walks_in_the_order_of_one_made_anew(moves: list[tu
         job.id: records.book.ready(job) for job in records.book.queued.values()
     }
     assert [job.id for job in anew.queue(now)] == [job.id for job in records.book.queue(now)]
+
+
+def test_whoever_has_seen_enough_meets_only_the_promised() -> None:
+    world = World()
+    for priority in (20, 20, 10, 10):
+        world.submit(priority=priority)
+    world.settle()
+    queue = world.book.queue(100.0, promised=(4,))
+    met = []
+    for job in queue:
+        met.append(job.id)
+        queue.enough()
+    assert met == [1, 4]

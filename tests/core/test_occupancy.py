@@ -131,6 +131,14 @@ def test_who_is_gone_in_time_is_spared_for_certain_only_if_it_is_certainly_gone(
         assert not made.spares(Hold("u", NOW + 11, 0, 0, (1,)))
 
 
+def test_where_a_first_estimate_counts_only_who_is_gone_by_then_passes() -> None:
+    made = room(endless(0, expected=NOW + 100))
+    made.keep(job(1, gpus=4).spec, NOW + 100, NOW + 200, certain=False, judged=NOW + 50)
+    assert made.spares(Hold("u", NOW + 40, 1, 0, (1,)))
+    assert not made.spares(Hold("u", NOW + 80, 1, 0, (1,)))
+    assert made.spares(Hold("u", NOW + 80, 1, 0, ()))
+
+
 def test_what_is_kept_is_out_of_reach_for_those_that_start_later_until_it_is_over() -> None:
     made, spec = room(Hold("u", NOW + 10, 8, 0, (0,))), job(1, gpus=3, cpus=5).spec
     made.keep(spec, NOW + 10, NOW + 20, certain=True)

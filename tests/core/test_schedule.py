@@ -791,8 +791,9 @@ def spans_of(held: Sequence[Hold], waiting: Sequence[Job], *, certain: bool) -> 
         if not spans:
             assert at == earliest(held, each, certain=certain)
         if at is not None:
-            room.keep(each.spec, at, at + length, certain=certain)
-            spans.append((each.spec, at, at + length))
+            until = inf if certain and each.spec.time_limit is None else at + length  # nobody knows its end
+            room.keep(each.spec, at, until, certain=certain)
+            spans.append((each.spec, at, until))
     return spans
 
 

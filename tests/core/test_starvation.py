@@ -10,7 +10,7 @@ from machine_room import Clockwork, job
 
 from gflowd.core.line import Line, Seat, Walker, band
 from gflowd.core.model import Job
-from gflowd.core.runtimes import ASSUMED
+from gflowd.core.runtimes import ASSUMED, GUESS, Length
 from gflowd.core.schedule import Plan
 
 LIMITS = (10.0, 25.0, 40.0, 100.0)
@@ -78,3 +78,18 @@ def test_those_that_want_the_whole_machine_wait_less_the_sooner_a_promise_is_due
         wide = [job_id for job_id, each in machine.jobs.items() if each.spec.gpus == 4]
         waits.append(max(machine.started[job_id][0] - machine.came[job_id] for job_id in wide))
     assert waits[0] < waits[1]
+
+
+class Mistaken(Clockwork):
+    """Takes every job to run for twenty seconds."""
+
+    def length(self, each: Job) -> Length:
+        return Length(20.0, GUESS)
+
+
+def test_a_stream_that_runs_longer_than_predicted_puts_nobody_off_for_ever() -> None:
+    stream = [(10.0 * number, job(2 + number, gpus=1, cpus=0), 35.0) for number in range(200)]
+    machine = Mistaken(sorted([*stream, (15.0, job(1, gpus=4), 50.0)], key=lambda each: each[0]))
+    for _ in machine.run(until=2000.0):
+        pass
+    assert machine.started[1][0] <= 35.0 + 32 * 20.0 + 2 * 35.0 + 20.0
