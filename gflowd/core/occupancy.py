@@ -95,7 +95,8 @@ class Occupancy:
         self._on: dict[int, list[Hold]] = {device.index: [] for device in self._devices}
         self._kept: dict[bool, list[Kept]] = {True: [], False: []}  # as is known for certain, and as is expected
         self._guesses = 0  # holds of which nobody knows the end
-        self.is_doubtful = not missed.isdisjoint(self._on)
+        self._missed = missed & self._on.keys()
+        self.is_doubtful = bool(self._missed)
         for index in missed & self._on.keys():
             self.take(Hold("", now, 0, 0, (index,), certain=False))
 
@@ -193,8 +194,8 @@ class Occupancy:
         return (each.begin for kept in self._kept.values() for each in kept)
 
     def suitable(self, spec: Spec) -> int:
-        """How many available GPUs there are of the kind asked for, whoever has them now."""
-        return sum(device.suits(spec) for device in self._devices)
+        """How many available GPUs there are of the kind asked for, whoever has them now; no doubtful ones."""
+        return sum(device.suits(spec) for device in self._devices if device.index not in self._missed)
 
     def leaves_enough(self, spec: Spec, gpus: Iterable[int], at: float, until: float, *, certain: bool = False) -> bool:
         """Whether the reservations by count are still met when `spec` has these GPUs too from `at` until `until`."""

@@ -322,7 +322,9 @@ class _Planner:
         if job.id not in self._rules.promised:
             if self._is_promised or why not in _FOR_RESOURCES or not self._deserves(job, length):
                 return
-        elif why not in (*_FOR_RESOURCES, reasons.QUOTA):
+        elif why not in (*_FOR_RESOURCES, reasons.QUOTA) and not (
+            why == reasons.GPU_UNAVAILABLE and self._room.is_doubtful
+        ):
             self.plan.promises.append(Promise(job, None, None, why))
             return
         at, expected = self._keep(job, length)

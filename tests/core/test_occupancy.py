@@ -82,7 +82,7 @@ def test_what_is_overdue_is_expected_to_be_gone_in_a_moment() -> None:
 
 def test_a_doubtful_gpu_is_held_by_nobody_knows_whom_for_how_long() -> None:
     made = Occupancy(BIG, (1, 2), NOW, doubtful=(0, 2, 9))
-    assert made.suitable(job(1, gpus=1).spec) == 3
+    assert made.suitable(job(1, gpus=1).spec) == 1
     assert made.candidates(job(1, gpus=1).spec, NOW, NOW) == [1]
     assert not made.is_known
     assert made.earliest(job(1, gpus=3).spec, 1.0) == NOW + 1

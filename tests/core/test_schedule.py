@@ -550,8 +550,10 @@ def test_who_must_be_looked_at_first_is_let_past_only_if_it_is_gone_in_time_all_
 def test_a_gpu_that_may_be_back_in_a_moment_is_given_to_nobody_and_no_promise_is_given_up_for_it() -> None:
     queue = [job(1, gpus=4), job(2, gpus=1), job(3, gpus=1, time_limit=1.0)]
     made = plan(queue, available=(1, 2, 3), doubtful=(0,), promised={1: None})
-    assert made.reasons == {1: reasons.RESOURCES, 2: reasons.PRIORITY}
+    assert made.reasons == {1: reasons.GPU_UNAVAILABLE, 2: reasons.PRIORITY}
     assert (started(made), promised(made)) == ([(3, (1,))], [(1, None, NOW + 1)])
+    made = plan(queue, available=(1, 2, 3), doubtful=(0,))
+    assert (started(made), promised(made)) == ([(2, (1,)), (3, (2,))], []), "nothing new is promised"
     made = plan(queue[1:], available=(1, 2, 3), doubtful=(0,))
     assert started(made) == [(2, (1,)), (3, (2,))]
     made = plan(queue, available=(1, 2, 3), promised={1: None})
