@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gflowd.core.occupancy import Occupancy
     from gflowd.core.quotas import Ledger
 
-PATIENCE = 32.0  # times the length of a job by which its start may fall behind the first estimate
+PATIENCE = 10.0  # times `promise_within` by which a job's start may fall behind the first estimate
 LATE = 5.0  # seconds: within that a look at the GPUs is answered, or it hangs
 OPTIONS = 256  # choices of GPUs that are tried where it matters which a job gets: all, of up to eight GPUs
 GUARDS = 32  # jobs of higher priority that wait, and that no lower one may delay
@@ -364,7 +364,8 @@ class _Planner:
         first estimate has proved wrong by far, that counts, or ever new ones let pass would put the job off for ever.
         """
         first = self._rules.estimated.get(job.id)
-        return first if first is not None and self._room.now > first + PATIENCE * length.seconds else None
+        late = PATIENCE * max(self._rules.promise_within, length.seconds)
+        return first if first is not None and self._room.now > first + late else None
 
     def _earliest(self, spec: Spec, length: Length, *, certain: bool) -> float | None:
         """When a job can start: None where that cannot be told."""

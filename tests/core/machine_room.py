@@ -61,6 +61,8 @@ class Clockwork:
         self.due: float | None = None
         self.estimates: dict[int, float] = {}  # the first of each
 
+    promise_within = inf
+
     def length(self, each: Job) -> Length:
         """What it counts as."""
         return limit_or_guess(each)
@@ -110,6 +112,7 @@ class Clockwork:
             promised={job_id: each.at for job_id, each in self.promises.items()},
             estimated=self.estimates,
             promise_after=self.promise_after,
+            promise_within=self.promise_within,
         )
         plan = schedule.plan(self.queue, self.room(now), rules)
         for each, gpus in plan.starts:

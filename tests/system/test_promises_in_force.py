@@ -109,7 +109,7 @@ def test_what_passes_leaves_the_promised_job_its_quota(gpus: Machine) -> None:
     long = gpus.submit("-g", "0", "--time", "1h", "-P", "p", "--wrap", SHORT)
     short = gpus.submit("-g", "0", "--time", "1m", "-P", "p", "--wrap", SHORT)
     assert gpus.wait(short) == 0
-    assert gpus.job(long)["reason"] == "Priority"
+    eventually(lambda: gpus.job(long)["reason"] == "Priority")
     gpus.open_gate()
     gpus.wait(running, wide, long)
     assert order(gpus) == [short, wide, long]
