@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from gflowd.core.capacity import Capacity
+    from gflowd.core.capacity import Capacity, Device
     from gflowd.core.model import Spec
     from gflowd.core.reservations import Window
 
@@ -94,6 +94,7 @@ class Occupancy:
         self._holds: list[Hold] = []
         self._on: dict[int, list[Hold]] = {device.index: [] for device in self._devices}
         self._kept: dict[bool, list[Kept]] = {True: [], False: []}  # as is known for certain, and as is expected
+        self._kinds: dict[object, list[Device]] = {}  # which are of the kind that a job asks for
         self._guesses = 0  # holds of which nobody knows the end
         self._missed = missed & self._on.keys()
         self.is_doubtful = bool(self._missed)
@@ -163,8 +164,8 @@ class Occupancy:
         ours, theirs = (set[int](), set[int]()) if reserved else self._reserved(spec.user, at, _gone(spec, until))
         later = [] if reserved or at <= self.now else self._during(at, until, certain=certain)
         found = []
-        for device in self._devices:
-            if device.index in theirs or not device.suits(spec):
+        for device in self._suitable(spec):
+            if device.index in theirs:
                 continue
             held = [each for each in self._on[device.index] if at <= self.now or not each.is_over(at, certain=certain)]
             held += [each.given for each in later if device.index in each.given.gpus]
@@ -195,7 +196,7 @@ class Occupancy:
 
     def suitable(self, spec: Spec) -> int:
         """How many available GPUs there are of the kind asked for, whoever has them now; no doubtful ones."""
-        return sum(device.suits(spec) for device in self._devices if device.index not in self._missed)
+        return sum(device.index not in self._missed for device in self._suitable(spec))
 
     def leaves_enough(self, spec: Spec, gpus: Iterable[int], at: float, until: float, *, certain: bool = False) -> bool:
         """Whether the reservations by count are still met when `spec` has these GPUs too from `at` until `until`."""
@@ -323,6 +324,14 @@ class Occupancy:
             return self._kept[certain]
         finally:
             self._kept[certain] = before
+
+    def _suitable(self, spec: Spec) -> list[Device]:
+        """The available GPUs of the type and with the memory asked for, and the doubtful ones; asked for each job."""
+        kind = spec.gpu_type, spec.gpu_memory_mb, spec.gpus > 1
+        found = self._kinds.get(kind)
+        if found is None:
+            found = self._kinds[kind] = [device for device in self._devices if device.suits(spec)]
+        return found
 
     def _during(self, at: float, until: float, *, certain: bool) -> list[Kept]:
         return [each for each in self._kept[certain] if each.begin < until and each.end > at]

@@ -149,14 +149,14 @@ def _why_no_gpu(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> str |
     wanted, least = spec.gpu_type, spec.gpu_memory_mb or 0
     if not models or not spec.gpus:
         return None
+    fitting = sum(suits(spec, *each) for each in models)
+    if fitting >= spec.gpus:
+        return None
     of_any_size = spec.replace(gpu_memory_mb=None, gpus=1)
     alike = [memory_mb for model, memory_mb in models if suits(of_any_size, model, memory_mb)]
     if not alike:
         has = ", ".join(dict.fromkeys(model for model, _ in models))
         return f"no GPU of this machine is of type {wanted!r} (they are {has})"
-    fitting = sum(suits(spec, *each) for each in models)
-    if fitting >= spec.gpus:
-        return None
     from gflowd.core import memory
 
     what = _count(spec.gpus, "GPU") + (f" of type {wanted!r}" if wanted else "")
