@@ -28,6 +28,7 @@ from simulation.fifo import Fifo
 from simulation.figures import figures
 from simulation.gflow import Gflow
 from simulation.greedy import GflowRs, Greedy
+from simulation.policy import DAY
 from simulation.replay import replay
 from simulation.score import Score
 
@@ -47,8 +48,8 @@ OURS = ("gflow", "score")  # those that promise after a time
 
 
 class Case(NamedTuple):
-    """One policy on one trace, of which only the `first` so many jobs; None: all. `promise_after` is for `OURS`,
-    None: as by default.
+    """One policy on one trace, of which only the `first` so many jobs; None: all. `promise_after` and `promise_within`
+    (days) are for `OURS`, None: as by default.
     """
 
     path: str
@@ -59,6 +60,7 @@ class Case(NamedTuple):
     gpus: int
     seed: int
     first: int | None
+    promise_within: float | None = None
 
     def run(self) -> Result:
         """What comes of it. Raises OSError or ValueError when the trace cannot be read, or is none."""
@@ -70,7 +72,11 @@ class Case(NamedTuple):
 
     def changes(self) -> dict[str, float]:
         """How the policy differs from its default."""
-        return {} if self.promise_after is None else {"promise_after": self.promise_after}
+        if self.policy not in OURS:
+            return {}
+        within = None if self.promise_within is None else self.promise_within * DAY
+        found = {"promise_after": self.promise_after, "promise_within": within}
+        return {name: value for name, value in found.items() if value is not None}
 
     def jobs(self) -> list[workload.Job]:
         """Those that come."""
@@ -91,7 +97,10 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
         for no_limit in args.no_limit or [0.0]:
             for path in paths(args.trace or [TRACE]):
                 for policy, after in variants:
-                    yield Case(path, load or None, no_limit, policy, after, args.gpus, args.seed, args.limit)
+                    yield Case(
+                        path, load or None, no_limit, policy, after, args.gpus, args.seed, args.limit,
+                        args.promise_within,
+                    )  # fmt: skip
 
 
 def paths(names: Iterable[str]) -> Iterator[str]:
@@ -200,6 +209,9 @@ def _parser() -> argparse.ArgumentParser:
         "--promise-after", type=_load, action="append", metavar="TIMES",
         help="gflow, score: promise a start to jobs that have waited so often their length; may be repeated",
     )  # fmt: skip
+    parser.add_argument(
+        "--promise-within", type=_load, metavar="DAYS", help="gflow, score: and to those that have waited so many days"
+    )
     parser.add_argument("--processes", type=_count, default=1, help="at work at the same time (default: 1)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="one document, waits in seconds")

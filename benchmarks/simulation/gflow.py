@@ -36,12 +36,13 @@ SHARES = Shares(enabled=True, half_life=7 * DAY, cpu_weight=0.05)  # `[scheduler
 
 
 class Gflow:
-    """A policy. `promise_after`: how often as long as it runs a job waits before it is promised a start; None: as by
-    default.
+    """A policy. `promise_after`: how often as long as it runs a job waits before it is promised a start;
+    `promise_within`: the seconds that it waits at most.
     """
 
-    def __init__(self, gpus: int, promise_after: float | None = None) -> None:
-        self._after = PROMISE_AFTER if promise_after is None else promise_after
+    def __init__(self, gpus: int, promise_after: float = PROMISE_AFTER, promise_within: float = PROMISE_WITHIN) -> None:
+        self._after = promise_after
+        self._within = promise_within
         self._capacity = Capacity(tuple(Device(index) for index in range(gpus)), cpus=0, memory_mb=0)
         self._jobs: dict[int, Job] = {}  # those that wait or run, as in the workload
         self._queued: dict[int, model.Job] = {}
@@ -122,7 +123,7 @@ class Gflow:
             promised={job_id: record["at"] for job_id, record in self._promised.items()},
             estimated=promises.estimates(self._promised),
             promise_after=self._after,
-            promise_within=PROMISE_WITHIN,
+            promise_within=self._within,
             rule_out=rule_out,
         )
         return schedule.plan(self._in_order(walker), room, rules), Basis(ends=ends)
