@@ -34,18 +34,32 @@ MANAGER_START = 5.0  # seconds for a new Manager's socket to appear
 HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # by the supervisor
 
 
-class Child:
-    """A worker, while it runs and while it waits to run again. `due`: the monotonic time of its next start."""
+class Restarts:
+    """When something that crashed is started again. `due`: the monotonic time of its next start."""
+
+    def __init__(self) -> None:
+        self.due = 0.0
+        self.crashes = 0  # since it was last calm
+        self.last_crash = float("-inf")
+
+    def delay(self) -> None:
+        """After a crash: the first start is immediate, each later one waits twice as long."""
+        mono = time.monotonic()
+        self.crashes = 1 if mono - self.last_crash > CALM else self.crashes + 1
+        self.last_crash = mono
+        self.due = mono if self.crashes == 1 else mono + min(LONGEST_DELAY, 2.0 ** min(self.crashes - 2, 99))
+
+
+class Child(Restarts):
+    """A worker, while it runs and while it waits to run again."""
 
     def __init__(self, row: Row, pulses: Pulses) -> None:
+        super().__init__()
         self.row = row
         self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.process: ForkProcess | None = None
-        self.due = 0.0
         self.failed_boots = 0  # running
         self._pulses = pulses
-        self.crashes = 0  # since it was last calm
-        self.last_crash = float("-inf")
         self._restarts = 0
         self._aborted_at: float | None = None
         self._log = log.get("supervisor")
@@ -100,13 +114,6 @@ class Child:
         self.failed_boots = 0 if booted else self.failed_boots + 1
         self.delay()
         return status
-
-    def delay(self) -> None:
-        """After a crash: the first start is immediate, each later one waits twice as long."""
-        mono = time.monotonic()
-        self.crashes = 1 if mono - self.last_crash > CALM else self.crashes + 1
-        self.last_crash = mono
-        self.due = mono if self.crashes == 1 else mono + min(LONGEST_DELAY, 2.0 ** min(self.crashes - 2, 99))
 
     def forget(self) -> None:
         """It is gone."""

@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from gflowd import board, log
-from gflowd.children import ABORT_GRACE, HEEDED, LONGEST_DELAY, Child, Host, send
+from gflowd.children import ABORT_GRACE, HEEDED, Child, Host, Restarts, send
 from gflowd.core.errors import GflowError, SystemFailed
 from gflowd.effects import doorbell
 from gflowd.systemd import notify, watchdog_interval
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 STOP_WITHIN = 5.0  # seconds for workers to end by themselves
 BOOTS = 3  # a worker that failed to start this often running ends the daemon
 ROTATE_EVERY = 60.0  # seconds
+LOOK_EVERY = 10.0  # seconds between looks whether our directories are still there
 
 
 def serve(
@@ -76,7 +77,9 @@ class Supervisor:
         self.complaints, self._complain = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.bell = -1
         self.host: Host | None = None
+        self.hosting = Restarts()
         self.hosts = 0
+        self.home = _identity(state.root)
         self.received: set[int] = set()
         self.leaving = False
         self.ready = False
@@ -101,6 +104,7 @@ class Supervisor:
                 self.hear()
                 self.heed_signals(signals)
                 self.reap()
+                self.look_after_places()
         finally:
             self.end_all()
         if self.failure is not None:
@@ -110,6 +114,8 @@ class Supervisor:
     def spawn_missing(self) -> None:
         """The Manager first: a worker needs it to start."""
         if self.host is None:
+            if self.hosting.due > time.monotonic():
+                return
             self.hosts += 1
             self.host = Host(self.runtime.manager_socket(self.hosts), self.pulses, self.hosts - 1)
         for child in self.children:
@@ -167,11 +173,33 @@ class Supervisor:
             self._end_workers(ABORT_GRACE)
             self.host.end()
             self.host = None
+            self.hosting.delay()
             for child in self.children:
                 child.due = time.monotonic()
         for child in self.children:
             if child.process is not None and not child.process.is_alive():
                 self._bury(child)
+
+    def look_after_places(self) -> None:
+        """Hangs the doorbell again where somebody cleared it away; without its state directory the daemon ends."""
+        home = _identity(self.state.root)
+        if home != self.home:
+            how = "is gone" if home is None else "is no longer the directory that gflowd was started with"
+            self._give_up(f"{self.state.root} {how}")
+        elif not doorbell.is_at(self.bell, self.runtime.bell):
+            try:
+                self.runtime.prepare()
+                bell = doorbell.hang(self.runtime.bell)
+            except (OSError, GflowError) as error:
+                self._give_up(f"{self.runtime.root} cannot be made again: {error}")
+                return
+            os.close(self.bell)
+            self.bell = bell
+            self.log.warning("runtime directory made again", path=self.runtime.root)
+
+    def _give_up(self, why: str) -> None:
+        self.failure = why
+        self.leaving = True
 
     def end_all(self) -> None:
         """Workers first, then the Manager; nothing of ours is left."""
@@ -203,8 +231,7 @@ class Supervisor:
         said = self._complaint()
         self.log.warning("worker ended", worker=child.row.name, status=status, said=said)
         if child.failed_boots >= BOOTS:
-            self.failure = f"{child.row.name} cannot start: {said or f'it ended with status {status}'}"
-            self.leaving = True
+            self._give_up(f"{child.row.name} cannot start: {said or f'it ended with status {status}'}")
 
     def _end_workers(self, within: float) -> None:
         limit = time.monotonic() + within
@@ -230,9 +257,11 @@ class Supervisor:
     def _next_due(self) -> float:
         """When something must be looked at without being woken for it; monotonic."""
         mono = time.monotonic()
-        due = [mono + LONGEST_DELAY, self.rotated_at + ROTATE_EVERY, *(child.next_due() for child in self.children)]
-        if self.host is not None:
-            due.append(self.host.next_due())
+        due = [mono + LOOK_EVERY, self.rotated_at + ROTATE_EVERY]
+        if self.host is None:
+            due.append(self.hosting.due)  # no worker starts before
+        else:
+            due += [self.host.next_due(), *(child.next_due() for child in self.children)]
         if (watchdog := watchdog_interval()) is not None:
             due.append(mono + watchdog / 2)
         return min(due)
@@ -261,6 +290,15 @@ class Supervisor:
         for path in glob.glob(os.path.join(glob.escape(self.runtime.root), "manager.*.sock")):
             with contextlib.suppress(OSError):
                 os.unlink(path)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """By which a directory is told from another of the same name; None when there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _drain(fd: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import libtmux
+import psutil
 from libtmux.exc import LibTmuxException
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ set -g status-right 'detach: C-b d'
 """
 
 
+_STAY = "set -g exit-empty off\n"  # a daemon that ended may have told the server to end with its last session
+_GLOB = re.compile(r"[*?\[\\]")  # tmux takes the name of a file that it reads for a pattern
 _NO_SERVER = ("no server running", "error connecting", "server exited", "lost server")
 
 
@@ -81,14 +85,15 @@ class Tmux:
         The output pipe is opened in the same command sequence as the session, so that nothing is lost before it.
         """
         try:
-            _write(self._batch, "".join(_start_commands(session) for session in sessions))
+            _write(self._batch, _STAY + "".join(_start_commands(session) for session in sessions))
         except OSError as error:
             raise TmuxFailed(f"{self._batch}: {error.strerror}") from error
-        complaints = self._call("source-file", self._batch)[1]
+        batch = _GLOB.sub(r"\\\g<0>", self._batch)
+        complaints = self._call("source-file", batch)[1]
         if any(line.startswith(_NO_SERVER) for line in complaints):
             if not self._revive():
                 self._start_server()
-            complaints = self._call("source-file", self._batch)[1]
+            complaints = self._call("source-file", batch)[1]
         return complaints
 
     def sessions(self) -> set[str]:
@@ -104,13 +109,27 @@ class Tmux:
             self._call("kill-session", "-t", f"={name}:")
 
     def stop_when_empty(self) -> None:
-        """Ends the server unless it has a session. Raises `TmuxFailed` when that cannot be known."""
-        if self.is_running() and self._call("list-sessions") == ([], []):
+        """Ends the server if it has no session; else it ends with the last. Raises `TmuxFailed` if unsure."""
+        if not self.is_running():
+            self._end_unreachable()
+        elif self._call("list-sessions") == ([], []):
             self._call("kill-server")
+        else:
+            self._call("set-option", "-g", "exit-empty", "on")
 
     def is_running(self) -> bool:
         """Whether the server answers."""
         return (os.path.exists(self.socket) or self._revive()) and self._answers()
+
+    def _end_unreachable(self) -> None:
+        """Ends servers that have nothing to run and whose socket has no place any more, so that nobody can ask them."""
+        if os.path.isdir(os.path.dirname(self.socket)):
+            return  # one that is merely slow, or stopped
+        for pid in _servers(self.socket):
+            with contextlib.suppress(psutil.Error):
+                server = psutil.Process(pid)
+                if not server.children():
+                    server.terminate()
 
     def _answers(self) -> bool:
         try:
@@ -156,7 +175,7 @@ class Tmux:
             raise TmuxFailed(done.stderr.decode(errors="replace").strip() or "tmux cannot be started")
 
     def _call(self, *words: str) -> tuple[list[str], list[str]]:
-        """Output and complaints of one tmux command."""
+        """Output and complaints of one tmux command. One that ends well has none: what it loads may write to stderr."""
         try:
             with _alarm(CALL_TIMEOUT):
                 done = self._server.cmd(*words)
@@ -165,7 +184,9 @@ class Tmux:
             raise TmuxFailed(f"tmux did not answer within {CALL_TIMEOUT:g} s") from error
         except (LibTmuxException, OSError) as error:
             raise TmuxFailed(f"tmux cannot be called: {error!r}") from error
-        return done.stdout, done.stderr
+        if done.returncode == 0:
+            return done.stdout, []
+        return done.stdout, done.stderr or [f"tmux {words[0]} ended with status {done.returncode}"]
 
 
 def _servers(socket: str) -> list[int]:

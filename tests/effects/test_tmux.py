@@ -171,8 +171,9 @@ def test_paths_may_hold_anything(runtime_dir: str, tmp_path: Path, odd: str) -> 
         place.end()
 
 
-def test_the_servers_own_directory_may_be_called_anything_too(runtime_dir: str, tmp_path: Path) -> None:
-    run = Path(runtime_dir, "a b'$#%;ü")
+@pytest.mark.parametrize("odd", ["a b'$#%;ü", "back\\slash", "{a,b}*?[x]", "colon:ed", "~", "[!a]"])
+def test_the_servers_own_directory_may_be_called_anything_too(runtime_dir: str, tmp_path: Path, odd: str) -> None:
+    run = Path(runtime_dir, odd)
     run.mkdir()
     os.mkfifo(run / "bell")
     bell = os.open(run / "bell", os.O_RDWR | os.O_NONBLOCK)
@@ -274,6 +275,49 @@ def test_a_server_with_a_session_is_not_stopped(place: Place) -> None:
     place.start("gflow-1", "exec sleep 60")
     place.tmux.stop_when_empty()
     assert place.tmux.sessions() == {"gflow-1"}
+
+
+def test_a_server_that_was_left_with_a_session_ends_with_it(place: Place) -> None:
+    place.start("gflow-1", "exec sleep 60")
+    pid = place.server()
+    place.tmux.stop_when_empty()
+    place.tmux.kill(["gflow-1"])
+    eventually(lambda: is_gone(pid))
+
+
+def test_a_server_that_was_left_stays_again_for_who_goes_on_with_it(place: Place) -> None:
+    place.start("gflow-1", "exec sleep 60")
+    place.tmux.stop_when_empty()
+    place.start("gflow-2", "exec sleep 60")
+    place.tmux.kill(["gflow-1", "gflow-2"])
+    eventually(lambda: not place.tmux.sessions())
+    assert place.tmux.is_running()
+
+
+def test_an_empty_server_whose_directory_is_gone_is_ended(place: Place) -> None:
+    log(place.start("gflow-1", "true"))
+    eventually(lambda: not place.tmux.sessions())
+    pid = place.server()
+    shutil.rmtree(place.run)
+    place.tmux.stop_when_empty()
+    eventually(lambda: is_gone(pid))
+
+
+@pytest.mark.parametrize("noise", ["ERROR: ld.so: object 'x.so' cannot be preloaded", "no server running"])
+def test_what_else_is_said_on_stderr_is_no_failure(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: str
+) -> None:
+    real, bin_dir = shutil.which("tmux"), tmp_path / "bin"
+    bin_dir.mkdir()
+    (bin_dir / "tmux").write_text(f'#!/bin/sh\necho "{noise}" >&2\nexec {real} "$@"\n')
+    (bin_dir / "tmux").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_dir}:{os.environ['PATH']}")
+    assert log(place.start("gflow-1", "echo hi")) == "hi\n"
+    assert log(place.start("gflow-2", "echo ho")) == "ho\n"
+    assert place.tmux.is_running()
+    eventually(lambda: not place.tmux.sessions())
+    place.tmux.stop_when_empty()
+    assert not place.tmux.is_running()
 
 
 def test_a_killed_server_is_followed_by_a_new_one(place: Place) -> None:
