@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
+from gflowd.effects.removal import Removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LOOKS = 500  # directories at a time
 REMOVALS = 50
+PAUSE = 0.5  # seconds from one look whether they are done to the next
+ATTEMPTS = 1000  # of a job whose age is asked for
 LONGEST_PACE = 3600.0  # seconds from one round to the next
 FIRST = 60.0  # seconds after the start
 YOUNGEST = 86400.0  # seconds: an environment may be there before its job is
@@ -43,6 +45,7 @@ class Sweeper:
         self._keep = keep
         self._log = log.get("scheduler")
         self._round: Iterator[os.DirEntry[str]] | None = None
+        self._removal: Removal | None = None
         self._stubborn: set[str] = set()  # what could not be removed, and was told
         self.wake_at = float("inf") if keep is None else float("-inf")
 
@@ -59,31 +62,42 @@ class Sweeper:
         if self.wake_at == float("-inf"):
             self.wake_at = now.mono + min(FIRST, pace(self._keep))
             return
+        if self._removal is not None and not self._removal.is_over():
+            self.wake_at = now.mono + PAUSE
+            return
+        self._tell_what_stays()
         before = now.wall - self._keep
         if self._round is None:
             self._round = _entries(self._state.path("jobs"))
-        removed = looked = 0
+        old: list[str] = []
+        looked = 0
         for entry in islice(self._round, LOOKS):
             looked += 1
             if entry.name.isdecimal() and _is_old(entry, fold, book, before):
-                self._remove(entry.path)
-                removed += 1
-                if removed >= REMOVALS:
+                old.append(entry.path)
+                if len(old) >= REMOVALS:
                     break
+        self._remove(old)
         self.wake_at = now.mono
-        if removed < REMOVALS and looked < LOOKS:
+        if len(old) < REMOVALS and looked < LOOKS:
             self._round = None
             self._sweep_contents(fold, min(before, now.wall - YOUNGEST))
             self.wake_at = now.mono + pace(self._keep)
 
-    def _remove(self, path: str) -> None:
-        """A directory with all that is in it; links are not followed."""
+    def _remove(self, directories: list[str]) -> None:
+        """Directories with all that is in them, beside our work; links are not followed."""
         try:
-            shutil.rmtree(path)
+            self._removal = Removal(directories) if directories else None
         except OSError as error:
-            if path not in self._stubborn:
-                self._log.warning("cannot remove", path=path, why=str(error))
-            self._stubborn.add(path)
+            self._log.warning("cannot remove", paths=len(directories), why=str(error))
+
+    def _tell_what_stays(self) -> None:
+        """Of the last removal; once."""
+        left = set() if self._removal is None else set(self._removal.left())
+        self._removal = None
+        for path in sorted(left - self._stubborn):
+            self._log.warning("cannot remove", path=path)
+        self._stubborn |= left
 
     def _sweep_contents(self, fold: Fold, before: float) -> None:
         used = {path for record in fold.of("spec").values() for path in self._contents(record)}
@@ -125,7 +139,7 @@ def _is_old(entry: os.DirEntry[str], fold: Fold, book: Book, before: float) -> b
 
 def _inner(path: str) -> list[str]:
     with os.scandir(path) as found:
-        return [entry.path for entry in found]
+        return [entry.path for entry in islice(found, ATTEMPTS)]
 
 
 def _discard(path: str, before: float) -> None:

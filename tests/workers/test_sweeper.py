@@ -14,6 +14,7 @@ from gflowd.core.book import Book
 from gflowd.core.model import Ended, Run, Spec, Starting, Wish
 from gflowd.core.moment import Moment
 from gflowd.paths import State
+from gflowd.effects import removal
 from gflowd.snapshot import Fold
 from gflowd.workers import sweeper as module
 from gflowd.workers.sweeper import Sweeper
@@ -63,9 +64,15 @@ class Attic:
         """A whole round."""
         before = self.mono
         while self.sweeper.wake_at <= self.mono:
-            self.sweeper.sweep(self.fold, self.book, Moment(NOW, self.mono, "boot"))
+            self.sweep_a_part()
         self.mono = self.sweeper.wake_at
         assert before < self.mono < before + 3601
+
+    def sweep_a_part(self) -> None:
+        """What is done in one tick, and beside it."""
+        self.sweeper.sweep(self.fold, self.book, Moment(NOW, self.mono, "boot"))
+        if self.sweeper._removal is not None:
+            self.sweeper._removal.wait()
 
 
 @pytest.fixture
@@ -121,11 +128,42 @@ def test_a_link_in_place_of_the_directory_of_all_jobs_is_not_followed(attic: Att
     assert (elsewhere / "1").exists()
 
 
+def test_nested_as_deep_as_a_job_likes(attic: Attic) -> None:
+    place = attic.directory(1)
+    fd = os.open(place / "1", os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=fd)
+        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    for each in (place / "1", place):
+        os.utime(each, (OLD, OLD))
+    attic.sweep()
+    assert not place.exists()
+
+
+def test_nothing_else_is_done_while_a_removal_goes_on(attic: Attic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removal, "TOOL", ("sleep", "60", "--"))
+    place = attic.directory(1)
+    moment = Moment(NOW, attic.mono, "boot")
+    attic.sweeper.sweep(attic.fold, attic.book, moment)
+    going_on = attic.sweeper._removal
+    assert going_on is not None
+    attic.sweeper.wake_at = attic.mono
+    attic.sweeper.sweep(attic.fold, attic.book, moment)
+    assert attic.sweeper._removal is going_on
+    assert attic.sweeper.wake_at == attic.mono + module.PAUSE
+    going_on._process.kill()
+    going_on.wait()
+    assert going_on.left() == [str(place)]
+
+
 def test_many_are_removed_in_parts(attic: Attic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REMOVALS", 3)
     monkeypatch.setattr(module, "LOOKS", 5)
     places = [attic.directory(job_id) for job_id in range(1, 21)]
-    attic.sweeper.sweep(attic.fold, attic.book, Moment(NOW, attic.mono, "boot"))
+    attic.sweep_a_part()
     assert sum(place.exists() for place in places) == 17
     assert attic.sweeper.wake_at == attic.mono
     attic.sweep()
@@ -139,12 +177,9 @@ def test_what_cannot_be_removed_is_told_once_and_stops_nothing(
     monkeypatch.setattr(logging.getLogger("gflow"), "propagate", True)
     caplog.set_level("DEBUG", logger="gflow")  # a test before may have set another
 
-    def refuse(path: str) -> None:
-        raise PermissionError(13, "Permission denied", path)
-
-    monkeypatch.setattr(module.shutil, "rmtree", refuse)  # root may remove anything
-    attic.sweep()
-    attic.sweep()
+    monkeypatch.setattr(removal, "TOOL", ("false",))  # root may remove anything
+    for _ in range(3):
+        attic.sweep()
     assert len({id(record) for record in caplog.records}) == 1
 
 
