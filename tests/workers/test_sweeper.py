@@ -13,8 +13,8 @@ from gflowd.core import codec
 from gflowd.core.book import Book
 from gflowd.core.model import Ended, Run, Spec, Starting, Wish
 from gflowd.core.moment import Moment
-from gflowd.paths import State
 from gflowd.effects import removal
+from gflowd.paths import State
 from gflowd.snapshot import Fold
 from gflowd.workers import sweeper as module
 from gflowd.workers.sweeper import Sweeper
