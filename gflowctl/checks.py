@@ -10,7 +10,7 @@ import sys
 import time
 
 from gflowctl import wording
-from gflowd import board
+from gflowd import __version__, board
 from gflowd.core.errors import GflowError
 from gflowd.core.model import Value
 from gflowd.effects import daemon
@@ -62,7 +62,6 @@ def guarded(check: Check, context: Context) -> list[Finding]:
 
 def python(_context: Context) -> Iterator[Finding]:
     """Which gflow and which Python this is."""
-    from gflowd import __version__
 
     yield Finding(OK, f"gflow {__version__} on Python {sys.version.split()[0]} ({sys.executable})")
 
@@ -218,6 +217,9 @@ def daemon_and_workers(context: Context) -> Iterator[Finding]:
     if found.elsewhere:
         yield Finding(FAIL, f"gflowd runs on another machine ({found})", "one state directory is for one machine only")
         return
+    if found.version not in {None, __version__}:
+        remedy = "gflowd restart finishes the upgrade, and no job ends"
+        yield Finding(WARN, f"gflowd {found.version} is running, and {__version__} is installed", remedy)
     yield Finding(OK, f"gflowd is running ({found}, {found.hosting or 'hosting unknown'})")
     if found.pulse_fd is None:
         yield Finding(WARN, "gflowd is still starting its workers", "look again in a moment")

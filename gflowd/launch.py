@@ -6,12 +6,15 @@ The options that the daemon runs with are kept in the state directory, so that a
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
+import pkgutil
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import gflowd
 from gflowd import config, daemonize, hosting, paths, settings
 from gflowd.core.errors import GflowError, Refused, SystemFailed
 
@@ -143,6 +146,7 @@ def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: C
             ready()
 
         try:
+            load_all()
             return supervisor.serve(
                 state, runtime, settled, reload=lambda: kept(state).load(), on_ready=on_ready, to_stderr=to_stderr
             )
@@ -154,6 +158,18 @@ def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: C
             raise
         finally:
             leave_tmux(runtime)
+
+
+def load_all() -> None:
+    """Imports all of the package before anything is forked: one that is replaced under the running daemon changes
+    nothing until it is started again, and what cannot be imported is told now. Raises `SystemFailed`.
+    """
+    for found in pkgutil.walk_packages(gflowd.__path__, "gflowd."):
+        if not found.name.endswith(".__main__"):
+            try:
+                importlib.import_module(found.name)
+            except ImportError as error:
+                raise SystemFailed(f"{found.name} cannot be imported: {error} ({sys.executable})") from error
 
 
 def leave_tmux(runtime: paths.Runtime) -> None:

@@ -10,7 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from gflowd import launch
+from gflowd import __version__, launch
 from gflowd.core import durations, memory
 from gflowd.core.errors import Refused
 from gflowd.effects import daemon
@@ -51,6 +51,7 @@ def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
         "hosting": holder.hosting if holder else None,
         "uptime": _uptime(holder),
         "version": holder.version if holder else None,
+        "installed": __version__,
         "state_dir": state.root,
         "workers": _workers(holder),
         "executor": observed.get("executor"),
@@ -113,6 +114,8 @@ def _lines(report: dict[str, Any]) -> Iterable[str]:
     up = durations.clock(report["uptime"] or 0)
     phase = "is running" if report["ready"] else "is starting"
     yield f"gflowd {report['version']} {phase}: pid {report['pid']} on {report['host']}, {report['hosting']}, up {up}"
+    if report["version"] != report["installed"]:
+        yield f"upgrade   {report['installed']} is installed; gflowd restart finishes the upgrade, and no job ends"
     yield f"state     {report['state_dir']}"
     yield f"executor  {report['executor'] or 'not known yet'}"
     yield f"memory    {MEMORY_LIMITS.get(report['memory_limits'], 'not known yet')}"

@@ -111,7 +111,7 @@ def main(row: Row, wiring: Wiring) -> None:
         worker: Worker = importlib.import_module(f"gflowd.workers.{row.name}").open(wiring)
     except (ConnectionError, EOFError, FileNotFoundError):
         os._exit(BOARD_LOST)
-    except (GflowError, OSError) as error:
+    except (GflowError, OSError, ImportError) as error:
         logger.error("cannot start", why=str(error))
         os.write(wiring.complaints, f"{error}\n".encode())
         os._exit(CANNOT_START)

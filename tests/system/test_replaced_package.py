@@ -1,0 +1,77 @@
+"""The package is replaced while the daemon runs, as an upgrade does."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from machine import GATE, ROOT, Machine, alive, eventually, kill, new_machine
+
+
+class Installed(Machine):
+    """A machine with a copy of the packages of its own."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.site = root / "site"
+        for name in ("gflowd", "gflowctl"):
+            shutil.copytree(ROOT / name, self.site / name, ignore=shutil.ignore_patterns("__pycache__"))
+            program = self.bin / name
+            program.write_text(program.read_text().replace(repr(str(ROOT)), repr(str(self.site))))
+        self.env["PYTHONDONTWRITEBYTECODE"] = "1"
+
+    def replace(self, version: str) -> None:
+        """By a package of another version, whose parts do not go together with those of ours."""
+        init = self.site / "gflowd" / "__init__.py"
+        for path in (self.site / "gflowd").rglob("*.py"):
+            path.write_text("raise ImportError('this is of another version')\n")
+        init.write_text(f'__version__ = "{version}"\n')
+
+    def put_back(self, version: str) -> None:
+        """A package whose parts go together again."""
+        shutil.copytree(ROOT / "gflowd", self.site / "gflowd", dirs_exist_ok=True)
+        init = self.site / "gflowd" / "__init__.py"
+        init.write_text(f'{init.read_text()}\n__version__ = "{version}"\n')
+
+
+@pytest.fixture
+def installed() -> Iterator[Installed]:
+    with new_machine(Installed) as found:
+        assert isinstance(found, Installed)
+        yield found
+
+
+def test_every_worker_can_be_started_again_after_the_package_was_replaced(installed: Installed) -> None:
+    installed.start("--simulate-gpus", "1")
+    job_id = installed.submit("-g", "1", "--wrap", f"{GATE}; exit 5")
+    other = installed.submit("-g", "1", "--wrap", "exit 6")
+    installed.until(job_id, "running")
+    installed.replace("99.0")
+    before = {name: pid for name, pid in installed.pulses().items() if name != "manager"}  # its end takes the others
+    for pid in before.values():
+        kill(pid)
+    eventually(lambda: all(map(alive, now := installed.pulses().values())) and not {*now} & {*before.values()})
+    installed.open_gate()
+    installed.put_back("99.0")
+    assert (installed.wait(job_id), installed.wait(other)) == (5, 6)
+    assert "cannot start" not in installed.daemon_log()
+    said = installed.status()
+    assert said["version"] != said["installed"] == "99.0"
+    assert "99.0 is installed; gflowd restart finishes the upgrade" in installed.gflowd("status").stdout
+    assert "99.0 is installed" in installed.ctl("doctor", check=False).stdout
+    installed.gflowd("restart")
+    assert "upgrade" not in installed.gflowd("status").stdout
+    assert installed.status()["version"] == "99.0"
+
+
+def test_what_cannot_be_imported_is_told_by_who_starts_the_daemon(installed: Installed) -> None:
+    (installed.site / "gflowd" / "workers" / "gpu_poller.py").write_text("import no_such_module\n")
+    said = installed.refused(3, "start", program="gflowd")
+    assert "gpu_poller cannot be imported: No module named 'no_such_module'" in said
+    assert sys.executable in said
+    assert "no_such_module" in installed.daemon_log()
+    installed.put_back("1")
+    installed.start()
