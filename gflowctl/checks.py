@@ -62,7 +62,6 @@ def guarded(check: Check, context: Context) -> list[Finding]:
 
 def python(_context: Context) -> Iterator[Finding]:
     """Which gflow and which Python this is."""
-
     yield Finding(OK, f"gflow {__version__} on Python {sys.version.split()[0]} ({sys.executable})")
 
 
