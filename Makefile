@@ -10,14 +10,16 @@ VIRTUAL ?= 10
 # Most tests wait for others most of the time; a file stays together, since its tests may share a daemon.
 PARALLEL ?= 3
 FUZZ := .fuzz
+OLDEST := .oldest
 SECONDS ?= 60
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check clean
+.PHONY: help demo test test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check clean
 
 help:
 	@echo 'make demo    a daemon of its own, seven jobs, everything cleaned up (a few seconds)'
 	@echo 'make test    the tests'
+	@echo 'make test-oldest  the tests with the oldest releases of the packages that gflow accepts'
 	@echo 'make lint    ruff, mypy, man pages and completions'
 	@echo 'make man     write the man pages and the completions anew'
 	@echo 'make bench   how fast gflow is, as ratios'
@@ -36,6 +38,17 @@ demo: $(VENV)/installed
 test: $(VENV)/developer
 	@$(call want,tmux,tmux,the tests of the tmux executor are skipped)
 	@$(BIN)/python -m pytest -q -n $(PARALLEL) --dist loadfile --cov --cov-report=term
+
+# The lower bounds in setup.cfg, in an environment of their own; that libtmux has a plugin that this pytest refuses.
+test-oldest: $(OLDEST)/developer
+	@$(OLDEST)/bin/python -m pytest -q -p no:libtmux -n $(PARALLEL) --dist loadfile
+
+$(OLDEST)/developer: setup.cfg
+	@$(call want_venv)
+	@$(PYTHON) -m venv --clear $(OLDEST)
+	@sed -n '/^install_requires/,/^$$/s/^    \(.*\)>=/\1==/p' setup.cfg >$(OLDEST)/oldest.txt
+	@$(OLDEST)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[test,man]' -r $(OLDEST)/oldest.txt
+	@touch $@
 
 lint: $(VENV)/developer
 	@$(call want,mandoc,mandoc,the man pages are checked less closely)
@@ -90,7 +103,7 @@ nvidia-check: $(VENV)/installed
 	@$(BIN)/python tests/hardware/nvidia_check.py
 
 clean:
-	@rm -rf $(VENV) $(FUZZ) .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(FUZZ) $(OLDEST) .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # gflow itself, in a virtual environment; then also what developing it takes.

@@ -16,6 +16,7 @@ from gflowd import paths
 from gflowd.core import codec
 from gflowd.core.errors import Refused
 from gflowd.effects import daemon
+from gflowd.lock import whole_lock
 from gflowd.snapshot import Fold
 
 TYPE_CHECKING = False
@@ -67,13 +68,13 @@ def restore(context: Context, path: str, *, force: bool, with_config: bool) -> R
 @contextmanager
 def _without_daemon(state: State) -> Iterator[None]:
     """Keeps gflowd from starting meanwhile, and another restore. Raises `Refused` when it runs."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     held = []
     try:
         for path, patience in ((state.daemon_lock, 0), (state.scheduler_lock, ORPHAN)):
-            os.close(paths.open_private(path, os.O_RDWR | os.O_CREAT))
-            lock = FileLock(path, timeout=patience, mode=0o600, thread_local=False, fallback_to_soft=False)
+            os.close(paths.open_lock(path))
+            lock = whole_lock(path, patience)
             lock.acquire()
             held.append(lock)
         yield

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from gflowd import __version__
 from gflowd.core.errors import Refused, SystemFailed, TryAgain
 from gflowd.effects import daemon
-from gflowd.paths import open_private, replace_file
+from gflowd.lock import whole_lock
+from gflowd.paths import open_lock, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
@@ -63,7 +64,7 @@ class Instance:
 def single_instance(state: State, hosting: str) -> Iterator[Instance]:
     """Holds the daemon's lock. Raises `Refused` naming the daemon that holds it already.
 
-    A process forked meanwhile does not hold it: filelock 4 closes the descriptor in the child.
+    A process forked meanwhile does not free it by ending: ours end by os._exit, and filelock 4 closes it in the child.
     """
     lock = _claim(state)
     try:
@@ -79,13 +80,13 @@ def single_instance(state: State, hosting: str) -> Iterator[Instance]:
 
 
 def _claim(state: State) -> FileLock:
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    lock = FileLock(state.daemon_lock, timeout=0, mode=0o600, thread_local=False, fallback_to_soft=False)
+    lock = whole_lock(state.daemon_lock, 0)
     deadline = time.monotonic() + CLAIM_PATIENCE
     while True:
         try:
-            os.close(open_private(state.daemon_lock, os.O_RDWR | os.O_CREAT))
+            os.close(open_lock(state.daemon_lock))
             lock.acquire()
         except Timeout:
             holder = daemon.running(state)

@@ -10,15 +10,27 @@ import fcntl
 import os
 
 from gflowd.core.errors import TryAgain
-from gflowd.paths import open_private
+from gflowd.paths import open_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Self
 
+    from filelock import FileLock
+
 
 REPEAT = 0.1  # seconds between alarms after the deadline
+
+
+def whole_lock(path: str, timeout: float) -> FileLock:
+    """The same lock as `filelock` takes it, for whoever holds it all its life; never a lock of another kind."""
+    from filelock import FileLock
+
+    try:
+        return FileLock(path, timeout=timeout, mode=0o600, thread_local=False, fallback_to_soft=False)
+    except TypeError:  # before release 3.25 it knows no other kind
+        return FileLock(path, timeout=timeout, mode=0o600, thread_local=False)
 
 
 class Lock:
@@ -43,7 +55,7 @@ class Lock:
 
     def acquire(self) -> None:
         while self._fd < 0:
-            fd = open_private(self.path, os.O_RDWR | os.O_CREAT)
+            fd = open_lock(self.path)
             try:
                 _flock(fd, self.timeout, self.path)
                 if _is_still(fd, self.path):  # somebody may have removed or replaced the file while we waited

@@ -202,6 +202,20 @@ def _make_directory(path: str) -> None:
         pass  # one that we may write but not read (home directories of some sites)
 
 
+def open_lock(path: str) -> int:
+    """A descriptor of the lock file `path`, made if it is missing. As `open_private`, but one that is open to others is
+    closed to them: `filelock` before release 3.20 opens any that it takes.
+    """
+    try:
+        return open_private(path, os.O_RDWR | os.O_CREAT)
+    except Refused:
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or not found.st_mode & 0o077:
+            raise
+    os.chmod(path, 0o600)
+    return open_private(path, os.O_RDWR | os.O_CREAT)
+
+
 def open_private(path: str, flags: int) -> int:
     """A descriptor of our own file `path` (made 0600 with O_CREAT). Raises OSError, or `Refused` for a file that is
     not plainly ours: another owner, a link, or open to others.

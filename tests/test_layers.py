@@ -36,8 +36,8 @@ MAY_IMPORT = (
         "gflowctl.",
         (
             "gflowctl.", "gflowd.board", "gflowd.config", "gflowd.core.", "gflowd.effects.daemon",
-            "gflowd.effects.doorbell", "gflowd.effects.processes", "gflowd.history", "gflowd.past_jobs", "gflowd.paths",
-            "gflowd.snapshot", "gflowd.store",
+            "gflowd.effects.doorbell", "gflowd.effects.processes", "gflowd.history", "gflowd.lock", "gflowd.past_jobs",
+            "gflowd.paths", "gflowd.snapshot", "gflowd.store",
         ),
     ),
     ("gflowd.", ("gflowd.",)),

@@ -10,14 +10,14 @@ import contextlib
 import ctypes
 import sys
 from _ctypes import dlclose
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gflowd.core import gpu_links
 from gflowd.core.gpu import Gpu
 from gflowd.core.gpu_faults import DriverFailed
 from gflowd.core.gpu_links import Ends
 from gflowd.core.gpu_roll import Answer, Roll
-from gflowd.core.nvml_codes import FATAL_XIDS, MIG, MISSING, TROUBLES
+from gflowd.core.nvml_codes import FATAL_XIDS, MIG, MISSING, NO_FUNCTION, TROUBLES
 from gflowd.effects import nvml_device
 
 if TYPE_CHECKING:
@@ -27,6 +27,24 @@ if TYPE_CHECKING:
 
 LIBRARY = "libnvidia-ml.so.1"
 MOST_EVENTS = 1000  # at one poll
+_FUNCTIONS = ("nvmlDevice", "nvmlEventSet")
+
+
+class Complete:
+    """The module `pynvml`. A function that this release of it lacks fails as one that the driver lacks, so that only
+    what it would tell is missing; a constant is None.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith(_FUNCTIONS):
+            return getattr(self._module, name, None)
+        return getattr(self._module, name, self._fail)
+
+    def _fail(self, *_: object) -> NoReturn:
+        raise self._module.NVMLError(NO_FUNCTION)
 
 
 class Nvml:
@@ -34,7 +52,7 @@ class Nvml:
 
     def __init__(self, has_hardware: Callable[[], bool]) -> None:
         self._has_hardware = has_hardware
-        self._nvml: Any = None  # the module `pynvml`, while NVML is initialised
+        self._nvml: Any = None  # `Complete`, while NVML is initialised
         self._events: Any = None
         self._roll = Roll()
         self._uuids: dict[int, str] = {}  # by NVML's index, which stays while it is initialised
@@ -71,7 +89,7 @@ class Nvml:
             return False
         import pynvml  # of 8000 lines, and most machines that try gflow have no use for it
 
-        self._nvml = pynvml
+        self._nvml = Complete(pynvml)
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:

@@ -1,6 +1,6 @@
 """What NVML tells of one GPU, and of its MIG devices, at one moment. Remembers nothing, and knows of no other GPU.
 
-`nvml` is the module `pynvml`, everywhere, while NVML is initialised.
+`nvml` is the module `pynvml`, everywhere, while NVML is initialised (`nvml.Complete`).
 """
 
 from __future__ import annotations

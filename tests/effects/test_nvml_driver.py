@@ -208,3 +208,25 @@ print(len(driver.poll()))
         [sys.executable, "-c", text], env=env, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout.splitlines() == [nvml_codes.TROUBLES[18], "2"], done.stderr
+
+
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        "nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v2", "nvmlDeviceGetMigMode",
+        "nvmlDeviceGetTemperature", "nvmlDeviceGetTotalEccErrors", "nvmlDeviceGetUtilizationRates", "nvmlMemory_v2",
+        "nvmlDeviceGetMemoryInfo", "nvmlEventSetWait_v2", "nvmlEventSetCreate", "nvmlDeviceRegisterEvents",
+        "nvmlDeviceGetP2PStatus", "nvmlDeviceGetNvLinkState", "nvmlDeviceGetTopologyCommonAncestor",
+    ],
+)  # fmt: skip
+def test_a_function_that_pynvml_lacks_costs_only_what_it_tells(
+    cards: Cards, driver: Nvml, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    import pynvml
+
+    cards.set("b", processes="4711:1000")
+    monkeypatch.delattr(pynvml, lacks)
+    for _ in range(2):
+        found = driver.poll()
+        assert [(gpu.model, gpu.fault) for gpu in found] == [(f"Fake-{name}", None) for name in "ABC"]
+        assert [process.pid for process in found[1].processes] == [4711]
