@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gflowd.core.requests import Limits
     from gflowd.store import Commit
 
+LARGEST_UNREAD = 1 << 16  # bytes
 _UNREAD: dict[str, Any] = {}
 _DEFAULTS: dict[str, Any] = {
     "lock_timeout": 10.0,
@@ -25,6 +26,7 @@ _DEFAULTS: dict[str, Any] = {
     "require_project": False,
     "quotas": {},
 }
+_OF_CONCERN = (b"lock_timeout", b"timezone", b"projects", b"quota")  # keys and sections of the configuration file
 _SET_BY_ENVIRONMENT = ("GFLOW_STORE__", "GFLOW_PROJECTS__", "GFLOW_QUOTA__", "GFLOW_TIMEZONE")
 
 
@@ -108,6 +110,8 @@ class Context:
         named = self.config_given or self.environ.get("GFLOW_CONFIG")
         if not named and not self._overridden() and mtime_ns(self.config_path) is None:
             return _DEFAULTS
+        if not self._overridden() and not _is_of_concern(self.config_path):
+            return _DEFAULTS
         from gflowd import config
 
         loaded = config.load(self.config_given, self.environ)
@@ -178,6 +182,16 @@ class Context:
             return instants.parse(text, time.time(), instants.zone(self.settings["timezone"]))
         except Refused as error:
             raise BadUsage(f"{option}: {error}") from None
+
+
+def _is_of_concern(path: str) -> bool:
+    """Whether a configuration file may set anything that gflowctl needs: to read TOML costs as much as a submission."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_UNREAD + 1)
+    except OSError:
+        return True  # which is told by who reads it
+    return len(content) > LARGEST_UNREAD or any(word in content for word in _OF_CONCERN) or b"\\" in content
 
 
 def mtime_ns(path: str) -> int | None:

@@ -151,7 +151,10 @@ class Drafter:
         """An environment's name, its variables and how much room they take."""
 
         def find() -> tuple[str, list[bytes], int]:
-            variables = submission.environment(export, submission.given_environment())
+            found = submission.given_environment()
+            variables = submission.environment(export, found)
+            for name in submission.unset(export, found):
+                self.notes[f"--export: {name} is not set"] = None
             variables += (variable.encode() for variable in extra)
             name = submission.digest(b"".join(b"%b\0" % variable for variable in variables))
             self.environments[name] = variables

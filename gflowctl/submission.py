@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 LARGEST_SCRIPT = 16 << 20  # bytes
 DROPPED = (b"GFLOW_JOB_", b"GFLOW_ARRAY_", b"GFLOW_PARAM_", b"SLURM_", b"TMUX")
 LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
+_EXPORTED = r"""\s*(?:(?P<name>[^,=\s]+=)(?P<value>'[^']*'|"[^"]*")\s*|(?P<plain>[^,]+))(?:,|$)"""
 LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
 
@@ -59,10 +61,11 @@ def given_environment() -> dict[bytes, bytes]:
 def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
     """What the job finds, `NAME=value` each, sorted. `export` is `ALL`, `NONE` or `NAME[=VALUE],...`.
 
-    Names beside `ALL` or `NONE` add to them; names alone are added to what a login needs.
+    Names beside `ALL` or `NONE`, in any case, add to them; names alone are added to what a login needs. A value in
+    quotes may hold commas. Raises `Refused` for what can be no variable's name.
     """
     chosen: dict[bytes, bytes] = {}
-    words = [word.strip() for word in export.split(",") if word.strip()]
+    words = _export_words(export)
     if "ALL" in words:
         chosen.update((name, value) for name, value in environ.items() if not _is_dropped(name))
     else:
@@ -72,6 +75,24 @@ def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
         if word not in ("ALL", "NONE"):
             chosen.update(_exported(word, environ))
     return sorted(b"%b=%b" % pair for pair in chosen.items())
+
+
+def unset(export: str, environ: Mapping[bytes, bytes]) -> list[str]:
+    """The variables that `export` names and that are set nowhere."""
+    names = (word for word in _export_words(export) if word not in ("ALL", "NONE") and "=" not in word)
+    return [name for name in names if os.fsencode(name) not in environ]
+
+
+def _export_words(export: str) -> list[str]:
+    """The parts of an `--export`, without the quotes around a value; `ALL` and `NONE` in capitals."""
+    if "'" in export or '"' in export:
+        found = re.finditer(_EXPORTED, export)
+        words = [
+            each["plain"].strip() if each["name"] is None else each["name"] + each["value"][1:-1] for each in found
+        ]
+    else:
+        words = [word.strip() for word in export.split(",")]
+    return [word.upper() if word.upper() in ("ALL", "NONE") else word for word in words if word]
 
 
 def active_conda_env(variables: Iterable[bytes]) -> str | None:
@@ -89,7 +110,7 @@ def _is_dropped(name: bytes) -> bool:
 
 def _exported(word: str, environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     name, given, value = word.partition("=")
-    if not name or "\0" in word:
+    if not re.fullmatch(r"[A-Za-z_][\w.%()-]*", name, re.ASCII) or "\0" in word:  # bash exports functions as others
         raise Refused(f"--export: {word!r} names no variable")
     raw = os.fsencode(name)
     if given:

@@ -66,10 +66,17 @@ class State:
             self.root.encode()
         except UnicodeEncodeError:
             raise Refused(f"{self.root!r} is not valid UTF-8; choose another state directory") from None
+        self._check_link()
         private_directory(self.root)
+
+    def _check_link(self) -> None:
+        if os.path.islink(self.root) and os.path.isdir(self.root):
+            place = os.path.realpath(self.root)
+            raise Refused(f"{self.root} is a symbolic link; name the directory itself: GFLOW_STATE_DIR={place}")
 
     def check(self) -> None:
         """As `prepare`, but makes nothing: that it is not there yet is well too."""
+        self._check_link()
         check_private_directory(self.root)
 
     def has_snapshot(self) -> bool:

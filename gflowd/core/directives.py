@@ -28,6 +28,7 @@ SET_BY = {"ntasks": ("NTASKS", "NPROCS"), "ntasks-per-node": ("NTASKS", "NPROCS"
 _GFLOW = re.compile(rb"#[ \t]*GFLOW(?=[ \t\r]|$)(.*)", re.DOTALL)
 _SBATCH = re.compile(rb"#SBATCH(?=[ \t\r-]|$)(.*)", re.DOTALL)  # sbatch takes `#SBATCH--hold` too
 _HELP = re.compile("-H+h")  # among letters without values
+_SHELL = re.compile(rb"#![ \t]*(?:\S*/)?(?:env[ \t]+)?(?:\S*/)?(?:ba|da|z|k|a)?sh\b")
 _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
 
 
@@ -84,6 +85,7 @@ def read(
                 troubles.append((number, f"# GFLOW {stray}"))
         elif number == 1:
             _check_line_end(number, line)
+    mixed = _check_body(content)
     meant = sbatch.translate(asked, cpus=cpus, gpus=gpus, host=host)
     troubles = sorted(troubles + list(meant.troubles), key=lambda trouble: trouble[0])
     if troubles and not ignore_unknown:
@@ -95,6 +97,7 @@ def read(
         notes=(
             *(f"line {number}: ignored: {what}" for number, what in troubles),
             *(f"line {number}: {option} is without effect" for number, option in meant.without_effect),
+            *(f"line {number} ends in CR LF, as on Windows: the shell takes the CR as part of it" for number in mixed),
         ),
         slurm=slurm,
         variables=tuple(dict.fromkeys(f"SLURM_{name}=1" for option in asked for name in SET_BY.get(option.name, ()))),
@@ -136,6 +139,23 @@ def _words(number: int, text: bytes) -> list[str]:
 def _check_line_end(number: int, line: bytes) -> None:
     if line.endswith(b"\r"):
         raise Refused(f"line {number} ends in CR LF, as on Windows, and would not run: convert it (sed -i 's/\\r$//')")
+
+
+def _check_body(content: bytes) -> list[int]:
+    """The first line of a shell script that ends in CR LF, if any; a here-document may mean it. Raises `Refused` where
+    already the first command does: all of it comes from Windows.
+    """
+    if b"\r\n" not in content or not _SHELL.match(content):
+        return []
+    lines = content.split(b"\n")
+    first = next((number for number, line in enumerate(lines, 1) if _is_command(line)), 0)
+    if first:
+        _check_line_end(first, lines[first - 1])
+    return [next(number for number, line in enumerate(lines, 1) if line.endswith(b"\r"))]
+
+
+def _is_command(line: bytes) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith(b"#")
 
 
 def _stray(words: list[str]) -> str | None:

@@ -17,6 +17,7 @@ LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB less roo
 POINTER = 8  # bytes that the kernel counts beside each string
 LONGEST_PROJECT = 64  # characters
 ONE_BY_ONE = "a job of several gets MIG devices only when --gpu-type names them, such as MIG or 1g.10gb"
+_NO_MATTER = str.maketrans("", "", " _-\t")  # in the names of models
 MIG = " MIG "  # between the model and the profile in the name of a MIG device
 LONGEST_NAME = 255  # bytes: it may become a file's name
 
@@ -136,12 +137,17 @@ def suits(spec: Spec, model: str, memory_mb: int) -> bool:
     A process sees one MIG device only, which is CUDA's rule. So a job of several GPUs gets whole ones, unless its type
     can only mean MIG devices.
     """
-    kind, whole = (spec.gpu_type or "").casefold(), model.partition(MIG)[0]
-    if kind not in model.casefold():
+    kind, whole = _plain(spec.gpu_type or ""), model.partition(MIG)[0]
+    if kind not in _plain(model):
         return False
-    if spec.gpus > 1 and whole != model and kind in whole.casefold():
+    if spec.gpus > 1 and whole != model and kind in _plain(whole):
         return False
     return spec.gpu_memory_mb is None or spec.gpu_memory_mb <= memory_mb
+
+
+def _plain(name: str) -> str:
+    """A model's name as it is compared: `geforce_rtx_4090` is in "NVIDIA GeForce RTX 4090"."""
+    return name.casefold().translate(_NO_MATTER)
 
 
 def _why_no_gpu(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> str | None:

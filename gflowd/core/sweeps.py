@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 FORMS = "such as lr=0.1,0.01 or seed=1:10 or lr=0:1:0.1"
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 LARGEST_EXPONENT = 30  # beyond it a number is a slip
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -90,7 +91,8 @@ def _written(value: int, places: int) -> str:
 def parse_csv(text: str) -> Axis:
     """A table with a header of parameters' names and a row of values for each job. Raises `Refused`.
 
-    Quotes are as in RFC 4180; blanks after a comma, empty lines and a byte order mark do not count.
+    Quotes are as in RFC 4180; blanks around a comma and at the end of a line, empty lines and a byte order mark do not
+    count.
     """
     import csv
 
@@ -115,14 +117,19 @@ def parse_csv(text: str) -> Axis:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Not str.splitlines, to which a form feed and others end a line too."""
-    return (f"{line}\n" for line in text.split("\n"))
+    """Not str.splitlines, to which a form feed and others end a line too. What is quoted keeps its blanks."""
+    for line in text.split("\n"):
+        parts = [line] if '"' in line else line.split(",")
+        yield ",".join(part.rstrip(" \t\r") if line.count('"') % 2 == 0 else part for part in parts) + "\n"
 
 
 def _header(row: Sequence[str]) -> tuple[str, ...]:
     names = tuple(name.strip() for name in row)
     for place, name in enumerate(names):
         if not _NAME.fullmatch(name):
+            for separator, called in OTHER_SEPARATORS.items():
+                if all(_NAME.fullmatch(part.strip()) for part in name.split(separator)):
+                    raise Refused(f"the header's columns are separated by {called}, not by commas")
             raise Refused(f"the header's {name!r} cannot be a parameter's name; the first line must name the columns")
         if name in names[:place]:
             raise Refused(f"the header names {name} twice")

@@ -178,3 +178,22 @@ def test_a_job_of_several_gpus_gets_mig_devices_only_by_name(changes: dict[str, 
         return
     with pytest.raises(Refused, match=r"^2 GPUs.* asked for, but this machine has 1; .* --gpu-type names them"):
         requests.checked(asked, limits)
+
+
+@pytest.mark.parametrize(
+    ("asked", "model", "suited"),
+    [
+        ("geforce_rtx_4090", "NVIDIA GeForce RTX 4090", True),
+        ("RTX4090", "NVIDIA GeForce RTX 4090", True),
+        ("rtx-4090", "NVIDIA GeForce RTX 4090", True),
+        ("nvidia_h100_80gb_hbm3", "NVIDIA H100 80GB HBM3", True),
+        ("H100-80GB", "NVIDIA H100 80GB HBM3", True),
+        ("a100_40", "NVIDIA A100-PCIE-40GB", False),
+        ("a100-pcie_40gb", "NVIDIA A100-PCIE-40GB", True),
+        ("3090", "NVIDIA GeForce RTX 4090", False),
+        ("1g.10gb", "NVIDIA H100 80GB HBM3 MIG 1g.10gb", True),
+    ],
+)
+def test_types_are_written_as_people_and_slurm_write_them(asked: str, model: str, suited: bool) -> None:
+    spec = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=0.0, gpus=1, gpu_type=asked)
+    assert requests.suits(spec, model, 81920) is suited

@@ -197,3 +197,15 @@ def test_a_command_without_its_parameters_stays_as_it_is(words: list[str], value
 @given(st.text())
 def test_a_template_of_doubled_braces_is_the_text(text: str) -> None:
     assert sweeps.expand_template(text.replace("{", "{{").replace("}", "}}"), {}) == text
+
+
+def test_blanks_at_the_end_of_a_value_do_not_count_unless_quoted() -> None:
+    assert sweeps.parse_csv('a , b\t\n1 ,2 \n"3 ",4\n5," 6" \n').rows == (("1", "2"), ("3 ", "4"), ("5", " 6"))
+
+
+@pytest.mark.parametrize(
+    ("text", "called"), [("a;b\n1;2\n", "semicolons"), ("a\tb\n1\t2\n", "tabs"), ("a|b\n1|2\n", "bars")]
+)
+def test_another_separator_is_named(text: str, called: str) -> None:
+    with pytest.raises(Refused, match=f"separated by {called}, not by commas"):
+        sweeps.parse_csv(text)

@@ -330,3 +330,74 @@ def test_a_full_stdout_does_not_hide_that_the_job_is_queued(ctl: Ctl) -> None:
                               stderr=subprocess.PIPE, text=True, check=False)  # fmt: skip
     assert done.returncode == 3
     assert done.stderr == "gflowctl: job 1 is queued, but standard output: No space left on device\n"
+
+
+def variables(ctl: Ctl, *words: str, env: dict[str, str]) -> dict[bytes, bytes]:
+    """What a job finds of GFLOW's and of those set for the submission."""
+    job_id = int(ctl.ok("submit", "--parsable", *words, "true", env=ctl.env | env).splitlines()[-1])
+    pairs = Path(ctl.state.environment(ctl.spec(job_id).env)).read_bytes().split(b"\0")
+    return dict(pair.split(b"=", 1) for pair in pairs if pair)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("export", "found"),
+    [
+        ("ALL,LIST='a,b'", {b"LIST": b"a,b", b"MINE": b"1"}),
+        ('LIST="a,b",OTHER=c', {b"LIST": b"a,b", b"OTHER": b"c"}),
+        ("LIST='it''s'", {b"LIST": b"'it''s'"}),  # no quotes around a value, and no comma either
+        ("NAME=it's", {b"NAME": b"it's"}),
+        ("all", {b"MINE": b"1"}),
+        ("All,A=all", {b"MINE": b"1", b"A": b"all"}),
+        ("none", {}),
+        ("MINE, A=1 ", {b"MINE": b"1", b"A": b"1"}),
+        ("A='',B=", {b"A": b"", b"B": b""}),
+    ],
+)
+def test_what_is_exported(ctl: Ctl, export: str, found: dict[bytes, bytes]) -> None:
+    there = variables(ctl, "--export", export, env={"MINE": "1"})
+    assert {
+        name: value for name, value in there.items() if name in (b"MINE", b"LIST", b"NAME", b"A", b"B", b"OTHER")
+    } == found
+
+
+def test_a_variable_that_is_set_nowhere_is_told(ctl: Ctl) -> None:
+    done = ctl.run("submit", "--dry-run", "--export", "ALL,NO_SUCH_VARIABLE,B=", "true")
+    assert done.returncode == 0
+    assert "--export: NO_SUCH_VARIABLE is not set" in done.stderr
+    for wrong in ("1A=2", "a b=c", "ALL,/x"):
+        assert "names no variable" in ctl.fails(1, "submit", "--export", wrong, "true")
+
+
+def test_a_shell_script_from_windows_is_refused_whichever_line_tells(ctl: Ctl) -> None:
+    script = ctl.home / "job.sh"
+    for text, line in (("#!/bin/bash\n\necho hi\r\n", 3), ("#!/usr/bin/env bash\n# x\r\necho hi\r\necho ho\r\n", 3)):
+        script.write_bytes(text.encode())
+        assert f"line {line} ends in CR LF" in ctl.fails(1, "submit", str(script))
+    script.write_bytes(b"#!/bin/bash\necho hi\ncat <<END\na\r\nEND\n")
+    done = ctl.run("submit", "--dry-run", str(script))
+    assert done.returncode == 0
+    assert "line 4 ends in CR LF" in done.stderr
+    script.write_bytes(b"#!/usr/bin/env python3\nprint(1)\r\n")
+    ctl.ok("submit", str(script))
+
+
+def test_a_link_in_place_of_the_state_directory_is_refused_with_the_directory_to_name(ctl: Ctl) -> None:
+    place = ctl.home / "place"
+    place.mkdir(mode=0o700)
+    link = ctl.home / "link"
+    link.symlink_to(place)
+    env = {**ctl.env, "GFLOW_STATE_DIR": str(link)}
+    for words in (("submit", "true"), ("queue",)):
+        assert f"GFLOW_STATE_DIR={place}" in ctl.fails(1, *words, env=env)
+
+
+def test_a_configuration_without_what_gflowctl_needs_is_not_even_parsed(ctl: Ctl) -> None:
+    config = ctl.home / "my.toml"
+    config.write_text("[executor]\ngrace = 5\n")
+    env = {**ctl.env, "GFLOW_CONFIG": str(config)}
+    code = "import sys; from gflowctl.main import main; main(['submit', 'true']); print('tomllib' in sys.modules)"
+    words = [sys.executable, "-c", code]
+    for text, parsed in (("[executor]\ngrace = 5\n", False), ("[projects]\nknown = ['ml']\n", True)):
+        config.write_text(text)
+        done = subprocess.run(words, env=env, cwd=ctl.home, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == str(parsed)
