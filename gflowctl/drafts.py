@@ -141,6 +141,8 @@ class Drafter:
             **job_options.gpus(args),
         )
         spec = requests.checked(spec, self._limits)
+        if content is None and args.wrap is None:
+            self._check_command(args, command, cwd, env)
         if family is not None:
             from gflowctl import sweeping
 
@@ -161,6 +163,21 @@ class Drafter:
             return name, variables, requests.check_size((), variables)
 
         return self._once(("export", export, extra), find)
+
+    def _check_command(self, args: Namespace, command: Words, cwd: str, env: str) -> None:
+        """A name with parameters of a sweep in it is not known yet, nor what an environment of conda brings."""
+        name = command[0]
+        if job_options.asks_for_many(args) and "{" in name:
+            return
+        may_come = args.hold or args.begin is not None or job_options.names_dependencies(args)
+        variables = self.environments[env]
+
+        def find() -> str | None:
+            return submission.check_command(command, cwd, variables, may_come=may_come)
+
+        trouble = self._once(("command", name, len(command) == 1, cwd, env, may_come), find)
+        if trouble is not None and not (args.conda_env and "/" not in name):
+            self.notes[f"{trouble}; it will be looked for when the job starts"] = None
 
     def _script(self, content: bytes) -> str:
         name = self._once(("digest", content), lambda: submission.digest(content))

@@ -16,6 +16,7 @@ LARGEST_SCRIPT = 16 << 20  # bytes
 DROPPED = (b"GFLOW_JOB_", b"GFLOW_ARRAY_", b"GFLOW_PARAM_", b"SLURM_", b"TMUX")
 LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
 _EXPORTED = r"""\s*(?:(?P<name>[^,=\s]+=)(?P<value>'[^']*'|"[^"]*")\s*|(?P<plain>[^,]+))(?:,|$)"""
+_OF_LINES = " \t\n&|;<>"  # not in the names of programs, but in lines of shell
 LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
 
@@ -139,6 +140,35 @@ def script_content(command: Sequence[str]) -> bytes | None:
     if content is not None and len(content) > LARGEST_SCRIPT:
         raise Refused(f"{path} is larger than {LARGEST_SCRIPT >> 20} MiB, too large for a script")
     return content
+
+
+def check_command(command: Sequence[str], cwd: str, variables: Iterable[bytes], *, may_come: bool) -> str | None:
+    """What a person should know of a command that cannot be run as things stand, if anything.
+
+    Raises `Refused` for one that can never be meant: a directory, a line of shell in one word, a path to nothing where
+    it `may_come` from no other job.
+    """
+    name = command[0]
+    path = os.path.join(cwd, name)
+    if len(command) == 1 and any(each in name for each in _OF_LINES) and not os.path.lexists(path):
+        raise Refused(f"{name!r} is one word, not a command line; leave out the quotes, or give --wrap {_quoted(name)}")
+    if "/" not in name:
+        places = next((each[5:] for each in variables if each.startswith(b"PATH=")), LOGIN_PATH)
+        known = any(os.access(os.path.join(place, os.fsencode(name)), os.X_OK) for place in places.split(b":"))
+        return None if known else f"{name}: not found on the job's PATH"
+    if os.path.isdir(path):
+        raise Refused(f"{name} is a directory, not a command")
+    if os.path.lexists(path):
+        return None
+    if not may_come:
+        raise Refused(f"{name}: there is no such file")
+    return f"{name}: there is no such file yet"
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
 
 
 def _is_the_command(word: str) -> bool:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowctl.enqueue import New
 
+ALWAYS_SAID = (": ignored: ", "; it will be looked for when the job starts")  # in notes
 DRY = 20  # jobs of which a dry run tells one by one
 
 
@@ -97,11 +98,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
         drafts = list(bulk.drafts(drafter, args.source))
         if not drafts:
             raise Refused(f"--from {args.source}: there is no job in it")
-    _tell(drafter, args)
     if args.dry_run:
+        _tell(drafter, args)
         _show(args, context, enqueue.rehearse(drafts, context))
         return 0
     made = enqueue.queue(drafts, drafter, context)
+    _tell(drafter, args)
     context.ring(b"q")
     try:
         _show(args, context, made)
@@ -148,9 +150,9 @@ def _check_answer(args: argparse.Namespace) -> None:
 
 
 def _tell(drafter: Drafter, args: argparse.Namespace) -> None:
-    """What of a script's head is ignored is always said; what only has no effect, where somebody reads it."""
+    """What of a script's head is ignored is always said, and that a command is missing; the rest, where it is read."""
     for note in drafter.notes:
-        if args.dry_run or render.notes_are_read() or ": ignored: " in note:
+        if args.dry_run or render.notes_are_read() or any(each in note for each in ALWAYS_SAID):
             render.note(note)
 
 

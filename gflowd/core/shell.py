@@ -111,9 +111,13 @@ _TAIL = b"""\
   unset %(strangers)b
   set -- %(command)b
   . %(environment)b
-%(exports)b%(activation)b  exec "$@" %(redirections)b
+%(exports)b%(activation)b  command -v -- %(name)b >/dev/null || : >%(unfound)b
+  gflow_unfound=%(unfound)b
+  trap ': >"$gflow_unfound"' EXIT  # runs where exec fails
+  exec "$@" %(redirections)b
 )
 code=$?
+if [ -e "$dir/unfound" ]; then case $code in 126) code='126 not executable' ;; 127) code='127 not found' ;; esac; fi
 %(oom)b%(failed)brecord "$code"
 """
 
@@ -164,6 +168,8 @@ def job_script(launch: Launch) -> bytes:
             )
             + _path(launch.tools),
             b"command": b" ".join(map(quote, _command(launch))),
+            b"name": quote(launch.command[0]),
+            b"unfound": quote(launch.directory + b"/unfound"),
             b"environment": quote(launch.environment),
             b"redirections": _redirections(launch),
             **_activation(launch),

@@ -1,7 +1,8 @@
 """The directory of one attempt at a job: what `job.sh` leaves there, read; and the marks that we leave, made.
 
 `pid` (boot id and proc stat line), `alive` (a named pipe, open while anything of the job lives), `exit` (a status, with
-`oom` when the kernel ended it for want of memory, or `launch` and why not), `log`, `log.end`, `stop.<signal>`.
+`oom` when the kernel ended it for want of memory, or the shell's `not found` where it ran no command; or `launch` and
+why it did not even try), `log`, `log.end`, `stop.<signal>`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from gflowd.core import procstat
 if TYPE_CHECKING:
     from gflowd.core.model import Identity
 
-_STATUS = re.compile("([0-9]{1,3})( oom)?")
+_STATUS = re.compile("([0-9]{1,3})(?: (?:(oom)|(not found|not executable)))?")
 TORN_AFTER = 5.0  # seconds: a `pid` that is still without its line was left by a full disk or a kill
 BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # we cannot look, which says nothing about the job
 BARRED = "barred"  # in place of a process in `pid`: it is never to begin
@@ -29,7 +30,7 @@ BARRED = "barred"  # in place of a process in `pid`: it is never to begin
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The exit record: a status of a shell, or why the command could not be launched; `at` in epoch seconds."""
+    """The exit record: a status of a shell, why the command could not be launched, or both; `at` in epoch seconds."""
 
     at: float
     status: int | None
@@ -68,7 +69,9 @@ def exit_record(directory: str) -> Record | None:
     if text.startswith("launch "):
         return Record(at, None, text.removeprefix("launch "))
     match = _STATUS.fullmatch(text)
-    return Record(at, int(match[1]), None, starved=bool(match[2])) if match and int(match[1]) <= 255 else None
+    if match is None or int(match[1]) > 255:
+        return None
+    return Record(at, int(match[1]), match[3], starved=match[2] is not None)
 
 
 def log_has_ended(directory: str) -> bool:

@@ -220,7 +220,28 @@ def test_death_by_a_signal_is_128_more_and_the_shell_says_nothing_of_it(attempt:
 
 def test_a_command_that_is_not_there_is_127_and_the_log_says_so(attempt: Attempt) -> None:
     assert b"no-such-thing" in attempt.run(b"no-such-thing")
-    assert attempt.exit() == b"127\n"
+    assert attempt.exit() == b"127 not found\n"
+
+
+@pytest.mark.parametrize("name", [b"./gone", b"-x", b"a=b", b"two words", b"/no/such/place"])
+def test_whatever_its_name(attempt: Attempt, name: bytes) -> None:
+    attempt.run(name, b"-c", b"exit 3")
+    assert attempt.exit() == b"127 not found\n"
+
+
+def test_so_is_one_whose_interpreter_is_not_there(attempt: Attempt) -> None:
+    script = attempt.cwd / "script"
+    script.write_bytes(b"#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    attempt.run(b"./script")
+    ended = b"127\n" if "bash" in attempt.words[0] else b"127 not found\n"  # bash 5 ends at once, without a trap
+    assert attempt.exit() == ended
+
+
+def test_what_is_no_program_is_126_and_told_apart_from_a_program_that_says_so(attempt: Attempt) -> None:
+    (attempt.cwd / "data").write_bytes(b"x")
+    attempt.run(b"./data")
+    assert attempt.exit() == b"126 not executable\n"
 
 
 def test_output_and_error_are_the_commands_own_and_nothing_else(attempt: Attempt) -> None:

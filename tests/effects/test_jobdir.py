@@ -223,3 +223,16 @@ def test_a_disk_that_is_full_leaves_no_half_script(tmp_path: Path) -> None:
     # a write that crosses the limit is cut short first, as on a disk that fills up
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert not os.path.exists(os.path.join(place, "job.sh"))
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "trouble"),
+    [(b"127 not found\n", 127, "not found"), (b"126 not executable\n", 126, "not executable"), (b"127\n", 127, None)],
+)
+def test_a_shell_that_ran_no_command_says_so_beside_its_status(
+    tmp_path: Path, content: bytes, status: int, trouble: str | None
+) -> None:
+    (tmp_path / "exit").write_bytes(content)
+    found = jobdir.exit_record(str(tmp_path))
+    assert found is not None
+    assert (found.status, found.trouble, found.starved) == (status, trouble, False)

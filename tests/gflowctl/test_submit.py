@@ -98,7 +98,38 @@ def test_a_file_that_nothing_can_run_is_refused(ctl: Ctl) -> None:
 
 
 def test_an_unknown_command_is_queued_since_the_job_may_find_it(ctl: Ctl) -> None:
-    assert ctl.submit("no-such-command") == 1
+    done = ctl.run("submit", "no-such-command")
+    assert (done.returncode, done.stdout) == (0, "Submitted batch job 1\n")
+    assert "no-such-command: not found on the job's PATH" in done.stderr
+
+
+def test_a_path_to_nothing_is_refused_unless_it_may_come(ctl: Ctl) -> None:
+    assert "./gone: there is no such file" in ctl.fails(1, "submit", "./gone", "1")
+    ctl.submit("true")
+    for words in (("--depends-on", "1"), ("--hold",), ("--begin", "now+1h")):
+        done = ctl.run("submit", *words, "./gone")
+        assert done.returncode == 0
+        assert "./gone: there is no such file yet" in done.stderr
+    (ctl.home / "place").mkdir()
+    for name in ("./place", str(ctl.home)):
+        assert f"{name} is a directory" in ctl.fails(1, "submit", name)
+        assert f"{name} is a directory" in ctl.fails(1, "submit", "--hold", name)
+
+
+@pytest.mark.parametrize(
+    "line", ["echo a", "make && ./run", "ls|wc", "a;b", "echo hi >file", "python train.py --lr 0.1"]
+)
+def test_a_line_of_shell_in_one_word_is_refused_with_what_to_write(ctl: Ctl, line: str) -> None:
+    assert f"--wrap '{line}'" in ctl.fails(1, "submit", line)
+    assert f"--wrap '{line}'" in ctl.fails(1, "submit", "--", line)
+    ctl.ok("submit", "--wrap", line)
+
+
+def test_a_program_whose_name_has_blanks_is_one(ctl: Ctl) -> None:
+    program = ctl.home / "my tool"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    ctl.ok("submit", "./my tool")
 
 
 def test_the_environment_is_the_submitter_s(ctl: Ctl) -> None:

@@ -40,12 +40,12 @@ def test_an_array_takes_an_id_for_each_element(ctl: Ctl) -> None:
 
 def test_a_sweep_runs_every_combination(ctl: Ctl) -> None:
     words = ("--param", "lr=0:1:0.5", "--param", "seed=3,4", "--name-template", "r{seed}-{lr}-{index}")
-    ctl.ok("submit", *words, "--max-concurrent", "2", "--", "train", "--lr={lr}", "{seed}", "{print}")
+    ctl.ok("submit", *words, "--max-concurrent", "2", "--", "echo", "--lr={lr}", "{seed}", "{print}")
     found = ctl.jobs()
     assert [job["params"] for job in found] == [
         {"lr": lr, "seed": seed} for lr in ("0", "0.5", "1") for seed in ("3", "4")
     ]
-    assert found[3]["command"] == ["train", "--lr=0.5", "4", "{print}"]
+    assert found[3]["command"] == ["echo", "--lr=0.5", "4", "{print}"]
     assert found[3]["name"] == "r4-0.5-3"
     assert {(job["group"], job["max_concurrent"]) for job in found} == {(1, 2)}
 

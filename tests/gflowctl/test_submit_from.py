@@ -45,7 +45,7 @@ def test_a_file_is_read_as_well(ctl: Ctl) -> None:
 
 
 def test_options_of_the_command_line_are_for_lines_that_say_nothing_else(ctl: Ctl) -> None:
-    jobs = lines({"command": ["a"]}, {"command": ["b"], "project": "own", "gpus": 0, "hold": False})
+    jobs = lines({"command": ["true"]}, {"command": ["false"], "project": "own", "gpus": 0, "hold": False})
     ctl.ok("submit", "--from", "-", "-P", "all", "-g", "1", "--hold", input=jobs)
     assert [(job["project"], job["gpus"], job["state"]) for job in ctl.jobs()] == [
         ("all", 1, "held"),
@@ -55,11 +55,11 @@ def test_options_of_the_command_line_are_for_lines_that_say_nothing_else(ctl: Ct
 
 def test_a_line_may_be_an_array_or_a_sweep(ctl: Ctl) -> None:
     jobs = lines(
-        {"command": ["a"], "array": "1-3%2"},
-        {"command": ["b"]},
-        {"command": ["c", "{lr}"], "param": {"lr": [0.1, 0.01], "seed": "1:2"}},
-        {"command": ["d"], "param": ["x=1,2"]},
-        {"command": ["e"], "array": [4, 9]},
+        {"command": ["true"], "array": "1-3%2"},
+        {"command": ["false"]},
+        {"command": ["echo", "{lr}"], "param": {"lr": [0.1, 0.01], "seed": "1:2"}},
+        {"command": ["true"], "param": ["x=1,2"]},
+        {"command": ["true"], "array": [4, 9]},
     )
     assert ctl.ok("submit", "--from", "-", "--parsable", input=jobs) == "1-12\n"
     found = ctl.jobs()
@@ -70,10 +70,10 @@ def test_a_line_may_be_an_array_or_a_sweep(ctl: Ctl) -> None:
 
 def test_a_line_may_wait_for_jobs_that_are_there(ctl: Ctl) -> None:
     ctl.submit("true")
-    jobs = lines({"command": ["a"], "depends_on": 1}, {"command": ["b"], "depends-on-any": [1, "@"]})
+    jobs = lines({"command": ["true"], "depends_on": 1}, {"command": ["false"], "depends-on-any": [1, "@"]})
     ctl.ok("submit", "--from", "-", input=jobs)
     assert [ctl.spec(job_id).needs.ids for job_id in (2, 3)] == [(1,), (1,)]
-    jobs = lines({"command": ["a"]}, {"command": ["b"], "depends_on": "afterok:4"})
+    jobs = lines({"command": ["true"]}, {"command": ["false"], "depends_on": "afterok:4"})
     assert ctl.fails(1, "submit", "--from", "-", input=jobs) == "line 2: no job 4"
     assert len(ctl.jobs()) == 3
 
