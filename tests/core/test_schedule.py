@@ -511,10 +511,21 @@ def test_a_look_that_hangs_costs_a_job_its_gpus_and_its_place() -> None:
     late = plan(queue, looking={1: Look((2,), NOW - LATE - 0.1)}, gpus_are_fresh=False)
     assert late.wants_gpu == {3: Look((0, 1, 2, 3), NOW)}
     assert late.reasons == dict.fromkeys((3, 1), reasons.RESOURCES)
-    assert started(plan(queue, looking={1: Look((2,), NOW - LATE - 0.1)})) == [(3, (0, 1, 2, 3))]
     assert plan(queue[:1], looking={1: Look((2,), NOW - 9)}, gpus_are_fresh=False).wants_gpu == {}
     again = plan([queue[0], queue[2]], looking={1: Look((2,), NOW - 9)}, gpus_are_fresh=False)
     assert again.wants_gpu == {1: Look((0,), NOW)}
+
+
+def test_a_look_that_comes_late_still_gives_what_was_decided_before_it() -> None:
+    queue = [job(1, gpus=1), job(3, gpus=4, priority=99), job(1, gpus=1)]
+    assert started(plan(queue, looking={1: Look((2,), NOW - LATE - 0.1)})) == [(1, (2,))]
+
+
+def test_all_wait_for_the_same_look_and_none_keeps_its_place_longer_because_it_came_later() -> None:
+    queue = [job(1, gpus=1), job(2, gpus=1), job(3, gpus=4), job(1, gpus=1), job(2, gpus=1)]
+    looking = {1: Look((2,), NOW - LATE - 0.1), 2: Look((1,), NOW - 1)}
+    assert plan(queue, looking=looking, gpus_are_fresh=False).wants_gpu == {3: Look((0, 1, 2, 3), NOW)}
+    assert started(plan(queue, has(0, 3), looking=looking)) == [(1, (2,)), (2, (1,))]
 
 
 def test_who_cannot_have_the_gpus_that_were_looked_at_gets_others_or_waits() -> None:
