@@ -97,6 +97,8 @@ class Scheduler:
             wakes.append(now.mono)
         if plan.promise_due is not None:
             wakes.append(now.mono + max(plan.promise_due - now.wall, SOON))
+        if self._planner.doubt_ends is not None:
+            wakes.append(self._planner.doubt_ends + SOON)
         if self._planner.desk.elsewhere and plan.reasons:
             wakes.append(now.mono + LOOK_ELSEWHERE)
         rings = b"" if self._planner.poll_after is None and agenda.resumed == self._resumed else POLL
