@@ -64,6 +64,7 @@ class Kept(NamedTuple):
     end: float
     given: Hold
     judged: float  # who is not gone by then counts as if it were not gone at `begin` either
+    known: bool  # it was promised, so that only who is gone for certain counts as gone
 
 
 class Occupancy:
@@ -109,12 +110,15 @@ class Occupancy:
             if self._kept[certain]:
                 self._kept[certain] = self._kept_anew(certain=certain) or self._kept[certain]
 
-    def keep(self, spec: Spec, at: float, until: float, *, certain: bool, judged: float | None = None) -> None:
+    def keep(
+        self, spec: Spec, at: float, until: float, *, certain: bool, judged: float | None = None, known: bool = False
+    ) -> None:
         """Keeps what `spec` needs from `at` on; nothing when it could not have it then. Others must be gone by then, or
-        by the earlier time `judged`.
+        by the earlier time `judged`; with `known` for certain.
         """
-        kept = self._placed(spec, at, until, at if judged is None else min(at, judged), certain=certain)
-        if kept is not None:
+        given = self._placed(spec, at, until, certain=certain)
+        if given is not None:
+            kept = Kept(spec, at, until, given, at if judged is None else min(at, judged), known)
             self._kept[certain].append(kept)
 
     def spares(self, given: Hold) -> bool:
@@ -124,6 +128,8 @@ class Occupancy:
             return True
         if self.is_known and given.certain:
             modes = modes[:1]  # what is expected is what is known
+        if not given.certain and any(each.known for each in self._kept[False]):
+            given = replace(given, end=inf)
         if all(each.judged >= given.end and (given.certain or not mode) for mode in modes for each in self._kept[mode]):
             return True
         late = [each.begin for each in self._kept[False] if each.judged < given.end <= each.begin]
@@ -300,13 +306,13 @@ class Occupancy:
         self.cpus += given.cpus
         self.memory_mb += given.memory_mb
 
-    def _placed(self, spec: Spec, at: float, until: float, judged: float, *, certain: bool) -> Kept | None:
+    def _placed(self, spec: Spec, at: float, until: float, *, certain: bool) -> Hold | None:
         if not self.fits(spec, at, until, certain=certain):
             return None
         gpus = self.candidates(spec, at, until, certain=certain) if spec.gpus else []
         if not (spec.shared or self.windows):  # those that come free last are of the least use to others
             gpus.sort(key=self._busy_until, reverse=True)
-        return Kept(spec, at, until, hold(spec, tuple(sorted(gpus[: spec.gpus])), until), judged)
+        return hold(spec, tuple(sorted(gpus[: spec.gpus])), until)
 
     def _busy_until(self, index: int) -> float:
         return max((each.end for each in self._on[index]), default=self.now)
@@ -316,10 +322,10 @@ class Occupancy:
         before, self._kept[certain] = self._kept[certain], []
         try:
             for each in before:
-                placed = self._placed(each.spec, each.begin, each.end, each.judged, certain=certain)
-                if placed is None:
+                given = self._placed(each.spec, each.begin, each.end, certain=certain)
+                if given is None:
                     return None
-                self._kept[certain].append(placed)
+                self._kept[certain].append(each._replace(given=given))
             return self._kept[certain]
         finally:
             self._kept[certain] = before

@@ -350,13 +350,15 @@ class _Planner:
             expected = self._earliest(spec, length, certain=False)
         else:
             expected = at
-        if expected is not None and at is None and room.is_doubtful:  # it is not awaited sooner than was promised
-            expected = max(expected, self._rules.promised.get(job.id) or expected)
+        told = self._rules.promised.get(job.id) if at is None and room.is_doubtful else None
+        if expected is not None and told is not None:  # it is not awaited sooner than was promised
+            expected = max(expected, told)
         if at is not None:  # nobody knows when one without a limit ends
             room.keep(spec, at, at + length.seconds if length.is_certain else inf, certain=True)
         if expected is not None:
             judged = self._judged(job, length) if at is None else None
-            room.keep(spec, expected, expected + length.seconds, certain=False, judged=judged)
+            until = expected + length.seconds
+            room.keep(spec, expected, until, certain=False, judged=judged, known=told is not None)
         self._kept.append((spec, at, expected))
         self._later = None
         return at, expected

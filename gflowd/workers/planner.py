@@ -55,8 +55,8 @@ class Said:
 
 
 class Planner:
-    """Plans. `poll_after`: a look at the GPUs that began later than that (monotonic) is wanted; `doubt_ends`: when a GPU
-    is no longer expected back (monotonic); `shares`: how usage is counted.
+    """Plans. `poll_after`: a look at the GPUs that began later than that (monotonic) is wanted; `doubt_ends`: when a
+    GPU is no longer expected back (monotonic); `shares`: how usage is counted.
     """
 
     def __init__(self, config: Config) -> None:

@@ -571,6 +571,17 @@ def test_a_gpu_that_may_be_back_in_a_moment_is_given_to_nobody_and_no_promise_is
     assert (made.reasons, started(made)) == ({1: reasons.GPU_UNAVAILABLE}, [(2, (1,)), (3, (2,))])
 
 
+def test_while_a_gpu_may_be_back_in_a_moment_nobody_passes_a_promise_by_an_estimate() -> None:
+    queue = [job(1, gpus=4), job(2, gpus=1), job(3, gpus=1, time_limit=HOUR - 1)]
+
+    def length(each: Job) -> Length:
+        return Length(60.0, DEFAULT) if each.spec.time_limit is None else limit_or_guess(each)
+
+    made = plan(queue, available=(1, 2, 3), doubtful=(0,), promised={1: NOW + HOUR}, length=length)
+    assert (started(made), promised(made)) == ([(3, (1,))], [(1, None, NOW + HOUR)])
+    assert made.reasons[2] == reasons.PRIORITY, "it may run for longer than is expected"
+
+
 def test_a_doubtful_gpu_that_is_available_or_unknown_is_no_special_one() -> None:
     assert started(plan([job(1, gpus=1)], available=(1, 2), doubtful=(9,))) == [(1, (1,))]
 
