@@ -66,8 +66,8 @@ def open(wiring: Wiring) -> ZombieDetector:  # noqa: A001 -- the workers' protoc
 
 
 class ZombieDetector:
-    """Decision: a sight of each live attempt that has begun, or should have. One that is over stays in it until there is
-    other news: that it is gone is none, and whoever is told of a decision has to look at everything.
+    """Decision: a sight of each live attempt that has begun, or should have. One that is over stays in it until there
+    is other news: that it is gone is none, and whoever is told of a decision has to look at everything.
     """
 
     def __init__(self, wiring: Wiring) -> None:
