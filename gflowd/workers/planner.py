@@ -135,7 +135,8 @@ class Planner:
         for promise in plan.promises:
             before = said.promises.get(promise.job.id)
             was = self._bases.get(promise.job.id)
-            may_come_back = doubtful and promise.job.spec.gpus > 0 and not _is_overdue(before, now)
+            is_awaited = promise.expected is not None or self.desk.known is None
+            may_come_back = doubtful and is_awaited and promise.job.spec.gpus > 0 and not _is_overdue(before, now)
             its = replace(basis, gpus=basis.gpus & self._usable) if doubtful and not may_come_back else basis
             after = promises.renewed(before, promise, was, its, now.wall, is_doubtful=may_come_back)
             if after is not before:

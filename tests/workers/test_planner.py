@@ -296,6 +296,21 @@ def test_two_minutes_after_its_time_a_promise_is_given_up_though_a_restart_broug
     assert (record["at"], record["was"], record["cause"]) == (None, 5010.0, "GPU 1 cannot be had")
 
 
+def test_what_one_gpu_is_gone_for_is_given_up_though_another_may_come_back(wiring: Wiring) -> None:
+    line = Line(wiring, holding(0, until=6000.0), WIDE)
+    line.tick()
+    promised = line.records[2]
+    line.gpus = (GPUS[0], replace_gpu(GPUS[1], strange=True))
+    line.tick()
+    line.tick(60.0)
+    line.gpus = tuple(replace_gpu(gpu, strange=True) for gpu in GPUS)
+    line.tick(50.0)
+    assert line.records == {2: promised}
+    line.tick(15.0)
+    record = line.records[2]
+    assert (record["at"], record["was"], record["cause"]) == (None, 6000.0, "GPU 0, 1 cannot be had")
+
+
 def test_the_planner_says_when_a_gpu_is_no_longer_expected_back(wiring: Wiring) -> None:
     line = Line(wiring, holding(0, until=6000.0), WIDE)
     line.tick()
