@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from gflowd.core.capacity import Capacity
+    from gflowd.core.capacity import Capacity, Device
     from gflowd.core.model import Spec
     from gflowd.core.reservations import Window
 
@@ -92,6 +92,7 @@ class Occupancy:
         self.cpus = capacity.cpus
         self.memory_mb = capacity.memory_mb
         self._devices = [device for device in capacity.gpus or () if device.index in usable]
+        self._suiting: dict[tuple[str | None, int | None, bool], list[Device]] = {}  # by what decides
         self._holds: list[Hold] = []
         self._on: dict[int, list[Hold]] = {device.index: [] for device in self._devices}
         self._kept: dict[bool, list[Kept]] = {True: [], False: []}  # as is known for certain, and as is expected
@@ -146,7 +147,8 @@ class Occupancy:
         ended = [each for each in self._holds if each.end <= at]
         if ended:
             self._holds = [each for each in self._holds if each.end > at]
-            self._on = {index: [each for each in held if each.end > at] for index, held in self._on.items()}
+            for index in {index for each in ended for index in each.gpus if index in self._on}:
+                self._on[index] = [each for each in self._on[index] if each.end > at]
             self.cpus += sum(each.cpus for each in ended)
             self.memory_mb += sum(each.memory_mb for each in ended)
             self._guesses -= sum(not each.certain for each in ended)
@@ -169,11 +171,13 @@ class Occupancy:
         ours, theirs = (set[int](), set[int]()) if reserved else self._reserved(spec.user, at, _gone(spec, until))
         later = [] if reserved or at <= self.now else self._during(at, until, certain=certain)
         found = []
-        for device in self._devices:
-            if device.index in theirs or not device.suits(spec):
+        for device in self._that_suit(spec):
+            if device.index in theirs:
                 continue
-            held = [each for each in self._on[device.index] if at <= self.now or not each.is_over(at, certain=certain)]
-            held += [each.given for each in later if device.index in each.given.gpus]
+            held = self._on[device.index]
+            if at > self.now:
+                held = [each for each in held if not each.is_over(at, certain=certain)]
+                held += [each.given for each in later if device.index in each.given.gpus]
             if not spec.shared:
                 if not held:
                     found.append((device.index not in ours, 0, device.index))
@@ -201,10 +205,20 @@ class Occupancy:
 
     def suitable(self, spec: Spec) -> int:
         """How many available GPUs there are of the kind asked for, whoever has them now; no doubtful ones."""
-        return sum(device.suits(spec) for device in self._devices if device.index not in self._missed)
+        return sum(device.index not in self._missed for device in self._that_suit(spec))
+
+    def _that_suit(self, spec: Spec) -> list[Device]:
+        """The usable GPUs of the kind asked for, whoever has them."""
+        key = spec.gpu_type, spec.gpu_memory_mb, spec.gpus > 1
+        found = self._suiting.get(key)
+        if found is None:
+            found = self._suiting[key] = [device for device in self._devices if device.suits(spec)]
+        return found
 
     def leaves_enough(self, spec: Spec, gpus: Iterable[int], at: float, until: float, *, certain: bool = False) -> bool:
         """Whether the reservations by count are still met when `spec` has these GPUs too from `at` until `until`."""
+        if not self.windows:
+            return True
         counted = [each for each in self._overlapping(spec.user, at, _gone(spec, until)) if each.gpu_list is None]
         taken = set(gpus)
         return not counted or all(

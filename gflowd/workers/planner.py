@@ -130,7 +130,10 @@ class Planner:
                 self._bases.pop(job_id, None)
             elif job_id not in told:  # whoever else is not in the plan has to wait for others of its array or name
                 plan.promises.append(Promise(job, None, None, reasons.DRAINED if drained else reasons.GROUP))
-        basis = self._basis_of(book, said, plan, now, drained=drained)
+        self._told, self._drained, was_drained = {}, drained, self._drained
+        if not plan.promises:
+            return changed
+        basis = self._basis_of(book, said, plan, now, drained=drained or was_drained)
         doubtful = self.doubt_ends is not None and not drained
         for promise in plan.promises:
             before = said.promises.get(promise.job.id)
@@ -142,7 +145,6 @@ class Planner:
             if after is not before:
                 changed[promise.job.id] = after
         self._told = {promise.job.id: basis for promise in plan.promises}
-        self._drained = drained
         return changed
 
     def settled(self, touched: Collection[int]) -> None:
@@ -254,7 +256,7 @@ class Planner:
             bands={job.id: band(job) for job in everybody},
             waiting=frozenset(job.id for job in waiting),
             specs={each.job.id: each.job.spec for each in plan.promises},
-            drained=drained or self._drained,
+            drained=drained,
             offset=now.wall - now.mono,
         )
 
