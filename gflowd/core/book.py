@@ -93,18 +93,19 @@ class Book:
         """As `queue`, which is to be called."""
         rooms = self._groups.rooms()
         full: set[int] = set()
+        counted: set[int] = set()  # they have their place in a room, and come once more in the queue
 
         def beyond(job_id: int) -> int | None:
             array_id = self.queued[job_id].array_id
-            if array_id is None or (array_id not in full and rooms.get(array_id, 1) > 0):
+            if array_id is None or job_id in counted or (array_id not in full and rooms.get(array_id, 1) > 0):
                 return None
             if array_id not in full:
                 self._groups.left_out(job_id)
                 full.add(array_id)
-            return self._roster.ids(array_id).stop
+            ids = self._roster.ids(array_id)
+            return min((each for each in counted if job_id < each < ids.stop), default=ids.stop)
 
         walker.beyond = beyond
-        counted: set[int] = set()
         for job_id in self._line.walk(walker, self._seated(promised), self._seated(looking)):
             job = self.queued[job_id]
             if not self._room.lets_go(job):

@@ -64,6 +64,7 @@ class Kept(NamedTuple):
     end: float
     given: Hold
     judged: float  # who is not gone by then counts as if it were not gone at `begin` either
+    known: bool  # it was promised, so that only who is gone for certain counts as gone
 
 
 class Occupancy:
@@ -91,10 +92,10 @@ class Occupancy:
         self.cpus = capacity.cpus
         self.memory_mb = capacity.memory_mb
         self._devices = [device for device in capacity.gpus or () if device.index in usable]
+        self._suiting: dict[tuple[str | None, int | None, bool], list[Device]] = {}  # by what decides
         self._holds: list[Hold] = []
         self._on: dict[int, list[Hold]] = {device.index: [] for device in self._devices}
         self._kept: dict[bool, list[Kept]] = {True: [], False: []}  # as is known for certain, and as is expected
-        self._kinds: dict[object, list[Device]] = {}  # which are of the kind that a job asks for
         self._guesses = 0  # holds of which nobody knows the end
         self._missed = missed & self._on.keys()
         self.is_doubtful = bool(self._missed)
@@ -110,12 +111,15 @@ class Occupancy:
             if self._kept[certain]:
                 self._kept[certain] = self._kept_anew(certain=certain) or self._kept[certain]
 
-    def keep(self, spec: Spec, at: float, until: float, *, certain: bool, judged: float | None = None) -> None:
+    def keep(
+        self, spec: Spec, at: float, until: float, *, certain: bool, judged: float | None = None, known: bool = False
+    ) -> None:
         """Keeps what `spec` needs from `at` on; nothing when it could not have it then. Others must be gone by then, or
-        by the earlier time `judged`.
+        by the earlier time `judged`; with `known` for certain.
         """
-        kept = self._placed(spec, at, until, at if judged is None else min(at, judged), certain=certain)
-        if kept is not None:
+        given = self._placed(spec, at, until, certain=certain)
+        if given is not None:
+            kept = Kept(spec, at, until, given, at if judged is None else min(at, judged), known)
             self._kept[certain].append(kept)
 
     def spares(self, given: Hold) -> bool:
@@ -125,6 +129,8 @@ class Occupancy:
             return True
         if self.is_known and given.certain:
             modes = modes[:1]  # what is expected is what is known
+        if not given.certain and any(each.known for each in self._kept[False]):
+            given = replace(given, end=inf)
         if all(each.judged >= given.end and (given.certain or not mode) for mode in modes for each in self._kept[mode]):
             return True
         late = [each.begin for each in self._kept[False] if each.judged < given.end <= each.begin]
@@ -141,7 +147,8 @@ class Occupancy:
         ended = [each for each in self._holds if each.end <= at]
         if ended:
             self._holds = [each for each in self._holds if each.end > at]
-            self._on = {index: [each for each in held if each.end > at] for index, held in self._on.items()}
+            for index in {index for each in ended for index in each.gpus if index in self._on}:
+                self._on[index] = [each for each in self._on[index] if each.end > at]
             self.cpus += sum(each.cpus for each in ended)
             self.memory_mb += sum(each.memory_mb for each in ended)
             self._guesses -= sum(not each.certain for each in ended)
@@ -164,11 +171,13 @@ class Occupancy:
         ours, theirs = (set[int](), set[int]()) if reserved else self._reserved(spec.user, at, _gone(spec, until))
         later = [] if reserved or at <= self.now else self._during(at, until, certain=certain)
         found = []
-        for device in self._suitable(spec):
+        for device in self._that_suit(spec):
             if device.index in theirs:
                 continue
-            held = [each for each in self._on[device.index] if at <= self.now or not each.is_over(at, certain=certain)]
-            held += [each.given for each in later if device.index in each.given.gpus]
+            held = self._on[device.index]
+            if at > self.now:
+                held = [each for each in held if not each.is_over(at, certain=certain)]
+                held += [each.given for each in later if device.index in each.given.gpus]
             if not spec.shared:
                 if not held:
                     found.append((device.index not in ours, 0, device.index))
@@ -196,10 +205,20 @@ class Occupancy:
 
     def suitable(self, spec: Spec) -> int:
         """How many available GPUs there are of the kind asked for, whoever has them now; no doubtful ones."""
-        return sum(device.index not in self._missed for device in self._suitable(spec))
+        return sum(device.index not in self._missed for device in self._that_suit(spec))
+
+    def _that_suit(self, spec: Spec) -> list[Device]:
+        """The usable GPUs of the kind asked for, whoever has them."""
+        key = spec.gpu_type, spec.gpu_memory_mb, spec.gpus > 1
+        found = self._suiting.get(key)
+        if found is None:
+            found = self._suiting[key] = [device for device in self._devices if device.suits(spec)]
+        return found
 
     def leaves_enough(self, spec: Spec, gpus: Iterable[int], at: float, until: float, *, certain: bool = False) -> bool:
         """Whether the reservations by count are still met when `spec` has these GPUs too from `at` until `until`."""
+        if not self.windows:
+            return True
         counted = [each for each in self._overlapping(spec.user, at, _gone(spec, until)) if each.gpu_list is None]
         taken = set(gpus)
         return not counted or all(
@@ -301,13 +320,13 @@ class Occupancy:
         self.cpus += given.cpus
         self.memory_mb += given.memory_mb
 
-    def _placed(self, spec: Spec, at: float, until: float, judged: float, *, certain: bool) -> Kept | None:
+    def _placed(self, spec: Spec, at: float, until: float, *, certain: bool) -> Hold | None:
         if not self.fits(spec, at, until, certain=certain):
             return None
         gpus = self.candidates(spec, at, until, certain=certain) if spec.gpus else []
         if not (spec.shared or self.windows):  # those that come free last are of the least use to others
             gpus.sort(key=self._busy_until, reverse=True)
-        return Kept(spec, at, until, hold(spec, tuple(sorted(gpus[: spec.gpus])), until), judged)
+        return hold(spec, tuple(sorted(gpus[: spec.gpus])), until)
 
     def _busy_until(self, index: int) -> float:
         return max((each.end for each in self._on[index]), default=self.now)
@@ -317,21 +336,13 @@ class Occupancy:
         before, self._kept[certain] = self._kept[certain], []
         try:
             for each in before:
-                placed = self._placed(each.spec, each.begin, each.end, each.judged, certain=certain)
-                if placed is None:
+                given = self._placed(each.spec, each.begin, each.end, certain=certain)
+                if given is None:
                     return None
-                self._kept[certain].append(placed)
+                self._kept[certain].append(each._replace(given=given))
             return self._kept[certain]
         finally:
             self._kept[certain] = before
-
-    def _suitable(self, spec: Spec) -> list[Device]:
-        """The available GPUs of the type and with the memory asked for, and the doubtful ones; asked for each job."""
-        kind = spec.gpu_type, spec.gpu_memory_mb, spec.gpus > 1
-        found = self._kinds.get(kind)
-        if found is None:
-            found = self._kinds[kind] = [device for device in self._devices if device.suits(spec)]
-        return found
 
     def _during(self, at: float, until: float, *, certain: bool) -> list[Kept]:
         return [each for each in self._kept[certain] if each.begin < until and each.end > at]

@@ -138,6 +138,8 @@ class _Planner:
         self._limits = room.capacity.limits
         self._failed: dict[object, _Failure] = {}  # what can no longer start, by its shape
         self._looking = dict(rules.looking)
+        first = min((look.since for look in rules.looking.values()), default=inf)
+        self._hangs = not rules.gpus_are_fresh and room.now > first + LATE
         self._placed: set[int] = set()
         self._band: Band | None = None
         self._waiting: list[Job] = []  # of the band, for resources
@@ -171,10 +173,10 @@ class _Planner:
 
     def _resume(self, job: Job, look: Look) -> None:
         """A job that was to start once its GPUs were looked at: it gets these, or others, before those that came since.
-        When it cannot have any more, or nobody looks, it is one of those that wait.
+        When it cannot have any more, or the look that all of them wait for hangs, it is one of those that wait.
         """
         length = self._rules.length(job)
-        if self._room.now <= look.since + LATE and self._refusal(job, length) is None:
+        if not self._hangs and self._refusal(job, length) is None:
             found = self._place(job, length, look)
             if not isinstance(found, str):
                 self._start(job, found, length, look.since)
@@ -348,13 +350,15 @@ class _Planner:
             expected = self._earliest(spec, length, certain=False)
         else:
             expected = at
-        if expected is not None and at is None and room.is_doubtful:  # it is not awaited sooner than was promised
-            expected = max(expected, self._rules.promised.get(job.id) or expected)
+        told = self._rules.promised.get(job.id) if at is None and room.is_doubtful else None
+        if expected is not None and told is not None:  # it is not awaited sooner than was promised
+            expected = max(expected, told)
         if at is not None:  # nobody knows when one without a limit ends
             room.keep(spec, at, at + length.seconds if length.is_certain else inf, certain=True)
         if expected is not None:
             judged = self._judged(job, length) if at is None else None
-            room.keep(spec, expected, expected + length.seconds, certain=False, judged=judged)
+            until = expected + length.seconds
+            room.keep(spec, expected, until, certain=False, judged=judged, known=told is not None)
         self._kept.append((spec, at, expected))
         self._later = None
         return at, expected

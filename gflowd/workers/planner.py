@@ -5,7 +5,7 @@ Remembers only which look at the GPUs it waits for, and on behalf of whom; and o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -55,8 +55,8 @@ class Said:
 
 
 class Planner:
-    """Plans. `poll_after`: a look at the GPUs that began later than that (monotonic) is wanted; `shares`: how usage is
-    counted.
+    """Plans. `poll_after`: a look at the GPUs that began later than that (monotonic) is wanted; `doubt_ends`: when a
+    GPU is no longer expected back (monotonic); `shares`: how usage is counted.
     """
 
     def __init__(self, config: Config) -> None:
@@ -66,6 +66,7 @@ class Planner:
         self.shares = Shares(config.fair_share_enabled, config.fair_share_half_life, config.fair_share_cpu_weight)
         self.desk = GpuDesk(config.gpu_allow)
         self.poll_after: float | None = None
+        self.doubt_ends: float | None = None
         self.usage: dict[str, float] = {}  # of users, as it counted in the last plan
         self._looking: dict[int, Look] = {}  # the jobs that were to start, once GPUs are looked at
         self._usable: set[int] = set()
@@ -111,6 +112,7 @@ class Planner:
             self.poll_after = None
         if plan.wants_gpu and self.poll_after is None:
             self.poll_after = now.mono
+        self.doubt_ends = self._doubt_ends(now)
         if self.poll_after is not None and now.mono > self.poll_after + LATE:
             plan.reasons.update(dict.fromkeys(plan.wants_gpu, reasons.GPU_UNAVAILABLE))
         return plan
@@ -128,17 +130,21 @@ class Planner:
                 self._bases.pop(job_id, None)
             elif job_id not in told:  # whoever else is not in the plan has to wait for others of its array or name
                 plan.promises.append(Promise(job, None, None, reasons.DRAINED if drained else reasons.GROUP))
-        basis = self._basis_of(book, said, plan, now, drained=drained)
-        doubtful = self._is_doubtful(now) and not drained
+        self._told, self._drained, was_drained = {}, drained, self._drained
+        if not plan.promises:
+            return changed
+        basis = self._basis_of(book, said, plan, now, drained=drained or was_drained)
+        doubtful = self.doubt_ends is not None and not drained
         for promise in plan.promises:
             before = said.promises.get(promise.job.id)
             was = self._bases.get(promise.job.id)
-            may_come_back = doubtful and promise.job.spec.gpus > 0
-            after = promises.renewed(before, promise, was, basis, now.wall, is_doubtful=may_come_back)
+            is_awaited = promise.expected is not None or self.desk.known is None
+            may_come_back = doubtful and is_awaited and promise.job.spec.gpus > 0 and not _is_overdue(before, now)
+            its = replace(basis, gpus=basis.gpus & self._usable) if doubtful and not may_come_back else basis
+            after = promises.renewed(before, promise, was, its, now.wall, is_doubtful=may_come_back)
             if after is not before:
                 changed[promise.job.id] = after
         self._told = {promise.job.id: basis for promise in plan.promises}
-        self._drained = drained
         return changed
 
     def settled(self, touched: Collection[int]) -> None:
@@ -199,15 +205,17 @@ class Planner:
             room.take(each)
         return room
 
-    def _is_doubtful(self, now: Moment) -> bool:
-        """Whether nothing that was promised is given up yet, though the GPUs are not what they were."""
-        is_blind = self.desk.known is None and self._knew is not None and now.mono <= self._knew + DOUBT
-        return is_blind or bool(self._doubtful(now))
-
     def _doubtful(self, now: Moment) -> set[int]:
         """The GPUs that could be had a moment ago, and that nobody has taken out on purpose."""
         gone = self._usable | self.desk.closed()
         return {index for index, at in self._had.items() if now.mono <= at + DOUBT and index not in gone}
+
+    def _doubt_ends(self, now: Moment) -> float | None:
+        """When next something is taken for gone that was expected back."""
+        lost = [self._had[index] for index in self._doubtful(now)]
+        if self.desk.known is None and self._knew is not None and now.mono <= self._knew + DOUBT:
+            lost.append(self._knew)
+        return min(lost) + DOUBT if lost else None
 
     def _hold(self, job: Job, book: Book, now: Moment) -> Hold:
         """What a live job has, and when it is gone, as far as plans go."""
@@ -239,7 +247,7 @@ class Planner:
         waiting += [each.job for each in plan.promises]
         everybody = [*book.live.values(), *starting, *waiting]
         return Basis(
-            gpus=frozenset(index for index, at in self._had.items() if now.mono <= at + DOUBT),
+            gpus=frozenset(self._usable | self._doubtful(now)),
             capacity=(self._cpus, self._memory_mb),
             windows=frozenset((each.id, each.start, each.end) for each in said.windows if not each.again)
             | {(each.id, 0.0, 0.0) for each in said.windows if each.again},
@@ -248,7 +256,7 @@ class Planner:
             bands={job.id: band(job) for job in everybody},
             waiting=frozenset(job.id for job in waiting),
             specs={each.job.id: each.job.spec for each in plan.promises},
-            drained=drained or self._drained,
+            drained=drained,
             offset=now.wall - now.mono,
         )
 
@@ -264,6 +272,11 @@ def looked(slots: Mapping[str, Any]) -> float:
     """When the last look at the GPUs that we asked for began (monotonic)."""
     slot = slots.get("gpu_poller")
     return -inf if slot is None else float(slot[0][0])
+
+
+def _is_overdue(record: Mapping[str, Any] | None, now: Moment) -> bool:
+    """Whether a promise can wait no longer for a GPU to come back; a new planner takes each for one just lost."""
+    return record is not None and record["at"] is not None and now.wall > record["at"] + DOUBT
 
 
 def _by_age(records: Mapping[int, Mapping[str, Any]]) -> list[int]:

@@ -46,7 +46,8 @@ def _share_words(specs: Iterable[dict[str, Any]]) -> None:
 
 class Register:
     """`book` and `diary` are as of the last `catch_up`; `touched` gathers the jobs that it told of, for whoever settles
-    what that means. Made, it has mended what was damaged and fenced off any scheduler before us.
+    what that means; `news` counts how often others had written. Made, it has mended what was damaged and fenced off any
+    scheduler before us.
     """
 
     def __init__(self, state: State, config: Config) -> None:
@@ -58,6 +59,7 @@ class Register:
         self.book = self._new_book()
         self.diary = Diary(instants.zone(config.timezone))
         self.touched: set[int] = set()
+        self.news = 0
         self._generation = self._take_over()
 
     def of(self, kind: str) -> dict[Any, Any]:
@@ -72,6 +74,7 @@ class Register:
     def catch_up(self) -> set[int]:
         """Follows the snapshot into the book; the ids that were touched."""
         keys = self._follower.catch_up()
+        self.news += bool(keys is None or keys or self._follower.fold.dropped)
         fold = self._follower.fold
         specs, wishes, phases = fold.of("spec"), fold.of("wish"), fold.of("phase")
         _share_words(specs.values() if keys is None else (specs.get(key, {}) for kind, key in keys if kind == "spec"))
@@ -107,7 +110,9 @@ class Register:
             if self.of("scheduler").get(0, {}).get("generation") != self._generation:
                 raise Fenced
             yield commit, touched
+        news = self.news
         self.catch_up()
+        self.news = news  # our own
 
     def look_after(self) -> None:
         """Sets a damaged snapshot aside, and rewrites one that is mostly superseded lines."""

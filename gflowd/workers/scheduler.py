@@ -7,6 +7,8 @@ harm. Nothing is acted upon that was not folded under the lock.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
@@ -41,6 +43,7 @@ ROUNDS = 2  # of decisions in a tick: what ends, then what that sets free
 RETRY = 1.0  # seconds after a commit that failed (disk full)
 REAP_AGAIN = 0.05  # seconds: `job.sh` ends just after it has said so
 SOON = 0.01  # seconds
+NET = 5.0  # seconds after which everything is looked at again, whatever has or has not rung
 LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
 
 Key = tuple[int, int]
@@ -49,6 +52,29 @@ Key = tuple[int, int]
 def open(wiring: Wiring) -> Scheduler:  # noqa: A001 -- the workers' protocol
     """The scheduler, alone: raises `TryAgain` when another lives on."""
     return Scheduler(wiring)
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """What came of the last look at everything, and what it was made of: how much news there was from others, what the
+    other workers had posted, how wall clock and monotonic clock stood to each other, and until when it holds if there
+    is nothing else (monotonic).
+    """
+
+    plan: Plan
+    agenda: Agenda
+    news: int
+    posted: dict[str, Any]
+    offset: float
+    until: float
+    wake_at: float
+
+    def holds(self, now: Moment, slots: dict[str, Any], news: int) -> bool:
+        """Whether all would come out as before."""
+        if now.mono >= self.until or any(edge <= now.wall for edge in self.agenda.edges[:1]):
+            return False
+        is_same_clock = abs(now.wall - now.mono - self.offset) <= promises.TOLERANCE
+        return is_same_clock and news == self.news and _others(slots) == self.posted
 
 
 class Scheduler:
@@ -66,11 +92,13 @@ class Scheduler:
         self._planner = Planner(wiring.config)
         self._resumed: tuple[gpu_orders.Resumed, ...] = ()
         self._launched: set[Key] = set()
+        self._last: Last | None = None
         self._idle = IdleWatch(wiring.config)
         self._deferred: dict[Key, str] = {}  # starts that are to be tried again, and why
         self._retry_at: float | None = None
         self._trouble: str | None = None
         self._hurry = False
+        self._moved = False  # a job that lives on, or a promise, with the last commit
 
     @property
     def _book(self) -> Book:
@@ -79,6 +107,9 @@ class Scheduler:
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
         """Fold, decide, commit, act, tell."""
         self._catch_up_or_put_back(now)
+        if self._last is not None and self._retry_at is None and self._last.holds(now, slots, self._register.news):
+            return self._show(self._last, now, slots)
+        news = self._register.news
         for _ in range(ROUNDS):
             self._hurry = False
             plan = self._plan_and_commit(now, slots)
@@ -88,20 +119,35 @@ class Scheduler:
         archive_at = self._register.archive(now)
         self._register.tell()
         agenda = self._agenda(now)
-        if self._observer.is_due(now):
-            self._note(plan, now, slots)
-        wakes = [when for when in (self._observer.write(now), self._retry_at, archive_at) if when is not None]
+        wakes = [when for when in (self._retry_at, archive_at) if when is not None]
         if self._launcher.reap() > len(agenda.live):
             wakes.append(now.mono + REAP_AGAIN)
         if self._hurry:
             wakes.append(now.mono)
         if plan.promise_due is not None:
             wakes.append(now.mono + max(plan.promise_due - now.wall, SOON))
+        if self._planner.doubt_ends is not None:
+            wakes.append(self._planner.doubt_ends + SOON)
         if self._planner.desk.elsewhere and plan.reasons:
             wakes.append(now.mono + LOOK_ELSEWHERE)
         rings = b"" if self._planner.poll_after is None and agenda.resumed == self._resumed else POLL
         self._resumed = agenda.resumed
-        return Turn(agenda, None, min(wakes, default=None), rings=rings)
+        wake_at = min(wakes, default=inf)
+        until = now.mono if self._is_stale(plan) else min(now.mono + NET, wake_at)
+        self._last = Last(plan, agenda, news, _others(slots), now.wall - now.mono, until, wake_at)
+        return self._show(self._last, now, slots, rings)
+
+    def _is_stale(self, plan: Plan) -> bool:
+        """Whether what was committed may change what was decided: when a promise can be kept, who is too idle."""
+        return (self._moved and bool(plan.promises or plan.guarded)) or bool(self._idle.to_cancel())
+
+    def _show(self, last: Last, now: Moment, slots: dict[str, Any], rings: bytes = b"") -> Turn:
+        """Shows gflowctl what came of the last decision."""
+        if self._observer.is_due(now):
+            self._note(last.plan, now, slots)
+        shown_at = self._observer.write(now)
+        wake_at = last.wake_at if shown_at is None else min(last.wake_at, shown_at)
+        return Turn(last.agenda, None, None if wake_at == inf else wake_at, rings=rings)
 
     def _note(self, plan: Plan, now: Moment, slots: dict[str, Any]) -> None:
         """Shows the observer what is so now."""
@@ -156,6 +202,8 @@ class Scheduler:
         try:
             promised = self._planner.promises(self._book, self._said(), plan, now)
             touched = self._commit(changes, promised) if changes or promised else ()
+            lives_on = (isinstance(after[-1], Running | Stopping) for after in changes.values())
+            self._moved = bool(promised) or any(lives_on)
             self._planner.settled(touched)
             self._register.look_after()  # after: what it folds must not slip in between a decision and its commit
             self._retry_at = None
@@ -309,6 +357,11 @@ class Scheduler:
 
     def _is_put_off(self, job: Job) -> bool:
         return isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) in self._deferred
+
+
+def _others(slots: dict[str, Any]) -> dict[str, Any]:
+    """What the other workers have posted."""
+    return {name: slot for name, slot in slots.items() if name != "scheduler"}
 
 
 def _attempt(job_id: int, past: Phase) -> str:

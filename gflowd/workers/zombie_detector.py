@@ -66,7 +66,9 @@ def open(wiring: Wiring) -> ZombieDetector:  # noqa: A001 -- the workers' protoc
 
 
 class ZombieDetector:
-    """Decision: a sight of each live attempt."""
+    """Decision: a sight of each live attempt that has begun, or should have. One that is over stays in it until there
+    is other news: that it is gone is none, and whoever is told of a decision has to look at everything.
+    """
 
     def __init__(self, wiring: Wiring) -> None:
         self._state = wiring.state
@@ -75,6 +77,7 @@ class ZombieDetector:
         self._supervisor = wiring.supervisor
         self._log = log.get("zombie_detector")
         self._watches: dict[Key, Watch] = {}
+        self._told: dict[Key, Sight] = {}
         self._sessions: set[str] = set()
         self._listed_at = float("-inf")
 
@@ -97,13 +100,16 @@ class ZombieDetector:
                 sights[job.key] = seen
         sights |= self._judge(looks, now)
         wakes = [now.mono + self._config.zombie_interval]
-        for key, sight in sights.items():
-            if sight is NOT_BEGUN:  # nobody rings, since one that is soon over need not be seen at work
-                waited = now.mono - self._watches[key].since
-                wakes.append(now.mono + min(max(BEGINS_WITHIN, waited), LONGEST_LOOK))
+        for key in [key for key, sight in sights.items() if sight is NOT_BEGUN]:
+            waited = now.mono - self._watches[key].since
+            if waited < self._config.start_grace:
+                del sights[key]
+            wakes.append(now.mono + min(max(BEGINS_WITHIN, waited), LONGEST_LOOK))  # nobody rings
         wakes += [self._next_look(look.watch, now) for look in looks if _is_open(look, sights[look.job.key])]
         pidfds = [watch.pidfd for watch in self._watches.values() if watch.pidfd is not None]
-        return Turn(tuple(sorted(sights.items())), None, min(wakes), tuple(pidfds))
+        if not sights.items() <= self._told.items():
+            self._told = sights
+        return Turn(tuple(sorted(self._told.items())), None, min(wakes), tuple(pidfds))
 
     def close(self) -> None:
         """Nothing to close."""

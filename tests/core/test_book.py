@@ -640,7 +640,10 @@ def test_the_promised_come_first_of_their_priority_and_then_those_whose_gpus_are
     assert [job.id for job in book.queue(100.0)] == [2, 5, 1, 3, 6]
     assert [job.id for job in book.queue(100.0, promised=(99, 4, 5, 3))] == [5, 2, 3, 1, 6]
     assert [job.id for job in book.queue(100.0, looking=(99, 4, 3, 1))] == [2, 5, 3, 1, 1, 3, 6]
-    assert [job.id for job in book.queue(100.0, looking=(7,))] == [2, 5, 7, 1, 3], "there is room for one of the array"
+    assert [job.id for job in book.queue(100.0, looking=(7,))] == [2, 5, 7, 1, 3, 7], (
+        "there is room for one of the array"
+    )
+    assert 7 not in book.waiting(9)
     assert [job.id for job in book.queue(100.0, looking=(7, 8), promised=(8,))] == [2, 5, 8, 1, 3]
 
 

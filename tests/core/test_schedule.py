@@ -511,10 +511,21 @@ def test_a_look_that_hangs_costs_a_job_its_gpus_and_its_place() -> None:
     late = plan(queue, looking={1: Look((2,), NOW - LATE - 0.1)}, gpus_are_fresh=False)
     assert late.wants_gpu == {3: Look((0, 1, 2, 3), NOW)}
     assert late.reasons == dict.fromkeys((3, 1), reasons.RESOURCES)
-    assert started(plan(queue, looking={1: Look((2,), NOW - LATE - 0.1)})) == [(3, (0, 1, 2, 3))]
     assert plan(queue[:1], looking={1: Look((2,), NOW - 9)}, gpus_are_fresh=False).wants_gpu == {}
     again = plan([queue[0], queue[2]], looking={1: Look((2,), NOW - 9)}, gpus_are_fresh=False)
     assert again.wants_gpu == {1: Look((0,), NOW)}
+
+
+def test_a_look_that_comes_late_still_gives_what_was_decided_before_it() -> None:
+    queue = [job(1, gpus=1), job(3, gpus=4, priority=99), job(1, gpus=1)]
+    assert started(plan(queue, looking={1: Look((2,), NOW - LATE - 0.1)})) == [(1, (2,))]
+
+
+def test_all_wait_for_the_same_look_and_none_keeps_its_place_longer_because_it_came_later() -> None:
+    queue = [job(1, gpus=1), job(2, gpus=1), job(3, gpus=4), job(1, gpus=1), job(2, gpus=1)]
+    looking = {1: Look((2,), NOW - LATE - 0.1), 2: Look((1,), NOW - 1)}
+    assert plan(queue, looking=looking, gpus_are_fresh=False).wants_gpu == {3: Look((0, 1, 2, 3), NOW)}
+    assert started(plan(queue, has(0, 3), looking=looking)) == [(1, (2,)), (2, (1,))]
 
 
 def test_who_cannot_have_the_gpus_that_were_looked_at_gets_others_or_waits() -> None:
@@ -558,6 +569,17 @@ def test_a_gpu_that_may_be_back_in_a_moment_is_given_to_nobody_and_no_promise_is
     assert started(made) == [(2, (1,)), (3, (2,))]
     made = plan(queue, available=(1, 2, 3), promised={1: None})
     assert (made.reasons, started(made)) == ({1: reasons.GPU_UNAVAILABLE}, [(2, (1,)), (3, (2,))])
+
+
+def test_while_a_gpu_may_be_back_in_a_moment_nobody_passes_a_promise_by_an_estimate() -> None:
+    queue = [job(1, gpus=4), job(2, gpus=1), job(3, gpus=1, time_limit=HOUR - 1)]
+
+    def length(each: Job) -> Length:
+        return Length(60.0, DEFAULT) if each.spec.time_limit is None else limit_or_guess(each)
+
+    made = plan(queue, available=(1, 2, 3), doubtful=(0,), promised={1: NOW + HOUR}, length=length)
+    assert (started(made), promised(made)) == ([(3, (1,))], [(1, None, NOW + HOUR)])
+    assert made.reasons[2] == reasons.PRIORITY, "it may run for longer than is expected"
 
 
 def test_a_doubtful_gpu_that_is_available_or_unknown_is_no_special_one() -> None:

@@ -18,7 +18,7 @@ from virtual_clock import EPOCH, Clock
 from gflowd.core.gpu import Gpu
 
 LATER = 1.0  # seconds by which a promise may move without a word
-SILENT = 90.0  # seconds after its promise in which a job starts, or is told otherwise: the grace and slow looks
+SILENT = 130.0  # seconds after its promise in which a job starts, or is told otherwise: a GPU may be back within 120
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,13 +46,14 @@ class RestRules:
         room = Room(self._machine, fit, ledger.holding.values())
         waiting = {each.id: obstacle(each, ledger, self._clock.wall) for each in ledger.waiting.values()}
         ready = [ledger.jobs[job_id] for job_id, why in waiting.items() if why is None]
-        if "drain" not in ledger.of("setting") and not self._is_reserved():
+        bands = {ledger.jobs[job_id].band for job_id, why in waiting.items() if why in (None, UNKNOWN)}
+        if "drain" not in ledger.of("setting") and not self._is_reserved() and len(bands) <= 1:
             self._nothing_idle(ready, room, told)
         self._reasons_true(observed.get("reasons", {}), waiting, room, seen, told)
 
     def _nothing_idle(self, ready: list[Seen], room: Room, told: dict[int, Told]) -> None:
         """With one priority and no promise everybody starts who can; beside promises, who ends before them all."""
-        if len({each.band for each in ready}) > 1 or not all(each.certain and each.at for each in told.values()):
+        if not all(each.certain and each.at for each in told.values()):
             return
         if told and any(each.limit is None for each in self._ledger.holding.values()):
             return  # they may start before that, which is expected, and not delayed either

@@ -280,6 +280,54 @@ def test_no_gpus_are_given_up_for_two_minutes_and_a_promise_that_rests_on_them_n
     assert line.records[2] == {**promised, "by": [[1, 6000.0]]}, "and its place is the same"
 
 
+def test_two_minutes_after_its_time_a_promise_is_given_up_though_a_restart_brought_new_hope(wiring: Wiring) -> None:
+    line = Line(wiring, holding(0, until=5010.0), WIDE)
+    line.tick()
+    promised = line.records[2]
+    line.gpus = (GPUS[0], replace_gpu(GPUS[1], strange=True))
+    for passing in (1.0, 100.0):
+        line.tick(passing)
+        assert line.records == {2: promised}
+    line.restart()
+    line.tick(1.0)
+    assert line.records == {2: promised}
+    line.tick(30.0)
+    record = line.records[2]
+    assert (record["at"], record["was"], record["cause"]) == (None, 5010.0, "GPU 1 cannot be had")
+
+
+def test_what_one_gpu_is_gone_for_is_given_up_though_another_may_come_back(wiring: Wiring) -> None:
+    line = Line(wiring, holding(0, until=6000.0), WIDE)
+    line.tick()
+    promised = line.records[2]
+    line.gpus = (GPUS[0], replace_gpu(GPUS[1], strange=True))
+    line.tick()
+    line.tick(60.0)
+    line.gpus = tuple(replace_gpu(gpu, strange=True) for gpu in GPUS)
+    line.tick(50.0)
+    assert line.records == {2: promised}
+    line.tick(15.0)
+    record = line.records[2]
+    assert (record["at"], record["was"], record["cause"]) == (None, 6000.0, "GPU 0, 1 cannot be had")
+
+
+def test_the_planner_says_when_a_gpu_is_no_longer_expected_back(wiring: Wiring) -> None:
+    line = Line(wiring, holding(0, until=6000.0), WIDE)
+    line.tick()
+    assert line.planner.doubt_ends is None
+    had = line.now.mono
+    line.gpus = (GPUS[0], replace_gpu(GPUS[1], strange=True))
+    line.tick(50.0)
+    assert line.planner.doubt_ends == had + DOUBT
+    line.tick(DOUBT)
+    assert line.planner.doubt_ends is None
+    line.gpus = GPUS
+    line.tick()
+    had = line.now.mono
+    line.tick(10.0, blind=True)
+    assert line.planner.doubt_ends == had + DOUBT
+
+
 def test_a_gpu_that_is_drained_moves_a_promise_at_once(wiring: Wiring) -> None:
     line = Line(wiring, holding(0, until=6000.0), WIDE)
     line.tick()
@@ -287,7 +335,7 @@ def test_a_gpu_that_is_drained_moves_a_promise_at_once(wiring: Wiring) -> None:
     orders = Orders(drained={"GPU-1": "x"})
     with mock.patch("gflowd.core.gpu_orders.read", return_value=orders):
         line.tick()
-    assert line.records[2]["at"] is None
+    assert (line.records[2]["at"], line.records[2]["cause"]) == (None, "GPU 1 cannot be had")
 
 
 def test_a_new_planner_keeps_the_promises_that_were_written_down(wiring: Wiring) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from uuid import uuid4
 
 import orjson
@@ -702,3 +703,25 @@ def test_while_drained_the_line_is_told_and_nothing_starts(make: Callable[..., S
     make().tick(now(), {})
     observed = orjson.loads(Path(wiring.state.observed).read_bytes())
     assert (observed["line"]["order"], observed["reasons"]) == ([job_id], {str(job_id): "Drained"})
+
+
+def test_what_nothing_has_changed_is_shown_without_another_decision(
+    make: Callable[..., Scheduler], wiring: Wiring
+) -> None:
+    scheduler = make(cpus=1, promise_after=1e9, promise_within=1e9)
+    scheduler.tick(now(mono=100.0), {})
+    first, second = submit(wiring), submit(wiring)
+    for _ in range(ROUNDS):
+        turn = scheduler.tick(now(mono=100.5), {})
+    assert turn.wake_at == 101.0
+    with mock.patch.object(scheduler._planner, "plan", side_effect=AssertionError):
+        again = scheduler.tick(now(mono=101.0), {})
+        assert again.decision == turn.decision
+        observed = orjson.loads(Path(wiring.state.observed).read_bytes())
+        assert observed["reasons"] == {str(second): "Resources"}
+        for mono, slots in ((106.0, {}), (101.5, sees(wiring, **{f"job{first}": Sight()}))):
+            with pytest.raises(AssertionError):
+                scheduler.tick(now(mono=mono), slots)
+        wish(wiring, second, held=True)
+        with pytest.raises(AssertionError):
+            scheduler.tick(now(mono=101.5), {})

@@ -9,6 +9,7 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from stage import Jobs, eventually, live, now, slots_of
@@ -41,7 +42,14 @@ def test_without_a_scheduler_there_is_nothing_to_see(detector: ZombieDetector) -
 
 
 def test_what_has_not_begun_is_waited_for(detector: ZombieDetector) -> None:
-    assert sight(look(detector, live(1))) == Sight()
+    assert look(detector, live(1)).decision == ()
+
+
+def test_what_never_begins_and_cannot_be_barred_is_told_after_its_grace(wiring: Wiring) -> None:
+    detector = zombie_detector.open(wiring)
+    look(detector, live(1), mono=100.0)
+    with mock.patch.object(jobdir, "bar", side_effect=OSError):
+        assert sight(look(detector, live(1), mono=100.0 + wiring.config.start_grace)) == Sight()
 
 
 def test_what_does_not_begin_within_the_grace_is_barred(detector: ZombieDetector, wiring: Wiring, jobs: Jobs) -> None:
@@ -65,7 +73,7 @@ def test_a_beginning_left_half_written_is_barred_at_last(detector: ZombieDetecto
     torn.write_text("half")
     os.utime(torn, (1.0, 1.0))
     begun = time.monotonic()
-    assert sight(look(detector, live(1), mono=begun)) == Sight()
+    assert look(detector, live(1), mono=begun).decision == ()
     look(detector, live(1), mono=begun + wiring.config.start_grace + 0.1)
     assert sight(look(detector, live(1))) == Sight(barred=True)
 
@@ -269,7 +277,11 @@ def test_jobs_that_are_over_are_forgotten_with_their_descriptors(detector: Zombi
     jobs.start(2, "sleep 60")
     before = len(os.listdir("/proc/self/fd"))
     assert len(look(detector, live(1), live(2)).descriptors) == 2
-    assert [key for key, _ in look(detector, live(2)).decision] == [(2, 1)]
+    turn = look(detector, live(2))
+    assert [key for key, _ in turn.decision] == [(1, 1), (2, 1)], "that is no news"
+    assert len(turn.descriptors) == 1
+    jobs.start(3, "sleep 60")
+    assert [key for key, _ in look(detector, live(2), live(3)).decision] == [(2, 1), (3, 1)]
     assert look(detector).descriptors == ()
     assert len(os.listdir("/proc/self/fd")) == before
 
