@@ -37,9 +37,8 @@ def observed(machine: Machine) -> list[dict[str, Any]]:
 def move(machine: Machine, number: int, until: float) -> None:
     """Moves a reservation so that it ends at that time, as if it had been made for that in the first place."""
     with Store(machine.state).commit() as commit:
-        found = reservations.decode(commit.fold().of(reservations.KIND)[number])
-        moved = found.replace(start=until - found.duration)
-        commit.put(reservations.KIND, number, reservations.encode(moved))
+        raw = commit.fold().of(reservations.KIND)[number]
+        commit.put(reservations.KIND, number, {**raw, "start": until - raw["duration"]})
     doorbell.ring(f"{machine.state.default_run()}/bell", doorbell.WISH)
 
 
