@@ -8,17 +8,24 @@ POINTS ?= 40
 # Minutes of the whole daemon in virtual time.
 VIRTUAL ?= 10
 # Most tests wait for others most of the time; a file stays together, since its tests may share a daemon.
-PARALLEL ?= 3
+PARALLEL ?= 4
+# Busy loops beside the tests of test-loaded.
+LOOPS ?= 3
+# What starts no daemon and hardly a program.
+QUICK := tests/core tests/workers/test_planner.py tests/test_config.py tests/test_paths.py tests/test_layers.py \
+	tests/test_log.py tests/test_history.py tests/test_supervisor.py tests/gflowctl/test_views.py
 FUZZ := .fuzz
 OLDEST := .oldest
 SECONDS ?= 60
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check clean
+.PHONY: help demo test test-quick test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check clean
 
 help:
 	@echo 'make demo    a daemon of its own, seven jobs, everything cleaned up (a few seconds)'
 	@echo 'make test    the tests'
+	@echo 'make test-quick    those that start no daemon and no program: the core and small parts, for every few minutes'
+	@echo 'make test-loaded   the tests while three busy loops run beside them'
 	@echo 'make test-oldest  the tests with the oldest releases of the packages that gflow accepts'
 	@echo 'make lint    ruff, mypy, man pages and completions'
 	@echo 'make man     write the man pages and the completions anew'
@@ -37,7 +44,22 @@ demo: $(VENV)/installed
 
 test: $(VENV)/developer
 	@$(call want,tmux,tmux,the tests of the tmux executor are skipped)
-	@$(BIN)/python -m pytest -q -n $(PARALLEL) --dist loadfile --cov --cov-report=term
+	@$(call want,strace,strace,the tests that count system calls are skipped)
+	@$(call want,zsh,zsh,its completions are not tried)
+	@$(call want,fish,fish,its completions are not tried)
+	@$(call want,shellcheck,shellcheck,the script of a job is checked less closely)
+	@$(call want,mandoc,mandoc,the man pages are checked less closely)
+	@$(call want,cc,gcc libc6-dev,the tests of the fake NVML are skipped)
+	@[ -e /usr/share/bash-completion/bash_completion ] || { $(call apt_install,bash-completion); } || \
+		echo 'bash-completion is missing: the completions are tried in a bash without it' >&2
+	@$(BIN)/python -m pytest -q -n $(PARALLEL) --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+
+test-quick: $(VENV)/developer
+	@$(BIN)/python -m pytest -q -n $(PARALLEL) --dist loadfile $(QUICK)
+
+# A test that fails here and not in `make test` races a clock.
+test-loaded: $(VENV)/developer
+	@$(BIN)/python tests/busy.py $(LOOPS) $(MAKE) --no-print-directory test
 
 # The lower bounds in setup.cfg, in an environment of their own; that libtmux has a plugin that this pytest refuses.
 test-oldest: $(OLDEST)/developer

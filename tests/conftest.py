@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 import uuid
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 hypothesis.settings.register_profile("gflow", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("gflow")
 
-PATIENCE = 2.0  # seconds: what promises to be gone "soon" may take this long
+PATIENCE = 30.0  # seconds: what promises to be gone "soon" may take this long on a busy machine
 
 
 @pytest.fixture
@@ -93,6 +94,23 @@ def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         except (ProcessLookupError, ChildProcessError):
             pass
     assert not left, f"left behind: {left}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First what waits longest, and the one test of the longest single run: the rest fills the gaps at the end."""
+    items.sort(key=lambda item: not ("system" in item.path.parts or item.path.stem == "test_any_order"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line says what was skipped and why: what nobody sees is not tested is taken for tested."""
+    reasons = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
+    said = ", ".join(f"{count} ({why})" for why, count in sorted(reasons.items()))
+    terminalreporter.write_line(f"skipped: {said or 'nothing'}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    _, _, why = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, str(report.longrepr))
+    return str(why).removeprefix("Skipped: ")
 
 
 def _processes() -> set[str]:

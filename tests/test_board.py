@@ -12,7 +12,7 @@ import pytest
 from gflowd import board
 from gflowd.board import Board, Pulse, Pulses, read_pulses
 
-LIMIT = 10.0
+LIMIT = 60.0  # seconds: patience with a busy machine, no promise
 
 
 @pytest.fixture

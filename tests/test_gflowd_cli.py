@@ -66,7 +66,7 @@ def gflowd(tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch) -> Ite
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         return done.returncode, done.stdout, done.stderr
@@ -85,7 +85,7 @@ def config_file(tmp_path: Path) -> Path:
 
 def shown(state: State, count: int = 1) -> list[str]:
     """The configurations that the stand-in took up, once there are `count`."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         lines = Path(state.path("shown")).read_text().splitlines()
         if len(lines) >= count:
@@ -284,7 +284,7 @@ def test_init_asks_on_a_terminal(answer: str, status: int, gflowd: Run, tmp_path
     ours, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, "-c", STAND_IN, "init"], stdin=theirs, stdout=subprocess.PIPE)
     os.write(ours, answer.encode())
-    out, _ = process.communicate(timeout=10)
+    out, _ = process.communicate(timeout=60)
     os.close(ours)
     os.close(theirs)
     assert process.returncode == status

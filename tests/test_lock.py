@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import descriptors
 import filelock
 import pytest
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 FORK = multiprocessing.get_context("fork")
 SHORT = 0.05  # seconds: a deadline that is meant to pass
+LONG = 60.0  # seconds: patience with a busy machine; a lock that is held here is held for longer
 
 
 class Other:
@@ -46,7 +48,7 @@ class Other:
     def go(self) -> None:
         self._gate.send(True)
 
-    def is_ready(self, within: float = 5.0) -> bool:
+    def is_ready(self, within: float = LONG) -> bool:
         try:
             return self._inbox.poll(within) and bool(self._inbox.recv())
         except EOFError:
@@ -72,9 +74,9 @@ def others() -> Iterator[list[Other]]:
 
 def hold_ours(path: str) -> Callable[[Callable[[], None]], None]:
     def work(ready: Callable[[], None]) -> None:
-        with Lock(path, 5.0):
+        with Lock(path, LONG):
             ready()
-            time.sleep(60)
+            time.sleep(600)
 
     return work
 
@@ -83,7 +85,7 @@ def hold_filelock(path: str) -> Callable[[Callable[[], None]], None]:
     def work(ready: Callable[[], None]) -> None:
         with filelock.FileLock(path):
             ready()
-            time.sleep(60)
+            time.sleep(600)
 
     return work
 
@@ -94,7 +96,7 @@ def test_a_held_lock_excludes_another_process_and_names_its_pid(path: str, other
     began = time.monotonic()
     with pytest.raises(TryAgain, match=rf"stayed locked for 0.05 s by pid {others[0].process.pid}; try again"):
         Lock(path, SHORT).acquire()
-    assert SHORT <= time.monotonic() - began < 2.0
+    assert SHORT <= time.monotonic() - began < LONG
 
 
 def test_filelock_excludes_ours(path: str, others: list[Other]) -> None:
@@ -104,7 +106,7 @@ def test_filelock_excludes_ours(path: str, others: list[Other]) -> None:
     with pytest.raises(TryAgain):
         Lock(path, SHORT).acquire()
     others[0].kill()
-    with Lock(path, 5.0):
+    with Lock(path, LONG):
         pass
 
 
@@ -114,7 +116,7 @@ def test_ours_excludes_filelock(path: str, others: list[Other]) -> None:
     with pytest.raises(filelock.Timeout):
         filelock.FileLock(path, timeout=SHORT).acquire()
     others[0].kill()
-    with filelock.FileLock(path, timeout=5.0):
+    with filelock.FileLock(path, timeout=LONG):
         pass
 
 
@@ -141,18 +143,17 @@ def test_a_killed_holder_leaves_the_lock_free(path: str, others: list[Other]) ->
     others.append(Other(hold_ours(path)))
     assert others[0].is_ready()
     others[0].kill()
-    began = time.monotonic()
-    with Lock(path, 5.0):
-        assert time.monotonic() - began < 0.5
+    with Lock(path, 0.0):
+        pass
 
 
 def test_a_program_started_while_the_lock_is_held_does_not_keep_it(path: str, others: list[Other]) -> None:
     def work(ready: Callable[[], None]) -> None:
-        with Lock(path, 5.0):
-            child = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
+        with Lock(path, LONG):
+            child = os.posix_spawn("/bin/sleep", ["sleep", "600"], os.environ)
             os.write(outbox, b"%d" % child)
             ready()
-            time.sleep(60)
+            time.sleep(600)
 
     inbox, outbox = os.pipe()
     others.append(Other(work))
@@ -162,7 +163,7 @@ def test_a_program_started_while_the_lock_is_held_does_not_keep_it(path: str, ot
     os.close(outbox)
     try:
         others[0].kill()
-        with Lock(path, 0.5):
+        with Lock(path, 0.0):
             pass
     finally:
         os.kill(child, signal.SIGKILL)
@@ -201,7 +202,7 @@ def test_the_waiters_alarm_and_timer_are_put_back(path: str, others: list[Other]
     rang = []
     before = signal.signal(signal.SIGALRM, lambda *_: rang.append(1))
     try:
-        signal.setitimer(signal.ITIMER_REAL, 30, 7)
+        signal.setitimer(signal.ITIMER_REAL, 600, 7)
         others.append(Other(hold_ours(path)))
         assert others[0].is_ready()
         mine = signal.getsignal(signal.SIGALRM)
@@ -209,7 +210,7 @@ def test_the_waiters_alarm_and_timer_are_put_back(path: str, others: list[Other]
             Lock(path, SHORT).acquire()
         assert signal.getsignal(signal.SIGALRM) is mine
         remaining, interval = signal.setitimer(signal.ITIMER_REAL, 0)
-        assert 25 < remaining <= 30 - SHORT
+        assert 600 - LONG < remaining <= 600 - SHORT
         assert interval == 7
         assert not rang
     finally:
@@ -284,16 +285,16 @@ def test_a_lock_may_be_taken_again_and_released_twice(path: str) -> None:
 
 
 def test_no_descriptor_is_left_after_success_or_failure(path: str, others: list[Other]) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors.ours()
     with Lock(path, 1.0):
         pass
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors.ours() == before
     others.append(Other(hold_ours(path)))
     assert others[0].is_ready()
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors.ours()
     with pytest.raises(TryAgain):
         Lock(path, SHORT).acquire()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert descriptors.ours() <= before
 
 
 def test_a_link_is_refused(path: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import socket
 import stat
 from pathlib import Path
 
+import descriptors
 import pytest
 
 from gflowd import paths
@@ -164,10 +165,10 @@ FILES = {
 def test_a_file_that_is_not_plainly_ours_is_refused(tmp_path: Path, case: str) -> None:
     make, why = FILES[case]
     make(tmp_path / "file")  # type: ignore[no-untyped-call]
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors.ours()
     with pytest.raises(Refused, match=why):
         paths.open_private(str(tmp_path / "file"), os.O_RDONLY)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors.ours() == before
 
 
 @needs_root

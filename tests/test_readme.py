@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 20.0
+PATIENCE = 60.0
 DOCUMENTS = ("README.md", "examples/README.md", "man/gflowctl.inc", "man/gflowctl-submit.inc", "man/gflowd.inc")
 
 

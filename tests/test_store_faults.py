@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import select
 import subprocess
 import time
 import zlib
@@ -691,6 +692,8 @@ def test_a_writer_killed_at_any_moment_leaves_whole_commits(fast_state: State) -
         child = FORK.Process(target=work)
         child.start()
         os.close(outbox)
+        if number % 2:  # once it has written, however long that takes here
+            select.select([inbox], [], [], 60)
         time.sleep(0.01 + number / 200)
         child.kill()
         child.join()

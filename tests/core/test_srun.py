@@ -27,7 +27,7 @@ def step(request: pytest.FixtureRequest, tmp_path: Path) -> Step:
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([request.param, str(program), *words], cwd=tmp_path, env=JOB, capture_output=True,
-                              text=True, check=False, timeout=20)  # fmt: skip
+                              text=True, check=False, timeout=60)  # fmt: skip
 
     return run
 

@@ -22,19 +22,21 @@ def directory(tmp_path: Path) -> str:
     return str(place)
 
 
-def write(directory: str, name: str, content: bytes, *, age: float = 0.0) -> None:
+def write(directory: str, name: str, content: bytes, *, age: float = 0.0) -> float:
+    """When the file was written, as it says."""
     path = Path(directory, name)
     path.write_bytes(content)
     at = time.time() - age
     os.utime(path, (at, at))
+    return at
 
 
 def test_who_began_and_when_is_read(directory: str) -> None:
-    write(directory, "pid", f"boot-id {STAT}\n".encode(), age=100.0)
+    at = write(directory, "pid", f"boot-id {STAT}\n".encode(), age=100.0)
     found = jobdir.beginning(directory)
     assert found is not None
     assert (found.identity, found.why) == (Identity("boot-id", 42, 98765), None)
-    assert found.at == pytest.approx(time.time() - 100.0, abs=2.0)
+    assert found.at == pytest.approx(at, abs=0.001)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +58,11 @@ def test_without_a_file_or_a_directory_there_is_nothing_to_see(directory: str) -
 
 @pytest.mark.parametrize("status", [0, 1, 9, 42, 137, 255])
 def test_an_exit_status_is_read(directory: str, status: int) -> None:
-    write(directory, "exit", b"%d\n" % status, age=50.0)
+    at = write(directory, "exit", b"%d\n" % status, age=50.0)
     found = jobdir.exit_record(directory)
     assert found is not None
     assert (found.status, found.trouble) == (status, None)
-    assert found.at == pytest.approx(time.time() - 50.0, abs=2.0)
+    assert found.at == pytest.approx(at, abs=0.001)
 
 
 def test_that_it_was_ended_for_want_of_memory_is_read(directory: str) -> None:

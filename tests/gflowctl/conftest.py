@@ -16,7 +16,9 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
+import descriptors
 import pytest
+from forked import NURSERY
 
 from gflowctl.context import Context
 from gflowctl.views import View
@@ -48,11 +50,14 @@ class Ctl:
         self.env = {
             **kept, **marks, "GFLOW_STATE_DIR": str(root), "HOME": str(home), "PYTHONPATH": str(ROOT), "TZ": "UTC",
         }  # fmt: skip
+        self.usual = dict(self.env)
 
     def run(self, *words: str | bytes, **settings: Any) -> subprocess.CompletedProcess[str]:
         """Runs it to its end; output as text."""
-        settings = {"cwd": self.home, "env": self.env, "capture_output": True, "timeout": 30, **settings}
-        return subprocess.run([*PROGRAM, *words], text=True, check=False, **settings)
+        settings = {"cwd": self.home, "env": self.env, "capture_output": True, "timeout": 120, **settings}
+        if settings["env"] != self.usual:
+            return subprocess.run([*PROGRAM, *words], text=True, check=False, **settings)
+        return NURSERY.run("gflowctl", PROGRAM, *words, text=True, **settings)
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Starts it; output as bytes."""
@@ -60,18 +65,25 @@ class Ctl:
             [*PROGRAM, *words], cwd=self.home, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
+    def waits(self, process: subprocess.Popen[bytes]) -> None:
+        """Until it has come so far as to look for news."""
+        deadline = time.monotonic() + 60
+        while self.state.snapshot not in descriptors.opened(process.pid):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
     def on_a_terminal(
-        self, *words: str, columns: int = 60, env: dict[str, str] | None = None, seconds: float | None = None
+        self, *words: str, columns: int = 60, env: dict[str, str] | None = None, enough: tuple[bytes, int] | None = None
     ) -> tuple[str, int]:
-        """What it shows on a terminal as wide as that, and its status; it is interrupted after `seconds`, if any."""
+        """What it shows on a terminal as wide as that, and its status; it is interrupted once it has shown a word so
+        many times, if any.
+        """
         leader, follower = pty.openpty()
         termios.tcsetwinsize(follower, (24, columns))
         environ = self.env | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | (env or {})
         process = subprocess.Popen([*PROGRAM, *words], cwd=self.home, env=environ, stdout=follower, stderr=follower)
         os.close(follower)
-        if seconds:
-            time.sleep(seconds)
-            process.send_signal(signal.SIGINT)
         shown = b""
         while True:
             try:
@@ -81,8 +93,11 @@ class Ctl:
             if not part:
                 break
             shown += part
+            if enough and shown.count(enough[0]) >= enough[1]:
+                process.send_signal(signal.SIGINT)
+                enough = None
         os.close(leader)
-        return shown.decode(), process.wait(10)
+        return shown.decode(), process.wait(60)
 
     def ok(self, *words: str, **settings: Any) -> str:
         """What it prints when all is well."""

@@ -182,7 +182,7 @@ def test_colour_can_be_refused_and_asked_for(mixed: Ctl) -> None:
 
 
 def test_watching_shows_it_again_until_interrupted(mixed: Ctl) -> None:
-    shown, status = mixed.on_a_terminal("queue", "-w", "--interval", "0.1", seconds=1.0)
+    shown, status = mixed.on_a_terminal("queue", "-w", "--interval", "0.1", enough=(b"JOBID", 2))
     assert status == 130
     assert shown.count("JOBID") >= 2
     assert "Traceback" not in shown

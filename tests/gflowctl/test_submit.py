@@ -315,11 +315,11 @@ def test_waiting_ends_with_the_job_s_status(ctl: Ctl) -> None:
     waiting = ctl.start("submit", "--wait", "true")
     eventually(lambda: ctl.store.read().of("spec"))
     ctl.end_job(1, "failed", exit_code=7, reason="NonZeroExit")
-    out, err = waiting.communicate(timeout=10)
+    out, err = waiting.communicate(timeout=60)
     assert (waiting.returncode, out, err) == (7, b"Submitted batch job 1\n", b"")
 
 
-def eventually(found: Callable[[], object], patience: float = 10.0) -> None:
+def eventually(found: Callable[[], object], patience: float = 60.0) -> None:
     deadline = time.monotonic() + patience
     while not found():
         assert time.monotonic() < deadline
@@ -335,7 +335,7 @@ def test_following_shows_the_output_to_the_last_byte(ctl: Ctl) -> None:
     with log.open("ab") as file:
         file.write(b"\nthree")
     ctl.end_job(1, "cancelled", executor="tmux")
-    out, _ = waiting.communicate(timeout=10)
+    out, _ = waiting.communicate(timeout=60)
     assert (waiting.returncode, out) == (130, b"Submitted batch job 1\none\ntwo\nthree")
 
 

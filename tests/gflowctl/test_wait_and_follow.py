@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def eventually_ends(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=15)
+    out, err = process.communicate(timeout=60)
     return process.returncode, out.decode(), err.decode()
 
 
@@ -58,7 +58,7 @@ def test_any_takes_the_first(ctl: Ctl) -> None:
     ctl.submit("true")
     ctl.submit("true")
     waiting = ctl.start("wait", "1-2", "--any")
-    time.sleep(0.2)
+    ctl.waits(waiting)
     ctl.end_job(2, "failed", exit_code=5)
     assert eventually_ends(waiting) == (5, "", "")
 
@@ -66,7 +66,7 @@ def test_any_takes_the_first(ctl: Ctl) -> None:
 def test_waiting_survives_a_rewritten_snapshot(ctl: Ctl) -> None:
     ctl.submit("true")
     waiting = ctl.start("wait", "1")
-    time.sleep(0.3)
+    ctl.waits(waiting)
     with ctl.store.commit() as commit:
         commit.rewrite(commit.fold())
     ctl.end_job(1, "failed", exit_code=6)
@@ -77,13 +77,13 @@ def test_its_own_timeout(ctl: Ctl) -> None:
     ctl.submit("true")
     begun = time.monotonic()
     assert ctl.fails(75, "wait", "1", "--timeout", "0.3s") == "job 1 did not end within 0.3 s"
-    assert time.monotonic() - begun < 10
+    assert 0.3 <= time.monotonic() - begun < 60, "nobody would have ended it"
 
 
 def test_an_interrupt_is_quiet(ctl: Ctl) -> None:
     ctl.submit("true")
     waiting = ctl.start("wait", "1")
-    time.sleep(0.5)
+    ctl.waits(waiting)
     waiting.send_signal(2)
     assert eventually_ends(waiting) == (130, "", "")
 
@@ -116,7 +116,7 @@ def lines(first: int, last: int) -> bytes:
 )
 def test_what_a_log_shows(logged: Ctl, words: list[str], shown: bytes) -> None:
     process = logged.start("log", "1", *words)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"")
     assert out == shown
 
@@ -125,17 +125,17 @@ def test_the_bytes_of_a_plain_process_are_its_own(ctl: Ctl) -> None:
     ctl.submit("true")
     ctl.run_job(1).write_bytes(b"dos\r\nunix\n")
     process = ctl.start("log", "1")
-    assert process.communicate(timeout=10)[0] == b"dos\r\nunix\n"
+    assert process.communicate(timeout=60)[0] == b"dos\r\nunix\n"
 
 
 def test_following_from_the_last_lines_until_the_end(logged: Ctl) -> None:
     process = logged.start("log", "-f", "1", "--last", "2")
-    time.sleep(0.3)
+    before = process.stdout.read(len(b"line 20000\nraw \xff end"))
     with open(logged.state.job_log(1, 1), "ab") as file:
         file.write(b"\r\nmore\r\n")
     logged.end_job(1, executor="tmux")
-    out, _ = process.communicate(timeout=10)
-    assert out == b"line 20000\nraw \xff end\nmore\n"
+    out, _ = process.communicate(timeout=60)
+    assert before + out == b"line 20000\nraw \xff end\nmore\n"
     assert process.returncode == 0
 
 
@@ -146,7 +146,7 @@ def test_following_waits_for_a_queued_job(ctl: Ctl) -> None:
     assert process.poll() is None
     ctl.run_job(1).write_bytes(b"hi")
     ctl.end_job(1, "failed", exit_code=1)
-    assert process.communicate(timeout=10)[0] == b"hi"
+    assert process.communicate(timeout=60)[0] == b"hi"
 
 
 def test_output_and_error_files(ctl: Ctl) -> None:
@@ -154,7 +154,7 @@ def test_output_and_error_files(ctl: Ctl) -> None:
     ctl.run_job(1)
     (ctl.home / "1.out").write_bytes(b"out\r\n")
     (ctl.home / "1.err").write_bytes(b"err\n")
-    assert ctl.start("log", "1").communicate(timeout=10)[0] == b"out\r\n"
+    assert ctl.start("log", "1").communicate(timeout=60)[0] == b"out\r\n"
     assert ctl.ok("log", "1", "--error") == "err\n"
 
 

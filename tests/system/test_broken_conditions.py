@@ -100,6 +100,7 @@ def test_a_tmux_server_that_does_not_answer(own_default: Machine) -> None:
 @needs_tmux
 def test_a_session_that_nobody_needs(own_default: Machine) -> None:
     own_default.wait(own_default.submit("true"))
+    eventually(lambda: "gflow-1" not in own_default.tmux("list-sessions", "-F", "#S").split())
     own_default.tmux("new-session", "-d", "-s", "gflow-1", "sleep 1000")
     assert remedy(own_default, "left terminal sessions") == "gflowctl close-sessions --all"
     own_default.ctl("close-sessions", "--all")

@@ -48,8 +48,9 @@ def test_cron_finds_the_same_state_and_the_same_daemon(machine: Machine) -> None
         assert machine.ctl("log", str(job_id), env=session).stdout == f"/usr/bin:/bin\n{machine.work}\n"
         eventually((home_state / "observed.json").exists)
         begun = time.monotonic()
-        assert machine.ctl("submit", "--wait", "true", env=bare).returncode == 0
-        assert time.monotonic() - begun < 8, "the bell was not found: the scheduler's interval started the job"
+        for _ in range(12):
+            assert machine.ctl("submit", "--wait", "true", env=bare).returncode == 0
+        assert time.monotonic() - begun < 60, "the bell was not found: each job waited 10 s for the scheduler to look"
         words = [
             sys.executable,
             "-c",
@@ -70,13 +71,16 @@ def test_a_job_that_ended_without_the_daemon_tells_the_truth(own: Machine) -> No
     own.open_gate()
     eventually((own.attempt(job_id) / "exit").exists)
     record = (own.attempt(job_id) / "exit").stat().st_mtime
-    eventually(lambda: time.time() > record + 1.5)
+    eventually(lambda: time.time() > record + 0.5)
+    returned = time.time()
     own.start()
     job = own.ended(job_id)
     assert (job["state"], job["exit_code"], job["reason"]) == ("failed", 9, "NonZeroExit")
     lines = own.log(job_id).decode().splitlines()
     assert lines[:-1] == ["begin", *map(str, range(1, 2001))]
-    assert abs(datetime.fromisoformat(job["ended_at"]).timestamp() - float(lines[-1])) < 1
+    ended_at = datetime.fromisoformat(job["ended_at"]).timestamp()
+    assert float(lines[-1]) - 0.02 <= ended_at < returned
+    assert abs(ended_at - record) < 0.02
     assert own.wait(job_id) == 9
 
 
@@ -96,10 +100,11 @@ def test_a_job_that_still_runs_is_found_again(own: Machine) -> None:
 
 
 def test_a_time_limit_that_passed_without_the_daemon_is_applied_at_once(own_default: Machine) -> None:
-    job_id = own_default.submit("-t", "1s", "--grace", "1s", "sleep", "100")
-    own_default.until(job_id, "running")
+    job_id = own_default.submit("-t", "1h", "--grace", "1s", "sleep", "100")
+    begun = datetime.fromisoformat(own_default.until(job_id, "running")["started_at"]).timestamp()
     own_default.stop()
-    time.sleep(1.2)
+    own_default.ctl("update", str(job_id), "-t", "1s")
+    eventually(lambda: time.time() > begun + 1)
     own_default.start()
     assert own_default.wait(job_id) == 124
     assert own_default.job(job_id)["state"] == "timeout"

@@ -89,7 +89,9 @@ def test_a_gpu_is_free_only_after_the_last_process_is_dead(own: Machine) -> None
     """The job holds on to its GPU through INT and TERM; who comes next must find it dead."""
     own.gflowd("restart", "--simulate-gpus", "1x8G")
     text = "trap 'echo INT >>got' INT; trap 'echo TERM >>got' TERM; echo $$ >first; while :; do sleep 0.1; done"
-    first = own.submit("-g", "1", "--grace", "1s", "--time", "1s", "--", "sh", "-c", text)
+    first = own.submit("-g", "1", "--grace", "2s", "--time", "1h", "--", "sh", "-c", text)
+    eventually(lambda: own.lines("first"))
+    own.ctl("update", str(first), "--time", "1s")
     second = own.submit("-g", "1", "--wrap", f"p=$(cat first); {LIVES} && echo alive || echo dead")
     assert own.wait(first) == 124
     assert own.job(first)["state"] == "timeout"

@@ -67,7 +67,7 @@ def test_run_stays_in_the_foreground_until_it_is_told_to_end(machine: Machine) -
         assert machine.result("echo", "hello") == "hello\n"
         pids = machine.pids()
         daemon.terminate()
-        assert daemon.wait(timeout=15) == 0
+        assert daemon.wait(timeout=60) == 0
         assert "Traceback" not in daemon.stderr.read()
     assert not any(map(alive, pids.values()))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from machine import GATE, WORKERS, Machine, alive, eventually, kill
+from machine import GATE, WORKERS, Machine, alive, end, eventually, kill
 
 CHILDREN = ("manager", *WORKERS)
 
@@ -25,7 +25,7 @@ def test_a_killed_worker_is_replaced_and_no_job_notices(own_default: Machine, vi
     queued = own_default.submit_all("-c", "3", "--", "sh", "-c", "echo $GFLOW_JOB_ID >>ran", count=4)
     kill(pids[victim])
     more = own_default.submit_all("-c", "3", "--", "sh", "-c", "echo $GFLOW_JOB_ID >>ran", count=4)
-    eventually(lambda: own_default.pids().get(victim, pids[victim]) != pids[victim], within=10)
+    eventually(lambda: own_default.pids().get(victim, pids[victim]) != pids[victim])
     assert own_default.wait(*queued, *more) == 0
     assert {own_default.job(i)["state"] for i in running} == {"running"}
     own_default.open_gate()
@@ -73,7 +73,7 @@ def test_after_the_supervisors_death_start_goes_on(own: Machine) -> None:
     own.until(running, "running")
     waiting = own.submit_all("-c", "8", "--", "sh", "-c", "echo $GFLOW_JOB_ID >>ran", count=3)
     kill(pids["supervisor"])
-    eventually(lambda: not any(map(alive, pids.values())), within=4)
+    eventually(lambda: not any(map(alive, pids.values())))
     assert own.status()["running"] is False
     late = own.submit("-c", "0", "--wrap", "echo $GFLOW_JOB_ID >>ran")  # no wider job is ahead of it
     assert own.job(late)["reason"] == "DaemonDown"
@@ -102,10 +102,9 @@ def test_a_supervisor_killed_again_and_again_starts_no_job_twice(own: Machine) -
 def test_a_job_killed_with_the_daemon_ends_as_what_happened_to_it(own: Machine) -> None:
     job_id = own.submit("sleep", "100")
     job = own.until(job_id, "running")
+    eventually(lambda: own.of_job(job_id).keys() - {job["pid"]})
     kill(own.pids()["supervisor"])
-    for pid in own.of_job(job_id):
-        if pid != job["pid"]:
-            kill(pid)
+    end(*own.of_job(job_id).keys() - {job["pid"]})
     own.start()
     assert own.ended(job_id)["reason"] == "Signaled:SIGKILL"
 
@@ -116,7 +115,7 @@ def test_a_signal_to_the_supervisor_ends_the_daemon_and_no_job(own_default: Mach
     own_default.until(job_id, "running")
     pids = own_default.pids()
     kill(pids["supervisor"], number)
-    eventually(lambda: not any(map(alive, pids.values())), within=10)
+    eventually(lambda: not any(map(alive, pids.values())))
     own_default.start()
     own_default.open_gate()
     assert own_default.wait(job_id) == 2

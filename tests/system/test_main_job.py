@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import signal
+import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -80,7 +82,7 @@ def test_show_and_queue_tell_how_it_ended(up: Machine) -> None:
     assert job["submitted_at"] < job["started_at"] < job["ended_at"]
     assert "my job" in up.ctl("queue", "-a").stdout
     assert "my job" not in up.ctl("queue").stdout
-    assert time.time() - before < 60
+    assert before <= _epoch(job["submitted_at"]) <= _epoch(job["ended_at"]) <= time.time()
 
 
 ODD = {
@@ -231,15 +233,19 @@ def test_a_queued_job_can_be_held(up: Machine) -> None:
 
 
 def test_no_job_starts_before_its_time(up: Machine) -> None:
-    begin = time.time() + 4
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(begin)) + f".{int(begin % 1 * 1e6):06d}Z"
-    text = "date +%s.%N"
-    at = up.submit("--begin", stamp, "--wrap", text)
+    def stamp(begin: float) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(begin)) + f".{int(begin % 1 * 1e6):06d}Z"
+
+    text, far = "date +%s.%N", stamp(time.time() + 3600)
+    at = up.submit("--begin", far, "--wrap", text)
     released = up.submit("--hold", "--wrap", text)
-    up.ctl("release", "--at", stamp, str(released))
+    up.ctl("release", "--at", far, str(released))
     for job_id in (at, released):
         job = up.job(job_id)
         assert (job["state"], job["reason"]) == ("queued", "BeginTime")
+    begin = time.time() + 2
+    up.ctl("update", str(at), "--begin", stamp(begin))
+    up.ctl("release", "--at", stamp(begin), str(released))
     up.wait(at, released)
     for job_id in (at, released):
         assert float(up.log(job_id)) >= begin
@@ -304,12 +310,14 @@ def test_a_directory_that_is_gone_at_the_start_is_a_failed_launch(either: Machin
 
 
 def test_times_are_those_of_the_job_itself(either: Machine) -> None:
+    before = time.time()
     job_id = either.submit("--wrap", "date +%s.%N; sleep 0.5; date +%s.%N")
     either.wait(job_id)
+    after = time.time()
     began, ended = map(float, either.log(job_id).split())
     shown = {name: _epoch(either.job(job_id)[name]) for name in ("started_at", "ended_at")}
-    assert began - 0.5 < shown["started_at"] <= began + 0.02
-    assert ended - 0.02 <= shown["ended_at"] < ended + 0.5
+    assert before <= shown["started_at"] <= began + 0.02
+    assert ended - 0.02 <= shown["ended_at"] <= after
 
 
 def _epoch(stamp: str) -> float:
@@ -337,10 +345,15 @@ def test_a_job_inherits_no_descriptor_but_its_alive_lock(either: Machine) -> Non
 
 def test_state_of_the_user_is_private(up: Machine) -> None:
     up.result("true", env={**up.env, "TOKEN": "very-secret-token"})
-    for path in Path(up.state.root).rglob("*"):
-        if not path.is_symlink():
-            assert path.stat().st_mode & 0o077 == 0, path
+    seen = 0
+    for place, directories, files in os.walk(up.state.root):
+        for name in (*directories, *files):
+            with suppress(FileNotFoundError):  # the daemon is at work
+                found = os.lstat(os.path.join(place, name))
+                assert stat.S_ISLNK(found.st_mode) or found.st_mode & 0o077 == 0, name
+                seen += 1
+    assert seen > 5
     assert "very-secret-token" not in Path(up.state.snapshot).read_text()
     for pid in up.processes():
-        words = Path(f"/proc/{pid}/cmdline")
-        assert not words.exists() or b"very-secret-token" not in words.read_bytes()
+        with suppress(OSError):  # it has ended
+            assert b"very-secret-token" not in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -31,15 +31,16 @@ def asked(number: int, dice: Random) -> dict[str, Any]:
     return line
 
 
-def spans(machine: Machine) -> dict[int, tuple[set[int], float, float]]:
-    """By job: the GPUs that it was told, when it began and when it ended."""
+def spans(machine: Machine, cut: dict[int, float]) -> dict[int, tuple[set[int], float, float]]:
+    """By job: the GPUs that it was told, when it began and when it ended; by `cut` those that were ended first."""
     found: dict[int, dict[str, Any]] = {}
     for line in machine.lines("told"):
         what, job_id, gpus, at = line.split()
         seen = found.setdefault(int(job_id), {"gpus": set() if gpus == "-" else set(map(int, gpus.split(",")))})
         assert what not in seen, f"job {job_id} ran twice"
         seen[what] = float(at)
-    return {job_id: (seen["gpus"], seen["begin"], seen["end"]) for job_id, seen in found.items()}
+    ends = {job_id: seen["end"] if "end" in seen else cut[job_id] for job_id, seen in found.items()}
+    return {job_id: (seen["gpus"], seen["begin"], ends[job_id]) for job_id, seen in found.items()}
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(1000, marks=pytest.mark.soak)])
@@ -54,9 +55,13 @@ def test_no_gpu_is_given_twice_whatever_passes_through(machine: Machine, count: 
     machine.ctl("submit", "--from", "-", input="".join(json.dumps(line) + "\n" for line in lines))
     machine.run(str(machine.bin / "gflowctl"), "wait", f"1-{count}", "--timeout", "400s", timeout=420)
     jobs = {job["id"]: job for job in json.loads(machine.ctl("queue", "-a", "--json").stdout)}
-    assert {job["state"] for job in jobs.values()} == {"finished"}
-    told = spans(machine)
-    assert told.keys() == jobs.keys()
+    late = {job_id for job_id, job in jobs.items() if job["state"] == "timeout"}  # on a busy machine
+    assert {job["state"] for job in jobs.values()} <= {"finished", "timeout"}
+    for job_id in late:
+        ran = epoch(jobs[job_id]["ended_at"]) - epoch(jobs[job_id]["started_at"])
+        assert ran >= jobs[job_id]["time_limit"]
+    told = spans(machine, {job_id: epoch(jobs[job_id]["ended_at"]) for job_id in late})
+    assert told.keys() | late == jobs.keys()
     for job_id, (gpus, _, _) in told.items():
         assert (len(gpus), sorted(gpus)) == (jobs[job_id]["gpus"], jobs[job_id]["gpu_ids"])
     check_gpus(jobs, told)

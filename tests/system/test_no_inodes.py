@@ -32,13 +32,13 @@ def full(machine: Machine) -> Iterator[Machine]:
 
 @pytest.mark.parametrize("executor", ["tmux", "process"])
 def test_no_job_fails_for_want_of_an_inode(full: Machine, executor: str) -> None:
-    full.write_config(executor={"type": executor}, daemon={"start_grace": 1})
+    full.write_config(executor={"type": executor}, daemon={"start_grace": 3})
     full.start()
     ids = [full.submit("-c", "8", "--wrap", "echo $GFLOW_JOB_ID >>ran") for _ in range(4)]
     eventually(lambda: "No space left" in full.ctl("doctor", check=False).stdout)
     eventually(lambda: full.job(ids[0])["state"] == "starting")
     began = time.time()
-    eventually(lambda: time.time() > began + 2)  # longer than the grace in which a job must begin
+    eventually(lambda: time.time() > began + 4)  # longer than the grace in which a job must begin
     assert full.daemon_log().count("cannot write") == 1
     assert [full.job(i)["state"] for i in ids] == ["starting", "queued", "queued", "queued"]
     place = full.state.path("jobs")

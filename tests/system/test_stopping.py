@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-import time
+from datetime import datetime, timedelta
 
 from machine import GATE, Machine, alive, eventually, kill
 
@@ -23,7 +23,7 @@ COUNTER = textwrap.dedent("""
 
 def counting(machine: Machine, *options: str) -> int:
     """A running job that notes each signal and does not end."""
-    job_id = machine.submit(*options, "--", sys.executable, "-c", COUNTER)
+    job_id = machine.submit("--time", "1h", *options, "--", sys.executable, "-c", COUNTER)
     eventually((machine.work / "ready").exists)
     machine.until(job_id, "running")
     return job_id
@@ -31,20 +31,21 @@ def counting(machine: Machine, *options: str) -> int:
 
 def test_over_its_time_limit_a_job_is_timed_out(either: Machine) -> None:
     job_id = either.submit("--time", "1s", "--wrap", "sleep 100")
-    began = time.monotonic()
     assert either.wait(job_id) == 124
-    assert time.monotonic() - began > 0.9
     job = either.job(job_id)
+    began, ended = (datetime.fromisoformat(job[name]) for name in ("started_at", "ended_at"))
+    assert ended - began > timedelta(seconds=0.9)
     assert (job["state"], job["reason"]) == ("timeout", "TimeLimit")
 
 
 def test_within_its_time_limit_a_job_is_left_alone(either: Machine) -> None:
-    job_id = either.submit("--time", "20s", "--wrap", "sleep 0.3")
+    job_id = either.submit("--time", "2m", "--wrap", "sleep 0.3")
     assert either.wait(job_id) == 0
 
 
 def test_what_traps_its_signals_gets_each_once_and_then_is_killed(either: Machine) -> None:
-    job_id = counting(either, "--grace", "1s", "--time", "1s")
+    job_id = counting(either, "--grace", "3s")
+    either.ctl("update", str(job_id), "--time", "1s")
     assert either.wait(job_id) == 124
     assert either.lines("got") == ["SIGINT", "SIGTERM"]
 
@@ -53,7 +54,7 @@ def test_an_enforcer_killed_in_between_sends_nothing_twice(own: Machine) -> None
     job_id = counting(own, "--grace", "2s")
     own.ctl("cancel", str(job_id))
     for seen in (["SIGINT"], ["SIGINT", "SIGTERM"]):
-        eventually(lambda seen=seen: own.lines("got") == seen)
+        eventually(lambda seen=seen: own.lines("got")[: len(seen)] == seen)
         pid = own.pids()["timeout_enforcer"]
         kill(pid)
         eventually(lambda pid=pid: own.pids().get("timeout_enforcer", pid) != pid)
@@ -64,7 +65,7 @@ def test_an_enforcer_killed_in_between_sends_nothing_twice(own: Machine) -> None
 def test_a_daemon_restarted_in_between_sends_nothing_twice(own: Machine) -> None:
     job_id = counting(own, "--grace", "2s")
     own.ctl("cancel", str(job_id))
-    eventually(lambda: own.lines("got") == ["SIGINT"])
+    eventually(lambda: own.lines("got")[:1] == ["SIGINT"])
     own.gflowd("restart")
     assert own.wait(job_id) == 130
     assert own.lines("got") == ["SIGINT", "SIGTERM"]
@@ -72,7 +73,9 @@ def test_a_daemon_restarted_in_between_sends_nothing_twice(own: Machine) -> None
 
 def test_a_job_may_use_its_grace_to_save_its_work(either: Machine) -> None:
     text = "trap 'sleep 0.5; echo saved >checkpoint; exit 0' INT; touch ready; while :; do sleep 0.05; done"
-    job_id = either.submit("--grace", "20s", "--time", "1s", "--", "sh", "-c", text)
+    job_id = either.submit("--grace", "40s", "--time", "1h", "--", "sh", "-c", text)
+    eventually((either.work / "ready").exists)
+    either.ctl("update", str(job_id), "--time", "1s")
     assert either.wait(job_id) == 124
     assert either.lines("checkpoint") == ["saved"]
 
@@ -128,6 +131,8 @@ def test_cancel_reaches_the_whole_tree(either: Machine) -> None:
         for name, text in ESCAPES.items()
     }
     eventually(lambda: len(list(either.work.glob("ready*"))) == len(ids))
+    for job_id in ids.values():
+        eventually(lambda job_id=job_id: "sleep 1000 " in either.of_job(job_id).values())
     pids = {name: either.of_job(job_id) for name, job_id in ids.items()}
     for name, found in pids.items():
         assert any(words == "sleep 1000 " for words in found.values()), (name, found)

@@ -51,7 +51,7 @@ def test_what_a_forking_job_leaves_behind_is_ended_too(own: Machine) -> None:
 @pytest.mark.parametrize("what", RECORDS)
 def test_a_job_that_spoils_its_own_records_ends_and_hurts_nobody(own: Machine, what: str) -> None:
     (own.work / "precious").write_text("mine\n")
-    own.write_config(logs={"max_size": "1M"}, daemon={"start_grace": 2})
+    own.write_config(logs={"max_size": "1M"}, daemon={"start_grace": 4})
     own.gflowd("restart")
     pids = own.pids()
     other = own.submit("--wrap", f"{GATE}; exit 3")

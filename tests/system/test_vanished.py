@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from machine import GATE, TMUX, Machine, alive, eventually, kill
+from machine import GATE, TMUX, Machine, end, eventually, kill
 
 from gflowd.store import Store
 
@@ -26,8 +26,7 @@ def test_a_job_killed_whole_is_a_zombie(own: Machine) -> None:
     eventually(lambda: own.of_job(job_id))
     pids = own.of_job(job_id)
     kill(job["pid"])  # first, so that it records nothing
-    for pid in filter(alive, pids):
-        kill(pid)
+    end(*pids)
     job = own.ended(job_id)
     assert (job["state"], job["reason"], job["exit_code"]) == ("failed", "Zombie", None)
     assert own.wait(job_id) == 1
@@ -193,9 +192,7 @@ def test_after_a_reboot_running_jobs_are_zombies_and_nothing_is_signalled(own: M
     eventually(lambda: own.of_job(job_id) and own.of_job(other))
     own.stop()
     pids = [own.job(i)["pid"] for i in (job_id, other)]
-    for pid in (*pids, *own.of_job(job_id), *own.of_job(other)):  # the shells first: they would record an end
-        if alive(pid):
-            kill(pid)
+    end(*pids, *own.of_job(job_id), *own.of_job(other))  # the shells first: they would record an end
     with stranger() as unknown:
         rewrite(own, job_id, boot="11111111-2222-3333-4444-555555555555", like=unknown.pid)
         rewrite(own, other, boot="11111111-2222-3333-4444-555555555555", like=unknown.pid)
@@ -215,9 +212,7 @@ def test_a_stranger_on_the_jobs_pid_is_never_signalled(own: Machine) -> None:
     job = own.until(job_id, "running")
     eventually(lambda: own.of_job(job_id))
     own.stop()
-    for pid in (job["pid"], *own.of_job(job_id)):
-        if alive(pid):
-            kill(pid)
+    end(job["pid"], *own.of_job(job_id))
     with stranger() as unknown:
         rewrite(own, job_id, pid=unknown.pid)
         own.ctl("cancel", str(job_id))

@@ -19,7 +19,7 @@ from gflowd.effects import jobdir, processes
 from gflowd.paths import Runtime, State
 
 BOOT = processes.boot_id()
-LIMIT = 10.0
+LIMIT = 60.0  # seconds: patience with a busy machine, no promise
 
 
 def eventually(what: Callable[[], object]) -> None:
