@@ -190,9 +190,9 @@ class Drafter:
     def _output(self, args: Namespace, cwd: str, *, slurm: bool) -> str | None:
         pattern = args.output
         if slurm and pattern is None:
-            from gflowd.core import directives
+            from gflowd.core.slurm import script_head
 
-            pattern = directives.slurm_output(array=job_options.asks_for_many(args))
+            pattern = script_head.slurm_output(array=job_options.asks_for_many(args))
         return self._file(submission.output_pattern, pattern, cwd, "--output")
 
     def _file(self, find: Callable[..., str | None], *given: str | None) -> str | None:

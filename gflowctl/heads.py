@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 
-from gflowd.core import directives
 from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.model import Value
+from gflowd.core.slurm import script_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Head(Value):
 def read(parser: Parser, name: str, content: bytes, given: Mapping[str, Any], *, ignore_unknown: bool) -> Head:
     """The head of a script, where `given` are the options that win over it. Raises `Refused` naming the line."""
     try:
-        head = directives.read(
+        head = script_head.read(
             content,
             cpus=given.get("cpus"),
             gpus=given.get("gpus"),
@@ -74,7 +74,7 @@ def read(parser: Parser, name: str, content: bytes, given: Mapping[str, Any], *,
         if stray := [*stray, *found.pop("command", ())]:
             trouble = f"{stray[0]}: not an option of gflowctl submit"
             if not ignore_unknown:
-                raise Refused(f"{where}: {trouble}; {directives.REMEDY}")
+                raise Refused(f"{where}: {trouble}; {script_head.REMEDY}")
             notes.append(f"{where}: ignored: {' '.join(words)}: {trouble}")
             continue
         if "param" in found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gflowctl import cards, render
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.gpu_orders import IGNORED
+from gflowd.core.gpu.admin_state import IGNORED
 from gflowd.core.model import Identity
 from gflowd.effects import processes
 

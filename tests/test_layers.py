@@ -15,7 +15,7 @@ ANYONE = ("gflowd.core.errors",)
 # The first row that fits the importing module counts; `.` at the end stands for the module and all below it.
 MAY_IMPORT = (
     ("gflowd.core.", ("gflowd.core.",)),
-    ("gflowd.effects.nvml", ("gflowd.core.", "gflowd.effects.nvml_device")),
+    ("gflowd.effects.gpu.nvml", ("gflowd.core.", "gflowd.effects.gpu.nvml_device")),
     ("gflowd.effects.", ("gflowd.core.",)),
     (
         "gflowd.supervisor",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 
 from gflowctl import cards, ignoring, options, render
-from gflowd.core import gpu_orders, ranges, requests
+from gflowd.core import ranges, requests
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.gpu import admin_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _allow(args: argparse.Namespace, context: Context) -> None:
     chosen = None if args.gpus == ALL else _indices(args.gpus, context)
     said = "every GPU" if chosen is None else f"GPU {ranges.fold(chosen)} only"
-    if cards.change(context, gpu_orders.ALLOW, lambda _: {"gpus": chosen}):
+    if cards.change(context, admin_state.ALLOW, lambda _: {"gpus": chosen}):
         render.write(f"Allowed: jobs may use {said}\n")
     else:
         render.note(f"jobs may use {said} already")
@@ -112,11 +113,11 @@ def _drain(args: argparse.Namespace, context: Context) -> None:
         same = before is not None and args.reason in (None, before["reason"])
         return {**(orders or {}), gpu["uuid"]: before if same else now}
 
-    if cards.change(context, gpu_orders.DRAINED, drained):
+    if cards.change(context, admin_state.DRAINED, drained):
         busy = "; its jobs go on" if gpu.get("jobs") else ""
         render.write(f"Drained GPU {args.gpu}: no job starts on it until gflowctl gpus resume {args.gpu}{busy}\n")
     else:
-        order = cards.order(context, gpu_orders.DRAINED)[gpu["uuid"]]
+        order = cards.order(context, admin_state.DRAINED)[gpu["uuid"]]
         why = f": {order['reason']}" if order["reason"] else ""
         render.note(f"GPU {args.gpu} is already drained, since {render.local(order['at'])} by {order['by']}{why}")
 
@@ -129,12 +130,12 @@ def _resume(args: argparse.Namespace, context: Context) -> None:
     def without(orders: dict[str, Any] | None) -> dict[str, Any] | None:
         return {other: order for other, order in (orders or {}).items() if other not in (uuid, card)} or None
 
-    done = cards.change(context, gpu_orders.DRAINED, without)
+    done = cards.change(context, admin_state.DRAINED, without)
     if fault is not None and gpu["lasting"] and gpu["answers"]:
         from gflowd.effects.processes import boot_id
 
         accepted = {"at": time.time(), "boot": boot_id(), "ecc": gpu["ecc"]}
-        done = cards.change(context, gpu_orders.RESUMED, lambda orders: {**(orders or {}), card: accepted})
+        done = cards.change(context, admin_state.RESUMED, lambda orders: {**(orders or {}), card: accepted})
         fault = None
     if done:
         render.write(f"Resumed GPU {args.gpu}\n")

@@ -82,7 +82,7 @@ def live_job(job: Job, grace: float) -> LiveJob:
 class Agenda(Value):
     """What the scheduler posts for the others: the live jobs, the wall times at which something is due (ascending),
     the monotonic time that it wants a look at the GPUs begun after, and the faulty GPUs that were resumed
-    (`gpu_orders.resumed`).
+    (`admin_state.resumed`).
     """
 
     __slots__ = ("edges", "live", "poll_after", "resumed")

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import gpu_orders, gpu_states
-from gflowd.core.gpu_orders import Orders
-from gflowd.effects.claims import Claims
+from gflowd.core.gpu import admin_state
+from gflowd.core.gpu import states as gpu_states
+from gflowd.core.gpu.admin_state import Orders
+from gflowd.effects.gpu.claims import Claims
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from gflowd.core.gpu import Gpu
+    from gflowd.core.gpu.device import Gpu
     from gflowd.core.model import Job, Run
     from gflowd.core.moment import Moment
     from gflowd.core.reservations import Window
@@ -38,7 +39,7 @@ class GpuDesk:
         slot = slots.get("gpu_poller")
         self.trouble = None if slot is None else slot[0][1]
         self.seen = None if slot is None else slot[1][1]
-        self.orders = gpu_orders.read(settings, self._allowed, now.boot)
+        self.orders = admin_state.read(settings, self._allowed, now.boot)
         self._jobs = jobs
         self._held = gpu_states.held(jobs, self.seen or ())
         self._claims.keep({uuid for job in jobs if job.run for uuid in job.run.gpu_uuids})

@@ -9,19 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
-from gflowd.core import gpu_faults, ownership
-from gflowd.effects import pci, processes
-from gflowd.effects.gpus import Simulated
+from gflowd.core import ownership
+from gflowd.core.gpu import faults as gpu_faults
+from gflowd.effects import processes
+from gflowd.effects.gpu import pci
+from gflowd.effects.gpu.drivers import Simulated
 from gflowd.workers.base import Turn
 
 if TYPE_CHECKING:
-    from gflowd.core.gpu import Gpu, GpuProcess
-    from gflowd.core.gpu_faults import Noted
-    from gflowd.core.gpu_orders import Resumed
+    from gflowd.core.gpu.admin_state import Resumed
+    from gflowd.core.gpu.device import Gpu, GpuProcess
+    from gflowd.core.gpu.faults import Noted
     from gflowd.core.moment import Moment
     from gflowd.core.procstat import Process
     from gflowd.core.sights import Agenda, LiveJob
-    from gflowd.effects.gpus import Driver
+    from gflowd.effects.gpu.drivers import Driver
     from gflowd.workers.base import Wiring
 
 FIRST_RETRY, LONGEST_RETRY = 10.0, 300.0  # seconds
@@ -35,7 +37,7 @@ def open(wiring: Wiring) -> GpuPoller:  # noqa: A001 -- the workers' protocol
 def _driver(wiring: Wiring) -> Driver:
     if wiring.config.simulate is not None:
         return Simulated(*wiring.config.simulate)
-    from gflowd.effects.nvml import Nvml
+    from gflowd.effects.gpu.nvml import Nvml
 
     return Nvml(pci.has_nvidia)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import idleness
+from gflowd.core.gpu import idleness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -10,9 +10,10 @@ import os
 from typing import TYPE_CHECKING
 
 from gflowd import log, paths
-from gflowd.core import instances, patterns, shell, srun, variables
+from gflowd.core import instances, patterns, shell, variables
 from gflowd.core.errors import GflowError
 from gflowd.core.model import TMUX, Job, Run, session_name
+from gflowd.core.slurm import srun
 from gflowd.effects import cgroups, detached, jobdir
 from gflowd.effects.tmux import TERM, Session, Tmux, TmuxFailed
 

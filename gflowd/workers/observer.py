@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from gflowd.core.book import Book
     from gflowd.core.capacity import Capacity
-    from gflowd.core.gpu import Gpu
-    from gflowd.core.gpu_states import Picture
+    from gflowd.core.gpu.device import Gpu
+    from gflowd.core.gpu.states import Picture
     from gflowd.core.moment import Moment
     from gflowd.core.reservations import Window
     from gflowd.workers.base import Wiring

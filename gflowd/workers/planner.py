@@ -10,9 +10,10 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import allocation, forecast, nvml_codes, promises, reasons, runtimes, schedule
+from gflowd.core import forecast, promises, reasons, runtimes, schedule
 from gflowd.core.capacity import Capacity, Device
 from gflowd.core.fairshare import Shares
+from gflowd.core.gpu import allocation, nvml_codes
 from gflowd.core.line import band
 from gflowd.core.model import Ended, Job, Phase, Queued, Running, Starting, Stopping
 from gflowd.core.occupancy import Hold, Occupancy, hold
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from gflowd.config import Config
     from gflowd.core.book import Book
-    from gflowd.core.gpu import Gpu
+    from gflowd.core.gpu.device import Gpu
     from gflowd.core.moment import Moment
     from gflowd.core.reservations import Window
     from gflowd.core.schedule import Look

@@ -30,8 +30,8 @@ from gflowd.workers.register import Register
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gflowd.core import gpu_orders
     from gflowd.core.book import Book
+    from gflowd.core.gpu import admin_state
     from gflowd.core.moment import Moment
     from gflowd.core.schedule import Plan
     from gflowd.workers.base import Wiring
@@ -90,7 +90,7 @@ class Scheduler:
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._observer = Observer(wiring, self._executor, self._launcher.memory_limits)
         self._planner = Planner(wiring.config)
-        self._resumed: tuple[gpu_orders.Resumed, ...] = ()
+        self._resumed: tuple[admin_state.Resumed, ...] = ()
         self._launched: set[Key] = set()
         self._last: Last | None = None
         self._idle = IdleWatch(wiring.config)

@@ -19,7 +19,6 @@ from gflowd.core import (
     changes,
     codec,
     dependencies,
-    directives,
     durations,
     elements,
     instants,
@@ -33,6 +32,7 @@ from gflowd.core import (
     sweeps,
 )
 from gflowd.core.errors import GflowError
+from gflowd.core.slurm import script_head
 from gflowd.paths import State
 from gflowd.snapshot import Fold, header_record, is_torn, next_id_in
 from gflowd.store import Store
@@ -85,8 +85,8 @@ def _template(said: str) -> None:
 
 
 def _scripts(data: bytes) -> None:
-    directives.read(b"#!/bin/sh\n" + data, cpus=2, host="here")
-    directives.read(data, ignore_unknown=True)
+    script_head.read(b"#!/bin/sh\n" + data, cpus=2, host="here")
+    script_head.read(data, ignore_unknown=True)
 
 
 def _command_line(said: str) -> None:

@@ -5,9 +5,9 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import allocation
-from gflowd.core.allocation import choose
-from gflowd.core.gpu import Gpu
+from gflowd.core.gpu import allocation
+from gflowd.core.gpu.allocation import choose
+from gflowd.core.gpu.device import Gpu
 
 PAIRS = {(0, 1): 400, (2, 3): 400, (0, 2): 10, (0, 3): 10, (1, 2): 10, (1, 3): 10}
 

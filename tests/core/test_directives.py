@@ -4,19 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import directives, sbatch, sbatch_options
-from gflowd.core.directives import Head
 from gflowd.core.errors import Refused
+from gflowd.core.slurm import sbatch_options, sbatch_semantics, script_head
+from gflowd.core.slurm.script_head import Head
 
 
 def slurm(*lines: str, **settings: object) -> Head:
     content = "\n".join(("#!/bin/bash", *(f"#SBATCH {line}" for line in lines), "true", ""))
-    return directives.read(content.encode(), **settings)  # type: ignore[arg-type]
+    return script_head.read(content.encode(), **settings)  # type: ignore[arg-type]
 
 
 def refusal(content: bytes) -> str:
     with pytest.raises(Refused) as caught:
-        directives.read(content)
+        script_head.read(content)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -44,7 +44,7 @@ cd /tmp
 
 
 def test_only_the_head_counts() -> None:
-    head = directives.read(SCRIPT)
+    head = script_head.read(SCRIPT)
     assert head.argv == (
         "--name=a name", "--gpus=2", "--gpu-type=a100", "--memory=4G", "--gpus", "1", "--comment=one # two", "--hold",
     )  # fmt: skip
@@ -66,16 +66,18 @@ def test_only_the_head_counts() -> None:
     ],
 )
 def test_a_file_without_directives_asks_for_nothing(content: bytes) -> None:
-    assert directives.read(content) == Head()
+    assert script_head.read(content) == Head()
 
 
 def test_a_script_of_our_own_is_none_for_slurm() -> None:
-    head = directives.read(b"#!/bin/sh\n# GFLOW --gpus=1\n# GFLOW\n# GFLOW # nothing")
+    head = script_head.read(b"#!/bin/sh\n# GFLOW --gpus=1\n# GFLOW\n# GFLOW # nothing")
     assert head == Head(argv=("--gpus=1",), lines=(2,))
 
 
 def test_what_is_behind_the_head_may_be_anything() -> None:
-    assert directives.read(b"#!/bin/sh\n# \xff\0\x1b\n#SBATCH --hold\nexit\n\0\xff\r\n#SBATCH \xff").argv == ("--hold",)
+    assert script_head.read(b"#!/bin/sh\n# \xff\0\x1b\n#SBATCH --hold\nexit\n\0\xff\r\n#SBATCH \xff").argv == (
+        "--hold",
+    )
 
 
 @pytest.mark.parametrize(
@@ -261,7 +263,7 @@ def test_options_that_one_machine_has_no_use_for_are_named() -> None:
 
 def test_every_option_has_one_meaning() -> None:
     options = sbatch_options
-    assert set(sbatch._RULES) == options.MEANINGFUL | options.WITHOUT_EFFECT
+    assert set(sbatch_semantics._RULES) == options.MEANINGFUL | options.WITHOUT_EFFECT
     assert not options.MEANINGFUL & options.WITHOUT_EFFECT
     assert not set(options.REFUSED) & (options.MEANINGFUL | options.WITHOUT_EFFECT)
     known = {*options.REFUSED, *options.MEANINGFUL, *options.WITHOUT_EFFECT}
@@ -275,15 +277,15 @@ def test_each_refusal_names_its_option(name: str) -> None:
 
 
 def test_the_names_of_files_are_slurms() -> None:
-    assert directives.slurm_output(array=False) == "slurm-%j.out"
-    assert directives.slurm_output(array=True) == "slurm-%A_%a.out"
+    assert script_head.slurm_output(array=False) == "slurm-%j.out"
+    assert script_head.slurm_output(array=True) == "slurm-%A_%a.out"
 
 
 @given(st.binary(max_size=60))
 def test_any_head_is_read_or_refused(data: bytes) -> None:
     for start in (b"#!x\n#SBATCH ", b"#!x\n# GFLOW ", b"#!"):
         try:
-            head = directives.read(start + data)
+            head = script_head.read(start + data)
         except Refused as error:
             said = str(error)
         else:
@@ -313,4 +315,4 @@ def test_a_quoted_value_arrives_as_it_was(value: str) -> None:
     import shlex
 
     content = f"#!/bin/sh\n# GFLOW --name={shlex.quote(value)}\n#SBATCH --comment={shlex.quote(value)}\n"
-    assert directives.read(content.encode()).argv == (f"--comment={value}", f"--name={value}")
+    assert script_head.read(content.encode()).argv == (f"--comment={value}", f"--name={value}")

@@ -1,5 +1,5 @@
-from gflowd.core.gpu import Gpu
-from gflowd.core.gpu_faults import Noted, judge
+from gflowd.core.gpu.device import Gpu
+from gflowd.core.gpu.faults import Noted, judge
 
 GOOD = Gpu(index=0, uuid="G0", model="M", memory_mb=1)
 LOST = GOOD.replace(fault="lost", lasting=True, answers=False)

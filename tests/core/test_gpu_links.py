@@ -1,4 +1,4 @@
-from gflowd.core.gpu_links import Ends, words
+from gflowd.core.gpu.topology import Ends, words
 
 
 def test_links_go_over_nvlink_directly_or_by_switches_and_else_over_pci() -> None:

@@ -1,20 +1,20 @@
-from gflowd.core import gpu_orders
-from gflowd.core.gpu_orders import Orders
+from gflowd.core.gpu import admin_state
+from gflowd.core.gpu.admin_state import Orders
 
 
 def test_without_orders_the_configuration_holds() -> None:
-    assert gpu_orders.read({}, None, "boot") == Orders(ignored=frozenset())
-    assert gpu_orders.read({"drain": {}}, (1,), "boot").allowed == (1,)
+    assert admin_state.read({}, None, "boot") == Orders(ignored=frozenset())
+    assert admin_state.read({"drain": {}}, (1,), "boot").allowed == (1,)
 
 
 def test_an_order_wins_over_the_configuration() -> None:
-    assert gpu_orders.read({"gpus.allow": {"gpus": [0, 2]}}, (1,), "boot").allowed == [0, 2]
-    assert gpu_orders.read({"gpus.allow": {"gpus": None}}, (1,), "boot").allowed is None
+    assert admin_state.read({"gpus.allow": {"gpus": [0, 2]}}, (1,), "boot").allowed == [0, 2]
+    assert admin_state.read({"gpus.allow": {"gpus": None}}, (1,), "boot").allowed is None
 
 
 def test_what_people_ordered_is_read() -> None:
     ignored = [{"gpu": "G", "pid": 5, "start": 9, "boot": boot} for boot in ("boot", "before")]
-    found = gpu_orders.read(
+    found = admin_state.read(
         {
             "gpus.drained": {"G": {"reason": "fan", "at": 1.0, "by": "ada"}},
             "gpus.ignored": [*ignored, {"gpu": "G", "pid": 6, "start": 9, "boot": "before"}],

@@ -3,9 +3,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core.gpu import Gpu
-from gflowd.core.gpu_roll import Answer, Found, Roll
-from gflowd.core.nvml_codes import GONE
+from gflowd.core.gpu.device import Gpu
+from gflowd.core.gpu.inventory import Answer, Found, Roll
+from gflowd.core.gpu.nvml_codes import GONE
 
 
 def whole(card: str) -> Found:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from gflowd.core import gpu_states
-from gflowd.core.gpu import Gpu, GpuProcess
-from gflowd.core.gpu_orders import Orders
-from gflowd.core.gpu_states import Held
+from gflowd.core.gpu import states
+from gflowd.core.gpu.admin_state import Orders
+from gflowd.core.gpu.device import Gpu, GpuProcess
+from gflowd.core.gpu.states import Held
 from gflowd.core.model import Job, Queued, Run, Spec, Starting, Wish
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, gpus=1)
@@ -19,9 +19,9 @@ def state(gpus: list[Gpu], orders: Orders | None = None, held: Held | None = Non
     """The state of the first GPU; it can be given away exactly when that is idle, busy or reserved without a cause."""
     orders, held = orders or Orders(), held or {}
     live = {1, 2}
-    found = gpu_states.states(gpus, orders, held, live, **more)[0]  # type: ignore[arg-type]
+    found = states.states(gpus, orders, held, live, **more)[0]  # type: ignore[arg-type]
     elsewhere = more.get("elsewhere", ())
-    usable = 0 in gpu_states.available(gpus, orders, held, live, elsewhere)  # type: ignore[arg-type]
+    usable = 0 in states.available(gpus, orders, held, live, elsewhere)  # type: ignore[arg-type]
     assert usable == (found[0] in ("idle", "reserved") or (found[0] in ("busy", "shared") and found[1] is None))
     return found
 
@@ -52,7 +52,7 @@ def test_the_processes_of_a_job_are_at_home_on_its_own_gpus_only() -> None:
 def test_orders_keep_a_gpu_from_jobs() -> None:
     assert state(GPUS, Orders(drained={"G0": "fan"})) == ("drained", "fan")
     assert state(GPUS, Orders(allowed=(1,))) == ("restricted", None)
-    assert state(GPUS, elsewhere={"G0"}) == ("unmanaged", gpu_states.ELSEWHERE)
+    assert state(GPUS, elsewhere={"G0"}) == ("unmanaged", states.ELSEWHERE)
     assert state(GPUS, Orders(drained={"G0": "fan"}), held={0: [1]}) == ("busy", "drained: fan")
     assert state(GPUS, Orders(allowed=(1,)), held={0: [1]}) == ("busy", "restricted")
 
@@ -69,16 +69,16 @@ def job(job_id: int, *gpu_ids: int, uuids: tuple[str, ...] = ()) -> Job:
 
 def test_a_job_holds_the_gpu_of_its_uuid_wherever_that_is_now() -> None:
     jobs = [job(1, 0, uuids=("G2",)), job(2, 1), job(3, 0, uuids=("gone",)), Job(4, SPEC, Wish(), Queued())]
-    assert gpu_states.held(jobs, GPUS) == {2: [1], 1: [2]}
-    assert gpu_states.held(jobs[:2], []) == {0: [1], 1: [2]}
+    assert states.held(jobs, GPUS) == {2: [1], 1: [2]}
+    assert states.held(jobs[:2], []) == {0: [1], 1: [2]}
 
 
 def test_a_job_keeps_what_its_gpu_was_cut_into_and_nothing_of_a_part_that_is_gone() -> None:
     parts = [gpu.replace(uuid=f"MIG-{gpu.index}", parent="G0") for gpu in GPUS[:2]]
     run = Run(executor="process", launched_at=1.0, gpu_ids=(0,), gpu_uuids=("G0",))
-    assert gpu_states.places(run, [*parts, GPUS[2]]) == (0, 1)
-    assert gpu_states.places(run.replace(gpu_uuids=("MIG-1", "G2")), [*parts, GPUS[2]]) == (1, 2)
-    assert gpu_states.places(run.replace(gpu_uuids=("MIG-1",)), GPUS) == ()
+    assert states.places(run, [*parts, GPUS[2]]) == (0, 1)
+    assert states.places(run.replace(gpu_uuids=("MIG-1", "G2")), [*parts, GPUS[2]]) == (1, 2)
+    assert states.places(run.replace(gpu_uuids=("MIG-1",)), GPUS) == ()
 
 
 def test_what_only_draws_keeps_no_job_away() -> None:

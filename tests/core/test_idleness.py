@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import idleness
-from gflowd.core.idleness import Idleness
+from gflowd.core.gpu import idleness
+from gflowd.core.gpu.idleness import Idleness
 
 A, B = (1, 1), (2, 3)
 GAP = 30.0

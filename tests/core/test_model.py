@@ -1,7 +1,7 @@
 import pytest
 
 from gflowd.core import model
-from gflowd.core.gpu import Gpu
+from gflowd.core.gpu.device import Gpu
 from gflowd.core.model import Ended, Identity, Job, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
 
 SPEC = Spec(command=("true",), name="true", user="ada", cwd="/", env="0" * 32, submitted_at=1.0)

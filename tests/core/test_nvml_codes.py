@@ -1,6 +1,6 @@
 import pytest
 
-from gflowd.core import nvml_codes
+from gflowd.core.gpu import nvml_codes
 
 
 @pytest.mark.parametrize("code", sorted(nvml_codes.TROUBLES))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gflowd.core import srun
+from gflowd.core.slurm import srun
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from nvidia import VARIABLE, Cards
 
-from gflowd.effects.nvml import Nvml
+from gflowd.effects.gpu.nvml import Nvml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ import os
 import signal
 from uuid import uuid4
 
-from gflowd.effects.claims import Claims
+from gflowd.effects.gpu.claims import Claims
 
 
 def test_a_gpu_is_claimed_by_one_at_a_time() -> None:

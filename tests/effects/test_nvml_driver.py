@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from nvidia import VARIABLE, Cards, address, build
 
-from gflowd.core import nvml_codes
-from gflowd.core.gpu import Gpu
-from gflowd.core.gpu_faults import DriverFailed
-from gflowd.effects import pci
-from gflowd.effects.nvml import Nvml
+from gflowd.core.gpu import nvml_codes
+from gflowd.core.gpu.device import Gpu
+from gflowd.core.gpu.faults import DriverFailed
+from gflowd.effects.gpu import pci
+from gflowd.effects.gpu.nvml import Nvml
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -193,7 +193,7 @@ def test_a_library_brought_up_to_date_meanwhile_is_found(tmp_path: Path, fake_nv
     build(tmp_path, "-DOUTDATED")
     text = f"""
 import os, sys
-from gflowd.effects.nvml import DriverFailed, Nvml
+from gflowd.effects.gpu.nvml import DriverFailed, Nvml
 driver = Nvml(lambda: False)
 try:
     driver.poll()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from nvidia import Cards, address
 
-from gflowd.core import nvml_codes
-from gflowd.core.gpu import Gpu
-from gflowd.effects.nvml import Nvml
+from gflowd.core.gpu import nvml_codes
+from gflowd.core.gpu.device import Gpu
+from gflowd.effects.gpu.nvml import Nvml
 
 GOOD = (None, False, True)
 

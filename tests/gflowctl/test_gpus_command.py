@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gflowd.core.gpu import Gpu, GpuProcess
+from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.effects.processes import boot_id
 
 if TYPE_CHECKING:

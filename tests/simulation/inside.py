@@ -19,7 +19,7 @@ from virtual_gpus import Driver
 from virtual_jobs import Jobs
 
 from gflowd import paths, store
-from gflowd.core.gpu import Gpu
+from gflowd.core.gpu.device import Gpu
 from gflowd.workers import (
     gpu_desk,
     gpu_poller,

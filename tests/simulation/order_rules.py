@@ -15,7 +15,7 @@ from startable import Machine, Room, obstacle, usable
 from verdicts import Verdicts
 from virtual_clock import EPOCH, Clock
 
-from gflowd.core.gpu import Gpu
+from gflowd.core.gpu.device import Gpu
 
 LATER = 1.0  # seconds by which a promise may move without a word
 SILENT = 130.0  # seconds after its promise in which a job starts, or is told otherwise: a GPU may be back within 120

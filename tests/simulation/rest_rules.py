@@ -25,7 +25,7 @@ from startable import (
 from verdicts import Verdicts
 from virtual_clock import Clock
 
-from gflowd.core.gpu import Gpu
+from gflowd.core.gpu.device import Gpu
 
 LOOK = 5.0  # seconds that a look at GPUs may take, for which the planner leaves room
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ledger import ENDED, LIVE, QUEUED, Ledger, Seen
 
-from gflowd.core.gpu import Gpu
+from gflowd.core.gpu.device import Gpu
 
 HELD, BEGIN, DEPENDENCY, GROUP, QUOTA = "JobHeldUser", "BeginTime", "Dependency", "Group", "Quota"
 GOING, UNKNOWN = "going", "unknown"  # it waits for its end; what it waits for cannot be told here

@@ -155,7 +155,7 @@ class Launcher:
 
 
 class Claims:
-    """As `effects.claims`, on a machine without other daemons."""
+    """As `effects.gpu.claims`, on a machine without other daemons."""
 
     def keep(self, uuids: Collection[str]) -> None:
         pass

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from virtual_clock import Clock
 from virtual_jobs import Jobs
 
-from gflowd.core.gpu import Gpu, GpuProcess
-from gflowd.core.gpu_faults import DriverFailed
+from gflowd.core.gpu.device import Gpu, GpuProcess
+from gflowd.core.gpu.faults import DriverFailed
 
 FOREIGN_PID = 50  # below those of jobs
 

@@ -11,8 +11,8 @@ from stage import now
 from gflowd.core import codec, reasons
 from gflowd.core.book import Book
 from gflowd.core.capacity import Capacity, Device
-from gflowd.core.gpu import Gpu, GpuProcess
-from gflowd.core.gpu_states import Picture
+from gflowd.core.gpu.device import Gpu, GpuProcess
+from gflowd.core.gpu.states import Picture
 from gflowd.core.model import Identity, Phase, Run, Running, Spec, Started, Stopping
 from gflowd.core.reservations import Window
 from gflowd.workers.base import Wiring

@@ -9,8 +9,8 @@ from stage import BOOT, now
 
 from gflowd.core import codec, reasons
 from gflowd.core.book import Book
-from gflowd.core.gpu import Gpu, GpuProcess
-from gflowd.core.gpu_orders import Orders
+from gflowd.core.gpu.admin_state import Orders
+from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping
 from gflowd.core.occupancy import OVERDUE
 from gflowd.core.runtimes import Runtimes
@@ -333,7 +333,7 @@ def test_a_gpu_that_is_drained_moves_a_promise_at_once(wiring: Wiring) -> None:
     line.tick()
     line.said = replace(line.said, settings={"drained_gpus": {"gpus": ["GPU-1"]}})
     orders = Orders(drained={"GPU-1": "x"})
-    with mock.patch("gflowd.core.gpu_orders.read", return_value=orders):
+    with mock.patch("gflowd.core.gpu.admin_state.read", return_value=orders):
         line.tick()
     assert (line.records[2]["at"], line.records[2]["cause"]) == (None, "GPU 1 cannot be had")
 

@@ -18,14 +18,14 @@ from stage import BOOT, Jobs, eventually, now
 from gflowd.core import codec, reasons
 from gflowd.core.dependencies import AFTEROK, Dependency, Needs
 from gflowd.core.errors import TryAgain
-from gflowd.core.gpu import Gpu, GpuProcess
+from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
 from gflowd.core.moment import Moment
 from gflowd.core.reservations import Reservation, encode
 from gflowd.core.runtimes import NAMES
 from gflowd.core.sights import Agenda, Enforced, Sight
-from gflowd.effects.claims import Claims
 from gflowd.effects.doorbell import POLL
+from gflowd.effects.gpu.claims import Claims
 from gflowd.store import Store
 from gflowd.workers import scheduler as module
 from gflowd.workers.base import Turn, Wiring

@@ -1,6 +1,6 @@
 """The head of a job script: its `# GFLOW` and `#SBATCH` lines as options of `gflowctl submit`. Opens no file.
 
-Only comments before the first command count, as in sbatch(1). `core.sbatch` knows what each `#SBATCH`
+Only comments before the first command count, as in sbatch(1). `core.slurm.sbatch_semantics` knows what each `#SBATCH`
 option means.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from gflowd.core import sbatch, sbatch_options
 from gflowd.core.errors import Refused
 from gflowd.core.model import Value
+from gflowd.core.slurm import sbatch_options, sbatch_semantics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def read(
         elif number == 1:
             _check_line_end(number, line)
     mixed = _check_body(content)
-    meant = sbatch.translate(asked, cpus=cpus, gpus=gpus, host=host)
+    meant = sbatch_semantics.translate(asked, cpus=cpus, gpus=gpus, host=host)
     troubles = sorted(troubles + list(meant.troubles), key=lambda trouble: trouble[0])
     if troubles and not ignore_unknown:
         raise Refused(f"line {troubles[0][0]}: {troubles[0][1]}; {REMEDY}")

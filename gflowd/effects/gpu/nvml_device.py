@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import nvml_codes
-from gflowd.core.gpu import Gpu, GpuProcess
-from gflowd.core.gpu_roll import silent
+from gflowd.core.gpu import nvml_codes
+from gflowd.core.gpu.device import Gpu, GpuProcess
+from gflowd.core.gpu.inventory import silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

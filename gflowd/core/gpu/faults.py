@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gflowd.core.gpu import Gpu
-    from gflowd.core.gpu_orders import Resumed
+    from gflowd.core.gpu.admin_state import Resumed
+    from gflowd.core.gpu.device import Gpu
 
 
 class DriverFailed(Exception):

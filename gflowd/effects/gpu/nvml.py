@@ -12,18 +12,18 @@ import sys
 from _ctypes import dlclose
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from gflowd.core import gpu_links
-from gflowd.core.gpu import Gpu
-from gflowd.core.gpu_faults import DriverFailed
-from gflowd.core.gpu_links import Ends
-from gflowd.core.gpu_roll import Answer, Roll
-from gflowd.core.nvml_codes import FATAL_XIDS, MIG, MISSING, NO_FUNCTION, TROUBLES
-from gflowd.effects import nvml_device
+from gflowd.core.gpu import topology
+from gflowd.core.gpu.device import Gpu
+from gflowd.core.gpu.faults import DriverFailed
+from gflowd.core.gpu.inventory import Answer, Roll
+from gflowd.core.gpu.nvml_codes import FATAL_XIDS, MIG, MISSING, NO_FUNCTION, TROUBLES
+from gflowd.core.gpu.topology import Ends
+from gflowd.effects.gpu import nvml_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gflowd.core.gpu_roll import Found, Place
+    from gflowd.core.gpu.inventory import Found, Place
 
 LIBRARY = "libnvidia-ml.so.1"
 MOST_EVENTS = 1000  # at one poll
@@ -173,7 +173,7 @@ class Nvml:
         for number, uuid in self._uuids.items():
             with contextlib.suppress(self._nvml.NVMLError):
                 handles[uuid] = self._nvml.nvmlDeviceGetHandleByIndex(number)
-        self._links = gpu_links.words(cards, {card: self._ends(card, handles) for card in set(cards.values())})
+        self._links = topology.words(cards, {card: self._ends(card, handles) for card in set(cards.values())})
         self._linked = list(cards.items())
 
     def _ends(self, uuid: str, handles: dict[str, Any]) -> Ends:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from gflowd.core.gpu import Gpu
+    from gflowd.core.gpu.device import Gpu
 
 ALLOW, DRAINED, IGNORED, RESUMED = "gpus.allow", "gpus.drained", "gpus.ignored", "gpus.resumed"
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from gflowd.core.gpu import Gpu, GpuProcess
-    from gflowd.core.gpu_orders import Orders
+    from gflowd.core.gpu.admin_state import Orders
+    from gflowd.core.gpu.device import Gpu, GpuProcess
     from gflowd.core.model import Job, Run
 
 IDLE, BUSY, SHARED, UNMANAGED = "idle", "busy", "shared", "unmanaged"

@@ -5,7 +5,7 @@ What only matters to several tasks or machines is dropped; more than one task is
 
 from __future__ import annotations
 
-from gflowd.core import sbatch_options
+from gflowd.core.slurm import sbatch_options
 
 _OWN_FLAGS = {
     "disable-status", "exact", "interactive", "join", "label", "multi-prog", "no-allocate", "overlap", "preserve-env",

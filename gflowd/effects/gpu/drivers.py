@@ -1,17 +1,17 @@
-"""GPUs, through drivers of one shape: the simulated one is here, NVML in `effects.nvml`."""
+"""GPUs, through drivers of one shape: the simulated one is here, NVML in `effects.gpu.nvml`."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from gflowd.core.gpu import Gpu
+from gflowd.core.gpu.device import Gpu
 
 
 class Driver(Protocol):
     """What a GPU driver tells."""
 
     def poll(self) -> tuple[Gpu, ...]:
-        """Every GPU as it is now, by index. May block; the poller alone calls it. Raises `gpu_faults.DriverFailed`."""
+        """Every GPU as it is now, by index. May block; the poller alone calls it. Raises `faults.DriverFailed`."""
 
     def close(self) -> None:
         """Lets go of the driver. May block."""

@@ -7,14 +7,14 @@ import re
 from gflowd.core import memory
 from gflowd.core.errors import Refused
 from gflowd.core.model import Value
-from gflowd.core.sbatch_options import REFUSED, WITHOUT_EFFECT
+from gflowd.core.slurm.sbatch_options import REFUSED, WITHOUT_EFFECT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Final
 
-    from gflowd.core.sbatch_options import Option
+    from gflowd.core.slurm.sbatch_options import Option
 
     Argv = Sequence[str]
     Rule = Callable[[str, "_Job"], Argv]
@@ -68,7 +68,7 @@ class Meaning(Value):
 
 
 def translate(asked: Sequence[Option], *, cpus: int | None, gpus: int | None, host: str | None) -> Meaning:
-    """What the options of a script mean; arguments as for `directives.read`."""
+    """What the options of a script mean; arguments as for `script_head.read`."""
     argv: list[tuple[int, str]] = []
     without_effect: list[tuple[int, str]] = []
     troubles: list[tuple[int, str]] = []

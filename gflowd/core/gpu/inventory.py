@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gflowd.core.gpu import Gpu
-from gflowd.core.nvml_codes import GONE
+from gflowd.core.gpu.device import Gpu
+from gflowd.core.gpu.nvml_codes import GONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

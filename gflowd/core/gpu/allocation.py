@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gflowd.core.gpu import Gpu
+    from gflowd.core.gpu.device import Gpu
 
 SEQUENTIAL, RANDOM, TOPOLOGY = "sequential", "random", "topology"
 

@@ -1,0 +1,1 @@
+"""GPUs as values: device, inventory, states, faults, topology, allocation. Calls no driver."""
