@@ -44,31 +44,35 @@ MAY_IMPORT = (
 )  # fmt: skip
 # Modules that only these import: phases are the scheduler's alone to write.
 ONLY_FROM = {
-    "gflowd.core.transitions": ("gflowd.core.", "gflowd.workers.scheduler", "gflowd.workers.settlement"),
+    "gflowd.core.transitions": (
+        "gflowd.core.",
+        "gflowd.workers.scheduler.worker",
+        "gflowd.workers.scheduler.settlement",
+    ),
     "gflowd.history": (
         "gflowctl.",
         "gflowd.past_jobs",
         "gflowd.store",
-        "gflowd.workers.annals",
-        "gflowd.workers.archivist",
+        "gflowd.workers.scheduler.history_writer",
+        "gflowd.workers.scheduler.archiver",
     ),
     "gflowd.snapshot": (
         "gflowctl.",
         "gflowd.launch",
         "gflowd.sieve",
         "gflowd.store",
-        "gflowd.workers.archivist",
-        "gflowd.workers.sweeper",
+        "gflowd.workers.scheduler.archiver",
+        "gflowd.workers.scheduler.cleanup",
     ),  # the workers only look at what is folded
-    "gflowd.store": ("gflowctl.", "gflowd.launch", "gflowd.workers.register"),
+    "gflowd.store": ("gflowctl.", "gflowd.launch", "gflowd.workers.scheduler.state"),
     "gflowd.workers.": ("gflowd.children", "gflowd.supervisor", "gflowd.workers."),
 }
 SCHEDULER = {
-    "gflowd.workers.annals": ("gflowd.history",),
-    "gflowd.workers.archivist": ("gflowd.history", "gflowd.snapshot"),
-    "gflowd.workers.sweeper": ("gflowd.snapshot",),
-    "gflowd.workers.register": ("gflowd.store",),
-    "gflowd.workers.scheduler": ("gflowd.lock",),
+    "gflowd.workers.scheduler.history_writer": ("gflowd.history",),
+    "gflowd.workers.scheduler.archiver": ("gflowd.history", "gflowd.snapshot"),
+    "gflowd.workers.scheduler.cleanup": ("gflowd.snapshot",),
+    "gflowd.workers.scheduler.state": ("gflowd.store",),
+    "gflowd.workers.scheduler.worker": ("gflowd.lock",),
 }
 PURE = {
     "__future__", "_json", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "enum",

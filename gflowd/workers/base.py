@@ -108,7 +108,7 @@ def main(row: Row, wiring: Wiring) -> None:
         os._exit(0)
     try:
         board = Board(wiring.address, wiring.key)
-        worker: Worker = importlib.import_module(f"gflowd.workers.{row.name}").open(wiring)
+        worker: Worker = importlib.import_module(f"gflowd.workers.{row.module or row.name}").open(wiring)
     except (ConnectionError, EOFError, FileNotFoundError):
         os._exit(BOARD_LOST)
     except (GflowError, OSError, ImportError) as error:

@@ -20,15 +20,9 @@ from virtual_jobs import Jobs
 
 from gflowd import paths, store
 from gflowd.core.gpu.device import Gpu
-from gflowd.workers import (
-    gpu_desk,
-    gpu_poller,
-    memory_watch,
-    reservation_timer,
-    scheduler,
-    timeout_enforcer,
-    zombie_detector,
-)
+from gflowd.workers import gpu_poller, memory_watch, reservation_timer, timeout_enforcer, zombie_detector
+from gflowd.workers.scheduler import gpu_pool
+from gflowd.workers.scheduler import worker as scheduler_worker
 
 
 class Killed(BaseException):
@@ -74,12 +68,12 @@ def virtual(clock: Clock, jobs: Jobs, seen: Processes, hooks: Hooks) -> Iterator
             raise Killed
 
     replaced = [
-        (scheduler, "Launcher", lambda *_: Launcher(jobs, hooks.before_launch)),
+        (scheduler_worker, "Launcher", lambda *_: Launcher(jobs, hooks.before_launch)),
         (store.Store, "commit", watched_commit),
         (paths, "write_all", torn_write),
         (os, "fdatasync", lambda fd: None),
         (os, "fsync", lambda fd: None),
-        (gpu_desk, "Claims", Claims),
+        (gpu_pool, "Claims", Claims),
         (gpu_poller, "processes", seen),
         (memory_watch, "processes", seen),
         (memory_watch, "time", SimpleNamespace(monotonic=lambda: clock.mono)),
@@ -99,7 +93,7 @@ def virtual(clock: Clock, jobs: Jobs, seen: Processes, hooks: Hooks) -> Iterator
 
 
 OPEN: dict[str, Any] = {
-    "scheduler": scheduler.Scheduler,
+    "scheduler": scheduler_worker.Scheduler,
     "zombie_detector": zombie_detector.ZombieDetector,
     "timeout_enforcer": timeout_enforcer.TimeoutEnforcer,
     "reservation_timer": lambda _: reservation_timer.ReservationTimer(),
@@ -113,7 +107,7 @@ def opened(name: str, wiring: Any, driver: Driver) -> Any:
 
 def discard(worker: Any) -> None:
     """What the kernel does when a worker's process has been killed: its descriptors, and so its locks, are let go."""
-    if isinstance(worker, scheduler.Scheduler):
+    if isinstance(worker, scheduler_worker.Scheduler):
         os.close(worker._alone._fd)
         worker._alone._fd = -1
         worker._register._follower.close()

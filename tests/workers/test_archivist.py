@@ -32,8 +32,8 @@ from gflowd.past_jobs import Choice
 from gflowd.paths import State
 from gflowd.snapshot import Fold
 from gflowd.store import Follower, Store
-from gflowd.workers import archivist as module
-from gflowd.workers.archivist import Archivist
+from gflowd.workers.scheduler import archiver as module
+from gflowd.workers.scheduler.archiver import Archivist
 
 AFTER = 100.0
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)

@@ -142,7 +142,7 @@ def test_every_row_has_its_module_and_somebody_wakes_for_every_kind() -> None:
 
     assert len({row.name for row in WORKERS}) == len(WORKERS)
     for row in WORKERS:
-        assert callable(importlib.import_module(f"gflowd.workers.{row.name}").open)
+        assert callable(importlib.import_module(f"gflowd.workers.{row.module or row.name}").open)
         assert set(row.wakes_for) <= set(doorbell.KINDS)
         assert len(f"gflowd:{row.name}"[:15]) <= 15
     assert {kind for row in WORKERS for kind in row.wakes_for} == set(doorbell.KINDS)

@@ -15,7 +15,7 @@ from gflowd.core.model import PROCESS, TMUX, Job, Run, Spec, Starting, Wish
 from gflowd.effects import jobdir
 from gflowd.effects.tmux import TmuxFailed
 from gflowd.workers.base import Wiring
-from gflowd.workers.launcher import Launcher
+from gflowd.workers.scheduler.launcher import Launcher
 
 EXECUTORS = [
     pytest.param(TMUX, marks=pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")),

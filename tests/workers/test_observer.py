@@ -16,7 +16,7 @@ from gflowd.core.gpu.states import Picture
 from gflowd.core.model import Identity, Phase, Run, Running, Spec, Started, Stopping
 from gflowd.core.reservations import Window
 from gflowd.workers.base import Wiring
-from gflowd.workers.observer import Observer, Waiting
+from gflowd.workers.scheduler.status_file import Observer, Waiting
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=2, memory_mb=300, gpus=1)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))

@@ -16,7 +16,7 @@ from gflowd.core.occupancy import OVERDUE
 from gflowd.core.runtimes import Runtimes
 from gflowd.core.schedule import Plan
 from gflowd.workers.base import Wiring
-from gflowd.workers.planner import DOUBT, Planner, Said
+from gflowd.workers.scheduler.planner import DOUBT, Planner, Said
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 NOTHING_SAID = Said({}, {}, {}, ())

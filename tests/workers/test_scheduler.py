@@ -27,11 +27,11 @@ from gflowd.core.sights import Agenda, Enforced, Sight
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.gpu.claims import Claims
 from gflowd.store import Store
-from gflowd.workers import scheduler as module
 from gflowd.workers.base import Turn, Wiring
-from gflowd.workers.register import Fenced
-from gflowd.workers.scheduler import ROUNDS, Scheduler
-from gflowd.workers.settlement import AT_ONCE
+from gflowd.workers.scheduler import worker as module
+from gflowd.workers.scheduler.settlement import AT_ONCE
+from gflowd.workers.scheduler.state import Fenced
+from gflowd.workers.scheduler.worker import ROUNDS, Scheduler
 
 STARTED = Started(at=10.0, mono=10.0, identity=Identity(BOOT, 1 << 30, 1))
 GPUS = tuple(Gpu(index=i, uuid=f"GPU-{uuid4()}", model="M", memory_mb=10) for i in range(2))

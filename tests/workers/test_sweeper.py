@@ -16,8 +16,8 @@ from gflowd.core.moment import Moment
 from gflowd.effects import removal
 from gflowd.paths import State
 from gflowd.snapshot import Fold
-from gflowd.workers import sweeper as module
-from gflowd.workers.sweeper import Sweeper
+from gflowd.workers.scheduler import cleanup as module
+from gflowd.workers.scheduler.cleanup import Sweeper
 
 KEEP = 30 * 86400.0
 RUN = Run(executor="process", launched_at=1.0)

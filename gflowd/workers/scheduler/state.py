@@ -19,7 +19,7 @@ from gflowd.core.diary import Diary
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.runtimes import Runtimes
 from gflowd.store import WORTH_COMPACTING, Commit, Follower, Store
-from gflowd.workers.archivist import Archivist
+from gflowd.workers.scheduler.archiver import Archivist
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.core import codec
 from gflowd.core.errors import GflowError
-from gflowd.workers.annals import Annals
-from gflowd.workers.sweeper import Sweeper, pace
+from gflowd.workers.scheduler.cleanup import Sweeper, pace
+from gflowd.workers.scheduler.history_writer import Annals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

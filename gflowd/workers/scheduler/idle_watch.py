@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from gflowd.config import Config
     from gflowd.core.model import Job
-    from gflowd.workers.gpu_desk import GpuDesk
+    from gflowd.workers.scheduler.gpu_pool import GpuDesk
 
 MISSED_POLLS = 3  # looks at the GPUs that may fail before idleness counts anew
 LONGEST_BLINK = 30.0  # seconds between two looks that are noticed here; no worker sleeps longer than ten

@@ -21,7 +21,7 @@ from gflowd.core.promises import Basis
 from gflowd.core.quotas import Ledger, Quotas
 from gflowd.core.schedule import LATE, Plan, Promise, Rules
 from gflowd.effects import machine
-from gflowd.workers.gpu_desk import GpuDesk
+from gflowd.workers.scheduler.gpu_pool import GpuDesk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

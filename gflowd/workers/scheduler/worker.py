@@ -19,13 +19,13 @@ from gflowd.core.sights import Agenda, live_job
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import TmuxFailed, is_installed
 from gflowd.lock import Lock
-from gflowd.workers import settlement
 from gflowd.workers.base import Turn
-from gflowd.workers.idle_watch import IdleWatch
-from gflowd.workers.launcher import Launcher
-from gflowd.workers.observer import Observer, Waiting
-from gflowd.workers.planner import Planner, Said, ends
-from gflowd.workers.register import Register
+from gflowd.workers.scheduler import settlement
+from gflowd.workers.scheduler.idle_watch import IdleWatch
+from gflowd.workers.scheduler.launcher import Launcher
+from gflowd.workers.scheduler.planner import Planner, Said, ends
+from gflowd.workers.scheduler.state import Register
+from gflowd.workers.scheduler.status_file import Observer, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.core.schedule import Plan
     from gflowd.workers.base import Wiring
-    from gflowd.workers.planner import Changes
+    from gflowd.workers.scheduler.planner import Changes
 
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two

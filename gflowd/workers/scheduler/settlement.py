@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.book import Book
     from gflowd.core.moment import Moment
-    from gflowd.workers.planner import Changes
+    from gflowd.workers.scheduler.planner import Changes
 
     Key = tuple[int, int]
 

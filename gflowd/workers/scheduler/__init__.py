@@ -1,0 +1,1 @@
+"""The scheduler's process and its parts. No other process writes phases."""
