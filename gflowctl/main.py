@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from gflowctl import options, render
+from gflowctl import render
 from gflowctl.context import Context
+from gflowctl.options import arguments
 from gflowd.core.errors import BadUsage, GflowError
 
 TYPE_CHECKING = False
@@ -73,9 +74,9 @@ INTERRUPTED = 130  # 128 + SIGINT
 def parser(name: str) -> argparse.ArgumentParser:
     """The whole parser of one verb, named by its full name."""
     module = _module(name)
-    built = options.new_parser(f"gflowctl {name}", module.__doc__ or "")
+    built = arguments.new_parser(f"gflowctl {name}", module.__doc__ or "")
     module.configure(built)
-    options.add_globals(built)
+    arguments.add_globals(built)
     return built
 
 
@@ -112,7 +113,7 @@ def _dispatch(argv: Sequence[str]) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    before, rest = options.split_globals(argv)
+    before, rest = arguments.split_globals(argv)
     if before.help or not rest:
         render.write(_overview())
         return 0

@@ -216,7 +216,7 @@ def serve(asked: socket.socket) -> None:
 
 def become(asked: dict[str, Any], streams: list[int]) -> NoReturn:
     """Is the command from here on."""
-    from gflowctl import submission
+    from gflowctl.submit import capture
 
     for number, fd in enumerate(streams):
         os.dup2(fd, number)
@@ -231,7 +231,7 @@ def become(asked: dict[str, Any], streams: list[int]) -> NoReturn:
     sys.stdout = _stream(sys.stdout, "w", line_buffering=os.isatty(1))
     sys.stderr = _stream(sys.stderr, "w", line_buffering=True)
     given = {os.fsencode(name): os.fsencode(value) for name, value in asked["env"].items()}
-    submission.given_environment = lambda: given  # it reads /proc/self/environ, which is of the process that forked
+    capture.given_environment = lambda: given  # it reads /proc/self/environ, which is of the process that forked
     module, function = PROGRAMS[asked["name"]]
     status = 1
     try:

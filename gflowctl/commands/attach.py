@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from gflowctl import jobs, options, render, views
+from gflowctl import jobs, render, views
+from gflowctl.options import arguments
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.model import TMUX, is_live
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    options.add_job(parser)
+    arguments.add_job(parser)
     parser.add_argument("-r", "--read-only", action="store_true", help="only look: keys other than detach do nothing")
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from gflowctl import backing_up, render
+from gflowctl import render
+from gflowctl.admin import backup
 from gflowd.core.errors import Refused, SystemFailed
 
 TYPE_CHECKING = False
@@ -41,7 +42,7 @@ def _write(args: argparse.Namespace, context: Context) -> None:
     path = os.path.abspath(args.file)
     if os.path.lexists(path) and not (args.force and os.path.isfile(path)):
         raise Refused(f"{args.file} is there already; choose another name{'' if args.force else ', or --force'}")
-    fold = backing_up.save(context, path, logs=args.logs)
+    fold = backup.save(context, path, logs=args.logs)
     if fold.dropped:
         render.note("the snapshot is damaged, and so it is in the backup; gflowctl doctor says more")
     size = os.path.getsize(path) / (1 << 20)

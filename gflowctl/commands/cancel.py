@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import jobs, options, views, wishes, wording
+from gflowctl import jobs, views, wording
+from gflowctl.change import wishes
+from gflowctl.options import arguments
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import Queued, Running, Stopping, Wish
 
@@ -25,11 +27,11 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    options.add_jobs(parser, nargs="*")
+    arguments.add_jobs(parser, nargs="*")
     parser.add_argument("--all", action="store_true", help="every job that has not ended")
-    parser.add_argument("-n", "--name", type=options.words, metavar="NAME,...", help="jobs with these names")
-    parser.add_argument("-u", "--user", type=options.words, metavar="USER,...", help="jobs of these users")
-    parser.add_argument("-s", "--state", type=options.words, metavar="STATE,...", help="jobs in these states")
+    parser.add_argument("-n", "--name", type=arguments.words, metavar="NAME,...", help="jobs with these names")
+    parser.add_argument("-u", "--user", type=arguments.words, metavar="USER,...", help="jobs of these users")
+    parser.add_argument("-s", "--state", type=arguments.words, metavar="STATE,...", help="jobs in these states")
     parser.add_argument("--signal", metavar="SIG", help="only send this signal, such as USR1 or 10, to running jobs")
     parser.add_argument("--dry-run", action="store_true", help="say which jobs it would be, and do nothing")
 
@@ -78,7 +80,7 @@ def _cancelled(view: views.View, job: Job) -> Wish | str:
 
 
 def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -> int:
-    from gflowctl import signals
+    from gflowctl.options import signals
 
     number = signals.parse(args.signal)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 
-from gflowctl import jobs, options, render, sessions, views, wording
+from gflowctl import jobs, render, views, wording
+from gflowctl.admin import sessions
+from gflowctl.options import arguments
 from gflowd.core import joblist
 from gflowd.core.errors import BadUsage, Refused
 
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    options.add_jobs(parser, nargs="*")
+    arguments.add_jobs(parser, nargs="*")
     parser.add_argument("--all", action="store_true", help="of every job that has ended")
-    parser.add_argument("-s", "--state", type=options.words, metavar="STATE,...", help="of jobs that ended so")
+    parser.add_argument("-s", "--state", type=arguments.words, metavar="STATE,...", help="of jobs that ended so")
     parser.add_argument("--pattern", metavar="TEXT", help="of ended jobs whose name or session matches this expression")
 
 

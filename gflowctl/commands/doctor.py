@@ -5,7 +5,9 @@ The exit status is 1 when something fails.
 
 from __future__ import annotations
 
-from gflowctl import checks, options, place_checks, queue_checks, render
+from gflowctl import render
+from gflowctl.admin import checks, file_checks, queue_checks
+from gflowctl.options import arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,14 +15,14 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
 
-CHECKS = (*checks.CHECKS, *place_checks.CHECKS, *queue_checks.CHECKS)
+CHECKS = (*checks.CHECKS, *file_checks.CHECKS, *queue_checks.CHECKS)
 COLORS = {checks.OK: render.GREEN, checks.WARN: render.YELLOW, checks.FAIL: render.RED}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    options.add_color(parser)
-    options.add_json(parser, "print a JSON list of what was checked")
+    arguments.add_color(parser)
+    arguments.add_json(parser, "print a JSON list of what was checked")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import draining, render
+from gflowctl import render
+from gflowctl.machine import drain
 from gflowd.core import requests
 
 TYPE_CHECKING = False
@@ -24,15 +25,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.reason is not None:
         requests.check_text(args.reason)
     with context.writable_store.commit() as commit:
-        before = draining.of(commit.fold())
+        before = drain.of(commit.fold())
         changed = before is None or (args.reason is not None and before.get("reason") != args.reason)
         if changed:
             now = {"at": time.time(), "by": context.user, "reason": args.reason}
-            commit.put(draining.KIND, draining.NAME, now)
+            commit.put(drain.KIND, drain.NAME, now)
     if changed:
         context.ring(b"w")
         render.write("Drained: no job starts until gflowctl resume\n")
     else:
         assert before is not None
-        render.note(f"already drained, {draining.words(before)}")
+        render.note(f"already drained, {drain.words(before)}")
     return 0

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import cards, ignoring, options, render
+from gflowctl import render
+from gflowctl.machine import gpu_ignore
+from gflowctl.machine import gpus as gpu_records
+from gflowctl.options import arguments
 from gflowd.core import ranges, requests
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.gpu import admin_state
@@ -36,7 +39,7 @@ SYS   the link between NUMA nodes
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the actions."""
-    options.add_actions(
+    arguments.add_actions(
         parser,
         {
             "allow": ("start jobs on these GPUs only", _configure_allow),
@@ -44,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "resume": ("use a GPU again that was drained, or is faulty and answers again", _configure_resume),
             "ignore": ("use a GPU although this process is on it; alone: show those ignored", _configure_ignore),
             "unignore": ("take that back; alone: for all processes", _configure_process),
-            "topology": ("show how the GPUs are linked, in the words of nvidia-smi topo", options.add_json),
+            "topology": ("show how the GPUs are linked, in the words of nvidia-smi topo", arguments.add_json),
         },
     )
 
@@ -59,24 +62,24 @@ def _configure_drain(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_resume(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("gpu", type=options.count, metavar="N", help="the GPU's index")
+    parser.add_argument("gpu", type=arguments.count, metavar="N", help="the GPU's index")
 
 
 def _configure_process(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--gpu", type=options.count, metavar="N", help="the GPU's index")
-    parser.add_argument("--pid", type=options.pid, metavar="P", help="a process that is not gflow's")
+    parser.add_argument("--gpu", type=arguments.count, metavar="N", help="the GPU's index")
+    parser.add_argument("--pid", type=arguments.pid, metavar="P", help="a process that is not gflow's")
 
 
 def _configure_ignore(parser: argparse.ArgumentParser) -> None:
     _configure_process(parser)
-    options.add_json(parser, "print a JSON list of the ignored processes")
+    arguments.add_json(parser, "print a JSON list of the ignored processes")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Does what is asked."""
     actions = {
-        "allow": _allow, "drain": _drain, "resume": _resume, "ignore": ignoring.ignore,
-        "unignore": ignoring.unignore, "topology": _topology,
+        "allow": _allow, "drain": _drain, "resume": _resume, "ignore": gpu_ignore.ignore,
+        "unignore": gpu_ignore.unignore, "topology": _topology,
     }  # fmt: skip
     actions[args.action](args, context)
     return 0
@@ -85,7 +88,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _allow(args: argparse.Namespace, context: Context) -> None:
     chosen = None if args.gpus == ALL else _indices(args.gpus, context)
     said = "every GPU" if chosen is None else f"GPU {ranges.fold(chosen)} only"
-    if cards.change(context, admin_state.ALLOW, lambda _: {"gpus": chosen}):
+    if gpu_records.change(context, admin_state.ALLOW, lambda _: {"gpus": chosen}):
         render.write(f"Allowed: jobs may use {said}\n")
     else:
         render.note(f"jobs may use {said} already")
@@ -98,14 +101,14 @@ def _indices(text: str, context: Context) -> list[int]:
     except Refused as error:
         raise BadUsage(f"{error}, or all") from None
     for _, last, _ in spans:
-        cards.one(context, last)
+        gpu_records.one(context, last)
     return sorted(index for first, last, step in spans for index in range(first, last + 1, step))
 
 
 def _drain(args: argparse.Namespace, context: Context) -> None:
     if args.reason is not None:
         requests.check_text(args.reason)
-    gpu = cards.one(context, args.gpu)
+    gpu = gpu_records.one(context, args.gpu)
     now = {"reason": args.reason, "at": time.time(), "by": context.user}
 
     def drained(orders: dict[str, Any] | None) -> dict[str, Any]:
@@ -113,29 +116,29 @@ def _drain(args: argparse.Namespace, context: Context) -> None:
         same = before is not None and args.reason in (None, before["reason"])
         return {**(orders or {}), gpu["uuid"]: before if same else now}
 
-    if cards.change(context, admin_state.DRAINED, drained):
+    if gpu_records.change(context, admin_state.DRAINED, drained):
         busy = "; its jobs go on" if gpu.get("jobs") else ""
         render.write(f"Drained GPU {args.gpu}: no job starts on it until gflowctl gpus resume {args.gpu}{busy}\n")
     else:
-        order = cards.order(context, admin_state.DRAINED)[gpu["uuid"]]
+        order = gpu_records.order(context, admin_state.DRAINED)[gpu["uuid"]]
         why = f": {order['reason']}" if order["reason"] else ""
         render.note(f"GPU {args.gpu} is already drained, since {render.local(order['at'])} by {order['by']}{why}")
 
 
 def _resume(args: argparse.Namespace, context: Context) -> None:
-    gpu = cards.one(context, args.gpu)
+    gpu = gpu_records.one(context, args.gpu)
     uuid, fault = gpu["uuid"], gpu.get("fault")
     card = gpu.get("parent") or uuid  # what is wrong with a GPU is so of all its MIG devices
 
     def without(orders: dict[str, Any] | None) -> dict[str, Any] | None:
         return {other: order for other, order in (orders or {}).items() if other not in (uuid, card)} or None
 
-    done = cards.change(context, admin_state.DRAINED, without)
+    done = gpu_records.change(context, admin_state.DRAINED, without)
     if fault is not None and gpu["lasting"] and gpu["answers"]:
         from gflowd.effects.processes import boot_id
 
         accepted = {"at": time.time(), "boot": boot_id(), "ecc": gpu["ecc"]}
-        done = cards.change(context, admin_state.RESUMED, lambda orders: {**(orders or {}), card: accepted})
+        done = gpu_records.change(context, admin_state.RESUMED, lambda orders: {**(orders or {}), card: accepted})
         fault = None
     if done:
         render.write(f"Resumed GPU {args.gpu}\n")
@@ -151,7 +154,7 @@ def _resume(args: argparse.Namespace, context: Context) -> None:
 
 
 def _topology(args: argparse.Namespace, context: Context) -> None:
-    gpus = cards.all_of(context)
+    gpus = gpu_records.all_of(context)
     if args.json:
         render.write_json([{"index": gpu["index"], "uuid": gpu["uuid"], "links": gpu["links"]} for gpu in gpus])
         return

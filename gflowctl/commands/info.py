@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import cards, draining, gpu_table, options, render, reserving, wording
+from gflowctl import render, wording
+from gflowctl.machine import drain as draining
+from gflowctl.machine import gpu_table, gpus
+from gflowctl.machine import reservations as reserving
+from gflowctl.options import arguments
 from gflowctl.watching import redraw
 from gflowd.core import durations, ranges, reservations
 from gflowd.core.errors import BadUsage
@@ -31,9 +35,11 @@ KEY = 10  # characters
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     parser.add_argument("-w", "--watch", action="store_true", help="show it again and again, until interrupted")
-    parser.add_argument("--interval", type=options.interval, default=2.0, metavar="S", help="seconds between looks (2)")
-    options.add_color(parser)
-    options.add_json(parser)
+    parser.add_argument(
+        "--interval", type=arguments.interval, default=2.0, metavar="S", help="seconds between looks (2)"
+    )
+    arguments.add_color(parser)
+    arguments.add_json(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -72,7 +78,7 @@ def _document(context: Context) -> dict[str, Any]:
 
 def _gpu(gpu: dict[str, Any], seen: dict[str, Any], kept: tuple[Window | None, Window | None]) -> dict[str, Any]:
     present, following = map(_window, kept)
-    idle = cards.idle_jobs(gpu, seen.get("reasons") or {})
+    idle = gpus.idle_jobs(gpu, seen.get("reasons") or {})
     return {**gpu, "idle_jobs": idle, "reservation": {"now": present, "next": following}}
 
 

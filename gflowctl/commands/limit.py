@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gflowctl import groups, options, render, views
+from gflowctl import groups, render, views
+from gflowctl.options import arguments
 from gflowd.core.errors import Refused
 from gflowd.snapshot import Fold
 
@@ -18,7 +19,7 @@ KIND = "limit"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.add_argument("group", metavar="GROUP", help="the array or sweep, by id (42, @, @~2) or name")
-    parser.add_argument("most", type=options.count, metavar="N", help="how many, from 1")
+    parser.add_argument("most", type=arguments.count, metavar="N", help="how many, from 1")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

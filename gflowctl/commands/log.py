@@ -9,7 +9,8 @@ that says how much is missing. Files named with --output and --error are never c
 
 from __future__ import annotations
 
-from gflowctl import follow, glance, jobs, options, render, views
+from gflowctl import follow, glance, jobs, render, views
+from gflowctl.options import arguments
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import Ended, Queued
 
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    options.add_job(parser)
+    arguments.add_job(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on as output comes, until the job has ended")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--first", type=options.count, metavar="N", help="only the first N lines")
-    group.add_argument("--last", type=options.count, metavar="N", help="only the last N lines")
+    group.add_argument("--first", type=arguments.count, metavar="N", help="only the first N lines")
+    group.add_argument("--last", type=arguments.count, metavar="N", help="only the last N lines")
     parser.add_argument("--error", action="store_true", help="the file that --error named at submission")
-    parser.add_argument("--attempt", type=options.count, metavar="N", help="an earlier attempt (default: the last)")
+    parser.add_argument("--attempt", type=arguments.count, metavar="N", help="an earlier attempt (default: the last)")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import columns, jobs, options, records, render, tree, views, wording
+from gflowctl import columns, jobs, records, render, tree, views, wording
+from gflowctl.options import arguments
 from gflowctl.watching import redraw
 from gflowd.core.errors import BadUsage
 from gflowd.core.model import ENDED_STATES, QUEUED
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    if isinstance(parser, options.Parser):
+    if isinstance(parser, arguments.Parser):
         parser.dashed = ("--sort",)
-    options.add_jobs(parser, nargs="*")
+    arguments.add_jobs(parser, nargs="*")
     group = parser.add_argument_group("which jobs")
     group.add_argument("-a", "--all", action="store_true", help="those that have ended too")
     group.add_argument("-c", "--completed", action="store_true", help="only those that have ended")
-    group.add_argument("-s", "--states", type=options.words, metavar="STATE,...", help="such as running or PD")
-    group.add_argument("-n", "--names", type=options.words, metavar="NAME,...", help="jobs with these names")
-    group.add_argument("-P", "--project", type=options.words, metavar="CODE,...", help="jobs of these projects")
-    group.add_argument("-u", "--user", type=options.words, metavar="USER,...", help="jobs of these users")
+    group.add_argument("-s", "--states", type=arguments.words, metavar="STATE,...", help="such as running or PD")
+    group.add_argument("-n", "--names", type=arguments.words, metavar="NAME,...", help="jobs with these names")
+    group.add_argument("-P", "--project", type=arguments.words, metavar="CODE,...", help="jobs of these projects")
+    group.add_argument("-u", "--user", type=arguments.words, metavar="USER,...", help="jobs of these users")
     group.add_argument("-g", "--group", metavar="GROUP", help="an array or sweep, by id (42, @) or name")
     group.add_argument("--me", action="store_true", help="my jobs")
     group.add_argument("--since", metavar="INSTANT", help="submitted or ended since then, such as 9:00 or now-2h")
@@ -55,14 +56,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-f", "--format", metavar="FIELDS", help="the columns")
     group.add_argument("-t", "--tree", action="store_true", help="each job under the first that it waits for")
     group.add_argument("-w", "--watch", action="store_true", help="show them again and again, until interrupted")
-    group.add_argument("--interval", type=options.interval, default=2.0, metavar="S", help="seconds between looks (2)")
+    group.add_argument(
+        "--interval", type=arguments.interval, default=2.0, metavar="S", help="seconds between looks (2)"
+    )
     group.add_argument("-r", action="store_true", dest="unfolded", help="one line for each element of an array")
-    options.add_color(group)
-    options.add_json(group, "print a JSON list, one object for each job")
+    arguments.add_color(group)
+    arguments.add_json(group, "print a JSON list, one object for each job")
 
 
 def _limit(text: str) -> int:
-    return -options.count(text[1:]) if text.startswith("-") else options.count(text)
+    return -arguments.count(text[1:]) if text.startswith("-") else arguments.count(text)
 
 
 def _sorting(args: argparse.Namespace) -> str:

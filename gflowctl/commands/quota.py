@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 
-from gflowctl import options, quotas, render
+from gflowctl import render
+from gflowctl.machine import quotas
+from gflowctl.options import arguments
 from gflowd.core import requests
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.quotas import FIELDS, KIND
@@ -30,10 +32,10 @@ USED = ("running_jobs", "running_gpus", "queued_jobs")  # what `FIELDS` limit
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the actions."""
-    options.add_actions(
+    arguments.add_actions(
         parser,
         {
-            "list": ("show the quotas, and how much of them is used", options.add_json),
+            "list": ("show the quotas, and how much of them is used", arguments.add_json),
             "set": ("set some of the numbers of a quota; the others stay", _configure_set),
             "remove": ("take back all that was set of a quota; what gflow.toml says of it holds again", _add_owner),
         },
@@ -62,7 +64,7 @@ def _add_owner(parser: argparse.ArgumentParser) -> None:
 
 
 def _limit(text: str) -> int | None:
-    return None if text.lower() == NO_LIMIT else options.count(text)
+    return None if text.lower() == NO_LIMIT else arguments.count(text)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import job_options, jobs, needs, options, quotas, records, render, submission, views
-from gflowctl.enqueue import New
-from gflowctl.relinking import Links
+from gflowctl import jobs, needs, records, render, views
+from gflowctl.change.redo_links import Links
+from gflowctl.machine import quotas
+from gflowctl.options import arguments, job_options
+from gflowctl.submit import capture
+from gflowctl.submit.enqueue import New
 from gflowd.core import chains, reasons, requests
 from gflowd.core.dependencies import NOTHING
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
@@ -39,7 +42,7 @@ ZERO_IS_NONE = ("memory", "time", "gpu_memory")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     parser.usage = "gflowctl redo [OPTIONS] JOBS ..."
-    options.add_jobs(parser)
+    arguments.add_jobs(parser)
     parser.add_argument("--cascade", action="store_true", help="redo also what was cancelled because of these jobs")
     parser.add_argument("--clear-dependencies", "--clear-deps", action="store_true",
                         help="wait for none of what the old job waited for")  # fmt: skip
@@ -49,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     job_options.add_order(parser)
     job_options.add_retries(parser)
     parser.add_argument("--parsable", action="store_true", help="print only the new ids")
-    options.add_json(parser, "print the new jobs as a JSON list")
+    arguments.add_json(parser, "print the new jobs as a JSON list")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -164,9 +167,9 @@ def _changed(args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: 
 
 def _checked(context: Context, spec: Spec, old: Job) -> Spec:
     state = context.state
-    if not submission.take_in_use(state.environment(spec.env)):
+    if not capture.take_in_use(state.environment(spec.env)):
         raise Refused(f"the environment of job {jobs.label(old)} is no longer kept; submit the job anew")
-    if spec.script is not None and not submission.take_in_use(state.script(spec.script)):
+    if spec.script is not None and not capture.take_in_use(state.script(spec.script)):
         raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job anew")
     try:
         return requests.checked(spec, context.limits)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, options, views, wishes
+from gflowctl import jobs, views
+from gflowctl.change import wishes
+from gflowctl.options import arguments
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    options.add_jobs(parser)
+    arguments.add_jobs(parser)
     parser.add_argument("--at", metavar="INSTANT", help="not before, such as 18:30, tomorrow 9:00 or now+2h")
 
 

@@ -6,7 +6,9 @@ cancel the job is withdrawn. For a new job with another id there is gflowctl red
 
 from __future__ import annotations
 
-from gflowctl import jobs, options, views, wishes
+from gflowctl import jobs, views
+from gflowctl.change import wishes
+from gflowctl.options import arguments
 from gflowd.core.model import Queued
 
 TYPE_CHECKING = False
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    options.add_jobs(parser)
+    arguments.add_jobs(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

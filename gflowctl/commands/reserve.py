@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import time
 
-from gflowctl import options, render, reserving
+from gflowctl import render
+from gflowctl.machine import reservations as reserving
+from gflowctl.options import arguments
 from gflowd.core import conflicts, ranges, reservations
 from gflowd.core.errors import BadUsage, Refused
 
@@ -33,21 +35,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "show": ("show one reservation", _configure_one),
         "cancel": ("give up a reservation", _configure_one),
     }
-    options.add_actions(parser, table)
+    arguments.add_actions(parser, table)
 
 
 def _configure_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-u", "--user", metavar="USER", help="for whom (default: you)")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("-g", "--gpus", type=options.count, metavar="N", help="so many GPUs, whichever are free")
+    which.add_argument("-g", "--gpus", type=arguments.count, metavar="N", help="so many GPUs, whichever are free")
     which.add_argument("--gpu-list", type=_indices, metavar="LIST", help="these GPUs, by index: 0,2 or 0-3")
     parser.add_argument(
         "--start", required=True, metavar="INSTANT", help="such as 18:30, 'tomorrow 9:00', now or now+2h"
     )
-    parser.add_argument("--for", required=True, type=options.duration, metavar="DUR", dest="duration",
+    parser.add_argument("--for", required=True, type=arguments.duration, metavar="DUR", dest="duration",
                         help="how long, such as 30m, 2h or 1d")  # fmt: skip
     parser.add_argument("--repeat", choices=tuple(reservations.PERIODS), help="again at the same time of day")
-    options.add_json(parser)
+    arguments.add_json(parser)
 
 
 def _configure_list(parser: argparse.ArgumentParser) -> None:
@@ -56,14 +58,14 @@ def _configure_list(parser: argparse.ArgumentParser) -> None:
     some.add_argument("--status", choices=reservations.STATUSES, help="only those of this status")
     parser.add_argument("-u", "--user", metavar="USER", help="only those for this user")
     parser.add_argument("--timeline", action="store_true", help="draw the coming windows as bars")
-    parser.add_argument("--range", type=options.duration, metavar="DUR", help="how far the timeline goes (1d)")
-    options.add_color(parser)
-    options.add_json(parser)
+    parser.add_argument("--range", type=arguments.duration, metavar="DUR", help="how far the timeline goes (1d)")
+    arguments.add_color(parser)
+    arguments.add_json(parser)
 
 
 def _configure_one(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", type=options.count, metavar="ID", help="its number")
-    options.add_json(parser)
+    parser.add_argument("id", type=arguments.count, metavar="ID", help="its number")
+    arguments.add_json(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -91,7 +93,7 @@ def _create(args: argparse.Namespace, context: Context) -> None:
         render.note("nobody knows yet how many GPUs there are; it was only checked against other reservations")
     _tell(args, f"Created reservation {new.id}", new, context)
     if new.repeat is not None:
-        from gflowctl import prospects
+        from gflowctl.machine import prospects
 
         fold = context.store.read()
         before = {number: each for number, each in fold.of(reservations.KIND).items() if number != new.id}
@@ -141,7 +143,7 @@ def _list(args: argparse.Namespace, context: Context) -> None:
     if args.json:
         render.write_json([reserving.record(each, now, zone) for each in found])
     elif args.timeline:
-        from gflowctl import timeline
+        from gflowctl.machine import timeline
 
         render.write(timeline.draw(found, now, ahead, zone, color=color))
     else:

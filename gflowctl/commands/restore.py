@@ -12,7 +12,8 @@ again, also those that have run since and whose directory is not there. Another 
 
 from __future__ import annotations
 
-from gflowctl import render, restoring
+from gflowctl import render
+from gflowctl.admin import restore
 from gflowd import paths
 
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Restores it."""
-    done = restoring.restore(context, args.file, force=args.force, with_config=not args.no_config)
+    done = restore.restore(context, args.file, force=args.force, with_config=not args.no_config)
     when = render.local(done.about["at"])
     jobs = len(done.fold.of("spec"))
     render.write(f"Restored {jobs} submissions of {when}; the next job is {done.fold.next_id}\n")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gflowctl import draining, render
+from gflowctl import render
+from gflowctl.machine import drain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ def run(_args: argparse.Namespace, context: Context) -> int:
     before = None
     if context.state.has_snapshot():
         with context.writable_store.commit() as commit:
-            before = draining.of(commit.fold())
+            before = drain.of(commit.fold())
             if before is not None:
-                commit.put(draining.KIND, draining.NAME, None)
+                commit.put(drain.KIND, drain.NAME, None)
     if before is None:
         render.note("not drained; nothing to resume")
         return 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gflowctl import glance, jobs, options, records, render, wording
+from gflowctl import glance, jobs, records, render, wording
+from gflowctl.options import arguments
 from gflowd.core import durations, memory, reasons
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.model import Ended, Running, Stopping
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    options.add_jobs(parser)
+    arguments.add_jobs(parser)
     parser.add_argument("--script", action="store_true", help="print the script that was kept at submission")
-    options.add_color(parser)
-    options.add_json(parser, "print a JSON list, one object for each job")
+    arguments.add_color(parser)
+    arguments.add_json(parser, "print a JSON list, one object for each job")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 import time
 
-from gflowctl import jobs, options, render, views
+from gflowctl import jobs, render, views
+from gflowctl.options import arguments
 from gflowctl.render import Column
 from gflowd.core import accounts, durations, instants
 from gflowd.core.accounts import DAY, PROJECT, USER, Account, Calendar
@@ -37,7 +38,7 @@ TITLES = {USER: "USER", PROJECT: "PROJECT", DAY: "DAY"}
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     group = parser.add_argument_group("which jobs")
-    group.add_argument("-u", "--user", type=options.words, metavar="USER,...", help="of these users (default: mine)")
+    group.add_argument("-u", "--user", type=arguments.words, metavar="USER,...", help="of these users (default: mine)")
     group.add_argument("--all-users", action="store_true", help="everyone's")
     group.add_argument(
         "--since", metavar="INSTANT", help="submitted, ended or still at work since then, such as now-7d"
@@ -45,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how they are summed up")
     group.add_argument("--by", choices=(USER, PROJECT, DAY), help="one line for each")
     group.add_argument("--csv", action="store_true", help="print comma-separated values; durations in seconds")
-    options.add_json(group, "print a JSON object: groups, and GPU hours by day")
+    arguments.add_json(group, "print a JSON object: groups, and GPU hours by day")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

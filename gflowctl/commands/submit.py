@@ -24,8 +24,10 @@ from __future__ import annotations
 
 import argparse
 
-from gflowctl import enqueue, job_options, options, render
-from gflowctl.drafts import Drafter
+from gflowctl import render
+from gflowctl.options import arguments, job_options
+from gflowctl.submit import enqueue
+from gflowctl.submit.drafting import Drafter
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.model import EXECUTORS
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowctl.enqueue import New
+    from gflowctl.submit.enqueue import New
 
 ALWAYS_SAID = (": ignored: ", "; it will be looked for when the job starts")  # in notes
 DRY = 20  # jobs of which a dry run tells one by one
@@ -64,7 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ignore-unknown-directives", action="store_true",
                        help="go on without what gflow cannot follow in the head of a script")  # fmt: skip
     group.add_argument("--parsable", action="store_true", help="print only the job's id")
-    options.add_json(group, "print the new jobs as a JSON list")
+    arguments.add_json(group, "print the new jobs as a JSON list")
     parser.add_argument("--wrap", metavar="TEXT", help="run TEXT with sh -c")
     parser.add_argument("--from", dest="source", metavar="FILE",
                         help="queue a job for each line of FILE (-: standard input), all of them or none")  # fmt: skip
@@ -93,9 +95,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         args = drafts[0].args  # with what the head of a script says
         _check_answer(args)
     else:
-        from gflowctl import bulk
+        from gflowctl.submit import json_lines
 
-        drafts = list(bulk.drafts(drafter, args.source))
+        drafts = list(json_lines.drafts(drafter, args.source))
         if not drafts:
             raise Refused(f"--from {args.source}: there is no job in it")
     if args.dry_run:
@@ -123,7 +125,7 @@ def _tell_never(context: Context, made: Sequence[New]) -> None:
     reserved = (context.observed or {}).get("reservations")
     if not reserved or not any(each.get("again") for each in reserved) or not any(new.spec.gpus for new in made):
         return
-    from gflowctl import prospects
+    from gflowctl.machine import prospects
 
     for words in prospects.shut_out(context, [(_words(new.ids), new.spec) for new in made]):
         render.note(f"note: {words}")

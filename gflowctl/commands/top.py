@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import jobs, options, views, wishes
+from gflowctl import jobs, views
+from gflowctl.change import wishes
+from gflowctl.options import arguments
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    options.add_jobs(parser)
+    arguments.add_jobs(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

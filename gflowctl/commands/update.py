@@ -10,7 +10,10 @@ of a job are fixed when it is submitted: gflowctl redo makes another job.
 
 from __future__ import annotations
 
-from gflowctl import job_options, jobs, options, render, submission, updating, views, wishes
+from gflowctl import jobs, render, views
+from gflowctl.change import update, wishes
+from gflowctl.options import arguments, job_options
+from gflowctl.submit import capture
 from gflowd.core import codec
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import EXECUTORS, Wish
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from gflowctl.change.update import Request
     from gflowctl.context import Context
-    from gflowctl.updating import Request
     from gflowd.core.model import Job, Spec
     from gflowd.store import Commit
 
@@ -35,7 +38,7 @@ TAKEN = ("gpus", "gpu_memory_mb", "shared", "cpus", "memory_mb")  # what a job t
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     parser.usage = "gflowctl update [OPTIONS] JOBS ..."
-    options.add_jobs(parser)
+    arguments.add_jobs(parser)
     job_options.add_resources(parser)
     group = parser.add_argument_group("identity")
     group.add_argument("-n", "--name", "-J", "--job-name", metavar="NAME", help="what it is called")
@@ -53,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--append", action="store_true", default=None,
                        help="append to the output files instead of emptying them")  # fmt: skip
     group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
-    parser.add_argument("--clear", action="extend", type=options.words, default=[], metavar="OPTION,...",
+    parser.add_argument("--clear", action="extend", type=arguments.words, default=[], metavar="OPTION,...",
                         help="options to undo, such as time,begin,depends-on")  # fmt: skip
 
 
@@ -71,20 +74,20 @@ def _configure_array(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("arrays and sweeps")
     group.add_argument("--param", action="append", default=[], metavar="NAME=VALUE",
                        help="another value of a parameter, as it stands, for the elements that are named")  # fmt: skip
-    group.add_argument("--max-concurrent", type=options.count, metavar="N", help="at most N elements at a time")
-    group.add_argument("--max-failures", type=options.count, metavar="N",
+    group.add_argument("--max-concurrent", type=arguments.count, metavar="N", help="at most N elements at a time")
+    group.add_argument("--max-failures", type=arguments.count, metavar="N",
                        help="cancel the rest once N of them have failed")  # fmt: skip
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Rewrites the specs: of all jobs, or of none."""
-    request = updating.Request(args, context)
+    request = update.Request(args, context)
     if not request.options and not request.cleared:
         raise BadUsage("nothing to change: give an option (see gflowctl update --help)")
     if not context.state.has_snapshot():
         views.View(context, Fold()).select(args.jobs)
     if request.script is not None:
-        submission.keep_script(context.state, request.script)
+        capture.keep_script(context.state, request.script)
     changed: list[Job] = []
     same = []
     with context.writable_store.commit() as commit:
@@ -175,6 +178,6 @@ def _foremost(view: views.View, ids: Sequence[int]) -> Job:
 
 
 def _refuse_cycles(view: views.View, spec_ids: Sequence[int], request: Request) -> None:
-    from gflowctl import cycles
+    from gflowctl.change import cycles
 
     cycles.refuse(view, spec_ids, request.needs, request.args.name)

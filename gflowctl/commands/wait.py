@@ -7,7 +7,8 @@ first job to end. When --timeout passes first the status is 75.
 
 from __future__ import annotations
 
-from gflowctl import follow, jobs, options, views
+from gflowctl import follow, jobs, views
+from gflowctl.options import arguments
 from gflowd.core.errors import TryAgain
 
 TYPE_CHECKING = False
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    options.add_jobs(parser)
+    arguments.add_jobs(parser)
     parser.add_argument("--any", action="store_true", help="wait only for the first of them to end")
-    parser.add_argument("--timeout", type=options.duration, metavar="DUR", help="wait no longer, such as 90s or 2h")
+    parser.add_argument("--timeout", type=arguments.duration, metavar="DUR", help="wait no longer, such as 90s or 2h")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC
 from zoneinfo import ZoneInfo
 
-from gflowctl import archive, main, signals
+from gflowctl import main
+from gflowctl.admin import backup_file
+from gflowctl.options import signals
 from gflowd import config, config_file, settings
 from gflowd.core import (
     arrays,
@@ -159,7 +161,7 @@ def _backup(data: bytes) -> None:
         path = os.path.join(place, "b.tar")
         with open(path, "wb") as file:
             file.write(data)
-        archive.unpack(path, os.path.join(place, "into"))
+        backup_file.unpack(path, os.path.join(place, "into"))
 
 
 def _update(said: str) -> None:

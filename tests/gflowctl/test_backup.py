@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gflowctl import archive
+from gflowctl.admin import backup_file
 from gflowd.core.errors import Refused
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def evil(name: str, **fields: object) -> Callable[[Path], None]:
         data = b"evil\n" if member.isreg() else b""
         member.size = len(data)
         manifest = json.loads(parts[-1][1])
-        manifest["files"][name] = (len(data), archive._Measured(io.BytesIO(data)).digest())
+        manifest["files"][name] = (len(data), backup_file._Measured(io.BytesIO(data)).digest())
         parts[-1] = (parts[-1][0], json.dumps(manifest).encode())
         rewrite(path, [(member, data), *parts])
 
@@ -275,7 +275,7 @@ def test_every_byte_of_a_backup_counts_or_does_not_matter(full: Ctl, other: Ctl)
         into = other.home / "into"
         into.mkdir()
         try:
-            archive.unpack(str(file), str(into))
+            backup_file.unpack(str(file), str(into))
         except Refused:
             pass
         else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gflowctl import checks
+from gflowctl.admin import checks
 
 if TYPE_CHECKING:
     from conftest import Ctl

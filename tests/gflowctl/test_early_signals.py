@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gflowctl import signals
+from gflowctl.options import signals
 from gflowd.core.errors import Refused
 from gflowd.core.model import EarlySignal
 

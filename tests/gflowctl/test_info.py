@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gflowctl import render, reserving
+from gflowctl import render
+from gflowctl.machine import reservations
 from gflowd.core import instants
 from gflowd.core.reservations import KIND, Reservation, encode
 
@@ -153,7 +154,7 @@ def test_an_instant_is_the_shorter_the_nearer_it_is() -> None:
     now = instants.parse("2025-01-29 12:00", 0.0, UTC)  # a Wednesday
 
     def said(text: str) -> str:
-        return reserving.near(instants.parse(text, now, UTC), now, UTC)
+        return reservations.near(instants.parse(text, now, UTC), now, UTC)
 
     assert said("2025-01-29 18:00") == "18:00"
     assert said("2025-01-30 00:00") == "Thu 00:00"
@@ -166,11 +167,11 @@ def test_one_that_repeats_follows_itself() -> None:
         id=1, user="ada", gpu_list=(0, 1), start=0.0, duration=60.0, repeat="daily", created_at=0.0, created_by="ada"
     )
     once = Reservation(id=2, user="bob", gpu_list=(1,), start=600.0, duration=60.0, created_at=0.0, created_by="bob")
-    kept = reserving.by_gpu([daily, once], 30.0, UTC)
+    kept = reservations.by_gpu([daily, once], 30.0, UTC)
     assert {
         index: [None if window is None else (window.user, window.start) for window in both]
         for index, both in kept.items()
     } == {0: [("ada", 0.0), ("ada", 86400.0)], 1: [("ada", 0.0), ("bob", 600.0)]}
-    assert reserving.brief(*kept[1], 30.0, UTC) == "ada until 00:01, bob from 00:10"
-    later = reserving.by_gpu([daily, once], 700.0, UTC)
-    assert reserving.brief(*later[1], 700.0, UTC) == "ada from Fri 00:00"
+    assert reservations.brief(*kept[1], 30.0, UTC) == "ada until 00:01, bob from 00:10"
+    later = reservations.by_gpu([daily, once], 700.0, UTC)
+    assert reservations.brief(*later[1], 700.0, UTC) == "ada from Fri 00:00"

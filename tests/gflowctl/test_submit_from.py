@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowctl import bulk, main
+from gflowctl import main
+from gflowctl.submit import json_lines
 from gflowd.core.errors import Refused
 
 if TYPE_CHECKING:
@@ -170,14 +171,14 @@ VALUES = st.recursive(
 @given(st.dictionaries(st.sampled_from(["command", "wrap", *NAMES]) | st.text(max_size=5), VALUES, max_size=4))
 def test_any_object_is_read_or_refused(job: dict[str, Any]) -> None:
     with contextlib.suppress(Refused):
-        found = bulk.Reader(PARSER).options(json.dumps(job).encode())  # type: ignore[arg-type]
+        found = json_lines.Reader(PARSER).options(json.dumps(job).encode())  # type: ignore[arg-type]
         assert ("command" in found) != ("wrap" in found)
 
 
 @given(st.binary(max_size=40))
 def test_any_bytes_are_read_or_refused(line: bytes) -> None:
     with contextlib.suppress(Refused):
-        bulk.Reader(PARSER).options(line)  # type: ignore[arg-type]
+        json_lines.Reader(PARSER).options(line)  # type: ignore[arg-type]
 
 
 def test_bytes_that_are_no_text_are_named(ctl: Ctl) -> None:

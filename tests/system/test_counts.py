@@ -91,7 +91,7 @@ def test_a_plain_submission_makes_few_system_calls(machine: Machine, tmp_path: P
     assert sum("fdatasync(" in line for line in ours) == 1
     assert len(ours) <= 32, "\n".join(ours)  # 29 are seen
     none = trace(machine, tmp_path / "none", *bare("pass"))
-    assert len(calls) - len(none) <= 850  # 767 are seen with Python 3.11: a module costs 13
+    assert len(calls) - len(none) <= 1010  # 928 are seen with Python 3.11: a module costs 13, a folder 20
 
 
 def test_a_submission_adds_one_short_line(machine: Machine) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gflowctl import submission
+from gflowctl.submit import capture
 from gflowd.core import codec
 from gflowd.core.book import Book
 from gflowd.core.model import Ended, Run, Spec, Starting, Wish
@@ -215,10 +215,10 @@ def test_what_a_submission_takes_in_use_as_it_is_swept_stays(attic: Attic, monke
     assert os.listdir(path.parent) == ["x"]
 
 
-@pytest.mark.parametrize("keep", [submission.keep_environment, submission.keep_script])
+@pytest.mark.parametrize("keep", [capture.keep_environment, capture.keep_script])
 def test_who_submits_what_is_kept_already_makes_it_young(attic: Attic, keep: Callable[..., str]) -> None:
-    content: Any = [b"A=1"] if keep is submission.keep_environment else b"#!/bin/sh\n"
-    kind = "env" if keep is submission.keep_environment else "scripts"
+    content: Any = [b"A=1"] if keep is capture.keep_environment else b"#!/bin/sh\n"
+    kind = "env" if keep is capture.keep_environment else "scripts"
     path = Path(attic.state.path(kind, keep(attic.state, content)))
     os.utime(path, (OLD, OLD))
     assert keep(attic.state, content) == path.name

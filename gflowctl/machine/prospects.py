@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import jobs, reserving, views
+from gflowctl import jobs, views
+from gflowctl.machine import reservations as reserving
 from gflowd.core import durations, reservations
 from gflowd.core.capacity import Capacity, Device
 from gflowd.core.diary import Diary

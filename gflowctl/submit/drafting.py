@@ -9,7 +9,8 @@ import os
 import time
 from argparse import Namespace
 
-from gflowctl import job_options, submission
+from gflowctl.options import job_options
+from gflowctl.submit import capture
 from gflowd.core import requests
 from gflowd.core.errors import GflowError, Refused
 from gflowd.core.model import Spec, Value
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from typing import Any, Final, TypeVar
 
     from gflowctl.context import Context
-    from gflowctl.heads import Head
-    from gflowctl.options import Parser
+    from gflowctl.options.arguments import Parser
+    from gflowctl.submit.script_options import Head
 
     Found = TypeVar("Found")
 
@@ -72,11 +73,11 @@ class Drafter:
             raise head.blame(error, self.parser, given) from None
 
     def _head(self, name: str, content: bytes, given: Mapping[str, Any]) -> Head:
-        from gflowctl import heads
+        from gflowctl.submit import script_options
 
         ignore = self._common.ignore_unknown_directives
         key = ("head", name, given.get("cpus"), given.get("gpus"))
-        return self._once(key, lambda: heads.read(self.parser, name, content, given, ignore_unknown=ignore))
+        return self._once(key, lambda: script_options.read(self.parser, name, content, given, ignore_unknown=ignore))
 
     def _given(self) -> dict[str, Any]:
         return self._once("given", lambda: self.parser.given(self._words)[0])
@@ -99,13 +100,13 @@ class Drafter:
         words = tuple(args.command)
         if words[0] == "--" or "\0" in words[0]:
             return words[words[0] == "--" :], None
-        return words, self._once(("script", words[0]), lambda: submission.script_content(words))
+        return words, self._once(("script", words[0]), lambda: capture.script_content(words))
 
     def _spec(self, args: Namespace, command: Words, content: bytes | None, head: Head | None) -> Spec:
         slurm = head is not None and head.slurm
         env, variables, taken = self._environment(args.export, () if head is None else head.variables)
         requests.check_size(command, (), taken)
-        cwd = self._once(("cwd", args.chdir), lambda: submission.working_directory(args.chdir))
+        cwd = self._once(("cwd", args.chdir), lambda: capture.working_directory(args.chdir))
         family = self._family(args)
         spec = Spec(
             command=command,
@@ -124,17 +125,17 @@ class Drafter:
             time_limit=args.time or None,
             grace=args.grace,
             early_signal=args.signal,
-            conda_env=args.conda_env or self._once(("conda", env), lambda: submission.active_conda_env(variables)),
+            conda_env=args.conda_env or self._once(("conda", env), lambda: capture.active_conda_env(variables)),
             begin_at=self._begin_at(args.begin),
             output=self._output(args, cwd, slurm=slurm),
-            error=self._file(submission.output_pattern, args.error, cwd, "--error"),
-            input=self._file(submission.input_file, args.input, cwd),
+            error=self._file(capture.output_pattern, args.error, cwd, "--error"),
+            input=self._file(capture.input_file, args.input, cwd),
             append=args.append,
             executor=args.executor,
             retry=job_options.retry(args),
             family=family,
             name_template=args.name_template,
-            submit_dir=None if args.chdir is None else self._once("here", submission.present_directory),
+            submit_dir=None if args.chdir is None else self._once("here", capture.present_directory),
             slurm=slurm,
             notify_email=args.notify_email,
             notify_on=args.notify_on or (),
@@ -144,21 +145,21 @@ class Drafter:
         if content is None and args.wrap is None:
             self._check_command(args, command, cwd, env)
         if family is not None:
-            from gflowctl import sweeping
+            from gflowctl.submit import sweeps
 
-            sweeping.check(spec, self._limits, variables)
+            sweeps.check(spec, self._limits, variables)
         return spec
 
     def _environment(self, export: str, extra: Words) -> tuple[str, list[bytes], int]:
         """An environment's name, its variables and how much room they take."""
 
         def find() -> tuple[str, list[bytes], int]:
-            found = submission.given_environment()
-            variables = submission.environment(export, found)
-            for name in submission.unset(export, found):
+            found = capture.given_environment()
+            variables = capture.environment(export, found)
+            for name in capture.unset(export, found):
                 self.notes[f"--export: {name} is not set"] = None
             variables += (variable.encode() for variable in extra)
-            name = submission.digest(b"".join(b"%b\0" % variable for variable in variables))
+            name = capture.digest(b"".join(b"%b\0" % variable for variable in variables))
             self.environments[name] = variables
             return name, variables, requests.check_size((), variables)
 
@@ -173,14 +174,14 @@ class Drafter:
         variables = self.environments[env]
 
         def find() -> str | None:
-            return submission.check_command(command, cwd, variables, may_come=may_come)
+            return capture.check_command(command, cwd, variables, may_come=may_come)
 
         trouble = self._once(("command", name, len(command) == 1, cwd, env, may_come), find)
         if trouble is not None and not (args.conda_env and "/" not in name):
             self.notes[f"{trouble}; it will be looked for when the job starts"] = None
 
     def _script(self, content: bytes) -> str:
-        name = self._once(("digest", content), lambda: submission.digest(content))
+        name = self._once(("digest", content), lambda: capture.digest(content))
         self.scripts[name] = content
         return name
 
@@ -193,7 +194,7 @@ class Drafter:
             from gflowd.core.slurm import script_head
 
             pattern = script_head.slurm_output(array=job_options.asks_for_many(args))
-        return self._file(submission.output_pattern, pattern, cwd, "--output")
+        return self._file(capture.output_pattern, pattern, cwd, "--output")
 
     def _file(self, find: Callable[..., str | None], *given: str | None) -> str | None:
         return self._once((find, *given), lambda: find(*given))
@@ -201,9 +202,9 @@ class Drafter:
     def _family(self, args: Namespace) -> Any:
         if not job_options.asks_for_many(args):
             return None
-        from gflowctl import sweeping
+        from gflowctl.submit import sweeps
 
-        return sweeping.asked(args)
+        return sweeps.asked(args)
 
 
 def _namespace(fields: Mapping[str, Any]) -> Namespace:

@@ -11,7 +11,7 @@ import shutil
 import time
 from contextlib import contextmanager
 
-from gflowctl import archive
+from gflowctl.admin import backup_file
 from gflowd import paths
 from gflowd.core import codec
 from gflowd.core.errors import Refused
@@ -52,7 +52,7 @@ def restore(context: Context, path: str, *, force: bool, with_config: bool) -> R
         shutil.rmtree(staging, ignore_errors=True)  # of one that was killed
         os.mkdir(staging, 0o700)
         try:
-            about = archive.unpack(path, staging)
+            about = backup_file.unpack(path, staging)
             fold = _fold(context, os.path.join(staging, "snapshot.jsonl"))
             _refuse_to_replace(state, staging, config, force=force)
             kept = _Kept(state.path(f"replaced-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"))

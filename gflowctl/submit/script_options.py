@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Final
 
-    from gflowctl.options import Parser
+    from gflowctl.options.arguments import Parser
 
 
 class Head(Value):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gflowctl import job_options, submission
+from gflowctl.options import job_options
+from gflowctl.submit import capture
 from gflowd.core import codec
 from gflowd.core.errors import Refused
 from gflowd.core.model import Job, Queued, Value, Wish
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from gflowctl.context import Context
-    from gflowctl.drafts import Draft, Drafter
+    from gflowctl.submit.drafting import Draft, Drafter
     from gflowd.core.model import Spec
     from gflowd.snapshot import Fold
     from gflowd.store import Commit
@@ -40,9 +41,9 @@ class New(Value):
         wish = Wish(held=self.held)
         if self.spec.family is None:
             return (Job(self.first, self.spec, wish, Queued()),)
-        from gflowctl import sweeping
+        from gflowctl.submit import sweeps
 
-        return sweeping.jobs(self.spec, self.first, wish)
+        return sweeps.jobs(self.spec, self.first, wish)
 
     def put(self, commit: Commit) -> None:
         """Its records: one spec, and a wish for each job that is to be held."""
@@ -57,9 +58,9 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
     """Commits them; their ids follow upon each other. Raises `Refused` when one waits for what is not there."""
     store = context.writable_store
     for variables in drafter.environments.values():
-        submission.keep_environment(context.state, variables)
+        capture.keep_environment(context.state, variables)
     for content in drafter.scripts.values():
-        submission.keep_script(context.state, content)
+        capture.keep_script(context.state, content)
     made = []
     with store.commit() as commit:
         has_quota = context.may_have_queue_quota(commit)
@@ -84,7 +85,7 @@ def rehearse(drafts: Sequence[Draft], context: Context) -> list[New]:
 
 
 def _check_quotas(context: Context, fold: Fold, found: Sequence[tuple[Draft, Spec]]) -> None:
-    from gflowctl import quotas
+    from gflowctl.machine import quotas
 
     quotas.check(context, fold, [(spec, _size(spec)) for _, spec in found])
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 
-from gflowctl import archive
+from gflowctl.admin import backup_file
 from gflowd import __version__, paths
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.snapshot import HEADER
@@ -28,7 +28,7 @@ def save(context: Context, path: str, *, logs: bool) -> Fold:
         snapshot = paths.read_private(state.snapshot)
         fold = commit.fold()
     about = {"gflow": __version__, "at": time.time(), "machine": fold.of(HEADER).get(0, {}).get("machine")}
-    with archive.Writer(path, about) as writer:
+    with backup_file.Writer(path, about) as writer:
         writer.add("snapshot.jsonl", snapshot)
         for name, place in _files(context, logs=logs):
             _add(writer, name, place)
@@ -58,9 +58,9 @@ def _listed(place: str) -> list[str]:
         return []
 
 
-def _add(writer: archive.Writer, name: str, place: str) -> None:
+def _add(writer: backup_file.Writer, name: str, place: str) -> None:
     """A file that is not there, or is not ours to have there, is passed over: a job may do what it likes in its own."""
-    if not archive.NAME.fullmatch(name):
+    if not backup_file.NAME.fullmatch(name):
         return
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if name == "gflow.toml" else os.O_NOFOLLOW)
     try:
@@ -72,7 +72,7 @@ def _add(writer: archive.Writer, name: str, place: str) -> None:
             writer.copy(name, file, os.fstat(fd).st_size)
 
 
-def _add_history(writer: archive.Writer, place: str) -> None:
+def _add_history(writer: backup_file.Writer, place: str) -> None:
     """Through SQLite, which knows what of it is still in other files."""
     if not os.path.lexists(place):
         return

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 
-from gflowctl import draining, sessions
-from gflowctl.checks import OK, WARN, Finding
+from gflowctl.admin import sessions
+from gflowctl.admin.checks import OK, WARN, Finding
 from gflowctl.context import mtime_ns
+from gflowctl.machine import drain as draining
 from gflowctl.views import View
 from gflowd import paths
 from gflowd.core import joblist
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from gflowctl.checks import Check
+    from gflowctl.admin.checks import Check
     from gflowctl.context import Context
 
 SLACK = 60.0  # seconds that a clock may be behind the last record

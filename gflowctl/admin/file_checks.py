@@ -7,14 +7,14 @@ import os
 import stat
 import time
 
-from gflowctl.checks import FAIL, OK, WARN, Finding
+from gflowctl.admin.checks import FAIL, OK, WARN, Finding
 from gflowd.effects import daemon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gflowctl.checks import Check
+    from gflowctl.admin.checks import Check
     from gflowctl.context import Context
 
 SHORT_WAIT = 1.0  # seconds: a commit holds the lock for some milliseconds

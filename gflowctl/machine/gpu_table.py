@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gflowctl import cards, render
+from gflowctl import render
+from gflowctl.machine import gpus as gpu_records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _cells(gpu: dict[str, Any], reasons: dict[str, str], *, is_narrow: bool) -> 
         "-" if gpu.get("utilisation") is None else f"{gpu['utilisation']}%",
         "-" if gpu.get("temperature") is None else f"{gpu['temperature']}C",
         f"{gpu['state']} (simulated)" if gpu.get("simulated") and "imulated" not in gpu["model"] else gpu["state"],
-        cards.used_by(gpu, cards.idle_jobs(gpu, reasons)) or "-",
+        gpu_records.used_by(gpu, gpu_records.idle_jobs(gpu, reasons)) or "-",
     ]
 
 
@@ -57,7 +58,7 @@ def causes(gpus: list[dict[str, Any]], trouble: str | None, *, color: bool) -> s
         return render.paint(f"GPUs unknown: {render.escape(trouble)}", render.RED, on=color) + "\n"
     lines = []
     for gpu in gpus:
-        if gpu.get("cause") and gpu["state"] != "reserved" and gpu["cause"] not in cards.used_by(gpu):
+        if gpu.get("cause") and gpu["state"] != "reserved" and gpu["cause"] not in gpu_records.used_by(gpu):
             again = f"; gflowctl gpus resume {gpu['index']}" if gpu.get("lasting") and gpu.get("answers") else ""
             lines.append(f"GPU {gpu['index']} {gpu['state']}: {render.escape(gpu['cause'])}{again}\n")
     return "".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gflowctl import options
+from gflowctl.options import arguments
 from gflowd.core.errors import BadUsage, Refused
 
 TYPE_CHECKING = False
@@ -21,23 +21,23 @@ LARGEST_NICE = 2147483645  # sbatch(1)
 def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
     """Resources and limits, each None where it is not given. `new`: of a job that has none yet."""
     group = parser.add_argument_group("resources and limits")
-    group.add_argument("-g", "--gpus", "--gres", type=options.gpu_count, metavar="N",
+    group.add_argument("-g", "--gpus", "--gres", type=arguments.gpu_count, metavar="N",
                        help=f"GPUs{' (default 0, or 1 with an option for GPUs)' if new else ''}")  # fmt: skip
     group.add_argument("--gpu-type", metavar="NAME", help="only GPUs whose model's name contains NAME, in any case")
-    group.add_argument("--gpu-memory", "--max-gpu-mem", "--max-gpu-memory", type=options.amount, metavar="MEM",
+    group.add_argument("--gpu-memory", "--max-gpu-mem", "--max-gpu-memory", type=arguments.amount, metavar="MEM",
                        help="only GPUs with so much memory; with --shared, what the job takes of it")  # fmt: skip
     group.add_argument("--shared", action="store_true", help="share its GPU with other jobs that say so")
-    group.add_argument("-c", "--cpus", "--cpus-per-task", type=options.count, metavar="N",
+    group.add_argument("-c", "--cpus", "--cpus-per-task", type=arguments.count, metavar="N",
                        help=f"CPU slots ({'default 1; ' if new else ''}0 takes none)")  # fmt: skip
-    group.add_argument("-m", "--memory", "--mem", "--max-mem", "--max-memory", type=options.amount, metavar="MEM",
+    group.add_argument("-m", "--memory", "--mem", "--max-mem", "--max-memory", type=arguments.amount, metavar="MEM",
                        help="host memory, such as 512 (MB), 24G or 1.5T")  # fmt: skip
-    group.add_argument("-t", "--time", "--time-limit", "--timelimit", type=options.duration, metavar="DUR",
+    group.add_argument("-t", "--time", "--time-limit", "--timelimit", type=arguments.duration, metavar="DUR",
                        help="end the job after this long, such as 90s, 2h or 1-12:00:00; a bare number is minutes, "
                             "0 no limit")  # fmt: skip
     group.add_argument("--signal", type=_early_signal, metavar="[B:]SIG[@SECONDS]",
                        help="send SIG to the job's processes, with B: to its command alone, SECONDS (default 60) "
                             "before its time limit")  # fmt: skip
-    group.add_argument("--grace", type=options.duration, metavar="DUR",
+    group.add_argument("--grace", type=arguments.duration, metavar="DUR",
                        help="time between the first signal that ends the job and KILL")  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def add_order(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
     group.add_argument("-H", "--hold", action="store_true", help="queue it held; gflowctl release lets it start")
 
 
-def add_dependencies(group: options.Options) -> None:
+def add_dependencies(group: arguments.Options) -> None:
     """What it waits for."""
     group.add_argument("-d", "--depends-on", "--dependency", metavar="SPEC",
                        help="wait for jobs, such as 42, @ or afterok:1:2,afterany:3; see gflow(7)")  # fmt: skip
@@ -80,7 +80,7 @@ def add_dependencies(group: options.Options) -> None:
     group.add_argument("--singleton", action="store_true", help="wait for your earlier jobs of the same name")
 
 
-def add_environment(group: options.Options) -> None:
+def add_environment(group: arguments.Options) -> None:
     """Where it finds its programs."""
     group.add_argument("--conda-env", type=_conda_env, metavar="NAME",
                        help="activate this conda environment before the command")  # fmt: skip
@@ -93,9 +93,9 @@ def _conda_env(text: str) -> str:
     raise argparse.ArgumentTypeError(f"{text!r} cannot be the name of an environment")
 
 
-def add_priority(group: options.Options, *, new: bool = False) -> None:
+def add_priority(group: arguments.Options, *, new: bool = False) -> None:
     """Its place in the queue."""
-    group.add_argument("-p", "--priority", type=options.priority, metavar="0-255",
+    group.add_argument("-p", "--priority", type=arguments.priority, metavar="0-255",
                        help=f"higher runs first{f' (default {DEFAULT_PRIORITY})' if new else ''}")  # fmt: skip
     group.add_argument("--nice", type=_nice, default=0, metavar="N", help="lower the priority by N")
 
@@ -110,8 +110,8 @@ def add_many(parser: argparse.ArgumentParser) -> None:
                             "repeated: for each combination")  # fmt: skip
     group.add_argument("--param-file", metavar="CSV", help="one job for each row below a header of names")
     group.add_argument("--name-template", metavar="T", help="their names, with {name}, {index} and parameters")
-    group.add_argument("--max-concurrent", type=options.count, metavar="N", help="at most N of them at a time")
-    group.add_argument("--max-failures", type=options.count, metavar="N",
+    group.add_argument("--max-concurrent", type=arguments.count, metavar="N", help="at most N of them at a time")
+    group.add_argument("--max-failures", type=arguments.count, metavar="N",
                        help="cancel the rest once N of them have failed")  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def asks_for_many(args: argparse.Namespace) -> bool:
 def add_retries(parser: argparse.ArgumentParser) -> None:
     """Whether it is tried again."""
     group = parser.add_argument_group("retries")
-    group.add_argument("--max-retries", type=options.count, metavar="N", help="try it again up to N times")
+    group.add_argument("--max-retries", type=arguments.count, metavar="N", help="try it again up to N times")
     group.add_argument("--retry-on", type=_causes, metavar="LIST",
                        help="after which ends: failure, timeout, oom, zombie or exit codes "
                             "(default failure,zombie)")  # fmt: skip
@@ -144,7 +144,7 @@ def add_notification(parser: argparse.ArgumentParser) -> None:
 
 
 def _events(text: str) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(word.lower() for word in options.words(text)))
+    found = tuple(dict.fromkeys(word.lower() for word in arguments.words(text)))
     wrong = next((word for word in found if not word.replace("_", "").replace("-", "").isalnum()), None)
     if wrong is not None or not found:
         raise argparse.ArgumentTypeError(f"{wrong or text!r} is not an event")
@@ -158,7 +158,7 @@ def _nice(text: str) -> int:
 
 
 def _early_signal(text: str) -> EarlySignal:
-    from gflowctl import signals
+    from gflowctl.options import signals
 
     try:
         return signals.parse_early(text)
@@ -187,7 +187,7 @@ def _delay(text: str) -> tuple[float, float]:
 def priority(args: argparse.Namespace, before: int = DEFAULT_PRIORITY) -> int:
     """The priority asked for, of a job that had `before`; `--nice` never leads out of the range."""
     asked: int = (before if args.priority is None else args.priority) - args.nice
-    return max(0, min(options.LARGEST_PRIORITY, asked))
+    return max(0, min(arguments.LARGEST_PRIORITY, asked))
 
 
 def retry(args: argparse.Namespace, before: Retry | None = None) -> Retry | None:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from gflowctl.submission import LARGEST_SCRIPT
+from gflowctl.submit.capture import LARGEST_SCRIPT
 from gflowd.core.errors import BadUsage, GflowError, Refused
 
 TYPE_CHECKING = False
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from gflowctl.drafts import Draft, Drafter
-    from gflowctl.options import Parser
+    from gflowctl.options.arguments import Parser
+    from gflowctl.submit.drafting import Draft, Drafter
 
 LARGEST_LINE = LARGEST_SCRIPT  # bytes
 LONGEST_ERROR = 200  # characters: a wrong value may be as long as a line

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gflowctl import cards, render
+from gflowctl import render
+from gflowctl.machine import gpus
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.gpu.admin_state import IGNORED
 from gflowd.core.model import Identity
@@ -23,7 +24,7 @@ def ignore(args: argparse.Namespace, context: Context) -> None:
     if not _names_process(args):
         _show(context, as_json=args.json)
         return
-    gpu = cards.one(context, args.gpu)
+    gpu = gpus.one(context, args.gpu)
     process = next((each for each in gpu["processes"] if each["pid"] == args.pid), None)
     if process is None:
         raise Refused(f"no process {args.pid} on GPU {args.gpu}; gflowctl info shows who is on it")
@@ -39,7 +40,7 @@ def ignore(args: argparse.Namespace, context: Context) -> None:
         living = _living(entries)
         return living if entry in living else [*living, entry]
 
-    if cards.change(context, IGNORED, more):
+    if gpus.change(context, IGNORED, more):
         render.write(f"Ignored process {args.pid}: it keeps no job from GPU {args.gpu}\n")
     else:
         render.note(f"process {args.pid} on GPU {args.gpu} is already ignored")
@@ -47,13 +48,13 @@ def ignore(args: argparse.Namespace, context: Context) -> None:
 
 def unignore(args: argparse.Namespace, context: Context) -> None:
     """Ignores a process no more, or none any more. Raises `Refused`, `BadUsage`."""
-    gpu = cards.one(context, args.gpu) if _names_process(args) else None
+    gpu = gpus.one(context, args.gpu) if _names_process(args) else None
 
     def less(entries: Entries | None) -> Entries | None:
         kept = [each for each in _living(entries) if gpu and (each["gpu"], each["pid"]) != (gpu["uuid"], args.pid)]
         return kept or None
 
-    if not cards.change(context, IGNORED, less):
+    if not gpus.change(context, IGNORED, less):
         render.note("no process is ignored" if gpu is None else f"process {args.pid} on GPU {args.gpu} is not ignored")
     elif gpu is None:
         render.write("Ignored no more: every process counts again\n")
@@ -76,7 +77,7 @@ def _show(context: Context, *, as_json: bool) -> None:
             "pid": entry["pid"],
             "user": processes.user(entry["pid"]),
         }
-        for entry in _living(cards.order(context, IGNORED))
+        for entry in _living(gpus.order(context, IGNORED))
     ]
     if as_json:
         render.write_json(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl.submission import LARGEST_SCRIPT
+from gflowctl.submit.capture import LARGEST_SCRIPT
 from gflowd.core import arrays, instances, requests, sweeps
 from gflowd.core.arrays import Axis, Family
 from gflowd.core.errors import BadUsage, Refused

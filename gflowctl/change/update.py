@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-from gflowctl import job_options, jobs, submission
+from gflowctl import jobs
+from gflowctl.options import job_options
+from gflowctl.submit import capture
 from gflowd.core import changes, requests
 from gflowd.core.dependencies import NOTHING
 from gflowd.core.errors import BadUsage, Refused
@@ -93,15 +95,15 @@ class Request:
         if args.priority is None and args.nice:
             found["priority"] = job_options.priority(args, base.priority)
         if self.script is not None:
-            found["script"] = submission.digest(self.script)
+            found["script"] = capture.digest(self.script)
             arguments = self.values.get("command", base.command[1:] if base.script is not None else ())
             assert isinstance(arguments, tuple)
             found["command"] = (args.script, *arguments)
         for option in ("output", "error"):
             if (pattern := getattr(args, option)) is not None:
-                found[option] = submission.output_pattern(pattern, base.cwd, f"--{option}")
+                found[option] = capture.output_pattern(pattern, base.cwd, f"--{option}")
         if args.input is not None:
-            found["input"] = submission.input_file(args.input, base.cwd)
+            found["input"] = capture.input_file(args.input, base.cwd)
         retry = job_options.retry(args, base.retry)
         found |= {option: retry for option in RETRY if given(args, option) is not None}
         kept = (base.needs or NOTHING).auto_cancel
@@ -139,9 +141,9 @@ class Request:
             variables = []
         requests.check_size(spec.command, variables)
         if spec.family is not None:
-            from gflowctl import sweeping
+            from gflowctl.submit import sweeps
 
-            sweeping.check(spec, limits, variables)
+            sweeps.check(spec, limits, variables)
 
 
 def _waiting(view: View, array_id: int, ids: Sequence[int]) -> Sequence[int]:
@@ -178,7 +180,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _script(path: str) -> bytes:
-    content = submission.script_content((path,)) if "\0" not in path else None
+    content = capture.script_content((path,)) if "\0" not in path else None
     if content is None:
         why = "its first line does not begin with #!" if os.path.isfile(path) else "no such file"
         raise Refused(f"--script {path}: {why}")

@@ -33,9 +33,9 @@ class Links:
         if old is None or len(self._groups[spec_id]) == len(self._view.ids_of(spec_id)):
             return old
         if spec_id not in self._families:
-            from gflowctl import sweeping
+            from gflowctl.submit import sweeps
 
-            self._families[spec_id] = sweeping.part(old, (job_id - spec_id for job_id in self._groups[spec_id]))
+            self._families[spec_id] = sweeps.part(old, (job_id - spec_id for job_id in self._groups[spec_id]))
         return self._families[spec_id]
 
     def needs(self, spec_id: int, wanted: Needs | None) -> Needs | None:

@@ -1,0 +1,1 @@
+"""For whoever runs the machine: checks, backup, restore, left-over sessions. Changes no job."""

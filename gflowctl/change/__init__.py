@@ -1,0 +1,1 @@
+"""Changes to jobs that exist: wishes, updates, the dependencies of redone jobs. Parses no command line."""
