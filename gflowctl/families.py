@@ -1,8 +1,9 @@
-"""An array or sweep as a whole, for `gflowctl show`: what it is made of and how its elements fare."""
+"""An array or sweep as a whole, for `gflowctl show`: what it is made of and how its named fare."""
 
 from __future__ import annotations
 
-from gflowctl import folding, jobs, render, views, wording
+from gflowctl import jobs, render, views, wording
+from gflowd.core import elements
 from gflowd.core.model import FAILURES
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
     """What to tell of it, by title; `first` is its first element."""
     spec, family, ids = first.spec, first.spec.family, view.ids_of(first.id)
     assert family is not None
-    elements = folding.name(family, first.id, ids)
+    named = elements.name(family, first.id, ids)
     yield "Array", str(first.id)
     yield "Name", render.escape(spec.name_template or spec.name)
     yield "User", render.escape(spec.user)
@@ -31,7 +32,7 @@ def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
     yield "Command", render.escape(wording.command_line(spec.command))
     if spec.redone_from is not None:
         yield "Redone from", str(spec.redone_from)
-    yield "Elements", f"{elements}, ids {ids[0]}-{ids[-1]}"
+    yield "Elements", f"{named}, ids {ids[0]}-{ids[-1]}"
     for axis in family.axes:
         yield "Parameters", f"{', '.join(axis.names)} ({wording.count(len(axis.rows), 'value')})"
     yield "States", ", ".join(views.counts(view, ids))

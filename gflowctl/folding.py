@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from gflowd.core import arrays, elements
+from gflowd.core import elements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from typing import Any
 
     from gflowctl.views import View
-    from gflowd.core.arrays import Family
-    from gflowd.core.ranges import Range
-
-MOST_RANGES = 10  # of indices named one by one; then dots
 
 
 def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[int]:
@@ -45,22 +41,5 @@ def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[int]:
         kept.append(found[0])
         if len(found) > 1:
             limit = view.max_concurrent(view.job(found[0]))
-            view.folded[found[0]] = name(roster.families[of], of, sorted(found), limit)
+            view.folded[found[0]] = elements.name(roster.families[of], of, sorted(found), limit)
     return kept
-
-
-def name(family: Family, array_id: int, ids: Sequence[int], limit: int | None = None) -> str:
-    """`42_[7-100%50]`: elements of one array by their ids, which ascend; beyond some ranges of them come dots."""
-    spans: list[Range] = []
-    begin = place = 0
-    while begin < len(ids):
-        place = begin + 1
-        while place < len(ids) and ids[place] == ids[place - 1] + 1:
-            place += 1
-        spans += arrays.within(family, ids[begin] - array_id, ids[place - 1] - array_id + 1)
-        begin = place
-        if len(spans) > MOST_RANGES and begin < len(ids):
-            shown = elements.show(array_id, tuple(spans[:MOST_RANGES]), limit)
-            opened, percent, after = shown.removesuffix("]").partition("%")
-            return f"{opened},...{percent}{after}]"
-    return elements.show(array_id, tuple(spans), limit)

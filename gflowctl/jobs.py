@@ -105,12 +105,12 @@ def labels(found: Iterable[Job]) -> str:
 
 
 def _elements(found: list[Job]) -> str:
-    from gflowctl import folding
+    from gflowd.core import elements
 
     family, array_id = found[0].spec.family, found[0].array_id
     assert family is not None
     assert array_id is not None
-    return folding.name(family, array_id, sorted(job.id for job in found))
+    return elements.name(family, array_id, sorted(job.id for job in found))
 
 
 def name(job: Job) -> str:

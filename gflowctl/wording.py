@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from gflowd.core.model import EarlySignal, Spec
-    from gflowd.core.retries import Retry
+    from gflowd.core.retry_policy import Retry
 
 _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 

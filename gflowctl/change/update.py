@@ -125,12 +125,10 @@ class Request:
         arrays.check_limits(**limits)
         family = family.replace(**{name: number for name, number in limits.items() if number is not None})
         if self.parameters:
-            from gflowd.core import edits
-
             if not family.axes:
                 raise Refused("--param is for sweeps")
             positions = (each - job.array_id for each in _waiting(view, job.array_id, ids))
-            family = edits.edited(family, positions, self.parameters)
+            family = arrays.edited(family, positions, self.parameters)
         return dict.fromkeys(options, family)
 
     def _check_what_is_run(self, spec: Spec, limits: requests.Limits) -> None:

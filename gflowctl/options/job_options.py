@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowd.core.model import EarlySignal
-    from gflowd.core.retries import Retry
+    from gflowd.core.retry_policy import Retry
 
 DEFAULT_PRIORITY = 10
 LARGEST_NICE = 2147483645  # sbatch(1)
@@ -194,7 +194,7 @@ def retry(args: argparse.Namespace, before: Retry | None = None) -> Retry | None
     """How the job is to be tried again, of one that was so by `before`. Raises `BadUsage`."""
     if args.max_retries is None and args.retry_on is None and args.retry_delay is None and not args.requeue:
         return before
-    from gflowd.core.retries import ZOMBIE, Retry
+    from gflowd.core.retry_policy import ZOMBIE, Retry
 
     most = args.max_retries if args.max_retries is not None else before.max_retries if before is not None else 0
     if args.requeue:

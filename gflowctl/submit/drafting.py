@@ -13,7 +13,8 @@ from gflowctl.options import job_options
 from gflowctl.submit import capture
 from gflowd.core import requests
 from gflowd.core.errors import GflowError, Refused
-from gflowd.core.model import Spec, Value
+from gflowd.core.model import Spec
+from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from gflowctl.options import job_options
 from gflowctl.submit import capture
 from gflowd.core import codec
 from gflowd.core.errors import Refused
-from gflowd.core.model import Job, Queued, Value, Wish
+from gflowd.core.model import Job, Queued, Wish
+from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import re
 from gflowd.core import edits
 from gflowd.core import ranges as spans
 from gflowd.core.errors import Refused
-from gflowd.core.model import Value
 from gflowd.core.ranges import length, spanned
+from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Final
 
     from gflowd.core.edits import Edit
@@ -169,6 +169,30 @@ def parameters(family: Family, position: int) -> dict[str, str]:
         found.update(zip(axis.names, values, strict=True))
     found.update(edits.at(family.edits, position))
     return found
+
+
+def edited(family: Family, positions: Iterable[int], values: Mapping[str, str]) -> Family:
+    """A sweep with other values at `positions`. Raises `Refused` for what is none of its parameters."""
+    known = [name for axis in family.axes for name in axis.names]
+    for name in values:
+        if name not in known:
+            raise Refused(f"{spans.short(name)} is none of its parameters (they are {', '.join(known)})")
+    places = sorted(set(positions))
+    kept = (_without(edit, set(places)) if edit.name in values else edit for edit in family.edits)
+    made = (
+        edits.Edit(name=name, positions=tuple(spans.compact(places)), value=value) for name, value in values.items()
+    )
+    return family.replace(edits=tuple(edit for edit in (*kept, *made) if edit.positions))
+
+
+def _without(edit: Edit, positions: set[int]) -> Edit:
+    left = (
+        position
+        for first, last, step in edit.positions
+        for position in range(first, last + 1, step)
+        if position not in positions
+    )
+    return edit.replace(positions=tuple(spans.compact(left)))
 
 
 def least(family: Family) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from gflowd.core import dependencies
 from gflowd.core.errors import Refused
-from gflowd.core.model import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, Spec, Value
-from gflowd.core.retries import DEFAULT_ON, ZOMBIE
+from gflowd.core.model import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, Spec
+from gflowd.core.retry_policy import DEFAULT_ON, ZOMBIE
+from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from gflowd.core.dependencies import Needs
-    from gflowd.core.retries import Retry
+    from gflowd.core.retry_policy import Retry
 
 WAITING = (QUEUED, HELD)
 UNTIL_STOPPED = (*WAITING, STARTING, RUNNING)

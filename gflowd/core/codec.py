@@ -17,9 +17,9 @@ from gflowd.core.model import (
     Started,
     Starting,
     Stopping,
-    Value,
     Wish,
 )
+from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _decode_special(name: str, raw: Any) -> Any:
         from gflowd.core import arrays
 
         return arrays.from_json(raw)
-    from gflowd.core.retries import Retry
+    from gflowd.core.retry_policy import Retry
 
     return _decode(Retry, raw)
 

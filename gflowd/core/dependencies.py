@@ -6,7 +6,7 @@ import re
 
 from gflowd.core import durations
 from gflowd.core.errors import Refused
-from gflowd.core.model import Value
+from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

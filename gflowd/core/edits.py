@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from gflowd.core import ranges
-from gflowd.core.errors import Refused
-from gflowd.core.model import Value
+from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from typing import Any, Final
 
-    from gflowd.core.arrays import Family
     from gflowd.core.ranges import Ranges
 
 
@@ -24,28 +22,6 @@ class Edit(Value):
         self.name: Final = name
         self.positions: Final = positions
         self.value: Final = value
-
-
-def edited(family: Family, positions: Iterable[int], values: Mapping[str, str]) -> Family:
-    """A sweep with other values at `positions`. Raises `Refused` for what is none of its parameters."""
-    known = [name for axis in family.axes for name in axis.names]
-    for name in values:
-        if name not in known:
-            raise Refused(f"{ranges.short(name)} is none of its parameters (they are {', '.join(known)})")
-    places = sorted(set(positions))
-    kept = (_without(edit, set(places)) if edit.name in values else edit for edit in family.edits)
-    made = (Edit(name=name, positions=tuple(ranges.compact(places)), value=value) for name, value in values.items())
-    return family.replace(edits=tuple(edit for edit in (*kept, *made) if edit.positions))
-
-
-def _without(edit: Edit, positions: set[int]) -> Edit:
-    left = (
-        position
-        for first, last, step in edit.positions
-        for position in range(first, last + 1, step)
-        if position not in positions
-    )
-    return edit.replace(positions=tuple(ranges.compact(left)))
 
 
 def at(edits: Iterable[Edit], position: int) -> Iterator[tuple[str, str]]:

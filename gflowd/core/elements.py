@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Plain = Callable[[str], tuple[Sequence[int], Sequence[str]]]
 
 FORMS = "such as 42_3 or 42_[1-5,9]"
+MOST_RANGES = 10  # of indices named one by one; then dots
 
 _WORD = re.compile(r"[^,\[]*(?:\[[^\]]*)?[^,]*")
 _ELEMENTS = re.compile(r"([0-9]{1,18})_(?:([0-9]{1,18})|\[([0-9,:\s-]+)(?:%[0-9]*)?\])")
@@ -113,3 +114,20 @@ def show(array_id: int, indices: Ranges, max_concurrent: int | None = None) -> s
     if shown.isdigit():
         return f"{array_id}_{shown}"
     return f"{array_id}_[{shown}{'' if max_concurrent is None else f'%{max_concurrent}'}]"
+
+
+def name(family: Family, array_id: int, ids: Sequence[int], limit: int | None = None) -> str:
+    """`42_[7-100%50]`: elements of one array by their ids, which ascend; beyond some ranges of them come dots."""
+    spans: list[Range] = []
+    begin = place = 0
+    while begin < len(ids):
+        place = begin + 1
+        while place < len(ids) and ids[place] == ids[place - 1] + 1:
+            place += 1
+        spans += arrays.within(family, ids[begin] - array_id, ids[place - 1] - array_id + 1)
+        begin = place
+        if len(spans) > MOST_RANGES and begin < len(ids):
+            shown = show(array_id, tuple(spans[:MOST_RANGES]), limit)
+            opened, percent, after = shown.removesuffix("]").partition("%")
+            return f"{opened},...{percent}{after}]"
+    return show(array_id, tuple(spans), limit)

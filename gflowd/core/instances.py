@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowd.core import arrays, sweeps
+from gflowd.core import arrays, templates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def name(job: Job) -> str:
     if job.spec.name_template is None or job.array_id is None:
         return job.spec.name
     values = {"index": str(index(job)), "name": job.spec.name, **parameters(job)}
-    return sweeps.expand_template(job.spec.name_template, values)
+    return templates.expand_template(job.spec.name_template, values)
 
 
 def command(job: Job) -> tuple[str, ...]:
     """The command with the parameters in their places."""
     values = parameters(job)
-    return sweeps.expand_command(job.spec.command, values) if values else job.spec.command
+    return templates.expand_command(job.spec.command, values) if values else job.spec.command

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from gflowd.core.dependencies import AFTER, AFTERANY, AFTERNOTOK, AFTEROK, ALL, Dependency, Needs
 from gflowd.core.errors import Refused
-from gflowd.core.model import FINISHED, Ended, Phase, Running, Stopping, Value
+from gflowd.core.model import FINISHED, Ended, Phase, Running, Stopping
+from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

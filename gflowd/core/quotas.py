@@ -7,7 +7,7 @@ does not mention is another's to say.
 
 from __future__ import annotations
 
-from gflowd.core.model import Value
+from gflowd.core.value import Value
 
 inf = float("inf")  # gflowctl imports this at its start, and need not import `math`
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
 from gflowd.core import codec
-from gflowd.core.model import Value
+from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

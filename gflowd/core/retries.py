@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from gflowd.core import durations, reasons
 from gflowd.core.errors import Refused
-from gflowd.core.model import CANCELLED, FINISHED, TIMEOUT, Ended, Value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Final
-
-FAILURE, TIMED_OUT, OOM, ZOMBIE = "failure", "timeout", "oom", "zombie"
-CAUSES = (FAILURE, TIMED_OUT, OOM, ZOMBIE)
-DEFAULT_ON = (FAILURE, ZOMBIE)
+from gflowd.core.model import CANCELLED, FINISHED, TIMEOUT, Ended
+from gflowd.core.retry_policy import CAUSES, FAILURE, OOM, TIMED_OUT, ZOMBIE, Retry
 
 REJECTED = reasons.rejected("")
 
@@ -20,28 +13,6 @@ LONGEST_DELAY = 7 * 86400  # seconds: growth by the factor ends here
 LARGEST_FACTOR = 100.0
 LARGEST_CODE = 255
 SIGNAL_BASE = 128  # a shell reports death by signal N as 128 + N (POSIX sh, 2.8.2)
-
-
-class Retry(Value):
-    """How often, on what (causes and exit codes) and after how long a job is tried again.
-
-    `delay`: seconds before the first retry; before each further one `factor` times as long.
-    """
-
-    __slots__ = ("delay", "factor", "max_retries", "on")
-
-    def __init__(
-        self,
-        *,
-        max_retries: int = 0,
-        on: tuple[str | int, ...] = DEFAULT_ON,
-        delay: float = 0.0,
-        factor: float = 1.0,
-    ) -> None:
-        self.max_retries: Final = max_retries
-        self.on: Final = on
-        self.delay: Final = delay
-        self.factor: Final = factor
 
 
 def parse_on(text: str) -> tuple[str | int, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gflowd.core import reasons
-from gflowd.core.model import Job, Running, Started, Stopping, Value
+from gflowd.core.model import Job, Running, Started, Stopping
+from gflowd.core.value import Value
 
 if TYPE_CHECKING:
     from typing import Final

@@ -1,4 +1,4 @@
-"""The parameters of a sweep as people write them, and their values put into commands and names. Opens no file."""
+"""The parameters of a sweep as people write them. Opens no file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gflowd.core.requests import check_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 FORMS = "such as lr=0.1,0.01 or seed=1:10 or lr=0:1:0.1"
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -19,8 +19,6 @@ LARGEST_EXPONENT = 30  # beyond it a number is a slip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RANGE_LIKE = re.compile(r"[0-9.eE+-]*:[0-9.eE+:-]*")
 _NUMBER = re.compile(r"([+-]?)([0-9]{1,30})?(?:\.([0-9]{0,30}))?(?:[eE]([+-]?[0-9]{1,3}))?")
-_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_NAMED = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def parse_param(text: str) -> Axis:
@@ -134,25 +132,3 @@ def _header(row: Sequence[str]) -> tuple[str, ...]:
         if name in names[:place]:
             raise Refused(f"the header names {name} twice")
     return names
-
-
-def expand_template(template: str, values: Mapping[str, str]) -> str:
-    """`template` with each `{name}` replaced by its value; `{{` and `}}` are braces. Raises `Refused` for others."""
-
-    def put(match: re.Match[str]) -> str:
-        found, name = match[0], match[1]
-        if found in ("{{", "}}"):
-            return found[0]
-        if name is None:
-            raise Refused(f"the template {template!r} has a lone {found}; write {found * 2} for a brace")
-        if name not in values:
-            known = f"known: {', '.join(values)}" if values else "there are no parameters"
-            raise Refused(f"the template {template!r} names {name!r}, which is no parameter ({known})")
-        return values[name]
-
-    return _BRACES.sub(put, template)
-
-
-def expand_command(words: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
-    """`words` with each `{name}` of a parameter replaced by its value; all else stays, awk's `{print}` too."""
-    return tuple(_NAMED.sub(lambda match: values.get(match[1], match[0]), word) for word in words)

@@ -32,6 +32,7 @@ from gflowd.core import (
     ranges,
     retries,
     sweeps,
+    templates,
 )
 from gflowd.core.errors import GflowError
 from gflowd.core.slurm import script_head
@@ -83,7 +84,7 @@ def _patterns(said: str) -> None:
 
 
 def _template(said: str) -> None:
-    sweeps.expand_template(said, {"a": "1"})
+    templates.expand_template(said, {"a": "1"})
 
 
 def _scripts(data: bytes) -> None:

@@ -15,7 +15,7 @@ from gflowd.core.dependencies import AFTERCORR, AFTEROK, ALL, ANY, KINDS, SINGLE
 from gflowd.core.model import ENDED_STATES, Ended, Job, Queued, Running, Starting, Stopping, is_live
 from gflowd.core.moment import Moment
 from gflowd.core.outcomes import Never, Outcome, Satisfied
-from gflowd.core.retries import CAUSES, Retry
+from gflowd.core.retry_policy import CAUSES, Retry
 
 MOST_JOBS = 14
 TICKS_TO_SETTLE = 200

@@ -11,7 +11,7 @@ from gflowd.core import codec, reasons, runtimes
 from gflowd.core.book import Book
 from gflowd.core.dependencies import ALONE, ANY, Dependency, Needs
 from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
-from gflowd.core.retries import Retry
+from gflowd.core.retry_policy import Retry
 
 RUN = Run(executor="tmux", launched_at=1.0)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))

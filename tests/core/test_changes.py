@@ -9,7 +9,7 @@ from gflowd.core.arrays import Family
 from gflowd.core.dependencies import Needs
 from gflowd.core.errors import Refused
 from gflowd.core.model import ENDED_STATES, STATES, Spec
-from gflowd.core.retries import Retry
+from gflowd.core.retry_policy import Retry
 
 SPEC = Spec(
     command=("train.py", "-v"), name="train", user="ada", cwd="/", env="0" * 32, submitted_at=1.0, script="1" * 32,

@@ -23,7 +23,7 @@ from gflowd.core.model import (
     Stopping,
     Wish,
 )
-from gflowd.core.retries import CAUSES, Retry
+from gflowd.core.retry_policy import CAUSES, Retry
 from gflowd.snapshot import stdlib_dumps
 
 # Floats: moments and lengths of time down to a microsecond; below 1e-4 the two writers choose other digits.

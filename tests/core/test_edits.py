@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import arrays, edits
+from gflowd.core import arrays
 from gflowd.core.arrays import Axis
 from gflowd.core.errors import Refused
 
@@ -16,14 +16,14 @@ SWEEP = arrays.new_family(
 
 
 def test_one_element_gets_another_value() -> None:
-    family = edits.edited(SWEEP, [3], {"lr": "x"})
+    family = arrays.edited(SWEEP, [3], {"lr": "x"})
     assert arrays.parameters(family, 3) == {"lr": "x", "s": "a", "t": "b"}
     assert all(arrays.parameters(family, at) == arrays.parameters(SWEEP, at) for at in range(10) if at != 3)
 
 
 def test_the_last_value_counts_and_leaves_no_trace_of_those_before() -> None:
-    family = edits.edited(edits.edited(SWEEP, [2, 3, 4], {"lr": "x"}), [3], {"lr": "y"})
-    family = edits.edited(edits.edited(family, [3], {"lr": "z"}), [2, 4], {"lr": "w"})
+    family = arrays.edited(arrays.edited(SWEEP, [2, 3, 4], {"lr": "x"}), [3], {"lr": "y"})
+    family = arrays.edited(arrays.edited(family, [3], {"lr": "z"}), [2, 4], {"lr": "w"})
     assert [(edit.positions, edit.value) for edit in family.edits] == [
         (((3, 3, 1),), "z"),
         (((2, 2, 1), (4, 4, 1)), "w"),
@@ -32,7 +32,7 @@ def test_the_last_value_counts_and_leaves_no_trace_of_those_before() -> None:
 
 def test_a_name_that_is_no_parameter_is_refused() -> None:
     with pytest.raises(Refused, match=r"^'seed' is none of its parameters \(they are lr, s, t\)$"):
-        edits.edited(SWEEP, [1], {"lr": "1", "seed": "2"})
+        arrays.edited(SWEEP, [1], {"lr": "1", "seed": "2"})
 
 
 CHANGES = st.lists(
@@ -49,7 +49,7 @@ def test_each_element_has_the_values_that_it_was_given_last(changes: list[tuple[
     family = SWEEP
     wanted = [arrays.parameters(SWEEP, at) for at in range(10)]
     for positions, values in changes:
-        family = edits.edited(family, positions, values)
+        family = arrays.edited(family, positions, values)
         for at in positions:
             wanted[at] |= values
     again = arrays.from_json(json.loads(json.dumps(arrays.to_json(family))))

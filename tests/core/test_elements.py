@@ -148,3 +148,17 @@ def test_any_text_is_a_list_or_refused(text: str) -> None:
         return
     assert found
     assert set(found) <= set(KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("ids", "limit", "named"),
+    [([42, 43, 44, 47], None, "42_[1-3,9]"), ([45], None, "42_4"), ([42, 43], 5, "42_[1-2%5]")],
+)
+def test_elements_are_named_together(ids: list[int], limit: int | None, named: str) -> None:
+    assert elements.name(FAMILIES[42], 42, ids, limit) == named
+
+
+def test_of_many_ranges_the_first_are_named() -> None:
+    family = arrays.new_family(((1, 60, 1),))
+    assert elements.name(family, 100, range(100, 130, 2), 7) == "100_[1,3,5,7,9,11,13,15,17,19,...%7]"
+    assert elements.name(family, 100, range(100, 122, 2)) == "100_[1,3,5,7,9,11,13,15,17,19,21]"

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import reasons, retries
+from gflowd.core import reasons, retries, retry_policy
 from gflowd.core.errors import Refused
 from gflowd.core.model import CANCELLED, ENDED_STATES, FAILED, FINISHED, TIMEOUT, Ended
-from gflowd.core.retries import LONGEST_DELAY, Retry
+from gflowd.core.retries import LONGEST_DELAY
+from gflowd.core.retry_policy import Retry
 
 DONE = Ended(state=FINISHED, ended_at=9.0, exit_code=0)
 CRASH = Ended(state=FAILED, ended_at=9.0, reason=reasons.NON_ZERO_EXIT, exit_code=3)
@@ -54,7 +55,7 @@ def test_limits_are_not_retried_unless_asked_for(ended: Ended) -> None:
 
 @pytest.mark.parametrize("ended", [DONE, STOPPED, ORPHAN, HOPELESS])
 def test_what_no_attempt_could_mend_is_never_retried(ended: Ended) -> None:
-    every = Retry(max_retries=9, on=(*retries.CAUSES, *range(1, 256)))
+    every = Retry(max_retries=9, on=(*retry_policy.CAUSES, *range(1, 256)))
     assert retries.next_attempt(every, ended, 1) is None
 
 
@@ -88,7 +89,7 @@ def test_the_delay_grows_by_the_factor_up_to_a_week() -> None:
     st.sampled_from(ENDED_STATES),
 )
 def test_a_delay_never_shrinks_nor_passes_a_week(delay: float, factor: float, used: int, state: str) -> None:
-    retry = Retry(max_retries=10**6, on=retries.CAUSES, delay=delay, factor=factor)
+    retry = Retry(max_retries=10**6, on=retry_policy.CAUSES, delay=delay, factor=factor)
     first, second = (retries.next_attempt(retry, DONE.replace(state=state), one) for one in (used, used + 1))
     assert (first is None) == (state in (FINISHED, CANCELLED))
     if first is not None and second is not None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import sweeps
+from gflowd.core import sweeps, templates
 from gflowd.core.errors import Refused
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
@@ -158,7 +158,7 @@ def test_a_written_table_reads_back(names: list[str], data: st.DataObject) -> No
     ],
 )
 def test_a_template_gets_the_values(template: str, expanded: str) -> None:
-    assert sweeps.expand_template(template, {"lr": "0.1", "id": "7", "odd": "{lr}"}) == expanded
+    assert templates.expand_template(template, {"lr": "0.1", "id": "7", "odd": "{lr}"}) == expanded
 
 
 @pytest.mark.parametrize(
@@ -174,20 +174,20 @@ def test_a_template_gets_the_values(template: str, expanded: str) -> None:
 )
 def test_a_wrong_template_is_refused(template: str, values: dict[str, str], said: str) -> None:
     with pytest.raises(Refused) as caught:
-        sweeps.expand_template(template, values)
+        templates.expand_template(template, values)
     assert said in str(caught.value)
 
 
 def test_a_command_keeps_every_brace_that_is_no_parameter() -> None:
     words = ("awk", "{print $1}", "--lr={lr}", "{{lr}}", "${HOME}", "{other}", "{lr", "{print}")
-    assert sweeps.expand_command(words, {"lr": "0.1"}) == (
+    assert templates.expand_command(words, {"lr": "0.1"}) == (
         "awk", "{print $1}", "--lr=0.1", "{0.1}", "${HOME}", "{other}", "{lr", "{print}",
     )  # fmt: skip
 
 
 @given(st.lists(st.text(), max_size=4), st.dictionaries(NAMES, st.text(), max_size=3))
 def test_a_command_without_its_parameters_stays_as_it_is(words: list[str], values: dict[str, str]) -> None:
-    expanded = sweeps.expand_command(words, values)
+    expanded = templates.expand_command(words, values)
     assert len(expanded) == len(words)
     for word, after in zip(words, expanded, strict=True):
         if not any(f"{{{name}}}" in word for name in values):
@@ -196,7 +196,7 @@ def test_a_command_without_its_parameters_stays_as_it_is(words: list[str], value
 
 @given(st.text())
 def test_a_template_of_doubled_braces_is_the_text(text: str) -> None:
-    assert sweeps.expand_template(text.replace("{", "{{").replace("}", "}}"), {}) == text
+    assert templates.expand_template(text.replace("{", "{{").replace("}", "}}"), {}) == text
 
 
 def test_blanks_at_the_end_of_a_value_do_not_count_unless_quoted() -> None:

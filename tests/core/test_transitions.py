@@ -25,7 +25,7 @@ from gflowd.core.model import (
     Wish,
 )
 from gflowd.core.moment import Moment
-from gflowd.core.retries import Retry
+from gflowd.core.retry_policy import Retry
 from gflowd.core.sights import Sight
 
 RUN = Run(executor="tmux", launched_at=90.0, attempt=2, gpu_ids=(1, 2))

@@ -10,7 +10,7 @@ from world import DEPTH, SPEC, World, array, needs
 from gflowd.core import dependents, reasons, waiting
 from gflowd.core.dependencies import ALONE, ANY, Dependency, Needs
 from gflowd.core.model import Ended
-from gflowd.core.retries import Retry
+from gflowd.core.retry_policy import Retry
 from gflowd.core.roster import Roster
 
 MANY = 10_000

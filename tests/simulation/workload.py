@@ -14,7 +14,7 @@ from virtual_run import VirtualRun
 
 from gflowd.core.arrays import Family
 from gflowd.core.dependencies import Dependency, Needs
-from gflowd.core.retries import Retry
+from gflowd.core.retry_policy import Retry
 
 WIDE_EVERY = 2 * HOUR  # in a stream
 CAUSES = ("failure", "zombie", "timeout")  # of retries

@@ -6,8 +6,8 @@ import re
 
 from gflowd.core import memory
 from gflowd.core.errors import Refused
-from gflowd.core.model import Value
 from gflowd.core.slurm.sbatch_options import REFUSED, WITHOUT_EFFECT
+from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
