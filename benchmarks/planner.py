@@ -20,13 +20,14 @@ from report import line
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from gflowd.core import codec, schedule
+from gflowd.core import codec
 from gflowd.core.arrays import Family
-from gflowd.core.book import Book
-from gflowd.core.capacity import Capacity, Device
 from gflowd.core.model import Spec
-from gflowd.core.occupancy import Hold, Occupancy
-from gflowd.core.schedule import Rules
+from gflowd.core.planning import backfill
+from gflowd.core.planning.backfill import Rules
+from gflowd.core.planning.capacity import Capacity, Device
+from gflowd.core.planning.occupancy import Hold, Occupancy
+from gflowd.core.queue.job_queue import Book
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def queue(kind: str, size: int) -> Snapshot:
     return made
 
 
-def decide(book: Book, free: int) -> schedule.Plan:
+def decide(book: Book, free: int) -> backfill.Plan:
     """A decision with so many GPUs free."""
     room = Occupancy(MACHINE, range(8), NOW)
     for index in range(8):
@@ -111,7 +112,7 @@ def decide(book: Book, free: int) -> schedule.Plan:
     room.cpus += 8 * free
     queue = book.queue(NOW + HOUR)
     rules = Rules(DEPTH, ready=book.ready, length=book.runtimes.length, rule_out=queue.rule_out)
-    return schedule.plan(queue, room, rules)
+    return backfill.plan(queue, room, rules)
 
 
 def median(made: Snapshot, act: Act) -> float:

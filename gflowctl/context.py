@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from gflowd.core.requests import Limits
+    from gflowd.core.request.validation import Limits
     from gflowd.store import Commit
 
 LARGEST_UNREAD = 1 << 16  # bytes
@@ -75,7 +75,7 @@ class Context:
     @property
     def limits(self) -> Limits:
         """What requests are held against: the capacity that the daemon last saw, and the projects."""
-        from gflowd.core.requests import Limits
+        from gflowd.core.request.validation import Limits
 
         seen = self.observed or {}
         capacity = seen.get("capacity") or {}

@@ -6,8 +6,8 @@ import os
 import time
 
 from gflowctl import jobs, render, views
-from gflowd.core import logcut
 from gflowd.core.errors import Refused
+from gflowd.core.execution import log_trimming
 from gflowd.core.model import Queued
 from gflowd.store import Follower
 
@@ -134,14 +134,14 @@ class Tail:
         mark = self._note_cut()
         if mark is not None and self.missing > before:
             position = os.lseek(self._fd, 0, os.SEEK_CUR)
-            os.lseek(self._fd, logcut.moved(position, before, mark), os.SEEK_SET)
+            os.lseek(self._fd, log_trimming.moved(position, before, mark), os.SEEK_SET)
         return os.read(self._fd, BLOCK)
 
-    def _note_cut(self) -> logcut.Mark | None:
+    def _note_cut(self) -> log_trimming.Mark | None:
         """What was cut out by now, from the file that the daemon keeps beside a log."""
         try:
             with open(f"{self.path}.cut", "rb") as file:
-                mark = logcut.decode(file.read(100))
+                mark = log_trimming.decode(file.read(100))
         except OSError:
             return None
         if mark is not None:

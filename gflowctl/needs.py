@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from gflowctl import naming
-from gflowd.core import dependencies, joblist, outcomes
+from gflowd.core import dependencies, joblist
 from gflowd.core.dependencies import AFTER, AFTERANY, AFTERCORR, AFTERNOTOK, AFTEROK, ALL, ANY, Needs
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import Ended, Queued
-from gflowd.core.outcomes import Outcome, Satisfied
+from gflowd.core.queue import dependency_rules
+from gflowd.core.queue.dependency_rules import Outcome, Satisfied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,10 +101,10 @@ def are_met(view: View, job: Job) -> bool:
             return Outcome(jobs=_namesakes(view, job))
         each = _plain(view, job, dependency)
         if each.id is None or not view.knows(each.id):
-            return outcomes.UNKNOWN
+            return dependency_rules.UNKNOWN
         return _one(view, each.id) if each.element or each.id not in view.families else _all(view, each.id)
 
-    return wanted is None or isinstance(outcomes.judge(wanted, look, view.now), Satisfied)
+    return wanted is None or isinstance(dependency_rules.judge(wanted, look, view.now), Satisfied)
 
 
 def _plain(view: View, job: Job, each: Dependency) -> Dependency:
@@ -120,7 +121,7 @@ def _plain(view: View, job: Job, each: Dependency) -> Dependency:
 
 def _one(view: View, job_id: int) -> Outcome:
     phase = view.phase(job_id)
-    return CANCELLED if isinstance(phase, Queued) and view.has_ended(job_id) else outcomes.of(phase)
+    return CANCELLED if isinstance(phase, Queued) and view.has_ended(job_id) else dependency_rules.of(phase)
 
 
 def _all(view: View, array_id: int) -> Outcome:
@@ -129,7 +130,7 @@ def _all(view: View, array_id: int) -> Outcome:
     whole, before = Outcome(jobs=len(ids)), Outcome()
     for job_id in ids:
         if job_id in phases or job_id in wishes:
-            whole = outcomes.moved(whole, before, _one(view, job_id))
+            whole = dependency_rules.moved(whole, before, _one(view, job_id))
     return whole
 
 

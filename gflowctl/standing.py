@@ -8,7 +8,7 @@ from __future__ import annotations
 from gflowctl import render
 from gflowctl.wording import count
 from gflowd.core import durations
-from gflowd.core.line import length_class, score, width_factor
+from gflowd.core.queue.order import length_class, score, width_factor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ class Config:
     path: str  # of the file, there or not
     mtime_ns: int | None  # of the file; None when there is none
     notes: tuple[str, ...]  # what the user should be told once
-    quotas: Mapping[str, Mapping[str, int | None]]  # by id, as `core.quotas` has them; not merged
+    quotas: Mapping[str, Mapping[str, int | None]]  # by id, as `core.accounting.quotas` has them; not merged
     timezone: str | None
     log_level: str
     start_grace: float

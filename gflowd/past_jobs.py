@@ -6,13 +6,13 @@ import json
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gflowd.core.accounts import Account
+from gflowd.core.accounting.statistics import Account
 from gflowd.history import ATTEMPTS, JOBS, marks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from gflowd.core.accounts import Span
+    from gflowd.core.accounting.statistics import Span
     from gflowd.history import History
 
     Record = tuple[str, int | str, Any]  # kind, id, value

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gflowd import kinds
-from gflowd.core.quotas import FIELDS
+from gflowd.core.accounting.quotas import FIELDS
 
 if TYPE_CHECKING:
     from gflowd.kinds import Kind

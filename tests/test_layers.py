@@ -44,7 +44,7 @@ MAY_IMPORT = (
 )  # fmt: skip
 # Modules that only these import: phases are the scheduler's alone to write.
 ONLY_FROM = {
-    "gflowd.core.transitions": (
+    "gflowd.core.execution.transitions": (
         "gflowd.core.",
         "gflowd.workers.scheduler.worker",
         "gflowd.workers.scheduler.settlement",
@@ -129,16 +129,16 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("gflowd.core.schedule", "import time"),
-        ("gflowd.core.schedule", "from gflowd import paths"),
+        ("gflowd.core.planning.backfill", "import time"),
+        ("gflowd.core.planning.backfill", "from gflowd import paths"),
         ("gflowd.effects.tmux", "from gflowd.effects import processes"),
         ("gflowd.effects.tmux", "from gflowd.store import Store"),
-        ("gflowd.supervisor", "from gflowd.core import schedule"),
+        ("gflowd.supervisor", "from gflowd.core.planning import backfill as schedule"),
         ("gflowd.supervisor", "from gflowd import store"),
         ("gflowd.workers.zombie_detector", "from gflowd.store import Store"),
-        ("gflowd.workers.gpu_poller", "from gflowd.core.transitions import launched"),
+        ("gflowd.workers.gpu_poller", "from gflowd.core.execution.transitions import launched"),
         ("gflowd.launch", "import gflowctl.main"),
-        ("gflowctl.commands.cancel", "from gflowd.core import transitions"),
+        ("gflowctl.commands.cancel", "from gflowd.core.execution import transitions"),
         ("gflowctl.commands.cancel", "from gflowd.effects.tmux import Tmux"),
         ("gflowctl.commands.cancel", "from gflowd.workers import base"),
     ],

@@ -14,14 +14,16 @@ from simulation.policy import DAY, Told
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from gflowd.core import codec, model, promises, runtimes, schedule
-from gflowd.core.capacity import Capacity, Device
-from gflowd.core.fairshare import Shares
-from gflowd.core.line import Line, Seat, Walker
-from gflowd.core.occupancy import Occupancy, hold
-from gflowd.core.promises import Basis
-from gflowd.core.runtimes import Runtimes
-from gflowd.core.schedule import Rules
+from gflowd.core import codec, model
+from gflowd.core.accounting import runtimes
+from gflowd.core.accounting.fairshare import Shares
+from gflowd.core.accounting.runtimes import Runtimes
+from gflowd.core.planning import backfill, promises
+from gflowd.core.planning.backfill import Rules
+from gflowd.core.planning.capacity import Capacity, Device
+from gflowd.core.planning.occupancy import Occupancy, hold
+from gflowd.core.planning.promises import Basis
+from gflowd.core.queue.order import Line, Seat, Walker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class Gflow:
                 told[job_id] = Told(expected, certain=False)
         return told
 
-    def _plan(self, now: float) -> tuple[schedule.Plan, Basis]:
+    def _plan(self, now: float) -> tuple[backfill.Plan, Basis]:
         """What the planner says."""
         room = Occupancy(self._capacity, range(len(self._capacity.gpus or ())), now)
         ends = {}
@@ -126,7 +128,7 @@ class Gflow:
             promise_within=self._within,
             rule_out=rule_out,
         )
-        return schedule.plan(self._in_order(walker), room, rules), Basis(ends=ends)
+        return backfill.plan(self._in_order(walker), room, rules), Basis(ends=ends)
 
     def _in_order(self, walker: Walker) -> Iterator[model.Job]:
         first = sorted(self._promised, key=lambda job_id: (self._promised[job_id]["since"], job_id))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from gflowctl import jobs
-from gflowd.core import chains, dependencies
+from gflowd.core import dependencies
 from gflowd.core.errors import Refused
+from gflowd.core.queue import dependency_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def refuse(view: View, spec_ids: Sequence[int], wanted: Needs | None, name: str 
     groups: list[Sequence[int]] = [(spec_id,) for spec_id in spec_ids] if alone else [spec_ids]
     for group in groups:
         mine = {job_id for spec_id in group for job_id in view.ids_of(spec_id) if not view.has_ended(job_id)}
-        way = chains.cycle(NOBODY, search.edges(group[0]), search.waits_for, mine)
+        way = dependency_paths.cycle(NOBODY, search.edges(group[0]), search.waits_for, mine)
         if way is not None:
             raise Refused(f"job {_label(view, way[-1])} would wait for itself ({_shown(view, [way[-1], *way[1:]])})")
 

@@ -7,9 +7,9 @@ import os
 from gflowctl import jobs
 from gflowctl.options import job_options
 from gflowctl.submit import capture
-from gflowd.core import changes, requests
 from gflowd.core.dependencies import NOTHING
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.request import update_rules, validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Request:
     @property
     def cleared(self) -> set[str]:
         """The options that are to be undone. Raises `Refused` for what is none."""
-        return {changes.option(word).name for word in self.clear}
+        return {update_rules.option(word).name for word in self.clear}
 
     @property
     def options(self) -> set[str]:
@@ -75,11 +75,11 @@ class Request:
     def apply(self, view: View, job: Job, ids: Sequence[int]) -> Spec:
         """The new spec of `job`, or of its array; `ids`: the elements that are named. Raises `Refused`."""
         state = jobs.state(job)
-        base = changes.apply(job.spec, state, {}, self.clear)
+        base = update_rules.apply(job.spec, state, {}, self.clear)
         values = self.values | self._own_values(base)
         values |= self._family(view, job, base.family, ids)
-        found = changes.apply(job.spec, state, values, self.clear)
-        limits = self.context.limits if state in changes.WAITING else requests.Limits()
+        found = update_rules.apply(job.spec, state, values, self.clear)
+        limits = self.context.limits if state in update_rules.WAITING else validation.Limits()
         limits = limits.replace(known_projects=(), require_project=False)
         if self.needs is not None:
             from gflowctl import needs
@@ -87,7 +87,7 @@ class Request:
             needs.check_elements(self.needs, found.family, view.fold)
         if self.options.intersection(RUN):
             self._check_what_is_run(found, limits)
-        return requests.checked(found, limits)
+        return validation.checked(found, limits)
 
     def _own_values(self, base: Spec) -> dict[str, object]:
         """What depends on what the job was."""
@@ -131,13 +131,13 @@ class Request:
             family = arrays.edited(family, positions, self.parameters)
         return dict.fromkeys(options, family)
 
-    def _check_what_is_run(self, spec: Spec, limits: requests.Limits) -> None:
+    def _check_what_is_run(self, spec: Spec, limits: validation.Limits) -> None:
         try:
             with open(self.context.state.environment(spec.env), "rb") as file:
                 variables = file.read().split(b"\0")
         except OSError:
             variables = []
-        requests.check_size(spec.command, variables)
+        validation.check_size(spec.command, variables)
         if spec.family is not None:
             from gflowctl.submit import sweeps
 
@@ -188,7 +188,7 @@ def _script(path: str) -> bytes:
 def _parameters(texts: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in texts:
-        requests.check_text(text)
+        validation.check_text(text)
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name:

@@ -6,7 +6,7 @@ import time
 
 from gflowctl import render
 from gflowctl.machine import drain
-from gflowd.core import requests
+from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the setting."""
     if args.reason is not None:
-        requests.check_text(args.reason)
+        validation.check_text(args.reason)
     with context.writable_store.commit() as commit:
         before = drain.of(commit.fold())
         changed = before is None or (args.reason is not None and before.get("reason") != args.reason)

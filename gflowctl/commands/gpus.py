@@ -12,9 +12,10 @@ from gflowctl import render
 from gflowctl.machine import gpu_ignore
 from gflowctl.machine import gpus as gpu_records
 from gflowctl.options import arguments
-from gflowd.core import ranges, requests
+from gflowd.core import ranges
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.gpu import admin_state
+from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _indices(text: str, context: Context) -> list[int]:
 
 def _drain(args: argparse.Namespace, context: Context) -> None:
     if args.reason is not None:
-        requests.check_text(args.reason)
+        validation.check_text(args.reason)
     gpu = gpu_records.one(context, args.gpu)
     now = {"reason": args.reason, "at": time.time(), "by": context.user}
 

@@ -16,8 +16,9 @@ from gflowctl.machine import gpu_table, gpus
 from gflowctl.machine import reservations as reserving
 from gflowctl.options import arguments
 from gflowctl.watching import redraw
-from gflowd.core import durations, ranges, reservations
+from gflowd.core import durations, ranges
 from gflowd.core.errors import BadUsage
+from gflowd.core.planning import reservations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowd.core.reservations import Reservation, Window
+    from gflowd.core.planning.reservations import Reservation, Window
     from gflowd.snapshot import Fold
 
 KEY = 10  # characters

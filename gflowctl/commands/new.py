@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 from gflowctl import render
-from gflowd.core import requests
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
+from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, context: Context) -> int:  # noqa: ARG001 -- e
     name = os.path.basename(args.name).removesuffix(ENDING)
     if name in ("", ".", "..") or name.startswith("-"):
         raise BadUsage(f"{args.name!r} is no name for a job")
-    requests.check_text(args.name)
+    validation.check_text(args.name)
     if not args.name.isprintable():
         raise Refused(f"{args.name!r} holds a control character")
     path = args.name if args.name.endswith(ENDING) else f"{args.name}{ENDING}"

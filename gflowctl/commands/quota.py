@@ -14,16 +14,16 @@ import argparse
 from gflowctl import render
 from gflowctl.machine import quotas
 from gflowctl.options import arguments
-from gflowd.core import requests
+from gflowd.core.accounting.quotas import FIELDS, KIND
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.quotas import FIELDS, KIND
+from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowd.core.quotas import Quotas
+    from gflowd.core.accounting.quotas import Quotas
 
 DEFAULTS = ("default-user", "default-project")
 NO_LIMIT = "none"
@@ -118,7 +118,7 @@ def _owner(args: argparse.Namespace) -> str:
     if args.default is not None:
         return str(args.default)
     kind, name = ("user", args.user) if args.project is None else ("project", args.project)
-    requests.check_text(name)
+    validation.check_text(name)
     if not name.strip():
         raise Refused(f"the name of the {kind} is empty")
     return f"{kind}:{name.strip()}"
@@ -130,7 +130,7 @@ def _check_known(owner: str, context: Context) -> None:
     """
     kind, _, name = owner.partition(":")
     if kind == "project":
-        requests.project(name, context.limits.replace(require_project=False))
+        validation.project(name, context.limits.replace(require_project=False))
     elif kind == "user" and not _is_user(name) and owner not in quotas.usage(context.store.read(), [owner]):
         raise Refused(f"no user {name!r} on this machine")
 

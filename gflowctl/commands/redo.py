@@ -14,10 +14,12 @@ from gflowctl.machine import quotas
 from gflowctl.options import arguments, job_options
 from gflowctl.submit import capture
 from gflowctl.submit.enqueue import New
-from gflowd.core import chains, reasons, requests
+from gflowd.core import reasons
 from gflowd.core.dependencies import NOTHING
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.model import FAILURES
+from gflowd.core.queue import dependency_paths
+from gflowd.core.request import validation
 from gflowd.snapshot import Fold
 
 TYPE_CHECKING = False
@@ -124,7 +126,7 @@ def _fallen(view: views.View, ids: Iterable[int]) -> list[int]:
             found += mine
         return found
 
-    return chains.cascade(ids, fallen, lambda job_id: needs.of(view, job_id).ids)
+    return dependency_paths.cascade(ids, fallen, lambda job_id: needs.of(view, job_id).ids)
 
 
 def _waited_for(view: views.View, victim: int, job_id: int) -> bool:
@@ -172,7 +174,7 @@ def _checked(context: Context, spec: Spec, old: Job) -> Spec:
     if spec.script is not None and not capture.take_in_use(state.script(spec.script)):
         raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job anew")
     try:
-        return requests.checked(spec, context.limits)
+        return validation.checked(spec, context.limits)
     except Refused as error:
         raise Refused(f"job {jobs.label(old)}: {error}") from None
 

@@ -14,8 +14,9 @@ import time
 from gflowctl import render
 from gflowctl.machine import reservations as reserving
 from gflowctl.options import arguments
-from gflowd.core import conflicts, ranges, reservations
+from gflowd.core import ranges
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.planning import reservation_conflicts, reservations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,12 +79,12 @@ def _create(args: argparse.Namespace, context: Context) -> None:
     now, zone = time.time(), reserving.zone(context)
     machine_gpus = ((context.observed or {}).get("capacity") or {}).get("gpus")
     new = _asked(args, context, now)
-    conflicts.check(new, machine_gpus, now)
+    reservation_conflicts.check(new, machine_gpus, now)
     with context.writable_store.commit() as commit:
         records = commit.fold().of(reservations.KIND)
         existing = reservations.decode_all(records)
         new = new.replace(id=1 + max(records, default=0))
-        if (words := conflicts.conflict(new, existing, machine_gpus, now, zone)) is not None:
+        if (words := reservation_conflicts.conflict(new, existing, machine_gpus, now, zone)) is not None:
             raise Refused(words)
         commit.put(reservations.KIND, new.id, reservations.encode(new))
         for old in reservations.long_over(existing, now - PRUNED_AFTER):
@@ -129,7 +130,7 @@ def _list(args: argparse.Namespace, context: Context) -> None:
     if args.range is not None and not args.timeline:
         raise BadUsage("--range is for --timeline")
     ahead = DEFAULT_RANGE if args.range is None else args.range
-    if not SHORTEST_RANGE <= ahead <= conflicts.FURTHEST:
+    if not SHORTEST_RANGE <= ahead <= reservation_conflicts.FURTHEST:
         raise BadUsage("--range: from 10 minutes to five years")
     now, zone = time.time(), reserving.zone(context)
     wanted = reservations.ACTIVE if args.active else args.status

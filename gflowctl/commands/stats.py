@@ -14,8 +14,9 @@ import time
 from gflowctl import jobs, render, views
 from gflowctl.options import arguments
 from gflowctl.render import Column
-from gflowd.core import accounts, durations, instants
-from gflowd.core.accounts import DAY, PROJECT, USER, Account, Calendar
+from gflowd.core import durations, instants
+from gflowd.core.accounting import statistics
+from gflowd.core.accounting.statistics import DAY, PROJECT, USER, Account, Calendar
 from gflowd.core.errors import BadUsage, GflowError
 from gflowd.core.model import ENDED_STATES, STATES
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowd.core.accounts import Spread, Summary
+    from gflowd.core.accounting.statistics import Spread, Summary
     from gflowd.core.model import Job
 
 LONGEST_CHART = 30  # days
@@ -59,10 +60,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     users = () if args.all_users else tuple(args.user or (context.user,))
     calendar, now = Calendar(instants.zone(context.settings["timezone"])), time.time()
     found = _accounts(context, users, since, now)
-    tallies, hours = accounts.tallied(found, args.by, calendar, since or 0.0, now)
+    tallies, hours = statistics.tallied(found, args.by, calendar, since or 0.0, now)
     groups = {name: tallies[name].summary() for name in sorted(tallies)}
     if args.by is None:
-        groups = groups or {"": accounts.Tally().summary()}
+        groups = groups or {"": statistics.Tally().summary()}
     if args.json:
         render.write_json(_json(args.by, groups, hours, since, now))
     elif args.csv:
@@ -181,7 +182,7 @@ def _csv(by: str | None, groups: Mapping[str, Summary]) -> str:
 
     out = io.StringIO()
     rows = [{by or "group": name or "all", **_record(summary)} for name, summary in groups.items()]
-    names = rows[0] if rows else {by or "group": None, **_record(accounts.Tally().summary())}
+    names = rows[0] if rows else {by or "group": None, **_record(statistics.Tally().summary())}
     writer = csv.DictWriter(out, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

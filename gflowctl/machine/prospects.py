@@ -6,10 +6,11 @@ import time
 
 from gflowctl import jobs, views
 from gflowctl.machine import reservations as reserving
-from gflowd.core import durations, reservations
-from gflowd.core.capacity import Capacity, Device
-from gflowd.core.diary import Diary
-from gflowd.core.occupancy import Occupancy
+from gflowd.core import durations
+from gflowd.core.planning import reservations
+from gflowd.core.planning.capacity import Capacity, Device
+from gflowd.core.planning.occupancy import Occupancy
+from gflowd.core.planning.reservation_calendar import Diary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

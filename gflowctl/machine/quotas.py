@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gflowctl import naming, views
+from gflowd.core.accounting.quotas import KIND, Quotas, owners
 from gflowd.core.errors import Refused
 from gflowd.core.model import RUNNING, STARTING, STOPPING
-from gflowd.core.quotas import KIND, Quotas, owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from gflowctl import render
-from gflowd.core import durations, instants, ranges, reservations
+from gflowd.core import durations, instants, ranges
 from gflowd.core.errors import Refused
+from gflowd.core.planning import reservations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowd.core.reservations import Reservation, Window
+    from gflowd.core.planning.reservations import Reservation, Window
 
 COLORS = {
     reservations.ACTIVE: render.GREEN, reservations.PENDING: render.CYAN, reservations.COMPLETED: render.DIM,

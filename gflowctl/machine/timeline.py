@@ -8,14 +8,14 @@ from itertools import groupby
 from operator import itemgetter
 
 from gflowctl import render
-from gflowd.core import reservations
+from gflowd.core.planning import reservations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import tzinfo
 
-    from gflowd.core.reservations import Reservation, Window
+    from gflowd.core.planning.reservations import Reservation, Window
 
 PIPED = 80  # columns
 NARROWEST = 20  # columns of the picture itself

@@ -11,9 +11,9 @@ from argparse import Namespace
 
 from gflowctl.options import job_options
 from gflowctl.submit import capture
-from gflowd.core import requests
 from gflowd.core.errors import GflowError, Refused
 from gflowd.core.model import Spec
+from gflowd.core.request import validation
 from gflowd.core.value import Value
 
 TYPE_CHECKING = False
@@ -106,7 +106,7 @@ class Drafter:
     def _spec(self, args: Namespace, command: Words, content: bytes | None, head: Head | None) -> Spec:
         slurm = head is not None and head.slurm
         env, variables, taken = self._environment(args.export, () if head is None else head.variables)
-        requests.check_size(command, (), taken)
+        validation.check_size(command, (), taken)
         cwd = self._once(("cwd", args.chdir), lambda: capture.working_directory(args.chdir))
         family = self._family(args)
         spec = Spec(
@@ -142,7 +142,7 @@ class Drafter:
             notify_on=args.notify_on or (),
             **job_options.gpus(args),
         )
-        spec = requests.checked(spec, self._limits)
+        spec = validation.checked(spec, self._limits)
         if content is None and args.wrap is None:
             self._check_command(args, command, cwd, env)
         if family is not None:
@@ -162,7 +162,7 @@ class Drafter:
             variables += (variable.encode() for variable in extra)
             name = capture.digest(b"".join(b"%b\0" % variable for variable in variables))
             self.environments[name] = variables
-            return name, variables, requests.check_size((), variables)
+            return name, variables, validation.check_size((), variables)
 
         return self._once(("export", export, extra), find)
 

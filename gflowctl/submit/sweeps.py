@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gflowctl.submit.capture import LARGEST_SCRIPT
-from gflowd.core import arrays, instances, requests, sweeps
+from gflowd.core import arrays, instances
 from gflowd.core.arrays import Axis, Family
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import Job, Queued, Wish
+from gflowd.core.request import sweep_parameters, validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from gflowd.core.model import Spec
-    from gflowd.core.requests import Limits
+    from gflowd.core.request.validation import Limits
 
     Found = TypeVar("Found")
 
@@ -29,9 +30,9 @@ def asked(args: argparse.Namespace) -> Family:
     ranges, concurrent = ((), None) if args.array is None else _said("--array", arrays.parse_array, args.array)
     if concurrent is not None and args.max_concurrent is not None:
         raise BadUsage("give either --max-concurrent or a number after % in --array, not both")
-    axes = [_said("--param", sweeps.parse_param, text) for text in args.param]
+    axes = [_said("--param", sweep_parameters.parse_param, text) for text in args.param]
     if args.param_file is not None:
-        axes.append(_said(f"--param-file {args.param_file}", sweeps.parse_csv, _table(args.param_file)))
+        axes.append(_said(f"--param-file {args.param_file}", sweep_parameters.parse_csv, _table(args.param_file)))
     return arrays.new_family(
         ranges,
         axes,
@@ -85,8 +86,8 @@ def check(spec: Spec, limits: Limits, variables: list[bytes]) -> None:
         family = spec.family.replace(axes=tuple(chosen), edits=(), ranges=() if chosen else ((last, last, 1),))
         job = Job(1, spec.replace(family=family), Wish(), Queued(), 1)
         command = instances.command(job)
-        requests.check_size(command, variables)
-        requests.checked(spec.replace(command=command, name=instances.name(job)), limits)
+        validation.check_size(command, variables)
+        validation.checked(spec.replace(command=command, name=instances.name(job)), limits)
 
 
 def jobs(spec: Spec, first_id: int, wish: Wish) -> Iterator[Job]:

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gflowd.core import procstat
+from gflowd.core.execution import procstat
 
 if TYPE_CHECKING:
     from gflowd.core.model import Identity

@@ -6,7 +6,7 @@ import ctypes
 import os
 import stat
 
-from gflowd.core import logcut
+from gflowd.core.execution import log_trimming
 
 PIECE = 1 << 20  # bytes copied at a time
 FARTHEST_BEHIND = 1 << 28  # bytes: a writer that outruns us by so much is not followed any longer
@@ -28,32 +28,32 @@ def trim(directory: str, limit: int) -> int:
     fd = os.open(os.path.join(directory, "log"), OPEN)
     try:
         found = os.fstat(fd)
-        piece = logcut.piece(found.st_size, limit) if stat.S_ISREG(found.st_mode) else None
+        piece = log_trimming.piece(found.st_size, limit) if stat.S_ISREG(found.st_mode) else None
         if piece is None:
             return 0
         begin, end = piece
         before = mark(directory)
         missing = end - begin + (before.missing if before else 0)
-        line = logcut.line(missing, limit)
+        line = log_trimming.line(missing, limit)
         _overwrite(directory, begin - len(line), line)
         try:
             _collapse(fd, begin, end - begin)
         except OSError:  # not on this file system
             missing += _copy_down(directory, fd, begin, end)
-        _note(directory, logcut.Mark(begin - len(line), begin, missing))
+        _note(directory, log_trimming.Mark(begin - len(line), begin, missing))
         return end - begin
     finally:
         os.close(fd)
 
 
-def mark(directory: str) -> logcut.Mark | None:
+def mark(directory: str) -> log_trimming.Mark | None:
     """What was cut out of the log so far; None when nothing was."""
     try:
         fd = os.open(os.path.join(directory, "log.cut"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return logcut.decode(os.read(fd, 100))
+        return log_trimming.decode(os.read(fd, 100))
     finally:
         os.close(fd)
 
@@ -92,11 +92,11 @@ def _copy_down(directory: str, fd: int, begin: int, end: int) -> int:
     return lost
 
 
-def _note(directory: str, found: logcut.Mark) -> None:
+def _note(directory: str, found: log_trimming.Mark) -> None:
     fresh = os.path.join(directory, "log.cut.new")
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, logcut.encode(found))
+        os.write(fd, log_trimming.encode(found))
     finally:
         os.close(fd)
     os.rename(fresh, os.path.join(directory, "log.cut"))

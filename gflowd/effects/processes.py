@@ -13,13 +13,13 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from gflowd.core import procstat
+from gflowd.core.execution import procstat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gflowd.core.execution.procstat import Process
     from gflowd.core.model import Identity
-    from gflowd.core.procstat import Process
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")

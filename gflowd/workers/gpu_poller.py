@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
-from gflowd.core import ownership
+from gflowd.core.execution import process_owner
 from gflowd.core.gpu import faults as gpu_faults
 from gflowd.effects import processes
 from gflowd.effects.gpu import pci
@@ -17,12 +17,12 @@ from gflowd.effects.gpu.drivers import Simulated
 from gflowd.workers.base import Turn
 
 if TYPE_CHECKING:
+    from gflowd.core.execution.observations import Agenda, LiveJob
+    from gflowd.core.execution.procstat import Process
     from gflowd.core.gpu.admin_state import Resumed
     from gflowd.core.gpu.device import Gpu, GpuProcess
     from gflowd.core.gpu.faults import Noted
     from gflowd.core.moment import Moment
-    from gflowd.core.procstat import Process
-    from gflowd.core.sights import Agenda, LiveJob
     from gflowd.effects.gpu.drivers import Driver
     from gflowd.workers.base import Wiring
 
@@ -141,7 +141,7 @@ class GpuPoller:
         if not lineage:
             return process
         carried = [processes.marked(each.pid, marks) for each in lineage]
-        job_id = ownership.job_of(lineage, carried, leaders)
+        job_id = process_owner.job_of(lineage, carried, leaders)
         return process.replace(user=processes.user(process.pid), start=lineage[0].start, job_id=job_id)
 
 

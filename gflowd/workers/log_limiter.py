@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gflowd import log
-from gflowd.core import logcut
+from gflowd.core.execution import log_trimming
 from gflowd.effects import joblog
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class LogLimiter:
         if size > self._limit:
             size -= self._trim(key, seen)
         seen.size, seen.at = size, mono
-        seen.due = mono + logcut.next_look(size, self._limit, rate)
+        seen.due = mono + log_trimming.next_look(size, self._limit, rate)
 
     def _trim(self, key: Key, seen: _Seen) -> int:
         try:

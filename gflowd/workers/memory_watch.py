@@ -15,9 +15,9 @@ from gflowd.effects import processes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gflowd.core.execution.observations import LiveJob
     from gflowd.core.model import Identity
     from gflowd.core.moment import Moment
-    from gflowd.core.sights import LiveJob
     from gflowd.effects.cgroups import Cgroups
 
 EVERY = 1.0  # seconds between two looks

@@ -11,24 +11,25 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
-from gflowd.core import ladder, reasons
-from gflowd.core.sights import Enforced
+from gflowd.core import reasons
+from gflowd.core.execution import stop_ladder
+from gflowd.core.execution.observations import Enforced
 from gflowd.effects import cgroups, jobdir, processes
 from gflowd.workers.base import Turn
 from gflowd.workers.log_limiter import LogLimiter
 from gflowd.workers.memory_watch import MemoryWatch
 
 if TYPE_CHECKING:
+    from gflowd.core.execution.observations import LiveJob
+    from gflowd.core.execution.procstat import Process
     from gflowd.core.model import EarlySignal, Identity
     from gflowd.core.moment import Moment
-    from gflowd.core.procstat import Process
-    from gflowd.core.sights import LiveJob
     from gflowd.workers.base import Wiring
 
 SIGNALS = {
-    ladder.INT: (signal.SIGINT, signal.SIGCONT),
-    ladder.TERM: (signal.SIGTERM, signal.SIGCONT),
-    ladder.KILL: (signal.SIGKILL,),
+    stop_ladder.INT: (signal.SIGINT, signal.SIGCONT),
+    stop_ladder.TERM: (signal.SIGTERM, signal.SIGCONT),
+    stop_ladder.KILL: (signal.SIGKILL,),
 }
 SWEEP_EVERY = 30.0  # seconds: for groups that have served
 PASSES = 20  # over a tree that forks while it is being killed
@@ -61,12 +62,12 @@ class TimeoutEnforcer:
         jobs: tuple[LiveJob, ...] = () if slot is None else slot[0].live
         overdue, stuck, wakes = [], [], []
         for job in jobs:
-            limit = ladder.deadline(job, now.boot)
+            limit = stop_ladder.deadline(job, now.boot)
             if limit is not None and now.mono >= limit:
                 overdue.append(job.key)
             elif limit is not None:
                 wakes.append(limit)
-            if job.since_boot == now.boot and ladder.is_unkillable(job, now.mono):
+            if job.since_boot == now.boot and stop_ladder.is_unkillable(job, now.mono):
                 stuck.append(job.key)
         wakes += self._stop([job for job in jobs if job.why is not None], now)
         wakes += self._warn([job for job in jobs if job.key not in overdue], now)
@@ -93,10 +94,10 @@ class TimeoutEnforcer:
         """Sends the early signals that are due; when the others are."""
         due, wakes = [], []
         for job in jobs:
-            when = ladder.warning(job, now.boot)
+            when = stop_ladder.warning(job, now.boot)
             if when is None or when > now.mono:
                 wakes += [] if when is None else [when]
-            elif self._mark(job, ladder.EARLY):
+            elif self._mark(job, stop_ladder.EARLY):
                 due.append(job)
         found = processes.members({job.key: self._leader(job) for job in due}, self._supervisor) if due else {}
         for job in due:
@@ -123,20 +124,20 @@ class TimeoutEnforcer:
                 self._bar(job)
             mono_since = job if job.since_boot == now.boot else job.replace(since_mono=now.mono)
             due[job.key] = self._due(mono_since, now.mono)
-            wakes += [when for _, when in ladder.steps(mono_since) if when > now.mono]
+            wakes += [when for _, when in stop_ladder.steps(mono_since) if when > now.mono]
         self._signal([job for job in jobs if due[job.key]], due, now)
         return [*wakes, *(self._kill_next[job.key][0] for job in jobs if job.key in self._kill_next)]
 
     def _due(self, job: LiveJob, mono: float) -> list[str]:
         due = []
-        for step, when in ladder.steps(job):
+        for step, when in stop_ladder.steps(job):
             if when > mono:
                 continue
-            if step == ladder.KILL:
-                again, wait = self._kill_next.get(job.key, (when, ladder.KILL_AGAIN))
+            if step == stop_ladder.KILL:
+                again, wait = self._kill_next.get(job.key, (when, stop_ladder.KILL_AGAIN))
                 if mono >= again:
                     due.append(step)
-                    self._kill_next[job.key] = mono + wait, min(wait * 2, ladder.KILL_AGAIN_AT_MOST)
+                    self._kill_next[job.key] = mono + wait, min(wait * 2, stop_ladder.KILL_AGAIN_AT_MOST)
             elif self._mark(job, step):
                 due.append(step)
         return due
@@ -145,7 +146,7 @@ class TimeoutEnforcer:
         """One pass over /proc for all; passes are repeated where KILL still finds somebody new."""
         if self._groups is not None:
             for job in jobs:
-                if ladder.KILL in due[job.key]:
+                if stop_ladder.KILL in due[job.key]:
                     self._groups.kill(job.key)
         for _ in range(PASSES if jobs else 0):
             found = processes.members({job.key: self._leader(job) for job in jobs}, self._supervisor)
@@ -155,8 +156,8 @@ class TimeoutEnforcer:
                 for step in due[job.key]:
                     sent = sum(processes.send(process, SIGNALS[step]) for process in targets)
                     self._log.info("signalled", job=job.id, signal=step, processes=sent, why=job.why)
-                if ladder.KILL in due[job.key] and targets:
-                    due[job.key] = [ladder.KILL]
+                if stop_ladder.KILL in due[job.key] and targets:
+                    due[job.key] = [stop_ladder.KILL]
                     again.append(job)
             jobs = again
             if not jobs:
@@ -164,7 +165,7 @@ class TimeoutEnforcer:
 
     def _targets(self, job: LiveJob, found: list[Process], now: Moment) -> list[Process]:
         """The processes of a job, without `job.sh` until KILL has had time to end the others."""
-        if not ladder.spares_leader(job, now.mono):
+        if not stop_ladder.spares_leader(job, now.mono):
             return found
         return self._without_leader(job, found)
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
+from gflowd.core.execution.observations import Sight
 from gflowd.core.model import TMUX, Started, session_name
-from gflowd.core.sights import Sight
 from gflowd.effects import jobdir, processes
 from gflowd.workers.base import Turn
 
 if TYPE_CHECKING:
+    from gflowd.core.execution.observations import LiveJob
+    from gflowd.core.execution.procstat import Process
     from gflowd.core.model import Identity
     from gflowd.core.moment import Moment
-    from gflowd.core.procstat import Process
-    from gflowd.core.sights import LiveJob
     from gflowd.workers.base import Wiring
 
 BEGINS_WITHIN = 0.02  # seconds: when to look whether an attempt has begun; then after as long again

@@ -18,23 +18,21 @@ from gflowctl.options import signals
 from gflowd import config, config_file, settings
 from gflowd.core import (
     arrays,
-    changes,
     codec,
     dependencies,
     durations,
     elements,
     instants,
     joblist,
-    logcut,
     memory,
     patterns,
-    procstat,
     ranges,
     retries,
-    sweeps,
     templates,
 )
 from gflowd.core.errors import GflowError
+from gflowd.core.execution import log_trimming, procstat
+from gflowd.core.request import sweep_parameters, update_rules
 from gflowd.core.slurm import script_head
 from gflowd.paths import State
 from gflowd.snapshot import Fold, header_record, is_torn, next_id_in
@@ -166,7 +164,7 @@ def _backup(data: bytes) -> None:
 
 
 def _update(said: str) -> None:
-    changes.option(said)
+    update_rules.option(said)
 
 
 LINES = ("0,1,", "[0,1,", '"spec"', '"phase"', '"wish"', ",1,", "{}]", "null", '{"is":"queued"}', "\n", '["x"]')
@@ -182,8 +180,9 @@ TARGETS: dict[str, tuple[Target, Sequence[str]]] = {
     "dependencies": (text(_dependencies), ("afterok:1:2", "after:5+10", ",", "?", "singleton", "@~1", "aftercorr:8")),
     "dependency lists": (text(_dependency_lists), ("1,2", "@", "?", "5-8")),
     "directives": (_scripts, ("#SBATCH ", "# GFLOW ", "--gres=gpu:2", "--time=1:00", "-a 1-3", "\n", "'", '"')),
-    "parameters": (text(sweeps.parse_param), ("lr=", "0.1,0.2", "1:10", "1:2:0.25", "=", ":", "1e400", "nan")),
-    "CSV": (text(sweeps.parse_csv), ("a,b\n", "1,2\n", '"', "\r\n", "a", ",", "\0")),
+    "parameters": (text(sweep_parameters.parse_param),
+        ("lr=", "0.1,0.2", "1:10", "1:2:0.25", "=", ":", "1e400", "nan")),
+    "CSV": (text(sweep_parameters.parse_csv), ("a,b\n", "1,2\n", '"', "\r\n", "a", ",", "\0")),
     "templates": (text(_template), ("{a}", "{", "}", "{b}")),
     "patterns": (text(_patterns), ("%j", "%A_%a", "%%", "%x", "%")),
     "retry causes": (text(retries.parse_on), ("failure", ",", "timeout", "oom", "137", "zombie")),
@@ -198,7 +197,7 @@ TARGETS: dict[str, tuple[Target, Sequence[str]]] = {
     "environment": (text(_environment), ("GPU__", "POLL_INTERVAL", "=", "3", "QUOTA__DEFAULT_USER__", "__")),
     "settings": (text(_settings), ("0-3", "4x24G", "7d", "Europe/Berlin", "none", "1e5", "../x")),
     "proc stat": (text(procstat.parse), ("1 (sh) S 0 1 1 ", "0 ", ")", "-1 ")),
-    "log marks": (logcut.decode, ("1 2 3", " ", "9")),
+    "log marks": (log_trimming.decode, ("1 2 3", " ", "9")),
     "snapshots": (_snapshot, ('[0,1,"header",0,{"format":1}]', "\n", "00000000 ", "[1,2,")),
     "sound snapshots": (_sound_snapshot, LINES),
     "records": (_records, LINES),

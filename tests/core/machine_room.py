@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import inf
 
-from gflowd.core import schedule
-from gflowd.core.capacity import Capacity, Device
-from gflowd.core.line import band
+from gflowd.core.accounting.runtimes import Length, remaining
 from gflowd.core.model import Job, Queued, Spec, Wish
-from gflowd.core.occupancy import Hold, Occupancy, hold
-from gflowd.core.runtimes import Length, remaining
-from gflowd.core.schedule import Plan, Promise, Rules, limit_or_guess
+from gflowd.core.planning import backfill
+from gflowd.core.planning.backfill import Plan, Promise, Rules, limit_or_guess
+from gflowd.core.planning.capacity import Capacity, Device
+from gflowd.core.planning.occupancy import Hold, Occupancy, hold
+from gflowd.core.queue.order import band
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 DEVICES = tuple(Device(index, "A100" if index < 2 else "H100", 100 * (index + 1)) for index in range(4))
@@ -114,7 +114,7 @@ class Clockwork:
             promise_after=self.promise_after,
             promise_within=self.promise_within,
         )
-        plan = schedule.plan(self.queue, self.room(now), rules)
+        plan = backfill.plan(self.queue, self.room(now), rules)
         for each, gpus in plan.starts:
             limit = inf if each.spec.time_limit is None else each.spec.time_limit
             self.running[each.id] = each, gpus, now + min(self.takes[each.id], limit)

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core.accounts import DAY, PROJECT, USER, Account, Calendar, Span, Spread, Tally, peak, spread, tallied
+from gflowd.core.accounting.statistics import (
+    DAY,
+    PROJECT,
+    USER,
+    Account,
+    Calendar,
+    Span,
+    Spread,
+    Tally,
+    peak,
+    spread,
+    tallied,
+)
 
 NOON = datetime(2025, 3, 10, 12, tzinfo=UTC).timestamp()
 HOUR = 3600.0

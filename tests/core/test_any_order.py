@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from world import DEPTH, MACHINE, SPEC, Changes, World, array, attempt_of
 
-from gflowd.core import arrays, codec, outcomes, reasons, transitions
+from gflowd.core import arrays, codec, reasons
 from gflowd.core.dependencies import AFTERCORR, AFTEROK, ALL, ANY, KINDS, SINGLETON, Dependency, Needs
+from gflowd.core.execution import transitions
 from gflowd.core.model import ENDED_STATES, Ended, Job, Queued, Running, Starting, Stopping, is_live
 from gflowd.core.moment import Moment
-from gflowd.core.outcomes import Never, Outcome, Satisfied
+from gflowd.core.queue import dependency_rules
+from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied
 from gflowd.core.retry_policy import CAUSES, Retry
 
 MOST_JOBS = 14
@@ -378,7 +380,7 @@ class Machine(RuleBasedStateMachine):
             return Satisfied()
         needs = job.spec.needs
         plain = needs.replace(dependencies=tuple(self._plain(job, each) for each in needs.dependencies))
-        return outcomes.judge(plain, lambda each: self._look(job, each, lost), self.world.now)
+        return dependency_rules.judge(plain, lambda each: self._look(job, each, lost), self.world.now)
 
     def _plain(self, job: Job, each: Dependency) -> Dependency:
         if each.kind != AFTERCORR or each.id is None:
@@ -414,8 +416,8 @@ class Machine(RuleBasedStateMachine):
         if isinstance(job.phase, Ended) and (job.phase.lingers or job.wish.requeued >= attempt_of(job.phase)):
             now = Moment(self.world.now, self.world.now, "boot")
             again = transitions.again(job, job.phase.replace(lingers=False), now)
-            return outcomes.of(job.phase if again is None else again)
-        return outcomes.of(job.phase)
+            return dependency_rules.of(job.phase if again is None else again)
+        return dependency_rules.of(job.phase)
 
 
 def _awaits_namesakes(job: Job) -> bool:

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import SPEC, World, array, needs
 
-from gflowd.core import codec, reasons, runtimes
-from gflowd.core.book import Book
+from gflowd.core import codec, reasons
+from gflowd.core.accounting import runtimes
 from gflowd.core.dependencies import ALONE, ANY, Dependency, Needs
 from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.queue.job_queue import Book
 from gflowd.core.retry_policy import Retry
 
 RUN = Run(executor="tmux", launched_at=1.0)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from gflowd.core.capacity import Capacity, Device
 from gflowd.core.model import Spec
-from gflowd.core.requests import why_impossible
+from gflowd.core.planning.capacity import Capacity, Device
+from gflowd.core.request.validation import why_impossible
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 GPUS = (

@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import changes, dependencies
+from gflowd.core import dependencies
 from gflowd.core.arrays import Family
 from gflowd.core.dependencies import Needs
 from gflowd.core.errors import Refused
 from gflowd.core.model import ENDED_STATES, STATES, Spec
+from gflowd.core.request import update_rules
 from gflowd.core.retry_policy import Retry
 
 SPEC = Spec(
@@ -18,48 +19,48 @@ SPEC = Spec(
 
 
 def test_a_queued_job_takes_any_change() -> None:
-    changed = changes.apply(SPEC, "queued", {"gpus": 1, "memory": 512, "--time": 30.0, "cpus_per_task": 4})
+    changed = update_rules.apply(SPEC, "queued", {"gpus": 1, "memory": 512, "--time": 30.0, "cpus_per_task": 4})
     assert changed == SPEC.replace(gpus=1, memory_mb=512, time_limit=30.0, cpus=4)
-    assert changes.apply(SPEC, "held", {"priority": 7}) == SPEC.replace(priority=7)
+    assert update_rules.apply(SPEC, "held", {"priority": 7}) == SPEC.replace(priority=7)
 
 
 def test_what_is_cleared_is_as_if_it_had_never_been_given() -> None:
-    cleared = changes.apply(SPEC, "queued", {}, ("gpus", "--time-limit", "priority", "comment"))
+    cleared = update_rules.apply(SPEC, "queued", {}, ("gpus", "--time-limit", "priority", "comment"))
     assert cleared == SPEC.replace(gpus=0, time_limit=None, priority=10, comment=None)
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
     for state in STATES:
-        assert changes.apply(SPEC, state, {}) == SPEC
+        assert update_rules.apply(SPEC, state, {}) == SPEC
 
 
 def test_a_new_command_replaces_the_script() -> None:
-    assert changes.apply(SPEC, "queued", {"command": ("true",)}) == SPEC.replace(command=("true",), script=None)
-    both = changes.apply(SPEC, "queued", {"command": ("other.py",), "script": "2" * 32})
+    assert update_rules.apply(SPEC, "queued", {"command": ("true",)}) == SPEC.replace(command=("true",), script=None)
+    both = update_rules.apply(SPEC, "queued", {"command": ("other.py",), "script": "2" * 32})
     assert both == SPEC.replace(command=("other.py",), script="2" * 32)
 
 
 @pytest.mark.parametrize("state", ["starting", "running"])
 def test_a_live_job_takes_limits_of_time_and_a_comment(state: str) -> None:
-    assert changes.apply(SPEC, state, {"time": 5.0}).time_limit == 5.0
-    assert changes.apply(SPEC, state, {"comment": "x"}, ["time"]) == SPEC.replace(comment="x", time_limit=None)
+    assert update_rules.apply(SPEC, state, {"time": 5.0}).time_limit == 5.0
+    assert update_rules.apply(SPEC, state, {"comment": "x"}, ["time"]) == SPEC.replace(comment="x", time_limit=None)
     why = f"--gpus cannot be changed while the job is {state}; only time, signal and comment can"
     with pytest.raises(Refused, match=why):
-        changes.apply(SPEC, state, {"time": 5.0, "gpus": 1})
+        update_rules.apply(SPEC, state, {"time": 5.0, "gpus": 1})
     with pytest.raises(Refused, match="--priority cannot"):
-        changes.apply(SPEC, state, {}, ["priority"])
+        update_rules.apply(SPEC, state, {}, ["priority"])
 
 
 def test_a_stopping_job_takes_only_a_comment() -> None:
-    assert changes.apply(SPEC, "stopping", {"comment": "x"}).comment == "x"
+    assert update_rules.apply(SPEC, "stopping", {"comment": "x"}).comment == "x"
     with pytest.raises(Refused, match="--time cannot be changed while the job is stopping; only comment can"):
-        changes.apply(SPEC, "stopping", {"time": 5.0})
+        update_rules.apply(SPEC, "stopping", {"time": 5.0})
 
 
 @pytest.mark.parametrize("state", ENDED_STATES)
 def test_what_has_ended_stays(state: str) -> None:
     with pytest.raises(Refused, match=f"the job has ended \\({state}\\); redo"):
-        changes.apply(SPEC, state, {"comment": "x"})
+        update_rules.apply(SPEC, state, {"comment": "x"})
 
 
 @pytest.mark.parametrize(
@@ -77,20 +78,20 @@ def test_what_has_ended_stays(state: str) -> None:
 )
 def test_what_may_not_be_is_refused(given: dict[str, object], clear: tuple[str, ...], why: str) -> None:
     with pytest.raises(Refused, match=why) as refusal:
-        changes.apply(SPEC, "queued", given, clear)
+        update_rules.apply(SPEC, "queued", given, clear)
     assert len(str(refusal.value)) < 300
 
 
 def test_every_row_names_a_field_and_states_that_exist() -> None:
-    names = [name for row in changes.OPTIONS for name in (row.name, *row.aliases)]
+    names = [name for row in update_rules.OPTIONS for name in (row.name, *row.aliases)]
     assert len(set(names)) == len(names)
-    assert not set(names) & set(changes.IMMUTABLE)
-    for row in changes.OPTIONS:
+    assert not set(names) & set(update_rules.IMMUTABLE)
+    for row in update_rules.OPTIONS:
         assert {row.field, *row.resets} <= set(SPEC.fields())
         assert set(row.states) <= set(STATES) - set(ENDED_STATES)
 
 
-ROWS = st.sampled_from(changes.OPTIONS)
+ROWS = st.sampled_from(update_rules.OPTIONS)
 
 
 NEEDS = dependencies.parse("7,singleton", lambda word: [(int(word), False)])
@@ -115,37 +116,41 @@ COMPOSED = SPEC.replace(needs=NEEDS.replace(auto_cancel=False), retry=RETRY, fam
     ],
 )
 def test_of_a_part_that_is_cleared_the_rest_stays(clear: str, field: str, left: object) -> None:
-    assert changes.apply(COMPOSED, "queued", {}, [clear]) == COMPOSED.replace(**{field: left})
-    assert changes.apply(SPEC, "queued", {}, [clear]) == SPEC
+    assert update_rules.apply(COMPOSED, "queued", {}, [clear]) == COMPOSED.replace(**{field: left})
+    assert update_rules.apply(SPEC, "queued", {}, [clear]) == SPEC
 
 
 def test_several_parts_are_cleared_one_after_the_other() -> None:
     only = COMPOSED.replace(needs=dependencies.ALONE, retry=Retry(max_retries=1, on=("zombie",)))
-    assert changes.apply(only, "queued", {}, ["singleton", "auto-cancel", "requeue", "retry-delay"]) == only.replace(
-        needs=None, retry=None
-    )
-    both = changes.apply(COMPOSED, "queued", {}, ["retry-on", "retry-delay"])
+    assert update_rules.apply(
+        only, "queued", {}, ["singleton", "auto-cancel", "requeue", "retry-delay"]
+    ) == only.replace(needs=None, retry=None)
+    both = update_rules.apply(COMPOSED, "queued", {}, ["retry-on", "retry-delay"])
     assert both.retry == Retry(max_retries=3)
 
 
 def test_parameters_cannot_be_cleared() -> None:
     with pytest.raises(Refused, match="--param cannot be cleared; give the value that it had"):
-        changes.apply(COMPOSED, "queued", {}, ["param"])
+        update_rules.apply(COMPOSED, "queued", {}, ["param"])
 
 
 def test_the_limits_of_an_array_may_change_while_it_runs() -> None:
     changed = FAMILY.replace(max_concurrent=9)
-    assert changes.apply(COMPOSED, "running", {"max-concurrent": changed}).family == changed
+    assert update_rules.apply(COMPOSED, "running", {"max-concurrent": changed}).family == changed
 
 
-def one_a_field(rows: dict[changes.Option, int]) -> bool:
+def one_a_field(rows: dict[update_rules.Option, int]) -> bool:
     return len({row.field for row in rows}) == len(rows)
 
 
 @given(st.dictionaries(ROWS, st.integers()).filter(one_a_field), st.sets(ROWS), st.sampled_from(STATES))
-def test_only_what_was_named_changes(given: dict[changes.Option, int], clear: set[changes.Option], state: str) -> None:
+def test_only_what_was_named_changes(
+    given: dict[update_rules.Option, int], clear: set[update_rules.Option], state: str
+) -> None:
     try:
-        changed = changes.apply(SPEC, state, {row.name: value for row, value in given.items()}, [r.name for r in clear])
+        changed = update_rules.apply(
+            SPEC, state, {row.name: value for row, value in given.items()}, [r.name for r in clear]
+        )
     except Refused:
         return
     named = {field for row in (*given, *clear) for field in (row.field, *row.resets)}

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from reserved import DAY, HOUR, ZONES, at, reservation, reservations_strategy
 
 from gflowd.core import instants
-from gflowd.core.conflicts import check, conflict
 from gflowd.core.errors import Refused
-from gflowd.core.reservations import windows
+from gflowd.core.planning.reservation_conflicts import check, conflict
+from gflowd.core.planning.reservations import windows
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from gflowd.core.reservations import Reservation, Window
+    from gflowd.core.planning.reservations import Reservation, Window
 
 VIENNA = instants.zone("Europe/Vienna")
 GPUS = 4

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import outcomes
 from gflowd.core.dependencies import ALL, ALONE, ANY, Dependency, Needs
-from gflowd.core.dependents import Graph
-from gflowd.core.outcomes import Never, Outcome, Satisfied, Verdict, Waiting
+from gflowd.core.queue import dependency_rules
+from gflowd.core.queue.dependency_graph import Graph
+from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied, Verdict, Waiting
 
 SATISFIED, WAITING = Satisfied(), Waiting()
 OK = Outcome(begun=1, begun_at=10.0, ended=1, finished=1)
@@ -243,7 +243,7 @@ def test_one_job_waits_for_a_large_array_at_the_cost_of_one_look_per_end() -> No
     world.known[1] = whole
     world.add(MANY + 1, needs(1))
     for _ in range(MANY):
-        whole = outcomes.moved(whole, Outcome(), OK)
+        whole = dependency_rules.moved(whole, Outcome(), OK)
         world.becomes(1, whole)
     assert world.settle() == {MANY + 1: SATISFIED}
     assert world.looks == MANY + 1
@@ -290,7 +290,7 @@ def test_the_graph_says_what_judging_everything_anew_says(
         told.update(world.graph.news())
         edges = []
         for other, each in jobs.items():
-            verdict = outcomes.judge(each, everything, now)
+            verdict = dependency_rules.judge(each, everything, now)
             seen = world.graph.verdict(other, alone=alone)
             if isinstance(verdict, Waiting):
                 assert seen == WAITING

@@ -3,8 +3,8 @@ from __future__ import annotations
 from reserved import DAY, reservation
 
 from gflowd.core import instants
-from gflowd.core.diary import HORIZON, Diary
-from gflowd.core.reservations import encode
+from gflowd.core.planning.reservation_calendar import HORIZON, Diary
+from gflowd.core.planning.reservations import encode
 
 RECORDS = {
     each.id: encode(each)

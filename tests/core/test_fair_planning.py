@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from machine_room import SPEC
 
-from gflowd.core import schedule
-from gflowd.core.capacity import Capacity, Device
-from gflowd.core.fairshare import Shares
-from gflowd.core.line import Line, Seat, Walker
+from gflowd.core.accounting.fairshare import Shares
+from gflowd.core.accounting.runtimes import ASSUMED
 from gflowd.core.model import Identity, Job, Queued, Run, Running, Started, Wish
-from gflowd.core.occupancy import Occupancy, hold
-from gflowd.core.runtimes import ASSUMED
-from gflowd.core.schedule import Plan, Promise, Rules
+from gflowd.core.planning import backfill
+from gflowd.core.planning.backfill import Plan, Promise, Rules
+from gflowd.core.planning.capacity import Capacity, Device
+from gflowd.core.planning.occupancy import Occupancy, hold
+from gflowd.core.queue.order import Line, Seat, Walker
 
 HOUR = 3600.0
 WEEK = 168 * HOUR
@@ -48,7 +48,7 @@ class Queue:
             self.line.rule_out(walker, job, length, personal=personal)
 
         rules = Rules(1000, promised=self.promised, promise_after=self.promise_after, rule_out=rule_out)
-        made = schedule.plan(queue, room, rules)
+        made = backfill.plan(queue, room, rules)
         self.promised |= {promise.job.id: promise for promise in made.promises}
         for job, _ in made.starts:
             self.line.drop(job, seat(job))

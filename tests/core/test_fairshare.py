@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core.fairshare import Shares
+from gflowd.core.accounting.fairshare import Shares
 from gflowd.core.model import Identity, Job, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
 
 HOUR = 3600.0

@@ -4,10 +4,10 @@ from math import inf
 
 from machine_room import BIG, Reserved, job
 
-from gflowd.core import forecast
+from gflowd.core.accounting.runtimes import DEFAULT, Length
 from gflowd.core.model import Job
-from gflowd.core.occupancy import Hold, Occupancy
-from gflowd.core.runtimes import DEFAULT, Length
+from gflowd.core.planning import forecast
+from gflowd.core.planning.occupancy import Hold, Occupancy
 
 NOW, DAY = 1000.0, 86400.0
 

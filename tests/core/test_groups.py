@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from gflowd.core.arrays import Family
-from gflowd.core.groups import Groups
 from gflowd.core.model import Job, Run, Spec, Starting, Wish
+from gflowd.core.queue.array_limits import Groups
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 PLAIN = Family(ranges=((1, 9, 1),))

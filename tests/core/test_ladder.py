@@ -1,8 +1,9 @@
 import pytest
 
-from gflowd.core import ladder, reasons
+from gflowd.core import reasons
+from gflowd.core.execution import stop_ladder
+from gflowd.core.execution.observations import LiveJob
 from gflowd.core.model import EarlySignal, Identity, Started
-from gflowd.core.sights import LiveJob
 
 STARTED = Started(at=1e9, mono=100.0, identity=Identity("boot", 5, 6))
 
@@ -17,54 +18,54 @@ def stopping(why: str = reasons.TIME_LIMIT, **fields: object) -> LiveJob:
 
 
 def test_the_deadline_counts_from_the_start_on_the_monotonic_clock() -> None:
-    assert ladder.deadline(job(), "boot") == 160.0
-    assert ladder.deadline(job(time_limit=0.0), "boot") == 100.0
+    assert stop_ladder.deadline(job(), "boot") == 160.0
+    assert stop_ladder.deadline(job(time_limit=0.0), "boot") == 100.0
 
 
 @pytest.mark.parametrize("other", [{"time_limit": None}, {"started": None}, {"why": reasons.CANCELLED_BY_USER}])
 def test_a_job_without_limit_or_not_running_has_no_deadline(other: dict[str, object]) -> None:
-    assert ladder.deadline(job(**other), "boot") is None
+    assert stop_ladder.deadline(job(**other), "boot") is None
 
 
 def test_the_clock_of_another_boot_says_nothing() -> None:
-    assert ladder.deadline(job(), "next boot") is None
+    assert stop_ladder.deadline(job(), "next boot") is None
 
 
 def test_the_ladder_is_int_then_term_then_kill() -> None:
-    assert ladder.steps(stopping()) == (("INT", 200.0), ("TERM", 205.0), ("KILL", 210.0))
+    assert stop_ladder.steps(stopping()) == (("INT", 200.0), ("TERM", 205.0), ("KILL", 210.0))
 
 
 def test_strays_are_not_interrupted_but_terminated() -> None:
-    assert ladder.steps(stopping(reasons.STRAYS)) == (("TERM", 200.0), ("KILL", 210.0))
+    assert stop_ladder.steps(stopping(reasons.STRAYS)) == (("TERM", 200.0), ("KILL", 210.0))
 
 
 @pytest.mark.parametrize("why", [reasons.STRAYS, reasons.TIME_LIMIT])
 def test_without_grace_there_is_only_the_kill(why: str) -> None:
-    assert ladder.steps(stopping(why, grace=0.0)) == (("KILL", 200.0),)
+    assert stop_ladder.steps(stopping(why, grace=0.0)) == (("KILL", 200.0),)
 
 
 def test_unkillable_is_after_a_minute_of_kill() -> None:
-    assert not ladder.is_unkillable(stopping(), 269.9)
-    assert ladder.is_unkillable(stopping(), 270.0)
-    assert not ladder.is_unkillable(job(), 1e6)
+    assert not stop_ladder.is_unkillable(stopping(), 269.9)
+    assert stop_ladder.is_unkillable(stopping(), 270.0)
+    assert not stop_ladder.is_unkillable(job(), 1e6)
 
 
 def test_a_warning_comes_ahead_of_the_deadline() -> None:
     warned = job(early_signal=EarlySignal(number=10, before=5.0))
-    assert ladder.warning(warned, "boot") == 155.0
-    assert ladder.warning(warned.replace(time_limit=90.0), "boot") == 185.0
-    assert ladder.warning(warned.replace(time_limit=None), "boot") is None
-    assert ladder.warning(job(), "boot") is None
+    assert stop_ladder.warning(warned, "boot") == 155.0
+    assert stop_ladder.warning(warned.replace(time_limit=90.0), "boot") == 185.0
+    assert stop_ladder.warning(warned.replace(time_limit=None), "boot") is None
+    assert stop_ladder.warning(job(), "boot") is None
 
 
 def test_what_takes_too_much_memory_is_killed_at_once_and_its_script_later() -> None:
     over = stopping(reasons.OUT_OF_MEMORY)
-    assert ladder.steps(over) == (("KILL", 200.0),)
-    assert ladder.spares_leader(over, 201.9)
-    assert not ladder.spares_leader(over, 202.0)
-    assert ladder.is_unkillable(over, 260.0)
+    assert stop_ladder.steps(over) == (("KILL", 200.0),)
+    assert stop_ladder.spares_leader(over, 201.9)
+    assert not stop_ladder.spares_leader(over, 202.0)
+    assert stop_ladder.is_unkillable(over, 260.0)
 
 
 def test_the_script_is_spared_until_kill_had_time_for_the_others() -> None:
-    assert ladder.spares_leader(stopping(), 211.9)
-    assert not ladder.spares_leader(stopping(), 212.0)
+    assert stop_ladder.spares_leader(stopping(), 211.9)
+    assert not stop_ladder.spares_leader(stopping(), 212.0)

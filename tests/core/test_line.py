@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core.line import Label, Line, Seat, Walker, band, length_class, score, shape, width_factor
 from gflowd.core.model import Job, Queued, Spec, Wish
+from gflowd.core.queue.order import Label, Line, Seat, Walker, band, length_class, score, shape, width_factor
 
 HOUR, DAY = 3600.0, 86400.0
 NOW = 10 * DAY

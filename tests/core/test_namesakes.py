@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core.namesakes import Namesakes
+from gflowd.core.queue.singletons import Namesakes
 
 ADA, BOB = ("ada", "train"), ("bob", "train")
 

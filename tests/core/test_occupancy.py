@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from machine_room import BIG, DEVICES, Reserved, job
 
 from gflowd.core.model import Spec
-from gflowd.core.occupancy import LONGER, Hold, Occupancy, hold
+from gflowd.core.planning.occupancy import LONGER, Hold, Occupancy, hold
 
 NOW = 1000.0
 HOUR, DAY = 3600.0, 86400.0

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import outcomes
 from gflowd.core.dependencies import ALL, ANY, Dependency, Needs
 from gflowd.core.errors import Refused
 from gflowd.core.model import (
@@ -23,7 +22,8 @@ from gflowd.core.model import (
     Starting,
     Stopping,
 )
-from gflowd.core.outcomes import Never, Outcome, Satisfied, Verdict, Waiting
+from gflowd.core.queue import dependency_rules
+from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied, Verdict, Waiting
 
 RUN = Run(executor="tmux", launched_at=1.0)
 STARTED = Started(at=100.0, mono=1.0, identity=Identity("boot", 1, 2))
@@ -41,8 +41,8 @@ def judged(kind: str, *phases: Phase, delay: float = 0.0, now: float = NOW) -> V
     """The verdict on a dependency on one job, or on an array with an element per phase."""
     whole = Outcome(jobs=len(phases))
     for phase in phases:
-        whole = outcomes.moved(whole, outcomes.of(Queued()), outcomes.of(phase))
-    return outcomes.judge_one(Dependency(kind=kind, id=7, delay=delay), whole, now)
+        whole = dependency_rules.moved(whole, dependency_rules.of(Queued()), dependency_rules.of(phase))
+    return dependency_rules.judge_one(Dependency(kind=kind, id=7, delay=delay), whole, now)
 
 
 SATISFIED, WAITING, NEVER = Satisfied(), Waiting(), Never(7)
@@ -108,20 +108,20 @@ def test_the_delay_on_an_array_counts_from_its_last_start() -> None:
 
 @pytest.mark.parametrize("kind", ["afterok", "aftercorr", "afterany", "afternotok", "after"])
 def test_what_nothing_is_known_of_never_comes(kind: str) -> None:
-    assert outcomes.judge_one(Dependency(kind=kind, id=7), outcomes.UNKNOWN, NOW) == NEVER
+    assert dependency_rules.judge_one(Dependency(kind=kind, id=7), dependency_rules.UNKNOWN, NOW) == NEVER
 
 
 def test_begun_without_a_time_is_not_begun() -> None:
-    assert outcomes.judge_one(Dependency(kind="after", id=7), Outcome(begun=1), NOW) == WAITING
+    assert dependency_rules.judge_one(Dependency(kind="after", id=7), Outcome(begun=1), NOW) == WAITING
 
 
 def test_a_singleton_waits_for_its_namesakes_but_is_never_lost() -> None:
     alone = Dependency(kind="singleton")
-    assert outcomes.judge_one(alone, Outcome(jobs=0), NOW) == SATISFIED
-    assert outcomes.judge_one(alone, Outcome(jobs=3), NOW) == WAITING
+    assert dependency_rules.judge_one(alone, Outcome(jobs=0), NOW) == SATISFIED
+    assert dependency_rules.judge_one(alone, Outcome(jobs=3), NOW) == WAITING
 
 
-OK, BAD, OPEN = outcomes.of(ended(FINISHED)), outcomes.of(ended(FAILED)), Outcome()
+OK, BAD, OPEN = dependency_rules.of(ended(FINISHED)), dependency_rules.of(ended(FAILED)), Outcome()
 LATE = Outcome(begun=1, begun_at=990.0)
 
 
@@ -142,12 +142,12 @@ LATE = Outcome(begun=1, begun_at=990.0)
 def test_all_or_any(mode: str, known: list[Outcome], verdict: Verdict) -> None:
     table = dict(enumerate(known, 1))
     needs = Needs(dependencies=tuple(Dependency(kind="afterok", id=job_id) for job_id in table), mode=mode)
-    assert outcomes.judge(needs, lambda each: table[each.id or 0], NOW) == verdict
+    assert dependency_rules.judge(needs, lambda each: table[each.id or 0], NOW) == verdict
 
 
 def test_the_earliest_time_is_told() -> None:
     needs = Needs(dependencies=tuple(Dependency(kind="after", id=1, delay=delay) for delay in (60.0, 20.0, 40.0)))
-    assert outcomes.judge(needs, lambda _: LATE, NOW) == Waiting(1010.0)
+    assert dependency_rules.judge(needs, lambda _: LATE, NOW) == Waiting(1010.0)
 
 
 PHASES = st.sampled_from(
@@ -160,9 +160,9 @@ def test_an_array_is_the_sum_of_its_elements(steps: list[tuple[int, Phase]]) -> 
     elements: dict[int, Phase] = dict.fromkeys(range(5), QUEUED)
     whole = Outcome(jobs=5)
     for index, phase in steps:
-        whole = outcomes.moved(whole, outcomes.of(elements[index]), outcomes.of(phase))
+        whole = dependency_rules.moved(whole, dependency_rules.of(elements[index]), dependency_rules.of(phase))
         elements[index] = phase
-    each = [outcomes.of(phase) for phase in elements.values()]
+    each = [dependency_rules.of(phase) for phase in elements.values()]
     assert (whole.begun, whole.ended, whole.finished) == (
         sum(one.begun for one in each),
         sum(one.ended for one in each),
@@ -184,16 +184,20 @@ def test_what_is_lost_stays_lost_and_what_came_stays(phases: list[Phase], place:
 
 def test_aftercorr_means_the_element_of_the_same_index() -> None:
     other = Dependency(kind="aftercorr", id=42)
-    assert outcomes.corresponding(other, 3, {1: 42, 3: 44}.get) == Dependency(kind="afterok", id=44, element=True)
-    assert outcomes.corresponding(other, 1, {1: 42, 3: 44}.get) == Dependency(kind="afterok", id=42, element=True)
-    assert outcomes.corresponding(other, None, {1: 42}.get) == Dependency(kind="afterok", id=42)
-    assert outcomes.corresponding(other, 3, None) == Dependency(kind="afterok", id=42)
+    assert dependency_rules.corresponding(other, 3, {1: 42, 3: 44}.get) == Dependency(
+        kind="afterok", id=44, element=True
+    )
+    assert dependency_rules.corresponding(other, 1, {1: 42, 3: 44}.get) == Dependency(
+        kind="afterok", id=42, element=True
+    )
+    assert dependency_rules.corresponding(other, None, {1: 42}.get) == Dependency(kind="afterok", id=42)
+    assert dependency_rules.corresponding(other, 3, None) == Dependency(kind="afterok", id=42)
     with pytest.raises(Refused, match="array 42 has no element 2"):
-        outcomes.corresponding(other, 2, {1: 42, 3: 44}.get)
+        dependency_rules.corresponding(other, 2, {1: 42, 3: 44}.get)
 
 
 def test_a_dependency_is_met_at_the_end_or_for_after_at_the_start_and_its_delay() -> None:
     outcome = Outcome(begun=1, begun_at=10.0, ended=1, ended_at=50.0, finished=1)
-    assert outcomes.met_at(Dependency(kind="afterok", id=1), outcome) == 50.0
-    assert outcomes.met_at(Dependency(kind="after", id=1, delay=5.0), outcome) == 15.0
-    assert outcomes.met_at(Dependency(kind="after", id=1), Outcome(jobs=0)) is None
+    assert dependency_rules.met_at(Dependency(kind="afterok", id=1), outcome) == 50.0
+    assert dependency_rules.met_at(Dependency(kind="after", id=1, delay=5.0), outcome) == 15.0
+    assert dependency_rules.met_at(Dependency(kind="after", id=1), Outcome(jobs=0)) is None

@@ -1,5 +1,5 @@
-from gflowd.core.ownership import job_of
-from gflowd.core.procstat import Process
+from gflowd.core.execution.process_owner import job_of
+from gflowd.core.execution.procstat import Process
 
 
 def process(pid: int, parent: int, session: int, start: int = 100) -> Process:

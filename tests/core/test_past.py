@@ -5,10 +5,10 @@ from __future__ import annotations
 from world import World, array, needs
 
 from gflowd.core.arrays import Family
-from gflowd.core.book import Book
 from gflowd.core.dependencies import Dependency, Needs
-from gflowd.core.outcomes import UNKNOWN, Outcome
-from gflowd.core.past import Past
+from gflowd.core.queue.archive import Past
+from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
+from gflowd.core.queue.job_queue import Book
 
 DONE = Outcome(begun=1, begun_at=50.0, ended=1, finished=1)
 LOST = Outcome(begun=1, begun_at=50.0, ended=1)

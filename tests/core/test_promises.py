@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from gflowd.core import promises, reasons
+from gflowd.core import reasons
 from gflowd.core.model import Job, Queued, Spec, Wish
-from gflowd.core.promises import TOLERANCE, UNKNOWN, WAS_DOWN, Basis, has_moved, renewed
-from gflowd.core.schedule import Promise
+from gflowd.core.planning import promises
+from gflowd.core.planning.backfill import Promise
+from gflowd.core.planning.promises import TOLERANCE, UNKNOWN, WAS_DOWN, Basis, has_moved, renewed
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, gpus=2)
 MINE, HIGHER = (0.0, -10), (0.0, -20)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gflowd.core.accounting.quotas import FIELDS, Ledger, Quota, Quotas, owners
 from gflowd.core.model import Spec
-from gflowd.core.quotas import FIELDS, Ledger, Quota, Quotas, owners
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gflowd.core import requests
 from gflowd.core.errors import Refused
 from gflowd.core.model import EarlySignal, Spec
-from gflowd.core.requests import Limits
+from gflowd.core.request import validation
+from gflowd.core.request.validation import Limits
 
 if TYPE_CHECKING:
     from typing import Any
@@ -19,7 +19,7 @@ def spec(**changes: Any) -> Spec:
 
 
 def test_a_sound_request_is_left_as_it_is() -> None:
-    assert requests.checked(spec(gpus=8, memory_mb=1 << 30), Limits()) == spec(gpus=8, memory_mb=1 << 30)
+    assert validation.checked(spec(gpus=8, memory_mb=1 << 30), Limits()) == spec(gpus=8, memory_mb=1 << 30)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_sound_request_is_left_as_it_is() -> None:
 )
 def test_what_cannot_be_run_or_kept_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(Refused, match=said):
-        requests.checked(spec(**changes), Limits())
+        validation.checked(spec(**changes), Limits())
 
 
 @pytest.mark.parametrize(
@@ -54,19 +54,19 @@ def test_what_cannot_be_run_or_kept_is_refused(changes: dict[str, Any], said: st
 )
 def test_what_can_never_be_met_is_refused(changes: dict[str, Any], limits: Any, said: str) -> None:
     with pytest.raises(Refused, match=said):
-        requests.checked(spec(**changes), Limits(**limits))
+        validation.checked(spec(**changes), Limits(**limits))
 
 
 def test_the_whole_machine_may_be_asked_for() -> None:
     whole = {"gpus": 4, "cpus": 8, "memory_mb": 1024}
-    assert requests.checked(spec(**whole), Limits(**whole)) == spec(**whole)
-    assert requests.checked(spec(), Limits(**whole)) == spec()
+    assert validation.checked(spec(**whole), Limits(**whole)) == spec(**whole)
+    assert validation.checked(spec(), Limits(**whole)) == spec()
 
 
 def test_a_project_is_trimmed() -> None:
-    assert requests.checked(spec(project=" ml "), Limits()).project == "ml"
-    assert requests.checked(spec(project="  "), Limits()).project is None
-    assert requests.checked(spec(project="ml"), Limits(known_projects=("ml",), require_project=True)).project == "ml"
+    assert validation.checked(spec(project=" ml "), Limits()).project == "ml"
+    assert validation.checked(spec(project="  "), Limits()).project is None
+    assert validation.checked(spec(project="ml"), Limits(known_projects=("ml",), require_project=True)).project == "ml"
 
 
 @pytest.mark.parametrize(
@@ -80,30 +80,30 @@ def test_a_project_is_trimmed() -> None:
 )
 def test_a_project_that_the_rules_forbid_is_refused(project: str | None, limits: Any, said: str) -> None:
     with pytest.raises(Refused, match=said):
-        requests.checked(spec(project=project), limits)
+        validation.checked(spec(project=project), limits)
 
 
 def test_the_longest_string_is_the_kernel_s() -> None:
-    requests.check_size(["x" * 131071], [b"A=" + b"x" * 131069])
+    validation.check_size(["x" * 131071], [b"A=" + b"x" * 131069])
     with pytest.raises(Refused, match="131072 bytes long; the limit is 131071"):
-        requests.check_size(["true", "x" * 131072], [])
+        validation.check_size(["true", "x" * 131072], [])
     with pytest.raises(Refused, match="variable A is 131072"):
-        requests.check_size(["true"], [b"A=" + b"x" * 131070])
+        validation.check_size(["true"], [b"A=" + b"x" * 131070])
 
 
 def test_all_strings_together_have_a_limit() -> None:
-    requests.check_size(["true"], [b"A%d=%b" % (number, b"x" * 100_000) for number in range(19)])
+    validation.check_size(["true"], [b"A%d=%b" % (number, b"x" * 100_000) for number in range(19)])
     with pytest.raises(Refused, match="the limit is 2000000"):
-        requests.check_size(["true"], [b"A%d=%b" % (number, b"x" * 100_000) for number in range(20)])
+        validation.check_size(["true"], [b"A%d=%b" % (number, b"x" * 100_000) for number in range(20)])
 
 
 def test_a_warning_leaves_some_time_before_it() -> None:
     early = EarlySignal(number=10, before=60.0)
     warned = spec(early_signal=early, time_limit=61.0)
-    assert requests.checked(warned, Limits()) == warned
-    assert requests.checked(warned.replace(time_limit=None), Limits()).early_signal == early
+    assert validation.checked(warned, Limits()) == warned
+    assert validation.checked(warned.replace(time_limit=None), Limits()).early_signal == early
     with pytest.raises(Refused, match="as it starts"):
-        requests.checked(warned.replace(time_limit=60.0), Limits())
+        validation.checked(warned.replace(time_limit=60.0), Limits())
 
 
 MODELS = (("NVIDIA A100-SXM4-40GB", 40960), ("NVIDIA A100-SXM4-80GB", 81920), ("Tesla V100", 16384))
@@ -120,7 +120,7 @@ MODELS = (("NVIDIA A100-SXM4-40GB", 40960), ("NVIDIA A100-SXM4-80GB", 81920), ("
 )
 def test_gpus_that_no_machine_has_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(Refused, match=said):
-        requests.checked(spec(**changes), Limits(gpus=3, gpu_models=MODELS))
+        validation.checked(spec(**changes), Limits(gpus=3, gpu_models=MODELS))
 
 
 @pytest.mark.parametrize(
@@ -133,23 +133,23 @@ def test_gpus_that_no_machine_has_are_refused(changes: dict[str, Any], said: str
     ],
 )
 def test_gpus_that_are_there_may_be_asked_for(changes: dict[str, Any]) -> None:
-    assert requests.checked(spec(**changes), Limits(gpus=3, gpu_models=MODELS)) == spec(**changes)
+    assert validation.checked(spec(**changes), Limits(gpus=3, gpu_models=MODELS)) == spec(**changes)
 
 
 def test_what_gpus_there_are_need_not_be_known() -> None:
-    assert requests.checked(spec(gpus=1, gpu_type="h100"), Limits()).gpu_type == "h100"
+    assert validation.checked(spec(gpus=1, gpu_type="h100"), Limits()).gpu_type == "h100"
 
 
 def test_who_shares_a_gpu_says_how_much_of_it() -> None:
     with pytest.raises(Refused, match="--gpu-memory MEM"):
-        requests.checked(spec(gpus=1, shared=True), Limits())
+        validation.checked(spec(gpus=1, shared=True), Limits())
 
 
 def test_what_was_measured_before_counts() -> None:
-    taken = requests.check_size(["true"], [b"A=1"])
-    assert taken == requests.check_size(["true"], [], requests.check_size([], [b"A=1"]))
+    taken = validation.check_size(["true"], [b"A=1"])
+    assert taken == validation.check_size(["true"], [], validation.check_size([], [b"A=1"]))
     with pytest.raises(Refused, match="the limit is 2000000"):
-        requests.check_size(["true"], [], 2_000_000)
+        validation.check_size(["true"], [], 2_000_000)
 
 
 CUT_UP = (("NVIDIA H100", 81920), *[("NVIDIA H100 MIG 1g.10gb", 9728)] * 2, ("NVIDIA H100 MIG 3g.40gb", 40192))
@@ -171,13 +171,13 @@ CUT_UP = (("NVIDIA H100", 81920), *[("NVIDIA H100 MIG 1g.10gb", 9728)] * 2, ("NV
 )
 def test_a_job_of_several_gpus_gets_mig_devices_only_by_name(changes: dict[str, Any], fitting: int) -> None:
     asked = spec(**changes)
-    assert sum(requests.suits(asked, *each) for each in CUT_UP) == fitting
+    assert sum(validation.suits(asked, *each) for each in CUT_UP) == fitting
     limits = Limits(gpus=4, gpu_models=CUT_UP)
     if fitting >= asked.gpus:
-        assert requests.checked(asked, limits) == asked
+        assert validation.checked(asked, limits) == asked
         return
     with pytest.raises(Refused, match=r"^2 GPUs.* asked for, but this machine has 1; .* --gpu-type names them"):
-        requests.checked(asked, limits)
+        validation.checked(asked, limits)
 
 
 @pytest.mark.parametrize(
@@ -196,4 +196,4 @@ def test_a_job_of_several_gpus_gets_mig_devices_only_by_name(changes: dict[str, 
 )
 def test_types_are_written_as_people_and_slurm_write_them(asked: str, model: str, suited: bool) -> None:
     spec = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=0.0, gpus=1, gpu_type=asked)
-    assert requests.suits(spec, model, 81920) is suited
+    assert validation.suits(spec, model, 81920) is suited

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reserved import DAY, HOUR, ZONES, at, reservation, reservations_strategy
 
 from gflowd.core import instants
-from gflowd.core.reservations import (
+from gflowd.core.planning.reservations import (
     ACTIVE,
     CANCELLED,
     COMPLETED,

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflowd.core import reasons
-from gflowd.core.model import CANCELLED, FAILED, FINISHED, TIMEOUT, Job, Queued, Spec, Wish
-from gflowd.core.runtimes import (
+from gflowd.core.accounting.runtimes import (
     ARRAY,
     ASSUMED,
     DEFAULT,
@@ -27,6 +26,7 @@ from gflowd.core.runtimes import (
     record_id,
     remaining,
 )
+from gflowd.core.model import CANCELLED, FAILED, FINISHED, TIMEOUT, Job, Queued, Spec, Wish
 
 SPEC = Spec(command=("x",), name="train", user="ada", cwd="/", env="e", submitted_at=1.0)
 

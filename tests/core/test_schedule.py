@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine_room import BIG, Clockwork, Reserved, could_start, job
 
-from gflowd.core import reasons, schedule
-from gflowd.core.capacity import Capacity, Device
+from gflowd.core import reasons
+from gflowd.core.accounting.quotas import Ledger, Quotas
+from gflowd.core.accounting.runtimes import DEFAULT, Length
 from gflowd.core.model import Job, Queued, Spec, Wish
-from gflowd.core.occupancy import Hold, Occupancy, hold
-from gflowd.core.quotas import Ledger, Quotas
-from gflowd.core.runtimes import DEFAULT, Length
-from gflowd.core.schedule import LATE, Look, Plan, Promise, Rules, limit_or_guess
+from gflowd.core.planning import backfill
+from gflowd.core.planning.backfill import LATE, Look, Plan, Promise, Rules, limit_or_guess
+from gflowd.core.planning.capacity import Capacity, Device
+from gflowd.core.planning.occupancy import Hold, Occupancy, hold
 
 NOW = 1000.0
 HOUR = 3600.0
@@ -47,7 +48,7 @@ def plan(
     room = Occupancy(capacity, available, NOW, windows, doubtful=doubtful)
     for each in live:
         room.take(each)
-    return schedule.plan(jobs, room, Rules(**{"depth": 1000, "promise_after": 0.0, **rules}))  # type: ignore[arg-type]
+    return backfill.plan(jobs, room, Rules(**{"depth": 1000, "promise_after": 0.0, **rules}))  # type: ignore[arg-type]
 
 
 def started(made: Plan) -> list[tuple[int, tuple[int, ...]]]:
@@ -717,7 +718,7 @@ def test_nothing_is_given_twice_no_promise_is_put_off_and_no_job_waits_in_vain(
     for now, made in machine.run():
         for waiting in [each for each in machine.queue if made.reasons[each.id] != reasons.RESERVATION]:
             assert not could_start(machine.room(now), waiting, made.promises), (waiting, made)
-        again = schedule.plan([job for job, _ in made.starts], machine.room(now), Rules(1000))
+        again = backfill.plan([job for job, _ in made.starts], machine.room(now), Rules(1000))
         assert set(again.reasons) <= {job.id for job, _ in made.starts}
     unlimited = any(each.spec.time_limit is None for _, each, _ in arrivals)
     assert not machine.queue or unlimited or windows

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gflowd.core import shell
+from gflowd.core.execution import job_script
 from gflowd.effects import jobdir
 
 SHELLS = [[found, *words] for name, *words in (["dash"], ["bash", "--posix"]) if (found := shutil.which(name))]
@@ -50,7 +50,7 @@ class Attempt:
 
     def export(self, environment: dict[bytes, bytes]) -> None:
         data = b"".join(b"%b=%b\0" % entry for entry in environment.items())
-        self.environment.write_bytes(shell.environment_script(data))
+        self.environment.write_bytes(job_script.environment_script(data))
 
     def write(self, *command: bytes, **fields: object) -> Path:
         launch = {
@@ -65,7 +65,7 @@ class Attempt:
             **fields,
         }
         path = self.directory / "job.sh"
-        path.write_bytes(shell.job_script(shell.Launch(**launch)))  # type: ignore[arg-type]
+        path.write_bytes(job_script.job_script(job_script.Launch(**launch)))  # type: ignore[arg-type]
         return path
 
     def spawn(self, *command: bytes, **fields: object) -> subprocess.Popen[bytes]:
@@ -481,8 +481,8 @@ def test_a_job_whose_directory_is_gone_does_nothing(attempt: Attempt) -> None:
 
 
 def test_strings_that_are_no_variables_are_left_out() -> None:
-    assert shell.environment_script(b"\0no equals\0=nameless\0A=1\0") == b"export A='1'\n"
-    assert shell.environment_script(b"") == b""
+    assert job_script.environment_script(b"\0no equals\0=nameless\0A=1\0") == b"export A='1'\n"
+    assert job_script.environment_script(b"") == b""
 
 
 def full_script(attempt: Attempt) -> Path:

@@ -1,6 +1,7 @@
 import pytest
 
 from gflowd.core import reasons
+from gflowd.core.execution.observations import Agenda, Enforced, LiveJob, Sight, live_job
 from gflowd.core.model import (
     EarlySignal,
     Ended,
@@ -16,7 +17,6 @@ from gflowd.core.model import (
     Stopping,
     Wish,
 )
-from gflowd.core.sights import Agenda, Enforced, LiveJob, Sight, live_job
 
 RUN = Run(executor="process", launched_at=50.0, attempt=3, gpu_ids=(1,))
 STARTED = Started(at=51.0, mono=7.0, identity=Identity("boot", 5, 6))

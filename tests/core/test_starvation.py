@@ -8,10 +8,10 @@ from random import Random
 import pytest
 from machine_room import Clockwork, job
 
-from gflowd.core.line import Line, Seat, Walker, band
+from gflowd.core.accounting.runtimes import ASSUMED, GUESS, Length
 from gflowd.core.model import Job
-from gflowd.core.runtimes import ASSUMED, GUESS, Length
-from gflowd.core.schedule import Plan
+from gflowd.core.planning.backfill import Plan
+from gflowd.core.queue.order import Line, Seat, Walker, band
 
 LIMITS = (10.0, 25.0, 40.0, 100.0)
 

@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import sweeps, templates
+from gflowd.core import templates
 from gflowd.core.errors import Refused
+from gflowd.core.request import sweep_parameters
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
 
 
 def values(text: str) -> list[str]:
-    return [row[0] for row in sweeps.parse_param(text).rows]
+    return [row[0] for row in sweep_parameters.parse_param(text).rows]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def values(text: str) -> list[str]:
     ],
 )
 def test_what_a_parameter_means(text: str, found: list[str]) -> None:
-    axis = sweeps.parse_param(text)
+    axis = sweep_parameters.parse_param(text)
     assert axis.names == ("x",)
     assert values(text) == found
 
@@ -72,13 +73,13 @@ def test_what_a_parameter_means(text: str, found: list[str]) -> None:
 )
 def test_a_wrong_parameter_is_refused(text: str, said: str) -> None:
     with pytest.raises(Refused) as caught:
-        sweeps.parse_param(text)
+        sweep_parameters.parse_param(text)
     assert said in str(caught.value)
 
 
 def test_values_in_a_list_have_a_limit_too() -> None:
     with pytest.raises(Refused, match="the limit is 1000000"):
-        sweeps.parse_param("x=" + "a," * 1_000_000 + "a")
+        sweep_parameters.parse_param("x=" + "a," * 1_000_000 + "a")
 
 
 @given(
@@ -107,7 +108,7 @@ def test_a_range_does_not_drift(start: Decimal, steps: int, step: Decimal) -> No
     ],
 )
 def test_what_a_parameter_file_means(text: str, names: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    axis = sweeps.parse_csv(text)
+    axis = sweep_parameters.parse_csv(text)
     assert (axis.names, list(axis.rows)) == (names, rows)
 
 
@@ -130,7 +131,7 @@ def test_what_a_parameter_file_means(text: str, names: tuple[str, ...], rows: li
 )
 def test_a_wrong_parameter_file_is_refused_naming_the_line(text: str, said: str) -> None:
     with pytest.raises(Refused) as caught:
-        sweeps.parse_csv(text)
+        sweep_parameters.parse_csv(text)
     assert said in str(caught.value)
 
 
@@ -143,7 +144,7 @@ def test_a_written_table_reads_back(names: list[str], data: st.DataObject) -> No
     rows = data.draw(st.lists(st.tuples(*[cells] * len(names)), min_size=1, max_size=4))
     out = io.StringIO(newline="")
     csv.writer(out, quoting=csv.QUOTE_ALL).writerows([names, *rows])
-    axis = sweeps.parse_csv(out.getvalue())
+    axis = sweep_parameters.parse_csv(out.getvalue())
     assert (axis.names, list(axis.rows)) == (tuple(names), rows)
 
 
@@ -200,7 +201,11 @@ def test_a_template_of_doubled_braces_is_the_text(text: str) -> None:
 
 
 def test_blanks_at_the_end_of_a_value_do_not_count_unless_quoted() -> None:
-    assert sweeps.parse_csv('a , b\t\n1 ,2 \n"3 ",4\n5," 6" \n').rows == (("1", "2"), ("3 ", "4"), ("5", " 6"))
+    assert sweep_parameters.parse_csv('a , b\t\n1 ,2 \n"3 ",4\n5," 6" \n').rows == (
+        ("1", "2"),
+        ("3 ", "4"),
+        ("5", " 6"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -208,4 +213,4 @@ def test_blanks_at_the_end_of_a_value_do_not_count_unless_quoted() -> None:
 )
 def test_another_separator_is_named(text: str, called: str) -> None:
     with pytest.raises(Refused, match=f"separated by {called}, not by commas"):
-        sweeps.parse_csv(text)
+        sweep_parameters.parse_csv(text)

@@ -4,7 +4,9 @@ import itertools
 
 import pytest
 
-from gflowd.core import reasons, transitions
+from gflowd.core import reasons
+from gflowd.core.execution import transitions
+from gflowd.core.execution.observations import Sight
 from gflowd.core.model import (
     CANCELLED,
     ENDED_STATES,
@@ -26,7 +28,6 @@ from gflowd.core.model import (
 )
 from gflowd.core.moment import Moment
 from gflowd.core.retry_policy import Retry
-from gflowd.core.sights import Sight
 
 RUN = Run(executor="tmux", launched_at=90.0, attempt=2, gpu_ids=(1, 2))
 STARTED = Started(at=91.0, mono=11.0, identity=Identity("boot", 5, 6))

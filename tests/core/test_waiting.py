@@ -7,9 +7,10 @@ from unittest import mock
 import pytest
 from world import DEPTH, SPEC, World, array, needs
 
-from gflowd.core import dependents, reasons, waiting
+from gflowd.core import reasons
 from gflowd.core.dependencies import ALONE, ANY, Dependency, Needs
 from gflowd.core.model import Ended
+from gflowd.core.queue import dependency_graph, pending
 from gflowd.core.retry_policy import Retry
 from gflowd.core.roster import Roster
 
@@ -261,13 +262,13 @@ class Counts:
 def counted() -> Iterator[Counts]:
     """Counts what a decision about a dependency costs: each look at one, and each judgement."""
     counts = Counts()
-    judge_one = dependents.judge_one
+    judge_one = dependency_graph.judge_one
 
     def count(*args: object) -> object:
         counts.calls += 1
         return judge_one(*args)  # type: ignore[arg-type]
 
-    with mock.patch.object(dependents, "judge_one", count):
+    with mock.patch.object(dependency_graph, "judge_one", count):
         yield counts
 
 
@@ -340,7 +341,7 @@ def test_a_wide_array_is_judged_as_a_whole() -> None:
 
 
 def test_a_room_in_which_nobody_waits_says_so() -> None:
-    room = waiting.WaitingRoom(Roster())
+    room = pending.WaitingRoom(Roster())
     assert room.next_time() is None
     assert list(room.news()) == []
     room.leave(7)

@@ -10,16 +10,18 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from gflowd.core import codec, reasons, schedule, transitions
+from gflowd.core import codec, reasons
 from gflowd.core.arrays import Family
-from gflowd.core.book import Book
-from gflowd.core.capacity import Capacity, Device
 from gflowd.core.dependencies import Dependency, Needs
+from gflowd.core.execution import transitions
+from gflowd.core.execution.observations import Sight
 from gflowd.core.model import Ended, Identity, Job, Phase, Queued, Run, Spec, Started, Starting, Stopping, Wish
 from gflowd.core.moment import Moment
-from gflowd.core.occupancy import Occupancy, hold
-from gflowd.core.schedule import Plan, Rules
-from gflowd.core.sights import Sight
+from gflowd.core.planning import backfill
+from gflowd.core.planning.backfill import Plan, Rules
+from gflowd.core.planning.capacity import Capacity, Device
+from gflowd.core.planning.occupancy import Occupancy, hold
+from gflowd.core.queue.job_queue import Book
 
 MACHINE = Capacity(gpus=(Device(0), Device(1), Device(2)), cpus=4, memory_mb=1000)
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=1)
@@ -168,7 +170,7 @@ class World:
         queue = book.queue(now.wall)
         waiting = () if self.drained else (job for job in queue if job.id not in changes)
         rules = Rules(DEPTH, length=book.runtimes.length, ready=book.ready, rule_out=queue.rule_out)
-        plan = schedule.plan(waiting, room, rules)
+        plan = backfill.plan(waiting, room, rules)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         for job, gpu_ids in plan.starts:

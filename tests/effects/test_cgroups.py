@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gflowd.core import shell
+from gflowd.core.execution import job_script
 from gflowd.effects import cgroups, jobdir
 from gflowd.effects.cgroups import Cgroups
 
@@ -87,8 +87,8 @@ def run(tmp_path: Path, cgroup: str | None, text: str) -> jobdir.Record | None:
     """The exit record of a `job.sh` that runs `text` in a group."""
     (tmp_path / "environment.sh").write_bytes(b"")
     place = os.fsencode(tmp_path)
-    script = shell.job_script(
-        shell.Launch(
+    script = job_script.job_script(
+        job_script.Launch(
             title="test", directory=place, bell=b"/nonexistent", environment=place + b"/environment.sh", variables=(),
             cwd=place, umask=0o022, command=(os.fsencode(sys.executable), b"-c", text.encode()),
             cgroup=None if cgroup is None else os.fsencode(cgroup),

@@ -11,7 +11,7 @@ from shutil import rmtree
 
 import pytest
 
-from gflowd.core.logcut import Mark
+from gflowd.core.execution.log_trimming import Mark
 from gflowd.effects import joblog
 
 MIB = 1 << 20

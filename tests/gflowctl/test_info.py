@@ -11,7 +11,7 @@ import pytest
 from gflowctl import render
 from gflowctl.machine import reservations
 from gflowd.core import instants
-from gflowd.core.reservations import KIND, Reservation, encode
+from gflowd.core.planning.reservations import KIND, Reservation, encode
 
 if TYPE_CHECKING:
     from conftest import Ctl

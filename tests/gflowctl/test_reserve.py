@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gflowd.core.reservations import KIND, Reservation, encode
+from gflowd.core.planning.reservations import KIND, Reservation, encode
 
 if TYPE_CHECKING:
     from conftest import Ctl

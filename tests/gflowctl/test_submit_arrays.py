@@ -301,6 +301,9 @@ def cpu(ctl: Ctl, *words: str) -> float:
 def test_a_plain_submission_imports_nothing_of_arrays(ctl: Ctl) -> None:
     ctl.ok("submit", "-a", "1-3", "true")
     plain = imported(ctl, "submit", "true")
-    assert not {"gflowd.core.arrays", "gflowd.core.sweeps", "gflowctl.submit.sweeps", "gflowctl.naming"} & plain
+    assert (
+        not {"gflowd.core.arrays", "gflowd.core.request.sweep_parameters", "gflowctl.submit.sweeps", "gflowctl.naming"}
+        & plain
+    )
     assert not imported(ctl, "submit", "-a", "1-3%2", "true") & TOO_DEAR_FOR_SUBMIT
     assert not imported(ctl, "submit", "-d", "1_2", "true") & TOO_DEAR_FOR_SUBMIT

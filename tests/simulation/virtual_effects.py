@@ -8,8 +8,8 @@ from typing import Any
 from virtual_clock import BOOT, Clock
 from virtual_jobs import Attempt, Jobs, Key
 
+from gflowd.core.execution.procstat import Process
 from gflowd.core.model import Identity, Job, Run
-from gflowd.core.procstat import Process
 from gflowd.effects import processes
 from gflowd.effects.jobdir import Beginning, Record
 

@@ -12,7 +12,7 @@ from random import Random
 
 from virtual_clock import BOOT, Clock
 
-from gflowd.core.procstat import Process
+from gflowd.core.execution.procstat import Process
 from gflowd.effects.jobdir import Beginning, Record
 from gflowd.effects.processes import TICKS
 

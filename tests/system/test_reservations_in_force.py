@@ -10,7 +10,7 @@ from typing import Any
 
 from machine import GATE, Machine, eventually, kill
 
-from gflowd.core import reservations
+from gflowd.core.planning import reservations
 from gflowd.effects import doorbell
 from gflowd.store import Store
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from gflowd.core import shell, variables
+from gflowd.core.execution import job_environment, job_script
+from gflowd.core.execution.observations import Agenda, LiveJob
 from gflowd.core.model import Identity, Job, Queued, Run, Spec, Started, Wish
 from gflowd.core.moment import Moment
-from gflowd.core.sights import Agenda, LiveJob
 from gflowd.effects import jobdir, processes
 from gflowd.paths import Runtime, State
 
@@ -59,11 +59,11 @@ class Jobs:
         place = self.make(job_id, attempt)
         environment = place / "environment.sh"
         mark = os.environ["GFLOW_TEST_MARK"].encode()
-        environment.write_bytes(shell.environment_script(b"PATH=/usr/bin:/bin\0GFLOW_TEST_MARK=" + mark))
+        environment.write_bytes(job_script.environment_script(b"PATH=/usr/bin:/bin\0GFLOW_TEST_MARK=" + mark))
         spec = Spec(command=("x",), name="x", user="u", cwd=str(place), env="e", submitted_at=1.0)
         run = Run(executor="process", launched_at=1.0, attempt=attempt)
-        named = variables.variables(Job(job_id, spec, Wish(), Queued()), run, self.state.root, None)
-        launch = shell.Launch(
+        named = job_environment.variables(Job(job_id, spec, Wish(), Queued()), run, self.state.root, None)
+        launch = job_script.Launch(
             title="test",
             directory=os.fsencode(place),
             bell=os.fsencode(self.runtime.bell),
@@ -73,7 +73,7 @@ class Jobs:
             umask=0o022,
             command=(b"/bin/sh", b"-c", text.encode()),
         )
-        jobdir.prepare(str(place), shell.job_script(launch))
+        jobdir.prepare(str(place), job_script.job_script(launch))
         with (place / "log").open("ab") as log:
             self.processes.append(
                 subprocess.Popen(

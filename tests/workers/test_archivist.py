@@ -21,12 +21,12 @@ from gflowctl.views import View
 from gflowd import config
 from gflowd.core import codec
 from gflowd.core.arrays import Family
-from gflowd.core.book import Book
 from gflowd.core.dependencies import Dependency, Needs
 from gflowd.core.errors import SystemFailed
 from gflowd.core.model import Ended, Queued, Run, Spec, Starting, Wish
 from gflowd.core.moment import Moment
-from gflowd.core.outcomes import UNKNOWN, Outcome
+from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
+from gflowd.core.queue.job_queue import Book
 from gflowd.history import History
 from gflowd.past_jobs import Choice
 from gflowd.paths import State

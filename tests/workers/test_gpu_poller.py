@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from stage import Jobs, eventually, live, now, slots_of
 
+from gflowd.core.execution.observations import Agenda
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.gpu.faults import DriverFailed
-from gflowd.core.sights import Agenda
 from gflowd.effects import processes
 from gflowd.workers import gpu_poller
 from gflowd.workers.base import Turn, Wiring

@@ -6,9 +6,9 @@ import pytest
 from stage import Jobs, eventually, live, now
 
 from gflowd.core import reasons
+from gflowd.core.execution.observations import LiveJob
+from gflowd.core.execution.procstat import Process
 from gflowd.core.model import Identity
-from gflowd.core.procstat import Process
-from gflowd.core.sights import LiveJob
 from gflowd.effects import processes
 from gflowd.workers.memory_watch import EVERY, MemoryWatch
 

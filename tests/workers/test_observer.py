@@ -9,12 +9,12 @@ import pytest
 from stage import now
 
 from gflowd.core import codec, reasons
-from gflowd.core.book import Book
-from gflowd.core.capacity import Capacity, Device
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.gpu.states import Picture
 from gflowd.core.model import Identity, Phase, Run, Running, Spec, Started, Stopping
-from gflowd.core.reservations import Window
+from gflowd.core.planning.capacity import Capacity, Device
+from gflowd.core.planning.reservations import Window
+from gflowd.core.queue.job_queue import Book
 from gflowd.workers.base import Wiring
 from gflowd.workers.scheduler.status_file import Observer, Waiting
 

@@ -8,13 +8,13 @@ import pytest
 from stage import BOOT, now
 
 from gflowd.core import codec, reasons
-from gflowd.core.book import Book
+from gflowd.core.accounting.runtimes import Runtimes
 from gflowd.core.gpu.admin_state import Orders
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping
-from gflowd.core.occupancy import OVERDUE
-from gflowd.core.runtimes import Runtimes
-from gflowd.core.schedule import Plan
+from gflowd.core.planning.backfill import Plan
+from gflowd.core.planning.occupancy import OVERDUE
+from gflowd.core.queue.job_queue import Book
 from gflowd.workers.base import Wiring
 from gflowd.workers.scheduler.planner import DOUBT, Planner, Said
 

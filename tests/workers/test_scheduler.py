@@ -16,14 +16,14 @@ import pytest
 from stage import BOOT, Jobs, eventually, now
 
 from gflowd.core import codec, reasons
+from gflowd.core.accounting.runtimes import NAMES
 from gflowd.core.dependencies import AFTEROK, Dependency, Needs
 from gflowd.core.errors import TryAgain
+from gflowd.core.execution.observations import Agenda, Enforced, Sight
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
 from gflowd.core.moment import Moment
-from gflowd.core.reservations import Reservation, encode
-from gflowd.core.runtimes import NAMES
-from gflowd.core.sights import Agenda, Enforced, Sight
+from gflowd.core.planning.reservations import Reservation, encode
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.gpu.claims import Claims
 from gflowd.store import Store

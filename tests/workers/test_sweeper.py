@@ -10,9 +10,9 @@ import pytest
 
 from gflowctl.submit import capture
 from gflowd.core import codec
-from gflowd.core.book import Book
 from gflowd.core.model import Ended, Run, Spec, Starting, Wish
 from gflowd.core.moment import Moment
+from gflowd.core.queue.job_queue import Book
 from gflowd.effects import removal
 from gflowd.paths import State
 from gflowd.snapshot import Fold

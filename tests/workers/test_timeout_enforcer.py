@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from stage import Jobs, eventually, live, now, slots_of
 
-from gflowd.core import ladder, reasons
+from gflowd.core import reasons
+from gflowd.core.execution import stop_ladder
+from gflowd.core.execution.observations import Enforced, LiveJob
 from gflowd.core.model import EarlySignal, Identity, Started
-from gflowd.core.sights import Enforced, LiveJob
 from gflowd.effects import jobdir, processes
 from gflowd.workers import timeout_enforcer
 from gflowd.workers.base import Turn, Wiring
@@ -155,9 +156,9 @@ def test_the_script_itself_is_killed_at_last(enforcer: TimeoutEnforcer, jobs: Jo
     since = time.monotonic() - 10.0
     job = stopping(identity, since)
     tick(enforcer, job, mono=since + 10.0)
-    tick(enforcer, job, mono=since + 10.0 + ladder.LEADER_SPARED - 0.1)
+    tick(enforcer, job, mono=since + 10.0 + stop_ladder.LEADER_SPARED - 0.1)
     assert processes.lives(identity, now().boot)
-    tick(enforcer, job, mono=since + 10.0 + ladder.LEADER_SPARED + 1.0)
+    tick(enforcer, job, mono=since + 10.0 + stop_ladder.LEADER_SPARED + 1.0)
     jobs.wait()
     assert jobs.processes[0].returncode == -signal.SIGKILL
 
@@ -231,8 +232,8 @@ def test_a_running_job_is_not_signalled(enforcer: TimeoutEnforcer, jobs: Jobs) -
 
 def test_who_outlives_a_minute_of_kill_is_named(enforcer: TimeoutEnforcer) -> None:
     nobody = stopping(Identity(now().boot, 1 << 30, 1), 100.0)
-    assert tick(enforcer, nobody, mono=110.0 + ladder.UNKILLABLE_AFTER - 0.1).decision.stuck == ()
-    assert tick(enforcer, nobody, mono=110.0 + ladder.UNKILLABLE_AFTER).decision.stuck == ((1, 1),)
+    assert tick(enforcer, nobody, mono=110.0 + stop_ladder.UNKILLABLE_AFTER - 0.1).decision.stuck == ()
+    assert tick(enforcer, nobody, mono=110.0 + stop_ladder.UNKILLABLE_AFTER).decision.stuck == ((1, 1),)
 
 
 def test_with_no_place_left_for_the_mark_the_step_is_taken_all_the_same(

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gflowd.config import Config
-    from gflowd.core.book import Book
     from gflowd.core.moment import Moment
+    from gflowd.core.queue.job_queue import Book
     from gflowd.history import Entry, Sheet
     from gflowd.paths import State
     from gflowd.snapshot import Fold

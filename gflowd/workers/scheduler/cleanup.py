@@ -18,8 +18,8 @@ from gflowd.effects.removal import Removal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gflowd.core.book import Book
     from gflowd.core.moment import Moment
+    from gflowd.core.queue.job_queue import Book
     from gflowd.paths import State
     from gflowd.snapshot import Fold
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gflowd.core.gpu.device import Gpu
     from gflowd.core.model import Job, Run
     from gflowd.core.moment import Moment
-    from gflowd.core.reservations import Window
+    from gflowd.core.planning.reservations import Window
 
 
 class GpuDesk:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from gflowd import log
 from gflowd.core import arrays
 from gflowd.core.errors import GflowError, SystemFailed
-from gflowd.core.outcomes import UNKNOWN, Outcome
-from gflowd.core.past import Past
+from gflowd.core.queue.archive import Past
+from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
 
 if TYPE_CHECKING:
     from gflowd.core.arrays import Family

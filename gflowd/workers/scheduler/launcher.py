@@ -10,8 +10,9 @@ import os
 from typing import TYPE_CHECKING
 
 from gflowd import log, paths
-from gflowd.core import instances, patterns, shell, variables
+from gflowd.core import instances, patterns
 from gflowd.core.errors import GflowError
+from gflowd.core.execution import job_environment, job_script
 from gflowd.core.model import TMUX, Job, Run, session_name
 from gflowd.core.slurm import srun
 from gflowd.effects import cgroups, detached, jobdir
@@ -98,7 +99,7 @@ class Launcher:
             directory = self._state.attempt(job.id, run.attempt)
             if jobdir.beginning(directory) is not None:
                 return False
-            script = shell.job_script(self._launch(job, run, directory))
+            script = job_script.job_script(self._launch(job, run, directory))
             jobdir.prepare(directory, script)
         except OSError as error:
             why = f"{error.strerror}: {error.filename or self._file(job, run, 'job.sh')}"
@@ -112,14 +113,14 @@ class Launcher:
             return False
         return True
 
-    def _launch(self, job: Job, run: Run, directory: str) -> shell.Launch:
+    def _launch(self, job: Job, run: Run, directory: str) -> job_script.Launch:
         spec = job.spec
         term = TERM if run.executor == TMUX else None
         words = list(instances.command(job))
         if spec.script is not None:
             words[0] = self._state.script(spec.script)
-        extra = variables.variables(job, run, self._state.root, term)
-        return shell.Launch(
+        extra = job_environment.variables(job, run, self._state.root, term)
+        return job_script.Launch(
             title=f"gflow job {job.id} ({instances.name(job)}), attempt {run.attempt}",
             directory=os.fsencode(directory),
             bell=os.fsencode(self._runtime.bell),
@@ -176,7 +177,7 @@ class Launcher:
         path = f"{self._state.environment(name)}.sh"
         if not os.path.exists(path):
             data = paths.read_private(self._state.environment(name))
-            paths.replace_file(path, shell.environment_script(data), durable=True)
+            paths.replace_file(path, job_script.environment_script(data), durable=True)
         return path
 
     def _session(self, job: Job, run: Run) -> Session:

@@ -10,16 +10,18 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import forecast, promises, reasons, runtimes, schedule
-from gflowd.core.capacity import Capacity, Device
-from gflowd.core.fairshare import Shares
+from gflowd.core import reasons
+from gflowd.core.accounting import runtimes
+from gflowd.core.accounting.fairshare import Shares
+from gflowd.core.accounting.quotas import Ledger, Quotas
 from gflowd.core.gpu import allocation, nvml_codes
-from gflowd.core.line import band
 from gflowd.core.model import Ended, Job, Phase, Queued, Running, Starting, Stopping
-from gflowd.core.occupancy import Hold, Occupancy, hold
-from gflowd.core.promises import Basis
-from gflowd.core.quotas import Ledger, Quotas
-from gflowd.core.schedule import LATE, Plan, Promise, Rules
+from gflowd.core.planning import backfill, forecast, promises
+from gflowd.core.planning.backfill import LATE, Plan, Promise, Rules
+from gflowd.core.planning.capacity import Capacity, Device
+from gflowd.core.planning.occupancy import Hold, Occupancy, hold
+from gflowd.core.planning.promises import Basis
+from gflowd.core.queue.order import band
 from gflowd.effects import machine
 from gflowd.workers.scheduler.gpu_pool import GpuDesk
 
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from gflowd.config import Config
-    from gflowd.core.book import Book
     from gflowd.core.gpu.device import Gpu
     from gflowd.core.moment import Moment
-    from gflowd.core.reservations import Window
-    from gflowd.core.schedule import Look
+    from gflowd.core.planning.backfill import Look
+    from gflowd.core.planning.reservations import Window
+    from gflowd.core.queue.job_queue import Book
 
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
 EXPECTED = 50  # jobs whose start is foretold
@@ -107,7 +109,7 @@ class Planner:
         )
         room = self._room(holds.values(), lingering, said, now)
         waiting = () if "drain" in said.settings else (job for job in queue if job.id not in changes)
-        plan = schedule.plan(waiting, room, rules)
+        plan = backfill.plan(waiting, room, rules)
         self._looking = plan.wants_gpu
         if fresh or not plan.wants_gpu:
             self.poll_after = None

@@ -7,15 +7,16 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import reasons, transitions
+from gflowd.core import reasons
+from gflowd.core.execution import transitions
+from gflowd.core.execution.observations import Enforced, Sight
 from gflowd.core.model import Ended, Job, Phase
-from gflowd.core.sights import Enforced, Sight
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from gflowd.core.book import Book
     from gflowd.core.moment import Moment
+    from gflowd.core.queue.job_queue import Book
     from gflowd.workers.scheduler.planner import Changes
 
     Key = tuple[int, int]

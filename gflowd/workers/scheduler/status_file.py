@@ -17,12 +17,12 @@ from gflowd.core.model import Stopping
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gflowd.core.book import Book
-    from gflowd.core.capacity import Capacity
     from gflowd.core.gpu.device import Gpu
     from gflowd.core.gpu.states import Picture
     from gflowd.core.moment import Moment
-    from gflowd.core.reservations import Window
+    from gflowd.core.planning.capacity import Capacity
+    from gflowd.core.planning.reservations import Window
+    from gflowd.core.queue.job_queue import Book
     from gflowd.workers.base import Wiring
 
 INTERVAL = 1.0  # seconds

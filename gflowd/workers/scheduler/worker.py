@@ -12,10 +12,13 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
-from gflowd.core import codec, promises, reasons, runtimes, transitions
+from gflowd.core import codec, reasons
+from gflowd.core.accounting import runtimes
 from gflowd.core.errors import SystemFailed, TryAgain
+from gflowd.core.execution import transitions
+from gflowd.core.execution.observations import Agenda, live_job
 from gflowd.core.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
-from gflowd.core.sights import Agenda, live_job
+from gflowd.core.planning import promises
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import TmuxFailed, is_installed
 from gflowd.lock import Lock
@@ -30,10 +33,10 @@ from gflowd.workers.scheduler.status_file import Observer, Waiting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gflowd.core.book import Book
     from gflowd.core.gpu import admin_state
     from gflowd.core.moment import Moment
-    from gflowd.core.schedule import Plan
+    from gflowd.core.planning.backfill import Plan
+    from gflowd.core.queue.job_queue import Book
     from gflowd.workers.base import Wiring
     from gflowd.workers.scheduler.planner import Changes
 

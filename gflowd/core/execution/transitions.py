@@ -26,8 +26,8 @@ from gflowd.core.model import (
 from gflowd.core.retries import next_attempt
 
 if TYPE_CHECKING:
+    from gflowd.core.execution.observations import Sight
     from gflowd.core.moment import Moment
-    from gflowd.core.sights import Sight
 
 ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
     Queued: (Starting, Ended),

@@ -15,9 +15,9 @@ from gflowd.core import reasons
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from gflowd.core.line import Band
     from gflowd.core.model import Spec
-    from gflowd.core.schedule import Promise
+    from gflowd.core.planning.backfill import Promise
+    from gflowd.core.queue.order import Band
 
     Record = Mapping[str, Any]
 

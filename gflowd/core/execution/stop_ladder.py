@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gflowd.core import reasons
 
 if TYPE_CHECKING:
-    from gflowd.core.sights import LiveJob
+    from gflowd.core.execution.observations import LiveJob
 
 EARLY, INT, TERM, KILL = "early", "INT", "TERM", "KILL"
 KILL_AGAIN = 0.25  # seconds: the first repetition of KILL; each later one waits twice as long

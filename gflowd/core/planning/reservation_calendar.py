@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import reservations
+from gflowd.core.planning import reservations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import tzinfo
 
-    from gflowd.core.reservations import Reservation, Window
+    from gflowd.core.planning.reservations import Reservation, Window
 
 HORIZON = 35 * 86400.0  # seconds: what comes again and again is laid out that far
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gflowd.core.requests import Limits, suits
+from gflowd.core.request.validation import Limits, suits
 
 if TYPE_CHECKING:
     from gflowd.core.model import Spec

@@ -9,19 +9,19 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core import codec, reasons
+from gflowd.core.accounting.runtimes import LONGEST_KEY, Runtimes, lasted
 from gflowd.core.dependencies import ALL
-from gflowd.core.groups import Groups
-from gflowd.core.line import Line, Seat, Walker
 from gflowd.core.model import Ended, Job, Queued, Spec
-from gflowd.core.past import Past
+from gflowd.core.queue.archive import Past
+from gflowd.core.queue.array_limits import Groups
+from gflowd.core.queue.order import Line, Seat, Walker
+from gflowd.core.queue.pending import WaitingRoom
 from gflowd.core.roster import Roster
-from gflowd.core.runtimes import LONGEST_KEY, Runtimes, lasted
-from gflowd.core.waiting import WaitingRoom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from gflowd.core.line import Label
+    from gflowd.core.queue.order import Label
 
 
 class Queue:
@@ -33,7 +33,7 @@ class Queue:
         self._looking = looking
         self._promised = promised
 
-    def rule_out(self, job: Job, length: float, personal: bool) -> None:  # noqa: FBT001 -- as `schedule.Rules` has it
+    def rule_out(self, job: Job, length: float, personal: bool) -> None:  # noqa: FBT001 -- as `backfill.Rules` has it
         """Passes over those that ask for the same as `job` and take `length` seconds or longer: of all, or its user."""
         self._book.rule_out(self._walker, job, length, personal=personal)
 

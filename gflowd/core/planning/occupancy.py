@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from gflowd.core.capacity import Capacity, Device
     from gflowd.core.model import Spec
-    from gflowd.core.reservations import Window
+    from gflowd.core.planning.capacity import Capacity, Device
+    from gflowd.core.planning.reservations import Window
 
 OVERDUE = 1.0  # seconds in which something that should be gone by now is expected to be
 LEAST = 60.0  # seconds: no shorter limit is advised, nor one that is known better than that

@@ -14,18 +14,18 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core import reasons
-from gflowd.core.line import band, shape
-from gflowd.core.occupancy import LEAST, hold
-from gflowd.core.requests import why_impossible
-from gflowd.core.runtimes import ASSUMED, GUESS, Length
+from gflowd.core.accounting.runtimes import ASSUMED, GUESS, Length
+from gflowd.core.planning.occupancy import LEAST, hold
+from gflowd.core.queue.order import band, shape
+from gflowd.core.request.validation import why_impossible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from gflowd.core.line import Band
+    from gflowd.core.accounting.quotas import Ledger
     from gflowd.core.model import Job, Spec
-    from gflowd.core.occupancy import Occupancy
-    from gflowd.core.quotas import Ledger
+    from gflowd.core.planning.occupancy import Occupancy
+    from gflowd.core.queue.order import Band
 
 PATIENCE = 10.0  # times `promise_within` by which a job's start may fall behind the first estimate
 LATE = 5.0  # seconds: within that a look at the GPUs is answered, or it hangs

@@ -10,13 +10,13 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from gflowd.core.dependencies import ALL
-from gflowd.core.outcomes import SATISFIED, WAITING, Never, Satisfied, Verdict, Waiting, judge_one, met_at
+from gflowd.core.queue.dependency_rules import SATISFIED, WAITING, Never, Satisfied, Verdict, Waiting, judge_one, met_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gflowd.core.dependencies import Needs
-    from gflowd.core.outcomes import Look
+    from gflowd.core.queue.dependency_rules import Look
 
 
 class _Waiter:
@@ -75,8 +75,8 @@ class _Waiter:
 class Graph:
     """The needs of every queued job that has any. Mutable.
 
-    `aftercorr` is to be made plain before (`outcomes.corresponding`). What is once decided stands, as in Slurm, until
-    the job is added anew: after a requeue of `id`, add all `affected(id)` again.
+    `aftercorr` is to be made plain before (`dependency_rules.corresponding`). What is once decided stands, as in Slurm,
+    until the job is added anew: after a requeue of `id`, add all `affected(id)` again.
     """
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd.core.outcomes import UNKNOWN, Outcome
+from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
 
 if TYPE_CHECKING:
     from gflowd.core.arrays import Family

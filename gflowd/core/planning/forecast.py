@@ -8,15 +8,15 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from gflowd.core.occupancy import hold
-from gflowd.core.schedule import limit_or_guess
+from gflowd.core.planning.backfill import limit_or_guess
+from gflowd.core.planning.occupancy import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gflowd.core.accounting.runtimes import Length
     from gflowd.core.model import Job
-    from gflowd.core.occupancy import Occupancy
-    from gflowd.core.runtimes import Length
+    from gflowd.core.planning.occupancy import Occupancy
 
 
 def expected(

@@ -6,7 +6,7 @@ import re
 
 from gflowd.core.arrays import LARGEST, Axis
 from gflowd.core.errors import Refused
-from gflowd.core.requests import check_text
+from gflowd.core.request.validation import check_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import arrays, codec, outcomes
+from gflowd.core import arrays, codec
 from gflowd.core.dependencies import AFTER, AFTERCORR, AFTEROK, SINGLETON
-from gflowd.core.dependents import Graph
 from gflowd.core.model import Ended
-from gflowd.core.namesakes import Namesakes
-from gflowd.core.outcomes import Never, Outcome, Satisfied
-from gflowd.core.past import Past
+from gflowd.core.queue import dependency_rules
+from gflowd.core.queue.archive import Past
+from gflowd.core.queue.dependency_graph import Graph
+from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied
+from gflowd.core.queue.singletons import Namesakes
 from gflowd.core.retries import next_attempt
 
 if TYPE_CHECKING:
@@ -178,12 +179,12 @@ class WaitingRoom:
             return each
         theirs = None if each.element else self._roster.families.get(each.id) or self.past.family(each.id)
         if theirs is None or job.array_id is None or job.spec.family is None:
-            return outcomes.corresponding(each, None, None)
+            return dependency_rules.corresponding(each, None, None)
         first, index = each.id, arrays.index_of(job.spec.family, job.id - job.array_id)
         position = arrays.position_of(theirs, index)
         if position is None:  # it can never be; that of -42 nothing is known makes 42 the culprit
             return each.replace(kind=AFTEROK, id=-first)
-        return outcomes.corresponding(each, index, lambda _: first + position)
+        return dependency_rules.corresponding(each, index, lambda _: first + position)
 
     def _look(self, dependency: Dependency) -> Outcome:
         """What is known of what a dependency names."""
@@ -200,7 +201,7 @@ class WaitingRoom:
             return Outcome(begun=1, begun_at=self._lost[job_id], ended=1, ended_at=self._lost[job_id])
         raw = self.phases.get(job_id)
         if raw is not None:
-            return Outcome() if self._comes_again(job_id, raw) else outcomes.of(codec.decode_phase(raw))
+            return Outcome() if self._comes_again(job_id, raw) else dependency_rules.of(codec.decode_phase(raw))
         return Outcome()
 
     def _comes_again(self, job_id: int, raw: Mapping[str, Any]) -> bool:
@@ -233,7 +234,7 @@ class WaitingRoom:
             whole, parts = self._tallies[array_id]
             before, after = parts.get(job_id, Outcome()), self._one(job_id)
             parts[job_id] = after
-            moved = outcomes.moved(whole, before, after)
+            moved = dependency_rules.moved(whole, before, after)
             self._tallies[array_id] = moved, parts
             if _stand(moved) != _stand(whole):
                 self._moved.add(array_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gflowd.core.procstat import Process
+    from gflowd.core.execution.procstat import Process
 
 
 def job_of(lineage: Sequence[Process], marks: Sequence[int | None], leaders: Mapping[int, Process]) -> int | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gflowd.core import durations
 from gflowd.core.errors import Refused
-from gflowd.core.reservations import DAY, PERIODS, Reservation, Window, on_the_wall, windows
+from gflowd.core.planning.reservations import DAY, PERIODS, Reservation, Window, on_the_wall, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

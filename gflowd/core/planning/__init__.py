@@ -1,0 +1,1 @@
+"""What starts when and where: backfill, occupancy, forecast, promises, reservations. Starts nothing."""

@@ -1,0 +1,1 @@
+"""The scheduler's index of jobs: order, pending dependencies, array limits. Pure."""
