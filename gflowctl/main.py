@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from gflowctl import render
 from gflowctl.context import Context
 from gflowctl.options import arguments
+from gflowctl.output import render
 from gflowd.core.errors import BadUsage, GflowError
 
 TYPE_CHECKING = False

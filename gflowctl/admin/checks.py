@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from gflowctl import wording
+from gflowctl.output import descriptions
 from gflowd import __version__, board
 from gflowd.core.errors import GflowError
 from gflowd.core.value import Value
@@ -161,7 +161,7 @@ def snapshot(context: Context) -> Iterator[Finding]:
     begun = time.monotonic()
     fold = context.store.read()
     took = time.monotonic() - begun
-    held = wording.count(len(fold.of("spec")), "submission")  # an array is one
+    held = descriptions.count(len(fold.of("spec")), "submission")  # an array is one
     yield Finding(OK, f"snapshot {path}: {held}, read in {took * 1000:.0f} ms")
     for dropped in fold.dropped:
         yield Finding(WARN, f"the snapshot is damaged: {dropped}", "the next change mends it and keeps a copy")

@@ -9,7 +9,7 @@ from gflowctl.admin import sessions
 from gflowctl.admin.checks import OK, WARN, Finding
 from gflowctl.context import mtime_ns
 from gflowctl.machine import drain as draining
-from gflowctl.views import View
+from gflowctl.view.views import View
 from gflowd import paths
 from gflowd.core import joblist
 from gflowd.core.errors import SystemFailed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs
+from gflowctl.view import jobs
 from gflowd.core import dependencies
 from gflowd.core.errors import Refused
 from gflowd.core.queue import dependency_paths
@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gflowctl.views import View
+    from gflowctl.view.views import View
     from gflowd.core.dependencies import Needs
 
 NOBODY = -1  # no job has this id

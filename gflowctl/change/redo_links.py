@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gflowctl.views import View
+    from gflowctl.view.views import View
     from gflowd.core.arrays import Family
     from gflowd.core.dependencies import Dependency, Needs
 

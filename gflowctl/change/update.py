@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from gflowctl import jobs
 from gflowctl.options import job_options
 from gflowctl.submit import capture
+from gflowctl.view import jobs
 from gflowd.core.dependencies import NOTHING
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.request import update_rules, validation
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gflowctl.context import Context
-    from gflowctl.views import View
+    from gflowctl.view.views import View
     from gflowd.core.arrays import Family
     from gflowd.core.dependencies import Needs
     from gflowd.core.model import Job, Spec
@@ -68,9 +68,9 @@ class Request:
     def look_up_needs(self, view: View) -> None:
         """Finds the jobs that are to be waited for. Raises `Refused`."""
         if job_options.names_dependencies(self.args):
-            from gflowctl import needs
+            from gflowctl.view import dependencies
 
-            self.needs = needs.asked(self.args, view.fold, self.context)
+            self.needs = dependencies.asked(self.args, view.fold, self.context)
 
     def apply(self, view: View, job: Job, ids: Sequence[int]) -> Spec:
         """The new spec of `job`, or of its array; `ids`: the elements that are named. Raises `Refused`."""
@@ -82,9 +82,9 @@ class Request:
         limits = self.context.limits if state in update_rules.WAITING else validation.Limits()
         limits = limits.replace(known_projects=(), require_project=False)
         if self.needs is not None:
-            from gflowctl import needs
+            from gflowctl.view import dependencies
 
-            needs.check_elements(self.needs, found.family, view.fold)
+            dependencies.check_elements(self.needs, found.family, view.fold)
         if self.options.intersection(RUN):
             self._check_what_is_run(found, limits)
         return validation.checked(found, limits)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, render, views
+from gflowctl.output import render
+from gflowctl.view import jobs, views
 from gflowd.core import codec
 from gflowd.core.errors import Refused
 from gflowd.core.model import Wish

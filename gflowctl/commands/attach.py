@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from gflowctl import jobs, render, views
 from gflowctl.options import arguments
+from gflowctl.output import render
+from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.model import TMUX, is_live
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from gflowctl import render
 from gflowctl.admin import backup
+from gflowctl.output import render
 from gflowd.core.errors import Refused, SystemFailed
 
 TYPE_CHECKING = False

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import jobs, views, wording
 from gflowctl.change import wishes
 from gflowctl.options import arguments
+from gflowctl.output import descriptions
+from gflowctl.view import jobs, views
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import Queued, Running, Stopping, Wish
 
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     chosen = args.all or args.name or args.user or args.state
     if bool(args.jobs) == bool(chosen):
         raise BadUsage("name the jobs to cancel, or choose them with --all, --name, --user or --state")
-    states = set(wording.states(args.state))
+    states = set(descriptions.states(args.state))
 
     def select(view: views.View) -> list[int]:
         if args.jobs:

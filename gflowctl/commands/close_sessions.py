@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 
-from gflowctl import jobs, render, views, wording
 from gflowctl.admin import sessions
 from gflowctl.options import arguments
+from gflowctl.output import descriptions, render
+from gflowctl.view import jobs, views
 from gflowd.core import joblist
 from gflowd.core.errors import BadUsage, Refused
 
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if bool(args.jobs) == bool(args.all or args.state or args.pattern):
         raise BadUsage("name the jobs, or choose them with --all, --state or --pattern")
     pattern = _pattern(args.pattern)
-    states = set(wording.states(args.state))
+    states = set(descriptions.states(args.state))
     view = views.View(context, context.store.read())
     named = view.select(args.jobs) if args.jobs else None
     _refuse_live(view, named or ())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from gflowctl import render
+from gflowctl.output import render
 from gflowd.core.errors import SystemFailed
 
 TYPE_CHECKING = False

@@ -5,9 +5,9 @@ The exit status is 1 when something fails.
 
 from __future__ import annotations
 
-from gflowctl import render
 from gflowctl.admin import checks, file_checks, queue_checks
 from gflowctl.options import arguments
+from gflowctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

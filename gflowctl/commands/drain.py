@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import render
 from gflowctl.machine import drain
+from gflowctl.output import render
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import render
 from gflowctl.machine import gpu_ignore
 from gflowctl.machine import gpus as gpu_records
 from gflowctl.options import arguments
+from gflowctl.output import render
 from gflowd.core import ranges
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.gpu import admin_state

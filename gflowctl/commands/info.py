@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import render, wording
 from gflowctl.machine import drain as draining
 from gflowctl.machine import gpu_table, gpus
 from gflowctl.machine import reservations as reserving
 from gflowctl.options import arguments
-from gflowctl.watching import redraw
+from gflowctl.output import descriptions, render
+from gflowctl.output.watch import redraw
 from gflowd.core import durations, ranges
 from gflowd.core.errors import BadUsage
 from gflowd.core.planning import reservations
@@ -134,7 +134,7 @@ def _gpus(seen: dict[str, Any], found: list[Reservation], tz: tzinfo | None, *, 
 def _words(window: Window, now: float, tz: tzinfo | None) -> str:
     """`any 2 GPUs for ada from Mon 09:00 until Mon 18:00 (3)`, of a reservation that has no place in the table."""
     listed = window.gpu_list
-    gpus = f"any {wording.count(window.gpus, 'GPU')}" if listed is None else f"GPU {ranges.fold(listed)}"
+    gpus = f"any {descriptions.count(window.gpus, 'GPU')}" if listed is None else f"GPU {ranges.fold(listed)}"
     since = "" if window.start <= now else f"from {reserving.near(window.start, now, tz)} "
     return f"{gpus} for {render.escape(window.user)} {since}until {reserving.near(window.end, now, tz)} ({window.id})"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gflowctl import groups, render, views
 from gflowctl.options import arguments
+from gflowctl.output import render
+from gflowctl.view import arrays, views
 from gflowd.core.errors import Refused
 from gflowd.snapshot import Fold
 
@@ -27,10 +28,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.most < 1:
         raise Refused("a limit of 0 would let nothing run; gflowctl hold keeps jobs from starting")
     if not context.state.has_snapshot():
-        groups.the_one(views.View(context, Fold()), args.group)
+        arrays.the_one(views.View(context, Fold()), args.group)
     with context.writable_store.commit() as commit:
         view = views.View(context, commit.fold())
-        array_id = groups.the_one(view, args.group)
+        array_id = arrays.the_one(view, args.group)
         try:
             view.check_changeable(array_id)
         except Refused as error:

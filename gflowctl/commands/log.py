@@ -9,8 +9,9 @@ that says how much is missing. Files named with --output and --error are never c
 
 from __future__ import annotations
 
-from gflowctl import follow, glance, jobs, render, views
 from gflowctl.options import arguments
+from gflowctl.output import follow, render
+from gflowctl.view import jobs, lookup, views
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import Ended, Queued
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Prints it."""
     if args.follow and (args.first is not None or args.error or args.attempt is not None):
         raise BadUsage("--follow goes with none of --first, --error and --attempt")
-    view = glance.view(context, [args.job])
+    view = lookup.view(context, [args.job])
     job_id = view.one(args.job)
     if args.follow:
         follow.follow(context, job_id, args.last)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from gflowctl import render
+from gflowctl.output import render
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.request import validation
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import columns, jobs, records, render, tree, views, wording
 from gflowctl.options import arguments
-from gflowctl.watching import redraw
+from gflowctl.output import columns, descriptions, json_records, render, tree
+from gflowctl.output.watch import redraw
+from gflowctl.view import jobs, views
 from gflowd.core.errors import BadUsage
 from gflowd.core.model import ENDED_STATES, QUEUED
 
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Prints the list."""
     usual = columns.STARTS if args.start else columns.DEFAULT
     names = columns.chosen(usual if args.format is None else args.format)
-    states = set(wording.states(args.states)) or ({QUEUED} if args.start else set())
+    states = set(descriptions.states(args.states)) or ({QUEUED} if args.start else set())
     since = None if args.since is None else context.instant(args.since, "--since")
     if args.watch and args.json:
         raise BadUsage("give either --watch or --json, not both")
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.limit is not None:
             found = found[: args.limit] if args.limit >= 0 else found[args.limit :]
         if args.json:
-            render.write_json([records.record(view, job) for job in found])
+            render.write_json([json_records.record(view, job) for job in found])
             return ""
         wide = render.terminal_columns() if render.is_terminal() else 0
         shape = columns.columns(names)
@@ -115,7 +116,7 @@ def _matching(args: argparse.Namespace, view: views.View, states: set[str], sinc
     if users:
         ids = view.owned(ids, users)
     if not (args.unfolded or args.json) and view.families:
-        from gflowctl import folding
+        from gflowctl.view import folding
 
         ids = folding.fold(view, ids, by_name=bool(args.names))
     return [
@@ -136,9 +137,9 @@ def _considered(
         _recall(args, view, states, users, since)
     ids = view.select(args.jobs) if args.jobs else view.ids()
     if args.group is not None:
-        from gflowctl import groups
+        from gflowctl.view import arrays
 
-        wanted = groups.find(view, args.group)
+        wanted = arrays.find(view, args.group)
         ids = [job_id for job_id in ids if view.array_of(job_id) in wanted]
     if args.completed:
         return [job_id for job_id in ids if view.has_ended(job_id)]

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import argparse
 
-from gflowctl import render
 from gflowctl.machine import quotas
 from gflowctl.options import arguments
+from gflowctl.output import render
 from gflowd.core.accounting.quotas import FIELDS, KIND
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.request import validation

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import jobs, needs, records, render, views
 from gflowctl.change.redo_links import Links
 from gflowctl.machine import quotas
 from gflowctl.options import arguments, job_options
+from gflowctl.output import json_records, render
 from gflowctl.submit import capture
 from gflowctl.submit.enqueue import New
+from gflowctl.view import dependencies, jobs, views
 from gflowd.core import reasons
 from gflowd.core.dependencies import NOTHING
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         groups = {spec_id: sorted(ids) for spec_id, ids in views.by_spec(view, old_ids).items()}
         first_ids = {spec_id: commit.allocate(len(ids)) for spec_id, ids in groups.items()}
         links = Links(view, groups, first_ids)
-        wanted = needs.asked(args, view.fold, context) if job_options.names_dependencies(args) else None
+        wanted = dependencies.asked(args, view.fold, context) if job_options.names_dependencies(args) else None
         named_specs = set(map(view.spec_of, named))
         for spec_id, new_id in first_ids.items():
             old = view.job(groups[spec_id][0])
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             spec = _repeated(view, old, links.family(spec_id), None if anew else links.needs(spec_id, old.spec.needs))
             if changed:
                 spec = _changed(args, spec, wanted, begin)
-                needs.check_elements(wanted or NOTHING, spec.family, view.fold)
+                dependencies.check_elements(wanted or NOTHING, spec.family, view.fold)
             spec = _checked(context, spec, old)
             new = New(new_id, spec, held=changed and args.hold)
             new.put(commit)
@@ -126,13 +127,13 @@ def _fallen(view: views.View, ids: Iterable[int]) -> list[int]:
             found += mine
         return found
 
-    return dependency_paths.cascade(ids, fallen, lambda job_id: needs.of(view, job_id).ids)
+    return dependency_paths.cascade(ids, fallen, lambda job_id: dependencies.of(view, job_id).ids)
 
 
 def _waited_for(view: views.View, victim: int, job_id: int) -> bool:
     return any(
         each.id == job_id or (each.id is not None and not each.element and job_id in view.ids_of(each.id))
-        for each in needs.of(view, victim).dependencies
+        for each in dependencies.of(view, victim).dependencies
     )
 
 
@@ -185,7 +186,7 @@ def _announce(args: argparse.Namespace, context: Context, made: list[Job], last:
     try:
         if args.json:
             view = views.View(context, Fold())
-            render.write_json([records.record(view, job) for job in made])
+            render.write_json([json_records.record(view, job) for job in made])
         else:
             render.write(f"{ids}\n" if args.parsable else f"Submitted batch job{many} {ids}\n")
         render.flush()

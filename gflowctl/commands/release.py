@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, views
 from gflowctl.change import wishes
 from gflowctl.options import arguments
+from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False

@@ -6,9 +6,9 @@ cancel the job is withdrawn. For a new job with another id there is gflowctl red
 
 from __future__ import annotations
 
-from gflowctl import jobs, views
 from gflowctl.change import wishes
 from gflowctl.options import arguments
+from gflowctl.view import jobs, views
 from gflowd.core.model import Queued
 
 TYPE_CHECKING = False

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import time
 
-from gflowctl import render
 from gflowctl.machine import reservations as reserving
 from gflowctl.options import arguments
+from gflowctl.output import render
 from gflowd.core import ranges
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.planning import reservation_conflicts, reservations

@@ -12,8 +12,8 @@ again, also those that have run since and whose directory is not there. Another 
 
 from __future__ import annotations
 
-from gflowctl import render
 from gflowctl.admin import restore
+from gflowctl.output import render
 from gflowd import paths
 
 TYPE_CHECKING = False

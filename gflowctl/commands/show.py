@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gflowctl import glance, jobs, records, render, wording
 from gflowctl.options import arguments
+from gflowctl.output import descriptions, json_records, render
+from gflowctl.view import jobs, lookup
 from gflowd.core import durations, memory, reasons
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.model import Ended, Running, Stopping
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gflowctl.context import Context
-    from gflowctl.views import View
+    from gflowctl.view.views import View
     from gflowd.core.model import Job
 
 
@@ -30,12 +31,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Prints it."""
     if args.script and args.json:
         raise BadUsage("give either --script or --json, not both")
-    view = glance.view(context, args.jobs)
+    view = lookup.view(context, args.jobs)
     ids = view.select(args.jobs)
     whole = _arrays(view, args.jobs) if view.families and not args.json else set()
     found = [view.job(job_id) for job_id in ids if job_id in whole or view.array_of(job_id) not in whole]
     if args.json:
-        render.write_json([{**records.record(view, job), "attempts": records.attempts(view, job)} for job in found])
+        render.write_json(
+            [{**json_records.record(view, job), "attempts": json_records.attempts(view, job)} for job in found]
+        )
     elif args.script:
         for content in [_script(context, job) for job in found]:
             render.write_bytes(content)
@@ -56,7 +59,7 @@ def _arrays(view: View, texts: list[str]) -> set[int]:
 
 def _script(context: Context, job: Job) -> bytes:
     if job.spec.script is None:
-        raise Refused(f"job {jobs.label(job)} is no script; its command: {wording.command_line(job.spec.command)}")
+        raise Refused(f"job {jobs.label(job)} is no script; its command: {descriptions.command_line(job.spec.command)}")
     path = context.state.script(job.spec.script)
     try:
         with open(path, "rb") as file:
@@ -78,10 +81,10 @@ def _lines(view: View, job: Job, *, color: bool) -> list[tuple[str, str]]:
 
 def _lines_of_array(view: View, first: Job) -> list[tuple[str, str]]:
     """All that its elements have in common, and how they fare."""
-    from gflowctl import families
+    from gflowctl.output import array_summary
 
     return [
-        *families.lines(view, first),
+        *array_summary.lines(view, first),
         *((key, text) for key, text in _asked(view, first) if key not in ("GPU ids", "Time left", "Attempt")),
         ("Submitted", render.local(first.spec.submitted_at)),
         ("Directory", render.escape(first.spec.cwd)),
@@ -105,7 +108,7 @@ def _what(job: Job) -> Iterator[tuple[str, str]]:
         yield "Project", render.escape(spec.project)
     if spec.comment:
         yield "Comment", render.escape(spec.comment)
-    yield "Command", render.escape(wording.command_line(jobs.command(job)))
+    yield "Command", render.escape(descriptions.command_line(jobs.command(job)))
     if values := jobs.parameters(job):
         yield "Parameters", render.escape(", ".join(f"{name}={value}" for name, value in values.items()))
     if spec.redone_from is not None:
@@ -118,7 +121,7 @@ def _state(view: View, job: Job, *, color: bool) -> Iterator[tuple[str, str]]:
     if why := view.reason(job):
         yield "Reason", render.escape(_more(view, job, why))
     if view.rank(job) is not None:
-        from gflowctl import standing
+        from gflowctl.output import standing
 
         yield from standing.lines(view, job)
     phase = job.phase
@@ -133,13 +136,13 @@ def _state(view: View, job: Job, *, color: bool) -> Iterator[tuple[str, str]]:
 def _more(view: View, job: Job, why: str) -> str:
     """The reason in words; of `Resources`, which of them are short as far as the daemon's last look tells."""
     if view.rank(job) is not None and why.partition(":")[0] in (reasons.NEVER, reasons.RESERVATION, reasons.PRIORITY):
-        from gflowctl import standing
+        from gflowctl.output import standing
 
-        said, advice = wording.reason(why), standing.advice(view, job)
+        said, advice = descriptions.reason(why), standing.advice(view, job)
         return said if advice is None else f"{said}; {advice}"
     if why == reasons.RESOURCES and (short := _short(view.context.observed or {}, job)):
         return f"{why} (waits for {', '.join(short)})"
-    return wording.reason(why)
+    return descriptions.reason(why)
 
 
 def _short(observed: dict[str, object], job: Job) -> list[str]:
@@ -148,11 +151,11 @@ def _short(observed: dict[str, object], job: Job) -> list[str]:
     if isinstance(gpus, list):
         idle = sum(1 for gpu in gpus if gpu.get("state") == "idle")
         if idle < job.spec.gpus:
-            short.append(f"{wording.count(job.spec.gpus, 'GPU')}, {idle} idle")
+            short.append(f"{descriptions.count(job.spec.gpus, 'GPU')}, {idle} idle")
     if isinstance(capacity, dict) and isinstance(used, dict):
         cpus = capacity["cpus"] - used["cpus"]
         if cpus < job.spec.cpus:
-            short.append(f"{wording.count(job.spec.cpus, 'CPU')}, {cpus} free")
+            short.append(f"{descriptions.count(job.spec.cpus, 'CPU')}, {cpus} free")
         free = capacity["memory_mb"] - used["memory_mb"]
         if job.spec.memory_mb is not None and free < job.spec.memory_mb:
             short.append(f"{memory.show(job.spec.memory_mb)} memory, {memory.show(max(free, 0))} free")
@@ -161,22 +164,22 @@ def _short(observed: dict[str, object], job: Job) -> list[str]:
 
 def _asked(view: View, job: Job) -> Iterator[tuple[str, str]]:
     spec = job.spec
-    yield "Resources", render.escape(wording.resources(spec))
+    yield "Resources", render.escape(descriptions.resources(spec))
     if job.run is not None and job.run.gpu_ids:
         yield "GPU ids", ",".join(map(str, job.run.gpu_ids))
     yield "Priority", str(spec.priority)
     if (left := view.time_left(job)) is not None:
         yield "Time left", durations.clock(left)
     if spec.early_signal is not None:
-        yield "Warning", wording.early_signal(spec.early_signal)
+        yield "Warning", descriptions.early_signal(spec.early_signal)
     if spec.grace is not None:
         yield "Grace", f"{spec.grace:g} s"
     if spec.needs is not None:
-        from gflowctl import needs
+        from gflowctl.view import dependencies
 
-        yield "Waits for" if jobs.is_waiting(job) else "Waited for", needs.words(view, job)
+        yield "Waits for" if jobs.is_waiting(job) else "Waited for", dependencies.words(view, job)
     if spec.retry is not None:
-        yield "Retries", wording.retries(spec.retry)
+        yield "Retries", descriptions.retries(spec.retry)
     if spec.notify_email is not None or spec.notify_on:
         told = f"{spec.notify_email or spec.user} of {', '.join(spec.notify_on) or 'nothing'}"
         yield "Notify", render.escape(f"{told} (not sent yet)")

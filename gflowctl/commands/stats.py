@@ -11,9 +11,10 @@ from __future__ import annotations
 import sys
 import time
 
-from gflowctl import jobs, render, views
 from gflowctl.options import arguments
-from gflowctl.render import Column
+from gflowctl.output import render
+from gflowctl.output.render import Column
+from gflowctl.view import jobs, views
 from gflowd.core import durations, instants
 from gflowd.core.accounting import statistics
 from gflowd.core.accounting.statistics import DAY, PROJECT, USER, Account, Calendar

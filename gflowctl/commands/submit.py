@@ -24,8 +24,8 @@ from __future__ import annotations
 
 import argparse
 
-from gflowctl import render
 from gflowctl.options import arguments, job_options
+from gflowctl.output import render
 from gflowctl.submit import enqueue
 from gflowctl.submit.drafting import Drafter
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
@@ -180,21 +180,22 @@ def _show(args: argparse.Namespace, context: Context, made: Sequence[New]) -> No
 
 
 def _records(context: Context, made: Sequence[New]) -> list[dict[str, Any]]:
-    from gflowctl import records, views
+    from gflowctl.output import json_records
+    from gflowctl.view import views
     from gflowd.snapshot import Fold
 
     view = views.View(context, Fold())
     found = []
     for new in made:
         unknown: dict[str, Any] = {} if new.first else {"id": None, "array_id": None, "group": None}
-        found += [records.record(view, job) | unknown for job in new.jobs]
+        found += [json_records.record(view, job) | unknown for job in new.jobs]
     return found
 
 
 def _rehearse(made: Sequence[New]) -> None:
     """A line for each job that would be; beyond some, how many more."""
-    from gflowctl import jobs
-    from gflowctl.wording import command_line, resources
+    from gflowctl.output.descriptions import command_line, resources
+    from gflowctl.view import jobs
 
     number = 0
     for new in made:
@@ -214,7 +215,8 @@ def _stay(args: argparse.Namespace, context: Context, ids: range) -> int:
         render.note("note: gflowd is not running; the job will start when it does")
     if not (args.wait or args.follow):
         return 0
-    from gflowctl import follow, jobs
+    from gflowctl.output import follow
+    from gflowctl.view import jobs
 
     if args.follow:
         return jobs.exit_status(follow.follow(context, ids[0]))

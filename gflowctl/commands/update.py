@@ -10,10 +10,11 @@ of a job are fixed when it is submitted: gflowctl redo makes another job.
 
 from __future__ import annotations
 
-from gflowctl import jobs, render, views
 from gflowctl.change import update, wishes
 from gflowctl.options import arguments, job_options
+from gflowctl.output import render
 from gflowctl.submit import capture
+from gflowctl.view import jobs, views
 from gflowd.core import codec
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import EXECUTORS, Wish

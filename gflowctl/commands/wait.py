@@ -7,8 +7,9 @@ first job to end. When --timeout passes first the status is 75.
 
 from __future__ import annotations
 
-from gflowctl import follow, jobs, views
 from gflowctl.options import arguments
+from gflowctl.output import follow
+from gflowctl.view import jobs, views
 from gflowd.core.errors import TryAgain
 
 TYPE_CHECKING = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl.render import local
+from gflowctl.output.render import local
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gflowctl import render
 from gflowctl.machine import gpus
+from gflowctl.output import render
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.gpu.admin_state import IGNORED
 from gflowd.core.model import Identity

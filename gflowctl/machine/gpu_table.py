@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gflowctl import render
 from gflowctl.machine import gpus as gpu_records
+from gflowctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

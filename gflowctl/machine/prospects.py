@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from gflowctl import jobs, views
 from gflowctl.machine import reservations as reserving
+from gflowctl.view import jobs, views
 from gflowd.core import durations
 from gflowd.core.planning import reservations
 from gflowd.core.planning.capacity import Capacity, Device

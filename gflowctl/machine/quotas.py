@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import naming, views
+from gflowctl.view import selection, views
 from gflowd.core.accounting.quotas import KIND, Quotas, owners
 from gflowd.core.errors import Refused
 from gflowd.core.model import RUNNING, STARTING, STOPPING
@@ -51,7 +51,7 @@ def check(context: Context, fold: Fold, wanted: Sequence[tuple[Spec, int]]) -> N
 
 def usage(fold: Fold, of: Collection[str] | None = None) -> dict[str, Usage]:
     """Who has what, by the ids of quotas (`user:ada`); only of these, or of everybody with a job that has not ended."""
-    roster = naming.roster(fold)
+    roster = selection.roster(fold)
     phases, wishes = fold.of("phase"), fold.of("wish")
     found: dict[str, Usage] = {}
     for spec_id, spec in fold.of("spec").items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl import render
+from gflowctl.output import render
 from gflowd.core import durations, instants, ranges
 from gflowd.core.errors import Refused
 from gflowd.core.planning import reservations

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 
-from gflowctl import render
+from gflowctl.output import render
 from gflowd.core.planning import reservations
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from gflowctl import render
+from gflowctl.output import render
 from gflowd.core.errors import BadUsage, Refused
 
 

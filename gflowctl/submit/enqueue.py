@@ -96,17 +96,17 @@ def _complete(drafts: Sequence[Draft], context: Context, fold: Fold | None) -> l
     waiting = [draft.args for draft in drafts if job_options.names_dependencies(draft.args)]
     if fold is None or not waiting:
         return [(draft, draft.spec) for draft in drafts]
-    from gflowctl import needs
+    from gflowctl.view import dependencies
 
-    needs.recall(waiting, fold, context)
-    resolve = needs.resolver(fold, context.user)
+    dependencies.recall(waiting, fold, context)
+    resolve = dependencies.resolver(fold, context.user)
     found = []
     for draft in drafts:
         spec = draft.spec
         if job_options.names_dependencies(draft.args):
             try:
-                wanted = needs.given(draft.args, resolve)
-                needs.check_elements(wanted, spec.family, fold)
+                wanted = dependencies.given(draft.args, resolve)
+                dependencies.check_elements(wanted, spec.family, fold)
             except Refused as error:
                 raise Refused(f"{draft.where}{error}") from None
             spec = spec.replace(needs=wanted)

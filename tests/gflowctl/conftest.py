@@ -21,7 +21,7 @@ import pytest
 from forked import NURSERY
 
 from gflowctl.context import Context
-from gflowctl.views import View
+from gflowctl.view.views import View
 from gflowd.core import codec
 from gflowd.core.model import PROCESS, Ended, Identity, Run, Running, Started
 from gflowd.history import Entry, History, Sheet

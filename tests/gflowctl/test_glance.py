@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gflowctl import glance, records, views
 from gflowctl.context import Context
+from gflowctl.output import json_records
+from gflowctl.view import lookup, views
 
 if TYPE_CHECKING:
     from conftest import Ctl
@@ -37,17 +38,17 @@ def test_it_tells_of_each_job_what_the_whole_queue_does(crowded: Ctl) -> None:
     context = Context({}, None, crowded.state.root)
     whole = views.View(context, context.store.read())
     for job_id in whole.ids():
-        some = glance.view(context, [str(job_id)])
+        some = lookup.view(context, [str(job_id)])
         some.now = whole.now
-        assert records.record(some, some.job(job_id)) == records.record(whole, whole.job(job_id))
+        assert json_records.record(some, some.job(job_id)) == json_records.record(whole, whole.job(job_id))
 
 
 def test_it_takes_in_no_job_but_those_that_are_asked_for(crowded: Ctl) -> None:
     context = Context({}, None, crowded.state.root)
-    assert set(glance.view(context, ["9", "10"]).fold.of("spec")) <= {2, 3, 9, 10}  # 2 has the look of an array
-    assert len(glance.view(context, ["4"]).fold.of("spec")) > 9, "an element has an array"
-    assert len(glance.view(context, ["6"]).fold.of("spec")) > 9, "it waits for another"
-    assert len(glance.view(context, ["9-10"]).fold.of("spec")) > 9
+    assert set(lookup.view(context, ["9", "10"]).fold.of("spec")) <= {2, 3, 9, 10}  # 2 has the look of an array
+    assert len(lookup.view(context, ["4"]).fold.of("spec")) > 9, "an element has an array"
+    assert len(lookup.view(context, ["6"]).fold.of("spec")) > 9, "it waits for another"
+    assert len(lookup.view(context, ["9-10"]).fold.of("spec")) > 9
 
 
 @pytest.mark.parametrize("tail", [b"", b"torn", b'00000000 [1,99,"phase",9,{"is":"queued"}]\n'])
@@ -68,5 +69,5 @@ def test_a_damaged_line_of_the_job_is_passed_over_as_ever(crowded: Ctl) -> None:
     path.write_bytes(b"".join(lines))
     context = Context({}, None, crowded.state.root)
     assert context.store.read_some([10]) is None
-    assert glance.view(context, ["10"]).fold.of("phase")[10]["is"] == "running"
+    assert lookup.view(context, ["10"]).fold.of("phase")[10]["is"] == "running"
     assert context.store.read_some([12]) is not None

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gflowctl import render
 from gflowctl.machine import reservations
+from gflowctl.output import render
 from gflowd.core import instants
 from gflowd.core.planning.reservations import KIND, Reservation, encode
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gflowctl import standing
+from gflowctl.output import standing
 from gflowd.core import codec
 
 if TYPE_CHECKING:

@@ -136,8 +136,8 @@ def test_what_is_scattered_is_not_named_at_any_length(ctl: Ctl) -> None:
 
 
 def test_the_first_waiting_element_tells_the_reason_of_the_others(ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gflowctl import views
     from gflowctl.context import Context
+    from gflowctl.view import views
 
     ctl.ok("submit", "-a", "1-5%1", "true")
     ctl.run_job(1)
@@ -302,7 +302,12 @@ def test_a_plain_submission_imports_nothing_of_arrays(ctl: Ctl) -> None:
     ctl.ok("submit", "-a", "1-3", "true")
     plain = imported(ctl, "submit", "true")
     assert (
-        not {"gflowd.core.arrays", "gflowd.core.request.sweep_parameters", "gflowctl.submit.sweeps", "gflowctl.naming"}
+        not {
+            "gflowd.core.arrays",
+            "gflowd.core.request.sweep_parameters",
+            "gflowctl.submit.sweeps",
+            "gflowctl.view.selection",
+        }
         & plain
     )
     assert not imported(ctl, "submit", "-a", "1-3%2", "true") & TOO_DEAR_FOR_SUBMIT

@@ -123,7 +123,7 @@ def test_resources_are_explained_by_what_is_short(ctl: Ctl) -> None:
     ctl.observe(gpus=GPUS, used={"cpus": 1, "memory_mb": 4096}, reasons={"1": "Resources"})
     from gflowctl.commands import show
     from gflowctl.context import Context
-    from gflowctl.views import View
+    from gflowctl.view.views import View
 
     context = Context(ctl.env, None, ctl.state.root)
     view = View(context, context.store.read())

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from gflowctl.context import Context
-from gflowctl.views import View
+from gflowctl.view.views import View
 from gflowd import config
 from gflowd.core import codec
 from gflowd.core.arrays import Family

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, render, views, wording
+from gflowctl.output import descriptions, render
+from gflowctl.view import jobs, views
 from gflowd.core import elements
 from gflowd.core.model import FAILURES
 
@@ -10,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gflowctl.views import View
+    from gflowctl.view.views import View
     from gflowd.core.model import Job
 
 WAITING = {"is": "queued"}
@@ -29,16 +30,16 @@ def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
         yield "Project", render.escape(spec.project)
     if spec.comment:
         yield "Comment", render.escape(spec.comment)
-    yield "Command", render.escape(wording.command_line(spec.command))
+    yield "Command", render.escape(descriptions.command_line(spec.command))
     if spec.redone_from is not None:
         yield "Redone from", str(spec.redone_from)
     yield "Elements", f"{named}, ids {ids[0]}-{ids[-1]}"
     for axis in family.axes:
-        yield "Parameters", f"{', '.join(axis.names)} ({wording.count(len(axis.rows), 'value')})"
+        yield "Parameters", f"{', '.join(axis.names)} ({descriptions.count(len(axis.rows), 'value')})"
     yield "States", ", ".join(views.counts(view, ids))
     waiting = next(map(view.job, (each for each in ids if _waits(view, each))), None)
     if waiting is not None and (why := view.reason(waiting)):
-        yield "Reason", render.escape(wording.reason(why))
+        yield "Reason", render.escape(descriptions.reason(why))
     if (most := view.max_concurrent(first)) is not None:
         yield "Limit", f"{most} at a time"
     if family.max_failures is not None:

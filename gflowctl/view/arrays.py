@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from gflowctl import views
+from gflowctl.view import views
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gflowctl.views import View
+    from gflowctl.view.views import View
 
 LIKE_JOBS = re.compile(r"[0-9@][0-9,~_@\[\]-]*")
 

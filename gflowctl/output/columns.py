@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs, wording
-from gflowctl.render import STATE_COLORS, Column, local
+from gflowctl.output import descriptions
+from gflowctl.output.render import STATE_COLORS, Column, local
+from gflowctl.view import jobs
 from gflowd.core import durations, memory
 from gflowd.core.errors import BadUsage
 from gflowd.core.model import SHORT_STATES, STATES, Ended
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from gflowctl.views import View
+    from gflowctl.view.views import View
     from gflowd.core.model import Job
 
 STARTS = "JOBID,NAME,USER,ST,START,TIMELIMIT,GPUS,NODELIST(REASON)"
@@ -62,7 +63,7 @@ def _name(view: View, job: Job) -> str:
 
 
 def _command(view: View, job: Job) -> str:
-    return wording.command_line(job.spec.command if job.id in view.folded else jobs.command(job))
+    return descriptions.command_line(job.spec.command if job.id in view.folded else jobs.command(job))
 
 
 def _memory(_view: View, job: Job) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from gflowctl import jobs
-from gflowctl.render import rfc3339
+from gflowctl.output.render import rfc3339
+from gflowctl.view import jobs
 from gflowd.core.model import Ended, Running, Stopping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gflowctl.views import View
+    from gflowctl.view.views import View
     from gflowd.core.dependencies import Needs
     from gflowd.core.model import Job
 
@@ -24,7 +24,7 @@ def record(view: View, job: Job) -> dict[str, Any]:
     needs, retry = spec.needs, spec.retry
     rank, points = view.rank(job), None
     if rank is not None:
-        from gflowctl import standing
+        from gflowctl.output import standing
 
         points = standing.points(view, job)
     return {

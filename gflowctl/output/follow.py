@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from gflowctl import jobs, render, views
+from gflowctl.output import render
+from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
 from gflowd.core.execution import log_trimming
 from gflowd.core.model import Queued

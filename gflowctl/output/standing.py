@@ -5,8 +5,8 @@ All of it is derived from what the daemon last observed and from the promises in
 
 from __future__ import annotations
 
-from gflowctl import render
-from gflowctl.wording import count
+from gflowctl.output import render
+from gflowctl.output.descriptions import count
 from gflowd.core import durations
 from gflowd.core.queue.order import length_class, score, width_factor
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from gflowctl.views import View
+    from gflowctl.view.views import View
     from gflowd.core.model import Job
 
 AHEAD = 3  # jobs ahead that are named

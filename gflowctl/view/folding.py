@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from gflowctl.views import View
+    from gflowctl.view.views import View
 
 
 def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[int]:

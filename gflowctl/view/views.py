@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import time
 
-from gflowctl import jobs, naming
+from gflowctl.view import jobs, selection
 from gflowd.core import codec
 from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.model import (
@@ -80,7 +80,7 @@ class View:
         """The arrays, if there are any."""
         if self._counted != len(self.fold.of("spec")):
             self._counted = len(self.fold.of("spec"))
-            self._roster = naming.roster(self.fold)
+            self._roster = selection.roster(self.fold)
         return self._roster
 
     @property
@@ -102,7 +102,7 @@ class View:
 
     def ids(self) -> list[int]:
         """Every job's id, ascending."""
-        return naming.ids(self.fold, self.roster)
+        return selection.ids(self.fold, self.roster)
 
     def owned(self, ids: Iterable[int], users: Collection[str]) -> list[int]:
         """Those of `ids` whose jobs are of one of `users`; decodes none."""
@@ -115,9 +115,9 @@ class View:
             return True
         if not self.has_history:
             return False
-        from gflowctl import past
+        from gflowctl.view import history
 
-        self._brought.update(past.bring(self.context.state, self.fold, job_id))
+        self._brought.update(history.bring(self.context.state, self.fold, job_id))
         return self.spec_of(job_id) in self.fold.of("spec")
 
     @property
@@ -132,28 +132,28 @@ class View:
 
     def recall(self, choice: Choice) -> None:
         """Brings from the history what is to be listed."""
-        from gflowctl import past
+        from gflowctl.view import history
 
         try:
-            self._brought.update(past.bring_chosen(self.context.state, self.fold, choice))
+            self._brought.update(history.bring_chosen(self.context.state, self.fold, choice))
         except GflowError as error:
             self.context.store.notes.append(f"only what is still in the queue: {error}")
 
     def recall_fallen(self, ids: Iterable[int]) -> None:
         """Brings from the history the jobs that were cancelled because of `ids`."""
         if self.has_history:
-            from gflowctl import past
+            from gflowctl.view import history
 
-            self._brought.update(past.bring_fallen(self.context.state, self.fold, ids))
+            self._brought.update(history.bring_fallen(self.context.state, self.fold, ids))
 
     def select(self, texts: Iterable[str]) -> list[int]:
         """The ids that JOBS arguments name. Raises as `joblist.select`."""
         text = ",".join(texts)
         if self.has_history:
-            from gflowctl import past
+            from gflowctl.view import history
 
-            self._brought.update(past.bring_named(self.context.state, self.fold, self.context.user, text))
-        return naming.select(text, self.fold, self.roster, self.context.user)
+            self._brought.update(history.bring_named(self.context.state, self.fold, self.context.user, text))
+        return selection.select(text, self.fold, self.roster, self.context.user)
 
     def one(self, text: str) -> int:
         """The id of the one job that a JOB argument names. Raises `BadUsage` when it names several."""
@@ -302,9 +302,9 @@ class View:
         return len(self.observed_reasons) >= MANY and self._observed_at > job.spec.submitted_at
 
     def _needs_are_met(self, job: Job) -> bool:
-        from gflowctl import needs
+        from gflowctl.view import dependencies
 
-        return needs.are_met(self, job)
+        return dependencies.are_met(self, job)
 
     def elapsed(self, job: Job) -> float | None:
         """How many seconds it has run, or ran; None when it never did. At work, by the clock that its limit goes by."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gflowctl import naming
+from gflowctl.view import selection
 from gflowd.core import dependencies, joblist
 from gflowd.core.dependencies import AFTER, AFTERANY, AFTERCORR, AFTERNOTOK, AFTEROK, ALL, ANY, Needs
 from gflowd.core.errors import BadUsage, Refused
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gflowctl.context import Context
-    from gflowctl.views import View
+    from gflowctl.view.views import View
     from gflowd.core.arrays import Family
     from gflowd.core.dependencies import Dependency, Resolve
     from gflowd.core.model import Job
@@ -41,10 +41,10 @@ def asked(args: argparse.Namespace, fold: Fold, context: Context) -> Needs:
 def recall(asking: Iterable[argparse.Namespace], fold: Fold, context: Context) -> None:
     """Brings the jobs that options name and that have left for the history into `fold`."""
     if os.path.exists(context.state.history):
-        from gflowctl import past
+        from gflowctl.view import history
 
         texts = (text for each in asking for text in (each.depends_on, each.depends_on_all, each.depends_on_any))
-        past.bring_named(context.state, fold, context.user, ",".join(text for text in texts if text is not None))
+        history.bring_named(context.state, fold, context.user, ",".join(text for text in texts if text is not None))
 
 
 def given(args: argparse.Namespace, resolve: Resolve) -> Needs:
@@ -65,7 +65,7 @@ def given(args: argparse.Namespace, resolve: Resolve) -> Needs:
 def check_elements(wanted: Needs, family: Family | None, fold: Fold) -> None:
     """Raises `Refused` when `aftercorr` names an array that lacks an element for one of `family`'s."""
     corresponding = [each for each in wanted.dependencies if each.kind == AFTERCORR and not each.element]
-    arrays_of = naming.roster(fold) if corresponding and family is not None else None
+    arrays_of = selection.roster(fold) if corresponding and family is not None else None
     if arrays_of is None or family is None:
         return
     from gflowd.core import arrays, elements
@@ -79,13 +79,13 @@ def check_elements(wanted: Needs, family: Family | None, fold: Fold) -> None:
 
 def resolver(fold: Fold, user: str) -> Resolve:
     """The ids that a word names in `fold`."""
-    roster, specs = naming.roster(fold), fold.of("spec")
+    roster, specs = selection.roster(fold), fold.of("spec")
 
     def resolve(word: str) -> list[tuple[int, bool]]:
         if len(word) < PLAIN and word.isdecimal() and int(word) in specs:  # 10,000 jobs may each wait for one
             return [(int(word), False)]
         try:
-            return naming.targets(word, fold, roster, user)
+            return selection.targets(word, fold, roster, user)
         except BadUsage:
             raise Refused(f"no job {word}") from None
 
@@ -168,7 +168,7 @@ def _target(view: View, each: Dependency) -> str:
 
 
 def _label(view: View, each: Dependency) -> str:
-    from gflowctl import jobs
+    from gflowctl.view import jobs
 
     assert each.id is not None
     if view.array_of(each.id) is None or (each.id in view.families and not each.element):
@@ -182,7 +182,7 @@ def _wanted(each: Dependency) -> str:
 
 
 def _state(view: View, each: Dependency) -> str:
-    from gflowctl import jobs, views
+    from gflowctl.view import jobs, views
 
     if each.id is None:
         return ""

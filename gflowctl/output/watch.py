@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 
-from gflowctl import render
+from gflowctl.output import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

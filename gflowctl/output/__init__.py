@@ -1,0 +1,1 @@
+"""How gflowctl prints: text, tables, JSON, logs as they grow. Changes nothing."""
