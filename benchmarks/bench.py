@@ -30,7 +30,7 @@ sys.path.insert(0, ROOT)
 from gflowd.core import codec  # noqa: E402 -- the tree that we stand in, installed or not
 from gflowd.core.model import Spec  # noqa: E402
 from gflowd.paths import State  # noqa: E402
-from gflowd.store import Store  # noqa: E402
+from gflowd.storage.store import Store  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gflowd.history import Entry, History, Sheet
 from gflowd.paths import State
-from gflowd.store import Store
+from gflowd.storage.history import Entry, History, Sheet
+from gflowd.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

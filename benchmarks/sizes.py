@@ -16,7 +16,7 @@ from bench import Bench
 from history import fill, spec
 from report import line
 
-from gflowd.store import Store
+from gflowd.storage.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 from gflowd.core import quick_json
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.paths import Runtime, State, default_config_path, default_state_dir, read_private
-from gflowd.store import Store
+from gflowd.storage.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowd.core.request.validation import Limits
-    from gflowd.store import Commit
+    from gflowd.storage.store import Commit
 
 LARGEST_UNREAD = 1 << 16  # bytes
 _UNREAD: dict[str, Any] = {}
@@ -112,9 +112,9 @@ class Context:
             return _DEFAULTS
         if not self._overridden() and not _is_of_concern(self.config_path):
             return _DEFAULTS
-        from gflowd import config
+        from gflowd.config import loader
 
-        loaded = config.load(self.config_given, self.environ)
+        loaded = loader.load(self.config_given, self.environ)
         return {
             "lock_timeout": loaded.lock_timeout,
             "timezone": loaded.timezone,

@@ -17,7 +17,7 @@ import nvidia
 import pytest
 
 from gflowd.paths import State
-from gflowd.store import Store
+from gflowd.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

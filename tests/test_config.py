@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd import config, config_file, kinds, settings
 from gflowd.commands import init
+from gflowd.config import loader, settings, toml_file, value_types
 from gflowd.core.errors import Refused
 
 NOWHERE = {"HOME": "/nonexistent"}
 
-Load = Callable[..., config.Config]  # text of the file, environment, options
+Load = Callable[..., loader.Config]  # text of the file, environment, options
 Refusal = Callable[..., str]  # text of the file, environment
 
 
@@ -22,10 +22,10 @@ Refusal = Callable[..., str]  # text of the file, environment
 def load(tmp_path: Path) -> Load:
     def from_text(
         text: str | bytes, environ: dict[str, str] | None = None, options: dict[str, str] | None = None
-    ) -> config.Config:
+    ) -> loader.Config:
         path = tmp_path / "gflow.toml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return config.load(str(path), environ or {}, options)
+        return loader.load(str(path), environ or {}, options)
 
     return from_text
 
@@ -41,12 +41,12 @@ def refusal(load: Load, tmp_path: Path) -> Refusal:
     return of
 
 
-def settled(loaded: config.Config) -> dict[str, object]:
+def settled(loaded: loader.Config) -> dict[str, object]:
     return {name: value for name, value in vars(loaded).items() if name not in {"path", "mtime_ns"}}
 
 
 def test_without_a_file_every_setting_has_its_default() -> None:
-    loaded = config.load(None, NOWHERE)
+    loaded = loader.load(None, NOWHERE)
     assert loaded.mtime_ns is None
     assert loaded.path == "/nonexistent/.config/gflow/gflow.toml"
     assert (loaded.poll_interval, loaded.gpu_allocation, loaded.gpu_allow, loaded.executor) == (
@@ -62,13 +62,13 @@ def test_without_a_file_every_setting_has_its_default() -> None:
 
 def test_a_file_that_was_named_must_exist() -> None:
     with pytest.raises(Refused, match=r"^/nonexistent/x\.toml: No such file"):
-        config.load("/nonexistent/x.toml", {})
+        loader.load("/nonexistent/x.toml", {})
     with pytest.raises(Refused, match=r"^/nonexistent/y\.toml: No such file"):
-        config.load(None, {"GFLOW_CONFIG": "/nonexistent/y.toml"})
+        loader.load(None, {"GFLOW_CONFIG": "/nonexistent/y.toml"})
 
 
 def test_every_row_of_the_table_is_a_field_of_the_configuration() -> None:
-    fields = set(config.Config.__dataclass_fields__) - {"path", "mtime_ns", "notes", "quotas"}
+    fields = set(loader.Config.__dataclass_fields__) - {"path", "mtime_ns", "notes", "quotas"}
     assert {setting.attribute for setting in settings.SETTINGS} == fields
 
 
@@ -79,7 +79,7 @@ def test_a_default_as_written_reads_as_the_default(setting: settings.Setting, lo
 
 
 def test_the_template_says_nothing_until_uncommented(load: Load) -> None:
-    assert settled(load(init.template())) == settled(config.load(None, NOWHERE))
+    assert settled(load(init.template())) == settled(loader.load(None, NOWHERE))
 
 
 def test_the_uncommented_template_is_valid_and_still_the_defaults(load: Load) -> None:
@@ -87,8 +87,8 @@ def test_the_uncommented_template_is_valid_and_still_the_defaults(load: Load) ->
     text = keys_and_tables.sub(r"\1", init.template())
     loaded = load(text)
     assert loaded.quotas["user:alice"] == {"max_running_jobs": 16}
-    assert settled(loaded) | {"quotas": None} == settled(config.load(None, NOWHERE)) | {"quotas": None}
-    written = {path for path, _ in config_file.entries(tomllib.loads(text))}
+    assert settled(loaded) | {"quotas": None} == settled(loader.load(None, NOWHERE)) | {"quotas": None}
+    written = {path for path, _ in toml_file.entries(tomllib.loads(text))}
     assert set(settings.BY_PATH) <= written
 
 
@@ -107,7 +107,7 @@ def test_the_environment_can_take_a_setting_back(load: Load) -> None:
 
 
 def test_the_environment_sets_nested_and_top_level_settings() -> None:
-    loaded = config.load(
+    loaded = loader.load(
         None,
         NOWHERE
         | {
@@ -126,7 +126,7 @@ def test_the_environment_sets_nested_and_top_level_settings() -> None:
 
 def test_what_a_job_finds_in_its_environment_is_no_setting() -> None:
     environ = {"GFLOW_JOB_ID": "3", "GFLOW_PARAM_A__B": "1", "GFLOW_STATE_DIR": "/x", "GFLOW_DEBUG": "1"}
-    assert settled(config.load(None, NOWHERE | environ)) == settled(config.load(None, NOWHERE))
+    assert settled(loader.load(None, NOWHERE | environ)) == settled(loader.load(None, NOWHERE))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_what_a_job_finds_in_its_environment_is_no_setting() -> None:
 )
 def test_a_wrong_variable_is_named(name: str, word: str, message: str) -> None:
     with pytest.raises(Refused) as caught:
-        config.load(None, NOWHERE | {name: word})
+        loader.load(None, NOWHERE | {name: word})
     assert str(caught.value) == f"{name}: {message}"
 
 
@@ -238,9 +238,9 @@ keep = "forever"
     assert (loaded.default_time_limit, loaded.log_max_size_mb, loaded.log_keep) == (36 * 3600, 100, None)
 
 
-@given(st.sets(st.integers(0, kinds.MOST_GPUS - 1), min_size=1))
+@given(st.sets(st.integers(0, value_types.MOST_GPUS - 1), min_size=1))
 def test_a_gpu_list_reads_alike_as_text_and_as_list(indices: set[int]) -> None:
-    kind = kinds.gpu_list(unset="all")
+    kind = value_types.gpu_list(unset="all")
     assert kind.read_word(",".join(map(str, indices))) == kind.read(list(indices)) == tuple(sorted(indices))
 
 
@@ -257,13 +257,13 @@ def test_what_is_too_long_or_too_deep_is_refused(tmp_path: Path, text: str) -> N
     path = tmp_path / "gflow.toml"
     path.write_text(text)
     with pytest.raises(Refused, match=r"gflow\.toml"):
-        config.load(str(path), {}, {})
+        loader.load(str(path), {}, {})
 
 
 def test_any_space_around_a_number_is_passed_over() -> None:
     """What strip() takes for space is more than what float() and int() do."""
     for word in ("\x1d3", "3\x1f", " 3 "):
-        found = config.load(
+        found = loader.load(
             None, {"HOME": "/nonexistent", "GFLOW_GPU__POLL_INTERVAL": word, "GFLOW_SCHEDULER__CPUS": word}
         )
         assert (found.poll_interval, found.cpus) == (3, 3)

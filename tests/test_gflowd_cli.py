@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from gflowd import __version__, main, settings
+from gflowd import __version__, main
 from gflowd.commands import init
+from gflowd.config import settings
 from gflowd.effects import daemon
 from gflowd.paths import State
 
@@ -40,9 +41,9 @@ def serve(state, runtime, config, *, reload, on_ready, to_stderr=False):
         show(reload())
     return 0
 
-stand_in = types.ModuleType("gflowd.supervisor")
+stand_in = types.ModuleType("gflowd.daemon.supervisor")
 stand_in.serve = serve
-sys.modules["gflowd.supervisor"] = stand_in
+sys.modules["gflowd.daemon.supervisor"] = stand_in
 from gflowd.main import main
 sys.exit(main())
 """
@@ -341,7 +342,7 @@ def test_every_verb_has_help(name: str, capsys: pytest.CaptureFixture[str], monk
 
 
 def test_the_options_set_settings_that_exist() -> None:
-    from gflowd import launch
+    from gflowd.daemon import launch
 
     assert {setting for _, _, setting, _, _ in launch._OPTIONS} <= set(settings.BY_NAME)
 

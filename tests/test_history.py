@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from gflowd import history as module
-from gflowd import past_jobs
 from gflowd.core.errors import Refused, SystemFailed
-from gflowd.history import Entry, History, HistoryFailed, Sheet
-from gflowd.past_jobs import Choice
 from gflowd.paths import State
-from gflowd.store import Store
+from gflowd.storage import history as module
+from gflowd.storage import history_queries
+from gflowd.storage.history import Entry, History, HistoryFailed, Sheet
+from gflowd.storage.history_queries import Choice
+from gflowd.storage.store import Store
 
 
 def spec(user: str = "ada", at: float = 1.0, **more: Any) -> dict[str, Any]:
@@ -37,8 +37,8 @@ def history(state: State) -> Iterator[History]:
     made.close()
 
 
-def everything(history: History) -> list[past_jobs.Record]:
-    return list(past_jobs.records(history, past_jobs.chosen(history, Choice(), ())))
+def everything(history: History) -> list[history_queries.Record]:
+    return list(history_queries.records(history, history_queries.chosen(history, Choice(), ())))
 
 
 def test_records_come_back_as_they_went(history: History) -> None:
@@ -53,7 +53,7 @@ def test_records_come_back_as_they_went(history: History) -> None:
         ("phase", 5, entries[0][1].phase), ("phase", 6, entries[1][1].phase), ("wish", 5, {"held": True}),
         ("attempt", "5.1", tried),
     ]  # fmt: skip
-    assert (history.greatest_id(), past_jobs.count(history)) == (6, 2)
+    assert (history.greatest_id(), history_queries.count(history)) == (6, 2)
 
 
 def test_writing_twice_replaces(history: History) -> None:
@@ -66,7 +66,7 @@ def test_jobs_without_their_spec_are_not_there_yet(history: History) -> None:
     history.write([(7, Entry(7, end(), None, ())), (7, Entry(8, end(), None, ()))], [])
     assert everything(history) == []
     assert history.outcome(7, whole=False) is None
-    assert past_jobs.within(history, 7, 8) == []
+    assert history_queries.within(history, 7, 8) == []
     assert history.greatest_id() == 8  # no such id is to be given again
 
 
@@ -75,14 +75,14 @@ def test_specs_are_found_by_the_ids_of_their_jobs(history: History) -> None:
     history.write([(3, Entry(n, end(), None, ())) for n in (3, 4, 5)], [Sheet(3, 3, 9.0, spec(), None)])
     put(history, 9)
     for first, last, found in ((1, 1, [1]), (2, 2, []), (4, 4, [3]), (5, 9, [3, 9]), (6, 8, []), (1, 99, [1, 3, 9])):
-        assert past_jobs.within(history, first, last) == found
+        assert history_queries.within(history, first, last) == found
 
 
 def test_the_last_submissions_are_those_of_the_user(history: History) -> None:
     for job_id, user in ((1, "ada"), (2, "bob"), (3, "ada"), (4, "ada")):
         put(history, job_id, record=spec(user))
-    assert past_jobs.last_of(history, "ada", 2) == [4, 3]
-    assert past_jobs.last_of(history, "eve", 2) == []
+    assert history_queries.last_of(history, "ada", 2) == [4, 3]
+    assert history_queries.last_of(history, "eve", 2) == []
 
 
 def test_only_what_is_chosen_is_read(history: History) -> None:
@@ -95,8 +95,8 @@ def test_only_what_is_chosen_is_read(history: History) -> None:
         (Choice(limit=2), [1, 2]), (Choice(limit=-2), [3, 2]), (Choice(limit=0), []),
         (Choice(users={"ada"}, since=20.0, limit=-5), [3]),
     ):  # fmt: skip
-        assert past_jobs.chosen(history, choice, ()) == found, choice
-    assert past_jobs.chosen(history, Choice(limit=1), {1}) == [2]
+        assert history_queries.chosen(history, choice, ()) == found, choice
+    assert history_queries.chosen(history, Choice(limit=1), {1}) == [2]
 
 
 def test_outcomes_are_of_a_job_or_of_a_whole_array(history: History) -> None:
@@ -115,11 +115,11 @@ def test_accounts_have_the_spans_of_all_attempts(history: History) -> None:
     tries = [(1, before), (2, end(6.0, "failed"))]  # the second never began
     history.write([(1, Entry(1, end(9.0, started_at=8.0, run=run), None, tries))], [Sheet(1, 1, 9.0, spec(), None)])
     put(history, 2, state="cancelled")
-    first, second = past_jobs.accounts(history, Choice(), ())
+    first, second = history_queries.accounts(history, Choice(), ())
     assert first == ("ada", None, "finished", 1.0, 9.0, ((4.0, 5.0, (0, 1)), (8.0, 9.0, (2,))))
     assert second == ("ada", None, "cancelled", 1.0, 9.0, ())
-    assert len(list(past_jobs.accounts(history, Choice(since=9.5), ()))) == 0
-    assert len(list(past_jobs.accounts(history, Choice(), {1}))) == 1
+    assert len(list(history_queries.accounts(history, Choice(since=9.5), ()))) == 0
+    assert len(list(history_queries.accounts(history, Choice(), {1}))) == 1
 
 
 def test_what_is_too_old_is_forgotten_but_for_the_greatest_id(history: History) -> None:
@@ -128,7 +128,7 @@ def test_what_is_too_old_is_forgotten_but_for_the_greatest_id(history: History) 
     put(history, 4, 20.0)
     put(history, 5, 7.0)
     assert history.forget(10.0, 2) is True
-    assert past_jobs.chosen(history, Choice(), ()) == [3, 4, 5]
+    assert history_queries.chosen(history, Choice(), ()) == [3, 4, 5]
     assert history.forget(10.0, 99) is False
     assert [record[1] for record in everything(history)] == [4, 5, 4, 5]
     assert history.greatest_id() == 5
@@ -174,7 +174,7 @@ def test_any_name_of_a_directory_will_do(tmp_path: Path, name: str) -> None:
 def test_an_empty_file_is_an_empty_history(state: State) -> None:
     Path(state.history).touch(mode=0o600)
     reader = History(state.history)
-    assert (reader.greatest_id(), past_jobs.count(reader), everything(reader)) == (0, 0, [])
+    assert (reader.greatest_id(), history_queries.count(reader), everything(reader)) == (0, 0, [])
     assert reader.outcome(1, whole=True) is None
     assert reader.spec(1) is None
     reader.close()

@@ -13,7 +13,7 @@ import filelock
 import pytest
 
 from gflowd.core.errors import Refused, TryAgain
-from gflowd.lock import Lock
+from gflowd.storage.lock import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

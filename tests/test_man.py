@@ -13,8 +13,8 @@ import pytest
 import gflowctl.main
 import gflowctl.options.arguments
 import gflowd.main
+from gflowd.config.settings import QUOTA_KEYS, SETTINGS
 from gflowd.core import model, reasons
-from gflowd.settings import QUOTA_KEYS, SETTINGS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "man").glob("*.[1-9]"))

@@ -11,16 +11,17 @@ from pathlib import Path
 import descriptors
 import pytest
 
-from gflowd import daemonize, hosting, launch, paths
+from gflowd import paths
 from gflowd.core.errors import GflowError, Refused, SystemFailed
+from gflowd.daemon import daemonize, instance, launch
 from gflowd.effects import daemon
 from gflowd.paths import State
-from gflowd.snapshot import FORMAT, HEADER
-from gflowd.store import Store
+from gflowd.storage.record_log import FORMAT, HEADER
+from gflowd.storage.store import Store
 
 HOLD = """
 import sys, time
-from gflowd import hosting
+from gflowd.daemon import instance as hosting
 from gflowd.paths import State
 with hosting.single_instance(State(sys.argv[1]), "foreground") as instance:
     instance.sign(7)
@@ -78,12 +79,12 @@ def test_a_killed_daemon_is_gone_at_once_and_its_file_harmless(state: State, hol
     holder.wait()
     assert os.path.exists(state.daemon_pid)
     assert daemon.running(state) is None
-    with hosting.single_instance(state, "foreground"):
+    with instance.single_instance(state, "foreground"):
         assert daemon.running(state).pid == os.getpid()
 
 
 def test_a_clean_end_removes_the_pid_file(state: State) -> None:
-    with hosting.single_instance(state, "foreground"):
+    with instance.single_instance(state, "foreground"):
         pass
     assert not os.path.exists(state.daemon_pid)
     assert daemon.running(state) is None
@@ -92,7 +93,7 @@ def test_a_clean_end_removes_the_pid_file(state: State) -> None:
 def test_a_second_daemon_is_refused_naming_the_first(state: State, holder: subprocess.Popen[bytes]) -> None:
     with (
         pytest.raises(Refused, match=rf"^already running \(pid {holder.pid} on "),
-        hosting.single_instance(state, "foreground"),
+        instance.single_instance(state, "foreground"),
     ):
         pass
 
@@ -105,7 +106,7 @@ def test_a_pid_file_of_another_process_proves_nothing(
     paths.replace_file(state.daemon_pid, json.dumps(record).encode(), durable=False)
     assert daemon.running(state).pid == 0
     with pytest.raises(SystemFailed, match="pid is not known"):
-        hosting.stop(state, daemon.running(state))
+        instance.stop(state, daemon.running(state))
     assert holder.poll() is None
 
 
@@ -119,12 +120,12 @@ def test_a_daemon_on_another_host_is_not_signalled(state: State, holder: subproc
     record = json.loads(Path(state.daemon_pid).read_text()) | {"host": "elsewhere"}
     paths.replace_file(state.daemon_pid, json.dumps(record).encode(), durable=False)
     with pytest.raises(Refused, match=r"^the daemon runs on elsewhere, not here"):
-        hosting.stop(state, daemon.running(state))
+        instance.stop(state, daemon.running(state))
     assert holder.poll() is None
 
 
 def test_a_forked_child_that_ends_does_not_release_the_lock(state: State) -> None:
-    with hosting.single_instance(state, "foreground"):
+    with instance.single_instance(state, "foreground"):
         for ending in (lambda: os._exit(0), lambda: sys.exit(0)):
             child = multiprocessing.get_context("fork").Process(target=ending)
             child.start()
@@ -134,7 +135,7 @@ def test_a_forked_child_that_ends_does_not_release_the_lock(state: State) -> Non
 
 
 def test_a_forked_child_that_outlives_the_daemon_does_not_keep_the_lock(state: State) -> None:
-    with hosting.single_instance(state, "foreground"):
+    with instance.single_instance(state, "foreground"):
         child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
         child.start()
     assert daemon.running(state) is None
@@ -166,7 +167,7 @@ def test_of_twenty_that_start_at_once_exactly_one_wins(state: State) -> None:
 
 
 def test_those_who_look_do_not_keep_a_daemon_from_starting(state: State) -> None:
-    with hosting.single_instance(state, "foreground"):
+    with instance.single_instance(state, "foreground"):
         pass
     look = "import sys\nfrom gflowd.effects import daemon\nfrom gflowd.paths import State\n"
     look += "daemon.running(State(sys.argv[1]))\nprint('looks', flush=True)\n"
@@ -175,7 +176,7 @@ def test_those_who_look_do_not_keep_a_daemon_from_starting(state: State) -> None
     try:
         assert looker.stdout.readline() == b"looks\n"
         for _ in range(100):
-            with hosting.single_instance(state, "foreground"):
+            with instance.single_instance(state, "foreground"):
                 pass
     finally:
         looker.kill()
@@ -184,7 +185,7 @@ def test_those_who_look_do_not_keep_a_daemon_from_starting(state: State) -> None
 
 
 def test_stop_ends_the_daemon_and_waits_for_its_lock(state: State, holder: subprocess.Popen[bytes]) -> None:
-    hosting.stop(state, daemon.running(state))
+    instance.stop(state, daemon.running(state))
     assert daemon.running(state) is None
     assert holder.wait(60) == -signal.SIGTERM
 
@@ -194,12 +195,12 @@ def test_a_daemon_that_does_not_end_is_told_of(state: State, holder: subprocess.
     while ") T " not in Path(f"/proc/{holder.pid}/stat").read_text():
         time.sleep(0.001)
     with pytest.raises(SystemFailed, match=r"has not ended after 0\.2 s"):
-        hosting.stop(state, daemon.running(state), patience=0.2)
+        instance.stop(state, daemon.running(state), patience=0.2)
 
 
 def test_detaching_answers_the_pid_of_a_session_leader_s_child(state: State) -> None:
     def serve(ready: Callable[[], None]) -> int:
-        with hosting.single_instance(state, "detached"):
+        with instance.single_instance(state, "detached"):
             Path(state.path("about")).write_text(
                 f"{os.getsid(0)} {os.getcwd()} {os.umask(0)} {os.readlink('/proc/self/fd/0')}"
             )
@@ -219,7 +220,7 @@ def test_detaching_answers_the_pid_of_a_session_leader_s_child(state: State) -> 
     assert "/dev/null" in found
     assert "/dev/zero" not in found
     os.close(extra)
-    hosting.stop(state, holder)
+    instance.stop(state, holder)
 
 
 @pytest.mark.parametrize(
@@ -255,20 +256,20 @@ def test_our_environment_is_cleansed_of_the_job_that_started_us(
         "SLURM_JOB_ID": "1", "TMUX": "x", "TMUX_PANE": "x", "GFLOW_RUNTIME_DIR": "run",
         "NOTIFY_SOCKET": "x", "PATH": "/bin",
     }  # fmt: skip
-    hosting.cleanse(environ, detached=False)
+    instance.cleanse(environ, detached=False)
     assert environ == {"GFLOW_RUNTIME_DIR": f"{tmp_path}/run", "NOTIFY_SOCKET": "x", "PATH": "/bin"}
-    hosting.cleanse(environ, detached=True)
+    instance.cleanse(environ, detached=True)
     assert "NOTIFY_SOCKET" not in environ
 
 
 def test_systemd_is_told_from_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NOTIFY_SOCKET", "SYSTEMD_EXEC_PID"):
         monkeypatch.delenv(name, raising=False)
-    assert hosting.foreground_hosting() == "foreground"
+    assert instance.foreground_hosting() == "foreground"
     monkeypatch.setenv("SYSTEMD_EXEC_PID", str(os.getppid()))
-    assert hosting.foreground_hosting() == "foreground"
+    assert instance.foreground_hosting() == "foreground"
     monkeypatch.setenv("SYSTEMD_EXEC_PID", str(os.getpid()))
-    assert hosting.foreground_hosting() == "systemd"
+    assert instance.foreground_hosting() == "systemd"
 
 
 def test_the_state_of_another_machine_is_refused_until_adopted(state: State) -> None:

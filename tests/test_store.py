@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gflowd import store as store_module
 from gflowd.core import codec
 from gflowd.core.errors import Refused, SystemFailed, TryAgain
 from gflowd.core.model import (
@@ -31,10 +30,20 @@ from gflowd.core.model import (
     Stopping,
     Wish,
 )
-from gflowd.lock import Lock
 from gflowd.paths import State
-from gflowd.snapshot import FORMAT, HEADER, Fold, encode_line, next_id_in, next_id_of, sound_body, stdlib_dumps
-from gflowd.store import Follower, Store
+from gflowd.storage import store as store_module
+from gflowd.storage.lock import Lock
+from gflowd.storage.record_log import (
+    FORMAT,
+    HEADER,
+    Fold,
+    encode_line,
+    next_id_in,
+    next_id_of,
+    sound_body,
+    stdlib_dumps,
+)
+from gflowd.storage.store import Follower, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

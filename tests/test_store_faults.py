@@ -17,8 +17,8 @@ import pytest
 
 from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.paths import State
-from gflowd.snapshot import Fold, encode_line
-from gflowd.store import Follower, Store
+from gflowd.storage.record_log import Fold, encode_line
+from gflowd.storage.store import Follower, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

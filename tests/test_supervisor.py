@@ -11,13 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from gflowd import children, config
 from gflowd.board import Pulse
+from gflowd.config import loader
 from gflowd.core.errors import Refused
+from gflowd.daemon import children
+from gflowd.daemon.supervisor import Supervisor
+from gflowd.daemon.systemd import notify, watchdog_interval
 from gflowd.effects import doorbell
 from gflowd.paths import Runtime, State
-from gflowd.supervisor import Supervisor
-from gflowd.systemd import notify, watchdog_interval
 from gflowd.workers import WORKERS
 
 
@@ -29,7 +30,7 @@ def announced() -> list[int]:
 @pytest.fixture
 def boss(state: State, runtime_dir: str, announced: list[int]) -> Iterator[Supervisor]:
     """A supervisor that has forked nobody."""
-    settings = config.load(None, {"HOME": "/nonexistent"}, {})
+    settings = loader.load(None, {"HOME": "/nonexistent"}, {})
     made = Supervisor(state, Runtime(runtime_dir), settings, lambda: settings, announced.append, to_stderr=False)
     yield made
     for child in made.children:

@@ -9,14 +9,14 @@ import time
 from gflowctl.admin import backup_file
 from gflowd import __version__, paths
 from gflowd.core.errors import Refused, SystemFailed
-from gflowd.snapshot import HEADER
+from gflowd.storage.record_log import HEADER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gflowctl.context import Context
-    from gflowd.snapshot import Fold
+    from gflowd.storage.record_log import Fold
 
 
 def save(context: Context, path: str, *, logs: bool) -> Fold:

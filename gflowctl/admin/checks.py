@@ -67,9 +67,9 @@ def python(_context: Context) -> Iterator[Finding]:
 
 def configuration(context: Context) -> Iterator[Finding]:
     """The configuration can be read."""
-    from gflowd import config
+    from gflowd.config import loader
 
-    loaded = config.load(context.config_given, context.environ)
+    loaded = loader.load(context.config_given, context.environ)
     there = os.path.exists(context.config_path)
     for note in loaded.notes:
         yield Finding(WARN, note, "take it out")
@@ -178,10 +178,10 @@ def history(context: Context) -> Iterator[Finding]:
     if not os.path.lexists(path):
         yield Finding(OK, "no history yet: no job ever left the queue")
         return
-    from gflowd import past_jobs
-    from gflowd.history import History
+    from gflowd.storage import history_queries
+    from gflowd.storage.history import History
 
-    yield Finding(OK, f"history {path}: {past_jobs.count(History(path))} jobs")
+    yield Finding(OK, f"history {path}: {history_queries.count(History(path))} jobs")
 
 
 def _can_be_made(root: str) -> Finding:

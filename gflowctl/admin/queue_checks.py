@@ -15,7 +15,7 @@ from gflowd.core import joblist
 from gflowd.core.errors import SystemFailed
 from gflowd.core.model import TMUX
 from gflowd.effects import daemon
-from gflowd.snapshot import HEADER
+from gflowd.storage.record_log import HEADER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

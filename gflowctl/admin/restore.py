@@ -16,8 +16,8 @@ from gflowd import paths
 from gflowd.core import codec
 from gflowd.core.errors import Refused
 from gflowd.effects import daemon
-from gflowd.lock import whole_lock
-from gflowd.snapshot import Fold
+from gflowd.storage.lock import whole_lock
+from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from gflowctl.view import jobs, views
 from gflowd.core import codec
 from gflowd.core.errors import Refused
 from gflowd.core.model import Wish
-from gflowd.snapshot import Fold
+from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.core.planning.reservations import Reservation, Window
-    from gflowd.snapshot import Fold
+    from gflowd.storage.record_log import Fold
 
 KEY = 10  # characters
 

@@ -6,7 +6,7 @@ from gflowctl.options import arguments
 from gflowctl.output import render
 from gflowctl.view import arrays, views
 from gflowd.core.errors import Refused
-from gflowd.snapshot import Fold
+from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -152,7 +152,7 @@ def _recall(args: argparse.Namespace, view: views.View, states: set[str], users:
     """Has the view look behind the snapshot, as far as the options allow that to be told beforehand."""
     if not view.has_history:
         return
-    from gflowd.past_jobs import Choice
+    from gflowd.storage.history_queries import Choice
 
     plain = _sorting(args).upper() == "JOBID" and not args.names
     limit = args.limit if plain else None

@@ -21,7 +21,7 @@ from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.model import FAILURES
 from gflowd.core.queue import dependency_paths
 from gflowd.core.request import validation
-from gflowd.snapshot import Fold
+from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -85,12 +85,12 @@ def _accounts(context: Context, users: tuple[str, ...], since: float | None, now
             yield account
     if not view.has_history:
         return
-    from gflowd import past_jobs
-    from gflowd.history import History
+    from gflowd.storage import history_queries
+    from gflowd.storage.history import History
 
     try:
-        choice = past_jobs.Choice(users=users, since=since)
-        for account in past_jobs.accounts(History(context.state.history), choice, view.fold.of("spec")):
+        choice = history_queries.Choice(users=users, since=since)
+        for account in history_queries.accounts(History(context.state.history), choice, view.fold.of("spec")):
             if since is None or _last(account) >= since:
                 yield account
     except GflowError as error:

@@ -182,7 +182,7 @@ def _show(args: argparse.Namespace, context: Context, made: Sequence[New]) -> No
 def _records(context: Context, made: Sequence[New]) -> list[dict[str, Any]]:
     from gflowctl.output import json_records
     from gflowctl.view import views
-    from gflowd.snapshot import Fold
+    from gflowd.storage.record_log import Fold
 
     view = views.View(context, Fold())
     found = []

@@ -18,7 +18,7 @@ from gflowctl.view import jobs, views
 from gflowd.core import codec
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.model import EXECUTORS, Wish
-from gflowd.snapshot import Fold
+from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gflowctl.change.update import Request
     from gflowctl.context import Context
     from gflowd.core.model import Job, Spec
-    from gflowd.store import Commit
+    from gflowd.storage.store import Commit
 
 QUEUED_RECORD = {"is": "queued"}
 LIMIT = "limit"

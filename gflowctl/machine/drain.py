@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gflowd.snapshot import Fold
+    from gflowd.storage.record_log import Fold
 
 KIND, NAME = "setting", "drain"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gflowd.core.errors import Refused
 from gflowd.core.reasons import IDLE_GPUS
-from gflowd.snapshot import Fold
+from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

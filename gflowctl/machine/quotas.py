@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.core.model import Spec
-    from gflowd.snapshot import Fold
+    from gflowd.storage.record_log import Fold
 
 LIVE = (STARTING, RUNNING, STOPPING)
 

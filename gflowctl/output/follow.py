@@ -10,7 +10,7 @@ from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
 from gflowd.core.execution import log_trimming
 from gflowd.core.model import Queued
-from gflowd.store import Follower
+from gflowd.storage.store import Follower
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

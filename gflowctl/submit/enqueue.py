@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowctl.submit.drafting import Draft, Drafter
     from gflowd.core.model import Spec
-    from gflowd.snapshot import Fold
-    from gflowd.store import Commit
+    from gflowd.storage.record_log import Fold
+    from gflowd.storage.store import Commit
 
 
 class New(Value):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gflowd.core.arrays import Family
     from gflowd.core.dependencies import Dependency, Resolve
     from gflowd.core.model import Job
-    from gflowd.snapshot import Fold
+    from gflowd.storage.record_log import Fold
 
 MANY = 8  # dependencies beyond which their states are not told one by one
 NOBODY = -1  # no job has this id

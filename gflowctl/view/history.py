@@ -14,10 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gflowd.history import History
-    from gflowd.past_jobs import Choice
     from gflowd.paths import State
-    from gflowd.snapshot import Fold
+    from gflowd.storage.history import History
+    from gflowd.storage.history_queries import Choice
+    from gflowd.storage.record_log import Fold
 
 _OF_ARRAY = re.compile(r"_(?:[0-9]+|\[[^\]]*\])")
 _IDS = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
@@ -30,50 +30,50 @@ def bring_named(state: State, fold: Fold, user: str, text: str) -> list[int]:
     steps = max((int(match[1] or 0) for match in _BACK.finditer(text)), default=-1)
     if not spans and (steps < 0 or _knows_last(fold, user, steps)):
         return []
-    from gflowd import past_jobs
+    from gflowd.storage import history_queries
 
     history = _open(state)
     if history is None:
         return []
-    specs = [spec_id for first, last in spans for spec_id in past_jobs.within(history, first, last)]
+    specs = [spec_id for first, last in spans for spec_id in history_queries.within(history, first, last)]
     if steps >= 0:
-        specs += past_jobs.last_of(history, user, steps + 1)
+        specs += history_queries.last_of(history, user, steps + 1)
     return _bring(history, fold, specs)
 
 
 def bring(state: State, fold: Fold, job_id: int) -> list[int]:
     """Brings one job."""
-    from gflowd import past_jobs
+    from gflowd.storage import history_queries
 
     history = _open(state)
-    return [] if history is None else _bring(history, fold, past_jobs.within(history, job_id, job_id))
+    return [] if history is None else _bring(history, fold, history_queries.within(history, job_id, job_id))
 
 
 def bring_chosen(state: State, fold: Fold, choice: Choice) -> list[int]:
     """Brings the specs that are meant."""
-    from gflowd import past_jobs
+    from gflowd.storage import history_queries
 
     history = _open(state)
-    return [] if history is None else _bring(history, fold, past_jobs.chosen(history, choice, fold.of("spec")))
+    return [] if history is None else _bring(history, fold, history_queries.chosen(history, choice, fold.of("spec")))
 
 
 def bring_fallen(state: State, fold: Fold, ids: Iterable[int]) -> list[int]:
     """Brings the jobs that were cancelled because of `ids`, or of one another."""
-    from gflowd import past_jobs
+    from gflowd.storage import history_queries
 
     history = _open(state)
     specs: dict[int, None] = {}
     todo = list(ids)
     while history is not None and todo:
-        fallen = past_jobs.because_of(history, todo)
-        found = {spec_id for job_id in fallen for spec_id in past_jobs.within(history, job_id, job_id)}
+        fallen = history_queries.because_of(history, todo)
+        found = {spec_id for job_id in fallen for spec_id in history_queries.within(history, job_id, job_id)}
         todo = [each for each in {*fallen, *found} if each not in specs]
         specs.update(dict.fromkeys(todo))
     return [] if history is None else _bring(history, fold, list(specs))
 
 
 def _open(state: State) -> History | None:
-    from gflowd.history import History
+    from gflowd.storage.history import History
 
     try:
         return History(state.history)
@@ -82,10 +82,10 @@ def _open(state: State) -> History | None:
 
 
 def _bring(history: History, fold: Fold, spec_ids: Iterable[int]) -> list[int]:
-    from gflowd import past_jobs
+    from gflowd.storage import history_queries
 
     wanted = [spec_id for spec_id in dict.fromkeys(spec_ids) if spec_id not in fold.of("spec")]
-    for kind, key, value in past_jobs.records(history, wanted):
+    for kind, key, value in history_queries.records(history, wanted):
         fold.of(kind).setdefault(key, value)
     history.close()
     return wanted

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gflowctl.context import Context
-    from gflowd.snapshot import Fold
+    from gflowd.storage.record_log import Fold
 
 FEW = 4  # each is one more search of the whole file
 

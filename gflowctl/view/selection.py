@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gflowd.core.roster import Roster
-    from gflowd.snapshot import Fold
+    from gflowd.storage.record_log import Fold
 
 UNKNOWN = "no job "  # how joblist begins to name what is not known
 

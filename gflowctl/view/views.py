@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from gflowd.core.arrays import Family
     from gflowd.core.model import Phase, Spec
     from gflowd.core.roster import Roster
-    from gflowd.past_jobs import Choice
-    from gflowd.snapshot import Fold
+    from gflowd.storage.history_queries import Choice
+    from gflowd.storage.record_log import Fold
 
 MANY = 100  # reasons: with fewer than that the daemon leaves out none but of those it has not looked at yet
 

@@ -9,9 +9,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from gflowd.config.settings import SETTINGS
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.paths import default_config_path, replace_file
-from gflowd.settings import SETTINGS
 
 if TYPE_CHECKING:
     import argparse

@@ -10,8 +10,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from gflowd import hosting, launch
 from gflowd.core.errors import Refused
+from gflowd.daemon import instance, launch
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when the daemon was told."""
     state = launch.state_of(args)
-    holder = hosting.when_known(state)
+    holder = instance.when_known(state)
     if holder is None:
         raise Refused("the daemon is not running; gflowd start reads the configuration")
     before = launch.kept(state)
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     launch.load_and_tell(choice)
     if choice != before:
         launch.keep(state, choice)
-    fd = hosting.signal_daemon(state, holder, signal.SIGHUP)
+    fd = instance.signal_daemon(state, holder, signal.SIGHUP)
     if fd is None:
         raise Refused("the daemon has just ended; gflowd start reads the configuration")
     os.close(fd)

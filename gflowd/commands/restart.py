@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd import hosting, launch
 from gflowd.core.errors import Refused
+from gflowd.daemon import instance, launch
 
 if TYPE_CHECKING:
     import argparse
@@ -26,10 +26,10 @@ def run(args: argparse.Namespace) -> int:
     state = launch.prepared(args, detached=True)
     choice = launch.chosen(args).over(launch.kept(state))
     launch.load_and_tell(choice)
-    holder = hosting.when_known(state)
+    holder = instance.when_known(state)
     if holder is not None:
         _check_ours_to_restart(holder)
-        hosting.stop(state, holder)
+        instance.stop(state, holder)
         print(f"gflowd stopped (pid {holder.pid})", flush=True)
     return launch.start(state, choice, adopt=False)
 

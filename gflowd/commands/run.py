@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd import daemonize, hosting, launch
+from gflowd.daemon import daemonize, instance, launch
 
 if TYPE_CHECKING:
     import argparse
@@ -26,4 +26,4 @@ def run(args: argparse.Namespace) -> int:
     choice = launch.chosen(args)
     launch.load_and_tell(choice)
     daemonize.settle()
-    return launch.serve(state, choice, how=hosting.foreground_hosting(), adopt=args.adopt, ready=lambda: None)
+    return launch.serve(state, choice, how=instance.foreground_hosting(), adopt=args.adopt, ready=lambda: None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd import launch
+from gflowd.daemon import launch
 
 if TYPE_CHECKING:
     import argparse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd import hosting, launch
+from gflowd.daemon import instance, launch
 
 if TYPE_CHECKING:
     import argparse
@@ -17,10 +17,10 @@ def configure(_parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when no daemon runs any more, which is so at once when none ran."""
     state = launch.state_of(args)
-    holder = hosting.when_known(state)
+    holder = instance.when_known(state)
     if holder is None:
         print("gflowd is not running")
         return 0
-    hosting.stop(state, holder)
+    instance.stop(state, holder)
     print(f"gflowd stopped (pid {holder.pid})")
     return 0

@@ -21,7 +21,7 @@ from gflowd.effects.processes import boot_id
 
 if TYPE_CHECKING:
     from gflowd.board import Pulses
-    from gflowd.config import Config
+    from gflowd.config.loader import Config
     from gflowd.paths import Runtime, State
     from gflowd.workers import Row
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from gflowctl import main
 from gflowctl.admin import backup_file
 from gflowctl.options import signals
-from gflowd import config, config_file, settings
+from gflowd.config import loader, settings, toml_file
 from gflowd.core import (
     arrays,
     codec,
@@ -35,8 +35,8 @@ from gflowd.core.execution import log_trimming, procstat
 from gflowd.core.request import sweep_parameters, update_rules
 from gflowd.core.slurm import script_head
 from gflowd.paths import State
-from gflowd.snapshot import Fold, header_record, is_torn, next_id_in
-from gflowd.store import Store
+from gflowd.storage.record_log import Fold, header_record, is_torn, next_id_in
+from gflowd.storage.store import Store
 
 Target = Callable[[bytes], object]
 
@@ -100,18 +100,18 @@ def _command_line(said: str) -> None:
 
 
 def _configuration(data: bytes) -> None:
-    found, tables = config_file.parse("gflow.toml", data)
-    gathered = config._Gathered()
-    for key, value in config_file.entries(tables):
+    found, tables = toml_file.parse("gflow.toml", data)
+    gathered = loader._Gathered()
+    for key, value in toml_file.entries(tables):
         try:
-            config._take_entry(gathered, key, value, {})
+            loader._take_entry(gathered, key, value, {})
         except GflowError:
-            config_file.line_of(found, key)
+            toml_file.line_of(found, key)
 
 
 def _environment(said: str) -> None:
     name, _, value = said.partition("=")
-    config.load(None, {"HOME": "/nonexistent", f"GFLOW_{name}": value})
+    loader.load(None, {"HOME": "/nonexistent", f"GFLOW_{name}": value})
 
 
 def _settings(said: str) -> None:

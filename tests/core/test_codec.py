@@ -24,7 +24,7 @@ from gflowd.core.model import (
     Wish,
 )
 from gflowd.core.retry_policy import CAUSES, Retry
-from gflowd.snapshot import stdlib_dumps
+from gflowd.storage.record_log import stdlib_dumps
 
 # Floats: moments and lengths of time down to a microsecond; below 1e-4 the two writers choose other digits.
 SECONDS = st.floats(1e-4, 1e12) | st.just(0.0) | st.integers(0, 10**12).map(lambda micro: 1.7e9 + micro / 1e6)

@@ -24,9 +24,9 @@ from gflowctl.context import Context
 from gflowctl.view.views import View
 from gflowd.core import codec
 from gflowd.core.model import PROCESS, Ended, Identity, Run, Running, Started
-from gflowd.history import Entry, History, Sheet
 from gflowd.paths import State
-from gflowd.store import Store
+from gflowd.storage.history import Entry, History, Sheet
+from gflowd.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from conftest import Ctl
 
-SQL = {"sqlite3", "gflowd.history"}
+SQL = {"sqlite3", "gflowd.storage.history"}
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from day import PATIENCE, FaultyMachine
 from machine import alive, eventually, kill
 from report import Result
 
-from gflowd.store import Store
+from gflowd.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -114,9 +114,9 @@ class _Build:
 def arm(base: str) -> None:
     """Wraps the effects of this process and its children, where the environment asks for it."""
     if os.environ.get(FORMAT):
-        from gflowd import snapshot
+        from gflowd.storage import record_log
 
-        snapshot.FORMAT = int(os.environ[FORMAT])
+        record_log.FORMAT = int(os.environ[FORMAT])
     if os.environ.get(SILENCE):
         _hurry(float(os.environ[SILENCE]))
     where = os.environ.get(WHERE)
@@ -163,7 +163,7 @@ def arm(base: str) -> None:
 
 def _hurry(silence: float) -> None:
     """All that the supervisor waits for comes so much sooner."""
-    from gflowd import children
+    from gflowd.daemon import children
     from gflowd.workers import base
 
     children.SILENCE = silence

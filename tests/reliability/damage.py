@@ -13,8 +13,8 @@ from day import RAN, FaultyMachine
 from machine import GATE, eventually
 from report import Result
 
-from gflowd.snapshot import encode_line
-from gflowd.store import Store
+from gflowd.storage.record_log import encode_line
+from gflowd.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

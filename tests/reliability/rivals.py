@@ -18,7 +18,7 @@ from day import PATIENCE, RAN, FaultyMachine
 from machine import eventually
 from report import Result
 
-from gflowd.store import Store
+from gflowd.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,9 @@ from virtual_effects import Claims, ClockWatch, JobDirs, Launcher, Logs, NoGroup
 from virtual_gpus import Driver
 from virtual_jobs import Jobs
 
-from gflowd import paths, store
+from gflowd import paths
 from gflowd.core.gpu.device import Gpu
+from gflowd.storage import store
 from gflowd.workers import gpu_poller, memory_watch, reservation_timer, timeout_enforcer, zombie_detector
 from gflowd.workers.scheduler import gpu_pool
 from gflowd.workers.scheduler import worker as scheduler_worker

@@ -12,7 +12,7 @@ from gflowd.core import arrays, codec
 from gflowd.core.model import Spec, Wish
 from gflowd.core.planning import reservations
 from gflowd.effects import doorbell
-from gflowd.store import Store
+from gflowd.storage.store import Store
 
 
 class People:

@@ -33,18 +33,18 @@ from virtual_effects import Processes
 from virtual_gpus import Card, Driver
 from virtual_jobs import Fate, Jobs, Key
 
-from gflowd import config
+from gflowd.config import loader
 from gflowd.paths import Runtime, State
-from gflowd.store import Store
+from gflowd.storage.store import Store
 
 PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 FOR_EVER = 1e12  # seconds
 
 
 @cache
-def defaults() -> config.Config:
+def defaults() -> loader.Config:
     """The configuration without a file."""
-    return config.load(None, {"HOME": "/nonexistent"}, {})
+    return loader.load(None, {"HOME": "/nonexistent"}, {})
 
 
 class VirtualRun:

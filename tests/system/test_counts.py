@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 from machine import ROOT, TMUX, Machine, eventually
 
-from gflowd.store import HEAD, TAIL
+from gflowd.storage.store import HEAD, TAIL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

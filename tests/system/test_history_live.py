@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from machine import GATE, Machine, eventually, kill
 
-from gflowd.store import Store
+from gflowd.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Collection

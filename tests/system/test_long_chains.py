@@ -6,7 +6,7 @@ import orjson
 import pytest
 from machine import Machine, eventually
 
-from gflowd.store import Store
+from gflowd.storage.store import Store
 
 MANY = 2000
 

@@ -9,7 +9,7 @@ import pwd
 import pytest
 from machine import GATE, Machine, eventually
 
-from gflowd.store import Store
+from gflowd.storage.store import Store
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 

@@ -12,7 +12,7 @@ from machine import GATE, Machine, eventually, kill
 
 from gflowd.core.planning import reservations
 from gflowd.effects import doorbell
-from gflowd.store import Store
+from gflowd.storage.store import Store
 
 OTHER = "nobody"
 

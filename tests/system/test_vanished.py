@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from machine import GATE, TMUX, Machine, end, eventually, kill
 
-from gflowd.store import Store
+from gflowd.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

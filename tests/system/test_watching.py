@@ -147,7 +147,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     """A long queue without a daemon."""
     found = Machine(tmp_path_factory.mktemp("many"))
     from gflowd.core import codec
-    from gflowd.store import Store
+    from gflowd.storage.store import Store
 
     found.submit("-n", "x" * 200, "true")
     store = Store(found.state)

@@ -12,8 +12,8 @@ from dataclasses import replace
 import pytest
 from stage import LIMIT, Jobs
 
-from gflowd import config
 from gflowd.board import Pulses
+from gflowd.config import loader
 from gflowd.effects import processes
 from gflowd.paths import Runtime, State
 from gflowd.workers.base import Wiring
@@ -44,7 +44,7 @@ def wiring(state: State, runtime_dir: str) -> Iterator[Wiring]:
     yield Wiring(
         state=state,
         runtime=runtime,
-        config=replace(config.load(None, {"HOME": "/nonexistent"}, {}), cpus=4, memory_mb=1000, history_after=1e12),
+        config=replace(loader.load(None, {"HOME": "/nonexistent"}, {}), cpus=4, memory_mb=1000, history_after=1e12),
         address="",
         key=b"",
         pulses=pulses,

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gflowctl.context import Context
 from gflowctl.view.views import View
-from gflowd import config
+from gflowd.config import loader
 from gflowd.core import codec
 from gflowd.core.arrays import Family
 from gflowd.core.dependencies import Dependency, Needs
@@ -27,18 +27,18 @@ from gflowd.core.model import Ended, Queued, Run, Spec, Starting, Wish
 from gflowd.core.moment import Moment
 from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
 from gflowd.core.queue.job_queue import Book
-from gflowd.history import History
-from gflowd.past_jobs import Choice
 from gflowd.paths import State
-from gflowd.snapshot import Fold
-from gflowd.store import Follower, Store
+from gflowd.storage.history import History
+from gflowd.storage.history_queries import Choice
+from gflowd.storage.record_log import Fold
+from gflowd.storage.store import Follower, Store
 from gflowd.workers.scheduler import archiver as module
 from gflowd.workers.scheduler.archiver import Archivist
 
 AFTER = 100.0
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 RUN = Run(executor="process", launched_at=1.0)
-CONFIG = replace(config.load(None, {"HOME": "/nonexistent"}, {}), history_after=AFTER)
+CONFIG = replace(loader.load(None, {"HOME": "/nonexistent"}, {}), history_after=AFTER)
 
 
 class Desk:

@@ -132,7 +132,7 @@ def test_a_wake_or_a_descriptor_ends_the_sleep(wiring: Wiring, endless: None) ->
 
 
 def test_nobody_sleeps_so_long_that_it_is_taken_for_hung() -> None:
-    from gflowd import children
+    from gflowd.daemon import children
 
     assert base.LONGEST_SLEEP * 2 < children.SILENCE
 

@@ -26,7 +26,7 @@ from gflowd.core.moment import Moment
 from gflowd.core.planning.reservations import Reservation, encode
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.gpu.claims import Claims
-from gflowd.store import Store
+from gflowd.storage.store import Store
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.scheduler import worker as module
 from gflowd.workers.scheduler.settlement import AT_ONCE

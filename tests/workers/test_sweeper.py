@@ -15,7 +15,7 @@ from gflowd.core.moment import Moment
 from gflowd.core.queue.job_queue import Book
 from gflowd.effects import removal
 from gflowd.paths import State
-from gflowd.snapshot import Fold
+from gflowd.storage.record_log import Fold
 from gflowd.workers.scheduler import cleanup as module
 from gflowd.workers.scheduler.cleanup import Sweeper
 

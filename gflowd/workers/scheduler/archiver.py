@@ -20,12 +20,12 @@ from gflowd.workers.scheduler.history_writer import Annals
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gflowd.config import Config
+    from gflowd.config.loader import Config
     from gflowd.core.moment import Moment
     from gflowd.core.queue.job_queue import Book
-    from gflowd.history import Entry, Sheet
     from gflowd.paths import State
-    from gflowd.snapshot import Fold
+    from gflowd.storage.history import Entry, Sheet
+    from gflowd.storage.record_log import Fold
 
 BATCH = 1000  # jobs at a time, so that the scheduler is never away for long
 LOOKS = 10 * BATCH  # specs that are looked at for that
@@ -170,7 +170,7 @@ class Archivist:
         return None
 
     def _sheet(self, fold: Fold, book: Book, spec_id: int, last_at: float) -> Sheet:
-        from gflowd.history import Sheet
+        from gflowd.storage.history import Sheet
 
         record = fold.of("spec")[spec_id]
         self._sweeper.touch(record)
@@ -204,7 +204,7 @@ def _attempts(fold: Fold, job_id: int) -> list[tuple[int, Any]]:
 
 
 def _entry(fold: Fold, job_id: int) -> Entry:
-    from gflowd.history import Entry
+    from gflowd.storage.history import Entry
 
     wish, phase = fold.of("wish").get(job_id), fold.of("phase")[job_id]
     return Entry(job_id, phase, wish, _attempts(fold, job_id))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.core.queue.job_queue import Book
     from gflowd.paths import State
-    from gflowd.snapshot import Fold
+    from gflowd.storage.record_log import Fold
 
 LOOKS = 500  # directories at a time
 REMOVALS = 50

@@ -17,7 +17,7 @@ from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
 
 if TYPE_CHECKING:
     from gflowd.core.arrays import Family
-    from gflowd.history import Entry, History, Sheet
+    from gflowd.storage.history import Entry, History, Sheet
 
 MOST_REMEMBERED = 10_000  # outcomes
 
@@ -106,7 +106,7 @@ class Annals(Past):
         return os.path.exists(self._path)
 
     def _open(self) -> History:
-        from gflowd.history import History, HistoryFailed
+        from gflowd.storage.history import History, HistoryFailed
 
         if self._history is not None and not self._history.is_in_place():
             self._log.error("the history is gone", path=self._path)
@@ -122,7 +122,7 @@ class Annals(Past):
         return self._history
 
     def _set_aside(self) -> None:
-        from gflowd.history import set_aside
+        from gflowd.storage.history import set_aside
 
         try:
             kept = set_aside(self._path)

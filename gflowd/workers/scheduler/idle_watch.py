@@ -9,7 +9,7 @@ from gflowd.core.gpu import idleness
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gflowd.config import Config
+    from gflowd.config.loader import Config
     from gflowd.core.model import Job
     from gflowd.workers.scheduler.gpu_pool import GpuDesk
 

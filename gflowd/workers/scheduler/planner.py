@@ -28,7 +28,7 @@ from gflowd.workers.scheduler.gpu_pool import GpuDesk
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from gflowd.config import Config
+    from gflowd.config.loader import Config
     from gflowd.core.gpu.device import Gpu
     from gflowd.core.moment import Moment
     from gflowd.core.planning.backfill import Look

@@ -20,13 +20,13 @@ from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.planning import reservations
 from gflowd.core.planning.reservation_calendar import Diary
 from gflowd.core.queue.job_queue import Book
-from gflowd.store import WORTH_COMPACTING, Commit, Follower, Store
+from gflowd.storage.store import WORTH_COMPACTING, Commit, Follower, Store
 from gflowd.workers.scheduler.archiver import Archivist
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gflowd.config import Config
+    from gflowd.config.loader import Config
     from gflowd.core.moment import Moment
     from gflowd.paths import State
 

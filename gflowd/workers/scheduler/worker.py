@@ -21,7 +21,7 @@ from gflowd.core.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run, Run
 from gflowd.core.planning import promises
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import TmuxFailed, is_installed
-from gflowd.lock import Lock
+from gflowd.storage.lock import Lock
 from gflowd.workers.base import Turn
 from gflowd.workers.scheduler import settlement
 from gflowd.workers.scheduler.idle_watch import IdleWatch

@@ -7,13 +7,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gflowd.core.accounting.statistics import Account
-from gflowd.history import ATTEMPTS, JOBS, marks
+from gflowd.storage.history import ATTEMPTS, JOBS, marks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from gflowd.core.accounting.statistics import Span
-    from gflowd.history import History
+    from gflowd.storage.history import History
 
     Record = tuple[str, int | str, Any]  # kind, id, value
 

@@ -5,7 +5,7 @@ Knows nothing of files.
 
 from __future__ import annotations
 
-from gflowd.snapshot import sound_body
+from gflowd.storage.record_log import sound_body
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gflowd
-from gflowd import config, daemonize, hosting, paths, settings
+from gflowd import paths
+from gflowd.config import loader, settings
 from gflowd.core.errors import GflowError, Refused, SystemFailed
+from gflowd.daemon import daemonize
+from gflowd.daemon import instance as daemon_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gflowd.config import Config
+    from gflowd.config.loader import Config
 
 # The option, its aliases, the setting that it sets, what stands for its value, its help.
 _OPTIONS = (
@@ -47,7 +50,7 @@ class Chosen:
 
     def load(self) -> Config:
         """The configuration as it is now. Raises `Refused`."""
-        return config.load(self.config, os.environ, self.options)
+        return loader.load(self.config, os.environ, self.options)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +114,7 @@ def state_of(args: argparse.Namespace) -> paths.State:
 
 def prepared(args: argparse.Namespace, *, detached: bool) -> paths.State:
     """The same for a daemon to be: made if it is missing, refused if it is not private; our environment cleansed."""
-    hosting.cleanse(os.environ, detached=detached)
+    daemon_instance.cleanse(os.environ, detached=detached)
     state = state_of(args)
     state.prepare()
     return state
@@ -130,10 +133,11 @@ def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: C
 
     Raises `Refused` when another daemon runs, or when the state belongs to another machine.
     """
-    from gflowd import log, supervisor
+    from gflowd import log
+    from gflowd.daemon import supervisor
 
     runtime = paths.Runtime(os.path.abspath(os.environ.get("GFLOW_RUNTIME_DIR") or state.default_run()))
-    with hosting.single_instance(state, how) as instance:
+    with daemon_instance.single_instance(state, how) as instance:
         settled = choice.load()
         check_machine(state, settled.lock_timeout, adopt=adopt)
         runtime.prepare()
@@ -187,8 +191,8 @@ def leave_tmux(runtime: paths.Runtime) -> None:
 
 def check_machine(state: paths.State, lock_timeout: float, *, adopt: bool) -> None:
     """Refuses a state directory that another machine used last, unless it is to be adopted."""
-    from gflowd.snapshot import FORMAT, HEADER
-    from gflowd.store import Store
+    from gflowd.storage.record_log import FORMAT, HEADER
+    from gflowd.storage.store import Store
 
     store = Store(state, lock_timeout)
     header: dict[str, Any] | None = store.read().of(HEADER).get(0)
@@ -207,9 +211,9 @@ def check_machine(state: paths.State, lock_timeout: float, *, adopt: bool) -> No
 
 def start(state: paths.State, choice: Chosen, *, adopt: bool) -> int:
     """Starts a detached daemon and says so. Raises what kept it from starting."""
-    holder = hosting.when_known(state)
+    holder = daemon_instance.when_known(state)
     if holder is not None:
-        raise hosting.already_running(holder)
+        raise daemon_instance.already_running(holder)
 
     def be_daemon(ready: Callable[[], None]) -> int:
         return serve(state, choice, how="detached", adopt=adopt, ready=ready)

@@ -8,14 +8,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gflowd import config_file, settings
+from gflowd.config import settings, toml_file
 from gflowd.core.errors import Refused
 from gflowd.paths import default_config_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gflowd.settings import Path
+    from gflowd.config.settings import Path
 
 PREFIX = "GFLOW_"
 _OF_A_JOB = ("GFLOW_JOB_", "GFLOW_ARRAY_", "GFLOW_PARAM_")  # a sweep's parameter may be called a__b
@@ -102,13 +102,13 @@ def _take_file(gathered: _Gathered, path: str, *, named: bool) -> int | None:
         if isinstance(error, FileNotFoundError) and not named:
             return None
         raise Refused(f"{path}: {error.strerror}") from None
-    text, tables = config_file.parse(path, data)
+    text, tables = toml_file.parse(path, data)
     set_by: dict[Path, Path] = {}
-    for key, value in config_file.entries(tables):
+    for key, value in toml_file.entries(tables):
         try:
             _take_entry(gathered, key, value, set_by)
         except Refused as refusal:
-            line = config_file.line_of(text, key)
+            line = toml_file.line_of(text, key)
             raise Refused(f"{path}: line {line}: {refusal}" if line else f"{path}: {refusal}") from None
     gathered.notes += _notes(path, text, tables)
     return mtime_ns
@@ -121,7 +121,7 @@ def _take_entry(gathered: _Gathered, key: Path, value: object, set_by: dict[Path
     quota_id = settings.quota_of(key)
     target = settings.ALIASES.get(key, key)
     if quota_id is None and target not in settings.BY_PATH:
-        raise Refused(config_file.unknown(key))
+        raise Refused(toml_file.unknown(key))
     if target in set_by:
         raise Refused(f"{name} and {'.'.join(set_by[target])} are the same setting; keep one of them")
     set_by[target] = key
@@ -136,8 +136,8 @@ def _take_entry(gathered: _Gathered, key: Path, value: object, set_by: dict[Path
 
 
 def _notes(path: str, text: str, tables: Mapping[str, Any]) -> list[str]:
-    useless = [key for key, _value in config_file.entries(tables) if key in settings.WITHOUT_EFFECT]
-    return [f"{path}: line {config_file.line_of(text, key)}: {'.'.join(key)} has no effect here" for key in useless]
+    useless = [key for key, _value in toml_file.entries(tables) if key in settings.WITHOUT_EFFECT]
+    return [f"{path}: line {toml_file.line_of(text, key)}: {'.'.join(key)} has no effect here" for key in useless]
 
 
 def _take_environment(gathered: _Gathered, environ: Mapping[str, str]) -> None:
@@ -157,7 +157,7 @@ def _take_word(gathered: _Gathered, path: Path, word: str, said_by: str) -> None
     if setting is None and quota_id is None:
         if settings.quota_of(path) is not None:
             raise Refused(f"{said_by}: the quota of one user or project can only be set in the file")
-        raise Refused(f"{said_by}: {config_file.unknown(path)}")
+        raise Refused(f"{said_by}: {toml_file.unknown(path)}")
     try:
         if setting is not None:
             gathered.values[setting.attribute] = setting.kind.read_word(word)

@@ -12,8 +12,8 @@ import time
 from gflowd import paths
 from gflowd.core import quick_json
 from gflowd.core.errors import GflowError, Refused, SystemFailed
-from gflowd.lock import Lock
-from gflowd.snapshot import (
+from gflowd.storage.lock import Lock
+from gflowd.storage.record_log import (
     FORMAT,
     HEADER,
     Fold,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any, Self
 
-    from gflowd.snapshot import Dumps, Key
+    from gflowd.storage.record_log import Dumps, Key
 
 HEAD = 4096  # bytes: the header is within
 TAIL = 65536  # bytes: a plain submission reads no more than this to find the next id
@@ -66,7 +66,7 @@ class Store:
 
     def read_some(self, ids: Sequence[int]) -> Fold | None:
         """As `read`, of some jobs and of the arrays alone, at a tenth of the cost; None where that cannot be told."""
-        from gflowd import sieve
+        from gflowd.storage import record_scan
 
         try:
             fd = paths.open_private(self.path, os.O_RDONLY)
@@ -78,7 +78,7 @@ class Store:
             if header is None or _last_line(fd, size) is None:
                 return None
             self.check_header(header[4])
-            bodies = sieve.sift(_parts(fd, size), ids)
+            bodies = record_scan.sift(_parts(fd, size), ids)
         finally:
             os.close(fd)
         fold = Fold()
@@ -131,7 +131,7 @@ class Store:
     def _greatest_past_id(self) -> int:
         if not os.path.exists(self.state.history):
             return 0
-        from gflowd.history import History, HistoryFailed
+        from gflowd.storage.history import History, HistoryFailed
 
         try:
             return History(self.state.history).greatest_id()

@@ -7,13 +7,13 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from gflowd import settings
+from gflowd.config import settings
 from gflowd.core.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gflowd.settings import Path
+    from gflowd.config.settings import Path
 
 _AT_LINE = re.compile(r" ?\(at line (\d+), column \d+\)$")
 _TABLE = re.compile(r"\s*\[\[?([^\]#]+)\]")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gflowd import kinds
+from gflowd.config import value_types
 from gflowd.core.accounting.quotas import FIELDS
 
 if TYPE_CHECKING:
-    from gflowd.kinds import Kind
+    from gflowd.config.value_types import Kind
 
     Path = tuple[str, ...]
 
@@ -41,64 +41,65 @@ class Setting:
 
 # fmt: off
 SETTINGS = (
-    Setting("", "timezone", "timezone", kinds.time_zone(unset="system"), None, '"system"',
+    Setting("", "timezone", "timezone", value_types.time_zone(unset="system"), None, '"system"',
             "The time zone of instants without one, such as Europe/Berlin."),
-    Setting("daemon", "log_level", "log_level", kinds.choice("debug", "info", "warning", "error"), "info", '"info"',
+    Setting("daemon", "log_level", "log_level", value_types.choice("debug", "info", "warning", "error"),
+            "info", '"info"',
             "How much the daemon logs: debug, info, warning or error."),
-    Setting("daemon", "start_grace", "start_grace", kinds.duration(), 30.0, "30",
+    Setting("daemon", "start_grace", "start_grace", value_types.duration(), 30.0, "30",
             "How long a job's session may take to appear before the job counts as a zombie."),
-    Setting("daemon", "zombie_interval", "zombie_interval", kinds.duration(least=0.1), 10.0, "10",
+    Setting("daemon", "zombie_interval", "zombie_interval", value_types.duration(least=0.1), 10.0, "10",
             "How often running jobs are checked, beside being watched all the time."),
-    Setting("daemon", "kill_strays", "kill_strays", kinds.flag(), True, "true",
+    Setting("daemon", "kill_strays", "kill_strays", value_types.flag(), True, "true",
             "End the processes that a job leaves behind when its command has ended."),
-    Setting("executor", "type", "executor", kinds.choice("tmux", "process", unset="auto"), None, '"auto"',
+    Setting("executor", "type", "executor", value_types.choice("tmux", "process", unset="auto"), None, '"auto"',
             "tmux or process; auto is tmux where it is installed."),
-    Setting("executor", "grace", "grace", kinds.duration(), 10.0, "10",
+    Setting("executor", "grace", "grace", value_types.duration(), 10.0, "10",
             "From the first signal that stops a job to SIGKILL."),
-    Setting("gpu", "allow", "gpu_allow", kinds.gpu_list(unset="all"), None, '"all"',
+    Setting("gpu", "allow", "gpu_allow", value_types.gpu_list(unset="all"), None, '"all"',
             'The GPUs that jobs may use: all, a list such as [0, 2], or text such as "0-3".'),
-    Setting("gpu", "allocation", "gpu_allocation", kinds.choice("sequential", "random", "topology"), "sequential",
+    Setting("gpu", "allocation", "gpu_allocation", value_types.choice("sequential", "random", "topology"), "sequential",
             '"sequential"', "Which of the free GPUs a job gets: sequential, random or topology."),
-    Setting("gpu", "poll_interval", "poll_interval", kinds.duration(least=1), 10.0, "10",
+    Setting("gpu", "poll_interval", "poll_interval", value_types.duration(least=1), 10.0, "10",
             "How often the GPUs are looked at; at least 1."),
-    Setting("gpu", "simulate", "simulate", kinds.simulated(unset="none"), None, '"none"',
+    Setting("gpu", "simulate", "simulate", value_types.simulated(unset="none"), None, '"none"',
             'Simulated GPUs instead of real ones, such as "4x24G".'),
-    Setting("gpu", "idle_warn", "idle_warn", kinds.duration(unset="off"), None, '"off"',
+    Setting("gpu", "idle_warn", "idle_warn", value_types.duration(unset="off"), None, '"off"',
             "Warn about a job that leaves its GPUs idle for this long."),
-    Setting("gpu", "idle_cancel", "idle_cancel", kinds.duration(unset="off"), None, '"off"',
+    Setting("gpu", "idle_cancel", "idle_cancel", value_types.duration(unset="off"), None, '"off"',
             "Cancel a job that leaves its GPUs idle for this long."),
-    Setting("scheduler", "cpus", "cpus", kinds.whole(least=1, unset="all"), None, '"all"',
+    Setting("scheduler", "cpus", "cpus", value_types.whole(least=1, unset="all"), None, '"all"',
             "CPU slots to give out; all is the number of cores."),
-    Setting("scheduler", "memory", "memory_mb", kinds.size(unset="all"), None, '"all"',
+    Setting("scheduler", "memory", "memory_mb", value_types.size(unset="all"), None, '"all"',
             'Memory to give out, such as "64G"; all is what is installed.'),
-    Setting("scheduler", "backfill_depth", "backfill_depth", kinds.whole(least=1), 1000, "1000",
+    Setting("scheduler", "backfill_depth", "backfill_depth", value_types.whole(least=1), 1000, "1000",
             "How many different requests that cannot be met are looked at before a plan ends, and for how many queued "
             "jobs gflowctl knows the reason and the place in line."),
-    Setting("scheduler", "promise_after", "promise_after", kinds.number(least=0), 1.0, "1",
+    Setting("scheduler", "promise_after", "promise_after", value_types.number(least=0), 1.0, "1",
             "A job is promised a start once it has waited this many times as long as it will run."),
-    Setting("scheduler", "promise_within", "promise_within", kinds.duration(), 3 * DAY, '"3d"',
+    Setting("scheduler", "promise_within", "promise_within", value_types.duration(), 3 * DAY, '"3d"',
             "A job is promised a start once it has waited this long, however long it will run."),
-    Setting("scheduler", "default_time_limit", "default_time_limit", kinds.duration(least=1, unset="none"), None,
+    Setting("scheduler", "default_time_limit", "default_time_limit", value_types.duration(least=1, unset="none"), None,
             '"none"', "What a job without a limit is expected to take while nothing like it has run; not enforced."),
-    Setting("scheduler.fair_share", "enabled", "fair_share_enabled", kinds.flag(), True, "true",
+    Setting("scheduler.fair_share", "enabled", "fair_share_enabled", value_types.flag(), True, "true",
             "Users with less recent GPU time go first, within a priority."),
-    Setting("scheduler.fair_share", "half_life", "fair_share_half_life", kinds.duration(least=1), 7 * DAY, '"7d"',
+    Setting("scheduler.fair_share", "half_life", "fair_share_half_life", value_types.duration(least=1), 7 * DAY, '"7d"',
             "After this long, past usage counts half."),
-    Setting("scheduler.fair_share", "cpu_weight", "fair_share_cpu_weight", kinds.number(least=0), 0.05, "0.05",
+    Setting("scheduler.fair_share", "cpu_weight", "fair_share_cpu_weight", value_types.number(least=0), 0.05, "0.05",
             "What a job without GPUs counts as, in GPUs."),
-    Setting("projects", "known_projects", "known_projects", kinds.projects(), (), "[]",
+    Setting("projects", "known_projects", "known_projects", value_types.projects(), (), "[]",
             "The project codes that a submission may name; empty: any."),
-    Setting("projects", "require_project", "require_project", kinds.flag(), False, "false",
+    Setting("projects", "require_project", "require_project", value_types.flag(), False, "false",
             "Refuse a submission without a project."),
-    Setting("store", "lock_timeout", "lock_timeout", kinds.duration(least=0.1), 10.0, "10",
+    Setting("store", "lock_timeout", "lock_timeout", value_types.duration(least=0.1), 10.0, "10",
             "How long to wait for the snapshot's lock before giving up (exit status 75)."),
-    Setting("history", "after", "history_after", kinds.duration(), DAY, '"1d"',
+    Setting("history", "after", "history_after", value_types.duration(), DAY, '"1d"',
             "How long an ended job stays in the queue's snapshot before it moves to the history."),
-    Setting("history", "keep", "history_keep", kinds.duration(unset="forever"), None, '"forever"',
+    Setting("history", "keep", "history_keep", value_types.duration(unset="forever"), None, '"forever"',
             "How long the history is kept."),
-    Setting("logs", "max_size", "log_max_size_mb", kinds.size(), 1024, '"1G"',
+    Setting("logs", "max_size", "log_max_size_mb", value_types.size(), 1024, '"1G"',
             "The most that one job's log may grow to."),
-    Setting("logs", "keep", "log_keep", kinds.duration(unset="forever"), 30 * DAY, '"30d"',
+    Setting("logs", "keep", "log_keep", value_types.duration(unset="forever"), 30 * DAY, '"30d"',
             "How long the directory of an ended job is kept."),
 )
 # fmt: on
@@ -119,7 +120,7 @@ WITHOUT_EFFECT: tuple[Path, ...] = (("daemon", "host"), ("daemon", "port"), ("ho
 QUOTA_DEFAULTS: tuple[Path, ...] = (("quota", "default_user"), ("quota", "default_project"))
 QUOTA_TABLES: tuple[Path, ...] = (("quota", "users"), ("quota", "projects"))
 QUOTA_KEYS = FIELDS
-QUOTA_KIND = kinds.whole(least=0, unset="none")
+QUOTA_KIND = value_types.whole(least=0, unset="none")
 
 SECTIONS: frozenset[Path] = frozenset(
     path[:length]

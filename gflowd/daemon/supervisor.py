@@ -16,17 +16,17 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from gflowd import board, log
-from gflowd.children import ABORT_GRACE, HEEDED, Child, Host, Restarts, send
 from gflowd.core.errors import GflowError, SystemFailed
+from gflowd.daemon.children import ABORT_GRACE, HEEDED, Child, Host, Restarts, send
+from gflowd.daemon.systemd import notify, watchdog_interval
 from gflowd.effects import doorbell
-from gflowd.systemd import notify, watchdog_interval
 from gflowd.workers import WORKERS, base
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from gflowd.config import Config
+    from gflowd.config.loader import Config
     from gflowd.paths import Runtime, State
 
 STOP_WITHIN = 5.0  # seconds for workers to end by themselves

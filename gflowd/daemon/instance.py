@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from gflowd import __version__
 from gflowd.core.errors import Refused, SystemFailed, TryAgain
 from gflowd.effects import daemon
-from gflowd.lock import whole_lock
 from gflowd.paths import open_lock, replace_file
+from gflowd.storage.lock import whole_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
