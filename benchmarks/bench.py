@@ -27,8 +27,8 @@ from report import line
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from gflowd.core import codec  # noqa: E402 -- the tree that we stand in, installed or not
-from gflowd.core.model import Spec  # noqa: E402
+from gflowd.core.job import codec  # noqa: E402 -- the tree that we stand in, installed or not
+from gflowd.core.job.model import Spec  # noqa: E402
 from gflowd.paths import State  # noqa: E402
 from gflowd.storage.store import Store  # noqa: E402
 

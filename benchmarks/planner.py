@@ -20,9 +20,9 @@ from report import line
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from gflowd.core import codec
-from gflowd.core.arrays import Family
-from gflowd.core.model import Spec
+from gflowd.core.job import codec
+from gflowd.core.job.arrays import Family
+from gflowd.core.job.model import Spec
 from gflowd.core.planning import backfill
 from gflowd.core.planning.backfill import Rules
 from gflowd.core.planning.capacity import Capacity, Device

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from gflowd.core import quick_json
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.syntax import fast_json
 from gflowd.paths import Runtime, State, default_config_path, default_state_dir, read_private
 from gflowd.storage.store import Store
 
@@ -51,7 +51,7 @@ class Context:
     def read_observed(self) -> dict[str, Any] | None:
         """As `observed`, read afresh."""
         try:
-            found = quick_json.loads(read_private(self.state.observed))
+            found = fast_json.loads(read_private(self.state.observed))
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
@@ -176,7 +176,7 @@ class Context:
         """The seconds since the epoch that `text` means in the configured time zone. Raises `BadUsage`."""
         import time
 
-        from gflowd.core import instants
+        from gflowd.core.syntax import instants
 
         try:
             return instants.parse(text, time.time(), instants.zone(self.settings["timezone"]))

@@ -14,7 +14,7 @@ import gflowctl.main
 import gflowctl.options.arguments
 import gflowd.main
 from gflowd.config.settings import QUOTA_KEYS, SETTINGS
-from gflowd.core import model, reasons
+from gflowd.core.job import model, reasons
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "man").glob("*.[1-9]"))

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gflowd.core import codec
 from gflowd.core.errors import Refused, SystemFailed, TryAgain
-from gflowd.core.model import (
+from gflowd.core.job import codec
+from gflowd.core.job.model import (
     Ended,
     Identity,
     Job,

@@ -14,10 +14,10 @@ from simulation.policy import DAY, Told
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from gflowd.core import codec, model
 from gflowd.core.accounting import runtimes
 from gflowd.core.accounting.fairshare import Shares
 from gflowd.core.accounting.runtimes import Runtimes
+from gflowd.core.job import codec, model
 from gflowd.core.planning import backfill, promises
 from gflowd.core.planning.backfill import Rules
 from gflowd.core.planning.capacity import Capacity, Device

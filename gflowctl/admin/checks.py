@@ -12,7 +12,7 @@ import time
 from gflowctl.output import descriptions
 from gflowd import __version__, board
 from gflowd.core.errors import GflowError
-from gflowd.core.value import Value
+from gflowd.core.job.value import Value
 from gflowd.effects import daemon
 from gflowd.paths import LONGEST_NAME_IN_RUN, SOCKET_PATH_LIMIT
 

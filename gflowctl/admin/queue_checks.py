@@ -11,9 +11,9 @@ from gflowctl.context import mtime_ns
 from gflowctl.machine import drain as draining
 from gflowctl.view.views import View
 from gflowd import paths
-from gflowd.core import joblist
 from gflowd.core.errors import SystemFailed
-from gflowd.core.model import TMUX
+from gflowd.core.job.model import TMUX
+from gflowd.core.syntax import job_ids
 from gflowd.effects import daemon
 from gflowd.storage.record_log import HEADER
 
@@ -166,7 +166,7 @@ def _named(ids: Iterable[int]) -> str:
 def _shown(ids: Iterable[int]) -> str:
     known = sorted(ids)
     more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
-    return f"{joblist.show(known[:MOST_NAMED])}{more}"
+    return f"{job_ids.show(known[:MOST_NAMED])}{more}"
 
 
 CHECKS: tuple[Check, ...] = (machine, clock, drained, what_jobs_need, observed, tmux_server, job_directories)

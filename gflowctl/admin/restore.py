@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 from gflowctl.admin import backup_file
 from gflowd import paths
-from gflowd.core import codec
 from gflowd.core.errors import Refused
+from gflowd.core.job import codec
 from gflowd.effects import daemon
 from gflowd.storage.lock import whole_lock
 from gflowd.storage.record_log import Fold

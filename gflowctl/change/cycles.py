@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gflowctl.view import jobs
-from gflowd.core import dependencies
 from gflowd.core.errors import Refused
+from gflowd.core.job import dependencies
 from gflowd.core.queue import dependency_paths
 
 TYPE_CHECKING = False
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from gflowctl.view.views import View
-    from gflowd.core.dependencies import Needs
+    from gflowd.core.job.dependencies import Needs
 
 NOBODY = -1  # no job has this id
 LONGEST_SHOWN = 8  # jobs of a way

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from gflowd.core.dependencies import AFTER, AFTERANY, AFTERCORR, AFTEROK
 from gflowd.core.errors import Refused
-from gflowd.core.model import FINISHED, Ended, Queued, Starting
+from gflowd.core.job.dependencies import AFTER, AFTERANY, AFTERCORR, AFTEROK
+from gflowd.core.job.model import FINISHED, Ended, Queued, Starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from gflowctl.view.views import View
-    from gflowd.core.arrays import Family
-    from gflowd.core.dependencies import Dependency, Needs
+    from gflowd.core.job.arrays import Family
+    from gflowd.core.job.dependencies import Dependency, Needs
 
 
 class Links:
@@ -100,7 +100,7 @@ class Links:
 
 def _partner(family: Family, position: int, theirs: Family, array_id: int) -> int | None:
     """The id of the element of another array that has the same index."""
-    from gflowd.core import arrays
+    from gflowd.core.job import arrays
 
     found = arrays.position_of(theirs, arrays.index_of(family, position))
     return None if found is None else array_id + found

@@ -7,8 +7,8 @@ import os
 from gflowctl.options import job_options
 from gflowctl.submit import capture
 from gflowctl.view import jobs
-from gflowd.core.dependencies import NOTHING
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.job.dependencies import NOTHING
 from gflowd.core.request import update_rules, validation
 
 TYPE_CHECKING = False
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowctl.view.views import View
-    from gflowd.core.arrays import Family
-    from gflowd.core.dependencies import Needs
-    from gflowd.core.model import Job, Spec
+    from gflowd.core.job.arrays import Family
+    from gflowd.core.job.dependencies import Needs
+    from gflowd.core.job.model import Job, Spec
 
 PLAIN = (
     "gpus", "cpus", "gpu-type", "shared", "signal", "grace", "name", "comment", "append", "executor", "conda-env",
@@ -119,7 +119,7 @@ class Request:
             return {}
         if family is None or job.array_id is None:
             raise Refused(f"--{options[0]} is for arrays and sweeps")
-        from gflowd.core import arrays
+        from gflowd.core.job import arrays
 
         limits = {"max_concurrent": self.args.max_concurrent, "max_failures": self.args.max_failures}
         arrays.check_limits(**limits)

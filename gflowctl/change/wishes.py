@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gflowctl.output import render
 from gflowctl.view import jobs, views
-from gflowd.core import codec
 from gflowd.core.errors import Refused
-from gflowd.core.model import Wish
+from gflowd.core.job import codec
+from gflowd.core.job.model import Wish
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gflowctl.context import Context
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
     # what is wanted of a job now: a changed wish, or why nothing is to be done, as `is already held`; raises `Refused`
     # in the same words

@@ -8,14 +8,14 @@ from gflowctl.options import arguments
 from gflowctl.output import render
 from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused, SystemFailed
-from gflowd.core.model import TMUX, is_live
+from gflowd.core.job.model import TMUX, is_live
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -16,14 +16,14 @@ from gflowctl.options import arguments
 from gflowctl.output import descriptions
 from gflowctl.view import jobs, views
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.model import Queued, Running, Stopping, Wish
+from gflowd.core.job.model import Queued, Running, Stopping, Wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ from gflowctl.admin import sessions
 from gflowctl.options import arguments
 from gflowctl.output import descriptions, render
 from gflowctl.view import jobs, views
-from gflowd.core import joblist
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.syntax import job_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,6 @@ def _fits(view: views.View, name: str, job_id: int, states: set[str], pattern: r
 def _tell(closed: list[int]) -> None:
     if closed:
         many = "s" if len(set(closed)) > 1 else ""
-        render.write(f"Closed the session of job{many} {joblist.show(closed)}\n")
+        render.write(f"Closed the session of job{many} {job_ids.show(closed)}\n")
     else:
         render.note("no session to close")

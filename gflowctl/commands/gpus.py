@@ -12,10 +12,10 @@ from gflowctl.machine import gpu_ignore
 from gflowctl.machine import gpus as gpu_records
 from gflowctl.options import arguments
 from gflowctl.output import render
-from gflowd.core import ranges
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.gpu import admin_state
 from gflowd.core.request import validation
+from gflowd.core.syntax import ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from gflowctl.machine import reservations as reserving
 from gflowctl.options import arguments
 from gflowctl.output import descriptions, render
 from gflowctl.output.watch import redraw
-from gflowd.core import durations, ranges
 from gflowd.core.errors import BadUsage
 from gflowd.core.planning import reservations
+from gflowd.core.syntax import durations, ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from gflowctl.options import arguments
 from gflowctl.output import follow, render
 from gflowctl.view import jobs, lookup, views
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.model import Ended, Queued
+from gflowd.core.job.model import Ended, Queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -20,14 +20,14 @@ from gflowctl.output import columns, descriptions, json_records, render, tree
 from gflowctl.output.watch import redraw
 from gflowctl.view import jobs, views
 from gflowd.core.errors import BadUsage
-from gflowd.core.model import ENDED_STATES, QUEUED
+from gflowd.core.job.model import ENDED_STATES, QUEUED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -15,10 +15,10 @@ from gflowctl.output import json_records, render
 from gflowctl.submit import capture
 from gflowctl.submit.enqueue import New
 from gflowctl.view import dependencies, jobs, views
-from gflowd.core import reasons
-from gflowd.core.dependencies import NOTHING
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
-from gflowd.core.model import FAILURES
+from gflowd.core.job import reasons
+from gflowd.core.job.dependencies import NOTHING
+from gflowd.core.job.model import FAILURES
 from gflowd.core.queue import dependency_paths
 from gflowd.core.request import validation
 from gflowd.storage.record_log import Fold
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gflowctl.context import Context
-    from gflowd.core.arrays import Family
-    from gflowd.core.dependencies import Needs
-    from gflowd.core.model import Job, Spec
+    from gflowd.core.job.arrays import Family
+    from gflowd.core.job.dependencies import Needs
+    from gflowd.core.job.model import Job, Spec
 
 FIELDS = {  # of the spec, by the option that sets it
     "gpus": "gpus", "gpu_type": "gpu_type", "gpu_memory": "gpu_memory_mb", "shared": "shared", "cpus": "cpus",

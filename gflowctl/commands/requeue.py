@@ -9,14 +9,14 @@ from __future__ import annotations
 from gflowctl.change import wishes
 from gflowctl.options import arguments
 from gflowctl.view import jobs, views
-from gflowd.core.model import Queued
+from gflowd.core.job.model import Queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
-    from gflowd.core.model import Job, Wish
+    from gflowd.core.job.model import Job, Wish
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -14,9 +14,9 @@ import time
 from gflowctl.machine import reservations as reserving
 from gflowctl.options import arguments
 from gflowctl.output import render
-from gflowd.core import ranges
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.planning import reservation_conflicts, reservations
+from gflowd.core.syntax import ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

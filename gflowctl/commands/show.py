@@ -5,9 +5,10 @@ from __future__ import annotations
 from gflowctl.options import arguments
 from gflowctl.output import descriptions, json_records, render
 from gflowctl.view import jobs, lookup
-from gflowd.core import durations, memory, reasons
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
-from gflowd.core.model import Ended, Running, Stopping
+from gflowd.core.job import reasons
+from gflowd.core.job.model import Ended, Running, Stopping
+from gflowd.core.syntax import durations, memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowctl.view.views import View
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,9 +52,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _arrays(view: View, texts: list[str]) -> set[int]:
     """The arrays that are named by their own ids; named element by element they are shown so."""
-    from gflowd.core import elements
+    from gflowd.core.job import array_ids
 
-    plain = (word for word in elements.split(",".join(texts)) if "_" not in word and "-" not in word)
+    plain = (word for word in array_ids.split(",".join(texts)) if "_" not in word and "-" not in word)
     return view.families.keys() & {view.select([word])[0] for word in plain}
 
 

@@ -15,11 +15,11 @@ from gflowctl.options import arguments
 from gflowctl.output import render
 from gflowctl.output.render import Column
 from gflowctl.view import jobs, views
-from gflowd.core import durations, instants
 from gflowd.core.accounting import statistics
 from gflowd.core.accounting.statistics import DAY, PROJECT, USER, Account, Calendar
 from gflowd.core.errors import BadUsage, GflowError
-from gflowd.core.model import ENDED_STATES, STATES
+from gflowd.core.job.model import ENDED_STATES, STATES
+from gflowd.core.syntax import durations, instants
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.core.accounting.statistics import Spread, Summary
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 LONGEST_CHART = 30  # days
 BAR = 40  # columns of the longest bar

@@ -29,7 +29,7 @@ from gflowctl.output import render
 from gflowctl.submit import enqueue
 from gflowctl.submit.drafting import Drafter
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
-from gflowd.core.model import EXECUTORS
+from gflowd.core.job.model import EXECUTORS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
-    from gflowd.core.model import Job, Wish
+    from gflowd.core.job.model import Job, Wish
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -15,9 +15,9 @@ from gflowctl.options import arguments, job_options
 from gflowctl.output import render
 from gflowctl.submit import capture
 from gflowctl.view import jobs, views
-from gflowd.core import codec
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.model import EXECUTORS, Wish
+from gflowd.core.job import codec
+from gflowd.core.job.model import EXECUTORS, Wish
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from gflowctl.change.update import Request
     from gflowctl.context import Context
-    from gflowd.core.model import Job, Spec
+    from gflowd.core.job.model import Job, Spec
     from gflowd.storage.store import Commit
 
 QUEUED_RECORD = {"is": "queued"}

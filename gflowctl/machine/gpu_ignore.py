@@ -6,7 +6,7 @@ from gflowctl.machine import gpus
 from gflowctl.output import render
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.gpu.admin_state import IGNORED
-from gflowd.core.model import Identity
+from gflowd.core.job.model import Identity
 from gflowd.effects import processes
 
 TYPE_CHECKING = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowd.core.errors import Refused
-from gflowd.core.reasons import IDLE_GPUS
+from gflowd.core.job.reasons import IDLE_GPUS
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False

@@ -6,11 +6,11 @@ import time
 
 from gflowctl.machine import reservations as reserving
 from gflowctl.view import jobs, views
-from gflowd.core import durations
 from gflowd.core.planning import reservations
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy
 from gflowd.core.planning.reservation_calendar import Diary
+from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowd.core.model import Spec
+    from gflowd.core.job.model import Spec
     from gflowd.storage.record_log import Fold
 
     Records = Mapping[int, Any]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from gflowctl.view import selection, views
 from gflowd.core.accounting.quotas import KIND, Quotas, owners
 from gflowd.core.errors import Refused
-from gflowd.core.model import RUNNING, STARTING, STOPPING
+from gflowd.core.job.model import RUNNING, STARTING, STOPPING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from gflowctl.context import Context
-    from gflowd.core.model import Spec
+    from gflowd.core.job.model import Spec
     from gflowd.storage.record_log import Fold
 
 LIVE = (STARTING, RUNNING, STOPPING)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gflowctl.output import render
-from gflowd.core import durations, instants, ranges
 from gflowd.core.errors import Refused
 from gflowd.core.planning import reservations
+from gflowd.core.syntax import durations, instants, ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -190,7 +190,7 @@ def add_job(parser: argparse.ArgumentParser) -> None:
 
 def duration(text: str) -> float:
     """A type for argparse: seconds."""
-    from gflowd.core import durations
+    from gflowd.core.syntax import durations
 
     try:
         return durations.parse(text)
@@ -200,7 +200,7 @@ def duration(text: str) -> float:
 
 def amount(text: str) -> int:
     """A type for argparse: MiB."""
-    from gflowd.core import memory
+    from gflowd.core.syntax import memory
 
     try:
         return memory.parse(text)
@@ -239,7 +239,7 @@ def priority(text: str) -> int:
 
 def interval(text: str) -> float:
     """A type for argparse: seconds between two looks; a bare number is seconds."""
-    from gflowd.core import durations
+    from gflowd.core.syntax import durations
 
     try:
         seconds = float(text) if text.replace(".", "", 1).isdigit() else durations.parse(text)

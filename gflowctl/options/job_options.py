@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gflowd.core.model import EarlySignal
-    from gflowd.core.retry_policy import Retry
+    from gflowd.core.job.model import EarlySignal
+    from gflowd.core.job.retry_policy import Retry
 
 DEFAULT_PRIORITY = 10
 LARGEST_NICE = 2147483645  # sbatch(1)
@@ -167,7 +167,7 @@ def _early_signal(text: str) -> EarlySignal:
 
 
 def _causes(text: str) -> tuple[str | int, ...]:
-    from gflowd.core import retries
+    from gflowd.core.job import retries
 
     try:
         return retries.parse_on(text)
@@ -176,7 +176,7 @@ def _causes(text: str) -> tuple[str | int, ...]:
 
 
 def _delay(text: str) -> tuple[float, float]:
-    from gflowd.core import retries
+    from gflowd.core.job import retries
 
     try:
         return retries.parse_delay(text)
@@ -194,7 +194,7 @@ def retry(args: argparse.Namespace, before: Retry | None = None) -> Retry | None
     """How the job is to be tried again, of one that was so by `before`. Raises `BadUsage`."""
     if args.max_retries is None and args.retry_on is None and args.retry_delay is None and not args.requeue:
         return before
-    from gflowd.core.retry_policy import ZOMBIE, Retry
+    from gflowd.core.job.retry_policy import ZOMBIE, Retry
 
     most = args.max_retries if args.max_retries is not None else before.max_retries if before is not None else 0
     if args.requeue:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 
-from gflowd.core import durations
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.model import EarlySignal, Running, Stopping
+from gflowd.core.job.model import EarlySignal, Running, Stopping
+from gflowd.core.syntax import durations
 from gflowd.effects import daemon, processes
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gflowctl.context import Context
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 EARLY = 60.0  # seconds, as sbatch(1)
 EARLIEST = 30 * 86400.0

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from gflowctl.output import descriptions, render
 from gflowctl.view import jobs, views
-from gflowd.core import elements
-from gflowd.core.model import FAILURES
+from gflowd.core.job import array_ids
+from gflowd.core.job.model import FAILURES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gflowctl.view.views import View
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 WAITING = {"is": "queued"}
 LIVE = ("starting", "running", "stopping")
@@ -22,7 +22,7 @@ def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
     """What to tell of it, by title; `first` is its first element."""
     spec, family, ids = first.spec, first.spec.family, view.ids_of(first.id)
     assert family is not None
-    named = elements.name(family, first.id, ids)
+    named = array_ids.name(family, first.id, ids)
     yield "Array", str(first.id)
     yield "Name", render.escape(spec.name_template or spec.name)
     yield "User", render.escape(spec.user)

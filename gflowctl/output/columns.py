@@ -5,10 +5,10 @@ from __future__ import annotations
 from gflowctl.output import descriptions
 from gflowctl.output.render import STATE_COLORS, Column, local
 from gflowctl.view import jobs
-from gflowd.core import durations, memory
 from gflowd.core.errors import BadUsage
-from gflowd.core.model import SHORT_STATES, STATES, Ended
-from gflowd.core.reasons import IDLE_GPUS
+from gflowd.core.job.model import SHORT_STATES, STATES, Ended
+from gflowd.core.job.reasons import IDLE_GPUS
+from gflowd.core.syntax import durations, memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.view.views import View
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 STARTS = "JOBID,NAME,USER,ST,START,TIMELIMIT,GPUS,NODELIST(REASON)"
 DEFAULT = "JOBID,NAME,USER,ST,TIME,GPUS,NODELIST(REASON)"

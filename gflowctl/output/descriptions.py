@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 
-from gflowd.core import durations, memory, reasons
 from gflowd.core.errors import BadUsage
-from gflowd.core.model import CANCELLED, FAILED, FINISHED, SHORT_STATES, STATES, TIMEOUT
+from gflowd.core.job import reasons
+from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, SHORT_STATES, STATES, TIMEOUT
+from gflowd.core.syntax import durations, memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gflowd.core.model import EarlySignal, Spec
-    from gflowd.core.retry_policy import Retry
+    from gflowd.core.job.model import EarlySignal, Spec
+    from gflowd.core.job.retry_policy import Retry
 
 _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 

@@ -9,7 +9,7 @@ from gflowctl.output import render
 from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
 from gflowd.core.execution import log_trimming
-from gflowd.core.model import Queued
+from gflowd.core.job.model import Queued
 from gflowd.storage.store import Follower
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gflowctl.context import Context
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 BLOCK = 1 << 16  # bytes
 

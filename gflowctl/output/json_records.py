@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from gflowctl.output.render import rfc3339
 from gflowctl.view import jobs
-from gflowd.core.model import Ended, Running, Stopping
+from gflowd.core.job.model import Ended, Running, Stopping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.view.views import View
-    from gflowd.core.dependencies import Needs
-    from gflowd.core.model import Job
+    from gflowd.core.job.dependencies import Needs
+    from gflowd.core.job.model import Job
 
 
 def record(view: View, job: Job) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _dependencies(needs: Needs | None) -> list[dict[str, object]]:
     """`{kind, id}` of each, with `delay` in seconds where there is one."""
     if needs is None:
         return []
-    from gflowd.core import dependencies
+    from gflowd.core.job import dependencies
 
     return [dependencies.encode_one(each) for each in needs.dependencies]
 

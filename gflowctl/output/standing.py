@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from gflowctl.output import render
 from gflowctl.output.descriptions import count
-from gflowd.core import durations
 from gflowd.core.queue.order import length_class, score, width_factor
+from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.view.views import View
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 AHEAD = 3  # jobs ahead that are named
 _LIKE = {

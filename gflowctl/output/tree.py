@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 DEEPEST = 16  # levels of indentation; below them the number of further levels stands before the id
 BRANCH = "\\_ "  # as ps(1) --forest draws it

@@ -181,10 +181,10 @@ def output_pattern(pattern: str | None, cwd: str, option: str) -> str | None:
     """`pattern` made absolute. Raises `Refused` when its directory is missing or cannot be known before the job is."""
     if pattern is None:
         return None
-    from gflowd.core import patterns
+    from gflowd.core.syntax import filename_patterns
 
-    patterns.check(pattern)
-    whole = pattern if pattern.startswith("/") else f"{patterns.literal(cwd)}/{pattern}"
+    filename_patterns.check(pattern)
+    whole = pattern if pattern.startswith("/") else f"{filename_patterns.literal(cwd)}/{pattern}"
     directory = os.path.dirname(whole)
     plain = directory.replace("%%", "")
     if any(code in plain for code in ("%j", "%A", "%a", "%x", "%u")):

@@ -12,9 +12,9 @@ from argparse import Namespace
 from gflowctl.options import job_options
 from gflowctl.submit import capture
 from gflowd.core.errors import GflowError, Refused
-from gflowd.core.model import Spec
+from gflowd.core.job.model import Spec
+from gflowd.core.job.value import Value
 from gflowd.core.request import validation
-from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

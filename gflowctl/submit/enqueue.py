@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from gflowctl.options import job_options
 from gflowctl.submit import capture
-from gflowd.core import codec
 from gflowd.core.errors import Refused
-from gflowd.core.model import Job, Queued, Wish
-from gflowd.core.value import Value
+from gflowd.core.job import codec
+from gflowd.core.job.model import Job, Queued, Wish
+from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowctl.submit.drafting import Draft, Drafter
-    from gflowd.core.model import Spec
+    from gflowd.core.job.model import Spec
     from gflowd.storage.record_log import Fold
     from gflowd.storage.store import Commit
 
@@ -117,6 +117,6 @@ def _complete(drafts: Sequence[Draft], context: Context, fold: Fold | None) -> l
 def _size(spec: Spec) -> int:
     if spec.family is None:
         return 1
-    from gflowd.core import arrays
+    from gflowd.core.job import arrays
 
     return arrays.size(spec.family)

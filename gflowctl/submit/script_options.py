@@ -6,8 +6,8 @@ import itertools
 import os
 
 from gflowd.core.errors import BadUsage, GflowError, Refused
+from gflowd.core.job.value import Value
 from gflowd.core.slurm import script_head
-from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from gflowctl.submit.capture import LARGEST_SCRIPT
-from gflowd.core import arrays, instances
-from gflowd.core.arrays import Axis, Family
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.model import Job, Queued, Wish
+from gflowd.core.job import array_task, arrays
+from gflowd.core.job.arrays import Axis, Family
+from gflowd.core.job.model import Job, Queued, Wish
 from gflowd.core.request import sweep_parameters, validation
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
-    from gflowd.core.model import Spec
+    from gflowd.core.job.model import Spec
     from gflowd.core.request.validation import Limits
 
     Found = TypeVar("Found")
@@ -85,9 +85,9 @@ def check(spec: Spec, limits: Limits, variables: list[bytes]) -> None:
         last = arrays.greatest(spec.family)
         family = spec.family.replace(axes=tuple(chosen), edits=(), ranges=() if chosen else ((last, last, 1),))
         job = Job(1, spec.replace(family=family), Wish(), Queued(), 1)
-        command = instances.command(job)
+        command = array_task.command(job)
         validation.check_size(command, variables)
-        validation.checked(spec.replace(command=command, name=instances.name(job)), limits)
+        validation.checked(spec.replace(command=command, name=array_task.name(job)), limits)
 
 
 def jobs(spec: Spec, first_id: int, wish: Wish) -> Iterator[Job]:
@@ -100,7 +100,7 @@ def part(family: Family, positions: Iterable[int]) -> Family:
     """Some elements of a family as one of their own. Those of an array keep their indices."""
     ascending = sorted(positions)
     if not family.axes:
-        from gflowd.core import ranges
+        from gflowd.core.syntax import ranges
 
         kept = ranges.compact(arrays.index_of(family, position) for position in ascending)
         return family.replace(ranges=tuple(kept))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from gflowctl.view import selection
-from gflowd.core import dependencies, joblist
-from gflowd.core.dependencies import AFTER, AFTERANY, AFTERCORR, AFTERNOTOK, AFTEROK, ALL, ANY, Needs
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.model import Ended, Queued
+from gflowd.core.job import dependencies
+from gflowd.core.job.dependencies import AFTER, AFTERANY, AFTERCORR, AFTERNOTOK, AFTEROK, ALL, ANY, Needs
+from gflowd.core.job.model import Ended, Queued
 from gflowd.core.queue import dependency_rules
 from gflowd.core.queue.dependency_rules import Outcome, Satisfied
+from gflowd.core.syntax import job_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowctl.view.views import View
-    from gflowd.core.arrays import Family
-    from gflowd.core.dependencies import Dependency, Resolve
-    from gflowd.core.model import Job
+    from gflowd.core.job.arrays import Family
+    from gflowd.core.job.dependencies import Dependency, Resolve
+    from gflowd.core.job.model import Job
     from gflowd.storage.record_log import Fold
 
 MANY = 8  # dependencies beyond which their states are not told one by one
@@ -68,13 +69,13 @@ def check_elements(wanted: Needs, family: Family | None, fold: Fold) -> None:
     arrays_of = selection.roster(fold) if corresponding and family is not None else None
     if arrays_of is None or family is None:
         return
-    from gflowd.core import arrays, elements
+    from gflowd.core.job import array_ids, arrays
 
     for each in corresponding:
         theirs = None if each.id is None else arrays_of.families.get(each.id)
-        missing = () if theirs is None else elements.select(theirs, arrays.ranges_of(family))[1]
+        missing = () if theirs is None else array_ids.select(theirs, arrays.ranges_of(family))[1]
         if missing and each.id is not None:
-            raise Refused(f"aftercorr:{each.id}: no job {elements.show(each.id, missing)}")
+            raise Refused(f"aftercorr:{each.id}: no job {array_ids.show(each.id, missing)}")
 
 
 def resolver(fold: Fold, user: str) -> Resolve:
@@ -112,7 +113,7 @@ def _plain(view: View, job: Job, each: Dependency) -> Dependency:
     theirs = None if each.id is None or each.element else view.families.get(each.id)
     if each.kind != AFTERCORR or theirs is None or job.array_id is None or job.spec.family is None:
         return each
-    from gflowd.core import arrays
+    from gflowd.core.job import arrays
 
     position = arrays.position_of(theirs, arrays.index_of(job.spec.family, job.id - job.array_id))
     found = NOBODY if position is None or each.id is None else each.id + position
@@ -198,7 +199,7 @@ def _grouped(view: View, wanted: Needs) -> list[str]:
         if each.id is not None:
             groups.setdefault(_wanted(each), []).append(each.id)
     alone = [_target(view, each) for each in wanted.dependencies if each.id is None]
-    return [*(f"{joblist.show(ids)} {what}" for what, ids in groups.items()), *alone]
+    return [*(f"{job_ids.show(ids)} {what}" for what, ids in groups.items()), *alone]
 
 
 def of(view: View, job_id: int) -> Needs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowd.core import elements
+from gflowd.core.job import array_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,5 +41,5 @@ def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[int]:
         kept.append(found[0])
         if len(found) > 1:
             limit = view.max_concurrent(view.job(found[0]))
-            view.folded[found[0]] = elements.name(roster.families[of], of, sorted(found), limit)
+            view.folded[found[0]] = array_ids.name(roster.families[of], of, sorted(found), limit)
     return kept

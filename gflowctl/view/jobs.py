@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gflowd.core import patterns
-from gflowd.core.model import (
+from gflowd.core.job.model import (
     CANCELLED,
     FINISHED,
     HELD,
@@ -17,6 +16,7 @@ from gflowd.core.model import (
     Stopping,
     session_name,
 )
+from gflowd.core.syntax import filename_patterns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def index(job: Job) -> int | None:
     """Which element of its array it is; None in none."""
     if job.array_id is None:
         return None
-    from gflowd.core import instances
+    from gflowd.core.job import array_task
 
-    return instances.index(job)
+    return array_task.index(job)
 
 
 def label(job: Job) -> str:
@@ -91,7 +91,7 @@ def label(job: Job) -> str:
 
 def labels(found: Iterable[Job]) -> str:
     """Several jobs as briefly as they can be named: `3-5,42_[1-100]`."""
-    from gflowd.core import joblist
+    from gflowd.core.syntax import job_ids
 
     alone: list[int] = []
     by_array: dict[int, list[Job]] = {}
@@ -100,44 +100,44 @@ def labels(found: Iterable[Job]) -> str:
             alone.append(job.id)
         else:
             by_array.setdefault(job.array_id, []).append(job)
-    shown = [joblist.show(alone)] if alone else []
+    shown = [job_ids.show(alone)] if alone else []
     return ",".join([*shown, *(_elements(by_array[each]) for each in sorted(by_array))])
 
 
 def _elements(found: list[Job]) -> str:
-    from gflowd.core import elements
+    from gflowd.core.job import array_ids
 
     family, array_id = found[0].spec.family, found[0].array_id
     assert family is not None
     assert array_id is not None
-    return elements.name(family, array_id, sorted(job.id for job in found))
+    return array_ids.name(family, array_id, sorted(job.id for job in found))
 
 
 def name(job: Job) -> str:
     """Its name, which a template may have made."""
     if job.array_id is None or job.spec.name_template is None:
         return job.spec.name
-    from gflowd.core import instances
+    from gflowd.core.job import array_task
 
-    return instances.name(job)
+    return array_task.name(job)
 
 
 def command(job: Job) -> tuple[str, ...]:
     """Its command, with the parameters of a sweep in their places."""
     if job.array_id is None:
         return job.spec.command
-    from gflowd.core import instances
+    from gflowd.core.job import array_task
 
-    return instances.command(job)
+    return array_task.command(job)
 
 
 def parameters(job: Job) -> dict[str, str]:
     """The parameters that a sweep gives it."""
     if job.array_id is None:
         return {}
-    from gflowd.core import instances
+    from gflowd.core.job import array_task
 
-    return instances.parameters(job)
+    return array_task.parameters(job)
 
 
 def session(job: Job) -> str | None:
@@ -160,8 +160,8 @@ def file_name(job: Job, pattern: str | None) -> str | None:
     if pattern is None:
         return None
     if job.array_id is None:
-        return patterns.expand(pattern, job_id=job.id, name=job.spec.name, user=job.spec.user)
-    return patterns.expand(
+        return filename_patterns.expand(pattern, job_id=job.id, name=job.spec.name, user=job.spec.user)
+    return filename_patterns.expand(
         pattern, job_id=job.id, name=name(job), user=job.spec.user, array_id=job.array_id, index=index(job) or 0
     )
 

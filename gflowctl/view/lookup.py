@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.view import selection, views
-from gflowd.core import codec
+from gflowd.core.job import codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

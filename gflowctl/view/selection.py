@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gflowd.core import joblist
 from gflowd.core.errors import Refused
+from gflowd.core.syntax import job_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gflowd.core.roster import Roster
+    from gflowd.core.job.array_index import Roster
     from gflowd.storage.record_log import Fold
 
 UNKNOWN = "no job "  # how joblist begins to name what is not known
@@ -20,7 +20,7 @@ def roster(fold: Fold) -> Roster | None:
     found = [(job_id, raw) for job_id, raw in fold.of("spec").items() if "family" in raw]
     if not found:
         return None
-    from gflowd.core.roster import Roster
+    from gflowd.core.job.array_index import Roster
 
     made = Roster()
     for job_id, raw in found:
@@ -37,23 +37,23 @@ def ids(fold: Fold, arrays: Roster | None) -> list[int]:
 
 
 def select(text: str, fold: Fold, arrays: Roster | None, user: str) -> list[int]:
-    """The ids that a list of jobs names; `@` is a submission of `user`. Raises as `joblist.select`.
+    """The ids that a list of jobs names; `@` is a submission of `user`. Raises as `job_ids.select`.
 
     A word that names an array means all its elements.
     """
     known, mine = ids(fold, arrays), _submissions(fold, user)
     if arrays is None and "_" not in text and "[" not in text:
-        return joblist.select(text, known, mine)
-    from gflowd.core import elements
+        return job_ids.select(text, known, mine)
+    from gflowd.core.job import array_ids
 
     def plain(word: str) -> tuple[Sequence[int], Sequence[str]]:
         try:
-            return joblist.select(word, known, mine), ()
+            return job_ids.select(word, known, mine), ()
         except Refused as error:
             return (), (str(error).removeprefix(UNKNOWN),)
 
     families = {} if arrays is None else arrays.families
-    return elements.resolve(text, families, plain)
+    return array_ids.resolve(text, families, plain)
 
 
 def targets(word: str, fold: Fold, arrays: Roster | None, user: str) -> list[tuple[int, bool]]:
@@ -64,7 +64,7 @@ def targets(word: str, fold: Fold, arrays: Roster | None, user: str) -> list[tup
     """
     if "_" in word:
         return [(job_id, True) for job_id in select(word, fold, arrays, user)]
-    found = joblist.select(word, ids(fold, arrays), _submissions(fold, user))
+    found = job_ids.select(word, ids(fold, arrays), _submissions(fold, user))
     if arrays is None:
         return [(job_id, False) for job_id in found]
     wholes = arrays.families.keys() if "-" not in word else ()

@@ -8,9 +8,9 @@ import os
 import time
 
 from gflowctl.view import jobs, selection
-from gflowd.core import codec
 from gflowd.core.errors import BadUsage, GflowError, Refused
-from gflowd.core.model import (
+from gflowd.core.job import codec
+from gflowd.core.job.model import (
     FINISHED,
     QUEUED,
     STATES,
@@ -20,7 +20,7 @@ from gflowd.core.model import (
     Running,
     Stopping,
 )
-from gflowd.core.reasons import (
+from gflowd.core.job.reasons import (
     BEGIN_TIME,
     CANCELLED_BY_USER,
     DAEMON_DOWN,
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowd.core.arrays import Family
-    from gflowd.core.model import Phase, Spec
-    from gflowd.core.roster import Roster
+    from gflowd.core.job.array_index import Roster
+    from gflowd.core.job.arrays import Family
+    from gflowd.core.job.model import Phase, Spec
     from gflowd.storage.history_queries import Choice
     from gflowd.storage.record_log import Fold
 
@@ -147,7 +147,7 @@ class View:
             self._brought.update(history.bring_fallen(self.context.state, self.fold, ids))
 
     def select(self, texts: Iterable[str]) -> list[int]:
-        """The ids that JOBS arguments name. Raises as `joblist.select`."""
+        """The ids that JOBS arguments name. Raises as `job_ids.select`."""
         text = ",".join(texts)
         if self.has_history:
             from gflowctl.view import history

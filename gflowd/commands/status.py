@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gflowd import __version__
-from gflowd.core import durations, memory
 from gflowd.core.errors import Refused
+from gflowd.core.syntax import durations, memory
 from gflowd.daemon import launch
 from gflowd.effects import daemon
 from gflowd.paths import read_private

@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import durations, memory
 from gflowd.core.errors import Refused
-from gflowd.core.instants import LONGEST_ZONE
+from gflowd.core.syntax import durations, memory
+from gflowd.core.syntax.instants import LONGEST_ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ import errno
 import fcntl
 import os
 
-from gflowd.core import quick_json
 from gflowd.core.errors import Refused
+from gflowd.core.syntax import fast_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _record(path: str) -> dict[str, Any]:
     try:
         fd = os.open(path, _READ)
         try:
-            record = quick_json.loads(os.read(fd, 65536))
+            record = fast_json.loads(os.read(fd, 65536))
         finally:
             os.close(fd)
     except (OSError, ValueError):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from gflowd.core.execution import procstat
 
 if TYPE_CHECKING:
-    from gflowd.core.model import Identity
+    from gflowd.core.job.model import Identity
 
 _STATUS = re.compile("([0-9]{1,3})(?: (?:(oom)|(not found|not executable)))?")
 TORN_AFTER = 5.0  # seconds: a `pid` that is still without its line was left by a full disk or a kill

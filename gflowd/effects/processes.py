@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gflowd.core.execution.procstat import Process
-    from gflowd.core.model import Identity
+    from gflowd.core.job.model import Identity
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 
-from gflowd.core import quick_json
+from gflowd.core.syntax import fast_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _TORN = rb"[0-9a-f]{0,8}|[0-9a-f]{8} (?:\[[^\x00-\x1f]*)?"
 _NEXT_ID = rb' \[[01],(\d{1,15}),"'  # in text of a user the quote would have a backslash before it
 
 
-stdlib_dumps = quick_json.dumps  # without importing orjson
+stdlib_dumps = fast_json.dumps  # without importing orjson
 
 
 def encode_line(more: int, next_id: int, key: Key, value: Any, dumps: Dumps = stdlib_dumps) -> bytes:
@@ -72,7 +72,7 @@ def _parsed(bodies: list[bytes]) -> list[Any]:
     """The records of lines. To import orjson takes longer than the standard library does for a thousand jobs."""
     data = b"[%b]" % b",".join(bodies)
     if len(data) < WORTH_ORJSON:
-        return quick_json.loads(data)  # type: ignore[no-any-return]
+        return fast_json.loads(data)  # type: ignore[no-any-return]
     import orjson
 
     return orjson.loads(data)  # type: ignore[no-any-return]
@@ -81,7 +81,7 @@ def _parsed(bodies: list[bytes]) -> list[Any]:
 def _record(body: bytes) -> list[Any] | None:
     """The record of one line; None where the checksum is right and nothing else."""
     try:
-        found = quick_json.loads(body)
+        found = fast_json.loads(body)
     except (ValueError, RecursionError):
         return None
     is_record = isinstance(found, list) and [type(part) for part in found[:3]] == [int, int, str] and len(found) == 5

@@ -10,8 +10,8 @@ import os
 import time
 
 from gflowd import paths
-from gflowd.core import quick_json
 from gflowd.core.errors import GflowError, Refused, SystemFailed
+from gflowd.core.syntax import fast_json
 from gflowd.storage.lock import Lock
 from gflowd.storage.record_log import (
     FORMAT,
@@ -124,7 +124,7 @@ class Store:
 
     def _greatest_observed_id(self) -> int:
         try:
-            return int(quick_json.loads(paths.read_private(self.state.observed))["next_id"]) - 1
+            return int(fast_json.loads(paths.read_private(self.state.observed))["next_id"]) - 1
         except (OSError, GflowError, LookupError, TypeError, ValueError):
             return 0
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gflowd.core.execution.observations import LiveJob
-    from gflowd.core.model import Identity
+    from gflowd.core.job.model import Identity
     from gflowd.core.moment import Moment
     from gflowd.effects.cgroups import Cgroups
 

@@ -11,9 +11,9 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
-from gflowd.core import reasons
 from gflowd.core.execution import stop_ladder
 from gflowd.core.execution.observations import Enforced
+from gflowd.core.job import reasons
 from gflowd.effects import cgroups, jobdir, processes
 from gflowd.workers.base import Turn
 from gflowd.workers.log_limiter import LogLimiter
@@ -22,7 +22,7 @@ from gflowd.workers.memory_watch import MemoryWatch
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import LiveJob
     from gflowd.core.execution.procstat import Process
-    from gflowd.core.model import EarlySignal, Identity
+    from gflowd.core.job.model import EarlySignal, Identity
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring
 

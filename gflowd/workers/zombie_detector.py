@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd import log
 from gflowd.core.execution.observations import Sight
-from gflowd.core.model import TMUX, Started, session_name
+from gflowd.core.job.model import TMUX, Started, session_name
 from gflowd.effects import jobdir, processes
 from gflowd.workers.base import Turn
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import LiveJob
     from gflowd.core.execution.procstat import Process
-    from gflowd.core.model import Identity
+    from gflowd.core.job.model import Identity
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring
 

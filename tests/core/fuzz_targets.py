@@ -16,24 +16,12 @@ from gflowctl import main
 from gflowctl.admin import backup_file
 from gflowctl.options import signals
 from gflowd.config import loader, settings, toml_file
-from gflowd.core import (
-    arrays,
-    codec,
-    dependencies,
-    durations,
-    elements,
-    instants,
-    joblist,
-    memory,
-    patterns,
-    ranges,
-    retries,
-    templates,
-)
 from gflowd.core.errors import GflowError
 from gflowd.core.execution import log_trimming, procstat
+from gflowd.core.job import array_ids, arrays, codec, dependencies, retries
 from gflowd.core.request import sweep_parameters, update_rules
 from gflowd.core.slurm import script_head
+from gflowd.core.syntax import durations, filename_patterns, instants, job_ids, memory, ranges, templates
 from gflowd.paths import State
 from gflowd.storage.record_log import Fold, header_record, is_torn, next_id_in
 from gflowd.storage.store import Store
@@ -56,12 +44,12 @@ def _instants(said: str) -> None:
 
 
 def _resolve(word: str) -> list[int]:
-    return joblist.select(word, KNOWN, KNOWN)
+    return job_ids.select(word, KNOWN, KNOWN)
 
 
 def _elements(said: str) -> None:
     families = {1: arrays.new_family(ranges.parse("1-3"))}
-    elements.resolve(said, families, lambda word: (_resolve(word), ()))
+    array_ids.resolve(said, families, lambda word: (_resolve(word), ()))
 
 
 def _targets(word: str) -> list[tuple[int, bool]]:
@@ -77,8 +65,8 @@ def _dependency_lists(said: str) -> None:
 
 
 def _patterns(said: str) -> None:
-    patterns.check(said)
-    patterns.expand(said, job_id=7, name="n", user="u", array_id=3, index=2)
+    filename_patterns.check(said)
+    filename_patterns.expand(said, job_id=7, name="n", user="u", array_id=3, index=2)
 
 
 def _template(said: str) -> None:

@@ -8,7 +8,7 @@ from itertools import combinations
 from math import inf
 
 from gflowd.core.accounting.runtimes import Length, remaining
-from gflowd.core.model import Job, Queued, Spec, Wish
+from gflowd.core.job.model import Job, Queued, Spec, Wish
 from gflowd.core.planning import backfill
 from gflowd.core.planning.backfill import Plan, Promise, Rules, limit_or_guess
 from gflowd.core.planning.capacity import Capacity, Device

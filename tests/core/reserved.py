@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from gflowd.core import instants
 from gflowd.core.planning.reservations import Reservation
+from gflowd.core.syntax import instants
 
 HOUR, DAY = 3600, 86400
 ZONES = ("Europe/Vienna", "America/New_York", "Australia/Lord_Howe", "Asia/Tehran", "Africa/Casablanca", "UTC")

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from world import DEPTH, MACHINE, SPEC, Changes, World, array, attempt_of
 
-from gflowd.core import arrays, codec, reasons
-from gflowd.core.dependencies import AFTERCORR, AFTEROK, ALL, ANY, KINDS, SINGLETON, Dependency, Needs
 from gflowd.core.execution import transitions
-from gflowd.core.model import ENDED_STATES, Ended, Job, Queued, Running, Starting, Stopping, is_live
+from gflowd.core.job import arrays, codec, reasons
+from gflowd.core.job.dependencies import AFTERCORR, AFTEROK, ALL, ANY, KINDS, SINGLETON, Dependency, Needs
+from gflowd.core.job.model import ENDED_STATES, Ended, Job, Queued, Running, Starting, Stopping, is_live
+from gflowd.core.job.retry_policy import CAUSES, Retry
 from gflowd.core.moment import Moment
 from gflowd.core.queue import dependency_rules
 from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied
-from gflowd.core.retry_policy import CAUSES, Retry
 
 MOST_JOBS = 14
 TICKS_TO_SETTLE = 200

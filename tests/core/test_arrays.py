@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import arrays, ranges
-from gflowd.core.arrays import Axis, Family
 from gflowd.core.errors import Refused
+from gflowd.core.job import arrays
+from gflowd.core.job.arrays import Axis, Family
+from gflowd.core.syntax import ranges
 
 LR = Axis(names=("lr",), rows=(("0.1",), ("0.01",), ("0.001",)))
 DATA = Axis(names=("data", "classes"), rows=(("cifar", "10"), ("imagenet", "1000")))

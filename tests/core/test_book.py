@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import SPEC, World, array, needs
 
-from gflowd.core import codec, reasons
 from gflowd.core.accounting import runtimes
-from gflowd.core.dependencies import ALONE, ANY, Dependency, Needs
-from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.job import codec, reasons
+from gflowd.core.job.dependencies import ALONE, ANY, Dependency, Needs
+from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.job.retry_policy import Retry
 from gflowd.core.queue.job_queue import Book
-from gflowd.core.retry_policy import Retry
 
 RUN = Run(executor="tmux", launched_at=1.0)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))

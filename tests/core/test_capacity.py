@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gflowd.core.model import Spec
+from gflowd.core.job.model import Spec
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.request.validation import why_impossible
 

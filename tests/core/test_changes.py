@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import dependencies
-from gflowd.core.arrays import Family
-from gflowd.core.dependencies import Needs
 from gflowd.core.errors import Refused
-from gflowd.core.model import ENDED_STATES, STATES, Spec
+from gflowd.core.job import dependencies
+from gflowd.core.job.arrays import Family
+from gflowd.core.job.dependencies import Needs
+from gflowd.core.job.model import ENDED_STATES, STATES, Spec
+from gflowd.core.job.retry_policy import Retry
 from gflowd.core.request import update_rules
-from gflowd.core.retry_policy import Retry
 
 SPEC = Spec(
     command=("train.py", "-v"), name="train", user="ada", cwd="/", env="0" * 32, submitted_at=1.0, script="1" * 32,

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import codec
-from gflowd.core.arrays import Axis, Family
-from gflowd.core.dependencies import KINDS, SINGLETON, Dependency, Needs
-from gflowd.core.model import (
+from gflowd.core.job import codec
+from gflowd.core.job.arrays import Axis, Family
+from gflowd.core.job.dependencies import KINDS, SINGLETON, Dependency, Needs
+from gflowd.core.job.model import (
     Ended,
     Identity,
     Job,
@@ -23,7 +23,7 @@ from gflowd.core.model import (
     Stopping,
     Wish,
 )
-from gflowd.core.retry_policy import CAUSES, Retry
+from gflowd.core.job.retry_policy import CAUSES, Retry
 from gflowd.storage.record_log import stdlib_dumps
 
 # Floats: moments and lengths of time down to a microsecond; below 1e-4 the two writers choose other digits.

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reserved import DAY, HOUR, ZONES, at, reservation, reservations_strategy
 
-from gflowd.core import instants
 from gflowd.core.errors import Refused
 from gflowd.core.planning.reservation_conflicts import check, conflict
 from gflowd.core.planning.reservations import windows
+from gflowd.core.syntax import instants
 
 if TYPE_CHECKING:
     from datetime import tzinfo

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import dependencies
-from gflowd.core.dependencies import AFTER, ALL, ANY, KINDS, SINGLETON, Dependency, Needs
 from gflowd.core.errors import Refused
+from gflowd.core.job import dependencies
+from gflowd.core.job.dependencies import AFTER, ALL, ANY, KINDS, SINGLETON, Dependency, Needs
 
 ROOT = Path(__file__).parents[2]
 WORDS: dict[str, tuple[int, ...]] = {
@@ -215,6 +215,6 @@ def test_each_id_is_named_once() -> None:
 
 
 def test_importing_what_submit_needs_is_cheap() -> None:
-    code = "import sys; import gflowd.core.dependencies, gflowd.core.retries; print(*sys.modules)"
+    code = "import sys; import gflowd.core.job.dependencies, gflowd.core.job.retries; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-SEc", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert {"dataclasses", "datetime", "typing", "heapq", "pathlib"}.isdisjoint(done.stdout.split())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core.dependencies import ALL, ALONE, ANY, Dependency, Needs
+from gflowd.core.job.dependencies import ALL, ALONE, ANY, Dependency, Needs
 from gflowd.core.queue import dependency_rules
 from gflowd.core.queue.dependency_graph import Graph
 from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied, Verdict, Waiting

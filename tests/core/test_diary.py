@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from reserved import DAY, reservation
 
-from gflowd.core import instants
 from gflowd.core.planning.reservation_calendar import HORIZON, Diary
 from gflowd.core.planning.reservations import encode
+from gflowd.core.syntax import instants
 
 RECORDS = {
     each.id: encode(each)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import durations
 from gflowd.core.errors import Refused
+from gflowd.core.syntax import durations
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import arrays
-from gflowd.core.arrays import Axis
 from gflowd.core.errors import Refused
+from gflowd.core.job import arrays
+from gflowd.core.job.arrays import Axis
 
 SWEEP = arrays.new_family(
     axes=[Axis(names=("lr",), rows=tuple((f"{n}",) for n in range(10))), Axis(names=("s", "t"), rows=(("a", "b"),))]

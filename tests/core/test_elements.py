@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import arrays, elements, joblist, ranges
-from gflowd.core.arrays import Axis, Family
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.job import array_ids, arrays
+from gflowd.core.job.arrays import Axis, Family
+from gflowd.core.syntax import job_ids, ranges
 
 SWEEP = arrays.new_family(axes=[Axis(names=("x",), rows=(("a",), ("b",), ("c",)))])
 FAMILIES = {42: arrays.new_family(((1, 5, 1), (9, 9, 1))), 50: SWEEP, 60: arrays.new_family(((0, 20, 5),))}
@@ -18,7 +19,7 @@ MINE = [7, 42, 55]
 
 def plain(word: str) -> tuple[Sequence[int], Sequence[str]]:
     try:
-        return joblist.select(word, KNOWN, MINE), ()
+        return job_ids.select(word, KNOWN, MINE), ()
     except Refused as error:
         return (), [str(error).removeprefix("no job ")]
 
@@ -48,7 +49,7 @@ def plain(word: str) -> tuple[Sequence[int], Sequence[str]]:
     ],
 )
 def test_what_a_list_names(text: str, ids: list[int]) -> None:
-    assert elements.resolve(text, FAMILIES, plain) == ids
+    assert array_ids.resolve(text, FAMILIES, plain) == ids
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_what_a_list_names(text: str, ids: list[int]) -> None:
 )
 def test_everything_unknown_is_named(text: str, named: str) -> None:
     with pytest.raises(Refused) as caught:
-        elements.resolve(text, FAMILIES, plain)
+        array_ids.resolve(text, FAMILIES, plain)
     assert str(caught.value) == f"no job {named}"
 
 
@@ -93,7 +94,7 @@ def test_everything_unknown_is_named(text: str, named: str) -> None:
 )
 def test_what_is_no_list_is_wrong_usage(text: str) -> None:
     with pytest.raises(BadUsage):
-        elements.resolve(text, FAMILIES, plain)
+        array_ids.resolve(text, FAMILIES, plain)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +109,13 @@ def test_what_is_no_list_is_wrong_usage(text: str) -> None:
     ],
 )
 def test_commas_within_brackets_part_nothing(text: str, words: list[str]) -> None:
-    assert elements.split(text) == words
+    assert array_ids.split(text) == words
 
 
 def test_elements_are_shown_as_they_are_named() -> None:
-    assert elements.show(42, ((7, 7, 1),), 50) == "42_7"
-    assert elements.show(42, ((7, 100_000, 1),), 50) == "42_[7-100000%50]"
-    assert elements.show(42, ((1, 9, 2), (15, 15, 1))) == "42_[1-9:2,15]"
+    assert array_ids.show(42, ((7, 7, 1),), 50) == "42_7"
+    assert array_ids.show(42, ((7, 100_000, 1),), 50) == "42_[7-100000%50]"
+    assert array_ids.show(42, ((1, 9, 2), (15, 15, 1))) == "42_[1-9:2,15]"
 
 
 @given(
@@ -124,7 +125,7 @@ def test_elements_are_shown_as_they_are_named() -> None:
 def test_elements_are_found_whatever_the_steps(indices: set[int], raw: list[tuple[int, int, int]]) -> None:
     family = Family(ranges=tuple(ranges.compact(sorted(indices))))
     wanted = tuple(ranges.spanned(first, first + more, step) for first, more, step in raw)
-    positions, missing = elements.select(family, wanted)
+    positions, missing = array_ids.select(family, wanted)
     asked = [index for first, last, step in wanted for index in range(first, last + 1, step)]
     assert [arrays.index_of(family, position) for position in positions] == [i for i in asked if i in indices]
     gaps = [index for first, last, step in missing for index in range(first, last + 1, step)]
@@ -135,15 +136,15 @@ def test_elements_are_found_whatever_the_steps(indices: set[int], raw: list[tupl
 def test_what_is_shown_reads_back(indices: set[int], data: st.DataObject) -> None:
     family = Family(ranges=tuple(ranges.compact(sorted(indices))))
     chosen = sorted(data.draw(st.sets(st.sampled_from(sorted(indices)), min_size=1)))
-    text = elements.show(100, tuple(ranges.compact(chosen)), data.draw(st.none() | st.integers(1, 9)))
-    found = elements.resolve(text, {100: family}, plain)
+    text = array_ids.show(100, tuple(ranges.compact(chosen)), data.draw(st.none() | st.integers(1, 9)))
+    found = array_ids.resolve(text, {100: family}, plain)
     assert [arrays.index_of(family, job_id - 100) for job_id in found] == chosen
 
 
 @given(st.text(alphabet="0149,-_[]@~%: x", max_size=12))
 def test_any_text_is_a_list_or_refused(text: str) -> None:
     try:
-        found = elements.resolve(text, FAMILIES, plain)
+        found = array_ids.resolve(text, FAMILIES, plain)
     except (BadUsage, Refused):
         return
     assert found
@@ -155,10 +156,10 @@ def test_any_text_is_a_list_or_refused(text: str) -> None:
     [([42, 43, 44, 47], None, "42_[1-3,9]"), ([45], None, "42_4"), ([42, 43], 5, "42_[1-2%5]")],
 )
 def test_elements_are_named_together(ids: list[int], limit: int | None, named: str) -> None:
-    assert elements.name(FAMILIES[42], 42, ids, limit) == named
+    assert array_ids.name(FAMILIES[42], 42, ids, limit) == named
 
 
 def test_of_many_ranges_the_first_are_named() -> None:
     family = arrays.new_family(((1, 60, 1),))
-    assert elements.name(family, 100, range(100, 130, 2), 7) == "100_[1,3,5,7,9,11,13,15,17,19,...%7]"
-    assert elements.name(family, 100, range(100, 122, 2)) == "100_[1,3,5,7,9,11,13,15,17,19,21]"
+    assert array_ids.name(family, 100, range(100, 130, 2), 7) == "100_[1,3,5,7,9,11,13,15,17,19,...%7]"
+    assert array_ids.name(family, 100, range(100, 122, 2)) == "100_[1,3,5,7,9,11,13,15,17,19,21]"

@@ -10,7 +10,7 @@ from machine_room import SPEC
 
 from gflowd.core.accounting.fairshare import Shares
 from gflowd.core.accounting.runtimes import ASSUMED
-from gflowd.core.model import Identity, Job, Queued, Run, Running, Started, Wish
+from gflowd.core.job.model import Identity, Job, Queued, Run, Running, Started, Wish
 from gflowd.core.planning import backfill
 from gflowd.core.planning.backfill import Plan, Promise, Rules
 from gflowd.core.planning.capacity import Capacity, Device

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflowd.core.accounting.fairshare import Shares
-from gflowd.core.model import Identity, Job, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.job.model import Identity, Job, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
 
 HOUR = 3600.0
 DAY = 24 * HOUR

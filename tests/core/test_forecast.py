@@ -5,7 +5,7 @@ from math import inf
 from machine_room import BIG, Reserved, job
 
 from gflowd.core.accounting.runtimes import DEFAULT, Length
-from gflowd.core.model import Job
+from gflowd.core.job.model import Job
 from gflowd.core.planning import forecast
 from gflowd.core.planning.occupancy import Hold, Occupancy
 

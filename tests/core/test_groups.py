@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from gflowd.core.arrays import Family
-from gflowd.core.model import Job, Run, Spec, Starting, Wish
+from gflowd.core.job.arrays import Family
+from gflowd.core.job.model import Job, Run, Spec, Starting, Wish
 from gflowd.core.queue.array_limits import Groups
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import instants
 from gflowd.core.errors import Refused
+from gflowd.core.syntax import instants
 
 VIENNA = instants.zone("Europe/Vienna")
 NOW = datetime(2025, 1, 31, 17, 30, 15, 250000, tzinfo=UTC).timestamp()  # 18:30:15.25 in Vienna

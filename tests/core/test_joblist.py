@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import joblist
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.syntax import job_ids
 
 KNOWN = [1, 2, 3, 5, 7, 10]
 MINE = [2, 5, 10]
@@ -26,7 +26,7 @@ MINE = [2, 5, 10]
     ],
 )
 def test_what_a_list_names(text: str, ids: list[int]) -> None:
-    assert joblist.select(text, KNOWN, MINE) == ids
+    assert job_ids.select(text, KNOWN, MINE) == ids
 
 
 @pytest.mark.parametrize(
@@ -43,21 +43,21 @@ def test_what_a_list_names(text: str, ids: list[int]) -> None:
 )
 def test_every_unknown_id_is_named(text: str, named: str) -> None:
     with pytest.raises(Refused, match=f"^no job {named}$"):
-        joblist.select(text, KNOWN, MINE)
+        job_ids.select(text, KNOWN, MINE)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1,", "-1", "1-", "3-1", "@~", "@1", "1;2", "1.5", "٣", "9" * 19, "42_3"])
 def test_what_is_no_list_is_wrong_usage(text: str) -> None:
     with pytest.raises(BadUsage):
-        joblist.select(text, KNOWN, MINE)
+        job_ids.select(text, KNOWN, MINE)
 
 
 @given(st.sets(st.integers(min_value=1, max_value=200), min_size=1))
 def test_what_is_shown_reads_back(ids: set[int]) -> None:
     known = sorted(ids)
-    assert joblist.select(joblist.show(ids), known, []) == known
+    assert job_ids.select(job_ids.show(ids), known, []) == known
 
 
 def test_runs_are_folded() -> None:
-    assert joblist.show([5, 3, 4, 9, 9]) == "3-5,9"
-    assert joblist.show([]) == ""
+    assert job_ids.show([5, 3, 4, 9, 9]) == "3-5,9"
+    assert job_ids.show([]) == ""

@@ -1,9 +1,9 @@
 import pytest
 
-from gflowd.core import reasons
 from gflowd.core.execution import stop_ladder
 from gflowd.core.execution.observations import LiveJob
-from gflowd.core.model import EarlySignal, Identity, Started
+from gflowd.core.job import reasons
+from gflowd.core.job.model import EarlySignal, Identity, Started
 
 STARTED = Started(at=1e9, mono=100.0, identity=Identity("boot", 5, 6))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core.model import Job, Queued, Spec, Wish
+from gflowd.core.job.model import Job, Queued, Spec, Wish
 from gflowd.core.queue.order import Label, Line, Seat, Walker, band, length_class, score, shape, width_factor
 
 HOUR, DAY = 3600.0, 86400.0

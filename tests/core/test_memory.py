@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import memory
 from gflowd.core.errors import Refused
+from gflowd.core.syntax import memory
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,21 @@
 import pytest
 
-from gflowd.core import model
 from gflowd.core.gpu.device import Gpu
-from gflowd.core.model import Ended, Identity, Job, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.job import model
+from gflowd.core.job.model import (
+    Ended,
+    Identity,
+    Job,
+    Phase,
+    Queued,
+    Run,
+    Running,
+    Spec,
+    Started,
+    Starting,
+    Stopping,
+    Wish,
+)
 
 SPEC = Spec(command=("true",), name="true", user="ada", cwd="/", env="0" * 32, submitted_at=1.0)
 RUN = Run(executor=model.TMUX, launched_at=2.0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine_room import BIG, DEVICES, Reserved, job
 
-from gflowd.core.model import Spec
+from gflowd.core.job.model import Spec
 from gflowd.core.planning.occupancy import LONGER, Hold, Occupancy, hold
 
 NOW = 1000.0

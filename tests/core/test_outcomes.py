@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core.dependencies import ALL, ANY, Dependency, Needs
 from gflowd.core.errors import Refused
-from gflowd.core.model import (
+from gflowd.core.job.dependencies import ALL, ANY, Dependency, Needs
+from gflowd.core.job.model import (
     CANCELLED,
     ENDED_STATES,
     FAILED,

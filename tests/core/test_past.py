@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from world import World, array, needs
 
-from gflowd.core.arrays import Family
-from gflowd.core.dependencies import Dependency, Needs
+from gflowd.core.job.arrays import Family
+from gflowd.core.job.dependencies import Dependency, Needs
 from gflowd.core.queue.archive import Past
 from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
 from gflowd.core.queue.job_queue import Book

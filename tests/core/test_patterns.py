@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import patterns
 from gflowd.core.errors import Refused
+from gflowd.core.syntax import filename_patterns
 
 JOB = {"job_id": 42, "name": "train/big", "user": "ada"}
 
@@ -22,20 +22,20 @@ JOB = {"job_id": 42, "name": "train/big", "user": "ada"}
     ],
 )
 def test_what_a_pattern_expands_to(pattern: str, name: str) -> None:
-    patterns.check(pattern)
-    assert patterns.expand(pattern, **JOB) == name
+    filename_patterns.check(pattern)
+    assert filename_patterns.expand(pattern, **JOB) == name
 
 
 def test_an_element_knows_its_array() -> None:
-    assert patterns.expand("%A_%a of %j", **JOB, array_id=40, index=3) == "40_3 of 42"
+    assert filename_patterns.expand("%A_%a of %j", **JOB, array_id=40, index=3) == "40_3 of 42"
 
 
 @pytest.mark.parametrize("pattern", ["%q", "50%", "%", "a%\nb", "", "logs/"])
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(Refused):
-        patterns.check(pattern)
+        filename_patterns.check(pattern)
 
 
 @given(st.text())
 def test_a_literal_expands_to_itself(text: str) -> None:
-    assert patterns.expand(patterns.literal(text), **JOB) == text
+    assert filename_patterns.expand(filename_patterns.literal(text), **JOB) == text

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflowd.core.execution import procstat
-from gflowd.core.model import Identity
+from gflowd.core.job.model import Identity
 
 LINE = "42 (sh) S 7 42 40 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3\n"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gflowd.core import reasons
-from gflowd.core.model import Job, Queued, Spec, Wish
+from gflowd.core.job import reasons
+from gflowd.core.job.model import Job, Queued, Spec, Wish
 from gflowd.core.planning import promises
 from gflowd.core.planning.backfill import Promise
 from gflowd.core.planning.promises import TOLERANCE, UNKNOWN, WAS_DOWN, Basis, has_moved, renewed

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflowd.core.accounting.quotas import FIELDS, Ledger, Quota, Quotas, owners
-from gflowd.core.model import Spec
+from gflowd.core.job.model import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import ranges
 from gflowd.core.errors import Refused
+from gflowd.core.syntax import ranges
 
 INDICES = st.sets(st.integers(min_value=0, max_value=60))
 

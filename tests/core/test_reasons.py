@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from gflowd.core import errors, reasons
+from gflowd.core import errors
+from gflowd.core.job import reasons
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the table is that of Linux")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gflowd.core.errors import Refused
-from gflowd.core.model import EarlySignal, Spec
+from gflowd.core.job.model import EarlySignal, Spec
 from gflowd.core.request import validation
 from gflowd.core.request.validation import Limits
 

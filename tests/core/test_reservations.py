@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reserved import DAY, HOUR, ZONES, at, reservation, reservations_strategy
 
-from gflowd.core import instants
 from gflowd.core.planning.reservations import (
     ACTIVE,
     CANCELLED,
@@ -24,6 +23,7 @@ from gflowd.core.planning.reservations import (
     upcoming,
     windows,
 )
+from gflowd.core.syntax import instants
 
 VIENNA = instants.zone("Europe/Vienna")
 

@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import arrays
-from gflowd.core.arrays import Family
-from gflowd.core.roster import Roster
+from gflowd.core.job import arrays
+from gflowd.core.job.array_index import Roster
+from gflowd.core.job.arrays import Family
 
 SINGLE: dict[str, Any] = {"name": "x"}
 

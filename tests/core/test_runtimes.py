@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import reasons
 from gflowd.core.accounting.runtimes import (
     ARRAY,
     ASSUMED,
@@ -26,7 +25,8 @@ from gflowd.core.accounting.runtimes import (
     record_id,
     remaining,
 )
-from gflowd.core.model import CANCELLED, FAILED, FINISHED, TIMEOUT, Job, Queued, Spec, Wish
+from gflowd.core.job import reasons
+from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, TIMEOUT, Job, Queued, Spec, Wish
 
 SPEC = Spec(command=("x",), name="train", user="ada", cwd="/", env="e", submitted_at=1.0)
 

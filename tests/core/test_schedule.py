@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine_room import BIG, Clockwork, Reserved, could_start, job
 
-from gflowd.core import reasons
 from gflowd.core.accounting.quotas import Ledger, Quotas
 from gflowd.core.accounting.runtimes import DEFAULT, Length
-from gflowd.core.model import Job, Queued, Spec, Wish
+from gflowd.core.job import reasons
+from gflowd.core.job.model import Job, Queued, Spec, Wish
 from gflowd.core.planning import backfill
 from gflowd.core.planning.backfill import LATE, Look, Plan, Promise, Rules, limit_or_guess
 from gflowd.core.planning.capacity import Capacity, Device

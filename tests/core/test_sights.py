@@ -1,8 +1,8 @@
 import pytest
 
-from gflowd.core import reasons
 from gflowd.core.execution.observations import Agenda, Enforced, LiveJob, Sight, live_job
-from gflowd.core.model import (
+from gflowd.core.job import reasons
+from gflowd.core.job.model import (
     EarlySignal,
     Ended,
     Identity,

@@ -9,7 +9,7 @@ import pytest
 from machine_room import Clockwork, job
 
 from gflowd.core.accounting.runtimes import ASSUMED, GUESS, Length
-from gflowd.core.model import Job
+from gflowd.core.job.model import Job
 from gflowd.core.planning.backfill import Plan
 from gflowd.core.queue.order import Line, Seat, Walker, band
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core import templates
 from gflowd.core.errors import Refused
 from gflowd.core.request import sweep_parameters
+from gflowd.core.syntax import templates
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
 

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
-from gflowd.core import reasons
 from gflowd.core.execution import transitions
 from gflowd.core.execution.observations import Sight
-from gflowd.core.model import (
+from gflowd.core.job import reasons
+from gflowd.core.job.model import (
     CANCELLED,
     ENDED_STATES,
     FAILED,
@@ -26,8 +26,8 @@ from gflowd.core.model import (
     Stopping,
     Wish,
 )
+from gflowd.core.job.retry_policy import Retry
 from gflowd.core.moment import Moment
-from gflowd.core.retry_policy import Retry
 
 RUN = Run(executor="tmux", launched_at=90.0, attempt=2, gpu_ids=(1, 2))
 STARTED = Started(at=91.0, mono=11.0, identity=Identity("boot", 5, 6))

@@ -1,6 +1,6 @@
-from gflowd.core.arrays import Axis, Family
 from gflowd.core.execution.job_environment import variables
-from gflowd.core.model import Job, Queued, Run, Spec, Wish
+from gflowd.core.job.arrays import Axis, Family
+from gflowd.core.job.model import Job, Queued, Run, Spec, Wish
 
 SPEC = Spec(command=("x",), name="a b", user="u", cwd="/w", env="e", submitted_at=1.0, cpus=3, gpus=2)
 RUN = Run(executor="tmux", launched_at=1.0, attempt=2, gpu_ids=(0, 3))

@@ -7,12 +7,12 @@ from unittest import mock
 import pytest
 from world import DEPTH, SPEC, World, array, needs
 
-from gflowd.core import reasons
-from gflowd.core.dependencies import ALONE, ANY, Dependency, Needs
-from gflowd.core.model import Ended
+from gflowd.core.job import reasons
+from gflowd.core.job.array_index import Roster
+from gflowd.core.job.dependencies import ALONE, ANY, Dependency, Needs
+from gflowd.core.job.model import Ended
+from gflowd.core.job.retry_policy import Retry
 from gflowd.core.queue import dependency_graph, pending
-from gflowd.core.retry_policy import Retry
-from gflowd.core.roster import Roster
 
 MANY = 10_000
 

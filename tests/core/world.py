@@ -10,12 +10,12 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from gflowd.core import codec, reasons
-from gflowd.core.arrays import Family
-from gflowd.core.dependencies import Dependency, Needs
 from gflowd.core.execution import transitions
 from gflowd.core.execution.observations import Sight
-from gflowd.core.model import Ended, Identity, Job, Phase, Queued, Run, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.job import codec, reasons
+from gflowd.core.job.arrays import Family
+from gflowd.core.job.dependencies import Dependency, Needs
+from gflowd.core.job.model import Ended, Identity, Job, Phase, Queued, Run, Spec, Started, Starting, Stopping, Wish
 from gflowd.core.moment import Moment
 from gflowd.core.planning import backfill
 from gflowd.core.planning.backfill import Plan, Rules

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gflowd.core.model import Identity
+from gflowd.core.job.model import Identity
 from gflowd.effects import jobdir
 
 STAT = "42 (sh) S 7 42 40 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3"

@@ -13,7 +13,7 @@ from pathlib import Path
 import descriptors
 import pytest
 
-from gflowd.core.model import Identity
+from gflowd.core.job.model import Identity
 from gflowd.effects import processes
 
 Spawn = Callable[..., subprocess.Popen[bytes]]

@@ -22,8 +22,8 @@ from forked import NURSERY
 
 from gflowctl.context import Context
 from gflowctl.view.views import View
-from gflowd.core import codec
-from gflowd.core.model import PROCESS, Ended, Identity, Run, Running, Started
+from gflowd.core.job import codec
+from gflowd.core.job.model import PROCESS, Ended, Identity, Run, Running, Started
 from gflowd.paths import State
 from gflowd.storage.history import Entry, History, Sheet
 from gflowd.storage.store import Store
@@ -31,7 +31,7 @@ from gflowd.storage.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gflowd.core.model import Phase
+    from gflowd.core.job.model import Phase
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = (sys.executable, "-m", "gflowctl")

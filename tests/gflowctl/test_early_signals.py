@@ -6,7 +6,7 @@ import pytest
 
 from gflowctl.options import signals
 from gflowd.core.errors import Refused
-from gflowd.core.model import EarlySignal
+from gflowd.core.job.model import EarlySignal
 
 if TYPE_CHECKING:
     from conftest import Ctl

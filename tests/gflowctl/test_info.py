@@ -10,8 +10,8 @@ import pytest
 
 from gflowctl.machine import reservations
 from gflowctl.output import render
-from gflowd.core import instants
 from gflowd.core.planning.reservations import KIND, Reservation, encode
+from gflowd.core.syntax import instants
 
 if TYPE_CHECKING:
     from conftest import Ctl

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from test_startup import imported
 
-from gflowd.core.model import Ended, Run
+from gflowd.core.job.model import Ended, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

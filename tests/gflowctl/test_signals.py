@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gflowd.core.model import PROCESS, Run, Running, Started
+from gflowd.core.job.model import PROCESS, Run, Running, Started
 from gflowd.effects import processes
 
 if TYPE_CHECKING:

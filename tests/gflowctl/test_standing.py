@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gflowctl.output import standing
-from gflowd.core import codec
+from gflowd.core.job import codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gflowd.core.model import Ended, Run
+from gflowd.core.job.model import Ended, Run
 
 if TYPE_CHECKING:
     from conftest import Ctl

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from test_startup import TOO_DEAR_FOR_SUBMIT, imported
 
-from gflowd.core.dependencies import Dependency
+from gflowd.core.job.dependencies import Dependency
 
 if TYPE_CHECKING:
     from conftest import Ctl
@@ -303,7 +303,7 @@ def test_a_plain_submission_imports_nothing_of_arrays(ctl: Ctl) -> None:
     plain = imported(ctl, "submit", "true")
     assert (
         not {
-            "gflowd.core.arrays",
+            "gflowd.core.job.arrays",
             "gflowd.core.request.sweep_parameters",
             "gflowctl.submit.sweeps",
             "gflowctl.view.selection",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gflowd.core import codec
-from gflowd.core.model import PROCESS, TMUX, Ended, Identity, Queued, Run, Running, Started
+from gflowd.core.job import codec
+from gflowd.core.job.model import PROCESS, TMUX, Ended, Identity, Queued, Run, Running, Started
 
 if TYPE_CHECKING:
     from conftest import Ctl

@@ -8,8 +8,8 @@ from typing import Any
 from ledger import ENDED, QUEUED, Ledger, Seen
 from virtual_clock import Clock
 
-from gflowd.core import arrays, codec
-from gflowd.core.model import Spec, Wish
+from gflowd.core.job import arrays, codec
+from gflowd.core.job.model import Spec, Wish
 from gflowd.core.planning import reservations
 from gflowd.effects import doorbell
 from gflowd.storage.store import Store

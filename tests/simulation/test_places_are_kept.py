@@ -8,7 +8,7 @@ import pytest
 from virtual_jobs import Fate
 from virtual_run import VirtualRun
 
-from gflowd.core.dependencies import Dependency, Needs
+from gflowd.core.job.dependencies import Dependency, Needs
 
 HOUR = 3600.0
 NO_RULES = ()  # what is asserted here says more

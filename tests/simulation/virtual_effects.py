@@ -9,7 +9,7 @@ from virtual_clock import BOOT, Clock
 from virtual_jobs import Attempt, Jobs, Key
 
 from gflowd.core.execution.procstat import Process
-from gflowd.core.model import Identity, Job, Run
+from gflowd.core.job.model import Identity, Job, Run
 from gflowd.effects import processes
 from gflowd.effects.jobdir import Beginning, Record
 

@@ -12,9 +12,9 @@ from virtual_daemon import KILL_POINTS
 from virtual_jobs import Fate, Key
 from virtual_run import VirtualRun
 
-from gflowd.core.arrays import Family
-from gflowd.core.dependencies import Dependency, Needs
-from gflowd.core.retry_policy import Retry
+from gflowd.core.job.arrays import Family
+from gflowd.core.job.dependencies import Dependency, Needs
+from gflowd.core.job.retry_policy import Retry
 
 WIDE_EVERY = 2 * HOUR  # in a stream
 CAUSES = ("failure", "zombie", "timeout")  # of retries

@@ -146,7 +146,7 @@ def test_completions_are_printed_and_are_valid(machine: Machine, shell: str) -> 
 def many(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     """A long queue without a daemon."""
     found = Machine(tmp_path_factory.mktemp("many"))
-    from gflowd.core import codec
+    from gflowd.core.job import codec
     from gflowd.storage.store import Store
 
     found.submit("-n", "x" * 200, "true")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gflowd.core.execution import job_environment, job_script
 from gflowd.core.execution.observations import Agenda, LiveJob
-from gflowd.core.model import Identity, Job, Queued, Run, Spec, Started, Wish
+from gflowd.core.job.model import Identity, Job, Queued, Run, Spec, Started, Wish
 from gflowd.core.moment import Moment
 from gflowd.effects import jobdir, processes
 from gflowd.paths import Runtime, State

@@ -19,11 +19,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gflowctl.context import Context
 from gflowctl.view.views import View
 from gflowd.config import loader
-from gflowd.core import codec
-from gflowd.core.arrays import Family
-from gflowd.core.dependencies import Dependency, Needs
 from gflowd.core.errors import SystemFailed
-from gflowd.core.model import Ended, Queued, Run, Spec, Starting, Wish
+from gflowd.core.job import codec
+from gflowd.core.job.arrays import Family
+from gflowd.core.job.dependencies import Dependency, Needs
+from gflowd.core.job.model import Ended, Queued, Run, Spec, Starting, Wish
 from gflowd.core.moment import Moment
 from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
 from gflowd.core.queue.job_queue import Book

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from stage import Jobs, eventually
 
-from gflowd.core.model import PROCESS, TMUX, Job, Run, Spec, Starting, Wish
+from gflowd.core.job.model import PROCESS, TMUX, Job, Run, Spec, Starting, Wish
 from gflowd.effects import jobdir
 from gflowd.effects.tmux import TmuxFailed
 from gflowd.workers.base import Wiring

@@ -5,10 +5,10 @@ import sys
 import pytest
 from stage import Jobs, eventually, live, now
 
-from gflowd.core import reasons
 from gflowd.core.execution.observations import LiveJob
 from gflowd.core.execution.procstat import Process
-from gflowd.core.model import Identity
+from gflowd.core.job import reasons
+from gflowd.core.job.model import Identity
 from gflowd.effects import processes
 from gflowd.workers.memory_watch import EVERY, MemoryWatch
 

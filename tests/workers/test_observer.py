@@ -8,10 +8,10 @@ import orjson
 import pytest
 from stage import now
 
-from gflowd.core import codec, reasons
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.gpu.states import Picture
-from gflowd.core.model import Identity, Phase, Run, Running, Spec, Started, Stopping
+from gflowd.core.job import codec, reasons
+from gflowd.core.job.model import Identity, Phase, Run, Running, Spec, Started, Stopping
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.reservations import Window
 from gflowd.core.queue.job_queue import Book

@@ -7,11 +7,11 @@ from unittest import mock
 import pytest
 from stage import BOOT, now
 
-from gflowd.core import codec, reasons
 from gflowd.core.accounting.runtimes import Runtimes
 from gflowd.core.gpu.admin_state import Orders
 from gflowd.core.gpu.device import Gpu, GpuProcess
-from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping
+from gflowd.core.job import codec, reasons
+from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping
 from gflowd.core.planning.backfill import Plan
 from gflowd.core.planning.occupancy import OVERDUE
 from gflowd.core.queue.job_queue import Book

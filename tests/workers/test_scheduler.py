@@ -15,13 +15,13 @@ import orjson
 import pytest
 from stage import BOOT, Jobs, eventually, now
 
-from gflowd.core import codec, reasons
 from gflowd.core.accounting.runtimes import NAMES
-from gflowd.core.dependencies import AFTEROK, Dependency, Needs
 from gflowd.core.errors import TryAgain
 from gflowd.core.execution.observations import Agenda, Enforced, Sight
 from gflowd.core.gpu.device import Gpu, GpuProcess
-from gflowd.core.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.job import codec, reasons
+from gflowd.core.job.dependencies import AFTEROK, Dependency, Needs
+from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
 from gflowd.core.moment import Moment
 from gflowd.core.planning.reservations import Reservation, encode
 from gflowd.effects.doorbell import POLL

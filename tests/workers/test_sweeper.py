@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gflowctl.submit import capture
-from gflowd.core import codec
-from gflowd.core.model import Ended, Run, Spec, Starting, Wish
+from gflowd.core.job import codec
+from gflowd.core.job.model import Ended, Run, Spec, Starting, Wish
 from gflowd.core.moment import Moment
 from gflowd.core.queue.job_queue import Book
 from gflowd.effects import removal

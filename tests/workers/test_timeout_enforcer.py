@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from stage import Jobs, eventually, live, now, slots_of
 
-from gflowd.core import reasons
 from gflowd.core.execution import stop_ladder
 from gflowd.core.execution.observations import Enforced, LiveJob
-from gflowd.core.model import EarlySignal, Identity, Started
+from gflowd.core.job import reasons
+from gflowd.core.job.model import EarlySignal, Identity, Started
 from gflowd.effects import jobdir, processes
 from gflowd.workers import timeout_enforcer
 from gflowd.workers.base import Turn, Wiring

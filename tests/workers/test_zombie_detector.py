@@ -16,7 +16,7 @@ import pytest
 from stage import LIMIT, Jobs, eventually, live, now, slots_of
 
 from gflowd.core.execution.observations import LiveJob, Sight
-from gflowd.core.model import Identity
+from gflowd.core.job.model import Identity
 from gflowd.effects import jobdir, processes
 from gflowd.workers import zombie_detector
 from gflowd.workers.base import Turn, Wiring

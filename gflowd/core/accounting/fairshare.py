@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gflowd.core.model import Running, Stopping
+from gflowd.core.job.model import Running, Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from gflowd.core.model import Job, Spec
+    from gflowd.core.job.model import Job, Spec
 
 LN_2 = math.log(2)
 WEIGHT = 4.0  # of having had an equal part

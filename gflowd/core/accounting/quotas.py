@@ -7,7 +7,7 @@ does not mention is another's to say.
 
 from __future__ import annotations
 
-from gflowd.core.value import Value
+from gflowd.core.job.value import Value
 
 inf = float("inf")  # gflowctl imports this at its start, and need not import `math`
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Final
 
-    from gflowd.core.model import Spec
+    from gflowd.core.job.model import Spec
 
     Records = Mapping[str, Mapping[str, int | None]]
 

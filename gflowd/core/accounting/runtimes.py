@@ -9,14 +9,14 @@ from __future__ import annotations
 from bisect import insort
 from typing import TYPE_CHECKING, NamedTuple
 
-from gflowd.core import reasons
-from gflowd.core.model import FAILED, FINISHED, TIMEOUT
+from gflowd.core.job import reasons
+from gflowd.core.job.model import FAILED, FINISHED, TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from gflowd.core.model import Job, Spec
+    from gflowd.core.job.model import Job, Spec
 
     Key = tuple[object, ...]
     Run = tuple[float, float]  # when it ended, seconds since the epoch, and how many seconds it had run

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd.core import arrays, instances
+from gflowd.core.job import array_task, arrays
 
 if TYPE_CHECKING:
-    from gflowd.core.model import Job, Run
+    from gflowd.core.job.model import Job, Run
 
 
 def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str, str]:
@@ -19,12 +19,12 @@ def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str,
     submit_dir = spec.submit_dir or spec.cwd
     found = {
         "GFLOW_JOB_ID": str(job.id),
-        "GFLOW_JOB_NAME": instances.name(job),
+        "GFLOW_JOB_NAME": array_task.name(job),
         "GFLOW_ATTEMPT": str(run.attempt),
         "GFLOW_SUBMIT_DIR": submit_dir,
         "GFLOW_STATE_DIR": state_dir,
         "SLURM_JOB_ID": str(job.id),
-        "SLURM_JOB_NAME": instances.name(job),
+        "SLURM_JOB_NAME": array_task.name(job),
         "SLURM_CPUS_PER_TASK": str(spec.cpus),
         "SLURM_CPUS_ON_NODE": str(spec.cpus),
         "SLURM_SUBMIT_DIR": submit_dir,
@@ -52,10 +52,10 @@ def _of_slurm(job: Job, run: Run) -> dict[str, str]:
 
 
 def _of_array(job: Job) -> dict[str, str]:
-    index, family = instances.index(job), job.spec.family
+    index, family = array_task.index(job), job.spec.family
     if index is None or family is None:
         return {}
-    found = {f"GFLOW_PARAM_{name}": value for name, value in instances.parameters(job).items()}
+    found = {f"GFLOW_PARAM_{name}": value for name, value in array_task.parameters(job).items()}
     found |= {f"{prefix}_ARRAY_JOB_ID": str(job.array_id) for prefix in ("GFLOW", "SLURM")}
     found |= {f"{prefix}_ARRAY_TASK_ID": str(index) for prefix in ("GFLOW", "SLURM")}
     return found | {

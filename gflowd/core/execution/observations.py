@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd.core import reasons
-from gflowd.core.model import Job, Running, Started, Stopping
-from gflowd.core.value import Value
+from gflowd.core.job import reasons
+from gflowd.core.job.model import Job, Running, Started, Stopping
+from gflowd.core.job.value import Value
 
 if TYPE_CHECKING:
     from typing import Final
 
-    from gflowd.core.model import EarlySignal
+    from gflowd.core.job.model import EarlySignal
 
 
 class LiveJob(Value):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gflowd.core.model import Identity
+from gflowd.core.job.model import Identity
 
 GREATEST_PID = (1 << 31) - 1  # what the kernel's calls take
 GREATEST_START = (1 << 63) - 1  # what the snapshot can hold

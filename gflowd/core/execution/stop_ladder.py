@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd.core import reasons
+from gflowd.core.job import reasons
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import LiveJob

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd.core import reasons
-from gflowd.core.model import (
+from gflowd.core.job import reasons
+from gflowd.core.job.model import (
     CANCELLED,
     FAILED,
     FINISHED,
@@ -23,7 +23,7 @@ from gflowd.core.model import (
     Starting,
     Stopping,
 )
-from gflowd.core.retries import next_attempt
+from gflowd.core.job.retries import next_attempt
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Sight

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowd.core.value import Value
+from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

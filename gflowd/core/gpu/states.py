@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.gpu.admin_state import Orders
     from gflowd.core.gpu.device import Gpu, GpuProcess
-    from gflowd.core.model import Job, Run
+    from gflowd.core.job.model import Job, Run
 
 IDLE, BUSY, SHARED, UNMANAGED = "idle", "busy", "shared", "unmanaged"
 RESERVED, RESTRICTED, DRAINED, FAULTY = "reserved", "restricted", "drained", "faulty"

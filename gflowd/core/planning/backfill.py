@@ -13,8 +13,8 @@ from itertools import combinations, islice
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from gflowd.core import reasons
 from gflowd.core.accounting.runtimes import ASSUMED, GUESS, Length
+from gflowd.core.job import reasons
 from gflowd.core.planning.occupancy import LEAST, hold
 from gflowd.core.queue.order import band, shape
 from gflowd.core.request.validation import why_impossible
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gflowd.core.accounting.quotas import Ledger
-    from gflowd.core.model import Job, Spec
+    from gflowd.core.job.model import Job, Spec
     from gflowd.core.planning.occupancy import Occupancy
     from gflowd.core.queue.order import Band
 

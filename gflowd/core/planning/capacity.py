@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gflowd.core.request.validation import Limits, suits
 
 if TYPE_CHECKING:
-    from gflowd.core.model import Spec
+    from gflowd.core.job.model import Spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gflowd.core.accounting.runtimes import Length
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
     from gflowd.core.planning.occupancy import Occupancy
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from gflowd.core.model import Spec
+    from gflowd.core.job.model import Spec
     from gflowd.core.planning.capacity import Capacity, Device
     from gflowd.core.planning.reservations import Window
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import reasons
+from gflowd.core.job import reasons
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from gflowd.core.model import Spec
+    from gflowd.core.job.model import Spec
     from gflowd.core.planning.backfill import Promise
     from gflowd.core.queue.order import Band
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd.core import durations
 from gflowd.core.errors import Refused
 from gflowd.core.planning.reservations import DAY, PERIODS, Reservation, Window, on_the_wall, windows
+from gflowd.core.syntax import durations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

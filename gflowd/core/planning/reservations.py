@@ -11,8 +11,8 @@ from bisect import bisect_left
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
-from gflowd.core import codec
-from gflowd.core.value import Value
+from gflowd.core.job import codec
+from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
 
 if TYPE_CHECKING:
-    from gflowd.core.arrays import Family
+    from gflowd.core.job.arrays import Family
 
 
 class Past:

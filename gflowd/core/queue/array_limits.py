@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core.model import FAILURES
+from gflowd.core.job.model import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gflowd.core.arrays import Family
-    from gflowd.core.model import Job
+    from gflowd.core.job.arrays import Family
+    from gflowd.core.job.model import Job
 
 
 class Groups:

@@ -9,13 +9,13 @@ from collections import deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from gflowd.core.dependencies import ALL
+from gflowd.core.job.dependencies import ALL
 from gflowd.core.queue.dependency_rules import SATISFIED, WAITING, Never, Satisfied, Verdict, Waiting, judge_one, met_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gflowd.core.dependencies import Needs
+    from gflowd.core.job.dependencies import Needs
     from gflowd.core.queue.dependency_rules import Look
 
 

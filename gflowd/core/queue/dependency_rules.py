@@ -7,10 +7,10 @@ the first element that does not finish well; `after` waits until all have starte
 
 from __future__ import annotations
 
-from gflowd.core.dependencies import AFTER, AFTERANY, AFTERNOTOK, AFTEROK, ALL, Dependency, Needs
 from gflowd.core.errors import Refused
-from gflowd.core.model import FINISHED, Ended, Phase, Running, Stopping
-from gflowd.core.value import Value
+from gflowd.core.job.dependencies import AFTER, AFTERANY, AFTERNOTOK, AFTEROK, ALL, Dependency, Needs
+from gflowd.core.job.model import FINISHED, Ended, Phase, Running, Stopping
+from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import codec, reasons
 from gflowd.core.accounting.runtimes import LONGEST_KEY, Runtimes, lasted
-from gflowd.core.dependencies import ALL
-from gflowd.core.model import Ended, Job, Queued, Spec
+from gflowd.core.job import codec, reasons
+from gflowd.core.job.array_index import Roster
+from gflowd.core.job.dependencies import ALL
+from gflowd.core.job.model import Ended, Job, Queued, Spec
 from gflowd.core.queue.archive import Past
 from gflowd.core.queue.array_limits import Groups
 from gflowd.core.queue.order import Line, Seat, Walker
 from gflowd.core.queue.pending import WaitingRoom
-from gflowd.core.roster import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

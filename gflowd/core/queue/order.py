@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from gflowd.core.model import Job, Spec
+    from gflowd.core.job.model import Job, Spec
 
 SHORTEST, LONGEST = 600.0, 7 * 86400.0  # seconds: between these lengths count
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import arrays, codec
-from gflowd.core.dependencies import AFTER, AFTERCORR, AFTEROK, SINGLETON
-from gflowd.core.model import Ended
+from gflowd.core.job import arrays, codec
+from gflowd.core.job.dependencies import AFTER, AFTERCORR, AFTEROK, SINGLETON
+from gflowd.core.job.model import Ended
+from gflowd.core.job.retries import next_attempt
 from gflowd.core.queue import dependency_rules
 from gflowd.core.queue.archive import Past
 from gflowd.core.queue.dependency_graph import Graph
 from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied
 from gflowd.core.queue.singletons import Namesakes
-from gflowd.core.retries import next_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from gflowd.core.dependencies import Dependency, Needs
-    from gflowd.core.model import Job
-    from gflowd.core.roster import Roster
+    from gflowd.core.job.array_index import Roster
+    from gflowd.core.job.dependencies import Dependency, Needs
+    from gflowd.core.job.model import Job
 
 
 class WaitingRoom:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from gflowd.core.arrays import LARGEST, Axis
 from gflowd.core.errors import Refused
+from gflowd.core.job.arrays import LARGEST, Axis
 from gflowd.core.request.validation import check_text
 
 TYPE_CHECKING = False

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from gflowd.core import dependencies
 from gflowd.core.errors import Refused
-from gflowd.core.model import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, Spec
-from gflowd.core.retry_policy import DEFAULT_ON, ZOMBIE
-from gflowd.core.value import Value
+from gflowd.core.job import dependencies
+from gflowd.core.job.model import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, Spec
+from gflowd.core.job.retry_policy import DEFAULT_ON, ZOMBIE
+from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Final
 
-    from gflowd.core.dependencies import Needs
-    from gflowd.core.retry_policy import Retry
+    from gflowd.core.job.dependencies import Needs
+    from gflowd.core.job.retry_policy import Retry
 
 WAITING = (QUEUED, HELD)
 UNTIL_STOPPED = (*WAITING, STARTING, RUNNING)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from gflowd.core.errors import Refused
-from gflowd.core.value import Value
+from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Final
 
-    from gflowd.core.model import EarlySignal, Spec
+    from gflowd.core.job.model import EarlySignal, Spec
 
 LONGEST_STRING = 131072  # bytes with the closing zero: MAX_ARG_STRLEN of execve(2)
 LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB less room for what gflow adds (execve(2))
@@ -71,7 +71,7 @@ def checked(spec: Spec, limits: Limits) -> Spec:
 
 def _check_warning(early: EarlySignal, time_limit: float) -> None:
     if early.before >= time_limit:
-        from gflowd.core import durations
+        from gflowd.core.syntax import durations
 
         raise Refused(
             f"--signal {early.before:g} s before a time limit of {durations.clock(time_limit)}: the job would get it "
@@ -124,7 +124,7 @@ def why_impossible(spec: Spec, limits: Limits) -> str | None:
     if limits.cpus is not None and spec.cpus > limits.cpus:
         return f"{_count(spec.cpus, 'CPU')} asked for, but this machine gives {limits.cpus}"
     if limits.memory_mb is not None and spec.memory_mb is not None and spec.memory_mb > limits.memory_mb:
-        from gflowd.core import memory
+        from gflowd.core.syntax import memory
 
         has = memory.show(limits.memory_mb)
         return f"{memory.show(spec.memory_mb)} of memory asked for, but this machine gives {has}"
@@ -163,7 +163,7 @@ def _why_no_gpu(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> str |
     if not alike:
         has = ", ".join(dict.fromkeys(model for model, _ in models))
         return f"no GPU of this machine is of type {wanted!r} (they are {has})"
-    from gflowd.core import memory
+    from gflowd.core.syntax import memory
 
     what = _count(spec.gpus, "GPU") + (f" of type {wanted!r}" if wanted else "")
     what += f" with {memory.show(least)} (the largest has {memory.show(max(alike))})" if least else ""

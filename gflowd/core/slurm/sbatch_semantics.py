@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from gflowd.core import memory
 from gflowd.core.errors import Refused
+from gflowd.core.job.value import Value
 from gflowd.core.slurm.sbatch_options import REFUSED, WITHOUT_EFFECT
-from gflowd.core.value import Value
+from gflowd.core.syntax import memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from gflowd.core.errors import Refused
+from gflowd.core.job.value import Value
 from gflowd.core.slurm import sbatch_options, sbatch_semantics
-from gflowd.core.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

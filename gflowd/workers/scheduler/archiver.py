@@ -12,8 +12,8 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import codec
 from gflowd.core.errors import GflowError
+from gflowd.core.job import codec
 from gflowd.workers.scheduler.cleanup import Sweeper, pace
 from gflowd.workers.scheduler.history_writer import Annals
 

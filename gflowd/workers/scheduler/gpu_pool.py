@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from gflowd.core.gpu.device import Gpu
-    from gflowd.core.model import Job, Run
+    from gflowd.core.job.model import Job, Run
     from gflowd.core.moment import Moment
     from gflowd.core.planning.reservations import Window
 

@@ -10,13 +10,13 @@ import os
 from typing import TYPE_CHECKING
 
 from gflowd import log
-from gflowd.core import arrays
 from gflowd.core.errors import GflowError, SystemFailed
+from gflowd.core.job import arrays
 from gflowd.core.queue.archive import Past
 from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
 
 if TYPE_CHECKING:
-    from gflowd.core.arrays import Family
+    from gflowd.core.job.arrays import Family
     from gflowd.storage.history import Entry, History, Sheet
 
 MOST_REMEMBERED = 10_000  # outcomes

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gflowd.config.loader import Config
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
     from gflowd.workers.scheduler.gpu_pool import GpuDesk
 
 MISSED_POLLS = 3  # looks at the GPUs that may fail before idleness counts anew

@@ -10,11 +10,12 @@ import os
 from typing import TYPE_CHECKING
 
 from gflowd import log, paths
-from gflowd.core import instances, patterns
 from gflowd.core.errors import GflowError
 from gflowd.core.execution import job_environment, job_script
-from gflowd.core.model import TMUX, Job, Run, session_name
+from gflowd.core.job import array_task
+from gflowd.core.job.model import TMUX, Job, Run, session_name
 from gflowd.core.slurm import srun
+from gflowd.core.syntax import filename_patterns
 from gflowd.effects import cgroups, detached, jobdir
 from gflowd.effects.tmux import TERM, Session, Tmux, TmuxFailed
 
@@ -116,12 +117,12 @@ class Launcher:
     def _launch(self, job: Job, run: Run, directory: str) -> job_script.Launch:
         spec = job.spec
         term = TERM if run.executor == TMUX else None
-        words = list(instances.command(job))
+        words = list(array_task.command(job))
         if spec.script is not None:
             words[0] = self._state.script(spec.script)
         extra = job_environment.variables(job, run, self._state.root, term)
         return job_script.Launch(
-            title=f"gflow job {job.id} ({instances.name(job)}), attempt {run.attempt}",
+            title=f"gflow job {job.id} ({array_task.name(job)}), attempt {run.attempt}",
             directory=os.fsencode(directory),
             bell=os.fsencode(self._runtime.bell),
             environment=os.fsencode(self._environment_script(spec.env)),
@@ -162,13 +163,13 @@ class Launcher:
     def _redirect(self, job: Job, pattern: str | None) -> bytes | None:
         if pattern is None:
             return None
-        name = patterns.expand(
+        name = filename_patterns.expand(
             pattern,
             job_id=job.id,
-            name=instances.name(job),
+            name=array_task.name(job),
             user=job.spec.user,
             array_id=job.array_id,
-            index=instances.index(job) or 0,
+            index=array_task.index(job) or 0,
         )
         return os.fsencode(os.path.join(job.spec.cwd, name))
 

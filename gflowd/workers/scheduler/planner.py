@@ -10,12 +10,12 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import reasons
 from gflowd.core.accounting import runtimes
 from gflowd.core.accounting.fairshare import Shares
 from gflowd.core.accounting.quotas import Ledger, Quotas
 from gflowd.core.gpu import allocation, nvml_codes
-from gflowd.core.model import Ended, Job, Phase, Queued, Running, Starting, Stopping
+from gflowd.core.job import reasons
+from gflowd.core.job.model import Ended, Job, Phase, Queued, Running, Starting, Stopping
 from gflowd.core.planning import backfill, forecast, promises
 from gflowd.core.planning.backfill import LATE, Plan, Promise, Rules
 from gflowd.core.planning.capacity import Capacity, Device

@@ -7,10 +7,10 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core import reasons
 from gflowd.core.execution import transitions
 from gflowd.core.execution.observations import Enforced, Sight
-from gflowd.core.model import Ended, Job, Phase
+from gflowd.core.job import reasons
+from gflowd.core.job.model import Ended, Job, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

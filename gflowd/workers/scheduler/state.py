@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gflowd import log
-from gflowd.core import instants
 from gflowd.core.accounting import runtimes
 from gflowd.core.accounting.runtimes import Runtimes
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.planning import reservations
 from gflowd.core.planning.reservation_calendar import Diary
 from gflowd.core.queue.job_queue import Book
+from gflowd.core.syntax import instants
 from gflowd.storage.store import WORTH_COMPACTING, Commit, Follower, Store
 from gflowd.workers.scheduler.archiver import Archivist
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gflowd import __version__, log, paths
-from gflowd.core import reasons
-from gflowd.core.model import Stopping
+from gflowd.core.job import reasons
+from gflowd.core.job.model import Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,12 +12,12 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
-from gflowd.core import codec, reasons
 from gflowd.core.accounting import runtimes
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.execution import transitions
 from gflowd.core.execution.observations import Agenda, live_job
-from gflowd.core.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
+from gflowd.core.job import codec, reasons
+from gflowd.core.job.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
 from gflowd.core.planning import promises
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import TmuxFailed, is_installed

@@ -4,7 +4,7 @@ field added later reads as its default from an old snapshot; fields that this ve
 
 from __future__ import annotations
 
-from gflowd.core.model import (
+from gflowd.core.job.model import (
     EarlySignal,
     Ended,
     Identity,
@@ -19,7 +19,7 @@ from gflowd.core.model import (
     Stopping,
     Wish,
 )
-from gflowd.core.value import Value
+from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ def encode(value: Value) -> dict[str, Any]:
 
 def _encode_nested(name: str, field: Value) -> dict[str, Any]:
     if name == "needs":
-        from gflowd.core import dependencies
+        from gflowd.core.job import dependencies
 
         return dependencies.encode(field)  # type: ignore[arg-type]
     if name == "family":
-        from gflowd.core import arrays
+        from gflowd.core.job import arrays
 
         return arrays.to_json(field)  # type: ignore[arg-type]
     return encode(field)
@@ -70,14 +70,14 @@ def _decode_special(name: str, raw: Any) -> Any:
     if name in _NESTED:
         return _decode(_NESTED[name], raw)
     if name == "needs":
-        from gflowd.core import dependencies
+        from gflowd.core.job import dependencies
 
         return dependencies.decode(raw)
     if name == "family":
-        from gflowd.core import arrays
+        from gflowd.core.job import arrays
 
         return arrays.from_json(raw)
-    from gflowd.core.retry_policy import Retry
+    from gflowd.core.job.retry_policy import Retry
 
     return _decode(Retry, raw)
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import re
 
-from gflowd.core import edits
-from gflowd.core import ranges as spans
 from gflowd.core.errors import Refused
-from gflowd.core.ranges import length, spanned
-from gflowd.core.value import Value
+from gflowd.core.job import overrides
+from gflowd.core.job.value import Value
+from gflowd.core.syntax import ranges as spans
+from gflowd.core.syntax.ranges import length, spanned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Final
 
-    from gflowd.core.edits import Edit
-    from gflowd.core.ranges import Range, Ranges
+    from gflowd.core.job.overrides import Edit
+    from gflowd.core.syntax.ranges import Range, Ranges
 
 LARGEST = 1_000_000  # elements of one array or sweep
 
@@ -167,7 +167,7 @@ def parameters(family: Family, position: int) -> dict[str, str]:
     found: dict[str, str] = {}
     for axis, values in zip(family.axes, reversed(rows), strict=True):
         found.update(zip(axis.names, values, strict=True))
-    found.update(edits.at(family.edits, position))
+    found.update(overrides.at(family.edits, position))
     return found
 
 
@@ -180,7 +180,7 @@ def edited(family: Family, positions: Iterable[int], values: Mapping[str, str]) 
     places = sorted(set(positions))
     kept = (_without(edit, set(places)) if edit.name in values else edit for edit in family.edits)
     made = (
-        edits.Edit(name=name, positions=tuple(spans.compact(places)), value=value) for name, value in values.items()
+        overrides.Edit(name=name, positions=tuple(spans.compact(places)), value=value) for name, value in values.items()
     )
     return family.replace(edits=tuple(edit for edit in (*kept, *made) if edit.positions))
 
@@ -219,7 +219,7 @@ def to_json(family: Family) -> dict[str, Any]:
     if family.axes:
         raw["axes"] = [{"names": list(axis.names), "rows": [list(row) for row in axis.rows]} for axis in family.axes]
     if family.edits:
-        raw["edits"] = edits.to_json(family.edits)
+        raw["edits"] = overrides.to_json(family.edits)
     for name in ("max_concurrent", "max_failures"):
         if getattr(family, name) is not None:
             raw[name] = getattr(family, name)
@@ -234,7 +234,7 @@ def from_json(raw: Mapping[str, Any]) -> Family:
     return Family(
         ranges=spans.from_json(raw.get("ranges", ())),
         axes=tuple(axes),
-        edits=edits.from_json(raw.get("edits", ())),
+        edits=overrides.from_json(raw.get("edits", ())),
         max_concurrent=raw.get("max_concurrent"),
         max_failures=raw.get("max_failures"),
     )

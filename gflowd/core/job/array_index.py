@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 
-from gflowd.core import arrays
+from gflowd.core.job import arrays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from gflowd.core.arrays import Family
+    from gflowd.core.job.arrays import Family
 
 
 class Roster:

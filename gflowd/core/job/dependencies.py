@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from gflowd.core import durations
 from gflowd.core.errors import Refused
-from gflowd.core.value import Value
+from gflowd.core.job.value import Value
+from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

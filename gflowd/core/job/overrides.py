@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from gflowd.core import ranges
-from gflowd.core.value import Value
+from gflowd.core.job.value import Value
+from gflowd.core.syntax import ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, Final
 
-    from gflowd.core.ranges import Ranges
+    from gflowd.core.syntax.ranges import Ranges
 
 
 class Edit(Value):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from gflowd.core import arrays, templates
+from gflowd.core.job import arrays
+from gflowd.core.syntax import templates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gflowd.core.model import Job
+    from gflowd.core.job.model import Job
 
 
 def index(job: Job) -> int | None:

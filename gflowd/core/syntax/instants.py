@@ -9,8 +9,8 @@ import re
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from gflowd.core import durations
 from gflowd.core.errors import Refused
+from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
 """Elements of arrays as people name them: `42_3`, `42_[1-5,9]`. An array's elements have consecutive ids, its own
-the first. What a word without an element means is for `core.joblist` to say.
+the first. What a word without an element means is for `core.syntax.job_ids` to say.
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ import re
 from bisect import bisect_right
 from itertools import accumulate
 
-from gflowd.core import arrays, ranges
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.job import arrays
+from gflowd.core.syntax import ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from gflowd.core.arrays import Family
-    from gflowd.core.ranges import Range, Ranges
+    from gflowd.core.job.arrays import Family
+    from gflowd.core.syntax.ranges import Range, Ranges
 
     Plain = Callable[[str], tuple[Sequence[int], Sequence[str]]]
 

@@ -7,15 +7,15 @@ are seconds of the monotonic clock and mean something only together with the boo
 
 from __future__ import annotations
 
-from gflowd.core.value import Value
+from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from gflowd.core.arrays import Family
-    from gflowd.core.dependencies import Needs
-    from gflowd.core.retry_policy import Retry
+    from gflowd.core.job.arrays import Family
+    from gflowd.core.job.dependencies import Needs
+    from gflowd.core.job.retry_policy import Retry
 
 TMUX = "tmux"
 PROCESS = "process"
@@ -100,7 +100,7 @@ class Spec(Value):
         self.time_limit: Final = time_limit  # seconds of running
         self.grace: Final = grace  # seconds between the first signal and KILL; None: the daemon's
         self.begin_at: Final = begin_at
-        self.output: Final = output  # patterns, see `core.patterns`
+        self.output: Final = output  # patterns, see `core.syntax.filename_patterns`
         self.error: Final = error
         self.input: Final = input
         self.append: Final = append

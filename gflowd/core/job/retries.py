@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from gflowd.core import durations, reasons
 from gflowd.core.errors import Refused
-from gflowd.core.model import CANCELLED, FINISHED, TIMEOUT, Ended
-from gflowd.core.retry_policy import CAUSES, FAILURE, OOM, TIMED_OUT, ZOMBIE, Retry
+from gflowd.core.job import reasons
+from gflowd.core.job.model import CANCELLED, FINISHED, TIMEOUT, Ended
+from gflowd.core.job.retry_policy import CAUSES, FAILURE, OOM, TIMED_OUT, ZOMBIE, Retry
+from gflowd.core.syntax import durations
 
 REJECTED = reasons.rejected("")
 

@@ -1,0 +1,1 @@
+"""What a job is: spec, wish and phase, arrays, dependencies, retries, reasons, records. Decides nothing."""

@@ -1,0 +1,1 @@
+"""Text that people write: durations, instants, sizes, ranges, job ids, file patterns, JSON. Knows no jobs."""
