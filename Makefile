@@ -12,8 +12,8 @@ PARALLEL ?= 4
 # Busy loops beside the tests of test-loaded.
 LOOPS ?= 3
 # What starts no daemon and hardly a program.
-QUICK := tests/core tests/workers/test_planner.py tests/test_config.py tests/test_paths.py tests/test_layers.py \
-	tests/test_log.py tests/test_history.py tests/test_supervisor.py tests/gflowctl/test_views.py
+QUICK := tests/core tests/gflowd/workers/scheduler/test_planner.py tests/gflowd/config/test_config.py tests/gflowd/test_paths.py tests/test_layers.py \
+	tests/gflowd/test_log.py tests/gflowd/storage/test_history.py tests/gflowd/daemon/test_supervisor.py tests/gflowctl/view/test_views.py
 FUZZ := .fuzz
 OLDEST := .oldest
 SECONDS ?= 60

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TARGETS = "fuzz_targets"  # in tests/core
+TARGETS = "fuzz_targets"  # in tests/gflowd/core
 FINDINGS = os.path.join(sys.prefix, "findings")
 
 
 def main() -> int:
-    sys.path[:0] = [ROOT, os.path.join(ROOT, "tests", "core")]
+    sys.path[:0] = [ROOT, os.path.join(ROOT, "tests", "gflowd", "core")]
     if sys.argv[1] == "--one":
         return one(sys.argv[2], sys.argv[3:])
     targets = importlib.import_module(TARGETS).TARGETS

@@ -238,7 +238,7 @@ def test_what_hides_its_memory_cannot_be_read_by_its_user() -> None:
     script = "import os; from gflowd.workers import base; base.become('x'); base.hide();"
     script += "print(open('/proc/self/comm').read(), end=''); print(os.stat('/proc/self/environ').st_uid, os.getuid())"
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("gflowd:x\n0 ")
 

@@ -17,7 +17,7 @@ from gflowd.core.gpu.faults import DriverFailed
 from gflowd.effects.gpu import pci
 from gflowd.effects.gpu.nvml import Nvml
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[4]
 
 
 def nothing() -> bool:

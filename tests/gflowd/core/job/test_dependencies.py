@@ -14,7 +14,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job import dependencies
 from gflowd.core.job.dependencies import AFTER, ALL, ANY, KINDS, SINGLETON, Dependency, Needs
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 WORDS: dict[str, tuple[int, ...]] = {
     "@": (9,), "@~1": (8,), "42_3": (44,), "42_[1-2]": (42, 43), "42_[1, 2%5]": (42, 43),
     "42_[1,3]": (42, 44), "42_[0-4:2]": (42, 44), "5-7": (5, 6, 7),

@@ -270,7 +270,7 @@ def test_any_space_around_a_number_is_passed_over() -> None:
 
 
 def test_the_docs_name_every_key() -> None:
-    page = Path(__file__).parent.parent / "man" / "gflow.toml.5"
+    page = Path(__file__).parents[3] / "man" / "gflow.toml.5"
     if not page.exists():
         pytest.skip("no manual page yet")
     text = page.read_text().replace("\\-", "-")

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FORK = multiprocessing.get_context("fork")
-FORMAT_1 = Path(__file__).parent / "data" / "format-1.jsonl"
+FORMAT_1 = Path(__file__).parent.parent.parent / "data" / "format-1.jsonl"
 
 
 def submit(store: Store, value: Any = "job", count: int = 1) -> int:
