@@ -10,11 +10,12 @@ import sys
 import time
 
 from gflowctl.output import descriptions
-from gflowd import __version__, board
+from gflowd import __version__
 from gflowd.core.errors import GflowError
 from gflowd.core.job.value import Value
 from gflowd.effects import daemon
 from gflowd.paths import LONGEST_NAME_IN_RUN, SOCKET_PATH_LIMIT
+from gflowd.workers import board
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

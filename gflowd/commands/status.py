@@ -87,7 +87,7 @@ def _uptime(holder: daemon.Daemon | None) -> float | None:
 def _workers(holder: daemon.Daemon | None) -> list[dict[str, Any]]:
     if holder is None or holder.pulse_fd is None or holder.elsewhere:
         return []
-    from gflowd import board
+    from gflowd.workers import board
 
     try:
         pulses = board.read_pulses(holder.pid, holder.pulse_fd)

@@ -12,16 +12,16 @@ import time
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
-from gflowd import board, log
-from gflowd.workers import base
+from gflowd import log
+from gflowd.workers import base, board
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
     from multiprocessing.context import ForkProcess
 
-    from gflowd.board import Pulses
     from gflowd.workers import Row
+    from gflowd.workers.board import Pulses
 
 SILENCE = 30.0  # seconds without a beat after which a worker is taken for hung
 ABORT_GRACE = 1.0  # seconds between ABRT and KILL for a silent one

@@ -15,12 +15,12 @@ import time
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
-from gflowd import board, log
+from gflowd import log
 from gflowd.core.errors import GflowError, SystemFailed
 from gflowd.daemon.children import ABORT_GRACE, HEEDED, Child, Host, Restarts, send
 from gflowd.daemon.systemd import notify, watchdog_interval
 from gflowd.effects import doorbell
-from gflowd.workers import WORKERS, base
+from gflowd.workers import WORKERS, base, board
 
 if TYPE_CHECKING:
     import socket

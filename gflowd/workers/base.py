@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gflowd import log
-from gflowd.board import Board
 from gflowd.core.errors import GflowError
 from gflowd.core.moment import Moment
 from gflowd.effects import doorbell
 from gflowd.effects.processes import boot_id
+from gflowd.workers.board import Board
 
 if TYPE_CHECKING:
-    from gflowd.board import Pulses
     from gflowd.config.loader import Config
     from gflowd.paths import Runtime, State
     from gflowd.workers import Row
+    from gflowd.workers.board import Pulses
 
 LONGEST_SLEEP = 10.0  # seconds: a worker that beats more rarely would be taken for hung (children.SILENCE)
 BOARD_LOST = 75  # exit status: not a crash of the worker, the Manager went away

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from gflowd.board import Pulse
 from gflowd.config import loader
 from gflowd.core.errors import Refused
 from gflowd.daemon import children
@@ -20,6 +19,7 @@ from gflowd.daemon.systemd import notify, watchdog_interval
 from gflowd.effects import doorbell
 from gflowd.paths import Runtime, State
 from gflowd.workers import WORKERS
+from gflowd.workers.board import Pulse
 
 
 @pytest.fixture

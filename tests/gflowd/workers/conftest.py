@@ -12,11 +12,11 @@ from dataclasses import replace
 import pytest
 from stage import LIMIT, Jobs
 
-from gflowd.board import Pulses
 from gflowd.config import loader
 from gflowd.effects import processes
 from gflowd.paths import Runtime, State
 from gflowd.workers.base import Wiring
+from gflowd.workers.board import Pulses
 
 
 @pytest.fixture(autouse=True)

@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 from stage import LIMIT, eventually
 
-from gflowd import board
-from gflowd.board import Board, Pulses
 from gflowd.core.moment import Moment
 from gflowd.effects import doorbell
-from gflowd.workers import WORKERS, Row, base
+from gflowd.workers import WORKERS, Row, base, board
 from gflowd.workers.base import Turn, Wiring
+from gflowd.workers.board import Board, Pulses
 
 
 @dataclass

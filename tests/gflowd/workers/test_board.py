@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gflowd import board
-from gflowd.board import Board, Pulse, Pulses, read_pulses
+from gflowd.workers import board
+from gflowd.workers.board import Board, Pulse, Pulses, read_pulses
 
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
 
