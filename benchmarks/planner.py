@@ -27,7 +27,7 @@ from gflowd.core.planning import backfill
 from gflowd.core.planning.backfill import Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Hold, Occupancy
-from gflowd.core.queue.job_queue import Book
+from gflowd.core.queue.job_queue import JobQueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ class Snapshot:
 
     specs: dict[int, Any]
     phases: dict[int, Any] = field(default_factory=dict)
-    book: Book = field(default_factory=Book)
+    job_queue: JobQueue = field(default_factory=JobQueue)
 
     def note(self, spec_ids: list[int], job_ids: list[int]) -> None:
-        ids = self.book.refresh(spec_ids, job_ids, self.specs, {}, self.phases)
-        self.book.settle(ids, NOW)
+        ids = self.job_queue.refresh(spec_ids, job_ids, self.specs, {}, self.phases)
+        self.job_queue.settle(ids, NOW)
 
     def submit(self, number: int) -> None:
         self.specs[10**6 + number] = codec.encode(spec(random.Random(number)))  # noqa: S311 -- seeded on purpose
@@ -104,14 +104,14 @@ def queue(kind: str, size: int) -> Snapshot:
     return made
 
 
-def decide(book: Book, free: int) -> backfill.Plan:
+def decide(job_queue: JobQueue, free: int) -> backfill.Plan:
     """A decision with so many GPUs free."""
     room = Occupancy(MACHINE, range(8), NOW)
     for index in range(8):
         room.take(Hold("a", NOW + HOUR * (index + 1), 8, 32768, (index,) if index >= free else ()))
     room.cpus += 8 * free
-    queue = book.queue(NOW + HOUR)
-    rules = Rules(DEPTH, ready=book.ready, length=book.runtimes.length, rule_out=queue.rule_out)
+    queue = job_queue.queue(NOW + HOUR)
+    rules = Rules(DEPTH, ready=job_queue.ready, length=job_queue.runtimes.length, rule_out=queue.rule_out)
     return backfill.plan(queue, room, rules)
 
 
@@ -132,8 +132,8 @@ def growth(by_size: dict[int, float]) -> float:
 
 
 DECISIONS: dict[str, tuple[Act, float]] = {  # and the budget for 10,000, in ms
-    "nothing free": (lambda made, _: decide(made.book, 0), 5.0),
-    "one GPU freed": (lambda made, _: decide(made.book, 1), 20.0),
+    "nothing free": (lambda made, _: decide(made.job_queue, 0), 5.0),
+    "one GPU freed": (lambda made, _: decide(made.job_queue, 1), 20.0),
 }
 CHANGES: dict[str, tuple[Act, float]] = {
     "a submission": (Snapshot.submit, 1.0),

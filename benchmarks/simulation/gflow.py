@@ -23,7 +23,7 @@ from gflowd.core.planning.backfill import Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy, hold
 from gflowd.core.planning.promises import Basis
-from gflowd.core.queue.order import Line, Seat, Walker
+from gflowd.core.queue.order import PriorityOrder, Seat, Walker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Gflow:
         self._capacity = Capacity(tuple(Device(index) for index in range(gpus)), cpus=0, memory_mb=0)
         self._jobs: dict[int, Job] = {}  # those that wait or run, as in the workload
         self._queued: dict[int, model.Job] = {}
-        self._line = Line()
+        self._line = PriorityOrder()
         self._live: dict[int, model.Job] = {}
         self._usage: dict[str, Any] = {}  # the records, as the scheduler keeps them
         self._runs: dict[str, Any] = {}

@@ -9,7 +9,7 @@ from gflowctl.view import jobs, views
 from gflowd.core.planning import reservations
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy
-from gflowd.core.planning.reservation_calendar import Diary
+from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
@@ -32,14 +32,14 @@ def room(context: Context, records: Records) -> Occupancy | None:
     observed = context.observed or {}
     if observed.get("gpus") is None or (observed.get("capacity") or {}).get("gpus") is None:
         return None
-    diary = Diary(reserving.zone(context))
-    diary.take(records)
+    calendar = ReservationCalendar(reserving.zone(context))
+    calendar.take(records)
     now = time.time()
-    diary.look(now)
+    calendar.look(now)
     devices = tuple(Device(gpu["index"], gpu["model"], gpu["memory_mb"]) for gpu in observed["gpus"])
     given = observed["capacity"]
     capacity = Capacity(devices, given["cpus"], given["memory_mb"])
-    return Occupancy(capacity, [each.index for each in devices], now, diary.coming, diary.horizon)
+    return Occupancy(capacity, [each.index for each in devices], now, calendar.coming, calendar.horizon)
 
 
 def shut_out(context: Context, found: Sequence[tuple[str, Spec]], records: Records | None = None) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HORIZON = 35 * 86400.0  # seconds: what comes again and again is laid out that far
 
 
-class Diary:
+class ReservationCalendar:
     """`standing`: the reservations that are not cancelled; `windows`, `coming` and `edges` are as of the last `look`.
 
     `windows` has of each reservation its present window or else its next; `coming` all that begin before `horizon`, and

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.arrays import Family
 
 
-class Past:
+class Archive:
     """A past without jobs."""
 
     def outcome(self, job_id: int, *, whole: bool) -> Outcome:  # noqa: ARG002 -- the base of others

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job
 
 
-class Groups:
+class ArrayLimits:
     """Per array: the live jobs and the failed ones. `limits` are the records of `limit`, by array id."""
 
     def __init__(self) -> None:

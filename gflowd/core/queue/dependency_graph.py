@@ -72,7 +72,7 @@ class _Waiter:
         return Never(culprit)
 
 
-class Graph:
+class DependencyGraph:
     """The needs of every queued job that has any. Mutable.
 
     `aftercorr` is to be made plain before (`dependency_rules.corresponding`). What is once decided stands, as in Slurm,

@@ -13,10 +13,10 @@ from gflowd.core.job import codec, reasons
 from gflowd.core.job.array_index import Roster
 from gflowd.core.job.dependencies import ALL
 from gflowd.core.job.model import Ended, Job, Queued, Spec
-from gflowd.core.queue.archive import Past
-from gflowd.core.queue.array_limits import Groups
-from gflowd.core.queue.order import Line, Seat, Walker
-from gflowd.core.queue.pending import WaitingRoom
+from gflowd.core.queue.archive import Archive
+from gflowd.core.queue.array_limits import ArrayLimits
+from gflowd.core.queue.order import PriorityOrder, Seat, Walker
+from gflowd.core.queue.pending import PendingJobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,40 +24,40 @@ if TYPE_CHECKING:
     from gflowd.core.queue.order import Label
 
 
-class Queue:
+class Walk:
     """One walk through the jobs that may start, first to start first; whoever walks may rule some out on the way."""
 
-    def __init__(self, book: Book, walker: Walker, looking: Iterable[int], promised: Iterable[int]) -> None:
-        self._book = book
+    def __init__(self, job_queue: JobQueue, walker: Walker, looking: Iterable[int], promised: Iterable[int]) -> None:
+        self._job_queue = job_queue
         self._walker = walker
         self._looking = looking
         self._promised = promised
 
     def rule_out(self, job: Job, length: float, personal: bool) -> None:  # noqa: FBT001 -- as `backfill.Rules` has it
         """Passes over those that ask for the same as `job` and take `length` seconds or longer: of all, or its user."""
-        self._book.rule_out(self._walker, job, length, personal=personal)
+        self._job_queue.rule_out(self._walker, job, length, personal=personal)
 
     def enough(self) -> None:
         """Has only those come any more that are promised."""
         self._walker.ruled_out.all = True
 
     def __iter__(self) -> Iterator[Job]:
-        return self._book.walk(self._walker, self._looking, self._promised)
+        return self._job_queue.walk(self._walker, self._looking, self._promised)
 
 
-class Book:
+class JobQueue:
     """Queued and live jobs by id; `queue()` has those that may start, in scheduling order. `runtimes`: how long jobs
     without a limit are expected to take.
     """
 
-    def __init__(self, past: Past | None = None, runtimes: Runtimes | None = None) -> None:
+    def __init__(self, archive: Archive | None = None, runtimes: Runtimes | None = None) -> None:
         self.runtimes = runtimes or Runtimes()
         self.queued: dict[int, Job] = {}
         self.live: dict[int, Job] = {}
         self.lost: dict[int, str] = {}  # queued jobs that can never start, and why
         self.reopened: dict[int, Job] = {}  # ended jobs that are to be queued again
         self.lingering: dict[int, Job] = {}  # ended jobs whose GPUs some process still has
-        self._line = Line()
+        self._line = PriorityOrder()
         self._begins: dict[int, float] = {}
         self._early: set[int] = set()  # those of `_begins` that are not in order yet
         self._timers: list[tuple[float, int]] = []  # a heap: when, who; some outlive what they were for
@@ -66,9 +66,9 @@ class Book:
         self._met: dict[int, float] = {}  # of those that waited for others, when these had come
         self._specs: dict[int, Spec] = {}  # of arrays, which share them
         self._roster = Roster()
-        self._groups = Groups()
-        self._room = WaitingRoom(self._roster)
-        self._room.past = past or Past()
+        self._array_limits = ArrayLimits()
+        self._pending = PendingJobs(self._roster)
+        self._pending.archive = archive or Archive()
         self._blocked: set[int] = set()  # those that were seen behind another of their name
 
     def queue(
@@ -79,7 +79,7 @@ class Book:
         promised: Iterable[int] = (),
         *,
         folded: bool = False,
-    ) -> Queue:
+    ) -> Walk:
         """The queued jobs that may start as far as their user, the time, other jobs and their group are concerned,
         first to start first at the time `now`. Those `promised` come before all of their priority; after them those
         `looking`, which come once more in their places. `shares` of users: as for `Walker`; `folded`: of each array
@@ -87,11 +87,11 @@ class Book:
         """
         walker = Walker(self._wall if now is None else now, shares or {}, self._predicted)
         walker.folded = folded
-        return Queue(self, walker, looking, promised)
+        return Walk(self, walker, looking, promised)
 
     def walk(self, walker: Walker, looking: Iterable[int], promised: Iterable[int]) -> Iterator[Job]:
         """As `queue`, which is to be called."""
-        rooms = self._groups.rooms()
+        rooms = self._array_limits.rooms()
         full: set[int] = set()
         counted: set[int] = set()  # they have their place in a room, and come once more in the queue
 
@@ -100,7 +100,7 @@ class Book:
             if array_id is None or job_id in counted or (array_id not in full and rooms.get(array_id, 1) > 0):
                 return None
             if array_id not in full:
-                self._groups.left_out(job_id)
+                self._array_limits.left_out(job_id)
                 full.add(array_id)
             ids = self._roster.ids(array_id)
             return min((each for each in counted if job_id < each < ids.stop), default=ids.stop)
@@ -108,7 +108,7 @@ class Book:
         walker.beyond = beyond
         for job_id in self._line.walk(walker, self._seated(promised), self._seated(looking)):
             job = self.queued[job_id]
-            if not self._room.lets_go(job):
+            if not self._pending.lets_go(job):
                 continue
             if job.array_id in rooms and job_id not in counted:
                 rooms[job.array_id] -= 1
@@ -118,7 +118,7 @@ class Book:
             yield job
 
     def rule_out(self, walker: Walker, job: Job, length: float, *, personal: bool) -> None:
-        """As `Queue.rule_out`."""
+        """As `Walk.rule_out`."""
         self._line.rule_out(walker, job, length, personal=personal)
 
     def _seated(self, ids: Iterable[int]) -> Iterator[tuple[Job, Seat]]:
@@ -141,7 +141,7 @@ class Book:
             return
         user, gpus, name = news
         whose = user, gpus, name
-        named = self.queued if len(name) >= LONGEST_KEY else set(self._room.named(user, name))
+        named = self.queued if len(name) >= LONGEST_KEY else set(self._pending.named(user, name))
         alike = [job for job in map(self.queued.get, named) if job is not None and _like(job.spec) == whose]
         before, after = (name, None) if record is None else (None, name)
         self._line.relabel(alike, before, after)
@@ -155,21 +155,21 @@ class Book:
 
     def waiting(self, depth: int) -> dict[int, str]:
         """The reason of jobs that wait for others, of at most `depth` of them, and of groups at their limit."""
-        waits = dict.fromkeys(self._room.first(depth), reasons.DEPENDENCY)
-        return waits | dict.fromkeys(self._groups.outside, reasons.GROUP)
+        waits = dict.fromkeys(self._pending.first(depth), reasons.DEPENDENCY)
+        return waits | dict.fromkeys(self._array_limits.outside, reasons.GROUP)
 
     def heeds_ends(self) -> bool:
         """Whether the end of a job may let others start beside those that can have what it had."""
-        return self._room.is_used or self._groups.are_limited()
+        return self._pending.is_used or self._array_limits.are_limited()
 
     def heeds_starts(self) -> bool:
         """Whether the start of a job may let others start."""
-        return self._room.heeds_starts
+        return self._pending.heeds_starts
 
     def edges(self, wall: float) -> tuple[float, ...]:
         """The times still to come at which a job may start: begin times, delays after others, ascending."""
         edges = [begin for begin in self._begins.values() if begin > wall]
-        after = self._room.next_time()
+        after = self._pending.next_time()
         return tuple(sorted(edges if after is None else [*edges, after]))
 
     def unwanted(self) -> Iterator[Job]:
@@ -194,7 +194,7 @@ class Book:
         for job in self.live.values():
             if job.spec.needs is not None and any(each in ids for each in job.spec.needs.ids):
                 return True
-        return any(self.has(each) or self._room.is_awaited(each) for each in reversed(ids))
+        return any(self.has(each) or self._pending.is_awaited(each) for each in reversed(ids))
 
     def refresh(
         self,
@@ -208,25 +208,25 @@ class Book:
 
         The ids of all these, and of those that waited for one of them and have to wait again.
         """
-        self._room.specs, self._room.wishes, self._room.phases = specs, wishes, phases
+        self._pending.specs, self._pending.wishes, self._pending.phases = specs, wishes, phases
         ids = set(job_ids)
         spec_ids = list(spec_ids)
         for spec_id in spec_ids:
             ids.update(self._roster.ids(spec_id) if spec_id in specs else self._known(spec_id))
             self._roster.note(spec_id, specs.get(spec_id))
             self._specs.pop(spec_id, None)
-            self._groups.note(spec_id, self._roster.families.get(spec_id))
+            self._array_limits.note(spec_id, self._roster.families.get(spec_id))
             if spec_id in specs:
                 ids.update(self._roster.ids(spec_id))
             else:
-                self._room.forget(spec_id)
+                self._pending.forget(spec_id)
         ids |= self._doubting(ids)
         for job_id in ids:
             self._forget(job_id)
         for spec_id in spec_ids:
             if spec_id not in specs:
                 self.runtimes.forget_array(spec_id)
-        self._room.recount(ids)
+        self._pending.recount(ids)
         for job_id in sorted(ids):
             job = self._read(job_id, specs, wishes, phases)
             if job is not None:
@@ -236,14 +236,14 @@ class Book:
     def _known(self, spec_id: int) -> Iterable[int]:
         """The jobs of a spec that is gone, as far as that is news: a big array leaves with all of its jobs ended."""
         ids = self._roster.ids(spec_id)
-        if self._room.is_used:
+        if self._pending.is_used:
             return ids
         tables = (self.queued, self.live, self.lingering, self.lost, self.reopened)
         return {spec_id}.union(*(table.keys() & ids for table in tables))
 
     def set_limits(self, limits: Mapping[int, Any]) -> None:
         """The limits that `limit` put on arrays, by id; they win over those of the submission."""
-        self._groups.limits = limits
+        self._array_limits.limits = limits
 
     def settle(self, ids: Iterable[int], wall: float) -> None:
         """What has become of `ids` is told to the jobs that wait for them, and to those that wait for these."""
@@ -253,18 +253,18 @@ class Book:
             if job_id in self._early and self._begins[job_id] == begin:
                 self._line_up(self.queued[job_id])
         ids = set(ids)
-        self._room.hear(ids, wall)
-        for array_id in self._groups.exhausted():
+        self._pending.hear(ids, wall)
+        for array_id in self._array_limits.exhausted():
             ids.update(self._roster.ids(array_id))
         for job_id in sorted(ids):
             job = self.queued.get(job_id)
-            failures = None if job is None or job.array_id is None else self._groups.too_many(job.array_id)
+            failures = None if job is None or job.array_id is None else self._array_limits.too_many(job.array_id)
             if failures is not None and job_id not in self.lost:
                 self._lose(job_id, reasons.max_failures(failures), wall)
-        for job_id, culprit in self._room.news():
+        for job_id, culprit in self._pending.news():
             job = self.queued[job_id]
             if culprit is None:
-                if (met_at := self._room.met_at(job_id)) is not None:
+                if (met_at := self._pending.met_at(job_id)) is not None:
                     self._met[job_id] = met_at
                 self._line_up(job)
             elif job.spec.needs is not None and job.spec.needs.auto_cancel:
@@ -273,17 +273,17 @@ class Book:
 
     def _unblock(self, wall: float) -> None:
         """Who was behind another of its name waits for resources only from now on."""
-        self._blocked.intersection_update(self._room.singletons)
-        for job_id in self._room.singletons:
+        self._blocked.intersection_update(self._pending.singletons)
+        for job_id in self._pending.singletons:
             job = self.queued[job_id]
             if not self.is_lined_up(job):
                 self._blocked.discard(job_id)
-            elif not self._room.lets_go(job):
+            elif not self._pending.lets_go(job):
                 self._blocked.add(job_id)
             elif job_id in self._blocked:
                 self._blocked.discard(job_id)
                 self._line.drop(job, self._seat(job))
-                met_at = self._room.met_at(job_id)
+                met_at = self._pending.met_at(job_id)
                 is_enough = job.spec.needs is not None and job.spec.needs.mode != ALL
                 self._met[job_id] = met_at if met_at is not None and is_enough else wall
                 self._line.add(job, self._seat(job))
@@ -296,7 +296,7 @@ class Book:
             job_id = todo.pop()
             if job_id in self.queued and job_id not in self.lost:
                 continue
-            for dependent in self._room.doubting(job_id, was_live=job_id in self.live):
+            for dependent in self._pending.doubting(job_id, was_live=job_id in self.live):
                 if dependent not in found:
                     found.add(dependent)
                     todo.append(dependent)
@@ -305,7 +305,7 @@ class Book:
     def _lose(self, job_id: int, why: str, wall: float) -> None:
         self.lost[job_id] = why
         self._drop_from_line(self.queued[job_id])
-        self._room.lose(job_id, wall)
+        self._pending.lose(job_id, wall)
 
     def _read(
         self, job_id: int, specs: Mapping[int, Any], wishes: Mapping[int, Any], phases: Mapping[int, Any]
@@ -314,7 +314,7 @@ class Book:
         array_id = self._roster.array_of(job_id)
         spec_id = job_id if array_id is None else array_id
         wish, phase = wishes.get(job_id), phases.get(job_id)
-        self._groups.see(array_id, job_id, phase)
+        self._array_limits.see(array_id, job_id, phase)
         if array_id is not None and phase is not None:
             self._learn(array_id, job_id, specs.get(array_id), phase)
         if spec_id not in specs or _is_over(wish, phase):
@@ -344,7 +344,7 @@ class Book:
                 self.queued[job.id] = job
                 if job.wish.cancelled_at is not None:
                     self._cancelled.add(job.id)
-                if not self._room.enter(job):
+                if not self._pending.enter(job):
                     self._line_up(job)
             case Ended(lingers=True):
                 self.lingering[job.id] = job
@@ -354,8 +354,8 @@ class Book:
                 pass  # it was to be run again before this attempt
             case _:
                 self.live[job.id] = job
-                self._groups.start(job)
-                self._room.start(job)
+                self._array_limits.start(job)
+                self._pending.start(job)
 
     def _line_up(self, job: Job) -> None:
         """A queued job for which no other is in the way; it is in order once its time has come."""
@@ -374,8 +374,8 @@ class Book:
         for table in (self.live, self.lingering, self.lost, self.reopened):
             table.pop(job_id, None)
         self._cancelled.discard(job_id)
-        self._groups.leave(job_id)
-        self._room.leave(job_id)
+        self._array_limits.leave(job_id)
+        self._pending.leave(job_id)
         job = self.queued.pop(job_id, None)
         if job is not None:
             self._drop_from_line(job)

@@ -160,7 +160,7 @@ class Walker:
         self.ruled_out = RuledOut()
 
 
-class Line:
+class PriorityOrder:
     """The jobs that may be started, by band and lane."""
 
     def __init__(self) -> None:

@@ -10,10 +10,10 @@ from gflowd.core.job.dependencies import AFTER, AFTERCORR, AFTEROK, SINGLETON
 from gflowd.core.job.model import Ended
 from gflowd.core.job.retries import next_attempt
 from gflowd.core.queue import dependency_rules
-from gflowd.core.queue.archive import Past
-from gflowd.core.queue.dependency_graph import Graph
+from gflowd.core.queue.archive import Archive
+from gflowd.core.queue.dependency_graph import DependencyGraph
 from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied
-from gflowd.core.queue.singletons import Namesakes
+from gflowd.core.queue.singletons import Singletons
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job
 
 
-class WaitingRoom:
+class PendingJobs:
     """Jobs with needs, until these are met. `specs`, `wishes`, `phases`: the records by id, as they are now."""
 
     def __init__(self, roster: Roster) -> None:
-        self.past = Past()
+        self.archive = Archive()
         self.specs: Mapping[int, Any] = {}
         self.wishes: Mapping[int, Any] = {}
         self.phases: Mapping[int, Any] = {}
@@ -37,8 +37,8 @@ class WaitingRoom:
         self._lost: dict[int, float] = {}  # since when
         self._with_after: set[int] = set()
         self._with_singleton: set[int] = set()
-        self._graph = Graph()
-        self._namesakes = Namesakes()
+        self._graph = DependencyGraph()
+        self._singletons = Singletons()
         self._tallies: dict[int, tuple[Outcome, dict[int, Outcome]]] = {}  # of arrays that are waited for
         self._moved: set[int] = set()  # those whose tally has come to something new
 
@@ -59,7 +59,7 @@ class WaitingRoom:
 
     def enter(self, job: Job) -> bool:
         """A queued job; whether it has to wait here."""
-        self._namesakes.queue(job.id, _owner(job))
+        self._singletons.queue(job.id, _owner(job))
         if job.spec.needs is None:
             return False
         self._wait(job)
@@ -67,7 +67,7 @@ class WaitingRoom:
 
     def start(self, job: Job) -> None:
         """A job that has resources."""
-        self._namesakes.start(job.id, _owner(job))
+        self._singletons.start(job.id, _owner(job))
 
     def leave(self, job_id: int) -> None:
         """A job that is queued no more, or whose records changed."""
@@ -77,7 +77,7 @@ class WaitingRoom:
             self._with_after.discard(job_id)
             self._with_singleton.discard(job_id)
         self._lost.pop(job_id, None)
-        self._namesakes.leave(job_id)
+        self._singletons.leave(job_id)
 
     def lose(self, job_id: int, wall: float) -> None:
         """A job that is about to be cancelled; those that wait for it hear of that at once."""
@@ -139,7 +139,7 @@ class WaitingRoom:
         """Whether no other job of its name is in the way of one whose needs are met but for `singleton`."""
         if job.id not in self._with_singleton:
             return True
-        alone = self._namesakes.is_alone(job.id, _owner(job))
+        alone = self._singletons.is_alone(job.id, _owner(job))
         return isinstance(self._graph.verdict(job.id, alone=alone), Satisfied)
 
     def met_at(self, job_id: int) -> float | None:
@@ -148,7 +148,7 @@ class WaitingRoom:
 
     def named(self, user: str, name: str) -> Iterator[int]:
         """The queued jobs of a user with this name."""
-        return self._namesakes.queued(user, name)
+        return self._singletons.queued(user, name)
 
     def first(self, count: int) -> Iterator[int]:
         """At most `count` of the jobs that wait."""
@@ -177,7 +177,7 @@ class WaitingRoom:
     def _plain_one(self, job: Job, each: Dependency) -> Dependency:
         if each.kind != AFTERCORR or each.id is None:
             return each
-        theirs = None if each.element else self._roster.families.get(each.id) or self.past.family(each.id)
+        theirs = None if each.element else self._roster.families.get(each.id) or self.archive.family(each.id)
         if theirs is None or job.array_id is None or job.spec.family is None:
             return dependency_rules.corresponding(each, None, None)
         first, index = each.id, arrays.index_of(job.spec.family, job.id - job.array_id)
@@ -193,7 +193,7 @@ class WaitingRoom:
         if job_id in self._roster.families and not dependency.element:
             return self._tally(job_id)[0]
         if self._roster.spec_of(job_id) not in self.specs:
-            return self.past.outcome(job_id, whole=not dependency.element)
+            return self.archive.outcome(job_id, whole=not dependency.element)
         return self._one(job_id)
 
     def _one(self, job_id: int) -> Outcome:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     Owner = tuple[str, str]  # user and name
 
 
-class Namesakes:
+class Singletons:
     """The queued and live jobs of each user and name, for `singleton`. Mutable."""
 
     def __init__(self) -> None:

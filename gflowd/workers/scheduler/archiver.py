@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gflowd.config.loader import Config
     from gflowd.core.moment import Moment
-    from gflowd.core.queue.job_queue import Book
+    from gflowd.core.queue.job_queue import JobQueue
     from gflowd.paths import State
     from gflowd.storage.history import Entry, Sheet
     from gflowd.storage.record_log import Fold
@@ -51,38 +51,38 @@ class Archivist:
         self._retry_at = float("-inf")
         self._forget_at = float("-inf")
 
-    def note(self, ids: Iterable[int], fold: Fold, book: Book) -> None:
+    def note(self, ids: Iterable[int], fold: Fold, job_queue: JobQueue) -> None:
         """Something has become of these jobs."""
         specs, phases = fold.of("spec"), fold.of("phase")
         for job_id in ids:
             raw = phases.get(job_id)
             if raw is not None and raw["is"] == "ended":
-                spec_id = book.spec_of(job_id)
+                spec_id = job_queue.spec_of(job_id)
                 if spec_id in specs:
                     self._line_up(spec_id, raw["ended_at"] + self._after)
                 else:
                     self._left.append(job_id)
 
-    def copy(self, fold: Fold, book: Book, now: Moment) -> bool:
+    def copy(self, fold: Fold, job_queue: JobQueue, now: Moment) -> bool:
         """Copies a batch of what is due to the history; whether `leaving` has something to drop."""
         if now.mono < self._retry_at:
             return False
         specs, phases = fold.of("spec"), fold.of("phase")
         for spec_id in self._ready.keys() - specs.keys():
             self._left.extend(self._ready.pop(spec_id))
-        while self._left and (self._left[0] not in phases or book.spec_of(self._left[0]) in specs):
+        while self._left and (self._left[0] not in phases or job_queue.spec_of(self._left[0]) in specs):
             self._left.popleft()
         try:
             if not self._ready and not self._left:
-                self._copy(fold, book, now)
+                self._copy(fold, job_queue, now)
             self._forget(now)
-            self._sweeper.sweep(fold, book, now)
+            self._sweeper.sweep(fold, job_queue, now)
         except (GflowError, OSError) as error:
             self.put_off(now, error)
             return False
         return bool(self._ready or self._left)
 
-    def leaving(self, fold: Fold, book: Book) -> list[tuple[str, int | str]]:
+    def leaving(self, fold: Fold, job_queue: JobQueue) -> list[tuple[str, int | str]]:
         """The records to be dropped now, by kind and id. To be called under the lock, with what is so there."""
         specs, limits, phases = fold.of("spec"), fold.of("limit"), fold.of("phase")
         keys: list[tuple[str, int | str]] = []
@@ -96,7 +96,7 @@ class Archivist:
             if len(ids) <= BATCH:
                 jobs += ids
         left = islice(self._left, BATCH)  # one that left whole beside a big array is gone from `phases`
-        jobs += [job_id for job_id in left if job_id in phases and book.spec_of(job_id) not in specs]
+        jobs += [job_id for job_id in left if job_id in phases and job_queue.spec_of(job_id) not in specs]
         return keys + [key for job_id in jobs for key in _keys(fold, job_id)]
 
     def put_off(self, now: Moment, error: GflowError | OSError) -> None:
@@ -121,12 +121,12 @@ class Archivist:
             self._noted.add(spec_id)
             heappush(self._due, (due, spec_id))
 
-    def _copy(self, fold: Fold, book: Book, now: Moment) -> None:
+    def _copy(self, fold: Fold, job_queue: JobQueue, now: Moment) -> None:
         if self._moving is None:
             self._copied.clear()
         entries: list[tuple[int, Entry]] = []
         sheets: list[Sheet] = []
-        while len(entries) < BATCH and (moving := self._moving or self._next(fold, book, now)) is not None:
+        while len(entries) < BATCH and (moving := self._moving or self._next(fold, job_queue, now)) is not None:
             spec_id, last_at, ids = moving
             part, rest = ids[: BATCH - len(entries)], ids[BATCH - len(entries) :]
             self._moving = None
@@ -136,7 +136,7 @@ class Archivist:
             if rest:
                 self._moving = spec_id, last_at, rest
             else:
-                sheets.append(self._sheet(fold, book, spec_id, last_at))
+                sheets.append(self._sheet(fold, job_queue, spec_id, last_at))
         if not entries:
             return
         try:
@@ -147,9 +147,9 @@ class Archivist:
                 self._line_up(spec_id, now.wall)
             raise
         self._copied |= {entry.id: _records(fold, entry.id) for _, entry in entries}
-        self._ready = {sheet.id: book.ids(sheet.id) for sheet in sheets}
+        self._ready = {sheet.id: job_queue.ids(sheet.id) for sheet in sheets}
 
-    def _next(self, fold: Fold, book: Book, now: Moment) -> tuple[int, float, range] | None:
+    def _next(self, fold: Fold, job_queue: JobQueue, now: Moment) -> tuple[int, float, range] | None:
         """The next spec that may leave: its id, when the last of its jobs ended, their ids."""
         specs, phases = fold.of("spec"), fold.of("phase")
         for _ in range(LOOKS):
@@ -157,24 +157,24 @@ class Archivist:
                 return None
             _, spec_id = heappop(self._due)
             self._noted.discard(spec_id)
-            ids = book.ids(spec_id)
+            ids = job_queue.ids(spec_id)
             if spec_id not in specs or not _have_ended(fold, ids):
                 continue  # it is noted again with the next end
             last_at: float = max(phases[job_id]["ended_at"] for job_id in ids)
             if last_at + self._after > now.wall:
                 self._line_up(spec_id, last_at + self._after)
-            elif book.is_needed(spec_id):
+            elif job_queue.is_needed(spec_id):
                 self._line_up(spec_id, now.wall + LOOK_AGAIN)
             else:
                 return spec_id, last_at, ids
         return None
 
-    def _sheet(self, fold: Fold, book: Book, spec_id: int, last_at: float) -> Sheet:
+    def _sheet(self, fold: Fold, job_queue: JobQueue, spec_id: int, last_at: float) -> Sheet:
         from gflowd.storage.history import Sheet
 
         record = fold.of("spec")[spec_id]
         self._sweeper.touch(record)
-        size, limit = len(book.ids(spec_id)), fold.of("limit").get(spec_id)
+        size, limit = len(job_queue.ids(spec_id)), fold.of("limit").get(spec_id)
         return Sheet(spec_id, size, max(last_at, record["submitted_at"]), record, limit)
 
     def _forget(self, now: Moment) -> None:

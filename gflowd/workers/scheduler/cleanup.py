@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gflowd.core.moment import Moment
-    from gflowd.core.queue.job_queue import Book
+    from gflowd.core.queue.job_queue import JobQueue
     from gflowd.paths import State
     from gflowd.storage.record_log import Fold
 
@@ -55,7 +55,7 @@ class Sweeper:
             with contextlib.suppress(OSError):
                 os.utime(path, follow_symlinks=False)
 
-    def sweep(self, fold: Fold, book: Book, now: Moment) -> None:
+    def sweep(self, fold: Fold, job_queue: JobQueue, now: Moment) -> None:
         """Removes some of what is too old, when a round is due."""
         if self._keep is None or now.mono < self.wake_at:
             return
@@ -73,7 +73,7 @@ class Sweeper:
         looked = 0
         for entry in islice(self._round, LOOKS):
             looked += 1
-            if entry.name.isdecimal() and _is_old(entry, fold, book, before):
+            if entry.name.isdecimal() and _is_old(entry, fold, job_queue, before):
                 old.append(entry.path)
                 if len(old) >= REMOVALS:
                     break
@@ -123,14 +123,14 @@ def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
         return
 
 
-def _is_old(entry: os.DirEntry[str], fold: Fold, book: Book, before: float) -> bool:
+def _is_old(entry: os.DirEntry[str], fold: Fold, job_queue: JobQueue, before: float) -> bool:
     """Whether a job's directory is of one that ended `before`."""
     job_id = int(entry.name)
     if not entry.is_dir(follow_symlinks=False):
         return False
-    if book.spec_of(job_id) in fold.of("spec"):
+    if job_queue.spec_of(job_id) in fold.of("spec"):
         raw = fold.of("phase").get(job_id)
-        return raw is not None and raw["is"] == "ended" and raw["ended_at"] < before and not book.has(job_id)
+        return raw is not None and raw["is"] == "ended" and raw["ended_at"] < before and not job_queue.has(job_id)
     try:
         return max(os.lstat(path).st_mtime for path in (entry.path, *_inner(entry.path))) < before
     except OSError:

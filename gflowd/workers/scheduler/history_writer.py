@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gflowd import log
 from gflowd.core.errors import GflowError, SystemFailed
 from gflowd.core.job import arrays
-from gflowd.core.queue.archive import Past
+from gflowd.core.queue.archive import Archive
 from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_REMEMBERED = 10_000  # outcomes
 
 
-class Annals(Past):
+class Annals(Archive):
     """The scheduler's past. SQLite is imported when there is one."""
 
     def __init__(self, path: str) -> None:
@@ -38,7 +38,7 @@ class Annals(Past):
                 self.report(error)
 
     def outcome(self, job_id: int, *, whole: bool) -> Outcome:
-        """See `Past`. While the history cannot be read, the job is to be waited for."""
+        """See `Archive`. While the history cannot be read, the job is to be waited for."""
         key = job_id, whole
         if key not in self._outcomes:
             try:
@@ -52,7 +52,7 @@ class Annals(Past):
         return self._outcomes[key]
 
     def family(self, array_id: int) -> Family | None:
-        """See `Past`."""
+        """See `Archive`."""
         try:
             spec = self._open().spec(array_id) if self._is_there() else None
         except GflowError as error:

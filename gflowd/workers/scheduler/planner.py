@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.core.planning.backfill import Look
     from gflowd.core.planning.reservations import Window
-    from gflowd.core.queue.job_queue import Book
+    from gflowd.core.queue.job_queue import JobQueue
 
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
 EXPECTED = 50  # jobs whose start is foretold
@@ -79,26 +79,29 @@ class Planner:
         self._told: dict[int, Basis] = {}  # the same, once what was decided last is committed
         self._drained = False
 
-    def plan(self, book: Book, said: Said, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Plan:
+    def plan(self, job_queue: JobQueue, said: Said, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Plan:
         """What starts, of the jobs to which nothing else happens in `changes`."""
-        live = [job for job in book.live.values() if not ends(changes.get(job.id))]
-        lingering = [*book.lingering.values(), *(job for job in book.live.values() if _lingers(changes.get(job.id)))]
+        live = [job for job in job_queue.live.values() if not ends(changes.get(job.id))]
+        lingering = [
+            *job_queue.lingering.values(),
+            *(job for job in job_queue.live.values() if _lingers(changes.get(job.id))),
+        ]
         self.desk.look(said.settings, [*live, *lingering], slots, now)
         fresh = self.poll_after is not None and looked(slots) >= self.poll_after
         self.usage = self.shares.usage(said.usage, live, now.wall)
         ledger = Ledger(Quotas(self._config.quotas, said.quotas))
-        holds = {job.id: self._hold(job, book, now) for job in live if job.run is not None}
+        holds = {job.id: self._hold(job, job_queue, now) for job in live if job.run is not None}
         for job in live:
             its = holds.get(job.id)
             ledger.start(job.spec, inf if its is None else its.end, certain=its is None or its.certain)
-        queue = book.queue(now.wall, self.shares.shares(self.usage), self._looking, _by_age(said.promises))
+        queue = job_queue.queue(now.wall, self.shares.shares(self.usage), self._looking, _by_age(said.promises))
         rules = Rules(
             self._config.backfill_depth,
             fresh,
             ledger,
             self._chooser(),
-            length=book.runtimes.length,
-            ready=book.ready,
+            length=job_queue.runtimes.length,
+            ready=job_queue.ready,
             promised={job_id: record["at"] for job_id, record in said.promises.items()},
             estimated=promises.estimates(said.promises),
             looking=self._looking,
@@ -120,15 +123,15 @@ class Planner:
             plan.reasons.update(dict.fromkeys(plan.wants_gpu, reasons.GPU_UNAVAILABLE))
         return plan
 
-    def promises(self, book: Book, said: Said, plan: Plan, now: Moment) -> dict[int, Mapping[str, Any] | None]:
+    def promises(self, job_queue: JobQueue, said: Said, plan: Plan, now: Moment) -> dict[int, Mapping[str, Any] | None]:
         """The records of promises that change with a plan; tell `settled` when they are committed."""
         drained = "drain" in said.settings
         changed: dict[int, Mapping[str, Any] | None] = {}
         told = {promise.job.id for promise in plan.promises}.union(plan.wants_gpu)
         starting = {job.id for job, _ in plan.starts}
         for job_id in said.promises:
-            job = book.queued.get(job_id)
-            if job is None or job_id in starting or not book.is_lined_up(job):
+            job = job_queue.queued.get(job_id)
+            if job is None or job_id in starting or not job_queue.is_lined_up(job):
                 changed[job_id] = None
                 self._bases.pop(job_id, None)
             elif job_id not in told:  # whoever else is not in the plan has to wait for others of its array or name
@@ -136,7 +139,7 @@ class Planner:
         self._told, self._drained, was_drained = {}, drained, self._drained
         if not plan.promises:
             return changed
-        basis = self._basis_of(book, said, plan, now, drained=drained or was_drained)
+        basis = self._basis_of(job_queue, said, plan, now, drained=drained or was_drained)
         doubtful = self.doubt_ends is not None and not drained
         for promise in plan.promises:
             before = said.promises.get(promise.job.id)
@@ -154,37 +157,41 @@ class Planner:
         """The records are committed, but for those of jobs that were `touched` meanwhile."""
         self._bases |= {job_id: basis for job_id, basis in self._told.items() if job_id not in touched}
 
-    def in_line(self, book: Book, promised: Mapping[int, Any], depth: int, now: Moment) -> list[Job]:
+    def in_line(self, job_queue: JobQueue, promised: Mapping[int, Any], depth: int, now: Moment) -> list[Job]:
         """The first `depth` jobs that wait for nothing but their turn, in order, of each array the first."""
         shares = self.shares.shares(self.usage)
-        return list(islice(book.queue(now.wall, shares, (), _by_age(promised), folded=True), depth))
+        return list(islice(job_queue.queue(now.wall, shares, (), _by_age(promised), folded=True), depth))
 
-    def told(self, book: Book, plan: Plan, line: Sequence[Job]) -> dict[str, Any]:
+    def told(self, job_queue: JobQueue, plan: Plan, line: Sequence[Job]) -> dict[str, Any]:
         """What the places of jobs in line rest on: `order` of their ids; of each the time since which it waits, where
         that is not its submission, and the predicted length, where it has no limit; the shares of their users; of the
         first, `until` when they would have to be over to start at once, or the `longest` that they may be.
         """
-        ready = {job.id: book.ready(job) for job in line}
+        ready = {job.id: job_queue.ready(job) for job in line}
         shares = self.shares.shares(self.usage)
         advised = [(job, plan.why(job)) for job in line[:ADVISED]]
         advice = {job: plan.shorter(job) for job, why in advised if why in _ADVISABLE}
         return {
             "order": [job.id for job in line],
             "ready": {str(job.id): ready[job.id] for job in line if ready[job.id] != job.spec.submitted_at},
-            "lengths": {str(job.id): list(book.runtimes.length(job)) for job in line if job.spec.time_limit is None},
+            "lengths": {
+                str(job.id): list(job_queue.runtimes.length(job)) for job in line if job.spec.time_limit is None
+            },
             "shares": {job.spec.user: round(shares.get(job.spec.user, 1.0), 3) for job in line},
             "until": {str(job.id): at for job, (at, _) in advice.items() if at is not None},
             "longest": {str(job.id): seconds for job, (_, seconds) in advice.items() if seconds is not None},
         }
 
-    def expected(self, book: Book, said: Said, line: Sequence[Job], plan: Plan, now: Moment) -> dict[int, float]:
+    def expected(
+        self, job_queue: JobQueue, said: Said, line: Sequence[Job], plan: Plan, now: Moment
+    ) -> dict[int, float]:
         """When the first of those in line are expected to start (wall time)."""
         found = {}
         if line:
-            waiting = [job for job in line[:EXPECTED] if plan.why(job) in _FORETOLD and job.id in book.queued]
-            holds = [self._hold(job, book, now) for job in book.live.values() if job.run is not None]
-            room = self._room(holds, book.lingering.values(), said, now)
-            found = forecast.expected(waiting, room, book.runtimes.length)
+            waiting = [job for job in line[:EXPECTED] if plan.why(job) in _FORETOLD and job.id in job_queue.queued]
+            holds = [self._hold(job, job_queue, now) for job in job_queue.live.values() if job.run is not None]
+            room = self._room(holds, job_queue.lingering.values(), said, now)
+            found = forecast.expected(waiting, room, job_queue.runtimes.length)
         for promise in plan.promises:
             if promise.expected is not None:
                 found[promise.job.id] = promise.expected
@@ -220,10 +227,10 @@ class Planner:
             lost.append(self._knew)
         return min(lost) + DOUBT if lost else None
 
-    def _hold(self, job: Job, book: Book, now: Moment) -> Hold:
+    def _hold(self, job: Job, job_queue: JobQueue, now: Moment) -> Hold:
         """What a live job has, and when it is gone, as far as plans go."""
         assert job.run is not None
-        length = book.runtimes.length(job)
+        length = job_queue.runtimes.length(job)
         left, certain = self._left(job, length, now), length.is_certain or isinstance(job.phase, Stopping)
         return hold(job.spec, self.desk.places(job.run), now.wall + left, certain=certain)
 
@@ -238,17 +245,17 @@ class Planner:
             case _:
                 return 0.0
 
-    def _basis_of(self, book: Book, said: Said, plan: Plan, now: Moment, *, drained: bool) -> Basis:
+    def _basis_of(self, job_queue: JobQueue, said: Said, plan: Plan, now: Moment, *, drained: bool) -> Basis:
         """What promises rest on now: with the jobs that start in this plan, too."""
-        holds = {job.id: self._hold(job, book, now) for job in book.live.values() if job.run is not None}
+        holds = {job.id: self._hold(job, job_queue, now) for job in job_queue.live.values() if job.run is not None}
         known = {job_id: each.end if each.certain else inf for job_id, each in holds.items()}
         starting = [job for job, _ in plan.starts]
         for job in starting:
-            length = book.runtimes.length(job)
+            length = job_queue.runtimes.length(job)
             known[job.id] = now.wall + length.seconds if length.is_certain else inf
-        waiting = [book.queued[job_id] for job_id in (*plan.guarded, *plan.wants_gpu)]
+        waiting = [job_queue.queued[job_id] for job_id in (*plan.guarded, *plan.wants_gpu)]
         waiting += [each.job for each in plan.promises]
-        everybody = [*book.live.values(), *starting, *waiting]
+        everybody = [*job_queue.live.values(), *starting, *waiting]
         return Basis(
             gpus=frozenset(self._usable | self._doubtful(now)),
             capacity=(self._cpus, self._memory_mb),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from gflowd.core.moment import Moment
-    from gflowd.core.queue.job_queue import Book
+    from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.scheduler.planner import Changes
 
     Key = tuple[int, int]
@@ -25,30 +25,30 @@ AT_ONCE = 2000  # jobs without resources that end at a time, so that the schedul
 
 
 def settle(
-    book: Book, slots: Mapping[str, Any], too_idle: Collection[Key], now: Moment, *, kill_strays: bool
+    job_queue: JobQueue, slots: Mapping[str, Any], too_idle: Collection[Key], now: Moment, *, kill_strays: bool
 ) -> Changes:
     """The phases that jobs go through now; `too_idle`: the attempts that leave their GPUs idle."""
     seen, exceeds = sights(slots), enforced(slots)
     changes: Changes = {}
-    for job in (*book.live.values(), *book.lingering.values()):
+    for job in (*job_queue.live.values(), *job_queue.lingering.values()):
         key = (job.id, job.run.attempt) if job.run else None
         limit = exceeds.exceeded(key) or (reasons.IDLE_GPUS if key in too_idle else None)
         after = transitions.settle(job, seen.get(key), now, limit=limit, kill_strays=kill_strays)
         if after is not None:
             changes[job.id] = with_next_attempt(job, after, now)
-    for job, phases in itertools.islice(_without_resources(book, now), AT_ONCE):
+    for job, phases in itertools.islice(_without_resources(job_queue, now), AT_ONCE):
         changes[job.id] = phases
     return changes
 
 
-def _without_resources(book: Book, now: Moment) -> Iterator[tuple[Job, tuple[Phase, ...]]]:
+def _without_resources(job_queue: JobQueue, now: Moment) -> Iterator[tuple[Job, tuple[Phase, ...]]]:
     """What becomes of jobs that have none; there may be very many."""
-    for job_id, why in book.lost.items():
-        job = book.queued[job_id]
+    for job_id, why in job_queue.lost.items():
+        job = job_queue.queued[job_id]
         yield job, (transitions.lose(job, why, now),)
-    for job in book.reopened.values():
+    for job in job_queue.reopened.values():
         yield job, with_next_attempt(job, job.phase, now)
-    for job in book.unwanted():
+    for job in job_queue.unwanted():
         after = transitions.settle(job, None, now)
         if after is not None:
             yield job, with_next_attempt(job, after, now)

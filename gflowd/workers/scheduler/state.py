@@ -17,8 +17,8 @@ from gflowd.core.accounting import runtimes
 from gflowd.core.accounting.runtimes import Runtimes
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.planning import reservations
-from gflowd.core.planning.reservation_calendar import Diary
-from gflowd.core.queue.job_queue import Book
+from gflowd.core.planning.reservation_calendar import ReservationCalendar
+from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.syntax import instants
 from gflowd.storage.store import WORTH_COMPACTING, Commit, Follower, Store
 from gflowd.workers.scheduler.archiver import Archivist
@@ -47,9 +47,9 @@ def _share_words(specs: Iterable[dict[str, Any]]) -> None:
 
 
 class Register:
-    """`book` and `diary` are as of the last `catch_up`; `touched` gathers the jobs that it told of, for whoever settles
-    what that means; `news` counts how often others had written. Made, it has mended what was damaged and fenced off any
-    scheduler before us.
+    """`job_queue` and `calendar` are as of the last `catch_up`; `touched` gathers the jobs that it told of, for whoever
+    settles what that means; `news` counts how often others had written. Made, it has mended what was damaged and fenced
+    off any scheduler before us.
     """
 
     def __init__(self, state: State, config: Config) -> None:
@@ -58,8 +58,8 @@ class Register:
         self._follower = Follower(self._store)
         self._archivist = Archivist(state, config)
         self._default_time_limit = config.default_time_limit
-        self.book = self._new_book()
-        self.diary = Diary(instants.zone(config.timezone))
+        self.job_queue = self._new_queue()
+        self.calendar = ReservationCalendar(instants.zone(config.timezone))
         self.touched: set[int] = set()
         self.news = 0
         self._generation = self._take_over()
@@ -81,21 +81,21 @@ class Register:
         specs, wishes, phases = fold.of("spec"), fold.of("wish"), fold.of("phase")
         _share_words(specs.values() if keys is None else (specs.get(key, {}) for kind, key in keys if kind == "spec"))
         if keys is None:
-            self.book = self._new_book()
+            self.job_queue = self._new_queue()
             for key, record in fold.of(runtimes.KIND).items():
-                self.book.note_runs(key, record)
-            ids = self.book.refresh(specs, (), specs, wishes, phases)
+                self.job_queue.note_runs(key, record)
+            ids = self.job_queue.refresh(specs, (), specs, wishes, phases)
         else:
             spec_ids = [key for kind, key in keys if kind == "spec" and isinstance(key, int)]
             job_ids = [key for kind, key in keys if kind in ("wish", "phase") and isinstance(key, int)]
-            ids = self.book.refresh(spec_ids, job_ids, specs, wishes, phases)
+            ids = self.job_queue.refresh(spec_ids, job_ids, specs, wishes, phases)
             for kind, key in keys:
                 if kind == runtimes.KIND:
-                    self.book.note_runs(str(key), fold.of(kind).get(key))
-        self.book.set_limits(fold.of("limit"))
+                    self.job_queue.note_runs(str(key), fold.of(kind).get(key))
+        self.job_queue.set_limits(fold.of("limit"))
         if keys is None or any(kind == reservations.KIND for kind, _ in keys):
-            self.diary.take(fold.of(reservations.KIND))
-        self._archivist.note(phases if keys is None else ids, fold, self.book)
+            self.calendar.take(fold.of(reservations.KIND))
+        self._archivist.note(phases if keys is None else ids, fold, self.job_queue)
         self.touched |= ids
         return ids
 
@@ -129,9 +129,9 @@ class Register:
     def archive(self, now: Moment) -> float | None:
         """Moves ended jobs to the history; when to do so again, on the monotonic clock."""
         try:
-            if self._archivist.copy(self._follower.fold, self.book, now):
+            if self._archivist.copy(self._follower.fold, self.job_queue, now):
                 with self.change() as (commit, _):
-                    for kind, key in self._archivist.leaving(self._follower.fold, self.book):
+                    for kind, key in self._archivist.leaving(self._follower.fold, self.job_queue):
                         commit.put(kind, key, None)
         except (SystemFailed, TryAgain) as error:
             self._archivist.put_off(now, error)
@@ -146,8 +146,8 @@ class Register:
         """Closes the history."""
         self._archivist.past.close()
 
-    def _new_book(self) -> Book:
-        return Book(self._archivist.past, Runtimes(self._default_time_limit))
+    def _new_queue(self) -> JobQueue:
+        return JobQueue(self._archivist.past, Runtimes(self._default_time_limit))
 
     def _commit(self) -> Commit:
         """Where the file has been lost or spoilt, ours is the better copy."""

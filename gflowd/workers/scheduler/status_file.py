@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.core.planning.capacity import Capacity
     from gflowd.core.planning.reservations import Window
-    from gflowd.core.queue.job_queue import Book
+    from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.base import Wiring
 
 INTERVAL = 1.0  # seconds
@@ -59,7 +59,7 @@ class Observer:
 
     def note(
         self,
-        book: Book,
+        job_queue: JobQueue,
         waiting: Waiting,
         capacity: Capacity,
         picture: Picture,
@@ -69,7 +69,7 @@ class Observer:
         """Takes in what is so now; `stuck` are the attempts that outlive KILL."""
         used_cpus = used_memory = 0
         why = {str(job_id): reason for job_id, reason in waiting.reasons.items()}
-        for job in book.live.values():
+        for job in job_queue.live.values():
             used_cpus += job.spec.cpus
             used_memory += job.spec.memory_mb or 0
             if isinstance(job.phase, Stopping):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gflowd.core.gpu import admin_state
     from gflowd.core.moment import Moment
     from gflowd.core.planning.backfill import Plan
-    from gflowd.core.queue.job_queue import Book
+    from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.base import Wiring
     from gflowd.workers.scheduler.planner import Changes
 
@@ -104,8 +104,8 @@ class Scheduler:
         self._moved = False  # a job that lives on, or a promise, with the last commit
 
     @property
-    def _book(self) -> Book:
-        return self._register.book
+    def _job_queue(self) -> JobQueue:
+        return self._register.job_queue
 
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
         """Fold, decide, commit, act, tell."""
@@ -157,15 +157,15 @@ class Scheduler:
         why, line = self._line(plan, now)
         waiting = Waiting(
             why,
-            lambda: self._planner.expected(self._book, self._said(), line, plan, now),
-            self._planner.told(self._book, plan, line),
+            lambda: self._planner.expected(self._job_queue, self._said(), line, plan, now),
+            self._planner.told(self._job_queue, plan, line),
         )
-        jobs = {**self._book.live, **self._book.lingering}
-        windows = self._observer.reserved = self._register.diary.windows
+        jobs = {**self._job_queue.live, **self._job_queue.lingering}
+        windows = self._observer.reserved = self._register.calendar.windows
         self._observer.next_id = self._register.next_id
         picture = self._planner.desk.picture(jobs, windows, now.wall)
         capacity, stuck = self._planner.capacity(), settlement.enforced(slots).stuck
-        self._observer.note(self._book, waiting, capacity, picture, stuck, self._trouble)
+        self._observer.note(self._job_queue, waiting, capacity, picture, stuck, self._trouble)
 
     def close(self) -> None:
         """Leaves the tmux server running only while a job is in it."""
@@ -182,7 +182,7 @@ class Scheduler:
     def _await_last_sessions(self) -> None:
         """A session may outlast its job by a moment."""
         deadline = time.monotonic() + LAST_SESSIONS
-        while not self._book.live and self._launcher.tmux.sessions() and time.monotonic() < deadline:
+        while not self._job_queue.live and self._launcher.tmux.sessions() and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def _catch_up_or_put_back(self, now: Moment) -> None:
@@ -203,7 +203,7 @@ class Scheduler:
         if self._retry_at is not None and now.mono < self._retry_at:
             return plan
         try:
-            promised = self._planner.promises(self._book, self._said(), plan, now)
+            promised = self._planner.promises(self._job_queue, self._said(), plan, now)
             touched = self._commit(changes, promised) if changes or promised else ()
             lives_on = (isinstance(after[-1], Running | Stopping) for after in changes.values())
             self._moved = bool(promised) or any(lives_on)
@@ -223,13 +223,13 @@ class Scheduler:
         self._retry_at = now.mono + RETRY
 
     def _decide(self, now: Moment, slots: dict[str, Any]) -> tuple[Changes, Plan]:
-        self._book.settle(self._register.touched, now.wall)
+        self._job_queue.settle(self._register.touched, now.wall)
         self._register.touched.clear()
         kill_strays = self._config.kill_strays
-        changes = settlement.settle(self._book, slots, self._idle.to_cancel(), now, kill_strays=kill_strays)
-        self._register.diary.look(now.wall)
-        plan = self._planner.plan(self._book, self._said(), changes, slots, now)
-        self._idle.look(self._book.live.values(), self._planner.desk, slots)
+        changes = settlement.settle(self._job_queue, slots, self._idle.to_cancel(), now, kill_strays=kill_strays)
+        self._register.calendar.look(now.wall)
+        plan = self._planner.plan(self._job_queue, self._said(), changes, slots, now)
+        self._idle.look(self._job_queue.live.values(), self._planner.desk, slots)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         taken = []
@@ -245,8 +245,8 @@ class Scheduler:
 
     def _said(self) -> Said:
         of = self._register.of
-        diary = self._register.diary
-        return Said(of("setting"), of("quota"), of("usage"), diary.coming, diary.horizon, of(promises.KIND))
+        calendar = self._register.calendar
+        return Said(of("setting"), of("quota"), of("usage"), calendar.coming, calendar.horizon, of(promises.KIND))
 
     def _new_run(self, job: Job, gpu_ids: tuple[int, ...], now: Moment) -> Run:
         desk = self._planner.desk
@@ -271,8 +271,8 @@ class Scheduler:
                     self._tell_promise(job_id, record)
                     commit.put(promises.KIND, job_id, record)
             for job_id in [job_id for job_id in changes if job_id not in touched]:
-                if job_id in self._book.live:
-                    self._charge(self._book.live[job_id], changes[job_id][0], usage, runs)
+                if job_id in self._job_queue.live:
+                    self._charge(self._job_queue.live[job_id], changes[job_id][0], usage, runs)
                 for past in changes[job_id][:-1]:
                     commit.put("attempt", _attempt(job_id, past), codec.encode_phase(past))
                     self._tell(job_id, past)
@@ -289,8 +289,8 @@ class Scheduler:
             len(changes) >= settlement.AT_ONCE
             or not touched.isdisjoint(changes)
             or any(isinstance(after[-1], Queued) for after in changes.values())
-            or (any(map(ends, changes.values())) and self._book.heeds_ends())
-            or (self._book.heeds_starts() and any(isinstance(after[-1], Running) for after in changes.values()))
+            or (any(map(ends, changes.values())) and self._job_queue.heeds_ends())
+            or (self._job_queue.heeds_starts() and any(isinstance(after[-1], Running) for after in changes.values()))
         )
         return touched
 
@@ -309,7 +309,7 @@ class Scheduler:
         usage[spec.user] = self._planner.shares.record(usage.get(spec.user), spec, after.started_at, after.ended_at)
         if (run := runtimes.lasted(codec.encode_phase(after))) is not None:
             key = runtimes.record_id(spec)
-            if (outdated := self._book.runtimes.outdated(spec.user, spec.gpus, spec.name)) is not None:
+            if (outdated := self._job_queue.runtimes.outdated(spec.user, spec.gpus, spec.name)) is not None:
                 runs[outdated] = None
             runs[key] = runtimes.record(runs.get(key), spec, run)
 
@@ -328,7 +328,7 @@ class Scheduler:
         """Starts what is committed as starting, once in this process's life; again what was deferred."""
         starting = [
             (job, job.phase.run)
-            for job in self._book.live.values()
+            for job in self._job_queue.live.values()
             if isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) not in self._launched
         ]
         if starting:
@@ -336,7 +336,7 @@ class Scheduler:
         self._deferred = self._launcher.deferred if starting else {}
         if self._deferred:
             self._struggle(next(iter(self._deferred.values())), now)
-        live = {(job.id, job.run.attempt) for job in self._book.live.values() if job.run}
+        live = {(job.id, job.run.attempt) for job in self._job_queue.live.values() if job.run}
         self._launched = live - self._deferred.keys()
 
     def _line(self, plan: Plan, now: Moment) -> tuple[dict[int, str], list[Job]]:
@@ -344,18 +344,18 @@ class Scheduler:
         and those that wait for nothing but their turn, in order, of each array the first.
         """
         depth = self._config.backfill_depth
-        line = self._planner.in_line(self._book, self._register.of(promises.KIND), depth, now)
+        line = self._planner.in_line(self._job_queue, self._register.of(promises.KIND), depth, now)
         if "drain" in self._register.of("setting"):
             held = dict.fromkeys((job.id for job in line), reasons.DRAINED)
         else:
             held = {job.id: why for job in line if (why := plan.why(job)) is not None}
-        return held | self._book.waiting(depth) | dict.fromkeys(self._idle.to_warn_of(), reasons.IDLE_GPUS), line
+        return held | self._job_queue.waiting(depth) | dict.fromkeys(self._idle.to_warn_of(), reasons.IDLE_GPUS), line
 
     def _agenda(self, now: Moment) -> Agenda:
         # A start that was put off has nothing yet to watch over, and its grace has not begun.
-        started = (job for job in self._book.live.values() if not self._is_put_off(job))
-        live = tuple(live_job(job, self._config.grace) for job in (*started, *self._book.lingering.values()))
-        edges = sorted({*self._book.edges(now.wall), *self._register.diary.edges})
+        started = (job for job in self._job_queue.live.values() if not self._is_put_off(job))
+        live = tuple(live_job(job, self._config.grace) for job in (*started, *self._job_queue.lingering.values()))
+        edges = sorted({*self._job_queue.edges(now.wall), *self._register.calendar.edges})
         return Agenda(live, tuple(edges), self._planner.poll_after, self._planner.desk.orders.resumed)
 
     def _is_put_off(self, job: Job) -> bool:

@@ -15,7 +15,7 @@ from gflowd.core.planning import backfill
 from gflowd.core.planning.backfill import Plan, Promise, Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy, hold
-from gflowd.core.queue.order import Line, Seat, Walker
+from gflowd.core.queue.order import PriorityOrder, Seat, Walker
 
 HOUR = 3600.0
 WEEK = 168 * HOUR
@@ -32,7 +32,7 @@ class Queue:
         self.promise_after = promise_after
         self.jobs: dict[int, Job] = {}
         self.promised: dict[int, Promise] = {}
-        self.line = Line()
+        self.line = PriorityOrder()
 
     def add(self, now: float, **fields: Any) -> None:
         job = Job(len(self.jobs) + 1, SPEC.replace(submitted_at=now, **fields), Wish(), Queued())

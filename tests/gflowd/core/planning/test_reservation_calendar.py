@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from reserved import DAY, reservation
 
-from gflowd.core.planning.reservation_calendar import HORIZON, Diary
+from gflowd.core.planning.reservation_calendar import HORIZON, ReservationCalendar
 from gflowd.core.planning.reservations import encode
 from gflowd.core.syntax import instants
 
@@ -16,20 +16,20 @@ RECORDS = {
 }
 
 
-def diary() -> Diary:
-    made = Diary(instants.zone("UTC"))
+def calendar() -> ReservationCalendar:
+    made = ReservationCalendar(instants.zone("UTC"))
     made.take(RECORDS)
     return made
 
 
 def test_an_empty_diary_has_nothing_to_come() -> None:
-    empty = Diary(None)
+    empty = ReservationCalendar(None)
     empty.look(5)
     assert (empty.windows, empty.edges) == ([], ())
 
 
 def test_each_look_tells_what_is_now_and_next() -> None:
-    page = diary()
+    page = calendar()
     for wall, ids, edges in (
         (50, [1, 3], (100, 200, 300, 350)),
         (100, [1, 3], (200, 300, 350)),
@@ -42,7 +42,7 @@ def test_each_look_tells_what_is_now_and_next() -> None:
 
 
 def test_what_was_taken_anew_is_looked_at_anew() -> None:
-    page = diary()
+    page = calendar()
     page.look(50)
     page.take({})
     page.look(50)
@@ -50,9 +50,9 @@ def test_what_was_taken_anew_is_looked_at_anew() -> None:
 
 
 def test_a_clock_that_is_set_neither_loses_nor_repeats_a_reservation() -> None:
-    page = diary()
+    page = calendar()
     for wall in (50, 400, 150, 99, 100, 5 * DAY + 320, 120):
-        fresh = diary()
+        fresh = calendar()
         fresh.look(wall)
         page.look(wall)
         assert (page.windows, page.edges) == (fresh.windows, fresh.edges)
@@ -62,7 +62,7 @@ def test_a_clock_that_is_set_neither_loses_nor_repeats_a_reservation() -> None:
 
 
 def test_between_edges_a_look_finds_the_very_same() -> None:
-    page = diary()
+    page = calendar()
     page.look(50)
     before = page.windows
     page.look(99)
@@ -70,7 +70,7 @@ def test_between_edges_a_look_finds_the_very_same() -> None:
 
 
 def test_what_comes_again_is_laid_out_up_to_the_horizon_and_what_comes_once_whenever_it_does() -> None:
-    page = Diary(instants.zone("UTC"))
+    page = ReservationCalendar(instants.zone("UTC"))
     several = (
         reservation(1, start=100, duration=100),
         reservation(2, start=90 * DAY, duration=100),

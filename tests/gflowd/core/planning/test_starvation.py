@@ -11,7 +11,7 @@ from machine_room import Clockwork, job
 from gflowd.core.accounting.runtimes import ASSUMED, GUESS, Length
 from gflowd.core.job.model import Job
 from gflowd.core.planning.backfill import Plan
-from gflowd.core.queue.order import Line, Seat, Walker, band
+from gflowd.core.queue.order import PriorityOrder, Seat, Walker, band
 
 LIMITS = (10.0, 25.0, 40.0, 100.0)
 
@@ -25,7 +25,7 @@ class Ordered(Clockwork):
         self.ahead: dict[int, set[int]] = {job_id: set() for job_id in self.jobs}  # who was before it at any time
 
     def _plan(self) -> Plan:
-        line, waiting = Line(), {each.id: (each, Seat(self.came[each.id])) for each in self.queue}
+        line, waiting = PriorityOrder(), {each.id: (each, Seat(self.came[each.id])) for each in self.queue}
         for pair in waiting.values():
             line.add(*pair)
         walker = Walker(self.now, {}, lambda *_: ASSUMED)

@@ -220,15 +220,17 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         self.world.settle()
-        book, anew = self.world.book, self.world.rebuilt()
-        assert (book.queued, book.live, book.lost) == (anew.queued, anew.live, anew.lost)
-        assert (book.reopened, book.lingering) == (anew.reopened, anew.lingering)
+        job_queue, anew = self.world.job_queue, self.world.rebuilt()
+        assert (job_queue.queued, job_queue.live, job_queue.lost) == (anew.queued, anew.live, anew.lost)
+        assert (job_queue.reopened, job_queue.lingering) == (anew.reopened, anew.lingering)
         for namesakes in (False, True):  # how long these were in each other's way is not in the records
-            orders = [[job.id for job in each.queue() if _awaits_namesakes(job) == namesakes] for each in (book, anew)]
+            orders = [
+                [job.id for job in each.queue() if _awaits_namesakes(job) == namesakes] for each in (job_queue, anew)
+            ]
             assert orders[0] == orders[1] or (namesakes and set(orders[0]) == set(orders[1]))
-        assert book.waiting(DEPTH) == anew.waiting(DEPTH)
-        assert {job.id for job in book.unwanted()} == {job.id for job in anew.unwanted()}
-        edges, due = book.edges(self.world.now), anew.edges(self.world.now)
+        assert job_queue.waiting(DEPTH) == anew.waiting(DEPTH)
+        assert {job.id for job in job_queue.unwanted()} == {job.id for job in anew.unwanted()}
+        edges, due = job_queue.edges(self.world.now), anew.edges(self.world.now)
         assert not due or (edges and edges[0] <= due[0]), "awake too late"
 
     def teardown(self) -> None:
@@ -306,8 +308,10 @@ class Machine(RuleBasedStateMachine):
         world = self.world
         world.settle()
         before = {job_id: world.job(job_id) for job_id in world.ids()}
-        lost = dict(world.book.lost)
-        verdicts = {job_id: self._judge(job, lost) for job_id, job in before.items() if job.id in world.book.queued}
+        lost = dict(world.job_queue.lost)
+        verdicts = {
+            job_id: self._judge(job, lost) for job_id, job in before.items() if job.id in world.job_queue.queued
+        }
         sure = {job_id: self._judge(before[job_id], {}) for job_id in verdicts}
         attempts = dict(world.attempts)
         done = world.tick(meanwhile)
@@ -351,7 +355,7 @@ class Machine(RuleBasedStateMachine):
                 continue
             limit = None if job.array_id is None else self._limit(job.array_id)
             if limit is not None and len(self._busy(job.array_id or 0, before)) >= limit:
-                assert world.book.waiting(DEPTH).get(job_id, reasons.GROUP) == reasons.GROUP
+                assert world.job_queue.waiting(DEPTH).get(job_id, reasons.GROUP) == reasons.GROUP
                 continue
             cpus = MACHINE.cpus - sum(other.spec.cpus for other in live)
             memory = MACHINE.memory_mb - sum(other.spec.memory_mb or 0 for other in live)
@@ -411,7 +415,7 @@ class Machine(RuleBasedStateMachine):
 
     def _outcome(self, job_id: int, lost: dict[int, str]) -> Outcome:
         if job_id in lost:
-            return Outcome(begun=1, begun_at=self.world.book._room._lost.get(job_id, self.world.now), ended=1)
+            return Outcome(begun=1, begun_at=self.world.job_queue._pending._lost.get(job_id, self.world.now), ended=1)
         job = self.world.job(job_id)
         if isinstance(job.phase, Ended) and (job.phase.lingers or job.wish.requeued >= attempt_of(job.phase)):
             now = Moment(self.world.now, self.world.now, "boot")

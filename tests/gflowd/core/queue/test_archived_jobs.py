@@ -6,15 +6,15 @@ from world import World, array, needs
 
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.dependencies import Dependency, Needs
-from gflowd.core.queue.archive import Past
+from gflowd.core.queue.archive import Archive
 from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
-from gflowd.core.queue.job_queue import Book
+from gflowd.core.queue.job_queue import JobQueue
 
 DONE = Outcome(begun=1, begun_at=50.0, ended=1, finished=1)
 LOST = Outcome(begun=1, begun_at=50.0, ended=1)
 
 
-class Told(Past):
+class Told(Archive):
     """Array 1001-1003, of which the second failed; 1010 finished."""
 
     def outcome(self, job_id: int, *, whole: bool) -> Outcome:
@@ -28,7 +28,7 @@ class Told(Past):
 
 def past_world() -> World:
     world = World()
-    world.book = Book(Told())
+    world.job_queue = JobQueue(Told())
     return world
 
 
@@ -86,8 +86,8 @@ def test_aftercorr_finds_the_elements_of_an_array_in_the_past() -> None:
 
 def test_what_nobody_knows_is_never_satisfied() -> None:
     assert after(needs(999)) == "cancelled"
-    assert Past().outcome(999, whole=True) == UNKNOWN
-    assert Past().family(999) is None
+    assert Archive().outcome(999, whole=True) == UNKNOWN
+    assert Archive().family(999) is None
 
 
 def test_a_book_forgets_a_spec_that_has_left() -> None:
@@ -96,14 +96,14 @@ def test_a_book_forgets_a_spec_that_has_left() -> None:
     family = world.submit(family=array(2, max_concurrent=1, max_failures=1))
     waiting = world.submit(needs=needs(family, kind="afterany"))
     world.tick()
-    assert world.book.has(family + 1)
-    assert all(world.book.is_needed(each) for each in (single, family, waiting))
+    assert world.job_queue.has(family + 1)
+    assert all(world.job_queue.is_needed(each) for each in (single, family, waiting))
     finish(world)
-    assert not any(map(world.book.has, (single, family, family + 1, waiting)))
-    assert not any(map(world.book.is_needed, (single, family, waiting)))
-    assert (world.book.spec_of(family + 1), world.book.ids(family)) == (family, range(family, family + 2))
+    assert not any(map(world.job_queue.has, (single, family, family + 1, waiting)))
+    assert not any(map(world.job_queue.is_needed, (single, family, waiting)))
+    assert (world.job_queue.spec_of(family + 1), world.job_queue.ids(family)) == (family, range(family, family + 2))
     leave(world, family)
-    assert (world.book.spec_of(family + 1), world.book.ids(family)) == (family + 1, range(family, family + 1))
+    assert (world.job_queue.spec_of(family + 1), world.job_queue.ids(family)) == (family + 1, range(family, family + 1))
 
 
 def test_a_job_is_needed_while_one_that_waited_for_it_runs() -> None:
@@ -115,7 +115,7 @@ def test_a_job_is_needed_while_one_that_waited_for_it_runs() -> None:
     world.end(world.key(first))
     world.run_down(9)
     assert world.state(second) == "starting"
-    assert world.book.is_needed(first)
+    assert world.job_queue.is_needed(first)
     world.end(world.key(other))
     world.run_down(9)
-    assert not world.book.is_needed(other)
+    assert not world.job_queue.is_needed(other)

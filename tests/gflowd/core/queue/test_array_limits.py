@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.model import Job, Run, Spec, Starting, Wish
-from gflowd.core.queue.array_limits import Groups
+from gflowd.core.queue.array_limits import ArrayLimits
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 PLAIN = Family(ranges=((1, 9, 1),))
@@ -13,92 +13,92 @@ def live(job_id: int, array_id: int | None) -> Job:
     return Job(job_id, SPEC, Wish(), Starting(run=Run(executor="tmux", launched_at=1.0)), array_id)
 
 
-def limited(**fields: int) -> Groups:
-    groups = Groups()
-    groups.note(10, PLAIN.replace(**fields))
-    return groups
+def limited(**fields: int) -> ArrayLimits:
+    array_limits = ArrayLimits()
+    array_limits.note(10, PLAIN.replace(**fields))
+    return array_limits
 
 
 def test_limits_of_jobs_at_a_time_and_of_failures_are_known_of() -> None:
-    groups = limited()
-    assert not groups.are_limited()
-    groups.limits = {10: {"max_concurrent": 3}}
-    assert groups.are_limited()
+    array_limits = limited()
+    assert not array_limits.are_limited()
+    array_limits.limits = {10: {"max_concurrent": 3}}
+    assert array_limits.are_limited()
     assert limited(max_concurrent=2).are_limited()
     assert limited(max_failures=2).are_limited()
 
 
 def test_only_a_limited_array_has_a_room_and_live_jobs_fill_it() -> None:
-    groups = limited(max_concurrent=2)
-    groups.note(20, PLAIN)
-    groups.note(30, None)
-    assert groups.rooms() == {10: 2}
+    array_limits = limited(max_concurrent=2)
+    array_limits.note(20, PLAIN)
+    array_limits.note(30, None)
+    assert array_limits.rooms() == {10: 2}
     for job in (live(10, 10), live(20, 20), live(30, None)):
-        groups.start(job)
-    assert groups.rooms() == {10: 1}
-    groups.start(live(10, 10))
-    assert groups.rooms() == {10: 1}, "it is one job"
-    groups.start(live(11, 10))
-    groups.start(live(12, 10))
-    assert groups.rooms() == {10: 0}
+        array_limits.start(job)
+    assert array_limits.rooms() == {10: 1}
+    array_limits.start(live(10, 10))
+    assert array_limits.rooms() == {10: 1}, "it is one job"
+    array_limits.start(live(11, 10))
+    array_limits.start(live(12, 10))
+    assert array_limits.rooms() == {10: 0}
     for job_id in (11, 20, 30, 99):
-        groups.leave(job_id)
-    assert groups.rooms() == {10: 0}, "the limit was not held before, and is now"
-    groups.leave(12)
-    assert groups.rooms() == {10: 1}
+        array_limits.leave(job_id)
+    assert array_limits.rooms() == {10: 0}, "the limit was not held before, and is now"
+    array_limits.leave(12)
+    assert array_limits.rooms() == {10: 1}
 
 
 def test_a_limit_put_on_an_array_later_wins() -> None:
-    groups = limited(max_concurrent=2)
-    groups.note(20, PLAIN)
-    groups.limits = {10: {"max_concurrent": 5}, 20: {"max_concurrent": 1}}
-    assert groups.rooms() == {10: 5, 20: 1}
-    groups.limits = {10: {"max_concurrent": None}}
-    assert groups.rooms() == {}
+    array_limits = limited(max_concurrent=2)
+    array_limits.note(20, PLAIN)
+    array_limits.limits = {10: {"max_concurrent": 5}, 20: {"max_concurrent": 1}}
+    assert array_limits.rooms() == {10: 5, 20: 1}
+    array_limits.limits = {10: {"max_concurrent": None}}
+    assert array_limits.rooms() == {}
 
 
 def test_who_was_left_out_is_known_until_the_next_walk() -> None:
-    groups = limited(max_concurrent=1)
-    groups.rooms()
-    groups.left_out(11)
-    assert groups.outside == {11}
-    groups.rooms()
-    assert groups.outside == set()
+    array_limits = limited(max_concurrent=1)
+    array_limits.rooms()
+    array_limits.left_out(11)
+    assert array_limits.outside == {11}
+    array_limits.rooms()
+    assert array_limits.outside == set()
 
 
 def test_an_array_is_exhausted_once_with_its_last_failure_that_it_may_have() -> None:
-    groups = limited(max_failures=2)
-    groups.see(10, 10, FAILED)
-    groups.see(10, 10, FAILED)
-    groups.see(10, 11, {"is": "ended", "state": "cancelled"})
-    groups.see(10, 12, {"is": "ended", "state": "finished"})
-    groups.see(10, 13, None)
-    assert (list(groups.exhausted()), groups.too_many(10)) == ([], None)
-    groups.see(10, 14, TIMED_OUT)
-    assert (list(groups.exhausted()), groups.too_many(10)) == ([10], 2)
-    groups.see(10, 15, FAILED)
-    assert (list(groups.exhausted()), groups.too_many(10)) == ([], 3)
+    array_limits = limited(max_failures=2)
+    array_limits.see(10, 10, FAILED)
+    array_limits.see(10, 10, FAILED)
+    array_limits.see(10, 11, {"is": "ended", "state": "cancelled"})
+    array_limits.see(10, 12, {"is": "ended", "state": "finished"})
+    array_limits.see(10, 13, None)
+    assert (list(array_limits.exhausted()), array_limits.too_many(10)) == ([], None)
+    array_limits.see(10, 14, TIMED_OUT)
+    assert (list(array_limits.exhausted()), array_limits.too_many(10)) == ([10], 2)
+    array_limits.see(10, 15, FAILED)
+    assert (list(array_limits.exhausted()), array_limits.too_many(10)) == ([], 3)
 
 
 def test_an_array_whose_failed_jobs_are_tried_again_may_be_exhausted_again() -> None:
-    groups = limited(max_failures=1)
-    groups.see(10, 10, FAILED)
-    assert list(groups.exhausted()) == [10]
-    groups.see(10, 10, {"is": "queued", "attempt": 2})
-    assert (list(groups.exhausted()), groups.too_many(10)) == ([], None)
-    groups.see(10, 10, FAILED)
-    assert list(groups.exhausted()) == [10]
+    array_limits = limited(max_failures=1)
+    array_limits.see(10, 10, FAILED)
+    assert list(array_limits.exhausted()) == [10]
+    array_limits.see(10, 10, {"is": "queued", "attempt": 2})
+    assert (list(array_limits.exhausted()), array_limits.too_many(10)) == ([], None)
+    array_limits.see(10, 10, FAILED)
+    assert list(array_limits.exhausted()) == [10]
 
 
 def test_other_jobs_may_fail_as_they_like() -> None:
-    groups = limited()
-    groups.see(None, 9, FAILED)
-    groups.see(10, 10, FAILED)
-    assert (list(groups.exhausted()), groups.too_many(10)) == ([], None)
+    array_limits = limited()
+    array_limits.see(None, 9, FAILED)
+    array_limits.see(10, 10, FAILED)
+    assert (list(array_limits.exhausted()), array_limits.too_many(10)) == ([], None)
 
 
 def test_an_array_that_is_gone_has_neither_limit_nor_failures() -> None:
-    groups = limited(max_concurrent=1, max_failures=1)
-    groups.see(10, 10, FAILED)
-    groups.note(10, None)
-    assert (groups.rooms(), list(groups.exhausted())) == ({}, [])
+    array_limits = limited(max_concurrent=1, max_failures=1)
+    array_limits.see(10, 10, FAILED)
+    array_limits.note(10, None)
+    assert (array_limits.rooms(), list(array_limits.exhausted())) == ({}, [])

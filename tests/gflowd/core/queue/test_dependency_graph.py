@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gflowd.core.job.dependencies import ALL, ALONE, ANY, Dependency, Needs
 from gflowd.core.queue import dependency_rules
-from gflowd.core.queue.dependency_graph import Graph
+from gflowd.core.queue.dependency_graph import DependencyGraph
 from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied, Verdict, Waiting
 
 SATISFIED, WAITING = Satisfied(), Waiting()
@@ -27,7 +27,7 @@ class World:
     def __init__(self) -> None:
         self.known: dict[int, Outcome] = {}
         self.looks = 0
-        self.graph = Graph()
+        self.graph = DependencyGraph()
 
     def look(self, each: Dependency) -> Outcome:
         self.looks += 1

@@ -12,7 +12,7 @@ from gflowd.core.job import codec, reasons
 from gflowd.core.job.dependencies import ALONE, ANY, Dependency, Needs
 from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
 from gflowd.core.job.retry_policy import Retry
-from gflowd.core.queue.job_queue import Book
+from gflowd.core.queue.job_queue import JobQueue
 
 RUN = Run(executor="tmux", launched_at=1.0)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))
@@ -30,7 +30,7 @@ class Records:
         self.specs: dict[int, object] = {}
         self.wishes: dict[int, object] = {}
         self.phases: dict[int, object] = {}
-        self.book = Book()
+        self.job_queue = JobQueue()
         self.now = 0.0
 
     def submit(self, job_id: int, priority: int = 10, begin_at: float | None = None) -> None:
@@ -47,29 +47,29 @@ class Records:
         self.refresh(job_id)
 
     def refresh(self, *ids: int, specs: bool = False) -> None:
-        touched = self.book.refresh(ids if specs else (), ids, self.specs, self.wishes, self.phases)
-        self.book.settle(touched, self.now)
+        touched = self.job_queue.refresh(ids if specs else (), ids, self.specs, self.wishes, self.phases)
+        self.job_queue.settle(touched, self.now)
 
     def pass_time(self, now: float) -> None:
         self.now = now
-        self.book.settle((), now)
+        self.job_queue.settle((), now)
 
     def order(self) -> list[int]:
-        return [job.id for job in self.book.queue()]
+        return [job.id for job in self.job_queue.queue()]
 
 
 def test_ends_matter_beyond_their_resources_while_somebody_waits_for_others_or_an_array_is_limited() -> None:
     world = World()
     first = world.submit()
     world.settle()
-    assert not world.book.heeds_ends()
+    assert not world.job_queue.heeds_ends()
     world.submit(needs=needs(first))
     world.settle()
-    assert world.book.heeds_ends()
+    assert world.job_queue.heeds_ends()
     world = World()
     world.submit(family=array(3, max_concurrent=1))
     world.settle()
-    assert world.book.heeds_ends()
+    assert world.job_queue.heeds_ends()
 
 
 def test_an_array_that_leaves_takes_its_jobs_along_also_while_somebody_waits_for_others() -> None:
@@ -81,7 +81,7 @@ def test_an_array_that_leaves_takes_its_jobs_along_also_while_somebody_waits_for
         world.settle()
         world.forget(first)
         world.settle()
-        assert not world.book.queued.keys() & {first, first + 1, first + 2}
+        assert not world.job_queue.queued.keys() & {first, first + 1, first + 2}
 
 
 def test_the_queue_is_by_priority_then_of_equal_jobs_by_submission() -> None:
@@ -107,9 +107,9 @@ def test_a_started_job_leaves_the_queue_for_the_live_and_an_ended_one_leaves_bot
     for phase in LIVE.values():
         records.phase(1, phase)
         assert records.order() == []
-        assert records.book.live[1].phase == phase
+        assert records.job_queue.live[1].phase == phase
     records.phase(1, Ended(state="finished", ended_at=2.0))
-    assert (records.book.queued, records.book.live) == ({}, {})
+    assert (records.job_queue.queued, records.job_queue.live) == ({}, {})
 
 
 def test_begin_times_are_edges_until_they_have_passed() -> None:
@@ -117,18 +117,18 @@ def test_begin_times_are_edges_until_they_have_passed() -> None:
     records.submit(1, begin_at=50.0)
     records.submit(2, begin_at=40.0)
     records.submit(3)
-    assert records.book.edges(0.0) == (40.0, 50.0)
+    assert records.job_queue.edges(0.0) == (40.0, 50.0)
     assert records.order() == [3]
     records.pass_time(40.0)
-    assert records.book.edges(40.0) == (50.0,)
+    assert records.job_queue.edges(40.0) == (50.0,)
     assert records.order() == [3, 2], "one that had to come first has waited for less long"
     records.wish(1, begin_at=60.0)
-    assert records.book.edges(40.0) == (60.0,)
+    assert records.job_queue.edges(40.0) == (60.0,)
     records.pass_time(50.0)
     assert records.order() == [3, 2], "the time that was asked for before is no more"
     records.pass_time(60.0)
     assert records.order() == [3, 2, 1]
-    assert records.book.edges(60.0) == ()
+    assert records.job_queue.edges(60.0) == ()
 
 
 def test_a_job_touched_while_it_waits_for_its_time_is_in_line_once() -> None:
@@ -146,7 +146,7 @@ def test_a_retry_waits_for_its_delay() -> None:
     records.submit(1)
     records.phase(1, LIVE["running"])
     records.phase(1, Queued(attempt=2, begin_at=30.0))
-    assert (records.order(), records.book.edges(0.0)) == ([], (30.0,))
+    assert (records.order(), records.job_queue.edges(0.0)) == ([], (30.0,))
     records.pass_time(30.0)
     assert records.order() == [1]
 
@@ -166,10 +166,10 @@ def test_the_begin_time_of_a_held_or_started_job_is_no_edge() -> None:
     records.submit(2, begin_at=60.0)
     records.wish(1, held=True)
     records.phase(2, LIVE["starting"])
-    assert records.book.edges(0.0) == ()
+    assert records.job_queue.edges(0.0) == ()
     assert records.order() == []
     records.wish(1, held=False)
-    assert records.book.edges(0.0) == (50.0,)
+    assert records.job_queue.edges(0.0) == (50.0,)
 
 
 def test_only_queued_jobs_whose_cancellation_is_wished_are_unwanted() -> None:
@@ -179,20 +179,20 @@ def test_only_queued_jobs_whose_cancellation_is_wished_are_unwanted() -> None:
     records.phase(2, LIVE["running"])
     for job_id in (1, 2):
         records.wish(job_id, cancelled_by="u", cancelled_at=3.0)
-    assert [job.id for job in records.book.unwanted()] == [1]
+    assert [job.id for job in records.job_queue.unwanted()] == [1]
     assert records.order() == [], "it takes no other job's place"
     records.phase(1, Ended(state="cancelled", ended_at=4.0))
-    assert not list(records.book.unwanted())
+    assert not list(records.job_queue.unwanted())
 
 
 def test_an_id_without_a_spec_is_forgotten() -> None:
     records = Records()
     records.submit(1)
     records.wish(7, held=True)
-    assert 7 not in records.book.queued
+    assert 7 not in records.job_queue.queued
     del records.specs[1]
     records.refresh(1, specs=True)
-    assert records.book.queued == {}
+    assert records.job_queue.queued == {}
     assert records.order() == []
 
 
@@ -219,13 +219,13 @@ def test_following_step_by_step_is_the_same_as_reading_at_once(steps: list[tuple
             case _, int(job_id):
                 records.specs.pop(job_id, None)
                 records.refresh(job_id, specs=True)
-    anew = Book()
+    anew = JobQueue()
     anew.settle(anew.refresh(records.specs, (), records.specs, records.wishes, records.phases), records.now)
-    book = records.book
-    assert (anew.queued, anew.live) == (book.queued, book.live)
-    assert list(anew.queue()) == list(book.queue())
-    assert anew.edges(0.0) == book.edges(0.0)
-    assert {job.id for job in anew.unwanted()} == {job.id for job in book.unwanted()}
+    job_queue = records.job_queue
+    assert (anew.queued, anew.live) == (job_queue.queued, job_queue.live)
+    assert list(anew.queue()) == list(job_queue.queue())
+    assert anew.edges(0.0) == job_queue.edges(0.0)
+    assert {job.id for job in anew.unwanted()} == {job.id for job in job_queue.unwanted()}
 
 
 def test_an_array_is_one_spec_with_many_jobs() -> None:
@@ -234,14 +234,14 @@ def test_an_array_is_one_spec_with_many_jobs() -> None:
     world.submit(family=array(3))
     world.submit(priority=20, cpus=3)
     world.settle()
-    assert [job.id for job in world.book.queue()] == [5, 1, 2, 3, 4]
-    assert [job.array_id for job in world.book.queue()] == [None, None, 2, 2, 2]
-    assert len({id(job.spec) for job in world.book.queue()}) == 3
+    assert [job.id for job in world.job_queue.queue()] == [5, 1, 2, 3, 4]
+    assert [job.array_id for job in world.job_queue.queue()] == [None, None, 2, 2, 2]
+    assert len({id(job.spec) for job in world.job_queue.queue()}) == 3
     world.wish(3, held=True)
     world.update(2, world.spec(2).replace(priority=30))
     world.settle()
-    assert [job.id for job in world.book.queue()] == [2, 4, 5, 1]
-    assert world.book.queued[3].spec.priority == 30
+    assert [job.id for job in world.job_queue.queue()] == [2, 4, 5, 1]
+    assert world.job_queue.queued[3].spec.priority == 30
 
 
 def test_an_array_at_its_limit_is_passed_over_in_every_band() -> None:
@@ -250,9 +250,9 @@ def test_an_array_at_its_limit_is_passed_over_in_every_band() -> None:
     world.submit(cpus=0)
     world.wish(3, top_at=1.0)
     world.settle()
-    assert [job.id for job in world.book.queue()] == [3, 1, 5]
+    assert [job.id for job in world.job_queue.queue()] == [3, 1, 5]
     world.tick()
-    assert world.book.waiting(9) == {2: reasons.GROUP}
+    assert world.job_queue.waiting(9) == {2: reasons.GROUP}
     assert world.states() == {1: "starting", 2: "queued", 3: "starting", 4: "queued", 5: "starting"}
     world.limits[1] = {"max_concurrent": 3}
     world.tick()
@@ -286,8 +286,8 @@ def test_of_a_folded_walk_an_array_has_only_its_first() -> None:
     world.submit(family=array(2))
     world.wish(1, held=True)
     world.settle()
-    assert [job.id for job in world.book.queue(folded=True)] == [2, 4, 5]
-    assert [job.id for job in world.book.queue()] == [2, 3, 4, 5, 6]
+    assert [job.id for job in world.job_queue.queue(folded=True)] == [2, 4, 5]
+    assert [job.id for job in world.job_queue.queue()] == [2, 3, 4, 5, 6]
 
 
 def test_what_is_ruled_out_on_the_way_is_passed_over() -> None:
@@ -301,7 +301,7 @@ def test_what_is_ruled_out_on_the_way_is_passed_over() -> None:
 
     def walk(length: float, *, personal: bool) -> list[int]:
         """Up to which the first of two hours is ruled out, and who is met."""
-        queue = world.book.queue(world.now)
+        queue = world.job_queue.queue(world.now)
         met = []
         for job in queue:
             met.append(job.id)
@@ -354,10 +354,10 @@ def test_what_lingers_is_kept_until_it_is_gone() -> None:
     world.tick()
     world.leave_strays(world.key(1), 0)
     world.tick()
-    assert (world.state(1), world.state(2), set(world.book.lingering)) == ("finished", "queued", {1})
+    assert (world.state(1), world.state(2), set(world.job_queue.lingering)) == ("finished", "queued", {1})
     world.end(world.key(1))
     world.run_down(9)
-    assert (world.state(2), world.book.lingering) == ("starting", {})
+    assert (world.state(2), world.job_queue.lingering) == ("starting", {})
 
 
 def test_a_wish_to_run_an_earlier_attempt_again_makes_nothing_of_a_job_that_has_ended() -> None:
@@ -365,7 +365,7 @@ def test_a_wish_to_run_an_earlier_attempt_again_makes_nothing_of_a_job_that_has_
     records.submit(1)
     records.wish(1, requeued=1)
     records.phase(1, Ended(state="failed", ended_at=2.0, run=RUN.replace(attempt=2)))
-    assert not records.book.has(1)
+    assert not records.job_queue.has(1)
     assert records.order() == []
 
 
@@ -377,10 +377,10 @@ def test_an_ended_job_that_is_requeued_is_queued_again_under_its_id() -> None:
     world.tick()
     world.requeue(1)
     world.settle()
-    assert set(world.book.reopened) == {1}
+    assert set(world.job_queue.reopened) == {1}
     world.tick()
     assert world.phase(1) == Queued(attempt=2, since=100.0)
-    assert world.book.reopened == {}
+    assert world.job_queue.reopened == {}
     world.run_down(9)
     world.end(world.key(1), 1)
     world.run_down(9)
@@ -404,14 +404,14 @@ def test_a_requeued_job_that_ends_in_the_queue_has_ended(fields: dict[str, Any])
     assert (world.state(2) in ("failed", "cancelled"), set(world.attempts)) == (True, {"2.1", "2.2"})
 
 
-def ready(book: Book, job_id: int) -> float:
-    return book.ready(book.queued[job_id])
+def ready(job_queue: JobQueue, job_id: int) -> float:
+    return job_queue.ready(job_queue.queued[job_id])
 
 
 def readiness(world: World) -> dict[int, float]:
     """Since when each queued job could have started, which another scheduler finds too."""
     world.settle()
-    found = {job_id: ready(world.book, job_id) for job_id in world.book.queued}
+    found = {job_id: ready(world.job_queue, job_id) for job_id in world.job_queue.queued}
     anew = world.rebuilt()
     assert found == {job_id: ready(anew, job_id) for job_id in anew.queued}
     return found
@@ -449,7 +449,7 @@ def test_a_job_is_ready_when_the_last_that_it_waits_for_has_come_also_to_another
     world.now = 185.0
     world.tick()
     assert readiness(world) == {3: 170.0, 4: 150.0, 5: 180.0}
-    assert [job.id for job in world.book.queue()] == [4, 3, 5]
+    assert [job.id for job in world.job_queue.queue()] == [4, 3, 5]
 
 
 def test_who_waited_for_a_whole_array_is_ready_when_its_last_has_ended() -> None:
@@ -489,23 +489,23 @@ def test_who_was_behind_another_of_its_name_is_ready_when_that_is_gone() -> None
     world.submit(name="a", needs=ALONE, priority=20)
     world.submit(priority=0, submitted_at=50.0)
     world.tick()
-    assert [job.id for job in world.book.queue()] == []
-    assert ready(world.book, 2) == 1.0
+    assert [job.id for job in world.job_queue.queue()] == []
+    assert ready(world.job_queue, 2) == 1.0
     world.wish(3, held=True)
     world.now = 160.0
     world.end(world.key(1))
     world.tick()
     world.drained = True
     world.settle()
-    assert [job.id for job in world.book.queue()] == [2]
-    assert ready(world.book, 2) == 160.0
-    assert ready(world.book, 3) == 1.0
+    assert [job.id for job in world.job_queue.queue()] == [2]
+    assert ready(world.job_queue, 2) == 160.0
+    assert ready(world.job_queue, 3) == 1.0
     world.wish(2, held=True)
     world.settle()
     world.now = 170.0
     world.wish(2, held=False)
     world.settle()
-    assert ready(world.book, 2) == 1.0, "its records have changed, and say nothing of that"
+    assert ready(world.job_queue, 2) == 1.0, "its records have changed, and say nothing of that"
 
 
 def test_who_need_not_wait_for_its_name_when_another_has_ended_is_ready_at_that_end() -> None:
@@ -530,11 +530,11 @@ def test_who_leaves_while_it_is_behind_another_of_its_name_is_forgotten() -> Non
     world.forget(2)
     world.wish(3, held=True)
     world.settle()
-    assert world.book._blocked == {4}
+    assert world.job_queue._blocked == {4}
     world.wish(3, held=False)
     world.settle()
-    assert [job.id for job in world.book.queue()] == []
-    assert world.book._blocked == {3, 4}
+    assert [job.id for job in world.job_queue.queue()] == []
+    assert world.job_queue._blocked == {3, 4}
 
 
 def run_record(name: str = "x", user: str = "u", gpus: int = 0, seconds: float = 1000.0) -> tuple[str, dict[str, Any]]:
@@ -551,25 +551,25 @@ def test_jobs_without_a_limit_move_in_line_with_what_is_learned_of_their_name_an
     world.submit(name="c", time_limit=20000.0)
     world.submit(name="b", needs=needs(1))
     world.settle()
-    book, now = world.book, 100.0
+    job_queue, now = world.job_queue, 100.0
 
     def order() -> list[int]:
-        return [job.id for job in book.queue(now)]
+        return [job.id for job in job_queue.queue(now)]
 
     assert order() == [5, 3, 1, 2, 4]
     key, record = run_record("b", seconds=9000.0)
-    book.note_runs(key, record)
+    job_queue.note_runs(key, record)
     assert order() == [3, 1, 2, 4, 5], "the user's narrow jobs, then everybody's: nothing else is known"
     key, record = run_record("a", seconds=600.0)
-    book.note_runs(key, record)
+    job_queue.note_runs(key, record)
     assert order() == [1, 3, 4, 2, 5]
-    assert all(book.is_lined_up(job) == (job.id != 6) for job in book.queued.values())
-    book.note_runs(key, {**record, "runs": [[60.0, 700000.0]]})
+    assert all(job_queue.is_lined_up(job) == (job.id != 6) for job in job_queue.queued.values())
+    job_queue.note_runs(key, {**record, "runs": [[60.0, 700000.0]]})
     assert order() == [3, 2, 4, 5, 1], "of the name the median counts"
-    book.note_runs(key, None)
-    book.note_runs(key, None)
-    assert [book.runtimes.label(book.queued[job_id]) for job_id in (1, 2)] == [None, "b"]
-    assert all(book.is_lined_up(job) == (job.id != 6) for job in book.queued.values())
+    job_queue.note_runs(key, None)
+    job_queue.note_runs(key, None)
+    assert [job_queue.runtimes.label(job_queue.queued[job_id]) for job_id in (1, 2)] == [None, "b"]
+    assert all(job_queue.is_lined_up(job) == (job.id != 6) for job in job_queue.queued.values())
 
 
 def test_very_long_names_are_one_as_far_as_they_are_told_apart() -> None:
@@ -581,9 +581,9 @@ def test_very_long_names_are_one_as_far_as_they_are_told_apart() -> None:
     world.submit(name="n" * 200, user="v")
     world.settle()
     key, record = run_record(first)
-    world.book.note_runs(key, record)
-    assert all(map(world.book.is_lined_up, world.book.queued.values()))
-    labels = {job.id: world.book.runtimes.label(job) for job in world.book.queued.values()}
+    world.job_queue.note_runs(key, record)
+    assert all(map(world.job_queue.is_lined_up, world.job_queue.queued.values()))
+    labels = {job.id: world.job_queue.runtimes.label(job) for job in world.job_queue.queued.values()}
     assert labels == {1: "n" * 200, 2: "n" * 200, 3: "n" * 200, 4: None}
 
 
@@ -596,18 +596,18 @@ def test_the_end_of_an_element_tells_of_the_others_unless_they_have_a_limit_or_n
     world.end(world.key(4))
     world.vanish(world.key(2))
     world.tick()
-    assert [world.book.runtimes.knows(array_id) for array_id in (1, 4)] == [True, False]
-    assert world.book.runtimes.predicted("u", 0, 1)[2] == 1, "of the one that vanished nothing is known"
+    assert [world.job_queue.runtimes.knows(array_id) for array_id in (1, 4)] == [True, False]
+    assert world.job_queue.runtimes.predicted("u", 0, 1)[2] == 1, "of the one that vanished nothing is known"
 
 
 def test_elements_that_wait_move_with_the_first_of_them_that_ends() -> None:
     world = World()
     world.submit(family=array(4), cpus=4, name="a")
     key, record = run_record("a", seconds=500000.0)
-    world.book.note_runs(key, record)
+    world.job_queue.note_runs(key, record)
     world.submit(cpus=4, time_limit=20000.0)
     world.settle()
-    assert [job.id for job in world.book.queue(110.0)] == [5, 1, 2, 3, 4]
+    assert [job.id for job in world.job_queue.queue(110.0)] == [5, 1, 2, 3, 4]
     world.wish(5, held=True)
     world.tick()
     world.begin(world.key(1))
@@ -617,17 +617,17 @@ def test_elements_that_wait_move_with_the_first_of_them_that_ends() -> None:
     world.drained = True
     world.tick()
     world.settle()
-    book = world.book
-    assert {book.runtimes.label(book.queued[job_id]) for job_id in (2, 3, 4)} == {1}
-    assert [job.id for job in book.queue(120.0)] == [2, 3, 4, 5]
+    job_queue = world.job_queue
+    assert {job_queue.runtimes.label(job_queue.queued[job_id]) for job_id in (2, 3, 4)} == {1}
+    assert [job.id for job in job_queue.queue(120.0)] == [2, 3, 4, 5]
     world.wish(3, held=True)
     world.wish(3, held=False)
     world.settle()
-    assert [job.id for job in book.queue(120.0)] == [2, 3, 4, 5]
+    assert [job.id for job in job_queue.queue(120.0)] == [2, 3, 4, 5]
     world.forget(1)
     world.settle()
-    assert not book.runtimes.knows(1)
-    assert [job.id for job in book.queue(120.0)] == [5]
+    assert not job_queue.runtimes.knows(1)
+    assert [job.id for job in job_queue.queue(120.0)] == [5]
 
 
 def test_the_promised_come_first_of_their_priority_and_then_those_whose_gpus_are_looked_at() -> None:
@@ -637,15 +637,15 @@ def test_the_promised_come_first_of_their_priority_and_then_those_whose_gpus_are
     world.submit(family=array(3, max_concurrent=1))
     world.wish(4, held=True)
     world.settle()
-    book = world.book
-    assert [job.id for job in book.queue(100.0)] == [2, 5, 1, 3, 6]
-    assert [job.id for job in book.queue(100.0, promised=(99, 4, 5, 3))] == [5, 2, 3, 1, 6]
-    assert [job.id for job in book.queue(100.0, looking=(99, 4, 3, 1))] == [2, 5, 3, 1, 1, 3, 6]
-    assert [job.id for job in book.queue(100.0, looking=(7,))] == [2, 5, 7, 1, 3, 7], (
+    job_queue = world.job_queue
+    assert [job.id for job in job_queue.queue(100.0)] == [2, 5, 1, 3, 6]
+    assert [job.id for job in job_queue.queue(100.0, promised=(99, 4, 5, 3))] == [5, 2, 3, 1, 6]
+    assert [job.id for job in job_queue.queue(100.0, looking=(99, 4, 3, 1))] == [2, 5, 3, 1, 1, 3, 6]
+    assert [job.id for job in job_queue.queue(100.0, looking=(7,))] == [2, 5, 7, 1, 3, 7], (
         "there is room for one of the array"
     )
-    assert 7 not in book.waiting(9)
-    assert [job.id for job in book.queue(100.0, looking=(7, 8), promised=(8,))] == [2, 5, 8, 1, 3]
+    assert 7 not in job_queue.waiting(9)
+    assert [job.id for job in job_queue.queue(100.0, looking=(7, 8), promised=(8,))] == [2, 5, 8, 1, 3]
 
 
 def test_one_whose_gpus_are_looked_at_is_passed_over_while_another_of_its_name_is_there() -> None:
@@ -653,7 +653,7 @@ def test_one_whose_gpus_are_looked_at_is_passed_over_while_another_of_its_name_i
     world.submit(name="a", priority=20)
     world.submit(name="a", needs=ALONE)
     world.settle()
-    assert [job.id for job in world.book.queue(100.0, looking=(2,))] == [1]
+    assert [job.id for job in world.job_queue.queue(100.0, looking=(2,))] == [1]
 
 
 def test_shares_count_in_the_order_but_no_priority() -> None:
@@ -661,8 +661,8 @@ def test_shares_count_in_the_order_but_no_priority() -> None:
     for user, priority in (("a", 10), ("b", 10), ("a", 20)):
         world.submit(user=user, priority=priority)
     world.settle()
-    assert [job.id for job in world.book.queue(100.0, {"a": 0.2})] == [3, 2, 1]
-    assert [job.id for job in world.book.queue(100.0, {"b": 0.2})] == [3, 1, 2]
+    assert [job.id for job in world.job_queue.queue(100.0, {"a": 0.2})] == [3, 2, 1]
+    assert [job.id for job in world.job_queue.queue(100.0, {"b": 0.2})] == [3, 1, 2]
 
 
 NAMES, USERS = st.sampled_from(["x", "y", "n" * 201]), st.sampled_from(["u", "v"])
@@ -722,18 +722,18 @@ def test_a_book_that_followed_walks_in_the_order_of_one_made_anew(moves: list[tu
                 runs.pop(key, None)
                 if seconds is not None:
                     runs[key] = record
-                records.book.note_runs(key, runs.get(key))
+                records.job_queue.note_runs(key, runs.get(key))
             case _, passing:
                 records.pass_time(records.now + passing)
-    anew = Book()
+    anew = JobQueue()
     for key, record in runs.items():
         anew.note_runs(key, record)
     anew.settle(anew.refresh(records.specs, (), records.specs, records.wishes, records.phases), records.now)
-    assert anew.queued == records.book.queued
+    assert anew.queued == records.job_queue.queued
     assert {job.id: anew.ready(job) for job in anew.queued.values()} == {
-        job.id: records.book.ready(job) for job in records.book.queued.values()
+        job.id: records.job_queue.ready(job) for job in records.job_queue.queued.values()
     }
-    assert [job.id for job in anew.queue(now)] == [job.id for job in records.book.queue(now)]
+    assert [job.id for job in anew.queue(now)] == [job.id for job in records.job_queue.queue(now)]
 
 
 def test_whoever_has_seen_enough_meets_only_the_promised() -> None:
@@ -741,7 +741,7 @@ def test_whoever_has_seen_enough_meets_only_the_promised() -> None:
     for priority in (20, 20, 10, 10):
         world.submit(priority=priority)
     world.settle()
-    queue = world.book.queue(100.0, promised=(4,))
+    queue = world.job_queue.queue(100.0, promised=(4,))
     met = []
     for job in queue:
         met.append(job.id)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflowd.core.job.model import Job, Queued, Spec, Wish
-from gflowd.core.queue.order import Label, Line, Seat, Walker, band, length_class, score, shape, width_factor
+from gflowd.core.queue.order import Label, PriorityOrder, Seat, Walker, band, length_class, score, shape, width_factor
 
 HOUR, DAY = 3600.0, 86400.0
 NOW = 10 * DAY
@@ -32,8 +32,8 @@ def job(
     return Placed(Job(job_id, spec, Wish(top_at=top_at), Queued()), Seat(ready, label))
 
 
-def line(*placed: Placed) -> Line:
-    made = Line()
+def line(*placed: Placed) -> PriorityOrder:
+    made = PriorityOrder()
     for each in placed:
         made.add(*each)
     return made
@@ -47,7 +47,7 @@ def walker(**shares: float) -> Walker:
     return Walker(NOW, shares, a_day)
 
 
-def order(made: Line, **shares: float) -> list[int]:
+def order(made: PriorityOrder, **shares: float) -> list[int]:
     return list(made.walk(walker(**shares)))
 
 
@@ -334,7 +334,7 @@ def sorted_by_score(placed: list[Placed], shares: dict[str, float]) -> list[Plac
     return sorted(placed, key=key)
 
 
-def relabelled(made: Line, placed: list[Placed], data: st.DataObject) -> list[Placed]:
+def relabelled(made: PriorityOrder, placed: list[Placed], data: st.DataObject) -> list[Placed]:
     """Gives some jobs without a limit, of a user and width, another label."""
     limited = [each for each in placed if each.job.spec.time_limit is not None]
     unlimited = [each for each in placed if each.job.spec.time_limit is None]

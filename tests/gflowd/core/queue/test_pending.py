@@ -34,12 +34,12 @@ def run(world: World, job_id: int, status: int = 0) -> None:
 def test_a_job_starts_when_what_it_waits_for_has_ended() -> None:
     world = world_with(None, needs(1), needs(2))
     assert world.states() == {1: "starting", 2: "queued", 3: "queued"}
-    assert world.book.waiting(DEPTH) == {2: reasons.DEPENDENCY, 3: reasons.DEPENDENCY}
-    assert world.book.waiting(1) == {2: reasons.DEPENDENCY}
+    assert world.job_queue.waiting(DEPTH) == {2: reasons.DEPENDENCY, 3: reasons.DEPENDENCY}
+    assert world.job_queue.waiting(1) == {2: reasons.DEPENDENCY}
     run(world, 1)
     world.tick()
     assert world.states() == {1: "finished", 2: "starting", 3: "queued"}
-    assert world.book.waiting(DEPTH) == {3: reasons.DEPENDENCY}
+    assert world.job_queue.waiting(DEPTH) == {3: reasons.DEPENDENCY}
 
 
 def test_those_that_wait_for_a_failed_job_fall_with_it_all_at_once() -> None:
@@ -55,7 +55,7 @@ def test_without_auto_cancel_a_job_waits_until_its_user_acts() -> None:
     run(world, 1, 1)
     world.run_down(3)
     assert (world.state(2), world.state(3)) == ("queued", "queued")
-    assert world.book.waiting(DEPTH) == {2: reasons.DEPENDENCY, 3: reasons.DEPENDENCY}
+    assert world.job_queue.waiting(DEPTH) == {2: reasons.DEPENDENCY, 3: reasons.DEPENDENCY}
     world.requeue(1)
     world.run_down(3)
     run(world, 1)
@@ -76,11 +76,11 @@ def test_what_was_told_of_a_job_that_is_requeued_is_no_more_so() -> None:
     world.submit(cpus=4, priority=20)
     world.tick()
     assert world.states() == {1: "finished", 2: "queued", 3: "finished", 4: "starting"}
-    assert [job.id for job in world.book.queue()] == [2]
+    assert [job.id for job in world.job_queue.queue()] == [2]
     world.requeue(1)
     world.settle()
-    assert [job.id for job in world.book.queue()] == []
-    assert world.book.waiting(DEPTH) == {2: reasons.DEPENDENCY}
+    assert [job.id for job in world.job_queue.queue()] == []
+    assert world.job_queue.waiting(DEPTH) == {2: reasons.DEPENDENCY}
     world.run_down(9)
     run(world, 4)
     world.run_down(9)
@@ -146,12 +146,12 @@ def test_after_counts_from_the_begin_and_its_delay_is_an_edge() -> None:
     world.submit()
     world.submit(needs=Needs(dependencies=(Dependency(kind="after", id=1, delay=60.0),)))
     world.tick()
-    assert world.book.edges(world.now) == ()
+    assert world.job_queue.edges(world.now) == ()
     world.begin(world.key(1))
     world.tick()
     world.now += 1.0
     world.tick()
-    assert world.book.edges(world.now) == (160.0,)
+    assert world.job_queue.edges(world.now) == (160.0,)
     world.now = 160.0
     world.tick()
     assert world.state(2) == "starting"
@@ -161,7 +161,7 @@ def test_after_a_job_that_is_lost_counts_from_its_loss() -> None:
     world = world_with(None, needs(1), Needs(dependencies=(Dependency(kind="after", id=2, delay=60.0),)))
     run(world, 1, 1)
     world.run_down(9)
-    assert (world.state(2), world.state(3), world.book.edges(world.now)) == ("cancelled", "queued", (160.0,))
+    assert (world.state(2), world.state(3), world.job_queue.edges(world.now)) == ("cancelled", "queued", (160.0,))
 
 
 def test_a_whole_array_is_waited_for_by_those_that_name_it() -> None:
@@ -341,7 +341,7 @@ def test_a_wide_array_is_judged_as_a_whole() -> None:
 
 
 def test_a_room_in_which_nobody_waits_says_so() -> None:
-    room = pending.WaitingRoom(Roster())
+    room = pending.PendingJobs(Roster())
     assert room.next_time() is None
     assert list(room.news()) == []
     room.leave(7)

@@ -3,13 +3,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core.queue.singletons import Namesakes
+from gflowd.core.queue.singletons import Singletons
 
 ADA, BOB = ("ada", "train"), ("bob", "train")
 
 
 def test_the_first_in_the_queue_is_alone() -> None:
-    names = Namesakes()
+    names = Singletons()
     for job_id in (3, 1, 2):
         names.queue(job_id, ADA)
     names.queue(4, BOB)
@@ -24,14 +24,14 @@ def test_the_first_in_the_queue_is_alone() -> None:
 
 
 def test_a_later_one_that_runs_is_in_the_way_too() -> None:
-    names = Namesakes()
+    names = Singletons()
     names.queue(1, ADA)
     names.start(2, ADA)
     assert not names.is_alone(1, ADA)
 
 
 def test_who_is_queued_again_is_in_the_way_again() -> None:
-    names = Namesakes()
+    names = Singletons()
     names.queue(1, ADA)
     names.queue(2, ADA)
     names.start(1, ADA)
@@ -41,7 +41,7 @@ def test_who_is_queued_again_is_in_the_way_again() -> None:
 
 
 def test_who_takes_another_name_is_in_the_way_there() -> None:
-    names = Namesakes()
+    names = Singletons()
     names.queue(1, ADA)
     names.queue(2, ADA)
     names.queue(3, BOB)
@@ -51,7 +51,7 @@ def test_who_takes_another_name_is_in_the_way_there() -> None:
 
 
 def test_who_was_never_there_may_leave() -> None:
-    names = Namesakes()
+    names = Singletons()
     names.leave(1)
     assert names.is_alone(1, ADA)
 
@@ -63,7 +63,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_the_index_says_what_looking_at_all_says(steps: list[tuple[str, int, tuple[str, str]]]) -> None:
-    names = Namesakes()
+    names = Singletons()
     plain: dict[int, tuple[str, tuple[str, str]]] = {}
     for step, job_id, owner in steps:
         plain.pop(job_id, None)
@@ -83,7 +83,7 @@ def test_the_index_says_what_looking_at_all_says(steps: list[tuple[str, int, tup
 
 
 def test_the_queued_of_a_name_are_found_without_those_that_are_gone_or_live() -> None:
-    names = Namesakes()
+    names = Singletons()
     for job_id in (3, 1, 2, 5):
         names.queue(job_id, ADA)
     names.queue(4, BOB)

@@ -21,7 +21,7 @@ from gflowd.core.planning import backfill
 from gflowd.core.planning.backfill import Plan, Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy, hold
-from gflowd.core.queue.job_queue import Book
+from gflowd.core.queue.job_queue import JobQueue
 
 MACHINE = Capacity(gpus=(Device(0), Device(1), Device(2)), cpus=4, memory_mb=1000)
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=1)
@@ -52,7 +52,7 @@ class World:
         self.sights: dict[Key, Sight] = {}  # of every attempt that was launched
         self.overdue: set[Key] = set()
         self.running: dict[Key, Job] = {}  # attempts of which something lives, or may yet
-        self.book = Book()
+        self.job_queue = JobQueue()
         self._next_id = 1
         self._ids: list[int] = []  # of the specs, ascending
         self._spec_ids: set[int] = set()
@@ -128,48 +128,51 @@ class World:
     # What the scheduler does.
 
     def catch_up(self) -> set[int]:
-        touched = self.book.refresh(self._spec_ids, self._job_ids, self.specs, self.wishes, self.phases)
-        self.book.set_limits(self.limits)
+        touched = self.job_queue.refresh(self._spec_ids, self._job_ids, self.specs, self.wishes, self.phases)
+        self.job_queue.set_limits(self.limits)
         self._spec_ids, self._job_ids = set(), set()
         self._touched |= touched
         return touched
 
     def settle(self) -> None:
         self.catch_up()
-        self.book.settle(self._touched, self.now)
+        self.job_queue.settle(self._touched, self.now)
         self._touched = set()
 
-    def rebuilt(self) -> Book:
+    def rebuilt(self) -> JobQueue:
         """What another scheduler would make of the records."""
-        book = Book()
-        ids = book.refresh(self.specs, (), self.specs, self.wishes, self.phases)
-        book.set_limits(self.limits)
-        book.settle(ids, self.now)
-        return book
+        job_queue = JobQueue()
+        ids = job_queue.refresh(self.specs, (), self.specs, self.wishes, self.phases)
+        job_queue.set_limits(self.limits)
+        job_queue.settle(ids, self.now)
+        return job_queue
 
     def decide(self) -> tuple[Changes, Plan]:
         self.settle()
-        now, book = Moment(self.now, self.now, "boot"), self.book
+        now, job_queue = Moment(self.now, self.now, "boot"), self.job_queue
         changes: Changes = {}
-        for job_id, why in book.lost.items():
-            changes[job_id] = (transitions.lose(book.queued[job_id], why, now),)
-        for job in book.reopened.values():
+        for job_id, why in job_queue.lost.items():
+            changes[job_id] = (transitions.lose(job_queue.queued[job_id], why, now),)
+        for job in job_queue.reopened.values():
             changes[job.id] = self._with_next_attempt(job, job.phase)
-        for job in (*book.live.values(), *book.lingering.values(), *book.unwanted()):
+        for job in (*job_queue.live.values(), *job_queue.lingering.values(), *job_queue.unwanted()):
             key = (job.id, job.run.attempt) if job.run else (job.id, 0)
             sight, limit = self.sights.get(key), reasons.TIME_LIMIT if key in self.overdue else None
             after = transitions.settle(job, sight, now, limit=limit, kill_strays=self.kill_strays)
             if after is not None:
                 changes[job.id] = self._with_next_attempt(job, after)
-        live = [job for job in book.live.values() if not _ends(changes.get(job.id))]
-        lingering = [*book.lingering.values(), *(job for job in book.live.values() if _lingers(changes.get(job.id)))]
+        live = [job for job in job_queue.live.values() if not _ends(changes.get(job.id))]
+        lingering = [
+            *job_queue.lingering.values(),
+            *(job for job in job_queue.live.values() if _lingers(changes.get(job.id))),
+        ]
         kept = {index for job in lingering for index in (job.run.gpu_ids if job.run else ())}
         room = Occupancy(MACHINE, {0, 1, 2} - kept, now.wall)
         for job in live:
             room.take(hold(job.spec, job.run.gpu_ids if job.run else (), inf, certain=False))
-        queue = book.queue(now.wall)
+        queue = job_queue.queue(now.wall)
         waiting = () if self.drained else (job for job in queue if job.id not in changes)
-        rules = Rules(DEPTH, length=book.runtimes.length, ready=book.ready, rule_out=queue.rule_out)
+        rules = Rules(DEPTH, length=job_queue.runtimes.length, ready=job_queue.ready, rule_out=queue.rule_out)
         plan = backfill.plan(waiting, room, rules)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)

@@ -26,7 +26,7 @@ from gflowd.core.job.dependencies import Dependency, Needs
 from gflowd.core.job.model import Ended, Queued, Run, Spec, Starting, Wish
 from gflowd.core.moment import Moment
 from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
-from gflowd.core.queue.job_queue import Book
+from gflowd.core.queue.job_queue import JobQueue
 from gflowd.paths import State
 from gflowd.storage.history import History
 from gflowd.storage.history_queries import Choice
@@ -55,7 +55,7 @@ class Desk:
         """As after a restart."""
         self.follower = Follower(self.store)
         self.archivist = Archivist(self.state, self.config)
-        self.book = Book(self.archivist.past)
+        self.job_queue = JobQueue(self.archivist.past)
         self.catch_up()
 
     @property
@@ -70,14 +70,14 @@ class Desk:
         keys = self.follower.catch_up()
         specs, wishes, phases = (self.fold.of(kind) for kind in ("spec", "wish", "phase"))
         if keys is None:
-            self.book = Book(self.archivist.past)
-            self.book.refresh(specs, (), specs, wishes, phases)
+            self.job_queue = JobQueue(self.archivist.past)
+            self.job_queue.refresh(specs, (), specs, wishes, phases)
             ids: Any = phases
         else:
             spec_ids: Any = [key for kind, key in keys if kind == "spec"]
             job_ids: Any = [key for kind, key in keys if kind in ("wish", "phase")]
-            ids = self.book.refresh(spec_ids, job_ids, specs, wishes, phases)
-        self.archivist.note(ids, self.fold, self.book)
+            ids = self.job_queue.refresh(spec_ids, job_ids, specs, wishes, phases)
+        self.archivist.note(ids, self.fold, self.job_queue)
 
     def submit(self, size: int = 0, **fields: Any) -> int:
         family = Family(ranges=((1, size, 1),)) if size else None
@@ -96,13 +96,13 @@ class Desk:
 
     def copy(self) -> bool:
         self.catch_up()
-        return self.archivist.copy(self.fold, self.book, self.now)
+        return self.archivist.copy(self.fold, self.job_queue, self.now)
 
     def drop(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         with self.store.commit() as commit:
             meanwhile()
             self.catch_up()
-            for kind, key in self.archivist.leaving(self.fold, self.book):
+            for kind, key in self.archivist.leaving(self.fold, self.job_queue):
                 commit.put(kind, key, None)
         self.catch_up()
 
@@ -336,7 +336,7 @@ def test_a_drop_that_fails_takes_no_job_apart(desk: Desk) -> None:
     desk.wait(AFTER)
     assert desk.copy()
     with suppress(ZeroDivisionError), desk.store.commit():
-        desk.archivist.leaving(desk.fold, desk.book)
+        desk.archivist.leaving(desk.fold, desk.job_queue)
         raise ZeroDivisionError
     desk.archivist.put_off(desk.now, SystemFailed("disk full"))
     assert not desk.copy()

@@ -12,7 +12,7 @@ from gflowctl.submit import capture
 from gflowd.core.job import codec
 from gflowd.core.job.model import Ended, Run, Spec, Starting, Wish
 from gflowd.core.moment import Moment
-from gflowd.core.queue.job_queue import Book
+from gflowd.core.queue.job_queue import JobQueue
 from gflowd.effects import removal
 from gflowd.paths import State
 from gflowd.storage.record_log import Fold
@@ -31,7 +31,7 @@ class Attic:
     def __init__(self, state: State, keep: float | None = KEEP) -> None:
         self.state = state
         self.fold = Fold()
-        self.book = Book()
+        self.job_queue = JobQueue()
         self.sweeper = Sweeper(state, keep)
         self.mono = 0.0
 
@@ -43,7 +43,7 @@ class Attic:
             self.fold.of("phase")[job_id] = codec.encode_phase(phase)
         if wish is not None:
             self.fold.of("wish")[job_id] = codec.encode(wish)
-        self.book.refresh([job_id], (), *(self.fold.of(kind) for kind in ("spec", "wish", "phase")))
+        self.job_queue.refresh([job_id], (), *(self.fold.of(kind) for kind in ("spec", "wish", "phase")))
 
     def directory(self, job_id: int, at: float = OLD) -> Path:
         place = Path(self.state.attempt(job_id, 1))
@@ -70,7 +70,7 @@ class Attic:
 
     def sweep_a_part(self) -> None:
         """What is done in one tick, and beside it."""
-        self.sweeper.sweep(self.fold, self.book, Moment(NOW, self.mono, "boot"))
+        self.sweeper.sweep(self.fold, self.job_queue, Moment(NOW, self.mono, "boot"))
         if self.sweeper._removal is not None:
             self.sweeper._removal.wait()
 
@@ -147,11 +147,11 @@ def test_nothing_else_is_done_while_a_removal_goes_on(attic: Attic, monkeypatch:
     monkeypatch.setattr(removal, "TOOL", ("sleep", "60", "--"))
     place = attic.directory(1)
     moment = Moment(NOW, attic.mono, "boot")
-    attic.sweeper.sweep(attic.fold, attic.book, moment)
+    attic.sweeper.sweep(attic.fold, attic.job_queue, moment)
     going_on = attic.sweeper._removal
     assert going_on is not None
     attic.sweeper.wake_at = attic.mono
-    attic.sweeper.sweep(attic.fold, attic.book, moment)
+    attic.sweeper.sweep(attic.fold, attic.job_queue, moment)
     assert attic.sweeper._removal is going_on
     assert attic.sweeper.wake_at == attic.mono + module.PAUSE
     going_on._process.kill()
@@ -237,5 +237,5 @@ def test_who_keeps_logs_for_ever_sweeps_nothing(state: State) -> None:
     attic = Attic(state, keep=None)
     place = attic.directory(1)
     assert attic.sweeper.wake_at == float("inf")
-    attic.sweeper.sweep(attic.fold, attic.book, Moment(NOW, 1e9, "boot"))
+    attic.sweeper.sweep(attic.fold, attic.job_queue, Moment(NOW, 1e9, "boot"))
     assert place.exists()

@@ -14,7 +14,7 @@ from gflowd.core.job import codec, reasons
 from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping
 from gflowd.core.planning.backfill import Plan
 from gflowd.core.planning.occupancy import OVERDUE
-from gflowd.core.queue.job_queue import Book
+from gflowd.core.queue.job_queue import JobQueue
 from gflowd.workers.base import Wiring
 from gflowd.workers.scheduler.planner import DOUBT, Planner, Said
 
@@ -28,8 +28,8 @@ def started(mono: float, boot: str = BOOT) -> Started:
     return Started(at=4000.0, mono=mono, identity=Identity(boot, 9, 9))
 
 
-def book(*jobs: tuple[Spec, Phase], runtimes: Runtimes | None = None) -> Book:
-    made = Book(runtimes=runtimes)
+def job_queue(*jobs: tuple[Spec, Phase], runtimes: Runtimes | None = None) -> JobQueue:
+    made = JobQueue(runtimes=runtimes)
     specs = {number: codec.encode(spec) for number, (spec, _) in enumerate(jobs, 1)}
     phases = {number: codec.encode_phase(phase) for number, (_, phase) in enumerate(jobs, 1)}
     made.settle(made.refresh(specs, (), specs, {}, phases), NOW.wall)
@@ -70,7 +70,7 @@ RUN = Run(executor="process", launched_at=4000.0)
 def test_a_live_job_is_gone_at_its_limit_or_when_its_grace_is_over_which_no_step_of_the_clock_moves(
     planner: Planner, phase: Phase, ends: float
 ) -> None:
-    live = book((SPEC.replace(time_limit=60.0, cpus=4), phase), (SPEC.replace(time_limit=60.0), Queued()))
+    live = job_queue((SPEC.replace(time_limit=60.0, cpus=4), phase), (SPEC.replace(time_limit=60.0), Queued()))
     plan = planner.plan(live, NOTHING_SAID, {}, slots(), NOW)
     at = max(ends, NOW.wall + OVERDUE)
     assert [(each.job.id, each.at, each.expected) for each in plan.promises] == [
@@ -82,7 +82,7 @@ def test_a_live_job_is_gone_at_its_limit_or_when_its_grace_is_over_which_no_step
 
 def test_a_grace_of_its_own_counts_for_a_job_that_stops(planner: Planner) -> None:
     phase = Stopping(run=RUN, started=started(70.0), why="x", since_at=1.0, since_mono=96.0, since_boot=BOOT)
-    live = book((SPEC.replace(cpus=4, grace=30.0), phase), (SPEC.replace(time_limit=60.0), Queued()))
+    live = job_queue((SPEC.replace(cpus=4, grace=30.0), phase), (SPEC.replace(time_limit=60.0), Queued()))
     plan = planner.plan(live, NOTHING_SAID, {}, slots(), NOW)
     assert [each.at for each in plan.promises] == [5026.0], "certain, though it had no limit"
 
@@ -93,7 +93,7 @@ def test_jobs_without_a_limit_count_as_the_configuration_says_until_runs_are_kno
             (SPEC.replace(cpus=4), Starting(run=RUN.replace(launched_at=5000.0))),
             (SPEC.replace(time_limit=60.0), Queued()),
         )
-        live = book(*jobs, runtimes=Runtimes(default))
+        live = job_queue(*jobs, runtimes=Runtimes(default))
         plan = planner.plan(live, NOTHING_SAID, {}, slots(), NOW)
         assert [(each.at, each.expected) for each in plan.promises] == [(None, 5000.0 + seconds)], "it is an estimate"
         live.note_runs("0 u x", {"user": "u", "gpus": 0, "name": "x", "runs": [[1.0, 500.0]]})
@@ -105,7 +105,7 @@ def test_jobs_without_a_limit_count_as_the_configuration_says_until_runs_are_kno
 
 
 def test_gpus_are_given_after_a_look_that_was_asked_for(planner: Planner) -> None:
-    waiting = book((SPEC.replace(gpus=1), Queued()))
+    waiting = job_queue((SPEC.replace(gpus=1), Queued()))
     assert planner.plan(waiting, NOTHING_SAID, {}, slots(), NOW).starts == []
     assert planner.poll_after == NOW.mono
     assert planner.plan(waiting, NOTHING_SAID, {}, slots(begun=99.0), NOW).starts == []
@@ -117,17 +117,17 @@ def test_gpus_are_given_after_a_look_that_was_asked_for(planner: Planner) -> Non
 def test_what_lingers_keeps_its_gpus(planner: Planner) -> None:
     run = Run(executor="process", launched_at=1.0, gpu_ids=(0, 1))
     ended = Ended(state="finished", ended_at=2.0, run=run, lingers=True)
-    made = book((SPEC.replace(gpus=2), ended), (SPEC.replace(gpus=1), Queued()))
+    made = job_queue((SPEC.replace(gpus=2), ended), (SPEC.replace(gpus=1), Queued()))
     later = replace(NOW, mono=NOW.mono + DOUBT + 0.1)
     for when in (NOW, later):
         assert planner.plan(made, NOTHING_SAID, {}, slots(), when).reasons == {2: reasons.GPU_UNAVAILABLE}
-    live = book((SPEC.replace(gpus=2), Running(run=run, started=started(70.0))), (SPEC.replace(gpus=1), Queued()))
+    live = job_queue((SPEC.replace(gpus=2), Running(run=run, started=started(70.0))), (SPEC.replace(gpus=1), Queued()))
     plan = planner.plan(live, NOTHING_SAID, {1: (ended,)}, slots(), later)
     assert plan.reasons == {2: reasons.GPU_UNAVAILABLE}
 
 
 def test_what_ends_now_is_free_and_what_is_drained_waits(planner: Planner) -> None:
-    live = book((SPEC.replace(cpus=4), Starting(run=RUN)), (SPEC, Queued()))
+    live = job_queue((SPEC.replace(cpus=4), Starting(run=RUN)), (SPEC, Queued()))
     changes: dict[int, tuple[Phase, ...]] = {1: (Ended(state="finished", ended_at=2.0, run=RUN),)}
     assert [job.id for job, _ in planner.plan(live, NOTHING_SAID, changes, slots(), NOW).starts] == [2]
     drained = replace(NOTHING_SAID, settings={"drain": {"at": 1.0}})
@@ -135,7 +135,7 @@ def test_what_ends_now_is_free_and_what_is_drained_waits(planner: Planner) -> No
 
 
 def test_users_with_less_usage_go_first_and_quotas_hold(wiring: Wiring) -> None:
-    queue = book(*((SPEC.replace(user=user, cpus=2), Queued()) for user in ("ada", "ada", "bob", "eve")))
+    queue = job_queue(*((SPEC.replace(user=user, cpus=2), Queued()) for user in ("ada", "ada", "bob", "eve")))
     usage = {"ada": {"usage": 9.0, "at": 5000.0}, "eve": {"usage": 5.0, "at": 5000.0}}
     plan = Planner(wiring.config).plan(queue, replace(NOTHING_SAID, usage=usage), {}, slots(), NOW)
     assert [job.id for job, _ in plan.starts] == [3, 4]
@@ -147,13 +147,13 @@ def test_users_with_less_usage_go_first_and_quotas_hold(wiring: Wiring) -> None:
 
 def test_before_the_first_look_or_while_the_driver_fails_nothing_is_known_of_gpus(planner: Planner) -> None:
     for board in ({}, slots(trouble="reboot")):
-        plan = planner.plan(book((SPEC.replace(gpus=9), Queued())), NOTHING_SAID, {}, board, NOW)
+        plan = planner.plan(job_queue((SPEC.replace(gpus=9), Queued())), NOTHING_SAID, {}, board, NOW)
         assert plan.reasons == {1: reasons.GPU_UNAVAILABLE}
         assert planner.capacity().gpus is None
 
 
 def test_a_look_that_never_comes_is_told(planner: Planner) -> None:
-    waiting = book((SPEC.replace(gpus=1, priority=20), Queued()), (SPEC.replace(gpus=2), Queued()))
+    waiting = job_queue((SPEC.replace(gpus=1, priority=20), Queued()), (SPEC.replace(gpus=2), Queued()))
     for late, reason in ((0.0, reasons.RESOURCES), (5.0, reasons.RESOURCES), (5.1, reasons.GPU_UNAVAILABLE)):
         when = replace(NOW, wall=NOW.wall + late, mono=NOW.mono + late)
         plan = planner.plan(waiting, NOTHING_SAID, {}, slots(), when)
@@ -168,7 +168,7 @@ def test_gpus_are_chosen_as_the_configuration_says(wiring: Wiring) -> None:
     planner = Planner(replace(wiring.config, gpu_allocation="topology"))
     planner.poll_after = 100.0
     board = {"gpu_poller": ((101.0, None, ()), (101.0, near))}
-    plan = planner.plan(book((SPEC.replace(gpus=2), Queued())), NOTHING_SAID, {}, board, NOW)
+    plan = planner.plan(job_queue((SPEC.replace(gpus=2), Queued())), NOTHING_SAID, {}, board, NOW)
     assert [gpu_ids for _, gpu_ids in plan.starts] == [(0, 2)]
 
 
@@ -197,7 +197,7 @@ class Line:
         self, passing: float = 1.0, *, begun: float = 0.0, trouble: str | None = None, blind: bool = False
     ) -> Plan:
         self.now = replace(self.now, wall=self.now.wall + passing, mono=self.now.mono + passing)
-        made = book(*self.jobs)
+        made = job_queue(*self.jobs)
         made.settle((), self.now.wall)
         said = replace(self.said, promises=self.records)
         board = {} if blind else {"gpu_poller": ((begun, trouble, ()), (begun, self.gpus))}
@@ -450,7 +450,7 @@ def test_what_places_rest_on_is_told(wiring: Wiring) -> None:
         (SPEC.replace(gpus=1, user="v", begin_at=4990.0), Queued()),
         (SPEC.replace(gpus=9, time_limit=60.0, priority=0), Queued()),
     )
-    made = book(*jobs)
+    made = job_queue(*jobs)
     planner = Planner(wiring.config)
     said = replace(NOTHING_SAID, usage={"u": {"usage": 100.0, "at": 5000.0}, "v": {"usage": 50.0, "at": 5000.0}})
     plan = planner.plan(made, said, {}, slots(), NOW)
@@ -469,7 +469,7 @@ ADVISED = (holding(0, until=6000.0), WIDE, (SPEC.replace(gpus=1), Queued()))
 
 def until(planner: Planner, board: dict[str, Any]) -> dict[str, float]:
     """Until when those in line would have to be over to start at once."""
-    made = book(*ADVISED)
+    made = job_queue(*ADVISED)
     plan = planner.plan(made, NOTHING_SAID, {}, board, NOW)
     assert plan.starts == []
     found: dict[str, float] = planner.told(made, plan, planner.in_line(made, {}, 9, NOW))["until"]

@@ -14,7 +14,7 @@ from gflowd.core.job import codec, reasons
 from gflowd.core.job.model import Identity, Phase, Run, Running, Spec, Started, Stopping
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.reservations import Window
-from gflowd.core.queue.job_queue import Book
+from gflowd.core.queue.job_queue import JobQueue
 from gflowd.workers.base import Wiring
 from gflowd.workers.scheduler.status_file import Observer, Waiting
 
@@ -38,8 +38,8 @@ def stopping(why: str) -> Stopping:
     return Stopping(run=run, started=STARTED, why=why, since_at=1.0, since_mono=1.0, since_boot="b")
 
 
-def book(phases: dict[int, Phase]) -> Book:
-    made = Book()
+def job_queue(phases: dict[int, Phase]) -> JobQueue:
+    made = JobQueue()
     specs = dict.fromkeys(phases, codec.encode(SPEC))
     made.refresh(specs, phases, specs, {}, {job_id: codec.encode_phase(phase) for job_id, phase in phases.items()})
     return made
@@ -49,7 +49,7 @@ def note(observer: Observer, phases: dict[int, Phase], **fields: object) -> None
     told: dict[str, object] = {
         "waiting": Waiting({}, dict), "capacity": CAPACITY, "picture": PICTURE, "stuck": (), "trouble": None, **fields
     }  # fmt: skip
-    observer.note(book(phases), **told)  # type: ignore[arg-type]
+    observer.note(job_queue(phases), **told)  # type: ignore[arg-type]
 
 
 def seen(wiring: Wiring) -> dict[str, object]:
