@@ -128,7 +128,7 @@ class Request:
             if not family.axes:
                 raise Refused("--param is for sweeps")
             positions = (each - job.array_id for each in _waiting(view, job.array_id, ids))
-            family = arrays.edited(family, positions, self.parameters)
+            family = arrays.overridden(family, positions, self.parameters)
         return dict.fromkeys(options, family)
 
     def _check_what_is_run(self, spec: Spec, limits: validation.Limits) -> None:

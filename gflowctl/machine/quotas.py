@@ -51,7 +51,7 @@ def check(context: Context, fold: Fold, wanted: Sequence[tuple[Spec, int]]) -> N
 
 def usage(fold: Fold, of: Collection[str] | None = None) -> dict[str, Usage]:
     """Who has what, by the ids of quotas (`user:ada`); only of these, or of everybody with a job that has not ended."""
-    roster = selection.roster(fold)
+    array_index = selection.array_index(fold)
     phases, wishes = fold.of("phase"), fold.of("wish")
     found: dict[str, Usage] = {}
     for spec_id, spec in fold.of("spec").items():
@@ -60,7 +60,7 @@ def usage(fold: Fold, of: Collection[str] | None = None) -> dict[str, Usage]:
         if not whose:
             continue
         queued = running = 0
-        for job_id in (spec_id,) if roster is None else roster.ids(spec_id):
+        for job_id in (spec_id,) if array_index is None else array_index.ids(spec_id):
             phase = phases.get(job_id)
             if phase is not None and phase["is"] in LIVE:
                 running += 1

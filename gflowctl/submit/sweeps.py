@@ -73,17 +73,17 @@ def _table(path: str) -> str:
 def check(spec: Spec, limits: Limits, variables: list[bytes]) -> None:
     """Raises `Refused` when the name or command of some element could not be; the longest and shortest values tell."""
     assert spec.family is not None
-    edited: dict[str, list[str]] = {}
-    for edit in spec.family.edits:
-        edited.setdefault(edit.name, []).append(edit.value)
+    overridden: dict[str, list[str]] = {}
+    for override in spec.family.overrides:
+        overridden.setdefault(override.name, []).append(override.value)
     for choose in (max, min):
         chosen = []
         for axis in spec.family.axes:
             columns = zip(axis.names, zip(*axis.rows, strict=True), strict=True)
-            row = tuple(choose((*column, *edited.get(name, ())), key=len) for name, column in columns)
+            row = tuple(choose((*column, *overridden.get(name, ())), key=len) for name, column in columns)
             chosen.append(Axis(names=axis.names, rows=(row,)))
         last = arrays.greatest(spec.family)
-        family = spec.family.replace(axes=tuple(chosen), edits=(), ranges=() if chosen else ((last, last, 1),))
+        family = spec.family.replace(axes=tuple(chosen), overrides=(), ranges=() if chosen else ((last, last, 1),))
         job = Job(1, spec.replace(family=family), Wish(), Queued(), 1)
         command = array_task.command(job)
         validation.check_size(command, variables)
@@ -106,4 +106,4 @@ def part(family: Family, positions: Iterable[int]) -> Family:
         return family.replace(ranges=tuple(kept))
     names = tuple(name for axis in family.axes for name in axis.names)
     rows = tuple(tuple(arrays.parameters(family, position).values()) for position in ascending)
-    return family.replace(axes=(Axis(names=names, rows=rows),), edits=())
+    return family.replace(axes=(Axis(names=names, rows=rows),), overrides=())

@@ -66,7 +66,7 @@ def given(args: argparse.Namespace, resolve: Resolve) -> Needs:
 def check_elements(wanted: Needs, family: Family | None, fold: Fold) -> None:
     """Raises `Refused` when `aftercorr` names an array that lacks an element for one of `family`'s."""
     corresponding = [each for each in wanted.dependencies if each.kind == AFTERCORR and not each.element]
-    arrays_of = selection.roster(fold) if corresponding and family is not None else None
+    arrays_of = selection.array_index(fold) if corresponding and family is not None else None
     if arrays_of is None or family is None:
         return
     from gflowd.core.job import array_ids, arrays
@@ -80,13 +80,13 @@ def check_elements(wanted: Needs, family: Family | None, fold: Fold) -> None:
 
 def resolver(fold: Fold, user: str) -> Resolve:
     """The ids that a word names in `fold`."""
-    roster, specs = selection.roster(fold), fold.of("spec")
+    array_index, specs = selection.array_index(fold), fold.of("spec")
 
     def resolve(word: str) -> list[tuple[int, bool]]:
         if len(word) < PLAIN and word.isdecimal() and int(word) in specs:  # 10,000 jobs may each wait for one
             return [(int(word), False)]
         try:
-            return selection.targets(word, fold, roster, user)
+            return selection.targets(word, fold, array_index, user)
         except BadUsage:
             raise Refused(f"no job {word}") from None
 

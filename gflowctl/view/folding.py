@@ -18,19 +18,19 @@ def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[int]:
     Only elements that have never started are alike, and of these those of which the same is wished. `by_name`: their
     names are to be told apart, which a template may have made.
     """
-    roster, wishes, phases = view.roster, view.fold.of("wish"), view.fold.of("phase")
-    if roster is None:
+    array_index, wishes, phases = view.array_index, view.fold.of("wish"), view.fold.of("phase")
+    if array_index is None:
         return list(ids)
     view.folded.clear()
     specs = view.fold.of("spec")
-    named = {each for each in roster.families if by_name and "name_template" in specs[each]}
+    named = {each for each in array_index.families if by_name and "name_template" in specs[each]}
     kept: list[int] = []
     groups: dict[tuple[int, Any], list[int]] = {}
     array_id, rest = None, range(0)
     for job_id in ids:
         if job_id not in rest:
-            array_id = roster.array_of(job_id)
-            rest = range(job_id, job_id + 1) if array_id is None else roster.ids(array_id)
+            array_id = array_index.array_of(job_id)
+            rest = range(job_id, job_id + 1) if array_id is None else array_index.ids(array_id)
         wish = wishes.get(job_id)
         over = wish is not None and "cancelled_at" in wish
         if array_id is None or array_id in named or over or job_id in phases:
@@ -41,5 +41,5 @@ def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[int]:
         kept.append(found[0])
         if len(found) > 1:
             limit = view.max_concurrent(view.job(found[0]))
-            view.folded[found[0]] = array_ids.name(roster.families[of], of, sorted(found), limit)
+            view.folded[found[0]] = array_ids.name(array_index.families[of], of, sorted(found), limit)
     return kept

@@ -98,7 +98,7 @@ def _unknown(fold: Fold, text: str) -> Iterator[tuple[int, int]]:
         first, last = int(match[1]), int(match[2] or match[1])
         if first == last and first in fold.of("spec"):
             continue
-        known = selection.ids(fold, selection.roster(fold)) if known is None else known
+        known = selection.ids(fold, selection.array_index(fold)) if known is None else known
         if bisect_right(known, last) - bisect_left(known, first) < last - first + 1:
             yield first, last
 
@@ -108,6 +108,6 @@ def _knows_last(fold: Fold, user: str, steps: int) -> bool:
     mine = sorted(job_id for job_id, raw in fold.of("spec").items() if raw["user"] == user)
     if len(mine) <= steps:
         return False
-    known, first = selection.ids(fold, selection.roster(fold)), mine[-1 - steps]
+    known, first = selection.ids(fold, selection.array_index(fold)), mine[-1 - steps]
     every: bool = len(known) - bisect_left(known, first) == fold.next_id - first
     return every

@@ -28,7 +28,7 @@ def view(context: Context, texts: Sequence[str]) -> views.View:
 def _stands_alone(fold: Fold, job_id: int) -> bool:
     """Whether no record but those with its id tell of a job: it is in no array, awaits no other, was tried once."""
     spec, phase = fold.of("spec").get(job_id), fold.of("phase").get(job_id)
-    roster = selection.roster(fold)
-    if roster is not None and roster.array_of(job_id) is not None:
+    array_index = selection.array_index(fold)
+    if array_index is not None and array_index.array_of(job_id) is not None:
         return False
     return (spec is None or spec.get("needs") is None) and (phase is None or codec.attempt_of(phase) == 1)

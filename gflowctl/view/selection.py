@@ -9,26 +9,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gflowd.core.job.array_index import Roster
+    from gflowd.core.job.array_index import ArrayIndex
     from gflowd.storage.record_log import Fold
 
 UNKNOWN = "no job "  # how joblist begins to name what is not known
 
 
-def roster(fold: Fold) -> Roster | None:
+def array_index(fold: Fold) -> ArrayIndex | None:
     """The arrays of a snapshot; None when there are none, which spares their imports."""
     found = [(job_id, raw) for job_id, raw in fold.of("spec").items() if "family" in raw]
     if not found:
         return None
-    from gflowd.core.job.array_index import Roster
+    from gflowd.core.job.array_index import ArrayIndex
 
-    made = Roster()
+    made = ArrayIndex()
     for job_id, raw in found:
         made.note(job_id, raw)
     return made
 
 
-def ids(fold: Fold, arrays: Roster | None) -> list[int]:
+def ids(fold: Fold, arrays: ArrayIndex | None) -> list[int]:
     """Every job's id, ascending."""
     specs = sorted(fold.of("spec"))
     if arrays is None:
@@ -36,7 +36,7 @@ def ids(fold: Fold, arrays: Roster | None) -> list[int]:
     return [job_id for spec_id in specs for job_id in arrays.ids(spec_id)]
 
 
-def select(text: str, fold: Fold, arrays: Roster | None, user: str) -> list[int]:
+def select(text: str, fold: Fold, arrays: ArrayIndex | None, user: str) -> list[int]:
     """The ids that a list of jobs names; `@` is a submission of `user`. Raises as `job_ids.select`.
 
     A word that names an array means all its elements.
@@ -56,7 +56,7 @@ def select(text: str, fold: Fold, arrays: Roster | None, user: str) -> list[int]
     return array_ids.resolve(text, families, plain)
 
 
-def targets(word: str, fold: Fold, arrays: Roster | None, user: str) -> list[tuple[int, bool]]:
+def targets(word: str, fold: Fold, arrays: ArrayIndex | None, user: str) -> list[tuple[int, bool]]:
     """What one word names to depend on: ids, each with whether it is one element of an array. Raises as `select`.
 
     A whole array (`42`, `@`) is its first id alone; ranges of ids (`42-45`) and the ids of others of its elements

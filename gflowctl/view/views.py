@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowd.core.job.array_index import Roster
+    from gflowd.core.job.array_index import ArrayIndex
     from gflowd.core.job.arrays import Family
     from gflowd.core.job.model import Phase, Spec
     from gflowd.storage.history_queries import Choice
@@ -64,7 +64,7 @@ class View:
         self._brought: set[int] = set()  # the specs that were brought from the history
         self.folded: dict[int, str] = {}  # by the id of a job that stands for others of its array: how they are named
         self._daemon_runs: bool | None = None
-        self._roster: Roster | None = None
+        self._array_index: ArrayIndex | None = None
         self._counted = -1  # specs that the roster was made of
         self._specs: dict[int, Spec] = {}  # of arrays, which share them
         self._told: dict[int, str] | None = None  # by array
@@ -76,33 +76,33 @@ class View:
         return self._daemon_runs
 
     @property
-    def roster(self) -> Roster | None:
+    def array_index(self) -> ArrayIndex | None:
         """The arrays, if there are any."""
         if self._counted != len(self.fold.of("spec")):
             self._counted = len(self.fold.of("spec"))
-            self._roster = selection.roster(self.fold)
-        return self._roster
+            self._array_index = selection.array_index(self.fold)
+        return self._array_index
 
     @property
     def families(self) -> Mapping[int, Family]:
         """The arrays by id."""
-        return {} if self.roster is None else self.roster.families
+        return {} if self.array_index is None else self.array_index.families
 
     def array_of(self, job_id: int) -> int | None:
         """The array that it is an element of."""
-        return None if self.roster is None else self.roster.array_of(job_id)
+        return None if self.array_index is None else self.array_index.array_of(job_id)
 
     def spec_of(self, job_id: int) -> int:
         """The id under which its spec is kept."""
-        return job_id if self.roster is None else self.roster.spec_of(job_id)
+        return job_id if self.array_index is None else self.array_index.spec_of(job_id)
 
     def ids_of(self, spec_id: int) -> Sequence[int]:
         """The ids of all jobs of a spec: one, or an array's."""
-        return (spec_id,) if self.roster is None else self.roster.ids(spec_id)
+        return (spec_id,) if self.array_index is None else self.array_index.ids(spec_id)
 
     def ids(self) -> list[int]:
         """Every job's id, ascending."""
-        return selection.ids(self.fold, self.roster)
+        return selection.ids(self.fold, self.array_index)
 
     def owned(self, ids: Iterable[int], users: Collection[str]) -> list[int]:
         """Those of `ids` whose jobs are of one of `users`; decodes none."""
@@ -153,7 +153,7 @@ class View:
             from gflowctl.view import history
 
             self._brought.update(history.bring_named(self.context.state, self.fold, self.context.user, text))
-        return selection.select(text, self.fold, self.roster, self.context.user)
+        return selection.select(text, self.fold, self.array_index, self.context.user)
 
     def one(self, text: str) -> int:
         """The id of the one job that a JOB argument names. Raises `BadUsage` when it names several."""
@@ -166,8 +166,8 @@ class View:
 
     def job(self, job_id: int) -> Job:
         """The job with this id, which must be there."""
-        of, roster = self.fold.of, self.roster
-        array_id = None if roster is None else roster.array_of(job_id)
+        of, array_index = self.fold.of, self.array_index
+        array_id = None if array_index is None else array_index.array_of(job_id)
         if array_id is None:
             spec = codec.decode_spec(of("spec")[job_id])
         elif array_id in self._specs:

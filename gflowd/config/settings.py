@@ -9,7 +9,7 @@ from gflowd.config import value_types
 from gflowd.core.accounting.quotas import FIELDS
 
 if TYPE_CHECKING:
-    from gflowd.config.value_types import Kind
+    from gflowd.config.value_types import ValueType
 
     Path = tuple[str, ...]
 
@@ -23,7 +23,7 @@ class Setting:
     section: str
     key: str
     attribute: str
-    kind: Kind
+    kind: ValueType
     default: Any
     written: str
     about: str

@@ -41,7 +41,7 @@ def shown(value: object) -> str:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ValueType:
     """`check` answers the value for the configuration; `unset` is the word for "not set" (then it is None)."""
 
     check: Callable[[Any], Any]
@@ -61,7 +61,7 @@ class Kind:
         return self.check(self.loose(word))
 
 
-def duration(*, least: float = 0, unset: str | None = None) -> Kind:
+def duration(*, least: float = 0, unset: str | None = None) -> ValueType:
     """Seconds as float. Numbers are seconds; text is as on the command line, but needs a unit or a colon."""
 
     def check(value: object) -> float:
@@ -77,10 +77,10 @@ def duration(*, least: float = 0, unset: str | None = None) -> Kind:
             raise Refused(f"{shown(value)} is too short (at least {least:g} s)")
         return seconds
 
-    return Kind(check, lambda word: float(word.strip()) if _NUMBER.fullmatch(word.strip()) else word, unset)
+    return ValueType(check, lambda word: float(word.strip()) if _NUMBER.fullmatch(word.strip()) else word, unset)
 
 
-def size(*, unset: str | None = None) -> Kind:
+def size(*, unset: str | None = None) -> ValueType:
     """MiB as int, at least 1; a bare number is MiB, as on the command line."""
 
     def check(value: object) -> int:
@@ -91,10 +91,10 @@ def size(*, unset: str | None = None) -> Kind:
             raise Refused(f"{shown(value)} is too little (at least 1M)")
         return amount
 
-    return Kind(check, unset=unset)
+    return ValueType(check, unset=unset)
 
 
-def whole(*, least: int, unset: str | None = None) -> Kind:
+def whole(*, least: int, unset: str | None = None) -> ValueType:
     """An integer of at least `least`."""
 
     def check(value: object) -> int:
@@ -102,10 +102,10 @@ def whole(*, least: int, unset: str | None = None) -> Kind:
             raise Refused(f"{shown(value)} is not a whole number of {least} or more")
         return value
 
-    return Kind(check, lambda word: int(word.strip()) if re.fullmatch(r"\d{1,12}", word.strip()) else word, unset)
+    return ValueType(check, lambda word: int(word.strip()) if re.fullmatch(r"\d{1,12}", word.strip()) else word, unset)
 
 
-def number(*, least: float) -> Kind:
+def number(*, least: float) -> ValueType:
     """A float of at least `least`."""
 
     def check(value: object) -> float:
@@ -113,10 +113,10 @@ def number(*, least: float) -> Kind:
             raise Refused(f"{shown(value)} is not a number of {least:g} or more")
         return float(value)
 
-    return Kind(check, lambda word: float(word.strip()) if _NUMBER.fullmatch(word.strip()) else word)
+    return ValueType(check, lambda word: float(word.strip()) if _NUMBER.fullmatch(word.strip()) else word)
 
 
-def flag() -> Kind:
+def flag() -> ValueType:
     """True or false; also yes, no, on, off, 1 and 0 where it comes as a word."""
 
     def check(value: object) -> bool:
@@ -124,10 +124,10 @@ def flag() -> Kind:
             raise Refused(f"{shown(value)} is neither true nor false")
         return value
 
-    return Kind(check, lambda word: _TRUTH.get(word.strip().lower(), word))
+    return ValueType(check, lambda word: _TRUTH.get(word.strip().lower(), word))
 
 
-def choice(*words: str, unset: str | None = None) -> Kind:
+def choice(*words: str, unset: str | None = None) -> ValueType:
     """One of `words`."""
 
     def check(value: object) -> str:
@@ -135,10 +135,10 @@ def choice(*words: str, unset: str | None = None) -> Kind:
             raise Refused(f"{shown(value)} is none of {', '.join(words if unset is None else (*words, unset))}")
         return value.strip().lower()
 
-    return Kind(check, unset=unset)
+    return ValueType(check, unset=unset)
 
 
-def projects() -> Kind:
+def projects() -> ValueType:
     """A list of project codes, trimmed; as a word, with commas between."""
 
     def check(value: object) -> tuple[str, ...]:
@@ -150,10 +150,10 @@ def projects() -> Kind:
                 raise Refused(f"{shown(name)} is not a project code (1 to {LONGEST_PROJECT} characters)")
         return tuple(dict.fromkeys(names))
 
-    return Kind(check, lambda word: [name for name in word.split(",") if name.strip()])
+    return ValueType(check, lambda word: [name for name in word.split(",") if name.strip()])
 
 
-def gpu_list(*, unset: str) -> Kind:
+def gpu_list(*, unset: str) -> ValueType:
     """GPU indices, sorted: a list of numbers, or text such as `0,2` or `0-3`."""
 
     def check(value: object) -> tuple[int, ...]:
@@ -164,7 +164,7 @@ def gpu_list(*, unset: str) -> Kind:
             raise Refused(f"{shown(value)} is not a list of GPUs (such as [0, 2] or '0-3')")
         return tuple(sorted(set(value)))
 
-    return Kind(check, unset=unset)
+    return ValueType(check, unset=unset)
 
 
 def _indices(text: str) -> tuple[int, ...]:
@@ -178,7 +178,7 @@ def _indices(text: str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def simulated(*, unset: str) -> Kind:
+def simulated(*, unset: str) -> ValueType:
     """(how many, MiB each) of simulated GPUs: `4x24G`, or only the number; 0 is none."""
 
     def check(value: object) -> tuple[int, int] | None:
@@ -190,10 +190,10 @@ def simulated(*, unset: str) -> Kind:
             return None
         return int(match[1]), memory.parse(match[2]) if match[2] else SIMULATED_MEMORY_MB
 
-    return Kind(check, unset=unset)
+    return ValueType(check, unset=unset)
 
 
-def time_zone(*, unset: str) -> Kind:
+def time_zone(*, unset: str) -> ValueType:
     """The name of a time zone that this machine knows."""
 
     def check(value: object) -> str:
@@ -206,4 +206,4 @@ def time_zone(*, unset: str) -> Kind:
             pass
         raise Refused(f"{shown(value)} is not a time zone that this machine knows (such as Europe/Berlin)")
 
-    return Kind(check, unset=unset)
+    return ValueType(check, unset=unset)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
-from gflowd.core.execution.observations import Sight
+from gflowd.core.execution.observations import Observation
 from gflowd.core.job.model import TMUX, Started, session_name
 from gflowd.effects import jobdir, processes
 from gflowd.workers.base import Turn
@@ -32,7 +32,7 @@ LONGEST_LOOK = 1.0  # seconds
 LIST_EVERY = 1.0  # seconds between two calls of tmux
 
 Key = tuple[int, int]
-NOT_BEGUN = Sight()
+NOT_BEGUN = Observation()
 
 
 @dataclass(slots=True)
@@ -41,12 +41,12 @@ class Watch:
 
     directory: str
     since: float  # monotonic: when we first looked
-    at_work: Sight | None = None  # what is seen of it while its `job.sh` lives and has recorded nothing
+    at_work: Observation | None = None  # what is seen of it while its `job.sh` lives and has recorded nothing
     started: Started | None = None
     pidfd: int | None = None
     recorded: float | None = None  # monotonic: when we first saw its exit record
     wait: float = LOOK_AGAIN
-    over: Sight | None = None  # it is complete, and nothing of it will come back
+    over: Observation | None = None  # it is complete, and nothing of it will come back
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class ZombieDetector:
         self._supervisor = wiring.supervisor
         self._log = log.get("zombie_detector")
         self._watches: dict[Key, Watch] = {}
-        self._told: dict[Key, Sight] = {}
+        self._told: dict[Key, Observation] = {}
         self._sessions: set[str] = set()
         self._listed_at = float("-inf")
 
@@ -87,7 +87,7 @@ class ZombieDetector:
         jobs: tuple[LiveJob, ...] = () if slot is None else slot[0].live
         self._forget_all_but({job.key for job in jobs})
         self._drop_ended_pidfds()
-        sights: dict[Key, Sight] = {}
+        observations: dict[Key, Observation] = {}
         looks = []
         for job in jobs:
             watch = self._watches.get(job.key)
@@ -97,18 +97,18 @@ class ZombieDetector:
             if seen is None:
                 looks.append(self._look(job, watch, now))
             else:
-                sights[job.key] = seen
-        sights |= self._judge(looks, now)
+                observations[job.key] = seen
+        observations |= self._judge(looks, now)
         wakes = [now.mono + self._config.zombie_interval]
-        for key in [key for key, sight in sights.items() if sight is NOT_BEGUN]:
+        for key in [key for key, observation in observations.items() if observation is NOT_BEGUN]:
             waited = now.mono - self._watches[key].since
             if waited < self._config.start_grace:
-                del sights[key]
+                del observations[key]
             wakes.append(now.mono + min(max(BEGINS_WITHIN, waited), LONGEST_LOOK))  # nobody rings
-        wakes += [self._next_look(look.watch, now) for look in looks if _is_open(look, sights[look.job.key])]
+        wakes += [self._next_look(look.watch, now) for look in looks if _is_open(look, observations[look.job.key])]
         pidfds = [watch.pidfd for watch in self._watches.values() if watch.pidfd is not None]
-        if not sights.items() <= self._told.items():
-            self._told = sights
+        if not observations.items() <= self._told.items():
+            self._told = observations
         return Turn(tuple(sorted(self._told.items())), None, min(wakes), tuple(pidfds))
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class ZombieDetector:
         for key in self._watches.keys() - keys:
             self._drop_pidfd(self._watches.pop(key))
 
-    def _begun(self, job: LiveJob, watch: Watch, now: Moment) -> Sight | None:
+    def _begun(self, job: LiveJob, watch: Watch, now: Moment) -> Observation | None:
         """The sight of an attempt that has not begun; None for one that has, whose `started` is then known."""
         if watch.started is None and job.started is not None:  # we were not there when it began
             watch.started = job.started
@@ -133,7 +133,7 @@ class ZombieDetector:
         if begun is None:
             return NOT_BEGUN
         if begun.identity is None:
-            return Sight(barred=True, trouble=begun.why)
+            return Observation(barred=True, trouble=begun.why)
         watch.started = Started(at=begun.at, mono=self._mono(begun.identity, now), identity=begun.identity)
         watch.pidfd = processes.watch(begun.identity, now.boot)
         return None
@@ -141,12 +141,12 @@ class ZombieDetector:
     def _mono(self, identity: Identity, now: Moment) -> float:
         return processes.started_mono(identity.start) if identity.boot == now.boot else 0.0
 
-    def _at_work(self, watch: Watch) -> Sight | None:
+    def _at_work(self, watch: Watch) -> Observation | None:
         """The sight of an attempt whose `job.sh` lives and has recorded nothing; None for all others."""
         if watch.pidfd is None or jobdir.exit_record(watch.directory) is not None:
             return None
         if watch.at_work is None:
-            watch.at_work = Sight(started=watch.started, lives=True)
+            watch.at_work = Observation(started=watch.started, lives=True)
         return watch.at_work
 
     def _look(self, job: LiveJob, watch: Watch, now: Moment) -> Look:
@@ -156,31 +156,31 @@ class ZombieDetector:
         held = leader.boot == now.boot and jobdir.is_held(watch.directory)
         return Look(job, watch, held, jobdir.exit_record(watch.directory), leader_lives)
 
-    def _judge(self, looks: list[Look], now: Moment) -> dict[Key, Sight]:
+    def _judge(self, looks: list[Look], now: Moment) -> dict[Key, Observation]:
         """The sights of attempts that have begun; those that seem to be over are sought in /proc, all in one pass."""
         over = [look for look in looks if self._seems_over(look, now)]
         found: dict[Key, list[Process]] = {}
         if over:
             marks = {look.job.key: (self._leader(look), self._mark(look)) for look in over}
             found = processes.members(marks, self._supervisor)
-        return {look.job.key: self._sight(look, found.get(look.job.key, []), now) for look in looks}
+        return {look.job.key: self._observation(look, found.get(look.job.key, []), now) for look in looks}
 
     def _seems_over(self, look: Look, now: Moment) -> bool:
         if look.held:
             return False
         return not look.leader_lives if look.record is None else self._log_is_complete(look, now)
 
-    def _sight(self, look: Look, found: list[Process], now: Moment) -> Sight:
+    def _observation(self, look: Look, found: list[Process], now: Moment) -> Observation:
         watch, record = look.watch, look.record
         if record is None:
-            return Sight(started=watch.started, lives=look.held or look.leader_lives or bool(found))
+            return Observation(started=watch.started, lives=look.held or look.leader_lives or bool(found))
         if watch.recorded is None:
             watch.recorded = now.mono
         leader = self._leader(look)
         others = [p for p in found if leader is None or (p.pid, p.start) != (leader.pid, leader.start)]
         strays = bool(others) or (look.held and now.mono - watch.recorded >= STRAYS_AFTER)
         lives = look.held or bool(others)
-        sight = Sight(
+        observation = Observation(
             started=watch.started,
             lives=lives,
             strays=strays,
@@ -190,8 +190,8 @@ class ZombieDetector:
             ended_at=record.at,
             complete=not lives and self._log_is_complete(look, now),
         )
-        watch.over = sight if sight.complete else None
-        return sight
+        watch.over = observation if observation.complete else None
+        return observation
 
     def _log_is_complete(self, look: Look, now: Moment) -> bool:
         """Whether the log has its last byte. One without an end is waited for until its session has long been gone."""
@@ -238,8 +238,8 @@ class ZombieDetector:
                 self._log.warning("never began", job=job.id, attempt=job.attempt)
 
 
-def _is_open(look: Look, sight: Sight) -> bool:
+def _is_open(look: Look, observation: Observation) -> bool:
     """Whether an attempt is on its way out and nothing will ring when it is there."""
-    if sight.complete:
+    if observation.complete:
         return False
-    return sight.status is not None or sight.trouble is not None or not look.leader_lives
+    return observation.status is not None or observation.trouble is not None or not look.leader_lives

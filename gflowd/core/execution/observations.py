@@ -1,4 +1,6 @@
-"""What the workers tell each other about live jobs: `LiveJob` from the scheduler, `Sight` from the zombie detector."""
+"""What the workers tell each other about live jobs: `LiveJob` from the scheduler, `Observation` from the zombie
+detector.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +128,7 @@ class Enforced(Value):
         return reasons.TIME_LIMIT if key in self.overdue else None
 
 
-class Sight(Value):
+class Observation(Value):
     """How one attempt fares, from its files and processes.
 
     `barred`: it never began and never will. `status`: its exit record, `trouble`: the record says that it could not

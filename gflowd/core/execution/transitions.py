@@ -26,7 +26,7 @@ from gflowd.core.job.model import (
 from gflowd.core.job.retries import next_attempt
 
 if TYPE_CHECKING:
-    from gflowd.core.execution.observations import Sight
+    from gflowd.core.execution.observations import Observation
     from gflowd.core.moment import Moment
 
 ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
@@ -50,7 +50,7 @@ def check(before: Phase, after: Phase) -> Phase:
 
 
 def settle(
-    job: Job, sight: Sight | None, now: Moment, *, limit: str | None = None, kill_strays: bool = True
+    job: Job, observation: Observation | None, now: Moment, *, limit: str | None = None, kill_strays: bool = True
 ) -> Phase | None:
     """The phase that `job` is to be in now, or None when it is to stay as it is.
 
@@ -59,19 +59,19 @@ def settle(
     """
     match job.phase:
         case Ended():
-            gone = job.phase.lingers and sight is not None and not sight.lives
+            gone = job.phase.lingers and observation is not None and not observation.lives
             after: Phase | None = job.phase.replace(lingers=False) if gone else None
         case Queued():
             after = _cancelled_in_queue(job, now)
         case Starting(run=run):
-            after = _starting(job, run, sight, now)
+            after = _starting(job, run, observation, now)
         case Running(run=run, started=started):
-            after = _running(job, run, started, sight, now, limit)
+            after = _running(job, run, started, observation, now, limit)
         case Stopping():  # pragma: no branch -- the union has no more
-            after = _stopping(job.phase, sight, now)
-    if not kill_strays and sight is not None and isinstance(after, Stopping) and after.why == reasons.STRAYS:
+            after = _stopping(job.phase, observation, now)
+    if not kill_strays and observation is not None and isinstance(after, Stopping) and after.why == reasons.STRAYS:
         assert after.started is not None
-        after = _outcome(after.run, after.started, sight, now).replace(lingers=True)
+        after = _outcome(after.run, after.started, observation, now).replace(lingers=True)
     return None if after is None else check(job.phase, after)
 
 
@@ -127,64 +127,66 @@ def _queued_attempt(job: Job) -> int:
     return job.phase.attempt if isinstance(job.phase, Queued) else 1
 
 
-def _starting(job: Job, run: Run, sight: Sight | None, now: Moment) -> Phase | None:
-    if sight is not None:
-        if sight.barred:
-            return _unstarted(run, reasons.ZOMBIE if sight.trouble is None else _launch_failed(sight), now)
-        if sight.started is not None:
-            running = Running(run=run, started=sight.started)
-            return _running(job, run, sight.started, sight, now, None) or running
+def _starting(job: Job, run: Run, observation: Observation | None, now: Moment) -> Phase | None:
+    if observation is not None:
+        if observation.barred:
+            return _unstarted(run, reasons.ZOMBIE if observation.trouble is None else _launch_failed(observation), now)
+        if observation.started is not None:
+            running = Running(run=run, started=observation.started)
+            return _running(job, run, observation.started, observation, now, None) or running
     why = _unwanted(job, run)
     return None if why is None else _stop(run, None, why, now)
 
 
-def _running(job: Job, run: Run, started: Started, sight: Sight | None, now: Moment, limit: str | None) -> Phase | None:
-    if sight is not None and sight.complete:
-        return _outcome(run, started, sight, now)
-    if sight is not None and not sight.lives and sight.status is None and sight.trouble is None:
+def _running(
+    job: Job, run: Run, started: Started, observation: Observation | None, now: Moment, limit: str | None
+) -> Phase | None:
+    if observation is not None and observation.complete:
+        return _outcome(run, started, observation, now)
+    if observation is not None and not observation.lives and observation.status is None and observation.trouble is None:
         return Ended(state=FAILED, reason=reasons.ZOMBIE, ended_at=now.wall, run=run, started_at=started.at)
     why = _unwanted(job, run) or limit
     if why is not None:
         return _stop(run, started, why, now)
-    if sight is not None and sight.strays:
+    if observation is not None and observation.strays:
         return _stop(run, started, reasons.STRAYS, now)
     return None
 
 
-def _stopping(phase: Stopping, sight: Sight | None, now: Moment) -> Phase | None:
-    if sight is None:
+def _stopping(phase: Stopping, observation: Observation | None, now: Moment) -> Phase | None:
+    if observation is None:
         return None
-    started = phase.started or sight.started
+    started = phase.started or observation.started
     if started is None:
-        return _forced(phase, None, None, now) if sight.barred else None
-    if sight.lives or not (sight.complete or (sight.status is None and sight.trouble is None)):
+        return _forced(phase, None, None, now) if observation.barred else None
+    if observation.lives or not (observation.complete or (observation.status is None and observation.trouble is None)):
         return None
-    ended_by_itself = sight.ended_at is not None and sight.ended_at + FILE_TIME_GRAIN <= phase.since_at
+    ended_by_itself = observation.ended_at is not None and observation.ended_at + FILE_TIME_GRAIN <= phase.since_at
     if phase.why == reasons.STRAYS or ended_by_itself:
-        return _outcome(phase.run, started, sight, now)
-    return _forced(phase, started, sight, now)
+        return _outcome(phase.run, started, observation, now)
+    return _forced(phase, started, observation, now)
 
 
 def _stop(run: Run, started: Started | None, why: str, now: Moment) -> Stopping:
     return Stopping(run=run, started=started, why=why, since_at=now.wall, since_mono=now.mono, since_boot=now.boot)
 
 
-def _launch_failed(sight: Sight) -> str:
-    return reasons.launch_failed(sight.trouble or "unknown")
+def _launch_failed(observation: Observation) -> str:
+    return reasons.launch_failed(observation.trouble or "unknown")
 
 
 def _unstarted(run: Run, reason: str, now: Moment) -> Ended:
     return Ended(state=FAILED, reason=reason, ended_at=now.wall, run=run)
 
 
-def _outcome(run: Run, started: Started, sight: Sight, now: Moment) -> Ended:
+def _outcome(run: Run, started: Started, observation: Observation, now: Moment) -> Ended:
     """The end that the exit record tells of."""
-    code, signal = _code_and_signal(sight.status)
-    if sight.trouble is not None:
-        state, reason = FAILED, _launch_failed(sight)
-    elif sight.status is None:
+    code, signal = _code_and_signal(observation.status)
+    if observation.trouble is not None:
+        state, reason = FAILED, _launch_failed(observation)
+    elif observation.status is None:
         state, reason = FAILED, reasons.ZOMBIE
-    elif sight.starved:
+    elif observation.starved:
         state, reason = FAILED, reasons.OUT_OF_MEMORY
     elif signal is not None:
         state, reason = FAILED, reasons.signalled(signal)
@@ -192,19 +194,19 @@ def _outcome(run: Run, started: Started, sight: Sight, now: Moment) -> Ended:
         state, reason = FAILED, reasons.NON_ZERO_EXIT
     else:
         state, reason = FINISHED, None
-    ended_at = now.wall if sight.ended_at is None else sight.ended_at
+    ended_at = now.wall if observation.ended_at is None else observation.ended_at
     return Ended(
         state=state, reason=reason, ended_at=ended_at, run=run, started_at=started.at, exit_code=code, signal=signal
     )
 
 
-def _forced(phase: Stopping, started: Started | None, sight: Sight | None, now: Moment) -> Ended:
+def _forced(phase: Stopping, started: Started | None, observation: Observation | None, now: Moment) -> Ended:
     """The end of a job that was made to stop."""
-    code, signal = _code_and_signal(None if sight is None else sight.status)
+    code, signal = _code_and_signal(None if observation is None else observation.status)
     return Ended(
         state=_FORCED.get(phase.why, CANCELLED),
         reason=phase.why,
-        ended_at=now.wall if sight is None or sight.ended_at is None else sight.ended_at,
+        ended_at=now.wall if observation is None or observation.ended_at is None else observation.ended_at,
         run=phase.run,
         started_at=None if started is None else started.at,
         exit_code=code,

@@ -17,7 +17,7 @@ Resumed = tuple[str, float, int]  # the GPU's uuid, when (seconds since the epoc
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class AdminState:
     """`allowed`: indices, None for all; `drained`: why, by uuid."""
 
     allowed: Collection[int] | None = None
@@ -30,10 +30,10 @@ class Orders:
         return next((uuid for uuid in (gpu.uuid, gpu.card) if uuid in self.drained), None)
 
 
-def read(settings: Mapping[Any, Any], configured: Collection[int] | None, boot: str) -> Orders:
+def read(settings: Mapping[Any, Any], configured: Collection[int] | None, boot: str) -> AdminState:
     """The orders in force. `configured` is what the configuration allows, which `gpus allow` replaces."""
     allow = settings.get(ALLOW)
-    return Orders(
+    return AdminState(
         allowed=configured if allow is None else allow["gpus"],
         drained={uuid: order["reason"] for uuid, order in (settings.get(DRAINED) or {}).items()},
         ignored=frozenset(

@@ -36,7 +36,7 @@ class Answer:
     lasting: bool = False
 
 
-class Roll:
+class Inventory:
     """The GPUs that were there, by UUID. Mutable."""
 
     def __init__(self) -> None:

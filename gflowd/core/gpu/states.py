@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from gflowd.core.gpu.admin_state import Orders
+    from gflowd.core.gpu.admin_state import AdminState
     from gflowd.core.gpu.device import Gpu, GpuProcess
     from gflowd.core.job.model import Job, Run
 
@@ -52,7 +52,7 @@ def held(jobs: Iterable[Job], gpus: Sequence[Gpu]) -> Held:
     return found
 
 
-def intruders(gpu: Gpu, orders: Orders, holders: Collection[int], live: Collection[int]) -> list[GpuProcess]:
+def intruders(gpu: Gpu, admin: AdminState, holders: Collection[int], live: Collection[int]) -> list[GpuProcess]:
     """The processes on a GPU that keep it from being given away: foreign ones that nobody told us to ignore, and those
     of a live job that it was not given to. One of a job that has ended since is none; the next poll tells. Those that
     only draw are none either; what memory they use is counted with the GPU's.
@@ -62,14 +62,14 @@ def intruders(gpu: Gpu, orders: Orders, holders: Collection[int], live: Collecti
         for process in gpu.processes
         if not process.graphics
         and (
-            (process.job_id is None and (gpu.uuid, process.pid, process.start) not in orders.ignored)
+            (process.job_id is None and (gpu.uuid, process.pid, process.start) not in admin.ignored)
             or (process.job_id in live and process.job_id not in holders)
         )
     ]
 
 
 def available(
-    gpus: Iterable[Gpu], orders: Orders, held: Held, live: Collection[int], elsewhere: Collection[str] = ()
+    gpus: Iterable[Gpu], admin: AdminState, held: Held, live: Collection[int], elsewhere: Collection[str] = ()
 ) -> set[int]:
     """The GPUs that may be given away, as far as they are not held. `elsewhere`: UUIDs that another daemon has."""
     return {
@@ -77,15 +77,15 @@ def available(
         for gpu in gpus
         if gpu.fault is None
         and gpu.uuid not in elsewhere
-        and orders.drained_as(gpu) is None
-        and (orders.allowed is None or gpu.index in orders.allowed)
-        and not intruders(gpu, orders, held.get(gpu.index, ()), live)
+        and admin.drained_as(gpu) is None
+        and (admin.allowed is None or gpu.index in admin.allowed)
+        and not intruders(gpu, admin, held.get(gpu.index, ()), live)
     }
 
 
 def states(
     gpus: Iterable[Gpu],
-    orders: Orders,
+    admin: AdminState,
     held: Held,
     live: Collection[int],
     *,
@@ -95,13 +95,13 @@ def states(
 ) -> dict[int, tuple[str, str | None]]:
     """The state of each GPU by index, with its cause. `shared` are held by shared jobs, `reserved` says for whom."""
     return {
-        gpu.index: _state(gpu, orders, held.get(gpu.index, []), live, shared, reserved or {}, elsewhere) for gpu in gpus
+        gpu.index: _state(gpu, admin, held.get(gpu.index, []), live, shared, reserved or {}, elsewhere) for gpu in gpus
     }
 
 
 def _state(
     gpu: Gpu,
-    orders: Orders,
+    admin: AdminState,
     holders: list[int],
     live: Collection[int],
     shared: Collection[int],
@@ -110,7 +110,7 @@ def _state(
 ) -> tuple[str, str | None]:
     if gpu.fault is not None:
         return FAULTY, gpu.fault
-    why = _closed(gpu, orders, intruders(gpu, orders, holders, live), elsewhere)
+    why = _closed(gpu, admin, intruders(gpu, admin, holders, live), elsewhere)
     if holders:
         return SHARED if gpu.index in shared else BUSY, why and ": ".join(filter(None, why))
     if why is not None:
@@ -121,16 +121,16 @@ def _state(
 
 
 def _closed(
-    gpu: Gpu, orders: Orders, found: list[GpuProcess], elsewhere: Collection[str]
+    gpu: Gpu, admin: AdminState, found: list[GpuProcess], elsewhere: Collection[str]
 ) -> tuple[str, str | None] | None:
     """Why a GPU must not be given away, whoever holds it."""
     if found:
         return UNMANAGED, ", ".join(map(_named, found))
     if gpu.uuid in elsewhere:
         return UNMANAGED, ELSEWHERE
-    if (uuid := orders.drained_as(gpu)) is not None:
-        return DRAINED, orders.drained[uuid]
-    if orders.allowed is not None and gpu.index not in orders.allowed:
+    if (uuid := admin.drained_as(gpu)) is not None:
+        return DRAINED, admin.drained[uuid]
+    if admin.allowed is not None and gpu.index not in admin.allowed:
         return RESTRICTED, None
     return None
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.arrays import Family
 
 
-class Roster:
+class ArrayIndex:
     """The arrays among the spec records, by their first ids."""
 
     __slots__ = ("_sizes", "_starts", "families")

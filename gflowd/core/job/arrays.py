@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Final
 
-    from gflowd.core.job.overrides import Edit
+    from gflowd.core.job.overrides import Override
     from gflowd.core.syntax.ranges import Range, Ranges
 
 LARGEST = 1_000_000  # elements of one array or sweep
@@ -40,7 +40,7 @@ class Axis(Value):
 class Family(Value):
     """An array (it has ranges) or a sweep (it has axes, the last of which varies fastest)."""
 
-    __slots__ = ("axes", "edits", "max_concurrent", "max_failures", "ranges")
+    __slots__ = ("axes", "max_concurrent", "max_failures", "overrides", "ranges")
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Family(Value):
         axes: tuple[Axis, ...] = (),
         max_concurrent: int | None = None,
         max_failures: int | None = None,
-        edits: tuple[Edit, ...] = (),
+        overrides: tuple[Override, ...] = (),
     ) -> None:
         self.ranges: Final = ranges  # ascending, their spans apart from each other
         self.axes: Final = axes
-        self.edits: Final = edits  # of a sweep's parameters
+        self.overrides: Final = overrides  # of a sweep's parameters
         self.max_concurrent: Final = max_concurrent  # elements running at a time
         self.max_failures: Final = max_failures  # failed elements after which the rest is cancelled
 
@@ -167,32 +167,33 @@ def parameters(family: Family, position: int) -> dict[str, str]:
     found: dict[str, str] = {}
     for axis, values in zip(family.axes, reversed(rows), strict=True):
         found.update(zip(axis.names, values, strict=True))
-    found.update(overrides.at(family.edits, position))
+    found.update(overrides.at(family.overrides, position))
     return found
 
 
-def edited(family: Family, positions: Iterable[int], values: Mapping[str, str]) -> Family:
+def overridden(family: Family, positions: Iterable[int], values: Mapping[str, str]) -> Family:
     """A sweep with other values at `positions`. Raises `Refused` for what is none of its parameters."""
     known = [name for axis in family.axes for name in axis.names]
     for name in values:
         if name not in known:
             raise Refused(f"{spans.short(name)} is none of its parameters (they are {', '.join(known)})")
     places = sorted(set(positions))
-    kept = (_without(edit, set(places)) if edit.name in values else edit for edit in family.edits)
+    kept = (_without(override, set(places)) if override.name in values else override for override in family.overrides)
     made = (
-        overrides.Edit(name=name, positions=tuple(spans.compact(places)), value=value) for name, value in values.items()
+        overrides.Override(name=name, positions=tuple(spans.compact(places)), value=value)
+        for name, value in values.items()
     )
-    return family.replace(edits=tuple(edit for edit in (*kept, *made) if edit.positions))
+    return family.replace(overrides=tuple(override for override in (*kept, *made) if override.positions))
 
 
-def _without(edit: Edit, positions: set[int]) -> Edit:
+def _without(override: Override, positions: set[int]) -> Override:
     left = (
         position
-        for first, last, step in edit.positions
+        for first, last, step in override.positions
         for position in range(first, last + 1, step)
         if position not in positions
     )
-    return edit.replace(positions=tuple(spans.compact(left)))
+    return override.replace(positions=tuple(spans.compact(left)))
 
 
 def least(family: Family) -> int:
@@ -218,8 +219,8 @@ def to_json(family: Family) -> dict[str, Any]:
         raw["ranges"] = [list(span) for span in family.ranges]
     if family.axes:
         raw["axes"] = [{"names": list(axis.names), "rows": [list(row) for row in axis.rows]} for axis in family.axes]
-    if family.edits:
-        raw["edits"] = overrides.to_json(family.edits)
+    if family.overrides:
+        raw["edits"] = overrides.to_json(family.overrides)
     for name in ("max_concurrent", "max_failures"):
         if getattr(family, name) is not None:
             raw[name] = getattr(family, name)
@@ -234,7 +235,7 @@ def from_json(raw: Mapping[str, Any]) -> Family:
     return Family(
         ranges=spans.from_json(raw.get("ranges", ())),
         axes=tuple(axes),
-        edits=overrides.from_json(raw.get("edits", ())),
+        overrides=overrides.from_json(raw.get("edits", ())),
         max_concurrent=raw.get("max_concurrent"),
         max_failures=raw.get("max_failures"),
     )

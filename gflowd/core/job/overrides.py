@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gflowd.core.syntax.ranges import Ranges
 
 
-class Edit(Value):
+class Override(Value):
     """The value of a parameter at some positions."""
 
     __slots__ = ("name", "positions", "value")
@@ -24,18 +24,20 @@ class Edit(Value):
         self.value: Final = value
 
 
-def at(edits: Iterable[Edit], position: int) -> Iterator[tuple[str, str]]:
+def at(overrides: Iterable[Override], position: int) -> Iterator[tuple[str, str]]:
     """The parameters that have another value at `position`, with it."""
-    for edit in edits:
-        if any(first <= position <= last and (position - first) % step == 0 for first, last, step in edit.positions):
-            yield edit.name, edit.value
+    for override in overrides:
+        if any(
+            first <= position <= last and (position - first) % step == 0 for first, last, step in override.positions
+        ):
+            yield override.name, override.value
 
 
-def to_json(edits: Iterable[Edit]) -> list[Any]:
+def to_json(overrides: Iterable[Override]) -> list[Any]:
     """Name, ranges and value of each, as lists."""
-    return [[edit.name, [list(span) for span in edit.positions], edit.value] for edit in edits]
+    return [[override.name, [list(span) for span in override.positions], override.value] for override in overrides]
 
 
-def from_json(raw: Iterable[Any]) -> tuple[Edit, ...]:
+def from_json(raw: Iterable[Any]) -> tuple[Override, ...]:
     """What `to_json` wrote. Raises TypeError or ValueError when it is something else."""
-    return tuple(Edit(name=name, positions=ranges.from_json(spans), value=value) for name, spans, value in raw)
+    return tuple(Override(name=name, positions=ranges.from_json(spans), value=value) for name, spans, value in raw)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.core.accounting.runtimes import LONGEST_KEY, Runtimes, lasted
 from gflowd.core.job import codec, reasons
-from gflowd.core.job.array_index import Roster
+from gflowd.core.job.array_index import ArrayIndex
 from gflowd.core.job.dependencies import ALL
 from gflowd.core.job.model import Ended, Job, Queued, Spec
 from gflowd.core.queue.archive import Archive
@@ -65,9 +65,9 @@ class JobQueue:
         self._cancelled: set[int] = set()
         self._met: dict[int, float] = {}  # of those that waited for others, when these had come
         self._specs: dict[int, Spec] = {}  # of arrays, which share them
-        self._roster = Roster()
+        self._array_index = ArrayIndex()
         self._array_limits = ArrayLimits()
-        self._pending = PendingJobs(self._roster)
+        self._pending = PendingJobs(self._array_index)
         self._pending.archive = archive or Archive()
         self._blocked: set[int] = set()  # those that were seen behind another of their name
 
@@ -102,7 +102,7 @@ class JobQueue:
             if array_id not in full:
                 self._array_limits.left_out(job_id)
                 full.add(array_id)
-            ids = self._roster.ids(array_id)
+            ids = self._array_index.ids(array_id)
             return min((each for each in counted if job_id < each < ids.stop), default=ids.stop)
 
         walker.beyond = beyond
@@ -178,11 +178,11 @@ class JobQueue:
 
     def ids(self, spec_id: int) -> range:
         """The ids of all jobs of a spec."""
-        return self._roster.ids(spec_id)
+        return self._array_index.ids(spec_id)
 
     def spec_of(self, job_id: int) -> int:
         """The id of the spec that a job has."""
-        return self._roster.spec_of(job_id)
+        return self._array_index.spec_of(job_id)
 
     def has(self, job_id: int) -> bool:
         """Whether something may still become of a job."""
@@ -190,7 +190,7 @@ class JobQueue:
 
     def is_needed(self, spec_id: int) -> bool:
         """Whether something may still become of a job of a spec, or of one that waits or waited for it."""
-        ids = self._roster.ids(spec_id)
+        ids = self._array_index.ids(spec_id)
         for job in self.live.values():
             if job.spec.needs is not None and any(each in ids for each in job.spec.needs.ids):
                 return True
@@ -212,12 +212,12 @@ class JobQueue:
         ids = set(job_ids)
         spec_ids = list(spec_ids)
         for spec_id in spec_ids:
-            ids.update(self._roster.ids(spec_id) if spec_id in specs else self._known(spec_id))
-            self._roster.note(spec_id, specs.get(spec_id))
+            ids.update(self._array_index.ids(spec_id) if spec_id in specs else self._known(spec_id))
+            self._array_index.note(spec_id, specs.get(spec_id))
             self._specs.pop(spec_id, None)
-            self._array_limits.note(spec_id, self._roster.families.get(spec_id))
+            self._array_limits.note(spec_id, self._array_index.families.get(spec_id))
             if spec_id in specs:
-                ids.update(self._roster.ids(spec_id))
+                ids.update(self._array_index.ids(spec_id))
             else:
                 self._pending.forget(spec_id)
         ids |= self._doubting(ids)
@@ -235,7 +235,7 @@ class JobQueue:
 
     def _known(self, spec_id: int) -> Iterable[int]:
         """The jobs of a spec that is gone, as far as that is news: a big array leaves with all of its jobs ended."""
-        ids = self._roster.ids(spec_id)
+        ids = self._array_index.ids(spec_id)
         if self._pending.is_used:
             return ids
         tables = (self.queued, self.live, self.lingering, self.lost, self.reopened)
@@ -255,7 +255,7 @@ class JobQueue:
         ids = set(ids)
         self._pending.hear(ids, wall)
         for array_id in self._array_limits.exhausted():
-            ids.update(self._roster.ids(array_id))
+            ids.update(self._array_index.ids(array_id))
         for job_id in sorted(ids):
             job = self.queued.get(job_id)
             failures = None if job is None or job.array_id is None else self._array_limits.too_many(job.array_id)
@@ -311,7 +311,7 @@ class JobQueue:
         self, job_id: int, specs: Mapping[int, Any], wishes: Mapping[int, Any], phases: Mapping[int, Any]
     ) -> Job | None:
         """The job, unless nothing will become of it any more."""
-        array_id = self._roster.array_of(job_id)
+        array_id = self._array_index.array_of(job_id)
         spec_id = job_id if array_id is None else array_id
         wish, phase = wishes.get(job_id), phases.get(job_id)
         self._array_limits.see(array_id, job_id, phase)
@@ -330,11 +330,11 @@ class JobQueue:
         run, knew = lasted(phase), self.runtimes.knows(array_id)
         if spec is None or spec.get("time_limit") is not None or (run is None and not knew):
             return
-        first = next(filter(None, map(self.queued.get, self._roster.ids(array_id))), None) if not knew else None
+        first = next(filter(None, map(self.queued.get, self._array_index.ids(array_id))), None) if not knew else None
         label: Label = array_id if knew else None if first is None else self.runtimes.label(first)
         self.runtimes.see(array_id, job_id, run)
         if self.runtimes.knows(array_id) != knew:
-            alike = [job for job in map(self.queued.get, self._roster.ids(array_id)) if job is not None]
+            alike = [job for job in map(self.queued.get, self._array_index.ids(array_id)) if job is not None]
             if alike:
                 self._line.relabel(alike, label, self.runtimes.label(alike[0]))
 

@@ -18,7 +18,7 @@ from gflowd.core.queue.singletons import Singletons
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from gflowd.core.job.array_index import Roster
+    from gflowd.core.job.array_index import ArrayIndex
     from gflowd.core.job.dependencies import Dependency, Needs
     from gflowd.core.job.model import Job
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 class PendingJobs:
     """Jobs with needs, until these are met. `specs`, `wishes`, `phases`: the records by id, as they are now."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, array_index: ArrayIndex) -> None:
         self.archive = Archive()
         self.specs: Mapping[int, Any] = {}
         self.wishes: Mapping[int, Any] = {}
         self.phases: Mapping[int, Any] = {}
-        self._roster = roster
+        self._array_index = array_index
         self._jobs: dict[int, Job] = {}  # queued jobs with needs, met or not
         self._waiting: dict[int, None] = {}
         self._lost: dict[int, float] = {}  # since when
@@ -99,7 +99,7 @@ class PendingJobs:
         raw = self.phases.get(job_id)
         if raw is not None and raw["is"] != "queued" and not self._comes_again(job_id, raw):
             return
-        for named in {job_id, self._roster.spec_of(job_id)}:
+        for named in {job_id, self._array_index.spec_of(job_id)}:
             for dependent in self._graph.affected(named):
                 if not was_live or dependent in self._with_after:
                     yield dependent
@@ -108,7 +108,7 @@ class PendingJobs:
         """The records of these jobs have changed; those that wait for their arrays hear of that by `hear`."""
         if self._tallies:
             for job_id in ids:
-                array_id = self._roster.array_of(job_id)
+                array_id = self._array_index.array_of(job_id)
                 if array_id is not None:
                     self._count(array_id, job_id)
 
@@ -177,7 +177,7 @@ class PendingJobs:
     def _plain_one(self, job: Job, each: Dependency) -> Dependency:
         if each.kind != AFTERCORR or each.id is None:
             return each
-        theirs = None if each.element else self._roster.families.get(each.id) or self.archive.family(each.id)
+        theirs = None if each.element else self._array_index.families.get(each.id) or self.archive.family(each.id)
         if theirs is None or job.array_id is None or job.spec.family is None:
             return dependency_rules.corresponding(each, None, None)
         first, index = each.id, arrays.index_of(job.spec.family, job.id - job.array_id)
@@ -190,9 +190,9 @@ class PendingJobs:
         """What is known of what a dependency names."""
         job_id = dependency.id
         assert job_id is not None  # the graph asks nothing about `singleton`
-        if job_id in self._roster.families and not dependency.element:
+        if job_id in self._array_index.families and not dependency.element:
             return self._tally(job_id)[0]
-        if self._roster.spec_of(job_id) not in self.specs:
+        if self._array_index.spec_of(job_id) not in self.specs:
             return self.archive.outcome(job_id, whole=not dependency.element)
         return self._one(job_id)
 
@@ -213,7 +213,7 @@ class PendingJobs:
         assert isinstance(ended, Ended)
         if wish.get("requeued", 0) >= ended.last_attempt:
             return True
-        spec = self.specs.get(self._roster.spec_of(job_id))
+        spec = self.specs.get(self._array_index.spec_of(job_id))
         if not ended.lingers or spec is None or "cancelled_at" in wish:
             return False
         retry = codec.decode_spec(spec).retry
@@ -222,7 +222,7 @@ class PendingJobs:
     def _tally(self, array_id: int) -> tuple[Outcome, dict[int, Outcome]]:
         """The outcome of a whole array and those of its jobs that are not just queued; counted when first asked for."""
         if array_id not in self._tallies:
-            ids = self._roster.ids(array_id)
+            ids = self._array_index.ids(array_id)
             self._tallies[array_id] = Outcome(jobs=len(ids)), {}
             for job_id in ids:
                 if job_id in self.phases or job_id in self._lost:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gflowd.core.gpu import topology
 from gflowd.core.gpu.device import Gpu
 from gflowd.core.gpu.faults import DriverFailed
-from gflowd.core.gpu.inventory import Answer, Roll
+from gflowd.core.gpu.inventory import Answer, Inventory
 from gflowd.core.gpu.nvml_codes import FATAL_XIDS, MIG, MISSING, NO_FUNCTION, TROUBLES
 from gflowd.core.gpu.topology import Ends
 from gflowd.effects.gpu import nvml_device
@@ -54,7 +54,7 @@ class Nvml:
         self._has_hardware = has_hardware
         self._nvml: Any = None  # `Complete`, while NVML is initialised
         self._events: Any = None
-        self._roll = Roll()
+        self._inventory = Inventory()
         self._uuids: dict[int, str] = {}  # by NVML's index, which stays while it is initialised
         self._linked: list[tuple[str, str]] = []  # the GPUs that `_links` are of, and what they are parts of
         self._links: dict[str, tuple[str, ...]] = {}
@@ -67,7 +67,7 @@ class Nvml:
         if self._nvml is None and not self._begin():
             return ()
         try:
-            found = self._roll.call(self._answers())
+            found = self._inventory.call(self._answers())
         except self._nvml.NVMLError as error:
             self._end()
             raise _failed(error) from None
@@ -84,7 +84,7 @@ class Nvml:
     def _begin(self) -> bool:
         """Initialises NVML; False on a machine without a GPU or a driver."""
         if not _is_installed():
-            if self._roll or self._has_hardware():
+            if self._inventory or self._has_hardware():
                 raise DriverFailed(TROUBLES[MISSING])
             return False
         import pynvml  # of 8000 lines, and most machines that try gflow have no use for it
@@ -117,7 +117,7 @@ class Nvml:
             try:
                 handle = nvml.nvmlDeviceGetHandleByIndex(number)
                 uuid = str(nvml.nvmlDeviceGetUUID(handle))
-                model, memory_mb = str(nvml.nvmlDeviceGetName(handle)), self._roll.memory_mb(uuid)
+                model, memory_mb = str(nvml.nvmlDeviceGetName(handle)), self._inventory.memory_mb(uuid)
                 whole = _place(nvml, handle), Gpu(index=0, uuid=uuid, model=model, memory_mb=memory_mb)
                 self._uuids[number] = uuid
                 found = tuple(self._devices(handle, whole))
@@ -136,7 +136,7 @@ class Nvml:
         if slices is None:
             yield place, nvml_device.look(self._nvml, handle, gpu)
         elif slices:
-            for number, part in nvml_device.look_at_slices(self._nvml, handle, gpu, slices, self._roll.memory_mb):
+            for number, part in nvml_device.look_at_slices(self._nvml, handle, gpu, slices, self._inventory.memory_mb):
                 yield (*place[:3], 1 + number), part
         else:
             yield place, gpu.replace(fault=MIG)

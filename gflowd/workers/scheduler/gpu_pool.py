@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.core.gpu import admin_state
 from gflowd.core.gpu import states as gpu_states
-from gflowd.core.gpu.admin_state import Orders
+from gflowd.core.gpu.admin_state import AdminState
 from gflowd.effects.gpu.claims import Claims
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class GpuDesk:
         self._claims = Claims()
         self._jobs: Collection[Job] = ()
         self._held: gpu_states.Held = {}
-        self.orders = Orders()
+        self.admin = AdminState()
         self.elsewhere: set[str] = set()  # what other daemons have given out, by UUID
         self.seen: tuple[Gpu, ...] | None = None
         self.trouble: str | None = None
@@ -39,7 +39,7 @@ class GpuDesk:
         slot = slots.get("gpu_poller")
         self.trouble = None if slot is None else slot[0][1]
         self.seen = None if slot is None else slot[1][1]
-        self.orders = admin_state.read(settings, self._allowed, now.boot)
+        self.admin = admin_state.read(settings, self._allowed, now.boot)
         self._jobs = jobs
         self._held = gpu_states.held(jobs, self.seen or ())
         self._claims.keep({uuid for job in jobs if job.run for uuid in job.run.gpu_uuids})
@@ -55,15 +55,15 @@ class GpuDesk:
     def available(self) -> set[int]:
         """The GPUs that may be given away, as far as nobody has them."""
         live = {job.id for job in self._jobs}
-        return gpu_states.available(self.known or (), self.orders, self._held, live, self.elsewhere)
+        return gpu_states.available(self.known or (), self.admin, self._held, live, self.elsewhere)
 
     def closed(self) -> set[int]:
         """The GPUs that people have taken out: drained ones, and those that are not allowed."""
-        orders = self.orders
+        admin = self.admin
         return {
             gpu.index
             for gpu in self.known or ()
-            if orders.drained_as(gpu) is not None or (orders.allowed is not None and gpu.index not in orders.allowed)
+            if admin.drained_as(gpu) is not None or (admin.allowed is not None and gpu.index not in admin.allowed)
         }
 
     def places(self, run: Run) -> tuple[int, ...]:
@@ -95,7 +95,7 @@ class GpuDesk:
             for index in window.gpu_list or ()
         }
         states = gpu_states.states(
-            self.seen or (), self.orders, held, jobs, shared=shared, reserved=reserved, elsewhere=self.elsewhere
+            self.seen or (), self.admin, held, jobs, shared=shared, reserved=reserved, elsewhere=self.elsewhere
         )
         return gpu_states.Picture(self.seen, held, states, self.trouble)
 

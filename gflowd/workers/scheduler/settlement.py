@@ -8,7 +8,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core.execution import transitions
-from gflowd.core.execution.observations import Enforced, Sight
+from gflowd.core.execution.observations import Enforced, Observation
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Ended, Job, Phase
 
@@ -28,7 +28,7 @@ def settle(
     job_queue: JobQueue, slots: Mapping[str, Any], too_idle: Collection[Key], now: Moment, *, kill_strays: bool
 ) -> Changes:
     """The phases that jobs go through now; `too_idle`: the attempts that leave their GPUs idle."""
-    seen, exceeds = sights(slots), enforced(slots)
+    seen, exceeds = observations(slots), enforced(slots)
     changes: Changes = {}
     for job in (*job_queue.live.values(), *job_queue.lingering.values()):
         key = (job.id, job.run.attempt) if job.run else None
@@ -60,7 +60,7 @@ def with_next_attempt(job: Job, after: Phase, now: Moment) -> tuple[Phase, ...]:
     return (after,) if following is None else (after, following)
 
 
-def sights(slots: Mapping[str, Any]) -> dict[Key | None, Sight]:
+def observations(slots: Mapping[str, Any]) -> dict[Key | None, Observation]:
     """What the zombie detector sees of each attempt."""
     slot = slots.get("zombie_detector")
     return {} if slot is None else dict(slot[0])

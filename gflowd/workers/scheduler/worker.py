@@ -356,7 +356,7 @@ class Scheduler:
         started = (job for job in self._job_queue.live.values() if not self._is_put_off(job))
         live = tuple(live_job(job, self._config.grace) for job in (*started, *self._job_queue.lingering.values()))
         edges = sorted({*self._job_queue.edges(now.wall), *self._register.calendar.edges})
-        return Agenda(live, tuple(edges), self._planner.poll_after, self._planner.desk.orders.resumed)
+        return Agenda(live, tuple(edges), self._planner.poll_after, self._planner.desk.admin.resumed)
 
     def _is_put_off(self, job: Job) -> bool:
         return isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) in self._deferred

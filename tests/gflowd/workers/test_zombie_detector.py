@@ -15,7 +15,7 @@ import descriptors
 import pytest
 from stage import LIMIT, Jobs, eventually, live, now, slots_of
 
-from gflowd.core.execution.observations import LiveJob, Sight
+from gflowd.core.execution.observations import LiveJob, Observation
 from gflowd.core.job.model import Identity
 from gflowd.effects import jobdir, processes
 from gflowd.workers import zombie_detector
@@ -30,8 +30,8 @@ def detector(wiring: Wiring) -> ZombieDetector:
     return zombie_detector.open(wiring)
 
 
-def sight(turn: Turn, job_id: int = 1) -> Sight:
-    found: dict[tuple[int, int], Sight] = dict(turn.decision)
+def observation(turn: Turn, job_id: int = 1) -> Observation:
+    found: dict[tuple[int, int], Observation] = dict(turn.decision)
     return found[job_id, 1]
 
 
@@ -52,7 +52,7 @@ def test_what_never_begins_and_cannot_be_barred_is_told_after_its_grace(wiring: 
     detector = zombie_detector.open(wiring)
     look(detector, live(1), mono=100.0)
     with mock.patch.object(jobdir, "bar", side_effect=OSError):
-        assert sight(look(detector, live(1), mono=100.0 + wiring.config.start_grace)) == Sight()
+        assert observation(look(detector, live(1), mono=100.0 + wiring.config.start_grace)) == Observation()
 
 
 def test_what_does_not_begin_within_the_grace_is_barred(detector: ZombieDetector, wiring: Wiring, jobs: Jobs) -> None:
@@ -63,12 +63,12 @@ def test_what_does_not_begin_within_the_grace_is_barred(detector: ZombieDetector
     assert not (jobs.directory(1) / "pid").exists()
     look(detector, live(1), mono=begun + wiring.config.start_grace + 0.1)
     assert (jobs.directory(1) / "pid").exists()
-    assert sight(look(detector, live(1))) == Sight(barred=True)
+    assert observation(look(detector, live(1))) == Observation(barred=True)
 
 
 def test_what_was_barred_says_why(detector: ZombieDetector, wiring: Wiring) -> None:
     jobdir.bar(wiring.state.attempt(1, 1), "no tmux")
-    assert sight(look(detector, live(1))) == Sight(barred=True, trouble="no tmux")
+    assert observation(look(detector, live(1))) == Observation(barred=True, trouble="no tmux")
 
 
 def test_a_beginning_left_half_written_is_barred_at_last(detector: ZombieDetector, wiring: Wiring, jobs: Jobs) -> None:
@@ -78,14 +78,14 @@ def test_a_beginning_left_half_written_is_barred_at_last(detector: ZombieDetecto
     begun = time.monotonic()
     assert look(detector, live(1), mono=begun).decision == ()
     look(detector, live(1), mono=begun + wiring.config.start_grace + 0.1)
-    assert sight(look(detector, live(1))) == Sight(barred=True)
+    assert observation(look(detector, live(1))) == Observation(barred=True)
 
 
 def test_a_running_job_is_seen_with_its_process_and_start(detector: ZombieDetector, jobs: Jobs) -> None:
     before = now()
     identity = jobs.start(1, "sleep 60")
     after = now()
-    seen = sight(look(detector, live(1)))
+    seen = observation(look(detector, live(1)))
     assert seen.started is not None
     assert seen.started.identity == identity
     assert before.mono - TICK <= seen.started.mono <= after.mono + TICK
@@ -100,7 +100,7 @@ def test_an_end_is_seen_with_its_status_and_time(detector: ZombieDetector, jobs:
     after = time.time()
     for job in (live(1), live(1, identity)):
         turn = look(detector, job)
-        seen = sight(turn)
+        seen = observation(turn)
         assert (seen.status, seen.trouble, seen.lives, seen.strays, seen.complete) == (3, None, False, False, True)
         assert seen.ended_at is not None
         assert before - TICK <= seen.ended_at <= after + TICK
@@ -111,7 +111,7 @@ def test_a_result_written_while_nobody_watched_reads_the_same(wiring: Wiring, jo
     watching = zombie_detector.open(wiring)
     look(watching, live(1))
     jobs.wait()
-    watched, found = (sight(look(one, live(1))) for one in (watching, zombie_detector.open(wiring)))
+    watched, found = (observation(look(one, live(1))) for one in (watching, zombie_detector.open(wiring)))
     assert watched.replace(started=None) == found.replace(started=None)
     assert watched.started is not None
     assert found.started is not None
@@ -123,7 +123,7 @@ def test_a_launch_that_failed_says_why(detector: ZombieDetector, jobs: Jobs) -> 
     identity = jobs.start(1, "true")
     jobs.wait()
     (jobs.directory(1) / "exit").write_text("launch cannot enter /x\n")
-    seen = sight(look(detector, live(1, identity)))
+    seen = observation(look(detector, live(1, identity)))
     assert (seen.status, seen.trouble, seen.complete) == (None, "cannot enter /x", True)
 
 
@@ -134,9 +134,9 @@ def test_a_job_that_was_killed_whole_has_vanished(detector: ZombieDetector, jobs
     os.killpg(identity.pid, signal.SIGKILL)
     assert select.select(turn.descriptors, [], [], LIMIT)[0], "a pidfd tells at once"
     jobs.wait()
-    eventually(lambda: not sight(look(detector, live(1))).lives)  # a child of it may be a corpse a moment later
+    eventually(lambda: not observation(look(detector, live(1))).lives)  # a child of it may be a corpse a moment later
     turn = look(detector, live(1))
-    seen = sight(turn)
+    seen = observation(turn)
     assert (seen.status, seen.trouble, seen.complete) == (None, None, False)
     assert not turn.descriptors, "nothing left to wait for"
 
@@ -147,7 +147,7 @@ def test_while_its_children_live_a_job_whose_script_was_killed_lives(detector: Z
     os.kill(identity.pid, signal.SIGKILL)
     jobs.wait()
     turn = look(detector, live(1, identity))
-    assert sight(turn).lives
+    assert observation(turn).lives
     assert turn.wake_at is not None
     assert turn.wake_at < time.monotonic() + 1.5, "and is looked at again soon"
 
@@ -156,7 +156,7 @@ def test_a_child_that_closed_its_files_and_left_the_session_is_found(detector: Z
     identity = jobs.start(1, "setsid sleep 60 9>&- & exit 4")
     jobs.wait()
     eventually(lambda: not jobdir.is_held(str(jobs.directory(1))))
-    seen = sight(look(detector, live(1, identity)))
+    seen = observation(look(detector, live(1, identity)))
     assert (seen.lives, seen.strays, seen.status, seen.complete) == (True, True, 4, False)
 
 
@@ -165,11 +165,11 @@ def test_who_holds_the_lock_a_moment_after_the_end_is_no_stray_yet(detector: Zom
     jobs.wait()
     begun = time.monotonic()
     turn = look(detector, live(1, identity), mono=begun)
-    assert (sight(turn).lives, sight(turn).strays, sight(turn).complete) == (True, False, False)
+    assert (observation(turn).lives, observation(turn).strays, observation(turn).complete) == (True, False, False)
     assert turn.wake_at is not None
     assert turn.wake_at <= begun + 0.006
     later = look(detector, live(1, identity), mono=begun + zombie_detector.STRAYS_AFTER + 0.001)
-    assert sight(later).strays
+    assert observation(later).strays
 
 
 def test_looks_at_a_lingering_job_become_rarer(detector: ZombieDetector, jobs: Jobs) -> None:
@@ -185,11 +185,11 @@ def test_an_attempt_directory_removed_under_a_running_job_does_not_end_it(detect
     look(detector, live(1))
     shutil.rmtree(jobs.directory(1))
     for watching in (detector, ZombieDetector(replace_nothing(detector))):
-        assert sight(look(watching, live(1, identity))).lives
+        assert observation(look(watching, live(1, identity))).lives
     os.killpg(identity.pid, signal.SIGKILL)
     jobs.wait()
-    eventually(lambda: not sight(look(detector, live(1, identity))).lives)
-    assert sight(look(detector, live(1, identity))).status is None
+    eventually(lambda: not observation(look(detector, live(1, identity))).lives)
+    assert observation(look(detector, live(1, identity))).status is None
 
 
 def replace_nothing(detector: ZombieDetector) -> Wiring:
@@ -216,7 +216,7 @@ def test_after_a_reboot_what_ran_has_vanished_or_left_its_record(
         fcntl.flock(held, fcntl.LOCK_EX)
         if record is not None:
             (place / "exit").write_text(record)
-        seen = sight(look(detector, live(1, old)))
+        seen = observation(look(detector, live(1, old)))
     assert not seen.lives
     assert seen.complete == (record is not None)
     assert seen.status == (None if record is None else 5)
@@ -224,7 +224,7 @@ def test_after_a_reboot_what_ran_has_vanished_or_left_its_record(
 
 def test_a_record_tells_of_a_want_of_memory(detector: ZombieDetector, jobs: Jobs) -> None:
     (jobs.make(1) / "exit").write_text("137 oom\n")
-    seen = sight(look(detector, live(1, Identity("an old boot", 5, 5))))
+    seen = observation(look(detector, live(1, Identity("an old boot", 5, 5))))
     assert (seen.status, seen.starved) == (137, True)
 
 
@@ -232,7 +232,7 @@ def test_a_beginning_of_another_boot_is_seen_as_such(detector: ZombieDetector, j
     stat = Path("/proc/self/stat").read_text()
     (jobs.make(1) / "pid").write_text(f"an-old-boot {stat}")
     turn = look(detector, live(1))
-    seen = sight(turn)
+    seen = observation(turn)
     assert seen.started is not None
     assert seen.started.identity.boot == "an-old-boot"
     assert not seen.lives
@@ -247,9 +247,9 @@ def test_in_tmux_the_log_must_have_its_last_byte(detector: ZombieDetector, jobs:
     identity = jobs.start(1, "exit 0")
     jobs.wait()
     begun = time.monotonic()
-    assert not sight(look(detector, in_tmux(identity), mono=begun)).complete
+    assert not observation(look(detector, in_tmux(identity), mono=begun)).complete
     (jobs.directory(1) / "log.end").touch()
-    assert sight(look(detector, in_tmux(identity), mono=begun + 0.01)).complete
+    assert observation(look(detector, in_tmux(identity), mono=begun + 0.01)).complete
 
 
 def test_a_log_without_an_end_is_given_up_when_its_session_is_gone(detector: ZombieDetector, jobs: Jobs) -> None:
@@ -258,7 +258,7 @@ def test_a_log_without_an_end_is_given_up_when_its_session_is_gone(detector: Zom
     begun = time.monotonic()
     for after, complete in ((0.0, False), (LOG_END_WAIVED - 0.1, False), (LOG_END_WAIVED + 0.1, True)):
         turn = look(detector, in_tmux(identity), mono=begun + after)
-        assert sight(turn).complete is complete
+        assert observation(turn).complete is complete
     assert turn.wake_at is not None
 
 
@@ -273,10 +273,10 @@ def test_a_log_without_an_end_is_waited_for_while_its_session_is_there(
     try:
         begun = time.monotonic()
         look(detector, in_tmux(identity), mono=begun)
-        assert not sight(look(detector, in_tmux(identity), mono=begun + 60.0)).complete
+        assert not observation(look(detector, in_tmux(identity), mono=begun + 60.0)).complete
     finally:
         subprocess.run([*tmux, "kill-server"], check=True)
-    eventually(lambda: sight(look(detector, in_tmux(identity), mono=begun + 61.0)).complete)
+    eventually(lambda: observation(look(detector, in_tmux(identity), mono=begun + 61.0)).complete)
 
 
 def test_jobs_that_are_over_are_forgotten_with_their_descriptors(detector: ZombieDetector, jobs: Jobs) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from gflowd.core.execution.observations import Agenda, Enforced, LiveJob, Sight, live_job
+from gflowd.core.execution.observations import Agenda, Enforced, LiveJob, Observation, live_job
 from gflowd.core.job import reasons
 from gflowd.core.job.model import (
     EarlySignal,
@@ -80,5 +80,5 @@ def test_agendas_and_sights_are_compared_by_what_they_say() -> None:
     live = live_job(job(Starting(run=RUN)), 1.0)
     assert Agenda((live,), (1.0,), None) == Agenda((live_job(job(Starting(run=RUN)), 1.0),), (1.0,), None)
     assert Agenda((live,), (1.0,), None) != Agenda((live,), (1.0,), 2.0)
-    assert Sight() == Sight(lives=False)
-    assert Sight() != Sight(barred=True)
+    assert Observation() == Observation(lives=False)
+    assert Observation() != Observation(barred=True)

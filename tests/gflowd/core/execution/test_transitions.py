@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from gflowd.core.execution import transitions
-from gflowd.core.execution.observations import Sight
+from gflowd.core.execution.observations import Observation
 from gflowd.core.job import reasons
 from gflowd.core.job.model import (
     CANCELLED,
@@ -47,22 +47,24 @@ def stopping(
     return Stopping(run=RUN, started=started, why=why, since_at=since_at, since_mono=70.0, since_boot="boot")
 
 
-def settle(phase: Phase, sight: Sight | None = None, wish: Wish = FREE, limit: str | None = None) -> Phase | None:
-    return transitions.settle(Job(7, SPEC, wish, phase), sight, NOW, limit=limit)
+def settle(
+    phase: Phase, observation: Observation | None = None, wish: Wish = FREE, limit: str | None = None
+) -> Phase | None:
+    return transitions.settle(Job(7, SPEC, wish, phase), observation, NOW, limit=limit)
 
 
-def recorded(status: int | None = 0, **fields: object) -> Sight:
-    return Sight(started=STARTED, status=status, ended_at=140.0, complete=True).replace(**fields)
+def recorded(status: int | None = 0, **fields: object) -> Observation:
+    return Observation(started=STARTED, status=status, ended_at=140.0, complete=True).replace(**fields)
 
 
 def ended(state: str, reason: str | None, **fields: object) -> Ended:
     return Ended(state=state, reason=reason, ended_at=140.0, run=RUN, started_at=91.0).replace(**fields)
 
 
-LIVES = Sight(started=STARTED, lives=True)
-GONE = Sight(started=STARTED)
-NOT_YET = Sight()
-BARRED = Sight(barred=True)
+LIVES = Observation(started=STARTED, lives=True)
+GONE = Observation(started=STARTED)
+NOT_YET = Observation()
+BARRED = Observation(barred=True)
 
 
 def test_a_queued_job_stays_until_it_is_cancelled() -> None:
@@ -72,17 +74,17 @@ def test_a_queued_job_stays_until_it_is_cancelled() -> None:
 
 
 def test_what_has_ended_stays_ended() -> None:
-    for sight in (None, LIVES, GONE, BARRED, recorded(3)):
+    for observation in (None, LIVES, GONE, BARRED, recorded(3)):
         for wish in (CANCEL, Wish(held=True), Wish(requeued=9)):
-            assert settle(OVER, sight, wish, reasons.TIME_LIMIT) is None
+            assert settle(OVER, observation, wish, reasons.TIME_LIMIT) is None
 
 
 def test_what_lingers_does_so_until_it_was_seen_gone() -> None:
     lingering = OVER.replace(run=RUN, lingers=True)
-    for sight in (None, LIVES, recorded(0, lives=True, complete=False)):
-        assert settle(lingering, sight, CANCEL, reasons.TIME_LIMIT) is None
-    for sight in (GONE, recorded(3)):
-        assert settle(lingering, sight) == OVER.replace(run=RUN), "the end stays what it was"
+    for observation in (None, LIVES, recorded(0, lives=True, complete=False)):
+        assert settle(lingering, observation, CANCEL, reasons.TIME_LIMIT) is None
+    for observation in (GONE, recorded(3)):
+        assert settle(lingering, observation) == OVER.replace(run=RUN), "the end stays what it was"
 
 
 def test_start_and_reject_are_for_queued_jobs() -> None:
@@ -113,8 +115,8 @@ def test_a_job_that_never_began_fails_and_says_why() -> None:
 
 
 def test_a_starting_job_that_is_cancelled_stops_until_it_is_barred() -> None:
-    for sight in (None, NOT_YET):
-        after = settle(STARTING, sight, CANCEL)
+    for observation in (None, NOT_YET):
+        after = settle(STARTING, observation, CANCEL)
         assert after == stopping(started=None, since_at=200.0).replace(since_mono=120.0)
     waiting = stopping(started=None)
     assert settle(waiting, NOT_YET) is None
@@ -191,8 +193,8 @@ def test_a_complete_sight_without_any_record_is_a_zombie() -> None:
 def test_a_running_job_is_stopped_for_the_first_reason_that_holds(
     wish: Wish, limit: str | None, strays: bool, why: str
 ) -> None:
-    sight = recorded(0, lives=True, complete=False, strays=True) if strays else LIVES
-    assert settle(RUNNING, sight, wish, limit) == stopping(why, since_at=200.0).replace(since_mono=120.0)
+    observation = recorded(0, lives=True, complete=False, strays=True) if strays else LIVES
+    assert settle(RUNNING, observation, wish, limit) == stopping(why, since_at=200.0).replace(since_mono=120.0)
 
 
 def test_the_end_is_the_commands_own_when_it_came_before_the_stop() -> None:
@@ -238,8 +240,8 @@ def test_after_strays_the_end_is_the_commands_whenever_it_came() -> None:
 
 
 def test_a_stopping_job_keeps_its_gpus_while_anything_lives() -> None:
-    for sight in (None, NOT_YET.replace(lives=True), LIVES, recorded(0, lives=True, complete=False)):
-        assert settle(stopping(), sight) is None
+    for observation in (None, NOT_YET.replace(lives=True), LIVES, recorded(0, lives=True, complete=False)):
+        assert settle(stopping(), observation) is None
     assert settle(stopping(), recorded(0, complete=False)) is None, "its log is not whole yet"
     assert settle(stopping(), recorded(None, trouble="x", complete=False)) is None
     assert settle(stopping(), LIVES, CANCEL, reasons.TIME_LIMIT) is None
@@ -248,7 +250,7 @@ def test_a_stopping_job_keeps_its_gpus_while_anything_lives() -> None:
 SIGHTS = [
     None,
     *(
-        Sight(
+        Observation(
             started=started, barred=barred, lives=lives, strays=strays, status=status, trouble=trouble,
             ended_at=ended_at, complete=complete,
         )
@@ -274,36 +276,36 @@ PHASES: list[Phase] = [
 )
 @pytest.mark.parametrize("limit", [None, reasons.TIME_LIMIT, reasons.OUT_OF_MEMORY])
 def test_whatever_is_seen_only_allowed_moves_are_made(phase: Phase, wish: Wish, limit: str | None) -> None:
-    for sight in SIGHTS:
-        after = settle(phase, sight, wish, limit)
+    for observation in SIGHTS:
+        after = settle(phase, observation, wish, limit)
         if after is None:
             continue
-        assert type(after) in transitions.ALLOWED[type(phase)], sight
+        assert type(after) in transitions.ALLOWED[type(phase)], observation
         assert after == transitions.check(phase, after)
         if isinstance(after, Ended):
             assert after.state in ENDED_STATES
             assert after.exit_code is None or after.signal is None
             assert not after.lingers
-            quiet = sight is None or not sight.lives or sight.complete or sight.barred
+            quiet = observation is None or not observation.lives or observation.complete or observation.barred
             assert quiet or isinstance(phase, Queued), "resources freed while it lives"
             assert isinstance(phase, Queued) or after.run == RUN
         elif isinstance(after, Stopping | Running | Starting):
             assert after.run == RUN
         # What was settled stays settled: the same sight asks for nothing that is not allowed next.
-        settle(after, sight, wish, limit)
+        settle(after, observation, wish, limit)
 
 
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: type(phase).__name__)
 def test_with_strays_spared_only_these_outlive_an_end(phase: Phase) -> None:
-    for sight in SIGHTS:
+    for observation in SIGHTS:
         job = Job(7, SPEC, FREE, phase)
-        spared = transitions.settle(job, sight, NOW, kill_strays=False)
-        usual = transitions.settle(job, sight, NOW)
+        spared = transitions.settle(job, observation, NOW, kill_strays=False)
+        usual = transitions.settle(job, observation, NOW)
         if isinstance(usual, Stopping) and usual.why == reasons.STRAYS:
             assert isinstance(spared, Ended)
             assert spared.lingers
-            assert sight is not None
-            assert (spared.run, spared.started_at, sight.strays) == (RUN, 91.0, True)
+            assert observation is not None
+            assert (spared.run, spared.started_at, observation.strays) == (RUN, 91.0, True)
         else:
             assert spared == usual
             assert not isinstance(spared, Ended) or not spared.lingers

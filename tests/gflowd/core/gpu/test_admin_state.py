@@ -1,9 +1,9 @@
 from gflowd.core.gpu import admin_state
-from gflowd.core.gpu.admin_state import Orders
+from gflowd.core.gpu.admin_state import AdminState
 
 
 def test_without_orders_the_configuration_holds() -> None:
-    assert admin_state.read({}, None, "boot") == Orders(ignored=frozenset())
+    assert admin_state.read({}, None, "boot") == AdminState(ignored=frozenset())
     assert admin_state.read({"drain": {}}, (1,), "boot").allowed == (1,)
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from gflowd.core.gpu import states
-from gflowd.core.gpu.admin_state import Orders
+from gflowd.core.gpu.admin_state import AdminState
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.gpu.states import Held
 from gflowd.core.job.model import Job, Queued, Run, Spec, Starting, Wish
@@ -15,13 +15,13 @@ def with_processes(*processes: GpuProcess) -> list[Gpu]:
     return [GPUS[0].replace(processes=processes)]
 
 
-def state(gpus: list[Gpu], orders: Orders | None = None, held: Held | None = None, **more: object) -> object:
+def state(gpus: list[Gpu], admin: AdminState | None = None, held: Held | None = None, **more: object) -> object:
     """The state of the first GPU; it can be given away exactly when that is idle, busy or reserved without a cause."""
-    orders, held = orders or Orders(), held or {}
+    admin, held = admin or AdminState(), held or {}
     live = {1, 2}
-    found = states.states(gpus, orders, held, live, **more)[0]  # type: ignore[arg-type]
+    found = states.states(gpus, admin, held, live, **more)[0]  # type: ignore[arg-type]
     elsewhere = more.get("elsewhere", ())
-    usable = 0 in states.available(gpus, orders, held, live, elsewhere)  # type: ignore[arg-type]
+    usable = 0 in states.available(gpus, admin, held, live, elsewhere)  # type: ignore[arg-type]
     assert usable == (found[0] in ("idle", "reserved") or (found[0] in ("busy", "shared") and found[1] is None))
     return found
 
@@ -36,7 +36,7 @@ def test_a_gpu_is_idle_busy_or_shared() -> None:
 def test_foreign_processes_make_it_unmanaged_until_they_are_ignored() -> None:
     gpus = with_processes(FOREIGN, FOREIGN.replace(pid=6, user="bob"))
     assert state(gpus) == ("unmanaged", "pid 5 of ada, pid 6 of bob")
-    ignored = Orders(ignored={("G0", 5, 9), ("G0", 6, 8)})
+    ignored = AdminState(ignored={("G0", 5, 9), ("G0", 6, 8)})
     assert state(gpus, ignored) == ("unmanaged", "pid 6 of bob"), "the other pid 6 began at another time"
     assert state(with_processes(FOREIGN), ignored) == ("idle", None)
 
@@ -50,16 +50,16 @@ def test_the_processes_of_a_job_are_at_home_on_its_own_gpus_only() -> None:
 
 
 def test_orders_keep_a_gpu_from_jobs() -> None:
-    assert state(GPUS, Orders(drained={"G0": "fan"})) == ("drained", "fan")
-    assert state(GPUS, Orders(allowed=(1,))) == ("restricted", None)
+    assert state(GPUS, AdminState(drained={"G0": "fan"})) == ("drained", "fan")
+    assert state(GPUS, AdminState(allowed=(1,))) == ("restricted", None)
     assert state(GPUS, elsewhere={"G0"}) == ("unmanaged", states.ELSEWHERE)
-    assert state(GPUS, Orders(drained={"G0": "fan"}), held={0: [1]}) == ("busy", "drained: fan")
-    assert state(GPUS, Orders(allowed=(1,)), held={0: [1]}) == ("busy", "restricted")
+    assert state(GPUS, AdminState(drained={"G0": "fan"}), held={0: [1]}) == ("busy", "drained: fan")
+    assert state(GPUS, AdminState(allowed=(1,)), held={0: [1]}) == ("busy", "restricted")
 
 
 def test_a_fault_is_above_all() -> None:
     gpus = [GPUS[0].replace(fault="lost", processes=(FOREIGN,))]
-    assert state(gpus, Orders(drained={"G0": "fan"}), held={0: [1]}) == ("faulty", "lost")
+    assert state(gpus, AdminState(drained={"G0": "fan"}), held={0: [1]}) == ("faulty", "lost")
 
 
 def job(job_id: int, *gpu_ids: int, uuids: tuple[str, ...] = ()) -> Job:
@@ -89,6 +89,6 @@ def test_what_only_draws_keeps_no_job_away() -> None:
 
 def test_what_a_drained_gpu_was_cut_into_is_drained_too() -> None:
     parts = [GPUS[0].replace(uuid="MIG-0", parent="G0")]
-    assert state(parts, Orders(drained={"G0": "fan"})) == ("drained", "fan")
-    assert state(parts, Orders(drained={"MIG-0": "x", "G0": "fan"})) == ("drained", "x")
-    assert state(GPUS, Orders(drained={"MIG-0": "x"})) == ("idle", None)
+    assert state(parts, AdminState(drained={"G0": "fan"})) == ("drained", "fan")
+    assert state(parts, AdminState(drained={"MIG-0": "x", "G0": "fan"})) == ("drained", "x")
+    assert state(GPUS, AdminState(drained={"MIG-0": "x"})) == ("idle", None)

@@ -16,15 +16,15 @@ SWEEP = arrays.new_family(
 
 
 def test_one_element_gets_another_value() -> None:
-    family = arrays.edited(SWEEP, [3], {"lr": "x"})
+    family = arrays.overridden(SWEEP, [3], {"lr": "x"})
     assert arrays.parameters(family, 3) == {"lr": "x", "s": "a", "t": "b"}
     assert all(arrays.parameters(family, at) == arrays.parameters(SWEEP, at) for at in range(10) if at != 3)
 
 
 def test_the_last_value_counts_and_leaves_no_trace_of_those_before() -> None:
-    family = arrays.edited(arrays.edited(SWEEP, [2, 3, 4], {"lr": "x"}), [3], {"lr": "y"})
-    family = arrays.edited(arrays.edited(family, [3], {"lr": "z"}), [2, 4], {"lr": "w"})
-    assert [(edit.positions, edit.value) for edit in family.edits] == [
+    family = arrays.overridden(arrays.overridden(SWEEP, [2, 3, 4], {"lr": "x"}), [3], {"lr": "y"})
+    family = arrays.overridden(arrays.overridden(family, [3], {"lr": "z"}), [2, 4], {"lr": "w"})
+    assert [(override.positions, override.value) for override in family.overrides] == [
         (((3, 3, 1),), "z"),
         (((2, 2, 1), (4, 4, 1)), "w"),
     ]
@@ -32,7 +32,7 @@ def test_the_last_value_counts_and_leaves_no_trace_of_those_before() -> None:
 
 def test_a_name_that_is_no_parameter_is_refused() -> None:
     with pytest.raises(Refused, match=r"^'seed' is none of its parameters \(they are lr, s, t\)$"):
-        arrays.edited(SWEEP, [1], {"lr": "1", "seed": "2"})
+        arrays.overridden(SWEEP, [1], {"lr": "1", "seed": "2"})
 
 
 CHANGES = st.lists(
@@ -49,7 +49,7 @@ def test_each_element_has_the_values_that_it_was_given_last(changes: list[tuple[
     family = SWEEP
     wanted = [arrays.parameters(SWEEP, at) for at in range(10)]
     for positions, values in changes:
-        family = arrays.edited(family, positions, values)
+        family = arrays.overridden(family, positions, values)
         for at in positions:
             wanted[at] |= values
     again = arrays.from_json(json.loads(json.dumps(arrays.to_json(family))))

@@ -293,7 +293,7 @@ class Machine(RuleBasedStateMachine):
         return [spec_id for spec_id, spec in self.world.specs.items() if "family" in spec]
 
     def _running(self, *, begun: bool) -> list[tuple[int, int]]:
-        return [key for key in self.world.running if (self.world.sights[key].started is not None) == begun]
+        return [key for key in self.world.running if (self.world.observations[key].started is not None) == begun]
 
     def _singles_that_wait(self) -> list[int]:
         return [job_id for job_id in self._waiting() if self.world.array_of(job_id) is None]

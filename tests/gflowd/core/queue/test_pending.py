@@ -8,7 +8,7 @@ import pytest
 from world import DEPTH, SPEC, World, array, needs
 
 from gflowd.core.job import reasons
-from gflowd.core.job.array_index import Roster
+from gflowd.core.job.array_index import ArrayIndex
 from gflowd.core.job.dependencies import ALONE, ANY, Dependency, Needs
 from gflowd.core.job.model import Ended
 from gflowd.core.job.retry_policy import Retry
@@ -341,7 +341,7 @@ def test_a_wide_array_is_judged_as_a_whole() -> None:
 
 
 def test_a_room_in_which_nobody_waits_says_so() -> None:
-    room = pending.PendingJobs(Roster())
+    room = pending.PendingJobs(ArrayIndex())
     assert room.next_time() is None
     assert list(room.news()) == []
     room.leave(7)

@@ -11,7 +11,7 @@ from math import inf
 from typing import Any
 
 from gflowd.core.execution import transitions
-from gflowd.core.execution.observations import Sight
+from gflowd.core.execution.observations import Observation
 from gflowd.core.job import codec, reasons
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.dependencies import Dependency, Needs
@@ -49,7 +49,7 @@ class World:
         self.drained = False
         self.kill_strays = kill_strays
         self.now = 100.0
-        self.sights: dict[Key, Sight] = {}  # of every attempt that was launched
+        self.observations: dict[Key, Observation] = {}  # of every attempt that was launched
         self.overdue: set[Key] = set()
         self.running: dict[Key, Job] = {}  # attempts of which something lives, or may yet
         self.job_queue = JobQueue()
@@ -157,8 +157,8 @@ class World:
             changes[job.id] = self._with_next_attempt(job, job.phase)
         for job in (*job_queue.live.values(), *job_queue.lingering.values(), *job_queue.unwanted()):
             key = (job.id, job.run.attempt) if job.run else (job.id, 0)
-            sight, limit = self.sights.get(key), reasons.TIME_LIMIT if key in self.overdue else None
-            after = transitions.settle(job, sight, now, limit=limit, kill_strays=self.kill_strays)
+            observation, limit = self.observations.get(key), reasons.TIME_LIMIT if key in self.overdue else None
+            after = transitions.settle(job, observation, now, limit=limit, kill_strays=self.kill_strays)
             if after is not None:
                 changes[job.id] = self._with_next_attempt(job, after)
         live = [job for job in job_queue.live.values() if not _ends(changes.get(job.id))]
@@ -199,7 +199,7 @@ class World:
             self._job_ids.add(job_id)
             if isinstance(after[-1], Starting) and isinstance(before, Queued):
                 key = (job_id, after[-1].run.attempt)
-                self.sights[key] = Sight()
+                self.observations[key] = Observation()
                 self.running[key] = self.job(job_id)
         self.catch_up()
         return done
@@ -223,28 +223,30 @@ class World:
 
     def begin(self, key: Key) -> None:
         started = Started(at=self.now, mono=self.now, identity=Identity("boot", 10 * key[0] + key[1], 1))
-        self.sights[key] = Sight(started=started, lives=True)
+        self.observations[key] = Observation(started=started, lives=True)
 
     def end(self, key: Key, status: int = 0) -> None:
-        if self.sights[key].started is None:
+        if self.observations[key].started is None:
             self.begin(key)
-        self.sights[key] = self.sights[key].replace(
+        self.observations[key] = self.observations[key].replace(
             lives=False, strays=False, status=status, ended_at=self.now, complete=True
         )
         self.running.pop(key, None)
 
     def leave_strays(self, key: Key, status: int) -> None:
-        if self.sights[key].started is None:
+        if self.observations[key].started is None:
             self.begin(key)
-        self.sights[key] = self.sights[key].replace(lives=True, strays=True, status=status, ended_at=self.now)
+        self.observations[key] = self.observations[key].replace(
+            lives=True, strays=True, status=status, ended_at=self.now
+        )
 
     def vanish(self, key: Key) -> None:
         """Nothing of it is left, nor any record; before it began that is a launch that failed."""
-        if self.sights[key].status is not None:
-            self.end(key, self.sights[key].status)
+        if self.observations[key].status is not None:
+            self.end(key, self.observations[key].status)
             return
-        begun = self.sights[key].started is not None
-        self.sights[key] = self.sights[key].replace(lives=False, barred=not begun)
+        begun = self.observations[key].started is not None
+        self.observations[key] = self.observations[key].replace(lives=False, barred=not begun)
         self.running.pop(key, None)
 
     def stop(self) -> None:
@@ -252,10 +254,10 @@ class World:
         for job_id in self.ids():
             if isinstance(self.phase(job_id), Stopping) and self.key(job_id) in self.running:
                 key = self.key(job_id)
-                if self.sights[key].started is None:
+                if self.observations[key].started is None:
                     self.vanish(key)
                 else:
-                    self.end(key, self.sights[key].status or 137)
+                    self.end(key, self.observations[key].status or 137)
 
 
 def attempt_of(phase: Phase) -> int:

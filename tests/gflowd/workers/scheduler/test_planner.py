@@ -8,7 +8,7 @@ import pytest
 from stage import BOOT, now
 
 from gflowd.core.accounting.runtimes import Runtimes
-from gflowd.core.gpu.admin_state import Orders
+from gflowd.core.gpu.admin_state import AdminState
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.job import codec, reasons
 from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping
@@ -332,7 +332,7 @@ def test_a_gpu_that_is_drained_moves_a_promise_at_once(wiring: Wiring) -> None:
     line = Line(wiring, holding(0, until=6000.0), WIDE)
     line.tick()
     line.said = replace(line.said, settings={"drained_gpus": {"gpus": ["GPU-1"]}})
-    orders = Orders(drained={"GPU-1": "x"})
+    orders = AdminState(drained={"GPU-1": "x"})
     with mock.patch("gflowd.core.gpu.admin_state.read", return_value=orders):
         line.tick()
     assert (line.records[2]["at"], line.records[2]["cause"]) == (None, "GPU 1 cannot be had")

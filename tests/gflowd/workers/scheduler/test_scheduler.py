@@ -17,7 +17,7 @@ from stage import BOOT, Jobs, eventually, now
 
 from gflowd.core.accounting.runtimes import NAMES
 from gflowd.core.errors import TryAgain
-from gflowd.core.execution.observations import Agenda, Enforced, Sight
+from gflowd.core.execution.observations import Agenda, Enforced, Observation
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.job import codec, reasons
 from gflowd.core.job.dependencies import AFTEROK, Dependency, Needs
@@ -94,9 +94,11 @@ def phase(wiring: Wiring, job_id: int) -> Phase:
     return Queued() if raw is None else codec.decode_phase(raw)
 
 
-def sees(wiring: Wiring, **of_jobs: Sight) -> dict[str, Any]:
+def sees(wiring: Wiring, **of_jobs: Observation) -> dict[str, Any]:
     """The detector's slot: sights of first attempts by `job<id>`."""
-    return {"zombie_detector": (tuple(((int(name[3:]), 1), sight) for name, sight in of_jobs.items()), None)}
+    return {
+        "zombie_detector": (tuple(((int(name[3:]), 1), observation) for name, observation in of_jobs.items()), None)
+    }
 
 
 def agenda(turn: Turn) -> Agenda:
@@ -145,9 +147,9 @@ def test_a_job_lives_through_its_phases_as_it_is_seen(make: Callable[..., Schedu
     job_id = submit(wiring)
     scheduler = make()
     scheduler.tick(now(), {})
-    scheduler.tick(now(), sees(wiring, job1=Sight(started=STARTED, lives=True)))
+    scheduler.tick(now(), sees(wiring, job1=Observation(started=STARTED, lives=True)))
     assert isinstance(phase(wiring, job_id), Running)
-    done = Sight(started=STARTED, status=3, ended_at=12.0, complete=True)
+    done = Observation(started=STARTED, status=3, ended_at=12.0, complete=True)
     turn = scheduler.tick(now(), sees(wiring, job1=done))
     ended = phase(wiring, job_id)
     assert isinstance(ended, Ended)
@@ -160,7 +162,7 @@ def test_the_end_of_one_job_starts_the_next_in_the_same_tick(make: Callable[...,
     scheduler = make()
     scheduler.tick(now(), {})
     assert phase(wiring, second) == Queued()
-    done = Sight(started=STARTED, status=0, ended_at=12.0, complete=True)
+    done = Observation(started=STARTED, status=0, ended_at=12.0, complete=True)
     scheduler.tick(now(), sees(wiring, job1=done))
     assert isinstance(phase(wiring, first), Ended)
     assert isinstance(phase(wiring, second), Starting)
@@ -173,7 +175,7 @@ def test_what_an_end_sets_free_starts_in_the_same_tick(make: Callable[..., Sched
     scheduler = make()
     scheduler.tick(now(), {})
     assert phase(wiring, second) == Queued()
-    scheduler.tick(now(), sees(wiring, job1=Sight(started=STARTED, status=0, ended_at=12.0, complete=True)))
+    scheduler.tick(now(), sees(wiring, job1=Observation(started=STARTED, status=0, ended_at=12.0, complete=True)))
     assert isinstance(phase(wiring, second), Starting)
 
 
@@ -196,7 +198,7 @@ def test_very_many_cancellations_are_committed_in_parts(make: Callable[..., Sche
 def test_an_overdue_job_is_stopped(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     job_id = submit(wiring, time_limit=5.0)
     scheduler = make()
-    seen = sees(wiring, job1=Sight(started=STARTED, lives=True))
+    seen = sees(wiring, job1=Observation(started=STARTED, lives=True))
     scheduler.tick(now(), {})
     scheduler.tick(now(), seen)
     turn = scheduler.tick(now(mono=99.0), {**seen, "timeout_enforcer": (Enforced(overdue=((job_id, 1),)), None)})
@@ -210,7 +212,7 @@ def test_what_was_seen_of_another_attempt_is_not_this_ones(make: Callable[..., S
     job_id = submit(wiring)
     scheduler = make()
     scheduler.tick(now(), {})
-    old = ((job_id, 2), Sight(started=STARTED, status=0, ended_at=1.0, complete=True))
+    old = ((job_id, 2), Observation(started=STARTED, status=0, ended_at=1.0, complete=True))
     scheduler.tick(now(), {"zombie_detector": ((old,), None)})
     assert isinstance(phase(wiring, job_id), Starting)
 
@@ -536,8 +538,8 @@ def records(wiring: Wiring, kind: str) -> dict[Any, Any]:
 def seen_ending(wiring: Wiring, job_id: int, when: Moment, seconds: float, **fields: object) -> dict[str, Any]:
     """Its sight when it has run for so long."""
     begun = replace_started(when, seconds)
-    sight = Sight(started=begun, status=0, ended_at=when.wall, complete=True).replace(**fields)
-    return sees(wiring, **{f"job{job_id}": sight})
+    observation = Observation(started=begun, status=0, ended_at=when.wall, complete=True).replace(**fields)
+    return sees(wiring, **{f"job{job_id}": observation})
 
 
 def replace_started(when: Moment, seconds: float) -> Started:
@@ -569,7 +571,7 @@ def test_a_promise_is_committed_moves_with_its_cause_in_the_log_and_is_dropped_w
         scheduler.tick(later(when, seconds), {})
     assert records(wiring, "promise")[second] == promised
     when = later(when, 50.0)
-    late = sees(wiring, **{f"job{first}": Sight(started=replace_started(when, 0.0), lives=True)})
+    late = sees(wiring, **{f"job{first}": Observation(started=replace_started(when, 0.0), lives=True)})
     scheduler.tick(when, late)
     assert isinstance(phase(wiring, first), Running)
     scheduler.tick(later(when, 1.0), late)
@@ -719,7 +721,7 @@ def test_what_nothing_has_changed_is_shown_without_another_decision(
         assert again.decision == turn.decision
         observed = orjson.loads(Path(wiring.state.observed).read_bytes())
         assert observed["reasons"] == {str(second): "Resources"}
-        for mono, slots in ((106.0, {}), (101.5, sees(wiring, **{f"job{first}": Sight()}))):
+        for mono, slots in ((106.0, {}), (101.5, sees(wiring, **{f"job{first}": Observation()}))):
             with pytest.raises(AssertionError):
                 scheduler.tick(now(mono=mono), slots)
         wish(wiring, second, held=True)
