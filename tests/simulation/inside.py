@@ -111,8 +111,8 @@ def discard(worker: Any) -> None:
     if isinstance(worker, scheduler_worker.Scheduler):
         os.close(worker._alone._fd)
         worker._alone._fd = -1
-        worker._register._follower.close()
-        worker._register.close()
+        worker._state._follower.close()
+        worker._state.close()
     if isinstance(worker, zombie_detector.ZombieDetector):
         for watch in worker._watches.values():
             worker._drop_pidfd(watch)

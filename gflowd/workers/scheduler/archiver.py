@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.core.errors import GflowError
 from gflowd.core.job import codec
-from gflowd.workers.scheduler.cleanup import Sweeper, pace
-from gflowd.workers.scheduler.history_writer import Annals
+from gflowd.workers.scheduler.cleanup import Cleanup, pace
+from gflowd.workers.scheduler.history_writer import HistoryWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,14 +34,14 @@ LOOK_AGAIN = 60.0  # seconds: at jobs that others wait for, and after a failure
 Records = tuple[Any, Any]  # of a job: wish and phase
 
 
-class Archivist:
+class Archiver:
     """What it remembers can be lost: `note` of the whole snapshot tells it anew. `past`: the jobs that have left."""
 
     def __init__(self, state: State, config: Config) -> None:
-        self.past = Annals(state.history)
+        self.history = HistoryWriter(state.history)
         self._after = config.history_after
         self._keep = config.history_keep
-        self._sweeper = Sweeper(state, config.log_keep)
+        self._cleanup = Cleanup(state, config.log_keep)
         self._due: list[tuple[float, int]] = []  # a heap: when a spec may leave, at the earliest
         self._noted: set[int] = set()  # the specs in it
         self._moving: tuple[int, float, range] | None = None  # spec, when it ended, the jobs still to be copied
@@ -76,7 +76,7 @@ class Archivist:
             if not self._ready and not self._left:
                 self._copy(fold, job_queue, now)
             self._forget(now)
-            self._sweeper.sweep(fold, job_queue, now)
+            self._cleanup.sweep(fold, job_queue, now)
         except (GflowError, OSError) as error:
             self.put_off(now, error)
             return False
@@ -101,14 +101,14 @@ class Archivist:
 
     def put_off(self, now: Moment, error: GflowError | OSError) -> None:
         """Something failed; what was to be done is done later."""
-        self.past.report(error)
+        self.history.report(error)
         self._retry_at = now.mono + LOOK_AGAIN
 
     def wake_at(self, now: Moment) -> float | None:
         """When `copy` is to be called next, on the monotonic clock."""
         if self._ready or self._left or self._moving is not None:
             return max(now.mono, self._retry_at)
-        wakes = [self._sweeper.wake_at]
+        wakes = [self._cleanup.wake_at]
         if self._due:
             wakes.append(now.mono + max(0.0, self._due[0][0] - now.wall))
         if self._keep is not None:
@@ -140,7 +140,7 @@ class Archivist:
         if not entries:
             return
         try:
-            self.past.write(entries, sheets)
+            self.history.write(entries, sheets)
         except GflowError:
             self._moving = None
             for spec_id, _ in entries:
@@ -173,14 +173,14 @@ class Archivist:
         from gflowd.storage.history import Sheet
 
         record = fold.of("spec")[spec_id]
-        self._sweeper.touch(record)
+        self._cleanup.touch(record)
         size, limit = len(job_queue.ids(spec_id)), fold.of("limit").get(spec_id)
         return Sheet(spec_id, size, max(last_at, record["submitted_at"]), record, limit)
 
     def _forget(self, now: Moment) -> None:
         if self._keep is None or now.mono < self._forget_at:
             return
-        more = self.past.forget(now.wall - self._keep, BATCH)
+        more = self.history.forget(now.wall - self._keep, BATCH)
         self._forget_at = now.mono + (0.0 if more else pace(self._keep))
 
 

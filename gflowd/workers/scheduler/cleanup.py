@@ -37,7 +37,7 @@ def pace(keep: float) -> float:
     return min(LONGEST_PACE, max(1.0, keep / 10))
 
 
-class Sweeper:
+class Cleanup:
     """`wake_at`: when to be called next, on the monotonic clock."""
 
     def __init__(self, state: State, keep: float | None) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gflowd.core.planning.reservations import Window
 
 
-class GpuDesk:
+class GpuPool:
     """As of the last `look`: `seen` are the GPUs, None while they are unknown; `trouble` is what the driver says."""
 
     def __init__(self, allowed: Collection[int] | None) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_REMEMBERED = 10_000  # outcomes
 
 
-class Annals(Archive):
+class HistoryWriter(Archive):
     """The scheduler's past. SQLite is imported when there is one."""
 
     def __init__(self, path: str) -> None:

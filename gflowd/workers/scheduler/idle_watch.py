@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from gflowd.config.loader import Config
     from gflowd.core.job.model import Job
-    from gflowd.workers.scheduler.gpu_pool import GpuDesk
+    from gflowd.workers.scheduler.gpu_pool import GpuPool
 
 MISSED_POLLS = 3  # looks at the GPUs that may fail before idleness counts anew
 LONGEST_BLINK = 30.0  # seconds between two looks that are noticed here; no worker sleeps longer than ten
@@ -24,13 +24,13 @@ class IdleWatch:
         self._config = config
         self._idleness = idleness.Idleness()
 
-    def look(self, jobs: Iterable[Job], desk: GpuDesk, slots: Mapping[str, Any]) -> None:
+    def look(self, jobs: Iterable[Job], pool: GpuPool, slots: Mapping[str, Any]) -> None:
         """Takes in how busy the last look found the GPUs of each of `jobs`."""
         slot = slots.get("gpu_poller")
         if slot is None or (self._config.idle_warn is None and self._config.idle_cancel is None):
             return
-        held = {(job.id, job.run.attempt): desk.places(job.run) for job in jobs if job.run is not None}
-        utilisation = {gpu.index: gpu.utilisation for gpu in desk.seen or ()}
+        held = {(job.id, job.run.attempt): pool.places(job.run) for job in jobs if job.run is not None}
+        utilisation = {gpu.index: gpu.utilisation for gpu in pool.seen or ()}
         gap = max(MISSED_POLLS * self._config.poll_interval, LONGEST_BLINK)
         self._idleness = idleness.follow(self._idleness, held, utilisation, slot[1][0], gap)
 

@@ -23,7 +23,7 @@ from gflowd.core.planning.occupancy import Hold, Occupancy, hold
 from gflowd.core.planning.promises import Basis
 from gflowd.core.queue.order import band
 from gflowd.effects import machine
-from gflowd.workers.scheduler.gpu_pool import GpuDesk
+from gflowd.workers.scheduler.gpu_pool import GpuPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -67,7 +67,7 @@ class Planner:
         self._cpus = config.cpus or machine.cpus()
         self._memory_mb = config.memory_mb or machine.memory_mb()
         self.shares = Shares(config.fair_share_enabled, config.fair_share_half_life, config.fair_share_cpu_weight)
-        self.desk = GpuDesk(config.gpu_allow)
+        self.pool = GpuPool(config.gpu_allow)
         self.poll_after: float | None = None
         self.doubt_ends: float | None = None
         self.usage: dict[str, float] = {}  # of users, as it counted in the last plan
@@ -86,7 +86,7 @@ class Planner:
             *job_queue.lingering.values(),
             *(job for job in job_queue.live.values() if _lingers(changes.get(job.id))),
         ]
-        self.desk.look(said.settings, [*live, *lingering], slots, now)
+        self.pool.look(said.settings, [*live, *lingering], slots, now)
         fresh = self.poll_after is not None and looked(slots) >= self.poll_after
         self.usage = self.shares.usage(said.usage, live, now.wall)
         ledger = Ledger(Quotas(self._config.quotas, said.quotas))
@@ -144,7 +144,7 @@ class Planner:
         for promise in plan.promises:
             before = said.promises.get(promise.job.id)
             was = self._bases.get(promise.job.id)
-            is_awaited = promise.expected is not None or self.desk.known is None
+            is_awaited = promise.expected is not None or self.pool.known is None
             may_come_back = doubtful and is_awaited and promise.job.spec.gpus > 0 and not _is_overdue(before, now)
             its = replace(basis, gpus=basis.gpus & self._usable) if doubtful and not may_come_back else basis
             after = promises.renewed(before, promise, was, its, now.wall, is_doubtful=may_come_back)
@@ -199,17 +199,17 @@ class Planner:
 
     def capacity(self) -> Capacity:
         """What the machine has."""
-        gpus = self.desk.known
+        gpus = self.pool.known
         devices = None if gpus is None else tuple(_device(gpu) for gpu in gpus)
         return Capacity(devices, self._cpus, self._memory_mb, cut_up=any(map(_is_cut_up, gpus or ())))
 
     def _room(self, holds: Iterable[Hold], lingering: Iterable[Job], said: Said, now: Moment) -> Occupancy:
         """What the live jobs have, and until when; what lingers keeps its GPUs, nobody knows for how long."""
-        kept = {index for job in lingering if job.run is not None for index in self.desk.places(job.run)}
-        self._usable = self.desk.available() - kept
-        seen = self._usable if self._had else {gpu.index for gpu in self.desk.known or ()}  # at first, for all we know
+        kept = {index for job in lingering if job.run is not None for index in self.pool.places(job.run)}
+        self._usable = self.pool.available() - kept
+        seen = self._usable if self._had else {gpu.index for gpu in self.pool.known or ()}  # at first, for all we know
         self._had = {**self._had, **dict.fromkeys(seen, now.mono)}
-        self._knew = now.mono if self.desk.known is not None or self._knew is None else self._knew
+        self._knew = now.mono if self.pool.known is not None or self._knew is None else self._knew
         room = Occupancy(self.capacity(), self._usable, now.wall, said.windows, said.horizon, self._doubtful(now))
         for each in holds:
             room.take(each)
@@ -217,13 +217,13 @@ class Planner:
 
     def _doubtful(self, now: Moment) -> set[int]:
         """The GPUs that could be had a moment ago, and that nobody has taken out on purpose."""
-        gone = self._usable | self.desk.closed()
+        gone = self._usable | self.pool.closed()
         return {index for index, at in self._had.items() if now.mono <= at + DOUBT and index not in gone}
 
     def _doubt_ends(self, now: Moment) -> float | None:
         """When next something is taken for gone that was expected back."""
         lost = [self._had[index] for index in self._doubtful(now)]
-        if self.desk.known is None and self._knew is not None and now.mono <= self._knew + DOUBT:
+        if self.pool.known is None and self._knew is not None and now.mono <= self._knew + DOUBT:
             lost.append(self._knew)
         return min(lost) + DOUBT if lost else None
 
@@ -232,7 +232,7 @@ class Planner:
         assert job.run is not None
         length = job_queue.runtimes.length(job)
         left, certain = self._left(job, length, now), length.is_certain or isinstance(job.phase, Stopping)
-        return hold(job.spec, self.desk.places(job.run), now.wall + left, certain=certain)
+        return hold(job.spec, self.pool.places(job.run), now.wall + left, certain=certain)
 
     def _left(self, job: Job, length: runtimes.Length, now: Moment) -> float:
         match job.phase:
@@ -274,7 +274,7 @@ class Planner:
         how = self._config.gpu_allocation
         if how == allocation.SEQUENTIAL:
             return None
-        near = allocation.closeness(self.desk.known or ())
+        near = allocation.closeness(self.pool.known or ())
         return lambda job, found, count: allocation.choose(found, count, how, near, job.id)
 
 

@@ -21,7 +21,7 @@ from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.syntax import instants
 from gflowd.storage.store import WORTH_COMPACTING, Commit, Follower, Store
-from gflowd.workers.scheduler.archiver import Archivist
+from gflowd.workers.scheduler.archiver import Archiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +46,7 @@ def _share_words(specs: Iterable[dict[str, Any]]) -> None:
                 spec[name] = sys.intern(word)
 
 
-class Register:
+class SchedulerState:
     """`job_queue` and `calendar` are as of the last `catch_up`; `touched` gathers the jobs that it told of, for whoever
     settles what that means; `news` counts how often others had written. Made, it has mended what was damaged and fenced
     off any scheduler before us.
@@ -56,7 +56,7 @@ class Register:
         self._log = log.get("scheduler")
         self._store = Store(state, config.lock_timeout, orjson.dumps)
         self._follower = Follower(self._store)
-        self._archivist = Archivist(state, config)
+        self._archiver = Archiver(state, config)
         self._default_time_limit = config.default_time_limit
         self.job_queue = self._new_queue()
         self.calendar = ReservationCalendar(instants.zone(config.timezone))
@@ -95,7 +95,7 @@ class Register:
         self.job_queue.set_limits(fold.of("limit"))
         if keys is None or any(kind == reservations.KIND for kind, _ in keys):
             self.calendar.take(fold.of(reservations.KIND))
-        self._archivist.note(phases if keys is None else ids, fold, self.job_queue)
+        self._archiver.note(phases if keys is None else ids, fold, self.job_queue)
         self.touched |= ids
         return ids
 
@@ -129,13 +129,13 @@ class Register:
     def archive(self, now: Moment) -> float | None:
         """Moves ended jobs to the history; when to do so again, on the monotonic clock."""
         try:
-            if self._archivist.copy(self._follower.fold, self.job_queue, now):
+            if self._archiver.copy(self._follower.fold, self.job_queue, now):
                 with self.change() as (commit, _):
-                    for kind, key in self._archivist.leaving(self._follower.fold, self.job_queue):
+                    for kind, key in self._archiver.leaving(self._follower.fold, self.job_queue):
                         commit.put(kind, key, None)
         except (SystemFailed, TryAgain) as error:
-            self._archivist.put_off(now, error)
-        return self._archivist.wake_at(now)
+            self._archiver.put_off(now, error)
+        return self._archiver.wake_at(now)
 
     def tell(self) -> None:
         """Logs what the store noted."""
@@ -144,10 +144,10 @@ class Register:
 
     def close(self) -> None:
         """Closes the history."""
-        self._archivist.past.close()
+        self._archiver.history.close()
 
     def _new_queue(self) -> JobQueue:
-        return JobQueue(self._archivist.past, Runtimes(self._default_time_limit))
+        return JobQueue(self._archiver.history, Runtimes(self._default_time_limit))
 
     def _commit(self) -> Commit:
         """Where the file has been lost or spoilt, ours is the better copy."""

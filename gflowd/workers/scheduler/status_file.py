@@ -39,7 +39,7 @@ class Waiting:
     line: dict[str, Any] = field(default_factory=dict)
 
 
-class Observer:
+class StatusFile:
     """Remembers what was last written, and when. `reserved`: the windows of reservations that are now or next;
     `next_id`: the next job's, which no one reads but who has lost the snapshot.
     """

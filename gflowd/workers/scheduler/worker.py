@@ -27,8 +27,8 @@ from gflowd.workers.scheduler import settlement
 from gflowd.workers.scheduler.idle_watch import IdleWatch
 from gflowd.workers.scheduler.launcher import Launcher
 from gflowd.workers.scheduler.planner import Planner, Said, ends
-from gflowd.workers.scheduler.state import Register
-from gflowd.workers.scheduler.status_file import Observer, Waiting
+from gflowd.workers.scheduler.state import SchedulerState
+from gflowd.workers.scheduler.status_file import StatusFile, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,10 +88,10 @@ class Scheduler:
         self._log = log.get("scheduler")
         self._alone = Lock(wiring.state.scheduler_lock, SUCCESSION)
         self._alone.acquire()
-        self._register = Register(wiring.state, wiring.config)
+        self._state = SchedulerState(wiring.state, wiring.config)
         self._launcher = Launcher(wiring.state, wiring.runtime)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
-        self._observer = Observer(wiring, self._executor, self._launcher.memory_limits)
+        self._status_file = StatusFile(wiring, self._executor, self._launcher.memory_limits)
         self._planner = Planner(wiring.config)
         self._resumed: tuple[admin_state.Resumed, ...] = ()
         self._launched: set[Key] = set()
@@ -105,22 +105,22 @@ class Scheduler:
 
     @property
     def _job_queue(self) -> JobQueue:
-        return self._register.job_queue
+        return self._state.job_queue
 
     def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
         """Fold, decide, commit, act, tell."""
         self._catch_up_or_put_back(now)
-        if self._last is not None and self._retry_at is None and self._last.holds(now, slots, self._register.news):
+        if self._last is not None and self._retry_at is None and self._last.holds(now, slots, self._state.news):
             return self._show(self._last, now, slots)
-        news = self._register.news
+        news = self._state.news
         for _ in range(ROUNDS):
             self._hurry = False
             plan = self._plan_and_commit(now, slots)
             if not self._hurry:
                 break
         self._launch(now)
-        archive_at = self._register.archive(now)
-        self._register.tell()
+        archive_at = self._state.archive(now)
+        self._state.tell()
         agenda = self._agenda(now)
         wakes = [when for when in (self._retry_at, archive_at) if when is not None]
         if self._launcher.reap() > len(agenda.live):
@@ -131,7 +131,7 @@ class Scheduler:
             wakes.append(now.mono + max(plan.promise_due - now.wall, SOON))
         if self._planner.doubt_ends is not None:
             wakes.append(self._planner.doubt_ends + SOON)
-        if self._planner.desk.elsewhere and plan.reasons:
+        if self._planner.pool.elsewhere and plan.reasons:
             wakes.append(now.mono + LOOK_ELSEWHERE)
         rings = b"" if self._planner.poll_after is None and agenda.resumed == self._resumed else POLL
         self._resumed = agenda.resumed
@@ -146,9 +146,9 @@ class Scheduler:
 
     def _show(self, last: Last, now: Moment, slots: dict[str, Any], rings: bytes = b"") -> Turn:
         """Shows gflowctl what came of the last decision."""
-        if self._observer.is_due(now):
+        if self._status_file.is_due(now):
             self._note(last.plan, now, slots)
-        shown_at = self._observer.write(now)
+        shown_at = self._status_file.write(now)
         wake_at = last.wake_at if shown_at is None else min(last.wake_at, shown_at)
         return Turn(last.agenda, None, None if wake_at == inf else wake_at, rings=rings)
 
@@ -161,11 +161,11 @@ class Scheduler:
             self._planner.told(self._job_queue, plan, line),
         )
         jobs = {**self._job_queue.live, **self._job_queue.lingering}
-        windows = self._observer.reserved = self._register.calendar.windows
-        self._observer.next_id = self._register.next_id
-        picture = self._planner.desk.picture(jobs, windows, now.wall)
+        windows = self._status_file.reserved = self._state.calendar.windows
+        self._status_file.next_id = self._state.next_id
+        picture = self._planner.pool.picture(jobs, windows, now.wall)
         capacity, stuck = self._planner.capacity(), settlement.enforced(slots).stuck
-        self._observer.note(self._job_queue, waiting, capacity, picture, stuck, self._trouble)
+        self._status_file.note(self._job_queue, waiting, capacity, picture, stuck, self._trouble)
 
     def close(self) -> None:
         """Leaves the tmux server running only while a job is in it."""
@@ -175,8 +175,8 @@ class Scheduler:
                 self._launcher.tmux.stop_when_empty()
             except TmuxFailed as error:
                 self._log.warning("tmux server left", why=str(error))
-        self._planner.desk.close()
-        self._register.close()
+        self._planner.pool.close()
+        self._state.close()
         self._alone.release()
 
     def _await_last_sessions(self) -> None:
@@ -188,12 +188,12 @@ class Scheduler:
     def _catch_up_or_put_back(self, now: Moment) -> None:
         """Somebody may have removed or overwritten the snapshot under us; then ours is the only copy."""
         try:
-            self._register.catch_up()
+            self._state.catch_up()
         except SystemFailed as error:
             if self._trouble is None:
                 self._log.error("snapshot lost", why=str(error))
             try:
-                self._register.put_back()
+                self._state.put_back()
             except (SystemFailed, TryAgain) as failure:  # nothing is committed before it has been put back
                 self._struggle(str(failure), now)
 
@@ -208,7 +208,7 @@ class Scheduler:
             lives_on = (isinstance(after[-1], Running | Stopping) for after in changes.values())
             self._moved = bool(promised) or any(lives_on)
             self._planner.settled(touched)
-            self._register.look_after()  # after: what it folds must not slip in between a decision and its commit
+            self._state.look_after()  # after: what it folds must not slip in between a decision and its commit
             self._retry_at = None
             self._trouble = self._trouble if self._deferred else None
         except (SystemFailed, TryAgain) as error:
@@ -223,19 +223,19 @@ class Scheduler:
         self._retry_at = now.mono + RETRY
 
     def _decide(self, now: Moment, slots: dict[str, Any]) -> tuple[Changes, Plan]:
-        self._job_queue.settle(self._register.touched, now.wall)
-        self._register.touched.clear()
+        self._job_queue.settle(self._state.touched, now.wall)
+        self._state.touched.clear()
         kill_strays = self._config.kill_strays
         changes = settlement.settle(self._job_queue, slots, self._idle.to_cancel(), now, kill_strays=kill_strays)
-        self._register.calendar.look(now.wall)
+        self._state.calendar.look(now.wall)
         plan = self._planner.plan(self._job_queue, self._said(), changes, slots, now)
-        self._idle.look(self._job_queue.live.values(), self._planner.desk, slots)
+        self._idle.look(self._job_queue.live.values(), self._planner.pool, slots)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         taken = []
         for job, gpu_ids in plan.starts:
             run = self._new_run(job, gpu_ids, now)
-            if self._planner.desk.claim(run.gpu_uuids):
+            if self._planner.pool.claim(run.gpu_uuids):
                 changes[job.id] = (transitions.start(job, run),)
             else:
                 plan.reasons[job.id] = reasons.RESOURCES  # another daemon was faster; the next tick gives back the rest
@@ -244,18 +244,18 @@ class Scheduler:
         return changes, plan
 
     def _said(self) -> Said:
-        of = self._register.of
-        calendar = self._register.calendar
+        of = self._state.of
+        calendar = self._state.calendar
         return Said(of("setting"), of("quota"), of("usage"), calendar.coming, calendar.horizon, of(promises.KIND))
 
     def _new_run(self, job: Job, gpu_ids: tuple[int, ...], now: Moment) -> Run:
-        desk = self._planner.desk
+        pool = self._planner.pool
         return Run(
             attempt=job.phase.attempt if isinstance(job.phase, Queued) else 1,
             executor=job.spec.executor or self._executor,
             gpu_ids=gpu_ids,
-            gpu_uuids=desk.uuids(gpu_ids),
-            by_uuid=bool(gpu_ids) and desk.counts_anew(),
+            gpu_uuids=pool.uuids(gpu_ids),
+            by_uuid=bool(gpu_ids) and pool.counts_anew(),
             launched_at=now.wall,
         )
 
@@ -263,9 +263,9 @@ class Scheduler:
         """Writes the phases and promises of jobs that nobody touched meanwhile, and keeps the ends of attempts that are
         followed by another; then takes them into the book. The jobs that somebody touched.
         """
-        with self._register.change() as (commit, touched):
-            usage = dict(self._register.of("usage"))
-            runs = dict(self._register.of(runtimes.KIND))
+        with self._state.change() as (commit, touched):
+            usage = dict(self._state.of("usage"))
+            runs = dict(self._state.of(runtimes.KIND))
             for job_id, record in promised.items():
                 if job_id not in touched:
                     self._tell_promise(job_id, record)
@@ -279,10 +279,10 @@ class Scheduler:
                 commit.put("phase", job_id, codec.encode_phase(changes[job_id][-1]))
                 self._tell(job_id, changes[job_id][-1])
             for user, record in usage.items():
-                if record is not self._register.of("usage").get(user):
+                if record is not self._state.of("usage").get(user):
                     commit.put("usage", user, record)
             for key, record in runs.items():
-                if record is not self._register.of(runtimes.KIND).get(key):
+                if record is not self._state.of(runtimes.KIND).get(key):
                     commit.put(runtimes.KIND, key, record)
         # What an end sets free, in a group or among those who wait, is found by looking again; so is a retry.
         self._hurry = (
@@ -295,7 +295,7 @@ class Scheduler:
         return touched
 
     def _tell_promise(self, job_id: int, record: Mapping[str, Any] | None) -> None:
-        before = self._register.of(promises.KIND).get(job_id)
+        before = self._state.of(promises.KIND).get(job_id)
         if record is not None and promises.has_moved(before, record):
             self._log.warning("promise moved", job=job_id, was=record["was"], at=record["at"], why=record["cause"])
 
@@ -344,8 +344,8 @@ class Scheduler:
         and those that wait for nothing but their turn, in order, of each array the first.
         """
         depth = self._config.backfill_depth
-        line = self._planner.in_line(self._job_queue, self._register.of(promises.KIND), depth, now)
-        if "drain" in self._register.of("setting"):
+        line = self._planner.in_line(self._job_queue, self._state.of(promises.KIND), depth, now)
+        if "drain" in self._state.of("setting"):
             held = dict.fromkeys((job.id for job in line), reasons.DRAINED)
         else:
             held = {job.id: why for job in line if (why := plan.why(job)) is not None}
@@ -355,8 +355,8 @@ class Scheduler:
         # A start that was put off has nothing yet to watch over, and its grace has not begun.
         started = (job for job in self._job_queue.live.values() if not self._is_put_off(job))
         live = tuple(live_job(job, self._config.grace) for job in (*started, *self._job_queue.lingering.values()))
-        edges = sorted({*self._job_queue.edges(now.wall), *self._register.calendar.edges})
-        return Agenda(live, tuple(edges), self._planner.poll_after, self._planner.desk.admin.resumed)
+        edges = sorted({*self._job_queue.edges(now.wall), *self._state.calendar.edges})
+        return Agenda(live, tuple(edges), self._planner.poll_after, self._planner.pool.admin.resumed)
 
     def _is_put_off(self, job: Job) -> bool:
         return isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) in self._deferred

@@ -33,7 +33,7 @@ from gflowd.storage.history_queries import Choice
 from gflowd.storage.record_log import Fold
 from gflowd.storage.store import Follower, Store
 from gflowd.workers.scheduler import archiver as module
-from gflowd.workers.scheduler.archiver import Archivist
+from gflowd.workers.scheduler.archiver import Archiver
 
 AFTER = 100.0
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
@@ -54,8 +54,8 @@ class Desk:
     def open(self) -> None:
         """As after a restart."""
         self.follower = Follower(self.store)
-        self.archivist = Archivist(self.state, self.config)
-        self.job_queue = JobQueue(self.archivist.past)
+        self.archiver = Archiver(self.state, self.config)
+        self.job_queue = JobQueue(self.archiver.history)
         self.catch_up()
 
     @property
@@ -70,14 +70,14 @@ class Desk:
         keys = self.follower.catch_up()
         specs, wishes, phases = (self.fold.of(kind) for kind in ("spec", "wish", "phase"))
         if keys is None:
-            self.job_queue = JobQueue(self.archivist.past)
+            self.job_queue = JobQueue(self.archiver.history)
             self.job_queue.refresh(specs, (), specs, wishes, phases)
             ids: Any = phases
         else:
             spec_ids: Any = [key for kind, key in keys if kind == "spec"]
             job_ids: Any = [key for kind, key in keys if kind in ("wish", "phase")]
             ids = self.job_queue.refresh(spec_ids, job_ids, specs, wishes, phases)
-        self.archivist.note(ids, self.fold, self.job_queue)
+        self.archiver.note(ids, self.fold, self.job_queue)
 
     def submit(self, size: int = 0, **fields: Any) -> int:
         family = Family(ranges=((1, size, 1),)) if size else None
@@ -96,20 +96,20 @@ class Desk:
 
     def copy(self) -> bool:
         self.catch_up()
-        return self.archivist.copy(self.fold, self.job_queue, self.now)
+        return self.archiver.copy(self.fold, self.job_queue, self.now)
 
     def drop(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         with self.store.commit() as commit:
             meanwhile()
             self.catch_up()
-            for kind, key in self.archivist.leaving(self.fold, self.job_queue):
+            for kind, key in self.archiver.leaving(self.fold, self.job_queue):
                 commit.put(kind, key, None)
         self.catch_up()
 
     def archive(self) -> None:
         """Until nothing is left to do now."""
         for _ in range(2000):
-            if not self.copy() and self.archivist.wake_at(self.now) != self.now.mono:
+            if not self.copy() and self.archiver.wake_at(self.now) != self.now.mono:
                 return
             self.drop()
         raise AssertionError("never done")
@@ -130,7 +130,7 @@ class Desk:
         return found
 
     def close(self) -> None:
-        self.archivist.past.close()
+        self.archiver.history.close()
         self.follower.close()
 
 
@@ -163,7 +163,7 @@ def test_an_ended_job_leaves_when_its_time_has_come_and_not_before(desk: Desk) -
     desk.wait(AFTER - 1)
     desk.archive()
     assert job_id in desk.kept()
-    assert desk.archivist.wake_at(desk.now) == desk.now.mono + 1
+    assert desk.archiver.wake_at(desk.now) == desk.now.mono + 1
     desk.wait(1)
     desk.archive()
     assert desk.kept() == {other}
@@ -174,7 +174,7 @@ def test_without_ended_jobs_there_is_nothing_to_wake_up_for_and_no_file(make: Ca
     desk = make(log_keep=None)
     desk.submit()
     desk.archive()
-    assert desk.archivist.wake_at(desk.now) is None
+    assert desk.archiver.wake_at(desk.now) is None
     assert not os.path.exists(desk.state.history)
 
 
@@ -269,7 +269,7 @@ def test_a_big_array_goes_in_parts_and_a_crash_amid_them_leaves_nothing_behind(
     parts = 0
     while not desk.copy():
         parts += 1
-        assert desk.archivist.wake_at(desk.now) == desk.now.mono
+        assert desk.archiver.wake_at(desk.now) == desk.now.mono
     assert parts == 2
     desk.drop()
     assert array_id not in desk.store.read().of("spec")
@@ -336,11 +336,11 @@ def test_a_drop_that_fails_takes_no_job_apart(desk: Desk) -> None:
     desk.wait(AFTER)
     assert desk.copy()
     with suppress(ZeroDivisionError), desk.store.commit():
-        desk.archivist.leaving(desk.fold, desk.job_queue)
+        desk.archiver.leaving(desk.fold, desk.job_queue)
         raise ZeroDivisionError
-    desk.archivist.put_off(desk.now, SystemFailed("disk full"))
+    desk.archiver.put_off(desk.now, SystemFailed("disk full"))
     assert not desk.copy()
-    assert desk.archivist.wake_at(desk.now) == desk.now.mono + module.LOOK_AGAIN
+    assert desk.archiver.wake_at(desk.now) == desk.now.mono + module.LOOK_AGAIN
     desk.wait(module.LOOK_AGAIN)
     desk.archive()
     assert desk.kept() == set()
@@ -436,8 +436,8 @@ def test_old_rows_go_when_the_configuration_says_so(make: Callable[..., Desk]) -
 
 
 def test_the_past_is_known_to_those_who_wait_for_it(desk: Desk) -> None:
-    assert desk.archivist.past.outcome(1, whole=True) == UNKNOWN
-    assert desk.archivist.past.family(1) is None
+    assert desk.archiver.history.outcome(1, whole=True) == UNKNOWN
+    assert desk.archiver.history.family(1) is None
     single, array_id = desk.submit(), desk.submit(size=2)
     desk.end(single, array_id)
     desk.end(array_id + 1, state="failed")
@@ -446,21 +446,21 @@ def test_the_past_is_known_to_those_who_wait_for_it(desk: Desk) -> None:
     desk.archive()
     done = Outcome(begun=1, begun_at=at, ended=1, finished=1)
     for _ in range(2):
-        assert desk.archivist.past.outcome(single, whole=True) == done
-        assert desk.archivist.past.outcome(array_id, whole=False) == done
-        assert desk.archivist.past.outcome(array_id + 1, whole=True) == done.replace(finished=0)
-        assert desk.archivist.past.outcome(array_id, whole=True) == done.replace(jobs=2, begun=2, ended=2)
-    assert desk.archivist.past.family(array_id) == Family(ranges=((1, 2, 1),))
-    assert desk.archivist.past.family(single) is None
-    assert desk.archivist.past.outcome(-1, whole=True) == UNKNOWN
+        assert desk.archiver.history.outcome(single, whole=True) == done
+        assert desk.archiver.history.outcome(array_id, whole=False) == done
+        assert desk.archiver.history.outcome(array_id + 1, whole=True) == done.replace(finished=0)
+        assert desk.archiver.history.outcome(array_id, whole=True) == done.replace(jobs=2, begun=2, ended=2)
+    assert desk.archiver.history.family(array_id) == Family(ranges=((1, 2, 1),))
+    assert desk.archiver.history.family(single) is None
+    assert desk.archiver.history.outcome(-1, whole=True) == UNKNOWN
 
 
 def test_while_the_past_cannot_be_read_nobody_is_cancelled_for_it(desk: Desk) -> None:
     os.mkdir(desk.state.history)
-    assert desk.archivist.past.outcome(1, whole=True) == Outcome()
-    assert desk.archivist.past.family(1) is None
+    assert desk.archiver.history.outcome(1, whole=True) == Outcome()
+    assert desk.archiver.history.family(1) is None
     os.rmdir(desk.state.history)
-    assert desk.archivist.past.outcome(1, whole=True) == UNKNOWN
+    assert desk.archiver.history.outcome(1, whole=True) == UNKNOWN
 
 
 def test_a_job_that_is_copied_with_the_end_of_a_big_array_leaves_once(

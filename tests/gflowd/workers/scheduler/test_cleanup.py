@@ -17,7 +17,7 @@ from gflowd.effects import removal
 from gflowd.paths import State
 from gflowd.storage.record_log import Fold
 from gflowd.workers.scheduler import cleanup as module
-from gflowd.workers.scheduler.cleanup import Sweeper
+from gflowd.workers.scheduler.cleanup import Cleanup
 
 KEEP = 30 * 86400.0
 RUN = Run(executor="process", launched_at=1.0)
@@ -32,7 +32,7 @@ class Attic:
         self.state = state
         self.fold = Fold()
         self.job_queue = JobQueue()
-        self.sweeper = Sweeper(state, keep)
+        self.cleanup = Cleanup(state, keep)
         self.mono = 0.0
 
     def job(self, job_id: int, phase: Any = None, wish: Wish | None = None, **fields: Any) -> None:
@@ -63,16 +63,16 @@ class Attic:
     def sweep(self) -> None:
         """A whole round."""
         before = self.mono
-        while self.sweeper.wake_at <= self.mono:
+        while self.cleanup.wake_at <= self.mono:
             self.sweep_a_part()
-        self.mono = self.sweeper.wake_at
+        self.mono = self.cleanup.wake_at
         assert before < self.mono < before + 3601
 
     def sweep_a_part(self) -> None:
         """What is done in one tick, and beside it."""
-        self.sweeper.sweep(self.fold, self.job_queue, Moment(NOW, self.mono, "boot"))
-        if self.sweeper._removal is not None:
-            self.sweeper._removal.wait()
+        self.cleanup.sweep(self.fold, self.job_queue, Moment(NOW, self.mono, "boot"))
+        if self.cleanup._removal is not None:
+            self.cleanup._removal.wait()
 
 
 @pytest.fixture
@@ -147,13 +147,13 @@ def test_nothing_else_is_done_while_a_removal_goes_on(attic: Attic, monkeypatch:
     monkeypatch.setattr(removal, "TOOL", ("sleep", "60", "--"))
     place = attic.directory(1)
     moment = Moment(NOW, attic.mono, "boot")
-    attic.sweeper.sweep(attic.fold, attic.job_queue, moment)
-    going_on = attic.sweeper._removal
+    attic.cleanup.sweep(attic.fold, attic.job_queue, moment)
+    going_on = attic.cleanup._removal
     assert going_on is not None
-    attic.sweeper.wake_at = attic.mono
-    attic.sweeper.sweep(attic.fold, attic.job_queue, moment)
-    assert attic.sweeper._removal is going_on
-    assert attic.sweeper.wake_at == attic.mono + module.PAUSE
+    attic.cleanup.wake_at = attic.mono
+    attic.cleanup.sweep(attic.fold, attic.job_queue, moment)
+    assert attic.cleanup._removal is going_on
+    assert attic.cleanup.wake_at == attic.mono + module.PAUSE
     going_on._process.kill()
     going_on.wait()
     assert going_on.left() == [str(place)]
@@ -165,7 +165,7 @@ def test_many_are_removed_in_parts(attic: Attic, monkeypatch: pytest.MonkeyPatch
     places = [attic.directory(job_id) for job_id in range(1, 21)]
     attic.sweep_a_part()
     assert sum(place.exists() for place in places) == 17
-    assert attic.sweeper.wake_at == attic.mono
+    assert attic.cleanup.wake_at == attic.mono
     attic.sweep()
     assert not any(place.exists() for place in places)
 
@@ -228,14 +228,14 @@ def test_who_submits_what_is_kept_already_makes_it_young(attic: Attic, keep: Cal
 def test_the_archivist_makes_young_what_a_job_that_leaves_had(attic: Attic) -> None:
     env, script = attic.file("env", "used"), attic.file("scripts", "s")
     attic.job(1, ended(OLD), script="s")
-    attic.sweeper.touch(attic.fold.of("spec")[1])
-    attic.sweeper.touch({"env": "missing"})
+    attic.cleanup.touch(attic.fold.of("spec")[1])
+    attic.cleanup.touch({"env": "missing"})
     assert min(env.stat().st_mtime, script.stat().st_mtime) > OLD
 
 
 def test_who_keeps_logs_for_ever_sweeps_nothing(state: State) -> None:
     attic = Attic(state, keep=None)
     place = attic.directory(1)
-    assert attic.sweeper.wake_at == float("inf")
-    attic.sweeper.sweep(attic.fold, attic.job_queue, Moment(NOW, 1e9, "boot"))
+    assert attic.cleanup.wake_at == float("inf")
+    attic.cleanup.sweep(attic.fold, attic.job_queue, Moment(NOW, 1e9, "boot"))
     assert place.exists()

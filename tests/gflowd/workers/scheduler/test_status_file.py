@@ -16,7 +16,7 @@ from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.reservations import Window
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.workers.base import Wiring
-from gflowd.workers.scheduler.status_file import Observer, Waiting
+from gflowd.workers.scheduler.status_file import StatusFile, Waiting
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=2, memory_mb=300, gpus=1)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))
@@ -45,11 +45,11 @@ def job_queue(phases: dict[int, Phase]) -> JobQueue:
     return made
 
 
-def note(observer: Observer, phases: dict[int, Phase], **fields: object) -> None:
+def note(status_file: StatusFile, phases: dict[int, Phase], **fields: object) -> None:
     told: dict[str, object] = {
         "waiting": Waiting({}, dict), "capacity": CAPACITY, "picture": PICTURE, "stuck": (), "trouble": None, **fields
     }  # fmt: skip
-    observer.note(job_queue(phases), **told)  # type: ignore[arg-type]
+    status_file.note(job_queue(phases), **told)  # type: ignore[arg-type]
 
 
 def seen(wiring: Wiring) -> dict[str, object]:
@@ -58,18 +58,18 @@ def seen(wiring: Wiring) -> dict[str, object]:
 
 
 @pytest.fixture
-def observer(wiring: Wiring) -> Observer:
-    return Observer(wiring, "tmux")
+def status_file(wiring: Wiring) -> StatusFile:
+    return StatusFile(wiring, "tmux")
 
 
-def test_the_world_is_written_as_it_is(observer: Observer, wiring: Wiring) -> None:
+def test_the_world_is_written_as_it_is(status_file: StatusFile, wiring: Wiring) -> None:
     note(
-        observer,
+        status_file,
         {1: running(0, 2), 2: running()},
         waiting=Waiting({7: "Resources"}, lambda: {7: 1.5}),
         trouble="disk full",
     )
-    assert observer.write(now(wall=123.5)) is None
+    assert status_file.write(now(wall=123.5)) is None
     found = seen(wiring)
     assert found["at"] == 123.5
     assert found["capacity"] == {"gpus": 3, "cpus": 4, "memory_mb": 1000}
@@ -91,50 +91,50 @@ def test_the_world_is_written_as_it_is(observer: Observer, wiring: Wiring) -> No
     assert stat.S_IMODE(os.stat(wiring.state.observed).st_mode) == 0o600
 
 
-def test_before_the_first_look_the_gpus_are_unknown(observer: Observer, wiring: Wiring) -> None:
-    note(observer, {}, picture=Picture(trouble="no driver"), capacity=Capacity(None, 4, 1000))
-    observer.write(now())
+def test_before_the_first_look_the_gpus_are_unknown(status_file: StatusFile, wiring: Wiring) -> None:
+    note(status_file, {}, picture=Picture(trouble="no driver"), capacity=Capacity(None, 4, 1000))
+    status_file.write(now())
     assert seen(wiring)["capacity"]["gpus"] is None  # type: ignore[index]
     assert (seen(wiring)["gpus"], seen(wiring)["gpu_trouble"]) == ([], "no driver")
 
 
-def test_what_is_reserved_now_or_next_is_told(observer: Observer, wiring: Wiring) -> None:
+def test_what_is_reserved_now_or_next_is_told(status_file: StatusFile, wiring: Wiring) -> None:
     window = Window(id=3, user="ada", start=10.0, end=20.0, gpus=0, gpu_list=(0, 2))
-    observer.reserved = [window]
-    note(observer, {})
-    observer.write(now())
+    status_file.reserved = [window]
+    note(status_file, {})
+    status_file.write(now())
     assert seen(wiring)["reservations"] == [
         {"id": 3, "user": "ada", "start": 10.0, "end": 20.0, "gpus": 0, "gpu_list": [0, 2], "again": False}
     ]
 
 
-def test_a_stopping_job_says_why_and_when_it_cannot_be_killed(observer: Observer, wiring: Wiring) -> None:
-    note(observer, {1: stopping(reasons.TIME_LIMIT), 2: stopping(reasons.STRAYS)}, stuck=((2, 1), (1, 9)))
-    observer.write(now())
+def test_a_stopping_job_says_why_and_when_it_cannot_be_killed(status_file: StatusFile, wiring: Wiring) -> None:
+    note(status_file, {1: stopping(reasons.TIME_LIMIT), 2: stopping(reasons.STRAYS)}, stuck=((2, 1), (1, 9)))
+    status_file.write(now())
     assert seen(wiring)["reasons"] == {"1": "TimeLimit", "2": "Unkillable"}
 
 
-def test_it_is_written_at_most_once_a_second_and_only_when_changed(observer: Observer, wiring: Wiring) -> None:
-    note(observer, {})
-    assert observer.write(now(mono=100.0)) is None
+def test_it_is_written_at_most_once_a_second_and_only_when_changed(status_file: StatusFile, wiring: Wiring) -> None:
+    note(status_file, {})
+    assert status_file.write(now(mono=100.0)) is None
     os.unlink(wiring.state.observed)
-    note(observer, {})
-    assert observer.write(now(mono=105.0)) is None
+    note(status_file, {})
+    assert status_file.write(now(mono=105.0)) is None
     assert not os.path.exists(wiring.state.observed), "nothing has changed"
-    note(observer, {1: running()})
-    assert observer.write(now(mono=105.0)) is None
-    note(observer, {})
-    assert observer.write(now(mono=105.5)) == 106.0
+    note(status_file, {1: running()})
+    assert status_file.write(now(mono=105.0)) is None
+    note(status_file, {})
+    assert status_file.write(now(mono=105.5)) == 106.0
     assert seen(wiring)["used"] == {"cpus": 2, "memory_mb": 300}
-    assert observer.write(now(mono=106.0)) is None
+    assert status_file.write(now(mono=106.0)) is None
     assert seen(wiring)["used"] == {"cpus": 0, "memory_mb": 0}
 
 
-def test_what_could_not_be_written_is_written_later(observer: Observer, wiring: Wiring) -> None:
-    note(observer, {})
+def test_what_could_not_be_written_is_written_later(status_file: StatusFile, wiring: Wiring) -> None:
+    note(status_file, {})
     os.rename(wiring.state.root, wiring.state.root + ".away")
-    assert observer.write(now(mono=100.0)) == 101.0
-    assert observer.write(now(mono=100.5)) == 101.0
+    assert status_file.write(now(mono=100.0)) == 101.0
+    assert status_file.write(now(mono=100.5)) == 101.0
     os.rename(wiring.state.root + ".away", wiring.state.root)
-    assert observer.write(now(mono=101.0)) is None
+    assert status_file.write(now(mono=101.0)) is None
     assert seen(wiring)["trouble"] is None
