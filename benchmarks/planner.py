@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What a decision of the planner costs, and keeping the book, as the queue grows; a part of `make bench`.
+"""What a decision of the planner costs, and keeping the queue, as it grows; a part of `make bench`.
 
-The machine has eight GPUs. A decision is made as the scheduler makes it: the book's queue, what is given out and until
+The machine has eight GPUs. A decision is made as the scheduler makes it: the jobs in order, what is given out and until
 when, and as many jobs looked at as by default. Times are medians of the CPU time, without disk or daemon.
 """
 
@@ -46,7 +46,7 @@ MACHINE = Capacity(tuple(Device(index, "A100", 81920) for index in range(8)), cp
 
 @dataclass
 class Snapshot:
-    """Records as the scheduler has them in memory, and its book of them."""
+    """Records as the scheduler has them in memory, and its queue of them."""
 
     specs: dict[int, Any]
     phases: dict[int, Any] = field(default_factory=dict)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.array_index import ArrayIndex
     from gflowd.storage.record_log import Fold
 
-UNKNOWN = "no job "  # how joblist begins to name what is not known
+UNKNOWN = "no job "  # how job_ids begins to name what is not known
 
 
 def array_index(fold: Fold) -> ArrayIndex | None:

@@ -1,7 +1,7 @@
 """The snapshot's file: read without a lock, followed from where one was, changed by commits under the lock.
 
 Readers (`Store.read`, `Follower`) ignore a commit whose closing line is missing. Writers (`Store.commit`) cut such a
-tail, and append whole commits. The form of a line is `snapshot`'s business.
+tail, and append whole commits. The form of a line is `record_log`'s business.
 """
 
 from __future__ import annotations

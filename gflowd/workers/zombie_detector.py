@@ -66,8 +66,8 @@ def open(wiring: Wiring) -> ZombieDetector:  # noqa: A001 -- the workers' protoc
 
 
 class ZombieDetector:
-    """Decision: a sight of each live attempt that has begun, or should have. One that is over stays in it until there
-    is other news: that it is gone is none, and whoever is told of a decision has to look at everything.
+    """Decision: an observation of each live attempt that has begun, or should have. One that is over stays in it until
+    there is other news: that it is gone is none, and whoever is told of a decision has to look at everything.
     """
 
     def __init__(self, wiring: Wiring) -> None:
@@ -119,7 +119,7 @@ class ZombieDetector:
             self._drop_pidfd(self._watches.pop(key))
 
     def _begun(self, job: LiveJob, watch: Watch, now: Moment) -> Observation | None:
-        """The sight of an attempt that has not begun; None for one that has, whose `started` is then known."""
+        """The observation of an attempt that has not begun; None for one that has, whose `started` is then known."""
         if watch.started is None and job.started is not None:  # we were not there when it began
             watch.started = job.started
             watch.pidfd = processes.watch(job.started.identity, now.boot)
@@ -142,7 +142,7 @@ class ZombieDetector:
         return processes.started_mono(identity.start) if identity.boot == now.boot else 0.0
 
     def _at_work(self, watch: Watch) -> Observation | None:
-        """The sight of an attempt whose `job.sh` lives and has recorded nothing; None for all others."""
+        """The observation of an attempt whose `job.sh` lives and has recorded nothing; None for all others."""
         if watch.pidfd is None or jobdir.exit_record(watch.directory) is not None:
             return None
         if watch.at_work is None:
@@ -157,7 +157,9 @@ class ZombieDetector:
         return Look(job, watch, held, jobdir.exit_record(watch.directory), leader_lives)
 
     def _judge(self, looks: list[Look], now: Moment) -> dict[Key, Observation]:
-        """The sights of attempts that have begun; those that seem to be over are sought in /proc, all in one pass."""
+        """The observations of attempts that have begun; those that seem to be over are sought in /proc, all in one
+        pass.
+        """
         over = [look for look in looks if self._seems_over(look, now)]
         found: dict[Key, list[Process]] = {}
         if over:

@@ -1,4 +1,4 @@
-"""From one phase to the next: what a sight of the world, a wish or a passed limit makes of a job.
+"""From one phase to the next: what an observation, a wish or a passed limit makes of a job.
 
 Only the scheduler imports this. Every move is checked against `ALLOWED`.
 """

@@ -1,4 +1,4 @@
-"""A GPU as a poll saw it, and what was at work on it. Whether it may be given away is for `gpu_states` to say."""
+"""A GPU as a poll saw it, and what was at work on it. Whether it may be given away is for `states` to say."""
 
 from __future__ import annotations
 

@@ -284,7 +284,7 @@ SHORT_STATES = dict(zip(STATES, ("PD", "H", "CF", "R", "CG", "CD", "F", "CA", "T
 
 
 class Job(Value):
-    """Spec, wish and phase under one id. `array_id`: of the array or sweep that it is an element of (`instances`)."""
+    """Spec, wish and phase under one id. `array_id`: of the array or sweep that it is an element of (`array_task`)."""
 
     __slots__ = ("array_id", "id", "phase", "spec", "wish")
 

@@ -1,4 +1,6 @@
-"""The scheduler's diary: the reservations, what they keep now and next, and when that changes. Mutable; pure."""
+"""The reservation calendar: which reservations there are, what they keep now and next, and when that changes. Mutable;
+pure.
+"""
 
 from __future__ import annotations
 

@@ -141,7 +141,9 @@ class DependencyGraph:
             yield job_id, verdict
 
     def verdict(self, job_id: int, *, alone: bool = True) -> Verdict:
-        """How it stands with a job, without a time. `alone`: whether no job of its name is in its way (`Namesakes`)."""
+        """How it stands with a job, without a time. `alone`: whether no job of its name is in its way
+        (`Singletons`).
+        """
         waiter = self._waiters.get(job_id)
         return SATISFIED if waiter is None else waiter.verdict(alone=alone)
 

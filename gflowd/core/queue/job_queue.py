@@ -1,4 +1,4 @@
-"""The scheduler's book: every job that is queued or live, kept in order as the snapshot changes. Mutable; pure.
+"""The job queue: every job that is queued or live, kept in order as the snapshot changes. Mutable; pure.
 
 Ended jobs are counted out: the snapshot still has them, and they are looked up there where others depend on them.
 """

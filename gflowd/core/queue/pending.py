@@ -1,4 +1,4 @@
-"""The waiting room: the queued jobs that wait for others, and what becomes of them. Mutable; pure."""
+"""Pending dependencies: the queued jobs that wait for others, and what becomes of them. Mutable; pure."""
 
 from __future__ import annotations
 

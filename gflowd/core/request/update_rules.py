@@ -1,4 +1,6 @@
-"""What `update` may change of a job, and when. Checks the request; whether the new spec can be met is `requests`'s."""
+"""What `update` may change of a job, and when. Checks the request; whether the new spec can be met is
+`validation`'s.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ Records = tuple[Any, Any]  # of a job: wish and phase
 
 
 class Archiver:
-    """What it remembers can be lost: `note` of the whole snapshot tells it anew. `past`: the jobs that have left."""
+    """What it remembers can be lost: `note` of the whole snapshot tells it anew. `history`: the jobs that have left."""
 
     def __init__(self, state: State, config: Config) -> None:
         self.history = HistoryWriter(state.history)

@@ -1,7 +1,7 @@
 """Removes what nobody needs any more: directories of jobs that ended long ago, environments and scripts of none.
 
 A job that has left the snapshot is as old as its directories say. Environments and scripts are as old as their last
-use: a submission and the archivist touch them, so that what was used within that time can be redone.
+use: a submission and the archiver touch them, so that what was used within that time can be redone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Puts together what a plan is made of: the book, the machine, the settings and what the GPU poller has seen.
+"""Puts together what a plan is made of: the job queue, the machine, the settings and what the GPU poller has seen.
 
 Remembers only which look at the GPUs it waits for, and on behalf of whom; and on what the promises rested last.
 """

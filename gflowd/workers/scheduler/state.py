@@ -1,4 +1,5 @@
-"""The snapshot as the scheduler has it: followed into the book and the diary, changed under the lock, kept in order.
+"""The snapshot as the scheduler has it: followed into the job queue and the calendar, changed under the lock, kept in
+order.
 
 Knows nothing of what is decided. All of it can be lost: it is read anew.
 """
@@ -74,7 +75,7 @@ class SchedulerState:
         return self._follower.fold.next_id
 
     def catch_up(self) -> set[int]:
-        """Follows the snapshot into the book; the ids that were touched."""
+        """Follows the snapshot into the job queue; the ids that were touched."""
         keys = self._follower.catch_up()
         self.news += bool(keys is None or keys or self._follower.fold.dropped)
         fold = self._follower.fold
@@ -106,7 +107,7 @@ class SchedulerState:
 
     @contextmanager
     def change(self) -> Iterator[tuple[Commit, set[int]]]:
-        """A commit, and the jobs that others touched before it; what is put into it is in the book afterwards."""
+        """A commit, and the jobs that others touched before it; what is put into it is in the job queue afterwards."""
         with self._commit() as commit:
             touched = self.catch_up()
             if self.of("scheduler").get(0, {}).get("generation") != self._generation:

@@ -81,7 +81,7 @@ class Last:
 
 
 class Scheduler:
-    """Decision: the agenda of the others. Its state is the book, which is the snapshot folded, and can be lost."""
+    """Decision: the agenda of the others. Its state is the job queue, which is the snapshot folded, and can be lost."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._config = wiring.config
@@ -153,7 +153,7 @@ class Scheduler:
         return Turn(last.agenda, None, None if wake_at == inf else wake_at, rings=rings)
 
     def _note(self, plan: Plan, now: Moment, slots: dict[str, Any]) -> None:
-        """Shows the observer what is so now."""
+        """Tells the status file what is so now."""
         why, line = self._line(plan, now)
         waiting = Waiting(
             why,
@@ -261,7 +261,7 @@ class Scheduler:
 
     def _commit(self, changes: Changes, promised: Mapping[int, Mapping[str, Any] | None]) -> set[int]:
         """Writes the phases and promises of jobs that nobody touched meanwhile, and keeps the ends of attempts that are
-        followed by another; then takes them into the book. The jobs that somebody touched.
+        followed by another; then takes them into the job queue. The jobs that somebody touched.
         """
         with self._state.change() as (commit, touched):
             usage = dict(self._state.of("usage"))

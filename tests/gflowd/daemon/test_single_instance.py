@@ -21,9 +21,9 @@ from gflowd.storage.store import Store
 
 HOLD = """
 import sys, time
-from gflowd.daemon import instance as hosting
+from gflowd.daemon import instance as daemon_instance
 from gflowd.paths import State
-with hosting.single_instance(State(sys.argv[1]), "foreground") as instance:
+with daemon_instance.single_instance(State(sys.argv[1]), "foreground") as instance:
     instance.sign(7)
     print("held", flush=True)
     time.sleep(60)
@@ -146,7 +146,7 @@ def test_a_forked_child_that_outlives_the_daemon_does_not_keep_the_lock(state: S
 
 def test_of_twenty_that_start_at_once_exactly_one_wins(state: State) -> None:
     script = HOLD.replace("time.sleep(60)", "sys.stdin.read()")
-    script = script.replace("with hosting", "sys.stdin.readline()\nwith hosting", 1)
+    script = script.replace("with daemon_instance", "sys.stdin.readline()\nwith daemon_instance", 1)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     racers = [subprocess.Popen([sys.executable, "-c", script, state.root], **pipes) for _ in range(20)]
     for racer in racers:

@@ -24,7 +24,7 @@ LIVE: dict[str, Phase] = {
 
 
 class Records:
-    """What a snapshot holds, and a book that follows it."""
+    """What a snapshot holds, and a job queue that follows it."""
 
     def __init__(self) -> None:
         self.specs: dict[int, object] = {}

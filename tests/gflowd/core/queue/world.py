@@ -1,4 +1,4 @@
-"""A made-up machine for the pure core: records as a snapshot has them, a book that follows them, and processes.
+"""A made-up machine for the pure core: records as a snapshot has them, a job queue that follows them, and processes.
 
 `tick` does with them what the scheduler does in one of its own: catch up, settle, plan, commit, launch.
 """
