@@ -12,8 +12,9 @@ PARALLEL ?= 4
 # Busy loops beside the tests of test-loaded.
 LOOPS ?= 3
 # What starts no daemon and hardly a program.
-QUICK := tests/core tests/gflowd/workers/scheduler/test_planner.py tests/gflowd/config/test_config.py tests/gflowd/test_paths.py tests/test_layers.py \
-	tests/gflowd/test_log.py tests/gflowd/storage/test_history.py tests/gflowd/daemon/test_supervisor.py tests/gflowctl/view/test_views.py
+QUICK := tests/gflowd/core tests/gflowd/config tests/gflowd/workers/scheduler/test_planner.py tests/gflowd/test_paths.py \
+	tests/gflowd/test_log.py tests/gflowd/storage/test_history.py tests/gflowd/daemon/test_supervisor.py \
+	tests/gflowctl/view/test_views.py tests/test_layers.py
 FUZZ := .fuzz
 OLDEST := .oldest
 SECONDS ?= 60

@@ -21,7 +21,7 @@ BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.lo
 FOR_GFLOWCTL = (
     "gflowd.config.loader", "gflowd.core.", "gflowd.effects.daemon", "gflowd.effects.doorbell",
     "gflowd.effects.processes", "gflowd.paths", "gflowd.storage.history", "gflowd.storage.history_queries",
-    "gflowd.storage.record_log", "gflowd.storage.store", "gflowd.workers.board",
+    "gflowd.storage.lock", "gflowd.storage.record_log", "gflowd.storage.store", "gflowd.workers.board",
 )  # fmt: skip
 CONTEXT, VIEW, OUTPUT = ("gflowctl.context", *FOR_GFLOWCTL), "gflowctl.view.", "gflowctl.output."
 
