@@ -136,7 +136,7 @@ SCHEDULER = {
 }
 PURE = {
     "__future__", "_json", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "enum",
-    "functools", "heapq", "itertools", "json", "math", "operator", "re", "shlex", "typing", "zoneinfo",
+    "functools", "heapq", "itertools", "json", "math", "operator", "posixpath", "re", "shlex", "typing", "zoneinfo",
 }  # fmt: skip
 # Modules that know each other and should not. Types count, and imports within functions.
 KNOWN_CIRCLES = [

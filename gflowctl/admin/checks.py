@@ -122,6 +122,9 @@ def state_directory(context: Context) -> Iterator[Finding]:
         yield Finding(WARN, f"state directory {root} is on {kind}", remedy)
     else:
         yield Finding(OK, f"state directory {root} (private, {kind or 'unknown file system'})")
+    if os.statvfs(root).f_flag & os.ST_NOEXEC:
+        told = f"nothing can be executed on {root} (mounted noexec)"
+        yield Finding(WARN, told, "scripts run through their interpreters, but srun is not found; set GFLOW_STATE_DIR")
     yield from _space(root)
 
 

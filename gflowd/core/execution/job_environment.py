@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING
 
 from gflowd.core.job import array_task, arrays
@@ -33,6 +34,9 @@ def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str,
         "PWD": spec.cwd,
     }
     found.update(_of_array(job))
+    if spec.script is not None:
+        path = posixpath.normpath(posixpath.join(submit_dir, spec.command[0]))
+        found |= {"GFLOW_SCRIPT": path, "GFLOW_SCRIPT_DIR": posixpath.dirname(path)}
     if spec.slurm:
         found.update(_of_slurm(job, run))
     if term is not None:

@@ -27,6 +27,15 @@ def quote(word: bytes) -> bytes:
     return b"'" + word.replace(b"'", b"'\\''") + b"'"
 
 
+def interpreter(head: bytes) -> tuple[bytes, ...]:
+    """The words before a script's own path with which the kernel runs it, from its first line (execve(2)); none where
+    the line names no interpreter.
+    """
+    line = head.partition(b"\n")[0]
+    words = line[2:].split(None, 1) if line.startswith(b"#!") else []
+    return tuple(word.strip() for word in words)
+
+
 def environment_script(data: bytes) -> bytes:
     """A script that exports the NUL-separated `NAME=value` strings of `data`; sourced by every job that has them.
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 # What a disk says that may be well again: no fault of the job's.
+LONGEST_FIRST_LINE = 4096  # bytes of a script; the kernel reads 255
 BAD_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
@@ -119,7 +120,7 @@ class Launcher:
         term = TERM if run.executor == TMUX else None
         words = list(array_task.command(job))
         if spec.script is not None:
-            words[0] = self._state.script(spec.script)
+            words[:1] = self._script(self._state.script(spec.script))
         extra = job_environment.variables(job, run, self._state.root, term)
         return job_script.Launch(
             title=f"gflow job {job.id} ({array_task.name(job)}), attempt {run.attempt}",
@@ -138,6 +139,15 @@ class Launcher:
             conda_env=None if spec.conda_env is None else os.fsencode(spec.conda_env),
             tools=self._tools() if spec.slurm else None,
         )
+
+    @staticmethod
+    def _script(path: str) -> list[str]:
+        """The words that run a kept script: where nothing may be executed, by its interpreter. Raises OSError."""
+        if not os.statvfs(path).f_flag & os.ST_NOEXEC:
+            return [path]
+        with open(path, "rb") as file:
+            words = job_script.interpreter(file.read(LONGEST_FIRST_LINE))
+        return [*map(os.fsdecode, words), path]
 
     @property
     def memory_limits(self) -> str:

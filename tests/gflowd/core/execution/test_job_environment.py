@@ -66,6 +66,14 @@ def test_only_a_job_in_a_terminal_is_told_which() -> None:
     assert found(term="screen")["TERM"] == "screen"
 
 
+def test_a_script_finds_where_it_was_submitted_from() -> None:
+    made = SPEC.replace(script="abc", command=("../run.sh",), cwd="/data", submit_dir="/home/ada/work")
+    found = variables(Job(1, made, Wish(), Queued()), RUN, "/s", None)
+    assert (found["GFLOW_SCRIPT"], found["GFLOW_SCRIPT_DIR"]) == ("/home/ada/run.sh", "/home/ada")
+    plain = variables(Job(1, SPEC, Wish(), Queued()), RUN, "/s", None)
+    assert not {"GFLOW_SCRIPT", "GFLOW_SCRIPT_DIR"} & plain.keys()
+
+
 def test_a_script_for_slurm_finds_what_sbatch_would_give() -> None:
     more = found(slurm=True, memory_mb=512).items() - found().items()
     assert dict(more) == {

@@ -620,3 +620,18 @@ def test_our_srun_outlives_a_shell_that_sets_a_path_of_its_own(attempt: Attempt)
     attempt.export({b"PATH": b"/usr/bin:/bin"})
     said = attempt.run(b"bash", b"-c", b"PATH=/usr/bin:/bin; srun a; bash -c 'srun b'", tools=os.fsencode(tools))
     assert said == b"ours: a\nours: b\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"#!/bin/sh\necho", (b"/bin/sh",)),
+        (b"#! /usr/bin/env  python3 -u \n", (b"/usr/bin/env", b"python3 -u")),
+        (b"#!/bin/bash -l", (b"/bin/bash", b"-l")),
+        (b"echo\n", ()),
+        (b"#!\n", ()),
+        (b"", ()),
+    ],
+)
+def test_the_interpreter_of_a_script_is_that_of_its_first_line(head: bytes, words: tuple[bytes, ...]) -> None:
+    assert job_script.interpreter(head) == words
