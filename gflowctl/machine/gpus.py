@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from gflowd.core.errors import Refused
 from gflowd.core.job.reasons import IDLE_GPUS
 from gflowd.storage.record_log import Fold
@@ -14,11 +16,12 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
 
 KIND = "setting"
+FIRST_LOOK, LOOK_AGAIN = 10.0, 0.05  # seconds
 
 
 def all_of(context: Context) -> list[dict[str, Any]]:
     """Every GPU by index. Raises `Refused` when none is known."""
-    seen = context.observed
+    seen = _settled(context)
     if seen is None:
         context.state.check()
         raise Refused("gflowd has not looked at the GPUs yet; gflowd start")
@@ -26,6 +29,18 @@ def all_of(context: Context) -> list[dict[str, Any]]:
     if not found:
         raise Refused(seen.get("gpu_trouble") or "this machine has no GPUs that gflowd knows of")
     return found
+
+
+def _settled(context: Context) -> dict[str, Any] | None:
+    """What the daemon last saw; one that has just started is given the time to look."""
+    deadline = time.monotonic() + FIRST_LOOK
+    while (seen := context.observed) is not None and time.monotonic() < deadline:
+        known = (seen.get("capacity") or {}).get("gpus") is not None or seen.get("gpus") or seen.get("gpu_trouble")
+        if known or not context.daemon_runs:
+            break
+        time.sleep(LOOK_AGAIN)
+        context.forget()
+    return seen
 
 
 def one(context: Context, index: int) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machine import GATE, ROOT, Machine, alive, eventually, kill, new_machine
@@ -22,6 +24,11 @@ class Installed(Machine):
             program = self.bin / name
             program.write_text(program.read_text().replace(repr(str(ROOT)), repr(str(self.site))))
         self.env["PYTHONDONTWRITEBYTECODE"] = "1"
+
+    def run(self, *words: str | bytes, **settings: Any) -> subprocess.CompletedProcess[str]:
+        """By its own package: Python is started for it."""
+        settings = {"cwd": self.work, "env": self.env, "timeout": 60, "capture_output": True, "text": True, **settings}
+        return subprocess.run(words, check=False, stdin=subprocess.DEVNULL, **settings)
 
     def replace(self, version: str) -> None:
         """By a package of another version, whose parts do not go together with those of ours."""

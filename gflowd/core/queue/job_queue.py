@@ -100,7 +100,8 @@ class JobQueue:
             if array_id is None or job_id in counted or (array_id not in full and rooms.get(array_id, 1) > 0):
                 return None
             if array_id not in full:
-                self._array_limits.left_out(job_id)
+                if self._pending.lets_go(self.queued[job_id]):  # else it waits for another of its name
+                    self._array_limits.left_out(job_id)
                 full.add(array_id)
             ids = self._array_index.ids(array_id)
             return min((each for each in counted if job_id < each < ids.stop), default=ids.stop)

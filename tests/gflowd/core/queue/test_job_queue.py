@@ -747,3 +747,16 @@ def test_whoever_has_seen_enough_meets_only_the_promised() -> None:
         met.append(job.id)
         queue.enough()
     assert met == [1, 4]
+
+
+def test_an_element_that_waits_for_another_of_its_name_is_not_said_to_wait_for_its_group() -> None:
+    """Whichever of them could start first, the book that followed and one made anew say the same."""
+    world = World()
+    world.submit(family=array(3, max_concurrent=1), needs=ALONE, gpus=9)
+    for _ in range(2):
+        world.tick()
+        anew = world.rebuilt()
+        for each in (world.job_queue, anew):
+            list(each.queue())
+        assert world.job_queue.waiting(9) == anew.waiting(9)
+        assert reasons.GROUP not in anew.waiting(9).values()
