@@ -45,7 +45,10 @@ def spawn() -> Iterator[Spawn]:
     mark = f"\0GFLOW_TEST_MARK={os.environ['GFLOW_TEST_MARK']}\0".encode()
 
     def end_all() -> bool:
-        ours = [pid for pid in processes.everyone() if mark in processes._environment(pid) and pid != os.getpid()]
+        """By their sessions too: who is just replacing its program carries no mark."""
+        sessions = {child.pid for child in started if child.poll() is None}
+        everyone = [process for process in processes.everyone().values() if process.pid != os.getpid()]
+        ours = [each.pid for each in everyone if each.session in sessions or mark in processes._environment(each.pid)]
         for pid in ours:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
