@@ -17,7 +17,6 @@ import tempfile
 import time
 from contextlib import ExitStack
 
-from bench import ROOT, Bench
 from peers.gflow_rs import GflowRs
 from peers.growth import arrays, growth
 from peers.ours import Ours
@@ -30,6 +29,7 @@ from peers.small import Nq, TaskSpooler
 from peers.standing import busy, idle
 from peers.stopwatch import Marks, Stopwatch
 from peers.work import Work, burst, chain, end, loop, one, rate
+from rig import ROOT, Bench
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench import Bench
+    from rig import Bench
 
 ROUNDS = 6
 AHEAD, LENGTH = "1.8s", "2s"

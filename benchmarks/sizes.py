@@ -12,9 +12,9 @@ import sys
 import tempfile
 import time
 
-from bench import Bench
 from history import fill, spec
 from report import line
+from rig import Bench
 
 from gflowd.storage.store import Store
 

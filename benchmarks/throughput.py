@@ -19,9 +19,9 @@ import tempfile
 import time
 from itertools import pairwise
 
-from bench import Bench, pss, seconds, ticks
 from peers.results import exponent
 from report import line
+from rig import Bench, pss, seconds, ticks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

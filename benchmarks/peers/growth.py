@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bench import pss
+from rig import pss
 
 from peers.standing import used
 

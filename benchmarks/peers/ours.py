@@ -11,7 +11,7 @@ from peers.peer import CORES, LONG, ONCE, SIZES, Missing, Scale, answer, private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bench import Bench
+    from rig import Bench
 
     from peers.peer import Words
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from bench import pss
+from rig import pss
 
 from peers.work import end
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from gflowctl.options import arguments
 from gflowctl.output import follow, render
-from gflowctl.view import jobs, lookup, views
+from gflowctl.view import jobs, lookup, reasons, views
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import Ended, Queued
 
@@ -62,9 +62,10 @@ def _tail(args: argparse.Namespace, context: Context, view: views.View, job: Job
     if args.attempt is not None and not 1 <= args.attempt <= last:
         raise Refused(f"{named} has no attempt {args.attempt}; its last is {last}")
     if isinstance(job.phase, Queued) and args.attempt == last > 1:
-        raise Refused(f"attempt {last} of {named} has not started ({jobs.state(job)}, {view.reason(job)})")
+        raise Refused(f"attempt {last} of {named} has not started ({jobs.state(job)}, {reasons.reason(view, job)})")
     if jobs.is_waiting(job) and last == 1:
-        raise Refused(f"{named} has not started ({jobs.state(job)}, {view.reason(job)}); --follow waits for it")
+        why = reasons.reason(view, job)
+        raise Refused(f"{named} has not started ({jobs.state(job)}, {why}); --follow waits for it")
     if isinstance(job.phase, Queued) and last == 1:
         raise Refused(f"{named} never started ({jobs.state(job)}); it has no log")
     if args.error:
@@ -80,5 +81,6 @@ def _explain_missing(view: views.View, job: Job, path: str) -> None:
     """No log yet is an empty log while the job may still write one; afterwards it is worth a word."""
     if isinstance(job.phase, Ended):
         if job.phase.started_at is None:
-            raise Refused(f"job {jobs.label(job)} never started ({jobs.state(job)}, {view.reason(job)}); it has no log")
+            why = reasons.reason(view, job)
+            raise Refused(f"job {jobs.label(job)} never started ({jobs.state(job)}, {why}); it has no log")
         raise Refused(f"the output of job {jobs.label(job)} is no longer there: {path}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gflowctl.options import arguments
 from gflowctl.output import descriptions, json_records, render
 from gflowctl.view import jobs, lookup
+from gflowctl.view import reasons as why_jobs
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Ended, Running, Stopping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
+ADVISED = (reasons.NEVER, reasons.RESERVATION, reasons.PRIORITY)  # of which a place in line may tell what would help
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -119,9 +121,9 @@ def _what(job: Job) -> Iterator[tuple[str, str]]:
 def _state(view: View, job: Job, *, color: bool) -> Iterator[tuple[str, str]]:
     found = jobs.state(job)
     yield "State", render.paint(found, render.STATE_COLORS[found], on=color)
-    if why := view.reason(job):
+    if why := why_jobs.reason(view, job):
         yield "Reason", render.escape(_more(view, job, why))
-    if view.rank(job) is not None:
+    if why_jobs.rank(view, job) is not None:
         from gflowctl.output import standing
 
         yield from standing.lines(view, job)
@@ -136,7 +138,7 @@ def _state(view: View, job: Job, *, color: bool) -> Iterator[tuple[str, str]]:
 
 def _more(view: View, job: Job, why: str) -> str:
     """The reason in words; of `Resources`, which of them are short as far as the daemon's last look tells."""
-    if view.rank(job) is not None and why.partition(":")[0] in (reasons.NEVER, reasons.RESERVATION, reasons.PRIORITY):
+    if why_jobs.rank(view, job) is not None and why.partition(":")[0] in ADVISED:
         from gflowctl.output import standing
 
         said, advice = descriptions.reason(why), standing.advice(view, job)

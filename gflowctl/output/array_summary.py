@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.output import descriptions, render
-from gflowctl.view import jobs, views
+from gflowctl.view import jobs, reasons, views
 from gflowd.core.job import array_ids
 from gflowd.core.job.model import FAILURES
 
@@ -38,7 +38,7 @@ def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
         yield "Parameters", f"{', '.join(axis.names)} ({descriptions.count(len(axis.rows), 'value')})"
     yield "States", ", ".join(views.counts(view, ids))
     waiting = next(map(view.job, (each for each in ids if _waits(view, each))), None)
-    if waiting is not None and (why := view.reason(waiting)):
+    if waiting is not None and (why := reasons.reason(view, waiting)):
         yield "Reason", render.escape(descriptions.reason(why))
     if (most := view.max_concurrent(first)) is not None:
         yield "Limit", f"{most} at a time"

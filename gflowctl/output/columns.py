@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gflowctl.output import descriptions
 from gflowctl.output.render import STATE_COLORS, Column, local
-from gflowctl.view import jobs
+from gflowctl.view import jobs, reasons
 from gflowd.core.errors import BadUsage
 from gflowd.core.job.model import SHORT_STATES, STATES, Ended
 from gflowd.core.job.reasons import IDLE_GPUS
@@ -75,7 +75,7 @@ def _gpu_ids(job: Job) -> str:
 
 
 def _place(view: View, job: Job) -> str:
-    reason = view.reason(job)
+    reason = reasons.reason(view, job)
     if (reason and isinstance(job.phase, Ended)) or jobs.is_waiting(job):
         return f"({reason})"
     return f"{_gpu_ids(job)} ({reason})" if reason == IDLE_GPUS else _gpu_ids(job) or _bracketed(reason)
@@ -95,7 +95,7 @@ def _exit(_view: View, job: Job) -> str:
 def _start(view: View, job: Job) -> float | None:
     """When it began, or is expected to."""
     began = jobs.started_at(job)
-    return view.expected_start(job) if began is None else began
+    return reasons.expected_start(view, job) if began is None else began
 
 
 def _shown_start(view: View, job: Job) -> str:
@@ -103,7 +103,7 @@ def _shown_start(view: View, job: Job) -> str:
     began = jobs.started_at(job)
     if began is not None:
         return local(began)
-    promised, estimated = view.promised_start(job), view.estimated_start(job)
+    promised, estimated = reasons.promised_start(view, job), reasons.estimated_start(view, job)
     if promised is not None or estimated is None:
         return local(promised)
     return f"~{local(estimated)}"
@@ -131,7 +131,7 @@ FIELDS: dict[str, Field] = {
     "CPUS": Field(lambda _, job: str(job.spec.cpus), lambda _, job: job.spec.cpus, right=True),
     "MEMORY": Field(_memory, lambda _, job: job.spec.memory_mb or 0, right=True),
     "PRIORITY": Field(lambda _, job: str(job.spec.priority), lambda _, job: job.spec.priority, right=True),
-    "REASON": Field(lambda view, job: view.reason(job) or "None", flexible=True),
+    "REASON": Field(lambda view, job: reasons.reason(view, job) or "None", flexible=True),
     "NODELIST(REASON)": Field(_place, flexible=True),
     "EXIT": Field(_exit, right=True),
     "COMMAND": Field(_command, flexible=True),

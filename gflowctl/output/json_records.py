@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.output.render import rfc3339
-from gflowctl.view import jobs
+from gflowctl.view import jobs, reasons
 from gflowd.core.job.model import Ended, Running, Stopping
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ def record(view: View, job: Job) -> dict[str, Any]:
     running = phase if isinstance(phase, Running | Stopping) else None
     started = running.started if running is not None else None
     needs, retry = spec.needs, spec.retry
-    rank, points = view.rank(job), None
+    rank, points = reasons.rank(view, job), None
     if rank is not None:
         from gflowctl.output import standing
 
@@ -30,7 +30,7 @@ def record(view: View, job: Job) -> dict[str, Any]:
     return {
         "id": job.id, "array_id": job.array_id, "array_index": jobs.index(job), "name": jobs.name(job),
         "user": spec.user, "project": spec.project, "comment": spec.comment, "state": jobs.state(job),
-        "reason": view.reason(job),
+        "reason": reasons.reason(view, job),
         "command": list(jobs.command(job)), "script": spec.script and view.context.state.script(spec.script),
         "cwd": spec.cwd, "params": jobs.parameters(job), "gpus": spec.gpus,
         "gpu_ids": list(run.gpu_ids) if run is not None else [], "gpu_memory_mb": spec.gpu_memory_mb,
@@ -40,7 +40,7 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "dependencies": _dependencies(needs), "dependency_mode": None if needs is None else needs.mode,
         "begin_at": rfc3339(job.begin_at),
         "submitted_at": rfc3339(spec.submitted_at), "started_at": rfc3339(jobs.started_at(job)),
-        "ended_at": rfc3339(jobs.ended_at(job)), "expected_start": rfc3339(view.expected_start(job)),
+        "ended_at": rfc3339(jobs.ended_at(job)), "expected_start": rfc3339(reasons.expected_start(view, job)),
         "exit_code": ended.exit_code if ended is not None else None,
         "signal": ended.signal if ended is not None else None, "attempt": jobs.attempt(job),
         "max_retries": 0 if retry is None else retry.max_retries, "redone_from": spec.redone_from,
@@ -49,8 +49,8 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "output": jobs.file_name(job, spec.output), "error": jobs.file_name(job, spec.error),
         "gpu_type": spec.gpu_type, "conda_env": spec.conda_env,
         "early_signal": None if spec.early_signal is None else spec.early_signal.fields(),
-        "rank": rank, "score": points, "promised_start": rfc3339(view.promised_start(job)),
-        "estimated_start": rfc3339(view.estimated_start(job)),
+        "rank": rank, "score": points, "promised_start": rfc3339(reasons.promised_start(view, job)),
+        "estimated_start": rfc3339(reasons.estimated_start(view, job)),
     }  # fmt: skip
 
 

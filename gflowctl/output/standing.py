@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from gflowctl.output import render
 from gflowctl.output.descriptions import count
+from gflowctl.view import reasons
 from gflowd.core.queue.order import length_class, score, width_factor
 from gflowd.core.syntax import durations
 
@@ -60,7 +61,7 @@ class Standing:
 
 def of(view: View, job: Job) -> Standing | None:
     """Where a queued job stands; None when the daemon did not say, or when it waits for something else."""
-    rank, line = view.rank(job), view.line
+    rank, line = reasons.rank(view, job), view.line
     return None if rank is None or line is None else Standing(job, rank, line, view.now)
 
 
@@ -97,7 +98,7 @@ def ordinal(number: int) -> str:
 def _ahead(view: View, found: Standing) -> str:
     """The last of those ahead, with their scores."""
     ahead = []
-    for job_id in view.order[max(0, found.rank - 1 - AHEAD) : found.rank - 1]:
+    for job_id in reasons.order(view)[max(0, found.rank - 1 - AHEAD) : found.rank - 1]:
         if view.spec_of(job_id) in view.fold.of("spec"):
             other = of(view, view.job(job_id))
             ahead.append(view.label(view.job(job_id)) + ("" if other is None else f" ({other.score:.2g})"))
@@ -107,7 +108,7 @@ def _ahead(view: View, found: Standing) -> str:
 
 
 def _promise(view: View, job: Job, found: Standing) -> Iterator[tuple[str, str]]:
-    record, expected = view.promise(job), view.estimated_start(job)
+    record, expected = reasons.promise(view, job), reasons.estimated_start(view, job)
     if record is not None and record["at"] is not None:
         by = [str(job_id) for job_id, _ in record["by"]]
         who = f" ({'jobs' if len(by) > 1 else 'job'} {', '.join(by)} end by then)" if len(by) > 1 else ""

@@ -1,5 +1,6 @@
-"""All jobs as a user sees them: which are named, in what state and why. Reads the snapshot, and behind it the history
-where that is asked for; never writes.
+"""All jobs as a user sees them: which are named, and in what state; why is for `reasons`. Never writes.
+
+Reads the snapshot, and behind it the history where that is asked for.
 """
 
 from __future__ import annotations
@@ -20,16 +21,6 @@ from gflowd.core.job.model import (
     Running,
     Stopping,
 )
-from gflowd.core.job.reasons import (
-    BEGIN_TIME,
-    CANCELLED_BY_USER,
-    DAEMON_DOWN,
-    DEPENDENCY,
-    HELD_BY_USER,
-    IDLE_GPUS,
-    PRIORITY,
-    RETRY_DELAY,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +33,6 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Phase, Spec
     from gflowd.storage.history_queries import Choice
     from gflowd.storage.record_log import Fold
-
-MANY = 100  # reasons: with fewer than that the daemon leaves out none but of those it has not looked at yet
 
 
 class View:
@@ -60,7 +49,7 @@ class View:
         self.observed_starts: dict[str, float] = observed.get("expected") or {}
         self.line: dict[str, Any] | None = observed.get("line")  # what places in line rest on
         self._ranks: dict[int, int] | None = None
-        self._observed_at: float = observed.get("at") or 0.0
+        self.observed_at: float = observed.get("at") or 0.0
         self._brought: set[int] = set()  # the specs that were brought from the history
         self.folded: dict[int, str] = {}  # by the id of a job that stands for others of its array: how they are named
         self._daemon_runs: bool | None = None
@@ -220,62 +209,19 @@ class View:
         """Whether nothing will become of the job any more; looks at the records alone."""
         return record_has_ended(self.fold, job_id)
 
-    def reason(self, job: Job) -> str | None:
-        """Why the job is where it is; None where nothing is to be said, or known."""
-        told = self.observed_reasons.get(str(job.id)) or self._told_of_array(job)
-        if isinstance(job.phase, Ended):
-            return job.phase.reason
-        if isinstance(job.phase, Stopping):
-            return told or job.phase.why
-        return self._waits_for(job, told) if isinstance(job.phase, Queued) else self._idles(told)
-
-    @staticmethod
-    def _idles(told: str | None) -> str | None:
-        """Of a running job the daemon may say that its GPUs do nothing; what it said before that is over."""
-        return told if told == IDLE_GPUS else None
-
-    def expected_start(self, job: Job) -> float | None:
-        """When a queued job is expected to start, or is promised to at the latest; None when that is not known."""
-        estimated = self.estimated_start(job)
-        return self.promised_start(job) if estimated is None else estimated
-
-    def estimated_start(self, job: Job) -> float | None:
-        """When the daemon last expected a queued job to start; None when it did not say, or has nothing to say."""
-        if not jobs.is_waiting(job) or not self.daemon_runs:
-            return None
-        expected = self.observed_starts.get(str(job.id))
-        return None if expected is None else max(expected, self.now)
-
-    def promised_start(self, job: Job) -> float | None:
-        """When a queued job starts at the latest; None when nothing is promised, or no time is."""
-        promised = self.promise(job)
-        at: float | None = None if promised is None else promised["at"]
-        return at
-
-    def promise(self, job: Job) -> dict[str, Any] | None:
-        """The record of what a queued job was promised."""
-        if not jobs.is_waiting(job):
-            return None
-        found: dict[str, Any] | None = self.fold.of("promise").get(job.id)
-        return found
-
     @property
-    def order(self) -> list[int]:
-        """The jobs in line, first to start first, of each array the first; as far as the daemon said."""
-        return (self.line or {}).get("order") or []
-
-    def rank(self, job: Job) -> int | None:
-        """The place in line of a queued job, from 1; None when the daemon did not say."""
-        if not self.daemon_runs or not jobs.is_waiting(job):
-            return None
+    def ranks(self) -> Mapping[int, int]:
+        """The places of jobs in line, from 1; of an array its first."""
         if self._ranks is None:
-            self._ranks = {job_id: rank for rank, job_id in enumerate(self.order, 1)}
-        return self._ranks.get(job.id)
+            order = (self.line or {}).get("order") or []
+            self._ranks = {job_id: rank for rank, job_id in enumerate(order, 1)}
+        return self._ranks
 
-    def _told_of_array(self, job: Job) -> str | None:
-        """The daemon names the reason of an array's first waiting element only."""
-        if job.array_id is None or not isinstance(job.phase, Queued):
-            return None
+    def told_of(self, job: Job) -> str | None:
+        """The reason that the daemon gave; it names that of an array's first waiting element only."""
+        told = self.observed_reasons.get(str(job.id))
+        if told or job.array_id is None or not isinstance(job.phase, Queued):
+            return told
         if self._told is None:
             self._told = {}
             for job_id in sorted(map(int, self.observed_reasons)):
@@ -283,28 +229,6 @@ class View:
                 if array_id is not None and not self.fold.of("phase").get(job_id):
                     self._told.setdefault(array_id, self.observed_reasons[str(job_id)])
         return self._told.get(job.array_id)
-
-    def _waits_for(self, job: Job, told: str | None) -> str | None:
-        if job.wish.cancelled_at is not None:
-            return CANCELLED_BY_USER
-        if job.wish.held:
-            return HELD_BY_USER
-        if job.begin_at is not None and job.begin_at > self.now:
-            return RETRY_DELAY if isinstance(job.phase, Queued) and job.phase.begin_at == job.begin_at else BEGIN_TIME
-        if self.daemon_runs and told is not None:
-            return told
-        if job.spec.needs is not None and not self._needs_are_met(job):
-            return DEPENDENCY
-        return DAEMON_DOWN if not self.daemon_runs else PRIORITY if self._is_beyond(job) else None
-
-    def _is_beyond(self, job: Job) -> bool:
-        """Whether the daemon has seen it and told only of others, those ahead of it."""
-        return len(self.observed_reasons) >= MANY and self._observed_at > job.spec.submitted_at
-
-    def _needs_are_met(self, job: Job) -> bool:
-        from gflowctl.view import dependencies
-
-        return dependencies.are_met(self, job)
 
     def elapsed(self, job: Job) -> float | None:
         """How many seconds it has run, or ran; None when it never did. At work, by the clock that its limit goes by."""

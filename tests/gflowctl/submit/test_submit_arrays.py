@@ -137,7 +137,7 @@ def test_what_is_scattered_is_not_named_at_any_length(ctl: Ctl) -> None:
 
 def test_the_first_waiting_element_tells_the_reason_of_the_others(ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
     from gflowctl.context import Context
-    from gflowctl.view import views
+    from gflowctl.view import reasons, views
 
     ctl.ok("submit", "-a", "1-5%1", "true")
     ctl.run_job(1)
@@ -145,7 +145,7 @@ def test_the_first_waiting_element_tells_the_reason_of_the_others(ctl: Ctl, monk
     context = Context(ctl.env)
     monkeypatch.setattr(type(context), "daemon_runs", True)
     view = views.View(context, ctl.store.read())
-    assert [view.reason(view.job(job_id)) for job_id in (1, 2, 5)] == [None, "Group", "Group"]
+    assert [reasons.reason(view, view.job(job_id)) for job_id in (1, 2, 5)] == [None, "Group", "Group"]
 
 
 def test_elements_are_named_by_their_index(ctl: Ctl) -> None:

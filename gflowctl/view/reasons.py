@@ -1,0 +1,103 @@
+"""Why a job is where it is, when it is expected to start, and its place in line, as far as snapshot and daemon tell."""
+
+from __future__ import annotations
+
+from gflowctl.view import jobs
+from gflowd.core.job.model import Ended, Queued, Stopping
+from gflowd.core.job.reasons import (
+    BEGIN_TIME,
+    CANCELLED_BY_USER,
+    DAEMON_DOWN,
+    DEPENDENCY,
+    HELD_BY_USER,
+    IDLE_GPUS,
+    PRIORITY,
+    RETRY_DELAY,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gflowctl.view.views import View
+    from gflowd.core.job.model import Job
+
+MANY = 100  # reasons: with fewer than that the daemon leaves out none but of those it has not looked at yet
+
+
+def reason(view: View, job: Job) -> str | None:
+    """Why the job is where it is; None where nothing is to be said, or known."""
+    if isinstance(job.phase, Ended):
+        return job.phase.reason
+    told = view.told_of(job)
+    if isinstance(job.phase, Stopping):
+        return told or job.phase.why
+    if isinstance(job.phase, Queued):
+        return _waits_for(view, job, told)
+    return told if told == IDLE_GPUS else None  # of one that runs, what was said before that is over
+
+
+def _waits_for(view: View, job: Job, told: str | None) -> str | None:
+    if job.wish.cancelled_at is not None:
+        return CANCELLED_BY_USER
+    if job.wish.held:
+        return HELD_BY_USER
+    if job.begin_at is not None and job.begin_at > view.now:
+        return RETRY_DELAY if isinstance(job.phase, Queued) and job.phase.begin_at == job.begin_at else BEGIN_TIME
+    if view.daemon_runs and told is not None:
+        return told
+    if job.spec.needs is not None and not _needs_are_met(view, job):
+        return DEPENDENCY
+    return DAEMON_DOWN if not view.daemon_runs else PRIORITY if _is_beyond(view, job) else None
+
+
+def _is_beyond(view: View, job: Job) -> bool:
+    """Whether the daemon has seen it and told only of others, those ahead of it."""
+    return len(view.observed_reasons) >= MANY and view.observed_at > job.spec.submitted_at
+
+
+def _needs_are_met(view: View, job: Job) -> bool:
+    from gflowctl.view import dependencies
+
+    return dependencies.are_met(view, job)
+
+
+def expected_start(view: View, job: Job) -> float | None:
+    """When a queued job is expected to start, or is promised to at the latest; None when that is not known."""
+    estimated = estimated_start(view, job)
+    return promised_start(view, job) if estimated is None else estimated
+
+
+def estimated_start(view: View, job: Job) -> float | None:
+    """When the daemon last expected a queued job to start; None when it did not say, or has nothing to say."""
+    if not jobs.is_waiting(job) or not view.daemon_runs:
+        return None
+    expected = view.observed_starts.get(str(job.id))
+    return None if expected is None else max(expected, view.now)
+
+
+def promised_start(view: View, job: Job) -> float | None:
+    """When a queued job starts at the latest; None when nothing is promised, or no time is."""
+    promised = promise(view, job)
+    at: float | None = None if promised is None else promised["at"]
+    return at
+
+
+def promise(view: View, job: Job) -> dict[str, Any] | None:
+    """The record of what a queued job was promised."""
+    if not jobs.is_waiting(job):
+        return None
+    found: dict[str, Any] | None = view.fold.of("promise").get(job.id)
+    return found
+
+
+def order(view: View) -> list[int]:
+    """The jobs in line, first to start first, of each array the first; as far as the daemon said."""
+    return (view.line or {}).get("order") or []
+
+
+def rank(view: View, job: Job) -> int | None:
+    """The place in line of a queued job, from 1; None when the daemon did not say."""
+    if not view.daemon_runs or not jobs.is_waiting(job):
+        return None
+    return view.ranks.get(job.id)
