@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.job.records import QUOTA
 from gflowd.core.syntax import fast_json
 from gflowd.paths import Runtime, State, default_config_path, default_state_dir, read_private
 from gflowd.storage.store import Store
@@ -91,7 +92,7 @@ class Context:
     def may_have_queue_quota(self, commit: Commit) -> bool:
         """Whether anybody's queued jobs may be limited; looks at no job."""
         configured = (self.settings.get("quotas") or {}).values()
-        return any(quota.get("max_queued_jobs") is not None for quota in configured) or commit.may_have("quota")
+        return any(quota.get("max_queued_jobs") is not None for quota in configured) or commit.may_have(QUOTA)
 
     @property
     def config_path(self) -> str:

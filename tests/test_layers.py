@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gflowd.core.job.records import KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -142,6 +144,9 @@ PURE = {
     "__future__", "_json", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "enum",
     "functools", "heapq", "itertools", "json", "math", "operator", "posixpath", "re", "shlex", "typing", "zoneinfo",
 }  # fmt: skip
+# What the records of the snapshot are called, and how one of a phase says which: everybody else asks these.
+KNOW_RECORDS = ("gflowd.core.job.records", "gflowd.core.job.codec")
+WORDS = ("attempt", "quota", "scheduler")  # also a table of the history, sections of the configuration file
 
 
 def name_of(path: Path) -> str:
@@ -263,6 +268,40 @@ def test_a_folder_says_in_one_sentence_what_it_is() -> None:
     for path in MODULES:
         if path.name == "__init__.py":
             assert (ast.get_docstring(ast.parse(path.read_text())) or "").count("\n") == 0, path
+
+
+def bare(source: str) -> list[int]:
+    """The lines that name a kind of record by a string of their own, or look for a phase in a raw record."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Subscript(slice=ast.Constant(value="is")):
+                found.append(node.lineno)
+            case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value="is"), *_]):
+                found.append(node.lineno)
+            case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name), args=[ast.Constant(value=kind), *_]):
+                found += [node.lineno] if name in ("of", "put", "may_have") and isinstance(kind, str) else []
+            case ast.Compare(left=ast.Name(id="kind"), comparators=[ast.Constant(value=kind)]) if kind in KINDS:
+                found.append(node.lineno)
+            case ast.Tuple(elts=[ast.Constant(value=kind), _]) if kind in KINDS and kind not in WORDS:
+                found.append(node.lineno)
+    return found
+
+
+def test_only_one_module_knows_what_records_are_called_and_how_a_raw_one_says_its_phase() -> None:
+    outside = [path for path in MODULES if name_of(path) not in KNOW_RECORDS]
+    assert [(name_of(path), lines) for path in outside if (lines := bare(path.read_text()))] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'fold.of("spec")', 'of("drain")', 'commit.put("phase", 1, None)', 'commit.may_have("quota")', 'raw["is"]',
+        'raw.get("is")', 'kind == "wish"', '("wish", 42)',
+    ],
+)  # fmt: skip
+def test_a_bare_kind_is_found(line: str) -> None:
+    assert bare(line)
 
 
 def test_no_one_imports_the_private_names_of_another_module() -> None:

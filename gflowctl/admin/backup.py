@@ -9,7 +9,7 @@ import time
 from gflowctl.admin import backup_file
 from gflowd import __version__, paths
 from gflowd.core.errors import Refused, SystemFailed
-from gflowd.storage.record_log import HEADER
+from gflowd.core.job.records import HEADER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

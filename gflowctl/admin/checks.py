@@ -12,6 +12,7 @@ import time
 from gflowctl.output import descriptions
 from gflowd import __version__
 from gflowd.core.errors import GflowError
+from gflowd.core.job.records import SPEC
 from gflowd.core.job.value import Value
 from gflowd.effects import daemon
 from gflowd.paths import LONGEST_NAME_IN_RUN, SOCKET_PATH_LIMIT
@@ -165,7 +166,7 @@ def snapshot(context: Context) -> Iterator[Finding]:
     begun = time.monotonic()
     fold = context.store.read()
     took = time.monotonic() - begun
-    held = descriptions.count(len(fold.of("spec")), "submission")  # an array is one
+    held = descriptions.count(len(fold.of(SPEC)), "submission")  # an array is one
     yield Finding(OK, f"snapshot {path}: {held}, read in {took * 1000:.0f} ms")
     for dropped in fold.dropped:
         yield Finding(WARN, f"the snapshot is damaged: {dropped}", "the next change mends it and keeps a copy")

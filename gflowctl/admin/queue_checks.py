@@ -13,9 +13,9 @@ from gflowctl.view.views import View
 from gflowd import paths
 from gflowd.core.errors import SystemFailed
 from gflowd.core.job.model import TMUX
+from gflowd.core.job.records import HEADER, PHASE, RUNNING, SPEC, STOPPING, is_queued, phase_name
 from gflowd.core.syntax import job_ids
 from gflowd.effects import daemon
-from gflowd.storage.record_log import HEADER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 SLACK = 60.0  # seconds that a clock may be behind the last record
 YEAR = 366 * 86400.0
 MOST_NAMED = 20
-QUEUED = {"is": "queued"}  # the phase of a job of which nothing is recorded yet
 
 
 def machine(context: Context) -> Iterator[Finding]:
@@ -42,7 +41,7 @@ def machine(context: Context) -> Iterator[Finding]:
 def clock(context: Context) -> Iterator[Finding]:
     """The clock stands after the last record, and not by years."""
     fold = context.store.read()
-    records: list[Any] = [*fold.of("spec").values(), *fold.of("phase").values()]
+    records: list[Any] = [*fold.of(SPEC).values(), *fold.of(PHASE).values()]
     last = max((at for record in records for at in _times(record)), default=None)
     if last is None:
         return
@@ -71,14 +70,14 @@ def drained(context: Context) -> Iterator[Finding]:
 def what_jobs_need(context: Context) -> Iterator[Finding]:
     """Environments and scripts of the jobs that are still to start are there."""
     view = View(context, context.store.read())
-    phases = view.fold.of("phase")
+    phases = view.fold.of(PHASE)
     lost: list[int] = []
-    for spec_id, spec in view.fold.of("spec").items():
+    for spec_id, spec in view.fold.of(SPEC).items():
         places = [context.state.environment(spec["env"])]
         if spec.get("script") is not None:
             places.append(context.state.script(spec["script"]))
         if not all(map(os.path.isfile, places)):
-            lost += [each for each in view.ids_of(spec_id) if phases.get(each, QUEUED)["is"] == "queued"]
+            lost += [each for each in view.ids_of(spec_id) if is_queued(phases.get(each))]
     if lost:
         remedy = "they would fail; submit them anew, or gflowctl restore a backup"
         yield Finding(WARN, f"the environment or script of {_named(lost)} is gone", remedy)
@@ -102,7 +101,7 @@ def observed(context: Context) -> Iterator[Finding]:
 def tmux_server(context: Context) -> Iterator[Finding]:
     """The jobs that run in tmux can be reached, and nobody else's sessions are left."""
     view = View(context, context.store.read())
-    inside = [job_id for job_id, phase in view.fold.of("phase").items() if _is_in_tmux(phase)]
+    inside = [job_id for job_id, phase in view.fold.of(PHASE).items() if _is_in_tmux(phase)]
     socket = context.runtime.tmux_socket
     if not os.path.lexists(socket):
         if inside:
@@ -121,7 +120,7 @@ def tmux_server(context: Context) -> Iterator[Finding]:
 
 
 def _is_in_tmux(phase: Any) -> bool:
-    return phase["is"] in ("running", "stopping") and bool(phase["run"]["executor"] == TMUX)
+    return phase_name(phase) in (RUNNING, STOPPING) and bool(phase["run"]["executor"] == TMUX)
 
 
 def _servers(socket: str) -> list[int]:

@@ -15,6 +15,7 @@ from gflowctl.admin import backup_file
 from gflowd import paths
 from gflowd.core.errors import Refused
 from gflowd.core.job import codec
+from gflowd.core.job.records import PHASE, SPEC, WISH
 from gflowd.effects import daemon
 from gflowd.storage.lock import whole_lock
 from gflowd.storage.record_log import Fold
@@ -89,7 +90,7 @@ def _fold(context: Context, path: str) -> Fold:
     """The snapshot of the backup. Raises `Refused` or `SystemFailed` when this gflow cannot use it."""
     with open(path, "rb") as file:
         fold = context.store.fold(file.read())[0]
-    for kind, decode in (("spec", codec.decode_spec), ("wish", codec.decode_wish), ("phase", codec.decode_phase)):
+    for kind, decode in ((SPEC, codec.decode_spec), (WISH, codec.decode_wish), (PHASE, codec.decode_phase)):
         for job_id, record in fold.of(kind).items():
             try:
                 decode(record)

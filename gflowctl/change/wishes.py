@@ -7,6 +7,7 @@ from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Wish
+from gflowd.core.job.records import WISH
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
@@ -39,7 +40,7 @@ def apply(context: Context, select: Select, change: Change) -> Outcome:
     with context.writable_store.commit() as commit:
         outcome, wished = _judge(views.View(context, commit.fold()), select, change)
         for job_id, wish in wished:
-            commit.put("wish", job_id, None if wish == Wish() else codec.encode(wish))
+            commit.put(WISH, job_id, None if wish == Wish() else codec.encode(wish))
     if wished:
         context.ring(b"w")
     return outcome

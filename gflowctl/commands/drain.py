@@ -6,6 +6,7 @@ import time
 
 from gflowctl.machine import drain
 from gflowctl.output import render
+from gflowd.core.job.records import SETTING
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         changed = before is None or (args.reason is not None and before.get("reason") != args.reason)
         if changed:
             now = {"at": time.time(), "by": context.user, "reason": args.reason}
-            commit.put(drain.KIND, drain.NAME, now)
+            commit.put(SETTING, drain.NAME, now)
     if changed:
         context.ring(b"w")
         render.write("Drained: no job starts until gflowctl resume\n")

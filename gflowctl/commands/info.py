@@ -17,6 +17,7 @@ from gflowctl.options import arguments
 from gflowctl.output import descriptions, render
 from gflowctl.output.watch import redraw
 from gflowd.core.errors import BadUsage
+from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservations
 from gflowd.core.syntax import durations, ranges
 
@@ -62,7 +63,7 @@ def _document(context: Context) -> dict[str, Any]:
     capacity, used = seen.get("capacity") or {}, seen.get("used") or {}
     fold, now = context.store.read(), time.time()
     drain, tz = draining.of(fold), reserving.zone(context)
-    found = reservations.decode_all(fold.of(reservations.KIND))
+    found = reservations.decode_all(fold.of(RESERVATION))
     kept = reserving.by_gpu(found, now, tz)
     return {
         "gpus": [_gpu(gpu, seen, kept.get(gpu["index"], (None, None))) for gpu in seen.get("gpus") or ()],
@@ -98,7 +99,7 @@ def _page(context: Context, *, color: bool) -> str:
         return f"{_key('Daemon', color=color)}{'running' if runs else 'not running'} ({hint})\n" + _drained(
             fold, color=color
         )
-    found = reservations.decode_all(fold.of(reservations.KIND))
+    found = reservations.decode_all(fold.of(RESERVATION))
     parts = [_gpus(seen, found, reserving.zone(context), color=color), _host(seen, color=color)]
     parts += [_daemon(seen, runs=runs, color=color), _drained(fold, color=color)]
     return "".join(parts)

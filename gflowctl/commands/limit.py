@@ -6,6 +6,7 @@ from gflowctl.options import arguments
 from gflowctl.output import render
 from gflowctl.view import arrays, views
 from gflowd.core.errors import Refused
+from gflowd.core.job.records import LIMIT
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
-
-KIND = "limit"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise Refused(f"job {array_id} {error}") from None
         changed = view.max_concurrent(view.job(array_id)) != args.most
         if changed:
-            commit.put(KIND, array_id, {"max_concurrent": args.most})
+            commit.put(LIMIT, array_id, {"max_concurrent": args.most})
     if changed:
         context.ring(b"w")
         render.write(f"Limited job {array_id} to {args.most} at a time\n")

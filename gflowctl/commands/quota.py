@@ -14,8 +14,9 @@ import argparse
 from gflowctl.machine import quotas
 from gflowctl.options import arguments
 from gflowctl.output import render
-from gflowd.core.accounting.quotas import FIELDS, KIND
+from gflowd.core.accounting.quotas import FIELDS
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.job.records import QUOTA
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False
@@ -87,11 +88,11 @@ def _set(args: argparse.Namespace, context: Context) -> None:
     _check_known(owner, context)
     with context.writable_store.commit() as commit:
         fold = commit.fold()
-        record = fold.of(KIND).get(owner, {})
+        record = fold.of(QUOTA).get(owner, {})
         changed = {**record, **changes} != record
         if changed:
-            record = fold.of(KIND)[owner] = {**record, **changes}
-            commit.put(KIND, owner, record)
+            record = fold.of(QUOTA)[owner] = {**record, **changes}
+            commit.put(QUOTA, owner, record)
     if changed:
         context.ring(b"w")
     said = _words(owner, quotas.in_force(context, fold))
@@ -103,12 +104,12 @@ def _set(args: argparse.Namespace, context: Context) -> None:
 
 def _remove(args: argparse.Namespace, context: Context) -> None:
     owner = _owner(args)
-    if owner not in context.store.read().of(KIND):
+    if owner not in context.store.read().of(QUOTA):
         raise Refused(f"nothing was set for {_who(owner)}; gflow.toml and the defaults hold (gflowctl quota list)")
     with context.writable_store.commit() as commit:
         fold = commit.fold()
-        if fold.of(KIND).pop(owner, None) is not None:
-            commit.put(KIND, owner, None)
+        if fold.of(QUOTA).pop(owner, None) is not None:
+            commit.put(QUOTA, owner, None)
     context.ring(b"w")
     render.write(f"{_words(owner, quotas.in_force(context, fold))}\n")
 

@@ -19,6 +19,7 @@ from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job import reasons
 from gflowd.core.job.dependencies import NOTHING
 from gflowd.core.job.model import FAILURES
+from gflowd.core.job.records import PHASE, has_ended
 from gflowd.core.queue import dependency_paths
 from gflowd.core.request import validation
 from gflowd.storage.record_log import Fold
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _given_up(view: views.View, ids: Iterable[int]) -> list[int]:
     """The elements that were cancelled because too many of their array had failed, some of `ids` among them."""
-    phases, named = view.fold.of("phase"), set(ids)
+    phases, named = view.fold.of(PHASE), set(ids)
     failed = {view.array_of(job_id) for job_id in named if phases.get(job_id, {}).get("state") in FAILURES}
     mates = {job_id for array_id in failed if array_id is not None for job_id in view.ids_of(array_id)}
     reason = {job_id: phases.get(job_id, {}).get("reason") or "" for job_id in mates - named}
@@ -111,8 +112,8 @@ def _fallen(view: views.View, ids: Iterable[int]) -> list[int]:
     """The jobs that were cancelled because of `ids`, each after those that it waited for."""
     view.recall_fallen(ids)
     because: dict[str, list[int]] = {}
-    for job_id, phase in view.fold.of("phase").items():
-        if phase["is"] == "ended" and (reason := phase.get("reason")) is not None:
+    for job_id, phase in view.fold.of(PHASE).items():
+        if has_ended(phase) and (reason := phase.get("reason")) is not None:
             because.setdefault(reason, []).append(job_id)
 
     def fallen(job_id: int) -> list[int]:

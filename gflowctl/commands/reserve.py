@@ -15,6 +15,7 @@ from gflowctl.machine import reservations as reserving
 from gflowctl.options import arguments
 from gflowctl.output import render
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservation_conflicts, reservations
 from gflowd.core.syntax import ranges
 
@@ -81,14 +82,14 @@ def _create(args: argparse.Namespace, context: Context) -> None:
     new = _asked(args, context, now)
     reservation_conflicts.check(new, machine_gpus, now)
     with context.writable_store.commit() as commit:
-        records = commit.fold().of(reservations.KIND)
+        records = commit.fold().of(RESERVATION)
         existing = reservations.decode_all(records)
         new = new.replace(id=1 + max(records, default=0))
         if (words := reservation_conflicts.conflict(new, existing, machine_gpus, now, zone)) is not None:
             raise Refused(words)
-        commit.put(reservations.KIND, new.id, reservations.encode(new))
+        commit.put(RESERVATION, new.id, reservations.encode(new))
         for old in reservations.long_over(existing, now - PRUNED_AFTER):
-            commit.put(reservations.KIND, old.id, None)
+            commit.put(RESERVATION, old.id, None)
     context.ring(b"w")
     if machine_gpus is None:
         render.note("nobody knows yet how many GPUs there are; it was only checked against other reservations")
@@ -97,7 +98,7 @@ def _create(args: argparse.Namespace, context: Context) -> None:
         from gflowctl.machine import prospects
 
         fold = context.store.read()
-        before = {number: each for number, each in fold.of(reservations.KIND).items() if number != new.id}
+        before = {number: each for number, each in fold.of(RESERVATION).items() if number != new.id}
         for words in prospects.newly_shut_out(context, fold, before):
             render.note(f"note: {words}")
 
@@ -164,12 +165,12 @@ def _cancel(args: argparse.Namespace, context: Context) -> None:
     reserving.find(reserving.every(context), args.id)  # so that no state is made for nothing
     zone = reserving.zone(context)
     with context.writable_store.commit() as commit:
-        one = reserving.find(reservations.decode_all(commit.fold().of(reservations.KIND)), args.id)
+        one = reserving.find(reservations.decode_all(commit.fold().of(RESERVATION)), args.id)
         now = time.time()
         before = reservations.status(one, now, zone)
         if before in (reservations.PENDING, reservations.ACTIVE):
             one = one.replace(cancelled_at=now)
-            commit.put(reservations.KIND, one.id, reservations.encode(one))
+            commit.put(RESERVATION, one.id, reservations.encode(one))
     if one.cancelled_at != now:
         render.note(f"reservation {one.id} is {before} already")
     context.ring(b"w")

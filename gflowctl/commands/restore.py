@@ -15,6 +15,7 @@ from __future__ import annotations
 from gflowctl.admin import restore
 from gflowctl.output import render
 from gflowd import paths
+from gflowd.core.job.records import SPEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Restores it."""
     done = restore.restore(context, args.file, force=args.force, with_config=not args.no_config)
     when = render.local(done.about["at"])
-    jobs = len(done.fold.of("spec"))
+    jobs = len(done.fold.of(SPEC))
     render.write(f"Restored {jobs} submissions of {when}; the next job is {done.fold.next_id}\n")
     if done.kept:
         render.note(f"what was there before is kept in {done.kept}")

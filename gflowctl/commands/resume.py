@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gflowctl.machine import drain
 from gflowctl.output import render
+from gflowd.core.job.records import SETTING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def run(_args: argparse.Namespace, context: Context) -> int:
         with context.writable_store.commit() as commit:
             before = drain.of(commit.fold())
             if before is not None:
-                commit.put(drain.KIND, drain.NAME, None)
+                commit.put(SETTING, drain.NAME, None)
     if before is None:
         render.note("not drained; nothing to resume")
         return 0

@@ -19,6 +19,7 @@ from gflowd.core.accounting import statistics
 from gflowd.core.accounting.statistics import DAY, PROJECT, USER, Account, Calendar
 from gflowd.core.errors import BadUsage, GflowError
 from gflowd.core.job.model import ENDED_STATES, STATES
+from gflowd.core.job.records import SPEC
 from gflowd.core.syntax import durations, instants
 
 TYPE_CHECKING = False
@@ -90,7 +91,7 @@ def _accounts(context: Context, users: tuple[str, ...], since: float | None, now
 
     try:
         choice = history_queries.Choice(users=users, since=since)
-        for account in history_queries.accounts(History(context.state.history), choice, view.fold.of("spec")):
+        for account in history_queries.accounts(History(context.state.history), choice, view.fold.of(SPEC)):
             if since is None or _last(account) >= since:
                 yield account
     except GflowError as error:

@@ -18,6 +18,7 @@ from gflowctl.view import jobs, views
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import EXECUTORS, Wish
+from gflowd.core.job.records import ENDED, LIMIT, LIVE, PHASE, SPEC, WISH, is_queued, phase_name
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job, Spec
     from gflowd.storage.store import Commit
 
-QUEUED_RECORD = {"is": "queued"}
-LIMIT = "limit"
-LIVE = ("starting", "running", "stopping")
 TAKEN = ("gpus", "gpu_memory_mb", "shared", "cpus", "memory_mb")  # what a job that runs has, by field
 
 
@@ -133,19 +131,19 @@ def _change(view: views.View, commit: Commit, request: Request, spec_id: int, id
     if any(getattr(spec, field) != getattr(job.spec, field) for field in TAKEN):
         _refuse_beside(view, ids, LIVE, "resources")
     if _files(spec) != _files(job.spec):
-        _refuse_beside(view, ids, (*LIVE, "ended"), "files")
+        _refuse_beside(view, ids, (*LIVE, ENDED), "files")
     touched = request.options | request.cleared
     moves = spec.begin_at != job.spec.begin_at or "begin" in touched
-    moved = [each for each in ids if moves and "begin_at" in (view.fold.of("wish").get(each) or ())]
+    moved = [each for each in ids if moves and "begin_at" in (view.fold.of(WISH).get(each) or ())]
     limited = "max-concurrent" in touched and spec_id in view.fold.of(LIMIT)
     if spec == job.spec and not moved and not limited:
         return False
-    commit.put("spec", spec_id, codec.encode(spec))
+    commit.put(SPEC, spec_id, codec.encode(spec))
     if limited:  # it would win over the spec
         commit.put(LIMIT, spec_id, None)
     for each in moved:
         wish = view.job(each).wish.replace(begin_at=None)
-        commit.put("wish", each, None if wish == Wish() else codec.encode(wish))
+        commit.put(WISH, each, None if wish == Wish() else codec.encode(wish))
     return True
 
 
@@ -158,8 +156,8 @@ def _files(spec: Spec) -> tuple[str | None, ...]:
 
 def _refuse_beside(view: views.View, ids: Sequence[int], phases: tuple[str, ...], what: str) -> None:
     """Elements share a spec: one in such a phase would be taken for having what it has not, its log for lost."""
-    records = view.fold.of("phase")
-    found = next((each for each in ids if records.get(each, QUEUED_RECORD)["is"] in phases), None)
+    records = view.fold.of(PHASE)
+    found = next((each for each in ids if phase_name(records.get(each)) in phases), None)
     if found is not None:
         element = view.job(found)
         raise Refused(
@@ -173,7 +171,7 @@ def _foremost(view: views.View, ids: Sequence[int]) -> Job:
     found = view.job(ids[0])
     if len(ids) > 1:
         left = [job_id for job_id in ids if not view.has_ended(job_id)]
-        waiting = (job_id for job_id in left if view.fold.of("phase").get(job_id, QUEUED_RECORD)["is"] == "queued")
+        waiting = (job_id for job_id in left if is_queued(view.fold.of(PHASE).get(job_id)))
         found = view.job(next(waiting, left[0] if left else ids[0]))
     return found
 

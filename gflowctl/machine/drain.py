@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.output.render import local
+from gflowd.core.job.records import SETTING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,12 +11,12 @@ if TYPE_CHECKING:
 
     from gflowd.storage.record_log import Fold
 
-KIND, NAME = "setting", "drain"
+NAME = "drain"
 
 
 def of(fold: Fold) -> dict[str, Any] | None:
     """`at` (seconds since the epoch), `by` and `reason` of the drain; None when jobs start."""
-    found: dict[str, Any] | None = fold.of(KIND).get(NAME)
+    found: dict[str, Any] | None = fold.of(SETTING).get(NAME)
     return found
 
 

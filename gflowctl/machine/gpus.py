@@ -6,6 +6,7 @@ import time
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.reasons import IDLE_GPUS
+from gflowd.core.job.records import SETTING
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
 
-KIND = "setting"
 FIRST_LOOK, LOOK_AGAIN = 10.0, 0.05  # seconds
 
 
@@ -55,7 +55,7 @@ def one(context: Context, index: int) -> dict[str, Any]:
 
 def order(context: Context, name: str) -> Any:
     """An order as it stands; None for none."""
-    return _fold(context).of(KIND).get(name)
+    return _fold(context).of(SETTING).get(name)
 
 
 def change(context: Context, name: str, change: Callable[[Any], Any]) -> bool:
@@ -63,10 +63,10 @@ def change(context: Context, name: str, change: Callable[[Any], Any]) -> bool:
     if change(order(context, name)) == order(context, name):
         return False
     with context.writable_store.commit() as commit:
-        before = commit.fold().of(KIND).get(name)
+        before = commit.fold().of(SETTING).get(name)
         after = change(before)
         if after != before:
-            commit.put(KIND, name, after)
+            commit.put(SETTING, name, after)
     context.ring(b"w")
     return bool(after != before)
 

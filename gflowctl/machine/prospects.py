@@ -6,7 +6,7 @@ import time
 
 from gflowctl.machine import reservations as reserving
 from gflowctl.view import jobs, views
-from gflowd.core.planning import reservations
+from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
@@ -44,7 +44,7 @@ def room(context: Context, records: Records) -> Occupancy | None:
 
 def shut_out(context: Context, found: Sequence[tuple[str, Spec]], records: Records | None = None) -> list[str]:
     """`job 42 can never start as things stand: ...` of those of `found`, by how they are named, that cannot."""
-    empty = room(context, context.store.read().of(reservations.KIND) if records is None else records)
+    empty = room(context, context.store.read().of(RESERVATION) if records is None else records)
     words: dict[str, list[str]] = {}
     for name, spec in found if empty is not None and any(each.again for each in empty.windows) else ():
         assert empty is not None
@@ -63,7 +63,7 @@ def newly_shut_out(context: Context, fold: Fold, before: Records) -> list[str]:
     names = [(name, spec) for spec, name in reversed(found.items())]
     was = room(context, before)
     able = [(name, spec) for name, spec in names if was is None or _why_never(was, spec) is None]
-    return shut_out(context, able, fold.of(reservations.KIND))
+    return shut_out(context, able, fold.of(RESERVATION))
 
 
 def _why_never(empty: Occupancy, spec: Spec) -> str | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gflowctl.view import selection, views
-from gflowd.core.accounting.quotas import KIND, Quotas, owners
+from gflowd.core.accounting.quotas import Quotas, owners
 from gflowd.core.errors import Refused
-from gflowd.core.job.model import RUNNING, STARTING, STOPPING
+from gflowd.core.job.records import PHASE, QUOTA, SPEC, WISH, is_live
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowd.core.job.model import Spec
     from gflowd.storage.record_log import Fold
-
-LIVE = (STARTING, RUNNING, STOPPING)
 
 
 class Usage:
@@ -29,7 +27,7 @@ class Usage:
 
 def in_force(context: Context, fold: Fold) -> Quotas:
     """The quotas of the configuration and of the snapshot."""
-    return Quotas(context.settings.get("quotas") or {}, fold.of(KIND))
+    return Quotas(context.settings.get("quotas") or {}, fold.of(QUOTA))
 
 
 def check(context: Context, fold: Fold, wanted: Sequence[tuple[Spec, int]]) -> None:
@@ -52,9 +50,9 @@ def check(context: Context, fold: Fold, wanted: Sequence[tuple[Spec, int]]) -> N
 def usage(fold: Fold, of: Collection[str] | None = None) -> dict[str, Usage]:
     """Who has what, by the ids of quotas (`user:ada`); only of these, or of everybody with a job that has not ended."""
     array_index = selection.array_index(fold)
-    phases, wishes = fold.of("phase"), fold.of("wish")
+    phases, wishes = fold.of(PHASE), fold.of(WISH)
     found: dict[str, Usage] = {}
-    for spec_id, spec in fold.of("spec").items():
+    for spec_id, spec in fold.of(SPEC).items():
         whose = [f"user:{spec['user']}", *((f"project:{code}",) if (code := spec.get("project")) else ())]
         whose = [owner for owner in whose if of is None or owner in of]
         if not whose:
@@ -62,7 +60,7 @@ def usage(fold: Fold, of: Collection[str] | None = None) -> dict[str, Usage]:
         queued = running = 0
         for job_id in (spec_id,) if array_index is None else array_index.ids(spec_id):
             phase = phases.get(job_id)
-            if phase is not None and phase["is"] in LIVE:
+            if is_live(phase):
                 running += 1
             elif (phase is None and job_id not in wishes) or not views.record_has_ended(fold, job_id):
                 queued += 1

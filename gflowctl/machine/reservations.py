@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gflowctl.output import render
 from gflowd.core.errors import Refused
+from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservations
 from gflowd.core.syntax import durations, instants, ranges
 
@@ -31,7 +32,7 @@ def zone(context: Context) -> tzinfo | None:
 
 def every(context: Context) -> list[Reservation]:
     """All that are in the snapshot, by id."""
-    return reservations.decode_all(context.store.read().of(reservations.KIND))
+    return reservations.decode_all(context.store.read().of(RESERVATION))
 
 
 def find(found: Iterable[Reservation], number: int) -> Reservation:

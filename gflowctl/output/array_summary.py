@@ -6,6 +6,7 @@ from gflowctl.output import descriptions, render
 from gflowctl.view import jobs, reasons, views
 from gflowd.core.job import array_ids
 from gflowd.core.job.model import FAILURES
+from gflowd.core.job.records import PHASE, is_live, is_queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
-
-WAITING = {"is": "queued"}
-LIVE = ("starting", "running", "stopping")
 
 
 def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
@@ -44,13 +42,13 @@ def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
         yield "Limit", f"{most} at a time"
     if family.max_failures is not None:
         yield "Failures", f"once {family.max_failures} have failed the rest is cancelled"
-    running = [view.job(each) for each in ids if view.fold.of("phase").get(each, WAITING)["is"] in LIVE]
+    running = [view.job(each) for each in ids if is_live(view.fold.of(PHASE).get(each))]
     if running:
         yield "Running", jobs.labels(running)
-    failed = [view.job(each) for each in ids if view.fold.of("phase").get(each, WAITING).get("state") in FAILURES]
+    failed = [view.job(each) for each in ids if view.fold.of(PHASE).get(each, {}).get("state") in FAILURES]
     if failed:
         yield "Failed", jobs.labels(failed)
 
 
 def _waits(view: View, job_id: int) -> bool:
-    return view.fold.of("phase").get(job_id, WAITING)["is"] == "queued" and not view.has_ended(job_id)
+    return is_queued(view.fold.of(PHASE).get(job_id)) and not view.has_ended(job_id)

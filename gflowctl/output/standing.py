@@ -8,6 +8,7 @@ from __future__ import annotations
 from gflowctl.output import render
 from gflowctl.output.descriptions import count
 from gflowctl.view import reasons
+from gflowd.core.job.records import SPEC
 from gflowd.core.queue.order import length_class, score, width_factor
 from gflowd.core.syntax import durations
 
@@ -99,7 +100,7 @@ def _ahead(view: View, found: Standing) -> str:
     """The last of those ahead, with their scores."""
     ahead = []
     for job_id in reasons.order(view)[max(0, found.rank - 1 - AHEAD) : found.rank - 1]:
-        if view.spec_of(job_id) in view.fold.of("spec"):
+        if view.spec_of(job_id) in view.fold.of(SPEC):
             other = of(view, view.job(job_id))
             ahead.append(view.label(view.job(job_id)) + ("" if other is None else f" ({other.score:.2g})"))
         else:  # only what is shown has been read

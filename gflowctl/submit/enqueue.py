@@ -7,6 +7,7 @@ from gflowctl.submit import capture
 from gflowd.core.errors import Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Job, Queued, Wish
+from gflowd.core.job.records import SPEC, WISH
 from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
@@ -48,11 +49,11 @@ class New(Value):
 
     def put(self, commit: Commit) -> None:
         """Its records: one spec, and a wish for each job that is to be held."""
-        commit.put("spec", self.first, codec.encode(self.spec))
+        commit.put(SPEC, self.first, codec.encode(self.spec))
         if self.held:
             held = codec.encode(Wish(held=True))
             for job_id in self.ids:
-                commit.put("wish", job_id, held)
+                commit.put(WISH, job_id, held)
 
 
 def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[New]:

@@ -6,6 +6,7 @@ import re
 
 from gflowctl.view import views
 from gflowd.core.errors import Refused
+from gflowd.core.job.records import SPEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def the_one(view: View, text: str) -> int:
 
 
 def _names(view: View, array_id: int) -> Iterable[str]:
-    raw = view.fold.of("spec")[array_id]
+    raw = view.fold.of(SPEC)[array_id]
     return raw["name"], raw.get("name_template", "")
 
 

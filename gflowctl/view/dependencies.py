@@ -9,6 +9,7 @@ from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job import dependencies
 from gflowd.core.job.dependencies import AFTER, AFTERANY, AFTERCORR, AFTERNOTOK, AFTEROK, ALL, ANY, Needs
 from gflowd.core.job.model import Ended, Queued
+from gflowd.core.job.records import PHASE, SPEC, WISH
 from gflowd.core.queue import dependency_rules
 from gflowd.core.queue.dependency_rules import Outcome, Satisfied
 from gflowd.core.syntax import job_ids
@@ -80,7 +81,7 @@ def check_elements(wanted: Needs, family: Family | None, fold: Fold) -> None:
 
 def resolver(fold: Fold, user: str) -> Resolve:
     """The ids that a word names in `fold`."""
-    array_index, specs = selection.array_index(fold), fold.of("spec")
+    array_index, specs = selection.array_index(fold), fold.of(SPEC)
 
     def resolve(word: str) -> list[tuple[int, bool]]:
         if len(word) < PLAIN and word.isdecimal() and int(word) in specs:  # 10,000 jobs may each wait for one
@@ -127,7 +128,7 @@ def _one(view: View, job_id: int) -> Outcome:
 
 def _all(view: View, array_id: int) -> Outcome:
     """Of an array; elements without records have not begun."""
-    ids, phases, wishes = view.ids_of(array_id), view.fold.of("phase"), view.fold.of("wish")
+    ids, phases, wishes = view.ids_of(array_id), view.fold.of(PHASE), view.fold.of(WISH)
     whole, before = Outcome(jobs=len(ids)), Outcome()
     for job_id in ids:
         if job_id in phases or job_id in wishes:
@@ -140,7 +141,7 @@ def _namesakes(view: View, job: Job) -> int:
     found = 0
     named = (
         job_id
-        for spec_id, spec in view.fold.of("spec").items()
+        for spec_id, spec in view.fold.of(SPEC).items()
         if spec["name"] == job.spec.name and spec["user"] == job.spec.user
         for job_id in view.ids_of(spec_id)
     )
@@ -204,5 +205,5 @@ def _grouped(view: View, wanted: Needs) -> list[str]:
 
 def of(view: View, job_id: int) -> Needs:
     """What a job waits for, or waited."""
-    raw = view.fold.of("spec")[view.spec_of(job_id)].get("needs")
+    raw = view.fold.of(SPEC)[view.spec_of(job_id)].get("needs")
     return dependencies.NOTHING if raw is None else dependencies.decode(raw)

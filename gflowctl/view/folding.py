@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gflowd.core.job import array_ids
+from gflowd.core.job.records import PHASE, SPEC, WISH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[int]:
     Only elements that have never started are alike, and of these those of which the same is wished. `by_name`: their
     names are to be told apart, which a template may have made.
     """
-    array_index, wishes, phases = view.array_index, view.fold.of("wish"), view.fold.of("phase")
+    array_index, wishes, phases = view.array_index, view.fold.of(WISH), view.fold.of(PHASE)
     if array_index is None:
         return list(ids)
     view.folded.clear()
-    specs = view.fold.of("spec")
+    specs = view.fold.of(SPEC)
     named = {each for each in array_index.families if by_name and "name_template" in specs[each]}
     kept: list[int] = []
     groups: dict[tuple[int, Any], list[int]] = {}

@@ -9,6 +9,7 @@ import re
 from bisect import bisect_left, bisect_right
 
 from gflowctl.view import selection
+from gflowd.core.job.records import SPEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def bring_chosen(state: State, fold: Fold, choice: Choice) -> list[int]:
     from gflowd.storage import history_queries
 
     history = _open(state)
-    return [] if history is None else _bring(history, fold, history_queries.chosen(history, choice, fold.of("spec")))
+    return [] if history is None else _bring(history, fold, history_queries.chosen(history, choice, fold.of(SPEC)))
 
 
 def bring_fallen(state: State, fold: Fold, ids: Iterable[int]) -> list[int]:
@@ -84,7 +85,7 @@ def _open(state: State) -> History | None:
 def _bring(history: History, fold: Fold, spec_ids: Iterable[int]) -> list[int]:
     from gflowd.storage import history_queries
 
-    wanted = [spec_id for spec_id in dict.fromkeys(spec_ids) if spec_id not in fold.of("spec")]
+    wanted = [spec_id for spec_id in dict.fromkeys(spec_ids) if spec_id not in fold.of(SPEC)]
     for kind, key, value in history_queries.records(history, wanted):
         fold.of(kind).setdefault(key, value)
     history.close()
@@ -96,7 +97,7 @@ def _unknown(fold: Fold, text: str) -> Iterator[tuple[int, int]]:
     known: list[int] | None = None
     for match in _IDS.finditer(_BACK.sub("", text)):
         first, last = int(match[1]), int(match[2] or match[1])
-        if first == last and first in fold.of("spec"):
+        if first == last and first in fold.of(SPEC):
             continue
         known = selection.ids(fold, selection.array_index(fold)) if known is None else known
         if bisect_right(known, last) - bisect_left(known, first) < last - first + 1:
@@ -105,7 +106,7 @@ def _unknown(fold: Fold, text: str) -> Iterator[tuple[int, int]]:
 
 def _knows_last(fold: Fold, user: str, steps: int) -> bool:
     """Whether the snapshot has every job since the submission `steps` before the user's last."""
-    mine = sorted(job_id for job_id, raw in fold.of("spec").items() if raw["user"] == user)
+    mine = sorted(job_id for job_id, raw in fold.of(SPEC).items() if raw["user"] == user)
     if len(mine) <= steps:
         return False
     known, first = selection.ids(fold, selection.array_index(fold)), mine[-1 - steps]

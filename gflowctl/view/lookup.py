@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.view import selection, views
-from gflowd.core.job import codec
+from gflowd.core.job.records import PHASE, SPEC, attempt_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def view(context: Context, texts: Sequence[str]) -> views.View:
 
 def _stands_alone(fold: Fold, job_id: int) -> bool:
     """Whether no record but those with its id tell of a job: it is in no array, awaits no other, was tried once."""
-    spec, phase = fold.of("spec").get(job_id), fold.of("phase").get(job_id)
+    spec, phase = fold.of(SPEC).get(job_id), fold.of(PHASE).get(job_id)
     array_index = selection.array_index(fold)
     if array_index is not None and array_index.array_of(job_id) is not None:
         return False
-    return (spec is None or spec.get("needs") is None) and (phase is None or codec.attempt_of(phase) == 1)
+    return (spec is None or spec.get("needs") is None) and (phase is None or attempt_of(phase) == 1)

@@ -14,6 +14,7 @@ from gflowd.core.job.reasons import (
     PRIORITY,
     RETRY_DELAY,
 )
+from gflowd.core.job.records import PROMISE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def promise(view: View, job: Job) -> dict[str, Any] | None:
     """The record of what a queued job was promised."""
     if not jobs.is_waiting(job):
         return None
-    found: dict[str, Any] | None = view.fold.of("promise").get(job.id)
+    found: dict[str, Any] | None = view.fold.of(PROMISE).get(job.id)
     return found
 
 

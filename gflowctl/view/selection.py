@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gflowd.core.errors import Refused
+from gflowd.core.job.records import SPEC
 from gflowd.core.syntax import job_ids
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ UNKNOWN = "no job "  # how job_ids begins to name what is not known
 
 def array_index(fold: Fold) -> ArrayIndex | None:
     """The arrays of a snapshot; None when there are none, which spares their imports."""
-    found = [(job_id, raw) for job_id, raw in fold.of("spec").items() if "family" in raw]
+    found = [(job_id, raw) for job_id, raw in fold.of(SPEC).items() if "family" in raw]
     if not found:
         return None
     from gflowd.core.job.array_index import ArrayIndex
@@ -30,7 +31,7 @@ def array_index(fold: Fold) -> ArrayIndex | None:
 
 def ids(fold: Fold, arrays: ArrayIndex | None) -> list[int]:
     """Every job's id, ascending."""
-    specs = sorted(fold.of("spec"))
+    specs = sorted(fold.of(SPEC))
     if arrays is None:
         return specs
     return [job_id for spec_id in specs for job_id in arrays.ids(spec_id)]
@@ -72,4 +73,4 @@ def targets(word: str, fold: Fold, arrays: ArrayIndex | None, user: str) -> list
 
 
 def _submissions(fold: Fold, user: str) -> list[int]:
-    return sorted(job_id for job_id, raw in fold.of("spec").items() if raw["user"] == user)
+    return sorted(job_id for job_id, raw in fold.of(SPEC).items() if raw["user"] == user)

@@ -21,6 +21,17 @@ from gflowd.core.job.model import (
     Running,
     Stopping,
 )
+from gflowd.core.job.records import (
+    ATTEMPT,
+    LIMIT,
+    PHASE,
+    SPEC,
+    WISH,
+    attempt_of,
+    has_ended,
+    is_queued,
+    is_wanted_again,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,8 +78,8 @@ class View:
     @property
     def array_index(self) -> ArrayIndex | None:
         """The arrays, if there are any."""
-        if self._counted != len(self.fold.of("spec")):
-            self._counted = len(self.fold.of("spec"))
+        if self._counted != len(self.fold.of(SPEC)):
+            self._counted = len(self.fold.of(SPEC))
             self._array_index = selection.array_index(self.fold)
         return self._array_index
 
@@ -95,19 +106,19 @@ class View:
 
     def owned(self, ids: Iterable[int], users: Collection[str]) -> list[int]:
         """Those of `ids` whose jobs are of one of `users`; decodes none."""
-        specs, spec_of = self.fold.of("spec"), self.spec_of
+        specs, spec_of = self.fold.of(SPEC), self.spec_of
         return [job_id for job_id in ids if specs[spec_of(job_id)]["user"] in users]
 
     def knows(self, job_id: int) -> bool:
         """Whether there is such a job; one that is in the history is brought from there."""
-        if self.spec_of(job_id) in self.fold.of("spec"):
+        if self.spec_of(job_id) in self.fold.of(SPEC):
             return True
         if not self.has_history:
             return False
         from gflowctl.view import history
 
         self._brought.update(history.bring(self.context.state, self.fold, job_id))
-        return self.spec_of(job_id) in self.fold.of("spec")
+        return self.spec_of(job_id) in self.fold.of(SPEC)
 
     @property
     def has_history(self) -> bool:
@@ -158,14 +169,14 @@ class View:
         of, array_index = self.fold.of, self.array_index
         array_id = None if array_index is None else array_index.array_of(job_id)
         if array_id is None:
-            spec = codec.decode_spec(of("spec")[job_id])
+            spec = codec.decode_spec(of(SPEC)[job_id])
         elif array_id in self._specs:
             spec = self._specs[array_id]
         else:
-            spec = self._specs[array_id] = codec.decode_spec(of("spec")[array_id])
-        wish, phase = of("wish").get(job_id), of("phase").get(job_id)
+            spec = self._specs[array_id] = codec.decode_spec(of(SPEC)[array_id])
+        wish, phase = of(WISH).get(job_id), of(PHASE).get(job_id)
         job = codec.element(job_id, spec, wish, phase, array_id)
-        if phase is not None and phase["is"] == "ended" and _is_wanted_again(phase, wish):
+        if phase is not None and has_ended(phase) and is_wanted_again(phase, wish):
             return job.replace(phase=self.phase(job_id))
         return job
 
@@ -173,7 +184,7 @@ class View:
         """How many of its array may run at a time: what `limit` said, or the submission."""
         if job.array_id is None or job.spec.family is None:
             return None
-        record = self.fold.of("limit").get(job.array_id)
+        record = self.fold.of(LIMIT).get(job.array_id)
         limit: int | None = job.spec.family.max_concurrent if record is None else record["max_concurrent"]
         return limit
 
@@ -183,24 +194,24 @@ class View:
 
     def exit_status(self, job_id: int) -> int:
         """As `exit_status` of the job, which has ended; decodes none that finished well."""
-        phase = self.fold.of("phase").get(job_id) or {}
+        phase = self.fold.of(PHASE).get(job_id) or {}
         return 0 if phase.get("state") == FINISHED else jobs.exit_status(self.job(job_id))
 
     def phase(self, job_id: int) -> Phase:
         """Its phase; where it has ended and is wanted again, the one that the daemon will give it."""
-        raw = self.fold.of("phase").get(job_id)
+        raw = self.fold.of(PHASE).get(job_id)
         if raw is None:
             return Queued()
-        if raw["is"] == "ended" and _is_wanted_again(raw, self.fold.of("wish").get(job_id)):
-            return Queued(attempt=codec.attempt_of(raw) + 1)
+        if has_ended(raw) and is_wanted_again(raw, self.fold.of(WISH).get(job_id)):
+            return Queued(attempt=attempt_of(raw) + 1)
         return codec.decode_phase(raw)
 
     def past(self, job_id: int, number: int) -> Ended | None:
         """How an earlier attempt ended; None when that is not known."""
-        raw = self.fold.of("attempt").get(f"{job_id}.{number}")
+        raw = self.fold.of(ATTEMPT).get(f"{job_id}.{number}")
         if raw is None:  # the last one is recorded when the daemon begins the next
-            raw = self.fold.of("phase").get(job_id) or {}
-            if raw.get("is") != "ended" or codec.attempt_of(raw) != number:
+            raw = self.fold.of(PHASE).get(job_id)
+            if raw is None or not has_ended(raw) or attempt_of(raw) != number:
                 return None
         phase = codec.decode_phase(raw)
         return phase if isinstance(phase, Ended) else None
@@ -226,7 +237,7 @@ class View:
             self._told = {}
             for job_id in sorted(map(int, self.observed_reasons)):
                 array_id = self.array_of(job_id)
-                if array_id is not None and not self.fold.of("phase").get(job_id):
+                if array_id is not None and not self.fold.of(PHASE).get(job_id):
                     self._told.setdefault(array_id, self.observed_reasons[str(job_id)])
         return self._told.get(job.array_id)
 
@@ -253,15 +264,10 @@ class View:
 
 def record_has_ended(fold: Fold, job_id: int) -> bool:
     """Whether the job's records say that it is over: it has ended for good, or was cancelled while queued."""
-    phase, wish = fold.of("phase").get(job_id), fold.of("wish").get(job_id)
-    if phase is not None and phase["is"] != "queued":
-        return bool(phase["is"] == "ended") and not _is_wanted_again(phase, wish)
+    phase, wish = fold.of(PHASE).get(job_id), fold.of(WISH).get(job_id)
+    if phase is not None and not is_queued(phase):
+        return has_ended(phase) and not is_wanted_again(phase, wish)
     return wish is not None and wish.get("cancelled_at") is not None
-
-
-def _is_wanted_again(ended: Mapping[str, Any], wish: Mapping[str, Any] | None) -> bool:
-    """Whether a job that has ended was asked for once more (`gflowctl requeue`), which the daemon has not seen yet."""
-    return wish is not None and wish.get("requeued", 0) >= codec.attempt_of(ended) and wish.get("cancelled_at") is None
 
 
 def by_spec(view: View, ids: Iterable[int]) -> dict[int, list[int]]:
@@ -274,7 +280,7 @@ def by_spec(view: View, ids: Iterable[int]) -> dict[int, list[int]]:
 
 def counts(view: View, ids: Iterable[int]) -> list[str]:
     """How many jobs are in each state: `97 queued`, `3 running`. Decodes none that never started."""
-    wishes, phases, found = view.fold.of("wish"), view.fold.of("phase"), dict.fromkeys(STATES, 0)
+    wishes, phases, found = view.fold.of(WISH), view.fold.of(PHASE), dict.fromkeys(STATES, 0)
     for job_id in ids:
         untouched = job_id not in phases and job_id not in wishes
         found[QUEUED if untouched else jobs.state(view.job(job_id))] += 1

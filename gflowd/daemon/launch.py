@@ -18,6 +18,7 @@ import gflowd
 from gflowd import paths
 from gflowd.config import loader, settings
 from gflowd.core.errors import GflowError, Refused, SystemFailed
+from gflowd.core.job.records import HEADER
 from gflowd.daemon import daemonize
 from gflowd.daemon import instance as daemon_instance
 
@@ -191,7 +192,7 @@ def leave_tmux(runtime: paths.Runtime) -> None:
 
 def check_machine(state: paths.State, lock_timeout: float, *, adopt: bool) -> None:
     """Refuses a state directory that another machine used last, unless it is to be adopted."""
-    from gflowd.storage.record_log import FORMAT, HEADER
+    from gflowd.storage.record_log import FORMAT
     from gflowd.storage.store import Store
 
     store = Store(state, lock_timeout)

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gflowd.core.accounting.statistics import Account
+from gflowd.core.job.records import ATTEMPT, LIMIT, PHASE, SPEC, WISH
 from gflowd.storage.history import ATTEMPTS, JOBS, marks
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ def records(history: History, spec_ids: Sequence[int]) -> Iterator[Record]:
     for part in _chunks(spec_ids):
         these = f"WHERE spec.id IN ({marks(len(part))})"
         for kind, query in (
-            ("spec", f"SELECT id, record FROM spec {these}"),
-            ("limit", f'SELECT id, "limit" FROM spec {these} AND "limit" IS NOT NULL'),
-            ("phase", f"SELECT job.id, phase FROM {JOBS} {these}"),
-            ("wish", f"SELECT job.id, wish FROM {JOBS} {these} AND wish IS NOT NULL"),
-            ("attempt", f"SELECT attempt.job || '.' || number, phase FROM {ATTEMPTS} {these}"),
+            (SPEC, f"SELECT id, record FROM spec {these}"),
+            (LIMIT, f'SELECT id, "limit" FROM spec {these} AND "limit" IS NOT NULL'),
+            (PHASE, f"SELECT job.id, phase FROM {JOBS} {these}"),
+            (WISH, f"SELECT job.id, wish FROM {JOBS} {these} AND wish IS NOT NULL"),
+            (ATTEMPT, f"SELECT attempt.job || '.' || number, phase FROM {ATTEMPTS} {these}"),
         ):
             rows = list(history.rows(query, *part))
             for (key, _), value in zip(rows, _parsed([text for _, text in rows]), strict=True):

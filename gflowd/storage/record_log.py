@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 
+from gflowd.core.job.records import HEADER
 from gflowd.core.syntax import fast_json
 
 TYPE_CHECKING = False
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     Dumps = Callable[[object], bytes]
 
 FORMAT = 1
-HEADER = "header"
 LONGEST_ID = 15  # digits
 WORTH_ORJSON = 1 << 20  # bytes
 

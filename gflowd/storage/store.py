@@ -11,11 +11,11 @@ import time
 
 from gflowd import paths
 from gflowd.core.errors import GflowError, Refused, SystemFailed
+from gflowd.core.job.records import HEADER, QUOTA, SPEC
 from gflowd.core.syntax import fast_json
 from gflowd.storage.lock import Lock
 from gflowd.storage.record_log import (
     FORMAT,
-    HEADER,
     Fold,
     closes,
     encode_line,
@@ -38,7 +38,7 @@ HEAD = 4096  # bytes: the header is within
 TAIL = 65536  # bytes: a plain submission reads no more than this to find the next id
 PART = 1 << 18  # bytes
 WORTH_COMPACTING = 1 << 20  # bytes
-MARKED = ("quota",)  # kinds of which the header tells that there are some: a plain submission folds nothing to know it
+MARKED = (QUOTA,)  # kinds of which the header tells that there are some: a plain submission folds nothing to know it
 SHORTEST_LINE = 20  # bytes, and no line gives out more than one id unless its fellows say so too
 
 
@@ -352,7 +352,7 @@ class Commit:
         """
         kept = self.set_aside()
         fold.salvage(tail)
-        highest = max(fold.of("spec"), default=0)
+        highest = max(fold.of(SPEC), default=0)
         self.next_id = max(self.next_id, fold.next_id, highest + 1, self.store.first_free_id(), next_id_in(tail))
         self.next_id += len(tail) // SHORTEST_LINE
         size = self.rewrite(fold)

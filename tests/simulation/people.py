@@ -10,6 +10,7 @@ from virtual_clock import Clock
 
 from gflowd.core.job import arrays, codec
 from gflowd.core.job.model import Spec, Wish
+from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservations
 from gflowd.effects import doorbell
 from gflowd.storage.store import Store
@@ -100,13 +101,13 @@ class People:
             created_at=self._clock.wall,
             created_by=user,
         )
-        self._put(reservations.KIND, made.id, reservations.encode(made))
+        self._put(RESERVATION, made.id, reservations.encode(made))
         return made.id
 
     def cancel_reservation(self, number: int) -> None:
-        raw = self._ledger.of(reservations.KIND).get(number)
+        raw = self._ledger.of(RESERVATION).get(number)
         if raw is not None and "cancelled_at" not in raw:
-            self._put(reservations.KIND, number, {**raw, "cancelled_at": self._clock.wall})
+            self._put(RESERVATION, number, {**raw, "cancelled_at": self._clock.wall})
 
     def _wish(self, job: Seen, **changes: Any) -> None:
         wish = codec.decode_wish(job.wish).replace(**changes)

@@ -10,7 +10,7 @@ from typing import Any
 
 from machine import GATE, Machine, eventually, kill
 
-from gflowd.core.planning import reservations
+from gflowd.core.job.records import RESERVATION
 from gflowd.effects import doorbell
 from gflowd.storage.store import Store
 
@@ -37,8 +37,8 @@ def observed(machine: Machine) -> list[dict[str, Any]]:
 def move(machine: Machine, number: int, until: float) -> None:
     """Moves a reservation so that it ends at that time, as if it had been made for that in the first place."""
     with Store(machine.state).commit() as commit:
-        raw = commit.fold().of(reservations.KIND)[number]
-        commit.put(reservations.KIND, number, {**raw, "start": until - raw["duration"]})
+        raw = commit.fold().of(RESERVATION)[number]
+        commit.put(RESERVATION, number, {**raw, "start": until - raw["duration"]})
     doorbell.ring(f"{machine.state.default_run()}/bell", doorbell.WISH)
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     Records = Mapping[str, Mapping[str, int | None]]
 
-KIND = "quota"
 FIELDS = ("max_running_jobs", "max_running_gpus", "max_queued_jobs")
 
 

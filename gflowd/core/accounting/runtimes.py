@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     Key = tuple[object, ...]
     Run = tuple[float, float]  # when it ended, seconds since the epoch, and how many seconds it had run
 
-KIND = "runs"
 MOST = 10  # runs that a prediction looks at
 NAMES = 64  # per user and width that are remembered; the one that has not run for longest goes first
 LONGEST_KEY = 200  # characters of a name that tell it from others

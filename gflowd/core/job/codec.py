@@ -19,6 +19,7 @@ from gflowd.core.job.model import (
     Stopping,
     Wish,
 )
+from gflowd.core.job.records import ENDED, QUEUED, RUNNING, STARTING, STOPPING
 from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-PHASES = {"queued": Queued, "starting": Starting, "running": Running, "stopping": Stopping, "ended": Ended}
+PHASES = {QUEUED: Queued, STARTING: Starting, RUNNING: Running, STOPPING: Stopping, ENDED: Ended}
 _TAGS = {cls: tag for tag, cls in PHASES.items()}
 _NESTED = {"run": Run, "started": Started, "identity": Identity, "early_signal": EarlySignal}
 _VALUES = frozenset((*_NESTED, "family", "needs", "retry"))
@@ -104,11 +105,6 @@ def decode_phase(raw: Mapping[str, Any]) -> Phase:
     """The phase that `encode_phase` wrote. Raises KeyError or TypeError when it is none."""
     phase: Phase = _decode(PHASES[raw["is"]], raw)  # type: ignore[assignment]
     return phase
-
-
-def attempt_of(ended: Mapping[str, Any]) -> int:
-    """The attempt that a phase record which has a run, or which ended without one, tells of; decodes nothing."""
-    return int((ended.get("run") or ended).get("attempt", 1))
 
 
 def decode_spec(raw: Mapping[str, Any]) -> Spec:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     Record = Mapping[str, Any]
 
-KIND = "promise"
 TOLERANCE = 1.0  # seconds: times are told to the second, and clocks are trimmed
 MOST_NAMED = 16  # of the jobs that end before
 UNKNOWN = "it is not known why"

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from typing import Any, Final
 
-KIND = "reservation"
 PENDING, ACTIVE, COMPLETED, CANCELLED = STATUSES = ("pending", "active", "completed", "cancelled")
 DAY = 86400  # seconds, on the wall
 PERIODS = {"daily": 1, "weekly": 7}  # days

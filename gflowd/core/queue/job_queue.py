@@ -13,6 +13,7 @@ from gflowd.core.job import codec, reasons
 from gflowd.core.job.array_index import ArrayIndex
 from gflowd.core.job.dependencies import ALL
 from gflowd.core.job.model import Ended, Job, Queued, Spec
+from gflowd.core.job.records import is_over
 from gflowd.core.queue.archive import Archive
 from gflowd.core.queue.array_limits import ArrayLimits
 from gflowd.core.queue.order import PriorityOrder, Seat, Walker
@@ -318,7 +319,7 @@ class JobQueue:
         self._array_limits.see(array_id, job_id, phase)
         if array_id is not None and phase is not None:
             self._learn(array_id, job_id, specs.get(array_id), phase)
-        if spec_id not in specs or _is_over(wish, phase):
+        if spec_id not in specs or is_over(phase, wish):
             return None
         if array_id is None:
             return codec.job(job_id, specs[job_id], wish, phase)
@@ -391,9 +392,3 @@ class JobQueue:
 def _like(spec: Spec) -> tuple[str, int, str]:
     """What of a job its length is predicted by."""
     return spec.user, spec.gpus, spec.name[:LONGEST_KEY]
-
-
-def _is_over(wish: Mapping[str, Any] | None, phase: Mapping[str, Any] | None) -> bool:
-    """Whether a job's records say that nothing will become of it any more, without making a job of them."""
-    requeued = wish is not None and "requeued" in wish
-    return phase is not None and phase["is"] == "ended" and not requeued and not phase.get("lingers", False)

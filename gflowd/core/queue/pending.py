@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gflowd.core.job import arrays, codec
 from gflowd.core.job.dependencies import AFTER, AFTERCORR, AFTEROK, SINGLETON
 from gflowd.core.job.model import Ended
+from gflowd.core.job.records import has_ended, is_queued, may_go_on
 from gflowd.core.job.retries import next_attempt
 from gflowd.core.queue import dependency_rules
 from gflowd.core.queue.archive import Archive
@@ -97,7 +98,7 @@ class PendingJobs:
     def doubting(self, job_id: int, *, was_live: bool) -> Iterator[int]:
         """The jobs to which was told that `job_id` began or ended, when it has yet to start (again)."""
         raw = self.phases.get(job_id)
-        if raw is not None and raw["is"] != "queued" and not self._comes_again(job_id, raw):
+        if raw is not None and not is_queued(raw) and not self._comes_again(job_id, raw):
             return
         for named in {job_id, self._array_index.spec_of(job_id)}:
             for dependent in self._graph.affected(named):
@@ -207,7 +208,7 @@ class PendingJobs:
     def _comes_again(self, job_id: int, raw: Mapping[str, Any]) -> bool:
         """Whether a job has ended and is to be queued again: its user wants that, or its strays only hold that up."""
         wish = self.wishes.get(job_id) or {}
-        if raw["is"] != "ended" or not ("requeued" in wish or raw.get("lingers", False)):
+        if not has_ended(raw) or not may_go_on(raw, wish):
             return False
         ended = codec.decode_phase(raw)
         assert isinstance(ended, Ended)

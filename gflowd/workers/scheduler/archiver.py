@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core.errors import GflowError
-from gflowd.core.job import codec
+from gflowd.core.job.records import ATTEMPT, LIMIT, PHASE, SPEC, WISH, attempt_of, has_ended
 from gflowd.workers.scheduler.cleanup import Cleanup, pace
 from gflowd.workers.scheduler.history_writer import HistoryWriter
 
@@ -53,10 +53,10 @@ class Archiver:
 
     def note(self, ids: Iterable[int], fold: Fold, job_queue: JobQueue) -> None:
         """Something has become of these jobs."""
-        specs, phases = fold.of("spec"), fold.of("phase")
+        specs, phases = fold.of(SPEC), fold.of(PHASE)
         for job_id in ids:
             raw = phases.get(job_id)
-            if raw is not None and raw["is"] == "ended":
+            if raw is not None and has_ended(raw):
                 spec_id = job_queue.spec_of(job_id)
                 if spec_id in specs:
                     self._line_up(spec_id, raw["ended_at"] + self._after)
@@ -67,7 +67,7 @@ class Archiver:
         """Copies a batch of what is due to the history; whether `leaving` has something to drop."""
         if now.mono < self._retry_at:
             return False
-        specs, phases = fold.of("spec"), fold.of("phase")
+        specs, phases = fold.of(SPEC), fold.of(PHASE)
         for spec_id in self._ready.keys() - specs.keys():
             self._left.extend(self._ready.pop(spec_id))
         while self._left and (self._left[0] not in phases or job_queue.spec_of(self._left[0]) in specs):
@@ -84,7 +84,7 @@ class Archiver:
 
     def leaving(self, fold: Fold, job_queue: JobQueue) -> list[tuple[str, int | str]]:
         """The records to be dropped now, by kind and id. To be called under the lock, with what is so there."""
-        specs, limits, phases = fold.of("spec"), fold.of("limit"), fold.of("phase")
+        specs, limits, phases = fold.of(SPEC), fold.of(LIMIT), fold.of(PHASE)
         keys: list[tuple[str, int | str]] = []
         jobs: list[int] = []
         for spec_id, ids in list(self._ready.items()):
@@ -92,7 +92,7 @@ class Archiver:
                 del self._ready[spec_id]
                 self._line_up(spec_id, float("-inf"))
                 continue
-            keys += [(kind, spec_id) for kind, of in (("spec", specs), ("limit", limits)) if spec_id in of]
+            keys += [(kind, spec_id) for kind, of in ((SPEC, specs), (LIMIT, limits)) if spec_id in of]
             if len(ids) <= BATCH:
                 jobs += ids
         left = islice(self._left, BATCH)  # one that left whole beside a big array is gone from `phases`
@@ -130,7 +130,7 @@ class Archiver:
             spec_id, last_at, ids = moving
             part, rest = ids[: BATCH - len(entries)], ids[BATCH - len(entries) :]
             self._moving = None
-            if spec_id not in fold.of("spec") or not _have_ended(fold, part):  # wanted again meanwhile
+            if spec_id not in fold.of(SPEC) or not _have_ended(fold, part):  # wanted again meanwhile
                 continue
             entries += [(spec_id, _entry(fold, job_id)) for job_id in part]
             if rest:
@@ -151,7 +151,7 @@ class Archiver:
 
     def _next(self, fold: Fold, job_queue: JobQueue, now: Moment) -> tuple[int, float, range] | None:
         """The next spec that may leave: its id, when the last of its jobs ended, their ids."""
-        specs, phases = fold.of("spec"), fold.of("phase")
+        specs, phases = fold.of(SPEC), fold.of(PHASE)
         for _ in range(LOOKS):
             if not self._due or self._due[0][0] > now.wall:
                 return None
@@ -172,9 +172,9 @@ class Archiver:
     def _sheet(self, fold: Fold, job_queue: JobQueue, spec_id: int, last_at: float) -> Sheet:
         from gflowd.storage.history import Sheet
 
-        record = fold.of("spec")[spec_id]
+        record = fold.of(SPEC)[spec_id]
         self._cleanup.touch(record)
-        size, limit = len(job_queue.ids(spec_id)), fold.of("limit").get(spec_id)
+        size, limit = len(job_queue.ids(spec_id)), fold.of(LIMIT).get(spec_id)
         return Sheet(spec_id, size, max(last_at, record["submitted_at"]), record, limit)
 
     def _forget(self, now: Moment) -> None:
@@ -186,34 +186,34 @@ class Archiver:
 
 def _have_ended(fold: Fold, ids: range) -> bool:
     """Looks at the last first, which most often is the one that has not."""
-    phases = fold.of("phase")
-    return all((raw := phases.get(job_id)) is not None and raw["is"] == "ended" for job_id in reversed(ids))
+    phases = fold.of(PHASE)
+    return all(has_ended(phases.get(job_id)) for job_id in reversed(ids))
 
 
 def _records(fold: Fold, job_id: int) -> Records:
-    return fold.of("wish").get(job_id), fold.of("phase").get(job_id)
+    return fold.of(WISH).get(job_id), fold.of(PHASE).get(job_id)
 
 
 def _attempts(fold: Fold, job_id: int) -> list[tuple[int, Any]]:
     """The records of its earlier attempts, by number."""
-    phase, kept = fold.of("phase")[job_id], fold.of("attempt")
+    phase, kept = fold.of(PHASE)[job_id], fold.of(ATTEMPT)
     if not kept:
         return []
-    last = codec.attempt_of(phase)
+    last = attempt_of(phase)
     return [(number, raw) for number in range(1, last + 1) if (raw := kept.get(f"{job_id}.{number}")) is not None]
 
 
 def _entry(fold: Fold, job_id: int) -> Entry:
     from gflowd.storage.history import Entry
 
-    wish, phase = fold.of("wish").get(job_id), fold.of("phase")[job_id]
+    wish, phase = fold.of(WISH).get(job_id), fold.of(PHASE)[job_id]
     return Entry(job_id, phase, wish, _attempts(fold, job_id))
 
 
 def _keys(fold: Fold, job_id: int) -> Iterator[tuple[str, int | str]]:
     """The keys of its records, but for its spec."""
-    yield "phase", job_id
-    if job_id in fold.of("wish"):
-        yield "wish", job_id
+    yield PHASE, job_id
+    if job_id in fold.of(WISH):
+        yield WISH, job_id
     for number, _ in _attempts(fold, job_id):
-        yield "attempt", f"{job_id}.{number}"
+        yield ATTEMPT, f"{job_id}.{number}"

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gflowd import log
+from gflowd.core.job.records import PHASE, SPEC, has_ended
 from gflowd.effects.removal import Removal
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Cleanup:
         self._stubborn |= left
 
     def _sweep_contents(self, fold: Fold, before: float) -> None:
-        used = {path for record in fold.of("spec").values() for path in self._contents(record)}
+        used = {path for record in fold.of(SPEC).values() for path in self._contents(record)}
         for directory in ("env", "scripts"):
             for entry in _entries(self._state.path(directory)):
                 if entry.path.removesuffix(".sh") not in used and entry.is_file(follow_symlinks=False):
@@ -128,9 +129,9 @@ def _is_old(entry: os.DirEntry[str], fold: Fold, job_queue: JobQueue, before: fl
     job_id = int(entry.name)
     if not entry.is_dir(follow_symlinks=False):
         return False
-    if job_queue.spec_of(job_id) in fold.of("spec"):
-        raw = fold.of("phase").get(job_id)
-        return raw is not None and raw["is"] == "ended" and raw["ended_at"] < before and not job_queue.has(job_id)
+    if job_queue.spec_of(job_id) in fold.of(SPEC):
+        raw = fold.of(PHASE).get(job_id)
+        return raw is not None and has_ended(raw) and raw["ended_at"] < before and not job_queue.has(job_id)
     try:
         return max(os.lstat(path).st_mtime for path in (entry.path, *_inner(entry.path))) < before
     except OSError:

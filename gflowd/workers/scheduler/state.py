@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gflowd import log
-from gflowd.core.accounting import runtimes
 from gflowd.core.accounting.runtimes import Runtimes
 from gflowd.core.errors import SystemFailed, TryAgain
-from gflowd.core.planning import reservations
+from gflowd.core.job.records import LIMIT, PHASE, RESERVATION, RUNS, SCHEDULER, SPEC, WISH
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.syntax import instants
@@ -79,23 +78,23 @@ class SchedulerState:
         keys = self._follower.catch_up()
         self.news += bool(keys is None or keys or self._follower.fold.dropped)
         fold = self._follower.fold
-        specs, wishes, phases = fold.of("spec"), fold.of("wish"), fold.of("phase")
-        _share_words(specs.values() if keys is None else (specs.get(key, {}) for kind, key in keys if kind == "spec"))
+        specs, wishes, phases = fold.of(SPEC), fold.of(WISH), fold.of(PHASE)
+        _share_words(specs.values() if keys is None else (specs.get(key, {}) for kind, key in keys if kind == SPEC))
         if keys is None:
             self.job_queue = self._new_queue()
-            for key, record in fold.of(runtimes.KIND).items():
+            for key, record in fold.of(RUNS).items():
                 self.job_queue.note_runs(key, record)
             ids = self.job_queue.refresh(specs, (), specs, wishes, phases)
         else:
-            spec_ids = [key for kind, key in keys if kind == "spec" and isinstance(key, int)]
-            job_ids = [key for kind, key in keys if kind in ("wish", "phase") and isinstance(key, int)]
+            spec_ids = [key for kind, key in keys if kind == SPEC and isinstance(key, int)]
+            job_ids = [key for kind, key in keys if kind in (WISH, PHASE) and isinstance(key, int)]
             ids = self.job_queue.refresh(spec_ids, job_ids, specs, wishes, phases)
             for kind, key in keys:
-                if kind == runtimes.KIND:
+                if kind == RUNS:
                     self.job_queue.note_runs(str(key), fold.of(kind).get(key))
-        self.job_queue.set_limits(fold.of("limit"))
-        if keys is None or any(kind == reservations.KIND for kind, _ in keys):
-            self.calendar.take(fold.of(reservations.KIND))
+        self.job_queue.set_limits(fold.of(LIMIT))
+        if keys is None or any(kind == RESERVATION for kind, _ in keys):
+            self.calendar.take(fold.of(RESERVATION))
         self._archiver.note(phases if keys is None else ids, fold, self.job_queue)
         self.touched |= ids
         return ids
@@ -110,7 +109,7 @@ class SchedulerState:
         """A commit, and the jobs that others touched before it; what is put into it is in the job queue afterwards."""
         with self._commit() as commit:
             touched = self.catch_up()
-            if self.of("scheduler").get(0, {}).get("generation") != self._generation:
+            if self.of(SCHEDULER).get(0, {}).get("generation") != self._generation:
                 raise Fenced
             yield commit, touched
         news = self.news
@@ -159,8 +158,8 @@ class SchedulerState:
             self.catch_up()
             if self._follower.fold.dropped:
                 self._rewrite(commit)
-            generation = 1 + int(self.of("scheduler").get(0, {}).get("generation", 0))
-            commit.put("scheduler", 0, {"generation": generation, "pid": os.getpid()})
+            generation = 1 + int(self.of(SCHEDULER).get(0, {}).get("generation", 0))
+            commit.put(SCHEDULER, 0, {"generation": generation, "pid": os.getpid()})
         return generation
 
     def _rewrite(self, commit: Commit) -> None:

@@ -18,6 +18,7 @@ from gflowd.core.execution import transitions
 from gflowd.core.execution.observations import Agenda, live_job
 from gflowd.core.job import codec, reasons
 from gflowd.core.job.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
+from gflowd.core.job.records import ATTEMPT, PHASE, PROMISE, QUOTA, RUNS, SETTING, USAGE
 from gflowd.core.planning import promises
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import TmuxFailed, is_installed
@@ -246,7 +247,7 @@ class Scheduler:
     def _said(self) -> Said:
         of = self._state.of
         calendar = self._state.calendar
-        return Said(of("setting"), of("quota"), of("usage"), calendar.coming, calendar.horizon, of(promises.KIND))
+        return Said(of(SETTING), of(QUOTA), of(USAGE), calendar.coming, calendar.horizon, of(PROMISE))
 
     def _new_run(self, job: Job, gpu_ids: tuple[int, ...], now: Moment) -> Run:
         pool = self._planner.pool
@@ -264,26 +265,26 @@ class Scheduler:
         followed by another; then takes them into the job queue. The jobs that somebody touched.
         """
         with self._state.change() as (commit, touched):
-            usage = dict(self._state.of("usage"))
-            runs = dict(self._state.of(runtimes.KIND))
+            usage = dict(self._state.of(USAGE))
+            runs = dict(self._state.of(RUNS))
             for job_id, record in promised.items():
                 if job_id not in touched:
                     self._tell_promise(job_id, record)
-                    commit.put(promises.KIND, job_id, record)
+                    commit.put(PROMISE, job_id, record)
             for job_id in [job_id for job_id in changes if job_id not in touched]:
                 if job_id in self._job_queue.live:
                     self._charge(self._job_queue.live[job_id], changes[job_id][0], usage, runs)
                 for past in changes[job_id][:-1]:
-                    commit.put("attempt", _attempt(job_id, past), codec.encode_phase(past))
+                    commit.put(ATTEMPT, _attempt(job_id, past), codec.encode_phase(past))
                     self._tell(job_id, past)
-                commit.put("phase", job_id, codec.encode_phase(changes[job_id][-1]))
+                commit.put(PHASE, job_id, codec.encode_phase(changes[job_id][-1]))
                 self._tell(job_id, changes[job_id][-1])
             for user, record in usage.items():
-                if record is not self._state.of("usage").get(user):
-                    commit.put("usage", user, record)
+                if record is not self._state.of(USAGE).get(user):
+                    commit.put(USAGE, user, record)
             for key, record in runs.items():
-                if record is not self._state.of(runtimes.KIND).get(key):
-                    commit.put(runtimes.KIND, key, record)
+                if record is not self._state.of(RUNS).get(key):
+                    commit.put(RUNS, key, record)
         # What an end sets free, in a group or among those who wait, is found by looking again; so is a retry.
         self._hurry = (
             len(changes) >= settlement.AT_ONCE
@@ -295,7 +296,7 @@ class Scheduler:
         return touched
 
     def _tell_promise(self, job_id: int, record: Mapping[str, Any] | None) -> None:
-        before = self._state.of(promises.KIND).get(job_id)
+        before = self._state.of(PROMISE).get(job_id)
         if record is not None and promises.has_moved(before, record):
             self._log.warning("promise moved", job=job_id, was=record["was"], at=record["at"], why=record["cause"])
 
@@ -344,8 +345,8 @@ class Scheduler:
         and those that wait for nothing but their turn, in order, of each array the first.
         """
         depth = self._config.backfill_depth
-        line = self._planner.in_line(self._job_queue, self._state.of(promises.KIND), depth, now)
-        if "drain" in self._state.of("setting"):
+        line = self._planner.in_line(self._job_queue, self._state.of(PROMISE), depth, now)
+        if "drain" in self._state.of(SETTING):
             held = dict.fromkeys((job.id for job in line), reasons.DRAINED)
         else:
             held = {job.id: why for job in line if (why := plan.why(job)) is not None}

@@ -10,7 +10,8 @@ import pytest
 
 from gflowctl.machine import reservations
 from gflowctl.output import render
-from gflowd.core.planning.reservations import KIND, Reservation, encode
+from gflowd.core.job.records import RESERVATION
+from gflowd.core.planning.reservations import Reservation, encode
 from gflowd.core.syntax import instants
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def put(ctl: Ctl, number: int, **fields: Any) -> None:
     """A reservation, whenever it is."""
     told = {"user": "ada", "duration": 7200.0, "created_at": 0.0, "created_by": "ada", **fields}
     with ctl.store.commit() as commit:
-        commit.put(KIND, number, encode(Reservation(id=number, **told)))
+        commit.put(RESERVATION, number, encode(Reservation(id=number, **told)))
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gflowd.core.planning.reservations import KIND, Reservation, encode
+from gflowd.core.job.records import RESERVATION
+from gflowd.core.planning.reservations import Reservation, encode
 
 if TYPE_CHECKING:
     from conftest import Ctl
@@ -25,7 +26,7 @@ def put(ctl: Ctl, number: int, **fields: Any) -> None:
     start = time.time() + HOUR
     told = {"user": "ada", "gpus": 2, "start": start, "duration": 20 * HOUR, "created_at": 0.0, "created_by": "ada"}
     with ctl.store.commit() as commit:
-        commit.put(KIND, number, encode(Reservation(id=number, **{**told, "repeat": "daily", **fields})))
+        commit.put(RESERVATION, number, encode(Reservation(id=number, **{**told, "repeat": "daily", **fields})))
 
 
 def look(ctl: Ctl, **fields: Any) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gflowd.core.planning.reservations import KIND, Reservation, encode
+from gflowd.core.job.records import RESERVATION
+from gflowd.core.planning.reservations import Reservation, encode
 
 if TYPE_CHECKING:
     from conftest import Ctl
@@ -24,7 +25,7 @@ def put(ctl: Ctl, number: int, **fields: Any) -> None:
     """A reservation that was made at another time."""
     told = {"user": "ada", "gpus": 1, "start": 0.0, "duration": 60.0, "created_at": 0.0, "created_by": "ada", **fields}
     with ctl.store.commit() as commit:
-        commit.put(KIND, number, encode(Reservation(id=number, **told)))
+        commit.put(RESERVATION, number, encode(Reservation(id=number, **told)))
 
 
 def status(ctl: Ctl, number: int) -> str:

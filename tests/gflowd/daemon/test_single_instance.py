@@ -13,10 +13,11 @@ import pytest
 
 from gflowd import paths
 from gflowd.core.errors import GflowError, Refused, SystemFailed
+from gflowd.core.job.records import HEADER
 from gflowd.daemon import daemonize, instance, launch
 from gflowd.effects import daemon
 from gflowd.paths import State
-from gflowd.storage.record_log import FORMAT, HEADER
+from gflowd.storage.record_log import FORMAT
 from gflowd.storage.store import Store
 
 HOLD = """

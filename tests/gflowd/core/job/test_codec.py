@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowd.core.job import codec
+from gflowd.core.job import codec, records
 from gflowd.core.job.arrays import Axis, Family
 from gflowd.core.job.dependencies import KINDS, SINGLETON, Dependency, Needs
 from gflowd.core.job.model import (
@@ -248,4 +248,4 @@ def test_there_is_a_tag_for_every_phase() -> None:
     ],
 )
 def test_the_attempt_is_told_without_decoding(ended: Ended, attempt: int) -> None:
-    assert codec.attempt_of(codec.encode_phase(ended)) == ended.last_attempt == attempt
+    assert records.attempt_of(codec.encode_phase(ended)) == ended.last_attempt == attempt

@@ -1,0 +1,67 @@
+"""The kinds of records that the snapshot has, and what the records of a job say as they are: to decode them costs
+more, and most questions are asked of very many jobs.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+HEADER = "header"  # the format of the file, and which machine it is of
+SPEC = "spec"  # by the id of a job, or of the first of an array
+WISH, PHASE = "wish", "phase"  # by the id of a job
+ATTEMPT = "attempt"  # by `42.1`: how an attempt ended that others followed
+LIMIT = "limit"  # by the id of an array: how many of its jobs run at a time
+PROMISE = "promise"  # by the id of a job
+USAGE, RUNS = "usage", "runs"  # by user: for fair share; by their like: how long jobs ran
+QUOTA, RESERVATION, SETTING = "quota", "reservation", "setting"
+SCHEDULER = "scheduler"  # which of them is the one that may write
+KINDS = (
+    HEADER, SPEC, WISH, PHASE, ATTEMPT, LIMIT, PROMISE, USAGE, RUNS, QUOTA, RESERVATION, SETTING, SCHEDULER,
+)  # fmt: skip
+
+# Phases, by the word that their records have for them.
+QUEUED, STARTING, RUNNING, STOPPING, ENDED = "queued", "starting", "running", "stopping", "ended"
+LIVE = (STARTING, RUNNING, STOPPING)
+
+
+def phase_name(phase: Mapping[str, Any] | None) -> str:
+    """The word for a phase; a job of which nothing is recorded yet is queued."""
+    return QUEUED if phase is None else phase["is"]
+
+
+def is_queued(phase: Mapping[str, Any] | None) -> bool:
+    """Whether a job waits, the first time or again."""
+    return phase is None or phase["is"] == QUEUED
+
+
+def is_live(phase: Mapping[str, Any] | None) -> bool:
+    """Whether a job has resources."""
+    return phase is not None and phase["is"] in LIVE
+
+
+def has_ended(phase: Mapping[str, Any] | None) -> bool:
+    """Whether the last attempt is over, or the job was cancelled before its first."""
+    return phase is not None and phase["is"] == ENDED
+
+
+def attempt_of(phase: Mapping[str, Any]) -> int:
+    """The attempt that the record of a phase which has a run, or which ended without one, tells of."""
+    return int((phase.get("run") or phase).get("attempt", 1))
+
+
+def is_wanted_again(ended: Mapping[str, Any], wish: Mapping[str, Any] | None) -> bool:
+    """Whether a job that has ended was asked for once more (`gflowctl requeue`), which the daemon has not seen yet."""
+    return wish is not None and wish.get("requeued", 0) >= attempt_of(ended) and wish.get("cancelled_at") is None
+
+
+def may_go_on(ended: Mapping[str, Any], wish: Mapping[str, Any] | None) -> bool:
+    """Whether something may still become of a job that has ended: it was ever asked for again, or left processes."""
+    return (wish is not None and "requeued" in wish) or ended.get("lingers", False)
+
+
+def is_over(phase: Mapping[str, Any] | None, wish: Mapping[str, Any] | None) -> bool:
+    """Whether nothing will become of a job any more."""
+    return phase is not None and phase["is"] == ENDED and not may_go_on(phase, wish)
