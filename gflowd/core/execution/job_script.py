@@ -120,9 +120,9 @@ _TAIL = b"""\
   unset %(strangers)b
   set -- %(command)b
   . %(environment)b
-%(exports)b%(activation)b  command -v -- %(name)b >/dev/null || : >%(unfound)b
-  gflow_unfound=%(unfound)b
-  trap ': >"$gflow_unfound"' EXIT  # runs where exec fails
+%(exports)b%(activation)b  gflow_unfound() { : >%(unfound)b; }
+  command -v -- %(name)b >/dev/null || gflow_unfound
+  trap gflow_unfound EXIT  # runs where exec fails
   exec "$@" %(redirections)b
 )
 code=$?

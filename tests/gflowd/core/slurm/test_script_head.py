@@ -316,3 +316,22 @@ def test_a_quoted_value_arrives_as_it_was(value: str) -> None:
 
     content = f"#!/bin/sh\n# GFLOW --name={shlex.quote(value)}\n#SBATCH --comment={shlex.quote(value)}\n"
     assert script_head.read(content.encode()).argv == (f"--comment={value}", f"--name={value}")
+
+
+@pytest.mark.parametrize(
+    ("content", "noted"),
+    [
+        (b"#!/bin/sh\n# a\r\n", 2),
+        (b"#!/usr/bin/env bash\ncat <<E\na\r\nE\n", 3),
+        (b"#!/usr/bin/python3\nprint(1)\r\n", None),
+        (b"#!/bin/sh\necho\n", None),
+    ],
+)
+def test_a_line_from_windows_in_the_body_of_a_shell_script_is_noted(content: bytes, noted: int | None) -> None:
+    notes = script_head.read(content).notes
+    assert [note.partition(" ends")[0] for note in notes] == ([] if noted is None else [f"line {noted}"])
+
+
+def test_a_shell_script_whose_first_command_is_from_windows_is_refused() -> None:
+    with pytest.raises(Refused, match="line 3 ends in CR LF"):
+        script_head.read(b"#!/bin/bash -e\n\necho\r\n")
