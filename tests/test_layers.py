@@ -19,7 +19,7 @@ BELOW_PLANNING = tuple(
 BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.log", "gflowd.paths")
 # What gflowctl uses of gflowd: what is kept, how it is kept, and how to see and wake the daemon.
 FOR_GFLOWCTL = (
-    "gflowd.config.loader", "gflowd.core.", "gflowd.effects.daemon", "gflowd.effects.doorbell",
+    "gflowd.command_line", "gflowd.config.loader", "gflowd.core.", "gflowd.effects.daemon", "gflowd.effects.doorbell",
     "gflowd.effects.processes", "gflowd.paths", "gflowd.storage.history", "gflowd.storage.history_queries",
     "gflowd.storage.lock", "gflowd.storage.record_log", "gflowd.storage.store", "gflowd.workers.board",
 )  # fmt: skip
@@ -51,6 +51,7 @@ MAY_IMPORT = (
     ("gflowd.effects.gpu.nvml_device", ("gflowd.core.",)),
     ("gflowd.effects.gpu.nvml", ("gflowd.core.", "gflowd.effects.gpu.nvml_device")),
     ("gflowd.effects.", ("gflowd.core.",)),  # tmux, processes, cgroups, job directories; gpu: drivers
+    ("gflowd.command_line", ("gflowd.core.syntax.",)),  # how both programs read what is typed
     ("gflowd.paths", ()),  # where things are kept, and the door to them
     ("gflowd.log", ("gflowd.paths",)),
     ("gflowd.config.", ("gflowd.config.", "gflowd.core.", "gflowd.paths")),  # gflow.toml and the environment
@@ -69,7 +70,7 @@ MAY_IMPORT = (
     ),
     ("gflowd.daemon.", (*BELOW_WORKERS, "gflowd.daemon.", "gflowd.storage.", "gflowd.workers.")),  # one instance
     ("gflowd.commands.", (*BELOW_WORKERS, "gflowd.daemon.", "gflowd.storage.", "gflowd.workers.board")),  # the verbs
-    ("gflowd.main", ()),  # which finds a verb's module by its name
+    ("gflowd.main", ("gflowd.command_line",)),  # which finds a verb's module by its name
     ("gflowd.__main__", ("gflowd.main",)),
     ("gflowd", ()),
     # The command line.
@@ -97,7 +98,7 @@ MAY_IMPORT = (
             "gflowctl.submit.",
         ),
     ),
-    ("gflowctl.main", ("gflowctl.context", OUTPUT, "gflowctl.options.")),  # which finds a verb's module by its name
+    ("gflowctl.main", ("gflowctl.context", "gflowd.command_line", OUTPUT)),  # which finds a verb's module by its name
     ("gflowctl.__main__", ("gflowctl.main", OUTPUT)),
     ("gflowctl", ()),
 )  # fmt: skip
@@ -135,8 +136,8 @@ SCHEDULER = {
     "gflowd.workers.scheduler.worker": ("gflowd.storage.lock",),
 }
 PURE = {
-    "__future__", "_json", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "enum",
-    "functools", "heapq", "itertools", "json", "math", "operator", "re", "shlex", "typing", "zoneinfo",
+    "__future__", "_json", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "difflib",
+    "enum", "functools", "heapq", "itertools", "json", "math", "operator", "re", "shlex", "typing", "zoneinfo",
 }  # fmt: skip
 # Modules that know each other and should not. Types count, and imports within functions.
 KNOWN_CIRCLES = [

@@ -16,8 +16,7 @@ from __future__ import annotations
 import time
 
 from gflowctl.options import arguments
-from gflowctl.output import columns, descriptions, json_records, render, tree
-from gflowctl.output.watch import redraw
+from gflowctl.output import columns, descriptions, render, tree
 from gflowctl.view import jobs, views
 from gflowd.core.errors import BadUsage
 from gflowd.core.job.model import ENDED_STATES, QUEUED
@@ -92,6 +91,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.limit is not None:
             found = found[: args.limit] if args.limit >= 0 else found[args.limit :]
         if args.json:
+            from gflowctl.output import json_records
+
             render.write_json([json_records.record(view, job) for job in found])
             return ""
         wide = render.terminal_columns() if render.is_terminal() else 0
@@ -104,6 +105,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return render.table(shape, rows, color=render.use_color(args.color), columns_wide=wide)
 
     if args.watch:
+        from gflowctl.output.watch import redraw
+
         redraw(context, show, args.interval, lambda: time.strftime("%H:%M:%S"))
     else:
         render.write(show())
