@@ -20,8 +20,8 @@ BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.lo
 # What gflowctl uses of gflowd: what is kept, how it is kept, and how to see and wake the daemon.
 FOR_GFLOWCTL = (
     "gflowd.command_line", "gflowd.config.loader", "gflowd.core.", "gflowd.effects.daemon", "gflowd.effects.doorbell",
-    "gflowd.effects.processes", "gflowd.paths", "gflowd.storage.history", "gflowd.storage.history_queries",
-    "gflowd.storage.lock", "gflowd.storage.record_log", "gflowd.storage.store", "gflowd.workers.board",
+    "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.paths", "gflowd.storage.history",
+    "gflowd.storage.history_queries", "gflowd.storage.lock", "gflowd.storage.record_log", "gflowd.storage.store", "gflowd.workers.board",
 )  # fmt: skip
 CONTEXT, VIEW, OUTPUT = ("gflowctl.context", *FOR_GFLOWCTL), "gflowctl.view.", "gflowctl.output."
 
@@ -47,12 +47,14 @@ MAY_IMPORT = (
     ("gflowd.core.queue.", ("gflowd.core.accounting.", "gflowd.core.job.", "gflowd.core.queue.")),
     ("gflowd.core.planning.", (*BELOW_PLANNING, "gflowd.core.planning.")),  # what starts when, where
     ("gflowd.core", ()),
+    ("gflowd.paths", ()),  # where things are kept, and the door to them
     # The world: each effect by itself.
     ("gflowd.effects.gpu.nvml_device", ("gflowd.core.",)),
     ("gflowd.effects.gpu.nvml", ("gflowd.core.", "gflowd.effects.gpu.nvml_device")),
-    ("gflowd.effects.", ("gflowd.core.",)),  # tmux, processes, cgroups, job directories; gpu: drivers
+    ("gflowd.effects.proc", ()),  # what the kernel says of processes, for the others to read
+    # tmux, processes, cgroups, job directories; gpu: drivers
+    ("gflowd.effects.", ("gflowd.core.", "gflowd.effects.proc", "gflowd.paths")),
     ("gflowd.command_line", ("gflowd.core.syntax.",)),  # how both programs read what is typed
-    ("gflowd.paths", ()),  # where things are kept, and the door to them
     ("gflowd.log", ("gflowd.paths",)),
     ("gflowd.config.", ("gflowd.config.", "gflowd.core.", "gflowd.paths")),  # gflow.toml and the environment
     ("gflowd.storage.", ("gflowd.core.", "gflowd.paths", "gflowd.storage.")),  # what lasts
