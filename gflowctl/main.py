@@ -6,9 +6,9 @@ import os
 import sys
 
 from gflowctl.context import Context
-from gflowctl.options import arguments
 from gflowctl.output import render
-from gflowd.core.errors import BadUsage, GflowError
+from gflowd import command_line
+from gflowd.core.errors import GflowError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,9 +74,10 @@ INTERRUPTED = 130  # 128 + SIGINT
 def parser(name: str) -> argparse.ArgumentParser:
     """The whole parser of one verb, named by its full name."""
     module = _module(name)
-    built = arguments.new_parser(f"gflowctl {name}", module.__doc__ or "")
+    description = (module.__doc__ or "").strip()
+    built = command_line.Parser(prog=f"gflowctl {name}", description=description, write=render.write)
     module.configure(built)
-    arguments.add_globals(built)
+    command_line.add_globals(built)
     return built
 
 
@@ -113,11 +114,11 @@ def _dispatch(argv: Sequence[str]) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    before, rest = arguments.split_globals(argv)
+    before, rest = command_line.split_globals("gflowctl", argv, render.write)
     if before.help or not rest:
         render.write(_overview())
         return 0
-    name = _full_name(rest[0])
+    name = command_line.full_name("gflowctl", rest[0], COMMANDS)
     args = parser(name).parse_args(rest[1:])
     given = {"config": args.config or before.config, "state_dir": args.state_dir or before.state_dir}
     context = Context(os.environ, **given)
@@ -125,20 +126,6 @@ def _run(argv: Sequence[str]) -> int:
     for note in context.notes():
         render.note(note)
     return status
-
-
-def _full_name(word: str) -> str:
-    for name, (_, aliases, _) in COMMANDS.items():
-        if word == name or word in aliases:
-            return name
-    raise BadUsage(f"no command {word!r}{_nearest(word)}; gflowctl --help lists them")
-
-
-def _nearest(word: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, COMMANDS, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _overview() -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from importlib import import_module
-from textwrap import fill
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from gflowd import __version__
+from gflowd import command_line
 from gflowd.core.errors import BadUsage, GflowError, brief
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 # name: (module, aliases, summary); only the module of the verb asked for is imported
@@ -29,43 +28,13 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 INTERRUPTED = 130  # 128 + SIGINT
 
 
-class Formatter(argparse.HelpFormatter):
-    """Keeps paragraphs apart and paths whole."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n\n".join(
-            fill(part, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
-            for part in text.split("\n\n")
-        )
-
-
-class Parser(argparse.ArgumentParser):
-    """Raises `BadUsage` instead of printing the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadUsage(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
-
-
 def parser(name: str) -> argparse.ArgumentParser:
     """The whole parser of one verb, named by its full name."""
     module = import_module(COMMANDS[name][0])
-    built = Parser(
-        prog=f"gflowd {name}",
-        description=(module.__doc__ or "").strip(),
-        formatter_class=Formatter,
-        allow_abbrev=False,
-    )
+    built = command_line.Parser(prog=f"gflowd {name}", description=(module.__doc__ or "").strip())
     module.configure(built)
-    add_globals(built)
+    command_line.add_globals(built)
     return built
-
-
-def add_globals(built: argparse.ArgumentParser) -> None:
-    """The options that every verb takes."""
-    group = built.add_argument_group("common options")
-    group.add_argument("--config", metavar="FILE", help="the configuration file")
-    group.add_argument("--state-dir", metavar="DIR", help="where gflow keeps its state")
-    group.add_argument("--version", action="version", version=f"gflowd {__version__}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,31 +56,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
-    place = 0
-    while place < len(argv) and argv[place].startswith("-"):
-        place += 2 if argv[place] in {"--config", "--state-dir"} else 1
-    before = Parser(prog="gflowd", allow_abbrev=False, add_help=False)
-    add_globals(before)
-    before.add_argument("-h", "--help", action="store_true")
-    common = before.parse_args(argv[:place])
+    common, rest = command_line.split_globals("gflowd", argv)
     if common.help:
         print(overview())
         return 0
-    if place >= len(argv):
+    if not rest:
         raise BadUsage(f"no command given: one of {', '.join(COMMANDS)} (see gflowd --help)")
-    name = _full_name(argv[place])
-    args = parser(name).parse_args(argv[place + 1 :])
+    name = command_line.full_name("gflowd", rest[0], COMMANDS)
+    args = parser(name).parse_args(rest[1:])
     args.config = args.config or common.config
     args.state_dir = args.state_dir or common.state_dir
     status: int = import_module(COMMANDS[name][0]).run(args)
     return status
-
-
-def _full_name(word: str) -> str:
-    for name, (_, aliases, _) in COMMANDS.items():
-        if word == name or word in aliases:
-            return name
-    raise BadUsage(f"no command {word!r}; gflowd --help lists them")
 
 
 def overview() -> str:

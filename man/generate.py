@@ -23,8 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
 import gflowctl.main  # noqa: E402 -- the tree that we stand in, installed or not
-import gflowctl.options.arguments  # noqa: E402
-import gflowd  # noqa: E402
+import gflowd.command_line  # noqa: E402
 import gflowd.main  # noqa: E402
 
 TYPE_CHECKING = False
@@ -61,7 +60,7 @@ PROGRAMS = (
         "It works on the state directory alone: all of it but the running of jobs also goes while `gflowd` is down.",
         gflowctl.main.COMMANDS,
         gflowctl.main.parser,
-        gflowctl.options.arguments.add_globals,
+        gflowd.command_line.add_globals,
     ),
     Program(
         "gflowd",
@@ -71,7 +70,7 @@ PROGRAMS = (
         "Jobs do not depend on it once they run: it can be stopped, restarted and upgraded at any time.",
         gflowd.main.COMMANDS,
         gflowd.main.parser,
-        gflowd.main.add_globals,
+        gflowd.command_line.add_globals,
     ),
 )
 
@@ -123,7 +122,7 @@ def page(
     name: str, section: str, summary: str, parser: argparse.ArgumentParser, sections: Mapping[str, str], see_also: str
 ) -> str:
     """The text of one man page; `sections` are ours by heading, already roff."""
-    actions = gflowctl.options.arguments.actions_of(parser)
+    actions = gflowd.command_line.actions_of(parser)
     parser.formatter_class = functools.partial(argparse.RawDescriptionHelpFormatter, width=1000)
     examples, parser.epilog = parser.epilog, None
     synopsis_lines = [line for each in actions.values() or [parser] for line in synopsis(each)]
@@ -244,7 +243,7 @@ def completions() -> Iterator[tuple[str, str]]:
         commands = whole.add_subparsers(metavar="COMMAND")
         for verb, (_, aliases, summary) in program.commands.items():
             parser = program.parser(verb)
-            for each in (parser, *gflowctl.options.arguments.actions_of(parser).values()):
+            for each in (parser, *gflowd.command_line.actions_of(parser).values()):
                 for action in each._actions:  # noqa: SLF001 -- argparse shows its actions no other way
                     if action.metavar in COMPLETED_BY:
                         action.complete = COMPLETED_BY[action.metavar]  # type: ignore[attr-defined]

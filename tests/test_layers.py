@@ -25,9 +25,10 @@ BELOW_PLANNING = tuple(
 BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.log", "gflowd.paths")
 # What gflowctl uses of gflowd: what is kept, how it is kept, and how to see and wake the daemon.
 FOR_GFLOWCTL = (
-    "gflowd.config.loader", "gflowd.core.", "gflowd.effects.daemon", "gflowd.effects.doorbell",
-    "gflowd.effects.processes", "gflowd.paths", "gflowd.storage.history", "gflowd.storage.history_queries",
-    "gflowd.storage.lock", "gflowd.storage.record_log", "gflowd.storage.store", "gflowd.workers.board",
+    "gflowd.command_line", "gflowd.config.loader", "gflowd.core.", "gflowd.effects.daemon", "gflowd.effects.doorbell",
+    "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.paths", "gflowd.storage.history",
+    "gflowd.storage.history_queries", "gflowd.storage.lock", "gflowd.storage.record_log", "gflowd.storage.store",
+    "gflowd.workers.board",
 )  # fmt: skip
 CONTEXT, VIEW, OUTPUT = ("gflowctl.context", *FOR_GFLOWCTL), "gflowctl.view.", "gflowctl.output."
 
@@ -53,11 +54,14 @@ MAY_IMPORT = (
     ("gflowd.core.queue.", ("gflowd.core.accounting.", "gflowd.core.job.", "gflowd.core.queue.")),
     ("gflowd.core.planning.", (*BELOW_PLANNING, "gflowd.core.planning.")),  # what starts when, where
     ("gflowd.core", ()),
+    ("gflowd.paths", ()),  # where things are kept, and the door to them
     # The world: each effect by itself.
     ("gflowd.effects.gpu.nvml_device", ("gflowd.core.",)),
     ("gflowd.effects.gpu.nvml", ("gflowd.core.", "gflowd.effects.gpu.nvml_device")),
-    ("gflowd.effects.", ("gflowd.core.",)),  # tmux, processes, cgroups, job directories; gpu: drivers
-    ("gflowd.paths", ()),  # where things are kept, and the door to them
+    ("gflowd.effects.proc", ()),  # what the kernel says of processes, for the others to read
+    # tmux, processes, cgroups, job directories; gpu: drivers
+    ("gflowd.effects.", ("gflowd.core.", "gflowd.effects.proc", "gflowd.paths")),
+    ("gflowd.command_line", ("gflowd.core.syntax.",)),  # how both programs read what is typed
     ("gflowd.log", ("gflowd.paths",)),
     ("gflowd.config.", ("gflowd.config.", "gflowd.core.", "gflowd.paths")),  # gflow.toml and the environment
     ("gflowd.storage.", ("gflowd.core.", "gflowd.paths", "gflowd.storage.")),  # what lasts
@@ -75,7 +79,7 @@ MAY_IMPORT = (
     ),
     ("gflowd.daemon.", (*BELOW_WORKERS, "gflowd.daemon.", "gflowd.storage.", "gflowd.workers.")),  # one instance
     ("gflowd.commands.", (*BELOW_WORKERS, "gflowd.daemon.", "gflowd.storage.", "gflowd.workers.board")),  # the verbs
-    ("gflowd.main", ()),  # which finds a verb's module by its name
+    ("gflowd.main", ("gflowd.command_line",)),  # which finds a verb's module by its name
     ("gflowd.__main__", ("gflowd.main",)),
     ("gflowd", ()),
     # The command line.
@@ -103,7 +107,7 @@ MAY_IMPORT = (
             "gflowctl.submit.",
         ),
     ),
-    ("gflowctl.main", ("gflowctl.context", OUTPUT, "gflowctl.options.")),  # which finds a verb's module by its name
+    ("gflowctl.main", ("gflowctl.context", "gflowd.command_line", OUTPUT)),  # which finds a verb's module by its name
     ("gflowctl.__main__", ("gflowctl.main", OUTPUT)),
     ("gflowctl", ()),
 )  # fmt: skip
@@ -141,8 +145,9 @@ SCHEDULER = {
     "gflowd.workers.scheduler.worker": ("gflowd.storage.lock",),
 }
 PURE = {
-    "__future__", "_json", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "enum",
-    "functools", "heapq", "itertools", "json", "math", "operator", "posixpath", "re", "shlex", "typing", "zoneinfo",
+    "__future__", "_json", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "difflib",
+    "enum", "functools", "heapq", "itertools", "json", "math", "operator", "posixpath", "re", "shlex", "typing",
+    "zoneinfo",
 }  # fmt: skip
 # What the records of the snapshot are called, and how one of a phase says which: everybody else asks these.
 KNOW_RECORDS = ("gflowd.core.job.records", "gflowd.core.job.codec")

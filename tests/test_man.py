@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import gflowctl.main
-import gflowctl.options.arguments
+import gflowd.command_line
 import gflowd.main
 from gflowd.config.settings import QUOTA_KEYS, SETTINGS
 from gflowd.core.job import model, reasons
@@ -49,7 +49,7 @@ def test_pages_and_completions_are_in_step_with_the_parsers() -> None:
 def test_every_option_of_a_command_is_in_its_page(program: object, section: int, name: str) -> None:
     parser = program.parser(name)  # type: ignore[attr-defined]
     page = plain((ROOT / "man" / f"{parser.prog.replace(' ', '-')}.{section}").read_text())
-    parsers = (parser, *gflowctl.options.arguments.actions_of(parser).values())
+    parsers = (parser, *gflowd.command_line.actions_of(parser).values())
     options = {option for each in parsers for action in each._actions for option in action.option_strings}
     options -= {"-h", "--help"}
     assert {option for option in options if not re.search(rf"(?m)^(.*[ ,])?{re.escape(option)}\b", page)} == set()

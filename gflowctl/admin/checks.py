@@ -14,7 +14,7 @@ from gflowd import __version__
 from gflowd.core.errors import GflowError
 from gflowd.core.job.records import SPEC
 from gflowd.core.job.value import Value
-from gflowd.effects import daemon
+from gflowd.effects import daemon, proc
 from gflowd.paths import LONGEST_NAME_IN_RUN, SOCKET_PATH_LIMIT
 from gflowd.workers import board
 
@@ -228,7 +228,7 @@ def daemon_and_workers(context: Context) -> Iterator[Finding]:
     if found.pulse_fd is None:
         yield Finding(WARN, "gflowd is still starting its workers", "look again in a moment")
         return
-    if _is_stopped(found.pid):
+    if proc.is_stopped(found.pid):
         yield Finding(FAIL, f"gflowd is stopped (pid {found.pid})", f"kill -CONT {found.pid}")
     for pulse in board.read_pulses(found.pid, found.pulse_fd):
         yield _worker(context, pulse, time.monotonic())
@@ -242,15 +242,6 @@ def _worker(context: Context, pulse: board.Pulse, now: float) -> Finding:
     if pulse.restarts >= OFTEN and now - pulse.started < LATELY:
         return Finding(WARN, f"{who} keeps ending{restarts}", f"{context.state.log} says why")
     return Finding(OK, f"{who}{restarts}")
-
-
-def _is_stopped(pid: int) -> bool:
-    """Whether a process was stopped by a signal or a debugger."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in b"Tt"
-    except OSError:
-        return False
 
 
 def gpus(context: Context) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from gflowd.core.errors import SystemFailed
 from gflowd.core.job.model import TMUX
 from gflowd.core.job.records import HEADER, PHASE, RUNNING, SPEC, STOPPING, is_queued, phase_name
 from gflowd.core.syntax import job_ids
-from gflowd.effects import daemon
+from gflowd.effects import daemon, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,17 +125,9 @@ def _is_in_tmux(phase: Any) -> bool:
 
 def _servers(socket: str) -> list[int]:
     """The tmux servers that were started on `socket`."""
-    wanted = b"\0-S\0%b\0" % os.fsencode(socket)
-    found = []
-    for name in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/cmdline", "rb") as file:
-                words = file.read()
-        except OSError:
-            continue
-        if wanted in words and words.endswith(b"\0start-server\0"):
-            found.append(int(name))
-    return found
+    wanted = [b"-S", os.fsencode(socket)]
+    lines = ((pid, proc.command_line(pid)) for pid, _ in proc.pids())
+    return [pid for pid, words in lines if words[1:3] == wanted and words[-1] == b"start-server"]
 
 
 def job_directories(context: Context) -> Iterator[Finding]:

@@ -24,10 +24,11 @@ from __future__ import annotations
 
 import argparse
 
-from gflowctl.options import arguments, job_options
+from gflowctl.options import job_options
 from gflowctl.output import render
 from gflowctl.submit import enqueue
 from gflowctl.submit.drafting import Drafter
+from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job.model import EXECUTORS
 
@@ -66,7 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ignore-unknown-directives", action="store_true",
                        help="go on without what gflow cannot follow in the head of a script")  # fmt: skip
     group.add_argument("--parsable", action="store_true", help="print only the job's id")
-    arguments.add_json(group, "print the new jobs as a JSON list")
+    command_line.add_json(group, "print the new jobs as a JSON list")
     parser.add_argument("--wrap", metavar="TEXT", help="run TEXT with sh -c")
     parser.add_argument("--from", dest="source", metavar="FILE",
                         help="queue a job for each line of FILE (-: standard input), all of them or none")  # fmt: skip

@@ -7,7 +7,7 @@ from gflowctl.output import render
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.gpu.admin_state import IGNORED
 from gflowd.core.job.model import Identity
-from gflowd.effects import processes
+from gflowd.effects import proc, processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def ignore(args: argparse.Namespace, context: Context) -> None:
         raise Refused(f"process {args.pid} only draws; it keeps no job from GPU {args.gpu}")
     if not process["start"]:
         raise Refused(f"process {args.pid} is not to be seen from here, so nobody could tell when it has ended")
-    entry = {"gpu": gpu["uuid"], "pid": args.pid, "start": process["start"], "boot": processes.boot_id()}
+    entry = {"gpu": gpu["uuid"], "pid": args.pid, "start": process["start"], "boot": proc.boot_id()}
 
     def more(entries: Entries | None) -> Entries:
         living = _living(entries)
@@ -94,5 +94,5 @@ def _show(context: Context, *, as_json: bool) -> None:
 
 def _living(entries: Entries | None) -> Entries:
     """The entries whose very process is still there."""
-    boot = processes.boot_id()
+    boot = proc.boot_id()
     return [each for each in entries or [] if processes.lives(Identity(each["boot"], each["pid"], each["start"]), boot)]

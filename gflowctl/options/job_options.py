@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gflowctl.options import arguments
+from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
 
 TYPE_CHECKING = False
@@ -15,30 +15,41 @@ if TYPE_CHECKING:
     from gflowd.core.job.retry_policy import Retry
 
 DEFAULT_PRIORITY = 10
+LARGEST_PRIORITY = 255
 LARGEST_NICE = 2147483645  # sbatch(1)
 
 
 def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
     """Resources and limits, each None where it is not given. `new`: of a job that has none yet."""
     group = parser.add_argument_group("resources and limits")
-    group.add_argument("-g", "--gpus", "--gres", type=arguments.gpu_count, metavar="N",
+    group.add_argument("-g", "--gpus", "--gres", type=_gpu_count, metavar="N",
                        help=f"GPUs{' (default 0, or 1 with an option for GPUs)' if new else ''}")  # fmt: skip
     group.add_argument("--gpu-type", metavar="NAME", help="only GPUs whose model's name contains NAME, in any case")
-    group.add_argument("--gpu-memory", "--max-gpu-mem", "--max-gpu-memory", type=arguments.amount, metavar="MEM",
+    group.add_argument("--gpu-memory", "--max-gpu-mem", "--max-gpu-memory", type=command_line.amount, metavar="MEM",
                        help="only GPUs with so much memory; with --shared, what the job takes of it")  # fmt: skip
     group.add_argument("--shared", action="store_true", help="share its GPU with other jobs that say so")
-    group.add_argument("-c", "--cpus", "--cpus-per-task", type=arguments.count, metavar="N",
+    group.add_argument("-c", "--cpus", "--cpus-per-task", type=command_line.count, metavar="N",
                        help=f"CPU slots ({'default 1; ' if new else ''}0 takes none)")  # fmt: skip
-    group.add_argument("-m", "--memory", "--mem", "--max-mem", "--max-memory", type=arguments.amount, metavar="MEM",
+    group.add_argument("-m", "--memory", "--mem", "--max-mem", "--max-memory", type=command_line.amount, metavar="MEM",
                        help="host memory, such as 512 (MB), 24G or 1.5T")  # fmt: skip
-    group.add_argument("-t", "--time", "--time-limit", "--timelimit", type=arguments.duration, metavar="DUR",
+    group.add_argument("-t", "--time", "--time-limit", "--timelimit", type=command_line.duration, metavar="DUR",
                        help="end the job after this long, such as 90s, 2h or 1-12:00:00; a bare number is minutes, "
                             "0 no limit")  # fmt: skip
     group.add_argument("--signal", type=_early_signal, metavar="[B:]SIG[@SECONDS]",
                        help="send SIG to the job's processes, with B: to its command alone, SECONDS (default 60) "
                             "before its time limit")  # fmt: skip
-    group.add_argument("--grace", type=arguments.duration, metavar="DUR",
+    group.add_argument("--grace", type=command_line.duration, metavar="DUR",
                        help="time between the first signal that ends the job and KILL")  # fmt: skip
+
+
+def _gpu_count(text: str) -> int:
+    """A type for argparse: `2`, or Slurm's `gpu:2` and `gpu`."""
+    if text == "gpu":
+        return 1
+    number = text.removeprefix("gpu:")
+    if ":" in number:
+        raise argparse.ArgumentTypeError(f"{text!r}: a type of GPU is given with --gpu-type")
+    return command_line.count(number)
 
 
 def gpus(args: argparse.Namespace) -> dict[str, Any]:
@@ -71,7 +82,7 @@ def add_order(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
     group.add_argument("-H", "--hold", action="store_true", help="queue it held; gflowctl release lets it start")
 
 
-def add_dependencies(group: arguments.Options) -> None:
+def add_dependencies(group: command_line.Options) -> None:
     """What it waits for."""
     group.add_argument("-d", "--depends-on", "--dependency", metavar="SPEC",
                        help="wait for jobs, such as 42, @ or afterok:1:2,afterany:3; see gflow(7)")  # fmt: skip
@@ -80,7 +91,7 @@ def add_dependencies(group: arguments.Options) -> None:
     group.add_argument("--singleton", action="store_true", help="wait for your earlier jobs of the same name")
 
 
-def add_environment(group: arguments.Options) -> None:
+def add_environment(group: command_line.Options) -> None:
     """Where it finds its programs."""
     group.add_argument("--conda-env", type=_conda_env, metavar="NAME",
                        help="activate this conda environment before the command")  # fmt: skip
@@ -93,9 +104,9 @@ def _conda_env(text: str) -> str:
     raise argparse.ArgumentTypeError(f"{text!r} cannot be the name of an environment")
 
 
-def add_priority(group: arguments.Options, *, new: bool = False) -> None:
+def add_priority(group: command_line.Options, *, new: bool = False) -> None:
     """Its place in the queue."""
-    group.add_argument("-p", "--priority", type=arguments.priority, metavar="0-255",
+    group.add_argument("-p", "--priority", type=_priority, metavar="0-255",
                        help=f"higher runs first{f' (default {DEFAULT_PRIORITY})' if new else ''}")  # fmt: skip
     group.add_argument("--nice", type=_nice, default=0, metavar="N", help="lower the priority by N")
 
@@ -110,8 +121,8 @@ def add_many(parser: argparse.ArgumentParser) -> None:
                             "repeated: for each combination")  # fmt: skip
     group.add_argument("--param-file", metavar="CSV", help="one job for each row below a header of names")
     group.add_argument("--name-template", metavar="T", help="their names, with {name}, {index} and parameters")
-    group.add_argument("--max-concurrent", type=arguments.count, metavar="N", help="at most N of them at a time")
-    group.add_argument("--max-failures", type=arguments.count, metavar="N",
+    group.add_argument("--max-concurrent", type=command_line.count, metavar="N", help="at most N of them at a time")
+    group.add_argument("--max-failures", type=command_line.count, metavar="N",
                        help="cancel the rest once N of them have failed")  # fmt: skip
 
 
@@ -126,7 +137,7 @@ def asks_for_many(args: argparse.Namespace) -> bool:
 def add_retries(parser: argparse.ArgumentParser) -> None:
     """Whether it is tried again."""
     group = parser.add_argument_group("retries")
-    group.add_argument("--max-retries", type=arguments.count, metavar="N", help="try it again up to N times")
+    group.add_argument("--max-retries", type=command_line.count, metavar="N", help="try it again up to N times")
     group.add_argument("--retry-on", type=_causes, metavar="LIST",
                        help="after which ends: failure, timeout, oom, zombie or exit codes "
                             "(default failure,zombie)")  # fmt: skip
@@ -144,11 +155,18 @@ def add_notification(parser: argparse.ArgumentParser) -> None:
 
 
 def _events(text: str) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(word.lower() for word in arguments.words(text)))
+    found = tuple(dict.fromkeys(word.lower() for word in command_line.words(text)))
     wrong = next((word for word in found if not word.replace("_", "").replace("-", "").isalnum()), None)
     if wrong is not None or not found:
         raise argparse.ArgumentTypeError(f"{wrong or text!r} is not an event")
     return () if found == ("none",) else found
+
+
+def _priority(text: str) -> int:
+    """A type for argparse: 0 to 255."""
+    if text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_PRIORITY)) and int(text) <= LARGEST_PRIORITY:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a priority (0 to {LARGEST_PRIORITY}, higher first)")
 
 
 def _nice(text: str) -> int:
@@ -187,7 +205,7 @@ def _delay(text: str) -> tuple[float, float]:
 def priority(args: argparse.Namespace, before: int = DEFAULT_PRIORITY) -> int:
     """The priority asked for, of a job that had `before`; `--nice` never leads out of the range."""
     asked: int = (before if args.priority is None else args.priority) - args.nice
-    return max(0, min(arguments.LARGEST_PRIORITY, asked))
+    return max(0, min(LARGEST_PRIORITY, asked))
 
 
 def retry(args: argparse.Namespace, before: Retry | None = None) -> Retry | None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from typing import Any, Final, TypeVar
 
     from gflowctl.context import Context
-    from gflowctl.options.arguments import Parser
     from gflowctl.submit.script_options import Head
+    from gflowd.command_line import Parser
 
     Found = TypeVar("Found")
 

@@ -7,15 +7,15 @@ import json
 import sys
 
 from gflowctl.submit.capture import LARGEST_SCRIPT
-from gflowd.core.errors import BadUsage, GflowError, Refused
+from gflowd.core.errors import BadUsage, GflowError, Refused, meant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from gflowctl.options.arguments import Parser
     from gflowctl.submit.drafting import Draft, Drafter
+    from gflowd.command_line import Parser
 
 LARGEST_LINE = LARGEST_SCRIPT  # bytes
 LONGEST_ERROR = 200  # characters: a wrong value may be as long as a line
@@ -88,10 +88,7 @@ class Reader:
     def _action(self, name: str, key: str) -> argparse.Action:
         action = self._actions.get(name)
         if action is None:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, self._actions, n=1)
-            raise Refused(f"no option {key[:40]!r}" + (f" (did you mean {near[0]}?)" if near else ""))
+            raise Refused(f"no option {key[:40]!r}{meant(name, self._actions)}")
         if name in FOR_ALL:
             raise Refused(f"{name} is for all jobs together; give it on the command line")
         return action

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Final
 
-    from gflowctl.options.arguments import Parser
+    from gflowd.command_line import Parser
 
 
 class Head(Value):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
 from gflowd.config import settings
-from gflowd.core.errors import Refused
+from gflowd.core.errors import Refused, meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,12 +82,12 @@ def unknown(path: Path) -> str:
         keys = list(settings.QUOTA_KEYS)
     else:
         keys = [row.key for row in settings.SETTINGS if row.path[:-1] == path[:-1]]
-    if near := difflib.get_close_matches(path[-1], keys, n=1):
-        return f"unknown key {name!r} (did you mean {near[0]}?)"
+    if hint := meant(path[-1], keys):
+        return f"unknown key {name!r}{hint}"
     elsewhere = [row.name for row in settings.SETTINGS if row.key == path[-1]]
     elsewhere = elsewhere or [row.name for row in settings.SETTINGS if row.section and not keys]
-    if near := difflib.get_close_matches(name, elsewhere, n=1, cutoff=0.5):
-        return f"unknown key {name!r} (did you mean {near[0]}?)"
+    if hint := meant(name, elsewhere, likeness=0.5):
+        return f"unknown key {name!r}{hint}"
     if keys and len(path) > 1:
         return f"unknown key {name!r} ({'.'.join(path[:-1])} has {', '.join(keys)})"
     return f"unknown key {name!r}"

@@ -1,5 +1,11 @@
 """What may go wrong, with the exit status that each carries. One place per program catches and prints these."""
 
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 LONGEST_WORD = 500  # characters
 KEPT = 200  # of a longer one, at each end
 
@@ -40,3 +46,11 @@ def brief(message: str) -> str:
         return message
     words = message.split(" ")
     return " ".join(word if len(word) <= LONGEST_WORD else f"{word[:KEPT]}...{word[-KEPT:]}" for word in words)
+
+
+def meant(word: str, known: Iterable[str], dashes: str = "", likeness: float = 0.6) -> str:
+    """` (did you mean start?)` where one of the `known` words is like `word`; else nothing."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=1, cutoff=likeness)
+    return f" (did you mean {dashes}{near[0]}?)" if near else ""

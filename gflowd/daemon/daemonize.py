@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from gflowd.core.errors import GflowError, SystemFailed
+from gflowd.effects import proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ def _leave_descriptors(keep: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    for fd in sorted(int(name) for name in os.listdir("/proc/self/fd")):
+    for fd in proc.descriptors():
         if fd > 2 and fd != keep:
             try:
                 os.close(fd)

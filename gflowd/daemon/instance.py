@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gflowd import __version__
 from gflowd.core.errors import Refused, SystemFailed, TryAgain
-from gflowd.effects import daemon
+from gflowd.effects import daemon, proc
 from gflowd.paths import open_lock, replace_file
 from gflowd.storage.lock import whole_lock
 
@@ -42,7 +42,7 @@ class Instance:
         self.state = state
         self.record = {
             "pid": os.getpid(),
-            "start": daemon.start_ticks(os.getpid()),
+            "start": proc.start_ticks(os.getpid()),
             "boot": daemon.boot_id(),
             "host": os.uname().nodename,
             "since": time.time(),
@@ -153,7 +153,7 @@ def signal_daemon(state: State, holder: daemon.Daemon, number: signal.Signals) -
         fd = os.pidfd_open(holder.pid)
     except ProcessLookupError:
         return None
-    if daemon.start_ticks(holder.pid) != holder.start:  # the number went to another process while we looked
+    if proc.start_ticks(holder.pid) != holder.start:  # the number went to another process while we looked
         os.close(fd)
         return None
     try:

@@ -11,6 +11,7 @@ import os
 
 from gflowd.core.errors import Refused
 from gflowd.core.syntax import fast_json
+from gflowd.effects import proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def running(state: Places) -> Daemon | None:
         return None
     record = _record(state.daemon_pid)
     found = Daemon(record)
-    if found.elsewhere or (found.boot == boot_id() and found.start == start_ticks(found.pid) != 0):
+    if found.elsewhere or (found.boot == boot_id() and found.start == proc.start_ticks(found.pid) != 0):
         return found
     return Daemon({})  # an old file; the daemon that holds the lock has not written its own yet
 
@@ -97,21 +98,8 @@ def _record(path: str) -> dict[str, Any]:
 
 
 def boot_id() -> str:
-    """The kernel's name for the time since this boot."""
+    """As `proc.boot_id`; nothing where a sandbox hides it: to look for the daemon is no reason to fail."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
+        return proc.boot_id()
     except OSError:
         return ""
-
-
-def start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks after boot; 0 when there is no such process."""
-    if pid <= 0:
-        return 0
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            words = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return 0
-    return int(words[19]) if words[0] not in b"ZX" else 0

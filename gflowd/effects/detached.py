@@ -13,6 +13,8 @@ import os
 import signal
 from dataclasses import dataclass
 
+from gflowd.effects import proc
+
 CATCHABLE = [int(each) for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}]
 NO_ROOM = (errno.EAGAIN, errno.ENOMEM)
 
@@ -58,10 +60,10 @@ class Parent:
 
 def _keep_descriptors() -> None:
     """What we were started with is no job's business: it ends with the exec, as all that we open does anyway."""
-    for name in os.listdir("/proc/self/fd"):
+    for fd in proc.descriptors():
         with contextlib.suppress(OSError):  # that of the directory itself
-            if int(name) > 2:
-                fcntl.fcntl(int(name), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+            if fd > 2:
+                fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
 
 
 def _spawn(detached: Detached) -> int:

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gflowd.core.execution import procstat
+from gflowd.effects import proc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def boot_id() -> str:
-    """The kernel's name for this boot."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
 
 
 def started_mono(start: int) -> float:
@@ -43,16 +38,7 @@ def started_mono(start: int) -> float:
 
 def read(pid: int) -> Process | None:
     """The process `pid`, or None when there is none."""
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return procstat.parse(os.read(fd, 4096).decode("ascii", "replace"))
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
+    return procstat.parse(proc.stat(pid).decode("ascii", "replace"))
 
 
 def lives(identity: Identity, boot: str) -> bool:
@@ -65,7 +51,7 @@ def _is_there(pid: int, start: int) -> bool:
     return found is not None and found.start == start and not found.zombie
 
 
-_starts: dict[tuple[str, int], int] = {}  # of the processes of the last look, by pid and inode
+_starts: dict[tuple[int, int], int] = {}  # of the processes of the last look, by pid and inode
 
 
 def everyone(since: int = 0) -> dict[int, Process]:
@@ -76,19 +62,15 @@ def everyone(since: int = 0) -> dict[int, Process]:
     """
     global _starts
     found: dict[int, Process] = {}
-    starts: dict[tuple[str, int], int] = {}
-    with os.scandir("/proc") as entries:
-        for entry in entries:
-            if not entry.name.isdigit():
-                continue
-            key = entry.name, entry.inode()
-            start = _starts.get(key)
-            if start is not None and start < since:
-                starts[key] = start
-            elif (process := read(int(entry.name))) is not None:
-                starts[key] = process.start
-                if not process.zombie:
-                    found[process.pid] = process
+    starts: dict[tuple[int, int], int] = {}
+    for key in proc.pids():
+        start = _starts.get(key)
+        if start is not None and start < since:
+            starts[key] = start
+        elif (process := read(key[0])) is not None:
+            starts[key] = process.start
+            if not process.zombie:
+                found[process.pid] = process
     _starts = starts
     return found
 
@@ -118,7 +100,7 @@ def members(
     children: dict[int, list[Process]] = {}
     for process in table.values():
         children.setdefault(process.parent, []).append(process)
-    boot = boot_id()
+    boot = proc.boot_id()
     found: dict[tuple[int, int], dict[int, Process]] = {key: {} for key in leaders}
     for key, (leader, _) in leaders.items():
         head = None if leader is None else table.get(leader.pid)
@@ -162,7 +144,7 @@ def _environments(suspects: list[Process]) -> dict[int, bytes]:
     """Their environments by pid; who is just replacing its program is waited for, all together."""
     found = {process.pid: _environment(process.pid) for process in suspects}
     if _bare:
-        _bare.intersection_update((int(name), start) for (name, _), start in _starts.items())
+        _bare.intersection_update((pid, start) for (pid, _), start in _starts.items())
     blank = {(process.pid, process.start) for process in suspects if found[process.pid] == NO_ENVIRONMENT} - _bare
     for pause in EXEC_TAKES:
         blank = {(pid, start) for pid, start in blank if _is_there(pid, start)}  # who has ended has none either
@@ -177,25 +159,15 @@ def _environments(suspects: list[Process]) -> dict[int, bytes]:
 
 def _environment(pid: int) -> bytes:
     try:
-        fd = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
+        return NO_ENVIRONMENT + proc.environment(pid)  # so that each variable has a zero before it
     except OSError:
         return b""
-    try:
-        parts = [NO_ENVIRONMENT]  # so that each variable has one before it
-        while part := os.read(fd, 1 << 18):
-            parts.append(part)
-        return b"".join(parts)
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
 
 
 def bears(process: Process, number: int) -> bool:
     """Whether a process outlives the signal `number`; True also for one that is gone."""
     try:
-        with open(f"/proc/{process.pid}/status", encoding="ascii", errors="replace") as file:
-            return procstat.bears(file.read(), number)
+        return procstat.bears(proc.status(process.pid), number)
     except OSError:
         return True
 
@@ -205,8 +177,7 @@ def memory(process: Process) -> int:
     was resident.
     """
     try:
-        with open(f"/proc/{process.pid}/smaps_rollup", encoding="ascii", errors="replace") as file:
-            own = procstat.unshared(file.read())
+        own = procstat.unshared(proc.memory(process.pid))
     except FileNotFoundError:
         return 0 if read(process.pid) is None else process.rss * PAGE
     except ProcessLookupError:
@@ -234,7 +205,7 @@ def marked(pid: int, marks: Mapping[int, Mark]) -> int | None:
 def user(pid: int) -> str:
     """Whose a process is: a name, or the number of one without; `?` when it is not to be seen."""
     try:
-        uid = os.stat(f"/proc/{pid}").st_uid
+        uid = proc.owner(pid)
     except OSError:
         return "?"
     try:

@@ -20,6 +20,8 @@ import libtmux
 import psutil
 from libtmux.exc import LibTmuxException
 
+from gflowd.effects import proc
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import FrameType
@@ -191,18 +193,10 @@ class Tmux:
 
 def _servers(socket: str) -> list[int]:
     """The pids of living servers of this socket: they keep the command line that started them, clients another name."""
-    found = []
-    for name in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/cmdline", "rb") as file:
-                words = file.read().split(b"\0")
-            with open(f"/proc/{name}/comm", "rb") as file:
-                is_server = file.read() == b"tmux: server\n"
-        except OSError:
-            continue
-        if is_server and words[1:3] == [b"-S", os.fsencode(socket)]:
-            found.append(int(name))
-    return found
+    wanted = [b"-S", os.fsencode(socket)]
+    return [
+        pid for pid, _ in proc.pids() if proc.command_line(pid)[1:3] == wanted and proc.name(pid) == b"tmux: server"
+    ]
 
 
 def _start_commands(session: Session) -> str:

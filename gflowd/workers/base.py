@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gflowd import log
 from gflowd.core.errors import GflowError
 from gflowd.core.moment import Moment
-from gflowd.effects import doorbell
-from gflowd.effects.processes import boot_id
+from gflowd.effects import doorbell, proc
 from gflowd.workers.board import Board
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def _where(error: BaseException) -> str:
 
 
 def _loop(row: Row, wiring: Wiring, board: Board, worker: Worker, stop: _Stop) -> None:
-    boot = boot_id()
+    boot = proc.boot_id()
     last: Turn | None = None
     while not stop.wanted and os.getppid() == wiring.supervisor:
         turn = worker.tick(now(boot), board.read())

@@ -217,6 +217,10 @@ def test_restart_starts_what_was_not_running(gflowd: Run, state: State) -> None:
     [
         ((), f"no command given: one of {', '.join(main.COMMANDS)} (see gflowd --help)"),
         (("frobnicate",), "no command 'frobnicate'; gflowd --help lists them"),
+        (("strt",), "no command 'strt' (did you mean start?); gflowd --help lists them"),
+        (("start", "--adpot"), "unrecognized arguments: --adpot (did you mean --adopt?) (see gflowd start --help)"),
+        (("start", "--verb"), "unrecognized arguments: --verb (did you mean --verbose?) (see gflowd start --help)"),
+        (("--confg=x", "start"), "unrecognized arguments: --confg=x (did you mean --config?) (see gflowd --help)"),
         (
             ("start", "--gpus", "x"),
             "--gpus: 'x' is not a list of GPUs (such as 0,2 or 0-3 or all) (see gflowd start --help)",

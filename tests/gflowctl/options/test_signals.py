@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gflowd.core.job.model import PROCESS, Run, Running, Started
-from gflowd.effects import processes
+from gflowd.effects import proc, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ def running(ctl: Ctl) -> Iterator[tuple[Ctl, subprocess.Popen[str]]]:
     assert leader.stdout.readline() == "ready\n"
     process = processes.read(leader.pid)
     assert process is not None
-    started = Started(at=time.time(), mono=time.monotonic(), identity=process.identity(processes.boot_id()))
+    started = Started(at=time.time(), mono=time.monotonic(), identity=process.identity(proc.boot_id()))
     ctl.set_phase(2, Running(run=Run(executor=PROCESS, launched_at=time.time()), started=started))
     yield ctl, leader
     for member in processes.members({(2, 1): (started.identity, processes.job_mark(ctl.state.root, 2, 1))}, 0)[2, 1]:

@@ -249,7 +249,9 @@ def test_global_options_stand_before_and_after_the_command(ctl: Ctl) -> None:
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["quueue"], "did you mean queue?"), (["--nonsense"], "unrecognized arguments: --nonsense"),
+    [(["quueue"], "did you mean queue?"), (["--nonsense"], "unrecognized arguments: --nonsense (see"),
+     (["queue", "--states-of", "x", "-z"], "unrecognized arguments: --states-of -z (did you mean --states?)"),
+     (["reserve", "list", "--rang", "1d"], "did you mean --range?"), (["queue", "--a-y"], "--a-y (see"),
      (["--state-dir"], "expected one argument")],
 )  # fmt: skip
 def test_an_unknown_command_or_option(ctl: Ctl, words: list[str], said: str) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gflowd.core.errors import brief
+from gflowd.core.errors import brief, meant
 
 
 def test_an_error_gives_back_a_word_without_end_in_brief() -> None:
@@ -14,3 +14,9 @@ def test_an_error_of_many_words_is_left_whole() -> None:
     said = f"no job {', '.join(map(str, range(1000)))}"
     assert brief(said) == said
     assert brief("no job 1") == "no job 1"
+
+
+def test_a_word_that_nobody_knows_is_answered_with_the_one_that_is_like_it() -> None:
+    assert meant("strt", ("stop", "start")) == " (did you mean start?)"
+    assert meant("verb", ("verbose",), "--") == " (did you mean --verbose?)"
+    assert meant("frobnicate", ("stop", "start")) == ""

@@ -14,10 +14,10 @@ import descriptors
 import pytest
 
 from gflowd.core.job.model import Identity
-from gflowd.effects import processes
+from gflowd.effects import proc, processes
 
 Spawn = Callable[..., subprocess.Popen[bytes]]
-BOOT = processes.boot_id()
+BOOT = proc.boot_id()
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
 ROOT = "/state of/a user"
 

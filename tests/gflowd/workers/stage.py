@@ -15,10 +15,10 @@ from gflowd.core.execution import job_environment, job_script
 from gflowd.core.execution.observations import Agenda, LiveJob
 from gflowd.core.job.model import Identity, Job, Queued, Run, Spec, Started, Wish
 from gflowd.core.moment import Moment
-from gflowd.effects import jobdir, processes
+from gflowd.effects import jobdir, proc, processes
 from gflowd.paths import Runtime, State
 
-BOOT = processes.boot_id()
+BOOT = proc.boot_id()
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
 
 
