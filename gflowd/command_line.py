@@ -191,7 +191,7 @@ def add_json(parser: Options, what: str = "print one JSON document") -> None:
 def add_color(parser: Options) -> None:
     """`--color`."""
     choices = ("never", "auto", "always")
-    parser.add_argument("--color", choices=choices, default="auto", help="colour: auto means on a terminal")
+    parser.add_argument("--color", choices=choices, default="auto", help="when to use colour (auto: on a terminal)")
 
 
 def duration(text: str) -> float:

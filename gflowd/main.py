@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "start": ("gflowd.commands.start", ("up",), "start the daemon in the background"),
     "stop": ("gflowd.commands.stop", ("down",), "stop the daemon; jobs go on"),
     "restart": ("gflowd.commands.restart", (), "stop and start the daemon; jobs go on"),
-    "reload": ("gflowd.commands.reload", (), "read the configuration anew"),
+    "reload": ("gflowd.commands.reload", (), "read the configuration again"),
     "status": ("gflowd.commands.status", (), "show the daemon, its workers and the GPUs"),
     "init": ("gflowd.commands.init", (), "write a commented configuration file"),
     "completion": ("gflowd.commands.completion", (), "print the completion script for a shell"),

@@ -1,4 +1,4 @@
-"""Opens the terminal of a running job, live. Detach with Ctrl-b d; the job goes on."""
+"""Open the terminal of a running job, live. Detach with Ctrl-b d; the job goes on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     arguments.add_job(parser)
-    parser.add_argument("-r", "--read-only", action="store_true", help="only look: keys other than detach do nothing")
+    parser.add_argument("-r", "--read-only", action="store_true", help="only watch; all keys but detach do nothing")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -1,7 +1,7 @@
-"""Writes a backup: the queue, the environments and scripts of its jobs, the history, the settings, the configuration.
+"""Write a backup of the queue, its environments and scripts, the history, the settings and the configuration.
 
-FILE is a tar archive that only its owner may read; environments may hold secrets. The daemon may run meanwhile, and
-the queue is as it was at one instant. gflowctl restore puts a backup back.
+FILE is a tar archive that only its owner can read, because environments may hold secrets. The daemon may keep running;
+the backup holds the queue as it was at one instant. gflowctl restore restores a backup.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    parser.add_argument("file", metavar="FILE", help="the file to write; it must not be there yet")
-    parser.add_argument("--logs", action="store_true", help="with the logs of jobs, which can be large")
-    parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
+    parser.add_argument("file", metavar="FILE", help="the file to write; it must not exist yet")
+    parser.add_argument("--logs", action="store_true", help="include the logs of jobs, which can be large")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -1,10 +1,10 @@
-"""Cancels jobs: a queued job will not start, a running one is stopped, its whole process tree.
+"""Cancel queued jobs, and stop running ones with their whole process trees.
 
 A running job gets SIGINT, after half its grace SIGTERM, and after its grace SIGKILL. The command returns once the
-wish is on disk; gflowctl wait waits for the end. Jobs are named, or chosen by options, which must all fit; only
-those that have not ended are chosen by options. A job that has already ended is no error.
+request is on disk; gflowctl wait waits for the end. Name the jobs or choose them by options. With several options a job
+must match all of them, and jobs that have ended are left out. Naming a job that has already ended is not an error.
 
-With --signal the job is not cancelled: the signal goes to its processes at once, and what they make of it is theirs.
+With --signal the job is not cancelled: its processes get the signal at once, and what they do with it is up to them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--name", type=arguments.words, metavar="NAME,...", help="jobs with these names")
     parser.add_argument("-u", "--user", type=arguments.words, metavar="USER,...", help="jobs of these users")
     parser.add_argument("-s", "--state", type=arguments.words, metavar="STATE,...", help="jobs in these states")
-    parser.add_argument("--signal", metavar="SIG", help="only send this signal, such as USR1 or 10, to running jobs")
-    parser.add_argument("--dry-run", action="store_true", help="say which jobs it would be, and do nothing")
+    parser.add_argument("--signal", metavar="SIG", help="only send this signal, e.g. USR1 or 10, to running jobs")
+    parser.add_argument("--dry-run", action="store_true", help="show which jobs are meant, but do nothing")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -1,4 +1,4 @@
-"""Closes terminal sessions that ended jobs left behind. Never one of a job that is still at work: cancel that."""
+"""Close terminal sessions that ended jobs left behind. To end a job that is still at work, use gflowctl cancel."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     arguments.add_jobs(parser, nargs="*")
-    parser.add_argument("--all", action="store_true", help="of every job that has ended")
-    parser.add_argument("-s", "--state", type=arguments.words, metavar="STATE,...", help="of jobs that ended so")
-    parser.add_argument("--pattern", metavar="TEXT", help="of ended jobs whose name or session matches this expression")
+    parser.add_argument("--all", action="store_true", help="of all jobs that have ended")
+    parser.add_argument("-s", "--state", type=arguments.words, metavar="STATE,...", help="of jobs in these end states")
+    parser.add_argument(
+        "--pattern", metavar="TEXT", help="of ended jobs whose name or session matches this regular expression"
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

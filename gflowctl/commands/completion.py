@@ -1,8 +1,8 @@
-"""Prints the completion script for a shell, to be read by it at its start.
+"""Print the completion script for a shell.
 
 For bash: gflowctl completion bash > ~/.local/share/bash-completion/completions/gflowctl
 
-For zsh: gflowctl completion zsh > a file _gflowctl in a directory of fpath
+For zsh: gflowctl completion zsh > DIR/_gflowctl, where DIR is one of the directories in fpath
 
 For fish: gflowctl completion fish > ~/.config/fish/completions/gflowctl.fish
 """

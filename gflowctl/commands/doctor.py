@@ -1,6 +1,6 @@
-"""Checks the installation: says what works, what is degraded, and how to mend it.
+"""Check the installation: report what works, what is degraded, and how to fix it.
 
-The exit status is 1 when something fails.
+The exit status is 1 if a check fails.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Starts no more jobs until gflowctl resume. Those that run go on, and jobs can be queued as ever."""
+"""Start no more jobs until gflowctl resume. Running jobs go on, and jobs can still be queued."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    parser.add_argument("--reason", metavar="TEXT", help="shown to who asks why nothing starts")
+    parser.add_argument("--reason", metavar="TEXT", help="reason shown to users")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

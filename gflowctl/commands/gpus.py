@@ -1,7 +1,7 @@
-"""Says which GPUs jobs may use: allows some only, drains and resumes one, ignores processes that are not gflow's.
+"""Control which GPUs jobs may use: allow only some, drain or resume one, ignore processes that gflow did not start.
 
-GPUs are named by index, as gflowctl info shows them. Jobs that run are never touched. What is said here holds until it
-is taken back, also over a restart of gflowd; that a process is ignored holds for as long as that very process lives.
+GPUs are named by index, as gflowctl info shows them. Running jobs are never affected. Each setting holds until it is
+taken back, even if gflowd restarts; a process is ignored for as long as that very process lives.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ALL = "all"
 LEGEND = """\
 X     itself
 MIG   a MIG device of the same GPU
-NV#   so many NVLinks
+NV#   this many NVLinks
 PIX   one PCIe bridge
 PXB   several PCIe bridges
 PHB   the PCIe host bridge of a CPU
@@ -45,21 +45,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         {
             "allow": ("start jobs on these GPUs only", _configure_allow),
             "drain": ("start no more jobs on a GPU", _configure_drain),
-            "resume": ("use a GPU again that was drained, or is faulty and answers again", _configure_resume),
-            "ignore": ("use a GPU although this process is on it; alone: show those ignored", _configure_ignore),
-            "unignore": ("take that back; alone: for all processes", _configure_process),
-            "topology": ("show how the GPUs are linked, in the words of nvidia-smi topo", arguments.add_json),
+            "resume": ("use a GPU again after a drain, or after a fault once it responds again", _configure_resume),
+            "ignore": (
+                "use a GPU even though this process is on it; without options: list ignored processes",
+                _configure_ignore,
+            ),
+            "unignore": ("stop ignoring a process; without options: all processes", _configure_process),
+            "topology": ("show how the GPUs are linked, in the terms of nvidia-smi topo", arguments.add_json),
         },
     )
 
 
 def _configure_allow(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("gpus", metavar="LIST", help="such as 0,2 or 0-3, or all")
+    parser.add_argument("gpus", metavar="LIST", help="GPUs by index, e.g. 0,2 or 0-3, or all")
 
 
 def _configure_drain(parser: argparse.ArgumentParser) -> None:
     _configure_resume(parser)
-    parser.add_argument("--reason", metavar="TEXT", help="shown to who asks why the GPU is not used")
+    parser.add_argument("--reason", metavar="TEXT", help="reason shown to users")
 
 
 def _configure_resume(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +71,7 @@ def _configure_resume(parser: argparse.ArgumentParser) -> None:
 
 def _configure_process(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", type=arguments.count, metavar="N", help="the GPU's index")
-    parser.add_argument("--pid", type=arguments.pid, metavar="P", help="a process that is not gflow's")
+    parser.add_argument("--pid", type=arguments.pid, metavar="P", help="the process, one that gflow did not start")
 
 
 def _configure_ignore(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Keeps queued jobs from starting until gflowctl release. A job that has started cannot be held."""
+"""Keep queued jobs from starting until gflowctl release. A job that has started cannot be held."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Shows the machine as gflowd sees it: GPUs with memory and load, CPUs, host memory, and the daemon.
+"""Show the machine as gflowd sees it: GPUs with memory and load, CPUs, host memory, and the daemon.
 
-USED BY names the jobs on a GPU and the processes that are not gflow's; a job that leaves its GPUs idle is marked.
-RESERVED tells for whom a GPU is reserved by its index, now and next; reservations of any GPUs stand below the table.
+USED BY lists the jobs on a GPU and the processes that gflow did not start; jobs that leave their GPUs idle are marked.
+RESERVED names the users for whom a GPU is reserved by index, now and next. Reservations of a number of GPUs, without
+indices, are listed below the table.
 
-While gflowd is not running, the numbers are those of its last look.
+While gflowd is not running, the numbers are from when it last looked.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ KEY = 10  # characters
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    parser.add_argument("-w", "--watch", action="store_true", help="show it again and again, until interrupted")
+    parser.add_argument("-w", "--watch", action="store_true", help="refresh until interrupted")
     parser.add_argument(
-        "--interval", type=arguments.interval, default=2.0, metavar="S", help="seconds between looks (2)"
+        "--interval", type=arguments.interval, default=2.0, metavar="S", help="seconds between refreshes (default 2)"
     )
     arguments.add_color(parser)
     arguments.add_json(parser)

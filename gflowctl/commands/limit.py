@@ -1,4 +1,4 @@
-"""Sets how many jobs of an array or sweep may run at a time. Those that run already go on."""
+"""Set how many jobs of an array or sweep may run at a time. Jobs that are already running go on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.add_argument("group", metavar="GROUP", help="the array or sweep, by id (42, @, @~2) or name")
-    parser.add_argument("most", type=arguments.count, metavar="N", help="how many, from 1")
+    parser.add_argument("most", type=arguments.count, metavar="N", help="how many at a time, at least 1")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -1,10 +1,10 @@
-"""Prints a job's output to the last byte; with --follow as it comes, until the job has ended.
+"""Print a job's output to the last byte; with --follow, as it is written, until the job has ended.
 
-The output is that of the job's terminal, its line ends as in a file, or what is in the file that --output named at
-submission. The exit status does not depend on how the job ended.
+The output is what the job wrote to its terminal, with the line ends of a file, or the content of the file that --output
+named at submission. The exit status does not depend on how the job ended.
 
-A log that outgrows [logs] max_size loses its middle: it keeps its first half and its end, with a line between them
-that says how much is missing. Files named with --output and --error are never cut.
+A log that outgrows [logs] max_size loses its middle: the first half of the limit and the end of the log stay, and a
+line between them says how much is missing. Files named with --output and --error are never cut.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     arguments.add_job(parser)
-    parser.add_argument("-f", "--follow", action="store_true", help="go on as output comes, until the job has ended")
+    parser.add_argument("-f", "--follow", action="store_true", help="keep printing new output until the job has ended")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--first", type=arguments.count, metavar="N", help="only the first N lines")
-    group.add_argument("--last", type=arguments.count, metavar="N", help="only the last N lines")
-    parser.add_argument("--error", action="store_true", help="the file that --error named at submission")
-    parser.add_argument("--attempt", type=arguments.count, metavar="N", help="an earlier attempt (default: the last)")
+    group.add_argument("--first", type=arguments.count, metavar="N", help="print only the first N lines")
+    group.add_argument("--last", type=arguments.count, metavar="N", help="print only the last N lines")
+    parser.add_argument("--error", action="store_true", help="print the file that --error named at submission")
+    parser.add_argument(
+        "--attempt", type=arguments.count, metavar="N", help="print the log of this attempt (default: the last)"
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -1,7 +1,7 @@
-"""Writes a commented job script, to be filled in and given to gflowctl submit.
+"""Write a commented job script, to be edited and given to gflowctl submit.
 
-NAME.sh, or NAME itself where it ends in .sh, is made in the current directory; a file that is there is left alone.
-It can be submitted as it is: each option that it shows is still a comment.
+The script is NAME.sh in the current directory (or NAME, if that already ends in .sh). An existing file is left alone.
+The script can be submitted as it is: all options in it but the name are commented out.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ echo "job $GFLOW_JOB_ID on $(uname -n), GPUs: ${{CUDA_VISIBLE_DEVICES:-none}}"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    parser.add_argument("name", metavar="NAME", help="what the job is called; its script is NAME.sh")
+    parser.add_argument("name", metavar="NAME", help="name of the job; its script is NAME.sh")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:  # noqa: ARG001 -- every command has both

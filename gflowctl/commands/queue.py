@@ -1,11 +1,11 @@
-"""Lists jobs: those that wait or run, everyone's, in the order of their ids.
+"""List the jobs of all users that are queued or running, in the order of their ids.
 
-Named jobs are shown whatever their state. NODELIST(REASON) holds the indices of the GPUs that a job has, or in
-brackets why it waits or how it failed. The states are, with their short codes: queued PD, held H, starting CF,
-running R, stopping CG, finished CD, failed F, cancelled CA, timeout TO.
+Jobs that are named are shown in any state. NODELIST(REASON) holds the indices of the GPUs that a job has or, in
+brackets, why it waits or how it failed. The states and their short codes are: queued PD, held H, starting CF, running
+R, stopping CG, finished CD, failed F, cancelled CA, timeout TO.
 
-START is when a job began or, of one that waits for resources, when it is expected to: if every job runs to its time
-limit and none comes before it. Nothing is expected behind a job without a time limit.
+START is when a job began. For a queued job it is the latest time at which it will start, if that is promised, or a time
+marked ~, which is only an estimate.
 
 Fields for --format and --sort: JOBID NAME USER PROJECT ST STATE TIME TIMELEFT TIMELIMIT SUBMIT START END NODES GPUS
 CPUS MEMORY PRIORITY REASON NODELIST(REASON) EXIT COMMAND.
@@ -35,31 +35,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser.dashed = ("--sort",)
     arguments.add_jobs(parser, nargs="*")
     group = parser.add_argument_group("which jobs")
-    group.add_argument("-a", "--all", action="store_true", help="those that have ended too")
-    group.add_argument("-c", "--completed", action="store_true", help="only those that have ended")
-    group.add_argument("-s", "--states", type=arguments.words, metavar="STATE,...", help="such as running or PD")
+    group.add_argument("-a", "--all", action="store_true", help="include jobs that have ended")
+    group.add_argument("-c", "--completed", action="store_true", help="only jobs that have ended")
+    group.add_argument(
+        "-s", "--states", type=arguments.words, metavar="STATE,...", help="jobs in these states, e.g. running or PD"
+    )
     group.add_argument("-n", "--names", type=arguments.words, metavar="NAME,...", help="jobs with these names")
     group.add_argument("-P", "--project", type=arguments.words, metavar="CODE,...", help="jobs of these projects")
     group.add_argument("-u", "--user", type=arguments.words, metavar="USER,...", help="jobs of these users")
-    group.add_argument("-g", "--group", metavar="GROUP", help="an array or sweep, by id (42, @) or name")
-    group.add_argument("--me", action="store_true", help="my jobs")
-    group.add_argument("--since", metavar="INSTANT", help="submitted or ended since then, such as 9:00 or now-2h")
-    group = parser.add_argument_group("how they are shown")
+    group.add_argument("-g", "--group", metavar="GROUP", help="jobs of this array or sweep, by id (42, @) or name")
+    group.add_argument("--me", action="store_true", help="your jobs")
+    group.add_argument("--since", metavar="INSTANT", help="jobs submitted or ended since then, e.g. 9:00 or now-2h")
+    group = parser.add_argument_group("display")
     group.add_argument(
         "--start",
         action="store_true",
-        help="the queued jobs by the time at which each is expected to start, if all jobs run to "
-        "their limits and none comes before it",
+        help="only queued jobs, in the order of their expected start times, if all jobs run to their "
+        "limits and no other job goes first",
     )
-    group.add_argument("--sort", metavar="FIELD[,-FIELD]", help="a minus sorts downwards")
-    group.add_argument("-l", "--limit", type=_limit, metavar="N", help="the first N; the last N when negative")
-    group.add_argument("-f", "--format", metavar="FIELDS", help="the columns")
-    group.add_argument("-t", "--tree", action="store_true", help="each job under the first that it waits for")
-    group.add_argument("-w", "--watch", action="store_true", help="show them again and again, until interrupted")
     group.add_argument(
-        "--interval", type=arguments.interval, default=2.0, metavar="S", help="seconds between looks (2)"
+        "--sort", metavar="FIELD[,-FIELD]", help="sort by these fields; prefix with - for descending order"
     )
-    group.add_argument("-r", action="store_true", dest="unfolded", help="one line for each element of an array")
+    group.add_argument("-l", "--limit", type=_limit, metavar="N", help="only the first N jobs; with -N, the last N")
+    group.add_argument("-f", "--format", metavar="FIELDS", help="the columns to show")
+    group.add_argument("-t", "--tree", action="store_true", help="show each job below the first one that it depends on")
+    group.add_argument("-w", "--watch", action="store_true", help="refresh until interrupted")
+    group.add_argument(
+        "--interval", type=arguments.interval, default=2.0, metavar="S", help="seconds between refreshes (default 2)"
+    )
+    group.add_argument("-r", action="store_true", dest="unfolded", help="show each element of an array on its own line")
     arguments.add_color(group)
     arguments.add_json(group, "print a JSON list, one object for each job")
 

@@ -1,10 +1,12 @@
-"""Shows and sets quotas: how many jobs and GPUs a user or a project may have at once.
+"""Show and set quotas: how many jobs and GPUs a user or a project may have at once.
 
-A job over a quota of running jobs or GPUs stays queued (reason Quota) until there is room. A submission over a quota
-of queued jobs, held ones included, is refused. A job must satisfy the quota of its user and that of its project.
+A job over a quota of running jobs or GPUs stays queued (reason Quota) until there is room. A submission that would
+exceed a quota of queued jobs (held ones count too) is refused. A job must satisfy both the quota of its user and that
+of its project.
 
-Each of the three numbers is looked for in this order: what was set for the user or project itself, what gflow.toml
-says of it, the default that was set, the default of gflow.toml. Without any there is no limit.
+Each of the three numbers comes from the first of these that gives it: the quota set here for the user or project
+itself, gflow.toml for that user or project, the default set here, the default in gflow.toml. If none gives it, there is
+no limit.
 """
 
 from __future__ import annotations
@@ -36,9 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     arguments.add_actions(
         parser,
         {
-            "list": ("show the quotas, and how much of them is used", arguments.add_json),
-            "set": ("set some of the numbers of a quota; the others stay", _configure_set),
-            "remove": ("take back all that was set of a quota; what gflow.toml says of it holds again", _add_owner),
+            "list": ("show quotas and how much of them is used", arguments.add_json),
+            "set": ("set numbers of a quota; those not given stay as they are", _configure_set),
+            "remove": ("remove a quota set here, so that gflow.toml applies again", _add_owner),
         },
     )
 
@@ -51,16 +53,16 @@ def _configure_set(parser: argparse.ArgumentParser) -> None:
             type=_limit,
             default=argparse.SUPPRESS,
             metavar="N",
-            help=f"at most so many {what}; none: no limit, whatever a default says",
+            help=f"at most this many {what}; none: no limit, whatever the default",
         )
 
 
 def _add_owner(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group(required=True)
-    group.add_argument("--user", metavar="USER", help="the quota of that user")
-    group.add_argument("--project", metavar="CODE", help="the quota of that project, for all its users together")
+    group.add_argument("--user", metavar="USER", help="the quota of this user")
+    group.add_argument("--project", metavar="CODE", help="the quota of this project, for all its users together")
     for name in DEFAULTS:
-        said = f"the quota of each {name.removeprefix('default-')} for what its own leaves open"
+        said = f"the default quota of every {name.removeprefix('default-')}"
         group.add_argument(f"--{name}", dest="default", action="store_const", const=name, help=said)
 
 

@@ -1,7 +1,7 @@
-"""Queues new jobs like old ones: the same command, script, environment and directory, less what options change.
+"""Queue new jobs like old ones: same command, script, environment and directory, except where options change them.
 
-What a job waited for its repetition waits for too; of jobs that are redone together, the new ones wait for each other.
-With --cascade every job that was cancelled because of them is redone as well. Options change the jobs named, not those.
+The new job keeps the old one's dependencies; among jobs that are redone together, the new ones depend on each other.
+With --cascade, every job that was cancelled because of these is redone too. Options change only the jobs named.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     parser.usage = "gflowctl redo [OPTIONS] JOBS ..."
     arguments.add_jobs(parser)
-    parser.add_argument("--cascade", action="store_true", help="redo also what was cancelled because of these jobs")
+    parser.add_argument("--cascade", action="store_true", help="also redo jobs that were cancelled because of these")
     parser.add_argument("--clear-dependencies", "--clear-deps", action="store_true",
-                        help="wait for none of what the old job waited for")  # fmt: skip
+                        help="drop all dependencies of the old job")  # fmt: skip
     job_options.add_resources(parser)
     job_options.add_identity(parser)
     job_options.add_environment(parser.add_argument_group("environment"))

@@ -1,4 +1,4 @@
-"""Lets held jobs start again, with --at not before a certain time; --at also moves the begin time of a queued job."""
+"""Let held jobs start; with --at, not before a given time. --at also moves the begin time of a queued job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     arguments.add_jobs(parser)
-    parser.add_argument("--at", metavar="INSTANT", help="not before, such as 18:30, tomorrow 9:00 or now+2h")
+    parser.add_argument(
+        "--at", metavar="INSTANT", help="do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h"
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -1,7 +1,7 @@
-"""Runs jobs once more, under the same id: a running job is stopped first, one that has ended is queued again.
+"""Run jobs once more under the same id: stop a running job first, queue an ended one again.
 
-Those that depend on the job wait for its new attempt; it counts as one more attempt, and each keeps its log. A wish to
-cancel the job is withdrawn. For a new job with another id there is gflowctl redo.
+Jobs that depend on the job wait for its new attempt. The run counts as one more attempt, and each attempt keeps its
+log. If the job was being cancelled, it no longer is. To make a new job with another id, use gflowctl redo.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Keeps GPUs for a user in a window of time: any GPUs by their number, or certain ones by their indices.
+"""Reserve GPUs for a user during a time window: any GPUs, by number, or certain ones, by index.
 
-While the window lasts, jobs of others do not use them; those that run already go on. Cancelled, it ends at once.
+During the window, jobs of other users do not use these GPUs; jobs that are already running go on. Cancelling a
+reservation ends its window at once.
 
-A repeating reservation repeats by the clock on the wall, also when that is changed in spring and autumn. One that
-would meet another on the same GPU, or leave more reserved than the machine has, is refused. gflowd need not be running.
+A repeating reservation repeats at the same local time, also across daylight-saving changes. A reservation is refused if
+at any time a GPU would be reserved twice, or more GPUs than the machine has. gflowd need not be running.
 """
 
 from __future__ import annotations
@@ -32,41 +33,41 @@ PRUNED_AFTER = 90 * 86400  # seconds: so long what is over stays in the list
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the actions and their options."""
     table = {
-        "create": ("make a reservation", _configure_create),
+        "create": ("create a reservation", _configure_create),
         "list": ("list reservations", _configure_list),
         "show": ("show one reservation", _configure_one),
-        "cancel": ("give up a reservation", _configure_one),
+        "cancel": ("cancel a reservation", _configure_one),
     }
     arguments.add_actions(parser, table)
 
 
 def _configure_create(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-u", "--user", metavar="USER", help="for whom (default: you)")
+    parser.add_argument("-u", "--user", metavar="USER", help="reserve for this user (default: you)")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("-g", "--gpus", type=arguments.count, metavar="N", help="so many GPUs, whichever are free")
+    which.add_argument("-g", "--gpus", type=arguments.count, metavar="N", help="this many GPUs, any of them")
     which.add_argument("--gpu-list", type=_indices, metavar="LIST", help="these GPUs, by index: 0,2 or 0-3")
     parser.add_argument(
-        "--start", required=True, metavar="INSTANT", help="such as 18:30, 'tomorrow 9:00', now or now+2h"
+        "--start", required=True, metavar="INSTANT", help="start, e.g. 18:30, 'tomorrow 9:00', now or now+2h"
     )
     parser.add_argument("--for", required=True, type=arguments.duration, metavar="DUR", dest="duration",
-                        help="how long, such as 30m, 2h or 1d")  # fmt: skip
-    parser.add_argument("--repeat", choices=tuple(reservations.PERIODS), help="again at the same time of day")
+                        help="duration, e.g. 30m, 2h or 1d")  # fmt: skip
+    parser.add_argument("--repeat", choices=tuple(reservations.PERIODS), help="repeat at the same time of day")
     arguments.add_json(parser)
 
 
 def _configure_list(parser: argparse.ArgumentParser) -> None:
     some = parser.add_mutually_exclusive_group()
-    some.add_argument("--active", action="store_true", help="only those that hold now")
-    some.add_argument("--status", choices=reservations.STATUSES, help="only those of this status")
-    parser.add_argument("-u", "--user", metavar="USER", help="only those for this user")
-    parser.add_argument("--timeline", action="store_true", help="draw the coming windows as bars")
-    parser.add_argument("--range", type=arguments.duration, metavar="DUR", help="how far the timeline goes (1d)")
+    some.add_argument("--active", action="store_true", help="only active reservations")
+    some.add_argument("--status", choices=reservations.STATUSES, help="only reservations with this status")
+    parser.add_argument("-u", "--user", metavar="USER", help="only reservations for this user")
+    parser.add_argument("--timeline", action="store_true", help="draw the coming reservations as bars")
+    parser.add_argument("--range", type=arguments.duration, metavar="DUR", help="length of the timeline (default 1d)")
     arguments.add_color(parser)
     arguments.add_json(parser)
 
 
 def _configure_one(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", type=arguments.count, metavar="ID", help="its number")
+    parser.add_argument("id", type=arguments.count, metavar="ID", help="number of the reservation")
     arguments.add_json(parser)
 
 

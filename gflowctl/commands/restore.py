@@ -1,13 +1,13 @@
-"""Puts a backup back that gflowctl backup wrote: all of it or, where it is not whole and sound, nothing.
+"""Restore a backup that gflowctl backup wrote: all of it, or nothing if it is incomplete or damaged.
 
-Refused while gflowd runs. With --force a queue that is there is replaced, and kept in a directory beside it; job
-directories and logs stay. So that no job id is given twice, ids go on after the greatest that is known, and a thousand
-later where the queue that would tell is not there.
+Refused while gflowd runs. With --force an existing queue is replaced, and kept in a directory beside it; job
+directories and logs stay. So that no job id is given twice, new ids continue after the greatest known id, or a thousand
+after it if the old queue is missing.
 
-Jobs that ran when the backup was made and run still go on; those that are gone, after a reboot or on another machine,
-are failed as Zombie when gflowd starts, or tried again if they asked for that. Jobs that were queued then are queued
-again, also those that have run since and whose directory is not there. Another machine's backup needs gflowd start
---adopt. A backup says what commands are run: restore only one that you trust.
+Jobs that ran when the backup was made and are still running go on. Those that are gone, after a reboot or on another
+machine, fail as Zombie when gflowd starts, or are retried if they asked for that. Jobs that were queued then are queued
+again, including those that have run since and whose directory is missing. A backup of another machine needs gflowd
+start --adopt. A backup decides which commands are run: restore only one that you trust.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    parser.add_argument("file", metavar="FILE", help="the backup")
-    parser.add_argument("--force", action="store_true", help="replace a queue or configuration that is there")
-    parser.add_argument("--no-config", action="store_true", help="leave the configuration as it is")
+    parser.add_argument("file", metavar="FILE", help="the backup file")
+    parser.add_argument("--force", action="store_true", help="replace an existing queue or configuration")
+    parser.add_argument("--no-config", action="store_true", help="do not restore the configuration")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

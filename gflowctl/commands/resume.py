@@ -1,4 +1,4 @@
-"""Lets jobs start again after gflowctl drain."""
+"""Let jobs start again after gflowctl drain."""
 
 from __future__ import annotations
 

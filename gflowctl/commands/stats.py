@@ -1,9 +1,10 @@
-"""Sums up jobs: how they ended, how long they waited and ran, the GPU time that they used. Mine, unless told otherwise.
+"""Sum up jobs: how they ended, how long they waited and ran, and the GPU time they used. Default: your own jobs.
 
-Jobs of the queue and of the history count alike. Waiting is from the submission to the first start, running what the
-last attempt took; 95 % waited or ran no longer than the third number. The success rate is the part that finished, of
-the jobs that ended and were not cancelled. GPU hours are those of all attempts, and the peak is how many GPUs were in
-use at one time. With --by day a job belongs to the day on which it ended, GPU hours to the day on which they were used.
+Jobs in the queue and in the history both count. Waiting is the time from submission to the first start; running is the
+time that the last attempt took. The third number of each is one that 95 % of the jobs did not exceed. The success rate
+is the share of finished jobs among those that ended and were not cancelled. GPU hours are those of all attempts, and
+the peak is the largest number of GPUs in use at one time. With --by day a job belongs to the day on which it ended, GPU
+hours to the day on which they were used.
 """
 
 from __future__ import annotations
@@ -41,15 +42,13 @@ TITLES = {USER: "USER", PROJECT: "PROJECT", DAY: "DAY"}
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     group = parser.add_argument_group("which jobs")
-    group.add_argument("-u", "--user", type=arguments.words, metavar="USER,...", help="of these users (default: mine)")
-    group.add_argument("--all-users", action="store_true", help="everyone's")
-    group.add_argument(
-        "--since", metavar="INSTANT", help="submitted, ended or still at work since then, such as now-7d"
-    )
-    group = parser.add_argument_group("how they are summed up")
-    group.add_argument("--by", choices=(USER, PROJECT, DAY), help="one line for each")
+    group.add_argument("-u", "--user", type=arguments.words, metavar="USER,...", help="only these users (default: you)")
+    group.add_argument("--all-users", action="store_true", help="jobs of all users")
+    group.add_argument("--since", metavar="INSTANT", help="jobs submitted, running or ended since then, e.g. now-7d")
+    group = parser.add_argument_group("summary")
+    group.add_argument("--by", choices=(USER, PROJECT, DAY), help="print one line for each user, project or day")
     group.add_argument("--csv", action="store_true", help="print comma-separated values; durations in seconds")
-    arguments.add_json(group, "print a JSON object: groups, and GPU hours by day")
+    arguments.add_json(group, "print a JSON object with the groups and GPU hours by day")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

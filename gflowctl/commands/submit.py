@@ -1,23 +1,23 @@
-"""Queues a command, a script or a line of shell, and prints the new job's id.
+"""Queue a command, a script or a line of shell, and print the new job's id.
 
-The job gets the submitter's environment, umask and working directory. A COMMAND is looked up when the job starts; a
-file that begins with #! is a script, and its content is kept with the job as it is now. After -- the command is taken
-as it stands. The id is printed once the job is safely on disk; gflowd need not be running.
+The job gets the submitter's environment, umask and working directory. A COMMAND is looked up when the job starts. A
+file that begins with #! is a script, and its content is kept with the job as it is now. What follows -- is run as it
+stands. The id is printed once the job is safely on disk; gflowd need not be running.
 
-Lines of a script that begin with # GFLOW or #SBATCH, before its first command, hold options too, over which those of
-the command line win. With --from each line of a file is a job, a JSON object of long options and "command"; gflow(7)
-says more of both.
+Lines of a script that begin with # GFLOW or #SBATCH, before its first command, may also hold options; those on the
+command line take precedence. With --from, each line of a file is a job: a JSON object with long options and "command".
+See gflow(7) for both.
 
-A job may wait for others: for 42 alone, which has to finish well, or as in Slurm for
-afterok:JOB, afterany:JOB, afternotok:JOB, after:JOB[+MINUTES], singleton, joined by , (all of them) or ? (any).
-When that can no longer come, the job is cancelled, unless --no-auto-cancel is given.
+A job may depend on others. A bare id (42) means that job must finish with exit status 0. Slurm's forms work too:
+afterok:JOB, afterany:JOB, afternotok:JOB, after:JOB[+MINUTES] and singleton, joined by , (all of them) or ? (any of
+them). If a dependency can no longer be satisfied, the job is cancelled, unless --no-auto-cancel is given.
 
-Names of output files may contain %j (the job's id), %A (array id), %a (element), %x (name), %u (user) and %% (a
-percent sign). With --output, --error or --input the job's own descriptors go to files; otherwise its output is a
-terminal's, and is logged.
+Names of output files may contain %j (the job's id), %A (array id), %a (element), %x (name), %u (user) and %% (a percent
+sign). With --output, --error or --input the job reads and writes files; otherwise it has a terminal, whose output is
+logged.
 
-With --wait or --follow the exit status is the job's own: its exit code, 128+N for signal N, 124 for its time limit,
-130 when it was cancelled.
+With --wait or --follow the exit status is the job's own: its exit code, 128+N for signal N, 124 for its time limit, 130
+if it was cancelled.
 """
 
 from __future__ import annotations
@@ -60,30 +60,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
     job_options.add_notification(parser)
     group = parser.add_argument_group("running")
     group.add_argument("--wait", action="store_true", help="wait for the job to end; exit with its status")
-    group.add_argument("--follow", action="store_true", help="as --wait, and show the job's output")
-    group.add_argument("--dry-run", action="store_true", help="check all, say what would be queued, queue nothing")
+    group.add_argument("--follow", action="store_true", help="like --wait, and show the job's output")
+    group.add_argument(
+        "--dry-run", action="store_true", help="check everything and show what would be queued, but queue nothing"
+    )
     group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
-    group.add_argument("--auto-close", action="store_true", help="accepted; a session ends with its job anyway")
+    group.add_argument("--auto-close", action="store_true", help="no effect: a session always ends with its job")
     group.add_argument("--ignore-unknown-directives", action="store_true",
-                       help="go on without what gflow cannot follow in the head of a script")  # fmt: skip
+                       help="ignore options in the head of a script that gflow does not support")  # fmt: skip
     group.add_argument("--parsable", action="store_true", help="print only the job's id")
     command_line.add_json(group, "print the new jobs as a JSON list")
     parser.add_argument("--wrap", metavar="TEXT", help="run TEXT with sh -c")
     parser.add_argument("--from", dest="source", metavar="FILE",
-                        help="queue a job for each line of FILE (-: standard input), all of them or none")  # fmt: skip
+                        help="queue a job for each line of FILE (-: standard input), all or none")  # fmt: skip
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND",
-                        help="the command, or a script, and its arguments")  # fmt: skip
+                        help="the command or script, and its arguments")  # fmt: skip
 
 
 def _configure_files(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("files and environment")
-    group.add_argument("-D", "--chdir", metavar="DIR", help="the job's working directory (default: this one)")
-    group.add_argument("-o", "--output", metavar="PATTERN", help="write standard output there instead of the log")
-    group.add_argument("-e", "--error", metavar="PATTERN", help="write standard error there")
-    group.add_argument("-i", "--input", metavar="FILE", help="read standard input from there")
-    group.add_argument("--append", action="store_true", help="append to the output files instead of emptying them")
+    group.add_argument("-D", "--chdir", metavar="DIR", help="the job's working directory (default: the current one)")
+    group.add_argument(
+        "-o", "--output", metavar="PATTERN", help="write standard output to this file instead of the log"
+    )
+    group.add_argument("-e", "--error", metavar="PATTERN", help="write standard error to this file")
+    group.add_argument("-i", "--input", metavar="FILE", help="read standard input from this file")
+    group.add_argument("--append", action="store_true", help="append to the output files instead of overwriting them")
     group.add_argument("--export", default="ALL", metavar="ALL|NONE|NAME[=VALUE],...",
-                       help="the variables that the job gets (default ALL; NONE: only what a login needs)")  # fmt: skip
+                       help="the variables that the job gets (default ALL; NONE: only those of a login)")  # fmt: skip
     job_options.add_environment(group)
 
 

@@ -1,4 +1,4 @@
-"""Puts queued jobs to the front of the queue, before jobs of any priority; the latest put there is foremost.
+"""Move queued jobs to the front of the queue, before jobs of any priority; the most recently moved comes first.
 
 Jobs named together keep their order. A held job stays held, and is at the front once it is released.
 """

@@ -1,11 +1,14 @@
-"""Changes queued jobs; of a running job only its time limit, which counts from its start, its warning and its comment.
+"""Change queued jobs. Of a running job, only the time limit, the warning signal and the comment can be changed.
 
-An array is changed as a whole, what is shown of its ended elements too, but not its resources while elements of it run,
-nor its files once any has begun; of a sweep single elements may get other values of parameters (--param), as long as
-they wait. Options not given stay as they are; --clear puts them back to what they are without. What is given to wait
-for replaces all that a job waited for. --command is split into words as a shell does, nothing in it is expanded;
---script keeps the content of a file as submit does, the arguments stay. The project, the directory and the environment
-of a job are fixed when it is submitted: gflowctl redo makes another job.
+Options that are not given stay as they are; --clear resets options to their defaults. New dependencies replace all that
+the job had. The time limit of a running job counts from its start. --command is split into words as a shell does it,
+but nothing in it is expanded. --script keeps the content of a file, as submit does; the arguments stay.
+
+An array is changed as a whole, including what is shown of its ended elements. Its resources cannot be changed while any
+element runs, nor its files once any element has started. Elements of a sweep can get other parameter values one by one
+(--param), as long as they wait.
+
+The project, the directory and the environment of a job are fixed at submission; use gflowctl redo to make another job.
 """
 
 from __future__ import annotations
@@ -40,23 +43,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     arguments.add_jobs(parser)
     job_options.add_resources(parser)
     group = parser.add_argument_group("identity")
-    group.add_argument("-n", "--name", "-J", "--job-name", metavar="NAME", help="what it is called")
-    group.add_argument("--comment", metavar="TEXT", help="shown by gflowctl show")
+    group.add_argument("-n", "--name", "-J", "--job-name", metavar="NAME", help="name of the job")
+    group.add_argument("--comment", metavar="TEXT", help="text that gflowctl show shows")
     _configure_order(parser)
     job_options.add_retries(parser)
     _configure_array(parser)
-    group = parser.add_argument_group("what is run")
-    group.add_argument("--command", metavar="TEXT", help="another command with its arguments")
-    group.add_argument("--script", metavar="FILE", help="another script")
+    group = parser.add_argument_group("what to run")
+    group.add_argument("--command", metavar="TEXT", help="replace the command and its arguments")
+    group.add_argument("--script", metavar="FILE", help="replace the script")
     job_options.add_environment(group)
-    group.add_argument("-o", "--output", metavar="PATTERN", help="write standard output there instead of the log")
-    group.add_argument("-e", "--error", metavar="PATTERN", help="write standard error there")
-    group.add_argument("-i", "--input", metavar="FILE", help="read standard input from there")
+    group.add_argument(
+        "-o", "--output", metavar="PATTERN", help="write standard output to this file instead of the log"
+    )
+    group.add_argument("-e", "--error", metavar="PATTERN", help="write standard error to this file")
+    group.add_argument("-i", "--input", metavar="FILE", help="read standard input from this file")
     group.add_argument("--append", action="store_true", default=None,
-                       help="append to the output files instead of emptying them")  # fmt: skip
+                       help="append to the output files instead of overwriting them")  # fmt: skip
     group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
     parser.add_argument("--clear", action="extend", type=arguments.words, default=[], metavar="OPTION,...",
-                        help="options to undo, such as time,begin,depends-on")  # fmt: skip
+                        help="options to reset to their defaults, e.g. time,begin,depends-on")  # fmt: skip
 
 
 def _configure_order(parser: argparse.ArgumentParser) -> None:
@@ -64,18 +69,22 @@ def _configure_order(parser: argparse.ArgumentParser) -> None:
     job_options.add_priority(group)
     job_options.add_dependencies(group)
     group.add_argument("--auto-cancel", action="store_true", default=None,
-                       help="cancel it when what it waits for can no longer come")  # fmt: skip
-    group.add_argument("--no-auto-cancel", action="store_false", dest="auto_cancel", help="let it stay queued then")
-    group.add_argument("--begin", metavar="INSTANT", help="not before, such as 18:30, tomorrow 9:00 or now+2h")
+                       help="cancel the job if a dependency can no longer be satisfied")  # fmt: skip
+    group.add_argument(
+        "--no-auto-cancel", action="store_false", dest="auto_cancel", help="keep the job queued in that case"
+    )
+    group.add_argument(
+        "--begin", metavar="INSTANT", help="do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h"
+    )
 
 
 def _configure_array(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("arrays and sweeps")
     group.add_argument("--param", action="append", default=[], metavar="NAME=VALUE",
-                       help="another value of a parameter, as it stands, for the elements that are named")  # fmt: skip
-    group.add_argument("--max-concurrent", type=arguments.count, metavar="N", help="at most N elements at a time")
+                       help="set a parameter of the named elements to VALUE, taken literally")  # fmt: skip
+    group.add_argument("--max-concurrent", type=arguments.count, metavar="N", help="run at most N elements at a time")
     group.add_argument("--max-failures", type=arguments.count, metavar="N",
-                       help="cancel the rest once N of them have failed")  # fmt: skip
+                       help="cancel the rest once N jobs have failed")  # fmt: skip
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -1,8 +1,8 @@
-"""Waits until jobs have ended, and ends with the greatest exit status of them.
+"""Wait until jobs have ended, and exit with the greatest of their exit statuses.
 
-The status of a job is its exit code, 128+N when signal N ended it, 124 for its time limit, 137 when it ran out of
-memory, 130 when it was cancelled, and 1 when it failed without an exit code. With --any the status is that of the
-first job to end. When --timeout passes first the status is 75.
+The status of a job is its exit code, 128+N if signal N ended it, 124 for its time limit, 137 if it ran out of memory,
+130 if it was cancelled, and 1 if it failed without an exit code. With --any the status is that of the first job to end.
+If --timeout passes first, the status is 75.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     arguments.add_jobs(parser)
-    parser.add_argument("--any", action="store_true", help="wait only for the first of them to end")
-    parser.add_argument("--timeout", type=arguments.duration, metavar="DUR", help="wait no longer, such as 90s or 2h")
+    parser.add_argument("--any", action="store_true", help="wait only for the first of the jobs to end")
+    parser.add_argument(
+        "--timeout", type=arguments.duration, metavar="DUR", help="give up after this long, e.g. 90s or 2h"
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

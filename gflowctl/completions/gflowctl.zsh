@@ -17,9 +17,9 @@ _shtab_gflowctl_commands() {
     cancel:'cancel queued jobs, stop running ones'
     close-sessions:'close terminal sessions left over by ended jobs'
     completion:'print the completion script for a shell'
-    doctor:'check the installation and say how to mend it'
+    doctor:'check the installation and say how to fix it'
     drain:'start no more jobs'
-    gpus:'say which GPUs jobs may use'
+    gpus:'control which GPUs jobs may use'
     hold:'keep queued jobs from starting'
     info:'show GPUs, CPUs, memory and the daemon'
     limit:'set how many jobs of an array run at a time'
@@ -32,13 +32,13 @@ _shtab_gflowctl_commands() {
     redo:'queue new jobs like old ones'
     release:'let held jobs start'
     requeue:'run jobs once more, under the same id'
-    reserve:'keep GPUs for a user in a window of time'
-    restore:'put a backup back'
-    resume:'start jobs again'
-    show:'show all about jobs'
+    reserve:'reserve GPUs for a user during a time window'
+    restore:'restore a backup'
+    resume:'let jobs start again'
+    show:'show all that is known of jobs'
     stats:'sum up jobs: outcomes, waiting and running times, GPU hours'
     submit:'queue a command or a script'
-    top:'put queued jobs to the front'
+    top:'move queued jobs to the front'
     update:'change queued jobs, or the time limit of a running one'
     wait:'wait until jobs have ended'
   )
@@ -49,27 +49,27 @@ _shtab_gflowctl_gpus_commands() {
   local _commands=(
     allow:'Start jobs on these GPUs only.'
     drain:'Start no more jobs on a GPU.'
-    ignore:'Use a GPU although this process is on it; alone: show those ignored.'
-    resume:'Use a GPU again that was drained, or is faulty and answers again.'
-    topology:'Show how the GPUs are linked, in the words of nvidia-smi topo.'
-    unignore:'Take that back; alone: for all processes.'
+    ignore:'Use a GPU even though this process is on it; without options: list ignored processes.'
+    resume:'Use a GPU again after a drain, or after a fault once it responds again.'
+    topology:'Show how the GPUs are linked, in the terms of nvidia-smi topo.'
+    unignore:'Stop ignoring a process; without options: all processes.'
   )
   _describe 'gflowctl gpus commands' _commands
 }
 
 _shtab_gflowctl_quota_commands() {
   local _commands=(
-    list:'Show the quotas, and how much of them is used.'
-    remove:'Take back all that was set of a quota; what gflow.toml says of it holds again.'
-    set:'Set some of the numbers of a quota; the others stay.'
+    list:'Show quotas and how much of them is used.'
+    remove:'Remove a quota set here, so that gflow.toml applies again.'
+    set:'Set numbers of a quota; those not given stay as they are.'
   )
   _describe 'gflowctl quota commands' _commands
 }
 
 _shtab_gflowctl_reserve_commands() {
   local _commands=(
-    cancel:'Give up a reservation.'
-    create:'Make a reservation.'
+    cancel:'Cancel a reservation.'
+    create:'Create a reservation.'
     list:'List reservations.'
     show:'Show one reservation.'
   )
@@ -88,11 +88,11 @@ _shtab_gflowctl_defaults_added=0
 
 _shtab_gflowctl_a_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-r,--read-only}"[only look\: keys other than detach do nothing]"
+  {-r,--read-only}"[only watch\; all keys but detach do nothing]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":a job id, \@ (my last submission), \@\~2 (two before it) or 42_3, an element of an array:"
+  ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -100,11 +100,11 @@ _shtab_gflowctl_a_defaults_added=0
 
 _shtab_gflowctl_attach_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-r,--read-only}"[only look\: keys other than detach do nothing]"
+  {-r,--read-only}"[only watch\; all keys but detach do nothing]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":a job id, \@ (my last submission), \@\~2 (two before it) or 42_3, an element of an array:"
+  ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -112,12 +112,12 @@ _shtab_gflowctl_attach_defaults_added=0
 
 _shtab_gflowctl_backup_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--logs[with the logs of jobs, which can be large]"
-  "--force[replace FILE if it is there]"
+  "--logs[include the logs of jobs, which can be large]"
+  "--force[replace FILE if it exists]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":the file to write\; it must not be there yet:_files"
+  ":the file to write\; it must not exist yet:_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -125,60 +125,60 @@ _shtab_gflowctl_backup_defaults_added=0
 
 _shtab_gflowctl_batch_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-g,--gpus,--gres}"[GPUs (default 0, or 1 with an option for GPUs)]:N:"
-  "--gpu-type[only GPUs whose model\'s name contains NAME, in any case]:NAME:"
-  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with so much memory\; with --shared, what the job takes of it]:MEM:"
-  "--shared[share its GPU with other jobs that say so]"
-  {-c,--cpus,--cpus-per-task}"[CPU slots (default 1\; 0 takes none)]:N:"
-  {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, such as 512 (MB), 24G or 1.5T]:MEM:"
-  {-t,--time,--time-limit,--timelimit}"[end the job after this long, such as 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 no limit]:DUR:"
-  "--signal[send SIG to the job\'s processes, with B\: to its command alone, SECONDS (default 60) before its time limit]:[B:]SIG[@SECONDS]:"
-  "--grace[time between the first signal that ends the job and KILL]:DUR:"
-  {-n,--name,-J,--job-name}"[default\: the command\'s base name]:NAME:"
-  {-P,--project,-A,--account}"[the project to account to]:CODE:"
-  "--comment[shown by gflowctl show]:TEXT:"
-  {-p,--priority}"[higher runs first (default 10)]:0-255:"
+  {-g,--gpus,--gres}"[number of GPUs (default 0\; with other GPU options 1)]:N:"
+  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:"
+  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with at least this much memory\; with --shared, the amount to use]:MEM:"
+  "--shared[share GPUs with other jobs that use --shared]"
+  {-c,--cpus,--cpus-per-task}"[number of CPU slots (default 1\; 0\: none)]:N:"
+  {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, e.g. 512 (MB), 24G or 1.5T]:MEM:"
+  {-t,--time,--time-limit,--timelimit}"[end the job after this long, e.g. 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 means no limit]:DUR:"
+  "--signal[send SIG to the job\'s processes SECONDS (default 60) before its time limit\; with B\:, only to its command]:[B:]SIG[@SECONDS]:"
+  "--grace[time between the first signal to end the job and SIGKILL]:DUR:"
+  {-n,--name,-J,--job-name}"[name of the job (default\: base name of the command)]:NAME:"
+  {-P,--project,-A,--account}"[project that the job is accounted to]:CODE:"
+  "--comment[text that gflowctl show shows]:TEXT:"
+  {-p,--priority}"[higher starts first (default 10)]:0-255:"
   "--nice[lower the priority by N]:N:"
-  {-d,--depends-on,--dependency}"[wait for jobs, such as 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
-  "--depends-on-all[wait until all of these jobs have finished well]:LIST:"
-  "--depends-on-any[wait until any of these jobs has finished well]:LIST:"
-  "--singleton[wait for your earlier jobs of the same name]"
-  "--no-auto-cancel[stay queued when what it waits for can no longer come]"
-  "--begin[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
-  {-H,--hold}"[queue it held\; gflowctl release lets it start]"
-  {-a,--array}"[one job for each index, such as 1-10, 0-20\:5 or 1,4,9, N at a time]:SPEC[%N]:"
-  "*--param[one job for each value, such as lr\=0.1,0.01 or seed\=1\:10 (start\:stop\[\:step\])\; repeated\: for each combination]:NAME=VALUES:"
-  "--param-file[one job for each row below a header of names]:CSV:"
-  "--name-template[their names, with \{name\}, \{index\} and parameters]:T:"
-  "--max-concurrent[at most N of them at a time]:N:"
-  "--max-failures[cancel the rest once N of them have failed]:N:"
-  "--max-retries[try it again up to N times]:N:"
-  "--retry-on[after which ends\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
-  "--retry-delay[how long to wait before, such as 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
-  "--requeue[try it again after a reboot, or when it vanished]"
-  {-D,--chdir}"[the job\'s working directory (default\: this one)]:DIR:_files -/"
-  {-o,--output}"[write standard output there instead of the log]:PATTERN:"
-  {-e,--error}"[write standard error there]:PATTERN:"
-  {-i,--input}"[read standard input from there]:FILE:_files"
-  "--append[append to the output files instead of emptying them]"
-  "--export[the variables that the job gets (default ALL\; NONE\: only what a login needs)]:ALL|NONE|NAME[=VALUE],...:"
+  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
+  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:"
+  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:"
+  "--singleton[wait for your earlier jobs with the same name]"
+  "--no-auto-cancel[stay queued if a dependency can no longer be satisfied]"
+  "--begin[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
+  {-H,--hold}"[queue the job held, until gflowctl release]"
+  {-a,--array}"[one job for each index, e.g. 1-10, 0-20\:5 or 1,4,9\; \%N\: at most N at a time]:SPEC[%N]:"
+  "*--param[one job for each value, e.g. lr\=0.1,0.01 or seed\=1\:10 (start\:stop\[\:step\])\; if repeated, one for each combination]:NAME=VALUES:"
+  "--param-file[one job for each row\; the header row names the parameters]:CSV:"
+  "--name-template[template for job names, with \{name\}, \{index\} and parameters, e.g. \{lr\}]:T:"
+  "--max-concurrent[run at most N of the jobs at a time]:N:"
+  "--max-failures[cancel the rest once N jobs have failed]:N:"
+  "--max-retries[retry a failed job up to N times]:N:"
+  "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
+  "--retry-delay[delay before a retry, e.g. 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
+  "--requeue[retry the job if it vanishes, e.g. in a reboot]"
+  {-D,--chdir}"[the job\'s working directory (default\: the current one)]:DIR:_files -/"
+  {-o,--output}"[write standard output to this file instead of the log]:PATTERN:"
+  {-e,--error}"[write standard error to this file]:PATTERN:"
+  {-i,--input}"[read standard input from this file]:FILE:_files"
+  "--append[append to the output files instead of overwriting them]"
+  "--export[the variables that the job gets (default ALL\; NONE\: only those of a login)]:ALL|NONE|NAME[=VALUE],...:"
   "--conda-env[activate this conda environment before the command]:NAME:"
-  {--notify-email,--mail-user}"[whom to tell]:ADDR:"
-  {--notify-on,--mail-type}"[of what, such as begin, end or fail\; none\: of nothing]:EVENT,...:"
+  {--notify-email,--mail-user}"[address to notify]:ADDR:"
+  {--notify-on,--mail-type}"[events to notify about (begin, end, fail\; none)]:EVENT,...:"
   "--wait[wait for the job to end\; exit with its status]"
-  "--follow[as --wait, and show the job\'s output]"
-  "--dry-run[check all, say what would be queued, queue nothing]"
+  "--follow[like --wait, and show the job\'s output]"
+  "--dry-run[check everything and show what would be queued, but queue nothing]"
   "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
-  "--auto-close[accepted\; a session ends with its job anyway]"
-  "--ignore-unknown-directives[go on without what gflow cannot follow in the head of a script]"
+  "--auto-close[no effect\: a session always ends with its job]"
+  "--ignore-unknown-directives[ignore options in the head of a script that gflow does not support]"
   "--parsable[print only the job\'s id]"
   "--json[print the new jobs as a JSON list]"
   "--wrap[run TEXT with sh -c]:TEXT:"
-  "--from[queue a job for each line of FILE (-\: standard input), all of them or none]:FILE:_files"
+  "--from[queue a job for each line of FILE (-\: standard input), all or none]:FILE:_files"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(-)*::the command, or a script, and its arguments:_files"
+  "(-)*::the command or script, and its arguments:_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -190,12 +190,12 @@ _shtab_gflowctl_cancel_options=(
   {-n,--name}"[jobs with these names]:NAME,...:"
   {-u,--user}"[jobs of these users]:USER,...:"
   {-s,--state}"[jobs in these states]:STATE,...:"
-  "--signal[only send this signal, such as USR1 or 10, to running jobs]:SIG:"
-  "--dry-run[say which jobs it would be, and do nothing]"
+  "--signal[only send this signal, e.g. USR1 or 10, to running jobs]:SIG:"
+  "--dry-run[show which jobs are meant, but do nothing]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -203,13 +203,13 @@ _shtab_gflowctl_cancel_defaults_added=0
 
 _shtab_gflowctl_close_sessions_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--all[of every job that has ended]"
-  {-s,--state}"[of jobs that ended so]:STATE,...:"
-  "--pattern[of ended jobs whose name or session matches this expression]:TEXT:"
+  "--all[of all jobs that have ended]"
+  {-s,--state}"[of jobs in these end states]:STATE,...:"
+  "--pattern[of ended jobs whose name or session matches this regular expression]:TEXT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -228,7 +228,7 @@ _shtab_gflowctl_completion_defaults_added=0
 
 _shtab_gflowctl_doctor_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--color[colour\: auto means on a terminal]:color:(never auto always)"
+  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list of what was checked]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
@@ -240,7 +240,7 @@ _shtab_gflowctl_doctor_defaults_added=0
 
 _shtab_gflowctl_drain_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--reason[shown to who asks why nothing starts]:TEXT:"
+  "--reason[reason shown to users]:TEXT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -264,7 +264,7 @@ _shtab_gflowctl_gpus_allow_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":such as 0,2 or 0-3, or all:"
+  ":GPUs by index, e.g. 0,2 or 0-3, or all:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -272,7 +272,7 @@ _shtab_gflowctl_gpus_allow_defaults_added=0
 
 _shtab_gflowctl_gpus_drain_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--reason[shown to who asks why the GPU is not used]:TEXT:"
+  "--reason[reason shown to users]:TEXT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -285,7 +285,7 @@ _shtab_gflowctl_gpus_drain_defaults_added=0
 _shtab_gflowctl_gpus_ignore_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--gpu[the GPU\'s index]:N:"
-  "--pid[a process that is not gflow\'s]:P:"
+  "--pid[the process, one that gflow did not start]:P:"
   "--json[print a JSON list of the ignored processes]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
@@ -320,7 +320,7 @@ _shtab_gflowctl_gpus_topology_defaults_added=0
 _shtab_gflowctl_gpus_unignore_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--gpu[the GPU\'s index]:N:"
-  "--pid[a process that is not gflow\'s]:P:"
+  "--pid[the process, one that gflow did not start]:P:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -334,7 +334,7 @@ _shtab_gflowctl_hold_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -342,9 +342,9 @@ _shtab_gflowctl_hold_defaults_added=0
 
 _shtab_gflowctl_info_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-w,--watch}"[show it again and again, until interrupted]"
-  "--interval[seconds between looks (2)]:S:"
-  "--color[colour\: auto means on a terminal]:color:(never auto always)"
+  {-w,--watch}"[refresh until interrupted]"
+  "--interval[seconds between refreshes (default 2)]:S:"
+  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
@@ -360,7 +360,7 @@ _shtab_gflowctl_limit_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
   ":the array or sweep, by id (42, \@, \@\~2) or name:"
-  ":how many, from 1:"
+  ":how many at a time, at least 1:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -368,29 +368,29 @@ _shtab_gflowctl_limit_defaults_added=0
 
 _shtab_gflowctl_list_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-a,--all}"[those that have ended too]"
-  {-c,--completed}"[only those that have ended]"
-  {-s,--states}"[such as running or PD]:STATE,...:"
+  {-a,--all}"[include jobs that have ended]"
+  {-c,--completed}"[only jobs that have ended]"
+  {-s,--states}"[jobs in these states, e.g. running or PD]:STATE,...:"
   {-n,--names}"[jobs with these names]:NAME,...:"
   {-P,--project}"[jobs of these projects]:CODE,...:"
   {-u,--user}"[jobs of these users]:USER,...:"
-  {-g,--group}"[an array or sweep, by id (42, \@) or name]:GROUP:"
-  "--me[my jobs]"
-  "--since[submitted or ended since then, such as 9\:00 or now-2h]:INSTANT:"
-  "--start[the queued jobs by the time at which each is expected to start, if all jobs run to their limits and none comes before it]"
-  "--sort[a minus sorts downwards]:FIELD[,-FIELD]:"
-  {-l,--limit}"[the first N\; the last N when negative]:N:"
-  {-f,--format}"[the columns]:FIELDS:"
-  {-t,--tree}"[each job under the first that it waits for]"
-  {-w,--watch}"[show them again and again, until interrupted]"
-  "--interval[seconds between looks (2)]:S:"
-  "-r[one line for each element of an array]"
-  "--color[colour\: auto means on a terminal]:color:(never auto always)"
+  {-g,--group}"[jobs of this array or sweep, by id (42, \@) or name]:GROUP:"
+  "--me[your jobs]"
+  "--since[jobs submitted or ended since then, e.g. 9\:00 or now-2h]:INSTANT:"
+  "--start[only queued jobs, in the order of their expected start times, if all jobs run to their limits and no other job goes first]"
+  "--sort[sort by these fields\; prefix with - for descending order]:FIELD[,-FIELD]:"
+  {-l,--limit}"[only the first N jobs\; with -N, the last N]:N:"
+  {-f,--format}"[the columns to show]:FIELDS:"
+  {-t,--tree}"[show each job below the first one that it depends on]"
+  {-w,--watch}"[refresh until interrupted]"
+  "--interval[seconds between refreshes (default 2)]:S:"
+  "-r[show each element of an array on its own line]"
+  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -398,15 +398,15 @@ _shtab_gflowctl_list_defaults_added=0
 
 _shtab_gflowctl_log_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-f,--follow}"[go on as output comes, until the job has ended]"
-  "--first[only the first N lines]:N:"
-  "--last[only the last N lines]:N:"
-  "--error[the file that --error named at submission]"
-  "--attempt[an earlier attempt (default\: the last)]:N:"
+  {-f,--follow}"[keep printing new output until the job has ended]"
+  "--first[print only the first N lines]:N:"
+  "--last[print only the last N lines]:N:"
+  "--error[print the file that --error named at submission]"
+  "--attempt[print the log of this attempt (default\: the last)]:N:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":a job id, \@ (my last submission), \@\~2 (two before it) or 42_3, an element of an array:"
+  ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -417,7 +417,7 @@ _shtab_gflowctl_new_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":what the job is called\; its script is NAME.sh:"
+  ":name of the job\; its script is NAME.sh:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -425,29 +425,29 @@ _shtab_gflowctl_new_defaults_added=0
 
 _shtab_gflowctl_q_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-a,--all}"[those that have ended too]"
-  {-c,--completed}"[only those that have ended]"
-  {-s,--states}"[such as running or PD]:STATE,...:"
+  {-a,--all}"[include jobs that have ended]"
+  {-c,--completed}"[only jobs that have ended]"
+  {-s,--states}"[jobs in these states, e.g. running or PD]:STATE,...:"
   {-n,--names}"[jobs with these names]:NAME,...:"
   {-P,--project}"[jobs of these projects]:CODE,...:"
   {-u,--user}"[jobs of these users]:USER,...:"
-  {-g,--group}"[an array or sweep, by id (42, \@) or name]:GROUP:"
-  "--me[my jobs]"
-  "--since[submitted or ended since then, such as 9\:00 or now-2h]:INSTANT:"
-  "--start[the queued jobs by the time at which each is expected to start, if all jobs run to their limits and none comes before it]"
-  "--sort[a minus sorts downwards]:FIELD[,-FIELD]:"
-  {-l,--limit}"[the first N\; the last N when negative]:N:"
-  {-f,--format}"[the columns]:FIELDS:"
-  {-t,--tree}"[each job under the first that it waits for]"
-  {-w,--watch}"[show them again and again, until interrupted]"
-  "--interval[seconds between looks (2)]:S:"
-  "-r[one line for each element of an array]"
-  "--color[colour\: auto means on a terminal]:color:(never auto always)"
+  {-g,--group}"[jobs of this array or sweep, by id (42, \@) or name]:GROUP:"
+  "--me[your jobs]"
+  "--since[jobs submitted or ended since then, e.g. 9\:00 or now-2h]:INSTANT:"
+  "--start[only queued jobs, in the order of their expected start times, if all jobs run to their limits and no other job goes first]"
+  "--sort[sort by these fields\; prefix with - for descending order]:FIELD[,-FIELD]:"
+  {-l,--limit}"[only the first N jobs\; with -N, the last N]:N:"
+  {-f,--format}"[the columns to show]:FIELDS:"
+  {-t,--tree}"[show each job below the first one that it depends on]"
+  {-w,--watch}"[refresh until interrupted]"
+  "--interval[seconds between refreshes (default 2)]:S:"
+  "-r[show each element of an array on its own line]"
+  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -455,29 +455,29 @@ _shtab_gflowctl_q_defaults_added=0
 
 _shtab_gflowctl_queue_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-a,--all}"[those that have ended too]"
-  {-c,--completed}"[only those that have ended]"
-  {-s,--states}"[such as running or PD]:STATE,...:"
+  {-a,--all}"[include jobs that have ended]"
+  {-c,--completed}"[only jobs that have ended]"
+  {-s,--states}"[jobs in these states, e.g. running or PD]:STATE,...:"
   {-n,--names}"[jobs with these names]:NAME,...:"
   {-P,--project}"[jobs of these projects]:CODE,...:"
   {-u,--user}"[jobs of these users]:USER,...:"
-  {-g,--group}"[an array or sweep, by id (42, \@) or name]:GROUP:"
-  "--me[my jobs]"
-  "--since[submitted or ended since then, such as 9\:00 or now-2h]:INSTANT:"
-  "--start[the queued jobs by the time at which each is expected to start, if all jobs run to their limits and none comes before it]"
-  "--sort[a minus sorts downwards]:FIELD[,-FIELD]:"
-  {-l,--limit}"[the first N\; the last N when negative]:N:"
-  {-f,--format}"[the columns]:FIELDS:"
-  {-t,--tree}"[each job under the first that it waits for]"
-  {-w,--watch}"[show them again and again, until interrupted]"
-  "--interval[seconds between looks (2)]:S:"
-  "-r[one line for each element of an array]"
-  "--color[colour\: auto means on a terminal]:color:(never auto always)"
+  {-g,--group}"[jobs of this array or sweep, by id (42, \@) or name]:GROUP:"
+  "--me[your jobs]"
+  "--since[jobs submitted or ended since then, e.g. 9\:00 or now-2h]:INSTANT:"
+  "--start[only queued jobs, in the order of their expected start times, if all jobs run to their limits and no other job goes first]"
+  "--sort[sort by these fields\; prefix with - for descending order]:FIELD[,-FIELD]:"
+  {-l,--limit}"[only the first N jobs\; with -N, the last N]:N:"
+  {-f,--format}"[the columns to show]:FIELDS:"
+  {-t,--tree}"[show each job below the first one that it depends on]"
+  {-w,--watch}"[refresh until interrupted]"
+  "--interval[seconds between refreshes (default 2)]:S:"
+  "-r[show each element of an array on its own line]"
+  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -506,10 +506,10 @@ _shtab_gflowctl_quota_list_defaults_added=0
 
 _shtab_gflowctl_quota_remove_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--user[the quota of that user]:USER:"
-  "--project[the quota of that project, for all its users together]:CODE:"
-  "--default-user[the quota of each user for what its own leaves open]"
-  "--default-project[the quota of each project for what its own leaves open]"
+  "--user[the quota of this user]:USER:"
+  "--project[the quota of this project, for all its users together]:CODE:"
+  "--default-user[the default quota of every user]"
+  "--default-project[the default quota of every project]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -520,13 +520,13 @@ _shtab_gflowctl_quota_remove_defaults_added=0
 
 _shtab_gflowctl_quota_set_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--user[the quota of that user]:USER:"
-  "--project[the quota of that project, for all its users together]:CODE:"
-  "--default-user[the quota of each user for what its own leaves open]"
-  "--default-project[the quota of each project for what its own leaves open]"
-  "--max-running-jobs[at most so many jobs running\; none\: no limit, whatever a default says]:N:"
-  "--max-running-gpus[at most so many GPUs in use\; none\: no limit, whatever a default says]:N:"
-  "--max-queued-jobs[at most so many jobs queued or held\; none\: no limit, whatever a default says]:N:"
+  "--user[the quota of this user]:USER:"
+  "--project[the quota of this project, for all its users together]:CODE:"
+  "--default-user[the default quota of every user]"
+  "--default-project[the default quota of every project]"
+  "--max-running-jobs[at most this many jobs running\; none\: no limit, whatever the default]:N:"
+  "--max-running-gpus[at most this many GPUs in use\; none\: no limit, whatever the default]:N:"
+  "--max-queued-jobs[at most this many jobs queued or held\; none\: no limit, whatever the default]:N:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -537,40 +537,40 @@ _shtab_gflowctl_quota_set_defaults_added=0
 
 _shtab_gflowctl_redo_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--cascade[redo also what was cancelled because of these jobs]"
-  {--clear-dependencies,--clear-deps}"[wait for none of what the old job waited for]"
-  {-g,--gpus,--gres}"[GPUs]:N:"
-  "--gpu-type[only GPUs whose model\'s name contains NAME, in any case]:NAME:"
-  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with so much memory\; with --shared, what the job takes of it]:MEM:"
-  "--shared[share its GPU with other jobs that say so]"
-  {-c,--cpus,--cpus-per-task}"[CPU slots (0 takes none)]:N:"
-  {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, such as 512 (MB), 24G or 1.5T]:MEM:"
-  {-t,--time,--time-limit,--timelimit}"[end the job after this long, such as 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 no limit]:DUR:"
-  "--signal[send SIG to the job\'s processes, with B\: to its command alone, SECONDS (default 60) before its time limit]:[B:]SIG[@SECONDS]:"
-  "--grace[time between the first signal that ends the job and KILL]:DUR:"
-  {-n,--name,-J,--job-name}"[what it is called]:NAME:"
-  {-P,--project,-A,--account}"[the project to account to]:CODE:"
-  "--comment[shown by gflowctl show]:TEXT:"
+  "--cascade[also redo jobs that were cancelled because of these]"
+  {--clear-dependencies,--clear-deps}"[drop all dependencies of the old job]"
+  {-g,--gpus,--gres}"[number of GPUs]:N:"
+  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:"
+  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with at least this much memory\; with --shared, the amount to use]:MEM:"
+  "--shared[share GPUs with other jobs that use --shared]"
+  {-c,--cpus,--cpus-per-task}"[number of CPU slots (0\: none)]:N:"
+  {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, e.g. 512 (MB), 24G or 1.5T]:MEM:"
+  {-t,--time,--time-limit,--timelimit}"[end the job after this long, e.g. 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 means no limit]:DUR:"
+  "--signal[send SIG to the job\'s processes SECONDS (default 60) before its time limit\; with B\:, only to its command]:[B:]SIG[@SECONDS]:"
+  "--grace[time between the first signal to end the job and SIGKILL]:DUR:"
+  {-n,--name,-J,--job-name}"[name of the job]:NAME:"
+  {-P,--project,-A,--account}"[project that the job is accounted to]:CODE:"
+  "--comment[text that gflowctl show shows]:TEXT:"
   "--conda-env[activate this conda environment before the command]:NAME:"
-  {-p,--priority}"[higher runs first]:0-255:"
+  {-p,--priority}"[higher starts first]:0-255:"
   "--nice[lower the priority by N]:N:"
-  {-d,--depends-on,--dependency}"[wait for jobs, such as 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
-  "--depends-on-all[wait until all of these jobs have finished well]:LIST:"
-  "--depends-on-any[wait until any of these jobs has finished well]:LIST:"
-  "--singleton[wait for your earlier jobs of the same name]"
-  "--no-auto-cancel[stay queued when what it waits for can no longer come]"
-  "--begin[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
-  {-H,--hold}"[queue it held\; gflowctl release lets it start]"
-  "--max-retries[try it again up to N times]:N:"
-  "--retry-on[after which ends\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
-  "--retry-delay[how long to wait before, such as 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
-  "--requeue[try it again after a reboot, or when it vanished]"
+  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
+  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:"
+  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:"
+  "--singleton[wait for your earlier jobs with the same name]"
+  "--no-auto-cancel[stay queued if a dependency can no longer be satisfied]"
+  "--begin[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
+  {-H,--hold}"[queue the job held, until gflowctl release]"
+  "--max-retries[retry a failed job up to N times]:N:"
+  "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
+  "--retry-delay[delay before a retry, e.g. 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
+  "--requeue[retry the job if it vanishes, e.g. in a reboot]"
   "--parsable[print only the new ids]"
   "--json[print the new jobs as a JSON list]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -578,11 +578,11 @@ _shtab_gflowctl_redo_defaults_added=0
 
 _shtab_gflowctl_release_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--at[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
+  "--at[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -593,7 +593,7 @@ _shtab_gflowctl_requeue_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -615,7 +615,7 @@ _shtab_gflowctl_reserve_cancel_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":its number:"
+  ":number of the reservation:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -623,12 +623,12 @@ _shtab_gflowctl_reserve_cancel_defaults_added=0
 
 _shtab_gflowctl_reserve_create_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-u,--user}"[for whom (default\: you)]:USER:"
-  {-g,--gpus}"[so many GPUs, whichever are free]:N:"
+  {-u,--user}"[reserve for this user (default\: you)]:USER:"
+  {-g,--gpus}"[this many GPUs, any of them]:N:"
   "--gpu-list[these GPUs, by index\: 0,2 or 0-3]:LIST:"
-  "--start[such as 18\:30, \'tomorrow 9\:00\', now or now\+2h]:INSTANT:"
-  "--for[how long, such as 30m, 2h or 1d]:DUR:"
-  "--repeat[again at the same time of day]:repeat:(daily weekly)"
+  "--start[start, e.g. 18\:30, \'tomorrow 9\:00\', now or now\+2h]:INSTANT:"
+  "--for[duration, e.g. 30m, 2h or 1d]:DUR:"
+  "--repeat[repeat at the same time of day]:repeat:(daily weekly)"
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
@@ -640,12 +640,12 @@ _shtab_gflowctl_reserve_create_defaults_added=0
 
 _shtab_gflowctl_reserve_list_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--active[only those that hold now]"
-  "--status[only those of this status]:status:(pending active completed cancelled)"
-  {-u,--user}"[only those for this user]:USER:"
-  "--timeline[draw the coming windows as bars]"
-  "--range[how far the timeline goes (1d)]:DUR:"
-  "--color[colour\: auto means on a terminal]:color:(never auto always)"
+  "--active[only active reservations]"
+  "--status[only reservations with this status]:status:(pending active completed cancelled)"
+  {-u,--user}"[only reservations for this user]:USER:"
+  "--timeline[draw the coming reservations as bars]"
+  "--range[length of the timeline (default 1d)]:DUR:"
+  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
@@ -661,7 +661,7 @@ _shtab_gflowctl_reserve_show_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":its number:"
+  ":number of the reservation:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -669,12 +669,12 @@ _shtab_gflowctl_reserve_show_defaults_added=0
 
 _shtab_gflowctl_restore_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--force[replace a queue or configuration that is there]"
-  "--no-config[leave the configuration as it is]"
+  "--force[replace an existing queue or configuration]"
+  "--no-config[do not restore the configuration]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  ":the backup:_files"
+  ":the backup file:_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -693,12 +693,12 @@ _shtab_gflowctl_resume_defaults_added=0
 _shtab_gflowctl_show_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--script[print the script that was kept at submission]"
-  "--color[colour\: auto means on a terminal]:color:(never auto always)"
+  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -706,12 +706,12 @@ _shtab_gflowctl_show_defaults_added=0
 
 _shtab_gflowctl_stats_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-u,--user}"[of these users (default\: mine)]:USER,...:"
-  "--all-users[everyone\'s]"
-  "--since[submitted, ended or still at work since then, such as now-7d]:INSTANT:"
-  "--by[one line for each]:by:(user project day)"
+  {-u,--user}"[only these users (default\: you)]:USER,...:"
+  "--all-users[jobs of all users]"
+  "--since[jobs submitted, running or ended since then, e.g. now-7d]:INSTANT:"
+  "--by[print one line for each user, project or day]:by:(user project day)"
   "--csv[print comma-separated values\; durations in seconds]"
-  "--json[print a JSON object\: groups, and GPU hours by day]"
+  "--json[print a JSON object with the groups and GPU hours by day]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -722,60 +722,60 @@ _shtab_gflowctl_stats_defaults_added=0
 
 _shtab_gflowctl_submit_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-g,--gpus,--gres}"[GPUs (default 0, or 1 with an option for GPUs)]:N:"
-  "--gpu-type[only GPUs whose model\'s name contains NAME, in any case]:NAME:"
-  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with so much memory\; with --shared, what the job takes of it]:MEM:"
-  "--shared[share its GPU with other jobs that say so]"
-  {-c,--cpus,--cpus-per-task}"[CPU slots (default 1\; 0 takes none)]:N:"
-  {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, such as 512 (MB), 24G or 1.5T]:MEM:"
-  {-t,--time,--time-limit,--timelimit}"[end the job after this long, such as 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 no limit]:DUR:"
-  "--signal[send SIG to the job\'s processes, with B\: to its command alone, SECONDS (default 60) before its time limit]:[B:]SIG[@SECONDS]:"
-  "--grace[time between the first signal that ends the job and KILL]:DUR:"
-  {-n,--name,-J,--job-name}"[default\: the command\'s base name]:NAME:"
-  {-P,--project,-A,--account}"[the project to account to]:CODE:"
-  "--comment[shown by gflowctl show]:TEXT:"
-  {-p,--priority}"[higher runs first (default 10)]:0-255:"
+  {-g,--gpus,--gres}"[number of GPUs (default 0\; with other GPU options 1)]:N:"
+  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:"
+  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with at least this much memory\; with --shared, the amount to use]:MEM:"
+  "--shared[share GPUs with other jobs that use --shared]"
+  {-c,--cpus,--cpus-per-task}"[number of CPU slots (default 1\; 0\: none)]:N:"
+  {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, e.g. 512 (MB), 24G or 1.5T]:MEM:"
+  {-t,--time,--time-limit,--timelimit}"[end the job after this long, e.g. 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 means no limit]:DUR:"
+  "--signal[send SIG to the job\'s processes SECONDS (default 60) before its time limit\; with B\:, only to its command]:[B:]SIG[@SECONDS]:"
+  "--grace[time between the first signal to end the job and SIGKILL]:DUR:"
+  {-n,--name,-J,--job-name}"[name of the job (default\: base name of the command)]:NAME:"
+  {-P,--project,-A,--account}"[project that the job is accounted to]:CODE:"
+  "--comment[text that gflowctl show shows]:TEXT:"
+  {-p,--priority}"[higher starts first (default 10)]:0-255:"
   "--nice[lower the priority by N]:N:"
-  {-d,--depends-on,--dependency}"[wait for jobs, such as 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
-  "--depends-on-all[wait until all of these jobs have finished well]:LIST:"
-  "--depends-on-any[wait until any of these jobs has finished well]:LIST:"
-  "--singleton[wait for your earlier jobs of the same name]"
-  "--no-auto-cancel[stay queued when what it waits for can no longer come]"
-  "--begin[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
-  {-H,--hold}"[queue it held\; gflowctl release lets it start]"
-  {-a,--array}"[one job for each index, such as 1-10, 0-20\:5 or 1,4,9, N at a time]:SPEC[%N]:"
-  "*--param[one job for each value, such as lr\=0.1,0.01 or seed\=1\:10 (start\:stop\[\:step\])\; repeated\: for each combination]:NAME=VALUES:"
-  "--param-file[one job for each row below a header of names]:CSV:"
-  "--name-template[their names, with \{name\}, \{index\} and parameters]:T:"
-  "--max-concurrent[at most N of them at a time]:N:"
-  "--max-failures[cancel the rest once N of them have failed]:N:"
-  "--max-retries[try it again up to N times]:N:"
-  "--retry-on[after which ends\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
-  "--retry-delay[how long to wait before, such as 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
-  "--requeue[try it again after a reboot, or when it vanished]"
-  {-D,--chdir}"[the job\'s working directory (default\: this one)]:DIR:_files -/"
-  {-o,--output}"[write standard output there instead of the log]:PATTERN:"
-  {-e,--error}"[write standard error there]:PATTERN:"
-  {-i,--input}"[read standard input from there]:FILE:_files"
-  "--append[append to the output files instead of emptying them]"
-  "--export[the variables that the job gets (default ALL\; NONE\: only what a login needs)]:ALL|NONE|NAME[=VALUE],...:"
+  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
+  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:"
+  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:"
+  "--singleton[wait for your earlier jobs with the same name]"
+  "--no-auto-cancel[stay queued if a dependency can no longer be satisfied]"
+  "--begin[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
+  {-H,--hold}"[queue the job held, until gflowctl release]"
+  {-a,--array}"[one job for each index, e.g. 1-10, 0-20\:5 or 1,4,9\; \%N\: at most N at a time]:SPEC[%N]:"
+  "*--param[one job for each value, e.g. lr\=0.1,0.01 or seed\=1\:10 (start\:stop\[\:step\])\; if repeated, one for each combination]:NAME=VALUES:"
+  "--param-file[one job for each row\; the header row names the parameters]:CSV:"
+  "--name-template[template for job names, with \{name\}, \{index\} and parameters, e.g. \{lr\}]:T:"
+  "--max-concurrent[run at most N of the jobs at a time]:N:"
+  "--max-failures[cancel the rest once N jobs have failed]:N:"
+  "--max-retries[retry a failed job up to N times]:N:"
+  "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
+  "--retry-delay[delay before a retry, e.g. 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
+  "--requeue[retry the job if it vanishes, e.g. in a reboot]"
+  {-D,--chdir}"[the job\'s working directory (default\: the current one)]:DIR:_files -/"
+  {-o,--output}"[write standard output to this file instead of the log]:PATTERN:"
+  {-e,--error}"[write standard error to this file]:PATTERN:"
+  {-i,--input}"[read standard input from this file]:FILE:_files"
+  "--append[append to the output files instead of overwriting them]"
+  "--export[the variables that the job gets (default ALL\; NONE\: only those of a login)]:ALL|NONE|NAME[=VALUE],...:"
   "--conda-env[activate this conda environment before the command]:NAME:"
-  {--notify-email,--mail-user}"[whom to tell]:ADDR:"
-  {--notify-on,--mail-type}"[of what, such as begin, end or fail\; none\: of nothing]:EVENT,...:"
+  {--notify-email,--mail-user}"[address to notify]:ADDR:"
+  {--notify-on,--mail-type}"[events to notify about (begin, end, fail\; none)]:EVENT,...:"
   "--wait[wait for the job to end\; exit with its status]"
-  "--follow[as --wait, and show the job\'s output]"
-  "--dry-run[check all, say what would be queued, queue nothing]"
+  "--follow[like --wait, and show the job\'s output]"
+  "--dry-run[check everything and show what would be queued, but queue nothing]"
   "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
-  "--auto-close[accepted\; a session ends with its job anyway]"
-  "--ignore-unknown-directives[go on without what gflow cannot follow in the head of a script]"
+  "--auto-close[no effect\: a session always ends with its job]"
+  "--ignore-unknown-directives[ignore options in the head of a script that gflow does not support]"
   "--parsable[print only the job\'s id]"
   "--json[print the new jobs as a JSON list]"
   "--wrap[run TEXT with sh -c]:TEXT:"
-  "--from[queue a job for each line of FILE (-\: standard input), all of them or none]:FILE:_files"
+  "--from[queue a job for each line of FILE (-\: standard input), all or none]:FILE:_files"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(-)*::the command, or a script, and its arguments:_files"
+  "(-)*::the command or script, and its arguments:_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -786,7 +786,7 @@ _shtab_gflowctl_top_options=(
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -794,46 +794,46 @@ _shtab_gflowctl_top_defaults_added=0
 
 _shtab_gflowctl_update_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-g,--gpus,--gres}"[GPUs]:N:"
-  "--gpu-type[only GPUs whose model\'s name contains NAME, in any case]:NAME:"
-  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with so much memory\; with --shared, what the job takes of it]:MEM:"
-  "--shared[share its GPU with other jobs that say so]"
-  {-c,--cpus,--cpus-per-task}"[CPU slots (0 takes none)]:N:"
-  {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, such as 512 (MB), 24G or 1.5T]:MEM:"
-  {-t,--time,--time-limit,--timelimit}"[end the job after this long, such as 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 no limit]:DUR:"
-  "--signal[send SIG to the job\'s processes, with B\: to its command alone, SECONDS (default 60) before its time limit]:[B:]SIG[@SECONDS]:"
-  "--grace[time between the first signal that ends the job and KILL]:DUR:"
-  {-n,--name,-J,--job-name}"[what it is called]:NAME:"
-  "--comment[shown by gflowctl show]:TEXT:"
-  {-p,--priority}"[higher runs first]:0-255:"
+  {-g,--gpus,--gres}"[number of GPUs]:N:"
+  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:"
+  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with at least this much memory\; with --shared, the amount to use]:MEM:"
+  "--shared[share GPUs with other jobs that use --shared]"
+  {-c,--cpus,--cpus-per-task}"[number of CPU slots (0\: none)]:N:"
+  {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, e.g. 512 (MB), 24G or 1.5T]:MEM:"
+  {-t,--time,--time-limit,--timelimit}"[end the job after this long, e.g. 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 means no limit]:DUR:"
+  "--signal[send SIG to the job\'s processes SECONDS (default 60) before its time limit\; with B\:, only to its command]:[B:]SIG[@SECONDS]:"
+  "--grace[time between the first signal to end the job and SIGKILL]:DUR:"
+  {-n,--name,-J,--job-name}"[name of the job]:NAME:"
+  "--comment[text that gflowctl show shows]:TEXT:"
+  {-p,--priority}"[higher starts first]:0-255:"
   "--nice[lower the priority by N]:N:"
-  {-d,--depends-on,--dependency}"[wait for jobs, such as 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
-  "--depends-on-all[wait until all of these jobs have finished well]:LIST:"
-  "--depends-on-any[wait until any of these jobs has finished well]:LIST:"
-  "--singleton[wait for your earlier jobs of the same name]"
-  "--auto-cancel[cancel it when what it waits for can no longer come]"
-  "--no-auto-cancel[let it stay queued then]"
-  "--begin[not before, such as 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
-  "--max-retries[try it again up to N times]:N:"
-  "--retry-on[after which ends\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
-  "--retry-delay[how long to wait before, such as 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
-  "--requeue[try it again after a reboot, or when it vanished]"
-  "*--param[another value of a parameter, as it stands, for the elements that are named]:NAME=VALUE:"
-  "--max-concurrent[at most N elements at a time]:N:"
-  "--max-failures[cancel the rest once N of them have failed]:N:"
-  "--command[another command with its arguments]:TEXT:"
-  "--script[another script]:FILE:_files"
+  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
+  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:"
+  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:"
+  "--singleton[wait for your earlier jobs with the same name]"
+  "--auto-cancel[cancel the job if a dependency can no longer be satisfied]"
+  "--no-auto-cancel[keep the job queued in that case]"
+  "--begin[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
+  "--max-retries[retry a failed job up to N times]:N:"
+  "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
+  "--retry-delay[delay before a retry, e.g. 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
+  "--requeue[retry the job if it vanishes, e.g. in a reboot]"
+  "*--param[set a parameter of the named elements to VALUE, taken literally]:NAME=VALUE:"
+  "--max-concurrent[run at most N elements at a time]:N:"
+  "--max-failures[cancel the rest once N jobs have failed]:N:"
+  "--command[replace the command and its arguments]:TEXT:"
+  "--script[replace the script]:FILE:_files"
   "--conda-env[activate this conda environment before the command]:NAME:"
-  {-o,--output}"[write standard output there instead of the log]:PATTERN:"
-  {-e,--error}"[write standard error there]:PATTERN:"
-  {-i,--input}"[read standard input from there]:FILE:_files"
-  "--append[append to the output files instead of emptying them]"
+  {-o,--output}"[write standard output to this file instead of the log]:PATTERN:"
+  {-e,--error}"[write standard error to this file]:PATTERN:"
+  {-i,--input}"[read standard input from this file]:FILE:_files"
+  "--append[append to the output files instead of overwriting them]"
   "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
-  "*--clear[options to undo, such as time,begin,depends-on]:OPTION,...:"
+  "*--clear[options to reset to their defaults, e.g. time,begin,depends-on]:OPTION,...:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -841,12 +841,12 @@ _shtab_gflowctl_update_defaults_added=0
 
 _shtab_gflowctl_wait_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--any[wait only for the first of them to end]"
-  "--timeout[wait no longer, such as 90s or 2h]:DUR:"
+  "--any[wait only for the first of the jobs to end]"
+  "--timeout[give up after this long, e.g. 90s or 2h]:DUR:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):such as 42, 1,3,5-7, \@ (my last submission), \@\~2 or elements of an array, 42_3 or 42_\[1-5\]:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
 
 # guard to ensure default positional specs are added only once per session

@@ -31,7 +31,8 @@ def add_jobs(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
         "jobs",
         nargs=nargs,
         metavar="JOBS",
-        help="such as 42, 1,3,5-7, @ (my last submission), @~2 or elements of an array, 42_3 or 42_[1-5]",
+        help="job ids, e.g. 42 or 1,3,5-7; @ is your last submission, @~2 the one two before it; 42_3 and 42_[1-5] "
+        "are elements of array 42",
     )
 
 
@@ -40,7 +41,7 @@ def add_job(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "job",
         metavar="JOB",
-        help="a job id, @ (my last submission), @~2 (two before it) or 42_3, an element of an array",
+        help="a job id; @ is your last submission, @~2 the one two before it; 42_3 is an element of array 42",
     )
 
 

@@ -23,23 +23,23 @@ def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None
     """Resources and limits, each None where it is not given. `new`: of a job that has none yet."""
     group = parser.add_argument_group("resources and limits")
     group.add_argument("-g", "--gpus", "--gres", type=_gpu_count, metavar="N",
-                       help=f"GPUs{' (default 0, or 1 with an option for GPUs)' if new else ''}")  # fmt: skip
-    group.add_argument("--gpu-type", metavar="NAME", help="only GPUs whose model's name contains NAME, in any case")
+                       help=f"number of GPUs{' (default 0; with other GPU options 1)' if new else ''}")  # fmt: skip
+    group.add_argument("--gpu-type", metavar="NAME", help="only GPUs whose model name contains NAME (ignoring case)")
     group.add_argument("--gpu-memory", "--max-gpu-mem", "--max-gpu-memory", type=command_line.amount, metavar="MEM",
-                       help="only GPUs with so much memory; with --shared, what the job takes of it")  # fmt: skip
-    group.add_argument("--shared", action="store_true", help="share its GPU with other jobs that say so")
+                       help="only GPUs with at least this much memory; with --shared, the amount to use")  # fmt: skip
+    group.add_argument("--shared", action="store_true", help="share GPUs with other jobs that use --shared")
     group.add_argument("-c", "--cpus", "--cpus-per-task", type=command_line.count, metavar="N",
-                       help=f"CPU slots ({'default 1; ' if new else ''}0 takes none)")  # fmt: skip
+                       help=f"number of CPU slots ({'default 1; ' if new else ''}0: none)")  # fmt: skip
     group.add_argument("-m", "--memory", "--mem", "--max-mem", "--max-memory", type=command_line.amount, metavar="MEM",
-                       help="host memory, such as 512 (MB), 24G or 1.5T")  # fmt: skip
+                       help="host memory, e.g. 512 (MB), 24G or 1.5T")  # fmt: skip
     group.add_argument("-t", "--time", "--time-limit", "--timelimit", type=command_line.duration, metavar="DUR",
-                       help="end the job after this long, such as 90s, 2h or 1-12:00:00; a bare number is minutes, "
-                            "0 no limit")  # fmt: skip
+                       help="end the job after this long, e.g. 90s, 2h or 1-12:00:00; a bare number is minutes, "
+                            "0 means no limit")  # fmt: skip
     group.add_argument("--signal", type=_early_signal, metavar="[B:]SIG[@SECONDS]",
-                       help="send SIG to the job's processes, with B: to its command alone, SECONDS (default 60) "
-                            "before its time limit")  # fmt: skip
+                       help="send SIG to the job's processes SECONDS (default 60) before its time limit; with B:, "
+                            "only to its command")  # fmt: skip
     group.add_argument("--grace", type=command_line.duration, metavar="DUR",
-                       help="time between the first signal that ends the job and KILL")  # fmt: skip
+                       help="time between the first signal to end the job and SIGKILL")  # fmt: skip
 
 
 def _gpu_count(text: str) -> int:
@@ -66,9 +66,11 @@ def add_identity(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
     """What it is called, and whom it is accounted to."""
     group = parser.add_argument_group("identity")
     group.add_argument("-n", "--name", "-J", "--job-name", metavar="NAME",
-                       help="default: the command's base name" if new else "what it is called")  # fmt: skip
-    group.add_argument("-P", "--project", "-A", "--account", metavar="CODE", help="the project to account to")
-    group.add_argument("--comment", metavar="TEXT", help="shown by gflowctl show")
+                       help=f"name of the job{' (default: base name of the command)' if new else ''}")  # fmt: skip
+    group.add_argument(
+        "-P", "--project", "-A", "--account", metavar="CODE", help="project that the job is accounted to"
+    )
+    group.add_argument("--comment", metavar="TEXT", help="text that gflowctl show shows")
 
 
 def add_order(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
@@ -77,18 +79,24 @@ def add_order(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
     add_priority(group, new=new)
     add_dependencies(group)
     group.add_argument("--no-auto-cancel", action="store_true",
-                       help="stay queued when what it waits for can no longer come")  # fmt: skip
-    group.add_argument("--begin", metavar="INSTANT", help="not before, such as 18:30, tomorrow 9:00 or now+2h")
-    group.add_argument("-H", "--hold", action="store_true", help="queue it held; gflowctl release lets it start")
+                       help="stay queued if a dependency can no longer be satisfied")  # fmt: skip
+    group.add_argument(
+        "--begin", metavar="INSTANT", help="do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h"
+    )
+    group.add_argument("-H", "--hold", action="store_true", help="queue the job held, until gflowctl release")
 
 
 def add_dependencies(group: command_line.Options) -> None:
     """What it waits for."""
     group.add_argument("-d", "--depends-on", "--dependency", metavar="SPEC",
-                       help="wait for jobs, such as 42, @ or afterok:1:2,afterany:3; see gflow(7)")  # fmt: skip
-    group.add_argument("--depends-on-all", metavar="LIST", help="wait until all of these jobs have finished well")
-    group.add_argument("--depends-on-any", metavar="LIST", help="wait until any of these jobs has finished well")
-    group.add_argument("--singleton", action="store_true", help="wait for your earlier jobs of the same name")
+                       help="wait for other jobs, e.g. 42, @ or afterok:1:2,afterany:3; see gflow(7)")  # fmt: skip
+    group.add_argument(
+        "--depends-on-all", metavar="LIST", help="wait until all of these jobs have finished with exit status 0"
+    )
+    group.add_argument(
+        "--depends-on-any", metavar="LIST", help="wait until one of these jobs has finished with exit status 0"
+    )
+    group.add_argument("--singleton", action="store_true", help="wait for your earlier jobs with the same name")
 
 
 def add_environment(group: command_line.Options) -> None:
@@ -107,7 +115,7 @@ def _conda_env(text: str) -> str:
 def add_priority(group: command_line.Options, *, new: bool = False) -> None:
     """Its place in the queue."""
     group.add_argument("-p", "--priority", type=_priority, metavar="0-255",
-                       help=f"higher runs first{f' (default {DEFAULT_PRIORITY})' if new else ''}")  # fmt: skip
+                       help=f"higher starts first{f' (default {DEFAULT_PRIORITY})' if new else ''}")  # fmt: skip
     group.add_argument("--nice", type=_nice, default=0, metavar="N", help="lower the priority by N")
 
 
@@ -115,15 +123,19 @@ def add_many(parser: argparse.ArgumentParser) -> None:
     """Whether it is many jobs."""
     group = parser.add_argument_group("many jobs")
     group.add_argument("-a", "--array", metavar="SPEC[%N]",
-                       help="one job for each index, such as 1-10, 0-20:5 or 1,4,9, N at a time")  # fmt: skip
+                       help="one job for each index, e.g. 1-10, 0-20:5 or 1,4,9; %%N: at most N at a time")  # fmt: skip
     group.add_argument("--param", action="append", default=[], metavar="NAME=VALUES",
-                       help="one job for each value, such as lr=0.1,0.01 or seed=1:10 (start:stop[:step]); "
-                            "repeated: for each combination")  # fmt: skip
-    group.add_argument("--param-file", metavar="CSV", help="one job for each row below a header of names")
-    group.add_argument("--name-template", metavar="T", help="their names, with {name}, {index} and parameters")
-    group.add_argument("--max-concurrent", type=command_line.count, metavar="N", help="at most N of them at a time")
+                       help="one job for each value, e.g. lr=0.1,0.01 or seed=1:10 (start:stop[:step]); "
+                            "if repeated, one for each combination")  # fmt: skip
+    group.add_argument("--param-file", metavar="CSV", help="one job for each row; the header row names the parameters")
+    group.add_argument(
+        "--name-template", metavar="T", help="template for job names, with {name}, {index} and parameters, e.g. {lr}"
+    )
+    group.add_argument(
+        "--max-concurrent", type=command_line.count, metavar="N", help="run at most N of the jobs at a time"
+    )
     group.add_argument("--max-failures", type=command_line.count, metavar="N",
-                       help="cancel the rest once N of them have failed")  # fmt: skip
+                       help="cancel the rest once N jobs have failed")  # fmt: skip
 
 
 def asks_for_many(args: argparse.Namespace) -> bool:
@@ -137,21 +149,21 @@ def asks_for_many(args: argparse.Namespace) -> bool:
 def add_retries(parser: argparse.ArgumentParser) -> None:
     """Whether it is tried again."""
     group = parser.add_argument_group("retries")
-    group.add_argument("--max-retries", type=command_line.count, metavar="N", help="try it again up to N times")
+    group.add_argument("--max-retries", type=command_line.count, metavar="N", help="retry a failed job up to N times")
     group.add_argument("--retry-on", type=_causes, metavar="LIST",
-                       help="after which ends: failure, timeout, oom, zombie or exit codes "
+                       help="kinds of failure to retry: failure, timeout, oom, zombie or exit codes "
                             "(default failure,zombie)")  # fmt: skip
     group.add_argument("--retry-delay", type=_delay, metavar="DUR[xFACTOR]",
-                       help="how long to wait before, such as 30s, or 30sx2 to double it each time")  # fmt: skip
-    group.add_argument("--requeue", action="store_true", help="try it again after a reboot, or when it vanished")
+                       help="delay before a retry, e.g. 30s, or 30sx2 to double it each time")  # fmt: skip
+    group.add_argument("--requeue", action="store_true", help="retry the job if it vanishes, e.g. in a reboot")
 
 
 def add_notification(parser: argparse.ArgumentParser) -> None:
     """Who is to be told. Kept with the job; nothing is sent yet."""
-    group = parser.add_argument_group("notification (kept with the job for a later version; nothing is sent yet)")
-    group.add_argument("--notify-email", "--mail-user", metavar="ADDR", help="whom to tell")
+    group = parser.add_argument_group("notification (only recorded; this version sends nothing)")
+    group.add_argument("--notify-email", "--mail-user", metavar="ADDR", help="address to notify")
     group.add_argument("--notify-on", "--mail-type", type=_events, metavar="EVENT,...",
-                       help="of what, such as begin, end or fail; none: of nothing")  # fmt: skip
+                       help="events to notify about (begin, end, fail; none)")  # fmt: skip
 
 
 def _events(text: str) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
-"""Print the completion script of gflowd for a shell.
+"""Print the completion script for a shell.
 
-bash: gflowd completion bash > ~/.local/share/bash-completion/completions/gflowd
+For bash: gflowd completion bash > ~/.local/share/bash-completion/completions/gflowd
 
-zsh:  gflowd completion zsh > a directory of $fpath, as _gflowd
+For zsh: gflowd completion zsh > DIR/_gflowd, where DIR is one of the directories in fpath
 
-fish: gflowd completion fish > ~/.config/fish/completions/gflowd.fish
+For fish: gflowd completion fish > ~/.config/fish/completions/gflowd.fish
 """
 
 from __future__ import annotations

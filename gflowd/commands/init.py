@@ -1,6 +1,6 @@
-"""Write a configuration file in which every setting stands at its default, commented out and explained.
+"""Write a configuration file that shows and explains every setting, commented out, at its default.
 
-Asks first on a terminal, unless --yes is given. A file that is there already is left alone, unless --force is given.
+On a terminal, ask first, unless --yes is given. An existing file is left alone, unless --force is given.
 """
 
 from __future__ import annotations
@@ -51,8 +51,10 @@ def template() -> str:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
-    parser.add_argument("--force", action="store_true", help="replace a file that is there already")
-    parser.add_argument("--print", action="store_true", dest="to_stdout", help="print the text and write nothing")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+    parser.add_argument(
+        "--print", action="store_true", dest="to_stdout", help="print the text instead of writing a file"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

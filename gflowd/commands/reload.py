@@ -1,7 +1,7 @@
-"""Make the running daemon read its configuration anew; no job is touched.
+"""Make the running daemon read its configuration again; no job is touched.
 
-Options given here replace those that it was started with. The configuration is checked first: with an error in it
-the daemon is left as it is.
+Options given here replace those that it was started with. The configuration is checked first; if it has an error, the
+daemon is left as it is.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Stop the daemon, if it runs, and start it in the background with the options that it had, or those given anew.
+"""Stop the daemon, if it runs, and start it in the background with the options that it had, or with those given here.
 
-Jobs go on. The configuration is checked first: with an error in it nothing is stopped.
+Jobs go on. The configuration is checked first; if it has an error, nothing is stopped.
 """
 
 from __future__ import annotations

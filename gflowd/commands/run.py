@@ -1,7 +1,7 @@
 """Run the daemon in the foreground until it is told to end (SIGTERM or Ctrl-C); its log goes to stderr too.
 
-This is what a service manager calls: readiness and a watchdog are told to systemd. SIGHUP reads the configuration
-anew. Jobs go on when the daemon ends.
+This is what a service manager calls: the daemon tells systemd when it is ready and feeds its watchdog. SIGHUP makes it
+read the configuration again. Jobs go on when the daemon ends.
 """
 
 from __future__ import annotations

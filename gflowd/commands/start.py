@@ -1,6 +1,6 @@
 """Start the daemon in the background and return when it is ready.
 
-What was queued while it was down is started; jobs that went on without it are found again.
+Jobs that were queued while it was down are started; jobs that kept running without it are found again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Show whether the daemon runs: how it is hosted, since when, its workers, the executor and the GPUs.
 
-Ends with 0 when it runs and 3 when it does not.
+The exit status is 0 if it runs and 3 if it does not.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ _shtab_gflowd_commands() {
     completion:'print the completion script for a shell'
     down:'stop the daemon; jobs go on'
     init:'write a commented configuration file'
-    reload:'read the configuration anew'
+    reload:'read the configuration again'
     restart:'stop and start the daemon; jobs go on'
     run:'run the daemon in the foreground'
     start:'start the daemon in the background'
@@ -58,8 +58,8 @@ _shtab_gflowd_down_defaults_added=0
 _shtab_gflowd_init_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {--yes,-y}"[do not ask]"
-  "--force[replace a file that is there already]"
-  "--print[print the text and write nothing]"
+  "--force[replace an existing file]"
+  "--print[print the text instead of writing a file]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -70,11 +70,11 @@ _shtab_gflowd_init_defaults_added=0
 
 _shtab_gflowd_reload_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--gpus[the GPUs that jobs may use, such as 0,2 or 0-3 or all]:LIST:"
-  {--gpu-allocation,--gpu-allocation-strategy}"[which of the free GPUs a job gets\: sequential, random or topology]:HOW:"
-  {--gpu-poll-interval,--gpu-poll-interval-secs}"[how often the GPUs are looked at (at least 1)]:SECONDS:"
-  "--simulate-gpus[simulated GPUs instead of real ones, such as 4x24G]:N[xMEM]:"
-  {-v,--verbose}"[log everything that the daemon does]"
+  "--gpus[GPUs that jobs may use, e.g. 0,2 or 0-3 or all]:LIST:"
+  {--gpu-allocation,--gpu-allocation-strategy}"[which free GPUs a job gets\: sequential, random or topology]:HOW:"
+  {--gpu-poll-interval,--gpu-poll-interval-secs}"[seconds between looks at the GPUs (at least 1)]:SECONDS:"
+  "--simulate-gpus[simulate GPUs instead of using real ones, e.g. 4x24G]:N[xMEM]:"
+  {-v,--verbose}"[log everything the daemon does]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -85,11 +85,11 @@ _shtab_gflowd_reload_defaults_added=0
 
 _shtab_gflowd_restart_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--gpus[the GPUs that jobs may use, such as 0,2 or 0-3 or all]:LIST:"
-  {--gpu-allocation,--gpu-allocation-strategy}"[which of the free GPUs a job gets\: sequential, random or topology]:HOW:"
-  {--gpu-poll-interval,--gpu-poll-interval-secs}"[how often the GPUs are looked at (at least 1)]:SECONDS:"
-  "--simulate-gpus[simulated GPUs instead of real ones, such as 4x24G]:N[xMEM]:"
-  {-v,--verbose}"[log everything that the daemon does]"
+  "--gpus[GPUs that jobs may use, e.g. 0,2 or 0-3 or all]:LIST:"
+  {--gpu-allocation,--gpu-allocation-strategy}"[which free GPUs a job gets\: sequential, random or topology]:HOW:"
+  {--gpu-poll-interval,--gpu-poll-interval-secs}"[seconds between looks at the GPUs (at least 1)]:SECONDS:"
+  "--simulate-gpus[simulate GPUs instead of using real ones, e.g. 4x24G]:N[xMEM]:"
+  {-v,--verbose}"[log everything the daemon does]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -100,12 +100,12 @@ _shtab_gflowd_restart_defaults_added=0
 
 _shtab_gflowd_run_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--gpus[the GPUs that jobs may use, such as 0,2 or 0-3 or all]:LIST:"
-  {--gpu-allocation,--gpu-allocation-strategy}"[which of the free GPUs a job gets\: sequential, random or topology]:HOW:"
-  {--gpu-poll-interval,--gpu-poll-interval-secs}"[how often the GPUs are looked at (at least 1)]:SECONDS:"
-  "--simulate-gpus[simulated GPUs instead of real ones, such as 4x24G]:N[xMEM]:"
-  {-v,--verbose}"[log everything that the daemon does]"
-  "--adopt[take over a state directory that was last used on another machine]"
+  "--gpus[GPUs that jobs may use, e.g. 0,2 or 0-3 or all]:LIST:"
+  {--gpu-allocation,--gpu-allocation-strategy}"[which free GPUs a job gets\: sequential, random or topology]:HOW:"
+  {--gpu-poll-interval,--gpu-poll-interval-secs}"[seconds between looks at the GPUs (at least 1)]:SECONDS:"
+  "--simulate-gpus[simulate GPUs instead of using real ones, e.g. 4x24G]:N[xMEM]:"
+  {-v,--verbose}"[log everything the daemon does]"
+  "--adopt[take over a state directory last used on another machine]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -116,12 +116,12 @@ _shtab_gflowd_run_defaults_added=0
 
 _shtab_gflowd_start_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--gpus[the GPUs that jobs may use, such as 0,2 or 0-3 or all]:LIST:"
-  {--gpu-allocation,--gpu-allocation-strategy}"[which of the free GPUs a job gets\: sequential, random or topology]:HOW:"
-  {--gpu-poll-interval,--gpu-poll-interval-secs}"[how often the GPUs are looked at (at least 1)]:SECONDS:"
-  "--simulate-gpus[simulated GPUs instead of real ones, such as 4x24G]:N[xMEM]:"
-  {-v,--verbose}"[log everything that the daemon does]"
-  "--adopt[take over a state directory that was last used on another machine]"
+  "--gpus[GPUs that jobs may use, e.g. 0,2 or 0-3 or all]:LIST:"
+  {--gpu-allocation,--gpu-allocation-strategy}"[which free GPUs a job gets\: sequential, random or topology]:HOW:"
+  {--gpu-poll-interval,--gpu-poll-interval-secs}"[seconds between looks at the GPUs (at least 1)]:SECONDS:"
+  "--simulate-gpus[simulate GPUs instead of using real ones, e.g. 4x24G]:N[xMEM]:"
+  {-v,--verbose}"[log everything the daemon does]"
+  "--adopt[take over a state directory last used on another machine]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"
@@ -153,12 +153,12 @@ _shtab_gflowd_stop_defaults_added=0
 
 _shtab_gflowd_up_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--gpus[the GPUs that jobs may use, such as 0,2 or 0-3 or all]:LIST:"
-  {--gpu-allocation,--gpu-allocation-strategy}"[which of the free GPUs a job gets\: sequential, random or topology]:HOW:"
-  {--gpu-poll-interval,--gpu-poll-interval-secs}"[how often the GPUs are looked at (at least 1)]:SECONDS:"
-  "--simulate-gpus[simulated GPUs instead of real ones, such as 4x24G]:N[xMEM]:"
-  {-v,--verbose}"[log everything that the daemon does]"
-  "--adopt[take over a state directory that was last used on another machine]"
+  "--gpus[GPUs that jobs may use, e.g. 0,2 or 0-3 or all]:LIST:"
+  {--gpu-allocation,--gpu-allocation-strategy}"[which free GPUs a job gets\: sequential, random or topology]:HOW:"
+  {--gpu-poll-interval,--gpu-poll-interval-secs}"[seconds between looks at the GPUs (at least 1)]:SECONDS:"
+  "--simulate-gpus[simulate GPUs instead of using real ones, e.g. 4x24G]:N[xMEM]:"
+  {-v,--verbose}"[log everything the daemon does]"
+  "--adopt[take over a state directory last used on another machine]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "(- : *)--version[show program\'s version number and exit]"

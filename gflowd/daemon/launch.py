@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 # The option, its aliases, the setting that it sets, what stands for its value, its help.
 _OPTIONS = (
-    ("--gpus", (), "gpu.allow", "LIST", "the GPUs that jobs may use, such as 0,2 or 0-3 or all"),
+    ("--gpus", (), "gpu.allow", "LIST", "GPUs that jobs may use, e.g. 0,2 or 0-3 or all"),
     ("--gpu-allocation", ("--gpu-allocation-strategy",), "gpu.allocation", "HOW",
-     "which of the free GPUs a job gets: sequential, random or topology"),
+     "which free GPUs a job gets: sequential, random or topology"),
     ("--gpu-poll-interval", ("--gpu-poll-interval-secs",), "gpu.poll_interval", "SECONDS",
-     "how often the GPUs are looked at (at least 1)"),
-    ("--simulate-gpus", (), "gpu.simulate", "N[xMEM]", "simulated GPUs instead of real ones, such as 4x24G"),
+     "seconds between looks at the GPUs (at least 1)"),
+    ("--simulate-gpus", (), "gpu.simulate", "N[xMEM]", "simulate GPUs instead of using real ones, e.g. 4x24G"),
 )  # fmt: skip
 
 
@@ -58,12 +58,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of run, start, restart and reload."""
     for name, aliases, setting, metavar, about in _OPTIONS:
         parser.add_argument(name, *aliases, dest=setting, metavar=metavar, type=_checked(setting), help=about)
-    parser.add_argument("-v", "--verbose", action="store_true", help="log everything that the daemon does")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log everything the daemon does")
 
 
 def add_adopt(parser: argparse.ArgumentParser) -> None:
     """The option of run and start by which a state directory moves to this machine."""
-    about = "take over a state directory that was last used on another machine"
+    about = "take over a state directory last used on another machine"
     parser.add_argument("--adopt", action="store_true", help=about)
 
 
