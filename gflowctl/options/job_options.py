@@ -123,7 +123,7 @@ def add_many(parser: argparse.ArgumentParser) -> None:
     """Whether it is many jobs."""
     group = parser.add_argument_group("many jobs")
     group.add_argument("-a", "--array", metavar="SPEC[%N]",
-                       help="one job for each index, e.g. 1-10, 0-20:5 or 1,4,9; %%N: at most N at a time")  # fmt: skip
+                       help="one job for each index, e.g. 1-10, 0-20:5 or 1,4,9; at most N at a time")  # fmt: skip
     group.add_argument("--param", action="append", default=[], metavar="NAME=VALUES",
                        help="one job for each value, e.g. lr=0.1,0.01 or seed=1:10 (start:stop[:step]); "
                             "if repeated, one for each combination")  # fmt: skip
