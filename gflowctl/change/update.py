@@ -48,6 +48,7 @@ class Request:
         self.values = _values(args, context)
         self.script = None if args.script is None else _script(args.script)
         self.parameters = _parameters(args.param)
+        self.waits_for = job_options.dependencies(args)
         self.needs: Needs | None = None
 
     @property
@@ -61,16 +62,16 @@ class Request:
         args = self.args
         more = {*RETRY, *LIMITS, *PATHS, "param"}
         found = set(self.values) | {option for option in more if given(args, option) is not None}
-        found |= {"depends-on"} if job_options.names_dependencies(args) else set()
+        found |= set() if self.waits_for is None else {"depends-on"}
         found |= {"auto-cancel"} if args.auto_cancel is not None else set()
         return found | ({"priority"} if args.nice else set())
 
     def look_up_needs(self, view: View) -> None:
         """Finds the jobs that are to be waited for. Raises `Refused`."""
-        if job_options.names_dependencies(self.args):
-            from gflowctl.view import dependencies
+        if self.waits_for is not None:
+            from gflowctl.view import dependency_request
 
-            self.needs = dependencies.asked(self.args, view.fold, self.context)
+            self.needs = dependency_request.asked(self.waits_for, view.fold, self.context)
 
     def apply(self, view: View, job: Job, ids: Sequence[int]) -> Spec:
         """The new spec of `job`, or of its array; `ids`: the elements that are named. Raises `Refused`."""
@@ -82,9 +83,9 @@ class Request:
         limits = self.context.limits if state in update_rules.WAITING else validation.Limits()
         limits = limits.replace(known_projects=(), require_project=False)
         if self.needs is not None:
-            from gflowctl.view import dependencies
+            from gflowctl.view import dependency_request
 
-            dependencies.check_elements(self.needs, found.family, view.fold)
+            dependency_request.check_elements(self.needs, found.family, view.fold)
         if self.options.intersection(RUN):
             self._check_what_is_run(found, limits)
         return validation.checked(found, limits)
@@ -178,7 +179,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _script(path: str) -> bytes:
-    content = capture.script_content((path,)) if "\0" not in path else None
+    content = capture.script_content(path) if "\0" not in path else None
     if content is None:
         why = "its first line does not begin with #!" if os.path.isfile(path) else "no such file"
         raise Refused(f"--script {path}: {why}")

@@ -14,7 +14,7 @@ from gflowctl.options import arguments, job_options
 from gflowctl.output import json_records, render
 from gflowctl.submit import capture
 from gflowctl.submit.enqueue import New
-from gflowctl.view import dependencies, jobs, views
+from gflowctl.view import dependencies, dependency_request, jobs, views
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job import reasons
 from gflowd.core.job.dependencies import NOTHING
@@ -77,7 +77,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         groups = {spec_id: sorted(ids) for spec_id, ids in views.by_spec(view, old_ids).items()}
         first_ids = {spec_id: commit.allocate(len(ids)) for spec_id, ids in groups.items()}
         links = Links(view, groups, first_ids)
-        wanted = dependencies.asked(args, view.fold, context) if job_options.names_dependencies(args) else None
+        waits_for = job_options.dependencies(args)
+        wanted = None if waits_for is None else dependency_request.asked(waits_for, view.fold, context)
         named_specs = set(map(view.spec_of, named))
         for spec_id, new_id in first_ids.items():
             old = view.job(groups[spec_id][0])
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             spec = _repeated(view, old, links.family(spec_id), None if anew else links.needs(spec_id, old.spec.needs))
             if changed:
                 spec = _changed(args, spec, wanted, begin)
-                dependencies.check_elements(wanted or NOTHING, spec.family, view.fold)
+                dependency_request.check_elements(wanted or NOTHING, spec.family, view.fold)
             spec = _checked(context, spec, old)
             new = New(new_id, spec, held=changed and args.hold)
             new.put(commit)

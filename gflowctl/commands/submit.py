@@ -28,7 +28,7 @@ import argparse
 from gflowctl.options import job_options
 from gflowctl.output import render
 from gflowctl.submit import enqueue
-from gflowctl.submit.drafting import Drafter
+from gflowctl.submit.drafting import Answer, Drafter
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job.model import EXECUTORS
@@ -98,23 +98,24 @@ def run(args: argparse.Namespace, context: Context) -> int:
     drafter = Drafter(args, context)
     if args.source is None:
         drafts = [drafter.draft()]
-        args = drafts[0].args  # with what the head of a script says
-        _check_answer(args)
+        answer = drafts[0].answer
+        _check_answer(answer, many=drafts[0].spec.family is not None)
     else:
+        answer = Answer.of(args)
         from gflowctl.submit import json_lines
 
         drafts = list(json_lines.drafts(drafter, args.source))
         if not drafts:
             raise Refused(f"--from {args.source}: there is no job in it")
-    if args.dry_run:
-        _tell(drafter, args)
-        _show(args, context, enqueue.rehearse(drafts, context))
+    if answer.dry_run:
+        _tell(drafter, answer)
+        _show(answer, context, enqueue.rehearse(drafts, context))
         return 0
     made = enqueue.queue(drafts, drafter, context)
-    _tell(drafter, args)
+    _tell(drafter, answer)
     context.ring(b"q")
     try:
-        _show(args, context, made)
+        _show(answer, context, made)
         render.flush()
     except SystemFailed as error:
         ids = _span(made)
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if render.notes_are_read() and any(new.spec.early_signal and new.spec.time_limit is None for new in made):
         render.note("note: --signal comes before a time limit; the job has none yet (--time)")
     _tell_never(context, made)
-    return _stay(args, context, _span(made))
+    return _stay(answer, context, _span(made))
 
 
 def _tell_never(context: Context, made: Sequence[New]) -> None:
@@ -145,22 +146,22 @@ def _check_usage(args: argparse.Namespace) -> None:
         raise BadUsage("give either --from or a command, not both")
     if args.wrap is None and not words and args.source is None:
         raise BadUsage("nothing to run: give a command, a script or --wrap TEXT (see gflowctl submit --help)")
-    _check_answer(args)
+    _check_answer(Answer.of(args), many=job_options.asks_for_many(args) or args.source is not None)
 
 
-def _check_answer(args: argparse.Namespace) -> None:
-    if args.parsable and args.json:
+def _check_answer(answer: Answer, *, many: bool) -> None:
+    if answer.parsable and answer.json:
         raise BadUsage("give either --parsable or --json, not both")
-    if args.follow and args.json:
+    if answer.follow and answer.json:
         raise BadUsage("give either --follow or --json, not both")
-    if args.follow and (job_options.asks_for_many(args) or args.source is not None):
+    if answer.follow and many:
         raise BadUsage("--follow shows one job; use --wait, and gflowctl log JOB_INDEX for the output of one element")
 
 
-def _tell(drafter: Drafter, args: argparse.Namespace) -> None:
+def _tell(drafter: Drafter, answer: Answer) -> None:
     """What of a script's head is ignored is always said, and that a command is missing; the rest, where it is read."""
     for note in drafter.notes:
-        if args.dry_run or render.notes_are_read() or any(each in note for each in ALWAYS_SAID):
+        if answer.dry_run or render.notes_are_read() or any(each in note for each in ALWAYS_SAID):
             render.note(note)
 
 
@@ -173,13 +174,13 @@ def _words(ids: range) -> str:
     return f"{ids[0]}-{ids[-1]}" if len(ids) > 1 else str(ids[0])
 
 
-def _show(args: argparse.Namespace, context: Context, made: Sequence[New]) -> None:
+def _show(answer: Answer, context: Context, made: Sequence[New]) -> None:
     ids = _span(made)
-    if args.json:
+    if answer.json:
         render.write_json(_records(context, made))
-    elif args.dry_run:
+    elif answer.dry_run:
         _rehearse(made)
-    elif args.parsable:
+    elif answer.parsable:
         render.write(f"{_words(ids)}\n")
     else:
         render.write(f"Submitted batch job{'s' if len(ids) > 1 else ''} {_words(ids)}\n")
@@ -215,15 +216,15 @@ def _rehearse(made: Sequence[New]) -> None:
         render.write(f"... and {number - DRY} more\n")
 
 
-def _stay(args: argparse.Namespace, context: Context, ids: range) -> int:
+def _stay(answer: Answer, context: Context, ids: range) -> int:
     """What is left to do once the jobs are queued: note a missing daemon, wait, follow."""
     if render.notes_are_read() and not context.daemon_runs:
         render.note("note: gflowd is not running; the job will start when it does")
-    if not (args.wait or args.follow):
+    if not (answer.wait or answer.follow):
         return 0
     from gflowctl.output import follow
     from gflowctl.view import jobs
 
-    if args.follow:
+    if answer.follow:
         return jobs.exit_status(follow.follow(context, ids[0]))
     return follow.wait(context, ids) or 0

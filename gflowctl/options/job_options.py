@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from gflowctl.view.dependency_request import DependencyRequest
     from gflowd.core.job.model import EarlySignal
     from gflowd.core.job.retry_policy import Retry
 
@@ -244,8 +245,15 @@ def retry(args: argparse.Namespace, before: Retry | None = None) -> Retry | None
     return found
 
 
-def names_dependencies(args: argparse.Namespace) -> bool:
-    """Whether the job is to wait for others."""
-    return bool(args.singleton) or any(
-        text is not None for text in (args.depends_on, args.depends_on_all, args.depends_on_any)
+def dependencies(args: argparse.Namespace) -> DependencyRequest | None:
+    """What the job is to wait for; None for nothing."""
+    texts = (args.depends_on, args.depends_on_all, args.depends_on_any)
+    if not args.singleton and texts == (None, None, None):
+        return None
+    from gflowctl.view.dependency_request import DependencyRequest
+
+    stays = getattr(args, "no_auto_cancel", False)  # update has another option for it
+    spec, all_of, any_of = texts
+    return DependencyRequest(
+        spec=spec, all_of=all_of, any_of=any_of, singleton=bool(args.singleton), auto_cancel=not stays
     )

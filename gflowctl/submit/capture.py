@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import time
 
 from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
+    from typing import Final
 
 LARGEST_SCRIPT = 16 << 20  # bytes
 DROPPED = (b"GFLOW_JOB_", b"GFLOW_ARRAY_", b"GFLOW_PARAM_", b"SLURM_", b"TMUX")
@@ -20,11 +22,37 @@ _OF_LINES = " \t\n&|;<>"  # not in the names of programs, but in lines of shell
 LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
 
-def working_directory(chdir: str | None) -> str:
+class Surroundings:
+    """The submitter's world, looked at once. Where they stand and what their environment is, only when asked: the
+    directory may be gone, and it matters only to a job that is to run there.
+    """
+
+    def __init__(self) -> None:
+        self.now: Final = time.time()
+        self.umask: Final = os.umask(0o077)
+        self._directory: str | None = None
+        self._environment: dict[bytes, bytes] | None = None
+
+    @property
+    def directory(self) -> str:
+        """As `present_directory`."""
+        if self._directory is None:
+            self._directory = present_directory()
+        return self._directory
+
+    @property
+    def environment(self) -> dict[bytes, bytes]:
+        """As `given_environment`."""
+        if self._environment is None:
+            self._environment = given_environment()
+        return self._environment
+
+
+def working_directory(chdir: str | None, around: Surroundings) -> str:
     """The job's directory, absolute. Links in `$PWD` keep their names. Raises `Refused` when it cannot be entered."""
     if chdir is None:
-        return present_directory()
-    path = chdir if chdir.startswith("/") else os.path.join(present_directory(), chdir)
+        return around.directory
+    path = chdir if chdir.startswith("/") else os.path.join(around.directory, chdir)
     path = os.path.normpath(path) if ".." not in path.split("/") else os.path.realpath(path)
     if not os.path.isdir(path):
         raise Refused(f"--chdir: {chdir} is not a directory")
@@ -119,12 +147,11 @@ def _exported(word: str, environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     return {raw: environ[raw]} if raw in environ else {}
 
 
-def script_content(command: Sequence[str]) -> bytes | None:
-    """What is to be kept of `command[0]` when it is a script (`#!`), else None.
+def script_content(path: str) -> bytes | None:
+    """What is to be kept of a command when it is a script (`#!`), else None.
 
     Raises `Refused` for a file that is there and that nothing could run.
     """
-    path = command[0]
     if not os.path.isfile(path):
         return None
     try:
@@ -142,15 +169,15 @@ def script_content(command: Sequence[str]) -> bytes | None:
     return content
 
 
-def check_command(command: Sequence[str], cwd: str, variables: Iterable[bytes], *, may_come: bool) -> str | None:
-    """What a person should know of a command that cannot be run as things stand, if anything.
+def check_command(name: str, cwd: str, variables: Iterable[bytes], *, alone: bool, may_come: bool) -> str | None:
+    """What a person should know of a command that cannot be run as things stand, if anything. `alone`: without words
+    after it.
 
     Raises `Refused` for one that can never be meant: a directory, a line of shell in one word, a path to nothing where
     it `may_come` from no other job.
     """
-    name = command[0]
     path = os.path.join(cwd, name)
-    if len(command) == 1 and any(each in name for each in _OF_LINES) and not os.path.lexists(path):
+    if alone and any(each in name for each in _OF_LINES) and not os.path.lexists(path):
         raise Refused(f"{name!r} is one word, not a command line; leave out the quotes, or give --wrap {_quoted(name)}")
     if "/" not in name:
         places = next((each[5:] for each in variables if each.startswith(b"PATH=")), LOGIN_PATH)

@@ -6,8 +6,8 @@ The submitter's world (environment, umask, directories, scripts) is looked at on
 from __future__ import annotations
 
 import os
-import time
 from argparse import Namespace
+from functools import cache
 
 from gflowctl.options import job_options
 from gflowctl.submit import capture
@@ -18,31 +18,69 @@ from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
-    from typing import Any, Final, TypeVar
+    from collections.abc import Mapping
+    from typing import Any, Final, Self
 
     from gflowctl.context import Context
     from gflowctl.submit.script_options import Head
+    from gflowctl.view.dependency_request import DependencyRequest
     from gflowd.command_line import Parser
-
-    Found = TypeVar("Found")
 
 Words = tuple[str, ...]
 
 
+class Answer(Value):
+    """How a submission is answered: what is printed, and what is waited for."""
+
+    __slots__ = ("dry_run", "follow", "json", "parsable", "wait")
+
+    def __init__(self, *, dry_run: bool, follow: bool, json: bool, parsable: bool, wait: bool) -> None:
+        self.dry_run: Final = dry_run
+        self.follow: Final = follow
+        self.json: Final = json
+        self.parsable: Final = parsable
+        self.wait: Final = wait
+
+    @classmethod
+    def of(cls, args: Namespace) -> Self:
+        """As the options have it."""
+        return cls(dry_run=args.dry_run, follow=args.follow, json=args.json, parsable=args.parsable, wait=args.wait)
+
+
 class Draft(Value):
-    """A job to be: its options, from wherever they are, and the spec that they make, all but what it waits for."""
+    """A job to be: its spec, all but `needs`, what that is to be read from, and whether it is to be held. The options
+    that made it, wherever they are from, end here; the head of a script may say how it is answered, too.
+    """
 
-    __slots__ = ("args", "spec", "where")
+    __slots__ = ("answer", "held", "spec", "waits_for", "where")
 
-    def __init__(self, args: Namespace, spec: Spec, where: str = "") -> None:
-        self.args: Final = args
+    def __init__(
+        self, spec: Spec, waits_for: DependencyRequest | None, answer: Answer, *, held: bool, where: str = ""
+    ) -> None:
         self.spec: Final = spec
+        self.waits_for: Final = waits_for
+        self.answer: Final = answer
+        self.held: Final = held
         self.where: Final = where  # in front of what is said of it
 
 
+class Environment(Value):
+    """The variables that jobs find, how much room they take, and the conda environment that is active in them."""
+
+    __slots__ = ("conda_env", "name", "size", "variables")
+
+    def __init__(self, name: str, variables: list[bytes]) -> None:
+        self.name: Final = name
+        self.variables: Final = variables
+        self.size: Final = validation.check_size((), variables)
+        self.conda_env: Final = capture.active_conda_env(variables)
+
+
 class Drafter:
-    """Makes drafts. Gathers the `environments` and `scripts` that they need, by name, and `notes` for the user."""
+    """Makes drafts. Gathers the `environments` and `scripts` that they need, by name, and `notes` for the user.
+
+    What it finds out it remembers by what it was asked: most lines of `--from` ask the same.
+    """
 
     def __init__(self, args: Namespace, context: Context) -> None:
         self.parser: Parser = args.parser
@@ -54,43 +92,49 @@ class Drafter:
         self._context = context
         self._user = context.user
         self._limits = context.limits
-        self._now = time.time()
-        self._umask = os.umask(0o077)
-        self._known: dict[Hashable, Any] = {}
+        self._around = capture.Surroundings()
+        self._given: dict[str, Any] | None = None
+        self._defaults: dict[str, Any] | None = None
+        self._head = cache(self._read_head)
+        self._environment = cache(self._take_environment)
+        self._trouble = cache(self._check_command)
+        self._digest = cache(capture.digest)
+        self._script_content = cache(capture.script_content)
+        self._directory = cache(self._find_directory)
+        self._output_pattern = cache(capture.output_pattern)
+        self._input_file = cache(capture.input_file)
+        self._instant = cache(context.instant)
 
     def draft(self, own: dict[str, Any] | None = None, where: str = "") -> Draft:
         """The job of the command line, with options of its `own` that win over those. Raises `Refused`, `BadUsage`."""
         args = self._common if own is None else _namespace(vars(self._common) | own)
         command, content = self._command(args)
         if content is None or (b"GFLOW" not in content and b"SBATCH" not in content and b"\r" not in content):
-            return Draft(args, self._spec(args, command, content, None), where)
-        given = self._given() | (own or {})
-        head = self._head(command[0], content, given)
-        args = _namespace({**self._defaults(), **head.options, **given})
+            return self._made(args, command, content, None, where)
+        if self._given is None or self._defaults is None:
+            self._given = self.parser.given(self._words)[0]
+            self._defaults = vars(self.parser.parse_args([]))
+        given = self._given | (own or {})
+        head = self._head(command[0], given.get("cpus"), given.get("gpus"))
+        args = _namespace({**self._defaults, **head.options, **given})
         self.notes.update(dict.fromkeys(head.notes))
         try:
-            return Draft(args, self._spec(args, command, content, head), where)
+            return self._made(args, command, content, head, where)
         except GflowError as error:
             raise head.blame(error, self.parser, given) from None
 
-    def _head(self, name: str, content: bytes, given: Mapping[str, Any]) -> Head:
+    def _made(self, args: Namespace, command: Words, content: bytes | None, head: Head | None, where: str) -> Draft:
+        waits_for = job_options.dependencies(args)
+        may_come = args.hold or args.begin is not None or waits_for is not None
+        spec = self._spec(args, command, content, head, may_come=may_come)
+        return Draft(spec, waits_for, Answer.of(args), held=args.hold, where=where)
+
+    def _read_head(self, name: str, cpus: int | None, gpus: int | None) -> Head:
         from gflowctl.submit import script_options
 
-        ignore = self._common.ignore_unknown_directives
-        key = ("head", name, given.get("cpus"), given.get("gpus"))
-        return self._once(key, lambda: script_options.read(self.parser, name, content, given, ignore_unknown=ignore))
-
-    def _given(self) -> dict[str, Any]:
-        return self._once("given", lambda: self.parser.given(self._words)[0])
-
-    def _defaults(self) -> dict[str, Any]:
-        return self._once("defaults", lambda: vars(self.parser.parse_args([])))
-
-    def _once(self, key: Hashable, find: Callable[[], Found]) -> Found:
-        if key not in self._known:
-            self._known[key] = find()
-        found: Found = self._known[key]
-        return found
+        content, ignore = self._script_content(name), self._common.ignore_unknown_directives
+        assert content is not None
+        return script_options.read(self.parser, name, content, cpus=cpus, gpus=gpus, ignore_unknown=ignore)
 
     def _command(self, args: Namespace) -> tuple[Words, bytes | None]:
         """The command, and the content of the script that it is, if it is one."""
@@ -101,22 +145,24 @@ class Drafter:
         words = tuple(args.command)
         if words[0] == "--" or "\0" in words[0]:
             return words[words[0] == "--" :], None
-        return words, self._once(("script", words[0]), lambda: capture.script_content(words))
+        return words, self._script_content(words[0])
 
-    def _spec(self, args: Namespace, command: Words, content: bytes | None, head: Head | None) -> Spec:
+    def _spec(
+        self, args: Namespace, command: Words, content: bytes | None, head: Head | None, *, may_come: bool
+    ) -> Spec:
         slurm = head is not None and head.slurm
-        env, variables, taken = self._environment(args.export, () if head is None else head.variables)
-        validation.check_size(command, (), taken)
-        cwd = self._once(("cwd", args.chdir), lambda: capture.working_directory(args.chdir))
+        env = self._environment(args.export, () if head is None else head.variables)
+        validation.check_size(command, (), env.size)
+        cwd = self._directory(args.chdir)
         family = self._family(args)
         spec = Spec(
             command=command,
             name=_default_name(args, command) if args.name is None else args.name,
             user=self._user,
             cwd=cwd,
-            env=env,
-            submitted_at=self._now,
-            umask=self._umask,
+            env=env.name,
+            submitted_at=self._around.now,
+            umask=self._around.umask,
             script=None if content is None else self._script(content),
             project=args.project,
             comment=args.comment,
@@ -126,17 +172,17 @@ class Drafter:
             time_limit=args.time or None,
             grace=args.grace,
             early_signal=args.signal,
-            conda_env=args.conda_env or self._once(("conda", env), lambda: capture.active_conda_env(variables)),
-            begin_at=self._begin_at(args.begin),
+            conda_env=args.conda_env or env.conda_env,
+            begin_at=None if args.begin is None else self._instant(args.begin, "--begin"),
             output=self._output(args, cwd, slurm=slurm),
-            error=self._file(capture.output_pattern, args.error, cwd, "--error"),
-            input=self._file(capture.input_file, args.input, cwd),
+            error=self._output_pattern(args.error, cwd, "--error"),
+            input=self._input_file(args.input, cwd),
             append=args.append,
             executor=args.executor,
             retry=job_options.retry(args),
             family=family,
             name_template=args.name_template,
-            submit_dir=None if args.chdir is None else self._once("here", capture.present_directory),
+            submit_dir=None if args.chdir is None else self._around.directory,
             slurm=slurm,
             notify_email=args.notify_email,
             notify_on=args.notify_on or (),
@@ -144,50 +190,41 @@ class Drafter:
         )
         spec = validation.checked(spec, self._limits)
         if content is None and args.wrap is None:
-            self._check_command(args, command, cwd, env)
+            self._note_trouble(args, command, cwd, env, may_come=may_come)
         if family is not None:
             from gflowctl.submit import sweeps
 
-            sweeps.check(spec, self._limits, variables)
+            sweeps.check(spec, self._limits, env.variables)
         return spec
 
-    def _environment(self, export: str, extra: Words) -> tuple[str, list[bytes], int]:
-        """An environment's name, its variables and how much room they take."""
+    def _take_environment(self, export: str, extra: Words) -> Environment:
+        variables = capture.environment(export, self._around.environment)
+        for name in capture.unset(export, self._around.environment):
+            self.notes[f"--export: {name} is not set"] = None
+        variables += (variable.encode() for variable in extra)
+        name = capture.digest(b"".join(b"%b\0" % variable for variable in variables))
+        self.environments[name] = variables
+        return Environment(name, variables)
 
-        def find() -> tuple[str, list[bytes], int]:
-            found = capture.given_environment()
-            variables = capture.environment(export, found)
-            for name in capture.unset(export, found):
-                self.notes[f"--export: {name} is not set"] = None
-            variables += (variable.encode() for variable in extra)
-            name = capture.digest(b"".join(b"%b\0" % variable for variable in variables))
-            self.environments[name] = variables
-            return name, variables, validation.check_size((), variables)
+    def _find_directory(self, chdir: str | None) -> str:
+        return capture.working_directory(chdir, self._around)
 
-        return self._once(("export", export, extra), find)
+    def _check_command(self, name: str, cwd: str, env: str, *, alone: bool, may_come: bool) -> str | None:
+        return capture.check_command(name, cwd, self.environments[env], alone=alone, may_come=may_come)
 
-    def _check_command(self, args: Namespace, command: Words, cwd: str, env: str) -> None:
+    def _note_trouble(self, args: Namespace, command: Words, cwd: str, env: Environment, *, may_come: bool) -> None:
         """A name with parameters of a sweep in it is not known yet, nor what an environment of conda brings."""
         name = command[0]
         if job_options.asks_for_many(args) and "{" in name:
             return
-        may_come = args.hold or args.begin is not None or job_options.names_dependencies(args)
-        variables = self.environments[env]
-
-        def find() -> str | None:
-            return capture.check_command(command, cwd, variables, may_come=may_come)
-
-        trouble = self._once(("command", name, len(command) == 1, cwd, env, may_come), find)
+        trouble = self._trouble(name, cwd, env.name, alone=len(command) == 1, may_come=may_come)
         if trouble is not None and not (args.conda_env and "/" not in name):
             self.notes[f"{trouble}; it will be looked for when the job starts"] = None
 
     def _script(self, content: bytes) -> str:
-        name = self._once(("digest", content), lambda: capture.digest(content))
+        name = self._digest(content)
         self.scripts[name] = content
         return name
-
-    def _begin_at(self, begin: str | None) -> float | None:
-        return None if begin is None else self._once(("begin", begin), lambda: self._context.instant(begin, "--begin"))
 
     def _output(self, args: Namespace, cwd: str, *, slurm: bool) -> str | None:
         pattern = args.output
@@ -195,10 +232,7 @@ class Drafter:
             from gflowd.core.slurm import script_head
 
             pattern = script_head.slurm_output(array=job_options.asks_for_many(args))
-        return self._file(capture.output_pattern, pattern, cwd, "--output")
-
-    def _file(self, find: Callable[..., str | None], *given: str | None) -> str | None:
-        return self._once((find, *given), lambda: find(*given))
+        return self._output_pattern(pattern, cwd, "--output")
 
     def _family(self, args: Namespace) -> Any:
         if not job_options.asks_for_many(args):

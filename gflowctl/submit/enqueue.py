@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gflowctl.options import job_options
 from gflowctl.submit import capture
 from gflowd.core.errors import Refused
 from gflowd.core.job import codec
@@ -66,13 +65,13 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
     made = []
     with store.commit() as commit:
         has_quota = context.may_have_queue_quota(commit)
-        waits = any(job_options.names_dependencies(draft.args) for draft in drafts)
+        waits = any(draft.waits_for is not None for draft in drafts)
         fold = commit.fold() if has_quota or waits else None
         found = _complete(drafts, context, fold)
         if has_quota and fold is not None:
             _check_quotas(context, fold, found)
         for draft, spec in found:
-            new = New(commit.allocate(_size(spec)), spec, held=draft.args.hold)
+            new = New(commit.allocate(_size(spec)), spec, held=draft.held)
             new.put(commit)
             made.append(new)
     return made
@@ -83,7 +82,7 @@ def rehearse(drafts: Sequence[Draft], context: Context) -> list[New]:
     fold = context.store.read()
     found = _complete(drafts, context, fold)
     _check_quotas(context, fold, found)
-    return [New(0, spec, held=draft.args.hold) for draft, spec in found]
+    return [New(0, spec, held=draft.held) for draft, spec in found]
 
 
 def _check_quotas(context: Context, fold: Fold, found: Sequence[tuple[Draft, Spec]]) -> None:
@@ -94,20 +93,20 @@ def _check_quotas(context: Context, fold: Fold, found: Sequence[tuple[Draft, Spe
 
 def _complete(drafts: Sequence[Draft], context: Context, fold: Fold | None) -> list[tuple[Draft, Spec]]:
     """With what each waits for, judged by `fold`, which may be None where none waits."""
-    waiting = [draft.args for draft in drafts if job_options.names_dependencies(draft.args)]
+    waiting = [draft.waits_for for draft in drafts if draft.waits_for is not None]
     if fold is None or not waiting:
         return [(draft, draft.spec) for draft in drafts]
-    from gflowctl.view import dependencies
+    from gflowctl.view import dependency_request
 
-    dependencies.recall(waiting, fold, context)
-    resolve = dependencies.resolver(fold, context.user)
+    dependency_request.recall(waiting, fold, context)
+    resolve = dependency_request.resolver(fold, context.user)
     found = []
     for draft in drafts:
         spec = draft.spec
-        if job_options.names_dependencies(draft.args):
+        if draft.waits_for is not None:
             try:
-                wanted = dependencies.given(draft.args, resolve)
-                dependencies.check_elements(wanted, spec.family, fold)
+                wanted = draft.waits_for.needs(resolve)
+                dependency_request.check_elements(wanted, spec.family, fold)
             except Refused as error:
                 raise Refused(f"{draft.where}{error}") from None
             spec = spec.replace(needs=wanted)

@@ -49,13 +49,15 @@ class Head(Value):
         return Refused(f"{self.name}:{line} {error}")
 
 
-def read(parser: Parser, name: str, content: bytes, given: Mapping[str, Any], *, ignore_unknown: bool) -> Head:
-    """The head of a script, where `given` are the options that win over it. Raises `Refused` naming the line."""
+def read(
+    parser: Parser, name: str, content: bytes, *, cpus: int | None, gpus: int | None, ignore_unknown: bool
+) -> Head:
+    """The head of a script; `cpus` and `gpus` are of options that win over it. Raises `Refused` naming the line."""
     try:
         head = script_head.read(
             content,
-            cpus=given.get("cpus"),
-            gpus=given.get("gpus"),
+            cpus=cpus,
+            gpus=gpus,
             host=os.uname().nodename.partition(".")[0],
             ignore_unknown=ignore_unknown,
         )

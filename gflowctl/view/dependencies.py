@@ -1,13 +1,9 @@
-"""What jobs wait for: read from options, judged as far as the snapshot tells, and in words. The daemon decides."""
+"""What jobs wait for: judged as far as the snapshot tells, and in words. The daemon decides."""
 
 from __future__ import annotations
 
-import os
-
-from gflowctl.view import selection
-from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job import dependencies
-from gflowd.core.job.dependencies import AFTER, AFTERANY, AFTERCORR, AFTERNOTOK, AFTEROK, ALL, ANY, Needs
+from gflowd.core.job.dependencies import AFTER, AFTERANY, AFTERCORR, AFTERNOTOK, AFTEROK, Needs
 from gflowd.core.job.model import Ended, Queued
 from gflowd.core.job.records import PHASE, SPEC, WISH
 from gflowd.core.queue import dependency_rules
@@ -16,82 +12,15 @@ from gflowd.core.syntax import job_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterable
-
-    from gflowctl.context import Context
     from gflowctl.view.views import View
-    from gflowd.core.job.arrays import Family
-    from gflowd.core.job.dependencies import Dependency, Resolve
+    from gflowd.core.job.dependencies import Dependency
     from gflowd.core.job.model import Job
-    from gflowd.storage.record_log import Fold
 
 MANY = 8  # dependencies beyond which their states are not told one by one
 NOBODY = -1  # no job has this id
-PLAIN = 10  # digits: ids are shorter
 CANCELLED = Outcome(begun=1, ended=1)
 WANTED = {AFTERCORR: "to finish well, element by element", AFTERANY: "to end", AFTERNOTOK: "to fail", AFTER: "to start"}
 WANTED_BY_DEFAULT = "to finish well"
-
-
-def asked(args: argparse.Namespace, fold: Fold, context: Context) -> Needs:
-    """What the options of a job ask for; `@` is a submission of the user's. Raises `Refused`."""
-    recall([args], fold, context)
-    return given(args, resolver(fold, context.user))
-
-
-def recall(asking: Iterable[argparse.Namespace], fold: Fold, context: Context) -> None:
-    """Brings the jobs that options name and that have left for the history into `fold`."""
-    if os.path.exists(context.state.history):
-        from gflowctl.view import history
-
-        texts = (text for each in asking for text in (each.depends_on, each.depends_on_all, each.depends_on_any))
-        history.bring_named(context.state, fold, context.user, ",".join(text for text in texts if text is not None))
-
-
-def given(args: argparse.Namespace, resolve: Resolve) -> Needs:
-    """As `asked`, with what `resolver` found, for many jobs at once."""
-    parts = []
-    if args.depends_on is not None:
-        parts.append(dependencies.parse(args.depends_on, resolve))
-    if args.depends_on_all is not None:
-        parts.append(dependencies.parse_list(args.depends_on_all, ALL, resolve))
-    if args.depends_on_any is not None:
-        parts.append(dependencies.parse_list(args.depends_on_any, ANY, resolve))
-    if args.singleton:
-        parts.append(dependencies.ALONE)
-    stays = getattr(args, "no_auto_cancel", False)  # update has another option for it
-    return dependencies.join(*parts).replace(auto_cancel=not stays)
-
-
-def check_elements(wanted: Needs, family: Family | None, fold: Fold) -> None:
-    """Raises `Refused` when `aftercorr` names an array that lacks an element for one of `family`'s."""
-    corresponding = [each for each in wanted.dependencies if each.kind == AFTERCORR and not each.element]
-    arrays_of = selection.array_index(fold) if corresponding and family is not None else None
-    if arrays_of is None or family is None:
-        return
-    from gflowd.core.job import array_ids, arrays
-
-    for each in corresponding:
-        theirs = None if each.id is None else arrays_of.families.get(each.id)
-        missing = () if theirs is None else array_ids.select(theirs, arrays.ranges_of(family))[1]
-        if missing and each.id is not None:
-            raise Refused(f"aftercorr:{each.id}: no job {array_ids.show(each.id, missing)}")
-
-
-def resolver(fold: Fold, user: str) -> Resolve:
-    """The ids that a word names in `fold`."""
-    array_index, specs = selection.array_index(fold), fold.of(SPEC)
-
-    def resolve(word: str) -> list[tuple[int, bool]]:
-        if len(word) < PLAIN and word.isdecimal() and int(word) in specs:  # 10,000 jobs may each wait for one
-            return [(int(word), False)]
-        try:
-            return selection.targets(word, fold, array_index, user)
-        except BadUsage:
-            raise Refused(f"no job {word}") from None
-
-    return resolve
 
 
 def are_met(view: View, job: Job) -> bool:

@@ -1,0 +1,104 @@
+"""What jobs are asked to wait for, as it was written, and the jobs of a snapshot that are meant by it."""
+
+from __future__ import annotations
+
+import os
+
+from gflowctl.view import selection
+from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.job import dependencies
+from gflowd.core.job.dependencies import AFTERCORR, ALL, ANY
+from gflowd.core.job.records import SPEC
+from gflowd.core.job.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
+
+    from gflowctl.context import Context
+    from gflowd.core.job.arrays import Family
+    from gflowd.core.job.dependencies import Needs, Resolve
+    from gflowd.storage.record_log import Fold
+
+PLAIN = 10  # digits: ids are shorter
+
+
+class DependencyRequest(Value):
+    """The texts of the options, each None where it is not given. `@` in them is read under the snapshot's lock, where
+    nobody else submits.
+    """
+
+    __slots__ = ("all_of", "any_of", "auto_cancel", "singleton", "spec")
+
+    def __init__(
+        self, *, spec: str | None, all_of: str | None, any_of: str | None, singleton: bool, auto_cancel: bool
+    ) -> None:
+        self.spec: Final = spec
+        self.all_of: Final = all_of
+        self.any_of: Final = any_of
+        self.singleton: Final = singleton
+        self.auto_cancel: Final = auto_cancel
+
+    @property
+    def texts(self) -> list[str]:
+        """Those that name jobs."""
+        return [text for text in (self.spec, self.all_of, self.any_of) if text is not None]
+
+    def needs(self, resolve: Resolve) -> Needs:
+        """What is meant, with what `resolver` found. Raises `Refused`."""
+        parts = []
+        if self.spec is not None:
+            parts.append(dependencies.parse(self.spec, resolve))
+        if self.all_of is not None:
+            parts.append(dependencies.parse_list(self.all_of, ALL, resolve))
+        if self.any_of is not None:
+            parts.append(dependencies.parse_list(self.any_of, ANY, resolve))
+        if self.singleton:
+            parts.append(dependencies.ALONE)
+        return dependencies.join(*parts).replace(auto_cancel=self.auto_cancel)
+
+
+def asked(request: DependencyRequest, fold: Fold, context: Context) -> Needs:
+    """What one request means; `@` is a submission of the user's. Raises `Refused`."""
+    recall([request], fold, context)
+    return request.needs(resolver(fold, context.user))
+
+
+def recall(requests: Iterable[DependencyRequest], fold: Fold, context: Context) -> None:
+    """Brings the jobs that are named and that have left for the history into `fold`."""
+    if os.path.exists(context.state.history):
+        from gflowctl.view import history
+
+        text = ",".join(text for request in requests for text in request.texts)
+        history.bring_named(context.state, fold, context.user, text)
+
+
+def check_elements(wanted: Needs, family: Family | None, fold: Fold) -> None:
+    """Raises `Refused` when `aftercorr` names an array that lacks an element for one of `family`'s."""
+    corresponding = [each for each in wanted.dependencies if each.kind == AFTERCORR and not each.element]
+    arrays_of = selection.array_index(fold) if corresponding and family is not None else None
+    if arrays_of is None or family is None:
+        return
+    from gflowd.core.job import array_ids, arrays
+
+    for each in corresponding:
+        theirs = None if each.id is None else arrays_of.families.get(each.id)
+        missing = () if theirs is None else array_ids.select(theirs, arrays.ranges_of(family))[1]
+        if missing and each.id is not None:
+            raise Refused(f"aftercorr:{each.id}: no job {array_ids.show(each.id, missing)}")
+
+
+def resolver(fold: Fold, user: str) -> Resolve:
+    """The ids that a word names in `fold`."""
+    array_index, specs = selection.array_index(fold), fold.of(SPEC)
+
+    def resolve(word: str) -> list[tuple[int, bool]]:
+        if len(word) < PLAIN and word.isdecimal() and int(word) in specs:  # 10,000 jobs may each wait for one
+            return [(int(word), False)]
+        try:
+            return selection.targets(word, fold, array_index, user)
+        except BadUsage:
+            raise Refused(f"no job {word}") from None
+
+    return resolve
