@@ -127,9 +127,11 @@ def test_descendants_belong_to_a_job(spawn: Spawn) -> None:
 
 def test_members_of_its_session_belong_to_a_job_when_their_parents_are_gone(spawn: Spawn) -> None:
     child = spawn("(sleep 60 & sleep 60 &) ; sleep 60")
-    eventually(lambda: len(of_job(identity(child.pid))) == 4)
-    orphans = of_job(identity(child.pid)) - children(child.pid) - {child.pid}
-    assert len(orphans) == 2
+
+    def orphans() -> set[int]:
+        return of_job(identity(child.pid)) - children(child.pid) - {child.pid}
+
+    eventually(lambda: len(children(child.pid)) == 1 and len(orphans()) == 2)  # the shell between them has ended
 
 
 def test_who_left_the_session_belongs_by_the_mark_that_it_carries(spawn: Spawn, tmp_path: Path) -> None:
