@@ -144,7 +144,7 @@ def test_nested_as_deep_as_a_job_likes(attic: Attic) -> None:
 
 
 def test_nothing_else_is_done_while_a_removal_goes_on(attic: Attic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(removal, "TOOL", ("sleep", "60", "--"))
+    monkeypatch.setattr(removal, "TOOL", ("sh", "-c", "exec sleep 60"))  # sleep itself refuses a path
     place = attic.directory(1)
     moment = Moment(NOW, attic.mono, "boot")
     attic.cleanup.sweep(attic.fold, attic.job_queue, moment)
