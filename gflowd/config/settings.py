@@ -35,7 +35,7 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """As messages and options name it: `device.poll_interval`."""
+        """As messages and options name it: `gpu.poll_interval`."""
         return ".".join(self.path)
 
 
