@@ -14,7 +14,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
-from gflowd.paths import open_private, private_directory
+from gflowd.paths import is_at, open_private, private_directory
 
 if TYPE_CHECKING:
     from gflowd.paths import State
@@ -156,13 +156,8 @@ class _LogFile(_Handler):
 
     def _reopen_if_renamed(self) -> None:
         if self._fd >= 0:
-            mine = os.fstat(self._fd)
-            try:
-                now = os.stat(self.path, follow_symlinks=False)
-                if (mine.st_dev, mine.st_ino) == (now.st_dev, now.st_ino):
-                    return
-            except FileNotFoundError:
-                pass
+            if is_at(self._fd, self.path):
+                return
             os.close(self._fd)
             self._fd, self._torn = -1, False
         self._fd = open_private(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

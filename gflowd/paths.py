@@ -251,6 +251,21 @@ def _check_private(path: str, found: os.stat_result, is_kind: bool, kind: str, m
         raise Refused(f"{path} is open to others; close it: chmod {mode:o} {path}")
 
 
+def identity(path: str) -> tuple[int, int] | None:
+    """By which a file or directory is told from another of the same name; None when there is none. A link is itself."""
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def is_at(fd: int, path: str) -> bool:
+    """Whether what is open as `fd` is what is at `path` now."""
+    found = os.fstat(fd)
+    return identity(path) == (found.st_dev, found.st_ino)
+
+
 def read_private(path: str) -> bytes:
     """The content of our own file. Raises OSError or `Refused` as `open_private`."""
     fd = open_private(path, os.O_RDONLY)

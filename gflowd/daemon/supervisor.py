@@ -15,7 +15,7 @@ import time
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
-from gflowd import log
+from gflowd import log, paths
 from gflowd.core.errors import GflowError, SystemFailed
 from gflowd.daemon.children import ABORT_GRACE, HEEDED, Child, Host, Restarts, send
 from gflowd.daemon.systemd import notify, watchdog_interval
@@ -79,7 +79,7 @@ class Supervisor:
         self.host: Host | None = None
         self.hosting = Restarts()
         self.hosts = 0
-        self.home = _identity(state.root)
+        self.home = paths.identity(state.root)
         self.received: set[int] = set()
         self.leaving = False
         self.ready = False
@@ -182,11 +182,11 @@ class Supervisor:
 
     def look_after_places(self) -> None:
         """Hangs the doorbell again where somebody cleared it away; without its state directory the daemon ends."""
-        home = _identity(self.state.root)
+        home = paths.identity(self.state.root)
         if home != self.home:
             how = "is gone" if home is None else "is no longer the directory that gflowd was started with"
             self._give_up(f"{self.state.root} {how}")
-        elif not doorbell.is_at(self.bell, self.runtime.bell):
+        elif not paths.is_at(self.bell, self.runtime.bell):
             try:
                 self.runtime.prepare()
                 bell = doorbell.hang(self.runtime.bell)
@@ -290,15 +290,6 @@ class Supervisor:
         for path in glob.glob(os.path.join(glob.escape(self.runtime.root), "manager.*.sock")):
             with contextlib.suppress(OSError):
                 os.unlink(path)
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """By which a directory is told from another of the same name; None when there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _drain(fd: int) -> None:

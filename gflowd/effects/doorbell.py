@@ -47,16 +47,6 @@ def hang(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
-def is_at(fd: int, path: str) -> bool:
-    """Whether who rings at `path` is heard on `fd`."""
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return False
-    ours = os.fstat(fd)
-    return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
-
-
 def listen(fd: int) -> bytes:
     """The kinds rung since the last call, each once."""
     heard: set[int] = set()

@@ -109,7 +109,7 @@ class History:
             if isinstance(error, FileNotFoundError):
                 raise
             raise HistoryFailed(f"{path}: {error.strerror}") from error
-        self._file = _file(path)
+        self._file = paths.identity(path)
         plain = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         with _guarded(path):
             self._db = sqlite3.connect(
@@ -144,7 +144,7 @@ class History:
 
     def is_in_place(self) -> bool:
         """Whether the path still names the file that is open."""
-        return _file(self.path) == self._file
+        return paths.identity(self.path) == self._file
 
     def _one(self, query: str, *values: object) -> Any:
         return self._db.execute(query, values).fetchone()
@@ -222,14 +222,6 @@ def _guarded(path: str, damaged: Collection[int] = DAMAGED) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         raise HistoryFailed(f"{path}: {error}", damaged=code in damaged) from error
-
-
-def _file(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path, follow_symlinks=False)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _spec_row(sheet: Sheet) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ import fcntl
 import os
 
 from gflowd.core.errors import TryAgain
-from gflowd.paths import open_lock
+from gflowd.paths import is_at, open_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Lock:
             fd = open_lock(self.path)
             try:
                 _flock(fd, self.timeout, self.path)
-                if _is_still(fd, self.path):  # somebody may have removed or replaced the file while we waited
+                if is_at(fd, self.path):  # somebody may have removed or replaced the file while we waited
                     self._fd = fd
             finally:
                 if self._fd != fd:
@@ -113,15 +113,6 @@ def _flock_before_alarm(fd: int, timeout: float, path: str) -> None:
 def _holder(fd: int) -> str:
     pid = os.pread(fd, 32, 0).strip()
     return f" by pid {pid.decode()}" if pid.isdigit() else ""
-
-
-def _is_still(fd: int, path: str) -> bool:
-    try:
-        now = os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    mine = os.fstat(fd)
-    return (mine.st_dev, mine.st_ino) == (now.st_dev, now.st_ino)
 
 
 def _sign(fd: int) -> None:
