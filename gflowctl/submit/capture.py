@@ -126,11 +126,13 @@ def _export_words(export: str) -> list[str]:
 
 def active_conda_env(variables: Iterable[bytes]) -> str | None:
     """The conda environment that is active in `variables` (`NAME=value` each), if any."""
-    name = b"CONDA_DEFAULT_ENV="
-    found = (
-        variable.removeprefix(name).decode(errors="replace") for variable in variables if variable.startswith(name)
-    )
-    return next(found, None) or None
+    found = _value(b"CONDA_DEFAULT_ENV", variables)
+    return found.decode(errors="replace") if found else None
+
+
+def _value(name: bytes, variables: Iterable[bytes]) -> bytes | None:
+    start = name + b"="
+    return next((each.removeprefix(start) for each in variables if each.startswith(start)), None)
 
 
 def _is_dropped(name: bytes) -> bool:
@@ -180,8 +182,8 @@ def check_command(name: str, cwd: str, variables: Iterable[bytes], *, alone: boo
     if alone and any(each in name for each in _OF_LINES) and not os.path.lexists(path):
         raise Refused(f"{name!r} is one word, not a command line; leave out the quotes, or give --wrap {_quoted(name)}")
     if "/" not in name:
-        places = next((each[5:] for each in variables if each.startswith(b"PATH=")), LOGIN_PATH)
-        known = any(os.access(os.path.join(place, os.fsencode(name)), os.X_OK) for place in places.split(b":"))
+        places = _value(b"PATH", variables)
+        known = _is_on_path(name, LOGIN_PATH if places is None else places)
         return None if known else f"{name}: not found on the job's PATH"
     if os.path.isdir(path):
         raise Refused(f"{name} is a directory, not a command")
@@ -200,8 +202,11 @@ def _quoted(text: str) -> str:
 
 def _is_the_command(word: str) -> bool:
     """Whether `word` can only mean the file here, not a program on the PATH."""
-    places = os.environ.get("PATH", "").split(":")
-    return "/" in word or not any(os.access(os.path.join(place, word), os.X_OK) for place in places)
+    return "/" in word or not _is_on_path(word, os.environb.get(b"PATH", b""))
+
+
+def _is_on_path(name: str, path: bytes) -> bool:
+    return any(os.access(os.path.join(place, os.fsencode(name)), os.X_OK) for place in path.split(b":"))
 
 
 def output_pattern(pattern: str | None, cwd: str, option: str) -> str | None:
