@@ -178,16 +178,15 @@ def load_all() -> None:
 
 
 def leave_tmux(runtime: paths.Runtime) -> None:
-    """The tmux server ends now, or with its last job. The scheduler sees to that as it ends, unless it is down then."""
-    if os.path.exists(runtime.tmux_socket) or not os.path.isdir(runtime.root):
-        from gflowd import log
-        from gflowd.effects.tmux import Tmux, TmuxFailed, is_installed
+    """The tmux server ends now, or with its last job."""
+    from gflowd import log
+    from gflowd.effects.tmux import Tmux, TmuxFailed, is_installed
 
-        try:
-            if is_installed():
-                Tmux(runtime.tmux_socket, runtime.root).stop_when_empty()
-        except TmuxFailed as error:
-            log.get("supervisor").warning("tmux server left", why=str(error))
+    try:
+        if is_installed():
+            Tmux(runtime.tmux_socket, runtime.root).stop_when_empty()
+    except TmuxFailed as error:
+        log.get("supervisor").warning("tmux server left", why=str(error))
 
 
 def check_machine(state: paths.State, lock_timeout: float, *, adopt: bool) -> None:

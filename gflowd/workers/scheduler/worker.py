@@ -21,7 +21,7 @@ from gflowd.core.job.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run,
 from gflowd.core.job.records import ATTEMPT, PHASE, PROMISE, QUOTA, RUNS, SETTING, USAGE
 from gflowd.core.planning import promises
 from gflowd.effects.doorbell import POLL
-from gflowd.effects.tmux import TmuxFailed, is_installed
+from gflowd.effects.tmux import is_installed
 from gflowd.storage.lock import Lock
 from gflowd.workers.base import Turn
 from gflowd.workers.scheduler import settlement
@@ -169,19 +169,15 @@ class Scheduler:
         self._status_file.note(self._job_queue, waiting, capacity, picture, stuck, self._trouble)
 
     def close(self) -> None:
-        """Leaves the tmux server running only while a job is in it."""
+        """Lets go of everything. The tmux server is ended by the supervisor, whoever of us is up then."""
         if self._executor == TMUX:
-            try:
-                self._await_last_sessions()
-                self._launcher.tmux.stop_when_empty()
-            except TmuxFailed as error:
-                self._log.warning("tmux server left", why=str(error))
+            self._await_last_sessions()
         self._planner.pool.close()
         self._state.close()
         self._alone.release()
 
     def _await_last_sessions(self) -> None:
-        """A session may outlast its job by a moment."""
+        """A session may outlast its job by a moment, and would keep the tmux server."""
         deadline = time.monotonic() + LAST_SESSIONS
         while not self._job_queue.live and self._launcher.tmux.sessions() and time.monotonic() < deadline:
             time.sleep(0.05)
