@@ -15,6 +15,7 @@ from gflowctl.change import wishes
 from gflowctl.options import arguments
 from gflowctl.output import descriptions
 from gflowctl.view import jobs, views
+from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import Queued, Running, Stopping, Wish
 
@@ -30,9 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     arguments.add_jobs(parser, nargs="*")
     parser.add_argument("--all", action="store_true", help="every job that has not ended")
-    parser.add_argument("-n", "--name", type=arguments.words, metavar="NAME,...", help="jobs with these names")
-    parser.add_argument("-u", "--user", type=arguments.words, metavar="USER,...", help="jobs of these users")
-    parser.add_argument("-s", "--state", type=arguments.words, metavar="STATE,...", help="jobs in these states")
+    parser.add_argument("-n", "--name", type=command_line.words, metavar="NAME,...", help="jobs with these names")
+    parser.add_argument("-u", "--user", type=command_line.words, metavar="USER,...", help="jobs of these users")
+    parser.add_argument("-s", "--state", type=command_line.words, metavar="STATE,...", help="jobs in these states")
     parser.add_argument("--signal", metavar="SIG", help="only send this signal, e.g. USR1 or 10, to running jobs")
     parser.add_argument("--dry-run", action="store_true", help="show which jobs are meant, but do nothing")
 

@@ -9,6 +9,7 @@ from gflowctl.admin import sessions
 from gflowctl.options import arguments
 from gflowctl.output import descriptions, render
 from gflowctl.view import jobs, views
+from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.syntax import job_ids
 
@@ -23,7 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     arguments.add_jobs(parser, nargs="*")
     parser.add_argument("--all", action="store_true", help="of all jobs that have ended")
-    parser.add_argument("-s", "--state", type=arguments.words, metavar="STATE,...", help="of jobs in these end states")
+    parser.add_argument(
+        "-s", "--state", type=command_line.words, metavar="STATE,...", help="of jobs in these end states"
+    )
     parser.add_argument(
         "--pattern", metavar="TEXT", help="of ended jobs whose name or session matches this regular expression"
     )

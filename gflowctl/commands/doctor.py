@@ -6,8 +6,8 @@ The exit status is 1 if a check fails.
 from __future__ import annotations
 
 from gflowctl.admin import checks, file_checks, queue_checks
-from gflowctl.options import arguments
 from gflowctl.output import render
+from gflowd import command_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ COLORS = {checks.OK: render.GREEN, checks.WARN: render.YELLOW, checks.FAIL: rend
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    arguments.add_color(parser)
-    arguments.add_json(parser, "print a JSON list of what was checked")
+    command_line.add_color(parser)
+    command_line.add_json(parser, "print a JSON list of what was checked")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

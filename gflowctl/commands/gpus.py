@@ -12,6 +12,7 @@ from gflowctl.machine import gpu_ignore
 from gflowctl.machine import gpus as gpu_records
 from gflowctl.options import arguments
 from gflowctl.output import render
+from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.gpu import admin_state
 from gflowd.core.request import validation
@@ -40,7 +41,7 @@ SYS   the link between NUMA nodes
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the actions."""
-    arguments.add_actions(
+    command_line.add_actions(
         parser,
         {
             "allow": ("start jobs on these GPUs only", _configure_allow),
@@ -51,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                 _configure_ignore,
             ),
             "unignore": ("stop ignoring a process; without options: all processes", _configure_process),
-            "topology": ("show how the GPUs are linked, in the terms of nvidia-smi topo", arguments.add_json),
+            "topology": ("show how the GPUs are linked, in the terms of nvidia-smi topo", command_line.add_json),
         },
     )
 
@@ -66,17 +67,17 @@ def _configure_drain(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_resume(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("gpu", type=arguments.count, metavar="N", help="the GPU's index")
+    parser.add_argument("gpu", type=command_line.count, metavar="N", help="the GPU's index")
 
 
 def _configure_process(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--gpu", type=arguments.count, metavar="N", help="the GPU's index")
+    parser.add_argument("--gpu", type=command_line.count, metavar="N", help="the GPU's index")
     parser.add_argument("--pid", type=arguments.pid, metavar="P", help="the process, one that gflow did not start")
 
 
 def _configure_ignore(parser: argparse.ArgumentParser) -> None:
     _configure_process(parser)
-    arguments.add_json(parser, "print a JSON list of the ignored processes")
+    command_line.add_json(parser, "print a JSON list of the ignored processes")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

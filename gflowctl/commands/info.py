@@ -14,9 +14,9 @@ import time
 from gflowctl.machine import drain as draining
 from gflowctl.machine import gpu_table, gpus
 from gflowctl.machine import reservations as reserving
-from gflowctl.options import arguments
 from gflowctl.output import descriptions, render
 from gflowctl.output.watch import redraw
+from gflowd import command_line
 from gflowd.core.errors import BadUsage
 from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservations
@@ -39,10 +39,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     parser.add_argument("-w", "--watch", action="store_true", help="refresh until interrupted")
     parser.add_argument(
-        "--interval", type=arguments.interval, default=2.0, metavar="S", help="seconds between refreshes (default 2)"
+        "--interval", type=command_line.interval, default=2.0, metavar="S", help="seconds between refreshes (default 2)"
     )
-    arguments.add_color(parser)
-    arguments.add_json(parser)
+    command_line.add_color(parser)
+    command_line.add_json(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

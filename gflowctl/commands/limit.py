@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gflowctl.options import arguments
 from gflowctl.output import render
 from gflowctl.view import arrays, views
+from gflowd import command_line
 from gflowd.core.errors import Refused
 from gflowd.core.job.records import LIMIT
 from gflowd.storage.record_log import Fold
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.add_argument("group", metavar="GROUP", help="the array or sweep, by id (42, @, @~2) or name")
-    parser.add_argument("most", type=arguments.count, metavar="N", help="how many at a time, at least 1")
+    parser.add_argument("most", type=command_line.count, metavar="N", help="how many at a time, at least 1")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from gflowctl.options import arguments
 from gflowctl.output import follow, render
 from gflowctl.view import jobs, lookup, reasons, views
+from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import Ended, Queued
 
@@ -28,11 +29,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     arguments.add_job(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="keep printing new output until the job has ended")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--first", type=arguments.count, metavar="N", help="print only the first N lines")
-    group.add_argument("--last", type=arguments.count, metavar="N", help="print only the last N lines")
+    group.add_argument("--first", type=command_line.count, metavar="N", help="print only the first N lines")
+    group.add_argument("--last", type=command_line.count, metavar="N", help="print only the last N lines")
     parser.add_argument("--error", action="store_true", help="print the file that --error named at submission")
     parser.add_argument(
-        "--attempt", type=arguments.count, metavar="N", help="print the log of this attempt (default: the last)"
+        "--attempt", type=command_line.count, metavar="N", help="print the log of this attempt (default: the last)"
     )
 
 

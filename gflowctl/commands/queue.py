@@ -18,6 +18,7 @@ import time
 from gflowctl.options import arguments
 from gflowctl.output import columns, descriptions, render
 from gflowctl.view import jobs, views
+from gflowd import command_line
 from gflowd.core.errors import BadUsage
 from gflowd.core.job.model import ENDED_STATES, QUEUED
 
@@ -31,18 +32,18 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    if isinstance(parser, arguments.Parser):
+    if isinstance(parser, command_line.Parser):
         parser.dashed = ("--sort",)
     arguments.add_jobs(parser, nargs="*")
     group = parser.add_argument_group("which jobs")
     group.add_argument("-a", "--all", action="store_true", help="include jobs that have ended")
     group.add_argument("-c", "--completed", action="store_true", help="only jobs that have ended")
     group.add_argument(
-        "-s", "--states", type=arguments.words, metavar="STATE,...", help="jobs in these states, e.g. running or PD"
+        "-s", "--states", type=command_line.words, metavar="STATE,...", help="jobs in these states, e.g. running or PD"
     )
-    group.add_argument("-n", "--names", type=arguments.words, metavar="NAME,...", help="jobs with these names")
-    group.add_argument("-P", "--project", type=arguments.words, metavar="CODE,...", help="jobs of these projects")
-    group.add_argument("-u", "--user", type=arguments.words, metavar="USER,...", help="jobs of these users")
+    group.add_argument("-n", "--names", type=command_line.words, metavar="NAME,...", help="jobs with these names")
+    group.add_argument("-P", "--project", type=command_line.words, metavar="CODE,...", help="jobs of these projects")
+    group.add_argument("-u", "--user", type=command_line.words, metavar="USER,...", help="jobs of these users")
     group.add_argument("-g", "--group", metavar="GROUP", help="jobs of this array or sweep, by id (42, @) or name")
     group.add_argument("--me", action="store_true", help="your jobs")
     group.add_argument("--since", metavar="INSTANT", help="jobs submitted or ended since then, e.g. 9:00 or now-2h")
@@ -61,15 +62,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-t", "--tree", action="store_true", help="show each job below the first one that it depends on")
     group.add_argument("-w", "--watch", action="store_true", help="refresh until interrupted")
     group.add_argument(
-        "--interval", type=arguments.interval, default=2.0, metavar="S", help="seconds between refreshes (default 2)"
+        "--interval", type=command_line.interval, default=2.0, metavar="S", help="seconds between refreshes (default 2)"
     )
     group.add_argument("-r", action="store_true", dest="unfolded", help="show each element of an array on its own line")
-    arguments.add_color(group)
-    arguments.add_json(group, "print a JSON list, one object for each job")
+    command_line.add_color(group)
+    command_line.add_json(group, "print a JSON list, one object for each job")
 
 
 def _limit(text: str) -> int:
-    return -arguments.count(text[1:]) if text.startswith("-") else arguments.count(text)
+    return -command_line.count(text[1:]) if text.startswith("-") else command_line.count(text)
 
 
 def _sorting(args: argparse.Namespace) -> str:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 
 from gflowctl.machine import quotas
-from gflowctl.options import arguments
 from gflowctl.output import render
+from gflowd import command_line
 from gflowd.core.accounting.quotas import FIELDS
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.records import QUOTA
@@ -35,10 +35,10 @@ USED = ("running_jobs", "running_gpus", "queued_jobs")  # what `FIELDS` limit
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the actions."""
-    arguments.add_actions(
+    command_line.add_actions(
         parser,
         {
-            "list": ("show quotas and how much of them is used", arguments.add_json),
+            "list": ("show quotas and how much of them is used", command_line.add_json),
             "set": ("set numbers of a quota; those not given stay as they are", _configure_set),
             "remove": ("remove a quota set here, so that gflow.toml applies again", _add_owner),
         },
@@ -67,7 +67,7 @@ def _add_owner(parser: argparse.ArgumentParser) -> None:
 
 
 def _limit(text: str) -> int | None:
-    return None if text.lower() == NO_LIMIT else arguments.count(text)
+    return None if text.lower() == NO_LIMIT else command_line.count(text)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -15,6 +15,7 @@ from gflowctl.output import json_records, render
 from gflowctl.submit import capture
 from gflowctl.submit.enqueue import New
 from gflowctl.view import dependencies, dependency_request, jobs, views
+from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job import reasons
 from gflowd.core.job.dependencies import NOTHING
@@ -56,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     job_options.add_order(parser)
     job_options.add_retries(parser)
     parser.add_argument("--parsable", action="store_true", help="print only the new ids")
-    arguments.add_json(parser, "print the new jobs as a JSON list")
+    command_line.add_json(parser, "print the new jobs as a JSON list")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

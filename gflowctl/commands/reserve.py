@@ -13,8 +13,8 @@ import argparse
 import time
 
 from gflowctl.machine import reservations as reserving
-from gflowctl.options import arguments
 from gflowctl.output import render
+from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservation_conflicts, reservations
@@ -38,21 +38,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "show": ("show one reservation", _configure_one),
         "cancel": ("cancel a reservation", _configure_one),
     }
-    arguments.add_actions(parser, table)
+    command_line.add_actions(parser, table)
 
 
 def _configure_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-u", "--user", metavar="USER", help="reserve for this user (default: you)")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("-g", "--gpus", type=arguments.count, metavar="N", help="this many GPUs, any of them")
+    which.add_argument("-g", "--gpus", type=command_line.count, metavar="N", help="this many GPUs, any of them")
     which.add_argument("--gpu-list", type=_indices, metavar="LIST", help="these GPUs, by index: 0,2 or 0-3")
     parser.add_argument(
         "--start", required=True, metavar="INSTANT", help="start, e.g. 18:30, 'tomorrow 9:00', now or now+2h"
     )
-    parser.add_argument("--for", required=True, type=arguments.duration, metavar="DUR", dest="duration",
+    parser.add_argument("--for", required=True, type=command_line.duration, metavar="DUR", dest="duration",
                         help="duration, e.g. 30m, 2h or 1d")  # fmt: skip
     parser.add_argument("--repeat", choices=tuple(reservations.PERIODS), help="repeat at the same time of day")
-    arguments.add_json(parser)
+    command_line.add_json(parser)
 
 
 def _configure_list(parser: argparse.ArgumentParser) -> None:
@@ -61,14 +61,16 @@ def _configure_list(parser: argparse.ArgumentParser) -> None:
     some.add_argument("--status", choices=reservations.STATUSES, help="only reservations with this status")
     parser.add_argument("-u", "--user", metavar="USER", help="only reservations for this user")
     parser.add_argument("--timeline", action="store_true", help="draw the coming reservations as bars")
-    parser.add_argument("--range", type=arguments.duration, metavar="DUR", help="length of the timeline (default 1d)")
-    arguments.add_color(parser)
-    arguments.add_json(parser)
+    parser.add_argument(
+        "--range", type=command_line.duration, metavar="DUR", help="length of the timeline (default 1d)"
+    )
+    command_line.add_color(parser)
+    command_line.add_json(parser)
 
 
 def _configure_one(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", type=arguments.count, metavar="ID", help="number of the reservation")
-    arguments.add_json(parser)
+    parser.add_argument("id", type=command_line.count, metavar="ID", help="number of the reservation")
+    command_line.add_json(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

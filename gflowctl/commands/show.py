@@ -6,6 +6,7 @@ from gflowctl.options import arguments
 from gflowctl.output import descriptions, json_records, render
 from gflowctl.view import jobs, lookup
 from gflowctl.view import reasons as why_jobs
+from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Ended, Running, Stopping
@@ -26,8 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     arguments.add_jobs(parser)
     parser.add_argument("--script", action="store_true", help="print the script that was kept at submission")
-    arguments.add_color(parser)
-    arguments.add_json(parser, "print a JSON list, one object for each job")
+    command_line.add_color(parser)
+    command_line.add_json(parser, "print a JSON list, one object for each job")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

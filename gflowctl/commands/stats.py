@@ -12,10 +12,10 @@ from __future__ import annotations
 import sys
 import time
 
-from gflowctl.options import arguments
 from gflowctl.output import render
 from gflowctl.output.render import Column
 from gflowctl.view import jobs, views
+from gflowd import command_line
 from gflowd.core.accounting import statistics
 from gflowd.core.accounting.statistics import DAY, PROJECT, USER, Account, Calendar
 from gflowd.core.errors import BadUsage, GflowError
@@ -42,13 +42,15 @@ TITLES = {USER: "USER", PROJECT: "PROJECT", DAY: "DAY"}
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     group = parser.add_argument_group("which jobs")
-    group.add_argument("-u", "--user", type=arguments.words, metavar="USER,...", help="only these users (default: you)")
+    group.add_argument(
+        "-u", "--user", type=command_line.words, metavar="USER,...", help="only these users (default: you)"
+    )
     group.add_argument("--all-users", action="store_true", help="jobs of all users")
     group.add_argument("--since", metavar="INSTANT", help="jobs submitted, running or ended since then, e.g. now-7d")
     group = parser.add_argument_group("summary")
     group.add_argument("--by", choices=(USER, PROJECT, DAY), help="print one line for each user, project or day")
     group.add_argument("--csv", action="store_true", help="print comma-separated values; durations in seconds")
-    arguments.add_json(group, "print a JSON object with the groups and GPU hours by day")
+    command_line.add_json(group, "print a JSON object with the groups and GPU hours by day")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

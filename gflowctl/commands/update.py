@@ -18,6 +18,7 @@ from gflowctl.options import arguments, job_options
 from gflowctl.output import render
 from gflowctl.submit import capture
 from gflowctl.view import jobs, views
+from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import EXECUTORS, Wish
@@ -60,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--append", action="store_true", default=None,
                        help="append to the output files instead of overwriting them")  # fmt: skip
     group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
-    parser.add_argument("--clear", action="extend", type=arguments.words, default=[], metavar="OPTION,...",
+    parser.add_argument("--clear", action="extend", type=command_line.words, default=[], metavar="OPTION,...",
                         help="options to reset to their defaults, e.g. time,begin,depends-on")  # fmt: skip
 
 
@@ -82,8 +83,10 @@ def _configure_array(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("arrays and sweeps")
     group.add_argument("--param", action="append", default=[], metavar="NAME=VALUE",
                        help="set a parameter of the named elements to VALUE, taken literally")  # fmt: skip
-    group.add_argument("--max-concurrent", type=arguments.count, metavar="N", help="run at most N elements at a time")
-    group.add_argument("--max-failures", type=arguments.count, metavar="N",
+    group.add_argument(
+        "--max-concurrent", type=command_line.count, metavar="N", help="run at most N elements at a time"
+    )
+    group.add_argument("--max-failures", type=command_line.count, metavar="N",
                        help="cancel the rest once N jobs have failed")  # fmt: skip
 
 

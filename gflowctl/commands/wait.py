@@ -10,6 +10,7 @@ from __future__ import annotations
 from gflowctl.options import arguments
 from gflowctl.output import follow
 from gflowctl.view import jobs, views
+from gflowd import command_line
 from gflowd.core.errors import TryAgain
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     arguments.add_jobs(parser)
     parser.add_argument("--any", action="store_true", help="wait only for the first of the jobs to end")
     parser.add_argument(
-        "--timeout", type=arguments.duration, metavar="DUR", help="give up after this long, e.g. 90s or 2h"
+        "--timeout", type=command_line.duration, metavar="DUR", help="give up after this long, e.g. 90s or 2h"
     )
 
 

@@ -1,26 +1,12 @@
-"""What the commands of gflowctl take: the options and types of both programs, and what names jobs and processes."""
+"""Arguments of several commands of gflowctl that name jobs and processes; `gflowd.command_line` has all others."""
 
 from __future__ import annotations
 
-from gflowd.command_line import Parser, add_actions, add_color, add_json, count, duration, interval, words
+from gflowd.command_line import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-
-__all__ = [
-    "Parser",
-    "add_actions",
-    "add_color",
-    "add_job",
-    "add_jobs",
-    "add_json",
-    "count",
-    "duration",
-    "interval",
-    "pid",
-    "words",
-]  # fmt: skip
 
 LARGEST_PID = 1 << 22  # PID_MAX_LIMIT of proc(5)
 
