@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from conftest import Ctl
 
 COMMAND = """
-import signal, sys, time
-signal.signal(signal.SIGUSR1, lambda *_: (print("usr1", flush=True), sys.exit(0)))
-print("ready", flush=True)
+import os, signal, sys, time
+signal.signal(signal.SIGUSR1, lambda *_: (os.write(1, b"usr1\\n"), sys.exit(0)))
+os.write(1, b"ready\\n")  # not print, which a handler may interrupt amid its work
 time.sleep(60)
 """
 

@@ -33,10 +33,10 @@ def test_a_job_is_what_was_asked_for(ctl: Ctl) -> None:
     job_id = ctl.submit(
         "-g", "2", "-c", "3", "-m", "1.5G", "-t", "1-12", "--grace", "90s", "-n", "näme", "-p", "200", "-P", " ml ",
         "--comment", "first", "--executor", "process", "--auto-close", "--begin", "now+1h",
-        "python", "train.py", "-g", "1", "--", "x",
+        "python3", "train.py", "-g", "1", "--", "x",
     )  # fmt: skip
     spec = ctl.spec(job_id)
-    assert spec.command == ("python", "train.py", "-g", "1", "--", "x")
+    assert spec.command == ("python3", "train.py", "-g", "1", "--", "x")
     assert (spec.gpus, spec.cpus, spec.memory_mb, spec.time_limit, spec.grace) == (2, 3, 1536, 129600, 90)
     assert (spec.name, spec.priority, spec.project, spec.comment) == ("näme", 200, "ml", "first")
     assert spec.executor == "process"

@@ -37,13 +37,13 @@ def test_show_tells_all_about_a_job(ctl: Ctl) -> None:
         "err",
         "-n",
         "x",
-        "python",
+        "python3",
         "a b.py",
         "it's",
     )
     ctl.run_job(1, gpu_ids=(0, 1))
     found = {key: value.strip() for key, value in facts(ctl.ok("show", "1")).items()}
-    assert found["Command"] == """python 'a b.py' 'it'"'"'s'"""
+    assert found["Command"] == """python3 'a b.py' 'it'"'"'s'"""
     assert found["Resources"] == "2 GPUs, 1 CPU, 1:00:00 at most"
     assert (found["GPU ids"], found["State"], found["Project"], found["Process"]) == ("0,1", "running", "ml", "4242")
     assert found["Time left"].startswith(("58:", "59:"))
