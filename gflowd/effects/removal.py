@@ -25,10 +25,6 @@ class Removal:
         """Whether all is done that could be done."""
         return self._process.poll() is not None
 
-    def wait(self) -> None:
-        """Returns when it is over."""
-        self._process.wait()
-
     def left(self) -> list[str]:
         """Those of `paths` that are still there."""
         return [path for path in self.paths if os.path.lexists(path)]

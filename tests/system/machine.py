@@ -178,15 +178,6 @@ class Machine:
         pids = {worker["name"]: worker["pid"] for worker in found["workers"] if worker["pid"]}
         return {"supervisor": found["pid"], **pids} if found["running"] else {}
 
-    def pulses(self) -> dict[str, int]:
-        """As `pids` without the supervisor, asked of nobody: these are whom we know by their parent."""
-        parent = json.loads(Path(self.state.daemon_pid).read_bytes())["pid"]
-        found = {}
-        for pid in map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()):
-            name = Path(f"/proc/{pid}/comm").read_text().strip().removeprefix("gflowd:")
-            found[name] = pid
-        return found
-
     @property
     def tmux_socket(self) -> str:
         return str(Path(self.state.default_run()) / "tmux.sock")

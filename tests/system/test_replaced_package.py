@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,16 @@ class Installed(Machine):
         settings = {"cwd": self.work, "env": self.env, "timeout": 60, "capture_output": True, "text": True, **settings}
         return subprocess.run(words, check=False, stdin=subprocess.DEVNULL, **settings)
 
+    def workers(self) -> dict[str, int]:
+        """Their pids by name, without a program of the package: it may be in pieces."""
+        parent = json.loads(Path(self.state.daemon_pid).read_bytes())["pid"]
+        found = {}
+        for pid in map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()):
+            name = Path(f"/proc/{pid}/comm").read_text().strip().removeprefix("gflowd:")
+            if name != "manager":  # whose end takes the others
+                found[name] = pid
+        return found
+
     def replace(self, version: str) -> None:
         """By a package of another version, whose parts do not go together with those of ours."""
         init = self.site / "gflowd" / "__init__.py"
@@ -57,10 +68,17 @@ def test_every_worker_can_be_started_again_after_the_package_was_replaced(instal
     other = installed.submit("-g", "1", "--wrap", "exit 6")
     installed.until(job_id, "running")
     installed.replace("99.0")
-    before = {name: pid for name, pid in installed.pulses().items() if name != "manager"}  # its end takes the others
+    before = installed.workers()
     for pid in before.values():
         kill(pid)
-    eventually(lambda: all(map(alive, now := installed.pulses().values())) and not {*now} & {*before.values()})
+
+    def are_all_new() -> bool:
+        now = installed.workers()
+        return (
+            now.keys() == before.keys() and all(map(alive, now.values())) and not {*now.values()} & {*before.values()}
+        )
+
+    eventually(are_all_new)
     installed.open_gate()
     installed.put_back("99.0")
     assert (installed.wait(job_id), installed.wait(other)) == (5, 6)

@@ -72,7 +72,7 @@ class Attic:
         """What is done in one tick, and beside it."""
         self.cleanup.sweep(self.fold, self.job_queue, Moment(NOW, self.mono, "boot"))
         if self.cleanup._removal is not None:
-            self.cleanup._removal.wait()
+            self.cleanup._removal._process.wait()
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_nothing_else_is_done_while_a_removal_goes_on(attic: Attic, monkeypatch:
     assert attic.cleanup._removal is going_on
     assert attic.cleanup.wake_at == attic.mono + module.PAUSE
     going_on._process.kill()
-    going_on.wait()
+    going_on._process.wait()
     assert going_on.left() == [str(place)]
 
 
