@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 CALL_TIMEOUT = 5.0  # seconds: a tmux client waits for ever for a server that is stopped
+FAREWELL = 2.0  # seconds for a server to end
 REVIVAL = 1.0  # seconds for a server to make its socket again
 TERM = "screen-256color"
 
@@ -116,12 +117,19 @@ class Tmux:
             self._end_unreachable()
         elif self._call("list-sessions") == ([], []):
             self._call("kill-server")
+            self._await_end()
         else:
             self._call("set-option", "-g", "exit-empty", "on")
 
     def is_running(self) -> bool:
         """Whether the server answers."""
         return (os.path.exists(self.socket) or self._revive()) and self._answers()
+
+    def _await_end(self) -> None:
+        """A server goes a moment after it was told; whoever stops gflowd may look at once."""
+        deadline = time.monotonic() + FAREWELL
+        while _servers(self.socket) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _end_unreachable(self) -> None:
         """Ends servers that have nothing to run and whose socket has no place any more, so that nobody can ask them."""
