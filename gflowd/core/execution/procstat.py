@@ -5,12 +5,14 @@ The process's name in a stat line may hold spaces, brackets and newlines.
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field
 
 from gflowd.core.job.model import Identity
 
 GREATEST_PID = (1 << 31) - 1  # what the kernel's calls take
 GREATEST_START = (1 << 63) - 1  # what the snapshot can hold
+_FAULT = 1 << (signal.SIGSEGV - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,18 @@ def parse(line: str) -> Process | None:
 
 
 def bears(status: str, number: int) -> bool:
-    """Whether the process of a status file catches or ignores the signal `number`, or blocks it for later."""
+    """Whether the process of a status file catches or ignores the signal `number`, or blocks it for later.
+
+    Who blocks all there are, those of its own faults too, is likely between a vfork and what follows it (shells,
+    posix_spawn and Python's subprocess do that), and what it does with a signal then cannot be seen; only where it
+    sleeps does it mean to wait for one.
+    """
     bit = 1 << (number - 1)
-    for line in status.splitlines():
-        name, _, mask = line.partition(":")
-        if name in ("SigBlk", "SigIgn", "SigCgt") and int(mask, 16) & bit:
-            return True
-    return False
+    fields = {name: value for name, _, value in (line.partition(":") for line in status.splitlines())}
+    blocked, ignored, caught = (int(fields.get(name, "0"), 16) for name in ("SigBlk", "SigIgn", "SigCgt"))
+    if (ignored | caught) & bit:
+        return True
+    return bool(blocked & bit) and (not blocked & _FAULT or fields.get("State", "").lstrip().startswith("S"))
 
 
 def unshared(rollup: str) -> int | None:

@@ -1,4 +1,5 @@
 import os
+import signal
 
 import pytest
 from hypothesis import given
@@ -63,14 +64,28 @@ def test_the_same_process_with_more_memory_is_the_same() -> None:
     assert (found.rss, later.rss) == (2, 3)
 
 
-STATUS = "Name:\tx\nSigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\nCpus:\tf\n"
+STATUS = "Name:\tx\nState:\t{}\nSigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\nCpus:\tf\n"
+ALL = (1 << 64) - 1
+FAULT = 1 << (signal.SIGSEGV - 1)
 
 
-@given(st.integers(1, 64), st.integers(0, (1 << 64) - 1), st.integers(0, 2))
+@given(st.integers(1, 64), st.integers(0, ALL), st.integers(0, 2))
 def test_a_signal_is_borne_when_it_is_blocked_ignored_or_caught(number: int, mask: int, place: int) -> None:
     masks = [0, 0, 0]
     masks[place] = mask
-    assert procstat.bears(STATUS.format(*masks), number) is bool(mask >> (number - 1) & 1)
+    assert procstat.bears(STATUS.format("S (sleeping)", *masks), number) is bool(mask >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("state", ["R (running)", "D (disk sleep)", "T (stopped)"])
+def test_who_blocks_all_signals_for_the_moment_of_a_vfork_may_die_of_one_after_it(state: str) -> None:
+    assert not procstat.bears(STATUS.format(state, ALL, 0, 0), signal.SIGUSR1)
+    assert procstat.bears(STATUS.format(state, ALL & ~FAULT, 0, 0), signal.SIGUSR1)
+    assert procstat.bears(STATUS.format(state, ALL, 0, ALL), signal.SIGUSR1)
+    assert procstat.bears(STATUS.format("S (sleeping)", ALL, 0, 0), signal.SIGUSR1)
+
+
+def test_no_status_bears_nothing() -> None:
+    assert not procstat.bears("", signal.SIGUSR1)
 
 
 ROLLUP = "7f-8f ---p 00000000 00:00 0 [rollup]\nRss: 900 kB\nPss: 700 kB\n"
