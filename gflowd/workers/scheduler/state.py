@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,7 +17,7 @@ import orjson
 from gflowd import log
 from gflowd.core.accounting.runtimes import Runtimes
 from gflowd.core.errors import SystemFailed, TryAgain
-from gflowd.core.job.records import LIMIT, PHASE, RESERVATION, RUNS, SCHEDULER, SPEC, WISH
+from gflowd.core.job.records import LIMIT, PHASE, QUOTA, RESERVATION, RUNS, SCHEDULER, SETTING, SPEC, WISH
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.syntax import instants
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
 
 
 SHARED = ("cwd", "env", "name", "user")  # what many submissions have in common
+RULES = (LIMIT, QUOTA, RESERVATION, SETTING)  # kinds of records on which every start rests
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What others wrote since we last looked: of which `jobs`, and whether it changed the `rules` of what may start."""
+
+    jobs: set[int]
+    rules: bool
 
 
 class Fenced(Exception):
@@ -73,8 +83,8 @@ class SchedulerState:
         """The next job's."""
         return self._follower.fold.next_id
 
-    def catch_up(self) -> set[int]:
-        """Follows the snapshot into the job queue; the ids that were touched."""
+    def catch_up(self) -> Touched:
+        """Follows the snapshot into the job queue."""
         keys = self._follower.catch_up()
         self.news += bool(keys is None or keys or self._follower.fold.dropped)
         fold = self._follower.fold
@@ -97,7 +107,7 @@ class SchedulerState:
             self.calendar.take(fold.of(RESERVATION))
         self._archiver.note(phases if keys is None else ids, fold, self.job_queue)
         self.touched |= ids
-        return ids
+        return Touched(ids, rules=keys is None or any(kind in RULES for kind, _ in keys))
 
     def put_back(self) -> None:
         """Somebody removed or overwrote the snapshot under us: ours is the only copy. Raises as a commit."""
@@ -105,8 +115,8 @@ class SchedulerState:
             self.catch_up()
 
     @contextmanager
-    def change(self) -> Iterator[tuple[Commit, set[int]]]:
-        """A commit, and the jobs that others touched before it; what is put into it is in the job queue afterwards."""
+    def change(self) -> Iterator[tuple[Commit, Touched]]:
+        """A commit, and what others touched before it; what is put into it is in the job queue afterwards."""
         with self._commit() as commit:
             touched = self.catch_up()
             if self.of(SCHEDULER).get(0, {}).get("generation") != self._generation:

@@ -195,13 +195,15 @@ class Scheduler:
                 self._struggle(str(failure), now)
 
     def _plan_and_commit(self, now: Moment, slots: dict[str, Any]) -> Plan:
-        """What was decided about a job that somebody touched meanwhile is dropped, and decided again next time."""
+        """Decisions about a job that somebody touched meanwhile are dropped and made again next time; so is the whole
+        plan if a limit, quota, reservation or setting changed meanwhile.
+        """
         changes, plan = self._decide(now, slots)
         if self._retry_at is not None and now.mono < self._retry_at:
             return plan
         try:
             promised = self._planner.promises(self._job_queue, self._said(), plan, now)
-            touched = self._commit(changes, promised) if changes or promised else ()
+            touched = self._commit(changes, promised, plan) if changes or promised else ()
             lives_on = (isinstance(after[-1], Running | Stopping) for after in changes.values())
             self._moved = bool(promised) or any(lives_on)
             self._planner.settled(touched)
@@ -256,11 +258,14 @@ class Scheduler:
             launched_at=now.wall,
         )
 
-    def _commit(self, changes: Changes, promised: Mapping[int, Mapping[str, Any] | None]) -> set[int]:
+    def _commit(self, changes: Changes, promised: Mapping[int, Mapping[str, Any] | None], plan: Plan) -> set[int]:
         """Writes the phases and promises of jobs that nobody touched meanwhile, and keeps the ends of attempts that are
-        followed by another; then takes them into the job queue. The jobs that somebody touched.
+        followed by another; then takes them into the job queue. The jobs that were left out.
         """
-        with self._state.change() as (commit, touched):
+        with self._state.change() as (commit, meanwhile):
+            touched = set(meanwhile.jobs)
+            if meanwhile.rules:
+                touched.update(promised, (job.id for job, _ in (*plan.starts, *plan.impossible)))
             usage = dict(self._state.of(USAGE))
             runs = dict(self._state.of(RUNS))
             for job_id, record in promised.items():

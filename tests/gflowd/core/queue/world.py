@@ -185,10 +185,13 @@ class World:
     def tick(self, meanwhile: Callable[[], None] | None = None) -> Changes:
         """One of the scheduler's; `meanwhile` comes between decision and commit. What was committed."""
         self.catch_up()
-        changes, _ = self.decide()
+        changes, plan = self.decide()
+        rules = dict(self.limits)
         if meanwhile is not None:
             meanwhile()
         touched = self.catch_up()
+        if self.limits != rules:
+            touched |= {job.id for job, _ in (*plan.starts, *plan.impossible)}
         done = {job_id: after for job_id, after in changes.items() if job_id not in touched}
         for job_id, after in done.items():
             before = self.phase(job_id)

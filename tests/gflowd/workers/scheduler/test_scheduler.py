@@ -19,7 +19,8 @@ from gflowd.core.accounting.runtimes import NAMES
 from gflowd.core.errors import TryAgain
 from gflowd.core.execution.observations import Agenda, Enforced, Observation
 from gflowd.core.gpu.device import Gpu, GpuProcess
-from gflowd.core.job import codec, reasons
+from gflowd.core.job import arrays, codec, reasons
+from gflowd.core.job.arrays import Family
 from gflowd.core.job.dependencies import AFTEROK, Dependency, Needs
 from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
 from gflowd.core.moment import Moment
@@ -65,7 +66,7 @@ def submit(wiring: Wiring, text: str = "true", wish: Wish | None = None, **field
         command=("/bin/sh", "-c", text), name="x", user="u", cwd=wiring.state.root, env="e", submitted_at=1.0
     ).replace(**fields)
     with Store(wiring.state).commit() as commit:
-        job_id = commit.allocate()
+        job_id = commit.allocate(1 if spec.family is None else arrays.size(spec.family))
         commit.put("spec", job_id, codec.encode(spec))
         if wish is not None:
             commit.put("wish", job_id, codec.encode(wish))
@@ -705,6 +706,36 @@ def test_while_drained_the_line_is_told_and_nothing_starts(make: Callable[..., S
     make().tick(now(), {})
     observed = orjson.loads(Path(wiring.state.observed).read_bytes())
     assert (observed["line"]["order"], observed["reasons"]) == ([job_id], {str(job_id): "Drained"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "record", "started"),
+    [
+        ("limit", 1, {"max_concurrent": 1}, 1),
+        ("quota", "user:u", {"max_running_jobs": 1}, 1),
+        ("setting", "drain", {"at": 1.0}, 0),
+    ],
+)
+def test_a_rule_made_between_a_decision_and_its_commit_holds(
+    make: Callable[..., Scheduler], wiring: Wiring, kind: str, key: Any, record: Any, started: int
+) -> None:
+    with Store(wiring.state).commit() as commit:
+        commit.put("quota", "user:v", {"max_running_jobs": 1})  # the first rewrites the file, which is read anew
+    scheduler = make()
+    submit(wiring, family=Family(ranges=((1, 2, 1),)))
+    decide = scheduler._decide
+
+    def decide_late(*args: Any) -> Any:
+        decided = decide(*args)
+        scheduler._decide = decide  # type: ignore[method-assign]
+        with Store(wiring.state).commit() as commit:
+            commit.put(kind, key, record)
+        return decided
+
+    scheduler._decide = decide_late  # type: ignore[method-assign]
+    scheduler.tick(now(), {})
+    scheduler.tick(now(), {})
+    assert sum(isinstance(phase(wiring, job_id), Starting) for job_id in (1, 2)) == started
 
 
 def test_what_nothing_has_changed_is_shown_without_another_decision(
