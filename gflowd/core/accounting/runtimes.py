@@ -13,7 +13,7 @@ from gflowd.core.job import reasons
 from gflowd.core.job.model import FAILED, FINISHED, TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from typing import Any
 
     from gflowd.core.job.model import Job, Spec
@@ -70,7 +70,7 @@ class Runtimes:
         names.pop(name, None)
         names[name] = None  # the last to have run is last
         runs = [(float(at), float(seconds)) for at, seconds in record["runs"]]
-        for key in ((NAME, user, gpus, name), (WIDTH, user, gpus), (USER, user), (EVERYBODY,)):
+        for key in ((NAME, user, gpus, name), *_wider(user, gpus)):
             self._add(key, runs)
         return (user, gpus, name) if is_new else None
 
@@ -119,7 +119,7 @@ class Runtimes:
 
     def predicted(self, user: str, gpus: int, label: int | str | None) -> Length:
         """The prediction for jobs of a user that want so many GPUs and have this label."""
-        wanted: list[Key] = [(WIDTH, user, gpus), (USER, user), (EVERYBODY,)]
+        wanted = [*_wider(user, gpus)]
         if label is not None:
             wanted.insert(0, (ARRAY, label) if isinstance(label, int) else (NAME, user, gpus, label))
         for key in wanted:
@@ -143,9 +143,21 @@ class Runtimes:
         if name not in self._names.get(owner, {}):
             return None
         del self._names[owner][name]
-        self._last.pop((NAME, *owner, name), None)
+        self._drop(self._last.pop((NAME, *owner, name), []), *owner)
         self._known.pop((NAME, *owner, name), None)
         return (*owner, name)
+
+    def _drop(self, runs: Collection[Run], user: str, gpus: int) -> None:
+        """No record tells of these runs any more; what is known of wider likenesses rests on those that are left."""
+        for key in _wider(user, gpus):
+            if any(run in self._last.get(key, ()) for run in runs):
+                named = [its for its in self._last if its[0] == NAME and its[1 : len(key)] == key[1:]]
+                left = sorted({run for its in named for run in self._last[its]})[-MOST:]
+                self._known.pop(key, None)
+                if left:
+                    self._last[key] = left
+                else:
+                    del self._last[key]
 
     def _add(self, key: Key, runs: Iterable[Run]) -> None:
         last = self._last.setdefault(key, [])
@@ -192,6 +204,11 @@ def remaining(length: Length, elapsed: float) -> float:
 def _median(numbers: list[float]) -> float:
     ordered, half = sorted(numbers), len(numbers) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _wider(user: str, gpus: int) -> tuple[Key, ...]:
+    """The likenesses that jobs of other names have too."""
+    return (WIDTH, user, gpus), (USER, user), (EVERYBODY,)
 
 
 def _short(name: str) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from math import inf
 from statistics import median
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -146,7 +147,7 @@ def test_only_what_was_not_known_before_is_news() -> None:
     assert made.take("0 ada train", None) is None
     assert made.take("2 bob a b", None) is None
     assert made.label(job()) is None
-    assert made.length(job()) == Length(15.0, WIDTH, 2)  # which is known still
+    assert made.length(job()) == Length(ASSUMED, GUESS)  # as if it were made anew from the records
 
 
 def test_names_with_spaces_and_users_and_widths_are_kept_apart() -> None:
@@ -244,3 +245,25 @@ def test_an_element_that_is_to_run_again_tells_nothing_any_more() -> None:
     assert not made.knows(77)
     made.see(77, 79, None)
     assert not made.knows(77)
+
+
+RUNS = st.none() | st.tuples(st.integers(1, 30), st.sampled_from([30.0, 800.0, 9000.0]))
+TOLD = st.tuples(st.sampled_from(["ada", "bob"]), st.integers(0, 1), st.sampled_from(["a", "b"]), RUNS)
+
+
+@given(st.lists(TOLD, max_size=40))
+def test_what_is_known_rests_on_the_records_that_are_left(told: list[Any]) -> None:
+    followed = Runtimes()
+    left: dict[str, Any] = {}
+    for user, gpus, name, run in told:
+        spec = SPEC.replace(user=user, gpus=gpus, name=name)
+        key = record_id(spec)
+        left[key] = None if run is None else record(left.get(key), spec, run)
+        followed.take(key, left[key])
+    anew = Runtimes()
+    for key, each in left.items():
+        anew.take(key, each)
+    for user in ("ada", "bob", "eve"):
+        for gpus in (0, 1, 2):
+            for label in ("a", "b", None):
+                assert followed.predicted(user, gpus, label) == anew.predicted(user, gpus, label)

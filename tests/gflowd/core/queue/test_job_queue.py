@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from world import SPEC, World, array, needs
 
 from gflowd.core.accounting import runtimes
+from gflowd.core.execution import transitions
 from gflowd.core.job import codec, reasons
 from gflowd.core.job.dependencies import ALONE, ANY, Dependency, Needs
 from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
 from gflowd.core.job.retry_policy import Retry
+from gflowd.core.moment import Moment
 from gflowd.core.queue.job_queue import JobQueue
 
 RUN = Run(executor="tmux", launched_at=1.0)
@@ -53,6 +55,12 @@ class Records:
     def pass_time(self, now: float) -> None:
         self.now = now
         self.job_queue.settle((), now)
+
+    def commit_losses(self) -> None:
+        """As the scheduler does at once."""
+        while self.job_queue.lost:
+            job_id, why = next(iter(self.job_queue.lost.items()))
+            self.phase(job_id, transitions.lose(self.job_queue.queued[job_id], why, Moment(self.now, self.now, "boot")))
 
     def order(self) -> list[int]:
         return [job.id for job in self.job_queue.queue()]
@@ -699,32 +707,48 @@ MOVES = st.one_of(
 )
 
 
+def _may_wait_for(records: Records, job_id: int, its: Needs) -> bool:
+    """Jobs wait for others that were there before them."""
+    return all(each.id < job_id and each.id in records.specs for each in its.dependencies)
+
+
+def _is_waited_for(records: Records, job_id: int) -> bool:
+    """Who is waited for is not archived."""
+    needs_of = [job.spec.needs for job in records.job_queue.queued.values() if job.spec.needs is not None]
+    return any(each.id == job_id for its in needs_of for each in its.dependencies)
+
+
 @given(st.lists(MOVES, max_size=25), st.sampled_from([10.0, 5000.0]))
 def test_a_book_that_followed_walks_in_the_order_of_one_made_anew(moves: list[tuple[Any, ...]], now: float) -> None:
     """Up to three jobs for each of five submissions, some of them arrays."""
     records = Records()
     runs: dict[str, Any] = {}
-    for move in moves:
+    for number, move in enumerate(moves):
         match move:
             case "submit", int(place), fields, is_array:
                 spec = SPEC.replace(**fields, family=array(3) if is_array else None)
+                if spec.needs is not None and not _may_wait_for(records, 1 + 3 * place, spec.needs):
+                    spec = spec.replace(needs=None)
                 records.specs[1 + 3 * place] = codec.encode(spec)
                 records.refresh(1 + 3 * place, specs=True)
             case "wish", int(job_id), held, released_at:
                 records.wish(job_id, held=held, released_at=released_at)
             case "phase", int(job_id), phase:
                 records.phase(job_id, phase)
-            case "forget", int(place):
+            case "forget", int(place) if not _is_waited_for(records, 1 + 3 * place):
                 records.specs.pop(1 + 3 * place, None)
                 records.refresh(1 + 3 * place, specs=True)
             case "runs", name, user, gpus, seconds:
-                key, record = run_record(name, user, gpus, seconds or 1.0)
-                runs.pop(key, None)
+                spec = SPEC.replace(name=name, user=user, gpus=gpus)
+                key, before = runtimes.record_id(spec), runs.pop(runtimes.record_id(spec), None)
                 if seconds is not None:
-                    runs[key] = record
+                    runs[key] = runtimes.record(before, spec, (float(number), seconds))
                 records.job_queue.note_runs(key, runs.get(key))
-            case _, passing:
+            case "time", passing:
                 records.pass_time(records.now + passing)
+            case _:
+                pass
+        records.commit_losses()
     anew = JobQueue()
     for key, record in runs.items():
         anew.note_runs(key, record)
