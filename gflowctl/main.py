@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "submit": ("gflowctl.commands.submit", ("batch",), "queue a command or a script"),
     "new": ("gflowctl.commands.new", (), "write a commented job script"),
     "queue": ("gflowctl.commands.queue", ("q", "list"), "list jobs"),
-    "show": ("gflowctl.commands.show", (), "show all that is known of jobs"),
+    "show": ("gflowctl.commands.show", (), "show everything about jobs"),
     "log": ("gflowctl.commands.log", (), "print or follow a job's output"),
     "attach": ("gflowctl.commands.attach", ("a",), "open the terminal of a running job"),
     "wait": ("gflowctl.commands.wait", (), "wait until jobs have ended"),
@@ -37,10 +37,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "resume": ("gflowctl.commands.resume", (), "let jobs start again"),
     "reserve": ("gflowctl.commands.reserve", (), "reserve GPUs for a user during a time window"),
     "gpus": ("gflowctl.commands.gpus", (), "control which GPUs jobs may use"),
-    "stats": ("gflowctl.commands.stats", (), "sum up jobs: outcomes, waiting and running times, GPU hours"),
+    "stats": ("gflowctl.commands.stats", (), "summarise jobs: outcomes, waiting and run times, GPU hours"),
     "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
-    "quota": ("gflowctl.commands.quota", (), "show and set how much a user or project may have at once"),
-    "doctor": ("gflowctl.commands.doctor", (), "check the installation and say how to fix it"),
+    "quota": ("gflowctl.commands.quota", (), "show and set the limits of users and projects"),
+    "doctor": ("gflowctl.commands.doctor", (), "check the installation and suggest fixes"),
     "backup": ("gflowctl.commands.backup", (), "write the queue, its files and the settings to one file"),
     "restore": ("gflowctl.commands.restore", (), "restore a backup"),
     "close-sessions": ("gflowctl.commands.close_sessions", (), "close terminal sessions left over by ended jobs"),
@@ -132,8 +132,8 @@ def _overview() -> str:
     lines = [
         "Usage: gflowctl [OPTIONS] COMMAND ...",
         "",
-        "Queues commands and runs them when their GPUs, CPUs and memory are free.",
-        "Works with gflowd, but needs it only to run jobs.",
+        "Queue commands, which gflowd runs when their GPUs, CPUs and memory are free.",
+        "Only running jobs needs gflowd; everything else works without it.",
         "",
     ]
     for title, names in GROUPS:

@@ -77,7 +77,7 @@ def overview() -> str:
         (
             "Usage: gflowd [OPTIONS] COMMAND ...",
             "",
-            "The daemon of gflow: starts queued jobs when their GPUs, CPUs and memory are free.",
+            "Run the daemon of gflow, which starts queued jobs when their GPUs, CPUs and memory are free.",
             "",
             "Commands:",
             *verbs,

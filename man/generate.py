@@ -55,9 +55,9 @@ PROGRAMS = (
     Program(
         "gflowctl",
         "1",
-        "queue jobs and see what becomes of them",
-        "Queues commands, shows and changes jobs, prints their output.\n\n"
-        "It works on the state directory alone: all of it but the running of jobs also goes while `gflowd` is down.",
+        "queue jobs and see their results",
+        "Queue commands, show and change jobs, and print their output.\n\n"
+        "It works on files in the state directory: while `gflowd` is down, everything works except running jobs.",
         gflowctl.main.COMMANDS,
         gflowctl.main.parser,
         gflowd.command_line.add_globals,
@@ -66,8 +66,8 @@ PROGRAMS = (
         "gflowd",
         "8",
         "run queued jobs when their GPUs, CPUs and memory are free",
-        "Starts the jobs that `gflowctl submit` queued, watches them, and records how they ended.\n\n"
-        "Jobs do not depend on it once they run: it can be stopped, restarted and upgraded at any time.",
+        "Start the jobs that `gflowctl submit` queued, watch them, and record how they ended.\n\n"
+        "Running jobs do not depend on it: it can be stopped, restarted and upgraded at any time.",
         gflowd.main.COMMANDS,
         gflowd.main.parser,
         gflowd.command_line.add_globals,

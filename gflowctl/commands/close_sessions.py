@@ -1,4 +1,4 @@
-"""Close terminal sessions that ended jobs left behind. To end a job that is still at work, use gflowctl cancel."""
+"""Close terminal sessions that ended jobs left behind. To end a running job, use gflowctl cancel."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Control which GPUs jobs may use: allow only some, drain or resume one, ignore processes that gflow did not start.
 
-GPUs are named by index, as gflowctl info shows them. Running jobs are never affected. Each setting holds until it is
-taken back, even if gflowd restarts; a process is ignored for as long as that very process lives.
+GPUs are named by index, as gflowctl info shows them. Running jobs are never affected. Each setting stays in
+force until it is undone, even if gflowd restarts; a process is ignored for as long as that very process lives.
 """
 
 from __future__ import annotations

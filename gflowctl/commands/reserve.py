@@ -1,9 +1,9 @@
-"""Reserve GPUs for a user during a time window: any GPUs, by number, or certain ones, by index.
+"""Reserve GPUs for a user during a time window: a number of GPUs, any of them, or certain GPUs, by index.
 
 During the window, jobs of other users do not use these GPUs; jobs that are already running go on. Cancelling a
 reservation ends its window at once.
 
-A repeating reservation repeats at the same local time, also across daylight-saving changes. A reservation is refused if
+A repeating reservation repeats at the same local time, even across daylight-saving changes. A reservation is refused if
 at any time a GPU would be reserved twice, or more GPUs than the machine has. gflowd need not be running.
 """
 

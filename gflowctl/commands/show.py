@@ -1,4 +1,4 @@
-"""Show all that is known of jobs: state and reason, times, resources, how they ended, where their output is."""
+"""Show everything about jobs: state and reason, times, resources, how they ended, and where their output is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sum up jobs: how they ended, how long they waited and ran, and the GPU time they used. Default: your own jobs.
+"""Summarise jobs: how they ended, how long they waited and ran, and the GPU time they used. Default: your own jobs.
 
 Jobs in the queue and in the history both count. Waiting is the time from submission to the first start; running is the
 time that the last attempt took. The third number of each is one that 95 % of the jobs did not exceed. The success rate

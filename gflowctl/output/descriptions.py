@@ -1,4 +1,4 @@
-"""Facts about jobs in words: resources, reasons, command lines."""
+"""Describes facts about jobs in words: resources, reasons, command lines."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ if TYPE_CHECKING:
 _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 
 REASONS = {
-    "BeginTime": "its begin time has not come",
-    "Dependency": "what it waits for has not come",
-    "RetryDelay": "it is tried again after a delay",
-    "Drained": "nothing is started; gflowctl resume",
+    "BeginTime": "its begin time has not been reached",
+    "Dependency": "a job it depends on has not finished yet",
+    "RetryDelay": "it will be retried after a delay",
+    "Drained": "the machine is drained; gflowctl resume starts jobs again",
     "Priority": "a job ahead of it comes first",
-    "Reservation": "GPUs that it needs are reserved",
-    "Quota": "its user or project runs as much as its quota allows",
+    "Reservation": "GPUs it needs are reserved",
+    "Quota": "its user or project is at its quota",
     "Never": "it can never start as things stand",
     "Resources": "not enough GPUs, CPUs or memory are free",
-    "GpuUnavailable": "GPUs that it could have are not usable now",
-    "DaemonDown": "gflowd is not running; gflowd start",
+    "GpuUnavailable": "the GPUs it could use are not available now",
+    "DaemonDown": "gflowd is not running; start it with gflowd start",
     "JobHeldUser": "held; gflowctl release lets it start",
     "NonZeroExit": "the command ended with an exit code other than 0",
-    "Zombie": "it vanished without leaving an exit code",
-    "TimeLimit": "it ran longer than its time limit",
-    "IdleGpus": "its GPUs do nothing",
+    "Zombie": "it vanished without an exit code",
+    "TimeLimit": "it exceeded its time limit",
+    "IdleGpus": "its GPUs are idle",
     "OutOfMemory": "it used more memory than it asked for",
     "CancelledByUser": "cancelled by a user",
-    "DependencyFailed": "what it waited for can no longer come",
-    "Group": "as many of its array run as may at a time",
-    "MaxFailures": "too many others of its array failed",
-    "Requeued": "it is to be run again",
-    "Strays": "its command has ended, processes that it left have not",
-    "Unkillable": "its processes outlive even SIGKILL",
+    "DependencyFailed": "a dependency can no longer be satisfied",
+    "Group": "its array is at its concurrency limit",
+    "MaxFailures": "too many other jobs of its array failed",
+    "Requeued": "it will be run again",
+    "Strays": "its command has ended, but processes it left behind are still running",
+    "Unkillable": "its processes survive even SIGKILL",
     "LaunchFailed": "it could not be launched",
-    "Rejected": "it can never run here",
-    "Signaled": "a signal ended it",
+    "Rejected": "it cannot run on this machine",
+    "Signaled": "a signal killed it",
 }
 NEVER = {
-    "Never:Reservation": "reservations that come again leave no gap that is long enough",
-    "Never:Quota": "a quota of its user or project is smaller than the job",
+    "Never:Reservation": "no gap between repeating reservations is long enough",
+    "Never:Quota": "it asks for more than the quota of its user or project",
 }
 SHORT = {short: state for state, short in SHORT_STATES.items()}
 SLURM_STATES = {
@@ -65,7 +65,7 @@ def states(words: Iterable[str] | None) -> Iterator[str]:
         name = SHORT.get(word.upper(), word.lower())
         name = SLURM_STATES.get(name, name)
         if name not in STATES:
-            raise BadUsage(f"no state {word!r}; they are {', '.join(STATES)}")
+            raise BadUsage(f"unknown state {word!r}; the states are {', '.join(STATES)}")
         yield name
 
 

@@ -1,4 +1,4 @@
-"""Why a queued job waits, as far as its place in line tells: the score, who is ahead, what is promised or expected.
+"""Why a queued job waits, from its place in line: the score, who is ahead, what is promised or expected.
 
 All of it is derived from what the daemon last observed and from the promises in the snapshot.
 """
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 AHEAD = 3  # jobs ahead that are named
 _LIKE = {
     "array": "as its array's last {runs}",
-    "name": "as your last {runs} of its name",
+    "name": "as your last {runs} with this name",
     "width": "as your last {runs} {gpus}",
     "user": "as your last {runs}",
-    "everybody": "as everybody's last {runs}",
-    "default": "the configuration's guess",
-    "guess": "nothing like it has run yet",
+    "everybody": "as the last {runs} of all users",
+    "default": "default_time_limit of the configuration",
+    "guess": "no similar job has run yet",
 }
 
 
@@ -61,13 +61,13 @@ class Standing:
 
 
 def of(view: View, job: Job) -> Standing | None:
-    """Where a queued job stands; None when the daemon did not say, or when it waits for something else."""
+    """Where a queued job stands; None if the daemon did not say, or if the job waits for something else."""
     rank, line = reasons.rank(view, job), view.line
     return None if rank is None or line is None else Standing(job, rank, line, view.now)
 
 
 def points(view: View, job: Job) -> float | None:
-    """The score of a queued job, to three digits; None when it is in no line."""
+    """The score of a queued job, to three digits; None when it is not in line."""
     found = of(view, job)
     return None if found is None else float(f"{found.score:.3g}")
 
@@ -118,15 +118,15 @@ def _promise(view: View, job: Job, found: Standing) -> Iterator[tuple[str, str]]
         if "cause" in record:
             yield "Moved", f"from {render.local(record['was'])}, because {record['cause']}"
     elif record is not None:
-        yield "Promise", "its place is kept; no time is promised, since that rests on jobs without a limit"
+        yield "Promise", "its place is kept; no time is promised, because it depends on jobs without a limit"
     elif (latest := _promised_from(view, found)) is not None:
-        yield "Promise", f"none yet; from {render.local(latest)} at the latest nobody may delay it"
+        yield "Promise", f"none yet; from {render.local(latest)} at the latest no other job may delay it"
     if expected is not None:
-        yield "Expected", f"~{render.local(expected)}, if jobs take as long as they are expected to"
+        yield "Expected", f"~{render.local(expected)}, if jobs take as long as expected"
 
 
 def _promised_from(view: View, found: Standing) -> float | None:
-    """When the job is promised a start, should it be the first then that cannot start."""
+    """When the job is promised a start, if it is then the first one that cannot start."""
     settings = view.context.settings
     after, within = settings.get("promise_after"), settings.get("promise_within")
     if after is None or within is None:
@@ -135,7 +135,7 @@ def _promised_from(view: View, found: Standing) -> float | None:
 
 
 def advice(view: View, job: Job) -> str | None:
-    """`give it a --time below 4:00:00 and it starts now`; None where nothing is known that would help."""
+    """`give it a --time below 4:00:00 and it starts now`; None if nothing is known to help."""
     line = view.line or {}
     until, longest = line.get("until", {}).get(str(job.id)), line.get("longest", {}).get(str(job.id))
     if until is not None and until > view.now:

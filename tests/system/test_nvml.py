@@ -324,7 +324,7 @@ def test_a_job_that_leaves_its_gpus_idle_is_marked_and_then_cancelled(machine: M
     eventually(lambda: reason(machine, idle) == "IdleGpus")
     assert "1 (IdleGpus)" in machine.ctl("queue").stdout
     assert f"job {idle} (IdleGpus)" in machine.ctl("info").stdout
-    assert "its GPUs do nothing" in machine.ctl("show", str(idle)).stdout
+    assert "its GPUs are idle" in machine.ctl("show", str(idle)).stdout
     ended = machine.ended(idle)
     assert (ended["state"], ended["reason"]) == ("cancelled", "IdleGpus")
     assert (machine.job(busy)["state"], reason(machine, busy)) == ("running", None)

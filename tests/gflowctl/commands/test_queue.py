@@ -139,7 +139,7 @@ def test_every_field_can_be_shown_and_sorted_by(mixed: Ctl) -> None:
         (["-f", ","], 2, "no field named"),
         (["--sort", "x"], 2, "no field 'X'"),
         (["--sort", ""], 2, "no field named"),
-        (["-s", "sleeping"], 2, "no state 'sleeping'"),
+        (["-s", "sleeping"], 2, "unknown state 'sleeping'"),
         (["--since", "x"], 2, "not an instant"),
         (["-l", "x"], 2, "not a number"),
         (["x"], 2, "not a list of jobs"),

@@ -104,13 +104,13 @@ def test_of_many_ahead_the_last_three_are_named(up: Ctl) -> None:
         (2, "width", 10, "as your last 10 2-GPU jobs"),
         (2, "width", 1, "as your last of the 2-GPU jobs"),
         (0, "width", 3, "as your last 3 jobs without GPUs"),
-        (1, "name", 4, "as your last 4 runs of its name"),
-        (1, "name", 1, "as your last run of its name"),
+        (1, "name", 4, "as your last 4 runs with this name"),
+        (1, "name", 1, "as your last run with this name"),
         (1, "array", 5, "as its array's last 5 runs"),
         (1, "user", 1, "as your last run"),
-        (1, "everybody", 7, "as everybody's last 7 runs"),
-        (1, "default", 0, "the configuration's guess"),
-        (1, "guess", 0, "nothing like it has run yet"),
+        (1, "everybody", 7, "as the last 7 runs of all users"),
+        (1, "default", 0, "default_time_limit of the configuration"),
+        (1, "guess", 0, "no similar job has run yet"),
     ],
 )
 def test_a_job_without_a_limit_is_told_how_long_it_is_expected_to_take_and_why(
@@ -134,7 +134,7 @@ def test_a_promise_is_told_with_those_that_end_before_and_from_when_it_moved_and
     first, second, third = (told(up, job_id) for job_id in (1, 2, 3))
     shown = utc(at)
     assert first["Promised"] == f"{shown} at the latest (jobs 8, 9 end by then)"
-    assert first["Expected"] == f"~{utc(at - HOUR)}, if jobs take as long as they are expected to"
+    assert first["Expected"] == f"~{utc(at - HOUR)}, if jobs take as long as expected"
     assert "Moved" not in first
     assert second["Promised"] == f"{shown} at the latest (job 8 ends by then)"
     assert second["Moved"] == f"from {utc(at - HOUR)}, because job 8 runs over its limit"
@@ -152,7 +152,7 @@ def test_a_place_that_is_kept_without_a_time_says_on_what_that_rests(up: Ctl) ->
     promise(up, 1, at=None)
     up.observe(line=line(1))
     assert told(up, 1)["Promise"] == (
-        "its place is kept; no time is promised, since that rests on jobs without a limit"
+        "its place is kept; no time is promised, because it depends on jobs without a limit"
     )
 
 
@@ -164,7 +164,7 @@ def test_without_a_promise_it_is_told_from_when_on_there_will_be_one(up: Ctl) ->
         ({"promise_after": 1.0, "promise_within": 7200.0}, 2 * HOUR),
     ):
         up.observe(line=line(1), config=settings)
-        said = f"none yet; from {utc(submitted + seconds)} at the latest nobody may delay it"
+        said = f"none yet; from {utc(submitted + seconds)} at the latest no other job may delay it"
         assert told(up, 1)["Promise"] == said
     up.observe(line=line(1))
     assert "Promise" not in told(up, 1), "an older daemon does not say"
@@ -182,7 +182,7 @@ def test_who_could_start_with_a_shorter_limit_is_told_so(up: Ctl) -> None:
     said = told(up, 1)["Reason"]
     assert re.search(r"; give it a --time below 4:00:[012]\d and it starts now$", said), said
     assert told(up, 2)["Reason"] == (
-        "Never:Reservation (it can never start as things stand: reservations that come again leave no gap that is long "
+        "Never:Reservation (it can never start as things stand: no gap between repeating reservations is long "
         "enough); give it a --time of at most 2:00:00"
     )
     assert told(up, 3)["Reason"] == "Priority (a job ahead of it comes first)", "that time has passed"
