@@ -29,7 +29,7 @@ from gflowd.workers.scheduler.idle_watch import IdleWatch
 from gflowd.workers.scheduler.launcher import Launcher
 from gflowd.workers.scheduler.planner import Planner, Said, ends
 from gflowd.workers.scheduler.state import SchedulerState
-from gflowd.workers.scheduler.status_file import StatusFile, Waiting
+from gflowd.workers.scheduler.status_file import StatusFile, Waiting, status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,27 +146,25 @@ class Scheduler:
         return (self._moved and bool(plan.promises or plan.guarded)) or bool(self._idle.to_cancel())
 
     def _show(self, last: Last, now: Moment, slots: dict[str, Any], rings: bytes = b"") -> Turn:
-        """Shows gflowctl what came of the last decision."""
-        if self._status_file.is_due(now):
-            self._note(last.plan, now, slots)
-        shown_at = self._status_file.write(now)
-        wake_at = last.wake_at if shown_at is None else min(last.wake_at, shown_at)
+        """Shows gflowctl what came of the last decision; where that cannot be now, comes again."""
+        is_due = now.mono >= self._status_file.due_at
+        is_shown = is_due and self._write_status(last.plan, now, slots)
+        wake_at = last.wake_at if is_shown else min(last.wake_at, self._status_file.due_at)
         return Turn(last.agenda, None, None if wake_at == inf else wake_at, rings=rings)
 
-    def _note(self, plan: Plan, now: Moment, slots: dict[str, Any]) -> None:
-        """Tells the status file what is so now."""
+    def _write_status(self, plan: Plan, now: Moment, slots: dict[str, Any]) -> bool:
+        """Writes what is so now, unless it is written already; whether the file says so."""
         why, line = self._line(plan, now)
-        waiting = Waiting(
-            why,
-            lambda: self._planner.expected(self._job_queue, self._said(), line, plan, now),
-            self._planner.told(self._job_queue, plan, line),
-        )
+        waiting = Waiting(why, self._planner.told(self._job_queue, plan, line))
         jobs = {**self._job_queue.live, **self._job_queue.lingering}
-        windows = self._status_file.reserved = self._state.calendar.windows
-        self._status_file.next_id = self._state.next_id
+        windows, next_id = self._state.calendar.windows, self._state.next_id
         picture = self._planner.pool.picture(jobs, windows, now.wall)
         capacity, stuck = self._planner.capacity(), settlement.enforced(slots).stuck
-        self._status_file.note(self._job_queue, waiting, capacity, picture, stuck, self._trouble)
+        told = status(self._job_queue, waiting, capacity, picture, windows, next_id, stuck, self._trouble)
+        if not self._status_file.is_news(told):
+            return True
+        expected = self._planner.expected(self._job_queue, self._said(), line, plan, now)  # costs more than the rest
+        return self._status_file.write(told, expected, now)
 
     def close(self) -> None:
         """Lets go of everything. The tmux server is ended by the supervisor, whoever of us is up then."""

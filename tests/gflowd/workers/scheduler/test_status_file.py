@@ -12,11 +12,12 @@ from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.gpu.states import Picture
 from gflowd.core.job import codec, reasons
 from gflowd.core.job.model import Identity, Phase, Run, Running, Spec, Started, Stopping
+from gflowd.core.moment import Moment
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.reservations import Window
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.workers.base import Wiring
-from gflowd.workers.scheduler.status_file import StatusFile, Waiting
+from gflowd.workers.scheduler.status_file import Status, StatusFile, Waiting, status
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=2, memory_mb=300, gpus=1)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))
@@ -45,11 +46,19 @@ def job_queue(phases: dict[int, Phase]) -> JobQueue:
     return made
 
 
-def note(status_file: StatusFile, phases: dict[int, Phase], **fields: object) -> None:
-    told: dict[str, object] = {
-        "waiting": Waiting({}, dict), "capacity": CAPACITY, "picture": PICTURE, "stuck": (), "trouble": None, **fields
+def told(phases: dict[int, Phase], **fields: object) -> Status:
+    known: dict[str, object] = {
+        "waiting": Waiting({}), "capacity": CAPACITY, "picture": PICTURE, "windows": (), "next_id": 1, "stuck": (),
+        "trouble": None, **fields,
     }  # fmt: skip
-    status_file.note(job_queue(phases), **told)  # type: ignore[arg-type]
+    return status(job_queue(phases), **known)  # type: ignore[arg-type]
+
+
+def show(file: StatusFile, said: Status, moment: Moment, expected: dict[int, float] | None = None) -> float | None:
+    """Writes as the scheduler does; where it cannot, when to come again."""
+    if moment.mono < file.due_at or (file.is_news(said) and not file.write(said, expected or {}, moment)):
+        return file.due_at
+    return None
 
 
 def seen(wiring: Wiring) -> dict[str, object]:
@@ -63,13 +72,8 @@ def status_file(wiring: Wiring) -> StatusFile:
 
 
 def test_the_world_is_written_as_it_is(status_file: StatusFile, wiring: Wiring) -> None:
-    note(
-        status_file,
-        {1: running(0, 2), 2: running()},
-        waiting=Waiting({7: "Resources"}, lambda: {7: 1.5}),
-        trouble="disk full",
-    )
-    assert status_file.write(now(wall=123.5)) is None
+    world = told({1: running(0, 2), 2: running()}, waiting=Waiting({7: "Resources"}), trouble="disk full")
+    assert show(status_file, world, now(wall=123.5), {7: 1.5}) is None
     found = seen(wiring)
     assert found["at"] == 123.5
     assert found["capacity"] == {"gpus": 3, "cpus": 4, "memory_mb": 1000}
@@ -92,49 +96,41 @@ def test_the_world_is_written_as_it_is(status_file: StatusFile, wiring: Wiring) 
 
 
 def test_before_the_first_look_the_gpus_are_unknown(status_file: StatusFile, wiring: Wiring) -> None:
-    note(status_file, {}, picture=Picture(trouble="no driver"), capacity=Capacity(None, 4, 1000))
-    status_file.write(now())
+    show(status_file, told({}, picture=Picture(trouble="no driver"), capacity=Capacity(None, 4, 1000)), now())
     assert seen(wiring)["capacity"]["gpus"] is None  # type: ignore[index]
     assert (seen(wiring)["gpus"], seen(wiring)["gpu_trouble"]) == ([], "no driver")
 
 
 def test_what_is_reserved_now_or_next_is_told(status_file: StatusFile, wiring: Wiring) -> None:
     window = Window(id=3, user="ada", start=10.0, end=20.0, gpus=0, gpu_list=(0, 2))
-    status_file.reserved = [window]
-    note(status_file, {})
-    status_file.write(now())
+    show(status_file, told({}, windows=[window]), now())
     assert seen(wiring)["reservations"] == [
         {"id": 3, "user": "ada", "start": 10.0, "end": 20.0, "gpus": 0, "gpu_list": [0, 2], "again": False}
     ]
 
 
 def test_a_stopping_job_says_why_and_when_it_cannot_be_killed(status_file: StatusFile, wiring: Wiring) -> None:
-    note(status_file, {1: stopping(reasons.TIME_LIMIT), 2: stopping(reasons.STRAYS)}, stuck=((2, 1), (1, 9)))
-    status_file.write(now())
+    phases: dict[int, Phase] = {1: stopping(reasons.TIME_LIMIT), 2: stopping(reasons.STRAYS)}
+    show(status_file, told(phases, stuck=((2, 1), (1, 9))), now())
     assert seen(wiring)["reasons"] == {"1": "TimeLimit", "2": "Unkillable"}
 
 
 def test_it_is_written_at_most_once_a_second_and_only_when_changed(status_file: StatusFile, wiring: Wiring) -> None:
-    note(status_file, {})
-    assert status_file.write(now(mono=100.0)) is None
+    assert show(status_file, told({}), now(mono=100.0)) is None
     os.unlink(wiring.state.observed)
-    note(status_file, {})
-    assert status_file.write(now(mono=105.0)) is None
+    assert show(status_file, told({}), now(mono=105.0)) is None
     assert not os.path.exists(wiring.state.observed), "nothing has changed"
-    note(status_file, {1: running()})
-    assert status_file.write(now(mono=105.0)) is None
-    note(status_file, {})
-    assert status_file.write(now(mono=105.5)) == 106.0
+    assert show(status_file, told({1: running()}), now(mono=105.0)) is None
+    assert show(status_file, told({}), now(mono=105.5)) == 106.0
     assert seen(wiring)["used"] == {"cpus": 2, "memory_mb": 300}
-    assert status_file.write(now(mono=106.0)) is None
+    assert show(status_file, told({}), now(mono=106.0)) is None
     assert seen(wiring)["used"] == {"cpus": 0, "memory_mb": 0}
 
 
 def test_what_could_not_be_written_is_written_later(status_file: StatusFile, wiring: Wiring) -> None:
-    note(status_file, {})
     os.rename(wiring.state.root, wiring.state.root + ".away")
-    assert status_file.write(now(mono=100.0)) == 101.0
-    assert status_file.write(now(mono=100.5)) == 101.0
+    assert show(status_file, told({}), now(mono=100.0)) == 101.0
+    assert show(status_file, told({}), now(mono=100.5)) == 101.0
     os.rename(wiring.state.root + ".away", wiring.state.root)
-    assert status_file.write(now(mono=101.0)) is None
+    assert show(status_file, told({}), now(mono=101.0)) is None
     assert seen(wiring)["trouble"] is None
