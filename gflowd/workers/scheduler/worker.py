@@ -15,7 +15,7 @@ from gflowd import log
 from gflowd.core.accounting import runtimes
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.execution import transitions
-from gflowd.core.execution.observations import Agenda, live_job
+from gflowd.core.execution.observations import live_job
 from gflowd.core.job import codec, reasons
 from gflowd.core.job.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
 from gflowd.core.job.records import ATTEMPT, PHASE, PROMISE, QUOTA, RUNS, SETTING, USAGE
@@ -30,16 +30,19 @@ from gflowd.workers.scheduler.launcher import Launcher
 from gflowd.workers.scheduler.planner import Planner, Said, ends
 from gflowd.workers.scheduler.state import SchedulerState
 from gflowd.workers.scheduler.status_file import StatusFile, Waiting
+from gflowd.workers.slots import SCHEDULER, Agenda
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gflowd.core.execution.observations import Key
     from gflowd.core.gpu import admin_state
     from gflowd.core.moment import Moment
     from gflowd.core.planning.backfill import Plan
     from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.base import Wiring
     from gflowd.workers.scheduler.planner import Changes
+    from gflowd.workers.slots import Slots
 
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
@@ -49,8 +52,6 @@ REAP_AGAIN = 0.05  # seconds: `job.sh` ends just after it has said so
 SOON = 0.01  # seconds
 NET = 5.0  # seconds after which everything is looked at again, whatever has or has not rung
 LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
-
-Key = tuple[int, int]
 
 
 def open(wiring: Wiring) -> Scheduler:  # noqa: A001 -- the workers' protocol
@@ -68,17 +69,17 @@ class Last:
     plan: Plan
     agenda: Agenda
     news: int
-    posted: dict[str, Any]
+    posted: Slots
     offset: float
     until: float
     wake_at: float
 
-    def holds(self, now: Moment, slots: dict[str, Any], news: int) -> bool:
+    def holds(self, now: Moment, slots: Slots, news: int) -> bool:
         """Whether all would come out as before."""
         if now.mono >= self.until or any(edge <= now.wall for edge in self.agenda.edges[:1]):
             return False
         is_same_clock = abs(now.wall - now.mono - self.offset) <= promises.TOLERANCE
-        return is_same_clock and news == self.news and _others(slots) == self.posted
+        return is_same_clock and news == self.news and slots.without(SCHEDULER) == self.posted
 
 
 class Scheduler:
@@ -108,7 +109,7 @@ class Scheduler:
     def _job_queue(self) -> JobQueue:
         return self._state.job_queue
 
-    def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
+    def tick(self, now: Moment, slots: Slots) -> Turn:
         """Fold, decide, commit, act, tell."""
         self._catch_up_or_put_back(now)
         if self._last is not None and self._retry_at is None and self._last.holds(now, slots, self._state.news):
@@ -138,14 +139,14 @@ class Scheduler:
         self._resumed = agenda.resumed
         wake_at = min(wakes, default=inf)
         until = now.mono if self._is_stale(plan) else min(now.mono + NET, wake_at)
-        self._last = Last(plan, agenda, news, _others(slots), now.wall - now.mono, until, wake_at)
+        self._last = Last(plan, agenda, news, slots.without(SCHEDULER), now.wall - now.mono, until, wake_at)
         return self._show(self._last, now, slots, rings)
 
     def _is_stale(self, plan: Plan) -> bool:
         """Whether what was committed may change what was decided: when a promise can be kept, who is too idle."""
         return (self._moved and bool(plan.promises or plan.guarded)) or bool(self._idle.to_cancel())
 
-    def _show(self, last: Last, now: Moment, slots: dict[str, Any], rings: bytes = b"") -> Turn:
+    def _show(self, last: Last, now: Moment, slots: Slots, rings: bytes = b"") -> Turn:
         """Shows gflowctl what came of the last decision."""
         if self._status_file.is_due(now):
             self._note(last.plan, now, slots)
@@ -153,7 +154,7 @@ class Scheduler:
         wake_at = last.wake_at if shown_at is None else min(last.wake_at, shown_at)
         return Turn(last.agenda, None, None if wake_at == inf else wake_at, rings=rings)
 
-    def _note(self, plan: Plan, now: Moment, slots: dict[str, Any]) -> None:
+    def _note(self, plan: Plan, now: Moment, slots: Slots) -> None:
         """Tells the status file what is so now."""
         why, line = self._line(plan, now)
         waiting = Waiting(
@@ -165,7 +166,7 @@ class Scheduler:
         windows = self._status_file.reserved = self._state.calendar.windows
         self._status_file.next_id = self._state.next_id
         picture = self._planner.pool.picture(jobs, windows, now.wall)
-        capacity, stuck = self._planner.capacity(), settlement.enforced(slots).stuck
+        capacity, stuck = self._planner.capacity(), slots.enforced.stuck
         self._status_file.note(self._job_queue, waiting, capacity, picture, stuck, self._trouble)
 
     def close(self) -> None:
@@ -194,7 +195,7 @@ class Scheduler:
             except (SystemFailed, TryAgain) as failure:  # nothing is committed before it has been put back
                 self._struggle(str(failure), now)
 
-    def _plan_and_commit(self, now: Moment, slots: dict[str, Any]) -> Plan:
+    def _plan_and_commit(self, now: Moment, slots: Slots) -> Plan:
         """What was decided about a job that somebody touched meanwhile is dropped, and decided again next time."""
         changes, plan = self._decide(now, slots)
         if self._retry_at is not None and now.mono < self._retry_at:
@@ -219,7 +220,7 @@ class Scheduler:
         self._trouble = why
         self._retry_at = now.mono + RETRY
 
-    def _decide(self, now: Moment, slots: dict[str, Any]) -> tuple[Changes, Plan]:
+    def _decide(self, now: Moment, slots: Slots) -> tuple[Changes, Plan]:
         self._job_queue.settle(self._state.touched, now.wall)
         self._state.touched.clear()
         kill_strays = self._config.kill_strays
@@ -357,11 +358,6 @@ class Scheduler:
 
     def _is_put_off(self, job: Job) -> bool:
         return isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) in self._deferred
-
-
-def _others(slots: dict[str, Any]) -> dict[str, Any]:
-    """What the other workers have posted."""
-    return {name: slot for name, slot in slots.items() if name != "scheduler"}
 
 
 def _attempt(job_id: int, past: Phase) -> str:
