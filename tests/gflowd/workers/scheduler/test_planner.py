@@ -15,6 +15,7 @@ from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, 
 from gflowd.core.planning.backfill import Plan
 from gflowd.core.planning.occupancy import OVERDUE
 from gflowd.core.queue.job_queue import JobQueue
+from gflowd.core.queue.job_records import JobRecords
 from gflowd.workers.base import Wiring
 from gflowd.workers.scheduler.planner import DOUBT, Planner, Said
 from gflowd.workers.slots import Slots
@@ -30,10 +31,10 @@ def started(mono: float, boot: str = BOOT) -> Started:
 
 
 def job_queue(*jobs: tuple[Spec, Phase], runtimes: Runtimes | None = None) -> JobQueue:
-    made = JobQueue(runtimes=runtimes)
     specs = {number: codec.encode(spec) for number, (spec, _) in enumerate(jobs, 1)}
     phases = {number: codec.encode_phase(phase) for number, (_, phase) in enumerate(jobs, 1)}
-    made.settle(made.refresh(specs, (), specs, {}, phases), NOW.wall)
+    made = JobQueue(JobRecords(specs, phases=phases), runtimes=runtimes)
+    made.settle(made.refresh(specs, ()), NOW.wall)
     return made
 
 
