@@ -28,6 +28,7 @@ from gflowd.core.planning.backfill import Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Hold, Occupancy
 from gflowd.core.queue.job_queue import JobQueue
+from gflowd.core.queue.job_records import JobRecords
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,10 +51,13 @@ class Snapshot:
 
     specs: dict[int, Any]
     phases: dict[int, Any] = field(default_factory=dict)
-    job_queue: JobQueue = field(default_factory=JobQueue)
+    job_queue: JobQueue = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.job_queue = JobQueue(JobRecords(self.specs, phases=self.phases))
 
     def note(self, spec_ids: list[int], job_ids: list[int]) -> None:
-        ids = self.job_queue.refresh(spec_ids, job_ids, self.specs, {}, self.phases)
+        ids = self.job_queue.refresh(spec_ids, job_ids)
         self.job_queue.settle(ids, NOW)
 
     def submit(self, number: int) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gflowd.effects import doorbell as bell
+from gflowd.workers.slots import GPU_POLLER, RESERVATION_TIMER, SCHEDULER, TIMEOUT_ENFORCER, ZOMBIE_DETECTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,12 @@ class Row:
 
 
 WORKERS = (
-    Row("gpu_poller", wakes_for=bell.POLL),
-    Row("zombie_detector", wakes_for=bell.ENDED + bell.DECISION),
-    Row("timeout_enforcer", wakes_for=bell.DECISION),
-    Row("reservation_timer", wakes_for=bell.DECISION),
+    Row(GPU_POLLER, wakes_for=bell.POLL),
+    Row(ZOMBIE_DETECTOR, wakes_for=bell.ENDED + bell.DECISION),
+    Row(TIMEOUT_ENFORCER, wakes_for=bell.DECISION),
+    Row(RESERVATION_TIMER, wakes_for=bell.DECISION),
     Row(
-        "scheduler",
+        SCHEDULER,
         wakes_for=bell.SUBMISSION + bell.WISH + bell.FINDING,
         rings=bell.DECISION,
         module="scheduler.worker",

@@ -10,19 +10,21 @@ import select
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gflowd import log
 from gflowd.core.errors import GflowError
 from gflowd.core.moment import Moment
 from gflowd.effects import doorbell, proc
 from gflowd.workers.board import Board
+from gflowd.workers.slots import Post
 
 if TYPE_CHECKING:
     from gflowd.config.loader import Config
     from gflowd.paths import Runtime, State
     from gflowd.workers import Row
     from gflowd.workers.board import Pulses
+    from gflowd.workers.slots import Slots
 
 LONGEST_SLEEP = 10.0  # seconds: a worker that beats more rarely would be taken for hung (children.SILENCE)
 BOARD_LOST = 75  # exit status: not a crash of the worker, the Manager went away
@@ -55,17 +57,22 @@ class Turn:
     `wake_at` is on the monotonic clock; `descriptors` wake the worker when they become readable.
     """
 
-    decision: Any
-    detail: Any = None
+    decision: object
+    detail: object = None
     wake_at: float | None = None
     descriptors: tuple[int, ...] = ()
     rings: bytes = b""
+
+    @property
+    def post(self) -> Post:
+        """What of it goes on the board."""
+        return Post(self.decision, self.detail)
 
 
 class Worker(Protocol):
     """A worker module has `open(wiring) -> Worker`."""
 
-    def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
+    def tick(self, now: Moment, slots: Slots) -> Turn:
         """Looks at the world and at the others' slots; never waits for long."""
 
     def close(self) -> None:
@@ -140,8 +147,8 @@ def _loop(row: Row, wiring: Wiring, board: Board, worker: Worker, stop: _Stop) -
     while not stop.wanted and os.getppid() == wiring.supervisor:
         turn = worker.tick(now(boot), board.read())
         wiring.pulses.beat(row.name, time.monotonic())
-        if last is None or (turn.decision, turn.detail) != (last.decision, last.detail):
-            board.post(row.name, (turn.decision, turn.detail))
+        if last is None or turn.post != last.post:
+            board.post(row.name, turn.post)
         rings = turn.rings + (row.rings if last is None or turn.decision != last.decision else b"")
         if rings:
             doorbell.ring(wiring.runtime.bell, rings)

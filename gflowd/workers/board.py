@@ -15,11 +15,15 @@ import socket
 import struct
 from dataclasses import dataclass
 from multiprocessing.managers import BaseManager, DictProxy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gflowd.workers.slots import Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.context import ForkProcess
+
+    from gflowd.workers.slots import Post
 
 fork = multiprocessing.get_context("fork")
 
@@ -30,7 +34,7 @@ class _Board(BaseManager):
     """The Manager; `slots` gives the one dict that it hosts."""
 
 
-_slots: dict[str, Any] = {}
+_slots: dict[str, Post] = {}
 _Board.register("slots", callable=lambda: _slots, proxytype=DictProxy)
 
 
@@ -42,14 +46,13 @@ class Board:
         manager.connect()
         self._slots = manager.slots()  # type: ignore[attr-defined]
 
-    def post(self, name: str, value: object) -> None:
+    def post(self, name: str, post: Post) -> None:
         """Replaces the slot `name`."""
-        self._slots[name] = value
+        self._slots[name] = post
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> Slots:
         """Every slot, as each was last posted."""
-        slots: dict[str, Any] = self._slots.copy()
-        return slots
+        return Slots(self._slots.copy())
 
 
 def serve(address: str, key: bytes, begin: Callable[[], None]) -> ForkProcess:

@@ -15,7 +15,7 @@ from gflowd.effects import processes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gflowd.core.execution.observations import LiveJob
+    from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.job.model import Identity
     from gflowd.core.moment import Moment
     from gflowd.effects.cgroups import Cgroups
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 EVERY = 1.0  # seconds between two looks
 RARELY = 20  # times as long as the last look took: never more than 5 % of a core
 
-Key = tuple[int, int]
 Leader = tuple["Identity | None", processes.Mark]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gflowd.effects.clockwatch import ClockWatch
 from gflowd.effects.doorbell import FINDING
@@ -12,6 +12,7 @@ from gflowd.workers.base import Turn
 if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring
+    from gflowd.workers.slots import Slots
 
 
 def open(_wiring: Wiring) -> ReservationTimer:  # noqa: A001 -- the workers' protocol
@@ -27,11 +28,10 @@ class ReservationTimer:
     def __init__(self) -> None:
         self._clock = ClockWatch()
 
-    def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
+    def tick(self, now: Moment, slots: Slots) -> Turn:
         """Splits the scheduler's edges at now."""
         rings = FINDING if self._clock.was_set() else b""
-        slot = slots.get("scheduler")
-        edges = () if slot is None else slot[0].edges
+        edges = () if slots.agenda is None else slots.agenda.edges
         passed = bisect_right(edges, now.wall)
         wake_at = now.mono + edges[passed] - now.wall if passed < len(edges) else None
         return Turn(edges[:passed], None, wake_at, self._clock.descriptors, rings)

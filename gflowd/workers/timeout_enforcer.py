@@ -8,7 +8,7 @@ Each signal but KILL is marked in the attempt's directory before its signal is s
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gflowd import log
 from gflowd.core.execution import stop_ladder
@@ -20,11 +20,12 @@ from gflowd.workers.log_limiter import LogLimiter
 from gflowd.workers.memory_watch import MemoryWatch
 
 if TYPE_CHECKING:
-    from gflowd.core.execution.observations import LiveJob
+    from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.execution.procstat import Process
     from gflowd.core.job.model import EarlySignal, Identity
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring
+    from gflowd.workers.slots import Slots
 
 SIGNALS = {
     stop_ladder.INT: (signal.SIGINT, signal.SIGCONT),
@@ -33,8 +34,6 @@ SIGNALS = {
 }
 SWEEP_EVERY = 30.0  # seconds: for groups that have served
 PASSES = 20  # over a tree that forks while it is being killed
-
-Key = tuple[int, int]
 
 
 def open(wiring: Wiring) -> TimeoutEnforcer:  # noqa: A001 -- the workers' protocol
@@ -56,10 +55,10 @@ class TimeoutEnforcer:
         self._swept = float("-inf")
         self._memory = MemoryWatch(self._leader, self._groups, wiring.supervisor)
 
-    def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
+    def tick(self, now: Moment, slots: Slots) -> Turn:
         """Signals what is due and says when the next is."""
-        slot = slots.get("scheduler")
-        jobs: tuple[LiveJob, ...] = () if slot is None else slot[0].live
+        agenda = slots.agenda
+        jobs = () if agenda is None else agenda.live
         overdue, stuck, wakes = [], [], []
         for job in jobs:
             limit = stop_ladder.deadline(job, now.boot)
@@ -77,7 +76,7 @@ class TimeoutEnforcer:
         keys = {job.key for job in jobs}
         if (look_again := self._logs.look(keys, now.mono)) is not None:
             wakes.append(look_again)
-        if self._groups is not None and slot is not None and now.mono >= self._swept + SWEEP_EVERY:
+        if self._groups is not None and agenda is not None and now.mono >= self._swept + SWEEP_EVERY:
             self._groups.remove_all_but(keys)
             self._swept = now.mono
         self._taken = {(key, step) for key, step in self._taken if key in keys}

@@ -9,20 +9,21 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gflowd import log
-from gflowd.core.execution.observations import Observation
+from gflowd.core.execution.observations import Observation, Observations
 from gflowd.core.job.model import TMUX, Started, session_name
 from gflowd.effects import jobdir, processes
 from gflowd.workers.base import Turn
 
 if TYPE_CHECKING:
-    from gflowd.core.execution.observations import LiveJob
+    from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.execution.procstat import Process
     from gflowd.core.job.model import Identity
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring
+    from gflowd.workers.slots import Slots
 
 BEGINS_WITHIN = 0.02  # seconds: when to look whether an attempt has begun; then after as long again
 LOOK_AGAIN = 0.005  # seconds: at an exit record with the lock still held; doubled at each look
@@ -31,7 +32,6 @@ LOG_END_WAIVED = 2.0  # seconds after the exit record, when the session is gone 
 LONGEST_LOOK = 1.0  # seconds
 LIST_EVERY = 1.0  # seconds between two calls of tmux
 
-Key = tuple[int, int]
 NOT_BEGUN = Observation()
 
 
@@ -77,14 +77,13 @@ class ZombieDetector:
         self._supervisor = wiring.supervisor
         self._log = log.get("zombie_detector")
         self._watches: dict[Key, Watch] = {}
-        self._told: dict[Key, Observation] = {}
+        self._told = Observations()
         self._sessions: set[str] = set()
         self._listed_at = float("-inf")
 
-    def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
+    def tick(self, now: Moment, slots: Slots) -> Turn:
         """Looks at every live job."""
-        slot = slots.get("scheduler")
-        jobs: tuple[LiveJob, ...] = () if slot is None else slot[0].live
+        jobs = () if slots.agenda is None else slots.agenda.live
         self._forget_all_but({job.key for job in jobs})
         self._drop_ended_pidfds()
         observations: dict[Key, Observation] = {}
@@ -107,9 +106,9 @@ class ZombieDetector:
             wakes.append(now.mono + min(max(BEGINS_WITHIN, waited), LONGEST_LOOK))  # nobody rings
         wakes += [self._next_look(look.watch, now) for look in looks if _is_open(look, observations[look.job.key])]
         pidfds = [watch.pidfd for watch in self._watches.values() if watch.pidfd is not None]
-        if not observations.items() <= self._told.items():
-            self._told = observations
-        return Turn(tuple(sorted(self._told.items())), None, min(wakes), tuple(pidfds))
+        if not observations.items() <= self._told.of_attempts.items():
+            self._told = Observations(observations)
+        return Turn(self._told, None, min(wakes), tuple(pidfds))
 
     def close(self) -> None:
         """Nothing to close."""

@@ -24,6 +24,7 @@ from gflowd.storage import store
 from gflowd.workers import gpu_poller, memory_watch, reservation_timer, timeout_enforcer, zombie_detector
 from gflowd.workers.scheduler import gpu_pool
 from gflowd.workers.scheduler import worker as scheduler_worker
+from gflowd.workers.slots import Post, Slots
 
 
 class Killed(BaseException):
@@ -126,14 +127,13 @@ def promises(records: Mapping[int, Any]) -> dict[int, Told]:
     }
 
 
-def seen_gpus(slots: Mapping[str, Any]) -> tuple[Gpu, ...] | None:
+def seen_gpus(posts: Mapping[str, Post]) -> tuple[Gpu, ...] | None:
     """The GPUs as the last look found them; None while nothing is known of any."""
-    if "gpu_poller" not in slots:
-        return None
-    (_, trouble, _), (_, seen, _) = slots["gpu_poller"]
-    return seen if trouble is None else None
+    report = Slots(posts).gpu_report
+    return report.gpus if report.trouble is None else None
 
 
-def asks_for_look(slots: Mapping[str, Any]) -> bool:
+def asks_for_look(posts: Mapping[str, Post]) -> bool:
     """Whether the scheduler waits for a look at the GPUs."""
-    return slots["scheduler"][0].poll_after is not None
+    agenda = Slots(posts).agenda
+    return agenda is not None and agenda.poll_after is not None

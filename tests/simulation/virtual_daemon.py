@@ -19,6 +19,7 @@ from virtual_gpus import Driver, Looking
 from gflowd.core.moment import Moment
 from gflowd.workers import WORKERS, Row
 from gflowd.workers.base import Turn
+from gflowd.workers.slots import Post, Slots
 
 KILL_POINTS = ("commit", "write", "launch", "post")  # of a scheduler: ahead of the first three, after all was done
 SOON = 1.5  # seconds: the observer writes once a second
@@ -26,8 +27,8 @@ BACK_OFF = (0.005, 0.05, 2.0, 30.0)  # seconds until a killed worker is there ag
 
 
 @dataclass(slots=True)
-class Post:
-    """A worker at its post. `due`: when it ticks next; `busy`: in a look at the GPUs; `life` counts its processes."""
+class Place:
+    """A worker at its place. `due`: when it ticks next; `busy`: in a look at the GPUs; `life` counts its processes."""
 
     row: Row
     worker: Any = None
@@ -46,8 +47,8 @@ class Daemon(inside.Hooks):
     def __init__(
         self, clock: Clock, dice: Random, wiring: Any, driver: Driver, look: Callable[[], float], delay: float
     ) -> None:
-        self.board: dict[str, Any] = {}
-        self.posts = {row.name: Post(row) for row in WORKERS}
+        self.board: dict[str, Post] = {}
+        self.places = {row.name: Place(row) for row in WORKERS}
         self.begins: Callable[[], None] = lambda: None
         self.checked: Callable[[], None] = lambda: None
         self.between: Callable[[], None] | None = None
@@ -63,53 +64,53 @@ class Daemon(inside.Hooks):
 
     @property
     def scheduler(self) -> Any:
-        return self.posts["scheduler"].worker
+        return self.places["scheduler"].worker
 
     def start(self) -> None:
-        for post in self.posts.values():
-            self._open(post)
+        for place in self.places.values():
+            self._open(place)
 
     def ring(self, kinds: bytes) -> None:
         """Wakes those who wake for one of `kinds`."""
-        for post in self.posts.values():
-            if any(kind in post.row.wakes_for for kind in kinds):
-                self._wake(post, self._clock.now + self._latency())
+        for place in self.places.values():
+            if any(kind in place.row.wakes_for for kind in kinds):
+                self._wake(place, self._clock.now + self._latency())
 
     def readable(self, descriptors: set[int]) -> None:
         """Wakes those who wait for one of them."""
-        for post in self.posts.values():
-            if post.last is not None and descriptors.intersection(post.last.descriptors):
-                self._wake(post, self._clock.now + self._latency())
+        for place in self.places.values():
+            if place.last is not None and descriptors.intersection(place.last.descriptors):
+                self._wake(place, self._clock.now + self._latency())
 
     def kill(self, name: str) -> None:
         """Kills a worker; another takes its place a little later."""
-        post = self.posts[name]
-        if post.worker is not None:
-            inside.discard(post.worker)
-            post.worker, post.last, post.due, post.busy = None, None, None, False
-            post.life += 1
-            self._clock.after(self._dice.choice(BACK_OFF), lambda: self._open(post))
+        place = self.places[name]
+        if place.worker is not None:
+            inside.discard(place.worker)
+            place.worker, place.last, place.due, place.busy = None, None, None, False
+            place.life += 1
+            self._clock.after(self._dice.choice(BACK_OFF), lambda: self._open(place))
 
     def lose_board(self) -> None:
         """The Manager dies: the board is empty, and all workers begin anew."""
         self.board.clear()
-        for name in self.posts:
+        for name in self.places:
             self.kill(name)
 
     def is_quiet(self) -> bool:
         """Whether nothing is on its way: no ring, no look, nothing still to be shown, no worker that is yet to come."""
         soon = self._clock.now + SOON
         at_rest = (
-            post.worker is not None and not post.busy and (post.due is None or post.due > soon)
-            for post in self.posts.values()
+            place.worker is not None and not place.busy and (place.due is None or place.due > soon)
+            for place in self.places.values()
         )
         return "scheduler" in self.board and all(at_rest) and not inside.asks_for_look(self.board)
 
     def close(self) -> None:
         """Ends all workers, as a kill would."""
-        for post in self.posts.values():
-            if post.worker is not None:
-                inside.discard(post.worker)
+        for place in self.places.values():
+            if place.worker is not None:
+                inside.discard(place.worker)
 
     # The hooks.
 
@@ -138,77 +139,77 @@ class Daemon(inside.Hooks):
 
     # What each worker's process does.
 
-    def _open(self, post: Post) -> None:
-        post.worker = inside.opened(post.row.name, self._wiring, self._driver)
-        self._wake(post, self._clock.now + self._latency())
+    def _open(self, place: Place) -> None:
+        place.worker = inside.opened(place.row.name, self._wiring, self._driver)
+        self._wake(place, self._clock.now + self._latency())
 
     def _latency(self) -> float:
         """How long after it was woken a worker runs."""
         return self._dice.random() * (self._delay if self._dice.random() < 0.9 else 20 * self._delay)
 
-    def _wake(self, post: Post, when: float) -> None:
-        if post.busy:
-            post.missed = True
-        elif post.worker is not None and (post.due is None or when < post.due):
-            post.due = when
-            self._clock.at(when, lambda: self._tick_if(post, when))
+    def _wake(self, place: Place, when: float) -> None:
+        if place.busy:
+            place.missed = True
+        elif place.worker is not None and (place.due is None or when < place.due):
+            place.due = when
+            self._clock.at(when, lambda: self._tick_if(place, when))
 
-    def _tick_if(self, post: Post, when: float) -> None:
-        if post.due == when and post.worker is not None and not post.busy:
-            post.due = None
-            self._tick(post, self._clock.moment(), dict(self.board))
+    def _tick_if(self, place: Place, when: float) -> None:
+        if place.due == when and place.worker is not None and not place.busy:
+            place.due = None
+            self._tick(place, self._clock.moment(), Slots(dict(self.board)))
 
-    def _tick(self, post: Post, now: Moment, slots: dict[str, Any]) -> None:
+    def _tick(self, place: Place, now: Moment, slots: Slots) -> None:
         self.ticks += 1
-        is_scheduler = post.row.name == "scheduler"
+        is_scheduler = place.row.name == "scheduler"
         if is_scheduler:
             self.begins()
         self._in_tick = is_scheduler
         try:
-            turn = post.worker.tick(now, slots)
+            turn = place.worker.tick(now, slots)
             self._killed_at("post")
         except Killed:
             self.kill("scheduler")
             turn = None
         except Looking:
-            self._begin_look(post, now, slots)
+            self._begin_look(place, now, slots)
             return
         finally:
             self._in_tick = False
         if turn is not None:
-            self._take(post, turn)
+            self._take(place, turn)
         if is_scheduler:
             self.checked()
 
-    def _begin_look(self, post: Post, now: Moment, slots: dict[str, Any]) -> None:
+    def _begin_look(self, place: Place, now: Moment, slots: Slots) -> None:
         """The driver sees the GPUs at some time between the beginning of a look and its end."""
-        post.busy, life, takes = True, post.life, self._look()
+        place.busy, life, takes = True, place.life, self._look()
 
         def answer() -> None:
-            if post.life == life:
+            if place.life == life:
                 self._driver.answers = True
-                turn = post.worker.tick(now, slots)
+                turn = place.worker.tick(now, slots)
                 self._driver.answers = False
                 self._clock.at(now.mono - UPTIME + takes, lambda: end(turn))
 
         def end(turn: Turn) -> None:
-            if post.life == life:
-                post.busy = False
-                self._take(post, turn)
-                if post.missed:
-                    post.missed = False
-                    self._wake(post, self._clock.now)
+            if place.life == life:
+                place.busy = False
+                self._take(place, turn)
+                if place.missed:
+                    place.missed = False
+                    self._wake(place, self._clock.now)
 
         self._clock.after(takes * self._dice.random(), answer)
 
-    def _take(self, post: Post, turn: Turn) -> None:
+    def _take(self, place: Place, turn: Turn) -> None:
         """Posts, rings and sleeps, as the loop in `workers.base`."""
-        last, row = post.last, post.row
-        if last is None or (turn.decision, turn.detail) != (last.decision, last.detail):
-            self.board[row.name] = (turn.decision, turn.detail)
+        last, row = place.last, place.row
+        if last is None or turn.post != last.post:
+            self.board[row.name] = turn.post
         rings = turn.rings + (row.rings if last is None or turn.decision != last.decision else b"")
-        post.last = turn
+        place.last = turn
         if turn.wake_at is not None:
-            self._wake(post, max(self._clock.now, turn.wake_at - UPTIME) + self._latency())
+            self._wake(place, max(self._clock.now, turn.wake_at - UPTIME) + self._latency())
         if rings:
             self.ring(rings)

@@ -208,7 +208,7 @@ class Workload:
             case 4:
                 daemon.kill("scheduler")
             case _:
-                daemon.kill(self._dice.choice([name for name in daemon.posts if name != "scheduler"]))
+                daemon.kill(self._dice.choice([name for name in daemon.places if name != "scheduler"]))
 
 
 def is_stuck(run: VirtualRun) -> bool:

@@ -1,9 +1,10 @@
-"""What the workers tell each other about live jobs: `LiveJob` from the scheduler, `Observation` from the zombie
-detector.
+"""What the workers tell each other about live jobs: `LiveJob` from the scheduler, `Observations` from the zombie
+detector, `Enforced` from the timeout enforcer.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gflowd.core.job import reasons
@@ -11,9 +12,12 @@ from gflowd.core.job.model import Job, Running, Started, Stopping
 from gflowd.core.job.value import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Final
 
     from gflowd.core.job.model import EarlySignal
+
+Key = tuple[int, int]  # of an attempt: the job's id, and which attempt at it
 
 
 class LiveJob(Value):
@@ -52,7 +56,7 @@ class LiveJob(Value):
         self.since_boot: Final = since_boot
 
     @property
-    def key(self) -> tuple[int, int]:
+    def key(self) -> Key:
         """Id and attempt."""
         return self.id, self.attempt
 
@@ -82,27 +86,6 @@ def live_job(job: Job, grace: float) -> LiveJob:
     )
 
 
-class Agenda(Value):
-    """What the scheduler posts for the others: the live jobs, the wall times at which something is due (ascending),
-    the monotonic time that it wants a look at the GPUs begun after, and the faulty GPUs that were resumed
-    (`admin_state.resumed`).
-    """
-
-    __slots__ = ("edges", "live", "poll_after", "resumed")
-
-    def __init__(
-        self,
-        live: tuple[LiveJob, ...],
-        edges: tuple[float, ...],
-        poll_after: float | None,
-        resumed: tuple[tuple[str, float, int], ...] = (),
-    ) -> None:
-        self.live: Final = live
-        self.edges: Final = edges
-        self.poll_after: Final = poll_after
-        self.resumed: Final = resumed
-
-
 class Enforced(Value):
     """What the timeout enforcer found: the attempts over their time limit, those over their memory, and those that
     outlive KILL.
@@ -113,15 +96,15 @@ class Enforced(Value):
     def __init__(
         self,
         *,
-        overdue: tuple[tuple[int, int], ...] = (),
-        over_memory: tuple[tuple[int, int], ...] = (),
-        stuck: tuple[tuple[int, int], ...] = (),
+        overdue: tuple[Key, ...] = (),
+        over_memory: tuple[Key, ...] = (),
+        stuck: tuple[Key, ...] = (),
     ) -> None:
         self.overdue: Final = overdue
         self.over_memory: Final = over_memory
         self.stuck: Final = stuck
 
-    def exceeded(self, key: tuple[int, int] | None) -> str | None:
+    def exceeded(self, key: Key | None) -> str | None:
         """The reason for which an attempt must end: the limit that it exceeds."""
         if key in self.over_memory:
             return reasons.OUT_OF_MEMORY
@@ -160,3 +143,14 @@ class Observation(Value):
         self.starved: Final = starved
         self.ended_at: Final = ended_at
         self.complete: Final = complete
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What the zombie detector sees: an observation of each live attempt that has begun, or should have, by its key."""
+
+    of_attempts: Mapping[Key, Observation] = field(default_factory=dict)
+
+    def of(self, key: Key | None) -> Observation | None:
+        """The observation of one attempt; None while there is none."""
+        return None if key is None else self.of_attempts.get(key)

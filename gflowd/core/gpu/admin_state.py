@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 ALLOW, DRAINED, IGNORED, RESUMED = "gpus.allow", "gpus.drained", "gpus.ignored", "gpus.resumed"
 
 Ignored = tuple[str, int, int]  # the GPU's uuid, the process's pid and its start in clock ticks since boot
-Resumed = tuple[str, float, int]  # the GPU's uuid, when (seconds since the epoch), the memory errors accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A faulty GPU that somebody resumed: its UUID, when (seconds since the epoch), the memory errors accepted."""
+
+    uuid: str
+    at: float
+    accepted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ def read(settings: Mapping[Any, Any], configured: Collection[int] | None, boot: 
             if order["boot"] == boot
         ),
         resumed=tuple(
-            (uuid, order["at"], order["ecc"] if order["boot"] == boot else 0)
+            Resumed(uuid, order["at"], order["ecc"] if order["boot"] == boot else 0)
             for uuid, order in sorted((settings.get(RESUMED) or {}).items())
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,26 +16,35 @@ class DriverFailed(Exception):
     """What the GPUs do is not known. One line, with the cure."""
 
 
-Noted = dict[str, tuple[str, float]]  # by uuid: the fault, and when the GPU had last been resumed at that time
+@dataclass(frozen=True, slots=True)
+class LastingFault:
+    """A fault that stays, and when the GPU had last been resumed at that time (seconds since the epoch; 0: never)."""
+
+    why: str
+    resumed_at: float
 
 
-def judge(seen: Iterable[Gpu], noted: Mapping[str, tuple[str, float]], resumed: Iterable[Resumed]) -> tuple[
-    tuple[Gpu, ...], Noted
-]:  # fmt: skip
+Noted = dict[str, LastingFault]  # by uuid
+
+
+def judge(
+    seen: Iterable[Gpu], noted: Mapping[str, LastingFault], resumed: Iterable[Resumed]
+) -> tuple[tuple[Gpu, ...], Noted]:
     """The GPUs of a poll with the faults that they have, and what is to be noted for the next.
 
     Whether a GPU was resumed since is told by the time of its last resume being another, so no clock can err. Faults
     are of the whole GPU, whatever MIG devices it has: noted, and resumed, under its own UUID.
     """
-    resumes = {uuid: (at, accepted) for uuid, at, accepted in resumed}
+    resumes = {each.uuid: each for each in resumed}
     judged, after = [], dict(noted)
     for gpu in seen:
-        at, accepted = resumes.get(gpu.card, (0.0, 0))
+        resume = resumes.get(gpu.card)
+        at, accepted = (0.0, 0) if resume is None else (resume.at, resume.accepted)
         if gpu.fault is not None and gpu.lasting:
-            after[gpu.card] = (gpu.fault, at)
-        elif gpu.card in after and after[gpu.card][1] != at:
+            after[gpu.card] = LastingFault(gpu.fault, at)
+        elif gpu.card in after and after[gpu.card].resumed_at != at:
             del after[gpu.card]
-        why = after[gpu.card][0] if gpu.card in after else _memory(gpu, accepted)
+        why = after[gpu.card].why if gpu.card in after else _memory(gpu, accepted)
         judged.append(gpu if gpu.fault is not None or why is None else gpu.replace(fault=why, lasting=True))
     return tuple(judged), after
 

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
     from gflowd.core.job.arrays import Family
     from gflowd.core.job.model import Job
+    from gflowd.core.queue.job_records import JobRecords
 
 
 class ArrayLimits:
-    """Per array: the live jobs and the failed ones. `limits` are the records of `limit`, by array id."""
+    """Per array: the live jobs and the failed ones."""
 
-    def __init__(self) -> None:
-        self.limits: Mapping[int, Any] = {}
+    def __init__(self, records: JobRecords) -> None:
+        self._records = records
         self.outside: set[int] = set()  # jobs that were left out when the queue was last walked
         self._families: dict[int, Family] = {}
         self._live: dict[int, set[int]] = {}
@@ -53,7 +54,7 @@ class ArrayLimits:
 
     def limit(self, array_id: int, family: Family) -> int | None:
         """How many jobs of an array may run at a time."""
-        record = self.limits.get(array_id)
+        record = self._records.limits.get(array_id)
         limit: int | None = family.max_concurrent if record is None else record["max_concurrent"]
         return limit
 

@@ -22,6 +22,7 @@ from gflowd.core.queue.pending import PendingJobs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from gflowd.core.queue.job_records import JobRecords
     from gflowd.core.queue.order import Label
 
 
@@ -47,12 +48,15 @@ class Walk:
 
 
 class JobQueue:
-    """Queued and live jobs by id; `queue()` has those that may start, in scheduling order. `runtimes`: how long jobs
+    """Queued and live jobs by id; `queue()` has those that may start, in scheduling order.
+
+    `records`: what it is made of; `archive`: what is known of jobs that have left these; `runtimes`: how long jobs
     without a limit are expected to take.
     """
 
-    def __init__(self, archive: Archive | None = None, runtimes: Runtimes | None = None) -> None:
+    def __init__(self, records: JobRecords, archive: Archive | None = None, runtimes: Runtimes | None = None) -> None:
         self.runtimes = runtimes or Runtimes()
+        self._records = records
         self.queued: dict[int, Job] = {}
         self.live: dict[int, Job] = {}
         self.lost: dict[int, str] = {}  # queued jobs that can never start, and why
@@ -67,9 +71,8 @@ class JobQueue:
         self._met: dict[int, float] = {}  # of those that waited for others, when these had come
         self._specs: dict[int, Spec] = {}  # of arrays, which share them
         self._array_index = ArrayIndex()
-        self._array_limits = ArrayLimits()
-        self._pending = PendingJobs(self._array_index)
-        self._pending.archive = archive or Archive()
+        self._array_limits = ArrayLimits(records)
+        self._pending = PendingJobs(records, self._array_index, archive or Archive())
         self._blocked: set[int] = set()  # those that were seen behind another of their name
 
     def queue(
@@ -198,19 +201,12 @@ class JobQueue:
                 return True
         return any(self.has(each) or self._pending.is_awaited(each) for each in reversed(ids))
 
-    def refresh(
-        self,
-        spec_ids: Iterable[int],
-        job_ids: Iterable[int],
-        specs: Mapping[int, Any],
-        wishes: Mapping[int, Any],
-        phases: Mapping[int, Any],
-    ) -> set[int]:
-        """Takes in specs, wishes and phases anew: of every job of `spec_ids`, and of `job_ids`.
+    def refresh(self, spec_ids: Iterable[int], job_ids: Iterable[int]) -> set[int]:
+        """Takes in the records anew: of every job of `spec_ids`, and of `job_ids`.
 
         The ids of all these, and of those that waited for one of them and have to wait again.
         """
-        self._pending.specs, self._pending.wishes, self._pending.phases = specs, wishes, phases
+        specs = self._records.specs
         ids = set(job_ids)
         spec_ids = list(spec_ids)
         for spec_id in spec_ids:
@@ -230,7 +226,7 @@ class JobQueue:
                 self.runtimes.forget_array(spec_id)
         self._pending.recount(ids)
         for job_id in sorted(ids):
-            job = self._read(job_id, specs, wishes, phases)
+            job = self._read(job_id)
             if job is not None:
                 self._add(job)
         return ids
@@ -242,10 +238,6 @@ class JobQueue:
             return ids
         tables = (self.queued, self.live, self.lingering, self.lost, self.reopened)
         return {spec_id}.union(*(table.keys() & ids for table in tables))
-
-    def set_limits(self, limits: Mapping[int, Any]) -> None:
-        """The limits that `limit` put on arrays, by id; they win over those of the submission."""
-        self._array_limits.limits = limits
 
     def settle(self, ids: Iterable[int], wall: float) -> None:
         """What has become of `ids` is told to the jobs that wait for them, and to those that wait for these."""
@@ -309,13 +301,12 @@ class JobQueue:
         self._drop_from_line(self.queued[job_id])
         self._pending.lose(job_id, wall)
 
-    def _read(
-        self, job_id: int, specs: Mapping[int, Any], wishes: Mapping[int, Any], phases: Mapping[int, Any]
-    ) -> Job | None:
+    def _read(self, job_id: int) -> Job | None:
         """The job, unless nothing will become of it any more."""
+        specs = self._records.specs
         array_id = self._array_index.array_of(job_id)
         spec_id = job_id if array_id is None else array_id
-        wish, phase = wishes.get(job_id), phases.get(job_id)
+        wish, phase = self._records.wishes.get(job_id), self._records.phases.get(job_id)
         self._array_limits.see(array_id, job_id, phase)
         if array_id is not None and phase is not None:
             self._learn(array_id, job_id, specs.get(array_id), phase)

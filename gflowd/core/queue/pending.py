@@ -11,7 +11,6 @@ from gflowd.core.job.model import Ended
 from gflowd.core.job.records import has_ended, is_queued, may_go_on
 from gflowd.core.job.retries import next_attempt
 from gflowd.core.queue import dependency_rules
-from gflowd.core.queue.archive import Archive
 from gflowd.core.queue.dependency_graph import DependencyGraph
 from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied
 from gflowd.core.queue.singletons import Singletons
@@ -22,16 +21,16 @@ if TYPE_CHECKING:
     from gflowd.core.job.array_index import ArrayIndex
     from gflowd.core.job.dependencies import Dependency, Needs
     from gflowd.core.job.model import Job
+    from gflowd.core.queue.archive import Archive
+    from gflowd.core.queue.job_records import JobRecords
 
 
 class PendingJobs:
-    """Jobs with needs, until these are met. `specs`, `wishes`, `phases`: the records by id, as they are now."""
+    """Jobs with needs, until these are met. The `archive` knows of what the records have no more."""
 
-    def __init__(self, array_index: ArrayIndex) -> None:
-        self.archive = Archive()
-        self.specs: Mapping[int, Any] = {}
-        self.wishes: Mapping[int, Any] = {}
-        self.phases: Mapping[int, Any] = {}
+    def __init__(self, records: JobRecords, array_index: ArrayIndex, archive: Archive) -> None:
+        self._records = records
+        self._archive = archive
         self._array_index = array_index
         self._jobs: dict[int, Job] = {}  # queued jobs with needs, met or not
         self._waiting: dict[int, None] = {}
@@ -97,7 +96,7 @@ class PendingJobs:
 
     def doubting(self, job_id: int, *, was_live: bool) -> Iterator[int]:
         """The jobs to which was told that `job_id` began or ended, when it has yet to start (again)."""
-        raw = self.phases.get(job_id)
+        raw = self._records.phases.get(job_id)
         if raw is not None and not is_queued(raw) and not self._comes_again(job_id, raw):
             return
         for named in {job_id, self._array_index.spec_of(job_id)}:
@@ -178,7 +177,7 @@ class PendingJobs:
     def _plain_one(self, job: Job, each: Dependency) -> Dependency:
         if each.kind != AFTERCORR or each.id is None:
             return each
-        theirs = None if each.element else self._array_index.families.get(each.id) or self.archive.family(each.id)
+        theirs = None if each.element else self._array_index.families.get(each.id) or self._archive.family(each.id)
         if theirs is None or job.array_id is None or job.spec.family is None:
             return dependency_rules.corresponding(each, None, None)
         first, index = each.id, arrays.index_of(job.spec.family, job.id - job.array_id)
@@ -193,28 +192,28 @@ class PendingJobs:
         assert job_id is not None  # the graph asks nothing about `singleton`
         if job_id in self._array_index.families and not dependency.element:
             return self._tally(job_id)[0]
-        if self._array_index.spec_of(job_id) not in self.specs:
-            return self.archive.outcome(job_id, whole=not dependency.element)
+        if self._array_index.spec_of(job_id) not in self._records.specs:
+            return self._archive.outcome(job_id, whole=not dependency.element)
         return self._one(job_id)
 
     def _one(self, job_id: int) -> Outcome:
         if job_id in self._lost:
             return Outcome(begun=1, begun_at=self._lost[job_id], ended=1, ended_at=self._lost[job_id])
-        raw = self.phases.get(job_id)
+        raw = self._records.phases.get(job_id)
         if raw is not None:
             return Outcome() if self._comes_again(job_id, raw) else dependency_rules.of(codec.decode_phase(raw))
         return Outcome()
 
     def _comes_again(self, job_id: int, raw: Mapping[str, Any]) -> bool:
         """Whether a job has ended and is to be queued again: its user wants that, or its strays only hold that up."""
-        wish = self.wishes.get(job_id) or {}
+        wish = self._records.wishes.get(job_id) or {}
         if not has_ended(raw) or not may_go_on(raw, wish):
             return False
         ended = codec.decode_phase(raw)
         assert isinstance(ended, Ended)
         if wish.get("requeued", 0) >= ended.last_attempt:
             return True
-        spec = self.specs.get(self._array_index.spec_of(job_id))
+        spec = self._records.specs.get(self._array_index.spec_of(job_id))
         if not ended.lingers or spec is None or "cancelled_at" in wish:
             return False
         retry = codec.decode_spec(spec).retry
@@ -226,7 +225,7 @@ class PendingJobs:
             ids = self._array_index.ids(array_id)
             self._tallies[array_id] = Outcome(jobs=len(ids)), {}
             for job_id in ids:
-                if job_id in self.phases or job_id in self._lost:
+                if job_id in self._records.phases or job_id in self._lost:
                     self._count(array_id, job_id)
         return self._tallies[array_id]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job, Run
     from gflowd.core.moment import Moment
     from gflowd.core.planning.reservations import Window
+    from gflowd.workers.slots import Slots
 
 
 class GpuPool:
@@ -34,11 +35,9 @@ class GpuPool:
         self.seen: tuple[Gpu, ...] | None = None
         self.trouble: str | None = None
 
-    def look(self, settings: Mapping[Any, Any], jobs: Collection[Job], slots: Mapping[str, Any], now: Moment) -> None:
+    def look(self, settings: Mapping[Any, Any], jobs: Collection[Job], slots: Slots, now: Moment) -> None:
         """Takes in what is so now; the GPUs of `jobs`, live or lingering, are kept from other daemons."""
-        slot = slots.get("gpu_poller")
-        self.trouble = None if slot is None else slot[0][1]
-        self.seen = None if slot is None else slot[1][1]
+        self.trouble, self.seen = slots.gpu_report.trouble, slots.gpu_report.gpus
         self.admin = admin_state.read(settings, self._allowed, now.boot)
         self._jobs = jobs
         self._held = gpu_states.held(jobs, self.seen or ())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gflowd.core.gpu import idleness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from gflowd.config.loader import Config
     from gflowd.core.job.model import Job
     from gflowd.workers.scheduler.gpu_pool import GpuPool
+    from gflowd.workers.slots import Slots
 
 MISSED_POLLS = 3  # looks at the GPUs that may fail before idleness counts anew
 LONGEST_BLINK = 30.0  # seconds between two looks that are noticed here; no worker sleeps longer than ten
@@ -24,15 +25,14 @@ class IdleWatch:
         self._config = config
         self._idleness = idleness.Idleness()
 
-    def look(self, jobs: Iterable[Job], pool: GpuPool, slots: Mapping[str, Any]) -> None:
+    def look(self, jobs: Iterable[Job], pool: GpuPool, slots: Slots) -> None:
         """Takes in how busy the last look found the GPUs of each of `jobs`."""
-        slot = slots.get("gpu_poller")
-        if slot is None or (self._config.idle_warn is None and self._config.idle_cancel is None):
+        if self._config.idle_warn is None and self._config.idle_cancel is None:
             return
         held = {(job.id, job.run.attempt): pool.places(job.run) for job in jobs if job.run is not None}
         utilisation = {gpu.index: gpu.utilisation for gpu in pool.seen or ()}
         gap = max(MISSED_POLLS * self._config.poll_interval, LONGEST_BLINK)
-        self._idleness = idleness.follow(self._idleness, held, utilisation, slot[1][0], gap)
+        self._idleness = idleness.follow(self._idleness, held, utilisation, slots.gpu_report.begun, gap)
 
     def to_warn_of(self) -> list[int]:
         """The jobs of which users are to be told."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gflowd.core.planning.backfill import Look
     from gflowd.core.planning.reservations import Window
     from gflowd.core.queue.job_queue import JobQueue
+    from gflowd.workers.slots import Slots
 
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
 EXPECTED = 50  # jobs whose start is foretold
@@ -79,7 +80,7 @@ class Planner:
         self._told: dict[int, Basis] = {}  # the same, once what was decided last is committed
         self._drained = False
 
-    def plan(self, job_queue: JobQueue, said: Said, changes: Changes, slots: Mapping[str, Any], now: Moment) -> Plan:
+    def plan(self, job_queue: JobQueue, said: Said, changes: Changes, slots: Slots, now: Moment) -> Plan:
         """What starts, of the jobs to which nothing else happens in `changes`."""
         live = [job for job in job_queue.live.values() if not ends(changes.get(job.id))]
         lingering = [
@@ -87,7 +88,7 @@ class Planner:
             *(job for job in job_queue.live.values() if _lingers(changes.get(job.id))),
         ]
         self.pool.look(said.settings, [*live, *lingering], slots, now)
-        fresh = self.poll_after is not None and looked(slots) >= self.poll_after
+        fresh = self.poll_after is not None and slots.gpu_report.answered >= self.poll_after
         self.usage = self.shares.usage(said.usage, live, now.wall)
         ledger = Ledger(Quotas(self._config.quotas, said.quotas))
         holds = {job.id: self._hold(job, job_queue, now) for job in live if job.run is not None}
@@ -276,12 +277,6 @@ class Planner:
             return None
         near = allocation.closeness(self.pool.known or ())
         return lambda job, found, count: allocation.choose(found, count, how, near, job.id)
-
-
-def looked(slots: Mapping[str, Any]) -> float:
-    """When the last look at the GPUs that we asked for began (monotonic)."""
-    slot = slots.get("gpu_poller")
-    return -inf if slot is None else float(slot[0][0])
 
 
 def _is_overdue(record: Mapping[str, Any] | None, now: Moment) -> bool:

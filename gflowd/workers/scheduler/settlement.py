@@ -5,35 +5,32 @@ no longer wanted or can never start. Decides by the pure core, changes nothing.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gflowd.core.execution import transitions
-from gflowd.core.execution.observations import Enforced, Observation
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Ended, Job, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
+    from gflowd.core.execution.observations import Key
     from gflowd.core.moment import Moment
     from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.scheduler.planner import Changes
-
-    Key = tuple[int, int]
+    from gflowd.workers.slots import Slots
 
 AT_ONCE = 2000  # jobs without resources that end at a time, so that the scheduler is never away for long
 
 
-def settle(
-    job_queue: JobQueue, slots: Mapping[str, Any], too_idle: Collection[Key], now: Moment, *, kill_strays: bool
-) -> Changes:
+def settle(job_queue: JobQueue, slots: Slots, too_idle: Collection[Key], now: Moment, *, kill_strays: bool) -> Changes:
     """The phases that jobs go through now; `too_idle`: the attempts that leave their GPUs idle."""
-    seen, exceeds = observations(slots), enforced(slots)
+    seen, exceeds = slots.observations, slots.enforced
     changes: Changes = {}
     for job in (*job_queue.live.values(), *job_queue.lingering.values()):
         key = (job.id, job.run.attempt) if job.run else None
         limit = exceeds.exceeded(key) or (reasons.IDLE_GPUS if key in too_idle else None)
-        after = transitions.settle(job, seen.get(key), now, limit=limit, kill_strays=kill_strays)
+        after = transitions.settle(job, seen.of(key), now, limit=limit, kill_strays=kill_strays)
         if after is not None:
             changes[job.id] = with_next_attempt(job, after, now)
     for job, phases in itertools.islice(_without_resources(job_queue, now), AT_ONCE):
@@ -58,15 +55,3 @@ def with_next_attempt(job: Job, after: Phase, now: Moment) -> tuple[Phase, ...]:
     """`after`, and the queue after it when the job is to be tried again."""
     following = transitions.again(job, after, now) if isinstance(after, Ended) else None
     return (after,) if following is None else (after, following)
-
-
-def observations(slots: Mapping[str, Any]) -> dict[Key | None, Observation]:
-    """What the zombie detector sees of each attempt."""
-    slot = slots.get("zombie_detector")
-    return {} if slot is None else dict(slot[0])
-
-
-def enforced(slots: Mapping[str, Any]) -> Enforced:
-    """What the timeout enforcer found."""
-    slot = slots.get("timeout_enforcer")
-    return Enforced() if slot is None else slot[0]

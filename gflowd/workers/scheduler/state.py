@@ -20,6 +20,7 @@ from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.job.records import LIMIT, PHASE, QUOTA, RESERVATION, RUNS, SCHEDULER, SETTING, SPEC, WISH
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.queue.job_queue import JobQueue
+from gflowd.core.queue.job_records import JobRecords
 from gflowd.core.syntax import instants
 from gflowd.storage.store import WORTH_COMPACTING, Commit, Follower, Store
 from gflowd.workers.scheduler.archiver import Archiver
@@ -88,21 +89,20 @@ class SchedulerState:
         keys = self._follower.catch_up()
         self.news += bool(keys is None or keys or self._follower.fold.dropped)
         fold = self._follower.fold
-        specs, wishes, phases = fold.of(SPEC), fold.of(WISH), fold.of(PHASE)
+        specs, phases = fold.of(SPEC), fold.of(PHASE)
         _share_words(specs.values() if keys is None else (specs.get(key, {}) for kind, key in keys if kind == SPEC))
         if keys is None:
             self.job_queue = self._new_queue()
             for key, record in fold.of(RUNS).items():
                 self.job_queue.note_runs(key, record)
-            ids = self.job_queue.refresh(specs, (), specs, wishes, phases)
+            ids = self.job_queue.refresh(specs, ())
         else:
             spec_ids = [key for kind, key in keys if kind == SPEC and isinstance(key, int)]
             job_ids = [key for kind, key in keys if kind in (WISH, PHASE) and isinstance(key, int)]
-            ids = self.job_queue.refresh(spec_ids, job_ids, specs, wishes, phases)
+            ids = self.job_queue.refresh(spec_ids, job_ids)
             for kind, key in keys:
                 if kind == RUNS:
                     self.job_queue.note_runs(str(key), fold.of(kind).get(key))
-        self.job_queue.set_limits(fold.of(LIMIT))
         if keys is None or any(kind == RESERVATION for kind, _ in keys):
             self.calendar.take(fold.of(RESERVATION))
         self._archiver.note(phases if keys is None else ids, fold, self.job_queue)
@@ -157,7 +157,8 @@ class SchedulerState:
         self._archiver.history.close()
 
     def _new_queue(self) -> JobQueue:
-        return JobQueue(self._archiver.history, Runtimes(self._default_time_limit))
+        records = JobRecords(*map(self.of, (SPEC, WISH, PHASE, LIMIT)))
+        return JobQueue(records, self._archiver.history, Runtimes(self._default_time_limit))
 
     def _commit(self) -> Commit:
         """Where the file has been lost or spoilt, ours is the better copy."""

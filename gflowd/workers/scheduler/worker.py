@@ -15,7 +15,7 @@ from gflowd import log
 from gflowd.core.accounting import runtimes
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.execution import transitions
-from gflowd.core.execution.observations import Agenda, live_job
+from gflowd.core.execution.observations import live_job
 from gflowd.core.job import codec, reasons
 from gflowd.core.job.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
 from gflowd.core.job.records import ATTEMPT, PHASE, PROMISE, QUOTA, RUNS, SETTING, USAGE
@@ -30,16 +30,19 @@ from gflowd.workers.scheduler.launcher import Launcher
 from gflowd.workers.scheduler.planner import Planner, Said, ends
 from gflowd.workers.scheduler.state import SchedulerState
 from gflowd.workers.scheduler.status_file import StatusFile, Waiting, status
+from gflowd.workers.slots import SCHEDULER, Agenda
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gflowd.core.execution.observations import Key
     from gflowd.core.gpu import admin_state
     from gflowd.core.moment import Moment
     from gflowd.core.planning.backfill import Plan
     from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.base import Wiring
     from gflowd.workers.scheduler.planner import Changes
+    from gflowd.workers.slots import Slots
 
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
@@ -49,8 +52,6 @@ REAP_AGAIN = 0.05  # seconds: `job.sh` ends just after it has said so
 SOON = 0.01  # seconds
 NET = 5.0  # seconds after which everything is looked at again, whatever has or has not rung
 LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
-
-Key = tuple[int, int]
 
 
 def open(wiring: Wiring) -> Scheduler:  # noqa: A001 -- the workers' protocol
@@ -68,17 +69,17 @@ class Last:
     plan: Plan
     agenda: Agenda
     news: int
-    posted: dict[str, Any]
+    posted: Slots
     offset: float
     until: float
     wake_at: float
 
-    def holds(self, now: Moment, slots: dict[str, Any], news: int) -> bool:
+    def holds(self, now: Moment, slots: Slots, news: int) -> bool:
         """Whether all would come out as before."""
         if now.mono >= self.until or any(edge <= now.wall for edge in self.agenda.edges[:1]):
             return False
         is_same_clock = abs(now.wall - now.mono - self.offset) <= promises.TOLERANCE
-        return is_same_clock and news == self.news and _others(slots) == self.posted
+        return is_same_clock and news == self.news and slots.without(SCHEDULER) == self.posted
 
 
 class Scheduler:
@@ -108,7 +109,7 @@ class Scheduler:
     def _job_queue(self) -> JobQueue:
         return self._state.job_queue
 
-    def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
+    def tick(self, now: Moment, slots: Slots) -> Turn:
         """Fold, decide, commit, act, tell."""
         self._catch_up_or_put_back(now)
         if self._last is not None and self._retry_at is None and self._last.holds(now, slots, self._state.news):
@@ -138,28 +139,28 @@ class Scheduler:
         self._resumed = agenda.resumed
         wake_at = min(wakes, default=inf)
         until = now.mono if self._is_stale(plan) else min(now.mono + NET, wake_at)
-        self._last = Last(plan, agenda, news, _others(slots), now.wall - now.mono, until, wake_at)
+        self._last = Last(plan, agenda, news, slots.without(SCHEDULER), now.wall - now.mono, until, wake_at)
         return self._show(self._last, now, slots, rings)
 
     def _is_stale(self, plan: Plan) -> bool:
         """Whether what was committed may change what was decided: when a promise can be kept, who is too idle."""
         return (self._moved and bool(plan.promises or plan.guarded)) or bool(self._idle.to_cancel())
 
-    def _show(self, last: Last, now: Moment, slots: dict[str, Any], rings: bytes = b"") -> Turn:
+    def _show(self, last: Last, now: Moment, slots: Slots, rings: bytes = b"") -> Turn:
         """Shows gflowctl what came of the last decision; where that cannot be now, comes again."""
         is_due = now.mono >= self._status_file.due_at
         is_shown = is_due and self._write_status(last.plan, now, slots)
         wake_at = last.wake_at if is_shown else min(last.wake_at, self._status_file.due_at)
         return Turn(last.agenda, None, None if wake_at == inf else wake_at, rings=rings)
 
-    def _write_status(self, plan: Plan, now: Moment, slots: dict[str, Any]) -> bool:
+    def _write_status(self, plan: Plan, now: Moment, slots: Slots) -> bool:
         """Writes what is so now, unless it is written already; whether the file says so."""
         why, line = self._line(plan, now)
         waiting = Waiting(why, self._planner.told(self._job_queue, plan, line))
         jobs = {**self._job_queue.live, **self._job_queue.lingering}
         windows, next_id = self._state.calendar.windows, self._state.next_id
         picture = self._planner.pool.picture(jobs, windows, now.wall)
-        capacity, stuck = self._planner.capacity(), settlement.enforced(slots).stuck
+        capacity, stuck = self._planner.capacity(), slots.enforced.stuck
         told = status(self._job_queue, waiting, capacity, picture, windows, next_id, stuck, self._trouble)
         if not self._status_file.is_news(told):
             return True
@@ -192,7 +193,7 @@ class Scheduler:
             except (SystemFailed, TryAgain) as failure:  # nothing is committed before it has been put back
                 self._struggle(str(failure), now)
 
-    def _plan_and_commit(self, now: Moment, slots: dict[str, Any]) -> Plan:
+    def _plan_and_commit(self, now: Moment, slots: Slots) -> Plan:
         """Decisions about a job that somebody touched meanwhile are dropped and made again next time; so is the whole
         plan if a limit, quota, reservation or setting changed meanwhile.
         """
@@ -219,7 +220,7 @@ class Scheduler:
         self._trouble = why
         self._retry_at = now.mono + RETRY
 
-    def _decide(self, now: Moment, slots: dict[str, Any]) -> tuple[Changes, Plan]:
+    def _decide(self, now: Moment, slots: Slots) -> tuple[Changes, Plan]:
         self._job_queue.settle(self._state.touched, now.wall)
         self._state.touched.clear()
         kill_strays = self._config.kill_strays
@@ -360,11 +361,6 @@ class Scheduler:
 
     def _is_put_off(self, job: Job) -> bool:
         return isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) in self._deferred
-
-
-def _others(slots: dict[str, Any]) -> dict[str, Any]:
-    """What the other workers have posted."""
-    return {name: slot for name, slot in slots.items() if name != "scheduler"}
 
 
 def _attempt(job_id: int, past: Phase) -> str:

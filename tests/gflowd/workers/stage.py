@@ -1,4 +1,4 @@
-"""What the tests of the workers play on: moments, the scheduler's slot, and real attempts at jobs."""
+"""What the tests of the workers play on: moments, what others have posted, and real attempts at jobs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from gflowd.core.execution import job_environment, job_script
-from gflowd.core.execution.observations import Agenda, LiveJob
+from gflowd.core.execution.observations import Key, LiveJob, Observation, Observations
+from gflowd.core.gpu.admin_state import Resumed
+from gflowd.core.gpu.device import Gpu
+from gflowd.core.gpu.report import GpuReport, news
 from gflowd.core.job.model import Identity, Job, Queued, Run, Spec, Started, Wish
 from gflowd.core.moment import Moment
 from gflowd.effects import jobdir, proc, processes
 from gflowd.paths import Runtime, State
+from gflowd.workers.slots import GPU_POLLER, SCHEDULER, ZOMBIE_DETECTOR, Agenda, Post, Slots
 
 BOOT = proc.boot_id()
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
@@ -33,9 +37,25 @@ def now(**changes: object) -> Moment:
     return replace(Moment(time.time(), time.monotonic(), BOOT), **changes)  # type: ignore[arg-type]
 
 
-def slots_of(*live: LiveJob, edges: tuple[float, ...] = (), poll_after: float | None = None) -> dict[str, object]:
+NOTHING_POSTED = Slots()
+
+
+def slots_of(
+    *live: LiveJob, edges: tuple[float, ...] = (), poll_after: float | None = None, resumed: tuple[Resumed, ...] = ()
+) -> Slots:
     """The board as the scheduler posted it."""
-    return {"scheduler": (Agenda(live, edges, poll_after), None)}
+    return Slots({SCHEDULER: Post(Agenda(live, edges, poll_after, resumed))})
+
+
+def polled(begun: float, gpus: tuple[Gpu, ...] | None, trouble: str | None = None) -> Slots:
+    """The board after a look at the GPUs that was asked for."""
+    report = GpuReport(begun, begun, trouble, gpus)
+    return Slots({GPU_POLLER: Post(news(report), report)})
+
+
+def observed(of_attempts: Mapping[Key, Observation]) -> Slots:
+    """The board as the zombie detector posted it."""
+    return Slots({ZOMBIE_DETECTOR: Post(Observations(of_attempts))})
 
 
 class Jobs:

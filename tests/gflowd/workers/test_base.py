@@ -19,6 +19,7 @@ from gflowd.effects import doorbell
 from gflowd.workers import WORKERS, Row, base, board
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.board import Board, Pulses
+from gflowd.workers.slots import Post, Slots
 
 
 @dataclass
@@ -27,9 +28,9 @@ class Script:
 
     turns: list[Turn]
     stop: base._Stop
-    seen: list[dict[str, Any]] = field(default_factory=list)
+    seen: list[Slots] = field(default_factory=list)
 
-    def tick(self, now: Moment, slots: dict[str, Any]) -> Turn:
+    def tick(self, now: Moment, slots: Slots) -> Turn:
         self.seen.append(slots)
         self.stop.wanted = len(self.seen) == len(self.turns)
         return self.turns[len(self.seen) - 1]
@@ -39,29 +40,29 @@ class Script:
 
 
 @dataclass
-class Slots:
+class Notebook:
     """A board that notes each post."""
 
-    posts: list[tuple[str, object]] = field(default_factory=list)
+    posts: list[tuple[str, Post]] = field(default_factory=list)
 
-    def post(self, name: str, value: object) -> None:
-        self.posts.append((name, value))
+    def post(self, name: str, post: Post) -> None:
+        self.posts.append((name, post))
 
-    def read(self) -> dict[str, Any]:
-        return dict(self.posts)
+    def read(self) -> Slots:
+        return Slots(dict(self.posts))
 
 
-def loop(wiring: Wiring, *turns: Turn) -> tuple[Slots, bytes]:
+def loop(wiring: Wiring, *turns: Turn) -> tuple[Notebook, bytes]:
     """What was posted, and the kinds that were rung, in the course of these turns."""
     bell = doorbell.hang(wiring.runtime.bell)
     stop = base._Stop(readable=os.pipe2(os.O_NONBLOCK)[0])
-    slots, script = Slots(), Script(list(turns), stop)
+    board, script = Notebook(), Script(list(turns), stop)
     moved = Wiring(**{name: getattr(wiring, name) for name in wiring.__slots__} | {"supervisor": os.getppid()})
-    base._loop(Row("x", wakes_for=b"", rings=doorbell.FINDING), moved, slots, script, stop)  # type: ignore[arg-type]
+    base._loop(Row("x", wakes_for=b"", rings=doorbell.FINDING), moved, board, script, stop)  # type: ignore[arg-type]
     rung = doorbell.listen(bell)
     os.close(bell)
     os.close(stop.readable)
-    return slots, rung
+    return board, rung
 
 
 AT_ONCE = 0.0
@@ -69,8 +70,8 @@ AT_ONCE = 0.0
 
 def test_what_a_tick_sees_is_posted_when_it_changed(wiring: Wiring) -> None:
     turns = [Turn(1, "a", AT_ONCE), Turn(1, "a", AT_ONCE), Turn(1, "b", AT_ONCE), Turn(2, "b", AT_ONCE)]
-    slots, _ = loop(wiring, *turns)
-    assert slots.posts == [("x", (1, "a")), ("x", (1, "b")), ("x", (2, "b"))]
+    board, _ = loop(wiring, *turns)
+    assert board.posts == [("x", Post(1, "a")), ("x", Post(1, "b")), ("x", Post(2, "b"))]
 
 
 def test_the_bell_is_rung_for_a_decision_and_not_for_a_detail(wiring: Wiring) -> None:
@@ -181,7 +182,7 @@ def test_a_worker_lives_until_it_is_told_to_end(hosted: Any) -> None:
     process = spawn(wiring, TIMER)
     eventually(lambda: wiring.pulses.get("reservation_timer").beat)
     assert Path(f"/proc/{process.pid}/comm").read_text() == "gflowd:reservat\n"
-    assert Board(wiring.address, wiring.key).read()["reservation_timer"] == ((), None)
+    assert Board(wiring.address, wiring.key).read().posts["reservation_timer"] == Post(())
     os.kill(process.pid, signal.SIGTERM)
     process.join(LIMIT)
     assert process.exitcode == 0

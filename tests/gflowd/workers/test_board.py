@@ -11,6 +11,7 @@ import pytest
 
 from gflowd.workers import board
 from gflowd.workers.board import Board, Pulse, Pulses, read_pulses
+from gflowd.workers.slots import Post, Slots
 
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
 
@@ -45,24 +46,24 @@ def in_child(what: object) -> int:
 
 def test_what_one_process_posts_another_reads(hosted: tuple[str, bytes]) -> None:
     ours = Board(*hosted)
-    assert ours.read() == {}
-    assert in_child(lambda: Board(*hosted).post("poller", ((1, "x"), None))) == 0
-    assert ours.read() == {"poller": ((1, "x"), None)}
+    assert ours.read() == Slots()
+    assert in_child(lambda: Board(*hosted).post("poller", Post((1, "x")))) == 0
+    assert ours.read() == Slots({"poller": Post((1, "x"))})
 
 
 def test_a_post_replaces_its_slot_whole_and_no_other(hosted: tuple[str, bytes]) -> None:
     ours = Board(*hosted)
-    ours.post("a", {"x": 1, "y": 2})
-    ours.post("b", 5)
-    ours.post("a", {"z": 3})
-    assert ours.read() == {"a": {"z": 3}, "b": 5}
+    ours.post("a", Post({"x": 1, "y": 2}))
+    ours.post("b", Post(5))
+    ours.post("a", Post({"z": 3}))
+    assert ours.read() == Slots({"a": Post({"z": 3}), "b": Post(5)})
 
 
 def test_what_was_read_is_a_copy(hosted: tuple[str, bytes]) -> None:
     ours = Board(*hosted)
-    ours.post("a", [1])
-    ours.read()["a"].append(2)
-    assert ours.read() == {"a": [1]}
+    ours.post("a", Post([1]))
+    ours.read().posts["a"].decision.append(2)
+    assert ours.read() == Slots({"a": Post([1])})
 
 
 def test_without_the_key_nobody_gets_in(hosted: tuple[str, bytes]) -> None:
@@ -100,7 +101,7 @@ def test_a_manager_that_is_gone_is_an_error_of_the_connection(hosted: tuple[str,
         time.sleep(0.005)
     probe.close()
     theirs = Board(address, key)
-    theirs.post("a", 1)
+    theirs.post("a", Post(1))
     manager.kill()
     manager.join()
     manager.close()

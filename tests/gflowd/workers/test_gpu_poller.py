@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stage import Jobs, eventually, live, now, slots_of
+from stage import NOTHING_POSTED, Jobs, eventually, live, now, slots_of
 
-from gflowd.core.execution.observations import Agenda
+from gflowd.core.gpu.admin_state import Resumed
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.gpu.faults import DriverFailed
+from gflowd.core.gpu.report import GpuReport
 from gflowd.effects import processes
 from gflowd.workers import gpu_poller
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.gpu_poller import GpuPoller
+from gflowd.workers.slots import GPU_POLLER, Slots
 
 GPU = Gpu(index=0, uuid="GPU-1", model="M", memory_mb=100)
 
@@ -47,7 +49,7 @@ def card() -> Card:
 def poller(card: Card, wiring: Wiring) -> GpuPoller:
     """On an interval of 10 s; it has had its first tick."""
     made = GpuPoller(card, replace(wiring, config=replace(wiring.config, poll_interval=10.0)))
-    assert made.tick(now(mono=100.0), {}).wake_at == 100.0
+    assert made.tick(now(mono=100.0), NOTHING_POSTED).wake_at == 100.0
     assert card.polls == 0, "a driver that hangs must not keep the daemon from starting"
     return made
 
@@ -56,9 +58,15 @@ def tick(poller: GpuPoller, mono: float, **slot: object) -> Turn:
     return poller.tick(now(mono=mono), slots_of(**slot))  # type: ignore[arg-type]
 
 
+def told(turn: Turn) -> GpuReport:
+    assert isinstance(turn.detail, GpuReport)
+    return turn.detail
+
+
 def seen(turn: Turn) -> Gpu:
-    found: Gpu = turn.detail[1][0]
-    return found
+    gpus = told(turn).gpus
+    assert gpus is not None
+    return gpus[0]
 
 
 def test_it_looks_at_once_and_then_on_the_interval(poller: GpuPoller, card: Card) -> None:
@@ -71,15 +79,15 @@ def test_it_looks_at_once_and_then_on_the_interval(poller: GpuPoller, card: Card
 
 def test_what_the_scheduler_wants_to_know_is_looked_at_anew_once(poller: GpuPoller, card: Card) -> None:
     tick(poller, 100.0)
-    assert tick(poller, 101.0, poll_after=100.5).decision[0] == 101.0
+    assert tick(poller, 101.0, poll_after=100.5).decision.answered == 101.0
     assert card.polls == 2
-    assert tick(poller, 102.0, poll_after=100.5).decision[0] == 101.0
+    assert tick(poller, 102.0, poll_after=100.5).decision.answered == 101.0
     assert card.polls == 2
 
 
 def test_a_look_begun_before_the_wish_does_not_answer_it(poller: GpuPoller) -> None:
     tick(poller, 100.0)
-    assert tick(poller, 103.0, poll_after=102.0).decision[0] > 102.0
+    assert tick(poller, 103.0, poll_after=102.0).decision.answered > 102.0
 
 
 def test_only_what_matters_for_giving_a_gpu_away_is_a_decision(poller: GpuPoller, card: Card) -> None:
@@ -89,7 +97,7 @@ def test_only_what_matters_for_giving_a_gpu_away_is_a_decision(poller: GpuPoller
     assert warm.decision == first.decision
     assert warm.detail != first.detail
     card.gpu = GPU.replace(processes=(GpuProcess(pid=1 << 30, graphics=True),))
-    assert tick(poller, 115.0, poll_after=114.0).decision[1:] == first.decision[1:]
+    assert replace(tick(poller, 115.0, poll_after=114.0).decision, answered=first.decision.answered) == first.decision
     card.gpu = GPU.replace(processes=(GpuProcess(pid=1 << 30),))
     used = tick(poller, 120.0)
     assert used.decision != warm.decision
@@ -103,11 +111,11 @@ def test_a_driver_that_fails_is_tried_more_and_more_rarely_and_answers_no_wish(
     tick(poller, 100.0)
     card.trouble = "no driver"
     turn = tick(poller, 110.0)
-    assert turn.decision[1] == "no driver"
+    assert turn.decision.trouble == "no driver"
     assert (seen(turn).fault, seen(turn).answers) == ("no driver", False)
     waits, mono = [], 110.0
     for _ in range(8):
-        assert tick(poller, mono + 1, poll_after=mono).decision[0] < 110.0
+        assert tick(poller, mono + 1, poll_after=mono).decision.answered < 110.0
         assert turn.wake_at is not None
         waits.append(turn.wake_at - mono)
         mono = turn.wake_at
@@ -117,12 +125,12 @@ def test_a_driver_that_fails_is_tried_more_and_more_rarely_and_answers_no_wish(
     card.trouble = None
     assert turn.wake_at is not None
     back = tick(poller, turn.wake_at)
-    assert (back.decision[1], seen(back).fault) == (None, None)
+    assert (back.decision.trouble, seen(back).fault) == (None, None)
 
 
 def test_before_the_driver_has_ever_answered_the_gpus_are_unknown(poller: GpuPoller, card: Card) -> None:
     card.trouble = "no driver"
-    assert tick(poller, 100.0).detail[1] is None
+    assert told(tick(poller, 100.0)).gpus is None
 
 
 def test_one_that_was_lost_stays_faulty_until_it_is_resumed(poller: GpuPoller, card: Card) -> None:
@@ -130,10 +138,10 @@ def test_one_that_was_lost_stays_faulty_until_it_is_resumed(poller: GpuPoller, c
     assert seen(tick(poller, 100.0)).fault == "lost"
     card.gpu = GPU
     assert (seen(tick(poller, 110.0)).fault, seen(tick(poller, 110.0)).answers) == ("lost", True)
-    resumed = {"scheduler": (Agenda((), (), None, (("GPU-1", 5.0, 0),)), None)}
+    resumed = slots_of(resumed=(Resumed("GPU-1", 5.0, 0),))
     assert seen(poller.tick(now(mono=111.0), resumed)).fault is None
     assert card.polls == 3
-    assert poller.tick(now(mono=112.0), resumed).detail[0] == 111.0, "and not again and again"
+    assert poller.tick(now(mono=112.0), resumed).detail.begun == 111.0, "and not again and again"
 
 
 def test_the_next_poller_knows_what_was_lost(poller: GpuPoller, card: Card, wiring: Wiring) -> None:
@@ -143,9 +151,9 @@ def test_the_next_poller_knows_what_was_lost(poller: GpuPoller, card: Card, wiri
     turn = tick(poller, 110.0)
     following = Card()
     made = GpuPoller(following, wiring)
-    made.tick(now(mono=120.0), {"gpu_poller": (turn.decision, turn.detail)})
+    made.tick(now(mono=120.0), Slots({GPU_POLLER: turn.post}))
     assert (seen(tick(made, 120.0)).fault, seen(tick(made, 120.0)).answers) == ("lost", True)
-    resumed = {"scheduler": (Agenda((), (), None, (("GPU-1", 5.0, 0),)), None)}
+    resumed = slots_of(resumed=(Resumed("GPU-1", 5.0, 0),))
     assert seen(made.tick(now(mono=121.0), resumed)).fault is None
 
 
@@ -182,8 +190,8 @@ def _start(pid: int) -> int:
 def test_the_driver_is_the_configured_one(wiring: Wiring) -> None:
     simulating = replace(wiring, config=replace(wiring.config, simulate=(3, 1024)))
     made = gpu_poller.open(simulating)
-    made.tick(now(), {})
-    assert [(gpu.index, gpu.memory_mb, gpu.simulated) for gpu in made.tick(now(), {}).detail[1]] == [
+    made.tick(now(), NOTHING_POSTED)
+    assert [(gpu.index, gpu.memory_mb, gpu.simulated) for gpu in made.tick(now(), NOTHING_POSTED).detail.gpus] == [
         (i, 1024, True) for i in range(3)
     ]
     made.close()

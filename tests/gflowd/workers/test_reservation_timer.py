@@ -1,6 +1,6 @@
 import pytest
 from clock import set_forward_and_back
-from stage import now, slots_of
+from stage import NOTHING_POSTED, now, slots_of
 
 from gflowd.effects.doorbell import FINDING
 from gflowd.workers import reservation_timer
@@ -8,7 +8,7 @@ from gflowd.workers import reservation_timer
 
 def test_without_edges_it_sleeps() -> None:
     timer = reservation_timer.ReservationTimer()
-    for slots in ({}, slots_of()):
+    for slots in (NOTHING_POSTED, slots_of()):
         turn = timer.tick(now(), slots)
         assert (turn.decision, turn.wake_at) == ((), None)
     timer.close()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stage import Jobs, eventually, live, now, slots_of
+from stage import NOTHING_POSTED, Jobs, eventually, live, now, slots_of
 
 from gflowd.core.execution import stop_ladder
 from gflowd.core.execution.observations import Enforced, LiveJob
@@ -61,7 +61,7 @@ def got(jobs: Jobs, job_id: int = 1) -> list[str]:
 
 
 def test_without_a_scheduler_nothing_is_due(enforcer: TimeoutEnforcer) -> None:
-    turn = enforcer.tick(now(), {})
+    turn = enforcer.tick(now(), NOTHING_POSTED)
     assert (turn.decision, turn.wake_at) == (Enforced(), None)
     enforcer.close()
 

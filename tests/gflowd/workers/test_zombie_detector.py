@@ -13,9 +13,9 @@ from unittest import mock
 
 import descriptors
 import pytest
-from stage import LIMIT, Jobs, eventually, live, now, slots_of
+from stage import LIMIT, NOTHING_POSTED, Jobs, eventually, live, now, slots_of
 
-from gflowd.core.execution.observations import LiveJob, Observation
+from gflowd.core.execution.observations import LiveJob, Observation, Observations
 from gflowd.core.job.model import Identity
 from gflowd.effects import jobdir, processes
 from gflowd.workers import zombie_detector
@@ -31,7 +31,8 @@ def detector(wiring: Wiring) -> ZombieDetector:
 
 
 def observation(turn: Turn, job_id: int = 1) -> Observation:
-    found: dict[tuple[int, int], Observation] = dict(turn.decision)
+    assert isinstance(turn.decision, Observations)
+    found = dict(turn.decision.of_attempts)
     return found[job_id, 1]
 
 
@@ -40,12 +41,12 @@ def look(detector: ZombieDetector, *jobs: LiveJob, **moment: object) -> Turn:
 
 
 def test_without_a_scheduler_there_is_nothing_to_see(detector: ZombieDetector) -> None:
-    assert detector.tick(now(), {}).decision == ()
+    assert detector.tick(now(), NOTHING_POSTED).decision == Observations()
     detector.close()
 
 
 def test_what_has_not_begun_is_waited_for(detector: ZombieDetector) -> None:
-    assert look(detector, live(1)).decision == ()
+    assert look(detector, live(1)).decision == Observations()
 
 
 def test_what_never_begins_and_cannot_be_barred_is_told_after_its_grace(wiring: Wiring) -> None:
@@ -76,7 +77,7 @@ def test_a_beginning_left_half_written_is_barred_at_last(detector: ZombieDetecto
     torn.write_text("half")
     os.utime(torn, (1.0, 1.0))
     begun = time.monotonic()
-    assert look(detector, live(1), mono=begun).decision == ()
+    assert look(detector, live(1), mono=begun).decision == Observations()
     look(detector, live(1), mono=begun + wiring.config.start_grace + 0.1)
     assert observation(look(detector, live(1))) == Observation(barred=True)
 
@@ -285,10 +286,10 @@ def test_jobs_that_are_over_are_forgotten_with_their_descriptors(detector: Zombi
     before = descriptors.ours()
     assert len(look(detector, live(1), live(2)).descriptors) == 2
     turn = look(detector, live(2))
-    assert [key for key, _ in turn.decision] == [(1, 1), (2, 1)], "that is no news"
+    assert sorted(turn.decision.of_attempts) == [(1, 1), (2, 1)], "that is no news"
     assert len(turn.descriptors) == 1
     jobs.start(3, "sleep 60")
-    assert [key for key, _ in look(detector, live(2), live(3)).decision] == [(2, 1), (3, 1)]
+    assert sorted(look(detector, live(2), live(3)).decision.of_attempts) == [(2, 1), (3, 1)]
     assert look(detector).descriptors == ()
     assert descriptors.ours() == before
 
@@ -318,4 +319,4 @@ def test_an_attempt_that_does_not_begin_is_barred_when_its_grace_ends(wiring: Wi
         turn = detector.tick(now(mono=mono + late), slots_of(live(1)))
         assert turn.wake_at == pytest.approx(mono + late + wait)
     turn = detector.tick(now(mono=mono + grace), slots_of(live(1)))
-    assert dict(turn.decision)[1, 1].barred
+    assert turn.decision.of_attempts[1, 1].barred

@@ -1,6 +1,6 @@
 import pytest
 
-from gflowd.core.execution.observations import Agenda, Enforced, LiveJob, Observation, live_job
+from gflowd.core.execution.observations import Enforced, LiveJob, Observation, Observations, live_job
 from gflowd.core.job import reasons
 from gflowd.core.job.model import (
     EarlySignal,
@@ -76,9 +76,12 @@ def test_only_what_has_a_run_is_live(phase: Phase) -> None:
         live_job(job(phase), 10.0)
 
 
-def test_agendas_and_sights_are_compared_by_what_they_say() -> None:
-    live = live_job(job(Starting(run=RUN)), 1.0)
-    assert Agenda((live,), (1.0,), None) == Agenda((live_job(job(Starting(run=RUN)), 1.0),), (1.0,), None)
-    assert Agenda((live,), (1.0,), None) != Agenda((live,), (1.0,), 2.0)
+def test_sights_are_compared_by_what_they_say() -> None:
     assert Observation() == Observation(lives=False)
     assert Observation() != Observation(barred=True)
+
+
+def test_a_sight_is_found_by_the_attempt_that_it_is_of() -> None:
+    seen = Observations({(1, 2): Observation(lives=True)})
+    assert seen.of((1, 2)) == Observation(lives=True)
+    assert [seen.of(key) for key in ((1, 1), (2, 2), None)] == [None, None, None]

@@ -1,5 +1,5 @@
 from gflowd.core.gpu import admin_state
-from gflowd.core.gpu.admin_state import AdminState
+from gflowd.core.gpu.admin_state import AdminState, Resumed
 
 
 def test_without_orders_the_configuration_holds() -> None:
@@ -25,4 +25,4 @@ def test_what_people_ordered_is_read() -> None:
     )
     assert found.drained == {"G": "fan"}
     assert found.ignored == {("G", 5, 9)}
-    assert found.resumed == (("A", 2.0, 3), ("G", 1.0, 0))
+    assert found.resumed == (Resumed("A", 2.0, 3), Resumed("G", 1.0, 0))

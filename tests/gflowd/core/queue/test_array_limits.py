@@ -3,6 +3,7 @@ from __future__ import annotations
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.model import Job, Run, Spec, Starting, Wish
 from gflowd.core.queue.array_limits import ArrayLimits
+from gflowd.core.queue.job_records import JobRecords
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 PLAIN = Family(ranges=((1, 9, 1),))
@@ -13,16 +14,21 @@ def live(job_id: int, array_id: int | None) -> Job:
     return Job(job_id, SPEC, Wish(), Starting(run=Run(executor="tmux", launched_at=1.0)), array_id)
 
 
-def limited(**fields: int) -> ArrayLimits:
-    array_limits = ArrayLimits()
+def limited_by(limits: dict[int, dict[str, int | None]], **fields: int) -> ArrayLimits:
+    array_limits = ArrayLimits(JobRecords(limits=limits))
     array_limits.note(10, PLAIN.replace(**fields))
     return array_limits
 
 
+def limited(**fields: int) -> ArrayLimits:
+    return limited_by({}, **fields)
+
+
 def test_limits_of_jobs_at_a_time_and_of_failures_are_known_of() -> None:
-    array_limits = limited()
+    limits: dict[int, dict[str, int | None]] = {}
+    array_limits = limited_by(limits)
     assert not array_limits.are_limited()
-    array_limits.limits = {10: {"max_concurrent": 3}}
+    limits[10] = {"max_concurrent": 3}
     assert array_limits.are_limited()
     assert limited(max_concurrent=2).are_limited()
     assert limited(max_failures=2).are_limited()
@@ -49,11 +55,12 @@ def test_only_a_limited_array_has_a_room_and_live_jobs_fill_it() -> None:
 
 
 def test_a_limit_put_on_an_array_later_wins() -> None:
-    array_limits = limited(max_concurrent=2)
+    limits: dict[int, dict[str, int | None]] = {10: {"max_concurrent": 5}, 20: {"max_concurrent": 1}}
+    array_limits = limited_by(limits, max_concurrent=2)
     array_limits.note(20, PLAIN)
-    array_limits.limits = {10: {"max_concurrent": 5}, 20: {"max_concurrent": 1}}
     assert array_limits.rooms() == {10: 5, 20: 1}
-    array_limits.limits = {10: {"max_concurrent": None}}
+    limits[10] = {"max_concurrent": None}
+    del limits[20]
     assert array_limits.rooms() == {}
 
 

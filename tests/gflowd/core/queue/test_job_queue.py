@@ -15,6 +15,7 @@ from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, 
 from gflowd.core.job.retry_policy import Retry
 from gflowd.core.moment import Moment
 from gflowd.core.queue.job_queue import JobQueue
+from gflowd.core.queue.job_records import JobRecords
 
 RUN = Run(executor="tmux", launched_at=1.0)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))
@@ -32,8 +33,11 @@ class Records:
         self.specs: dict[int, object] = {}
         self.wishes: dict[int, object] = {}
         self.phases: dict[int, object] = {}
-        self.job_queue = JobQueue()
+        self.job_queue = self.rebuilt()
         self.now = 0.0
+
+    def rebuilt(self) -> JobQueue:
+        return JobQueue(JobRecords(self.specs, self.wishes, self.phases))
 
     def submit(self, job_id: int, priority: int = 10, begin_at: float | None = None) -> None:
         spec = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
@@ -49,7 +53,7 @@ class Records:
         self.refresh(job_id)
 
     def refresh(self, *ids: int, specs: bool = False) -> None:
-        touched = self.job_queue.refresh(ids if specs else (), ids, self.specs, self.wishes, self.phases)
+        touched = self.job_queue.refresh(ids if specs else (), ids)
         self.job_queue.settle(touched, self.now)
 
     def pass_time(self, now: float) -> None:
@@ -227,8 +231,8 @@ def test_following_step_by_step_is_the_same_as_reading_at_once(steps: list[tuple
             case _, int(job_id):
                 records.specs.pop(job_id, None)
                 records.refresh(job_id, specs=True)
-    anew = JobQueue()
-    anew.settle(anew.refresh(records.specs, (), records.specs, records.wishes, records.phases), records.now)
+    anew = records.rebuilt()
+    anew.settle(anew.refresh(records.specs, ()), records.now)
     job_queue = records.job_queue
     assert (anew.queued, anew.live) == (job_queue.queued, job_queue.live)
     assert list(anew.queue()) == list(job_queue.queue())
@@ -749,10 +753,10 @@ def test_a_book_that_followed_walks_in_the_order_of_one_made_anew(moves: list[tu
             case _:
                 pass
         records.commit_losses()
-    anew = JobQueue()
+    anew = records.rebuilt()
     for key, record in runs.items():
         anew.note_runs(key, record)
-    anew.settle(anew.refresh(records.specs, (), records.specs, records.wishes, records.phases), records.now)
+    anew.settle(anew.refresh(records.specs, ()), records.now)
     assert anew.queued == records.job_queue.queued
     assert {job.id: anew.ready(job) for job in anew.queued.values()} == {
         job.id: records.job_queue.ready(job) for job in records.job_queue.queued.values()

@@ -13,6 +13,8 @@ from gflowd.core.job.dependencies import ALONE, ANY, Dependency, Needs
 from gflowd.core.job.model import Ended
 from gflowd.core.job.retry_policy import Retry
 from gflowd.core.queue import dependency_graph, pending
+from gflowd.core.queue.archive import Archive
+from gflowd.core.queue.job_records import JobRecords
 
 MANY = 10_000
 
@@ -341,7 +343,7 @@ def test_a_wide_array_is_judged_as_a_whole() -> None:
 
 
 def test_a_room_in_which_nobody_waits_says_so() -> None:
-    room = pending.PendingJobs(ArrayIndex())
+    room = pending.PendingJobs(JobRecords(), ArrayIndex(), Archive())
     assert room.next_time() is None
     assert list(room.news()) == []
     room.leave(7)

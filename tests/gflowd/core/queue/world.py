@@ -22,6 +22,7 @@ from gflowd.core.planning.backfill import Plan, Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy, hold
 from gflowd.core.queue.job_queue import JobQueue
+from gflowd.core.queue.job_records import JobRecords
 
 MACHINE = Capacity(gpus=(Device(0), Device(1), Device(2)), cpus=4, memory_mb=1000)
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=1)
@@ -52,7 +53,8 @@ class World:
         self.observations: dict[Key, Observation] = {}  # of every attempt that was launched
         self.overdue: set[Key] = set()
         self.running: dict[Key, Job] = {}  # attempts of which something lives, or may yet
-        self.job_queue = JobQueue()
+        self.records = JobRecords(self.specs, self.wishes, self.phases, self.limits)
+        self.job_queue = JobQueue(self.records)
         self._next_id = 1
         self._ids: list[int] = []  # of the specs, ascending
         self._spec_ids: set[int] = set()
@@ -128,8 +130,7 @@ class World:
     # What the scheduler does.
 
     def catch_up(self) -> set[int]:
-        touched = self.job_queue.refresh(self._spec_ids, self._job_ids, self.specs, self.wishes, self.phases)
-        self.job_queue.set_limits(self.limits)
+        touched = self.job_queue.refresh(self._spec_ids, self._job_ids)
         self._spec_ids, self._job_ids = set(), set()
         self._touched |= touched
         return touched
@@ -141,9 +142,8 @@ class World:
 
     def rebuilt(self) -> JobQueue:
         """What another scheduler would make of the records."""
-        job_queue = JobQueue()
-        ids = job_queue.refresh(self.specs, (), self.specs, self.wishes, self.phases)
-        job_queue.set_limits(self.limits)
+        job_queue = JobQueue(self.records)
+        ids = job_queue.refresh(self.specs, ())
         job_queue.settle(ids, self.now)
         return job_queue
 

@@ -27,6 +27,7 @@ from gflowd.core.job.model import Ended, Queued, Run, Spec, Starting, Wish
 from gflowd.core.moment import Moment
 from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
 from gflowd.core.queue.job_queue import JobQueue
+from gflowd.core.queue.job_records import JobRecords
 from gflowd.paths import State
 from gflowd.storage.history import History
 from gflowd.storage.history_queries import Choice
@@ -55,8 +56,11 @@ class Desk:
         """As after a restart."""
         self.follower = Follower(self.store)
         self.archiver = Archiver(self.state, self.config)
-        self.job_queue = JobQueue(self.archiver.history)
+        self.job_queue = self.rebuilt()
         self.catch_up()
+
+    def rebuilt(self) -> JobQueue:
+        return JobQueue(JobRecords(*(self.fold.of(kind) for kind in ("spec", "wish", "phase"))), self.archiver.history)
 
     @property
     def now(self) -> Moment:
@@ -68,15 +72,14 @@ class Desk:
 
     def catch_up(self) -> None:
         keys = self.follower.catch_up()
-        specs, wishes, phases = (self.fold.of(kind) for kind in ("spec", "wish", "phase"))
         if keys is None:
-            self.job_queue = JobQueue(self.archiver.history)
-            self.job_queue.refresh(specs, (), specs, wishes, phases)
-            ids: Any = phases
+            self.job_queue = self.rebuilt()
+            self.job_queue.refresh(self.fold.of("spec"), ())
+            ids: Any = self.fold.of("phase")
         else:
             spec_ids: Any = [key for kind, key in keys if kind == "spec"]
             job_ids: Any = [key for kind, key in keys if kind in ("wish", "phase")]
-            ids = self.job_queue.refresh(spec_ids, job_ids, specs, wishes, phases)
+            ids = self.job_queue.refresh(spec_ids, job_ids)
         self.archiver.note(ids, self.fold, self.job_queue)
 
     def submit(self, size: int = 0, **fields: Any) -> int:

@@ -13,6 +13,7 @@ from gflowd.core.job import codec
 from gflowd.core.job.model import Ended, Run, Spec, Starting, Wish
 from gflowd.core.moment import Moment
 from gflowd.core.queue.job_queue import JobQueue
+from gflowd.core.queue.job_records import JobRecords
 from gflowd.effects import removal
 from gflowd.paths import State
 from gflowd.storage.record_log import Fold
@@ -31,7 +32,7 @@ class Attic:
     def __init__(self, state: State, keep: float | None = KEEP) -> None:
         self.state = state
         self.fold = Fold()
-        self.job_queue = JobQueue()
+        self.job_queue = JobQueue(JobRecords(*(self.fold.of(kind) for kind in ("spec", "wish", "phase"))))
         self.cleanup = Cleanup(state, keep)
         self.mono = 0.0
 
@@ -43,7 +44,7 @@ class Attic:
             self.fold.of("phase")[job_id] = codec.encode_phase(phase)
         if wish is not None:
             self.fold.of("wish")[job_id] = codec.encode(wish)
-        self.job_queue.refresh([job_id], (), *(self.fold.of(kind) for kind in ("spec", "wish", "phase")))
+        self.job_queue.refresh([job_id], ())
 
     def directory(self, job_id: int, at: float = OLD) -> Path:
         place = Path(self.state.attempt(job_id, 1))

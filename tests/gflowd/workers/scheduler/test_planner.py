@@ -5,7 +5,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from stage import BOOT, now
+from stage import BOOT, NOTHING_POSTED, now, polled
 
 from gflowd.core.accounting.runtimes import Runtimes
 from gflowd.core.gpu.admin_state import AdminState
@@ -15,8 +15,10 @@ from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, 
 from gflowd.core.planning.backfill import Plan
 from gflowd.core.planning.occupancy import OVERDUE
 from gflowd.core.queue.job_queue import JobQueue
+from gflowd.core.queue.job_records import JobRecords
 from gflowd.workers.base import Wiring
 from gflowd.workers.scheduler.planner import DOUBT, Planner, Said
+from gflowd.workers.slots import Slots
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 NOTHING_SAID = Said({}, {}, {}, ())
@@ -29,15 +31,15 @@ def started(mono: float, boot: str = BOOT) -> Started:
 
 
 def job_queue(*jobs: tuple[Spec, Phase], runtimes: Runtimes | None = None) -> JobQueue:
-    made = JobQueue(runtimes=runtimes)
     specs = {number: codec.encode(spec) for number, (spec, _) in enumerate(jobs, 1)}
     phases = {number: codec.encode_phase(phase) for number, (_, phase) in enumerate(jobs, 1)}
-    made.settle(made.refresh(specs, (), specs, {}, phases), NOW.wall)
+    made = JobQueue(JobRecords(specs, phases=phases), runtimes=runtimes)
+    made.settle(made.refresh(specs, ()), NOW.wall)
     return made
 
 
-def slots(begun: float = 0.0, trouble: str | None = None) -> dict[str, Any]:
-    return {"gpu_poller": ((begun, trouble, ()), (begun, GPUS))}
+def slots(begun: float = 0.0, trouble: str | None = None) -> Slots:
+    return polled(begun, GPUS, trouble)
 
 
 @pytest.fixture
@@ -146,7 +148,7 @@ def test_users_with_less_usage_go_first_and_quotas_hold(wiring: Wiring) -> None:
 
 
 def test_before_the_first_look_or_while_the_driver_fails_nothing_is_known_of_gpus(planner: Planner) -> None:
-    for board in ({}, slots(trouble="reboot")):
+    for board in (NOTHING_POSTED, slots(trouble="reboot")):
         plan = planner.plan(job_queue((SPEC.replace(gpus=9), Queued())), NOTHING_SAID, {}, board, NOW)
         assert plan.reasons == {1: reasons.GPU_UNAVAILABLE}
         assert planner.capacity().gpus is None
@@ -167,7 +169,7 @@ def test_gpus_are_chosen_as_the_configuration_says(wiring: Wiring) -> None:
     )
     planner = Planner(replace(wiring.config, gpu_allocation="topology"))
     planner.poll_after = 100.0
-    board = {"gpu_poller": ((101.0, None, ()), (101.0, near))}
+    board = polled(101.0, near)
     plan = planner.plan(job_queue((SPEC.replace(gpus=2), Queued())), NOTHING_SAID, {}, board, NOW)
     assert [gpu_ids for _, gpu_ids in plan.starts] == [(0, 2)]
 
@@ -200,7 +202,7 @@ class Line:
         made = job_queue(*self.jobs)
         made.settle((), self.now.wall)
         said = replace(self.said, promises=self.records)
-        board = {} if blind else {"gpu_poller": ((begun, trouble, ()), (begun, self.gpus))}
+        board = NOTHING_POSTED if blind else polled(begun, self.gpus, trouble)
         plan = self.planner.plan(made, said, {}, board, self.now)
         changed = self.planner.promises(made, said, plan, self.now)
         self.planner.settled(())
@@ -467,7 +469,7 @@ def test_what_places_rest_on_is_told(wiring: Wiring) -> None:
 ADVISED = (holding(0, until=6000.0), WIDE, (SPEC.replace(gpus=1), Queued()))
 
 
-def until(planner: Planner, board: dict[str, Any]) -> dict[str, float]:
+def until(planner: Planner, board: Slots) -> dict[str, float]:
     """Until when those in line would have to be over to start at once."""
     made = job_queue(*ADVISED)
     plan = planner.plan(made, NOTHING_SAID, {}, board, NOW)

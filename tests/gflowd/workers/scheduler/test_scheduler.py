@@ -13,11 +13,13 @@ from uuid import uuid4
 
 import orjson
 import pytest
-from stage import BOOT, Jobs, eventually, now
+import stage
+from stage import BOOT, NOTHING_POSTED, Jobs, eventually, now, observed
 
 from gflowd.core.accounting.runtimes import NAMES
 from gflowd.core.errors import TryAgain
-from gflowd.core.execution.observations import Agenda, Enforced, Observation
+from gflowd.core.execution.observations import Enforced, Observation
+from gflowd.core.gpu.admin_state import Resumed
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.job import arrays, codec, reasons
 from gflowd.core.job.arrays import Family
@@ -33,6 +35,7 @@ from gflowd.workers.scheduler import worker as module
 from gflowd.workers.scheduler.settlement import AT_ONCE
 from gflowd.workers.scheduler.state import Fenced
 from gflowd.workers.scheduler.worker import ROUNDS, Scheduler
+from gflowd.workers.slots import TIMEOUT_ENFORCER, Agenda, Post, Slots
 
 STARTED = Started(at=10.0, mono=10.0, identity=Identity(BOOT, 1 << 30, 1))
 GPUS = tuple(Gpu(index=i, uuid=f"GPU-{uuid4()}", model="M", memory_mb=10) for i in range(2))
@@ -95,27 +98,26 @@ def phase(wiring: Wiring, job_id: int) -> Phase:
     return Queued() if raw is None else codec.decode_phase(raw)
 
 
-def sees(wiring: Wiring, **of_jobs: Observation) -> dict[str, Any]:
+def sees(wiring: Wiring, **of_jobs: Observation) -> Slots:
     """The detector's slot: sights of first attempts by `job<id>`."""
-    return {
-        "zombie_detector": (tuple(((int(name[3:]), 1), observation) for name, observation in of_jobs.items()), None)
-    }
+    return observed({(int(name[3:]), 1): observation for name, observation in of_jobs.items()})
 
 
 def agenda(turn: Turn) -> Agenda:
-    found: Agenda = turn.decision
+    found = turn.decision
+    assert isinstance(found, Agenda)
     return found
 
 
 def test_a_submitted_job_is_committed_and_started(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     job_id = submit(wiring, "echo ran >>ran")
     scheduler = make()
-    turn = scheduler.tick(now(), {})
+    turn = scheduler.tick(now(), NOTHING_POSTED)
     assert isinstance(phase(wiring, job_id), Starting)
     assert [job.key for job in agenda(turn).live] == [(job_id, 1)]
     eventually(lambda: Path(wiring.state.path("ran")).exists())
     for _ in range(3):
-        scheduler.tick(now(), {})
+        scheduler.tick(now(), NOTHING_POSTED)
     time.sleep(0.1)
     assert Path(wiring.state.path("ran")).read_text() == "ran\n"
 
@@ -125,10 +127,10 @@ def test_a_scheduler_that_was_killed_is_followed_by_one_that_starts_nothing_twic
 ) -> None:
     job_id = submit(wiring, "echo ran >>ran; sleep 0.2")
     first = make()
-    first.tick(now(), {})
+    first.tick(now(), NOTHING_POSTED)
     first._alone.release()
     second = make()
-    second.tick(now(), {})
+    second.tick(now(), NOTHING_POSTED)
     eventually((Path(wiring.state.attempt(job_id, 1)) / "exit").exists)
     assert Path(wiring.state.path("ran")).read_text() == "ran\n"
 
@@ -137,17 +139,17 @@ def test_what_was_committed_and_never_launched_is_launched(make: Callable[..., S
     job_id = submit(wiring, "echo ran >>ran")
     first = make()
     first._launcher.launch = lambda jobs: None  # type: ignore[method-assign] # it died between commit and launch
-    first.tick(now(), {})
+    first.tick(now(), NOTHING_POSTED)
     first._alone.release()
     assert isinstance(phase(wiring, job_id), Starting)
-    make().tick(now(), {})
+    make().tick(now(), NOTHING_POSTED)
     eventually(lambda: Path(wiring.state.path("ran")).exists())
 
 
 def test_a_job_lives_through_its_phases_as_it_is_seen(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     job_id = submit(wiring)
     scheduler = make()
-    scheduler.tick(now(), {})
+    scheduler.tick(now(), NOTHING_POSTED)
     scheduler.tick(now(), sees(wiring, job1=Observation(started=STARTED, lives=True)))
     assert isinstance(phase(wiring, job_id), Running)
     done = Observation(started=STARTED, status=3, ended_at=12.0, complete=True)
@@ -161,7 +163,7 @@ def test_a_job_lives_through_its_phases_as_it_is_seen(make: Callable[..., Schedu
 def test_the_end_of_one_job_starts_the_next_in_the_same_tick(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     first, second = submit(wiring, cpus=4), submit(wiring, cpus=4)
     scheduler = make()
-    scheduler.tick(now(), {})
+    scheduler.tick(now(), NOTHING_POSTED)
     assert phase(wiring, second) == Queued()
     done = Observation(started=STARTED, status=0, ended_at=12.0, complete=True)
     scheduler.tick(now(), sees(wiring, job1=done))
@@ -174,7 +176,7 @@ def test_what_an_end_sets_free_starts_in_the_same_tick(make: Callable[..., Sched
     needs = Needs(dependencies=(Dependency(kind=AFTEROK, id=1),))
     second = submit(wiring, needs=needs)
     scheduler = make()
-    scheduler.tick(now(), {})
+    scheduler.tick(now(), NOTHING_POSTED)
     assert phase(wiring, second) == Queued()
     scheduler.tick(now(), sees(wiring, job1=Observation(started=STARTED, status=0, ended_at=12.0, complete=True)))
     assert isinstance(phase(wiring, second), Starting)
@@ -189,10 +191,10 @@ def test_very_many_cancellations_are_committed_in_parts(make: Callable[..., Sche
             commit.put("wish", job_id, {"cancelled_at": 1.0, "cancelled_by": "u"})
     scheduler = make()
     at = now()
-    turn = scheduler.tick(at, {})
+    turn = scheduler.tick(at, NOTHING_POSTED)
     assert len(Store(wiring.state).read().of("phase")) == count - 1
     assert turn.wake_at == at.mono, "the rest comes at once, after a look at whether to stop"
-    scheduler.tick(now(), {})
+    scheduler.tick(now(), NOTHING_POSTED)
     assert len(Store(wiring.state).read().of("phase")) == count
 
 
@@ -200,9 +202,10 @@ def test_an_overdue_job_is_stopped(make: Callable[..., Scheduler], wiring: Wirin
     job_id = submit(wiring, time_limit=5.0)
     scheduler = make()
     seen = sees(wiring, job1=Observation(started=STARTED, lives=True))
-    scheduler.tick(now(), {})
+    scheduler.tick(now(), NOTHING_POSTED)
     scheduler.tick(now(), seen)
-    turn = scheduler.tick(now(mono=99.0), {**seen, "timeout_enforcer": (Enforced(overdue=((job_id, 1),)), None)})
+    overdue = {TIMEOUT_ENFORCER: Post(Enforced(overdue=((job_id, 1),)))}
+    turn = scheduler.tick(now(mono=99.0), Slots({**seen.posts, **overdue}))
     stopping = phase(wiring, job_id)
     assert isinstance(stopping, Stopping)
     assert (stopping.why, stopping.since_mono, stopping.since_boot) == (reasons.TIME_LIMIT, 99.0, BOOT)
@@ -212,9 +215,9 @@ def test_an_overdue_job_is_stopped(make: Callable[..., Scheduler], wiring: Wirin
 def test_what_was_seen_of_another_attempt_is_not_this_ones(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     job_id = submit(wiring)
     scheduler = make()
-    scheduler.tick(now(), {})
-    old = ((job_id, 2), Observation(started=STARTED, status=0, ended_at=1.0, complete=True))
-    scheduler.tick(now(), {"zombie_detector": ((old,), None)})
+    scheduler.tick(now(), NOTHING_POSTED)
+    old = Observation(started=STARTED, status=0, ended_at=1.0, complete=True)
+    scheduler.tick(now(), observed({(job_id, 2): old}))
     assert isinstance(phase(wiring, job_id), Starting)
 
 
@@ -222,32 +225,32 @@ def test_a_cancelled_queued_job_ends_and_a_held_one_waits(make: Callable[..., Sc
     held, gone = submit(wiring, wish=Wish(held=True)), submit(wiring, cpus=4)
     wish(wiring, gone, cancelled_by="u", cancelled_at=1.0)
     scheduler = make()
-    scheduler.tick(now(), {})
+    scheduler.tick(now(), NOTHING_POSTED)
     assert phase(wiring, held) == Queued()
     ended = phase(wiring, gone)
     assert isinstance(ended, Ended)
     assert (ended.state, ended.run) == ("cancelled", None)
     wish(wiring, held, held=False)
-    scheduler.tick(now(), {})
+    scheduler.tick(now(), NOTHING_POSTED)
     assert isinstance(phase(wiring, held), Starting)
 
 
 def test_what_can_never_run_is_rejected(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     job_id = submit(wiring, cpus=99)
-    make().tick(now(), {})
+    make().tick(now(), NOTHING_POSTED)
     ended = phase(wiring, job_id)
     assert isinstance(ended, Ended)
     assert (ended.state, ended.reason) == ("failed", "Rejected:99 CPUs asked for, but this machine gives 4")
 
 
-def polled(begun: float, gpus: tuple[Gpu, ...] | None = GPUS, trouble: str | None = None) -> dict[str, Any]:
-    return {"gpu_poller": ((begun, trouble, ()), (begun, gpus))}
+def polled(begun: float, gpus: tuple[Gpu, ...] | None = GPUS, trouble: str | None = None) -> Slots:
+    return stage.polled(begun, gpus, trouble)
 
 
 def test_a_gpu_is_given_only_after_a_look_that_was_asked_for(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     job_id = submit(wiring, gpus=1)
     scheduler = make()
-    turn = scheduler.tick(now(mono=100.0), {})
+    turn = scheduler.tick(now(mono=100.0), NOTHING_POSTED)
     assert (agenda(turn).poll_after, turn.rings) == (None, b""), "nobody has looked yet, nobody knows how many"
     turn = scheduler.tick(now(mono=101.0), polled(90.0))
     assert (agenda(turn).poll_after, turn.rings) == (101.0, POLL)
@@ -375,16 +378,16 @@ def test_a_resumed_gpu_is_looked_at_at_once(make: Callable[..., Scheduler], wiri
     assert scheduler.tick(now(), polled(1.0)).rings == b""
     order(wiring, "gpus.resumed", {"G": {"at": 5.0, "boot": BOOT, "ecc": 3}})
     turn = scheduler.tick(now(), polled(1.0))
-    assert (agenda(turn).resumed, turn.rings) == ((("G", 5.0, 3),), POLL)
+    assert (agenda(turn).resumed, turn.rings) == ((Resumed("G", 5.0, 3),), POLL)
     assert scheduler.tick(now(), polled(1.0)).rings == b""
 
 
 def test_begin_times_are_edges_for_the_timer(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     job_id = submit(wiring, begin_at=2000.0)
     scheduler = make()
-    assert agenda(scheduler.tick(now(wall=1999.9), {})).edges == (2000.0,)
+    assert agenda(scheduler.tick(now(wall=1999.9), NOTHING_POSTED)).edges == (2000.0,)
     assert phase(wiring, job_id) == Queued()
-    assert agenda(scheduler.tick(now(wall=2000.0), {})).edges == ()
+    assert agenda(scheduler.tick(now(wall=2000.0), NOTHING_POSTED)).edges == ()
     assert isinstance(phase(wiring, job_id), Starting)
 
 
@@ -396,11 +399,11 @@ def test_starts_and_ends_of_reservations_are_edges_for_the_timer(
     scheduler = make()
     expected = {1999.9: (2000.0, 2500.0, 3000.0), 2000.0: (2500.0, 3000.0), 2999.9: (3000.0,), 3000.0: ()}
     for wall, edges in expected.items():
-        assert agenda(scheduler.tick(now(wall=wall), {})).edges == edges
+        assert agenda(scheduler.tick(now(wall=wall), NOTHING_POSTED)).edges == edges
     reserve(wiring, 2, start=4000.0, duration=10.0, repeat="daily")
-    assert agenda(scheduler.tick(now(wall=3000.0), {})).edges == (4000.0, 4010.0)
+    assert agenda(scheduler.tick(now(wall=3000.0), NOTHING_POSTED)).edges == (4000.0, 4010.0)
     reserve(wiring, 2, start=4000.0, duration=10.0, repeat="daily", cancelled_at=3001.0)
-    assert agenda(scheduler.tick(now(wall=3001.0), {})).edges == ()
+    assert agenda(scheduler.tick(now(wall=3001.0), NOTHING_POSTED)).edges == ()
 
 
 def test_a_clock_that_is_set_finds_each_reservation_where_it_is(make: Callable[..., Scheduler], wiring: Wiring) -> None:
@@ -408,8 +411,8 @@ def test_a_clock_that_is_set_finds_each_reservation_where_it_is(make: Callable[.
     scheduler = make()
     expected = {1000.0: (2000.0, 3000.0), 5000.0: (), 2500.0: (3000.0,), 1500.0: (2000.0, 3000.0), 2001.0: (3000.0,)}
     for wall, edges in expected.items():
-        assert agenda(scheduler.tick(now(wall=wall), {})).edges == edges
-    assert agenda(make_after(make, scheduler).tick(now(wall=2002.0), {})).edges == (3000.0,)
+        assert agenda(scheduler.tick(now(wall=wall), NOTHING_POSTED)).edges == edges
+    assert agenda(make_after(make, scheduler).tick(now(wall=2002.0), NOTHING_POSTED)).edges == (3000.0,)
 
 
 def test_a_scheduler_that_was_succeeded_writes_nothing_more(make: Callable[..., Scheduler], wiring: Wiring) -> None:
@@ -418,7 +421,7 @@ def test_a_scheduler_that_was_succeeded_writes_nothing_more(make: Callable[..., 
         commit.put("scheduler", 0, {"generation": 999, "pid": 1})
     job_id = submit(wiring)
     with pytest.raises(Fenced):
-        old.tick(now(), {})
+        old.tick(now(), NOTHING_POSTED)
     assert phase(wiring, job_id) == Queued()
     assert not os.path.exists(wiring.state.attempt(job_id, 1)), "nor starts anything"
 
@@ -447,15 +450,15 @@ def test_with_no_room_on_the_disk_nothing_is_started_until_there_is(
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(wiring.state.snapshot), before[1]))
     try:
-        turn = scheduler.tick(now(mono=100.0), {})
+        turn = scheduler.tick(now(mono=100.0), NOTHING_POSTED)
         assert (turn.wake_at, agenda(turn).live) == (101.0, ())
-        assert scheduler.tick(now(mono=100.5), {}).wake_at == 101.0
+        assert scheduler.tick(now(mono=100.5), NOTHING_POSTED).wake_at == 101.0
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert phase(wiring, job_id) == Queued()
     assert not os.path.exists(wiring.state.attempt(job_id, 1))
-    scheduler.tick(now(mono=101.0), {})
+    scheduler.tick(now(mono=101.0), NOTHING_POSTED)
     assert isinstance(phase(wiring, job_id), Starting)
 
 
@@ -465,21 +468,21 @@ def test_a_snapshot_removed_while_the_disk_is_full_is_put_back_when_there_is_roo
     """Until then what the scheduler remembers is the only copy, and must not end with it."""
     job_id = submit(wiring, wish=Wish(held=True))
     scheduler = make()
-    scheduler.tick(now(mono=100.0), {})
+    scheduler.tick(now(mono=100.0), NOTHING_POSTED)
     os.unlink(wiring.state.snapshot)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
     try:
         for mono in (101.0, 101.5, 102.5):
-            wake_at = scheduler.tick(now(mono=mono), {}).wake_at
+            wake_at = scheduler.tick(now(mono=mono), NOTHING_POSTED).wake_at
             assert wake_at is not None
             assert wake_at <= mono + 1
             assert not os.path.exists(wiring.state.snapshot)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
-    scheduler.tick(now(mono=104.0), {})
+    scheduler.tick(now(mono=104.0), NOTHING_POSTED)
     assert phase(wiring, job_id) == Queued()
     assert Store(wiring.state).read().next_id == job_id + 1
 
@@ -487,7 +490,7 @@ def test_a_snapshot_removed_while_the_disk_is_full_is_put_back_when_there_is_roo
 def test_a_snapshot_spoilt_in_place_is_mended_from_memory(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     ids = [submit(wiring, wish=Wish(held=True), name=f"job{n}") for n in range(3)]
     scheduler = make()
-    scheduler.tick(now(mono=100.0), {})
+    scheduler.tick(now(mono=100.0), NOTHING_POSTED)
     path = Path(wiring.state.snapshot)
     data = path.read_bytes()
     spoilt = data.replace(b"job1", b"\0\0\0\0")
@@ -495,7 +498,7 @@ def test_a_snapshot_spoilt_in_place_is_mended_from_memory(make: Callable[..., Sc
     assert len(spoilt) == len(data)
     with path.open("r+b") as file:
         file.write(spoilt)
-    scheduler.tick(now(mono=101.0), {})
+    scheduler.tick(now(mono=101.0), NOTHING_POSTED)
     fold = Store(wiring.state).read()
     assert fold.dropped == []
     assert [fold.of("spec")[job_id]["name"] for job_id in ids] == ["job0", "job1", "job2"]
@@ -506,7 +509,7 @@ def test_why_jobs_wait_is_told_in_observed_json(make: Callable[..., Scheduler], 
     submit(wiring, cpus=4)
     waiting = submit(wiring, cpus=1)
     submit(wiring, begin_at=time.time() + 999)
-    make().tick(now(), {})
+    make().tick(now(), NOTHING_POSTED)
     observed = orjson.loads(Path(wiring.state.observed).read_bytes())
     assert observed["reasons"] == {str(waiting): "Resources"}  # who waits for a time, anybody can see
     assert observed["used"]["cpus"] == 4
@@ -515,7 +518,7 @@ def test_why_jobs_wait_is_told_in_observed_json(make: Callable[..., Scheduler], 
 
 def test_the_capacity_is_the_configured_one_or_the_machines(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     submit(wiring, wish=Wish(held=True))
-    make(cpus=None, memory_mb=None).tick(now(), {})
+    make(cpus=None, memory_mb=None).tick(now(), NOTHING_POSTED)
     observed = orjson.loads(Path(wiring.state.observed).read_bytes())
     assert observed["capacity"]["cpus"] == len(os.sched_getaffinity(0))
     assert observed["capacity"]["memory_mb"] > 100
@@ -525,7 +528,7 @@ def test_a_long_queue_is_started_in_one_commit(make: Callable[..., Scheduler], w
     ids = [submit(wiring, cpus=0) for _ in range(20)]
     lines = Path(wiring.state.snapshot).read_bytes().count(b"\n")
     scheduler = make()
-    scheduler.tick(now(), {})
+    scheduler.tick(now(), NOTHING_POSTED)
     assert all(isinstance(phase(wiring, job_id), Starting) for job_id in ids)
     assert Path(wiring.state.snapshot).read_bytes().count(b"\n") == lines + 1 + len(ids)
     for job_id in ids:
@@ -557,9 +560,9 @@ def test_a_promise_is_committed_moves_with_its_cause_in_the_log_and_is_dropped_w
     caplog.set_level("DEBUG", logger="gflow")
     first = submit(wiring, "sleep 9", cpus=4, time_limit=100.0)
     scheduler, when = make(), now()
-    scheduler.tick(when, {})
+    scheduler.tick(when, NOTHING_POSTED)
     second = submit(wiring, cpus=4, time_limit=60.0)
-    scheduler.tick(when, {})
+    scheduler.tick(when, NOTHING_POSTED)
     assert records(wiring, "promise") == {
         second: {
             "since": when.wall,
@@ -569,7 +572,7 @@ def test_a_promise_is_committed_moves_with_its_cause_in_the_log_and_is_dropped_w
     }
     promised = records(wiring, "promise")[second]
     for seconds in (0.3, 0.6):
-        scheduler.tick(later(when, seconds), {})
+        scheduler.tick(later(when, seconds), NOTHING_POSTED)
     assert records(wiring, "promise")[second] == promised
     when = later(when, 50.0)
     late = sees(wiring, **{f"job{first}": Observation(started=replace_started(when, 0.0), lives=True)})
@@ -596,7 +599,7 @@ def test_a_promise_names_also_a_job_that_starts_in_the_same_plan(
     second = submit(wiring, cpus=4, time_limit=600.0)
     scheduler, when = make(), now()
     for seconds in range(3):
-        scheduler.tick(later(when, seconds), {})
+        scheduler.tick(later(when, seconds), NOTHING_POSTED)
     assert [job_id for job_id, _ in records(wiring, "promise")[second]["by"]] == [first]
 
 
@@ -604,14 +607,14 @@ def test_a_promise_is_dropped_when_its_job_is_held_or_cancelled(make: Callable[.
     submit(wiring, "sleep 9", cpus=4, time_limit=100.0)
     ids = [submit(wiring, cpus=4, time_limit=60.0) for _ in range(2)]
     scheduler, when = make(), now()
-    scheduler.tick(when, {})
+    scheduler.tick(when, NOTHING_POSTED)
     assert list(records(wiring, "promise")) == ids[:1]
     wish(wiring, ids[0], held=True)
-    scheduler.tick(later(when, 1.0), {})
+    scheduler.tick(later(when, 1.0), NOTHING_POSTED)
     assert list(records(wiring, "promise")) == ids[1:]
     wish(wiring, ids[1], cancelled_by="u", cancelled_at=2.0)
     for seconds in (2.0, 3.0):
-        scheduler.tick(later(when, seconds), {})
+        scheduler.tick(later(when, seconds), NOTHING_POSTED)
     assert records(wiring, "promise") == {}
 
 
@@ -619,11 +622,11 @@ def test_a_promise_outlives_its_scheduler(make: Callable[..., Scheduler], wiring
     submit(wiring, "sleep 9", cpus=4, time_limit=100.0)
     first = submit(wiring, cpus=4, time_limit=900.0)
     scheduler, when = make(), now()
-    scheduler.tick(when, {})
+    scheduler.tick(when, NOTHING_POSTED)
     promised = records(wiring, "promise")
     assert list(promised) == [first]
     submit(wiring, cpus=4, time_limit=60.0)  # has a higher score
-    make_after(make, scheduler).tick(later(when, 2.0), {})
+    make_after(make, scheduler).tick(later(when, 2.0), NOTHING_POSTED)
     assert records(wiring, "promise") == promised
     observed = orjson.loads(Path(wiring.state.observed).read_bytes())
     assert observed["line"]["order"] == [first, first + 1]
@@ -636,7 +639,7 @@ def test_the_scheduler_wakes_when_somebody_has_waited_long_enough_for_a_promise(
     when = now()
     submit(wiring, "sleep 9", cpus=4, time_limit=1000.0)
     submit(wiring, cpus=4, time_limit=60.0, submitted_at=when.wall - 20.0)
-    turn = make().tick(when, {})
+    turn = make().tick(when, NOTHING_POSTED)
     assert records(wiring, "promise") == {}
     assert turn.wake_at == pytest.approx(when.mono + 40.0)
 
@@ -646,7 +649,7 @@ def test_how_long_jobs_ran_is_written_down_at_their_end(make: Callable[..., Sche
     failed = submit(wiring, "sleep 9", name="a")
     cancelled = submit(wiring, "sleep 9", name="b")
     scheduler, when = make(), now()
-    scheduler.tick(when, {})
+    scheduler.tick(when, NOTHING_POSTED)
     assert records(wiring, "runs") == {}
     when = later(when, 1.0)
     scheduler.tick(when, seen_ending(wiring, long, when, 500.0))
@@ -674,7 +677,7 @@ def test_of_the_names_of_a_user_and_width_the_last_64_are_kept(make: Callable[..
             commit.put("runs", f"0 u n{number}", record)
     new, known = submit(wiring, "sleep 9", name="new"), submit(wiring, "sleep 9", name="n1")
     scheduler, when = make(), now()
-    scheduler.tick(when, {})
+    scheduler.tick(when, NOTHING_POSTED)
     for job_id in (known, new):
         when = later(when, 1.0)
         scheduler.tick(when, seen_ending(wiring, job_id, when, 30.0))
@@ -690,9 +693,9 @@ def test_the_place_in_line_of_jobs_that_wait_is_told_in_observed_json(
 ) -> None:
     submit(wiring, "sleep 9", cpus=4)
     scheduler, when = make(), now()
-    scheduler.tick(when, {})
+    scheduler.tick(when, NOTHING_POSTED)
     ids = [submit(wiring, cpus=cpus, time_limit=limit) for cpus, limit in ((4, 9000.0), (4, None), (1, 60.0))]
-    scheduler.tick(later(when, 2.0), {})
+    scheduler.tick(later(when, 2.0), NOTHING_POSTED)
     line = orjson.loads(Path(wiring.state.observed).read_bytes())["line"]
     assert line["order"] == [ids[2], ids[0], ids[1]]
     assert line["lengths"] == {str(ids[1]): [86400.0, "guess", 0]}
@@ -703,7 +706,7 @@ def test_while_drained_the_line_is_told_and_nothing_starts(make: Callable[..., S
     job_id = submit(wiring)
     with Store(wiring.state).commit() as commit:
         commit.put("setting", "drain", {"at": 1.0})
-    make().tick(now(), {})
+    make().tick(now(), NOTHING_POSTED)
     observed = orjson.loads(Path(wiring.state.observed).read_bytes())
     assert (observed["line"]["order"], observed["reasons"]) == ([job_id], {str(job_id): "Drained"})
 
@@ -742,19 +745,19 @@ def test_what_nothing_has_changed_is_shown_without_another_decision(
     make: Callable[..., Scheduler], wiring: Wiring
 ) -> None:
     scheduler = make(cpus=1, promise_after=1e9, promise_within=1e9)
-    scheduler.tick(now(mono=100.0), {})
+    scheduler.tick(now(mono=100.0), NOTHING_POSTED)
     first, second = submit(wiring), submit(wiring)
     for _ in range(ROUNDS):
-        turn = scheduler.tick(now(mono=100.5), {})
+        turn = scheduler.tick(now(mono=100.5), NOTHING_POSTED)
     assert turn.wake_at == 101.0
     with mock.patch.object(scheduler._planner, "plan", side_effect=AssertionError):
-        again = scheduler.tick(now(mono=101.0), {})
+        again = scheduler.tick(now(mono=101.0), NOTHING_POSTED)
         assert again.decision == turn.decision
         observed = orjson.loads(Path(wiring.state.observed).read_bytes())
         assert observed["reasons"] == {str(second): "Resources"}
-        for mono, slots in ((106.0, {}), (101.5, sees(wiring, **{f"job{first}": Observation()}))):
+        for mono, slots in ((106.0, NOTHING_POSTED), (101.5, sees(wiring, **{f"job{first}": Observation()}))):
             with pytest.raises(AssertionError):
                 scheduler.tick(now(mono=mono), slots)
         wish(wiring, second, held=True)
         with pytest.raises(AssertionError):
-            scheduler.tick(now(mono=101.5), {})
+            scheduler.tick(now(mono=101.5), NOTHING_POSTED)

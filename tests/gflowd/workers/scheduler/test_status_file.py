@@ -16,6 +16,7 @@ from gflowd.core.moment import Moment
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.reservations import Window
 from gflowd.core.queue.job_queue import JobQueue
+from gflowd.core.queue.job_records import JobRecords
 from gflowd.workers.base import Wiring
 from gflowd.workers.scheduler.status_file import Status, StatusFile, Waiting, status
 
@@ -40,9 +41,10 @@ def stopping(why: str) -> Stopping:
 
 
 def job_queue(phases: dict[int, Phase]) -> JobQueue:
-    made = JobQueue()
     specs = dict.fromkeys(phases, codec.encode(SPEC))
-    made.refresh(specs, phases, specs, {}, {job_id: codec.encode_phase(phase) for job_id, phase in phases.items()})
+    encoded = {job_id: codec.encode_phase(phase) for job_id, phase in phases.items()}
+    made = JobQueue(JobRecords(specs, phases=encoded))
+    made.refresh(specs, phases)
     return made
 
 

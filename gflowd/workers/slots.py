@@ -1,0 +1,87 @@
+"""What the workers post for each other, by name and type. Values only: how they are kept is the board's business.
+
+The poller's report is in `core.gpu.report`; what is seen of jobs and done to them is in `core.execution.observations`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from gflowd.core.execution.observations import Enforced, Observations
+from gflowd.core.gpu.report import GpuReport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gflowd.core.execution.observations import LiveJob
+    from gflowd.core.gpu.admin_state import Resumed
+
+SCHEDULER, GPU_POLLER, ZOMBIE_DETECTOR = "scheduler", "gpu_poller", "zombie_detector"
+TIMEOUT_ENFORCER, RESERVATION_TIMER = "timeout_enforcer", "reservation_timer"
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """What the scheduler posts for the others: the live jobs, the wall times at which something is due (ascending),
+    the monotonic time that it wants a look at the GPUs begun after, and the faulty GPUs that were resumed.
+    """
+
+    live: tuple[LiveJob, ...]
+    edges: tuple[float, ...]
+    poll_after: float | None
+    resumed: tuple[Resumed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What one worker posts: its `decision` is what others act upon, its `detail` they only look at."""
+
+    decision: object
+    detail: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The board as it was read: what each worker posted last, by the worker's name. Who has posted nothing yet has
+    seen nothing. Reading a slot raises TypeError for a value of another kind.
+    """
+
+    posts: Mapping[str, Post] = field(default_factory=dict)
+
+    @property
+    def agenda(self) -> Agenda | None:
+        """The scheduler's, None before its first."""
+        return self._decision(SCHEDULER, Agenda)
+
+    @property
+    def gpu_report(self) -> GpuReport:
+        """The GPU poller's."""
+        post = self.posts.get(GPU_POLLER)
+        return GpuReport() if post is None else _checked(post.detail, GpuReport)
+
+    @property
+    def observations(self) -> Observations:
+        """The zombie detector's."""
+        return self._decision(ZOMBIE_DETECTOR, Observations) or Observations()
+
+    @property
+    def enforced(self) -> Enforced:
+        """The timeout enforcer's."""
+        return self._decision(TIMEOUT_ENFORCER, Enforced) or Enforced()
+
+    def without(self, name: str) -> Slots:
+        """What all workers but one have posted."""
+        return Slots({other: post for other, post in self.posts.items() if other != name})
+
+    def _decision(self, name: str, kind: type[Kind]) -> Kind | None:
+        post = self.posts.get(name)
+        return None if post is None else _checked(post.decision, kind)
+
+
+def _checked(value: object, kind: type[Kind]) -> Kind:
+    if not isinstance(value, kind):
+        raise TypeError(f"{kind.__name__} wanted on the board, not {type(value).__name__}")
+    return value
