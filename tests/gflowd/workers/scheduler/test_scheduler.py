@@ -736,8 +736,8 @@ def test_a_rule_made_between_a_decision_and_its_commit_holds(
         return decided
 
     scheduler._decide = decide_late  # type: ignore[method-assign]
-    scheduler.tick(now(), {})
-    scheduler.tick(now(), {})
+    scheduler.tick(now(), NOTHING_POSTED)
+    scheduler.tick(now(), NOTHING_POSTED)
     assert sum(isinstance(phase(wiring, job_id), Starting) for job_id in (1, 2)) == started
 
 
