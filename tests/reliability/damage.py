@@ -242,7 +242,7 @@ FLIPPED = "1 to 3 bytes of the snapshot changed at random"
 TAIL = "the end of the snapshot torn, or zeros or noise"
 KINDS: dict[str, tuple[Callable[[FaultyMachine, random.Random], None], str]] = {
     FLIPPED: (
-        flip_bytes, "the daemon starts, says what it dropped, keeps the damaged file and all other records; no id twice"),
+        flip_bytes, "the daemon starts, says what it dropped, keeps the file and all other records; no id twice"),
     TAIL: (bad_tail, "every complete commit is there; no id is used twice"),
     "snapshot removed under the daemon": (snapshot_removed, "it is restored; no job is lost or runs twice"),
     "snapshot written over in place under the daemon": (
