@@ -86,10 +86,10 @@ def throughput(bench: Bench, executor: str, jobs: int, slots: int) -> Iterator[s
         raise SystemExit(f"throughput: not all of {jobs} jobs finished")
     took = max(seconds(job["ended_at"]) for job in found) - min(seconds(job["started_at"]) for job in found)
     rate = BUDGET[executor][0]
-    yield f"{f'{jobs} jobs on {slots} CPUs, {executor}: in a second':<52} {jobs / took:8.1f}      (wanted: {rate:.0f})"
-    yield line("    CPU of all processes for one job", 1000 * everything / jobs, "ms", 2000 / rate)
+    yield f"{f'{jobs} jobs on {slots} CPUs, {executor}: per second':<52} {jobs / took:8.1f}      (target: {rate:.0f})"
+    yield line("    CPU of all processes per job", 1000 * everything / jobs, "ms", 2000 / rate)
     parts = ", ".join(f"{name} {1000 * each / jobs:.2f}" for name, each in spent.items() if each)
-    yield f"    of it, in ms: {parts}, the rest is jobs and tmux"
+    yield f"    of it, in ms: {parts}, the rest: jobs and tmux"
 
 
 def chain(bench: Bench, executor: str, links: int) -> Iterator[str]:

@@ -80,10 +80,10 @@ def test_the_page_has_no_row_of_what_was_not_measured() -> None:
         results.add("submit", name, value)
     text = page.page(results, "By hand.\n", quick=False)
     assert "| one submission, gflow process / bare interpreter | 3 x | at most 2.5 x | **MISS** |" in text
-    assert "0 of 1 reached, 1 missed; " in text
+    assert "0 of 1 targets reached, 1 missed; " in text
     assert "| one submission, idle | 15 |" in text
     assert "| one submission, idle, ms | 10 | - | 30 | 2 |" in text
-    assert "Left out: Slurm, since only root can run it." in text
+    assert "Left out: Slurm, because only root can run it." in text
     assert "listing of" not in text
     assert text.endswith("By hand.\n")
 
@@ -92,7 +92,7 @@ def test_a_row_that_a_peer_gave_up_says_so() -> None:
     results = Results()
     results.machine = dict(ABOUT)
     results.note("loop", "nq", "`nq` took more than 120 s")
-    assert "nq, shell loop of submissions until the last job ran, a job: gave up, `nq` took more" in page.page(
+    assert "nq, shell loop of submissions until the last job ran, per job: gave up, `nq` took more" in page.page(
         results, "", quick=True
     )
 

@@ -1,4 +1,4 @@
-"""The page that tells of a run: docs/performance.md. Pure; says only what was measured."""
+"""Writes docs/performance.md from the results of a run. Pure; says only what was measured."""
 
 from __future__ import annotations
 
@@ -12,41 +12,43 @@ if TYPE_CHECKING:
     from peers.plot import Panel
     from peers.results import Results
 
-# What a row is called, its key, and in what its values are shown.
+# The title of each row, its key, and the unit of its values.
 ROWS = (
     ("one submission, idle", "submit", "ms"),
     ("submission to start", "start", "ms"),
     ("submission of `true` until its end is known", "done", "ms"),
-    ("submission from the first start of a burst of 20 on, mean of up to 10", "burst", "ms"),
-    ("shell loop of submissions until the last job ran, a job", "loop", "ms"),
-    ("the same until all ends are known, a job", "loop known", "ms"),
-    ("array's jobs run in a second", "rate", "/s"),
+    ("submission during a burst of 20, after its first job has started, mean of up to 10", "burst", "ms"),
+    ("shell loop of submissions until the last job ran, per job", "loop", "ms"),
+    ("the same until all ends are known, per job", "loop known", "ms"),
+    ("jobs of an array run per second", "rate", "/s"),
     ("array of 1,000 accepted", "array 1000", "ms"),
     ("array of 10,000 accepted (gflow-rs: 10 of 1,000)", "array 10000", "ms"),
-    ("chain of dependent jobs, a link", "chain", "ms"),
-    ("CPU of the daemon, idle, of a core", "idle cpu", "%"),
-    ("CPU with 1,000 (tsp: 900) queued behind 4 running, of a core", "busy cpu", "%"),
+    ("chain of dependent jobs, per link", "chain", "ms"),
+    ("CPU of the daemon when idle, share of a core", "idle cpu", "%"),
+    ("CPU with 1,000 (tsp: 900) queued behind 4 running, share of a core", "busy cpu", "%"),
     *((f"listing of {size:,} queued", f"grown list {size}", "ms") for size in SIZES[:-1]),
-    ("memory (PSS) of all processes, idle", "idle memory", "MB"),
+    ("memory (PSS) of all processes when idle", "idle memory", "MB"),
     *((f"memory with {size:,} queued", f"grown memory {size}", "MB") for size in SIZES[1:]),
 )
 AGAINST = """\
-Medians of gflow over medians of the peer, in the same run: below 1 gflow takes less, and of jobs in a second runs less.
+Median of gflow divided by median of the peer, from the same run. Below 1, gflow takes less (or runs fewer jobs per
+second).
 """
 METHOD = """\
 ## How it is measured
 
-Each peer runs as it comes from its package, in a home of its own, and all get the same small environment. A job is a
-shell that writes a line into a pipe, by which we know when it ran whoever ran it; where an end is to be known, `true`,
-and the peer's own word for it: `gflowctl submit --wait`, `tsp -w`, `nq -w`, and for the two that have no such command
-their list, asked every 10 ms. Peers take turns, so that a busy moment hits all alike, and one that takes seconds for a
-job is given fewer of them. gflow, task-spooler and Slurm run as many jobs at once as there are cores, nq one; gflow-rs
-starts everything that wants no GPU at once. A long queue waits for GPUs that are not there in gflow-rs, and behind a
-job on all cores elsewhere; it is made of arrays (in gflow-rs of 1,000 each, since it refuses more), which Slurm keeps
-folded until an element starts. Idle memory is measured with no other peer running; with many queued they run side by
-side, where what our two daemons share counts half for each. CPU is that of the peer's lasting processes.
-An exponent is the slope of a line through the costs at 1,000 jobs and more, less what it costs with none, both axes
-logarithmic; of a submission, and where nothing would be left, nothing is taken off.
+Each peer runs as packaged, in a home directory of its own; all get the same small environment. A job is a shell that
+writes a line into a pipe, which shows when it ran, whichever peer ran it. To measure when an end is known, the job is
+`true`, and the peer itself reports the end: `gflowctl submit --wait`, `tsp -w`, `nq -w`; the list of the two peers
+without such a command is polled every 10 ms. Peers take turns, so that a busy moment affects all alike; a peer that
+needs seconds per job gets fewer jobs. gflow, task-spooler and Slurm run as many jobs at once as there are cores, nq
+runs one; gflow-rs immediately starts every job without GPUs. In gflow-rs, a long queue waits for GPUs that do not
+exist; elsewhere it waits behind a job on all cores. It consists of arrays (in gflow-rs of 1,000 jobs each, since it
+refuses more), which Slurm keeps folded until an element starts. Idle memory is measured with no other peer running;
+with many jobs queued, the peers run side by side, and memory that our two daemons share counts half for each. CPU is
+that of the peer's permanent processes. An exponent is the slope of a line through the costs at 1,000 jobs and more,
+minus the cost with no jobs, on two logarithmic axes; nothing is subtracted for a submission, or if nothing would be
+left.
 """
 GROWN = (("list", "ms"), ("submit", "ms"), ("tick", "ms"), ("memory", "MB"))
 FACTORS = {"ms": 1000.0, "%": 100.0, "MB": 1.0, "/s": 1.0}
@@ -55,10 +57,10 @@ FACTORS = {"ms": 1000.0, "%": 100.0, "MB": 1.0, "/s": 1.0}
 def page(results: Results, notes: str, *, quick: bool) -> str:
     """The whole page; `notes` are written by hand and come last."""
     parts = [
-        "# How fast it is, beside others\n",
+        "# How fast gflow is, compared with other queues\n",
         _opening(results),
-        "**A quick run with few repetitions: to see that it works, not to be quoted.**\n" if quick else "",
-        "## What was to be reached\n",
+        "**A quick run with few repetitions: it shows that the benchmark works; do not quote it.**\n" if quick else "",
+        "## Targets\n",
         *_targets(results),
         "## gflow against each peer\n",
         AGAINST,
@@ -79,25 +81,25 @@ def _opening(results: Results) -> str:
     by_program = {name.split()[0]: version for name, version in results.versions.items()}
     versions = ", ".join(f"{name} {version}" for name, version in by_program.items())
     first = (
-        f"Written by `make bench-peers` on {about['date']}, in {about['minutes']} minutes, from what it measured then"
-        f" and nothing else: {about['cores']} cores ({about['processor']}), {about['memory']} of memory, Linux"
-        f" {about['kernel']}, Python {about['python']}, load {about['load']} at its beginning. {versions}.\n"
+        f"Written by `make bench-peers` on {about['date']} in {about['minutes']} minutes; all figures are from that "
+        f"run: {about['cores']} cores ({about['processor']}), {about['memory']} of memory, Linux"
+        f" {about['kernel']}, Python {about['python']}, load {about['load']} at the start. {versions}.\n"
     )
-    return first + "".join(f"\nLeft out: {name}, since {why}.\n" for name, why in results.skipped.items())
+    return first + "".join(f"\nLeft out: {name}, because {why}.\n" for name, why in results.skipped.items())
 
 
 def _targets(results: Results) -> Iterator[str]:
     every = list(targets(results))
     known = [target for target in every if target.found is not None]
-    yield table(("what", "measured", "wanted", ""), [
+    yield table(("what", "measured", "target", ""), [
         (target.what, _number(target.found, target.unit),
          f"{'at least' if target.least else 'at most'} {target.bound:g} {target.unit}".rstrip(),
          "pass" if target.kept else "**MISS**")
         for target in known
     ])  # fmt: skip
     missed = sum(not target.kept for target in known)
-    left_out = f"; {len(every) - len(known)} more were not measured in this run" if len(known) < len(every) else ""
-    yield f"{len(known) - missed} of {len(known)} reached, {missed} missed{left_out}.\n"
+    left_out = f"; {len(every) - len(known)} others were not measured in this run" if len(known) < len(every) else ""
+    yield f"{len(known) - missed} of {len(known)} targets reached, {missed} missed{left_out}.\n"
 
 
 def _columns(results: Results) -> tuple[list[str], list[str]]:
@@ -147,7 +149,8 @@ def _notes(results: Results) -> Iterator[str]:
 
 def _jobs(results: Results) -> Iterator[str]:
     for part, by_peer in results.jobs.items():
-        yield f"Jobs of the {part}: " + ", ".join(f"{name} {count}" for name, count in by_peer.items()) + ".\n"
+        counts = ", ".join(f"{name} {count}" for name, count in by_peer.items())
+        yield f"Number of jobs measured, {part}: {counts}.\n"
 
 
 def _growth(results: Results) -> Iterator[str]:

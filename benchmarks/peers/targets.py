@@ -46,17 +46,17 @@ def targets(results: Results) -> Iterator[Target]:
     yield Target(f"submission during a burst, {TMUX} / {RS_TMUX}", against("burst", TMUX, RS_TMUX), 0.1, "x")
     yield Target(f"submission to end, {TMUX} / {RS_TMUX}", against("done", TMUX, RS_TMUX), 0.1, "x")
     yield Target(f"submission to end, {PROCESS} / {RS_PROCESS}", against("done", PROCESS, RS_PROCESS), 1, "x")
-    yield Target(f"shell loop, a job, {TMUX} / {RS_TMUX}", against("loop", TMUX, RS_TMUX), 0.1, "x")
+    yield Target(f"shell loop, per job, {TMUX} / {RS_TMUX}", against("loop", TMUX, RS_TMUX), 0.1, "x")
     yield Target(f"array of 10,000 / {RS_PROCESS}, 10 of 1,000", against("array 10000", PROCESS, RS_PROCESS), 0.3, "x")
     for size, bound in ((10_000, 1.0), (50_000, 0.5)):
         for mine, how in ((PROCESS, "arrays"), (SINGLE, "single jobs")):
             ratio = against(f"grown list {size}", mine, RS_PROCESS)
             yield Target(f"listing {size:,} queued as {how} / {RS_PROCESS}", ratio, bound, "x")
     for mine, bound in ((TMUX, 150.0), (PROCESS, 300.0)):
-        yield Target(f"chain of dependent jobs, a link, {mine}", _in(1000, results.median("chain", mine)), 15, "ms")
-        yield Target(f"an array's jobs in a second, {mine}", results.median("rate", mine), bound, "/s", least=True)
-        yield Target(f"idle, share of a core, {mine}", _in(100, results.median("idle cpu", mine)), 0.2, "%")
-        yield Target(f"idle, memory, {mine}", results.median("idle memory", mine), 80, "MB")
+        yield Target(f"chain of dependent jobs, per link, {mine}", _in(1000, results.median("chain", mine)), 15, "ms")
+        yield Target(f"jobs of an array per second, {mine}", results.median("rate", mine), bound, "/s", least=True)
+        yield Target(f"CPU when idle, share of a core, {mine}", _in(100, results.median("idle cpu", mine)), 0.2, "%")
+        yield Target(f"memory when idle, {mine}", results.median("idle memory", mine), 80, "MB")
     for mine, how in ((PROCESS, "arrays"), (SINGLE, "single jobs")):
         yield Target(f"memory with 100,000 queued as {how}", results.median("grown memory 100000", mine), 250, "MB")
     for mine, how in ((PROCESS, "arrays"), (SINGLE, "single jobs")):

@@ -1,7 +1,7 @@
-"""Write a commented job script, to be edited and given to gflowctl submit.
+"""Write a commented job script to edit and submit with gflowctl submit.
 
 The script is NAME.sh in the current directory (or NAME, if that already ends in .sh). An existing file is left alone.
-The script can be submitted as it is: all options in it but the name are commented out.
+The script can be submitted as it is: all options except the name are commented out.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ TEMPLATE = """\
 #!/bin/sh
 # A job for gflow:  gflowctl submit {file}
 #
-# Lines that begin with "# GFLOW" are options of gflowctl submit, as long as no command stands before them; options on
-# its own command line win over them. Those below with two # are only comments: take one away where you want them.
+# Lines before the first command that begin with "# GFLOW" are options of gflowctl submit; options on the command line
+# take precedence. Lines that begin with "## GFLOW" are comments: remove one # to use such an option.
 
 # GFLOW --name={name}
 
-## What it needs, and for how long.
+## Resources, and the time limit.
 ## GFLOW --gpus=1
 ## GFLOW --gpu-memory=20G
 ## GFLOW --cpus=4
 ## GFLOW --memory=16G
 ## GFLOW --time=2:00:00
 
-## When: after another job has finished well, or not before an hour; higher priorities first.
+## When to start: after job 41 has finished with exit status 0, not before 22:00; higher priorities start first.
 ## GFLOW --depends-on=afterok:41
 ## GFLOW --begin=22:00
 ## GFLOW --priority=20
 
-## Many jobs: one for each number, two at a time. $GFLOW_ARRAY_TASK_ID is the number.
+## Many jobs: one for each index, at most two at a time. $GFLOW_ARRAY_TASK_ID is the index.
 ## GFLOW --array=1-10%2
 
-## Its output goes to a log that gflowctl log shows, or to a file: %x is the name, %j the id.
+## Write the output to a file instead of the log that gflowctl log shows: %x is the name, %j the id.
 ## GFLOW --output=%x-%j.out
 
-## Try it again when it fails.
+## Retry the job if it fails.
 ## GFLOW --max-retries=2
 ## GFLOW --retry-delay=30s
 
@@ -66,10 +66,10 @@ def run(args: argparse.Namespace, context: Context) -> int:  # noqa: ARG001 -- e
     """Makes the file."""
     name = os.path.basename(args.name).removesuffix(ENDING)
     if name in ("", ".", "..") or name.startswith("-"):
-        raise BadUsage(f"{args.name!r} is no name for a job")
+        raise BadUsage(f"{args.name!r} cannot be the name of a job")
     validation.check_text(args.name)
     if not args.name.isprintable():
-        raise Refused(f"{args.name!r} holds a control character")
+        raise Refused(f"{args.name!r} contains a control character")
     path = args.name if args.name.endswith(ENDING) else f"{args.name}{ENDING}"
     _write(path, _content(path, name))
     render.write(f"Wrote {render.escape(path)}\n")
@@ -92,7 +92,7 @@ def _write(path: str, content: bytes) -> None:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o777)
     except FileExistsError:
-        raise Refused(f"{path} is there already; gflow overwrites no file") from None
+        raise Refused(f"{path} already exists; gflow does not overwrite it") from None
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}") from None
     try:

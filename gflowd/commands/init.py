@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 HEAD = """\
 # The configuration of gflow; see gflow.toml(5).
 #
-# Every setting is shown at its default. Take away the "#" before one to change it, and run: gflowd reload
-# A number for a duration is seconds; text is as on the command line ("90s", "1h30m", "2d", "1-12:00:00").
-# A number for an amount of memory is MiB; text has a unit ("800M", "24G").
-# The environment goes before this file (GFLOW_GPU__POLL_INTERVAL=3), options of gflowd before both.
+# Every setting is shown at its default. To change one, remove the "#" before it, and run: gflowd reload
+# A duration is a number of seconds, or text as on the command line ("90s", "1h30m", "2d", "1-12:00:00").
+# An amount of memory is a number of MiB, or text with a unit ("800M", "24G").
+# Environment variables (GFLOW_GPU__POLL_INTERVAL=3) take precedence over this file, options of gflowd over both.
 """
 QUOTAS = """
 [quota]
-# What one user or project may have at once: more running jobs or GPUs wait, more queued jobs are refused.
+# Limits per user or project: jobs over the running limits wait, submissions over the queued limit are refused.
 # default_user = { max_running_jobs = 8, max_running_gpus = 4, max_queued_jobs = 1000 }
 # default_project = { max_running_gpus = 8 }
 # [quota.users.alice]
@@ -58,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when written (or printed), 1 when the user said no."""
+    """0 if the file was written (or printed), 1 if the user declined."""
     if args.to_stdout:
         print(template(), end="")
         return 0

@@ -1,4 +1,4 @@
-"""The table of every setting: where it stands in `gflow.toml`, what it may hold, its default. Reads nothing itself."""
+"""The table of all settings: their place in `gflow.toml`, type and default. Reads nothing itself."""
 
 from __future__ import annotations
 
@@ -35,70 +35,70 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """As messages and options name it: `gpu.poll_interval`."""
+        """The name in messages and options: `gpu.poll_interval`."""
         return ".".join(self.path)
 
 
 # fmt: off
 SETTINGS = (
     Setting("", "timezone", "timezone", value_types.time_zone(unset="system"), None, '"system"',
-            "The time zone of instants without one, such as Europe/Berlin."),
+            "The time zone for times that are given without one, e.g. Europe/Berlin."),
     Setting("daemon", "log_level", "log_level", value_types.choice("debug", "info", "warning", "error"),
             "info", '"info"',
             "How much the daemon logs: debug, info, warning or error."),
     Setting("daemon", "start_grace", "start_grace", value_types.duration(), 30.0, "30",
-            "How long a job's session may take to appear before the job counts as a zombie."),
+            "How long a job's session may take to appear; after that the job counts as a zombie."),
     Setting("daemon", "zombie_interval", "zombie_interval", value_types.duration(least=0.1), 10.0, "10",
-            "How often running jobs are checked, beside being watched all the time."),
+            "How often running jobs are checked, in addition to being watched constantly."),
     Setting("daemon", "kill_strays", "kill_strays", value_types.flag(), True, "true",
             "End the processes that a job leaves behind when its command has ended."),
     Setting("executor", "type", "executor", value_types.choice("tmux", "process", unset="auto"), None, '"auto"',
-            "tmux or process; auto is tmux where it is installed."),
+            "tmux or process; auto uses tmux if installed."),
     Setting("executor", "grace", "grace", value_types.duration(), 10.0, "10",
-            "From the first signal that stops a job to SIGKILL."),
+            "The time between the first signal to end a job and SIGKILL."),
     Setting("gpu", "allow", "gpu_allow", value_types.gpu_list(unset="all"), None, '"all"',
-            'The GPUs that jobs may use: all, a list such as [0, 2], or text such as "0-3".'),
+            'The GPUs that jobs may use: all, a list, e.g. [0, 2], or text, e.g. "0-3".'),
     Setting("gpu", "allocation", "gpu_allocation", value_types.choice("sequential", "random", "topology"), "sequential",
             '"sequential"', "Which of the free GPUs a job gets: sequential, random or topology."),
     Setting("gpu", "poll_interval", "poll_interval", value_types.duration(least=1), 10.0, "10",
-            "How often the GPUs are looked at; at least 1."),
+            "How often the GPUs are polled; at least 1."),
     Setting("gpu", "simulate", "simulate", value_types.simulated(unset="none"), None, '"none"',
-            'Simulated GPUs instead of real ones, such as "4x24G".'),
+            'Simulated GPUs instead of real ones, e.g. "4x24G".'),
     Setting("gpu", "idle_warn", "idle_warn", value_types.duration(unset="off"), None, '"off"',
-            "Warn about a job that leaves its GPUs idle for this long."),
+            "Mark a job that leaves all its GPUs idle for this long."),
     Setting("gpu", "idle_cancel", "idle_cancel", value_types.duration(unset="off"), None, '"off"',
-            "Cancel a job that leaves its GPUs idle for this long."),
+            "Cancel a job that leaves all its GPUs idle for this long."),
     Setting("scheduler", "cpus", "cpus", value_types.whole(least=1, unset="all"), None, '"all"',
-            "CPU slots to give out; all is the number of cores."),
+            "CPU slots for jobs; all is the number of cores."),
     Setting("scheduler", "memory", "memory_mb", value_types.size(unset="all"), None, '"all"',
-            'Memory to give out, such as "64G"; all is what is installed.'),
+            'Host memory for jobs, e.g. "64G"; all is the installed memory.'),
     Setting("scheduler", "backfill_depth", "backfill_depth", value_types.whole(least=1), 1000, "1000",
-            "How many different requests that cannot be met are looked at before a plan ends, and for how many queued "
-            "jobs gflowctl knows the reason and the place in line."),
+            "Planning stops after this many different requests that cannot be met; also the number of queued jobs for "
+            "which gflowctl knows the reason and the place in line."),
     Setting("scheduler", "promise_after", "promise_after", value_types.number(least=0), 1.0, "1",
-            "A job is promised a start once it has waited this many times as long as it will run."),
+            "A job gets a promised start once it has waited this many times as long as it will run."),
     Setting("scheduler", "promise_within", "promise_within", value_types.duration(), 3 * DAY, '"3d"',
-            "A job is promised a start once it has waited this long, however long it will run."),
+            "A job gets a promised start once it has waited this long, however long it will run."),
     Setting("scheduler", "default_time_limit", "default_time_limit", value_types.duration(least=1, unset="none"), None,
-            '"none"', "What a job without a limit is expected to take while nothing like it has run; not enforced."),
+            '"none"', "How long a job without a limit is expected to run if no similar job has run yet; not enforced."),
     Setting("scheduler.fair_share", "enabled", "fair_share_enabled", value_types.flag(), True, "true",
-            "Users with less recent GPU time go first, within a priority."),
+            "Within a priority, start jobs of users with less recent GPU time first."),
     Setting("scheduler.fair_share", "half_life", "fair_share_half_life", value_types.duration(least=1), 7 * DAY, '"7d"',
-            "After this long, past usage counts half."),
+            "The time after which past usage counts half."),
     Setting("scheduler.fair_share", "cpu_weight", "fair_share_cpu_weight", value_types.number(least=0), 0.05, "0.05",
-            "What a job without GPUs counts as, in GPUs."),
+            "How many GPUs a job without GPUs counts as."),
     Setting("projects", "known_projects", "known_projects", value_types.projects(), (), "[]",
-            "The project codes that a submission may name; empty: any."),
+            "The project codes that submissions may use; empty means any."),
     Setting("projects", "require_project", "require_project", value_types.flag(), False, "false",
             "Refuse a submission without a project."),
     Setting("store", "lock_timeout", "lock_timeout", value_types.duration(least=0.1), 10.0, "10",
-            "How long to wait for the snapshot's lock before giving up (exit status 75)."),
+            "Give up after waiting this long for the snapshot's lock (exit status 75)."),
     Setting("history", "after", "history_after", value_types.duration(), DAY, '"1d"',
             "How long an ended job stays in the queue's snapshot before it moves to the history."),
     Setting("history", "keep", "history_keep", value_types.duration(unset="forever"), None, '"forever"',
             "How long the history is kept."),
     Setting("logs", "max_size", "log_max_size_mb", value_types.size(), 1024, '"1G"',
-            "The most that one job's log may grow to."),
+            "The largest size of a job's log; a larger log loses its middle."),
     Setting("logs", "keep", "log_keep", value_types.duration(unset="forever"), 30 * DAY, '"30d"',
             "How long the directory of an ended job is kept."),
 )
@@ -107,7 +107,7 @@ SETTINGS = (
 BY_PATH = {setting.path: setting for setting in SETTINGS}
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 
-# The Rust original's names for the same; its file stands at the same place.
+# The Rust original's names for the same settings; its file is in the same place.
 ALIASES: dict[Path, Path] = {
     ("daemon", "gpus"): ("gpu", "allow"),
     ("daemon", "gpu_allocation_strategy"): ("gpu", "allocation"),
@@ -135,7 +135,7 @@ def is_section(path: Path) -> bool:
 
 
 def quota_of(path: Path) -> str | None:
-    """The id of the quota that `path` sets a field of: `user:alice`, `default-user`; None when it is no such path."""
+    """The id of the quota that `path` sets a field of: `user:alice`, `default-user`; None if it is not such a path."""
     table = path[:2]
     if path[-1] not in QUOTA_KEYS:
         return None

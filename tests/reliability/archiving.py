@@ -130,7 +130,7 @@ def try_all(new_machine: Callable[[], FaultyMachine], points: int, seed: int) ->
     """One row."""
     result = Result(
         "kill -9 within the writes of SQLite, while ended jobs move to the history",
-        "every job is in the snapshot or in the history and shown once; the history is sound",
+        "every job is in the snapshot or in the history, and shown once; the history is intact",
     )
     if STRACE is None:
         result.note = "not tried: strace is not installed"

@@ -135,8 +135,8 @@ def try_all(
     """One row."""
     result = Result(
         f"kill -9 of the supervisor, Manager and workers, SIGSTOP of the latter two, at random for {seconds:g} s",
-        "every acknowledged job is there, ran once for each attempt, ended as it must; no GPU was given twice; who "
-        "hangs is replaced; no process is left",
+        "every acknowledged job exists, ran once per attempt and ended as it must; no GPU was allocated twice; hung "
+        "processes are replaced; no process is left",
     )
     try:
         with new_machine() as machine:  # type: ignore[attr-defined]

@@ -128,11 +128,11 @@ def try_all(new_machine: Callable[[], FaultyMachine], seconds: float) -> list[Re
     """Both."""
     limit = Result(
         "wall clock set a day forward and back, and back and forward with restarts, while a job with a time limit runs",
-        "the limit counts what has passed",
+        "the limit counts the time that really passed",
     )
     edge = Result(
         "wall clock set by hours and a day, forward and back, with begin times and a daily reservation ahead",
-        "each begin time and window comes when the clock says so; no job runs twice or is forgotten",
+        "each begin time and window starts when the clock says so; no job runs twice or is forgotten",
     )
     for result, attempt in ((limit, lambda machine: limits(machine, limit, seconds)), (edge, lambda m: edges(m, edge))):
         if COMPILER is None:

@@ -239,23 +239,24 @@ def ballast(place: Path) -> None:
 
 
 FLIPPED = "1 to 3 bytes of the snapshot changed at random"
-TAIL = "the snapshot's end torn, zeros or noise"
+TAIL = "the end of the snapshot torn, or zeros or noise"
 KINDS: dict[str, tuple[Callable[[FaultyMachine, random.Random], None], str]] = {
     FLIPPED: (
         flip_bytes, "the daemon starts, says what it dropped, keeps the file and all other records; no id twice"),
-    TAIL: (bad_tail, "every whole commit is there; no id twice"),
-    "snapshot removed under the daemon": (snapshot_removed, "it is put back; no job is lost or runs twice"),
+    TAIL: (bad_tail, "every complete commit is there; no id is used twice"),
+    "snapshot removed under the daemon": (snapshot_removed, "it is restored; no job is lost or runs twice"),
     "snapshot written over in place under the daemon": (
-        spoilt_in_place, "noticed at the next look, and mended from what the daemon remembers"),
-    "runtime directory removed while a job runs": (runtime_removed, "no job is lost; all is well after a restart"),
-    "log directory removed while a job runs": (log_removed, "no job is lost; the log begins anew"),
+        spoilt_in_place, "noticed at the next read, and repaired from the daemon's memory"),
+    "runtime directory removed while a job runs": (runtime_removed, "no job is lost; everything works after a restart"),
+    "log directory removed while a job runs": (log_removed, "no job is lost; a new log is started"),
     "`observed.json` overwritten with noise": (observed_is_nonsense, "no job is lost"),
-    "state directory of another machine": (of_another_machine, "refused with the remedy, nothing touched"),
-    "state directory of another user": (of_another_user, "refused, nothing touched"),
-    "state directory, snapshot or environments open to others": (open_to_others, "refused with the chmod to use"),
-    "a stored environment open to others": (environment_open_to_others, "its job is not started, and says why"),
+    "state directory of another machine": (of_another_machine, "refused, with the remedy; nothing is touched"),
+    "state directory of another user": (of_another_user, "refused; nothing is touched"),
+    "state directory, snapshot or environments open to others": (open_to_others, "refused, with the chmod to use"),
+    "a stored environment open to others": (
+        environment_open_to_others, "its job is not started, and the reason says why"),
     "file system full while jobs end": (
-        disk_fills_and_empties, "submissions are refused with 3; every exit code is the real one"),
+        disk_fills_and_empties, "submissions are refused with status 3; every exit code is the real one"),
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 from report import Result
 
 ROOT = Path(__file__).parent.parent.parent
-HELD = "the job ends, also what it left behind, as itself or as asked; the daemon is the same and others run on"
+HELD = "the job and what it left behind end, by themselves or as asked; the daemon is the same, and other jobs go on"
 VANDALS, STOPPING, MAIN = (f"tests/system/test_{name}.py" for name in ("vandal_jobs", "stopping", "main_job"))
 LOGS, VANISHED, HOSTING = (f"tests/system/test_{name}.py" for name in ("log_limit", "vanished", "hosting"))
 # Fault, promise, tests; each runs with tmux and with plain processes where that makes a difference.
@@ -32,24 +32,25 @@ ROWS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("a job that kills or stops its own shell", HELD, (
         f"{VANDALS}::test_a_job_that_kills_or_stops_its_own_shell_can_be_cancelled",
     )),
-    ("a job that fills its log at full speed", "the log stays small, both its ends readable", (LOGS,)),
+    ("a job that fills its log at full speed", "the log stays small, and its start and end are readable", (LOGS,)),
     ("a job that spoils its own records", "it ends; no other file or job is touched", (
         f"{VANDALS}::test_a_job_that_spoils_its_own_records_ends_and_hurts_nobody",
     )),
     ("a job that removes the directory it works in", "it ends as it should", (
         f"{MAIN}::test_a_job_that_removes_its_own_directory_ends_as_it_should",
     )),
-    ("200 jobs of no length", "each runs once", (
+    ("200 jobs that end immediately", "each runs once", (
         f"{MAIN}::test_two_hundred_jobs_of_no_length_each_run_exactly_once",
     )),
-    ("tmux server killed with 50 jobs in it", "who dies of it is failed, who lives on is tracked; none runs twice", (
+    ("tmux server killed with 50 jobs in it", "jobs that die fail, jobs that live on are tracked; none runs twice", (
         f"{VANISHED}::test_a_tmux_server_killed_under_fifty_jobs_costs_none_its_true_end",
     )),
-    ("tmux server, session or process of a job killed, stopped or renamed", "the truth is told, nobody else is hurt", (
+    ("tmux server, session or process of a job killed, stopped or renamed",
+     "the truth is reported, and no other job is affected", (
         f"{VANISHED}",
     )),
-    ("pid of a job taken by a stranger while the daemon is down, in a pid namespace",
-     "the stranger is never signalled; the job ends by its exit record, or is a zombie", (
+    ("pid of a job reused by another process while the daemon is down, in a pid namespace",
+     "the other process is never signalled; the job ends by its exit record, or as a zombie", (
         "tests/system/test_pid_reuse.py",
     )),
     ("runtime directory deleted under the daemon", "no job is lost", (

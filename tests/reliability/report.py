@@ -1,4 +1,4 @@
-"""What was tried and what came of it, as a page."""
+"""Writes the page of what was tried and what happened."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 HEAD = """\
 # What happens when things go wrong
 
-This page is written by `make soak`, and says only what was really done, on {machine}, on {date}, in {minutes} minutes.
-Each row is a fault, how often it was tried, what is promised, and what happened. How it is done is told in
-`tests/reliability/`: the real programs in a build in which any write, sync, rename, fork, signal or call of tmux can be
-the last thing that happens or can fail, and a scripted day of jobs: plain ones, one that fails, an array, dependencies,
-a retry, a time limit, a cancelled one, jobs on two simulated GPUs, and jobs submitted while the daemon is down.
+`make soak` wrote this page, and reports only what was really done: on {machine}, on {date}, in {minutes} minutes.
+Each row is a fault, how often it was tried, what is promised, and what happened. The code is in `tests/reliability/`.
+It runs the real programs in a build in which any write, sync, rename, fork, signal or call of tmux can fail or be the
+last thing that happens, through a scripted day of jobs: plain jobs, one that fails, an array, dependencies, a retry, a
+time limit, a cancelled job, jobs on two simulated GPUs, and jobs submitted while the daemon is down.
 
 | fault | tried | promised | happened |
 |---|---|---|---|

@@ -30,19 +30,20 @@ def try_all(new_machine: Callable[[], FaultyMachine], *, clients: int, seconds: 
     """Every kind; `rounds` is for those that are repeated."""
     crowd = Result(
         f"{clients} gflowctl at once for {seconds:g} s, submitting, cancelling, holding and listing",
-        "ids unique and dense, none lost, no reader sees a broken state",
+        "ids are unique and without gaps; no job is lost; no reader sees a broken state",
     )
     orphans = Result(
-        "kill -9 of the supervisor, its scheduler living on, and `gflowd start` at once",
-        "an old scheduler never commits after a new one has; no job runs twice",
+        "kill -9 of the supervisor while its scheduler lives on, then `gflowd start` at once",
+        "an old scheduler never commits after a new one; no job runs twice",
     )
     large = Result(
         f"kill -9 within a commit of {ARRAY:,} lines: submission, cancellation, the scheduler's own",
-        "all of it or nothing; no id twice",
+        "all of it or nothing; no id is used twice",
     )
-    newer = Result("snapshot of a newer format, met by every command", "refused with a sentence, nothing touched")
+    newer = Result("snapshot of a newer format, read by every command", "refused with one sentence; nothing is touched")
     older = Result(
-        "a daemon of the next format on a snapshot of this one", "reads all of it; keeps a copy; then ours refuses"
+        "a daemon of the next format on a snapshot of this one",
+        "it reads all of it and keeps a copy; afterwards our daemon refuses",
     )
     tries: list[tuple[Result, Callable[[FaultyMachine, Result], None], int]] = [
         (crowd, lambda machine, result: a_crowd(machine, result, clients, seconds), 1),

@@ -28,8 +28,8 @@ from machine import TMUX  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEPT = "every acknowledged job is there, ran once, ended as scripted; no GPU was given twice; no process is left"
-WELL = "the same; what cannot be written is told, and done once the disk is well"
+KEPT = "every acknowledged job exists, ran once and ended as scripted; no GPU was allocated twice; no process is left"
+WELL = "the same; failed writes are reported, and repeated when the disk works again"
 
 
 def main() -> int:

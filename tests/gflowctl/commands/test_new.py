@@ -41,7 +41,7 @@ def test_no_file_is_overwritten(ctl: Ctl) -> None:
     (ctl.home / "train.sh").write_text("mine")
     (ctl.home / "link.sh").symlink_to("nowhere")
     for name in ("train", "link"):
-        assert f"{name}.sh is there already" in ctl.fails(1, "new", name)
+        assert f"{name}.sh already exists" in ctl.fails(1, "new", name)
     assert (ctl.home / "train.sh").read_text() == "mine"
 
 
