@@ -89,11 +89,11 @@ def observed(context: Context) -> Iterator[Finding]:
     if found is None or found.elsewhere or found.pulse_fd is None:
         return
     seen = context.observed
-    if seen is None or seen.get("pid") != found.pid:
+    if seen.pid != found.pid:
         remedy = f"look at {context.state.log}, and whether the disk is full"
         yield Finding(WARN, f"{context.state.observed} is not of the gflowd that runs", remedy)
         return
-    told = seen.get("config") or {}
+    told = seen.config or {}
     if isinstance(told.get("path"), str) and told.get("mtime_ns") != mtime_ns(told["path"]):
         yield Finding(WARN, f"{told['path']} was changed since gflowd read it", "gflowd reload")
 

@@ -36,7 +36,6 @@ from gflowd.core.job.records import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from typing import Any
 
     from gflowctl.context import Context
     from gflowd.core.job.array_index import ArrayIndex
@@ -55,12 +54,9 @@ class View:
         self.now = time.time()
         self._mono = time.monotonic()
         self._boot: str | None = None
-        observed = context.observed or {}
-        self.observed_reasons: dict[str, str] = observed.get("reasons") or {}
-        self.observed_starts: dict[str, float] = observed.get("expected") or {}
-        self.line: dict[str, Any] | None = observed.get("line")  # what places in line rest on
+        self.observed = context.observed
+        self.reasons, self.expected_starts = self.observed.reasons, self.observed.expected_starts
         self._ranks: dict[int, int] | None = None
-        self.observed_at: float = observed.get("at") or 0.0
         self._brought: set[int] = set()  # the specs that were brought from the history
         self.folded: dict[int, str] = {}  # by the id of a job that stands for others of its array: how they are named
         self._daemon_runs: bool | None = None
@@ -224,21 +220,20 @@ class View:
     def ranks(self) -> Mapping[int, int]:
         """The places of jobs in line, from 1; of an array its first."""
         if self._ranks is None:
-            order = (self.line or {}).get("order") or []
-            self._ranks = {job_id: rank for rank, job_id in enumerate(order, 1)}
+            self._ranks = {job_id: rank for rank, job_id in enumerate(self.observed.line.order, 1)}
         return self._ranks
 
     def told_of(self, job: Job) -> str | None:
         """The reason that the daemon gave; it names that of an array's first waiting element only."""
-        told = self.observed_reasons.get(str(job.id))
+        told = self.reasons.get(job.id)
         if told or job.array_id is None or not isinstance(job.phase, Queued):
             return told
         if self._told is None:
             self._told = {}
-            for job_id in sorted(map(int, self.observed_reasons)):
+            for job_id in sorted(self.reasons):
                 array_id = self.array_of(job_id)
                 if array_id is not None and not self.fold.of(PHASE).get(job_id):
-                    self._told.setdefault(array_id, self.observed_reasons[str(job_id)])
+                    self._told.setdefault(array_id, self.reasons[job_id])
         return self._told.get(job.array_id)
 
     def elapsed(self, job: Job) -> float | None:
