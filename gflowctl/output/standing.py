@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gflowctl.output import render
 from gflowctl.output.descriptions import count
-from gflowctl.view import reasons
+from gflowctl.view import jobs, reasons
 from gflowd.core.job.records import SPEC
 from gflowd.core.queue.order import length_class, score, width_factor
 from gflowd.core.syntax import durations
@@ -105,7 +105,7 @@ def _ahead(view: View, found: Standing) -> str:
     for job_id in reasons.order(view)[max(0, found.rank - 1 - AHEAD) : found.rank - 1]:
         if view.spec_of(job_id) in view.fold.of(SPEC):
             other = of(view, view.job(job_id))
-            ahead.append(view.label(view.job(job_id)) + ("" if other is None else f" ({other.score:.2g})"))
+            ahead.append(jobs.label(view.job(job_id)) + ("" if other is None else f" ({other.score:.2g})"))
         else:  # only what is shown has been read
             ahead.append(str(job_id))
     return f"; behind {', '.join(ahead)}" if ahead else ""

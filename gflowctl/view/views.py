@@ -58,7 +58,6 @@ class View:
         self.reasons, self.expected_starts = self.observed.reasons, self.observed.expected_starts
         self._ranks: dict[int, int] | None = None
         self._brought: set[int] = set()  # the specs that were brought from the history
-        self.folded: dict[int, str] = {}  # by the id of a job that stands for others of its array: how they are named
         self._daemon_runs: bool | None = None
         self._array_index: ArrayIndex | None = None
         self._counted = -1  # specs that the roster was made of
@@ -183,10 +182,6 @@ class View:
         record = self.fold.of(LIMIT).get(job.array_id)
         limit: int | None = job.spec.family.max_concurrent if record is None else record["max_concurrent"]
         return limit
-
-    def label(self, job: Job) -> str:
-        """How the job is named; of one that stands for others of its array, how they all are."""
-        return self.folded.get(job.id) or jobs.label(job)
 
     def exit_status(self, job_id: int) -> int:
         """As `exit_status` of the job, which has ended; decodes none that finished well."""
