@@ -70,9 +70,9 @@ def drained(context: Context) -> Iterator[Finding]:
 def what_jobs_need(context: Context) -> Iterator[Finding]:
     """Environments and scripts of the jobs that are still to start are there."""
     view = View(context, context.store.read())
-    phases = view.fold.of(PHASE)
+    phases = view.records.of(PHASE)
     lost: list[int] = []
-    for spec_id, spec in view.fold.of(SPEC).items():
+    for spec_id, spec in view.records.of(SPEC).items():
         places = [context.state.environment(spec["env"])]
         if spec.get("script") is not None:
             places.append(context.state.script(spec["script"]))
@@ -101,7 +101,7 @@ def observed(context: Context) -> Iterator[Finding]:
 def tmux_server(context: Context) -> Iterator[Finding]:
     """The jobs that run in tmux can be reached, and nobody else's sessions are left."""
     view = View(context, context.store.read())
-    inside = [job_id for job_id, phase in view.fold.of(PHASE).items() if _is_in_tmux(phase)]
+    inside = [job_id for job_id, phase in view.records.of(PHASE).items() if _is_in_tmux(phase)]
     socket = context.runtime.tmux_socket
     if not os.path.lexists(socket):
         if inside:

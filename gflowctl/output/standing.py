@@ -103,7 +103,7 @@ def _ahead(view: View, found: Standing) -> str:
     """The last of those ahead, with their scores."""
     ahead = []
     for job_id in reasons.order(view)[max(0, found.rank - 1 - AHEAD) : found.rank - 1]:
-        if view.spec_of(job_id) in view.fold.of(SPEC):
+        if view.spec_of(job_id) in view.records.of(SPEC):
             other = of(view, view.job(job_id))
             ahead.append(jobs.label(view.job(job_id)) + ("" if other is None else f" ({other.score:.2g})"))
         else:  # only what is shown has been read

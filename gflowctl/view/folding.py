@@ -22,10 +22,10 @@ def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[Row]:
     Only elements that have never started are alike, and of these those of which the same is wished. `by_name`: their
     names are to be told apart, which a template may have made.
     """
-    array_index, wishes, phases = view.array_index, view.fold.of(WISH), view.fold.of(PHASE)
+    array_index, wishes, phases = view.array_index, view.records.of(WISH), view.records.of(PHASE)
     if array_index is None:
         return [(job_id, None) for job_id in ids]
-    specs = view.fold.of(SPEC)
+    specs = view.records.of(SPEC)
     named = {each for each in array_index.families if by_name and "name_template" in specs[each]}
     rows: list[Row] = []
     groups: dict[tuple[int, Any], list[int]] = {}

@@ -88,7 +88,7 @@ def promise(view: View, job: Job) -> dict[str, Any] | None:
     """The record of what a queued job was promised."""
     if not jobs.is_waiting(job):
         return None
-    found: dict[str, Any] | None = view.fold.of(PROMISE).get(job.id)
+    found: dict[str, Any] | None = view.records.of(PROMISE).get(job.id)
     return found
 
 
