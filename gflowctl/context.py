@@ -6,8 +6,8 @@ import os
 
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.records import QUOTA
-from gflowd.core.syntax import fast_json
-from gflowd.paths import Runtime, State, default_config_path, default_state_dir, read_private
+from gflowd.paths import Runtime, State, default_config_path, default_state_dir
+from gflowd.storage import observed
 from gflowd.storage.store import Store
 
 TYPE_CHECKING = False
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowd.core.request.validation import Limits
+    from gflowd.storage.observed import Observed
     from gflowd.storage.store import Commit
 
 LARGEST_UNREAD = 1 << 16  # bytes
-_UNREAD: dict[str, Any] = {}
 _DEFAULTS: dict[str, Any] = {
     "lock_timeout": 10.0,
     "timezone": None,
@@ -38,30 +38,22 @@ class Context:
         self.environ = environ
         self.config_given = config
         self.state = State(default_state_dir(environ) if state_dir is None else os.path.abspath(state_dir))
-        self._observed: dict[str, Any] | None = _UNREAD
+        self._observed: Observed | None = None
         self._settings: dict[str, Any] | None = None
         self._store: Store | None = None
 
     @property
-    def observed(self) -> dict[str, Any] | None:
-        """What the daemon last wrote of the live world; None when there is nothing, or nothing readable."""
-        if self._observed is _UNREAD:
-            self._observed = self.read_observed()
+    def observed(self) -> Observed:
+        """What the daemon last wrote of the live world; read once. Raises as `observed.read`."""
+        if self._observed is None:
+            self._observed = observed.read(self.state.observed)
         return self._observed
-
-    def read_observed(self) -> dict[str, Any] | None:
-        """As `observed`, read afresh."""
-        try:
-            found = fast_json.loads(read_private(self.state.observed))
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
 
     @property
     def runtime(self) -> Runtime:
         """The runtime directory that the daemon uses, or would use."""
-        root = (self.observed or {}).get("runtime_dir") or self.environ.get("GFLOW_RUNTIME_DIR")
-        return Runtime(str(root or self.state.default_run()))
+        root = self.observed.runtime_dir or self.environ.get("GFLOW_RUNTIME_DIR")
+        return Runtime(root or self.state.default_run())
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -69,7 +61,7 @@ class Context:
         newer.
         """
         if self._settings is None:
-            told = (self.observed or {}).get("config")
+            told = self.observed.config
             self._settings = told if told is not None and self._is_current(told) else self._load()
         return self._settings
 
@@ -78,13 +70,12 @@ class Context:
         """What requests are held against: the capacity that the daemon last saw, and the projects."""
         from gflowd.core.request.validation import Limits
 
-        seen = self.observed or {}
-        capacity = seen.get("capacity") or {}
+        seen = self.observed
         return Limits(
-            gpus=capacity.get("gpus"),
-            gpu_models=tuple((gpu["model"], gpu["memory_mb"]) for gpu in seen.get("gpus") or ()) or None,
-            cpus=capacity.get("cpus"),
-            memory_mb=capacity.get("memory_mb"),
+            gpus=seen.gpu_count,
+            gpu_models=seen.gpu_models or None,
+            cpus=seen.cpus,
+            memory_mb=seen.memory_mb,
             known_projects=tuple(self.settings["known_projects"]),
             require_project=self.settings["require_project"],
         )
@@ -167,7 +158,7 @@ class Context:
 
     def forget(self) -> None:
         """Lets the next look at `observed` be a fresh one."""
-        self._observed = _UNREAD
+        self._observed = None
 
     def notes(self) -> list[str]:
         """What the user should be told beside the result."""

@@ -27,7 +27,8 @@ BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.lo
 FOR_GFLOWCTL = (
     "gflowd.command_line", "gflowd.config.loader", "gflowd.core.", "gflowd.effects.daemon", "gflowd.effects.doorbell",
     "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.paths", "gflowd.storage.history",
-    "gflowd.storage.history_queries", "gflowd.storage.lock", "gflowd.storage.record_log", "gflowd.storage.store",
+    "gflowd.storage.history_queries", "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.record_log",
+    "gflowd.storage.store",
     "gflowd.workers.board",
 )  # fmt: skip
 CONTEXT, VIEW, OUTPUT = ("gflowctl.context", *FOR_GFLOWCTL), "gflowctl.view.", "gflowctl.output."
@@ -307,6 +308,18 @@ def test_only_one_module_knows_what_records_are_called_and_how_a_raw_one_says_it
 )  # fmt: skip
 def test_a_bare_kind_is_found(line: str) -> None:
     assert bare(line)
+
+
+def test_only_one_module_reads_what_the_daemon_last_saw() -> None:
+    readers = {
+        name_of(path)
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) != "observed.read"
+        for argument in node.args
+        if ast.unparse(argument).endswith("state.observed")
+    }
+    assert readers == set()
 
 
 def test_no_one_imports_the_private_names_of_another_module() -> None:

@@ -247,26 +247,26 @@ def _worker(context: Context, pulse: board.Pulse, now: float) -> Finding:
 def gpus(context: Context) -> Iterator[Finding]:
     """The GPUs as the daemon saw them."""
     seen = context.observed
-    if seen is None:
+    if not seen.is_known:
         yield Finding(OK, "GPUs: not known, gflowd has not looked yet")
         return
-    found = seen.get("gpus") or []
-    if why := seen.get("gpu_trouble"):
-        yield Finding(WARN, f"no job gets a GPU: {why}")
-    faulty = [gpu for gpu in found if gpu.get("state") == "faulty"]
-    simulated = sum(1 for gpu in found if gpu.get("simulated"))
+    found = seen.gpus
+    if seen.gpu_trouble:
+        yield Finding(WARN, f"no job gets a GPU: {seen.gpu_trouble}")
+    faulty = [gpu for gpu in found if gpu.state == "faulty"]
+    simulated = sum(1 for gpu in found if gpu.simulated)
     words = f"{len(found)} GPUs" if len(found) != 1 else "1 GPU"
     for gpu in faulty:
-        again = f"gflowctl gpus resume {gpu['index']}" if gpu.get("answers") else "the kernel's log says more"
-        yield Finding(WARN, f"GPU {gpu['index']} is faulty: {gpu['cause']}", again)
+        again = f"gflowctl gpus resume {gpu.index}" if gpu.answers else "the kernel's log says more"
+        yield Finding(WARN, f"GPU {gpu.index} is faulty: {gpu.cause}", again)
     yield Finding(OK, f"{words}{f', {simulated} of them simulated' if simulated else ''}")
-    if trouble := seen.get("trouble"):
-        yield Finding(WARN, f"nothing is started now: {trouble}")
+    if seen.trouble:
+        yield Finding(WARN, f"nothing is started now: {seen.trouble}")
 
 
 def memory_limits(context: Context) -> Iterator[Finding]:
     """Who keeps the memory limits of jobs."""
-    who = (context.observed or {}).get("memory_limits")
+    who = context.observed.memory_limits
     if who == "cgroup":
         yield Finding(OK, "memory limits are kept by the kernel (cgroups)")
     elif who == "watch":

@@ -70,9 +70,9 @@ def drained(context: Context) -> Iterator[Finding]:
 def what_jobs_need(context: Context) -> Iterator[Finding]:
     """Environments and scripts of the jobs that are still to start are there."""
     view = View(context, context.store.read())
-    phases = view.fold.of(PHASE)
+    phases = view.records.of(PHASE)
     lost: list[int] = []
-    for spec_id, spec in view.fold.of(SPEC).items():
+    for spec_id, spec in view.records.of(SPEC).items():
         places = [context.state.environment(spec["env"])]
         if spec.get("script") is not None:
             places.append(context.state.script(spec["script"]))
@@ -89,11 +89,11 @@ def observed(context: Context) -> Iterator[Finding]:
     if found is None or found.elsewhere or found.pulse_fd is None:
         return
     seen = context.observed
-    if seen is None or seen.get("pid") != found.pid:
+    if seen.pid != found.pid:
         remedy = f"look at {context.state.log}, and whether the disk is full"
         yield Finding(WARN, f"{context.state.observed} is not of the gflowd that runs", remedy)
         return
-    told = seen.get("config") or {}
+    told = seen.config or {}
     if isinstance(told.get("path"), str) and told.get("mtime_ns") != mtime_ns(told["path"]):
         yield Finding(WARN, f"{told['path']} was changed since gflowd read it", "gflowd reload")
 
@@ -101,7 +101,7 @@ def observed(context: Context) -> Iterator[Finding]:
 def tmux_server(context: Context) -> Iterator[Finding]:
     """The jobs that run in tmux can be reached, and nobody else's sessions are left."""
     view = View(context, context.store.read())
-    inside = [job_id for job_id, phase in view.fold.of(PHASE).items() if _is_in_tmux(phase)]
+    inside = [job_id for job_id, phase in view.records.of(PHASE).items() if _is_in_tmux(phase)]
     socket = context.runtime.tmux_socket
     if not os.path.lexists(socket):
         if inside:

@@ -54,7 +54,7 @@ class _Search:
     def edges(self, spec_id: int) -> tuple[int, ...]:
         """The ids that a job of `spec_id` waits for."""
         if spec_id not in self._edges:
-            raw = self._view.fold.of(SPEC)[spec_id].get("needs") if self._view.knows(spec_id) else None
+            raw = self._view.records.of(SPEC)[spec_id].get("needs") if self._view.knows(spec_id) else None
             self._edges[spec_id] = () if raw is None else self._heads(spec_id, dependencies.decode(raw))
         return self._edges[spec_id]
 
@@ -79,7 +79,7 @@ class _Search:
 
     def _earlier(self, spec_id: int) -> list[int]:
         """The specs of the same name and user that were submitted before."""
-        specs = self._view.fold.of(SPEC)
+        specs = self._view.records.of(SPEC)
         if self._by_name is None:
             self._by_name = {}
             for other, raw in specs.items():

@@ -71,7 +71,7 @@ class Request:
         if self.waits_for is not None:
             from gflowctl.view import dependency_request
 
-            self.needs = dependency_request.asked(self.waits_for, view.fold, self.context)
+            self.needs = dependency_request.asked(self.waits_for, view)
 
     def apply(self, view: View, job: Job, ids: Sequence[int]) -> Spec:
         """The new spec of `job`, or of its array; `ids`: the elements that are named. Raises `Refused`."""
@@ -85,7 +85,7 @@ class Request:
         if self.needs is not None:
             from gflowctl.view import dependency_request
 
-            dependency_request.check_elements(self.needs, found.family, view.fold)
+            dependency_request.check_elements(self.needs, found.family, view.records)
         if self.options.intersection(RUN):
             self._check_what_is_run(found, limits)
         return validation.checked(found, limits)

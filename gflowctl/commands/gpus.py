@@ -117,32 +117,32 @@ def _drain(args: argparse.Namespace, context: Context) -> None:
     now = {"reason": args.reason, "at": time.time(), "by": context.user}
 
     def drained(orders: dict[str, Any] | None) -> dict[str, Any]:
-        before = (orders or {}).get(gpu["uuid"])
+        before = (orders or {}).get(gpu.uuid)
         same = before is not None and args.reason in (None, before["reason"])
-        return {**(orders or {}), gpu["uuid"]: before if same else now}
+        return {**(orders or {}), gpu.uuid: before if same else now}
 
     if gpu_records.change(context, admin_state.DRAINED, drained):
-        busy = "; its jobs go on" if gpu.get("jobs") else ""
+        busy = "; its jobs go on" if gpu.jobs else ""
         render.write(f"Drained GPU {args.gpu}: no job starts on it until gflowctl gpus resume {args.gpu}{busy}\n")
     else:
-        order = gpu_records.order(context, admin_state.DRAINED)[gpu["uuid"]]
+        order = gpu_records.order(context, admin_state.DRAINED)[gpu.uuid]
         why = f": {order['reason']}" if order["reason"] else ""
         render.note(f"GPU {args.gpu} is already drained, since {render.local(order['at'])} by {order['by']}{why}")
 
 
 def _resume(args: argparse.Namespace, context: Context) -> None:
     gpu = gpu_records.one(context, args.gpu)
-    uuid, fault = gpu["uuid"], gpu.get("fault")
-    card = gpu.get("parent") or uuid  # what is wrong with a GPU is so of all its MIG devices
+    uuid, fault = gpu.uuid, gpu.fault
+    card = gpu.parent or uuid  # what is wrong with a GPU is so of all its MIG devices
 
     def without(orders: dict[str, Any] | None) -> dict[str, Any] | None:
         return {other: order for other, order in (orders or {}).items() if other not in (uuid, card)} or None
 
     done = gpu_records.change(context, admin_state.DRAINED, without)
-    if fault is not None and gpu["lasting"] and gpu["answers"]:
+    if fault is not None and gpu.lasting and gpu.answers:
         from gflowd.effects.proc import boot_id
 
-        accepted = {"at": time.time(), "boot": boot_id(), "ecc": gpu["ecc"]}
+        accepted = {"at": time.time(), "boot": boot_id(), "ecc": gpu.ecc}
         done = gpu_records.change(context, admin_state.RESUMED, lambda orders: {**(orders or {}), card: accepted})
         fault = None
     if done:
@@ -151,7 +151,7 @@ def _resume(args: argparse.Namespace, context: Context) -> None:
         if not done:
             render.note(f"GPU {args.gpu} is neither drained nor faulty; nothing to resume")
         return
-    when = "resume it when it answers again" if gpu["lasting"] else "it is used again when that is over"
+    when = "resume it when it answers again" if gpu.lasting else "it is used again when that is over"
     said = f"GPU {args.gpu} is faulty ({fault}); {when}"
     if not done:
         raise Refused(said)
@@ -161,11 +161,11 @@ def _resume(args: argparse.Namespace, context: Context) -> None:
 def _topology(args: argparse.Namespace, context: Context) -> None:
     gpus = gpu_records.all_of(context)
     if args.json:
-        render.write_json([{"index": gpu["index"], "uuid": gpu["uuid"], "links": gpu["links"]} for gpu in gpus])
+        render.write_json([{"index": gpu.index, "uuid": gpu.uuid, "links": gpu.links} for gpu in gpus])
         return
-    names = [f"GPU{gpu['index']}" for gpu in gpus]
+    names = [f"GPU{gpu.index}" for gpu in gpus]
     columns = [render.Column(""), *map(render.Column, names)]
-    rows = [(gpu, [name, *(gpu["links"] or ["?"] * len(gpus))]) for name, gpu in zip(names, gpus, strict=True)]
+    rows = [(gpu, [name, *(gpu.links or ["?"] * len(gpus))]) for name, gpu in zip(names, gpus, strict=True)]
     render.write(render.table(columns, rows, color=False, columns_wide=0) + f"\n{LEGEND}")
-    if any(gpu.get("simulated") for gpu in gpus):
+    if any(gpu.simulated for gpu in gpus):
         render.write("\nThese GPUs are simulated, and so are their links.\n")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.core.planning.reservations import Reservation, Window
+    from gflowd.storage.observed import Observed, SeenGpu
     from gflowd.storage.record_log import Fold
 
 KEY = 10  # characters
@@ -60,29 +61,28 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _document(context: Context) -> dict[str, Any]:
-    seen = context.observed or {}
-    capacity, used = seen.get("capacity") or {}, seen.get("used") or {}
+    seen = context.observed
     fold, now = context.store.read(), time.time()
     drain, tz = draining.of(fold), reserving.zone(context)
     found = reservations.decode_all(fold.of(RESERVATION))
     kept = reserving.by_gpu(found, now, tz)
     return {
-        "gpus": [_gpu(gpu, seen, kept.get(gpu["index"], (None, None))) for gpu in seen.get("gpus") or ()],
-        "cpus": {"total": capacity.get("cpus"), "used": used.get("cpus")},
-        "memory": {"total_mb": capacity.get("memory_mb"), "used_mb": used.get("memory_mb")},
-        "daemon": {"running": context.daemon_runs, "version": seen.get("version"), "executor": seen.get("executor")},
-        "seen_at": render.rfc3339(seen.get("at")),
+        "gpus": [_gpu(gpu, seen.reasons, kept.get(gpu.index, (None, None))) for gpu in seen.gpus],
+        "cpus": {"total": seen.cpus, "used": seen.used_cpus},
+        "memory": {"total_mb": seen.memory_mb, "used_mb": seen.used_memory_mb},
+        "daemon": {"running": context.daemon_runs, "version": seen.version, "executor": seen.executor},
+        "seen_at": render.rfc3339(seen.at),
         "reservations": [_window(window) for window in reservations.upcoming(found, now, tz)],
-        "gpu_trouble": seen.get("gpu_trouble"),
-        "trouble": seen.get("trouble"),
+        "gpu_trouble": seen.gpu_trouble,
+        "trouble": seen.trouble,
         "drained": drain and {**drain, "at": render.rfc3339(drain["at"])},
     }
 
 
-def _gpu(gpu: dict[str, Any], seen: dict[str, Any], kept: tuple[Window | None, Window | None]) -> dict[str, Any]:
+def _gpu(gpu: SeenGpu, reasons: dict[int, str], kept: tuple[Window | None, Window | None]) -> dict[str, Any]:
     present, following = map(_window, kept)
-    idle = gpus.idle_jobs(gpu, seen.get("reasons") or {})
-    return {**gpu, "idle_jobs": idle, "reservation": {"now": present, "next": following}}
+    idle = gpus.idle_jobs(gpu, reasons)
+    return {**gpu.raw, "idle_jobs": idle, "reservation": {"now": present, "next": following}}
 
 
 def _window(window: Window | None) -> dict[str, Any] | None:
@@ -95,7 +95,7 @@ def _page(context: Context, *, color: bool) -> str:
     seen = context.observed
     runs = context.daemon_runs
     fold = context.store.read()
-    if seen is None:
+    if not seen.is_known:
         hint = "it has not looked at the machine yet" if runs else "it never ran here; gflowd start"
         return f"{_key('Daemon', color=color)}{'running' if runs else 'not running'} ({hint})\n" + _drained(
             fold, color=color
@@ -118,18 +118,18 @@ def _key(name: str, *, color: bool) -> str:
     return render.paint(f"{name}:".ljust(KEY), render.BOLD, on=color)
 
 
-def _gpus(seen: dict[str, Any], found: list[Reservation], tz: tzinfo | None, *, color: bool) -> str:
-    gpus, trouble, now = seen.get("gpus") or [], seen.get("gpu_trouble"), time.time()
-    known = {gpu["index"] for gpu in gpus}
+def _gpus(seen: Observed, found: list[Reservation], tz: tzinfo | None, *, color: bool) -> str:
+    gpus, trouble, now = seen.gpus, seen.gpu_trouble, time.time()
+    known = {gpu.index for gpu in gpus}
     upcoming = reservations.upcoming(found, now, tz)
     others = [window for window in upcoming if window.gpu_list is None or known.isdisjoint(window.gpu_list)]
     below = "".join(f"{_key('Reserved', color=color)}{_words(window, now, tz)}\n" for window in others)
     if not gpus:
-        looked = (seen.get("capacity") or {}).get("gpus") is not None
+        looked = seen.gpu_count is not None
         said = render.paint(render.escape(trouble), render.RED, on=color) if trouble else "none" if looked else None
         return f"{_key('GPUs', color=color)}{said or 'not known yet'}\n{below}"
     kept = {index: reserving.brief(*both, now, tz) for index, both in reserving.by_gpu(found, now, tz).items()}
-    table = gpu_table.draw(gpus, kept, seen.get("reasons") or {}, color=color)
+    table = gpu_table.draw(gpus, kept, seen.reasons, color=color)
     return f"{table}{gpu_table.causes(gpus, trouble, color=color)}\n{below}"
 
 
@@ -141,27 +141,25 @@ def _words(window: Window, now: float, tz: tzinfo | None) -> str:
     return f"{gpus} for {render.escape(window.user)} {since}until {reserving.near(window.end, now, tz)} ({window.id})"
 
 
-def _host(seen: dict[str, Any], *, color: bool) -> str:
-    capacity, used = seen.get("capacity") or {}, seen.get("used") or {}
+def _host(seen: Observed, *, color: bool) -> str:
     lines = []
-    if (cpus := capacity.get("cpus")) is not None:
-        taken = used.get("cpus") or 0
+    if (cpus := seen.cpus) is not None:
+        taken = seen.used_cpus or 0
         lines.append(f"{_key('CPUs', color=color)}{gpu_table.bar(taken, cpus)} {taken} of {cpus} given to jobs\n")
-    if (total := capacity.get("memory_mb")) is not None:
-        taken = used.get("memory_mb") or 0
+    if (total := seen.memory_mb) is not None:
+        taken = seen.used_memory_mb or 0
         said = f"{gpu_table.about(taken)} of {gpu_table.about(total)} asked for by jobs"
         lines.append(f"{_key('Memory', color=color)}{gpu_table.bar(taken, total)} {said}\n")
     return "".join(lines)
 
 
-def _daemon(seen: dict[str, Any], *, runs: bool, color: bool) -> str:
-    at = seen.get("at")
+def _daemon(seen: Observed, *, runs: bool, color: bool) -> str:
     if runs:
-        said = f"running, version {seen.get('version')}, executor {seen.get('executor')}"
+        said = f"running, version {seen.version}, executor {seen.executor}"
     else:
-        ago = "" if at is None else f"; it last saw the machine {durations.clock(time.time() - at)} ago"
+        ago = "" if seen.at is None else f"; it last saw the machine {durations.clock(time.time() - seen.at)} ago"
         said = render.paint("not running", render.RED, on=color) + f" (gflowd start){ago}"
     line = f"{_key('Daemon', color=color)}{said}\n"
-    if trouble := seen.get("trouble"):
-        line += f"{_key('Trouble', color=color)}{render.paint(render.escape(str(trouble)), render.RED, on=color)}\n"
+    if seen.trouble:
+        line += f"{_key('Trouble', color=color)}{render.paint(render.escape(seen.trouble), render.RED, on=color)}\n"
     return line

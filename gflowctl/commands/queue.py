@@ -25,8 +25,10 @@ from gflowd.core.job.model import ENDED_STATES, QUEUED
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from gflowctl.context import Context
+    from gflowctl.output.columns import Row
     from gflowd.core.job.model import Job
 
 
@@ -98,17 +100,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.json:
             from gflowctl.output import json_records
 
-            render.write_json([json_records.record(view, job) for job in found])
+            render.write_json([json_records.record(view, job) for job, _ in found])
             return ""
         wide = render.terminal_columns() if render.is_terminal() else 0
-        shape = columns.columns(names)
+        shape, rows = columns.columns(names), columns.cells(view, found, names)
         if args.tree:
             from gflowctl.output import tree
 
-            rows = tree.rows(found, lambda job: columns.cells(view, job, names), place := tree.place(names))
-            shape[place].right = False
-        else:
-            rows = columns.rows(view, found, names)
+            place = tree.place(names)
+            rows, shape[place] = tree.rows(rows, place), shape[place].replace(right=False)
         return render.table(shape, rows, color=render.use_color(args.color), columns_wide=wide)
 
     if args.watch:
@@ -120,23 +120,28 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _matching(args: argparse.Namespace, view: views.View, states: set[str], since: float | None) -> list[Job]:
+def _matching(args: argparse.Namespace, view: views.View, states: set[str], since: float | None) -> list[Row]:
     users = {*(args.user or ()), *([view.context.user] if args.me else ())}
     ids = _considered(args, view, states, users, since)
     if users:
         ids = view.owned(ids, users)
-    if not (args.unfolded or args.json) and view.families:
+    rows: Iterable[tuple[int, str | None]]
+    if args.unfolded or args.json or not view.families:
+        rows = zip(ids, [None] * len(ids), strict=True)
+    else:
         from gflowctl.view import folding
 
-        ids = folding.fold(view, ids, by_name=bool(args.names))
-    return [
-        job
-        for job in map(view.job, ids)
-        if (not states or jobs.state(job) in states)
-        and (not args.names or jobs.name(job) in args.names)
-        and (not args.project or job.spec.project in args.project)
-        and (since is None or max(job.spec.submitted_at, jobs.ended_at(job) or 0) >= since)
-    ]
+        rows = folding.fold(view, ids, by_name=bool(args.names))
+
+    def fits(job: Job) -> bool:
+        return (
+            (not states or jobs.state(job) in states)
+            and (not args.names or jobs.name(job) in args.names)
+            and (not args.project or job.spec.project in args.project)
+            and (since is None or max(job.spec.submitted_at, jobs.ended_at(job) or 0) >= since)
+        )
+
+    return [(job, label) for job_id, label in rows if fits(job := view.job(job_id))]
 
 
 def _considered(

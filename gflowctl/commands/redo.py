@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         first_ids = {spec_id: commit.allocate(len(ids)) for spec_id, ids in groups.items()}
         links = Links(view, groups, first_ids)
         waits_for = job_options.dependencies(args)
-        wanted = None if waits_for is None else dependency_request.asked(waits_for, view.fold, context)
+        wanted = None if waits_for is None else dependency_request.asked(waits_for, view)
         named_specs = set(map(view.spec_of, named))
         for spec_id, new_id in first_ids.items():
             old = view.job(groups[spec_id][0])
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             spec = _repeated(view, old, links.family(spec_id), None if anew else links.needs(spec_id, old.spec.needs))
             if changed:
                 spec = _changed(args, spec, wanted, begin)
-                dependency_request.check_elements(wanted or NOTHING, spec.family, view.fold)
+                dependency_request.check_elements(wanted or NOTHING, spec.family, view.records)
             spec = _checked(context, spec, old)
             new = New(new_id, spec, held=changed and args.hold)
             new.put(commit)
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _given_up(view: views.View, ids: Iterable[int]) -> list[int]:
     """The elements that were cancelled because too many of their array had failed, some of `ids` among them."""
-    phases, named = view.fold.of(PHASE), set(ids)
+    phases, named = view.records.of(PHASE), set(ids)
     failed = {view.array_of(job_id) for job_id in named if phases.get(job_id, {}).get("state") in FAILURES}
     mates = {job_id for array_id in failed if array_id is not None for job_id in view.ids_of(array_id)}
     reason = {job_id: phases.get(job_id, {}).get("reason") or "" for job_id in mates - named}
@@ -114,7 +114,7 @@ def _fallen(view: views.View, ids: Iterable[int]) -> list[int]:
     """The jobs that were cancelled because of `ids`, each after those that it waited for."""
     view.recall_fallen(ids)
     because: dict[str, list[int]] = {}
-    for job_id, phase in view.fold.of(PHASE).items():
+    for job_id, phase in view.records.of(PHASE).items():
         if has_ended(phase) and (reason := phase.get("reason")) is not None:
             because.setdefault(reason, []).append(job_id)
 

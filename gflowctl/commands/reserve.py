@@ -81,7 +81,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _create(args: argparse.Namespace, context: Context) -> None:
     now, zone = time.time(), reserving.zone(context)
-    machine_gpus = ((context.observed or {}).get("capacity") or {}).get("gpus")
+    machine_gpus = context.observed.gpu_count
     new = _asked(args, context, now)
     reservation_conflicts.check(new, machine_gpus, now)
     with context.writable_store.commit() as commit:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
+    from gflowd.storage.observed import Observed
+
 ADVISED = (reasons.NEVER, reasons.RESERVATION, reasons.PRIORITY)  # of which a place in line may tell what would help
 
 
@@ -144,25 +146,23 @@ def _more(view: View, job: Job, why: str) -> str:
 
         said, advice = descriptions.reason(why), standing.advice(view, job)
         return said if advice is None else f"{said}; {advice}"
-    if why == reasons.RESOURCES and (short := _short(view.context.observed or {}, job)):
+    if why == reasons.RESOURCES and (short := _short(view.observed, job)):
         return f"{why} (waits for {', '.join(short)})"
     return descriptions.reason(why)
 
 
-def _short(observed: dict[str, object], job: Job) -> list[str]:
-    capacity, used, gpus = observed.get("capacity"), observed.get("used"), observed.get("gpus")
-    short = []
-    if isinstance(gpus, list):
-        idle = sum(1 for gpu in gpus if gpu.get("state") == "idle")
-        if idle < job.spec.gpus:
-            short.append(f"{descriptions.count(job.spec.gpus, 'GPU')}, {idle} idle")
-    if isinstance(capacity, dict) and isinstance(used, dict):
-        cpus = capacity["cpus"] - used["cpus"]
-        if cpus < job.spec.cpus:
-            short.append(f"{descriptions.count(job.spec.cpus, 'CPU')}, {cpus} free")
-        free = capacity["memory_mb"] - used["memory_mb"]
-        if job.spec.memory_mb is not None and free < job.spec.memory_mb:
-            short.append(f"{memory.show(job.spec.memory_mb)} memory, {memory.show(max(free, 0))} free")
+def _short(seen: Observed, job: Job) -> list[str]:
+    if not seen.is_known:
+        return []
+    short, spec = [], job.spec
+    idle = sum(1 for gpu in seen.gpus if gpu.state == "idle")
+    if idle < spec.gpus:
+        short.append(f"{descriptions.count(spec.gpus, 'GPU')}, {idle} idle")
+    cpus, free = seen.free_cpus, seen.free_memory_mb
+    if cpus is not None and cpus < spec.cpus:
+        short.append(f"{descriptions.count(spec.cpus, 'CPU')}, {cpus} free")
+    if free is not None and spec.memory_mb is not None and free < spec.memory_mb:
+        short.append(f"{memory.show(spec.memory_mb)} memory, {memory.show(max(free, 0))} free")
     return short
 
 

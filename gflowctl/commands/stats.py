@@ -92,7 +92,7 @@ def _accounts(context: Context, users: tuple[str, ...], since: float | None, now
 
     try:
         choice = history_queries.Choice(users=users, since=since)
-        for account in history_queries.accounts(History(context.state.history), choice, view.fold.of(SPEC)):
+        for account in history_queries.accounts(History(context.state.history), choice, view.records.of(SPEC)):
             if since is None or _last(account) >= since:
                 yield account
     except GflowError as error:

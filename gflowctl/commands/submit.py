@@ -129,8 +129,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _tell_never(context: Context, made: Sequence[New]) -> None:
     """Says of which of the new jobs it is already known that they can never start."""
-    reserved = (context.observed or {}).get("reservations")
-    if not reserved or not any(each.get("again") for each in reserved) or not any(new.spec.gpus for new in made):
+    if not context.observed.has_repeating_reservations or not any(new.spec.gpus for new in made):
         return
     from gflowctl.machine import prospects
 

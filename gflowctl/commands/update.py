@@ -146,8 +146,8 @@ def _change(view: views.View, commit: Commit, request: Request, spec_id: int, id
         _refuse_beside(view, ids, (*LIVE, ENDED), "files")
     touched = request.options | request.cleared
     moves = spec.begin_at != job.spec.begin_at or "begin" in touched
-    moved = [each for each in ids if moves and "begin_at" in (view.fold.of(WISH).get(each) or ())]
-    limited = "max-concurrent" in touched and spec_id in view.fold.of(LIMIT)
+    moved = [each for each in ids if moves and "begin_at" in (view.records.of(WISH).get(each) or ())]
+    limited = "max-concurrent" in touched and spec_id in view.records.of(LIMIT)
     if spec == job.spec and not moved and not limited:
         return False
     commit.put(SPEC, spec_id, codec.encode(spec))
@@ -168,7 +168,7 @@ def _files(spec: Spec) -> tuple[str | None, ...]:
 
 def _refuse_beside(view: views.View, ids: Sequence[int], phases: tuple[str, ...], what: str) -> None:
     """Elements share a spec: one in such a phase would be taken for having what it has not, its log for lost."""
-    records = view.fold.of(PHASE)
+    records = view.records.of(PHASE)
     found = next((each for each in ids if phase_name(records.get(each)) in phases), None)
     if found is not None:
         element = view.job(found)
@@ -183,7 +183,7 @@ def _foremost(view: views.View, ids: Sequence[int]) -> Job:
     found = view.job(ids[0])
     if len(ids) > 1:
         left = [job_id for job_id in ids if not view.has_ended(job_id)]
-        waiting = (job_id for job_id in left if is_queued(view.fold.of(PHASE).get(job_id)))
+        waiting = (job_id for job_id in left if is_queued(view.records.of(PHASE).get(job_id)))
         found = view.job(next(waiting, left[0] if left else ids[0]))
     return found
 

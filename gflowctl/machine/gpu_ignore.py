@@ -25,16 +25,16 @@ def ignore(args: argparse.Namespace, context: Context) -> None:
         _show(context, as_json=args.json)
         return
     gpu = gpus.one(context, args.gpu)
-    process = next((each for each in gpu["processes"] if each["pid"] == args.pid), None)
+    process = next((each for each in gpu.processes if each.pid == args.pid), None)
     if process is None:
         raise Refused(f"no process {args.pid} on GPU {args.gpu}; gflowctl info shows who is on it")
-    if process["job_id"] is not None:
-        raise Refused(f"process {args.pid} is of job {process['job_id']}; that cannot be ignored")
-    if process.get("graphics"):
+    if process.job_id is not None:
+        raise Refused(f"process {args.pid} is of job {process.job_id}; that cannot be ignored")
+    if process.graphics:
         raise Refused(f"process {args.pid} only draws; it keeps no job from GPU {args.gpu}")
-    if not process["start"]:
+    if not process.start:
         raise Refused(f"process {args.pid} is not to be seen from here, so nobody could tell when it has ended")
-    entry = {"gpu": gpu["uuid"], "pid": args.pid, "start": process["start"], "boot": proc.boot_id()}
+    entry = {"gpu": gpu.uuid, "pid": args.pid, "start": process.start, "boot": proc.boot_id()}
 
     def more(entries: Entries | None) -> Entries:
         living = _living(entries)
@@ -51,7 +51,7 @@ def unignore(args: argparse.Namespace, context: Context) -> None:
     gpu = gpus.one(context, args.gpu) if _names_process(args) else None
 
     def less(entries: Entries | None) -> Entries | None:
-        kept = [each for each in _living(entries) if gpu and (each["gpu"], each["pid"]) != (gpu["uuid"], args.pid)]
+        kept = [each for each in _living(entries) if gpu and (each["gpu"], each["pid"]) != (gpu.uuid, args.pid)]
         return kept or None
 
     if not gpus.change(context, IGNORED, less):
@@ -69,7 +69,7 @@ def _names_process(args: argparse.Namespace) -> bool:
 
 
 def _show(context: Context, *, as_json: bool) -> None:
-    indices = {gpu["uuid"]: gpu["index"] for gpu in (context.observed or {}).get("gpus") or ()}
+    indices = {gpu.uuid: gpu.index for gpu in context.observed.gpus}
     found = [
         {
             "gpu": indices.get(entry["gpu"]),

@@ -8,7 +8,8 @@ from gflowctl.output import render
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+
+    from gflowd.storage.observed import SeenGpu
 
 ROOMY = 100  # columns: on a narrower terminal the vendor's name is left out
 PIPED_BAR, SHORTEST_BAR, LONGEST_BAR = 16, 6, 24  # characters
@@ -18,49 +19,49 @@ COLORS = {
 }  # fmt: skip
 
 
-def draw(gpus: list[dict[str, Any]], reserved: Mapping[int, str], reasons: dict[str, str], *, color: bool) -> str:
+def draw(gpus: list[SeenGpu], reserved: Mapping[int, str], reasons: Mapping[int, str], *, color: bool) -> str:
     """One row each. `reserved` says for whom, by index: a column only where it says anything. `reasons` are of jobs."""
     columns = [
         render.Column("GPU", right=True),
         render.Column("MODEL", wraps=True),
-        render.Column("MEMORY", color=lambda gpu: _heat(gpu["used_mb"], gpu["memory_mb"])),
+        render.Column("MEMORY", color=lambda gpu: _heat(gpu.used_mb, gpu.memory_mb)),
         render.Column("USED", right=True),
-        render.Column("UTIL", right=True, color=lambda gpu: _heat(gpu.get("utilisation") or 0, 100)),
+        render.Column("UTIL", right=True, color=lambda gpu: _heat(gpu.utilisation or 0, 100)),
         render.Column("TEMP", right=True),
-        render.Column("STATE", wraps=True, color=lambda gpu: COLORS.get(gpu["state"], "")),
+        render.Column("STATE", wraps=True, color=lambda gpu: COLORS.get(gpu.state, "")),
         render.Column("USED BY", wraps=True),
     ]
     wide = render.terminal_columns() if render.is_terminal() else 0
     rows = [(gpu, _cells(gpu, reasons, is_narrow=0 < wide < ROOMY)) for gpu in gpus]
-    if any(gpu["index"] in reserved for gpu in gpus):
+    if any(gpu.index in reserved for gpu in gpus):
         columns.append(render.Column("RESERVED", wraps=True))
         for gpu, cells in rows:
-            cells.append(reserved.get(gpu["index"], "-"))
+            cells.append(reserved.get(gpu.index, "-"))
     return render.table(columns, rows, color=color, columns_wide=wide)
 
 
-def _cells(gpu: dict[str, Any], reasons: dict[str, str], *, is_narrow: bool) -> list[str]:
+def _cells(gpu: SeenGpu, reasons: Mapping[int, str], *, is_narrow: bool) -> list[str]:
     return [
-        str(gpu["index"]),
-        gpu["model"].removeprefix("NVIDIA ") if is_narrow else gpu["model"],
-        bar(gpu["used_mb"], gpu["memory_mb"]),
-        f"{about(gpu['used_mb'])}/{about(gpu['memory_mb'])}" if gpu["memory_mb"] else "-",
-        "-" if gpu.get("utilisation") is None else f"{gpu['utilisation']}%",
-        "-" if gpu.get("temperature") is None else f"{gpu['temperature']}C",
-        f"{gpu['state']} (simulated)" if gpu.get("simulated") and "imulated" not in gpu["model"] else gpu["state"],
+        str(gpu.index),
+        gpu.model.removeprefix("NVIDIA ") if is_narrow else gpu.model,
+        bar(gpu.used_mb, gpu.memory_mb),
+        f"{about(gpu.used_mb)}/{about(gpu.memory_mb)}" if gpu.memory_mb else "-",
+        "-" if gpu.utilisation is None else f"{gpu.utilisation}%",
+        "-" if gpu.temperature is None else f"{gpu.temperature}C",
+        f"{gpu.state} (simulated)" if gpu.simulated and "imulated" not in gpu.model else gpu.state,
         gpu_records.used_by(gpu, gpu_records.idle_jobs(gpu, reasons)) or "-",
     ]
 
 
-def causes(gpus: list[dict[str, Any]], trouble: str | None, *, color: bool) -> str:
+def causes(gpus: list[SeenGpu], trouble: str | None, *, color: bool) -> str:
     """Why GPUs are as they are, and what to do about it, where the table does not say so."""
     if trouble is not None:
         return render.paint(f"GPUs unknown: {render.escape(trouble)}", render.RED, on=color) + "\n"
     lines = []
     for gpu in gpus:
-        if gpu.get("cause") and gpu["state"] != "reserved" and gpu["cause"] not in gpu_records.used_by(gpu):
-            again = f"; gflowctl gpus resume {gpu['index']}" if gpu.get("lasting") and gpu.get("answers") else ""
-            lines.append(f"GPU {gpu['index']} {gpu['state']}: {render.escape(gpu['cause'])}{again}\n")
+        if gpu.cause and gpu.state != "reserved" and gpu.cause not in gpu_records.used_by(gpu):
+            again = f"; gflowctl gpus resume {gpu.index}" if gpu.lasting and gpu.answers else ""
+            lines.append(f"GPU {gpu.index} {gpu.state}: {render.escape(gpu.cause)}{again}\n")
     return "".join(lines)
 
 

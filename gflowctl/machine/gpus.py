@@ -11,45 +11,44 @@ from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Mapping
     from typing import Any
 
     from gflowctl.context import Context
+    from gflowd.storage.observed import Observed, SeenGpu
 
 FIRST_LOOK, LOOK_AGAIN = 10.0, 0.05  # seconds
 
 
-def all_of(context: Context) -> list[dict[str, Any]]:
+def all_of(context: Context) -> list[SeenGpu]:
     """Every GPU by index. Raises `Refused` when none is known."""
     seen = _settled(context)
-    if seen is None:
+    if not seen.is_known:
         context.state.check()
         raise Refused("gflowd has not looked at the GPUs yet; gflowd start")
-    found: list[dict[str, Any]] = seen.get("gpus") or []
-    if not found:
-        raise Refused(seen.get("gpu_trouble") or "this machine has no GPUs that gflowd knows of")
+    if not (found := seen.gpus):
+        raise Refused(seen.gpu_trouble or "this machine has no GPUs that gflowd knows of")
     return found
 
 
-def _settled(context: Context) -> dict[str, Any] | None:
+def _settled(context: Context) -> Observed:
     """What the daemon last saw; one that has just started is given the time to look."""
     deadline = time.monotonic() + FIRST_LOOK
-    while (seen := context.observed) is not None and time.monotonic() < deadline:
-        known = (seen.get("capacity") or {}).get("gpus") is not None or seen.get("gpus") or seen.get("gpu_trouble")
-        if known or not context.daemon_runs:
+    while (seen := context.observed).is_known and time.monotonic() < deadline:
+        if seen.gpu_count is not None or seen.gpus or seen.gpu_trouble or not context.daemon_runs:
             break
         time.sleep(LOOK_AGAIN)
         context.forget()
     return seen
 
 
-def one(context: Context, index: int) -> dict[str, Any]:
+def one(context: Context, index: int) -> SeenGpu:
     """The GPU of an index. Raises `Refused`."""
     found = all_of(context)
     for gpu in found:
-        if gpu["index"] == index:
+        if gpu.index == index:
             return gpu
-    indices = ",".join(str(gpu["index"]) for gpu in found)
+    indices = ",".join(str(gpu.index) for gpu in found)
     raise Refused(f"no GPU {index}; there {'are' if len(found) > 1 else 'is'} {indices}")
 
 
@@ -76,17 +75,17 @@ def _fold(context: Context) -> Fold:
     return context.store.read() if context.state.has_snapshot() else Fold()
 
 
-def used_by(gpu: dict[str, Any], idle: Container[int] = ()) -> str:
+def used_by(gpu: SeenGpu, idle: Container[int] = ()) -> str:
     """Who is on a GPU: `job 12, pid 4711 of ada, pid 900 of root (graphics)`; jobs that are `idle` are marked."""
-    jobs = [f"job {job_id}{f' ({IDLE_GPUS})' * (job_id in idle)}" for job_id in gpu.get("jobs") or ()]
+    jobs = [f"job {job_id}{f' ({IDLE_GPUS})' * (job_id in idle)}" for job_id in gpu.jobs]
     strangers = [
-        f"pid {process['pid']} of {process['user']}{' (graphics)' if process.get('graphics') else ''}"
-        for process in gpu["processes"]
-        if process["job_id"] is None
+        f"pid {process.pid} of {process.user}{' (graphics)' if process.graphics else ''}"
+        for process in gpu.processes
+        if process.job_id is None
     ]
     return ", ".join([*jobs, *strangers])
 
 
-def idle_jobs(gpu: dict[str, Any], reasons: dict[str, str]) -> list[int]:
+def idle_jobs(gpu: SeenGpu, reasons: Mapping[int, str]) -> list[int]:
     """The jobs on a GPU of which the daemon said, in its `reasons`, that their GPUs do nothing."""
-    return [job_id for job_id in gpu.get("jobs") or () if reasons.get(str(job_id)) == IDLE_GPUS]
+    return [job_id for job_id in gpu.jobs if reasons.get(job_id) == IDLE_GPUS]

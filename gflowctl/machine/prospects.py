@@ -29,16 +29,15 @@ MOST_NAMED = 5
 
 def room(context: Context, records: Records) -> Occupancy | None:
     """The empty machine with the reservations of `records`; None while its GPUs are not known."""
-    observed = context.observed or {}
-    if observed.get("gpus") is None or (observed.get("capacity") or {}).get("gpus") is None:
+    seen, gpus = context.observed, context.observed.gpus
+    if len(gpus) != seen.gpu_count or seen.cpus is None or seen.memory_mb is None:
         return None
     calendar = ReservationCalendar(reserving.zone(context))
     calendar.take(records)
     now = time.time()
     calendar.look(now)
-    devices = tuple(Device(gpu["index"], gpu["model"], gpu["memory_mb"]) for gpu in observed["gpus"])
-    given = observed["capacity"]
-    capacity = Capacity(devices, given["cpus"], given["memory_mb"])
+    devices = tuple(Device(gpu.index, gpu.model, gpu.memory_mb) for gpu in gpus)
+    capacity = Capacity(devices, seen.cpus, seen.memory_mb)
     return Occupancy(capacity, [each.index for each in devices], now, calendar.coming, calendar.horizon)
 
 

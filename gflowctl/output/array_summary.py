@@ -42,13 +42,13 @@ def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
         yield "Limit", f"{most} at a time"
     if family.max_failures is not None:
         yield "Failures", f"once {family.max_failures} have failed the rest is cancelled"
-    running = [view.job(each) for each in ids if is_live(view.fold.of(PHASE).get(each))]
+    running = [view.job(each) for each in ids if is_live(view.records.of(PHASE).get(each))]
     if running:
         yield "Running", jobs.labels(running)
-    failed = [view.job(each) for each in ids if view.fold.of(PHASE).get(each, {}).get("state") in FAILURES]
+    failed = [view.job(each) for each in ids if view.records.of(PHASE).get(each, {}).get("state") in FAILURES]
     if failed:
         yield "Failed", jobs.labels(failed)
 
 
 def _waits(view: View, job_id: int) -> bool:
-    return is_queued(view.fold.of(PHASE).get(job_id)) and not view.has_ended(job_id)
+    return is_queued(view.records.of(PHASE).get(job_id)) and not view.has_ended(job_id)

@@ -8,25 +8,30 @@ from gflowctl.view import jobs, reasons
 from gflowd.core.errors import BadUsage
 from gflowd.core.job.model import SHORT_STATES, STATES, Ended
 from gflowd.core.job.reasons import IDLE_GPUS
+from gflowd.core.job.value import Value
 from gflowd.core.syntax import durations, memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, Final
 
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
+
+    Row = tuple[Job, str | None]  # where the job stands for others of its array: how they are named together
 
 STARTS = "JOBID,NAME,USER,ST,START,TIMELIMIT,GPUS,NODELIST(REASON)"
 DEFAULT = "JOBID,NAME,USER,ST,TIME,GPUS,NODELIST(REASON)"
 SIGNALLED = 128
 
 
-class Field:
-    """One column: how its cells read, by what it sorts, how it stands."""
+class Field(Value):
+    """One column: how its cells read, by what it sorts, if not by that, how it stands; and how the cell of a job reads
+    that stands for others, given their label, if not as its own.
+    """
 
-    __slots__ = ("flexible", "right", "sort", "text")
+    __slots__ = ("flexible", "of_several", "right", "sort", "text")
 
     def __init__(
         self,
@@ -35,11 +40,19 @@ class Field:
         *,
         right: bool = False,
         flexible: bool = False,
+        of_several: Callable[[Job, str], str] | None = None,
     ) -> None:
-        self.text = text
-        self.sort = sort or text
-        self.right = right
-        self.flexible = flexible
+        self.text: Final = text
+        self.sort: Final = sort
+        self.right: Final = right
+        self.flexible: Final = flexible
+        self.of_several: Final = of_several
+
+    def cell(self, view: View, job: Job, label: str | None) -> str:
+        return self.text(view, job) if label is None or self.of_several is None else self.of_several(job, label)
+
+    def key(self, view: View, job: Job, label: str | None) -> Any:
+        return self.cell(view, job, label) if self.sort is None else self.sort(view, job)
 
 
 def _time(view: View, job: Job) -> str:
@@ -56,14 +69,6 @@ def _time_left(view: View, job: Job) -> str:
 
 def _time_limit(_view: View, job: Job) -> str:
     return "UNLIMITED" if job.spec.time_limit is None else durations.clock(job.spec.time_limit)
-
-
-def _name(view: View, job: Job) -> str:
-    return job.spec.name if job.id in view.folded else jobs.name(job)
-
-
-def _command(view: View, job: Job) -> str:
-    return descriptions.command_line(job.spec.command if job.id in view.folded else jobs.command(job))
 
 
 def _memory(_view: View, job: Job) -> str:
@@ -114,8 +119,10 @@ def _last(moment: float | None) -> float:
 
 
 FIELDS: dict[str, Field] = {
-    "JOBID": Field(lambda view, job: view.label(job), lambda _, job: job.id, right=True),
-    "NAME": Field(_name, flexible=True),
+    "JOBID": Field(
+        lambda _, job: jobs.label(job), lambda _, job: job.id, right=True, of_several=lambda _, label: label
+    ),
+    "NAME": Field(lambda _, job: jobs.name(job), flexible=True, of_several=lambda job, _: job.spec.name),
     "USER": Field(lambda _, job: job.spec.user, flexible=True),
     "PROJECT": Field(lambda _, job: job.spec.project or "-", flexible=True),
     "ST": Field(lambda _, job: SHORT_STATES[jobs.state(job)], lambda _, job: STATES.index(jobs.state(job))),
@@ -134,7 +141,11 @@ FIELDS: dict[str, Field] = {
     "REASON": Field(lambda view, job: reasons.reason(view, job) or "None", flexible=True),
     "NODELIST(REASON)": Field(_place, flexible=True),
     "EXIT": Field(_exit, right=True),
-    "COMMAND": Field(_command, flexible=True),
+    "COMMAND": Field(
+        lambda _, job: descriptions.command_line(jobs.command(job)),
+        flexible=True,
+        of_several=lambda job, _: descriptions.command_line(job.spec.command),
+    ),
 }
 
 
@@ -149,13 +160,13 @@ def chosen(text: str) -> list[str]:
     return names
 
 
-def sort(view: View, found: list[Job], text: str) -> list[Job]:
-    """`found` sorted by `FIELD[,-FIELD]`, a minus for descending; the id decides between equals."""
-    found = sorted(found, key=lambda job: job.id)
+def sort(view: View, rows: Sequence[Row], text: str) -> list[Row]:
+    """`rows` sorted by `FIELD[,-FIELD]`, a minus for descending; the id decides between equals."""
+    found = sorted(rows, key=lambda row: row[0].id)
     for word in reversed(text.split(",")):
-        key = FIELDS[chosen(word.strip().removeprefix("-"))[0]].sort
-        keys = {job.id: key(view, job) for job in found}
-        found.sort(key=lambda job: keys[job.id], reverse=word.strip().startswith("-"))
+        key = FIELDS[chosen(word.strip().removeprefix("-"))[0]].key
+        keys = {job.id: key(view, job, label) for job, label in found}
+        found.sort(key=lambda row: keys[row[0].id], reverse=word.strip().startswith("-"))
     return found
 
 
@@ -171,12 +182,7 @@ def _color(job: Job) -> str:
     return STATE_COLORS[jobs.state(job)]
 
 
-def cells(view: View, job: Job, names: Sequence[str]) -> list[str]:
-    """The job's cells, in the order of `names`."""
-    return [FIELDS[name].text(view, job) for name in names]
-
-
-def rows(view: View, found: Sequence[Job], names: Sequence[str]) -> list[tuple[Job, list[str]]]:
-    """Each job with its cells."""
-    texts = [FIELDS[name].text for name in names]
-    return [(job, [text(view, job) for text in texts]) for job in found]
+def cells(view: View, found: Sequence[Row], names: Sequence[str]) -> list[tuple[Job, list[str]]]:
+    """Each job with its cells, in the order of `names`."""
+    fields = [FIELDS[name] for name in names]
+    return [(job, [field.cell(view, job, label) for field in fields]) for job, label in found]

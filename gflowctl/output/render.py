@@ -7,11 +7,12 @@ import sys
 import time
 
 from gflowd.core.errors import SystemFailed, brief
+from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any
+    from typing import Any, Final
 
 BOLD, DIM, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = "1", "2", "31", "32", "33", "34", "35", "36"
 STATE_COLORS = {
@@ -185,7 +186,7 @@ def wrap(text: str, columns: int) -> list[str]:
     return [cut(line, columns) for line in lines]
 
 
-class Column:
+class Column(Value):
     """A column of a table: its title, whether numbers stand right, whether it may be cut or wrapped where there is no
     room for it, and its cells' colour.
     """
@@ -201,11 +202,11 @@ class Column:
         wraps: bool = False,
         color: Callable[[Any], str] | None = None,
     ) -> None:
-        self.title = title
-        self.right = right
-        self.flexible = flexible or wraps
-        self.wraps = wraps
-        self.color = color
+        self.title: Final = title
+        self.right: Final = right
+        self.flexible: Final = flexible or wraps
+        self.wraps: Final = wraps
+        self.color: Final = color
 
 
 def table(

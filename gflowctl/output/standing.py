@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gflowctl.output import render
 from gflowctl.output.descriptions import count
-from gflowctl.view import reasons
+from gflowctl.view import jobs, reasons
 from gflowd.core.job.records import SPEC
 from gflowd.core.queue.order import length_class, score, width_factor
 from gflowd.core.syntax import durations
@@ -15,10 +15,10 @@ from gflowd.core.syntax import durations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
+    from gflowd.storage.observed import Line
 
 AHEAD = 3  # jobs ahead that are named
 _LIKE = {
@@ -37,16 +37,19 @@ class Standing:
 
     __slots__ = ("job", "rank", "ready", "runs", "score", "seconds", "share", "source")
 
-    def __init__(self, job: Job, rank: int, line: dict[str, Any], now: float) -> None:
+    def __init__(self, job: Job, rank: int, line: Line, now: float) -> None:
         self.job = job
         self.rank = rank
-        self.ready: float = line["ready"].get(str(job.id), job.spec.submitted_at)
-        self.share: float = line["shares"].get(job.spec.user, 1.0)
-        limit: float | None = job.spec.time_limit
-        told = (limit, None, 0) if limit is not None else line["lengths"].get(str(job.id)) or (0.0, "guess", 0)
-        self.seconds: float = told[0]
-        self.source: str | None = told[1]
-        self.runs: int = told[2]
+        ready, limit = line.ready(job.id), job.spec.time_limit
+        self.ready: float = job.spec.submitted_at if ready is None else ready
+        self.share = line.share(job.spec.user)
+        self.seconds: float
+        self.source: str | None
+        self.runs: int
+        if limit is not None:
+            self.seconds, self.source, self.runs = limit, None, 0
+        else:
+            self.seconds, self.source, self.runs = line.length(job.id) or (0.0, "guess", 0)
         self.score = score(now - self.ready, self.seconds, job.spec.gpus, self.share)
 
     def formula(self, now: float) -> str:
@@ -62,8 +65,8 @@ class Standing:
 
 def of(view: View, job: Job) -> Standing | None:
     """Where a queued job stands; None if the daemon did not say, or if the job waits for something else."""
-    rank, line = reasons.rank(view, job), view.line
-    return None if rank is None or line is None else Standing(job, rank, line, view.now)
+    rank = reasons.rank(view, job)
+    return None if rank is None else Standing(job, rank, view.observed.line, view.now)
 
 
 def points(view: View, job: Job) -> float | None:
@@ -100,9 +103,9 @@ def _ahead(view: View, found: Standing) -> str:
     """The last of those ahead, with their scores."""
     ahead = []
     for job_id in reasons.order(view)[max(0, found.rank - 1 - AHEAD) : found.rank - 1]:
-        if view.spec_of(job_id) in view.fold.of(SPEC):
+        if view.spec_of(job_id) in view.records.of(SPEC):
             other = of(view, view.job(job_id))
-            ahead.append(view.label(view.job(job_id)) + ("" if other is None else f" ({other.score:.2g})"))
+            ahead.append(jobs.label(view.job(job_id)) + ("" if other is None else f" ({other.score:.2g})"))
         else:  # only what is shown has been read
             ahead.append(str(job_id))
     return f"; behind {', '.join(ahead)}" if ahead else ""
@@ -136,8 +139,8 @@ def _promised_from(view: View, found: Standing) -> float | None:
 
 def advice(view: View, job: Job) -> str | None:
     """`give it a --time below 4:00:00 and it starts now`; None if nothing is known to help."""
-    line = view.line or {}
-    until, longest = line.get("until", {}).get(str(job.id)), line.get("longest", {}).get(str(job.id))
+    line = view.observed.line
+    until, longest = line.until(job.id), line.longest(job.id)
     if until is not None and until > view.now:
         return f"give it a --time below {durations.clock(until - view.now)} and it starts now"
     if longest is not None:

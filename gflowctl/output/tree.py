@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gflowd.core.job.model import Job
 
@@ -17,11 +17,14 @@ def place(names: Sequence[str]) -> int:
     return names.index("JOBID") if "JOBID" in names else 0
 
 
-def rows(found: Sequence[Job], cells: Callable[[Job], list[str]], column: int) -> list[tuple[Job, list[str]]]:
-    """A row for each job, with one column indented by its depth; jobs beside each other keep their order."""
+def rows(flat: Sequence[tuple[Job, list[str]]], column: int) -> list[tuple[Job, list[str]]]:
+    """The rows, each a job and its cells, with one column indented by its depth; jobs beside each other keep their
+    order.
+    """
+    cells = {job.id: row for job, row in flat}
     made = []
-    for depth, job in arranged(found):
-        row = cells(job)
+    for depth, job in arranged([job for job, _ in flat]):
+        row = list(cells[job.id])
         row[column] = f"{_indentation(depth)}{row[column]}"
         made.append((job, row))
     return made

@@ -98,15 +98,15 @@ def _complete(drafts: Sequence[Draft], context: Context, fold: Fold | None) -> l
         return [(draft, draft.spec) for draft in drafts]
     from gflowctl.view import dependency_request
 
-    dependency_request.recall(waiting, fold, context)
-    resolve = dependency_request.resolver(fold, context.user)
+    records = dependency_request.recalled(waiting, fold, context)
+    resolve = dependency_request.resolver(records, context.user)
     found = []
     for draft in drafts:
         spec = draft.spec
         if draft.waits_for is not None:
             try:
                 wanted = draft.waits_for.needs(resolve)
-                dependency_request.check_elements(wanted, spec.family, fold)
+                dependency_request.check_elements(wanted, spec.family, records)
             except Refused as error:
                 raise Refused(f"{draft.where}{error}") from None
             spec = spec.replace(needs=wanted)

@@ -45,7 +45,7 @@ def the_one(view: View, text: str) -> int:
 
 
 def _names(view: View, array_id: int) -> Iterable[str]:
-    raw = view.fold.of(SPEC)[array_id]
+    raw = view.records.of(SPEC)[array_id]
     return raw["name"], raw.get("name_template", "")
 
 

@@ -57,7 +57,7 @@ def _one(view: View, job_id: int) -> Outcome:
 
 def _all(view: View, array_id: int) -> Outcome:
     """Of an array; elements without records have not begun."""
-    ids, phases, wishes = view.ids_of(array_id), view.fold.of(PHASE), view.fold.of(WISH)
+    ids, phases, wishes = view.ids_of(array_id), view.records.of(PHASE), view.records.of(WISH)
     whole, before = Outcome(jobs=len(ids)), Outcome()
     for job_id in ids:
         if job_id in phases or job_id in wishes:
@@ -70,7 +70,7 @@ def _namesakes(view: View, job: Job) -> int:
     found = 0
     named = (
         job_id
-        for spec_id, spec in view.fold.of(SPEC).items()
+        for spec_id, spec in view.records.of(SPEC).items()
         if spec["name"] == job.spec.name and spec["user"] == job.spec.user
         for job_id in view.ids_of(spec_id)
     )
@@ -134,5 +134,5 @@ def _grouped(view: View, wanted: Needs) -> list[str]:
 
 def of(view: View, job_id: int) -> Needs:
     """What a job waits for, or waited."""
-    raw = view.fold.of(SPEC)[view.spec_of(job_id)].get("needs")
+    raw = view.records.of(SPEC)[view.spec_of(job_id)].get("needs")
     return dependencies.NOTHING if raw is None else dependencies.decode(raw)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Final
 
     from gflowctl.context import Context
+    from gflowctl.view.selection import Records
+    from gflowctl.view.views import View
     from gflowd.core.job.arrays import Family
     from gflowd.core.job.dependencies import Needs, Resolve
     from gflowd.storage.record_log import Fold
@@ -59,25 +61,26 @@ class DependencyRequest(Value):
         return dependencies.join(*parts).replace(auto_cancel=self.auto_cancel)
 
 
-def asked(request: DependencyRequest, fold: Fold, context: Context) -> Needs:
+def asked(request: DependencyRequest, view: View) -> Needs:
     """What one request means; `@` is a submission of the user's. Raises `Refused`."""
-    recall([request], fold, context)
-    return request.needs(resolver(fold, context.user))
+    view.recall_named(",".join(request.texts))
+    return request.needs(resolver(view.records, view.context.user))
 
 
-def recall(requests: Iterable[DependencyRequest], fold: Fold, context: Context) -> None:
-    """Brings the jobs that are named and that have left for the history into `fold`."""
-    if os.path.exists(context.state.history):
-        from gflowctl.view import history
+def recalled(requests: Iterable[DependencyRequest], fold: Fold, context: Context) -> Records:
+    """The records of the snapshot, and behind them the jobs that are named and have left for the history."""
+    if not os.path.exists(context.state.history):
+        return fold
+    from gflowctl.view import history
 
-        text = ",".join(text for request in requests for text in request.texts)
-        history.bring_named(context.state, fold, context.user, text)
+    text = ",".join(text for request in requests for text in request.texts)
+    return history.bring_named(context.state, fold, context.user, text)
 
 
-def check_elements(wanted: Needs, family: Family | None, fold: Fold) -> None:
+def check_elements(wanted: Needs, family: Family | None, records: Records) -> None:
     """Raises `Refused` when `aftercorr` names an array that lacks an element for one of `family`'s."""
     corresponding = [each for each in wanted.dependencies if each.kind == AFTERCORR and not each.element]
-    arrays_of = selection.array_index(fold) if corresponding and family is not None else None
+    arrays_of = selection.array_index(records) if corresponding and family is not None else None
     if arrays_of is None or family is None:
         return
     from gflowd.core.job import array_ids, arrays
@@ -89,15 +92,15 @@ def check_elements(wanted: Needs, family: Family | None, fold: Fold) -> None:
             raise Refused(f"aftercorr:{each.id}: no job {array_ids.show(each.id, missing)}")
 
 
-def resolver(fold: Fold, user: str) -> Resolve:
-    """The ids that a word names in `fold`."""
-    array_index, specs = selection.array_index(fold), fold.of(SPEC)
+def resolver(records: Records, user: str) -> Resolve:
+    """The ids that a word names in `records`."""
+    array_index, specs = selection.array_index(records), records.of(SPEC)
 
     def resolve(word: str) -> list[tuple[int, bool]]:
         if len(word) < PLAIN and word.isdecimal() and int(word) in specs:  # 10,000 jobs may each wait for one
             return [(int(word), False)]
         try:
-            return selection.targets(word, fold, array_index, user)
+            return selection.targets(word, records, array_index, user)
         except BadUsage:
             raise Refused(f"no job {word}") from None
 

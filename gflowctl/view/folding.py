@@ -13,19 +13,21 @@ if TYPE_CHECKING:
     from gflowctl.view.views import View
 
 
-def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[int]:
-    """`ids` with the first of those elements of an array that wait alike for all of them, named in `view.folded`.
+Row = tuple[int, str | None]  # the id of a job; where it stands for others of its array: how they are named
+
+
+def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[Row]:
+    """A row for each of `ids`, but for those elements of an array that wait alike one row, of the first of them.
 
     Only elements that have never started are alike, and of these those of which the same is wished. `by_name`: their
     names are to be told apart, which a template may have made.
     """
-    array_index, wishes, phases = view.array_index, view.fold.of(WISH), view.fold.of(PHASE)
+    array_index, wishes, phases = view.array_index, view.records.of(WISH), view.records.of(PHASE)
     if array_index is None:
-        return list(ids)
-    view.folded.clear()
-    specs = view.fold.of(SPEC)
+        return [(job_id, None) for job_id in ids]
+    specs = view.records.of(SPEC)
     named = {each for each in array_index.families if by_name and "name_template" in specs[each]}
-    kept: list[int] = []
+    rows: list[Row] = []
     groups: dict[tuple[int, Any], list[int]] = {}
     array_id, rest = None, range(0)
     for job_id in ids:
@@ -35,12 +37,13 @@ def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[int]:
         wish = wishes.get(job_id)
         over = wish is not None and "cancelled_at" in wish
         if array_id is None or array_id in named or over or job_id in phases:
-            kept.append(job_id)
+            rows.append((job_id, None))
         else:
             groups.setdefault((array_id, wish and tuple(wish.items())), []).append(job_id)
     for (of, _), found in groups.items():
-        kept.append(found[0])
+        label = None
         if len(found) > 1:
             limit = view.max_concurrent(view.job(found[0]))
-            view.folded[found[0]] = array_ids.name(array_index.families[of], of, sorted(found), limit)
-    return kept
+            label = array_ids.name(array_index.families[of], of, sorted(found), limit)
+        rows.append((found[0], label))
+    return rows

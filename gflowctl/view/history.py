@@ -1,76 +1,115 @@
-"""Jobs that have left for the history, brought into a fold of the snapshot: those asked for, arrays whole.
+"""Jobs that have left for the history, brought behind the records of a snapshot: those asked for, arrays whole.
 
-What is in the snapshot wins. Nothing that is brought may be written back.
+What is in the snapshot wins, and stays as it is.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from types import MappingProxyType
 
 from gflowctl.view import selection
 from gflowd.core.job.records import SPEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
+    from gflowctl.view.selection import Records
     from gflowd.paths import State
     from gflowd.storage.history import History
-    from gflowd.storage.history_queries import Choice
-    from gflowd.storage.record_log import Fold
+    from gflowd.storage.history_queries import Choice, Record
 
 _OF_ARRAY = re.compile(r"_(?:[0-9]+|\[[^\]]*\])")
 _IDS = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 _BACK = re.compile(r"@(?:~([0-9]{1,9}))?")
 
 
-def bring_named(state: State, fold: Fold, user: str, text: str) -> list[int]:
-    """Brings the jobs that a list of jobs, or a list of dependencies, names; the ids of their specs."""
-    spans = list(_unknown(fold, _OF_ARRAY.sub("", text)))
+class Layered:
+    """The records of a snapshot, and behind them those that were brought from the history; a reader sees one layer. It
+    cannot be written: `of` answers what can only be read, and a commit takes nothing but a `Fold`.
+    """
+
+    __slots__ = ("_merged", "_shown", "_snapshot")
+
+    def __init__(self, snapshot: Records) -> None:
+        self._snapshot = snapshot
+        self._merged: dict[str, dict[Any, Any]] = {}  # of the kinds of which something was brought
+        self._shown: dict[str, Mapping[Any, Any]] = {}
+
+    @property
+    def next_id(self) -> int:
+        return self._snapshot.next_id
+
+    def of(self, kind: str) -> Mapping[Any, Any]:
+        """The records of a kind by id; empty when there is none."""
+        if kind not in self._shown:
+            self._shown[kind] = MappingProxyType(self._merged.get(kind) or self._snapshot.of(kind))
+        return self._shown[kind]
+
+    def put_behind(self, found: Iterable[Record]) -> None:
+        """Lets these be seen where the snapshot has none of the same kind and id."""
+        for kind, key, value in found:
+            if kind not in self._merged:
+                self._merged[kind] = dict(self._snapshot.of(kind))
+                self._shown.pop(kind, None)
+            self._merged[kind].setdefault(key, value)
+
+
+def bring_named(state: State, records: Records, user: str, text: str) -> Records:
+    """`records`, and behind them the jobs that a list of jobs, or a list of dependencies, names."""
+    spans = list(_unknown(records, _OF_ARRAY.sub("", text)))
     steps = max((int(match[1] or 0) for match in _BACK.finditer(text)), default=-1)
-    if not spans and (steps < 0 or _knows_last(fold, user, steps)):
-        return []
+    if not spans and (steps < 0 or _knows_last(records, user, steps)):
+        return records
     from gflowd.storage import history_queries
 
     history = _open(state)
     if history is None:
-        return []
+        return records
     specs = [spec_id for first, last in spans for spec_id in history_queries.within(history, first, last)]
     if steps >= 0:
         specs += history_queries.last_of(history, user, steps + 1)
-    return _bring(history, fold, specs)
+    return _layered(history, records, specs)
 
 
-def bring(state: State, fold: Fold, job_id: int) -> list[int]:
-    """Brings one job."""
+def bring(state: State, records: Records, job_id: int) -> Records:
+    """`records`, and behind them one job."""
     from gflowd.storage import history_queries
 
     history = _open(state)
-    return [] if history is None else _bring(history, fold, history_queries.within(history, job_id, job_id))
+    if history is None:
+        return records
+    return _layered(history, records, history_queries.within(history, job_id, job_id))
 
 
-def bring_chosen(state: State, fold: Fold, choice: Choice) -> list[int]:
-    """Brings the specs that are meant."""
+def bring_chosen(state: State, records: Records, choice: Choice) -> Records:
+    """`records`, and behind them the specs that are meant."""
     from gflowd.storage import history_queries
 
     history = _open(state)
-    return [] if history is None else _bring(history, fold, history_queries.chosen(history, choice, fold.of(SPEC)))
+    if history is None:
+        return records
+    return _layered(history, records, history_queries.chosen(history, choice, records.of(SPEC)))
 
 
-def bring_fallen(state: State, fold: Fold, ids: Iterable[int]) -> list[int]:
-    """Brings the jobs that were cancelled because of `ids`, or of one another."""
+def bring_fallen(state: State, records: Records, ids: Iterable[int]) -> Records:
+    """`records`, and behind them the jobs that were cancelled because of `ids`, or of one another."""
     from gflowd.storage import history_queries
 
     history = _open(state)
+    if history is None:
+        return records
     specs: dict[int, None] = {}
     todo = list(ids)
-    while history is not None and todo:
+    while todo:
         fallen = history_queries.because_of(history, todo)
         found = {spec_id for job_id in fallen for spec_id in history_queries.within(history, job_id, job_id)}
         todo = [each for each in {*fallen, *found} if each not in specs]
         specs.update(dict.fromkeys(todo))
-    return [] if history is None else _bring(history, fold, list(specs))
+    return _layered(history, records, specs)
 
 
 def _open(state: State) -> History | None:
@@ -82,33 +121,34 @@ def _open(state: State) -> History | None:
         return None
 
 
-def _bring(history: History, fold: Fold, spec_ids: Iterable[int]) -> list[int]:
+def _layered(history: History, records: Records, spec_ids: Iterable[int]) -> Records:
     from gflowd.storage import history_queries
 
-    wanted = [spec_id for spec_id in dict.fromkeys(spec_ids) if spec_id not in fold.of(SPEC)]
-    for kind, key, value in history_queries.records(history, wanted):
-        fold.of(kind).setdefault(key, value)
+    wanted = [spec_id for spec_id in dict.fromkeys(spec_ids) if spec_id not in records.of(SPEC)]
+    if wanted:
+        records = records if isinstance(records, Layered) else Layered(records)
+        records.put_behind(history_queries.records(history, wanted))
     history.close()
-    return wanted
+    return records
 
 
-def _unknown(fold: Fold, text: str) -> Iterator[tuple[int, int]]:
+def _unknown(records: Records, text: str) -> Iterator[tuple[int, int]]:
     """The spans of ids that `text` names and the snapshot does not have, or not whole."""
     known: list[int] | None = None
     for match in _IDS.finditer(_BACK.sub("", text)):
         first, last = int(match[1]), int(match[2] or match[1])
-        if first == last and first in fold.of(SPEC):
+        if first == last and first in records.of(SPEC):
             continue
-        known = selection.ids(fold, selection.array_index(fold)) if known is None else known
+        known = selection.ids(records, selection.array_index(records)) if known is None else known
         if bisect_right(known, last) - bisect_left(known, first) < last - first + 1:
             yield first, last
 
 
-def _knows_last(fold: Fold, user: str, steps: int) -> bool:
+def _knows_last(records: Records, user: str, steps: int) -> bool:
     """Whether the snapshot has every job since the submission `steps` before the user's last."""
-    mine = sorted(job_id for job_id, raw in fold.of(SPEC).items() if raw["user"] == user)
+    mine = sorted(job_id for job_id, raw in records.of(SPEC).items() if raw["user"] == user)
     if len(mine) <= steps:
         return False
-    known, first = selection.ids(fold, selection.array_index(fold)), mine[-1 - steps]
-    every: bool = len(known) - bisect_left(known, first) == fold.next_id - first
+    known, first = selection.ids(records, selection.array_index(records)), mine[-1 - steps]
+    every: bool = len(known) - bisect_left(known, first) == records.next_id - first
     return every

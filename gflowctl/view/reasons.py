@@ -54,7 +54,7 @@ def _waits_for(view: View, job: Job, told: str | None) -> str | None:
 
 def _is_beyond(view: View, job: Job) -> bool:
     """Whether the daemon has seen it and told only of others, those ahead of it."""
-    return len(view.observed_reasons) >= MANY and view.observed_at > job.spec.submitted_at
+    return len(view.reasons) >= MANY and (view.observed.at or 0.0) > job.spec.submitted_at
 
 
 def _needs_are_met(view: View, job: Job) -> bool:
@@ -73,7 +73,7 @@ def estimated_start(view: View, job: Job) -> float | None:
     """When the daemon last expected a queued job to start; None when it did not say, or has nothing to say."""
     if not jobs.is_waiting(job) or not view.daemon_runs:
         return None
-    expected = view.observed_starts.get(str(job.id))
+    expected = view.expected_starts.get(job.id)
     return None if expected is None else max(expected, view.now)
 
 
@@ -88,13 +88,13 @@ def promise(view: View, job: Job) -> dict[str, Any] | None:
     """The record of what a queued job was promised."""
     if not jobs.is_waiting(job):
         return None
-    found: dict[str, Any] | None = view.fold.of(PROMISE).get(job.id)
+    found: dict[str, Any] | None = view.records.of(PROMISE).get(job.id)
     return found
 
 
 def order(view: View) -> list[int]:
     """The jobs in line, first to start first, of each array the first; as far as the daemon said."""
-    return (view.line or {}).get("order") or []
+    return view.observed.line.order
 
 
 def rank(view: View, job: Job) -> int | None:

@@ -8,17 +8,26 @@ from gflowd.core.syntax import job_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Protocol
 
     from gflowd.core.job.array_index import ArrayIndex
-    from gflowd.storage.record_log import Fold
+
+    class Records(Protocol):
+        """Records to be looked at: a folded snapshot, or one with parts of the history behind it (`view.history`)."""
+
+        @property
+        def next_id(self) -> int: ...
+
+        def of(self, kind: str) -> Mapping[Any, Any]: ...
+
 
 UNKNOWN = "no job "  # how job_ids begins to name what is not known
 
 
-def array_index(fold: Fold) -> ArrayIndex | None:
+def array_index(records: Records) -> ArrayIndex | None:
     """The arrays of a snapshot; None when there are none, which spares their imports."""
-    found = [(job_id, raw) for job_id, raw in fold.of(SPEC).items() if "family" in raw]
+    found = [(job_id, raw) for job_id, raw in records.of(SPEC).items() if "family" in raw]
     if not found:
         return None
     from gflowd.core.job.array_index import ArrayIndex
@@ -29,20 +38,20 @@ def array_index(fold: Fold) -> ArrayIndex | None:
     return made
 
 
-def ids(fold: Fold, arrays: ArrayIndex | None) -> list[int]:
+def ids(records: Records, arrays: ArrayIndex | None) -> list[int]:
     """Every job's id, ascending."""
-    specs = sorted(fold.of(SPEC))
+    specs = sorted(records.of(SPEC))
     if arrays is None:
         return specs
     return [job_id for spec_id in specs for job_id in arrays.ids(spec_id)]
 
 
-def select(text: str, fold: Fold, arrays: ArrayIndex | None, user: str) -> list[int]:
+def select(text: str, records: Records, arrays: ArrayIndex | None, user: str) -> list[int]:
     """The ids that a list of jobs names; `@` is a submission of `user`. Raises as `job_ids.select`.
 
     A word that names an array means all its elements.
     """
-    known, mine = ids(fold, arrays), _submissions(fold, user)
+    known, mine = ids(records, arrays), _submissions(records, user)
     if arrays is None and "_" not in text and "[" not in text:
         return job_ids.select(text, known, mine)
     from gflowd.core.job import array_ids
@@ -57,20 +66,20 @@ def select(text: str, fold: Fold, arrays: ArrayIndex | None, user: str) -> list[
     return array_ids.resolve(text, families, plain)
 
 
-def targets(word: str, fold: Fold, arrays: ArrayIndex | None, user: str) -> list[tuple[int, bool]]:
+def targets(word: str, records: Records, arrays: ArrayIndex | None, user: str) -> list[tuple[int, bool]]:
     """What one word names to depend on: ids, each with whether it is one element of an array. Raises as `select`.
 
     A whole array (`42`, `@`) is its first id alone; ranges of ids (`42-45`) and the ids of others of its elements
     name these.
     """
     if "_" in word:
-        return [(job_id, True) for job_id in select(word, fold, arrays, user)]
-    found = job_ids.select(word, ids(fold, arrays), _submissions(fold, user))
+        return [(job_id, True) for job_id in select(word, records, arrays, user)]
+    found = job_ids.select(word, ids(records, arrays), _submissions(records, user))
     if arrays is None:
         return [(job_id, False) for job_id in found]
     wholes = arrays.families.keys() if "-" not in word else ()
     return [(job_id, job_id not in wholes and arrays.array_of(job_id) is not None) for job_id in found]
 
 
-def _submissions(fold: Fold, user: str) -> list[int]:
-    return sorted(job_id for job_id, raw in fold.of(SPEC).items() if raw["user"] == user)
+def _submissions(records: Records, user: str) -> list[int]:
+    return sorted(job_id for job_id, raw in records.of(SPEC).items() if raw["user"] == user)

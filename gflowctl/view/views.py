@@ -36,9 +36,9 @@ from gflowd.core.job.records import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from typing import Any
 
     from gflowctl.context import Context
+    from gflowctl.view.selection import Records
     from gflowd.core.job.array_index import ArrayIndex
     from gflowd.core.job.arrays import Family
     from gflowd.core.job.model import Phase, Spec
@@ -47,22 +47,20 @@ if TYPE_CHECKING:
 
 
 class View:
-    """The jobs of one folded snapshot at one moment, and what the daemon said of them."""
+    """The jobs of one folded snapshot at one moment, and what the daemon said of them. `fold`: the snapshot alone;
+    `records`: its records, and behind them what was brought from the history.
+    """
 
     def __init__(self, context: Context, fold: Fold) -> None:
         self.context = context
         self.fold = fold
+        self.records: Records = fold
         self.now = time.time()
         self._mono = time.monotonic()
         self._boot: str | None = None
-        observed = context.observed or {}
-        self.observed_reasons: dict[str, str] = observed.get("reasons") or {}
-        self.observed_starts: dict[str, float] = observed.get("expected") or {}
-        self.line: dict[str, Any] | None = observed.get("line")  # what places in line rest on
+        self.observed = context.observed
+        self.reasons, self.expected_starts = self.observed.reasons, self.observed.expected_starts
         self._ranks: dict[int, int] | None = None
-        self.observed_at: float = observed.get("at") or 0.0
-        self._brought: set[int] = set()  # the specs that were brought from the history
-        self.folded: dict[int, str] = {}  # by the id of a job that stands for others of its array: how they are named
         self._daemon_runs: bool | None = None
         self._array_index: ArrayIndex | None = None
         self._counted = -1  # specs that the roster was made of
@@ -78,9 +76,9 @@ class View:
     @property
     def array_index(self) -> ArrayIndex | None:
         """The arrays, if there are any."""
-        if self._counted != len(self.fold.of(SPEC)):
-            self._counted = len(self.fold.of(SPEC))
-            self._array_index = selection.array_index(self.fold)
+        if self._counted != len(self.records.of(SPEC)):
+            self._counted = len(self.records.of(SPEC))
+            self._array_index = selection.array_index(self.records)
         return self._array_index
 
     @property
@@ -102,23 +100,23 @@ class View:
 
     def ids(self) -> list[int]:
         """Every job's id, ascending."""
-        return selection.ids(self.fold, self.array_index)
+        return selection.ids(self.records, self.array_index)
 
     def owned(self, ids: Iterable[int], users: Collection[str]) -> list[int]:
         """Those of `ids` whose jobs are of one of `users`; decodes none."""
-        specs, spec_of = self.fold.of(SPEC), self.spec_of
+        specs, spec_of = self.records.of(SPEC), self.spec_of
         return [job_id for job_id in ids if specs[spec_of(job_id)]["user"] in users]
 
     def knows(self, job_id: int) -> bool:
         """Whether there is such a job; one that is in the history is brought from there."""
-        if self.spec_of(job_id) in self.fold.of(SPEC):
+        if self.spec_of(job_id) in self.records.of(SPEC):
             return True
         if not self.has_history:
             return False
         from gflowctl.view import history
 
-        self._brought.update(history.bring(self.context.state, self.fold, job_id))
-        return self.spec_of(job_id) in self.fold.of(SPEC)
+        self.records = history.bring(self.context.state, self.records, job_id)
+        return self.spec_of(job_id) in self.records.of(SPEC)
 
     @property
     def has_history(self) -> bool:
@@ -127,7 +125,7 @@ class View:
 
     def check_changeable(self, job_id: int) -> None:
         """Raises `Refused` for a job of which nothing can be wished any more."""
-        if self.spec_of(job_id) in self._brought:
+        if self.spec_of(job_id) not in self.fold.of(SPEC):
             raise Refused("is in the history; gflowctl redo queues a new job like it")
 
     def recall(self, choice: Choice) -> None:
@@ -135,7 +133,7 @@ class View:
         from gflowctl.view import history
 
         try:
-            self._brought.update(history.bring_chosen(self.context.state, self.fold, choice))
+            self.records = history.bring_chosen(self.context.state, self.records, choice)
         except GflowError as error:
             self.context.store.notes.append(f"only what is still in the queue: {error}")
 
@@ -144,16 +142,20 @@ class View:
         if self.has_history:
             from gflowctl.view import history
 
-            self._brought.update(history.bring_fallen(self.context.state, self.fold, ids))
+            self.records = history.bring_fallen(self.context.state, self.records, ids)
+
+    def recall_named(self, text: str) -> None:
+        """Brings from the history what a list of jobs, or a list of dependencies, names."""
+        if self.has_history:
+            from gflowctl.view import history
+
+            self.records = history.bring_named(self.context.state, self.records, self.context.user, text)
 
     def select(self, texts: Iterable[str]) -> list[int]:
         """The ids that JOBS arguments name. Raises as `job_ids.select`."""
         text = ",".join(texts)
-        if self.has_history:
-            from gflowctl.view import history
-
-            self._brought.update(history.bring_named(self.context.state, self.fold, self.context.user, text))
-        return selection.select(text, self.fold, self.array_index, self.context.user)
+        self.recall_named(text)
+        return selection.select(text, self.records, self.array_index, self.context.user)
 
     def one(self, text: str) -> int:
         """The id of the one job that a JOB argument names. Raises `BadUsage` when it names several."""
@@ -166,7 +168,7 @@ class View:
 
     def job(self, job_id: int) -> Job:
         """The job with this id, which must be there."""
-        of, array_index = self.fold.of, self.array_index
+        of, array_index = self.records.of, self.array_index
         array_id = None if array_index is None else array_index.array_of(job_id)
         if array_id is None:
             spec = codec.decode_spec(of(SPEC)[job_id])
@@ -184,33 +186,29 @@ class View:
         """How many of its array may run at a time: what `limit` said, or the submission."""
         if job.array_id is None or job.spec.family is None:
             return None
-        record = self.fold.of(LIMIT).get(job.array_id)
+        record = self.records.of(LIMIT).get(job.array_id)
         limit: int | None = job.spec.family.max_concurrent if record is None else record["max_concurrent"]
         return limit
 
-    def label(self, job: Job) -> str:
-        """How the job is named; of one that stands for others of its array, how they all are."""
-        return self.folded.get(job.id) or jobs.label(job)
-
     def exit_status(self, job_id: int) -> int:
         """As `exit_status` of the job, which has ended; decodes none that finished well."""
-        phase = self.fold.of(PHASE).get(job_id) or {}
+        phase = self.records.of(PHASE).get(job_id) or {}
         return 0 if phase.get("state") == FINISHED else jobs.exit_status(self.job(job_id))
 
     def phase(self, job_id: int) -> Phase:
         """Its phase; where it has ended and is wanted again, the one that the daemon will give it."""
-        raw = self.fold.of(PHASE).get(job_id)
+        raw = self.records.of(PHASE).get(job_id)
         if raw is None:
             return Queued()
-        if has_ended(raw) and is_wanted_again(raw, self.fold.of(WISH).get(job_id)):
+        if has_ended(raw) and is_wanted_again(raw, self.records.of(WISH).get(job_id)):
             return Queued(attempt=attempt_of(raw) + 1)
         return codec.decode_phase(raw)
 
     def past(self, job_id: int, number: int) -> Ended | None:
         """How an earlier attempt ended; None when that is not known."""
-        raw = self.fold.of(ATTEMPT).get(f"{job_id}.{number}")
+        raw = self.records.of(ATTEMPT).get(f"{job_id}.{number}")
         if raw is None:  # the last one is recorded when the daemon begins the next
-            raw = self.fold.of(PHASE).get(job_id)
+            raw = self.records.of(PHASE).get(job_id)
             if raw is None or not has_ended(raw) or attempt_of(raw) != number:
                 return None
         phase = codec.decode_phase(raw)
@@ -218,27 +216,26 @@ class View:
 
     def has_ended(self, job_id: int) -> bool:
         """Whether nothing will become of the job any more; looks at the records alone."""
-        return record_has_ended(self.fold, job_id)
+        return record_has_ended(self.records, job_id)
 
     @property
     def ranks(self) -> Mapping[int, int]:
         """The places of jobs in line, from 1; of an array its first."""
         if self._ranks is None:
-            order = (self.line or {}).get("order") or []
-            self._ranks = {job_id: rank for rank, job_id in enumerate(order, 1)}
+            self._ranks = {job_id: rank for rank, job_id in enumerate(self.observed.line.order, 1)}
         return self._ranks
 
     def told_of(self, job: Job) -> str | None:
         """The reason that the daemon gave; it names that of an array's first waiting element only."""
-        told = self.observed_reasons.get(str(job.id))
+        told = self.reasons.get(job.id)
         if told or job.array_id is None or not isinstance(job.phase, Queued):
             return told
         if self._told is None:
             self._told = {}
-            for job_id in sorted(map(int, self.observed_reasons)):
+            for job_id in sorted(self.reasons):
                 array_id = self.array_of(job_id)
-                if array_id is not None and not self.fold.of(PHASE).get(job_id):
-                    self._told.setdefault(array_id, self.observed_reasons[str(job_id)])
+                if array_id is not None and not self.records.of(PHASE).get(job_id):
+                    self._told.setdefault(array_id, self.reasons[job_id])
         return self._told.get(job.array_id)
 
     def elapsed(self, job: Job) -> float | None:
@@ -262,9 +259,9 @@ class View:
         return max(0.0, job.spec.time_limit - (self.elapsed(job) or 0.0))
 
 
-def record_has_ended(fold: Fold, job_id: int) -> bool:
+def record_has_ended(records: Records, job_id: int) -> bool:
     """Whether the job's records say that it is over: it has ended for good, or was cancelled while queued."""
-    phase, wish = fold.of(PHASE).get(job_id), fold.of(WISH).get(job_id)
+    phase, wish = records.of(PHASE).get(job_id), records.of(WISH).get(job_id)
     if phase is not None and not is_queued(phase):
         return has_ended(phase) and not is_wanted_again(phase, wish)
     return wish is not None and wish.get("cancelled_at") is not None
@@ -280,7 +277,7 @@ def by_spec(view: View, ids: Iterable[int]) -> dict[int, list[int]]:
 
 def counts(view: View, ids: Iterable[int]) -> list[str]:
     """How many jobs are in each state: `97 queued`, `3 running`. Decodes none that never started."""
-    wishes, phases, found = view.fold.of(WISH), view.fold.of(PHASE), dict.fromkeys(STATES, 0)
+    wishes, phases, found = view.records.of(WISH), view.records.of(PHASE), dict.fromkeys(STATES, 0)
     for job_id in ids:
         untouched = job_id not in phases and job_id not in wishes
         found[QUEUED if untouched else jobs.state(view.job(job_id))] += 1

@@ -15,7 +15,8 @@ from gflowd.core.errors import Refused
 from gflowd.core.syntax import durations, memory
 from gflowd.daemon import launch
 from gflowd.effects import daemon
-from gflowd.paths import read_private
+from gflowd.storage import observed
+from gflowd.storage.observed import Observed
 
 if TYPE_CHECKING:
     import argparse
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
     """What `status --json` prints; times in seconds."""
-    observed = _observed(state, holder)
+    seen = _observed(state, holder)
     return {
         "running": holder is not None,
         "ready": holder is not None and holder.pulse_fd is not None,
@@ -55,23 +56,23 @@ def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
         "installed": __version__,
         "state_dir": state.root,
         "workers": _workers(holder),
-        "executor": observed.get("executor"),
-        "memory_limits": observed.get("memory_limits"),
-        "gpus": observed.get("gpus") or [],
-        "gpu_trouble": observed.get("gpu_trouble"),
-        "trouble": observed.get("trouble"),
+        "executor": seen.executor,
+        "memory_limits": seen.memory_limits,
+        "gpus": [gpu.raw for gpu in seen.gpus],
+        "gpu_trouble": seen.gpu_trouble,
+        "trouble": seen.trouble,
     }
 
 
-def _observed(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
+def _observed(state: State, holder: daemon.Daemon | None) -> Observed:
     """What the running daemon last wrote of the world; nothing when it was another daemon that wrote it."""
     if holder is None:
-        return {}
+        return Observed()
     try:
-        found = json.loads(read_private(state.observed))
-    except (OSError, ValueError, Refused):
-        return {}
-    return found if isinstance(found, dict) and found.get("pid") == holder.pid else {}
+        found = observed.read(state.observed)
+    except Refused:
+        return Observed()
+    return found if found.pid == holder.pid else Observed()
 
 
 def _uptime(holder: daemon.Daemon | None) -> float | None:

@@ -12,7 +12,6 @@ import time
 from gflowd import paths
 from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.core.job.records import HEADER, QUOTA, SPEC
-from gflowd.core.syntax import fast_json
 from gflowd.storage.lock import Lock
 from gflowd.storage.record_log import (
     FORMAT,
@@ -123,9 +122,11 @@ class Store:
         return 1 + max([*past, *(int(name) for name in names if name.isdecimal())])
 
     def _greatest_observed_id(self) -> int:
+        from gflowd.storage import observed
+
         try:
-            return int(fast_json.loads(paths.read_private(self.state.observed))["next_id"]) - 1
-        except (OSError, GflowError, LookupError, TypeError, ValueError):
+            return (observed.read(self.state.observed).next_id or 1) - 1
+        except GflowError:
             return 0
 
     def _greatest_past_id(self) -> int:

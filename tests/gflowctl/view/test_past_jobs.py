@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from test_startup import imported
 
+from gflowctl.context import Context
+from gflowctl.view import dependency_request
+from gflowctl.view.dependency_request import DependencyRequest
+from gflowctl.view.views import View
+from gflowd.core.errors import Refused
 from gflowd.core.job.model import Ended, Run
+from gflowd.core.job.records import KINDS, LIMIT, PHASE, SPEC, WISH
+from gflowd.storage.history_queries import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +122,59 @@ def test_what_changes_jobs_says_that_they_have_ended(old: Ctl) -> None:
         old.run(*words)
         assert old.store.read().records == before
     assert old.store.read().of("wish") == {}
+
+
+BRINGING: dict[str, Callable[[View], object]] = {
+    "by name": lambda view: view.select(["1,2_2"]),
+    "as one": lambda view: view.knows(1),
+    "as chosen": lambda view: view.recall(Choice()),
+    "as fallen": lambda view: view.recall_fallen([3]),
+    "as waited for": lambda view: dependency_request.asked(WAITS, view),
+}
+WAITS = DependencyRequest(spec="afterany:1", all_of=None, any_of=None, singleton=False, auto_cancel=True)
+
+
+@pytest.mark.parametrize("how", BRINGING)
+def test_what_is_brought_from_the_history_stands_behind_the_snapshot_and_never_in_it(old: Ctl, how: str) -> None:
+    context, before = Context(old.env, None, old.state.root), Path(old.state.snapshot).read_bytes()
+    with old.store.commit() as commit:
+        fold = commit.fold()
+        snapshot = {kind: copy.deepcopy(fold.of(kind)) for kind in KINDS}
+        view = View(context, fold)
+        BRINGING[how](view)
+        past = set(view.records.of(SPEC)) - {6}
+        assert past
+        assert {kind: fold.of(kind) for kind in KINDS} == snapshot
+        for kind in KINDS:
+            shown: Any = view.records.of(kind)
+            with pytest.raises(TypeError):
+                shown[1] = {}
+            assert not {"pop", "popitem", "setdefault", "update", "clear"}.intersection(dir(shown))
+        with pytest.raises(AttributeError):
+            commit.rewrite(view.records)  # type: ignore[arg-type]
+        for spec_id in past:
+            with pytest.raises(Refused, match="is in the history"):
+                view.check_changeable(spec_id)
+        view.check_changeable(6)
+    assert Path(old.state.snapshot).read_bytes() == before
+
+
+def test_what_the_snapshot_has_stands_before_what_the_history_has(old: Ctl) -> None:
+    with old.store.commit() as commit:
+        commit.put(WISH, 1, {"held": True})
+    view = View(Context(old.env, None, old.state.root), old.store.read())
+    assert view.select(["1,6"]) == [1, 6]
+    assert (view.records.of(WISH)[1], view.records.of(SPEC)[1]["name"]) == ({"held": True}, "one")
+    assert (view.records.of(SPEC)[6]["name"], view.records.next_id) == ("six", 7)
+
+
+def test_a_job_that_is_redone_from_the_history_leaves_its_records_there(old: Ctl) -> None:
+    old.ok("redo", "1", "2", "--cascade", "-d", "afterany:5")
+    with old.store.commit() as commit:
+        commit.rewrite(commit.fold())
+    kept = old.store.read()
+    assert set(kept.of(SPEC)) == {6, 7, 8, 11}
+    assert kept.of(PHASE) == kept.of(LIMIT) == {}
 
 
 def test_unknown_ids_are_named_as_ever(old: Ctl) -> None:
