@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 
-from gflowctl.output import descriptions
 from gflowd import __version__
 from gflowd.core.errors import GflowError
 from gflowd.core.job.records import SPEC
 from gflowd.core.job.value import Value
+from gflowd.core.syntax.plurals import count
 from gflowd.effects import daemon, proc
 from gflowd.paths import LONGEST_NAME_IN_RUN, SOCKET_PATH_LIMIT
 from gflowd.workers import board
@@ -166,7 +166,7 @@ def snapshot(context: Context) -> Iterator[Finding]:
     begun = time.monotonic()
     fold = context.store.read()
     took = time.monotonic() - begun
-    held = descriptions.count(len(fold.of(SPEC)), "submission")  # an array is one
+    held = count(len(fold.of(SPEC)), "submission")  # an array is one
     yield Finding(OK, f"snapshot {path}: {held}, read in {took * 1000:.0f} ms")
     for dropped in fold.dropped:
         yield Finding(WARN, f"the snapshot is damaged: {dropped}", "the next change mends it and keeps a copy")
@@ -186,7 +186,7 @@ def history(context: Context) -> Iterator[Finding]:
     from gflowd.storage import history_queries
     from gflowd.storage.history import History
 
-    yield Finding(OK, f"history {path}: {history_queries.count(History(path))} jobs")
+    yield Finding(OK, f"history {path}: {count(history_queries.count(History(path)), 'job')}")
 
 
 def _can_be_made(root: str) -> Finding:
@@ -236,7 +236,7 @@ def daemon_and_workers(context: Context) -> Iterator[Finding]:
 
 def _worker(context: Context, pulse: board.Pulse, now: float) -> Finding:
     who = f"worker {pulse.name} (pid {pulse.pid or 'none'})"
-    restarts = f", {pulse.restarts} restarts" if pulse.restarts else ""
+    restarts = f", {count(pulse.restarts, 'restart')}" if pulse.restarts else ""
     if now - pulse.beat > SILENT:
         return Finding(WARN, f"{who} silent for {now - pulse.beat:.0f} s", "gflowd restart")
     if pulse.restarts >= OFTEN and now - pulse.started < LATELY:
@@ -255,11 +255,10 @@ def gpus(context: Context) -> Iterator[Finding]:
         yield Finding(WARN, f"no job gets a GPU: {seen.gpu_trouble}")
     faulty = [gpu for gpu in found if gpu.state == "faulty"]
     simulated = sum(1 for gpu in found if gpu.simulated)
-    words = f"{len(found)} GPUs" if len(found) != 1 else "1 GPU"
     for gpu in faulty:
         again = f"gflowctl gpus resume {gpu.index}" if gpu.answers else "the kernel's log says more"
         yield Finding(WARN, f"GPU {gpu.index} is faulty: {gpu.cause}", again)
-    yield Finding(OK, f"{words}{f', {simulated} of them simulated' if simulated else ''}")
+    yield Finding(OK, f"{count(len(found), 'GPU')}{f', {simulated} of them simulated' if simulated else ''}")
     if seen.trouble:
         yield Finding(WARN, f"nothing is started now: {seen.trouble}")
 

@@ -15,6 +15,7 @@ from gflowd.core.errors import SystemFailed
 from gflowd.core.job.model import TMUX
 from gflowd.core.job.records import HEADER, PHASE, RUNNING, SPEC, STOPPING, is_queued, phase_name
 from gflowd.core.syntax import job_ids
+from gflowd.core.syntax.plurals import count, noun
 from gflowd.effects import daemon, proc
 
 TYPE_CHECKING = False
@@ -146,12 +147,12 @@ def job_directories(context: Context) -> Iterator[Finding]:
         text = f"{place} has directories of jobs that are not known: {_shown(strange)}"
         yield Finding(WARN, text, "see what is in them, then remove them")
     else:
-        yield Finding(OK, f"{place}: {len(names)} directories, all of known jobs")
+        yield Finding(OK, f"{place}: {count(len(names), 'directory', 'directories')}, all of known jobs")
 
 
 def _named(ids: Iterable[int]) -> str:
     known = sorted(ids)
-    return f"job{'s' if len(known) > 1 else ''} {_shown(known)}"
+    return f"{noun(len(known), 'job')} {_shown(known)}"
 
 
 def _shown(ids: Iterable[int]) -> str:

@@ -8,6 +8,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Wish
 from gflowd.core.job.records import WISH
+from gflowd.core.syntax.plurals import noun
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
@@ -101,5 +102,4 @@ def note(outcome: Outcome) -> None:
 def tell(what: str, changed: Sequence[Job]) -> None:
     """`Held job 42`, `Held jobs 3-5`: nothing for nothing."""
     if changed:
-        many = "s" if len(changed) > 1 else ""
-        render.write(f"{what} job{many} {jobs.labels(changed)}\n")
+        render.write(f"{what} {noun(len(changed), 'job')} {jobs.labels(changed)}\n")

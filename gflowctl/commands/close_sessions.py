@@ -12,6 +12,7 @@ from gflowctl.view import jobs, views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.syntax import job_ids
+from gflowd.core.syntax.plurals import noun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _refuse_live(view: views.View, ids: list[int] | tuple[int, ...]) -> None:
     live = [job_id for job_id in ids if not view.has_ended(job_id)]
     if live:
         shown = jobs.labels(map(view.job, live))
-        raise Refused(f"job{'s' if len(live) > 1 else ''} {shown} not ended; gflowctl cancel {shown} stops a job")
+        raise Refused(f"{noun(len(live), 'job')} {shown} not ended; gflowctl cancel {shown} stops a job")
 
 
 def _fits(view: views.View, name: str, job_id: int, states: set[str], pattern: re.Pattern[str] | None) -> bool:
@@ -80,7 +81,6 @@ def _fits(view: views.View, name: str, job_id: int, states: set[str], pattern: r
 
 def _tell(closed: list[int]) -> None:
     if closed:
-        many = "s" if len(set(closed)) > 1 else ""
-        render.write(f"Closed the session of job{many} {job_ids.show(closed)}\n")
+        render.write(f"Closed the session of {noun(len(set(closed)), 'job')} {job_ids.show(closed)}\n")
     else:
         render.note("no session to close")

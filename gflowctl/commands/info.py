@@ -14,13 +14,14 @@ import time
 from gflowctl.machine import drain as draining
 from gflowctl.machine import gpu_table, gpus
 from gflowctl.machine import reservations as reserving
-from gflowctl.output import descriptions, render
+from gflowctl.output import render
 from gflowctl.output.watch import redraw
 from gflowd import command_line
 from gflowd.core.errors import BadUsage
 from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservations
 from gflowd.core.syntax import durations, ranges
+from gflowd.core.syntax.plurals import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _gpus(seen: Observed, found: list[Reservation], tz: tzinfo | None, *, color:
 def _words(window: Window, now: float, tz: tzinfo | None) -> str:
     """`any 2 GPUs for ada from Mon 09:00 until Mon 18:00 (3)`, of a reservation that has no place in the table."""
     listed = window.gpu_list
-    gpus = f"any {descriptions.count(window.gpus, 'GPU')}" if listed is None else f"GPU {ranges.fold(listed)}"
+    gpus = f"any {count(window.gpus, 'GPU')}" if listed is None else f"GPU {ranges.fold(listed)}"
     since = "" if window.start <= now else f"from {reserving.near(window.start, now, tz)} "
     return f"{gpus} for {render.escape(window.user)} {since}until {reserving.near(window.end, now, tz)} ({window.id})"
 

@@ -23,6 +23,7 @@ from gflowd.core.job.model import FAILURES
 from gflowd.core.job.records import PHASE, has_ended
 from gflowd.core.queue import dependency_paths
 from gflowd.core.request import validation
+from gflowd.core.syntax.plurals import noun
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
@@ -185,13 +186,14 @@ def _checked(context: Context, spec: Spec, old: Job) -> Spec:
 
 def _announce(args: argparse.Namespace, context: Context, made: list[Job], last: int) -> None:
     first = made[0].id
-    ids, many = (f"{first}-{last}", "s") if last > first else (str(first), "")
+    many = 1 + last - first
+    ids = str(first) if many == 1 else f"{first}-{last}"
     try:
         if args.json:
             view = views.View(context, Fold())
             render.write_json([json_records.record(view, job) for job in made])
         else:
-            render.write(f"{ids}\n" if args.parsable else f"Submitted batch job{many} {ids}\n")
+            render.write(f"{ids}\n" if args.parsable else f"Submitted batch {noun(many, 'job')} {ids}\n")
         render.flush()
     except SystemFailed as error:
-        raise SystemFailed(f"job{many} {ids} {'are' if many else 'is'} queued, but {error}") from None
+        raise SystemFailed(f"{noun(many, 'job')} {ids} {noun(many, 'is', 'are')} queued, but {error}") from None

@@ -16,6 +16,7 @@ from gflowctl.admin import restore
 from gflowctl.output import render
 from gflowd import paths
 from gflowd.core.job.records import SPEC
+from gflowd.core.syntax.plurals import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Restores it."""
     done = restore.restore(context, args.file, force=args.force, with_config=not args.no_config)
     when = render.local(done.about["at"])
-    jobs = len(done.fold.of(SPEC))
-    render.write(f"Restored {jobs} submissions of {when}; the next job is {done.fold.next_id}\n")
+    jobs = count(len(done.fold.of(SPEC)), "submission")
+    render.write(f"Restored {jobs} of {when}; the next job is {done.fold.next_id}\n")
     if done.kept:
         render.note(f"what was there before is kept in {done.kept}")
     if done.about.get("machine") not in (None, paths.machine()):

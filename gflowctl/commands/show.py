@@ -11,6 +11,7 @@ from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Ended, Running, Stopping
 from gflowd.core.syntax import durations, memory
+from gflowd.core.syntax.plurals import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,10 +158,10 @@ def _short(seen: Observed, job: Job) -> list[str]:
     short, spec = [], job.spec
     idle = sum(1 for gpu in seen.gpus if gpu.state == "idle")
     if idle < spec.gpus:
-        short.append(f"{descriptions.count(spec.gpus, 'GPU')}, {idle} idle")
+        short.append(f"{count(spec.gpus, 'GPU')}, {idle} idle")
     cpus, free = seen.free_cpus, seen.free_memory_mb
     if cpus is not None and cpus < spec.cpus:
-        short.append(f"{descriptions.count(spec.cpus, 'CPU')}, {cpus} free")
+        short.append(f"{count(spec.cpus, 'CPU')}, {cpus} free")
     if free is not None and spec.memory_mb is not None and free < spec.memory_mb:
         short.append(f"{memory.show(spec.memory_mb)} memory, {memory.show(max(free, 0))} free")
     return short

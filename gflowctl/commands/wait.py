@@ -12,6 +12,7 @@ from gflowctl.output import follow
 from gflowctl.view import jobs, views
 from gflowd import command_line
 from gflowd.core.errors import TryAgain
+from gflowd.core.syntax.plurals import noun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     ids = view.select(args.jobs)
     status = follow.wait(context, ids, first=args.any, timeout=args.timeout)
     if status is None:
-        many = "s" if len(ids) > 1 else ""
-        raise TryAgain(f"job{many} {jobs.labels(map(view.job, ids))} did not end within {args.timeout:g} s")
+        which = f"{noun(len(ids), 'job')} {jobs.labels(map(view.job, ids))}"
+        raise TryAgain(f"{which} did not end within {args.timeout:g} s")
     return status

@@ -7,6 +7,7 @@ import time
 from gflowd.core.errors import Refused
 from gflowd.core.job.reasons import IDLE_GPUS
 from gflowd.core.job.records import SETTING
+from gflowd.core.syntax.plurals import noun
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
@@ -49,7 +50,7 @@ def one(context: Context, index: int) -> SeenGpu:
         if gpu.index == index:
             return gpu
     indices = ",".join(str(gpu.index) for gpu in found)
-    raise Refused(f"no GPU {index}; there {'are' if len(found) > 1 else 'is'} {indices}")
+    raise Refused(f"no GPU {index}; there {noun(len(found), 'is', 'are')} {indices}")
 
 
 def order(context: Context, name: str) -> Any:

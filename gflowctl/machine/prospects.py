@@ -11,6 +11,7 @@ from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.syntax import durations
+from gflowd.core.syntax.plurals import noun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def shut_out(context: Context, found: Sequence[tuple[str, Spec]], records: Recor
         if (why := _why_never(empty, spec)) is not None:
             words.setdefault(why, []).append(name)
     return [
-        f"job{'s' if len(names) > 1 or '-' in names[0] else ''} {_some(names)} {why}" for why, names in words.items()
+        f"{'jobs' if '-' in names[0] else noun(len(names), 'job')} {_some(names)} {why}" for why, names in words.items()
     ]
 
 
@@ -70,8 +71,7 @@ def _why_never(empty: Occupancy, spec: Spec) -> str | None:
     if empty.can_ever(spec, inf if spec.time_limit is None else spec.time_limit):
         return None
     who = sorted({each.id for each in empty.windows if each.again and each.user != spec.user})
-    many = len(who) > 1
-    what = f"reservation{'s' if many else ''} {', '.join(map(str, who))} leave{'' if many else 's'}"
+    what = f"{noun(len(who), 'reservation')} {', '.join(map(str, who))} {noun(len(who), 'leaves', 'leave')}"
     longest = empty.longest(spec)
     helps = "" if longest is None else f"; give it a --time of at most {durations.clock(longest)}"
     return f"can never start as things stand: {what} no gap that is long enough{helps}"

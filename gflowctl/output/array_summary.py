@@ -7,6 +7,7 @@ from gflowctl.view import jobs, reasons, views
 from gflowd.core.job import array_ids
 from gflowd.core.job.model import FAILURES
 from gflowd.core.job.records import PHASE, is_live, is_queued
+from gflowd.core.syntax.plurals import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
         yield "Redone from", str(spec.redone_from)
     yield "Elements", f"{named}, ids {ids[0]}-{ids[-1]}"
     for axis in family.axes:
-        yield "Parameters", f"{', '.join(axis.names)} ({descriptions.count(len(axis.rows), 'value')})"
+        yield "Parameters", f"{', '.join(axis.names)} ({count(len(axis.rows), 'value')})"
     yield "States", ", ".join(views.counts(view, ids))
     waiting = next(map(view.job, (each for each in ids if _waits(view, each))), None)
     if waiting is not None and (why := reasons.reason(view, waiting)):

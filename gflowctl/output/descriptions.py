@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from gflowd.core.errors import BadUsage
 from gflowd.core.job import reasons
 from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, SHORT_STATES, STATES, TIMEOUT
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
 
     from gflowd.core.job.model import EarlySignal, Spec
     from gflowd.core.job.retry_policy import Retry
-
-_PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 
 REASONS = {
     "BeginTime": "its begin time has not been reached",
@@ -71,6 +67,8 @@ def states(words: Iterable[str] | None) -> Iterator[str]:
 
 def resources(spec: Spec) -> str:
     """`2 GPUs (a100, 40G), 1 CPU, 24G memory, 2:00:00 at most`."""
+    from gflowd.core.syntax.plurals import count
+
     kind = [spec.gpu_type] if spec.gpu_type is not None else []
     if spec.gpu_memory_mb is not None:
         kind.append(f"{memory.show(spec.gpu_memory_mb)} shared" if spec.shared else memory.show(spec.gpu_memory_mb))
@@ -99,13 +97,6 @@ def early_signal(early: EarlySignal) -> str:
     return f"{reasons.signal_name(early.number)} {early.before:g} s before the time limit{whom}"
 
 
-def count(number: int, what: str) -> str:
-    """`1 GPU`, `2 GPUs`, `no GPU`."""
-    if number == 1:
-        return f"1 {what}"
-    return f"{number} {what}s" if number else f"no {what}"
-
-
 def reason(word: str) -> str:
     """A reason with what it means: `Priority: a job ahead of it comes first`."""
     said = REASONS.get(word.split(":", maxsplit=1)[0])
@@ -114,11 +105,8 @@ def reason(word: str) -> str:
     return f"{word} ({said})" if said else word
 
 
-def quote(word: str) -> str:
-    """`word` as a POSIX shell reads it back."""
-    return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "'\"'\"'") + "'"
-
-
 def command_line(words: Sequence[str]) -> str:
     """A command as one could type it."""
-    return " ".join(map(quote, words))
+    import shlex
+
+    return shlex.join(words)

@@ -6,11 +6,11 @@ All of it is derived from what the daemon last observed and from the promises in
 from __future__ import annotations
 
 from gflowctl.output import render
-from gflowctl.output.descriptions import count
 from gflowctl.view import jobs, reasons
 from gflowd.core.job.records import SPEC
 from gflowd.core.queue.order import length_class, score, width_factor
 from gflowd.core.syntax import durations
+from gflowd.core.syntax.plurals import count, noun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def lines(view: View, job: Job) -> Iterator[tuple[str, str]]:
 def _like(found: Standing) -> str:
     gpus = found.job.spec.gpus
     wide = f"{gpus}-GPU jobs" if gpus else "jobs without GPUs"
-    text = _LIKE.get(found.source or "", "").format(runs=f"{found.runs} runs" if found.runs != 1 else "run", gpus=wide)
+    runs = "run" if found.runs == 1 else count(found.runs, "run")
+    text = _LIKE.get(found.source or "", "").format(runs=runs, gpus=wide)
     return text.replace(f"runs {wide}", wide).replace(f"run {wide}", f"of the {wide}")
 
 
@@ -115,8 +116,8 @@ def _promise(view: View, job: Job, found: Standing) -> Iterator[tuple[str, str]]
     record, expected = reasons.promise(view, job), reasons.estimated_start(view, job)
     if record is not None and record["at"] is not None:
         by = [str(job_id) for job_id, _ in record["by"]]
-        who = f" ({'jobs' if len(by) > 1 else 'job'} {', '.join(by)} end by then)" if len(by) > 1 else ""
-        who = who or (f" (job {by[0]} ends by then)" if by else "")
+        many = len(by)
+        who = f" ({noun(many, 'job')} {', '.join(by)} {noun(many, 'ends', 'end')} by then)" if by else ""
         yield "Promised", f"{render.local(record['at'])} at the latest{who}"
         if "cause" in record:
             yield "Moved", f"from {render.local(record['was'])}, because {record['cause']}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -209,15 +210,11 @@ def _servers(socket: str) -> list[int]:
 
 def _start_commands(session: Session) -> str:
     sink = (
-        f"exec 2>/dev/null; cat >>{_sh(session.log)}; : >{_sh(session.log_end)}; "
-        f"[ -p {_sh(session.bell)} ] && printf e 1<>{_sh(session.bell)}"
+        f"exec 2>/dev/null; cat >>{shlex.quote(session.log)}; : >{shlex.quote(session.log_end)}; "
+        f"[ -p {shlex.quote(session.bell)} ] && printf e 1<>{shlex.quote(session.bell)}"
     )
-    name = session.name
-    return f"new-session -d -s {name} /bin/sh {_sh(session.script)} ; pipe-pane -t ={name}: {_sh(_literal(sink))}\n"
-
-
-def _sh(word: str) -> str:
-    return "'" + word.replace("'", "'\\''") + "'"
+    name, script = session.name, shlex.quote(session.script)
+    return f"new-session -d -s {name} /bin/sh {script} ; pipe-pane -t ={name}: {shlex.quote(_literal(sink))}\n"
 
 
 def _literal(text: str) -> str:

@@ -8,6 +8,7 @@ does not mention is another's to say.
 from __future__ import annotations
 
 from gflowd.core.job.value import Value
+from gflowd.core.syntax.plurals import noun
 
 inf = float("inf")  # gflowctl imports this at its start, and need not import `math`
 
@@ -76,9 +77,8 @@ class Quotas:
             limit, has = self.of(owner).max_queued_jobs, queued.get(owner, 0)
             if limit is not None and has + new > limit:
                 more = "another" if new == 1 else f"{new} more"
-                jobs = "job" if has == 1 else "jobs"
                 who = owner.replace(":", " ", 1)
-                return f"{who} has {has} {jobs} queued, {more} would exceed max_queued_jobs = {limit}"
+                return f"{who} has {has} {noun(has, 'job')} queued, {more} would exceed max_queued_jobs = {limit}"
         return None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gflowd.core.syntax.plurals import count
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -50,5 +52,4 @@ def judge(
 
 
 def _memory(gpu: Gpu, accepted: int) -> str | None:
-    errors = f"{gpu.ecc} uncorrectable memory error{'s' if gpu.ecc > 1 else ''}"
-    return errors if gpu.ecc > accepted else None
+    return count(gpu.ecc, "uncorrectable memory error") if gpu.ecc > accepted else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gflowd.core.errors import Refused
 from gflowd.core.planning.reservations import DAY, PERIODS, Reservation, Window, on_the_wall, windows
 from gflowd.core.syntax import durations
+from gflowd.core.syntax.plurals import count, noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,9 +40,10 @@ def check(new: Reservation, machine_gpus: int | None, now: float) -> None:
     if machine_gpus is not None:
         unknown = [index for index in new.gpu_list or () if index >= machine_gpus]
         if unknown:
-            raise Refused(f"there is no GPU {unknown[0]}; this machine has {_gpus(machine_gpus)}")
+            has = f"{machine_gpus or 'no'} {noun(machine_gpus, 'GPU')}"
+            raise Refused(f"there is no GPU {unknown[0]}; this machine has {has}")
         if asked > machine_gpus:
-            raise Refused(f"{_gpus(asked)} asked for, but this machine has {machine_gpus or 'none'}")
+            raise Refused(f"{count(asked, 'GPU')} asked for, but this machine has {machine_gpus or 'none'}")
 
 
 def conflict(
@@ -107,7 +109,7 @@ def _too_much(
     if machine_gpus is None or need <= machine_gpus:
         return None
     named = " and ".join(describe(other, zone) for other in others)
-    return f"with {named} {_gpus(need)} would be reserved at a time; this machine has {machine_gpus or 'none'}"
+    return f"with {named} {count(need, 'GPU')} would be reserved at a time; this machine has {machine_gpus or 'none'}"
 
 
 def _week(reservation: Reservation, zone: tzinfo | None) -> list[Window]:
@@ -135,7 +137,3 @@ def describe(reservation: Reservation, zone: tzinfo | None) -> str:
     form = {None: "%Y-%m-%d %H:%M", "daily": "daily %H:%M", "weekly": "%A %H:%M weekly"}[reservation.repeat]
     shown = start.strftime(form)
     return f"reservation {reservation.id} ({reservation.user}, {shown} for {durations.clock(reservation.duration)})"
-
-
-def _gpus(number: int) -> str:
-    return f"{number or 'no'} GPU{'s' * (number != 1)}"

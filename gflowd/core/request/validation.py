@@ -120,9 +120,13 @@ def _size(string: bytes, what: str) -> int:
 def why_impossible(spec: Spec, limits: Limits) -> str | None:
     """Why the machine can never run this, as far as is known; None when it can. The scheduler judges by this too."""
     if limits.gpus is not None and spec.gpus > limits.gpus:
-        return f"{_count(spec.gpus, 'GPU')} asked for, but this machine has {limits.gpus or 'none'}"
+        from gflowd.core.syntax.plurals import count
+
+        return f"{count(spec.gpus, 'GPU')} asked for, but this machine has {limits.gpus or 'none'}"
     if limits.cpus is not None and spec.cpus > limits.cpus:
-        return f"{_count(spec.cpus, 'CPU')} asked for, but this machine gives {limits.cpus}"
+        from gflowd.core.syntax.plurals import count
+
+        return f"{count(spec.cpus, 'CPU')} asked for, but this machine gives {limits.cpus}"
     if limits.memory_mb is not None and spec.memory_mb is not None and spec.memory_mb > limits.memory_mb:
         from gflowd.core.syntax import memory
 
@@ -164,15 +168,12 @@ def _why_no_gpu(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> str |
         has = ", ".join(dict.fromkeys(model for model, _ in models))
         return f"no GPU of this machine is of type {wanted!r} (they are {has})"
     from gflowd.core.syntax import memory
+    from gflowd.core.syntax.plurals import count
 
-    what = _count(spec.gpus, "GPU") + (f" of type {wanted!r}" if wanted else "")
+    what = count(spec.gpus, "GPU") + (f" of type {wanted!r}" if wanted else "")
     what += f" with {memory.show(least)} (the largest has {memory.show(max(alike))})" if least else ""
     hint = f"; {ONE_BY_ONE}" if fitting < sum(suits(spec.replace(gpus=1), *each) for each in models) else ""
     return f"{what} asked for, but this machine has {fitting or 'none'}{hint}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def project(code: str | None, limits: Limits) -> str | None:
