@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 from gflowd import __version__
 from gflowd.core.errors import GflowError
 from gflowd.core.job.records import SPEC
-from gflowd.core.job.value import Value
 from gflowd.core.syntax.plurals import count
 from gflowd.effects import daemon, proc
 from gflowd.paths import LONGEST_NAME_IN_RUN, SOCKET_PATH_LIMIT
@@ -21,7 +21,6 @@ from gflowd.workers import board
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Final
 
     from gflowctl.context import Context
 
@@ -39,15 +38,13 @@ LATELY = 600.0  # seconds
 SILENT = 30.0  # seconds: a worker that does not beat for so long is killed by the supervisor
 
 
-class Finding(Value):
+@dataclass(frozen=True, slots=True)
+class Finding:
     """One line of the report."""
 
-    __slots__ = ("level", "remedy", "text")
-
-    def __init__(self, level: str, text: str, remedy: str = "") -> None:
-        self.level: Final = level
-        self.text: Final = text
-        self.remedy: Final = remedy
+    level: str
+    text: str
+    remedy: str = ""
 
 
 def guarded(check: Check, context: Context) -> list[Finding]:

@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from gflowctl.admin import backup_file
 from gflowd import paths
@@ -34,13 +35,13 @@ LEAP = 1000  # ids
 HISTORY = ("history.db", "history.db-wal", "history.db-shm")
 
 
+@dataclass(frozen=True, slots=True)
 class Restored:
     """What was put back: the snapshot, what the backup says of itself, where the old is kept (None: nothing was)."""
 
-    def __init__(self, fold: Fold, about: dict[str, Any], kept: str | None) -> None:
-        self.fold = fold
-        self.about = about
-        self.kept = kept
+    fold: Fold
+    about: dict[str, Any]
+    kept: str | None
 
 
 def restore(context: Context, path: str, *, force: bool, with_config: bool) -> Restored:

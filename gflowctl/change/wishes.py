@@ -8,12 +8,14 @@ from gflowd.core.errors import Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Wish
 from gflowd.core.job.records import WISH
+from gflowd.core.job.value import Value
 from gflowd.core.syntax.plurals import noun
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Final
 
     from gflowctl.context import Context
     from gflowd.core.job.model import Job
@@ -24,14 +26,14 @@ if TYPE_CHECKING:
     Select = Callable[[views.View], Sequence[int]]
 
 
-class Outcome:
+class Outcome(Value):
     """The jobs whose wish was changed, and the notes on those where nothing was to do."""
 
     __slots__ = ("changed", "notes")
 
-    def __init__(self) -> None:
-        self.changed: list[Job] = []
-        self.notes: list[str] = []
+    def __init__(self, changed: Sequence[Job], notes: Sequence[str]) -> None:
+        self.changed: Final = changed
+        self.notes: Final = notes
 
 
 def apply(context: Context, select: Select, change: Change) -> Outcome:
@@ -55,7 +57,7 @@ def preview(context: Context, select: Select, change: Change) -> Outcome:
 
 def _judge(view: views.View, select: Select, change: Change) -> tuple[Outcome, list[tuple[int, Wish]]]:
     """Of an array that is named whole those elements are passed over that refuse, unless none is left."""
-    outcome = Outcome()
+    changed: list[Job] = []
     wished: list[tuple[int, Wish]] = []
     refused: dict[str, list[Job]] = {}
     passed: dict[str, list[Job]] = {}  # of arrays named whole
@@ -72,15 +74,14 @@ def _judge(view: views.View, select: Select, change: Change) -> tuple[Outcome, l
             continue
         if isinstance(wanted, Wish):
             wished.append((job.id, wanted))
-            outcome.changed.append(job)
+            changed.append(job)
         else:
             noted.setdefault(wanted, []).append(job)
-    if not outcome.changed and not noted:
+    if not changed and not noted:
         refused |= passed
     if refused:
         raise Refused("; ".join(said(found, what) for what, found in refused.items()))
-    outcome.notes = [said(found, what) for what, found in (noted | passed).items()]
-    return outcome, wished
+    return Outcome(changed, [said(found, what) for what, found in (noted | passed).items()]), wished
 
 
 def _whole_arrays(view: views.View, ids: Sequence[int]) -> set[int | None]:
@@ -93,9 +94,9 @@ def said(found: Sequence[Job], what: str) -> str:
     return f"{'each of' if len(found) > 1 else 'job'} {jobs.labels(found)} {what}"
 
 
-def note(outcome: Outcome) -> None:
+def note(outcome: Outcome, *more: str) -> None:
     """Says of what there was nothing to do."""
-    for each in outcome.notes:
+    for each in (*outcome.notes, *more):
         render.note(each)
 
 

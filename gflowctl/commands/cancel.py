@@ -92,15 +92,15 @@ def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -
             list(found) if args.jobs else [each for each in found if isinstance(view.phase(each), Running | Stopping)]
         )
 
-    outcome = wishes.preview(context, reachable, _signalled)
+    outcome, unreached = wishes.preview(context, reachable, _signalled), list[str]()
     if args.dry_run:
         wishes.tell(f"Would send {number.name} to", outcome.changed)
     else:
         sent = signals.send(context, outcome.changed, number)
         wishes.tell(f"Sent {number.name} to", [job for job in outcome.changed if sent[job.id]])
         if unheard := [job for job in outcome.changed if not sent[job.id]]:
-            outcome.notes.append(wishes.said(unheard, "has no process to signal"))
-    wishes.note(outcome)
+            unreached.append(wishes.said(unheard, "has no process to signal"))
+    wishes.note(outcome, *unreached)
     return 0
 
 

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     found = [finding for check in CHECKS for finding in checks.guarded(check, context)]
     findings = list({finding.text: finding for finding in found}.values())  # one trouble may be in the way of several
     if args.json:
-        render.write_json([finding.fields() for finding in findings])
+        render.write_json([{"level": each.level, "remedy": each.remedy, "text": each.text} for each in findings])
     else:
         color = render.use_color(args.color)
         for finding in findings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
@@ -28,25 +29,28 @@ STEPS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
 class Signs:
     """What a picture is drawn with."""
 
-    __slots__ = ("alone", "fill", "first", "last", "line", "now")
-
-    def __init__(self, *signs: str) -> None:
-        self.first, self.fill, self.last, self.alone, self.line, self.now = signs
+    first: str
+    fill: str
+    last: str
+    alone: str
+    line: str
+    now: str
 
 
 BLOCKS, ASCII = Signs(*"▐█▌█│▲"), Signs(*"[=]#|^")
 
 
+@dataclass(frozen=True, slots=True)
 class Scale:
     """From instants to columns."""
 
-    __slots__ = ("begin", "columns", "end")
-
-    def __init__(self, begin: float, end: float, columns: int) -> None:
-        self.begin, self.end, self.columns = begin, end, columns
+    begin: float
+    end: float
+    columns: int
 
     def column(self, at: float) -> int:
         """The column of an instant, which may be outside."""

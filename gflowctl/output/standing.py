@@ -15,6 +15,7 @@ from gflowd.core.syntax.plurals import count, noun
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Final
 
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
@@ -38,19 +39,18 @@ class Standing:
     __slots__ = ("job", "rank", "ready", "runs", "score", "seconds", "share", "source")
 
     def __init__(self, job: Job, rank: int, line: Line, now: float) -> None:
-        self.job = job
-        self.rank = rank
         ready, limit = line.ready(job.id), job.spec.time_limit
-        self.ready: float = job.spec.submitted_at if ready is None else ready
-        self.share = line.share(job.spec.user)
-        self.seconds: float
-        self.source: str | None
-        self.runs: int
-        if limit is not None:
-            self.seconds, self.source, self.runs = limit, None, 0
-        else:
-            self.seconds, self.source, self.runs = line.length(job.id) or (0.0, "guess", 0)
-        self.score = score(now - self.ready, self.seconds, job.spec.gpus, self.share)
+        length: tuple[float, str | None, int] = (limit or 0.0, None, 0)
+        if limit is None:
+            length = line.length(job.id) or (0.0, "guess", 0)
+        self.job: Final = job
+        self.rank: Final = rank
+        self.ready: Final = job.spec.submitted_at if ready is None else ready
+        self.share: Final = line.share(job.spec.user)
+        self.seconds: Final = length[0]
+        self.source: Final = length[1]
+        self.runs: Final = length[2]
+        self.score: Final = score(now - self.ready, self.seconds, job.spec.gpus, self.share)
 
     def formula(self, now: float) -> str:
         """`score 2.4 = waited 3:10:00 / limit 2:00:00 (counts as 2:16:32) x 1.26 (2 GPUs) x 1.20 (fair share)`."""
