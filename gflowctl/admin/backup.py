@@ -23,7 +23,7 @@ def save(context: Context, path: str, *, logs: bool) -> Fold:
     """Writes a backup to `path`; the snapshot that went into it. Raises `Refused`, `SystemFailed` or OSError."""
     state = context.state
     if not state.has_snapshot():
-        raise Refused(f"{state.root}: nothing was ever submitted, so there is nothing to back up")
+        raise Refused(f"{state.root}: nothing has been submitted, so there is nothing to back up")
     with context.writable_store.commit() as commit:
         snapshot = paths.read_private(state.snapshot)
         fold = commit.fold()

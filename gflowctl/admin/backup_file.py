@@ -107,15 +107,15 @@ def unpack(path: str, directory: str) -> dict[str, Any]:
                 if member.name == MANIFEST and member.isreg():
                     return _checked(path, _manifest(path, tar, member), found)
                 if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or not NAME.fullmatch(member.name):
-                    raise Refused(f"{path} is no backup of gflow: it has {ascii(member.name)[:80]}")
+                    raise Refused(f"{path} is not a gflow backup: it contains {ascii(member.name)[:80]}")
                 found[member.name] = _extract(tar, member, os.path.join(directory, member.name))
     except FileExistsError as error:
-        raise Refused(f"{path} is no backup of gflow: it has {os.path.basename(error.filename)} twice") from None
+        raise Refused(f"{path} is not a gflow backup: it contains {os.path.basename(error.filename)} twice") from None
     except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError, KeyError, TypeError):
-        raise Refused(f"{path} is no backup of gflow, or a damaged one") from None
+        raise Refused(f"{path} is not a gflow backup, or is damaged") from None
     except FileNotFoundError:
         raise Refused(f"{path}: no such file") from None
-    raise Refused(f"{path} is not whole: its end is missing")
+    raise Refused(f"{path} is incomplete: its end is missing")
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> tuple[int, str]:
@@ -138,11 +138,11 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> tuple[
 def _manifest(path: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
     source = tar.extractfile(member)
     if source is None or member.size > LARGEST_MANIFEST:
-        raise Refused(f"{path} is no backup of gflow")
+        raise Refused(f"{path} is not a gflow backup")
     said = json.loads(source.read())
     sound = isinstance(said, dict) and isinstance(said["format"], int) and isinstance(said["files"], dict)
     if not sound or not 0 <= said["at"] < 1e11:
-        raise Refused(f"{path} is no backup of gflow")
+        raise Refused(f"{path} is not a gflow backup")
     return said  # type: ignore[no-any-return]
 
 
@@ -152,7 +152,7 @@ def _checked(path: str, said: dict[str, Any], found: dict[str, tuple[int, str]])
     listed = {name: tuple(entry) for name, entry in said["files"].items()}
     wrong = sorted(name for name in {*listed, *found} if listed.get(name) != found.get(name))
     if wrong:
-        raise Refused(f"{path} is damaged: {', '.join(map(ascii, wrong[:3]))} not as it was saved")
+        raise Refused(f"{path} is damaged: {', '.join(map(ascii, wrong[:3]))} changed since it was saved")
     if "snapshot.jsonl" not in found:
-        raise Refused(f"{path} is no backup of gflow: it has no snapshot")
+        raise Refused(f"{path} is not a gflow backup: it has no snapshot")
     return said

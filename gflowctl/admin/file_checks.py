@@ -74,8 +74,8 @@ def lock(context: Context) -> Iterator[Finding]:
                     break
             time.sleep(0.01)
         holder = os.pread(fd, 32, 0).strip().decode(errors="replace")
-        who = f"pid {holder}" if holder.isdigit() else "a process that does not say its pid"
-        yield Finding(FAIL, f"{path} stays locked by {who}", "end it, or let it go on if it is stopped: kill -CONT PID")
+        who = f"pid {holder}" if holder.isdigit() else "a process of unknown pid"
+        yield Finding(FAIL, f"{path} stays locked by {who}", "end it, or continue it if it is stopped: kill -CONT PID")
     finally:
         os.close(fd)
 
@@ -91,7 +91,7 @@ def doorbell(context: Context) -> Iterator[Finding]:
     except OSError:
         is_fifo = False
     if not is_fifo:
-        yield Finding(WARN, f"{bell}, by which gflowd is woken, is gone; it looks only now and then", "gflowd restart")
+        yield Finding(WARN, f"{bell}, which wakes gflowd, is gone; gflowd only polls", "gflowd restart")
 
 
 def sizes(context: Context) -> Iterator[Finding]:
@@ -112,7 +112,7 @@ def sizes(context: Context) -> Iterator[Finding]:
     many = count if count <= MOST_SEEN else f"{MOST_SEEN} and more"
     text = f"the logs of {many} attempts take {taken / (1 << 30):.1f}G"
     if taken > room.f_bavail * room.f_frsize:
-        yield Finding(WARN, f"{text}, more than what is free", "lower [logs] keep or max_size, or clear old jobs/")
+        yield Finding(WARN, f"{text}, more than is free", "lower [logs] keep or max_size, or remove old jobs/")
     else:
         yield Finding(OK, text)
 
@@ -123,7 +123,7 @@ def left_behind(context: Context) -> Iterator[Finding]:
         for beginning, why in LEFT_BY:
             if name.startswith(beginning):
                 path = context.state.path(name)
-                yield Finding(WARN, f"{path} {why}", f"if nothing of it is needed: rm -r {path}")
+                yield Finding(WARN, f"{path} {why}", f"if you need nothing in it: rm -r {path}")
 
 
 CHECKS: tuple[Check, ...] = (modes, lock, doorbell, sizes, left_behind)

@@ -80,7 +80,7 @@ def _without_daemon(state: State) -> Iterator[None]:
             held.append(lock)
         yield
     except Timeout:
-        raise Refused(f"gflowd is running ({daemon.running(state) or 'not to its end yet'}); gflowd stop") from None
+        raise Refused(f"gflowd is running ({daemon.running(state) or 'still stopping'}); gflowd stop") from None
     finally:
         for lock in held:
             lock.release()
@@ -95,20 +95,20 @@ def _fold(context: Context, path: str) -> Fold:
             try:
                 decode(record)
             except codec.NO_RECORD:
-                raise Refused(f"the backup has a record that makes no sense: the {kind} of {job_id}") from None
+                raise Refused(f"the backup has an invalid record: the {kind} of {job_id}") from None
     return fold
 
 
 def _refuse_to_replace(state: State, staging: str, config: str | None, *, force: bool) -> None:
     if force:
         return
-    how = "--force replaces it and keeps what is there"
+    how = "--force replaces it and keeps the old one"
     for name in ("snapshot.jsonl", *HISTORY[:1], "jobs"):
         if os.path.lexists(state.path(name)):
             raise Refused(f"{state.root} is in use: it has {name}; {how}")
     ours = os.path.join(staging, "gflow.toml")
     if config is not None and os.path.lexists(config) and os.path.exists(ours) and not _same(config, ours):
-        raise Refused(f"{config} is there and says otherwise; {how}, --no-config leaves it alone")
+        raise Refused(f"{config} exists and differs from the backup; {how}, --no-config leaves it as it is")
 
 
 def _same(one: str, other: str) -> bool:

@@ -93,8 +93,8 @@ class Links:
         if len(wanted) == 1 and wanted[0] is not None:
             return each.replace(kind=AFTEROK, id=wanted[0], element=True)
         raise Refused(
-            f"these elements cannot wait as they did (aftercorr:{each.id}): redo the same ones of array {each.id}, "
-            "or give --depends-on or --clear-dependencies"
+            f"these elements cannot keep their dependencies (aftercorr:{each.id}): also redo the same elements of "
+            f"array {each.id}, or give --depends-on or --clear-dependencies"
         )
 
 

@@ -193,7 +193,7 @@ def _parameters(texts: Sequence[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name:
-            raise Refused(f"--param: {text[:40]!r} is no parameter with its value (such as lr=0.1)")
+            raise Refused(f"--param: {text[:40]!r} is not a parameter with its value (e.g. lr=0.1)")
         if name in found:
             raise Refused(f"--param: {name} is given twice")
         found[name] = value

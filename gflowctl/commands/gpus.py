@@ -96,7 +96,7 @@ def _allow(args: argparse.Namespace, context: Context) -> None:
     if gpu_records.change(context, admin_state.ALLOW, lambda _: {"gpus": chosen}):
         render.write(f"Allowed: jobs may use {said}\n")
     else:
-        render.note(f"jobs may use {said} already")
+        render.note(f"jobs may already use {said}")
 
 
 def _indices(text: str, context: Context) -> list[int]:
@@ -151,7 +151,7 @@ def _resume(args: argparse.Namespace, context: Context) -> None:
         if not done:
             render.note(f"GPU {args.gpu} is neither drained nor faulty; nothing to resume")
         return
-    when = "resume it when it answers again" if gpu.lasting else "it is used again when that is over"
+    when = "resume it when it responds again" if gpu.lasting else "it will be used again when the fault is over"
     said = f"GPU {args.gpu} is faulty ({fault}); {when}"
     if not done:
         raise Refused(said)

@@ -107,7 +107,7 @@ def _set(args: argparse.Namespace, context: Context) -> None:
 def _remove(args: argparse.Namespace, context: Context) -> None:
     owner = _owner(args)
     if owner not in context.store.read().of(QUOTA):
-        raise Refused(f"nothing was set for {_who(owner)}; gflow.toml and the defaults hold (gflowctl quota list)")
+        raise Refused(f"nothing was set for {_who(owner)}; gflow.toml and the defaults apply (gflowctl quota list)")
     with context.writable_store.commit() as commit:
         fold = commit.fold()
         if fold.of(QUOTA).pop(owner, None) is not None:

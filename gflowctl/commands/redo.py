@@ -174,9 +174,9 @@ def _changed(args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: 
 def _checked(context: Context, spec: Spec, old: Job) -> Spec:
     state = context.state
     if not capture.take_in_use(state.environment(spec.env)):
-        raise Refused(f"the environment of job {jobs.label(old)} is no longer kept; submit the job anew")
+        raise Refused(f"the environment of job {jobs.label(old)} is no longer kept; submit the job again")
     if spec.script is not None and not capture.take_in_use(state.script(spec.script)):
-        raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job anew")
+        raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job again")
     try:
         return validation.checked(spec, context.limits)
     except Refused as error:

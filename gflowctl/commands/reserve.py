@@ -95,7 +95,7 @@ def _create(args: argparse.Namespace, context: Context) -> None:
             commit.put(RESERVATION, old.id, None)
     context.ring(b"w")
     if machine_gpus is None:
-        render.note("nobody knows yet how many GPUs there are; it was only checked against other reservations")
+        render.note("the GPU count is not known yet; checked only against other reservations")
     _tell(args, f"Created reservation {new.id}", new, context)
     if new.repeat is not None:
         from gflowctl.machine import prospects
@@ -175,7 +175,7 @@ def _cancel(args: argparse.Namespace, context: Context) -> None:
             one = one.replace(cancelled_at=now)
             commit.put(RESERVATION, one.id, reservations.encode(one))
     if one.cancelled_at != now:
-        render.note(f"reservation {one.id} is {before} already")
+        render.note(f"reservation {one.id} is already {before}")
     context.ring(b"w")
     _tell(args, f"Cancelled reservation {one.id}" if one.cancelled_at == now else None, one, context)
 

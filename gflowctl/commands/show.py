@@ -65,7 +65,8 @@ def _arrays(view: View, texts: list[str]) -> set[int]:
 
 def _script(context: Context, job: Job) -> bytes:
     if job.spec.script is None:
-        raise Refused(f"job {jobs.label(job)} is no script; its command: {descriptions.command_line(job.spec.command)}")
+        command = descriptions.command_line(job.spec.command)
+        raise Refused(f"job {jobs.label(job)} is not a script; its command: {command}")
     path = context.state.script(job.spec.script)
     try:
         with open(path, "rb") as file:

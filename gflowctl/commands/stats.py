@@ -96,7 +96,7 @@ def _accounts(context: Context, users: tuple[str, ...], since: float | None, now
             if since is None or _last(account) >= since:
                 yield account
     except GflowError as error:
-        context.store.notes.append(f"only what is still in the queue: {error}")
+        context.store.notes.append(f"showing only jobs that are still in the queue: {error}")
 
 
 def _last(account: Account) -> float:

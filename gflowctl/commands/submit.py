@@ -106,7 +106,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
         drafts = list(json_lines.drafts(drafter, args.source))
         if not drafts:
-            raise Refused(f"--from {args.source}: there is no job in it")
+            raise Refused(f"--from {args.source}: it contains no job")
     if answer.dry_run:
         _tell(drafter, answer)
         _show(answer, context, enqueue.rehearse(drafts, context))
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         queued = f"jobs {_words(ids)} are queued" if len(ids) > 1 else f"job {_words(ids)} is queued"
         raise SystemFailed(f"{queued}, but {error}") from None
     if render.notes_are_read() and any(new.spec.early_signal and new.spec.time_limit is None for new in made):
-        render.note("note: --signal comes before a time limit; the job has none yet (--time)")
+        render.note("note: --signal is sent before a time limit, but the job has none (--time)")
     _tell_never(context, made)
     return _stay(answer, context, _span(made))
 

@@ -130,14 +130,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
         context.ring(b"w")
     wishes.tell("Updated", changed)
     for spec_id in same:
-        render.note(f"job {spec_id} is so already")
+        render.note(f"job {spec_id} already has these values")
     return 0
 
 
 def _change(view: views.View, commit: Commit, request: Request, spec_id: int, ids: Sequence[int]) -> bool:
     """Whether there was anything to change. Raises `Refused`."""
     if len(ids) < len(view.ids_of(spec_id)) and (request.options != {"param"} or request.cleared):
-        raise Refused(f"the elements of an array are changed together, but for --param; give {spec_id}")
+        raise Refused(f"the elements of an array are changed together, except with --param; give {spec_id}")
     job = _foremost(view, ids)
     spec = request.apply(view, job, ids)
     if any(getattr(spec, field) != getattr(job.spec, field) for field in TAKEN):

@@ -27,13 +27,13 @@ def ignore(args: argparse.Namespace, context: Context) -> None:
     gpu = gpus.one(context, args.gpu)
     process = next((each for each in gpu.processes if each.pid == args.pid), None)
     if process is None:
-        raise Refused(f"no process {args.pid} on GPU {args.gpu}; gflowctl info shows who is on it")
+        raise Refused(f"no process {args.pid} on GPU {args.gpu}; gflowctl info shows its processes")
     if process.job_id is not None:
-        raise Refused(f"process {args.pid} is of job {process.job_id}; that cannot be ignored")
+        raise Refused(f"process {args.pid} belongs to job {process.job_id} and cannot be ignored")
     if process.graphics:
         raise Refused(f"process {args.pid} only draws; it keeps no job from GPU {args.gpu}")
     if not process.start:
-        raise Refused(f"process {args.pid} is not to be seen from here, so nobody could tell when it has ended")
+        raise Refused(f"process {args.pid} is not visible to gflow, so its end could not be noticed")
     entry = {"gpu": gpu.uuid, "pid": args.pid, "start": process.start, "boot": proc.boot_id()}
 
     def more(entries: Entries | None) -> Entries:
@@ -57,9 +57,9 @@ def unignore(args: argparse.Namespace, context: Context) -> None:
     if not gpus.change(context, IGNORED, less):
         render.note("no process is ignored" if gpu is None else f"process {args.pid} on GPU {args.gpu} is not ignored")
     elif gpu is None:
-        render.write("Ignored no more: every process counts again\n")
+        render.write("No longer ignored: every process counts again\n")
     else:
-        render.write(f"Ignored no more: process {args.pid} keeps jobs from GPU {args.gpu} again\n")
+        render.write(f"No longer ignored: process {args.pid} keeps jobs from GPU {args.gpu} again\n")
 
 
 def _names_process(args: argparse.Namespace) -> bool:

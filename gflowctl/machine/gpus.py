@@ -25,9 +25,9 @@ def all_of(context: Context) -> list[SeenGpu]:
     seen = _settled(context)
     if not seen.is_known:
         context.state.check()
-        raise Refused("gflowd has not looked at the GPUs yet; gflowd start")
+        raise Refused("gflowd has not polled the GPUs yet; gflowd start")
     if not (found := seen.gpus):
-        raise Refused(seen.gpu_trouble or "this machine has no GPUs that gflowd knows of")
+        raise Refused(seen.gpu_trouble or "gflowd knows of no GPUs on this machine")
     return found
 
 

@@ -231,7 +231,7 @@ def retry(args: argparse.Namespace, before: Retry | None = None) -> Retry | None
     if args.requeue:
         most = max(most, 1)
     elif not most and args.max_retries is None:
-        raise BadUsage("--retry-on and --retry-delay say nothing without --max-retries N, how often to try again")
+        raise BadUsage("--retry-on and --retry-delay need --max-retries N, the number of retries")
     if not most:
         return None
     only_requeue = args.requeue and before is None and args.max_retries is None

@@ -154,9 +154,9 @@ def chosen(text: str) -> list[str]:
     names = [word.strip().upper() for word in text.split(",") if word.strip()]
     for name in names:
         if name not in FIELDS:
-            raise BadUsage(f"no field {name!r}; they are {' '.join(FIELDS)}")
+            raise BadUsage(f"unknown field {name!r}; the fields are {' '.join(FIELDS)}")
     if not names:
-        raise BadUsage(f"no field named; they are {' '.join(FIELDS)}")
+        raise BadUsage(f"no field given; the fields are {' '.join(FIELDS)}")
     return names
 
 

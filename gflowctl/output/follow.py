@@ -104,7 +104,7 @@ class Tail:
             except OSError as error:
                 raise Refused(f"{self.path}: {error.strerror}") from None
             if not os.path.isfile(self.path):
-                raise Refused(f"{self.path} is no plain file; what went there cannot be shown")
+                raise Refused(f"{self.path} is not a regular file; its content cannot be shown")
             self._note_cut()
         return True
 

@@ -57,7 +57,7 @@ def working_directory(chdir: str | None, around: Surroundings) -> str:
     if not os.path.isdir(path):
         raise Refused(f"--chdir: {chdir} is not a directory")
     if not os.access(path, os.X_OK):
-        raise Refused(f"--chdir: {chdir} may not be entered")
+        raise Refused(f"--chdir: {chdir} cannot be entered")
     return path
 
 
@@ -142,7 +142,7 @@ def _is_dropped(name: bytes) -> bool:
 def _exported(word: str, environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     name, given, value = word.partition("=")
     if not re.fullmatch(r"[A-Za-z_][\w.%()-]*", name, re.ASCII) or "\0" in word:  # bash exports functions as others
-        raise Refused(f"--export: {word!r} names no variable")
+        raise Refused(f"--export: {word!r} is not a variable name")
     raw = os.fsencode(name)
     if given:
         return {raw: os.fsencode(value)}
@@ -220,7 +220,7 @@ def output_pattern(pattern: str | None, cwd: str, option: str) -> str | None:
     directory = os.path.dirname(whole)
     plain = directory.replace("%%", "")
     if any(code in plain for code in ("%j", "%A", "%a", "%x", "%u")):
-        raise Refused(f"{option} {pattern}: only the file's own name may hold patterns, not its directory")
+        raise Refused(f"{option} {pattern}: only the file name may contain patterns, not its directory")
     place = directory.replace("%%", "%")
     if not os.path.isdir(place):
         raise Refused(f"{option} {pattern}: there is no directory {place}")

@@ -83,14 +83,14 @@ class Reader:
             return found | {"wrap": command}
         if isinstance(command, list) and command and all(isinstance(word, str) for word in command):
             return found | {"command": command}
-        raise Refused("command must be there: a list of strings, or a string for sh -c")
+        raise Refused("command is missing: give a list of strings, or a string for sh -c")
 
     def _action(self, name: str, key: str) -> argparse.Action:
         action = self._actions.get(name)
         if action is None:
             raise Refused(f"no option {key[:40]!r}{meant(name, self._actions)}")
         if name in FOR_ALL:
-            raise Refused(f"{name} is for all jobs together; give it on the command line")
+            raise Refused(f"{name} applies to all jobs together; give it on the command line")
         return action
 
     def _value(self, name: str, value: Any) -> Any:
@@ -130,9 +130,9 @@ def _object(line: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise Refused(f"not JSON: {str(error)[:80]}") from None
     except RecursionError:
-        raise Refused("not JSON that anyone could read: nested too deeply") from None
+        raise Refused("JSON is nested too deeply") from None
     if not isinstance(found, dict):
-        raise Refused('not a JSON object, such as {"command": ["python", "train.py"], "gpus": 1}')
+        raise Refused('not a JSON object, e.g. {"command": ["python", "train.py"], "gpus": 1}')
     return found
 
 

@@ -26,7 +26,7 @@ LARGEST_TABLE = 4 * LARGEST_SCRIPT  # bytes
 def asked(args: argparse.Namespace) -> Family:
     """The array or sweep that the options ask for. Raises `Refused`, `BadUsage` for options that do not go together."""
     if args.array is None and not args.param and args.param_file is None:
-        raise BadUsage(f"{_first(args)} goes with --array, --param or --param-file")
+        raise BadUsage(f"{_first(args)} needs --array, --param or --param-file")
     ranges, concurrent = ((), None) if args.array is None else _said("--array", arrays.parse_array, args.array)
     if concurrent is not None and args.max_concurrent is not None:
         raise BadUsage("give either --max-concurrent or a number after % in --array, not both")

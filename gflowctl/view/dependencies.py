@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 MANY = 8  # dependencies beyond which their states are not told one by one
 NOBODY = -1  # no job has this id
 CANCELLED = Outcome(begun=1, ended=1)
-WANTED = {AFTERCORR: "to finish well, element by element", AFTERANY: "to end", AFTERNOTOK: "to fail", AFTER: "to start"}
-WANTED_BY_DEFAULT = "to finish well"
+WANTED = {AFTERCORR: "to finish, element by element", AFTERANY: "to end", AFTERNOTOK: "to fail", AFTER: "to start"}
+WANTED_BY_DEFAULT = "to finish"
 
 
 def are_met(view: View, job: Job) -> bool:
@@ -83,14 +83,14 @@ def _namesakes(view: View, job: Job) -> int:
 
 
 def words(view: View, job: Job) -> str:
-    """`all of 41 to finish well (running), 40 to end (finished)`."""
+    """`all of 41 to finish (running), 40 to end (finished)`."""
     wanted = job.spec.needs or dependencies.NOTHING
     if len(wanted.dependencies) > MANY:
         parts = _grouped(view, wanted)
     else:
         parts = [f"{_target(view, each)}{_state(view, each)}" for each in wanted.dependencies]
     several = f"{wanted.mode} of " if len(wanted.dependencies) > 1 else ""
-    stays = "" if wanted.auto_cancel else "; stays queued when that cannot be"
+    stays = "" if wanted.auto_cancel else "; stays queued if that becomes impossible"
     return f"{several}{', '.join(parts)}{stays}"
 
 

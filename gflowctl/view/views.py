@@ -135,7 +135,7 @@ class View:
         try:
             self.records = history.bring_chosen(self.context.state, self.records, choice)
         except GflowError as error:
-            self.context.store.notes.append(f"only what is still in the queue: {error}")
+            self.context.store.notes.append(f"showing only jobs that are still in the queue: {error}")
 
     def recall_fallen(self, ids: Iterable[int]) -> None:
         """Brings from the history the jobs that were cancelled because of `ids`."""
@@ -163,7 +163,7 @@ class View:
         if len(found) == 1:
             return found[0]
         if found[0] in self.families:
-            raise BadUsage(f"{text} is an array; give one element of it, such as {jobs.label(self.job(found[0]))}")
+            raise BadUsage(f"{text} is an array; give one of its elements, e.g. {jobs.label(self.job(found[0]))}")
         raise BadUsage("give one job")
 
     def job(self, job_id: int) -> Job:
