@@ -1,5 +1,5 @@
-"""A backup as one file: a plain tar whose last member lists the others with their checksums. Knows what may be in one,
-and nothing of what it means; what a tar from elsewhere says of owners, modes, links and other places is not followed.
+"""A backup as one file: a plain tar whose last member lists the others with their checksums. Knows what it may contain,
+but not what it means. Owners, modes, links and paths outside, as in a foreign tar, are ignored.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ NAME = re.compile(
 
 
 class Writer:
-    """`with Writer(path) as archive:` writes a new file (0600), which is there under its name when the block ends well,
-    and then on the disk. Raises OSError.
+    """`with Writer(path) as archive:` writes a new file (0600); it gets its name, and is synced to disk,
+    when the block ends without an error. Raises OSError.
     """
 
     def __init__(self, path: str, about: dict[str, Any]) -> None:
@@ -63,7 +63,7 @@ class Writer:
         self.copy(name, io.BytesIO(data), len(data))
 
     def copy(self, name: str, source: BinaryIO, size: int) -> None:
-        """Adds a file of `size` bytes; where `source` has fewer by now, zeros follow."""
+        """Adds a file of `size` bytes; if `source` has become shorter, it is padded with zeros."""
         member = tarfile.TarInfo(name)
         member.size, member.mode = size, 0o600
         measured = _Measured(source)
@@ -79,7 +79,7 @@ class Writer:
 
 
 class _Measured:
-    """A source that never ends before its time, and the checksum of what was read."""
+    """A source that never ends early, with a checksum of what was read."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
@@ -96,9 +96,9 @@ class _Measured:
 
 
 def unpack(path: str, directory: str) -> dict[str, Any]:
-    """Writes the files of a backup below `directory`, which is ours and empty; what the backup says of itself.
+    """Writes the files of a backup below `directory`, which is ours and empty; returns what the backup says of itself.
 
-    Raises `Refused` for what is no sound backup, or one of a later gflow; OSError.
+    Raises `Refused` for a file that is not an intact backup, or is from a later gflow; OSError.
     """
     found: dict[str, tuple[int, str]] = {}
     try:
@@ -119,7 +119,7 @@ def unpack(path: str, directory: str) -> dict[str, Any]:
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> tuple[int, str]:
-    """Writes one file; its size and checksum."""
+    """Writes one file; returns its size and checksum."""
     source = tar.extractfile(member)
     assert source is not None
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)

@@ -36,7 +36,7 @@ NO_START = "free some space; nothing starts on a full disk"
 RESTORE = "gflowctl restore FILE restores a backup"
 OFTEN = 3  # restarts of one worker
 LATELY = 600.0  # seconds
-SILENT = 30.0  # seconds: a worker that does not beat for so long is killed by the supervisor
+SILENT = 30.0  # seconds without a heartbeat after which the supervisor kills a worker
 
 
 class Finding(Value):
@@ -51,14 +51,14 @@ class Finding(Value):
 
 
 def guarded(check: Check, context: Context) -> list[Finding]:
-    """What `check` finds; what it trips over is a finding too."""
+    """What `check` finds; an error in it is a finding too."""
     try:
         return list(check(context))
     except GflowError as error:
         return [Finding(FAIL, str(error))]
     except OSError as error:
         return [Finding(FAIL, f"{error.filename or check.__name__}: {error.strerror}")]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a record that only looks sound
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a record that only looks intact
         return [Finding(FAIL, f"the check {check.__name__} cannot read a record: {error!r}", RESTORE)]
 
 
@@ -79,7 +79,7 @@ def configuration(context: Context) -> Iterator[Finding]:
 
 
 def packages(_context: Context) -> Iterator[Finding]:
-    """What gflow is made with is installed."""
+    """The packages that gflow needs are installed."""
     from importlib.util import find_spec
 
     missing = [name for name in NEEDED if find_spec(name) is None]
@@ -89,7 +89,7 @@ def packages(_context: Context) -> Iterator[Finding]:
 
 
 def tmux(_context: Context) -> Iterator[Finding]:
-    """Whether tmux is there and not too old."""
+    """tmux is installed and not too old."""
     remedy = "install tmux for gflowctl attach; until then jobs run as plain processes"
     path = shutil.which("tmux")
     if path is None:
@@ -108,7 +108,7 @@ def tmux(_context: Context) -> Iterator[Finding]:
 
 
 def state_directory(context: Context) -> Iterator[Finding]:
-    """The state directory is private, writable, on a file system with locks, and has room."""
+    """The state directory is private, writable, on a file system with locks, and has space."""
     root = context.state.root
     if not os.path.lexists(root):
         yield _can_be_made(root)
@@ -141,7 +141,7 @@ def _space(root: str) -> Iterator[Finding]:
 
 
 def filesystem(path: str) -> str:
-    """The type of the file system that holds `path`, from proc(5); empty when that does not say."""
+    """The type of the file system that holds `path`, from proc(5); empty if that is not known."""
     real = os.path.realpath(path)
     best, kind = "", ""
     try:
@@ -158,7 +158,7 @@ def filesystem(path: str) -> str:
 
 
 def snapshot(context: Context) -> Iterator[Finding]:
-    """The snapshot is whole."""
+    """The snapshot is undamaged."""
     path = context.state.snapshot
     if not os.path.lexists(path):
         yield Finding(OK, "no snapshot yet: nothing has been submitted")
@@ -175,7 +175,7 @@ def snapshot(context: Context) -> Iterator[Finding]:
 
 
 def history(context: Context) -> Iterator[Finding]:
-    """The history is whole."""
+    """The history is undamaged."""
     path = context.state.history
     for kept in sorted(glob.glob(glob.escape(path) + ".corrupt-*")):
         if not kept.endswith(("-wal", "-shm")):
@@ -265,7 +265,7 @@ def gpus(context: Context) -> Iterator[Finding]:
 
 
 def memory_limits(context: Context) -> Iterator[Finding]:
-    """Who keeps the memory limits of jobs."""
+    """How the memory limits of jobs are enforced."""
     who = context.observed.memory_limits
     if who == "cgroup":
         yield Finding(OK, "memory limits are enforced by the kernel (cgroups)")

@@ -1,4 +1,4 @@
-"""What `gflowctl doctor` looks at in the files of the state directory: modes, locks, sizes, what was left behind."""
+"""What `gflowctl doctor` checks in the files of the state directory: modes, locks, sizes, leftovers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEFT_BY = (
 
 
 def modes(context: Context) -> Iterator[Finding]:
-    """Every file of ours is ours alone; one that is not would be refused when it is needed."""
+    """Every file of ours is private; otherwise it would be refused when it is needed."""
     for folder in OURS:
         place = os.path.normpath(context.state.path(folder))
         for name in _names(place):
@@ -57,7 +57,7 @@ def _names(place: str) -> list[str]:
 
 
 def lock(context: Context) -> Iterator[Finding]:
-    """Nobody keeps the snapshot's lock."""
+    """The snapshot's lock is not held for long."""
     path = context.state.snapshot_lock
     deadline = time.monotonic() + SHORT_WAIT
     try:
@@ -81,7 +81,7 @@ def lock(context: Context) -> Iterator[Finding]:
 
 
 def doorbell(context: Context) -> Iterator[Finding]:
-    """A daemon that runs can be woken."""
+    """A running daemon can be woken."""
     found = daemon.running(context.state)
     if found is None or found.elsewhere or found.pulse_fd is None:
         return
@@ -118,7 +118,7 @@ def sizes(context: Context) -> Iterator[Finding]:
 
 
 def left_behind(context: Context) -> Iterator[Finding]:
-    """What a restore or a killed command left."""
+    """Leftovers of a restore or a killed command."""
     for name in _names(context.state.root):
         for beginning, why in LEFT_BY:
             if name.startswith(beginning):

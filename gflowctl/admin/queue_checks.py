@@ -1,4 +1,4 @@
-"""What `gflowctl doctor` looks at in the records of the queue, held against the daemon, the clock and the files."""
+"""What `gflowctl doctor` checks in the records of the queue, compared with the daemon, the clock and the files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def machine(context: Context) -> Iterator[Finding]:
 
 
 def clock(context: Context) -> Iterator[Finding]:
-    """The clock stands after the last record, and not by years."""
+    """The clock is after the last record, but not by years."""
     fold = context.store.read()
     records: list[Any] = [*fold.of(SPEC).values(), *fold.of(PHASE).values()]
     last = max((at for record in records for at in _times(record)), default=None)
@@ -68,7 +68,7 @@ def drained(context: Context) -> Iterator[Finding]:
 
 
 def what_jobs_need(context: Context) -> Iterator[Finding]:
-    """Environments and scripts of the jobs that are still to start are there."""
+    """Environments and scripts of the jobs that have not started exist."""
     view = View(context, context.store.read())
     phases = view.records.of(PHASE)
     lost: list[int] = []
@@ -84,7 +84,7 @@ def what_jobs_need(context: Context) -> Iterator[Finding]:
 
 
 def observed(context: Context) -> Iterator[Finding]:
-    """What gflowctl shows of the machine is of the daemon that runs."""
+    """What gflowctl shows about the machine comes from the running daemon."""
     found = daemon.running(context.state)
     if found is None or found.elsewhere or found.pulse_fd is None:
         return
@@ -99,7 +99,7 @@ def observed(context: Context) -> Iterator[Finding]:
 
 
 def tmux_server(context: Context) -> Iterator[Finding]:
-    """The jobs that run in tmux can be reached, and nobody else's sessions are left."""
+    """Jobs in tmux can be reached, and no leftover sessions exist."""
     view = View(context, context.store.read())
     inside = [job_id for job_id, phase in view.records.of(PHASE).items() if _is_in_tmux(phase)]
     socket = context.runtime.tmux_socket
@@ -131,7 +131,7 @@ def _servers(socket: str) -> list[int]:
 
 
 def job_directories(context: Context) -> Iterator[Finding]:
-    """Each directory of a job belongs to one that is known. With a history, those with an id not yet given do not."""
+    """Each job directory belongs to a known job. If there is a history, a directory with an unused id does not."""
     fold = context.store.read()
     view = View(context, fold)
     remembers = os.path.lexists(context.state.path("history.db"))

@@ -133,7 +133,7 @@ def _drain(args: argparse.Namespace, context: Context) -> None:
 def _resume(args: argparse.Namespace, context: Context) -> None:
     gpu = gpu_records.one(context, args.gpu)
     uuid, fault = gpu.uuid, gpu.fault
-    card = gpu.parent or uuid  # what is wrong with a GPU is so of all its MIG devices
+    card = gpu.parent or uuid  # a fault of a GPU concerns all its MIG devices
 
     def without(orders: dict[str, Any] | None) -> dict[str, Any] | None:
         return {other: order for other, order in (orders or {}).items() if other not in (uuid, card)} or None

@@ -134,7 +134,7 @@ def _gpus(seen: Observed, found: list[Reservation], tz: tzinfo | None, *, color:
 
 
 def _words(window: Window, now: float, tz: tzinfo | None) -> str:
-    """`any 2 GPUs for ada from Mon 09:00 until Mon 18:00 (3)`, of a reservation that has no place in the table."""
+    """`any 2 GPUs for ada from Mon 09:00 until Mon 18:00 (3)`, for a reservation that is not in the table."""
     listed = window.gpu_list
     gpus = f"any {descriptions.count(window.gpus, 'GPU')}" if listed is None else f"GPU {ranges.fold(listed)}"
     since = "" if window.start <= now else f"from {reserving.near(window.start, now, tz)} "

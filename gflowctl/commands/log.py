@@ -81,7 +81,7 @@ def _tail(args: argparse.Namespace, context: Context, view: views.View, job: Job
 
 
 def _explain_missing(view: views.View, job: Job, path: str) -> None:
-    """No log yet is an empty log while the job may still write one; afterwards it is worth a word."""
+    """While the job may still write a log, a missing one counts as empty; afterwards it is reported."""
     if isinstance(job.phase, Ended):
         if job.phase.started_at is None:
             why = reasons.reason(view, job)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 MOST_GPUS = 1024
 DEFAULT_RANGE = 86400.0  # seconds
-SHORTEST_RANGE = 600.0  # seconds: below that the axis has no marks
-PRUNED_AFTER = 90 * 86400  # seconds: so long what is over stays in the list
+SHORTEST_RANGE = 600.0  # seconds; a shorter axis would have no marks
+PRUNED_AFTER = 90 * 86400  # seconds that a reservation stays in the list after its end
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +110,7 @@ def _asked(args: argparse.Namespace, context: Context, now: float) -> reservatio
     """The reservation that the options describe, without its id. Raises `Refused` for an unknown user."""
     import pwd
 
-    user = context.user  # who may have no name, as in a container
+    user = context.user  # a user without a name, as in a container
     try:
         user = user if args.user in (None, user) else pwd.getpwnam(args.user).pw_name
     except (KeyError, ValueError):
@@ -165,7 +165,7 @@ def _show(args: argparse.Namespace, context: Context) -> None:
 
 
 def _cancel(args: argparse.Namespace, context: Context) -> None:
-    reserving.find(reserving.every(context), args.id)  # so that no state is made for nothing
+    reserving.find(reserving.every(context), args.id)  # so that no state directory is created needlessly
     zone = reserving.zone(context)
     with context.writable_store.commit() as commit:
         one = reserving.find(reservations.decode_all(commit.fold().of(RESERVATION)), args.id)

@@ -1,4 +1,4 @@
-"""Processes that are not gflow's and yet keep no job from their GPU: `gpus ignore` and `gpus unignore`."""
+"""Foreign processes that do not keep jobs from their GPU: `gpus ignore` and `gpus unignore`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def ignore(args: argparse.Namespace, context: Context) -> None:
-    """Ignores a process, or shows those that are ignored. Raises `Refused`, `BadUsage`."""
+    """Ignores a process, or shows the ignored ones. Raises `Refused`, `BadUsage`."""
     if not _names_process(args):
         _show(context, as_json=args.json)
         return
@@ -47,7 +47,7 @@ def ignore(args: argparse.Namespace, context: Context) -> None:
 
 
 def unignore(args: argparse.Namespace, context: Context) -> None:
-    """Ignores a process no more, or none any more. Raises `Refused`, `BadUsage`."""
+    """Stops ignoring a process, or all of them. Raises `Refused`, `BadUsage`."""
     gpu = gpus.one(context, args.gpu) if _names_process(args) else None
 
     def less(entries: Entries | None) -> Entries | None:
@@ -93,6 +93,6 @@ def _show(context: Context, *, as_json: bool) -> None:
 
 
 def _living(entries: Entries | None) -> Entries:
-    """The entries whose very process is still there."""
+    """The entries whose very process still exists."""
     boot = proc.boot_id()
     return [each for each in entries or [] if processes.lives(Identity(each["boot"], each["pid"], each["start"]), boot)]

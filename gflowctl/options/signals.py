@@ -1,4 +1,4 @@
-"""Signals for the processes of running jobs, and for nobody else's."""
+"""Signals for the processes of running jobs, and no others."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def parse_early(text: str) -> EarlySignal:
 
 
 def send(context: Context, found: Sequence[Job], number: signal.Signals) -> dict[int, int]:
-    """Sends `number` to the processes of jobs that have begun; to how many of each.
+    """Sends `number` to the processes of jobs that have begun; returns how many of each.
 
     Not to `job.sh`, which has the exit status to record, nor to this process, which may itself be in a job.
     """

@@ -28,7 +28,9 @@ FOR_ALL = frozenset(
 
 
 def drafts(drafter: Drafter, path: str) -> Iterator[Draft]:
-    """The job of each line of a file, `-` for standard input; lines of blanks are none. Raises `Refused` naming it."""
+    """The job of each line of a file, `-` for standard input; blank lines are skipped. Raises `Refused` naming the
+    line.
+    """
     reader = Reader(drafter.parser)
     for number, line in enumerate(_lines(path), 1):
         if line.isspace():
@@ -54,7 +56,7 @@ def _lines(path: str) -> Iterator[bytes]:
 
 
 class Reader:
-    """Reads lines. Remembers what texts mean, for most lines say the same of most options."""
+    """Reads lines. Caches parsed values, since most lines have the same values for most options."""
 
     def __init__(self, parser: Parser) -> None:
         self._actions = {
@@ -94,7 +96,7 @@ class Reader:
         return action
 
     def _value(self, name: str, value: Any) -> Any:
-        """What an option is set to. Lists are joined by commas, as the command line has them."""
+        """The value of an option. Lists are joined by commas, as on the command line."""
         if isinstance(value, list | dict):
             return self._convert(name, value)
         key = (name, type(value), value)

@@ -1,4 +1,4 @@
-"""Arrays and sweeps as people name them: by id, as a submission (`@~1`), or by name."""
+"""Arrays and sweeps as users name them: by id, as a submission (`@~1`), or by name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def find(view: View, text: str) -> list[int]:
 
 
 def the_one(view: View, text: str) -> int:
-    """As `find`, of which there must be one; of several with a name the one that has jobs left. Raises `Refused`."""
+    """As `find`, but exactly one: of several with a name, the one that has jobs left. Raises `Refused`."""
     found = find(view, text)
     left = [array_id for array_id in found if not _is_over(view, array_id)] or found[-1:]
     if len(left) > 1:
