@@ -1,4 +1,4 @@
-"""gflowctl as a program: `python -m gflowctl`, and what the installed command calls. Is there for its start and end."""
+"""gflowctl as a program: `python -m gflowctl`, and what the installed command calls. Handles start-up and exit only."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def program() -> NoReturn:
-    """Runs gflowctl and ends with its status at once: to tidy up would take the interpreter a tenth of a short run."""
+    """Runs gflowctl and exits at once with its status: the interpreter's clean-up would take a tenth of a short run."""
     status = main()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except (OSError, ValueError):  # there is nobody left to tell, and the exit status is to stay ours
+    except (OSError, ValueError):  # the message cannot be delivered; keep our exit status
         pass
-    os._exit(status)  # all that we write is written and synced where it is made
+    os._exit(status)  # everything is written and synced where it is made
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where a command finds things: the state directory, the snapshot, what the daemon last saw. Looks only when asked."""
+"""Gives commands the state directory, the snapshot and what the daemon last saw. Reads only on demand."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class Context:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """`lock_timeout`, `timezone`, `known_projects`, `require_project`, `quotas`: the daemon's, unless the file is
-        newer.
+        """`lock_timeout`, `timezone`, `known_projects`, `require_project`, `quotas`: from the daemon, unless the file
+        is newer.
         """
         if self._settings is None:
             told = self.observed.config
@@ -67,7 +67,7 @@ class Context:
 
     @property
     def limits(self) -> Limits:
-        """What requests are held against: the capacity that the daemon last saw, and the projects."""
+        """What requests are checked against: the capacity that the daemon last saw, and the projects."""
         from gflowd.core.request.validation import Limits
 
         seen = self.observed
@@ -81,7 +81,7 @@ class Context:
         )
 
     def may_have_queue_quota(self, commit: Commit) -> bool:
-        """Whether anybody's queued jobs may be limited; looks at no job."""
+        """Whether queued jobs of any user may be limited; reads no job."""
         configured = (self.settings.get("quotas") or {}).values()
         return any(quota.get("max_queued_jobs") is not None for quota in configured) or commit.may_have(QUOTA)
 
@@ -117,7 +117,7 @@ class Context:
 
     @property
     def store(self) -> Store:
-        """The snapshot, to read it; a state directory that others may enter is refused."""
+        """The snapshot, for reading; refuses a state directory that others may enter."""
         if self._store is None:
             if os.path.lexists(self.state.root):
                 self.state.prepare()
@@ -126,14 +126,14 @@ class Context:
 
     @property
     def writable_store(self) -> Store:
-        """The snapshot, to change it."""
+        """The snapshot, for changes."""
         self.state.prepare()
         self.store.lock_timeout = float(self.settings["lock_timeout"])
         return self.store
 
     @property
     def user(self) -> str:
-        """Who is asking: the name of the real user id, whatever the environment says."""
+        """The user: the name of the real user id, whatever the environment says."""
         import pwd
 
         uid = os.getuid()
@@ -151,21 +151,21 @@ class Context:
         return daemon.running(self.state) is not None
 
     def ring(self, kinds: bytes) -> None:
-        """Wakes the daemon, if there is one: `q` after a submission, `w` after a wish."""
+        """Wakes the daemon, if it runs: `q` after a submission, `w` after a wish."""
         from gflowd.effects import doorbell
 
         doorbell.ring(self.runtime.bell, kinds)
 
     def forget(self) -> None:
-        """Lets the next look at `observed` be a fresh one."""
+        """Makes the next use of `observed` read it again."""
         self._observed = None
 
     def notes(self) -> list[str]:
-        """What the user should be told beside the result."""
+        """Notes for the user in addition to the result."""
         return [] if self._store is None else self._store.notes
 
     def instant(self, text: str, option: str) -> float:
-        """The seconds since the epoch that `text` means in the configured time zone. Raises `BadUsage`."""
+        """`text`, in the configured time zone, as seconds since the epoch. Raises `BadUsage`."""
         import time
 
         from gflowd.core.syntax import instants
@@ -177,17 +177,17 @@ class Context:
 
 
 def _is_of_concern(path: str) -> bool:
-    """Whether a configuration file may set anything that gflowctl needs: to read TOML costs as much as a submission."""
+    """Whether a configuration file may set anything that gflowctl needs: reading TOML costs as much as a submission."""
     try:
         with open(path, "rb") as file:
             content = file.read(LARGEST_UNREAD + 1)
     except OSError:
-        return True  # which is told by who reads it
+        return True  # whoever reads it reports the error
     return len(content) > LARGEST_UNREAD or any(word in content for word in _OF_CONCERN) or b"\\" in content
 
 
 def mtime_ns(path: str) -> int | None:
-    """When a file was last changed; None when it is not to be seen."""
+    """When a file was last changed; None if that cannot be read."""
     try:
         return os.stat(path).st_mtime_ns
     except OSError:

@@ -82,7 +82,7 @@ def parser(name: str) -> argparse.ArgumentParser:
 
 
 def _module(name: str) -> ModuleType:
-    """The module of a command; `importlib` would be one import more at each start."""
+    """The module of a command; `importlib` would be one more import at each start."""
     __import__(COMMANDS[name][0])
     return sys.modules[COMMANDS[name][0]]
 
@@ -156,7 +156,7 @@ def _overview() -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    """Reports; what stdout still holds goes out first, unless stdout itself is what failed."""
+    """Reports the error; flushes stdout first, unless stdout itself failed."""
     try:
         render.flush()
     except (GflowError, BrokenPipeError):

@@ -115,7 +115,7 @@ def _fail(message: str, status: int) -> int:
     text = message if message.isprintable() else message.encode("unicode_escape", "surrogatepass").decode()
     try:
         print(f"gflowd: {brief(text)}", file=sys.stderr, flush=True)
-    except OSError:  # there is nobody left to tell, and the exit status is to stay ours
+    except OSError:  # the message cannot be delivered; keep our exit status
         _abandon(2)
     return status
 

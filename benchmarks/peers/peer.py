@@ -24,7 +24,7 @@ SIZES = (1_000, 10_000, 50_000, 100_000)
 
 
 class Missing(Exception):
-    """The peer cannot be had here; the text says why."""
+    """The peer is not available here; the text says why."""
 
 
 class Failed(Exception):

@@ -1,1 +1,1 @@
-"""For whoever runs the machine: checks, backup, restore, left-over sessions. Changes no job."""
+"""For administrators: checks, backup, restore, leftover sessions. Changes no job."""

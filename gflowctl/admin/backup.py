@@ -23,7 +23,7 @@ def save(context: Context, path: str, *, logs: bool) -> Fold:
     """Writes a backup to `path`; the snapshot that went into it. Raises `Refused`, `SystemFailed` or OSError."""
     state = context.state
     if not state.has_snapshot():
-        raise Refused(f"{state.root}: nothing was ever submitted, so there is nothing to back up")
+        raise Refused(f"{state.root}: nothing has been submitted, so there is nothing to back up")
     with context.writable_store.commit() as commit:
         snapshot = paths.read_private(state.snapshot)
         fold = commit.fold()
@@ -59,7 +59,7 @@ def _listed(place: str) -> list[str]:
 
 
 def _add(writer: backup_file.Writer, name: str, place: str) -> None:
-    """A file that is not there, or is not ours to have there, is passed over: a job may do what it likes in its own."""
+    """Skips a file that is missing or not ours: a job may do anything in its own directory."""
     if not backup_file.NAME.fullmatch(name):
         return
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if name == "gflow.toml" else os.O_NOFOLLOW)
@@ -73,7 +73,7 @@ def _add(writer: backup_file.Writer, name: str, place: str) -> None:
 
 
 def _add_history(writer: backup_file.Writer, place: str) -> None:
-    """Through SQLite, which knows what of it is still in other files."""
+    """Copies it through SQLite, which knows which parts are still in other files."""
     if not os.path.lexists(place):
         return
     import sqlite3

@@ -1,5 +1,5 @@
-"""A backup as one file: a plain tar whose last member lists the others with their checksums. Knows what may be in one,
-and nothing of what it means; what a tar from elsewhere says of owners, modes, links and other places is not followed.
+"""A backup as one file: a plain tar whose last member lists the others with their checksums. Knows what it may contain,
+but not what it means. Owners, modes, links and paths outside, as in a foreign tar, are ignored.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ NAME = re.compile(
 
 
 class Writer:
-    """`with Writer(path) as archive:` writes a new file (0600), which is there under its name when the block ends well,
-    and then on the disk. Raises OSError.
+    """`with Writer(path) as archive:` writes a new file (0600); it gets its name, and is synced to disk,
+    when the block ends without an error. Raises OSError.
     """
 
     def __init__(self, path: str, about: dict[str, Any]) -> None:
@@ -63,7 +63,7 @@ class Writer:
         self.copy(name, io.BytesIO(data), len(data))
 
     def copy(self, name: str, source: BinaryIO, size: int) -> None:
-        """Adds a file of `size` bytes; where `source` has fewer by now, zeros follow."""
+        """Adds a file of `size` bytes; if `source` has become shorter, it is padded with zeros."""
         member = tarfile.TarInfo(name)
         member.size, member.mode = size, 0o600
         measured = _Measured(source)
@@ -79,7 +79,7 @@ class Writer:
 
 
 class _Measured:
-    """A source that never ends before its time, and the checksum of what was read."""
+    """A source that never ends early, with a checksum of what was read."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
@@ -96,9 +96,9 @@ class _Measured:
 
 
 def unpack(path: str, directory: str) -> dict[str, Any]:
-    """Writes the files of a backup below `directory`, which is ours and empty; what the backup says of itself.
+    """Writes the files of a backup below `directory`, which is ours and empty; returns what the backup says of itself.
 
-    Raises `Refused` for what is no sound backup, or one of a later gflow; OSError.
+    Raises `Refused` for a file that is not an intact backup, or is from a later gflow; OSError.
     """
     found: dict[str, tuple[int, str]] = {}
     try:
@@ -107,19 +107,19 @@ def unpack(path: str, directory: str) -> dict[str, Any]:
                 if member.name == MANIFEST and member.isreg():
                     return _checked(path, _manifest(path, tar, member), found)
                 if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or not NAME.fullmatch(member.name):
-                    raise Refused(f"{path} is no backup of gflow: it has {ascii(member.name)[:80]}")
+                    raise Refused(f"{path} is not a gflow backup: it contains {ascii(member.name)[:80]}")
                 found[member.name] = _extract(tar, member, os.path.join(directory, member.name))
     except FileExistsError as error:
-        raise Refused(f"{path} is no backup of gflow: it has {os.path.basename(error.filename)} twice") from None
+        raise Refused(f"{path} is not a gflow backup: it contains {os.path.basename(error.filename)} twice") from None
     except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError, KeyError, TypeError):
-        raise Refused(f"{path} is no backup of gflow, or a damaged one") from None
+        raise Refused(f"{path} is not a gflow backup, or is damaged") from None
     except FileNotFoundError:
         raise Refused(f"{path}: no such file") from None
-    raise Refused(f"{path} is not whole: its end is missing")
+    raise Refused(f"{path} is incomplete: its end is missing")
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> tuple[int, str]:
-    """Writes one file; its size and checksum."""
+    """Writes one file; returns its size and checksum."""
     source = tar.extractfile(member)
     assert source is not None
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -138,11 +138,11 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> tuple[
 def _manifest(path: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
     source = tar.extractfile(member)
     if source is None or member.size > LARGEST_MANIFEST:
-        raise Refused(f"{path} is no backup of gflow")
+        raise Refused(f"{path} is not a gflow backup")
     said = json.loads(source.read())
     sound = isinstance(said, dict) and isinstance(said["format"], int) and isinstance(said["files"], dict)
     if not sound or not 0 <= said["at"] < 1e11:
-        raise Refused(f"{path} is no backup of gflow")
+        raise Refused(f"{path} is not a gflow backup")
     return said  # type: ignore[no-any-return]
 
 
@@ -152,7 +152,7 @@ def _checked(path: str, said: dict[str, Any], found: dict[str, tuple[int, str]])
     listed = {name: tuple(entry) for name, entry in said["files"].items()}
     wrong = sorted(name for name in {*listed, *found} if listed.get(name) != found.get(name))
     if wrong:
-        raise Refused(f"{path} is damaged: {', '.join(map(ascii, wrong[:3]))} not as it was saved")
+        raise Refused(f"{path} is damaged: {', '.join(map(ascii, wrong[:3]))} changed since it was saved")
     if "snapshot.jsonl" not in found:
-        raise Refused(f"{path} is no backup of gflow: it has no snapshot")
+        raise Refused(f"{path} is not a gflow backup: it has no snapshot")
     return said

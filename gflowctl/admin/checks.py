@@ -31,11 +31,11 @@ OLDEST_TMUX = (3, 0)
 NEEDED = ("filelock", "libtmux", "orjson", "psutil")
 DOUBTFUL_FILESYSTEMS = ("nfs", "cifs", "smb", "fuse", "9p", "lustre", "gpfs", "beegfs", "ceph", "afs")
 LITTLE_SPACE = 100 << 20  # bytes
-NO_START = "make room; nothing starts on a full disk"
-RESTORE = "gflowctl restore FILE brings back a backup"
+NO_START = "free some space; nothing starts on a full disk"
+RESTORE = "gflowctl restore FILE restores a backup"
 OFTEN = 3  # restarts of one worker
 LATELY = 600.0  # seconds
-SILENT = 30.0  # seconds: a worker that does not beat for so long is killed by the supervisor
+SILENT = 30.0  # seconds without a heartbeat after which the supervisor kills a worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,15 @@ class Finding:
 
 
 def guarded(check: Check, context: Context) -> list[Finding]:
-    """What `check` finds; what it trips over is a finding too."""
+    """What `check` finds; an error in it is a finding too."""
     try:
         return list(check(context))
     except GflowError as error:
         return [Finding(FAIL, str(error))]
     except OSError as error:
         return [Finding(FAIL, f"{error.filename or check.__name__}: {error.strerror}")]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a record that only looks sound
-        return [Finding(FAIL, f"the check {check.__name__} cannot make sense of a record: {error!r}", RESTORE)]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a record that only looks intact
+        return [Finding(FAIL, f"the check {check.__name__} cannot read a record: {error!r}", RESTORE)]
 
 
 def python(_context: Context) -> Iterator[Finding]:
@@ -72,11 +72,11 @@ def configuration(context: Context) -> Iterator[Finding]:
     there = os.path.exists(context.config_path)
     for note in loaded.notes:
         yield Finding(WARN, note, "take it out")
-    yield Finding(OK, f"configuration {context.config_path}" + ("" if there else " (none; the defaults hold)"))
+    yield Finding(OK, f"configuration {context.config_path}" + ("" if there else " (none; the defaults apply)"))
 
 
 def packages(_context: Context) -> Iterator[Finding]:
-    """What gflow is made with is installed."""
+    """The packages that gflow needs are installed."""
     from importlib.util import find_spec
 
     missing = [name for name in NEEDED if find_spec(name) is None]
@@ -86,7 +86,7 @@ def packages(_context: Context) -> Iterator[Finding]:
 
 
 def tmux(_context: Context) -> Iterator[Finding]:
-    """Whether tmux is there and not too old."""
+    """tmux is installed and not too old."""
     remedy = "install tmux for gflowctl attach; until then jobs run as plain processes"
     path = shutil.which("tmux")
     if path is None:
@@ -105,7 +105,7 @@ def tmux(_context: Context) -> Iterator[Finding]:
 
 
 def state_directory(context: Context) -> Iterator[Finding]:
-    """The state directory is private, writable, on a file system with locks, and has room."""
+    """The state directory is private, writable, on a file system with locks, and has space."""
     root = context.state.root
     if not os.path.lexists(root):
         yield _can_be_made(root)
@@ -116,12 +116,12 @@ def state_directory(context: Context) -> Iterator[Finding]:
         return
     kind = filesystem(root)
     if kind.startswith(DOUBTFUL_FILESYSTEMS):
-        remedy = "locks may not hold there; set XDG_STATE_HOME or GFLOW_STATE_DIR to a local disk"
+        remedy = "locks may not work there; set XDG_STATE_HOME or GFLOW_STATE_DIR to a local disk"
         yield Finding(WARN, f"state directory {root} is on {kind}", remedy)
     else:
         yield Finding(OK, f"state directory {root} (private, {kind or 'unknown file system'})")
     if os.statvfs(root).f_flag & os.ST_NOEXEC:
-        told = f"nothing can be executed on {root} (mounted noexec)"
+        told = f"files on {root} cannot be executed (mounted noexec)"
         yield Finding(WARN, told, "scripts run through their interpreters, but srun is not found; set GFLOW_STATE_DIR")
     yield from _space(root)
 
@@ -138,7 +138,7 @@ def _space(root: str) -> Iterator[Finding]:
 
 
 def filesystem(path: str) -> str:
-    """The type of the file system that holds `path`, from proc(5); empty when that does not say."""
+    """The type of the file system that holds `path`, from proc(5); empty if that is not known."""
     real = os.path.realpath(path)
     best, kind = "", ""
     try:
@@ -155,10 +155,10 @@ def filesystem(path: str) -> str:
 
 
 def snapshot(context: Context) -> Iterator[Finding]:
-    """The snapshot is whole."""
+    """The snapshot is undamaged."""
     path = context.state.snapshot
     if not os.path.lexists(path):
-        yield Finding(OK, "no snapshot yet: nothing was ever submitted")
+        yield Finding(OK, "no snapshot yet: nothing has been submitted")
         return
     begun = time.monotonic()
     fold = context.store.read()
@@ -166,19 +166,19 @@ def snapshot(context: Context) -> Iterator[Finding]:
     held = count(len(fold.of(SPEC)), "submission")  # an array is one
     yield Finding(OK, f"snapshot {path}: {held}, read in {took * 1000:.0f} ms")
     for dropped in fold.dropped:
-        yield Finding(WARN, f"the snapshot is damaged: {dropped}", "the next change mends it and keeps a copy")
+        yield Finding(WARN, f"the snapshot is damaged: {dropped}", "the next change repairs it and keeps a copy")
     for kept in sorted(glob.glob(glob.escape(path) + ".corrupt-*")):
-        yield Finding(WARN, f"a damaged snapshot was kept as {kept}", "see what it has, then remove it")
+        yield Finding(WARN, f"a damaged snapshot was kept as {kept}", "look at its content, then remove it")
 
 
 def history(context: Context) -> Iterator[Finding]:
-    """The history is whole."""
+    """The history is undamaged."""
     path = context.state.history
     for kept in sorted(glob.glob(glob.escape(path) + ".corrupt-*")):
         if not kept.endswith(("-wal", "-shm")):
-            yield Finding(WARN, f"a damaged history was kept as {kept}", "see what it has, then remove it")
+            yield Finding(WARN, f"a damaged history was kept as {kept}", "look at its content, then remove it")
     if not os.path.lexists(path):
-        yield Finding(OK, "no history yet: no job ever left the queue")
+        yield Finding(OK, "no history yet: no job has left the queue")
         return
     from gflowd.storage import history_queries
     from gflowd.storage.history import History
@@ -191,8 +191,8 @@ def _can_be_made(root: str) -> Finding:
     while not os.path.lexists(above):
         above = os.path.dirname(above)
     if os.access(above, os.W_OK | os.X_OK):
-        return Finding(OK, f"state directory {root}: not there yet, made at the first submission")
-    return Finding(FAIL, f"state directory {root} cannot be made: {above} is not writable", "set GFLOW_STATE_DIR")
+        return Finding(OK, f"state directory {root}: does not exist yet; the first submission creates it")
+    return Finding(FAIL, f"state directory {root} cannot be created: {above} is not writable", "set GFLOW_STATE_DIR")
 
 
 def runtime_directory(context: Context) -> Iterator[Finding]:
@@ -206,7 +206,7 @@ def runtime_directory(context: Context) -> Iterator[Finding]:
     elif daemon.running(context.state) is not None:
         yield Finding(FAIL, f"runtime directory {root} is gone while gflowd runs", "gflowd restart")
     else:
-        yield Finding(OK, f"runtime directory {root}: not there yet, made by gflowd")
+        yield Finding(OK, f"runtime directory {root}: does not exist yet; gflowd creates it")
 
 
 def daemon_and_workers(context: Context) -> Iterator[Finding]:
@@ -216,14 +216,14 @@ def daemon_and_workers(context: Context) -> Iterator[Finding]:
         yield Finding(WARN, "gflowd is not running", "gflowd start; until then jobs are only queued")
         return
     if found.elsewhere:
-        yield Finding(FAIL, f"gflowd runs on another machine ({found})", "one state directory is for one machine only")
+        yield Finding(FAIL, f"gflowd runs on another machine ({found})", "a state directory is for one machine only")
         return
     if found.version not in {None, __version__}:
-        remedy = "gflowd restart finishes the upgrade, and no job ends"
-        yield Finding(WARN, f"gflowd {found.version} is running, and {__version__} is installed", remedy)
+        remedy = "gflowd restart completes the upgrade; jobs go on"
+        yield Finding(WARN, f"gflowd {found.version} is running, but {__version__} is installed", remedy)
     yield Finding(OK, f"gflowd is running ({found}, {found.hosting or 'hosting unknown'})")
     if found.pulse_fd is None:
-        yield Finding(WARN, "gflowd is still starting its workers", "look again in a moment")
+        yield Finding(WARN, "gflowd is still starting its workers", "check again in a moment")
         return
     if proc.is_stopped(found.pid):
         yield Finding(FAIL, f"gflowd is stopped (pid {found.pid})", f"kill -CONT {found.pid}")
@@ -235,9 +235,9 @@ def _worker(context: Context, pulse: board.Pulse, now: float) -> Finding:
     who = f"worker {pulse.name} (pid {pulse.pid or 'none'})"
     restarts = f", {count(pulse.restarts, 'restart')}" if pulse.restarts else ""
     if now - pulse.beat > SILENT:
-        return Finding(WARN, f"{who} silent for {now - pulse.beat:.0f} s", "gflowd restart")
+        return Finding(WARN, f"{who} has not responded for {now - pulse.beat:.0f} s", "gflowd restart")
     if pulse.restarts >= OFTEN and now - pulse.started < LATELY:
-        return Finding(WARN, f"{who} keeps ending{restarts}", f"{context.state.log} says why")
+        return Finding(WARN, f"{who} keeps dying{restarts}", f"see {context.state.log}")
     return Finding(OK, f"{who}{restarts}")
 
 
@@ -245,7 +245,7 @@ def gpus(context: Context) -> Iterator[Finding]:
     """The GPUs as the daemon saw them."""
     seen = context.observed
     if not seen.is_known:
-        yield Finding(OK, "GPUs: not known, gflowd has not looked yet")
+        yield Finding(OK, "GPUs: not known yet; gflowd has not polled them")
         return
     found = seen.gpus
     if seen.gpu_trouble:
@@ -253,20 +253,20 @@ def gpus(context: Context) -> Iterator[Finding]:
     faulty = [gpu for gpu in found if gpu.state == "faulty"]
     simulated = sum(1 for gpu in found if gpu.simulated)
     for gpu in faulty:
-        again = f"gflowctl gpus resume {gpu.index}" if gpu.answers else "the kernel's log says more"
+        again = f"gflowctl gpus resume {gpu.index}" if gpu.answers else "see the kernel's log"
         yield Finding(WARN, f"GPU {gpu.index} is faulty: {gpu.cause}", again)
     yield Finding(OK, f"{count(len(found), 'GPU')}{f', {simulated} of them simulated' if simulated else ''}")
     if seen.trouble:
-        yield Finding(WARN, f"nothing is started now: {seen.trouble}")
+        yield Finding(WARN, f"no job is started now: {seen.trouble}")
 
 
 def memory_limits(context: Context) -> Iterator[Finding]:
-    """Who keeps the memory limits of jobs."""
+    """How the memory limits of jobs are enforced."""
     who = context.observed.memory_limits
     if who == "cgroup":
-        yield Finding(OK, "memory limits are kept by the kernel (cgroups)")
+        yield Finding(OK, "memory limits are enforced by the kernel (cgroups)")
     elif who == "watch":
-        yield Finding(OK, "memory limits are watched, about once a second (no cgroup that gflowd may divide)")
+        yield Finding(OK, "memory limits are checked about once a second (no delegated cgroup)")
 
 
 CHECKS: tuple[Check, ...] = (

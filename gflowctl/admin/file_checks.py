@@ -1,4 +1,4 @@
-"""What `gflowctl doctor` looks at in the files of the state directory: modes, locks, sizes, what was left behind."""
+"""What `gflowctl doctor` checks in the files of the state directory: modes, locks, sizes, leftovers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEFT_BY = (
 
 
 def modes(context: Context) -> Iterator[Finding]:
-    """Every file of ours is ours alone; one that is not would be refused when it is needed."""
+    """Every file of ours is private; otherwise it would be refused when it is needed."""
     for folder in OURS:
         place = os.path.normpath(context.state.path(folder))
         for name in _names(place):
@@ -57,7 +57,7 @@ def _names(place: str) -> list[str]:
 
 
 def lock(context: Context) -> Iterator[Finding]:
-    """Nobody keeps the snapshot's lock."""
+    """The snapshot's lock is not held for long."""
     path = context.state.snapshot_lock
     deadline = time.monotonic() + SHORT_WAIT
     try:
@@ -74,14 +74,14 @@ def lock(context: Context) -> Iterator[Finding]:
                     break
             time.sleep(0.01)
         holder = os.pread(fd, 32, 0).strip().decode(errors="replace")
-        who = f"pid {holder}" if holder.isdigit() else "a process that does not say its pid"
-        yield Finding(FAIL, f"{path} stays locked by {who}", "end it, or let it go on if it is stopped: kill -CONT PID")
+        who = f"pid {holder}" if holder.isdigit() else "a process of unknown pid"
+        yield Finding(FAIL, f"{path} stays locked by {who}", "end it, or continue it if it is stopped: kill -CONT PID")
     finally:
         os.close(fd)
 
 
 def doorbell(context: Context) -> Iterator[Finding]:
-    """A daemon that runs can be woken."""
+    """A running daemon can be woken."""
     found = daemon.running(context.state)
     if found is None or found.elsewhere or found.pulse_fd is None:
         return
@@ -91,7 +91,7 @@ def doorbell(context: Context) -> Iterator[Finding]:
     except OSError:
         is_fifo = False
     if not is_fifo:
-        yield Finding(WARN, f"{bell}, by which gflowd is woken, is gone; it looks only now and then", "gflowd restart")
+        yield Finding(WARN, f"{bell}, which wakes gflowd, is gone; gflowd only polls", "gflowd restart")
 
 
 def sizes(context: Context) -> Iterator[Finding]:
@@ -112,18 +112,18 @@ def sizes(context: Context) -> Iterator[Finding]:
     many = count if count <= MOST_SEEN else f"{MOST_SEEN} and more"
     text = f"the logs of {many} attempts take {taken / (1 << 30):.1f}G"
     if taken > room.f_bavail * room.f_frsize:
-        yield Finding(WARN, f"{text}, more than what is free", "lower [logs] keep or max_size, or clear old jobs/")
+        yield Finding(WARN, f"{text}, more than is free", "lower [logs] keep or max_size, or remove old jobs/")
     else:
         yield Finding(OK, text)
 
 
 def left_behind(context: Context) -> Iterator[Finding]:
-    """What a restore or a killed command left."""
+    """Leftovers of a restore or a killed command."""
     for name in _names(context.state.root):
         for beginning, why in LEFT_BY:
             if name.startswith(beginning):
                 path = context.state.path(name)
-                yield Finding(WARN, f"{path} {why}", f"if nothing of it is needed: rm -r {path}")
+                yield Finding(WARN, f"{path} {why}", f"if you need nothing in it: rm -r {path}")
 
 
 CHECKS: tuple[Check, ...] = (modes, lock, doorbell, sizes, left_behind)

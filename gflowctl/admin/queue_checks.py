@@ -1,4 +1,4 @@
-"""What `gflowctl doctor` looks at in the records of the queue, held against the daemon, the clock and the files."""
+"""What `gflowctl doctor` checks in the records of the queue, compared with the daemon, the clock and the files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def machine(context: Context) -> Iterator[Finding]:
 
 
 def clock(context: Context) -> Iterator[Finding]:
-    """The clock stands after the last record, and not by years."""
+    """The clock is after the last record, but not by years."""
     fold = context.store.read()
     records: list[Any] = [*fold.of(SPEC).values(), *fold.of(PHASE).values()]
     last = max((at for record in records for at in _times(record)), default=None)
@@ -48,10 +48,10 @@ def clock(context: Context) -> Iterator[Finding]:
         return
     ahead = time.time() - last
     if ahead < -SLACK:
-        remedy = "set the clock; begin times and reservations wait for it"
+        remedy = "set the clock; begin times and reservations depend on it"
         yield Finding(WARN, f"the clock is {-ahead / 3600:.1f} h behind the last record of the queue", remedy)
     elif ahead > YEAR:
-        remedy = "look at date before gflowd starts: a clock set wrong lets begin times and reservations pass"
+        remedy = "check `date` before starting gflowd; a wrong clock makes begin times and reservations expire"
         yield Finding(WARN, f"the clock is {ahead / 86400:.0f} days after the last record of the queue", remedy)
 
 
@@ -69,7 +69,7 @@ def drained(context: Context) -> Iterator[Finding]:
 
 
 def what_jobs_need(context: Context) -> Iterator[Finding]:
-    """Environments and scripts of the jobs that are still to start are there."""
+    """Environments and scripts of the jobs that have not started exist."""
     view = View(context, context.store.read())
     phases = view.records.of(PHASE)
     lost: list[int] = []
@@ -80,19 +80,19 @@ def what_jobs_need(context: Context) -> Iterator[Finding]:
         if not all(map(os.path.isfile, places)):
             lost += [each for each in view.ids_of(spec_id) if is_queued(phases.get(each))]
     if lost:
-        remedy = "they would fail; submit them anew, or gflowctl restore a backup"
+        remedy = "they would fail; submit them again, or restore a backup (gflowctl restore)"
         yield Finding(WARN, f"the environment or script of {_named(lost)} is gone", remedy)
 
 
 def observed(context: Context) -> Iterator[Finding]:
-    """What gflowctl shows of the machine is of the daemon that runs."""
+    """What gflowctl shows about the machine comes from the running daemon."""
     found = daemon.running(context.state)
     if found is None or found.elsewhere or found.pulse_fd is None:
         return
     seen = context.observed
     if seen.pid != found.pid:
-        remedy = f"look at {context.state.log}, and whether the disk is full"
-        yield Finding(WARN, f"{context.state.observed} is not of the gflowd that runs", remedy)
+        remedy = f"see {context.state.log}, and check whether the disk is full"
+        yield Finding(WARN, f"{context.state.observed} was not written by the running gflowd", remedy)
         return
     told = seen.config or {}
     if isinstance(told.get("path"), str) and told.get("mtime_ns") != mtime_ns(told["path"]):
@@ -100,24 +100,24 @@ def observed(context: Context) -> Iterator[Finding]:
 
 
 def tmux_server(context: Context) -> Iterator[Finding]:
-    """The jobs that run in tmux can be reached, and nobody else's sessions are left."""
+    """Jobs in tmux can be reached, and no leftover sessions exist."""
     view = View(context, context.store.read())
     inside = [job_id for job_id, phase in view.records.of(PHASE).items() if _is_in_tmux(phase)]
     socket = context.runtime.tmux_socket
     if not os.path.lexists(socket):
         if inside:
             pids = _servers(socket)
-            again = f"kill -USR1 {pids[0]} makes it anew" if pids else "gflowctl cancel them, or wait for their end"
+            again = f"kill -USR1 {pids[0]} creates it again" if pids else "cancel them, or wait for their end"
             yield Finding(WARN, f"{socket} is gone; {_named(inside)} cannot be attached to", again)
         return
     try:
         found = sessions.of_jobs(socket)
     except SystemFailed as error:
-        yield Finding(WARN, str(error), "if it is stopped, kill -CONT lets it go on; jobs in it are not harmed")
+        yield Finding(WARN, str(error), "if it is stopped, kill -CONT continues it; its jobs are not affected")
         return
     left = {job_id for job_id in found.values() if not view.knows(job_id) or view.has_ended(job_id)}
     if left:
-        yield Finding(WARN, f"{_named(left)} ended and left terminal sessions", "gflowctl close-sessions --all")
+        yield Finding(WARN, f"{_named(left)} ended but left terminal sessions", "gflowctl close-sessions --all")
 
 
 def _is_in_tmux(phase: Any) -> bool:
@@ -132,7 +132,7 @@ def _servers(socket: str) -> list[int]:
 
 
 def job_directories(context: Context) -> Iterator[Finding]:
-    """Each directory of a job belongs to one that is known. With a history, those with an id not yet given do not."""
+    """Each job directory belongs to a known job. If there is a history, a directory with an unused id does not."""
     fold = context.store.read()
     view = View(context, fold)
     remembers = os.path.lexists(context.state.path("history.db"))
@@ -144,8 +144,8 @@ def job_directories(context: Context) -> Iterator[Finding]:
     ids = [int(name) for name in names if name.isdecimal() and len(name) < 16]
     strange = [each for each in ids if each >= fold.next_id or not (remembers or view.knows(each))]
     if strange:
-        text = f"{place} has directories of jobs that are not known: {_shown(strange)}"
-        yield Finding(WARN, text, "see what is in them, then remove them")
+        text = f"{place} has directories of unknown jobs: {_shown(strange)}"
+        yield Finding(WARN, text, "look at their content, then remove them")
     else:
         yield Finding(OK, f"{place}: {count(len(names), 'directory', 'directories')}, all of known jobs")
 

@@ -1,7 +1,7 @@
-"""Puts a backup back. The state is replaced only when all of the backup is there and sound; what it replaces is kept.
+"""Restores a backup. The state is replaced only if the whole backup is present and intact; the old state is kept.
 
-Directories of jobs stay where they are: a job that still runs finds its own, and one whose attempt has begun already
-is not begun again.
+Directories of jobs stay where they are: a job that still runs finds its own, and an attempt that has already begun
+does not begin again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HISTORY = ("history.db", "history.db-wal", "history.db-shm")
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was put back: the snapshot, what the backup says of itself, where the old is kept (None: nothing was)."""
+    """What was restored: the snapshot, the backup's description, where the old state is kept (None: there was none)."""
 
     fold: Fold
     about: dict[str, Any]
@@ -51,7 +51,7 @@ def restore(context: Context, path: str, *, force: bool, with_config: bool) -> R
     staging = state.path(STAGING)
     state.prepare()
     with _without_daemon(state):
-        shutil.rmtree(staging, ignore_errors=True)  # of one that was killed
+        shutil.rmtree(staging, ignore_errors=True)  # left by a restore that was killed
         os.mkdir(staging, 0o700)
         try:
             about = backup_file.unpack(path, staging)
@@ -69,7 +69,7 @@ def restore(context: Context, path: str, *, force: bool, with_config: bool) -> R
 
 @contextmanager
 def _without_daemon(state: State) -> Iterator[None]:
-    """Keeps gflowd from starting meanwhile, and another restore. Raises `Refused` when it runs."""
+    """Keeps gflowd, and another restore, from starting meanwhile. Raises `Refused` if gflowd runs."""
     from filelock import Timeout
 
     held = []
@@ -81,14 +81,14 @@ def _without_daemon(state: State) -> Iterator[None]:
             held.append(lock)
         yield
     except Timeout:
-        raise Refused(f"gflowd is running ({daemon.running(state) or 'not to its end yet'}); gflowd stop") from None
+        raise Refused(f"gflowd is running ({daemon.running(state) or 'still stopping'}); gflowd stop") from None
     finally:
         for lock in held:
             lock.release()
 
 
 def _fold(context: Context, path: str) -> Fold:
-    """The snapshot of the backup. Raises `Refused` or `SystemFailed` when this gflow cannot use it."""
+    """The snapshot of the backup. Raises `Refused` or `SystemFailed` if this gflow cannot use it."""
     with open(path, "rb") as file:
         fold = context.store.fold(file.read())[0]
     for kind, decode in ((SPEC, codec.decode_spec), (WISH, codec.decode_wish), (PHASE, codec.decode_phase)):
@@ -96,20 +96,20 @@ def _fold(context: Context, path: str) -> Fold:
             try:
                 decode(record)
             except codec.NO_RECORD:
-                raise Refused(f"the backup has a record that makes no sense: the {kind} of {job_id}") from None
+                raise Refused(f"the backup has an invalid record: the {kind} of {job_id}") from None
     return fold
 
 
 def _refuse_to_replace(state: State, staging: str, config: str | None, *, force: bool) -> None:
     if force:
         return
-    how = "--force replaces it and keeps what is there"
+    how = "--force replaces it and keeps the old one"
     for name in ("snapshot.jsonl", *HISTORY[:1], "jobs"):
         if os.path.lexists(state.path(name)):
             raise Refused(f"{state.root} is in use: it has {name}; {how}")
     ours = os.path.join(staging, "gflow.toml")
     if config is not None and os.path.lexists(config) and os.path.exists(ours) and not _same(config, ours):
-        raise Refused(f"{config} is there and says otherwise; {how}, --no-config leaves it alone")
+        raise Refused(f"{config} exists and differs from the backup; {how}, --no-config leaves it as it is")
 
 
 def _same(one: str, other: str) -> bool:
@@ -118,7 +118,7 @@ def _same(one: str, other: str) -> bool:
 
 
 class _Kept:
-    """Where what is replaced is kept; made when it is first needed."""
+    """Where the old state is kept; created when first needed."""
 
     def __init__(self, place: str) -> None:
         self.place = place
@@ -129,7 +129,7 @@ class _Kept:
 
 
 def _put_files(state: State, staging: str, kept: _Kept) -> None:
-    """Environments and scripts are named by their content, and logs that are there are later than the backup's."""
+    """Environments and scripts are named by their content, and existing logs are newer than the backup's."""
     for name in HISTORY:
         if os.path.lexists(state.path(name)):
             os.rename(state.path(name), kept.path(name))
@@ -158,13 +158,13 @@ def _put_config(source: str, config: str, kept: _Kept) -> None:
 
 
 def _put_snapshot(context: Context, fold: Fold, kept: _Kept) -> None:
-    """Under the lock. Ids go on after the greatest of the backup, of what is replaced and of all job directories; where
-    nothing tells which were given out after the backup, a good deal later.
+    """Called under the lock. Ids continue after the greatest of the backup, the old state and all job directories; if
+    it is not known which ids were used after the backup, a large gap is left.
     """
     store = context.writable_store
     is_new = not os.path.lexists(store.path)
     with store.commit(instead=Fold()) as commit:
-        if not store.notes and not is_new:  # else it was unreadable, and is set aside by now
+        if not store.notes and not is_new:  # else it was unreadable, and has been set aside
             paths.replace_file(kept.path("snapshot.jsonl"), paths.read_private(store.path), durable=True)
         store.notes.clear()
         given = fold.next_id + LEAP if is_new else fold.next_id

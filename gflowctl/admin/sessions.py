@@ -1,4 +1,4 @@
-"""The tmux sessions of gflow's private server: which there are, and how to end one."""
+"""The tmux sessions of gflow's private server: lists them and ends one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAME = re.compile(r"gflow-([0-9]+)(?:-([0-9]+))?")
 
 
 def of_jobs(socket: str) -> dict[str, int]:
-    """The sessions that carry a job's name, with the job's id; none when no server runs. Raises `SystemFailed`."""
+    """The sessions named after a job, with the job's id; none if no server runs. Raises `SystemFailed`."""
     listed = _tmux(socket, "list-sessions", "-F", "#{session_name}")
     found = {}
     for name in listed.stdout.splitlines():
@@ -22,7 +22,7 @@ def of_jobs(socket: str) -> dict[str, int]:
 
 
 def close(socket: str, name: str) -> bool:
-    """Ends one session, exactly this; whether it was there."""
+    """Ends exactly this session; returns whether it existed."""
     return _tmux(socket, "kill-session", "-t", f"={name}:").returncode == 0
 
 

@@ -1,1 +1,1 @@
-"""Changes to jobs that exist: wishes, updates, the dependencies of redone jobs. Parses no command line."""
+"""Changes to existing jobs: wishes, updates, the dependencies of redone jobs. Parses no command line."""

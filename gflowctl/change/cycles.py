@@ -1,4 +1,4 @@
-"""Refuses dependencies that would make a job wait for itself, through whatever other jobs, arrays and names."""
+"""Refuses dependencies that would make a job wait for itself, even through other jobs, arrays and names."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from gflowd.core.job.dependencies import Needs
 
 NOBODY = -1  # no job has this id
-LONGEST_SHOWN = 8  # jobs of a way
+LONGEST_SHOWN = 8  # jobs shown of a path
 
 
 def refuse(view: View, spec_ids: Sequence[int], wanted: Needs | None, name: str | None) -> None:
     """Raises `Refused` when one of the jobs or arrays `spec_ids`, if all of them waited for `wanted` and were called
-    `name` (None: as they are), would wait for itself. Jobs that have ended wait for nothing; one that runs may be
-    tried again, and then waits once more.
+    `name` (None: as they are), would wait for itself. Ended jobs wait for nothing; a running job may be
+    retried, and then waits again.
     """
     search = _Search(view, {} if name is None else dict.fromkeys(spec_ids, name))
     if wanted is not None:
@@ -37,9 +37,9 @@ def refuse(view: View, spec_ids: Sequence[int], wanted: Needs | None, name: str 
 
 
 class _Search:
-    """Who waits for whom, each spec looked at once. An array that is waited for whole is an element that is left.
+    """Which spec waits for which; visits each spec once. A whole array is represented by one of its remaining elements.
 
-    `names`: by spec, what those are called that are to be renamed.
+    `names`: the new names, by spec, of those to be renamed.
     """
 
     def __init__(self, view: View, names: Mapping[int, str]) -> None:
@@ -59,7 +59,7 @@ class _Search:
         return self._edges[spec_id]
 
     def change(self, spec_ids: Iterable[int], wanted: Needs) -> None:
-        """Lets these wait for `wanted` from now on."""
+        """Makes these wait for `wanted` from now on."""
         self._edges.update((spec_id, self._heads(spec_id, wanted)) for spec_id in spec_ids)
 
     def _heads(self, spec_id: int, wanted: Needs) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What jobs that are redone wait for: the repetitions of what the old ones waited for, where these are redone too."""
+"""What redone jobs wait for: the same as the old ones, or the new jobs for those that are redone too."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class Links:
         return self._families[spec_id]
 
     def needs(self, spec_id: int, wanted: Needs | None) -> Needs | None:
-        """`wanted`, which the jobs of `spec_id` waited for, for the new ones. Raises `Refused` where that cannot be."""
+        """Translates `wanted`, the dependencies of the jobs of `spec_id`, for the new jobs. Raises `Refused` if
+        impossible.
+        """
         if wanted is None:
             return None
         found = (new for each in wanted.dependencies for new in self._linked(spec_id, each))
@@ -58,7 +60,7 @@ class Links:
         return self._of_array(array_id, each)
 
     def _of_array(self, array_id: int, each: Dependency) -> Iterable[Dependency]:
-        """Of an array of which a part is redone, the new part and what else has yet to come of the old one."""
+        """For an array that is partly redone: the new part, and the unfinished rest of the old one."""
         if array_id not in self._groups:
             return (each,)
         new = each.replace(id=self._first_ids[array_id])
@@ -75,7 +77,7 @@ class Links:
         return isinstance(phase, Ended) and (kind == AFTERANY or phase.state == FINISHED)
 
     def _corresponding(self, spec_id: int, each: Dependency) -> Dependency:
-        """`aftercorr` on the array, new or old, that has for each new element what its old one waited for."""
+        """`aftercorr` on the array, new or old, that has the right counterpart for each new element."""
         assert each.id is not None
         old, new = self._view.families[spec_id], self.family(spec_id)
         theirs = self._view.families[each.id]
@@ -93,8 +95,8 @@ class Links:
         if len(wanted) == 1 and wanted[0] is not None:
             return each.replace(kind=AFTEROK, id=wanted[0], element=True)
         raise Refused(
-            f"these elements cannot wait as they did (aftercorr:{each.id}): redo the same ones of array {each.id}, "
-            "or give --depends-on or --clear-dependencies"
+            f"these elements cannot keep their dependencies (aftercorr:{each.id}): also redo the same elements of "
+            f"array {each.id}, or give --depends-on or --clear-dependencies"
         )
 
 

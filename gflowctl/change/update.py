@@ -1,4 +1,4 @@
-"""What the options of `gflowctl update` make of a job's spec. Writes nothing but the content of a new script."""
+"""Applies the options of `gflowctl update` to a job's spec. Writes only the content of a new script."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ PLAIN = (
 RETRY = ("max-retries", "retry-on", "retry-delay", "requeue")
 LIMITS = ("max-concurrent", "max-failures")
 PATHS = ("script", "output", "error", "input")
-RUN = ("command", "script", "name", "param", "output")  # what may become too long, or lack a parameter
+RUN = ("command", "script", "name", "param", "output")  # fields that may become too long, or lack a parameter
 
 
 def given(args: argparse.Namespace, option: str) -> object:
-    """The value of an option; None where it is not given, or there is no such option."""
+    """The value of an option; None if it is not given, or does not exist."""
     value: object = getattr(args, option.replace("-", "_"), None)
     return None if value is False or value == [] else value
 
 
 class Request:
-    """What is asked for, as far as it is the same for all jobs. `needs`: from now on; None: as they are."""
+    """The part of the request that is the same for all jobs. `needs`: the new dependencies; None: unchanged."""
 
     def __init__(self, args: argparse.Namespace, context: Context) -> None:
         self.args = args
@@ -53,12 +53,12 @@ class Request:
 
     @property
     def cleared(self) -> set[str]:
-        """The options that are to be undone. Raises `Refused` for what is none."""
+        """The options to clear. Raises `Refused` for an unknown one."""
         return {update_rules.option(word).name for word in self.clear}
 
     @property
     def options(self) -> set[str]:
-        """The options that are given."""
+        """The given options."""
         args = self.args
         more = {*RETRY, *LIMITS, *PATHS, "param"}
         found = set(self.values) | {option for option in more if given(args, option) is not None}
@@ -67,7 +67,7 @@ class Request:
         return found | ({"priority"} if args.nice else set())
 
     def look_up_needs(self, view: View) -> None:
-        """Finds the jobs that are to be waited for. Raises `Refused`."""
+        """Finds the jobs to wait for. Raises `Refused`."""
         if self.waits_for is not None:
             from gflowctl.view import dependency_request
 
@@ -91,7 +91,7 @@ class Request:
         return validation.checked(found, limits)
 
     def _own_values(self, base: Spec) -> dict[str, object]:
-        """What depends on what the job was."""
+        """The changes that depend on the old spec."""
         args, found = self.args, dict[str, object]()
         if args.priority is None and args.nice:
             found["priority"] = job_options.priority(args, base.priority)
@@ -146,7 +146,7 @@ class Request:
 
 
 def _waiting(view: View, array_id: int, ids: Sequence[int]) -> Sequence[int]:
-    """Those of `ids` that wait; when not the whole array is named, all of them must. Raises `Refused`."""
+    """Those of `ids` that wait; unless the whole array is named, all of them must. Raises `Refused`."""
     found = [each for each in ids if jobs.is_waiting(view.job(each))]
     if len(found) < len(ids) < len(view.ids_of(array_id)) or not found:
         late = next(each for each in map(view.job, ids) if not jobs.is_waiting(each))
@@ -193,7 +193,7 @@ def _parameters(texts: Sequence[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name:
-            raise Refused(f"--param: {text[:40]!r} is no parameter with its value (such as lr=0.1)")
+            raise Refused(f"--param: {text[:40]!r} is not a parameter with its value (e.g. lr=0.1)")
         if name in found:
             raise Refused(f"--param: {name} is given twice")
         found[name] = value

@@ -1,4 +1,4 @@
-"""Changes what users want of their jobs: phases are looked at and wishes written under one lock."""
+"""Changes what users want: reads phases and writes wishes under one lock."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowd.core.job.model import Job
 
-    # what is wanted of a job now: a changed wish, or why nothing is to be done, as `is already held`; raises `Refused`
+    # the new wish of a job, or why there is nothing to do, e.g. `is already held`; raises `Refused`
     # in the same words
     Change = Callable[[views.View, Job], Wish | str]
     Select = Callable[[views.View], Sequence[int]]
 
 
 class Outcome(Value):
-    """The jobs whose wish was changed, and the notes on those where nothing was to do."""
+    """The jobs whose wish was changed, and notes on those without a change."""
 
     __slots__ = ("changed", "notes")
 
@@ -37,9 +37,9 @@ class Outcome(Value):
 
 
 def apply(context: Context, select: Select, change: Change) -> Outcome:
-    """Applies `change` to the jobs that `select` names: to all of them, or, when one is refused, to none."""
+    """Applies `change` to the jobs that `select` names: to all of them, or to none if one is refused."""
     if not context.state.has_snapshot():
-        return preview(context, select, change)  # there are no jobs; do not make a snapshot to say so
+        return preview(context, select, change)  # there are no jobs; do not create a snapshot to say so
     with context.writable_store.commit() as commit:
         outcome, wished = _judge(views.View(context, commit.fold()), select, change)
         for job_id, wish in wished:
@@ -56,7 +56,7 @@ def preview(context: Context, select: Select, change: Change) -> Outcome:
 
 
 def _judge(view: views.View, select: Select, change: Change) -> tuple[Outcome, list[tuple[int, Wish]]]:
-    """Of an array that is named whole those elements are passed over that refuse, unless none is left."""
+    """Skips the elements that refuse, if the array is named as a whole, unless none is left."""
     changed: list[Job] = []
     wished: list[tuple[int, Wish]] = []
     refused: dict[str, list[Job]] = {}
@@ -95,12 +95,12 @@ def said(found: Sequence[Job], what: str) -> str:
 
 
 def note(outcome: Outcome, *more: str) -> None:
-    """Says of what there was nothing to do."""
+    """Reports the jobs without a change."""
     for each in (*outcome.notes, *more):
         render.note(each)
 
 
 def tell(what: str, changed: Sequence[Job]) -> None:
-    """`Held job 42`, `Held jobs 3-5`: nothing for nothing."""
+    """Prints `Held job 42` or `Held jobs 3-5`; nothing if there are none."""
     if changed:
         render.write(f"{what} {noun(len(changed), 'job')} {jobs.labels(changed)}\n")

@@ -41,9 +41,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _write(args: argparse.Namespace, context: Context) -> None:
     path = os.path.abspath(args.file)
     if os.path.lexists(path) and not (args.force and os.path.isfile(path)):
-        raise Refused(f"{args.file} is there already; choose another name{'' if args.force else ', or --force'}")
+        raise Refused(f"{args.file} already exists; choose another name{'' if args.force else ', or give --force'}")
     fold = backup.save(context, path, logs=args.logs)
     if fold.dropped:
-        render.note("the snapshot is damaged, and so it is in the backup; gflowctl doctor says more")
+        render.note("the snapshot is damaged, and so is the backup; see gflowctl doctor")
     size = os.path.getsize(path) / (1 << 20)
     render.write(f"Backed up to {args.file} ({size:.1f}M)\n")

@@ -68,7 +68,7 @@ def _refuse_live(view: views.View, ids: list[int] | tuple[int, ...]) -> None:
 
 
 def _fits(view: views.View, name: str, job_id: int, states: set[str], pattern: re.Pattern[str] | None) -> bool:
-    """Whether a session is a leftover that the options mean. One of a job that nobody knows has no state."""
+    """Whether a session is a leftover that the options select. A session of an unknown job has no state."""
     if not view.knows(job_id):
         return not states and (pattern is None or bool(pattern.search(name)))
     if not view.has_ended(job_id):

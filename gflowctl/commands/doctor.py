@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Prints the findings."""
     found = [finding for check in CHECKS for finding in checks.guarded(check, context)]
-    findings = list({finding.text: finding for finding in found}.values())  # one trouble may be in the way of several
+    findings = list({finding.text: finding for finding in found}.values())  # one problem may affect several checks
     if args.json:
         render.write_json([{"level": each.level, "remedy": each.remedy, "text": each.text} for each in findings])
     else:

@@ -96,7 +96,7 @@ def _allow(args: argparse.Namespace, context: Context) -> None:
     if gpu_records.change(context, admin_state.ALLOW, lambda _: {"gpus": chosen}):
         render.write(f"Allowed: jobs may use {said}\n")
     else:
-        render.note(f"jobs may use {said} already")
+        render.note(f"jobs may already use {said}")
 
 
 def _indices(text: str, context: Context) -> list[int]:
@@ -133,7 +133,7 @@ def _drain(args: argparse.Namespace, context: Context) -> None:
 def _resume(args: argparse.Namespace, context: Context) -> None:
     gpu = gpu_records.one(context, args.gpu)
     uuid, fault = gpu.uuid, gpu.fault
-    card = gpu.parent or uuid  # what is wrong with a GPU is so of all its MIG devices
+    card = gpu.parent or uuid  # a fault of a GPU concerns all its MIG devices
 
     def without(orders: dict[str, Any] | None) -> dict[str, Any] | None:
         return {other: order for other, order in (orders or {}).items() if other not in (uuid, card)} or None
@@ -151,7 +151,7 @@ def _resume(args: argparse.Namespace, context: Context) -> None:
         if not done:
             render.note(f"GPU {args.gpu} is neither drained nor faulty; nothing to resume")
         return
-    when = "resume it when it answers again" if gpu.lasting else "it is used again when that is over"
+    when = "resume it when it responds again" if gpu.lasting else "it will be used again when the fault is over"
     said = f"GPU {args.gpu} is faulty ({fault}); {when}"
     if not done:
         raise Refused(said)

@@ -97,7 +97,7 @@ def _page(context: Context, *, color: bool) -> str:
     runs = context.daemon_runs
     fold = context.store.read()
     if not seen.is_known:
-        hint = "it has not looked at the machine yet" if runs else "it never ran here; gflowd start"
+        hint = "it has not polled the machine yet" if runs else "it has never run here; gflowd start"
         return f"{_key('Daemon', color=color)}{'running' if runs else 'not running'} ({hint})\n" + _drained(
             fold, color=color
         )
@@ -135,7 +135,7 @@ def _gpus(seen: Observed, found: list[Reservation], tz: tzinfo | None, *, color:
 
 
 def _words(window: Window, now: float, tz: tzinfo | None) -> str:
-    """`any 2 GPUs for ada from Mon 09:00 until Mon 18:00 (3)`, of a reservation that has no place in the table."""
+    """`any 2 GPUs for ada from Mon 09:00 until Mon 18:00 (3)`, for a reservation that is not in the table."""
     listed = window.gpu_list
     gpus = f"any {count(window.gpus, 'GPU')}" if listed is None else f"GPU {ranges.fold(listed)}"
     since = "" if window.start <= now else f"from {reserving.near(window.start, now, tz)} "
@@ -146,10 +146,10 @@ def _host(seen: Observed, *, color: bool) -> str:
     lines = []
     if (cpus := seen.cpus) is not None:
         taken = seen.used_cpus or 0
-        lines.append(f"{_key('CPUs', color=color)}{gpu_table.bar(taken, cpus)} {taken} of {cpus} given to jobs\n")
+        lines.append(f"{_key('CPUs', color=color)}{gpu_table.bar(taken, cpus)} {taken} of {cpus} allocated to jobs\n")
     if (total := seen.memory_mb) is not None:
         taken = seen.used_memory_mb or 0
-        said = f"{gpu_table.about(taken)} of {gpu_table.about(total)} asked for by jobs"
+        said = f"{gpu_table.about(taken)} of {gpu_table.about(total)} requested by jobs"
         lines.append(f"{_key('Memory', color=color)}{gpu_table.bar(taken, total)} {said}\n")
     return "".join(lines)
 

@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the limit."""
     if args.most < 1:
-        raise Refused("a limit of 0 would let nothing run; gflowctl hold keeps jobs from starting")
+        raise Refused("with a limit of 0, nothing would run; gflowctl hold keeps jobs from starting")
     if not context.state.has_snapshot():
         arrays.the_one(views.View(context, Fold()), args.group)
     with context.writable_store.commit() as commit:

@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Prints it."""
     if args.follow and (args.first is not None or args.error or args.attempt is not None):
-        raise BadUsage("--follow goes with none of --first, --error and --attempt")
+        raise BadUsage("--follow cannot be combined with --first, --error or --attempt")
     view = lookup.view(context, [args.job])
     job_id = view.one(args.job)
     if args.follow:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     tail.copy(args.first)
     tail.finish()
     if tail.missing:
-        render.note(f"{tail.missing} bytes are cut out of this log, where it says so ([logs] max_size)")
+        render.note(f"{tail.missing} bytes were cut out of this log, where it says so ([logs] max_size)")
     return 0
 
 
@@ -73,7 +73,7 @@ def _tail(args: argparse.Namespace, context: Context, view: views.View, job: Job
         raise Refused(f"{named} never started ({jobs.state(job)}); it has no log")
     if args.error:
         if job.spec.error is None:
-            raise Refused(f"{named} has no error file of its own; its errors are in its output")
+            raise Refused(f"{named} has no separate error file; its errors are in its output")
         return follow.Tail(jobs.file_name(job, job.spec.error) or "", terminal=False)
     number = args.attempt or (last - 1 if isinstance(job.phase, Queued) else last)
     past = view.past(job.id, number) if number < last else None
@@ -81,7 +81,7 @@ def _tail(args: argparse.Namespace, context: Context, view: views.View, job: Job
 
 
 def _explain_missing(view: views.View, job: Job, path: str) -> None:
-    """No log yet is an empty log while the job may still write one; afterwards it is worth a word."""
+    """While the job may still write a log, a missing one counts as empty; afterwards it is reported."""
     if isinstance(job.phase, Ended):
         if job.phase.started_at is None:
             why = reasons.reason(view, job)

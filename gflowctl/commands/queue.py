@@ -147,7 +147,7 @@ def _matching(args: argparse.Namespace, view: views.View, states: set[str], sinc
 def _considered(
     args: argparse.Namespace, view: views.View, states: set[str], users: set[str], since: float | None
 ) -> list[int]:
-    """The ids worth decoding: ended jobs outnumber the others and are rarely asked for."""
+    """The ids worth decoding: most jobs have ended, and these are rarely requested."""
     if not args.jobs and (args.all or args.completed or states.intersection(ENDED_STATES)):
         _recall(args, view, states, users, since)
     ids = view.select(args.jobs) if args.jobs else view.ids()
@@ -164,7 +164,7 @@ def _considered(
 
 
 def _recall(args: argparse.Namespace, view: views.View, states: set[str], users: set[str], since: float | None) -> None:
-    """Has the view look behind the snapshot, as far as the options allow that to be told beforehand."""
+    """Loads what the options need from the history, as far as this is known beforehand."""
     if not view.has_history:
         return
     from gflowd.storage.history_queries import Choice

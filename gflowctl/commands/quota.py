@@ -107,7 +107,7 @@ def _set(args: argparse.Namespace, context: Context) -> None:
 def _remove(args: argparse.Namespace, context: Context) -> None:
     owner = _owner(args)
     if owner not in context.store.read().of(QUOTA):
-        raise Refused(f"nothing was set for {_who(owner)}; gflow.toml and the defaults hold (gflowctl quota list)")
+        raise Refused(f"nothing was set for {_who(owner)}; gflow.toml and the defaults apply (gflowctl quota list)")
     with context.writable_store.commit() as commit:
         fold = commit.fold()
         if fold.of(QUOTA).pop(owner, None) is not None:
@@ -128,8 +128,8 @@ def _owner(args: argparse.Namespace) -> str:
 
 
 def _check_known(owner: str, context: Context) -> None:
-    """Refuses users that are neither known to the machine nor have a job, and projects that no job could name: a quota
-    for a misspelt name would limit nobody.
+    """Refuses users that the machine does not know and that have no job, and projects that no job could use: a quota
+    for a misspelt name would limit no job.
     """
     kind, _, name = owner.partition(":")
     if kind == "project":
@@ -152,7 +152,7 @@ def _who(owner: str) -> str:
 
 
 def _words(owner: str, found: Quotas) -> str:
-    """What holds for `owner` now: `user ada: max-running-jobs 2, max-running-gpus none, max-queued-jobs 100`."""
+    """The quota in force for `owner`: `user ada: max-running-jobs 2, max-running-gpus none, max-queued-jobs 100`."""
     limits = found.of(owner).fields().items()
     said = (f"{field.replace('_', '-')} {NO_LIMIT if limit is None else limit}" for field, limit in limits)
     return f"{_who(owner)}: {', '.join(said)}"
@@ -172,7 +172,7 @@ def _list(context: Context, *, as_json: bool) -> None:
 
 
 def _rows(found: Quotas, used: dict[str, quotas.Usage]) -> list[dict[str, Any]]:
-    """The defaults that were given, then all users and all projects with a quota or a job."""
+    """The defaults that are set, then all users and all projects with a quota or a job."""
     named = {*found.ids(), *used}.difference(DEFAULTS)
     owners = [*(name for name in DEFAULTS if name in found.ids()), *sorted(named, key=_order)]
     rows = []

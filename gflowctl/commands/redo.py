@@ -103,7 +103,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _given_up(view: views.View, ids: Iterable[int]) -> list[int]:
-    """The elements that were cancelled because too many of their array had failed, some of `ids` among them."""
+    """The elements that were cancelled because too many of their array, including some of `ids`, had failed."""
     phases, named = view.records.of(PHASE), set(ids)
     failed = {view.array_of(job_id) for job_id in named if phases.get(job_id, {}).get("state") in FAILURES}
     mates = {job_id for array_id in failed if array_id is not None for job_id in view.ids_of(array_id)}
@@ -112,7 +112,7 @@ def _given_up(view: views.View, ids: Iterable[int]) -> list[int]:
 
 
 def _fallen(view: views.View, ids: Iterable[int]) -> list[int]:
-    """The jobs that were cancelled because of `ids`, each after those that it waited for."""
+    """The jobs that were cancelled because of `ids`, each after the jobs that it waited for."""
     view.recall_fallen(ids)
     because: dict[str, list[int]] = {}
     for job_id, phase in view.records.of(PHASE).items():
@@ -120,7 +120,9 @@ def _fallen(view: views.View, ids: Iterable[int]) -> list[int]:
             because.setdefault(reason, []).append(job_id)
 
     def fallen(job_id: int) -> list[int]:
-        """A reason names an array by the id of its first element; then what the victims waited for tells which."""
+        """A reason names an array by the id of its first element; the dependencies of the cancelled jobs tell which
+        element.
+        """
         found: list[int] = []
         for named in {job_id, view.spec_of(job_id)}:
             why = reasons.dependency_failed(named)
@@ -175,9 +177,9 @@ def _changed(args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: 
 def _checked(context: Context, spec: Spec, old: Job) -> Spec:
     state = context.state
     if not capture.take_in_use(state.environment(spec.env)):
-        raise Refused(f"the environment of job {jobs.label(old)} is no longer kept; submit the job anew")
+        raise Refused(f"the environment of job {jobs.label(old)} is no longer kept; submit the job again")
     if spec.script is not None and not capture.take_in_use(state.script(spec.script)):
-        raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job anew")
+        raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job again")
     try:
         return validation.checked(spec, context.limits)
     except Refused as error:

@@ -40,4 +40,4 @@ def _requeued(_view: views.View, job: Job) -> Wish | str:
         return wanted
     if jobs.is_waiting(job):
         return f"is already {jobs.state(job)}"
-    return f"is already to be requeued ({jobs.state(job)})"
+    return f"is already waiting to be requeued ({jobs.state(job)})"

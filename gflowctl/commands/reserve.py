@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 MOST_GPUS = 1024
 DEFAULT_RANGE = 86400.0  # seconds
-SHORTEST_RANGE = 600.0  # seconds: below that the axis has no marks
-PRUNED_AFTER = 90 * 86400  # seconds: so long what is over stays in the list
+SHORTEST_RANGE = 600.0  # seconds; a shorter axis would have no marks
+PRUNED_AFTER = 90 * 86400  # seconds that a reservation stays in the list after its end
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +95,7 @@ def _create(args: argparse.Namespace, context: Context) -> None:
             commit.put(RESERVATION, old.id, None)
     context.ring(b"w")
     if machine_gpus is None:
-        render.note("nobody knows yet how many GPUs there are; it was only checked against other reservations")
+        render.note("the GPU count is not known yet; checked only against other reservations")
     _tell(args, f"Created reservation {new.id}", new, context)
     if new.repeat is not None:
         from gflowctl.machine import prospects
@@ -110,7 +110,7 @@ def _asked(args: argparse.Namespace, context: Context, now: float) -> reservatio
     """The reservation that the options describe, without its id. Raises `Refused` for an unknown user."""
     import pwd
 
-    user = context.user  # who may have no name, as in a container
+    user = context.user  # a user without a name, as in a container
     try:
         user = user if args.user in (None, user) else pwd.getpwnam(args.user).pw_name
     except (KeyError, ValueError):
@@ -165,7 +165,7 @@ def _show(args: argparse.Namespace, context: Context) -> None:
 
 
 def _cancel(args: argparse.Namespace, context: Context) -> None:
-    reserving.find(reserving.every(context), args.id)  # so that no state is made for nothing
+    reserving.find(reserving.every(context), args.id)  # so that no state directory is created needlessly
     zone = reserving.zone(context)
     with context.writable_store.commit() as commit:
         one = reserving.find(reservations.decode_all(commit.fold().of(RESERVATION)), args.id)
@@ -175,7 +175,7 @@ def _cancel(args: argparse.Namespace, context: Context) -> None:
             one = one.replace(cancelled_at=now)
             commit.put(RESERVATION, one.id, reservations.encode(one))
     if one.cancelled_at != now:
-        render.note(f"reservation {one.id} is {before} already")
+        render.note(f"reservation {one.id} is already {before}")
     context.ring(b"w")
     _tell(args, f"Cancelled reservation {one.id}" if one.cancelled_at == now else None, one, context)
 

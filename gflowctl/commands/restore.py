@@ -37,9 +37,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     done = restore.restore(context, args.file, force=args.force, with_config=not args.no_config)
     when = render.local(done.about["at"])
     jobs = count(len(done.fold.of(SPEC)), "submission")
-    render.write(f"Restored {jobs} of {when}; the next job is {done.fold.next_id}\n")
+    render.write(f"Restored {jobs} from {when}; the next job is {done.fold.next_id}\n")
     if done.kept:
-        render.note(f"what was there before is kept in {done.kept}")
+        render.note(f"the old files are kept in {done.kept}")
     if done.about.get("machine") not in (None, paths.machine()):
-        render.note("the backup is of another machine; if gflow no longer runs there: gflowd start --adopt")
+        render.note("the backup is from another machine; if gflow no longer runs there: gflowd start --adopt")
     return 0

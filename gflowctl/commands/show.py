@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job
     from gflowd.storage.observed import Observed
 
-ADVISED = (reasons.NEVER, reasons.RESERVATION, reasons.PRIORITY)  # of which a place in line may tell what would help
+ADVISED = (reasons.NEVER, reasons.RESERVATION, reasons.PRIORITY)  # reasons for which advice may be known
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _arrays(view: View, texts: list[str]) -> set[int]:
-    """The arrays that are named by their own ids; named element by element they are shown so."""
+    """The arrays that are named by their own ids; arrays named element by element are shown by element."""
     from gflowd.core.job import array_ids
 
     plain = (word for word in array_ids.split(",".join(texts)) if "_" not in word and "-" not in word)
@@ -66,7 +66,8 @@ def _arrays(view: View, texts: list[str]) -> set[int]:
 
 def _script(context: Context, job: Job) -> bytes:
     if job.spec.script is None:
-        raise Refused(f"job {jobs.label(job)} is no script; its command: {descriptions.command_line(job.spec.command)}")
+        command = descriptions.command_line(job.spec.command)
+        raise Refused(f"job {jobs.label(job)} is not a script; its command: {command}")
     path = context.state.script(job.spec.script)
     try:
         with open(path, "rb") as file:
@@ -87,7 +88,7 @@ def _lines(view: View, job: Job, *, color: bool) -> list[tuple[str, str]]:
 
 
 def _lines_of_array(view: View, first: Job) -> list[tuple[str, str]]:
-    """All that its elements have in common, and how they fare."""
+    """What its elements have in common, and their states."""
     from gflowctl.output import array_summary
 
     return [
@@ -141,7 +142,7 @@ def _state(view: View, job: Job, *, color: bool) -> Iterator[tuple[str, str]]:
 
 
 def _more(view: View, job: Job, why: str) -> str:
-    """The reason in words; of `Resources`, which of them are short as far as the daemon's last look tells."""
+    """The reason in words; for `Resources`, which ones are short, as the daemon last saw them."""
     if why_jobs.rank(view, job) is not None and why.partition(":")[0] in ADVISED:
         from gflowctl.output import standing
 

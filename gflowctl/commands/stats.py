@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _accounts(context: Context, users: tuple[str, ...], since: float | None, now: float) -> Iterator[Account]:
-    """Of the jobs in the snapshot, then of those that have left it."""
+    """The jobs in the snapshot, then those that have left it."""
     view = views.View(context, context.store.read())
     for job in map(view.job, view.owned(view.ids(), users) if users else view.ids()):
         account = _account(view, job, now)
@@ -96,11 +96,11 @@ def _accounts(context: Context, users: tuple[str, ...], since: float | None, now
             if since is None or _last(account) >= since:
                 yield account
     except GflowError as error:
-        context.store.notes.append(f"only what is still in the queue: {error}")
+        context.store.notes.append(f"showing only jobs that are still in the queue: {error}")
 
 
 def _last(account: Account) -> float:
-    """When something last happened to a job; it goes on happening to one that has not ended."""
+    """When something last happened to a job; for a job that has not ended, infinitely late."""
     return float("inf") if account.ended_at is None else max(account.ended_at, account.submitted_at)
 
 
@@ -150,7 +150,7 @@ def _table(by: str, groups: Mapping[str, Summary]) -> str:
 
 
 def _cells(summary: Summary) -> list[str]:
-    """Of the durations the medians."""
+    """The medians of the durations."""
     medians = ["-" if each is None else durations.clock(each.median) for each in (summary.wait, summary.run)]
     ended = [str(summary.states[state]) for state in ENDED_STATES]
     rate, hours = _percent(summary.success_rate), f"{summary.gpu_hours:.2f}"
@@ -193,7 +193,7 @@ def _csv(by: str | None, groups: Mapping[str, Summary]) -> str:
 
 
 def _chart(hours: Mapping[str, float], days: list[str]) -> str:
-    """A bar for each day, of the last of them."""
+    """A bar for each of the last days."""
     shown, most = days[-LONGEST_CHART:], max(hours.values())
     blocks = render.is_terminal() and (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     lines = []

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from gflowctl.submit.enqueue import New
 
 ALWAYS_SAID = (": ignored: ", "; it will be looked for when the job starts")  # in notes
-DRY = 20  # jobs of which a dry run tells one by one
+DRY = 20  # jobs that a dry run lists one by one
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
         drafts = list(json_lines.drafts(drafter, args.source))
         if not drafts:
-            raise Refused(f"--from {args.source}: there is no job in it")
+            raise Refused(f"--from {args.source}: it contains no job")
     if answer.dry_run:
         _tell(drafter, answer)
         _show(answer, context, enqueue.rehearse(drafts, context))
@@ -122,13 +122,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
         queued = f"jobs {_words(ids)} are queued" if len(ids) > 1 else f"job {_words(ids)} is queued"
         raise SystemFailed(f"{queued}, but {error}") from None
     if render.notes_are_read() and any(new.spec.early_signal and new.spec.time_limit is None for new in made):
-        render.note("note: --signal comes before a time limit; the job has none yet (--time)")
+        render.note("note: --signal is sent before a time limit, but the job has none (--time)")
     _tell_never(context, made)
     return _stay(answer, context, _span(made))
 
 
 def _tell_never(context: Context, made: Sequence[New]) -> None:
-    """Says of which of the new jobs it is already known that they can never start."""
+    """Reports the new jobs that are known never to start."""
     if not context.observed.has_repeating_reservations or not any(new.spec.gpus for new in made):
         return
     from gflowctl.machine import prospects
@@ -158,14 +158,14 @@ def _check_answer(answer: Answer, *, many: bool) -> None:
 
 
 def _tell(drafter: Drafter, answer: Answer) -> None:
-    """What of a script's head is ignored is always said, and that a command is missing; the rest, where it is read."""
+    """Always reports ignored lines of a script's head and a missing command; the rest only if a user reads it."""
     for note in drafter.notes:
         if answer.dry_run or render.notes_are_read() or any(each in note for each in ALWAYS_SAID):
             render.note(note)
 
 
 def _span(made: Sequence[New]) -> range:
-    """All their ids, which follow upon each other."""
+    """All their ids, which are consecutive."""
     return range(made[0].first, made[-1].ids.stop)
 
 
@@ -199,7 +199,7 @@ def _records(context: Context, made: Sequence[New]) -> list[dict[str, Any]]:
 
 
 def _rehearse(made: Sequence[New]) -> None:
-    """A line for each job that would be; beyond some, how many more."""
+    """A line for each job that would be queued, up to a number; then how many more."""
     from gflowctl.output.descriptions import command_line, resources
     from gflowctl.view import jobs
 
@@ -216,7 +216,7 @@ def _rehearse(made: Sequence[New]) -> None:
 
 
 def _stay(answer: Answer, context: Context, ids: range) -> int:
-    """What is left to do once the jobs are queued: note a missing daemon, wait, follow."""
+    """What remains once the jobs are queued: note a missing daemon, wait, follow."""
     if render.notes_are_read() and not context.daemon_runs:
         render.note("note: gflowd is not running; the job will start when it does")
     if not (answer.wait or answer.follow):

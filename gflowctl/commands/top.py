@@ -31,10 +31,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
     def put_first(_view: views.View, job: Job) -> Wish:
         if not jobs.is_waiting(job):
-            raise Refused(f"is {jobs.state(job)}; only queued jobs can be put to the front")
+            raise Refused(f"is {jobs.state(job)}; only queued jobs can be moved to the front")
         return job.wish.replace(top_at=now)
 
     outcome = wishes.apply(context, lambda view: view.select(args.jobs), put_first)
-    wishes.tell("Put to the front:", outcome.changed)
+    wishes.tell("Moved to the front:", outcome.changed)
     wishes.note(outcome)
     return 0

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job, Spec
     from gflowd.storage.store import Commit
 
-TAKEN = ("gpus", "gpu_memory_mb", "shared", "cpus", "memory_mb")  # what a job that runs has, by field
+TAKEN = ("gpus", "gpu_memory_mb", "shared", "cpus", "memory_mb")  # fields of what a running job occupies
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +91,7 @@ def _configure_array(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Rewrites the specs: of all jobs, or of none."""
+    """Rewrites the specs of all jobs, or of none."""
     request = update.Request(args, context)
     if not request.options and not request.cleared:
         raise BadUsage("nothing to change: give an option (see gflowctl update --help)")
@@ -130,14 +130,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
         context.ring(b"w")
     wishes.tell("Updated", changed)
     for spec_id in same:
-        render.note(f"job {spec_id} is so already")
+        render.note(f"job {spec_id} already has these values")
     return 0
 
 
 def _change(view: views.View, commit: Commit, request: Request, spec_id: int, ids: Sequence[int]) -> bool:
     """Whether there was anything to change. Raises `Refused`."""
     if len(ids) < len(view.ids_of(spec_id)) and (request.options != {"param"} or request.cleared):
-        raise Refused(f"the elements of an array are changed together, but for --param; give {spec_id}")
+        raise Refused(f"the elements of an array are changed together, except with --param; give {spec_id}")
     job = _foremost(view, ids)
     spec = request.apply(view, job, ids)
     if any(getattr(spec, field) != getattr(job.spec, field) for field in TAKEN):
@@ -151,7 +151,7 @@ def _change(view: views.View, commit: Commit, request: Request, spec_id: int, id
     if spec == job.spec and not moved and not limited:
         return False
     commit.put(SPEC, spec_id, codec.encode(spec))
-    if limited:  # it would win over the spec
+    if limited:  # it would take precedence over the spec
         commit.put(LIMIT, spec_id, None)
     for each in moved:
         wish = view.job(each).wish.replace(begin_at=None)
@@ -160,14 +160,14 @@ def _change(view: views.View, commit: Commit, request: Request, spec_id: int, id
 
 
 def _files(spec: Spec) -> tuple[str | None, ...]:
-    """What says where all elements write."""
+    """The fields that determine where all elements write."""
     patterns = (spec.output, spec.error)
     by_name = spec.name_template is None and any("%x" in each for each in patterns if each is not None)
     return (*patterns, spec.name if by_name else None)
 
 
 def _refuse_beside(view: views.View, ids: Sequence[int], phases: tuple[str, ...], what: str) -> None:
-    """Elements share a spec: one in such a phase would be taken for having what it has not, its log for lost."""
+    """Elements share a spec: a change would misstate the resources, or lose the log, of an element in such a phase."""
     records = view.records.of(PHASE)
     found = next((each for each in ids if phase_name(records.get(each)) in phases), None)
     if found is not None:
@@ -179,7 +179,7 @@ def _refuse_beside(view: views.View, ids: Sequence[int], phases: tuple[str, ...]
 
 
 def _foremost(view: views.View, ids: Sequence[int]) -> Job:
-    """Of an array the first element that waits, or else runs: while some wait, they may all be changed."""
+    """The first element of an array that waits, or else runs: while some wait, all may be changed."""
     found = view.job(ids[0])
     if len(ids) > 1:
         left = [job_id for job_id in ids if not view.has_ended(job_id)]

@@ -1,4 +1,4 @@
-"""Whether the machine is drained: the setting by which no job starts, as drain, resume and info know it."""
+"""Whether the machine is drained: the setting that keeps jobs from starting, for drain, resume and info."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that are not gflow's and yet keep no job from their GPU: `gpus ignore` and `gpus unignore`."""
+"""Foreign processes that do not keep jobs from their GPU: `gpus ignore` and `gpus unignore`."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 def ignore(args: argparse.Namespace, context: Context) -> None:
-    """Ignores a process, or shows those that are ignored. Raises `Refused`, `BadUsage`."""
+    """Ignores a process, or shows the ignored ones. Raises `Refused`, `BadUsage`."""
     if not _names_process(args):
         _show(context, as_json=args.json)
         return
     gpu = gpus.one(context, args.gpu)
     process = next((each for each in gpu.processes if each.pid == args.pid), None)
     if process is None:
-        raise Refused(f"no process {args.pid} on GPU {args.gpu}; gflowctl info shows who is on it")
+        raise Refused(f"no process {args.pid} on GPU {args.gpu}; gflowctl info shows its processes")
     if process.job_id is not None:
-        raise Refused(f"process {args.pid} is of job {process.job_id}; that cannot be ignored")
+        raise Refused(f"process {args.pid} belongs to job {process.job_id} and cannot be ignored")
     if process.graphics:
         raise Refused(f"process {args.pid} only draws; it keeps no job from GPU {args.gpu}")
     if not process.start:
-        raise Refused(f"process {args.pid} is not to be seen from here, so nobody could tell when it has ended")
+        raise Refused(f"process {args.pid} is not visible to gflow, so its end could not be noticed")
     entry = {"gpu": gpu.uuid, "pid": args.pid, "start": process.start, "boot": proc.boot_id()}
 
     def more(entries: Entries | None) -> Entries:
@@ -47,7 +47,7 @@ def ignore(args: argparse.Namespace, context: Context) -> None:
 
 
 def unignore(args: argparse.Namespace, context: Context) -> None:
-    """Ignores a process no more, or none any more. Raises `Refused`, `BadUsage`."""
+    """Stops ignoring a process, or all of them. Raises `Refused`, `BadUsage`."""
     gpu = gpus.one(context, args.gpu) if _names_process(args) else None
 
     def less(entries: Entries | None) -> Entries | None:
@@ -57,9 +57,9 @@ def unignore(args: argparse.Namespace, context: Context) -> None:
     if not gpus.change(context, IGNORED, less):
         render.note("no process is ignored" if gpu is None else f"process {args.pid} on GPU {args.gpu} is not ignored")
     elif gpu is None:
-        render.write("Ignored no more: every process counts again\n")
+        render.write("No longer ignored: every process counts again\n")
     else:
-        render.write(f"Ignored no more: process {args.pid} keeps jobs from GPU {args.gpu} again\n")
+        render.write(f"No longer ignored: process {args.pid} keeps jobs from GPU {args.gpu} again\n")
 
 
 def _names_process(args: argparse.Namespace) -> bool:
@@ -93,6 +93,6 @@ def _show(context: Context, *, as_json: bool) -> None:
 
 
 def _living(entries: Entries | None) -> Entries:
-    """The entries whose very process is still there."""
+    """The entries whose very process still exists."""
     boot = proc.boot_id()
     return [each for each in entries or [] if processes.lives(Identity(each["boot"], each["pid"], each["start"]), boot)]

@@ -1,4 +1,4 @@
-"""The table of GPUs that `info` shows, as wide as there is room for, and below it why they are as they are."""
+"""The table of GPUs that `info` shows, fitted to the terminal, and below it the causes of their states."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ COLORS = {
 
 
 def draw(gpus: list[SeenGpu], reserved: Mapping[int, str], reasons: Mapping[int, str], *, color: bool) -> str:
-    """One row each. `reserved` says for whom, by index: a column only where it says anything. `reasons` are of jobs."""
+    """One row each. `reserved` says for whom, by index; its column is shown only if needed. `reasons` are those of
+    jobs.
+    """
     columns = [
         render.Column("GPU", right=True),
         render.Column("MODEL", wraps=True),
@@ -54,7 +56,7 @@ def _cells(gpu: SeenGpu, reasons: Mapping[int, str], *, is_narrow: bool) -> list
 
 
 def causes(gpus: list[SeenGpu], trouble: str | None, *, color: bool) -> str:
-    """Why GPUs are as they are, and what to do about it, where the table does not say so."""
+    """The causes of GPU states that the table does not show, and what to do about them."""
     if trouble is not None:
         return render.paint(f"GPUs unknown: {render.escape(trouble)}", render.RED, on=color) + "\n"
     lines = []
@@ -71,7 +73,7 @@ def _heat(used: float, total: float) -> str:
 
 
 def about(mib: int) -> str:
-    """MiB to three figures or so, unlike `memory.show`, which must read back exactly."""
+    """MiB to about three digits, unlike `memory.show`, which must be exact."""
     size, units = float(mib), iter("MGT")
     unit = next(units)
     while size >= 1024 and unit != "T":

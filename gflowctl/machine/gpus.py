@@ -1,4 +1,4 @@
-"""The GPUs as gflowctl knows them, which is as the daemon last saw them, and the orders about them in the snapshot."""
+"""The GPUs as the daemon last saw them, and the orders about them in the snapshot."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ FIRST_LOOK, LOOK_AGAIN = 10.0, 0.05  # seconds
 
 
 def all_of(context: Context) -> list[SeenGpu]:
-    """Every GPU by index. Raises `Refused` when none is known."""
+    """Every GPU by index. Raises `Refused` if none is known."""
     seen = _settled(context)
     if not seen.is_known:
         context.state.check()
-        raise Refused("gflowd has not looked at the GPUs yet; gflowd start")
+        raise Refused("gflowd has not polled the GPUs yet; gflowd start")
     if not (found := seen.gpus):
-        raise Refused(seen.gpu_trouble or "this machine has no GPUs that gflowd knows of")
+        raise Refused(seen.gpu_trouble or "gflowd knows of no GPUs on this machine")
     return found
 
 
 def _settled(context: Context) -> Observed:
-    """What the daemon last saw; one that has just started is given the time to look."""
+    """What the daemon last saw; waits for one that has just started."""
     deadline = time.monotonic() + FIRST_LOOK
     while (seen := context.observed).is_known and time.monotonic() < deadline:
         if seen.gpu_count is not None or seen.gpus or seen.gpu_trouble or not context.daemon_runs:
@@ -44,7 +44,7 @@ def _settled(context: Context) -> Observed:
 
 
 def one(context: Context, index: int) -> SeenGpu:
-    """The GPU of an index. Raises `Refused`."""
+    """The GPU with this index. Raises `Refused`."""
     found = all_of(context)
     for gpu in found:
         if gpu.index == index:
@@ -54,12 +54,12 @@ def one(context: Context, index: int) -> SeenGpu:
 
 
 def order(context: Context, name: str) -> Any:
-    """An order as it stands; None for none."""
+    """The current order; None if there is none."""
     return _fold(context).of(SETTING).get(name)
 
 
 def change(context: Context, name: str, change: Callable[[Any], Any]) -> bool:
-    """Puts what `change` makes of an order (None: none) in its place, and wakes the daemon; whether it is another."""
+    """Replaces an order (None: none) by the result of `change`, and wakes the daemon; returns whether it changed."""
     if change(order(context, name)) == order(context, name):
         return False
     with context.writable_store.commit() as commit:
@@ -72,12 +72,12 @@ def change(context: Context, name: str, change: Callable[[Any], Any]) -> bool:
 
 
 def _fold(context: Context) -> Fold:
-    """The snapshot; not made for this when there is none."""
+    """The snapshot; does not create it."""
     return context.store.read() if context.state.has_snapshot() else Fold()
 
 
 def used_by(gpu: SeenGpu, idle: Container[int] = ()) -> str:
-    """Who is on a GPU: `job 12, pid 4711 of ada, pid 900 of root (graphics)`; jobs that are `idle` are marked."""
+    """What uses a GPU: `job 12, pid 4711 of ada, pid 900 of root (graphics)`; jobs that are `idle` are marked."""
     jobs = [f"job {job_id}{f' ({IDLE_GPUS})' * (job_id in idle)}" for job_id in gpu.jobs]
     strangers = [
         f"pid {process.pid} of {process.user}{' (graphics)' if process.graphics else ''}"
@@ -88,5 +88,5 @@ def used_by(gpu: SeenGpu, idle: Container[int] = ()) -> str:
 
 
 def idle_jobs(gpu: SeenGpu, reasons: Mapping[int, str]) -> list[int]:
-    """The jobs on a GPU of which the daemon said, in its `reasons`, that their GPUs do nothing."""
+    """The jobs on a GPU that the daemon marked, in `reasons`, as leaving their GPUs idle."""
     return [job_id for job_id in gpu.jobs if reasons.get(job_id) == IDLE_GPUS]

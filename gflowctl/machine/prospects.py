@@ -1,4 +1,4 @@
-"""Whether queued jobs can ever start beside the reservations that come again and again. Says so, refuses nothing."""
+"""Whether repeating reservations let queued jobs start at all. Reports it, refuses nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def room(context: Context, records: Records) -> Occupancy | None:
 
 
 def shut_out(context: Context, found: Sequence[tuple[str, Spec]], records: Records | None = None) -> list[str]:
-    """`job 42 can never start as things stand: ...` of those of `found`, by how they are named, that cannot."""
+    """`job 42 can never start as things stand: ...` for the jobs in `found`, by label, that cannot start."""
     empty = room(context, context.store.read().of(RESERVATION) if records is None else records)
     words: dict[str, list[str]] = {}
     for name, spec in found if empty is not None and any(each.again for each in empty.windows) else ():
@@ -56,7 +56,7 @@ def shut_out(context: Context, found: Sequence[tuple[str, Spec]], records: Recor
 
 
 def newly_shut_out(context: Context, fold: Fold, before: Records) -> list[str]:
-    """As `shut_out`, of the queued jobs that could start with the reservations as they were before."""
+    """As `shut_out`, for the queued jobs that could start with the reservations as they were before."""
     view = views.View(context, fold)
     waiting = [view.job(job_id) for job_id in view.ids() if not view.has_ended(job_id)]
     found = {job.spec: jobs.label(job) for job in reversed(waiting) if job.spec.gpus and jobs.is_waiting(job)}
@@ -67,7 +67,7 @@ def newly_shut_out(context: Context, fold: Fold, before: Records) -> list[str]:
 
 
 def _why_never(empty: Occupancy, spec: Spec) -> str | None:
-    """Why a job can never start, and what would help; None when it can."""
+    """Why a job can never start, and what would help; None if it can start."""
     if empty.can_ever(spec, inf if spec.time_limit is None else spec.time_limit):
         return None
     who = sorted({each.id for each in empty.windows if each.again and each.user != spec.user})

@@ -1,4 +1,4 @@
-"""Quotas as submissions and `gflowctl quota` know them: what is in force, who has how many jobs."""
+"""Quotas for submissions and `gflowctl quota`: what is in force, and how many jobs each owner has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Usage:
-    """How many jobs somebody has: running ones (all that have resources), their GPUs, and queued or held ones."""
+    """How many jobs a user or project has: running ones (all that have resources), their GPUs, and queued or held ones."""
 
     __slots__ = ("queued_jobs", "running_gpus", "running_jobs")
 
@@ -31,7 +31,7 @@ def in_force(context: Context, fold: Fold) -> Quotas:
 
 
 def check(context: Context, fold: Fold, wanted: Sequence[tuple[Spec, int]]) -> None:
-    """Raises `Refused` when so many more jobs of these specs may not be queued beside those of `fold`."""
+    """Raises `Refused` if jobs of these specs, in these numbers, may not be queued in addition to those of `fold`."""
     quotas = in_force(context, fold)
     limited = {
         owner for spec, _ in wanted for owner in owners(spec) if quotas.of(owner).max_queued_jobs is not None
@@ -48,7 +48,7 @@ def check(context: Context, fold: Fold, wanted: Sequence[tuple[Spec, int]]) -> N
 
 
 def usage(fold: Fold, of: Collection[str] | None = None) -> dict[str, Usage]:
-    """Who has what, by the ids of quotas (`user:ada`); only of these, or of everybody with a job that has not ended."""
+    """The usage by quota id (`user:ada`); only of these owners, or of all with a job that has not ended."""
     array_index = selection.array_index(fold)
     phases, wishes = fold.of(PHASE), fold.of(WISH)
     found: dict[str, Usage] = {}

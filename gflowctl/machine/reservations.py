@@ -26,7 +26,7 @@ WEEK = 7  # days
 
 
 def zone(context: Context) -> tzinfo | None:
-    """The time zone by which reservations repeat."""
+    """The time zone in which reservations repeat."""
     return instants.zone(context.settings["timezone"])
 
 
@@ -44,12 +44,12 @@ def find(found: Iterable[Reservation], number: int) -> Reservation:
 
 
 def _window(one: Reservation, now: float, tz: tzinfo | None) -> Window | None:
-    """Its window now, or else its next."""
+    """Its current window, or else its next."""
     return next(iter(reservations.upcoming([one], now, tz)), None)
 
 
 def record(one: Reservation, now: float, tz: tzinfo | None) -> dict[str, Any]:
-    """The object of `--json`; `window` is the present or the next one, null when there is none to come."""
+    """The object of `--json`; `window` is the current or the next one, null if there is none."""
     window = _window(one, now, tz)
     return {
         "id": one.id,
@@ -68,7 +68,7 @@ def record(one: Reservation, now: float, tz: tzinfo | None) -> dict[str, Any]:
 
 
 def table(found: Iterable[Reservation], now: float, tz: tzinfo | None, *, color: bool) -> str:
-    """One line each; START and END are of the window now or next, of what is over those it began with."""
+    """One line each; START and END are those of the current or next window, or of the first one if all are over."""
     columns = [
         render.Column("ID", right=True),
         render.Column("USER", flexible=True),
@@ -99,7 +99,7 @@ def _cells(one: Reservation, now: float, tz: tzinfo | None) -> list[str]:
 
 
 def lines(one: Reservation, now: float, tz: tzinfo | None) -> Iterator[tuple[str, str]]:
-    """All that is known of it, by key."""
+    """Everything about it, by key."""
     window = _window(one, now, tz)
     yield "Id", str(one.id)
     yield "User", render.escape(one.user)
@@ -119,9 +119,9 @@ def lines(one: Reservation, now: float, tz: tzinfo | None) -> Iterator[tuple[str
 def by_gpu(
     found: Iterable[Reservation], now: float, tz: tzinfo | None
 ) -> dict[int, tuple[Window | None, Window | None]]:
-    """Of each GPU that is reserved by its index the window that holds at `now` and the next."""
+    """For each GPU that is reserved by index, the window that is active at `now` and the next one."""
     kept: dict[int, tuple[Window | None, Window | None]] = {}
-    for window in reservations.upcoming(found, now, tz, count=2):  # one that repeats may follow itself
+    for window in reservations.upcoming(found, now, tz, count=2):  # a repeating one may follow itself
         for index in window.gpu_list or ():
             present, following = kept.get(index, (None, None))
             kept[index] = (window, following) if window.start <= now else (present, following or window)
@@ -136,7 +136,7 @@ def brief(present: Window | None, following: Window | None, now: float, tz: tzin
 
 
 def near(at: float, now: float, tz: tzinfo | None) -> str:
-    """An instant to the minute, the shorter the nearer it is: `18:00`, `Mon 09:00`, `2025-01-31 09:00`."""
+    """An instant to the minute, shorter if it is near: `18:00`, `Mon 09:00`, `2025-01-31 09:00`."""
     wall = reservations.on_the_wall(at, tz)
     days = (wall.date() - reservations.on_the_wall(now, tz).date()).days
     return wall.strftime("%H:%M" if days == 0 else "%a %H:%M" if 0 < days < WEEK else "%Y-%m-%d %H:%M")

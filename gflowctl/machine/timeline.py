@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PIPED = 80  # columns
 NARROWEST = 20  # columns of the picture itself
-PAST = 1 / 12  # of the range is shown before now
+PAST = 1 / 12  # part of the range that is shown before now
 APART = 8  # columns from one mark of the axis to the next, at least
 MINUTE, HOUR, DAY = 60, 3600, 86400
 STEPS = (
@@ -31,7 +31,7 @@ STEPS = (
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What a picture is drawn with."""
+    """The characters and colours of a picture."""
 
     first: str
     fill: str
@@ -104,7 +104,7 @@ def _row(row: Iterable[Window], now: float, scale: Scale, signs: Signs, *, color
 
 
 def _bar(length: int, text: str, signs: Signs) -> str:
-    """A bar with as much of the text as there is room for."""
+    """A bar with as much of the text as fits."""
     if length == 1:
         return signs.alone
     room = length - 2

@@ -1,1 +1,1 @@
-"""What a command line can say: parsers, the options of a job, signals. Runs no command."""
+"""The command line: parsers, the options of a job, signals. Runs no command."""

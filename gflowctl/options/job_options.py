@@ -1,4 +1,4 @@
-"""The options that say what a job is to be: all are submit's, redo and update take a part. Names and reads them."""
+"""The options that describe a job: submit has all of them, redo and update some. Defines and reads them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGEST_NICE = 2147483645  # sbatch(1)
 
 
 def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
-    """Resources and limits, each None where it is not given. `new`: of a job that has none yet."""
+    """Resources and limits, each None if not given. `new`: for a new job, which has none yet."""
     group = parser.add_argument_group("resources and limits")
     group.add_argument("-g", "--gpus", "--gres", type=_gpu_count, metavar="N",
                        help=f"number of GPUs{' (default 0; with other GPU options 1)' if new else ''}")  # fmt: skip
@@ -54,7 +54,7 @@ def _gpu_count(text: str) -> int:
 
 
 def gpus(args: argparse.Namespace) -> dict[str, Any]:
-    """The fields of a new job's spec that say which GPUs it wants. Asking for some kind of GPU asks for one."""
+    """The fields of a new job's spec that describe its GPUs. Asking for a kind of GPU asks for at least one."""
     wants_some = args.gpu_type is not None or bool(args.gpu_memory) or args.shared
     number = int(wants_some) if args.gpus is None else args.gpus
     if not number:
@@ -64,7 +64,7 @@ def gpus(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_identity(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
-    """What it is called, and whom it is accounted to."""
+    """Its name, and what it is accounted to."""
     group = parser.add_argument_group("identity")
     group.add_argument("-n", "--name", "-J", "--job-name", metavar="NAME",
                        help=f"name of the job{' (default: base name of the command)' if new else ''}")  # fmt: skip
@@ -107,7 +107,7 @@ def add_environment(group: command_line.Options) -> None:
 
 
 def _conda_env(text: str) -> str:
-    """A name or a path, in a form that conda does not take for an option."""
+    """A name or a path that conda does not mistake for an option."""
     if text.strip() and not text.startswith("-") and text.isprintable():
         return text
     raise argparse.ArgumentTypeError(f"{text!r} cannot be the name of an environment")
@@ -140,7 +140,7 @@ def add_many(parser: argparse.ArgumentParser) -> None:
 
 
 def asks_for_many(args: argparse.Namespace) -> bool:
-    """Whether an option of an array or sweep is there."""
+    """Whether an option of an array or sweep is given."""
     return bool(args.param) or any(
         given is not None
         for given in (args.array, args.param_file, args.name_template, args.max_concurrent, args.max_failures)
@@ -160,7 +160,7 @@ def add_retries(parser: argparse.ArgumentParser) -> None:
 
 
 def add_notification(parser: argparse.ArgumentParser) -> None:
-    """Who is to be told. Kept with the job; nothing is sent yet."""
+    """Whom to notify. Kept with the job; nothing is sent yet."""
     group = parser.add_argument_group("notification (only recorded; this version sends nothing)")
     group.add_argument("--notify-email", "--mail-user", metavar="ADDR", help="address to notify")
     group.add_argument("--notify-on", "--mail-type", type=_events, metavar="EVENT,...",
@@ -216,13 +216,13 @@ def _delay(text: str) -> tuple[float, float]:
 
 
 def priority(args: argparse.Namespace, before: int = DEFAULT_PRIORITY) -> int:
-    """The priority asked for, of a job that had `before`; `--nice` never leads out of the range."""
+    """The requested priority of a job that had `before`; `--nice` stays within the range."""
     asked: int = (before if args.priority is None else args.priority) - args.nice
     return max(0, min(LARGEST_PRIORITY, asked))
 
 
 def retry(args: argparse.Namespace, before: Retry | None = None) -> Retry | None:
-    """How the job is to be tried again, of one that was so by `before`. Raises `BadUsage`."""
+    """The retry policy of a job that had `before`. Raises `BadUsage`."""
     if args.max_retries is None and args.retry_on is None and args.retry_delay is None and not args.requeue:
         return before
     from gflowd.core.job.retry_policy import ZOMBIE, Retry
@@ -231,7 +231,7 @@ def retry(args: argparse.Namespace, before: Retry | None = None) -> Retry | None
     if args.requeue:
         most = max(most, 1)
     elif not most and args.max_retries is None:
-        raise BadUsage("--retry-on and --retry-delay say nothing without --max-retries N, how often to try again")
+        raise BadUsage("--retry-on and --retry-delay need --max-retries N, the number of retries")
     if not most:
         return None
     only_requeue = args.requeue and before is None and args.max_retries is None
@@ -246,7 +246,7 @@ def retry(args: argparse.Namespace, before: Retry | None = None) -> Retry | None
 
 
 def dependencies(args: argparse.Namespace) -> DependencyRequest | None:
-    """What the job is to wait for; None for nothing."""
+    """The requested dependencies; None if there are none."""
     texts = (args.depends_on, args.depends_on_all, args.depends_on_any)
     if not args.singleton and texts == (None, None, None):
         return None

@@ -1,4 +1,4 @@
-"""Signals for the processes of running jobs, and for nobody else's."""
+"""Signals for the processes of running jobs, and no others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def parse(text: str) -> signal.Signals:
             return signal.Signals(int(word))
         return signal.Signals["SIG" + word.removeprefix("SIG")]
     except (KeyError, ValueError):
-        raise BadUsage(f"--signal: {text!r} is no signal, such as USR1 or 10") from None
+        raise BadUsage(f"--signal: {text!r} is not a signal (try USR1 or 10)") from None
 
 
 def parse_early(text: str) -> EarlySignal:
@@ -41,18 +41,18 @@ def parse_early(text: str) -> EarlySignal:
     try:
         number = parse(name)
     except BadUsage:
-        raise Refused(f"{name!r} is no signal, such as USR1 or 10") from None
+        raise Refused(f"{name!r} is not a signal (try USR1 or 10)") from None
     if number in (signal.SIGKILL, signal.SIGSTOP):
-        raise Refused(f"{number.name} cannot be caught, so it is no warning")
+        raise Refused(f"{number.name} cannot be caught, so it cannot be a warning")
     plain = ahead.isascii() and ahead.isdigit()
     before = durations.parse(f"{ahead}s" if plain else ahead) if at else EARLY
     if not 0 < before <= EARLIEST:
-        raise Refused(f"{text!r}: a warning comes 1 second to 30 days before the time limit")
+        raise Refused(f"{text!r}: a warning must come 1 second to 30 days before the time limit")
     return EarlySignal(number=int(number), before=before, command_only=bool(colon))
 
 
 def send(context: Context, found: Sequence[Job], number: signal.Signals) -> dict[int, int]:
-    """Sends `number` to the processes of jobs that have begun; to how many of each.
+    """Sends `number` to the processes of jobs that have begun; returns how many of each.
 
     Not to `job.sh`, which has the exit status to record, nor to this process, which may itself be in a job.
     """

@@ -1,1 +1,1 @@
-"""How gflowctl prints: text, tables, JSON, logs as they grow. Changes nothing."""
+"""What gflowctl prints: text, tables, JSON, growing logs. Changes nothing."""

@@ -1,4 +1,4 @@
-"""An array or sweep as a whole, for `gflowctl show`: what it is made of and how its named fare."""
+"""An array or sweep as a whole, for `gflowctl show`: its make-up, and the states of its named elements."""
 
 from __future__ import annotations
 

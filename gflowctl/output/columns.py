@@ -1,4 +1,4 @@
-"""The columns of `gflowctl queue`: what each is called, shows and sorts by."""
+"""The columns of `gflowctl queue`: the title, content and sort key of each."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ def _exit(_view: View, job: Job) -> str:
 
 
 def _start(view: View, job: Job) -> float | None:
-    """When it began, or is expected to."""
+    """When it began, or is expected to begin."""
     began = jobs.started_at(job)
     return reasons.expected_start(view, job) if began is None else began
 
 
 def _shown_start(view: View, job: Job) -> str:
-    """When it began, or is promised to start at the latest, or with `~` is expected to."""
+    """When it began, or the latest promised start, or with `~` the expected start."""
     began = jobs.started_at(job)
     if began is not None:
         return local(began)
@@ -150,13 +150,13 @@ FIELDS: dict[str, Field] = {
 
 
 def chosen(text: str) -> list[str]:
-    """The fields that a comma-separated list names, in any case of letters. Raises `BadUsage`."""
+    """The fields that a comma-separated list names, ignoring case. Raises `BadUsage`."""
     names = [word.strip().upper() for word in text.split(",") if word.strip()]
     for name in names:
         if name not in FIELDS:
-            raise BadUsage(f"no field {name!r}; they are {' '.join(FIELDS)}")
+            raise BadUsage(f"unknown field {name!r}; the fields are {' '.join(FIELDS)}")
     if not names:
-        raise BadUsage(f"no field named; they are {' '.join(FIELDS)}")
+        raise BadUsage(f"no field given; the fields are {' '.join(FIELDS)}")
     return names
 
 
@@ -171,7 +171,7 @@ def sort(view: View, rows: Sequence[Row], text: str) -> list[Row]:
 
 
 def columns(names: Sequence[str]) -> list[Column]:
-    """How `render.table` is to lay out the fields."""
+    """The columns of the fields for `render.table`."""
     colors = {"ST": _color, "STATE": _color}
     return [
         Column(name, right=FIELDS[name].right, flexible=FIELDS[name].flexible, color=colors.get(name)) for name in names

@@ -1,4 +1,4 @@
-"""Waiting for jobs and showing their output as it comes. Polls the snapshot's stat, which costs microseconds."""
+"""Waits for jobs and shows their output as it is written. Polls the snapshot's stat, which costs microseconds."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ BLOCK = 1 << 16  # bytes
 
 
 def pause(waited: float) -> float:
-    """How long to sleep between two looks after `waited` seconds."""
+    """How long to sleep between two polls after `waited` seconds."""
     if waited < 1:
         return 0.01
     return 0.05 if waited < 11 else 0.2
 
 
 class Watch:
-    """The jobs of a snapshot, looked at again and again."""
+    """The jobs of a snapshot, read repeatedly."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.follower = Follower(context.store)
-        self.touched: set[int | str] | None = None  # what the last look had news of; None: of anything
+        self.touched: set[int | str] | None = None  # what changed at the last read; None: anything may have changed
         self._news: set[int | str] | None = None
 
     def look(self) -> views.View:
@@ -45,7 +45,7 @@ class Watch:
         return views.View(self.context, self.follower.fold)
 
     def changed(self) -> bool:
-        """Whether there may be something new since the last look."""
+        """Whether anything may have changed since the last read."""
         keys = self.follower.catch_up()
         if keys is None:
             self._news = None
@@ -55,9 +55,9 @@ class Watch:
 
 
 def wait(context: Context, ids: Sequence[int], *, first: bool = False, timeout: float | None = None) -> int | None:
-    """Waits until all of `ids` have ended; the greatest exit status of them, or with `first` that of the first.
+    """Waits until all of `ids` have ended; returns the greatest exit status, or with `first` that of the first to end.
 
-    None when `timeout` seconds passed before.
+    None if `timeout` seconds pass first.
     """
     watch = Watch(context)
     begun = time.monotonic()
@@ -84,7 +84,7 @@ def wait(context: Context, ids: Sequence[int], *, first: bool = False, timeout: 
 class Tail:
     """Copies a growing file to stdout. `terminal` undoes what a terminal does to line ends (LF to CR LF).
 
-    A log that the daemon cuts meanwhile is followed through the cut; `missing` bytes of it are gone by now.
+    A log that the daemon cuts meanwhile is followed across the cut; `missing` bytes of it are gone.
     """
 
     def __init__(self, path: str, *, terminal: bool) -> None:
@@ -92,10 +92,10 @@ class Tail:
         self.terminal = terminal
         self.missing = 0
         self._fd = -1
-        self._held = b""  # a CR whose LF may be still to come
+        self._held = b""  # a CR whose LF may still follow
 
     def open(self) -> bool:
-        """Opens the file if it is there by now. Raises `Refused` for what is no plain file."""
+        """Opens the file if it exists by now. Raises `Refused` if it is not a regular file."""
         if self._fd < 0:
             try:
                 self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -104,7 +104,7 @@ class Tail:
             except OSError as error:
                 raise Refused(f"{self.path}: {error.strerror}") from None
             if not os.path.isfile(self.path):
-                raise Refused(f"{self.path} is no plain file; what went there cannot be shown")
+                raise Refused(f"{self.path} is not a regular file; its content cannot be shown")
             self._note_cut()
         return True
 
@@ -113,7 +113,7 @@ class Tail:
         os.lseek(self._fd, _start_of_last(self._fd, lines), os.SEEK_SET)
 
     def copy(self, lines: int | None = None) -> bool:
-        """Prints what is there, at most `lines` lines; whether there was anything."""
+        """Prints what is there, at most `lines` lines; returns whether there was anything."""
         some = False
         while (lines is None or lines > 0) and (data := self._read()):
             some = True
@@ -139,7 +139,7 @@ class Tail:
         return os.read(self._fd, BLOCK)
 
     def _note_cut(self) -> log_trimming.Mark | None:
-        """What was cut out by now, from the file that the daemon keeps beside a log."""
+        """What has been cut out, from the file that the daemon keeps beside a log."""
         try:
             with open(f"{self.path}.cut", "rb") as file:
                 mark = log_trimming.decode(file.read(100))
@@ -158,7 +158,7 @@ class Tail:
 
 
 def _first(data: bytes, lines: int) -> tuple[bytes, int]:
-    """As much of `data` as is within `lines` lines, and how many are left."""
+    """The part of `data` within `lines` lines, and how many lines remain."""
     place = 0
     while lines and (found := data.find(b"\n", place)) >= 0:
         place, lines = found + 1, lines - 1
@@ -166,7 +166,7 @@ def _first(data: bytes, lines: int) -> tuple[bytes, int]:
 
 
 def _start_of_last(fd: int, lines: int) -> int:
-    """The offset at which the last `lines` lines begin; a line end at the end of the file begins no line."""
+    """The offset at which the last `lines` lines begin; a newline at the end of the file does not begin a line."""
     end = os.fstat(fd).st_size
     if lines <= 0:
         return end
@@ -185,7 +185,7 @@ def _start_of_last(fd: int, lines: int) -> int:
 
 
 def follow(context: Context, job_id: int, last: int | None = None) -> Job:
-    """Prints a job's output, from its last `last` lines if given, until it has ended; the job as it ended."""
+    """Prints a job's output, from its last `last` lines if given, until it has ended; returns the ended job."""
     watch = Watch(context)
     view = watch.look()
     tail, shown, idle = None, 0, time.monotonic()
@@ -210,7 +210,7 @@ def follow(context: Context, job_id: int, last: int | None = None) -> Job:
 
 
 def _begin(tail: Tail, last: int | None) -> tuple[Tail, None]:
-    """`--last` counts in the attempt that is there when we come; what follows is shown whole."""
+    """`--last` applies to the attempt present at the start; later attempts are shown in full."""
     if last is not None and tail.open():
         tail.from_last(last)
     return tail, None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def record(view: View, job: Job) -> dict[str, Any]:
-    """The job as `queue --json` shows it; fields of what gflow cannot do yet are null or empty."""
+    """The job as `queue --json` shows it; fields for what gflow cannot do yet are null or empty."""
     spec, phase, run = job.spec, job.phase, job.run
     ended = phase if isinstance(phase, Ended) else None
     running = phase if isinstance(phase, Running | Stopping) else None
@@ -64,7 +64,7 @@ def _dependencies(needs: Needs | None) -> list[dict[str, object]]:
 
 
 def attempts(view: View, job: Job) -> list[dict[str, Any]]:
-    """The attempts before the present or last one that have left a record, each as far as it is known."""
+    """The earlier attempts that have left a record, each as far as it is known."""
     found = ((number, view.past(job.id, number)) for number in range(1, jobs.attempt(job)))
     return [
         {

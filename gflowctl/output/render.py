@@ -20,11 +20,11 @@ STATE_COLORS = {
     "failed": RED, "cancelled": DIM, "timeout": RED,
 }  # fmt: skip
 NARROWEST_COLUMN = 8
-LONGEST_WORD = 12  # columns: for the sake of a longer one no column stays wide
+LONGEST_WORD = 12  # columns: a column longer than this is narrowed
 
 
 def reopen_closed_streams() -> None:
-    """Gives a closed stdin, stdout or stderr to /dev/null, so that no file of ours takes its number."""
+    """Opens a closed stdin, stdout or stderr as /dev/null, so that none of our files gets its number."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
             fd = os.open(os.devnull, os.O_RDWR)
@@ -36,12 +36,12 @@ def reopen_closed_streams() -> None:
 
 
 def write(text: str) -> None:
-    """Writes to stdout as it is. Raises BrokenPipeError, `SystemFailed` for any other failure."""
+    """Writes to stdout unchanged. Raises BrokenPipeError, or `SystemFailed` for any other failure."""
     _guarded(lambda: sys.stdout.write(text))
 
 
 def write_bytes(data: bytes) -> None:
-    """Writes bytes to stdout and passes them on at once. Raises as `write`."""
+    """Writes bytes to stdout and flushes them. Raises as `write`."""
 
     def put() -> None:
         sys.stdout.flush()
@@ -52,7 +52,7 @@ def write_bytes(data: bytes) -> None:
 
 
 def flush() -> None:
-    """Passes on what was written. Raises as `write`."""
+    """Flushes what was written. Raises as `write`."""
     _guarded(sys.stdout.flush)
 
 
@@ -67,7 +67,7 @@ def _guarded(action: Callable[[], object]) -> None:
 
 
 def abandon_stdout() -> None:
-    """Lets what is still buffered for stdout go nowhere, so that the interpreter's own last flush cannot fail."""
+    """Discards what is still buffered for stdout, so that the interpreter's final flush cannot fail."""
     _abandon(1)
 
 
@@ -82,7 +82,7 @@ def note(text: str) -> None:
     try:
         sys.stderr.write(f"gflowctl: {brief(escape(text))}\n")
         sys.stderr.flush()
-    except OSError:  # there is nobody left to tell, and the exit status is to stay ours
+    except OSError:  # the message cannot be delivered; keep our exit status
         _abandon(2)
 
 
@@ -92,7 +92,7 @@ def notes_are_read() -> bool:
 
 
 def write_json(value: object) -> None:
-    """One JSON document; through orjson where reading the snapshot has imported it already."""
+    """One JSON document; uses orjson if reading the snapshot has already imported it."""
     if orjson := sys.modules.get("orjson"):
         write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
@@ -138,12 +138,12 @@ def is_terminal() -> bool:
 
 
 def draws_blocks() -> bool:
-    """Whether what we print may hold block characters: on a terminal of UTF-8, never in a pipe."""
+    """Whether output may contain block characters: on a UTF-8 terminal, never in a pipe."""
     return is_terminal() and (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def terminal_columns() -> int:
-    """How wide the terminal on stdout is; 80 when it does not say."""
+    """The width of the terminal on stdout; 80 if unknown."""
     try:
         return os.get_terminal_size(1).columns or 80
     except OSError:
@@ -163,7 +163,7 @@ def paint(text: str, color: str, *, on: bool) -> str:
 
 
 def cut(text: str, columns: int) -> str:
-    """`text` in at most `columns`; what was cut is marked."""
+    """`text` in at most `columns`; a cut is marked."""
     if width(text) <= columns:
         return text
     while text and width(text) > columns - 1:
@@ -172,7 +172,7 @@ def cut(text: str, columns: int) -> str:
 
 
 def wrap(text: str, columns: int) -> list[str]:
-    """`text` in lines of at most `columns`, broken after commas where that will do, else between words; a word that is
+    """`text` in lines of at most `columns`, broken after commas if possible, else between words; a word that is
     longer than a line is cut.
     """
     lines = [""]
@@ -187,7 +187,7 @@ def wrap(text: str, columns: int) -> list[str]:
 
 
 class Column(Value):
-    """A column of a table: its title, whether numbers stand right, whether it may be cut or wrapped where there is no
+    """A column of a table: its title, whether it is right-aligned, whether it may be cut or wrapped if there is no
     room for it, and its cells' colour.
     """
 
@@ -212,7 +212,7 @@ class Column(Value):
 def table(
     columns: Sequence[Column], rows: Sequence[tuple[Any, Sequence[str]]], *, color: bool, columns_wide: int
 ) -> str:
-    """Aligned lines under a header. A row is what `Column.color` is asked about, and its cells.
+    """Aligned lines under a header. A row is the argument for `Column.color`, and the cells.
 
     `columns_wide` is the width to fit flexible columns into; 0: as wide as it gets.
     """
@@ -237,7 +237,7 @@ def table(
 
 
 def _escaped(cells: list[str]) -> list[str]:
-    """The cells of a column; asks once for all of them whether there is anything to escape."""
+    """The cells of a column; checks once for all of them whether anything needs escaping."""
     return cells if "".join(cells).isprintable() else [escape(cell) for cell in cells]
 
 
@@ -246,7 +246,7 @@ def _widest(cells: list[str]) -> int:
 
 
 def _squeeze(narrowest: Sequence[int], widths: list[int], wide: int) -> None:
-    """Narrows the widest column that may be, again and again, until the line fits or none can give more."""
+    """Narrows the widest flexible column repeatedly until the line fits or no column can be narrowed further."""
     while sum(widths) + 2 * (len(widths) - 1) > wide:
         able = [place for place, least in enumerate(narrowest) if widths[place] > least]
         if not able:
@@ -255,7 +255,7 @@ def _squeeze(narrowest: Sequence[int], widths: list[int], wide: int) -> None:
 
 
 def _narrowest(column: Column, wide: int, cells: Iterable[str]) -> int:
-    """How narrow a column, as `wide` as its cells need, may become."""
+    """The smallest width of a column whose cells need `wide`."""
     if not column.flexible:
         return wide
     words = (word for cell in cells for word in cell.split(" ")) if column.wraps else ()
@@ -265,7 +265,7 @@ def _narrowest(column: Column, wide: int, cells: Iterable[str]) -> int:
 def _wrapped(
     columns: Sequence[Column], widths: Sequence[int], abouts: Sequence[Any], whole: Sequence[list[str]]
 ) -> tuple[list[Any], list[list[str]]]:
-    """Each row in as many as its cells need: what these are about, and their cells by column."""
+    """Splits each row into as many as its cells need: their argument for colours, and their cells by column."""
     from itertools import zip_longest
 
     lines: list[tuple[Any, ...]] = []
@@ -279,7 +279,7 @@ def _wrapped(
 
 
 def _stacked(column: Column, wide: int, cells: list[str], colors: Sequence[str] | None) -> tuple[str, Sequence[str]]:
-    """How `%` is to lay out the cells of a column in `wide`, and the cells: where it cannot count, padded already."""
+    """The `%` format for the cells of a column in `wide`, and the cells, already padded if `%` cannot count them."""
     if column.flexible and _widest(cells) > wide:
         cells = [cut(cell, wide) for cell in cells]
     if colors is None and "".join(cells).isascii():

@@ -1,4 +1,4 @@
-"""The queue as a forest: each job under the first listed one of those that it waits for."""
+"""The queue as a forest: each job below the first listed job that it waits for."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ BRANCH = "\\_ "  # as ps(1) --forest draws it
 
 
 def place(names: Sequence[str]) -> int:
-    """Which of the columns is indented."""
+    """The column to indent."""
     return names.index("JOBID") if "JOBID" in names else 0
 
 
 def rows(flat: Sequence[tuple[Job, list[str]]], column: int) -> list[tuple[Job, list[str]]]:
-    """The rows, each a job and its cells, with one column indented by its depth; jobs beside each other keep their
+    """The rows, each a job and its cells, with one column indented by depth; siblings keep their
     order.
     """
     cells = {job.id: row for job, row in flat}
@@ -38,7 +38,7 @@ def _indentation(depth: int) -> str:
 
 
 def arranged(found: Sequence[Job]) -> list[tuple[int, Job]]:
-    """Each job with its depth, after the one that it stands under. A chain may be as long as the queue."""
+    """Each job with its depth, after the job above it. A chain may be as long as the queue."""
     listed: dict[int, int] = {}  # the row of an array is its first
     for job in found:
         listed.setdefault(job.array_id or job.id, job.id)

@@ -1,4 +1,4 @@
-"""Shows something again and again, in place on a terminal, one after the other elsewhere."""
+"""Shows something repeatedly, in place on a terminal, one after the other elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REST_OF_SCREEN = "\x1b[J"
 
 
 def redraw(context: Context, show: Callable[[], str], interval: float, title: Callable[[], str]) -> None:
-    """Prints `show()` every `interval` seconds until interrupted; `context` forgets what it knew before each."""
+    """Prints `show()` every `interval` seconds until interrupted; resets `context` before each."""
     while True:
         context.forget()
         gc.collect()  # the program has switched off the automatic collection

@@ -1,1 +1,1 @@
-"""From options to queued jobs: drafts, scripts, environments. Changes no job that exists."""
+"""From options to queued jobs: drafts, scripts, environments. Changes no existing job."""

@@ -1,4 +1,4 @@
-"""What a submission takes along: environment, script, working directory, files. The submitter's world as it is now."""
+"""Captures what a submission needs: environment, script, working directory, files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_SCRIPT = 16 << 20  # bytes
 DROPPED = (b"GFLOW_JOB_", b"GFLOW_ARRAY_", b"GFLOW_PARAM_", b"SLURM_", b"TMUX")
 LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
 _EXPORTED = r"""\s*(?:(?P<name>[^,=\s]+=)(?P<value>'[^']*'|"[^"]*")\s*|(?P<plain>[^,]+))(?:,|$)"""
-_OF_LINES = " \t\n&|;<>"  # not in the names of programs, but in lines of shell
+_OF_LINES = " \t\n&|;<>"  # characters of shell lines that names of programs do not have
 LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
 
@@ -57,12 +57,12 @@ def working_directory(chdir: str | None, around: Surroundings) -> str:
     if not os.path.isdir(path):
         raise Refused(f"--chdir: {chdir} is not a directory")
     if not os.access(path, os.X_OK):
-        raise Refused(f"--chdir: {chdir} may not be entered")
+        raise Refused(f"--chdir: {chdir} cannot be entered")
     return path
 
 
 def present_directory() -> str:
-    """Where the submitter stands. Raises `Refused` when that directory is gone."""
+    """The submitter's current directory. Raises `Refused` if it is gone."""
     named = os.environ.get("PWD", "")
     try:
         if named.startswith("/") and os.path.samefile(named, "."):
@@ -76,7 +76,7 @@ def present_directory() -> str:
 
 
 def given_environment() -> dict[bytes, bytes]:
-    """The variables that this program was started with. `os.environ` may have more: under the C locale Python adds
+    """The variables that this program was started with. `os.environ` may have more: in the C locale Python adds
     LC_CTYPE to it (PEP 538), and a job would speak another language than its submitter.
     """
     try:
@@ -88,7 +88,7 @@ def given_environment() -> dict[bytes, bytes]:
 
 
 def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
-    """What the job finds, `NAME=value` each, sorted. `export` is `ALL`, `NONE` or `NAME[=VALUE],...`.
+    """The job's variables, each `NAME=value`, sorted. `export` is `ALL`, `NONE` or `NAME[=VALUE],...`.
 
     Names beside `ALL` or `NONE`, in any case, add to them; names alone are added to what a login needs. A value in
     quotes may hold commas. Raises `Refused` for what can be no variable's name.
@@ -107,7 +107,7 @@ def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
 
 
 def unset(export: str, environ: Mapping[bytes, bytes]) -> list[str]:
-    """The variables that `export` names and that are set nowhere."""
+    """The variables that `export` names but that are not set."""
     names = (word for word in _export_words(export) if word not in ("ALL", "NONE") and "=" not in word)
     return [name for name in names if os.fsencode(name) not in environ]
 
@@ -142,7 +142,7 @@ def _is_dropped(name: bytes) -> bool:
 def _exported(word: str, environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     name, given, value = word.partition("=")
     if not re.fullmatch(r"[A-Za-z_][\w.%()-]*", name, re.ASCII) or "\0" in word:  # bash exports functions as others
-        raise Refused(f"--export: {word!r} names no variable")
+        raise Refused(f"--export: {word!r} is not a variable name")
     raw = os.fsencode(name)
     if given:
         return {raw: os.fsencode(value)}
@@ -150,9 +150,9 @@ def _exported(word: str, environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 def script_content(path: str) -> bytes | None:
-    """What is to be kept of a command when it is a script (`#!`), else None.
+    """The content of a command that is a script (`#!`), else None.
 
-    Raises `Refused` for a file that is there and that nothing could run.
+    Raises `Refused` for an existing file that cannot be run.
     """
     if not os.path.isfile(path):
         return None
@@ -172,11 +172,11 @@ def script_content(path: str) -> bytes | None:
 
 
 def check_command(name: str, cwd: str, variables: Iterable[bytes], *, alone: bool, may_come: bool) -> str | None:
-    """What a person should know of a command that cannot be run as things stand, if anything. `alone`: without words
+    """A note on a command that cannot be run as things stand, if there is one. `alone`: without words
     after it.
 
-    Raises `Refused` for one that can never be meant: a directory, a line of shell in one word, a path to nothing where
-    it `may_come` from no other job.
+    Raises `Refused` for a command that cannot work: a directory, a line of shell in one word, a missing path that
+    no other job can create (`may_come`).
     """
     path = os.path.join(cwd, name)
     if alone and any(each in name for each in _OF_LINES) and not os.path.lexists(path):
@@ -201,7 +201,7 @@ def _quoted(text: str) -> str:
 
 
 def _is_the_command(word: str) -> bool:
-    """Whether `word` can only mean the file here, not a program on the PATH."""
+    """Whether `word` can only mean a file here, not a program on the PATH."""
     return "/" in word or not _is_on_path(word, os.environb.get(b"PATH", b""))
 
 
@@ -220,7 +220,7 @@ def output_pattern(pattern: str | None, cwd: str, option: str) -> str | None:
     directory = os.path.dirname(whole)
     plain = directory.replace("%%", "")
     if any(code in plain for code in ("%j", "%A", "%a", "%x", "%u")):
-        raise Refused(f"{option} {pattern}: only the file's own name may hold patterns, not its directory")
+        raise Refused(f"{option} {pattern}: only the file name may contain patterns, not its directory")
     place = directory.replace("%%", "%")
     if not os.path.isdir(place):
         raise Refused(f"{option} {pattern}: there is no directory {place}")
@@ -242,7 +242,7 @@ def input_file(path: str | None, cwd: str) -> str | None:
 
 
 def keep_environment(state: paths.State, variables: Iterable[bytes]) -> str:
-    """Stores an environment, unless it is there; its name."""
+    """Stores an environment, unless it is stored already; returns its name."""
     data = b"".join(b"%b\0" % variable for variable in variables)
     name = digest(data)
     _keep(state.path("env"), state.environment(name), data, 0o600)
@@ -250,14 +250,14 @@ def keep_environment(state: paths.State, variables: Iterable[bytes]) -> str:
 
 
 def keep_script(state: paths.State, content: bytes) -> str:
-    """Stores a script, unless it is there; its name."""
+    """Stores a script, unless it is stored already; returns its name."""
     name = digest(content)
     _keep(state.path("scripts"), state.script(name), content, 0o700)
     return name
 
 
 def _keep(directory: str, path: str, data: bytes, mode: int) -> None:
-    """Not simply O_EXCL on the name itself: a writer killed half-way would leave a torn file that all others trust."""
+    """Not O_EXCL on the name itself: a writer killed half-way would leave a torn file that all others trust."""
     paths.private_directory(directory)
     try:
         if os.stat(path, follow_symlinks=False).st_size == len(data) and take_in_use(path):
@@ -271,18 +271,18 @@ def _keep(directory: str, path: str, data: bytes, mode: int) -> None:
 
 
 def take_in_use(path: str) -> bool:
-    """Whether an environment or script is still kept; gflowd removes those that nobody took in use for long."""
+    """Whether an environment or script is still kept; gflowd removes those that have not been used for long."""
     try:
         os.utime(path, follow_symlinks=False)
     except FileNotFoundError:
         return False
     except OSError:
-        pass  # a file system that is read-only now
+        pass  # a file system that has become read-only
     return True
 
 
 def digest(data: bytes) -> str:
-    """A name for content: BLAKE2b of 128 bits in hex; hashlib, which has the same, costs ten times the import."""
+    """A name for content: BLAKE2b of 128 bits in hex; importing hashlib for it would cost ten times as much."""
     try:
         from _blake2 import blake2b
     except ImportError:

@@ -1,6 +1,6 @@
-"""What the options of a submission ask for, as specs of jobs. Writes nothing.
+"""Turns the options of a submission into specs of jobs. Writes nothing.
 
-The submitter's world (environment, umask, directories, scripts) is looked at once, however many jobs there are.
+The submitter's surroundings (environment, umask, directories, scripts) are read once for all jobs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Words = tuple[str, ...]
 
 
 class Answer(Value):
-    """How a submission is answered: what is printed, and what is waited for."""
+    """What a submission prints, and what it waits for."""
 
     __slots__ = ("dry_run", "follow", "json", "parsable", "wait")
 
@@ -61,11 +61,11 @@ class Draft(Value):
         self.waits_for: Final = waits_for
         self.answer: Final = answer
         self.held: Final = held
-        self.where: Final = where  # in front of what is said of it
+        self.where: Final = where  # prefix of messages about it
 
 
 class Environment(Value):
-    """The variables that jobs find, how much room they take, and the conda environment that is active in them."""
+    """The variables of jobs, their size, and the conda environment that is active in them."""
 
     __slots__ = ("conda_env", "name", "size", "variables")
 
@@ -79,7 +79,7 @@ class Environment(Value):
 class Drafter:
     """Makes drafts. Gathers the `environments` and `scripts` that they need, by name, and `notes` for the user.
 
-    What it finds out it remembers by what it was asked: most lines of `--from` ask the same.
+    Results are cached by their arguments: most lines of `--from` have the same ones.
     """
 
     def __init__(self, args: Namespace, context: Context) -> None:
@@ -106,7 +106,7 @@ class Drafter:
         self._instant = cache(context.instant)
 
     def draft(self, own: dict[str, Any] | None = None, where: str = "") -> Draft:
-        """The job of the command line, with options of its `own` that win over those. Raises `Refused`, `BadUsage`."""
+        """The job of the command line; its `own` options take precedence. Raises `Refused`, `BadUsage`."""
         args = self._common if own is None else _namespace(vars(self._common) | own)
         command, content = self._command(args)
         if content is None or (b"GFLOW" not in content and b"SBATCH" not in content and b"\r" not in content):
@@ -213,7 +213,7 @@ class Drafter:
         return capture.check_command(name, cwd, self.environments[env], alone=alone, may_come=may_come)
 
     def _note_trouble(self, args: Namespace, command: Words, cwd: str, env: Environment, *, may_come: bool) -> None:
-        """A name with parameters of a sweep in it is not known yet, nor what an environment of conda brings."""
+        """Skips names that contain parameters of a sweep, or that a conda environment may provide."""
         name = command[0]
         if job_options.asks_for_many(args) and "{" in name:
             return
@@ -253,5 +253,5 @@ def _default_name(args: Namespace, command: Words) -> str:
     if args.wrap is not None:
         return "wrap"
     if not command:
-        return ""  # which is refused with a reason where all is checked
+        return ""  # refused with a reason where everything is checked
     return os.path.basename(command[0].rstrip("/")) or command[0]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class New(Value):
-    """One submission: its spec, its first id (0 where it was only rehearsed), and whether it is held."""
+    """One submission: its spec, its first id (0 in a dry run), and whether it is held."""
 
     __slots__ = ("first", "held", "spec")
 
@@ -56,7 +56,7 @@ class New(Value):
 
 
 def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[New]:
-    """Commits them; their ids follow upon each other. Raises `Refused` when one waits for what is not there."""
+    """Commits them with consecutive ids. Raises `Refused` if one waits for a job that does not exist."""
     store = context.writable_store
     for variables in drafter.environments.values():
         capture.keep_environment(context.state, variables)
@@ -92,7 +92,7 @@ def _check_quotas(context: Context, fold: Fold, found: Sequence[tuple[Draft, Spe
 
 
 def _complete(drafts: Sequence[Draft], context: Context, fold: Fold | None) -> list[tuple[Draft, Spec]]:
-    """With what each waits for, judged by `fold`, which may be None where none waits."""
+    """Adds the dependencies of each, resolved with `fold`, which may be None if none waits."""
     waiting = [draft.waits_for for draft in drafts if draft.waits_for is not None]
     if fold is None or not waiting:
         return [(draft, draft.spec) for draft in drafts]

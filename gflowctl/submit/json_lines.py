@@ -28,7 +28,9 @@ FOR_ALL = frozenset(
 
 
 def drafts(drafter: Drafter, path: str) -> Iterator[Draft]:
-    """The job of each line of a file, `-` for standard input; lines of blanks are none. Raises `Refused` naming it."""
+    """The job of each line of a file, `-` for standard input; blank lines are skipped. Raises `Refused` naming the
+    line.
+    """
     reader = Reader(drafter.parser)
     for number, line in enumerate(_lines(path), 1):
         if line.isspace():
@@ -54,7 +56,7 @@ def _lines(path: str) -> Iterator[bytes]:
 
 
 class Reader:
-    """Reads lines. Remembers what texts mean, for most lines say the same of most options."""
+    """Reads lines. Caches parsed values, since most lines have the same values for most options."""
 
     def __init__(self, parser: Parser) -> None:
         self._actions = {
@@ -83,18 +85,18 @@ class Reader:
             return found | {"wrap": command}
         if isinstance(command, list) and command and all(isinstance(word, str) for word in command):
             return found | {"command": command}
-        raise Refused("command must be there: a list of strings, or a string for sh -c")
+        raise Refused("command is missing: give a list of strings, or a string for sh -c")
 
     def _action(self, name: str, key: str) -> argparse.Action:
         action = self._actions.get(name)
         if action is None:
             raise Refused(f"no option {key[:40]!r}{meant(name, self._actions)}")
         if name in FOR_ALL:
-            raise Refused(f"{name} is for all jobs together; give it on the command line")
+            raise Refused(f"{name} applies to all jobs together; give it on the command line")
         return action
 
     def _value(self, name: str, value: Any) -> Any:
-        """What an option is set to. Lists are joined by commas, as the command line has them."""
+        """The value of an option. Lists are joined by commas, as on the command line."""
         if isinstance(value, list | dict):
             return self._convert(name, value)
         key = (name, type(value), value)
@@ -130,9 +132,9 @@ def _object(line: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise Refused(f"not JSON: {str(error)[:80]}") from None
     except RecursionError:
-        raise Refused("not JSON that anyone could read: nested too deeply") from None
+        raise Refused("JSON is nested too deeply") from None
     if not isinstance(found, dict):
-        raise Refused('not a JSON object, such as {"command": ["python", "train.py"], "gpus": 1}')
+        raise Refused('not a JSON object, e.g. {"command": ["python", "train.py"], "gpus": 1}')
     return found
 
 

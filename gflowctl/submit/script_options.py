@@ -1,4 +1,4 @@
-"""The head of a script as options of its submission, below those that the command line gives."""
+"""The head of a script as options of its submission; options on the command line take precedence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Head(Value):
-    """What the head of the script `name` gives: values by option, and the line that each is from."""
+    """The options in the head of the script `name`: values by option, and the line of each."""
 
     __slots__ = ("lines", "name", "notes", "options", "slurm", "variables")
 
@@ -52,7 +52,7 @@ class Head(Value):
 def read(
     parser: Parser, name: str, content: bytes, *, cpus: int | None, gpus: int | None, ignore_unknown: bool
 ) -> Head:
-    """The head of a script; `cpus` and `gpus` are of options that win over it. Raises `Refused` naming the line."""
+    """The head of a script; `cpus` and `gpus` come from options that take precedence. Raises `Refused` naming the line."""
     try:
         head = script_head.read(
             content,

@@ -1,4 +1,4 @@
-"""Arrays and sweeps as options ask for them. Imported only where they do."""
+"""Arrays and sweeps from options. Imported only if needed."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ LARGEST_TABLE = 4 * LARGEST_SCRIPT  # bytes
 
 
 def asked(args: argparse.Namespace) -> Family:
-    """The array or sweep that the options ask for. Raises `Refused`, `BadUsage` for options that do not go together."""
+    """The array or sweep that the options ask for. Raises `Refused`, or `BadUsage` for options that do not fit
+    together.
+    """
     if args.array is None and not args.param and args.param_file is None:
-        raise BadUsage(f"{_first(args)} goes with --array, --param or --param-file")
+        raise BadUsage(f"{_first(args)} needs --array, --param or --param-file")
     ranges, concurrent = ((), None) if args.array is None else _said("--array", arrays.parse_array, args.array)
     if concurrent is not None and args.max_concurrent is not None:
         raise BadUsage("give either --max-concurrent or a number after % in --array, not both")
@@ -71,7 +73,7 @@ def _table(path: str) -> str:
 
 
 def check(spec: Spec, limits: Limits, variables: list[bytes]) -> None:
-    """Raises `Refused` when the name or command of some element could not be; the longest and shortest values tell."""
+    """Raises `Refused` if the name or command of any element is not possible; checks the longest and shortest values."""
     assert spec.family is not None
     overridden: dict[str, list[str]] = {}
     for override in spec.family.overrides:
@@ -97,7 +99,7 @@ def jobs(spec: Spec, first_id: int, wish: Wish) -> Iterator[Job]:
 
 
 def part(family: Family, positions: Iterable[int]) -> Family:
-    """Some elements of a family as one of their own. Those of an array keep their indices."""
+    """Some elements of a family as a family of their own. Elements of an array keep their indices."""
     ascending = sorted(positions)
     if not family.axes:
         from gflowd.core.syntax import ranges

@@ -1,4 +1,4 @@
-"""Arrays and sweeps as people name them: by id, as a submission (`@~1`), or by name."""
+"""Arrays and sweeps as users name them: by id, as a submission (`@~1`), or by name."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def find(view: View, text: str) -> list[int]:
     if not LIKE_JOBS.fullmatch(text):
         found = [array_id for array_id in view.families if text in _names(view, array_id)]
         if not found:
-            raise Refused(f"no array or sweep is called {text[:60]!r}")
+            raise Refused(f"no array or sweep is named {text[:60]!r}")
         return found
     named = views.by_spec(view, view.select([text]))
     array_id = next(iter(named))
     if len(named) > 1:
         raise Refused(f"{text} names several jobs; give one array or sweep")
     if array_id not in view.families:
-        raise Refused(f"job {array_id} is no array or sweep")
+        raise Refused(f"job {array_id} is not an array or sweep")
     if len(named[array_id]) < len(view.ids_of(array_id)):
-        raise Refused(f"{text} is a part of array {array_id}; give all of it")
+        raise Refused(f"{text} is a part of array {array_id}; give the whole array")
     return [array_id]
 
 
 def the_one(view: View, text: str) -> int:
-    """As `find`, of which there must be one; of several with a name the one that has jobs left. Raises `Refused`."""
+    """As `find`, but exactly one: of several with a name, the one that has jobs left. Raises `Refused`."""
     found = find(view, text)
     left = [array_id for array_id in found if not _is_over(view, array_id)] or found[-1:]
     if len(left) > 1:

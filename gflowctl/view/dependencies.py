@@ -1,4 +1,4 @@
-"""What jobs wait for: judged as far as the snapshot tells, and in words. The daemon decides."""
+"""The dependencies of jobs: judged from the snapshot, and in words. The daemon decides."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from gflowd.core.job.dependencies import Dependency
     from gflowd.core.job.model import Job
 
-MANY = 8  # dependencies beyond which their states are not told one by one
+MANY = 8  # dependencies whose states are listed one by one
 NOBODY = -1  # no job has this id
 CANCELLED = Outcome(begun=1, ended=1)
-WANTED = {AFTERCORR: "to finish well, element by element", AFTERANY: "to end", AFTERNOTOK: "to fail", AFTER: "to start"}
-WANTED_BY_DEFAULT = "to finish well"
+WANTED = {AFTERCORR: "to finish, element by element", AFTERANY: "to end", AFTERNOTOK: "to fail", AFTER: "to start"}
+WANTED_BY_DEFAULT = "to finish"
 
 
 def are_met(view: View, job: Job) -> bool:
-    """Whether nothing that the job waits for is still to come, as far as the snapshot tells."""
+    """Whether all dependencies of the job are satisfied, as far as the snapshot tells."""
     wanted = job.spec.needs
 
     def look(dependency: Dependency) -> Outcome:
@@ -39,7 +39,7 @@ def are_met(view: View, job: Job) -> bool:
 
 
 def _plain(view: View, job: Job, each: Dependency) -> Dependency:
-    """With `aftercorr` as the `afterok` on a single job that it comes to."""
+    """With `aftercorr` replaced by the `afterok` on a single job that it stands for."""
     theirs = None if each.id is None or each.element else view.families.get(each.id)
     if each.kind != AFTERCORR or theirs is None or job.array_id is None or job.spec.family is None:
         return each
@@ -56,7 +56,7 @@ def _one(view: View, job_id: int) -> Outcome:
 
 
 def _all(view: View, array_id: int) -> Outcome:
-    """Of an array; elements without records have not begun."""
+    """The outcome of an array; elements without records have not begun."""
     ids, phases, wishes = view.ids_of(array_id), view.records.of(PHASE), view.records.of(WISH)
     whole, before = Outcome(jobs=len(ids)), Outcome()
     for job_id in ids:
@@ -83,14 +83,14 @@ def _namesakes(view: View, job: Job) -> int:
 
 
 def words(view: View, job: Job) -> str:
-    """`all of 41 to finish well (running), 40 to end (finished)`."""
+    """`all of 41 to finish (running), 40 to end (finished)`."""
     wanted = job.spec.needs or dependencies.NOTHING
     if len(wanted.dependencies) > MANY:
         parts = _grouped(view, wanted)
     else:
         parts = [f"{_target(view, each)}{_state(view, each)}" for each in wanted.dependencies]
     several = f"{wanted.mode} of " if len(wanted.dependencies) > 1 else ""
-    stays = "" if wanted.auto_cancel else "; stays queued when that cannot be"
+    stays = "" if wanted.auto_cancel else "; stays queued if that becomes impossible"
     return f"{several}{', '.join(parts)}{stays}"
 
 
@@ -133,6 +133,6 @@ def _grouped(view: View, wanted: Needs) -> list[str]:
 
 
 def of(view: View, job_id: int) -> Needs:
-    """What a job waits for, or waited."""
+    """What a job waits or waited for."""
     raw = view.records.of(SPEC)[view.spec_of(job_id)].get("needs")
     return dependencies.NOTHING if raw is None else dependencies.decode(raw)

@@ -1,4 +1,4 @@
-"""What jobs are asked to wait for, as it was written, and the jobs of a snapshot that are meant by it."""
+"""Requested dependencies as written, and the jobs of a snapshot that they mean."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ PLAIN = 10  # digits: ids are shorter
 
 
 class DependencyRequest(Value):
-    """The texts of the options, each None where it is not given. `@` in them is read under the snapshot's lock, where
-    nobody else submits.
+    """The texts of the options, each None if not given. `@` in them is resolved under the snapshot's lock, when
+    no other submission can come between.
     """
 
     __slots__ = ("all_of", "any_of", "auto_cancel", "singleton", "spec")
@@ -48,7 +48,7 @@ class DependencyRequest(Value):
         return [text for text in (self.spec, self.all_of, self.any_of) if text is not None]
 
     def needs(self, resolve: Resolve) -> Needs:
-        """What is meant, with what `resolver` found. Raises `Refused`."""
+        """The dependencies, with the jobs that `resolver` finds. Raises `Refused`."""
         parts = []
         if self.spec is not None:
             parts.append(dependencies.parse(self.spec, resolve))
@@ -62,7 +62,7 @@ class DependencyRequest(Value):
 
 
 def asked(request: DependencyRequest, view: View) -> Needs:
-    """What one request means; `@` is a submission of the user's. Raises `Refused`."""
+    """The dependencies of one request; `@` is one of the user's submissions. Raises `Refused`."""
     view.recall_named(",".join(request.texts))
     return request.needs(resolver(view.records, view.context.user))
 
@@ -78,7 +78,7 @@ def recalled(requests: Iterable[DependencyRequest], fold: Fold, context: Context
 
 
 def check_elements(wanted: Needs, family: Family | None, records: Records) -> None:
-    """Raises `Refused` when `aftercorr` names an array that lacks an element for one of `family`'s."""
+    """Raises `Refused` if `aftercorr` names an array that lacks a counterpart for an element of `family`."""
     corresponding = [each for each in wanted.dependencies if each.kind == AFTERCORR and not each.element]
     arrays_of = selection.array_index(records) if corresponding and family is not None else None
     if arrays_of is None or family is None:

@@ -1,4 +1,4 @@
-"""The elements of an array that wait, as one: which are alike, and how they are named together."""
+"""Waiting elements of an array as one: which are alike, and how they are named together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = tuple[int, str | None]  # the id of a job; where it stands for others of i
 
 
 def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[Row]:
-    """A row for each of `ids`, but for those elements of an array that wait alike one row, of the first of them.
+    """A row for each of `ids`; elements of an array that wait alike share one row, that of the first of them.
 
     Only elements that have never started are alike, and of these those of which the same is wished. `by_name`: their
     names are to be told apart, which a template may have made.

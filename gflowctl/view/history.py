@@ -1,6 +1,6 @@
 """Jobs that have left for the history, brought behind the records of a snapshot: those asked for, arrays whole.
 
-What is in the snapshot wins, and stays as it is.
+Records of the snapshot take precedence and stay as they are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One job as a user sees it: its state, exit status, labels and files. Which jobs there are is for `views`."""
+"""One job as a user sees it: its state, exit status, labels and files. `views` knows which jobs exist."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OUT_OF_MEMORY = "OutOfMemory"
 
 
 def state(job: Job) -> str:
-    """One of `model.STATES`; a queued job with a cancel wish is cancelled already, since nothing will start it."""
+    """One of `model.STATES`; a queued job with a cancel wish already counts as cancelled, since it will not be started."""
     if job.wish.cancelled_at is not None and isinstance(job.phase, Queued):
         return CANCELLED
     return job.state
@@ -60,7 +60,7 @@ def ended_at(job: Job) -> float | None:
 
 
 def exit_status(job: Job) -> int:
-    """What `wait` ends with for a job that has ended."""
+    """The exit status of `wait` for a job that has ended."""
     found, phase = state(job), job.phase
     if found == CANCELLED or not isinstance(phase, Ended):
         return STATUS_CANCELLED
@@ -76,7 +76,7 @@ def exit_status(job: Job) -> int:
 
 
 def index(job: Job) -> int | None:
-    """Which element of its array it is; None in none."""
+    """Its index in its array; None if it is in none."""
     if job.array_id is None:
         return None
     from gflowd.core.job import array_task
@@ -90,7 +90,7 @@ def label(job: Job) -> str:
 
 
 def labels(found: Iterable[Job]) -> str:
-    """Several jobs as briefly as they can be named: `3-5,42_[1-100]`."""
+    """Several jobs, named as briefly as possible: `3-5,42_[1-100]`."""
     from gflowd.core.syntax import job_ids
 
     alone: list[int] = []
@@ -123,7 +123,7 @@ def name(job: Job) -> str:
 
 
 def command(job: Job) -> tuple[str, ...]:
-    """Its command, with the parameters of a sweep in their places."""
+    """Its command, with the parameters of a sweep filled in."""
     if job.array_id is None:
         return job.spec.command
     from gflowd.core.job import array_task
@@ -141,7 +141,7 @@ def parameters(job: Job) -> dict[str, str]:
 
 
 def session(job: Job) -> str | None:
-    """The name of its tmux session, whether or not it is still there."""
+    """The name of its tmux session, whether or not it still exists."""
     run = job.run
     return session_name(job.id, run.attempt) if run is not None and run.executor == TMUX else None
 

@@ -1,4 +1,4 @@
-"""A look at a few jobs that are named by their ids, which spares folding a long queue for their sake."""
+"""Looks up a few jobs by id without folding a long queue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FEW = 4  # each is one more search of the whole file
 
 
 def view(context: Context, texts: Sequence[str]) -> views.View:
-    """The jobs that JOBS arguments name, and maybe no others. All that is said of them is as in the whole snapshot."""
+    """The jobs that JOBS arguments name, perhaps without the others. They look as in the whole snapshot."""
     words = ",".join(texts).split(",")
     ids = [int(word) for word in words if word.isascii() and word.isdecimal() and len(word) <= 18]
     some = context.store.read_some(ids) if len(ids) == len(words) <= FEW else None
@@ -26,7 +26,7 @@ def view(context: Context, texts: Sequence[str]) -> views.View:
 
 
 def _stands_alone(fold: Fold, job_id: int) -> bool:
-    """Whether no record but those with its id tell of a job: it is in no array, awaits no other, was tried once."""
+    """Whether only records with its id concern a job: it is in no array, waits for no other, and was tried once."""
     spec, phase = fold.of(SPEC).get(job_id), fold.of(PHASE).get(job_id)
     array_index = selection.array_index(fold)
     if array_index is not None and array_index.array_of(job_id) is not None:

@@ -1,4 +1,4 @@
-"""Why a job is where it is, when it is expected to start, and its place in line, as far as snapshot and daemon tell."""
+"""Why a job waits or ended, when it is expected to start, and its place in line, from the snapshot and the daemon."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
 
-MANY = 100  # reasons: with fewer than that the daemon leaves out none but of those it has not looked at yet
+MANY = 100  # reasons: below this the daemon omits only those of jobs it has not looked at yet
 
 
 def reason(view: View, job: Job) -> str | None:
-    """Why the job is where it is; None where nothing is to be said, or known."""
+    """The reason of the job's state; None if there is none, or it is not known."""
     if isinstance(job.phase, Ended):
         return job.phase.reason
     told = view.told_of(job)
@@ -35,7 +35,7 @@ def reason(view: View, job: Job) -> str | None:
         return told or job.phase.why
     if isinstance(job.phase, Queued):
         return _waits_for(view, job, told)
-    return told if told == IDLE_GPUS else None  # of one that runs, what was said before that is over
+    return told if told == IDLE_GPUS else None  # a running job no longer has the reason it had before
 
 
 def _waits_for(view: View, job: Job, told: str | None) -> str | None:
@@ -53,7 +53,7 @@ def _waits_for(view: View, job: Job, told: str | None) -> str | None:
 
 
 def _is_beyond(view: View, job: Job) -> bool:
-    """Whether the daemon has seen it and told only of others, those ahead of it."""
+    """Whether the daemon has seen it, but gave reasons only for others, ahead of it."""
     return len(view.reasons) >= MANY and (view.observed.at or 0.0) > job.spec.submitted_at
 
 
@@ -64,13 +64,13 @@ def _needs_are_met(view: View, job: Job) -> bool:
 
 
 def expected_start(view: View, job: Job) -> float | None:
-    """When a queued job is expected to start, or is promised to at the latest; None when that is not known."""
+    """When a queued job is expected to start, or its latest promised start; None if not known."""
     estimated = estimated_start(view, job)
     return promised_start(view, job) if estimated is None else estimated
 
 
 def estimated_start(view: View, job: Job) -> float | None:
-    """When the daemon last expected a queued job to start; None when it did not say, or has nothing to say."""
+    """When the daemon last expected a queued job to start; None if it did not say."""
     if not jobs.is_waiting(job) or not view.daemon_runs:
         return None
     expected = view.expected_starts.get(job.id)
@@ -78,14 +78,14 @@ def estimated_start(view: View, job: Job) -> float | None:
 
 
 def promised_start(view: View, job: Job) -> float | None:
-    """When a queued job starts at the latest; None when nothing is promised, or no time is."""
+    """The latest promised start of a queued job; None without a promise, or without a time."""
     promised = promise(view, job)
     at: float | None = None if promised is None else promised["at"]
     return at
 
 
 def promise(view: View, job: Job) -> dict[str, Any] | None:
-    """The record of what a queued job was promised."""
+    """The record of a queued job's promise."""
     if not jobs.is_waiting(job):
         return None
     found: dict[str, Any] | None = view.records.of(PROMISE).get(job.id)
@@ -93,7 +93,7 @@ def promise(view: View, job: Job) -> dict[str, Any] | None:
 
 
 def order(view: View) -> list[int]:
-    """The jobs in line, first to start first, of each array the first; as far as the daemon said."""
+    """The jobs in line, first to start first, with the first element of each array; as far as the daemon said."""
     return view.observed.line.order
 
 

@@ -1,4 +1,4 @@
-"""Which jobs there are and which of them a list of jobs names, the elements of arrays among them. Decodes no job."""
+"""Which jobs exist, and which of them, including elements of arrays, a list of jobs names. Decodes no job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.array_index import ArrayIndex
 
     class Records(Protocol):
-        """Records to be looked at: a folded snapshot, or one with parts of the history behind it (`view.history`)."""
+        """Readable records: a folded snapshot, or one with parts of the history behind it (`view.history`)."""
 
         @property
         def next_id(self) -> int: ...
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
         def of(self, kind: str) -> Mapping[Any, Any]: ...
 
 
-UNKNOWN = "no job "  # how job_ids begins to name what is not known
+UNKNOWN = "no job "  # how job_ids begins its message about unknown ids
 
 
 def array_index(records: Records) -> ArrayIndex | None:
-    """The arrays of a snapshot; None when there are none, which spares their imports."""
+    """The arrays of a snapshot; None if there are none, which avoids their imports."""
     found = [(job_id, raw) for job_id, raw in records.of(SPEC).items() if "family" in raw]
     if not found:
         return None
@@ -67,10 +67,10 @@ def select(text: str, records: Records, arrays: ArrayIndex | None, user: str) ->
 
 
 def targets(word: str, records: Records, arrays: ArrayIndex | None, user: str) -> list[tuple[int, bool]]:
-    """What one word names to depend on: ids, each with whether it is one element of an array. Raises as `select`.
+    """The ids that one word of a dependency names, each with whether it is one element of an array. Raises as `select`.
 
-    A whole array (`42`, `@`) is its first id alone; ranges of ids (`42-45`) and the ids of others of its elements
-    name these.
+    A whole array (`42`, `@`) is only its first id; ranges of ids (`42-45`) and the ids of its other elements
+    name elements.
     """
     if "_" in word:
         return [(job_id, True) for job_id in select(word, records, arrays, user)]

@@ -1,6 +1,6 @@
-"""All jobs as a user sees them: which are named, and in what state; why is for `reasons`. Never writes.
+"""All jobs as a user sees them: which exist, and in what state; `reasons` says why. Never writes.
 
-Reads the snapshot, and behind it the history where that is asked for.
+Reads the snapshot, and behind it the history on request.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 class View:
-    """The jobs of one folded snapshot at one moment, and what the daemon said of them. `fold`: the snapshot alone;
+    """The jobs of one folded snapshot at one moment, and what the daemon said about them. `fold`: the snapshot alone;
     `records`: its records, and behind them what was brought from the history.
     """
 
@@ -103,12 +103,12 @@ class View:
         return selection.ids(self.records, self.array_index)
 
     def owned(self, ids: Iterable[int], users: Collection[str]) -> list[int]:
-        """Those of `ids` whose jobs are of one of `users`; decodes none."""
+        """Those of `ids` whose jobs belong to one of `users`; decodes none."""
         specs, spec_of = self.records.of(SPEC), self.spec_of
         return [job_id for job_id in ids if specs[spec_of(job_id)]["user"] in users]
 
     def knows(self, job_id: int) -> bool:
-        """Whether there is such a job; one that is in the history is brought from there."""
+        """Whether there is such a job; loads it from the history if needed."""
         if self.spec_of(job_id) in self.records.of(SPEC):
             return True
         if not self.has_history:
@@ -120,32 +120,32 @@ class View:
 
     @property
     def has_history(self) -> bool:
-        """Whether any job ever left the snapshot."""
+        """Whether any job has ever left the snapshot."""
         return os.path.exists(self.context.state.history)
 
     def check_changeable(self, job_id: int) -> None:
-        """Raises `Refused` for a job of which nothing can be wished any more."""
+        """Raises `Refused` for a job that can no longer have a wish."""
         if self.spec_of(job_id) not in self.fold.of(SPEC):
             raise Refused("is in the history; gflowctl redo queues a new job like it")
 
     def recall(self, choice: Choice) -> None:
-        """Brings from the history what is to be listed."""
+        """Loads from the history what is to be listed."""
         from gflowctl.view import history
 
         try:
             self.records = history.bring_chosen(self.context.state, self.records, choice)
         except GflowError as error:
-            self.context.store.notes.append(f"only what is still in the queue: {error}")
+            self.context.store.notes.append(f"showing only jobs that are still in the queue: {error}")
 
     def recall_fallen(self, ids: Iterable[int]) -> None:
-        """Brings from the history the jobs that were cancelled because of `ids`."""
+        """Loads from the history the jobs that were cancelled because of `ids`."""
         if self.has_history:
             from gflowctl.view import history
 
             self.records = history.bring_fallen(self.context.state, self.records, ids)
 
     def recall_named(self, text: str) -> None:
-        """Brings from the history what a list of jobs, or a list of dependencies, names."""
+        """Loads from the history what a list of jobs, or a list of dependencies, names."""
         if self.has_history:
             from gflowctl.view import history
 
@@ -158,16 +158,16 @@ class View:
         return selection.select(text, self.records, self.array_index, self.context.user)
 
     def one(self, text: str) -> int:
-        """The id of the one job that a JOB argument names. Raises `BadUsage` when it names several."""
+        """The id of the one job that a JOB argument names. Raises `BadUsage` if it names several."""
         found = self.select([text])
         if len(found) == 1:
             return found[0]
         if found[0] in self.families:
-            raise BadUsage(f"{text} is an array; give one element of it, such as {jobs.label(self.job(found[0]))}")
+            raise BadUsage(f"{text} is an array; give one of its elements, e.g. {jobs.label(self.job(found[0]))}")
         raise BadUsage("give one job")
 
     def job(self, job_id: int) -> Job:
-        """The job with this id, which must be there."""
+        """The job with this id, which must exist."""
         of, array_index = self.records.of, self.array_index
         array_id = None if array_index is None else array_index.array_of(job_id)
         if array_id is None:
@@ -183,7 +183,7 @@ class View:
         return job
 
     def max_concurrent(self, job: Job) -> int | None:
-        """How many of its array may run at a time: what `limit` said, or the submission."""
+        """How many of its array may run at a time, from `limit` or the submission."""
         if job.array_id is None or job.spec.family is None:
             return None
         record = self.records.of(LIMIT).get(job.array_id)
@@ -191,12 +191,12 @@ class View:
         return limit
 
     def exit_status(self, job_id: int) -> int:
-        """As `exit_status` of the job, which has ended; decodes none that finished well."""
+        """As `exit_status` of the job, which has ended; does not decode finished jobs."""
         phase = self.records.of(PHASE).get(job_id) or {}
         return 0 if phase.get("state") == FINISHED else jobs.exit_status(self.job(job_id))
 
     def phase(self, job_id: int) -> Phase:
-        """Its phase; where it has ended and is wanted again, the one that the daemon will give it."""
+        """Its phase; if it has ended and will be run again, the phase that the daemon will give it."""
         raw = self.records.of(PHASE).get(job_id)
         if raw is None:
             return Queued()
@@ -215,18 +215,18 @@ class View:
         return phase if isinstance(phase, Ended) else None
 
     def has_ended(self, job_id: int) -> bool:
-        """Whether nothing will become of the job any more; looks at the records alone."""
+        """Whether the job is over for good; reads only the records."""
         return record_has_ended(self.records, job_id)
 
     @property
     def ranks(self) -> Mapping[int, int]:
-        """The places of jobs in line, from 1; of an array its first."""
+        """The places of jobs in line, from 1; of an array, that of its first element."""
         if self._ranks is None:
             self._ranks = {job_id: rank for rank, job_id in enumerate(self.observed.line.order, 1)}
         return self._ranks
 
     def told_of(self, job: Job) -> str | None:
-        """The reason that the daemon gave; it names that of an array's first waiting element only."""
+        """The reason that the daemon gave; for an array, it gives only that of its first waiting element."""
         told = self.reasons.get(job.id)
         if told or job.array_id is None or not isinstance(job.phase, Queued):
             return told
@@ -239,7 +239,7 @@ class View:
         return self._told.get(job.array_id)
 
     def elapsed(self, job: Job) -> float | None:
-        """How many seconds it has run, or ran; None when it never did. At work, by the clock that its limit goes by."""
+        """How many seconds it has run, or ran; None if it never did. While it runs, by the clock of its limit."""
         began = jobs.started_at(job)
         if began is None:
             return None
@@ -253,7 +253,7 @@ class View:
         return max(0.0, (job.phase.ended_at if isinstance(job.phase, Ended) else self.now) - began)
 
     def time_left(self, job: Job) -> float | None:
-        """Seconds until its time limit; None without one, or when it is not running."""
+        """Seconds until its time limit; None without a limit, or if it is not running."""
         if job.spec.time_limit is None or not isinstance(job.phase, Running):
             return None
         return max(0.0, job.spec.time_limit - (self.elapsed(job) or 0.0))
@@ -276,7 +276,7 @@ def by_spec(view: View, ids: Iterable[int]) -> dict[int, list[int]]:
 
 
 def counts(view: View, ids: Iterable[int]) -> list[str]:
-    """How many jobs are in each state: `97 queued`, `3 running`. Decodes none that never started."""
+    """How many jobs are in each state: `97 queued`, `3 running`. Does not decode jobs that never started."""
     wishes, phases, found = view.records.of(WISH), view.records.of(PHASE), dict.fromkeys(STATES, 0)
     for job_id in ids:
         untouched = job_id not in phases and job_id not in wishes

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gflowd.paths import State
 
 NOT_RUNNING = 3
-MEMORY_LIMITS = {"cgroup": "limits kept by the kernel (cgroups)", "watch": "limits watched, about once a second"}
+MEMORY_LIMITS = {"cgroup": "limits enforced by the kernel (cgroups)", "watch": "limits checked about once a second"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +117,7 @@ def _lines(report: dict[str, Any]) -> Iterable[str]:
     phase = "is running" if report["ready"] else "is starting"
     yield f"gflowd {report['version']} {phase}: pid {report['pid']} on {report['host']}, {report['hosting']}, up {up}"
     if report["version"] != report["installed"]:
-        yield f"upgrade   {report['installed']} is installed; gflowd restart finishes the upgrade, and no job ends"
+        yield f"upgrade   {report['installed']} is installed; gflowd restart completes the upgrade; jobs go on"
     yield f"state     {report['state_dir']}"
     yield f"executor  {report['executor'] or 'not known yet'}"
     yield f"memory    {MEMORY_LIMITS.get(report['memory_limits'], 'not known yet')}"

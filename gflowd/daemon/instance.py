@@ -146,7 +146,7 @@ def stop(state: State, holder: daemon.Daemon, patience: float = STOP_PATIENCE) -
 def signal_daemon(state: State, holder: daemon.Daemon, number: signal.Signals) -> int | None:
     """Signals the daemon that `daemon.running` proved; its pidfd, or None when it has ended. Raises `Refused`."""
     if holder.elsewhere:
-        raise Refused(f"the daemon runs on {holder.host}, not here ({os.uname().nodename}); do this there")
+        raise Refused(f"the daemon runs on {holder.host}, not here ({os.uname().nodename}); run this command there")
     if not holder.pid:
         raise SystemFailed(f"a daemon holds {state.daemon_lock}, but its pid is not known")
     try:

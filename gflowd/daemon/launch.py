@@ -33,7 +33,7 @@ _OPTIONS = (
     ("--gpu-allocation", ("--gpu-allocation-strategy",), "gpu.allocation", "HOW",
      "which free GPUs a job gets: sequential, random or topology"),
     ("--gpu-poll-interval", ("--gpu-poll-interval-secs",), "gpu.poll_interval", "SECONDS",
-     "seconds between looks at the GPUs (at least 1)"),
+     "seconds between polls of the GPUs (at least 1)"),
     ("--simulate-gpus", (), "gpu.simulate", "N[xMEM]", "simulate GPUs instead of using real ones, e.g. 4x24G"),
 )  # fmt: skip
 

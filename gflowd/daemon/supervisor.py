@@ -191,11 +191,11 @@ class Supervisor:
                 self.runtime.prepare()
                 bell = doorbell.hang(self.runtime.bell)
             except (OSError, GflowError) as error:
-                self._give_up(f"{self.runtime.root} cannot be made again: {error}")
+                self._give_up(f"{self.runtime.root} cannot be created again: {error}")
                 return
             os.close(self.bell)
             self.bell = bell
-            self.log.warning("runtime directory made again", path=self.runtime.root)
+            self.log.warning("runtime directory created again", path=self.runtime.root)
 
     def _give_up(self, why: str) -> None:
         self.failure = why

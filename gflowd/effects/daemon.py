@@ -72,7 +72,7 @@ def _is_locked(path: str) -> bool:
     try:
         fd = os.open(path, _READ)
     except PermissionError:
-        raise Refused(f"{path}: Permission denied; it is of another user's gflowd") from None
+        raise Refused(f"{path}: Permission denied; it belongs to another user's gflowd") from None
     except OSError:
         return False
     try:

@@ -92,7 +92,7 @@ class Store:
         fold = Fold()
         taken, _ = fold.feed(data)
         if header is None and not fold.lines:
-            raise SystemFailed(f"{self.path}: nothing readable; gflowctl restore FILE brings back a backup")
+            raise SystemFailed(f"{self.path}: nothing readable; gflowctl restore FILE restores a backup")
         if header is None and not fold.dropped:
             fold.dropped.append("the header")
         return fold, taken
@@ -108,7 +108,7 @@ class Store:
     def check_header(self, header: object) -> None:
         """Raises `Refused` when `header` (the value of the header record) is of a newer gflow."""
         if not isinstance(header, dict) or not isinstance(header.get("format"), int):
-            raise SystemFailed(f"{self.path}: unreadable; gflowctl restore FILE brings back a backup")
+            raise SystemFailed(f"{self.path}: unreadable; gflowctl restore FILE restores a backup")
         if header["format"] > FORMAT:
             raise Refused(f"{self.path} was written by a newer gflow (format {header['format']}, ours is {FORMAT})")
 
@@ -239,7 +239,7 @@ class Follower:
             now = os.stat(self.store.path, follow_symlinks=False)
         except FileNotFoundError:
             if self.offset:
-                raise SystemFailed(f"{self.store.path} is gone; gflowctl restore FILE brings back a backup") from None
+                raise SystemFailed(f"{self.store.path} is gone; gflowctl restore FILE restores a backup") from None
             return False
         if self._fd >= 0:
             mine = os.fstat(self._fd)
@@ -357,7 +357,7 @@ class Commit:
         self.next_id = max(self.next_id, fold.next_id, highest + 1, self.store.first_free_id(), next_id_in(tail))
         self.next_id += len(tail) // SHORTEST_LINE
         size = self.rewrite(fold)
-        self.store.notes.append(f"the snapshot was damaged; it is kept as {kept}, what was readable is in use")
+        self.store.notes.append(f"the snapshot was damaged; it is kept as {kept}, and its readable records are in use")
         return size
 
     def _open(self) -> None:
@@ -366,7 +366,7 @@ class Commit:
             if self._instead is not None:
                 self.next_id = max(self._instead.next_id, self.store.first_free_id())
                 self.rewrite(self._instead)
-                self.store.notes.append("the snapshot was gone; it is written anew from memory")
+                self.store.notes.append("the snapshot was gone; it was written again from memory")
                 return
         self._fd = _open(self.store.path, os.O_RDWR | os.O_APPEND)
         size = os.fstat(self._fd).st_size
@@ -400,7 +400,7 @@ class Commit:
         first = self.store.first_free_id()
         if first > 1 and self._instead is None:
             raise SystemFailed(
-                f"{self.store.path} is gone; a running gflowd puts it back, gflowctl restore FILE brings back a backup"
+                f"{self.store.path} is gone; a running gflowd restores it, gflowctl restore FILE restores a backup"
             )
         paths.replace_file(self.store.path, encode_line(0, first, (HEADER, 0), _header()), durable=True)
 

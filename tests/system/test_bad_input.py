@@ -318,7 +318,7 @@ def test_beside_a_daemon_a_snapshot_that_is_gone_is_not_begun_anew(machine: Mach
     kill(scheduler, signal.SIGSTOP)
     try:
         Path(machine.state.snapshot).unlink()
-        assert "a running gflowd puts it back" in machine.refused(3, "submit", "true")
+        assert "a running gflowd restores it" in machine.refused(3, "submit", "true")
     finally:
         kill(scheduler, signal.SIGCONT)
     eventually(Path(machine.state.snapshot).exists)

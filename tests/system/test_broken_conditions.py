@@ -45,7 +45,7 @@ def test_a_worker_that_keeps_ending(own_default: Machine) -> None:
 
 def test_a_doorbell_that_is_gone(own_default: Machine) -> None:
     (Path(own_default.state.default_run()) / "bell").unlink()
-    assert remedy(own_default, "by which gflowd is woken") == "gflowd restart"
+    assert remedy(own_default, "which wakes gflowd") == "gflowd restart"
     own_default.gflowd("restart")
     eventually(lambda: not found(own_default))
 
@@ -66,7 +66,7 @@ def test_a_configuration_changed_since(own_default: Machine) -> None:
 
 def test_an_observed_world_of_another_daemon(own_default: Machine) -> None:
     Path(own_default.state.observed).unlink()
-    assert "the disk is full" in remedy(own_default, "is not of the gflowd that runs")
+    assert "the disk is full" in remedy(own_default, "was not written by the running gflowd")
 
 
 @needs_tmux

@@ -73,7 +73,7 @@ def test_with_strays_left_alone_the_limit_holds_all_the_same(machine: Machine) -
 
 def test_the_daemon_says_who_keeps_the_limits(own: Machine) -> None:
     who = eventually(lambda: own.status()["memory_limits"])
-    words = {"cgroup": "kept by the kernel", "watch": "watched"}[who]
+    words = {"cgroup": "enforced by the kernel", "watch": "checked about once a second"}[who]
     assert words in own.gflowd("status").stdout
     assert words in own.ctl("doctor").stdout
     text = "import sys; sys.exit('/1.1' not in open('/proc/self/cgroup').read())"

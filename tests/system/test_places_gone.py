@@ -55,7 +55,7 @@ def test_a_runtime_directory_that_another_file_took_ends_the_daemon(machine: Mac
     run.write_text("not a directory")
     kill(machine.pids()["manager"])
     eventually(lambda: not alive(supervisor))
-    assert "cannot be made again" in machine.daemon_log()
+    assert "cannot be created again" in machine.daemon_log()
     eventually(lambda: not machine.processes())
 
 

@@ -111,7 +111,7 @@ def test_what_has_no_effect_is_told_at_a_terminal(up: Machine) -> None:
         os.close(theirs)
         said = terminal.read(1000)
     assert done.returncode == 0
-    assert said == b"gflowctl: job.sh: line 2: --partition=gpu is without effect\r\n"
+    assert said == b"gflowctl: job.sh: line 2: --partition=gpu has no effect\r\n"
 
 
 def test_a_new_script_runs_as_it_is(up: Machine) -> None:

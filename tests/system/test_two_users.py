@@ -107,7 +107,7 @@ def test_neither_is_given_what_the_other_has(both: tuple[OfUser, OfUser], cards:
     first = ada.submit("-g", "1", "--wrap", f"echo $CUDA_VISIBLE_DEVICES; {GATE}")
     ada.until(first, "running")
     eventually(lambda: bob.states() == ["unmanaged", "idle"])
-    assert "GPU 0 unmanaged: given out by another gflow daemon" in bob.ctl("info").stdout
+    assert "GPU 0 unmanaged: allocated by another gflow daemon" in bob.ctl("info").stdout
     second = bob.submit("-g", "1", "--wrap", f"echo $CUDA_VISIBLE_DEVICES; {GATE}")
     bob.until(second, "running")
     eventually(lambda: ada.states() == ["busy", "unmanaged"])

@@ -107,7 +107,7 @@ def test_close_sessions_ends_leftovers_and_never_a_live_job(machine: Machine) ->
 
 
 def test_info_and_status_tell_of_the_machine(machine: Machine) -> None:
-    assert "never ran" in machine.ctl("info").stdout
+    assert "has never run here" in machine.ctl("info").stdout
     machine.start("--simulate-gpus", "2x24G")
     job_id = machine.submit("-g", "1", "-c", "3", "--wrap", GATE)
     machine.until(job_id, "running")

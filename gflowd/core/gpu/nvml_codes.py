@@ -11,13 +11,13 @@ NONE = 0xFFFFFFFF  # where a process has no GPU instance or compute instance
 GREATEST_PID = 1 << 22  # of Linux on 64 bits (proc(5)); R535 before 535.98 returns its v3 lists in another shape
 
 TROUBLES = {
-    NO_PERMISSION: "the NVIDIA driver refuses this user; give it the device files /dev/nvidia*",
+    NO_PERMISSION: "the NVIDIA driver denies this user access; allow access to the device files /dev/nvidia*",
     NOT_LOADED: "the NVIDIA driver is not loaded; load it (modprobe nvidia) or reboot",
     MISSING: "there is an NVIDIA GPU but no libnvidia-ml.so.1; install the NVIDIA driver",
     MISMATCH: "the NVIDIA driver and its library are of different versions; reboot or reload the driver",
 }
 GONE = "gone from the bus"
-MIG = "in MIG mode without a MIG device; make some (nvidia-smi mig -cgi) or leave it (nvidia-smi -mig 0)"
+MIG = "in MIG mode without a MIG device; create some (nvidia-smi mig -cgi) or leave MIG mode (nvidia-smi -mig 0)"
 
 FATAL_XIDS = {  # of NVIDIA's catalogue those after which a GPU is to be reset, none that a program can cause
     46: "it stopped processing",
@@ -27,7 +27,7 @@ FATAL_XIDS = {  # of NVIDIA's catalogue those after which a GPU is to be reset, 
     74: "NVLink error",
     79: "fell off the bus",
     95: "uncontained memory error",
-    119: "its system processor does not answer",
+    119: "its system processor does not respond",
     120: "its system processor failed",
     140: "unrecovered memory error",
 }

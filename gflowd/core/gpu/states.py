@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 IDLE, BUSY, SHARED, UNMANAGED = "idle", "busy", "shared", "unmanaged"
 RESERVED, RESTRICTED, DRAINED, FAULTY = "reserved", "restricted", "drained", "faulty"
-ELSEWHERE = "given out by another gflow daemon"
+ELSEWHERE = "allocated by another gflow daemon"
 
 Held = dict[int, list[int]]  # the jobs that hold a GPU, by its index
 

@@ -83,7 +83,7 @@ def check_limits(max_concurrent: int | None, max_failures: int | None) -> None:
     """Raises `Refused` for a limit under which nothing could run."""
     for what, number in (("concurrent jobs", max_concurrent), ("failures", max_failures)):
         if number is not None and number < 1:
-            raise Refused(f"a limit of {number} {what} makes no sense; the least is 1")
+            raise Refused(f"a limit of {number} {what} is not possible; the minimum is 1")
 
 
 def check_size(elements: int) -> None:
@@ -99,7 +99,7 @@ def parse_array(text: str) -> tuple[Ranges, int | None]:
     if percent:
         match = _LIMIT.fullmatch(limit.strip())
         if match is None:
-            raise Refused(f"{spans.short(limit)} after % is no number of elements to run at a time (from 1)")
+            raise Refused(f"{spans.short(limit)} after % must be a number of elements of at least 1")
         concurrent = int(match[1])
     asked = spans.parse(items)
     check_size(sum(map(length, asked)))
@@ -176,7 +176,7 @@ def overridden(family: Family, positions: Iterable[int], values: Mapping[str, st
     known = [name for axis in family.axes for name in axis.names]
     for name in values:
         if name not in known:
-            raise Refused(f"{spans.short(name)} is none of its parameters (they are {', '.join(known)})")
+            raise Refused(f"{spans.short(name)} is not one of its parameters ({', '.join(known)})")
     places = sorted(set(positions))
     kept = (_without(override, set(places)) if override.name in values else override for override in family.overrides)
     made = (

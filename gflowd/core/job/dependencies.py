@@ -126,10 +126,10 @@ def _parse_item(item: str, resolve: Resolve) -> Iterator[Dependency]:
     if words[0][:1].isalpha():
         kind = words.pop(0).lower()
         if kind not in KINDS:
-            raise Refused(f"{kind[:SHOWN]!r} is no kind of dependency (they are {', '.join(KINDS)})")
+            raise Refused(f"{kind[:SHOWN]!r} is not a kind of dependency ({', '.join(KINDS)})")
         if kind == SINGLETON:
             if words:
-                raise Refused("singleton names no job: it waits for every other job of the same name and user")
+                raise Refused("singleton takes no job: it waits for every other job with the same name and user")
             yield Dependency(kind=SINGLETON)
         elif not words:
             raise Refused(f"{kind} needs a job, such as {kind}:42")

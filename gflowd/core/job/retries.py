@@ -26,7 +26,7 @@ def _parse_cause(word: str) -> str | int:
         return word
     if word.isascii() and word.isdigit() and len(word) <= 3 and 1 <= int(word) <= LARGEST_CODE:
         return int(word)
-    raise Refused(f"{word[:40]!r} is nothing to retry on: neither {', '.join(CAUSES)} nor an exit code (1 to 255)")
+    raise Refused(f"{word[:40]!r} is not a kind of failure: neither {', '.join(CAUSES)} nor an exit code (1 to 255)")
 
 
 def parse_delay(text: str) -> tuple[float, float]:
@@ -34,7 +34,7 @@ def parse_delay(text: str) -> tuple[float, float]:
     word, grows, number = text.strip().lower().partition("x")
     delay = durations.parse(word)
     if delay > LONGEST_DELAY:
-        raise Refused(f"{text!r}: a retry waits a week at most")
+        raise Refused(f"{text!r}: the delay of a retry is at most a week")
     return delay, _parse_factor(number) if grows else 1.0
 
 
@@ -43,7 +43,7 @@ def _parse_factor(number: str) -> float:
         factor = float(number)
         if 1 <= factor <= LARGEST_FACTOR:
             return factor
-    raise Refused(f"{number[:40]!r} is not a factor for a delay to grow by (1 to {LARGEST_FACTOR:.0f}, as in 30sx2)")
+    raise Refused(f"{number[:40]!r} is not a factor for the delay (1 to {LARGEST_FACTOR:.0f}, as in 30sx2)")
 
 
 def cause(ended: Ended) -> str | None:

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1.0  # seconds: times are told to the second, and clocks are trimmed
 MOST_NAMED = 16  # of the jobs that end before
-UNKNOWN = "it is not known why"
-WAS_DOWN = "the machine was not the same after gflowd had been down"
+UNKNOWN = "something unknown changed"
+WAS_DOWN = "the machine changed while gflowd was down"
 
 
 ITS_OWN = {
-    reasons.DRAINED: "nothing is started while gflow is drained",
-    reasons.GROUP: "others of its array or of its name run",
+    reasons.DRAINED: "no job is started while gflow is drained",
+    reasons.GROUP: "other jobs of its array or with its name are running",
 }
 
 
@@ -110,15 +110,15 @@ def _cause(job_id: int, before: Record, was: Basis | None, now: Basis, wall: flo
 def _causes(job_id: int, was: Basis, now: Basis, wall: float) -> Iterator[str]:
     """All that is not as it was, the most telling first."""
     if was.specs.get(job_id) != now.specs.get(job_id):
-        yield "its own request was changed"
+        yield "its request was changed"
     if abs(now.offset - was.offset) > TOLERANCE:
         yield "the clock was set"
     if now.drained:
         yield ITS_OWN[reasons.DRAINED]
     if gone := was.gpus - now.gpus:
-        yield f"GPU {_named(gone)} cannot be had"
+        yield f"GPU {_named(gone)} is not available"
     if was.capacity != now.capacity:
-        yield "the machine has less to give"
+        yield "the machine has fewer resources"
     if new := {window[0] for window in now.windows} - {window[0] for window in was.windows}:
         yield f"reservation {_named(new)} was made"
     if longer := _longer(was.ends, now, wall):
@@ -149,6 +149,6 @@ def _named(numbers: Iterable[int]) -> str:
 def _longer(ends: Mapping[int, float], now: Basis, wall: float) -> str | None:
     for job_id, end in sorted(ends.items()):
         if now.ends.get(job_id, end) > end + TOLERANCE:
-            what = "runs over its limit" if end <= wall + TOLERANCE else "may run longer than it might"
+            what = "exceeds its limit" if end <= wall + TOLERANCE else "may now run longer"
             return f"job {job_id} {what}"
     return None

@@ -30,7 +30,7 @@ def parse_param(text: str) -> Axis:
     name, equals, given = text.partition("=")
     name = name.strip()
     if not equals:
-        raise Refused(f"{text!r} is no parameter ({FORMS})")
+        raise Refused(f"{text!r} is not a parameter ({FORMS})")
     _check_name(name)
     if _RANGE_LIKE.fullmatch(given.strip()):
         values = _range(name, given.strip())
@@ -63,7 +63,7 @@ def _range(name: str, text: str) -> tuple[str, ...]:
     if step == 0:
         raise Refused(f"the parameter {name}: {text!r} has a step of 0")
     if (stop - start) * step < 0:
-        raise Refused(f"the parameter {name}: {text!r} runs away from its end; the step has the wrong sign")
+        raise Refused(f"the parameter {name}: {text!r} never reaches its end; the step has the wrong sign")
     _check_count(name, (stop - start) // step + 1)
     return tuple(_written(value, places) for value in range(start, stop + (1 if step > 0 else -1), step))
 

@@ -101,10 +101,10 @@ OPTIONS = (
     Option("notify-on", "notify_on", aliases=("mail-type",)),
 )  # fmt: skip
 IMMUTABLE = {
-    "project": "the project of a job is fixed when it is submitted",
-    "account": "the project of a job is fixed when it is submitted",
-    "chdir": "the directory of a job is fixed when it is submitted; redo it from another",
-    "export": "the environment of a job is kept as it was when it was submitted; redo it from another",
+    "project": "the project of a job is fixed at submission",
+    "account": "the project of a job is fixed at submission",
+    "chdir": "the directory of a job is fixed at submission; submit the job again from another directory",
+    "export": "the environment of a job is fixed at submission; submit the job again with another environment",
 }
 
 _BY_NAME = {name: option for option in OPTIONS for name in (option.name, *option.aliases)}
@@ -146,7 +146,7 @@ def option(name: str) -> Option:
 
 def _check_state(each: Option, state: str) -> None:
     if state in ENDED_STATES:
-        raise Refused(f"--{each.name} cannot be changed: the job has ended ({state}); redo makes a new one")
+        raise Refused(f"--{each.name} cannot be changed: the job has ended ({state}); gflowctl redo makes a new job")
     if state not in each.states:
         *others, last = [one.name for one in OPTIONS if state in one.states and one.field != "family"]
         named = f"{', '.join(others)} and {last}" if others else last

@@ -62,7 +62,7 @@ def checked(spec: Spec, limits: Limits) -> Spec:
     if spec.early_signal is not None and spec.time_limit is not None:
         _check_warning(spec.early_signal, spec.time_limit)
     if spec.shared and spec.gpu_memory_mb is None:
-        raise Refused("a job that shares its GPU must say how much of its memory it takes: --gpu-memory MEM")
+        raise Refused("a job that shares its GPU must say how much of its memory it uses: --gpu-memory MEM")
     if (why := why_impossible(spec, limits)) is not None:
         raise Refused(why)
     found = project(spec.project, limits)

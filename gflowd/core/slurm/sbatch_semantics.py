@@ -140,7 +140,7 @@ def _gpus(option: str, value: str) -> tuple[int, str | None]:
         return 0, None
     match = (_GRES if option == "gres" else _GPUS).fullmatch(value)
     if match is None:
-        raise Refused("gflow gives GPUs of one type and no other generic resource (such as gpu:2 or gpu:a100:2)")
+        raise Refused("gflow supports GPUs of one type (e.g. gpu:2 or gpu:a100:2) and no other generic resource")
     return int(match["count"] or 1), match["type"]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Final
 
-REMEDY = "--ignore-unknown-directives goes on without it"
+REMEDY = "--ignore-unknown-directives ignores it"
 LONGEST_LINE = 65536  # bytes: a command line may have more, nobody writes more
 ELSEWHERE = (
     "--", "--config", "--from", "--help", "-h", "--ignore-unknown-directives", "--state-dir", "--version", "--wrap",
@@ -96,7 +96,7 @@ def read(
         lines=tuple(number for number, _ in words_of_lines),
         notes=(
             *(f"line {number}: ignored: {what}" for number, what in troubles),
-            *(f"line {number}: {option} is without effect" for number, option in meant.without_effect),
+            *(f"line {number}: {option} has no effect" for number, option in meant.without_effect),
             *(f"line {number} ends in CR LF, as on Windows: the shell takes the CR as part of it" for number in mixed),
         ),
         slurm=slurm,
@@ -127,13 +127,13 @@ def _words(number: int, text: bytes) -> list[str]:
     if len(text) > LONGEST_LINE:
         raise Refused(f"line {number}: the directive is {len(text)} bytes long; the limit is {LONGEST_LINE}")
     if _CONTROL.search(text):
-        raise Refused(f"line {number}: the directive holds a control character")
+        raise Refused(f"line {number}: the directive contains a control character")
     try:
         return shlex.split(text.decode(), comments=True)
     except UnicodeDecodeError:
         raise Refused(f"line {number}: the directive is not valid UTF-8") from None
     except ValueError:
-        raise Refused(f"line {number}: the directive has a quote or backslash without its partner") from None
+        raise Refused(f"line {number}: the directive has an unclosed quote or ends in a backslash") from None
 
 
 def _check_line_end(number: int, line: bytes) -> None:

@@ -60,7 +60,7 @@ give() {
     NONE) refuse '--export=NONE: gflow gives a step the variables of its job' ;;
   esac
   name=${1%%=*}
-  case $name in *[!A-Za-z0-9_]* | '' | [0-9]*) refuse "--export: $name is no name of a variable" ;; esac
+  case $name in *[!A-Za-z0-9_]* | '' | [0-9]*) refuse "--export: $name is not a variable name" ;; esac
   case $1 in *=*) export "$name=${1#*=}" ;; esac
 }
 output= error= input=

@@ -29,7 +29,7 @@ def parse(text: str) -> Ranges:
 def _range(word: str) -> Range:
     match = _ITEM.fullmatch(word)
     if match is None:
-        raise Refused(f"{short(word)} is no index and no range of them ({FORMS})")
+        raise Refused(f"{short(word)} is not an index or range ({FORMS})")
     first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
     if last > LARGEST:
         raise Refused(f"index {last} is too large; the limit is {LARGEST}")

@@ -22,10 +22,10 @@ def expand_template(template: str, values: Mapping[str, str]) -> str:
         if found in ("{{", "}}"):
             return found[0]
         if name is None:
-            raise Refused(f"the template {template!r} has a lone {found}; write {found * 2} for a brace")
+            raise Refused(f"the template {template!r} has a single {found}; write {found * 2} for a brace")
         if name not in values:
             known = f"known: {', '.join(values)}" if values else "there are no parameters"
-            raise Refused(f"the template {template!r} names {name!r}, which is no parameter ({known})")
+            raise Refused(f"the template {template!r} uses {name!r}, which is not a parameter ({known})")
         return values[name]
 
     return _BRACES.sub(put, template)

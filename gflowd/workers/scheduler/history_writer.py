@@ -128,4 +128,4 @@ class HistoryWriter(Archive):
             kept = set_aside(self._path)
         except OSError as error:
             raise SystemFailed(f"{self._path}: {error.strerror}") from error
-        self._log.error("the history was damaged; a new one is begun", kept=kept)
+        self._log.error("the history was damaged; a new one was created", kept=kept)

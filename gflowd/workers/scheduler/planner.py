@@ -41,7 +41,7 @@ EXPECTED = 50  # jobs whose start is foretold
 ADVISED = 20  # jobs for which a shorter limit that would do is looked for
 _FORETOLD = (reasons.RESOURCES, reasons.RESERVATION, reasons.PRIORITY)
 _ADVISABLE = (reasons.RESERVATION, reasons.PRIORITY, reasons.NEVER_RESERVATION)
-DOUBT = 120.0  # seconds for which a GPU that cannot be had any more is expected back, and nothing is promised anew
+DOUBT = 120.0  # seconds for which a GPU that is not available any more is expected back, and nothing is promised anew
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def test_a_link_in_place_of_a_file_is_found(used: Ctl) -> None:
 def test_who_keeps_the_lock_is_named(used: Ctl) -> None:
     with open(used.state.snapshot_lock, "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert "locked by a process that does not say" in bad(used)[0]
+        assert "locked by a process of unknown pid" in bad(used)[0]
         file.write("4242\n")
         file.flush()
         assert "locked by pid 4242" in bad(used)[0]
@@ -101,13 +101,13 @@ def test_directories_of_unknown_jobs_are_named(used: Ctl) -> None:
     for job_id in (7, 8, 40):
         os.makedirs(used.state.attempt(job_id, 1))
     (line,) = bad(used)
-    assert "not known: 7-8,40" in line
+    assert "of unknown jobs: 7-8,40" in line
     Path(used.state.path("history.db")).touch(mode=0o600)  # which may know them: only ids not given yet are strange
     with used.store.commit() as commit:
         commit.allocate(10)
         commit.put("setting", "x", 1)
     (line,) = bad(used)
-    assert "not known: 40" in line
+    assert "of unknown jobs: 40" in line
 
 
 def test_what_a_restore_left_is_named(used: Ctl) -> None:
@@ -139,7 +139,7 @@ def test_records_that_make_no_sense_are_a_finding(used: Ctl) -> None:
         commit.put("spec", 2, ["no", "spec"])
     lines = bad(used)
     assert lines
-    assert all("cannot make sense of a record" in line for line in lines)
+    assert all("cannot read a record" in line for line in lines)
 
 
 def test_missing_packages_are_named(used: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:

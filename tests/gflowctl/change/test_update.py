@@ -90,7 +90,7 @@ def test_of_a_running_job_the_time_limit_and_the_comment(five: Ctl) -> None:
 def test_what_is_so_already(five: Ctl) -> None:
     before = five.store.read().lines
     done = five.run("update", "1", "-c", "1")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "gflowctl: job 1 is so already\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "gflowctl: job 1 already has these values\n")
     assert five.store.read().lines == before
 
 
@@ -104,7 +104,7 @@ def test_what_is_so_already(five: Ctl) -> None:
         (1, ["1", "-n", " "], "name cannot be empty"),
         (1, ["1", "--command", ""], "the command is empty"),
         (1, ["1", "--clear", "name"], "cannot be cleared"),
-        (1, ["1", "--clear", "project"], "fixed when it is submitted"),
+        (1, ["1", "--clear", "project"], "fixed at submission"),
         (1, ["1", "--clear", "odd"], "'odd' is not an option that can be changed"),
         (1, ["1", "-t", "1h", "--clear", "time"], "both set and cleared"),
         (1, ["1", "--script", "none.sh"], "no such file"),

@@ -60,7 +60,7 @@ def test_whether_a_job_goes_with_what_it_waits_for(chain: Ctl) -> None:
     chain.ok("update", "2", "--clear", "auto-cancel")
     assert chain.spec(2).needs.auto_cancel
     assert chain.spec(3).needs.auto_cancel
-    assert chain.run("update", "4", "--no-auto-cancel").stderr == "gflowctl: job 4 is so already\n"
+    assert chain.run("update", "4", "--no-auto-cancel").stderr == "gflowctl: job 4 already has these values\n"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_whether_a_job_goes_with_what_it_waits_for(chain: Ctl) -> None:
             "job 1: --depends-on cannot be changed while the job is running; only time, signal and comment can",
         ),
         (["2", "-d", "99"], "no job 99"),
-        (["2", "-d", "x"], "'x' is no kind of dependency"),
+        (["2", "-d", "x"], "'x' is not a kind of dependency"),
         (["2", "-d", "1", "--clear", "depends-on"], "job 2: --depends-on is both set and cleared"),
     ],
 )
@@ -153,7 +153,7 @@ def test_retries(chain: Ctl) -> None:
     assert chain.spec(4).retry.on == ("oom", 7)
     chain.ok("update", "4", "--max-retries", "0")
     assert chain.spec(4).retry is None
-    assert "without --max-retries" in chain.fails(2, "update", "4", "--retry-on", "oom")
+    assert "need --max-retries" in chain.fails(2, "update", "4", "--retry-on", "oom")
     chain.fails(1, "update", "1", "--max-retries", "2")
 
 
@@ -177,7 +177,7 @@ def test_one_element_gets_another_value(sweep: Ctl) -> None:
     assert params(sweep) == ["1", "2", "0.5,1", "4"]
     job = sweep.jobs("3")[0]
     assert (job["command"], job["name"], job["params"]) == (["echo", "0.5,1"], "n-0.5,1", {"lr": "0.5,1", "x": "a"})
-    assert sweep.run("update", "1_2", "--param", "lr=0.5,1").stderr == "gflowctl: job 1 is so already\n"
+    assert sweep.run("update", "1_2", "--param", "lr=0.5,1").stderr == "gflowctl: job 1 already has these values\n"
     sweep.ok("redo", "1_2,1_3")
     assert [job["params"]["lr"] for job in sweep.jobs("7")] == ["0.5,1", "4"]
     sweep.ok("redo", "1")
@@ -196,15 +196,15 @@ def test_of_a_whole_sweep_those_that_wait_get_another_value(sweep: Ctl) -> None:
         (["1_0", "--param", "lr=1"], "job 1: --param cannot be changed: 1_0 is running"),
         (["1_[0-2]", "--param", "lr=1"], "job 1: --param cannot be changed: 1_0 is running"),
         (["1_1", "--param", "lr=1"], "job 1: --param cannot be changed: 1_1 is finished"),
-        (["1_2", "--param", "lr"], "--param: 'lr' is no parameter with its value (such as lr=0.1)"),
+        (["1_2", "--param", "lr"], "--param: 'lr' is not a parameter with its value (e.g. lr=0.1)"),
         (["1_2", "--param", "lr=1", "--param", "lr=2"], "--param: lr is given twice"),
-        (["1_2", "--param", "seed=1"], "'seed' is none of its parameters (they are lr, x)"),
+        (["1_2", "--param", "seed=1"], "'seed' is not one of its parameters (lr, x)"),
         (["1_2", "--param", f"lr={'y' * 255}"], "the job's name is longer than 255 bytes"),
-        (["1_2", "--param", "lr=1", "-g", "1"], "the elements of an array are changed together, but for --param"),
+        (["1_2", "--param", "lr=1", "-g", "1"], "the elements of an array are changed together, except with --param"),
         (["5", "--param", "lr=1"], "job 5: --param is for sweeps"),
         (["6", "--param", "lr=1"], "job 6: --param is for arrays and sweeps"),
         (["6", "--max-failures", "1"], "job 6: --max-failures is for arrays and sweeps"),
-        (["5", "--max-concurrent", "0"], "a limit of 0 concurrent jobs makes no sense"),
+        (["5", "--max-concurrent", "0"], "a limit of 0 concurrent jobs is not possible"),
         (["1", "--command", "echo {x}{x}", "--param", f"x={'y' * 70000}"], "is 140000 bytes long"),
     ],
 )

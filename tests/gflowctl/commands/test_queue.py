@@ -135,10 +135,10 @@ def test_every_field_can_be_shown_and_sorted_by(mixed: Ctl) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (["-f", "NONSENSE"], 2, "no field 'NONSENSE'"),
-        (["-f", ","], 2, "no field named"),
-        (["--sort", "x"], 2, "no field 'X'"),
-        (["--sort", ""], 2, "no field named"),
+        (["-f", "NONSENSE"], 2, "unknown field 'NONSENSE'"),
+        (["-f", ","], 2, "no field given"),
+        (["--sort", "x"], 2, "unknown field 'X'"),
+        (["--sort", ""], 2, "no field given"),
         (["-s", "sleeping"], 2, "unknown state 'sleeping'"),
         (["--since", "x"], 2, "not an instant"),
         (["-l", "x"], 2, "not a number"),

@@ -91,7 +91,7 @@ def test_nonsense_is_one_line_and_changes_nothing(seen: Ctl, words: tuple[str | 
 
 
 def test_without_gpus_there_is_nothing_to_say(ctl: Ctl) -> None:
-    assert "not looked" in ctl.fails(1, "gpus", "drain", "0")
+    assert "not polled" in ctl.fails(1, "gpus", "drain", "0")
     ctl.observe(gpus=[])
     assert "no GPUs" in ctl.fails(1, "gpus", "topology")
     ctl.observe(gpus=[], gpu_trouble="the driver is gone; reboot")
@@ -121,12 +121,12 @@ def test_a_faulty_gpu_is_resumed_when_it_answers(ctl: Ctl) -> None:
     assert ctl.ok("gpus", "resume", "0") == "Resumed GPU 0\n"
     order = setting(ctl, "resumed")["GPU-0"]
     assert (order["ecc"], order["boot"], set(order)) == (3, boot_id(), {"ecc", "boot", "at"})
-    assert "when it answers again" in ctl.fails(1, "gpus", "resume", "1")
-    assert "when that is over" in ctl.fails(1, "gpus", "resume", "2")
+    assert "when it responds again" in ctl.fails(1, "gpus", "resume", "1")
+    assert "when the fault is over" in ctl.fails(1, "gpus", "resume", "2")
     ctl.ok("gpus", "drain", "1")
     both = ctl.run("gpus", "resume", "1")
     assert (both.returncode, both.stdout) == (0, "Resumed GPU 1\n")
-    assert "when it answers again" in both.stderr
+    assert "when it responds again" in both.stderr
 
 
 def test_a_process_is_ignored_by_its_identity(seen: Ctl) -> None:
@@ -178,11 +178,11 @@ def test_info_shows_who_is_on_each_gpu_and_why_it_is_not_used(seen: Ctl) -> None
     assert lines[3].endswith("idle       -")
     assert lines[4] == ""
     assert "\n".join(lines).isascii()
-    elsewhere = gpu(0, "unmanaged", "given out by another gflow daemon")
+    elsewhere = gpu(0, "unmanaged", "allocated by another gflow daemon")
     lost = gpu(1, "faulty", "GPU is lost", **FAULT)
     seen.observe(gpus=[elsewhere, lost, gpu(2, "faulty", "GPU is lost", answers=False, **FAULT)])
     assert seen.ok("info").splitlines()[4:7] == [
-        "GPU 0 unmanaged: given out by another gflow daemon",
+        "GPU 0 unmanaged: allocated by another gflow daemon",
         "GPU 1 faulty: GPU is lost; gflowctl gpus resume 1",
         "GPU 2 faulty: GPU is lost",
     ]

@@ -55,7 +55,7 @@ def test_a_reservation_is_created_listed_shown_and_cancelled(seen: Ctl) -> None:
     assert "Cancelled:" in seen.ok("reserve", "show", "1")
     again = seen.run("reserve", "cancel", "1")
     assert (again.returncode, again.stdout) == (0, "")
-    assert again.stderr == "gflowctl: reservation 1 is cancelled already\n"
+    assert again.stderr == "gflowctl: reservation 1 is already cancelled\n"
 
 
 def test_json_has_everything(seen: Ctl) -> None:
@@ -152,7 +152,7 @@ def test_before_the_daemon_ever_ran_only_reservations_are_compared(ctl: Ctl) -> 
     words = ("reserve", "create", "--gpu-list", "900", "--start", "now+1h", "--for", "1h")
     done = ctl.run(*words)
     assert (done.returncode, done.stdout) == (0, "Created reservation 1\n")
-    assert "nobody knows yet how many GPUs there are" in done.stderr
+    assert "the GPU count is not known yet" in done.stderr
     assert "by reservation 1" in ctl.fails(1, *words)
 
 

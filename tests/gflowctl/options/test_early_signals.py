@@ -36,11 +36,12 @@ def test_a_warning_is_written_as_for_sbatch(text: str, meant: EarlySignal) -> No
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "no signal"), ("NONE", "no signal"), ("0", "no signal"), ("99@5", "no signal"), ("@5", "no signal"),
+        ("", "not a signal"), ("NONE", "not a signal"), ("0", "not a signal"), ("99@5", "not a signal"),
+        ("@5", "not a signal"),
         ("KILL@5", "cannot be caught"), ("STOP", "cannot be caught"), ("USR1@0", "before the time limit"),
         ("USR1@", "not a duration"), ("USR1@x", "not a duration"), ("USR1@-5", "not a duration"),
         ("USR1@99d", "before the time limit"), ("X:USR1", "not of the form"), ("B:B:USR1", "not of the form"),
-        ("USR1@1:30", "not of the form"), ("USR1@" + "9" * 5000, "not a duration"), ("USR\u00b9", "no signal"),
+        ("USR1@1:30", "not of the form"), ("USR1@" + "9" * 5000, "not a duration"), ("USR\u00b9", "not a signal"),
     ],
 )  # fmt: skip
 def test_what_warns_nobody_is_refused(text: str, why: str) -> None:
@@ -86,4 +87,4 @@ def test_it_can_be_changed_cleared_and_redone(ctl: Ctl) -> None:
 
 
 def test_nonsense_is_one_line(ctl: Ctl) -> None:
-    assert "'ODD' is no signal" in ctl.fails(2, "submit", "--signal", "ODD@5", "true")
+    assert "'ODD' is not a signal" in ctl.fails(2, "submit", "--signal", "ODD@5", "true")

@@ -61,7 +61,7 @@ def test_a_signal_reaches_the_command_and_spares_its_shell(running: tuple[Ctl, s
 def test_only_what_runs_can_be_signalled(running: tuple[Ctl, subprocess.Popen[str]]) -> None:
     ctl, _ = running
     assert "job 1 is queued" in ctl.fails(1, "cancel", "1,2", "--signal", "USR1")
-    assert "'SIGODD' is no signal" in ctl.fails(2, "cancel", "2", "--signal", "SIGODD")
+    assert "'SIGODD' is not a signal" in ctl.fails(2, "cancel", "2", "--signal", "SIGODD")
     ctl.submit("true")
     ctl.end_job(3)
     assert ctl.run("cancel", "3", "--signal", "10").stderr == "gflowctl: job 3 has already ended (finished)\n"

@@ -128,7 +128,7 @@ def test_a_promise_is_told_with_those_that_end_before_and_from_when_it_moved_and
     for _ in range(3):
         submit(up, HOUR, "-t", "1h")
     promise(up, 1, at=at, by=[[8, at - 50], [9, at]])
-    promise(up, 2, at=at, by=[[8, at]], was=at - HOUR, cause="job 8 runs over its limit")
+    promise(up, 2, at=at, by=[[8, at]], was=at - HOUR, cause="job 8 exceeds its limit")
     promise(up, 3, at=at)
     up.observe(line=line(1, 2, 3), expected={"1": at - HOUR, "2": at})
     first, second, third = (told(up, job_id) for job_id in (1, 2, 3))
@@ -137,7 +137,7 @@ def test_a_promise_is_told_with_those_that_end_before_and_from_when_it_moved_and
     assert first["Expected"] == f"~{utc(at - HOUR)}, if jobs take as long as expected"
     assert "Moved" not in first
     assert second["Promised"] == f"{shown} at the latest (job 8 ends by then)"
-    assert second["Moved"] == f"from {utc(at - HOUR)}, because job 8 runs over its limit"
+    assert second["Moved"] == f"from {utc(at - HOUR)}, because job 8 exceeds its limit"
     assert third["Promised"] == f"{shown} at the latest"
     assert "Expected" not in third
 

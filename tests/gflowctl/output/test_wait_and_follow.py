@@ -166,13 +166,13 @@ def test_logs_that_are_not_there(ctl: Ctl) -> None:
     ctl.submit("true")
     ctl.run_job(2)
     assert ctl.ok("log", "2") == ""
-    assert "has no error file" in ctl.fails(1, "log", "2", "--error")
+    assert "has no separate error file" in ctl.fails(1, "log", "2", "--error")
     assert "has no attempt 2" in ctl.fails(1, "log", "2", "--attempt", "2")
     ctl.end_job(2)
     assert "no longer there" in ctl.fails(1, "log", "2")
     ctl.submit("-o", "/dev/null", "true")
     ctl.run_job(3)
-    assert "no plain file" in ctl.fails(1, "log", "3")
+    assert "not a regular file" in ctl.fails(1, "log", "3")
     ctl.fails(2, "log", "2", "--first", "1", "--last", "1")
     ctl.fails(2, "log", "1-2")
 

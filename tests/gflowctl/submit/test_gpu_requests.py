@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from conftest import Ctl
 
 WRONG = [
-    ("--shared", "must say how much of its memory it takes: --gpu-memory MEM"),
-    ("--shared --gpu-memory 0", "must say how much of its memory it takes: --gpu-memory MEM"),
+    ("--shared", "must say how much of its memory it uses: --gpu-memory MEM"),
+    ("--shared --gpu-memory 0", "must say how much of its memory it uses: --gpu-memory MEM"),
     ("--gpu-memory 25G", "1 GPU with 25G (the largest has 24G) asked for, but this machine has none"),
     ("--shared --gpu-memory 25G", "1 GPU with 25G (the largest has 24G) asked for, but this machine has none"),
     ("--gpu-memory 20G --gpus 2", "2 GPUs with 20G (the largest has 24G) asked for, but this machine has 1"),

@@ -246,12 +246,12 @@ def test_wrong_usage_is_one_line_and_changes_nothing(ctl: Ctl, words: list[str],
         (["--name", "", "true"], "name cannot be empty"),
         (["--chdir", "missing", "true"], "--chdir: missing is not a directory"),
         (["--output", "missing/%j", "true"], "there is no directory"),
-        (["--output", "%j/out", "true"], "only the file's own name"),
+        (["--output", "%j/out", "true"], "only the file name"),
         (["--error", "%q", "true"], "%q is not a pattern"),
         (["--output", "", "true"], "does not name a file"),
         (["--input", "missing", "true"], "no such file"),
         (["--input", ".", "true"], "is a directory"),
-        (["--export", "=1", "true"], "names no variable"),
+        (["--export", "=1", "true"], "is not a variable name"),
         ([b"\xff"], "not valid UTF-8"),
         (["--name", b"\xff", "true"], "not valid UTF-8"),
     ],
@@ -396,7 +396,7 @@ def test_a_variable_that_is_set_nowhere_is_told(ctl: Ctl) -> None:
     assert done.returncode == 0
     assert "--export: NO_SUCH_VARIABLE is not set" in done.stderr
     for wrong in ("1A=2", "a b=c", "ALL,/x"):
-        assert "names no variable" in ctl.fails(1, "submit", "--export", wrong, "true")
+        assert "is not a variable name" in ctl.fails(1, "submit", "--export", wrong, "true")
 
 
 def test_a_shell_script_from_windows_is_refused_whichever_line_tells(ctl: Ctl) -> None:

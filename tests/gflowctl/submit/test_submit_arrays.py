@@ -61,25 +61,25 @@ def test_a_table_gives_parameters(ctl: Ctl) -> None:
 @pytest.mark.parametrize(
     ("status", "words", "said"),
     [
-        (1, ("-a", "1-"), "--array: '1-' is no index and no range of them (such as 1-10, 0-20:5 or 1,4,9)"),
+        (1, ("-a", "1-"), "--array: '1-' is not an index or range (such as 1-10, 0-20:5 or 1,4,9)"),
         (1, ("-a", "5-1"), "--array: '5-1' runs backwards; write the smaller index first"),
-        (1, ("-a", "1-3%0"), "--array: '0' after % is no number of elements to run at a time (from 1)"),
+        (1, ("-a", "1-3%0"), "--array: '0' after % must be a number of elements of at least 1"),
         (1, ("-a", "1,1"), "--array: index 1 is given twice"),
-        (1, ("-a", "1-3", "--max-concurrent", "0"), "a limit of 0 concurrent jobs makes no sense; the least is 1"),
-        (1, ("-a", "1-3", "--max-failures", "0"), "a limit of 0 failures makes no sense; the least is 1"),
+        (1, ("-a", "1-3", "--max-concurrent", "0"), "a limit of 0 concurrent jobs is not possible; the minimum is 1"),
+        (1, ("-a", "1-3", "--max-failures", "0"), "a limit of 0 failures is not possible; the minimum is 1"),
         (1, ("-a", "1-3", "--param", "x=1"), "give either an array or parameters, not both"),
         (2, ("-a", "1-3", "--follow"),
          "--follow shows one job; use --wait, and gflowctl log JOB_INDEX for the output of one element"),
         (2, ("-a", "1-3%2", "--max-concurrent", "2"),
          "give either --max-concurrent or a number after % in --array, not both"),
-        (2, ("--max-failures", "2"), "--max-failures goes with --array, --param or --param-file"),
-        (2, ("--name-template", "x"), "--name-template goes with --array, --param or --param-file"),
-        (1, ("--param", "x"), "--param: 'x' is no parameter (such as lr=0.1,0.01 or seed=1:10 or lr=0:1:0.1)"),
+        (2, ("--max-failures", "2"), "--max-failures needs --array, --param or --param-file"),
+        (2, ("--name-template", "x"), "--name-template needs --array, --param or --param-file"),
+        (1, ("--param", "x"), "--param: 'x' is not a parameter (such as lr=0.1,0.01 or seed=1:10 or lr=0:1:0.1)"),
         (1, ("--param", "x=1", "--param", "x=2"), "the parameter x is given twice"),
         (1, ("--param", "x=1", "--name-template", "{missing}"),
-         "the template '{missing}' names 'missing', which is no parameter (known: index, name, x)"),
+         "the template '{missing}' uses 'missing', which is not a parameter (known: index, name, x)"),
         (1, ("--param", "x=1", "--name-template", "{x"),
-         "the template '{x' has a lone {; write {{ for a brace"),
+         "the template '{x' has a single {; write {{ for a brace"),
         (1, ("--param", f"x={'y' * 251}", "--name-template", "name-{x}"), "the job's name is longer than 255 bytes"),
         (1, ("--param-file", "none.csv"), "--param-file none.csv: No such file or directory"),
         (1, ("--param-file", "headless.csv"),
@@ -156,7 +156,7 @@ def test_elements_are_named_by_their_index(ctl: Ctl) -> None:
     assert [job["array_index"] for job in ctl.jobs("3")] == [2]
     assert [job["id"] for job in ctl.jobs("@~1")] == [1]
     assert ctl.fails(1, "cancel", "2_[5-7],1_1,99") == "no job 2_[6-7], 1_1, 99"
-    assert ctl.fails(2, "log", "2") == "2 is an array; give one element of it, such as 2_1"
+    assert ctl.fails(2, "log", "2") == "2 is an array; give one of its elements, e.g. 2_1"
     assert ctl.fails(1, "log", "2_3").startswith("job 2_3 has not started")
 
 
@@ -204,8 +204,8 @@ def test_a_dependency_names_an_array_or_an_element(ctl: Ctl) -> None:
     assert needs_of(ctl, whole) == (Dependency(kind="afterok", id=1),)
     assert needs_of(ctl, element) == tuple(Dependency(kind="afterok", id=each, element=True) for each in (1, 3))
     assert needs_of(ctl, corresponding) == (Dependency(kind="aftercorr", id=1),)
-    assert "1 to finish well (3 queued)" in ctl.ok("show", str(whole))
-    assert "all of 1_1 to finish well (queued), 1_3 to finish well (queued)" in ctl.ok("show", str(element))
+    assert "1 to finish (3 queued)" in ctl.ok("show", str(whole))
+    assert "all of 1_1 to finish (queued), 1_3 to finish (queued)" in ctl.ok("show", str(element))
     for job_id in (1, 2):
         ctl.end_job(job_id, exit_code=0)
     reasons = {job["id"]: job["reason"] for job in ctl.jobs()}
@@ -242,10 +242,10 @@ def test_limit_changes_how_many_run_at_a_time(ctl: Ctl) -> None:
     assert first_cells(ctl.ok("queue"))[0] == "1_[1-5%4]"
     assert ctl.run("limit", "1", "4").stderr == "gflowctl: job 1 is already limited to 4 at a time\n"
     assert ctl.fails(1, "limit", "1", "0") == (
-        "a limit of 0 would let nothing run; gflowctl hold keeps jobs from starting"
+        "with a limit of 0, nothing would run; gflowctl hold keeps jobs from starting"
     )
-    assert ctl.fails(1, "limit", "6", "2") == "job 6 is no array or sweep"
-    assert ctl.fails(1, "limit", "1_2", "2") == "1_2 is a part of array 1; give all of it"
+    assert ctl.fails(1, "limit", "6", "2") == "job 6 is not an array or sweep"
+    assert ctl.fails(1, "limit", "1_2", "2") == "1_2 is a part of array 1; give the whole array"
     assert ctl.fails(1, "limit", "99", "2") == "no job 99"
 
 

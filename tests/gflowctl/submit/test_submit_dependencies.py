@@ -55,12 +55,12 @@ def test_what_a_submission_waits_for(three: Ctl, words: list[str], found: list[o
         (["-d", ""], "'' is not a job to depend on"),
         (["-d", "1,,2"], "'' is not a job to depend on"),
         (["-d", "1,2?3"], "joined by ',' (all of them) or by '?'"),
-        (["-d", "afterever:1"], "'afterever' is no kind of dependency"),
+        (["-d", "afterever:1"], "'afterever' is not a kind of dependency"),
         (["-d", "afterok"], "afterok needs a job"),
         (["-d", "afterok:x"], "'x' is not a job"),
         (["-d", "afterok:1+5"], "only after takes a delay"),
         (["-d", "after:1+x"], "'x' is not a duration"),
-        (["-d", "singleton:1"], "singleton names no job"),
+        (["-d", "singleton:1"], "singleton takes no job"),
         (["--depends-on-any", "1?2"], "not a list of jobs"),
         (["--depends-on-all", "x"], "'x' is not a job"),
         (["--depends-on-any", "1,2", "-d", "3"], "any of several dependencies cannot be combined"),
@@ -112,13 +112,12 @@ def test_dependencies_in_words(three: Ctl) -> None:
     three.submit("-d", "1", "true")
     said = three.ok("show", "4-6")
     assert (
-        "all of 1 to finish well (queued), 2 to end (running), 3 to start and 120 s to pass (failed); stays queued"
-        in said
+        "all of 1 to finish (queued), 2 to end (running), 3 to start and 120 s to pass (failed); stays queued" in said
     )
     assert "any of 1 to fail (queued), other jobs of this name to end\n" in said
-    assert "Waits for: 1 to finish well (queued)\n" in said
+    assert "Waits for: 1 to finish (queued)\n" in said
     three.submit("-d", "1-6,afterany:1-3", "true")
-    assert "all of 1-6 to finish well, 1-3 to end\n" in three.ok("show", "7")
+    assert "all of 1-6 to finish, 1-3 to end\n" in three.ok("show", "7")
 
 
 def test_the_tree(three: Ctl) -> None:

@@ -108,11 +108,11 @@ def test_a_rehearsal_tells_of_the_first(ctl: Ctl) -> None:
         ("{", "not JSON: "),
         ("true", "not a JSON object"),
         ('["echo"]', "not a JSON object"),
-        ("[" * 100_000, "not JSON that anyone could read"),
-        ("{}", "command must be there"),
-        ({"command": []}, "command must be there"),
-        ({"command": ["a", 1]}, "command must be there"),
-        ({"command": 7}, "command must be there"),
+        ("[" * 100_000, "JSON is nested too deeply"),
+        ("{}", "command is missing"),
+        ({"command": []}, "command is missing"),
+        ({"command": ["a", 1]}, "command is missing"),
+        ({"command": 7}, "command is missing"),
         ({"command": "a", "wrap": "b"}, "either command or wrap"),
         ({"command": "  "}, "--wrap: the text is empty"),
         ({"command": [""]}, "the command is empty"),
@@ -130,9 +130,9 @@ def test_a_rehearsal_tells_of_the_first(ctl: Ctl) -> None:
         ({"command": ["a"], "hold": "yes"}, "hold is true or false"),
         ({"command": ["a"], "hold": 1}, "hold is true or false"),
         ({"command": ["a"], "executor": "screen"}, "executor: 'screen' is none of tmux, process"),
-        ({"command": ["a"], "json": True}, "json is for all jobs together"),
-        ({"command": ["a"], "from": "x"}, "from is for all jobs together"),
-        ({"command": ["a"], "state-dir": "x"}, "state-dir is for all jobs together"),
+        ({"command": ["a"], "json": True}, "json applies to all jobs together"),
+        ({"command": ["a"], "from": "x"}, "from applies to all jobs together"),
+        ({"command": ["a"], "state-dir": "x"}, "state-dir applies to all jobs together"),
         ({"command": ["a"], "name": "a\0b"}, "contains a NUL character"),
         ({"command": ["a\0b"]}, "contains a NUL character"),
         ({"command": ["a", "\ud800"]}, "is not valid UTF-8"),
@@ -142,8 +142,8 @@ def test_a_rehearsal_tells_of_the_first(ctl: Ctl) -> None:
         ({"command": ["a"], "begin": "never"}, "--begin: "),
         ({"command": ["a"], "output": "none/x"}, "--output none/x: there is no directory"),
         ({"command": ["a"], "depends-on": "9"}, "no job 9"),
-        ({"command": ["a"], "follow": True}, "follow is for all jobs together"),
-        ({"command": ["a"], "comment": "x", "retry-on": "oom"}, "--retry-on and --retry-delay say nothing"),
+        ({"command": ["a"], "follow": True}, "follow applies to all jobs together"),
+        ({"command": ["a"], "comment": "x", "retry-on": "oom"}, "--retry-on and --retry-delay need --max-retries"),
     ],
 )
 def test_one_wrong_line_is_named_and_nothing_is_queued(ctl: Ctl, line: Any, said: str) -> None:
@@ -196,7 +196,7 @@ def test_a_line_without_end_is_no_trouble(ctl: Ctl) -> None:
 
 
 def test_nothing_to_submit_is_said(ctl: Ctl) -> None:
-    assert ctl.fails(1, "submit", "--from", "-", input="\n \n") == "--from -: there is no job in it"
+    assert ctl.fails(1, "submit", "--from", "-", input="\n \n") == "--from -: it contains no job"
 
 
 @pytest.mark.parametrize("words", [["true"], ["--wrap", "x"], ["--follow"], ["--", "true"]])

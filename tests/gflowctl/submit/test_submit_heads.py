@@ -94,7 +94,7 @@ def test_the_number_of_tasks_is_a_variable_only_where_it_is_asked_for(ctl: Ctl) 
         ("#SBATCH --nodes=2", "job.sh: line 3: #SBATCH --nodes=2: gflow runs jobs on one machine; --ignore-unknown-"),
         ("#SBATCH --time=soon", "job.sh: line 3: -t/--time"),
         ("#SBATCH --exclusive", "job.sh: line 3: #SBATCH --exclusive: gflow shares the machine"),
-        ("#SBATCH --job-name='a", "job.sh: line 3: the directive has a quote"),
+        ("#SBATCH --job-name='a", "job.sh: line 3: the directive has an unclosed quote"),
         ("#SBATCH -o a/b.out", "job.sh: line 3: --output a/b.out: there is no directory"),
         ("#SBATCH --hold\r", "job.sh: line 3 ends in CR LF"),
     ],
@@ -132,7 +132,7 @@ def test_what_has_no_effect_is_said_to_who_looks(ctl: Ctl) -> None:
     done = ctl.run("submit", "--dry-run", job)
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        f"gflowctl: job.sh: line 2: {option} is without effect"
+        f"gflowctl: job.sh: line 2: {option} has no effect"
         for option in ("--partition=gpu", "--qos=high", "--nodes=1", "--ntasks=1")
     ]
     assert ctl.ok("submit", job) == "Submitted batch job 1\n"  # nobody reads its stderr

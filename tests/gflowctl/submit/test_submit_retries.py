@@ -131,7 +131,7 @@ def wish(ctl: Ctl, job_id: int) -> Any:
 def test_requeueing_a_running_job(tried: Ctl) -> None:
     assert tried.ok("requeue", "1") == "Requeued job 1\n"
     assert wish(tried, 1) == {"requeued": 2}
-    assert tried.run("requeue", "1").stderr == "gflowctl: job 1 is already to be requeued (running)\n"
+    assert tried.run("requeue", "1").stderr == "gflowctl: job 1 is already waiting to be requeued (running)\n"
     tried.ok("cancel", "1")
     assert wish(tried, 1)["cancelled_by"]
     assert "requeued" not in wish(tried, 1)
@@ -169,10 +169,10 @@ def test_to_the_front(ctl: Ctl) -> None:
     for words in ([], ["--hold"], [], []):
         ctl.submit(*words, "true")
     ctl.run_job(3)
-    assert ctl.ok("top", "1,2") == "Put to the front: jobs 1-2\n"
+    assert ctl.ok("top", "1,2") == "Moved to the front: jobs 1-2\n"
     assert wish(ctl, 1)["top_at"] == wish(ctl, 2)["top_at"] == pytest.approx(time.time(), abs=30)
     assert wish(ctl, 2)["held"]
-    assert ctl.fails(1, "top", "3,4") == "job 3 is running; only queued jobs can be put to the front"
+    assert ctl.fails(1, "top", "3,4") == "job 3 is running; only queued jobs can be moved to the front"
     assert wish(ctl, 4) == {}
 
 

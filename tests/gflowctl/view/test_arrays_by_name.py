@@ -31,8 +31,8 @@ def test_a_limit_by_name(two: Ctl) -> None:
     assert two.ok("limit", "scan", "2") == "Limited job 4 to 2 at a time\n"
     two.ok("cancel", "4")
     assert two.run("limit", "scan", "2").stderr == "gflowctl: job 4 is already limited to 2 at a time\n"
-    assert two.fails(1, "limit", "alone", "2") == "no array or sweep is called 'alone'"
-    assert two.fails(1, "limit", "9", "2") == "job 9 is no array or sweep"
+    assert two.fails(1, "limit", "alone", "2") == "no array or sweep is named 'alone'"
+    assert two.fails(1, "limit", "9", "2") == "job 9 is not an array or sweep"
     assert two.fails(1, "limit", "1,4", "2") == "1,4 names several jobs; give one array or sweep"
 
 
@@ -45,10 +45,10 @@ def test_the_queue_of_one_group(two: Ctl) -> None:
     assert ids(two, "-a", "-g", "1") == [1, 2, 3]
     assert ids(two, "-g", "1", "1_[2-3],9") == [2, 3]
     assert len(two.ok("queue", "-g", "scan").splitlines()) == 3
-    assert two.fails(1, "queue", "-g", "none") == "no array or sweep is called 'none'"
-    assert two.fails(1, "queue", "-g", "9") == "job 9 is no array or sweep"
+    assert two.fails(1, "queue", "-g", "none") == "no array or sweep is named 'none'"
+    assert two.fails(1, "queue", "-g", "9") == "job 9 is not an array or sweep"
     assert two.fails(1, "queue", "-g", "99") == "no job 99"
 
 
 def test_without_any_job_there_is_no_group(ctl: Ctl) -> None:
-    assert ctl.fails(1, "limit", "x", "1") == ctl.fails(1, "queue", "-g", "x") == "no array or sweep is called 'x'"
+    assert ctl.fails(1, "limit", "x", "1") == ctl.fails(1, "queue", "-g", "x") == "no array or sweep is named 'x'"

@@ -72,7 +72,7 @@ def test_show_as_json_and_script(ctl: Ctl) -> None:
     assert ctl.ok("show", "1", "--script") == "#!/bin/sh\necho hi\n"
     assert json.loads(ctl.ok("show", "1", "--json")) == [{**ctl.jobs("1")[0], "attempts": []}]
     ctl.submit("true")
-    assert "is no script" in ctl.fails(1, "show", "2", "--script")
+    assert "is not a script" in ctl.fails(1, "show", "2", "--script")
     ctl.fails(2, "show", "--script", "--json", "1")
     ctl.fails(2, "show")
 
@@ -87,7 +87,7 @@ GPUS = [
 
 
 def test_info_without_a_daemon(ctl: Ctl) -> None:
-    assert "never ran here" in ctl.ok("info")
+    assert "has never run here" in ctl.ok("info")
     assert json.loads(ctl.ok("info", "--json"))["gpus"] == []
     ctl.observe(gpus=GPUS, used={"cpus": 1, "memory_mb": 4096}, at=time.time() - 3600, trouble="disk full")
     shown = ctl.ok("info")
@@ -108,7 +108,7 @@ def test_info_without_a_daemon(ctl: Ctl) -> None:
         *("job", "1,", "pid", "77", "of", "bob"),
     ]
     assert lines[2].split()[4:] == ["0M/24G", "-", "-", "idle", "(simulated)", "-"]
-    assert "[####............] 1 of 4 given to jobs" in shown
+    assert "[####............] 1 of 4 allocated to jobs" in shown
     assert "4G of 8G" in shown
     found = json.loads(ctl.ok("info", "--json"))
     free = {"idle_jobs": [], "reservation": {"now": None, "next": None}}
@@ -136,7 +136,7 @@ def test_doctor_fails_where_nothing_can_be_made(ctl: Ctl) -> None:
     place = str(ctl.home / "file" / "deep" / "state")
     done = ctl.run("doctor", "--state-dir", place)
     assert done.returncode == 1
-    assert f"{place} cannot be made: {ctl.home / 'file'} is not writable" in done.stdout
+    assert f"{place} cannot be created: {ctl.home / 'file'} is not writable" in done.stdout
 
 
 def test_doctor_on_nothing_and_on_something(ctl: Ctl) -> None:

@@ -816,7 +816,7 @@ def test_a_snapshot_of_which_a_daemon_has_told_is_not_begun_anew(store: Store) -
     observed = Path(store.state.observed)
     observed.touch(0o600)
     observed.write_text('{"next_id": 2}')
-    with pytest.raises(SystemFailed, match="a running gflowd puts it back"):
+    with pytest.raises(SystemFailed, match="a running gflowd restores it"):
         submit(store)
     assert not os.path.exists(store.path)
     for nothing in ('{"next_id": 1}', '{"next_id": "x"}', "{}", "[]", "", "\0"):

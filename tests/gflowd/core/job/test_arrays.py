@@ -49,15 +49,15 @@ def test_what_an_array_option_means(text: str, found: tuple[ranges.Ranges, int |
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("%0", "'0' after % is no number"),
-        ("%5", "'' is no index"),
-        ("1-5%", "'' after % is no number"),
-        ("1-5%-1", "'-1' after % is no number"),
-        ("1-5%0", "'0' after % is no number"),
-        ("1-5%2%3", "'2%3' after % is no number"),
+        ("%0", "'0' after % must be a number"),
+        ("%5", "'' is not an index"),
+        ("1-5%", "'' after % must be a number"),
+        ("1-5%-1", "'-1' after % must be a number"),
+        ("1-5%0", "'0' after % must be a number"),
+        ("1-5%2%3", "'2%3' after % must be a number"),
         ("0-1000000", "1000001 elements are too many for one array or sweep; the limit is 1000000"),
         ("1-5,5", "index 5 is given twice"),
-        ("1-", "'1-' is no index"),
+        ("1-", "'1-' is not an index"),
     ],
 )
 def test_a_wrong_array_is_refused(text: str, said: str) -> None:
@@ -84,7 +84,7 @@ def test_a_parameter_is_given_once() -> None:
 
 @pytest.mark.parametrize(("concurrent", "failures"), [(0, None), (None, 0), (-1, 3)])
 def test_a_limit_of_nothing_is_refused(concurrent: int | None, failures: int | None) -> None:
-    with pytest.raises(Refused, match="the least is 1"):
+    with pytest.raises(Refused, match="the minimum is 1"):
         arrays.new_family(((1, 2, 1),), max_concurrent=concurrent, max_failures=failures)
 
 

@@ -31,7 +31,7 @@ def test_the_last_value_counts_and_leaves_no_trace_of_those_before() -> None:
 
 
 def test_a_name_that_is_no_parameter_is_refused() -> None:
-    with pytest.raises(Refused, match=r"^'seed' is none of its parameters \(they are lr, s, t\)$"):
+    with pytest.raises(Refused, match=r"^'seed' is not one of its parameters \(lr, s, t\)$"):
         arrays.overridden(SWEEP, [1], {"lr": "1", "seed": "2"})
 
 

@@ -80,7 +80,7 @@ def test_a_time_is_told_once_it_is_known() -> None:
 def test_one_that_moves_again_says_from_when_it_moved_last() -> None:
     first = renewed(RECORD, promise(250.0), BASIS, replace(BASIS, drained=True), 50.0)
     second = renewed(first, promise(290.0), BASIS, replace(BASIS, gpus=frozenset({0})), 60.0)
-    assert (second["was"], second["at"], second["cause"]) == (250.0, 290.0, "GPU 1 cannot be had")
+    assert (second["was"], second["at"], second["cause"]) == (250.0, 290.0, "GPU 1 is not available")
     assert has_moved(first, second)
     assert not has_moved(second, second)
     assert renewed(second, promise(290.5), BASIS, BASIS, 70.0) is second, "what was said of it stays"
@@ -89,20 +89,20 @@ def test_one_that_moves_again_says_from_when_it_moved_last() -> None:
 def test_while_gpus_may_come_back_no_promise_is_given_up() -> None:
     gone = replace(BASIS, gpus=frozenset())
     assert renewed(RECORD, promise(None), BASIS, gone, 50.0, is_doubtful=True) is RECORD
-    assert moved(gone, at=None) == "GPU 0, 1 cannot be had"
+    assert moved(gone, at=None) == "GPU 0, 1 is not available"
     assert renewed(RECORD, promise(250.0), BASIS, gone, 50.0, is_doubtful=True) is RECORD
 
 
 @pytest.mark.parametrize(
     ("changed", "cause"),
     [
-        ({"specs": {7: SPEC.replace(gpus=1)}}, "its own request was changed"),
+        ({"specs": {7: SPEC.replace(gpus=1)}}, "its request was changed"),
         ({"offset": 52.0}, "the clock was set"),
-        ({"gpus": frozenset({0})}, "GPU 1 cannot be had"),
-        ({"capacity": (2, 1000)}, "the machine has less to give"),
+        ({"gpus": frozenset({0})}, "GPU 1 is not available"),
+        ({"capacity": (2, 1000)}, "the machine has fewer resources"),
         ({"windows": BASIS.windows | {(9, 0.0, 0.0), (8, 1.0, 2.0)}}, "reservation 8, 9 was made"),
-        ({"ends": {1: 150.0}}, "job 1 may run longer than it might"),
-        ({"ends": {3: inf}}, "job 3 may run longer than it might"),
+        ({"ends": {1: 150.0}}, "job 1 may now run longer"),
+        ({"ends": {3: inf}}, "job 3 may now run longer"),
         ({"ends": {9: 300.0}, "bands": {7: MINE, 9: HIGHER}}, "job 9 of higher priority has started"),
         (
             {"bands": {7: MINE, 9: HIGHER, 8: HIGHER}, "waiting": frozenset({7, 8, 9})},
@@ -119,11 +119,11 @@ def test_the_cause_is_what_has_changed(changed: dict[str, Any], cause: str) -> N
 
 
 def test_a_job_that_should_have_ended_by_now_runs_over_its_limit() -> None:
-    assert moved(replace(BASIS, ends={1: 120.0}), wall=100.0) == "job 1 runs over its limit"
+    assert moved(replace(BASIS, ends={1: 120.0}), wall=100.0) == "job 1 exceeds its limit"
 
 
 def test_while_gflow_is_drained_nothing_is_started() -> None:
-    assert moved(replace(BASIS, drained=True)) == "nothing is started while gflow is drained"
+    assert moved(replace(BASIS, drained=True)) == "no job is started while gflow is drained"
     assert moved(BASIS, replace(BASIS, drained=True)) == UNKNOWN, "it was told then"
 
 
@@ -144,8 +144,8 @@ def test_the_most_telling_of_several_causes_is_told() -> None:
 
 def test_after_a_restart_the_cause_is_found_by_what_was_written_down() -> None:
     assert moved(BASIS, None) == WAS_DOWN
-    assert moved(replace(BASIS, ends={2: 240.0}), None) == "job 2 may run longer than it might"
-    assert moved(replace(BASIS, ends={2: 240.0}), None, wall=210.0) == "job 2 runs over its limit"
+    assert moved(replace(BASIS, ends={2: 240.0}), None) == "job 2 may now run longer"
+    assert moved(replace(BASIS, ends={2: 240.0}), None, wall=210.0) == "job 2 exceeds its limit"
     assert moved(replace(BASIS, ends={3: 900.0}), None) == WAS_DOWN, "the promise did not rest on that"
     higher = replace(BASIS, ends={9: 240.0}, bands={7: MINE, 9: HIGHER})
     assert moved(higher, None) == "job 9 of higher priority has started"

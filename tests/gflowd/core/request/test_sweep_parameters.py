@@ -49,7 +49,7 @@ def test_what_a_parameter_means(text: str, found: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("x", "is no parameter"),
+        ("x", "is not a parameter"),
         ("=1", "cannot be a parameter's name"),
         ("1x=1", "cannot be a parameter's name"),
         ("a-b=1", "cannot be a parameter's name"),
@@ -165,12 +165,12 @@ def test_a_template_gets_the_values(template: str, expanded: str) -> None:
 @pytest.mark.parametrize(
     ("template", "values", "said"),
     [
-        ("{missing}", {"lr": "1", "id": "2"}, "names 'missing', which is no parameter (known: lr, id)"),
-        ("{missing}", {}, "names 'missing', which is no parameter (there are no parameters)"),
-        ("{lr:.2f}", {"lr": "1"}, "names 'lr:.2f'"),
-        ("{}", {"lr": "1"}, "names ''"),
-        ("{lr", {"lr": "1"}, "has a lone {; write {{ for a brace"),
-        ("lr}", {"lr": "1"}, "has a lone }; write }} for a brace"),
+        ("{missing}", {"lr": "1", "id": "2"}, "uses 'missing', which is not a parameter (known: lr, id)"),
+        ("{missing}", {}, "uses 'missing', which is not a parameter (there are no parameters)"),
+        ("{lr:.2f}", {"lr": "1"}, "uses 'lr:.2f'"),
+        ("{}", {"lr": "1"}, "uses ''"),
+        ("{lr", {"lr": "1"}, "has a single {; write {{ for a brace"),
+        ("lr}", {"lr": "1"}, "has a single }; write }} for a brace"),
     ],
 )
 def test_a_wrong_template_is_refused(template: str, values: dict[str, str], said: str) -> None:

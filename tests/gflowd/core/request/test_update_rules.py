@@ -59,7 +59,7 @@ def test_a_stopping_job_takes_only_a_comment() -> None:
 
 @pytest.mark.parametrize("state", ENDED_STATES)
 def test_what_has_ended_stays(state: str) -> None:
-    with pytest.raises(Refused, match=f"the job has ended \\({state}\\); redo"):
+    with pytest.raises(Refused, match=f"the job has ended \\({state}\\); gflowctl redo"):
         update_rules.apply(SPEC, state, {"comment": "x"})
 
 
@@ -68,7 +68,7 @@ def test_what_has_ended_stays(state: str) -> None:
     [
         ({"colour": "red"}, (), "'colour' is not an option that can be changed \\(see gflowctl update"),
         ({}, ("colour",), "'colour' is not"),
-        ({"project": "q"}, (), "--project cannot be changed: .* fixed when it is submitted"),
+        ({"project": "q"}, (), "--project cannot be changed: .* fixed at submission"),
         ({}, ("--account",), "--account cannot be changed"),
         ({"time": 5.0}, ("time-limit",), "--time is both set and cleared"),
         ({}, ("command",), "--command cannot be cleared: a job must have one"),

@@ -49,7 +49,7 @@ def test_only_the_head_counts() -> None:
         "--name=a name", "--gpus=2", "--gpu-type=a100", "--memory=4G", "--gpus", "1", "--comment=one # two", "--hold",
     )  # fmt: skip
     assert head.lines == (3, 4, 4, 14, 7, 7, 7, 8)
-    assert head.notes == ("line 4: --partition=gpu is without effect",)
+    assert head.notes == ("line 4: --partition=gpu has no effect",)
     assert head.slurm
     assert head.variables == ()
 
@@ -87,11 +87,11 @@ def test_what_is_behind_the_head_may_be_anything() -> None:
         (b"#!/bin/sh\n#SBATCH --hold\r\n", "line 2 ends in CR LF"),
         (b"#!/bin/sh\n#SBATCH\r\n", "line 2 ends in CR LF"),
         (b"#!/bin/sh\n# GFLOW\r\n", "line 2 ends in CR LF"),
-        (b"#!/bin/sh\n# GFLOW --name=\x1b[31m\n", "line 2: the directive holds a control character"),
-        (b"#!/bin/sh\n#SBATCH --job-name=a\0b\n", "line 2: the directive holds a control character"),
+        (b"#!/bin/sh\n# GFLOW --name=\x1b[31m\n", "line 2: the directive contains a control character"),
+        (b"#!/bin/sh\n#SBATCH --job-name=a\0b\n", "line 2: the directive contains a control character"),
         (b"#!/bin/sh\n\n# GFLOW --name=\xff\n", "line 3: the directive is not valid UTF-8"),
-        (b"#!/bin/sh\n# GFLOW --name='a\n", "line 2: the directive has a quote or backslash without its partner"),
-        (b"#!/bin/sh\n# GFLOW --name=a\\\n", "line 2: the directive has a quote or backslash without its partner"),
+        (b"#!/bin/sh\n# GFLOW --name='a\n", "line 2: the directive has an unclosed quote or ends in a backslash"),
+        (b"#!/bin/sh\n# GFLOW --name=a\\\n", "line 2: the directive has an unclosed quote or ends in a backslash"),
         (b"#!/bin/sh\n# GFLOW gpus=2\n", "line 2: # GFLOW gpus=2: not an option (such as --gpus=2)"),
         (b"#!/bin/sh\n# GFLOW --hold -- true\n", "line 2: # GFLOW --: not an option for a script"),
         (
@@ -112,7 +112,7 @@ def test_what_is_behind_the_head_may_be_anything() -> None:
         (b"#!/bin/sh\n#SBATCH --hold=yes\n", "line 2: #SBATCH --hold=yes: takes no value"),
         (b"#!/bin/sh\n#SBATCH --cpus=4\n", "line 2: #SBATCH --cpus=4: may be any of --cpus-per-gpu, --cpus-per-task"),
         (b"#!/bin/sh\n#SBATCH -N 2\n", "line 2: #SBATCH --nodes=2: gflow runs jobs on one machine"),
-        (b"#!/bin/sh\n\n#SBATCH -L matlab\n#SBATCH -N2", "line 3: #SBATCH --licenses=matlab: gflow counts no licences"),
+        (b"#!/bin/sh\n\n#SBATCH -L matlab\n#SBATCH -N2", "line 3: #SBATCH --licenses=matlab: gflow does not count"),
         (b"#!/bin/sh\n#SBATCH --exclusive\n", "line 2: #SBATCH --exclusive: gflow shares the machine"),
         (b"#!/bin/sh\n#SBATCH -N2\n#SBATCH x\n", "line 2: #SBATCH --nodes=2"),
         (b"#!/bin/sh\n#SBATCH x\n#SBATCH -N2\n", "line 2: #SBATCH x"),
@@ -123,7 +123,7 @@ def test_a_wrong_head_is_refused_naming_line_and_option(content: bytes, said: st
 
 
 def test_a_refusal_says_how_to_go_on() -> None:
-    assert refusal(b"#!/bin/sh\n#SBATCH -N 2\n").endswith("; --ignore-unknown-directives goes on without it")
+    assert refusal(b"#!/bin/sh\n#SBATCH -N 2\n").endswith("; --ignore-unknown-directives ignores it")
 
 
 def test_what_is_ignored_is_said() -> None:
@@ -255,9 +255,9 @@ def test_the_number_of_tasks_is_a_variable_where_it_is_asked_for() -> None:
 
 def test_options_that_one_machine_has_no_use_for_are_named() -> None:
     assert slurm("--partition=gpu -n1", "-O").notes == (
-        "line 2: --partition=gpu is without effect",
-        "line 2: --ntasks=1 is without effect",
-        "line 3: --overcommit is without effect",
+        "line 2: --partition=gpu has no effect",
+        "line 2: --ntasks=1 has no effect",
+        "line 3: --overcommit has no effect",
     )
 
 

@@ -58,7 +58,7 @@ def test_the_command_is_run_once_whatever_only_matters_to_several(step: Step, op
         ("--container=x", "--container: not under gflow"),
         ("--jobid=7", "--jobid=7: not this job"),
         ("--export=NONE", "--export=NONE: gflow gives a step the variables of its job"),
-        ("--export=ALL,a-b=1", "--export: a-b is no name of a variable"),
+        ("--export=ALL,a-b=1", "--export: a-b is not a variable name"),
         ("--colour=red", "--colour=red: not an option of srun"),
         ("-y", "-y: not an option of srun"),
     ],

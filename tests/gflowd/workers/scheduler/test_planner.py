@@ -276,7 +276,7 @@ def test_no_gpus_are_given_up_for_two_minutes_and_a_promise_that_rests_on_them_n
         assert plan.starts == []
     line.tick(2.0)
     record = line.records[2]
-    assert (record["at"], record["was"], record["cause"]) == (None, 6000.0, "GPU 1 cannot be had")
+    assert (record["at"], record["was"], record["cause"]) == (None, 6000.0, "GPU 1 is not available")
     line.gpus = GPUS
     line.tick()
     assert line.records[2] == {**promised, "by": [[1, 6000.0]]}, "and its place is the same"
@@ -295,7 +295,7 @@ def test_two_minutes_after_its_time_a_promise_is_given_up_though_a_restart_broug
     assert line.records == {2: promised}
     line.tick(30.0)
     record = line.records[2]
-    assert (record["at"], record["was"], record["cause"]) == (None, 5010.0, "GPU 1 cannot be had")
+    assert (record["at"], record["was"], record["cause"]) == (None, 5010.0, "GPU 1 is not available")
 
 
 def test_what_one_gpu_is_gone_for_is_given_up_though_another_may_come_back(wiring: Wiring) -> None:
@@ -310,7 +310,7 @@ def test_what_one_gpu_is_gone_for_is_given_up_though_another_may_come_back(wirin
     assert line.records == {2: promised}
     line.tick(15.0)
     record = line.records[2]
-    assert (record["at"], record["was"], record["cause"]) == (None, 6000.0, "GPU 0, 1 cannot be had")
+    assert (record["at"], record["was"], record["cause"]) == (None, 6000.0, "GPU 0, 1 is not available")
 
 
 def test_the_planner_says_when_a_gpu_is_no_longer_expected_back(wiring: Wiring) -> None:
@@ -337,7 +337,7 @@ def test_a_gpu_that_is_drained_moves_a_promise_at_once(wiring: Wiring) -> None:
     orders = AdminState(drained={"GPU-1": "x"})
     with mock.patch("gflowd.core.gpu.admin_state.read", return_value=orders):
         line.tick()
-    assert (line.records[2]["at"], line.records[2]["cause"]) == (None, "GPU 1 cannot be had")
+    assert (line.records[2]["at"], line.records[2]["cause"]) == (None, "GPU 1 is not available")
 
 
 def test_a_new_planner_keeps_the_promises_that_were_written_down(wiring: Wiring) -> None:
@@ -375,7 +375,7 @@ def test_while_gflow_is_drained_places_stay_and_no_time_is_promised(wiring: Wiri
     for _ in range(3):
         assert line.tick(100.0).starts == []
         assert (line.records[2]["at"], line.records[2]["since"]) == (None, promised[2]["since"])
-        assert line.records[2]["cause"] == "nothing is started while gflow is drained"
+        assert line.records[2]["cause"] == "no job is started while gflow is drained"
     line.said = replace(line.said, settings={})
     line.phase(1, Ended(state="finished", ended_at=5050.0))
     line.tick()
@@ -410,7 +410,7 @@ def test_a_promise_that_moves_because_gflow_was_drained_says_so(wiring: Wiring) 
     line.said = replace(line.said, settings={})
     line.tick()
     assert line.records[3]["was"] == 5650.0
-    assert line.records[3]["cause"] == "nothing is started while gflow is drained"
+    assert line.records[3]["cause"] == "no job is started while gflow is drained"
 
 
 def test_what_moves_a_promise_that_a_drain_did_not_move_is_not_the_drain(wiring: Wiring) -> None:
@@ -423,7 +423,7 @@ def test_what_moves_a_promise_that_a_drain_did_not_move_is_not_the_drain(wiring:
     line.jobs = (holding(0, 1, until=7000.0), *line.jobs[1:])
     line.tick()
     assert line.records[2]["was"] == 6000.0
-    assert line.records[2]["cause"] == "job 1 may run longer than it might"
+    assert line.records[2]["cause"] == "job 1 may now run longer"
 
 
 def test_one_that_only_estimates_allow_a_time_keeps_its_place_without_one(wiring: Wiring) -> None:

@@ -582,7 +582,7 @@ def test_a_promise_is_committed_moves_with_its_cause_in_the_log_and_is_dropped_w
     moved = records(wiring, "promise")[second]
     assert (moved["since"], moved["was"]) == (promised["since"], promised["at"])
     assert moved["at"] == pytest.approx(when.wall + 100)
-    assert moved["cause"] == f"job {first} may run longer than it might"
+    assert moved["cause"] == f"job {first} may now run longer"
     told = [vars(record) for record in caplog.records if vars(record)["gflow_event"] == "promise moved"]
     assert [record["gflow_fields"] for record in told] == [
         {"job": second, "was": promised["at"], "at": moved["at"], "why": moved["cause"]}
