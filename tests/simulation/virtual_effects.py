@@ -34,6 +34,9 @@ class JobDirs:
     def log_has_ended(self, directory: str) -> bool:
         return True
 
+    def is_copied(self, directory: str) -> bool:
+        return True
+
     def is_held(self, directory: str) -> bool:
         found = self._find(directory)
         return found is not None and found.held

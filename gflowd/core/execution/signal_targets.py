@@ -7,7 +7,6 @@ it must; a shell with a script is not the command, what it runs is.
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,11 +20,12 @@ SHELLS = frozenset(
      "zsh")
 )  # fmt: skip
 
+HUP, INT, TRAP, KILL, CHLD, CONT, STOP, WINCH = 1, 2, 5, 9, 17, 18, 19, 28  # Linux on x86 and arm (signal(7))
 # No process answers these, or all of a job have to: a part of it that is stopped alone holds up the others.
-TO_ALL = frozenset((signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT))
+TO_ALL = frozenset((KILL, STOP, CONT))
 # Some shell catches them for its own ends whatever its script says, which so tells nothing.
-HOUSEKEEPING = frozenset((signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTRAP, signal.SIGWINCH))
-FROM_A_TERMINAL = frozenset((signal.SIGHUP, signal.SIGINT))
+HOUSEKEEPING = frozenset((CHLD, HUP, INT, TRAP, WINCH))
+FROM_A_TERMINAL = frozenset((HUP, INT))
 
 
 @dataclass(frozen=True, slots=True)

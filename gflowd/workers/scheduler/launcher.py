@@ -101,8 +101,8 @@ class Launcher:
             directory = self._state.attempt(job.id, run.attempt)
             if jobdir.beginning(directory) is not None:
                 return False
-            script = job_script.job_script(self._launch(job, run, directory))
-            jobdir.prepare(directory, script)
+            launch = self._launch(job, run, directory)
+            jobdir.prepare(directory, job_script.job_script(launch), job_script.pipes(launch))
         except OSError as error:
             why = f"{error.strerror}: {error.filename or self._file(job, run, 'job.sh')}"
             if _is_the_disks(error):
@@ -138,6 +138,7 @@ class Launcher:
             cgroup=self._cgroup(job, run),
             conda_env=None if spec.conda_env is None else os.fsencode(spec.conda_env),
             tools=self._tools() if spec.slurm else None,
+            to_file=run.executor != TMUX,
         )
 
     @staticmethod

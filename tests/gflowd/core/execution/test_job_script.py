@@ -635,3 +635,59 @@ def test_our_srun_outlives_a_shell_that_sets_a_path_of_its_own(attempt: Attempt)
 )
 def test_the_interpreter_of_a_script_is_that_of_its_first_line(head: bytes, words: tuple[bytes, ...]) -> None:
     assert job_script.interpreter(head) == words
+
+
+AGAIN = b"echo one; echo two >/dev/stdout; echo three >/dev/stderr; echo four"
+
+
+def with_pipes(attempt: Attempt, command: tuple[bytes, ...], **fields: object) -> bytes:
+    """What a job writes to its log with its pipes beside it, once all is copied; how it ended is left in `exit`."""
+    launch = {"output": None, "error": None, "to_file": False, **fields}
+    for name in job_script.pipes(job_script.Launch("", b"", b"", b"", (), b"", 0, command, **launch)):  # type: ignore[arg-type]
+        os.mkfifo(attempt.directory / name, 0o600)
+    attempt.run(*command, **fields)
+    limit = time.monotonic() + LIMIT
+    while not jobdir.is_copied(str(attempt.directory)):
+        assert time.monotonic() < limit, "it is copied for ever"
+        time.sleep(0.005)
+    assert attempt.exit() == b"0\n"
+    return attempt.log()
+
+
+def test_a_log_that_is_a_file_is_written_through_a_pipe(attempt: Attempt) -> None:
+    assert with_pipes(attempt, (b"/bin/sh", b"-c", AGAIN), to_file=True) == b"one\ntwo\nthree\nfour\n"
+
+
+def test_so_are_files_that_are_named(attempt: Attempt) -> None:
+    out, err = attempt.cwd / "out", attempt.cwd / "err"
+    files = {"output": os.fsencode(out), "error": os.fsencode(err)}
+    assert with_pipes(attempt, (b"/bin/sh", b"-c", AGAIN), **files) == b""
+    assert (out.read_bytes(), err.read_bytes()) == (b"one\ntwo\nfour\n", b"three\n")
+
+
+def test_one_file_for_output_and_errors_has_one_pipe(attempt: Attempt) -> None:
+    files = {"output": os.fsencode(attempt.cwd / "out"), "error": os.fsencode(attempt.cwd) + b"/./out"}
+    with_pipes(attempt, (b"/bin/sh", b"-c", AGAIN), **files)
+    assert (attempt.cwd / "out").read_bytes() == b"one\ntwo\nthree\nfour\n"
+
+
+def test_errors_may_have_a_file_beside_a_log_that_is_one(attempt: Attempt) -> None:
+    fields = {"error": os.fsencode(attempt.cwd / "err"), "to_file": True}
+    assert with_pipes(attempt, (b"/bin/sh", b"-c", AGAIN), **fields) == b"one\ntwo\nfour\n"
+    assert (attempt.cwd / "err").read_bytes() == b"three\n"
+
+
+def test_a_disk_that_is_full_costs_output_and_no_time(attempt: Attempt) -> None:
+    """Of a file that takes no more, here because of a limit on its size."""
+    limited = attempt.root / "limited"
+    limited.write_text(f'#!/bin/sh\nulimit -f 8\nexec {" ".join(attempt.words)} "$@"\n')
+    limited.chmod(0o700)
+    attempt.words = [str(limited)]
+    with_pipes(attempt, (b"/bin/sh", b"-c", b"head -c 300000 /dev/zero; exit 0"), to_file=True)
+    assert 0 < len(attempt.log()) <= 4096
+
+
+def test_the_command_has_no_descriptor_beside_its_own(attempt: Attempt) -> None:
+    fields = {"error": os.fsencode(attempt.cwd / "err"), "to_file": True}
+    found = with_pipes(attempt, (b"/bin/sh", b"-c", b'ls "/proc/$$/fd"; :'), **fields)
+    assert set(found.split()) <= {b"0", b"1", b"2", b"9", b"255"}
