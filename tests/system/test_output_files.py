@@ -109,3 +109,73 @@ def test_what_copies_is_no_process_of_the_job(either: Machine) -> None:
     assert all(words.split()[0] != "cat" for words in either.of_job(job_id).values())
     either.cancel(job_id)
     assert either.lines("out.txt") == ["here"]
+
+
+def sorted_lines(machine: Machine, name: str) -> list[str]:
+    return sorted(machine.lines(name))
+
+
+@pytest.mark.parametrize("options", [("-o", "all.txt"), ("-o", "all.txt", "-e", "all.txt"), ("-e", "all.txt")])
+def test_elements_that_share_a_file_do_not_empty_it_for_each_other(either: Machine, options: tuple[str, ...]) -> None:
+    (either.work / "all.txt").write_text("of yesterday\n")
+    text = "for i in 1 2 3; do echo $GFLOW_ARRAY_TASK_ID-$i >&2; sleep .1; done"
+    job_id = int(either.ctl("submit", "--parsable", *options, "--array", "1-6", "--wrap", text).stdout.split("-")[0])
+    assert either.wait(*range(job_id, job_id + 6)) == 0
+    assert sorted_lines(either, "all.txt") == [f"{a}-{i}" for a in range(1, 7) for i in range(1, 4)]
+
+
+def test_elements_one_after_the_other_do_not_either_nor_does_a_daemon_that_returns(own: Machine) -> None:
+    (own.work / "all.txt").write_text("of yesterday\n")
+    text = f"{GATE}; echo $GFLOW_ARRAY_TASK_ID"
+    options = ("-o", "all.txt", "--array", "1-3%1", "--wrap", text)
+    job_id = int(own.ctl("submit", "--parsable", *options).stdout.split("-")[0])
+    own.until(job_id, "running")
+    end(*own.pids().values())
+    own.open_gate()
+    own.start()
+    assert own.wait(job_id, job_id + 1, job_id + 2) == 0
+    assert own.lines("all.txt") == ["1", "2", "3"]
+
+
+def test_attempts_append(either: Machine) -> None:
+    (either.work / "out.txt").write_text("of yesterday\n")
+    text = "echo attempt $GFLOW_ATTEMPT; [ $GFLOW_ATTEMPT = 3 ]"
+    job_id = either.submit("-o", "out.txt", "--max-retries", "5", "--retry-delay", "0s", "--wrap", text)
+    assert either.wait(job_id) == 0
+    assert either.lines("out.txt") == ["attempt 1", "attempt 2", "attempt 3"]
+
+
+def test_lines_of_one_submission_share_a_file(either: Machine) -> None:
+    (either.work / "all.txt").write_text("of yesterday\n")
+    jobs = "".join(f'{{"command": ["echo", "{i}"]}}\n' for i in range(4))
+    either.ctl("submit", "-o", "all.txt", "--from", "-", input=jobs)
+    eventually(lambda: sorted_lines(either, "all.txt") == ["0", "1", "2", "3"])
+
+
+def test_the_next_submission_begins_anew_and_a_repetition_does_not(either: Machine) -> None:
+    for word in ("one", "two"):
+        job_id = either.submit("-o", "out.txt", "echo", word)
+        either.wait(job_id)
+    assert either.lines("out.txt") == ["two"]
+    again = int(either.ctl("redo", "--parsable", str(job_id)).stdout)
+    assert either.wait(again) == 0
+    assert either.lines("out.txt") == ["two", "two"]
+
+
+def test_a_dry_run_says_what_becomes_of_the_files(either: Machine) -> None:
+    def said(*options: str) -> list[str]:
+        lines = either.ctl("submit", "--dry-run", *options, "echo", "x").stdout.splitlines()
+        return [line for line in lines if line.startswith("Output")]
+
+    here = os.path.realpath(either.work)
+    once = "emptied when the first of the 4 jobs starts; what starts later appends"
+    assert said("-o", "all.txt", "--array", "1-4") == [f"Output goes to {here}/all.txt, {once}"]
+    assert said("-o", "all.txt", "--append", "--array", "1-4") == [f"Output goes to {here}/all.txt, appended to"]
+    assert said("-o", "o-%a.txt", "--array", "1-4") == [
+        f"Output goes to {here}/o-%a.txt, a file for each job, emptied when its job first starts"
+    ]
+    assert said("-o", "one.txt", "-e", "two.txt") == [
+        f"Output goes to {here}/{name}.txt, emptied when the job first starts; what starts later appends"
+        for name in ("one", "two")
+    ]
+    assert said() == []

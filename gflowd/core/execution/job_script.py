@@ -57,6 +57,17 @@ def environment_script(data: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Emptied:
+    """A file that is emptied once for a whole submission: `mark` has something in it when that is done. With `shared`
+    other jobs may open the file at the same moment.
+    """
+
+    path: bytes
+    mark: bytes
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """What `job.sh` needs to know. Paths absolute; `variables` are set over the environment's."""
 
@@ -72,6 +83,7 @@ class Launch:
     error: bytes | None = None
     input: bytes | None = None
     append: bool = False
+    emptied: tuple[Emptied, ...] = ()  # of output and error; without, a file is emptied each time
     cgroup: bytes | None = None
     conda_env: bytes | None = None
     tools: bytes | None = None  # a directory with an `srun`, put first on the PATH
@@ -254,16 +266,36 @@ def _trouble(what: bytes, path: bytes) -> bytes:
     return quote(b"launch " + what + path.replace(b"\n", b"?"))
 
 
+# Nobody empties a file after another has begun to write to it.
+_LOCK = b"""\
+true >>%(mark)b && exec 4>>%(mark)b && flock 4
+"""
+_EMPTY_ONCE = b"""\
+if [ -s %(mark)b ]; then true >>%(path)b; else true >%(path)b && { printf x >>%(mark)b || true; }; fi || record %(why)b
+"""
+_UNLOCK = b"""\
+exec 4>&-
+"""
+
+
 def _prepared_files(launch: Launch) -> list[bytes]:
     """Opens each file once beforehand: a redirection that fails inside the job would read as the job's own failure."""
-    lines = [b"umask %04o\n" % launch.umask]
+    user, ours = b"umask %04o\n" % launch.umask, b"umask 077\n"
+    emptied = {} if launch.append else {each.path: each for each in launch.emptied}
+    lines = [user]
     for path in dict.fromkeys((launch.output, launch.error)):
-        if path is not None:
-            mode = b">>" if launch.append else b">"
-            lines.append(b"true %b%b || record %b\n" % (mode, quote(path), _trouble(b"cannot write ", path)))
+        if path is None:
+            continue
+        why = _trouble(b"cannot write ", path)
+        if (once := emptied.get(path)) is None:
+            lines.append(b"true %b%b || record %b\n" % (b">>" if launch.append else b">", quote(path), why))
+            continue
+        words = {b"mark": quote(once.mark), b"path": quote(path), b"why": why}
+        empty = _EMPTY_ONCE % words
+        lines += [ours, _LOCK % words, user, empty, _UNLOCK] if once.shared else [empty]
     if launch.input is not None:
         lines.append(b"true <%b || record %b\n" % (quote(launch.input), _trouble(b"cannot read ", launch.input)))
-    return [*lines, b"umask 077\n"]
+    return [*lines, ours]
 
 
 def pipes(launch: Launch) -> tuple[str, ...]:
