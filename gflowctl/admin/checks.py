@@ -86,7 +86,7 @@ def packages(_context: Context) -> Iterator[Finding]:
 
 
 def tmux(_context: Context) -> Iterator[Finding]:
-    """tmux is installed and not too old."""
+    """That tmux is installed and not too old."""
     remedy = "install tmux for gflowctl attach; until then jobs run as plain processes"
     path = shutil.which("tmux")
     if path is None:

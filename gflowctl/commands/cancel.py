@@ -4,7 +4,8 @@ A running job gets SIGINT, after half its grace SIGTERM, and after its grace SIG
 request is on disk; gflowctl wait waits for the end. Name the jobs or choose them by options. With several options a job
 must match all of them, and jobs that have ended are left out. Naming a job that has already ended is not an error.
 
-With --signal the job is not cancelled: its processes get the signal at once, and what they do with it is up to them.
+With --signal the job is not cancelled. The signal goes at once to those of its processes that have a handler for it or
+wait for it; if there are none, to the command (the shell of a script is left alone). KILL, STOP and CONT go to all.
 """
 
 from __future__ import annotations

@@ -149,6 +149,8 @@ def _repeated(view: views.View, old: Job, family: Family | None, wanted: Needs |
         user=view.context.user,
         submitted_at=time.time(),
         redone_from=old.id,
+        append=True,  # what it repeats, and what ran beside that, is in the same files
+        batch=None,
         family=family,
         needs=wanted,
         begin_at=None if spec.begin_at is None or spec.begin_at <= view.now else spec.begin_at,

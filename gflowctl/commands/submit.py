@@ -15,7 +15,8 @@ them). If a dependency can no longer be satisfied, the job is cancelled, unless 
 
 Names of output files may contain %j (the job's id), %A (array id), %a (element), %x (name), %u (user) and %% (a percent
 sign). With --output, --error or --input the job reads and writes files; otherwise it has a terminal, whose output is
-logged.
+logged. A file is emptied once for a submission, when the first of its jobs starts: the elements of an array, the jobs
+of --from and later attempts share it, and a redone job appends.
 
 With --wait or --follow the exit status is the job's own: its exit code, 128+N for signal N, 124 for its time limit, 130
 if it was cancelled.
@@ -213,6 +214,30 @@ def _rehearse(made: Sequence[New]) -> None:
                 render.write(f"Would submit {render.escape(said)}\n")
     if number > DRY:
         render.write(f"... and {number - DRY} more\n")
+    _tell_files(made, number)
+
+
+def _tell_files(made: Sequence[New], number: int) -> None:
+    """What becomes of what is in the files for the output of the `number` jobs."""
+    import os
+
+    from gflowctl.view import jobs
+    from gflowd.core.syntax import filename_patterns
+
+    first = f"the first of the {number} jobs" if number > 1 else "the job first"
+    told: dict[str, None] = {}
+    for new in made:
+        spec = new.spec
+        for pattern in filter(None, (spec.output, spec.error)):
+            if number > 1 and filename_patterns.is_of_one_job(pattern, elements=len(made) == 1):
+                path, what = pattern, "a file for each job, emptied when its job first starts"
+            else:
+                path = pattern if new.spec.family is not None else jobs.file_name(next(iter(new.jobs)), pattern) or ""
+                what = f"emptied when {first} starts; what starts later appends"
+            path = os.path.join(spec.cwd, path)
+            told[f"Output goes to {path}, {'appended to' if spec.append else what}"] = None
+    for line in told:
+        render.write(f"{render.escape(line)}\n")
 
 
 def _stay(answer: Answer, context: Context, ids: range) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Usage:
-    """How many jobs a user or project has: running ones (all that have resources), their GPUs, and queued or held ones."""
+    """How many jobs a user or project has: running ones (which have resources), their GPUs, queued and held ones."""
 
     __slots__ = ("queued_jobs", "running_gpus", "running_jobs")
 

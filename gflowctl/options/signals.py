@@ -52,9 +52,8 @@ def parse_early(text: str) -> EarlySignal:
 
 
 def send(context: Context, found: Sequence[Job], number: signal.Signals) -> dict[int, int]:
-    """Sends `number` to the processes of jobs that have begun; returns how many of each.
-
-    Not to `job.sh`, which has the exit status to record, nor to this process, which may itself be in a job.
+    """Sends `number` to the processes of jobs that have begun and that take it (`processes.heeding`); returns how many
+    of each job. Never to this process, which may itself be in a job.
     """
     leaders = {}
     for job in found:
@@ -66,6 +65,6 @@ def send(context: Context, found: Sequence[Job], number: signal.Signals) -> dict
     members = processes.members(leaders, os.getpid() if running is None else running.pid)
     sent = {}
     for key, (leader, _) in leaders.items():
-        passed_over = {os.getpid(), 0 if leader is None else leader.pid}
-        sent[key[0]] = sum(processes.send(each, (number,)) for each in members[key] if each.pid not in passed_over)
+        heeding = processes.heeding(members[key], None if leader is None else leader.pid, number)
+        sent[key[0]] = sum(processes.send(each, (number,)) for each in heeding if each.pid != os.getpid())
     return sent

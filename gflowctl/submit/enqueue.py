@@ -62,7 +62,7 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
         capture.keep_environment(context.state, variables)
     for content in drafter.scripts.values():
         capture.keep_script(context.state, content)
-    made = []
+    made: list[New] = []
     with store.commit() as commit:
         has_quota = context.may_have_queue_quota(commit)
         waits = any(draft.waits_for is not None for draft in drafts)
@@ -71,7 +71,10 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
         if has_quota and fold is not None:
             _check_quotas(context, fold, found)
         for draft, spec in found:
-            new = New(commit.allocate(_size(spec)), spec, held=draft.held)
+            first = commit.allocate(_size(spec))
+            if len(found) > 1:
+                spec = spec.replace(batch=made[0].first if made else first)  # noqa: PLW2901 -- now it is known
+            new = New(first, spec, held=draft.held)
             new.put(commit)
             made.append(new)
     return made

@@ -52,7 +52,7 @@ class Head(Value):
 def read(
     parser: Parser, name: str, content: bytes, *, cpus: int | None, gpus: int | None, ignore_unknown: bool
 ) -> Head:
-    """The head of a script; `cpus` and `gpus` come from options that take precedence. Raises `Refused` naming the line."""
+    """The head of a script; `cpus` and `gpus` of the command line take precedence. Raises `Refused` naming the line."""
     try:
         head = script_head.read(
             content,

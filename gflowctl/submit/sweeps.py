@@ -73,7 +73,7 @@ def _table(path: str) -> str:
 
 
 def check(spec: Spec, limits: Limits, variables: list[bytes]) -> None:
-    """Raises `Refused` if the name or command of any element is not possible; checks the longest and shortest values."""
+    """Raises `Refused` if the name or command of any element is impossible; checks the longest and shortest values."""
     assert spec.family is not None
     overridden: dict[str, list[str]] = {}
     for override in spec.family.overrides:

@@ -32,7 +32,7 @@ OUT_OF_MEMORY = "OutOfMemory"
 
 
 def state(job: Job) -> str:
-    """One of `model.STATES`; a queued job with a cancel wish already counts as cancelled, since it will not be started."""
+    """One of `model.STATES`; a queued job with a cancel wish already counts as cancelled, since it will not start."""
     if job.wish.cancelled_at is not None and isinstance(job.phase, Queued):
         return CANCELLED
     return job.state

@@ -2,7 +2,8 @@
 
 `pid` (boot id and proc stat line), `alive` (a named pipe, open while anything of the job lives), `exit` (a status, with
 `oom` when the kernel ended it for want of memory, or the shell's `not found` where it ran no command; or `launch` and
-why it did not even try), `log`, `log.end`, `stop.<signal>`.
+why it did not even try), `log`, `log.end`, `out` and `err` (named pipes, read by who copies them to files),
+`stop.<signal>`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import fcntl
 import os
 import re
 import stat
+import termios
 import time
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gflowd.core.execution import procstat
+from gflowd.core.execution import job_script, procstat
 
 if TYPE_CHECKING:
     from gflowd.core.job.model import Identity
@@ -79,6 +82,44 @@ def log_has_ended(directory: str) -> bool:
     return os.path.lexists(os.path.join(directory, "log.end"))
 
 
+def is_copied(directory: str) -> bool:
+    """Whether all is in its files that the job wrote to its pipes: nobody reads them any more."""
+    return not any(_is_read(os.path.join(directory, name)) for name in job_script.PIPES)
+
+
+def has_drained(directory: str) -> bool:
+    """Whether its pipes are empty for the moment."""
+    return not any(_waiting(os.path.join(directory, name)) for name in job_script.PIPES)
+
+
+def _is_read(pipe: str) -> bool:
+    """Whether some process has a named pipe open to read it (open(2), ENXIO)."""
+    try:
+        fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno in BLIND
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode)
+    finally:
+        os.close(fd)
+
+
+def _waiting(pipe: str) -> int:
+    """How many bytes wait in a named pipe."""
+    try:
+        fd = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        found = array("i", [0])
+        fcntl.ioctl(fd, termios.FIONREAD, found)
+        return found[0] if stat.S_ISFIFO(os.fstat(fd).st_mode) else 0
+    except OSError:
+        return 0
+    finally:
+        os.close(fd)
+
+
 def is_held(directory: str) -> bool:
     """Whether some process has `alive` open, or locked where it is a plain file; False when it is not there.
 
@@ -120,11 +161,12 @@ def mark(directory: str, signal: str) -> bool:
     return _create(directory, f"stop.{signal}", b"")
 
 
-def prepare(directory: str, script: bytes) -> None:
-    """Makes the directory and its `job.sh`, all of it or nothing. Raises OSError."""
+def prepare(directory: str, script: bytes, pipes: tuple[str, ...] = ()) -> None:
+    """Makes the directory, its named `pipes` and its `job.sh`, all of it or nothing. Raises OSError."""
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    with contextlib.suppress(OSError):  # it is there, or cannot be: then job.sh locks a file
-        os.mkfifo(os.path.join(directory, "alive"), 0o600)
+    for name in ("alive", *pipes):
+        with contextlib.suppress(OSError):  # it is there, or cannot be: then job.sh does without
+            os.mkfifo(os.path.join(directory, name), 0o600)
     _replace(os.path.join(directory, "job.sh"), script, 0o700)
 
 

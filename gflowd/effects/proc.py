@@ -74,7 +74,7 @@ def environment(pid: int) -> bytes:
 
 
 def status(pid: int) -> str:
-    """What `procstat.bears` reads. Raises OSError."""
+    """What `procstat.takes` reads. Raises OSError."""
     return _whole(pid, "status").decode("ascii", "replace")
 
 
@@ -86,6 +86,14 @@ def memory(pid: int) -> str:
 def owner(pid: int) -> int:
     """The user id that a process has in force. Raises OSError."""
     return os.stat(f"/proc/{pid}").st_uid
+
+
+def executable(pid: int) -> str:
+    """The program that a process runs; empty when that is not to be seen."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
 
 
 def descriptors() -> list[int]:

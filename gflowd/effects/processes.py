@@ -13,7 +13,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from gflowd.core.execution import procstat
+from gflowd.core.execution import procstat, signal_targets
 from gflowd.effects import proc
 
 if TYPE_CHECKING:
@@ -164,12 +164,25 @@ def _environment(pid: int) -> bytes:
         return b""
 
 
-def bears(process: Process, number: int) -> bool:
-    """Whether a process outlives the signal `number`; True also for one that is gone."""
+def heeding(found: Iterable[Process], leader: int | None, number: int) -> list[Process]:
+    """Those of a job's processes that the signal `number` goes to (`signal_targets.chosen`); `job.sh`, by its pid, is
+    `leader`, and never one of them.
+    """
+    members = [_member(process, number) for process in found if process.pid != leader]
+    return signal_targets.chosen(members, leader, number)
+
+
+def _member(process: Process, number: int) -> signal_targets.Member:
     try:
-        return procstat.bears(proc.status(process.pid), number)
+        status = proc.status(process.pid)
     except OSError:
-        return True
+        status = ""
+    return signal_targets.Member(
+        process,
+        takes=procstat.takes(status, number),
+        doubtful=procstat.catches_faults(status),
+        shell=signal_targets.is_shell(proc.executable(process.pid)),
+    )
 
 
 def memory(process: Process) -> int:

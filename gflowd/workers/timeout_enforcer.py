@@ -107,12 +107,12 @@ class TimeoutEnforcer:
         return wakes
 
     def _warned(self, job: LiveJob, early: EarlySignal, found: list[Process]) -> list[Process]:
-        """Whom an early signal goes to: the command, or all but those who wait for others and would die of it."""
-        leader, others = self._identity(job), self._without_leader(job, found)
+        """Whom an early signal goes to: the command, or those whom `processes.heeding` finds."""
+        leader = self._identity(job)
+        pid = None if leader is None else leader.pid
         if early.command_only:
-            return [p for p in others if leader is not None and p.parent == leader.pid]
-        parents = {p.parent for p in others}
-        return [p for p in others if p.pid not in parents or processes.bears(p, early.number)]
+            return [p for p in found if pid is not None and p.parent == pid]
+        return processes.heeding(found, pid, early.number)
 
     def _stop(self, jobs: list[LiveJob], now: Moment) -> list[float]:
         """Takes every step that is due; when to look again."""

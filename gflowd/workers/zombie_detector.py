@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 BEGINS_WITHIN = 0.02  # seconds: when to look whether an attempt has begun; then after as long again
 LOOK_AGAIN = 0.005  # seconds: at an exit record with the lock still held; doubled at each look
 STRAYS_AFTER = 0.04  # seconds of that: what still holds the lock is no longer on its way out
-LOG_END_WAIVED = 2.0  # seconds after the exit record, when the session is gone and its log has no end
+LOG_END_WAIVED = 2.0  # seconds after the exit record, when the session is gone and its log has no end, or when a pipe
+# is empty that is still copied, since some stranger has it open
+PIPE_WAIVED = 10.0  # seconds, when it is not empty: who copies it is stopped, or the stranger writes on
 LONGEST_LOOK = 1.0  # seconds
 LIST_EVERY = 1.0  # seconds between two calls of tmux
 
@@ -169,7 +171,10 @@ class ZombieDetector:
     def _seems_over(self, look: Look, now: Moment) -> bool:
         if look.held:
             return False
-        return not look.leader_lives if look.record is None else self._log_is_complete(look, now)
+        if look.record is None:
+            return not look.leader_lives
+        recorded = look.watch.recorded  # what keeps a log open may be found by its mark alone
+        return self._log_is_complete(look, now) or (recorded is not None and now.mono - recorded >= STRAYS_AFTER)
 
     def _observation(self, look: Look, found: list[Process], now: Moment) -> Observation:
         watch, record = look.watch, look.record
@@ -195,13 +200,19 @@ class ZombieDetector:
         return observation
 
     def _log_is_complete(self, look: Look, now: Moment) -> bool:
-        """Whether the log has its last byte. One without an end is waited for until its session has long been gone."""
-        if look.job.executor != TMUX or jobdir.log_has_ended(look.watch.directory):
-            return True
+        """Whether the log and the files that were named for the output have their last byte. A log without an end is
+        waited for until its session has long been gone, a pipe that strangers keep open until it has long been empty.
+        """
+        directory = look.watch.directory
         recorded = look.watch.recorded
-        if recorded is None or now.mono - recorded < LOG_END_WAIVED:
+        since = 0.0 if recorded is None else now.mono - recorded
+        if not jobdir.is_copied(directory) and since < (
+            LOG_END_WAIVED if jobdir.has_drained(directory) else PIPE_WAIVED
+        ):
             return False
-        return session_name(*look.job.key) not in self._tmux_sessions(now)
+        if look.job.executor != TMUX or jobdir.log_has_ended(directory):
+            return True
+        return since >= LOG_END_WAIVED and session_name(*look.job.key) not in self._tmux_sessions(now)
 
     def _tmux_sessions(self, now: Moment) -> set[str]:
         """All sessions, asked for rarely: a stopped server keeps us waiting for seconds."""

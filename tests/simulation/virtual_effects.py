@@ -8,6 +8,7 @@ from typing import Any
 from virtual_clock import BOOT, Clock
 from virtual_jobs import Attempt, Jobs, Key
 
+from gflowd.core.execution import signal_targets
 from gflowd.core.execution.procstat import Process
 from gflowd.core.job.model import Identity, Job, Run
 from gflowd.effects import processes
@@ -31,6 +32,9 @@ class JobDirs:
         return None if found is None else found.record
 
     def log_has_ended(self, directory: str) -> bool:
+        return True
+
+    def is_copied(self, directory: str) -> bool:
         return True
 
     def is_held(self, directory: str) -> bool:
@@ -90,9 +94,10 @@ class Processes:
     def send(self, process: Process, numbers: Iterable[int]) -> bool:
         return self._jobs.send(process, numbers)
 
-    def bears(self, process: Process, number: int) -> bool:
-        owner = self._jobs.owners.get(process.pid)
-        return owner is None or number not in owner.fate.heeds
+    def heeding(self, found: Iterable[Process], leader: int | None, number: int) -> list[Process]:
+        """Nothing here has a handler."""
+        members = [signal_targets.Member(process, takes=False) for process in found if process.pid != leader]
+        return signal_targets.chosen(members, leader, number)
 
     def memory(self, process: Process) -> int:
         return 0

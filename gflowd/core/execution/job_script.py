@@ -57,6 +57,17 @@ def environment_script(data: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Emptied:
+    """A file that is emptied once for a whole submission: `mark` has something in it when that is done. With `shared`
+    other jobs may open the file at the same moment.
+    """
+
+    path: bytes
+    mark: bytes
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """What `job.sh` needs to know. Paths absolute; `variables` are set over the environment's."""
 
@@ -72,9 +83,11 @@ class Launch:
     error: bytes | None = None
     input: bytes | None = None
     append: bool = False
+    emptied: tuple[Emptied, ...] = ()  # of output and error; without, a file is emptied each time
     cgroup: bytes | None = None
     conda_env: bytes | None = None
     tools: bytes | None = None  # a directory with an `srun`, put first on the PATH
+    to_file: bool = False  # job.sh's own standard output is the log, and no terminal
 
 
 # What tmux, its server and the shell put into the environment of `job.sh`, none of it the submitter's.
@@ -114,8 +127,29 @@ record() {
 }
 """
 
+PIPES = OUT, ERR = "out", "err"  # the named pipes beside job.sh through which a job writes to files
+
+# Who opens /dev/stdout anew, as every `>/dev/stderr` does, would empty a file. So between the job and a file there is a
+# pipe. Who copies it is in no session of ours, so that nothing ends it but the last writer's end; a full disk costs
+# output and nobody's time.
+_COPIER = b"""\
+copier='trap "" XFSZ
+until cat; do
+  timeout 1 cat >/dev/null && break
+  echo "[gflow: output is missing here, which could not be written]"
+done'
+"""
+# The read end is open before the copier is there, and ours is closed before the job begins: it is never without one.
+_PIPE = b"""\
+if [ -f /proc/self/fd/%(fd)d ] && [ -p "$dir/%(pipe)b" ] && command -v setsid >/dev/null; then
+  exec 7<>"$dir/%(pipe)b" 8<"$dir/%(pipe)b"
+  (setsid /bin/sh -c "$copier" <&8 >&%(fd)d 3>&- 5>&- 6>&- 7>&- 8<&- 9>&- &)
+  exec %(fd)d>"$dir/%(pipe)b" 7>&- 8<&-
+fi
+"""
+
 _TAIL = b"""\
-(
+%(files)b(
 %(join)b  umask %(umask)04o
   unset %(strangers)b
   set -- %(command)b
@@ -126,6 +160,7 @@ _TAIL = b"""\
   exec "$@" %(redirections)b
 )
 code=$?
+exec 5>&- 6>&-
 if [ -e "$dir/unfound" ]; then case $code in 126) code='126 not executable' ;; 127) code='127 not found' ;; esac; fi
 %(oom)b%(failed)brecord "$code"
 """
@@ -180,6 +215,7 @@ def job_script(launch: Launch) -> bytes:
             b"name": quote(launch.command[0]),
             b"unfound": quote(launch.directory + b"/unfound"),
             b"environment": quote(launch.environment),
+            b"files": _files(launch),
             b"redirections": _redirections(launch),
             **_activation(launch),
         },
@@ -230,26 +266,67 @@ def _trouble(what: bytes, path: bytes) -> bytes:
     return quote(b"launch " + what + path.replace(b"\n", b"?"))
 
 
+# Nobody empties a file after another has begun to write to it.
+_LOCK = b"""\
+true >>%(mark)b && exec 4>>%(mark)b && flock 4
+"""
+_EMPTY_ONCE = b"""\
+if [ -s %(mark)b ]; then true >>%(path)b; else true >%(path)b && { printf x >>%(mark)b || true; }; fi || record %(why)b
+"""
+_UNLOCK = b"""\
+exec 4>&-
+"""
+
+
 def _prepared_files(launch: Launch) -> list[bytes]:
     """Opens each file once beforehand: a redirection that fails inside the job would read as the job's own failure."""
-    lines = [b"umask %04o\n" % launch.umask]
+    user, ours = b"umask %04o\n" % launch.umask, b"umask 077\n"
+    emptied = {} if launch.append else {each.path: each for each in launch.emptied}
+    lines = [user]
     for path in dict.fromkeys((launch.output, launch.error)):
-        if path is not None:
-            mode = b">>" if launch.append else b">"
-            lines.append(b"true %b%b || record %b\n" % (mode, quote(path), _trouble(b"cannot write ", path)))
+        if path is None:
+            continue
+        why = _trouble(b"cannot write ", path)
+        if (once := emptied.get(path)) is None:
+            lines.append(b"true %b%b || record %b\n" % (b">>" if launch.append else b">", quote(path), why))
+            continue
+        words = {b"mark": quote(once.mark), b"path": quote(path), b"why": why}
+        empty = _EMPTY_ONCE % words
+        lines += [ours, _LOCK % words, user, empty, _UNLOCK] if once.shared else [empty]
     if launch.input is not None:
         lines.append(b"true <%b || record %b\n" % (quote(launch.input), _trouble(b"cannot read ", launch.input)))
-    return [*lines, b"umask 077\n"]
+    return [*lines, ours]
+
+
+def pipes(launch: Launch) -> tuple[str, ...]:
+    """The named pipes that `job.sh` wants beside it; where one is missing the job writes to the file itself."""
+    out = launch.output is not None or launch.to_file
+    return (OUT,) * out + (ERR,) * (launch.error is not None)
+
+
+def _files(launch: Launch) -> bytes:
+    """Opens 5 for the job's output and 6 for its errors, as far as these go to files."""
+    lines = []
+    if OUT in pipes(launch):
+        lines.append(b"exec 5>&1\n" if launch.output is None else b"exec 5>>%b\n" % quote(launch.output))
+    if launch.error is not None:
+        lines.append(b"exec 6>>%b\n" % quote(launch.error))
+    pieces = [_PIPE % {b"fd": fd, b"pipe": name.encode()} for fd, name in ((5, OUT), (6, ERR)) if name in pipes(launch)]
+    if launch.output is not None and launch.error is not None:  # one pipe for one file, so that all stays in order
+        pieces[1] = b"# shellcheck disable=SC3013\nif [ %b -ef %b ]; then exec 6>&5; else\n%bfi\n" % (
+            quote(launch.error), quote(launch.output), pieces[1],
+        )  # fmt: skip
+    return b"".join([*lines, _COPIER if pieces else b"", *pieces])
 
 
 def _redirections(launch: Launch) -> bytes:
     words = []
     if launch.input is not None:
         words.append(b"<" + quote(launch.input))
-    if launch.output is not None:
-        words.append(b">>" + quote(launch.output))
+    if OUT in pipes(launch):
+        words.append(b">&5")
     if launch.error is not None:
-        words.append(b"2>>" + quote(launch.error))
+        words.append(b"2>&6")
     else:
-        words.append(b"2>&1" if launch.output is not None else b"2>&3")
-    return b" ".join([*words, b"3>&-"])
+        words.append(b"2>&5" if OUT in pipes(launch) else b"2>&3")
+    return b" ".join([*words, b"3>&- 5>&- 6>&-"])

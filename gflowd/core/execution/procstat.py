@@ -43,19 +43,34 @@ def parse(line: str) -> Process | None:
     return found if 0 < found.pid <= GREATEST_PID and 0 <= found.start <= GREATEST_START else None
 
 
-def bears(status: str, number: int) -> bool:
-    """Whether the process of a status file catches or ignores the signal `number`, or blocks it for later.
+def takes(status: str, number: int) -> bool:
+    """Whether the process of a status file has a handler for the signal `number`, or blocks it to wait for it.
 
     Who blocks all there are, those of its own faults too, is likely between a vfork and what follows it (shells,
     posix_spawn and Python's subprocess do that), and what it does with a signal then cannot be seen; only where it
     sleeps does it mean to wait for one.
     """
     bit = 1 << (number - 1)
-    fields = {name: value for name, _, value in (line.partition(":") for line in status.splitlines())}
-    blocked, ignored, caught = (int(fields.get(name, "0"), 16) for name in ("SigBlk", "SigIgn", "SigCgt"))
-    if (ignored | caught) & bit:
+    fields = _fields(status)
+    blocked = _mask(fields, "SigBlk")
+    if _mask(fields, "SigIgn") & bit:
+        return False
+    if _mask(fields, "SigCgt") & bit:
         return True
     return bool(blocked & bit) and (not blocked & _FAULT or fields.get("State", "").lstrip().startswith("S"))
+
+
+def catches_faults(status: str) -> bool:
+    """Whether the process of a status file has a handler for faults of its own."""
+    return bool(_mask(_fields(status), "SigCgt") & _FAULT)
+
+
+def _fields(status: str) -> dict[str, str]:
+    return {name: value for name, _, value in (line.partition(":") for line in status.splitlines())}
+
+
+def _mask(fields: dict[str, str], name: str) -> int:
+    return int(fields.get(name, "0"), 16)
 
 
 def unshared(rollup: str) -> int | None:

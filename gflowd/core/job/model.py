@@ -37,7 +37,7 @@ class Spec(Value):
     """What was submitted. `env` and `script` are the names of content-addressed files, never their content."""
 
     __slots__ = (
-        "append", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "early_signal", "env", "error",
+        "append", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "early_signal", "env", "error",
         "executor", "family", "gpu_memory_mb", "gpu_type", "gpus", "grace", "input", "memory_mb", "name",
         "name_template", "needs", "notify_email", "notify_on", "output", "priority", "project", "redone_from", "retry",
         "script", "shared", "slurm", "submit_dir", "submitted_at", "time_limit", "umask", "user",
@@ -67,6 +67,7 @@ class Spec(Value):
         error: str | None = None,
         input: str | None = None,  # noqa: A002 -- the option's name
         append: bool = False,
+        batch: int | None = None,
         executor: str | None = None,
         submit_dir: str | None = None,
         needs: Needs | None = None,
@@ -104,6 +105,7 @@ class Spec(Value):
         self.error: Final = error
         self.input: Final = input
         self.append: Final = append
+        self.batch: Final = batch  # the first job of its submission, where that was of several specs
         self.executor: Final = executor
         self.submit_dir: Final = submit_dir  # where the submitter stood; None: in `cwd`
         self.needs: Final = needs  # what it waits for

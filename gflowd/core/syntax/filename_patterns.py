@@ -19,6 +19,12 @@ def check(pattern: str) -> None:
         raise Refused(f"{pattern!r} does not name a file")
 
 
+def is_of_one_job(pattern: str, *, elements: bool) -> bool:
+    """Whether no two jobs have the same file by `pattern`; with `elements` no two elements of one array."""
+    codes = re.findall(_CODE, pattern)
+    return "j" in codes or (elements and "a" in codes)
+
+
 def literal(text: str) -> str:
     """A pattern that expands to `text`."""
     return text.replace("%", "%%")

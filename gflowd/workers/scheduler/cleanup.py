@@ -1,4 +1,5 @@
-"""Removes what nobody needs any more: directories of jobs that ended long ago, environments and scripts of none.
+"""Removes what nobody needs any more: directories of jobs that ended long ago, environments and scripts of none, marks
+of submissions that are no longer in the snapshot.
 
 A job that has left the snapshot is as old as its directories say. Environments and scripts are as old as their last
 use: a submission and the archiver touch them, so that what was used within that time can be redone.
@@ -107,6 +108,12 @@ class Cleanup:
                 if entry.path.removesuffix(".sh") not in used and entry.is_file(follow_symlinks=False):
                     with contextlib.suppress(OSError):
                         _discard(entry.path, before)
+
+        known = set(map(str, fold.of(SPEC))) | {str(record.get("batch")) for record in fold.of(SPEC).values()}
+        for entry in _entries(self._state.path("outputs")):
+            if entry.name.partition(".")[0] not in known:
+                with contextlib.suppress(OSError):
+                    _discard(entry.path, before)
 
     def _contents(self, record: Mapping[str, Any]) -> Iterator[str]:
         yield self._state.environment(record["env"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from gflowd import log, paths
@@ -20,6 +21,8 @@ from gflowd.effects import cgroups, detached, jobdir
 from gflowd.effects.tmux import TERM, Session, Tmux, TmuxFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gflowd.paths import Runtime, State
 
 
@@ -101,8 +104,8 @@ class Launcher:
             directory = self._state.attempt(job.id, run.attempt)
             if jobdir.beginning(directory) is not None:
                 return False
-            script = job_script.job_script(self._launch(job, run, directory))
-            jobdir.prepare(directory, script)
+            launch = self._launch(job, run, directory)
+            jobdir.prepare(directory, job_script.job_script(launch), job_script.pipes(launch))
         except OSError as error:
             why = f"{error.strerror}: {error.filename or self._file(job, run, 'job.sh')}"
             if _is_the_disks(error):
@@ -135,9 +138,11 @@ class Launcher:
             error=self._redirect(job, spec.error),
             input=self._redirect(job, spec.input),
             append=spec.append,
+            emptied=() if spec.append else tuple(self._emptied(job)),
             cgroup=self._cgroup(job, run),
             conda_env=None if spec.conda_env is None else os.fsencode(spec.conda_env),
             tools=self._tools() if spec.slurm else None,
+            to_file=run.executor != TMUX,
         )
 
     @staticmethod
@@ -182,6 +187,23 @@ class Launcher:
             index=array_task.index(job) or 0,
         )
         return os.fsencode(os.path.join(job.spec.cwd, name))
+
+    def _emptied(self, job: Job) -> Iterator[job_script.Emptied]:
+        """The files of its output, and where it stands whether its submission has emptied them. Raises OSError."""
+        spec = job.spec
+        for pattern in dict.fromkeys((spec.output, spec.error)):
+            path = self._redirect(job, pattern)
+            if pattern is None or path is None:
+                continue
+            alone = spec.batch is None
+            name = blake2b(path, digest_size=8).hexdigest()
+            if alone and (spec.family is None or filename_patterns.is_of_one_job(pattern, elements=True)):
+                yield job_script.Emptied(path, os.fsencode(f"{self._state.job(job.id)}/opened.{name}"), shared=False)
+            else:
+                paths.private_directory(self._state.path("outputs"))
+                first = (job.array_id or job.id) if spec.batch is None else spec.batch
+                mark = self._state.path("outputs", f"{first}.{name}")
+                yield job_script.Emptied(path, os.fsencode(mark), shared=True)
 
     def _environment_script(self, name: str) -> str:
         """The environment as a script beside its file, made once for all jobs that share it."""

@@ -238,3 +238,29 @@ def test_a_shell_that_ran_no_command_says_so_beside_its_status(
     found = jobdir.exit_record(str(tmp_path))
     assert found is not None
     assert (found.status, found.trouble, found.starved) == (status, trouble, False)
+
+
+def test_pipes_are_copied_until_nobody_reads_them(directory: str) -> None:
+    jobdir.prepare(directory, b"exit\n", ("out", "err"))
+    assert jobdir.is_copied(directory)
+    assert jobdir.has_drained(directory)
+    reader = os.open(os.path.join(directory, "err"), os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(os.path.join(directory, "err"), os.O_WRONLY)
+    assert not jobdir.is_copied(directory)
+    assert jobdir.has_drained(directory)
+    os.write(writer, b"x")
+    assert not jobdir.has_drained(directory)
+    os.close(reader)
+    os.close(writer)
+    assert jobdir.is_copied(directory)
+
+
+def test_what_is_no_pipe_is_not_waited_for(directory: str) -> None:
+    write(directory, "out", b"x")
+    os.symlink("out", os.path.join(directory, "err"))
+    assert jobdir.is_copied(directory)
+    assert jobdir.has_drained(directory)
+    os.remove(os.path.join(directory, "out"))
+    os.mkdir(os.path.join(directory, "out"))
+    assert jobdir.is_copied(directory)
+    assert jobdir.has_drained(directory)

@@ -20,7 +20,13 @@ from gflowd.core.job.model import Identity
 from gflowd.effects import jobdir, processes
 from gflowd.workers import zombie_detector
 from gflowd.workers.base import Turn, Wiring
-from gflowd.workers.zombie_detector import BEGINS_WITHIN, LOG_END_WAIVED, LONGEST_LOOK, ZombieDetector
+from gflowd.workers.zombie_detector import (
+    BEGINS_WITHIN,
+    LOG_END_WAIVED,
+    LONGEST_LOOK,
+    PIPE_WAIVED,
+    ZombieDetector,
+)
 
 TICK = 0.02  # seconds: how finely the kernel tells when a process began and when a file was written
 
@@ -251,6 +257,36 @@ def test_in_tmux_the_log_must_have_its_last_byte(detector: ZombieDetector, jobs:
     assert not observation(look(detector, in_tmux(identity), mono=begun)).complete
     (jobs.directory(1) / "log.end").touch()
     assert observation(look(detector, in_tmux(identity), mono=begun + 0.01)).complete
+
+
+@pytest.mark.parametrize(("waits", "waived"), [(b"", LOG_END_WAIVED), (b"x", PIPE_WAIVED)])
+def test_a_pipe_that_is_still_copied_is_waited_for_but_not_for_ever(
+    detector: ZombieDetector, jobs: Jobs, waits: bytes, waived: float
+) -> None:
+    pipe = jobs.make(1) / "out"
+    os.mkfifo(pipe)
+    identity = jobs.start(1, "exit 0")
+    jobs.wait()
+    copier = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    stranger = os.open(pipe, os.O_WRONLY)
+    os.write(stranger, waits)
+    begun = time.monotonic()
+    for after, complete in ((0.0, False), (waived - 0.1, False), (waived + 0.1, True)):
+        assert observation(look(detector, live(1, identity), mono=begun + after)).complete is complete
+    os.close(copier)
+    os.close(stranger)
+
+
+def test_a_pipe_that_is_copied_to_its_end_is_waited_for_no_longer(detector: ZombieDetector, jobs: Jobs) -> None:
+    pipe = jobs.make(1) / "err"
+    os.mkfifo(pipe)
+    identity = jobs.start(1, "exit 0")
+    jobs.wait()
+    copier = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    begun = time.monotonic()
+    assert not observation(look(detector, live(1, identity), mono=begun)).complete
+    os.close(copier)
+    assert observation(look(detector, live(1, identity), mono=begun + 0.01)).complete
 
 
 def test_a_log_without_an_end_is_given_up_when_its_session_is_gone(detector: ZombieDetector, jobs: Jobs) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -491,18 +492,25 @@ def full_script(attempt: Attempt) -> Path:
     return attempt.write(b"-x", b"it's $HOME", output=out, error=err, input=source, append=True)
 
 
+def marking_script(attempt: Attempt) -> Path:
+    out, err = files(attempt, "o", "e")
+    once = (job_script.Emptied(out, b"/m'1", shared=True), job_script.Emptied(err, b"/m 2", shared=False))
+    return attempt.write(b"-x", output=out, error=err, emptied=once)
+
+
 def test_the_shells_find_no_fault_in_the_script(attempt: Attempt) -> None:
-    for path in (full_script(attempt), attempt.environment):
+    for path in (full_script(attempt), marking_script(attempt), attempt.environment):
         done = subprocess.run([*attempt.words, "-n", path], capture_output=True, check=False)
         assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck")
 def test_shellcheck_finds_no_fault_in_the_script(tmp_path: Path) -> None:
-    script = full_script(Attempt(tmp_path, SHELLS[0]))
-    words = ["shellcheck", "-s", "sh", "-S", "warning", script]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.stdout == ""
+    attempt = Attempt(tmp_path, SHELLS[0])
+    for script in (full_script(attempt), marking_script(attempt)):
+        words = ["shellcheck", "-s", "sh", "-S", "warning", script]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.stdout == ""
 
 
 CONDA = r"""#!/bin/sh
@@ -635,3 +643,103 @@ def test_our_srun_outlives_a_shell_that_sets_a_path_of_its_own(attempt: Attempt)
 )
 def test_the_interpreter_of_a_script_is_that_of_its_first_line(head: bytes, words: tuple[bytes, ...]) -> None:
     assert job_script.interpreter(head) == words
+
+
+AGAIN = b"echo one; echo two >/dev/stdout; echo three >/dev/stderr; echo four"
+
+
+def with_pipes(attempt: Attempt, command: tuple[bytes, ...], **fields: object) -> bytes:
+    """What a job writes to its log with its pipes beside it, once all is copied; how it ended is left in `exit`."""
+    launch = {"output": None, "error": None, "to_file": False, **fields}
+    for name in job_script.pipes(job_script.Launch("", b"", b"", b"", (), b"", 0, command, **launch)):  # type: ignore[arg-type]
+        os.mkfifo(attempt.directory / name, 0o600)
+    attempt.run(*command, **fields)
+    limit = time.monotonic() + LIMIT
+    while not jobdir.is_copied(str(attempt.directory)):
+        assert time.monotonic() < limit, "it is copied for ever"
+        time.sleep(0.005)
+    assert attempt.exit() == b"0\n"
+    return attempt.log()
+
+
+def test_a_log_that_is_a_file_is_written_through_a_pipe(attempt: Attempt) -> None:
+    assert with_pipes(attempt, (b"/bin/sh", b"-c", AGAIN), to_file=True) == b"one\ntwo\nthree\nfour\n"
+
+
+def test_so_are_files_that_are_named(attempt: Attempt) -> None:
+    out, err = attempt.cwd / "out", attempt.cwd / "err"
+    files = {"output": os.fsencode(out), "error": os.fsencode(err)}
+    assert with_pipes(attempt, (b"/bin/sh", b"-c", AGAIN), **files) == b""
+    assert (out.read_bytes(), err.read_bytes()) == (b"one\ntwo\nfour\n", b"three\n")
+
+
+def test_one_file_for_output_and_errors_has_one_pipe(attempt: Attempt) -> None:
+    files = {"output": os.fsencode(attempt.cwd / "out"), "error": os.fsencode(attempt.cwd) + b"/./out"}
+    with_pipes(attempt, (b"/bin/sh", b"-c", AGAIN), **files)
+    assert (attempt.cwd / "out").read_bytes() == b"one\ntwo\nthree\nfour\n"
+
+
+def test_errors_may_have_a_file_beside_a_log_that_is_one(attempt: Attempt) -> None:
+    fields = {"error": os.fsencode(attempt.cwd / "err"), "to_file": True}
+    assert with_pipes(attempt, (b"/bin/sh", b"-c", AGAIN), **fields) == b"one\ntwo\nfour\n"
+    assert (attempt.cwd / "err").read_bytes() == b"three\n"
+
+
+def test_a_disk_that_is_full_costs_output_and_no_time(attempt: Attempt) -> None:
+    """Of a file that takes no more, here because of a limit on its size."""
+    limited = attempt.root / "limited"
+    limited.write_text(f'#!/bin/sh\nulimit -f 8\nexec {" ".join(attempt.words)} "$@"\n')
+    limited.chmod(0o700)
+    attempt.words = [str(limited)]
+    with_pipes(attempt, (b"/bin/sh", b"-c", b"head -c 300000 /dev/zero; exit 0"), to_file=True)
+    assert 0 < len(attempt.log()) <= 4096
+
+
+def test_the_command_has_no_descriptor_beside_its_own(attempt: Attempt) -> None:
+    fields = {"error": os.fsencode(attempt.cwd / "err"), "to_file": True}
+    found = with_pipes(attempt, (b"/bin/sh", b"-c", b'ls "/proc/$$/fd"; :'), **fields)
+    assert set(found.split()) <= {b"0", b"1", b"2", b"9", b"255"}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_file_is_emptied_once_and_then_appended_to(attempt: Attempt, shared: bool) -> None:
+    out = attempt.cwd / "it's out"
+    out.write_bytes(b"old\n")
+    mark = os.fsencode(attempt.root / "it's marked")
+    once = job_script.Emptied(os.fsencode(out), mark, shared)
+    for _ in range(2):
+        attempt.run(b"/bin/sh", b"-c", b"echo new", output=os.fsencode(out), emptied=(once,), umask=0o777)
+        (attempt.directory / "pid").unlink()
+    assert out.read_bytes() == b"new\nnew\n"
+    assert stat.S_IMODE(os.stat(mark).st_mode) in (0o600, 0o000)
+
+
+def test_a_mark_that_cannot_be_left_does_not_keep_a_job_from_running(attempt: Attempt) -> None:
+    out = attempt.cwd / "out"
+    for shared in (False, True):
+        once = job_script.Emptied(os.fsencode(out), b"/no/such/place", shared)
+        attempt.run(b"/bin/sh", b"-c", b"echo new", output=os.fsencode(out), emptied=(once,))
+        (attempt.directory / "pid").unlink()
+        assert (attempt.exit(), out.read_bytes()) == (b"0\n", b"new\n")
+
+
+def test_who_comes_while_a_file_is_being_emptied_waits_for_it(attempt: Attempt) -> None:
+    out, mark = attempt.cwd / "out", attempt.root / "mark"
+    once = job_script.Emptied(os.fsencode(out), os.fsencode(mark), shared=True)
+    held = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    process = attempt.spawn(b"/bin/sh", b"-c", b"echo new", output=os.fsencode(out), emptied=(once,))
+    time.sleep(0.2)
+    assert process.poll() is None
+    out.write_bytes(b"of another\n")
+    os.write(held, b"x")
+    os.close(held)
+    process.wait(LIMIT)
+    assert out.read_bytes() == b"of another\nnew\n"
+
+
+def test_a_file_that_cannot_be_written_is_told_with_a_mark_too(attempt: Attempt) -> None:
+    once = job_script.Emptied(os.fsencode(attempt.cwd), os.fsencode(attempt.root / "mark"), shared=True)
+    attempt.run(b"/bin/true", output=os.fsencode(attempt.cwd), emptied=(once,))
+    assert attempt.exit().startswith(b"launch cannot write ")
+    assert attempt.read("../mark") == b""

@@ -70,22 +70,33 @@ FAULT = 1 << (signal.SIGSEGV - 1)
 
 
 @given(st.integers(1, 64), st.integers(0, ALL), st.integers(0, 2))
-def test_a_signal_is_borne_when_it_is_blocked_ignored_or_caught(number: int, mask: int, place: int) -> None:
+def test_a_signal_is_taken_when_it_is_blocked_or_caught(number: int, mask: int, place: int) -> None:
     masks = [0, 0, 0]
     masks[place] = mask
-    assert procstat.bears(STATUS.format("S (sleeping)", *masks), number) is bool(mask >> (number - 1) & 1)
+    taken = bool(mask >> (number - 1) & 1) and place != 1
+    assert procstat.takes(STATUS.format("S (sleeping)", *masks), number) is taken
+
+
+def test_what_is_ignored_is_not_taken_though_it_is_blocked() -> None:
+    assert not procstat.takes(STATUS.format("S (sleeping)", ALL, ALL, 0), signal.SIGUSR1)
 
 
 @pytest.mark.parametrize("state", ["R (running)", "D (disk sleep)", "T (stopped)"])
 def test_who_blocks_all_signals_for_the_moment_of_a_vfork_may_die_of_one_after_it(state: str) -> None:
-    assert not procstat.bears(STATUS.format(state, ALL, 0, 0), signal.SIGUSR1)
-    assert procstat.bears(STATUS.format(state, ALL & ~FAULT, 0, 0), signal.SIGUSR1)
-    assert procstat.bears(STATUS.format(state, ALL, 0, ALL), signal.SIGUSR1)
-    assert procstat.bears(STATUS.format("S (sleeping)", ALL, 0, 0), signal.SIGUSR1)
+    assert not procstat.takes(STATUS.format(state, ALL, 0, 0), signal.SIGUSR1)
+    assert procstat.takes(STATUS.format(state, ALL & ~FAULT, 0, 0), signal.SIGUSR1)
+    assert procstat.takes(STATUS.format(state, ALL, 0, ALL), signal.SIGUSR1)
+    assert procstat.takes(STATUS.format("S (sleeping)", ALL, 0, 0), signal.SIGUSR1)
 
 
-def test_no_status_bears_nothing() -> None:
-    assert not procstat.bears("", signal.SIGUSR1)
+def test_no_status_takes_nothing() -> None:
+    assert not procstat.takes("", signal.SIGUSR1)
+    assert not procstat.catches_faults("")
+
+
+def test_who_catches_its_own_faults_is_known() -> None:
+    assert procstat.catches_faults(STATUS.format("S (sleeping)", 0, 0, FAULT))
+    assert not procstat.catches_faults(STATUS.format("S (sleeping)", ALL, ALL, ALL & ~FAULT))
 
 
 ROLLUP = "7f-8f ---p 00000000 00:00 0 [rollup]\nRss: 900 kB\nPss: 700 kB\n"

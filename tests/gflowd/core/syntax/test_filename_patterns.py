@@ -39,3 +39,13 @@ def test_what_is_no_pattern_is_refused(pattern: str) -> None:
 @given(st.text())
 def test_a_literal_expands_to_itself(text: str) -> None:
     assert filename_patterns.expand(filename_patterns.literal(text), **JOB) == text
+
+
+@pytest.mark.parametrize(
+    ("pattern", "elements", "other_jobs"),
+    [("a.txt", False, False), ("%x-%A.txt", False, False), ("%a.txt", True, False), ("%j", True, True),
+     ("%%a", False, False), ("%%j.%a", True, False), ("%%%j", True, True)],
+)  # fmt: skip
+def test_what_is_of_one_job_alone(pattern: str, elements: bool, other_jobs: bool) -> None:
+    assert filename_patterns.is_of_one_job(pattern, elements=True) is elements
+    assert filename_patterns.is_of_one_job(pattern, elements=False) is other_jobs

@@ -194,6 +194,14 @@ def test_environments_and_scripts_that_nobody_used_for_long_go(attic: Attic) -> 
     assert not any(path.exists() for path in old)
 
 
+def test_marks_of_files_that_were_emptied_stay_as_long_as_their_submission(attic: Attic) -> None:
+    attic.job(12, batch=11)
+    kept, gone = [attic.file("outputs", f"{first}.abc") for first in (11, 12)], attic.file("outputs", "1.abc")
+    attic.sweep()
+    assert all(path.exists() for path in kept)
+    assert not gone.exists()
+
+
 def test_an_environment_is_younger_than_a_day_until_it_is_not(state: State) -> None:
     attic = Attic(state, keep=60.0)
     attic.sweep()

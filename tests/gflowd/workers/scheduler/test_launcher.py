@@ -50,7 +50,7 @@ def attempt(job_id: int, text: str, executor: str, wiring: Wiring, **fields: obj
 
 def ended(wiring: Wiring, job_id: int) -> jobdir.Record:
     directory = wiring.state.attempt(job_id, 1)
-    eventually(lambda: jobdir.exit_record(directory))
+    eventually(lambda: jobdir.exit_record(directory) and jobdir.is_copied(directory))
     record = jobdir.exit_record(directory)
     assert record is not None
     return record
