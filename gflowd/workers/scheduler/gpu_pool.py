@@ -1,6 +1,6 @@
 """Which GPUs may be given away: what the poller saw, what people ordered, what other daemons of the machine have.
 
-Part of the scheduler, which asks it before it plans and tells it what it gives.
+Part of the planner, which asks it before it plans and tells it what it gives.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gflowd.core.gpu.admin_state import AdminState
 from gflowd.effects.gpu.claims import Claims
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gflowd.core.gpu.device import Gpu
     from gflowd.core.job.model import Job, Run
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from gflowd.core.planning.reservations import Window
     from gflowd.workers.slots import Slots
 
+DOUBT = 120.0  # seconds for which a GPU that is not available any more is expected back, and nothing is promised anew
+
 
 class GpuPool:
-    """As of the last `look`: `seen` are the GPUs, None while they are unknown; `trouble` is what the driver says."""
+    """As of the last `look`: `seen` are the GPUs, None while they are unknown; `trouble` is what the driver says.
+    As of the last `count`: `usable` are the indices of those that can be had, as far as nobody has them.
+    """
 
     def __init__(self, allowed: Collection[int] | None) -> None:
         self._allowed = allowed
@@ -34,6 +38,9 @@ class GpuPool:
         self.elsewhere: set[str] = set()  # what other daemons have given out, by UUID
         self.seen: tuple[Gpu, ...] | None = None
         self.trouble: str | None = None
+        self.usable: set[int] = set()
+        self._had: dict[int, float] = {}  # when each GPU could last be had (monotonic)
+        self._knew: float | None = None  # when the GPUs were last known
 
     def look(self, settings: Mapping[Any, Any], jobs: Collection[Job], slots: Slots, now: Moment) -> None:
         """Takes in what is so now; the GPUs of `jobs`, live or lingering, are kept from other daemons."""
@@ -51,12 +58,28 @@ class GpuPool:
         """The GPUs of the machine; None while nobody can tell."""
         return None if self.trouble is not None else self.seen
 
-    def available(self) -> set[int]:
-        """The GPUs that may be given away, as far as nobody has them."""
+    def count(self, lingering: Iterable[Job], now: Moment) -> None:
+        """Counts the GPUs that may be given away; what lingers keeps its own, nobody knows for how long."""
         live = {job.id for job in self._jobs}
-        return gpu_states.available(self.known or (), self.admin, self._held, live, self.elsewhere)
+        kept = {index for job in lingering if job.run is not None for index in self.places(job.run)}
+        self.usable = gpu_states.available(self.known or (), self.admin, self._held, live, self.elsewhere) - kept
+        seen = self.usable if self._had else {gpu.index for gpu in self.known or ()}  # at first, for all we know
+        self._had = {**self._had, **dict.fromkeys(seen, now.mono)}
+        self._knew = now.mono if self.known is not None or self._knew is None else self._knew
 
-    def closed(self) -> set[int]:
+    def doubtful(self, now: Moment) -> set[int]:
+        """The GPUs that could be had a moment ago, and that nobody has taken out on purpose."""
+        gone = self.usable | self._closed()
+        return {index for index, at in self._had.items() if now.mono <= at + DOUBT and index not in gone}
+
+    def doubt_ends(self, now: Moment) -> float | None:
+        """When next something is taken for gone that was expected back (monotonic)."""
+        lost = [self._had[index] for index in self.doubtful(now)]
+        if self.known is None and self._knew is not None and now.mono <= self._knew + DOUBT:
+            lost.append(self._knew)
+        return min(lost) + DOUBT if lost else None
+
+    def _closed(self) -> set[int]:
         """The GPUs that people have taken out: drained ones, and those that are not allowed."""
         admin = self.admin
         return {

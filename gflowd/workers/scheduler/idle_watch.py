@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd.core.gpu import idleness
+from gflowd.core.gpu import idleness, states
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gflowd.config.loader import Config
+    from gflowd.core.gpu.report import GpuReport
     from gflowd.core.job.model import Job
-    from gflowd.workers.scheduler.gpu_pool import GpuPool
-    from gflowd.workers.slots import Slots
 
 MISSED_POLLS = 3  # looks at the GPUs that may fail before idleness counts anew
 LONGEST_BLINK = 30.0  # seconds between two looks that are noticed here; no worker sleeps longer than ten
@@ -25,14 +24,15 @@ class IdleWatch:
         self._config = config
         self._idleness = idleness.Idleness()
 
-    def look(self, jobs: Iterable[Job], pool: GpuPool, slots: Slots) -> None:
+    def look(self, jobs: Iterable[Job], report: GpuReport) -> None:
         """Takes in how busy the last look found the GPUs of each of `jobs`."""
         if self._config.idle_warn is None and self._config.idle_cancel is None:
             return
-        held = {(job.id, job.run.attempt): pool.places(job.run) for job in jobs if job.run is not None}
-        utilisation = {gpu.index: gpu.utilisation for gpu in pool.seen or ()}
+        gpus = report.gpus or ()
+        held = {(job.id, job.run.attempt): states.places(job.run, gpus) for job in jobs if job.run is not None}
+        utilisation = {gpu.index: gpu.utilisation for gpu in gpus}
         gap = max(MISSED_POLLS * self._config.poll_interval, LONGEST_BLINK)
-        self._idleness = idleness.follow(self._idleness, held, utilisation, slots.gpu_report.begun, gap)
+        self._idleness = idleness.follow(self._idleness, held, utilisation, report.begun, gap)
 
     def to_warn_of(self) -> list[int]:
         """The jobs of which users are to be told."""

@@ -41,7 +41,7 @@ class Launcher:
         self._cgroups = cgroups.find(state.root)
         self._has_srun = False
         self._parent = detached.Parent()
-        self.tmux = Tmux(runtime.tmux_socket, runtime.root)
+        self._tmux = Tmux(runtime.tmux_socket, runtime.root)
         self.deferred: dict[tuple[int, int], str] = {}
 
     def launch(self, jobs: list[tuple[Job, Run]]) -> None:
@@ -61,11 +61,15 @@ class Launcher:
         """Buries the attempts that have ended; how many of those started without tmux have not."""
         return self._parent.reap()
 
+    def has_sessions(self) -> bool:
+        """Whether a session is there, of whichever job."""
+        return bool(self._tmux.sessions())
+
     def _launch_in_tmux(self, jobs: list[tuple[Job, Run]]) -> None:
         sessions = [self._session(job, run) for job, run in jobs]
         try:
-            complaints = self.tmux.start(sessions)
-            there = self.tmux.sessions() if complaints else set()
+            complaints = self._tmux.start(sessions)
+            there = self._tmux.sessions() if complaints else set()
         except TmuxFailed as error:
             if _is_the_disks(error.__cause__):
                 self._defer(jobs, str(error))

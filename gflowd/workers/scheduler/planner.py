@@ -15,7 +15,7 @@ from gflowd.core.accounting.fairshare import Shares
 from gflowd.core.accounting.quotas import Ledger, Quotas
 from gflowd.core.gpu import allocation, nvml_codes
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Ended, Job, Phase, Queued, Running, Starting, Stopping
+from gflowd.core.job.model import Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
 from gflowd.core.planning import backfill, forecast, promises
 from gflowd.core.planning.backfill import LATE, Plan, Promise, Rules
 from gflowd.core.planning.capacity import Capacity, Device
@@ -23,15 +23,19 @@ from gflowd.core.planning.occupancy import Hold, Occupancy, hold
 from gflowd.core.planning.promises import Basis
 from gflowd.core.queue.order import band
 from gflowd.effects import machine
-from gflowd.workers.scheduler.gpu_pool import GpuPool
+from gflowd.workers.scheduler.gpu_pool import DOUBT, GpuPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from gflowd.config.loader import Config
+    from gflowd.core.gpu.admin_state import Resumed
     from gflowd.core.gpu.device import Gpu
+    from gflowd.core.gpu.states import Picture
+    from gflowd.core.job.model import Spec
     from gflowd.core.moment import Moment
     from gflowd.core.planning.backfill import Look
+    from gflowd.core.planning.reservation_calendar import ReservationCalendar
     from gflowd.core.planning.reservations import Window
     from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.slots import Slots
@@ -39,63 +43,59 @@ if TYPE_CHECKING:
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
 EXPECTED = 50  # jobs whose start is foretold
 ADVISED = 20  # jobs for which a shorter limit that would do is looked for
+SOON = 0.01  # seconds
+LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
 _FORETOLD = (reasons.RESOURCES, reasons.RESERVATION, reasons.PRIORITY)
 _ADVISABLE = (reasons.RESERVATION, reasons.PRIORITY, reasons.NEVER_RESERVATION)
-DOUBT = 120.0  # seconds for which a GPU that is not available any more is expected back, and nothing is promised anew
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The records of the snapshot, beside those of jobs, that plans depend on. `windows` of reservations: those that
-    come again are known up to `horizon`.
-    """
+    """The records of the snapshot, beside those of jobs and reservations, that plans depend on."""
 
     settings: Mapping[str, Any]
     quotas: Mapping[str, Any]
     usage: Mapping[str, Any]
-    windows: Sequence[Window]
-    horizon: float = inf
     promises: Mapping[int, Any] = field(default_factory=dict)
 
 
 class Planner:
-    """Plans. `poll_after`: a look at the GPUs that began later than that (monotonic) is wanted; `doubt_ends`: when a
-    GPU is no longer expected back (monotonic); `shares`: how usage is counted.
+    """Plans, with the reservations of `calendar`. As of the last plan, `poll_after`: a look at the GPUs that began
+    later than that (monotonic) is wanted; `doubt_ends`: when a GPU is no longer expected back (monotonic).
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, calendar: ReservationCalendar) -> None:
         self._config = config
+        self._calendar = calendar
         self._cpus = config.cpus or machine.cpus()
         self._memory_mb = config.memory_mb or machine.memory_mb()
-        self.shares = Shares(config.fair_share_enabled, config.fair_share_half_life, config.fair_share_cpu_weight)
-        self.pool = GpuPool(config.gpu_allow)
+        self._shares = Shares(config.fair_share_enabled, config.fair_share_half_life, config.fair_share_cpu_weight)
+        self._pool = GpuPool(config.gpu_allow)
         self.poll_after: float | None = None
         self.doubt_ends: float | None = None
-        self.usage: dict[str, float] = {}  # of users, as it counted in the last plan
+        self._usage: dict[str, float] = {}  # of users, as it counted in the last plan
         self._looking: dict[int, Look] = {}  # the jobs that were to start, once GPUs are looked at
-        self._usable: set[int] = set()
-        self._had: dict[int, float] = {}  # when each GPU could last be had (monotonic)
-        self._knew: float | None = None  # when the GPUs were last known
         self._bases: dict[int, Basis] = {}  # what each promise rested on when it last held
         self._told: dict[int, Basis] = {}  # the same, once what was decided last is committed
         self._drained = False
 
     def plan(self, job_queue: JobQueue, said: Said, changes: Changes, slots: Slots, now: Moment) -> Plan:
         """What starts, of the jobs to which nothing else happens in `changes`."""
+        self._calendar.look(now.wall)
         live = [job for job in job_queue.live.values() if not ends(changes.get(job.id))]
         lingering = [
             *job_queue.lingering.values(),
             *(job for job in job_queue.live.values() if _lingers(changes.get(job.id))),
         ]
-        self.pool.look(said.settings, [*live, *lingering], slots, now)
+        self._pool.look(said.settings, [*live, *lingering], slots, now)
         fresh = self.poll_after is not None and slots.gpu_report.answered >= self.poll_after
-        self.usage = self.shares.usage(said.usage, live, now.wall)
+        self._usage = self._shares.usage(said.usage, live, now.wall)
         ledger = Ledger(Quotas(self._config.quotas, said.quotas))
         holds = {job.id: self._hold(job, job_queue, now) for job in live if job.run is not None}
         for job in live:
             its = holds.get(job.id)
             ledger.start(job.spec, inf if its is None else its.end, certain=its is None or its.certain)
-        queue = job_queue.queue(now.wall, self.shares.shares(self.usage), self._looking, _by_age(said.promises))
+        queue = job_queue.queue(now.wall, self._shares.shares(self._usage), self._looking, _by_age(said.promises))
         rules = Rules(
             self._config.backfill_depth,
             fresh,
@@ -111,7 +111,7 @@ class Planner:
             rule_out=queue.rule_out,
             enough=queue.enough,
         )
-        room = self._room(holds.values(), lingering, said, now)
+        room = self._room(holds.values(), lingering, now)
         waiting = () if "drain" in said.settings else (job for job in queue if job.id not in changes)
         plan = backfill.plan(waiting, room, rules)
         self._looking = plan.wants_gpu
@@ -119,7 +119,7 @@ class Planner:
             self.poll_after = None
         if plan.wants_gpu and self.poll_after is None:
             self.poll_after = now.mono
-        self.doubt_ends = self._doubt_ends(now)
+        self.doubt_ends = self._pool.doubt_ends(now)
         if self.poll_after is not None and now.mono > self.poll_after + LATE:
             plan.reasons.update(dict.fromkeys(plan.wants_gpu, reasons.GPU_UNAVAILABLE))
         return plan
@@ -145,9 +145,9 @@ class Planner:
         for promise in plan.promises:
             before = said.promises.get(promise.job.id)
             was = self._bases.get(promise.job.id)
-            is_awaited = promise.expected is not None or self.pool.known is None
+            is_awaited = promise.expected is not None or self._pool.known is None
             may_come_back = doubtful and is_awaited and promise.job.spec.gpus > 0 and not _is_overdue(before, now)
-            its = replace(basis, gpus=basis.gpus & self._usable) if doubtful and not may_come_back else basis
+            its = replace(basis, gpus=basis.gpus & self._pool.usable) if doubtful and not may_come_back else basis
             after = promises.renewed(before, promise, was, its, now.wall, is_doubtful=may_come_back)
             if after is not before:
                 changed[promise.job.id] = after
@@ -160,7 +160,7 @@ class Planner:
 
     def in_line(self, job_queue: JobQueue, promised: Mapping[int, Any], depth: int, now: Moment) -> list[Job]:
         """The first `depth` jobs that wait for nothing but their turn, in order, of each array the first."""
-        shares = self.shares.shares(self.usage)
+        shares = self._shares.shares(self._usage)
         return list(islice(job_queue.queue(now.wall, shares, (), _by_age(promised), folded=True), depth))
 
     def told(self, job_queue: JobQueue, plan: Plan, line: Sequence[Job]) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class Planner:
         first, `until` when they would have to be over to start at once, or the `longest` that they may be.
         """
         ready = {job.id: job_queue.ready(job) for job in line}
-        shares = self.shares.shares(self.usage)
+        shares = self._shares.shares(self._usage)
         advised = [(job, plan.why(job)) for job in line[:ADVISED]]
         advice = {job: plan.shorter(job) for job, why in advised if why in _ADVISABLE}
         return {
@@ -183,57 +183,90 @@ class Planner:
             "longest": {str(job.id): seconds for job, (_, seconds) in advice.items() if seconds is not None},
         }
 
-    def expected(
-        self, job_queue: JobQueue, said: Said, line: Sequence[Job], plan: Plan, now: Moment
-    ) -> dict[int, float]:
+    def expected(self, job_queue: JobQueue, line: Sequence[Job], plan: Plan, now: Moment) -> dict[int, float]:
         """When the first of those in line are expected to start (wall time)."""
         found = {}
         if line:
             waiting = [job for job in line[:EXPECTED] if plan.why(job) in _FORETOLD and job.id in job_queue.queued]
             holds = [self._hold(job, job_queue, now) for job in job_queue.live.values() if job.run is not None]
-            room = self._room(holds, job_queue.lingering.values(), said, now)
+            room = self._room(holds, job_queue.lingering.values(), now)
             found = forecast.expected(waiting, room, job_queue.runtimes.length)
         for promise in plan.promises:
             if promise.expected is not None:
                 found[promise.job.id] = promise.expected
         return found
 
+    def claim(self, job: Job, gpu_ids: tuple[int, ...], executor: str, now: Moment) -> Run | None:
+        """The run of a job that starts on these GPUs; None when another daemon was faster."""
+        uuids = self._pool.uuids(gpu_ids)
+        if not self._pool.claim(uuids):
+            return None
+        return Run(
+            attempt=job.phase.attempt if isinstance(job.phase, Queued) else 1,
+            executor=job.spec.executor or executor,
+            gpu_ids=gpu_ids,
+            gpu_uuids=uuids,
+            by_uuid=bool(gpu_ids) and self._pool.counts_anew(),
+            launched_at=now.wall,
+        )
+
+    def charge(self, before: Mapping[str, Any] | None, spec: Spec, after: Ended) -> dict[str, float]:
+        """The `usage` record of a job's user with what an attempt has used."""
+        return self._shares.record(before, spec, after.started_at, after.ended_at)
+
+    def wakes(self, plan: Plan, now: Moment) -> Iterator[float]:
+        """When a plan may come out otherwise though nobody rings (monotonic)."""
+        if plan.promise_due is not None:
+            yield now.mono + max(plan.promise_due - now.wall, SOON)
+        if self.doubt_ends is not None:
+            yield self.doubt_ends + SOON
+        if self._pool.elsewhere and plan.reasons:
+            yield now.mono + LOOK_ELSEWHERE
+
+    def edges(self, job_queue: JobQueue, wall: float) -> tuple[float, ...]:
+        """The wall times still to come at which something is due, ascending."""
+        return tuple(sorted({*job_queue.edges(wall), *self._calendar.edges}))
+
+    @property
+    def resumed(self) -> tuple[Resumed, ...]:
+        """The faulty GPUs that somebody resumed."""
+        return self._pool.admin.resumed
+
+    @property
+    def reserved(self) -> list[Window]:
+        """Of each reservation its present window, or its next."""
+        return self._calendar.windows
+
+    def picture(self, job_queue: JobQueue, wall: float) -> Picture:
+        """The GPUs as gflowctl shows them."""
+        jobs = {**job_queue.live, **job_queue.lingering}
+        return self._pool.picture(jobs, self.reserved, wall)
+
+    def close(self) -> None:
+        """Lets go of the GPUs."""
+        self._pool.close()
+
     def capacity(self) -> Capacity:
         """What the machine has."""
-        gpus = self.pool.known
+        gpus = self._pool.known
         devices = None if gpus is None else tuple(_device(gpu) for gpu in gpus)
         return Capacity(devices, self._cpus, self._memory_mb, cut_up=any(map(_is_cut_up, gpus or ())))
 
-    def _room(self, holds: Iterable[Hold], lingering: Iterable[Job], said: Said, now: Moment) -> Occupancy:
-        """What the live jobs have, and until when; what lingers keeps its GPUs, nobody knows for how long."""
-        kept = {index for job in lingering if job.run is not None for index in self.pool.places(job.run)}
-        self._usable = self.pool.available() - kept
-        seen = self._usable if self._had else {gpu.index for gpu in self.pool.known or ()}  # at first, for all we know
-        self._had = {**self._had, **dict.fromkeys(seen, now.mono)}
-        self._knew = now.mono if self.pool.known is not None or self._knew is None else self._knew
-        room = Occupancy(self.capacity(), self._usable, now.wall, said.windows, said.horizon, self._doubtful(now))
+    def _room(self, holds: Iterable[Hold], lingering: Iterable[Job], now: Moment) -> Occupancy:
+        """What the live jobs have, and until when."""
+        self._pool.count(lingering, now)
+        coming, horizon = self._calendar.coming, self._calendar.horizon
+        room = Occupancy(self.capacity(), self._pool.usable, now.wall, coming, horizon, self._pool.doubtful(now))
         for each in holds:
             room.take(each)
         return room
-
-    def _doubtful(self, now: Moment) -> set[int]:
-        """The GPUs that could be had a moment ago, and that nobody has taken out on purpose."""
-        gone = self._usable | self.pool.closed()
-        return {index for index, at in self._had.items() if now.mono <= at + DOUBT and index not in gone}
-
-    def _doubt_ends(self, now: Moment) -> float | None:
-        """When next something is taken for gone that was expected back."""
-        lost = [self._had[index] for index in self._doubtful(now)]
-        if self.pool.known is None and self._knew is not None and now.mono <= self._knew + DOUBT:
-            lost.append(self._knew)
-        return min(lost) + DOUBT if lost else None
 
     def _hold(self, job: Job, job_queue: JobQueue, now: Moment) -> Hold:
         """What a live job has, and when it is gone, as far as plans go."""
         assert job.run is not None
         length = job_queue.runtimes.length(job)
         left, certain = self._left(job, length, now), length.is_certain or isinstance(job.phase, Stopping)
-        return hold(job.spec, self.pool.places(job.run), now.wall + left, certain=certain)
+        return hold(job.spec, self._pool.places(job.run), now.wall + left, certain=certain)
 
     def _left(self, job: Job, length: runtimes.Length, now: Moment) -> float:
         match job.phase:
@@ -258,10 +291,10 @@ class Planner:
         waiting += [each.job for each in plan.promises]
         everybody = [*job_queue.live.values(), *starting, *waiting]
         return Basis(
-            gpus=frozenset(self._usable | self._doubtful(now)),
+            gpus=frozenset(self._pool.usable | self._pool.doubtful(now)),
             capacity=(self._cpus, self._memory_mb),
-            windows=frozenset((each.id, each.start, each.end) for each in said.windows if not each.again)
-            | {(each.id, 0.0, 0.0) for each in said.windows if each.again},
+            windows=frozenset((each.id, each.start, each.end) for each in self._calendar.coming if not each.again)
+            | {(each.id, 0.0, 0.0) for each in self._calendar.coming if each.again},
             quotas=dict(said.quotas),
             ends=known,
             bands={job.id: band(job) for job in everybody},
@@ -275,7 +308,7 @@ class Planner:
         how = self._config.gpu_allocation
         if how == allocation.SEQUENTIAL:
             return None
-        near = allocation.closeness(self.pool.known or ())
+        near = allocation.closeness(self._pool.known or ())
         return lambda job, found, count: allocation.choose(found, count, how, near, job.id)
 
 

@@ -58,9 +58,9 @@ def _share_words(specs: Iterable[dict[str, Any]]) -> None:
 
 
 class SchedulerState:
-    """`job_queue` and `calendar` are as of the last `catch_up`; `touched` gathers the jobs that it told of, for whoever
-    settles what that means; `news` counts how often others had written. Made, it has mended what was damaged and fenced
-    off any scheduler before us.
+    """`job_queue` and `calendar` are as of the last `catch_up`; `news` counts how often others had written.
+
+    To make one mends what was damaged and fences off any scheduler before us.
     """
 
     def __init__(self, state: State, config: Config) -> None:
@@ -71,7 +71,7 @@ class SchedulerState:
         self._default_time_limit = config.default_time_limit
         self.job_queue = self._new_queue()
         self.calendar = ReservationCalendar(instants.zone(config.timezone))
-        self.touched: set[int] = set()
+        self._touched: set[int] = set()
         self.news = 0
         self._generation = self._take_over()
 
@@ -106,8 +106,13 @@ class SchedulerState:
         if keys is None or any(kind == RESERVATION for kind, _ in keys):
             self.calendar.take(fold.of(RESERVATION))
         self._archiver.note(phases if keys is None else ids, fold, self.job_queue)
-        self.touched |= ids
+        self._touched |= ids
         return Touched(ids, rules=keys is None or any(kind in RULES for kind, _ in keys))
+
+    def take_touched(self) -> set[int]:
+        """The jobs that were touched since this was last asked, by whomever, for whoever settles what that means."""
+        touched, self._touched = self._touched, set()
+        return touched
 
     def put_back(self) -> None:
         """Somebody removed or overwrote the snapshot under us: ours is the only copy. Raises as a commit."""

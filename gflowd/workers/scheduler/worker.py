@@ -9,16 +9,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gflowd import log
-from gflowd.core.accounting import runtimes
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.execution import transitions
 from gflowd.core.execution.observations import live_job
-from gflowd.core.job import codec, reasons
-from gflowd.core.job.model import PROCESS, TMUX, Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
-from gflowd.core.job.records import ATTEMPT, PHASE, PROMISE, QUOTA, RUNS, SETTING, USAGE
+from gflowd.core.job import reasons
+from gflowd.core.job.model import PROCESS, TMUX, Job, Queued, Running, Starting, Stopping
+from gflowd.core.job.records import PROMISE, QUOTA, SETTING, USAGE
 from gflowd.core.planning import promises
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import is_installed
@@ -28,12 +27,13 @@ from gflowd.workers.scheduler import settlement
 from gflowd.workers.scheduler.idle_watch import IdleWatch
 from gflowd.workers.scheduler.launcher import Launcher
 from gflowd.workers.scheduler.planner import Planner, Said, ends
+from gflowd.workers.scheduler.recorder import Recorder
 from gflowd.workers.scheduler.state import SchedulerState
 from gflowd.workers.scheduler.status_file import StatusFile, Waiting, status
 from gflowd.workers.slots import SCHEDULER, Agenda
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from gflowd.core.execution.observations import Key
     from gflowd.core.gpu import admin_state
@@ -49,9 +49,7 @@ LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
 ROUNDS = 2  # of decisions in a tick: what ends, then what that sets free
 RETRY = 1.0  # seconds after a commit that failed (disk full)
 REAP_AGAIN = 0.05  # seconds: `job.sh` ends just after it has said so
-SOON = 0.01  # seconds
 NET = 5.0  # seconds after which everything is looked at again, whatever has or has not rung
-LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
 
 
 def open(wiring: Wiring) -> Scheduler:  # noqa: A001 -- the workers' protocol
@@ -94,7 +92,8 @@ class Scheduler:
         self._launcher = Launcher(wiring.state, wiring.runtime)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._status_file = StatusFile(wiring, self._executor, self._launcher.memory_limits)
-        self._planner = Planner(wiring.config)
+        self._planner = Planner(wiring.config, self._state.calendar)
+        self._recorder = Recorder(self._state, self._planner)
         self._resumed: tuple[admin_state.Resumed, ...] = ()
         self._launched: set[Key] = set()
         self._last: Last | None = None
@@ -124,23 +123,21 @@ class Scheduler:
         archive_at = self._state.archive(now)
         self._state.tell()
         agenda = self._agenda(now)
-        wakes = [when for when in (self._retry_at, archive_at) if when is not None]
-        if self._launcher.reap() > len(agenda.live):
-            wakes.append(now.mono + REAP_AGAIN)
-        if self._hurry:
-            wakes.append(now.mono)
-        if plan.promise_due is not None:
-            wakes.append(now.mono + max(plan.promise_due - now.wall, SOON))
-        if self._planner.doubt_ends is not None:
-            wakes.append(self._planner.doubt_ends + SOON)
-        if self._planner.pool.elsewhere and plan.reasons:
-            wakes.append(now.mono + LOOK_ELSEWHERE)
+        wake_at = min(self._wakes(plan, agenda, archive_at, now), default=inf)
         rings = b"" if self._planner.poll_after is None and agenda.resumed == self._resumed else POLL
         self._resumed = agenda.resumed
-        wake_at = min(wakes, default=inf)
         until = now.mono if self._is_stale(plan) else min(now.mono + NET, wake_at)
         self._last = Last(plan, agenda, news, slots.without(SCHEDULER), now.wall - now.mono, until, wake_at)
         return self._show(self._last, now, slots, rings)
+
+    def _wakes(self, plan: Plan, agenda: Agenda, archive_at: float | None, now: Moment) -> Iterator[float]:
+        """When to look again though nobody rings (monotonic)."""
+        yield from (when for when in (self._retry_at, archive_at) if when is not None)
+        if self._launcher.reap() > len(agenda.live):
+            yield now.mono + REAP_AGAIN
+        if self._hurry:
+            yield now.mono
+        yield from self._planner.wakes(plan, now)
 
     def _is_stale(self, plan: Plan) -> bool:
         """Whether what was committed may change what was decided: when a promise can be kept, who is too idle."""
@@ -157,28 +154,33 @@ class Scheduler:
         """Writes what is so now, unless it is written already; whether the file says so."""
         why, line = self._line(plan, now)
         waiting = Waiting(why, self._planner.told(self._job_queue, plan, line))
-        jobs = {**self._job_queue.live, **self._job_queue.lingering}
-        windows, next_id = self._state.calendar.windows, self._state.next_id
-        picture = self._planner.pool.picture(jobs, windows, now.wall)
-        capacity, stuck = self._planner.capacity(), slots.enforced.stuck
-        told = status(self._job_queue, waiting, capacity, picture, windows, next_id, stuck, self._trouble)
+        told = status(
+            self._job_queue,
+            waiting,
+            self._planner.capacity(),
+            self._planner.picture(self._job_queue, now.wall),
+            self._planner.reserved,
+            self._state.next_id,
+            slots.enforced.stuck,
+            self._trouble,
+        )
         if not self._status_file.is_news(told):
             return True
-        expected = self._planner.expected(self._job_queue, self._said(), line, plan, now)  # costs more than the rest
+        expected = self._planner.expected(self._job_queue, line, plan, now)  # costs more than the rest
         return self._status_file.write(told, expected, now)
 
     def close(self) -> None:
         """Lets go of everything. The tmux server is ended by the supervisor, whoever of us is up then."""
         if self._executor == TMUX:
             self._await_last_sessions()
-        self._planner.pool.close()
+        self._planner.close()
         self._state.close()
         self._alone.release()
 
     def _await_last_sessions(self) -> None:
         """A session may outlast its job by a moment, and would keep the tmux server."""
         deadline = time.monotonic() + LAST_SESSIONS
-        while not self._job_queue.live and self._launcher.tmux.sessions() and time.monotonic() < deadline:
+        while not self._job_queue.live and self._launcher.has_sessions() and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def _catch_up_or_put_back(self, now: Moment) -> None:
@@ -202,10 +204,11 @@ class Scheduler:
             return plan
         try:
             promised = self._planner.promises(self._job_queue, self._said(), plan, now)
-            touched = self._commit(changes, promised, plan) if changes or promised else ()
+            left_out = self._recorder.record(changes, promised, plan) if changes or promised else set()
+            self._hurry = self._is_to_look_again(changes, left_out)
             lives_on = (isinstance(after[-1], Running | Stopping) for after in changes.values())
             self._moved = bool(promised) or any(lives_on)
-            self._planner.settled(touched)
+            self._planner.settled(left_out)
             self._state.look_after()  # after: what it folds must not slip in between a decision and its commit
             self._retry_at = None
             self._trouble = self._trouble if self._deferred else None
@@ -221,19 +224,17 @@ class Scheduler:
         self._retry_at = now.mono + RETRY
 
     def _decide(self, now: Moment, slots: Slots) -> tuple[Changes, Plan]:
-        self._job_queue.settle(self._state.touched, now.wall)
-        self._state.touched.clear()
+        self._job_queue.settle(self._state.take_touched(), now.wall)
         kill_strays = self._config.kill_strays
         changes = settlement.settle(self._job_queue, slots, self._idle.to_cancel(), now, kill_strays=kill_strays)
-        self._state.calendar.look(now.wall)
         plan = self._planner.plan(self._job_queue, self._said(), changes, slots, now)
-        self._idle.look(self._job_queue.live.values(), self._planner.pool, slots)
+        self._idle.look(self._job_queue.live.values(), slots.gpu_report)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         taken = []
         for job, gpu_ids in plan.starts:
-            run = self._new_run(job, gpu_ids, now)
-            if self._planner.pool.claim(run.gpu_uuids):
+            run = self._planner.claim(job, gpu_ids, self._executor, now)
+            if run is not None:
                 changes[job.id] = (transitions.start(job, run),)
             else:
                 plan.reasons[job.id] = reasons.RESOURCES  # another daemon was faster; the next tick gives back the rest
@@ -242,88 +243,19 @@ class Scheduler:
         return changes, plan
 
     def _said(self) -> Said:
-        of = self._state.of
-        calendar = self._state.calendar
-        return Said(of(SETTING), of(QUOTA), of(USAGE), calendar.coming, calendar.horizon, of(PROMISE))
+        return Said(*map(self._state.of, (SETTING, QUOTA, USAGE, PROMISE)))
 
-    def _new_run(self, job: Job, gpu_ids: tuple[int, ...], now: Moment) -> Run:
-        pool = self._planner.pool
-        return Run(
-            attempt=job.phase.attempt if isinstance(job.phase, Queued) else 1,
-            executor=job.spec.executor or self._executor,
-            gpu_ids=gpu_ids,
-            gpu_uuids=pool.uuids(gpu_ids),
-            by_uuid=bool(gpu_ids) and pool.counts_anew(),
-            launched_at=now.wall,
-        )
-
-    def _commit(self, changes: Changes, promised: Mapping[int, Mapping[str, Any] | None], plan: Plan) -> set[int]:
-        """Writes the phases and promises of jobs that nobody touched meanwhile, and keeps the ends of attempts that are
-        followed by another; then takes them into the job queue. The jobs that were left out.
+    def _is_to_look_again(self, changes: Changes, left_out: set[int]) -> bool:
+        """Whether what was committed may let others start at once. What an end sets free, in a group or among those who
+        wait, is found by looking again; so is a retry.
         """
-        with self._state.change() as (commit, meanwhile):
-            touched = set(meanwhile.jobs)
-            if meanwhile.rules:
-                touched.update(promised, (job.id for job, _ in (*plan.starts, *plan.impossible)))
-            usage = dict(self._state.of(USAGE))
-            runs = dict(self._state.of(RUNS))
-            for job_id, record in promised.items():
-                if job_id not in touched:
-                    self._tell_promise(job_id, record)
-                    commit.put(PROMISE, job_id, record)
-            for job_id in [job_id for job_id in changes if job_id not in touched]:
-                if job_id in self._job_queue.live:
-                    self._charge(self._job_queue.live[job_id], changes[job_id][0], usage, runs)
-                for past in changes[job_id][:-1]:
-                    commit.put(ATTEMPT, _attempt(job_id, past), codec.encode_phase(past))
-                    self._tell(job_id, past)
-                commit.put(PHASE, job_id, codec.encode_phase(changes[job_id][-1]))
-                self._tell(job_id, changes[job_id][-1])
-            for user, record in usage.items():
-                if record is not self._state.of(USAGE).get(user):
-                    commit.put(USAGE, user, record)
-            for key, record in runs.items():
-                if record is not self._state.of(RUNS).get(key):
-                    commit.put(RUNS, key, record)
-        # What an end sets free, in a group or among those who wait, is found by looking again; so is a retry.
-        self._hurry = (
+        return (
             len(changes) >= settlement.AT_ONCE
-            or not touched.isdisjoint(changes)
+            or not left_out.isdisjoint(changes)
             or any(isinstance(after[-1], Queued) for after in changes.values())
             or (any(map(ends, changes.values())) and self._job_queue.heeds_ends())
             or (self._job_queue.heeds_starts() and any(isinstance(after[-1], Running) for after in changes.values()))
         )
-        return touched
-
-    def _tell_promise(self, job_id: int, record: Mapping[str, Any] | None) -> None:
-        before = self._state.of(PROMISE).get(job_id)
-        if record is not None and promises.has_moved(before, record):
-            self._log.warning("promise moved", job=job_id, was=record["was"], at=record["at"], why=record["cause"])
-
-    def _charge(self, job: Job, after: Phase, usage: dict[Any, Any], runs: dict[Any, Any]) -> None:
-        """Adds what an attempt has used to its user's record, for fair share, and how long it ran to those of its like,
-        for predictions.
-        """
-        if not isinstance(after, Ended) or after.started_at is None:
-            return
-        spec = job.spec
-        usage[spec.user] = self._planner.shares.record(usage.get(spec.user), spec, after.started_at, after.ended_at)
-        if (run := runtimes.lasted(codec.encode_phase(after))) is not None:
-            key = runtimes.record_id(spec)
-            if (outdated := self._job_queue.runtimes.outdated(spec.user, spec.gpus, spec.name)) is not None:
-                runs[outdated] = None
-            runs[key] = runtimes.record(runs.get(key), spec, run)
-
-    def _tell(self, job_id: int, phase: Phase) -> None:
-        match phase:
-            case Starting(run=run):
-                self._log.info("starts", job=job_id, gpus=",".join(map(str, run.gpu_ids)), executor=run.executor)
-            case Stopping(why=why):
-                self._log.info("stops", job=job_id, why=why)
-            case Ended(state=state, reason=reason, exit_code=code):
-                self._log.info("ended", job=job_id, state=state, reason=reason, exit_code=code)
-            case Queued() | Running():
-                pass
 
     def _launch(self, now: Moment) -> None:
         """Starts what is committed as starting, once in this process's life; again what was deferred."""
@@ -356,13 +288,8 @@ class Scheduler:
         # A start that was put off has nothing yet to watch over, and its grace has not begun.
         started = (job for job in self._job_queue.live.values() if not self._is_put_off(job))
         live = tuple(live_job(job, self._config.grace) for job in (*started, *self._job_queue.lingering.values()))
-        edges = sorted({*self._job_queue.edges(now.wall), *self._state.calendar.edges})
-        return Agenda(live, tuple(edges), self._planner.poll_after, self._planner.pool.admin.resumed)
+        edges = self._planner.edges(self._job_queue, now.wall)
+        return Agenda(live, edges, self._planner.poll_after, self._planner.resumed)
 
     def _is_put_off(self, job: Job) -> bool:
         return isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) in self._deferred
-
-
-def _attempt(job_id: int, past: Phase) -> str:
-    """The id of the record of an attempt."""
-    return f"{job_id}.{past.last_attempt if isinstance(past, Ended) else 1}"

@@ -32,8 +32,8 @@ def launcher(wiring: Wiring, jobs: Jobs) -> Iterator[Launcher]:
     yield made
     jobs.end()
     with contextlib.suppress(TmuxFailed):
-        made.tmux._call("kill-server")
-    eventually(lambda: not made.tmux.is_running())
+        made._tmux._call("kill-server")
+    eventually(lambda: not made._tmux.is_running())
 
 
 def write_environment(wiring: Wiring, name: str, data: bytes) -> None:
@@ -182,9 +182,9 @@ def test_what_is_written_is_ours_alone(launcher: Launcher, wiring: Wiring) -> No
 def test_a_job_outlives_a_killed_server_and_the_next_one_gets_a_new_server(launcher: Launcher, wiring: Wiring) -> None:
     launcher.launch([attempt(1, "sleep 60", TMUX, wiring)])
     eventually(lambda: jobdir.is_held(wiring.state.attempt(1, 1)))
-    server = int(launcher.tmux._call("display-message", "-p", "#{pid}")[0][0])
+    server = int(launcher._tmux._call("display-message", "-p", "#{pid}")[0][0])
     os.kill(server, signal.SIGKILL)
-    eventually(lambda: not launcher.tmux.is_running())
+    eventually(lambda: not launcher._tmux.is_running())
     launcher.launch([attempt(2, "sleep 0.1", TMUX, wiring)])
     assert ended(wiring, 2).status == 0
     assert jobdir.is_held(wiring.state.attempt(1, 1))

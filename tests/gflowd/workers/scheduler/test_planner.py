@@ -14,6 +14,7 @@ from gflowd.core.job import codec, reasons
 from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping
 from gflowd.core.planning.backfill import Plan
 from gflowd.core.planning.occupancy import OVERDUE
+from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.queue.job_records import JobRecords
 from gflowd.workers.base import Wiring
@@ -21,7 +22,8 @@ from gflowd.workers.scheduler.planner import DOUBT, Planner, Said
 from gflowd.workers.slots import Slots
 
 SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
-NOTHING_SAID = Said({}, {}, {}, ())
+NOTHING_SAID = Said({}, {}, {})
+NO_RESERVATIONS = ReservationCalendar(None)
 NOW = now(wall=5000.0, mono=100.0)
 GPUS = tuple(Gpu(index=index, uuid=f"GPU-{index}", model="A100", memory_mb=1000) for index in range(2))
 
@@ -44,7 +46,7 @@ def slots(begun: float = 0.0, trouble: str | None = None) -> Slots:
 
 @pytest.fixture
 def planner(wiring: Wiring) -> Planner:
-    return Planner(wiring.config)
+    return Planner(wiring.config, NO_RESERVATIONS)
 
 
 RUN = Run(executor="process", launched_at=4000.0)
@@ -79,7 +81,7 @@ def test_a_live_job_is_gone_at_its_limit_or_when_its_grace_is_over_which_no_step
         (2, pytest.approx(at), plan.promises[0].at)
     ]
     line = planner.in_line(live, {}, 9, NOW)
-    assert planner.expected(live, NOTHING_SAID, line, plan, NOW) == {2: pytest.approx(at)}
+    assert planner.expected(live, line, plan, NOW) == {2: pytest.approx(at)}
 
 
 def test_a_grace_of_its_own_counts_for_a_job_that_stops(planner: Planner) -> None:
@@ -139,10 +141,12 @@ def test_what_ends_now_is_free_and_what_is_drained_waits(planner: Planner) -> No
 def test_users_with_less_usage_go_first_and_quotas_hold(wiring: Wiring) -> None:
     queue = job_queue(*((SPEC.replace(user=user, cpus=2), Queued()) for user in ("ada", "ada", "bob", "eve")))
     usage = {"ada": {"usage": 9.0, "at": 5000.0}, "eve": {"usage": 5.0, "at": 5000.0}}
-    plan = Planner(wiring.config).plan(queue, replace(NOTHING_SAID, usage=usage), {}, slots(), NOW)
+    plan = Planner(wiring.config, NO_RESERVATIONS).plan(queue, replace(NOTHING_SAID, usage=usage), {}, slots(), NOW)
     assert [job.id for job, _ in plan.starts] == [3, 4]
     quotas = {"user:bob": {"max_running_jobs": 0}, "default-user": {"max_running_jobs": 1}}
-    plan = Planner(wiring.config).plan(queue, replace(NOTHING_SAID, usage=usage, quotas=quotas), {}, slots(), NOW)
+    plan = Planner(wiring.config, NO_RESERVATIONS).plan(
+        queue, replace(NOTHING_SAID, usage=usage, quotas=quotas), {}, slots(), NOW
+    )
     assert [job.id for job, _ in plan.starts] == [4, 1]
     assert plan.reasons == {2: reasons.QUOTA, 3: reasons.NEVER_QUOTA}
 
@@ -167,7 +171,7 @@ def test_gpus_are_chosen_as_the_configuration_says(wiring: Wiring) -> None:
         Gpu(index=index, uuid=f"GPU-{index}", model="A100", memory_mb=1000, links=links)
         for index, links in enumerate((("X", "SYS", "NV4"), ("SYS", "X", "SYS"), ("NV4", "SYS", "X")))
     )
-    planner = Planner(replace(wiring.config, gpu_allocation="topology"))
+    planner = Planner(replace(wiring.config, gpu_allocation="topology"), NO_RESERVATIONS)
     planner.poll_after = 100.0
     board = polled(101.0, near)
     plan = planner.plan(job_queue((SPEC.replace(gpus=2), Queued())), NOTHING_SAID, {}, board, NOW)
@@ -179,7 +183,7 @@ class Line:
 
     def __init__(self, wiring: Wiring, *jobs: tuple[Spec, Phase], **settings: Any) -> None:
         self.config = replace(wiring.config, **settings)
-        self.planner = Planner(self.config)
+        self.planner = Planner(self.config, NO_RESERVATIONS)
         self.jobs = jobs
         self.records: dict[int, Any] = {}
         self.said = NOTHING_SAID
@@ -187,7 +191,7 @@ class Line:
         self.gpus: tuple[Gpu, ...] = GPUS
 
     def restart(self) -> None:
-        self.planner = Planner(self.config)
+        self.planner = Planner(self.config, NO_RESERVATIONS)
 
     def phase(self, job_id: int, phase: Phase) -> None:
         self.jobs = tuple((spec, phase if number == job_id else was) for number, (spec, was) in enumerate(self.jobs, 1))
@@ -453,7 +457,7 @@ def test_what_places_rest_on_is_told(wiring: Wiring) -> None:
         (SPEC.replace(gpus=9, time_limit=60.0, priority=0), Queued()),
     )
     made = job_queue(*jobs)
-    planner = Planner(wiring.config)
+    planner = Planner(wiring.config, NO_RESERVATIONS)
     said = replace(NOTHING_SAID, usage={"u": {"usage": 100.0, "at": 5000.0}, "v": {"usage": 50.0, "at": 5000.0}})
     plan = planner.plan(made, said, {}, slots(), NOW)
     line = planner.in_line(made, {}, 2, NOW)

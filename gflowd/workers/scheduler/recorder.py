@@ -1,0 +1,101 @@
+"""Writes into the snapshot what was decided, and tells the log of it. Decides nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gflowd import log
+from gflowd.core.accounting import runtimes
+from gflowd.core.job import codec
+from gflowd.core.job.model import Ended, Job, Phase, Queued, Running, Starting, Stopping
+from gflowd.core.job.records import ATTEMPT, PHASE, PROMISE, RUNS, USAGE
+from gflowd.core.planning import promises
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gflowd.core.accounting.runtimes import Runtimes
+    from gflowd.core.planning.backfill import Plan
+    from gflowd.workers.scheduler.planner import Changes, Planner
+    from gflowd.workers.scheduler.state import SchedulerState
+
+Promised = dict[int, "Mapping[str, Any] | None"]  # the records of promises that change, by job; None: it is gone
+
+
+class Recorder:
+    """The scheduler's pen: `record` alone commits phases."""
+
+    def __init__(self, state: SchedulerState, planner: Planner) -> None:
+        self._state = state
+        self._planner = planner
+        self._log = log.get("scheduler")
+
+    def record(self, changes: Changes, promised: Promised, plan: Plan) -> set[int]:
+        """Writes the phases and promises of jobs that nobody touched meanwhile, and keeps the ends of attempts that are
+        followed by another; then takes them into the job queue. The jobs that were left out.
+        """
+        with self._state.change() as (commit, meanwhile):
+            left_out = set(meanwhile.jobs)
+            if meanwhile.rules:
+                left_out.update(promised, (job.id for job, _ in (*plan.starts, *plan.impossible)))
+            for job_id, record in promised.items():
+                if job_id not in left_out:
+                    self._tell_promise(job_id, record)
+                    commit.put(PROMISE, job_id, record)
+            decided = {job_id: phases for job_id, phases in changes.items() if job_id not in left_out}
+            for job_id, phases in decided.items():
+                for past in phases[:-1]:
+                    commit.put(ATTEMPT, _attempt(job_id, past), codec.encode_phase(past))
+                    self._tell(job_id, past)
+                commit.put(PHASE, job_id, codec.encode_phase(phases[-1]))
+                self._tell(job_id, phases[-1])
+            self._charge(decided, commit.put)
+        return left_out
+
+    def _charge(self, decided: Changes, put: Callable[[str, int | str, Any], None]) -> None:
+        """Adds what attempts have used to the records of their users, for fair share, and how long they ran to those of
+        their like, for predictions.
+        """
+        job_queue = self._state.job_queue
+        usage, runs = dict(self._state.of(USAGE)), dict(self._state.of(RUNS))
+        for job_id, phases in decided.items():
+            job, after = job_queue.live.get(job_id), phases[0]
+            if job is None or not isinstance(after, Ended) or after.started_at is None:
+                continue
+            usage[job.spec.user] = self._planner.charge(usage.get(job.spec.user), job.spec, after)
+            self._learn(job, after, job_queue.runtimes, runs)
+        for kind, records in ((USAGE, usage), (RUNS, runs)):
+            before = self._state.of(kind)
+            for key, record in records.items():
+                if record is not before.get(key):
+                    put(kind, key, record)
+
+    def _learn(self, job: Job, after: Ended, known: Runtimes, runs: dict[Any, Any]) -> None:
+        spec, run = job.spec, runtimes.lasted(codec.encode_phase(after))
+        if run is None:
+            return
+        if (outdated := known.outdated(spec.user, spec.gpus, spec.name)) is not None:
+            runs[outdated] = None
+        key = runtimes.record_id(spec)
+        runs[key] = runtimes.record(runs.get(key), spec, run)
+
+    def _tell_promise(self, job_id: int, record: Mapping[str, Any] | None) -> None:
+        before = self._state.of(PROMISE).get(job_id)
+        if record is not None and promises.has_moved(before, record):
+            self._log.warning("promise moved", job=job_id, was=record["was"], at=record["at"], why=record["cause"])
+
+    def _tell(self, job_id: int, phase: Phase) -> None:
+        match phase:
+            case Starting(run=run):
+                self._log.info("starts", job=job_id, gpus=",".join(map(str, run.gpu_ids)), executor=run.executor)
+            case Stopping(why=why):
+                self._log.info("stops", job=job_id, why=why)
+            case Ended(state=state, reason=reason, exit_code=code):
+                self._log.info("ended", job=job_id, state=state, reason=reason, exit_code=code)
+            case Queued() | Running():
+                pass
+
+
+def _attempt(job_id: int, past: Phase) -> str:
+    """The id of the record of an attempt."""
+    return f"{job_id}.{past.last_attempt if isinstance(past, Ended) else 1}"
