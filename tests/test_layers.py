@@ -322,6 +322,41 @@ def test_only_one_module_reads_what_the_daemon_last_saw() -> None:
     assert readers == set()
 
 
+def needed(source: str) -> set[str]:
+    """The modules that a source imports at run time."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    return imported(ast.unparse(tree))
+
+
+def plain_values(source: str) -> list[str]:
+    """The values that are written out by hand, without `dataclasses`."""
+    classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    return [
+        made.name
+        for made in classes
+        if not made.decorator_list and any(isinstance(base, ast.Name) and base.id == "Value" for base in made.bases)
+    ]
+
+
+def test_a_value_is_a_dataclass_unless_gflowctl_would_have_to_wait_for_that() -> None:
+    """The workers, which gflowctl asks only in `doctor`, import dataclasses anyway."""
+    paths = {name_of(path): path for path in MODULES}
+    todo = [name for name in paths if name.startswith("gflowctl")]
+    reached = set(todo)
+    while todo:
+        found = (needed(paths[todo.pop()].read_text()) & NAMES) - reached
+        found = {name for name in found if not name.startswith("gflowd.workers")}
+        reached |= found
+        todo += found
+    own = {"gflowd.core.job.value"}
+    outside = {name: plain_values(paths[name].read_text()) for name in sorted(NAMES - reached - own)}
+    assert {name: values for name, values in outside.items() if values} == {}
+    assert plain_values(paths["gflowd.core.job.model"].read_text()), "it looks for what there is"
+
+
 def test_no_one_imports_the_private_names_of_another_module() -> None:
     taken = [
         f"{name_of(path)}: {node.module}.{alias.name}"

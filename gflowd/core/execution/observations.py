@@ -9,51 +9,31 @@ from typing import TYPE_CHECKING
 
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Job, Running, Started, Stopping
-from gflowd.core.job.value import Value
+from gflowd.core.job.value import Posted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Final
 
     from gflowd.core.job.model import EarlySignal
 
 Key = tuple[int, int]  # of an attempt: the job's id, and which attempt at it
 
 
-class LiveJob(Value):
+@dataclass(frozen=True, slots=True)
+class LiveJob(Posted):
     """A job that holds resources, as the detector and the enforcer need to know it. Durations in seconds."""
 
-    __slots__ = (
-        "attempt", "early_signal", "executor", "grace", "id", "memory_mb", "since_boot", "since_mono", "started",
-        "time_limit", "why",
-    )  # fmt: skip
-
-    def __init__(  # noqa: PLR0913 -- one argument per thing to know
-        self,
-        *,
-        id: int,  # noqa: A002 -- the field's name
-        attempt: int,
-        executor: str,
-        grace: float,
-        started: Started | None,
-        time_limit: float | None,
-        early_signal: EarlySignal | None = None,
-        memory_mb: int | None = None,
-        why: str | None = None,
-        since_mono: float = 0.0,
-        since_boot: str = "",
-    ) -> None:
-        self.id: Final = id
-        self.attempt: Final = attempt
-        self.executor: Final = executor
-        self.grace: Final = grace
-        self.started: Final = started
-        self.time_limit: Final = time_limit
-        self.early_signal: Final = early_signal
-        self.memory_mb: Final = memory_mb  # MiB that it may use
-        self.why: Final = why  # it is stopping, and why
-        self.since_mono: Final = since_mono  # when that began, in boot `since_boot`
-        self.since_boot: Final = since_boot
+    id: int
+    attempt: int
+    executor: str
+    grace: float
+    started: Started | None
+    time_limit: float | None
+    early_signal: EarlySignal | None = None
+    memory_mb: int | None = None  # MiB that it may use
+    why: str | None = None  # it is stopping, and why
+    since_mono: float = 0.0  # when that began, in boot `since_boot`
+    since_boot: str = ""
 
     @property
     def key(self) -> Key:
@@ -86,23 +66,15 @@ def live_job(job: Job, grace: float) -> LiveJob:
     )
 
 
-class Enforced(Value):
+@dataclass(frozen=True, slots=True)
+class Enforced:
     """What the timeout enforcer found: the attempts over their time limit, those over their memory, and those that
     outlive KILL.
     """
 
-    __slots__ = ("over_memory", "overdue", "stuck")
-
-    def __init__(
-        self,
-        *,
-        overdue: tuple[Key, ...] = (),
-        over_memory: tuple[Key, ...] = (),
-        stuck: tuple[Key, ...] = (),
-    ) -> None:
-        self.overdue: Final = overdue
-        self.over_memory: Final = over_memory
-        self.stuck: Final = stuck
+    overdue: tuple[Key, ...] = ()
+    over_memory: tuple[Key, ...] = ()
+    stuck: tuple[Key, ...] = ()
 
     def exceeded(self, key: Key | None) -> str | None:
         """The reason for which an attempt must end: the limit that it exceeds."""
@@ -111,7 +83,8 @@ class Enforced(Value):
         return reasons.TIME_LIMIT if key in self.overdue else None
 
 
-class Observation(Value):
+@dataclass(frozen=True, slots=True)
+class Observation(Posted):
     """How one attempt fares, from its files and processes.
 
     `barred`: it never began and never will. `status`: its exit record, `trouble`: the record says that it could not
@@ -119,30 +92,15 @@ class Observation(Value):
     some process of it is there. `complete`: nothing lives, and its log has its last byte.
     """
 
-    __slots__ = ("barred", "complete", "ended_at", "lives", "started", "starved", "status", "strays", "trouble")
-
-    def __init__(  # noqa: PLR0913 -- one argument per thing to be seen
-        self,
-        *,
-        started: Started | None = None,
-        barred: bool = False,
-        lives: bool = False,
-        strays: bool = False,
-        status: int | None = None,
-        trouble: str | None = None,
-        starved: bool = False,
-        ended_at: float | None = None,
-        complete: bool = False,
-    ) -> None:
-        self.started: Final = started
-        self.barred: Final = barred
-        self.lives: Final = lives
-        self.strays: Final = strays  # the command has ended and others of its processes live on
-        self.status: Final = status
-        self.trouble: Final = trouble
-        self.starved: Final = starved
-        self.ended_at: Final = ended_at
-        self.complete: Final = complete
+    started: Started | None = None
+    barred: bool = False
+    lives: bool = False
+    strays: bool = False  # the command has ended and others of its processes live on
+    status: int | None = None
+    trouble: str | None = None
+    starved: bool = False
+    ended_at: float | None = None
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,3 +31,14 @@ class Value:
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
         return f"{type(self).__name__}({shown})"
+
+
+class Posted(Value):
+    """The base of frozen dataclasses that processes hand to each other at every tick: pickled as what they are made of,
+    which costs half of what `dataclasses` does. Fields are not keyword-only.
+    """
+
+    __slots__: tuple[str, ...] = ()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        return type(self), tuple([getattr(self, name) for name in self.__slots__])

@@ -152,6 +152,11 @@ def _constant(wiring: Wiring, executor: str, memory_limits: str) -> dict[str, An
 
 def _gpu(gpu: Gpu, picture: Picture) -> dict[str, Any]:
     state, cause = picture.states[gpu.index]
-    processes = [process.fields() for process in gpu.processes]
+    processes = [_by_name(process.fields()) for process in gpu.processes]
     shown = {"state": state, "cause": cause, "jobs": picture.held.get(gpu.index, [])}
-    return {**gpu.fields(), "processes": processes, **shown}
+    return {**_by_name(gpu.fields()), "processes": processes, **shown}
+
+
+def _by_name(fields: dict[str, object]) -> dict[str, object]:
+    """In the order in which `gflowctl info --json` shows them."""
+    return dict(sorted(fields.items()))
