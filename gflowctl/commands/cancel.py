@@ -84,8 +84,10 @@ def _cancelled(view: views.View, job: Job) -> Wish | str:
 
 def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -> int:
     from gflowctl.options import signals
+    from gflowd.core.syntax import signal_names
 
     number = signals.parse(args.signal)
+    name = signal_names.name(number)
 
     def reachable(view: views.View) -> list[int]:
         found = select(view)
@@ -95,10 +97,10 @@ def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -
 
     outcome, unreached = wishes.preview(context, reachable, _signalled), list[str]()
     if args.dry_run:
-        wishes.tell(f"Would send {number.name} to", outcome.changed)
+        wishes.tell(f"Would send {name} to", outcome.changed)
     else:
         sent = signals.send(context, outcome.changed, number)
-        wishes.tell(f"Sent {number.name} to", [job for job in outcome.changed if sent[job.id]])
+        wishes.tell(f"Sent {name} to", [job for job in outcome.changed if sent[job.id]])
         if unheard := [job for job in outcome.changed if not sent[job.id]]:
             unreached.append(wishes.said(unheard, "has no process to signal"))
     wishes.note(outcome, *unreached)

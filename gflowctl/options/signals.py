@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import EarlySignal, Running, Stopping
-from gflowd.core.syntax import durations
+from gflowd.core.syntax import durations, signal_names
 from gflowd.effects import daemon, processes
 
 TYPE_CHECKING = False
@@ -19,16 +18,14 @@ if TYPE_CHECKING:
 
 EARLY = 60.0  # seconds, as sbatch(1)
 EARLIEST = 30 * 86400.0
+UNCATCHABLE = (signal_names.NUMBERS["KILL"], signal_names.NUMBERS["STOP"])
 
 
-def parse(text: str) -> signal.Signals:
+def parse(text: str) -> int:
     """`INT`, `SIGINT` or `2`. Raises `BadUsage`."""
-    word = text.upper()
     try:
-        if word.isascii() and word.isdigit() and len(word) <= 2:
-            return signal.Signals(int(word))
-        return signal.Signals["SIG" + word.removeprefix("SIG")]
-    except (KeyError, ValueError):
+        return signal_names.number(text)
+    except ValueError:
         raise BadUsage(f"--signal: {text!r} is not a signal (try USR1 or 10)") from None
 
 
@@ -42,16 +39,16 @@ def parse_early(text: str) -> EarlySignal:
         number = parse(name)
     except BadUsage:
         raise Refused(f"{name!r} is not a signal (try USR1 or 10)") from None
-    if number in (signal.SIGKILL, signal.SIGSTOP):
-        raise Refused(f"{number.name} cannot be caught, so it cannot be a warning")
+    if number in UNCATCHABLE:
+        raise Refused(f"{signal_names.name(number)} cannot be caught, so it cannot be a warning")
     plain = ahead.isascii() and ahead.isdigit()
     before = durations.parse(f"{ahead}s" if plain else ahead) if at else EARLY
     if not 0 < before <= EARLIEST:
         raise Refused(f"{text!r}: a warning must come 1 second to 30 days before the time limit")
-    return EarlySignal(number=int(number), before=before, command_only=bool(colon))
+    return EarlySignal(number=number, before=before, command_only=bool(colon))
 
 
-def send(context: Context, found: Sequence[Job], number: signal.Signals) -> dict[int, int]:
+def send(context: Context, found: Sequence[Job], number: int) -> dict[int, int]:
     """Sends `number` to the processes of jobs that have begun and that take it (`processes.heeding`); returns how many
     of each job. Never to this process, which may itself be in a job.
     """

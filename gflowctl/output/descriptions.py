@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from gflowd.core.errors import BadUsage
-from gflowd.core.job import reasons
 from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, SHORT_STATES, STATES, TIMEOUT
 from gflowd.core.syntax import durations, memory
 
@@ -93,8 +92,10 @@ def retries(retry: Retry) -> str:
 
 def early_signal(early: EarlySignal) -> str:
     """`SIGUSR1 60 s before the time limit, to the command alone`."""
+    from gflowd.core.syntax import signal_names
+
     whom = ", to the command alone" if early.command_only else ""
-    return f"{reasons.signal_name(early.number)} {early.before:g} s before the time limit{whom}"
+    return f"{signal_names.name(early.number)} {early.before:g} s before the time limit{whom}"
 
 
 def reason(word: str) -> str:

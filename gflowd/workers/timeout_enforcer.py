@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gflowd import log
 from gflowd.core.execution import stop_ladder
 from gflowd.core.execution.observations import Enforced
-from gflowd.core.job import reasons
+from gflowd.core.syntax import signal_names
 from gflowd.effects import cgroups, jobdir, processes
 from gflowd.workers.base import Turn
 from gflowd.workers.log_limiter import LogLimiter
@@ -103,7 +103,7 @@ class TimeoutEnforcer:
             assert job.early_signal is not None
             number = job.early_signal.number
             sent = sum(processes.send(each, (number,)) for each in self._warned(job, job.early_signal, found[job.key]))
-            self._log.info("warned", job=job.id, signal=reasons.signal_name(number), processes=sent)
+            self._log.info("warned", job=job.id, signal=signal_names.name(number), processes=sent)
         return wakes
 
     def _warned(self, job: LiveJob, early: EarlySignal, found: list[Process]) -> list[Process]:

@@ -27,36 +27,12 @@ REQUEUED = "Requeued"
 UNKILLABLE = "Unkillable"
 MAX_FAILURES = "MaxFailures"  # with the number behind a colon
 
-_SIGNALS = {
-    1: "SIGHUP",
-    2: "SIGINT",
-    3: "SIGQUIT",
-    4: "SIGILL",
-    5: "SIGTRAP",
-    6: "SIGABRT",
-    7: "SIGBUS",
-    8: "SIGFPE",
-    9: "SIGKILL",
-    10: "SIGUSR1",
-    11: "SIGSEGV",
-    12: "SIGUSR2",
-    13: "SIGPIPE",
-    14: "SIGALRM",
-    15: "SIGTERM",
-    24: "SIGXCPU",
-    25: "SIGXFSZ",
-    31: "SIGSYS",
-}  # fmt: skip -- Linux on x86 and arm (signal(7)); a table, since importing `signal` costs gflowctl its start-up
-
-
-def signal_name(number: int) -> str:
-    """`SIGKILL`; signals without a name of their own by number."""
-    return _SIGNALS.get(number, f"SIG{number}")
-
 
 def signalled(number: int) -> str:
     """`Signaled:SIGKILL`."""
-    return f"Signaled:{signal_name(number)}"
+    from gflowd.core.syntax import signal_names  # few jobs end so
+
+    return f"Signaled:{signal_names.name(number)}"
 
 
 def launch_failed(why: str) -> str:
