@@ -7,6 +7,7 @@ With --cascade, every job that was cancelled because of these is redone too. Opt
 from __future__ import annotations
 
 import time
+from functools import cache
 
 from gflowctl.change.redo_links import Links
 from gflowctl.machine import quotas
@@ -82,11 +83,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
         waits_for = job_options.dependencies(args)
         wanted = None if waits_for is None else dependency_request.asked(waits_for, view)
         named_specs = set(map(view.spec_of, named))
+        git_state = cache(capture.git_state)
         for spec_id, new_id in first_ids.items():
             old = view.job(groups[spec_id][0])
             changed = spec_id in named_specs
             anew = changed and (wanted is not None or args.clear_dependencies)
             spec = _repeated(view, old, links.family(spec_id), None if anew else links.needs(spec_id, old.spec.needs))
+            spec = spec.replace(git=git_state(spec.cwd))
             if changed:
                 spec = _changed(args, spec, wanted, begin)
                 dependency_request.check_elements(wanted or NOTHING, spec.family, view.records)

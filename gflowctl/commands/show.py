@@ -1,4 +1,12 @@
-"""Show everything about jobs: state and reason, times, resources, how they ended, and where their output is."""
+"""Show everything about jobs: state and reason, times, resources, how they ended, and where their output is.
+
+For a job that was submitted in a git work tree, the commit and the branch of that moment are shown, and whether tracked
+files had been modified; if that could not be found out within 20 ms, it is not known.
+
+--env prints the environment that was kept at submission. The values of variables whose names look secret (containing
+TOKEN, SECRET, PASSWORD, KEY and the like) and passwords in URLs are hidden, unless --unmask is given. When the job
+starts, the variables listed in gflow(7) are added.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+    from typing import Any
 
     from gflowctl.context import Context
     from gflowctl.view.views import View
@@ -30,25 +39,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     arguments.add_jobs(parser)
     parser.add_argument("--script", action="store_true", help="print the script that was kept at submission")
+    parser.add_argument("--env", action="store_true", help="print the environment that was kept at submission")
+    parser.add_argument("--unmask", action="store_true", help="with --env: print secrets too")
     command_line.add_color(parser)
     command_line.add_json(parser, "print a JSON list, one object for each job")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Prints it."""
-    if args.script and args.json:
-        raise BadUsage("give either --script or --json, not both")
+    if args.script and args.env:
+        raise BadUsage("give either --script or --env, not both")
+    if args.unmask and not args.env:
+        raise BadUsage("--unmask has no effect without --env")
     view = lookup.view(context, args.jobs)
     ids = view.select(args.jobs)
     whole = _arrays(view, args.jobs) if view.families and not args.json else set()
     found = [view.job(job_id) for job_id in ids if job_id in whole or view.array_of(job_id) not in whole]
     if args.json:
-        render.write_json(
-            [{**json_records.record(view, job), "attempts": json_records.attempts(view, job)} for job in found]
-        )
+        render.write_json([_record(args, view, job) for job in found])
     elif args.script:
         for content in [_script(context, job) for job in found]:
             render.write_bytes(content)
+    elif args.env:
+        render.write("\n".join([_environment(args, context, job, named=len(found) > 1) for job in found]))
     else:
         color = render.use_color(args.color)
         blocks = (_lines_of_array(view, job) if job.id in whole else _lines(view, job, color=color) for job in found)
@@ -64,14 +77,46 @@ def _arrays(view: View, texts: list[str]) -> set[int]:
     return view.families.keys() & {view.select([word])[0] for word in plain}
 
 
+def _record(args: argparse.Namespace, view: View, job: Job) -> dict[str, Any]:
+    found = {**json_records.record(view, job), "attempts": json_records.attempts(view, job)}
+    if args.env:
+        from gflowctl.output import environment
+
+        found["env"] = environment.as_text(_variables(args, view.context, job))
+    if args.script:
+        script = job.spec.script
+        found["script_text"] = None if script is None else _script(view.context, job).decode(errors="backslashreplace")
+    return found
+
+
 def _script(context: Context, job: Job) -> bytes:
     if job.spec.script is None:
         command = descriptions.command_line(job.spec.command)
-        raise Refused(f"job {jobs.label(job)} is not a script; its command: {command}")
-    path = context.state.script(job.spec.script)
+        raise Refused(f"job {jobs.label(job)} runs a command, not a script: {command}")
+    return _kept(context.state.script(job.spec.script), f"the script of job {jobs.label(job)}")
+
+
+def _environment(args: argparse.Namespace, context: Context, job: Job, *, named: bool) -> str:
+    from gflowctl.output import environment
+
+    head = f"# job {job.id}\n" if named else ""
+    found = environment.lines(_variables(args, context, job))
+    return head + "".join(f"{render.escape(line)}\n" for line in found)
+
+
+def _variables(args: argparse.Namespace, context: Context, job: Job) -> dict[str, str]:
+    from gflowctl.output import environment
+
+    data = _kept(context.state.environment(job.spec.env), f"the environment of job {jobs.label(job)}")
+    return environment.variables(data, masked=not args.unmask)
+
+
+def _kept(path: str, what: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()
+    except FileNotFoundError:
+        raise Refused(f"{what} is no longer kept") from None
     except OSError as error:
         raise SystemFailed(f"{path}: {error.strerror}") from None
 
@@ -96,7 +141,7 @@ def _lines_of_array(view: View, first: Job) -> list[tuple[str, str]]:
         *((key, text) for key, text in _asked(view, first) if key not in ("GPU ids", "Time left", "Attempt")),
         ("Submitted", render.local(first.spec.submitted_at)),
         ("Directory", render.escape(first.spec.cwd)),
-        *((key, text) for key, text in _where(view, first) if key in ("Conda", "Script")),
+        *((key, text) for key, text in _where(view, first) if key in ("Conda", "Git", "Script")),
     ]
 
 
@@ -208,6 +253,8 @@ def _times(view: View, job: Job) -> Iterator[tuple[str, str]]:
 def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
     spec, run = job.spec, job.run
     yield "Directory", render.escape(spec.cwd)
+    if spec.git is not None:
+        yield "Git", render.escape(descriptions.git_state(spec.git))
     if spec.conda_env is not None:
         yield "Conda", render.escape(spec.conda_env)
     if spec.script is not None:

@@ -252,6 +252,8 @@ complete -c gflowctl -n '_shtab_gflowctl_using list' -l version -d 'show program
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a show -d 'show everything about jobs'
 complete -c gflowctl -n '_shtab_gflowctl_using show' -s h -l help -d 'show this help message and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using show' -l script -d 'print the script that was kept at submission'
+complete -c gflowctl -n '_shtab_gflowctl_using show' -l env -d 'print the environment that was kept at submission'
+complete -c gflowctl -n '_shtab_gflowctl_using show' -l unmask -d 'with --env: print secrets too'
 complete -c gflowctl -n '_shtab_gflowctl_using show' -l color -xka "never auto always" -d 'when to use colour (auto: on a terminal)'
 complete -c gflowctl -n '_shtab_gflowctl_using show' -l json -d 'print a JSON list, one object for each job'
 complete -c gflowctl -n '_shtab_gflowctl_using show' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'

@@ -693,6 +693,8 @@ _shtab_gflowctl_resume_defaults_added=0
 _shtab_gflowctl_show_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--script[print the script that was kept at submission]"
+  "--env[print the environment that was kept at submission]"
+  "--unmask[with --env\: print secrets too]"
   "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"

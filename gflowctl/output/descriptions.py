@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gflowd.core.job.model import EarlySignal, Spec
+    from gflowd.core.job.model import EarlySignal, GitState, Spec
     from gflowd.core.job.retry_policy import Retry
 
 REASONS = {
@@ -96,6 +96,16 @@ def early_signal(early: EarlySignal) -> str:
 
     whom = ", to the command alone" if early.command_only else ""
     return f"{signal_names.name(early.number)} {early.before:g} s before the time limit{whom}"
+
+
+def git_state(state: GitState) -> str:
+    """`COMMIT on main, clean`."""
+    how = {True: "modified", False: "clean", None: "not known whether modified"}[state.dirty]
+    if state.commit is None:
+        known = state.branch is not None
+        return f"{state.branch}, without a commit, {how}" if known else "a work tree whose commit is not known"
+    where = ", detached" if state.branch is None else f" on {state.branch}"
+    return f"{state.commit}{where}, {how}"
 
 
 def reason(word: str) -> str:

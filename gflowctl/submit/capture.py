@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Final
 
+    from gflowd.core.job.model import GitState
+
 LARGEST_SCRIPT = 16 << 20  # bytes
 DROPPED = (b"GFLOW_JOB_", b"GFLOW_ARRAY_", b"GFLOW_PARAM_", b"SLURM_", b"TMUX")
 LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
@@ -147,6 +149,19 @@ def _exported(word: str, environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     if given:
         return {raw: os.fsencode(value)}
     return {raw: environ[raw]} if raw in environ else {}
+
+
+def git_state(directory: str) -> GitState | None:
+    """What the work tree of `directory` is at; None where it is in none, which few system calls tell."""
+    whole = os.path.realpath(directory)
+    place = whole.rstrip("/")
+    while not os.access(f"{place}/.git", os.F_OK):
+        if not place:
+            return None
+        place = place.rpartition("/")[0]
+    from gflowctl.submit.git import work_tree
+
+    return work_tree.read(whole)
 
 
 def script_content(path: str) -> bytes | None:

@@ -101,6 +101,7 @@ class Drafter:
         self._digest = cache(capture.digest)
         self._script_content = cache(capture.script_content)
         self._directory = cache(self._find_directory)
+        self._git_state = cache(capture.git_state)
         self._output_pattern = cache(capture.output_pattern)
         self._input_file = cache(capture.input_file)
         self._instant = cache(context.instant)
@@ -186,6 +187,7 @@ class Drafter:
             slurm=slurm,
             notify_email=args.notify_email,
             notify_on=args.notify_on or (),
+            git=self._git_state(cwd),
             **job_options.gpus(args),
         )
         spec = validation.checked(spec, self._limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -44,6 +45,18 @@ def test_submit_imports_no_more_than_it_needs(ctl: Ctl, observed: bool) -> None:
         ctl.observe()
     words = ["submit", "--gpus", "1", "--time", "2h", "--memory", "1G", "-o", "%j.out", "--", "echo", "hi"]
     assert not imported(ctl, *words) & TOO_DEAR_FOR_SUBMIT
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_git_is_looked_at_only_in_a_work_tree(ctl: Ctl) -> None:
+    """Without, a plain submission imports what it imported before; within, only the reader."""
+    plain = imported(ctl, "submit", "true")
+    assert not {name for name in plain if name.startswith("gflowctl.submit.git")}
+    subprocess.run(["git", "init", "-q", ctl.home], check=True, env={"PATH": "/usr/bin:/bin", "HOME": str(ctl.home)})
+    within = imported(ctl, "submit", "true")
+    assert not within & TOO_DEAR_FOR_SUBMIT
+    readers = {"", ".changes", ".files", ".index", ".objects", ".work_tree"}
+    assert within - plain <= {f"gflowctl.submit.git{name}" for name in readers} | {"struct", "_struct", "zlib", "_sha1"}
 
 
 def test_a_submission_that_waits_imports_little_more(ctl: Ctl) -> None:

@@ -94,6 +94,14 @@ def test_a_plain_submission_makes_few_system_calls(machine: Machine, tmp_path: P
     assert len(calls) - len(none) <= 1010  # 928 are seen with Python 3.11: a module costs 13, a folder 20
 
 
+@traced
+def test_outside_of_a_work_tree_git_costs_one_call_for_each_directory_above(machine: Machine, tmp_path: Path) -> None:
+    machine.env["PYTHONPATH"] = installed(tmp_path / "lib")
+    calls = trace(machine, tmp_path / "calls", *bare(START, "submit", "true"))
+    asked = [line for line in calls if "/.git" in line]
+    assert len(asked) == len(Path(os.path.realpath(machine.work)).parts), "\n".join(asked)
+
+
 def test_a_submission_adds_one_short_line(machine: Machine) -> None:
     machine.submit("true")
     path = Path(machine.state.snapshot)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from gflowd.core.job.model import (
     EarlySignal,
     Ended,
+    GitState,
     Identity,
     Job,
     Phase,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 PHASES = {QUEUED: Queued, STARTING: Starting, RUNNING: Running, STOPPING: Stopping, ENDED: Ended}
 _TAGS = {cls: tag for tag, cls in PHASES.items()}
-_NESTED = {"run": Run, "started": Started, "identity": Identity, "early_signal": EarlySignal}
+_NESTED = {"run": Run, "started": Started, "identity": Identity, "early_signal": EarlySignal, "git": GitState}
 _VALUES = frozenset((*_NESTED, "family", "needs", "retry"))
 _TUPLES = frozenset(("command", "gpu_ids", "gpu_uuids", "notify_on", "on"))
 _SPECIAL = _VALUES | _TUPLES

@@ -33,12 +33,26 @@ class EarlySignal(Value):
         self.command_only: Final = command_only
 
 
+class GitState(Value):
+    """What the work tree of a job's directory was at its submission: `commit` in hex, None where there is none yet or
+    it is not known; `branch`, None where HEAD is detached or not known; `dirty`, whether tracked files had been
+    changed, None where that is not known.
+    """
+
+    __slots__ = ("branch", "commit", "dirty")
+
+    def __init__(self, *, commit: str | None = None, branch: str | None = None, dirty: bool | None = None) -> None:
+        self.commit: Final = commit
+        self.branch: Final = branch
+        self.dirty: Final = dirty
+
+
 class Spec(Value):
     """What was submitted. `env` and `script` are the names of content-addressed files, never their content."""
 
     __slots__ = (
         "append", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "early_signal", "env", "error",
-        "executor", "family", "gpu_memory_mb", "gpu_type", "gpus", "grace", "input", "memory_mb", "name",
+        "executor", "family", "git", "gpu_memory_mb", "gpu_type", "gpus", "grace", "input", "memory_mb", "name",
         "name_template", "needs", "notify_email", "notify_on", "output", "priority", "project", "redone_from", "retry",
         "script", "shared", "slurm", "submit_dir", "submitted_at", "time_limit", "umask", "user",
     )  # fmt: skip
@@ -83,6 +97,7 @@ class Spec(Value):
         slurm: bool = False,
         notify_email: str | None = None,
         notify_on: tuple[str, ...] = (),
+        git: GitState | None = None,
     ) -> None:
         self.command: Final = command  # argv; of a script job, what follows `script` is argv[1:]
         self.name: Final = name
@@ -121,6 +136,7 @@ class Spec(Value):
         self.slurm: Final = slurm  # its script was written for Slurm
         self.notify_email: Final = notify_email  # kept for later
         self.notify_on: Final = notify_on
+        self.git: Final = git  # None: `cwd` was in no work tree
 
 
 class Wish(Value):

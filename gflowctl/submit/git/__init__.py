@@ -1,0 +1,1 @@
+"""Which commit the files of a directory are of, and whether they were changed: reads `.git` itself, runs no git."""
