@@ -252,7 +252,7 @@ def _check_private(path: str, found: os.stat_result, is_kind: bool, kind: str, m
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """By which a file or directory is told from another of the same name; None when there is none. A link is itself."""
+    """By which a file or directory is told from another of the same name; None if there is none. A link is itself."""
     try:
         found = os.stat(path, follow_symlinks=False)
     except OSError:

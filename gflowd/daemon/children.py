@@ -103,7 +103,7 @@ class Child(Restarts):
         return max(pulse.beat, pulse.started) + SILENCE + 0.1
 
     def bury(self) -> int | None:
-        """Takes note of its death; its status, or None when it only lost the board, which is no crash of its own."""
+        """Takes note of its death; its status, or None if it only lost the board, which is no crash of its own."""
         assert self.process is not None
         status = self.process.exitcode
         booted = self._pulses.get(self.row.name).beat > 0

@@ -14,7 +14,7 @@ from gflowd.effects import proc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Serve = Callable[[Callable[[], None]], int]  # takes what to call when ready, answers the exit status
+    Serve = Callable[[Callable[[], None]], int]  # takes what to call when ready, returns the exit status
 
 START_PATIENCE = 60.0  # seconds until `start` stops waiting for a daemon that neither works nor fails
 
@@ -32,7 +32,7 @@ def settle() -> None:
 
 
 def detach(serve: Serve, log_path: str) -> int:
-    """Runs `serve` in a process of its own, away from the terminal; answers its pid when it is ready.
+    """Runs `serve` in a process of its own, away from the terminal; returns its pid when it is ready.
 
     Raises what stopped it before it was ready, with the same sentence and exit status.
     """

@@ -128,7 +128,7 @@ def foreground_hosting() -> str:
 
 
 def stop(state: State, holder: daemon.Daemon, patience: float = STOP_PATIENCE) -> None:
-    """Ends the daemon and waits until its lock is free. Raises `SystemFailed` when that takes too long."""
+    """Ends the daemon and waits until its lock is free. Raises `SystemFailed` if that takes too long."""
     fd = signal_daemon(state, holder, signal.SIGTERM)
     if fd is None:
         return
@@ -144,7 +144,7 @@ def stop(state: State, holder: daemon.Daemon, patience: float = STOP_PATIENCE) -
 
 
 def signal_daemon(state: State, holder: daemon.Daemon, number: signal.Signals) -> int | None:
-    """Signals the daemon that `daemon.running` proved; its pidfd, or None when it has ended. Raises `Refused`."""
+    """Signals the daemon that `daemon.running` proved; its pidfd, or None if it has ended. Raises `Refused`."""
     if holder.elsewhere:
         raise Refused(f"the daemon runs on {holder.host}, not here ({os.uname().nodename}); run this command there")
     if not holder.pid:

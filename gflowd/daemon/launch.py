@@ -132,7 +132,7 @@ def load_and_tell(choice: Chosen) -> Config:
 def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: Callable[[], None]) -> int:
     """Is the daemon until it is told to end; the exit status. `ready` is called once all workers are up.
 
-    Raises `Refused` when another daemon runs, or when the state belongs to another machine.
+    Raises `Refused` if another daemon runs, or when the state belongs to another machine.
     """
     from gflowd import log
     from gflowd.daemon import supervisor

@@ -47,7 +47,7 @@ def serve(
     """Runs the daemon in this process until TERM or INT; the exit status. `on_ready` gets the pulses' descriptor.
 
     HUP reads the configuration anew through `reload` and starts the workers again; one that is wrong is logged and
-    the old one kept. Raises `SystemFailed` when a worker cannot be started at all.
+    the old one kept. Raises `SystemFailed` if a worker cannot be started at all.
     """
     return Supervisor(state, runtime, config, reload, on_ready, to_stderr=to_stderr).run()
 

@@ -37,7 +37,7 @@ class Cgroups:
         return os.path.join(self.root, f"{key[0]}.{key[1]}")
 
     def make(self, key: Key, memory_mb: int) -> str | None:
-        """The new group of an attempt, limited; None when there can be none. What it may not have it may not swap."""
+        """The new group of an attempt, limited; None if there can be none. What it may not have it may not swap."""
         path = self.path(key)
         try:
             os.makedirs(path, exist_ok=True)
@@ -76,7 +76,7 @@ class Cgroups:
 
 
 def find(state_root: str) -> Cgroups | None:
-    """The place for the groups of the daemon on `state_root`, made; None when there is none."""
+    """The place for the groups of the daemon on `state_root`, made; None if there is none."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             mount = mount_point(file.read())
@@ -95,7 +95,7 @@ def find(state_root: str) -> Cgroups | None:
 
 
 def settle(place: str, state_root: str) -> Cgroups | None:
-    """A directory for the daemon on `state_root` in the group `place`, with limits of memory; None when that fails."""
+    """A directory for the daemon on `state_root` in the group `place`, with limits of memory; None if that fails."""
     root = os.path.join(place, f"gflow-{zlib.crc32(os.fsencode(state_root)):08x}")
     try:
         if "memory" not in _read(place, "cgroup.controllers").split():
@@ -111,7 +111,7 @@ def settle(place: str, state_root: str) -> Cgroups | None:
 
 
 def mount_point(mountinfo: str) -> str | None:
-    """Where the whole tree of groups is mounted, by proc(5); None where it is not."""
+    """Where the whole tree of groups is mounted, by proc(5); None if it is not."""
     for line in mountinfo.splitlines():
         fields, _, more = line.partition(" - ")
         words = fields.split(" ")

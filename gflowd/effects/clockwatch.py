@@ -18,7 +18,7 @@ class _Spec(ctypes.Structure):
 
 
 class ClockWatch:
-    """`descriptors`, none where no kernel tells, become readable when the wall clock is set, and after a suspend."""
+    """`descriptors`, none if no kernel tells, become readable when the wall clock is set, and after a suspend."""
 
     def __init__(self) -> None:
         libc = ctypes.CDLL(None)

@@ -56,7 +56,7 @@ class Daemon:
 
 
 def running(state: Places) -> Daemon | None:
-    """The daemon that holds the lock of this state directory; None when there is none. Raises `Refused` where that is
+    """The daemon that holds the lock of this state directory; None if there is none. Raises `Refused` if that is
     not to be seen.
     """
     if not _is_locked(state.daemon_lock):

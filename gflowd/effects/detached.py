@@ -34,7 +34,7 @@ class Parent:
         self._children: set[int] = set()
 
     def start(self, batch: list[Detached]) -> None:
-        """Starts every job of the batch in a session of its own. Raises OSError when the machine has no room for more
+        """Starts every job of the batch in a session of its own. Raises OSError if the machine has no room for more
         processes: some jobs may have been started then.
         """
         _keep_descriptors()

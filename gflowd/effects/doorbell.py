@@ -18,7 +18,7 @@ KINDS = SUBMISSION + WISH + ENDED + FINDING + DECISION + POLL
 
 
 def ring(path: str, kinds: bytes) -> None:
-    """Writes `kinds` if anyone listens. Never blocks and never raises: the intervals are the net."""
+    """Writes `kinds` if anyone listens. Never blocks, never raises: the intervals are the net."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

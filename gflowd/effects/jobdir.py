@@ -43,7 +43,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The `pid` file: the process of `job.sh`, or None when the attempt was barred, for the reason `why`."""
+    """The `pid` file: the process of `job.sh`, or None if the attempt was barred, for the reason `why`."""
 
     at: float
     identity: Identity | None

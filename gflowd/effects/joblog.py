@@ -47,7 +47,7 @@ def trim(directory: str, limit: int) -> int:
 
 
 def mark(directory: str) -> log_trimming.Mark | None:
-    """What was cut out of the log so far; None when nothing was."""
+    """What was cut out of the log so far; None if nothing was."""
     try:
         fd = os.open(os.path.join(directory, "log.cut"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -37,7 +37,7 @@ def started_mono(start: int) -> float:
 
 
 def read(pid: int) -> Process | None:
-    """The process `pid`, or None when there is none."""
+    """The process `pid`, or None if there is none."""
     return procstat.parse(proc.stat(pid).decode("ascii", "replace"))
 
 
@@ -248,7 +248,7 @@ def send(process: Process, signals: Iterable[int]) -> bool:
 
 
 def watch(identity: Identity, boot: str) -> int | None:
-    """A pidfd that becomes readable when that very process ends; None when it has."""
+    """A pidfd that becomes readable when that very process ends; None if it has."""
     if identity.boot != boot:
         return None
     try:

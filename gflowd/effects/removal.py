@@ -13,7 +13,7 @@ TOOL = ("rm", "-rf", "--")  # walks with a bounded stack and follows no links
 
 
 class Removal:
-    """The removal of `paths`, which has begun. Raises OSError when it cannot begin."""
+    """The removal of `paths`, which has begun. Raises OSError if it cannot begin."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = paths

@@ -84,7 +84,7 @@ class Tmux:
         self._server = libtmux.Server(socket_path=socket)
 
     def start(self, sessions: list[Session]) -> list[str]:
-        """Starts the sessions, all in one call; what tmux complained of. Raises `TmuxFailed` when it cannot be called.
+        """Starts the sessions, all in one call; what tmux complained of. Raises `TmuxFailed` if it cannot be called.
 
         The output pipe is opened in the same command sequence as the session, so that nothing is lost before it.
         """
@@ -101,7 +101,7 @@ class Tmux:
         return complaints
 
     def sessions(self) -> set[str]:
-        """The names of all sessions; none when no server runs or answers."""
+        """The names of all sessions; none if no server runs or answers."""
         try:
             return set(self._call("list-sessions", "-F", "#{session_name}")[0])
         except TmuxFailed:

@@ -186,11 +186,11 @@ class History:
             yield from () if self.is_empty else self._db.execute(query, values)
 
     def greatest_id(self) -> int:
-        """The greatest id of a job, 0 when there is none."""
+        """The greatest id of a job, 0 if there is none."""
         return max((found or 0 for (found,) in self.rows("SELECT max(id) FROM job")), default=0)
 
     def outcome(self, job_id: int, *, whole: bool) -> tuple[int, int, float] | None:
-        """Of a job, or of the `whole` array: how many, how many of them finished well, when the last began."""
+        """Of a job, or of the `whole` array: how many, how many of them finished, when the last began."""
         which = "spec.id" if whole else "job.id"
         query = f"SELECT count(*), sum(state = 'finished'), max(coalesce(started_at, ended_at)) FROM {JOBS}"
         for count, finished, begun_at in self.rows(f"{query} WHERE {which} = ?", job_id):
@@ -199,7 +199,7 @@ class History:
         return None
 
     def spec(self, spec_id: int) -> Any:
-        """The record of a spec, None when it is not there."""
+        """The record of a spec, None if it is not there."""
         return next((json.loads(text) for (text,) in self.rows("SELECT record FROM spec WHERE id = ?", spec_id)), None)
 
 

@@ -163,7 +163,7 @@ class Observed:
 
 
 def read(path: str) -> Observed:
-    """The file as it is now; nothing known when there is none, or none that can be understood. Raises as
+    """The file as it is now; nothing known if there is none, or none that can be understood. Raises as
     `read_private`, but OSError.
     """
     try:

@@ -40,20 +40,20 @@ def encode_line(more: int, next_id: int, key: Key, value: Any, dumps: Dumps = st
 
 
 def sound_body(line: bytes) -> bytes | None:
-    """The JSON of a line without its newline, or None when its checksum does not fit."""
+    """The JSON of a line without its newline, or None if its checksum does not fit."""
     body = line[9:]
     return body if line[:9] == b"%08x " % zlib.crc32(body) else None
 
 
 def _sound_bodies(lines: list[bytes]) -> list[bytes] | None:
-    """The JSON of all lines, or None when one of them is damaged; half the cost of `sound_body` for each."""
+    """The JSON of all lines, or None if one of them is damaged; half the cost of `sound_body` for each."""
     bodies = [line[9:] for line in lines]
     heads = b"%08x " * len(lines) % tuple(map(zlib.crc32, bodies))
     return bodies if heads == b"".join([line[:9] for line in lines]) else None
 
 
 def header_record(start: bytes) -> list[Any] | None:
-    """The header at the start of a snapshot; None when the first line is no sound header.
+    """The header at the start of a snapshot; None if the first line is no sound header.
 
     Its form, `[_, _, "header", 0, {"format": n, ...}]`, is the one thing that no later format may change.
     """
@@ -79,7 +79,7 @@ def _parsed(bodies: list[bytes]) -> list[Any]:
 
 
 def _record(body: bytes) -> list[Any] | None:
-    """The record of one line; None where the checksum is right and nothing else."""
+    """The record of one line; None if the checksum is right and nothing else."""
     try:
         found = fast_json.loads(body)
     except (ValueError, RecursionError):
@@ -100,7 +100,7 @@ class Fold:
         self.dropped: list[str] = []  # what could not be read, in words
 
     def of(self, kind: str) -> dict[Any, Any]:
-        """The records of a kind by id; empty when there is none."""
+        """The records of a kind by id; empty if there is none."""
         return self.records.setdefault(kind, {})
 
     def live(self) -> int:

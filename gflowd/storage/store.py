@@ -52,9 +52,9 @@ class Store:
         self.notes: list[str] = []
 
     def read(self) -> Fold:
-        """The snapshot as it is now, without the lock; empty when there is none yet.
+        """The snapshot as it is now, without the lock; empty if there is none yet.
 
-        Raises `SystemFailed` when nothing of it can be read, `Refused` for a format newer than ours.
+        Raises `SystemFailed` if nothing of it can be read, `Refused` for a format newer than ours.
         """
         follower = Follower(self)
         try:
@@ -64,7 +64,7 @@ class Store:
         return follower.fold
 
     def read_some(self, ids: Sequence[int]) -> Fold | None:
-        """As `read`, of some jobs and of the arrays alone, at a tenth of the cost; None where that cannot be told."""
+        """As `read`, of some jobs and of the arrays alone, at a tenth of the cost; None if that cannot be told."""
         from gflowd.storage import record_scan
 
         try:
@@ -106,7 +106,7 @@ class Store:
         return Commit(self, instead, known)
 
     def check_header(self, header: object) -> None:
-        """Raises `Refused` when `header` (the value of the header record) is of a newer gflow."""
+        """Raises `Refused` if `header` (the value of the header record) is of a newer gflow."""
         if not isinstance(header, dict) or not isinstance(header.get("format"), int):
             raise SystemFailed(f"{self.path}: unreadable; gflowctl restore FILE restores a backup")
         if header["format"] > FORMAT:
@@ -145,7 +145,7 @@ class Follower:
     """Follows the snapshot from where it last was. `fold` is as of the last `catch_up` that returned.
 
     The last line taken is remembered by its checksum, so that a file which lost commits and gained others (a writer
-    whose sync failed takes its lines back; a person edits) is read anew, not continued in the middle of a line.
+    whose sync failed takes its lines back; a person edits) is read again, not continued in the middle of a line.
     """
 
     def __init__(self, store: Store) -> None:
@@ -158,7 +158,7 @@ class Follower:
         self._mtime = 0  # nanoseconds: when the file was last written to, as of the last look
 
     def catch_up(self) -> list[Key] | None:
-        """Folds what was added; the keys that it touched, or None when the whole file was read anew (`fold` is then
+        """Folds what was added; the keys that it touched, or None if the whole file was read again (`fold` is then
         another object). Raises `SystemFailed` or `Refused` as `Store.read`, and when the file is gone, keeping `fold`.
         """
         try:
@@ -186,7 +186,7 @@ class Follower:
             self._fd = -1
 
     def _take_added(self) -> list[Key] | None:
-        """The keys of what was added; None when this is no more the file that was read, or not plainly sound."""
+        """The keys of what was added; None if this is no more the file that was read, or not plainly sound."""
         found = os.fstat(self._fd)
         size = found.st_size
         if not 0 < self.offset <= size:
@@ -348,7 +348,7 @@ class Commit:
 
     def repair(self, fold: Fold, tail: bytes = b"") -> int:
         """Sets the damaged file aside and rewrites it from `fold` and from what is sound in `tail`, the bytes after
-        the last whole commit, jumping over every id that a lost line may have given out. A line lost in the middle
+        the last whole commit, jumping over every id that a lost line may have allocated. A line lost in the middle
         needs no jump: every later one carries the next id. Returns the new size in bytes.
         """
         kept = self.set_aside()

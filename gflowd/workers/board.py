@@ -70,7 +70,7 @@ def _serve(address: str, key: bytes, begin: Callable[[], None]) -> None:
 
 
 def knock(address: str) -> socket.socket | None:
-    """A connection on which a live Manager speaks first (its challenge); None when nobody listens. Never blocks."""
+    """A connection on which a live Manager speaks first (its challenge); None if nobody listens. Never blocks."""
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         probe.connect(address)
@@ -129,7 +129,7 @@ def _pulse(row: bytes) -> Pulse:
 
 
 def read_pulses(pid: int, fd: int) -> list[Pulse]:
-    """The pulses of the daemon whose supervisor is `pid`, read from outside. Raises OSError when it is gone."""
+    """The pulses of the daemon whose supervisor is `pid`, read from outside. Raises OSError if it is gone."""
     with open(f"/proc/{pid}/fd/{fd}", "rb") as file:
         data = file.read()
     return [_pulse(data[place : place + _ROW.size]) for place in range(0, len(data), _ROW.size)]

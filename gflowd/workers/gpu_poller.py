@@ -45,7 +45,7 @@ def _driver(wiring: Wiring) -> Driver:
 
 
 class GpuPoller:
-    """Decision: what of the report matters for giving a GPU away. Detail: the report."""
+    """Decision: what of the report matters for allocating a GPU. Detail: the report."""
 
     def __init__(self, driver: Driver, wiring: Wiring) -> None:
         self._driver = driver

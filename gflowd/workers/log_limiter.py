@@ -37,7 +37,7 @@ class LogLimiter:
         self._seen: dict[Key, _Seen] = {}
 
     def look(self, keys: set[Key], mono: float) -> float | None:
-        """Cuts what is over the limit, also of jobs just gone; when to come back, None when there is no job."""
+        """Cuts what is over the limit, also of jobs just gone; when to come back, None if there is no job."""
         for key in self._seen.keys() - keys:
             self._trim(key, self._seen.pop(key))
         for key in keys:

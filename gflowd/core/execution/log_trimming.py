@@ -1,4 +1,4 @@
-"""How much of a log that outgrew its limit is cut out, where, and what is said of it. Pure.
+"""What is cut out of a log that outgrew its limit, and the line that says so. Pure.
 
 The middle goes: the first half of the limit stays for ever, and the end stays; a line between them says what is
 missing. A log is appended to only, so the place of that line does not change.
@@ -56,7 +56,7 @@ def decode(text: bytes) -> Mark | None:
 
 
 def moved(position: int, missing: int, mark: Mark) -> int:
-    """Where a reader who stood at `position` when `missing` bytes were cut out goes on: at the same byte, or at the
+    """Where a reader at `position` continues after `missing` bytes were cut out: at the same byte, or at the
     line where that byte is gone.
     """
     gone = mark.missing - missing

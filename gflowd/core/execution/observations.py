@@ -1,4 +1,4 @@
-"""What the workers tell each other about live jobs: `LiveJob` from the scheduler, `Observations` from the zombie
+"""What the workers report to each other about live jobs: `LiveJob` from the scheduler, `Observations` from the zombie
 detector, `Enforced` from the timeout enforcer.
 """
 
@@ -112,7 +112,7 @@ class Enforced(Value):
 
 
 class Observation(Value):
-    """How one attempt fares, from its files and processes.
+    """The state of one attempt, from its files and processes.
 
     `barred`: it never began and never will. `status`: its exit record, `trouble`: the record says that it could not
     be launched, both None while there is none; `starved`: and that the kernel ended it for want of memory. `lives`:

@@ -1,4 +1,4 @@
-"""A GPU as a poll saw it, and what was at work on it. Whether it may be given away is for `states` to say."""
+"""A GPU as a poll saw it, and the processes on it. `states` decides whether it may be allocated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class GpuProcess(Value):
-    """A process on a GPU: whose it is, and what it takes in MiB where the driver tells."""
+    """A process on a GPU: its owner, and its memory in MiB if the driver reports it."""
 
     __slots__ = ("graphics", "job_id", "memory_mb", "pid", "start", "user")
 
@@ -29,7 +29,7 @@ class GpuProcess(Value):
         self.user: Final = user
         self.start: Final = start  # in clock ticks since boot; 0 for one that we cannot see
         self.job_id: Final = job_id  # the live job that it is of; None: foreign
-        self.graphics: Final = graphics  # it draws and does not compute, as an X server; nobody need make way for it
+        self.graphics: Final = graphics  # it draws and does not compute, e.g. an X server; it keeps no job from the GPU
 
 
 class Gpu(Value):
@@ -71,8 +71,8 @@ class Gpu(Value):
         self.temperature: Final = temperature
         self.processes: Final = processes
         self.simulated: Final = simulated
-        self.fault: Final = fault  # why it must not be given away
-        self.lasting: Final = lasting  # the fault stays until somebody resumes the GPU
+        self.fault: Final = fault  # why it must not be allocated
+        self.lasting: Final = lasting  # the fault stays until the GPU is resumed
         self.answers: Final = answers  # it is there, whatever else is wrong with it
         self.ecc: Final = ecc  # uncorrectable memory errors since the driver was loaded
         self.links: Final = links  # to each GPU by index, in the words of `nvidia-smi topo`: X, NV4, PIX, SYS ...

@@ -36,7 +36,7 @@ class Seat(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What the jobs of a lane have in common; `length_class` is None where their length is predicted, by `label`."""
+    """What the jobs of a lane have in common; `length_class` is None if their length is predicted, by `label`."""
 
     user: str
     gpus: int
@@ -248,7 +248,7 @@ class PriorityOrder:
         return number
 
     def _find(self, job: Job, seat: Seat) -> tuple[_Lane | None, int | None]:
-        """The lane of a job, and where in it the job is; None when it is not there."""
+        """The lane of a job, and where in it the job is; None if it is not there."""
         lane = self._bands.get(band(job), {}).get(_key(job.spec, seat.label))
         if lane is None:
             return None, None

@@ -132,7 +132,7 @@ class PendingJobs:
                 case Satisfied():
                     self._waiting.pop(job_id)
                     yield job_id, None
-                case Never(id=culprit):  # pragma: no branch -- the union has no more
+                case Never(id=culprit):  # pragma: no branch -- exhaustive
                     yield job_id, abs(culprit)
 
     def lets_go(self, job: Job) -> bool:

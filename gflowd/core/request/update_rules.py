@@ -135,7 +135,7 @@ def apply(spec: Spec, state: str, changes: Mapping[str, object], clear: Iterable
 
 
 def option(name: str) -> Option:
-    """The option that `name` means. Raises `Refused` when it is none that can be changed."""
+    """The option that `name` means. Raises `Refused` if it is none that can be changed."""
     word = name.removeprefix("--").replace("_", "-")
     if word in _BY_NAME:
         return _BY_NAME[word]

@@ -23,7 +23,7 @@ LONGEST_NAME = 255  # bytes: it may become a file's name
 
 
 class Limits(Value):
-    """What a request is held against; None where it is not known."""
+    """What a request is held against; None if it is not known."""
 
     __slots__ = ("cpus", "gpu_models", "gpus", "known_projects", "memory_mb", "require_project")
 
@@ -46,7 +46,7 @@ class Limits(Value):
 
 
 def checked(spec: Spec, limits: Limits) -> Spec:
-    """`spec` as it is to be queued, its project trimmed. Raises `Refused` when it is no sound or possible request."""
+    """`spec` as it is to be queued, its project trimmed. Raises `Refused` if it is no sound or possible request."""
     _check_command(spec.command)
     texts = (
         *spec.command, spec.name, spec.cwd, spec.comment, spec.output, spec.error, spec.input, spec.project,
@@ -97,7 +97,7 @@ def _check_command(command: Sequence[str]) -> None:
 
 
 def check_size(command: Iterable[str], environment: Iterable[bytes], taken: int = 0) -> int:
-    """Raises `Refused` when the kernel would not start `command` with `environment` (`NAME=value` each).
+    """Raises `Refused` if the kernel would not start `command` with `environment` (`NAME=value` each).
 
     The bytes that these take, with those already `taken` by what was measured before.
     """
@@ -118,7 +118,7 @@ def _size(string: bytes, what: str) -> int:
 
 
 def why_impossible(spec: Spec, limits: Limits) -> str | None:
-    """Why the machine can never run this, as far as is known; None when it can. The scheduler judges by this too."""
+    """Why the machine can never run this, as far as is known; None if it can. The scheduler judges by this too."""
     if limits.gpus is not None and spec.gpus > limits.gpus:
         from gflowd.core.syntax.plurals import count
 

@@ -105,7 +105,7 @@ def read(
 
 
 def _head(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and content of each comment before the first command; none where the first line is not `#!`."""
+    """Number and content of each comment before the first command; none if the first line is not `#!`."""
     if not content.startswith(b"#!"):
         return
     number, start = 0, 0

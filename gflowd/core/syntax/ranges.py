@@ -122,5 +122,5 @@ def fold(indices: Iterable[int]) -> str:
 
 
 def from_json(raw: Iterable[Sequence[int]]) -> Ranges:
-    """Ranges that were kept as lists. Raises TypeError or ValueError when it is something else."""
+    """Ranges that were kept as lists. Raises TypeError or ValueError if it is something else."""
     return tuple((first, last, step) for first, last, step in raw)

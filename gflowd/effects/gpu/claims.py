@@ -1,4 +1,4 @@
-"""Tells the other gflow daemons of this machine which GPUs are given out: each by an abstract Unix socket of its name,
+"""Tells the other gflow daemons of this machine which GPUs are allocated: each by an abstract Unix socket of its name,
 which one process only can have, and which the kernel takes back when that process dies (unix(7)).
 """
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Claims:
-    """The GPUs that we have given out, by UUID."""
+    """The GPUs that we have allocated, by UUID."""
 
     def __init__(self) -> None:
         self._held: dict[str, socket.socket] = {}

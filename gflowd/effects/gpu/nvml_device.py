@@ -18,7 +18,7 @@ Slice = tuple[int, Any]  # the number of a MIG device, and its handle
 
 
 def optional(nvml: Any, query: Callable[..., Any], *about: Any) -> Any:
-    """What a query answers, None where this GPU or driver does not know; raises when it could not be asked."""
+    """What a query answers, None if this GPU or driver does not know; raises when it could not be asked."""
     try:
         return query(*about)
     except nvml.NVMLError as error:
@@ -35,7 +35,7 @@ def fault(error: Any) -> dict[str, Any]:
 
 
 def slices(nvml: Any, handle: Any) -> list[Slice] | None:
-    """The MIG devices of a GPU; None for one that is not in MIG mode. Raises `NVMLError` when that cannot be told."""
+    """The MIG devices of a GPU; None for one that is not in MIG mode. Raises `NVMLError` if that cannot be told."""
     try:
         if not nvml.nvmlDeviceGetMigMode(handle)[0]:
             return None

@@ -1,4 +1,4 @@
-"""Which GPUs may be given away: what the poller saw, what people ordered, what other daemons of the machine have.
+"""Which GPUs may be allocated: what the poller saw, what people ordered, what other daemons of the machine have.
 
 Part of the scheduler, which asks it before it plans and tells it what it gives.
 """
@@ -31,7 +31,7 @@ class GpuPool:
         self._jobs: Collection[Job] = ()
         self._held: gpu_states.Held = {}
         self.admin = AdminState()
-        self.elsewhere: set[str] = set()  # what other daemons have given out, by UUID
+        self.elsewhere: set[str] = set()  # what other daemons have allocated, by UUID
         self.seen: tuple[Gpu, ...] | None = None
         self.trouble: str | None = None
 
@@ -52,7 +52,7 @@ class GpuPool:
         return None if self.trouble is not None else self.seen
 
     def available(self) -> set[int]:
-        """The GPUs that may be given away, as far as nobody has them."""
+        """The GPUs that may be allocated, as far as nobody has them."""
         live = {job.id for job in self._jobs}
         return gpu_states.available(self.known or (), self.admin, self._held, live, self.elsewhere)
 

@@ -1,7 +1,7 @@
 """The snapshot as the scheduler has it: followed into the job queue and the calendar, changed under the lock, kept in
 order.
 
-Knows nothing of what is decided. All of it can be lost: it is read anew.
+Knows nothing of what is decided. All of it can be lost: it is read again.
 """
 
 from __future__ import annotations
