@@ -1,4 +1,4 @@
-"""What the kernel says of processes in /proc, as it says it: the one place that opens these files. Knows no job.
+"""What the kernel says about processes in /proc, unprocessed: the only place that opens these files. Knows no job.
 
 gflowctl imports it at its start, so it imports nothing.
 """
@@ -53,7 +53,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def command_line(pid: int) -> list[bytes]:
-    """The words that a process was started with; none if it is gone."""
+    """The command line of a process; empty if it is gone."""
     try:
         return _whole(pid, "cmdline").split(b"\0")[:-1]
     except OSError:
@@ -61,7 +61,7 @@ def command_line(pid: int) -> list[bytes]:
 
 
 def name(pid: int) -> bytes:
-    """What a process is called, cut to 15 bytes; nothing when it is gone."""
+    """The name of a process, cut to 15 bytes; empty if it is gone."""
     try:
         return _whole(pid, "comm").removesuffix(b"\n")
     except OSError:
@@ -97,7 +97,7 @@ def executable(pid: int) -> str:
 
 
 def descriptors() -> list[int]:
-    """Our own open descriptors, and that by which they were listed."""
+    """Our own open descriptors, including the one used to list them."""
     return sorted(map(int, os.listdir("/proc/self/fd")))
 
 

@@ -1,4 +1,4 @@
-"""A few jobs' lines out of a long snapshot, found by their bytes: all other lines are neither parsed nor checked.
+"""Finds the lines of a few jobs in a long snapshot by their bytes; other lines are neither parsed nor checked.
 
 Knows nothing of files.
 """
