@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BLOCK = 1 << 16  # bytes: no file system that can take a piece out of a file has larger blocks
 LONGEST_END = 4 << 20  # bytes: what a cut leaves of the end, which may have to be copied
 FULL_SPEED = 1 << 30  # bytes a second: faster than most disks
-SOONEST, LATEST = 0.05, 2.0  # seconds between two looks
+SOONEST, LATEST = 0.05, 2.0  # seconds between two checks
 
 
 class Mark(Value):

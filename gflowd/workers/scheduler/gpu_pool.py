@@ -1,6 +1,6 @@
-"""Which GPUs may be allocated: what the poller saw, what people ordered, what other daemons of the machine have.
+"""Which GPUs may be allocated, from the poller's report, the administrator's orders and other daemons' claims.
 
-Part of the scheduler, which asks it before it plans and tells it what it gives.
+Part of the scheduler, which asks it before planning and tells it what it allocates.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class GpuPool:
-    """As of the last `look`: `seen` are the GPUs, None while they are unknown; `trouble` is what the driver says."""
+    """As of the last `look`: `seen` are the GPUs, None while they are unknown; `trouble` is the driver's error."""
 
     def __init__(self, allowed: Collection[int] | None) -> None:
         self._allowed = allowed
@@ -36,7 +36,7 @@ class GpuPool:
         self.trouble: str | None = None
 
     def look(self, settings: Mapping[Any, Any], jobs: Collection[Job], slots: Slots, now: Moment) -> None:
-        """Takes in what is so now; the GPUs of `jobs`, live or lingering, are kept from other daemons."""
+        """Reads the current state; keeps the GPUs of `jobs`, live or lingering, from other daemons."""
         self.trouble, self.seen = slots.gpu_report.trouble, slots.gpu_report.gpus
         self.admin = admin_state.read(settings, self._allowed, now.boot)
         self._jobs = jobs
@@ -48,16 +48,16 @@ class GpuPool:
 
     @property
     def known(self) -> tuple[Gpu, ...] | None:
-        """The GPUs of the machine; None while nobody can tell."""
+        """The GPUs of the machine; None while unknown."""
         return None if self.trouble is not None else self.seen
 
     def available(self) -> set[int]:
-        """The GPUs that may be allocated, as far as nobody has them."""
+        """The GPUs that may be allocated unless they are in use."""
         live = {job.id for job in self._jobs}
         return gpu_states.available(self.known or (), self.admin, self._held, live, self.elsewhere)
 
     def closed(self) -> set[int]:
-        """The GPUs that people have taken out: drained ones, and those that are not allowed."""
+        """The GPUs that were taken out of use: drained ones, and those that are not allowed."""
         admin = self.admin
         return {
             gpu.index
@@ -70,12 +70,14 @@ class GpuPool:
         return gpu_states.places(run, self.seen or ())
 
     def uuids(self, gpu_ids: Sequence[int]) -> tuple[str, ...]:
-        """By which the GPUs at these indices are known wherever they move; simulated ones move nowhere."""
+        """The UUIDs of the GPUs at these indices, which identify them if indices change; those of simulated ones never
+        do.
+        """
         named = {gpu.index: gpu.uuid for gpu in self.seen or () if not gpu.simulated}
         return tuple(named[index] for index in gpu_ids if index in named)
 
     def counts_anew(self) -> bool:
-        """Whether CUDA may count the GPUs otherwise than we do, because one is lost or is cut into MIG devices."""
+        """Whether CUDA may number the GPUs differently than we do, because one is lost or divided into MIG devices."""
         return any(gpu.fault or gpu.parent for gpu in self.seen or ())
 
     def claim(self, uuids: Sequence[str]) -> bool:

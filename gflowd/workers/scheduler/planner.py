@@ -1,6 +1,6 @@
-"""Puts together what a plan is made of: the job queue, the machine, the settings and what the GPU poller has seen.
+"""Assembles the inputs of a plan: the job queue, the machine, the settings and the report of the GPU poller.
 
-Remembers only which look at the GPUs it waits for, and on behalf of whom; and on what the promises rested last.
+Remembers only the poll of the GPUs it waits for, and for which jobs; and the last basis of the promises.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
     from gflowd.workers.slots import Slots
 
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
-EXPECTED = 50  # jobs whose start is foretold
-ADVISED = 20  # jobs for which a shorter limit that would do is looked for
+EXPECTED = 50  # jobs whose start is estimated
+ADVISED = 20  # jobs for which a shorter limit that would help is searched
 _FORETOLD = (reasons.RESOURCES, reasons.RESERVATION, reasons.PRIORITY)
 _ADVISABLE = (reasons.RESERVATION, reasons.PRIORITY, reasons.NEVER_RESERVATION)
-DOUBT = 120.0  # seconds for which a GPU that is not available any more is expected back, and nothing is promised anew
+DOUBT = 120.0  # seconds for which a GPU that has gone away is expected back, and no new promise is made
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The records of the snapshot, beside those of jobs, that plans depend on. `windows` of reservations: those that
-    come again are known up to `horizon`.
+    """The records of the snapshot, except those of jobs, that plans depend on. `windows` of reservations: those that
+    repeat are known up to `horizon`.
     """
 
     settings: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Said:
 
 
 class Planner:
-    """Plans. `poll_after`: a look at the GPUs that began later than that (monotonic) is wanted; `doubt_ends`: when a
+    """Plans. `poll_after`: a poll of the GPUs that begins later than this (monotonic) is wanted; `doubt_ends`: when a
     GPU is no longer expected back (monotonic); `shares`: how usage is counted.
     """
 
@@ -71,17 +71,17 @@ class Planner:
         self.pool = GpuPool(config.gpu_allow)
         self.poll_after: float | None = None
         self.doubt_ends: float | None = None
-        self.usage: dict[str, float] = {}  # of users, as it counted in the last plan
-        self._looking: dict[int, Look] = {}  # the jobs that were to start, once GPUs are looked at
+        self.usage: dict[str, float] = {}  # of users, as of the last plan
+        self._looking: dict[int, Look] = {}  # the jobs that will start after a poll of the GPUs
         self._usable: set[int] = set()
-        self._had: dict[int, float] = {}  # when each GPU could last be had (monotonic)
+        self._had: dict[int, float] = {}  # when each GPU was last available (monotonic)
         self._knew: float | None = None  # when the GPUs were last known
-        self._bases: dict[int, Basis] = {}  # what each promise rested on when it last held
-        self._told: dict[int, Basis] = {}  # the same, once what was decided last is committed
+        self._bases: dict[int, Basis] = {}  # the basis of each promise when it was last kept
+        self._told: dict[int, Basis] = {}  # the same, once the last decisions are committed
         self._drained = False
 
     def plan(self, job_queue: JobQueue, said: Said, changes: Changes, slots: Slots, now: Moment) -> Plan:
-        """What starts, of the jobs to which nothing else happens in `changes`."""
+        """The jobs to start, of those without another change in `changes`."""
         live = [job for job in job_queue.live.values() if not ends(changes.get(job.id))]
         lingering = [
             *job_queue.lingering.values(),
@@ -125,7 +125,7 @@ class Planner:
         return plan
 
     def promises(self, job_queue: JobQueue, said: Said, plan: Plan, now: Moment) -> dict[int, Mapping[str, Any] | None]:
-        """The records of promises that change with a plan; tell `settled` when they are committed."""
+        """The records of promises that change with a plan; call `settled` when they are committed."""
         drained = "drain" in said.settings
         changed: dict[int, Mapping[str, Any] | None] = {}
         told = {promise.job.id for promise in plan.promises}.union(plan.wants_gpu)
@@ -135,7 +135,9 @@ class Planner:
             if job is None or job_id in starting or not job_queue.is_lined_up(job):
                 changed[job_id] = None
                 self._bases.pop(job_id, None)
-            elif job_id not in told:  # whoever else is not in the plan has to wait for others of its array or name
+            elif (
+                job_id not in told
+            ):  # any other job that is not in the plan has to wait for others of its array or name
                 plan.promises.append(Promise(job, None, None, reasons.DRAINED if drained else reasons.GROUP))
         self._told, self._drained, was_drained = {}, drained, self._drained
         if not plan.promises:
@@ -155,16 +157,16 @@ class Planner:
         return changed
 
     def settled(self, touched: Collection[int]) -> None:
-        """The records are committed, but for those of jobs that were `touched` meanwhile."""
+        """The records are committed, except for those of jobs that were `touched` meanwhile."""
         self._bases |= {job_id: basis for job_id, basis in self._told.items() if job_id not in touched}
 
     def in_line(self, job_queue: JobQueue, promised: Mapping[int, Any], depth: int, now: Moment) -> list[Job]:
-        """The first `depth` jobs that wait for nothing but their turn, in order, of each array the first."""
+        """The first `depth` jobs that only wait for their turn, in order, with the first of each array."""
         shares = self.shares.shares(self.usage)
         return list(islice(job_queue.queue(now.wall, shares, (), _by_age(promised), folded=True), depth))
 
     def told(self, job_queue: JobQueue, plan: Plan, line: Sequence[Job]) -> dict[str, Any]:
-        """What the places of jobs in line rest on: `order` of their ids; of each the time since which it waits, where
+        """The basis of the places of jobs in line: `order` of their ids; of each the time since which it waits, where
         that is not its submission, and the predicted length, where it has no limit; the shares of their users; of the
         first, `until` when they would have to be over to start at once, or the `longest` that they may be.
         """
@@ -186,7 +188,7 @@ class Planner:
     def expected(
         self, job_queue: JobQueue, said: Said, line: Sequence[Job], plan: Plan, now: Moment
     ) -> dict[int, float]:
-        """When the first of those in line are expected to start (wall time)."""
+        """When the first jobs in line are expected to start (wall time)."""
         found = {}
         if line:
             waiting = [job for job in line[:EXPECTED] if plan.why(job) in _FORETOLD and job.id in job_queue.queued]
@@ -205,10 +207,12 @@ class Planner:
         return Capacity(devices, self._cpus, self._memory_mb, cut_up=any(map(_is_cut_up, gpus or ())))
 
     def _room(self, holds: Iterable[Hold], lingering: Iterable[Job], said: Said, now: Moment) -> Occupancy:
-        """What the live jobs have, and until when; what lingers keeps its GPUs, nobody knows for how long."""
+        """What the live jobs hold, and until when; lingering ones keep their GPUs for an unknown time."""
         kept = {index for job in lingering if job.run is not None for index in self.pool.places(job.run)}
         self._usable = self.pool.available() - kept
-        seen = self._usable if self._had else {gpu.index for gpu in self.pool.known or ()}  # at first, for all we know
+        seen = (
+            self._usable if self._had else {gpu.index for gpu in self.pool.known or ()}
+        )  # at first, as far as we know
         self._had = {**self._had, **dict.fromkeys(seen, now.mono)}
         self._knew = now.mono if self.pool.known is not None or self._knew is None else self._knew
         room = Occupancy(self.capacity(), self._usable, now.wall, said.windows, said.horizon, self._doubtful(now))
@@ -217,19 +221,19 @@ class Planner:
         return room
 
     def _doubtful(self, now: Moment) -> set[int]:
-        """The GPUs that could be had a moment ago, and that nobody has taken out on purpose."""
+        """The GPUs that were available a moment ago, and were not taken out on purpose."""
         gone = self._usable | self.pool.closed()
         return {index for index, at in self._had.items() if now.mono <= at + DOUBT and index not in gone}
 
     def _doubt_ends(self, now: Moment) -> float | None:
-        """When next something is taken for gone that was expected back."""
+        """When the next GPU that is expected back counts as gone."""
         lost = [self._had[index] for index in self._doubtful(now)]
         if self.pool.known is None and self._knew is not None and now.mono <= self._knew + DOUBT:
             lost.append(self._knew)
         return min(lost) + DOUBT if lost else None
 
     def _hold(self, job: Job, job_queue: JobQueue, now: Moment) -> Hold:
-        """What a live job has, and when it is gone, as far as plans go."""
+        """What a live job holds, and until when, for plans."""
         assert job.run is not None
         length = job_queue.runtimes.length(job)
         left, certain = self._left(job, length, now), length.is_certain or isinstance(job.phase, Stopping)
@@ -247,7 +251,7 @@ class Planner:
                 return 0.0
 
     def _basis_of(self, job_queue: JobQueue, said: Said, plan: Plan, now: Moment, *, drained: bool) -> Basis:
-        """What promises rest on now: with the jobs that start in this plan, too."""
+        """The current basis of promises, including the jobs that start in this plan."""
         holds = {job.id: self._hold(job, job_queue, now) for job in job_queue.live.values() if job.run is not None}
         known = {job_id: each.end if each.certain else inf for job_id, each in holds.items()}
         starting = [job for job, _ in plan.starts]
@@ -280,7 +284,7 @@ class Planner:
 
 
 def _is_overdue(record: Mapping[str, Any] | None, now: Moment) -> bool:
-    """Whether a promise can wait no longer for a GPU to come back; a new planner takes each for one just lost."""
+    """Whether a promise can no longer wait for a GPU to come back; a new planner treats each as just lost."""
     return record is not None and record["at"] is not None and now.wall > record["at"] + DOUBT
 
 

@@ -1,7 +1,7 @@
 """The only writer of phases: folds the snapshot, decides by the pure core, commits, then acts.
 
-Every tick is the same, also the first after a crash: what is committed and not yet done is done again, which does no
-harm. Nothing is acted upon that was not folded under the lock.
+Every tick is the same, even the first after a crash: what is committed and not yet done is done again, which does no
+harm. It never acts on anything that was not folded under the lock.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ if TYPE_CHECKING:
 
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
-ROUNDS = 2  # of decisions in a tick: what ends, then what that sets free
+ROUNDS = 2  # rounds of decisions in a tick: ends, then what these release
 RETRY = 1.0  # seconds after a commit that failed (disk full)
-REAP_AGAIN = 0.05  # seconds: `job.sh` ends just after it has said so
+REAP_AGAIN = 0.05  # seconds: `job.sh` ends just after it has recorded the end
 SOON = 0.01  # seconds
-NET = 5.0  # seconds after which everything is looked at again, whatever has or has not rung
-LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
+NET = 5.0  # seconds after which everything is checked again, even without a ring
+LOOK_ELSEWHERE = 5.0  # seconds: another daemon that releases a GPU does not ring
 
 
 def open(wiring: Wiring) -> Scheduler:  # noqa: A001 -- the workers' protocol
-    """The scheduler, alone: raises `TryAgain` when another lives on."""
+    """The only scheduler: raises `TryAgain` if another still lives."""
     return Scheduler(wiring)
 
 
@@ -75,7 +75,7 @@ class Last:
     wake_at: float
 
     def holds(self, now: Moment, slots: Slots, news: int) -> bool:
-        """Whether all would come out as before."""
+        """Whether the result would be the same."""
         if now.mono >= self.until or any(edge <= now.wall for edge in self.agenda.edges[:1]):
             return False
         is_same_clock = abs(now.wall - now.mono - self.offset) <= promises.TOLERANCE
@@ -83,7 +83,7 @@ class Last:
 
 
 class Scheduler:
-    """Decision: the agenda of the others. Its state is the job queue, which is the snapshot folded, and can be lost."""
+    """Decision: the agenda of the others. Its state is the job queue, i.e. the folded snapshot, and can be lost."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._config = wiring.config
@@ -99,11 +99,11 @@ class Scheduler:
         self._launched: set[Key] = set()
         self._last: Last | None = None
         self._idle = IdleWatch(wiring.config)
-        self._deferred: dict[Key, str] = {}  # starts that are to be tried again, and why
+        self._deferred: dict[Key, str] = {}  # starts to try again, and why
         self._retry_at: float | None = None
         self._trouble: str | None = None
         self._hurry = False
-        self._moved = False  # a job that lives on, or a promise, with the last commit
+        self._moved = False  # whether the last commit had a live job or a promise
 
     @property
     def _job_queue(self) -> JobQueue:
@@ -143,18 +143,18 @@ class Scheduler:
         return self._show(self._last, now, slots, rings)
 
     def _is_stale(self, plan: Plan) -> bool:
-        """Whether what was committed may change what was decided: when a promise can be kept, who is too idle."""
+        """Whether the commit may change the decisions: when a promise can be kept, which jobs are too idle."""
         return (self._moved and bool(plan.promises or plan.guarded)) or bool(self._idle.to_cancel())
 
     def _show(self, last: Last, now: Moment, slots: Slots, rings: bytes = b"") -> Turn:
-        """Shows gflowctl what came of the last decision; where that cannot be now, comes again."""
+        """Shows gflowctl the result of the last decision; tries again later if that is not possible now."""
         is_due = now.mono >= self._status_file.due_at
         is_shown = is_due and self._write_status(last.plan, now, slots)
         wake_at = last.wake_at if is_shown else min(last.wake_at, self._status_file.due_at)
         return Turn(last.agenda, None, None if wake_at == inf else wake_at, rings=rings)
 
     def _write_status(self, plan: Plan, now: Moment, slots: Slots) -> bool:
-        """Writes what is so now, unless it is written already; whether the file says so."""
+        """Writes the current state, unless it is written already; returns whether the file is current."""
         why, line = self._line(plan, now)
         waiting = Waiting(why, self._planner.told(self._job_queue, plan, line))
         jobs = {**self._job_queue.live, **self._job_queue.lingering}
@@ -164,11 +164,13 @@ class Scheduler:
         told = status(self._job_queue, waiting, capacity, picture, windows, next_id, stuck, self._trouble)
         if not self._status_file.is_news(told):
             return True
-        expected = self._planner.expected(self._job_queue, self._said(), line, plan, now)  # costs more than the rest
+        expected = self._planner.expected(
+            self._job_queue, self._said(), line, plan, now
+        )  # this costs more than the rest
         return self._status_file.write(told, expected, now)
 
     def close(self) -> None:
-        """Lets go of everything. The tmux server is ended by the supervisor, whoever of us is up then."""
+        """Releases everything. The supervisor ends the tmux server, whichever workers are up then."""
         if self._executor == TMUX:
             self._await_last_sessions()
         self._planner.pool.close()
@@ -176,13 +178,13 @@ class Scheduler:
         self._alone.release()
 
     def _await_last_sessions(self) -> None:
-        """A session may outlast its job by a moment, and would keep the tmux server."""
+        """Waits for sessions: one may outlast its job by a moment, and would keep the tmux server."""
         deadline = time.monotonic() + LAST_SESSIONS
         while not self._job_queue.live and self._launcher.tmux.sessions() and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def _catch_up_or_put_back(self, now: Moment) -> None:
-        """Somebody may have removed or overwritten the snapshot under us; then ours is the only copy."""
+        """The snapshot may have been removed or overwritten while we run; then ours is the only copy."""
         try:
             self._state.catch_up()
         except SystemFailed as error:
@@ -194,7 +196,7 @@ class Scheduler:
                 self._struggle(str(failure), now)
 
     def _plan_and_commit(self, now: Moment, slots: Slots) -> Plan:
-        """Decisions about a job that somebody touched meanwhile are dropped and made again next time; so is the whole
+        """Drops decisions about a job that was touched meanwhile, and makes them again next time; likewise the whole
         plan if a limit, quota, reservation or setting changed meanwhile.
         """
         changes, plan = self._decide(now, slots)
@@ -214,7 +216,7 @@ class Scheduler:
         return plan
 
     def _struggle(self, why: str, now: Moment) -> None:
-        """Takes note of a disk that does not take what we write; soon all is tried again."""
+        """Records that the disk refuses our writes; everything is tried again soon."""
         if self._trouble != why:
             self._log.error("cannot write", why=why)
         self._trouble = why
@@ -258,8 +260,8 @@ class Scheduler:
         )
 
     def _commit(self, changes: Changes, promised: Mapping[int, Mapping[str, Any] | None], plan: Plan) -> set[int]:
-        """Writes the phases and promises of jobs that nobody touched meanwhile, and keeps the ends of attempts that are
-        followed by another; then takes them into the job queue. The jobs that were left out.
+        """Writes the phases and promises of jobs that were not touched meanwhile; keeps the ends of attempts that are
+        followed by another; then updates the job queue. Returns the jobs that were left out.
         """
         with self._state.change() as (commit, meanwhile):
             touched = set(meanwhile.jobs)
@@ -285,7 +287,7 @@ class Scheduler:
             for key, record in runs.items():
                 if record is not self._state.of(RUNS).get(key):
                     commit.put(RUNS, key, record)
-        # What an end sets free, in a group or among those who wait, is found by looking again; so is a retry.
+        # What an end releases, in a group or among waiting jobs, is found by checking again; so is a retry.
         self._hurry = (
             len(changes) >= settlement.AT_ONCE
             or not touched.isdisjoint(changes)
@@ -301,7 +303,7 @@ class Scheduler:
             self._log.warning("promise moved", job=job_id, was=record["was"], at=record["at"], why=record["cause"])
 
     def _charge(self, job: Job, after: Phase, usage: dict[Any, Any], runs: dict[Any, Any]) -> None:
-        """Adds what an attempt has used to its user's record, for fair share, and how long it ran to those of its like,
+        """Adds the usage of an attempt to its user's record, for fair share, and its run time to those of similar jobs,
         for predictions.
         """
         if not isinstance(after, Ended) or after.started_at is None:
@@ -326,7 +328,7 @@ class Scheduler:
                 pass
 
     def _launch(self, now: Moment) -> None:
-        """Starts what is committed as starting, once in this process's life; again what was deferred."""
+        """Starts what is committed as starting, once in this process's life; deferred ones again."""
         starting = [
             (job, job.phase.run)
             for job in self._job_queue.live.values()
@@ -353,7 +355,7 @@ class Scheduler:
         return held | self._job_queue.waiting(depth) | dict.fromkeys(self._idle.to_warn_of(), reasons.IDLE_GPUS), line
 
     def _agenda(self, now: Moment) -> Agenda:
-        # A start that was put off has nothing yet to watch over, and its grace has not begun.
+        # A deferred start has nothing to watch yet, and its grace has not begun.
         started = (job for job in self._job_queue.live.values() if not self._is_put_off(job))
         live = tuple(live_job(job, self._config.grace) for job in (*started, *self._job_queue.lingering.values()))
         edges = sorted({*self._job_queue.edges(now.wall), *self._state.calendar.edges})
