@@ -32,7 +32,7 @@ _SET_BY_ENVIRONMENT = ("GFLOW_STORE__", "GFLOW_PROJECTS__", "GFLOW_QUOTA__", "GF
 
 
 class Context:
-    """One run of gflowctl. `config` and `state_dir` are the options, None where not given."""
+    """One run of gflowctl. `config` and `state_dir` are the options, None if not given."""
 
     def __init__(self, environ: Mapping[str, str], config: str | None = None, state_dir: str | None = None) -> None:
         self.environ = environ

@@ -1,4 +1,4 @@
-"""How both programs read their command lines: a parser whose errors are one line and name what is near, the options
+"""The command lines of both programs: a parser whose errors are one line with a suggestion, the options
 that every command takes, and the types of option values. Knows no command.
 """
 
@@ -11,7 +11,7 @@ from gflowd.core.errors import BadUsage, Refused, meant
 
 
 class _English:
-    """Stands for gettext, which argparse asks for each of its words: its import and its search of the disk are dear."""
+    """Replaces gettext, which argparse calls for each of its messages: its import and its disk search are expensive."""
 
     gettext = str
 
@@ -43,7 +43,7 @@ WIDEST = 100
 
 
 class Formatter(argparse.HelpFormatter):
-    """Keeps paragraphs apart and paths whole. Knows its width: argparse would import shutil at every option for it."""
+    """Keeps paragraphs and paths intact. Knows its width, for which argparse would import shutil at every option."""
 
     def __init__(self, prog: str, **settings: Any) -> None:
         settings.setdefault("width", _columns())
@@ -86,7 +86,7 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def _meant(self, stray: Sequence[str]) -> str:
-        """What the first unknown option may have been to be; a word that is no option may have been anything."""
+        """A suggestion for the first unknown option; a word that is not an option may have meant anything."""
         word = next((word.partition("=")[0] for word in stray if word.startswith("--")), "")
         parsers = (self, *actions_of(self).values())
         known = (name for each in parsers for action in each._actions for name in action.option_strings)  # noqa: SLF001
@@ -98,7 +98,7 @@ class Parser(argparse.ArgumentParser):
         return self._actions
 
     def given(self, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-        """The values of the options that `words` give, none of them a default, and the words that are no option."""
+        """The values of the options in `words`, without defaults, and the words that are not options."""
         unset = dict.fromkeys([*(action.dest for action in self._actions), *self._defaults])
         found, stray = self.parse_known_args(words, argparse.Namespace(**unset))
         return {name: value for name, value in vars(found).items() if value not in (None, [])}, stray
@@ -130,7 +130,7 @@ def _to_stdout(text: str) -> None:
 def add_actions(
     parser: argparse.ArgumentParser, table: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
 ) -> None:
-    """The actions of a command, `args.action`: by name, a summary and what names its options."""
+    """The actions of a command (`args.action`): by name, a summary and the function that adds its options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, prog=parser.prog)
     for name, (summary, configure) in table.items():
         nested = actions.add_parser(name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}.")
@@ -148,11 +148,11 @@ def add_globals(parser: argparse.ArgumentParser, **how: Any) -> None:
     group.add_argument("--state-dir", metavar="DIR", help="where gflow keeps its state", **how)
     group.add_argument("--version", action="version", version=f"{parser.prog.partition(' ')[0]} {__version__}")
     for nested in actions_of(parser).values():
-        add_globals(nested, default=argparse.SUPPRESS)  # what was said before the action stays said
+        add_globals(nested, default=argparse.SUPPRESS)  # keep what was given before the action
 
 
 def actions_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
-    """The parsers of a command's actions by name; none where it has no actions."""
+    """The parsers of a command's actions by name; none if it has no actions."""
     for action in parser._actions:  # noqa: SLF001 -- argparse shows its actions no other way
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 -- it has no public name
             return action.choices
@@ -176,7 +176,7 @@ def split_globals(
 
 
 def full_name(program: str, word: str, commands: Mapping[str, tuple[str, tuple[str, ...], str]]) -> str:
-    """The command that `word` names, perhaps by an alias. Raises `BadUsage`."""
+    """The command that `word` names, possibly by an alias. Raises `BadUsage`."""
     for name, (_, aliases, _) in commands.items():
         if word == name or word in aliases:
             return name
@@ -222,7 +222,7 @@ def count(text: str, largest: int = LARGEST_COUNT) -> int:
 
 
 def interval(text: str) -> float:
-    """A type for argparse: seconds between two looks; a bare number is seconds."""
+    """A type for argparse: seconds between two polls; a bare number is seconds."""
     from gflowd.core.syntax import durations
 
     try:

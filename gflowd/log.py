@@ -1,6 +1,6 @@
 """The daemon's log: one line per event, `2026-11-22T17:25:00.123Z info scheduler started job=42 gpus=0,1`, in UTC.
 
-Each line is written whole by one process among several; nothing that goes wrong with the log stops the daemon.
+Several processes write to it, each line as a whole; no problem with the log stops the daemon.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ROOT.addHandler(logging.NullHandler())  # else events before `setup` would go t
 
 
 class Log:
-    """Where one part of the daemon writes: `log.info("started", job=42)`. Fields keep their order."""
+    """The log of one part of the daemon: `log.info("started", job=42)`. Fields keep their order."""
 
     __slots__ = ("_logger",)
 

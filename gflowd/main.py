@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = 0
     except KeyboardInterrupt:
         status = INTERRUPTED
-    except Exception as error:  # the one place that turns a fault of ours into one line
+    except Exception as error:  # the one place that turns an internal error into one line
         status = _unexpected(error)
     return status
 
@@ -92,7 +92,7 @@ def overview() -> str:
 
 
 def _reopen_closed_streams() -> None:
-    """Gives closed standard descriptors to /dev/null, so that no file of ours takes their numbers."""
+    """Opens closed standard descriptors as /dev/null, so that none of our files gets their numbers."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -105,7 +105,7 @@ def _reopen_closed_streams() -> None:
 
 
 def _abandon(stream: int) -> None:
-    """Lets what is still buffered go nowhere, so that the interpreter's own last flush cannot fail."""
+    """Discards what is still buffered, so that the interpreter's final flush cannot fail."""
     fd = os.open(os.devnull, os.O_WRONLY)
     os.dup2(fd, stream)
     os.close(fd)

@@ -1,7 +1,7 @@
-"""Where gflow keeps things, and the only door through which it opens its own files.
+"""Where gflow keeps its files, and the only code that opens them.
 
 Everything is private to one Unix user: directories 0700, files 0600. What belongs to another user, is a link, or is
-open to others is refused with the command that mends it.
+open to others is refused with the command that fixes it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _home(environ: Mapping[str, str]) -> str:
 
 
 class State:
-    """The paths of one state directory. Makes nothing until `prepare`."""
+    """The paths of one state directory. Creates nothing before `prepare`."""
 
     __slots__ = ("root",)
 
@@ -61,7 +61,7 @@ class State:
         self.root = root
 
     def prepare(self) -> None:
-        """Makes the directory if it is missing; refuses one that others own or may enter."""
+        """Creates the directory if it is missing; refuses one that others own or may enter."""
         try:
             self.root.encode()
         except UnicodeEncodeError:
@@ -75,15 +75,15 @@ class State:
             raise Refused(f"{self.root} is a symbolic link; name the directory itself: GFLOW_STATE_DIR={place}")
 
     def check(self) -> None:
-        """As `prepare`, but makes nothing: that it is not there yet is well too."""
+        """As `prepare`, but creates nothing: the directory may be missing."""
         self._check_link()
         check_private_directory(self.root)
 
     def has_snapshot(self) -> bool:
-        """Whether anything was ever submitted. Raises as `check`."""
+        """Whether anything has been submitted. Raises as `check`."""
         if os.path.lexists(self.snapshot):
             return True
-        self.check()  # somebody else's is not to be seen either
+        self.check()  # another user's must not be read either
         return False
 
     def path(self, *names: str) -> str:
@@ -146,7 +146,7 @@ class State:
 
 
 class Runtime:
-    """The paths of the runtime directory: sockets and the doorbell, nothing that outlives the daemon."""
+    """The paths of the runtime directory: sockets and the doorbell, nothing permanent."""
 
     __slots__ = ("root",)
 
@@ -172,7 +172,7 @@ class Runtime:
 
 
 def private_directory(path: str) -> None:
-    """Makes `path` (0700, parents too) or checks that it is a directory that only we may enter."""
+    """Creates `path` (0700, with parents) or checks that it is a directory that only we may enter."""
     path = os.path.abspath(path)  # with a slash at its end a link would be followed
     try:
         _make_directory(path)
@@ -194,7 +194,7 @@ def check_private_directory(path: str) -> None:
 
 
 def _make_directory(path: str) -> None:
-    """Like os.makedirs, whose mode is for the last directory only, and durable."""
+    """Like os.makedirs, but durable, and with the mode for all directories."""
     if os.path.lexists(path):
         return
     parent = os.path.dirname(path)
@@ -210,8 +210,8 @@ def _make_directory(path: str) -> None:
 
 
 def open_lock(path: str) -> int:
-    """A descriptor of the lock file `path`, made if it is missing. As `open_private`, but one that is open to others is
-    closed to them: `filelock` before release 3.20 opens any that it takes.
+    """A descriptor of the lock file `path`, created if missing. As `open_private`, but a file that is open to others is
+    made private: `filelock` before release 3.20 opens its lock files to others.
     """
     try:
         return open_private(path, os.O_RDWR | os.O_CREAT)
@@ -225,7 +225,7 @@ def open_lock(path: str) -> int:
 
 def open_private(path: str, flags: int) -> int:
     """A descriptor of our own file `path` (made 0600 with O_CREAT). Raises OSError, or `Refused` for a file that is
-    not plainly ours: another owner, a link, or open to others.
+    not private: another owner, a link, or open to others.
     """
     try:
         fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
@@ -252,7 +252,9 @@ def _check_private(path: str, found: os.stat_result, is_kind: bool, kind: str, m
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """By which a file or directory is told from another of the same name; None when there is none. A link is itself."""
+    """What distinguishes a file or directory from another of the same name; None if there is none. Links are not
+    followed.
+    """
     try:
         found = os.stat(path, follow_symlinks=False)
     except OSError:
@@ -261,7 +263,7 @@ def identity(path: str) -> tuple[int, int] | None:
 
 
 def is_at(fd: int, path: str) -> bool:
-    """Whether what is open as `fd` is what is at `path` now."""
+    """Whether the file open as `fd` is the one at `path` now."""
     found = os.fstat(fd)
     return identity(path) == (found.st_dev, found.st_ino)
 
@@ -283,7 +285,9 @@ def _read_all(fd: int) -> bytes:
 
 
 def replace_file(path: str, data: bytes, *, durable: bool, mode: int = 0o600) -> None:
-    """Makes `path` hold `data`, all or nothing, by a rename; `durable` syncs file and directory too. Raises OSError."""
+    """Replaces the content of `path` by `data`, all or nothing, by a rename; `durable` syncs file and directory. Raises
+    OSError.
+    """
     fresh = f"{path}.new.{os.getpid()}"
     fd = _open_new(fresh, mode)
     try:
@@ -334,7 +338,7 @@ def sync_directory(path: str) -> None:
 
 
 def machine() -> str:
-    """A name for this machine that survives a reboot: the machine id where there is one, else the host name."""
+    """A name for this machine that survives a reboot: the machine id if there is one, else the host name."""
     try:
         with open("/etc/machine-id", encoding="ascii", errors="replace") as file:
             name = file.read().strip()

@@ -20,7 +20,7 @@ LONGEST_SHOWN = 8  # jobs shown of a path
 
 
 def refuse(view: View, spec_ids: Sequence[int], wanted: Needs | None, name: str | None) -> None:
-    """Raises `Refused` when one of the jobs or arrays `spec_ids`, if all of them waited for `wanted` and were called
+    """Raises `Refused` if one of the jobs or arrays `spec_ids`, if all of them waited for `wanted` and were called
     `name` (None: as they are), would wait for itself. Ended jobs wait for nothing; a running job may be
     retried, and then waits again.
     """

@@ -15,7 +15,7 @@ NAME = "drain"
 
 
 def of(fold: Fold) -> dict[str, Any] | None:
-    """`at` (seconds since the epoch), `by` and `reason` of the drain; None when jobs start."""
+    """`at` (seconds since the epoch), `by` and `reason` of the drain; None if jobs start."""
     found: dict[str, Any] | None = fold.of(SETTING).get(NAME)
     return found
 

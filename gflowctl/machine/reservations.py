@@ -36,7 +36,7 @@ def every(context: Context) -> list[Reservation]:
 
 
 def find(found: Iterable[Reservation], number: int) -> Reservation:
-    """The one with this id. Raises `Refused` when there is none."""
+    """The one with this id. Raises `Refused` if there is none."""
     for each in found:
         if each.id == number:
             return each

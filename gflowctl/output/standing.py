@@ -70,7 +70,7 @@ def of(view: View, job: Job) -> Standing | None:
 
 
 def points(view: View, job: Job) -> float | None:
-    """The score of a queued job, to three digits; None when it is not in line."""
+    """The score of a queued job, to three digits; None if it is not in line."""
     found = of(view, job)
     return None if found is None else float(f"{found.score:.3g}")
 

@@ -51,7 +51,7 @@ class Surroundings:
 
 
 def working_directory(chdir: str | None, around: Surroundings) -> str:
-    """The job's directory, absolute. Links in `$PWD` keep their names. Raises `Refused` when it cannot be entered."""
+    """The job's directory, absolute. Links in `$PWD` keep their names. Raises `Refused` if it cannot be entered."""
     if chdir is None:
         return around.directory
     path = chdir if chdir.startswith("/") else os.path.join(around.directory, chdir)
@@ -225,7 +225,7 @@ def _is_on_path(name: str, path: bytes) -> bool:
 
 
 def output_pattern(pattern: str | None, cwd: str, option: str) -> str | None:
-    """`pattern` made absolute. Raises `Refused` when its directory is missing or cannot be known before the job is."""
+    """`pattern` made absolute. Raises `Refused` if its directory is missing or cannot be known before the job is."""
     if pattern is None:
         return None
     from gflowd.core.syntax import filename_patterns
@@ -245,7 +245,7 @@ def output_pattern(pattern: str | None, cwd: str, option: str) -> str | None:
 
 
 def input_file(path: str | None, cwd: str) -> str | None:
-    """`path` made absolute. Raises `Refused` when it cannot be read."""
+    """`path` made absolute. Raises `Refused` if it cannot be read."""
     if path is None:
         return None
     whole = os.path.join(cwd, path)

@@ -44,7 +44,7 @@ class Layered:
         return self._snapshot.next_id
 
     def of(self, kind: str) -> Mapping[Any, Any]:
-        """The records of a kind by id; empty when there is none."""
+        """The records of a kind by id; empty if there is none."""
         if kind not in self._shown:
             self._shown[kind] = MappingProxyType(self._merged.get(kind) or self._snapshot.of(kind))
         return self._shown[kind]

@@ -98,7 +98,7 @@ def order(view: View) -> list[int]:
 
 
 def rank(view: View, job: Job) -> int | None:
-    """The place in line of a queued job, from 1; None when the daemon did not say."""
+    """The place in line of a queued job, from 1; None if the daemon did not say."""
     if not view.daemon_runs or not jobs.is_waiting(job):
         return None
     return view.ranks.get(job.id)

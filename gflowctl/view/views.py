@@ -205,7 +205,7 @@ class View:
         return codec.decode_phase(raw)
 
     def past(self, job_id: int, number: int) -> Ended | None:
-        """How an earlier attempt ended; None when that is not known."""
+        """How an earlier attempt ended; None if that is not known."""
         raw = self.records.of(ATTEMPT).get(f"{job_id}.{number}")
         if raw is None:  # the last one is recorded when the daemon begins the next
             raw = self.records.of(PHASE).get(job_id)

@@ -1,1 +1,1 @@
-"""The verbs of `gflowd`: one module each, with `configure(parser)` and `run(args)`, which answers the exit status."""
+"""The verbs of `gflowd`: one module each, with `configure(parser)` and `run(args)`, which returns the exit status."""

@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when the daemon was told."""
+    """0 if the daemon was told."""
     state = launch.state_of(args)
     holder = instance.when_known(state)
     if holder is None:

@@ -35,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_ours_to_restart(holder: Daemon) -> None:
-    """Who started it in the foreground or as a service would find it gone, or start a second one."""
+    """A daemon in the foreground or under a service manager is not ours to restart: it would be missed, or started
+    twice.
+    """
     if holder.hosting == "systemd":
         raise Refused(f"the daemon ({holder}) is a systemd service: systemctl --user restart gflowd")
     if holder.hosting == "foreground":

@@ -65,7 +65,7 @@ def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
 
 
 def _observed(state: State, holder: daemon.Daemon | None) -> Observed:
-    """What the running daemon last wrote of the world; nothing when it was another daemon that wrote it."""
+    """What the running daemon last saw; nothing if another daemon wrote the file."""
     if holder is None:
         return Observed()
     try:
@@ -76,7 +76,7 @@ def _observed(state: State, holder: daemon.Daemon | None) -> Observed:
 
 
 def _uptime(holder: daemon.Daemon | None) -> float | None:
-    """By the kernel's clock, which nobody sets; for another machine by the clocks of both."""
+    """By the kernel's clock, which cannot be set; for another machine by the clocks of both."""
     if holder is None or not holder.pid:
         return None
     if holder.elsewhere:

@@ -15,7 +15,7 @@ def configure(_parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when no daemon runs any more, which is so at once when none ran."""
+    """0 once no daemon runs, i.e. at once if none ran."""
     state = launch.state_of(args)
     holder = instance.when_known(state)
     if holder is None:

@@ -1,4 +1,4 @@
-"""The configuration: option before environment before file before default. What makes no sense is refused, in one
+"""The configuration: options, then environment, then file, then defaults. Errors are refused in one
 sentence that names the file, the line and the key. Knows nothing of what the settings do.
 """
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from gflowd.config.settings import Path
 
 PREFIX = "GFLOW_"
-_OF_A_JOB = ("GFLOW_JOB_", "GFLOW_ARRAY_", "GFLOW_PARAM_")  # a sweep's parameter may be called a__b
+_OF_A_JOB = ("GFLOW_JOB_", "GFLOW_ARRAY_", "GFLOW_PARAM_")  # a sweep's parameter may be named a__b
 
 
 @dataclass(frozen=True)
 class Config:
-    """Every setting: durations in seconds, memory and sizes in MiB, None where nothing is set (see `settings`)."""
+    """Every setting: durations in seconds, memory and sizes in MiB, None if nothing is set (see `settings`)."""
 
     path: str  # of the file, there or not
-    mtime_ns: int | None  # of the file; None when there is none
+    mtime_ns: int | None  # of the file; None if there is none
     notes: tuple[str, ...]  # what the user should be told once
     quotas: Mapping[str, Mapping[str, int | None]]  # by id, as `core.accounting.quotas` has them; not merged
     timezone: str | None

@@ -1,4 +1,4 @@
-"""Reads the text of `gflow.toml` into (path, value) pairs and says at which line a key stands. Judges no value."""
+"""Reads the text of `gflow.toml` into (path, value) pairs and finds the line of a key. Checks no value."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def entries(table: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, A
 
 
 def line_of(text: str, path: Path) -> int | None:
-    """The number of the line at which `path` is set, or the nearest table of it; None where that cannot be told."""
+    """The number of the line that sets `path`, or of its nearest table; None if not known."""
     section: Path = ()
     nearest: tuple[int, int] = (0, 0)  # how much of the path, at which line
     for number, line in enumerate(text.split("\n"), 1):
@@ -74,7 +74,7 @@ def _parts(dotted: str) -> Path:
 
 
 def unknown(path: Path) -> str:
-    """What to say of a key that is none of ours."""
+    """The error for an unknown key."""
     name = ".".join(path)
     if settings.is_section(path):
         return f"{name} is a section: write [{name}] and its keys below it"

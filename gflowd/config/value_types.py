@@ -1,6 +1,6 @@
-"""What a setting may hold: a check per kind of value, alike for the file, the environment and the options.
+"""The types of settings: one check per type, for the file, the environment and the options.
 
-A kind takes what TOML would hold. Words from the environment or the command line become that first (`loose`), so
+A check takes a TOML value. Words from the environment or the command line are converted first (`loose`), so
 that `GFLOW_GPU__POLL_INTERVAL=3` is the number 3. Every check raises `Refused` with what is wrong with the value.
 """
 
@@ -18,7 +18,7 @@ from gflowd.core.syntax.instants import LONGEST_ZONE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SIMULATED_MEMORY_MB = 24 * 1024  # of each simulated GPU, where nothing is said
+SIMULATED_MEMORY_MB = 24 * 1024  # of each simulated GPU, by default
 MOST_GPUS = 1024
 LONGEST_PROJECT = 64
 
@@ -33,7 +33,7 @@ def _as_it_is(word: str) -> object:
 
 
 def shown(value: object) -> str:
-    """`value` as a message names it: TOML's spelling, cut to a line."""
+    """`value` for a message: in TOML's spelling, cut to a line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     text = repr(value)
@@ -42,7 +42,7 @@ def shown(value: object) -> str:
 
 @dataclass(frozen=True)
 class ValueType:
-    """`check` answers the value for the configuration; `unset` is the word for "not set" (then it is None)."""
+    """`check` returns the value for the configuration; `unset` is the word for "not set" (the value is then None)."""
 
     check: Callable[[Any], Any]
     loose: Callable[[str], object] = _as_it_is
@@ -117,7 +117,7 @@ def number(*, least: float) -> ValueType:
 
 
 def flag() -> ValueType:
-    """True or false; also yes, no, on, off, 1 and 0 where it comes as a word."""
+    """True or false; as a word also yes, no, on, off, 1 and 0."""
 
     def check(value: object) -> bool:
         if not isinstance(value, bool):

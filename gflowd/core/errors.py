@@ -1,4 +1,4 @@
-"""What may go wrong, with the exit status that each carries. One place per program catches and prints these."""
+"""The errors, each with its exit status. One place per program catches and prints them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class GflowError(Exception):
 
 
 class Refused(GflowError):
-    """The request makes no sense or cannot be met; nothing was changed."""
+    """The request is invalid or cannot be met; nothing was changed."""
 
     status = 1
 
 
 class BadUsage(GflowError):
-    """The command line itself is wrong."""
+    """The command line is wrong."""
 
     status = 2
 
 
 class SystemFailed(GflowError):
-    """The machine failed us: disk full, snapshot unreadable, no tmux."""
+    """A system error: disk full, snapshot unreadable, no tmux."""
 
     status = 3
 
@@ -41,7 +41,7 @@ class TryAgain(GflowError):
 
 
 def brief(message: str) -> str:
-    """`message` without the middle of words that would fill the screen: what users wrote comes back in errors."""
+    """`message` with very long words shortened in the middle: errors repeat what users typed."""
     if len(message) <= LONGEST_WORD:
         return message
     words = message.split(" ")

@@ -1,4 +1,4 @@
-"""Now, as an argument: the core and the workers' ticks never read a clock themselves."""
+"""The current time, passed as an argument: the core and the workers' ticks never read a clock."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
 """The processes that the supervisor forks: one for each worker, and the Manager that hosts the board.
 
-Each is spawned, looked at and buried here; when that is to happen is the supervisor's to say.
+Each is spawned, checked and reaped here; the supervisor decides when.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from gflowd.workers import Row
     from gflowd.workers.board import Pulses
 
-SILENCE = 30.0  # seconds without a beat after which a worker is taken for hung
+SILENCE = 30.0  # seconds without a heartbeat after which a worker counts as hung
 ABORT_GRACE = 1.0  # seconds between ABRT and KILL for a silent one
 PROBE_EVERY = 10.0  # seconds between looks at the Manager
-PROBE_SILENCE = 5.0  # seconds after which a Manager that does not speak is killed
-LONGEST_DELAY = 60.0  # seconds between restarts of a worker that goes on crashing
+PROBE_SILENCE = 5.0  # seconds after which a silent Manager is killed
+LONGEST_DELAY = 60.0  # seconds between restarts of a worker that keeps crashing
 CALM = 60.0  # seconds without a crash after which the next restart is immediate again
 MANAGER_START = 5.0  # seconds for a new Manager's socket to appear
 
@@ -35,11 +35,11 @@ HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # by the supervisor
 
 
 class Restarts:
-    """When something that crashed is started again. `due`: the monotonic time of its next start."""
+    """When a crashed child is started again. `due`: the monotonic time of its next start."""
 
     def __init__(self) -> None:
         self.due = 0.0
-        self.crashes = 0  # since it was last calm
+        self.crashes = 0  # since its last calm period
         self.last_crash = float("-inf")
 
     def delay(self) -> None:
@@ -74,13 +74,13 @@ class Child(Restarts):
         self._pulses.assign(self.row.name, process.pid or 0)
 
     def wake(self, rings: set[int]) -> None:
-        """Passes on what was rung, if it wakes for that."""
+        """Forwards a ring, if the worker wakes for it."""
         if rings & set(self.row.wakes_for):
             with contextlib.suppress(BlockingIOError):
                 os.write(self.wake_write, b".")
 
     def end_if_silent(self, mono: float) -> None:
-        """Ends it when it has not been heard of for too long: first so that it can leave a trace."""
+        """Ends it if it has been silent for too long: first so that it can leave a trace."""
         if self.process is None:
             return
         pulse = self._pulses.get(self.row.name)
@@ -94,7 +94,7 @@ class Child(Restarts):
             send(self.process, signal.SIGKILL)
 
     def next_due(self) -> float:
-        """When it must be looked at, or started again; monotonic."""
+        """When it must be checked or started again; monotonic."""
         if self.process is None:
             return self.due
         if self._aborted_at is not None:
@@ -103,7 +103,7 @@ class Child(Restarts):
         return max(pulse.beat, pulse.started) + SILENCE + 0.1
 
     def bury(self) -> int | None:
-        """Takes note of its death; its status, or None when it only lost the board, which is no crash of its own."""
+        """Records its death; returns its status, or None if it only lost the board, which is not its own crash."""
         assert self.process is not None
         status = self.process.exitcode
         booted = self._pulses.get(self.row.name).beat > 0
@@ -116,7 +116,7 @@ class Child(Restarts):
         return status
 
     def forget(self) -> None:
-        """It is gone."""
+        """It has ended."""
         if self.process is not None:
             self.process.join()
             self.process.close()
@@ -126,7 +126,7 @@ class Child(Restarts):
 
 
 class Host:
-    """The Manager's process, and how we look after it: by knocking, since a call of its proxies may never return."""
+    """The Manager's process, checked by knocking, since a call of its proxies may never return."""
 
     def __init__(self, address: str, pulses: Pulses, restarts: int) -> None:
         self.address = address
@@ -142,11 +142,11 @@ class Host:
 
     @property
     def awaited(self) -> list[int | socket.socket]:
-        """What becomes readable when it dies, or speaks."""
+        """The descriptors that become readable when it dies or responds."""
         return [self.process.sentinel] if self._probe is None else [self.process.sentinel, self._probe]
 
     def look(self, mono: float) -> None:
-        """Knocks now and then, and kills it when it does not answer."""
+        """Knocks now and then, and kills it if it does not respond."""
         if self._probe is not None:
             if wait([self._probe], 0):
                 self._probe.close()
@@ -163,7 +163,7 @@ class Host:
                 send(self.process, signal.SIGKILL)
 
     def next_due(self) -> float:
-        """When it must be looked at; monotonic."""
+        """When it must be checked; monotonic."""
         return self._probed_at + (PROBE_EVERY if self._probe is None else PROBE_SILENCE)
 
     def end(self) -> None:
@@ -189,7 +189,7 @@ class Host:
 
 
 def send(process: ForkProcess, number: signal.Signals) -> None:
-    """Signals a child that has not been buried."""
+    """Signals a child that has not been reaped."""
     with contextlib.suppress(ProcessLookupError, TypeError):
         if process.is_alive():
             os.kill(process.pid or 0, number)
@@ -197,7 +197,7 @@ def send(process: ForkProcess, number: signal.Signals) -> None:
 
 @contextlib.contextmanager
 def signals_blocked() -> Iterator[None]:
-    """A signal that came between a fork and the child's own handlers would be noted by nobody."""
+    """A signal between a fork and the child's own handlers would be lost."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Becoming a daemon (daemon(7)): away from the terminal, while whoever started it learns whether it got ready."""
+"""Becoming a daemon (daemon(7)): detaches from the terminal and tells the starter whether the daemon got ready."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gflowd.effects import proc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Serve = Callable[[Callable[[], None]], int]  # takes what to call when ready, answers the exit status
+    Serve = Callable[[Callable[[], None]], int]  # takes what to call when ready, returns the exit status
 
-START_PATIENCE = 60.0  # seconds until `start` stops waiting for a daemon that neither works nor fails
+START_PATIENCE = 60.0  # seconds until `start` stops waiting for a daemon that neither gets ready nor fails
 
 
 def settle() -> None:
-    """What every daemon does to itself: files private, no directory kept from being unmounted, signals as usual.
+    """What every daemon does to itself: private files, no directory that blocks an unmount, default signals.
 
     A hang-up (`gflowd reload`) must not end a daemon that has no handler for it yet.
     """
@@ -32,11 +32,11 @@ def settle() -> None:
 
 
 def detach(serve: Serve, log_path: str) -> int:
-    """Runs `serve` in a process of its own, away from the terminal; answers its pid when it is ready.
+    """Runs `serve` in a process of its own, away from the terminal; returns its pid when it is ready.
 
     Raises what stopped it before it was ready, with the same sentence and exit status.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody can be waited for
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it is ignored, children cannot be waited for
     news, tell = os.pipe()
     child = os.fork()
     if child == 0:
@@ -58,7 +58,7 @@ def _await_news(news: int, log_path: str) -> int:
         if not part:
             break
         heard += part
-        if heard.endswith(b"\n"):  # the workers have the pipe too: its end would come with theirs
+        if heard.endswith(b"\n"):  # the workers have the pipe too, so it would end only with them
             break
     else:
         raise SystemFailed(f"not ready after {START_PATIENCE:g} s; see {log_path}")
@@ -87,7 +87,7 @@ def _become_daemon(serve: Serve, tell: int) -> NoReturn:
 
 
 def _leave_descriptors(keep: int) -> None:
-    """Closes what we inherited: an open pipe of the caller's would keep `ssh host gflowd start` waiting."""
+    """Closes inherited descriptors: an open pipe of the caller would keep `ssh host gflowd start` waiting."""
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
@@ -108,7 +108,7 @@ def _serve_and_tell(serve: Serve, tell: int) -> int:
             told = True
             try:
                 os.write(tell, f"{words}\n".encode(errors="replace"))
-            except OSError:  # whoever started us is gone
+            except OSError:  # the starter is gone
                 pass
             os.close(tell)
 

@@ -1,4 +1,4 @@
-"""How the daemon is hosted: one per state directory, its pid file, whom it belongs to, being stopped.
+"""How the daemon is hosted: one per state directory; its pid file, its owner, stopping it.
 
 Knows nothing of workers or jobs.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gflowd.paths import State
 
 STOP_PATIENCE = 15.0  # seconds: workers get 5 to end, and a slow disk its time
-CLAIM_PATIENCE = 2.0  # seconds: a look at the lock holds it for an instant, and a winner signs a little later
+CLAIM_PATIENCE = 2.0  # seconds: checking the lock holds it for an instant, and the winner writes its pid a little later
 
 _OF_A_JOB = ("GFLOW_JOB_", "GFLOW_ARRAY_", "GFLOW_PARAM_", "SLURM_", "TMUX")
 _OF_A_JOB_WHOLE = ("GFLOW_ATTEMPT", "GFLOW_SUBMIT_DIR")
@@ -36,7 +36,7 @@ _OF_A_SERVICE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS",
 
 
 class Instance:
-    """Our process as the one daemon of a state directory, for as long as the lock is held."""
+    """The process as the one daemon of a state directory, while it holds the lock."""
 
     def __init__(self, state: State, hosting: str) -> None:
         self.state = state
@@ -74,7 +74,7 @@ def single_instance(state: State, hosting: str) -> Iterator[Instance]:
     finally:
         try:
             os.unlink(state.daemon_pid)
-        except OSError:  # an old one is harmless: it names a process that is not there
+        except OSError:  # an old one is harmless: it names a process that no longer exists
             pass
         lock.release()
 
@@ -92,7 +92,7 @@ def _claim(state: State) -> FileLock:
             holder = daemon.running(state)
             if holder is not None and (holder.pid or time.monotonic() > deadline):
                 raise already_running(holder) from None
-            if time.monotonic() > deadline:  # somebody who only looks was stopped while looking
+            if time.monotonic() > deadline:  # a process was stopped while it only checked the lock
                 raise TryAgain(f"{state.daemon_lock} stays busy; try again") from None
             time.sleep(0.01)
         except OSError as error:
@@ -107,7 +107,7 @@ def already_running(holder: daemon.Daemon) -> Refused:
 
 
 def cleanse(environ: MutableMapping[str, str], *, detached: bool) -> None:
-    """Drops what describes the job or terminal that we were started from, lest our jobs inherit it.
+    """Drops the variables of the job or terminal that we were started from, so that our jobs do not inherit them.
 
     A daemon that detaches is no longer the service that it was started from. Paths become absolute, since the daemon
     leaves the directory.
@@ -122,13 +122,13 @@ def cleanse(environ: MutableMapping[str, str], *, detached: bool) -> None:
 
 
 def foreground_hosting() -> str:
-    """Who hosts `gflowd run`: `systemd` or `foreground`."""
+    """What hosts `gflowd run`: `systemd` or `foreground`."""
     by_systemd = "NOTIFY_SOCKET" in os.environ or os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
     return "systemd" if by_systemd else "foreground"
 
 
 def stop(state: State, holder: daemon.Daemon, patience: float = STOP_PATIENCE) -> None:
-    """Ends the daemon and waits until its lock is free. Raises `SystemFailed` when that takes too long."""
+    """Ends the daemon and waits until its lock is free. Raises `SystemFailed` if that takes too long."""
     fd = signal_daemon(state, holder, signal.SIGTERM)
     if fd is None:
         return
@@ -144,7 +144,7 @@ def stop(state: State, holder: daemon.Daemon, patience: float = STOP_PATIENCE) -
 
 
 def signal_daemon(state: State, holder: daemon.Daemon, number: signal.Signals) -> int | None:
-    """Signals the daemon that `daemon.running` proved; its pidfd, or None when it has ended. Raises `Refused`."""
+    """Signals the daemon that `daemon.running` found; returns its pidfd, or None if it has ended. Raises `Refused`."""
     if holder.elsewhere:
         raise Refused(f"the daemon runs on {holder.host}, not here ({os.uname().nodename}); run this command there")
     if not holder.pid:
@@ -153,7 +153,7 @@ def signal_daemon(state: State, holder: daemon.Daemon, number: signal.Signals) -
         fd = os.pidfd_open(holder.pid)
     except ProcessLookupError:
         return None
-    if proc.start_ticks(holder.pid) != holder.start:  # the number went to another process while we looked
+    if proc.start_ticks(holder.pid) != holder.start:  # the pid was reused while we checked
         os.close(fd)
         return None
     try:
@@ -164,7 +164,7 @@ def signal_daemon(state: State, holder: daemon.Daemon, number: signal.Signals) -
 
 
 def when_known(state: State, patience: float = CLAIM_PATIENCE) -> daemon.Daemon | None:
-    """The running daemon, after waiting for one that just starts to give its pid."""
+    """The running daemon; waits for the pid of one that is just starting."""
     deadline = time.monotonic() + patience
     while (holder := daemon.running(state)) is not None and not holder.pid and time.monotonic() < deadline:
         time.sleep(0.01)

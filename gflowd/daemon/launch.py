@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from gflowd.config.loader import Config
 
-# The option, its aliases, the setting that it sets, what stands for its value, its help.
+# The option, its aliases, its setting, the metavar of its value, its help.
 _OPTIONS = (
     ("--gpus", (), "gpu.allow", "LIST", "GPUs that jobs may use, e.g. 0,2 or 0-3 or all"),
     ("--gpu-allocation", ("--gpu-allocation-strategy",), "gpu.allocation", "HOW",
@@ -46,7 +46,7 @@ class Chosen:
     options: Mapping[str, str]
 
     def over(self, before: Chosen) -> Chosen:
-        """These, and for what they leave open, those `before`."""
+        """These options, and those `before` for the ones not given."""
         return Chosen(self.config or before.config, {**before.options, **self.options})
 
     def load(self) -> Config:
@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_adopt(parser: argparse.ArgumentParser) -> None:
-    """The option of run and start by which a state directory moves to this machine."""
+    """The option of run and start that moves a state directory to this machine."""
     about = "take over a state directory last used on another machine"
     parser.add_argument("--adopt", action="store_true", help=about)
 
@@ -79,7 +79,7 @@ def _checked(setting: str) -> Callable[[str], str]:
 
 
 def chosen(args: argparse.Namespace) -> Chosen:
-    """What the command line chose."""
+    """The choices on the command line."""
     given = vars(args)
     options = {setting: given[setting] for _, _, setting, _, _ in _OPTIONS if given[setting] is not None}
     if args.verbose:
@@ -88,7 +88,7 @@ def chosen(args: argparse.Namespace) -> Chosen:
 
 
 def kept(state: paths.State) -> Chosen:
-    """What the daemon was last started with; nothing where that is unknown."""
+    """The options that the daemon was last started with; empty if unknown."""
     try:
         record = json.loads(paths.read_private(state.options))
         options = {name: str(word) for name, word in record["options"].items() if name in settings.BY_NAME}
@@ -107,14 +107,14 @@ def keep(state: paths.State, choice: Chosen) -> None:
 
 
 def state_of(args: argparse.Namespace) -> paths.State:
-    """The state directory that the command line names, or the usual one; somebody else's is refused."""
+    """The state directory that the command line names, or the default; another user's is refused."""
     state = paths.State(os.path.abspath(args.state_dir or paths.default_state_dir(os.environ)))
     state.check()
     return state
 
 
 def prepared(args: argparse.Namespace, *, detached: bool) -> paths.State:
-    """The same for a daemon to be: made if it is missing, refused if it is not private; our environment cleansed."""
+    """The same for a new daemon: creates it if missing, refuses it if not private, and cleans our environment."""
     daemon_instance.cleanse(os.environ, detached=detached)
     state = state_of(args)
     state.prepare()
@@ -122,7 +122,7 @@ def prepared(args: argparse.Namespace, *, detached: bool) -> paths.State:
 
 
 def load_and_tell(choice: Chosen) -> Config:
-    """The configuration; what the user should know of it goes to stderr."""
+    """The configuration; notes about it go to stderr."""
     loaded = choice.load()
     for note in loaded.notes:
         print(f"gflowd: {note}", file=sys.stderr)
@@ -130,9 +130,9 @@ def load_and_tell(choice: Chosen) -> Config:
 
 
 def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: Callable[[], None]) -> int:
-    """Is the daemon until it is told to end; the exit status. `ready` is called once all workers are up.
+    """Runs the daemon until it is told to end; returns the exit status. Calls `ready` once all workers are up.
 
-    Raises `Refused` when another daemon runs, or when the state belongs to another machine.
+    Raises `Refused` if another daemon runs, or when the state belongs to another machine.
     """
     from gflowd import log
     from gflowd.daemon import supervisor
@@ -166,8 +166,8 @@ def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: C
 
 
 def load_all() -> None:
-    """Imports all of the package before anything is forked: one that is replaced under the running daemon changes
-    nothing until it is started again, and what cannot be imported is told now. Raises `SystemFailed`.
+    """Imports the whole package before any fork: replacing it under the running daemon changes
+    nothing until the daemon is started again, and import errors are reported now. Raises `SystemFailed`.
     """
     for found in pkgutil.walk_packages(gflowd.__path__, "gflowd."):
         if not found.name.endswith(".__main__"):
@@ -178,7 +178,7 @@ def load_all() -> None:
 
 
 def leave_tmux(runtime: paths.Runtime) -> None:
-    """The tmux server ends now, or with its last job."""
+    """Ends the tmux server now, or with its last job."""
     from gflowd import log
     from gflowd.effects.tmux import Tmux, TmuxFailed, is_installed
 
@@ -210,7 +210,7 @@ def check_machine(state: paths.State, lock_timeout: float, *, adopt: bool) -> No
 
 
 def start(state: paths.State, choice: Chosen, *, adopt: bool) -> int:
-    """Starts a detached daemon and says so. Raises what kept it from starting."""
+    """Starts a detached daemon and reports it. Raises the error that kept it from starting."""
     holder = daemon_instance.when_known(state)
     if holder is not None:
         raise daemon_instance.already_running(holder)

@@ -1,6 +1,6 @@
 """Keeps the workers and the Manager alive. Knows nothing of jobs.
 
-The loop is the documentation: spawn the missing, end the silent, sleep, hear the bell and the signals, reap. It never
+The loop is the documentation: spawn missing processes, end silent ones, sleep, handle rings and signals, reap. It never
 calls a Manager proxy, since with the Manager stopped such a call blocks without limit.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 STOP_WITHIN = 5.0  # seconds for workers to end by themselves
 BOOTS = 3  # a worker that failed to start this often running ends the daemon
 ROTATE_EVERY = 60.0  # seconds
-LOOK_EVERY = 10.0  # seconds between looks whether our directories are still there
+LOOK_EVERY = 10.0  # seconds between checks that our directories still exist
 
 
 def serve(
@@ -44,10 +44,11 @@ def serve(
     on_ready: Callable[[int], None],
     to_stderr: bool = False,
 ) -> int:
-    """Runs the daemon in this process until TERM or INT; the exit status. `on_ready` gets the pulses' descriptor.
+    """Runs the daemon in this process until TERM or INT; returns the exit status. `on_ready` gets the descriptor of the
+    pulses.
 
-    HUP reads the configuration anew through `reload` and starts the workers again; one that is wrong is logged and
-    the old one kept. Raises `SystemFailed` when a worker cannot be started at all.
+    HUP reads the configuration again through `reload` and restarts the workers; a wrong one is logged and
+    the old one kept. Raises `SystemFailed` if a worker cannot be started at all.
     """
     return Supervisor(state, runtime, config, reload, on_ready, to_stderr=to_stderr).run()
 
@@ -94,7 +95,7 @@ class Supervisor:
             raise SystemFailed(f"{self.runtime.bell}: {error.strerror}") from error
         signals = self._take_signals()
         self._forget_old_sockets()
-        gc.freeze()  # what is loaded by now stays shared between the processes
+        gc.freeze()  # memory in use by now stays shared between the processes
         try:
             while not self.leaving:
                 self.spawn_missing()
@@ -112,7 +113,7 @@ class Supervisor:
         return 0
 
     def spawn_missing(self) -> None:
-        """The Manager first: a worker needs it to start."""
+        """Starts the Manager first: a worker needs it to start."""
         if self.host is None:
             if self.hosting.due > time.monotonic():
                 return
@@ -123,7 +124,7 @@ class Supervisor:
                 child.spawn(self._wiring(self.host, child))
 
     def end_silent(self) -> None:
-        """Ends who has not been heard of for too long: hung workers, and a Manager that does not speak."""
+        """Ends processes that have been silent for too long: hung workers, or a Manager that does not respond."""
         mono = time.monotonic()
         for child in self.children:
             child.end_if_silent(mono)
@@ -131,7 +132,7 @@ class Supervisor:
             self.host.look(mono)
 
     def announce(self) -> None:
-        """Says once that all are up, and to systemd's watchdog that we are alive."""
+        """Reports once that all are up, and tells systemd's watchdog that we are alive."""
         if not self.ready and all(self.pulses.get(row.name).beat for row in WORKERS):
             self.ready = True
             for child in self.children:
@@ -144,7 +145,7 @@ class Supervisor:
             log.rotate(self.state.log)
 
     def sleep(self, signals: int) -> None:
-        """Until a child ends, a signal or a ring comes, the Manager speaks, or something is due."""
+        """Waits until a child ends, a signal or ring arrives, the Manager responds, or something is due."""
         waited: list[int | socket.socket] = [signals, self.bell]
         waited += [child.process.sentinel for child in self.children if child.process is not None]
         if self.host is not None:
@@ -152,7 +153,7 @@ class Supervisor:
         wait(waited, max(0.0, self._next_due() - time.monotonic()))
 
     def hear(self) -> None:
-        """Passes on what was rung to those who wake for it."""
+        """Forwards rings to the workers that wake for them."""
         heard = set(doorbell.listen(self.bell))
         for child in self.children if heard else ():
             child.wake(heard)
@@ -167,7 +168,7 @@ class Supervisor:
             self._reload()
 
     def reap(self) -> None:
-        """Takes note of the dead; the Manager's death takes the workers with it, and is not their crash."""
+        """Reaps dead children; if the Manager dies, the workers end too, which is not their crash."""
         if self.host is not None and not self.host.process.is_alive():
             self.log.warning("manager died", status=self.host.process.exitcode)
             self._end_workers(ABORT_GRACE)
@@ -181,7 +182,7 @@ class Supervisor:
                 self._bury(child)
 
     def look_after_places(self) -> None:
-        """Hangs the doorbell again where somebody cleared it away; without its state directory the daemon ends."""
+        """Creates a removed doorbell again; without its state directory the daemon ends."""
         home = paths.identity(self.state.root)
         if home != self.home:
             how = "is gone" if home is None else "is no longer the directory that gflowd was started with"
@@ -202,7 +203,7 @@ class Supervisor:
         self.leaving = True
 
     def end_all(self) -> None:
-        """Workers first, then the Manager; nothing of ours is left."""
+        """Ends the workers, then the Manager; nothing of ours is left."""
         notify("STOPPING=1")
         self._end_workers(STOP_WITHIN)
         if self.host is not None:
@@ -255,7 +256,7 @@ class Supervisor:
         self._end_workers(STOP_WITHIN)
 
     def _next_due(self) -> float:
-        """When something must be looked at without being woken for it; monotonic."""
+        """When something must be checked without a wake-up; monotonic."""
         mono = time.monotonic()
         due = [mono + LOOK_EVERY, self.rotated_at + ROTATE_EVERY]
         if self.host is None:

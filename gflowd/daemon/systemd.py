@@ -1,4 +1,4 @@
-"""What systemd wants to hear from a service, where it started us (sd_notify(3)). Says nothing elsewhere."""
+"""Notifications to systemd if it started us (sd_notify(3)). Otherwise does nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 
 def notify(message: str) -> None:
-    """Tells systemd, where it listens."""
+    """Notifies systemd, if it listens."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -17,6 +17,6 @@ def notify(message: str) -> None:
 
 
 def watchdog_interval() -> float | None:
-    """Seconds within which systemd wants to hear from us, if it does."""
+    """Seconds within which systemd expects a notification, if it does."""
     micros = os.environ.get("WATCHDOG_USEC", "")
     return int(micros) / 1e6 if micros.isdigit() and os.environ.get("NOTIFY_SOCKET") else None

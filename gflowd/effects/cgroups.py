@@ -1,7 +1,7 @@
-"""Control groups (version 2), where this process may make them: one for each attempt that has a memory limit.
+"""Control groups (version 2), if this process may create them: one for each attempt with a memory limit.
 
-The kernel then keeps the limit exactly, and ends all of an attempt that cannot keep to it; `job.sh` stays outside, to
-record it. Where there is no such place, nothing here does anything, and memory is watched from outside.
+The kernel then enforces the limit exactly, and ends all of an attempt that exceeds it; `job.sh` stays outside, to
+record it. Without such a place, nothing here has any effect, and memory is checked from outside.
 
 A place is what systemd has delegated to the unit that this process is in (with `DelegateSubgroup=`, so that no process
 is in the place itself), or, for root where no systemd owns the tree, its top.
@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-YOUNG = 60.0  # seconds: one that nobody knows may still be on its way to its job
-SYSTEMD = "/run/systemd/system"  # is there where systemd runs the machine (sd_booted(3))
+YOUNG = 60.0  # seconds: the job of an unknown group may still be starting
+SYSTEMD = "/run/systemd/system"  # exists if systemd runs the machine (sd_booted(3))
 _NAME = re.compile(r"([0-9]+)\.([0-9]+)")
 
 Key = tuple[int, int]
 
 
 class Cgroups:
-    """The groups below one directory, which is this daemon's alone."""
+    """The groups below one directory, which belongs to this daemon alone."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -37,7 +37,7 @@ class Cgroups:
         return os.path.join(self.root, f"{key[0]}.{key[1]}")
 
     def make(self, key: Key, memory_mb: int) -> str | None:
-        """The new group of an attempt, limited; None when there can be none. What it may not have it may not swap."""
+        """Creates the group of an attempt, with its limit and without swap; None if impossible."""
         path = self.path(key)
         try:
             os.makedirs(path, exist_ok=True)
@@ -51,16 +51,16 @@ class Cgroups:
         return path
 
     def holds(self, key: Key) -> bool:
-        """Whether processes of an attempt are in its group, so that the kernel keeps its limit."""
+        """Whether processes of an attempt are in its group, so that the kernel enforces its limit."""
         return "populated 1" in _read(self.path(key), "cgroup.events").splitlines()
 
     def kill(self, key: Key) -> None:
-        """Sends KILL to all that is in the group of an attempt, if it has one."""
+        """Sends KILL to everything in the group of an attempt, if it has one."""
         with contextlib.suppress(OSError):
             _write(self.path(key), "cgroup.kill", "1")
 
     def remove_all_but(self, keys: Iterable[Key], age: float = YOUNG) -> None:
-        """Removes the groups of other attempts that nobody is in any more and that are `age` seconds old."""
+        """Removes the groups of other attempts that are empty and `age` seconds old."""
         kept = set(keys)
         with contextlib.suppress(OSError):
             for name in os.listdir(self.root):
@@ -70,13 +70,13 @@ class Cgroups:
                     _remove(path)
 
     def close(self) -> None:
-        """Leaves nothing but what holds processes."""
+        """Removes all groups without processes."""
         self.remove_all_but((), age=0.0)
         _remove(self.root)
 
 
 def find(state_root: str) -> Cgroups | None:
-    """The place for the groups of the daemon on `state_root`, made; None when there is none."""
+    """Creates the place for the groups of the daemon on `state_root`; None if there is none."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             mount = mount_point(file.read())
@@ -95,7 +95,7 @@ def find(state_root: str) -> Cgroups | None:
 
 
 def settle(place: str, state_root: str) -> Cgroups | None:
-    """A directory for the daemon on `state_root` in the group `place`, with limits of memory; None when that fails."""
+    """A directory for the daemon on `state_root` in the group `place`, with limits of memory; None if that fails."""
     root = os.path.join(place, f"gflow-{zlib.crc32(os.fsencode(state_root)):08x}")
     try:
         if "memory" not in _read(place, "cgroup.controllers").split():
@@ -111,7 +111,7 @@ def settle(place: str, state_root: str) -> Cgroups | None:
 
 
 def mount_point(mountinfo: str) -> str | None:
-    """Where the whole tree of groups is mounted, by proc(5); None where it is not."""
+    """The mount point of the whole tree of groups, by proc(5); None if it is not mounted."""
     for line in mountinfo.splitlines():
         fields, _, more = line.partition(" - ")
         words = fields.split(" ")
@@ -129,7 +129,7 @@ def own_path(cgroup: str) -> str | None:
 
 
 def _is_delegated(path: str) -> bool:
-    """Whether systemd leaves the tree below `path` to us: it says so in an attribute."""
+    """Whether systemd delegates the tree below `path` to us, which an attribute says."""
     for name in ("user.delegate", "trusted.delegate"):
         with contextlib.suppress(OSError):
             if os.getxattr(path, name) == b"1":

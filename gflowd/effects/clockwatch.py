@@ -1,4 +1,4 @@
-"""Tells when the wall clock is set. Python's own timerfd comes with 3.13, so libc is asked."""
+"""Tells when the wall clock is set. Python has timerfd only from 3.13 on, so libc is called."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Spec(ctypes.Structure):
 
 
 class ClockWatch:
-    """`descriptors`, none where no kernel tells, become readable when the wall clock is set, and after a suspend."""
+    """`descriptors`, none if no kernel tells, become readable when the wall clock is set, and after a suspend."""
 
     def __init__(self) -> None:
         libc = ctypes.CDLL(None)
@@ -27,7 +27,7 @@ class ClockWatch:
         libc.timerfd_settime(fd, ABSTIME | CANCEL_ON_SET, ctypes.byref(_Spec(first=NEVER)), None)
 
     def was_set(self) -> bool:
-        """Whether the clock was set since the last time we asked."""
+        """Whether the clock was set since the last call."""
         for fd in self.descriptors:
             try:
                 os.read(fd, 8)
@@ -38,7 +38,7 @@ class ClockWatch:
         return False
 
     def close(self) -> None:
-        """Watches no more."""
+        """Stops watching."""
         for fd in self.descriptors:
             os.close(fd)
         self.descriptors = ()

@@ -1,6 +1,6 @@
-"""Is the daemon up? Looks at its lock and its pid file, without making, waiting for or changing anything.
+"""Whether the daemon runs. Reads its lock and its pid file, without creating, waiting for or changing anything.
 
-gflowctl asks at its start, so this imports next to nothing.
+gflowctl calls it at its start, so it imports next to nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Daemon:
 
 
 def running(state: Places) -> Daemon | None:
-    """The daemon that holds the lock of this state directory; None when there is none. Raises `Refused` where that is
+    """The daemon that holds the lock of this state directory; None if there is none. Raises `Refused` if that is
     not to be seen.
     """
     if not _is_locked(state.daemon_lock):
@@ -98,7 +98,7 @@ def _record(path: str) -> dict[str, Any]:
 
 
 def boot_id() -> str:
-    """As `proc.boot_id`; nothing where a sandbox hides it: to look for the daemon is no reason to fail."""
+    """As `proc.boot_id`; empty if a sandbox hides it, since looking for the daemon must not fail."""
     try:
         return proc.boot_id()
     except OSError:

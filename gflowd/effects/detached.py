@@ -1,6 +1,6 @@
-"""Jobs as plain detached process groups: the executor where there is no tmux, or none is wanted.
+"""Jobs as plain detached process groups: the executor without tmux.
 
-A job is our child only so that it can be started in a fraction of a fork of ours; nothing of it depends on us, and it
+A job is our child only because that starts it in a fraction of the time of a fork; it does not depend on us, and it
 is reaped in passing.
 """
 
@@ -28,13 +28,13 @@ class Detached:
 
 
 class Parent:
-    """Starts jobs. Mutable: knows those that it has to reap."""
+    """Starts jobs. Mutable: remembers those that it has to reap."""
 
     def __init__(self) -> None:
         self._children: set[int] = set()
 
     def start(self, batch: list[Detached]) -> None:
-        """Starts every job of the batch in a session of its own. Raises OSError when the machine has no room for more
+        """Starts every job of the batch in a session of its own. Raises OSError if the machine cannot have more
         processes: some jobs may have been started then.
         """
         _keep_descriptors()
@@ -47,7 +47,7 @@ class Parent:
                 # Its `pid` never appears, and the start-up grace ends it.
 
     def reap(self) -> int:
-        """Buries the jobs that have ended; how many there are still."""
+        """Reaps the jobs that have ended; returns how many remain."""
         for pid in list(self._children):
             try:
                 ended = os.waitpid(pid, os.WNOHANG)[0]
@@ -59,7 +59,9 @@ class Parent:
 
 
 def _keep_descriptors() -> None:
-    """What we were started with is no job's business: it ends with the exec, as all that we open does anyway."""
+    """Jobs must not inherit our descriptors: those we were started with close at the exec, as all that we open do
+    anyway.
+    """
     for fd in proc.descriptors():
         with contextlib.suppress(OSError):  # that of the directory itself
             if fd > 2:

@@ -1,6 +1,6 @@
-"""The doorbell: a FIFO by which anyone may wake the daemon's workers. A byte says what happened; nobody waits.
+"""The doorbell: a FIFO that wakes the daemon's workers. A byte says what happened; no one waits for a reply.
 
-A lost byte costs one tick, never a job: what it announces is in the snapshot or in a file.
+A lost byte costs one interval, never a job: what it announces is in the snapshot or in a file.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import stat
 SUBMISSION = b"q"
 WISH = b"w"
 ENDED = b"e"
-FINDING = b"f"  # a worker sees the world otherwise than before
-DECISION = b"d"  # the scheduler posted its live jobs and edges anew
-POLL = b"p"  # the scheduler wants a fresh look at the GPUs
+FINDING = b"f"  # a worker's observations have changed
+DECISION = b"d"  # the scheduler posted new live jobs and edges
+POLL = b"p"  # the scheduler wants a fresh poll of the GPUs
 KINDS = SUBMISSION + WISH + ENDED + FINDING + DECISION + POLL
 
 
 def ring(path: str, kinds: bytes) -> None:
-    """Writes `kinds` if anyone listens. Never blocks and never raises: the intervals are the net."""
+    """Writes `kinds` if anyone listens. Never blocks, never raises: the intervals are the net."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -27,15 +27,15 @@ def ring(path: str, kinds: bytes) -> None:
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
             os.write(fd, kinds)
     except OSError:
-        pass  # full (EAGAIN): the listener has enough to read already
+        pass  # full (EAGAIN): the listener already has enough to read
     finally:
         os.close(fd)
 
 
 def hang(path: str) -> int:
-    """Makes the doorbell, replacing anything else found there; the descriptor to listen on, not blocking.
+    """Creates the doorbell, replacing anything else there; returns the non-blocking descriptor to listen on.
 
-    Open for writing too, so that it never reads as ended. Raises OSError.
+    Also open for writing, so that it never reads as ended. Raises OSError.
     """
     try:
         found = os.lstat(path)

@@ -1,9 +1,9 @@
-"""The directory of one attempt at a job: what `job.sh` leaves there, read; and the marks that we leave, made.
+"""The directory of one attempt at a job: reads what `job.sh` leaves there, and makes the marks that we leave.
 
-`pid` (boot id and proc stat line), `alive` (a named pipe, open while anything of the job lives), `exit` (a status, with
-`oom` when the kernel ended it for want of memory, or the shell's `not found` where it ran no command; or `launch` and
-why it did not even try), `log`, `log.end`, `out` and `err` (named pipes, read by who copies them to files),
-`stop.<signal>`.
+`pid` (boot id and proc stat line), `alive` (a named pipe, open while any process of the job lives), `exit` (a status,
+with `oom` if the kernel ended it for its memory, or the shell's `not found` if no command ran; or `launch` and the
+reason why it was not even tried), `log`, `log.end`, `out` and `err` (named pipes, read by the process that copies them
+to files), `stop.<signal>`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Identity
 
 _STATUS = re.compile("([0-9]{1,3})(?: (?:(oom)|(not found|not executable)))?")
-TORN_AFTER = 5.0  # seconds: a `pid` that is still without its line was left by a full disk or a kill
-BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # we cannot look, which says nothing about the job
-BARRED = "barred"  # in place of a process in `pid`: it is never to begin
+TORN_AFTER = 5.0  # seconds: a `pid` still without its line was left by a full disk or a kill
+BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # we cannot read it, which says nothing about the job
+BARRED = "barred"  # in place of a process in `pid`: it must never begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class Record:
     at: float
     status: int | None
     trouble: str | None
-    starved: bool = False  # the kernel ended it for want of memory
+    starved: bool = False  # the kernel ended it because it exceeded its memory
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The `pid` file: the process of `job.sh`, or None when the attempt was barred, for the reason `why`."""
+    """The `pid` file: the process of `job.sh`; None if the attempt was barred, for the reason `why`."""
 
     at: float
     identity: Identity | None
@@ -51,7 +51,7 @@ class Beginning:
 
 
 def beginning(directory: str) -> Beginning | None:
-    """What `pid` says; None while it is missing or not yet written whole."""
+    """The content of `pid`; None while it is missing or incomplete."""
     found = _read_line(directory, "pid")
     if found is None:
         return None
@@ -64,7 +64,7 @@ def beginning(directory: str) -> Beginning | None:
 
 
 def exit_record(directory: str) -> Record | None:
-    """What `exit` says; None while it is missing or not yet written whole."""
+    """The content of `exit`; None while it is missing or incomplete."""
     found = _read_line(directory, "exit")
     if found is None:
         return None
@@ -121,9 +121,10 @@ def _waiting(pipe: str) -> int:
 
 
 def is_held(directory: str) -> bool:
-    """Whether some process has `alive` open, or locked where it is a plain file; False when it is not there.
+    """Whether a process has `alive` open, or locked if it is a plain file; False if it does not exist.
 
-    Only who reads a named pipe, or might, keeps it from refusing a writer (open(2), ENXIO): we disturb nobody.
+    Opening a named pipe for writing fails (open(2), ENXIO) unless a process has it open for reading, so this disturbs
+    no process.
     """
     try:
         fd = os.open(os.path.join(directory, "alive"), os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -141,9 +142,9 @@ def is_held(directory: str) -> bool:
 
 
 def bar(directory: str, why: str = "") -> bool:
-    """Sees to it that this attempt never begins; False when it has begun already. Raises OSError.
+    """Bars this attempt from ever beginning; returns False if it has begun already. Raises OSError.
 
-    A `pid` that was never written whole, so that nothing began, is replaced.
+    An incomplete `pid`, so that nothing has begun, is replaced.
     """
     os.makedirs(directory, mode=0o700, exist_ok=True)
     line = f"{BARRED} {why}\n".encode(errors="replace")
@@ -157,7 +158,7 @@ def bar(directory: str, why: str = "") -> bool:
 
 
 def mark(directory: str, signal: str) -> bool:
-    """Notes that a step of the stop ladder is taken; False when it was taken before. Raises OSError."""
+    """Marks a step of the stop ladder as taken; returns False if it was taken before. Raises OSError."""
     return _create(directory, f"stop.{signal}", b"")
 
 
@@ -178,7 +179,7 @@ def _replace(path: str, content: bytes, mode: int) -> None:
 
 
 def _fill(fd: int, content: bytes) -> None:
-    """Writes every byte, which one write(2) need not do on a disk that is filling up, and closes."""
+    """Writes every byte, which a single write(2) may not do on a disk that is filling up, and closes."""
     try:
         while content:
             content = content[os.write(fd, content) :]

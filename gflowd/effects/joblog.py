@@ -1,4 +1,4 @@
-"""Cuts the middle out of a job's log, while the job and its children write on: they only append."""
+"""Cuts the middle out of a job's log while the job and its children go on writing: they only append."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import stat
 from gflowd.core.execution import log_trimming
 
 PIECE = 1 << 20  # bytes copied at a time
-FARTHEST_BEHIND = 1 << 28  # bytes: a writer that outruns us by so much is not followed any longer
+FARTHEST_BEHIND = 1 << 28  # bytes: a writer that is this far ahead of us is no longer followed
 COLLAPSE_RANGE = 0x08  # fallocate(2)
 OPEN = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -24,7 +24,7 @@ def size(directory: str) -> int | None:
 
 
 def trim(directory: str, limit: int) -> int:
-    """Cuts the log back if it is over `limit` bytes; how many bytes went. Raises OSError."""
+    """Cuts the log back if it exceeds `limit` bytes; returns how many bytes were removed. Raises OSError."""
     fd = os.open(os.path.join(directory, "log"), OPEN)
     try:
         found = os.fstat(fd)
@@ -47,7 +47,7 @@ def trim(directory: str, limit: int) -> int:
 
 
 def mark(directory: str) -> log_trimming.Mark | None:
-    """What was cut out of the log so far; None when nothing was."""
+    """What has been cut out of the log so far; None if nothing was."""
     try:
         fd = os.open(os.path.join(directory, "log.cut"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -59,7 +59,7 @@ def mark(directory: str) -> log_trimming.Mark | None:
 
 
 def _overwrite(directory: str, at: int, line: bytes) -> None:
-    """Through a descriptor of its own: pwrite(2) on one that appends writes at the end."""
+    """Uses a separate descriptor: pwrite(2) on an appending one writes at the end."""
     fd = os.open(os.path.join(directory, "log"), OPEN & ~os.O_APPEND)
     try:
         os.pwrite(fd, line, at)
@@ -68,7 +68,7 @@ def _overwrite(directory: str, at: int, line: bytes) -> None:
 
 
 def _collapse(fd: int, begin: int, length: int) -> None:
-    """Takes a piece out of the file in one step, so that no byte written meanwhile is lost or out of order."""
+    """Removes a piece of the file in one step, so that no byte written meanwhile is lost or out of order."""
     fallocate = ctypes.CDLL(None, use_errno=True).fallocate
     fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long)
     if fallocate(fd, COLLAPSE_RANGE, begin, length):
@@ -77,8 +77,8 @@ def _collapse(fd: int, begin: int, length: int) -> None:
 
 
 def _copy_down(directory: str, fd: int, begin: int, end: int) -> int:
-    """Writes what stands from `end` on once more, from `begin` on, and lets the log end there; how many bytes of those
-    written meanwhile are known to be lost. Those of the instant before the end are lost untold.
+    """Copies what is after `end` to `begin`, and truncates the log there; returns how many bytes of those
+    written meanwhile are known to be lost. Those of the last instant are lost without being counted.
     """
     at, enough = end, end + FARTHEST_BEHIND + os.fstat(fd).st_size
     writing = os.open(os.path.join(directory, "log"), OPEN & ~os.O_APPEND)  # as above

@@ -1,4 +1,4 @@
-"""What this machine has, GPUs apart."""
+"""The machine's resources other than GPUs."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What the kernel says of processes in /proc, as it says it: the one place that opens these files. Knows no job.
+"""What the kernel says about processes in /proc, unprocessed: the only place that opens these files. Knows no job.
 
 gflowctl imports it at its start, so it imports nothing.
 """
@@ -28,7 +28,7 @@ def pids() -> Iterator[tuple[int, int]]:
 
 
 def stat(pid: int) -> bytes:
-    """The stat line of a process; empty when there is none."""
+    """The stat line of a process; empty if there is none."""
     try:
         return _read(f"/proc/{pid}/stat", 4096)
     except OSError:
@@ -41,7 +41,7 @@ def after_name(stat_line: bytes) -> list[bytes]:
 
 
 def start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks after boot; 0 when there is none, or only its corpse."""
+    """When a process started, in clock ticks after boot; 0 if there is none, or only its corpse."""
     fields = after_name(stat(pid)) if pid > 0 else []
     return int(fields[START]) if fields and fields[STATE] not in b"ZX" else 0
 
@@ -53,7 +53,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def command_line(pid: int) -> list[bytes]:
-    """The words that a process was started with; none when it is gone."""
+    """The command line of a process; empty if it is gone."""
     try:
         return _whole(pid, "cmdline").split(b"\0")[:-1]
     except OSError:
@@ -61,7 +61,7 @@ def command_line(pid: int) -> list[bytes]:
 
 
 def name(pid: int) -> bytes:
-    """What a process is called, cut to 15 bytes; nothing when it is gone."""
+    """The name of a process, cut to 15 bytes; empty if it is gone."""
     try:
         return _whole(pid, "comm").removesuffix(b"\n")
     except OSError:
@@ -97,7 +97,7 @@ def executable(pid: int) -> str:
 
 
 def descriptors() -> list[int]:
-    """Our own open descriptors, and that by which they were listed."""
+    """Our own open descriptors, including the one used to list them."""
     return sorted(map(int, os.listdir("/proc/self/fd")))
 
 

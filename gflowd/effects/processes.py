@@ -1,7 +1,7 @@
-"""Processes as the kernel knows them: who is who, who belongs to which job, and signals to nobody else.
+"""Processes as the kernel knows them: their identity, the job each belongs to, and signals to exactly these.
 
-A process belongs to a job when it descends from its `job.sh`, shares its session, or carries its mark in the
-environment. It is named by `Identity`, and a signal goes through a pidfd opened before the identity is checked.
+A process belongs to a job if it descends from its `job.sh`, shares its session, or carries its mark in the
+environment. It is identified by `Identity`; signals go through a pidfd that is opened before the identity is checked.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def started_mono(start: int) -> float:
 
 
 def read(pid: int) -> Process | None:
-    """The process `pid`, or None when there is none."""
+    """The process `pid`, or None if there is none."""
     return procstat.parse(proc.stat(pid).decode("ascii", "replace"))
 
 
 def lives(identity: Identity, boot: str) -> bool:
-    """Whether that very process is there, in `boot`, and not a corpse."""
+    """Whether that very process exists, in `boot`, and is not a zombie."""
     return identity.boot == boot and _is_there(identity.pid, identity.start)
 
 
@@ -51,11 +51,11 @@ def _is_there(pid: int, start: int) -> bool:
     return found is not None and found.start == start and not found.zombie
 
 
-_starts: dict[tuple[int, int], int] = {}  # of the processes of the last look, by pid and inode
+_starts: dict[tuple[int, int], int] = {}  # the processes of the last pass, by pid and inode
 
 
 def everyone(since: int = 0) -> dict[int, Process]:
-    """Every living process by pid, but for some of those that began before `since` (ticks).
+    """Every living process by pid, except for some that began before `since` (ticks).
 
     The inode of its directory in /proc is given to no other process of that pid; so most of a machine, which is older
     than the jobs that are asked for, is read but once.
@@ -79,7 +79,7 @@ Mark = tuple[bytes, ...]  # NUL-ended `NAME=value` strings that a process's envi
 
 
 def job_mark(state_root: str, job_id: int, attempt: int) -> Mark:
-    """The strings that every process of an attempt has inherited, unless it took pains not to."""
+    """The strings that every process of an attempt inherits, unless it deliberately removes them."""
     return (
         b"\0GFLOW_JOB_ID=%d\0" % job_id,
         b"\0GFLOW_ATTEMPT=%d\0" % attempt,
@@ -134,20 +134,20 @@ def _gather(head: Process, children: Mapping[int, list[Process]], into: dict[int
             heads += children.get(process.pid, ())
 
 
-# In the midst of execve(2) a process has no environment yet (environ_read of Linux' fs/proc/base.c).
+# During execve(2) a process has no environment yet (environ_read of Linux' fs/proc/base.c).
 EXEC_TAKES = (0.002, 0.004, 0.008)  # seconds
 NO_ENVIRONMENT = b"\0"
-_bare: set[tuple[int, int]] = set()  # pid and start of living ones that had none, though they were waited for
+_bare: set[tuple[int, int]] = set()  # pid and start of living processes that still had none after the wait
 
 
 def _environments(suspects: list[Process]) -> dict[int, bytes]:
-    """Their environments by pid; who is just replacing its program is waited for, all together."""
+    """Their environments by pid; waits, for all together, for processes that are just replacing their program."""
     found = {process.pid: _environment(process.pid) for process in suspects}
     if _bare:
         _bare.intersection_update((pid, start) for (pid, _), start in _starts.items())
     blank = {(process.pid, process.start) for process in suspects if found[process.pid] == NO_ENVIRONMENT} - _bare
     for pause in EXEC_TAKES:
-        blank = {(pid, start) for pid, start in blank if _is_there(pid, start)}  # who has ended has none either
+        blank = {(pid, start) for pid, start in blank if _is_there(pid, start)}  # ended processes have none either
         if not blank:
             break
         time.sleep(pause)
@@ -201,7 +201,7 @@ def memory(process: Process) -> int:
 
 
 def lineage(pid: int, spare: int) -> tuple[Process, ...]:
-    """The process `pid`, its parent and so upwards, up to but without init and `spare`; empty for none that we see."""
+    """The process `pid`, its parent and so on, up to but excluding init and `spare`; empty if we cannot see it."""
     found: list[Process] = []
     while pid not in (0, 1, spare) and (process := read(pid)) is not None and process not in found:
         found.append(process)
@@ -210,13 +210,13 @@ def lineage(pid: int, spare: int) -> tuple[Process, ...]:
 
 
 def marked(pid: int, marks: Mapping[int, Mark]) -> int | None:
-    """Which of `marks`, by job, a process carries; that of another user is not readable and carries none."""
+    """Which of `marks`, by job, a process carries; another user's process is unreadable and counts as unmarked."""
     environment = _environment(pid) if marks else b""
     return next((job for job, mark in marks.items() if all(word in environment for word in mark)), None)
 
 
 def user(pid: int) -> str:
-    """Whose a process is: a name, or the number of one without; `?` when it is not to be seen."""
+    """The owner of a process: a name, or the user id if there is no name; `?` if it cannot be seen."""
     try:
         uid = proc.owner(pid)
     except OSError:
@@ -228,7 +228,7 @@ def user(pid: int) -> str:
 
 
 def send(process: Process, signals: Iterable[int]) -> bool:
-    """Sends `signals` to that very process; False when it is gone."""
+    """Sends `signals` to that very process; returns False if it is gone."""
     try:
         fd = os.pidfd_open(process.pid)
     except OSError:
@@ -248,7 +248,7 @@ def send(process: Process, signals: Iterable[int]) -> bool:
 
 
 def watch(identity: Identity, boot: str) -> int | None:
-    """A pidfd that becomes readable when that very process ends; None when it has."""
+    """A pidfd that becomes readable when that very process ends; None if it has."""
     if identity.boot != boot:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Removes directories in a process of its own: what jobs left in them is nested as deep, and as much, as jobs like."""
+"""Removes directories in a separate process: jobs may have left any amount in them, nested to any depth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOOL = ("rm", "-rf", "--")  # walks with a bounded stack and follows no links
 
 
 class Removal:
-    """The removal of `paths`, which has begun. Raises OSError when it cannot begin."""
+    """A running removal of `paths`. Raises OSError if it cannot begin."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = paths
@@ -22,9 +22,9 @@ class Removal:
         )
 
     def is_over(self) -> bool:
-        """Whether all is done that could be done."""
+        """Whether the removal has ended."""
         return self._process.poll() is not None
 
     def left(self) -> list[str]:
-        """Those of `paths` that are still there."""
+        """Those of `paths` that still exist."""
         return [path for path in self.paths if os.path.lexists(path)]

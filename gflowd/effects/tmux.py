@@ -1,4 +1,4 @@
-"""The private tmux server in which jobs run: started alone, spoken to in few calls, its sessions named exactly.
+"""The private tmux server in which jobs run: started separately, called rarely, its sessions named exactly.
 
 A session's target is always `=name:`, since tmux matches names by prefix. Nothing is ever typed into a session.
 """
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import FrameType
 
-CALL_TIMEOUT = 5.0  # seconds: a tmux client waits for ever for a server that is stopped
+CALL_TIMEOUT = 5.0  # seconds: a tmux client waits forever for a stopped server
 FAREWELL = 2.0  # seconds for a server to end
-REVIVAL = 1.0  # seconds for a server to make its socket again
+REVIVAL = 1.0  # seconds for a server to create its socket again
 TERM = "screen-256color"
 
 CONFIGURATION = f"""\
@@ -55,7 +55,7 @@ _NO_SERVER = ("no server running", "error connecting", "server exited", "lost se
 
 
 class TmuxFailed(Exception):
-    """tmux did not do as told; `str()` says what it said."""
+    """Reports that a call of tmux failed; `str()` is its message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Session:
 
 
 def is_installed() -> bool:
-    """Whether there is a tmux to run."""
+    """Whether tmux is installed."""
     return shutil.which("tmux") is not None
 
 
@@ -84,7 +84,7 @@ class Tmux:
         self._server = libtmux.Server(socket_path=socket)
 
     def start(self, sessions: list[Session]) -> list[str]:
-        """Starts the sessions, all in one call; what tmux complained of. Raises `TmuxFailed` when it cannot be called.
+        """Starts the sessions, all in one call; returns tmux's complaints. Raises `TmuxFailed` if it cannot be called.
 
         The output pipe is opened in the same command sequence as the session, so that nothing is lost before it.
         """
@@ -101,14 +101,14 @@ class Tmux:
         return complaints
 
     def sessions(self) -> set[str]:
-        """The names of all sessions; none when no server runs or answers."""
+        """The names of all sessions; none if no server runs or answers."""
         try:
             return set(self._call("list-sessions", "-F", "#{session_name}")[0])
         except TmuxFailed:
             return set()
 
     def kill(self, names: Iterable[str]) -> None:
-        """Ends sessions that are there; others are passed over."""
+        """Ends the sessions that exist; ignores others."""
         for name in names:
             self._call("kill-session", "-t", f"={name}:")
 
@@ -127,13 +127,15 @@ class Tmux:
         return (os.path.exists(self.socket) or self._revive()) and self._answers()
 
     def _await_end(self) -> None:
-        """A server goes a moment after it was told; whoever stops gflowd may look at once."""
+        """Waits for the server's end: it ends a moment after it was told to, and the user who stops gflowd may check at
+        once.
+        """
         deadline = time.monotonic() + FAREWELL
         while _servers(self.socket) and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def _end_unreachable(self) -> None:
-        """Ends servers that have nothing to run and whose socket has no place any more, so that nobody can ask them."""
+        """Ends servers that have no sessions and whose socket can no longer exist, so that they cannot be called."""
         if os.path.isdir(os.path.dirname(self.socket)):
             return  # one that is merely slow, or stopped
         for pid in _servers(self.socket):
@@ -149,7 +151,7 @@ class Tmux:
             return False
 
     def _revive(self) -> bool:
-        """Has a server whose socket was deleted make it again; whether there is one that answers now."""
+        """Makes a server whose socket was deleted create it again; returns whether a server responds now."""
         for pid in _servers(self.socket):
             with contextlib.suppress(OSError):  # gone, or another user's
                 os.kill(pid, signal.SIGUSR1)  # tmux(1)
@@ -186,7 +188,7 @@ class Tmux:
             raise TmuxFailed(done.stderr.decode(errors="replace").strip() or "tmux cannot be started")
 
     def _call(self, *words: str) -> tuple[list[str], list[str]]:
-        """Output and complaints of one tmux command. One that ends well has none: what it loads may write to stderr."""
+        """Output and complaints of one tmux command. A successful one has none: libraries may write to stderr."""
         try:
             with _alarm(CALL_TIMEOUT):
                 done = self._server.cmd(*words)
@@ -229,7 +231,9 @@ def _write(path: str, text: str) -> None:
 
 
 def _end_client(error: BaseException) -> None:
-    """Ends the client in which an alarm found us, so that nobody waits on; the server may still do as it was told."""
+    """Ends the client that an alarm interrupted, so that no process waits for it; the server may still carry out the
+    call.
+    """
     for frame, _ in traceback.walk_tb(error.__traceback__):
         client = frame.f_locals.get("self")
         if isinstance(client, subprocess.Popen) and client.pid:

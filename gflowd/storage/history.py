@@ -1,7 +1,7 @@
-"""Ended jobs that have left the snapshot: `history.db`, an SQLite database that the scheduler alone writes.
+"""Ended jobs that have left the snapshot: `history.db`, an SQLite database that only the scheduler writes.
 
-A spec is a row, each of its jobs a short one; jobs count only once the row of their spec is there, so that an array
-can come in parts. What is written twice is replaced, which does no harm. Values are the snapshot's records.
+A spec is a row, each of its jobs a short row; jobs count only once the row of their spec exists, so that an array
+can be written in parts. Writing a row twice replaces it, which does no harm. Values are the snapshot's records.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ COMMIT;
 
 
 class HistoryFailed(SystemFailed):
-    """`damaged`: not for want of room or rights, so that it will not come right by itself."""
+    """`damaged`: the cause is not missing space or permissions, so the error will persist."""
 
     def __init__(self, message: str, *, damaged: bool = False) -> None:
         super().__init__(message)
@@ -99,8 +99,8 @@ class History:
     """An open history. Every method raises `HistoryFailed`."""
 
     def __init__(self, path: str, *, write: bool = False) -> None:
-        """Opens the file; to `write`, makes it where it is missing. Raises FileNotFoundError, `Refused` for a file
-        that is not plainly ours.
+        """Opens the file; with `write`, creates it if missing. Raises FileNotFoundError, `Refused` for a file
+        that is not private.
         """
         self.path = path
         try:
@@ -124,7 +124,7 @@ class History:
             raise
 
     def _prepare(self, *, write: bool) -> int:
-        """The format of the file; 0 where there is nothing in it yet."""
+        """The format of the file; 0 if it is still empty."""
         if write:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
@@ -152,7 +152,7 @@ class History:
     # what the scheduler writes
 
     def write(self, entries: Iterable[tuple[int, Entry]], sheets: Iterable[Sheet]) -> None:
-        """Takes in jobs, each with the id of its spec, and the specs whose jobs are all there now; durably, or not."""
+        """Writes jobs, each with the id of its spec, and the specs whose jobs are now complete; all durably or none."""
         entries = list(entries)
         with _guarded(self.path), self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -162,8 +162,8 @@ class History:
             self._db.executemany(f"INSERT OR REPLACE INTO spec VALUES ({marks(9)})", map(_spec_row, sheets))
 
     def forget(self, before: float, most: int) -> bool:
-        """Drops specs whose last job ended `before`, of some `most` jobs; whether there may be more. The greatest id
-        stays, since none is to be given twice.
+        """Drops specs whose last job ended `before`, with about `most` jobs; returns whether there may be more. The
+        greatest id stays, since no id is used twice.
         """
         with _guarded(self.path), self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -181,16 +181,16 @@ class History:
     # what everyone reads
 
     def rows(self, query: str, *values: object) -> Iterator[Any]:
-        """What a SELECT finds; nothing where there is nothing yet."""
+        """The rows of a SELECT; none if the file is still empty."""
         with _guarded(self.path):
             yield from () if self.is_empty else self._db.execute(query, values)
 
     def greatest_id(self) -> int:
-        """The greatest id of a job, 0 when there is none."""
+        """The greatest id of a job, 0 if there is none."""
         return max((found or 0 for (found,) in self.rows("SELECT max(id) FROM job")), default=0)
 
     def outcome(self, job_id: int, *, whole: bool) -> tuple[int, int, float] | None:
-        """Of a job, or of the `whole` array: how many, how many of them finished well, when the last began."""
+        """Of a job, or of the `whole` array: how many, how many of them finished, when the last began."""
         which = "spec.id" if whole else "job.id"
         query = f"SELECT count(*), sum(state = 'finished'), max(coalesce(started_at, ended_at)) FROM {JOBS}"
         for count, finished, begun_at in self.rows(f"{query} WHERE {which} = ?", job_id):
@@ -199,12 +199,12 @@ class History:
         return None
 
     def spec(self, spec_id: int) -> Any:
-        """The record of a spec, None when it is not there."""
+        """The record of a spec, None if it is not there."""
         return next((json.loads(text) for (text,) in self.rows("SELECT record FROM spec WHERE id = ?", spec_id)), None)
 
 
 def set_aside(path: str) -> str:
-    """Moves a damaged history out of the way, with what belongs to it; its new name. Raises OSError."""
+    """Renames a damaged history and its companion files; returns its new name. Raises OSError."""
     kept = f"{path}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
     while os.path.lexists(kept):
         kept += "+"

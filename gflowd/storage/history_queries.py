@@ -1,4 +1,4 @@
-"""What is asked of the history: which jobs it has, their records as the snapshot had them, their accounts."""
+"""Queries of the history: which jobs it has, their records as in the snapshot, their accounts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ WORTH_ORJSON = 1 << 20  # bytes
 
 
 class Choice(NamedTuple):
-    """Which specs are wanted: those with a job for which all this is so. `limit`: so many, the last when negative."""
+    """A selection of specs: those with a job for which all of this holds. `limit`: at most this many, the last if
+    negative.
+    """
 
     users: Collection[str] = ()
     projects: Collection[str] = ()
@@ -56,7 +58,7 @@ def because_of(history: History, ids: Sequence[int]) -> list[int]:
 
 
 def chosen(history: History, choice: Choice, known: Collection[int]) -> list[int]:
-    """The specs that are meant, but for those `known`."""
+    """The selected specs, except for those `known`."""
     where, values = _where(choice)
     order = "DESC" if choice.limit is not None and choice.limit < 0 else "ASC"
     found = history.rows(f"SELECT id FROM spec WHERE {where} ORDER BY id {order}", *values)
@@ -65,7 +67,7 @@ def chosen(history: History, choice: Choice, known: Collection[int]) -> list[int
 
 
 def records(history: History, spec_ids: Sequence[int]) -> Iterator[Record]:
-    """All records of specs, as the snapshot had them."""
+    """All records of specs, as in the snapshot."""
     for part in _chunks(spec_ids):
         these = f"WHERE spec.id IN ({marks(len(part))})"
         for kind, query in (
@@ -81,7 +83,7 @@ def records(history: History, spec_ids: Sequence[int]) -> Iterator[Record]:
 
 
 def accounts(history: History, choice: Choice, known: Collection[int]) -> Iterator[Account]:
-    """The jobs of the specs that are meant, but for those `known`, in short."""
+    """The jobs of the selected specs, except for those `known`, as accounts."""
     gpus: dict[str | None, tuple[int, ...]] = {None: ()}
     past: dict[int, list[Span]] = {}
     query = "SELECT job, started_at, ended_at, gpus FROM attempt WHERE started_at IS NOT NULL ORDER BY job, number"
@@ -100,7 +102,7 @@ def accounts(history: History, choice: Choice, known: Collection[int]) -> Iterat
 
 
 def _where(choice: Choice) -> tuple[str, list[object]]:
-    """The condition on a spec. Of its jobs one at least must be in one of the states."""
+    """The condition on a spec. At least one of its jobs must be in one of the states."""
     parts = ["1"]
     values: list[object] = []
     for column, words in (("user", choice.users), ("project", choice.projects), ("name", choice.names)):

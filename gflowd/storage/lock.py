@@ -1,7 +1,7 @@
 """An exclusive file lock with a deadline: flock(2), so that the kernel releases it whatever becomes of the holder.
 
-`filelock.FileLock` on the same path is the same lock. Ours exists because gflowctl cannot pay for importing it, and
-because it polls, which starves a waiter among many; this one sleeps in the kernel's own queue.
+`filelock.FileLock` on the same path is the same lock. Ours exists because importing that is too slow for gflowctl, and
+because it polls, which starves a waiter among many; ours sleeps in the kernel's queue.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REPEAT = 0.1  # seconds between alarms after the deadline
 
 
 def whole_lock(path: str, timeout: float) -> FileLock:
-    """The same lock as `filelock` takes it, for whoever holds it all its life; never a lock of another kind."""
+    """The same lock, through `filelock`, for processes that hold it all their life; never a lock of another kind."""
     from filelock import FileLock
 
     try:
@@ -34,7 +34,7 @@ def whole_lock(path: str, timeout: float) -> FileLock:
 
 
 class Lock:
-    """`with Lock(path, timeout):` holds the lock. Not to be held over a fork; the file is never removed by us.
+    """`with Lock(path, timeout):` holds the lock. Do not hold it across a fork; we never remove the file.
 
     Raises `TryAgain` naming the holder when `timeout` seconds pass, `Refused` or OSError for a file that is not ours.
     """
@@ -58,7 +58,7 @@ class Lock:
             fd = open_lock(self.path)
             try:
                 _flock(fd, self.timeout, self.path)
-                if is_at(fd, self.path):  # somebody may have removed or replaced the file while we waited
+                if is_at(fd, self.path):  # the file may have been removed or replaced while we waited
                     self._fd = fd
             finally:
                 if self._fd != fd:
@@ -116,7 +116,7 @@ def _holder(fd: int) -> str:
 
 
 def _sign(fd: int) -> None:
-    """Notes our pid for those who wait in vain; a full disk must not keep us from the lock."""
+    """Writes our pid for processes that wait too long; a full disk must not keep us from the lock."""
     try:
         os.pwrite(fd, b"%-11d\n" % os.getpid(), 0)
     except OSError:
@@ -124,7 +124,7 @@ def _sign(fd: int) -> None:
 
 
 def _unsign(fd: int) -> None:
-    """Takes our pid away: `filelock` writes none, and who holds the lock next must not be taken for us."""
+    """Removes our pid: `filelock` writes none, and the next holder of the lock must not be mistaken for us."""
     try:
         os.ftruncate(fd, 0)
     except OSError:

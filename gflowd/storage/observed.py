@@ -1,6 +1,6 @@
-"""What the daemon last saw of the live world, as `observed.json` tells it: the one reader of that file.
+"""What the daemon last saw, from `observed.json`: the only reader of that file.
 
-What is missing in it reads as unknown, so that the file of an older or newer gflowd can be read. The scheduler's
+Missing values read as unknown, so that files of older or newer versions can be read. The scheduler's
 `status_file` writes it.
 """
 
@@ -60,7 +60,7 @@ class SeenGpu:
 
 
 class Line:
-    """What the places of queued jobs in line rest on. `order`: their ids, of each array the first."""
+    """The basis of the places of queued jobs in line. `order`: their ids, of each array the first."""
 
     __slots__ = ("_lengths", "_longest", "_ready", "_shares", "_until", "order")
 
@@ -163,7 +163,7 @@ class Observed:
 
 
 def read(path: str) -> Observed:
-    """The file as it is now; nothing known when there is none, or none that can be understood. Raises as
+    """The file as it is now; nothing known if there is none, or none that can be understood. Raises as
     `read_private`, but OSError.
     """
     try:

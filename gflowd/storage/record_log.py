@@ -1,8 +1,8 @@
-"""The form of the snapshot: a log of records in which the last line of a (kind, id) wins. Bytes in, records out.
+"""The format of the snapshot: a log of records in which the last line of a (kind, id) counts. Bytes in, records out.
 
 A line is `crc32 SP json`, the JSON a list `[more, next, kind, id, value]`: `more` is 1 on every line of a commit but
 its last, `next` is the next job id to be given, `value` is null where the record is gone. The first line is the
-header. Knows nothing of files, nor of what the values mean.
+header. Knows nothing of files or of the meaning of values.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ FORMAT = 1
 LONGEST_ID = 15  # digits
 WORTH_ORJSON = 1 << 20  # bytes
 
-# The front of a line as a killed writer leaves it: JSON has no raw control characters, a damaged disk has.
+# The start of a line as a killed writer leaves it: unlike a damaged disk, JSON has no raw control characters.
 _TORN = rb"[0-9a-f]{0,8}|[0-9a-f]{8} (?:\[[^\x00-\x1f]*)?"
-_NEXT_ID = rb' \[[01],(\d{1,15}),"'  # in text of a user the quote would have a backslash before it
+_NEXT_ID = rb' \[[01],(\d{1,15}),"'  # in a user's text the quote would be escaped
 
 
 stdlib_dumps = fast_json.dumps  # without importing orjson
@@ -40,22 +40,22 @@ def encode_line(more: int, next_id: int, key: Key, value: Any, dumps: Dumps = st
 
 
 def sound_body(line: bytes) -> bytes | None:
-    """The JSON of a line without its newline, or None when its checksum does not fit."""
+    """The JSON of a line without its newline, or None if its checksum does not fit."""
     body = line[9:]
     return body if line[:9] == b"%08x " % zlib.crc32(body) else None
 
 
 def _sound_bodies(lines: list[bytes]) -> list[bytes] | None:
-    """The JSON of all lines, or None when one of them is damaged; half the cost of `sound_body` for each."""
+    """The JSON of all lines, or None if one of them is damaged; half the cost of `sound_body` for each."""
     bodies = [line[9:] for line in lines]
     heads = b"%08x " * len(lines) % tuple(map(zlib.crc32, bodies))
     return bodies if heads == b"".join([line[:9] for line in lines]) else None
 
 
 def header_record(start: bytes) -> list[Any] | None:
-    """The header at the start of a snapshot; None when the first line is no sound header.
+    """The header at the start of a snapshot; None if the first line is no sound header.
 
-    Its form, `[_, _, "header", 0, {"format": n, ...}]`, is the one thing that no later format may change.
+    Its form, `[_, _, "header", 0, {"format": n, ...}]`, is the only thing that no later format may change.
     """
     line, newline, _ = start.partition(b"\n")
     body = sound_body(line) if newline else None
@@ -69,7 +69,7 @@ def closes(body: bytes) -> bool:
 
 
 def _parsed(bodies: list[bytes]) -> list[Any]:
-    """The records of lines. To import orjson takes longer than the standard library does for a thousand jobs."""
+    """The records of lines. Importing orjson takes longer than the standard library needs for a thousand jobs."""
     data = b"[%b]" % b",".join(bodies)
     if len(data) < WORTH_ORJSON:
         return fast_json.loads(data)  # type: ignore[no-any-return]
@@ -79,7 +79,7 @@ def _parsed(bodies: list[bytes]) -> list[Any]:
 
 
 def _record(body: bytes) -> list[Any] | None:
-    """The record of one line; None where the checksum is right and nothing else."""
+    """The record of one line; None if the checksum is right and nothing else."""
     try:
         found = fast_json.loads(body)
     except (ValueError, RecursionError):
@@ -89,7 +89,7 @@ def _record(body: bytes) -> list[Any] | None:
 
 
 class Fold:
-    """The snapshot folded: `of(kind)[id]` is the last value. Grows as bytes are fed to it."""
+    """The folded snapshot: `of(kind)[id]` is the last value. Grows as bytes are fed to it."""
 
     __slots__ = ("dropped", "lines", "next_id", "records")
 
@@ -100,7 +100,7 @@ class Fold:
         self.dropped: list[str] = []  # what could not be read, in words
 
     def of(self, kind: str) -> dict[Any, Any]:
-        """The records of a kind by id; empty when there is none."""
+        """The records of a kind by id; empty if there is none."""
         return self.records.setdefault(kind, {})
 
     def live(self) -> int:
@@ -108,7 +108,7 @@ class Fold:
         return sum(map(len, self.records.values()))
 
     def feed(self, data: bytes, offset: int = 0) -> tuple[int, list[Key]]:
-        """Takes in the whole commits of `data`, which begins at byte `offset` of the file.
+        """Reads the complete commits of `data`, which begins at byte `offset` of the file.
 
         Returns how many bytes were taken, and the key of each record in order. A damaged line is dropped as soon as
         a sound commit follows it.
@@ -120,7 +120,7 @@ class Fold:
         return self._feed_one_by_one(lines, offset)
 
     def _feed_one_by_one(self, lines: list[bytes], offset: int) -> tuple[int, list[Key]]:
-        """As `feed`, of lines of which some are damaged or the last closes no commit."""
+        """As `feed`, for lines of which some are damaged or the last does not close a commit."""
         taken = position = 0
         bodies: list[bytes] = []
         waiting: list[bytes] = []
@@ -139,12 +139,12 @@ class Fold:
         return taken, self.take(bodies)
 
     def salvage(self, data: bytes) -> None:
-        """Takes in every sound line of `data`, also those of commits that are not whole."""
+        """Reads every valid line of `data`, including those of incomplete commits."""
         bodies = [body for line in data.split(b"\n")[:-1] if (body := sound_body(line)) is not None]
         self.take(bodies)
 
     def take(self, bodies: list[bytes]) -> list[Key]:
-        """Takes in the records of sound lines, at once; one by one where one with a right checksum is none."""
+        """Reads the records of valid lines, all at once; one by one if a line with a correct checksum is no record."""
         lines = self.lines
         try:
             seen = self._take(_parsed(bodies))
@@ -177,7 +177,7 @@ class Fold:
 
 
 def is_torn(tail: bytes) -> bool:
-    """Whether what follows the last whole commit is the front of one, as a killed writer leaves it: nothing damaged."""
+    """Whether the last complete commit is followed by the undamaged start of one, as a killed writer leaves it."""
     *lines, rest = tail.split(b"\n")
     if any(sound_body(line) is None for line in lines):
         return False
@@ -185,11 +185,11 @@ def is_torn(tail: bytes) -> bool:
 
 
 def next_id_of(body: bytes) -> int:
-    """The next id that the JSON of a sound line names; 0 when it is no record. No search: to compile one is dear."""
+    """The next id in the JSON of a valid line; 0 if it is not a record. No regex: compiling one is expensive."""
     word, _, after = body[3:].partition(b",")
     return int(word) if word.isdigit() and len(word) <= LONGEST_ID and after.startswith(b'"') else 0
 
 
 def next_id_in(data: bytes) -> int:
-    """The greatest next id that lines in `data` name, sound or not; 0 when none does."""
+    """The greatest next id in the lines of `data`, valid or not; 0 if none has one."""
     return max(map(int, re.findall(_NEXT_ID, data)), default=0)

@@ -1,4 +1,4 @@
-"""A few jobs' lines out of a long snapshot, found by their bytes: all other lines are neither parsed nor checked.
+"""Finds the lines of a few jobs in a long snapshot by their bytes; other lines are neither parsed nor checked.
 
 Knows nothing of files.
 """
@@ -16,7 +16,7 @@ FAMILY = b'"family":'  # in the spec of an array
 
 def sift(parts: Iterable[bytes], ids: Iterable[int]) -> list[bytes] | None:
     """The JSON of the lines whose record has one of `ids`, and of those that make arrays, in their order; a few others
-    may be among them. `parts` are whole commits, cut anywhere. None when a line that was found is damaged.
+    may be among them. `parts` are whole commits, cut anywhere. None if a line that was found is damaged.
     """
     needles = [FAMILY, *(b'",%d,' % each for each in ids)]
     found: list[bytes] = []

@@ -1,7 +1,7 @@
-"""The snapshot's file: read without a lock, followed from where one was, changed by commits under the lock.
+"""The snapshot's file: read without a lock, followed incrementally, changed by commits under the lock.
 
 Readers (`Store.read`, `Follower`) ignore a commit whose closing line is missing. Writers (`Store.commit`) cut such a
-tail, and append whole commits. The form of a line is `record_log`'s business.
+tail, and append complete commits. `record_log` knows the format of a line.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Store:
         self.notes: list[str] = []
 
     def read(self) -> Fold:
-        """The snapshot as it is now, without the lock; empty when there is none yet.
+        """The current snapshot, read without the lock; empty if there is none yet.
 
-        Raises `SystemFailed` when nothing of it can be read, `Refused` for a format newer than ours.
+        Raises `SystemFailed` if nothing of it can be read, `Refused` for a format newer than ours.
         """
         follower = Follower(self)
         try:
@@ -64,7 +64,7 @@ class Store:
         return follower.fold
 
     def read_some(self, ids: Sequence[int]) -> Fold | None:
-        """As `read`, of some jobs and of the arrays alone, at a tenth of the cost; None where that cannot be told."""
+        """As `read`, but only some jobs and the arrays, at a tenth of the cost; None if not possible."""
         from gflowd.storage import record_scan
 
         try:
@@ -85,7 +85,7 @@ class Store:
         return None if bodies is None or fold.dropped else fold
 
     def fold(self, data: bytes) -> tuple[Fold, int]:
-        """The whole file's content folded, and how many bytes of it are whole commits. Raises as `read`."""
+        """The folded content of the whole file, and how many bytes of it are complete commits. Raises as `read`."""
         header = header_record(data[:HEAD])
         if header is not None:
             self.check_header(header[4])
@@ -98,22 +98,22 @@ class Store:
         return fold, taken
 
     def commit(self, instead: Fold | None = None, known: int = 0) -> Commit:
-        """`with store.commit() as commit:` holds the lock; what was put is written when the block ends well.
+        """`with store.commit() as commit:` holds the lock; what was put is written if the block ends without an error.
 
-        A snapshot that is gone or wholly unreadable is written anew from `instead`, where that is given; so is one
+        A snapshot that is gone or completely unreadable is rewritten from `instead`, if given; so is one
         that is damaged before the end of the first `known` bytes, which `instead` was folded from.
         """
         return Commit(self, instead, known)
 
     def check_header(self, header: object) -> None:
-        """Raises `Refused` when `header` (the value of the header record) is of a newer gflow."""
+        """Raises `Refused` if `header` (the value of the header record) is of a newer gflow."""
         if not isinstance(header, dict) or not isinstance(header.get("format"), int):
             raise SystemFailed(f"{self.path}: unreadable; gflowctl restore FILE restores a backup")
         if header["format"] > FORMAT:
             raise Refused(f"{self.path} was written by a newer gflow (format {header['format']}, ours is {FORMAT})")
 
     def first_free_id(self) -> int:
-        """One above the greatest id that has a directory, is in the history or was given when gflowd looked last."""
+        """One above the greatest id that has a directory, is in the history, or was in use when gflowd last looked."""
         try:
             names = os.listdir(self.state.path("jobs"))
         except OSError:
@@ -142,10 +142,10 @@ class Store:
 
 
 class Follower:
-    """Follows the snapshot from where it last was. `fold` is as of the last `catch_up` that returned.
+    """Follows the snapshot incrementally. `fold` is as of the last successful `catch_up`.
 
     The last line taken is remembered by its checksum, so that a file which lost commits and gained others (a writer
-    whose sync failed takes its lines back; a person edits) is read anew, not continued in the middle of a line.
+    whose sync failed takes its lines back; a person edits) is read again, not continued in the middle of a line.
     """
 
     def __init__(self, store: Store) -> None:
@@ -158,8 +158,8 @@ class Follower:
         self._mtime = 0  # nanoseconds: when the file was last written to, as of the last look
 
     def catch_up(self) -> list[Key] | None:
-        """Folds what was added; the keys that it touched, or None when the whole file was read anew (`fold` is then
-        another object). Raises `SystemFailed` or `Refused` as `Store.read`, and when the file is gone, keeping `fold`.
+        """Folds what was added; the keys that it touched, or None if the whole file was read again (`fold` is then
+        another object). Raises `SystemFailed` or `Refused` as `Store.read`, and if the file is gone, keeping `fold`.
         """
         try:
             whole = self._reopen_if_replaced()
@@ -186,7 +186,7 @@ class Follower:
             self._fd = -1
 
     def _take_added(self) -> list[Key] | None:
-        """The keys of what was added; None when this is no more the file that was read, or not plainly sound."""
+        """The keys of what was added; None if this is no more the file that was read, or not plainly sound."""
         found = os.fstat(self._fd)
         size = found.st_size
         if not 0 < self.offset <= size:
@@ -206,8 +206,8 @@ class Follower:
         return keys
 
     def _look_again(self) -> list[Key] | None:
-        """Somebody wrote to the file, and it is as long as before. If what was read is damaged now, what we know is the
-        better copy: it stays, with `dropped` for whoever mends the file.
+        """The file was written to, and is as long as before. If what was read is damaged now, our memory is the
+        better copy: it stays, with `dropped` for the repair of the file.
         """
         fold, taken = self.store.fold(_read_from(self._fd, 0, self.offset))
         if not fold.dropped and taken == self.offset:
@@ -216,7 +216,7 @@ class Follower:
         return []
 
     def _take_whole(self) -> None:
-        """Reads twice when a line is damaged: a writer may have replaced a torn end while we read across it."""
+        """Reads twice if a line is damaged: a writer may have replaced a torn end while we read across it."""
         for _ in range(2):
             found = os.fstat(self._fd)
             self._mtime = found.st_mtime_ns
@@ -228,7 +228,7 @@ class Follower:
         self._settle(0, data[:taken])
 
     def _settle(self, begin: int, data: bytes) -> None:
-        """Goes on after `data`, which ends a commit and begins at byte `begin`."""
+        """Continues after `data`, which ends a commit and begins at byte `begin`."""
         if data:
             line = data.rfind(b"\n", 0, -1) + 1
             self._mark, self._mark_at = data[line : line + 9], begin + line
@@ -293,11 +293,11 @@ class Commit:
         self._records.append(((kind, key), value))
 
     def fold(self) -> Fold:
-        """Everything in the snapshot, as it stands under the lock."""
+        """Everything in the snapshot, read under the lock."""
         return self.store.read()
 
     def may_have(self, kind: str) -> bool:
-        """Whether there may be records of one of the kinds in `MARKED`; looks at the header alone."""
+        """Whether there may be records of one of the kinds in `MARKED`; reads only the header."""
         try:
             header = header_record(os.pread(self._fd, HEAD, 0))
         except OSError as error:
@@ -331,7 +331,7 @@ class Commit:
         return self._end
 
     def set_aside(self) -> str:
-        """Keeps a copy of the file as it is now, one for each content; its name. Raises `SystemFailed`."""
+        """Keeps a copy of the current file, one for each content; returns its name. Raises `SystemFailed`."""
         kept = f"{self.store.path}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
         try:
             data = _read_from(self._fd, 0, os.fstat(self._fd).st_size)
@@ -347,8 +347,8 @@ class Commit:
         return kept
 
     def repair(self, fold: Fold, tail: bytes = b"") -> int:
-        """Sets the damaged file aside and rewrites it from `fold` and from what is sound in `tail`, the bytes after
-        the last whole commit, jumping over every id that a lost line may have given out. A line lost in the middle
+        """Sets the damaged file aside and rewrites it from `fold` and from the valid lines in `tail`, the bytes after
+        the last whole commit, jumping over every id that a lost line may have allocated. A line lost in the middle
         needs no jump: every later one carries the next id. Returns the new size in bytes.
         """
         kept = self.set_aside()
@@ -388,7 +388,7 @@ class Commit:
             self._renew()
 
     def _renew(self) -> None:
-        """Writes the file anew: with another header, or in our format instead of an older one."""
+        """Rewrites the file: with another header, or in our format instead of an older one."""
         fold = self.fold()
         if fold.dropped:
             self.repair(fold)
@@ -396,7 +396,7 @@ class Commit:
             self.rewrite(fold)
 
     def _create(self) -> None:
-        """A snapshot that has never been; not one that was removed beside what tells of its jobs."""
+        """Creates the first snapshot; refuses if traces of its jobs show that one was removed."""
         first = self.store.first_free_id()
         if first > 1 and self._instead is None:
             raise SystemFailed(
@@ -424,7 +424,7 @@ class Commit:
         os.ftruncate(self._fd, taken)
         self._end = taken
         self.next_id = max(fold.next_id, next_id_in(tail))
-        if self.next_id > fold.next_id:  # whoever lost this tail may have been told its ids
+        if self.next_id > fold.next_id:  # the writer that lost this tail may have returned its ids
             self._append([((HEADER, 0), fold.of(HEADER)[0])])
 
     def _write(self) -> None:
@@ -456,7 +456,7 @@ class Commit:
         return [os.path.join(directory, name) for name in os.listdir(directory) if name.startswith(own + ending)]
 
     def _clear_leftovers(self) -> None:
-        """Removes what killed writers left half written; nobody else writes such a file while we hold the lock."""
+        """Removes half-written files of killed writers; no other process writes such a file while we hold the lock."""
         for name in self._beside("."):
             if ".new." in os.path.basename(name):
                 os.unlink(name)

@@ -9,7 +9,7 @@ from gflowd.workers.slots import GPU_POLLER, RESERVATION_TIMER, SCHEDULER, TIMEO
 @dataclass(frozen=True, slots=True)
 class Row:
     """A worker: its name (also its slot's and its process's), what wakes it, what it rings when it has decided
-    otherwise than before, and its module in this package where that is called otherwise.
+    differently than before, and its module in this package if its name differs.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What every worker shares: the loop that waits, ticks, beats, posts and rings. Knows nothing of jobs."""
+"""The loop of every worker: waits, ticks, sends heartbeats, posts and rings. Knows nothing of jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gflowd.workers.board import Pulses
     from gflowd.workers.slots import Slots
 
-LONGEST_SLEEP = 10.0  # seconds: a worker that beats more rarely would be taken for hung (children.SILENCE)
+LONGEST_SLEEP = 10.0  # seconds: a worker with rarer heartbeats would count as hung (children.SILENCE)
 BOARD_LOST = 75  # exit status: not a crash of the worker, the Manager went away
 CANNOT_START = 3
 
@@ -36,7 +36,9 @@ PR_SET_DUMPABLE = 4
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What the supervisor hands to a worker. `wake` is read when others ring, `complaints` takes one last sentence."""
+    """What the supervisor passes to a worker. `wake` becomes readable when others ring; `complaints` takes one last
+    sentence.
+    """
 
     state: State
     runtime: Runtime
@@ -52,7 +54,7 @@ class Wiring:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a tick came to. `decision` is what others act upon, and rings when it changes; `detail` is only posted.
+    """The result of a tick. Others act on `decision`, and a change of it rings; `detail` is only posted.
 
     `wake_at` is on the monotonic clock; `descriptors` wake the worker when they become readable.
     """
@@ -65,7 +67,7 @@ class Turn:
 
     @property
     def post(self) -> Post:
-        """What of it goes on the board."""
+        """The part that goes on the board."""
         return Post(self.decision, self.detail)
 
 
@@ -73,15 +75,15 @@ class Worker(Protocol):
     """A worker module has `open(wiring) -> Worker`."""
 
     def tick(self, now: Moment, slots: Slots) -> Turn:
-        """Looks at the world and at the others' slots; never waits for long."""
+        """Reads the world and the others' slots; never waits for long."""
 
     def close(self) -> None:
-        """A clean end."""
+        """Ends cleanly."""
 
 
 @dataclass(slots=True)
 class _Stop:
-    """Whether we were told to end."""
+    """Whether the worker was told to end."""
 
     wanted: bool = False
     readable: int = field(default=-1)

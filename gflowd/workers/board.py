@@ -1,6 +1,6 @@
 """What the processes of the daemon share: the board (a Manager dict, one slot per worker) and the pulses.
 
-The board holds levels: a post replaces a slot whole, and only its owner posts to it. The pulses are a memory file that
+The board holds states: a post replaces a whole slot, and only its owner posts to it. The pulses are a memory file that
 every process has mapped: a worker stamps its own row, the supervisor reads them all without any lock or call, and
 `gflowd status` reads them through /proc even when the daemon is stuck. None of it is state: it may vanish at any time.
 """
@@ -39,7 +39,7 @@ _Board.register("slots", callable=lambda: _slots, proxytype=DictProxy)
 
 
 class Board:
-    """A worker's connection to the board. Every call blocks while the Manager hangs; the supervisor sees to that."""
+    """A worker's connection to the board. Every call blocks while the Manager hangs; the supervisor handles that."""
 
     def __init__(self, address: str, key: bytes) -> None:
         manager = _Board(address=address, authkey=key)
@@ -51,7 +51,7 @@ class Board:
         self._slots[name] = post
 
     def read(self) -> Slots:
-        """Every slot, as each was last posted."""
+        """Every slot, as last posted."""
         return Slots(self._slots.copy())
 
 
@@ -64,13 +64,13 @@ def serve(address: str, key: bytes, begin: Callable[[], None]) -> ForkProcess:
 
 def _serve(address: str, key: bytes, begin: Callable[[], None]) -> None:
     begin()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a whole group may get it; the supervisor ends us last
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the whole process group may get it; the supervisor ends us last
     os.umask(0o177)
     _Board(address=address, authkey=key).get_server().serve_forever()
 
 
 def knock(address: str) -> socket.socket | None:
-    """A connection on which a live Manager speaks first (its challenge); None when nobody listens. Never blocks."""
+    """A connection on which a live Manager sends first (its challenge); None if no process listens. Never blocks."""
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         probe.connect(address)
@@ -106,12 +106,12 @@ class Pulses:
             self.set(Pulse(name))
 
     def set(self, pulse: Pulse) -> None:
-        """Writes a whole row; the supervisor's to do, before it forks the process and after it died."""
+        """Writes a whole row; only the supervisor does, before it forks the process and after it died."""
         name = pulse.name.encode()
         _ROW.pack_into(self._map, self._place[pulse.name], name, pulse.pid, pulse.beat, pulse.started, pulse.restarts)
 
     def assign(self, name: str, pid: int) -> None:
-        """Notes the pid of a process just forked, which may already be beating."""
+        """Writes the pid of a process just forked, which may already send heartbeats."""
         struct.pack_into("q", self._map, self._place[name] + 32, pid)
 
     def beat(self, name: str, mono: float) -> None:
@@ -129,7 +129,7 @@ def _pulse(row: bytes) -> Pulse:
 
 
 def read_pulses(pid: int, fd: int) -> list[Pulse]:
-    """The pulses of the daemon whose supervisor is `pid`, read from outside. Raises OSError when it is gone."""
+    """The pulses of the daemon whose supervisor is `pid`, read from outside. Raises OSError if it is gone."""
     with open(f"/proc/{pid}/fd/{fd}", "rb") as file:
         data = file.read()
     return [_pulse(data[place : place + _ROW.size]) for place in range(0, len(data), _ROW.size)]

@@ -1,7 +1,7 @@
-"""Looks at the GPUs, on the poll interval and when the scheduler asks for a fresh look.
+"""Polls the GPUs, at the poll interval and when the scheduler asks for a fresh poll.
 
-The first look comes with the second tick, so that a driver that hangs or aborts is not taken for a daemon that cannot
-start. While the driver fails nothing is known of any GPU, and it is tried again more and more rarely.
+The first poll is in the second tick, so that a driver that hangs or aborts is not mistaken for a daemon that cannot
+start. While the driver fails, the state of all GPUs is unknown, and it is tried again at growing intervals.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FIRST_RETRY, LONGEST_RETRY = 10.0, 300.0  # seconds
 
 
 def open(wiring: Wiring) -> GpuPoller:  # noqa: A001 -- the workers' protocol
-    """The poller with the driver that the configuration asks for."""
+    """The poller, with the configured driver."""
     return GpuPoller(_driver(wiring), wiring)
 
 
@@ -45,7 +45,7 @@ def _driver(wiring: Wiring) -> Driver:
 
 
 class GpuPoller:
-    """Decision: what of the report matters for giving a GPU away. Detail: the report."""
+    """Decision: the part of the report that matters for allocating a GPU. Detail: the report."""
 
     def __init__(self, driver: Driver, wiring: Wiring) -> None:
         self._driver = driver
@@ -57,7 +57,7 @@ class GpuPoller:
         self._retry = FIRST_RETRY
 
     def tick(self, now: Moment, slots: Slots) -> Turn:
-        """Polls when it is time to, or when the scheduler wants to know about a later moment than the last look."""
+        """Polls when it is due, or when the scheduler wants a poll that is newer than the last one."""
         agenda = slots.agenda
         if self._next is None:
             self._next = now.mono
@@ -69,7 +69,7 @@ class GpuPoller:
         return Turn(news(self._report), self._report, self._next)
 
     def close(self) -> None:
-        """Lets go of the driver."""
+        """Releases the driver."""
         self._driver.close()
 
     def _is_asked(self, agenda: Agenda | None) -> bool:
@@ -113,7 +113,7 @@ class GpuPoller:
         self._report = replace(self._report, trouble=trouble, gpus=gpus)
 
     def _with_owners(self, gpus: tuple[Gpu, ...], live: tuple[LiveJob, ...], now: Moment) -> tuple[Gpu, ...]:
-        """The GPUs with the owners of their processes: users, and those jobs of ours that live."""
+        """The GPUs with the owners of their processes: users, and our live jobs."""
         if not any(gpu.processes for gpu in gpus):
             return gpus
         marks = {job.id: processes.job_mark(self._wiring.state.root, *job.key) for job in live}

@@ -1,5 +1,5 @@
-"""Keeps the logs of live jobs within `[logs] max_size`: looks at their sizes, the more often the sooner they may be
-over it. A part of the timeout enforcer, for which the size is one more limit.
+"""Keeps the logs of live jobs within `[logs] max_size`: checks their sizes, more often the sooner they may be
+over it. A part of the timeout enforcer, for which the size is another limit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Key = tuple[int, int]
 
 @dataclass(slots=True)
 class _Seen:
-    """A log at the last look; times are monotonic."""
+    """A log at the last check; times are monotonic."""
 
     size: int
     at: float
@@ -37,7 +37,7 @@ class LogLimiter:
         self._seen: dict[Key, _Seen] = {}
 
     def look(self, keys: set[Key], mono: float) -> float | None:
-        """Cuts what is over the limit, also of jobs just gone; when to come back, None when there is no job."""
+        """Cuts logs over the limit, including jobs just gone; returns when to check again, None without jobs."""
         for key in self._seen.keys() - keys:
             self._trim(key, self._seen.pop(key))
         for key in keys:

@@ -1,7 +1,7 @@
-"""Which live jobs take more memory than they may, where no cgroup sees to it: by looking, about once a second.
+"""Which live jobs exceed their memory, if no cgroup enforces it: checks about once a second.
 
-First at the resident memory that one pass over /proc tells anyway, which counts shared pages many times; only of a job
-that is over by that is it counted exactly, which is dear.
+First it uses the resident memory from a pass over /proc, which counts shared pages several times; only for a job
+that exceeds its limit by that does it count exactly, which is expensive.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.effects.cgroups import Cgroups
 
-EVERY = 1.0  # seconds between two looks
-RARELY = 20  # times as long as the last look took: never more than 5 % of a core
+EVERY = 1.0  # seconds between two checks
+RARELY = 20  # times as long as the last check took: never more than 5 % of a core
 
 Leader = tuple["Identity | None", processes.Mark]
 
 
 class MemoryWatch:
-    """Remembers who was over, and when to look again."""
+    """Remembers which jobs exceeded their memory, and when to check again."""
 
     def __init__(self, leader: Callable[[LiveJob], Leader], groups: Cgroups | None, spare: int) -> None:
         self._leader = leader
@@ -38,7 +38,7 @@ class MemoryWatch:
         self._look_at = float("-inf")
 
     def tick(self, jobs: Iterable[LiveJob], now: Moment) -> tuple[tuple[Key, ...], float | None]:
-        """The attempts that are or were over their memory, and the monotonic time of the next look."""
+        """The attempts that exceed or exceeded their memory, and the monotonic time of the next check."""
         watched = {job.key: job for job in jobs if _is_limited(job, now)}
         self._over &= watched.keys()
         left = [job for key, job in watched.items() if key not in self._over]

@@ -21,7 +21,7 @@ def open(_wiring: Wiring) -> ReservationTimer:  # noqa: A001 -- the workers' pro
 
 
 class ReservationTimer:
-    """Decision: the edges that have passed. Edges are wall time: a clock that is set moves them, which wakes
+    """Decision: the edges that have passed. Edges are wall times: setting the clock moves them, which wakes
     the timer and, because edges that were behind may be ahead again, the scheduler.
     """
 

@@ -1,6 +1,6 @@
-"""What the workers post for each other, by name and type. Values only: how they are kept is the board's business.
+"""What the workers post for each other, by name and type. Values only: the board stores them.
 
-The poller's report is in `core.gpu.report`; what is seen of jobs and done to them is in `core.execution.observations`.
+The poller's report is in `core.gpu.report`; observations and limits of jobs are in `core.execution.observations`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Agenda:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What one worker posts: its `decision` is what others act upon, its `detail` they only look at."""
+    """What one worker posts: others act on its `decision`, and only read its `detail`."""
 
     decision: object
     detail: object = None
@@ -73,7 +73,7 @@ class Slots:
         return self._decision(TIMEOUT_ENFORCER, Enforced) or Enforced()
 
     def without(self, name: str) -> Slots:
-        """What all workers but one have posted."""
+        """What all other workers have posted."""
         return Slots({other: post for other, post in self.posts.items() if other != name})
 
     def _decision(self, name: str, kind: type[Kind]) -> Kind | None:

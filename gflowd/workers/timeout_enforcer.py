@@ -1,8 +1,8 @@
-"""Enforces limits of time and memory, warns before the former, and walks the stop ladder over the process tree of each
+"""Enforces time and memory limits, warns before time limits, and applies the stop ladder to the process tree of each
 stopping job.
 
-Each signal but KILL is marked in the attempt's directory before its signal is sent, so that no restart sends it twice.
-`job.sh` is spared until last: it has the exit status to record.
+Each signal except KILL is marked in the attempt's directory before it is sent, so that no restart sends it twice.
+`job.sh` comes last: it records the exit status.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SIGNALS = {
     stop_ladder.KILL: (signal.SIGKILL,),
 }
 SWEEP_EVERY = 30.0  # seconds: for groups that have served
-PASSES = 20  # over a tree that forks while it is being killed
+PASSES = 20  # passes over a tree that forks while it is being killed
 
 
 def open(wiring: Wiring) -> TimeoutEnforcer:  # noqa: A001 -- the workers' protocol
@@ -42,7 +42,7 @@ def open(wiring: Wiring) -> TimeoutEnforcer:  # noqa: A001 -- the workers' proto
 
 
 class TimeoutEnforcer:
-    """Decision: the attempts that exceed their limits, and those that outlive KILL."""
+    """Decision: the attempts that exceed their limits, and those that survive KILL."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._state = wiring.state
@@ -50,13 +50,13 @@ class TimeoutEnforcer:
         self._log = log.get("timeout_enforcer")
         self._logs = LogLimiter(wiring.state, wiring.config.log_max_size_mb << 20)
         self._kill_next: dict[Key, tuple[float, float]] = {}  # when KILL is due again, and how long to wait after
-        self._taken: set[tuple[Key, str]] = set()  # steps, also those whose mark could not be written
+        self._taken: set[tuple[Key, str]] = set()  # steps taken, including those whose mark could not be written
         self._groups = cgroups.find(wiring.state.root)
         self._swept = float("-inf")
         self._memory = MemoryWatch(self._leader, self._groups, wiring.supervisor)
 
     def tick(self, now: Moment, slots: Slots) -> Turn:
-        """Signals what is due and says when the next is."""
+        """Sends due signals and returns when the next is due."""
         agenda = slots.agenda
         jobs = () if agenda is None else agenda.live
         overdue, stuck, wakes = [], [], []
@@ -85,12 +85,12 @@ class TimeoutEnforcer:
         return Turn(found, None, min(wakes, default=None))
 
     def close(self) -> None:
-        """Leaves the groups only of jobs that live on."""
+        """Removes the groups of jobs that no longer live."""
         if self._groups is not None:
             self._groups.close()
 
     def _warn(self, jobs: list[LiveJob], now: Moment) -> list[float]:
-        """Sends the early signals that are due; when the others are."""
+        """Sends the early signals that are due; returns when the next one is."""
         due, wakes = [], []
         for job in jobs:
             when = stop_ladder.warning(job, now.boot)
@@ -115,7 +115,7 @@ class TimeoutEnforcer:
         return processes.heeding(found, pid, early.number)
 
     def _stop(self, jobs: list[LiveJob], now: Moment) -> list[float]:
-        """Takes every step that is due; when to look again."""
+        """Takes every step that is due; returns when to check again."""
         due: dict[Key, list[str]] = {}
         wakes = []
         for job in jobs:
@@ -142,7 +142,7 @@ class TimeoutEnforcer:
         return due
 
     def _signal(self, jobs: list[LiveJob], due: dict[Key, list[str]], now: Moment) -> None:
-        """One pass over /proc for all; passes are repeated where KILL still finds somebody new."""
+        """One pass over /proc for all; repeats passes while KILL still finds new processes."""
         if self._groups is not None:
             for job in jobs:
                 if stop_ladder.KILL in due[job.key]:
@@ -176,7 +176,7 @@ class TimeoutEnforcer:
         return self._identity(job), processes.job_mark(self._state.root, *job.key)
 
     def _identity(self, job: LiveJob) -> Identity | None:
-        """The job's `job.sh`; of one that was stopped before anybody saw it begin, as its directory says."""
+        """The job's `job.sh`; for a job that was stopped before it was seen to begin, from its directory."""
         if job.started is not None:
             return job.started.identity
         begun = jobdir.beginning(self._state.attempt(*job.key))
@@ -189,7 +189,7 @@ class TimeoutEnforcer:
             self._log.warning("cannot bar", job=job.id, error=str(error))
 
     def _mark(self, job: LiveJob, step: str) -> bool:
-        """Whether the step is still to be taken; with no place left for the mark it is taken all the same, once."""
+        """Whether the step is still to be taken; if the mark cannot be written, it is taken anyway, once."""
         if (job.key, step) in self._taken:
             return False
         self._taken.add((job.key, step))

@@ -1,7 +1,7 @@
-"""How each live job fares: begun, its exit record, whether anything of it lives, its log's last byte, or vanished.
+"""The state of each live job: begun, its exit record, whether any process lives, its log's last byte, or vanished.
 
-Looks at files and the kernel's lock, so a result written while nobody watched reads the same as one just written.
-A pidfd on each `job.sh` tells at once when it dies without a record; the sweep is the net.
+Reads files and the kernel's lock, so a result written while no daemon ran reads the same as one just written.
+A pidfd on each `job.sh` shows at once if it dies without a record; the sweep is the safety net.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from gflowd.workers.base import Wiring
     from gflowd.workers.slots import Slots
 
-BEGINS_WITHIN = 0.02  # seconds: when to look whether an attempt has begun; then after as long again
-LOOK_AGAIN = 0.005  # seconds: at an exit record with the lock still held; doubled at each look
-STRAYS_AFTER = 0.04  # seconds of that: what still holds the lock is no longer on its way out
+BEGINS_WITHIN = 0.02  # seconds: when to check whether an attempt has begun; then after as long again
+LOOK_AGAIN = 0.005  # seconds: between checks of an exit record with the lock still held; doubled at each check
+STRAYS_AFTER = 0.04  # seconds of that: a process that still holds the lock is not just exiting
 LOG_END_WAIVED = 2.0  # seconds after the exit record, when the session is gone and its log has no end, or when a pipe
 # is empty that is still copied, since some stranger has it open
 PIPE_WAIVED = 10.0  # seconds, when it is not empty: who copies it is stopped, or the stranger writes on
@@ -39,21 +39,21 @@ NOT_BEGUN = Observation()
 
 @dataclass(slots=True)
 class Watch:
-    """What we remember of one attempt between looks."""
+    """What we remember about one attempt between checks."""
 
     directory: str
-    since: float  # monotonic: when we first looked
-    at_work: Observation | None = None  # what is seen of it while its `job.sh` lives and has recorded nothing
+    since: float  # monotonic: when we first checked
+    at_work: Observation | None = None  # the observation while its `job.sh` lives and has recorded nothing
     started: Started | None = None
     pidfd: int | None = None
     recorded: float | None = None  # monotonic: when we first saw its exit record
     wait: float = LOOK_AGAIN
-    over: Observation | None = None  # it is complete, and nothing of it will come back
+    over: Observation | None = None  # it is complete, and no process of it will come back
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the directory of an attempt says; `held` is read before `record` is, so that no end falls between."""
+    """What the directory of an attempt says; `held` is read before `record`, so that no end is missed in between."""
 
     job: LiveJob
     watch: Watch
@@ -68,8 +68,8 @@ def open(wiring: Wiring) -> ZombieDetector:  # noqa: A001 -- the workers' protoc
 
 
 class ZombieDetector:
-    """Decision: an observation of each live attempt that has begun, or should have. One that is over stays in it until
-    there is other news: that it is gone is none, and whoever is told of a decision has to look at everything.
+    """Decision: an observation of each live attempt that has begun, or should have. A finished one stays in it until
+    there is other news: its removal is no news, and every new decision makes its readers check everything.
     """
 
     def __init__(self, wiring: Wiring) -> None:
@@ -84,7 +84,7 @@ class ZombieDetector:
         self._listed_at = float("-inf")
 
     def tick(self, now: Moment, slots: Slots) -> Turn:
-        """Looks at every live job."""
+        """Checks every live job."""
         jobs = () if slots.agenda is None else slots.agenda.live
         self._forget_all_but({job.key for job in jobs})
         self._drop_ended_pidfds()
@@ -105,7 +105,7 @@ class ZombieDetector:
             waited = now.mono - self._watches[key].since
             if waited < self._config.start_grace:
                 del observations[key]
-            wakes.append(now.mono + min(max(BEGINS_WITHIN, waited), LONGEST_LOOK))  # nobody rings
+            wakes.append(now.mono + min(max(BEGINS_WITHIN, waited), LONGEST_LOOK))  # no ring announces this
         wakes += [self._next_look(look.watch, now) for look in looks if _is_open(look, observations[look.job.key])]
         pidfds = [watch.pidfd for watch in self._watches.values() if watch.pidfd is not None]
         if not observations.items() <= self._told.of_attempts.items():
@@ -121,7 +121,7 @@ class ZombieDetector:
 
     def _begun(self, job: LiveJob, watch: Watch, now: Moment) -> Observation | None:
         """The observation of an attempt that has not begun; None for one that has, whose `started` is then known."""
-        if watch.started is None and job.started is not None:  # we were not there when it began
+        if watch.started is None and job.started is not None:  # it began before we ran
             watch.started = job.started
             watch.pidfd = processes.watch(job.started.identity, now.boot)
         if watch.started is not None:
@@ -158,7 +158,7 @@ class ZombieDetector:
         return Look(job, watch, held, jobdir.exit_record(watch.directory), leader_lives)
 
     def _judge(self, looks: list[Look], now: Moment) -> dict[Key, Observation]:
-        """The observations of attempts that have begun; those that seem to be over are sought in /proc, all in one
+        """The observations of attempts that have begun; those that seem to be over are searched in /proc, all in one
         pass.
         """
         over = [look for look in looks if self._seems_over(look, now)]
@@ -215,7 +215,7 @@ class ZombieDetector:
         return since >= LOG_END_WAIVED and session_name(*look.job.key) not in self._tmux_sessions(now)
 
     def _tmux_sessions(self, now: Moment) -> set[str]:
-        """All sessions, asked for rarely: a stopped server keeps us waiting for seconds."""
+        """All sessions, queried rarely: a stopped server keeps us waiting for seconds."""
         if now.mono >= self._listed_at + LIST_EVERY:
             from gflowd.effects.tmux import Tmux  # libtmux is heavy, and this is rare
 
@@ -224,7 +224,7 @@ class ZombieDetector:
         return self._sessions
 
     def _next_look(self, watch: Watch, now: Moment) -> float:
-        """When to look again at an attempt that is on its way out; more rarely each time."""
+        """When to check an exiting attempt again; more rarely each time."""
         wait, watch.wait = watch.wait, min(watch.wait * 2, LONGEST_LOOK)
         return now.mono + wait
 
@@ -251,7 +251,7 @@ class ZombieDetector:
 
 
 def _is_open(look: Look, observation: Observation) -> bool:
-    """Whether an attempt is on its way out and nothing will ring when it is there."""
+    """Whether an attempt is exiting and no ring will announce its end."""
     if observation.complete:
         return False
     return observation.status is not None or observation.trouble is not None or not look.leader_lives

@@ -1,1 +1,1 @@
-"""Who used how much and may use how much: fair share, quotas, run times, statistics. Schedules nothing."""
+"""Usage and its limits: fair share, quotas, run times, statistics. Schedules nothing."""

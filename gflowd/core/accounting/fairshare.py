@@ -1,7 +1,7 @@
-"""Who had how much of the machine lately, so that those who had less go first. Pure.
+"""Recent usage by user, so that users with less of it go first. Pure.
 
 Usage is in GPU seconds. As with Slurm's priority_multifactor plugin each second of it counts half after a half-life;
-unlike there it is not set against shares that users were promised: all are equal.
+unlike there, all users have equal shares.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job, Spec
 
 LN_2 = math.log(2)
-WEIGHT = 4.0  # of having had an equal part
+WEIGHT = 4.0  # of an equal part of all usage
 
 
 class Shares:
@@ -66,8 +66,8 @@ class Shares:
 
     @staticmethod
     def shares(usage: Mapping[str, float]) -> dict[str, float]:
-        """What the waiting of each user's jobs counts: 1 for who has had nothing lately, 1/5 for who has had an equal
-        part of what all had, less for more.
+        """The factor for the waiting time of each user's jobs: 1 without recent usage, 1/5 with an equal
+        part of all usage, less for more.
         """
         total = sum(usage.values())
         if total <= 0.0:
@@ -76,18 +76,18 @@ class Shares:
         return {user: 1.0 / (1.0 + WEIGHT * used / equal) for user, used in usage.items()}
 
     def _used(self, spec: Spec, began: float | None, end: float) -> float:
-        """What a job has used when it ends: the integral of its weight, each second decayed up to the end."""
+        """The usage of a job at its end: the integral of its weight, each second decayed up to the end."""
         seconds = 0.0 if began is None else max(0.0, end - began)
         weight = spec.gpus or self.cpu_weight
         return weight * self.half_life / LN_2 * -math.expm1(-LN_2 * seconds / self.half_life)
 
     def _decay(self, age: float) -> float:
-        """What is left of a second of usage after `age` seconds; clocks that were set back make nothing grow."""
+        """What remains of a second of usage after `age` seconds; setting the clock back never increases it."""
         return math.exp2(-max(0.0, age) / self.half_life)
 
 
 def _since(job: Job) -> float | None:
-    """Since when a live job has its resources, as far as is known."""
+    """When a live job got its resources, if known."""
     if isinstance(job.phase, Running | Stopping) and job.phase.started is not None:
         return job.phase.started.at
     return None if job.run is None else job.run.launched_at

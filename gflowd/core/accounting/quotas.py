@@ -1,4 +1,4 @@
-"""What one user or project may have at once: the quotas in force, what is running against them, what may be queued.
+"""The limits of users and projects: the quotas in force, what runs against them, what may be queued.
 
 A quota has an id, the same in the configuration and in the snapshot's `quota` records: `user:NAME`, `project:CODE`,
 `default-user` or `default-project`. Its value has some of `FIELDS`: a number, or None for explicitly no limit. What it
@@ -25,7 +25,7 @@ FIELDS = ("max_running_jobs", "max_running_gpus", "max_queued_jobs")
 
 
 class Quota(Value):
-    """What somebody may have at once; None is no limit."""
+    """What a user or project may have at once; None is no limit."""
 
     __slots__ = FIELDS
 
@@ -60,11 +60,11 @@ class Quotas:
         return Quota(**{field: next((each[field] for each in said if field in each), None) for field in FIELDS})
 
     def ids(self) -> set[str]:
-        """The ids of all that somebody wrote down, defaults among them."""
+        """The ids of all configured quotas, including defaults."""
         return {quota_id for layer in self._layers for quota_id in layer}
 
     def limit(self, *fields: str) -> bool:
-        """Whether one of `fields` is limited for anybody."""
+        """Whether one of `fields` is limited for any owner."""
         return any(
             quota.get(field) is not None for layer in self._layers for quota in layer.values() for field in fields
         )
@@ -83,13 +83,13 @@ class Quotas:
 
 
 def owners(spec: Spec) -> tuple[str, ...]:
-    """Whose quotas a job must satisfy: its user's, and its project's if it has one."""
+    """The owners whose quotas a job must satisfy: its user, and its project if it has one."""
     user = f"user:{spec.user}"
     return (user,) if spec.project is None else (user, f"project:{spec.project}")
 
 
 class Ledger:
-    """What runs against the quotas, and until when. Mutable. A shared job counts each of its GPUs in full."""
+    """The usage that counts against quotas, and until when. Mutable. A shared job counts each of its GPUs in full."""
 
     __slots__ = ("_is_needed", "_limits", "_quotas", "_runs", "_used")
 
@@ -102,7 +102,7 @@ class Ledger:
 
     @property
     def is_needed(self) -> bool:
-        """Whether anybody may run only so much."""
+        """Whether anything running is limited."""
         return self._is_needed
 
     def admits(self, spec: Spec, at: float | None = None, *, certain: bool = False) -> bool:

@@ -1,7 +1,7 @@
-"""How long jobs without a time limit are expected to take: the median of what jobs like them took. Mutable; pure.
+"""How long jobs without a time limit are expected to take: the median of similar jobs. Mutable; pure.
 
-The narrowest likeness of which anything is known decides: elements of the same array, jobs of the same user, width and
-name, then of the same user and width, of the same user, of everybody. A prediction is never a promise.
+The narrowest group with any known run decides: elements of the same array, jobs of the same user, width and
+name, then of the same user and width, of the same user, of all users. A prediction is never a promise.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 MOST = 10  # runs that a prediction looks at
 NAMES = 64  # per user and width that are remembered; the one that has not run for longest goes first
-LONGEST_KEY = 200  # characters of a name that tell it from others
-ASSUMED = 86400.0  # seconds, where nothing at all is known
+LONGEST_KEY = 200  # characters of a name that distinguish it from others
+ASSUMED = 86400.0  # seconds, if nothing is known
 
 LIMIT, ARRAY, NAME, WIDTH, USER, EVERYBODY, DEFAULT, GUESS = SOURCES = (
     "limit", "array", "name", "width", "user", "everybody", "default", "guess",
 )  # fmt: skip
-_ENDS = (FINISHED, FAILED, TIMEOUT)  # of a job that was cancelled nobody knows how long it would have taken
+_ENDS = (FINISHED, FAILED, TIMEOUT)  # the run time of a cancelled job is not known
 
 
 class Length(NamedTuple):
-    """The seconds that a job counts as, and on what that rests: one of `SOURCES`, and how many runs."""
+    """The seconds that a job counts as, and their basis: one of `SOURCES`, and how many runs."""
 
     seconds: float
     source: str = LIMIT
@@ -41,7 +41,7 @@ class Length(NamedTuple):
 
     @property
     def is_certain(self) -> bool:
-        """Whether the job is ended when it is over."""
+        """Whether the job is ended at that time."""
         return self.source == LIMIT
 
 
@@ -56,7 +56,7 @@ class Runtimes:
         self._last: dict[Key, list[Run]] = {}
         self._of_elements: dict[int, dict[int, Run]] = {}  # which element each run of an array is of
         self._names: dict[tuple[str, int], dict[str, None]] = {}
-        self._known: dict[Key, Length] = {}  # what has been asked for since it last changed
+        self._known: dict[Key, Length] = {}  # cached predictions since the last change
 
     def take(self, record_id: str, record: Mapping[str, Any] | None) -> tuple[str, int, str] | None:
         """Takes in a record, or that it is gone. User, width and name when these were not known before, or are not any
@@ -68,7 +68,7 @@ class Runtimes:
         names = self._names.setdefault((user, gpus), {})
         is_new = name not in names
         names.pop(name, None)
-        names[name] = None  # the last to have run is last
+        names[name] = None  # the most recent run is last
         runs = [(float(at), float(seconds)) for at, seconds in record["runs"]]
         for key in ((NAME, user, gpus, name), *_wider(user, gpus)):
             self._add(key, runs)
@@ -118,7 +118,7 @@ class Runtimes:
         return name if (NAME, job.spec.user, job.spec.gpus, name) in self._last else None
 
     def predicted(self, user: str, gpus: int, label: int | str | None) -> Length:
-        """The prediction for jobs of a user that want so many GPUs and have this label."""
+        """The prediction for jobs of a user with this number of GPUs and this label."""
         wanted = [*_wider(user, gpus)]
         if label is not None:
             wanted.insert(0, (ARRAY, label) if isinstance(label, int) else (NAME, user, gpus, label))

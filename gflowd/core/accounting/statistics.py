@@ -39,7 +39,7 @@ class Spread(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What the jobs of a group came to. `success_rate`: of those that ended otherwise than by being cancelled."""
+    """The totals of a group of jobs. `success_rate`: of those that ended and were not cancelled."""
 
     states: Counter[str]
     success_rate: float | None
@@ -99,7 +99,7 @@ class Tally:
                 self.runs.append(max(0.0, end - begin))
 
     def summary(self) -> Summary:
-        """What it all came to."""
+        """The totals."""
         tried = sum(self.states[state] for state in (FINISHED, FAILED, TIMEOUT))
         seconds = sum((end - begin) * len(gpus) for begin, end, gpus in self.uses)
         return Summary(
@@ -160,7 +160,7 @@ def spread(values: Iterable[float]) -> Spread | None:
 
 
 def peak(uses: Iterable[Span]) -> int:
-    """How many GPUs were in use at one time, at the most. A GPU that several jobs share counts once."""
+    """The largest number of GPUs in use at one time. A GPU that several jobs share counts once."""
     ends: list[tuple[float, tuple[int, ...]]] = []
     users: Counter[int] = Counter()
     busy = most = 0

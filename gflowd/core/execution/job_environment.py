@@ -1,4 +1,4 @@
-"""The variables that a job finds beside its submitter's own: gflow's, and Slurm's for scripts written for it."""
+"""The variables that a job gets in addition to its submitter's: gflow's, and Slurm's for scripts written for Slurm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str, str]:
-    """By name. `term` is the terminal that the job runs in, None where there is none.
+    """By name. `term` is the terminal that the job runs in, None if there is none.
 
     `GFLOW_JOB_ID`, `GFLOW_ATTEMPT` and `GFLOW_STATE_DIR` together also mark the job's processes as its own.
     """

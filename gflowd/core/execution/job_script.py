@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 
-# Names that some shell takes for its own and refuses or misreads in `export`; they travel by env(1) instead.
+# Names that some shells reserve and refuse or misread in `export`; they are passed by env(1) instead.
 _SHELLS_OWN = frozenset(
     (
         b"BASHOPTS", b"BASHPID", b"BASH_ALIASES", b"BASH_ARGC", b"BASH_ARGV", b"BASH_ARGV0", b"BASH_CMDS",

@@ -1,4 +1,4 @@
-"""How much of a log that outgrew its limit is cut out, where, and what is said of it. Pure.
+"""What is cut out of a log that outgrew its limit, and the line that says so. Pure.
 
 The middle goes: the first half of the limit stays for ever, and the end stays; a line between them says what is
 missing. A log is appended to only, so the place of that line does not change.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BLOCK = 1 << 16  # bytes: no file system that can take a piece out of a file has larger blocks
 LONGEST_END = 4 << 20  # bytes: what a cut leaves of the end, which may have to be copied
 FULL_SPEED = 1 << 30  # bytes a second: faster than most disks
-SOONEST, LATEST = 0.05, 2.0  # seconds between two looks
+SOONEST, LATEST = 0.05, 2.0  # seconds between two checks
 
 
 class Mark(Value):
@@ -56,7 +56,7 @@ def decode(text: bytes) -> Mark | None:
 
 
 def moved(position: int, missing: int, mark: Mark) -> int:
-    """Where a reader who stood at `position` when `missing` bytes were cut out goes on: at the same byte, or at the
+    """Where a reader at `position` continues after `missing` bytes were cut out: at the same byte, or at the
     line where that byte is gone.
     """
     gone = mark.missing - missing

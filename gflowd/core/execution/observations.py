@@ -1,4 +1,4 @@
-"""What the workers tell each other about live jobs: `LiveJob` from the scheduler, `Observations` from the zombie
+"""What the workers report to each other about live jobs: `LiveJob` from the scheduler, `Observations` from the zombie
 detector, `Enforced` from the timeout enforcer.
 """
 

@@ -26,12 +26,12 @@ class Process:
     rss: int = field(default=0, compare=False)
 
     def identity(self, boot: str) -> Identity:
-        """Its name for ever."""
+        """Its unique name."""
         return Identity(boot, self.pid, self.start)
 
 
 def parse(line: str) -> Process | None:
-    """The process of a stat line, or None when it is none. Lines come from files too, which may be damaged."""
+    """The process of a stat line, or None if it is none. Lines come from files too, which may be damaged."""
     pid, _, _ = line.partition(" ")
     fields = line.rpartition(") ")[2].split()
     try:
@@ -75,7 +75,7 @@ def _mask(fields: dict[str, str], name: str) -> int:
 
 def unshared(rollup: str) -> int | None:
     """The bytes of a smaps_rollup that are the process's own and cannot be dropped: its part of anonymous and shared
-    memory, not of mapped files, which the kernel takes back when it needs room. None when the kernel does not say.
+    memory, not of mapped files, which the kernel takes back when it needs room. None if the kernel does not say.
     """
     found = {}
     for line in rollup.splitlines():

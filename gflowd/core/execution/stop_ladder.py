@@ -1,4 +1,4 @@
-"""How a job is warned and made to end, and when: the stop ladder and the time limit, on the monotonic clock. Pure."""
+"""How and when a job is warned and ended: the stop ladder and the time limit, on the monotonic clock. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def deadline(job: LiveJob, boot: str) -> float | None:
 
 
 def warning(job: LiveJob, boot: str) -> float | None:
-    """When its early signal is due; None where `deadline` is, or without such a signal."""
+    """When its early signal is due; None if `deadline` is, or without such a signal."""
     limit = deadline(job, boot)
     return None if limit is None or job.early_signal is None else limit - job.early_signal.before
 

@@ -1,4 +1,4 @@
-"""From one phase to the next: what an observation, a wish or a passed limit makes of a job.
+"""From one phase to the next: the effect of an observation, a wish or an exceeded limit on a job.
 
 Only the scheduler imports this. Every move is checked against `ALLOWED`.
 """
@@ -43,7 +43,7 @@ SIGNAL_STATUS = range(129, 129 + 64)  # 128 + N is how a shell reports death by 
 
 
 def check(before: Phase, after: Phase) -> Phase:
-    """`after`, when a job may go there from `before`. Raises ValueError, a bug of ours, otherwise."""
+    """`after`, if a job may go there from `before`. Otherwise raises ValueError, which is a bug."""
     if type(after) not in ALLOWED[type(before)]:
         raise ValueError(f"no way from {before!r} to {after!r}")
     return after
@@ -52,7 +52,7 @@ def check(before: Phase, after: Phase) -> Phase:
 def settle(
     job: Job, observation: Observation | None, now: Moment, *, limit: str | None = None, kill_strays: bool = True
 ) -> Phase | None:
-    """The phase that `job` is to be in now, or None when it is to stay as it is.
+    """The phase that `job` should be in now, or None if it stays as it is.
 
     `limit`: the reason to end one that was seen to exceed its time or memory. `kill_strays`: what outlives the command
     is ended too.
@@ -67,7 +67,7 @@ def settle(
             after = _starting(job, run, observation, now)
         case Running(run=run, started=started):
             after = _running(job, run, started, observation, now, limit)
-        case Stopping():  # pragma: no branch -- the union has no more
+        case Stopping():  # pragma: no branch -- exhaustive
             after = _stopping(job.phase, observation, now)
     if not kill_strays and observation is not None and isinstance(after, Stopping) and after.why == reasons.STRAYS:
         assert after.started is not None
@@ -88,13 +88,13 @@ def reject(job: Job, why: str, now: Moment) -> Phase:
 
 
 def lose(job: Job, why: str, now: Moment) -> Phase:
-    """A queued job that other jobs have made pointless."""
+    """A queued job that is cancelled because of other jobs."""
     return check(job.phase, Ended(state=CANCELLED, reason=why, ended_at=now.wall, attempt=_queued_attempt(job)))
 
 
 def again(job: Job, ended: Ended, now: Moment) -> Phase | None:
-    """The queue once more, for a job that is to be tried again after `ended`; None when that was the last attempt, or
-    when processes of it still linger.
+    """Queued again, for a job that is retried after `ended`; None if that was the last attempt, or
+    if any of its processes still linger.
     """
     if ended.lingers:
         return None
@@ -111,7 +111,7 @@ def again(job: Job, ended: Ended, now: Moment) -> Phase | None:
 
 
 def _unwanted(job: Job, run: Run) -> str | None:
-    """Why a live job is to end by its user's wish."""
+    """Why a live job must end, by its user's wish."""
     if job.wish.cancelled_at is not None:
         return reasons.CANCELLED_BY_USER
     return reasons.REQUEUED if job.wish.requeued >= run.attempt else None
@@ -201,7 +201,7 @@ def _outcome(run: Run, started: Started, observation: Observation, now: Moment) 
 
 
 def _forced(phase: Stopping, started: Started | None, observation: Observation | None, now: Moment) -> Ended:
-    """The end of a job that was made to stop."""
+    """The end of a job that was stopped."""
     code, signal = _code_and_signal(None if observation is None else observation.status)
     return Ended(
         state=_FORCED.get(phase.why, CANCELLED),

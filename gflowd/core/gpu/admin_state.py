@@ -1,4 +1,4 @@
-"""What people have ordered about GPUs: allowed, drained, ignored, resumed. Reads the settings of the snapshot. Pure."""
+"""The administrator's orders for GPUs: allowed, drained, ignored, resumed. Reads the settings of the snapshot. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Ignored = tuple[str, int, int]  # the GPU's uuid, the process's pid and its star
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A faulty GPU that somebody resumed: its UUID, when (seconds since the epoch), the memory errors accepted."""
+    """A faulty GPU that was resumed: its UUID, when (seconds since the epoch), the memory errors accepted."""
 
     uuid: str
     at: float

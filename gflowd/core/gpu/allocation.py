@@ -1,4 +1,4 @@
-"""Which of the GPUs that are free a job gets: the lowest, some at random, or those closest to each other. Pure."""
+"""Which of the free GPUs a job gets: the lowest, random ones, or those closest to each other. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SEQUENTIAL, RANDOM, TOPOLOGY = "sequential", "random", "topology"
 
-FEW = 100  # sets that are looked at one by one; with more of them each GPU's nearest are
+FEW = 100  # sets that are compared one by one; if there are more, only each GPU's nearest are
 NVLINK = 100  # closeness of one link; the ways over PCI are all less
 # `nvidia-smi topo`: one switch ... across sockets; MIG devices of one GPU are together, so that others stay whole
 PCI = {"MIG": 60, "PIX": 50, "PXB": 40, "PHB": 30, "NODE": 20, "SYS": 10}
@@ -23,7 +23,7 @@ Closeness = dict[tuple[int, int], int]  # of two indices, ascending; what is mis
 
 
 def closeness(gpus: Iterable[Gpu]) -> Closeness:
-    """How close GPUs are to each other, as their links say."""
+    """How close GPUs are to each other, by their links."""
     found = {}
     for gpu in gpus:
         for other, link in enumerate(gpu.links):
@@ -41,7 +41,7 @@ def _rank(link: str) -> int:
 def choose(
     candidates: Sequence[int], count: int, how: str, near: Mapping[tuple[int, int], int] | None, seed: int
 ) -> tuple[int, ...]:
-    """`count` of `candidates`, which ascend and are enough. The same input gives the same GPUs, also at random: `seed`
+    """`count` of `candidates`, which ascend and are enough. The same input gives the same GPUs, even at random: `seed`
     is what differs, such as the job's id.
     """
     if how == RANDOM:
@@ -60,7 +60,7 @@ def _scattered(seed: int, index: int) -> int:
 
 
 def _closest(candidates: Sequence[int], count: int, near: Mapping[tuple[int, int], int]) -> tuple[int, ...]:
-    """The set with the greatest closeness within; of equals that which tears the least from those it leaves."""
+    """The set with the greatest internal closeness; among equals, the one that separates the fewest close pairs."""
     sets: Iterable[tuple[int, ...]]
     if comb(len(candidates), count) <= FEW:
         sets = combinations(candidates, count)
@@ -76,7 +76,7 @@ def _closest(candidates: Sequence[int], count: int, near: Mapping[tuple[int, int
 
 
 def _around(first: int, candidates: Sequence[int], count: int, near: Mapping[tuple[int, int], int]) -> tuple[int, ...]:
-    """`first` and, one by one, whoever is closest to those taken."""
+    """`first`, and one by one the GPU closest to those taken."""
     chosen = [first]
     while len(chosen) < count:
         rest = (index for index in candidates if index not in chosen)

@@ -1,4 +1,4 @@
-"""A GPU as a poll saw it, and what was at work on it. Whether it may be given away is for `states` to say."""
+"""A GPU as a poll saw it, and the processes on it. `states` decides whether it may be allocated."""
 
 from __future__ import annotations
 

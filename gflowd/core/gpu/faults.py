@@ -1,4 +1,4 @@
-"""Which faults of GPUs last: one that was lost stays faulty when it answers again, until somebody resumes it. Pure."""
+"""Which GPU faults last: a lost GPU stays faulty even if it responds again, until it is resumed. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class DriverFailed(Exception):
-    """What the GPUs do is not known. One line, with the cure."""
+    """The state of the GPUs is not known. One line, with the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastingFault:
-    """A fault that stays, and when the GPU had last been resumed at that time (seconds since the epoch; 0: never)."""
+    """A lasting fault, and when the GPU had last been resumed by then (seconds since the epoch; 0: never)."""
 
     why: str
     resumed_at: float
@@ -32,10 +32,10 @@ Noted = dict[str, LastingFault]  # by uuid
 def judge(
     seen: Iterable[Gpu], noted: Mapping[str, LastingFault], resumed: Iterable[Resumed]
 ) -> tuple[tuple[Gpu, ...], Noted]:
-    """The GPUs of a poll with the faults that they have, and what is to be noted for the next.
+    """The GPUs of a poll with their faults, and what to remember for the next poll.
 
-    Whether a GPU was resumed since is told by the time of its last resume being another, so no clock can err. Faults
-    are of the whole GPU, whatever MIG devices it has: noted, and resumed, under its own UUID.
+    A GPU was resumed since if the time of its last resume has changed, so clock errors do not matter. Faults
+    concern the whole GPU, whatever MIG devices it has: they are noted, and resumed, under its own UUID.
     """
     resumes = {each.uuid: each for each in resumed}
     judged, after = [], dict(noted)

@@ -1,6 +1,6 @@
-"""Which jobs hold GPUs and leave them all idle, and for how long. Takes what polls saw; ends no job.
+"""Which jobs leave all their GPUs idle, and for how long. Takes what polls saw; ends no job.
 
-Only what was seen counts: a GPU whose utilisation is not known is taken to be at work, and so is everything between
+Only what was seen counts: a GPU of unknown utilisation counts as busy, and so does every GPU between
 two polls that are too far apart.
 """
 
@@ -28,7 +28,7 @@ def follow(
 ) -> Idleness:
     """What another poll at `at` adds: `held` are the GPUs of each live attempt, by index, `utilisation` in percent.
 
-    A poll more than `gap` seconds after the one before begins anew; one that is not later changes nothing.
+    A poll more than `gap` seconds after the previous one starts over; one that is not later changes nothing.
     """
     if at <= before.at:
         return before
@@ -38,7 +38,7 @@ def follow(
 
 
 def is_idle(gpus: Iterable[int], utilisation: Mapping[int, int | None]) -> bool:
-    """Whether every one of at least one GPU is seen to do nothing."""
+    """Whether there is at least one GPU, and all are seen to be idle."""
     seen = [utilisation.get(gpu) for gpu in gpus]
     return bool(seen) and all(each == 0 for each in seen)
 

@@ -1,7 +1,7 @@
-"""Which GPUs there are and were: one that does not answer, or is gone, stays on the list, faulty, in its place. Pure.
+"""The GPUs that exist or existed: one that does not respond, or is gone, stays in its place, faulty. Pure.
 
-A GPU in MIG mode is called by its MIG devices. These come and go as people order, and are forgotten when the GPU
-answers without them.
+A GPU in MIG mode is represented by its MIG devices. These come and go with the configuration, and are
+forgotten when the GPU responds without them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ NOWHERE = 1 << 32  # a PCI domain behind all others
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the GPU that the driver counts as `number` says: what it consists of, or nothing and why.
+    """The response of the GPU that the driver numbers `number`: its devices, or none and why.
 
-    `card` is its UUID, None for one that never told it; `whole` is all of it, as far as it said so much.
+    `card` is its UUID, None if never known; `whole` is the whole GPU, if known.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Inventory:
         self._known: dict[str, Found] = {}
 
     def __bool__(self) -> bool:
-        """Whether there ever was one."""
+        """Whether there has ever been one."""
         return bool(self._known)
 
     def memory_mb(self, uuid: str) -> int:
@@ -73,7 +73,7 @@ class Inventory:
         return [gpu for _, gpu in sorted(listed, key=lambda found: found[0])]
 
     def _silent(self, answer: Answer) -> dict[str, Found]:
-        """What a GPU that says nothing consisted of."""
+        """The last known devices of a silent GPU."""
         return {
             uuid: (place, silent(gpu, answer.fault, lasting=answer.lasting))
             for uuid, (place, gpu) in self._known.items()
@@ -82,7 +82,7 @@ class Inventory:
 
 
 def silent(gpu: Gpu, fault: str, *, lasting: bool) -> Gpu:
-    """A GPU that does not answer, of which nothing is known but what it was."""
+    """A GPU that does not respond; only its old properties are known."""
     return Gpu(
         index=0,
         uuid=gpu.uuid,

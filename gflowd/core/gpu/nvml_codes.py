@@ -1,12 +1,12 @@
-"""NVML's error codes and NVIDIA's Xids, as far as they matter here, and what they mean for people. Pure."""
+"""NVML's error codes and NVIDIA's Xids that matter here, and their meaning in words. Pure."""
 
 from __future__ import annotations
 
 UNINITIALIZED, NOT_LOADED, MISSING, LOST, RESET_REQUIRED, MISMATCH = 1, 9, 12, 15, 16, 18
 NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND, NO_FUNCTION = 3, 4, 6, 13
 OF_THE_DRIVER = (UNINITIALIZED, NOT_LOADED, MISMATCH)  # nothing is known of any GPU
-LASTING = (LOST, RESET_REQUIRED)  # of a GPU: it is not used again before somebody has looked after it
-UNABLE = (NOT_SUPPORTED, NO_FUNCTION)  # this GPU or this driver has no such thing
+LASTING = (LOST, RESET_REQUIRED)  # faults after which a GPU is not used again until it is resumed
+UNABLE = (NOT_SUPPORTED, NO_FUNCTION)  # this GPU or driver does not have it
 NONE = 0xFFFFFFFF  # where a process has no GPU instance or compute instance
 GREATEST_PID = 1 << 22  # of Linux on 64 bits (proc(5)); R535 before 535.98 returns its v3 lists in another shape
 
@@ -19,7 +19,7 @@ TROUBLES = {
 GONE = "gone from the bus"
 MIG = "in MIG mode without a MIG device; create some (nvidia-smi mig -cgi) or leave MIG mode (nvidia-smi -mig 0)"
 
-FATAL_XIDS = {  # of NVIDIA's catalogue those after which a GPU is to be reset, none that a program can cause
+FATAL_XIDS = {  # those of NVIDIA's catalogue that require a reset; none that a program can cause
     46: "it stopped processing",
     48: "double bit memory error",
     62: "its controller halted",

@@ -1,4 +1,4 @@
-"""What the GPU poller reports: the GPUs as its last look found them, and what of that decides who may have one."""
+"""What the GPU poller reports: the GPUs at its last poll, and the part that decides whether they may be allocated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GpuReport:
-    """All that is known of the GPUs. Times are monotonic; without arguments it is the report before the first look.
+    """All that is known about the GPUs. Times are monotonic; without arguments it is the report before the first poll.
 
     `begun`: when the last look began; `answered`: the same of the last look that was asked for. `trouble`: what is
     wrong with the driver. `gpus` is None until a look has told which there are. `noted`: the faults that last, for the
@@ -38,7 +38,7 @@ class GpuUser:
 
 @dataclass(frozen=True, slots=True)
 class GpuCondition:
-    """What of one GPU decides whether it may be given away."""
+    """The part of one GPU that decides whether it may be allocated."""
 
     index: int
     uuid: str
@@ -50,7 +50,7 @@ class GpuCondition:
 
 @dataclass(frozen=True, slots=True)
 class GpuNews:
-    """What of a report decides; as long as it is the same, the scheduler need not be woken."""
+    """The deciding part of a report; as long as it is the same, the scheduler is not woken."""
 
     answered: float
     trouble: str | None

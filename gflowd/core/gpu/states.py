@@ -1,4 +1,4 @@
-"""The state of each GPU, and which may be given away. Derived from what a poll saw, what is given out and what people
+"""The state of each GPU, and which may be allocated. Derived from what a poll saw, what is allocated and what people
 have ordered. Pure.
 """
 
@@ -23,7 +23,7 @@ Held = dict[int, list[int]]  # the jobs that hold a GPU, by its index
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The GPUs as they are to be shown; `gpus` is None while they are unknown, `trouble` is what the driver says."""
+    """The GPUs as shown to users; `gpus` is None while they are unknown, `trouble` is the driver's error."""
 
     gpus: tuple[Gpu, ...] | None = None
     held: Held = field(default_factory=dict)
@@ -32,9 +32,9 @@ class Picture:
 
 
 def places(run: Run, gpus: Iterable[Gpu]) -> tuple[int, ...]:
-    """The indices of a run's GPUs. A GPU is known by its UUID: where that is now is where the job is.
+    """The indices of a run's GPUs. GPUs are identified by UUID, so the current indices of these count.
 
-    One that was cut into MIG devices since is all of these; a MIG device that was taken away is nowhere.
+    A GPU that has since been divided into MIG devices is all of these; a destroyed MIG device has no index.
     """
     now: dict[str, list[int]] = {}
     for gpu in gpus if run.gpu_uuids else ():
@@ -53,9 +53,9 @@ def held(jobs: Iterable[Job], gpus: Sequence[Gpu]) -> Held:
 
 
 def intruders(gpu: Gpu, admin: AdminState, holders: Collection[int], live: Collection[int]) -> list[GpuProcess]:
-    """The processes on a GPU that keep it from being given away: foreign ones that nobody told us to ignore, and those
-    of a live job that it was not given to. One of a job that has ended since is none; the next poll tells. Those that
-    only draw are none either; what memory they use is counted with the GPU's.
+    """The processes on a GPU that keep it from being allocated: foreign ones that are not ignored, and those
+    of a live job that was not given it. A process of a job that has ended since does not count; the next poll tells.
+    Those that only draw do not count either; their memory counts as used.
     """
     return [
         process
@@ -71,7 +71,7 @@ def intruders(gpu: Gpu, admin: AdminState, holders: Collection[int], live: Colle
 def available(
     gpus: Iterable[Gpu], admin: AdminState, held: Held, live: Collection[int], elsewhere: Collection[str] = ()
 ) -> set[int]:
-    """The GPUs that may be given away, as far as they are not held. `elsewhere`: UUIDs that another daemon has."""
+    """The GPUs that may be allocated, unless they are held. `elsewhere`: UUIDs that another daemon has."""
     return {
         gpu.index
         for gpu in gpus
@@ -123,7 +123,7 @@ def _state(
 def _closed(
     gpu: Gpu, admin: AdminState, found: list[GpuProcess], elsewhere: Collection[str]
 ) -> tuple[str, str | None] | None:
-    """Why a GPU must not be given away, whoever holds it."""
+    """Why a GPU must not be allocated, apart from jobs that hold it."""
     if found:
         return UNMANAGED, ", ".join(map(_named, found))
     if gpu.uuid in elsewhere:

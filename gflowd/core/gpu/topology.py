@@ -1,4 +1,4 @@
-"""How two GPUs are joined, in the words of `nvidia-smi topo`, from what NVML tells of them. Pure."""
+"""How two GPUs are linked, in the terms of `nvidia-smi topo`, from what NVML reports. Pure."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Elements of arrays as people name them: `42_3`, `42_[1-5,9]`. An array's elements have consecutive ids, its own
-the first. What a word without an element means is for `core.syntax.job_ids` to say.
+"""Elements of arrays as users name them: `42_3`, `42_[1-5,9]`. An array's elements have consecutive ids, its own
+the first. `core.syntax.job_ids` reads words without an element.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def resolve(text: str, families: Mapping[int, Family], plain: Plain) -> list[int
 
     `families` are the arrays by id; a word that names one job which is an array means all its elements. `plain`
     gives the known ids of a word without an element (`42`, `5-7`, `@~2`) and, in words, those that are not known.
-    Raises `BadUsage` for what is no list of jobs, `Refused` naming everything that is not known.
+    Raises `BadUsage` if it is not a list of jobs, `Refused` naming everything unknown.
     """
     chosen: dict[int, None] = {}
     unknown: list[str] = []
@@ -60,7 +60,7 @@ def resolve(text: str, families: Mapping[int, Family], plain: Plain) -> list[int
 
 
 def split(text: str) -> list[str]:
-    """The words of a list of jobs: commas part them, but not those within brackets."""
+    """The words of a list of jobs, split at commas outside brackets."""
     words: list[str] = []
     place = 0
     while place <= len(text):
@@ -74,7 +74,7 @@ def split(text: str) -> list[str]:
 def parse(word: str) -> tuple[int, Ranges] | None:
     """Array id and indices of `42_3` or `42_[1-5,9]`, None for a word of another kind.
 
-    The `%50` of `42_[7-100%50]`, as queue shows it, is passed over. Raises `BadUsage` for what is almost of the form.
+    The `%50` of `42_[7-100%50]`, as queue shows it, is ignored. Raises `BadUsage` for almost correct words.
     """
     if "_" not in word and "[" not in word:
         return None
@@ -110,7 +110,7 @@ def select(family: Family, wanted: Ranges) -> tuple[list[int], Ranges]:
 
 
 def show(array_id: int, indices: Ranges, max_concurrent: int | None = None) -> str:
-    """`42_3` for one element, `42_[7-100%50]` for several of which so many may run at a time."""
+    """`42_3` for one element, `42_[7-100%50]` for several, with the number that may run at a time."""
     shown = ranges.show(indices)
     if shown.isdigit():
         return f"{array_id}_{shown}"
@@ -118,7 +118,7 @@ def show(array_id: int, indices: Ranges, max_concurrent: int | None = None) -> s
 
 
 def name(family: Family, array_id: int, ids: Sequence[int], limit: int | None = None) -> str:
-    """`42_[7-100%50]`: elements of one array by their ids, which ascend; beyond some ranges of them come dots."""
+    """`42_[7-100%50]`: elements of one array by their ascending ids; after some ranges come dots."""
     spans: list[Range] = []
     begin = place = 0
     while begin < len(ids):

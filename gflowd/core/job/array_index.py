@@ -1,4 +1,4 @@
-"""Which spec each job id belongs to: its own, or that of the array or sweep whose ids it is among. Mutable; pure."""
+"""Which spec each job id belongs to: its own, or that of its array or sweep. Mutable; pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ArrayIndex:
         self._sizes: dict[int, int] = {}
 
     def note(self, spec_id: int, spec: Mapping[str, Any] | None) -> None:
-        """Takes in a spec record, or that it is gone."""
+        """Adds a spec record, or removes it (None)."""
         raw = None if spec is None else spec.get("family")
         if raw is None:
             if self.families.pop(spec_id, None) is not None:

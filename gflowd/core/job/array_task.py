@@ -1,4 +1,4 @@
-"""What one element of an array or sweep is: its index, parameters, name and command. A job in none is itself."""
+"""One element of an array or sweep: its index, parameters, name and command. Other jobs are unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def index(job: Job) -> int | None:
-    """The index of an element, as its user counts."""
+    """The index of an element, as its user knows it."""
     if job.array_id is None or job.spec.family is None:
         return None
     return arrays.index_of(job.spec.family, job.id - job.array_id)
@@ -33,6 +33,6 @@ def name(job: Job) -> str:
 
 
 def command(job: Job) -> tuple[str, ...]:
-    """The command with the parameters in their places."""
+    """The command with the parameters filled in."""
     values = parameters(job)
     return templates.expand_command(job.spec.command, values) if values else job.spec.command

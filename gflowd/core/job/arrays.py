@@ -1,7 +1,7 @@
-"""Arrays and sweeps: many jobs of one spec, kept as ranges and axes and never as a list of their elements.
+"""Arrays and sweeps: many jobs with one spec, stored as ranges and axes, never as a list of elements.
 
-An element has a position, from 0, and an index, which is the number that its user knows: of an array one of those
-asked for, in ascending order; of a sweep the position itself.
+An element has a position, from 0, and an index, the number that its user knows: in an array one of those
+asked for, in ascending order; in a sweep the position itself.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def new_family(
     max_concurrent: int | None = None,
     max_failures: int | None = None,
 ) -> Family:
-    """The array or sweep asked for. Raises `Refused` when the parts do not go together or are too many."""
+    """The requested array or sweep. Raises `Refused` if the parts do not fit together or are too many."""
     if ranges and axes:
         raise Refused("give either an array or parameters, not both")
     seen: set[str] = set()
@@ -80,7 +80,7 @@ def new_family(
 
 
 def check_limits(max_concurrent: int | None, max_failures: int | None) -> None:
-    """Raises `Refused` for a limit under which nothing could run."""
+    """Raises `Refused` for a limit with which nothing could run."""
     for what, number in (("concurrent jobs", max_concurrent), ("failures", max_failures)):
         if number is not None and number < 1:
             raise Refused(f"a limit of {number} {what} is not possible; the minimum is 1")
@@ -93,7 +93,7 @@ def check_size(elements: int) -> None:
 
 
 def parse_array(text: str) -> tuple[Ranges, int | None]:
-    """The indices that `--array` names, ascending, and the `%N` behind them (see sbatch(1)). Raises `Refused`."""
+    """The indices that `--array` names, ascending, and the `%N` after them (see sbatch(1)). Raises `Refused`."""
     items, percent, limit = text.partition("%")
     concurrent = None
     if percent:
@@ -122,7 +122,7 @@ def size(family: Family) -> int:
 
 
 def index_of(family: Family, position: int) -> int:
-    """The index of the element at `position`. Raises IndexError where there is none."""
+    """The index of the element at `position`. Raises IndexError if there is none."""
     left = position
     for span in ranges_of(family) if position >= 0 else ():
         if left < length(span):
@@ -132,7 +132,7 @@ def index_of(family: Family, position: int) -> int:
 
 
 def position_of(family: Family, index: int) -> int | None:
-    """The position of the element with this index, None where there is none."""
+    """The position of the element with this index, None if there is none."""
     before = 0
     for span in ranges_of(family):
         first, last, step = span
@@ -156,7 +156,7 @@ def within(family: Family, start: int, stop: int) -> Ranges:
 
 
 def parameters(family: Family, position: int) -> dict[str, str]:
-    """The values of a sweep's parameters at `position`, empty for an array. Raises IndexError where there is none."""
+    """The values of a sweep's parameters at `position`, empty for an array. Raises IndexError if there is none."""
     if not 0 <= position < size(family):
         raise IndexError(position)
     rows: list[tuple[str, ...]] = []
@@ -172,7 +172,7 @@ def parameters(family: Family, position: int) -> dict[str, str]:
 
 
 def overridden(family: Family, positions: Iterable[int], values: Mapping[str, str]) -> Family:
-    """A sweep with other values at `positions`. Raises `Refused` for what is none of its parameters."""
+    """A sweep with other values at `positions`. Raises `Refused` for an unknown parameter."""
     known = [name for axis in family.axes for name in axis.names]
     for name in values:
         if name not in known:
@@ -207,7 +207,7 @@ def greatest(family: Family) -> int:
 
 
 def stride(family: Family) -> int:
-    """The step between indices, 1 where it is not the same throughout (`SLURM_ARRAY_TASK_STEP`)."""
+    """The step between indices, 1 if it varies (`SLURM_ARRAY_TASK_STEP`)."""
     ranges = ranges_of(family)
     return ranges[0][2] if len(ranges) == 1 else 1
 
@@ -228,7 +228,7 @@ def to_json(family: Family) -> dict[str, Any]:
 
 
 def from_json(raw: Mapping[str, Any]) -> Family:
-    """What `to_json` wrote. Raises KeyError, TypeError or ValueError when it is something else."""
+    """Reads what `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
     axes = (
         Axis(names=tuple(axis["names"]), rows=tuple(tuple(row) for row in axis["rows"])) for axis in raw.get("axes", ())
     )

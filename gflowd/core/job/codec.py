@@ -1,4 +1,4 @@
-"""Between the model and what JSON can hold. Fields at their default are left out, so that lines stay short and a
+"""Converts between the model and JSON. Fields at their default are omitted, so that lines stay short and a
 field added later reads as its default from an old snapshot; fields that this version does not know are dropped.
 """
 
@@ -35,9 +35,11 @@ _NESTED = {"run": Run, "started": Started, "identity": Identity, "early_signal":
 _VALUES = frozenset((*_NESTED, "family", "needs", "retry"))
 _TUPLES = frozenset(("command", "gpu_ids", "gpu_uuids", "notify_on", "on"))
 _SPECIAL = _VALUES | _TUPLES
-_NAMES: dict[type[Value], dict[str, str]] = {}  # of a class's fields, each as the string that its `__init__` has
+_NAMES: dict[
+    type[Value], dict[str, str]
+] = {}  # the field names of a class, as the same strings that its `__init__` has
 _UNSET = object()
-NO_RECORD = (AttributeError, KeyError, TypeError, ValueError)  # what decoding raises for what is none
+NO_RECORD = (AttributeError, KeyError, TypeError, ValueError)  # what decoding raises for an invalid record
 
 
 def encode(value: Value) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def _decode(cls: type[Value], raw: Mapping[str, Any]) -> Value:
     names = _NAMES[cls]
     known: dict[str, Any] = {}
     for name in raw:
-        own = names.get(name)  # a name that JSON made is dear to match with an argument's
+        own = names.get(name)  # strings from the JSON parser are slow to match against keyword names
         if own is not None:
             field = raw[name]
             known[own] = field if own not in _SPECIAL else _decode_special(own, field)
@@ -103,13 +105,13 @@ def encode_phase(phase: Phase) -> dict[str, Any]:
 
 
 def decode_phase(raw: Mapping[str, Any]) -> Phase:
-    """The phase that `encode_phase` wrote. Raises KeyError or TypeError when it is none."""
+    """The phase that `encode_phase` wrote. Raises KeyError or TypeError if it is none."""
     phase: Phase = _decode(PHASES[raw["is"]], raw)  # type: ignore[assignment]
     return phase
 
 
 def decode_spec(raw: Mapping[str, Any]) -> Spec:
-    """The spec that `encode` wrote. Raises TypeError when a field without default is missing."""
+    """The spec that `encode` wrote. Raises TypeError if a field without default is missing."""
     spec: Spec = _decode(Spec, raw)  # type: ignore[assignment]
     return spec
 
@@ -125,7 +127,7 @@ _NEW = Queued()
 
 
 def job(job_id: int, spec: Mapping[str, Any], wish: Mapping[str, Any] | None, phase: Mapping[str, Any] | None) -> Job:
-    """The job of three records; a missing wish or phase is that of a job just submitted."""
+    """The job of three records; a missing wish or phase is that of a new submission."""
     return element(job_id, decode_spec(spec), wish, phase, None)
 
 

@@ -1,4 +1,4 @@
-"""What a job waits for, as people write it (`afterok:1:2,afterany:3`) and as the snapshot keeps it. Judges nothing."""
+"""Dependencies as users write them (`afterok:1:2,afterany:3`) and as the snapshot stores them. Evaluates nothing."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _TARGET = re.compile(
 
 
 class Dependency(Value):
-    """One condition. `id` is a job's, or an array's and then means all of it; None: of `singleton`.
+    """One condition. `id` is that of a job, or of an array and then means all of it; None for `singleton`.
 
-    `delay`: seconds, of `after` only. `element`: `id` is that one element, also where it is the array's first.
+    `delay`: seconds, only for `after`. `element`: `id` means that one element, even if it is the array's first.
     """
 
     __slots__ = ("delay", "element", "id", "kind")
@@ -55,7 +55,9 @@ class Dependency(Value):
 
 
 class Needs(Value):
-    """All that a job waits for. `mode`: `all` or `any` of it; `auto_cancel`: whether it goes when that cannot be."""
+    """All dependencies of a job. `mode`: `all` or `any`; `auto_cancel`: whether the job is cancelled if they cannot be
+    satisfied.
+    """
 
     __slots__ = ("auto_cancel", "dependencies", "mode")
 
@@ -89,7 +91,7 @@ def parse(text: str, resolve: Resolve) -> Needs:
 
 
 def parse_list(text: str, mode: str, resolve: Resolve) -> Needs:
-    """What `--depends-on-all` and `--depends-on-any` ask for: jobs, all or any of which must have finished well."""
+    """What `--depends-on-all` and `--depends-on-any` ask for: jobs, all or any of which must have finished."""
     words, joins = _split(_JOIN, text)
     if "?" in joins:
         raise Refused(f"{text[:SHOWN]!r} is not a list of jobs to depend on (such as 1,2 or 1,5-7,@)")
@@ -98,7 +100,7 @@ def parse_list(text: str, mode: str, resolve: Resolve) -> Needs:
 
 
 def join(*parts: Needs) -> Needs:
-    """All of `parts` together, when several options name dependencies. Raises `Refused` where that has no meaning."""
+    """All of `parts` together, when several options name dependencies. Raises `Refused` if that has no meaning."""
     given = [part for part in parts if part.dependencies]
     if len(given) > 1 and any(part.mode == ANY and len(part.dependencies) > 1 for part in given):
         raise Refused("any of several dependencies cannot be combined with further ones; give them in one option")
@@ -110,7 +112,7 @@ def join(*parts: Needs) -> Needs:
 
 
 def _split(separator: re.Pattern[str], text: str) -> tuple[list[str], set[str]]:
-    """The pieces of `text` between separators that stand in no bracket, and the separators met."""
+    """The pieces of `text` between separators outside brackets, and the separators found."""
     pieces, met, begin = [], set(), 0
     for match in separator.finditer(text):
         if match[1] is not None:
@@ -148,7 +150,7 @@ def _parse_target(word: str, kind: str, resolve: Resolve) -> Sequence[Dependency
 
 
 def show(needs: Needs, name: Callable[[Dependency], str] = lambda dependency: str(dependency.id)) -> str:
-    """`needs` as `parse` reads it; `name` says how a job is called."""
+    """`needs` in the form that `parse` reads; `name` gives the label of a job."""
     return ("?" if needs.mode == ANY else ",").join(_show_one(each, name) for each in needs.dependencies)
 
 
@@ -163,7 +165,7 @@ def _show_one(each: Dependency, name: Callable[[Dependency], str]) -> str:
 
 
 def encode(needs: Needs) -> dict[str, Any]:
-    """`needs` as fields of a record; what is at its default is left out."""
+    """`needs` as fields of a record; omits defaults."""
     out: dict[str, Any] = {}
     if needs.dependencies:
         out["dependencies"] = [encode_one(each) for each in needs.dependencies]
@@ -185,7 +187,7 @@ def encode_one(each: Dependency) -> dict[str, Any]:
 
 
 def decode(raw: Mapping[str, Any]) -> Needs:
-    """The needs among the fields of a record. Raises KeyError when a dependency lacks its kind or its id."""
+    """The needs among the fields of a record. Raises KeyError if a dependency lacks its kind or its id."""
     found = tuple(decode_one(each) for each in raw.get("dependencies", ()))
     mode, auto_cancel = raw.get("dependency_mode", ALL), raw.get("auto_cancel", True)
     return Needs(dependencies=found, mode=mode, auto_cancel=auto_cancel)

@@ -1,6 +1,6 @@
-"""What a job is: a spec (what was submitted), a wish (what the user wants now) and a phase (what is so).
+"""A job: a spec (what was submitted), a wish (what the user wants now) and a phase (the actual state).
 
-Plain classes with slots, because gflowctl pays for every import at its start; they are never changed after they are
+Plain classes with slots, because every import slows down gflowctl's start; they are never changed after they are
 made (`Final` says so to mypy), `replace` makes a changed copy. Times are seconds since the epoch; those named `mono`
 are seconds of the monotonic clock and mean something only together with the boot id beside them.
 """
@@ -23,7 +23,7 @@ EXECUTORS = (TMUX, PROCESS)
 
 
 class EarlySignal(Value):
-    """A signal sent `before` seconds ahead of the time limit, to every process of the job or to its command alone."""
+    """A signal sent `before` seconds before the time limit, to all processes of the job or only to its command."""
 
     __slots__ = ("before", "command_only", "number")
 
@@ -122,15 +122,15 @@ class Spec(Value):
         self.append: Final = append
         self.batch: Final = batch  # the first job of its submission, where that was of several specs
         self.executor: Final = executor
-        self.submit_dir: Final = submit_dir  # where the submitter stood; None: in `cwd`
+        self.submit_dir: Final = submit_dir  # the submitter's directory; None: `cwd`
         self.needs: Final = needs  # what it waits for
         self.retry: Final = retry
         self.redone_from: Final = redone_from  # the job that it repeats
-        self.family: Final = family  # it is the spec of many jobs, with consecutive ids from its own
+        self.family: Final = family  # the spec of many jobs, with consecutive ids starting at its own
         self.name_template: Final = name_template  # of their names
         self.gpu_type: Final = gpu_type  # part of the model's name, in any case
-        self.gpu_memory_mb: Final = gpu_memory_mb  # MiB: of a shared GPU what it takes, else what each must have
-        self.shared: Final = shared  # may have its GPU together with other shared jobs
+        self.gpu_memory_mb: Final = gpu_memory_mb  # MiB: the amount to use of a shared GPU, else the least of each GPU
+        self.shared: Final = shared  # shares its GPUs with other shared jobs
         self.early_signal: Final = early_signal
         self.conda_env: Final = conda_env
         self.slurm: Final = slurm  # its script was written for Slurm
@@ -157,15 +157,15 @@ class Wish(Value):
     ) -> None:
         self.released_at: Final = released_at  # until then it was held
         self.held: Final = held
-        self.begin_at: Final = begin_at  # wins over the spec's
+        self.begin_at: Final = begin_at  # takes precedence over the spec's
         self.cancelled_by: Final = cancelled_by
         self.cancelled_at: Final = cancelled_at
-        self.requeued: Final = requeued  # attempts up to this one are to be followed by another
-        self.top_at: Final = top_at  # put to the front of the queue then; the latest is foremost
+        self.requeued: Final = requeued  # another attempt is to follow the attempts up to this one
+        self.top_at: Final = top_at  # moved to the front of the queue at this time; the latest comes first
 
 
 class Identity(Value):
-    """One process, for ever: a pid alone may be used again. `start` is in clock ticks since `boot` (proc(5))."""
+    """One process, unambiguously: a pid alone may be reused. `start` is in clock ticks since `boot` (proc(5))."""
 
     __slots__ = ("boot", "pid", "start")
 
@@ -176,7 +176,7 @@ class Identity(Value):
 
 
 class Run(Value):
-    """One attempt at a job: how it was launched and what it was given."""
+    """One attempt at a job: how it was launched and what it was allocated."""
 
     __slots__ = ("attempt", "by_uuid", "executor", "gpu_ids", "gpu_uuids", "launched_at")
 
@@ -322,7 +322,7 @@ class Job(Value):
 
     @property
     def state(self) -> str:
-        """One of `STATES`: the phase, with held told from queued by the wish."""
+        """One of `STATES`: the phase, with held distinguished from queued by the wish."""
         match self.phase:
             case Queued():
                 return HELD if self.wish.held and self.wish.cancelled_at is None else QUEUED
@@ -332,19 +332,21 @@ class Job(Value):
                 return RUNNING
             case Stopping():
                 return STOPPING
-            case Ended(state=state):  # pragma: no branch -- the union has no more
+            case Ended(state=state):  # pragma: no branch -- exhaustive
                 return state
 
     @property
     def begin_at(self) -> float | None:
-        """Not to be started before; the wish (`release --at`) wins over the spec (`--begin`), a retry comes later."""
+        """The earliest start; the wish (`release --at`) takes precedence over the spec (`--begin`); a retry may be
+        later.
+        """
         asked = self.spec.begin_at if self.wish.begin_at is None else self.wish.begin_at
         retry = self.phase.begin_at if isinstance(self.phase, Queued) else None
         return retry if asked is None else asked if retry is None else max(asked, retry)
 
     @property
     def run(self) -> Run | None:
-        """The present or last attempt."""
+        """The current or last attempt."""
         return None if isinstance(self.phase, Queued) else self.phase.run
 
 

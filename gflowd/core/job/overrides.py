@@ -1,4 +1,4 @@
-"""Parameters of a sweep that were given other values after the submission: element by element, kept as ranges."""
+"""Parameters of a sweep whose values were changed after submission: by element, stored as ranges."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Override(Value):
 
 
 def at(overrides: Iterable[Override], position: int) -> Iterator[tuple[str, str]]:
-    """The parameters that have another value at `position`, with it."""
+    """The changed parameters at `position`, with their values."""
     for override in overrides:
         if any(
             first <= position <= last and (position - first) % step == 0 for first, last, step in override.positions
@@ -39,5 +39,5 @@ def to_json(overrides: Iterable[Override]) -> list[Any]:
 
 
 def from_json(raw: Iterable[Any]) -> tuple[Override, ...]:
-    """What `to_json` wrote. Raises TypeError or ValueError when it is something else."""
+    """What `to_json` wrote. Raises TypeError or ValueError if it is something else."""
     return tuple(Override(name=name, positions=ranges.from_json(spans), value=value) for name, spans, value in raw)

@@ -1,4 +1,4 @@
-"""The words that say why a job is where it is; users and scripts match on them (`NODELIST(REASON)`)."""
+"""The reasons of a job's state; users and scripts match on them (`NODELIST(REASON)`)."""
 
 BEGIN_TIME = "BeginTime"
 RESOURCES = "Resources"
@@ -9,7 +9,7 @@ GROUP = "Group"
 QUOTA = "Quota"
 PRIORITY = "Priority"
 RESERVATION = "Reservation"
-NEVER = "Never"  # with what it is because of behind a colon
+NEVER = "Never"  # followed by a colon and the cause
 NEVER_RESERVATION = f"{NEVER}:{RESERVATION}"
 NEVER_QUOTA = f"{NEVER}:{QUOTA}"
 GPU_UNAVAILABLE = "GpuUnavailable"
@@ -25,7 +25,7 @@ CANCELLED_BY_USER = "CancelledByUser"
 STRAYS = "Strays"
 REQUEUED = "Requeued"
 UNKILLABLE = "Unkillable"
-MAX_FAILURES = "MaxFailures"  # with the number behind a colon
+MAX_FAILURES = "MaxFailures"  # followed by a colon and the number
 
 
 def signalled(number: int) -> str:
@@ -46,7 +46,7 @@ def dependency_failed(job_id: int) -> str:
 
 
 def max_failures(count: int) -> str:
-    """`MaxFailures:3`: so many others of its array failed."""
+    """`MaxFailures:3`: this many others of its array failed."""
     return f"{MAX_FAILURES}:{count}"
 
 

@@ -1,5 +1,5 @@
-"""The kinds of records that the snapshot has, and what the records of a job say as they are: to decode them costs
-more, and most questions are asked of very many jobs.
+"""The kinds of records in the snapshot, and what undecoded records say about a job: decoding costs
+more, and most questions concern very many jobs.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 HEADER = "header"  # the format of the file, and which machine it is of
 SPEC = "spec"  # by the id of a job, or of the first of an array
 WISH, PHASE = "wish", "phase"  # by the id of a job
-ATTEMPT = "attempt"  # by `42.1`: how an attempt ended that others followed
+ATTEMPT = "attempt"  # by `42.1`: how an earlier attempt ended
 LIMIT = "limit"  # by the id of an array: how many of its jobs run at a time
 PROMISE = "promise"  # by the id of a job
-USAGE, RUNS = "usage", "runs"  # by user: for fair share; by their like: how long jobs ran
+USAGE, RUNS = "usage", "runs"  # by user: for fair share; by group of similar jobs: how long they ran
 QUOTA, RESERVATION, SETTING = "quota", "reservation", "setting"
-SCHEDULER = "scheduler"  # which of them is the one that may write
+SCHEDULER = "scheduler"  # which scheduler may write
 KINDS = (
     HEADER, SPEC, WISH, PHASE, ATTEMPT, LIMIT, PROMISE, USAGE, RUNS, QUOTA, RESERVATION, SETTING, SCHEDULER,
 )  # fmt: skip
@@ -28,7 +28,7 @@ LIVE = (STARTING, RUNNING, STOPPING)
 
 
 def phase_name(phase: Mapping[str, Any] | None) -> str:
-    """The word for a phase; a job of which nothing is recorded yet is queued."""
+    """The name of a phase; a job without a record is queued."""
     return QUEUED if phase is None else phase["is"]
 
 
@@ -43,25 +43,25 @@ def is_live(phase: Mapping[str, Any] | None) -> bool:
 
 
 def has_ended(phase: Mapping[str, Any] | None) -> bool:
-    """Whether the last attempt is over, or the job was cancelled before its first."""
+    """Whether the last attempt is over, or the job was cancelled before its first one."""
     return phase is not None and phase["is"] == ENDED
 
 
 def attempt_of(phase: Mapping[str, Any]) -> int:
-    """The attempt that the record of a phase which has a run, or which ended without one, tells of."""
+    """The attempt in the record of a phase with a run, or of one that ended without a run."""
     return int((phase.get("run") or phase).get("attempt", 1))
 
 
 def is_wanted_again(ended: Mapping[str, Any], wish: Mapping[str, Any] | None) -> bool:
-    """Whether a job that has ended was asked for once more (`gflowctl requeue`), which the daemon has not seen yet."""
+    """Whether an ended job was requeued (`gflowctl requeue`) and the daemon has not seen this yet."""
     return wish is not None and wish.get("requeued", 0) >= attempt_of(ended) and wish.get("cancelled_at") is None
 
 
 def may_go_on(ended: Mapping[str, Any], wish: Mapping[str, Any] | None) -> bool:
-    """Whether something may still become of a job that has ended: it was ever asked for again, or left processes."""
+    """Whether an ended job may still change: it was ever requeued, or it left processes."""
     return (wish is not None and "requeued" in wish) or ended.get("lingers", False)
 
 
 def is_over(phase: Mapping[str, Any] | None, wish: Mapping[str, Any] | None) -> bool:
-    """Whether nothing will become of a job any more."""
+    """Whether a job is over for good."""
     return phase is not None and phase["is"] == ENDED and not may_go_on(phase, wish)

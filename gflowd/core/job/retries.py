@@ -1,4 +1,4 @@
-"""Whether and when a job that ended is tried again. Decides; moves no job."""
+"""Whether and when an ended job is retried. Decides; moves no job."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gflowd.core.syntax import durations
 
 REJECTED = reasons.rejected("")
 
-LONGEST_DELAY = 7 * 86400  # seconds: growth by the factor ends here
+LONGEST_DELAY = 7 * 86400  # seconds: the factor raises the delay up to this
 LARGEST_FACTOR = 100.0
 LARGEST_CODE = 255
 SIGNAL_BASE = 128  # a shell reports death by signal N as 128 + N (POSIX sh, 2.8.2)
@@ -47,7 +47,7 @@ def _parse_factor(number: str) -> float:
 
 
 def cause(ended: Ended) -> str | None:
-    """Which of `CAUSES` an end counts as; None: it is none that another attempt could mend, or was wished.
+    """Which of `CAUSES` an end counts as; None: another attempt would not help, or a user asked for the end.
 
     Death by a signal and a launch that failed are failures.
     """
@@ -62,7 +62,7 @@ def cause(ended: Ended) -> str | None:
 
 
 def next_attempt(retry: Retry, ended: Ended, attempts_used: int) -> float | None:
-    """Seconds from its end to the next attempt, or None when there is to be none.
+    """Seconds from its end to the next attempt; None if there will be none.
 
     `attempts_used` counts the attempt that ended now, so it is at least 1.
     """

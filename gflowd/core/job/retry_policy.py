@@ -1,4 +1,4 @@
-"""What a job asks for when it fails: how often, on what and after how long it is tried again. Decides nothing."""
+"""The retry policy of a job: how often, on which failures and after which delay it is retried. Decides nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ DEFAULT_ON = (FAILURE, ZOMBIE)
 
 
 class Retry(Value):
-    """How often, on what (causes and exit codes) and after how long a job is tried again.
+    """How often, on what (causes and exit codes) and after which delay a job is retried.
 
-    `delay`: seconds before the first retry; before each further one `factor` times as long.
+    `delay`: seconds before the first retry; each further delay is `factor` times as long.
     """
 
     __slots__ = ("delay", "factor", "max_retries", "on")

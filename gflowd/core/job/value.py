@@ -1,4 +1,4 @@
-"""What all values have in common: they are compared, shown and copied by their fields. Knows none of them."""
+"""The base of all values: compares, shows and copies them by their fields. Knows none of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Value:
         return {name: getattr(self, name) for name in self.__slots__}
 
     def replace(self, **changes: object) -> Self:
-        """A copy with `changes`; raises TypeError for a name that is no field."""
+        """A copy with `changes`; raises TypeError for an unknown field."""
         return type(self)(**{**self.fields(), **changes})
 
     def __eq__(self, other: object) -> bool:

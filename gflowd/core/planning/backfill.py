@@ -1,9 +1,9 @@
-"""Which queued jobs start now, on which GPUs, and what holds each of the others. Pure: state in, plan out.
+"""Which queued jobs start now, on which GPUs, and why each of the others waits. Pure: state in, plan out.
 
-Backfill with a promise, after EASY (D. Lifka, The ANL/IBM SP scheduling system, 1995), which only a job gets that has
-waited long for its length (S. Srinivasan et al., Selective Reservation Strategies for Backfill Job Scheduling, 2002):
-the first such job in order that cannot start is kept what it needs, from the earliest time on that those before it
-allow, and one behind it starts now only if that time stays. A lower priority never delays a higher one that waits.
+Backfill with a promise, after EASY (D. Lifka, The ANL/IBM SP scheduling system, 1995). Only a job that has waited
+long for its length gets one (S. Srinivasan et al., Selective Reservation Strategies for Backfill Job Scheduling, 2002):
+what the first such job that cannot start needs is kept for it, from the earliest time that the jobs before it
+allow, and a job behind it starts now only if it does not delay it. No job delays a waiting job of higher priority.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from gflowd.core.planning.occupancy import Occupancy
     from gflowd.core.queue.order import Band
 
-PATIENCE = 10.0  # times `promise_within` by which a job's start may fall behind the first estimate
-LATE = 5.0  # seconds: within that a look at the GPUs is answered, or it hangs
-OPTIONS = 256  # choices of GPUs that are tried where it matters which a job gets: all, of up to eight GPUs
-GUARDS = 32  # jobs of higher priority that wait, and that no lower one may delay
+PATIENCE = 10.0  # multiple of `promise_within` by which a start may fall behind its first estimate
+LATE = 5.0  # seconds after which a poll of the GPUs counts as hung
+OPTIONS = 256  # sets of GPUs that are tried if the choice matters: all sets of up to eight GPUs
+GUARDS = 32  # waiting jobs of a priority that no job of lower priority may delay
 
 _FOR_RESOURCES = (reasons.RESOURCES, reasons.RESERVATION, reasons.PRIORITY)
 
 
 def limit_or_guess(job: Job) -> Length:
-    """What a job counts as where nothing is known of run times."""
+    """The length of a job if no run times are known."""
     return Length(ASSUMED, GUESS) if job.spec.time_limit is None else Length(job.spec.time_limit)
 
 
 class Look(NamedTuple):
-    """A job was to get these GPUs at the time `since`, once they had been looked at."""
+    """A job was to get these GPUs at the time `since`, after a poll of them."""
 
     gpus: tuple[int, ...]
     since: float
@@ -52,7 +52,7 @@ class Rules:
     """How to plan.
 
     `depth`: with how many different requests that cannot be met to end; `gpus_are_fresh`: somebody has just looked at
-    them, they may be given away; `choose`: which of the candidates a job gets, when it asks for so many; `length`: what
+    them, they may be allocated; `choose`: which of the candidates a job gets, when it asks for so many; `length`: what
     a job counts as, `ready`: since when it waits; `promised`: the jobs that have a promise, and when they start at the
     latest, where that is known, `estimated`: when others of them were expected to start at first; `looking`: those that
     were to start once their GPUs had been looked at; a new promise is for who has waited `promise_after` times as long
@@ -78,8 +78,8 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A job for which what it needs is kept: it starts at `at` at the latest (None: that is not known), and is
-    `expected` to start then (None: nothing is kept for it at present, for the reason `why`).
+    """A job whose resources are kept for it: it starts at `at` at the latest (None: not known), and is
+    `expected` to start then (None: nothing is kept for it now, for the reason `why`).
     """
 
     job: Job
@@ -123,7 +123,7 @@ def plan(queue: Iterable[Job], room: Occupancy, rules: Rules) -> Plan:
 
 
 class _Failure(NamedTuple):
-    """Why a job cannot start, nor any of its shape that takes as long, or longer."""
+    """Why a job, and every other of its shape that takes at least as long, cannot start."""
 
     length: float
     reason: str
@@ -136,35 +136,35 @@ class _Planner:
         self._room = room
         self._rules = rules
         self._limits = room.capacity.limits
-        self._failed: dict[object, _Failure] = {}  # what can no longer start, by its shape
+        self._failed: dict[object, _Failure] = {}  # what can no longer start, by shape
         self._looking = dict(rules.looking)
         first = min((look.since for look in rules.looking.values()), default=inf)
         self._hangs = not rules.gpus_are_fresh and room.now > first + LATE
         self._placed: set[int] = set()
         self._band: Band | None = None
         self._waiting: list[Job] = []  # of the band, for resources
-        self._is_promised = False  # somebody of the band
-        self._kept: list[tuple[Spec, float | None, float | None]] = []  # for whom, from when: known, expected
+        self._is_promised = False  # a job of the band
+        self._kept: list[tuple[Spec, float | None, float | None]] = []  # for which job, from when: known, expected
         self._later: list[set[int]] | None = None  # the GPUs that each of these could use
         self._ever: dict[object, bool] = {}  # whether there is ever a gap between reservations
 
     def consider(self, job: Job) -> None:
-        """Starts a job or says why not."""
+        """Starts a job or returns the reason why not."""
         if job.id in self._placed:
             return
         self._enter(band(job))
         if job.id in self._looking and job.id not in self._rules.promised:
             self._resume(job, self._looking.pop(job.id))
             return
-        known = self._failed.get(self._key(job.spec))  # what once could not start is not impossible
+        known = self._failed.get(self._key(job.spec))  # a job that could not start once is not impossible
         impossible = why_impossible(job.spec, self._limits) if known is None else None
         if impossible is not None:
             self.plan.impossible.append((job, impossible))
-        elif job.begin_at is None or job.begin_at <= self._room.now:  # else gflowctl sees that for itself
+        elif job.begin_at is None or job.begin_at <= self._room.now:  # else gflowctl finds that out itself
             self._try(job, known)
 
     def finish(self) -> Plan:
-        """The plan. What a look at GPUs may yet change is promised to nobody new."""
+        """The plan. Makes no new promise that a pending poll of the GPUs may change."""
         made = self.plan
         made.why, made.shorter = self._why, self._shorter
         if made.wants_gpu:
@@ -201,7 +201,7 @@ class _Planner:
             self.plan.reasons[job.id] = why
 
     def _refusal(self, job: Job, length: Length) -> str | None:
-        """Why a job cannot start, whatever is free."""
+        """Why a job cannot start, even if everything is free."""
         spec, ledger = job.spec, self._rules.ledger
         if ledger is not None and not ledger.admits(spec):
             return reasons.QUOTA if ledger.can_ever(spec) else reasons.NEVER_QUOTA
@@ -223,13 +223,13 @@ class _Planner:
         return failure
 
     def _key(self, spec: Spec) -> tuple[object, str | None]:
-        """What known failures are kept by; with the user where it matters whose a job is."""
+        """The key of known failures; includes the user if the owner matters."""
         ledger = self._rules.ledger
         is_personal = bool(self._room.windows) or (ledger is not None and ledger.is_needed)
         return shape(spec), spec.user if is_personal else None
 
     def _place(self, job: Job, length: Length, look: Look | None = None) -> tuple[int, ...] | str:
-        """The GPUs that a job can have now, or why it cannot start; those of a `look` if it can."""
+        """The GPUs that a job can have now, or why it cannot start; prefers those of a `look`."""
         spec, room = job.spec, self._room
         if spec.gpus and (room.capacity.gpus is None or room.suitable(spec) < spec.gpus):
             return reasons.GPU_UNAVAILABLE
@@ -252,7 +252,7 @@ class _Planner:
         return self._room.now + length.seconds
 
     def _best(self, job: Job, options: list[tuple[int, ...]], length: Length, since: float) -> tuple[int, ...] | str:
-        """The first choice that every reservation allows and that the promises can spare, or why there is none."""
+        """The first set that all reservations and promises allow, or why there is none."""
         spec, room, end = job.spec, self._room, self._end(job.spec, length, since)
         why = reasons.RESERVATION
         for gpus in options:
@@ -265,7 +265,7 @@ class _Planner:
         return why
 
     def _leaves_quotas(self, spec: Spec, end: float, length: Length) -> bool:
-        """Whether the quotas still hold for those to whom something is promised when this job runs."""
+        """Whether the quotas still allow the promised jobs if this job runs."""
         ledger = self._rules.ledger
         if ledger is None or not ledger.is_needed:
             return True
@@ -277,12 +277,12 @@ class _Planner:
         )
 
     def _options(self, job: Job, found: list[int], end: float) -> list[tuple[int, ...]]:
-        """The choices of GPUs worth considering, best first: one, where all are equal to everybody else."""
+        """The sets of GPUs worth considering, best first: only one if the choice makes no difference to other jobs."""
         count = job.spec.gpus
         later = self._wanted_later() if count and any(at < end for at in self._room.kept_times()) else []
         if not later:
             best = self._chosen(job, found)
-        else:  # first what those with a promise can have no use for
+        else:  # first what the promised jobs cannot use
             uses = {index: sum(index in each for each in later) for index in found}
             free = [index for index in found if not uses[index]]
             needed = sorted((index for index in reversed(found) if uses[index]), key=lambda index: uses[index])
@@ -303,7 +303,7 @@ class _Planner:
         return choose(job, sorted(found), count)
 
     def _start(self, job: Job, gpus: tuple[int, ...], length: Length, since: float | None = None) -> None:
-        """Gives a job what it asks for, or keeps it for it: `since` when, if that was decided before."""
+        """Allocates what a job asks for, or keeps it: `since` when, if that was decided before."""
         is_looked_at = bool(gpus) and not self._rules.gpus_are_fresh
         decided = self._room.now if since is None else since
         end = self._end(job.spec, length, decided)
@@ -312,7 +312,7 @@ class _Planner:
         self._placed.add(job.id)
         if self._rules.ledger is not None:
             self._rules.ledger.start(job.spec, end, certain=length.is_certain)
-        if is_looked_at:  # given to it: nobody behind it may have them meanwhile
+        if is_looked_at:  # allocated to it: no job behind it may have them meanwhile
             self.plan.wants_gpu[job.id] = Look(gpus, decided)
             self.plan.reasons[job.id] = reasons.RESOURCES
         else:
@@ -320,7 +320,7 @@ class _Planner:
             self.plan.starts.append((job, gpus))
 
     def _promise(self, job: Job, length: Length, why: str) -> None:
-        """Keeps what a job needs that has a promise, or that is to have one."""
+        """Keeps the resources of a job that has a promise, or will get one."""
         if job.id not in self._rules.promised:
             if self._is_promised or why not in _FOR_RESOURCES or not self._deserves(job, length):
                 return
@@ -331,7 +331,7 @@ class _Planner:
             return
         at, expected = self._keep(job, length)
         if at is None and expected is None and job.id not in self._rules.promised:
-            return  # whoever can be told no time takes the place from nobody
+            return  # a job whose time is not known takes no other job's place
         self._is_promised = True
         self.plan.promises.append(Promise(job, at, expected, why))
 
@@ -351,9 +351,9 @@ class _Planner:
         else:
             expected = at
         told = self._rules.promised.get(job.id) if at is None and room.is_doubtful else None
-        if expected is not None and told is not None:  # it is not awaited sooner than was promised
+        if expected is not None and told is not None:  # it is not expected earlier than was promised
             expected = max(expected, told)
-        if at is not None:  # nobody knows when one without a limit ends
+        if at is not None:  # the end of a job without a limit is not known
             room.keep(spec, at, at + length.seconds if length.is_certain else inf, certain=True)
         if expected is not None:
             judged = self._judged(job, length) if at is None else None
@@ -372,7 +372,7 @@ class _Planner:
         return first if first is not None and self._room.now > first + late else None
 
     def _earliest(self, spec: Spec, length: Length, *, certain: bool) -> float | None:
-        """When a job can start: None where that cannot be told."""
+        """When a job can start; None if not known."""
         ledger = self._rules.ledger
         admits = None if ledger is None or not ledger.is_needed else _admitted(ledger, spec, certain=certain)
         at = self._room.earliest(spec, length.seconds, certain=certain, admits=admits)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU as the planner knows it; memory in MiB, `used_mb` what is really in use on it now."""
+    """A GPU for the planner; memory in MiB, `used_mb` is what is actually in use."""
 
     index: int
     model: str = ""
@@ -27,9 +27,9 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What the machine has: `gpus` by ascending index, or None while nobody has looked; memory in MiB.
+    """What the machine has: `gpus` by ascending index, or None before the first poll; memory in MiB.
 
-    `cut_up`: a GPU is in MIG mode, so that tomorrow there may be other GPUs.
+    `cut_up`: a GPU is in MIG mode, so the set of GPUs may change.
     """
 
     gpus: tuple[Device, ...] | None
@@ -39,7 +39,7 @@ class Capacity:
 
     @property
     def limits(self) -> Limits:
-        """What requests are held against."""
+        """What requests are checked against."""
         known = None if self.cut_up else self.gpus
         models = None if known is None else tuple((device.model, device.memory_mb) for device in known)
         return Limits(

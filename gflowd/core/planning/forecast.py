@@ -1,6 +1,6 @@
-"""When queued jobs are expected to start, if every job takes as long as it counts for and none overtakes another. Pure.
+"""When queued jobs are expected to start, if each takes its limit or predicted length and none overtakes another. Pure.
 
-An estimate: those with resources may end early, and backfill may let jobs pass; new jobs may come first.
+An estimate: running jobs may end early, backfill may let jobs pass, and new jobs may come first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def expected(
 ) -> dict[int, float]:
     """The wall time at which each of `queue`, in order, is expected to start. `room` is used up.
 
-    Ends with the first that nobody can tell of, such as one that waits for a person.
+    Ends with the first whose start is not known, e.g. one that waits for a user.
     """
     found: dict[int, float] = {}
     for job in queue:

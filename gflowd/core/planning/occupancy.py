@@ -1,8 +1,8 @@
-"""What is given out, until when, and what is kept for whom: the books that the planner plans with. Mutable; pure.
+"""What is allocated, until when, and what is kept for which job: the planner's books. Mutable; pure.
 
-There are two ways to look ahead. What is *known*: a job is gone at its time limit, one without a limit never. What is
-*expected*: a job without a limit is gone when such jobs usually are. A reservation keeps its GPUs from everybody but
-its owner in both.
+There are two ways to look ahead. *Known*: a job ends at its time limit, one without a limit never.
+Expected*: a job without a limit ends when such jobs usually do. In both, a reservation keeps its GPUs from all users
+but its owner.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from gflowd.core.planning.capacity import Capacity, Device
     from gflowd.core.planning.reservations import Window
 
-OVERDUE = 1.0  # seconds in which something that should be gone by now is expected to be
-LEAST = 60.0  # seconds: no shorter limit is advised, nor one that is known better than that
-PERIOD = 7 * 86400.0  # seconds: after that all reservations that come again have come again
-LONGER = PERIOD + 86400.0  # seconds: whatever lasts longer than that meets the same of them as what lasts as long
+OVERDUE = 1.0  # seconds within which an overdue job is expected to end
+LEAST = 60.0  # seconds: no shorter limit is suggested, and none more precise
+PERIOD = 7 * 86400.0  # seconds: the period after which all repeating reservations have repeated
+LONGER = PERIOD + 86400.0  # seconds: a longer job meets the same reservations as a job of this length
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What one job has until `end` (wall time); `shared_mb` of each of its GPUs, None: all.
+    """What one job holds until `end` (wall time); `shared_mb` of each of its GPUs, None: all.
 
-    `certain`: it is ended then; else that is only expected.
+    `certain`: it is ended then; else it is only expected to end.
     """
 
     user: str
@@ -41,34 +41,34 @@ class Hold:
     certain: bool = True
 
     def is_over(self, at: float, *, certain: bool) -> bool:
-        """Whether it has ended by then: for certain, or as far as is expected."""
+        """Whether it has ended by then: for certain, or as expected."""
         return self.end <= at and (self.certain or not certain)
 
 
 def hold(spec: Spec, gpus: tuple[int, ...], end: float, *, certain: bool = True) -> Hold:
-    """What a job has that was given these GPUs."""
+    """What a job with these GPUs holds."""
     shared_mb = spec.gpu_memory_mb or 0 if spec.shared else None
     return Hold(spec.user, end, spec.cpus, spec.memory_mb or 0, gpus, shared_mb, certain)
 
 
 def _gone(spec: Spec, until: float) -> float:
-    """When a job that is expected to end `until` a time is gone for those who have reserved what it has."""
+    """When a job that is expected to end by `until` has ended, as far as reservations are concerned."""
     return inf if spec.time_limit is None else until
 
 
 class Kept(NamedTuple):
-    """What is kept for a job that is to start at `begin`: these GPUs or others as good."""
+    """What is kept for a job that will start at `begin`: these GPUs or equivalent ones."""
 
     spec: Spec
     begin: float
     end: float
     given: Hold
-    judged: float  # who is not gone by then counts as if it were not gone at `begin` either
-    known: bool  # it was promised, so that only who is gone for certain counts as gone
+    judged: float  # a job that has not ended by then counts as not ended at `begin` either
+    known: bool  # it was promised, so only jobs that end for certain count as ended
 
 
 class Occupancy:
-    """What is given out of `capacity` as of `now`; of its GPUs only those `available` count.
+    """What is allocated of `capacity` as of `now`; of its GPUs only those `available` count.
 
     `cpus` and `memory_mb` are what is free now, below zero when the configuration shrank. `windows` are known up to
     `horizon`, those that come only once even beyond. `doubtful` GPUs were available a moment ago and may be so again.
@@ -92,18 +92,18 @@ class Occupancy:
         self.cpus = capacity.cpus
         self.memory_mb = capacity.memory_mb
         self._devices = [device for device in capacity.gpus or () if device.index in usable]
-        self._suiting: dict[tuple[str | None, int | None, bool], list[Device]] = {}  # by what decides
+        self._suiting: dict[tuple[str | None, int | None, bool], list[Device]] = {}  # by the deciding view
         self._holds: list[Hold] = []
         self._on: dict[int, list[Hold]] = {device.index: [] for device in self._devices}
-        self._kept: dict[bool, list[Kept]] = {True: [], False: []}  # as is known for certain, and as is expected
-        self._guesses = 0  # holds of which nobody knows the end
+        self._kept: dict[bool, list[Kept]] = {True: [], False: []}  # the known ends, and the expected ones
+        self._guesses = 0  # holds whose end is not known
         self._missed = missed & self._on.keys()
         self.is_doubtful = bool(self._missed)
         for index in missed & self._on.keys():
             self.take(Hold("", now, 0, 0, (index,), certain=False))
 
     def take(self, given: Hold) -> None:
-        """Notes what a job has, as of now. What is kept for others must allow it (`spares`)."""
+        """Records what a job holds, as of now. What is kept for others must allow it (`spares`)."""
         if given.end <= self.now:
             given = replace(given, end=self.now + OVERDUE)
         self._add(given)
@@ -114,7 +114,7 @@ class Occupancy:
     def keep(
         self, spec: Spec, at: float, until: float, *, certain: bool, judged: float | None = None, known: bool = False
     ) -> None:
-        """Keeps what `spec` needs from `at` on; nothing when it could not have it then. Others must be gone by then, or
+        """Keeps what `spec` needs from `at` on; nothing if that is not possible. Others must have ended by then, or
         by the earlier time `judged`; with `known` for certain.
         """
         given = self._placed(spec, at, until, certain=certain)
@@ -123,12 +123,12 @@ class Occupancy:
             self._kept[certain].append(kept)
 
     def spares(self, given: Hold) -> bool:
-        """Whether all that is kept can be kept if another job has this from now on."""
+        """Whether everything kept stays possible if another job holds this from now on."""
         modes = [mode for mode in (False, True) if self._kept[mode]]
         if not modes:
             return True
         if self.is_known and given.certain:
-            modes = modes[:1]  # what is expected is what is known
+            modes = modes[:1]  # the expected ends are the known ones
         if not given.certain and any(each.known for each in self._kept[False]):
             given = replace(given, end=inf)
         if all(each.judged >= given.end and (given.certain or not mode) for mode in modes for each in self._kept[mode]):
@@ -142,7 +142,7 @@ class Occupancy:
         return spared
 
     def advance(self, at: float) -> None:
-        """Makes `at` the present: what is expected to have ended by then is free."""
+        """Moves the present to `at`: what is expected to have ended by then is free."""
         self.now = at
         ended = [each for each in self._holds if each.end <= at]
         if ended:
@@ -156,7 +156,7 @@ class Occupancy:
     def slack(self, spec: Spec, at: float, until: float | None = None, *, certain: bool = False) -> tuple[int, int]:
         """CPUs and memory left over from `at` to `until` (None: at that moment), with `spec` begun then.
 
-        Who asks for none of what has become less than nothing has enough of it.
+        A job that asks for none of a negative resource has enough of it.
         """
         cpus, memory_mb = self._free(at, until, certain=certain)
         asked = spec.memory_mb or 0
@@ -191,7 +191,7 @@ class Occupancy:
         return [index for *_, index in sorted(found)]
 
     def wanted_later(self) -> list[set[int]]:
-        """For each job for which something is kept the GPUs that it could then have."""
+        """For each job with kept resources, the GPUs that it could then have."""
         return [
             set(self.candidates(each.spec, each.begin, each.end, certain=certain)) | set(each.given.gpus)
             for certain in (False, True)
@@ -200,15 +200,15 @@ class Occupancy:
         ]
 
     def kept_times(self) -> Iterator[float]:
-        """When those begin for whom something is kept."""
+        """When the jobs with kept resources begin."""
         return (each.begin for kept in self._kept.values() for each in kept)
 
     def suitable(self, spec: Spec) -> int:
-        """How many available GPUs there are of the kind asked for, whoever has them now; no doubtful ones."""
+        """The number of available GPUs of the requested kind, whether or not in use; without doubtful ones."""
         return sum(device.index not in self._missed for device in self._that_suit(spec))
 
     def _that_suit(self, spec: Spec) -> list[Device]:
-        """The usable GPUs of the kind asked for, whoever has them."""
+        """The usable GPUs of the requested kind, whether or not in use."""
         key = spec.gpu_type, spec.gpu_memory_mb, spec.gpus > 1
         found = self._suiting.get(key)
         if found is None:
@@ -216,7 +216,7 @@ class Occupancy:
         return found
 
     def leaves_enough(self, spec: Spec, gpus: Iterable[int], at: float, until: float, *, certain: bool = False) -> bool:
-        """Whether the reservations by count are still met when `spec` has these GPUs too from `at` until `until`."""
+        """Whether the reservations by count are still met if `spec` also has these GPUs from `at` until `until`."""
         if not self.windows:
             return True
         counted = [each for each in self._overlapping(spec.user, at, _gone(spec, until)) if each.gpu_list is None]
@@ -227,7 +227,7 @@ class Occupancy:
         )
 
     def fits(self, spec: Spec, at: float, until: float, *, certain: bool = False) -> bool:
-        """Whether `spec` could run from `at` until `until`, beside all that is kept."""
+        """Whether `spec` could run from `at` until `until`, together with everything kept."""
         if min(self.slack(spec, at, until, certain=certain)) < 0:
             return False
         if not spec.gpus:
@@ -254,7 +254,7 @@ class Occupancy:
         def fits(at: float) -> bool:
             return self.fits(spec, at, at + length, certain=certain) and (admits is None or admits(at))
 
-        if not self.windows and not self._kept[certain] and admits is None:  # more and more is free
+        if not self.windows and not self._kept[certain] and admits is None:  # ever more becomes free
             place = bisect_left(times, x=True, key=fits)
             return times[place] if place < len(times) else None
         for at in times:
@@ -265,12 +265,12 @@ class Occupancy:
         return None
 
     def next_end(self) -> float | None:
-        """When next something is given back, or a reservation ends."""
+        """When something is released next, or a reservation ends."""
         times = (*(each.end for each in self._holds), *(each.end for each in self.windows))
         return min((at for at in times if at > self.now), default=None)
 
     def can_ever(self, spec: Spec, length: float) -> bool:
-        """Whether reservations that come again and again leave a gap in which `spec` fits, once all else is gone."""
+        """Whether repeating reservations leave a gap for `spec`, once everything else has ended."""
         coming = [each for each in self.windows if each.again and each.user != spec.user]
         if not coming or not spec.gpus:
             return True
@@ -281,8 +281,8 @@ class Occupancy:
         return any(empty.fits(spec, at, at + min(length, LONGER)) for at in times)
 
     def longest(self, spec: Spec) -> float | None:
-        """The most seconds that `spec` may last if it is to find a gap between the reservations that come again and
-        again; None where any length does, or none.
+        """The longest duration in seconds with which `spec` fits between the repeating
+        reservations; None if any duration fits, or none.
         """
         if self.can_ever(spec, inf if spec.time_limit is None else spec.time_limit):
             return None
@@ -299,7 +299,7 @@ class Occupancy:
 
     @property
     def is_known(self) -> bool:
-        """Whether all that is expected is known."""
+        """Whether all expected ends are known ones."""
         return not self._guesses and len(self._kept[True]) == len(self._kept[False])
 
     def _add(self, given: Hold) -> None:
@@ -324,7 +324,7 @@ class Occupancy:
         if not self.fits(spec, at, until, certain=certain):
             return None
         gpus = self.candidates(spec, at, until, certain=certain) if spec.gpus else []
-        if not (spec.shared or self.windows):  # those that come free last are of the least use to others
+        if not (spec.shared or self.windows):  # those that become free last are least useful to others
             gpus.sort(key=self._busy_until, reverse=True)
         return hold(spec, tuple(sorted(gpus[: spec.gpus])), until)
 
@@ -332,7 +332,7 @@ class Occupancy:
         return max((each.end for each in self._on[index]), default=self.now)
 
     def _kept_anew(self, *, certain: bool) -> list[Kept] | None:
-        """All that is kept, each at its time, as things are now; None when they cannot all be."""
+        """Everything kept, each at its time, as things are now; None if not all of it is possible."""
         before, self._kept[certain] = self._kept[certain], []
         try:
             for each in before:
@@ -349,7 +349,7 @@ class Occupancy:
 
     def _free(self, at: float, until: float | None, *, certain: bool) -> tuple[int, int]:
         """The least of CPUs and of memory that is free from `at` to `until`."""
-        if at <= self.now:  # what is kept is looked after by `spares`
+        if at <= self.now:  # `spares` takes care of what is kept
             return self.cpus, self.memory_mb
         later = self._during(at, at if until is None else until, certain=certain)
         found = []

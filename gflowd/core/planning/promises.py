@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Record = Mapping[str, Any]
 
-TOLERANCE = 1.0  # seconds: times are told to the second, and clocks are trimmed
+TOLERANCE = 1.0  # seconds: times are shown to the second, and clocks are adjusted
 MOST_NAMED = 16  # of the jobs that end before
 UNKNOWN = "something unknown changed"
 WAS_DOWN = "the machine changed while gflowd was down"
@@ -35,7 +35,7 @@ ITS_OWN = {
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What promises rest on at one moment. `ends` of the live jobs (`inf`: not known) and `bands` of these and of those
+    """The basis of promises at one moment. `ends` of the live jobs (`inf`: not known) and `bands` of these and of those
     `waiting` for whom something is kept, `specs` of the promised ones; `drained`: nothing is started, or was not of
     late; `offset` is between wall clock and monotonic clock, in seconds.
     """
@@ -55,9 +55,9 @@ class Basis:
 def renewed(
     before: Record | None, promise: Promise, was: Basis | None, now: Basis, wall: float, *, is_doubtful: bool = False
 ) -> Record:
-    """The record of a promise, where it was `before`; the same when nothing moved that anybody was told.
+    """The record of a promise that was `before`; the same if nothing that was shown has moved.
 
-    `is_doubtful`: some GPU was away a moment ago and may be back in another, for which no promise is given up.
+    `is_doubtful`: a GPU has just gone away and may be back in a moment; no promise is withdrawn for that.
     """
     at = promise.at
     if before is None:
@@ -66,7 +66,7 @@ def renewed(
     told = before["at"]
     if at is not None and told is not None and abs(at - told) <= TOLERANCE:
         return before
-    if at is not None and (told is None or at < told):  # if it is later than it once was, that is still told
+    if at is not None and (told is None or at < told):  # if it is later than it once was, that is still shown
         is_late = at > before.get("was", at) + TOLERANCE
         return {**(before if is_late else _plain(before)), "at": at, "by": _by(at, now)}
     if told is None:
@@ -78,7 +78,7 @@ def renewed(
 
 
 def estimates(records: Mapping[int, Record]) -> dict[int, float]:
-    """When those were first expected to start for whom there was only an estimate."""
+    """The first expected start of jobs with only an estimate."""
     return {job_id: each["estimate"] for job_id, each in records.items() if "estimate" in each}
 
 
@@ -94,13 +94,13 @@ def _plain(record: Record) -> dict[str, Any]:
 
 
 def _by(at: float | None, now: Basis) -> list[list[float]]:
-    """The jobs that end last before that, first to end first."""
+    """The jobs that end last before that time, first to end first."""
     ends = [] if at is None else sorted((end, job_id) for job_id, end in now.ends.items() if end <= at + TOLERANCE)
     return [[job_id, end] for end, job_id in ends[-MOST_NAMED:]]
 
 
 def _cause(job_id: int, before: Record, was: Basis | None, now: Basis, wall: float) -> str:
-    """What has changed since it was promised, so that it cannot be kept."""
+    """What has changed since the promise, so that it cannot be kept."""
     if was is None:
         higher = next(_higher(job_id, (), (), now), WAS_DOWN)
         return _longer(dict(before["by"]), now, wall) or higher
@@ -108,7 +108,7 @@ def _cause(job_id: int, before: Record, was: Basis | None, now: Basis, wall: flo
 
 
 def _causes(job_id: int, was: Basis, now: Basis, wall: float) -> Iterator[str]:
-    """All that is not as it was, the most telling first."""
+    """All changes, the most significant first."""
     if was.specs.get(job_id) != now.specs.get(job_id):
         yield "its request was changed"
     if abs(now.offset - was.offset) > TOLERANCE:
@@ -132,7 +132,7 @@ def _causes(job_id: int, was: Basis, now: Basis, wall: float) -> Iterator[str]:
 
 
 def _higher(job_id: int, live: Collection[int], waiting: Collection[int], now: Basis) -> Iterator[str]:
-    """Jobs of higher priority that have come since."""
+    """Jobs of higher priority that are new since then."""
     mine = now.bands.get(job_id)
     if mine is not None:
         ahead = {each for each, its in now.bands.items() if its < mine}

@@ -1,4 +1,4 @@
-"""The reservation calendar: which reservations there are, what they keep now and next, and when that changes. Mutable;
+"""The reservation calendar: which reservations exist, what they keep now and next, and when that changes. Mutable;
 pure.
 """
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from gflowd.core.planning.reservations import Reservation, Window
 
-HORIZON = 35 * 86400.0  # seconds: what comes again and again is laid out that far
+HORIZON = 35 * 86400.0  # seconds: repeating reservations are expanded this far
 
 
 class ReservationCalendar:
     """`standing`: the reservations that are not cancelled; `windows`, `coming` and `edges` are as of the last `look`.
 
-    `windows` has of each reservation its present window or else its next; `coming` all that begin before `horizon`, and
-    those beyond that come only once. All are found anew only when an edge has passed or the clock was set back, so a
+    `windows` has the current or else the next window of each reservation; `coming` all that begin before `horizon`, and
+    those beyond that come only once. All are recomputed only when an edge has passed or the clock was set back, so a
     look costs next to nothing.
     """
 
@@ -40,7 +40,7 @@ class ReservationCalendar:
         self._since = self._until = float("inf")
 
     def look(self, wall: float) -> None:
-        """Turns to the page of the instant `wall`."""
+        """Recomputes the windows for time `wall`, if an edge has passed."""
         if self._since <= wall < self._until:
             return
         self.windows = reservations.upcoming(self.standing, wall, self.zone)

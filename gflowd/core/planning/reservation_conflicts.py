@@ -1,4 +1,4 @@
-"""Whether a new reservation can be kept beside those that there are: no index twice, never more GPUs than there are.
+"""Whether a new reservation is compatible with the existing ones: no index twice, never more GPUs than exist.
 
 What counts is the greatest need at one instant, not the sum over a window (the GPUs of two windows that follow each
 other are the same). Windows that repeat meet those that do not only while these last, so there every one is looked at.
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 WEEK = 7 * DAY
-FURTHEST = 5 * 365 * DAY  # seconds: what ends later is a slip, and every window until then may have to be looked at
+FURTHEST = 5 * 365 * DAY  # seconds: a later end is a mistake, and every window until then may have to be checked
 _PERIOD = {"daily": "day", "weekly": "week"}
 
 
 def check(new: Reservation, machine_gpus: int | None, now: float) -> None:
-    """Raises `Refused` for what makes no sense, or what the machine's GPUs (None: not known) can never give."""
+    """Raises `Refused` for an invalid reservation, or one that the machine's GPUs (None: unknown) cannot satisfy."""
     asked = new.gpus if new.gpu_list is None else len(new.gpu_list)
     if not asked:
         raise Refused("a reservation needs at least one GPU")
@@ -53,9 +53,9 @@ def conflict(
     since: float,
     zone: tzinfo | None = None,
 ) -> str | None:
-    """Why `new` cannot be beside the `existing` from `since` on, naming the reservation; None when it can.
+    """Why `new` conflicts with the `existing` from `since` on, naming the reservation; None if it does not.
 
-    With `machine_gpus` None, not known, only indices are held against each other.
+    If `machine_gpus` is None (not known), only indices are compared.
     """
     standing = {each.id: each for each in existing if each.cancelled_at is None and each.id != new.id}
     every = [*standing.values(), new]
@@ -76,7 +76,7 @@ def _clash(
     machine_gpus: int | None,
     zone: tzinfo | None,
 ) -> str | None:
-    """The first instant at which `new` is too much, told in words."""
+    """The first instant at which `new` is too much, in words."""
     spans = list(during)
     events = sorted([(span.end, 0, place) for place, span in enumerate(spans)]
                     + [(span.start, 1, place) for place, span in enumerate(spans)])  # fmt: skip
@@ -99,7 +99,7 @@ def _too_much(
     machine_gpus: int | None,
     zone: tzinfo | None,
 ) -> str | None:
-    """What is wrong at an instant at which `new` and the other windows of `now` hold."""
+    """The conflict at an instant at which `new` and the other windows of `now` are active."""
     others = [standing[span.id] for span in now if span.id != new.id]
     for other in others:
         if twice := set(new.gpu_list or ()).intersection(other.gpu_list or ()):

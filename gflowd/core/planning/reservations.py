@@ -1,6 +1,6 @@
-"""Reservations: GPUs kept for a user in windows of time. Whether one holds now is a function of it and of the time.
+"""Reservations: GPUs kept for a user during time windows. Whether one is active is a function of it and the time.
 
-A repeating one repeats by the clock on the wall: each window begins and ends at the same time of day, so the one over
+A repeating one repeats in local time: each window begins and ends at the same time of day, so the one over
 a clock change is an hour shorter or longer. A time that a clock change skips is the moment of the change, one that it
 repeats is the first. Later on the wall is then never earlier in truth, so windows that are apart on the wall are apart.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PENDING, ACTIVE, COMPLETED, CANCELLED = STATUSES = ("pending", "active", "completed", "cancelled")
 DAY = 86400  # seconds, on the wall
 PERIODS = {"daily": 1, "weekly": 7}  # days
-MOST_EDGES = 16  # each wakes the scheduler, which then tells of the next
+MOST_EDGES = 16  # each wakes the scheduler, which then posts the next ones
 
 
 class Reservation(Value):
@@ -201,5 +201,5 @@ def _instant(wall: datetime, zone: tzinfo | None) -> float:
     early, late = sorted(wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
     if on_the_wall(early, zone) == wall:
         return early
-    seconds = range(int(early), int(late) + 1)  # the change is between; clocks change at whole seconds
+    seconds = range(int(early), int(late) + 1)  # the change is in between; clocks change at whole seconds
     return float(seconds[bisect_left(seconds, True, key=lambda second: on_the_wall(second, zone) > wall)])

@@ -1,4 +1,4 @@
-"""What is known of jobs that have left the snapshot. Here: nothing; the scheduler asks the history."""
+"""What is known about jobs that have left the snapshot. Here: nothing; the scheduler asks the history."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Archive:
-    """A past without jobs."""
+    """An archive without jobs."""
 
     def outcome(self, job_id: int, *, whole: bool) -> Outcome:  # noqa: ARG002 -- the base of others
         """How a job has ended; `whole`: the array with this id, if it is one."""
         return UNKNOWN
 
     def family(self, array_id: int) -> Family | None:  # noqa: ARG002 -- as above
-        """What an array is made of; None when it is not known, or none."""
+        """The definition of an array; None if unknown, or not an array."""
         return None

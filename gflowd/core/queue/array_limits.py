@@ -1,4 +1,6 @@
-"""The limits of arrays and sweeps: how many of their jobs may run at a time, and fail before the rest goes. Mutable."""
+"""The limits of arrays and sweeps: how many of their jobs may run at a time, and fail before the rest is cancelled.
+Mutable.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,15 @@ class ArrayLimits:
 
     def __init__(self, records: JobRecords) -> None:
         self._records = records
-        self.outside: set[int] = set()  # jobs that were left out when the queue was last walked
+        self.outside: set[int] = set()  # jobs that were skipped when the queue was last walked
         self._families: dict[int, Family] = {}
         self._live: dict[int, set[int]] = {}
         self._array_of: dict[int, int] = {}
         self._failed: dict[int, set[int]] = {}
-        self._told: set[int] = set()  # arrays that are exhausted, and were said to be
+        self._told: set[int] = set()  # exhausted arrays that were reported
 
     def note(self, array_id: int, family: Family | None) -> None:
-        """Takes in an array, or that a spec is none."""
+        """Adds an array, or records that a spec is not one."""
         if family is not None:
             self._families[array_id] = family
         else:
@@ -36,7 +38,7 @@ class ArrayLimits:
             self._told.discard(array_id)
 
     def rooms(self) -> dict[int, int]:
-        """How many more jobs of each limited array may start; forgets who was left out before."""
+        """How many more jobs of each limited array may start; forgets which were skipped before."""
         self.outside.clear()
         found = {}
         for array_id, family in self._families.items():
@@ -96,7 +98,7 @@ class ArrayLimits:
                 yield array_id
 
     def too_many(self, array_id: int) -> int | None:
-        """How many jobs of an array have failed, when that is as many as may fail."""
+        """How many jobs of an array have failed, if the limit is reached."""
         allowed = self._families[array_id].max_failures
         failed = len(self._failed.get(array_id, ()))
         return None if allowed is None or failed < allowed else failed

@@ -1,6 +1,6 @@
-"""Who waits for whom: an index that the scheduler keeps, so that an end touches only the jobs that wait for it. Pure.
+"""Which job waits for which: an index, so that an end touches only the jobs that wait for it. Pure.
 
-Nothing here calls itself: a chain may be as long as the queue.
+Nothing here is recursive: a chain may be as long as the queue.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 class _Waiter:
-    """A job and how far its needs are met. Mutable."""
+    """A job and how far its dependencies are satisfied. Mutable."""
 
     __slots__ = ("came", "due", "lost", "met_at", "needs", "open", "places", "singleton", "told")
 
     def __init__(self, needs: Needs) -> None:
         self.needs = needs
-        self.open: set[int] = set()  # places of dependencies that are not decided
+        self.open: set[int] = set()  # indices of undecided dependencies
         self.places: dict[int, list[int]] = {}  # by id
-        self.came = False  # one at least is satisfied
-        self.met_at: float | None = None  # when the last of them was, or the first where that is enough
-        self.lost: int | None = None  # the first place that never will be
+        self.came = False  # at least one is satisfied
+        self.met_at: float | None = None  # when the last of them was satisfied, or the first if one is enough
+        self.lost: int | None = None  # the index of the first that can never be satisfied
         self.singleton = False
         self.told = self.due = False  # in the news, now or before; not yet read there
         for place, dependency in enumerate(needs.dependencies):
@@ -48,7 +48,7 @@ class _Waiter:
             case Never():
                 self.open.discard(place)
                 self.lost = place if self.lost is None else min(self.lost, place)
-            case Waiting():  # pragma: no branch -- the union has no more
+            case Waiting():  # pragma: no branch -- exhaustive
                 pass
 
     def meet(self, at: float | None) -> None:
@@ -75,8 +75,8 @@ class _Waiter:
 class DependencyGraph:
     """The needs of every queued job that has any. Mutable.
 
-    `aftercorr` is to be made plain before (`dependency_rules.corresponding`). What is once decided stands, as in Slurm,
-    until the job is added anew: after a requeue of `id`, add all `affected(id)` again.
+    `aftercorr` must be resolved first (`dependency_rules.corresponding`). Decisions are final, as in Slurm,
+    until the job is added again: after a requeue of `id`, add all `affected(id)` again.
     """
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class DependencyGraph:
         self._news: deque[int] = deque()
 
     def add(self, job_id: int, needs: Needs, look: Look, now: float) -> None:
-        """Takes in a job, or its needs anew."""
+        """Adds a job, or updates its needs."""
         self.remove(job_id)
         waiter = self._waiters[job_id] = _Waiter(needs)
         for other in waiter.places:
@@ -103,17 +103,17 @@ class DependencyGraph:
                 del self._waiting_for[other]
 
     def affected(self, job_id: int) -> tuple[int, ...]:
-        """The jobs that name `job_id` (a job or a whole array) among their needs, decided ones too."""
+        """The jobs that name `job_id` (a job or a whole array) in their needs, including decided ones."""
         return tuple(self._waiting_for.get(job_id, ()))
 
     def hear(self, job_id: int, look: Look, now: float) -> None:
-        """Something happened to `job_id`; of an element, tell also of its array's id."""
+        """Call it when something happened to `job_id`; for an element, also with its array's id."""
         for dependent in self.affected(job_id):
             waiter = self._waiters[dependent]
             self._judge(dependent, waiter, waiter.places[job_id], look, now)
 
     def pass_time(self, look: Look, now: float) -> None:
-        """Looks again at what was to be looked at by `now`."""
+        """Re-evaluates what is due by `now`."""
         while self._timers and self._timers[0][0] <= now:
             _, job_id, place = heappop(self._timers)
             if self._is_open(job_id, place):
@@ -126,7 +126,7 @@ class DependencyGraph:
         return self._timers[0][0] if self._timers else None
 
     def news(self) -> Iterator[tuple[int, Satisfied | Never]]:
-        """Each job that was decided on since, once, as if it were alone of its name.
+        """Each job that was decided since, once, ignoring others of its name.
 
         Who cancels it while iterating, and has the graph hear of that, meets its dependents in the same iteration.
         """
@@ -141,14 +141,14 @@ class DependencyGraph:
             yield job_id, verdict
 
     def verdict(self, job_id: int, *, alone: bool = True) -> Verdict:
-        """How it stands with a job, without a time. `alone`: whether no job of its name is in its way
+        """The verdict on a job, without a time. `alone`: whether no job of its name is in its way
         (`Singletons`).
         """
         waiter = self._waiters.get(job_id)
         return SATISFIED if waiter is None else waiter.verdict(alone=alone)
 
     def met_at(self, job_id: int) -> float | None:
-        """When the needs of a job came to be met, as far as that is known."""
+        """When the needs of a job were satisfied, if known."""
         waiter = self._waiters.get(job_id)
         return None if waiter is None else waiter.met_at
 

@@ -1,6 +1,6 @@
-"""Ways through who waits for whom: a cycle that an update would close, and what fell with a failed job.
+"""Paths through the dependency graph: a cycle that an update would close, and the jobs cancelled because of another.
 
-Nothing here calls itself: a chain may be as long as the queue.
+Nothing here is recursive: a chain may be as long as the queue.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def cycle(
     waits_for: Callable[[int], Iterable[int]],
     elements: Collection[int] = (),
 ) -> list[int] | None:
-    """The way from `job_id` back to itself if it waited for `wanted`: `[5, 7, 9, 5]`, or None when there is none.
+    """The path from `job_id` back to itself if it waited for `wanted`: `[5, 7, 9, 5]`, or None if there is none.
 
     `waits_for`: the ids that a job, or any element of an array, waits for now; none of one that has ended.
     `elements`: the ids of `job_id` if it is an array; who waits for one of them waits for `job_id`.
@@ -46,7 +46,7 @@ def _way(last: int, job_id: int, came_from: dict[int, int]) -> list[int]:
 def cascade(
     ids: Iterable[int], victims: Callable[[int], Iterable[int]], waits_for: Callable[[int], Iterable[int]]
 ) -> list[int]:
-    """Every job that was cancelled because of `ids`, at whatever remove; each after those of them that it waited for.
+    """Every job that was cancelled because of `ids`, directly or indirectly; each after those that it waited for.
 
     `victims`: the jobs that ended with `DependencyFailed:` and the given id; `waits_for`: the ids of a job's needs.
     """

@@ -1,8 +1,9 @@
-"""Whether what a job waits for has come, may still come, or never will. Takes what is known of those jobs and the time.
+"""Whether a job's dependencies are satisfied, may be later, or never will be. Takes the jobs' outcomes and the time.
 
 The rules are those of sbatch(1) for `--dependency`, and of Slurm's page on job arrays for a whole array: `afternotok`
-waits until all elements have ended, and one must not have finished well. Where these are silent: `afterok` is lost with
-the first element that does not finish well; `after` waits until all have started, its delay counts from the last start.
+waits until all elements have ended and at least one is not finished. Where these say nothing: `afterok` is lost with
+the first element that ends without finishing; `after` waits until all have started, and its delay counts from the last
+start.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class Outcome(Value):
-    """How many of the jobs that a dependency names have begun, ended and finished well. `jobs` 0: none is known.
+    """How many of the jobs that a dependency names have begun, ended and finished. `jobs` 0: none is known.
 
-    `begun`: have started, or ended without; `begun_at`: when the last of these did, seconds since the epoch, and
+    `begun`: started, or ended without starting; `begun_at`: when the last of these did, seconds since the epoch, and
     `ended_at`: when the last of those that have ended did, where that is known. A job
     counts by its present attempt: one that is queued again has not begun.
     """
@@ -51,13 +52,13 @@ class Outcome(Value):
 
 
 class Satisfied(Value):
-    """What the job waited for has come."""
+    """The dependency is satisfied."""
 
     __slots__ = ()
 
 
 class Waiting(Value):
-    """It may still come. `until`: when it may without anything happening, seconds since the epoch."""
+    """It may still be satisfied. `until`: when it may be without any event, seconds since the epoch."""
 
     __slots__ = ("until",)
 
@@ -66,7 +67,7 @@ class Waiting(Value):
 
 
 class Never(Value):
-    """It cannot come any more, because of the job or array `id`."""
+    """It can no longer be satisfied, because of the job or array `id`."""
 
     __slots__ = ("id",)
 
@@ -95,7 +96,7 @@ def of(phase: Phase) -> Outcome:
 
 
 def moved(whole: Outcome, before: Outcome, after: Outcome) -> Outcome:
-    """The outcome of an array when one of its elements goes from `before` to `after`, without a look at the others."""
+    """The outcome of an array when one of its elements goes from `before` to `after`, without reading the others."""
     return Outcome(
         jobs=whole.jobs,
         begun=whole.begun - before.begun + after.begun,
@@ -111,14 +112,14 @@ def _latest(*times: float | None) -> float | None:
 
 
 def met_at(dependency: Dependency, outcome: Outcome) -> float | None:
-    """When a dependency that is satisfied came to be so; None where that is not known."""
+    """When a satisfied dependency was satisfied; None if not known."""
     if dependency.kind == AFTER and outcome.begun_at is not None:
         return outcome.begun_at + dependency.delay
     return outcome.ended_at
 
 
 def judge(needs: Needs, look: Look, now: float) -> Verdict:
-    """What is to become of a job with `needs`; `Never` names the first dependency that is lost."""
+    """The verdict on a job with `needs`; `Never` names the first lost dependency."""
     verdicts = [judge_one(each, look(each), now) for each in needs.dependencies]
     lost = [verdict for verdict in verdicts if isinstance(verdict, Never)]
     came = sum(isinstance(verdict, Satisfied) for verdict in verdicts)
@@ -131,7 +132,7 @@ def judge(needs: Needs, look: Look, now: float) -> Verdict:
 
 
 def judge_one(dependency: Dependency, outcome: Outcome, now: float) -> Verdict:
-    """Whether one dependency is satisfied. One on jobs of which nothing is known never is."""
+    """The verdict on one dependency. A dependency on unknown jobs is never satisfied."""
     over = outcome.ended == outcome.jobs
     failed = outcome.ended > outcome.finished
     if dependency.id is None:
@@ -157,10 +158,10 @@ def _judge_after(dependency: Dependency, outcome: Outcome, now: float) -> Verdic
 
 
 def corresponding(dependency: Dependency, index: int | None, find: Callable[[int], int | None] | None) -> Dependency:
-    """What `aftercorr` means to the element `index` (None: to a job that is none) of an array: an `afterok`.
+    """What `aftercorr` means for the element `index` of an array (None: for a single job): an `afterok`.
 
-    `find`: from an index to the id of that element of the other array; None when that is a single job. Then, as in
-    sbatch(1), and for a job without an index, the whole of it counts. Raises `Refused` when there is no such element.
+    `find`: from an index to the id of that element of the other array; None if that is a single job. Then, as in
+    sbatch(1), and for a job without an index, the whole of it counts. Raises `Refused` if there is no such element.
     """
     if index is None or find is None:
         return dependency.replace(kind=AFTEROK)

@@ -1,6 +1,6 @@
-"""The job queue: every job that is queued or live, kept in order as the snapshot changes. Mutable; pure.
+"""The job queue: all queued and live jobs, kept in order as the snapshot changes. Mutable; pure.
 
-Ended jobs are counted out: the snapshot still has them, and they are looked up there where others depend on them.
+Ended jobs are not part of it; they are looked up in the snapshot if other jobs depend on them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Walk:
-    """One walk through the jobs that may start, first to start first; whoever walks may rule some out on the way."""
+    """One walk through the jobs that may start, first to start first; the caller may rule some out on the way."""
 
     def __init__(self, job_queue: JobQueue, walker: Walker, looking: Iterable[int], promised: Iterable[int]) -> None:
         self._job_queue = job_queue
@@ -36,11 +36,11 @@ class Walk:
         self._promised = promised
 
     def rule_out(self, job: Job, length: float, personal: bool) -> None:  # noqa: FBT001 -- as `backfill.Rules` has it
-        """Passes over those that ask for the same as `job` and take `length` seconds or longer: of all, or its user."""
+        """Skips jobs that ask for the same as `job` and take at least `length` seconds: of all users, or its user."""
         self._job_queue.rule_out(self._walker, job, length, personal=personal)
 
     def enough(self) -> None:
-        """Has only those come any more that are promised."""
+        """Yields only promised jobs from now on."""
         self._walker.ruled_out.all = True
 
     def __iter__(self) -> Iterator[Job]:
@@ -50,7 +50,7 @@ class Walk:
 class JobQueue:
     """Queued and live jobs by id; `queue()` has those that may start, in scheduling order.
 
-    `records`: what it is made of; `archive`: what is known of jobs that have left these; `runtimes`: how long jobs
+    `records`: the source; `archive`: what is known about jobs that have left the snapshot; `runtimes`: how long jobs
     without a limit are expected to take.
     """
 
@@ -65,15 +65,15 @@ class JobQueue:
         self._line = PriorityOrder()
         self._begins: dict[int, float] = {}
         self._early: set[int] = set()  # those of `_begins` that are not in order yet
-        self._timers: list[tuple[float, int]] = []  # a heap: when, who; some outlive what they were for
+        self._timers: list[tuple[float, int]] = []  # a heap: when, which job; some entries are stale
         self._wall = float("-inf")  # when `settle` was last called
         self._cancelled: set[int] = set()
-        self._met: dict[int, float] = {}  # of those that waited for others, when these had come
+        self._met: dict[int, float] = {}  # when the dependencies of jobs were satisfied
         self._specs: dict[int, Spec] = {}  # of arrays, which share them
         self._array_index = ArrayIndex()
         self._array_limits = ArrayLimits(records)
         self._pending = PendingJobs(records, self._array_index, archive or Archive())
-        self._blocked: set[int] = set()  # those that were seen behind another of their name
+        self._blocked: set[int] = set()  # jobs that were seen behind another of their name
 
     def queue(
         self,
@@ -94,17 +94,17 @@ class JobQueue:
         return Walk(self, walker, looking, promised)
 
     def walk(self, walker: Walker, looking: Iterable[int], promised: Iterable[int]) -> Iterator[Job]:
-        """As `queue`, which is to be called."""
+        """The iterator behind `queue`; call that."""
         rooms = self._array_limits.rooms()
         full: set[int] = set()
-        counted: set[int] = set()  # they have their place in a room, and come once more in the queue
+        counted: set[int] = set()  # they come first, and once more in their places
 
         def beyond(job_id: int) -> int | None:
             array_id = self.queued[job_id].array_id
             if array_id is None or job_id in counted or (array_id not in full and rooms.get(array_id, 1) > 0):
                 return None
             if array_id not in full:
-                if self._pending.lets_go(self.queued[job_id]):  # else it waits for another of its name
+                if self._pending.lets_go(self.queued[job_id]):  # else it waits for another job of its name
                     self._array_limits.left_out(job_id)
                 full.add(array_id)
             ids = self._array_index.ids(array_id)
@@ -130,17 +130,17 @@ class JobQueue:
         return ((job, self._seat(job)) for job in map(self.queued.get, ids) if job is not None)
 
     def is_lined_up(self, job: Job) -> bool:
-        """Whether a queued job waits for nothing but its turn."""
+        """Whether a queued job only waits for its turn."""
         return self._line.has(job, self._seat(job))
 
     def ready(self, job: Job) -> float:
-        """Since when a job could have started, as far as it is concerned itself (wall time)."""
+        """Since when the job itself could have started (wall time)."""
         since = job.phase.since if isinstance(job.phase, Queued) else None
         times = (job.begin_at, job.wish.released_at, since, self._met.get(job.id))
         return max(job.spec.submitted_at, *(at for at in times if at is not None), 0.0)
 
     def note_runs(self, record_id: str, record: Mapping[str, Any] | None) -> None:
-        """Takes in a record of run times, or that it is gone."""
+        """Adds a record of run times, or removes it."""
         news = self.runtimes.take(record_id, record)
         if news is None:
             return
@@ -159,12 +159,12 @@ class JobQueue:
         return Seat(self.ready(job), label)
 
     def waiting(self, depth: int) -> dict[int, str]:
-        """The reason of jobs that wait for others, of at most `depth` of them, and of groups at their limit."""
+        """The reasons of at most `depth` jobs that wait for others, and of groups at their limit."""
         waits = dict.fromkeys(self._pending.first(depth), reasons.DEPENDENCY)
         return waits | dict.fromkeys(self._array_limits.outside, reasons.GROUP)
 
     def heeds_ends(self) -> bool:
-        """Whether the end of a job may let others start beside those that can have what it had."""
+        """Whether the end of a job may let jobs start other than those that can use its resources."""
         return self._pending.is_used or self._array_limits.are_limited()
 
     def heeds_starts(self) -> bool:
@@ -172,13 +172,13 @@ class JobQueue:
         return self._pending.heeds_starts
 
     def edges(self, wall: float) -> tuple[float, ...]:
-        """The times still to come at which a job may start: begin times, delays after others, ascending."""
+        """The future times at which a job may start: begin times, delays after others, ascending."""
         edges = [begin for begin in self._begins.values() if begin > wall]
         after = self._pending.next_time()
         return tuple(sorted(edges if after is None else [*edges, after]))
 
     def unwanted(self) -> Iterator[Job]:
-        """The queued jobs whose cancellation is wished."""
+        """The queued jobs with a cancel wish."""
         return (self.queued[job_id] for job_id in self._cancelled)
 
     def ids(self, spec_id: int) -> range:
@@ -190,11 +190,11 @@ class JobQueue:
         return self._array_index.spec_of(job_id)
 
     def has(self, job_id: int) -> bool:
-        """Whether something may still become of a job."""
+        """Whether a job may still change."""
         return any(job_id in table for table in (self.queued, self.live, self.lingering, self.reopened))
 
     def is_needed(self, spec_id: int) -> bool:
-        """Whether something may still become of a job of a spec, or of one that waits or waited for it."""
+        """Whether any job of a spec, or one that waits or waited for it, may still change."""
         ids = self._array_index.ids(spec_id)
         for job in self.live.values():
             if job.spec.needs is not None and any(each in ids for each in job.spec.needs.ids):
@@ -202,9 +202,9 @@ class JobQueue:
         return any(self.has(each) or self._pending.is_awaited(each) for each in reversed(ids))
 
     def refresh(self, spec_ids: Iterable[int], job_ids: Iterable[int]) -> set[int]:
-        """Takes in the records anew: of every job of `spec_ids`, and of `job_ids`.
+        """Reads the records again: of every job of `spec_ids`, and of `job_ids`.
 
-        The ids of all these, and of those that waited for one of them and have to wait again.
+        Returns the ids of all these, and of jobs that waited for one of them and have to wait again.
         """
         specs = self._records.specs
         ids = set(job_ids)
@@ -232,7 +232,7 @@ class JobQueue:
         return ids
 
     def _known(self, spec_id: int) -> Iterable[int]:
-        """The jobs of a spec that is gone, as far as that is news: a big array leaves with all of its jobs ended."""
+        """The jobs of a removed spec that were still known: a big array leaves only when all of its jobs have ended."""
         ids = self._array_index.ids(spec_id)
         if self._pending.is_used:
             return ids
@@ -240,7 +240,7 @@ class JobQueue:
         return {spec_id}.union(*(table.keys() & ids for table in tables))
 
     def settle(self, ids: Iterable[int], wall: float) -> None:
-        """What has become of `ids` is told to the jobs that wait for them, and to those that wait for these."""
+        """Passes on changes of `ids` to the jobs that wait for them, and to the jobs that wait for these."""
         self._wall = wall
         while self._timers and self._timers[0][0] <= wall:
             begin, job_id = heappop(self._timers)
@@ -266,7 +266,7 @@ class JobQueue:
         self._unblock(wall)
 
     def _unblock(self, wall: float) -> None:
-        """Who was behind another of its name waits for resources only from now on."""
+        """A job that was behind another of its name waits for resources only from now on."""
         self._blocked.intersection_update(self._pending.singletons)
         for job_id in self._pending.singletons:
             job = self.queued[job_id]
@@ -283,7 +283,7 @@ class JobQueue:
                 self._line.add(job, self._seat(job))
 
     def _doubting(self, ids: Iterable[int]) -> set[int]:
-        """The queued jobs to which something was told, of `ids` or of one another, that is so no more."""
+        """The queued jobs whose information about `ids`, or about each other, is outdated."""
         found: set[int] = set()
         todo = list(ids)
         while todo:
@@ -302,7 +302,7 @@ class JobQueue:
         self._pending.lose(job_id, wall)
 
     def _read(self, job_id: int) -> Job | None:
-        """The job, unless nothing will become of it any more."""
+        """The job, unless it is over for good."""
         specs = self._records.specs
         array_id = self._array_index.array_of(job_id)
         spec_id = job_id if array_id is None else array_id
@@ -319,7 +319,7 @@ class JobQueue:
         return codec.element(job_id, self._specs[array_id], wish, phase, array_id)
 
     def _learn(self, array_id: int, job_id: int, spec: Mapping[str, Any] | None, phase: Mapping[str, Any]) -> None:
-        """What the end of an element tells of the others, where they have no limit."""
+        """What the end of an element says about the length of the others, if they have no limit."""
         run, knew = lasted(phase), self.runtimes.knows(array_id)
         if spec is None or spec.get("time_limit") is not None or (run is None and not knew):
             return
@@ -344,14 +344,14 @@ class JobQueue:
             case Ended(last_attempt=attempt) if job.wish.requeued >= attempt:
                 self.reopened[job.id] = job
             case Ended():
-                pass  # it was to be run again before this attempt
+                pass  # the wish was for an earlier attempt
             case _:
                 self.live[job.id] = job
                 self._array_limits.start(job)
                 self._pending.start(job)
 
     def _line_up(self, job: Job) -> None:
-        """A queued job for which no other is in the way; it is in order once its time has come."""
+        """A queued job that no other blocks; it joins the order at its begin time."""
         if job.wish.held or job.wish.cancelled_at is not None:
             return
         if job.begin_at is not None:
@@ -381,5 +381,5 @@ class JobQueue:
 
 
 def _like(spec: Spec) -> tuple[str, int, str]:
-    """What of a job its length is predicted by."""
+    """The properties by which a job's length is predicted."""
     return spec.user, spec.gpus, spec.name[:LONGEST_KEY]

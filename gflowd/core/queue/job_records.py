@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    Raw = Mapping[str, Any]  # as JSON has it; what it says is for `job.records` and `job.codec` to read
+    Raw = Mapping[str, Any]  # as in JSON; `job.records` and `job.codec` read its content
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecords:
     """The raw records by id: of each job or array its spec, of each job its wish and its phase, of arrays the limits
-    that `gflowctl limit` set. Given once; they change as the snapshot does, and whoever changes them tells the queue.
+    that `gflowctl limit` set. Passed once; they change with the snapshot, and whatever changes them tells the queue.
     """
 
     specs: Mapping[int, Raw] = field(default_factory=dict)

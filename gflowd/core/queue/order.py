@@ -3,7 +3,7 @@
     score = waited / length * gpus^(1/3) * share
 
 Within a priority there is a lane for each user, length class and width. In a lane the order never changes, so only the
-heads of lanes are compared, and time, usage and what is learned of run times move no job.
+heads of lanes are compared, and time, usage and new run times move no job.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Shape = tuple[object, ...]
 
 
 class Seat(NamedTuple):
-    """Where a job stands: `ready` is when it could have started but for others (wall time), `label` what its length is
+    """A job's place: `ready` is when the job itself could have started (wall time), `label` what its length is
     predicted by, if it has no limit.
     """
 
@@ -36,7 +36,7 @@ class Seat(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What the jobs of a lane have in common; `length_class` is None where their length is predicted, by `label`."""
+    """What the jobs of a lane have in common; `length_class` is None if their length is predicted, by `label`."""
 
     user: str
     gpus: int
@@ -45,12 +45,12 @@ class Key(NamedTuple):
 
 
 def band(job: Job) -> Band:
-    """What comes before all else: what was put to the front last, then priority. The least is first."""
+    """What decides first: the last move to the front, then priority. The least is first."""
     return -(job.wish.top_at or 0.0), -job.spec.priority
 
 
 def length_class(seconds: float) -> float:
-    """What a length counts as in the order: the power of two (seconds) above it, within limits."""
+    """The rounded length in the order: the next power of two (seconds), within limits."""
     mantissa, exponent = frexp(min(max(seconds, SHORTEST), LONGEST))
     return 2.0 ** (exponent - (mantissa == 0.5))
 
@@ -63,12 +63,12 @@ def score(waited: float, length: float, gpus: int, share: float) -> float:
 
 
 def width_factor(gpus: int) -> float:
-    """What the width of a job counts: 1 for one GPU or none, 2 for eight."""
+    """The factor for the width of a job: 1 for one GPU or none, 2 for eight."""
     return float(max(gpus, 1) ** (1 / 3))
 
 
 def shape(spec: Spec) -> Shape:
-    """Equal for jobs that can start or cannot together, but for their user, and when they end."""
+    """Equal for jobs that can start under the same conditions, apart from their user and their end."""
     is_limited = spec.time_limit is not None
     return (
         spec.gpus,
@@ -83,18 +83,18 @@ def shape(spec: Spec) -> Shape:
 
 
 class RuledOut:
-    """What can no longer start in a plan: jobs of a shape (by number), of everybody or of one user, from a length
-    (seconds) on. `dead` are the shapes of which nobody's can, however short.
+    """What can no longer start in a plan: jobs of a shape (by number), of all users or of one, from a length
+    (seconds) on. `dead` are the shapes that no user's job, however short, can start with.
     """
 
     def __init__(self) -> None:
         self._from: dict[tuple[int, str | None], float] = {}
         self.dead: set[int] = set()
-        self.all = False  # but those that come before all of their band
+        self.all = False  # except those that come before all of their band
         self.version = 0
 
     def add(self, number: int, length: float, user: str | None) -> None:
-        """Rules out what asks for the same and takes as long, or longer; of that user, None: of all."""
+        """Rules out jobs that ask for the same and take at least as long; of this user, or of all (None)."""
         if length < self._from.get((number, user), inf):
             self._from[number, user] = length
             self.version += 1
@@ -114,12 +114,12 @@ class _Lane:
 
     def __init__(self, key: Key) -> None:
         self.key = key
-        self.weight = 0.0 if key.length_class is None else width_factor(key.gpus) / key.length_class  # 0: to be asked
+        self.weight = 0.0 if key.length_class is None else width_factor(key.gpus) / key.length_class  # 0: compute it
         self.places: list[Place] = []
-        self.limits: list[float] = []  # seconds; 0 where it is predicted, which is the same for all
+        self.limits: list[float] = []  # seconds; 0 if predicted, which is the same for all
         self.shapes: list[int] = []
         self.sizes: dict[int, int] = {}  # how many there are of each shape
-        self.least = inf  # no limit is shorter; there need be none that short
+        self.least = inf  # a lower bound of the limits
 
     def add(self, at: int, place: Place, limit: float, what: int) -> None:
         self.places.insert(at, place)
@@ -140,9 +140,9 @@ class _Lane:
 
 
 class Walker:
-    """What one walk along the line goes by. `shares` of users (none: 1), `predicted`: the seconds of jobs without a
-    limit, by user, width and label; `beyond` is asked about each id: None to have it, or an id up to which all like it
-    are passed over.
+    """The inputs of one walk along the line. `shares` of users (missing: 1); `predicted`: the length of jobs without
+    limit, by user, width and label; `beyond` is called with each id: None to yield it, or an id up to which all like it
+    are skipped.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Walker:
         self.shares = shares
         self.predicted = predicted
         self.beyond = beyond
-        self.folded = False  # of each array the first alone
+        self.folded = False  # only the first of each array
         self.ruled_out = RuledOut()
 
 
@@ -170,7 +170,7 @@ class PriorityOrder:
         self._next_number = 0
 
     def add(self, job: Job, seat: Seat) -> None:
-        """Lines a job up."""
+        """Adds a job."""
         key, place = _key(job.spec, seat.label), (seat.ready, job.id)
         lanes = self._bands.setdefault(band(job), {})
         lane = lanes.get(key)
@@ -179,7 +179,7 @@ class PriorityOrder:
         lane.add(bisect_left(lane.places, place), place, job.spec.time_limit or 0.0, self._numbered(shape(job.spec)))
 
     def drop(self, job: Job, seat: Seat) -> None:
-        """Takes a job out, if it is there."""
+        """Removes a job, if present."""
         lane, found = self._find(job, seat)
         if lane is None or found is None:
             return
@@ -207,7 +207,9 @@ class PriorityOrder:
                 _move(lanes, key, key._replace(label=after), ids)
 
     def rule_out(self, walker: Walker, job: Job, length: float, *, personal: bool) -> None:
-        """Lets `walker` pass over what asks for the same as `job` and takes as long, or longer: of all, or its user."""
+        """Makes `walker` skip jobs that ask for the same as `job` and take at least as long: of all users, or of its
+        user.
+        """
         number = self._numbers.get(shape(job.spec))
         if number is not None:
             walker.ruled_out.add(number, length, job.spec.user if personal else None)
@@ -215,8 +217,8 @@ class PriorityOrder:
     def walk(
         self, walker: Walker, pinned: Iterable[tuple[Job, Seat]] = (), then: Iterable[tuple[Job, Seat]] = ()
     ) -> Iterator[int]:
-        """The ids, first to start first; those `pinned` before all of their band, in their order. After these come
-        those that are `then`, and once more in their places.
+        """The ids, first to start first; `pinned` ones before all of their band, in their order. After these come
+        those in `then`, which come once more in their places.
         """
         first, second = self._by_band(pinned), self._by_band(then)
         for each, lanes in sorted(self._bands.items()):
@@ -248,7 +250,7 @@ class PriorityOrder:
         return number
 
     def _find(self, job: Job, seat: Seat) -> tuple[_Lane | None, int | None]:
-        """The lane of a job, and where in it the job is; None when it is not there."""
+        """The lane of a job, and the job's index in it; None if it is not there."""
         lane = self._bands.get(band(job), {}).get(_key(job.spec, seat.label))
         if lane is None:
             return None, None
@@ -296,10 +298,10 @@ class _Cursor:
         self.length = walker.predicted(key.user, key.gpus, key.label) if key.length_class is None else 0.0
         self.at = 0
         self.version = 0
-        self.limits: dict[int, float] | None = None  # from which lengths on its shapes are ruled out
+        self.limits: dict[int, float] | None = None  # the lengths from which its shapes are ruled out
 
     def head(self) -> _Head | None:
-        """What its first is compared with others by; None at the end."""
+        """The key by which its first is compared; None at the end."""
         places = self.lane.places
         if self.at >= len(places):
             return None
@@ -307,7 +309,7 @@ class _Cursor:
         return (ready - self.walker.now) * self.factor, ready, job_id, self
 
     def is_ruled_out(self) -> bool:
-        """Whether its first can no longer start. Steps to the next that can, if it is not."""
+        """Whether its first can no longer start; moves on to the next that can."""
         rules = self.walker.ruled_out
         if self.version != rules.version:
             self.version = rules.version
@@ -327,7 +329,7 @@ class _Cursor:
         """To the next, or to the first behind the id `after`."""
         ready, job_id = self.lane.places[self.at]
         self.at += 1
-        if after is not None:  # there are no more in between than ids; to look no further is a tenth of the cost
+        if after is not None:  # bounded by the ids in between: a tenth of the cost of a full search
             places = self.lane.places
             self.at = bisect_left(places, (ready, after), self.at, min(len(places), self.at + after - job_id))
 
@@ -336,7 +338,7 @@ _Head = tuple[float, float, int, _Cursor]  # the score with a minus, readiness, 
 
 
 def _firsts(lanes: Iterable[_Lane], walker: Walker) -> list[tuple[float, float, int, _Lane, float]]:
-    """The first of each lane, first to start first, with its lane and what its waiting is multiplied by."""
+    """The first of each lane, first to start first, with its lane and the factor of its waiting time."""
     found = []
     now, shares = walker.now, walker.shares
     for lane in lanes:

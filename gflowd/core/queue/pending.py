@@ -1,4 +1,4 @@
-"""Pending dependencies: the queued jobs that wait for others, and what becomes of them. Mutable; pure."""
+"""Pending dependencies: the queued jobs that wait for others, and the results. Mutable; pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class PendingJobs:
-    """Jobs with needs, until these are met. The `archive` knows of what the records have no more."""
+    """Jobs with needs, until these are met. The `archive` knows what the records no longer have."""
 
     def __init__(self, records: JobRecords, array_index: ArrayIndex, archive: Archive) -> None:
         self._records = records
@@ -40,7 +40,7 @@ class PendingJobs:
         self._graph = DependencyGraph()
         self._singletons = Singletons()
         self._tallies: dict[int, tuple[Outcome, dict[int, Outcome]]] = {}  # of arrays that are waited for
-        self._moved: set[int] = set()  # those whose tally has come to something new
+        self._moved: set[int] = set()  # arrays whose outcome has changed
 
     @property
     def is_used(self) -> bool:
@@ -49,7 +49,7 @@ class PendingJobs:
 
     @property
     def singletons(self) -> Collection[int]:
-        """The queued jobs that may have to wait for others of their name."""
+        """The queued jobs that may have to wait for others with their name."""
         return self._with_singleton
 
     @property
@@ -58,7 +58,7 @@ class PendingJobs:
         return bool(self._with_after)
 
     def enter(self, job: Job) -> bool:
-        """A queued job; whether it has to wait here."""
+        """Adds a queued job; returns whether it has to wait here."""
         self._singletons.queue(job.id, _owner(job))
         if job.spec.needs is None:
             return False
@@ -70,7 +70,7 @@ class PendingJobs:
         self._singletons.start(job.id, _owner(job))
 
     def leave(self, job_id: int) -> None:
-        """A job that is queued no more, or whose records changed."""
+        """A job that is no longer queued, or whose records changed."""
         if self._jobs.pop(job_id, None) is not None:
             self._waiting.pop(job_id, None)
             self._graph.remove(job_id)
@@ -80,7 +80,7 @@ class PendingJobs:
         self._singletons.leave(job_id)
 
     def lose(self, job_id: int, wall: float) -> None:
-        """A job that is about to be cancelled; those that wait for it hear of that at once."""
+        """A job that is about to be cancelled; those that wait for it are told at once."""
         self._lost[job_id] = wall
         self._waiting.pop(job_id, None)
         self.hear((job_id,), wall)
@@ -95,7 +95,7 @@ class PendingJobs:
         return bool(self._graph.affected(job_id))
 
     def doubting(self, job_id: int, *, was_live: bool) -> Iterator[int]:
-        """The jobs to which was told that `job_id` began or ended, when it has yet to start (again)."""
+        """The jobs that were told that `job_id` began or ended, although it has yet to start (again)."""
         raw = self._records.phases.get(job_id)
         if raw is not None and not is_queued(raw) and not self._comes_again(job_id, raw):
             return
@@ -105,7 +105,7 @@ class PendingJobs:
                     yield dependent
 
     def recount(self, ids: Iterable[int]) -> None:
-        """The records of these jobs have changed; those that wait for their arrays hear of that by `hear`."""
+        """The records of these jobs have changed; `hear` tells the jobs that wait for their arrays."""
         if self._tallies:
             for job_id in ids:
                 array_id = self._array_index.array_of(job_id)
@@ -113,7 +113,7 @@ class PendingJobs:
                     self._count(array_id, job_id)
 
     def hear(self, ids: Iterable[int], wall: float) -> None:
-        """Something has become of these jobs; some time has passed."""
+        """These jobs have changed, and time has passed."""
         ids = list(ids)
         self.recount(ids)
         moved, self._moved = self._moved, set()
@@ -122,7 +122,7 @@ class PendingJobs:
         self._graph.pass_time(self._look, wall)
 
     def news(self) -> Iterator[tuple[int, int | None]]:
-        """The jobs whose waiting is over: with None they may start, else with the job that makes it for ever; the
+        """The jobs whose waiting is over: with None they may start, else with the job that makes it impossible; the
         latter wait on until they are lost.
         """
         for job_id, verdict in self._graph.news():
@@ -132,18 +132,18 @@ class PendingJobs:
                 case Satisfied():
                     self._waiting.pop(job_id)
                     yield job_id, None
-                case Never(id=culprit):  # pragma: no branch -- the union has no more
+                case Never(id=culprit):  # pragma: no branch -- exhaustive
                     yield job_id, abs(culprit)
 
     def lets_go(self, job: Job) -> bool:
-        """Whether no other job of its name is in the way of one whose needs are met but for `singleton`."""
+        """Whether no other job of its name blocks a job whose needs are met except for `singleton`."""
         if job.id not in self._with_singleton:
             return True
         alone = self._singletons.is_alone(job.id, _owner(job))
         return isinstance(self._graph.verdict(job.id, alone=alone), Satisfied)
 
     def met_at(self, job_id: int) -> float | None:
-        """When what a job waited for had come, as far as that is known."""
+        """When a job's dependencies were satisfied, if known."""
         return self._graph.met_at(job_id)
 
     def named(self, user: str, name: str) -> Iterator[int]:
@@ -155,7 +155,7 @@ class PendingJobs:
         return islice(self._waiting, count)
 
     def next_time(self) -> float | None:
-        """When some wait is over by itself."""
+        """When the next wait ends without an event."""
         return self._graph.next_time()
 
     def _wait(self, job: Job) -> None:
@@ -182,12 +182,12 @@ class PendingJobs:
             return dependency_rules.corresponding(each, None, None)
         first, index = each.id, arrays.index_of(job.spec.family, job.id - job.array_id)
         position = arrays.position_of(theirs, index)
-        if position is None:  # it can never be; that of -42 nothing is known makes 42 the culprit
+        if position is None:  # it can never be satisfied; -42 is unknown, so 42 is reported as the cause
             return each.replace(kind=AFTEROK, id=-first)
         return dependency_rules.corresponding(each, index, lambda _: first + position)
 
     def _look(self, dependency: Dependency) -> Outcome:
-        """What is known of what a dependency names."""
+        """The outcome of what a dependency names."""
         job_id = dependency.id
         assert job_id is not None  # the graph asks nothing about `singleton`
         if job_id in self._array_index.families and not dependency.element:
@@ -205,7 +205,7 @@ class PendingJobs:
         return Outcome()
 
     def _comes_again(self, job_id: int, raw: Mapping[str, Any]) -> bool:
-        """Whether a job has ended and is to be queued again: its user wants that, or its strays only hold that up."""
+        """Whether an ended job will be queued again: its user wants it, or only its strays delay it."""
         wish = self._records.wishes.get(job_id) or {}
         if not has_ended(raw) or not may_go_on(raw, wish):
             return False
@@ -220,7 +220,7 @@ class PendingJobs:
         return retry is not None and next_attempt(retry, ended, ended.last_attempt) is not None
 
     def _tally(self, array_id: int) -> tuple[Outcome, dict[int, Outcome]]:
-        """The outcome of a whole array and those of its jobs that are not just queued; counted when first asked for."""
+        """The outcome of a whole array and of its jobs that are not just queued; computed on first use."""
         if array_id not in self._tallies:
             ids = self._array_index.ids(array_id)
             self._tallies[array_id] = Outcome(jobs=len(ids)), {}
@@ -241,7 +241,7 @@ class PendingJobs:
 
 
 def _stand(whole: Outcome) -> tuple[bool, bool, bool]:
-    """All that those who wait for an array ask of it."""
+    """What jobs that wait for an array need to know about it."""
     return whole.begun == whole.jobs, whole.ended == whole.jobs, whole.ended > whole.finished
 
 

@@ -1,4 +1,4 @@
-"""Which jobs stand in the way of a `singleton`: those of the same user and name. An index that the scheduler keeps."""
+"""Which jobs block a `singleton`: those with the same user and name. An index that the scheduler keeps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Singletons:
     def __init__(self) -> None:
         self._owner: dict[int, Owner] = {}
         self._live: dict[Owner, set[int]] = {}
-        self._queued: dict[Owner, list[int]] = {}  # a heap; ids that are no longer queued there go when met
+        self._queued: dict[Owner, list[int]] = {}  # a heap; stale ids are removed when met
 
     def queue(self, job_id: int, owner: Owner) -> None:
         """A job is queued: for the first time, again, or under another name."""

@@ -1,4 +1,4 @@
-"""The parameters of a sweep as people write them. Opens no file."""
+"""The parameters of a sweep as users write them. Opens no file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FORMS = "such as lr=0.1,0.01 or seed=1:10 or lr=0:1:0.1"
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-LARGEST_EXPONENT = 30  # beyond it a number is a slip
+LARGEST_EXPONENT = 30  # a larger number is a mistake
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RANGE_LIKE = re.compile(r"[0-9.eE+-]*:[0-9.eE+:-]*")
@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"([+-]?)([0-9]{1,30})?(?:\.([0-9]{0,30}))?(?:[eE]([+-]?[0-
 def parse_param(text: str) -> Axis:
     """`NAME=a,b,c`, or `NAME=start:stop[:step]` with numbers and both ends included. Raises `Refused`.
 
-    A range is exact: `0:1:0.1` is 0, 0.1, 0.2 ... 1. A value that holds a comma needs a parameter file.
+    A range is exact: `0:1:0.1` is 0, 0.1, 0.2 ... 1. A value that contains a comma needs a parameter file.
     """
     check_text(text)
     name, equals, given = text.partition("=")
@@ -80,7 +80,7 @@ def _number(text: str) -> tuple[int, int] | None:
 
 
 def _written(value: int, places: int) -> str:
-    """`value` / 10^`places` in plain digits, without zeros that say nothing."""
+    """`value` / 10^`places` in plain digits, without insignificant zeros."""
     digits = str(abs(value)).rjust(places + 1, "0")
     whole, fraction = digits[: len(digits) - places], digits[len(digits) - places :].rstrip("0")
     return f"{'-' if value < 0 else ''}{whole}{'.' if fraction else ''}{fraction}"
@@ -115,7 +115,7 @@ def parse_csv(text: str) -> Axis:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Not str.splitlines, to which a form feed and others end a line too. What is quoted keeps its blanks."""
+    """Not str.splitlines, which also splits at form feeds and others. Quoted text keeps its blanks."""
     for line in text.split("\n"):
         parts = [line] if '"' in line else line.split(",")
         yield ",".join(part.rstrip(" \t\r") if line.count('"') % 2 == 0 else part for part in parts) + "\n"

@@ -1,4 +1,4 @@
-"""What `update` may change of a job, and when. Checks the request; whether the new spec can be met is
+"""What `update` may change in a job, and when. Checks the request; whether the new spec can be met is
 `validation`'s.
 """
 
@@ -26,8 +26,8 @@ UNTIL_ENDED = (*UNTIL_STOPPED, STOPPING)
 class Option(Value):
     """An option of `update`: the field of the spec that it sets, and the states of the job that allow it.
 
-    `aliases`: its other names. `resets`: fields that fall back to their default with it, unless they are set too.
-    `without`: of an option that is only a part of the field, what clearing it leaves of the field's value.
+    `aliases`: its other names. `resets`: fields that it resets to their defaults, unless they are set too.
+    `without`: for an option that sets only a part of a field, the field's value without it.
     """
 
     __slots__ = ("aliases", "field", "name", "resets", "states", "without")
@@ -114,7 +114,7 @@ _DEFAULTS: Mapping[str, object] = Spec.__init__.__kwdefaults__ or {}
 def apply(spec: Spec, state: str, changes: Mapping[str, object], clear: Iterable[str] = ()) -> Spec:
     """`spec` of a job in `state` with `changes` (values by option) made and the options of `clear` at their defaults.
 
-    Options by their long names, with or without dashes before. Raises `Refused`, naming the first that may not be.
+    Options by their long names, with or without leading dashes. Raises `Refused`, naming the first forbidden one.
     """
     given = {option(name): value for name, value in changes.items()}
     cleared = dict.fromkeys(option(name) for name in clear)
@@ -135,7 +135,7 @@ def apply(spec: Spec, state: str, changes: Mapping[str, object], clear: Iterable
 
 
 def option(name: str) -> Option:
-    """The option that `name` means. Raises `Refused` when it is none that can be changed."""
+    """The option that `name` means. Raises `Refused` if it is none that can be changed."""
     word = name.removeprefix("--").replace("_", "-")
     if word in _BY_NAME:
         return _BY_NAME[word]

@@ -1,4 +1,4 @@
-"""Whether what a user asks for makes sense and can ever be met. Checks and completes specs; reads no file."""
+"""Whether a request is valid and can ever be met. Checks and completes specs; reads no file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import EarlySignal, Spec
 
 LONGEST_STRING = 131072  # bytes with the closing zero: MAX_ARG_STRLEN of execve(2)
-LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB less room for what gflow adds (execve(2))
-POINTER = 8  # bytes that the kernel counts beside each string
+LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB minus room for what gflow adds (execve(2))
+POINTER = 8  # bytes that the kernel counts in addition for each string
 LONGEST_PROJECT = 64  # characters
 ONE_BY_ONE = "a job of several gets MIG devices only when --gpu-type names them, such as MIG or 1g.10gb"
 _NO_MATTER = str.maketrans("", "", " _-\t")  # in the names of models
@@ -23,7 +23,7 @@ LONGEST_NAME = 255  # bytes: it may become a file's name
 
 
 class Limits(Value):
-    """What a request is held against; None where it is not known."""
+    """What a request is held against; None if it is not known."""
 
     __slots__ = ("cpus", "gpu_models", "gpus", "known_projects", "memory_mb", "require_project")
 
@@ -46,7 +46,7 @@ class Limits(Value):
 
 
 def checked(spec: Spec, limits: Limits) -> Spec:
-    """`spec` as it is to be queued, its project trimmed. Raises `Refused` when it is no sound or possible request."""
+    """`spec` as it is queued, with its project trimmed. Raises `Refused` for an invalid or impossible request."""
     _check_command(spec.command)
     texts = (
         *spec.command, spec.name, spec.cwd, spec.comment, spec.output, spec.error, spec.input, spec.project,
@@ -80,7 +80,7 @@ def _check_warning(early: EarlySignal, time_limit: float) -> None:
 
 
 def check_text(text: str) -> None:
-    """Raises `Refused` for what neither execve(2) nor the snapshot can hold."""
+    """Raises `Refused` for text that execve(2) or the snapshot cannot hold."""
     if "\0" in text:
         raise Refused(f"{text!r} contains a NUL character")
     try:
@@ -97,9 +97,9 @@ def _check_command(command: Sequence[str]) -> None:
 
 
 def check_size(command: Iterable[str], environment: Iterable[bytes], taken: int = 0) -> int:
-    """Raises `Refused` when the kernel would not start `command` with `environment` (`NAME=value` each).
+    """Raises `Refused` if the kernel would not start `command` with `environment` (`NAME=value` each).
 
-    The bytes that these take, with those already `taken` by what was measured before.
+    Returns the bytes that these take, plus those already `taken`.
     """
     total = taken
     for text in command:
@@ -118,7 +118,7 @@ def _size(string: bytes, what: str) -> int:
 
 
 def why_impossible(spec: Spec, limits: Limits) -> str | None:
-    """Why the machine can never run this, as far as is known; None when it can. The scheduler judges by this too."""
+    """Why the machine can never run this, as far as known; None if it can. The scheduler uses this too."""
     if limits.gpus is not None and spec.gpus > limits.gpus:
         from gflowd.core.syntax.plurals import count
 
@@ -136,9 +136,9 @@ def why_impossible(spec: Spec, limits: Limits) -> str | None:
 
 
 def suits(spec: Spec, model: str, memory_mb: int) -> bool:
-    """Whether a GPU is of the type, and has the memory, that a job asks for; the planner judges by this too.
+    """Whether a GPU has the type and the memory that a job asks for; the planner uses this too.
 
-    A process sees one MIG device only, which is CUDA's rule. So a job of several GPUs gets whole ones, unless its type
+    In CUDA, a process sees only one MIG device. So a job with several GPUs gets whole ones, unless its type
     can only mean MIG devices.
     """
     kind, whole = _plain(spec.gpu_type or ""), model.partition(MIG)[0]
@@ -155,7 +155,7 @@ def _plain(name: str) -> str:
 
 
 def _why_no_gpu(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> str | None:
-    """Why there are not enough GPUs of the type and with the memory asked for."""
+    """Why there are not enough GPUs with the requested type and memory."""
     wanted, least = spec.gpu_type, spec.gpu_memory_mb or 0
     if not models or not spec.gpus:
         return None
@@ -177,7 +177,7 @@ def _why_no_gpu(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> str |
 
 
 def project(code: str | None, limits: Limits) -> str | None:
-    """A project's code, trimmed. Raises `Refused` for one that is not known, or too long."""
+    """A project's code, trimmed. Raises `Refused` if it is unknown or too long."""
     trimmed = (code or "").strip()
     known = ", ".join(limits.known_projects)
     if not trimmed:

@@ -1,4 +1,4 @@
-"""The options of sbatch(1) as getopt_long(3) reads them, and those that gflow has no use for or cannot follow."""
+"""The options of sbatch(1) as getopt_long(3) reads them, and those that gflow ignores or cannot follow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLAGS = frozenset(
 )  # fmt: skip
 MAY_HAVE_VALUE = frozenset({"exclusive", "get-user-env", "immediate", "nice", "no-kill", "propagate", "resv-ports"})
 
-# What chooses among machines, or only hints at the best use of one.
+# Options that choose among machines, or only hint at the best use of one.
 WITHOUT_EFFECT = frozenset(
     {
     "acctg-freq", "batch", "cluster-constraint", "clusters", "constraint", "contiguous", "core-spec",
@@ -89,7 +89,7 @@ class Option(Value):
 
 
 def parse(line: int, words: Iterable[str]) -> tuple[list[Option], list[str]]:
-    """The options that a line's words are, read as getopt_long(3) does, and what is wrong with the others."""
+    """The options in a line's words, read as by getopt_long(3), and the errors in the others."""
     found: list[Option] = []
     wrong: list[str] = []
     rest = iter(words)

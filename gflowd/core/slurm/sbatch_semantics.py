@@ -1,4 +1,4 @@
-"""What the options of sbatch(1) mean to `gflowctl submit`: the same, nothing, or something that gflow cannot do."""
+"""The meaning of the options of sbatch(1) for `gflowctl submit`: the same, nothing, or impossible."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RENAMED = {
 }  # fmt: skip
 RENAMED_FLAGS = {"hold": "hold", "parsable": "parsable", "requeue": "requeue", "test-only": "dry-run", "wait": "wait"}
 GPU_OPTIONS = ("gpus", "gpus-per-node", "gpus-per-task", "gres")
-ONE_ONLY = ("nodes", "ntasks", "ntasks-per-gpu", "ntasks-per-node")  # one is what gflow gives, more is refused
+ONE_ONLY = ("nodes", "ntasks", "ntasks-per-gpu", "ntasks-per-node")  # one is what gflow gives; more are refused
 LONGEST_NUMBER = 12  # digits
 
 _TYPE = r"(?P<type>[^:,=]*[^:,=0-9][^:,=]*)"
@@ -41,7 +41,7 @@ _CLOCK = {"midnight": "00:00", "noon": "12:00", "fika": "15:00", "teatime": "16:
 
 
 class _Job(Value):
-    """What is known of the job that an option's value may depend on."""
+    """What option values may depend on."""
 
     __slots__ = ("cpus", "gpus", "host")
 
@@ -52,7 +52,7 @@ class _Job(Value):
 
 
 class Meaning(Value):
-    """What options mean: words for `gflowctl submit`, and what is to be said, each with the line that it is from."""
+    """The meaning of options: words for `gflowctl submit`, and notes, each with its line."""
 
     __slots__ = ("argv", "troubles", "without_effect")
 
@@ -102,7 +102,7 @@ def _job(asked: Sequence[Option], cpus: int | None, gpus: int | None, host: str 
 def _wanted_gpus(option: Option) -> int:
     try:
         return _gpus(option.name, option.value or "")[0]
-    except Refused:  # said where the option itself is translated
+    except Refused:  # reported when the option itself is translated
         return 0
 
 
@@ -170,7 +170,7 @@ def _per_gpu(amount: int, job: _Job) -> int:
 
 
 def _pattern(value: str, host: str | None) -> str:
-    """A pattern of ours for one of sbatch(1); codes that we do not have stay, and are refused where files are."""
+    """Our pattern for one of sbatch(1); unknown codes stay, and are refused when the files are checked."""
     if value.lower() == "none":
         return "/dev/null"
     ours = {"J": "%j", "n": "0", "t": "0", "s": "batch"}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 REMEDY = "--ignore-unknown-directives ignores it"
-LONGEST_LINE = 65536  # bytes: a command line may have more, nobody writes more
+LONGEST_LINE = 65536  # bytes: a command line may be longer, but none is written that long
 ELSEWHERE = (
     "--", "--config", "--from", "--help", "-h", "--ignore-unknown-directives", "--state-dir", "--version", "--wrap",
 )  # fmt: skip  # they have no place in a script
@@ -33,7 +33,7 @@ _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
 
 
 class Head(Value):
-    """What a script's head asks for. The options come before those of the command line, which win."""
+    """What a script's head asks for. The options come before those of the command line, which take precedence."""
 
     __slots__ = ("argv", "lines", "notes", "slurm", "variables")
 
@@ -46,11 +46,11 @@ class Head(Value):
         slurm: bool = False,
         variables: tuple[str, ...] = (),
     ) -> None:
-        self.argv: Final = argv  # those from `#SBATCH` lines first, so that `# GFLOW` lines win
+        self.argv: Final = argv  # those from `#SBATCH` lines first, so that `# GFLOW` lines take precedence
         self.lines: Final = lines  # the number of the line that each of `argv` is from
         self.notes: Final = notes  # a sentence for each option that has no effect
         self.slurm: Final = slurm  # there is an `#SBATCH` line
-        self.variables: Final = variables  # `NAME=value`, which sbatch(1) sets for its options and else does not
+        self.variables: Final = variables  # `NAME=value`, which sbatch(1) sets only for these options
 
 
 def read(
@@ -105,7 +105,7 @@ def read(
 
 
 def _head(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and content of each comment before the first command; none where the first line is not `#!`."""
+    """Number and content of each comment before the first command; none if the first line is not `#!`."""
     if not content.startswith(b"#!"):
         return
     number, start = 0, 0
@@ -120,7 +120,7 @@ def _head(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _words(number: int, text: bytes) -> list[str]:
-    """As a shell parts them, with quotes and comments but without expanding anything."""
+    """Split as by a shell, with quotes and comments but without expansion."""
     import shlex
 
     _check_line_end(number, text)
@@ -159,7 +159,7 @@ def _is_command(line: bytes) -> bool:
 
 
 def _stray(words: list[str]) -> str | None:
-    """What of a `# GFLOW` line is no option for a script to give."""
+    """The part of a `# GFLOW` line that is not an option for scripts."""
     if words and not words[0].startswith("-"):
         return f"{words[0]}: not an option (such as --gpus=2)"
     for word in words:
@@ -169,5 +169,5 @@ def _stray(words: list[str]) -> str | None:
 
 
 def slurm_output(*, array: bool) -> str:
-    """The pattern of the file that sbatch(1) writes to where a script names none."""
+    """The output pattern of sbatch(1) for a script that names none."""
     return "slurm-%A_%a.out" if array else "slurm-%j.out"

@@ -1,6 +1,6 @@
 """The srun that scripts written for Slurm find: runs their command once, in the job that they already have.
 
-What only matters to several tasks or machines is dropped; more than one task is refused, and so is what it cannot do.
+Ignores what matters only to several tasks or machines; refuses more than one task, and what it cannot do.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ exec "$@"
 
 
 def script() -> bytes:
-    """The whole of it."""
+    """The whole script."""
     letters = [f"        {letter}) option=--{name} ;;" for letter, name in sorted(_SHORT.items())]
     names = {"FLAGS": _FLAGS, "MAYBE": _MAYBE, "VALUED": _VALUED}
     text = _TEMPLATE.replace("LETTERS", "\n".join(letters))

@@ -1,1 +1,1 @@
-"""Text that people write: durations, instants, sizes, ranges, job ids, file patterns, JSON. Knows no jobs."""
+"""Text that users write: durations, instants, sizes, ranges, job ids, file patterns, JSON. Knows no jobs."""

@@ -1,15 +1,15 @@
-"""Durations as people write them: `90s`, `1h30m`, and Slurm's `MM`, `MM:SS`, `HH:MM:SS`, `D-HH[:MM[:SS]]`."""
+"""Durations as users write them: `90s`, `1h30m`, and Slurm's `MM`, `MM:SS`, `HH:MM:SS`, `D-HH[:MM[:SS]]`."""
 
 import re
 
 from gflowd.core.errors import Refused
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-LONGEST = 100 * 365 * 86400  # a hundred years: beyond it a number is a slip, and timers overflow
-LONGEST_TEXT = 40  # characters: nothing sensible is longer, and int() raises ValueError past 4300 digits
+LONGEST = 100 * 365 * 86400  # a hundred years: a larger number is a mistake, and timers overflow
+LONGEST_TEXT = 40  # characters: no sensible value is longer, and int() raises ValueError past 4300 digits
 FORMS = "such as 90s, 30m, 2h, 1h30m, 1d, MM, MM:SS, HH:MM:SS, D-HH or D-HH:MM:SS"
 
-# Compiled where they are used, here and in other modules that gflowctl loads: at its start most are not.
+# Compiled at their use, here and in other modules that gflowctl loads: most are not needed at its start.
 _WITH_UNITS = r"(?:\d+(?:\.\d+)?[smhdw])+"
 _PART = r"(\d+(?:\.\d+)?)([smhdw])"
 _SLURM = r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?"

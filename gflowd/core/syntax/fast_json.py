@@ -1,6 +1,6 @@
-"""JSON by the two functions in C under the standard library's `json`, to import which is a tenth of gflowctl's start.
+"""JSON by the two C functions under the standard library's `json`; importing `json` takes a tenth of gflowctl's start.
 
-Answers what `json` does, and has `json` itself answer whatever is out of the ordinary.
+Returns what `json` does, and calls `json` itself for unusual values.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _in_c() -> tuple[Scan, Chunks]:
 
         chunks = make_encoder(None, _refuse, encode_basestring, None, ":", ",", False, False, False)
         return make_scanner(_Reading), chunks  # type: ignore[arg-type] # it wants no more than these attributes
-    except (ImportError, AttributeError, TypeError):  # pragma: no cover -- another Python than those we know
+    except (ImportError, AttributeError, TypeError):  # pragma: no cover -- an unknown version of Python
         return _unable, _unable
 
 

@@ -11,7 +11,7 @@ _KNOWN = "jAaxu%"
 
 
 def check(pattern: str) -> None:
-    """Raises `Refused` for a code that is none of ours, or for a pattern that names no file."""
+    """Raises `Refused` for an unknown code, or for a pattern that does not name a file."""
     for code in re.findall(_CODE, pattern):
         if code == "" or code not in _KNOWN:
             raise Refused(f"{pattern!r}: %{code} is not a pattern (they are %j %A %a %x %u and %% for a percent sign)")
@@ -33,7 +33,7 @@ def literal(text: str) -> str:
 def expand(pattern: str, *, job_id: int, name: str, user: str, array_id: int | None = None, index: int = 0) -> str:
     """The file name that a checked `pattern` means for a job; a slash in the job's name becomes an underscore.
 
-    `array_id` is the job's own id where it is in no array.
+    `array_id` is the job's own id if it is in no array.
     """
     values = {
         "j": str(job_id),

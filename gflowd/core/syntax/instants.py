@@ -1,6 +1,6 @@
-"""Moments as people write them: `18:30`, `2025-01-31 18:30`, `tomorrow 9:00`, `now+2h`, RFC 3339 with a zone.
+"""Moments as users write them: `18:30`, `2025-01-31 18:30`, `tomorrow 9:00`, `now+2h`, RFC 3339 with a zone.
 
-What the present is, and in which zone a time of day is meant, is given; nothing here looks at a clock.
+The present and the time zone are arguments; nothing here reads a clock.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _DATED = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T](.+))?", re.IGNOREC
 _RELATIVE = re.compile(r"now\s*(?:([+-])\s*(.+))?", re.IGNORECASE)
 _DAYS = {"today": 0, "tomorrow": 1, "yesterday": -1}
 _ZONED = re.compile(r".*[0-9](?:Z|[+-][0-9]{2}:?[0-9]{2})", re.IGNORECASE)
-LONGEST_ZONE = 100  # characters; for a name that it does not know, zoneinfo imports a package for each of its parts
+LONGEST_ZONE = 100  # characters; for an unknown name, zoneinfo imports a package for each of its parts
 
 
 def zone(name: str | None) -> tzinfo | None:
     """The time zone called `name` in the tz database; None, the machine's local zone, for None.
 
-    Raises `Refused` for a name that is not there.
+    Raises `Refused` for an unknown name.
     """
     if name is None:
         return None
@@ -74,7 +74,7 @@ def _relative(word: str, now: float) -> float | None:
 
 
 def _dated(word: str, today: datetime, now: float) -> float | None:
-    """`today` is the present in the zone meant (naive: local); its date is the base for a time of day."""
+    """`today` is the present in the zone (naive: local); its date is the base for a time of day."""
     if match := _DATED.fullmatch(word):
         if _ZONED.fullmatch(match[4] or ""):
             return datetime.fromisoformat(word.upper()).timestamp()

@@ -1,4 +1,4 @@
-"""Lists of jobs as people write them: `42`, `1,3,5-7`, `@` (my last submission), `@~2` (two submissions before it)."""
+"""Lists of jobs as users write them: `42`, `1,3,5-7`, `@` (my last submission), `@~2` (two submissions before it)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def select(text: str, known: Sequence[int], mine: Sequence[int]) -> list[int]:
     """The ids that `text` names, each once, in the order named.
 
     `known` are the ids of all jobs and `mine` the first ids of my submissions, both in ascending order. Raises
-    `BadUsage` for what is no list of jobs, `Refused` naming every id that is not known.
+    `BadUsage` if it is not a list of jobs, `Refused` naming every unknown id.
     """
     chosen: dict[int, None] = {}
     unknown: list[str] = []
@@ -48,7 +48,7 @@ def _back(steps: int, mine: Sequence[int]) -> Sequence[int]:
 
 
 def _gaps(first: int, last: int, found: Iterable[int]) -> Iterator[str]:
-    """What lies between `first` and `last` and is not `found`, as briefly as it can be named."""
+    """The ids between `first` and `last` that are not in `found`, as briefly as possible."""
     begin = first
     for job_id in (*found, last + 1):
         if begin < job_id:

@@ -1,4 +1,4 @@
-"""Amounts of memory as people write them: `512` (MB), `800M`, `24G`, `1.5T`. Inside gflow they are whole MiB."""
+"""Amounts of memory as users write them: `512` (MB), `800M`, `24G`, `1.5T`. Inside gflow they are whole MiB."""
 
 import math
 import re
@@ -7,8 +7,8 @@ from gflowd.core.errors import Refused
 
 _FORM = r"(?i)(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?"
 _MIB = {"k": 1 / 1024, "": 1, "m": 1, "g": 1024, "t": 1024 * 1024}
-LONGEST_TEXT = 40  # characters: nothing sensible is longer, and 309 digits are infinity to float()
-LARGEST = 1 << 40  # a yobibyte in MiB: beyond it a number is a slip
+LONGEST_TEXT = 40  # characters: no sensible value is longer, and float() takes 309 digits for infinity
+LARGEST = 1 << 40  # a yobibyte in MiB: a larger number is a mistake
 
 
 def parse(text: str) -> int:
@@ -23,7 +23,7 @@ def parse(text: str) -> int:
 
 
 def show(mib: int) -> str:
-    """`mib` as briefly as `parse` reads it back: `800M`, `24G`, `1.5T`."""
+    """`mib` in the shortest form that `parse` reads back: `800M`, `24G`, `1.5T`."""
     for unit, size in (("T", 1024 * 1024), ("G", 1024)):
         if mib >= size and (mib * 10) % size == 0:
             amount = mib / size

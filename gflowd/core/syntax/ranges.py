@@ -1,4 +1,4 @@
-"""Ranges of indices: `1-10`, `0-20:5`, `1,4,9`, kept as first, last and step however many indices they have."""
+"""Ranges of indices: `1-10`, `0-20:5`, `1,4,9`, stored as first, last and step."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ def _range(word: str) -> Range:
 
 
 def short(text: str) -> str:
-    """`text` as an error repeats it, in quotes and not at any length."""
+    """`text` for an error message: in quotes, and shortened."""
     return repr(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...")
 
 
 def spanned(first: int, last: int, step: int) -> Range:
-    """The range from `first` in steps up to `last`, or to what is reached before it."""
+    """The range from `first` in steps up to `last`, or to the last index before it."""
     last -= (last - first) % step
     return first, last, step if last > first else 1
 
 
 def ascending(ranges: Ranges) -> Ranges:
-    """The same indices in ascending order, the spans apart. Raises `Refused` for an index that is there twice.
+    """The same indices in ascending order, the spans apart. Raises `Refused` for an index that is given twice.
 
-    Only ranges whose spans overlap are looked at index by index.
+    Only ranges whose spans overlap are compared index by index.
     """
     ordered: list[Range] = []
     tangle: list[Range] = []
@@ -117,10 +117,10 @@ def _shown(first: int, last: int, step: int) -> str:
 
 
 def fold(indices: Iterable[int]) -> str:
-    """`indices`, which ascend, as briefly as `parse` reads them back."""
+    """Ascending `indices` in the shortest form that `parse` reads back."""
     return show(compact(indices))
 
 
 def from_json(raw: Iterable[Sequence[int]]) -> Ranges:
-    """Ranges that were kept as lists. Raises TypeError or ValueError when it is something else."""
+    """Ranges stored as lists. Raises TypeError or ValueError for anything else."""
     return tuple((first, last, step) for first, last, step in raw)

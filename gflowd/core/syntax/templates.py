@@ -32,5 +32,5 @@ def expand_template(template: str, values: Mapping[str, str]) -> str:
 
 
 def expand_command(words: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
-    """`words` with each `{name}` of a parameter replaced by its value; all else stays, awk's `{print}` too."""
+    """`words` with each `{name}` of a parameter replaced by its value; everything else stays, e.g. awk's `{print}`."""
     return tuple(_NAMED.sub(lambda match: values.get(match[1], match[0]), word) for word in words)

@@ -1,5 +1,5 @@
-"""Tells the other gflow daemons of this machine which GPUs are given out: each by an abstract Unix socket of its name,
-which one process only can have, and which the kernel takes back when that process dies (unix(7)).
+"""Tells other gflow daemons of this machine which GPUs are allocated: each by an abstract Unix socket with its name,
+which only one process can have, and which the kernel releases when that process dies (unix(7)).
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 
 class Claims:
-    """The GPUs that we have given out, by UUID."""
+    """The GPUs that we have allocated, by UUID."""
 
     def __init__(self) -> None:
         self._held: dict[str, socket.socket] = {}
 
     def keep(self, uuids: Collection[str]) -> None:
-        """Holds these and no others. One that another daemon has stays with it: ours was there first, and is late."""
+        """Holds exactly these. A GPU that another daemon has stays with it."""
         for uuid in self._held.keys() - set(uuids):
             self._held.pop(uuid).close()
         for uuid in uuids:
             self.take(uuid)
 
     def take(self, uuid: str) -> bool:
-        """Whether the GPU is ours to give now."""
+        """Whether we may allocate the GPU now."""
         if uuid in self._held:
             return True
         claim = _socket()
@@ -42,7 +42,7 @@ class Claims:
         return {uuid for uuid in uuids if uuid not in self._held and _is_taken(uuid)}
 
     def close(self) -> None:
-        """Lets go of all."""
+        """Releases all."""
         self.keep(())
 
 

@@ -1,4 +1,4 @@
-"""GPUs, through drivers of one shape: the simulated one is here, NVML in `effects.gpu.nvml`."""
+"""GPU drivers with a common interface: the simulated one is here, NVML in `effects.gpu.nvml`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from gflowd.core.gpu.device import Gpu
 
 
 class Driver(Protocol):
-    """What a GPU driver tells."""
+    """The interface of a GPU driver."""
 
     def poll(self) -> tuple[Gpu, ...]:
-        """Every GPU as it is now, by index. May block; the poller alone calls it. Raises `faults.DriverFailed`."""
+        """Every GPU as it is now, by index. May block; only the poller calls it. Raises `faults.DriverFailed`."""
 
     def close(self) -> None:
-        """Lets go of the driver. May block."""
+        """Releases the driver. May block."""
 
 
 class Simulated:
-    """`count` GPUs of `memory_mb` MiB that exist only in name, for trying gflow, for tests and for teaching.
+    """`count` imaginary GPUs of `memory_mb` MiB, for trying gflow, for tests and for teaching.
 
-    Each two are linked, so that there is something to see in how they are chosen.
+    They are linked in pairs, so that the choice of GPUs can be seen.
     """
 
     def __init__(self, count: int, memory_mb: int) -> None:

@@ -1,6 +1,6 @@
-"""NVIDIA's GPUs through NVML: what there is, how it fares, what is wrong with it. The GPU poller alone imports this.
+"""NVIDIA's GPUs through NVML: which exist, their state and their faults. Only the GPU poller imports this.
 
-A GPU is known by its UUID. One that was there and is not any more stays on the list, faulty, in its place; one in MIG
+A GPU is identified by UUID. One that is gone stays on the list in its place, faulty; one in MIG
 mode is replaced by its MIG devices.
 """
 
@@ -31,8 +31,8 @@ _FUNCTIONS = ("nvmlDevice", "nvmlEventSet")
 
 
 class Complete:
-    """The module `pynvml`. A function that this release of it lacks fails as one that the driver lacks, so that only
-    what it would tell is missing; a constant is None.
+    """The module `pynvml`. A function that this release lacks fails like one that the driver lacks, so that only
+    its values are missing; a missing constant is None.
     """
 
     def __init__(self, module: Any) -> None:
@@ -48,7 +48,7 @@ class Complete:
 
 
 class Nvml:
-    """The driver. `has_hardware` says whether there is a GPU of NVIDIA's, driver or not."""
+    """The driver. `has_hardware` says whether there is an NVIDIA GPU, with or without a driver."""
 
     def __init__(self, has_hardware: Callable[[], bool]) -> None:
         self._has_hardware = has_hardware
@@ -60,7 +60,7 @@ class Nvml:
         self._links: dict[str, tuple[str, ...]] = {}
 
     def poll(self) -> tuple[Gpu, ...]:
-        """Every GPU in PCI order, MIG devices in place of theirs; a fault is what is wrong with one now.
+        """Every GPU in PCI order, MIG devices in place of their GPU; `fault` is its current fault.
 
         Raises `DriverFailed`.
         """
@@ -87,7 +87,7 @@ class Nvml:
             if self._inventory or self._has_hardware():
                 raise DriverFailed(TROUBLES[MISSING])
             return False
-        import pynvml  # of 8000 lines, and most machines that try gflow have no use for it
+        import pynvml  # a module of 8000 lines that most machines do not need
 
         self._nvml = Complete(pynvml)
         try:
@@ -99,7 +99,7 @@ class Nvml:
         return True
 
     def _end(self) -> None:
-        """Shuts NVML down and unloads its library, so that a driver brought up to date meanwhile is found."""
+        """Shuts NVML down and unloads its library, so that a driver updated meanwhile is found."""
         library = self._nvml.nvmlLib
         self.close()
         self._uuids, self._linked, self._events = {}, [], None
@@ -124,7 +124,7 @@ class Nvml:
             except nvml.NVMLError as error:
                 trouble = nvml_device.fault(error)
             card = self._uuids.get(number)
-            if card is not None and card in xids:  # wherever it came to, since it is told once
+            if card is not None and card in xids:  # whatever happens next, since it is reported only once
                 trouble = {"fault": f"Xid {xids[card]}: {FATAL_XIDS[xids[card]]}", "lasting": True}
                 found = tuple((place, gpu.replace(**trouble)) for place, gpu in found)
             yield Answer(number, card, found, whole, **trouble)
@@ -142,7 +142,7 @@ class Nvml:
             yield place, gpu.replace(fault=MIG)
 
     def _watch_events(self) -> None:
-        """Asks NVML to keep the Xids for us, where the driver can: read at each poll, nobody waits for them."""
+        """Asks NVML to queue the Xids for us, if the driver can; they are read at each poll, without waiting."""
         nvml = self._nvml
         with contextlib.suppress(nvml.NVMLError):
             events = nvml.nvmlEventSetCreate()
@@ -165,7 +165,7 @@ class Nvml:
         return found
 
     def _look_at_links(self, gpus: list[Gpu]) -> None:
-        """Which way each two GPUs are joined: asked once for every set of GPUs, since nothing moves."""
+        """How each two GPUs are linked: queried once for every set of GPUs, since links do not change."""
         cards = {gpu.uuid: gpu.card for gpu in gpus}
         if list(cards.items()) == self._linked:
             return

@@ -1,4 +1,4 @@
-"""What NVML tells of one GPU, and of its MIG devices, at one moment. Remembers nothing, and knows of no other GPU.
+"""What NVML reports on one GPU and its MIG devices at one moment. Remembers nothing, and knows no other GPU.
 
 `nvml` is the module `pynvml`, everywhere, while NVML is initialised (`nvml.Complete`).
 """
@@ -18,7 +18,7 @@ Slice = tuple[int, Any]  # the number of a MIG device, and its handle
 
 
 def optional(nvml: Any, query: Callable[..., Any], *about: Any) -> Any:
-    """What a query answers, None where this GPU or driver does not know; raises when it could not be asked."""
+    """What a query answers, None if this GPU or driver does not know; raises when it could not be asked."""
     try:
         return query(*about)
     except nvml.NVMLError as error:
@@ -28,14 +28,14 @@ def optional(nvml: Any, query: Callable[..., Any], *about: Any) -> Any:
 
 
 def fault(error: Any) -> dict[str, Any]:
-    """What an error says of a GPU: `fault` and `lasting`. Raises it again when it is of the driver."""
+    """What an error says about a GPU: `fault` and `lasting`. Raises it again if it concerns the driver."""
     if error.value in nvml_codes.OF_THE_DRIVER:
         raise error
     return {"fault": str(error), "lasting": error.value in nvml_codes.LASTING}
 
 
 def slices(nvml: Any, handle: Any) -> list[Slice] | None:
-    """The MIG devices of a GPU; None for one that is not in MIG mode. Raises `NVMLError` when that cannot be told."""
+    """The MIG devices of a GPU; None for one that is not in MIG mode. Raises `NVMLError` if that cannot be told."""
     try:
         if not nvml.nvmlDeviceGetMigMode(handle)[0]:
             return None
@@ -54,7 +54,7 @@ def slices(nvml: Any, handle: Any) -> list[Slice] | None:
 
 
 def look(nvml: Any, handle: Any, before: Gpu) -> Gpu:
-    """How a whole GPU fares now; `before` gives what an unanswered query leaves open."""
+    """The current state of a whole GPU; `before` supplies what a failed query leaves open."""
     try:
         memory = _memory_info(nvml, handle)
         load = optional(nvml, nvml.nvmlDeviceGetUtilizationRates, handle)
@@ -72,7 +72,7 @@ def look(nvml: Any, handle: Any, before: Gpu) -> Gpu:
 def look_at_slices(
     nvml: Any, handle: Any, whole: Gpu, found: Sequence[Slice], memory_mb: Callable[[str], int]
 ) -> Iterator[tuple[int, Gpu]]:
-    """How the MIG devices of the GPU `whole` fare now, by number; its faults are theirs. Raises `NVMLError`.
+    """The current state of the MIG devices of the GPU `whole`, by number; they share its faults. Raises `NVMLError`.
 
     `memory_mb` is what each had, by UUID.
     """
@@ -113,7 +113,7 @@ def _model(nvml: Any, device: Any, model: str) -> str:
 
 def _memory_info(nvml: Any, handle: Any) -> Any:
     """Total and used memory: as nvidia-smi counts them, without what the driver keeps for itself (480 MiB of an idle
-    H100 under driver 580), where the driver is recent enough to tell.
+    H100 under driver 580), if the driver is recent enough to report that.
     """
     newest = optional(nvml, nvml.nvmlDeviceGetMemoryInfo, handle, nvml.nvmlMemory_v2)
     return optional(nvml, nvml.nvmlDeviceGetMemoryInfo, handle) if newest is None else newest
@@ -126,7 +126,7 @@ def _memory(memory: Any, before: Gpu) -> dict[str, int]:
 
 
 def _health(nvml: Any, handle: Any) -> dict[str, Any]:
-    """What is so of all of a GPU."""
+    """The values that concern the whole GPU."""
     counter = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
     return {
         "temperature": optional(nvml, nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
@@ -137,7 +137,7 @@ def _health(nvml: Any, handle: Any) -> dict[str, Any]:
 def _running(nvml: Any, kind: str, handle: Any) -> list[Any]:
     """The processes of a kind, `Compute` or `Graphics`; `gpuInstanceId` and `computeInstanceId` say where.
 
-    Drivers before R510 know the second version only, and some return the third in a shape that is read as nonsense.
+    Drivers before R510 support only the second version, and some return the third in a shape that cannot be parsed.
     """
     newest, older = (getattr(nvml, f"nvmlDeviceGet{kind}RunningProcesses_v{version}") for version in (3, 2))
     try:
@@ -157,9 +157,9 @@ def _drawing(nvml: Any, handle: Any) -> list[Any]:
 
 
 def _on_slice(nvml: Any, device: Any, instance: tuple[int, int], on_card: list[Any] | None) -> list[Any]:
-    """The processes on a MIG device: those it tells of, and those of which its GPU tells that they are there.
+    """The processes on a MIG device: those it reports, and those that its GPU reports to be there.
 
-    Where it can tell of none, also those of which its GPU does not say where they are.
+    If it can report none, also those whose place its GPU does not report.
     """
     try:
         own, unplaced = _running(nvml, "Compute", device), False
@@ -177,7 +177,7 @@ def _on_slice(nvml: Any, device: Any, instance: tuple[int, int], on_card: list[A
 
 
 def _merged(computing: list[Any], drawing: list[Any]) -> tuple[GpuProcess, ...]:
-    """A process that does both computes."""
+    """A process that does both counts as computing."""
     pids = {int(each.pid) for each in computing}
     only = [each for each in drawing if int(each.pid) not in pids]
     return (*map(_process, computing), *(_process(each).replace(graphics=True) for each in only))

@@ -1,4 +1,4 @@
-"""What is plugged in, as the kernel lists it (sysfs), with or without a driver."""
+"""The PCI devices that the kernel lists (sysfs), with or without a driver."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NVIDIA, DISPLAY = "0x10de", "0x03"  # vendor, and the class of display controlle
 
 
 def has_nvidia(devices: str = DEVICES) -> bool:
-    """Whether there is a display controller of NVIDIA's."""
+    """Whether there is an NVIDIA display controller."""
     return any(
         _word(f"{device}/vendor") == NVIDIA and _word(f"{device}/class").startswith(DISPLAY)
         for device in glob.iglob(f"{glob.escape(devices)}/*")

@@ -1,8 +1,8 @@
-"""Moves ended jobs from the snapshot to the history, and drops from the history what is too old.
+"""Moves ended jobs from the snapshot to the history, and drops old jobs from the history.
 
-Copied first, durably, then dropped from the snapshot under its lock, if nobody has touched them meanwhile: to be
-killed in between and to copy again does no harm. A big array goes in parts; it has left when its spec has, and what
-is left of its jobs in the snapshot then is swept up, also after a crash.
+Copies them first, durably, then drops them from the snapshot under its lock, unless they changed meanwhile. Being
+killed in between and copying again does no harm. A big array moves in parts; it has left when its spec has, and what
+remains of its jobs in the snapshot is then removed, even after a crash.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from gflowd.storage.history import Entry, Sheet
     from gflowd.storage.record_log import Fold
 
-BATCH = 1000  # jobs at a time, so that the scheduler is never away for long
-LOOKS = 10 * BATCH  # specs that are looked at for that
-LOOK_AGAIN = 60.0  # seconds: at jobs that others wait for, and after a failure
+BATCH = 1000  # jobs at a time, so that a tick stays short
+LOOKS = 10 * BATCH  # specs that are checked for that
+LOOK_AGAIN = 60.0  # seconds until the next check of jobs that others wait for, and after a failure
 
 Records = tuple[Any, Any]  # of a job: wish and phase
 
 
 class Archiver:
-    """What it remembers can be lost: `note` of the whole snapshot tells it anew. `history`: the jobs that have left."""
+    """Its memory can be lost: `note` of the whole snapshot rebuilds it. `history`: the jobs that have left."""
 
     def __init__(self, state: State, config: Config) -> None:
         self.history = HistoryWriter(state.history)
@@ -52,7 +52,7 @@ class Archiver:
         self._forget_at = float("-inf")
 
     def note(self, ids: Iterable[int], fold: Fold, job_queue: JobQueue) -> None:
-        """Something has become of these jobs."""
+        """These jobs have changed."""
         specs, phases = fold.of(SPEC), fold.of(PHASE)
         for job_id in ids:
             raw = phases.get(job_id)
@@ -64,7 +64,7 @@ class Archiver:
                     self._left.append(job_id)
 
     def copy(self, fold: Fold, job_queue: JobQueue, now: Moment) -> bool:
-        """Copies a batch of what is due to the history; whether `leaving` has something to drop."""
+        """Copies a batch of due jobs to the history; returns whether `leaving` has something to drop."""
         if now.mono < self._retry_at:
             return False
         specs, phases = fold.of(SPEC), fold.of(PHASE)
@@ -83,7 +83,7 @@ class Archiver:
         return bool(self._ready or self._left)
 
     def leaving(self, fold: Fold, job_queue: JobQueue) -> list[tuple[str, int | str]]:
-        """The records to be dropped now, by kind and id. To be called under the lock, with what is so there."""
+        """The records to drop now, by kind and id. Call it under the lock, with the current records."""
         specs, limits, phases = fold.of(SPEC), fold.of(LIMIT), fold.of(PHASE)
         keys: list[tuple[str, int | str]] = []
         jobs: list[int] = []
@@ -95,17 +95,17 @@ class Archiver:
             keys += [(kind, spec_id) for kind, of in ((SPEC, specs), (LIMIT, limits)) if spec_id in of]
             if len(ids) <= BATCH:
                 jobs += ids
-        left = islice(self._left, BATCH)  # one that left whole beside a big array is gone from `phases`
+        left = islice(self._left, BATCH)  # a job that left together with a big array is gone from `phases`
         jobs += [job_id for job_id in left if job_id in phases and job_queue.spec_of(job_id) not in specs]
         return keys + [key for job_id in jobs for key in _keys(fold, job_id)]
 
     def put_off(self, now: Moment, error: GflowError | OSError) -> None:
-        """Something failed; what was to be done is done later."""
+        """Something failed; the work is done later."""
         self.history.report(error)
         self._retry_at = now.mono + LOOK_AGAIN
 
     def wake_at(self, now: Moment) -> float | None:
-        """When `copy` is to be called next, on the monotonic clock."""
+        """When to call `copy` next, on the monotonic clock."""
         if self._ready or self._left or self._moving is not None:
             return max(now.mono, self._retry_at)
         wakes = [self._cleanup.wake_at]
@@ -130,7 +130,7 @@ class Archiver:
             spec_id, last_at, ids = moving
             part, rest = ids[: BATCH - len(entries)], ids[BATCH - len(entries) :]
             self._moving = None
-            if spec_id not in fold.of(SPEC) or not _have_ended(fold, part):  # wanted again meanwhile
+            if spec_id not in fold.of(SPEC) or not _have_ended(fold, part):  # requeued meanwhile
                 continue
             entries += [(spec_id, _entry(fold, job_id)) for job_id in part]
             if rest:
@@ -185,7 +185,7 @@ class Archiver:
 
 
 def _have_ended(fold: Fold, ids: range) -> bool:
-    """Looks at the last first, which most often is the one that has not."""
+    """Checks the last first, which usually is the one that has not ended."""
     phases = fold.of(PHASE)
     return all(has_ended(phases.get(job_id)) for job_id in reversed(ids))
 
@@ -211,7 +211,7 @@ def _entry(fold: Fold, job_id: int) -> Entry:
 
 
 def _keys(fold: Fold, job_id: int) -> Iterator[tuple[str, int | str]]:
-    """The keys of its records, but for its spec."""
+    """The keys of its records, except for its spec."""
     yield PHASE, job_id
     if job_id in fold.of(WISH):
         yield WISH, job_id

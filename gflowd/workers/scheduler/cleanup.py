@@ -1,8 +1,8 @@
 """Removes what nobody needs any more: directories of jobs that ended long ago, environments and scripts of none, marks
 of submissions that are no longer in the snapshot.
 
-A job that has left the snapshot is as old as its directories say. Environments and scripts are as old as their last
-use: a submission and the archiver touch them, so that what was used within that time can be redone.
+The age of a job that has left the snapshot is that of its directories; that of environments and scripts is their last
+use: a submission and the archiver touch them, so that jobs within that time can be redone.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 LOOKS = 500  # directories at a time
 REMOVALS = 50
-PAUSE = 0.5  # seconds from one look whether they are done to the next
-ATTEMPTS = 1000  # of a job whose age is asked for
+PAUSE = 0.5  # seconds between checks whether they are done
+ATTEMPTS = 1000  # jobs whose age is checked
 LONGEST_PACE = 3600.0  # seconds from one round to the next
 FIRST = 60.0  # seconds after the start
-YOUNGEST = 86400.0  # seconds: an environment may be there before its job is
+YOUNGEST = 86400.0  # seconds: an environment may exist before its job does
 
 
 def pace(keep: float) -> float:
-    """How often to look for what is older than `keep` seconds."""
+    """How often to search for what is older than `keep` seconds."""
     return min(LONGEST_PACE, max(1.0, keep / 10))
 
 
@@ -48,7 +48,7 @@ class Cleanup:
         self._log = log.get("scheduler")
         self._round: Iterator[os.DirEntry[str]] | None = None
         self._removal: Removal | None = None
-        self._stubborn: set[str] = set()  # what could not be removed, and was told
+        self._stubborn: set[str] = set()  # what could not be removed, and was reported
         self.wake_at = float("inf") if keep is None else float("-inf")
 
     def touch(self, record: Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ class Cleanup:
                 os.utime(path, follow_symlinks=False)
 
     def sweep(self, fold: Fold, job_queue: JobQueue, now: Moment) -> None:
-        """Removes some of what is too old, when a round is due."""
+        """Removes some of what is too old, if a round is due."""
         if self._keep is None or now.mono < self.wake_at:
             return
         if self.wake_at == float("-inf"):
@@ -87,7 +87,7 @@ class Cleanup:
             self.wake_at = now.mono + pace(self._keep)
 
     def _remove(self, directories: list[str]) -> None:
-        """Directories with all that is in them, beside our work; links are not followed."""
+        """Removes directories with their content, in the background; links are not followed."""
         try:
             self._removal = Removal(directories) if directories else None
         except OSError as error:
@@ -122,7 +122,7 @@ class Cleanup:
 
 
 def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
-    """What is in a directory of ours; nothing where it is missing or a link."""
+    """The content of one of our directories; empty if it is missing or a link."""
     try:
         if stat.S_ISDIR(os.lstat(directory).st_mode):
             with os.scandir(directory) as found:
@@ -132,7 +132,7 @@ def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _is_old(entry: os.DirEntry[str], fold: Fold, job_queue: JobQueue, before: float) -> bool:
-    """Whether a job's directory is of one that ended `before`."""
+    """Whether a job's directory belongs to one that ended `before`."""
     job_id = int(entry.name)
     if not entry.is_dir(follow_symlinks=False):
         return False
@@ -151,7 +151,7 @@ def _inner(path: str) -> list[str]:
 
 
 def _discard(path: str, before: float) -> None:
-    """Removes a file last used `before`. A submission may take it in use at this moment; then it has it back."""
+    """Removes a file last used `before`; puts it back if a submission starts to use it at this moment."""
     if os.lstat(path).st_mtime >= before:
         return
     moved = f"{path}.old"

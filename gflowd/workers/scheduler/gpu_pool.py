@@ -1,4 +1,4 @@
-"""Which GPUs may be given away: what the poller saw, what people ordered, what other daemons of the machine have.
+"""Which GPUs may be allocated, from the poller's report, the administrator's orders and other daemons' claims.
 
 Part of the planner, which asks it before it plans and tells it what it gives.
 """
@@ -35,7 +35,7 @@ class GpuPool:
         self._jobs: Collection[Job] = ()
         self._held: gpu_states.Held = {}
         self.admin = AdminState()
-        self.elsewhere: set[str] = set()  # what other daemons have given out, by UUID
+        self.elsewhere: set[str] = set()  # what other daemons have allocated, by UUID
         self.seen: tuple[Gpu, ...] | None = None
         self.trouble: str | None = None
         self.usable: set[int] = set()
@@ -43,7 +43,7 @@ class GpuPool:
         self._knew: float | None = None  # when the GPUs were last known
 
     def look(self, settings: Mapping[Any, Any], jobs: Collection[Job], slots: Slots, now: Moment) -> None:
-        """Takes in what is so now; the GPUs of `jobs`, live or lingering, are kept from other daemons."""
+        """Reads the current state; keeps the GPUs of `jobs`, live or lingering, from other daemons."""
         self.trouble, self.seen = slots.gpu_report.trouble, slots.gpu_report.gpus
         self.admin = admin_state.read(settings, self._allowed, now.boot)
         self._jobs = jobs
@@ -55,7 +55,7 @@ class GpuPool:
 
     @property
     def known(self) -> tuple[Gpu, ...] | None:
-        """The GPUs of the machine; None while nobody can tell."""
+        """The GPUs of the machine; None while unknown."""
         return None if self.trouble is not None else self.seen
 
     def count(self, lingering: Iterable[Job], now: Moment) -> None:
@@ -93,12 +93,14 @@ class GpuPool:
         return gpu_states.places(run, self.seen or ())
 
     def uuids(self, gpu_ids: Sequence[int]) -> tuple[str, ...]:
-        """By which the GPUs at these indices are known wherever they move; simulated ones move nowhere."""
+        """The UUIDs of the GPUs at these indices, which identify them if indices change; those of simulated ones never
+        do.
+        """
         named = {gpu.index: gpu.uuid for gpu in self.seen or () if not gpu.simulated}
         return tuple(named[index] for index in gpu_ids if index in named)
 
     def counts_anew(self) -> bool:
-        """Whether CUDA may count the GPUs otherwise than we do, because one is lost or is cut into MIG devices."""
+        """Whether CUDA may number the GPUs differently than we do, because one is lost or divided into MIG devices."""
         return any(gpu.fault or gpu.parent for gpu in self.seen or ())
 
     def claim(self, uuids: Sequence[str]) -> bool:

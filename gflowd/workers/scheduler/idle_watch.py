@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job
 
 MISSED_POLLS = 3  # looks at the GPUs that may fail before idleness counts anew
-LONGEST_BLINK = 30.0  # seconds between two looks that are noticed here; no worker sleeps longer than ten
+LONGEST_BLINK = 30.0  # seconds between two checks that are noticed here; no worker sleeps longer than ten
 
 
 class IdleWatch:

@@ -32,7 +32,7 @@ BAD_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 class Launcher:
-    """Starts batches of attempts. `deferred`: those of the last batch that the machine had no room for, and why."""
+    """Starts batches of attempts. `deferred`: those of the last batch that the machine had no space for, and why."""
 
     def __init__(self, state: State, runtime: Runtime) -> None:
         self._state = state
@@ -45,8 +45,8 @@ class Launcher:
         self.deferred: dict[tuple[int, int], str] = {}
 
     def launch(self, jobs: list[tuple[Job, Run]]) -> None:
-        """Starts every attempt. One that cannot be started is barred with the reason, which ends it as failed; one that
-        a full disk or process table is in the way of is to be given again.
+        """Starts every attempt. One that cannot be started is barred with the reason, so that it fails; one that only
+        a full disk or process table prevents is deferred.
         """
         self.deferred = {}
         prepared = [(job, run) for job, run in jobs if self._prepare(job, run)]
@@ -58,7 +58,7 @@ class Launcher:
             self._detach(plain)
 
     def reap(self) -> int:
-        """Buries the attempts that have ended; how many of those started without tmux have not."""
+        """Reaps the attempts that have ended; returns how many of those started without tmux have not."""
         return self._parent.reap()
 
     def has_sessions(self) -> bool:
@@ -92,7 +92,7 @@ class Launcher:
         self.deferred |= {(job.id, run.attempt): why for job, run in jobs}
 
     def _bar_all(self, jobs: list[tuple[Job, Run]], why: str) -> None:
-        """Of these only those that have not begun are barred; the others are on their way."""
+        """Bars those of these that have not begun; the others are on their way."""
         for job, run in jobs:
             self._bar(job, run, why)
 
@@ -117,7 +117,7 @@ class Launcher:
             else:
                 self._bar(job, run, why)
             return False
-        except GflowError as error:  # a file that is not plainly ours
+        except GflowError as error:  # a file that is not private
             self._bar(job, run, str(error))
             return False
         return True
@@ -151,7 +151,9 @@ class Launcher:
 
     @staticmethod
     def _script(path: str) -> list[str]:
-        """The words that run a kept script: where nothing may be executed, by its interpreter. Raises OSError."""
+        """The command line that runs a kept script: with its interpreter if nothing there can be executed. Raises
+        OSError.
+        """
         if not os.statvfs(path).f_flag & os.ST_NOEXEC:
             return [path]
         with open(path, "rb") as file:
@@ -160,7 +162,7 @@ class Launcher:
 
     @property
     def memory_limits(self) -> str:
-        """Who keeps them: `cgroup`, the kernel, or `watch`, the timeout enforcer."""
+        """What enforces them: `cgroup`, the kernel, or `watch`, the timeout enforcer."""
         return "watch" if self._cgroups is None else "cgroup"
 
     def _cgroup(self, job: Job, run: Run) -> bytes | None:
@@ -170,7 +172,7 @@ class Launcher:
         return None if path is None else os.fsencode(path)
 
     def _tools(self) -> bytes:
-        """The directory of our srun, which is written once, and again when it is gone."""
+        """The directory of our srun, which is written once, and again if it is gone."""
         directory = self._state.path("bin")
         path = os.path.join(directory, "srun")
         if not self._has_srun or not os.path.exists(path):
@@ -210,7 +212,7 @@ class Launcher:
                 yield job_script.Emptied(path, os.fsencode(mark), shared=True)
 
     def _environment_script(self, name: str) -> str:
-        """The environment as a script beside its file, made once for all jobs that share it."""
+        """The environment as a script beside its file, written once for all jobs that share it."""
         path = f"{self._state.environment(name)}.sh"
         if not os.path.exists(path):
             data = paths.read_private(self._state.environment(name))

@@ -1,6 +1,6 @@
-"""Puts together what a plan is made of: the job queue, the machine, the settings and what the GPU poller has seen.
+"""Assembles the inputs of a plan: the job queue, the machine, the settings and the report of the GPU poller.
 
-Remembers only which look at the GPUs it waits for, and on behalf of whom; and on what the promises rested last.
+Remembers only the poll of the GPUs it waits for, and for which jobs; and the last basis of the promises.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Planner:
         return plan
 
     def promises(self, job_queue: JobQueue, said: Said, plan: Plan, now: Moment) -> dict[int, Mapping[str, Any] | None]:
-        """The records of promises that change with a plan; tell `settled` when they are committed."""
+        """The records of promises that change with a plan; call `settled` when they are committed."""
         drained = "drain" in said.settings
         changed: dict[int, Mapping[str, Any] | None] = {}
         told = {promise.job.id for promise in plan.promises}.union(plan.wants_gpu)
@@ -135,7 +135,9 @@ class Planner:
             if job is None or job_id in starting or not job_queue.is_lined_up(job):
                 changed[job_id] = None
                 self._bases.pop(job_id, None)
-            elif job_id not in told:  # whoever else is not in the plan has to wait for others of its array or name
+            elif (
+                job_id not in told
+            ):  # any other job that is not in the plan has to wait for others of its array or name
                 plan.promises.append(Promise(job, None, None, reasons.DRAINED if drained else reasons.GROUP))
         self._told, self._drained, was_drained = {}, drained, self._drained
         if not plan.promises:
@@ -155,7 +157,7 @@ class Planner:
         return changed
 
     def settled(self, touched: Collection[int]) -> None:
-        """The records are committed, but for those of jobs that were `touched` meanwhile."""
+        """The records are committed, except for those of jobs that were `touched` meanwhile."""
         self._bases |= {job_id: basis for job_id, basis in self._told.items() if job_id not in touched}
 
     def in_line(self, job_queue: JobQueue, promised: Mapping[int, Any], depth: int, now: Moment) -> list[Job]:
@@ -164,7 +166,7 @@ class Planner:
         return list(islice(job_queue.queue(now.wall, shares, (), _by_age(promised), folded=True), depth))
 
     def told(self, job_queue: JobQueue, plan: Plan, line: Sequence[Job]) -> dict[str, Any]:
-        """What the places of jobs in line rest on: `order` of their ids; of each the time since which it waits, where
+        """The basis of the places of jobs in line: `order` of their ids; of each the time since which it waits, where
         that is not its submission, and the predicted length, where it has no limit; the shares of their users; of the
         first, `until` when they would have to be over to start at once, or the `longest` that they may be.
         """
@@ -262,7 +264,7 @@ class Planner:
         return room
 
     def _hold(self, job: Job, job_queue: JobQueue, now: Moment) -> Hold:
-        """What a live job has, and when it is gone, as far as plans go."""
+        """What a live job holds, and until when, for plans."""
         assert job.run is not None
         length = job_queue.runtimes.length(job)
         left, certain = self._left(job, length, now), length.is_certain or isinstance(job.phase, Stopping)
@@ -280,7 +282,7 @@ class Planner:
                 return 0.0
 
     def _basis_of(self, job_queue: JobQueue, said: Said, plan: Plan, now: Moment, *, drained: bool) -> Basis:
-        """What promises rest on now: with the jobs that start in this plan, too."""
+        """The current basis of promises, including the jobs that start in this plan."""
         holds = {job.id: self._hold(job, job_queue, now) for job in job_queue.live.values() if job.run is not None}
         known = {job_id: each.end if each.certain else inf for job_id, each in holds.items()}
         starting = [job for job, _ in plan.starts]
@@ -313,7 +315,7 @@ class Planner:
 
 
 def _is_overdue(record: Mapping[str, Any] | None, now: Moment) -> bool:
-    """Whether a promise can wait no longer for a GPU to come back; a new planner takes each for one just lost."""
+    """Whether a promise can no longer wait for a GPU to come back; a new planner treats each as just lost."""
     return record is not None and record["at"] is not None and now.wall > record["at"] + DOUBT
 
 

@@ -1,4 +1,4 @@
-"""What has become of jobs since the last tick: of the live ones as the other workers see them, of queued ones that are
+"""The changes of jobs since the last tick: of live ones, as the other workers see them, and of queued ones that are
 no longer wanted or can never start. Decides by the pure core, changes nothing.
 """
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from gflowd.workers.scheduler.planner import Changes
     from gflowd.workers.slots import Slots
 
-AT_ONCE = 2000  # jobs without resources that end at a time, so that the scheduler is never away for long
+AT_ONCE = 2000  # jobs without resources that end at a time, so that a tick stays short
 
 
 def settle(job_queue: JobQueue, slots: Slots, too_idle: Collection[Key], now: Moment, *, kill_strays: bool) -> Changes:
-    """The phases that jobs go through now; `too_idle`: the attempts that leave their GPUs idle."""
+    """The new phases of jobs; `too_idle`: the attempts that leave their GPUs idle."""
     seen, exceeds = slots.observations, slots.enforced
     changes: Changes = {}
     for job in (*job_queue.live.values(), *job_queue.lingering.values()):
@@ -39,7 +39,7 @@ def settle(job_queue: JobQueue, slots: Slots, too_idle: Collection[Key], now: Mo
 
 
 def _without_resources(job_queue: JobQueue, now: Moment) -> Iterator[tuple[Job, tuple[Phase, ...]]]:
-    """What becomes of jobs that have none; there may be very many."""
+    """The new phases of jobs without resources; there may be very many."""
     for job_id, why in job_queue.lost.items():
         job = job_queue.queued[job_id]
         yield job, (transitions.lose(job, why, now),)
@@ -52,6 +52,6 @@ def _without_resources(job_queue: JobQueue, now: Moment) -> Iterator[tuple[Job, 
 
 
 def with_next_attempt(job: Job, after: Phase, now: Moment) -> tuple[Phase, ...]:
-    """`after`, and the queue after it when the job is to be tried again."""
+    """`after`, followed by the queued phase if the job is to be retried."""
     following = transitions.again(job, after, now) if isinstance(after, Ended) else None
     return (after,) if following is None else (after, following)

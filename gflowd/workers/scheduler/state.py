@@ -1,7 +1,7 @@
-"""The snapshot as the scheduler has it: followed into the job queue and the calendar, changed under the lock, kept in
+"""The scheduler's snapshot: followed into the job queue and the calendar, changed under the lock, kept in
 order.
 
-Knows nothing of what is decided. All of it can be lost: it is read anew.
+Knows nothing of decisions. All of it can be lost: it is read again.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
     from gflowd.paths import State
 
 
-SHARED = ("cwd", "env", "name", "user")  # what many submissions have in common
-RULES = (LIMIT, QUOTA, RESERVATION, SETTING)  # kinds of records on which every start rests
+SHARED = ("cwd", "env", "name", "user")  # fields that many submissions have in common
+RULES = (LIMIT, QUOTA, RESERVATION, SETTING)  # kinds of records on which every start depends
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """What others wrote since we last looked: of which `jobs`, and whether it changed the `rules` of what may start."""
+    """What others wrote since our last read: about which `jobs`, and whether it changed the `rules` for starts."""
 
     jobs: set[int]
     rules: bool
 
 
 class Fenced(Exception):
-    """Another scheduler has taken over."""
+    """Raised when another scheduler has taken over."""
 
 
 def _share_words(specs: Iterable[dict[str, Any]]) -> None:
-    """Lets equal words of submissions be one: a quarter of a kilobyte less for each of many alike."""
+    """Shares equal strings of submissions: saves a quarter of a kilobyte for each of many similar ones."""
     for spec in specs:
         for name in SHARED:
             if type(word := spec.get(name)) is str:
@@ -115,7 +115,7 @@ class SchedulerState:
         return touched
 
     def put_back(self) -> None:
-        """Somebody removed or overwrote the snapshot under us: ours is the only copy. Raises as a commit."""
+        """The snapshot was removed or overwritten while we run: ours is the only copy. Raises as a commit."""
         with self._commit():
             self.catch_up()
 
@@ -153,7 +153,7 @@ class SchedulerState:
         return self._archiver.wake_at(now)
 
     def tell(self) -> None:
-        """Logs what the store noted."""
+        """Logs the store's notes."""
         while self._store.notes:
             self._log.error("snapshot", note=self._store.notes.pop())
 
@@ -166,7 +166,7 @@ class SchedulerState:
         return JobQueue(records, self._archiver.history, Runtimes(self._default_time_limit))
 
     def _commit(self) -> Commit:
-        """Where the file has been lost or spoilt, ours is the better copy."""
+        """If the file was lost or damaged, our memory is the better copy."""
         return self._store.commit(self._follower.fold, self._follower.offset)
 
     def _take_over(self) -> int:

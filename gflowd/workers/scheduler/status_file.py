@@ -1,6 +1,6 @@
 """Writes `observed.json`, by which gflowctl sees the live world: at most once a second, and only what has changed.
 
-Nothing depends on it: the daemon never reads it back, and a full disk only makes it old.
+Nothing depends on it: the daemon never reads it, and a full disk only makes it old.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ INTERVAL = 1.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Of queued jobs the reasons, in order. `line`: what their places rest on, for `gflowctl show`."""
+    """The reasons of queued jobs, in order. `line`: the basis of their places, for `gflowctl show`."""
 
     reasons: dict[int, str]
     line: dict[str, Any] = field(default_factory=dict)
@@ -38,18 +38,18 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is so at one moment, named and shaped as in the file: every field is JSON as it stands. Memory in MiB, times
+    """The state at one moment, in the form of the file: every field is JSON. Memory in MiB, times
     in seconds since the epoch; ids of jobs that are keys are text.
     """
 
-    capacity: dict[str, int | None]  # `gpus` is None while nobody has looked
+    capacity: dict[str, int | None]  # `gpus` is None before the first poll
     used: dict[str, int]
     gpus: list[dict[str, Any]]
     gpu_trouble: str | None
     reasons: dict[str, str]
     line: dict[str, Any]
-    next_id: int  # the next job's, which no one reads but who has lost the snapshot
-    reservations: list[dict[str, Any]]  # the windows that are now or next
+    next_id: int  # the next job's, needed only if the snapshot is lost
+    reservations: list[dict[str, Any]]  # the current or next windows
     trouble: str | None
 
 
@@ -63,7 +63,7 @@ def status(
     stuck: tuple[tuple[int, int], ...],
     trouble: str | None,
 ) -> Status:
-    """What is to be told now; `stuck` are the attempts that outlive KILL."""
+    """The current status; `stuck` are the attempts that survive KILL."""
     used_cpus = used_memory = 0
     why = {str(job_id): reason for job_id, reason in waiting.reasons.items()}
     for job in job_queue.live.values():
@@ -105,11 +105,11 @@ class StatusFile:
         return self._written_at + INTERVAL
 
     def is_news(self, status: Status) -> bool:
-        """Whether the file says something else, or is not there yet."""
+        """Whether the file has different content, or does not exist yet."""
         return status != self._written
 
     def write(self, status: Status, expected: Mapping[int, float], now: Moment) -> bool:
-        """Writes the file, with when queued jobs are `expected` to start (wall time); whether that could be done."""
+        """Writes the file, with the `expected` starts of queued jobs (wall time); returns whether that worked."""
         self._written_at = now.mono
         told = {each.name: getattr(status, each.name) for each in fields(status)}
         starts = {str(job_id): round(at, 3) for job_id, at in expected.items()}
@@ -126,7 +126,7 @@ class StatusFile:
 
 
 def _constant(wiring: Wiring, executor: str, memory_limits: str) -> dict[str, Any]:
-    """What is so for as long as this process lives."""
+    """The values that are constant in this process."""
     config = wiring.config
     return {
         "version": __version__,

@@ -1,7 +1,7 @@
 """The only writer of phases: folds the snapshot, decides by the pure core, commits, then acts.
 
-Every tick is the same, also the first after a crash: what is committed and not yet done is done again, which does no
-harm. Nothing is acted upon that was not folded under the lock.
+Every tick is the same, even the first after a crash: what is committed and not yet done is done again, which does no
+harm. It never acts on anything that was not folded under the lock.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
 
 SUCCESSION = 5.0  # seconds to wait for an orphan of a killed supervisor to be gone
 LAST_SESSIONS = 2.5  # seconds; `job.sh` lingers no longer than two
-ROUNDS = 2  # of decisions in a tick: what ends, then what that sets free
+ROUNDS = 2  # rounds of decisions in a tick: ends, then what these release
 RETRY = 1.0  # seconds after a commit that failed (disk full)
 REAP_AGAIN = 0.05  # seconds: `job.sh` ends just after it has said so
 NET = 5.0  # seconds after which everything is looked at again, whatever has or has not rung
 
 
 def open(wiring: Wiring) -> Scheduler:  # noqa: A001 -- the workers' protocol
-    """The scheduler, alone: raises `TryAgain` when another lives on."""
+    """The only scheduler: raises `TryAgain` if another still lives."""
     return Scheduler(wiring)
 
 
@@ -73,7 +73,7 @@ class Last:
     wake_at: float
 
     def holds(self, now: Moment, slots: Slots, news: int) -> bool:
-        """Whether all would come out as before."""
+        """Whether the result would be the same."""
         if now.mono >= self.until or any(edge <= now.wall for edge in self.agenda.edges[:1]):
             return False
         is_same_clock = abs(now.wall - now.mono - self.offset) <= promises.TOLERANCE
@@ -81,7 +81,7 @@ class Last:
 
 
 class Scheduler:
-    """Decision: the agenda of the others. Its state is the job queue, which is the snapshot folded, and can be lost."""
+    """Decision: the agenda of the others. Its state is the job queue, i.e. the folded snapshot, and can be lost."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._config = wiring.config
@@ -98,11 +98,11 @@ class Scheduler:
         self._launched: set[Key] = set()
         self._last: Last | None = None
         self._idle = IdleWatch(wiring.config)
-        self._deferred: dict[Key, str] = {}  # starts that are to be tried again, and why
+        self._deferred: dict[Key, str] = {}  # starts to try again, and why
         self._retry_at: float | None = None
         self._trouble: str | None = None
         self._hurry = False
-        self._moved = False  # a job that lives on, or a promise, with the last commit
+        self._moved = False  # whether the last commit had a live job or a promise
 
     @property
     def _job_queue(self) -> JobQueue:
@@ -140,18 +140,18 @@ class Scheduler:
         yield from self._planner.wakes(plan, now)
 
     def _is_stale(self, plan: Plan) -> bool:
-        """Whether what was committed may change what was decided: when a promise can be kept, who is too idle."""
+        """Whether the commit may change the decisions: when a promise can be kept, which jobs are too idle."""
         return (self._moved and bool(plan.promises or plan.guarded)) or bool(self._idle.to_cancel())
 
     def _show(self, last: Last, now: Moment, slots: Slots, rings: bytes = b"") -> Turn:
-        """Shows gflowctl what came of the last decision; where that cannot be now, comes again."""
+        """Shows gflowctl the result of the last decision; tries again later if that is not possible now."""
         is_due = now.mono >= self._status_file.due_at
         is_shown = is_due and self._write_status(last.plan, now, slots)
         wake_at = last.wake_at if is_shown else min(last.wake_at, self._status_file.due_at)
         return Turn(last.agenda, None, None if wake_at == inf else wake_at, rings=rings)
 
     def _write_status(self, plan: Plan, now: Moment, slots: Slots) -> bool:
-        """Writes what is so now, unless it is written already; whether the file says so."""
+        """Writes the current state, unless it is written already; returns whether the file is current."""
         why, line = self._line(plan, now)
         waiting = Waiting(why, self._planner.told(self._job_queue, plan, line))
         told = status(
@@ -170,7 +170,7 @@ class Scheduler:
         return self._status_file.write(told, expected, now)
 
     def close(self) -> None:
-        """Lets go of everything. The tmux server is ended by the supervisor, whoever of us is up then."""
+        """Releases everything. The supervisor ends the tmux server, whichever workers are up then."""
         if self._executor == TMUX:
             self._await_last_sessions()
         self._planner.close()
@@ -178,13 +178,13 @@ class Scheduler:
         self._alone.release()
 
     def _await_last_sessions(self) -> None:
-        """A session may outlast its job by a moment, and would keep the tmux server."""
+        """Waits for sessions: one may outlast its job by a moment, and would keep the tmux server."""
         deadline = time.monotonic() + LAST_SESSIONS
         while not self._job_queue.live and self._launcher.has_sessions() and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def _catch_up_or_put_back(self, now: Moment) -> None:
-        """Somebody may have removed or overwritten the snapshot under us; then ours is the only copy."""
+        """The snapshot may have been removed or overwritten while we run; then ours is the only copy."""
         try:
             self._state.catch_up()
         except SystemFailed as error:
@@ -196,7 +196,7 @@ class Scheduler:
                 self._struggle(str(failure), now)
 
     def _plan_and_commit(self, now: Moment, slots: Slots) -> Plan:
-        """Decisions about a job that somebody touched meanwhile are dropped and made again next time; so is the whole
+        """Drops decisions about a job that was touched meanwhile, and makes them again next time; likewise the whole
         plan if a limit, quota, reservation or setting changed meanwhile.
         """
         changes, plan = self._decide(now, slots)
@@ -217,7 +217,7 @@ class Scheduler:
         return plan
 
     def _struggle(self, why: str, now: Moment) -> None:
-        """Takes note of a disk that does not take what we write; soon all is tried again."""
+        """Records that the disk refuses our writes; everything is tried again soon."""
         if self._trouble != why:
             self._log.error("cannot write", why=why)
         self._trouble = why
@@ -258,7 +258,7 @@ class Scheduler:
         )
 
     def _launch(self, now: Moment) -> None:
-        """Starts what is committed as starting, once in this process's life; again what was deferred."""
+        """Starts what is committed as starting, once in this process's life; deferred ones again."""
         starting = [
             (job, job.phase.run)
             for job in self._job_queue.live.values()
@@ -285,7 +285,7 @@ class Scheduler:
         return held | self._job_queue.waiting(depth) | dict.fromkeys(self._idle.to_warn_of(), reasons.IDLE_GPUS), line
 
     def _agenda(self, now: Moment) -> Agenda:
-        # A start that was put off has nothing yet to watch over, and its grace has not begun.
+        # A deferred start has nothing to watch yet, and its grace has not begun.
         started = (job for job in self._job_queue.live.values() if not self._is_put_off(job))
         live = tuple(live_job(job, self._config.grace) for job in (*started, *self._job_queue.lingering.values()))
         edges = self._planner.edges(self._job_queue, now.wall)
