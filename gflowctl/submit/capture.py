@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LARGEST_SCRIPT = 16 << 20  # bytes
 DROPPED = (b"GFLOW_JOB_", b"GFLOW_ARRAY_", b"GFLOW_PARAM_", b"SLURM_", b"TMUX")
+PAGERS = (b"PAGER", b"GIT_PAGER", b"MANPAGER", b"SYSTEMD_PAGER")  # and whatever else is called so: nobody turns pages
 LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
 _EXPORTED = r"""\s*(?:(?P<name>[^,=\s]+=)(?P<value>'[^']*'|"[^"]*")\s*|(?P<plain>[^,]+))(?:,|$)"""
 _OF_LINES = " \t\n&|;<>"  # characters of shell lines that names of programs do not have
@@ -93,7 +94,7 @@ def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
     """The job's variables, each `NAME=value`, sorted. `export` is `ALL`, `NONE` or `NAME[=VALUE],...`.
 
     Names beside `ALL` or `NONE`, in any case, add to them; names alone are added to what a login needs. A value in
-    quotes may hold commas. Raises `Refused` for what can be no variable's name.
+    quotes may hold commas. Pagers are cat unless they are named. Raises `Refused` for what can be no variable's name.
     """
     chosen: dict[bytes, bytes] = {}
     words = _export_words(export)
@@ -102,6 +103,7 @@ def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
     else:
         chosen.update((name, environ[name]) for name in LOGIN if name in environ)
         chosen[b"PATH"] = LOGIN_PATH
+    chosen.update((name, b"cat") for name in (*PAGERS, *chosen) if name.endswith(b"PAGER"))
     for word in words:
         if word not in ("ALL", "NONE"):
             chosen.update(_exported(word, environ))
