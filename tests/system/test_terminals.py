@@ -69,3 +69,21 @@ def test_pagers_are_cat_unless_the_submission_names_others(up: Machine) -> None:
     assert up.result("--wrap", text, env=env) == "cat cat cat cat cat\n"
     assert up.result("--export", "NONE", "--wrap", text, env=env) == "cat cat cat cat \n"
     assert up.result("--export", "ALL,PAGER,MANPAGER=more", "--wrap", text, env=env) == "less cat more cat cat\n"
+
+
+def test_the_answers_of_a_terminal_are_no_output(up: Machine) -> None:
+    asked = r"\033[c\033[6n"
+    job_id = up.submit("--wrap", f"echo one; printf '{asked}'; sleep 0.5; echo two; echo '^[[?1;2c is text'")
+    assert up.wait(job_id) == 0
+    assert up.log(job_id) == b"one\n\x1b[c\x1b[6ntwo\n^[[?1;2c is text\n"
+    followed = up.ctl("log", "-f", str(job_id)).stdout.encode()
+    assert followed == up.log(job_id)
+    assert up.ctl("log", "--last", "2", str(job_id)).stdout.endswith("two\n^[[?1;2c is text\n")
+
+
+def test_what_is_typed_at_a_terminal_is_still_shown_there(up: Machine) -> None:
+    job_id = up.submit("--wrap", "printf '\\033[c'; read x; echo got $x")
+    eventually(lambda: b"\x1b[c" in up.log(job_id))
+    up.tmux("send-keys", "-t", f"=gflow-{job_id}:", "Ada", "Enter")
+    up.wait(job_id)
+    assert b"Ada\n" in up.log(job_id)
