@@ -33,8 +33,16 @@ class Surroundings:
     def __init__(self) -> None:
         self.now: Final = time.time()
         self.umask: Final = os.umask(0o077)
+        self._limits: str | None = None
         self._directory: str | None = None
         self._environment: dict[bytes, bytes] | None = None
+
+    @property
+    def limits(self) -> str:
+        """As `soft_limits`."""
+        if self._limits is None:
+            self._limits = soft_limits()
+        return self._limits
 
     @property
     def directory(self) -> str:
@@ -49,6 +57,20 @@ class Surroundings:
         if self._environment is None:
             self._environment = given_environment()
         return self._environment
+
+
+def soft_limits() -> str:
+    """The limits of resources that are in force here, as `gflowd.core.execution.resource_limits` has them."""
+    import resource
+
+    kinds = (
+        ("c", resource.RLIMIT_CORE, 512), ("d", resource.RLIMIT_DATA, 1024), ("f", resource.RLIMIT_FSIZE, 512),
+        ("l", resource.RLIMIT_MEMLOCK, 1024), ("m", resource.RLIMIT_RSS, 1024), ("n", resource.RLIMIT_NOFILE, 1),
+        ("s", resource.RLIMIT_STACK, 1024), ("t", resource.RLIMIT_CPU, 1), ("u", resource.RLIMIT_NPROC, 1),
+        ("v", resource.RLIMIT_AS, 1024),
+    )  # fmt: skip
+    found = ((letter, resource.getrlimit(kind)[0], unit) for letter, kind, unit in kinds)
+    return " ".join(f"{letter}{soft // unit}" for letter, soft, unit in found if soft != resource.RLIM_INFINITY)
 
 
 def working_directory(chdir: str | None, around: Surroundings) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gflowd import log, paths
 from gflowd.core.errors import GflowError
-from gflowd.core.execution import job_environment, job_script
+from gflowd.core.execution import job_environment, job_script, resource_limits
 from gflowd.core.job import array_task
 from gflowd.core.job.model import TMUX, Job, Run, session_name
 from gflowd.core.slurm import srun
@@ -137,6 +137,7 @@ class Launcher:
             variables=tuple((name, os.fsencode(value)) for name, value in extra.items()),
             cwd=os.fsencode(spec.cwd),
             umask=spec.umask,
+            limits=() if spec.limits is None else resource_limits.parse(spec.limits),
             command=tuple(os.fsencode(word) for word in words),
             output=self._redirect(job, spec.output),
             error=self._redirect(job, spec.error),
