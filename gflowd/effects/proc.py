@@ -155,6 +155,23 @@ def kinds_of_opened(pid: int) -> set[str]:
     return found
 
 
+def most_descriptors(pid: int) -> int | None:
+    """How many descriptors a process may have; None where that is not limited or not to be seen."""
+    try:
+        lines = _whole(pid, "limits").decode("ascii", "replace").splitlines()
+        return next(int(line.split()[3]) for line in lines if line.startswith("Max open files"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
+def count_descriptors(pid: int) -> int:
+    """How many descriptors a process has; 0 when that is not to be seen."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0
+
+
 def descriptors() -> list[int]:
     """Our own open descriptors, and that by which they were listed."""
     return sorted(map(int, os.listdir("/proc/self/fd")))

@@ -66,6 +66,12 @@ class Launcher:
         return bool(self._tmux.sessions())
 
     def _launch_in_tmux(self, jobs: list[tuple[Job, Run]]) -> None:
+        room = self.tmux.room()
+        if room is not None and room < len(jobs):
+            self._defer(jobs[room:], "tmux may open no more files (ulimit -n of gflowd); jobs wait for others to end")
+            jobs = jobs[:room]
+            if not jobs:
+                return
         sessions = [self._session(job, run) for job, run in jobs]
         try:
             complaints = self._tmux.start(sessions)
