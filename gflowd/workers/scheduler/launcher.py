@@ -66,7 +66,7 @@ class Launcher:
         return bool(self._tmux.sessions())
 
     def _launch_in_tmux(self, jobs: list[tuple[Job, Run]]) -> None:
-        room = self.tmux.room()
+        room = self._tmux.room()
         if room is not None and room < len(jobs):
             self._defer(jobs[room:], "tmux may open no more files (ulimit -n of gflowd); jobs wait for others to end")
             jobs = jobs[:room]
