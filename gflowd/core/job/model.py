@@ -52,9 +52,9 @@ class Spec(Value):
 
     __slots__ = (
         "append", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "early_signal", "env", "error",
-        "executor", "family", "git", "gpu_memory_mb", "gpu_type", "gpus", "grace", "input", "limits", "memory_mb", "name",
-        "name_template", "needs", "notify_email", "notify_on", "output", "priority", "project", "redone_from", "retry",
-        "script", "shared", "slurm", "submit_dir", "submitted_at", "time_limit", "umask", "user",
+        "executor", "family", "git", "gpu_memory_mb", "gpu_type", "gpus", "grace", "input", "limits", "memory_mb",
+        "name", "name_template", "needs", "notify_email", "notify_on", "output", "priority", "project", "redone_from",
+        "retry", "script", "shared", "slurm", "submit_dir", "submitted_at", "time_limit", "umask", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say
