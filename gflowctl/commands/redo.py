@@ -152,7 +152,7 @@ def _repeated(view: views.View, old: Job, family: Family | None, wanted: Needs |
         user=view.context.user,
         submitted_at=time.time(),
         redone_from=old.id,
-        append=True,  # what it repeats, and what ran beside that, is in the same files
+        append=spec.append or (spec.output or spec.error) is not None,  # in these is what it repeats, too
         batch=None,
         family=family,
         needs=wanted,

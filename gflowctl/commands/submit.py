@@ -1,9 +1,9 @@
 """Queue a command, a script or a line of shell, and print the new job's id.
 
-The job gets the submitter's environment, umask and working directory. A COMMAND is looked up when the job starts. A
-file that begins with #! is a script: the job runs a copy of its present content, so $0 names the copy, and GFLOW_SCRIPT
-and GFLOW_SCRIPT_DIR name the file and its directory. What follows -- is run as it stands. The id is printed once the
-job is safely on disk; gflowd need not be running.
+The job gets the submitter's environment, umask, soft resource limits (ulimit) and working directory. A COMMAND is
+looked up when the job starts. A file that begins with #! is a script: the job runs a copy of its present content, so $0
+names the copy, and GFLOW_SCRIPT and GFLOW_SCRIPT_DIR name the file and its directory. What follows -- is run as it
+stands. The id is printed once the job is safely on disk; gflowd need not be running.
 
 Lines of a script that begin with # GFLOW or #SBATCH, before its first command, may also hold options; those on the
 command line take precedence. With --from, each line of a file is a job: a JSON object with long options and "command".

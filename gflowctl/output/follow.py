@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gflowctl.context import Context
+    from gflowctl.output.transcript import Transcript
     from gflowd.core.job.model import Job
 
 BLOCK = 1 << 16  # bytes
@@ -82,17 +83,16 @@ def wait(context: Context, ids: Sequence[int], *, first: bool = False, timeout: 
 
 
 class Tail:
-    """Copies a growing file to stdout. `terminal` undoes what a terminal does to line ends (LF to CR LF).
+    """Copies a growing file to stdout; with `terminal` what was written to one, without what that makes of it.
 
     A log that the daemon cuts meanwhile is followed across the cut; `missing` bytes of it are gone.
     """
 
     def __init__(self, path: str, *, terminal: bool) -> None:
         self.path = path
-        self.terminal = terminal
+        self._transcript = _transcript() if terminal else None
         self.missing = 0
         self._fd = -1
-        self._held = b""  # a CR whose LF may still follow
 
     def open(self) -> bool:
         """Opens the file if it exists by now. Raises `Refused` if it is not a regular file."""
@@ -110,7 +110,11 @@ class Tail:
 
     def from_last(self, lines: int) -> None:
         """Skips all but the last `lines` lines."""
-        os.lseek(self._fd, _start_of_last(self._fd, lines), os.SEEK_SET)
+        start = _start_of_last(self._fd, lines)
+        if self._transcript is not None and start:
+            before = min(start, BLOCK)
+            self._transcript.pass_over(os.pread(self._fd, before, start - before))
+        os.lseek(self._fd, start, os.SEEK_SET)
 
     def copy(self, lines: int | None = None) -> bool:
         """Prints what is there, at most `lines` lines; returns whether there was anything."""
@@ -127,8 +131,8 @@ class Tail:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        if self._held:
-            render.write_bytes(self._held)
+        if self._transcript is not None and (held := self._transcript.finish()):
+            render.write_bytes(held)
 
     def _read(self) -> bytes:
         before = self.missing
@@ -150,11 +154,13 @@ class Tail:
         return mark
 
     def _put(self, data: bytes) -> None:
-        if self.terminal:
-            data = self._held + data
-            self._held = b"\r" if data.endswith(b"\r") else b""
-            data = data[: len(data) - len(self._held)].replace(b"\r\n", b"\n")
-        render.write_bytes(data)
+        render.write_bytes(data if self._transcript is None else self._transcript.feed(data))
+
+
+def _transcript() -> Transcript:
+    from gflowctl.output.transcript import Transcript
+
+    return Transcript()
 
 
 def _first(data: bytes, lines: int) -> tuple[bytes, int]:

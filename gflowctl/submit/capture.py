@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LARGEST_SCRIPT = 16 << 20  # bytes
 DROPPED = (b"GFLOW_JOB_", b"GFLOW_ARRAY_", b"GFLOW_PARAM_", b"SLURM_", b"TMUX")
+PAGERS = (b"PAGER", b"GIT_PAGER", b"MANPAGER", b"SYSTEMD_PAGER")  # and whatever else is called so: nobody turns pages
 LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
 _EXPORTED = r"""\s*(?:(?P<name>[^,=\s]+=)(?P<value>'[^']*'|"[^"]*")\s*|(?P<plain>[^,]+))(?:,|$)"""
 _OF_LINES = " \t\n&|;<>"  # characters of shell lines that names of programs do not have
@@ -32,8 +33,16 @@ class Surroundings:
     def __init__(self) -> None:
         self.now: Final = time.time()
         self.umask: Final = os.umask(0o077)
+        self._limits: str | None = None
         self._directory: str | None = None
         self._environment: dict[bytes, bytes] | None = None
+
+    @property
+    def limits(self) -> str:
+        """As `soft_limits`."""
+        if self._limits is None:
+            self._limits = soft_limits()
+        return self._limits
 
     @property
     def directory(self) -> str:
@@ -48,6 +57,20 @@ class Surroundings:
         if self._environment is None:
             self._environment = given_environment()
         return self._environment
+
+
+def soft_limits() -> str:
+    """The limits of resources that are in force here, as `gflowd.core.execution.resource_limits` has them."""
+    import resource
+
+    kinds = (
+        ("c", resource.RLIMIT_CORE, 512), ("d", resource.RLIMIT_DATA, 1024), ("f", resource.RLIMIT_FSIZE, 512),
+        ("l", resource.RLIMIT_MEMLOCK, 1024), ("m", resource.RLIMIT_RSS, 1024), ("n", resource.RLIMIT_NOFILE, 1),
+        ("s", resource.RLIMIT_STACK, 1024), ("t", resource.RLIMIT_CPU, 1), ("u", resource.RLIMIT_NPROC, 1),
+        ("v", resource.RLIMIT_AS, 1024),
+    )  # fmt: skip
+    found = ((letter, resource.getrlimit(kind)[0], unit) for letter, kind, unit in kinds)
+    return " ".join(f"{letter}{soft // unit}" for letter, soft, unit in found if soft != resource.RLIM_INFINITY)
 
 
 def working_directory(chdir: str | None, around: Surroundings) -> str:
@@ -93,7 +116,7 @@ def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
     """The job's variables, each `NAME=value`, sorted. `export` is `ALL`, `NONE` or `NAME[=VALUE],...`.
 
     Names beside `ALL` or `NONE`, in any case, add to them; names alone are added to what a login needs. A value in
-    quotes may hold commas. Raises `Refused` for what can be no variable's name.
+    quotes may hold commas. Pagers are cat unless they are named. Raises `Refused` for what can be no variable's name.
     """
     chosen: dict[bytes, bytes] = {}
     words = _export_words(export)
@@ -102,6 +125,7 @@ def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
     else:
         chosen.update((name, environ[name]) for name in LOGIN if name in environ)
         chosen[b"PATH"] = LOGIN_PATH
+    chosen.update((name, b"cat") for name in (*PAGERS, *chosen) if name.endswith(b"PAGER"))
     for word in words:
         if word not in ("ALL", "NONE"):
             chosen.update(_exported(word, environ))

@@ -164,6 +164,7 @@ class Drafter:
             env=env.name,
             submitted_at=self._around.now,
             umask=self._around.umask,
+            limits=self._around.limits,
             script=None if content is None else self._script(content),
             project=args.project,
             comment=args.comment,

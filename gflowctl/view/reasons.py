@@ -13,6 +13,7 @@ from gflowd.core.job.reasons import (
     IDLE_GPUS,
     PRIORITY,
     RETRY_DELAY,
+    TERMINAL_INPUT,
 )
 from gflowd.core.job.records import PROMISE
 
@@ -35,6 +36,8 @@ def reason(view: View, job: Job) -> str | None:
         return told or job.phase.why
     if isinstance(job.phase, Queued):
         return _waits_for(view, job, told)
+    if view.waits_for_input(job):
+        return TERMINAL_INPUT
     return told if told == IDLE_GPUS else None  # a running job no longer has the reason it had before
 
 

@@ -15,6 +15,7 @@ from gflowd.core.job.model import (
     FINISHED,
     QUEUED,
     STATES,
+    TMUX,
     Ended,
     Job,
     Queued,
@@ -243,14 +244,28 @@ class View:
         began = jobs.started_at(job)
         if began is None:
             return None
-        if isinstance(job.phase, Running | Stopping) and (started := job.phase.started) is not None:
-            if self._boot is None:
-                from gflowd.effects.daemon import boot_id
-
-                self._boot = boot_id()
-            if started.identity.boot == self._boot:
-                return max(0.0, self._mono - started.mono)
+        started = job.phase.started if isinstance(job.phase, Running | Stopping) else None
+        if started is not None and started.identity.boot == self._boot_id():
+            return max(0.0, self._mono - started.mono)
         return max(0.0, (job.phase.ended_at if isinstance(job.phase, Ended) else self.now) - began)
+
+    def _boot_id(self) -> str:
+        if self._boot is None:
+            from gflowd.effects.daemon import boot_id
+
+            self._boot = boot_id()
+        return self._boot
+
+    def waits_for_input(self, job: Job) -> bool:
+        """Whether it runs in a terminal and its program has been waiting there for somebody to type."""
+        if not isinstance(job.phase, Running) or job.phase.run.executor != TMUX:
+            return False
+        identity = job.phase.started.identity
+        if identity.boot != self._boot_id():
+            return False
+        from gflowd.effects import terminal
+
+        return terminal.waits_for_input(identity.pid, identity.start)
 
     def time_left(self, job: Job) -> float | None:
         """Seconds until its time limit; None without a limit, or if it is not running."""

@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import pkgutil
+import resource
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from gflowd.config.loader import Config
 
+LEAST_FILES, ENOUGH_FILES = 48, 1 << 16  # files that one process of the daemon may have open
 # The option, its aliases, its setting, the metavar of its value, its help.
 _OPTIONS = (
     ("--gpus", (), "gpu.allow", "LIST", "GPUs that jobs may use, e.g. 0,2 or 0-3 or all"),
@@ -137,6 +139,7 @@ def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: C
     from gflowd import log
     from gflowd.daemon import supervisor
 
+    take_descriptors()
     runtime = paths.Runtime(os.path.abspath(os.environ.get("GFLOW_RUNTIME_DIR") or state.default_run()))
     with daemon_instance.single_instance(state, how) as instance:
         settled = choice.load()
@@ -163,6 +166,18 @@ def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: C
             raise
         finally:
             leave_tmux(runtime)
+
+
+def take_descriptors() -> None:
+    """Lets the daemon, and the tmux server that it starts, open as many files as may be: each session takes two. Jobs
+    have the limits of their submitters. Raises `SystemFailed` where the daemon could not work with so few.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)
+    if most < LEAST_FILES:
+        raise SystemFailed(f"gflowd may open only {most} files and needs {LEAST_FILES}; raise ulimit -n")
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def load_all() -> None:

@@ -96,6 +96,82 @@ def executable(pid: int) -> str:
         return ""
 
 
+def threads(pid: int) -> list[int]:
+    """The threads of a process; none when it is gone."""
+    try:
+        return sorted(map(int, os.listdir(f"/proc/{pid}/task")))
+    except OSError:
+        return []
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and not yet buried."""
+    found: list[int] = []
+    for thread in threads(pid):
+        try:
+            found += map(int, _read(f"/proc/{pid}/task/{thread}/children", 1 << 16).split())
+        except OSError:
+            continue
+    return found
+
+
+def system_call(pid: int, thread: int) -> list[str]:
+    """The number of the call that a thread is in and its arguments, in hexadecimal; empty when that is not to be seen,
+    or it is in none.
+    """
+    try:
+        words = _read(f"/proc/{pid}/task/{thread}/syscall", 200).decode("ascii", "replace").split()
+    except OSError:
+        return []
+    return words if len(words) > 2 else []
+
+
+def sleeps_in(pid: int, thread: int) -> str:
+    """The kernel's function in which a thread sleeps; empty when that is not to be seen."""
+    try:
+        return _read(f"/proc/{pid}/task/{thread}/wchan", 200).decode("ascii", "replace")
+    except OSError:
+        return ""
+
+
+def opened(pid: int, descriptor: int) -> os.stat_result | None:
+    """The file that a process has open; None when that is not to be seen."""
+    try:
+        return os.stat(f"/proc/{pid}/fd/{descriptor}")
+    except OSError:
+        return None
+
+
+def kinds_of_opened(pid: int) -> set[str]:
+    """What a process has open that is no file, such as `socket` or `anon_inode`; empty when that is not to be seen."""
+    found = set()
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+            if not target.startswith("/"):
+                found.add(target.partition(":")[0])
+    except OSError:
+        pass
+    return found
+
+
+def most_descriptors(pid: int) -> int | None:
+    """How many descriptors a process may have; None where that is not limited or not to be seen."""
+    try:
+        lines = _whole(pid, "limits").decode("ascii", "replace").splitlines()
+        return next(int(line.split()[3]) for line in lines if line.startswith("Max open files"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
+def count_descriptors(pid: int) -> int:
+    """How many descriptors a process has; 0 when that is not to be seen."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0
+
+
 def descriptors() -> list[int]:
     """Our own open descriptors, including the one used to list them."""
     return sorted(map(int, os.listdir("/proc/self/fd")))

@@ -46,6 +46,11 @@ def lives(identity: Identity, boot: str) -> bool:
     return identity.boot == boot and _is_there(identity.pid, identity.start)
 
 
+def is_there(process: Process) -> bool:
+    """Whether that very process is there still, and not a corpse."""
+    return _is_there(process.pid, process.start)
+
+
 def _is_there(pid: int, start: int) -> bool:
     found = read(pid)
     return found is not None and found.start == start and not found.zombie

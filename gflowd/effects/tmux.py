@@ -31,6 +31,9 @@ CALL_TIMEOUT = 5.0  # seconds: a tmux client waits forever for a stopped server
 FAREWELL = 2.0  # seconds for a server to end
 REVIVAL = 1.0  # seconds for a server to create its socket again
 TERM = "screen-256color"
+OF_SERVER = 12  # descriptors that a server has for itself
+PER_SESSION = 2  # a terminal and the pipe of its output
+SPARE = 4  # for clients, and while a session is made
 
 CONFIGURATION = f"""\
 set -g exit-empty off
@@ -81,6 +84,7 @@ class Tmux:
         self.socket = socket
         self._configuration = os.path.join(directory, "tmux.conf")
         self._batch = os.path.join(directory, "tmux.batch")
+        self._known: tuple[int, int] | None = None  # the server's process and its start
         self._server = libtmux.Server(socket_path=socket)
 
     def start(self, sessions: list[Session]) -> list[str]:
@@ -99,6 +103,19 @@ class Tmux:
                 self._start_server()
             complaints = self._call("source-file", batch)[1]
         return complaints
+
+    def room(self) -> int | None:
+        """How many sessions the server has descriptors for beside those that it runs; None: for any number."""
+        pid = self._pid()
+        most = proc.most_descriptors(pid or os.getpid())  # one that is yet to be started has as many as we
+        used = proc.count_descriptors(pid) if pid else OF_SERVER
+        return None if most is None else max(0, (most - used - SPARE) // PER_SESSION)
+
+    def _pid(self) -> int | None:
+        """The server, found once; None where there is none."""
+        if self._known is None or proc.start_ticks(self._known[0]) != self._known[1]:
+            self._known = next(((pid, proc.start_ticks(pid)) for pid in _servers(self.socket)), None)
+        return None if self._known is None else self._known[0]
 
     def sessions(self) -> set[str]:
         """The names of all sessions; none if no server runs or answers."""

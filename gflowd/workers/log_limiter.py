@@ -57,6 +57,8 @@ class LogLimiter:
     def _trim(self, key: Key, seen: _Seen) -> int:
         try:
             cut = joblog.trim(self._state.attempt(*key), self._limit)
+        except FileNotFoundError:  # it wrote nothing, or never began
+            return 0
         except OSError as error:
             if not seen.troubled:
                 self._log.warning("cannot cut a log", job=key[0], attempt=key[1], why=error.strerror)

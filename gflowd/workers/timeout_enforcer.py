@@ -50,6 +50,7 @@ class TimeoutEnforcer:
         self._log = log.get("timeout_enforcer")
         self._logs = LogLimiter(wiring.state, wiring.config.log_max_size_mb << 20)
         self._kill_next: dict[Key, tuple[float, float]] = {}  # when KILL is due again, and how long to wait after
+        self._told: dict[tuple[Key, str], tuple[int, int]] = {}  # what was logged of a step
         self._taken: set[tuple[Key, str]] = set()  # steps taken, including those whose mark could not be written
         self._groups = cgroups.find(wiring.state.root)
         self._swept = float("-inf")
@@ -80,6 +81,7 @@ class TimeoutEnforcer:
             self._groups.remove_all_but(keys)
             self._swept = now.mono
         self._taken = {(key, step) for key, step in self._taken if key in keys}
+        self._told = {(key, step): told for (key, step), told in self._told.items() if key in keys}
         self._kill_next = {job.key: self._kill_next[job.key] for job in jobs if job.key in self._kill_next}
         found = Enforced(overdue=tuple(overdue), over_memory=over_memory, stuck=tuple(stuck))
         return Turn(found, None, min(wakes, default=None))
@@ -147,20 +149,40 @@ class TimeoutEnforcer:
             for job in jobs:
                 if stop_ladder.KILL in due[job.key]:
                     self._groups.kill(job.key)
+        reached: dict[tuple[Key, str], set[Key]] = {}  # by pid and start
+        refused: dict[tuple[Key, str], set[Key]] = {}
+        left = jobs
         for _ in range(PASSES if jobs else 0):
-            found = processes.members({job.key: self._leader(job) for job in jobs}, self._supervisor)
+            found = processes.members({job.key: self._leader(job) for job in left}, self._supervisor)
             again = []
-            for job in jobs:
+            for job in left:
                 targets = self._targets(job, found[job.key], now)
                 for step in due[job.key]:
-                    sent = sum(processes.send(process, SIGNALS[step]) for process in targets)
-                    self._log.info("signalled", job=job.id, signal=step, processes=sent, why=job.why)
-                if stop_ladder.KILL in due[job.key] and targets:
-                    due[job.key] = [stop_ladder.KILL]
-                    again.append(job)
-            jobs = again
-            if not jobs:
+                    before = reached.setdefault((job.key, step), set())
+                    sent = {(each.pid, each.start) for each in targets if processes.send(each, SIGNALS[step])}
+                    deaf = {(each.pid, each.start) for each in targets if processes.is_there(each)} - sent
+                    refused.setdefault((job.key, step), set()).update(deaf)
+                    if step == stop_ladder.KILL and not sent <= before:
+                        again.append(job)
+                    before |= sent
+                due[job.key] = [step for step in due[job.key] if step == stop_ladder.KILL]
+            left = again  # who was sent KILL forks no more, so a pass that finds nobody new is the last
+            if not left:
                 break
+        for job in jobs:
+            for step in [step for key, step in reached if key == job.key]:
+                self._tell(job, step, len(reached[job.key, step]), len(refused[job.key, step]))
+
+    def _tell(self, job: LiveJob, step: str, reached: int, refused: int) -> None:
+        """Logs how many processes a step reached, and how many it may not signal, which are another user's by now: when
+        that changes.
+        """
+        if self._told.get((job.key, step)) == (reached, refused):
+            return
+        self._told[job.key, step] = reached, refused
+        self._log.info("signalled", job=job.id, signal=step, processes=reached, why=job.why)
+        if refused:
+            self._log.warning("may not signal", job=job.id, signal=step, processes=refused)
 
     def _targets(self, job: LiveJob, found: list[Process], now: Moment) -> list[Process]:
         """The processes of a job, without `job.sh` until KILL has had time to end the others."""

@@ -83,6 +83,9 @@ class Processes:
         owner = self._jobs.owners.get(pid)
         return None if owner is None else next(each for each in owner.processes if each.pid == pid)
 
+    def is_there(self, process: Process) -> bool:
+        return self.read(process.pid) is not None
+
     def lives(self, identity: Identity, boot: str) -> bool:
         found = self.read(identity.pid)
         return found is not None and found.start == identity.start

@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
-from machine import GATE, Machine, eventually
+import pytest
+from machine import GATE, TMUX, Machine, eventually
 
 FEW = 48
 JOBS = 60
+
+
+@pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
+def test_sessions_that_tmux_has_no_descriptors_for_wait_for_others_to_end(machine: Machine) -> None:
+    machine.run("sh", "-c", f"ulimit -n {FEW} && exec gflowd start")
+    text = f"echo $GFLOW_JOB_ID >>ran; {GATE}; echo over; exit 3"
+    machine.ctl("submit", "-c", "0", "-a", f"1-{JOBS}", "--wrap", text)
+    ids = list(range(1, JOBS + 1))
+    eventually(lambda: len(machine.lines("ran")) >= FEW // 3)
+    eventually(lambda: "tmux may open no more files" in machine.ctl("doctor", check=False).stdout)
+    assert machine.result("--executor", "process", "echo", "beside them") == "beside them\n"
+    machine.open_gate()
+    assert machine.wait(*ids) == 3
+    jobs = machine.jobs()
+    assert {jobs[job_id]["reason"] for job_id in ids} == {"NonZeroExit"}
+    machine.ran_exactly_once(ids)
+    assert {machine.log(job_id) for job_id in ids[1:]} == {b"over\n"}
+    assert "cannot cut a log" not in machine.daemon_log()
+
+
+@pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
+def test_the_daemon_takes_as_many_descriptors_as_it_may(machine: Machine) -> None:
+    machine.run("sh", "-c", f"ulimit -S -n {FEW} && exec gflowd start")
+    machine.ctl("submit", "-c", "0", "-a", f"1-{JOBS}", "--wrap", f"ulimit -n >>ran; {GATE}")
+    ids = list(range(1, JOBS + 1))
+    machine.until_in(ids, "running")
+    eventually(lambda: len(machine.lines("ran")) == JOBS)
+    assert str(FEW) not in machine.lines("ran")
+    machine.open_gate()
+    assert machine.wait(*ids) == 0
+
+
+def test_a_daemon_that_may_open_too_few_files_says_so_and_does_not_start(machine: Machine) -> None:
+    for few in (20, FEW - 1):
+        done = machine.run("sh", "-c", f"ulimit -n {few} && exec gflowd start")
+        assert done.returncode == 3
+        assert done.stderr == f"gflowd: gflowd may open only {few} files and needs {FEW}; raise ulimit -n\n"
 
 
 def test_with_more_jobs_than_descriptors_no_worker_falls_and_no_end_is_lost(machine: Machine) -> None:

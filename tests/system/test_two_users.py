@@ -141,6 +141,22 @@ def test_no_gpu_is_given_to_both_at_an_instant(both: tuple[OfUser, OfUser], plac
         each.ran_exactly_once(mine)
 
 
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+def test_what_has_become_roots_and_cannot_be_killed_is_told_of_once(both: tuple[OfUser, OfUser], place: Path) -> None:
+    ada, _ = both
+    rooted = Path(shutil.copy(shutil.which("setpriv") or "", place / "rooted"))
+    rooted.chmod(0o4755)
+    if os.statvfs(place).f_flag & os.ST_NOSUID:
+        pytest.skip("nobody becomes root here")
+    text = f"{rooted} --reuid=0 --regid=0 --clear-groups sh -c 'touch {place}/held/up; exec sleep 5' & wait"
+    job_id = ada.submit("--grace", "0", "--wrap", text)
+    eventually((place / "held" / "up").exists)
+    ada.cancel(job_id)
+    told = [line for line in ada.daemon_log().splitlines() if f"job={job_id} " in line and "signal=KILL" in line]
+    assert 1 <= len(told) <= 4, told
+    assert any("may not signal" in line for line in told)
+
+
 FOREIGN = [
     ("gflowctl", "queue"), ("gflowctl", "submit", "true"), ("gflowctl", "cancel", "1"), ("gflowctl", "cancel", "--all"),
     ("gflowctl", "cancel", "1", "--signal", "KILL"), ("gflowctl", "hold", "1"), ("gflowctl", "update", "1", "-c", "2"),

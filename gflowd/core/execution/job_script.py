@@ -83,6 +83,7 @@ class Launch:
     error: bytes | None = None
     input: bytes | None = None
     append: bool = False
+    limits: tuple[tuple[str, str], ...] = ()  # of resources: ulimit's letter and value
     emptied: tuple[Emptied, ...] = ()  # of output and error; without, a file is emptied each time
     cgroup: bytes | None = None
     conda_env: bytes | None = None
@@ -154,7 +155,7 @@ _TAIL = b"""\
   unset %(strangers)b
   set -- %(command)b
   . %(environment)b
-%(exports)b%(activation)b  gflow_unfound() { : >%(unfound)b; }
+%(exports)b%(activation)b%(limits)b  gflow_unfound() { : >%(unfound)b; }
   command -v -- %(name)b >/dev/null || gflow_unfound
   trap gflow_unfound EXIT  # runs where exec fails
   exec "$@" %(redirections)b
@@ -171,6 +172,12 @@ _JOIN = b"""\
 _OOM = b"""\
 if [ "$code" -ne 0 ] && grep -q '^oom_kill [1-9]' %(cgroup)b/memory.events; then code="$code oom"; fi
 """
+
+# The submitter's, as far as the hard limits reach that gflowd was started with.
+_LIMIT = b"""\
+  gflow_limit() { ulimit -S "-$1" "$2" || ulimit -S "-$1" "$(ulimit -H "-$1")"; }
+"""
+_PROCESSES = b"  if ulimit -u; then gflow_limit u %(value)b; else gflow_limit p %(value)b; fi >/dev/null\n"
 
 # In the job's own shell, so that the command keeps its descriptors, its signals and its exit status; in a function,
 # because what is sourced may change the positional parameters. `$dir` may be the user's by now. What an eval of bad
@@ -216,6 +223,7 @@ def job_script(launch: Launch) -> bytes:
             b"unfound": quote(launch.directory + b"/unfound"),
             b"environment": quote(launch.environment),
             b"files": _files(launch),
+            b"limits": _limits(launch),
             b"redirections": _redirections(launch),
             **_activation(launch),
         },
@@ -238,6 +246,15 @@ def _activation(launch: Launch) -> dict[bytes, bytes]:
     }
     what = _trouble(b"conda activate ", launch.conda_env + b": ")
     return {b"activation": _ACTIVATION % words, b"failed": _ACTIVATION_FAILED % {b"what": what}}
+
+
+def _limits(launch: Launch) -> bytes:
+    """Those of processes and files last, since what sets them needs both."""
+    lines = [_LIMIT] if launch.limits else []
+    for letter, value in sorted(launch.limits, key=lambda limit: limit[0] in "nu"):
+        words = {b"letter": letter.encode(), b"value": value.encode()}
+        lines.append((_PROCESSES if letter == "u" else b"  gflow_limit %(letter)b %(value)b\n") % words)
+    return b"".join(lines)
 
 
 def _one_line(title: str) -> bytes:

@@ -52,9 +52,9 @@ class Spec(Value):
 
     __slots__ = (
         "append", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "early_signal", "env", "error",
-        "executor", "family", "git", "gpu_memory_mb", "gpu_type", "gpus", "grace", "input", "memory_mb", "name",
-        "name_template", "needs", "notify_email", "notify_on", "output", "priority", "project", "redone_from", "retry",
-        "script", "shared", "slurm", "submit_dir", "submitted_at", "time_limit", "umask", "user",
+        "executor", "family", "git", "gpu_memory_mb", "gpu_type", "gpus", "grace", "input", "limits", "memory_mb",
+        "name", "name_template", "needs", "notify_email", "notify_on", "output", "priority", "project", "redone_from",
+        "retry", "script", "shared", "slurm", "submit_dir", "submitted_at", "time_limit", "umask", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say
@@ -80,6 +80,7 @@ class Spec(Value):
         output: str | None = None,
         error: str | None = None,
         input: str | None = None,  # noqa: A002 -- the option's name
+        limits: str | None = None,
         append: bool = False,
         batch: int | None = None,
         executor: str | None = None,
@@ -119,6 +120,7 @@ class Spec(Value):
         self.output: Final = output  # patterns, see `core.syntax.filename_patterns`
         self.error: Final = error
         self.input: Final = input
+        self.limits: Final = limits  # soft ones of resources, see `core.execution.resource_limits`
         self.append: Final = append
         self.batch: Final = batch  # the first job of its submission, where that was of several specs
         self.executor: Final = executor

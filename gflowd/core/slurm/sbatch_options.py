@@ -34,7 +34,7 @@ WITHOUT_EFFECT = frozenset(
     "cores-per-socket", "cpu-freq", "delay-boot", "distribution", "exclude", "extra", "extra-node-info", "gpu-bind",
     "gpu-freq", "gres-flags", "hint", "ignore-pbs", "mcs-label", "mem-bind", "mincpus", "network", "no-kill",
     "nodefile", "nodelist", "ntasks-per-core", "ntasks-per-socket", "oom-kill-step", "overcommit", "oversubscribe",
-    "partition", "power", "prefer", "priority", "profile", "qos", "quiet", "resv-ports", "segment",
+    "partition", "power", "prefer", "priority", "profile", "propagate", "qos", "quiet", "resv-ports", "segment",
     "sockets-per-node", "spread-job", "stepmgr", "switches", "thread-spec", "threads-per-core", "time-min", "tmp",
     "use-min-nodes", "verbose", "wait-all-nodes", "wckey",
     }
@@ -53,7 +53,6 @@ REFUSED = {
     "help": "not an option for a script",
     "immediate": "gflow queues every job",
     "licenses": "gflow does not count licences",
-    "propagate": "gflow does not pass on resource limits; use ulimit in the script",
     "reboot": "gflow does not reboot the machine",
     "reservation": "gflow's reservations are for users and need no option",
     "tres-bind": "gflow does not bind resources to tasks",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gflowd import log, paths
 from gflowd.core.errors import GflowError
-from gflowd.core.execution import job_environment, job_script
+from gflowd.core.execution import job_environment, job_script, resource_limits
 from gflowd.core.job import array_task
 from gflowd.core.job.model import TMUX, Job, Run, session_name
 from gflowd.core.slurm import srun
@@ -66,6 +66,12 @@ class Launcher:
         return bool(self._tmux.sessions())
 
     def _launch_in_tmux(self, jobs: list[tuple[Job, Run]]) -> None:
+        room = self._tmux.room()
+        if room is not None and room < len(jobs):
+            self._defer(jobs[room:], "tmux may open no more files (ulimit -n of gflowd); jobs wait for others to end")
+            jobs = jobs[:room]
+            if not jobs:
+                return
         sessions = [self._session(job, run) for job, run in jobs]
         try:
             complaints = self._tmux.start(sessions)
@@ -137,6 +143,7 @@ class Launcher:
             variables=tuple((name, os.fsencode(value)) for name, value in extra.items()),
             cwd=os.fsencode(spec.cwd),
             umask=spec.umask,
+            limits=() if spec.limits is None else resource_limits.parse(spec.limits),
             command=tuple(os.fsencode(word) for word in words),
             output=self._redirect(job, spec.output),
             error=self._redirect(job, spec.error),

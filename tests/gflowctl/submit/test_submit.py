@@ -157,7 +157,7 @@ def test_equal_environments_are_stored_once_and_private(ctl: Ctl) -> None:
 
 def test_exports(ctl: Ctl) -> None:
     ctl.env["A"] = "1"
-    login = {b"HOME", b"PATH"}
+    login = {b"HOME", b"PATH", b"PAGER", b"GIT_PAGER", b"MANPAGER", b"SYSTEMD_PAGER"}
     assert (
         login
         <= set(environment(ctl, ctl.submit("--export", "NONE", "true")))

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from stage import NOTHING_POSTED, Jobs, eventually, live, now, slots_of
 
+from gflowd import log
 from gflowd.core.execution import stop_ladder
 from gflowd.core.execution.observations import Enforced, LiveJob
 from gflowd.core.job import reasons
 from gflowd.core.job.model import EarlySignal, Identity, Started
 from gflowd.effects import jobdir, processes
+from gflowd.paths import State
 from gflowd.workers import timeout_enforcer
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.timeout_enforcer import TimeoutEnforcer
@@ -265,6 +267,28 @@ def test_a_step_is_taken_once_also_where_its_mark_cannot_be_written(wiring: Wiri
 def test_a_job_stopped_before_a_reboot_is_not_called_unkillable_after_it(enforcer: TimeoutEnforcer) -> None:
     job = stopping(Identity("old", 1 << 30, 1), 5.0, since_boot="old")
     assert tick(enforcer, job, mono=500.0).decision.stuck == ()
+
+
+def signalled(wiring: Wiring) -> list[str]:
+    return [line for line in Path(wiring.state.log).read_text().splitlines() if "signal=KILL" in line]
+
+
+def test_who_may_not_be_signalled_is_told_of_once(
+    wiring: Wiring, enforcer: TimeoutEnforcer, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a child that has become root's."""
+    job = stopping(stubborn(jobs), time.monotonic() - 20.0)
+    log.setup(wiring.state, "timeout_enforcer", "info", stderr=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "send", lambda *_: False)
+        for mono in (0.0, 1.0, 3.0, 9.0):
+            tick(enforcer, job, mono=time.monotonic() + mono)
+        assert [line.count("processes=0") for line in signalled(wiring)][:1] == [1]
+        assert len(signalled(wiring)) == 2, "that nobody was reached, and that some may not be"
+    tick(enforcer, job, mono=time.monotonic() + 20.0)
+    assert len(signalled(wiring)) == 3
+    log.setup(State(os.devnull), "tests", "error", stderr=False)  # lets go of the file
+    jobs.wait()
 
 
 NOTE = "trap 'echo {0} >>got' USR1; touch {0}.ready; while :; do sleep 0.02; done"

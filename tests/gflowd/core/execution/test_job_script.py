@@ -743,3 +743,13 @@ def test_a_file_that_cannot_be_written_is_told_with_a_mark_too(attempt: Attempt)
     attempt.run(b"/bin/true", output=os.fsencode(attempt.cwd), emptied=(once,))
     assert attempt.exit().startswith(b"launch cannot write ")
     assert attempt.read("../mark") == b""
+
+
+def test_the_command_has_the_limits_that_it_was_given_as_far_as_they_go(attempt: Attempt) -> None:
+    limited = attempt.root / "limited"
+    limited.write_text(f'#!/bin/sh\nulimit -n 200\nulimit -S -c 5\nexec {" ".join(attempt.words)} "$@"\n')
+    limited.chmod(0o700)
+    attempt.words = [str(limited)]
+    limits = (("c", "unlimited"), ("n", "5000"), ("s", "2048"), ("u", "2222"), ("f", "4000"))
+    found = attempt.run(b"/bin/bash", b"-c", b"for each in c n s u f; do ulimit -$each; done", limits=limits).decode()
+    assert found.split() == ["unlimited", "200", "2048", "2222", "2000"]
