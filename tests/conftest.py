@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
-import nvidia
 import pytest
+from support import nvidia
 
 from gflowd.paths import State
 from gflowd.storage.store import Store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
@@ -133,3 +135,47 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def modules_of_tests() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text()) for path in sorted((ROOT / "tests").rglob("*.py"))}
+
+
+def test_no_two_test_modules_share_an_import_name() -> None:
+    """They are imported by the last part of their paths, so that of two only one would be there."""
+    packages = {path.parent for path in (ROOT / "tests").rglob("__init__.py")}
+    names = Counter(
+        path.stem for path in modules_of_tests() if path.parent not in packages and path.name != "conftest.py"
+    )
+    names.update(package.name for package in packages)
+    names.update(path.stem for path in (ROOT / "benchmarks").glob("*.py"))  # which some tests import
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_what_tests_share_is_imported_by_its_name_and_never_from_a_conftest_or_a_test() -> None:
+    wrong = [
+        (path.name, module)
+        for path, tree in modules_of_tests().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom | ast.Import)
+        for module in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+        if module is not None and (module == "conftest" or module.startswith("test_"))
+    ]
+    assert wrong == []
+
+
+def test_what_tests_share_is_built_once() -> None:
+    defined = Counter(
+        node.name
+        for tree in modules_of_tests().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name in ("eventually", "private_ctl", "new_machine", "imported")
+    )
+    assert defined["eventually"] == defined["private_ctl"] == 1
+    least = [
+        path.name
+        for path, tree in modules_of_tests().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node).startswith("Spec(command=('x',)")
+    ]
+    assert least == ["specs.py"]

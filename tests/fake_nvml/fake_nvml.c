@@ -1,4 +1,4 @@
-/* A libnvidia-ml.so.1 whose GPUs are the lines of a text file, read anew at each call: see tests/nvidia.py.
+/* A libnvidia-ml.so.1 whose GPUs are the lines of a text file, read anew at each call: see tests/support/nvidia.py.
 
    init CODE                        what nvmlInit answers
    hang                             every call waits for as long as the file says so

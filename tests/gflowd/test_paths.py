@@ -6,8 +6,8 @@ import socket
 import stat
 from pathlib import Path
 
-import descriptors
 import pytest
+from support import descriptors
 
 from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "system")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from machine import GATE, Machine, eventually  # noqa: E402 -- it is beside us, not installed
+from support.machine import GATE, Machine  # noqa: E402 -- it is beside us, not installed
+from support.waiting import eventually  # noqa: E402 -- it is beside us, not installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

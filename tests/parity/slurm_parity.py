@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "system")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from machine import Machine, eventually  # noqa: E402 -- it is beside us, not installed
+from support.machine import Machine  # noqa: E402 -- it is beside us, not installed
+from support.waiting import eventually  # noqa: E402 -- it is beside us, not installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from damage import expect
 from day import PATIENCE, FaultyMachine
-from machine import alive, eventually, kill
-from report import Result
+from outcome import Result
+from support.machine import alive, kill
+from support.waiting import eventually
 
 from gflowd.storage.store import Store
 

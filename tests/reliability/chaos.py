@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import crashing
 from day import ON_GPU, PATIENCE, RAN, Broken, Day, Expected, FaultyMachine
-from machine import alive, eventually, kill
-from report import Result
+from outcome import Result
+from support.machine import alive, kill
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable

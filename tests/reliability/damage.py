@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from day import RAN, FaultyMachine
-from machine import GATE, eventually
-from report import Result
+from outcome import Result
+from support.machine import GATE
+from support.waiting import eventually
 
 from gflowd.storage.record_log import encode_line
 from gflowd.storage.store import Store

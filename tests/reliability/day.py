@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import crashing
-from machine import ROOT, Machine, alive
+from support.machine import ROOT, Machine, alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from report import Result
+from outcome import Result
 
 ROOT = Path(__file__).parent.parent.parent
 HELD = "the job and what it left behind end, by themselves or as asked; the daemon is the same, and other jobs go on"

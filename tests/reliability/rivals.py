@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import crashing
 from damage import expect
 from day import PATIENCE, RAN, FaultyMachine
-from machine import eventually
-from report import Result
+from outcome import Result
+from support.waiting import eventually
 
 from gflowd.storage.store import Store
 

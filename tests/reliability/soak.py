@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent.parent), str(HERE), str(HERE.parent / "system")]
+sys.path[:0] = [str(HERE.parent.parent), str(HERE), str(HERE.parent)]
 
 import archiving  # noqa: E402 -- found by the line above, as are those below
 import chaos  # noqa: E402
 import clocks  # noqa: E402
 import damage  # noqa: E402
 import held  # noqa: E402
+import outcome  # noqa: E402
 import points  # noqa: E402
-import report  # noqa: E402
 import rivals  # noqa: E402
 from crashing import DAEMON  # noqa: E402
-from machine import TMUX  # noqa: E402
+from support.machine import TMUX  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def main() -> int:
             print(f"  {why}", flush=True)
     if args.write:
         Path(args.write).parent.mkdir(exist_ok=True)
-        Path(args.write).write_text(report.page(results, time.monotonic() - began))
+        Path(args.write).write_text(outcome.page(results, time.monotonic() - began))
     return int(any(result.broken for result in results))
 
 
@@ -63,7 +63,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(args: argparse.Namespace) -> Iterator[report.Result]:
+def run(args: argparse.Namespace) -> Iterator[outcome.Result]:
     """Each row as it is known."""
     print(f"seed {args.seed}", flush=True)
     for executor in ("process", "tmux") if TMUX else ("process",):
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> Iterator[report.Result]:
     yield from held.try_all()
 
 
-def _trials(executor: str, faults: list[str], note: str, jobs: int) -> list[report.Result]:
+def _trials(executor: str, faults: list[str], note: str, jobs: int) -> list[outcome.Result]:
     """One row for those that kill a process, one for those that kill the daemon, one for errors."""
     print(f"{executor}: {len(faults)} faults", flush=True)
     outcomes = points.trials(executor, faults, jobs, _tell)
@@ -101,10 +101,10 @@ def _trials(executor: str, faults: list[str], note: str, jobs: int) -> list[repo
         if these:
             broken = [f"{o.fault}: {o.broken}" for o in these if o.broken]
             kinds = len({o.fault.rsplit("|", 3)[0] for o in these})
-            rows.append(report.Result(title, promised, len(these), broken, _joined(f"{kinds} kinds of effect", note)))
+            rows.append(outcome.Result(title, promised, len(these), broken, _joined(f"{kinds} kinds of effect", note)))
     lost = [f"{o.fault}: {o.broken}" for o in outcomes if o.broken and not o.reached]
     if lost:
-        rows.append(report.Result(f"no fault at all, {executor}", KEPT, len(lost), lost))
+        rows.append(outcome.Result(f"no fault at all, {executor}", KEPT, len(lost), lost))
     return rows
 
 

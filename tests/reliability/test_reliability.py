@@ -15,9 +15,9 @@ import pytest
 import rivals
 from crashing import DAEMON, KILL, PROCESS, TORN
 from day import Broken, Day
-from machine import ROOT, TMUX
+from outcome import Result, page
 from points import new_machine, trial, trials
-from report import Result, page
+from support.machine import ROOT, TMUX
 
 SNAPSHOT = "scheduler|write|snapshot.jsonl"
 FAULTS = [

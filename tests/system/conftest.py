@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from machine import TMUX, Machine, new_machine
+from support.machine import TMUX, Machine, new_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

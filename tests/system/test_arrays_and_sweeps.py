@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from machine import GATE, Machine, eventually
+from support.machine import GATE, Machine
+from support.waiting import eventually
 
 
 def submit(machine: Machine, *words: str) -> range:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from machine import GATE, Machine, eventually
+from support.machine import GATE, Machine
+from support.waiting import eventually
 
 
 def test_a_job_is_tried_again_and_each_attempt_is_kept(either: Machine) -> None:

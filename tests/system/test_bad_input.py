@@ -11,7 +11,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from machine import GATE, Machine, eventually, kill
+from support.machine import GATE, Machine, kill
+from support.waiting import eventually
 
 WRONG = [
     (2, "submit"),

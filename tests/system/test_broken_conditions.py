@@ -8,7 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from machine import GATE, TMUX, Machine, eventually, kill
+from support.machine import GATE, TMUX, Machine, kill
+from support.waiting import eventually
 
 needs_tmux = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
 

@@ -6,7 +6,8 @@ import json
 import random
 import time
 
-from machine import Machine, eventually, kill
+from support.machine import Machine, kill
+from support.waiting import eventually
 
 
 def lines(count: int, **more: object) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from machine import GATE, Machine, eventually
+from support.machine import GATE, Machine
+from support.waiting import eventually
 
 CONDA = r"""#!/bin/sh
 case $1,$2 in

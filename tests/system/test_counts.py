@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from machine import ROOT, TMUX, Machine, eventually
+from support.machine import ROOT, TMUX, Machine
+from support.waiting import eventually
 
 from gflowd.storage.store import HEAD, TAIL
 

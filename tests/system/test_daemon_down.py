@@ -6,7 +6,8 @@ import sys
 import time
 from datetime import datetime
 
-from machine import GATE, ROOT, Machine, eventually
+from support.machine import GATE, ROOT, Machine
+from support.waiting import eventually
 
 
 def test_what_was_submitted_without_a_daemon_runs_when_it_comes(machine: Machine) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from machine import GATE, Machine, eventually
+from support.machine import GATE, Machine
+from support.waiting import eventually
 
 FINISHED, FAILED = ["true"], ["false"]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from machine import GATE, TMUX, Machine, eventually
+from support.machine import GATE, TMUX, Machine
+from support.waiting import eventually
 
 FEW = 48
 JOBS = 60

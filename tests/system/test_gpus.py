@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from machine import GATE, Machine, eventually
+from support.machine import GATE, Machine
+from support.waiting import eventually
 
 LIVES = "grep -s '^State:' /proc/$p/status | grep -qv '[ZX]'"  # kill -0 finds a corpse too
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from machine import GATE, Machine, eventually, kill
+from support.machine import GATE, Machine, kill
+from support.waiting import eventually
 
 from gflowd.storage.store import Store
 

@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from machine import GATE, Machine, alive, eventually, kill
+from support.machine import GATE, Machine, alive, kill
+from support.waiting import eventually
 
 
 def test_a_second_daemon_is_refused_naming_the_first(own_default: Machine) -> None:

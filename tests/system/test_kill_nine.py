@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 
 import pytest
-from machine import GATE, WORKERS, Machine, alive, end, eventually, kill
+from support.machine import GATE, WORKERS, Machine, alive, end, kill
+from support.waiting import eventually
 
 CHILDREN = ("manager", *WORKERS)
 

@@ -8,7 +8,8 @@ import textwrap
 import time
 from datetime import datetime
 
-from machine import ROOT, Machine, alive, eventually
+from support.machine import ROOT, Machine, alive
+from support.waiting import eventually
 
 GROW = textwrap.dedent("""
     import time

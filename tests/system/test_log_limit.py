@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from machine import GATE, Machine, eventually
+from support.machine import GATE, Machine
+from support.waiting import eventually
 
 MIB = 1 << 20
 SLOWLY = "i=0; until [ -e gate ]; do i=$((i + 1)); echo line $i; [ $((i % 500)) = 0 ] && sleep 0.01; done; echo last"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from machine import Machine, eventually
+from support.machine import Machine
+from support.waiting import eventually
 
 from gflowd.storage.store import Store
 

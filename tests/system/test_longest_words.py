@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from machine import Machine
+from support.machine import Machine
 
 LONGEST = 131_071  # bytes that the kernel takes in one string
 ALL = 2_000_000  # bytes that are accepted in all

@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from machine import GATE, Machine, eventually
+from support.machine import GATE, Machine
+from support.waiting import eventually
 
 
 def test_a_job_runs_and_its_output_is_the_log_and_nothing_else(either: Machine) -> None:

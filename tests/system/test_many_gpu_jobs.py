@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from machine import Machine
+    from support.machine import Machine
 
 OTHER = "nobody"  # every machine has this user
 MEMORY = 24  # GiB of each GPU

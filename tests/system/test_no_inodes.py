@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import Machine, eventually
+from support.machine import Machine
+from support.waiting import eventually
 
 
 @pytest.fixture

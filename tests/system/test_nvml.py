@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import GATE, Machine, alive, eventually
-from nvidia import NAME, VARIABLE, Cards
+from support.machine import GATE, Machine, alive
+from support.nvidia import NAME, VARIABLE, Cards
+from support.waiting import eventually
 
 SHOW = f"echo $CUDA_VISIBLE_DEVICES; {GATE}"
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import GATE, Machine, eventually, new_machine
-from nvidia import VARIABLE, Cards
+from support.machine import GATE, Machine, new_machine
+from support.nvidia import VARIABLE, Cards
+from support.waiting import eventually
 
 SHOW = f"echo $CUDA_VISIBLE_DEVICES; {GATE}"
 

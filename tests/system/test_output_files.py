@@ -7,7 +7,8 @@ import sys
 import time
 
 import pytest
-from machine import GATE, Machine, alive, end, eventually
+from support.machine import GATE, Machine, alive, end
+from support.waiting import eventually
 
 AGAIN = {
     "stderr": "echo one; echo two; echo warning >/dev/stderr; echo three",

@@ -11,8 +11,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from machine import GATE, ROOT, TMUX, Machine, eventually
-from machine import end as kill_all
+from support.machine import GATE, ROOT, TMUX, Machine
+from support.machine import end as kill_all
+from support.waiting import eventually
 
 NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")

@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from machine import TMUX, Machine, alive, eventually, kill
+from support.machine import TMUX, Machine, alive, kill
+from support.waiting import eventually
 
 with_tmux = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
 

@@ -7,7 +7,8 @@ import os
 import pwd
 
 import pytest
-from machine import GATE, Machine, eventually
+from support.machine import GATE, Machine
+from support.waiting import eventually
 
 from gflowd.storage.store import Store
 

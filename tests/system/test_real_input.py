@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from machine import ROOT, Machine
+from support.machine import ROOT, Machine
 
 EXAMPLES = ROOT / "examples"
 BURST = 10 * 16384  # lines of 64 bytes: 10 MB

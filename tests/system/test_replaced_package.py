@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import GATE, ROOT, Machine, alive, eventually, kill, new_machine
+from support.machine import GATE, ROOT, Machine, alive, kill, new_machine
+from support.waiting import eventually
 
 
 class Installed(Machine):

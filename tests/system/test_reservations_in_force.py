@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from machine import GATE, Machine, eventually, kill
+from support.machine import GATE, Machine, kill
+from support.waiting import eventually
 
 from gflowd.core.job.records import RESERVATION
 from gflowd.effects import doorbell

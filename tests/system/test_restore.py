@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from machine import GATE, Machine, eventually, kill
+from support.machine import GATE, Machine, kill
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from machine import ROOT, Machine
+from support.machine import ROOT, Machine
 
 EXAMPLES = ROOT / "examples" / "slurm"
 

@@ -8,7 +8,8 @@ import time
 from datetime import datetime
 
 import pytest
-from machine import Machine, eventually
+from support.machine import Machine
+from support.waiting import eventually
 
 # Saves its work when it is told to, and says so; takes the signal in a thread of its own where `wait` is given.
 PROGRAM = """

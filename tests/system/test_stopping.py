@@ -6,7 +6,8 @@ import sys
 import textwrap
 from datetime import datetime, timedelta
 
-from machine import GATE, Machine, alive, eventually, kill
+from support.machine import GATE, Machine, alive, kill
+from support.waiting import eventually
 
 COUNTER = textwrap.dedent("""
     import os, signal, time

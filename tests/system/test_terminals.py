@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from machine import TMUX, Machine, eventually
+from support.machine import TMUX, Machine
+from support.waiting import eventually
 
 pytestmark = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
 

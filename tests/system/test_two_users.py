@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
-from machine import GATE, ROOT, Machine, eventually
-from nvidia import VARIABLE, Cards
+from support.machine import GATE, ROOT, Machine
+from support.nvidia import VARIABLE, Cards
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from machine import Machine
+from support.machine import Machine
 
 KINDS = "NOFILE CORE FSIZE STACK NPROC AS CPU DATA MEMLOCK RSS"
 SHOW = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from machine import GATE, Machine, alive, eventually
+from support.machine import GATE, Machine, alive
+from support.waiting import eventually
 
 # Each generation lives an instant, in a session of its own, with no descriptor of the job's, deaf to INT and TERM.
 COMET = """\

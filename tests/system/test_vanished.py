@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from machine import GATE, TMUX, Machine, end, eventually, kill
+from support.machine import GATE, TMUX, Machine, end, kill
+from support.waiting import eventually
 
 from gflowd.storage.store import Store
 

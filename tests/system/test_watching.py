@@ -11,9 +11,10 @@ import subprocess
 import time
 from contextlib import suppress
 
-import descriptors
 import pytest
-from machine import GATE, TMUX, Machine, eventually
+from support import descriptors
+from support.machine import GATE, TMUX, Machine
+from support.waiting import eventually
 
 needs_tmux = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from machine import GATE, Machine, eventually
+from support.machine import GATE, Machine
+from support.waiting import eventually
 
 
 def test_top_is_first(up: Machine) -> None:

@@ -20,7 +20,7 @@ from gflowctl.admin import backup_file
 from gflowd.core.errors import Refused
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 SCRIPT = "#!/bin/sh\necho a script\n"
 

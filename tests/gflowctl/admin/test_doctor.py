@@ -15,7 +15,7 @@ import pytest
 from gflowctl.admin import checks
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 def bad(ctl: Ctl) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 def test_the_script_can_be_submitted_as_it_is(ctl: Ctl) -> None:

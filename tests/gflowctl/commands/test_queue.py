@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 FIELDS = [
     "id", "array_id", "array_index", "name", "user", "project", "comment", "state", "reason", "command", "script",

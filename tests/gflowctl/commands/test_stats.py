@@ -11,7 +11,7 @@ import pytest
 from gflowd.core.job.model import Ended, Run
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 NOON = 1741608000.0  # 2025-03-10T12:00:00Z
 HOUR = 3600.0

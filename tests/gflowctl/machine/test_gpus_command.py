@@ -12,7 +12,7 @@ from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.effects.proc import boot_id
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 def start_of(pid: int) -> int:

@@ -15,7 +15,7 @@ from gflowd.core.planning.reservations import Reservation, encode
 from gflowd.core.syntax import instants
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 UTC = instants.zone("UTC")
 

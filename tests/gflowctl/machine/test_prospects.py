@@ -11,7 +11,7 @@ from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning.reservations import Reservation, encode
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 HOUR, DAY = 3600.0, 86400.0
 GPUS = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 ANOTHER = next(entry.pw_name for entry in pwd.getpwall() if entry.pw_uid == 1)
 

@@ -12,7 +12,7 @@ from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning.reservations import Reservation, encode
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 YEAR = datetime.now(UTC).year + 2
 

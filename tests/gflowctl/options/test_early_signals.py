@@ -9,7 +9,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job.model import EarlySignal
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 def early(number: int, before: float, *, command_only: bool = False) -> EarlySignal:

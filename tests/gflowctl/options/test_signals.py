@@ -13,7 +13,7 @@ from gflowd.effects import proc, processes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 COMMAND = """
 import os, signal, sys, time

@@ -17,7 +17,7 @@ from gflowd.core.job import codec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 HOUR = 3600.0
 

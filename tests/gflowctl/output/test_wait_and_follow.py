@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import subprocess
     from typing import Any
 
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 def eventually_ends(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:

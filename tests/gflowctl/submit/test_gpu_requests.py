@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 WRONG = [
     ("--shared", "must say how much of its memory it uses: --gpu-memory MEM"),

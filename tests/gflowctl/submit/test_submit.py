@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 def environment(ctl: Ctl, job_id: int) -> dict[bytes, bytes]:
@@ -317,13 +316,6 @@ def test_waiting_ends_with_the_job_s_status(ctl: Ctl) -> None:
     ctl.end_job(1, "failed", exit_code=7, reason="NonZeroExit")
     out, err = waiting.communicate(timeout=60)
     assert (waiting.returncode, out, err) == (7, b"Submitted batch job 1\n", b"")
-
-
-def eventually(found: Callable[[], object], patience: float = 60.0) -> None:
-    deadline = time.monotonic() + patience
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_following_shows_the_output_to_the_last_byte(ctl: Ctl) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_startup import TOO_DEAR_FOR_SUBMIT, imported
+from support.imports import TOO_DEAR_FOR_SUBMIT, imported
 
 from gflowd.core.job.dependencies import Dependency
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 MANY = 100_000
 

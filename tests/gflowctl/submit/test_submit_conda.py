@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 def test_the_environment_that_is_asked_for_is_kept_and_shown(ctl: Ctl) -> None:

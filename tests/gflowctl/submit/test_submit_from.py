@@ -17,7 +17,7 @@ from gflowctl.submit import json_lines
 from gflowd.core.errors import Refused
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 def lines(*jobs: Any) -> str:

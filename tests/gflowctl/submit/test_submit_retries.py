@@ -11,7 +11,7 @@ from gflowd.core.job import codec
 from gflowd.core.job.model import PROCESS, TMUX, Ended, Identity, Queued, Run, Running, Started
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 def retry(ctl: Ctl, *words: str) -> Any:

@@ -10,7 +10,7 @@ from gflowctl.view import folding, jobs
 from gflowctl.view.views import View
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 def view(ctl: Ctl) -> View:

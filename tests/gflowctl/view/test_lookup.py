@@ -12,7 +12,7 @@ from gflowctl.output import json_records
 from gflowctl.view import lookup, views
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 @pytest.fixture

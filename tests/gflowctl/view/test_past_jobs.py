@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_startup import imported
+from support.imports import imported
 
 from gflowctl.context import Context
 from gflowctl.view import dependency_request
@@ -23,7 +23,7 @@ from gflowd.storage.history_queries import Choice
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 SQL = {"sqlite3", "gflowd.storage.history"}
 

@@ -14,7 +14,7 @@ from gflowctl.main import COMMANDS, GROUPS, parser
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 def facts(text: str) -> dict[str, str]:

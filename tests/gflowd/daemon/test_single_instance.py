@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import descriptors
 import pytest
+from support import descriptors
 
 from gflowd import paths
 from gflowd.core.errors import GflowError, Refused, SystemFailed

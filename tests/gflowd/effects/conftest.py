@@ -8,7 +8,7 @@ from _ctypes import dlclose
 from typing import TYPE_CHECKING
 
 import pytest
-from nvidia import VARIABLE, Cards
+from support.nvidia import VARIABLE, Cards
 
 from gflowd.effects.gpu.nvml import Nvml
 

@@ -4,7 +4,7 @@ import select
 from collections.abc import Iterator
 
 import pytest
-from clock import set_forward_and_back
+from support.clock import set_forward_and_back
 
 from gflowd.effects.clockwatch import ClockWatch
 

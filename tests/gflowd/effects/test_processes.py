@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import descriptors
 import pytest
+from support import descriptors
+from support.waiting import eventually
 
 from gflowd.core.job.model import Identity
 from gflowd.effects import proc, processes
@@ -20,13 +21,6 @@ Spawn = Callable[..., subprocess.Popen[bytes]]
 BOOT = proc.boot_id()
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
 ROOT = "/state of/a user"
-
-
-def eventually(what: Callable[[], object]) -> None:
-    limit = time.monotonic() + LIMIT
-    while not what():
-        assert time.monotonic() < limit, "never"
-        time.sleep(0.005)
 
 
 @pytest.fixture

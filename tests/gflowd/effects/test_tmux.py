@@ -6,11 +6,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import descriptors
 import pytest
+from support import descriptors
+from support.waiting import eventually
 
 from gflowd.effects import tmux as module
 from gflowd.effects.tmux import Session, Tmux, TmuxFailed
@@ -18,13 +19,6 @@ from gflowd.effects.tmux import Session, Tmux, TmuxFailed
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
 ODD = 'it\'s $HOME `x` #{pid} #S %H %% ; \\ "q" ~ grüße ☃'
-
-
-def eventually(what: Callable[[], object], limit: float = LIMIT) -> None:
-    end = time.monotonic() + limit
-    while not what():
-        assert time.monotonic() < end, "never"
-        time.sleep(0.005)
 
 
 def is_gone(pid: int) -> bool:

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import descriptors
 import filelock
 import pytest
+from support import descriptors
 
 from gflowd.core.errors import Refused, TryAgain
 from gflowd.storage.lock import Lock

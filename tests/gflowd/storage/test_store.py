@@ -8,11 +8,12 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import descriptors
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import descriptors
+from support.specs import SPEC
 
 from gflowd.core.errors import Refused, SystemFailed, TryAgain
 from gflowd.core.job import codec
@@ -24,7 +25,6 @@ from gflowd.core.job.model import (
     Queued,
     Run,
     Running,
-    Spec,
     Started,
     Starting,
     Stopping,
@@ -599,7 +599,7 @@ def test_the_first_quota_of_a_damaged_snapshot_keeps_the_damaged_file(store: Sto
 # --- the format
 
 
-PLAIN = Spec(
+PLAIN = SPEC.replace(
     command=("python", "train.py"),
     name="train",
     user="ada",

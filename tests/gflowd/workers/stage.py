@@ -7,16 +7,19 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+
+from support.specs import SPEC
+from support.waiting import eventually
 
 from gflowd.core.execution import job_environment, job_script
 from gflowd.core.execution.observations import Key, LiveJob, Observation, Observations
 from gflowd.core.gpu.admin_state import Resumed
 from gflowd.core.gpu.device import Gpu
 from gflowd.core.gpu.report import GpuReport, news
-from gflowd.core.job.model import Identity, Job, Queued, Run, Spec, Started, Wish
+from gflowd.core.job.model import Identity, Job, Queued, Run, Started, Wish
 from gflowd.core.moment import Moment
 from gflowd.effects import jobdir, proc, processes
 from gflowd.paths import Runtime, State
@@ -24,13 +27,6 @@ from gflowd.workers.slots import GPU_POLLER, SCHEDULER, ZOMBIE_DETECTOR, Agenda,
 
 BOOT = proc.boot_id()
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
-
-
-def eventually(what: Callable[[], object]) -> None:
-    limit = time.monotonic() + LIMIT
-    while not what():
-        assert time.monotonic() < limit, "never"
-        time.sleep(0.005)
 
 
 def now(**changes: object) -> Moment:
@@ -80,7 +76,7 @@ class Jobs:
         environment = place / "environment.sh"
         mark = os.environ["GFLOW_TEST_MARK"].encode()
         environment.write_bytes(job_script.environment_script(b"PATH=/usr/bin:/bin\0GFLOW_TEST_MARK=" + mark))
-        spec = Spec(command=("x",), name="x", user="u", cwd=str(place), env="e", submitted_at=1.0)
+        spec = SPEC.replace(cwd=str(place))
         run = Run(executor="process", launched_at=1.0, attempt=attempt)
         named = job_environment.variables(Job(job_id, spec, Wish(), Queued()), run, self.state.root, None)
         launch = job_script.Launch(

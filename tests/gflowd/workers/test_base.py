@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import LIMIT, eventually
+from stage import LIMIT
+from support.waiting import eventually
 
 from gflowd.core.moment import Moment
 from gflowd.effects import doorbell

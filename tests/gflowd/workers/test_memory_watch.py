@@ -3,7 +3,8 @@ from __future__ import annotations
 import sys
 
 import pytest
-from stage import Jobs, eventually, live, now
+from stage import Jobs, live, now
+from support.waiting import eventually
 
 from gflowd.core.execution.observations import LiveJob
 from gflowd.core.execution.procstat import Process

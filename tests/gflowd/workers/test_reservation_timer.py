@@ -1,6 +1,6 @@
 import pytest
-from clock import set_forward_and_back
 from stage import NOTHING_POSTED, now, slots_of
+from support.clock import set_forward_and_back
 
 from gflowd.effects.doorbell import FINDING
 from gflowd.workers import reservation_timer

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stage import NOTHING_POSTED, Jobs, eventually, live, now, slots_of
+from stage import NOTHING_POSTED, Jobs, live, now, slots_of
+from support.waiting import eventually
 
 from gflowd import log
 from gflowd.core.execution import stop_ladder

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-import descriptors
 import pytest
-from stage import LIMIT, NOTHING_POSTED, Jobs, eventually, live, now, slots_of
+from stage import LIMIT, NOTHING_POSTED, Jobs, live, now, slots_of
+from support import descriptors
+from support.waiting import eventually
 
 from gflowd.core.execution.observations import LiveJob, Observation, Observations
 from gflowd.core.job.model import Identity

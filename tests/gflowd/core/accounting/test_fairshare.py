@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import specs
 
 from gflowd.core.accounting.fairshare import Shares
-from gflowd.core.job.model import Identity, Job, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.job.model import Identity, Job, Phase, Queued, Run, Running, Started, Starting, Stopping, Wish
 
 HOUR = 3600.0
 DAY = 24 * HOUR
 WEEK = 7 * DAY
-SPEC = Spec(command=("x",), name="x", user="ada", cwd="/", env="e", submitted_at=1.0)
+SPEC = specs.SPEC.replace(user="ada")
 SHARES = Shares(enabled=True, half_life=WEEK, cpu_weight=0.05)
 NOW = 1_700_000_000.0
 

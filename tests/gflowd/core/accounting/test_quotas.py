@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import specs
 
 from gflowd.core.accounting.quotas import FIELDS, Ledger, Quota, Quotas, owners
 from gflowd.core.job.model import Spec
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     Records = Mapping[str, Mapping[str, int | None]]
 
-SPEC = Spec(command=("x",), name="x", user="ada", cwd="/", env="e", submitted_at=1.0)
+SPEC = specs.SPEC.replace(user="ada")
 LIMITS = st.none() | st.integers(0, 5)
 VALUES = st.dictionaries(st.sampled_from(FIELDS), LIMITS)
 IDS = st.sampled_from(["user:ada", "user:bob", "project:ml", "project:nlp", "default-user", "default-project"])

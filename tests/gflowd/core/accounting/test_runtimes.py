@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import specs
 
 from gflowd.core.accounting.runtimes import (
     ARRAY,
@@ -27,9 +28,9 @@ from gflowd.core.accounting.runtimes import (
     remaining,
 )
 from gflowd.core.job import reasons
-from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, TIMEOUT, Job, Queued, Spec, Wish
+from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, TIMEOUT, Job, Queued, Wish
 
-SPEC = Spec(command=("x",), name="train", user="ada", cwd="/", env="e", submitted_at=1.0)
+SPEC = specs.SPEC.replace(name="train", user="ada")
 
 
 def job(array_id: int | None = None, **fields: object) -> Job:

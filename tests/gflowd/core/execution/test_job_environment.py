@@ -1,8 +1,10 @@
+from support import specs
+
 from gflowd.core.execution.job_environment import variables
 from gflowd.core.job.arrays import Axis, Family
-from gflowd.core.job.model import Job, Queued, Run, Spec, Wish
+from gflowd.core.job.model import Job, Queued, Run, Wish
 
-SPEC = Spec(command=("x",), name="a b", user="u", cwd="/w", env="e", submitted_at=1.0, cpus=3, gpus=2)
+SPEC = specs.SPEC.replace(name="a b", cwd="/w", cpus=3, gpus=2)
 RUN = Run(executor="tmux", launched_at=1.0, attempt=2, gpu_ids=(0, 3))
 
 

@@ -1,4 +1,5 @@
 import pytest
+from support import specs
 
 from gflowd.core.execution.observations import Enforced, LiveJob, Observation, Observations, live_job
 from gflowd.core.job import reasons
@@ -11,7 +12,6 @@ from gflowd.core.job.model import (
     Queued,
     Run,
     Running,
-    Spec,
     Started,
     Starting,
     Stopping,
@@ -20,7 +20,7 @@ from gflowd.core.job.model import (
 
 RUN = Run(executor="process", launched_at=50.0, attempt=3, gpu_ids=(1,))
 STARTED = Started(at=51.0, mono=7.0, identity=Identity("boot", 5, 6))
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, time_limit=9.0)
+SPEC = specs.SPEC.replace(time_limit=9.0)
 
 
 def job(phase: Phase, **fields: object) -> Job:

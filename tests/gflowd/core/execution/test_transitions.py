@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from support.specs import SPEC
 
 from gflowd.core.execution import transitions
 from gflowd.core.execution.observations import Observation
@@ -20,7 +21,6 @@ from gflowd.core.job.model import (
     Queued,
     Run,
     Running,
-    Spec,
     Started,
     Starting,
     Stopping,
@@ -32,7 +32,6 @@ from gflowd.core.moment import Moment
 RUN = Run(executor="tmux", launched_at=90.0, attempt=2, gpu_ids=(1, 2))
 STARTED = Started(at=91.0, mono=11.0, identity=Identity("boot", 5, 6))
 NOW = Moment(wall=200.0, mono=120.0, boot="boot")
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 FREE = Wish()
 CANCEL = Wish(cancelled_by="u", cancelled_at=150.0)
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from support import specs
+
 from gflowd.core.gpu import states
 from gflowd.core.gpu.admin_state import AdminState
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.gpu.states import Held
-from gflowd.core.job.model import Job, Queued, Run, Spec, Starting, Wish
+from gflowd.core.job.model import Job, Queued, Run, Starting, Wish
 
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, gpus=1)
+SPEC = specs.SPEC.replace(gpus=1)
 GPUS = [Gpu(index=i, uuid=f"G{i}", model="M", memory_mb=10) for i in range(3)]
 FOREIGN = GpuProcess(pid=5, user="ada", start=9)
 

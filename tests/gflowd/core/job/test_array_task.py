@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from support import specs
+
 from gflowd.core.job import array_task
 from gflowd.core.job.arrays import Axis, Family
 from gflowd.core.job.model import Job, Queued, Spec, Wish
 
-SPEC = Spec(command=("run", "{lr}", "{name}"), name="train", user="u", cwd="/", env="e", submitted_at=1.0)
+SPEC = specs.SPEC.replace(command=("run", "{lr}", "{name}"), name="train")
 ARRAY = SPEC.replace(family=Family(ranges=((3, 9, 3), (20, 21, 1))), name_template="{name}.{index}")
 SWEEP = SPEC.replace(
     family=Family(axes=(Axis(names=("lr",), rows=(("0.1",), ("0.01",))), Axis(names=("s",), rows=(("a",), ("b",))))),

@@ -5,6 +5,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import specs
 
 from gflowd.core.job import codec, records
 from gflowd.core.job.arrays import Axis, Family
@@ -168,7 +169,7 @@ def test_a_phase_comes_back_through_either_writer(phase: Phase) -> None:
     assert codec.decode_phase(orjson.loads(written(codec.encode_phase(phase)))) == phase
 
 
-SPEC = Spec(command=("a", "b"), name="a", user="u", cwd="/", env="e", submitted_at=1.5)
+SPEC = specs.SPEC.replace(command=("a", "b"), name="a", submitted_at=1.5)
 
 
 def test_fields_at_their_default_are_left_out() -> None:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import inf
 
+from support.specs import SPEC
+
 from gflowd.core.accounting.runtimes import Length, remaining
-from gflowd.core.job.model import Job, Queued, Spec, Wish
+from gflowd.core.job.model import Job, Queued, Wish
 from gflowd.core.planning import backfill
 from gflowd.core.planning.backfill import Plan, Promise, Rules, limit_or_guess
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Hold, Occupancy, hold
 from gflowd.core.queue.order import band
 
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 DEVICES = tuple(Device(index, "A100" if index < 2 else "H100", 100 * (index + 1)) for index in range(4))
 BIG = Capacity(DEVICES, cpus=8, memory_mb=1000)
 

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from support.specs import SPEC
 
-from gflowd.core.job.model import Spec
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.request.validation import why_impossible
 
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 GPUS = (
     Device(0, "NVIDIA A100-SXM4-80GB", 81920),
     Device(1, "NVIDIA A100-SXM4-40GB", 40960),

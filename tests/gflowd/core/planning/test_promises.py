@@ -5,14 +5,15 @@ from math import inf
 from typing import Any
 
 import pytest
+from support import specs
 
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Job, Queued, Spec, Wish
+from gflowd.core.job.model import Job, Queued, Wish
 from gflowd.core.planning import promises
 from gflowd.core.planning.backfill import Promise
 from gflowd.core.planning.promises import TOLERANCE, UNKNOWN, WAS_DOWN, Basis, has_moved, renewed
 
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, gpus=2)
+SPEC = specs.SPEC.replace(gpus=2)
 MINE, HIGHER = (0.0, -10), (0.0, -20)
 BASIS = Basis(
     gpus=frozenset({0, 1}),

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from support.specs import SPEC
+
 from gflowd.core.job.arrays import Family
-from gflowd.core.job.model import Job, Run, Spec, Starting, Wish
+from gflowd.core.job.model import Job, Run, Starting, Wish
 from gflowd.core.queue.array_limits import ArrayLimits
 from gflowd.core.queue.job_records import JobRecords
 
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 PLAIN = Family(ranges=((1, 9, 1),))
 FAILED, TIMED_OUT = {"is": "ended", "state": "failed"}, {"is": "ended", "state": "timeout"}
 

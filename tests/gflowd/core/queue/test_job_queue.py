@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from world import SPEC, World, array, needs
+from support.specs import SPEC
+from world import World, array, needs
 
 from gflowd.core.accounting import runtimes
 from gflowd.core.execution import transitions
 from gflowd.core.job import codec, reasons
 from gflowd.core.job.dependencies import ALONE, ANY, Dependency, Needs
-from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Started, Starting, Stopping, Wish
 from gflowd.core.job.retry_policy import Retry
 from gflowd.core.moment import Moment
 from gflowd.core.queue.job_queue import JobQueue
@@ -40,7 +41,7 @@ class Records:
         return JobQueue(JobRecords(self.specs, self.wishes, self.phases))
 
     def submit(self, job_id: int, priority: int = 10, begin_at: float | None = None) -> None:
-        spec = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
+        spec = SPEC
         self.specs[job_id] = codec.encode(spec.replace(priority=priority, begin_at=begin_at))
         self.refresh(job_id, specs=True)
 

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.specs import SPEC
 
-from gflowd.core.job.model import Job, Queued, Spec, Wish
+from gflowd.core.job.model import Job, Queued, Wish
 from gflowd.core.queue.order import Label, PriorityOrder, Seat, Walker, band, length_class, score, shape, width_factor
 
 HOUR, DAY = 3600.0, 86400.0
 NOW = 10 * DAY
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 
 
 class Placed(NamedTuple):

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+from support.specs import SPEC
+
 from gflowd.core.execution import transitions
 from gflowd.core.execution.observations import Observation
 from gflowd.core.job import codec, reasons
@@ -25,7 +27,6 @@ from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.queue.job_records import JobRecords
 
 MACHINE = Capacity(gpus=(Device(0), Device(1), Device(2)), cpus=4, memory_mb=1000)
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=1)
 DEPTH = 1000
 
 Key = tuple[int, int]

@@ -3,18 +3,19 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import specs
 
 from gflowd.core.errors import Refused
 from gflowd.core.job import dependencies
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.dependencies import Needs
-from gflowd.core.job.model import ENDED_STATES, STATES, Spec
+from gflowd.core.job.model import ENDED_STATES, STATES
 from gflowd.core.job.retry_policy import Retry
 from gflowd.core.request import update_rules
 
-SPEC = Spec(
-    command=("train.py", "-v"), name="train", user="ada", cwd="/", env="0" * 32, submitted_at=1.0, script="1" * 32,
-    gpus=2, time_limit=60.0, project="p", priority=50, comment="hm",
+SPEC = specs.SPEC.replace(
+    command=("train.py", "-v"), name="train", user="ada", env="0" * 32, script="1" * 32, gpus=2,
+    time_limit=60.0, project="p", priority=50, comment="hm",
 )  # fmt: skip
 
 

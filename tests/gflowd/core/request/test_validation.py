@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from support.specs import SPEC
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.model import EarlySignal, Spec
@@ -195,5 +196,5 @@ def test_a_job_of_several_gpus_gets_mig_devices_only_by_name(changes: dict[str, 
     ],
 )
 def test_types_are_written_as_people_and_slurm_write_them(asked: str, model: str, suited: bool) -> None:
-    spec = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=0.0, gpus=1, gpu_type=asked)
+    spec = SPEC.replace(submitted_at=0.0, gpus=1, gpu_type=asked)
     assert validation.suits(spec, model, 81920) is suited

@@ -9,7 +9,7 @@ from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
-from nvidia import VARIABLE, Cards, address, build
+from support.nvidia import VARIABLE, Cards, address, build
 
 from gflowd.core.gpu import nvml_codes
 from gflowd.core.gpu.device import Gpu

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from nvidia import Cards, address
+from support.nvidia import Cards, address
 
 from gflowd.core.gpu import nvml_codes
 from gflowd.core.gpu.device import Gpu

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support.specs import SPEC
 
 from gflowctl.context import Context
 from gflowctl.view.views import View
@@ -23,7 +24,7 @@ from gflowd.core.errors import SystemFailed
 from gflowd.core.job import codec
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.dependencies import Dependency, Needs
-from gflowd.core.job.model import Ended, Queued, Run, Spec, Starting, Wish
+from gflowd.core.job.model import Ended, Queued, Run, Starting, Wish
 from gflowd.core.moment import Moment
 from gflowd.core.queue.dependency_rules import UNKNOWN, Outcome
 from gflowd.core.queue.job_queue import JobQueue
@@ -37,7 +38,6 @@ from gflowd.workers.scheduler import archiver as module
 from gflowd.workers.scheduler.archiver import Archiver
 
 AFTER = 100.0
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 RUN = Run(executor="process", launched_at=1.0)
 CONFIG = replace(loader.load(None, {"HOME": "/nonexistent"}, {}), history_after=AFTER)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.specs import SPEC
 
 from gflowctl.submit import capture
 from gflowd.core.job import codec
-from gflowd.core.job.model import Ended, Run, Spec, Starting, Wish
+from gflowd.core.job.model import Ended, Run, Starting, Wish
 from gflowd.core.moment import Moment
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.queue.job_records import JobRecords
@@ -38,7 +39,7 @@ class Attic:
 
     def job(self, job_id: int, phase: Any = None, wish: Wish | None = None, **fields: Any) -> None:
         """In the snapshot."""
-        spec = Spec(command=("x",), name="x", user="u", cwd="/", env="used", submitted_at=1.0).replace(**fields)
+        spec = SPEC.replace(env="used").replace(**fields)
         self.fold.of("spec")[job_id] = codec.encode(spec)
         if phase is not None:
             self.fold.of("phase")[job_id] = codec.encode_phase(phase)

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stage import Jobs, eventually
+from stage import Jobs
+from support.specs import SPEC
+from support.waiting import eventually
 
-from gflowd.core.job.model import PROCESS, TMUX, Job, Run, Spec, Starting, Wish
+from gflowd.core.job.model import PROCESS, TMUX, Job, Run, Starting, Wish
 from gflowd.effects import jobdir
 from gflowd.effects.tmux import TmuxFailed
 from gflowd.workers.base import Wiring
@@ -44,7 +46,7 @@ def write_environment(wiring: Wiring, name: str, data: bytes) -> None:
 
 def attempt(job_id: int, text: str, executor: str, wiring: Wiring, **fields: object) -> tuple[Job, Run]:
     run = Run(executor=executor, launched_at=1.0, gpu_ids=(1, 3))
-    spec = Spec(command=("/bin/sh", "-c", text), name="n", user="u", cwd=wiring.state.root, env="e", submitted_at=1.0)
+    spec = SPEC.replace(command=("/bin/sh", "-c", text), name="n", cwd=wiring.state.root)
     return Job(job_id, spec.replace(**fields), Wish(), Starting(run=run)), run
 
 

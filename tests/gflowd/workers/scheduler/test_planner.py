@@ -6,6 +6,7 @@ from unittest import mock
 
 import pytest
 from stage import BOOT, NOTHING_POSTED, now, polled
+from support.specs import SPEC
 
 from gflowd.core.accounting.runtimes import Runtimes
 from gflowd.core.gpu.admin_state import AdminState
@@ -21,7 +22,6 @@ from gflowd.workers.base import Wiring
 from gflowd.workers.scheduler.planner import DOUBT, Planner, Said
 from gflowd.workers.slots import Slots
 
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 NOTHING_SAID = Said({}, {}, {})
 NO_RESERVATIONS = ReservationCalendar(None)
 NOW = now(wall=5000.0, mono=100.0)

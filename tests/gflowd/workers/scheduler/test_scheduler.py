@@ -14,7 +14,9 @@ from uuid import uuid4
 import orjson
 import pytest
 import stage
-from stage import BOOT, NOTHING_POSTED, Jobs, eventually, now, observed
+from stage import BOOT, NOTHING_POSTED, Jobs, now, observed
+from support.specs import SPEC
+from support.waiting import eventually
 
 from gflowd.core.accounting.runtimes import NAMES
 from gflowd.core.errors import TryAgain
@@ -24,7 +26,7 @@ from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.job import arrays, codec, reasons
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.dependencies import AFTEROK, Dependency, Needs
-from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Started, Starting, Stopping, Wish
 from gflowd.core.moment import Moment
 from gflowd.core.planning.reservations import Reservation, encode
 from gflowd.effects.doorbell import POLL
@@ -65,9 +67,7 @@ def make(wiring: Wiring, jobs: Jobs) -> Iterator[Callable[..., Scheduler]]:
 
 
 def submit(wiring: Wiring, text: str = "true", wish: Wish | None = None, **fields: object) -> int:
-    spec = Spec(
-        command=("/bin/sh", "-c", text), name="x", user="u", cwd=wiring.state.root, env="e", submitted_at=1.0
-    ).replace(**fields)
+    spec = SPEC.replace(command=("/bin/sh", "-c", text), cwd=wiring.state.root).replace(**fields)
     with Store(wiring.state).commit() as commit:
         job_id = commit.allocate(1 if spec.family is None else arrays.size(spec.family))
         commit.put("spec", job_id, codec.encode(spec))
@@ -186,7 +186,7 @@ def test_very_many_cancellations_are_committed_in_parts(make: Callable[..., Sche
     count = ROUNDS * AT_ONCE + 1
     with Store(wiring.state).commit() as commit:
         for job_id in range(1, count + 1):
-            spec = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
+            spec = SPEC
             commit.put("spec", commit.allocate(), codec.encode(spec))
             commit.put("wish", job_id, {"cancelled_at": 1.0, "cancelled_by": "u"})
     scheduler = make()

@@ -7,11 +7,12 @@ from pathlib import Path
 import orjson
 import pytest
 from stage import now
+from support import specs
 
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.gpu.states import Picture
 from gflowd.core.job import codec, reasons
-from gflowd.core.job.model import Identity, Phase, Run, Running, Spec, Started, Stopping
+from gflowd.core.job.model import Identity, Phase, Run, Running, Started, Stopping
 from gflowd.core.moment import Moment
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.reservations import Window
@@ -20,7 +21,7 @@ from gflowd.core.queue.job_records import JobRecords
 from gflowd.workers.base import Wiring
 from gflowd.workers.scheduler.status_file import Status, StatusFile, Waiting, status
 
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0, cpus=2, memory_mb=300, gpus=1)
+SPEC = specs.SPEC.replace(cpus=2, memory_mb=300, gpus=1)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))
 FOREIGN = (GpuProcess(pid=5, user="ada", start=9),)
 GPUS = tuple(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parent / "fake_nvml" / "fake_nvml.c"
+SOURCE = Path(__file__).parent.parent / "fake_nvml" / "fake_nvml.c"
 NAME = "libnvidia-ml.so.1"
 VARIABLE = "FAKE_NVML"
 

@@ -16,31 +16,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forked import NURSERY
-
 from gflowd.paths import State
+from support.forked import NURSERY
+from support.waiting import PATIENCE, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import TypeVar
-
-    T = TypeVar("T")
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent.parent
 MARK = "GFLOW_TEST_MARK"
-PATIENCE = 60.0  # seconds that anything may take here: the machine may be busy, and no test is about speed
 TMUX = shutil.which("tmux")
 LASTING = {"start", "up", "restart", "run"}
 WORKERS = ("gpu_poller", "zombie_detector", "timeout_enforcer", "reservation_timer", "scheduler")
-
-
-def eventually(look: Callable[[], T], within: float = PATIENCE) -> T:
-    """What `look` answers once that is true; fails the test when it never is."""
-    deadline = time.monotonic() + within
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not so within {within:g} s; the last look: {found!r}"
-        time.sleep(0.02)
-    return found
 
 
 def alive(pid: int) -> bool:

@@ -257,5 +257,5 @@ def _stream(old: Any, mode: str, *, line_buffering: bool = False) -> io.TextIOWr
 
 
 if __name__ == "__main__":
-    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path[0] = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
     serve(socket.socket(fileno=int(sys.argv[1])))
