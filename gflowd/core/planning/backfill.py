@@ -51,8 +51,8 @@ class Look(NamedTuple):
 class Rules:
     """How to plan.
 
-    `depth`: with how many different requests that cannot be met to end; `gpus_are_fresh`: somebody has just looked at
-    them, they may be allocated; `choose`: which of the candidates a job gets, when it asks for so many; `length`: what
+    `depth`: stop after this many different requests that cannot be met; `gpus_are_fresh`: they have just been polled
+    and may be allocated; `choose`: picks the GPUs of a job from the candidates; `length`: what
     a job counts as, `ready`: since when it waits; `promised`: the jobs that have a promise, and when they start at the
     latest, where that is known, `estimated`: when others of them were expected to start at first; `looking`: those that
     were to start once their GPUs had been looked at; a new promise is for who has waited `promise_after` times as long
@@ -95,7 +95,7 @@ class Plan:
     `wants_gpu`: those that would start, were their GPUs looked at first. `why`: the reason of any job
     of the queue that does not start; `shorter`: until when (wall time) it would have to be over to start now, or the
     seconds that it may last at most if it is to start ever; `guarded`: those that wait and whom no lower priority may
-    delay; `promise_due`: when somebody will have waited long enough for a promise (wall time).
+    delay; `promise_due`: when a job will have waited long enough for a promise (wall time).
     """
 
     starts: list[tuple[Job, tuple[int, ...]]] = field(default_factory=list)
@@ -365,7 +365,7 @@ class _Planner:
 
     def _judged(self, job: Job, length: Length) -> float | None:
         """Until when others must be gone to pass a job for which there is only an estimate: None: until then. Where the
-        first estimate has proved wrong by far, that counts, or ever new ones let pass would put the job off for ever.
+        first estimate has proved wrong by far, that counts, or ever new jobs that pass would put the job off forever.
         """
         first = self._rules.estimated.get(job.id)
         late = PATIENCE * max(self._rules.promise_within, length.seconds)

@@ -2,7 +2,7 @@
 
 What counts is the greatest need at one instant, not the sum over a window (the GPUs of two windows that follow each
 other are the same). Windows that repeat meet those that do not only while these last, so there every one is looked at.
-Among themselves they repeat each week on the wall, for ever: that week is looked at once. It is enough because windows
+Repeating windows repeat every week in local time: one week is checked once. That is enough because windows
 that are apart on the wall are apart in truth (see `reservations`), whatever clocks are changed in years to come.
 """
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gflowd.core.gpu.report import GpuReport
     from gflowd.core.job.model import Job
 
-MISSED_POLLS = 3  # looks at the GPUs that may fail before idleness counts anew
+MISSED_POLLS = 3  # polls that may fail before idleness is counted from zero
 LONGEST_BLINK = 30.0  # seconds between two checks that are noticed here; no worker sleeps longer than ten
 
 

@@ -273,8 +273,8 @@ class Scheduler:
         self._launched = live - self._deferred.keys()
 
     def _line(self, plan: Plan, now: Moment) -> tuple[dict[int, str], list[Job]]:
-        """What holds the queued jobs, of each kind no more than anybody would read, and which leave their GPUs idle;
-        and those that wait for nothing but their turn, in order, of each array the first.
+        """The reasons of queued jobs, a limited number of each kind, and the jobs that leave their GPUs idle;
+        and the jobs that only wait for their turn, in order, with the first of each array.
         """
         depth = self._config.backfill_depth
         line = self._planner.in_line(self._job_queue, self._state.of(PROMISE), depth, now)
