@@ -35,7 +35,7 @@ class IdleWatch:
         self._idleness = idleness.follow(self._idleness, held, utilisation, report.begun, gap)
 
     def to_warn_of(self) -> list[int]:
-        """The jobs of which users are to be told."""
+        """The jobs to warn users about."""
         return [job_id for job_id, _ in idleness.idle_for(self._idleness, self._config.idle_warn)]
 
     def to_cancel(self) -> set[tuple[int, int]]:

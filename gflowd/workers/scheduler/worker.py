@@ -59,9 +59,9 @@ def open(wiring: Wiring) -> Scheduler:  # noqa: A001 -- the workers' protocol
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """What came of the last look at everything, and what it was made of: how much news there was from others, what the
-    other workers had posted, how wall clock and monotonic clock stood to each other, and until when it holds if there
-    is nothing else (monotonic).
+    """The result of the last check of everything, and its inputs: the number of changes from others, what the other
+    workers had posted, the offset between wall clock and monotonic clock, and until when it holds if nothing else
+    happens (monotonic).
     """
 
     plan: Plan
