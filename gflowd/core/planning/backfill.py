@@ -172,7 +172,7 @@ class _Planner:
         return made
 
     def _resume(self, job: Job, look: Look) -> None:
-        """A job that was to start after a poll of its GPUs: it gets these, or others, before jobs queued since. If it can
+        """A job that was to start after a poll of its GPUs gets these, or others, before jobs queued since. If it can
         no longer have any, or the poll hangs, it waits like other jobs.
         """
         length = self._rules.length(job)
