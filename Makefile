@@ -1,4 +1,4 @@
-# What a person, the README and .ci/run call. Each target sets up what it needs and can be run first.
+# The targets that users, the README and .ci/run call. Each target sets up what it needs and can be run first.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ VIRTUAL ?= 10
 PARALLEL ?= 4
 # Busy loops beside the tests of test-loaded.
 LOOPS ?= 3
-# What starts no daemon and hardly a program.
+# Tests that start no daemon and hardly any program.
 QUICK := tests/gflowd/core tests/gflowd/config tests/gflowd/workers/scheduler/test_planner.py tests/gflowd/test_paths.py \
 	tests/gflowd/test_log.py tests/gflowd/storage/test_history.py tests/gflowd/daemon/test_supervisor.py \
 	tests/gflowctl/view/test_views.py tests/test_layers.py
@@ -23,22 +23,22 @@ TRACES ?= $(wildcard ../shared/traces)
 .PHONY: help demo test test-quick test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check clean
 
 help:
-	@echo 'make demo    a daemon of its own, seven jobs, everything cleaned up (a few seconds)'
-	@echo 'make test    the tests'
-	@echo 'make test-quick    those that start no daemon and no program: the core and small parts, for every few minutes'
-	@echo 'make test-loaded   the tests while three busy loops run beside them'
-	@echo 'make test-oldest  the tests with the oldest releases of the packages that gflow accepts'
-	@echo 'make lint    ruff, mypy, man pages and completions'
-	@echo 'make man     write the man pages and the completions anew'
-	@echo 'make bench   how fast gflow is, as ratios'
-	@echo 'make bench-peers  the same work under gflow and its peers; writes docs/performance.md (ARGS=--help: parts of it)'
-	@echo 'make bench-sizes   jobs a second, a chain, and what a long queue and a long history cost'
-	@echo 'make simulate waits on a made-up trace and those of TRACES=DIRECTORY, with gflow and with simpler schedulers'
-	@echo 'make soak    faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
-	@echo 'make slurm-parity  the same scripts under gflow and under the real Slurm, where that is installed'
-	@echo 'make nvidia-check  what gflow says of real NVIDIA GPUs against nvidia-smi and a process that uses one'
-	@echo 'make fuzz    the parsers under a coverage-guided fuzzer, for SECONDS=$(SECONDS) together'
-	@echo 'make clean   remove what make made'
+	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
+	@echo 'make test          run the tests'
+	@echo 'make test-quick    run the tests that start no daemon and no program, e.g. every few minutes'
+	@echo 'make test-loaded   run the tests beside three busy loops'
+	@echo 'make test-oldest   run the tests with the oldest releases of the packages that gflow accepts'
+	@echo 'make lint          run ruff and mypy, and check that man pages and completions are up to date'
+	@echo 'make man           generate the man pages and the completions'
+	@echo 'make bench         measure how fast gflow is, as ratios'
+	@echo 'make bench-peers   run the same work under gflow and its peers; writes docs/performance.md (ARGS=--help: options)'
+	@echo 'make bench-sizes   measure jobs per second, a chain, and the cost of a long queue and a long history'
+	@echo 'make simulate      compare gflow with simpler schedulers on a made-up trace and those in TRACES=DIRECTORY'
+	@echo 'make soak          inject faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
+	@echo 'make slurm-parity  run the same scripts under gflow and under the real Slurm, if installed'
+	@echo 'make nvidia-check  compare what gflow says about real NVIDIA GPUs with nvidia-smi and a process that uses one'
+	@echo 'make fuzz          run the parsers under a coverage-guided fuzzer, for SECONDS=$(SECONDS) in all'
+	@echo 'make clean         remove what make created'
 
 demo: $(VENV)/installed
 	@$(BIN)/python examples/demo.py

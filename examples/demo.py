@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Shows gflow at work: a daemon of its own in a temporary directory, a mix of jobs, and everything cleaned up.
+"""Shows gflow at work: a separate daemon in a temporary directory and a mix of jobs; then cleans everything up.
 
 Run by `make demo`. Checks what it shows: exit status 0 only when each job ended as it should and nothing was left.
 """
@@ -41,7 +41,7 @@ STATES = {0: "finished", 3: "failed", 124: "timeout", 130: "cancelled"}
 
 
 class Wrong(Exception):
-    """Something was not as it should be; the demonstration has failed."""
+    """The demonstration has failed."""
 
 
 class Demo:
@@ -98,15 +98,15 @@ class Demo:
     def start(self) -> None:
         """Starts the daemon on two GPUs, real ones where it finds two."""
         if shutil.which("tmux", path=self.environ["PATH"]) is None:
-            print("tmux is not installed: jobs run on the process executor, as plain process groups.")
+            print("tmux is not installed: jobs run as plain process groups.")
         if os.path.exists("/dev/nvidiactl"):
             self.quietly("gflowd", "start", "--gpus", "0,1")
             if self.gpus_found() >= 2:
-                print("Two real GPUs of this machine are used.")
+                print("The demo uses two real GPUs of this machine.")
                 self.show("gflowd", "status")
                 return
             self.quietly("gflowd", "stop")
-        print("No two GPUs that gflow can use here: it SIMULATES two, and marks them so wherever they are shown.")
+        print("gflow cannot use two GPUs here: it SIMULATES two, and labels them as simulated everywhere.")
         self.show("gflowd", "start", "--simulate-gpus", "2x24G")
 
     def gpus_found(self) -> int:

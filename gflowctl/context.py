@@ -182,7 +182,7 @@ def _is_of_concern(path: str) -> bool:
         with open(path, "rb") as file:
             content = file.read(LARGEST_UNREAD + 1)
     except OSError:
-        return True  # whoever reads it reports the error
+        return True  # the code that reads it reports the error
     return len(content) > LARGEST_UNREAD or any(word in content for word in _OF_CONCERN) or b"\\" in content
 
 

@@ -1,8 +1,8 @@
 """Print a job's output to the last byte; with --follow, as it is written, until the job has ended.
 
 The output is what the job wrote to its terminal, with the line ends of a file, or the content of the file that --output
-named at submission. What the terminal answers if a job asks, for example, where the cursor is, is not output and is
-left out. The exit status does not depend on how the job ended.
+named at submission. The terminal's replies to queries of the job, e.g. for the cursor position, are not output and are
+omitted. The exit status does not depend on how the job ended.
 
 A log that outgrows [logs] max_size loses its middle: the first half of the limit and the end of the log stay, and a
 line between them says how much is missing. Files named with --output and --error are never cut.

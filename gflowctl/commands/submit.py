@@ -218,7 +218,7 @@ def _rehearse(made: Sequence[New]) -> None:
 
 
 def _tell_files(made: Sequence[New], number: int) -> None:
-    """What becomes of what is in the files for the output of the `number` jobs."""
+    """Tells what happens to the output files of the `number` jobs."""
     import os
 
     from gflowctl.view import jobs
@@ -233,7 +233,7 @@ def _tell_files(made: Sequence[New], number: int) -> None:
                 path, what = pattern, "a file for each job, emptied when its job first starts"
             else:
                 path = pattern if new.spec.family is not None else jobs.file_name(next(iter(new.jobs)), pattern) or ""
-                what = f"emptied when {first} starts; what starts later appends"
+                what = f"emptied when {first} starts; later starts append to it"
             path = os.path.join(spec.cwd, path)
             told[f"Output goes to {path}, {'appended to' if spec.append else what}"] = None
     for line in told:

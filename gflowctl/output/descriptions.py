@@ -30,7 +30,7 @@ REASONS = {
     "Zombie": "it vanished without an exit code",
     "TimeLimit": "it exceeded its time limit",
     "IdleGpus": "its GPUs are idle",
-    "TerminalInput": "it waits for input at its terminal; gflowctl attach opens that",
+    "TerminalInput": "it waits for input from its terminal; open it with gflowctl attach",
     "OutOfMemory": "it used more memory than it asked for",
     "CancelledByUser": "cancelled by a user",
     "DependencyFailed": "a dependency can no longer be satisfied",

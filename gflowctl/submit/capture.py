@@ -26,8 +26,8 @@ LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
 
 class Surroundings:
-    """The submitter's world, looked at once. Where they stand and what their environment is, only when asked: the
-    directory may be gone, and it matters only to a job that is to run there.
+    """The submitter's surroundings, read once. The current directory and the environment are read on demand: the
+    directory may be gone, which matters only for a job that will run there.
     """
 
     def __init__(self) -> None:

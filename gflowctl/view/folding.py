@@ -19,8 +19,8 @@ Row = tuple[int, str | None]  # the id of a job; where it stands for others of i
 def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[Row]:
     """A row for each of `ids`; elements of an array that wait alike share one row, that of the first of them.
 
-    Only elements that have never started are alike, and of these those of which the same is wished. `by_name`: their
-    names are to be told apart, which a template may have made.
+    Only elements that have never started and have the same wish are alike. `by_name`: also distinguish them by name,
+    which a template may have made.
     """
     array_index, wishes, phases = view.array_index, view.records.of(WISH), view.records.of(PHASE)
     if array_index is None:

@@ -28,8 +28,8 @@ _BACK = re.compile(r"@(?:~([0-9]{1,9}))?")
 
 
 class Layered:
-    """The records of a snapshot, and behind them those that were brought from the history; a reader sees one layer. It
-    cannot be written: `of` answers what can only be read, and a commit takes nothing but a `Fold`.
+    """The records of a snapshot, and behind them those loaded from the history; a reader sees one layer. It cannot be
+    written: `of` returns a read-only mapping, and a commit takes only a `Fold`.
     """
 
     __slots__ = ("_merged", "_shown", "_snapshot")

@@ -83,7 +83,7 @@ def log_has_ended(directory: str) -> bool:
 
 
 def is_copied(directory: str) -> bool:
-    """Whether all is in its files that the job wrote to its pipes: nobody reads them any more."""
+    """Whether everything that the job wrote to its pipes is in its files: no process reads the pipes any more."""
     return not any(_is_read(os.path.join(directory, name)) for name in job_script.PIPES)
 
 

@@ -186,7 +186,7 @@ class Follower:
             self._fd = -1
 
     def _take_added(self) -> list[Key] | None:
-        """The keys of what was added; None if this is no more the file that was read, or not plainly sound."""
+        """The keys of what was added; None if this is no longer the file that was read, or is not clearly valid."""
         found = os.fstat(self._fd)
         size = found.st_size
         if not 0 < self.offset <= size:

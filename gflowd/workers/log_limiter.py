@@ -28,7 +28,7 @@ class _Seen:
 
 
 class LogLimiter:
-    """`limit` is in bytes. Files that `--output` and `--error` named are the user's and not looked at."""
+    """`limit` is in bytes. Files that `--output` and `--error` named are the user's and not checked."""
 
     def __init__(self, state: State, limit: int) -> None:
         self._state = state

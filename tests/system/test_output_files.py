@@ -169,14 +169,14 @@ def test_a_dry_run_says_what_becomes_of_the_files(either: Machine) -> None:
         return [line for line in lines if line.startswith("Output")]
 
     here = os.path.realpath(either.work)
-    once = "emptied when the first of the 4 jobs starts; what starts later appends"
+    once = "emptied when the first of the 4 jobs starts; later starts append to it"
     assert said("-o", "all.txt", "--array", "1-4") == [f"Output goes to {here}/all.txt, {once}"]
     assert said("-o", "all.txt", "--append", "--array", "1-4") == [f"Output goes to {here}/all.txt, appended to"]
     assert said("-o", "o-%a.txt", "--array", "1-4") == [
         f"Output goes to {here}/o-%a.txt, a file for each job, emptied when its job first starts"
     ]
     assert said("-o", "one.txt", "-e", "two.txt") == [
-        f"Output goes to {here}/{name}.txt, emptied when the job first starts; what starts later appends"
+        f"Output goes to {here}/{name}.txt, emptied when the job first starts; later starts append to it"
         for name in ("one", "two")
     ]
     assert said() == []

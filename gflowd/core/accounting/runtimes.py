@@ -109,7 +109,7 @@ class Runtimes:
         return self.predicted(spec.user, spec.gpus, self.label(job))
 
     def label(self, job: Job) -> int | str | None:
-        """By what a job without a limit is told from others of its user and width: its array's id, its name, or None
+        """What distinguishes a job without a limit from others of its user and width: its array's id, its name, or None
         where nothing is known of either.
         """
         if job.array_id is not None and self.knows(job.array_id):
@@ -148,7 +148,7 @@ class Runtimes:
         return (*owner, name)
 
     def _drop(self, runs: Collection[Run], user: str, gpus: int) -> None:
-        """No record tells of these runs any more; what is known of wider likenesses rests on those that are left."""
+        """These runs are no longer recorded; predictions for wider groups are based on the remaining ones."""
         for key in _wider(user, gpus):
             if any(run in self._last.get(key, ()) for run in runs):
                 named = [its for its in self._last if its[0] == NAME and its[1 : len(key)] == key[1:]]
@@ -169,7 +169,7 @@ class Runtimes:
 
 
 def lasted(phase: Mapping[str, Any] | None) -> Run | None:
-    """The run that a phase record tells of; None for one that says nothing of how long such jobs take."""
+    """The run in a phase record; None if it says nothing about how long such jobs take."""
     if phase is None or phase.get("started_at") is None or phase.get("state") not in _ENDS:
         return None
     if phase.get("reason") == reasons.ZOMBIE:

@@ -130,9 +130,9 @@ record() {
 
 PIPES = OUT, ERR = "out", "err"  # the named pipes beside job.sh through which a job writes to files
 
-# Who opens /dev/stdout anew, as every `>/dev/stderr` does, would empty a file. So between the job and a file there is a
-# pipe. Who copies it is in no session of ours, so that nothing ends it but the last writer's end; a full disk costs
-# output and nobody's time.
+# Opening /dev/stdout again, as every `>/dev/stderr` does, would empty a file. So there is a pipe between the job and a
+# file. The process that copies it is in a separate session, so that only the end of the last writer ends it; a full
+# disk loses output but delays no process.
 _COPIER = b"""\
 copier='trap "" XFSZ
 until cat; do

@@ -1,6 +1,6 @@
 """What is cut out of a log that outgrew its limit, and the line that says so. Pure.
 
-The middle goes: the first half of the limit stays for ever, and the end stays; a line between them says what is
+The middle is removed: the first half of the limit and the end stay; a line between them says what is
 missing. A log is appended to only, so the place of that line does not change.
 """
 

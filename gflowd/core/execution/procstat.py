@@ -46,9 +46,9 @@ def parse(line: str) -> Process | None:
 def takes(status: str, number: int) -> bool:
     """Whether the process of a status file has a handler for the signal `number`, or blocks it to wait for it.
 
-    Who blocks all there are, those of its own faults too, is likely between a vfork and what follows it (shells,
-    posix_spawn and Python's subprocess do that), and what it does with a signal then cannot be seen; only where it
-    sleeps does it mean to wait for one.
+    A process that blocks all signals, including those of its own faults, is probably between a vfork and an exec
+    (shells, posix_spawn and Python's subprocess do that); what it does with a signal cannot be seen then. It counts as
+    waiting for a signal only if it sleeps.
     """
     bit = 1 << (number - 1)
     fields = _fields(status)

@@ -180,7 +180,7 @@ def _unstarted(run: Run, reason: str, now: Moment) -> Ended:
 
 
 def _outcome(run: Run, started: Started, observation: Observation, now: Moment) -> Ended:
-    """The end that the exit record tells of."""
+    """The end according to the exit record."""
     code, signal = _code_and_signal(observation.status)
     if observation.trouble is not None:
         state, reason = FAILED, _launch_failed(observation)

@@ -14,7 +14,7 @@ WAYS = {0: "PIX", 10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}  # nvm
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What a GPU tells of its links: its own PCI address, those at the far ends of its active NVLinks, and by UUID
+    """What a GPU reports about its links: its own PCI address, those at the far ends of its active NVLinks, and by UUID
     whether NVLink reaches another GPU, and how near they are on PCI (`WAYS`).
     """
 

@@ -196,7 +196,7 @@ class Run(Value):
         self.executor: Final = executor
         self.gpu_ids: Final = gpu_ids
         self.gpu_uuids: Final = gpu_uuids  # of the same, by which they are known when the indices move
-        self.by_uuid: Final = by_uuid  # the job was told these, since CUDA may count otherwise than we do
+        self.by_uuid: Final = by_uuid  # the job was given UUIDs, since CUDA may number GPUs differently
         self.launched_at: Final = launched_at
 
 

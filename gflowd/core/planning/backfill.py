@@ -51,14 +51,13 @@ class Look(NamedTuple):
 class Rules:
     """How to plan.
 
-    `depth`: with how many different requests that cannot be met to end; `gpus_are_fresh`: somebody has just looked at
-    them, they may be allocated; `choose`: which of the candidates a job gets, when it asks for so many; `length`: what
-    a job counts as, `ready`: since when it waits; `promised`: the jobs that have a promise, and when they start at the
-    latest, where that is known, `estimated`: when others of them were expected to start at first; `looking`: those that
-    were to start once their GPUs had been looked at; a new promise is for who has waited `promise_after` times as long
-    as it will run, or `promise_within` seconds; `rule_out` is told of each job that cannot start and the length
-    (seconds) from which on others like it cannot, with True: others of its user; `enough` is called when only those are
-    to come any more that have a promise.
+    `depth`: stop after this many different requests that cannot be met; `gpus_are_fresh`: they have just been polled
+    and may be allocated; `choose`: picks the GPUs of a job from the candidates; `length`: the length of a job; `ready`:
+    since when it waits; `promised`: the jobs with a promise, and their latest start, if known; `estimated`: the first
+    expected start of the other promised jobs; `looking`: the jobs that will start after a poll of their GPUs. A new
+    promise goes to a job that has waited `promise_after` times as long as it will run, or `promise_within` seconds.
+    `rule_out` is called with each job that cannot start and the length (seconds) from which similar jobs cannot start
+    either (True: only those of its user); `enough` is called when only promised jobs are still wanted.
     """
 
     depth: int
@@ -90,12 +89,13 @@ class Promise:
 
 @dataclass(slots=True)
 class Plan:
-    """`starts`: job and GPUs, in order; `reasons`: of jobs looked at that stay, in order; `impossible`: why never.
+    """`starts`: job and GPUs, in order; `reasons`: of the considered jobs that wait, in order; `impossible`: jobs that
+    can never start, and why.
 
-    `wants_gpu`: those that would start, were their GPUs looked at first. `why`: the reason of any job
-    of the queue that does not start; `shorter`: until when (wall time) it would have to be over to start now, or the
-    seconds that it may last at most if it is to start ever; `guarded`: those that wait and whom no lower priority may
-    delay; `promise_due`: when somebody will have waited long enough for a promise (wall time).
+    `wants_gpu`: jobs that will start after a poll of their GPUs. `why`: the reason of any job of the queue that does
+    not start; `shorter`: by when (wall time) it would have to end to start now, or the longest duration in seconds with
+    which it can ever start; `guarded`: the waiting jobs that no job of lower priority may delay; `promise_due`: when a
+    job will have waited long enough for a promise (wall time).
     """
 
     starts: list[tuple[Job, tuple[int, ...]]] = field(default_factory=list)
@@ -110,8 +110,8 @@ class Plan:
 
 
 def plan(queue: Iterable[Job], room: Occupancy, rules: Rules) -> Plan:
-    """Decides on `queue`, which is in order and holds no job that is held or waits for another; those of
-    `rules.looking` come behind the promised ones of their priority, and once more in their places. `room` is used up.
+    """Decides on `queue`, which is in order and contains no job that is held or waits for another; those of
+    `rules.looking` come after the promised ones of their priority, and once more in their places. Consumes `room`.
     """
     planner = _Planner(room, rules)
     for job in queue:
@@ -172,8 +172,8 @@ class _Planner:
         return made
 
     def _resume(self, job: Job, look: Look) -> None:
-        """A job that was to start once its GPUs were looked at: it gets these, or others, before those that came since.
-        When it cannot have any more, or the look that all of them wait for hangs, it is one of those that wait.
+        """A job that was to start after a poll of its GPUs gets these, or others, before jobs queued since. If it can
+        no longer have any, or the poll hangs, it waits like other jobs.
         """
         length = self._rules.length(job)
         if not self._hangs and self._refusal(job, length) is None:
@@ -246,7 +246,7 @@ class _Planner:
         return self._best(job, options, length, room.now if look is None else look.since)
 
     def _end(self, spec: Spec, length: Length, since: float) -> float:
-        """When a job is gone to which GPUs were given at the time `since`, to be looked at first."""
+        """When a job will have ended that got GPUs at the time `since`, to be polled first."""
         if spec.gpus and not self._rules.gpus_are_fresh:
             return since + LATE + length.seconds
         return self._room.now + length.seconds
@@ -365,7 +365,7 @@ class _Planner:
 
     def _judged(self, job: Job, length: Length) -> float | None:
         """Until when others must be gone to pass a job for which there is only an estimate: None: until then. Where the
-        first estimate has proved wrong by far, that counts, or ever new ones let pass would put the job off for ever.
+        first estimate has proved wrong by far, that counts, or ever new jobs that pass would put the job off forever.
         """
         first = self._rules.estimated.get(job.id)
         late = PATIENCE * max(self._rules.promise_within, length.seconds)

@@ -1,9 +1,9 @@
 """Whether a new reservation is compatible with the existing ones: no index twice, never more GPUs than exist.
 
 What counts is the greatest need at one instant, not the sum over a window (the GPUs of two windows that follow each
-other are the same). Windows that repeat meet those that do not only while these last, so there every one is looked at.
-Among themselves they repeat each week on the wall, for ever: that week is looked at once. It is enough because windows
-that are apart on the wall are apart in truth (see `reservations`), whatever clocks are changed in years to come.
+other are the same). Repeating windows can conflict with single ones only while these last, so there every window is
+checked. Among themselves they repeat every week in local time, so one week is checked. That is enough because windows
+that do not overlap in local time do not overlap at all (see `reservations`), whatever clock changes there are.
 """
 
 from __future__ import annotations

@@ -116,8 +116,8 @@ def windows(reservations: Iterable[Reservation], since: float, until: float, zon
 
 
 def upcoming(reservations: Iterable[Reservation], now: float, zone: tzinfo | None, count: int = 1) -> list[Window]:
-    """Of each reservation that is neither over nor cancelled its window now, or else its next, by start; with a greater
-    `count` so many of each that repeats.
+    """The current or else the next window of each reservation that is neither over nor cancelled, by start; with a
+    greater `count`, this many of each that repeats.
     """
     standing = (each for each in reservations if each.cancelled_at is None)
     return _in_order(window for each in standing for window in islice(_occurrences(each, now, zone), count))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def noun(number: int, one: str, several: str | None = None) -> str:
-    """`one` thing or `several` (`one` with an s), as it stands beside a number or a list of so many."""
+    """`one` thing or `several` (`one` with an s), for use with a number, or a list of that many."""
     return one if number == 1 else several or f"{one}s"
 
 

@@ -1,5 +1,5 @@
-"""Removes what nobody needs any more: directories of jobs that ended long ago, environments and scripts of none, marks
-of submissions that are no longer in the snapshot.
+"""Removes what is no longer needed: directories of jobs that ended long ago, unused environments and scripts, marks of
+submissions that are no longer in the snapshot.
 
 The age of a job that has left the snapshot is that of its directories; that of environments and scripts is their last
 use: a submission and the archiver touch them, so that jobs within that time can be redone.

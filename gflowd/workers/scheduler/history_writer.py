@@ -1,4 +1,4 @@
-"""The history as the scheduler's process has it open: made when it is first needed, and anew where it was lost.
+"""The history, opened by the scheduler's process: created when first needed, and again if it was lost.
 
 A damaged one is set aside. Knows nothing of how jobs get there.
 """
@@ -71,7 +71,7 @@ class HistoryWriter(Archive):
         return Outcome(jobs=jobs, begun=jobs, begun_at=begun_at, ended=jobs, finished=finished)
 
     def write(self, entries: list[tuple[int, Entry]], sheets: list[Sheet]) -> None:
-        """As `History.write`, into the file that everybody reads."""
+        """As `History.write`, into the file that all read."""
         history = self._open()
         history.write(entries, sheets)
         if not history.is_in_place():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gflowd.core.gpu.report import GpuReport
     from gflowd.core.job.model import Job
 
-MISSED_POLLS = 3  # looks at the GPUs that may fail before idleness counts anew
+MISSED_POLLS = 3  # polls that may fail before idleness is counted from zero
 LONGEST_BLINK = 30.0  # seconds between two checks that are noticed here; no worker sleeps longer than ten
 
 
@@ -35,7 +35,7 @@ class IdleWatch:
         self._idleness = idleness.follow(self._idleness, held, utilisation, report.begun, gap)
 
     def to_warn_of(self) -> list[int]:
-        """The jobs of which users are to be told."""
+        """The jobs to warn users about."""
         return [job_id for job_id, _ in idleness.idle_for(self._idleness, self._config.idle_warn)]
 
     def to_cancel(self) -> set[tuple[int, int]]:

@@ -60,7 +60,7 @@ def _share_words(specs: Iterable[dict[str, Any]]) -> None:
 class SchedulerState:
     """`job_queue` and `calendar` are as of the last `catch_up`; `news` counts how often others had written.
 
-    To make one mends what was damaged and fences off any scheduler before us.
+    Creating it repairs a damaged snapshot and locks out any earlier scheduler.
     """
 
     def __init__(self, state: State, config: Config) -> None:

@@ -59,9 +59,9 @@ def open(wiring: Wiring) -> Scheduler:  # noqa: A001 -- the workers' protocol
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """What came of the last look at everything, and what it was made of: how much news there was from others, what the
-    other workers had posted, how wall clock and monotonic clock stood to each other, and until when it holds if there
-    is nothing else (monotonic).
+    """The result of the last check of everything, and its inputs: the number of changes from others, what the other
+    workers had posted, the offset between wall clock and monotonic clock, and until when it holds if nothing else
+    happens (monotonic).
     """
 
     plan: Plan
@@ -273,8 +273,8 @@ class Scheduler:
         self._launched = live - self._deferred.keys()
 
     def _line(self, plan: Plan, now: Moment) -> tuple[dict[int, str], list[Job]]:
-        """What holds the queued jobs, of each kind no more than anybody would read, and which leave their GPUs idle;
-        and those that wait for nothing but their turn, in order, of each array the first.
+        """The reasons of queued jobs, a limited number of each kind, and the jobs that leave their GPUs idle;
+        and the jobs that only wait for their turn, in order, with the first of each array.
         """
         depth = self._config.backfill_depth
         line = self._planner.in_line(self._job_queue, self._state.of(PROMISE), depth, now)
