@@ -8,6 +8,7 @@ import time
 
 from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed
+from gflowd.core.job.model import is_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import GitState
 
 LARGEST_SCRIPT = 16 << 20  # bytes
-DROPPED = (b"GFLOW_JOB_", b"GFLOW_ARRAY_", b"GFLOW_PARAM_", b"SLURM_", b"TMUX")
 PAGERS = (b"PAGER", b"GIT_PAGER", b"MANPAGER", b"SYSTEMD_PAGER")  # and whatever else is called so: nobody turns pages
 LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
 _EXPORTED = r"""\s*(?:(?P<name>[^,=\s]+=)(?P<value>'[^']*'|"[^"]*")\s*|(?P<plain>[^,]+))(?:,|$)"""
@@ -121,7 +121,7 @@ def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
     chosen: dict[bytes, bytes] = {}
     words = _export_words(export)
     if "ALL" in words:
-        chosen.update((name, value) for name, value in environ.items() if not _is_dropped(name))
+        chosen.update((name, value) for name, value in environ.items() if not is_own(os.fsdecode(name)))
     else:
         chosen.update((name, environ[name]) for name in LOGIN if name in environ)
         chosen[b"PATH"] = LOGIN_PATH
@@ -159,10 +159,6 @@ def active_conda_env(variables: Iterable[bytes]) -> str | None:
 def _value(name: bytes, variables: Iterable[bytes]) -> bytes | None:
     start = name + b"="
     return next((each.removeprefix(start) for each in variables if each.startswith(start)), None)
-
-
-def _is_dropped(name: bytes) -> bool:
-    return name.startswith(DROPPED) or name == b"GFLOW_ATTEMPT"
 
 
 def _exported(word: str, environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:

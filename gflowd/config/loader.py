@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gflowd.config import settings, toml_file
 from gflowd.core.errors import Refused
+from gflowd.core.job import model
 from gflowd.paths import default_config_path
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from gflowd.config.settings import Path
 
 PREFIX = "GFLOW_"
-_OF_A_JOB = ("GFLOW_JOB_", "GFLOW_ARRAY_", "GFLOW_PARAM_")  # a sweep's parameter may be named a__b
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _notes(path: str, text: str, tables: Mapping[str, Any]) -> list[str]:
 
 def _take_environment(gathered: _Gathered, environ: Mapping[str, str]) -> None:
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or name.startswith(_OF_A_JOB):
+        if not name.startswith(PREFIX) or model.is_own(name):  # a sweep's parameter may be called a__b
             continue
         path = tuple(name.removeprefix(PREFIX).lower().split("__"))
         if len(path) == 1 and path not in settings.BY_PATH:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gflowd import __version__
 from gflowd.core.errors import Refused, SystemFailed, TryAgain
+from gflowd.core.job import model
 from gflowd.effects import daemon, proc
 from gflowd.paths import open_lock, replace_file
 from gflowd.storage.lock import whole_lock
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 STOP_PATIENCE = 15.0  # seconds: workers get 5 to end, and a slow disk its time
 CLAIM_PATIENCE = 2.0  # seconds: checking the lock holds it for an instant, and the winner writes its pid a little later
 
-_OF_A_JOB = ("GFLOW_JOB_", "GFLOW_ARRAY_", "GFLOW_PARAM_", "SLURM_", "TMUX")
-_OF_A_JOB_WHOLE = ("GFLOW_ATTEMPT", "GFLOW_SUBMIT_DIR")
 _PATHS = ("GFLOW_CONFIG", "GFLOW_STATE_DIR", "GFLOW_RUNTIME_DIR")
 _OF_A_SERVICE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID")
 
@@ -116,8 +115,7 @@ def cleanse(environ: MutableMapping[str, str], *, detached: bool) -> None:
         if environ.get(name):
             environ[name] = os.path.abspath(environ[name])
     for name in list(environ):
-        foreign = name.startswith(_OF_A_JOB) or name in _OF_A_JOB_WHOLE
-        if foreign or (detached and name in _OF_A_SERVICE):
+        if model.is_own(name) or (detached and name in _OF_A_SERVICE):
             del environ[name]
 
 

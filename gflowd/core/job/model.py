@@ -21,6 +21,11 @@ TMUX = "tmux"
 PROCESS = "process"
 EXECUTORS = (TMUX, PROCESS)
 
+# The variables that are a job's own (`execution.job_environment` sets most): whoever starts something from within a job
+# does not pass them on. By how they begin, and whole.
+OWN_PREFIXES = ("GFLOW_JOB_", "GFLOW_ARRAY_", "GFLOW_PARAM_", "SLURM_", "TMUX")
+OWN_NAMES = ("GFLOW_ATTEMPT", "GFLOW_SUBMIT_DIR", "GFLOW_SCRIPT", "GFLOW_SCRIPT_DIR")
+
 
 class EarlySignal(Value):
     """A signal sent `before` seconds before the time limit, to all processes of the job or only to its command."""
@@ -355,6 +360,11 @@ class Job(Value):
 def is_live(phase: Phase) -> bool:
     """Whether a phase holds resources."""
     return isinstance(phase, Starting | Running | Stopping)
+
+
+def is_own(name: str) -> bool:
+    """Whether a variable is a job's own."""
+    return name.startswith(OWN_PREFIXES) or name in OWN_NAMES
 
 
 def session_name(job_id: int, attempt: int) -> str:

@@ -50,10 +50,8 @@ _FROM = (("RTMIN+", RTMIN, 1), ("RTMAX-", RTMAX, -1))
 
 
 def name(number: int) -> str:
-    """`SIGKILL`; a signal without a name of its own by its number, as `SIG40`."""
-    if 0 < number <= len(_NAMES):
-        return f"SIG{_NAMES[number - 1]}"
-    return {RTMIN: "SIGRTMIN", RTMAX: "SIGRTMAX"}.get(number, f"SIG{number}")
+    """`SIGKILL`; a real-time signal, which has no name of its own, by its number, as `SIG40`."""
+    return f"SIG{_NAMES[number - 1] if 0 < number <= len(_NAMES) else number}"
 
 
 def number(text: str) -> int:

@@ -15,7 +15,7 @@ from gflowd.core.job.model import GitState
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 with_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

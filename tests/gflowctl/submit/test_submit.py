@@ -133,7 +133,8 @@ def test_a_program_whose_name_has_blanks_is_one(ctl: Ctl) -> None:
 
 def test_the_environment_is_the_submitter_s(ctl: Ctl) -> None:
     ctl.env |= {"A": "1\n2", "GFLOW_JOB_ID": "7", "GFLOW_ARRAY_JOB_ID": "7", "GFLOW_ATTEMPT": "2", "SLURM_JOB_ID": "7",
-                "TMUX": "x", "TMUX_PANE": "x", "GFLOW_PARAM_X": "1"}  # fmt: skip
+                "TMUX": "x", "TMUX_PANE": "x", "GFLOW_PARAM_X": "1", "GFLOW_SUBMIT_DIR": "/", "GFLOW_SCRIPT": "/x",
+                "GFLOW_SCRIPT_DIR": "/"}  # fmt: skip
     raw = {os.fsencode(name): os.fsencode(value) for name, value in ctl.env.items()} | {b"RAW": b"\xff\xfe"}
     ctl.env = raw
     found = environment(ctl, ctl.submit("true"))
@@ -143,7 +144,8 @@ def test_the_environment_is_the_submitter_s(ctl: Ctl) -> None:
     assert not [
         name
         for name in found
-        if name.startswith((b"GFLOW_JOB", b"GFLOW_ARR", b"GFLOW_P", b"GFLOW_ATT", b"SLURM", b"TMUX"))
+        if name.startswith((b"GFLOW_JOB", b"GFLOW_ARR", b"GFLOW_P", b"GFLOW_ATT", b"SLURM", b"TMUX", b"GFLOW_S"))
+        and name != b"GFLOW_STATE_DIR"
     ]
 
 

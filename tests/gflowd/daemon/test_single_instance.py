@@ -254,6 +254,7 @@ def test_our_environment_is_cleansed_of_the_job_that_started_us(
     monkeypatch.chdir(tmp_path)
     environ = {
         "GFLOW_JOB_ID": "1", "GFLOW_ARRAY_TASK_ID": "1", "GFLOW_ATTEMPT": "1", "GFLOW_PARAM_LR": "1",
+        "GFLOW_SUBMIT_DIR": "/", "GFLOW_SCRIPT": "/x", "GFLOW_SCRIPT_DIR": "/",
         "SLURM_JOB_ID": "1", "TMUX": "x", "TMUX_PANE": "x", "GFLOW_RUNTIME_DIR": "run",
         "NOTIFY_SOCKET": "x", "PATH": "/bin",
     }  # fmt: skip

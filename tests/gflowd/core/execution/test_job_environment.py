@@ -2,7 +2,7 @@ from support import specs
 
 from gflowd.core.execution.job_environment import variables
 from gflowd.core.job.arrays import Axis, Family
-from gflowd.core.job.model import Job, Queued, Run, Wish
+from gflowd.core.job.model import Job, Queued, Run, Wish, is_own
 
 SPEC = specs.SPEC.replace(name="a b", cwd="/w", cpus=3, gpus=2)
 RUN = Run(executor="tmux", launched_at=1.0, attempt=2, gpu_ids=(0, 3))
@@ -87,3 +87,13 @@ def test_a_script_for_slurm_finds_what_sbatch_would_give() -> None:
 def test_a_script_for_slurm_without_gpus_and_memory_finds_no_number_of_them() -> None:
     names = found(slurm=True, run=RUN.replace(gpu_ids=()))
     assert not {"SLURM_GPUS_ON_NODE", "SLURM_MEM_PER_NODE"} & names.keys()
+
+
+def test_all_that_gflow_sets_is_a_job_s_own_but_for_what_holds_in_any() -> None:
+    """What a job is told of itself does not reach the jobs that it submits."""
+    family = Family(axes=(Axis(names=("lr",), rows=(("1",), ("2",))),))
+    spec = SPEC.replace(family=family, script="s", slurm=True, memory_mb=7)
+    names = variables(Job(43, spec, Wish(), Queued(), 42), RUN, "/state", "screen")
+    assert {name for name in names if not is_own(name)} == {
+        "GFLOW_STATE_DIR", "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "PWD", "TERM",
+    }  # fmt: skip
