@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gflowctl.context import Context
+    from gflowd.storage.record_log import Fold
 
     Check = Callable[[Context], Iterator["Finding"]]
 
@@ -34,6 +35,7 @@ LITTLE_SPACE = 100 << 20  # bytes
 NO_START = "free some space; nothing starts on a full disk"
 RESTORE = "gflowctl restore FILE restores a backup"
 OFTEN = 3  # restarts of one worker
+MOST_NAMED = 100  # records that make no sense
 LATELY = 600.0  # seconds
 SILENT = 30.0  # seconds without a heartbeat after which the supervisor kills a worker
 
@@ -167,8 +169,17 @@ def snapshot(context: Context) -> Iterator[Finding]:
     yield Finding(OK, f"snapshot {path}: {held}, read in {took * 1000:.0f} ms")
     for dropped in fold.dropped:
         yield Finding(WARN, f"the snapshot is damaged: {dropped}", "the next change repairs it and keeps a copy")
+    yield from _aside(fold)
     for kept in sorted(glob.glob(glob.escape(path) + ".corrupt-*")):
         yield Finding(WARN, f"a damaged snapshot was kept as {kept}", "look at its content, then remove it")
+
+
+def _aside(fold: Fold) -> Iterator[Finding]:
+    remedy = "it has no effect and is kept, for a gflow that understands it"
+    for (kind, record_id), (_, why) in sorted(fold.aside.items(), key=str)[:MOST_NAMED]:
+        yield Finding(WARN, f"the record {kind} {record_id} makes no sense: {why}", remedy)
+    if len(fold.aside) > MOST_NAMED:
+        yield Finding(WARN, f"{len(fold.aside) - MOST_NAMED} more records make no sense", remedy)
 
 
 def history(context: Context) -> Iterator[Finding]:

@@ -38,6 +38,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     when = render.local(done.about["at"])
     jobs = count(len(done.fold.of(SPEC)), "submission")
     render.write(f"Restored {jobs} from {when}; the next job is {done.fold.next_id}\n")
+    if done.fold.aside:
+        render.note("this version cannot make sense of some of its records; gflowctl doctor names them")
     if done.kept:
         render.note(f"the old files are kept in {done.kept}")
     if done.about.get("machine") not in (None, paths.machine()):

@@ -8,7 +8,6 @@ from gflowd.core.job.records import PHASE, SPEC, WISH
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
     from gflowctl.view.views import View
 
@@ -28,7 +27,7 @@ def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[Row]:
     specs = view.records.of(SPEC)
     named = {each for each in array_index.families if by_name and "name_template" in specs[each]}
     rows: list[Row] = []
-    groups: dict[tuple[int, Any], list[int]] = {}
+    groups: dict[tuple[int, str], list[int]] = {}
     array_id, rest = None, range(0)
     for job_id in ids:
         if job_id not in rest:
@@ -39,7 +38,7 @@ def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[Row]:
         if array_id is None or array_id in named or over or job_id in phases:
             rows.append((job_id, None))
         else:
-            groups.setdefault((array_id, wish and tuple(wish.items())), []).append(job_id)
+            groups.setdefault((array_id, str(wish or "")), []).append(job_id)
     for (of, _), found in groups.items():
         label = None
         if len(found) > 1:

@@ -50,12 +50,16 @@ class Layered:
         return self._shown[kind]
 
     def put_behind(self, found: Iterable[Record]) -> None:
-        """Lets these be seen where the snapshot has none of the same kind and id."""
+        """Lets those that make sense be seen where the snapshot has none of the same kind and id."""
+        from gflowd.core.job import record_rules
+
+        brought: dict[str, dict[Any, Any]] = {}
         for kind, key, value in found:
-            if kind not in self._merged:
-                self._merged[kind] = dict(self._snapshot.of(kind))
-                self._shown.pop(kind, None)
-            self._merged[kind].setdefault(key, value)
+            brought.setdefault(kind, {})[key] = value
+        for kind, behind in brought.items():
+            before = self._merged.get(kind, self._snapshot.of(kind))
+            self._merged[kind] = {**before, **record_rules.sound(kind, behind), **before}
+            self._shown.pop(kind, None)
 
 
 def bring_named(state: State, records: Records, user: str, text: str) -> Records:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gflowd import paths
 from gflowd.core.errors import SystemFailed
+from gflowd.core.job.records import LONGEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -237,9 +238,10 @@ def _job_row(written: tuple[int, Entry]) -> tuple[object, ...]:
     spec_id, entry = written
     phase = entry.phase
     reason = phase.get("reason") or ""
-    because = int(reason.removeprefix(BECAUSE)) if reason.startswith(BECAUSE) else None
+    because = reason.removeprefix(BECAUSE) if reason.startswith(BECAUSE) else ""
+    culprit = int(because) if because.isascii() and because.isdigit() and len(because) <= LONGEST_ID else None
     wish = None if entry.wish is None else _text(entry.wish)
-    return (entry.id, spec_id, phase["state"], *_times(phase), because, _text(phase), wish)
+    return (entry.id, spec_id, phase["state"], *_times(phase), culprit, _text(phase), wish)
 
 
 def _attempt_row(job_id: int, number: int, phase: Mapping[str, Any]) -> tuple[object, ...]:

@@ -65,6 +65,10 @@ class Lock:
                     os.close(fd)
         _sign(self._fd)
 
+    def is_held(self) -> bool:
+        """Whether we hold it, and nobody can hold another at the same path."""
+        return self._fd >= 0 and is_at(self._fd, self.path)
+
     def release(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import re
 import zlib
+from itertools import compress
 
-from gflowd.core.job.records import HEADER
+from gflowd.core.job.records import HEADER, LARGEST_ID, LONGEST_ID
 from gflowd.core.syntax import fast_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     Key = tuple[str, int | str]  # kind, id
     Dumps = Callable[[object], bytes]
+    Aside = tuple[bytes, str]
+    _OfKind = tuple[str, Sequence[int], Sequence[int | str], Sequence[Any]]  # kind; next ids, keys and values
 
 FORMAT = 1
-LONGEST_ID = 15  # digits
+FEW = 32  # records that are looked at one by one; of more that are not all sound, each half by itself
 WORTH_ORJSON = 1 << 20  # bytes
 
 # The start of a line as a killed writer leaves it: unlike a damaged disk, JSON has no raw control characters.
@@ -35,7 +38,11 @@ stdlib_dumps = fast_json.dumps  # without importing orjson
 
 def encode_line(more: int, next_id: int, key: Key, value: Any, dumps: Dumps = stdlib_dumps) -> bytes:
     """One line of the snapshot. Raises ValueError or TypeError for what JSON or UTF-8 cannot hold."""
-    body = dumps([more, next_id, *key, value])
+    return sealed(dumps([more, next_id, *key, value]))
+
+
+def sealed(body: bytes) -> bytes:
+    """The line that has this JSON."""
     return b"%08x %b\n" % (zlib.crc32(body), body)
 
 
@@ -84,20 +91,27 @@ def _record(body: bytes) -> list[Any] | None:
         found = fast_json.loads(body)
     except (ValueError, RecursionError):
         return None
-    is_record = isinstance(found, list) and [type(part) for part in found[:3]] == [int, int, str] and len(found) == 5
-    return found if is_record and type(found[3]) in (int, str) else None
+    if not isinstance(found, list) or [type(part) for part in found[:3]] != [int, int, str] or len(found) != 5:
+        return None
+    return found if type(found[3]) in (int, str) and 0 < found[1] <= LARGEST_ID else None
 
 
 class Fold:
-    """The folded snapshot: `of(kind)[id]` is the last value. Grows as bytes are fed to it."""
+    """The folded snapshot: `of(kind)[id]` is the last value. Grows as bytes are fed to it.
 
-    __slots__ = ("dropped", "lines", "next_id", "records")
+    A record that makes no sense to this version is not among them: it is in `aside`, and what an earlier line said of
+    its id holds on. `judged`: whether that is looked at.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("aside", "dropped", "judged", "lines", "next_id", "records")
+
+    def __init__(self, *, judged: bool = True) -> None:
         self.records: dict[str, dict[Any, Any]] = {}
         self.next_id = 1
         self.lines = 0
         self.dropped: list[str] = []  # what could not be read, in words
+        self.aside: dict[Key, Aside] = {}  # the JSON of the line, and what is wrong with it, in words
+        self.judged = judged
 
     def of(self, kind: str) -> dict[Any, Any]:
         """The records of a kind by id; empty if there is none."""
@@ -105,13 +119,13 @@ class Fold:
 
     def live(self) -> int:
         """How many lines a compacted file would have."""
-        return sum(map(len, self.records.values()))
+        return sum(map(len, self.records.values())) + len(self.aside)
 
     def feed(self, data: bytes, offset: int = 0) -> tuple[int, list[Key]]:
         """Reads the complete commits of `data`, which begins at byte `offset` of the file.
 
-        Returns how many bytes were taken, and the key of each record in order. A damaged line is dropped as soon as
-        a sound commit follows it.
+        Returns how many bytes were taken, and the keys of the records, those of a kind together. A damaged line is
+        dropped as soon as a sound commit follows it.
         """
         *lines, rest = data.split(b"\n")
         bodies = _sound_bodies(lines)
@@ -144,36 +158,98 @@ class Fold:
         self.take(bodies)
 
     def take(self, bodies: list[bytes]) -> list[Key]:
-        """Reads the records of valid lines, all at once; one by one if a line with a correct checksum is no record."""
-        lines = self.lines
-        try:
-            seen = self._take(_parsed(bodies))
-            if all(type(kind) is str for kind in self.records):
-                return seen
-        except (TypeError, ValueError, RecursionError):
-            pass
-        self.lines = lines
-        self.records = {kind: found for kind, found in self.records.items() if type(kind) is str}
-        records = [(body, _record(body)) for body in bodies]
-        self.dropped += [f"no record: {body[:60]!r}" for body, record in records if record is None]
-        return self._take(record for _, record in records if record is not None)
+        """Reads the records of valid lines; returns the keys of those that changed something.
 
-    def _take(self, records: Iterable[list[Any]]) -> list[Key]:
+        At once where all are records that make sense, which is what they nearly always are.
+        """
+        try:
+            found = _by_kind(_parsed(bodies)) if bodies else None
+        except (TypeError, ValueError, RecursionError):
+            found = None
+        if found is not None and (not self.judged or _make_sense(found)):
+            return self._take(found)
+        if len(bodies) > FEW:
+            half = len(bodies) // 2
+            return self.take(bodies[:half]) + self.take(bodies[half:])
+        return [key for body in bodies for key in self._take_one(body)]
+
+    def _take_one(self, body: bytes) -> list[Key]:
+        """One line, whose record may be none, or make no sense."""
+        record = _record(body)
+        if record is None:
+            self.dropped.append(f"no record: {body[:60]!r}")
+            return []
+        _, next_id, kind, key, value = record
+        if self.judged and value is not None:
+            from gflowd.core.job import record_rules
+
+            why = record_rules.fault(kind, key, next_id, value)
+            if why is not None:
+                self.aside[kind, key] = body, why
+                self.lines += 1
+                self.next_id = max(self.next_id, next_id)
+                return []
+        return self._take([(kind, (next_id,), (key,), (value,))])
+
+    def _take(self, found: Iterable[_OfKind]) -> list[Key]:
+        """Takes in sound records; the keys, in order of kinds."""
         seen: list[Key] = []
-        highest = self.next_id
-        of_kind, last = {}, None
-        for _more, next_id, kind, key, value in records:
-            if kind != last:
-                of_kind, last = self.of(kind), kind
-            if value is None:
-                of_kind.pop(key, None)
+        for kind, next_ids, keys, values in found:
+            of_kind = self.of(kind)
+            touched: Iterable[int | str] = keys
+            if type(None) not in {*map(type, values)}:
+                of_kind.update(zip(keys, values, strict=True))
             else:
-                of_kind[key] = value
-            highest = max(next_id, highest)
-            seen.append((kind, key))
-        self.lines += len(seen)
-        self.next_id = highest
+                touched = _replace(of_kind, zip(keys, values, strict=True))
+            seen += [(kind, key) for key in touched]
+            for key in keys if self.aside else ():
+                self.aside.pop((kind, key), None)
+            self.lines += len(keys)
+            self.next_id = max(self.next_id, *next_ids)
         return seen
+
+
+def _replace(of_kind: dict[Any, Any], records: Iterable[tuple[int | str, Any]]) -> list[int | str]:
+    """Takes in records of a kind, some of which remove one; the keys of all but those that removed nothing."""
+    touched = []
+    for key, value in records:
+        if value is not None:
+            of_kind[key] = value
+        elif of_kind.pop(key, None) is None:
+            continue
+        touched.append(key)
+    return touched
+
+
+def _by_kind(records: list[Any]) -> list[_OfKind] | None:
+    """Next ids, keys and values of each kind of record; None where one is none. Raises TypeError, ValueError for others
+    that are none.
+    """
+    mores, next_ids, kinds, keys, values = [*zip(*records, strict=True)]
+    types = [{*map(type, part)} for part in (records, mores, next_ids, kinds)]
+    if types != [{list}, {int}, {int}, {str}] or not {*map(type, keys)} <= {int, str}:
+        return None
+    if min(next_ids) < 1 or max(next_ids) > LARGEST_ID:
+        return None
+    words = {*kinds}
+    if len(words) == 1:
+        return [(kinds[0], next_ids, keys, values)]
+    masks = [(word, [each == word for each in kinds]) for word in words]
+    return [(word, *(tuple(compress(part, mask)) for part in (next_ids, keys, values))) for word, mask in masks]
+
+
+def _make_sense(found: Iterable[_OfKind]) -> bool:
+    """Whether all records do, but for those that remove one."""
+    from gflowd.core.job import record_rules
+
+    for kind, *parts in found:
+        if type(None) in {*map(type, parts[2])}:
+            there = [each is not None for each in parts[2]]
+            parts = [tuple(compress(part, there)) for part in parts]  # noqa: PLW2901
+        next_ids, keys, values = parts
+        if values and not record_rules.make_sense(kind, keys, next_ids, values):
+            return False
+    return True
 
 
 def is_torn(tail: bytes) -> bool:

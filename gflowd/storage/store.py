@@ -22,6 +22,7 @@ from gflowd.storage.record_log import (
     is_torn,
     next_id_in,
     next_id_of,
+    sealed,
     sound_body,
     stdlib_dumps,
 )
@@ -42,13 +43,18 @@ SHORTEST_LINE = 20  # bytes, and no line gives out more than one id unless its f
 
 
 class Store:
-    """The snapshot of one state directory. `notes` gathers what the user should be told (a damaged tail)."""
+    """The snapshot of one state directory. `notes` gathers what the user should be told (a damaged tail). `judged`: as
+    for `Fold`.
+    """
 
-    def __init__(self, state: paths.State, lock_timeout: float = 10.0, dumps: Dumps = stdlib_dumps) -> None:
+    def __init__(
+        self, state: paths.State, lock_timeout: float = 10.0, dumps: Dumps = stdlib_dumps, *, judged: bool = True
+    ) -> None:
         self.state = state
         self.path = state.snapshot
         self.lock_timeout = lock_timeout
         self.dumps = dumps
+        self.judged = judged
         self.notes: list[str] = []
 
     def read(self) -> Fold:
@@ -80,7 +86,7 @@ class Store:
             bodies = record_scan.sift(_parts(fd, size), ids)
         finally:
             os.close(fd)
-        fold = Fold()
+        fold = Fold(judged=self.judged)
         fold.take(bodies or [])
         return None if bodies is None or fold.dropped else fold
 
@@ -89,7 +95,7 @@ class Store:
         header = header_record(data[:HEAD])
         if header is not None:
             self.check_header(header[4])
-        fold = Fold()
+        fold = Fold(judged=self.judged)
         taken, _ = fold.feed(data)
         if header is None and not fold.lines:
             raise SystemFailed(f"{self.path}: nothing readable; gflowctl restore FILE restores a backup")
@@ -150,7 +156,7 @@ class Follower:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.fold = Fold()
+        self.fold = Fold(judged=store.judged)
         self.offset = 0
         self._fd = -1
         self._mark = b""
@@ -302,7 +308,8 @@ class Commit:
             header = header_record(os.pread(self._fd, HEAD, 0))
         except OSError as error:
             raise _failed(self.store.path, error) from error
-        return header is None or kind in header[4].get("has", ())
+        marks = () if header is None else header[4].get("has", ())
+        return header is None or not isinstance(marks, (list, tuple)) or kind in marks
 
     def rewrite(self, fold: Fold) -> int:
         """Replaces the file by the live records of `fold`, which must be of this very commit (`Commit.fold`, or a
@@ -313,11 +320,14 @@ class Commit:
         marks = {"has": has} if (has := [each for each in MARKED if each in coming or fold.records.get(each)]) else {}
         header = {name: value for name, value in fold.of(HEADER).get(0, {}).items() if name != "has"}
         fold.of(HEADER)[0] = {**_header(), **header, "format": FORMAT, **marks}
+        fold.aside.pop((HEADER, 0), None)
         lines = [
             encode_line(0, self.next_id, (kind, key), value, self.store.dumps)
             for kind in sorted(fold.records, key=lambda kind: kind != HEADER)
             for key, value in fold.records[kind].items()
         ]
+        if fold.aside:  # after what holds for their ids; the last line is the one that the next writer goes by
+            lines += [*map(sealed, (body for body, _ in fold.aside.values())), lines[0]]
         data = b"".join(lines)
         self._close()
         try:
@@ -425,7 +435,7 @@ class Commit:
         self._end = taken
         self.next_id = max(fold.next_id, next_id_in(tail))
         if self.next_id > fold.next_id:  # the writer that lost this tail may have returned its ids
-            self._append([((HEADER, 0), fold.of(HEADER)[0])])
+            self._append([((HEADER, 0), fold.of(HEADER).get(0) or _header())])
 
     def _write(self) -> None:
         """Appends; the first record of a kind in `MARKED` needs the file rewritten before, to have it in the header."""

@@ -26,6 +26,33 @@ EXECUTORS = (TMUX, PROCESS)
 OWN_PREFIXES = ("GFLOW_JOB_", "GFLOW_ARRAY_", "GFLOW_PARAM_", "SLURM_", "TMUX")
 OWN_NAMES = ("GFLOW_ATTEMPT", "GFLOW_SUBMIT_DIR", "GFLOW_SCRIPT", "GFLOW_SCRIPT_DIR")
 
+# What the fields of a spec may be, of a new submission (`validation`) as of a record (`record_rules`).
+LONGEST_STRING = 131072  # bytes with the closing zero: MAX_ARG_STRLEN of execve(2)
+LONGEST_NAME = 255  # bytes: it may become a file's name
+LARGEST_COUNT = 1_000_000
+LONGEST = 100 * 365 * 86400  # seconds, as `durations.LONGEST`; to import that takes a module more
+EARLIEST, LATEST = -62135683200, 253402387200  # seconds since the epoch: the years 1 to 9999, in any zone
+RANGES = {  # of the numbers in a spec
+    "gpus": (0, LARGEST_COUNT),
+    "cpus": (0, LARGEST_COUNT),
+    "priority": (0, 255),
+    "umask": (0, 0o777),
+    "memory_mb": (0, 1 << 40),  # as `memory.LARGEST`
+    "gpu_memory_mb": (0, 1 << 40),
+    "time_limit": (0.0, float(LONGEST)),
+    "grace": (0.0, float(LONGEST)),
+    "begin_at": (float(EARLIEST), float(LATEST)),
+}
+ALWAYS = ("gpus", "cpus", "priority", "umask")  # those that every spec has
+
+
+def is_text(text: str) -> bool:
+    """Whether execve(2) and the snapshot can hold `text`."""
+    try:
+        return "\0" not in text and bool(text.isascii() or text.encode())
+    except UnicodeEncodeError:
+        return False
+
 
 class EarlySignal(Value):
     """A signal sent `before` seconds before the time limit, to all processes of the job or only to its command."""

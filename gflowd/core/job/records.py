@@ -22,6 +22,9 @@ KINDS = (
     HEADER, SPEC, WISH, PHASE, ATTEMPT, LIMIT, PROMISE, USAGE, RUNS, QUOTA, RESERVATION, SETTING, SCHEDULER,
 )  # fmt: skip
 
+LONGEST_ID = 15  # digits of a job's id
+LARGEST_ID = 10**LONGEST_ID - 1
+
 # Phases, by the word that their records have for them.
 QUEUED, STARTING, RUNNING, STOPPING, ENDED = "queued", "starting", "running", "stopping", "ended"
 LIVE = (STARTING, RUNNING, STOPPING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gflowd.core.errors import Refused
+from gflowd.core.job.model import LONGEST_NAME, LONGEST_STRING, RANGES, is_text
 from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
@@ -12,14 +13,12 @@ if TYPE_CHECKING:
 
     from gflowd.core.job.model import EarlySignal, Spec
 
-LONGEST_STRING = 131072  # bytes with the closing zero: MAX_ARG_STRLEN of execve(2)
 LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB minus room for what gflow adds (execve(2))
 POINTER = 8  # bytes that the kernel counts in addition for each string
 LONGEST_PROJECT = 64  # characters
 ONE_BY_ONE = "a job of several gets MIG devices only when --gpu-type names them, such as MIG or 1g.10gb"
 _NO_MATTER = str.maketrans("", "", " _-\t")  # in the names of models
 MIG = " MIG "  # between the model and the profile in the name of a MIG device
-LONGEST_NAME = 255  # bytes: it may become a file's name
 
 
 class Limits(Value):
@@ -65,8 +64,16 @@ def checked(spec: Spec, limits: Limits) -> Spec:
         raise Refused("a job that shares its GPU must say how much of its memory it uses: --gpu-memory MEM")
     if (why := why_impossible(spec, limits)) is not None:
         raise Refused(why)
+    _check_ranges(spec)
     found = project(spec.project, limits)
     return spec if found == spec.project else spec.replace(project=found)
+
+
+def _check_ranges(spec: Spec) -> None:
+    for name, (least, most) in RANGES.items():
+        value = getattr(spec, name)
+        if value is not None and not least <= value <= most:
+            raise Refused(f"{name.replace('_', '-')} {value} is out of range ({least} to {most})")
 
 
 def _check_warning(early: EarlySignal, time_limit: float) -> None:
@@ -83,10 +90,8 @@ def check_text(text: str) -> None:
     """Raises `Refused` for text that execve(2) or the snapshot cannot hold."""
     if "\0" in text:
         raise Refused(f"{text!r} contains a NUL character")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise Refused(f"{text!r} is not valid UTF-8") from None
+    if not is_text(text):
+        raise Refused(f"{text!r} is not valid UTF-8")
 
 
 def _check_command(command: Sequence[str]) -> None:

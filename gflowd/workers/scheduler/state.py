@@ -17,6 +17,7 @@ import orjson
 from gflowd import log
 from gflowd.core.accounting.runtimes import Runtimes
 from gflowd.core.errors import SystemFailed, TryAgain
+from gflowd.core.job.field_rules import LARGEST_WHOLE
 from gflowd.core.job.records import LIMIT, PHASE, QUOTA, RESERVATION, RUNS, SCHEDULER, SETTING, SPEC, WISH
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.queue.job_queue import JobQueue
@@ -26,7 +27,7 @@ from gflowd.storage.store import WORTH_COMPACTING, Commit, Follower, Store
 from gflowd.workers.scheduler.archiver import Archiver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gflowd.config.loader import Config
     from gflowd.core.moment import Moment
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 SHARED = ("cwd", "env", "name", "user")  # fields that many submissions have in common
+TOLD = 100  # records that make no sense, each on a line of the log; of more their number
 RULES = (LIMIT, QUOTA, RESERVATION, SETTING)  # kinds of records on which every start depends
 
 
@@ -46,7 +48,13 @@ class Touched:
 
 
 class Fenced(Exception):
-    """Raised when another scheduler has taken over."""
+    """Raised when another scheduler has taken over, and may be at work."""
+
+
+def _following(before: dict[str, Any] | None) -> int:
+    """The generation of a scheduler after that of a record."""
+    generation: int = 1 + (0 if before is None else before["generation"])
+    return generation if generation <= LARGEST_WHOLE else 1
 
 
 def _share_words(specs: Iterable[dict[str, Any]]) -> None:
@@ -60,10 +68,11 @@ def _share_words(specs: Iterable[dict[str, Any]]) -> None:
 class SchedulerState:
     """`job_queue` and `calendar` are as of the last `catch_up`; `news` counts how often others had written.
 
-    Creating it repairs a damaged snapshot and locks out any earlier scheduler.
+    Creating it repairs a damaged snapshot and locks out any earlier scheduler. `is_alone` says whether this one still
+    holds the lock that only one scheduler can have.
     """
 
-    def __init__(self, state: State, config: Config) -> None:
+    def __init__(self, state: State, config: Config, is_alone: Callable[[], bool] = lambda: False) -> None:
         self._log = log.get("scheduler")
         self._store = Store(state, config.lock_timeout, orjson.dumps)
         self._follower = Follower(self._store)
@@ -73,6 +82,8 @@ class SchedulerState:
         self.calendar = ReservationCalendar(instants.zone(config.timezone))
         self._touched: set[int] = set()
         self.news = 0
+        self._is_alone = is_alone
+        self._told_aside: set[tuple[tuple[str, int | str], str]] = set()
         self._generation = self._take_over()
 
     def of(self, kind: str) -> dict[Any, Any]:
@@ -124,8 +135,8 @@ class SchedulerState:
         """A commit, and what others touched before it; what is put into it is in the job queue afterwards."""
         with self._commit() as commit:
             touched = self.catch_up()
-            if self.of(SCHEDULER).get(0, {}).get("generation") != self._generation:
-                raise Fenced
+            if (found := self.of(SCHEDULER).get(0)) != self._record():
+                self._take_place_again(commit, found)
             yield commit, touched
         news = self.news
         self.catch_up()
@@ -153,9 +164,16 @@ class SchedulerState:
         return self._archiver.wake_at(now)
 
     def tell(self) -> None:
-        """Logs the store's notes."""
+        """Logs the store's notes, and once each record that makes no sense."""
         while self._store.notes:
             self._log.error("snapshot", note=self._store.notes.pop())
+        now = {(key, why) for key, (_, why) in self._follower.fold.aside.items()}
+        new = sorted(now - self._told_aside, key=str)
+        for (kind, record_id), why in new[:TOLD]:
+            self._log.warning("set aside a record that makes no sense", kind=kind, id=record_id, why=why)
+        if len(new) > TOLD:
+            self._log.warning("set aside more records that make no sense", records=len(new) - TOLD)
+        self._told_aside = now
 
     def close(self) -> None:
         """Closes the history."""
@@ -174,9 +192,20 @@ class SchedulerState:
             self.catch_up()
             if self._follower.fold.dropped:
                 self._rewrite(commit)
-            generation = 1 + int(self.of(SCHEDULER).get(0, {}).get("generation", 0))
-            commit.put(SCHEDULER, 0, {"generation": generation, "pid": os.getpid()})
-        return generation
+            self._generation = _following(self.of(SCHEDULER).get(0))
+            commit.put(SCHEDULER, 0, self._record())
+        return self._generation
+
+    def _record(self) -> dict[str, int]:
+        return {"generation": self._generation, "pid": os.getpid()}
+
+    def _take_place_again(self, commit: Commit, found: dict[str, Any] | None) -> None:
+        """Somebody wrote that another is the scheduler, or that none is: nobody else can be while we hold the lock."""
+        if not self._is_alone():
+            raise Fenced
+        self._log.error("the snapshot named another scheduler; this one takes its place again", found=str(found))
+        self._generation = _following(found)
+        commit.put(SCHEDULER, 0, self._record())
 
     def _rewrite(self, commit: Commit) -> None:
         fold = self._follower.fold

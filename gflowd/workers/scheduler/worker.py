@@ -88,7 +88,7 @@ class Scheduler:
         self._log = log.get("scheduler")
         self._alone = Lock(wiring.state.scheduler_lock, SUCCESSION)
         self._alone.acquire()
-        self._state = SchedulerState(wiring.state, wiring.config)
+        self._state = SchedulerState(wiring.state, wiring.config, self._alone.is_held)
         self._launcher = Launcher(wiring.state, wiring.runtime)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._status_file = StatusFile(wiring, self._executor, self._launcher.memory_limits)

@@ -105,7 +105,7 @@ def test_directories_of_unknown_jobs_are_named(used: Ctl) -> None:
     Path(used.state.path("history.db")).touch(mode=0o600)  # which may know them: only ids not given yet are strange
     with used.store.commit() as commit:
         commit.allocate(10)
-        commit.put("setting", "x", 1)
+        commit.put("setting", "drain", None)
     (line,) = bad(used)
     assert "of unknown jobs: 40" in line
 
@@ -137,9 +137,17 @@ def test_an_unreadable_snapshot_is_one_finding(used: Ctl) -> None:
 def test_records_that_make_no_sense_are_a_finding(used: Ctl) -> None:
     with used.store.commit() as commit:
         commit.put("spec", 2, ["no", "spec"])
+    (line,) = bad(used)
+    assert "the record spec 2 makes no sense: a list is not an object" in line
+
+
+def test_of_very_many_records_that_make_no_sense_some_are_named(used: Ctl) -> None:
+    with used.store.commit() as commit:
+        for number in range(150):
+            commit.put("wish", 1000 + number, {"held": True})
     lines = bad(used)
-    assert lines
-    assert all("cannot read a record" in line for line in lines)
+    assert len(lines) == 101
+    assert "50 more records make no sense" in lines[-1]
 
 
 def test_missing_packages_are_named(used: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:

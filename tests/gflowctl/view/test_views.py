@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -263,9 +264,16 @@ def test_a_word_without_end_does_not_fill_the_screen(ctl: Ctl) -> None:
 
 
 def test_a_fault_of_ours_is_one_line(ctl: Ctl) -> None:
-    ctl.submit("true")
-    with ctl.store.commit() as commit:
-        commit.put("phase", 1, {"is": "dancing"})
-    assert ctl.fails(3, "show", "1").startswith("internal error: KeyError")
-    ctl.env["GFLOW_DEBUG"] = "1"
-    assert "Traceback" in ctl.run("show", "1").stderr
+    faulty = (
+        "import sys, gflowctl.commands.show as show; show.run = None; from gflowctl.main import main; sys.exit(main())"
+    )
+
+    def said(**more: str) -> str:
+        words = [sys.executable, "-c", faulty, "show", "1"]
+        done = subprocess.run(words, env=ctl.env | more, capture_output=True, text=True, check=False)
+        assert done.returncode == 3
+        return done.stderr
+
+    assert said().startswith("gflowctl: internal error: TypeError")
+    assert said().count("\n") == 1
+    assert "Traceback" in said(GFLOW_DEBUG="1")

@@ -52,6 +52,12 @@ FORK = multiprocessing.get_context("fork")
 FORMAT_1 = Path(__file__).parent.parent.parent / "data" / "format-1.jsonl"
 
 
+@pytest.fixture
+def store(state: State) -> Store:
+    """A store that has no snapshot yet, and does not ask what records mean."""
+    return Store(state, lock_timeout=5.0, judged=False)
+
+
 def submit(store: Store, value: Any = "job", count: int = 1) -> int:
     """Commits `count` specs; the id of the first."""
     with store.commit() as commit:
@@ -157,7 +163,7 @@ ODD += [' [0,99,"x",1,null]', "00000000 [0,"]
 @pytest.mark.parametrize("dumps", [stdlib_dumps, orjson.dumps])
 @pytest.mark.parametrize("text", ODD)
 def test_odd_text_comes_back_as_it_was(state: State, dumps: Callable[[object], bytes], text: str) -> None:
-    store = Store(state, dumps=dumps)
+    store = Store(state, dumps=dumps, judged=False)
     assert submit(store, {text: [text]}) == 1
     assert submit(store) == 2
     assert store.read().of("spec")[1] == {text: [text]}
@@ -211,7 +217,7 @@ def test_a_value_far_larger_than_the_tail_that_is_read(store: Store) -> None:
 
 
 def test_a_long_last_line_is_read_without_the_lines_before_it(state: State) -> None:
-    store = Store(state)
+    store = Store(state, judged=False)
     submit(store, "x" * 300, count=10_000)
     submit(store, "x" * (3 * store_module.TAIL))
     before = bytes_read()
@@ -231,7 +237,7 @@ def test_a_line_that_ends_at_the_edge_of_the_tail_that_is_read(store: Store, ext
 
 
 def test_a_submission_reads_only_the_tail_of_a_large_file(state: State) -> None:
-    store = Store(state)
+    store = Store(state, judged=False)
     submit(store, "x" * 300, count=30_000)
     size = len(content(store))
     assert size > 10_000_000
@@ -283,7 +289,7 @@ def test_a_busy_lock_is_try_again_and_readers_do_not_wait(store: Store) -> None:
 
 
 def test_a_missing_state_directory_is_the_systems_failure(tmp_path: Path) -> None:
-    store = Store(State(str(tmp_path / "none")))
+    store = Store(State(str(tmp_path / "none")), judged=False)
     assert store.read().records == {}
     with pytest.raises(SystemFailed, match="No such file or directory"):
         submit(store)
@@ -291,14 +297,14 @@ def test_a_missing_state_directory_is_the_systems_failure(tmp_path: Path) -> Non
 
 def test_a_state_directory_below_a_file_is_the_systems_failure_for_readers_too(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    store = Store(State(str(tmp_path / "file" / "state")))
+    store = Store(State(str(tmp_path / "file" / "state")), judged=False)
     for use in (store.read, lambda: submit(store)):
         with pytest.raises(SystemFailed, match="Not a directory"):
             use()
 
 
 def _submit_many(state: State, count: int) -> None:
-    store = Store(state, lock_timeout=30.0)
+    store = Store(state, lock_timeout=30.0, judged=False)
     for _ in range(count):
         submit(store, os.getpid())
 
@@ -310,13 +316,13 @@ def test_eight_writers_lose_no_commit_and_ids_are_dense(fast_state: State) -> No
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0] * 8
-    specs = Store(fast_state).read().of("spec")
+    specs = Store(fast_state, judged=False).read().of("spec")
     assert sorted(specs) == list(range(1, 401))
     assert all(list(specs.values()).count(writer.pid) == 50 for writer in writers)
 
 
 def _commit_fifties(state: State, rounds: int) -> None:
-    store = Store(state, lock_timeout=30.0)
+    store = Store(state, lock_timeout=30.0, judged=False)
     for number in range(rounds):
         submit(store, "x" * (number * 40), count=50)
         if number % 10 == 9:
@@ -325,7 +331,7 @@ def _commit_fifties(state: State, rounds: int) -> None:
 
 
 def test_readers_never_see_half_a_commit_while_others_write_and_rewrite(fast_state: State) -> None:
-    store = Store(fast_state)
+    store = Store(fast_state, judged=False)
     submit(store, count=50)
     follower = Follower(store)
     writers = [FORK.Process(target=_commit_fifties, args=(fast_state, 30)) for _ in range(2)]
@@ -769,7 +775,7 @@ def test_a_damaged_file_of_an_older_format_is_kept_whole(store: Store) -> None:
 
 
 def test_feeding_nothing_takes_nothing() -> None:
-    fold = Fold()
+    fold = Fold(judged=False)
     assert fold.feed(b"") == (0, [])
     assert fold.feed(b"no newline") == (0, [])
     assert (fold.records, fold.lines, fold.next_id) == ({}, 0, 1)
@@ -793,7 +799,7 @@ def test_folding_in_any_pieces_is_folding_at_once(
     commits: list[list[tuple[tuple[str, int], int | None]]], data: st.DataObject
 ) -> None:
     whole = lines_of(commits)
-    once = Fold()
+    once = Fold(judged=False)
     assert once.feed(whole)[0] == len(whole)
     plain: dict[tuple[str, int], int] = {}
     for commit in commits:
@@ -803,7 +809,7 @@ def test_folding_in_any_pieces_is_folding_at_once(
             else:
                 plain[key] = value
     assert {(kind, key): value for kind, of in once.records.items() for key, value in of.items()} == plain
-    pieces, offset = Fold(), 0
+    pieces, offset = Fold(judged=False), 0
     for end in [*sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=5))), len(whole)]:
         offset += pieces.feed(whole[offset:end], offset)[0]
     assert (pieces.records, pieces.lines, pieces.next_id) == (once.records, once.lines, once.next_id)

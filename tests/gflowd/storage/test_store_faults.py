@@ -32,6 +32,12 @@ def records(fold: Fold) -> Records:
     return {(kind, key): value for kind, of in fold.records.items() if kind != "header" for key, value in of.items()}
 
 
+@pytest.fixture
+def store(state: State) -> Store:
+    """A store that has no snapshot yet, and does not ask what records mean."""
+    return Store(state, lock_timeout=5.0, judged=False)
+
+
 def submit(store: Store, value: Any = "job", count: int = 1) -> int:
     with store.commit() as commit:
         first = commit.allocate(count)
@@ -54,7 +60,7 @@ class Sample:
 
     def __init__(self, state: State) -> None:
         state.prepare()
-        store = Store(state)
+        store = Store(state, judged=False)
         submit(store, {"command": ["true"]})
         with store.commit() as commit:
             job_id = commit.allocate()
@@ -68,8 +74,8 @@ class Sample:
         self.store = store
 
     def of_lines(self, numbers: list[int]) -> Records:
-        fold = Fold()
-        fold._take(orjson.loads(self.lines[number][9:]) for number in numbers)
+        fold = Fold(judged=False)
+        fold.take([self.lines[number][9:-1] for number in numbers])
         return records(fold)
 
     def whole_commits(self, length: int) -> Records:
@@ -419,7 +425,7 @@ def fill(place: str) -> None:
 
 
 def test_a_full_disk_refuses_a_submission_and_keeps_the_rest(small_disk: State) -> None:
-    store = Store(small_disk)
+    store = Store(small_disk, judged=False)
     submit(store)
     before = content(store)
     fill(small_disk.root)
@@ -439,7 +445,7 @@ def test_a_full_disk_refuses_a_submission_and_keeps_the_rest(small_disk: State) 
 
 
 def test_a_damaged_file_on_a_full_disk_is_not_rewritten_without_a_copy(small_disk: State) -> None:
-    store = Store(small_disk)
+    store = Store(small_disk, judged=False)
     submit(store, "x" * 20_000, count=2)
     with open(store.path, "ab") as file:
         file.write(b"scribble\n")
@@ -454,7 +460,7 @@ def test_a_damaged_file_on_a_full_disk_is_not_rewritten_without_a_copy(small_dis
 
 
 def test_a_full_disk_makes_no_snapshot(small_disk: State) -> None:
-    store = Store(small_disk)
+    store = Store(small_disk, judged=False)
     with store.commit():
         pass
     os.unlink(store.path)
@@ -509,7 +515,7 @@ def test_a_file_size_limit_makes_no_half_of_a_snapshot(store: Store, room: int) 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 def test_a_read_only_file_system_is_the_systems_failure_and_can_be_read(small_disk: State) -> None:
-    store = Store(small_disk)
+    store = Store(small_disk, judged=False)
     submit(store)
     mounted = os.path.dirname(small_disk.root)
     subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
@@ -522,7 +528,7 @@ def test_a_read_only_file_system_is_the_systems_failure_and_can_be_read(small_di
 
 def test_a_directory_that_may_not_be_written_is_the_systems_failure(state: State) -> None:
     """Appending still works there; a rewrite, which needs a second file, does not, and leaves the first as it was."""
-    store = Store(state)
+    store = Store(state, judged=False)
     submit(store)
     before = content(store)
 
@@ -679,7 +685,7 @@ def test_making_the_snapshot_at_every_system_call_leaves_it_or_none(sample: Samp
 
 def test_a_writer_killed_at_any_moment_leaves_whole_commits(fast_state: State) -> None:
     """Not at chosen calls but at any time; the survivors' count of ids tells what was acknowledged."""
-    store = Store(fast_state)
+    store = Store(fast_state, judged=False)
     fast_state.prepare()
     acknowledged = 0
     for number in range(10):
@@ -699,7 +705,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_commits(fast_state: State) -
         child.join()
         with os.fdopen(inbox, "rb") as file:
             firsts = [int(line) for line in file.read().splitlines()]
-        specs = Store(fast_state).read().of("spec")
+        specs = Store(fast_state, judged=False).read().of("spec")
         assert len(specs) % 20 == 0
         assert all(first + 19 in specs and first > acknowledged for first in firsts)
         acknowledged = max([acknowledged, *(first + 19 for first in firsts)])

@@ -417,6 +417,7 @@ def test_a_clock_that_is_set_finds_each_reservation_where_it_is(make: Callable[.
 
 def test_a_scheduler_that_was_succeeded_writes_nothing_more(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     old = make()
+    os.unlink(wiring.state.scheduler_lock)  # else no other could have come
     with Store(wiring.state).commit() as commit:
         commit.put("scheduler", 0, {"generation": 999, "pid": 1})
     job_id = submit(wiring)
@@ -424,6 +425,19 @@ def test_a_scheduler_that_was_succeeded_writes_nothing_more(make: Callable[..., 
         old.tick(now(), NOTHING_POSTED)
     assert phase(wiring, job_id) == Queued()
     assert not os.path.exists(wiring.state.attempt(job_id, 1)), "nor starts anything"
+
+
+@pytest.mark.parametrize("record", [{"generation": 999, "pid": 1}, {"generation": 2**53}, None])
+def test_a_scheduler_that_holds_its_lock_takes_its_place_again_whatever_the_records_say(
+    make: Callable[..., Scheduler], wiring: Wiring, record: dict[str, int] | None
+) -> None:
+    scheduler = make()
+    with Store(wiring.state).commit() as commit:
+        commit.put("scheduler", 0, record)
+    job_id = submit(wiring)
+    scheduler.tick(now(), NOTHING_POSTED)
+    assert isinstance(phase(wiring, job_id), Starting)
+    assert Store(wiring.state).read().of("scheduler")[0]["pid"] == os.getpid()
 
 
 def test_there_are_never_two(make: Callable[..., Scheduler], wiring: Wiring, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -705,7 +719,7 @@ def test_the_place_in_line_of_jobs_that_wait_is_told_in_observed_json(
 def test_while_drained_the_line_is_told_and_nothing_starts(make: Callable[..., Scheduler], wiring: Wiring) -> None:
     job_id = submit(wiring)
     with Store(wiring.state).commit() as commit:
-        commit.put("setting", "drain", {"at": 1.0})
+        commit.put("setting", "drain", {"at": 1.0, "by": "u"})
     make().tick(now(), NOTHING_POSTED)
     observed = orjson.loads(Path(wiring.state.observed).read_bytes())
     assert (observed["line"]["order"], observed["reasons"]) == ([job_id], {str(job_id): "Drained"})
@@ -716,7 +730,7 @@ def test_while_drained_the_line_is_told_and_nothing_starts(make: Callable[..., S
     [
         ("limit", 1, {"max_concurrent": 1}, 1),
         ("quota", "user:u", {"max_running_jobs": 1}, 1),
-        ("setting", "drain", {"at": 1.0}, 0),
+        ("setting", "drain", {"at": 1.0, "by": "u"}, 0),
     ],
 )
 def test_a_rule_made_between_a_decision_and_its_commit_holds(
