@@ -87,6 +87,7 @@ _FREE = number(-LARGEST_NUMBER, LARGEST_NUMBER)
 _COUNT, _FROM_ONE, _BIG = whole(0, LARGEST_COUNT), whole(1, LARGEST_COUNT), whole(0, LARGEST_WHOLE)
 _ID, _PID, _INDEX = whole(1, records.LARGEST_ID), whole(1, 2**31), whole(0, 10**9)
 _HASH = matches(re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}"))  # the name of a file
+_HEX = matches(re.compile(r"[0-9a-f]{7,64}"))
 _FLAT = row(_INDEX, _INDEX, _INDEX)
 
 
@@ -186,6 +187,8 @@ _SPEC = Fields(
         "script": Maybe(_HASH), "executor": Maybe(one_of(EXECUTORS)), "notify_on": list_of(TEXT),
         "redone_from": Maybe(_ID), "needs": Maybe(_needs), "retry": Maybe(_retry), "family": Maybe(_FAMILY),
         "early_signal": Maybe(Fields({"number": whole(1, 64), "before": _LENGTH}, {"command_only": flag})),
+        "batch": Maybe(_ID), "limits": Maybe(text(LONGEST_NAME)),
+        "git": Maybe(Fields({}, {"commit": Maybe(_HEX), "branch": Maybe(TEXT), "dirty": Maybe(flag)})),
     },
     ("shared", "name_template"),
     _is_whole_spec,
