@@ -9,6 +9,7 @@ from gflowctl.submit import capture
 from gflowctl.view import jobs
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.dependencies import NOTHING
+from gflowd.core.job.model import STDIN
 from gflowd.core.request import update_rules, validation
 
 TYPE_CHECKING = False
@@ -46,7 +47,8 @@ class Request:
         self.context = context
         self.clear: Sequence[str] = args.clear
         self.values = _values(args, context)
-        self.script = None if args.script is None else _script(args.script)
+        self.script_path: str = STDIN if args.script == "-" else args.script
+        self.script = None if args.script is None else _script(self.script_path)
         self.parameters = _parameters(args.param)
         self.waits_for = job_options.dependencies(args)
         self.needs: Needs | None = None
@@ -99,7 +101,7 @@ class Request:
             found["script"] = capture.digest(self.script)
             arguments = self.values.get("command", base.command[1:] if base.script is not None else ())
             assert isinstance(arguments, tuple)
-            found["command"] = (args.script, *arguments)
+            found["command"] = (self.script_path, *arguments)
         for option in ("output", "error"):
             if (pattern := getattr(args, option)) is not None:
                 found[option] = capture.output_pattern(pattern, base.cwd, f"--{option}")
@@ -179,7 +181,10 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _script(path: str) -> bytes:
-    content = capture.script_content(path) if "\0" not in path else None
+    try:
+        content = capture.script_content(path) if "\0" not in path else None
+    except Refused as error:
+        raise Refused(f"--script: {error}") from None
     if content is None:
         why = "its first line does not begin with #!" if os.path.isfile(path) else "no such file"
         raise Refused(f"--script {path}: {why}")

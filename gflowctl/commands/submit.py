@@ -5,6 +5,11 @@ file that begins with #! is a script: the job runs a copy of its present content
 and GFLOW_SCRIPT_DIR name the file and its directory. What follows -- is run as it stands. The id is printed once the
 job is safely on disk; gflowd need not be running.
 
+With - as the SCRIPT, or with nothing to run while standard input is a file or a pipe, the script is read from standard
+input, to its end. A pipe or descriptor is read too, e.g. <(make_script). Such a script also begins with #! and may hold
+options; GFLOW_SCRIPT_DIR is then the directory of submission, and there is no GFLOW_SCRIPT. A submission that names a
+command, a file, --wrap or --from FILE leaves standard input alone.
+
 Lines of a script that begin with # GFLOW or #SBATCH, before its first command, may also hold options; those on the
 command line take precedence. With --from, each line of a file is a job: a JSON object with long options and "command".
 See gflow(7) for both.
@@ -50,6 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     parser.usage = (
         "gflowctl submit [OPTIONS] [--] COMMAND [ARG ...]\n       gflowctl submit [OPTIONS] SCRIPT [ARG ...]\n"
+        "       gflowctl submit [OPTIONS] [- [ARG ...]] < SCRIPT\n"
         "       gflowctl submit [OPTIONS] --wrap TEXT\n       gflowctl submit [OPTIONS] --from FILE"
     )
     parser.set_defaults(parser=parser)  # it reads the heads of scripts and the lines of --from too
@@ -144,8 +150,10 @@ def _check_usage(args: argparse.Namespace) -> None:
         raise BadUsage("give either --wrap or a command, not both")
     if args.source is not None and (words or args.wrap is not None):
         raise BadUsage("give either --from or a command, not both")
-    if args.wrap is None and not words and args.source is None:
-        raise BadUsage("nothing to run: give a command, a script or --wrap TEXT (see gflowctl submit --help)")
+    if args.wrap is None and args.source is None and args.command == ["--"]:
+        from gflowctl.submit import streams
+
+        raise BadUsage(streams.NOTHING)
     _check_answer(Answer.of(args), many=job_options.asks_for_many(args) or args.source is not None)
 
 

@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_array(parser)
     group = parser.add_argument_group("what to run")
     group.add_argument("--command", metavar="TEXT", help="replace the command and its arguments")
-    group.add_argument("--script", metavar="FILE", help="replace the script")
+    group.add_argument("--script", metavar="FILE", help="replace the script (-: standard input)")
     job_options.add_environment(group)
     group.add_argument(
         "-o", "--output", metavar="PATTERN", help="write standard output to this file instead of the log"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TMUX = "tmux"
 PROCESS = "process"
 EXECUTORS = (TMUX, PROCESS)
+STDIN = "/dev/stdin"
+OPEN_FILES = (STDIN, "/dev/fd/", "/proc/self/fd/")  # what a script's name begins with when it came from no file
 
 
 class EarlySignal(Value):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.job.model import EarlySignal, Spec
 
+LARGEST_SCRIPT = 16 << 20  # bytes
 LONGEST_STRING = 131072  # bytes with the closing zero: MAX_ARG_STRLEN of execve(2)
 LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB less room for what gflow adds (execve(2))
 POINTER = 8  # bytes that the kernel counts beside each string
@@ -94,6 +95,12 @@ def _check_command(command: Sequence[str]) -> None:
         raise Refused("the command is empty")
     if command[0].startswith("-"):
         raise Refused(f"the command {command[0]!r} begins with a dash; options of gflowctl go before the command")
+
+
+def why_no_script(head: bytes) -> str:
+    """Why a file that begins with these three bytes, of which two are not `#!`, is no script."""
+    found = "begins with a byte order mark, not" if head == b"\xef\xbb\xbf" else "does not begin with"
+    return f"its first line {found} #!"
 
 
 def check_size(command: Iterable[str], environment: Iterable[bytes], taken: int = 0) -> int:

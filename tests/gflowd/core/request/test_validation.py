@@ -197,3 +197,8 @@ def test_a_job_of_several_gpus_gets_mig_devices_only_by_name(changes: dict[str, 
 def test_types_are_written_as_people_and_slurm_write_them(asked: str, model: str, suited: bool) -> None:
     spec = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=0.0, gpus=1, gpu_type=asked)
     assert validation.suits(spec, model, 81920) is suited
+
+
+def test_why_a_file_is_no_script() -> None:
+    assert validation.why_no_script(b"ech") == validation.why_no_script(b"") == "its first line does not begin with #!"
+    assert validation.why_no_script(b"\xef\xbb\xbf") == "its first line begins with a byte order mark, not #!"
