@@ -33,7 +33,7 @@ import argparse
 
 from gflowctl.options import job_options
 from gflowctl.output import render
-from gflowctl.submit import enqueue
+from gflowctl.submit import capture, enqueue
 from gflowctl.submit.drafting import Answer, Drafter
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowctl.submit.enqueue import New
 
-ALWAYS_SAID = (": ignored: ", "; it will be looked for when the job starts")  # in notes
 DRY = 20  # jobs that a dry run lists one by one
 
 
@@ -130,18 +129,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise SystemFailed(f"{queued}, but {error}") from None
     if render.notes_are_read() and any(new.spec.early_signal and new.spec.time_limit is None for new in made):
         render.note("note: --signal is sent before a time limit, but the job has none (--time)")
-    _tell_never(context, made)
+    if context.observed.has_repeating_reservations and any(new.spec.gpus for new in made):
+        from gflowctl.machine import prospects
+
+        prospects.note(context, [(_words(new.ids), new.spec) for new in made])
     return _stay(answer, context, _span(made))
-
-
-def _tell_never(context: Context, made: Sequence[New]) -> None:
-    """Reports the new jobs that are known never to start."""
-    if not context.observed.has_repeating_reservations or not any(new.spec.gpus for new in made):
-        return
-    from gflowctl.machine import prospects
-
-    for words in prospects.shut_out(context, [(_words(new.ids), new.spec) for new in made]):
-        render.note(f"note: {words}")
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -169,7 +161,7 @@ def _check_answer(answer: Answer, *, many: bool) -> None:
 def _tell(drafter: Drafter, answer: Answer) -> None:
     """Always reports ignored lines of a script's head and a missing command; the rest only if a user reads it."""
     for note in drafter.notes:
-        if answer.dry_run or render.notes_are_read() or any(each in note for each in ALWAYS_SAID):
+        if answer.dry_run or render.notes_are_read() or any(each in note for each in capture.ALWAYS_SAID):
             render.note(note)
 
 

@@ -24,6 +24,7 @@ LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
 _EXPORTED = r"""\s*(?:(?P<name>[^,=\s]+=)(?P<value>'[^']*'|"[^"]*")\s*|(?P<plain>[^,]+))(?:,|$)"""
 _NO_COMMANDS = {stat.S_IFDIR: "directory", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
 _OF_LINES = " \t\n&|;<>"  # characters of shell lines that names of programs do not have
+ALWAYS_SAID = (": ignored: ", "; it will be looked for when the job starts")  # in notes, whoever reads them
 LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
 
@@ -203,13 +204,24 @@ def _kind(path: str) -> int:
         return 0
 
 
-def check_command(name: str, cwd: str, variables: Iterable[bytes], *, alone: bool, may_come: bool) -> str | None:
+def check_command(
+    name: str, cwd: str, variables: Iterable[bytes], *, alone: bool, may_come: bool, conda: bool, many: bool
+) -> str | None:
     """A note on a command that cannot be run as things stand, if there is one. `alone`: without words
-    after it.
+    after it; `conda`: an environment may provide it; `many`: its name may hold parameters of a sweep.
 
     Raises `Refused` for a command that cannot work: a directory, a line of shell in one word, a missing path that
     no other job can create (`may_come`).
     """
+    if many and "{" in name:
+        return None
+    trouble = _trouble(name, cwd, variables, alone=alone, may_come=may_come)
+    if trouble is None or (conda and "/" not in name):
+        return None
+    return f"{trouble}; it will be looked for when the job starts"
+
+
+def _trouble(name: str, cwd: str, variables: Iterable[bytes], *, alone: bool, may_come: bool) -> str | None:
     path = os.path.join(cwd, name)
     if alone and any(each in name for each in _OF_LINES) and not os.path.lexists(path):
         raise Refused(f"{name!r} is one word, not a command line; leave out the quotes, or give --wrap {_quoted(name)}")

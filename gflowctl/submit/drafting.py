@@ -218,17 +218,16 @@ class Drafter:
     def _find_directory(self, chdir: str | None) -> str:
         return capture.working_directory(chdir, self._around)
 
-    def _check_command(self, name: str, cwd: str, env: str, *, alone: bool, may_come: bool) -> str | None:
-        return capture.check_command(name, cwd, self.environments[env], alone=alone, may_come=may_come)
+    def _check_command(self, name: str, cwd: str, env: str, **how: bool) -> str | None:
+        return capture.check_command(name, cwd, self.environments[env], **how)
 
     def _note_trouble(self, args: Namespace, command: Words, cwd: str, env: Environment, *, may_come: bool) -> None:
-        """Skips names that contain parameters of a sweep, or that a conda environment may provide."""
-        name = command[0]
-        if job_options.asks_for_many(args) and "{" in name:
-            return
-        trouble = self._trouble(name, cwd, env.name, alone=len(command) == 1, may_come=may_come)
-        if trouble is not None and not (args.conda_env and "/" not in name):
-            self.notes[f"{trouble}; it will be looked for when the job starts"] = None
+        conda, many = bool(args.conda_env), job_options.asks_for_many(args)
+        note = self._trouble(
+            command[0], cwd, env.name, alone=len(command) == 1, may_come=may_come, conda=conda, many=many
+        )
+        if note is not None:
+            self.notes[note] = None
 
     def _script(self, content: bytes) -> str:
         name = self._digest(content)
