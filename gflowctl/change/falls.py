@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
 
-LONGEST = 100  # characters of ids
-NAMED = 10  # jobs, where the ids of all would be longer
-
 
 class Falls:
     """Of the jobs that wait for some that are cancelled: those that are cancelled too, at whatever remove, and those
@@ -83,14 +80,18 @@ def tell(view: View, cancelled: Sequence[Job], *, dry: bool) -> None:
     found = of(view, [job.id for job in cancelled])
     if found.cancelled:
         one = len(found.cancelled) == 1
-        on = f"job{_s(cancelled)} {_some(cancelled)}" if len(cancelled) == 1 or _are_one_array(cancelled) else "these"
+        on = (
+            f"job{_s(cancelled)} {jobs.some_labels(cancelled)}"
+            if len(cancelled) == 1 or _are_one_array(cancelled)
+            else "these"
+        )
         what = "Would also cancel" if dry else "Also cancelling"
         depend = "depends" if one else "depend"
-        render.write(f"{what} job{_s(found.cancelled)} {_some(found.cancelled)}, which {depend} on {on}\n")
+        render.write(f"{what} job{_s(found.cancelled)} {jobs.some_labels(found.cancelled)}, which {depend} on {on}\n")
     if found.stuck:
         stay = "stays" if len(found.stuck) == 1 else "stay"
         can = "would" if dry else "can"
-        named = f"Job{_s(found.stuck)} {_some(found.stuck)}"
+        named = f"Job{_s(found.stuck)} {jobs.some_labels(found.stuck)}"
         render.write(f"{named} {can} never run and {stay} queued (--no-auto-cancel)\n")
 
 
@@ -100,12 +101,3 @@ def _are_one_array(found: Sequence[Job]) -> bool:
 
 def _s(found: Sequence[Job]) -> str:
     return "s" if len(found) > 1 else ""
-
-
-def _some(found: Sequence[Job]) -> str:
-    """The labels of jobs, or of the first of many and how many more."""
-    ordered = sorted(found, key=lambda job: job.id)
-    named = jobs.labels(ordered)
-    if len(named) <= LONGEST:
-        return named
-    return f"{jobs.labels(ordered[:NAMED])} and {len(found) - NAMED} more"

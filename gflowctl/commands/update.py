@@ -166,6 +166,10 @@ def _change(view: views.View, commit: Commit, request: Request, spec_id: int, id
     limited = "max-concurrent" in touched and spec_id in view.records.of(LIMIT)
     if spec == job.spec and not moved and not limited:
         return None
+    if spec.gpus > job.spec.gpus:
+        from gflowctl.machine import quotas
+
+        quotas.check_size(quotas.in_force(view.context, view.fold), spec)
     commit.put(SPEC, spec_id, codec.encode(spec))
     if limited:  # it would take precedence over the spec
         commit.put(LIMIT, spec_id, None)

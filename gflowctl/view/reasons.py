@@ -13,6 +13,7 @@ from gflowd.core.job.reasons import (
     IDLE_GPUS,
     PRIORITY,
     RETRY_DELAY,
+    SCHEDULING,
 )
 from gflowd.core.job.records import PROMISE
 
@@ -49,7 +50,7 @@ def _waits_for(view: View, job: Job, told: str | None) -> str | None:
         return told
     if job.spec.needs is not None and not _needs_are_met(view, job):
         return DEPENDENCY
-    return DAEMON_DOWN if not view.daemon_runs else PRIORITY if _is_beyond(view, job) else None
+    return DAEMON_DOWN if not view.daemon_runs else PRIORITY if _is_beyond(view, job) else SCHEDULING
 
 
 def _is_beyond(view: View, job: Job) -> bool:
