@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+from datetime import datetime
 
 import pytest
 from machine import GATE, Machine, eventually
@@ -163,3 +164,22 @@ def test_show_says_which_gpu_is_away_and_what_is_reserved(machine: Machine) -> N
     assert "give it a --time below 1:59:" in str(said)
     machine.ctl("update", "--time", "1h", str(long))
     assert machine.wait(long) == 0
+
+
+def test_a_job_over_its_quota_is_expected_when_the_quota_lets_it(machine: Machine) -> None:
+    machine.start("--simulate-gpus", "2x8G")
+    machine.ctl("quota", "set", "--user", ME, "--max-running-gpus", "1")
+    running = machine.submit("--gpus", "1", "--time", "1h", "--wrap", GATE)
+    machine.until(running, "running")
+    ids = [machine.submit("--gpus", "1", "--time", "2h", "true") for _ in range(2)]
+    later = machine.submit("--begin", "now+9h", "true")
+    eventually(lambda: [reason(machine, job_id) for job_id in ids] == ["Quota"] * 2)
+    began = datetime.fromisoformat(machine.job(running)["started_at"])
+    for job_id, hours in ((ids[0], 1), (ids[1], 3)):
+        told = eventually(lambda each=job_id: machine.job(each)["expected_start"])
+        assert abs((datetime.fromisoformat(told) - began).total_seconds() - hours * 3600) < 60
+    rows = machine.ctl("queue", "--start", "-f", "JOBID").stdout.split()[1:]
+    assert rows == [*map(str, ids), str(later)]
+    machine.open_gate()
+    machine.wait(running, *ids)
+    machine.ctl("cancel", str(later))
