@@ -9,6 +9,7 @@ from gflowctl.submit import capture
 from gflowctl.view import jobs
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.dependencies import NOTHING
+from gflowd.core.job.model import STDIN
 from gflowd.core.request import update_rules, validation
 
 TYPE_CHECKING = False
@@ -46,7 +47,9 @@ class Request:
         self.context = context
         self.clear: Sequence[str] = args.clear
         self.values = _values(args, context)
-        self.script = None if args.script is None else _script(args.script)
+        self.notes: dict[str, None] = {}
+        self.script_name, self.script = self._script()
+        self.slurm = self.script is not None and self._is_for_slurm(self.script_name, self.script)
         self.parameters = _parameters(args.param)
         self.waits_for = job_options.dependencies(args)
         self.needs: Needs | None = None
@@ -66,6 +69,27 @@ class Request:
         found |= {"auto-cancel"} if args.auto_cancel is not None else set()
         return found | ({"priority"} if args.nice else set())
 
+    def _script(self) -> tuple[str, bytes | None]:
+        """The name and content of what `--script` gives, or of a command that is one."""
+        if self.args.script is not None:
+            name = STDIN if self.args.script == "-" else self.args.script
+            return name, _script(name)
+        command = self.values.get("command")
+        name = command[0] if isinstance(command, tuple) and command else ""
+        return name, capture.script_content(name) if name and "\0" not in name else None
+
+    def _is_for_slurm(self, name: str, content: bytes) -> bool:
+        """Raises `Refused` for a head that would be refused at submission. Its options set nothing now."""
+        from gflowd.core.slurm import script_head
+
+        try:
+            head = script_head.read(content, ignore_unknown=True)
+        except Refused as error:
+            raise Refused(f"{name}: {error}") from None
+        if head.argv:
+            self.notes[f"{name}: options in a script's head count only at submission; give them to update"] = None
+        return head.slurm
+
     def look_up_needs(self, view: View) -> None:
         """Finds the jobs to wait for. Raises `Refused`."""
         if self.waits_for is not None:
@@ -80,15 +104,18 @@ class Request:
         values = self.values | self._own_values(base)
         values |= self._family(view, job, base.family, ids)
         found = update_rules.apply(job.spec, state, values, self.clear)
+        if self.script is not None:
+            found = found.replace(slurm=self.slurm)
         limits = self.context.limits if state in update_rules.WAITING else validation.Limits()
         limits = limits.replace(known_projects=(), require_project=False)
         if self.needs is not None:
             from gflowctl.view import dependency_request
 
             dependency_request.check_elements(self.needs, found.family, view.records)
+        found = validation.checked(found, limits)
         if self.options.intersection(RUN):
-            self._check_what_is_run(found, limits)
-        return validation.checked(found, limits)
+            self._check_what_is_run(job, found, limits)
+        return found
 
     def _own_values(self, base: Spec) -> dict[str, object]:
         """The changes that depend on the old spec."""
@@ -97,9 +124,7 @@ class Request:
             found["priority"] = job_options.priority(args, base.priority)
         if self.script is not None:
             found["script"] = capture.digest(self.script)
-            arguments = self.values.get("command", base.command[1:] if base.script is not None else ())
-            assert isinstance(arguments, tuple)
-            found["command"] = (args.script, *arguments)
+            found["command"] = (self.script_name, *self._arguments(base))
         for option in ("output", "error"):
             if (pattern := getattr(args, option)) is not None:
                 found[option] = capture.output_pattern(pattern, base.cwd, f"--{option}")
@@ -112,6 +137,13 @@ class Request:
         if args.auto_cancel is not None and needs is not None:
             needs = found["auto-cancel"] = needs.replace(auto_cancel=args.auto_cancel)
         return found if self.needs is None else {**found, "depends-on": needs}
+
+    def _arguments(self, base: Spec) -> tuple[str, ...]:
+        """Of a new script: those of the new command, or those that the old one had."""
+        command = self.values.get("command")
+        if isinstance(command, tuple):
+            return command if self.args.script is not None else command[1:]
+        return base.command[1:] if base.script is not None else ()
 
     def _family(self, view: View, job: Job, family: Family | None, ids: Sequence[int]) -> dict[str, object]:
         """The limits and parameters of an array or sweep."""
@@ -132,13 +164,20 @@ class Request:
             family = arrays.overridden(family, positions, self.parameters)
         return dict.fromkeys(options, family)
 
-    def _check_what_is_run(self, spec: Spec, limits: validation.Limits) -> None:
+    def _check_what_is_run(self, job: Job, spec: Spec, limits: validation.Limits) -> None:
         try:
             with open(self.context.state.environment(spec.env), "rb") as file:
                 variables = file.read().split(b"\0")
         except OSError:
             variables = []
         validation.check_size(spec.command, variables)
+        if spec.script is None and "command" in self.values:
+            may_come = job.wish.held or spec.begin_at is not None or spec.needs is not None
+            note = capture.check_command(
+                spec.command[0], spec.cwd, variables, alone=len(spec.command) == 1, may_come=may_come,
+                conda=spec.conda_env is not None, many=spec.family is not None,
+            )  # fmt: skip
+            self.notes |= {} if note is None else {note: None}
         if spec.family is not None:
             from gflowctl.submit import sweeps
 
@@ -179,7 +218,10 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _script(path: str) -> bytes:
-    content = capture.script_content(path) if "\0" not in path else None
+    try:
+        content = capture.script_content(path) if "\0" not in path else None
+    except Refused as error:
+        raise Refused(f"--script: {error}") from None
     if content is None:
         why = "its first line does not begin with #!" if os.path.isfile(path) else "no such file"
         raise Refused(f"--script {path}: {why}")

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 class Outcome(Value):
     """The jobs whose wish was changed, and notes on those without a change."""
 
-    __slots__ = ("changed", "notes")
+    __slots__ = ("changed", "notes", "view")
 
-    def __init__(self, changed: Sequence[Job], notes: Sequence[str]) -> None:
+    def __init__(self, view: views.View, changed: Sequence[Job], notes: Sequence[str]) -> None:
+        self.view: Final = view  # as it was before
         self.changed: Final = changed
         self.notes: Final = notes
 
@@ -81,7 +82,7 @@ def _judge(view: views.View, select: Select, change: Change) -> tuple[Outcome, l
         refused |= passed
     if refused:
         raise Refused("; ".join(said(found, what) for what, found in refused.items()))
-    return Outcome(changed, [said(found, what) for what, found in (noted | passed).items()]), wished
+    return Outcome(view, changed, [said(found, what) for what, found in (noted | passed).items()]), wished
 
 
 def _whole_arrays(view: views.View, ids: Sequence[int]) -> set[int | None]:

@@ -1,7 +1,8 @@
 """Cancel queued jobs, and stop running ones with their whole process trees.
 
 A running job gets SIGINT, after half its grace SIGTERM, and after its grace SIGKILL. The command returns once the
-request is on disk; gflowctl wait waits for the end. Name the jobs or choose them by options. With several options a job
+request is on disk; gflowctl wait waits for the end. Jobs that depend on these and then can never run are cancelled too,
+and named; --dry-run names them beforehand. Name the jobs or choose them by options. With several options a job
 must match all of them, and jobs that have ended are left out. Naming a job that has already ended is not an error.
 
 With --signal the job is not cancelled. The signal goes at once to those of its processes that have a handler for it or
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import time
 
-from gflowctl.change import wishes
+from gflowctl.change import falls, wishes
 from gflowctl.options import arguments
 from gflowctl.output import descriptions
 from gflowctl.view import jobs, views
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         outcome = wishes.apply(context, select, _cancelled)
         wishes.tell("Cancelled", [job for job in outcome.changed if isinstance(job.phase, Queued)])
         wishes.tell("Stopping", [job for job in outcome.changed if not isinstance(job.phase, Queued)])
+    falls.tell(outcome.view, outcome.changed, dry=args.dry_run)
     wishes.note(outcome)
     return 0
 

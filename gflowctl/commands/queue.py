@@ -5,7 +5,7 @@ brackets, why it waits or how it failed. The states and their short codes are: q
 R, stopping CG, finished CD, failed F, cancelled CA, timeout TO.
 
 START is when a job began. For a queued job it is the latest time at which it will start, if that is promised, or a time
-marked ~, which is only an estimate.
+marked ~, which is only an estimate: its begin time, or what time limits and quotas lead to expect. N/A: not known.
 
 Fields for --format and --sort: JOBID NAME USER PROJECT ST STATE TIME TIMELEFT TIMELIMIT SUBMIT START END NODES GPUS
 CPUS MEMORY PRIORITY REASON NODELIST(REASON) EXIT COMMAND.

@@ -1,6 +1,7 @@
 """Show and set quotas: how many jobs and GPUs a user or a project may have at once.
 
-A job over a quota of running jobs or GPUs stays queued (reason Quota) until there is room. A submission that would
+A job over a quota of running jobs or GPUs stays queued (reason Quota) until there is room. A job that is larger than
+its own quota is refused; one that a later, smaller quota keeps out waits (reason Never:Quota). A submission that would
 exceed a quota of queued jobs (held ones count too) is refused. A job must satisfy both the quota of its user and that
 of its project.
 
@@ -15,10 +16,11 @@ import argparse
 
 from gflowctl.machine import quotas
 from gflowctl.output import render
+from gflowctl.view import jobs, views
 from gflowd import command_line
-from gflowd.core.accounting.quotas import FIELDS
+from gflowd.core.accounting.quotas import FIELDS, Quotas
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.job.records import QUOTA
+from gflowd.core.job.records import QUOTA, SPEC
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowd.core.accounting.quotas import Quotas
+    from gflowd.storage.record_log import Fold
 
 DEFAULTS = ("default-user", "default-project")
 NO_LIMIT = "none"
@@ -90,6 +92,7 @@ def _set(args: argparse.Namespace, context: Context) -> None:
     _check_known(owner, context)
     with context.writable_store.commit() as commit:
         fold = commit.fold()
+        before = Quotas(context.settings.get("quotas") or {}, dict(fold.of(QUOTA)))
         record = fold.of(QUOTA).get(owner, {})
         changed = {**record, **changes} != record
         if changed:
@@ -100,8 +103,22 @@ def _set(args: argparse.Namespace, context: Context) -> None:
     said = _words(owner, quotas.in_force(context, fold))
     if changed:
         render.write(f"{said}\n")
+        _tell_too_large(context, fold, before)
     else:
         render.note(f"nothing changes: {said}")
+
+
+def _tell_too_large(context: Context, fold: Fold, before: Quotas) -> None:
+    """Names the queued jobs that a quota now keeps out and did not before; they wait until it changes."""
+    view, after = views.View(context, fold), quotas.in_force(context, fold)
+    specs = {spec_id: view.job(spec_id).spec for spec_id in fold.of(SPEC)}
+    small = {i for i, spec in specs.items() if after.too_large(spec) is not None and before.too_large(spec) is None}
+    found = [job for i in sorted(small) for job in map(view.job, view.ids_of(i)) if jobs.is_waiting(job)]
+    if found:
+        one = len(found) == 1
+        named = f"job{'' if one else 's'} {jobs.some_labels(found)}"
+        asks = "it asks" if one else "they ask"
+        render.note(f"note: {named} can never start as things stand: {asks} for more than the quota")
 
 
 def _remove(args: argparse.Namespace, context: Context) -> None:

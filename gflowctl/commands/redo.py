@@ -102,6 +102,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         last = commit.next_id - 1
     context.ring(b"q")
     _announce(args, context, made, last)
+    if context.observed.has_repeating_reservations:
+        from gflowctl.machine import prospects
+
+        names = (_span(first_ids[spec_id], len(ids)) for spec_id, ids in groups.items())
+        prospects.note(context, list(zip(names, (spec for spec, _ in wanted_jobs), strict=True)))
     return 0
 
 
@@ -168,6 +173,9 @@ def _changed(args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: 
             changes[field] = None if option in ZERO_IS_NONE and not value else value
     if begin is not None:
         changes["begin_at"] = begin
+    if args.gpus is not None or args.gpu_type is not None or args.gpu_memory is not None or args.shared:
+        spec = validation.with_gpus(spec.replace(**changes), said=args.gpus is not None)
+        changes = {}
     kept = spec.needs
     if kept is not None and args.no_auto_cancel:
         kept = kept.replace(auto_cancel=False)
@@ -191,10 +199,14 @@ def _checked(context: Context, spec: Spec, old: Job) -> Spec:
         raise Refused(f"job {jobs.label(old)}: {error}") from None
 
 
+def _span(first: int, count: int) -> str:
+    return f"{first}-{first + count - 1}" if count > 1 else str(first)
+
+
 def _announce(args: argparse.Namespace, context: Context, made: list[Job], last: int) -> None:
     first = made[0].id
     many = 1 + last - first
-    ids = str(first) if many == 1 else f"{first}-{last}"
+    ids = _span(first, many)
     try:
         if args.json:
             view = views.View(context, Fold())

@@ -18,21 +18,19 @@ from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Ended, Running, Stopping
-from gflowd.core.syntax import durations, memory
-from gflowd.core.syntax.plurals import count
+from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from gflowctl.context import Context
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
-    from gflowd.storage.observed import Observed
 
-ADVISED = (reasons.NEVER, reasons.RESERVATION, reasons.PRIORITY)  # reasons for which advice may be known
+    Explain = Callable[[Job, str], str]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +61,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
     elif args.env:
         render.write("\n".join([_environment(args, context, job, named=len(found) > 1) for job in found]))
     else:
-        color = render.use_color(args.color)
-        blocks = (_lines_of_array(view, job) if job.id in whole else _lines(view, job, color=color) for job in found)
+        from gflowctl.machine import explanations
+
+        color, explain = render.use_color(args.color), explanations.Explainer(view).words
+        blocks = (
+            _lines_of_array(view, job, explain) if job.id in whole else _lines(view, job, explain, color=color)
+            for job in found
+        )
         render.write("\n".join(_block(lines, color=color) for lines in blocks))
     return 0
 
@@ -121,10 +124,10 @@ def _kept(path: str, what: str) -> bytes:
         raise SystemFailed(f"{path}: {error.strerror}") from None
 
 
-def _lines(view: View, job: Job, *, color: bool) -> list[tuple[str, str]]:
+def _lines(view: View, job: Job, explain: Explain, *, color: bool) -> list[tuple[str, str]]:
     return [
         *_what(job),
-        *_state(view, job, color=color),
+        *_state(view, job, explain, color=color),
         *_asked(view, job),
         *_times(view, job),
         *_where(view, job),
@@ -132,12 +135,12 @@ def _lines(view: View, job: Job, *, color: bool) -> list[tuple[str, str]]:
     ]
 
 
-def _lines_of_array(view: View, first: Job) -> list[tuple[str, str]]:
+def _lines_of_array(view: View, first: Job, explain: Explain) -> list[tuple[str, str]]:
     """What its elements have in common, and their states."""
     from gflowctl.output import array_summary
 
     return [
-        *array_summary.lines(view, first),
+        *array_summary.lines(view, first, explain),
         *((key, text) for key, text in _asked(view, first) if key not in ("GPU ids", "Time left", "Attempt")),
         ("Submitted", render.local(first.spec.submitted_at)),
         ("Directory", render.escape(first.spec.cwd)),
@@ -168,11 +171,11 @@ def _what(job: Job) -> Iterator[tuple[str, str]]:
         yield "Redone from", str(spec.redone_from)
 
 
-def _state(view: View, job: Job, *, color: bool) -> Iterator[tuple[str, str]]:
+def _state(view: View, job: Job, explain: Explain, *, color: bool) -> Iterator[tuple[str, str]]:
     found = jobs.state(job)
     yield "State", render.paint(found, render.STATE_COLORS[found], on=color)
     if why := why_jobs.reason(view, job):
-        yield "Reason", render.escape(_more(view, job, why))
+        yield "Reason", render.escape(explain(job, why))
     if why_jobs.rank(view, job) is not None:
         from gflowctl.output import standing
 
@@ -184,33 +187,6 @@ def _state(view: View, job: Job, *, color: bool) -> Iterator[tuple[str, str]]:
         yield "Signal", f"{phase.signal} ({reasons.signalled(phase.signal).partition(':')[2]})"
     if job.wish.cancelled_by is not None and not isinstance(phase, Ended):
         yield "Cancelled by", render.escape(job.wish.cancelled_by)
-
-
-def _more(view: View, job: Job, why: str) -> str:
-    """The reason in words; for `Resources`, which ones are short, as the daemon last saw them."""
-    if why_jobs.rank(view, job) is not None and why.partition(":")[0] in ADVISED:
-        from gflowctl.output import standing
-
-        said, advice = descriptions.reason(why), standing.advice(view, job)
-        return said if advice is None else f"{said}; {advice}"
-    if why == reasons.RESOURCES and (short := _short(view.observed, job)):
-        return f"{why} (waits for {', '.join(short)})"
-    return descriptions.reason(why)
-
-
-def _short(seen: Observed, job: Job) -> list[str]:
-    if not seen.is_known:
-        return []
-    short, spec = [], job.spec
-    idle = sum(1 for gpu in seen.gpus if gpu.state == "idle")
-    if idle < spec.gpus:
-        short.append(f"{count(spec.gpus, 'GPU')}, {idle} idle")
-    cpus, free = seen.free_cpus, seen.free_memory_mb
-    if cpus is not None and cpus < spec.cpus:
-        short.append(f"{count(spec.cpus, 'CPU')}, {cpus} free")
-    if free is not None and spec.memory_mb is not None and free < spec.memory_mb:
-        short.append(f"{memory.show(spec.memory_mb)} memory, {memory.show(max(free, 0))} free")
-    return short
 
 
 def _asked(view: View, job: Job) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,11 @@ looked up when the job starts. A file that begins with #! is a script: the job r
 names the copy, and GFLOW_SCRIPT and GFLOW_SCRIPT_DIR name the file and its directory. What follows -- is run as it
 stands. The id is printed once the job is safely on disk; gflowd need not be running.
 
+With - as the SCRIPT, or with nothing to run while standard input is a file or a pipe, the script is read from standard
+input, to its end. A pipe or descriptor is read too, e.g. <(make_script). Such a script also begins with #! and may hold
+options; GFLOW_SCRIPT_DIR is then the directory of submission, and there is no GFLOW_SCRIPT. A submission that names a
+command, a file, --wrap or --from FILE leaves standard input alone.
+
 Lines of a script that begin with # GFLOW or #SBATCH, before its first command, may also hold options; those on the
 command line take precedence. With --from, each line of a file is a job: a JSON object with long options and "command".
 See gflow(7) for both.
@@ -28,7 +33,7 @@ import argparse
 
 from gflowctl.options import job_options
 from gflowctl.output import render
-from gflowctl.submit import enqueue
+from gflowctl.submit import capture, enqueue
 from gflowctl.submit.drafting import Answer, Drafter
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
@@ -42,7 +47,6 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowctl.submit.enqueue import New
 
-ALWAYS_SAID = (": ignored: ", "; it will be looked for when the job starts")  # in notes
 DRY = 20  # jobs that a dry run lists one by one
 
 
@@ -50,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     parser.usage = (
         "gflowctl submit [OPTIONS] [--] COMMAND [ARG ...]\n       gflowctl submit [OPTIONS] SCRIPT [ARG ...]\n"
+        "       gflowctl submit [OPTIONS] [- [ARG ...]] < SCRIPT\n"
         "       gflowctl submit [OPTIONS] --wrap TEXT\n       gflowctl submit [OPTIONS] --from FILE"
     )
     parser.set_defaults(parser=parser)  # it reads the heads of scripts and the lines of --from too
@@ -124,18 +129,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise SystemFailed(f"{queued}, but {error}") from None
     if render.notes_are_read() and any(new.spec.early_signal and new.spec.time_limit is None for new in made):
         render.note("note: --signal is sent before a time limit, but the job has none (--time)")
-    _tell_never(context, made)
+    if context.observed.has_repeating_reservations and any(new.spec.gpus for new in made):
+        from gflowctl.machine import prospects
+
+        prospects.note(context, [(_words(new.ids), new.spec) for new in made])
     return _stay(answer, context, _span(made))
-
-
-def _tell_never(context: Context, made: Sequence[New]) -> None:
-    """Reports the new jobs that are known never to start."""
-    if not context.observed.has_repeating_reservations or not any(new.spec.gpus for new in made):
-        return
-    from gflowctl.machine import prospects
-
-    for words in prospects.shut_out(context, [(_words(new.ids), new.spec) for new in made]):
-        render.note(f"note: {words}")
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -144,8 +142,10 @@ def _check_usage(args: argparse.Namespace) -> None:
         raise BadUsage("give either --wrap or a command, not both")
     if args.source is not None and (words or args.wrap is not None):
         raise BadUsage("give either --from or a command, not both")
-    if args.wrap is None and not words and args.source is None:
-        raise BadUsage("nothing to run: give a command, a script or --wrap TEXT (see gflowctl submit --help)")
+    if args.wrap is None and args.source is None and args.command == ["--"]:
+        from gflowctl.submit import streams
+
+        raise BadUsage(streams.NOTHING)
     _check_answer(Answer.of(args), many=job_options.asks_for_many(args) or args.source is not None)
 
 
@@ -161,7 +161,7 @@ def _check_answer(answer: Answer, *, many: bool) -> None:
 def _tell(drafter: Drafter, answer: Answer) -> None:
     """Always reports ignored lines of a script's head and a missing command; the rest only if a user reads it."""
     for note in drafter.notes:
-        if answer.dry_run or render.notes_are_read() or any(each in note for each in ALWAYS_SAID):
+        if answer.dry_run or render.notes_are_read() or any(each in note for each in capture.ALWAYS_SAID):
             render.note(note)
 
 

@@ -2,7 +2,9 @@
 
 Options that are not given stay as they are; --clear resets options to their defaults. New dependencies replace all that
 the job had. The time limit of a running job counts from its start. --command is split into words as a shell does it,
-but nothing in it is expanded. --script keeps the content of a file, as submit does; the arguments stay.
+but nothing in it is expanded. --script keeps the content of a file, as submit does; the arguments stay. What submit
+refuses is refused here too; options in a script's head count only at submission. Asking for some kind of GPU asks for
+one, and --gpus 0 for no kind.
 
 An array is changed as a whole, including what is shown of its ended elements. Its resources cannot be changed while any
 element runs, nor its files once any element has started. Elements of a sweep can get other parameter values one by one
@@ -51,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_array(parser)
     group = parser.add_argument_group("what to run")
     group.add_argument("--command", metavar="TEXT", help="replace the command and its arguments")
-    group.add_argument("--script", metavar="FILE", help="replace the script")
+    group.add_argument("--script", metavar="FILE", help="replace the script (-: standard input)")
     job_options.add_environment(group)
     group.add_argument(
         "-o", "--output", metavar="PATTERN", help="write standard output to this file instead of the log"
@@ -100,6 +102,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if request.script is not None:
         capture.keep_script(context.state, request.script)
     changed: list[Job] = []
+    made: list[tuple[str, Spec]] = []
     same = []
     with context.writable_store.commit() as commit:
         view = views.View(context, commit.fold())
@@ -114,12 +117,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 refused.append(f"{name} {error}")
                 continue
             try:
-                done = _change(view, commit, request, spec_id, ids)
+                spec = _change(view, commit, request, spec_id, ids)
             except Refused as error:
                 refused.append(f"{name}: {error}")
                 continue
-            if done:
+            if spec is not None:
                 changed += map(view.job, ids)
+                made.append((name.removeprefix("job "), spec))
             else:
                 same.append(spec_id)
         if refused:
@@ -131,11 +135,23 @@ def run(args: argparse.Namespace, context: Context) -> int:
     wishes.tell("Updated", changed)
     for spec_id in same:
         render.note(f"job {spec_id} already has these values")
+    _tell(request, context, made)
     return 0
 
 
-def _change(view: views.View, commit: Commit, request: Request, spec_id: int, ids: Sequence[int]) -> bool:
-    """Whether there was anything to change. Raises `Refused`."""
+def _tell(request: Request, context: Context, made: Sequence[tuple[str, Spec]]) -> None:
+    """As a submission tells it of new jobs."""
+    for note in request.notes:
+        if render.notes_are_read() or any(each in note for each in capture.ALWAYS_SAID):
+            render.note(note)
+    if context.observed.has_repeating_reservations and made:
+        from gflowctl.machine import prospects
+
+        prospects.note(context, made)
+
+
+def _change(view: views.View, commit: Commit, request: Request, spec_id: int, ids: Sequence[int]) -> Spec | None:
+    """The new spec; None where there was nothing to change. Raises `Refused`."""
     if len(ids) < len(view.ids_of(spec_id)) and (request.options != {"param"} or request.cleared):
         raise Refused(f"the elements of an array are changed together, except with --param; give {spec_id}")
     job = _foremost(view, ids)
@@ -149,14 +165,18 @@ def _change(view: views.View, commit: Commit, request: Request, spec_id: int, id
     moved = [each for each in ids if moves and "begin_at" in (view.records.of(WISH).get(each) or ())]
     limited = "max-concurrent" in touched and spec_id in view.records.of(LIMIT)
     if spec == job.spec and not moved and not limited:
-        return False
+        return None
+    if spec.gpus > job.spec.gpus:
+        from gflowctl.machine import quotas
+
+        quotas.check_size(quotas.in_force(view.context, view.fold), spec)
     commit.put(SPEC, spec_id, codec.encode(spec))
     if limited:  # it would take precedence over the spec
         commit.put(LIMIT, spec_id, None)
     for each in moved:
         wish = view.job(each).wish.replace(begin_at=None)
         commit.put(WISH, each, None if wish == Wish() else codec.encode(wish))
-    return True
+    return spec
 
 
 def _files(spec: Spec) -> tuple[str | None, ...]:

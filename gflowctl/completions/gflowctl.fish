@@ -340,7 +340,7 @@ complete -c gflowctl -n '_shtab_gflowctl_using update' -l param -x -d 'set a par
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l max-concurrent -x -d 'run at most N elements at a time'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l max-failures -x -d 'cancel the rest once N jobs have failed'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l command -x -d 'replace the command and its arguments'
-complete -c gflowctl -n '_shtab_gflowctl_using update' -l script -xka "(__fish_complete_path (commandline -ct))" -d 'replace the script'
+complete -c gflowctl -n '_shtab_gflowctl_using update' -l script -xka "(__fish_complete_path (commandline -ct))" -d 'replace the script (-: standard input)'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l conda-env -x -d 'activate this conda environment before the command'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -s o -l output -x -d 'write standard output to this file instead of the log'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -s e -l error -x -d 'write standard error to this file'

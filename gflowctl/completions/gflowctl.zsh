@@ -824,7 +824,7 @@ _shtab_gflowctl_update_options=(
   "--max-concurrent[run at most N elements at a time]:N:"
   "--max-failures[cancel the rest once N jobs have failed]:N:"
   "--command[replace the command and its arguments]:TEXT:"
-  "--script[replace the script]:FILE:_files"
+  "--script[replace the script (-\: standard input)]:FILE:_files"
   "--conda-env[activate this conda environment before the command]:NAME:"
   {-o,--output}"[write standard output to this file instead of the log]:PATTERN:"
   {-e,--error}"[write standard error to this file]:PATTERN:"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from gflowctl.machine import reservations as reserving
+from gflowctl.output import render
 from gflowctl.view import jobs, views
 from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning.capacity import Capacity, Device
@@ -53,6 +54,12 @@ def shut_out(context: Context, found: Sequence[tuple[str, Spec]], records: Recor
     return [
         f"{'jobs' if '-' in names[0] else noun(len(names), 'job')} {_some(names)} {why}" for why, names in words.items()
     ]
+
+
+def note(context: Context, found: Sequence[tuple[str, Spec]]) -> None:
+    """Says of new or changed jobs which of them can never start."""
+    for words in shut_out(context, found):
+        render.note(f"note: {words}")
 
 
 def newly_shut_out(context: Context, fold: Fold, before: Records) -> list[str]:

@@ -25,14 +25,26 @@ class Usage:
         self.running_jobs = self.running_gpus = self.queued_jobs = 0
 
 
-def in_force(context: Context, fold: Fold) -> Quotas:
-    """The quotas of the configuration and of the snapshot."""
-    return Quotas(context.settings.get("quotas") or {}, fold.of(QUOTA))
+def in_force(context: Context, fold: Fold | None) -> Quotas:
+    """The quotas of the configuration and of the snapshot, if there are any in that."""
+    return Quotas(context.settings.get("quotas") or {}, {} if fold is None else fold.of(QUOTA))
 
 
-def check(context: Context, fold: Fold, wanted: Sequence[tuple[Spec, int]]) -> None:
-    """Raises `Refused` if jobs of these specs, in these numbers, may not be queued in addition to those of `fold`."""
+def check_size(quotas: Quotas, spec: Spec) -> None:
+    """Raises `Refused` for a job that is larger than its own quota."""
+    if (why := quotas.too_large(spec)) is not None:
+        raise Refused(f"{why} (gflowctl quota list)")
+
+
+def check(context: Context, fold: Fold | None, wanted: Sequence[tuple[Spec, int]]) -> None:
+    """Raises `Refused` if jobs of these specs, in these numbers, may not be queued in addition to those of `fold`, or
+    can never run. `fold` may be None if no quota was set and none limits queued jobs.
+    """
     quotas = in_force(context, fold)
+    for spec, _ in wanted:
+        check_size(quotas, spec)
+    if fold is None:
+        return
     limited = {
         owner for spec, _ in wanted for owner in owners(spec) if quotas.of(owner).max_queued_jobs is not None
     }  # fmt: skip

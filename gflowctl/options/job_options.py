@@ -6,6 +6,7 @@ import argparse
 
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,13 +55,8 @@ def _gpu_count(text: str) -> int:
 
 
 def gpus(args: argparse.Namespace) -> dict[str, Any]:
-    """The fields of a new job's spec that describe its GPUs. Asking for a kind of GPU asks for at least one."""
-    wants_some = args.gpu_type is not None or bool(args.gpu_memory) or args.shared
-    number = int(wants_some) if args.gpus is None else args.gpus
-    if not number:
-        return {"gpus": 0}
-    kind = {"gpu_type": args.gpu_type, "gpu_memory_mb": args.gpu_memory or None, "shared": args.shared}
-    return {"gpus": number, **kind}
+    """The fields of a new job's spec that say which GPUs it wants."""
+    return validation.gpu_request(args.gpus, args.gpu_type, args.gpu_memory, shared=args.shared)
 
 
 def add_identity(parser: argparse.ArgumentParser, *, new: bool = False) -> None:

@@ -11,14 +11,14 @@ from gflowd.core.syntax.plurals import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
 
 
-def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
-    """What to tell of it, by title; `first` is its first element."""
+def lines(view: View, first: Job, explain: Callable[[Job, str], str]) -> Iterator[tuple[str, str]]:
+    """What to tell of it, by title; `first` is its first element, `explain` says what a reason means."""
     spec, family, ids = first.spec, first.spec.family, view.ids_of(first.id)
     assert family is not None
     named = array_ids.name(family, first.id, ids)
@@ -38,7 +38,7 @@ def lines(view: View, first: Job) -> Iterator[tuple[str, str]]:
     yield "States", ", ".join(views.counts(view, ids))
     waiting = next(map(view.job, (each for each in ids if _waits(view, each))), None)
     if waiting is not None and (why := reasons.reason(view, waiting)):
-        yield "Reason", render.escape(descriptions.reason(why))
+        yield "Reason", render.escape(explain(waiting, why))
     if (most := view.max_concurrent(first)) is not None:
         yield "Limit", f"{most} at a time"
     if family.max_failures is not None:

@@ -140,7 +140,7 @@ FIELDS: dict[str, Field] = {
     "CPUS": Field(lambda _, job: str(job.spec.cpus), lambda _, job: job.spec.cpus, right=True),
     "MEMORY": Field(_memory, lambda _, job: job.spec.memory_mb or 0, right=True),
     "PRIORITY": Field(lambda _, job: str(job.spec.priority), lambda _, job: job.spec.priority, right=True),
-    "REASON": Field(lambda view, job: reasons.reason(view, job) or "None", flexible=True),
+    "REASON": Field(lambda view, job: reasons.reason(view, job) or "-", flexible=True),
     "NODELIST(REASON)": Field(_place, flexible=True),
     "EXIT": Field(_exit, right=True),
     "COMMAND": Field(

@@ -24,6 +24,7 @@ REASONS = {
     "Never": "it can never start as things stand",
     "Resources": "not enough GPUs, CPUs or memory are free",
     "GpuUnavailable": "the GPUs it could use are not available now",
+    "Scheduling": "gflowd has not decided on it yet",
     "DaemonDown": "gflowd is not running; start it with gflowd start",
     "JobHeldUser": "held; gflowctl release lets it start",
     "NonZeroExit": "the command ended with an exit code other than 0",

@@ -138,10 +138,17 @@ def _promised_from(view: View, found: Standing) -> float | None:
     return found.ready + float(min(after * found.seconds, within))
 
 
+def _in_line(view: View, job: Job) -> int:
+    """The id under which the daemon told of a job: of an array's elements that wait, of the first."""
+    if job.array_id is not None and job.id not in view.ranks:
+        return next((each for each in view.ranks if view.array_of(each) == job.array_id), job.id)
+    return job.id
+
+
 def advice(view: View, job: Job) -> str | None:
     """`give it a --time below 4:00:00 and it starts now`; None if nothing is known to help."""
-    line = view.observed.line
-    until, longest = line.until(job.id), line.longest(job.id)
+    line, job_id = view.observed.line, _in_line(view, job)
+    until, longest = line.until(job_id), line.longest(job_id)
     if until is not None and until > view.now:
         return f"give it a --time below {durations.clock(until - view.now)} and it starts now"
     if longest is not None:

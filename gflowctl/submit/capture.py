@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 
 from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed
-from gflowd.core.job.model import is_own
+from gflowd.core.job.model import OPEN_FILES, is_own
+from gflowd.core.request.validation import LARGEST_SCRIPT, why_no_script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
 
     from gflowd.core.job.model import GitState
 
-LARGEST_SCRIPT = 16 << 20  # bytes
 PAGERS = (b"PAGER", b"GIT_PAGER", b"MANPAGER", b"SYSTEMD_PAGER")  # and whatever else is called so: nobody turns pages
 LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
 _EXPORTED = r"""\s*(?:(?P<name>[^,=\s]+=)(?P<value>'[^']*'|"[^"]*")\s*|(?P<plain>[^,]+))(?:,|$)"""
+_NO_COMMANDS = {stat.S_IFDIR: "directory", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
 _OF_LINES = " \t\n&|;<>"  # characters of shell lines that names of programs do not have
+ALWAYS_SAID = (": ignored: ", "; it will be looked for when the job starts")  # in notes, whoever reads them
 LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
 
@@ -185,34 +188,59 @@ def git_state(directory: str) -> GitState | None:
 
 
 def script_content(path: str) -> bytes | None:
-    """The content of a command that is a script (`#!`), else None.
+    """The content of a command that is a script (`#!`), else None. A pipe is read: nothing else can be meant.
 
     Raises `Refused` for an existing file that cannot be run.
     """
-    if not os.path.isfile(path):
+    kind = stat.S_IFIFO if path.startswith(OPEN_FILES) else _kind(path)
+    if kind == stat.S_IFIFO:
+        from gflowctl.submit import streams
+
+        return streams.script(path)
+    if kind != stat.S_IFREG:
         return None
     try:
         with open(path, "rb") as file:
             head = file.read(2)
-            content = head + file.read(LARGEST_SCRIPT) if head == b"#!" else None
+            more = file.read(LARGEST_SCRIPT if head == b"#!" else 1)
+            content = head + more if head == b"#!" else None
     except OSError as error:
         if os.access(path, os.X_OK):
             return None
         raise Refused(f"{path}: {error.strerror}") from None
     if content is None and not os.access(path, os.X_OK) and _is_the_command(path):
-        raise Refused(f"{path} is neither executable nor a script: its first line does not begin with #!")
+        raise Refused(f"{path} is neither executable nor a script: {why_no_script(head + more)}")
     if content is not None and len(content) > LARGEST_SCRIPT:
         raise Refused(f"{path} is larger than {LARGEST_SCRIPT >> 20} MiB, too large for a script")
     return content
 
 
-def check_command(name: str, cwd: str, variables: Iterable[bytes], *, alone: bool, may_come: bool) -> str | None:
+def _kind(path: str) -> int:
+    """The type of the file that a path leads to (`stat.S_IFREG` ...); 0 where there is none."""
+    try:
+        return stat.S_IFMT(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return 0
+
+
+def check_command(
+    name: str, cwd: str, variables: Iterable[bytes], *, alone: bool, may_come: bool, conda: bool, many: bool
+) -> str | None:
     """A note on a command that cannot be run as things stand, if there is one. `alone`: without words
-    after it.
+    after it; `conda`: an environment may provide it; `many`: its name may hold parameters of a sweep.
 
     Raises `Refused` for a command that cannot work: a directory, a line of shell in one word, a missing path that
     no other job can create (`may_come`).
     """
+    if many and "{" in name:
+        return None
+    trouble = _trouble(name, cwd, variables, alone=alone, may_come=may_come)
+    if trouble is None or (conda and "/" not in name):
+        return None
+    return f"{trouble}; it will be looked for when the job starts"
+
+
+def _trouble(name: str, cwd: str, variables: Iterable[bytes], *, alone: bool, may_come: bool) -> str | None:
     path = os.path.join(cwd, name)
     if alone and any(each in name for each in _OF_LINES) and not os.path.lexists(path):
         raise Refused(f"{name!r} is one word, not a command line; leave out the quotes, or give --wrap {_quoted(name)}")
@@ -220,9 +248,9 @@ def check_command(name: str, cwd: str, variables: Iterable[bytes], *, alone: boo
         places = _value(b"PATH", variables)
         known = _is_on_path(name, LOGIN_PATH if places is None else places)
         return None if known else f"{name}: not found on the job's PATH"
-    if os.path.isdir(path):
-        raise Refused(f"{name} is a directory, not a command")
-    if os.path.lexists(path):
+    if (kind := _kind(path)) not in (0, stat.S_IFREG):
+        raise Refused(f"{name} is a {_NO_COMMANDS.get(kind, 'device')}, not a command")
+    if kind or os.path.lexists(path):
         return None
     if not may_come:
         raise Refused(f"{name}: there is no such file")

@@ -12,7 +12,7 @@ from functools import cache
 from gflowctl.options import job_options
 from gflowctl.submit import capture
 from gflowd.core.errors import GflowError, Refused
-from gflowd.core.job.model import Spec
+from gflowd.core.job.model import OPEN_FILES, STDIN, Spec
 from gflowd.core.job.value import Value
 from gflowd.core.request import validation
 
@@ -116,7 +116,7 @@ class Drafter:
             self._given = self.parser.given(self._words)[0]
             self._defaults = vars(self.parser.parse_args([]))
         given = self._given | (own or {})
-        head = self._head(command[0], given.get("cpus"), given.get("gpus"))
+        head = self._head(command[0], content, given.get("cpus"), given.get("gpus"))
         args = _namespace({**self._defaults, **head.options, **given})
         self.notes.update(dict.fromkeys(head.notes))
         try:
@@ -130,11 +130,10 @@ class Drafter:
         spec = self._spec(args, command, content, head, may_come=may_come)
         return Draft(spec, waits_for, Answer.of(args), held=args.hold, where=where)
 
-    def _read_head(self, name: str, cpus: int | None, gpus: int | None) -> Head:
+    def _read_head(self, name: str, content: bytes, cpus: int | None, gpus: int | None) -> Head:
         from gflowctl.submit import script_options
 
-        content, ignore = self._script_content(name), self._common.ignore_unknown_directives
-        assert content is not None
+        ignore = self._common.ignore_unknown_directives
         return script_options.read(self.parser, name, content, cpus=cpus, gpus=gpus, ignore_unknown=ignore)
 
     def _command(self, args: Namespace) -> tuple[Words, bytes | None]:
@@ -144,8 +143,16 @@ class Drafter:
                 raise Refused("--wrap: the text is empty")
             return ("sh", "-c", args.wrap), None
         words = tuple(args.command)
+        if not words:
+            from gflowctl.submit import streams
+
+            return (STDIN,), streams.unasked()
         if words[0] == "--" or "\0" in words[0]:
             return words[words[0] == "--" :], None
+        if words[0] == "-":
+            words = (STDIN, *words[1:])
+        if args.source is not None and words[0].startswith(OPEN_FILES):
+            raise Refused("a job of --from cannot have its script on standard input or another descriptor")
         return words, self._script_content(words[0])
 
     def _spec(
@@ -212,17 +219,16 @@ class Drafter:
     def _find_directory(self, chdir: str | None) -> str:
         return capture.working_directory(chdir, self._around)
 
-    def _check_command(self, name: str, cwd: str, env: str, *, alone: bool, may_come: bool) -> str | None:
-        return capture.check_command(name, cwd, self.environments[env], alone=alone, may_come=may_come)
+    def _check_command(self, name: str, cwd: str, env: str, **how: bool) -> str | None:
+        return capture.check_command(name, cwd, self.environments[env], **how)
 
     def _note_trouble(self, args: Namespace, command: Words, cwd: str, env: Environment, *, may_come: bool) -> None:
-        """Skips names that contain parameters of a sweep, or that a conda environment may provide."""
-        name = command[0]
-        if job_options.asks_for_many(args) and "{" in name:
-            return
-        trouble = self._trouble(name, cwd, env.name, alone=len(command) == 1, may_come=may_come)
-        if trouble is not None and not (args.conda_env and "/" not in name):
-            self.notes[f"{trouble}; it will be looked for when the job starts"] = None
+        conda, many = bool(args.conda_env), job_options.asks_for_many(args)
+        note = self._trouble(
+            command[0], cwd, env.name, alone=len(command) == 1, may_come=may_come, conda=conda, many=many
+        )
+        if note is not None:
+            self.notes[note] = None
 
     def _script(self, content: bytes) -> str:
         name = self._digest(content)
@@ -257,4 +263,6 @@ def _default_name(args: Namespace, command: Words) -> str:
         return "wrap"
     if not command:
         return ""  # refused with a reason where everything is checked
+    if command[0].startswith(OPEN_FILES) and command[0] != STDIN:
+        return "script"  # rather than a number
     return os.path.basename(command[0].rstrip("/")) or command[0]

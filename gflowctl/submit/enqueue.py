@@ -68,8 +68,8 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
         waits = any(draft.waits_for is not None for draft in drafts)
         fold = commit.fold() if has_quota or waits else None
         found = _complete(drafts, context, fold)
-        if has_quota and fold is not None:
-            _check_quotas(context, fold, found)
+        if has_quota or context.settings.get("quotas"):
+            _check_quotas(context, fold if has_quota else None, found)
         for draft, spec in found:
             first = commit.allocate(_size(spec))
             if len(found) > 1:
@@ -88,7 +88,7 @@ def rehearse(drafts: Sequence[Draft], context: Context) -> list[New]:
     return [New(0, spec, held=draft.held) for draft, spec in found]
 
 
-def _check_quotas(context: Context, fold: Fold, found: Sequence[tuple[Draft, Spec]]) -> None:
+def _check_quotas(context: Context, fold: Fold | None, found: Sequence[tuple[Draft, Spec]]) -> None:
     from gflowctl.machine import quotas
 
     quotas.check(context, fold, [(spec, _size(spec)) for _, spec in found])

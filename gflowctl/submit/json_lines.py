@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 
-from gflowctl.submit.capture import LARGEST_SCRIPT
 from gflowd.core.errors import BadUsage, GflowError, Refused, meant
+from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gflowctl.submit.drafting import Draft, Drafter
     from gflowd.command_line import Parser
 
-LARGEST_LINE = LARGEST_SCRIPT  # bytes
+LARGEST_LINE = validation.LARGEST_SCRIPT  # bytes
 LONGEST_ERROR = 200  # characters: a wrong value may be as long as a line
 FOR_ALL = frozenset(
     {

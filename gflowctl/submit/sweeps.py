@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gflowctl.submit.capture import LARGEST_SCRIPT
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job import array_task, arrays
 from gflowd.core.job.arrays import Axis, Family
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     Found = TypeVar("Found")
 
-LARGEST_TABLE = 4 * LARGEST_SCRIPT  # bytes
+LARGEST_TABLE = 4 * validation.LARGEST_SCRIPT  # bytes
 
 
 def asked(args: argparse.Namespace) -> Family:

@@ -7,14 +7,18 @@ from gflowd.core.job.dependencies import AFTER, AFTERANY, AFTERCORR, AFTERNOTOK,
 from gflowd.core.job.model import Ended, Queued
 from gflowd.core.job.records import PHASE, SPEC, WISH
 from gflowd.core.queue import dependency_rules
-from gflowd.core.queue.dependency_rules import Outcome, Satisfied
+from gflowd.core.queue.dependency_rules import SATISFIED, Outcome, Satisfied
 from gflowd.core.syntax import job_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from collections.abc import Set as AbstractSet
+
     from gflowctl.view.views import View
     from gflowd.core.job.dependencies import Dependency
     from gflowd.core.job.model import Job
+    from gflowd.core.queue.dependency_rules import Verdict
 
 MANY = 8  # dependencies whose states are listed one by one
 NOBODY = -1  # no job has this id
@@ -25,6 +29,13 @@ WANTED_BY_DEFAULT = "to finish"
 
 def are_met(view: View, job: Job) -> bool:
     """Whether all dependencies of the job are satisfied, as far as the snapshot tells."""
+    return isinstance(verdict(view, job), Satisfied)
+
+
+def verdict(view: View, job: Job, lost: Collection[int] = (), stuck: AbstractSet[int] = frozenset()) -> Verdict:
+    """Whether the job's dependencies are or can be satisfied, as far as the snapshot tells, if the jobs `lost` were
+    cancelled and those `stuck` could never run.
+    """
     wanted = job.spec.needs
 
     def look(dependency: Dependency) -> Outcome:
@@ -33,9 +44,10 @@ def are_met(view: View, job: Job) -> bool:
         each = _plain(view, job, dependency)
         if each.id is None or not view.knows(each.id):
             return dependency_rules.UNKNOWN
-        return _one(view, each.id) if each.element or each.id not in view.families else _all(view, each.id)
+        ids = (each.id,) if each.element or each.id not in view.families else view.ids_of(each.id)
+        return dependency_rules.UNKNOWN if stuck and not stuck.isdisjoint(ids) else _all(view, ids, lost)
 
-    return wanted is None or isinstance(dependency_rules.judge(wanted, look, view.now), Satisfied)
+    return SATISFIED if wanted is None else dependency_rules.judge(wanted, look, view.now)
 
 
 def _plain(view: View, job: Job, each: Dependency) -> Dependency:
@@ -55,12 +67,14 @@ def _one(view: View, job_id: int) -> Outcome:
     return CANCELLED if isinstance(phase, Queued) and view.has_ended(job_id) else dependency_rules.of(phase)
 
 
-def _all(view: View, array_id: int) -> Outcome:
-    """The outcome of an array; elements without records have not begun."""
-    ids, phases, wishes = view.ids_of(array_id), view.records.of(PHASE), view.records.of(WISH)
+def _all(view: View, ids: Sequence[int], lost: Collection[int]) -> Outcome:
+    """The outcome of all these jobs; those without records have not begun."""
+    phases, wishes = view.records.of(PHASE), view.records.of(WISH)
     whole, before = Outcome(jobs=len(ids)), Outcome()
     for job_id in ids:
-        if job_id in phases or job_id in wishes:
+        if job_id in lost:
+            whole = dependency_rules.moved(whole, before, CANCELLED)
+        elif job_id in phases or job_id in wishes:
             whole = dependency_rules.moved(whole, before, _one(view, job_id))
     return whole
 

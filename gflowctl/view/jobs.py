@@ -20,7 +20,7 @@ from gflowd.core.syntax import filename_patterns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from gflowd.paths import State
 
@@ -29,6 +29,8 @@ STATUS_TIMEOUT = 124  # as timeout(1)
 STATUS_CANCELLED = 130  # as a shell after Ctrl-C
 STATUS_OUT_OF_MEMORY = 137  # as a shell after SIGKILL
 OUT_OF_MEMORY = "OutOfMemory"
+LONGEST_LABELS = 100  # characters
+NAMED = 10  # jobs, where the labels of all would be longer
 
 
 def state(job: Job) -> str:
@@ -102,6 +104,15 @@ def labels(found: Iterable[Job]) -> str:
             by_array.setdefault(job.array_id, []).append(job)
     shown = [job_ids.show(alone)] if alone else []
     return ",".join([*shown, *(_elements(by_array[each]) for each in sorted(by_array))])
+
+
+def some_labels(found: Sequence[Job]) -> str:
+    """The labels of jobs; of many the first ones and how many more."""
+    ordered = sorted(found, key=lambda job: job.id)
+    named = labels(ordered)
+    if len(named) <= LONGEST_LABELS:
+        return named
+    return f"{labels(ordered[:NAMED])} and {len(ordered) - NAMED} more"
 
 
 def _elements(found: list[Job]) -> str:

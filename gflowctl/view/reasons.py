@@ -13,6 +13,7 @@ from gflowd.core.job.reasons import (
     IDLE_GPUS,
     PRIORITY,
     RETRY_DELAY,
+    SCHEDULING,
     TERMINAL_INPUT,
 )
 from gflowd.core.job.records import PROMISE
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
 
+OVERDUE = 60.0  # seconds: a start that was expected longer ago is not expected any more
 MANY = 100  # reasons: below this the daemon omits only those of jobs it has not looked at yet
 
 
@@ -50,9 +52,9 @@ def _waits_for(view: View, job: Job, told: str | None) -> str | None:
         return RETRY_DELAY if isinstance(job.phase, Queued) and job.phase.begin_at == job.begin_at else BEGIN_TIME
     if view.daemon_runs and told is not None:
         return told
-    if job.spec.needs is not None and not _needs_are_met(view, job):
+    if not _needs_are_met(view, job):
         return DEPENDENCY
-    return DAEMON_DOWN if not view.daemon_runs else PRIORITY if _is_beyond(view, job) else None
+    return DAEMON_DOWN if not view.daemon_runs else PRIORITY if _is_beyond(view, job) else SCHEDULING
 
 
 def _is_beyond(view: View, job: Job) -> bool:
@@ -61,6 +63,8 @@ def _is_beyond(view: View, job: Job) -> bool:
 
 
 def _needs_are_met(view: View, job: Job) -> bool:
+    if job.spec.needs is None:
+        return True
     from gflowctl.view import dependencies
 
     return dependencies.are_met(view, job)
@@ -73,11 +77,15 @@ def expected_start(view: View, job: Job) -> float | None:
 
 
 def estimated_start(view: View, job: Job) -> float | None:
-    """When the daemon last expected a queued job to start; None if it did not say."""
-    if not jobs.is_waiting(job) or not view.daemon_runs:
+    """When a queued job is expected to start: at its begin time, or when the daemon last expected it to; None if it did
+    not say, or if that has long passed.
+    """
+    if not jobs.is_waiting(job):
         return None
-    expected = view.expected_starts.get(job.id)
-    return None if expected is None else max(expected, view.now)
+    if job.begin_at is not None and job.begin_at > view.now:
+        return None if job.wish.held or not _needs_are_met(view, job) else job.begin_at
+    expected = view.expected_starts.get(job.id) if view.daemon_runs else None
+    return None if expected is None or expected < view.now - OVERDUE else max(expected, view.now)
 
 
 def promised_start(view: View, job: Job) -> float | None:

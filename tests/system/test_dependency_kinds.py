@@ -148,3 +148,21 @@ def test_another_dependency_frees_a_job_that_waits(up: Machine) -> None:
     assert up.wait(waits) == 0
     up.open_gate()
     up.wait(gate)
+
+
+def test_a_dry_run_names_what_then_falls(up: Machine) -> None:
+    first = up.submit("--wrap", GATE)
+    array = int(up.ctl("submit", "--parsable", "-a", "1-2", "-d", f"{first}", "true").stdout.partition("-")[0])
+    last = up.submit("-d", f"{array}_2", "true")
+    after = up.submit("-d", f"afterany:{first}", "true")
+    up.until(first, "running")
+    assert up.ctl("cancel", "--dry-run", str(first)).stdout.splitlines() == [
+        f"Would cancel job {first}",
+        f"Would also cancel jobs {last},{array}_[1-2], which depend on job {first}",
+    ]
+    said = up.ctl("cancel", str(first)).stdout.splitlines()
+    assert said == [f"Stopping job {first}", f"Also cancelling jobs {last},{array}_[1-2], which depend on job {first}"]
+    up.wait(first, array, array + 1, last, after)
+    jobs = up.jobs()
+    assert [jobs[job_id]["state"] for job_id in (array, array + 1, last, after)] == [*["cancelled"] * 3, "finished"]
+    assert {jobs[job_id]["reason"] for job_id in (array, array + 1)} == {f"DependencyFailed:{first}"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+from datetime import datetime
 
 import pytest
 from support.machine import GATE, Machine
@@ -127,3 +128,59 @@ def test_who_had_less_goes_first(machine: Machine, enabled: bool, restarted: boo
     assert machine.wait(running, mine, urgent, theirs) == 0
     order = ["urgent", "theirs", "mine"] if enabled else ["urgent", "mine", "theirs"]
     assert machine.lines("order") == order
+
+
+def test_show_says_which_quota_and_one_that_became_too_small(machine: Machine) -> None:
+    machine.start("--simulate-gpus", "4x8G")
+    running = machine.submit("--gpus", "2", "--wrap", GATE)
+    machine.until(running, "running")
+    waiting = machine.submit("--gpus", "2", "true")
+    machine.wait(waiting)
+    machine.ctl("quota", "set", "--user", ME, "--max-running-gpus", "3")
+    over = machine.submit("--gpus", "2", "true")
+    eventually(lambda: reason(machine, over) == "Quota")
+    assert f"user {ME} uses 2 of 3 GPUs (max_running_gpus), 2 asked for" in machine.ctl("show", str(over)).stdout
+    assert "may use 3 GPUs at most" in machine.refused(1, "submit", "--gpus", "4", "true")
+    machine.ctl("quota", "set", "--user", ME, "--max-running-gpus", "1")
+    eventually(lambda: reason(machine, over) == "Never:Quota")
+    said = machine.ctl("show", str(over)).stdout
+    assert f"user {ME} may use 1 GPU at most (max_running_gpus = 1), 2 asked for" in said
+    machine.ctl("quota", "set", "--user", ME, "--max-running-gpus", "2")
+    machine.open_gate()
+    assert machine.wait(running, over) == 0
+
+
+def test_show_says_which_gpu_is_away_and_what_is_reserved(machine: Machine) -> None:
+    machine.start("--simulate-gpus", "2x8G")
+    machine.ctl("gpus", "drain", "1", "--reason", "new fan")
+    away = machine.submit("--gpus", "2", "true")
+    eventually(lambda: reason(machine, away) == "GpuUnavailable")
+    assert "GPU 1 is drained: new fan; gflowctl gpus resume 1" in machine.ctl("show", str(away)).stdout
+    machine.ctl("cancel", str(away))
+    machine.ctl("reserve", "create", "--user", "daemon", "--gpu-list", "0", "--start", "now+2h", "--for", "1h")
+    long = machine.submit("--gpus", "1", "--time", "3h", "true")
+    eventually(lambda: reason(machine, long) == "Reservation")
+    said = eventually(lambda: (found := machine.ctl("show", str(long)).stdout) and "--time below" in found and found)
+    assert "reservation 1 keeps GPU 0 for daemon from " in str(said)
+    assert "give it a --time below 1:59:" in str(said)
+    machine.ctl("update", "--time", "1h", str(long))
+    assert machine.wait(long) == 0
+
+
+def test_a_job_over_its_quota_is_expected_when_the_quota_lets_it(machine: Machine) -> None:
+    machine.start("--simulate-gpus", "2x8G")
+    machine.ctl("quota", "set", "--user", ME, "--max-running-gpus", "1")
+    running = machine.submit("--gpus", "1", "--time", "1h", "--wrap", GATE)
+    machine.until(running, "running")
+    ids = [machine.submit("--gpus", "1", "--time", "2h", "true") for _ in range(2)]
+    later = machine.submit("--begin", "now+9h", "true")
+    eventually(lambda: [reason(machine, job_id) for job_id in ids] == ["Quota"] * 2)
+    began = datetime.fromisoformat(machine.job(running)["started_at"])
+    for job_id, hours in ((ids[0], 1), (ids[1], 3)):
+        told = eventually(lambda each=job_id: machine.job(each)["expected_start"])
+        assert abs((datetime.fromisoformat(told) - began).total_seconds() - hours * 3600) < 60
+    rows = machine.ctl("queue", "--start", "-f", "JOBID").stdout.split()[1:]
+    assert rows == [*map(str, ids), str(later)]
+    machine.open_gate()
+    machine.wait(running, *ids)
+    machine.ctl("cancel", str(later))

@@ -123,3 +123,16 @@ def test_a_head_that_is_refused_leaves_nothing(machine: Machine) -> None:
     write(machine, "two.sh", "#!/bin/sh\n#SBATCH -N 2\n")
     assert "gflow runs jobs on one machine" in machine.refused(1, "submit", "two.sh")
     assert not Path(machine.state.snapshot).exists()
+
+
+def test_a_script_on_standard_input_runs_where_it_was_submitted(either: Machine) -> None:
+    text = "#!/bin/sh\n# GFLOW --name=piped\ncat lib.txt\necho $1 $GFLOW_JOB_NAME $GFLOW_SCRIPT_DIR $GFLOW_SCRIPT.\n"
+    write(either, "lib.txt", "beside it\n")
+    write(either, "s.sh", text)
+    for line in ("- x <s.sh", "<(cat s.sh) x", "/dev/stdin x <s.sh"):
+        done = either.run("bash", "-c", f"gflowctl submit --parsable {line}")
+        assert done.returncode == 0, done
+        job_id = int(done.stdout)
+        assert either.wait(job_id) == 0
+        assert either.log(job_id).decode() == f"beside it\nx piped {either.work} .\n"
+    assert either.run("bash", "-c", "gflowctl submit --wait <s.sh").returncode == 0

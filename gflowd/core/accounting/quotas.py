@@ -8,7 +8,7 @@ does not mention is another's to say.
 from __future__ import annotations
 
 from gflowd.core.job.value import Value
-from gflowd.core.syntax.plurals import noun
+from gflowd.core.syntax.plurals import count, noun
 
 inf = float("inf")  # gflowctl imports this at its start, and need not import `math`
 
@@ -69,6 +69,29 @@ class Quotas:
             quota.get(field) is not None for layer in self._layers for quota in layer.values() for field in fields
         )
 
+    def too_large(self, spec: Spec) -> str | None:
+        """Why a job could not even run alone, or None."""
+        for owner in owners(spec):
+            quota, who = self.of(owner), _who(owner)
+            jobs, gpus = quota.max_running_jobs, quota.max_running_gpus
+            if jobs == 0:
+                return f"{who} may run no job (max_running_jobs = 0)"
+            if gpus is not None and spec.gpus > gpus:
+                return f"{who} may use {count(gpus, 'GPU')} at most (max_running_gpus = {gpus}), {spec.gpus} asked for"
+        return None
+
+    def reached(self, spec: Spec, running: Mapping[str, tuple[int, int]]) -> list[str]:
+        """Which quotas keep a job from starting beside what is `running`, jobs and GPUs by owner."""
+        found = []
+        for owner in owners(spec):
+            quota, (jobs, gpus) = self.of(owner), running.get(owner, (0, 0))
+            if quota.max_running_jobs is not None and jobs >= quota.max_running_jobs:
+                found.append(f"{_who(owner)} runs {jobs} of {count(quota.max_running_jobs, 'job')} (max_running_jobs)")
+            if quota.max_running_gpus is not None and spec.gpus and gpus + spec.gpus > quota.max_running_gpus:
+                most = count(quota.max_running_gpus, "GPU")
+                found.append(f"{_who(owner)} uses {gpus} of {most} (max_running_gpus), {spec.gpus} asked for")
+        return found
+
     def queued_refusal(self, spec: Spec, new: int, queued: Mapping[str, int]) -> str | None:
         """Why `new` more jobs of `spec` may not be queued, or None; `queued` counts those that are, held ones too,
         by owner.
@@ -77,9 +100,13 @@ class Quotas:
             limit, has = self.of(owner).max_queued_jobs, queued.get(owner, 0)
             if limit is not None and has + new > limit:
                 more = "another" if new == 1 else f"{new} more"
-                who = owner.replace(":", " ", 1)
-                return f"{who} has {has} {noun(has, 'job')} queued, {more} would exceed max_queued_jobs = {limit}"
+                queued_jobs = f"{has} {noun(has, 'job')} queued"
+                return f"{_who(owner)} has {queued_jobs}, {more} would exceed max_queued_jobs = {limit}"
         return None
+
+
+def _who(owner: str) -> str:
+    return owner.replace(":", " ", 1)
 
 
 def owners(spec: Spec) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from gflowd.core.job import array_task, arrays
+from gflowd.core.job.model import OPEN_FILES
 
 if TYPE_CHECKING:
     from gflowd.core.job.model import Job, Run
@@ -35,13 +36,20 @@ def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str,
     }
     found.update(_of_array(job))
     if spec.script is not None:
-        path = posixpath.normpath(posixpath.join(submit_dir, spec.command[0]))
-        found |= {"GFLOW_SCRIPT": path, "GFLOW_SCRIPT_DIR": posixpath.dirname(path)}
+        found.update(_of_script(spec.command[0], submit_dir))
     if spec.slurm:
         found.update(_of_slurm(job, run))
     if term is not None:
         found["TERM"] = term
     return found
+
+
+def _of_script(name: str, submit_dir: str) -> dict[str, str]:
+    """Where a kept script came from: a file, or a descriptor that the job does not have."""
+    if name.startswith(OPEN_FILES):
+        return {"GFLOW_SCRIPT_DIR": submit_dir}
+    path = posixpath.normpath(posixpath.join(submit_dir, name))
+    return {"GFLOW_SCRIPT": path, "GFLOW_SCRIPT_DIR": posixpath.dirname(path)}
 
 
 def _of_slurm(job: Job, run: Run) -> dict[str, str]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TMUX = "tmux"
 PROCESS = "process"
 EXECUTORS = (TMUX, PROCESS)
+STDIN = "/dev/stdin"
+OPEN_FILES = (STDIN, "/dev/fd/", "/proc/self/fd/")  # what a script's name begins with when it came from no file
 
 # The variables that are a job's own (`execution.job_environment` sets most): whoever starts something from within a job
 # does not pass them on. By how they begin, and whole.

@@ -14,6 +14,7 @@ NEVER_RESERVATION = f"{NEVER}:{RESERVATION}"
 NEVER_QUOTA = f"{NEVER}:{QUOTA}"
 GPU_UNAVAILABLE = "GpuUnavailable"
 DAEMON_DOWN = "DaemonDown"
+SCHEDULING = "Scheduling"  # the scheduler has not decided on it yet
 HELD_BY_USER = "JobHeldUser"
 
 NON_ZERO_EXIT = "NonZeroExit"

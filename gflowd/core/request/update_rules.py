@@ -9,6 +9,7 @@ from gflowd.core.job import dependencies
 from gflowd.core.job.model import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, Spec
 from gflowd.core.job.retry_policy import DEFAULT_ON, ZOMBIE
 from gflowd.core.job.value import Value
+from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ OPTIONS = (
     Option("begin", "begin_at"),
     Option("name", "name", aliases=("job-name",)),
     Option("comment", "comment", states=UNTIL_ENDED),
-    Option("command", "command", resets=("script",)),
-    Option("script", "script"),
+    Option("command", "command", resets=("script", "slurm")),
+    Option("script", "script", resets=("slurm",)),
     Option("output", "output"),
     Option("error", "error"),
     Option("input", "input"),
@@ -107,6 +108,8 @@ IMMUTABLE = {
     "export": "the environment of a job is fixed at submission; submit the job again with another environment",
 }
 
+OF_GPUS = ("gpus", "gpu_type", "gpu_memory_mb", "shared")  # fields that depend on each other
+
 _BY_NAME = {name: option for option in OPTIONS for name in (option.name, *option.aliases)}
 _DEFAULTS: Mapping[str, object] = Spec.__init__.__kwdefaults__ or {}
 
@@ -131,7 +134,10 @@ def apply(spec: Spec, state: str, changes: Mapping[str, object], clear: Iterable
     for each in given:
         fields.update((name, _DEFAULTS[name]) for name in each.resets)
     fields.update((each.field, value) for each, value in given.items())
-    return spec.replace(**fields)
+    made = spec.replace(**fields)
+    if not fields.keys().isdisjoint(OF_GPUS):
+        made = validation.with_gpus(made, said=any(each.field == "gpus" for each in given))
+    return made
 
 
 def option(name: str) -> Option:

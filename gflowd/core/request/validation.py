@@ -9,10 +9,11 @@ from gflowd.core.job.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Final
+    from typing import Any, Final
 
     from gflowd.core.job.model import EarlySignal, Spec
 
+LARGEST_SCRIPT = 16 << 20  # bytes
 LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB minus room for what gflow adds (execve(2))
 POINTER = 8  # bytes that the kernel counts in addition for each string
 LONGEST_PROJECT = 64  # characters
@@ -99,6 +100,29 @@ def _check_command(command: Sequence[str]) -> None:
         raise Refused("the command is empty")
     if command[0].startswith("-"):
         raise Refused(f"the command {command[0]!r} begins with a dash; options of gflowctl go before the command")
+
+
+def why_no_script(head: bytes) -> str:
+    """Why a file that begins with these three bytes, of which two are not `#!`, is no script."""
+    found = "begins with a byte order mark, not" if head == b"\xef\xbb\xbf" else "does not begin with"
+    return f"its first line {found} #!"
+
+
+def gpu_request(number: int | None, kind: str | None, memory_mb: int | None, *, shared: bool) -> dict[str, Any]:
+    """The fields of a spec that say which GPUs it wants; `number` is None where none is said. Asking for some kind of
+    GPU asks for one; who wants none wants no kind of them.
+    """
+    if number is None:
+        number = int(kind is not None or bool(memory_mb) or shared)
+    if not number:
+        return {"gpus": 0, "gpu_type": None, "gpu_memory_mb": None, "shared": False}
+    return {"gpus": number, "gpu_type": kind, "gpu_memory_mb": memory_mb or None, "shared": shared}
+
+
+def with_gpus(spec: Spec, *, said: bool) -> Spec:
+    """`spec`, of which a field of `gpu_request` was changed, as if it had been submitted so; `said`: its number was."""
+    number = spec.gpus if said else spec.gpus or None
+    return spec.replace(**gpu_request(number, spec.gpu_type, spec.gpu_memory_mb, shared=spec.shared))
 
 
 def check_size(command: Iterable[str], environment: Iterable[bytes], taken: int = 0) -> int:

@@ -19,7 +19,7 @@ from gflowd.core.job.model import Ended, Job, Phase, Queued, Run, Running, Start
 from gflowd.core.planning import backfill, forecast, promises
 from gflowd.core.planning.backfill import LATE, Plan, Promise, Rules
 from gflowd.core.planning.capacity import Capacity, Device
-from gflowd.core.planning.occupancy import Hold, Occupancy, hold
+from gflowd.core.planning.occupancy import OVERDUE, Hold, Occupancy, hold
 from gflowd.core.planning.promises import Basis
 from gflowd.core.queue.order import band
 from gflowd.effects import machine
@@ -45,7 +45,7 @@ EXPECTED = 50  # jobs whose start is foretold
 ADVISED = 20  # jobs for which a shorter limit that would do is looked for
 SOON = 0.01  # seconds
 LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
-_FORETOLD = (reasons.RESOURCES, reasons.RESERVATION, reasons.PRIORITY)
+_FORETOLD = (reasons.RESOURCES, reasons.RESERVATION, reasons.PRIORITY, reasons.QUOTA)
 _ADVISABLE = (reasons.RESERVATION, reasons.PRIORITY, reasons.NEVER_RESERVATION)
 
 
@@ -74,6 +74,7 @@ class Planner:
         self.poll_after: float | None = None
         self.doubt_ends: float | None = None
         self._usage: dict[str, float] = {}  # of users, as it counted in the last plan
+        self._quotas = Quotas(config.quotas, {})  # those of the last plan
         self._looking: dict[int, Look] = {}  # the jobs that were to start, once GPUs are looked at
         self._bases: dict[int, Basis] = {}  # what each promise rested on when it last held
         self._told: dict[int, Basis] = {}  # the same, once what was decided last is committed
@@ -90,7 +91,8 @@ class Planner:
         self._pool.look(said.settings, [*live, *lingering], slots, now)
         fresh = self.poll_after is not None and slots.gpu_report.answered >= self.poll_after
         self._usage = self._shares.usage(said.usage, live, now.wall)
-        ledger = Ledger(Quotas(self._config.quotas, said.quotas))
+        self._quotas = Quotas(self._config.quotas, said.quotas)
+        ledger = Ledger(self._quotas)
         holds = {job.id: self._hold(job, job_queue, now) for job in live if job.run is not None}
         for job in live:
             its = holds.get(job.id)
@@ -190,9 +192,13 @@ class Planner:
         found = {}
         if line:
             waiting = [job for job in line[:EXPECTED] if plan.why(job) in _FORETOLD and job.id in job_queue.queued]
-            holds = [self._hold(job, job_queue, now) for job in job_queue.live.values() if job.run is not None]
-            room = self._room(holds, job_queue.lingering.values(), now)
-            found = forecast.expected(waiting, room, job_queue.runtimes.length)
+            live = list(job_queue.live.values())
+            holds = {job.id: self._hold(job, job_queue, now) for job in live if job.run is not None}
+            room = self._room(holds.values(), job_queue.lingering.values(), now)
+            ledger = Ledger(self._quotas)
+            for job in live:  # one that is overdue is not gone yet
+                ledger.start(job.spec, max(holds[job.id].end, now.wall + OVERDUE) if job.id in holds else inf)
+            found = forecast.expected(waiting, room, job_queue.runtimes.length, ledger)
         for promise in plan.promises:
             if promise.expected is not None:
                 found[promise.job.id] = promise.expected

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gflowd.workers.base import Wiring
 
 INTERVAL = 1.0  # seconds
+OVERDUE = 10.0  # seconds by which a start that was expected may be late before another is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class StatusFile:
         self._written: Status | None = None
         self._written_at = float("-inf")
         self._is_old = False
+        self._first_expected = float("inf")  # wall time
 
     @property
     def due_at(self) -> float:
@@ -107,6 +109,10 @@ class StatusFile:
     def is_news(self, status: Status) -> bool:
         """Whether the file has different content, or does not exist yet."""
         return status != self._written
+
+    def is_outdated(self, now: Moment) -> bool:
+        """Whether a job was expected to start by now and has not, or what was written of it would be other."""
+        return now.wall > self._first_expected + OVERDUE
 
     def write(self, status: Status, expected: Mapping[int, float], now: Moment) -> bool:
         """Writes the file, with the `expected` starts of queued jobs (wall time); returns whether that worked."""
@@ -122,6 +128,7 @@ class StatusFile:
             self._is_old = True
             return False
         self._written, self._is_old = status, False
+        self._first_expected = min(starts.values(), default=float("inf"))
         return True
 
 

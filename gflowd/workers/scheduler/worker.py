@@ -164,7 +164,7 @@ class Scheduler:
             slots.enforced.stuck,
             self._trouble,
         )
-        if not self._status_file.is_news(told):
+        if not self._status_file.is_news(told) and not self._status_file.is_outdated(now):
             return True
         expected = self._planner.expected(self._job_queue, line, plan, now)  # costs more than the rest
         return self._status_file.write(told, expected, now)

@@ -184,3 +184,31 @@ def test_submissions_at_once_do_not_slip_past_a_quota(ctl: Ctl, me: str) -> None
         done = list(pool.map(lambda _: ctl.run("submit", "true").returncode, range(12)))
     assert sorted(done) == [0] * 5 + [1] * 7
     assert len(ctl.jobs()) == 6
+
+
+def test_a_job_larger_than_its_own_quota_is_refused(ctl: Ctl, me: str) -> None:
+    configure(ctl, "[quota.default_user]\nmax_running_gpus = 2\n[quota.projects.ml]\nmax_running_gpus = 1")
+    said = f"user {me} may use 2 GPUs at most (max_running_gpus = 2), 3 asked for (gflowctl quota list)"
+    for words in (["-g", "3"], ["-g", "3", "--dry-run"], ["-g", "3", "-a", "1-9"], ["-g", "3", "--hold"]):
+        assert ctl.fails(1, "submit", *words, "true") == said
+    assert ctl.fails(1, "redo", "-g", "3", "1") == said
+    assert ctl.fails(1, "update", "-g", "3", "1") == f"job 1: {said}"
+    assert ctl.submit("-g", "2", "true") == 2
+    said = "project ml may use 1 GPU at most (max_running_gpus = 1), 2 asked for (gflowctl quota list)"
+    assert ctl.fails(1, "submit", "-P", "ml", "-g", "2", "true") == said
+    ctl.run("quota", "set", "--user", me, "--max-running-gpus", "none", "--max-running-jobs", "0")
+    said = f"user {me} may run no job (max_running_jobs = 0) (gflowctl quota list)"
+    assert ctl.fails(1, "submit", "true") == said
+
+
+def test_a_quota_that_makes_jobs_impossible_names_them(ctl: Ctl, me: str) -> None:
+    ctl.ok("submit", "-a", "1-3", "-g", "2", "true")  # 2 to 4
+    ctl.submit("-g", "2", "true")
+    ctl.run_job(5)
+    done = ctl.run("quota", "set", "--user", me, "--max-running-gpus", "1")
+    assert (done.returncode, done.stderr) == (
+        0, "gflowctl: note: jobs 2_[1-3] can never start as things stand: they ask for more than the quota\n",
+    )  # fmt: skip
+    assert ctl.run("quota", "set", "--user", me, "--max-running-jobs", "9").stderr == ""
+    ctl.ok("update", "2", "--comment", "waits")
+    ctl.ok("update", "2", "--gpus", "1")

@@ -122,13 +122,13 @@ def test_info_without_a_daemon(ctl: Ctl) -> None:
 def test_resources_are_explained_by_what_is_short(ctl: Ctl) -> None:
     ctl.submit("-g", "2", "-c", "4", "-m", "8G", "true")
     ctl.observe(gpus=GPUS, used={"cpus": 1, "memory_mb": 4096}, reasons={"1": "Resources"})
-    from gflowctl.commands import show
     from gflowctl.context import Context
+    from gflowctl.machine.explanations import Explainer
     from gflowctl.view.views import View
 
     context = Context(ctl.env, None, ctl.state.root)
     view = View(context, context.store.read())
-    said = show._more(view, view.job(1), "Resources")
+    said = Explainer(view).words(view.job(1), "Resources")
     assert said == "Resources (waits for 2 GPUs, 1 idle, 4 CPUs, 3 free, 8G memory, 4G free)"
 
 

@@ -161,3 +161,32 @@ def test_a_submission_must_fit_the_quota_of_its_project_too() -> None:
     assert quotas.queued_refusal(SPEC, 1, {}) is None
     said = quotas.queued_refusal(SPEC.replace(project="a:b"), 1, {})
     assert said == "project a:b has 0 jobs queued, another would exceed max_queued_jobs = 0"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "quota", "said"),
+    [
+        (2, {"max_running_gpus": 2}, None),
+        (3, {"max_running_gpus": 2}, "user ada may use 2 GPUs at most (max_running_gpus = 2), 3 asked for"),
+        (1, {"max_running_gpus": 0}, "user ada may use no GPU at most (max_running_gpus = 0), 1 asked for"),
+        (0, {"max_running_gpus": 0}, None),
+        (0, {"max_running_jobs": 1}, None),
+        (0, {"max_running_jobs": 0}, "user ada may run no job (max_running_jobs = 0)"),
+    ],
+)
+def test_a_job_that_its_quota_keeps_out_alone(gpus: int, quota: dict[str, int | None], said: str | None) -> None:
+    quotas = Quotas({}, {"user:ada": quota})
+    assert quotas.too_large(SPEC.replace(gpus=gpus)) == said
+    assert Ledger(quotas).can_ever(SPEC.replace(gpus=gpus)) == (said is None)
+
+
+def test_the_quotas_that_are_reached_are_named_with_what_runs() -> None:
+    quotas = Quotas({}, {"user:ada": {"max_running_jobs": 2}, "project:ml": {"max_running_gpus": 4}})
+    running = {"user:ada": (2, 4), "project:ml": (1, 3)}
+    assert quotas.reached(SPEC.replace(project="ml", gpus=2), running) == [
+        "user ada runs 2 of 2 jobs (max_running_jobs)",
+        "project ml uses 3 of 4 GPUs (max_running_gpus), 2 asked for",
+    ]
+    assert quotas.reached(SPEC.replace(project="ml", gpus=0), {"user:ada": (1, 0)}) == []
+    narrow = SPEC.replace(project="ml", gpus=1)
+    assert quotas.reached(narrow, running) == ["user ada runs 2 of 2 jobs (max_running_jobs)"]

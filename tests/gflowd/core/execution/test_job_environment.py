@@ -72,6 +72,9 @@ def test_a_script_finds_where_it_was_submitted_from() -> None:
     made = SPEC.replace(script="abc", command=("../run.sh",), cwd="/data", submit_dir="/home/ada/work")
     found = variables(Job(1, made, Wish(), Queued()), RUN, "/s", None)
     assert (found["GFLOW_SCRIPT"], found["GFLOW_SCRIPT_DIR"]) == ("/home/ada/run.sh", "/home/ada")
+    read = made.replace(command=("/dev/stdin", "x"))
+    found = variables(Job(1, read, Wish(), Queued()), RUN, "/s", None)
+    assert (found["GFLOW_SCRIPT_DIR"], "GFLOW_SCRIPT" in found) == ("/home/ada/work", False)
     plain = variables(Job(1, SPEC, Wish(), Queued()), RUN, "/s", None)
     assert not {"GFLOW_SCRIPT", "GFLOW_SCRIPT_DIR"} & plain.keys()
 

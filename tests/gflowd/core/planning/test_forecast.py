@@ -4,6 +4,7 @@ from math import inf
 
 from machine_room import BIG, Reserved, job
 
+from gflowd.core.accounting.quotas import Ledger, Quotas
 from gflowd.core.accounting.runtimes import DEFAULT, Length
 from gflowd.core.job.model import Job
 from gflowd.core.planning import forecast
@@ -52,3 +53,18 @@ def test_each_starts_on_what_reservations_leave_it() -> None:
 
 def test_of_a_job_that_waits_for_a_person_nobody_can_tell() -> None:
     assert forecast.expected([job(1, gpus=4), job(2)], Occupancy(BIG, (0, 1), NOW)) == {}
+
+
+def test_whom_a_quota_keeps_out_starts_when_it_lets_him_and_delays_nobody() -> None:
+    ledger = Ledger(Quotas({}, {"user:u": {"max_running_jobs": 1}}))
+    jobs = [job(n, user="u", gpus=1, time_limit=10.0) for n in (1, 2)]
+    jobs += [job(3, user="v", gpus=2, time_limit=5.0), job(4, user="v", gpus=4, time_limit=5.0)]
+    held = Hold("u", NOW + 30, 0, 0, (0,))
+    ledger.start(jobs[0].spec, NOW + 30)
+    assert forecast.expected(jobs, room(held), ledger=ledger) == {3: NOW, 1: NOW + 30, 2: NOW + 40, 4: NOW + 50}
+
+
+def test_whom_a_quota_keeps_out_for_a_time_that_nobody_knows_is_left_out() -> None:
+    ledger = Ledger(Quotas({}, {"user:u": {"max_running_jobs": 1}}))
+    ledger.start(job(9, user="u").spec, inf)
+    assert forecast.expected([job(1, user="u"), job(2, user="v", gpus=1)], room(), ledger=ledger) == {2: NOW}

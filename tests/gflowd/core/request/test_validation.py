@@ -198,3 +198,27 @@ def test_a_job_of_several_gpus_gets_mig_devices_only_by_name(changes: dict[str, 
 def test_types_are_written_as_people_and_slurm_write_them(asked: str, model: str, suited: bool) -> None:
     spec = SPEC.replace(submitted_at=0.0, gpus=1, gpu_type=asked)
     assert validation.suits(spec, model, 81920) is suited
+
+
+def test_why_a_file_is_no_script() -> None:
+    assert validation.why_no_script(b"ech") == validation.why_no_script(b"") == "its first line does not begin with #!"
+    assert validation.why_no_script(b"\xef\xbb\xbf") == "its first line begins with a byte order mark, not #!"
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus"),
+    [((None, None, None, False), 0), ((None, "L4", None, False), 1), ((None, None, 1, False), 1),
+     ((None, None, 0, False), 0), ((None, None, None, True), 1), ((2, "L4", 1, True), 2)],
+)  # fmt: skip
+def test_asking_for_a_kind_of_gpu_asks_for_one(asked: tuple[Any, ...], gpus: int) -> None:
+    number, kind, memory_mb, shared = asked
+    found = validation.gpu_request(number, kind, memory_mb, shared=shared)
+    assert found == {"gpus": gpus, "gpu_type": kind, "gpu_memory_mb": memory_mb or None, "shared": shared}
+
+
+def test_who_wants_no_gpu_wants_no_kind_of_them() -> None:
+    nothing = {"gpus": 0, "gpu_type": None, "gpu_memory_mb": None, "shared": False}
+    assert validation.gpu_request(0, "L4", 1, shared=True) == nothing
+    assert validation.with_gpus(spec(gpus=0, gpu_type="L4"), said=True) == spec()
+    assert validation.with_gpus(spec(gpus=0, gpu_type="L4"), said=False) == spec(gpus=1, gpu_type="L4")
+    assert validation.with_gpus(spec(gpus=2, gpu_type="L4"), said=False) == spec(gpus=2, gpu_type="L4")
