@@ -61,8 +61,9 @@ MAY_IMPORT = (
     ("gflowd.effects.gpu.nvml_device", ("gflowd.core.",)),
     ("gflowd.effects.gpu.nvml", ("gflowd.core.", "gflowd.effects.gpu.nvml_device")),
     ("gflowd.effects.proc", ()),  # what the kernel says of processes, for the others to read
+    ("gflowd.effects.files", ("gflowd.paths",)),  # small files, for the others to write and read
     # tmux, processes, cgroups, job directories; gpu: drivers
-    ("gflowd.effects.", ("gflowd.core.", "gflowd.effects.proc", "gflowd.paths")),
+    ("gflowd.effects.", ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.proc", "gflowd.paths")),
     ("gflowd.command_line", ("gflowd.core.syntax.",)),  # how both programs read what is typed
     ("gflowd.log", ("gflowd.paths",)),
     ("gflowd.config.", ("gflowd.config.", "gflowd.core.", "gflowd.paths")),  # gflow.toml and the environment

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gflowd.core.execution import job_script, procstat
+from gflowd.effects import files
 
 if TYPE_CHECKING:
     from gflowd.core.job.model import Identity
@@ -148,18 +149,18 @@ def bar(directory: str, why: str = "") -> bool:
     """
     os.makedirs(directory, mode=0o700, exist_ok=True)
     line = f"{BARRED} {why}\n".encode(errors="replace")
-    if _create(directory, "pid", line):
-        return True
     path = os.path.join(directory, "pid")
+    if files.create(path, line):
+        return True
     if beginning(directory) is not None or time.time() - os.lstat(path).st_mtime < TORN_AFTER:
         return False
-    _replace(path, line, 0o600)
+    files.replace(path, line)
     return True
 
 
 def mark(directory: str, signal: str) -> bool:
     """Marks a step of the stop ladder as taken; returns False if it was taken before. Raises OSError."""
-    return _create(directory, f"stop.{signal}", b"")
+    return files.create(os.path.join(directory, f"stop.{signal}"), b"")
 
 
 def prepare(directory: str, script: bytes, pipes: tuple[str, ...] = ()) -> None:
@@ -168,39 +169,12 @@ def prepare(directory: str, script: bytes, pipes: tuple[str, ...] = ()) -> None:
     for name in ("alive", *pipes):
         with contextlib.suppress(OSError):  # it is there, or cannot be: then job.sh does without
             os.mkfifo(os.path.join(directory, name), 0o600)
-    _replace(os.path.join(directory, "job.sh"), script, 0o700)
-
-
-def _replace(path: str, content: bytes, mode: int) -> None:
-    fresh = f"{path}.new"
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    _fill(fd, content)
-    os.rename(fresh, path)
-
-
-def _fill(fd: int, content: bytes) -> None:
-    """Writes every byte, which a single write(2) may not do on a disk that is filling up, and closes."""
-    try:
-        while content:
-            content = content[os.write(fd, content) :]
-    finally:
-        os.close(fd)
-
-
-def _create(directory: str, name: str, content: bytes) -> bool:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    try:
-        fd = os.open(os.path.join(directory, name), flags, 0o600)
-    except FileExistsError:
-        return False
-    _fill(fd, content)
-    return True
+    files.replace(os.path.join(directory, "job.sh"), script, 0o700)
 
 
 def _read_line(directory: str, name: str) -> tuple[str, float] | None:
-    try:
-        fd = os.open(os.path.join(directory, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+    fd = files.open_to_read(os.path.join(directory, name))
+    if fd is None:
         return None
     try:
         text = os.read(fd, 4096).decode(errors="replace")

@@ -7,6 +7,7 @@ import os
 import stat
 
 from gflowd.core.execution import log_trimming
+from gflowd.effects import files
 
 PIECE = 1 << 20  # bytes copied at a time
 FARTHEST_BEHIND = 1 << 28  # bytes: a writer that is this far ahead of us is no longer followed
@@ -40,7 +41,8 @@ def trim(directory: str, limit: int) -> int:
             _collapse(fd, begin, end - begin)
         except OSError:  # not on this file system
             missing += _copy_down(directory, fd, begin, end)
-        _note(directory, log_trimming.Mark(begin - len(line), begin, missing))
+        after = log_trimming.Mark(begin - len(line), begin, missing)
+        files.replace(os.path.join(directory, "log.cut"), log_trimming.encode(after))
         return end - begin
     finally:
         os.close(fd)
@@ -48,9 +50,8 @@ def trim(directory: str, limit: int) -> int:
 
 def mark(directory: str) -> log_trimming.Mark | None:
     """What has been cut out of the log so far; None if nothing was."""
-    try:
-        fd = os.open(os.path.join(directory, "log.cut"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+    fd = files.open_to_read(os.path.join(directory, "log.cut"))
+    if fd is None:
         return None
     try:
         return log_trimming.decode(os.read(fd, 100))
@@ -90,13 +91,3 @@ def _copy_down(directory: str, fd: int, begin: int, end: int) -> int:
     lost = os.fstat(fd).st_size - at
     os.ftruncate(fd, begin + at - end)
     return lost
-
-
-def _note(directory: str, found: log_trimming.Mark) -> None:
-    fresh = os.path.join(directory, "log.cut.new")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, log_trimming.encode(found))
-    finally:
-        os.close(fd)
-    os.rename(fresh, os.path.join(directory, "log.cut"))

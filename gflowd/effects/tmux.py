@@ -21,7 +21,7 @@ import libtmux
 import psutil
 from libtmux.exc import LibTmuxException
 
-from gflowd.effects import proc
+from gflowd.effects import files, proc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -242,9 +242,7 @@ def _literal(text: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
+    files.overwrite(path, text.encode(errors="surrogateescape"))
 
 
 def _end_client(error: BaseException) -> None:

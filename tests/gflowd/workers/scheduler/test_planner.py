@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 from unittest import mock
+from uuid import uuid4
 
 import pytest
 from stage import BOOT, NOTHING_POSTED, now, polled
@@ -25,7 +26,7 @@ from gflowd.workers.slots import Slots
 NOTHING_SAID = Said({}, {}, {})
 NO_RESERVATIONS = ReservationCalendar(None)
 NOW = now(wall=5000.0, mono=100.0)
-GPUS = tuple(Gpu(index=index, uuid=f"GPU-{index}", model="A100", memory_mb=1000) for index in range(2))
+GPUS = tuple(Gpu(index=index, uuid=f"GPU-{uuid4()}", model="A100", memory_mb=1000) for index in range(2))
 
 
 def started(mono: float, boot: str = BOOT) -> Started:
@@ -168,7 +169,7 @@ def test_a_look_that_never_comes_is_told(planner: Planner) -> None:
 
 def test_gpus_are_chosen_as_the_configuration_says(wiring: Wiring) -> None:
     near = tuple(
-        Gpu(index=index, uuid=f"GPU-{index}", model="A100", memory_mb=1000, links=links)
+        Gpu(index=index, uuid=f"GPU-{uuid4()}", model="A100", memory_mb=1000, links=links)
         for index, links in enumerate((("X", "SYS", "NV4"), ("SYS", "X", "SYS"), ("NV4", "SYS", "X")))
     )
     planner = Planner(replace(wiring.config, gpu_allocation="topology"), NO_RESERVATIONS)
@@ -337,8 +338,8 @@ def test_the_planner_says_when_a_gpu_is_no_longer_expected_back(wiring: Wiring) 
 def test_a_gpu_that_is_drained_moves_a_promise_at_once(wiring: Wiring) -> None:
     line = Line(wiring, holding(0, until=6000.0), WIDE)
     line.tick()
-    line.said = replace(line.said, settings={"drained_gpus": {"gpus": ["GPU-1"]}})
-    orders = AdminState(drained={"GPU-1": "x"})
+    line.said = replace(line.said, settings={"drained_gpus": {"gpus": [GPUS[1].uuid]}})
+    orders = AdminState(drained={GPUS[1].uuid: "x"})
     with mock.patch("gflowd.core.gpu.admin_state.read", return_value=orders):
         line.tick()
     assert (line.records[2]["at"], line.records[2]["cause"]) == (None, "GPU 1 is not available")
