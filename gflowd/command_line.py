@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     dashed: tuple[str, ...] = ()
-    words: Sequence[str] = ()  # what `parse_args` was last given
+    words: Sequence[str] = ()  # what it was last given to parse
 
     def __init__(self, *, write: Callable[[str], object] | None = None, **settings: Any) -> None:
         super().__init__(**{"formatter_class": Formatter, "allow_abbrev": False, **settings})
@@ -79,18 +79,43 @@ class Parser(argparse.ArgumentParser):
                 words[-1] += f"={word}"
             else:
                 words.append(word)
-        self.words = words
         found, stray = self.parse_known_args(words, namespace)
         if stray:
-            self.error(f"unrecognized arguments: {' '.join(stray)}{self._meant(stray)}")
+            self.error(f"unrecognized arguments: {' '.join(stray)}{self.meant(stray)}")
         return found
 
-    def _meant(self, stray: Sequence[str]) -> str:
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse; remembers the words, so that an error can suggest what was meant."""
+        self.words = args or ()
+        return super().parse_known_args(args, namespace)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(each) for each in action.choices]
+            said = f"invalid choice: {value!r} (choose from {', '.join(known)}){meant(str(value), known)}"
+            raise argparse.ArgumentError(action, said)
+
+    def meant(self, stray: Sequence[str]) -> str:
         """A suggestion for the first unknown option; a word that is not an option may have meant anything."""
         word = next((word.partition("=")[0] for word in stray if word.startswith("--")), "")
+        return meant(word[2:], (name[2:] for name in self._names()), "--") if word else ""
+
+    def _names(self) -> set[str]:
+        """The long options, of all its actions."""
         parsers = (self, *actions_of(self).values())
         known = (name for each in parsers for action in each._actions for name in action.option_strings)  # noqa: SLF001
-        return meant(word[2:], (name[2:] for name in known if name.startswith("--")), "--") if word else ""
+        return {name for name in known if name.startswith("--")}
+
+    def _slip(self, message: str) -> str:
+        """The message, with the slip that is behind it: an unknown option, or a long one with a single dash."""
+        known, given = self._names(), [word.partition("=")[0] for word in self.words]
+        given = given[: given.index("--")] if "--" in given else given
+        if " required: " in message:
+            stray = [word for word in given if word.startswith("--") and word not in known]
+            return f"unrecognized arguments: {stray[0]}{self.meant(stray)}" if stray else message
+        about = message.partition(":")[0].split("/")
+        short = next((word for word in given if word[:2] in about and f"-{word}" in known), None)
+        return message if short is None else f"{message} (did you mean -{short}?)"
 
     @property
     def actions(self) -> Sequence[argparse.Action]:
@@ -107,7 +132,7 @@ class Parser(argparse.ArgumentParser):
         self.write(message)
 
     def error(self, message: str) -> NoReturn:
-        raise BadUsage(f"{message.removeprefix('argument ')} (see {self.prog} --help)")
+        raise BadUsage(f"{self._slip(message.removeprefix('argument '))} (see {self.prog} --help)")
 
 
 _columns_known: list[int] = []

@@ -74,7 +74,7 @@ def read(
         except BadUsage as error:
             raise Refused(f"{where}: {error}") from None
         if stray := [*stray, *found.pop("command", ())]:
-            trouble = f"{stray[0]}: not an option of gflowctl submit"
+            trouble = f"{stray[0]}: not an option of gflowctl submit{parser.meant(stray[:1])}"
             if not ignore_unknown:
                 raise Refused(f"{where}: {trouble}; {script_head.REMEDY}")
             notes.append(f"{where}: ignored: {' '.join(words)}: {trouble}")

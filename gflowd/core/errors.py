@@ -52,5 +52,7 @@ def meant(word: str, known: Iterable[str], dashes: str = "", likeness: float = 0
     """` (did you mean start?)` where one of the `known` words is like `word`; else nothing."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, list(known), n=1, cutoff=likeness)
+    names = list(known)
+    begun = [name for name in names if len(word) > 1 and name.startswith(word)]
+    near = begun[:1] if len(set(begun)) == 1 else get_close_matches(word, names, n=1, cutoff=likeness)
     return f" (did you mean {dashes}{near[0]}?)" if near else ""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from gflowd.core.errors import Refused
+from gflowd.core.errors import Refused, meant
 from gflowd.core.job import dependencies
 from gflowd.core.job.model import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, Spec
 from gflowd.core.job.retry_policy import DEFAULT_ON, ZOMBIE
@@ -147,7 +147,8 @@ def option(name: str) -> Option:
         return _BY_NAME[word]
     if word in IMMUTABLE:
         raise Refused(f"--{word} cannot be changed: {IMMUTABLE[word]}")
-    raise Refused(f"{name[:40]!r} is not an option that can be changed (see gflowctl update --help)")
+    hint = meant(word[:40], _BY_NAME)
+    raise Refused(f"{name[:40]!r} is not an option that can be changed{hint} (see gflowctl update --help)")
 
 
 def _check_state(each: Option, state: str) -> None:

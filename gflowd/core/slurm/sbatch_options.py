@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowd.core.errors import Refused
+from gflowd.core.errors import Refused, meant
 from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
@@ -149,9 +149,9 @@ def _full_name(given: str) -> str:
     """getopt_long(3) takes the beginning of a name that no other name has."""
     if given in _NAMES:
         return ALIASES.get(given, given)
-    meant = {ALIASES.get(name, name) for name in _NAMES if name.startswith(given)}
-    if not meant:
-        raise Refused("not an option of sbatch")
-    if len(meant) > 1:
-        raise Refused(f"may be any of {', '.join(f'--{name}' for name in sorted(meant))}")
-    return meant.pop()
+    full = {ALIASES.get(name, name) for name in _NAMES if name.startswith(given)}
+    if not full:
+        raise Refused(f"not an option of sbatch{meant(given, sorted(_NAMES), '--')}")
+    if len(full) > 1:
+        raise Refused(f"may be any of {', '.join(f'--{name}' for name in sorted(full))}")
+    return full.pop()

@@ -73,7 +73,7 @@ def test_show_as_json_and_script(ctl: Ctl) -> None:
     assert ctl.ok("show", "1", "--script") == "#!/bin/sh\necho hi\n"
     assert json.loads(ctl.ok("show", "1", "--json")) == [{**ctl.jobs("1")[0], "attempts": []}]
     ctl.submit("true")
-    assert "is not a script" in ctl.fails(1, "show", "2", "--script")
+    assert "not a script" in ctl.fails(1, "show", "2", "--script")
     ctl.fails(2, "show", "--script", "--json", "1")
     ctl.fails(2, "show")
 
