@@ -25,6 +25,7 @@ class Transcript:
     def __init__(self) -> None:
         self._open = 0  # questions without an answer
         self._held = b""  # what may go on in the next piece
+        self._return = b""  # a CR whose LF may come in the next piece, or after an answer
 
     def feed(self, data: bytes) -> bytes:
         """What the next piece of the log says."""
@@ -33,16 +34,19 @@ class Transcript:
         data, self._held = data[:keep], data[keep:]
         if self._open or b"\x1b" in data:
             data = _EITHER.sub(self._weigh, data)
-        return data.replace(b"\r\n", b"\n")
+        data = self._return + data
+        self._return = data[-1:] if data.endswith(b"\r") else b""
+        return data.removesuffix(b"\r").replace(b"\r\n", b"\n")
 
     def pass_over(self, data: bytes) -> None:
         """Notes the questions that were asked in what is not shown."""
         self.feed(data)
-        self._held = b""
+        self._held = self._return = b""
 
     def finish(self) -> bytes:
         """What was held back."""
-        held, self._held = self._held, b""
+        held = self._return + self._held
+        self._held = self._return = b""
         return held
 
     def _weigh(self, match: re.Match[bytes]) -> bytes:
@@ -56,8 +60,6 @@ class Transcript:
 
     def _unsure(self, data: bytes) -> int:
         """How many bytes at the end may be the beginning of something."""
-        if data.endswith(b"\r"):
-            return 1
         if not self._open and b"\x1b" not in data:
             return 0
         recent = data[-LONGEST:]

@@ -17,7 +17,7 @@ from gflowd.core.job.model import Queued
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 GPU = {"memory_mb": 40960, "used_mb": 0, "processes": [], "cause": None}
 A100, L4 = {**GPU, "model": "NVIDIA A100"}, {**GPU, "model": "NVIDIA L4"}
@@ -193,6 +193,7 @@ SCENES: dict[str, tuple[Callable[[Ctl], int], tuple[str, ...]]] = {
     reasons.TIME_LIMIT: (_run, ("its time limit of 2:00:00",)),
     reasons.OUT_OF_MEMORY: (_run, ("more than the 4G",)),
     reasons.IDLE_GPUS: (_run, ("GPUs 0,1 do nothing",)),
+    reasons.TERMINAL_INPUT: (_plain, ("gflowctl attach",)),
     reasons.CANCELLED_BY_USER: (_cancelled, ("cancelled by ",)),
     reasons.STRAYS: (_plain, ("left behind",)),
     reasons.REQUEUED: (_plain, ("run again",)),
