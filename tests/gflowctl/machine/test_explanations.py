@@ -17,7 +17,7 @@ from gflowd.core.job.model import Queued
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 GPU = {"memory_mb": 40960, "used_mb": 0, "processes": [], "cause": None}
 A100, L4 = {**GPU, "model": "NVIDIA A100"}, {**GPU, "model": "NVIDIA L4"}
@@ -160,7 +160,7 @@ def _plain(ctl: Ctl) -> int:
 SCENES: dict[str, tuple[Callable[[Ctl], int], tuple[str, ...]]] = {
     reasons.BEGIN_TIME: (_begin, ("2099-01-01", "in ")),
     reasons.RETRY_DELAY: (_retry, ("attempt 2 begins at ", "in 1:30:")),
-    reasons.DEPENDENCY: (_depends, ("1 to finish well (queued)",)),
+    reasons.DEPENDENCY: (_depends, ("1 to finish (queued)",)),
     reasons.DRAINED: (_drained, ("new disks", "since ", "gflowctl resume")),
     reasons.GROUP: (_group, ("2 of its array are running, 2 may at a time", "gflowctl limit 1 N")),
     reasons.QUOTA: (
