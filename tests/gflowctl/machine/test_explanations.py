@@ -194,6 +194,7 @@ SCENES: dict[str, tuple[Callable[[Ctl], int], tuple[str, ...]]] = {
     reasons.OUT_OF_MEMORY: (_run, ("more than the 4G",)),
     reasons.IDLE_GPUS: (_run, ("GPUs 0,1 do nothing",)),
     reasons.CANCELLED_BY_USER: (_cancelled, ("cancelled by ",)),
+    reasons.TERMINAL_INPUT: (_plain, ("terminal",)),
     reasons.STRAYS: (_plain, ("left behind",)),
     reasons.REQUEUED: (_plain, ("run again",)),
     reasons.UNKILLABLE: (_plain, ("SIGKILL",)),
