@@ -195,6 +195,7 @@ SCENES: dict[str, tuple[Callable[[Ctl], int], tuple[str, ...]]] = {
     reasons.IDLE_GPUS: (_run, ("GPUs 0,1 do nothing",)),
     reasons.TERMINAL_INPUT: (_plain, ("gflowctl attach",)),
     reasons.CANCELLED_BY_USER: (_cancelled, ("cancelled by ",)),
+    reasons.TERMINAL_INPUT: (_plain, ("terminal",)),
     reasons.STRAYS: (_plain, ("left behind",)),
     reasons.REQUEUED: (_plain, ("run again",)),
     reasons.UNKILLABLE: (_plain, ("SIGKILL",)),

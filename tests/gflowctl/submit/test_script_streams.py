@@ -143,7 +143,7 @@ def test_a_pipe_in_which_nothing_ever_comes_does_not_hold_a_bare_submission_for_
         ("\ufeff#!/bin/sh\n", "standard input is not a script: its first line begins with a byte order mark, not #!"),
         ("#!/bin/sh\r\ntrue\r\n", "/dev/stdin: line 1 ends in CR LF"),
         ("#!/bin/sh\n# GFLOW --gpus=many\n", "/dev/stdin: line 2: "),
-        ("#!/bin/sh\n#SBATCH -J a\0b\n", "/dev/stdin: line 2: the directive holds a control character"),
+        ("#!/bin/sh\n#SBATCH -J a\0b\n", "/dev/stdin: line 2: the directive contains a control character"),
         ("#!/bin/sh\n" + "#" * (16 << 20), "standard input is larger than 16 MiB"),
     ],
     ids=lambda value: str(value)[:20],
