@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 GPUS = [
     {"index": n, "model": f"NVIDIA {name}", "memory_mb": 40960, "state": "idle"}

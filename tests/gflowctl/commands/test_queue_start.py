@@ -14,7 +14,7 @@ from gflowd.core.job.model import Queued
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 
 @pytest.fixture

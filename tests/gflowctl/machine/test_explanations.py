@@ -17,7 +17,7 @@ from gflowd.core.job.model import Queued
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 GPU = {"memory_mb": 40960, "used_mb": 0, "processes": [], "cause": None}
 A100, L4 = {**GPU, "model": "NVIDIA A100"}, {**GPU, "model": "NVIDIA L4"}

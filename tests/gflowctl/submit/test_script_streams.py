@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 SCRIPT = b"#!/bin/sh\n# GFLOW --gpus=2 --time=2h\n#SBATCH --comment=kept\necho \xff $1\n"
 SHELL = "exec 2>&1; gflowctl() { " + f"{sys.executable} -m gflowctl" + ' "$@"; }; '
