@@ -35,7 +35,7 @@ def waits_for_input(pid: int, start: int) -> bool:
         if len(fields) > FOREGROUND and fields[GROUP] == fields[FOREGROUND]:
             threads = proc.threads(head)
             left -= len(threads)
-            if any(_waits(head, thread, terminal.st_rdev) for thread in threads[:MOST]):
+            if any(_waits(head, thread, terminal.st_rdev) for thread in threads[:MOST]) or _asks_secretly(head, pid):
                 return True
         left -= 1
         heads += proc.children(head)
@@ -57,29 +57,59 @@ def _waits(pid: int, thread: int, terminal: int) -> bool:
     return int(call[0]) in waits and _hands_on_keys(pid, terminal)
 
 
+def _asks_secretly(pid: int, leader: int) -> bool:
+    """Whether another user's program, whose calls cannot be seen, has turned off the echo of whole lines, as sudo does
+    to ask for a password.
+    """
+    try:
+        if proc.owner(pid) == os.geteuid():
+            return False
+    except OSError:
+        return False
+    flags = _flags(leader, 0)
+    return flags is not None and _canonical(flags) and not _echoes(flags)
+
+
 def _is(device: int, terminal: int) -> bool:
     return device in (terminal, os.makedev(5, 0))  # /dev/tty
 
 
 def _hands_on_keys(pid: int, terminal: int) -> bool:
-    import termios
-
     for descriptor in range(3):
         file = proc.opened(pid, descriptor)
         if file is not None and stat.S_ISCHR(file.st_mode) and _is(file.st_rdev, terminal):
-            break
-    else:
-        return False
+            flags = _flags(pid, descriptor)
+            return flags is not None and not _canonical(flags)
+    return False
+
+
+def _flags(pid: int, descriptor: int) -> int | None:
+    """The local modes of the terminal that a process has open, by termios(3); None when they are not to be seen."""
+    import termios
+
     try:
         fd = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return False
+        return None
     try:
-        return not termios.tcgetattr(fd)[3] & termios.ICANON
+        found: int = termios.tcgetattr(fd)[3]
     except termios.error:
-        return False
+        return None
     finally:
         os.close(fd)
+    return found
+
+
+def _canonical(flags: int) -> bool:
+    import termios
+
+    return bool(flags & termios.ICANON)
+
+
+def _echoes(flags: int) -> bool:
+    import termios
+
+    return bool(flags & termios.ECHO)
 
 
 def _now() -> float:

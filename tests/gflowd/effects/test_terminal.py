@@ -68,6 +68,20 @@ def test_who_reads_from_the_terminal_waits(
     assert not terminal.waits_for_input(reading, proc.start_ticks(reading) + 1), "another process by now"
 
 
+def test_a_strangers_program_that_turns_off_the_echo_asks_for_a_password(
+    start: Callable[[str], int], impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking, working = start("import getpass; getpass.getpass()"), start(SLEEPS)
+    until_asleep(asking, "wait_woken", "n_tty_read")
+    until_asleep(working, "hrtimer", "do_nanosleep")
+    monkeypatch.setattr(proc, "system_call", lambda *_: [])
+    monkeypatch.setattr(proc, "sleeps_in", lambda *_: "0")
+    assert not waits(asking), "of our own we see what it does"
+    monkeypatch.setattr(proc, "owner", lambda _: os.geteuid() + 1)
+    assert waits(asking)
+    assert not waits(working)
+
+
 def test_who_only_just_began_to_wait_is_not_named(start: Callable[[str], int]) -> None:
     reading = start(READS)
     until_asleep(reading, "wait_woken", "n_tty_read")

@@ -594,7 +594,7 @@ def test_an_environment_that_cannot_be_activated_is_a_failed_launch(
 
 def test_with_a_conda_environment_the_command_is_still_the_only_child(attempt: Attempt) -> None:
     with_conda(attempt)
-    text = b'; ls -l /proc/$$/fd | grep -c alive; trap "exit 3" TERM; kill $$'
+    text = b'; ls -l /proc/$$/fd 2>/dev/null | grep -c alive; trap "exit 3" TERM; kill $$'
     process = attempt.spawn(b"sh", b"-c", UNTIL_TOLD + text, conda_env=b"ml")
     wait_for(attempt.cwd / "here")
     go_on(attempt, process)
