@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import Machine
+from support.machine import Machine
 
 from gflowd.storage.store import Store
 
