@@ -231,7 +231,7 @@ def _by_kind(records: list[Any]) -> list[_OfKind] | None:
         return None
     if min(next_ids) < 1 or max(next_ids) > LARGEST_ID:
         return None
-    words = {*kinds}
+    words = dict.fromkeys(kinds)
     if len(words) == 1:
         return [(kinds[0], next_ids, keys, values)]
     masks = [(word, [each == word for each in kinds]) for word in words]
