@@ -85,6 +85,14 @@ class Context:
         configured = (self.settings.get("quotas") or {}).values()
         return any(quota.get("max_queued_jobs") is not None for quota in configured) or commit.may_have(QUOTA)
 
+    def check_config(self) -> None:
+        """Raises `Refused` where a configuration file is named and missing, as gflowd does."""
+        if named := self.config_given or self.environ.get("GFLOW_CONFIG"):
+            try:
+                os.stat(named)
+            except OSError as error:
+                raise Refused(f"{os.path.abspath(named)}: {error.strerror}") from None
+
     @property
     def config_path(self) -> str:
         """The configuration file, whether or not it exists."""

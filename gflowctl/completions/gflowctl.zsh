@@ -80,6 +80,7 @@ _shtab_gflowctl_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:"
   "--state-dir[where gflow keeps its state]:DIR:"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -91,6 +92,7 @@ _shtab_gflowctl_a_options=(
   {-r,--read-only}"[only watch\; all keys but detach do nothing]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:"
 )
@@ -103,6 +105,7 @@ _shtab_gflowctl_attach_options=(
   {-r,--read-only}"[only watch\; all keys but detach do nothing]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:"
 )
@@ -116,6 +119,7 @@ _shtab_gflowctl_backup_options=(
   "--force[replace FILE if it exists]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":the file to write\; it must not exist yet:_files"
 )
@@ -164,7 +168,7 @@ _shtab_gflowctl_batch_options=(
   "--export[the variables that the job gets (default ALL\; NONE\: only those of a login)]:ALL|NONE|NAME[=VALUE],...:"
   "--conda-env[activate this conda environment before the command]:NAME:"
   {--notify-email,--mail-user}"[address to notify]:ADDR:"
-  {--notify-on,--mail-type}"[events to notify about (begin, end, fail\; none)]:EVENT,...:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:"
   "--wait[wait for the job to end\; exit with its status]"
   "--follow[like --wait, and show the job\'s output]"
   "--dry-run[check everything and show what would be queued, but queue nothing]"
@@ -177,6 +181,7 @@ _shtab_gflowctl_batch_options=(
   "--from[queue a job for each line of FILE (-\: standard input), all or none]:FILE:_files"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(-)*::the command or script, and its arguments:_files"
 )
@@ -194,6 +199,7 @@ _shtab_gflowctl_cancel_options=(
   "--dry-run[show which jobs are meant, but do nothing]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -208,6 +214,7 @@ _shtab_gflowctl_close_sessions_options=(
   "--pattern[of ended jobs whose name or session matches this regular expression]:TEXT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -219,6 +226,7 @@ _shtab_gflowctl_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":bash, zsh or fish:(bash zsh fish)"
 )
@@ -228,10 +236,10 @@ _shtab_gflowctl_completion_defaults_added=0
 
 _shtab_gflowctl_doctor_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list of what was checked]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -243,6 +251,7 @@ _shtab_gflowctl_drain_options=(
   "--reason[reason shown to users]:TEXT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -253,6 +262,7 @@ _shtab_gflowctl_gpus_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -263,6 +273,7 @@ _shtab_gflowctl_gpus_allow_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":GPUs by index, e.g. 0,2 or 0-3, or all:"
 )
@@ -275,6 +286,7 @@ _shtab_gflowctl_gpus_drain_options=(
   "--reason[reason shown to users]:TEXT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":the GPU\'s index:"
 )
@@ -289,6 +301,7 @@ _shtab_gflowctl_gpus_ignore_options=(
   "--json[print a JSON list of the ignored processes]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -299,6 +312,7 @@ _shtab_gflowctl_gpus_resume_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":the GPU\'s index:"
 )
@@ -311,6 +325,7 @@ _shtab_gflowctl_gpus_topology_options=(
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -323,6 +338,7 @@ _shtab_gflowctl_gpus_unignore_options=(
   "--pid[the process, one that gflow did not start]:P:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -333,6 +349,7 @@ _shtab_gflowctl_hold_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -344,10 +361,10 @@ _shtab_gflowctl_info_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -358,6 +375,7 @@ _shtab_gflowctl_limit_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":the array or sweep, by id (42, \@, \@\~2) or name:"
   ":how many at a time, at least 1:"
@@ -385,10 +403,10 @@ _shtab_gflowctl_list_options=(
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
   "-r[show each element of an array on its own line]"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -405,6 +423,7 @@ _shtab_gflowctl_log_options=(
   "--attempt[print the log of this attempt (default\: the last)]:N:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:"
 )
@@ -416,6 +435,7 @@ _shtab_gflowctl_new_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":name of the job\; its script is NAME.sh:"
 )
@@ -442,10 +462,10 @@ _shtab_gflowctl_q_options=(
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
   "-r[show each element of an array on its own line]"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -472,10 +492,10 @@ _shtab_gflowctl_queue_options=(
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
   "-r[show each element of an array on its own line]"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -487,6 +507,7 @@ _shtab_gflowctl_quota_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -498,6 +519,7 @@ _shtab_gflowctl_quota_list_options=(
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -512,6 +534,7 @@ _shtab_gflowctl_quota_remove_options=(
   "--default-project[the default quota of every project]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -529,6 +552,7 @@ _shtab_gflowctl_quota_set_options=(
   "--max-queued-jobs[at most this many jobs queued or held\; none\: no limit, whatever the default]:N:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -569,6 +593,7 @@ _shtab_gflowctl_redo_options=(
   "--json[print the new jobs as a JSON list]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -581,6 +606,7 @@ _shtab_gflowctl_release_options=(
   "--at[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -592,6 +618,7 @@ _shtab_gflowctl_requeue_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -603,6 +630,7 @@ _shtab_gflowctl_reserve_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -614,6 +642,7 @@ _shtab_gflowctl_reserve_cancel_options=(
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":number of the reservation:"
 )
@@ -632,6 +661,7 @@ _shtab_gflowctl_reserve_create_options=(
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -645,10 +675,10 @@ _shtab_gflowctl_reserve_list_options=(
   {-u,--user}"[only reservations for this user]:USER:"
   "--timeline[draw the coming reservations as bars]"
   "--range[length of the timeline (default 1d)]:DUR:"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -660,6 +690,7 @@ _shtab_gflowctl_reserve_show_options=(
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":number of the reservation:"
 )
@@ -673,6 +704,7 @@ _shtab_gflowctl_restore_options=(
   "--no-config[do not restore the configuration]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":the backup file:_files"
 )
@@ -684,6 +716,7 @@ _shtab_gflowctl_resume_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -695,10 +728,10 @@ _shtab_gflowctl_show_options=(
   "--script[print the script that was kept at submission]"
   "--env[print the environment that was kept at submission]"
   "--unmask[with --env\: print secrets too]"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -716,6 +749,7 @@ _shtab_gflowctl_stats_options=(
   "--json[print a JSON object with the groups and GPU hours by day]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -763,7 +797,7 @@ _shtab_gflowctl_submit_options=(
   "--export[the variables that the job gets (default ALL\; NONE\: only those of a login)]:ALL|NONE|NAME[=VALUE],...:"
   "--conda-env[activate this conda environment before the command]:NAME:"
   {--notify-email,--mail-user}"[address to notify]:ADDR:"
-  {--notify-on,--mail-type}"[events to notify about (begin, end, fail\; none)]:EVENT,...:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:"
   "--wait[wait for the job to end\; exit with its status]"
   "--follow[like --wait, and show the job\'s output]"
   "--dry-run[check everything and show what would be queued, but queue nothing]"
@@ -776,6 +810,7 @@ _shtab_gflowctl_submit_options=(
   "--from[queue a job for each line of FILE (-\: standard input), all or none]:FILE:_files"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(-)*::the command or script, and its arguments:_files"
 )
@@ -787,6 +822,7 @@ _shtab_gflowctl_top_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -834,6 +870,7 @@ _shtab_gflowctl_update_options=(
   "*--clear[options to reset to their defaults, e.g. time,begin,depends-on]:OPTION,...:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -847,6 +884,7 @@ _shtab_gflowctl_wait_options=(
   "--timeout[give up after this long, e.g. 90s or 2h]:DUR:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )

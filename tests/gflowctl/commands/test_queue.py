@@ -19,7 +19,7 @@ FIELDS = [
     "expected_start", "exit_code", "signal", "attempt",
     "max_retries", "redone_from", "group", "max_concurrent", "session", "pid",
     "output", "error", "gpu_type", "conda_env", "early_signal", "rank", "score", "promised_start",
-    "estimated_start",
+    "estimated_start", "git",
 ]  # fmt: skip
 
 

@@ -74,7 +74,6 @@ def test_show_as_json_and_script(ctl: Ctl) -> None:
     assert json.loads(ctl.ok("show", "1", "--json")) == [{**ctl.jobs("1")[0], "attempts": []}]
     ctl.submit("true")
     assert "not a script" in ctl.fails(1, "show", "2", "--script")
-    ctl.fails(2, "show", "--script", "--json", "1")
     ctl.fails(2, "show")
 
 
