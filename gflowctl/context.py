@@ -37,6 +37,7 @@ class Context:
     def __init__(self, environ: Mapping[str, str], config: str | None = None, state_dir: str | None = None) -> None:
         self.environ = environ
         self.config_given = config
+        self.state_given = state_dir
         self.state = State(default_state_dir(environ) if state_dir is None else os.path.abspath(state_dir))
         self._observed: Observed | None = None
         self._settings: dict[str, Any] | None = None

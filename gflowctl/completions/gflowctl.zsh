@@ -17,6 +17,7 @@ _shtab_gflowctl_commands() {
     cancel:'cancel queued jobs, stop running ones'
     close-sessions:'close terminal sessions left over by ended jobs'
     completion:'print the completion script for a shell'
+    config:'show the settings and where they come from'
     doctor:'check the installation and suggest fixes'
     drain:'start no more jobs'
     gpus:'control which GPUs jobs may use'
@@ -43,6 +44,13 @@ _shtab_gflowctl_commands() {
     wait:'wait until jobs have ended'
   )
   _describe 'gflowctl commands' _commands
+}
+
+_shtab_gflowctl_config_commands() {
+  local _commands=(
+    show:'Show every setting with its value and where it comes from.'
+  )
+  _describe 'gflowctl config commands' _commands
 }
 
 _shtab_gflowctl_gpus_commands() {
@@ -233,6 +241,30 @@ _shtab_gflowctl_completion_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_completion_defaults_added=0
+
+_shtab_gflowctl_config_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_config_defaults_added=0
+
+_shtab_gflowctl_config_show_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[print one JSON document]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  "(*)::only these settings or sections, e.g. gpu.allow:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_config_show_defaults_added=0
 
 _shtab_gflowctl_doctor_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -918,6 +950,7 @@ _shtab_gflowctl() {
         cancel) _arguments -C -s $_shtab_gflowctl_cancel_options ;;
         close-sessions) _arguments -C -s $_shtab_gflowctl_close_sessions_options ;;
         completion) _arguments -C -s $_shtab_gflowctl_completion_options ;;
+        config) _shtab_gflowctl_config ;;
         doctor) _arguments -C -s $_shtab_gflowctl_doctor_options ;;
         drain) _arguments -C -s $_shtab_gflowctl_drain_options ;;
         gpus) _shtab_gflowctl_gpus ;;
@@ -942,6 +975,29 @@ _shtab_gflowctl() {
         top) _arguments -C -s $_shtab_gflowctl_top_options ;;
         update) _arguments -C -s $_shtab_gflowctl_update_options ;;
         wait) _arguments -C -s $_shtab_gflowctl_wait_options ;;
+      esac
+  esac
+}
+
+_shtab_gflowctl_config() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->config'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_gflowctl_config_defaults_added )); then
+    if (( ${_shtab_gflowctl_config_options[(I)${(q)one_or_more}*]} +          ${_shtab_gflowctl_config_options[(I)${(q)remainder}*]} +          ${_shtab_gflowctl_config_options[(I)${(q)default}]} == 0 )); then
+      _shtab_gflowctl_config_options+=(': :_shtab_gflowctl_config_commands' '*::: :->config')
+    fi
+    _shtab_gflowctl_config_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_gflowctl_config_options
+
+  case $state in
+    config)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_gflowctl_config-$line[1]:"
+      case $line[1] in
+        show) _arguments -C -s $_shtab_gflowctl_config_show_options ;;
       esac
   esac
 }
