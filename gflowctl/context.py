@@ -37,6 +37,7 @@ class Context:
     def __init__(self, environ: Mapping[str, str], config: str | None = None, state_dir: str | None = None) -> None:
         self.environ = environ
         self.config_given = config
+        self.state_given = state_dir
         self.state = State(default_state_dir(environ) if state_dir is None else os.path.abspath(state_dir))
         self._observed: Observed | None = None
         self._settings: dict[str, Any] | None = None
@@ -84,6 +85,14 @@ class Context:
         """Whether queued jobs of any user may be limited; reads no job."""
         configured = (self.settings.get("quotas") or {}).values()
         return any(quota.get("max_queued_jobs") is not None for quota in configured) or commit.may_have(QUOTA)
+
+    def check_config(self) -> None:
+        """Raises `Refused` where a configuration file is named and missing, as gflowd does."""
+        if named := self.config_given or self.environ.get("GFLOW_CONFIG"):
+            try:
+                os.stat(named)
+            except OSError as error:
+                raise Refused(f"{os.path.abspath(named)}: {error.strerror}") from None
 
     @property
     def config_path(self) -> str:

@@ -12,7 +12,6 @@ from gflowd.core.errors import GflowError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
     from types import ModuleType
 
@@ -40,6 +39,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "stats": ("gflowctl.commands.stats", (), "summarise jobs: outcomes, waiting and run times, GPU hours"),
     "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
     "quota": ("gflowctl.commands.quota", (), "show and set the limits of users and projects"),
+    "config": ("gflowctl.commands.config", (), "show the settings and where they come from"),
     "doctor": ("gflowctl.commands.doctor", (), "check the installation and suggest fixes"),
     "backup": ("gflowctl.commands.backup", (), "write the queue, its files and the settings to one file"),
     "restore": ("gflowctl.commands.restore", (), "restore a backup"),
@@ -59,6 +59,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "quota",
             "drain",
             "resume",
+            "config",
             "doctor",
             "backup",
             "restore",
@@ -68,10 +69,11 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
 )
 
+WITHOUT_CONFIG = ("doctor", "restore", "completion")  # which tell of a missing file, bring it, or read none
 INTERRUPTED = 130  # 128 + SIGINT
 
 
-def parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> command_line.Parser:
     """The whole parser of one verb, named by its full name."""
     module = _module(name)
     description = (module.__doc__ or "").strip()
@@ -118,14 +120,29 @@ def _run(argv: Sequence[str]) -> int:
     if before.help or not rest:
         render.write(_overview())
         return 0
+    if rest[0] == command_line.HELP:
+        return _help(rest[1:])
     name = command_line.full_name("gflowctl", rest[0], COMMANDS)
     args = parser(name).parse_args(rest[1:])
+    args.color = args.color or before.color or "auto"
     given = {"config": args.config or before.config, "state_dir": args.state_dir or before.state_dir}
     context = Context(os.environ, **given)
+    if name not in WITHOUT_CONFIG:
+        context.check_config()
     status: int = _module(name).run(args, context)
     for note in context.notes():
         render.note(note)
     return status
+
+
+def _help(words: Sequence[str]) -> int:
+    """Shows the help of the command that `words` name; of all without."""
+    if not words or words[0] == command_line.HELP:
+        render.write(_overview())
+        return 0
+    asked = parser(command_line.full_name("gflowctl", words[0], COMMANDS))
+    asked.parse_args(command_line.help_words(asked, words[1:]))
+    return 0
 
 
 def _overview() -> str:
@@ -146,8 +163,9 @@ def _overview() -> str:
         "Options, before or after the command:",
         "  --config FILE     the configuration file",
         "  --state-dir DIR   where gflow keeps its state",
+        "  --color WHEN      never, auto (on a terminal) or always",
         "  --version         print the version and exit",
-        "  --help            this text; gflowctl COMMAND --help for one command",
+        "  --help            this text; gflowctl help COMMAND for one command",
         "",
         "A first job:  gflowctl submit --wait -- echo hello",
         "",

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     Options = argparse.ArgumentParser | argparse._ArgumentGroup  # noqa: SLF001 -- it has no public name
 
+HELP = "help"
+COLORS = ("never", "auto", "always")
 LARGEST_COUNT = 1_000_000
 NARROWEST = 60  # columns
 WIDEST = 100
@@ -95,10 +97,12 @@ class Parser(argparse.ArgumentParser):
             said = f"invalid choice: {value!r} (choose from {', '.join(known)}){meant(str(value), known)}"
             raise argparse.ArgumentError(action, said)
 
-    def meant(self, stray: Sequence[str]) -> str:
-        """A suggestion for the first unknown option; a word that is not an option may have meant anything."""
+    def meant(self, stray: Sequence[str], without: Sequence[str] = ()) -> str:
+        """A suggestion for the first unknown option, none of `without`; a word that is not an option may have meant
+        anything.
+        """
         word = next((word.partition("=")[0] for word in stray if word.startswith("--")), "")
-        return meant(word[2:], (name[2:] for name in self._names()), "--") if word else ""
+        return meant(word[2:], (name[2:] for name in self._names().difference(without)), "--") if word else ""
 
     def _names(self) -> set[str]:
         """The long options, of all its actions."""
@@ -171,6 +175,7 @@ def add_globals(parser: argparse.ArgumentParser, **how: Any) -> None:
     group = parser.add_argument_group("common options")
     group.add_argument("--config", metavar="FILE", help="the configuration file", **how)
     group.add_argument("--state-dir", metavar="DIR", help="where gflow keeps its state", **how)
+    group.add_argument("--color", choices=COLORS, help="when to use colour (default auto: on a terminal)", **how)
     group.add_argument("--version", action="version", version=f"{parser.prog.partition(' ')[0]} {__version__}")
     for nested in actions_of(parser).values():
         add_globals(nested, default=argparse.SUPPRESS)  # keep what was given before the action
@@ -188,7 +193,7 @@ def split_globals(
     program: str, argv: Sequence[str], write: Callable[[str], object] | None = None
 ) -> tuple[argparse.Namespace, list[str]]:
     """The options before the command's name, and all that follows them."""
-    nothing = argparse.Namespace(config=None, state_dir=None, help=False)
+    nothing = argparse.Namespace(config=None, state_dir=None, color=None, help=False)
     if not argv or not argv[0].startswith("-"):
         return nothing, list(argv)
     parser = Parser(prog=program, add_help=False, write=write)
@@ -196,7 +201,7 @@ def split_globals(
     parser.add_argument("-h", "--help", action="store_true")
     place = 0
     while place < len(argv) and argv[place].startswith("-"):
-        place += 2 if argv[place] in ("--config", "--state-dir") else 1
+        place += 2 if argv[place] in ("--config", "--state-dir", "--color") else 1
     return parser.parse_args(argv[:place]), list(argv[place:])
 
 
@@ -208,15 +213,14 @@ def full_name(program: str, word: str, commands: Mapping[str, tuple[str, tuple[s
     raise BadUsage(f"no command {word!r}{meant(word, commands)}; {program} --help lists them")
 
 
+def help_words(parser: Parser, words: Sequence[str]) -> list[str]:
+    """What to parse to show the help of a command, or of the action that `words` name."""
+    return [*(words[:1] if actions_of(parser) else ()), "--help"]
+
+
 def add_json(parser: Options, what: str = "print one JSON document") -> None:
     """`--json`."""
     parser.add_argument("--json", action="store_true", help=what)
-
-
-def add_color(parser: Options) -> None:
-    """`--color`."""
-    choices = ("never", "auto", "always")
-    parser.add_argument("--color", choices=choices, default="auto", help="when to use colour (auto: on a terminal)")
 
 
 def duration(text: str) -> float:

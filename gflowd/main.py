@@ -11,7 +11,6 @@ from gflowd import command_line
 from gflowd.core.errors import BadUsage, GflowError, brief
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
 # name: (module, aliases, summary); only the module of the verb asked for is imported
@@ -28,7 +27,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 INTERRUPTED = 130  # 128 + SIGINT
 
 
-def parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> command_line.Parser:
     """The whole parser of one verb, named by its full name."""
     module = import_module(COMMANDS[name][0])
     built = command_line.Parser(prog=f"gflowd {name}", description=(module.__doc__ or "").strip())
@@ -62,12 +61,25 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     if not rest:
         raise BadUsage(f"no command given: one of {', '.join(COMMANDS)} (see gflowd --help)")
+    if rest[0] == command_line.HELP:
+        return _help(rest[1:])
     name = command_line.full_name("gflowd", rest[0], COMMANDS)
     args = parser(name).parse_args(rest[1:])
+    args.color = args.color or common.color or "auto"
     args.config = args.config or common.config
     args.state_dir = args.state_dir or common.state_dir
     status: int = import_module(COMMANDS[name][0]).run(args)
     return status
+
+
+def _help(words: Sequence[str]) -> int:
+    """Shows the help of the command that `words` name; of all without."""
+    if not words or words[0] == command_line.HELP:
+        print(overview())
+        return 0
+    asked = parser(command_line.full_name("gflowd", words[0], COMMANDS))
+    asked.parse_args(command_line.help_words(asked, words[1:]))
+    return 0
 
 
 def overview() -> str:
@@ -85,8 +97,9 @@ def overview() -> str:
             "Options, before or after the command:",
             "  --config FILE     the configuration file",
             "  --state-dir DIR   where gflow keeps its state",
+            "  --color WHEN      never, auto (on a terminal) or always",
             "  --version         print the version and exit",
-            "  --help            this text; gflowd COMMAND --help for one command",
+            "  --help            this text; gflowd help COMMAND for one command",
         )
     )
 

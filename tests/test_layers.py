@@ -25,7 +25,8 @@ BELOW_PLANNING = tuple(
 BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.log", "gflowd.paths")
 # What gflowctl uses of gflowd: what is kept, how it is kept, and how to see and wake the daemon.
 FOR_GFLOWCTL = (
-    "gflowd.command_line", "gflowd.config.loader", "gflowd.core.", "gflowd.effects.daemon", "gflowd.effects.doorbell",
+    "gflowd.command_line", "gflowd.config.chosen", "gflowd.config.loader", "gflowd.core.", "gflowd.effects.daemon",
+    "gflowd.effects.doorbell",
     "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.terminal", "gflowd.paths",
     "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.record_log",

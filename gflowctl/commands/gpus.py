@@ -166,6 +166,6 @@ def _topology(args: argparse.Namespace, context: Context) -> None:
     names = [f"GPU{gpu.index}" for gpu in gpus]
     columns = [render.Column(""), *map(render.Column, names)]
     rows = [(gpu, [name, *(gpu.links or ["?"] * len(gpus))]) for name, gpu in zip(names, gpus, strict=True)]
-    render.write(render.table(columns, rows, color=False, columns_wide=0) + f"\n{LEGEND}")
+    render.write(render.table(columns, rows, color=render.use_color(args.color), columns_wide=0) + f"\n{LEGEND}")
     if any(gpu.simulated for gpu in gpus):
         render.write("\nThese GPUs are simulated, and so are their links.\n")

@@ -43,7 +43,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", type=command_line.interval, default=2.0, metavar="S", help="seconds between refreshes (default 2)"
     )
-    command_line.add_color(parser)
     command_line.add_json(parser)
 
 

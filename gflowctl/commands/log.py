@@ -40,14 +40,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Prints it."""
-    if args.follow and (args.first is not None or args.error or args.attempt is not None):
-        raise BadUsage("--follow cannot be combined with --first, --error or --attempt")
+    if args.follow and (args.first is not None or args.attempt is not None):
+        raise BadUsage("--follow cannot be combined with --first or --attempt")
     view = lookup.view(context, [args.job])
     job_id = view.one(args.job)
-    if args.follow:
-        follow.follow(context, job_id, args.last)
-        return 0
     job = view.job(job_id)
+    if args.error and job.spec.error is None:
+        raise Refused(f"job {jobs.label(job)} has no separate error file; its errors are in its output")
+    if args.follow:
+        follow.follow(context, job_id, args.last, error=args.error)
+        return 0
     tail = _tail(args, context, view, job)
     if not tail.open():
         _explain_missing(view, job, tail.path)
@@ -73,8 +75,6 @@ def _tail(args: argparse.Namespace, context: Context, view: views.View, job: Job
     if isinstance(job.phase, Queued) and last == 1:
         raise Refused(f"{named} never started ({jobs.state(job)}); it has no log")
     if args.error:
-        if job.spec.error is None:
-            raise Refused(f"{named} has no separate error file; its errors are in its output")
         return follow.Tail(jobs.file_name(job, job.spec.error) or "", terminal=False)
     number = args.attempt or (last - 1 if isinstance(job.phase, Queued) else last)
     past = view.past(job.id, number) if number < last else None

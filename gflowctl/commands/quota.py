@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Does what was asked for."""
     match args.action:
         case "list":
-            _list(context, as_json=args.json)
+            _list(args, context)
         case "set":
             _set(args, context)
         case _:
@@ -175,16 +175,16 @@ def _words(owner: str, found: Quotas) -> str:
     return f"{_who(owner)}: {', '.join(said)}"
 
 
-def _list(context: Context, *, as_json: bool) -> None:
+def _list(args: argparse.Namespace, context: Context) -> None:
     fold = context.store.read()
     rows = _rows(quotas.in_force(context, fold), quotas.usage(fold))
-    if as_json:
+    if args.json:
         render.write_json(rows)
         return
     titles = ("WHO", "RUNNING", "MAX", "GPUS", "MAX", "QUEUED", "MAX")
     columns = [render.Column(title, right=place > 0, flexible=place == 0) for place, title in enumerate(titles)]
     wide = render.terminal_columns() if render.is_terminal() else 0
-    color = render.use_color("auto")
+    color = render.use_color(args.color)
     render.write(render.table(columns, [(row, _cells(row)) for row in rows], color=color, columns_wide=wide))
 
 

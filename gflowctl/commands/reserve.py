@@ -64,7 +64,6 @@ def _configure_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--range", type=command_line.duration, metavar="DUR", help="length of the timeline (default 1d)"
     )
-    command_line.add_color(parser)
     command_line.add_json(parser)
 
 

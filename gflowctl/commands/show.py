@@ -39,7 +39,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--script", action="store_true", help="print the script that was kept at submission")
     parser.add_argument("--env", action="store_true", help="print the environment that was kept at submission")
     parser.add_argument("--unmask", action="store_true", help="with --env: print secrets too")
-    command_line.add_color(parser)
     command_line.add_json(parser, "print a JSON list, one object for each job")
 
 

@@ -72,7 +72,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     elif args.csv:
         render.write(_csv(args.by, groups))
     else:
-        render.write(_text(groups[""]) if args.by is None else _table(args.by, groups))
+        color = render.use_color(args.color)
+        render.write(_text(groups[""], color=color) if args.by is None else _table(args.by, groups, color=color))
         if hours and args.by != DAY:
             render.write(f"\nGPU hours per day\n{_chart(hours, calendar.days(min(hours), max(hours)))}")
     return 0
@@ -117,7 +118,7 @@ def _account(view: views.View, job: Job, now: float) -> Account:
     return Account(job.spec.user, job.spec.project, jobs.state(job), job.spec.submitted_at, ended, spans)
 
 
-def _text(summary: Summary) -> str:
+def _text(summary: Summary, *, color: bool) -> str:
     counts = ", ".join(f"{number} {state}" for state in STATES if (number := summary.states[state]))
     lines = {
         "Jobs": f"{summary.states.total()} ({counts})" if counts else "0",
@@ -127,7 +128,8 @@ def _text(summary: Summary) -> str:
         "GPU hours": f"{summary.gpu_hours:.2f}",
         "Peak GPUs": str(summary.peak_gpus),
     }
-    return "".join(f"{title + ':':<14}{text}\n" for title, text in lines.items())
+    keys = (render.paint(f"{title}:".ljust(14), render.BOLD, on=color) for title in lines)
+    return "".join(f"{key}{text}\n" for key, text in zip(keys, lines.values(), strict=True))
 
 
 def _percent(rate: float | None) -> str:
@@ -141,12 +143,12 @@ def _spread(spread: Spread | None) -> str:
     return f"mean {mean}, median {median}, 95 % at most {p95}"
 
 
-def _table(by: str, groups: Mapping[str, Summary]) -> str:
+def _table(by: str, groups: Mapping[str, Summary], *, color: bool) -> str:
     titles = ("JOBS", *(state.upper() for state in ENDED_STATES), "SUCCESS", "WAITED", "RAN", "GPUHOURS", "PEAK")
     columns = [Column(TITLES[by], flexible=True), *(Column(title, right=True) for title in titles)]
     rows = [(None, [name, *_cells(summary)]) for name, summary in groups.items()]
     wide = render.terminal_columns() if render.is_terminal() else 0
-    return render.table(columns, rows, color=False, columns_wide=wide)
+    return render.table(columns, rows, color=color, columns_wide=wide)
 
 
 def _cells(summary: Summary) -> list[str]:

@@ -128,7 +128,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         ids = _span(made)
         queued = f"jobs {_words(ids)} are queued" if len(ids) > 1 else f"job {_words(ids)} is queued"
         raise SystemFailed(f"{queued}, but {error}") from None
-    if render.notes_are_read() and any(new.spec.early_signal and new.spec.time_limit is None for new in made):
+    if any(new.spec.early_signal and new.spec.time_limit is None for new in made):
         render.note("note: --signal is sent before a time limit, but the job has none (--time)")
     if context.observed.has_repeating_reservations and any(new.spec.gpus for new in made):
         from gflowctl.machine import prospects

@@ -17,6 +17,7 @@ _shtab_gflowctl_commands() {
     cancel:'cancel queued jobs, stop running ones'
     close-sessions:'close terminal sessions left over by ended jobs'
     completion:'print the completion script for a shell'
+    config:'show the settings and where they come from'
     doctor:'check the installation and suggest fixes'
     drain:'start no more jobs'
     gpus:'control which GPUs jobs may use'
@@ -43,6 +44,13 @@ _shtab_gflowctl_commands() {
     wait:'wait until jobs have ended'
   )
   _describe 'gflowctl commands' _commands
+}
+
+_shtab_gflowctl_config_commands() {
+  local _commands=(
+    show:'Show every setting with its value and where it comes from.'
+  )
+  _describe 'gflowctl config commands' _commands
 }
 
 _shtab_gflowctl_gpus_commands() {
@@ -80,6 +88,7 @@ _shtab_gflowctl_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:"
   "--state-dir[where gflow keeps its state]:DIR:"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -91,6 +100,7 @@ _shtab_gflowctl_a_options=(
   {-r,--read-only}"[only watch\; all keys but detach do nothing]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:"
 )
@@ -103,6 +113,7 @@ _shtab_gflowctl_attach_options=(
   {-r,--read-only}"[only watch\; all keys but detach do nothing]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:"
 )
@@ -116,6 +127,7 @@ _shtab_gflowctl_backup_options=(
   "--force[replace FILE if it exists]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":the file to write\; it must not exist yet:_files"
 )
@@ -164,7 +176,7 @@ _shtab_gflowctl_batch_options=(
   "--export[the variables that the job gets (default ALL\; NONE\: only those of a login)]:ALL|NONE|NAME[=VALUE],...:"
   "--conda-env[activate this conda environment before the command]:NAME:"
   {--notify-email,--mail-user}"[address to notify]:ADDR:"
-  {--notify-on,--mail-type}"[events to notify about (begin, end, fail\; none)]:EVENT,...:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:"
   "--wait[wait for the job to end\; exit with its status]"
   "--follow[like --wait, and show the job\'s output]"
   "--dry-run[check everything and show what would be queued, but queue nothing]"
@@ -177,6 +189,7 @@ _shtab_gflowctl_batch_options=(
   "--from[queue a job for each line of FILE (-\: standard input), all or none]:FILE:_files"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(-)*::the command or script, and its arguments:_files"
 )
@@ -194,6 +207,7 @@ _shtab_gflowctl_cancel_options=(
   "--dry-run[show which jobs are meant, but do nothing]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -208,6 +222,7 @@ _shtab_gflowctl_close_sessions_options=(
   "--pattern[of ended jobs whose name or session matches this regular expression]:TEXT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -219,6 +234,7 @@ _shtab_gflowctl_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":bash, zsh or fish:(bash zsh fish)"
 )
@@ -226,12 +242,36 @@ _shtab_gflowctl_completion_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_completion_defaults_added=0
 
+_shtab_gflowctl_config_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_config_defaults_added=0
+
+_shtab_gflowctl_config_show_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[print one JSON document]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  "(*)::only these settings or sections, e.g. gpu.allow:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_config_show_defaults_added=0
+
 _shtab_gflowctl_doctor_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list of what was checked]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -243,6 +283,7 @@ _shtab_gflowctl_drain_options=(
   "--reason[reason shown to users]:TEXT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -253,6 +294,7 @@ _shtab_gflowctl_gpus_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -263,6 +305,7 @@ _shtab_gflowctl_gpus_allow_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":GPUs by index, e.g. 0,2 or 0-3, or all:"
 )
@@ -275,6 +318,7 @@ _shtab_gflowctl_gpus_drain_options=(
   "--reason[reason shown to users]:TEXT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":the GPU\'s index:"
 )
@@ -289,6 +333,7 @@ _shtab_gflowctl_gpus_ignore_options=(
   "--json[print a JSON list of the ignored processes]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -299,6 +344,7 @@ _shtab_gflowctl_gpus_resume_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":the GPU\'s index:"
 )
@@ -311,6 +357,7 @@ _shtab_gflowctl_gpus_topology_options=(
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -323,6 +370,7 @@ _shtab_gflowctl_gpus_unignore_options=(
   "--pid[the process, one that gflow did not start]:P:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -333,6 +381,7 @@ _shtab_gflowctl_hold_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -344,10 +393,10 @@ _shtab_gflowctl_info_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -358,6 +407,7 @@ _shtab_gflowctl_limit_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":the array or sweep, by id (42, \@, \@\~2) or name:"
   ":how many at a time, at least 1:"
@@ -385,10 +435,10 @@ _shtab_gflowctl_list_options=(
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
   "-r[show each element of an array on its own line]"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -405,6 +455,7 @@ _shtab_gflowctl_log_options=(
   "--attempt[print the log of this attempt (default\: the last)]:N:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:"
 )
@@ -416,6 +467,7 @@ _shtab_gflowctl_new_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":name of the job\; its script is NAME.sh:"
 )
@@ -442,10 +494,10 @@ _shtab_gflowctl_q_options=(
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
   "-r[show each element of an array on its own line]"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -472,10 +524,10 @@ _shtab_gflowctl_queue_options=(
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
   "-r[show each element of an array on its own line]"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -487,6 +539,7 @@ _shtab_gflowctl_quota_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -498,6 +551,7 @@ _shtab_gflowctl_quota_list_options=(
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -512,6 +566,7 @@ _shtab_gflowctl_quota_remove_options=(
   "--default-project[the default quota of every project]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -529,6 +584,7 @@ _shtab_gflowctl_quota_set_options=(
   "--max-queued-jobs[at most this many jobs queued or held\; none\: no limit, whatever the default]:N:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -569,6 +625,7 @@ _shtab_gflowctl_redo_options=(
   "--json[print the new jobs as a JSON list]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -581,6 +638,7 @@ _shtab_gflowctl_release_options=(
   "--at[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -592,6 +650,7 @@ _shtab_gflowctl_requeue_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -603,6 +662,7 @@ _shtab_gflowctl_reserve_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -614,6 +674,7 @@ _shtab_gflowctl_reserve_cancel_options=(
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":number of the reservation:"
 )
@@ -632,6 +693,7 @@ _shtab_gflowctl_reserve_create_options=(
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -645,10 +707,10 @@ _shtab_gflowctl_reserve_list_options=(
   {-u,--user}"[only reservations for this user]:USER:"
   "--timeline[draw the coming reservations as bars]"
   "--range[length of the timeline (default 1d)]:DUR:"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -660,6 +722,7 @@ _shtab_gflowctl_reserve_show_options=(
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":number of the reservation:"
 )
@@ -673,6 +736,7 @@ _shtab_gflowctl_restore_options=(
   "--no-config[do not restore the configuration]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":the backup file:_files"
 )
@@ -684,6 +748,7 @@ _shtab_gflowctl_resume_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -695,10 +760,10 @@ _shtab_gflowctl_show_options=(
   "--script[print the script that was kept at submission]"
   "--env[print the environment that was kept at submission]"
   "--unmask[with --env\: print secrets too]"
-  "--color[when to use colour (auto\: on a terminal)]:color:(never auto always)"
   "--json[print a JSON list, one object for each job]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -716,6 +781,7 @@ _shtab_gflowctl_stats_options=(
   "--json[print a JSON object with the groups and GPU hours by day]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -763,7 +829,7 @@ _shtab_gflowctl_submit_options=(
   "--export[the variables that the job gets (default ALL\; NONE\: only those of a login)]:ALL|NONE|NAME[=VALUE],...:"
   "--conda-env[activate this conda environment before the command]:NAME:"
   {--notify-email,--mail-user}"[address to notify]:ADDR:"
-  {--notify-on,--mail-type}"[events to notify about (begin, end, fail\; none)]:EVENT,...:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:"
   "--wait[wait for the job to end\; exit with its status]"
   "--follow[like --wait, and show the job\'s output]"
   "--dry-run[check everything and show what would be queued, but queue nothing]"
@@ -776,6 +842,7 @@ _shtab_gflowctl_submit_options=(
   "--from[queue a job for each line of FILE (-\: standard input), all or none]:FILE:_files"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(-)*::the command or script, and its arguments:_files"
 )
@@ -787,6 +854,7 @@ _shtab_gflowctl_top_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -834,6 +902,7 @@ _shtab_gflowctl_update_options=(
   "*--clear[options to reset to their defaults, e.g. time,begin,depends-on]:OPTION,...:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -847,6 +916,7 @@ _shtab_gflowctl_wait_options=(
   "--timeout[give up after this long, e.g. 90s or 2h]:DUR:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
 )
@@ -880,6 +950,7 @@ _shtab_gflowctl() {
         cancel) _arguments -C -s $_shtab_gflowctl_cancel_options ;;
         close-sessions) _arguments -C -s $_shtab_gflowctl_close_sessions_options ;;
         completion) _arguments -C -s $_shtab_gflowctl_completion_options ;;
+        config) _shtab_gflowctl_config ;;
         doctor) _arguments -C -s $_shtab_gflowctl_doctor_options ;;
         drain) _arguments -C -s $_shtab_gflowctl_drain_options ;;
         gpus) _shtab_gflowctl_gpus ;;
@@ -904,6 +975,29 @@ _shtab_gflowctl() {
         top) _arguments -C -s $_shtab_gflowctl_top_options ;;
         update) _arguments -C -s $_shtab_gflowctl_update_options ;;
         wait) _arguments -C -s $_shtab_gflowctl_wait_options ;;
+      esac
+  esac
+}
+
+_shtab_gflowctl_config() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->config'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_gflowctl_config_defaults_added )); then
+    if (( ${_shtab_gflowctl_config_options[(I)${(q)one_or_more}*]} +          ${_shtab_gflowctl_config_options[(I)${(q)remainder}*]} +          ${_shtab_gflowctl_config_options[(I)${(q)default}]} == 0 )); then
+      _shtab_gflowctl_config_options+=(': :_shtab_gflowctl_config_commands' '*::: :->config')
+    fi
+    _shtab_gflowctl_config_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_gflowctl_config_options
+
+  case $state in
+    config)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_gflowctl_config-$line[1]:"
+      case $line[1] in
+        show) _arguments -C -s $_shtab_gflowctl_config_show_options ;;
       esac
   esac
 }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def ignore(args: argparse.Namespace, context: Context) -> None:
     """Ignores a process, or shows the ignored ones. Raises `Refused`, `BadUsage`."""
     if not _names_process(args):
-        _show(context, as_json=args.json)
+        _show(args, context)
         return
     gpu = gpus.one(context, args.gpu)
     process = next((each for each in gpu.processes if each.pid == args.pid), None)
@@ -68,7 +68,7 @@ def _names_process(args: argparse.Namespace) -> bool:
     return args.gpu is not None
 
 
-def _show(context: Context, *, as_json: bool) -> None:
+def _show(args: argparse.Namespace, context: Context) -> None:
     indices = {gpu.uuid: gpu.index for gpu in context.observed.gpus}
     found = [
         {
@@ -79,7 +79,7 @@ def _show(context: Context, *, as_json: bool) -> None:
         }
         for entry in _living(gpus.order(context, IGNORED))
     ]
-    if as_json:
+    if args.json:
         render.write_json(found)
     elif found:
         columns = [render.Column("GPU", right=True), render.Column("PID", right=True), render.Column("USER")]
@@ -87,7 +87,7 @@ def _show(context: Context, *, as_json: bool) -> None:
             (each, [str(each["gpu"] if each["gpu"] is not None else each["uuid"]), str(each["pid"]), each["user"]])
             for each in found
         ]
-        render.write(render.table(columns, rows, color=False, columns_wide=0))
+        render.write(render.table(columns, rows, color=render.use_color(args.color), columns_wide=0))
     else:
         render.note("no process is ignored")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from gflowd import command_line
-from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.errors import BadUsage, Refused, meant
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 DEFAULT_PRIORITY = 10
 LARGEST_PRIORITY = 255
+EVENTS = (
+    "begin", "end", "fail", "requeue", "time_limit", "time_limit_90", "time_limit_80", "time_limit_50",
+    "invalid_depend", "stage_out", "array_tasks", "all", "none",
+)  # fmt: skip  # of --mail-type, sbatch(1)
 LARGEST_NICE = 2147483645  # sbatch(1)
 
 
@@ -160,14 +164,15 @@ def add_notification(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("notification (only recorded; this version sends nothing)")
     group.add_argument("--notify-email", "--mail-user", metavar="ADDR", help="address to notify")
     group.add_argument("--notify-on", "--mail-type", type=_events, metavar="EVENT,...",
-                       help="events to notify about (begin, end, fail; none)")  # fmt: skip
+                       help="events to notify about: begin, end, fail, all, none, or another of sbatch's")  # fmt: skip
 
 
 def _events(text: str) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(word.lower() for word in command_line.words(text)))
-    wrong = next((word for word in found if not word.replace("_", "").replace("-", "").isalnum()), None)
-    if wrong is not None or not found:
-        raise argparse.ArgumentTypeError(f"{wrong or text!r} is not an event")
+    found = tuple(dict.fromkeys(word.lower().replace("-", "_") for word in command_line.words(text)))
+    wrong = next((word for word in found if word not in EVENTS), text if not found else None)
+    if wrong is not None:
+        known = ", ".join(EVENTS)
+        raise argparse.ArgumentTypeError(f"{wrong!r} is not an event{meant(wrong, EVENTS)}; the events are {known}")
     return () if found == ("none",) else found
 
 

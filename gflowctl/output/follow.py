@@ -190,7 +190,7 @@ def _start_of_last(fd: int, lines: int) -> int:
     return 0
 
 
-def follow(context: Context, job_id: int, last: int | None = None) -> Job:
+def follow(context: Context, job_id: int, last: int | None = None, *, error: bool = False) -> Job:
     """Prints a job's output, from its last `last` lines if given, until it has ended; returns the ended job."""
     watch = Watch(context)
     view = watch.look()
@@ -202,7 +202,7 @@ def follow(context: Context, job_id: int, last: int | None = None) -> Job:
             if tail is not None:
                 _drain(tail)
             shown = job.run.attempt
-            tail = Tail(jobs.log_path(context.state, job, shown), terminal=jobs.is_terminal_log(job))
+            tail = _tail(context, job, shown, error=error)
             tail, last = _begin(tail, last)
         if tail is not None and tail.open() and tail.copy():
             idle = time.monotonic()
@@ -213,6 +213,13 @@ def follow(context: Context, job_id: int, last: int | None = None) -> Job:
         time.sleep(pause(time.monotonic() - idle))
         if watch.changed():
             view = watch.look()
+
+
+def _tail(context: Context, job: Job, attempt: int, *, error: bool) -> Tail:
+    """Of the output of an attempt; with `error` of the file of its errors."""
+    if error and (path := jobs.file_name(job, job.spec.error)) is not None:
+        return Tail(path, terminal=False)
+    return Tail(jobs.log_path(context.state, job, attempt), terminal=jobs.is_terminal_log(job))
 
 
 def _begin(tail: Tail, last: int | None) -> tuple[Tail, None]:

@@ -48,10 +48,10 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "pid": started.identity.pid if started is not None else None,
         "output": jobs.file_name(job, spec.output), "error": jobs.file_name(job, spec.error),
         "gpu_type": spec.gpu_type, "conda_env": spec.conda_env,
-        "git": None if spec.git is None else spec.git.fields(),
         "early_signal": None if spec.early_signal is None else spec.early_signal.fields(),
         "rank": rank, "score": points, "promised_start": rfc3339(reasons.promised_start(view, job)),
         "estimated_start": rfc3339(reasons.estimated_start(view, job)),
+        "git": None if spec.git is None else spec.git.fields(),
     }  # fmt: skip
 
 

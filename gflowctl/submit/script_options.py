@@ -74,9 +74,10 @@ def read(
         except BadUsage as error:
             raise Refused(f"{where}: {error}") from None
         if stray := [*stray, *found.pop("command", ())]:
-            trouble = f"{stray[0]}: not an option of gflowctl submit{parser.meant(stray[:1])}"
+            trouble = f"{stray[0]}: not an option of gflowctl submit"
             if not ignore_unknown:
-                raise Refused(f"{where}: {trouble}; {script_head.REMEDY}")
+                hint = parser.meant(stray[:1], script_head.ELSEWHERE)
+                raise Refused(f"{where}: {trouble}{hint}; {script_head.REMEDY}")
             notes.append(f"{where}: ignored: {' '.join(words)}: {trouble}")
             continue
         if "param" in found:

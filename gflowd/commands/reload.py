@@ -10,6 +10,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from gflowd.config import chosen
 from gflowd.core.errors import Refused
 from gflowd.daemon import instance, launch
 
@@ -28,11 +29,11 @@ def run(args: argparse.Namespace) -> int:
     holder = instance.when_known(state)
     if holder is None:
         raise Refused("the daemon is not running; gflowd start reads the configuration")
-    before = launch.kept(state)
+    before = chosen.kept(state)
     choice = launch.chosen(args).over(before)
     launch.load_and_tell(choice)
     if choice != before:
-        launch.keep(state, choice)
+        chosen.keep(state, choice)
     fd = instance.signal_daemon(state, holder, signal.SIGHUP)
     if fd is None:
         raise Refused("the daemon has just ended; gflowd start reads the configuration")

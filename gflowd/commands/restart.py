@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gflowd.config import chosen
 from gflowd.core.errors import Refused
 from gflowd.daemon import instance, launch
 
@@ -24,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when the new daemon is ready."""
     state = launch.prepared(args, detached=True)
-    choice = launch.chosen(args).over(launch.kept(state))
+    choice = launch.chosen(args).over(chosen.kept(state))
     launch.load_and_tell(choice)
     holder = instance.when_known(state)
     if holder is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gflowd.paths import State
 
 NOT_RUNNING = 3
+BOLD, RED, GREEN, YELLOW = "1", "31", "32", "33"
 MEMORY_LIMITS = {"cgroup": "limits enforced by the kernel (cgroups)", "watch": "limits checked about once a second"}
 
 
@@ -38,7 +40,10 @@ def run(args: argparse.Namespace) -> int:
     state = launch.state_of(args)
     holder = daemon.running(state)
     report = gather(state, holder)
-    print(json.dumps(report, indent=2) if args.json else "\n".join(_lines(report)))
+    if args.json:
+        print(json.dumps(report, indent=2))
+    else:
+        print("\n".join(_lines(report, Paint(args.color))))
     return 0 if holder is not None else NOT_RUNNING
 
 
@@ -106,15 +111,27 @@ def _workers(holder: daemon.Daemon | None) -> list[dict[str, Any]]:
     ]
 
 
-def _lines(report: dict[str, Any]) -> Iterable[str]:
+class Paint:
+    """Colours words where `choice` (never, auto, always) has it so; see `gflowctl.output.render`, which is not ours."""
+
+    def __init__(self, choice: str) -> None:
+        may = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self.on = may if choice == "auto" else choice == "always"
+
+    def __call__(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.on else text
+
+
+def _lines(report: dict[str, Any], paint: Paint) -> Iterable[str]:
     if not report["running"]:
-        yield f"gflowd is not running (state {report['state_dir']})"
+        yield f"gflowd is {paint('not running', RED)} (state {report['state_dir']})"
         return
     if report["pid"] is None:
         yield f"gflowd is starting (state {report['state_dir']})"
         return
     up = durations.clock(report["uptime"] or 0)
     phase = "is running" if report["ready"] else "is starting"
+    phase = paint(phase, GREEN if report["ready"] else YELLOW)
     yield f"gflowd {report['version']} {phase}: pid {report['pid']} on {report['host']}, {report['hosting']}, up {up}"
     if report["version"] != report["installed"]:
         yield f"upgrade   {report['installed']} is installed; gflowd restart completes the upgrade; jobs go on"
@@ -122,20 +139,20 @@ def _lines(report: dict[str, Any]) -> Iterable[str]:
     yield f"executor  {report['executor'] or 'not known yet'}"
     yield f"memory    {MEMORY_LIMITS.get(report['memory_limits'], 'not known yet')}"
     if report["gpu_trouble"]:
-        yield f"GPUs      {report['gpu_trouble']}"
+        yield f"GPUs      {paint(report['gpu_trouble'], RED)}"
     if report["trouble"]:
-        yield f"trouble   {report['trouble']}"
+        yield f"trouble   {paint(report['trouble'], RED)}"
     workers = [
         (each["name"], each["pid"] or "-", _age(each["heartbeat_age"]), each["restarts"]) for each in report["workers"]
     ]
     if workers:
-        yield from ("", *_table(("WORKER", "PID", "HEARTBEAT", "RESTARTS"), workers))
+        yield from ("", *_table(("WORKER", "PID", "HEARTBEAT", "RESTARTS"), workers, paint))
     gpus = [
         (each["index"], each["model"], memory.show(each["memory_mb"]), _state(each), _jobs(each))
         for each in report["gpus"]
     ]
     if gpus:
-        yield from ("", *_table(("GPU", "MODEL", "MEMORY", "STATE", "JOBS"), gpus))
+        yield from ("", *_table(("GPU", "MODEL", "MEMORY", "STATE", "JOBS"), gpus, paint))
 
 
 def _age(seconds: float | None) -> str:
@@ -150,8 +167,9 @@ def _jobs(gpu: dict[str, Any]) -> str:
     return ",".join(str(job) for job in gpu.get("jobs", ())) or "-"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterable[str]:
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]], paint: Paint) -> Iterable[str]:
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    for row in cells:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    for place, row in enumerate(cells):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield line if place else paint(line, BOLD)

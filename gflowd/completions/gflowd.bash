@@ -7,17 +7,17 @@
 
 _shtab_gflowd_subparsers=(run start up stop down restart reload status init completion)
 
-_shtab_gflowd_run_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --adopt --config --state-dir --version)
-_shtab_gflowd_start_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --adopt --config --state-dir --version)
-_shtab_gflowd_up_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --adopt --config --state-dir --version)
-_shtab_gflowd_stop_option_strings=(-h --help --config --state-dir --version)
-_shtab_gflowd_down_option_strings=(-h --help --config --state-dir --version)
-_shtab_gflowd_restart_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --config --state-dir --version)
-_shtab_gflowd_reload_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --config --state-dir --version)
-_shtab_gflowd_status_option_strings=(-h --help --json --config --state-dir --version)
-_shtab_gflowd_init_option_strings=(-h --help --yes -y --force --print --config --state-dir --version)
-_shtab_gflowd_completion_option_strings=(-h --help --config --state-dir --version)
-_shtab_gflowd_option_strings=(-h --help --config --state-dir --version)
+_shtab_gflowd_run_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --adopt --config --state-dir --color --version)
+_shtab_gflowd_start_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --adopt --config --state-dir --color --version)
+_shtab_gflowd_up_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --adopt --config --state-dir --color --version)
+_shtab_gflowd_stop_option_strings=(-h --help --config --state-dir --color --version)
+_shtab_gflowd_down_option_strings=(-h --help --config --state-dir --color --version)
+_shtab_gflowd_restart_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --config --state-dir --color --version)
+_shtab_gflowd_reload_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --config --state-dir --color --version)
+_shtab_gflowd_status_option_strings=(-h --help --json --config --state-dir --color --version)
+_shtab_gflowd_init_option_strings=(-h --help --yes -y --force --print --config --state-dir --color --version)
+_shtab_gflowd_completion_option_strings=(-h --help --config --state-dir --color --version)
+_shtab_gflowd_option_strings=(-h --help --config --state-dir --color --version)
 
 _shtab_gflowd_run___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowd_run___state_dir_COMPGEN=_shtab_compgen_dirs
@@ -40,8 +40,19 @@ _shtab_gflowd_init___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowd_completion___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowd_completion___state_dir_COMPGEN=_shtab_compgen_dirs
 
+_shtab_gflowd_run___color_choices=(never auto always)
+_shtab_gflowd_start___color_choices=(never auto always)
+_shtab_gflowd_up___color_choices=(never auto always)
+_shtab_gflowd_stop___color_choices=(never auto always)
+_shtab_gflowd_down___color_choices=(never auto always)
+_shtab_gflowd_restart___color_choices=(never auto always)
+_shtab_gflowd_reload___color_choices=(never auto always)
+_shtab_gflowd_status___color_choices=(never auto always)
+_shtab_gflowd_init___color_choices=(never auto always)
 _shtab_gflowd_completion_pos_0_choices=(bash zsh fish)
+_shtab_gflowd_completion___color_choices=(never auto always)
 _shtab_gflowd_pos_0_choices=(run start up stop down restart reload status init completion)
+_shtab_gflowd___color_choices=(never auto always)
 
 _shtab_gflowd_run__h_nargs=0
 _shtab_gflowd_run___help_nargs=0

@@ -28,6 +28,7 @@ _shtab_gflowd_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:"
   "--state-dir[where gflow keeps its state]:DIR:"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -38,6 +39,7 @@ _shtab_gflowd_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
   ":the shell to complete in:(bash zsh fish)"
 )
@@ -49,6 +51,7 @@ _shtab_gflowd_down_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -62,6 +65,7 @@ _shtab_gflowd_init_options=(
   "--print[print the text instead of writing a file]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -77,6 +81,7 @@ _shtab_gflowd_reload_options=(
   {-v,--verbose}"[log everything the daemon does]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -92,6 +97,7 @@ _shtab_gflowd_restart_options=(
   {-v,--verbose}"[log everything the daemon does]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -108,6 +114,7 @@ _shtab_gflowd_run_options=(
   "--adopt[take over a state directory last used on another machine]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -124,6 +131,7 @@ _shtab_gflowd_start_options=(
   "--adopt[take over a state directory last used on another machine]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -135,6 +143,7 @@ _shtab_gflowd_status_options=(
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -145,6 +154,7 @@ _shtab_gflowd_stop_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
@@ -161,6 +171,7 @@ _shtab_gflowd_up_options=(
   "--adopt[take over a state directory last used on another machine]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
 )
 

@@ -14,7 +14,7 @@ from gflowd.core.job import model
 from gflowd.paths import default_config_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gflowd.config.settings import Path
 
@@ -60,6 +60,19 @@ class Config:
     log_keep: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the value of a setting comes from: `kind` is `default`, `file`, `environment` or `option`; `where` is the
+    line of the file or the variable; `given` is the value as it stands there, in TOML's form or as a word.
+    """
+
+    name: str  # of the setting: gpu.poll_interval
+    value: Any  # as in `Config`
+    kind: Literal["default", "file", "environment", "option"]
+    where: str | None
+    given: str
+
+
 class _Gathered:
     """What the layers have set so far."""
 
@@ -67,9 +80,29 @@ class _Gathered:
         self.values: dict[str, Any] = {setting.attribute: setting.default for setting in settings.SETTINGS}
         self.quotas: dict[str, dict[str, int | None]] = {}
         self.notes: list[str] = []
+        self.text = ""  # of the file
+        self.set_by: dict[Path, tuple[Literal["file", "environment", "option"], Any, Any]] = {}
 
     def set_quota(self, quota_id: str, key: str, value: int | None) -> None:
         self.quotas.setdefault(quota_id, {})[key] = value
+
+    def source(self, path: Path, value: Any, default: str) -> Source:
+        """Where the value of the setting at `path` comes from."""
+        name = ".".join(path)
+        if path not in self.set_by:
+            return Source(name, value, "default", None, default)
+        kind, where, given = self.set_by[path]
+        if kind != "file":
+            return Source(name, value, kind, where, given)
+        line = toml_file.line_of(self.text, where)
+        return Source(name, value, kind, f"line {line}" if line else None, toml_file.shown(given))
+
+    def sources(self) -> tuple[Source, ...]:
+        """Of every setting, and of each quota that is set."""
+        found = [self.source(each.path, self.values[each.attribute], each.written) for each in settings.SETTINGS]
+        owners = ((path, settings.quota_of(path)) for path in self.set_by)
+        quotas = (self.source(path, self.quotas[owner][path[-1]], "") for path, owner in owners if owner is not None)
+        return (*found, *quotas)
 
 
 def load(path: str | None, environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Config:
@@ -77,6 +110,13 @@ def load(path: str | None, environ: Mapping[str, str], options: Mapping[str, str
 
     The file may be missing unless it was named, by `path` or GFLOW_CONFIG. Raises `Refused`.
     """
+    return explain(path, environ, options)[0]
+
+
+def explain(
+    path: str | None, environ: Mapping[str, str], options: Mapping[str, str] | None = None
+) -> tuple[Config, Callable[[], tuple[Source, ...]]]:
+    """As `load`, with what tells where each value comes from."""
     named = path is not None or bool(environ.get("GFLOW_CONFIG"))
     path = os.path.abspath(path) if path is not None else default_config_path(environ)
     gathered = _Gathered()
@@ -84,13 +124,15 @@ def load(path: str | None, environ: Mapping[str, str], options: Mapping[str, str
     _take_environment(gathered, environ)
     for name, word in (options or {}).items():
         _take_word(gathered, settings.BY_NAME[name].path, word, f"option {name}")
-    return Config(
+        gathered.set_by[settings.BY_NAME[name].path] = ("option", None, word)
+    loaded = Config(
         path=path,
         mtime_ns=mtime_ns,
         notes=tuple(gathered.notes),
         quotas=gathered.quotas,
         **gathered.values,
     )
+    return loaded, gathered.sources
 
 
 def _take_file(gathered: _Gathered, path: str, *, named: bool) -> int | None:
@@ -111,6 +153,7 @@ def _take_file(gathered: _Gathered, path: str, *, named: bool) -> int | None:
             line = toml_file.line_of(text, key)
             raise Refused(f"{path}: line {line}: {refusal}" if line else f"{path}: {refusal}") from None
     gathered.notes += _notes(path, text, tables)
+    gathered.text = text
     return mtime_ns
 
 
@@ -131,6 +174,7 @@ def _take_entry(gathered: _Gathered, key: Path, value: object, set_by: dict[Path
         else:
             setting = settings.BY_PATH[target]
             gathered.values[setting.attribute] = setting.kind.read(value)
+        gathered.set_by[target] = ("file", key, value)
     except Refused as refusal:
         raise Refused(f"{name}: {refusal}") from None
 
@@ -149,6 +193,7 @@ def _take_environment(gathered: _Gathered, environ: Mapping[str, str]) -> None:
             continue  # GFLOW_STATE_DIR, GFLOW_DEBUG and the like
         if environ[name]:
             _take_word(gathered, path, environ[name], name)
+            gathered.set_by[settings.ALIASES.get(path, path)] = ("environment", name, environ[name])
 
 
 def _take_word(gathered: _Gathered, path: Path, word: str, said_by: str) -> None:

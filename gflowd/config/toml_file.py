@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,17 @@ def line_of(text: str, path: Path) -> int | None:
 
 def _parts(dotted: str) -> Path:
     return tuple(double or single or bare for double, single, bare in _PART.findall(dotted))
+
+
+def shown(value: object) -> str:
+    """A value as TOML writes it, on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return f"[{', '.join(map(shown, value))}]"
+    return str(value)
 
 
 def unknown(path: Path) -> str:

@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
 import pkgutil
 import resource
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gflowd
 from gflowd import paths
-from gflowd.config import loader, settings
+from gflowd.config import settings
+from gflowd.config.chosen import Chosen, keep, kept
 from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.core.job.records import HEADER
 from gflowd.daemon import daemonize
 from gflowd.daemon import instance as daemon_instance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from gflowd.config.loader import Config
 
@@ -38,22 +37,6 @@ _OPTIONS = (
      "seconds between polls of the GPUs (at least 1)"),
     ("--simulate-gpus", (), "gpu.simulate", "N[xMEM]", "simulate GPUs instead of using real ones, e.g. 4x24G"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A named configuration file (or None: the usual one) and options as words by the name of their setting."""
-
-    config: str | None
-    options: Mapping[str, str]
-
-    def over(self, before: Chosen) -> Chosen:
-        """These options, and those `before` for the ones not given."""
-        return Chosen(self.config or before.config, {**before.options, **self.options})
-
-    def load(self) -> Config:
-        """The configuration as it is now. Raises `Refused`."""
-        return loader.load(self.config, os.environ, self.options)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -87,25 +70,6 @@ def chosen(args: argparse.Namespace) -> Chosen:
     if args.verbose:
         options["daemon.log_level"] = "debug"
     return Chosen(os.path.abspath(args.config) if args.config else None, options)
-
-
-def kept(state: paths.State) -> Chosen:
-    """The options that the daemon was last started with; empty if unknown."""
-    try:
-        record = json.loads(paths.read_private(state.options))
-        options = {name: str(word) for name, word in record["options"].items() if name in settings.BY_NAME}
-        return Chosen(record["config"], options)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Chosen(None, {})
-
-
-def keep(state: paths.State, choice: Chosen) -> None:
-    """Keeps `choice` for later reloads and restarts. Raises `SystemFailed`."""
-    record = {"config": choice.config, "options": dict(choice.options)}
-    try:
-        paths.replace_file(state.options, json.dumps(record).encode() + b"\n", durable=False)
-    except OSError as error:
-        raise SystemFailed(f"{state.options}: {error.strerror}") from error
 
 
 def state_of(args: argparse.Namespace) -> paths.State:

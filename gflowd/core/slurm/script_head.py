@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 REMEDY = "--ignore-unknown-directives ignores it"
 LONGEST_LINE = 65536  # bytes: a command line may be longer, but none is written that long
 ELSEWHERE = (
-    "--", "--config", "--from", "--help", "-h", "--ignore-unknown-directives", "--state-dir", "--version", "--wrap",
+    "--", "--color", "--config", "--from", "--help", "-h", "--ignore-unknown-directives", "--state-dir", "--version",
+    "--wrap",
 )  # fmt: skip  # they have no place in a script
 
 SET_BY = {"ntasks": ("NTASKS", "NPROCS"), "ntasks-per-node": ("NTASKS", "NPROCS", "NTASKS_PER_NODE")}

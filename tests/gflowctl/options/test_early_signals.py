@@ -68,7 +68,7 @@ def test_a_warning_before_the_start_is_refused(ctl: Ctl) -> None:
 
 
 def test_without_a_time_limit_it_waits_for_one(ctl: Ctl) -> None:
-    ctl.submit("--signal", "USR1", "true")
+    assert "the job has none (--time)" in ctl.run("submit", "--signal", "USR1", "true").stderr
     ctl.ok("update", "1", "--time", "2h")
     assert (ctl.spec(1).time_limit, ctl.spec(1).early_signal) == (7200, early(10, 60))
 

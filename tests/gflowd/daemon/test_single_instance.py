@@ -12,6 +12,7 @@ import pytest
 from support import descriptors
 
 from gflowd import paths
+from gflowd.config import chosen
 from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.core.job.records import HEADER
 from gflowd.daemon import daemonize, instance, launch
@@ -287,15 +288,15 @@ def test_the_state_of_another_machine_is_refused_until_adopted(state: State) -> 
 
 
 def test_options_are_kept_and_those_given_anew_go_before_them(state: State) -> None:
-    assert launch.kept(state) == launch.Chosen(None, {})
-    before = launch.Chosen("/a.toml", {"gpu.allow": "0", "gpu.poll_interval": "3"})
-    launch.keep(state, before)
-    assert launch.kept(state) == before
-    now = launch.Chosen(None, {"gpu.allow": "1"}).over(launch.kept(state))
-    assert now == launch.Chosen("/a.toml", {"gpu.allow": "1", "gpu.poll_interval": "3"})
+    assert chosen.kept(state) == chosen.Chosen(None, {})
+    before = chosen.Chosen("/a.toml", {"gpu.allow": "0", "gpu.poll_interval": "3"})
+    chosen.keep(state, before)
+    assert chosen.kept(state) == before
+    now = chosen.Chosen(None, {"gpu.allow": "1"}).over(chosen.kept(state))
+    assert now == chosen.Chosen("/a.toml", {"gpu.allow": "1", "gpu.poll_interval": "3"})
     for text in (b"", b"[]", b"{}", b'{"config": null, "options": 3}'):
         paths.replace_file(state.options, text, durable=False)
-        assert launch.kept(state) == launch.Chosen(None, {})
+        assert chosen.kept(state) == chosen.Chosen(None, {})
 
 
 def test_asking_for_the_daemon_imports_next_to_nothing(state: State) -> None:
