@@ -1,7 +1,8 @@
 """Control groups (version 2), if this process may create them: one for each attempt with a memory limit.
 
 The kernel then enforces the limit exactly, and ends all of an attempt that exceeds it; `job.sh` stays outside, to
-record it. The kernel also freezes such an attempt as a whole, unnoticed by its processes. Without such a place, nothing here has any effect, and memory is checked from outside.
+record it. The kernel also freezes such an attempt as a whole, unnoticed by its processes. Without such a place, nothing
+here has any effect, and memory is checked from outside.
 
 A place is what systemd has delegated to the unit that this process is in (with `DelegateSubgroup=`, so that no process
 is in the place itself), or, for root where no systemd owns the tree, its top.

@@ -302,7 +302,7 @@ class Running(Value):
 
 
 class Suspended(Value):
-    """Stands still, by its user's wish, and keeps what it has, perhaps without its CPUs. `pauses`: those before this."""
+    """Stands still by its user's wish, and keeps what it has, perhaps without its CPUs. `pauses`: those before this."""
 
     __slots__ = ("pauses", "run", "since_at", "since_boot", "since_mono", "started", "without_cpus")
 
