@@ -64,7 +64,8 @@ QUEUED = Queued()
         ("afternotok", ended(FINISHED), NEVER),
         *(("afternotok", ended(state), SATISFIED) for state in (FAILED, CANCELLED, TIMEOUT)),
         *(("after", phase, WAITING) for phase in (QUEUED, Starting(run=RUN), UNBEGUN)),
-        *(("after", phase, SATISFIED) for phase in (RUNNING, SUSPENDED, STOPPING, ended(FAILED), ended(CANCELLED, None))),
+        *(("after", phase, SATISFIED)
+          for phase in (RUNNING, SUSPENDED, STOPPING, ended(FAILED), ended(CANCELLED, None))),
         ("after", Queued(attempt=2), WAITING),
         ("afterok", Queued(attempt=2), WAITING),
     ],
