@@ -9,6 +9,7 @@ CONT goes to whatever is stopped, and is marked only after it was sent: an attem
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from gflowd import log
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gflowd.paths import State
 
 PASSES = 20  # over trees that fork while they are being stopped
+TAKES_EFFECT = 0.001  # seconds between two passes
 LOOK_AGAIN, RAREST_LOOK = 0.05, 5.0  # seconds: whether something of a suspended attempt runs; doubled at each look
 
 Leader = tuple["Identity | None", processes.Mark]
@@ -90,8 +92,8 @@ class Suspender:
         return True
 
     def _send(self, jobs: list[LiveJob], number: int) -> dict[Key, int]:
-        """STOP to every process that runs, or CONT to every one that is stopped; to how many of each job. Passes are
-        repeated while they find somebody new: what forks meanwhile, too.
+        """STOP to every process that runs, or CONT to every one that is stopped; to how many of each job. Each gets it
+        once, and passes are repeated until it has taken effect: who is amid a fork stops only when the child is there.
         """
         told: dict[Key, set[tuple[int, int]]] = {job.key: set() for job in jobs}
         for _ in range(PASSES if jobs else 0):
@@ -106,8 +108,9 @@ class Suspender:
                 for process in new:
                     processes.send(process, (number,))
                 told[job.key].update((p.pid, p.start) for p in new)
-                again += [job] if new else []
+                again += [job] if whom else []
             jobs = again
             if not jobs:
                 break
+            time.sleep(TAKES_EFFECT)
         return {key: len(whom) for key, whom in told.items()}
