@@ -248,10 +248,10 @@ class View:
         if began is None:
             return None
         phase = job.phase
-        if isinstance(phase, Running | Suspended | Stopping) and phase.started is not None:
-            if phase.started.identity.boot == self._boot_id():
-                until = phase.since_mono if isinstance(phase, Suspended) else self._mono
-                return max(0.0, until - phase.started.mono - phase.pauses.seconds)
+        started = phase.started if isinstance(phase, Running | Suspended | Stopping) else None
+        if started is not None and started.identity.boot == self._boot_id():
+            until = phase.since_mono if isinstance(phase, Suspended) else self._mono
+            return max(0.0, until - started.mono - jobs.paused(job))
         until = phase.since_at if isinstance(phase, Suspended) else self.now
         return max(0.0, (phase.ended_at if isinstance(phase, Ended) else until) - began - jobs.paused(job))
 
