@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "cancel": ("gflowctl.commands.cancel", (), "cancel queued jobs, stop running ones"),
     "hold": ("gflowctl.commands.hold", (), "keep queued jobs from starting"),
     "release": ("gflowctl.commands.release", (), "let held jobs start"),
+    "suspend": ("gflowctl.commands.suspend", (), "let running jobs stand still, with their GPUs"),
+    "unsuspend": ("gflowctl.commands.unsuspend", (), "let suspended jobs go on"),
     "update": ("gflowctl.commands.update", (), "change queued jobs, or the time limit of a running one"),
     "top": ("gflowctl.commands.top", (), "move queued jobs to the front"),
     "limit": ("gflowctl.commands.limit", (), "set how many jobs of an array run at a time"),
@@ -49,7 +51,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Submit and watch", ("submit", "new", "queue", "show", "log", "attach", "wait", "stats")),
-    ("Change jobs", ("cancel", "hold", "release", "update", "top", "limit", "requeue", "redo")),
+    ("Change jobs", ("cancel", "hold", "release", "suspend", "unsuspend", "update", "top", "limit", "requeue", "redo")),
     (
         "The machine",
         (

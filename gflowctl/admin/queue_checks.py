@@ -13,7 +13,7 @@ from gflowctl.view.views import View
 from gflowd import paths
 from gflowd.core.errors import SystemFailed
 from gflowd.core.job.model import TMUX
-from gflowd.core.job.records import HEADER, PHASE, RUNNING, SPEC, STOPPING, is_queued, phase_name
+from gflowd.core.job.records import HEADER, PHASE, RUNNING, SPEC, STOPPING, SUSPENDED, is_queued, phase_name
 from gflowd.core.syntax import job_ids
 from gflowd.core.syntax.plurals import count, noun
 from gflowd.effects import daemon, proc
@@ -121,7 +121,7 @@ def tmux_server(context: Context) -> Iterator[Finding]:
 
 
 def _is_in_tmux(phase: Any) -> bool:
-    return phase_name(phase) in (RUNNING, STOPPING) and bool(phase["run"]["executor"] == TMUX)
+    return phase_name(phase) in (RUNNING, SUSPENDED, STOPPING) and bool(phase["run"]["executor"] == TMUX)
 
 
 def _servers(socket: str) -> list[int]:

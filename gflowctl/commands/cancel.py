@@ -19,7 +19,7 @@ from gflowctl.output import descriptions
 from gflowctl.view import jobs, views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.job.model import Queued, Running, Stopping, Wish
+from gflowd.core.job.model import Queued, Running, Stopping, Suspended, Wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -
     def reachable(view: views.View) -> list[int]:
         found = select(view)
         return (
-            list(found) if args.jobs else [each for each in found if isinstance(view.phase(each), Running | Stopping)]
+            list(found)
+            if args.jobs
+            else [each for each in found if isinstance(view.phase(each), Running | Suspended | Stopping)]
         )
 
     outcome, unreached = wishes.preview(context, reachable, _signalled), list[str]()
@@ -112,6 +114,6 @@ def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -
 def _signalled(view: views.View, job: Job) -> Wish | str:
     if view.has_ended(job.id):
         return f"has already ended ({jobs.state(job)})"
-    if not isinstance(job.phase, Running | Stopping):
+    if not isinstance(job.phase, Running | Suspended | Stopping):
         raise Refused(f"is {jobs.state(job)}; only a running job can be signalled")
     return job.wish

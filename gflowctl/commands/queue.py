@@ -2,7 +2,7 @@
 
 Jobs that are named are shown in any state. NODELIST(REASON) holds the indices of the GPUs that a job has or, in
 brackets, why it waits or how it failed. The states and their short codes are: queued PD, held H, starting CF, running
-R, stopping CG, finished CD, failed F, cancelled CA, timeout TO.
+R, suspended S, stopping CG, finished CD, failed F, cancelled CA, timeout TO.
 
 START is when a job began. For a queued job it is the latest time at which it will start, if that is promised, or a time
 marked ~, which is only an estimate: its begin time, or what time limits and quotas lead to expect. N/A: not known.

@@ -17,7 +17,7 @@ from gflowctl.view import reasons as why_jobs
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Ended, Running, Stopping
+from gflowd.core.job.model import Ended, Running, Stopping, Suspended
 from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
@@ -219,10 +219,14 @@ def _times(view: View, job: Job) -> Iterator[tuple[str, str]]:
         yield "Begins", f"not before {render.local(job.begin_at)}"
     if (began := jobs.started_at(job)) is not None:
         yield "Started", render.local(began)
+    if isinstance(job.phase, Suspended):
+        freed = "; its CPUs are given back" if job.phase.without_cpus else ""
+        yield "Suspended", f"since {render.local(job.phase.since_at)}{freed}"
     if (ended := jobs.ended_at(job)) is not None:
         yield "Ended", render.local(ended)
     if (elapsed := view.elapsed(job)) is not None:
-        yield "Elapsed", durations.clock(elapsed)
+        paused = jobs.paused(job)
+        yield "Elapsed", durations.clock(elapsed) + (f", without {durations.clock(paused)} suspended" if paused else "")
 
 
 def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
@@ -240,7 +244,7 @@ def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
         yield "Error", render.escape(jobs.file_name(job, spec.error) or "")
     if spec.input is not None:
         yield "Input", render.escape(spec.input)
-    if isinstance(job.phase, Running | Stopping):
+    if isinstance(job.phase, Running | Suspended | Stopping):
         if (session := jobs.session(job)) is not None:
             yield "Session", session
         if job.phase.started is not None:

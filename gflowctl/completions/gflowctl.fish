@@ -50,7 +50,7 @@ function _shtab_gflowctl_using
   test "$_shtab_gflowctl_cmdpath" = "$argv"
 end
 
-set -g _shtab_gflowctl_commands submit batch new queue q list show log attach a wait cancel hold release update top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' stats info quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore close-sessions completion
+set -g _shtab_gflowctl_commands submit batch new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' stats info quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore close-sessions completion
 set -g _shtab_gflowctl_opts_with_value --account --array --at --attempt --begin --by --chdir --clear --color --command --comment --conda-env --config --cpus --cpus-per-task --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --for --format --from --gpu --gpu-list --gpu-memory --gpu-type --gpus --grace --gres --group --input --interval --job-name --last --limit --mail-type --mail-user --max-concurrent --max-failures --max-gpu-mem --max-gpu-memory --max-mem --max-memory --max-queued-jobs --max-retries --max-running-gpus --max-running-jobs --mem --memory --name --name-template --names --nice --notify-email --notify-on --output --param --param-file --pattern --pid --priority --project --range --reason --repeat --retry-delay --retry-on --script --signal --since --sort --start --state --state-dir --states --status --time --time-limit --timelimit --timeout --user --wrap -A -D -J -P -a -c -d -e -f -g -i -l -m -n -o -p -s -t -u
 
 complete -c gflowctl -e
@@ -321,6 +321,19 @@ complete -c gflowctl -n '_shtab_gflowctl_using release' -l config -xka "(__fish_
 complete -c gflowctl -n '_shtab_gflowctl_using release' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
 complete -c gflowctl -n '_shtab_gflowctl_using release' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
 complete -c gflowctl -n '_shtab_gflowctl_using release' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a suspend -d 'let running jobs stand still, with their GPUs'
+complete -c gflowctl -n '_shtab_gflowctl_using suspend' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using suspend' -l release-cpus -d 'give the jobs'"'"' CPUs back until they can go on'
+complete -c gflowctl -n '_shtab_gflowctl_using suspend' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using suspend' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using suspend' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowctl -n '_shtab_gflowctl_using suspend' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a unsuspend -d 'let suspended jobs go on'
+complete -c gflowctl -n '_shtab_gflowctl_using unsuspend' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using unsuspend' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using unsuspend' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using unsuspend' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowctl -n '_shtab_gflowctl_using unsuspend' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a update -d 'change queued jobs, or the time limit of a running one'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -s h -l help -d 'show this help message and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -s g -l gpus -l gres -x -d 'number of GPUs'

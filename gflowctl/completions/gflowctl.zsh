@@ -39,7 +39,9 @@ _shtab_gflowctl_commands() {
     show:'show everything about jobs'
     stats:'summarise jobs: outcomes, waiting and run times, GPU hours'
     submit:'queue a command or a script'
+    suspend:'let running jobs stand still, with their GPUs'
     top:'move queued jobs to the front'
+    unsuspend:'let suspended jobs go on'
     update:'change queued jobs, or the time limit of a running one'
     wait:'wait until jobs have ended'
   )
@@ -850,6 +852,19 @@ _shtab_gflowctl_submit_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_submit_defaults_added=0
 
+_shtab_gflowctl_suspend_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--release-cpus[give the jobs\' CPUs back until they can go on]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_suspend_defaults_added=0
+
 _shtab_gflowctl_top_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
@@ -861,6 +876,18 @@ _shtab_gflowctl_top_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_top_defaults_added=0
+
+_shtab_gflowctl_unsuspend_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_unsuspend_defaults_added=0
 
 _shtab_gflowctl_update_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -972,7 +999,9 @@ _shtab_gflowctl() {
         show) _arguments -C -s $_shtab_gflowctl_show_options ;;
         stats) _arguments -C -s $_shtab_gflowctl_stats_options ;;
         submit) _arguments -C -s $_shtab_gflowctl_submit_options ;;
+        suspend) _arguments -C -s $_shtab_gflowctl_suspend_options ;;
         top) _arguments -C -s $_shtab_gflowctl_top_options ;;
+        unsuspend) _arguments -C -s $_shtab_gflowctl_unsuspend_options ;;
         update) _arguments -C -s $_shtab_gflowctl_update_options ;;
         wait) _arguments -C -s $_shtab_gflowctl_wait_options ;;
       esac

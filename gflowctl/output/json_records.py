@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gflowctl.output.render import rfc3339
 from gflowctl.view import jobs, reasons
-from gflowd.core.job.model import Ended, Running, Stopping
+from gflowd.core.job.model import Ended, Running, Stopping, Suspended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def record(view: View, job: Job) -> dict[str, Any]:
     """The job as `queue --json` shows it; fields for what gflow cannot do yet are null or empty."""
     spec, phase, run = job.spec, job.phase, job.run
     ended = phase if isinstance(phase, Ended) else None
-    running = phase if isinstance(phase, Running | Stopping) else None
+    running = phase if isinstance(phase, Running | Suspended | Stopping) else None
     started = running.started if running is not None else None
     needs, retry = spec.needs, spec.retry
     rank, points = reasons.rank(view, job), None
@@ -49,6 +49,8 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "output": jobs.file_name(job, spec.output), "error": jobs.file_name(job, spec.error),
         "gpu_type": spec.gpu_type, "conda_env": spec.conda_env,
         "early_signal": None if spec.early_signal is None else spec.early_signal.fields(),
+        "suspended_at": rfc3339(phase.since_at) if isinstance(phase, Suspended) else None,
+        "suspended_seconds": jobs.paused(job),
         "rank": rank, "score": points, "promised_start": rfc3339(reasons.promised_start(view, job)),
         "estimated_start": rfc3339(reasons.estimated_start(view, job)),
         "git": None if spec.git is None else spec.git.fields(),

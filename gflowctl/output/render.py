@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 BOLD, DIM, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN = "1", "2", "31", "32", "33", "34", "35", "36"
 STATE_COLORS = {
-    "queued": YELLOW, "held": MAGENTA, "starting": CYAN, "running": GREEN, "stopping": CYAN, "finished": BLUE,
-    "failed": RED, "cancelled": DIM, "timeout": RED,
+    "queued": YELLOW, "held": MAGENTA, "starting": CYAN, "running": GREEN, "suspended": MAGENTA, "stopping": CYAN,
+    "finished": BLUE, "failed": RED, "cancelled": DIM, "timeout": RED,
 }  # fmt: skip
 NARROWEST_COLUMN = 8
 LONGEST_WORD = 12  # columns: a column longer than this is narrowed

@@ -14,6 +14,7 @@ from gflowd.core.job.model import (
     Queued,
     Running,
     Stopping,
+    Suspended,
     session_name,
 )
 from gflowd.core.syntax import filename_patterns
@@ -49,7 +50,7 @@ def started_at(job: Job) -> float | None:
     """When its command began; None before that."""
     if isinstance(job.phase, Ended):
         return job.phase.started_at
-    if isinstance(job.phase, (Running, Stopping)) and job.phase.started is not None:
+    if isinstance(job.phase, (Running, Suspended, Stopping)) and job.phase.started is not None:
         return job.phase.started.at
     return None
 
@@ -59,6 +60,13 @@ def ended_at(job: Job) -> float | None:
     if isinstance(job.phase, Ended):
         return job.phase.ended_at
     return job.wish.cancelled_at if isinstance(job.phase, Queued) else None
+
+
+def paused(job: Job) -> float:
+    """The seconds for which its present or last attempt was suspended, without a suspension that goes on."""
+    if isinstance(job.phase, (Running, Suspended, Stopping)):
+        return job.phase.pauses.seconds
+    return job.phase.paused if isinstance(job.phase, Ended) else 0.0
 
 
 def exit_status(job: Job) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.view import jobs
-from gflowd.core.job.model import Ended, Queued, Stopping
+from gflowd.core.job.model import Ended, Queued, Stopping, Suspended
 from gflowd.core.job.reasons import (
     BEGIN_TIME,
     CANCELLED_BY_USER,
@@ -12,6 +12,7 @@ from gflowd.core.job.reasons import (
     HELD_BY_USER,
     IDLE_GPUS,
     PRIORITY,
+    RESOURCES,
     RETRY_DELAY,
     SCHEDULING,
     TERMINAL_INPUT,
@@ -38,6 +39,8 @@ def reason(view: View, job: Job) -> str | None:
         return told or job.phase.why
     if isinstance(job.phase, Queued):
         return _waits_for(view, job, told)
+    if isinstance(job.phase, Suspended):
+        return RESOURCES if told == RESOURCES and not job.is_to_stand_still else None
     if view.waits_for_input(job):
         return TERMINAL_INPUT
     return told if told == IDLE_GPUS else None  # a running job no longer has the reason it had before

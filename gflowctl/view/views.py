@@ -21,6 +21,7 @@ from gflowd.core.job.model import (
     Queued,
     Running,
     Stopping,
+    Suspended,
 )
 from gflowd.core.job.records import (
     ATTEMPT,
@@ -240,14 +241,19 @@ class View:
         return self._told.get(job.array_id)
 
     def elapsed(self, job: Job) -> float | None:
-        """How many seconds it has run, or ran; None if it never did. While it runs, by the clock of its limit."""
+        """How many seconds it has run, or ran, without suspensions; None if it never did. While it runs, by the clock
+        of its limit.
+        """
         began = jobs.started_at(job)
         if began is None:
             return None
-        started = job.phase.started if isinstance(job.phase, Running | Stopping) else None
+        phase = job.phase
+        started = phase.started if isinstance(phase, Running | Suspended | Stopping) else None
         if started is not None and started.identity.boot == self._boot_id():
-            return max(0.0, self._mono - started.mono)
-        return max(0.0, (job.phase.ended_at if isinstance(job.phase, Ended) else self.now) - began)
+            until = phase.since_mono if isinstance(phase, Suspended) else self._mono
+            return max(0.0, until - started.mono - jobs.paused(job))
+        until = phase.since_at if isinstance(phase, Suspended) else self.now
+        return max(0.0, (phase.ended_at if isinstance(phase, Ended) else until) - began - jobs.paused(job))
 
     def _boot_id(self) -> str:
         if self._boot is None:
@@ -269,7 +275,7 @@ class View:
 
     def time_left(self, job: Job) -> float | None:
         """Seconds until its time limit; None without a limit, or if it is not running."""
-        if job.spec.time_limit is None or not isinstance(job.phase, Running):
+        if job.spec.time_limit is None or not isinstance(job.phase, Running | Suspended):
             return None
         return max(0.0, job.spec.time_limit - (self.elapsed(job) or 0.0))
 

@@ -1,7 +1,8 @@
 """Control groups (version 2), if this process may create them: one for each attempt with a memory limit.
 
 The kernel then enforces the limit exactly, and ends all of an attempt that exceeds it; `job.sh` stays outside, to
-record it. Without such a place, nothing here has any effect, and memory is checked from outside.
+record it. The kernel also freezes such an attempt as a whole, unnoticed by its processes. Without such a place, nothing
+here has any effect, and memory is checked from outside.
 
 A place is what systemd has delegated to the unit that this process is in (with `DelegateSubgroup=`, so that no process
 is in the place itself), or, for root where no systemd owns the tree, its top.
@@ -58,6 +59,21 @@ class Cgroups:
         """Sends KILL to everything in the group of an attempt, if it has one."""
         with contextlib.suppress(OSError):
             _write(self.path(key), "cgroup.kill", "1")
+
+    def freeze(self, key: Key, *, frozen: bool) -> bool:
+        """Freezes all that is in the group of an attempt, or lets it go on; False where there is no such group."""
+        path = self.path(key)
+        if not os.path.exists(os.path.join(path, "cgroup.freeze")):
+            return False  # the attempt has no group, or the kernel is older than 5.2
+        try:
+            _write(path, "cgroup.freeze", "1" if frozen else "0")
+        except OSError:
+            return False
+        return True
+
+    def pids(self, key: Key) -> set[int]:
+        """The processes in the group of an attempt."""
+        return {int(word) for word in _read(self.path(key), "cgroup.procs").split()}
 
     def remove_all_but(self, keys: Iterable[Key], age: float = YOUNG) -> None:
         """Removes the groups of other attempts that are empty and `age` seconds old."""

@@ -163,6 +163,11 @@ def mark(directory: str, signal: str) -> bool:
     return files.create(os.path.join(directory, f"stop.{signal}"), b"")
 
 
+def is_marked(directory: str, signal: str) -> bool:
+    """Whether `mark` has noted that."""
+    return os.path.lexists(os.path.join(directory, f"stop.{signal}"))
+
+
 def prepare(directory: str, script: bytes, pipes: tuple[str, ...] = ()) -> None:
     """Makes the directory, its named `pipes` and its `job.sh`, all of it or nothing. Raises OSError."""
     os.makedirs(directory, mode=0o700, exist_ok=True)

@@ -1,5 +1,5 @@
-"""Enforces time and memory limits, warns before time limits, and applies the stop ladder to the process tree of each
-stopping job.
+"""Enforces time and memory limits, warns before time limits, lets suspended jobs stand still, and applies the stop
+ladder to the process tree of each stopping job.
 
 Each signal except KILL is marked in the attempt's directory before it is sent, so that no restart sends it twice.
 `job.sh` comes last: it records the exit status.
@@ -18,6 +18,7 @@ from gflowd.effects import cgroups, jobdir, processes
 from gflowd.workers.base import Turn
 from gflowd.workers.log_limiter import LogLimiter
 from gflowd.workers.memory_watch import MemoryWatch
+from gflowd.workers.suspender import Suspender
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key, LiveJob
@@ -55,6 +56,7 @@ class TimeoutEnforcer:
         self._groups = cgroups.find(wiring.state.root)
         self._swept = float("-inf")
         self._memory = MemoryWatch(self._leader, self._groups, wiring.supervisor)
+        self._suspender = Suspender(wiring.state, self._leader, self._groups, wiring.supervisor)
 
     def tick(self, now: Moment, slots: Slots) -> Turn:
         """Sends due signals and returns when the next is due."""
@@ -69,6 +71,10 @@ class TimeoutEnforcer:
                 wakes.append(limit)
             if job.since_boot == now.boot and stop_ladder.is_unkillable(job, now.mono):
                 stuck.append(job.key)
+        # Before any signal that ends one: a parent that dies first makes of those stopped an orphaned group, which the
+        # kernel hangs up (POSIX, 2.4.3 of _exit).
+        if (look_at := self._suspender.tick(jobs, now)) is not None:
+            wakes.append(look_at)
         wakes += self._stop([job for job in jobs if job.why is not None], now)
         wakes += self._warn([job for job in jobs if job.key not in overdue], now)
         over_memory, look_at = self._memory.tick(jobs, now)

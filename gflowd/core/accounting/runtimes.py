@@ -169,12 +169,12 @@ class Runtimes:
 
 
 def lasted(phase: Mapping[str, Any] | None) -> Run | None:
-    """The run in a phase record; None if it says nothing about how long such jobs take."""
+    """The run in a phase record, without its suspensions; None if it says nothing about how long such jobs take."""
     if phase is None or phase.get("started_at") is None or phase.get("state") not in _ENDS:
         return None
     if phase.get("reason") == reasons.ZOMBIE:
         return None
-    return phase["ended_at"], max(0.0, phase["ended_at"] - phase["started_at"])
+    return phase["ended_at"], max(0.0, phase["ended_at"] - phase["started_at"] - phase.get("paused", 0.0))
 
 
 def record_id(spec: Spec) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Job, Running, Started, Stopping
+from gflowd.core.job.model import NEVER, Job, Pauses, Running, Started, Stopping, Suspended
 from gflowd.core.job.value import Posted
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class LiveJob(Posted):
     why: str | None = None  # it is stopping, and why
     since_mono: float = 0.0  # when that began, in boot `since_boot`
     since_boot: str = ""
+    pauses: Pauses = NEVER  # those that are over
+    suspended: bool = False  # it is to stand still
 
     @property
     def key(self) -> Key:
@@ -56,13 +58,15 @@ def live_job(job: Job, grace: float) -> LiveJob:
         attempt=run.attempt,
         executor=run.executor,
         grace=grace if job.spec.grace is None else job.spec.grace,
-        started=phase.started if isinstance(phase, Running | Stopping) else None,
+        started=phase.started if isinstance(phase, Running | Suspended | Stopping) else None,
         time_limit=job.spec.time_limit,
         early_signal=job.spec.early_signal,
         memory_mb=job.spec.memory_mb,
         why=stop.why if stop else None,
         since_mono=stop.since_mono if stop else 0.0,
         since_boot=stop.since_boot if stop else "",
+        pauses=phase.pauses if isinstance(phase, Running | Suspended | Stopping) else NEVER,
+        suspended=isinstance(phase, Suspended),
     )
 
 

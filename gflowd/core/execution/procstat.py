@@ -16,7 +16,9 @@ _FAULT = 1 << 10  # SIGSEGV, which is 11 on every architecture
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process: `start` in clock ticks since boot; a `zombie` is dead and not yet reaped; `rss` in pages."""
+    """A process: `start` in clock ticks since boot; a `zombie` is dead and not yet reaped; `stopped` by a signal; `rss`
+    in pages.
+    """
 
     pid: int
     parent: int
@@ -24,6 +26,7 @@ class Process:
     start: int
     zombie: bool
     rss: int = field(default=0, compare=False)
+    stopped: bool = field(default=False, compare=False)
 
     def identity(self, boot: str) -> Identity:
         """Its unique name."""
@@ -36,7 +39,13 @@ def parse(line: str) -> Process | None:
     fields = line.rpartition(") ")[2].split()
     try:
         found = Process(
-            int(pid), int(fields[1]), int(fields[3]), int(fields[19]), fields[0] in ("Z", "X"), int(fields[21])
+            int(pid),
+            int(fields[1]),
+            int(fields[3]),
+            int(fields[19]),
+            fields[0] in ("Z", "X"),
+            int(fields[21]),
+            fields[0] == "T",
         )
     except (ValueError, IndexError):
         return None

@@ -20,10 +20,14 @@ Step = tuple[str, float]  # signal, and the time at which it is due
 
 
 def deadline(job: LiveJob, boot: str) -> float | None:
-    """When the time limit of a running job passes; None for one without, not running, or of another boot."""
-    if job.why is not None or job.started is None or job.time_limit is None or job.started.identity.boot != boot:
+    """When the time limit of a running job passes, for which pauses do not count; None for one without, not running,
+    suspended, or of another boot.
+    """
+    if job.why is not None or job.suspended or job.started is None or job.time_limit is None:
         return None
-    return job.started.mono + job.time_limit
+    if job.started.identity.boot != boot:
+        return None
+    return job.started.mono + job.pauses.seconds + job.time_limit
 
 
 def warning(job: LiveJob, boot: str) -> float | None:
@@ -43,6 +47,11 @@ def steps(job: LiveJob) -> tuple[Step, ...]:
     if job.why == reasons.STRAYS:
         return (TERM, since), kill
     return (INT, since), (TERM, since + job.grace / 2), kill
+
+
+def continued(count: int) -> str:
+    """The step by which a run goes on after so many pauses."""
+    return f"CONT.{count}"
 
 
 def killed_from(job: LiveJob) -> float:

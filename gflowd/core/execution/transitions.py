@@ -12,9 +12,11 @@ from gflowd.core.job.model import (
     CANCELLED,
     FAILED,
     FINISHED,
+    NEVER,
     TIMEOUT,
     Ended,
     Job,
+    Pauses,
     Phase,
     Queued,
     Run,
@@ -22,6 +24,7 @@ from gflowd.core.job.model import (
     Started,
     Starting,
     Stopping,
+    Suspended,
 )
 from gflowd.core.job.retries import next_attempt
 
@@ -31,8 +34,9 @@ if TYPE_CHECKING:
 
 ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
     Queued: (Starting, Ended),
-    Starting: (Running, Stopping, Ended),
-    Running: (Stopping, Ended),
+    Starting: (Running, Suspended, Stopping, Ended),
+    Running: (Suspended, Stopping, Ended),
+    Suspended: (Running, Suspended, Stopping, Ended),  # itself: its CPUs are given back later
     Stopping: (Ended,),
     Ended: (Queued, Ended),  # a retry, a requeue; the last of what lingered is gone
 }
@@ -55,7 +59,7 @@ def settle(
     """The phase that `job` should be in now, or None if it stays as it is.
 
     `limit`: the reason to end one that was seen to exceed its time or memory. `kill_strays`: what outlives the command
-    is ended too.
+    is ended too. A suspended job goes on by `go_on` alone.
     """
     match job.phase:
         case Ended():
@@ -65,19 +69,40 @@ def settle(
             after = _cancelled_in_queue(job, now)
         case Starting(run=run):
             after = _starting(job, run, observation, now)
-        case Running(run=run, started=started):
-            after = _running(job, run, started, observation, now, limit)
+        case Running():
+            after = _running(job, job.phase, observation, now, limit)
+        case Suspended():
+            after = _suspended(job, job.phase, observation, now, limit)
         case Stopping():  # pragma: no branch -- exhaustive
             after = _stopping(job.phase, observation, now)
     if not kill_strays and observation is not None and isinstance(after, Stopping) and after.why == reasons.STRAYS:
         assert after.started is not None
-        after = _outcome(after.run, after.started, observation, now).replace(lingers=True)
+        after = _outcome(after.run, after.started, after.pauses, observation, now).replace(lingers=True)
     return None if after is None else check(job.phase, after)
 
 
 def start(job: Job, run: Run) -> Phase:
     """A queued job gets its resources."""
     return check(job.phase, Starting(run=run))
+
+
+def go_on(job: Job, now: Moment) -> Phase:
+    """A suspended job runs on. Raises TypeError for one that is not suspended."""
+    phase = job.phase
+    if not isinstance(phase, Suspended):
+        raise TypeError(f"job {job.id} is not suspended")
+    return check(phase, Running(run=phase.run, started=phase.started, pauses=pauses_until(phase, now)))
+
+
+def pauses_until(phase: Suspended, now: Moment, ended_at: float | None = None) -> Pauses:
+    """The pauses of a suspended run when this one is over: now, or when it ended, on the wall clock. Of a boot that is
+    past only the wall clock tells how long it was.
+    """
+    seconds = now.mono - phase.since_mono if phase.since_boot == now.boot else now.wall - phase.since_at
+    if ended_at is not None:
+        seconds = min(seconds, ended_at - phase.since_at)
+    before = phase.pauses
+    return Pauses(count=before.count + 1, seconds=before.seconds + max(0.0, seconds), last_mono=now.mono)
 
 
 def reject(job: Job, why: str, now: Moment) -> Phase:
@@ -133,23 +158,62 @@ def _starting(job: Job, run: Run, observation: Observation | None, now: Moment) 
             return _unstarted(run, reasons.ZOMBIE if observation.trouble is None else _launch_failed(observation), now)
         if observation.started is not None:
             running = Running(run=run, started=observation.started)
-            return _running(job, run, observation.started, observation, now, None) or running
+            return _running(job, running, observation, now, None) or running
     why = _unwanted(job, run)
-    return None if why is None else _stop(run, None, why, now)
+    return None if why is None else _stop(run, None, NEVER, why, now)
 
 
-def _running(
-    job: Job, run: Run, started: Started, observation: Observation | None, now: Moment, limit: str | None
+def _running(job: Job, phase: Running, observation: Observation | None, now: Moment, limit: str | None) -> Phase | None:
+    after = _over(job, phase.run, phase.started, phase.pauses, observation, now, limit)
+    if after is not None or not job.is_to_stand_still or (observation is not None and observation.status is not None):
+        return after  # of one that has recorded its end there is nothing left to suspend
+    return Suspended(
+        run=phase.run,
+        started=phase.started,
+        since_at=now.wall,
+        since_mono=now.mono,
+        since_boot=now.boot,
+        pauses=phase.pauses,
+        without_cpus=job.wish.releases_cpus,
+    )
+
+
+def _suspended(
+    job: Job, phase: Suspended, observation: Observation | None, now: Moment, limit: str | None
 ) -> Phase | None:
+    ended_at = None if observation is None else observation.ended_at
+    after = _over(job, phase.run, phase.started, pauses_until(phase, now, ended_at), observation, now, limit)
+    if after is None and job.is_to_stand_still and job.wish.releases_cpus and not phase.without_cpus:
+        return phase.replace(without_cpus=True)
+    return after
+
+
+def _over(
+    job: Job,
+    run: Run,
+    started: Started,
+    pauses: Pauses,
+    observation: Observation | None,
+    now: Moment,
+    limit: str | None,
+) -> Phase | None:
+    """The phase of a job that has begun, when it is over or must end."""
     if observation is not None and observation.complete:
-        return _outcome(run, started, observation, now)
+        return _outcome(run, started, pauses, observation, now)
     if observation is not None and not observation.lives and observation.status is None and observation.trouble is None:
-        return Ended(state=FAILED, reason=reasons.ZOMBIE, ended_at=now.wall, run=run, started_at=started.at)
+        return Ended(
+            state=FAILED,
+            reason=reasons.ZOMBIE,
+            ended_at=now.wall,
+            run=run,
+            started_at=started.at,
+            paused=pauses.seconds,
+        )
     why = _unwanted(job, run) or limit
     if why is not None:
-        return _stop(run, started, why, now)
+        return _stop(run, started, pauses, why, now)
     if observation is not None and observation.strays:
-        return _stop(run, started, reasons.STRAYS, now)
+        return _stop(run, started, pauses, reasons.STRAYS, now)
     return None
 
 
@@ -163,12 +227,20 @@ def _stopping(phase: Stopping, observation: Observation | None, now: Moment) -> 
         return None
     ended_by_itself = observation.ended_at is not None and observation.ended_at + FILE_TIME_GRAIN <= phase.since_at
     if phase.why == reasons.STRAYS or ended_by_itself:
-        return _outcome(phase.run, started, observation, now)
+        return _outcome(phase.run, started, phase.pauses, observation, now)
     return _forced(phase, started, observation, now)
 
 
-def _stop(run: Run, started: Started | None, why: str, now: Moment) -> Stopping:
-    return Stopping(run=run, started=started, why=why, since_at=now.wall, since_mono=now.mono, since_boot=now.boot)
+def _stop(run: Run, started: Started | None, pauses: Pauses, why: str, now: Moment) -> Stopping:
+    return Stopping(
+        run=run,
+        started=started,
+        why=why,
+        since_at=now.wall,
+        since_mono=now.mono,
+        since_boot=now.boot,
+        pauses=pauses,
+    )
 
 
 def _launch_failed(observation: Observation) -> str:
@@ -179,7 +251,7 @@ def _unstarted(run: Run, reason: str, now: Moment) -> Ended:
     return Ended(state=FAILED, reason=reason, ended_at=now.wall, run=run)
 
 
-def _outcome(run: Run, started: Started, observation: Observation, now: Moment) -> Ended:
+def _outcome(run: Run, started: Started, pauses: Pauses, observation: Observation, now: Moment) -> Ended:
     """The end according to the exit record."""
     code, signal = _code_and_signal(observation.status)
     if observation.trouble is not None:
@@ -196,7 +268,14 @@ def _outcome(run: Run, started: Started, observation: Observation, now: Moment) 
         state, reason = FINISHED, None
     ended_at = now.wall if observation.ended_at is None else observation.ended_at
     return Ended(
-        state=state, reason=reason, ended_at=ended_at, run=run, started_at=started.at, exit_code=code, signal=signal
+        state=state,
+        reason=reason,
+        ended_at=ended_at,
+        run=run,
+        started_at=started.at,
+        exit_code=code,
+        signal=signal,
+        paused=pauses.seconds,
     )
 
 
@@ -211,6 +290,7 @@ def _forced(phase: Stopping, started: Started | None, observation: Observation |
         started_at=None if started is None else started.at,
         exit_code=code,
         signal=signal,
+        paused=phase.pauses.seconds,
     )
 
 

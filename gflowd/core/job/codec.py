@@ -10,6 +10,7 @@ from gflowd.core.job.model import (
     GitState,
     Identity,
     Job,
+    Pauses,
     Phase,
     Queued,
     Run,
@@ -18,9 +19,10 @@ from gflowd.core.job.model import (
     Started,
     Starting,
     Stopping,
+    Suspended,
     Wish,
 )
-from gflowd.core.job.records import ENDED, QUEUED, RUNNING, STARTING, STOPPING
+from gflowd.core.job.records import ENDED, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED
 from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
@@ -29,9 +31,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-PHASES = {QUEUED: Queued, STARTING: Starting, RUNNING: Running, STOPPING: Stopping, ENDED: Ended}
+PHASES = {
+    QUEUED: Queued, STARTING: Starting, RUNNING: Running, SUSPENDED: Suspended, STOPPING: Stopping, ENDED: Ended,
+}  # fmt: skip
 _TAGS = {cls: tag for tag, cls in PHASES.items()}
-_NESTED = {"run": Run, "started": Started, "identity": Identity, "early_signal": EarlySignal, "git": GitState}
+_NESTED = {
+    "run": Run, "started": Started, "identity": Identity, "early_signal": EarlySignal, "git": GitState,
+    "pauses": Pauses,
+}  # fmt: skip
 _VALUES = frozenset((*_NESTED, "family", "needs", "retry"))
 _TUPLES = frozenset(("command", "gpu_ids", "gpu_uuids", "notify_on", "on"))
 _SPECIAL = _VALUES | _TUPLES

@@ -178,9 +178,12 @@ class Spec(Value):
 class Wish(Value):
     """What the user wants now, beyond the spec. Absent means `Wish()`."""
 
-    __slots__ = ("begin_at", "cancelled_at", "cancelled_by", "held", "released_at", "requeued", "top_at")
+    __slots__ = (
+        "begin_at", "cancelled_at", "cancelled_by", "held", "released_at", "releases_cpus", "requeued", "suspended",
+        "top_at",
+    )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- one argument per thing that can be wished
         self,
         *,
         held: bool = False,
@@ -190,6 +193,8 @@ class Wish(Value):
         requeued: int = 0,
         top_at: float | None = None,
         released_at: float | None = None,
+        suspended: int = 0,
+        releases_cpus: bool = False,
     ) -> None:
         self.released_at: Final = released_at  # until then it was held
         self.held: Final = held
@@ -198,6 +203,8 @@ class Wish(Value):
         self.cancelled_at: Final = cancelled_at
         self.requeued: Final = requeued  # another attempt is to follow the attempts up to this one
         self.top_at: Final = top_at  # moved to the front of the queue at this time; the latest comes first
+        self.suspended: Final = suspended  # the attempt to suspend; later ones are not suspended
+        self.releases_cpus: Final = releases_cpus  # and it gives its CPUs back until it goes on
 
 
 class Identity(Value):
@@ -245,6 +252,22 @@ class Started(Value):
         self.identity: Final = identity
 
 
+class Pauses(Value):
+    """The times at which a run stood still, so far: how many they were, their `seconds` together, and when the last of
+    them was over (monotonic).
+    """
+
+    __slots__ = ("count", "last_mono", "seconds")
+
+    def __init__(self, *, count: int = 0, seconds: float = 0.0, last_mono: float = 0.0) -> None:
+        self.count: Final = count
+        self.seconds: Final = seconds
+        self.last_mono: Final = last_mono
+
+
+NEVER = Pauses()
+
+
 class Queued(Value):
     """Waiting to be started; whether it is held is the wish's to say. `begin_at`: a retry, and not before. `since`:
     when it was queued again.
@@ -270,20 +293,54 @@ class Starting(Value):
 class Running(Value):
     """Its `job.sh` was seen."""
 
-    __slots__ = ("run", "started")
+    __slots__ = ("pauses", "run", "started")
 
-    def __init__(self, *, run: Run, started: Started) -> None:
+    def __init__(self, *, run: Run, started: Started, pauses: Pauses = NEVER) -> None:
         self.run: Final = run
         self.started: Final = started
+        self.pauses: Final = pauses
+
+
+class Suspended(Value):
+    """Stands still by its user's wish, and keeps what it has, perhaps without its CPUs. `pauses`: those before this."""
+
+    __slots__ = ("pauses", "run", "since_at", "since_boot", "since_mono", "started", "without_cpus")
+
+    def __init__(
+        self,
+        *,
+        run: Run,
+        started: Started,
+        since_at: float,
+        since_mono: float,
+        since_boot: str,
+        pauses: Pauses = NEVER,
+        without_cpus: bool = False,
+    ) -> None:
+        self.run: Final = run
+        self.started: Final = started
+        self.since_at: Final = since_at
+        self.since_mono: Final = since_mono
+        self.since_boot: Final = since_boot
+        self.pauses: Final = pauses
+        self.without_cpus: Final = without_cpus  # they were given back
 
 
 class Stopping(Value):
     """Must end: the stop ladder is at work. `why` is the reason that its end will carry (`STRAYS`: the command's)."""
 
-    __slots__ = ("run", "since_at", "since_boot", "since_mono", "started", "why")
+    __slots__ = ("pauses", "run", "since_at", "since_boot", "since_mono", "started", "why")
 
     def __init__(
-        self, *, run: Run, started: Started | None, why: str, since_at: float, since_mono: float, since_boot: str
+        self,
+        *,
+        run: Run,
+        started: Started | None,
+        why: str,
+        since_at: float,
+        since_mono: float,
+        since_boot: str,
+        pauses: Pauses = NEVER,
     ) -> None:
         self.run: Final = run
         self.started: Final = started
@@ -291,12 +348,15 @@ class Stopping(Value):
         self.since_at: Final = since_at
         self.since_mono: Final = since_mono
         self.since_boot: Final = since_boot
+        self.pauses: Final = pauses
 
 
 class Ended(Value):
     """Final. `state` is one of `ENDED_STATES`; of `exit_code` and `signal` at most one is set."""
 
-    __slots__ = ("attempt", "ended_at", "exit_code", "lingers", "reason", "run", "signal", "started_at", "state")
+    __slots__ = (
+        "attempt", "ended_at", "exit_code", "lingers", "paused", "reason", "run", "signal", "started_at", "state",
+    )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that an end tells
         self,
@@ -310,6 +370,7 @@ class Ended(Value):
         signal: int | None = None,
         lingers: bool = False,
         attempt: int = 1,
+        paused: float = 0.0,
     ) -> None:
         self.state: Final = state
         self.ended_at: Final = ended_at
@@ -320,6 +381,7 @@ class Ended(Value):
         self.signal: Final = signal
         self.attempt: Final = attempt  # of one without a run: the attempt that was queued; `last_attempt` is for all
         self.lingers: Final = lingers  # processes of it live on and keep its GPUs (`kill_strays = false`)
+        self.paused: Final = paused  # seconds between its start and its end in which it stood still
 
     @property
     def last_attempt(self) -> int:
@@ -327,14 +389,15 @@ class Ended(Value):
         return self.attempt if self.run is None else self.run.attempt
 
 
-Phase = Queued | Starting | Running | Stopping | Ended
+Phase = Queued | Starting | Running | Suspended | Stopping | Ended
 
-QUEUED, HELD, STARTING, RUNNING, STOPPING = "queued", "held", "starting", "running", "stopping"
+QUEUED, HELD, STARTING, RUNNING = "queued", "held", "starting", "running"
+SUSPENDED, STOPPING = "suspended", "stopping"
 FINISHED, FAILED, CANCELLED, TIMEOUT = "finished", "failed", "cancelled", "timeout"
 ENDED_STATES = (FINISHED, FAILED, CANCELLED, TIMEOUT)
 FAILURES = (FAILED, TIMEOUT)
-STATES = (QUEUED, HELD, STARTING, RUNNING, STOPPING, *ENDED_STATES)
-SHORT_STATES = dict(zip(STATES, ("PD", "H", "CF", "R", "CG", "CD", "F", "CA", "TO"), strict=True))
+STATES = (QUEUED, HELD, STARTING, RUNNING, SUSPENDED, STOPPING, *ENDED_STATES)
+SHORT_STATES = dict(zip(STATES, ("PD", "H", "CF", "R", "S", "CG", "CD", "F", "CA", "TO"), strict=True))
 
 
 class Job(Value):
@@ -366,6 +429,8 @@ class Job(Value):
                 return STARTING
             case Running():
                 return RUNNING
+            case Suspended():
+                return SUSPENDED
             case Stopping():
                 return STOPPING
             case Ended(state=state):  # pragma: no branch -- exhaustive
@@ -385,10 +450,21 @@ class Job(Value):
         """The current or last attempt."""
         return None if isinstance(self.phase, Queued) else self.phase.run
 
+    @property
+    def is_to_stand_still(self) -> bool:
+        """Whether its user wants the present attempt suspended, whether or not it is yet."""
+        run = self.run
+        return run is not None and self.wish.suspended == run.attempt
+
+    @property
+    def cpus(self) -> int:
+        """The CPU slots that it has, if it is live: none of a suspended job that gave them back."""
+        return 0 if isinstance(self.phase, Suspended) and self.phase.without_cpus else self.spec.cpus
+
 
 def is_live(phase: Phase) -> bool:
     """Whether a phase holds resources."""
-    return isinstance(phase, Starting | Running | Stopping)
+    return isinstance(phase, Starting | Running | Suspended | Stopping)
 
 
 def is_own(name: str) -> bool:

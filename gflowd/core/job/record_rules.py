@@ -196,7 +196,7 @@ _SPEC = Fields(
 _WISH = Fields(
     {},
     {
-        "held": flag, "requeued": _COUNT, "cancelled_by": Maybe(TEXT),
+        "held": flag, "requeued": _COUNT, "cancelled_by": Maybe(TEXT), "suspended": _COUNT, "releases_cpus": flag,
         **dict.fromkeys(("begin_at", "cancelled_at", "top_at", "released_at"), Maybe(_TIME)),
     },
 )  # fmt: skip
@@ -207,21 +207,24 @@ _RUN = Fields(
 )
 _STARTED = Fields({"at": _TIME, "mono": _MONO, "identity": Fields({"boot": TEXT, "pid": _PID, "start": _BIG})})
 _TAG = {"is": TEXT}
+_SINCE = {"since_at": _TIME, "since_mono": _MONO, "since_boot": TEXT}
+_PAUSES = {"pauses": Fields({}, {"count": _COUNT, "seconds": _MONO, "last_mono": _MONO})}
 _PHASES = {
     records.QUEUED: Fields(_TAG, {"attempt": _FROM_ONE, "begin_at": Maybe(_TIME), "since": Maybe(_TIME)}),
     records.STARTING: Fields({**_TAG, "run": _RUN}),
-    records.RUNNING: Fields({**_TAG, "run": _RUN, "started": _STARTED}),
+    records.RUNNING: Fields({**_TAG, "run": _RUN, "started": _STARTED}, _PAUSES),
+    records.SUSPENDED: Fields(
+        {**_TAG, "run": _RUN, "started": _STARTED, **_SINCE}, {**_PAUSES, "without_cpus": flag}
+    ),
     records.STOPPING: Fields(
-        {
-            **_TAG, "run": _RUN, "started": Maybe(_STARTED), "why": TEXT, "since_at": _TIME, "since_mono": _MONO,
-            "since_boot": TEXT,
-        }
+        {**_TAG, "run": _RUN, "started": Maybe(_STARTED), "why": TEXT, **_SINCE}, _PAUSES
     ),
     records.ENDED: Fields(
         {**_TAG, "state": one_of(ENDED_STATES), "ended_at": _TIME},
         {
             "reason": Maybe(TEXT), "run": Maybe(_RUN), "started_at": Maybe(_TIME), "lingers": flag,
             "exit_code": Maybe(whole(0, 255)), "signal": Maybe(whole(1, 128)), "attempt": _FROM_ONE,
+            "paused": _MONO,
         },
         ("lingers",),
         lambda raw: not raw["lingers"] or raw.get("run") is not None,

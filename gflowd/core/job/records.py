@@ -27,7 +27,8 @@ LARGEST_ID = 10**LONGEST_ID - 1
 
 # Phases, by the word that their records have for them.
 QUEUED, STARTING, RUNNING, STOPPING, ENDED = "queued", "starting", "running", "stopping", "ended"
-LIVE = (STARTING, RUNNING, STOPPING)
+SUSPENDED = "suspended"
+LIVE = (STARTING, RUNNING, SUSPENDED, STOPPING)
 
 
 def phase_name(phase: Mapping[str, Any] | None) -> str:

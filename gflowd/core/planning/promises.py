@@ -37,7 +37,8 @@ ITS_OWN = {
 class Basis:
     """The basis of promises at one moment. `ends` of the live jobs (`inf`: not known) and `bands` of these and of those
     `waiting` for whom something is kept, `specs` of the promised ones; `drained`: nothing is started, or was not of
-    late; `offset` is between wall clock and monotonic clock, in seconds.
+    late; `suspended` are those of the live jobs that stand still; `offset` is between wall clock and monotonic clock,
+    in seconds.
     """
 
     gpus: frozenset[int] = frozenset()
@@ -49,6 +50,7 @@ class Basis:
     waiting: frozenset[int] = frozenset()
     specs: Mapping[int, Spec] = field(default_factory=dict)
     drained: bool = False
+    suspended: frozenset[int] = frozenset()
     offset: float = 0.0
 
 
@@ -149,6 +151,8 @@ def _named(numbers: Iterable[int]) -> str:
 def _longer(ends: Mapping[int, float], now: Basis, wall: float) -> str | None:
     for job_id, end in sorted(ends.items()):
         if now.ends.get(job_id, end) > end + TOLERANCE:
+            if job_id in now.suspended:
+                return f"job {job_id} is suspended"
             what = "exceeds its limit" if end <= wall + TOLERANCE else "may now run longer"
             return f"job {job_id} {what}"
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.dependencies import AFTER, AFTERANY, AFTERNOTOK, AFTEROK, ALL, Dependency, Needs
-from gflowd.core.job.model import FINISHED, Ended, Phase, Running, Stopping
+from gflowd.core.job.model import FINISHED, Ended, Phase, Running, Stopping, Suspended
 from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
@@ -89,7 +89,7 @@ def of(phase: Phase) -> Outcome:
             begun_at = phase.ended_at if phase.started_at is None else phase.started_at
             finished = int(phase.state == FINISHED)
             return Outcome(begun=1, begun_at=begun_at, ended=1, ended_at=phase.ended_at, finished=finished)
-        case Running(started=started) | Stopping(started=started) if started is not None:
+        case Running(started=started) | Suspended(started=started) | Stopping(started=started) if started is not None:
             return Outcome(begun=1, begun_at=started.at)
         case _:
             return Outcome()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from gflowd.core.errors import Refused, meant
 from gflowd.core.job import dependencies
-from gflowd.core.job.model import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, Spec
+from gflowd.core.job.model import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED, Spec
 from gflowd.core.job.retry_policy import DEFAULT_ON, ZOMBIE
 from gflowd.core.job.value import Value
 from gflowd.core.request import validation
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.retry_policy import Retry
 
 WAITING = (QUEUED, HELD)
-UNTIL_STOPPED = (*WAITING, STARTING, RUNNING)
+UNTIL_STOPPED = (*WAITING, STARTING, RUNNING, SUSPENDED)
 UNTIL_ENDED = (*UNTIL_STOPPED, STOPPING)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gflowd.core.gpu import idleness, states
+from gflowd.core.job.model import Suspended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +30,8 @@ class IdleWatch:
         if self._config.idle_warn is None and self._config.idle_cancel is None:
             return
         gpus = report.gpus or ()
-        held = {(job.id, job.run.attempt): states.places(job.run, gpus) for job in jobs if job.run is not None}
+        at_work = ((job.id, job.run) for job in jobs if not isinstance(job.phase, Suspended))
+        held = {(job_id, run.attempt): states.places(run, gpus) for job_id, run in at_work if run is not None}
         utilisation = {gpu.index: gpu.utilisation for gpu in gpus}
         gap = max(MISSED_POLLS * self._config.poll_interval, LONGEST_BLINK)
         self._idleness = idleness.follow(self._idleness, held, utilisation, report.begun, gap)

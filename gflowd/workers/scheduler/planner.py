@@ -15,8 +15,8 @@ from gflowd.core.accounting.fairshare import Shares
 from gflowd.core.accounting.quotas import Ledger, Quotas
 from gflowd.core.gpu import allocation, nvml_codes
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Ended, Job, Phase, Queued, Run, Running, Starting, Stopping
-from gflowd.core.planning import backfill, forecast, promises
+from gflowd.core.job.model import Ended, Job, Phase, Queued, Run, Running, Starting, Stopping, Suspended
+from gflowd.core.planning import backfill, continuation, forecast, promises
 from gflowd.core.planning.backfill import LATE, Plan, Promise, Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import OVERDUE, Hold, Occupancy, hold
@@ -254,6 +254,11 @@ class Planner:
         """Lets go of the GPUs."""
         self._pool.close()
 
+    @property
+    def cpus(self) -> int:
+        """The CPU slots that the machine has."""
+        return self._cpus
+
     def capacity(self) -> Capacity:
         """What the machine has."""
         gpus = self._pool.known
@@ -273,15 +278,18 @@ class Planner:
         """What a live job holds, and until when, for plans."""
         assert job.run is not None
         length = job_queue.runtimes.length(job)
-        left, certain = self._left(job, length, now), length.is_certain or isinstance(job.phase, Stopping)
-        return hold(job.spec, self._pool.places(job.run), now.wall + left, certain=certain)
+        certain = isinstance(job.phase, Stopping) or (length.is_certain and not isinstance(job.phase, Suspended))
+        spec = job.spec.replace(cpus=cpus) if (cpus := continuation.claimed_cpus(job)) != job.spec.cpus else job.spec
+        return hold(spec, self._pool.places(job.run), now.wall + self._left(job, length, now), certain=certain)
 
     def _left(self, job: Job, length: runtimes.Length, now: Moment) -> float:
         match job.phase:
             case Starting(run=run):
                 return runtimes.remaining(length, max(0.0, now.wall - run.launched_at))
-            case Running(started=started) if started.identity.boot == now.boot:
-                return runtimes.remaining(length, now.mono - started.mono)
+            case Running(started=started, pauses=pauses) if started.identity.boot == now.boot:
+                return runtimes.remaining(length, now.mono - started.mono - pauses.seconds)
+            case Suspended(started=started, pauses=pauses, since_mono=since, since_boot=boot) if boot == now.boot:
+                return runtimes.remaining(length, since - started.mono - pauses.seconds)  # as if it went on now
             case Stopping(since_boot=boot, since_mono=since) if boot == now.boot:
                 return (self._config.grace if job.spec.grace is None else job.spec.grace) - (now.mono - since)
             case _:
@@ -309,6 +317,7 @@ class Planner:
             waiting=frozenset(job.id for job in waiting),
             specs={each.job.id: each.job.spec for each in plan.promises},
             drained=drained,
+            suspended=frozenset(job.id for job in job_queue.live.values() if isinstance(job.phase, Suspended)),
             offset=now.wall - now.mono,
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gflowd import log
 from gflowd.core.accounting import runtimes
 from gflowd.core.job import codec
-from gflowd.core.job.model import Ended, Job, Phase, Queued, Running, Starting, Stopping
+from gflowd.core.job.model import Ended, Job, Phase, Queued, Running, Starting, Stopping, Suspended
 from gflowd.core.job.records import ATTEMPT, PHASE, PROMISE, RUNS, USAGE
 from gflowd.core.planning import promises
 
@@ -92,6 +92,10 @@ class Recorder:
                 self._log.info("stops", job=job_id, why=why)
             case Ended(state=state, reason=reason, exit_code=code):
                 self._log.info("ended", job=job_id, state=state, reason=reason, exit_code=code)
+            case Suspended(without_cpus=without):
+                self._log.info("suspended", job=job_id, cpus_given_back=without)
+            case Running(pauses=pauses) if pauses.count:
+                self._log.info("goes on", job=job_id, suspended=round(pauses.seconds, 1))
             case Queued() | Running():
                 pass
 

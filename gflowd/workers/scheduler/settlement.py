@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from gflowd.core.execution import transitions
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Ended, Job, Phase
+from gflowd.core.planning import continuation
+from gflowd.workers.scheduler.planner import ends
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 AT_ONCE = 2000  # jobs without resources that end at a time, so that a tick stays short
 
 
-def settle(job_queue: JobQueue, slots: Slots, too_idle: Collection[Key], now: Moment, *, kill_strays: bool) -> Changes:
-    """The new phases of jobs; `too_idle`: the attempts that leave their GPUs idle."""
+def settle(
+    job_queue: JobQueue, slots: Slots, too_idle: Collection[Key], now: Moment, *, cpus: int, kill_strays: bool
+) -> Changes:
+    """The new phases of jobs; `too_idle`: the attempts that leave their GPUs idle; `cpus`: the machine's CPU slots."""
     seen, exceeds = slots.observations, slots.enforced
     changes: Changes = {}
     for job in (*job_queue.live.values(), *job_queue.lingering.values()):
@@ -33,6 +37,9 @@ def settle(job_queue: JobQueue, slots: Slots, too_idle: Collection[Key], now: Mo
         after = transitions.settle(job, seen.of(key), now, limit=limit, kill_strays=kill_strays)
         if after is not None:
             changes[job.id] = with_next_attempt(job, after, now)
+    staying = [job for job in job_queue.live.values() if not ends(changes.get(job.id))]
+    for job in continuation.may_go_on(staying, cpus):
+        changes.setdefault(job.id, (transitions.go_on(job, now),))
     for job, phases in itertools.islice(_without_resources(job_queue, now), AT_ONCE):
         changes[job.id] = phases
     return changes

@@ -13,6 +13,7 @@ import orjson
 from gflowd import __version__, log, paths
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Stopping
+from gflowd.core.planning import continuation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,11 +69,13 @@ def status(
     used_cpus = used_memory = 0
     why = {str(job_id): reason for job_id, reason in waiting.reasons.items()}
     for job in job_queue.live.values():
-        used_cpus += job.spec.cpus
+        used_cpus += job.cpus
         used_memory += job.spec.memory_mb or 0
         if isinstance(job.phase, Stopping):
             is_stuck = (job.id, job.phase.run.attempt) in stuck
             why[str(job.id)] = reasons.UNKILLABLE if is_stuck else job.phase.why
+        elif continuation.is_wanted(job):
+            why[str(job.id)] = reasons.RESOURCES
     return Status(
         capacity={
             "gpus": None if capacity.gpus is None else len(capacity.gpus),

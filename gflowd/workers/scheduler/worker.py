@@ -16,7 +16,7 @@ from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.execution import transitions
 from gflowd.core.execution.observations import live_job
 from gflowd.core.job import reasons
-from gflowd.core.job.model import PROCESS, TMUX, Job, Queued, Running, Starting, Stopping
+from gflowd.core.job.model import PROCESS, TMUX, Job, Queued, Running, Starting, Stopping, Suspended
 from gflowd.core.job.records import PROMISE, QUOTA, SETTING, USAGE
 from gflowd.core.planning import promises
 from gflowd.effects.doorbell import POLL
@@ -206,7 +206,7 @@ class Scheduler:
             promised = self._planner.promises(self._job_queue, self._said(), plan, now)
             left_out = self._recorder.record(changes, promised, plan) if changes or promised else set()
             self._hurry = self._is_to_look_again(changes, left_out)
-            lives_on = (isinstance(after[-1], Running | Stopping) for after in changes.values())
+            lives_on = (isinstance(after[-1], Running | Suspended | Stopping) for after in changes.values())
             self._moved = bool(promised) or any(lives_on)
             self._planner.settled(left_out)
             self._state.look_after()  # after: what it folds must not slip in between a decision and its commit
@@ -225,8 +225,10 @@ class Scheduler:
 
     def _decide(self, now: Moment, slots: Slots) -> tuple[Changes, Plan]:
         self._job_queue.settle(self._state.take_touched(), now.wall)
-        kill_strays = self._config.kill_strays
-        changes = settlement.settle(self._job_queue, slots, self._idle.to_cancel(), now, kill_strays=kill_strays)
+        cpus, kill_strays = self._planner.cpus, self._config.kill_strays
+        changes = settlement.settle(
+            self._job_queue, slots, self._idle.to_cancel(), now, cpus=cpus, kill_strays=kill_strays
+        )
         plan = self._planner.plan(self._job_queue, self._said(), changes, slots, now)
         self._idle.look(self._job_queue.live.values(), slots.gpu_report)
         for job, why in plan.impossible:
@@ -247,12 +249,12 @@ class Scheduler:
 
     def _is_to_look_again(self, changes: Changes, left_out: set[int]) -> bool:
         """Whether what was committed may let others start at once. What an end sets free, in a group or among those who
-        wait, is found by looking again; so is a retry.
+        wait, is found by looking again; so is a retry, and what a suspended job gives back.
         """
         return (
             len(changes) >= settlement.AT_ONCE
             or not left_out.isdisjoint(changes)
-            or any(isinstance(after[-1], Queued) for after in changes.values())
+            or any(isinstance(after[-1], Queued | Suspended) for after in changes.values())
             or (any(map(ends, changes.values())) and self._job_queue.heeds_ends())
             or (self._job_queue.heeds_starts() and any(isinstance(after[-1], Running) for after in changes.values()))
         )

@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 from support import specs
 
 from gflowd.core.accounting.fairshare import Shares
-from gflowd.core.job.model import Identity, Job, Phase, Queued, Run, Running, Started, Starting, Stopping, Wish
+from gflowd.core.job.model import (
+    Identity,
+    Job,
+    Phase,
+    Queued,
+    Run,
+    Running,
+    Started,
+    Starting,
+    Stopping,
+    Suspended,
+    Wish,
+)
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -63,6 +75,9 @@ def test_when_it_is_off_all_are_equal() -> None:
         (Stopping(run=Run(executor="process", launched_at=NOW - 8), started=None, why="x", since_at=1, since_mono=1,
                   since_boot="b"), 8),
         (running("ada", NOW - 5).phase, 5),
+        (Suspended(run=Run(executor="process", launched_at=NOW - 8),
+                   started=Started(at=NOW - 6, mono=1.0, identity=Identity("b", 1, 1)), since_at=NOW - 3,
+                   since_mono=1, since_boot="b"), 6),
     ],
 )  # fmt: skip
 def test_a_live_job_counts_since_it_has_its_resources(phase: Phase, seconds: float) -> None:

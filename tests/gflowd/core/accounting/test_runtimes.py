@@ -194,6 +194,7 @@ def test_sixty_four_names_are_remembered_and_the_one_that_has_not_run_for_longes
 def test_a_job_that_ended_by_itself_or_at_its_limit_tells_how_long_such_jobs_take(state: str) -> None:
     assert lasted({"state": state, "started_at": 10.0, "ended_at": 25.0}) == (25.0, 15.0)
     assert lasted({"state": state, "started_at": 10.0, "ended_at": 5.0, "reason": None}) == (5.0, 0.0)
+    assert lasted({"state": state, "started_at": 10.0, "ended_at": 25.0, "paused": 4.0}) == (25.0, 11.0)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from gflowd.core.job.model import (
     Ended,
     Identity,
     Job,
+    Pauses,
     Phase,
     Queued,
     Run,
@@ -15,6 +16,7 @@ from gflowd.core.job.model import (
     Started,
     Starting,
     Stopping,
+    Suspended,
     Wish,
 )
 
@@ -36,6 +38,15 @@ def test_a_starting_job_is_not_yet_started() -> None:
 def test_a_running_job_shows_when_it_started() -> None:
     seen = live_job(job(Running(run=RUN, started=STARTED)), 10.0)
     assert (seen.started, seen.why) == (STARTED, None)
+
+
+def test_a_suspended_job_shows_that_it_stands_still_and_how_long_it_did_before() -> None:
+    pauses = Pauses(count=1, seconds=5.0, last_mono=9.0)
+    phase = Suspended(run=RUN, started=STARTED, since_at=60.0, since_mono=16.0, since_boot="boot", pauses=pauses)
+    seen = live_job(job(phase), 10.0)
+    assert (seen.started, seen.why, seen.suspended, seen.pauses) == (STARTED, None, True, pauses)
+    goes_on = live_job(job(Running(run=RUN, started=STARTED, pauses=pauses)), 10.0)
+    assert (goes_on.suspended, goes_on.pauses) == (False, pauses)
 
 
 @pytest.mark.parametrize("started", [STARTED, None])

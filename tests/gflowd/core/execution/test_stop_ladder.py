@@ -3,7 +3,7 @@ import pytest
 from gflowd.core.execution import stop_ladder
 from gflowd.core.execution.observations import LiveJob
 from gflowd.core.job import reasons
-from gflowd.core.job.model import EarlySignal, Identity, Started
+from gflowd.core.job.model import EarlySignal, Identity, Pauses, Started
 
 STARTED = Started(at=1e9, mono=100.0, identity=Identity("boot", 5, 6))
 
@@ -69,3 +69,15 @@ def test_what_takes_too_much_memory_is_killed_at_once_and_its_script_later() -> 
 def test_the_script_is_spared_until_kill_had_time_for_the_others() -> None:
     assert stop_ladder.spares_leader(stopping(), 211.9)
     assert not stop_ladder.spares_leader(stopping(), 212.0)
+
+
+def test_the_deadline_moves_with_the_pauses_and_stands_still_in_one() -> None:
+    paused = job(pauses=Pauses(count=2, seconds=45.0, last_mono=150.0), early_signal=EarlySignal(number=10, before=5.0))
+    assert stop_ladder.deadline(paused, "boot") == 205.0
+    assert stop_ladder.warning(paused, "boot") == 200.0
+    assert stop_ladder.deadline(paused.replace(suspended=True), "boot") is None
+    assert stop_ladder.warning(paused.replace(suspended=True), "boot") is None
+
+
+def test_each_pause_has_a_step_of_its_own_by_which_it_ends() -> None:
+    assert [stop_ladder.continued(count) for count in (1, 2)] == ["CONT.1", "CONT.2"]

@@ -17,6 +17,7 @@ from gflowd.core.job.model import (
     Ended,
     Identity,
     Job,
+    Pauses,
     Phase,
     Queued,
     Run,
@@ -24,6 +25,7 @@ from gflowd.core.job.model import (
     Started,
     Starting,
     Stopping,
+    Suspended,
     Wish,
 )
 from gflowd.core.job.retry_policy import Retry
@@ -38,6 +40,9 @@ CANCEL = Wish(cancelled_by="u", cancelled_at=150.0)
 STARTING = Starting(run=RUN)
 RUNNING = Running(run=RUN, started=STARTED)
 OVER = Ended(state=FINISHED, ended_at=1.0)
+STILL = Wish(suspended=2)  # the attempt of `RUN`
+ONCE = Pauses(count=1, seconds=7.0, last_mono=50.0)
+SUSPENDED = Suspended(run=RUN, started=STARTED, since_at=170.0, since_mono=90.0, since_boot="boot", pauses=ONCE)
 
 
 def stopping(
@@ -260,7 +265,8 @@ SIGHTS = [
     ),
 ]  # fmt: skip
 PHASES: list[Phase] = [
-    Queued(), STARTING, RUNNING, OVER, OVER.replace(run=RUN, lingers=True),
+    Queued(), STARTING, RUNNING, SUSPENDED, SUSPENDED.replace(without_cpus=True), OVER,
+    OVER.replace(run=RUN, lingers=True),
     *(
         stopping(why, started)
         for why in (reasons.CANCELLED_BY_USER, reasons.TIME_LIMIT, reasons.OUT_OF_MEMORY, reasons.STRAYS)
@@ -271,7 +277,9 @@ PHASES: list[Phase] = [
 
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: type(phase).__name__)
 @pytest.mark.parametrize(
-    "wish", [FREE, CANCEL, Wish(held=True), Wish(requeued=2)], ids=["free", "cancel", "held", "requeue"]
+    "wish",
+    [FREE, CANCEL, Wish(held=True), Wish(requeued=2), STILL, STILL.replace(releases_cpus=True)],
+    ids=["free", "cancel", "held", "requeue", "suspend", "release"],
 )
 @pytest.mark.parametrize("limit", [None, reasons.TIME_LIMIT, reasons.OUT_OF_MEMORY])
 def test_whatever_is_seen_only_allowed_moves_are_made(phase: Phase, wish: Wish, limit: str | None) -> None:
@@ -288,7 +296,7 @@ def test_whatever_is_seen_only_allowed_moves_are_made(phase: Phase, wish: Wish, 
             quiet = observation is None or not observation.lives or observation.complete or observation.barred
             assert quiet or isinstance(phase, Queued), "resources freed while it lives"
             assert isinstance(phase, Queued) or after.run == RUN
-        elif isinstance(after, Stopping | Running | Starting):
+        elif isinstance(after, Stopping | Suspended | Running | Starting):
             assert after.run == RUN
         # What was settled stays settled: the same sight asks for nothing that is not allowed next.
         settle(after, observation, wish, limit)
@@ -361,3 +369,66 @@ def test_out_of_the_end_leads_only_the_queue() -> None:
     for after in (STARTING, RUNNING, stopping()):
         with pytest.raises(ValueError, match="no way"):
             transitions.check(OVER, after)
+
+
+def test_a_running_job_is_suspended_when_that_is_wished_of_this_attempt() -> None:
+    at_once = SUSPENDED.replace(since_at=200.0, since_mono=120.0, pauses=Pauses())
+    assert settle(RUNNING, LIVES, STILL) == at_once
+    assert settle(RUNNING, None, STILL) == at_once
+    assert settle(STARTING, LIVES, STILL) == at_once, "as soon as it runs"
+    assert settle(STARTING, NOT_YET, STILL) is None
+    assert settle(RUNNING, LIVES, STILL.replace(suspended=1)) is None, "that was an attempt before this one"
+    assert settle(RUNNING, LIVES, STILL.replace(releases_cpus=True)) == at_once.replace(without_cpus=True)
+    again = settle(RUNNING.replace(pauses=ONCE), LIVES, STILL)
+    assert again == at_once.replace(pauses=ONCE)
+
+
+def test_what_is_over_or_must_end_is_not_suspended() -> None:
+    assert settle(RUNNING, recorded(0), STILL) == ended(FINISHED, None, exit_code=0)
+    assert settle(RUNNING, recorded(0, complete=False), STILL) is None, "its log has yet to end"
+    cancelled = settle(RUNNING, LIVES, CANCEL.replace(suspended=2))
+    assert cancelled == stopping(since_at=200.0).replace(since_mono=120.0)
+
+
+def test_a_suspended_job_goes_on_only_when_it_is_told_to() -> None:
+    assert settle(SUSPENDED, LIVES, STILL) is None
+    assert settle(SUSPENDED, LIVES, FREE) is None
+    after = transitions.go_on(Job(7, SPEC, FREE, SUSPENDED), NOW)
+    assert after == RUNNING.replace(pauses=Pauses(count=2, seconds=37.0, last_mono=120.0))
+    with pytest.raises(TypeError, match="not suspended"):
+        transitions.go_on(Job(7, SPEC, FREE, RUNNING), NOW)
+
+
+def test_its_cpus_may_be_given_back_later() -> None:
+    gives = STILL.replace(releases_cpus=True)
+    assert settle(SUSPENDED, LIVES, gives) == SUSPENDED.replace(without_cpus=True)
+    assert settle(SUSPENDED.replace(without_cpus=True), LIVES, gives) is None
+    assert settle(SUSPENDED.replace(without_cpus=True), LIVES, STILL) is None
+
+
+def test_a_pause_does_not_count_as_time_that_an_attempt_ran() -> None:
+    assert settle(SUSPENDED, recorded(0, ended_at=180.0), STILL) == ended(
+        FINISHED, None, ended_at=180.0, exit_code=0, paused=17.0
+    ), "it was over ten seconds after it was suspended, whenever that was seen"
+    assert settle(SUSPENDED, GONE, STILL) == ended(FAILED, "Zombie", ended_at=200.0, paused=37.0)
+    assert settle(SUSPENDED.replace(since_boot="before"), GONE, STILL) == ended(
+        FAILED, "Zombie", ended_at=200.0, paused=37.0
+    )
+    stops = settle(SUSPENDED, LIVES, CANCEL)
+    twice = Pauses(count=2, seconds=37.0, last_mono=120.0)
+    assert stops == stopping(since_at=200.0).replace(since_mono=120.0, pauses=twice)
+    assert isinstance(stops, Stopping)
+    assert settle(stops, recorded(130, ended_at=201.0)) == ended(
+        CANCELLED, "CancelledByUser", ended_at=201.0, signal=2, paused=37.0
+    )
+    assert settle(RUNNING.replace(pauses=ONCE), recorded(0)) == ended(FINISHED, None, exit_code=0, paused=7.0)
+
+
+def test_a_suspended_job_over_its_memory_or_with_strays_is_stopped() -> None:
+    for limit, observation, why in (
+        (reasons.OUT_OF_MEMORY, LIVES, "OutOfMemory"),
+        (None, recorded(0, lives=True, complete=False, strays=True, ended_at=None), "Strays"),
+    ):
+        after = settle(SUSPENDED, observation, STILL, limit)
+        assert isinstance(after, Stopping)
+        assert after.why == why

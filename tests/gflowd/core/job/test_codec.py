@@ -14,6 +14,7 @@ from gflowd.core.job.model import (
     Ended,
     Identity,
     Job,
+    Pauses,
     Phase,
     Queued,
     Run,
@@ -22,6 +23,7 @@ from gflowd.core.job.model import (
     Started,
     Starting,
     Stopping,
+    Suspended,
     Wish,
 )
 from gflowd.core.job.retry_policy import CAUSES, Retry
@@ -110,6 +112,8 @@ WISHES = st.builds(
     requeued=st.integers(0, 99),
     top_at=maybe(SECONDS),
     released_at=maybe(SECONDS),
+    suspended=st.integers(0, 99),
+    releases_cpus=st.booleans(),
 )
 RUNS = st.builds(
     Run,
@@ -119,10 +123,21 @@ RUNS = st.builds(
     gpu_ids=st.lists(st.integers(0, 15), max_size=4).map(tuple),
 )
 STARTS = st.builds(Started, at=SECONDS, mono=SECONDS, identity=st.builds(Identity, TEXT, WHOLE, WHOLE))
+PAUSES = st.builds(Pauses, count=st.integers(0, 99), seconds=SECONDS, last_mono=SECONDS)
 PHASES = st.one_of(
     st.builds(Queued, attempt=st.integers(1, 99), begin_at=maybe(SECONDS), since=maybe(SECONDS)),
     st.builds(Starting, run=RUNS),
-    st.builds(Running, run=RUNS, started=STARTS),
+    st.builds(Running, run=RUNS, started=STARTS, pauses=PAUSES),
+    st.builds(
+        Suspended,
+        run=RUNS,
+        started=STARTS,
+        since_at=SECONDS,
+        since_mono=SECONDS,
+        since_boot=TEXT,
+        pauses=PAUSES,
+        without_cpus=st.booleans(),
+    ),
     st.builds(
         Stopping,
         run=RUNS,
@@ -131,6 +146,7 @@ PHASES = st.one_of(
         since_at=SECONDS,
         since_mono=SECONDS,
         since_boot=TEXT,
+        pauses=PAUSES,
     ),
     st.builds(
         Ended,
@@ -142,6 +158,7 @@ PHASES = st.one_of(
         exit_code=maybe(st.integers(0, 255)),
         signal=maybe(st.integers(1, 64)),
         lingers=st.booleans(),
+        paused=SECONDS,
     ),
 )
 

@@ -14,6 +14,7 @@ from gflowd.core.job.model import (
     Started,
     Starting,
     Stopping,
+    Suspended,
     Wish,
 )
 
@@ -21,6 +22,7 @@ SPEC = Spec(command=("true",), name="true", user="ada", cwd="/", env="0" * 32, s
 RUN = Run(executor=model.TMUX, launched_at=2.0)
 STARTED = Started(at=3.0, mono=30.0, identity=Identity("boot", 4711, 99))
 STOPPING = Stopping(run=RUN, started=STARTED, why="TimeLimit", since_at=4.0, since_mono=40.0, since_boot="boot")
+SUSPENDED = Suspended(run=RUN, started=STARTED, since_at=4.0, since_mono=40.0, since_boot="boot")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,7 @@ STOPPING = Stopping(run=RUN, started=STARTED, why="TimeLimit", since_at=4.0, sin
         (Queued(), Wish(held=True, cancelled_by="ada", cancelled_at=9.0), "queued"),
         (Starting(run=RUN), Wish(held=True), "starting"),
         (Running(run=RUN, started=STARTED), Wish(held=True), "running"),
+        (SUSPENDED, Wish(), "suspended"),
         (STOPPING, Wish(), "stopping"),
         (Ended(state="timeout", ended_at=5.0), Wish(), "timeout"),
     ],
@@ -42,10 +45,23 @@ def test_the_state_is_the_phase_and_held_is_the_wish(phase: Phase, wish: Wish, s
 
 
 def test_only_a_phase_with_resources_is_live() -> None:
-    live = (Starting(run=RUN), Running(run=RUN, started=STARTED), STOPPING)
+    live = (Starting(run=RUN), Running(run=RUN, started=STARTED), SUSPENDED, STOPPING)
     assert all(model.is_live(phase) for phase in live)
     assert not model.is_live(Queued())
     assert not model.is_live(Ended(state="finished", ended_at=5.0, run=RUN))
+
+
+def test_whether_an_attempt_is_to_stand_still_is_the_wish_for_it_alone() -> None:
+    for phase in (Starting(run=RUN), Running(run=RUN, started=STARTED), SUSPENDED):
+        assert Job(1, SPEC, Wish(suspended=1), phase).is_to_stand_still
+        assert not Job(1, SPEC, Wish(suspended=2), phase).is_to_stand_still
+    assert not Job(1, SPEC, Wish(suspended=1), Queued()).is_to_stand_still
+
+
+def test_a_suspended_job_has_its_cpus_until_they_are_given_back() -> None:
+    spec = SPEC.replace(cpus=3)
+    assert Job(1, spec, Wish(), SUSPENDED).cpus == 3
+    assert Job(1, spec, Wish(), SUSPENDED.replace(without_cpus=True)).cpus == 0
 
 
 def test_the_run_is_the_present_or_last_attempt() -> None:
@@ -101,4 +117,4 @@ def test_the_first_attempt_has_the_plain_session_name() -> None:
 
 
 def test_short_states_are_the_ones_of_the_manual() -> None:
-    assert " ".join(model.SHORT_STATES.values()) == "PD H CF R CG CD F CA TO"
+    assert " ".join(model.SHORT_STATES.values()) == "PD H CF R S CG CD F CA TO"

@@ -37,6 +37,7 @@ SWEEP = {
 }  # fmt: skip
 RUN = {"executor": "process", "launched_at": 1.0, "gpu_ids": [0], "gpu_uuids": ["GPU-0"], "by_uuid": True}
 STARTED = {"at": 1.0, "mono": 1.0, "identity": {"boot": "b", "pid": 1, "start": 1}}
+PAUSES = {"count": 1, "seconds": 2.5, "last_mono": 3.0}
 ENDED = {"is": "ended", "state": "failed", "ended_at": 1.0, "run": RUN, "started_at": None, "exit_code": 3}
 RESERVATION = {"user": "ada", "start": 1.0, "duration": 60.0, "created_at": 1.0, "created_by": "ada", "gpus": 1}
 SOUND: list[tuple[str, int | str, Any]] = [
@@ -53,6 +54,11 @@ SOUND: list[tuple[str, int | str, Any]] = [
     ("phase", 1, {"is": "running", "run": RUN, "started": STARTED}),
     ("phase", 1, {"is": "stopping", "run": RUN, "started": None, "why": "w", "since_at": 1.0, "since_mono": 1.0,
                   "since_boot": "b"}),
+    ("phase", 1, {"is": "running", "run": RUN, "started": STARTED, "pauses": PAUSES}),
+    ("phase", 1, {"is": "suspended", "run": RUN, "started": STARTED, "since_at": 1.0, "since_mono": 1.0,
+                  "since_boot": "b", "pauses": PAUSES, "without_cpus": True}),
+    ("phase", 1, {**ENDED, "paused": 2.5}),
+    ("wish", 1, {"suspended": 2, "releases_cpus": True}),
     ("phase", 1, ENDED),
     ("phase", 1, {**ENDED, "lingers": True}),
     ("attempt", "1.12", ENDED),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gflowd.core.job import codec, records
-from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Started, Starting, Stopping
+from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Started, Starting, Stopping, Suspended
 
 RUN = Run(executor="process", launched_at=1.0, attempt=2)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity(boot="b", pid=7, start=1))
@@ -12,6 +12,7 @@ PHASES: dict[str, Phase] = {
     records.QUEUED: Queued(attempt=2),
     records.STARTING: Starting(run=RUN),
     records.RUNNING: Running(run=RUN, started=STARTED),
+    records.SUSPENDED: Suspended(run=RUN, started=STARTED, since_at=1.0, since_mono=1.0, since_boot="b"),
     records.STOPPING: Stopping(run=RUN, started=STARTED, why="Cancelled", since_at=1.0, since_mono=1.0, since_boot="b"),
     records.ENDED: ENDED,
 }

@@ -104,6 +104,7 @@ def test_while_gpus_may_come_back_no_promise_is_given_up() -> None:
         ({"windows": BASIS.windows | {(9, 0.0, 0.0), (8, 1.0, 2.0)}}, "reservation 8, 9 was made"),
         ({"ends": {1: 150.0}}, "job 1 may now run longer"),
         ({"ends": {3: inf}}, "job 3 may now run longer"),
+        ({"ends": {1: inf}, "suspended": frozenset({1})}, "job 1 is suspended"),
         ({"ends": {9: 300.0}, "bands": {7: MINE, 9: HIGHER}}, "job 9 of higher priority has started"),
         (
             {"bands": {7: MINE, 9: HIGHER, 8: HIGHER}, "waiting": frozenset({7, 8, 9})},

@@ -13,9 +13,10 @@ from world import DEPTH, MACHINE, SPEC, Changes, World, array, attempt_of
 from gflowd.core.execution import transitions
 from gflowd.core.job import arrays, codec, reasons
 from gflowd.core.job.dependencies import AFTERCORR, AFTEROK, ALL, ANY, KINDS, SINGLETON, Dependency, Needs
-from gflowd.core.job.model import ENDED_STATES, Ended, Job, Queued, Running, Starting, Stopping, is_live
+from gflowd.core.job.model import ENDED_STATES, Ended, Job, Queued, Running, Starting, Stopping, Suspended, is_live
 from gflowd.core.job.retry_policy import CAUSES, Retry
 from gflowd.core.moment import Moment
+from gflowd.core.planning import continuation
 from gflowd.core.queue import dependency_rules
 from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied
 
@@ -109,6 +110,18 @@ class Machine(RuleBasedStateMachine):
         job_id = self._pick(place, self.world.ids())
         self._do(lambda: self.world.requeue(job_id), when)
 
+    @precondition(lambda self: self._live())
+    @rule(place=PLACES, releases=st.booleans(), when=WHEN)
+    def suspend(self, place: int, releases: bool, when: str) -> None:
+        job_id = self._pick(place, self._live())
+        self._do(lambda: self.world.suspend(job_id, releases_cpus=releases), when)
+
+    @precondition(lambda self: self._live())
+    @rule(place=PLACES, when=WHEN)
+    def unsuspend(self, place: int, when: str) -> None:
+        job_id = self._pick(place, self._live())
+        self._do(lambda: self.world.unsuspend(job_id), when)
+
     @precondition(lambda self: self._arrays())
     @rule(place=PLACES, limit=st.sampled_from([None, 1, 2]), when=WHEN)
     def limit(self, place: int, limit: int | None, when: str) -> None:
@@ -181,7 +194,7 @@ class Machine(RuleBasedStateMachine):
         gpus = Counter(index for job in running if job.run for index in job.run.gpu_ids)
         assert all(count == 1 for count in gpus.values()), gpus
         assert set(gpus) <= {0, 1, 2}
-        cpus = sum(job.spec.cpus for job in running if job.id not in lingering)
+        cpus = sum(self.world.job(job.id).cpus for job in running if job.id not in lingering)
         memory = sum(job.spec.memory_mb or 0 for job in running if job.id not in lingering)
         assert cpus <= MACHINE.cpus
         assert memory <= MACHINE.memory_mb
@@ -192,14 +205,18 @@ class Machine(RuleBasedStateMachine):
             phase, job = codec.decode_phase(raw), self.world.job(job_id)
             assert codec.encode_phase(phase) == raw
             match phase:
-                case Starting(run=run) | Stopping(run=run) | Running(run=run):
+                case Starting(run=run) | Stopping(run=run) | Running(run=run) | Suspended(run=run):
                     assert len(run.gpu_ids) == job.spec.gpus
-                    assert not isinstance(phase, Running) or phase.started.identity.pid == 10 * job_id + run.attempt
+                    assert (
+                        not isinstance(phase, Running | Suspended)
+                        or phase.started.identity.pid == 10 * job_id + run.attempt
+                    )
                 case Ended():
                     assert phase.state in ENDED_STATES
                     assert (phase.reason is None) == (phase.state == "finished")
                     assert phase.exit_code is None or phase.signal is None
                     assert phase.started_at is None or phase.run is not None
+                    assert 0.0 <= phase.paused <= phase.ended_at - (phase.started_at or 0.0)
                 case Queued():
                     assert phase.attempt > 1
 
@@ -242,6 +259,7 @@ class Machine(RuleBasedStateMachine):
         for job_id in world.ids():
             if world.job(job_id).wish.held:
                 world.wish(job_id, held=False)
+            world.unsuspend(job_id)
         for _ in range(TICKS_TO_SETTLE):
             world.now += 1000.0
             for key in list(world.running):
@@ -288,6 +306,9 @@ class Machine(RuleBasedStateMachine):
 
     def _waiting(self) -> list[int]:
         return [job_id for job_id in self.world.ids() if isinstance(self.world.phase(job_id), Queued)]
+
+    def _live(self) -> list[int]:
+        return [job_id for job_id in self.world.ids() if is_live(self.world.phase(job_id))]
 
     def _arrays(self) -> list[int]:
         return [spec_id for spec_id, spec in self.world.specs.items() if "family" in spec]
@@ -357,7 +378,7 @@ class Machine(RuleBasedStateMachine):
             if limit is not None and len(self._busy(job.array_id or 0, before)) >= limit:
                 assert world.job_queue.waiting(DEPTH).get(job_id, reasons.GROUP) == reasons.GROUP
                 continue
-            cpus = MACHINE.cpus - sum(other.spec.cpus for other in live)
+            cpus = MACHINE.cpus - sum(max(map(continuation.claimed_cpus, (before[each.id], each))) for each in live)
             memory = MACHINE.memory_mb - sum(other.spec.memory_mb or 0 for other in live)
             gpus = len({0, 1, 2} - taken)
             fits = job.spec.cpus <= max(cpus, 0) and (job.spec.memory_mb or 0) <= max(memory, 0)

@@ -21,6 +21,7 @@ from gflowd.core.job.model import (
     Started,
     Starting,
     Stopping,
+    Suspended,
 )
 from gflowd.core.queue import dependency_rules
 from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied, Verdict, Waiting
@@ -29,6 +30,7 @@ RUN = Run(executor="tmux", launched_at=1.0)
 STARTED = Started(at=100.0, mono=1.0, identity=Identity("boot", 1, 2))
 RUNNING = Running(run=RUN, started=STARTED)
 STOPPING = Stopping(run=RUN, started=STARTED, why="Strays", since_at=1.0, since_mono=1.0, since_boot="boot")
+SUSPENDED = Suspended(run=RUN, started=STARTED, since_at=1.0, since_mono=1.0, since_boot="boot")
 UNBEGUN = STOPPING.replace(started=None)
 NOW = 1000.0
 
@@ -62,7 +64,8 @@ QUEUED = Queued()
         ("afternotok", ended(FINISHED), NEVER),
         *(("afternotok", ended(state), SATISFIED) for state in (FAILED, CANCELLED, TIMEOUT)),
         *(("after", phase, WAITING) for phase in (QUEUED, Starting(run=RUN), UNBEGUN)),
-        *(("after", phase, SATISFIED) for phase in (RUNNING, STOPPING, ended(FAILED), ended(CANCELLED, None))),
+        *(("after", phase, SATISFIED)
+          for phase in (RUNNING, SUSPENDED, STOPPING, ended(FAILED), ended(CANCELLED, None))),
         ("after", Queued(attempt=2), WAITING),
         ("afterok", Queued(attempt=2), WAITING),
     ],

@@ -17,9 +17,22 @@ from gflowd.core.execution.observations import Observation
 from gflowd.core.job import codec, reasons
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.dependencies import Dependency, Needs
-from gflowd.core.job.model import Ended, Identity, Job, Phase, Queued, Run, Spec, Started, Starting, Stopping, Wish
+from gflowd.core.job.model import (
+    Ended,
+    Identity,
+    Job,
+    Phase,
+    Queued,
+    Run,
+    Spec,
+    Started,
+    Starting,
+    Stopping,
+    Wish,
+    is_live,
+)
 from gflowd.core.moment import Moment
-from gflowd.core.planning import backfill
+from gflowd.core.planning import backfill, continuation
 from gflowd.core.planning.backfill import Plan, Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy, hold
@@ -98,6 +111,14 @@ class World:
         attempt = 0 if isinstance(job.phase, Queued) else attempt_of(job.phase)
         self.wish(job_id, cancelled_by=None, cancelled_at=None, requeued=max(job.wish.requeued, attempt))
 
+    def suspend(self, job_id: int, *, releases_cpus: bool) -> None:
+        job = self.job(job_id)
+        if is_live(job.phase) and not isinstance(job.phase, Stopping):
+            self.wish(job_id, suspended=attempt_of(job.phase), releases_cpus=releases_cpus)
+
+    def unsuspend(self, job_id: int) -> None:
+        self.wish(job_id, suspended=0, releases_cpus=False)
+
     # What is known.
 
     def ids(self) -> range:
@@ -163,6 +184,8 @@ class World:
             if after is not None:
                 changes[job.id] = self._with_next_attempt(job, after)
         live = [job for job in job_queue.live.values() if not _ends(changes.get(job.id))]
+        for job in continuation.may_go_on(live, MACHINE.cpus):
+            changes.setdefault(job.id, (transitions.go_on(job, now),))
         lingering = [
             *job_queue.lingering.values(),
             *(job for job in job_queue.live.values() if _lingers(changes.get(job.id))),
@@ -170,7 +193,8 @@ class World:
         kept = {index for job in lingering for index in (job.run.gpu_ids if job.run else ())}
         room = Occupancy(MACHINE, {0, 1, 2} - kept, now.wall)
         for job in live:
-            room.take(hold(job.spec, job.run.gpu_ids if job.run else (), inf, certain=False))
+            spec = job.spec.replace(cpus=continuation.claimed_cpus(job))
+            room.take(hold(spec, job.run.gpu_ids if job.run else (), inf, certain=False))
         queue = job_queue.queue(now.wall)
         waiting = () if self.drained else (job for job in queue if job.id not in changes)
         rules = Rules(DEPTH, length=job_queue.runtimes.length, ready=job_queue.ready, rule_out=queue.rule_out)

@@ -13,7 +13,20 @@ from gflowd.core.accounting.runtimes import Runtimes
 from gflowd.core.gpu.admin_state import AdminState
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.job import codec, reasons
-from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Spec, Started, Starting, Stopping
+from gflowd.core.job.model import (
+    Ended,
+    Identity,
+    Pauses,
+    Phase,
+    Queued,
+    Run,
+    Running,
+    Spec,
+    Started,
+    Starting,
+    Stopping,
+    Suspended,
+)
 from gflowd.core.planning.backfill import Plan
 from gflowd.core.planning.occupancy import OVERDUE
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
@@ -33,10 +46,12 @@ def started(mono: float, boot: str = BOOT) -> Started:
     return Started(at=4000.0, mono=mono, identity=Identity(boot, 9, 9))
 
 
-def job_queue(*jobs: tuple[Spec, Phase], runtimes: Runtimes | None = None) -> JobQueue:
+def job_queue(
+    *jobs: tuple[Spec, Phase], runtimes: Runtimes | None = None, wishes: dict[int, Any] | None = None
+) -> JobQueue:
     specs = {number: codec.encode(spec) for number, (spec, _) in enumerate(jobs, 1)}
     phases = {number: codec.encode_phase(phase) for number, (_, phase) in enumerate(jobs, 1)}
-    made = JobQueue(JobRecords(specs, phases=phases), runtimes=runtimes)
+    made = JobQueue(JobRecords(specs, wishes or {}, phases), runtimes=runtimes)
     made.settle(made.refresh(specs, ()), NOW.wall)
     return made
 
@@ -90,6 +105,31 @@ def test_a_grace_of_its_own_counts_for_a_job_that_stops(planner: Planner) -> Non
     live = job_queue((SPEC.replace(cpus=4, grace=30.0), phase), (SPEC.replace(time_limit=60.0), Queued()))
     plan = planner.plan(live, NOTHING_SAID, {}, slots(), NOW)
     assert [each.at for each in plan.promises] == [5026.0], "certain, though it had no limit"
+
+
+def suspended(**fields: Any) -> Suspended:
+    """One that had run for 20 s when it was suspended 10 s ago, and had stood still for 5 s before."""
+    pauses = Pauses(count=1, seconds=5.0)
+    phase = Suspended(run=RUN, started=started(65.0), since_at=4990.0, since_mono=90.0, since_boot=BOOT, pauses=pauses)
+    return phase.replace(**fields)
+
+
+def test_a_suspended_job_is_expected_to_be_gone_when_it_had_run_on_from_now(planner: Planner) -> None:
+    live = job_queue((SPEC.replace(time_limit=60.0, cpus=4), suspended()), (SPEC.replace(time_limit=60.0), Queued()))
+    plan = planner.plan(live, NOTHING_SAID, {}, slots(), NOW)
+    assert [(each.at, each.expected) for each in plan.promises] == [(None, 5040.0)], "nobody can promise that"
+    goes_on = Running(run=RUN, started=started(65.0), pauses=Pauses(count=2, seconds=15.0))
+    live = job_queue((SPEC.replace(time_limit=60.0, cpus=4), goes_on), (SPEC.replace(time_limit=60.0), Queued()))
+    plan = planner.plan(live, NOTHING_SAID, {}, slots(), NOW)
+    assert [(each.at, each.expected) for each in plan.promises] == [(5040.0, 5040.0)]
+
+
+def test_the_cpus_that_a_suspended_job_gave_back_are_given_away_until_it_is_to_go_on(planner: Planner) -> None:
+    jobs = (SPEC.replace(cpus=4), suspended(without_cpus=True)), (SPEC, Queued())
+    for wish, starts in ({"suspended": 1}, [2]), ({}, []):
+        live = job_queue(*jobs, wishes={1: wish})
+        plan = planner.plan(live, NOTHING_SAID, {}, slots(), NOW)
+        assert [job.id for job, _ in plan.starts] == starts
 
 
 def test_jobs_without_a_limit_count_as_the_configuration_says_until_runs_are_known(planner: Planner) -> None:

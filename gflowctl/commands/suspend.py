@@ -1,0 +1,53 @@
+"""Let running jobs stand still until gflowctl unsuspend: every process of a job is stopped, and so is its clock.
+
+A suspended job keeps its GPUs, its memory and its place in quotas. Its time limit, its warning signal and --quiet-limit
+stand still too. It also keeps its CPUs, unless --release-cpus gives them to others; it then goes on only when they are
+free again. A job that is just starting is suspended as soon as it runs, and a new attempt of a job is not suspended.
+
+The processes get SIGSTOP, which a program cannot catch; a job that has a control group of its own is frozen by the
+kernel instead. Work that a GPU has already been given is completed.
+"""
+
+from __future__ import annotations
+
+from gflowctl.change import wishes
+from gflowctl.options import arguments
+from gflowctl.view import jobs, views
+from gflowd.core.errors import Refused
+from gflowd.core.job.model import Running, Starting, Suspended
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+    from gflowd.core.job.model import Job, Wish
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    arguments.add_jobs(parser)
+    parser.add_argument("--release-cpus", action="store_true", help="give the jobs' CPUs back until they can go on")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Writes the wishes."""
+    gives = bool(args.release_cpus)
+
+    def suspended(_view: views.View, job: Job) -> Wish | str:
+        if not isinstance(job.phase, Starting | Running | Suspended) or job.wish.cancelled_at is not None:
+            raise Refused(f"is {_state(job)}; only running jobs can be suspended")
+        if not job.is_to_stand_still:
+            return job.wish.replace(suspended=jobs.attempt(job), releases_cpus=gives)
+        if gives and not job.wish.releases_cpus:
+            return job.wish.replace(releases_cpus=True)
+        return "is already suspended"
+
+    outcome = wishes.apply(context, lambda view: view.select(args.jobs), suspended)
+    wishes.tell("Suspended", outcome.changed)
+    wishes.note(outcome)
+    return 0
+
+
+def _state(job: Job) -> str:
+    return "being cancelled" if job.wish.cancelled_at is not None and job.run is not None else jobs.state(job)

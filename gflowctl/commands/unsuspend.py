@@ -1,0 +1,36 @@
+"""Let suspended jobs go on. A job whose CPUs were given back goes on when they are free, before any queued job."""
+
+from __future__ import annotations
+
+from gflowctl.change import wishes
+from gflowctl.options import arguments
+from gflowctl.view import jobs, views
+from gflowd.core.job.model import Suspended
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gflowctl.context import Context
+    from gflowd.core.job.model import Job, Wish
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Names the options."""
+    arguments.add_jobs(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Writes the wishes."""
+    outcome = wishes.apply(context, lambda view: view.select(args.jobs), _going_on)
+    wishes.tell("Unsuspended", outcome.changed)
+    wishes.note(outcome)
+    return 0
+
+
+def _going_on(_view: views.View, job: Job) -> Wish | str:
+    if job.is_to_stand_still:
+        return job.wish.replace(suspended=0, releases_cpus=False)
+    if isinstance(job.phase, Suspended):
+        return "is already to go on"
+    return f"is not suspended ({jobs.state(job)})"
