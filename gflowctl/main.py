@@ -72,6 +72,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 WITHOUT_CONFIG = ("doctor", "restore", "completion")  # which tell of a missing file, bring it, or read none
+COMPLETE = "__complete"  # what the completion scripts call
 INTERRUPTED = 130  # 128 + SIGINT
 
 
@@ -86,9 +87,13 @@ def parser(name: str) -> command_line.Parser:
 
 
 def _module(name: str) -> ModuleType:
-    """The module of a command; `importlib` would be one more import at each start."""
-    __import__(COMMANDS[name][0])
-    return sys.modules[COMMANDS[name][0]]
+    return _imported(COMMANDS[name][0])
+
+
+def _imported(module: str) -> ModuleType:
+    """A module by its name; `importlib` would be one import more at each start."""
+    __import__(module)
+    return sys.modules[module]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -124,6 +129,9 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     if rest[0] == command_line.HELP:
         return _help(rest[1:])
+    if rest[0] == COMPLETE:
+        offered: int = _imported("gflowctl.commands.candidates").run(rest[1:], os.environ)
+        return offered
     name = command_line.full_name("gflowctl", rest[0], COMMANDS)
     args = parser(name).parse_args(rest[1:])
     args.color = args.color or before.color or "auto"

@@ -36,6 +36,42 @@ SHELLS = ("bash", "zsh", "fish")
 MANUAL = "gflow Manual"
 ITALIC = r"\\fI\1\\fR"
 SHARED = ("--config", "--state-dir", "--version")
+JOBS_OF = {
+    "attach": "jobs-running", "cancel": "jobs-live", "close-sessions": "jobs-ended", "hold": "jobs-queued",
+    "release": "jobs-held", "top": "jobs-queued", "update": "jobs-live", "wait": "jobs-live",
+}  # fmt: skip
+CANDIDATES = {  # what `gflowctl __complete` is asked for, by the option or by the command and its argument
+    "--clear": "options", "--depends-on": "jobs", "--depends-on-all": "jobs", "--depends-on-any": "jobs",
+    "--format": "fields", "--gpu": "gpus", "--gpu-list": "gpus", "--gpu-type": "gpu-types", "--notify-on": "events",
+    "--project": "projects", "--retry-on": "causes", "--sort": "fields", "--state": "states", "--states": "states",
+    "--user": "users",
+    "gpus gpu": "gpus", "gpus gpus": "gpus", "reserve id": "reservations", "limit group": "jobs-live",
+    "config names": "settings",
+}  # fmt: skip
+# How a shell asks for the candidates of a kind ($1) for the word so far ($2).
+ASKED_FROM = {
+    "bash": """\
+_gflowctl_candidates() {
+  "${COMP_WORDS[0]/#\\~/$HOME}" __complete bash "$1" "$2" "${COMP_WORDS[@]}" 2>/dev/null
+}
+""",
+    "zsh": """\
+_gflowctl_candidates() {
+  local -a lines names shown
+  lines=("${(@f)$(gflowctl __complete zsh "$1" "$PREFIX" "${(@Q)${(z)LBUFFER}}" 2>/dev/null)}")
+  lines=("${(@)lines:#}")
+  (( $#lines )) || return 1
+  names=("${(@)lines%%$'\\t'*}")
+  shown=("${(@)lines/$'\\t'/  -- }")
+  compadd -V gflowctl -d shown -a names
+}
+""",
+    "fish": """\
+function _gflowctl_candidates
+    gflowctl __complete fish $argv[1] (commandline -ct) (commandline -opc) 2>/dev/null
+end
+""",
+}
 COMPLETED_BY = {"FILE": shtab.FILE, "SCRIPT": shtab.FILE, "COMMAND": shtab.FILE, "DIR": shtab.DIRECTORY}
 
 
@@ -236,6 +272,36 @@ def man_pages() -> Iterator[tuple[str, str]]:
         yield f"man/{name}.{section}", f"{title_line(name, section)}\n{body}"
 
 
+def asks(kind: str) -> dict[str, str]:
+    """How each shell asks for the candidates of a kind, for shtab."""
+    name = f"_gflowctl_{kind.replace('-', '_')}"
+    return {"bash": name, "zsh": name, "fish": f"(_gflowctl_candidates {kind})"}
+
+
+def preamble() -> dict[str, str]:
+    """For each shell the functions that `asks` names."""
+    kinds = sorted({"jobs", *JOBS_OF.values(), *CANDIDATES.values()})
+    wrappers = "".join(f'{asks(kind)["bash"]}() {{ _gflowctl_candidates {kind} "$1"; }}\n' for kind in kinds)
+    return {shell: text if shell == "fish" else text + wrappers for shell, text in ASKED_FROM.items()}
+
+
+def completed_by(verb: str, action: argparse.Action) -> object:
+    """What shtab is told of an argument; None where there is nothing to offer."""
+    if action.metavar in ("JOBS", "JOB"):
+        return asks(JOBS_OF.get(verb, "jobs"))
+    for name in (*action.option_strings, f"{verb} {action.dest}"):
+        if name in CANDIDATES:
+            return asks(CANDIDATES[name])
+    return COMPLETED_BY.get(str(action.metavar))
+
+
+def add_help(commands: argparse._SubParsersAction[argparse.ArgumentParser], program: Program) -> None:
+    """`help COMMAND`, which has no parser of its own."""
+    names = [name for command, (_, aliases, _) in program.commands.items() for name in (command, *aliases)]
+    parser = commands.add_parser("help", help="show the help of a command", add_help=False)
+    parser.add_argument("command", nargs="?", choices=names, help="the command")
+
+
 def completions() -> Iterator[tuple[str, str]]:
     """Each completion script: its path from the root of the tree, and its text."""
     for program in PROGRAMS:
@@ -245,11 +311,16 @@ def completions() -> Iterator[tuple[str, str]]:
             parser = program.parser(verb)
             for each in (parser, *gflowd.command_line.actions_of(parser).values()):
                 for action in each._actions:  # noqa: SLF001 -- argparse shows its actions no other way
-                    if action.metavar in COMPLETED_BY:
-                        action.complete = COMPLETED_BY[action.metavar]  # type: ignore[attr-defined]
+                    if (how := completed_by(verb, action)) is not None:
+                        action.complete = how  # type: ignore[attr-defined]
             commands.add_parser(verb, aliases=aliases, help=summary, parents=[parser], add_help=False)
+        add_help(commands, program)
+        asked = preamble() if program.name == "gflowctl" else {}
         for shell in SHELLS:
-            yield f"{program.name}/completions/{program.name}.{shell}", f"{shtab.complete(whole, shell).rstrip()}\n"
+            yield (
+                f"{program.name}/completions/{program.name}.{shell}",
+                f"{shtab.complete(whole, shell, preamble=asked.get(shell, '')).rstrip()}\n",
+            )
 
 
 def kept(path: str) -> str | None:

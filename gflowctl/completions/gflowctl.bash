@@ -9,7 +9,7 @@ _shtab_gflowctl_reserve_subparsers=(create list show cancel)
 _shtab_gflowctl_gpus_subparsers=(allow drain resume ignore unignore topology)
 _shtab_gflowctl_quota_subparsers=(list set remove)
 _shtab_gflowctl_config_subparsers=(show)
-_shtab_gflowctl_subparsers=(submit batch new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion)
+_shtab_gflowctl_subparsers=(submit batch new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion help)
 
 _shtab_gflowctl_submit_option_strings=(-h --help -g --gpus --gres --gpu-type --gpu-memory --max-gpu-mem --max-gpu-memory --shared -c --cpus --cpus-per-task -m --memory --mem --max-mem --max-memory -t --time --time-limit --timelimit --signal --grace -n --name -J --job-name -P --project -A --account --comment -p --priority --nice -d --depends-on --dependency --depends-on-all --depends-on-any --singleton --no-auto-cancel --begin -H --hold -a --array --param --param-file --name-template --max-concurrent --max-failures --max-retries --retry-on --retry-delay --requeue -D --chdir -o --output -e --error -i --input --append --export --conda-env --notify-email --mail-user --notify-on --mail-type --wait --follow --dry-run --executor --auto-close --ignore-unknown-directives --parsable --json --wrap --from --config --state-dir --color --version)
 _shtab_gflowctl_batch_option_strings=(-h --help -g --gpus --gres --gpu-type --gpu-memory --max-gpu-mem --max-gpu-memory --shared -c --cpus --cpus-per-task -m --memory --mem --max-mem --max-memory -t --time --time-limit --timelimit --signal --grace -n --name -J --job-name -P --project -A --account --comment -p --priority --nice -d --depends-on --dependency --depends-on-all --depends-on-any --singleton --no-auto-cancel --begin -H --hold -a --array --param --param-file --name-template --max-concurrent --max-failures --max-retries --retry-on --retry-delay --requeue -D --chdir -o --output -e --error -i --input --append --export --conda-env --notify-email --mail-user --notify-on --mail-type --wait --follow --dry-run --executor --auto-close --ignore-unknown-directives --parsable --json --wrap --from --config --state-dir --color --version)
@@ -59,105 +59,219 @@ _shtab_gflowctl_backup_option_strings=(-h --help --logs --force --config --state
 _shtab_gflowctl_restore_option_strings=(-h --help --force --no-config --config --state-dir --color --version)
 _shtab_gflowctl_close_sessions_option_strings=(-h --help --all -s --state --pattern --config --state-dir --color --version)
 _shtab_gflowctl_completion_option_strings=(-h --help --config --state-dir --color --version)
+_shtab_gflowctl_help_option_strings=()
 _shtab_gflowctl_option_strings=(-h --help --config --state-dir --color --version)
 
 _shtab_gflowctl_submit_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_gflowctl_submit___gpu_type_COMPGEN=_gflowctl_gpu_types
+_shtab_gflowctl_submit__P_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_submit___project_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_submit__A_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_submit___account_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_submit__d_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_submit___depends_on_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_submit___dependency_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_submit___depends_on_all_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_submit___depends_on_any_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_submit___retry_on_COMPGEN=_gflowctl_causes
 _shtab_gflowctl_submit__D_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_submit___chdir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_submit__i_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_submit___input_COMPGEN=_shtab_compgen_files
+_shtab_gflowctl_submit___notify_on_COMPGEN=_gflowctl_events
+_shtab_gflowctl_submit___mail_type_COMPGEN=_gflowctl_events
 _shtab_gflowctl_submit___from_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_submit___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_submit___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_batch_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_gflowctl_batch___gpu_type_COMPGEN=_gflowctl_gpu_types
+_shtab_gflowctl_batch__P_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_batch___project_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_batch__A_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_batch___account_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_batch__d_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_batch___depends_on_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_batch___dependency_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_batch___depends_on_all_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_batch___depends_on_any_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_batch___retry_on_COMPGEN=_gflowctl_causes
 _shtab_gflowctl_batch__D_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_batch___chdir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_batch__i_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_batch___input_COMPGEN=_shtab_compgen_files
+_shtab_gflowctl_batch___notify_on_COMPGEN=_gflowctl_events
+_shtab_gflowctl_batch___mail_type_COMPGEN=_gflowctl_events
 _shtab_gflowctl_batch___from_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_batch___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_batch___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_new___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_new___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_queue_pos_0_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_queue__s_COMPGEN=_gflowctl_states
+_shtab_gflowctl_queue___states_COMPGEN=_gflowctl_states
+_shtab_gflowctl_queue__P_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_queue___project_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_queue__u_COMPGEN=_gflowctl_users
+_shtab_gflowctl_queue___user_COMPGEN=_gflowctl_users
+_shtab_gflowctl_queue___sort_COMPGEN=_gflowctl_fields
+_shtab_gflowctl_queue__f_COMPGEN=_gflowctl_fields
+_shtab_gflowctl_queue___format_COMPGEN=_gflowctl_fields
 _shtab_gflowctl_queue___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_queue___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_q_pos_0_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_q__s_COMPGEN=_gflowctl_states
+_shtab_gflowctl_q___states_COMPGEN=_gflowctl_states
+_shtab_gflowctl_q__P_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_q___project_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_q__u_COMPGEN=_gflowctl_users
+_shtab_gflowctl_q___user_COMPGEN=_gflowctl_users
+_shtab_gflowctl_q___sort_COMPGEN=_gflowctl_fields
+_shtab_gflowctl_q__f_COMPGEN=_gflowctl_fields
+_shtab_gflowctl_q___format_COMPGEN=_gflowctl_fields
 _shtab_gflowctl_q___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_q___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_list_pos_0_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_list__s_COMPGEN=_gflowctl_states
+_shtab_gflowctl_list___states_COMPGEN=_gflowctl_states
+_shtab_gflowctl_list__P_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_list___project_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_list__u_COMPGEN=_gflowctl_users
+_shtab_gflowctl_list___user_COMPGEN=_gflowctl_users
+_shtab_gflowctl_list___sort_COMPGEN=_gflowctl_fields
+_shtab_gflowctl_list__f_COMPGEN=_gflowctl_fields
+_shtab_gflowctl_list___format_COMPGEN=_gflowctl_fields
 _shtab_gflowctl_list___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_list___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_show_pos_0_COMPGEN=_gflowctl_jobs
 _shtab_gflowctl_show___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_show___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_log_pos_0_COMPGEN=_gflowctl_jobs
 _shtab_gflowctl_log___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_log___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_attach_pos_0_COMPGEN=_gflowctl_jobs_running
 _shtab_gflowctl_attach___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_attach___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_a_pos_0_COMPGEN=_gflowctl_jobs_running
 _shtab_gflowctl_a___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_a___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_wait_pos_0_COMPGEN=_gflowctl_jobs_live
 _shtab_gflowctl_wait___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_wait___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_cancel_pos_0_COMPGEN=_gflowctl_jobs_live
+_shtab_gflowctl_cancel__u_COMPGEN=_gflowctl_users
+_shtab_gflowctl_cancel___user_COMPGEN=_gflowctl_users
+_shtab_gflowctl_cancel__s_COMPGEN=_gflowctl_states
+_shtab_gflowctl_cancel___state_COMPGEN=_gflowctl_states
 _shtab_gflowctl_cancel___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_cancel___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_hold_pos_0_COMPGEN=_gflowctl_jobs_queued
 _shtab_gflowctl_hold___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_hold___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_release_pos_0_COMPGEN=_gflowctl_jobs_held
 _shtab_gflowctl_release___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_release___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_suspend_pos_0_COMPGEN=_gflowctl_jobs
 _shtab_gflowctl_suspend___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_suspend___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_unsuspend_pos_0_COMPGEN=_gflowctl_jobs
 _shtab_gflowctl_unsuspend___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_unsuspend___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_update_pos_0_COMPGEN=_gflowctl_jobs_live
+_shtab_gflowctl_update___gpu_type_COMPGEN=_gflowctl_gpu_types
+_shtab_gflowctl_update__d_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_update___depends_on_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_update___dependency_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_update___depends_on_all_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_update___depends_on_any_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_update___retry_on_COMPGEN=_gflowctl_causes
 _shtab_gflowctl_update___script_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_update__i_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_update___input_COMPGEN=_shtab_compgen_files
+_shtab_gflowctl_update___clear_COMPGEN=_gflowctl_options
 _shtab_gflowctl_update___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_update___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_top_pos_0_COMPGEN=_gflowctl_jobs_queued
 _shtab_gflowctl_top___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_top___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_limit_pos_0_COMPGEN=_gflowctl_jobs_live
 _shtab_gflowctl_limit___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_limit___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_requeue_pos_0_COMPGEN=_gflowctl_jobs
 _shtab_gflowctl_requeue___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_requeue___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_redo_pos_0_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_redo___gpu_type_COMPGEN=_gflowctl_gpu_types
+_shtab_gflowctl_redo__P_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_redo___project_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_redo__A_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_redo___account_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_redo__d_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_redo___depends_on_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_redo___dependency_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_redo___depends_on_all_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_redo___depends_on_any_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_redo___retry_on_COMPGEN=_gflowctl_causes
 _shtab_gflowctl_redo___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_redo___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_drain___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_drain___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_resume___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_resume___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_reserve_create__u_COMPGEN=_gflowctl_users
+_shtab_gflowctl_reserve_create___user_COMPGEN=_gflowctl_users
+_shtab_gflowctl_reserve_create___gpu_list_COMPGEN=_gflowctl_gpus
 _shtab_gflowctl_reserve_create___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_reserve_create___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_reserve_list__u_COMPGEN=_gflowctl_users
+_shtab_gflowctl_reserve_list___user_COMPGEN=_gflowctl_users
 _shtab_gflowctl_reserve_list___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_reserve_list___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_reserve_show_pos_0_COMPGEN=_gflowctl_reservations
 _shtab_gflowctl_reserve_show___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_reserve_show___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_reserve_cancel_pos_0_COMPGEN=_gflowctl_reservations
 _shtab_gflowctl_reserve_cancel___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_reserve_cancel___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_reserve___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_reserve___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_gpus_allow_pos_0_COMPGEN=_gflowctl_gpus
 _shtab_gflowctl_gpus_allow___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_gpus_allow___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_gpus_drain_pos_0_COMPGEN=_gflowctl_gpus
 _shtab_gflowctl_gpus_drain___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_gpus_drain___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_gpus_resume_pos_0_COMPGEN=_gflowctl_gpus
 _shtab_gflowctl_gpus_resume___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_gpus_resume___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_gpus_ignore___gpu_COMPGEN=_gflowctl_gpus
 _shtab_gflowctl_gpus_ignore___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_gpus_ignore___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_gpus_unignore___gpu_COMPGEN=_gflowctl_gpus
 _shtab_gflowctl_gpus_unignore___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_gpus_unignore___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_gpus_topology___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_gpus_topology___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_gpus___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_gpus___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_stats__u_COMPGEN=_gflowctl_users
+_shtab_gflowctl_stats___user_COMPGEN=_gflowctl_users
 _shtab_gflowctl_stats___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_stats___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_info___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_info___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_quota_list___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_quota_list___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_quota_set___user_COMPGEN=_gflowctl_users
+_shtab_gflowctl_quota_set___project_COMPGEN=_gflowctl_projects
 _shtab_gflowctl_quota_set___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_quota_set___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_quota_remove___user_COMPGEN=_gflowctl_users
+_shtab_gflowctl_quota_remove___project_COMPGEN=_gflowctl_projects
 _shtab_gflowctl_quota_remove___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_quota_remove___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_quota___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_quota___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_config_show_pos_0_COMPGEN=_gflowctl_settings
 _shtab_gflowctl_config_show___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_config_show___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_config___config_COMPGEN=_shtab_compgen_files
@@ -170,6 +284,9 @@ _shtab_gflowctl_backup___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_restore_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_restore___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_restore___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_close_sessions_pos_0_COMPGEN=_gflowctl_jobs_ended
+_shtab_gflowctl_close_sessions__s_COMPGEN=_gflowctl_states
+_shtab_gflowctl_close_sessions___state_COMPGEN=_gflowctl_states
 _shtab_gflowctl_close_sessions___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_close_sessions___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_completion___config_COMPGEN=_shtab_compgen_files
@@ -234,7 +351,8 @@ _shtab_gflowctl_restore___color_choices=(never auto always)
 _shtab_gflowctl_close_sessions___color_choices=(never auto always)
 _shtab_gflowctl_completion_pos_0_choices=(bash zsh fish)
 _shtab_gflowctl_completion___color_choices=(never auto always)
-_shtab_gflowctl_pos_0_choices=(submit batch new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion)
+_shtab_gflowctl_help_pos_0_choices=(submit batch new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion)
+_shtab_gflowctl_pos_0_choices=(submit batch new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion help)
 _shtab_gflowctl___color_choices=(never auto always)
 
 _shtab_gflowctl_submit_pos_0_nargs=...
@@ -530,6 +648,30 @@ _shtab_gflowctl__h_nargs=0
 _shtab_gflowctl___help_nargs=0
 _shtab_gflowctl___version_nargs=0
 
+
+# Custom Preamble
+_gflowctl_candidates() {
+  "${COMP_WORDS[0]/#\~/$HOME}" __complete bash "$1" "$2" "${COMP_WORDS[@]}" 2>/dev/null
+}
+_gflowctl_causes() { _gflowctl_candidates causes "$1"; }
+_gflowctl_events() { _gflowctl_candidates events "$1"; }
+_gflowctl_fields() { _gflowctl_candidates fields "$1"; }
+_gflowctl_gpu_types() { _gflowctl_candidates gpu-types "$1"; }
+_gflowctl_gpus() { _gflowctl_candidates gpus "$1"; }
+_gflowctl_jobs() { _gflowctl_candidates jobs "$1"; }
+_gflowctl_jobs_ended() { _gflowctl_candidates jobs-ended "$1"; }
+_gflowctl_jobs_held() { _gflowctl_candidates jobs-held "$1"; }
+_gflowctl_jobs_live() { _gflowctl_candidates jobs-live "$1"; }
+_gflowctl_jobs_queued() { _gflowctl_candidates jobs-queued "$1"; }
+_gflowctl_jobs_running() { _gflowctl_candidates jobs-running "$1"; }
+_gflowctl_options() { _gflowctl_candidates options "$1"; }
+_gflowctl_projects() { _gflowctl_candidates projects "$1"; }
+_gflowctl_reservations() { _gflowctl_candidates reservations "$1"; }
+_gflowctl_settings() { _gflowctl_candidates settings "$1"; }
+_gflowctl_states() { _gflowctl_candidates states "$1"; }
+_gflowctl_users() { _gflowctl_candidates users "$1"; }
+
+# End Custom Preamble
 
 # $1=COMP_WORDS[1]
 _shtab_compgen_files() {

@@ -21,6 +21,7 @@ _shtab_gflowctl_commands() {
     doctor:'check the installation and suggest fixes'
     drain:'start no more jobs'
     gpus:'control which GPUs jobs may use'
+    help:'show the help of a command'
     hold:'keep queued jobs from starting'
     info:'show GPUs, CPUs, memory and the daemon'
     limit:'set how many jobs of an array run at a time'
@@ -104,7 +105,7 @@ _shtab_gflowctl_a_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:"
+  ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:_gflowctl_jobs_running"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -117,7 +118,7 @@ _shtab_gflowctl_attach_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:"
+  ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:_gflowctl_jobs_running"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -140,7 +141,7 @@ _shtab_gflowctl_backup_defaults_added=0
 _shtab_gflowctl_batch_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-g,--gpus,--gres}"[number of GPUs (default 0\; with other GPU options 1)]:N:"
-  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:"
+  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:_gflowctl_gpu_types"
   {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with at least this much memory\; with --shared, the amount to use]:MEM:"
   "--shared[share GPUs with other jobs that use --shared]"
   {-c,--cpus,--cpus-per-task}"[number of CPU slots (default 1\; 0\: none)]:N:"
@@ -149,13 +150,13 @@ _shtab_gflowctl_batch_options=(
   "--signal[send SIG to the job\'s processes SECONDS (default 60) before its time limit\; with B\:, only to its command]:[B:]SIG[@SECONDS]:"
   "--grace[time between the first signal to end the job and SIGKILL]:DUR:"
   {-n,--name,-J,--job-name}"[name of the job (default\: base name of the command)]:NAME:"
-  {-P,--project,-A,--account}"[project that the job is accounted to]:CODE:"
+  {-P,--project,-A,--account}"[project that the job is accounted to]:CODE:_gflowctl_projects"
   "--comment[text that gflowctl show shows]:TEXT:"
   {-p,--priority}"[higher starts first (default 10)]:0-255:"
   "--nice[lower the priority by N]:N:"
-  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
-  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:"
-  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:"
+  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:_gflowctl_jobs"
+  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:_gflowctl_jobs"
+  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:_gflowctl_jobs"
   "--singleton[wait for your earlier jobs with the same name]"
   "--no-auto-cancel[stay queued if a dependency can no longer be satisfied]"
   "--begin[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
@@ -167,7 +168,7 @@ _shtab_gflowctl_batch_options=(
   "--max-concurrent[run at most N of the jobs at a time]:N:"
   "--max-failures[cancel the rest once N jobs have failed]:N:"
   "--max-retries[retry a failed job up to N times]:N:"
-  "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
+  "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:_gflowctl_causes"
   "--retry-delay[delay before a retry, e.g. 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
   "--requeue[retry the job if it vanishes, e.g. in a reboot]"
   {-D,--chdir}"[the job\'s working directory (default\: the current one)]:DIR:_files -/"
@@ -178,7 +179,7 @@ _shtab_gflowctl_batch_options=(
   "--export[the variables that the job gets (default ALL\; NONE\: only those of a login)]:ALL|NONE|NAME[=VALUE],...:"
   "--conda-env[activate this conda environment before the command]:NAME:"
   {--notify-email,--mail-user}"[address to notify]:ADDR:"
-  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:_gflowctl_events"
   "--wait[wait for the job to end\; exit with its status]"
   "--follow[like --wait, and show the job\'s output]"
   "--dry-run[check everything and show what would be queued, but queue nothing]"
@@ -203,15 +204,15 @@ _shtab_gflowctl_cancel_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--all[every job that has not ended]"
   {-n,--name}"[jobs with these names]:NAME,...:"
-  {-u,--user}"[jobs of these users]:USER,...:"
-  {-s,--state}"[jobs in these states]:STATE,...:"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
+  {-s,--state}"[jobs in these states]:STATE,...:_gflowctl_states"
   "--signal[only send this signal, e.g. USR1 or 10, to running jobs]:SIG:"
   "--dry-run[show which jobs are meant, but do nothing]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_live"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -220,13 +221,13 @@ _shtab_gflowctl_cancel_defaults_added=0
 _shtab_gflowctl_close_sessions_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--all[of all jobs that have ended]"
-  {-s,--state}"[of jobs in these end states]:STATE,...:"
+  {-s,--state}"[of jobs in these end states]:STATE,...:_gflowctl_states"
   "--pattern[of ended jobs whose name or session matches this regular expression]:TEXT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_ended"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -262,7 +263,7 @@ _shtab_gflowctl_config_show_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::only these settings or sections, e.g. gpu.allow:"
+  "(*)::only these settings or sections, e.g. gpu.allow:_gflowctl_settings"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -309,7 +310,7 @@ _shtab_gflowctl_gpus_allow_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  ":GPUs by index, e.g. 0,2 or 0-3, or all:"
+  ":GPUs by index, e.g. 0,2 or 0-3, or all:_gflowctl_gpus"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -322,7 +323,7 @@ _shtab_gflowctl_gpus_drain_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  ":the GPU\'s index:"
+  ":the GPU\'s index:_gflowctl_gpus"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -330,7 +331,7 @@ _shtab_gflowctl_gpus_drain_defaults_added=0
 
 _shtab_gflowctl_gpus_ignore_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--gpu[the GPU\'s index]:N:"
+  "--gpu[the GPU\'s index]:N:_gflowctl_gpus"
   "--pid[the process, one that gflow did not start]:P:"
   "--json[print a JSON list of the ignored processes]"
   "--config[the configuration file]:FILE:_files"
@@ -348,7 +349,7 @@ _shtab_gflowctl_gpus_resume_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  ":the GPU\'s index:"
+  ":the GPU\'s index:_gflowctl_gpus"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -368,7 +369,7 @@ _shtab_gflowctl_gpus_topology_defaults_added=0
 
 _shtab_gflowctl_gpus_unignore_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--gpu[the GPU\'s index]:N:"
+  "--gpu[the GPU\'s index]:N:_gflowctl_gpus"
   "--pid[the process, one that gflow did not start]:P:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
@@ -379,13 +380,20 @@ _shtab_gflowctl_gpus_unignore_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_gpus_unignore_defaults_added=0
 
+_shtab_gflowctl_help_options=(
+  ":the command:(submit batch new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion)"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_help_defaults_added=0
+
 _shtab_gflowctl_hold_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_queued"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -411,7 +419,7 @@ _shtab_gflowctl_limit_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  ":the array or sweep, by id (42, \@, \@\~2) or name:"
+  ":the array or sweep, by id (42, \@, \@\~2) or name:_gflowctl_jobs_live"
   ":how many at a time, at least 1:"
 )
 
@@ -422,17 +430,17 @@ _shtab_gflowctl_list_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-a,--all}"[include jobs that have ended]"
   {-c,--completed}"[only jobs that have ended]"
-  {-s,--states}"[jobs in these states, e.g. running or PD]:STATE,...:"
+  {-s,--states}"[jobs in these states, e.g. running or PD]:STATE,...:_gflowctl_states"
   {-n,--names}"[jobs with these names]:NAME,...:"
-  {-P,--project}"[jobs of these projects]:CODE,...:"
-  {-u,--user}"[jobs of these users]:USER,...:"
+  {-P,--project}"[jobs of these projects]:CODE,...:_gflowctl_projects"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
   {-g,--group}"[jobs of this array or sweep, by id (42, \@) or name]:GROUP:"
   "--me[your jobs]"
   "--since[jobs submitted or ended since then, e.g. 9\:00 or now-2h]:INSTANT:"
   "--start[only queued jobs, in the order of their expected start times, if all jobs run to their limits and no other job goes first]"
-  "--sort[sort by these fields\; prefix with - for descending order]:FIELD[,-FIELD]:"
+  "--sort[sort by these fields\; prefix with - for descending order]:FIELD[,-FIELD]:_gflowctl_fields"
   {-l,--limit}"[only the first N jobs\; with -N, the last N]:N:"
-  {-f,--format}"[the columns to show]:FIELDS:"
+  {-f,--format}"[the columns to show]:FIELDS:_gflowctl_fields"
   {-t,--tree}"[show each job below the first one that it depends on]"
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
@@ -442,7 +450,7 @@ _shtab_gflowctl_list_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -459,7 +467,7 @@ _shtab_gflowctl_log_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:"
+  ":a job id\; \@ is your last submission, \@\~2 the one two before it\; 42_3 is an element of array 42:_gflowctl_jobs"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -481,17 +489,17 @@ _shtab_gflowctl_q_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-a,--all}"[include jobs that have ended]"
   {-c,--completed}"[only jobs that have ended]"
-  {-s,--states}"[jobs in these states, e.g. running or PD]:STATE,...:"
+  {-s,--states}"[jobs in these states, e.g. running or PD]:STATE,...:_gflowctl_states"
   {-n,--names}"[jobs with these names]:NAME,...:"
-  {-P,--project}"[jobs of these projects]:CODE,...:"
-  {-u,--user}"[jobs of these users]:USER,...:"
+  {-P,--project}"[jobs of these projects]:CODE,...:_gflowctl_projects"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
   {-g,--group}"[jobs of this array or sweep, by id (42, \@) or name]:GROUP:"
   "--me[your jobs]"
   "--since[jobs submitted or ended since then, e.g. 9\:00 or now-2h]:INSTANT:"
   "--start[only queued jobs, in the order of their expected start times, if all jobs run to their limits and no other job goes first]"
-  "--sort[sort by these fields\; prefix with - for descending order]:FIELD[,-FIELD]:"
+  "--sort[sort by these fields\; prefix with - for descending order]:FIELD[,-FIELD]:_gflowctl_fields"
   {-l,--limit}"[only the first N jobs\; with -N, the last N]:N:"
-  {-f,--format}"[the columns to show]:FIELDS:"
+  {-f,--format}"[the columns to show]:FIELDS:_gflowctl_fields"
   {-t,--tree}"[show each job below the first one that it depends on]"
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
@@ -501,7 +509,7 @@ _shtab_gflowctl_q_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -511,17 +519,17 @@ _shtab_gflowctl_queue_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-a,--all}"[include jobs that have ended]"
   {-c,--completed}"[only jobs that have ended]"
-  {-s,--states}"[jobs in these states, e.g. running or PD]:STATE,...:"
+  {-s,--states}"[jobs in these states, e.g. running or PD]:STATE,...:_gflowctl_states"
   {-n,--names}"[jobs with these names]:NAME,...:"
-  {-P,--project}"[jobs of these projects]:CODE,...:"
-  {-u,--user}"[jobs of these users]:USER,...:"
+  {-P,--project}"[jobs of these projects]:CODE,...:_gflowctl_projects"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
   {-g,--group}"[jobs of this array or sweep, by id (42, \@) or name]:GROUP:"
   "--me[your jobs]"
   "--since[jobs submitted or ended since then, e.g. 9\:00 or now-2h]:INSTANT:"
   "--start[only queued jobs, in the order of their expected start times, if all jobs run to their limits and no other job goes first]"
-  "--sort[sort by these fields\; prefix with - for descending order]:FIELD[,-FIELD]:"
+  "--sort[sort by these fields\; prefix with - for descending order]:FIELD[,-FIELD]:_gflowctl_fields"
   {-l,--limit}"[only the first N jobs\; with -N, the last N]:N:"
-  {-f,--format}"[the columns to show]:FIELDS:"
+  {-f,--format}"[the columns to show]:FIELDS:_gflowctl_fields"
   {-t,--tree}"[show each job below the first one that it depends on]"
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
@@ -531,7 +539,7 @@ _shtab_gflowctl_queue_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -562,8 +570,8 @@ _shtab_gflowctl_quota_list_defaults_added=0
 
 _shtab_gflowctl_quota_remove_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--user[the quota of this user]:USER:"
-  "--project[the quota of this project, for all its users together]:CODE:"
+  "--user[the quota of this user]:USER:_gflowctl_users"
+  "--project[the quota of this project, for all its users together]:CODE:_gflowctl_projects"
   "--default-user[the default quota of every user]"
   "--default-project[the default quota of every project]"
   "--config[the configuration file]:FILE:_files"
@@ -577,8 +585,8 @@ _shtab_gflowctl_quota_remove_defaults_added=0
 
 _shtab_gflowctl_quota_set_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--user[the quota of this user]:USER:"
-  "--project[the quota of this project, for all its users together]:CODE:"
+  "--user[the quota of this user]:USER:_gflowctl_users"
+  "--project[the quota of this project, for all its users together]:CODE:_gflowctl_projects"
   "--default-user[the default quota of every user]"
   "--default-project[the default quota of every project]"
   "--max-running-jobs[at most this many jobs running\; none\: no limit, whatever the default]:N:"
@@ -598,7 +606,7 @@ _shtab_gflowctl_redo_options=(
   "--cascade[also redo jobs that were cancelled because of these]"
   {--clear-dependencies,--clear-deps}"[drop all dependencies of the old job]"
   {-g,--gpus,--gres}"[number of GPUs]:N:"
-  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:"
+  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:_gflowctl_gpu_types"
   {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with at least this much memory\; with --shared, the amount to use]:MEM:"
   "--shared[share GPUs with other jobs that use --shared]"
   {-c,--cpus,--cpus-per-task}"[number of CPU slots (0\: none)]:N:"
@@ -607,20 +615,20 @@ _shtab_gflowctl_redo_options=(
   "--signal[send SIG to the job\'s processes SECONDS (default 60) before its time limit\; with B\:, only to its command]:[B:]SIG[@SECONDS]:"
   "--grace[time between the first signal to end the job and SIGKILL]:DUR:"
   {-n,--name,-J,--job-name}"[name of the job]:NAME:"
-  {-P,--project,-A,--account}"[project that the job is accounted to]:CODE:"
+  {-P,--project,-A,--account}"[project that the job is accounted to]:CODE:_gflowctl_projects"
   "--comment[text that gflowctl show shows]:TEXT:"
   "--conda-env[activate this conda environment before the command]:NAME:"
   {-p,--priority}"[higher starts first]:0-255:"
   "--nice[lower the priority by N]:N:"
-  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
-  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:"
-  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:"
+  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:_gflowctl_jobs"
+  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:_gflowctl_jobs"
+  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:_gflowctl_jobs"
   "--singleton[wait for your earlier jobs with the same name]"
   "--no-auto-cancel[stay queued if a dependency can no longer be satisfied]"
   "--begin[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
   {-H,--hold}"[queue the job held, until gflowctl release]"
   "--max-retries[retry a failed job up to N times]:N:"
-  "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
+  "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:_gflowctl_causes"
   "--retry-delay[delay before a retry, e.g. 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
   "--requeue[retry the job if it vanishes, e.g. in a reboot]"
   "--parsable[print only the new ids]"
@@ -629,7 +637,7 @@ _shtab_gflowctl_redo_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -642,7 +650,7 @@ _shtab_gflowctl_release_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_held"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -654,7 +662,7 @@ _shtab_gflowctl_requeue_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -678,7 +686,7 @@ _shtab_gflowctl_reserve_cancel_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  ":number of the reservation:"
+  ":number of the reservation:_gflowctl_reservations"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -686,9 +694,9 @@ _shtab_gflowctl_reserve_cancel_defaults_added=0
 
 _shtab_gflowctl_reserve_create_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-u,--user}"[reserve for this user (default\: you)]:USER:"
+  {-u,--user}"[reserve for this user (default\: you)]:USER:_gflowctl_users"
   {-g,--gpus}"[this many GPUs, any of them]:N:"
-  "--gpu-list[these GPUs, by index\: 0,2 or 0-3]:LIST:"
+  "--gpu-list[these GPUs, by index\: 0,2 or 0-3]:LIST:_gflowctl_gpus"
   "--start[start, e.g. 18\:30, \'tomorrow 9\:00\', now or now\+2h]:INSTANT:"
   "--for[duration, e.g. 30m, 2h or 1d]:DUR:"
   "--repeat[repeat at the same time of day]:repeat:(daily weekly)"
@@ -706,7 +714,7 @@ _shtab_gflowctl_reserve_list_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--active[only active reservations]"
   "--status[only reservations with this status]:status:(pending active completed cancelled)"
-  {-u,--user}"[only reservations for this user]:USER:"
+  {-u,--user}"[only reservations for this user]:USER:_gflowctl_users"
   "--timeline[draw the coming reservations as bars]"
   "--range[length of the timeline (default 1d)]:DUR:"
   "--json[print one JSON document]"
@@ -726,7 +734,7 @@ _shtab_gflowctl_reserve_show_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  ":number of the reservation:"
+  ":number of the reservation:_gflowctl_reservations"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -767,7 +775,7 @@ _shtab_gflowctl_show_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -775,7 +783,7 @@ _shtab_gflowctl_show_defaults_added=0
 
 _shtab_gflowctl_stats_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-u,--user}"[only these users (default\: you)]:USER,...:"
+  {-u,--user}"[only these users (default\: you)]:USER,...:_gflowctl_users"
   "--all-users[jobs of all users]"
   "--since[jobs submitted, running or ended since then, e.g. now-7d]:INSTANT:"
   "--by[print one line for each user, project or day]:by:(user project day)"
@@ -793,7 +801,7 @@ _shtab_gflowctl_stats_defaults_added=0
 _shtab_gflowctl_submit_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-g,--gpus,--gres}"[number of GPUs (default 0\; with other GPU options 1)]:N:"
-  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:"
+  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:_gflowctl_gpu_types"
   {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with at least this much memory\; with --shared, the amount to use]:MEM:"
   "--shared[share GPUs with other jobs that use --shared]"
   {-c,--cpus,--cpus-per-task}"[number of CPU slots (default 1\; 0\: none)]:N:"
@@ -802,13 +810,13 @@ _shtab_gflowctl_submit_options=(
   "--signal[send SIG to the job\'s processes SECONDS (default 60) before its time limit\; with B\:, only to its command]:[B:]SIG[@SECONDS]:"
   "--grace[time between the first signal to end the job and SIGKILL]:DUR:"
   {-n,--name,-J,--job-name}"[name of the job (default\: base name of the command)]:NAME:"
-  {-P,--project,-A,--account}"[project that the job is accounted to]:CODE:"
+  {-P,--project,-A,--account}"[project that the job is accounted to]:CODE:_gflowctl_projects"
   "--comment[text that gflowctl show shows]:TEXT:"
   {-p,--priority}"[higher starts first (default 10)]:0-255:"
   "--nice[lower the priority by N]:N:"
-  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
-  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:"
-  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:"
+  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:_gflowctl_jobs"
+  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:_gflowctl_jobs"
+  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:_gflowctl_jobs"
   "--singleton[wait for your earlier jobs with the same name]"
   "--no-auto-cancel[stay queued if a dependency can no longer be satisfied]"
   "--begin[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
@@ -820,7 +828,7 @@ _shtab_gflowctl_submit_options=(
   "--max-concurrent[run at most N of the jobs at a time]:N:"
   "--max-failures[cancel the rest once N jobs have failed]:N:"
   "--max-retries[retry a failed job up to N times]:N:"
-  "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
+  "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:_gflowctl_causes"
   "--retry-delay[delay before a retry, e.g. 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
   "--requeue[retry the job if it vanishes, e.g. in a reboot]"
   {-D,--chdir}"[the job\'s working directory (default\: the current one)]:DIR:_files -/"
@@ -831,7 +839,7 @@ _shtab_gflowctl_submit_options=(
   "--export[the variables that the job gets (default ALL\; NONE\: only those of a login)]:ALL|NONE|NAME[=VALUE],...:"
   "--conda-env[activate this conda environment before the command]:NAME:"
   {--notify-email,--mail-user}"[address to notify]:ADDR:"
-  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:_gflowctl_events"
   "--wait[wait for the job to end\; exit with its status]"
   "--follow[like --wait, and show the job\'s output]"
   "--dry-run[check everything and show what would be queued, but queue nothing]"
@@ -859,7 +867,7 @@ _shtab_gflowctl_suspend_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -871,7 +879,7 @@ _shtab_gflowctl_top_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_queued"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -883,7 +891,7 @@ _shtab_gflowctl_unsuspend_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -892,7 +900,7 @@ _shtab_gflowctl_unsuspend_defaults_added=0
 _shtab_gflowctl_update_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-g,--gpus,--gres}"[number of GPUs]:N:"
-  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:"
+  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:_gflowctl_gpu_types"
   {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with at least this much memory\; with --shared, the amount to use]:MEM:"
   "--shared[share GPUs with other jobs that use --shared]"
   {-c,--cpus,--cpus-per-task}"[number of CPU slots (0\: none)]:N:"
@@ -904,15 +912,15 @@ _shtab_gflowctl_update_options=(
   "--comment[text that gflowctl show shows]:TEXT:"
   {-p,--priority}"[higher starts first]:0-255:"
   "--nice[lower the priority by N]:N:"
-  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:"
-  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:"
-  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:"
+  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:_gflowctl_jobs"
+  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:_gflowctl_jobs"
+  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:_gflowctl_jobs"
   "--singleton[wait for your earlier jobs with the same name]"
   "--auto-cancel[cancel the job if a dependency can no longer be satisfied]"
   "--no-auto-cancel[keep the job queued in that case]"
   "--begin[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
   "--max-retries[retry a failed job up to N times]:N:"
-  "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:"
+  "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:_gflowctl_causes"
   "--retry-delay[delay before a retry, e.g. 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
   "--requeue[retry the job if it vanishes, e.g. in a reboot]"
   "*--param[set a parameter of the named elements to VALUE, taken literally]:NAME=VALUE:"
@@ -926,12 +934,12 @@ _shtab_gflowctl_update_options=(
   {-i,--input}"[read standard input from this file]:FILE:_files"
   "--append[append to the output files instead of overwriting them]"
   "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
-  "*--clear[options to reset to their defaults, e.g. time,begin,depends-on]:OPTION,...:"
+  "*--clear[options to reset to their defaults, e.g. time,begin,depends-on]:OPTION,...:_gflowctl_options"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_live"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -945,7 +953,7 @@ _shtab_gflowctl_wait_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:"
+  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_live"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -981,6 +989,7 @@ _shtab_gflowctl() {
         doctor) _arguments -C -s $_shtab_gflowctl_doctor_options ;;
         drain) _arguments -C -s $_shtab_gflowctl_drain_options ;;
         gpus) _shtab_gflowctl_gpus ;;
+        help) _arguments -C -s $_shtab_gflowctl_help_options ;;
         hold) _arguments -C -s $_shtab_gflowctl_hold_options ;;
         info) _arguments -C -s $_shtab_gflowctl_info_options ;;
         limit) _arguments -C -s $_shtab_gflowctl_limit_options ;;
@@ -1110,6 +1119,35 @@ _shtab_gflowctl_reserve() {
   esac
 }
 
+# Custom Preamble
+_gflowctl_candidates() {
+  local -a lines names shown
+  lines=("${(@f)$(gflowctl __complete zsh "$1" "$PREFIX" "${(@Q)${(z)LBUFFER}}" 2>/dev/null)}")
+  lines=("${(@)lines:#}")
+  (( $#lines )) || return 1
+  names=("${(@)lines%%$'\t'*}")
+  shown=("${(@)lines/$'\t'/  -- }")
+  compadd -V gflowctl -d shown -a names
+}
+_gflowctl_causes() { _gflowctl_candidates causes "$1"; }
+_gflowctl_events() { _gflowctl_candidates events "$1"; }
+_gflowctl_fields() { _gflowctl_candidates fields "$1"; }
+_gflowctl_gpu_types() { _gflowctl_candidates gpu-types "$1"; }
+_gflowctl_gpus() { _gflowctl_candidates gpus "$1"; }
+_gflowctl_jobs() { _gflowctl_candidates jobs "$1"; }
+_gflowctl_jobs_ended() { _gflowctl_candidates jobs-ended "$1"; }
+_gflowctl_jobs_held() { _gflowctl_candidates jobs-held "$1"; }
+_gflowctl_jobs_live() { _gflowctl_candidates jobs-live "$1"; }
+_gflowctl_jobs_queued() { _gflowctl_candidates jobs-queued "$1"; }
+_gflowctl_jobs_running() { _gflowctl_candidates jobs-running "$1"; }
+_gflowctl_options() { _gflowctl_candidates options "$1"; }
+_gflowctl_projects() { _gflowctl_candidates projects "$1"; }
+_gflowctl_reservations() { _gflowctl_candidates reservations "$1"; }
+_gflowctl_settings() { _gflowctl_candidates settings "$1"; }
+_gflowctl_states() { _gflowctl_candidates states "$1"; }
+_gflowctl_users() { _gflowctl_candidates users "$1"; }
+
+# End Custom Preamble
 
 
 typeset -A opt_args

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/gflowd
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_gflowd_subparsers=(run start up stop down restart reload status init completion)
+_shtab_gflowd_subparsers=(run start up stop down restart reload status init completion help)
 
 _shtab_gflowd_run_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --adopt --config --state-dir --color --version)
 _shtab_gflowd_start_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --adopt --config --state-dir --color --version)
@@ -17,6 +17,7 @@ _shtab_gflowd_reload_option_strings=(-h --help --gpus --gpu-allocation --gpu-all
 _shtab_gflowd_status_option_strings=(-h --help --json --config --state-dir --color --version)
 _shtab_gflowd_init_option_strings=(-h --help --yes -y --force --print --config --state-dir --color --version)
 _shtab_gflowd_completion_option_strings=(-h --help --config --state-dir --color --version)
+_shtab_gflowd_help_option_strings=()
 _shtab_gflowd_option_strings=(-h --help --config --state-dir --color --version)
 
 _shtab_gflowd_run___config_COMPGEN=_shtab_compgen_files
@@ -51,7 +52,8 @@ _shtab_gflowd_status___color_choices=(never auto always)
 _shtab_gflowd_init___color_choices=(never auto always)
 _shtab_gflowd_completion_pos_0_choices=(bash zsh fish)
 _shtab_gflowd_completion___color_choices=(never auto always)
-_shtab_gflowd_pos_0_choices=(run start up stop down restart reload status init completion)
+_shtab_gflowd_help_pos_0_choices=(run start up stop down restart reload status init completion)
+_shtab_gflowd_pos_0_choices=(run start up stop down restart reload status init completion help)
 _shtab_gflowd___color_choices=(never auto always)
 
 _shtab_gflowd_run__h_nargs=0

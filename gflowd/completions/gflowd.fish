@@ -50,7 +50,7 @@ function _shtab_gflowd_using
   test "$_shtab_gflowd_cmdpath" = "$argv"
 end
 
-set -g _shtab_gflowd_commands run start up stop down restart reload status init completion
+set -g _shtab_gflowd_commands run start up stop down restart reload status init completion help
 set -g _shtab_gflowd_opts_with_value --color --config --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --gpus --simulate-gpus --state-dir
 
 complete -c gflowd -e
@@ -154,3 +154,5 @@ complete -c gflowd -n '_shtab_gflowd_using completion' -l state-dir -xka "(__fis
 complete -c gflowd -n '_shtab_gflowd_using completion' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
 complete -c gflowd -n '_shtab_gflowd_using completion' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowd -n '_shtab_gflowd_using completion; and test $_shtab_gflowd_npos -eq 0' -ka "bash zsh fish" -d 'the shell to complete in'
+complete -c gflowd -n '_shtab_gflowd_using; and test $_shtab_gflowd_npos -eq 0' -a help -d 'show the help of a command'
+complete -c gflowd -n '_shtab_gflowd_using help; and test $_shtab_gflowd_npos -eq 0' -ka "run start up stop down restart reload status init completion" -d 'the command'

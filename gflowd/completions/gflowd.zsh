@@ -12,6 +12,7 @@ _shtab_gflowd_commands() {
   local _commands=(
     completion:'print the completion script for a shell'
     down:'stop the daemon; jobs go on'
+    help:'show the help of a command'
     init:'write a commented configuration file'
     reload:'read the configuration again'
     restart:'stop and start the daemon; jobs go on'
@@ -57,6 +58,13 @@ _shtab_gflowd_down_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowd_down_defaults_added=0
+
+_shtab_gflowd_help_options=(
+  ":the command:(run start up stop down restart reload status init completion)"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowd_help_defaults_added=0
 
 _shtab_gflowd_init_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -199,6 +207,7 @@ _shtab_gflowd() {
       case $line[1] in
         completion) _arguments -C -s $_shtab_gflowd_completion_options ;;
         down) _arguments -C -s $_shtab_gflowd_down_options ;;
+        help) _arguments -C -s $_shtab_gflowd_help_options ;;
         init) _arguments -C -s $_shtab_gflowd_init_options ;;
         reload) _arguments -C -s $_shtab_gflowd_reload_options ;;
         restart) _arguments -C -s $_shtab_gflowd_restart_options ;;

@@ -14,7 +14,7 @@ from gflowd.core.job import model
 from gflowd.paths import default_config_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from gflowd.config.settings import Path
 
@@ -133,6 +133,11 @@ def explain(
         **gathered.values,
     )
     return loaded, gathered.sources
+
+
+def names() -> Iterator[tuple[str, str]]:
+    """Every setting with what it is about."""
+    return ((setting.name, setting.about) for setting in settings.SETTINGS)
 
 
 def _take_file(gathered: _Gathered, path: str, *, named: bool) -> int | None:

@@ -140,6 +140,11 @@ def apply(spec: Spec, state: str, changes: Mapping[str, object], clear: Iterable
     return made
 
 
+def names() -> tuple[str, ...]:
+    """The options that can be changed."""
+    return tuple(each.name for each in OPTIONS)
+
+
 def option(name: str) -> Option:
     """The option that `name` means. Raises `Refused` if it is none that can be changed."""
     word = name.removeprefix("--").replace("_", "-")
