@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gflowd.paths import State
 
 
-SHARED = ("cwd", "env", "name", "user")  # fields that many submissions have in common
+SHARED = ("cwd", "env", "limits", "name", "user")  # fields that many submissions have in common
 TOLD = 100  # records that make no sense, each on a line of the log; of more their number
 RULES = (LIMIT, QUOTA, RESERVATION, SETTING)  # kinds of records on which every start depends
 
