@@ -159,7 +159,7 @@ def test_a_lost_gpu_is_faulty_alone_and_its_job_goes_on(machine: Machine, cards:
     assert machine.job(first)["state"] == "running"
     assert "does not answer" not in machine.ctl("info").stdout
     assert "GPU 0 is faulty: GPU is lost" in machine.ctl("doctor", check=False).stdout
-    assert "when it answers" in machine.refused(1, "gpus", "resume", "0")
+    assert "when it responds again" in machine.refused(1, "gpus", "resume", "0")
     second = machine.submit("-g", "1", "--wrap", SHOW)
     machine.until(second, "running")
     assert machine.log(second).decode() == f"{cards.uuids['b']}\n", "CUDA does not count the lost one"
@@ -325,7 +325,7 @@ def test_a_job_that_leaves_its_gpus_idle_is_marked_and_then_cancelled(machine: M
     eventually(lambda: reason(machine, idle) == "IdleGpus")
     assert "1 (IdleGpus)" in machine.ctl("queue").stdout
     assert f"job {idle} (IdleGpus)" in machine.ctl("info").stdout
-    assert "its GPUs are idle" in machine.ctl("show", str(idle)).stdout
+    assert "its GPU 1 does nothing" in machine.ctl("show", str(idle)).stdout
     ended = machine.ended(idle)
     assert (ended["state"], ended["reason"]) == ("cancelled", "IdleGpus")
     assert (machine.job(busy)["state"], reason(machine, busy)) == ("running", None)

@@ -165,7 +165,7 @@ def test_devices_that_are_made_otherwise_are_found_and_what_waits_for_them_waits
     waiting = machine.submit("-g", "1", "--gpu-type", "1g", "--hold", "--wrap", "true")
     cards.cut("a")
     eventually(lambda: states(machine) == ["faulty", "idle"])
-    assert "GPU 0 faulty: in MIG mode without a MIG device; make some" in machine.ctl("info").stdout
+    assert "GPU 0 faulty: in MIG mode without a MIG device; create some" in machine.ctl("info").stdout
     machine.ctl("release", str(waiting))
     eventually(lambda: machine.job(waiting)["reason"] == "GpuUnavailable")
     assert machine.job(lost)["state"] == "running"

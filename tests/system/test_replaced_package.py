@@ -86,7 +86,7 @@ def test_every_worker_can_be_started_again_after_the_package_was_replaced(instal
     assert "cannot start" not in installed.daemon_log()
     said = installed.status()
     assert said["version"] != said["installed"] == "99.0"
-    assert "99.0 is installed; gflowd restart finishes the upgrade" in installed.gflowd("status").stdout
+    assert "99.0 is installed; gflowd restart completes the upgrade" in installed.gflowd("status").stdout
     assert "99.0 is installed" in installed.ctl("doctor", check=False).stdout
     installed.gflowd("restart")
     assert "upgrade" not in installed.gflowd("status").stdout
