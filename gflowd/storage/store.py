@@ -265,9 +265,8 @@ class Commit:
         self._instead = instead
         self._known = known
         self._lock = Lock(store.state.snapshot_lock, store.lock_timeout)
+        self._file = SnapshotFile(store.path)
         self._records: list[tuple[Key, Any]] = []
-        self._fd = -1
-        self._end = 0
 
     def __enter__(self) -> Self:
         try:
@@ -304,10 +303,7 @@ class Commit:
 
     def may_have(self, kind: str) -> bool:
         """Whether there may be records of one of the kinds in `MARKED`; reads only the header."""
-        try:
-            header = header_record(os.pread(self._fd, HEAD, 0))
-        except OSError as error:
-            raise _failed(self.store.path, error) from error
+        header = self._file.header()
         marks = () if header is None else header[4].get("has", ())
         return header is None or not isinstance(marks, (list, tuple)) or kind in marks
 
@@ -328,40 +324,16 @@ class Commit:
         ]
         if fold.aside:  # after what holds for their ids; the last line is the one that the next writer goes by
             lines += [*map(sealed, (body for body, _ in fold.aside.values())), lines[0]]
-        data = b"".join(lines)
-        self._close()
-        try:
-            self._clear_leftovers()
-            paths.replace_file(self.store.path, data, durable=True)
-        except OSError as error:
-            raise _failed(self.store.path, error) from error
-        self._fd = _open(self.store.path, os.O_RDWR | os.O_APPEND)
-        self._end = len(data)
+        self._file.replace(b"".join(lines))
         fold.lines, fold.dropped, fold.next_id = len(lines), [], self.next_id
-        return self._end
-
-    def set_aside(self) -> str:
-        """Keeps a copy of the current file, one for each content; returns its name. Raises `SystemFailed`."""
-        kept = f"{self.store.path}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
-        try:
-            data = _read_from(self._fd, 0, os.fstat(self._fd).st_size)
-            others = [name for name in self._beside(".corrupt-") if ".new." not in name]
-            for name in others:
-                if os.path.getsize(name) == len(data) and paths.read_private(name) == data:
-                    return name
-            if kept in others:
-                kept = f"{kept}-{len(others)}"
-            paths.replace_file(kept, data, durable=True)
-        except OSError as error:
-            raise _failed(kept, error) from error
-        return kept
+        return self._file.end
 
     def repair(self, fold: Fold, tail: bytes = b"") -> int:
         """Sets the damaged file aside and rewrites it from `fold` and from the valid lines in `tail`, the bytes after
         the last whole commit, jumping over every id that a lost line may have allocated. A line lost in the middle
         needs no jump: every later one carries the next id. Returns the new size in bytes.
         """
-        kept = self.set_aside()
+        kept = self._file.set_aside()
         fold.salvage(tail)
         highest = max(fold.of(SPEC), default=0)
         self.next_id = max(self.next_id, fold.next_id, highest + 1, self.store.first_free_id(), next_id_in(tail))
@@ -378,21 +350,17 @@ class Commit:
                 self.rewrite(self._instead)
                 self.store.notes.append("the snapshot was gone; it was written again from memory")
                 return
-        self._fd = _open(self.store.path, os.O_RDWR | os.O_APPEND)
-        size = os.fstat(self._fd).st_size
-        header = header_record(os.pread(self._fd, HEAD, 0))
-        closing = _last_line(self._fd, size)
+        self._file.open()
+        header, closing = self._file.header(), self._file.last_line()
         written = FORMAT
         if header is not None:
             self.store.check_header(header[4])
             written = header[4]["format"]
         if written < FORMAT:
-            kept = f"{self.store.path}.format-{written}"
-            paths.replace_file(kept, _read_from(self._fd, 0, size), durable=True)
+            paths.replace_file(f"{self.store.path}.format-{written}", self._file.read(), durable=True)
         if header is None or closing is None:
-            self._mend(size)
+            self._mend()
         else:
-            self._end = size
             self.next_id = int(closing.split(b",", 2)[1])
         if written < FORMAT:
             self._renew()
@@ -414,9 +382,9 @@ class Commit:
             )
         paths.replace_file(self.store.path, encode_line(0, first, (HEADER, 0), _header()), durable=True)
 
-    def _mend(self, size: int) -> None:
+    def _mend(self) -> None:
         """Cuts a commit without its end; repairs a damaged file."""
-        data = _read_from(self._fd, 0, size)
+        data = self._file.read()
         try:
             fold, taken = self.store.fold(data)
         except SystemFailed:
@@ -425,14 +393,13 @@ class Commit:
             self.repair(self._instead, data)
             return
         tail = data[taken:]
-        if self._instead is not None and taken < self._known <= size:
+        if self._instead is not None and taken < self._known <= len(data):
             self.repair(self._instead, data[self._known :])
             return
         if header_record(data[:HEAD]) is None or not is_torn(tail):
             self.repair(fold, tail)
             return
-        os.ftruncate(self._fd, taken)
-        self._end = taken
+        self._file.cut(taken)
         self.next_id = max(fold.next_id, next_id_in(tail))
         if self.next_id > fold.next_id:  # the writer that lost this tail may have returned its ids
             self._append([((HEADER, 0), fold.of(HEADER).get(0) or _header())])
@@ -449,20 +416,98 @@ class Commit:
             encode_line(int(place < last), self.next_id, key, value, self.store.dumps)
             for place, (key, value) in enumerate(records)
         )
+        self._file.append(data)
+
+    def _release(self) -> None:
+        self._file.close()
+        self._lock.release()
+
+
+class SnapshotFile:
+    """The file itself, open for writing under the lock: bytes in, bytes out. `end` is where its last commit ends.
+
+    Raises `SystemFailed` with the file's name, but for `open`, `read` and `cut` also OSError.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.end = 0
+        self._fd = -1
+
+    def open(self) -> None:
+        """Opens the file as it is now; for whole commits, as far as one knows."""
+        self._fd = _open(self.path, os.O_RDWR | os.O_APPEND)
+        self.end = os.fstat(self._fd).st_size
+
+    def close(self) -> None:
+        """Closes the file; does nothing when it is closed."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def read(self) -> bytes:
+        """All of it."""
+        return _read_from(self._fd, 0, os.fstat(self._fd).st_size)
+
+    def header(self) -> list[Any] | None:
+        """The header's record; None if the first line is not a sound one."""
+        try:
+            return header_record(os.pread(self._fd, HEAD, 0))
+        except OSError as error:
+            raise _failed(self.path, error) from error
+
+    def last_line(self) -> bytes | None:
+        """As `_last_line`."""
+        return _last_line(self._fd, self.end)
+
+    def append(self, data: bytes) -> None:
+        """Writes and syncs whole commits; what failed is taken back."""
         try:
             paths.write_all(self._fd, data)
             os.fdatasync(self._fd)
         except OSError as error:
             try:
-                os.ftruncate(self._fd, self._end)
+                os.ftruncate(self._fd, self.end)
             except OSError:
                 pass  # a tail without its closing line is ignored by readers and cut by the next writer
-            raise _failed(self.store.path, error) from error
-        self._end += len(data)
+            raise _failed(self.path, error) from error
+        self.end += len(data)
+
+    def cut(self, end: int) -> None:
+        """Drops what is behind the byte `end`."""
+        os.ftruncate(self._fd, end)
+        self.end = end
+
+    def replace(self, data: bytes) -> None:
+        """Puts another file with `data` in its place, durably. After a failure it is closed."""
+        self.close()
+        try:
+            self._clear_leftovers()
+            paths.replace_file(self.path, data, durable=True)
+        except OSError as error:
+            raise _failed(self.path, error) from error
+        self._fd = _open(self.path, os.O_RDWR | os.O_APPEND)
+        self.end = len(data)
+
+    def set_aside(self) -> str:
+        """Keeps a copy of the current file, one for each content; returns its name."""
+        kept = f"{self.path}.corrupt-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+        try:
+            data = self.read()
+            others = [name for name in self._beside(".corrupt-") if ".new." not in name]
+            for name in others:
+                if os.path.getsize(name) == len(data) and paths.read_private(name) == data:
+                    return name
+            if kept in others:
+                kept = f"{kept}-{len(others)}"
+            paths.replace_file(kept, data, durable=True)
+        except OSError as error:
+            raise _failed(kept, error) from error
+        return kept
 
     def _beside(self, ending: str) -> list[str]:
         """The files next to the snapshot whose names begin with its own and `ending`."""
-        directory, own = os.path.split(self.store.path)
+        directory, own = os.path.split(self.path)
         return [os.path.join(directory, name) for name in os.listdir(directory) if name.startswith(own + ending)]
 
     def _clear_leftovers(self) -> None:
@@ -470,15 +515,6 @@ class Commit:
         for name in self._beside("."):
             if ".new." in os.path.basename(name):
                 os.unlink(name)
-
-    def _close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _release(self) -> None:
-        self._close()
-        self._lock.release()
 
 
 def _header() -> dict[str, Any]:

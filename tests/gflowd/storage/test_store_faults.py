@@ -323,7 +323,7 @@ def test_two_damages_within_one_second_are_both_kept(sample: Sample) -> None:
 
 def test_setting_aside_twice_in_one_commit_keeps_one_copy(sample: Sample) -> None:
     with sample.store.commit() as commit:
-        assert commit.set_aside() == commit.set_aside()
+        assert commit._file.set_aside() == commit._file.set_aside()
     assert kept_aside(sample.store) == [sample.data]
 
 
@@ -437,7 +437,7 @@ def test_a_full_disk_refuses_a_submission_and_keeps_the_rest(small_disk: State) 
     with pytest.raises(SystemFailed), store.commit() as commit:
         commit.rewrite(commit.fold())
     with pytest.raises(SystemFailed), store.commit() as commit:
-        commit.set_aside()
+        commit._file.set_aside()
     assert content(store) == before
     os.unlink(small_disk.path("filler"))
     assert sorted(os.listdir(small_disk.root)) == ["snapshot.jsonl", "snapshot.lock"]
