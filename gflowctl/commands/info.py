@@ -20,7 +20,7 @@ from gflowd import command_line
 from gflowd.core.errors import BadUsage
 from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservations
-from gflowd.core.syntax import durations, ranges
+from gflowd.core.syntax import durations, memory, ranges
 from gflowd.core.syntax.plurals import count
 
 TYPE_CHECKING = False
@@ -148,7 +148,7 @@ def _host(seen: Observed, *, color: bool) -> str:
         lines.append(f"{_key('CPUs', color=color)}{gpu_table.bar(taken, cpus)} {taken} of {cpus} allocated to jobs\n")
     if (total := seen.memory_mb) is not None:
         taken = seen.used_memory_mb or 0
-        said = f"{gpu_table.about(taken)} of {gpu_table.about(total)} requested by jobs"
+        said = f"{memory.about(taken)} of {memory.about(total)} requested by jobs"
         lines.append(f"{_key('Memory', color=color)}{gpu_table.bar(taken, total)} {said}\n")
     return "".join(lines)
 

@@ -7,6 +7,7 @@ from gflowctl.output import render
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.gpu.admin_state import IGNORED
 from gflowd.core.job.model import Identity
+from gflowd.core.syntax import memory
 from gflowd.effects import proc, processes
 
 TYPE_CHECKING = False
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
+    from gflowd.storage.observed import SeenGpu, SeenProcess
 
     Entries = list[dict[str, Any]]  # `gpu` (its UUID), and `pid`, `start` and `boot` of a process
 
@@ -42,6 +44,7 @@ def ignore(args: argparse.Namespace, context: Context) -> None:
 
     if gpus.change(context, IGNORED, more):
         render.write(f"Ignored process {args.pid}: it keeps no job from GPU {args.gpu}\n")
+        render.write(f"{_risk(gpu, process)}\n")
     else:
         render.note(f"process {args.pid} on GPU {args.gpu} is already ignored")
 
@@ -60,6 +63,14 @@ def unignore(args: argparse.Namespace, context: Context) -> None:
         render.write("No longer ignored: every process counts again\n")
     else:
         render.write(f"No longer ignored: process {args.pid} keeps jobs from GPU {args.gpu} again\n")
+
+
+def _risk(gpu: SeenGpu, process: SeenProcess) -> str:
+    has = "memory that is not known" if process.memory_mb is None else memory.about(process.memory_mb)
+    return (
+        f"It has {has} of {memory.about(gpu.memory_mb)}; jobs on GPU {gpu.index} may run out of memory or slow down; "
+        "a job with --gpu-memory MEM starts only where that much is free"
+    )
 
 
 def _names_process(args: argparse.Namespace) -> bool:

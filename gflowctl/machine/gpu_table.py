@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gflowctl.machine import gpus as gpu_records
 from gflowctl.output import render
+from gflowd.core.syntax import memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _cells(gpu: SeenGpu, reasons: Mapping[int, str], *, is_narrow: bool) -> list
         str(gpu.index),
         gpu.model.removeprefix("NVIDIA ") if is_narrow else gpu.model,
         bar(gpu.used_mb, gpu.memory_mb),
-        f"{about(gpu.used_mb)}/{about(gpu.memory_mb)}" if gpu.memory_mb else "-",
+        f"{memory.about(gpu.used_mb)}/{memory.about(gpu.memory_mb)}" if gpu.memory_mb else "-",
         "-" if gpu.utilisation is None else f"{gpu.utilisation}%",
         "-" if gpu.temperature is None else f"{gpu.temperature}C",
         f"{gpu.state} (simulated)" if gpu.simulated and "imulated" not in gpu.model else gpu.state,
@@ -70,15 +71,6 @@ def causes(gpus: list[SeenGpu], trouble: str | None, *, color: bool) -> str:
 def _heat(used: float, total: float) -> str:
     part = used / total if total else 0
     return render.RED if part >= 0.9 else render.YELLOW if part >= 0.5 else render.GREEN if used else render.DIM
-
-
-def about(mib: int) -> str:
-    """MiB to about three digits, unlike `memory.show`, which must be exact."""
-    size, units = float(mib), iter("MGT")
-    unit = next(units)
-    while size >= 1024 and unit != "T":
-        size, unit = size / 1024, next(units)
-    return f"{round(size, 1):g}{unit}"
 
 
 def bar(used: float, total: float) -> str:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 class SeenProcess:
     """A process on a GPU. `start` in clock ticks since boot, 0 for one that cannot be seen; `job_id`: the live job that
-    it is of, None for a foreign one; `graphics`: it draws and does not compute.
+    it is of, None for a foreign one; `graphics`: it draws and does not compute; `memory_mb`: what it takes, if
+    the driver tells.
     """
 
-    __slots__ = ("graphics", "job_id", "pid", "start", "user")
+    __slots__ = ("graphics", "job_id", "memory_mb", "pid", "start", "user")
 
     def __init__(self, raw: dict[str, Any]) -> None:
         self.pid: int = raw["pid"]
@@ -27,6 +28,7 @@ class SeenProcess:
         self.start: int = raw.get("start", 0)
         self.job_id: int | None = raw.get("job_id")
         self.graphics: bool = raw.get("graphics", False)
+        self.memory_mb: int | None = raw.get("memory_mb")
 
 
 class SeenGpu:

@@ -54,11 +54,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def test_the_gpus_are_shown_and_given_out(machine: Machine, cards: Cards) -> None:
-    cards.set("b", used=12288, util=93, temp=71)
+    process = stranger(machine)
+    cards.set("b", used=12288, util=93, temp=71, graphics=f"{process.pid}:12288")
     start(machine)
     shown = machine.ctl("info").stdout.splitlines()
     assert shown[1].split()[:5] == ["0", "Fake-A", "[................]", "0M/24G", "0%"]
-    assert shown[2].split() == ["1", "Fake-B", "[########........]", "12G/24G", "93%", "71C", "idle", "-"]
+    assert shown[2].split()[:8] == ["1", "Fake-B", "[########........]", "12G/24G", "93%", "71C", "idle", "pid"]
     assert "simulated" not in "\n".join(shown)
     assert "GPU1  SYS   X" in machine.ctl("gpus", "topology").stdout
     first, second = machine.submit("-g", "1", "--wrap", SHOW), machine.submit("-g", "1", "--wrap", SHOW)
@@ -66,6 +67,7 @@ def test_the_gpus_are_shown_and_given_out(machine: Machine, cards: Cards) -> Non
     machine.open_gate()
     assert machine.wait(first, second) == 0
     assert (machine.log(first), machine.log(second)) == (b"0\n", b"1\n")
+    end(process)
 
 
 def test_only_the_poller_has_the_driver(machine: Machine, cards: Cards) -> None:
@@ -98,6 +100,62 @@ def test_a_foreign_process_keeps_jobs_away_until_it_is_ignored_or_gone(machine: 
     end(process)
     cards.set("a", processes=None)
     eventually(lambda: states(machine) == ["idle", "idle"])
+
+
+def test_a_gpu_in_use_by_what_the_driver_does_not_list_gets_no_job(machine: Machine, cards: Cards) -> None:
+    cards.set("a", total=81920, used=69632, util=95)
+    start(machine)
+    eventually(lambda: states(machine) == ["unmanaged", "idle"])
+    assert "68G of 80G in use and 95% load by no process that the driver lists" in machine.ctl("info").stdout
+    first = machine.submit("-g", "1", "--wrap", SHOW)
+    machine.until(first, "running")
+    assert machine.job(first)["gpu_ids"] == [1]
+    second = machine.submit("-g", "1", "--wrap", SHOW)
+    eventually(lambda: reason(machine, second) == "Resources")
+    cards.set("a", used=3, util=0)
+    machine.until(second, "running")
+    assert machine.job(second)["gpu_ids"] == [0]
+    cards.set("a", used=69632, util=95)
+    eventually(lambda: gpus(machine)[0]["used_mb"] == 69632)
+    assert states(machine) == ["busy", "busy"], "it may be the job's, if its processes cannot be seen"
+    machine.open_gate()
+    assert machine.wait(first, second) == 0
+    eventually(lambda: states(machine) == ["unmanaged", "idle"])
+
+
+def test_to_ignore_a_process_ignores_no_other_use_of_its_gpu(machine: Machine, cards: Cards) -> None:
+    process = stranger(machine)
+    cards.set("a", total=81920, used=69632, util=95, processes=f"{process.pid}:500")
+    start(machine)
+    eventually(lambda: states(machine) == ["unmanaged", "idle"])
+    done = machine.ctl("gpus", "ignore", "--gpu", "0", "--pid", str(process.pid))
+    assert "It has 500M of 80G; jobs on GPU 0 may run out of memory or slow down" in done.stdout
+    eventually(lambda: "67.5G of 80G in use by no process" in machine.ctl("info").stdout)
+    assert states(machine) == ["unmanaged", "idle"]
+    end(process)
+
+
+def test_a_job_gets_a_gpu_only_where_the_memory_that_it_asks_for_is_free(machine: Machine, cards: Cards) -> None:
+    process = stranger(machine)
+    for name in cards.names:
+        cards.set(name, used=20480, processes=f"{process.pid}:20480")
+    start(machine)
+    eventually(lambda: states(machine) == ["unmanaged", "unmanaged"])
+    for index in ("0", "1"):
+        machine.ctl("gpus", "ignore", "--gpu", index, "--pid", str(process.pid))
+    eventually(lambda: states(machine) == ["idle", "idle"])
+    big = machine.submit("-g", "1", "--gpu-memory", "8G", "--wrap", SHOW)
+    shares = machine.submit("-g", "1", "--gpu-memory", "8G", "--shared", "--wrap", SHOW)
+    small = machine.submit("-g", "1", "--gpu-memory", "3G", "--wrap", SHOW)
+    machine.until(small, "running")
+    assert {machine.job(job_id)["state"] for job_id in (big, shares)} == {"queued"}
+    cards.set("b", used=1, processes=None)
+    machine.until(big, "running")
+    assert machine.job(big)["gpu_ids"] == [1]
+    machine.cancel(shares)
+    machine.open_gate()
+    assert machine.wait(big, small) == 0
+    end(process)
 
 
 def test_what_a_job_runs_is_its_own(machine: Machine, cards: Cards) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
+from gflowd.core.gpu import hidden_use
+
 if TYPE_CHECKING:
     from gflowd.core.gpu.device import Gpu
     from gflowd.core.gpu.faults import Noted
@@ -46,6 +48,8 @@ class GpuCondition:
     answers: bool
     ecc: int
     users: tuple[GpuUser, ...]
+    hidden: int = 0  # of memory that no listed process has, in steps
+    loaded: bool = False  # at work for no listed process
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +70,5 @@ def news(report: GpuReport) -> GpuNews:
 def _condition(gpu: Gpu) -> GpuCondition:
     computing = (process for process in gpu.processes if not process.graphics)
     users = tuple(GpuUser(process.pid, process.start, process.job_id) for process in computing)
-    return GpuCondition(gpu.index, gpu.uuid, gpu.fault, gpu.answers, gpu.ecc, users)
+    hidden = hidden_use.hidden_mb(gpu) // hidden_use.SLACK_MB
+    return GpuCondition(gpu.index, gpu.uuid, gpu.fault, gpu.answers, gpu.ecc, users, hidden, hidden_use.is_loaded(gpu))

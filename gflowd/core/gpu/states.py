@@ -69,14 +69,14 @@ def intruders(gpu: Gpu, admin: AdminState, holders: Collection[int], live: Colle
 
 
 def available(
-    gpus: Iterable[Gpu], admin: AdminState, held: Held, live: Collection[int], elsewhere: Collection[str] = ()
+    gpus: Iterable[Gpu], admin: AdminState, held: Held, live: Collection[int], taken: Collection[str] = ()
 ) -> set[int]:
-    """The GPUs that may be allocated, unless they are held. `elsewhere`: UUIDs that another daemon has."""
+    """The GPUs that may be allocated, unless they are held. `taken`: the UUIDs of those that others use."""
     return {
         gpu.index
         for gpu in gpus
         if gpu.fault is None
-        and gpu.uuid not in elsewhere
+        and gpu.uuid not in taken
         and admin.drained_as(gpu) is None
         and (admin.allowed is None or gpu.index in admin.allowed)
         and not intruders(gpu, admin, held.get(gpu.index, ()), live)
@@ -91,11 +91,14 @@ def states(
     *,
     shared: Collection[int] = (),
     reserved: Mapping[int, str] | None = None,
-    elsewhere: Collection[str] = (),
+    taken: Mapping[str, str] | None = None,
 ) -> dict[int, tuple[str, str | None]]:
-    """The state of each GPU by index, with its cause. `shared` are held by shared jobs, `reserved` says for whom."""
+    """The state of each GPU by index, with its cause. `shared` are held by shared jobs, `reserved` says for whom,
+    `taken` how it is known that others use one, by its UUID.
+    """
     return {
-        gpu.index: _state(gpu, admin, held.get(gpu.index, []), live, shared, reserved or {}, elsewhere) for gpu in gpus
+        gpu.index: _state(gpu, admin, held.get(gpu.index, []), live, shared, reserved or {}, taken or {})
+        for gpu in gpus
     }
 
 
@@ -106,11 +109,11 @@ def _state(
     live: Collection[int],
     shared: Collection[int],
     reserved: Mapping[int, str],
-    elsewhere: Collection[str],
+    taken: Mapping[str, str],
 ) -> tuple[str, str | None]:
     if gpu.fault is not None:
         return FAULTY, gpu.fault
-    why = _closed(gpu, admin, intruders(gpu, admin, holders, live), elsewhere)
+    why = _closed(gpu, admin, intruders(gpu, admin, holders, live), taken)
     if holders:
         return SHARED if gpu.index in shared else BUSY, why and ": ".join(filter(None, why))
     if why is not None:
@@ -121,13 +124,13 @@ def _state(
 
 
 def _closed(
-    gpu: Gpu, admin: AdminState, found: list[GpuProcess], elsewhere: Collection[str]
+    gpu: Gpu, admin: AdminState, found: list[GpuProcess], taken: Mapping[str, str]
 ) -> tuple[str, str | None] | None:
     """Why a GPU must not be allocated, apart from jobs that hold it."""
     if found:
         return UNMANAGED, ", ".join(map(_named, found))
-    if gpu.uuid in elsewhere:
-        return UNMANAGED, ELSEWHERE
+    if gpu.uuid in taken:
+        return UNMANAGED, taken[gpu.uuid]
     if (uuid := admin.drained_as(gpu)) is not None:
         return DRAINED, admin.drained[uuid]
     if admin.allowed is not None and gpu.index not in admin.allowed:

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU for the planner; memory in MiB, `used_mb` is what is actually in use."""
+    """A GPU for the planner; memory in MiB, `used_mb` is what is actually in use, `foreign_mb` what of it our jobs do
+    not use.
+    """
 
     index: int
     model: str = ""
     memory_mb: int = 0
     used_mb: int = 0
+    foreign_mb: int = 0
 
     def suits(self, spec: Spec) -> bool:
         """Whether it is of the type, and has the memory, that a job asks for."""

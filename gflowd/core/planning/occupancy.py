@@ -178,15 +178,17 @@ class Occupancy:
             if at > self.now:
                 held = [each for each in held if not each.is_over(at, certain=certain)]
                 held += [each.given for each in later if device.index in each.given.gpus]
+            asked = spec.gpu_memory_mb or 0
+            others = device.foreign_mb if at <= self.now else 0
             if not spec.shared:
-                if not held:
+                if not held and (not others or others + asked <= device.memory_mb):
                     found.append((device.index not in ours, 0, device.index))
                 continue
             if any(each.shared_mb is None for each in held):
                 continue
             given = sum(each.shared_mb or 0 for each in held)
-            really = max(given, device.used_mb) if at <= self.now else given
-            if really + (spec.gpu_memory_mb or 0) <= device.memory_mb:
+            really = max(given + others, device.used_mb) if at <= self.now else given
+            if really + asked <= device.memory_mb:
                 found.append((device.index not in ours, -given, device.index))
         return [index for *_, index in sorted(found)]
 

@@ -29,3 +29,12 @@ def show(mib: int) -> str:
             amount = mib / size
             return f"{amount:.0f}{unit}" if mib % size == 0 else f"{amount:.1f}{unit}"
     return f"{mib}M"
+
+
+def about(mib: int) -> str:
+    """MiB to about three digits, unlike `show`, which must be exact."""
+    size, units = float(mib), iter("MGT")
+    unit = next(units)
+    while size >= 1024 and unit != "T":
+        size, unit = size / 1024, next(units)
+    return f"{round(size, 1):g}{unit}"

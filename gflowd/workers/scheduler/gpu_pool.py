@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core.gpu import admin_state
+from gflowd.core.gpu import admin_state, hidden_use
 from gflowd.core.gpu import states as gpu_states
 from gflowd.core.gpu.admin_state import AdminState
 from gflowd.effects.gpu.claims import Claims
@@ -35,7 +35,8 @@ class GpuPool:
         self._jobs: Collection[Job] = ()
         self._held: gpu_states.Held = {}
         self.admin = AdminState()
-        self.elsewhere: set[str] = set()  # what other daemons have allocated, by UUID
+        self._taken: dict[str, str] = {}  # how it is known that others use a GPU, by its UUID
+        self._hidden = hidden_use.HiddenUse()
         self.seen: tuple[Gpu, ...] | None = None
         self.trouble: str | None = None
         self.usable: set[int] = set()
@@ -51,7 +52,29 @@ class GpuPool:
         self._claims.keep({uuid for job in jobs if job.run for uuid in job.run.gpu_uuids})
         real = [gpu for gpu in self.seen or () if not gpu.simulated]
         taken = self._claims.elsewhere({uuid for gpu in real for uuid in (gpu.uuid, gpu.card)})
-        self.elsewhere = {gpu.uuid for gpu in real if not taken.isdisjoint((gpu.uuid, gpu.card))}
+        self._hidden = hidden_use.follow(self._hidden, real, self._given_mb(), slots.gpu_report.begun, now.mono)
+        elsewhere = (gpu.uuid for gpu in real if not taken.isdisjoint((gpu.uuid, gpu.card)))
+        self._taken = {**self._hidden.found, **dict.fromkeys(elsewhere, gpu_states.ELSEWHERE)}
+
+    def _given_mb(self) -> dict[str, int | None]:
+        """What each GPU that our jobs have was given to shared ones, by UUID; None: all of it."""
+        found: dict[str, int | None] = {}
+        for job in self._jobs:
+            for index in self.places(job.run) if job.run is not None else ():
+                uuid = next((gpu.uuid for gpu in self.seen or () if gpu.index == index), "")
+                before = found.get(uuid, 0)
+                shares = job.spec.shared and before is not None
+                found[uuid] = (before or 0) + (job.spec.gpu_memory_mb or 0) if shares else None
+        return found
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether others use some GPU, of whose end nobody tells us."""
+        return bool(self._taken)
+
+    def foreign_mb(self, gpu: Gpu) -> int:
+        """The memory of a GPU that is in use, and not by jobs of ours (MiB)."""
+        return self._hidden.foreign_mb.get(gpu.uuid, 0)
 
     @property
     def known(self) -> tuple[Gpu, ...] | None:
@@ -62,7 +85,7 @@ class GpuPool:
         """Counts the GPUs that may be given away; what lingers keeps its own, nobody knows for how long."""
         live = {job.id for job in self._jobs}
         kept = {index for job in lingering if job.run is not None for index in self.places(job.run)}
-        self.usable = gpu_states.available(self.known or (), self.admin, self._held, live, self.elsewhere) - kept
+        self.usable = gpu_states.available(self.known or (), self.admin, self._held, live, self._taken) - kept
         seen = self.usable if self._had else {gpu.index for gpu in self.known or ()}  # at first, for all we know
         self._had = {**self._had, **dict.fromkeys(seen, now.mono)}
         self._knew = now.mono if self.known is not None or self._knew is None else self._knew
@@ -119,7 +142,7 @@ class GpuPool:
             for index in window.gpu_list or ()
         }
         states = gpu_states.states(
-            self.seen or (), self.admin, held, jobs, shared=shared, reserved=reserved, elsewhere=self.elsewhere
+            self.seen or (), self.admin, held, jobs, shared=shared, reserved=reserved, taken=self._taken
         )
         return gpu_states.Picture(self.seen, held, states, self.trouble)
 

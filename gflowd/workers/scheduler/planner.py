@@ -228,7 +228,7 @@ class Planner:
             yield now.mono + max(plan.promise_due - now.wall, SOON)
         if self.doubt_ends is not None:
             yield self.doubt_ends + SOON
-        if self._pool.elsewhere and plan.reasons:
+        if self._pool.is_contended and plan.reasons:
             yield now.mono + LOOK_ELSEWHERE
 
     def edges(self, job_queue: JobQueue, wall: float) -> tuple[float, ...]:
@@ -262,8 +262,11 @@ class Planner:
     def capacity(self) -> Capacity:
         """What the machine has."""
         gpus = self._pool.known
-        devices = None if gpus is None else tuple(_device(gpu) for gpu in gpus)
+        devices = None if gpus is None else tuple(self._device(gpu) for gpu in gpus)
         return Capacity(devices, self._cpus, self._memory_mb, cut_up=any(map(_is_cut_up, gpus or ())))
+
+    def _device(self, gpu: Gpu) -> Device:
+        return Device(gpu.index, gpu.model, gpu.memory_mb, gpu.used_mb, self._pool.foreign_mb(gpu))
 
     def _room(self, holds: Iterable[Hold], lingering: Iterable[Job], now: Moment) -> Occupancy:
         """What the live jobs have, and until when."""
@@ -337,10 +340,6 @@ def _is_overdue(record: Mapping[str, Any] | None, now: Moment) -> bool:
 def _by_age(records: Mapping[int, Mapping[str, Any]]) -> list[int]:
     """The promised jobs, the first promised first."""
     return sorted(records, key=lambda job_id: (records[job_id]["since"], job_id))
-
-
-def _device(gpu: Gpu) -> Device:
-    return Device(gpu.index, gpu.model, gpu.memory_mb, gpu.used_mb)
 
 
 def _is_cut_up(gpu: Gpu) -> bool:

@@ -93,7 +93,7 @@ def test_a_look_begun_before_the_wish_does_not_answer_it(poller: GpuPoller) -> N
 
 def test_only_what_matters_for_giving_a_gpu_away_is_a_decision(poller: GpuPoller, card: Card) -> None:
     first = tick(poller, 100.0)
-    card.gpu = GPU.replace(utilisation=99, temperature=70, used_mb=50)
+    card.gpu = GPU.replace(utilisation=9, temperature=70, used_mb=50)
     warm = tick(poller, 110.0)
     assert warm.decision == first.decision
     assert warm.detail != first.detail
@@ -104,6 +104,9 @@ def test_only_what_matters_for_giving_a_gpu_away_is_a_decision(poller: GpuPoller
     assert used.decision != warm.decision
     card.gpu = GPU.replace(fault="lost")
     assert tick(poller, 130.0).decision not in (used.decision, warm.decision)
+    for number, hidden in enumerate((GPU.replace(utilisation=99), GPU.replace(used_mb=700))):
+        card.gpu = hidden
+        assert tick(poller, 140.0 + 10 * number).decision != warm.decision
 
 
 def test_a_driver_that_fails_is_tried_more_and_more_rarely_and_answers_no_wish(

@@ -22,8 +22,8 @@ def state(gpus: list[Gpu], admin: AdminState | None = None, held: Held | None = 
     admin, held = admin or AdminState(), held or {}
     live = {1, 2}
     found = states.states(gpus, admin, held, live, **more)[0]  # type: ignore[arg-type]
-    elsewhere = more.get("elsewhere", ())
-    usable = 0 in states.available(gpus, admin, held, live, elsewhere)  # type: ignore[arg-type]
+    taken = more.get("taken", ())
+    usable = 0 in states.available(gpus, admin, held, live, taken)  # type: ignore[arg-type]
     assert usable == (found[0] in ("idle", "reserved") or (found[0] in ("busy", "shared") and found[1] is None))
     return found
 
@@ -54,7 +54,7 @@ def test_the_processes_of_a_job_are_at_home_on_its_own_gpus_only() -> None:
 def test_orders_keep_a_gpu_from_jobs() -> None:
     assert state(GPUS, AdminState(drained={"G0": "fan"})) == ("drained", "fan")
     assert state(GPUS, AdminState(allowed=(1,))) == ("restricted", None)
-    assert state(GPUS, elsewhere={"G0"}) == ("unmanaged", states.ELSEWHERE)
+    assert state(GPUS, taken={"G0": states.ELSEWHERE}) == ("unmanaged", states.ELSEWHERE)
     assert state(GPUS, AdminState(drained={"G0": "fan"}), held={0: [1]}) == ("busy", "drained: fan")
     assert state(GPUS, AdminState(allowed=(1,)), held={0: [1]}) == ("busy", "restricted")
 

@@ -115,6 +115,20 @@ def test_what_foreign_processes_really_use_is_respected() -> None:
     assert (started(made), made.reasons) == ([(2, (0,))], {1: reasons.RESOURCES})
 
 
+def test_what_others_use_is_not_free_for_a_job_alone_on_its_gpu_either() -> None:
+    capacity = Capacity((Device(0, "x", 100, used_mb=60, foreign_mb=60), Device(1, "x", 100, used_mb=99)), 8, 1000)
+    jobs = [job(1, gpus=1, gpu_memory_mb=41), job(2, gpus=1), job(3, gpus=1, gpu_memory_mb=40)]
+    made = plan(jobs, capacity=capacity, available=(0, 1))
+    assert started(made) == [(1, (1,)), (2, (0,))]
+    assert started(plan(jobs[2:], has(1), capacity=capacity, available=(0, 1))) == [(3, (0,))]
+
+
+def test_what_others_use_and_what_was_given_to_shared_jobs_is_both_taken() -> None:
+    capacity = Capacity((Device(0, "x", 100, used_mb=40, foreign_mb=40),), 8, 1000)
+    jobs = [job(1, gpus=1, shared=True, gpu_memory_mb=31), job(2, gpus=1, shared=True, gpu_memory_mb=30)]
+    assert started(plan(jobs, has(0, shared=30), capacity=capacity, available=(0,))) == [(2, (0,))]
+
+
 # What can never be, and what cannot be now.
 
 
