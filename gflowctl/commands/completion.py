@@ -1,5 +1,8 @@
 """Print the completion script for a shell.
 
+It completes commands, options and their values: ids of jobs and reservations, states, fields, users, projects, GPU
+types and settings, as they are at that moment.
+
 For bash: gflowctl completion bash > ~/.local/share/bash-completion/completions/gflowctl
 
 For zsh: gflowctl completion zsh > DIR/_gflowctl, where DIR is one of the directories in fpath
