@@ -157,7 +157,7 @@ LINES = [
 
 
 @needs("bash")
-@pytest.mark.parametrize(("words", "expected"), LINES, ids=str)
+@pytest.mark.parametrize(("words", "expected"), LINES, ids=[" ".join(words) for words, _ in LINES])
 def test_bash_offers_them(ctl: Ctl, shim: dict[str, str], words: tuple[str, ...], expected: set[str]) -> None:
     script = 'source "$1"; shift; COMP_WORDS=(gflowctl "$@"); COMP_CWORD=$#; _shtab_gflowctl; echo "${COMPREPLY[@]}"'
     source = str(ROOT / "gflowctl/completions/gflowctl.bash")
@@ -173,7 +173,7 @@ def test_bash_offers_them(ctl: Ctl, shim: dict[str, str], words: tuple[str, ...]
 
 
 @needs("fish")
-@pytest.mark.parametrize(("words", "expected"), LINES, ids=str)
+@pytest.mark.parametrize(("words", "expected"), LINES, ids=[" ".join(words) for words, _ in LINES])
 def test_fish_offers_them(ctl: Ctl, shim: dict[str, str], words: tuple[str, ...], expected: set[str]) -> None:
     script = f"source {ROOT}/gflowctl/completions/gflowctl.fish; complete -C 'gflowctl {' '.join(words)}'"
     done = subprocess.run(
@@ -183,7 +183,7 @@ def test_fish_offers_them(ctl: Ctl, shim: dict[str, str], words: tuple[str, ...]
 
 
 @needs("zsh")
-@pytest.mark.parametrize(("words", "expected"), LINES, ids=str)
+@pytest.mark.parametrize(("words", "expected"), LINES, ids=[" ".join(words) for words, _ in LINES])
 def test_zsh_offers_them(ctl: Ctl, shim: dict[str, str], words: tuple[str, ...], expected: set[str]) -> None:
     """Typed on a terminal, since zsh completes nowhere else."""
     (ctl.home / "_gflowctl").symlink_to(ROOT / "gflowctl/completions/gflowctl.zsh")

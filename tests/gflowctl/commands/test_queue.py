@@ -18,8 +18,8 @@ FIELDS = [
     "priority", "dependencies", "dependency_mode", "begin_at", "submitted_at", "started_at", "ended_at",
     "expected_start", "exit_code", "signal", "attempt",
     "max_retries", "redone_from", "group", "max_concurrent", "session", "pid",
-    "output", "error", "gpu_type", "conda_env", "early_signal", "rank", "score", "promised_start",
-    "estimated_start", "git",
+    "output", "error", "gpu_type", "conda_env", "early_signal", "suspended_at", "suspended_seconds",
+    "rank", "score", "promised_start", "estimated_start", "git",
 ]  # fmt: skip
 
 

@@ -40,6 +40,7 @@ STARTED = {"at": 1.0, "mono": 1.0, "identity": {"boot": "b", "pid": 1, "start": 
 PAUSES = {"count": 1, "seconds": 2.5, "last_mono": 3.0}
 ENDED = {"is": "ended", "state": "failed", "ended_at": 1.0, "run": RUN, "started_at": None, "exit_code": 3}
 RESERVATION = {"user": "ada", "start": 1.0, "duration": 60.0, "created_at": 1.0, "created_by": "ada", "gpus": 1}
+RUNS = {"user": "a b", "gpus": 2, "name": "c", "runs": [[1.0, 2.0]]}
 SOUND: list[tuple[str, int | str, Any]] = [
     ("header", 0, {"format": 1, "machine": "m", "has": ["quota"]}),
     ("spec", 1, SPEC),
@@ -65,7 +66,7 @@ SOUND: list[tuple[str, int | str, Any]] = [
     ("limit", 1, {"max_concurrent": 5}),
     ("promise", 1, {"since": 1.0, "at": None, "by": [[1, 2.0]], "estimate": 1.0, "was": 2.0, "cause": "c"}),
     ("usage", "ada", {"usage": 1.5, "at": 1.0}),
-    ("runs", "2 a b c", {"user": "a b", "gpus": 2, "name": "c", "runs": [[1.0, 2.0]]}),
+    ("runs", "2 a b c", RUNS),
     ("quota", "user:ada", {"max_running_jobs": None, "max_running_gpus": 0}),
     ("quota", "default-project", {}),
     ("reservation", 3, {**RESERVATION, "gpu_list": [0, 1], "repeat": "daily", "cancelled_at": 2.0}),
@@ -153,7 +154,7 @@ SENSELESS: list[tuple[str, int | str, Any, str]] = [
     ("attempt", "1", ENDED, "it does not fit its id"),
     ("attempt", 1, ENDED, "it does not fit its id"),
     ("promise", 1, {"since": 1.0, "at": 1.0, "by": [[1]]}, "by is a list"),
-    ("runs", "another", SOUND[18][2], "it does not fit its id"),
+    ("runs", "another", RUNS, "it does not fit its id"),
     ("runs", "0 a b", {"user": "a", "gpus": 0, "name": "b", "runs": []}, "runs is a list"),
     ("quota", "nobody", {}, "it does not fit its id"),
     ("reservation", 1, {**RESERVATION, "start": 253402300000.0}, "do not fit each other"),
