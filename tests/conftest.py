@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MARK = "GFLOW_TEST_MARK"
 TRACED = {"core", "workers"}
-LONG = {"simulation", "system", "test_any_order", "test_simulation"}
+LONG = {"reliability", "simulation", "system", "test_any_order", "test_simulation", "test_store_faults"}
 # Much of the core for many made-up cases, of which others cover each line: traced, they take three times as long.
 UNTRACED = {"test_any_order", "test_fair_planning", "test_fuzz_parsers", "test_starvation"}
 # Tests started in the background of a shell find INT and QUIT ignored, by nohup HUP, and so would all that they start.

@@ -12,7 +12,7 @@ from gflowd.core.job.model import Ended, Identity, Pauses, Phase, Run, Running, 
 from gflowd.effects import proc
 
 if TYPE_CHECKING:
-    from conftest import Ctl
+    from support.ctl import Ctl
 
 RUN = Run(executor="process", launched_at=1.0, gpu_ids=(0, 2))
 

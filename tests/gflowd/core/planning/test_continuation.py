@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from gflowd.core.job.model import Identity, Job, Phase, Run, Running, Spec, Started, Suspended, Wish
+from support.specs import SPEC
+
+from gflowd.core.job.model import Identity, Job, Phase, Run, Running, Started, Suspended, Wish
 from gflowd.core.planning import continuation
 
-SPEC = Spec(command=("x",), name="x", user="u", cwd="/", env="e", submitted_at=1.0)
 RUN = Run(executor="process", launched_at=1.0)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("boot", 5, 6))
 RUNNING = Running(run=RUN, started=STARTED)
