@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+from gflowctl.machine import gpus as gpu_records
 from gflowd import __version__
 from gflowd.core.errors import GflowError
 from gflowd.core.job.records import SPEC
@@ -267,6 +268,11 @@ def gpus(context: Context) -> Iterator[Finding]:
         again = f"gflowctl gpus resume {gpu.index}" if gpu.answers else "see the kernel's log"
         yield Finding(WARN, f"GPU {gpu.index} is faulty: {gpu.cause}", again)
     yield Finding(OK, f"{count(len(found), 'GPU')}{f', {simulated} of them simulated' if simulated else ''}")
+    allowed = gpu_records.Allowed(context)
+    if allowed.over is not None:
+        yield Finding(WARN, allowed.words(), "gflowctl gpus allow --default removes it")
+    elif allowed.by is not None:
+        yield Finding(OK, allowed.words())
     if seen.trouble:
         yield Finding(WARN, f"no job is started now: {seen.trouble}")
 

@@ -58,7 +58,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_allow(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("gpus", metavar="LIST", help="GPUs by index, e.g. 0,2 or 0-3, or all")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("gpus", nargs="?", metavar="LIST", help="GPUs by index, e.g. 0,2 or 0-3, or all")
+    which.add_argument("--default", action="store_true", help="the GPUs that gflowd's option or gflow.toml allows")
 
 
 def _configure_drain(parser: argparse.ArgumentParser) -> None:
@@ -91,6 +93,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _allow(args: argparse.Namespace, context: Context) -> None:
+    if args.default:
+        if gpu_records.change(context, admin_state.ALLOW, lambda _: None):
+            render.write(f"Allowed: {gpu_records.Allowed(context).words()}\n")
+        else:
+            render.note(f"nothing changes: {gpu_records.Allowed(context).words()}")
+        return
     chosen = None if args.gpus == ALL else _indices(args.gpus, context)
     said = "every GPU" if chosen is None else f"GPU {ranges.fold(chosen)} only"
     if gpu_records.change(context, admin_state.ALLOW, lambda _: {"gpus": chosen}):

@@ -65,7 +65,7 @@ def _document(context: Context) -> dict[str, Any]:
     fold, now = context.store.read(), time.time()
     drain, tz = draining.of(fold), reserving.zone(context)
     found = reservations.decode_all(fold.of(RESERVATION))
-    kept = reserving.by_gpu(found, now, tz)
+    kept, allowed = reserving.by_gpu(found, now, tz), gpus.Allowed(context)
     return {
         "gpus": [_gpu(gpu, seen.reasons, kept.get(gpu.index, (None, None))) for gpu in seen.gpus],
         "cpus": {"total": seen.cpus, "used": seen.used_cpus},
@@ -74,6 +74,7 @@ def _document(context: Context) -> dict[str, Any]:
         "seen_at": render.rfc3339(seen.at),
         "reservations": [_window(window) for window in reservations.upcoming(found, now, tz)],
         "gpu_trouble": seen.gpu_trouble,
+        "gpus_allowed": {"gpus": allowed.gpus, "by": allowed.by, "over": allowed.over},
         "trouble": seen.trouble,
         "drained": drain and {**drain, "at": render.rfc3339(drain["at"])},
     }
@@ -101,7 +102,8 @@ def _page(context: Context, *, color: bool) -> str:
             fold, color=color
         )
     found = reservations.decode_all(fold.of(RESERVATION))
-    parts = [_gpus(seen, found, reserving.zone(context), color=color), _host(seen, color=color)]
+    parts = [_gpus(seen, found, reserving.zone(context), color=color), _allowed(context, color=color)]
+    parts.append(_host(seen, color=color))
     parts += [_daemon(seen, runs=runs, color=color), _drained(fold, color=color)]
     return "".join(parts)
 
@@ -112,6 +114,11 @@ def _drained(fold: Fold, *, color: bool) -> str:
         return ""
     said = f"no job starts, {render.escape(draining.words(drain))}"
     return f"{_key('Drained', color=color)}{render.paint(said, render.YELLOW, on=color)}\n"
+
+
+def _allowed(context: Context, *, color: bool) -> str:
+    allowed = gpus.Allowed(context)
+    return "" if allowed.by is None else f"{_key('Allowed', color=color)}{render.escape(allowed.words())}\n"
 
 
 def _key(name: str, *, color: bool) -> str:

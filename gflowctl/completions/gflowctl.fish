@@ -522,6 +522,7 @@ complete -c gflowctl -n '_shtab_gflowctl_using gpus' -l color -xka "never auto a
 complete -c gflowctl -n '_shtab_gflowctl_using gpus' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using gpus; and test $_shtab_gflowctl_npos -eq 0' -a allow -d 'Start jobs on these GPUs only.'
 complete -c gflowctl -n '_shtab_gflowctl_using gpus allow' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using gpus allow' -l default -d 'the GPUs that gflowd'"'"'s option or gflow.toml allows'
 complete -c gflowctl -n '_shtab_gflowctl_using gpus allow' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
 complete -c gflowctl -n '_shtab_gflowctl_using gpus allow' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
 complete -c gflowctl -n '_shtab_gflowctl_using gpus allow' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'

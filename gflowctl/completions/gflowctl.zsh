@@ -306,6 +306,7 @@ _shtab_gflowctl_gpus_defaults_added=0
 
 _shtab_gflowctl_gpus_allow_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--default[the GPUs that gflowd\'s option or gflow.toml allows]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 from gflowd.core.errors import Refused
+from gflowd.core.gpu.admin_state import ALLOW
 from gflowd.core.job.reasons import IDLE_GPUS
 from gflowd.core.job.records import SETTING
+from gflowd.core.syntax import ranges
 from gflowd.core.syntax.plurals import noun
 from gflowd.storage.record_log import Fold
 
@@ -56,6 +58,28 @@ def one(context: Context, index: int) -> SeenGpu:
 def order(context: Context, name: str) -> Any:
     """The current order; None if there is none."""
     return _fold(context).of(SETTING).get(name)
+
+
+class Allowed:
+    """The GPUs that jobs may use, None for all; `by` what says so, None for the default; `over` what else says so, to
+    no effect.
+    """
+
+    __slots__ = ("by", "gpus", "over")
+
+    def __init__(self, context: Context) -> None:
+        asked, configured = order(context, ALLOW), context.observed.config or {}
+        self.gpus: list[int] | None = configured.get("gpu_allow")
+        self.by: str | None = configured.get("gpu_allow_by")
+        self.over: str | None = None
+        if asked is not None:
+            self.gpus, self.by, self.over = asked["gpus"], "gflowctl gpus allow", self.by
+
+    def words(self) -> str:
+        """`jobs may use GPU 0 only (gflowctl gpus allow, which takes precedence over ~/.config/gflow/gflow.toml)`."""
+        may = "every GPU" if self.gpus is None else f"GPU {ranges.fold(self.gpus)} only"
+        over = f", which takes precedence over {self.over}" if self.over else ""
+        return f"jobs may use {may} ({self.by or 'the default'}{over})"
 
 
 def change(context: Context, name: str, change: Callable[[Any], Any]) -> bool:

@@ -30,8 +30,9 @@ def run(args: argparse.Namespace) -> int:
     if holder is None:
         raise Refused("the daemon is not running; gflowd start reads the configuration")
     before = chosen.kept(state)
-    choice = launch.chosen(args).over(before)
-    launch.load_and_tell(choice)
+    given = launch.chosen(args)
+    choice = given.over(before)
+    launch.load_and_tell(state, choice, given)
     if choice != before:
         chosen.keep(state, choice)
     fd = instance.signal_daemon(state, holder, signal.SIGHUP)

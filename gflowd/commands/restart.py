@@ -25,8 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when the new daemon is ready."""
     state = launch.prepared(args, detached=True)
-    choice = launch.chosen(args).over(chosen.kept(state))
-    launch.load_and_tell(choice)
+    given = launch.chosen(args)
+    choice = given.over(chosen.kept(state))
+    launch.load_and_tell(state, choice, given)
     holder = instance.when_known(state)
     if holder is not None:
         _check_ours_to_restart(holder)

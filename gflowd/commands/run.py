@@ -24,6 +24,6 @@ def run(args: argparse.Namespace) -> int:
     """The daemon's own exit status."""
     state = launch.prepared(args, detached=False)
     choice = launch.chosen(args)
-    launch.load_and_tell(choice)
+    launch.load_and_tell(state, choice, choice)
     daemonize.settle()
     return launch.serve(state, choice, how=instance.foreground_hosting(), adopt=args.adopt, ready=lambda: None)

@@ -23,5 +23,5 @@ def run(args: argparse.Namespace) -> int:
     """0 when the daemon is ready."""
     state = launch.prepared(args, detached=True)
     choice = launch.chosen(args)
-    launch.load_and_tell(choice)
+    launch.load_and_tell(state, choice, choice)
     return launch.start(state, choice, adopt=args.adopt)

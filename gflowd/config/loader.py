@@ -37,6 +37,7 @@ class Config:
     executor: Literal["tmux", "process"] | None
     grace: float
     gpu_allow: tuple[int, ...] | None
+    gpu_allow_by: str | None  # what says so: an option, a variable or a file; None: nothing does
     gpu_allocation: Literal["sequential", "random", "topology"]
     poll_interval: float
     simulate: tuple[int, int] | None  # how many, MiB each
@@ -130,9 +131,15 @@ def explain(
         mtime_ns=mtime_ns,
         notes=tuple(gathered.notes),
         quotas=gathered.quotas,
+        gpu_allow_by=_said_by(gathered, ("gpu", "allow"), path),
         **gathered.values,
     )
     return loaded, gathered.sources
+
+
+def _said_by(gathered: _Gathered, setting: Path, file: str) -> str | None:
+    kind, where, _ = gathered.set_by.get(setting, (None, None, None))
+    return {"option": "an option of gflowd", "environment": where, "file": file}[kind] if kind is not None else None
 
 
 def names() -> Iterator[tuple[str, str]]:

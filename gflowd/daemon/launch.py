@@ -18,12 +18,15 @@ from gflowd import paths
 from gflowd.config import settings
 from gflowd.config.chosen import Chosen, keep, kept
 from gflowd.core.errors import GflowError, Refused, SystemFailed
-from gflowd.core.job.records import HEADER
+from gflowd.core.gpu import admin_state
+from gflowd.core.job.records import HEADER, SETTING
+from gflowd.core.syntax import plurals, ranges
 from gflowd.daemon import daemonize
 from gflowd.daemon import instance as daemon_instance
+from gflowd.effects.gpu import count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from gflowd.config.loader import Config
 
@@ -87,12 +90,40 @@ def prepared(args: argparse.Namespace, *, detached: bool) -> paths.State:
     return state
 
 
-def load_and_tell(choice: Chosen) -> Config:
-    """The configuration; notes about it go to stderr."""
+def load_and_tell(state: paths.State, choice: Chosen, given: Chosen) -> Config:
+    """The configuration; notes about it go to stderr. Raises `Refused` if options `given` now name GPUs that do not
+    exist.
+    """
     loaded = choice.load()
-    for note in loaded.notes:
+    if loaded.gpu_allow is not None and "gpu.allow" in given.options:
+        _check_gpus(loaded, given.options["gpu.allow"])
+    for note in (*loaded.notes, *_overruled(state, loaded)):
         print(f"gflowd: {note}", file=sys.stderr)
     return loaded
+
+
+def _check_gpus(loaded: Config, said: str) -> None:
+    known = count.real() if loaded.simulate is None else loaded.simulate[0]
+    missing = [index for index in loaded.gpu_allow or () if known is not None and index >= known]
+    if missing:
+        has = plurals.count(known or 0, "GPU") + (f", 0 to {known - 1}" if known is not None and known > 1 else "")
+        raise Refused(f"--gpus {said}: there is no GPU {ranges.fold(missing)}; this machine has {has}")
+
+
+def _overruled(state: paths.State, loaded: Config) -> Iterator[str]:
+    """Says that `gflowctl gpus allow` takes precedence over what the configuration says."""
+    from gflowd.storage.store import Store
+
+    try:
+        order = Store(state).read().of(SETTING).get(admin_state.ALLOW)
+    except GflowError:  # which is reported by whoever needs the snapshot
+        return
+    if order is not None and loaded.gpu_allow_by is not None:
+        may = "every GPU" if order["gpus"] is None else f"GPU {ranges.fold(order['gpus'])} only"
+        yield (
+            f"jobs may use {may}: gflowctl gpus allow takes precedence over {loaded.gpu_allow_by}; "
+            "gflowctl gpus allow --default removes it"
+        )
 
 
 def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: Callable[[], None]) -> int:

@@ -113,3 +113,30 @@ def test_a_stray_holds_the_gpu_until_it_is_dead(own: Machine) -> None:
     assert own.log(second) == b"dead\n"
     job = own.job(first)
     assert (job["state"], job["reason"], job["exit_code"]) == ("failed", "NonZeroExit", 5)
+
+
+def test_a_gpu_that_does_not_exist_is_refused_at_the_start(machine: Machine) -> None:
+    two = ("--simulate-gpus", "2")
+    said = "--gpus {}: there is no GPU {}; this machine has 2 GPUs, 0 to 1"
+    assert machine.refused(1, "start", *two, "--gpus", "9", program="gflowd") == said.format("9", "9")
+    assert not machine.status()["running"]
+    machine.start(*two, "--gpus", "1")
+    for command in ("reload", "restart"):
+        assert machine.refused(1, command, "--gpus", "0-3", program="gflowd") == said.format("0-3", "2-3")
+    assert machine.status()["running"]
+
+
+def test_which_of_option_file_and_order_counts_is_said(machine: Machine) -> None:
+    machine.write_config(gpu={"allow": "1"})
+    machine.start("--simulate-gpus", "2")
+    eventually(lambda: f"Allowed:  jobs may use GPU 1 only ({machine.config_file})" in machine.ctl("info").stdout)
+    machine.ctl("gpus", "allow", "all")
+    said = f"jobs may use every GPU: gflowctl gpus allow takes precedence over {machine.config_file}"
+    assert said in machine.gflowd("restart").stderr
+    assert "takes precedence over an option of gflowd" in machine.gflowd("restart", "--gpus", "0").stderr
+    machine.ctl("gpus", "allow", "--default")
+    eventually(lambda: "Allowed:  jobs may use GPU 0 only (an option of gflowd)" in machine.ctl("info").stdout)
+    job_id = machine.submit("-g", "1", "true")
+    machine.wait(job_id)
+    assert machine.job(job_id)["gpu_ids"] == [0]
+    assert machine.gflowd("restart").stderr == ""

@@ -58,6 +58,24 @@ def test_some_gpus_are_allowed_and_all_again(seen: Ctl) -> None:
     assert setting(seen, "allow") == {"gpus": None}
 
 
+def test_what_was_allowed_can_be_left_to_the_configuration_again(seen: Ctl) -> None:
+    seen.observe(gpus=[gpu(0), gpu(1)], config={"gpu_allow": [1], "gpu_allow_by": "/etc/gflow.toml"})
+    assert "Allowed:  jobs may use GPU 1 only (/etc/gflow.toml)" in seen.ok("info")
+    seen.ok("gpus", "allow", "0")
+    both = "jobs may use GPU 0 only (gflowctl gpus allow, which takes precedence over /etc/gflow.toml)"
+    assert f"Allowed:  {both}" in seen.ok("info")
+    assert json.loads(seen.ok("info", "--json"))["gpus_allowed"] == {
+        "gpus": [0], "by": "gflowctl gpus allow", "over": "/etc/gflow.toml",
+    }  # fmt: skip
+    assert f"WARN  {both}: gflowctl gpus allow --default removes it" in seen.run("doctor").stdout
+    assert seen.ok("gpus", "allow", "--default") == "Allowed: jobs may use GPU 1 only (/etc/gflow.toml)\n"
+    assert setting(seen, "allow") is None
+    assert "nothing changes" in seen.run("gpus", "allow", "--default").stderr
+    assert "ok    jobs may use GPU 1 only (/etc/gflow.toml)" in seen.run("doctor").stdout
+    seen.observe(gpus=[gpu(0)])
+    assert "Allowed" not in seen.ok("info")
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [
@@ -68,6 +86,7 @@ def test_some_gpus_are_allowed_and_all_again(seen: Ctl) -> None:
         (("allow", "-1"), 2),
         (("allow", "2-1"), 2),
         (("allow",), 2),
+        (("allow", "0", "--default"), 2),
         (("drain", "9"), 1),
         (("drain", "0,1"), 2),
         (("drain", "0", "--reason", b"a\xff"), 1),

@@ -68,7 +68,7 @@ def test_a_file_that_was_named_must_exist() -> None:
 
 
 def test_every_row_of_the_table_is_a_field_of_the_configuration() -> None:
-    fields = set(loader.Config.__dataclass_fields__) - {"path", "mtime_ns", "notes", "quotas"}
+    fields = set(loader.Config.__dataclass_fields__) - {"path", "mtime_ns", "notes", "quotas", "gpu_allow_by"}
     assert {setting.attribute for setting in settings.SETTINGS} == fields
 
 
@@ -87,9 +87,18 @@ def test_the_uncommented_template_is_valid_and_still_the_defaults(load: Load) ->
     text = keys_and_tables.sub(r"\1", init.template())
     loaded = load(text)
     assert loaded.quotas["user:alice"] == {"max_running_jobs": 16}
-    assert settled(loaded) | {"quotas": None} == settled(loader.load(None, NOWHERE)) | {"quotas": None}
+    same = {"quotas": None, "gpu_allow_by": None}
+    assert settled(loaded) | same == settled(loader.load(None, NOWHERE)) | same
     written = {path for path, _ in toml_file.entries(tomllib.loads(text))}
     assert set(settings.BY_PATH) <= written
+
+
+def test_what_says_which_gpus_jobs_may_use_is_known(load: Load) -> None:
+    text, environ = '[gpu]\nallow = "1"', {"GFLOW_GPU__ALLOW": "2"}
+    assert load("").gpu_allow_by is None
+    assert load(text).gpu_allow_by == load(text).path
+    assert load(text, environ).gpu_allow_by == "GFLOW_GPU__ALLOW"
+    assert load(text, environ, {"gpu.allow": "0"}).gpu_allow_by == "an option of gflowd"
 
 
 def test_option_goes_before_environment_before_file_before_default(load: Load) -> None:
