@@ -61,6 +61,7 @@ MAY_IMPORT = (
     # The world: each effect by itself.
     ("gflowd.effects.gpu.nvml_device", ("gflowd.core.",)),
     ("gflowd.effects.gpu.nvml", ("gflowd.core.", "gflowd.effects.gpu.nvml_device")),
+    ("gflowd.effects.gpu.pci", ()),  # which GPUs the bus has
     ("gflowd.effects.gpu.count", ("gflowd.effects.gpu.nvml", "gflowd.effects.gpu.pci")),
     ("gflowd.effects.proc", ()),  # what the kernel says of processes, for the others to read
     ("gflowd.effects.files", ("gflowd.paths",)),  # small files, for the others to write and read
