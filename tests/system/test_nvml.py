@@ -185,7 +185,7 @@ def test_a_drained_gpu_gets_no_job_until_it_is_resumed(machine: Machine, cards: 
     second = machine.submit("-g", "1", "--wrap", SHOW)
     eventually(lambda: states(machine) == ["busy", "drained"])
     assert machine.job(first)["state"] == "running"
-    assert reason(machine, second) == "GpuUnavailable"
+    eventually(lambda: reason(machine, second) == "GpuUnavailable")
     machine.gflowd("restart")
     eventually(lambda: states(machine) == ["busy", "drained"])
     machine.ctl("gpus", "resume", "1")

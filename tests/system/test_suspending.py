@@ -8,7 +8,8 @@ import textwrap
 import time
 from pathlib import Path
 
-from machine import Machine, eventually, kill
+from support.machine import Machine, kill
+from support.waiting import eventually
 
 # Counts up in a file, in a child of a child, and says which signals reach it.
 BUSY = textwrap.dedent("""

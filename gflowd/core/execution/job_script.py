@@ -141,10 +141,11 @@ until cat; do
 done'
 """
 # The read end is open before the copier is there, and ours is closed before the job begins: it is never without one.
+# The substitution ends when the copier has left our session; until then it would be taken for what the job leaves.
 _PIPE = b"""\
 if [ -f /proc/self/fd/%(fd)d ] && [ -p "$dir/%(pipe)b" ] && command -v setsid >/dev/null; then
   exec 7<>"$dir/%(pipe)b" 8<"$dir/%(pipe)b"
-  (setsid /bin/sh -c "$copier" <&8 >&%(fd)d 3>&- 5>&- 6>&- 7>&- 8<&- 9>&- &)
+  : "$( (setsid /bin/sh -c "exec >&4 4>&-; $copier" <&8 4>&%(fd)d 3>&- 5>&- 6>&- 7>&- 8<&- 9>&- &) )"
   exec %(fd)d>"$dir/%(pipe)b" 7>&- 8<&-
 fi
 """
