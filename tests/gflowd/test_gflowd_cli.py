@@ -174,7 +174,7 @@ def test_run_stays_in_the_foreground_and_logs_to_stderr(gflowd: Run, state: Stat
 
 
 def test_reload_takes_the_file_and_options_anew(gflowd: Run, state: State, config_file: Path) -> None:
-    gflowd("start", "--gpus", "0,1")
+    gflowd("start", "--simulate-gpus", "2", "--gpus", "0,1")
     config_file.write_text("[gpu]\npoll_interval = 4\n")
     status, out, _ = gflowd("reload", "-v")
     assert (status, out) == (0, f"gflowd reloads its configuration (pid {daemon.running(state).pid})\n")
