@@ -75,7 +75,11 @@ class Parent:
         env = {name: value for name, value in os.environ.items() if not name.startswith((*AT_START, "GFLOW_"))}
         with theirs:
             words = [sys.executable, os.path.abspath(__file__), str(theirs.fileno())]
-            subprocess.run(words, env=env | at_start, pass_fds=[theirs.fileno()], check=True)
+            try:
+                subprocess.run(words, env=env | at_start, pass_fds=[theirs.fileno()], check=True)
+            except BaseException:
+                self._socket.close()
+                raise
 
     def run(self, message: bytes, settings: Mapping[str, Any]) -> tuple[int, Any, Any]:
         """Exit status, output and errors of one command."""
