@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from importlib import import_module
@@ -40,6 +41,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._parents: dict[tuple[tuple[str, str], ...], Parent] = {}
+        self._lock = threading.Lock()  # some tests ask from several threads at once
 
     def run(
         self, name: str, command: Sequence[str], *words: str | bytes, **settings: Any
@@ -51,8 +53,9 @@ class Nursery:
         env = os.environ if settings.get("env") is None else settings["env"]
         pairs = ((os.fsdecode(key), os.fsdecode(value)) for key, value in env.items())
         place = tuple(sorted(pair for pair in pairs if pair[0].startswith(AT_START)))
-        if place not in self._parents:
-            self._parents[place] = Parent(dict(place))
+        with self._lock:
+            if place not in self._parents:
+                self._parents[place] = Parent(dict(place))
         status, out, err = self._parents[place].run(message, settings)
         return subprocess.CompletedProcess([*command, *words], status, out, err)
 
