@@ -101,8 +101,13 @@ def test_it_goes_on_once_even_if_those_who_said_so_died(enforcer: TimeoutEnforce
     eventually(lambda: stands_still(jobs, identity))
     before = steps(jobs)
     goes_on = live(1, identity, pauses=ONCE)
-    tick(timeout_enforcer.open(wiring), goes_on)
-    eventually(lambda: steps(jobs) > before and got(jobs) == ["CONT"])
+    successor = timeout_enforcer.open(wiring)
+
+    def has_gone_on() -> bool:
+        tick(successor, goes_on)
+        return steps(jobs) > before and got(jobs) == ["CONT"]
+
+    eventually(has_gone_on)
     assert jobdir.is_marked(str(jobs.directory(1)), "CONT.1")
     own = next(process for process in others(jobs, identity) if process.parent == identity.pid)
     os.kill(own.pid, signal.SIGSTOP)  # by the job's own doing
