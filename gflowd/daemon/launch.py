@@ -112,13 +112,15 @@ def _check_gpus(loaded: Config, said: str) -> None:
 
 def _overruled(state: paths.State, loaded: Config) -> Iterator[str]:
     """Says that `gflowctl gpus allow` takes precedence over what the configuration says."""
+    if loaded.gpu_allow_by is None:
+        return
     from gflowd.storage.store import Store
 
     try:
         order = Store(state).read().of(SETTING).get(admin_state.ALLOW)
     except GflowError:  # which is reported by whoever needs the snapshot
         return
-    if order is not None and loaded.gpu_allow_by is not None:
+    if order is not None:
         may = "every GPU" if order["gpus"] is None else f"GPU {ranges.fold(order['gpus'])} only"
         yield (
             f"jobs may use {may}: gflowctl gpus allow takes precedence over {loaded.gpu_allow_by}; "
