@@ -48,7 +48,12 @@ def lives(identity: Identity, boot: str) -> bool:
 
 def is_there(process: Process) -> bool:
     """Whether that very process is there still, and not a corpse."""
-    return _is_there(process.pid, process.start)
+    return _is_there(*process.key)
+
+
+def without(found: Iterable[Process], leader: Identity | None) -> list[Process]:
+    """The processes of a job but for its `job.sh`, where that is known."""
+    return [process for process in found if leader is None or process.key != (leader.pid, leader.start)]
 
 
 def _is_there(pid: int, start: int) -> bool:
@@ -150,7 +155,7 @@ def _environments(suspects: list[Process]) -> dict[int, bytes]:
     found = {process.pid: _environment(process.pid) for process in suspects}
     if _bare:
         _bare.intersection_update((pid, start) for (pid, _), start in _starts.items())
-    blank = {(process.pid, process.start) for process in suspects if found[process.pid] == NO_ENVIRONMENT} - _bare
+    blank = {process.key for process in suspects if found[process.pid] == NO_ENVIRONMENT} - _bare
     for pause in EXEC_TAKES:
         blank = {(pid, start) for pid, start in blank if _is_there(pid, start)}  # ended processes have none either
         if not blank:

@@ -104,10 +104,10 @@ class Suspender:
                 assert job.started is not None
                 spared = {job.started.identity.pid, *frozen}
                 whom = [p for p in found[job.key] if p.stopped == (number == signal.SIGCONT) and p.pid not in spared]
-                new = [p for p in whom if (p.pid, p.start) not in told[job.key]]
+                new = [p for p in whom if p.key not in told[job.key]]
                 for process in new:
                     processes.send(process, (number,))
-                told[job.key].update((p.pid, p.start) for p in new)
+                told[job.key].update(p.key for p in new)
                 again += [job] if whom else []
             jobs = again
             if not jobs:

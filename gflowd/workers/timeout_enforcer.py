@@ -165,8 +165,8 @@ class TimeoutEnforcer:
                 targets = self._targets(job, found[job.key], now)
                 for step in due[job.key]:
                     before = reached.setdefault((job.key, step), set())
-                    sent = {(each.pid, each.start) for each in targets if processes.send(each, SIGNALS[step])}
-                    deaf = {(each.pid, each.start) for each in targets if processes.is_there(each)} - sent
+                    sent = {each.key for each in targets if processes.send(each, SIGNALS[step])}
+                    deaf = {each.key for each in targets if processes.is_there(each)} - sent
                     refused.setdefault((job.key, step), set()).update(deaf)
                     if step == stop_ladder.KILL and not sent <= before:
                         again.append(job)
@@ -194,11 +194,7 @@ class TimeoutEnforcer:
         """The processes of a job, without `job.sh` until KILL has had time to end the others."""
         if not stop_ladder.spares_leader(job, now.mono):
             return found
-        return self._without_leader(job, found)
-
-    def _without_leader(self, job: LiveJob, found: list[Process]) -> list[Process]:
-        leader = self._identity(job)
-        return [p for p in found if leader is None or (p.pid, p.start) != (leader.pid, leader.start)]
+        return processes.without(found, self._identity(job))
 
     def _leader(self, job: LiveJob) -> tuple[Identity | None, processes.Mark]:
         return self._identity(job), processes.job_mark(self._state.root, *job.key)

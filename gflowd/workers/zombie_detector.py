@@ -182,8 +182,7 @@ class ZombieDetector:
             return Observation(started=watch.started, lives=look.held or look.leader_lives or bool(found))
         if watch.recorded is None:
             watch.recorded = now.mono
-        leader = self._leader(look)
-        others = [p for p in found if leader is None or (p.pid, p.start) != (leader.pid, leader.start)]
+        others = processes.without(found, self._leader(look))
         strays = bool(others) or (look.held and now.mono - watch.recorded >= STRAYS_AFTER)
         lives = look.held or bool(others)
         observation = Observation(

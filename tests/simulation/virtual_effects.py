@@ -66,6 +66,7 @@ class Processes:
 
     PAGE = processes.PAGE
     job_mark = staticmethod(processes.job_mark)
+    without = staticmethod(processes.without)
 
     def __init__(self, jobs: Jobs, clock: Clock) -> None:
         self._jobs = jobs

@@ -28,6 +28,11 @@ class Process:
     rss: int = field(default=0, compare=False)
     stopped: bool = field(default=False, compare=False)
 
+    @property
+    def key(self) -> tuple[int, int]:
+        """Its pid and start, by which it is told from every other process since boot."""
+        return self.pid, self.start
+
     def identity(self, boot: str) -> Identity:
         """Its unique name."""
         return Identity(boot, self.pid, self.start)
