@@ -57,11 +57,10 @@ class GpuPool:
         self._taken = {**self._hidden.found, **dict.fromkeys(elsewhere, gpu_states.ELSEWHERE)}
 
     def _given_mb(self) -> dict[str, int | None]:
-        """What each GPU that our jobs have was given to shared ones, by UUID; None: all of it."""
+        """What each real GPU that our jobs have was given to shared ones, by UUID; None: all of it."""
         found: dict[str, int | None] = {}
         for job in self._jobs:
-            for index in self.places(job.run) if job.run is not None else ():
-                uuid = next((gpu.uuid for gpu in self.seen or () if gpu.index == index), "")
+            for uuid in self.uuids(self.places(job.run)) if job.run is not None else ():
                 before = found.get(uuid, 0)
                 shares = job.spec.shared and before is not None
                 found[uuid] = (before or 0) + (job.spec.gpu_memory_mb or 0) if shares else None
