@@ -14,7 +14,7 @@ from gflowd.core.job.records import SPEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     from gflowctl.view.selection import Records
@@ -70,65 +70,54 @@ def bring_named(state: State, records: Records, user: str, text: str) -> Records
         return records
     from gflowd.storage import history_queries
 
-    history = _open(state)
-    if history is None:
-        return records
-    specs = [spec_id for first, last in spans for spec_id in history_queries.within(history, first, last)]
-    if steps >= 0:
-        specs += history_queries.last_of(history, user, steps + 1)
-    return _layered(history, records, specs)
+    def specs(history: History) -> list[int]:
+        found = [spec_id for first, last in spans for spec_id in history_queries.within(history, first, last)]
+        return found + (history_queries.last_of(history, user, steps + 1) if steps >= 0 else [])
+
+    return _layered(state, records, specs)
 
 
 def bring(state: State, records: Records, job_id: int) -> Records:
     """`records`, and behind them one job."""
     from gflowd.storage import history_queries
 
-    history = _open(state)
-    if history is None:
-        return records
-    return _layered(history, records, history_queries.within(history, job_id, job_id))
+    return _layered(state, records, lambda history: history_queries.within(history, job_id, job_id))
 
 
 def bring_chosen(state: State, records: Records, choice: Choice) -> Records:
     """`records`, and behind them the specs that are meant."""
     from gflowd.storage import history_queries
 
-    history = _open(state)
-    if history is None:
-        return records
-    return _layered(history, records, history_queries.chosen(history, choice, records.of(SPEC)))
+    return _layered(state, records, lambda history: history_queries.chosen(history, choice, records.of(SPEC)))
 
 
 def bring_fallen(state: State, records: Records, ids: Iterable[int]) -> Records:
     """`records`, and behind them the jobs that were cancelled because of `ids`, or of one another."""
     from gflowd.storage import history_queries
 
-    history = _open(state)
-    if history is None:
-        return records
-    specs: dict[int, None] = {}
-    todo = list(ids)
-    while todo:
-        fallen = history_queries.because_of(history, todo)
-        found = {spec_id for job_id in fallen for spec_id in history_queries.within(history, job_id, job_id)}
-        todo = [each for each in {*fallen, *found} if each not in specs]
-        specs.update(dict.fromkeys(todo))
-    return _layered(history, records, specs)
+    def specs(history: History) -> dict[int, None]:
+        every: dict[int, None] = {}
+        todo = list(ids)
+        while todo:
+            fallen = history_queries.because_of(history, todo)
+            found = {spec_id for job_id in fallen for spec_id in history_queries.within(history, job_id, job_id)}
+            todo = [each for each in {*fallen, *found} if each not in every]
+            every.update(dict.fromkeys(todo))
+        return every
+
+    return _layered(state, records, specs)
 
 
-def _open(state: State) -> History | None:
+def _layered(state: State, records: Records, specs: Callable[[History], Iterable[int]]) -> Records:
+    """`records`, and behind them the `specs` that are found in the history, if there is one."""
+    from gflowd.storage import history_queries
     from gflowd.storage.history import History
 
     try:
-        return History(state.history)
+        history = History(state.history)
     except FileNotFoundError:
-        return None
-
-
-def _layered(history: History, records: Records, spec_ids: Iterable[int]) -> Records:
-    from gflowd.storage import history_queries
-
-    wanted = [spec_id for spec_id in dict.fromkeys(spec_ids) if spec_id not in records.of(SPEC)]
+        return records
+    wanted = [spec_id for spec_id in dict.fromkeys(specs(history)) if spec_id not in records.of(SPEC)]
     if wanted:
         records = records if isinstance(records, Layered) else Layered(records)
         records.put_behind(history_queries.records(history, wanted))
