@@ -40,6 +40,14 @@ class Quota(Value):
         self.max_running_gpus: Final = max_running_gpus
         self.max_queued_jobs: Final = max_queued_jobs  # held ones too
 
+    def lacks_jobs(self, jobs: int) -> bool:
+        """Whether none may start beside so many that run."""
+        return self.max_running_jobs is not None and jobs >= self.max_running_jobs
+
+    def lacks_gpus(self, wanted: int, gpus: int) -> bool:
+        """Whether a job that wants so many GPUs may not start beside those in use; one that wants none may."""
+        return self.max_running_gpus is not None and wanted > 0 and gpus + wanted > self.max_running_gpus
+
 
 class Quotas:
     """The quotas in force: `configured` are the file's, `records` those that were set at run time, both by id.
@@ -73,10 +81,10 @@ class Quotas:
         """Why a job could not even run alone, or None."""
         for owner in owners(spec):
             quota, who = self.of(owner), _who(owner)
-            jobs, gpus = quota.max_running_jobs, quota.max_running_gpus
-            if jobs == 0:
+            if quota.lacks_jobs(0):
                 return f"{who} may run no job (max_running_jobs = 0)"
-            if gpus is not None and spec.gpus > gpus:
+            if quota.lacks_gpus(spec.gpus, 0):
+                gpus = quota.max_running_gpus or 0
                 return f"{who} may use {count(gpus, 'GPU')} at most (max_running_gpus = {gpus}), {spec.gpus} asked for"
         return None
 
@@ -85,10 +93,11 @@ class Quotas:
         found = []
         for owner in owners(spec):
             quota, (jobs, gpus) = self.of(owner), running.get(owner, (0, 0))
-            if quota.max_running_jobs is not None and jobs >= quota.max_running_jobs:
-                found.append(f"{_who(owner)} runs {jobs} of {count(quota.max_running_jobs, 'job')} (max_running_jobs)")
-            if quota.max_running_gpus is not None and spec.gpus and gpus + spec.gpus > quota.max_running_gpus:
-                most = count(quota.max_running_gpus, "GPU")
+            if quota.lacks_jobs(jobs):
+                most = count(quota.max_running_jobs or 0, "job")
+                found.append(f"{_who(owner)} runs {jobs} of {most} (max_running_jobs)")
+            if quota.lacks_gpus(spec.gpus, gpus):
+                most = count(quota.max_running_gpus or 0, "GPU")
                 found.append(f"{_who(owner)} uses {gpus} of {most} (max_running_gpus), {spec.gpus} asked for")
         return found
 
@@ -172,6 +181,4 @@ class Ledger:
         if owner not in self._limits:
             self._limits[owner] = self._quotas.of(owner)
         limit = self._limits[owner]
-        if limit.max_running_jobs is not None and jobs >= limit.max_running_jobs:
-            return False
-        return limit.max_running_gpus is None or not wanted or gpus + wanted <= limit.max_running_gpus
+        return not (limit.lacks_jobs(jobs) or limit.lacks_gpus(wanted, gpus))
