@@ -19,7 +19,7 @@ from gflowctl.output import descriptions
 from gflowctl.view import jobs, views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.job.model import Queued, Running, Stopping, Suspended, Wish
+from gflowd.core.job.model import Begun, Queued, Stopping, Wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,11 +93,7 @@ def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -
 
     def reachable(view: views.View) -> list[int]:
         found = select(view)
-        return (
-            list(found)
-            if args.jobs
-            else [each for each in found if isinstance(view.phase(each), Running | Suspended | Stopping)]
-        )
+        return list(found) if args.jobs else [each for each in found if isinstance(view.phase(each), Begun)]
 
     outcome, unreached = wishes.preview(context, reachable, _signalled), list[str]()
     if args.dry_run:
@@ -114,6 +110,6 @@ def _signal(args: argparse.Namespace, context: Context, select: wishes.Select) -
 def _signalled(view: views.View, job: Job) -> Wish | str:
     if view.has_ended(job.id):
         return f"has already ended ({jobs.state(job)})"
-    if not isinstance(job.phase, Running | Suspended | Stopping):
+    if not isinstance(job.phase, Begun):
         raise Refused(f"is {jobs.state(job)}; only a running job can be signalled")
     return job.wish

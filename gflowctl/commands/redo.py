@@ -116,7 +116,7 @@ def _given_up(view: views.View, ids: Iterable[int]) -> list[int]:
     failed = {view.array_of(job_id) for job_id in named if phases.get(job_id, {}).get("state") in FAILURES}
     mates = {job_id for array_id in failed if array_id is not None for job_id in view.ids_of(array_id)}
     reason = {job_id: phases.get(job_id, {}).get("reason") or "" for job_id in mates - named}
-    return sorted(job_id for job_id, why in reason.items() if why.partition(":")[0] == reasons.MAX_FAILURES)
+    return sorted(job_id for job_id, why in reason.items() if reasons.name(why) == reasons.MAX_FAILURES)
 
 
 def _fallen(view: views.View, ids: Iterable[int]) -> list[int]:

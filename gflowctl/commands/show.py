@@ -17,7 +17,7 @@ from gflowctl.view import reasons as why_jobs
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Ended, Running, Stopping, Suspended
+from gflowd.core.job.model import Begun, Ended, Suspended
 from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
@@ -244,7 +244,7 @@ def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
         yield "Error", render.escape(jobs.file_name(job, spec.error) or "")
     if spec.input is not None:
         yield "Input", render.escape(spec.input)
-    if isinstance(job.phase, Running | Suspended | Stopping):
+    if isinstance(job.phase, Begun):
         if (session := jobs.session(job)) is not None:
             yield "Session", session
         if job.phase.started is not None:

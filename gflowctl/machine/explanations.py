@@ -48,10 +48,10 @@ class Explainer:
 
     def words(self, job: Job, why: str) -> str:
         """`Quota (user ada runs 2 of 2 jobs (max_running_jobs); gflowctl quota list)`."""
-        explain = WORDS.get(why) or WORDS.get(why.partition(":")[0])
+        explain = WORDS.get(why) or WORDS.get(reasons.name(why))
         said = None if explain is None else explain(self, job, why)
         whole = descriptions.reason(why) if said is None else f"{why} ({said})"
-        advice = standing.advice(self._view, job) if why.partition(":")[0] in ADVISED else None
+        advice = standing.advice(self._view, job) if reasons.name(why) in ADVISED else None
         return whole if advice is None else f"{whole}; {advice}"
 
     # of queued jobs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.job.model import EarlySignal, Running, Stopping, Suspended
+from gflowd.core.job.model import Begun, EarlySignal
 from gflowd.core.syntax import durations, signal_names
 from gflowd.effects import daemon, processes
 
@@ -54,7 +54,7 @@ def send(context: Context, found: Sequence[Job], number: int) -> dict[int, int]:
     """
     leaders = {}
     for job in found:
-        assert isinstance(job.phase, Running | Suspended | Stopping)
+        assert isinstance(job.phase, Begun)
         identity = None if job.phase.started is None else job.phase.started.identity
         mark = processes.job_mark(context.state.root, job.id, job.phase.run.attempt)
         leaders[job.id, job.phase.run.attempt] = identity, mark

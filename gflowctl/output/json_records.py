@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gflowctl.output.render import rfc3339
 from gflowctl.view import jobs, reasons
-from gflowd.core.job.model import Ended, Running, Stopping, Suspended
+from gflowd.core.job.model import Begun, Ended, Suspended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def record(view: View, job: Job) -> dict[str, Any]:
     """The job as `queue --json` shows it; fields for what gflow cannot do yet are null or empty."""
     spec, phase, run = job.spec, job.phase, job.run
     ended = phase if isinstance(phase, Ended) else None
-    running = phase if isinstance(phase, Running | Suspended | Stopping) else None
+    running = phase if isinstance(phase, Begun) else None
     started = running.started if running is not None else None
     needs, retry = spec.needs, spec.retry
     rank, points = reasons.rank(view, job), None

@@ -16,11 +16,11 @@ from gflowd.core.job.model import (
     QUEUED,
     STATES,
     TMUX,
+    Begun,
     Ended,
     Job,
     Queued,
     Running,
-    Stopping,
     Suspended,
 )
 from gflowd.core.job.records import (
@@ -248,7 +248,7 @@ class View:
         if began is None:
             return None
         phase = job.phase
-        started = phase.started if isinstance(phase, Running | Suspended | Stopping) else None
+        started = phase.started if isinstance(phase, Begun) else None
         if started is not None and started.identity.boot == self._boot_id():
             until = phase.since_mono if isinstance(phase, Suspended) else self._mono
             return max(0.0, until - started.mono - jobs.paused(job))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gflowd.core.job.model import Running, Stopping, Suspended
+from gflowd.core.job.model import Begun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -88,6 +88,6 @@ class Shares:
 
 def _since(job: Job) -> float | None:
     """When a live job got its resources, if known."""
-    if isinstance(job.phase, Running | Suspended | Stopping) and job.phase.started is not None:
+    if isinstance(job.phase, Begun) and job.phase.started is not None:
         return job.phase.started.at
     return None if job.run is None else job.run.launched_at

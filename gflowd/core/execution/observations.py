@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gflowd.core.job import reasons
-from gflowd.core.job.model import NEVER, Job, Pauses, Running, Started, Stopping, Suspended
+from gflowd.core.job.model import NEVER, Begun, Job, Pauses, Started, Stopping, Suspended
 from gflowd.core.job.value import Posted
 
 if TYPE_CHECKING:
@@ -58,14 +58,14 @@ def live_job(job: Job, grace: float) -> LiveJob:
         attempt=run.attempt,
         executor=run.executor,
         grace=grace if job.spec.grace is None else job.spec.grace,
-        started=phase.started if isinstance(phase, Running | Suspended | Stopping) else None,
+        started=phase.started if isinstance(phase, Begun) else None,
         time_limit=job.spec.time_limit,
         early_signal=job.spec.early_signal,
         memory_mb=job.spec.memory_mb,
         why=stop.why if stop else None,
         since_mono=stop.since_mono if stop else 0.0,
         since_boot=stop.since_boot if stop else "",
-        pauses=phase.pauses if isinstance(phase, Running | Suspended | Stopping) else NEVER,
+        pauses=phase.pauses if isinstance(phase, Begun) else NEVER,
         suspended=isinstance(phase, Suspended),
     )
 

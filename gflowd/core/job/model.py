@@ -389,7 +389,8 @@ class Ended(Value):
         return self.attempt if self.run is None else self.run.attempt
 
 
-Phase = Queued | Starting | Running | Suspended | Stopping | Ended
+Begun = Running | Suspended | Stopping  # it has its resources, and was started unless it was stopped before that
+Phase = Queued | Starting | Begun | Ended
 
 QUEUED, HELD, STARTING, RUNNING = "queued", "held", "starting", "running"
 SUSPENDED, STOPPING = "suspended", "stopping"
@@ -464,7 +465,7 @@ class Job(Value):
 
 def is_live(phase: Phase) -> bool:
     """Whether a phase holds resources."""
-    return isinstance(phase, Starting | Running | Suspended | Stopping)
+    return isinstance(phase, Starting | Begun)
 
 
 def is_own(name: str) -> bool:

@@ -30,6 +30,11 @@ UNKILLABLE = "Unkillable"
 MAX_FAILURES = "MaxFailures"  # followed by a colon and the number
 
 
+def name(why: str) -> str:
+    """A reason without what follows its colon: `Never`, `MaxFailures`, `LaunchFailed`."""
+    return why.partition(":")[0]
+
+
 def signalled(number: int) -> str:
     """`Signaled:SIGKILL`."""
     from gflowd.core.syntax import signal_names  # few jobs end so

@@ -16,7 +16,7 @@ from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.execution import transitions
 from gflowd.core.execution.observations import live_job
 from gflowd.core.job import reasons
-from gflowd.core.job.model import PROCESS, TMUX, Job, Queued, Running, Starting, Stopping, Suspended
+from gflowd.core.job.model import PROCESS, TMUX, Begun, Job, Queued, Running, Starting, Suspended
 from gflowd.core.job.records import PROMISE, QUOTA, SETTING, USAGE
 from gflowd.core.planning import promises
 from gflowd.effects.doorbell import POLL
@@ -206,7 +206,7 @@ class Scheduler:
             promised = self._planner.promises(self._job_queue, self._said(), plan, now)
             left_out = self._recorder.record(changes, promised, plan) if changes or promised else set()
             self._hurry = self._is_to_look_again(changes, left_out)
-            lives_on = (isinstance(after[-1], Running | Suspended | Stopping) for after in changes.values())
+            lives_on = (isinstance(after[-1], Begun) for after in changes.values())
             self._moved = bool(promised) or any(lives_on)
             self._planner.settled(left_out)
             self._state.look_after()  # after: what it folds must not slip in between a decision and its commit
