@@ -7,7 +7,7 @@ import stat
 
 from gflowd.effects import proc
 
-TTY, FOREGROUND, GROUP = 4, 5, 2  # places in `proc.after_name`: fields 7, 8 and 5 of proc(5)
+FOREGROUND, GROUP = 5, 2  # places in `proc.after_name`: fields 8 and 5 of proc(5)
 SLAVES = range(136, 144)  # major numbers of pseudo terminals (devices.txt of Linux)
 QUIET = 10.0  # seconds without a byte: the kernel notes their time to 8 s (tty_update_time of Linux' tty_io.c)
 MOST = 1000  # processes and threads of one job that are looked at

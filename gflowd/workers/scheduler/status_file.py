@@ -1,6 +1,6 @@
 """Writes `observed.json`, by which gflowctl sees the live world: at most once a second, and only what has changed.
 
-Nothing depends on it: the daemon never reads it, and a full disk only makes it old.
+No decision depends on it, and a full disk only makes it old; the next id in it is asked for if the snapshot is lost.
 """
 
 from __future__ import annotations
