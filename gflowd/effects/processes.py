@@ -51,6 +51,27 @@ def is_there(process: Process) -> bool:
     return _is_there(*process.key)
 
 
+def stands_still(process: Process) -> bool:
+    """Whether a process is stopped, or will be before it does anything more: it waits in the kernel, as the parent in a
+    vfork does for its child, which may be stopped itself.
+    """
+    status = "" if process.stopped else _status(process.pid)
+    return process.stopped or (procstat.is_to_stop(status) and procstat.is_uninterruptible(status))
+
+
+def is_to_stop(process: Process) -> bool:
+    """Whether a process is stopped, or STOP is on its way to it."""
+    return process.stopped or procstat.is_to_stop(_status(process.pid))
+
+
+def _status(pid: int) -> str:
+    """Its status file; empty if it is gone."""
+    try:
+        return proc.status(pid)
+    except OSError:
+        return ""
+
+
 def without(found: Iterable[Process], leader: Identity | None) -> list[Process]:
     """The processes of a job but for its `job.sh`, where that is known."""
     return [process for process in found if leader is None or process.key != (leader.pid, leader.start)]
@@ -183,10 +204,7 @@ def heeding(found: Iterable[Process], leader: int | None, number: int) -> list[P
 
 
 def _member(process: Process, number: int) -> signal_targets.Member:
-    try:
-        status = proc.status(process.pid)
-    except OSError:
-        status = ""
+    status = _status(process.pid)
     return signal_targets.Member(
         process,
         takes=procstat.takes(status, number),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gflowd.core.execution.observations import Key, LiveJob
+    from gflowd.core.execution.procstat import Process
     from gflowd.core.job.model import Identity
     from gflowd.core.moment import Moment
     from gflowd.effects.cgroups import Cgroups
@@ -103,7 +104,7 @@ class Suspender:
                 frozen = self._frozen(job) if number == signal.SIGSTOP else ()
                 assert job.started is not None
                 spared = {job.started.identity.pid, *frozen}
-                whom = [p for p in found[job.key] if p.stopped == (number == signal.SIGCONT) and p.pid not in spared]
+                whom = [p for p in found[job.key] if p.pid not in spared and _is_meant(p, number)]
                 new = [p for p in whom if p.key not in told[job.key]]
                 for process in new:
                     processes.send(process, (number,))
@@ -114,3 +115,8 @@ class Suspender:
                 break
             time.sleep(TAKES_EFFECT)
         return {key: len(whom) for key, whom in told.items()}
+
+
+def _is_meant(process: Process, number: int) -> bool:
+    """CONT is also for those that STOP is only on its way to: it would stop them later, and nobody continue them."""
+    return processes.is_to_stop(process) if number == signal.SIGCONT else not processes.stands_still(process)

@@ -12,6 +12,7 @@ from gflowd.core.job.model import Identity
 GREATEST_PID = (1 << 31) - 1  # what the kernel's calls take
 GREATEST_START = (1 << 63) - 1  # what the snapshot can hold
 _FAULT = 1 << 10  # SIGSEGV, which is 11 on every architecture
+_STOP = 1 << 18  # SIGSTOP, which is 19 on x86 and arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,17 @@ def takes(status: str, number: int) -> bool:
     if _mask(fields, "SigCgt") & bit:
         return True
     return bool(blocked & bit) and (not blocked & _FAULT or fields.get("State", "").lstrip().startswith("S"))
+
+
+def is_to_stop(status: str) -> bool:
+    """Whether STOP was sent to the process of a status file, which has not stopped yet."""
+    fields = _fields(status)
+    return bool((_mask(fields, "SigPnd") | _mask(fields, "ShdPnd")) & _STOP)
+
+
+def is_uninterruptible(status: str) -> bool:
+    """Whether the process of a status file waits in the kernel, e.g. for a child amid a vfork, and heeds no signal."""
+    return _fields(status).get("State", "").lstrip().startswith("D")
 
 
 def catches_faults(status: str) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -64,9 +66,38 @@ def others(jobs: Jobs, identity: Identity) -> list[processes.Process]:
     return [process for process in found if process.pid != identity.pid]
 
 
+# A child that has not yet called execve(2) or ended, and its parent, which the kernel lets wait for that (vfork(2)).
+VFORK = """
+import ctypes, os, time
+open("here", "w").close()
+if not ctypes.CDLL(None).syscall(56, 0x4000 | 17, 0, 0, 0, 0):  # clone(CLONE_VFORK | SIGCHLD) of x86-64
+    while not os.path.exists("gate"):
+        time.sleep(0.01)
+    os._exit(0)
+open("over", "w").close()
+time.sleep(1000)
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the number of clone(2) is another here")
+def test_a_parent_amid_a_vfork_stands_still_with_its_child_and_goes_on_with_it(
+    enforcer: TimeoutEnforcer, jobs: Jobs
+) -> None:
+    identity = jobs.start(1, f"exec {shlex.quote(sys.executable)} -c {shlex.quote(VFORK)}")
+    eventually(lambda: (jobs.directory(1) / "here").exists() and len(others(jobs, identity)) == 2)
+    job = live(1, identity, suspended=True)
+    at = tick(enforcer, job, mono=100.0).wake_at
+    eventually(lambda: stands_still(jobs, identity))
+    assert at == pytest.approx(100.05)
+    assert tick(enforcer, job, mono=at).wake_at == pytest.approx(at + 0.1), "nothing runs that was to be stopped"
+    tick(enforcer, live(1, identity, pauses=ONCE))
+    (jobs.directory(1) / "gate").touch()
+    eventually((jobs.directory(1) / "over").exists)
+
+
 def stands_still(jobs: Jobs, identity: Identity) -> bool:
     found = others(jobs, identity)
-    return bool(found) and all(process.stopped for process in found)
+    return bool(found) and all(map(processes.stands_still, found))
 
 
 def test_all_but_the_script_are_stopped_and_looked_at_again_ever_more_rarely(

@@ -99,6 +99,16 @@ def test_who_catches_its_own_faults_is_known() -> None:
     assert not procstat.catches_faults(STATUS.format("S (sleeping)", ALL, ALL, ALL & ~FAULT))
 
 
+@pytest.mark.parametrize("where", ["SigPnd", "ShdPnd"])
+def test_a_stop_on_its_way_and_a_wait_in_the_kernel_are_seen(where: str) -> None:
+    status = f"State:\tD (disk sleep)\n{where}:\t{1 << (signal.SIGSTOP - 1):016x}\n"
+    assert procstat.is_to_stop(status)
+    assert procstat.is_uninterruptible(status)
+    assert not procstat.is_to_stop(f"State:\tS (sleeping)\n{where}:\t{1 << (signal.SIGTERM - 1):016x}\n")
+    assert not procstat.is_uninterruptible("State:\tT (stopped)\n")
+    assert not procstat.is_to_stop("")
+
+
 ROLLUP = "7f-8f ---p 00000000 00:00 0 [rollup]\nRss: 900 kB\nPss: 700 kB\n"
 
 
