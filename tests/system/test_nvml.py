@@ -115,6 +115,7 @@ def test_a_gpu_in_use_by_what_the_driver_does_not_list_gets_no_job(machine: Mach
     cards.set("a", used=3, util=0)
     machine.until(second, "running")
     assert machine.job(second)["gpu_ids"] == [0]
+    eventually(lambda: gpus(machine)[0]["used_mb"] == 3)
     cards.set("a", used=69632, util=95)
     eventually(lambda: gpus(machine)[0]["used_mb"] == 69632)
     assert states(machine) == ["busy", "busy"], "it may be the job's, if its processes cannot be seen"

@@ -50,6 +50,7 @@ def running(machine: Machine, text: str, *options: str) -> int:
     (machine.work / "sig.py").write_text(PROGRAM)
     job_id = machine.submit(*options, "--wrap", text)
     eventually((machine.work / "ready").exists)
+    machine.until(job_id, "running")
     return job_id
 
 

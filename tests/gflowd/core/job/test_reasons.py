@@ -24,6 +24,12 @@ def test_reasons_with_a_why() -> None:
     assert reasons.rejected("8 GPUs") == "Rejected:8 GPUs"
 
 
+def test_the_name_of_a_reason_is_what_comes_before_its_colon() -> None:
+    assert [reasons.name(why) for why in (reasons.NEVER_QUOTA, reasons.launch_failed("no: sh"), reasons.ZOMBIE)] == [
+        "Never", "LaunchFailed", "Zombie",
+    ]  # fmt: skip
+
+
 def test_the_words_of_the_manual() -> None:
     words = {reasons.BEGIN_TIME, reasons.RESOURCES, reasons.PRIORITY, reasons.DAEMON_DOWN, reasons.HELD_BY_USER}
     assert words == {"BeginTime", "Resources", "Priority", "DaemonDown", "JobHeldUser"}
