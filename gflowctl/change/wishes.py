@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from typing import Final
 
     from gflowctl.context import Context
+    from gflowctl.options.selection import Selection
     from gflowd.core.job.model import Job
 
     # the new wish of a job, or why there is nothing to do, e.g. `is already held`; raises `Refused`
     # in the same words
     Change = Callable[[views.View, Job], Wish | str]
-    Select = Callable[[views.View], Sequence[int]]
 
 
 class Outcome(Value):
@@ -37,12 +37,12 @@ class Outcome(Value):
         self.notes: Final = notes
 
 
-def apply(context: Context, select: Select, change: Change) -> Outcome:
-    """Applies `change` to the jobs that `select` names: to all of them, or to none if one is refused."""
+def apply(context: Context, selection: Selection, change: Change) -> Outcome:
+    """Applies `change` to the jobs that are selected: to all of them, or to none if one is refused."""
     if not context.state.has_snapshot():
-        return preview(context, select, change)  # there are no jobs; do not create a snapshot to say so
+        return preview(context, selection, change)  # there are no jobs; do not create a snapshot to say so
     with context.writable_store.commit() as commit:
-        outcome, wished = _judge(views.View(context, commit.fold()), select, change)
+        outcome, wished = _judge(views.View(context, commit.fold()), selection, change)
         for job_id, wish in wished:
             commit.put(WISH, job_id, None if wish == Wish() else codec.encode(wish))
     if wished:
@@ -50,20 +50,22 @@ def apply(context: Context, select: Select, change: Change) -> Outcome:
     return outcome
 
 
-def preview(context: Context, select: Select, change: Change) -> Outcome:
+def preview(context: Context, selection: Selection, change: Change) -> Outcome:
     """What `apply` would do now."""
     fold = context.store.read() if context.state.has_snapshot() else Fold()
-    return _judge(views.View(context, fold), select, change)[0]
+    return _judge(views.View(context, fold), selection, change)[0]
 
 
-def _judge(view: views.View, select: Select, change: Change) -> tuple[Outcome, list[tuple[int, Wish]]]:
-    """Skips the elements that refuse, if the array is named as a whole, unless none is left."""
+def _judge(view: views.View, selection: Selection, change: Change) -> tuple[Outcome, list[tuple[int, Wish]]]:
+    """Skips jobs that refuse, if options chose them or their array is named as a whole, unless none is left."""
     changed: list[Job] = []
     wished: list[tuple[int, Wish]] = []
     refused: dict[str, list[Job]] = {}
-    passed: dict[str, list[Job]] = {}  # of arrays named whole
+    passed: dict[str, list[Job]] = {}
     noted: dict[str, list[Job]] = {}
-    ids = select(view)
+    ids = selection.select(view)
+    if not ids:
+        return Outcome(view, (), [selection.nothing()]), wished
     whole = _whole_arrays(view, ids)
     for job in map(view.job, ids):
         try:
@@ -71,7 +73,9 @@ def _judge(view: views.View, select: Select, change: Change) -> tuple[Outcome, l
             if isinstance(wanted, Wish):
                 view.check_changeable(job.id)
         except Refused as error:
-            (passed if job.array_id in whole else refused).setdefault(str(error), []).append(job)
+            (passed if selection.is_by_options or job.array_id in whole else refused).setdefault(str(error), []).append(
+                job
+            )
             continue
         if isinstance(wanted, Wish):
             wished.append((job.id, wanted))
@@ -82,6 +86,8 @@ def _judge(view: views.View, select: Select, change: Change) -> tuple[Outcome, l
         refused |= passed
     if refused:
         raise Refused("; ".join(said(found, what) for what, found in refused.items()))
+    if changed and selection.is_by_options:  # nobody named the others
+        return Outcome(view, changed, ()), wished
     return Outcome(view, changed, [said(found, what) for what, found in (noted | passed).items()]), wished
 
 

@@ -1,9 +1,13 @@
-"""Keep queued jobs from starting until gflowctl release. A job that has started cannot be held."""
+"""Keep queued jobs from starting until gflowctl release. A job that has started cannot be held.
+
+Name the jobs or choose them by options, which leave out all jobs that are not queued.
+"""
 
 from __future__ import annotations
 
 from gflowctl.change import wishes
-from gflowctl.options import arguments
+from gflowctl.options import selection
+from gflowctl.options.selection import WAITING, Selection
 from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
 
@@ -17,12 +21,12 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    arguments.add_jobs(parser)
+    selection.add(parser, "every queued job")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    outcome = wishes.apply(context, lambda view: view.select(args.jobs), _held)
+    outcome = wishes.apply(context, Selection(args, "hold", WAITING), _held)
     wishes.tell("Held", outcome.changed)
     wishes.note(outcome)
     return 0

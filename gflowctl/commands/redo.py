@@ -2,6 +2,9 @@
 
 The new job keeps the old one's dependencies; among jobs that are redone together, the new ones depend on each other.
 With --cascade, every job that was cancelled because of these is redone too. Options change only the jobs named.
+
+Name the jobs or choose them by options. These choose jobs that have ended, unless --state says otherwise, and leave out
+the history. The names of the old jobs are given by --select-name, since --name is that of the new job.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ from functools import cache
 
 from gflowctl.change.redo_links import Links
 from gflowctl.machine import quotas
-from gflowctl.options import arguments, job_options
+from gflowctl.options import job_options, selection
+from gflowctl.options.selection import Selection
 from gflowctl.output import json_records, render
 from gflowctl.submit import capture
 from gflowctl.submit.enqueue import New
@@ -20,7 +24,7 @@ from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job import reasons
 from gflowd.core.job.dependencies import NOTHING
-from gflowd.core.job.model import FAILURES
+from gflowd.core.job.model import ENDED_STATES, FAILURES
 from gflowd.core.job.records import PHASE, has_ended
 from gflowd.core.queue import dependency_paths
 from gflowd.core.request import validation
@@ -43,13 +47,14 @@ FIELDS = {  # of the spec, by the option that sets it
     "project": "project", "comment": "comment", "conda_env": "conda_env", "notify_email": "notify_email",
     "notify_on": "notify_on",
 }  # fmt: skip
+NAME = "--select-name"
 ZERO_IS_NONE = ("memory", "time", "gpu_memory")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    parser.usage = "gflowctl redo [OPTIONS] JOBS ..."
-    arguments.add_jobs(parser)
+    parser.usage = "gflowctl redo [OPTIONS] [JOBS ...]"
+    selection.add(parser, "every job that has ended", name=NAME)
     parser.add_argument("--cascade", action="store_true", help="also redo jobs that were cancelled because of these")
     parser.add_argument("--clear-dependencies", "--clear-deps", action="store_true",
                         help="drop all dependencies of the old job")  # fmt: skip
@@ -66,14 +71,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Queues them, all in one commit."""
     if args.parsable and args.json:
         raise BadUsage("give either --parsable or --json, not both")
+    chosen = Selection(args, "redo", usual=ENDED_STATES, name=NAME)
     if not context.state.has_snapshot():
-        views.View(context, Fold()).select(args.jobs)
+        chosen.select(views.View(context, Fold()))
+        return _nothing(args, chosen)
     begin = None if args.begin is None else context.instant(args.begin, "--begin")
     made: list[Job] = []
     wanted_jobs: list[tuple[Spec, int]] = []
     with context.writable_store.commit() as commit:
         view = views.View(context, commit.fold())
-        named = sorted(view.select(args.jobs))
+        named = sorted(chosen.select(view))
+        if not named:
+            return _nothing(args, chosen)
         if args.cascade:
             named = sorted([*named, *_given_up(view, named)])
         old_ids = [*named, *(_fallen(view, named) if args.cascade else ())]
@@ -107,6 +116,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
         names = (_span(first_ids[spec_id], len(ids)) for spec_id, ids in groups.items())
         prospects.note(context, list(zip(names, (spec for spec, _ in wanted_jobs), strict=True)))
+    return 0
+
+
+def _nothing(args: argparse.Namespace, chosen: Selection) -> int:
+    render.note(chosen.nothing())
+    if args.json:
+        render.write_json([])
     return 0
 
 

@@ -1,11 +1,17 @@
-"""Let held jobs start; with --at, not before a given time. --at also moves the begin time of a queued job."""
+"""Let held jobs start; with --at, not before a given time. --at also moves the begin time of a queued job.
+
+Name the jobs or choose them by options, which leave out all jobs that are not held. With --at, --state queued chooses
+queued jobs.
+"""
 
 from __future__ import annotations
 
 from gflowctl.change import wishes
-from gflowctl.options import arguments
+from gflowctl.options import selection
+from gflowctl.options.selection import WAITING, Selection
 from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
+from gflowd.core.job.model import HELD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +23,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    arguments.add_jobs(parser)
+    selection.add(parser, "every held job")
     parser.add_argument(
         "--at", metavar="INSTANT", help="do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h"
     )
@@ -25,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
+    chosen = Selection(args, "release", (HELD,) if args.at is None else WAITING, usual=(HELD,))
     at = None if args.at is None else context.instant(args.at, "--at")
 
     def released(view: views.View, job: Job) -> Wish | str:
@@ -37,7 +44,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise Refused(f"is {jobs.state(job)}; only a queued job has a begin time")
         return f"is not held ({jobs.state(job)})"
 
-    outcome = wishes.apply(context, lambda view: view.select(args.jobs), released)
+    outcome = wishes.apply(context, chosen, released)
     wishes.tell("Released", outcome.changed)
     wishes.note(outcome)
     return 0

@@ -2,14 +2,18 @@
 
 Jobs that depend on the job wait for its new attempt. The run counts as one more attempt, and each attempt keeps its
 log. If the job was being cancelled, it no longer is. To make a new job with another id, use gflowctl redo.
+
+Name the jobs or choose them by options, which leave out queued jobs. Jobs that have ended are chosen only if --state
+says so, e.g. --state failed, and as long as they are not in the history.
 """
 
 from __future__ import annotations
 
 from gflowctl.change import wishes
-from gflowctl.options import arguments
+from gflowctl.options import selection
+from gflowctl.options.selection import LIVE, Selection
 from gflowctl.view import jobs, views
-from gflowd.core.job.model import Queued
+from gflowd.core.job.model import ENDED_STATES, Queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,12 +25,12 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    arguments.add_jobs(parser)
+    selection.add(parser, "every job that has started and not ended")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    outcome = wishes.apply(context, lambda view: view.select(args.jobs), _requeued)
+    outcome = wishes.apply(context, Selection(args, "requeue", (*LIVE, *ENDED_STATES), usual=LIVE), _requeued)
     wishes.tell("Requeued", outcome.changed)
     wishes.note(outcome)
     return 0

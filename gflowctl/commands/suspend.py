@@ -6,15 +6,18 @@ free again. A job that is just starting is suspended as soon as it runs, and a n
 
 The processes get SIGSTOP, which a program cannot catch; a job that has a control group of its own is frozen by the
 kernel instead. Work that a GPU has already been given is completed.
+
+Name the jobs or choose them by options, which leave out all jobs that are not running.
 """
 
 from __future__ import annotations
 
 from gflowctl.change import wishes
-from gflowctl.options import arguments
+from gflowctl.options import selection
+from gflowctl.options.selection import Selection
 from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
-from gflowd.core.job.model import Running, Starting, Suspended
+from gflowd.core.job.model import RUNNING, STARTING, SUSPENDED, Running, Starting, Suspended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    arguments.add_jobs(parser)
+    selection.add(parser, "every running job")
     parser.add_argument("--release-cpus", action="store_true", help="give the jobs' CPUs back until they can go on")
 
 
@@ -43,7 +46,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             return job.wish.replace(releases_cpus=True)
         return "is already suspended"
 
-    outcome = wishes.apply(context, lambda view: view.select(args.jobs), suspended)
+    outcome = wishes.apply(context, Selection(args, "suspend", (STARTING, RUNNING, SUSPENDED)), suspended)
     wishes.tell("Suspended", outcome.changed)
     wishes.note(outcome)
     return 0

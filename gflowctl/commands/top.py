@@ -1,6 +1,8 @@
 """Move queued jobs to the front of the queue, before jobs of any priority; the most recently moved comes first.
 
 Jobs named together keep their order. A held job stays held, and is at the front once it is released.
+
+Name the jobs or choose them by options, which leave out all jobs that are not queued.
 """
 
 from __future__ import annotations
@@ -8,7 +10,8 @@ from __future__ import annotations
 import time
 
 from gflowctl.change import wishes
-from gflowctl.options import arguments
+from gflowctl.options import selection
+from gflowctl.options.selection import WAITING, Selection
 from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    arguments.add_jobs(parser)
+    selection.add(parser, "every queued job")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -34,7 +37,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise Refused(f"is {jobs.state(job)}; only queued jobs can be moved to the front")
         return job.wish.replace(top_at=now)
 
-    outcome = wishes.apply(context, lambda view: view.select(args.jobs), put_first)
+    outcome = wishes.apply(context, Selection(args, "top", WAITING), put_first)
     wishes.tell("Moved to the front:", outcome.changed)
     wishes.note(outcome)
     return 0

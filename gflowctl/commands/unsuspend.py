@@ -1,11 +1,15 @@
-"""Let suspended jobs go on. A job whose CPUs were given back goes on when they are free, before any queued job."""
+"""Let suspended jobs go on. A job whose CPUs were given back goes on when they are free, before any queued job.
+
+Name the jobs or choose them by options, which leave out all jobs that are not suspended.
+"""
 
 from __future__ import annotations
 
 from gflowctl.change import wishes
-from gflowctl.options import arguments
+from gflowctl.options import selection
+from gflowctl.options.selection import Selection
 from gflowctl.view import jobs, views
-from gflowd.core.job.model import Suspended
+from gflowd.core.job.model import RUNNING, STARTING, SUSPENDED, Suspended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,12 +21,12 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    arguments.add_jobs(parser)
+    selection.add(parser, "every suspended job")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    outcome = wishes.apply(context, lambda view: view.select(args.jobs), _going_on)
+    outcome = wishes.apply(context, Selection(args, "unsuspend", (STARTING, RUNNING, SUSPENDED)), _going_on)
     wishes.tell("Unsuspended", outcome.changed)
     wishes.note(outcome)
     return 0

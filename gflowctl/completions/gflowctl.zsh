@@ -390,11 +390,15 @@ _shtab_gflowctl_help_defaults_added=0
 
 _shtab_gflowctl_hold_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--all[every queued job]"
+  {-n,--name}"[jobs with these names]:NAME,...:"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
+  {-s,--state}"[jobs in these states]:STATE,...:_gflowctl_states"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_queued"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_queued"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -604,6 +608,10 @@ _shtab_gflowctl_quota_set_defaults_added=0
 
 _shtab_gflowctl_redo_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--all[every job that has ended]"
+  "--select-name[jobs with these names]:NAME,...:"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
+  {-s,--state}"[jobs in these states]:STATE,...:_gflowctl_states"
   "--cascade[also redo jobs that were cancelled because of these]"
   {--clear-dependencies,--clear-deps}"[drop all dependencies of the old job]"
   {-g,--gpus,--gres}"[number of GPUs]:N:"
@@ -638,7 +646,7 @@ _shtab_gflowctl_redo_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -646,12 +654,16 @@ _shtab_gflowctl_redo_defaults_added=0
 
 _shtab_gflowctl_release_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--all[every held job]"
+  {-n,--name}"[jobs with these names]:NAME,...:"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
+  {-s,--state}"[jobs in these states]:STATE,...:_gflowctl_states"
   "--at[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_held"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_held"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -659,11 +671,15 @@ _shtab_gflowctl_release_defaults_added=0
 
 _shtab_gflowctl_requeue_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--all[every job that has started and not ended]"
+  {-n,--name}"[jobs with these names]:NAME,...:"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
+  {-s,--state}"[jobs in these states]:STATE,...:_gflowctl_states"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -863,12 +879,16 @@ _shtab_gflowctl_submit_defaults_added=0
 
 _shtab_gflowctl_suspend_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--all[every running job]"
+  {-n,--name}"[jobs with these names]:NAME,...:"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
+  {-s,--state}"[jobs in these states]:STATE,...:_gflowctl_states"
   "--release-cpus[give the jobs\' CPUs back until they can go on]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_running"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -876,11 +896,15 @@ _shtab_gflowctl_suspend_defaults_added=0
 
 _shtab_gflowctl_top_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--all[every queued job]"
+  {-n,--name}"[jobs with these names]:NAME,...:"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
+  {-s,--state}"[jobs in these states]:STATE,...:_gflowctl_states"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_queued"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_queued"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -888,11 +912,15 @@ _shtab_gflowctl_top_defaults_added=0
 
 _shtab_gflowctl_unsuspend_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--all[every suspended job]"
+  {-n,--name}"[jobs with these names]:NAME,...:"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
+  {-s,--state}"[jobs in these states]:STATE,...:_gflowctl_states"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_running"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -948,13 +976,18 @@ _shtab_gflowctl_update_defaults_added=0
 
 _shtab_gflowctl_wait_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--any[wait only for the first of the jobs to end]"
+  "--all[every job that has not ended]"
+  {-n,--name}"[jobs with these names]:NAME,...:"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
+  {-s,--state}"[jobs in these states]:STATE,...:_gflowctl_states"
+  "--for[what to wait for\: running or ended (default ended)]:EVENT:(running ended)"
+  "--any[wait only for the first of the jobs]"
   "--timeout[give up after this long, e.g. 90s or 2h]:DUR:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  "(*):job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_live"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs_live"
 )
 
 # guard to ensure default positional specs are added only once per session

@@ -66,6 +66,11 @@ def states(words: Iterable[str] | None) -> Iterator[str]:
         yield name
 
 
+def either(words: Sequence[str]) -> str:
+    """`queued, held or running`."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
 def resources(spec: Spec) -> str:
     """`2 GPUs (a100, 40G), 1 CPU, 24G memory, 2:00:00 at most`."""
     from gflowd.core.syntax.plurals import count

@@ -10,6 +10,7 @@ from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
 from gflowd.core.execution import log_trimming
 from gflowd.core.job.model import Queued
+from gflowd.core.job.records import PHASE, is_live
 from gflowd.storage.store import Follower
 
 TYPE_CHECKING = False
@@ -55,10 +56,13 @@ class Watch:
         return keys != []
 
 
-def wait(context: Context, ids: Sequence[int], *, first: bool = False, timeout: float | None = None) -> int | None:
+def wait(
+    context: Context, ids: Sequence[int], *, running: bool = False, first: bool = False, timeout: float | None = None
+) -> int | None:
     """Waits until all of `ids` have ended; returns the greatest exit status, or with `first` that of the first to end.
 
-    None if `timeout` seconds pass first.
+    With `running`, until they run or have run, which counts as 0; with `first` as well, until one of them does. None if
+    `timeout` seconds pass first.
     """
     watch = Watch(context)
     begun = time.monotonic()
@@ -68,9 +72,11 @@ def wait(context: Context, ids: Sequence[int], *, first: bool = False, timeout: 
         if watch.changed():
             view = watch.look()
             touched = list(left) if watch.touched is None else [each for each in left if each in watch.touched]
-            for job_id in [job_id for job_id in touched if view.knows(job_id) and view.has_ended(job_id)]:
-                status = view.exit_status(job_id)
-                if first:
+            for job_id in touched:
+                status = _status(view, job_id, running=running)
+                if status is None:
+                    continue
+                if first and not (running and status):
                     return status
                 worst = max(worst, status)
                 del left[job_id]
@@ -80,6 +86,20 @@ def wait(context: Context, ids: Sequence[int], *, first: bool = False, timeout: 
         if timeout is not None and waited >= timeout:
             return None
         time.sleep(pause(waited) if timeout is None else min(pause(waited), timeout - waited))
+
+
+def _status(view: views.View, job_id: int, *, running: bool) -> int | None:
+    """What `wait` makes of a job; None as long as it has to wait."""
+    if not view.knows(job_id):
+        return None
+    ended = view.has_ended(job_id)
+    if (
+        running
+        and (ended or is_live(view.records.of(PHASE).get(job_id)))
+        and jobs.started_at(view.job(job_id)) is not None
+    ):
+        return 0
+    return view.exit_status(job_id) if ended else None
 
 
 class Tail:
