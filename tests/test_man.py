@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.pages import plain
 
 import gflowctl.main
 import gflowd.command_line
@@ -22,14 +23,6 @@ COMPLETIONS = sorted(ROOT.glob("gflow*/completions/*"))
 COMMANDS = [
     (program, section, name) for program, section in ((gflowctl.main, 1), (gflowd.main, 8)) for name in program.COMMANDS
 ]
-
-
-def plain(roff: str) -> str:
-    """The text of a page without roff's escapes and fonts."""
-    text = re.sub(r"\\f.|\\,|\\/|\\&", "", roff)
-    for escape, char in (("\\-", "-"), ("\\(ti", "~"), ("\\(ha", "^"), ("\\(aq", "'"), ("\\(dq", '"'), ("\\e", "\\")):
-        text = text.replace(escape, char)
-    return text
 
 
 def needs(program: str) -> pytest.MarkDecorator:

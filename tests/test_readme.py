@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 60.0
-DOCUMENTS = ("README.md", "examples/README.md", "man/gflowctl.inc", "man/gflowctl-submit.inc", "man/gflowd.inc")
+DOCUMENTS = (
+    "README.md", "examples/README.md", "man/gflowctl.inc", "man/gflowctl-reserve.inc", "man/gflowctl-stats.inc",
+    "man/gflowctl-submit.inc", "man/gflowd.inc", "man/gflow.7",
+)  # fmt: skip
 
 
 def tour() -> list[tuple[str, str]]:
@@ -86,6 +89,7 @@ def test_the_tour_is_true(shell_environment: dict[str, str]) -> None:
 def commands_of(text: str) -> Iterator[list[str]]:
     """The calls of gflowctl and gflowd in code of a document, as words."""
     text = re.sub(r"(?m)^\.(?!EX).*\n", "", text).replace("\\-", "-").replace("\\(aq", "'").replace("\\(dq", '"')
+    text = re.sub(r"\\e?\n\s*", " ", text)
     for line in re.findall(r"(?m)^(?:    |\$ )(.*)$", text):
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True

@@ -14,6 +14,10 @@ Lines of a script that begin with # GFLOW or #SBATCH, before its first command, 
 command line take precedence. With --from, each line of a file is a job: a JSON object with long options and "command".
 See gflow(7) for both.
 
+--array queues one job for each index, --param and --param-file one for each combination of values. {lr} in the command
+is replaced by the value of the parameter lr; a script reads GFLOW_PARAM_lr, and the index from GFLOW_ARRAY_TASK_ID or
+SLURM_ARRAY_TASK_ID. If 42 is the first id, 42 means all these jobs and 42_3 the one with index 3. See gflow(7).
+
 A job may depend on others. A bare id (42) means that job must finish with exit status 0. Slurm's forms work too:
 afterok:JOB, afterany:JOB, afternotok:JOB, after:JOB[+MINUTES] and singleton, joined by , (all of them) or ? (any of
 them). If a dependency can no longer be satisfied, the job is cancelled, unless --no-auto-cancel is given.
