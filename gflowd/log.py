@@ -39,6 +39,11 @@ class Log:
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
 
+    @property
+    def is_debug(self) -> bool:
+        """Whether `debug` writes anything."""
+        return self._logger.isEnabledFor(logging.DEBUG)
+
     def debug(self, event: str, **fields: object) -> None:
         self._write(logging.DEBUG, event, fields)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.accounting.runtimes import Runtimes
     from gflowd.core.planning.backfill import Plan
+    from gflowd.workers.scheduler.decision_log import DecisionLog
     from gflowd.workers.scheduler.planner import Changes, Planner
     from gflowd.workers.scheduler.state import SchedulerState
 
@@ -25,7 +26,8 @@ Promised = dict[int, "Mapping[str, Any] | None"]  # the records of promises that
 class Recorder:
     """The scheduler's pen: `record` alone commits phases."""
 
-    def __init__(self, state: SchedulerState, planner: Planner) -> None:
+    def __init__(self, state: SchedulerState, planner: Planner, decisions: DecisionLog) -> None:
+        self._decisions = decisions
         self._state = state
         self._planner = planner
         self._log = log.get("scheduler")
@@ -81,6 +83,7 @@ class Recorder:
 
     def _tell_promise(self, job_id: int, record: Mapping[str, Any] | None) -> None:
         before = self._state.of(PROMISE).get(job_id)
+        self._decisions.promised(job_id, before, record)
         if record is not None and promises.has_moved(before, record):
             self._log.warning("promise moved", job=job_id, was=record["was"], at=record["at"], why=record["cause"])
 

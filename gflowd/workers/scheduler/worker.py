@@ -24,6 +24,7 @@ from gflowd.effects.tmux import is_installed
 from gflowd.storage.lock import Lock
 from gflowd.workers.base import Turn
 from gflowd.workers.scheduler import settlement
+from gflowd.workers.scheduler.decision_log import DecisionLog
 from gflowd.workers.scheduler.idle_watch import IdleWatch
 from gflowd.workers.scheduler.launcher import Launcher
 from gflowd.workers.scheduler.planner import Planner, Said, ends
@@ -93,7 +94,8 @@ class Scheduler:
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._status_file = StatusFile(wiring, self._executor, self._launcher.memory_limits)
         self._planner = Planner(wiring.config, self._state.calendar)
-        self._recorder = Recorder(self._state, self._planner)
+        self._decisions = DecisionLog()
+        self._recorder = Recorder(self._state, self._planner, self._decisions)
         self._resumed: tuple[admin_state.Resumed, ...] = ()
         self._launched: set[Key] = set()
         self._last: Last | None = None
@@ -164,6 +166,7 @@ class Scheduler:
             slots.enforced.stuck,
             self._trouble,
         )
+        self._decisions.waits(told, self._job_queue)
         if not self._status_file.is_news(told) and not self._status_file.is_outdated(now):
             return True
         expected = self._planner.expected(self._job_queue, line, plan, now)  # costs more than the rest
@@ -204,6 +207,7 @@ class Scheduler:
             return plan
         try:
             promised = self._planner.promises(self._job_queue, self._said(), plan, now)
+            self._decisions.decided(plan, self._job_queue, now)
             left_out = self._recorder.record(changes, promised, plan) if changes or promised else set()
             self._hurry = self._is_to_look_again(changes, left_out)
             lives_on = (isinstance(after[-1], Begun) for after in changes.values())

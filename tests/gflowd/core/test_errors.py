@@ -19,4 +19,6 @@ def test_an_error_of_many_words_is_left_whole() -> None:
 def test_a_word_that_nobody_knows_is_answered_with_the_one_that_is_like_it() -> None:
     assert meant("strt", ("stop", "start")) == " (did you mean start?)"
     assert meant("verb", ("verbose",), "--") == " (did you mean --verbose?)"
+    assert meant("proj", ("project", "priority", "prio")) == " (did you mean project?)", "the only one that begins so"
+    assert meant("stat", ("states", "start")) == " (did you mean states?)"
     assert meant("frobnicate", ("stop", "start")) == ""

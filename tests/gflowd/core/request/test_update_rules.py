@@ -144,6 +144,11 @@ def test_every_option_has_its_name_told() -> None:
     assert update_rules.names() == tuple(row.name for row in update_rules.OPTIONS)
 
 
+def test_a_slip_is_told_what_was_meant() -> None:
+    with pytest.raises(Refused, match=r"'tiem' is not an option that can be changed \(did you mean time\?\)"):
+        update_rules.option("tiem")
+
+
 def one_a_field(rows: dict[update_rules.Option, int]) -> bool:
     return len({row.field for row in rows}) == len(rows)
 

@@ -106,6 +106,7 @@ def test_what_is_behind_the_head_may_be_anything() -> None:
         (b"#!/bin/sh\n#SBATCH --\n", "line 2: #SBATCH --: not an option"),
         (b"#!/bin/sh\n#SBATCH -\n", "line 2: #SBATCH -: not an option"),
         (b"#!/bin/sh\n#SBATCH --colour=red\n", "line 2: #SBATCH --colour=red: not an option of sbatch"),
+        (b"#!/bin/sh\n#SBATCH --tiem=3\n", "line 2: #SBATCH --tiem=3: not an option of sbatch (did you mean --time?)"),
         (b"#!/bin/sh\n#SBATCH -y\n", "line 2: #SBATCH -y: not an option of sbatch"),
         (b"#!/bin/sh\n#SBATCH --time\n", "line 2: #SBATCH --time: its value is missing"),
         (b"#!/bin/sh\n#SBATCH -t\n", "line 2: #SBATCH -t: its value is missing"),
