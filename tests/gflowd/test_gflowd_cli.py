@@ -239,6 +239,21 @@ def test_a_wrong_command_line_is_one_line_and_status_2(words: tuple[str, ...], s
     assert err.startswith(f"gflowd: {sentence}")
 
 
+def test_help_shows_the_help_of_a_command(gflowd: Run) -> None:
+    assert gflowd("help") == gflowd("--help") == gflowd("help", "help")
+    assert gflowd("help", "up") == gflowd("start", "--help")
+    status, _, said = gflowd("help", "statsu")
+    assert (status, "did you mean status?" in said) == (2, True)
+
+
+def test_colour_is_used_where_it_is_asked_for(gflowd: Run) -> None:
+    status, plain, _ = gflowd("status")
+    coloured = f"gflowd is \x1b[31mnot running\x1b[0m {plain.partition('running ')[2]}"
+    assert gflowd("status", "--color", "always") == gflowd("--color=always", "status") == (status, coloured, "")
+    assert gflowd("--color", "always", "status", "--color", "never") == (status, plain, "")
+    assert "\x1b" not in gflowd("status", "--json", "--color", "always")[1]
+
+
 def test_the_state_directory_is_refused_when_it_is_open_to_others(gflowd: Run, state: State) -> None:
     os.chmod(state.root, 0o755)
     assert gflowd("start") == (1, "", f"gflowd: {state.root} is open to others; close it: chmod 700 {state.root}\n")
