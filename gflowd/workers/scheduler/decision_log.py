@@ -10,7 +10,7 @@ from gflowd import log
 from gflowd.core.job import reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from typing import Any
 
     from gflowd.core.moment import Moment
@@ -31,17 +31,24 @@ class DecisionLog:
         self._why: Mapping[str, str] = {}
         self._looks: Mapping[int, Look] = {}
 
-    def decided(self, plan: Plan, job_queue: JobQueue, now: Moment) -> None:
-        """What starts, what can never start, and for whom the GPUs are looked at first."""
+    def looks(self, plan: Plan) -> None:
+        """For which jobs the GPUs are looked at before they get them."""
         if not self._log.is_debug:
             return
         for job_id, look in plan.wants_gpu.items():
             if self._looks.get(job_id) != look:
                 self._log.debug("looks at GPUs", job=job_id, gpus=look.gpus)
         self._looks = plan.wants_gpu
-        for job, why in plan.impossible:
+
+    def decided(self, plan: Plan, left_out: Collection[int], job_queue: JobQueue, now: Moment) -> None:
+        """What starts and what can never start, of what is committed: nothing of the jobs `left_out`."""
+        if not self._log.is_debug:
+            return
+        impossible = (found for found in plan.impossible if found[0].id not in left_out)
+        for job, why in impossible:
             self._log.debug("never starts", job=job.id, why=why)
-        for job, gpu_ids in plan.starts:
+        starts = (found for found in plan.starts if found[0].id not in left_out)
+        for job, gpu_ids in starts:
             spec, length = job.spec, job_queue.runtimes.length(job)
             self._log.debug(
                 "chosen",
@@ -50,7 +57,7 @@ class DecisionLog:
                 priority=spec.priority,
                 waited=round(max(0.0, now.wall - job_queue.ready(job)), 3),
                 length=length.seconds,
-                length_from="limit" if length.is_certain else "prediction",
+                length_from=length.source,
                 gpus=gpu_ids,
                 cpus=spec.cpus,
                 memory_mb=spec.memory_mb,

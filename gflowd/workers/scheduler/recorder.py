@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gflowd.core.accounting.runtimes import Runtimes
+    from gflowd.core.moment import Moment
     from gflowd.core.planning.backfill import Plan
     from gflowd.workers.scheduler.decision_log import DecisionLog
     from gflowd.workers.scheduler.planner import Changes, Planner
@@ -27,12 +28,12 @@ class Recorder:
     """The scheduler's pen: `record` alone commits phases."""
 
     def __init__(self, state: SchedulerState, planner: Planner, decisions: DecisionLog) -> None:
-        self._decisions = decisions
         self._state = state
         self._planner = planner
+        self._decisions = decisions
         self._log = log.get("scheduler")
 
-    def record(self, changes: Changes, promised: Promised, plan: Plan) -> set[int]:
+    def record(self, changes: Changes, promised: Promised, plan: Plan, now: Moment) -> set[int]:
         """Writes the phases and promises of jobs that nobody touched meanwhile, and keeps the ends of attempts that are
         followed by another; then takes them into the job queue. The jobs that were left out.
         """
@@ -40,6 +41,7 @@ class Recorder:
             left_out = set(meanwhile.jobs)
             if meanwhile.rules:
                 left_out.update(promised, (job.id for job, _ in (*plan.starts, *plan.impossible)))
+            self._decisions.decided(plan, left_out, self._state.job_queue, now)
             for job_id, record in promised.items():
                 if job_id not in left_out:
                     self._tell_promise(job_id, record)

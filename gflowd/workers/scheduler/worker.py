@@ -207,8 +207,8 @@ class Scheduler:
             return plan
         try:
             promised = self._planner.promises(self._job_queue, self._said(), plan, now)
-            self._decisions.decided(plan, self._job_queue, now)
-            left_out = self._recorder.record(changes, promised, plan) if changes or promised else set()
+            self._decisions.looks(plan)
+            left_out = self._recorder.record(changes, promised, plan, now) if changes or promised else set()
             self._hurry = self._is_to_look_again(changes, left_out)
             lives_on = (isinstance(after[-1], Begun) for after in changes.values())
             self._moved = bool(promised) or any(lives_on)
