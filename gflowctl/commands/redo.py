@@ -111,6 +111,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         last = commit.next_id - 1
     context.ring(b"q")
     _announce(args, context, made, last)
+    job_options.note_vain_signals(spec for spec, _ in wanted_jobs)
     if context.observed.has_repeating_reservations:
         from gflowctl.machine import prospects
 

@@ -120,7 +120,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise Refused(f"--from {args.source}: it contains no job")
     if answer.dry_run:
         _tell(drafter, answer)
-        _show(answer, context, enqueue.rehearse(drafts, context))
+        rehearsed = enqueue.rehearse(drafts, context)
+        _show(answer, context, rehearsed)
+        job_options.note_vain_signals(new.spec for new in rehearsed)
         return 0
     made = enqueue.queue(drafts, drafter, context)
     _tell(drafter, answer)
@@ -132,8 +134,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         ids = _span(made)
         queued = f"jobs {_words(ids)} are queued" if len(ids) > 1 else f"job {_words(ids)} is queued"
         raise SystemFailed(f"{queued}, but {error}") from None
-    if any(new.spec.early_signal and new.spec.time_limit is None for new in made):
-        render.note("note: --signal is sent before a time limit, but the job has none (--time)")
+    job_options.note_vain_signals(new.spec for new in made)
     if context.observed.has_repeating_reservations and any(new.spec.gpus for new in made):
         from gflowctl.machine import prospects
 

@@ -144,6 +144,7 @@ def _tell(request: Request, context: Context, made: Sequence[tuple[str, Spec]]) 
     for note in request.notes:
         if render.notes_are_read() or any(each in note for each in capture.ALWAYS_SAID):
             render.note(note)
+    job_options.note_vain_signals(spec for _, spec in made)
     if context.observed.has_repeating_reservations and made:
         from gflowctl.machine import prospects
 

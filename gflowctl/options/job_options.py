@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 
+from gflowctl.output import render
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, meant
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from gflowctl.view.dependency_request import DependencyRequest
-    from gflowd.core.job.model import EarlySignal
+    from gflowd.core.job.model import EarlySignal, Spec
     from gflowd.core.job.retry_policy import Retry
 
 DEFAULT_PRIORITY = 10
@@ -214,6 +216,12 @@ def _delay(text: str) -> tuple[float, float]:
         return retries.parse_delay(text)
     except Refused as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def note_vain_signals(specs: Iterable[Spec]) -> None:
+    """Says so where a warning will never be sent."""
+    if any(spec.early_signal is not None and spec.time_limit is None for spec in specs):
+        render.note("note: --signal is sent before a time limit, but the job has none (--time)")
 
 
 def priority(args: argparse.Namespace, before: int = DEFAULT_PRIORITY) -> int:

@@ -10,6 +10,8 @@ import pytest
 if TYPE_CHECKING:
     from support.ctl import Ctl
 
+VAIN_SIGNAL = "gflowctl: note: --signal is sent before a time limit, but the job has none (--time)\n"
+
 
 @pytest.mark.parametrize(
     ("words", "meant"),
@@ -82,6 +84,16 @@ def test_a_warning_before_no_limit_is_told_wherever_the_option_stands(ctl: Ctl) 
     line = json.dumps({"command": ["true"], "signal": "USR1"})
     for words in (("--signal", "USR1", "true"), ("a.sh",), ("b.sh",), ("--from", "-")):
         done = ctl.run("submit", *words, input=line)
-        assert done.stderr == "gflowctl: note: --signal is sent before a time limit, but the job has none (--time)\n"
+        assert done.stderr == VAIN_SIGNAL
     for words in (("--time", "5", "a.sh"), ("c.sh",)):
         assert ctl.ok("submit", *words)
+
+
+def test_a_warning_before_no_limit_is_told_by_every_command_that_gives_one(ctl: Ctl) -> None:
+    assert ctl.run("submit", "--dry-run", "--signal", "USR1", "true").stderr == VAIN_SIGNAL
+    ctl.submit("-t", "5", "--signal", "USR1", "true")
+    assert ctl.run("redo", "1").stderr == ""
+    assert ctl.run("redo", "1", "-t", "0").stderr == VAIN_SIGNAL
+    assert ctl.run("update", "1", "--clear", "time").stderr == VAIN_SIGNAL
+    assert ctl.run("update", "1", "--clear", "signal").stderr == ""
+    assert ctl.run("update", "1", "--signal", "INT@5").stderr == VAIN_SIGNAL
