@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-ENTRIES = {"gflowctl": ("gflowctl.__main__", "program"), "gflowd": ("gflowd.main", "main")}  # as in setup.cfg
-STUB = (
-    "#!{python}\nimport sys\nfrom {module} import {function}\nif __name__ == '__main__':\n    sys.exit({function}())\n"
-)
+PROGRAMS = os.path.join(ROOT, "bin")  # as in setup.cfg
 
 
 class Bench:
@@ -41,10 +38,12 @@ class Bench:
         places = {"base": f"{self.root}/env", "platbase": f"{self.root}/env"}
         with open(os.path.join(sysconfig.get_path("purelib", vars=places), "bench.pth"), "w", encoding="utf-8") as file:
             file.write(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
-        for program, (module, function) in ENTRIES.items():
+        for program in os.listdir(PROGRAMS):  # as pip installs them
+            with open(os.path.join(PROGRAMS, program), encoding="utf-8") as file:
+                text = file.read()
             path = os.path.join(self.root, "env", "bin", program)
             with open(path, "w", encoding="utf-8") as file:
-                file.write(STUB.format(python=self.python, module=module, function=function))
+                file.write(text.replace("#!python\n", f"#!{self.python}\n", 1))
             os.chmod(path, 0o700)
 
     def use(self, name: str, **settings: str) -> State:
