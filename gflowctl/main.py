@@ -201,4 +201,6 @@ def _unexpected(error: Exception) -> int:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror}", 3)
+    if isinstance(error, ImportError):
+        return _fail(f"{error} ({sys.executable}); gflowctl doctor checks the installation", 3)
     return _fail(f"internal error: {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where)", 3)

@@ -141,6 +141,8 @@ def _unexpected(error: Exception) -> int:
     if isinstance(error, OSError) and error.strerror:
         _abandon(1)
         return _fail(f"{error.filename or 'standard output'}: {error.strerror}", 3)
+    if isinstance(error, ImportError):
+        return _fail(f"{error} ({sys.executable}); gflowctl doctor checks the installation", 3)
     return _fail(f"internal error: {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where)", 3)
 
 

@@ -225,6 +225,6 @@ def test_packages_of_a_user_are_found_beside_their_programs(tmp_path: Path, whee
     package.write_text('__version__ = "7.7"\n')
     first = (user / "bin/gflow-python").read_text().partition("\n")
     (user / "bin/gflow-python").write_text(f"#!{python}\n{first[2]}")
-    for env in polluted(found):
+    for env in polluted(found)[:6]:
         assert found.ok(str(user / "bin/gflowctl"), "--version", **env) == "gflowctl 7.7\n"
     assert found.ok(str(user / "bin/gflowctl"), "submit", "--parsable", "true") == "1\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import shutil
 import subprocess
@@ -32,9 +33,11 @@ OK, WARN, FAIL = "ok", "WARN", "FAIL"
 OLDEST_TMUX = (3, 0)
 NEEDED = ("filelock", "libtmux", "orjson", "psutil")
 DOUBTFUL_FILESYSTEMS = ("nfs", "cifs", "smb", "fuse", "9p", "lustre", "gpfs", "beegfs", "ceph", "afs")
+LAST_WORDS = 64 << 10  # bytes of the log
 LITTLE_SPACE = 100 << 20  # bytes
 NO_START = "free some space; nothing starts on a full disk"
 RESTORE = "gflowctl restore FILE restores a backup"
+NOT_ISOLATED = "the installed programs ignore it, python -m does not: unset PYTHONPATH, or python -I -m gflowctl"
 OFTEN = 3  # restarts of one worker
 MOST_NAMED = 100  # records that make no sense
 LATELY = 600.0  # seconds
@@ -78,14 +81,31 @@ def configuration(context: Context) -> Iterator[Finding]:
     yield Finding(OK, f"configuration {context.config_path}" + ("" if there else " (none; the defaults apply)"))
 
 
-def packages(_context: Context) -> Iterator[Finding]:
-    """The packages that gflow needs are installed."""
+def packages(context: Context) -> Iterator[Finding]:
+    """The packages that gflow needs are installed and can be imported."""
+    from importlib import import_module
     from importlib.util import find_spec
 
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    specs = {name: find_spec(name) for name in NEEDED}
+    missing = [name for name, spec in specs.items() if spec is None]
     if missing:
         remedy = f"{sys.executable} -m pip install {' '.join(missing)}"
         yield Finding(FAIL, f"Python packages are missing: {', '.join(missing)}", remedy)
+    paths = "" if sys.flags.ignore_environment else context.environ.get("PYTHONPATH", "")
+    others = [place for place in paths.split(os.pathsep) if place]
+    for name, spec in specs.items():
+        if spec is None:
+            continue
+        origin = os.path.abspath(spec.origin or "")
+        is_other = any(origin.startswith(os.path.join(os.path.abspath(place), "")) for place in others)
+        remedy = NOT_ISOLATED if is_other else f"{sys.executable} -m pip install --force-reinstall {name}"
+        try:
+            import_module(name)
+        except Exception as error:  # whatever another package of that name does instead
+            yield Finding(FAIL, f"{origin} cannot be imported: {type(error).__name__}: {error}", remedy)
+        else:
+            if is_other:
+                yield Finding(WARN, f"the package {name} comes from PYTHONPATH: {origin}", remedy)
 
 
 def tmux(_context: Context) -> Iterator[Finding]:
@@ -226,6 +246,7 @@ def daemon_and_workers(context: Context) -> Iterator[Finding]:
     found = daemon.running(context.state)
     if found is None:
         yield Finding(WARN, "gflowd is not running", "gflowd start; until then jobs are only queued")
+        yield from _last_end(context)
         return
     if found.elsewhere:
         yield Finding(FAIL, f"gflowd runs on another machine ({found})", "a state directory is for one machine only")
@@ -241,6 +262,21 @@ def daemon_and_workers(context: Context) -> Iterator[Finding]:
         yield Finding(FAIL, f"gflowd is stopped (pid {found.pid})", f"kill -CONT {found.pid}")
     for pulse in board.read_pulses(found.pid, found.pulse_fd):
         yield _worker(context, pulse, time.monotonic())
+
+
+def _last_end(context: Context) -> Iterator[Finding]:
+    """Why the daemon ended, if that is the last thing that it said."""
+    try:
+        with open(context.state.log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_WORDS))
+            words = file.read().decode(errors="replace").rstrip("\n").rpartition("\n")[2]
+    except OSError:  # it has never run
+        return
+    when, _, rest = words.partition(" ")
+    _, ends, why = rest.partition('error supervisor "daemon ends" why=')
+    if ends:
+        why = json.loads(why) if why.startswith('"') else why
+        yield Finding(WARN, f"gflowd ended at {when}: {why}", f"the log is {context.state.log}")
 
 
 def _worker(context: Context, pulse: board.Pulse, now: float) -> Finding:

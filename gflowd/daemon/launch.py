@@ -134,16 +134,24 @@ def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: C
     Raises `Refused` if another daemon runs, or when the state belongs to another machine.
     """
     from gflowd import log
-    from gflowd.daemon import supervisor
 
     take_descriptors()
+    to_stderr = how != "detached"
+    log.setup(state, "supervisor", "error", stderr=to_stderr)  # until the configuration is known
+    logger = log.get("supervisor")
+    try:
+        load_all()
+    except GflowError as error:
+        logger.error("daemon ends", why=error)
+        raise
+    from gflowd.daemon import supervisor
+
     runtime = paths.Runtime(os.path.abspath(os.environ.get("GFLOW_RUNTIME_DIR") or state.default_run()))
     with daemon_instance.single_instance(state, how) as instance:
         settled = choice.load()
         check_machine(state, settled.lock_timeout, adopt=adopt)
         runtime.prepare()
         keep(state, choice)
-        to_stderr = how != "detached"
         log.setup(state, "supervisor", settled.log_level, stderr=to_stderr)
 
         def on_ready(pulse_fd: int) -> None:
@@ -151,18 +159,19 @@ def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: C
             ready()
 
         try:
-            load_all()
-            return supervisor.serve(
-                state, runtime, settled, reload=lambda: kept(state).load(), on_ready=on_ready, to_stderr=to_stderr
-            )
+            logger.info("daemon starts", version=gflowd.__version__, pid=os.getpid())
+            try:
+                return supervisor.serve(
+                    state, runtime, settled, reload=lambda: kept(state).load(), on_ready=on_ready, to_stderr=to_stderr
+                )
+            finally:
+                leave_tmux(runtime)
         except GflowError as error:
-            log.get("supervisor").error("daemon ends", why=error)
+            logger.error("daemon ends", why=error)
             raise
         except Exception:
-            log.get("supervisor").exception("daemon fails")
+            logger.exception("daemon fails")
             raise
-        finally:
-            leave_tmux(runtime)
 
 
 def take_descriptors() -> None:
@@ -181,12 +190,14 @@ def load_all() -> None:
     """Imports the whole package before any fork: replacing it under the running daemon changes
     nothing until the daemon is started again, and import errors are reported now. Raises `SystemFailed`.
     """
-    for found in pkgutil.walk_packages(gflowd.__path__, "gflowd."):
-        if not found.name.endswith(".__main__"):
+    ours = (found.name for found in pkgutil.walk_packages(gflowd.__path__, "gflowd."))
+    for name in ("filelock", *ours):  # which the short commands import only where they need it
+        if not name.endswith(".__main__"):
             try:
-                importlib.import_module(found.name)
-            except ImportError as error:
-                raise SystemFailed(f"{found.name} cannot be imported: {error} ({sys.executable})") from error
+                importlib.import_module(name)
+            except Exception as error:  # whatever another package of that name does instead
+                kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+                raise SystemFailed(f"{name} cannot be imported: {kind}{error} ({sys.executable})") from error
 
 
 def leave_tmux(runtime: paths.Runtime) -> None:

@@ -119,9 +119,11 @@ def main(row: Row, wiring: Wiring) -> None:
         worker: Worker = importlib.import_module(f"gflowd.workers.{row.module or row.name}").open(wiring)
     except (ConnectionError, EOFError, FileNotFoundError):
         os._exit(BOARD_LOST)
-    except (GflowError, OSError, ImportError) as error:
-        logger.error("cannot start", why=str(error))
-        os.write(wiring.complaints, f"{error}\n".encode())
+    except Exception as error:
+        expected = isinstance(error, (GflowError, OSError, ImportError))
+        why = str(error) if expected else f"{type(error).__name__}: {error}"
+        logger.error("cannot start", why=why, **({} if expected else {"where": _where(error)}))
+        os.write(wiring.complaints, f"{why}\n".encode())
         os._exit(CANNOT_START)
     try:
         _loop(row, wiring, board, worker, stop)

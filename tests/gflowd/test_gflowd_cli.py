@@ -164,6 +164,7 @@ def test_keys_without_effect_are_named_once(gflowd: Run, config_file: Path) -> N
 
 def test_run_stays_in_the_foreground_and_logs_to_stderr(gflowd: Run, state: State) -> None:
     process = subprocess.Popen([sys.executable, "-c", STAND_IN, "run"], stderr=subprocess.PIPE, text=True)
+    assert ' info supervisor "daemon starts" version=' in process.stderr.readline()
     assert process.stderr.readline().endswith("Z info supervisor ready\n")
     holder = daemon.running(state)
     assert (holder.pid, holder.hosting) == (process.pid, "foreground")

@@ -99,5 +99,30 @@ def test_what_cannot_be_imported_is_told_by_who_starts_the_daemon(installed: Ins
     assert "gpu_poller cannot be imported: No module named 'no_such_module'" in said
     assert sys.executable in said
     assert "no_such_module" in installed.daemon_log()
+    assert "gpu_poller cannot be imported: No module" in installed.ctl("doctor", check=False).stdout
     installed.put_back("1")
     installed.start()
+
+
+def test_another_package_of_the_same_name_is_told_to_all_who_ask(installed: Installed) -> None:
+    """With `python -m`, which reads PYTHONPATH."""
+    installed.env["PYTHONPATH"] = str(installed.site)
+    cases = [
+        ("orjson", "raise ImportError('of another Python')", "cannot be imported: of another Python"),
+        ("filelock", "raise ImportError('too old')", "cannot be imported: too old"),
+        ("psutil", "x = (", "cannot be imported: SyntaxError: '(' was never closed (psutil.py, line 1)"),
+        ("libtmux", "raise RuntimeError('odd')", "cannot be imported: RuntimeError: odd"),
+        ("psutil", "", "scheduler cannot start: AttributeError: module 'psutil' has no attribute 'virtual_memory'"),
+    ]
+    for name, text, said in cases:
+        path = installed.site / f"{name}.py"
+        path.write_text(text)
+        assert said in installed.refused(3, "start", program="gflowd")
+        assert said in installed.daemon_log()
+        doctor = installed.ctl("doctor", check=False).stdout
+        assert [word for word in (said, str(path), "unset PYTHONPATH") if word not in doctor] == []
+        path.unlink()
+    installed.start()
+    assert "cannot" not in installed.ctl("doctor", check=False).stdout
+    installed.gflowd("stop")
+    assert "cannot" not in installed.ctl("doctor", check=False).stdout

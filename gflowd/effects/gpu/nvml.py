@@ -87,8 +87,11 @@ class Nvml:
             if self._inventory or self._has_hardware():
                 raise DriverFailed(TROUBLES[MISSING])
             return False
-        import pynvml  # a module of 8000 lines that most machines do not need
-
+        try:
+            import pynvml  # a module of 8000 lines that most machines do not need
+        except Exception as error:  # whatever another module of that name does instead
+            why = f"the Python package nvidia-ml-py cannot be imported: {type(error).__name__}: {error}"
+            raise DriverFailed(f"{why}; {sys.executable} -m pip install nvidia-ml-py") from error
         self._nvml = Complete(pynvml)
         try:
             pynvml.nvmlInit()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gflowctl.admin import checks
+from gflowctl.context import Context
 
 if TYPE_CHECKING:
     from support.ctl import Ctl
@@ -152,7 +153,7 @@ def test_of_very_many_records_that_make_no_sense_some_are_named(used: Ctl) -> No
 
 def test_missing_packages_are_named(used: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "NEEDED", ("json", "no_such_package"))
-    (finding,) = checks.packages(None)  # type: ignore[arg-type]
+    (finding,) = checks.packages(Context({}))
     assert finding.remedy.endswith("-m pip install no_such_package")
 
 

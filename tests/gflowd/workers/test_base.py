@@ -17,7 +17,7 @@ from support.waiting import eventually
 
 from gflowd.core.moment import Moment
 from gflowd.effects import doorbell
-from gflowd.workers import WORKERS, Row, base, board
+from gflowd.workers import WORKERS, Row, base, board, reservation_timer
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.board import Board, Pulses
 from gflowd.workers.slots import Post, Slots
@@ -222,6 +222,20 @@ def test_a_crash_leaves_one_sentence(hosted: Any) -> None:
     assert process.exitcode == 1
     assert os.read(complaints, 4096).startswith(b"AttributeError: ")
     assert "crashed" in Path(wiring.state.log).read_text()
+    process.close()
+
+
+def test_a_worker_that_cannot_start_says_why_whatever_it_is(hosted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_wiring: Wiring) -> None:
+        raise AttributeError("of a package that is another")
+
+    wiring, complaints = hosted
+    monkeypatch.setattr(reservation_timer, "open", fail)
+    process = spawn(wiring, TIMER)
+    process.join(LIMIT)
+    assert process.exitcode == base.CANNOT_START
+    assert os.read(complaints, 4096) == b"AttributeError: of a package that is another\n"
+    assert "of a package that is another" in Path(wiring.state.log).read_text()
     process.close()
 
 

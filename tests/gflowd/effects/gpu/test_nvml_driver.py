@@ -188,6 +188,16 @@ def test_a_gpu_that_is_plugged_in_is_seen(tmp_path: Path) -> None:
     assert pci.has_nvidia(str(tmp_path))
 
 
+def test_a_package_that_cannot_be_imported_is_a_trouble_of_the_driver(
+    cards: Cards, driver: Nvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "pynvml", None)
+        with pytest.raises(DriverFailed, match=r"nvidia-ml-py cannot be imported: ModuleNotFoundError: .*install"):
+            driver.poll()
+    assert len(driver.poll()) == len(cards.uuids)
+
+
 def test_a_library_brought_up_to_date_meanwhile_is_found(tmp_path: Path, fake_nvml: Path) -> None:
     Cards(tmp_path / "gpus", 2)
     build(tmp_path, "-DOUTDATED")
