@@ -57,7 +57,7 @@ class Config:
     lock_timeout: float
     history_after: float
     history_keep: float | None
-    log_max_size_mb: int
+    log_max_size: int
     log_keep: float | None
 
 

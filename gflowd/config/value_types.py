@@ -94,6 +94,20 @@ def size(*, unset: str | None = None) -> ValueType:
     return ValueType(check, unset=unset)
 
 
+def bytes_size(*, least: int) -> ValueType:
+    """Bytes as int, at least `least`; a bare number is MiB, as on the command line."""
+
+    def check(value: object) -> int:
+        if not isinstance(value, (int, str)) or isinstance(value, bool):
+            raise Refused(f"{shown(value)} is not a size (such as 512, '100K', '800M' or '1.5G')")
+        amount = memory.parse_bytes(str(value))
+        if amount < least:
+            raise Refused(f"{shown(value)} is too little (at least {least} bytes)")
+        return amount
+
+    return ValueType(check)
+
+
 def whole(*, least: int, unset: str | None = None) -> ValueType:
     """An integer of at least `least`."""
 

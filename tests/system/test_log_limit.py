@@ -39,6 +39,18 @@ def test_a_job_that_fills_its_log_at_full_speed_runs_on_and_its_log_stays_small(
     assert own.ctl("log", "--first", "1", str(job_id)).stdout == "first\n"
 
 
+def test_a_limit_below_a_mebibyte_is_as_exact(own: Machine) -> None:
+    own.write_config(logs={"max_size": "100K"})
+    own.gflowd("restart")
+    job_id = own.submit("--wrap", "echo first; seq 20000; echo last")
+    assert own.wait(job_id) == 0
+    log = own.attempt(job_id) / "log"
+    eventually(lambda: log.stat().st_size <= 100 << 10)
+    lines = log.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("first", "last")
+    assert sum("[logs] max_size is 100 KiB]" in line for line in lines) == 1
+
+
 def test_a_log_is_followed_through_its_cuts(own: Machine) -> None:
     limited(own)
     job_id = own.submit("--wrap", SLOWLY)

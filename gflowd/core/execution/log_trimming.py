@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 BLOCK = 1 << 16  # bytes: no file system that can take a piece out of a file has larger blocks
+SMALL_BLOCK = 1 << 12  # bytes: where this is not a whole block of the file system, the rest of the log is copied
 LONGEST_END = 4 << 20  # bytes: what a cut leaves of the end, which may have to be copied
 FULL_SPEED = 1 << 30  # bytes a second: faster than most disks
 SOONEST, LATEST = 0.05, 2.0  # seconds between two checks
@@ -30,15 +31,30 @@ class Mark(Value):
 
 
 def piece(size: int, limit: int) -> tuple[int, int] | None:
-    """From where to where (in whole blocks) a log of `size` bytes is cut; None while it is within `limit`."""
-    begin = max(BLOCK, limit // 2 // BLOCK * BLOCK)
-    end = (size - min(limit // 4, LONGEST_END)) // BLOCK * BLOCK
-    return (begin, end) if size > limit and end > begin else None
+    """From where to where a log of `size` bytes is cut, in blocks that a quarter of the limit holds; None while it is
+    within `limit`.
+    """
+    block = _block(limit)
+    begin = limit // 2 // block * block
+    end = (size - min(limit // 4, LONGEST_END)) // block * block
+    return (begin, end) if size > limit else None
+
+
+def _block(limit: int) -> int:
+    """In which steps to cut: what is left is half of the limit, a quarter of it and less than a block."""
+    return next((block for block in (BLOCK, SMALL_BLOCK) if 4 * block <= limit), 1)
 
 
 def line(missing: int, limit: int) -> bytes:
     """What the log says between its parts; always of one length for one limit."""
-    return b"\n[gflow: %20d bytes are cut out here; [logs] max_size is %d MiB]\n" % (missing, limit >> 20)
+    return b"\n[gflow: %20d bytes are cut out here; [logs] max_size is %b]\n" % (missing, _said(limit))
+
+
+def _said(limit: int) -> bytes:
+    for unit, size in ((b"MiB", 1 << 20), (b"KiB", 1 << 10)):
+        if limit % size == 0:
+            return b"%d %b" % (limit // size, unit)
+    return b"%d bytes" % limit
 
 
 def encode(mark: Mark) -> bytes:

@@ -13,10 +13,19 @@ LARGEST = 1 << 40  # a yobibyte in MiB: a larger number is a mistake
 
 def parse(text: str) -> int:
     """The MiB that `text` means, rounded up. Raises `Refused` for anything else."""
+    return math.ceil(_parsed(text))
+
+
+def parse_bytes(text: str) -> int:
+    """The bytes that `text` means, where a bare number is MiB; rounded up. Raises as `parse`."""
+    return math.ceil(_parsed(text) * (1 << 20))
+
+
+def _parsed(text: str) -> float:
     match = re.fullmatch(_FORM, text.strip()[: LONGEST_TEXT + 1])
     if match is None or not text.isascii() or len(match[0]) > LONGEST_TEXT:
         raise Refused(f"{text[:LONGEST_TEXT]!r} is not an amount of memory (such as 512, 800M, 24G or 1.5T)")
-    amount = math.ceil(float(match[1]) * _MIB[match[2].lower()])
+    amount = float(match[1]) * _MIB[match[2].lower()]
     if amount > LARGEST:
         raise Refused(f"{text!r} is more memory than any machine has")
     return amount

@@ -55,7 +55,7 @@ def test_without_a_file_every_setting_has_its_default() -> None:
         None,
         None,
     )
-    assert (loaded.fair_share_half_life, loaded.history_after, loaded.log_max_size_mb) == (7 * 86400, 86400, 1024)
+    assert (loaded.fair_share_half_life, loaded.history_after, loaded.log_max_size) == (7 * 86400, 86400, 1 << 30)
     assert loaded.known_projects == ()
     assert loaded.quotas == {}
 
@@ -244,7 +244,7 @@ max_size = 100
 keep = "forever"
 """)
     assert (loaded.poll_interval, loaded.simulate, loaded.memory_mb) == (90, (4, 24576), 65536)
-    assert (loaded.default_time_limit, loaded.log_max_size_mb, loaded.log_keep) == (36 * 3600, 100, None)
+    assert (loaded.default_time_limit, loaded.log_max_size, loaded.log_keep) == (36 * 3600, 100 << 20, None)
 
 
 @given(st.sets(st.integers(0, value_types.MOST_GPUS - 1), min_size=1))

@@ -59,6 +59,21 @@ def test_the_beginning_and_the_end_stay_and_a_line_between_them_says_so(place: P
     assert left[mark.begin : mark.end].startswith(b"\n[gflow: ")
 
 
+@pytest.mark.parametrize("limit", [1024, 1500, 10_000, 16 << 10, 100_000, 200 << 10, 300 << 10, MIB - 1])
+@pytest.mark.parametrize("over", [1, 100, 5000, 700_000])
+def test_small_limits_are_kept_to_the_byte(place: Path, limit: int, over: int) -> None:
+    whole = numbered(0, (limit + over) // 16 + 1)[: limit + over]
+    (place / "log").write_bytes(whole)
+    cut = joblog.trim(str(place), limit)
+    left = (place / "log").read_bytes()
+    assert 0 < len(left) == len(whole) - cut <= limit
+    assert left[: limit // 4] == whole[: limit // 4]
+    assert left[-(limit // 4) :] == whole[-(limit // 4) :]
+    assert left.count(b"[gflow: ") == 1
+    (place / "log").write_bytes(whole[:limit])
+    assert joblog.trim(str(place), limit) == 0
+
+
 def test_later_cuts_are_counted_on_the_same_line(place: Path) -> None:
     total = 0
     for round_ in range(3):

@@ -32,7 +32,7 @@ ONCE = Pauses(count=1, seconds=1.0)
 @pytest.fixture
 def wiring(wiring: Wiring) -> Wiring:
     """One by which no log needs to be looked at while a test lasts."""
-    return replace(wiring, config=replace(wiring.config, log_max_size_mb=1 << 30))
+    return replace(wiring, config=replace(wiring.config, log_max_size=1 << 50))
 
 
 @pytest.fixture

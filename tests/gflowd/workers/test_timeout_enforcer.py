@@ -30,7 +30,7 @@ STUBBORN = "trap 'echo INT >>got' INT; trap 'echo TERM >>got' TERM; echo >here; 
 @pytest.fixture
 def wiring(wiring: Wiring) -> Wiring:
     """One by which no log needs to be looked at while a test lasts."""
-    return replace(wiring, config=replace(wiring.config, log_max_size_mb=1 << 30))
+    return replace(wiring, config=replace(wiring.config, log_max_size=1 << 50))
 
 
 @pytest.fixture
@@ -383,7 +383,7 @@ def test_a_job_over_its_memory_is_named_until_it_is_stopped(enforcer: TimeoutEnf
 
 
 def test_a_log_over_its_limit_is_cut_while_the_job_runs_and_when_it_is_gone(wiring: Wiring, jobs: Jobs) -> None:
-    enforcer = timeout_enforcer.open(replace(wiring, config=replace(wiring.config, log_max_size_mb=1)))
+    enforcer = timeout_enforcer.open(replace(wiring, config=replace(wiring.config, log_max_size=1 << 20)))
     log = jobs.make(1) / "log"
     job = live(1)
     turn = tick(enforcer, job, mono=100.0)
@@ -400,7 +400,7 @@ def test_a_log_over_its_limit_is_cut_while_the_job_runs_and_when_it_is_gone(wiri
 
 
 def test_a_log_that_fills_up_is_looked_at_more_often(wiring: Wiring, jobs: Jobs) -> None:
-    enforcer = timeout_enforcer.open(replace(wiring, config=replace(wiring.config, log_max_size_mb=1)))
+    enforcer = timeout_enforcer.open(replace(wiring, config=replace(wiring.config, log_max_size=1 << 20)))
     log = jobs.make(1) / "log"
     begun = tick(enforcer, live(1), mono=100.0)
     log.write_bytes(b"x" * 900_000)
@@ -411,7 +411,7 @@ def test_a_log_that_fills_up_is_looked_at_more_often(wiring: Wiring, jobs: Jobs)
 
 
 def test_a_log_that_cannot_be_cut_is_told_of_once(wiring: Wiring, jobs: Jobs) -> None:
-    enforcer = timeout_enforcer.open(replace(wiring, config=replace(wiring.config, log_max_size_mb=1)))
+    enforcer = timeout_enforcer.open(replace(wiring, config=replace(wiring.config, log_max_size=1 << 20)))
     place = jobs.make(1)
     (place / "log").write_bytes(b"x" * 3_000_000)
     (place / "log.cut.new").mkdir()

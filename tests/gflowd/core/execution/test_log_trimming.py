@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflowd.core.execution import log_trimming
-from gflowd.core.execution.log_trimming import BLOCK, Mark
+from gflowd.core.execution.log_trimming import BLOCK, SMALL_BLOCK, Mark
 
 MIB = 1 << 20
 sizes = st.integers(0, 1 << 44)
-limits = st.integers(MIB, 1 << 40)
+limits = st.integers(1024, 1 << 40) | st.integers(1024, 2 * MIB)
 
 
 @given(sizes, limits)
@@ -19,11 +19,12 @@ def test_what_is_cut_brings_a_log_back_within_its_limit_and_leaves_both_its_ends
         assert size <= limit
         return
     begin, end = piece
-    assert begin % BLOCK == end % BLOCK == 0
-    assert BLOCK <= begin < end < size
+    block = BLOCK if limit >= 4 * BLOCK else SMALL_BLOCK if limit >= 4 * SMALL_BLOCK else 1
+    assert begin % block == end % block == 0
+    assert block <= begin < end < size
     assert begin <= limit // 2
     assert size - end >= min(limit // 4, log_trimming.LONGEST_END)
-    assert size - (end - begin) < limit
+    assert size - (end - begin) <= limit
     assert len(log_trimming.line(end - begin, limit)) < begin
 
 
@@ -36,6 +37,8 @@ def test_the_line_says_how_much_is_missing_and_why() -> None:
     said = log_trimming.line(12345, 100 * MIB)
     assert said.startswith(b"\n[gflow: ")
     assert b" 12345 bytes are cut out here; [logs] max_size is 100 MiB]\n" in said
+    assert b"max_size is 100 KiB]\n" in log_trimming.line(1, 100 << 10)
+    assert b"max_size is 1500 bytes]\n" in log_trimming.line(1, 1500)
 
 
 @given(st.builds(Mark, sizes, sizes, sizes))
