@@ -43,6 +43,12 @@ def is_idle(gpus: Iterable[int], utilisation: Mapping[int, int | None]) -> bool:
     return bool(seen) and all(each == 0 for each in seen)
 
 
+def next_due(found: Idleness, *limits: float | None) -> float | None:
+    """When next an attempt will have been idle for one of `limits` if it stays so; None for none."""
+    dues = (since + seconds for since in found.since.values() for seconds in limits if seconds is not None)
+    return min((due for due in dues if due > found.at), default=None)
+
+
 def idle_for(found: Idleness, seconds: float | None) -> tuple[Key, ...]:
     """The attempts that have been idle for `seconds` (`idle_warn`, `idle_cancel`; None: off), as of the last poll."""
     if seconds is None:

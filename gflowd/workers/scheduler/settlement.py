@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gflowd.core.execution import transitions
 from gflowd.core.job import reasons
-from gflowd.core.job.model import Ended, Job, Phase
+from gflowd.core.job.model import Ended, Job, Phase, Suspended
 from gflowd.core.planning import continuation
 from gflowd.workers.scheduler.planner import ends
 
@@ -33,7 +33,8 @@ def settle(
     changes: Changes = {}
     for job in (*job_queue.live.values(), *job_queue.lingering.values()):
         key = (job.id, job.run.attempt) if job.run else None
-        limit = exceeds.exceeded(key) or (reasons.IDLE_GPUS if key in too_idle else None)
+        is_idle = key in too_idle and not isinstance(job.phase, Suspended)
+        limit = exceeds.exceeded(key) or (reasons.IDLE_GPUS if is_idle else None)
         after = transitions.settle(job, seen.of(key), now, limit=limit, kill_strays=kill_strays)
         if after is not None:
             changes[job.id] = with_next_attempt(job, after, now)

@@ -126,7 +126,7 @@ class Scheduler:
         self._state.tell()
         agenda = self._agenda(now)
         wake_at = min(self._wakes(plan, agenda, archive_at, now), default=inf)
-        rings = b"" if self._planner.poll_after is None and agenda.resumed == self._resumed else POLL
+        rings = b"" if agenda.poll_after is None and agenda.resumed == self._resumed else POLL
         self._resumed = agenda.resumed
         until = now.mono if self._is_stale(plan) else min(now.mono + NET, wake_at)
         self._last = Last(plan, agenda, news, slots.without(SCHEDULER), now.wall - now.mono, until, wake_at)
@@ -140,10 +140,11 @@ class Scheduler:
         if self._hurry:
             yield now.mono
         yield from self._planner.wakes(plan, now)
+        yield from self._idle.wakes(now)
 
     def _is_stale(self, plan: Plan) -> bool:
-        """Whether the commit may change the decisions: when a promise can be kept, which jobs are too idle."""
-        return (self._moved and bool(plan.promises or plan.guarded)) or bool(self._idle.to_cancel())
+        """Whether the commit may change when a promise can be kept."""
+        return self._moved and bool(plan.promises or plan.guarded)
 
     def _show(self, last: Last, now: Moment, slots: Slots, rings: bytes = b"") -> Turn:
         """Shows gflowctl the result of the last decision; tries again later if that is not possible now."""
@@ -229,12 +230,12 @@ class Scheduler:
 
     def _decide(self, now: Moment, slots: Slots) -> tuple[Changes, Plan]:
         self._job_queue.settle(self._state.take_touched(), now.wall)
+        self._idle.look(self._job_queue.live.values(), slots.gpu_report)
         cpus, kill_strays = self._planner.cpus, self._config.kill_strays
         changes = settlement.settle(
             self._job_queue, slots, self._idle.to_cancel(), now, cpus=cpus, kill_strays=kill_strays
         )
         plan = self._planner.plan(self._job_queue, self._said(), changes, slots, now)
-        self._idle.look(self._job_queue.live.values(), slots.gpu_report)
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         taken = []
@@ -295,7 +296,8 @@ class Scheduler:
         started = (job for job in self._job_queue.live.values() if not self._is_put_off(job))
         live = tuple(live_job(job, self._config.grace) for job in (*started, *self._job_queue.lingering.values()))
         edges = self._planner.edges(self._job_queue, now.wall)
-        return Agenda(live, edges, self._planner.poll_after, self._planner.resumed)
+        poll_after = max((at for at in (self._planner.poll_after, self._idle.poll_after(now)) if at), default=None)
+        return Agenda(live, edges, poll_after, self._planner.resumed)
 
     def _is_put_off(self, job: Job) -> bool:
         return isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) in self._deferred

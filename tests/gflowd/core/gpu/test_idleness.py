@@ -29,6 +29,14 @@ def test_a_job_is_idle_since_the_first_poll_that_saw_all_its_gpus_so() -> None:
     assert idleness.idle_for(found, None) == ()
 
 
+def test_the_next_that_will_have_been_idle_for_too_long_is_known_beforehand() -> None:
+    found = Idleness(100.0, {A: 80.0, B: 95.0})
+    assert idleness.next_due(found, 30.0, 90.0) == 110.0
+    assert idleness.next_due(found, 20.0, None) == 115.0, "the first was at that poll"
+    assert idleness.next_due(found, None, 5.0) is None
+    assert idleness.next_due(Idleness(), 5.0) is None
+
+
 def test_a_moment_of_work_begins_the_count_anew() -> None:
     found = follow((10.0, {0: 0}), (20.0, {0: 1}), (30.0, {0: 0}), (40.0, {0: 0}), held={A: (0,)})
     assert found.since == {A: 30.0}
