@@ -274,6 +274,31 @@ def test_one_look_serves_once(make: Callable[..., Scheduler], wiring: Wiring) ->
     assert agenda(turn).poll_after == 104.0
 
 
+def test_a_look_is_asked_for_when_a_job_has_left_its_gpus_idle_for_long_enough(
+    make: Callable[..., Scheduler], wiring: Wiring
+) -> None:
+    job_id = submit(wiring, gpus=1)
+    scheduler = make(idle_cancel=12.0, poll_interval=10.0)
+    idle = tuple(gpu.replace(utilisation=0) for gpu in GPUS)
+    assert given(scheduler, wiring, job_id, idle)
+
+    def tick(mono: float, begun: float) -> Turn:
+        running = sees(wiring, **{f"job{job_id}": Observation(started=STARTED, lives=True)})
+        return scheduler.tick(now(mono=mono), Slots({**polled(begun, idle).posts, **running.posts}))
+
+    turn = tick(110.0, 110.0)
+    assert agenda(turn).poll_after is None
+    assert turn.wake_at is not None
+    assert turn.wake_at <= 122.0
+    turn = tick(122.0, 110.0)
+    assert (agenda(turn).poll_after, turn.rings) == (122.0, POLL)
+    assert isinstance(phase(wiring, job_id), Running), "only what was seen counts"
+    turn = tick(122.1, 122.01)
+    stopping = phase(wiring, job_id)
+    assert isinstance(stopping, Stopping)
+    assert (stopping.why, agenda(turn).poll_after) == ("IdleGpus", None)
+
+
 def given(make: Scheduler, wiring: Wiring, job_id: int, gpus: tuple[Gpu, ...] = GPUS) -> Run | None:
     """What a job gets that asks for a look and has it."""
     make.tick(now(mono=100.0), polled(90.0, gpus))
