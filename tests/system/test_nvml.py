@@ -377,14 +377,16 @@ def test_the_gpus_of_a_job_survive_the_scheduler(machine: Machine, cards: Cards)
 
 
 def test_a_job_that_leaves_its_gpus_idle_is_marked_and_then_cancelled(machine: Machine, cards: Cards) -> None:
-    cards.set("a", util=50)
-    machine.write_config(gpu={"idle_warn": "1s", "idle_cancel": "12s"})
+    cards.set("a", util=7)  # as much load without a process as makes nobody suspect that somebody hides there
+    machine.write_config(gpu={"idle_warn": "1s"})
     start(machine)
     busy, idle = machine.submit("-g", "1", "--wrap", GATE), machine.submit("-g", "1", "--wrap", GATE)
     eventually(lambda: reason(machine, idle) == "IdleGpus")
     assert "1 (IdleGpus)" in machine.ctl("queue").stdout
     assert f"job {idle} (IdleGpus)" in machine.ctl("info").stdout
     assert "its GPU 1 does nothing" in machine.ctl("show", str(idle)).stdout
+    machine.write_config(gpu={"idle_cancel": "2s"})
+    machine.gflowd("reload")
     ended = machine.ended(idle)
     assert (ended["state"], ended["reason"]) == ("cancelled", "IdleGpus")
     assert (machine.job(busy)["state"], reason(machine, busy)) == ("running", None)
