@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 
 def plain(roff: str) -> str:
@@ -36,3 +37,27 @@ def steps(console: str) -> list[tuple[str, str]]:
         command, output = re.fullmatch(r"((?:[^\n]*\\\n)*[^\n]*)\n?(.*)", step, re.DOTALL).groups()  # type: ignore[union-attr]
         found.append((command, output.rstrip("\n")))
     return found
+
+
+class Block(NamedTuple):
+    """One block of code of a Markdown page. `name` is the file that the text before it introduces, if any."""
+
+    language: str
+    text: str
+    name: str | None
+
+
+def tasks(page: str) -> dict[str, list[Block]]:
+    """The blocks of each section of a Markdown page, by its heading."""
+    found = {}
+    for part in page.split("\n## ")[1:]:
+        title, _, rest = part.partition("\n")
+        blocks = re.findall(r"([^\n]*)\n\n```(\w+)\n(.*?)```", part, re.DOTALL)
+        assert rest.count("```") == 2 * len(blocks), title
+        found[title] = [Block(language, text, _introduced(before)) for before, language, text in blocks]
+    return found
+
+
+def _introduced(before: str) -> str | None:
+    names: list[str] = re.findall(r"`([\w-]+\.(?:py|sh))`", before)
+    return names[-1] if names and before.endswith(":") else None
