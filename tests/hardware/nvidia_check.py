@@ -7,11 +7,13 @@ driver. Changes nothing on the machine, and touches only a GPU that nobody uses.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,23 +24,24 @@ from support.machine import GATE, Machine  # noqa: E402 -- it is beside us, not 
 from support.waiting import eventually  # noqa: E402 -- it is beside us, not installed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-HELD = 256  # MiB
+HELD, MUCH = 256, 2048  # MiB
 PATIENCE = 60.0  # seconds: the first use of a GPU may take long
-HOLD = f"""
+IN_A_PID_NAMESPACE = ("unshare", "--fork", "--pid", "--mount-proc")
+HOLD = """
 import ctypes, sys
 cuda = ctypes.CDLL("libcuda.so.1")
 def call(name, *about):
     code = getattr(cuda, name)(*about)
     if code:
-        sys.exit(f"{{name}} answers {{code}}")
+        sys.exit(f"{name} answers {code}")
 device, context, memory = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_uint64()
 call("cuInit", 0)
 call("cuDeviceGet", ctypes.byref(device), 0)
 call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
 call("cuCtxSetCurrent", context)
-call("cuMemAlloc_v2", ctypes.byref(memory), ctypes.c_size_t({HELD} << 20))
+call("cuMemAlloc_v2", ctypes.byref(memory), ctypes.c_size_t(int(sys.argv[1]) << 20))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -79,7 +82,7 @@ def _processes(machine: Machine, uuid: str) -> list[dict[str, Any]]:
 def of_a_job(machine: Machine, gpu: dict[str, Any]) -> None:
     """What a job runs on its GPU is the job's, and it is on no other."""
     (machine.work / "hold.py").write_text(HOLD)
-    command = f"mkfifo open; {sys.executable} hold.py <open & {{ {GATE}; }} >open; wait $!"
+    command = f"mkfifo open; {sys.executable} hold.py {HELD} <open & {{ {GATE}; }} >open; wait $!"
     job_id = machine.submit("-g", "1", "--wrap", command)
     eventually(lambda: machine.job(job_id)["state"] not in ("queued", "starting"), PATIENCE)
     eventually(
@@ -98,11 +101,7 @@ def of_a_job(machine: Machine, gpu: dict[str, Any]) -> None:
 
 def of_a_stranger(machine: Machine, gpu: dict[str, Any]) -> None:
     """A process that is not gflow's keeps jobs from its GPU for as long as it lives."""
-    env = {**machine.env, "CUDA_VISIBLE_DEVICES": gpu["uuid"]}
-    words = [sys.executable, "-c", HOLD]
-    with subprocess.Popen(words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
-        assert stranger.stdout is not None
-        assert stranger.stdout.readline() == b"held\n"
+    with _holding(gpu["uuid"], HELD) as stranger:
         eventually(lambda: stranger.pid in [p["pid"] for p in _processes(machine, gpu["uuid"])], PATIENCE)
         eventually(lambda: gpus(machine)[gpu["index"]]["state"] == "unmanaged", PATIENCE)
         waiting = machine.submit("-g", "1", "--wrap", "true")
@@ -110,32 +109,77 @@ def of_a_stranger(machine: Machine, gpu: dict[str, Any]) -> None:
     assert machine.wait(waiting) == 0
 
 
-def main() -> int:
-    """Tells what was checked; 1 when something is not so."""
-    if shutil.which("nvidia-smi") is None or not smi("-L").strip():
-        print("no NVIDIA GPU here, nothing checked")
-        return 0
+def of_another_namespace(gpu: dict[str, Any]) -> None:
+    """Memory that is in use by no process that the driver lists keeps jobs from a GPU, too."""
+    with _holding(gpu["uuid"], MUCH):
+        # There gflow is told of none of the processes outside.
+        words = [*IN_A_PID_NAMESPACE, sys.executable, __file__, gpu["uuid"]]
+        subprocess.run(words, check=True, timeout=5 * PATIENCE)
+
+
+def _is_unlisted(uuid: str) -> None:
+    with _machine() as machine:
+        gpu = eventually(lambda: next((gpu for gpu in gpus(machine) if gpu["uuid"] == uuid), None), PATIENCE)
+        machine.ctl("gpus", "allow", str(gpu["index"]))
+        eventually(lambda: gpus(machine)[gpu["index"]]["state"] == "unmanaged", PATIENCE)
+        seen = gpus(machine)[gpu["index"]]
+        assert "by no process that the driver lists" in seen["cause"], seen
+        assert not seen["processes"], seen
+        waiting = machine.submit("-g", "1", "--wrap", "true")
+        eventually(lambda: machine.job(waiting)["reason"] == "GpuUnavailable", PATIENCE)
+
+
+@contextmanager
+def _holding(uuid: str, held_mb: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is not gflow's, with memory of a GPU."""
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": uuid}
+    words = [sys.executable, "-c", HOLD, str(held_mb)]
+    with subprocess.Popen(words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
+        assert stranger.stdout is not None
+        assert stranger.stdout.readline() == b"held\n"
+        yield stranger
+
+
+@contextmanager
+def _machine() -> Iterator[Machine]:
+    """A running gflow, and nothing of it afterwards."""
     machine = Machine(Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp")))
     machine.write_config(executor={"type": "process"}, gpu={"poll_interval": 1})
     try:
         machine.start()
+        yield machine
+    finally:
+        machine.ctl("cancel", "--all", check=False)
+        machine.close()
+
+
+def main() -> int:
+    """Tells what was checked; 1 when something is not so."""
+    if sys.argv[1:]:
+        _is_unlisted(sys.argv[1])
+        return 0
+    if shutil.which("nvidia-smi") is None or not smi("-L").strip():
+        print("no NVIDIA GPU here, nothing checked")
+        return 0
+    with _machine() as machine:
         failed = _fails(inventory, machine)
         idle = next((gpu for gpu in gpus(machine) if gpu["state"] == "idle"), None)
         if idle is None:
             print("no GPU is idle: whose processes are was not checked")
             return failed
         machine.ctl("gpus", "allow", str(idle["index"]))
-        return max(failed, *(_fails(check, machine, idle) for check in (of_a_job, of_a_stranger)))
-    finally:
-        machine.ctl("cancel", "--all", check=False)
-        machine.close()
+        failed = max(failed, *(_fails(check, machine, idle) for check in (of_a_job, of_a_stranger)))
+    if subprocess.run([*IN_A_PID_NAMESPACE, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        print("no pid namespace can be made here: memory that no listed process has was not checked")
+        return failed
+    return max(failed, _fails(of_another_namespace, idle))
 
 
 def _fails(check: Callable[..., None], *about: Any) -> int:
     what = f"{check.__name__.replace('_', ' ')}: {check.__doc__}"
     try:
         check(*about)
-    except AssertionError as error:
+    except (AssertionError, subprocess.SubprocessError) as error:
         print(f"NOT SO  {what}\n{error}")
         return 1
     print(f"is so   {what}")

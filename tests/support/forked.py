@@ -209,9 +209,10 @@ def serve(asked: socket.socket) -> None:
                     os.close(key.fd)
                     os.close(status)
                     continue
-                message, (status, *streams), _, _ = socket.recv_fds(asked, 2 * LONGEST, 4)
+                message, given, _, _ = socket.recv_fds(asked, 2 * LONGEST, 4)
                 if not message:
                     return
+                status, *streams = given
                 pid = os.fork()
                 if pid == 0:
                     become(json.loads(message), streams)
