@@ -25,8 +25,8 @@ BELOW_PLANNING = tuple(
 BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.log", "gflowd.paths")
 # What gflowctl uses of gflowd: what is kept, how it is kept, and how to see and wake the daemon.
 FOR_GFLOWCTL = (
-    "gflowd.command_line", "gflowd.config.chosen", "gflowd.config.loader", "gflowd.core.", "gflowd.effects.daemon",
-    "gflowd.effects.doorbell",
+    "gflowd.command_line", "gflowd.config.loader", "gflowd.config.start_options", "gflowd.core.",
+    "gflowd.effects.daemon", "gflowd.effects.doorbell",
     "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.terminal", "gflowd.paths",
     "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.record_log",
@@ -139,7 +139,7 @@ ONLY_FROM = {
         "gflowd.workers.scheduler.archiver",
         "gflowd.workers.scheduler.cleanup",
     ),  # the workers only look at what is folded
-    "gflowd.storage.store": ("gflowctl.", "gflowd.daemon.launch", "gflowd.workers.scheduler.state"),
+    "gflowd.storage.store": ("gflowctl.", "gflowd.daemon.launch", "gflowd.workers.scheduler.snapshot_follower"),
     "gflowd.workers.board": ("gflowctl.", "gflowd.commands.", "gflowd.daemon.", "gflowd.workers."),
     "gflowd.workers.": ("gflowd.daemon.children", "gflowd.daemon.supervisor", "gflowd.workers."),
 }
@@ -147,7 +147,7 @@ SCHEDULER = {
     "gflowd.workers.scheduler.archiver": ("gflowd.storage.history", "gflowd.storage.record_log"),
     "gflowd.workers.scheduler.cleanup": ("gflowd.storage.record_log",),
     "gflowd.workers.scheduler.history_writer": ("gflowd.storage.history",),
-    "gflowd.workers.scheduler.state": ("gflowd.storage.store",),
+    "gflowd.workers.scheduler.snapshot_follower": ("gflowd.storage.store",),
     "gflowd.workers.scheduler.worker": ("gflowd.storage.lock",),
 }
 PURE = {

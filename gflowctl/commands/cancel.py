@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 
-from gflowctl.change import falls, wishes
+from gflowctl.change import lost_dependents, wishes
 from gflowctl.options import selection
 from gflowctl.options.selection import NOT_ENDED, Selection
 from gflowctl.view import jobs, views
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         outcome = wishes.apply(context, chosen, _cancelled)
         wishes.tell("Cancelled", [job for job in outcome.changed if isinstance(job.phase, Queued)])
         wishes.tell("Stopping", [job for job in outcome.changed if not isinstance(job.phase, Queued)])
-    falls.tell(outcome.view, outcome.changed, dry=args.dry_run)
+    lost_dependents.tell(outcome.view, outcome.changed, dry=args.dry_run)
     wishes.note(outcome)
     return 0
 

@@ -11,7 +11,7 @@ import os
 
 from gflowctl.output import render
 from gflowd import command_line
-from gflowd.config import chosen, loader
+from gflowd.config import loader, start_options
 from gflowd.core.errors import BadUsage, meant
 
 TYPE_CHECKING = False
@@ -40,7 +40,7 @@ def _configure_show(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Prints them."""
-    before = chosen.kept(context.state)
+    before = start_options.kept(context.state)
     loaded, sources = loader.explain(context.config_given or before.config, context.environ, before.options)
     shown = _named(sources(), args.names)
     if args.json:

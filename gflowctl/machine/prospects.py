@@ -8,6 +8,7 @@ from gflowctl.machine import reservations as reserving
 from gflowctl.output import render
 from gflowctl.view import jobs, views
 from gflowd.core.job.records import RESERVATION
+from gflowd.core.planning import reservation_gaps
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
@@ -75,11 +76,11 @@ def newly_shut_out(context: Context, fold: Fold, before: Records) -> list[str]:
 
 def _why_never(empty: Occupancy, spec: Spec) -> str | None:
     """Why a job can never start, and what would help; None if it can start."""
-    if empty.can_ever(spec, inf if spec.time_limit is None else spec.time_limit):
+    if reservation_gaps.can_ever(empty, spec, inf if spec.time_limit is None else spec.time_limit):
         return None
     who = sorted({each.id for each in empty.windows if each.again and each.user != spec.user})
     what = f"{noun(len(who), 'reservation')} {', '.join(map(str, who))} {noun(len(who), 'leaves', 'leave')}"
-    longest = empty.longest(spec)
+    longest = reservation_gaps.longest(empty, spec)
     helps = "" if longest is None else f"; give it a --time of at most {durations.clock(longest)}"
     return f"can never start as things stand: {what} no gap that is long enough{helps}"
 

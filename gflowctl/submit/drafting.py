@@ -238,9 +238,9 @@ class Drafter:
     def _output(self, args: Namespace, cwd: str, *, slurm: bool) -> str | None:
         pattern = args.output
         if slurm and pattern is None:
-            from gflowd.core.slurm import script_head
+            from gflowd.core.slurm import sbatch_semantics
 
-            pattern = script_head.slurm_output(array=job_options.asks_for_many(args))
+            pattern = sbatch_semantics.output_pattern(array=job_options.asks_for_many(args))
         return self._output_pattern(pattern, cwd, "--output")
 
     def _family(self, args: Namespace) -> Any:

@@ -10,7 +10,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from gflowd.config import chosen
+from gflowd.config import start_options
 from gflowd.core.errors import Refused
 from gflowd.daemon import instance, launch
 
@@ -29,12 +29,12 @@ def run(args: argparse.Namespace) -> int:
     holder = instance.when_known(state)
     if holder is None:
         raise Refused("the daemon is not running; gflowd start reads the configuration")
-    before = chosen.kept(state)
+    before = start_options.kept(state)
     given = launch.chosen(args)
     choice = given.over(before)
     launch.load_and_tell(state, choice, given)
     if choice != before:
-        chosen.keep(state, choice)
+        start_options.keep(state, choice)
     fd = instance.signal_daemon(state, holder, signal.SIGHUP)
     if fd is None:
         raise Refused("the daemon has just ended; gflowd start reads the configuration")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gflowd.config import chosen
+from gflowd.config import start_options
 from gflowd.core.errors import Refused
 from gflowd.daemon import instance, launch
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when the new daemon is ready."""
     state = launch.prepared(args, detached=True)
     given = launch.chosen(args)
-    choice = given.over(chosen.kept(state))
+    choice = given.over(start_options.kept(state))
     launch.load_and_tell(state, choice, given)
     holder = instance.when_known(state)
     if holder is not None:

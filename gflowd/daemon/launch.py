@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import gflowd
 from gflowd import paths
 from gflowd.config import settings
-from gflowd.config.chosen import Chosen, keep, kept
+from gflowd.config.start_options import StartOptions, keep, kept
 from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.core.gpu import admin_state
 from gflowd.core.job.records import HEADER, SETTING
@@ -66,13 +66,13 @@ def _checked(setting: str) -> Callable[[str], str]:
     return check
 
 
-def chosen(args: argparse.Namespace) -> Chosen:
+def chosen(args: argparse.Namespace) -> StartOptions:
     """The choices on the command line."""
     given = vars(args)
     options = {setting: given[setting] for _, _, setting, _, _ in _OPTIONS if given[setting] is not None}
     if args.verbose:
         options["daemon.log_level"] = "debug"
-    return Chosen(os.path.abspath(args.config) if args.config else None, options)
+    return StartOptions(os.path.abspath(args.config) if args.config else None, options)
 
 
 def state_of(args: argparse.Namespace) -> paths.State:
@@ -90,7 +90,7 @@ def prepared(args: argparse.Namespace, *, detached: bool) -> paths.State:
     return state
 
 
-def load_and_tell(state: paths.State, choice: Chosen, given: Chosen) -> Config:
+def load_and_tell(state: paths.State, choice: StartOptions, given: StartOptions) -> Config:
     """The configuration; notes about it go to stderr. Raises `Refused` if options `given` now name GPUs that do not
     exist.
     """
@@ -128,7 +128,7 @@ def _overruled(state: paths.State, loaded: Config) -> Iterator[str]:
         )
 
 
-def serve(state: paths.State, choice: Chosen, *, how: str, adopt: bool, ready: Callable[[], None]) -> int:
+def serve(state: paths.State, choice: StartOptions, *, how: str, adopt: bool, ready: Callable[[], None]) -> int:
     """Runs the daemon until it is told to end; returns the exit status. Calls `ready` once all workers are up.
 
     Raises `Refused` if another daemon runs, or when the state belongs to another machine.
@@ -232,7 +232,7 @@ def check_machine(state: paths.State, lock_timeout: float, *, adopt: bool) -> No
         commit.put(HEADER, 0, {"format": FORMAT, "machine": ours})
 
 
-def start(state: paths.State, choice: Chosen, *, adopt: bool) -> int:
+def start(state: paths.State, choice: StartOptions, *, adopt: bool) -> int:
     """Starts a detached daemon and reports it. Raises the error that kept it from starting."""
     holder = daemon_instance.when_known(state)
     if holder is not None:

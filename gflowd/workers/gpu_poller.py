@@ -15,7 +15,7 @@ from gflowd.core.gpu import faults as gpu_faults
 from gflowd.core.gpu.report import GpuReport, news
 from gflowd.effects import processes
 from gflowd.effects.gpu import pci
-from gflowd.effects.gpu.drivers import Simulated
+from gflowd.effects.gpu.simulated import Simulated
 from gflowd.workers.base import Turn
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gflowd.core.gpu.admin_state import Resumed
     from gflowd.core.gpu.device import Gpu, GpuProcess
     from gflowd.core.moment import Moment
-    from gflowd.effects.gpu.drivers import Driver
+    from gflowd.effects.gpu.simulated import Driver
     from gflowd.workers.base import Wiring
     from gflowd.workers.slots import Agenda, Slots
 

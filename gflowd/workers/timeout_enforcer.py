@@ -11,7 +11,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from gflowd import log
-from gflowd.core.execution import stop_ladder
+from gflowd.core.execution import stop_ladder, time_limit
 from gflowd.core.execution.observations import Enforced
 from gflowd.core.syntax import signal_names
 from gflowd.effects import cgroups, jobdir, processes
@@ -64,7 +64,7 @@ class TimeoutEnforcer:
         jobs = () if agenda is None else agenda.live
         overdue, stuck, wakes = [], [], []
         for job in jobs:
-            limit = stop_ladder.deadline(job, now.boot)
+            limit = time_limit.deadline(job, now.boot)
             if limit is not None and now.mono >= limit:
                 overdue.append(job.key)
             elif limit is not None:
@@ -101,7 +101,7 @@ class TimeoutEnforcer:
         """Sends the early signals that are due; returns when the next one is."""
         due, wakes = [], []
         for job in jobs:
-            when = stop_ladder.warning(job, now.boot)
+            when = time_limit.warning(job, now.boot)
             if when is None or when > now.mono:
                 wakes += [] if when is None else [when]
             elif self._mark(job, stop_ladder.EARLY):

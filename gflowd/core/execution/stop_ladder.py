@@ -1,4 +1,4 @@
-"""How and when a job is warned and ended: the stop ladder and the time limit, on the monotonic clock. Pure."""
+"""How a job is ended: the stop ladder, on the monotonic clock. Pure."""
 
 from __future__ import annotations
 
@@ -17,23 +17,6 @@ UNKILLABLE_AFTER = 60.0  # seconds of KILL
 LEADER_SPARED = 2.0  # seconds of KILL for the others before `job.sh` itself is killed
 
 Step = tuple[str, float]  # signal, and the time at which it is due
-
-
-def deadline(job: LiveJob, boot: str) -> float | None:
-    """When the time limit of a running job passes, for which pauses do not count; None for one without, not running,
-    suspended, or of another boot.
-    """
-    if job.why is not None or job.suspended or job.started is None or job.time_limit is None:
-        return None
-    if job.started.identity.boot != boot:
-        return None
-    return job.started.mono + job.pauses.seconds + job.time_limit
-
-
-def warning(job: LiveJob, boot: str) -> float | None:
-    """When its early signal is due; None if `deadline` is, or without such a signal."""
-    limit = deadline(job, boot)
-    return None if limit is None or job.early_signal is None else limit - job.early_signal.before
 
 
 def steps(job: LiveJob) -> tuple[Step, ...]:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core.accounting.runtimes import ASSUMED, GUESS, Length
 from gflowd.core.job import reasons
-from gflowd.core.planning.occupancy import LEAST, hold
+from gflowd.core.planning import reservation_gaps
+from gflowd.core.planning.occupancy import hold
+from gflowd.core.planning.reservation_gaps import LEAST
 from gflowd.core.queue.order import band, shape
 from gflowd.core.request.validation import why_impossible
 
@@ -208,7 +210,7 @@ class _Planner:
         if self._room.windows:
             key = shape(spec), spec.user, length.seconds
             if key not in self._ever:
-                self._ever[key] = self._room.can_ever(spec, length.seconds)
+                self._ever[key] = reservation_gaps.can_ever(self._room, spec, length.seconds)
             if not self._ever[key]:
                 return reasons.NEVER_RESERVATION
         return None
@@ -413,7 +415,7 @@ class _Planner:
             limited = job.replace(spec=spec.replace(time_limit=length.seconds))
             if self._refusal(limited, length) is None and not isinstance(self._place(limited, length), str):
                 return at, None
-        return None, room.longest(spec)
+        return None, reservation_gaps.longest(room, spec)
 
 
 def _admitted(ledger: Ledger, spec: Spec, *, certain: bool) -> Callable[[float], bool]:

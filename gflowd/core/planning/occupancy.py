@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from gflowd.core.planning.reservations import Window
 
 OVERDUE = 1.0  # seconds within which an overdue job is expected to end
-LEAST = 60.0  # seconds: no shorter limit is suggested, and none more precise
-PERIOD = 7 * 86400.0  # seconds: the period after which all repeating reservations have repeated
-LONGER = PERIOD + 86400.0  # seconds: a longer job meets the same reservations as a job of this length
+WEEK = 7 * 86400.0  # seconds, after which all repeating reservations have repeated
+LONGER = WEEK + 86400.0  # seconds: a longer job meets the same reservations as a job of this length
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,34 +269,6 @@ class Occupancy:
         """When something is released next, or a reservation ends."""
         times = (*(each.end for each in self._holds), *(each.end for each in self.windows))
         return min((at for at in times if at > self.now), default=None)
-
-    def can_ever(self, spec: Spec, length: float) -> bool:
-        """Whether repeating reservations leave a gap for `spec`, once everything else has ended."""
-        coming = [each for each in self.windows if each.again and each.user != spec.user]
-        if not coming or not spec.gpus:
-            return True
-        every = [device.index for device in self.capacity.gpus or ()]
-        empty = Occupancy(self.capacity, every, self.now, coming)
-        last = min(self.now + 2 * PERIOD, self.horizon - LONGER)
-        times = [self.now, *(each.end for each in coming if self.now < each.end <= last)]
-        return any(empty.fits(spec, at, at + min(length, LONGER)) for at in times)
-
-    def longest(self, spec: Spec) -> float | None:
-        """The longest duration in seconds with which `spec` fits between the repeating
-        reservations; None if any duration fits, or none.
-        """
-        if self.can_ever(spec, inf if spec.time_limit is None else spec.time_limit):
-            return None
-        low, high = LEAST, LONGER
-        if not self.can_ever(spec.replace(time_limit=low), low):
-            return None
-        while high - low > LEAST:
-            middle = (low + high) / 2
-            if self.can_ever(spec.replace(time_limit=middle), middle):
-                low = middle
-            else:
-                high = middle
-        return low - low % LEAST
 
     @property
     def is_known(self) -> bool:

@@ -87,6 +87,13 @@ class Window(Value):
         self.gpu_list: Final = gpu_list
 
 
+def reserved_now(windows: Iterable[Window], wall: float) -> dict[int, str]:
+    """The GPUs that a window which is active at `wall` names, by index, and for whom."""
+    return {
+        index: window.user for window in windows if window.start <= wall < window.end for index in window.gpu_list or ()
+    }
+
+
 def encode(reservation: Reservation) -> dict[str, Any]:
     """The value of the record; its id is the record's."""
     return {name: field for name, field in codec.encode(reservation).items() if name != "id"}

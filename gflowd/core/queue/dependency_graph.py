@@ -10,7 +10,17 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from gflowd.core.job.dependencies import ALL
-from gflowd.core.queue.dependency_rules import SATISFIED, WAITING, Never, Satisfied, Verdict, Waiting, judge_one, met_at
+from gflowd.core.queue.dependency_rules import (
+    SATISFIED,
+    WAITING,
+    Never,
+    Satisfied,
+    Verdict,
+    Waiting,
+    combined,
+    judge_one,
+    met_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,16 +67,13 @@ class _Waiter:
             self.met_at = at if self.met_at is None else best(self.met_at, at)
 
     def verdict(self, *, alone: bool) -> Verdict:
-        if self.needs.mode == ALL:
-            if self.lost is not None:
-                return self._never()
-            return WAITING if self.open or (self.singleton and not alone) else SATISFIED
-        if self.came or (self.singleton and alone) or not self.needs.dependencies:
-            return SATISFIED
-        return WAITING if self.open or self.singleton else self._never()
+        is_any = self.came or (self.singleton and alone)
+        is_open = bool(self.open) or (self.singleton and not alone)
+        return combined(self.needs.mode, is_any=is_any, is_open=is_open, lost=self._never()) or WAITING
 
-    def _never(self) -> Never:
-        assert self.lost is not None
+    def _never(self) -> Never | None:
+        if self.lost is None:
+            return None
         culprit = self.needs.dependencies[self.lost].id
         assert culprit is not None
         return Never(culprit)

@@ -121,14 +121,20 @@ def met_at(dependency: Dependency, outcome: Outcome) -> float | None:
 def judge(needs: Needs, look: Look, now: float) -> Verdict:
     """The verdict on a job with `needs`; `Never` names the first lost dependency."""
     verdicts = [judge_one(each, look(each), now) for each in needs.dependencies]
-    lost = [verdict for verdict in verdicts if isinstance(verdict, Never)]
-    came = sum(isinstance(verdict, Satisfied) for verdict in verdicts)
-    if came == len(verdicts) or (came and needs.mode != ALL):
-        return SATISFIED
-    if lost and (needs.mode == ALL or len(lost) == len(verdicts)):
-        return lost[0]
-    times = [each.until for each in verdicts if isinstance(each, Waiting) and each.until is not None]
-    return Waiting(min(times, default=None))
+    lost = next((verdict for verdict in verdicts if isinstance(verdict, Never)), None)
+    waiting = [verdict for verdict in verdicts if isinstance(verdict, Waiting)]
+    is_any = any(isinstance(verdict, Satisfied) for verdict in verdicts)
+    decided = combined(needs.mode, is_any=is_any, is_open=bool(waiting), lost=lost)
+    return decided or Waiting(min((each.until for each in waiting if each.until is not None), default=None))
+
+
+def combined(mode: str, *, is_any: bool, is_open: bool, lost: Never | None) -> Satisfied | Never | None:
+    """The verdict on several dependencies; None: they wait. `is_any` is satisfied, `is_open`: some is undecided;
+    `lost` is the first that can never be satisfied.
+    """
+    if mode == ALL:
+        return lost or (None if is_open else SATISFIED)
+    return SATISFIED if is_any else None if is_open else lost or SATISFIED
 
 
 def judge_one(dependency: Dependency, outcome: Outcome, now: float) -> Verdict:

@@ -1,4 +1,4 @@
-"""The meaning of the options of sbatch(1) for `gflowctl submit`: the same, nothing, or impossible."""
+"""What sbatch(1) means in terms of `gflowctl submit`: each option the same, nothing, or impossible; and its output."""
 
 from __future__ import annotations
 
@@ -231,3 +231,8 @@ _RULES: dict[str, Rule] = {
     "signal": _signal,
     "time": _time,
 }
+
+
+def output_pattern(*, array: bool) -> str:
+    """The output pattern of sbatch(1) for a script that names none."""
+    return "slurm-%A_%a.out" if array else "slurm-%j.out"

@@ -167,8 +167,3 @@ def _stray(words: list[str]) -> str | None:
         if word.partition("=")[0] in ELSEWHERE or _HELP.match(word):
             return f"{word}: not an option for a script"
     return None
-
-
-def slurm_output(*, array: bool) -> str:
-    """The output pattern of sbatch(1) for a script that names none."""
-    return "slurm-%A_%a.out" if array else "slurm-%j.out"

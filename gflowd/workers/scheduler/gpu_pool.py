@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gflowd.core.gpu import admin_state, hidden_use
 from gflowd.core.gpu import states as gpu_states
 from gflowd.core.gpu.admin_state import AdminState
+from gflowd.core.planning import reservations
 from gflowd.effects.gpu.claims import Claims
 
 if TYPE_CHECKING:
@@ -134,12 +135,7 @@ class GpuPool:
         """The GPUs as gflowctl shows them, with `jobs` that are live or lingering."""
         held = gpu_states.held(jobs.values(), self.seen or ())
         shared = {index for index, ids in held.items() if all(jobs[job_id].spec.shared for job_id in ids)}
-        reserved = {
-            index: f"for {window.user}"
-            for window in windows
-            if window.start <= wall < window.end
-            for index in window.gpu_list or ()
-        }
+        reserved = {index: f"for {user}" for index, user in reservations.reserved_now(windows, wall).items()}
         states = gpu_states.states(
             self.seen or (), self.admin, held, jobs, shared=shared, reserved=reserved, taken=self._taken
         )

@@ -29,7 +29,7 @@ from gflowd.workers.scheduler.idle_watch import IdleWatch
 from gflowd.workers.scheduler.launcher import Launcher
 from gflowd.workers.scheduler.planner import Planner, Said, ends
 from gflowd.workers.scheduler.recorder import Recorder
-from gflowd.workers.scheduler.state import SchedulerState
+from gflowd.workers.scheduler.snapshot_follower import SchedulerState
 from gflowd.workers.scheduler.status_file import StatusFile, Waiting, status
 from gflowd.workers.slots import SCHEDULER, Agenda
 

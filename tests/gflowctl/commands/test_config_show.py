@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from gflowd.config import chosen, settings
+from gflowd.config import settings, start_options
 
 if TYPE_CHECKING:
     from support.ctl import Ctl
@@ -46,7 +46,7 @@ def test_without_a_file_every_setting_has_its_default(ctl: Ctl) -> None:
 def test_each_value_is_told_with_its_origin(ctl: Ctl) -> None:
     write(ctl)
     ctl.state.prepare()
-    chosen.keep(ctl.state, chosen.Chosen(None, {"gpu.allow": "0-1", "gpu.simulate": "2x8G"}))
+    start_options.keep(ctl.state, start_options.StartOptions(None, {"gpu.allow": "0-1", "gpu.simulate": "2x8G"}))
     env = {**ctl.env, "GFLOW_GPU__POLL_INTERVAL": "3", "GFLOW_DAEMON__GPU_ALLOCATION_STRATEGY": "random"}
     found = shown(ctl, env=env)
     assert found["timezone"] == ("Europe/Berlin", "file", "line 1", '"Europe/Berlin"')
@@ -81,7 +81,7 @@ def test_the_file_that_counts_is_the_one_that_was_named(ctl: Ctl) -> None:
     ctl.state.prepare()
     (ctl.home / "a.toml").write_text("[gpu]\npoll_interval = 4\n")
     (ctl.home / "b.toml").write_text("[gpu]\npoll_interval = 5\n")
-    chosen.keep(ctl.state, chosen.Chosen(str(ctl.home / "a.toml"), {}))
+    start_options.keep(ctl.state, start_options.StartOptions(str(ctl.home / "a.toml"), {}))
     assert shown(ctl)["gpu.poll_interval"][0] == 4
     assert "a.toml (option of gflowd)" in ctl.ok("config", "show")
     assert shown(ctl, "--config", "b.toml")["gpu.poll_interval"][0] == 5

@@ -12,7 +12,7 @@ import pytest
 from support import descriptors
 
 from gflowd import paths
-from gflowd.config import chosen
+from gflowd.config import start_options
 from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.core.job.records import HEADER
 from gflowd.daemon import daemonize, instance, launch
@@ -288,15 +288,15 @@ def test_the_state_of_another_machine_is_refused_until_adopted(state: State) -> 
 
 
 def test_options_are_kept_and_those_given_anew_go_before_them(state: State) -> None:
-    assert chosen.kept(state) == chosen.Chosen(None, {})
-    before = chosen.Chosen("/a.toml", {"gpu.allow": "0", "gpu.poll_interval": "3"})
-    chosen.keep(state, before)
-    assert chosen.kept(state) == before
-    now = chosen.Chosen(None, {"gpu.allow": "1"}).over(chosen.kept(state))
-    assert now == chosen.Chosen("/a.toml", {"gpu.allow": "1", "gpu.poll_interval": "3"})
+    assert start_options.kept(state) == start_options.StartOptions(None, {})
+    before = start_options.StartOptions("/a.toml", {"gpu.allow": "0", "gpu.poll_interval": "3"})
+    start_options.keep(state, before)
+    assert start_options.kept(state) == before
+    now = start_options.StartOptions(None, {"gpu.allow": "1"}).over(start_options.kept(state))
+    assert now == start_options.StartOptions("/a.toml", {"gpu.allow": "1", "gpu.poll_interval": "3"})
     for text in (b"", b"[]", b"{}", b'{"config": null, "options": 3}'):
         paths.replace_file(state.options, text, durable=False)
-        assert chosen.kept(state) == chosen.Chosen(None, {})
+        assert start_options.kept(state) == start_options.StartOptions(None, {})
 
 
 def test_asking_for_the_daemon_imports_next_to_nothing(state: State) -> None:

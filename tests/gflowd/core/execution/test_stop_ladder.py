@@ -3,7 +3,7 @@ import pytest
 from gflowd.core.execution import stop_ladder
 from gflowd.core.execution.observations import LiveJob
 from gflowd.core.job import reasons
-from gflowd.core.job.model import EarlySignal, Identity, Pauses, Started
+from gflowd.core.job.model import Identity, Started
 
 STARTED = Started(at=1e9, mono=100.0, identity=Identity("boot", 5, 6))
 
@@ -15,20 +15,6 @@ def job(**fields: object) -> LiveJob:
 
 def stopping(why: str = reasons.TIME_LIMIT, **fields: object) -> LiveJob:
     return job(why=why, since_mono=200.0, since_boot="boot", **fields)
-
-
-def test_the_deadline_counts_from_the_start_on_the_monotonic_clock() -> None:
-    assert stop_ladder.deadline(job(), "boot") == 160.0
-    assert stop_ladder.deadline(job(time_limit=0.0), "boot") == 100.0
-
-
-@pytest.mark.parametrize("other", [{"time_limit": None}, {"started": None}, {"why": reasons.CANCELLED_BY_USER}])
-def test_a_job_without_limit_or_not_running_has_no_deadline(other: dict[str, object]) -> None:
-    assert stop_ladder.deadline(job(**other), "boot") is None
-
-
-def test_the_clock_of_another_boot_says_nothing() -> None:
-    assert stop_ladder.deadline(job(), "next boot") is None
 
 
 def test_the_ladder_is_int_then_term_then_kill() -> None:
@@ -50,14 +36,6 @@ def test_unkillable_is_after_a_minute_of_kill() -> None:
     assert not stop_ladder.is_unkillable(job(), 1e6)
 
 
-def test_a_warning_comes_ahead_of_the_deadline() -> None:
-    warned = job(early_signal=EarlySignal(number=10, before=5.0))
-    assert stop_ladder.warning(warned, "boot") == 155.0
-    assert stop_ladder.warning(warned.replace(time_limit=90.0), "boot") == 185.0
-    assert stop_ladder.warning(warned.replace(time_limit=None), "boot") is None
-    assert stop_ladder.warning(job(), "boot") is None
-
-
 def test_what_takes_too_much_memory_is_killed_at_once_and_its_script_later() -> None:
     over = stopping(reasons.OUT_OF_MEMORY)
     assert stop_ladder.steps(over) == (("KILL", 200.0),)
@@ -69,14 +47,6 @@ def test_what_takes_too_much_memory_is_killed_at_once_and_its_script_later() -> 
 def test_the_script_is_spared_until_kill_had_time_for_the_others() -> None:
     assert stop_ladder.spares_leader(stopping(), 211.9)
     assert not stop_ladder.spares_leader(stopping(), 212.0)
-
-
-def test_the_deadline_moves_with_the_pauses_and_stands_still_in_one() -> None:
-    paused = job(pauses=Pauses(count=2, seconds=45.0, last_mono=150.0), early_signal=EarlySignal(number=10, before=5.0))
-    assert stop_ladder.deadline(paused, "boot") == 205.0
-    assert stop_ladder.warning(paused, "boot") == 200.0
-    assert stop_ladder.deadline(paused.replace(suspended=True), "boot") is None
-    assert stop_ladder.warning(paused.replace(suspended=True), "boot") is None
 
 
 def test_each_pause_has_a_step_of_its_own_by_which_it_ends() -> None:

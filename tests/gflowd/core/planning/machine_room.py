@@ -19,6 +19,9 @@ from gflowd.core.queue.order import band
 
 DEVICES = tuple(Device(index, "A100" if index < 2 else "H100", 100 * (index + 1)) for index in range(4))
 BIG = Capacity(DEVICES, cpus=8, memory_mb=1000)
+EVERY = (0, 1, 2, 3)  # its GPUs
+NOW = 1000.0
+HOUR, DAY = 3600.0, 86400.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,22 @@ class Reserved:
 
 def job(job_id: int, wish: Wish | None = None, **fields: object) -> Job:
     return Job(job_id, SPEC.replace(**fields), wish or Wish(), Queued())
+
+
+def room(
+    *held: Hold, windows: Sequence[Reserved] = (), horizon: float = inf, doubtful: Sequence[int] = ()
+) -> Occupancy:
+    made = Occupancy(BIG, (0, 1, 2, 3), NOW, windows, horizon, doubtful)
+    for each in held:
+        made.take(each)
+    return made
+
+
+def again(first: float, length: float, period: float, days: int = 30, **fields: object) -> list[Reserved]:
+    """Occurrences that are known that many days ahead."""
+    begins = [NOW + first + period * number for number in range(-1, int(days * DAY / period) + 1)]
+    told = [Reserved("v", begin, begin + length, again=True, **fields) for begin in begins]  # type: ignore[arg-type]
+    return [each for each in told if each.end > NOW and each.start < NOW + days * DAY]
 
 
 class Clockwork:

@@ -6,22 +6,10 @@ from math import inf
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from machine_room import BIG, DEVICES, Reserved, job
+from machine_room import BIG, DAY, DEVICES, EVERY, HOUR, NOW, Reserved, again, job, room
 
 from gflowd.core.job.model import Spec
-from gflowd.core.planning.occupancy import LONGER, Hold, Occupancy, hold
-
-NOW = 1000.0
-HOUR, DAY = 3600.0, 86400.0
-
-
-def room(
-    *held: Hold, windows: Sequence[Reserved] = (), horizon: float = inf, doubtful: Sequence[int] = ()
-) -> Occupancy:
-    made = Occupancy(BIG, (0, 1, 2, 3), NOW, windows, horizon, doubtful)
-    for each in held:
-        made.take(each)
-    return made
+from gflowd.core.planning.occupancy import Hold, Occupancy, hold
 
 
 def endless(*gpus: int, expected: float = NOW + 10, cpus: int = 0) -> Hold:
@@ -319,60 +307,6 @@ def can_all(
     return False
 
 
-# Reservations that come again and again.
-
-
-def again(first: float, length: float, period: float, days: int = 30, **fields: object) -> list[Reserved]:
-    """Occurrences that are known that many days ahead."""
-    begins = [NOW + first + period * number for number in range(-1, int(days * DAY / period) + 1)]
-    told = [Reserved("v", begin, begin + length, again=True, **fields) for begin in begins]  # type: ignore[arg-type]
-    return [each for each in told if each.end > NOW and each.start < NOW + days * DAY]
-
-
-EVERY = (0, 1, 2, 3)
-
-
-def test_who_fits_in_no_gap_between_daily_reservations_can_never_start() -> None:
-    made = room(windows=again(8 * HOUR, 10 * HOUR, DAY, gpu_list=EVERY), horizon=NOW + 30 * DAY)
-    assert made.can_ever(job(1, gpus=1, time_limit=14 * HOUR).spec, 14 * HOUR)
-    assert not made.can_ever(job(1, gpus=1, time_limit=14 * HOUR + 1).spec, 14 * HOUR + 1)
-    assert not made.can_ever(job(1, gpus=1).spec, 60.0)  # it may never end
-    assert made.can_ever(job(1).spec, inf)
-    assert made.can_ever(job(1, gpus=4, user="v").spec, inf)
-
-
-def test_a_gap_that_comes_once_a_week_is_a_gap() -> None:
-    daily = [
-        each for each in again(8 * HOUR, 10 * HOUR, DAY, gpu_list=EVERY) if (each.start - NOW) % (7 * DAY) < 6 * DAY
-    ]
-    made = room(windows=daily, horizon=NOW + 30 * DAY)
-    assert made.can_ever(job(1, gpus=1, time_limit=38 * HOUR).spec, 38 * HOUR)
-    assert not made.can_ever(job(1, gpus=1, time_limit=38 * HOUR + 1).spec, 38 * HOUR + 1)
-
-
-def test_reservations_that_come_once_and_those_of_other_gpus_stand_in_nobodys_way_for_ever() -> None:
-    once = [Reserved("v", NOW, NOW + 20 * DAY, gpu_list=EVERY)]
-    assert room(windows=once).can_ever(job(1, gpus=1).spec, DAY)
-    made = room(windows=[*once, *again(0.0, HOUR, DAY, gpu_list=(0, 1))], horizon=NOW + 30 * DAY)
-    assert made.can_ever(job(1, gpus=2).spec, 40 * DAY)
-    assert not made.can_ever(job(1, gpus=3).spec, 40 * DAY)
-    assert not made.can_ever(job(1, gpus=1, gpu_type="a100").spec, 40 * DAY)
-
-
-def test_the_longest_that_a_job_may_be_is_told_to_a_minute() -> None:
-    made = room(windows=again(8 * HOUR, 10 * HOUR, DAY, gpu_list=EVERY), horizon=NOW + 30 * DAY)
-    for limit in (None, 15 * HOUR, 9 * DAY):
-        longest = made.longest(job(1, gpus=1, time_limit=limit).spec)
-        assert longest is not None
-        assert 14 * HOUR - 60 <= longest <= 14 * HOUR
-        assert longest % 60 == 0
-    assert made.longest(job(1, gpus=1, time_limit=HOUR).spec) is None
-    made = room(windows=again(0.0, DAY, DAY, gpu_list=EVERY), horizon=NOW + 30 * DAY)
-    assert made.longest(job(1, gpus=1).spec) is None
-    made = room(windows=again(0.0, DAY - 30, DAY, gpu_list=EVERY), horizon=NOW + 30 * DAY)
-    assert made.longest(job(1, gpus=1).spec) is None
-
-
 def test_beyond_what_is_known_of_reservations_a_job_starts_some_day() -> None:
     windows = again(8 * HOUR, 10 * HOUR, DAY, gpu_list=EVERY)
     spec = job(1, gpus=1, time_limit=HOUR).spec
@@ -381,53 +315,6 @@ def test_beyond_what_is_known_of_reservations_a_job_starts_some_day() -> None:
     assert room(windows=windows, horizon=NOW + 30 * DAY).earliest(spec, HOUR) == NOW + 18 * HOUR
     once = [Reserved("v", NOW, NOW + DAY, gpu_list=EVERY)]
     assert room(busy, windows=once, horizon=NOW + 30 * DAY).earliest(spec, HOUR) == NOW + 40 * DAY
-
-
-SLOT = 1800.0
-LISTS = st.sampled_from([{"gpu_list": EVERY}, {"gpu_list": (0, 1)}, {"gpu_list": (2,)}])
-COUNTS = st.sampled_from([{"gpus": 1}, {"gpus": 2}, {"gpus": 4}])
-
-
-def drawn_again(which: st.SearchStrategy[dict[str, object]]) -> st.SearchStrategy[list[Reserved]]:
-    one = st.tuples(st.integers(0, 47), st.integers(1, 46), st.sampled_from([DAY, DAY, 7 * DAY]), which)
-    return st.lists(one, min_size=1, max_size=2).map(
-        lambda drawn: [
-            each
-            for first, length, period, fields in drawn
-            for each in again(first * SLOT, length * SLOT, period, **fields)
-        ]
-    )
-
-
-def longest_gap(windows: Sequence[Reserved], gpus: int) -> float:
-    """The most seconds for which so many GPUs are left, from any half hour of the first week on."""
-    slots = [NOW + SLOT * number for number in range(16 * 48)]
-    active = [[each for each in windows if each.start <= at < each.end] for at in slots]
-    listed = [{index for each in there for index in each.gpu_list or ()} for there in active]
-    counted = [sum(each.gpus for each in there if each.gpu_list is None) for there in active]
-    most = 0
-    for begin in range(7 * 48):
-        left, lasts = set(EVERY), 0
-        while lasts < LONGER / SLOT:
-            left -= listed[begin + lasts]
-            if len(left) < gpus or 4 - len(listed[begin + lasts]) - gpus < counted[begin + lasts]:
-                break
-            lasts += 1
-        most = max(most, lasts)
-    return most * SLOT
-
-
-@given(drawn_again(LISTS) | drawn_again(COUNTS), st.integers(1, 4), st.integers(1, 200))
-@settings(max_examples=30)
-def test_who_can_ever_start_fits_in_some_gap(windows: list[Reserved], gpus: int, slots: int) -> None:
-    made, gap = room(windows=windows, horizon=NOW + 30 * DAY), longest_gap(windows, gpus)
-    assert made.can_ever(job(1, gpus=gpus, time_limit=slots * SLOT).spec, slots * SLOT) == (slots * SLOT <= gap)
-    longest = made.longest(job(1, gpus=gpus, time_limit=20 * DAY).spec)
-    if gap in {0.0, LONGER}:
-        assert longest is None
-    else:
-        assert longest is not None
-        assert gap - 60 <= longest <= gap
 
 
 def test_gpus_that_are_reserved_by_index_later_are_no_part_of_what_is_then_reserved_by_count() -> None:

@@ -19,6 +19,7 @@ from gflowd.core.planning.reservations import (
     edges,
     encode,
     long_over,
+    reserved_now,
     status,
     upcoming,
     windows,
@@ -229,3 +230,15 @@ def test_a_window_says_whether_there_is_always_another() -> None:
     assert [window.again for window in upcoming([once, daily, daily.replace(id=3)], 0, VIENNA)] == [False, True, True]
     over = daily.replace(cancelled_at=2.0 * DAY)
     assert {window.again for window in windows([over], 0, 9 * DAY, VIENNA)} == {False}
+
+
+def test_a_gpu_is_reserved_now_where_an_active_window_names_it() -> None:
+    several = [
+        reservation(1, start=100, duration=50, gpu_list=(0, 2)),
+        reservation(2, start=150, duration=50, gpu_list=(1,), user="bob"),
+        reservation(3, start=100, duration=99, gpus=1),
+    ]
+    found = windows(several, 0, 1000, None)
+    assert reserved_now(found, 99) == {}
+    assert reserved_now(found, 100) == {0: "ada", 2: "ada"}
+    assert reserved_now(found, 150) == {1: "bob"}

@@ -278,8 +278,8 @@ def test_each_refusal_names_its_option(name: str) -> None:
 
 
 def test_the_names_of_files_are_slurms() -> None:
-    assert script_head.slurm_output(array=False) == "slurm-%j.out"
-    assert script_head.slurm_output(array=True) == "slurm-%A_%a.out"
+    assert sbatch_semantics.output_pattern(array=False) == "slurm-%j.out"
+    assert sbatch_semantics.output_pattern(array=True) == "slurm-%A_%a.out"
 
 
 @given(st.binary(max_size=60))

@@ -18,32 +18,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class StartOptions:
     """A named configuration file (or None: the usual one) and options as words by the name of their setting."""
 
     config: str | None
     options: Mapping[str, str]
 
-    def over(self, before: Chosen) -> Chosen:
+    def over(self, before: StartOptions) -> StartOptions:
         """These, and for what they leave open, those `before`."""
-        return Chosen(self.config or before.config, {**before.options, **self.options})
+        return StartOptions(self.config or before.config, {**before.options, **self.options})
 
     def load(self) -> Config:
         """The configuration as it is now. Raises `Refused`."""
         return loader.load(self.config, os.environ, self.options)
 
 
-def kept(state: paths.State) -> Chosen:
+def kept(state: paths.State) -> StartOptions:
     """What the daemon was last started with; nothing where that is unknown."""
     try:
         record = json.loads(paths.read_private(state.options))
         options = {name: str(word) for name, word in record["options"].items() if name in settings.BY_NAME}
-        return Chosen(record["config"], options)
+        return StartOptions(record["config"], options)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Chosen(None, {})
+        return StartOptions(None, {})
 
 
-def keep(state: paths.State, choice: Chosen) -> None:
+def keep(state: paths.State, choice: StartOptions) -> None:
     """Keeps `choice` for later reloads and restarts. Raises `SystemFailed`."""
     record = {"config": choice.config, "options": dict(choice.options)}
     try:

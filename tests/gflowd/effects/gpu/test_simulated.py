@@ -1,4 +1,4 @@
-from gflowd.effects.gpu.drivers import Simulated
+from gflowd.effects.gpu.simulated import Simulated
 
 
 def test_simulated_gpus_are_marked_as_such_and_idle() -> None:
