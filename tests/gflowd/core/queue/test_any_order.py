@@ -58,6 +58,7 @@ class Machine(RuleBasedStateMachine):
     def open(self, kill_strays: bool) -> None:
         self.world = World(kill_strays=kill_strays)
         self.was: dict[int, Any] = {}
+        self.lent: set[int] = set()  # jobs whose CPUs others may have until they run again, or are gone
 
     # Users.
 
@@ -194,7 +195,11 @@ class Machine(RuleBasedStateMachine):
         gpus = Counter(index for job in running if job.run for index in job.run.gpu_ids)
         assert all(count == 1 for count in gpus.values()), gpus
         assert set(gpus) <= {0, 1, 2}
-        cpus = sum(self.world.job(job.id).cpus for job in running if job.id not in lingering)
+        phases = {job.id: self.world.phase(job.id) for job in running}
+        self.lent &= {job_id for job_id, phase in phases.items() if isinstance(phase, Suspended | Stopping)}
+        self.lent |= {job_id for job_id, phase in phases.items() if isinstance(phase, Suspended) and phase.without_cpus}
+        # Ending a suspended job takes CPUs for a moment, whoever else has them.
+        cpus = sum(self.world.job(job.id).cpus for job in running if job.id not in lingering | self.lent)
         memory = sum(job.spec.memory_mb or 0 for job in running if job.id not in lingering)
         assert cpus <= MACHINE.cpus
         assert memory <= MACHINE.memory_mb
