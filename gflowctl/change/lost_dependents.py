@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gflowctl.output import render
 from gflowctl.view import dependencies, jobs
 from gflowd.core.job.records import SPEC
 from gflowd.core.queue.dependency_rules import Never
@@ -75,9 +74,9 @@ def _never(view: View, job: Job, lost: set[int], stuck: set[int]) -> bool:
     return isinstance(dependencies.verdict(view, job, lost, stuck), Never)
 
 
-def tell(view: View, cancelled: Sequence[Job], *, dry: bool) -> None:
-    """Names what falls with jobs that are, or would be, cancelled: nothing for nothing."""
-    found = of(view, [job.id for job in cancelled])
+def told(view: View, cancelled: Sequence[Job], *, dry: bool) -> list[str]:
+    """Sentences that name what falls with jobs that are, or would be, cancelled: none for nothing."""
+    found, lines = of(view, [job.id for job in cancelled]), []
     if found.cancelled:
         one = len(found.cancelled) == 1
         on = (
@@ -87,12 +86,13 @@ def tell(view: View, cancelled: Sequence[Job], *, dry: bool) -> None:
         )
         what = "Would also cancel" if dry else "Also cancelling"
         depend = "depends" if one else "depend"
-        render.write(f"{what} job{_s(found.cancelled)} {jobs.some_labels(found.cancelled)}, which {depend} on {on}\n")
+        lines.append(f"{what} job{_s(found.cancelled)} {jobs.some_labels(found.cancelled)}, which {depend} on {on}")
     if found.stuck:
         stay = "stays" if len(found.stuck) == 1 else "stay"
         can = "would" if dry else "can"
         named = f"Job{_s(found.stuck)} {jobs.some_labels(found.stuck)}"
-        render.write(f"{named} {can} never run and {stay} queued (--no-auto-cancel)\n")
+        lines.append(f"{named} {can} never run and {stay} queued (--no-auto-cancel)")
+    return lines
 
 
 def _are_one_array(found: Sequence[Job]) -> bool:

@@ -14,6 +14,7 @@ from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
     from typing import Final
 
@@ -101,13 +102,32 @@ def said(found: Sequence[Job], what: str) -> str:
     return f"{'each of' if len(found) > 1 else 'job'} {jobs.labels(found)} {what}"
 
 
-def note(outcome: Outcome, *more: str) -> None:
-    """Reports the jobs without a change."""
-    for each in (*outcome.notes, *more):
+def report(
+    args: argparse.Namespace, outcome: Outcome, *told: tuple[str, Sequence[Job]], also: Sequence[str] = ()
+) -> None:
+    """As `tell`; and the jobs without a change as notes."""
+    tell(args, outcome.view.context, outcome.changed, *told, also=also)
+    for each in outcome.notes:
         render.note(each)
 
 
-def tell(what: str, changed: Sequence[Job]) -> None:
-    """Prints `Held job 42` or `Held jobs 3-5`; nothing if there are none."""
-    if changed:
-        render.write(f"{what} {noun(len(changed), 'job')} {jobs.labels(changed)}\n")
+def tell(
+    args: argparse.Namespace,
+    context: Context,
+    changed: Sequence[Job],
+    *told: tuple[str, Sequence[Job]],
+    also: Sequence[str] = (),
+) -> None:
+    """Prints `Held job 42` or `Held jobs 3-5` for each of `told` (`Held`, and the jobs) that has jobs, and `also`
+    further lines; with --json the list of the changed jobs as they are now, in the form of `queue --json`.
+    """
+    if not args.json:
+        lines = [f"{what} {noun(len(found), 'job')} {jobs.labels(found)}" for what, found in told if found]
+        render.write("".join(f"{line}\n" for line in (*lines, *also)))
+        return
+    from gflowctl.output import json_records
+
+    view = views.View(context, context.store.read() if changed else Fold())
+    render.write_json([json_records.record(view, view.job(job.id)) for job in changed])
+    for each in also:
+        render.note(each)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 
 from gflowctl.change import lost_dependents, wishes
-from gflowctl.options import selection
+from gflowctl.options import arguments, selection
 from gflowctl.options.selection import NOT_ENDED, Selection
 from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     selection.add(parser, "every job that has not ended")
     parser.add_argument("--signal", metavar="SIG", help="only send this signal, e.g. USR1 or 10, to running jobs")
     parser.add_argument("--dry-run", action="store_true", help="show which jobs are meant, but do nothing")
+    arguments.add_changed_json(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -42,13 +43,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
     chosen = Selection(args, "cancel", NOT_ENDED)
     if args.dry_run:
         outcome = wishes.preview(context, chosen, _cancelled)
-        wishes.tell("Would cancel", outcome.changed)
+        told = [("Would cancel", outcome.changed)]
     else:
         outcome = wishes.apply(context, chosen, _cancelled)
-        wishes.tell("Cancelled", [job for job in outcome.changed if isinstance(job.phase, Queued)])
-        wishes.tell("Stopping", [job for job in outcome.changed if not isinstance(job.phase, Queued)])
-    lost_dependents.tell(outcome.view, outcome.changed, dry=args.dry_run)
-    wishes.note(outcome)
+        told = [
+            ("Cancelled", [job for job in outcome.changed if isinstance(job.phase, Queued)]),
+            ("Stopping", [job for job in outcome.changed if not isinstance(job.phase, Queued)]),
+        ]
+    also = lost_dependents.told(outcome.view, outcome.changed, dry=args.dry_run)
+    wishes.report(args, outcome, *told, also=also)
     return 0
 
 
@@ -71,15 +74,15 @@ def _signal(args: argparse.Namespace, context: Context) -> int:
     name = signal_names.name(number)
 
     chosen = Selection(args, "cancel --signal", (RUNNING, SUSPENDED, STOPPING))
-    outcome, unreached = wishes.preview(context, chosen, _signalled), list[str]()
+    outcome = wishes.preview(context, chosen, _signalled)
     if args.dry_run:
-        wishes.tell(f"Would send {name} to", outcome.changed)
-    else:
-        sent = signals.send(context, outcome.changed, number)
-        wishes.tell(f"Sent {name} to", [job for job in outcome.changed if sent[job.id]])
-        if unheard := [job for job in outcome.changed if not sent[job.id]]:
-            unreached.append(wishes.said(unheard, "has no process to signal"))
-    wishes.note(outcome, *unreached)
+        wishes.report(args, outcome, (f"Would send {name} to", outcome.changed))
+        return 0
+    sent = signals.send(context, outcome.changed, number)
+    reached = [job for job in outcome.changed if sent[job.id]]
+    unheard = [job for job in outcome.changed if not sent[job.id]]
+    notes = [*outcome.notes, *([wishes.said(unheard, "has no process to signal")] if unheard else [])]
+    wishes.report(args, outcome.replace(changed=reached, notes=notes), (f"Sent {name} to", reached))
     return 0
 
 

@@ -31,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pattern", metavar="TEXT", help="of ended jobs whose name or session matches this regular expression"
     )
+    command_line.add_json(parser, "print the closed sessions as a JSON list")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -44,12 +45,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
     _refuse_live(view, named or ())
     socket = context.runtime.tmux_socket
     found = sessions.of_jobs(socket) if os.path.exists(socket) else {}
-    closed = []
+    closed: list[tuple[str, int]] = []
     for name, job_id in found.items():
         wanted = job_id in named if named is not None else _fits(view, name, job_id, states, pattern)
         if wanted and sessions.close(socket, name):
-            closed.append(job_id)
-    _tell(closed)
+            closed.append((name, job_id))
+    if args.json:
+        render.write_json([{"id": job_id, "session": name} for name, job_id in closed])
+    else:
+        _tell([job_id for _, job_id in closed])
     return 0
 
 

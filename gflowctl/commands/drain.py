@@ -6,6 +6,7 @@ import time
 
 from gflowctl.machine import drain
 from gflowctl.output import render
+from gflowd import command_line
 from gflowd.core.job.records import SETTING
 from gflowd.core.request import validation
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     parser.add_argument("--reason", metavar="TEXT", help="reason shown to users")
+    command_line.add_json(parser, "print as a JSON object since when the machine is drained, by whom, and why")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -26,15 +28,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.reason is not None:
         validation.check_text(args.reason)
     with context.writable_store.commit() as commit:
-        before = drain.of(commit.fold())
+        now = before = drain.of(commit.fold())
         changed = before is None or (args.reason is not None and before.get("reason") != args.reason)
         if changed:
             now = {"at": time.time(), "by": context.user, "reason": args.reason}
             commit.put(SETTING, drain.NAME, now)
     if changed:
         context.ring(b"w")
+    if args.json:
+        render.write_json({"drained": drain.record(now)})
+    elif changed:
         render.write("Drained: no job starts until gflowctl resume\n")
-    else:
-        assert before is not None
+    if not changed and before is not None:
         render.note(f"already drained, {drain.words(before)}")
     return 0

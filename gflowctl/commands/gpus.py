@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
+    from gflowd.storage.observed import SeenGpu
 
 ALL = "all"
 LEGEND = """\
@@ -49,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "resume": ("use a GPU again after a drain, or after a fault once it responds again", _configure_resume),
             "ignore": (
                 "use a GPU even though this process is on it; without options: list ignored processes",
-                _configure_ignore,
+                _configure_process,
             ),
             "unignore": ("stop ignoring a process; without options: all processes", _configure_process),
             "topology": ("show how the GPUs are linked, in the terms of nvidia-smi topo", command_line.add_json),
@@ -61,6 +62,7 @@ def _configure_allow(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("gpus", nargs="?", metavar="LIST", help="GPUs by index, e.g. 0,2 or 0-3, or all")
     which.add_argument("--default", action="store_true", help="the GPUs that gflowd's option or gflow.toml allows")
+    command_line.add_json(parser)
 
 
 def _configure_drain(parser: argparse.ArgumentParser) -> None:
@@ -70,15 +72,12 @@ def _configure_drain(parser: argparse.ArgumentParser) -> None:
 
 def _configure_resume(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("gpu", type=command_line.count, metavar="N", help="the GPU's index")
+    command_line.add_json(parser, "print as a JSON object whether the GPU is drained, and its fault")
 
 
 def _configure_process(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", type=command_line.count, metavar="N", help="the GPU's index")
     parser.add_argument("--pid", type=arguments.pid, metavar="P", help="the process, one that gflow did not start")
-
-
-def _configure_ignore(parser: argparse.ArgumentParser) -> None:
-    _configure_process(parser)
     command_line.add_json(parser, "print a JSON list of the ignored processes")
 
 
@@ -93,18 +92,20 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _allow(args: argparse.Namespace, context: Context) -> None:
+    chosen = None if args.default or args.gpus == ALL else _indices(args.gpus, context)
+    changed = gpu_records.change(context, admin_state.ALLOW, lambda _: None if args.default else {"gpus": chosen})
     if args.default:
-        if gpu_records.change(context, admin_state.ALLOW, lambda _: None):
-            render.write(f"Allowed: {gpu_records.Allowed(context).words()}\n")
-        else:
-            render.note(f"nothing changes: {gpu_records.Allowed(context).words()}")
-        return
-    chosen = None if args.gpus == ALL else _indices(args.gpus, context)
-    said = "every GPU" if chosen is None else f"GPU {ranges.fold(chosen)} only"
-    if gpu_records.change(context, admin_state.ALLOW, lambda _: {"gpus": chosen}):
-        render.write(f"Allowed: jobs may use {said}\n")
+        said = gpu_records.Allowed(context).words()
+        done, same = f"Allowed: {said}", f"nothing changes: {said}"
     else:
-        render.note(f"jobs may already use {said}")
+        said = "every GPU" if chosen is None else f"GPU {ranges.fold(chosen)} only"
+        done, same = f"Allowed: jobs may use {said}", f"jobs may already use {said}"
+    if args.json:
+        render.write_json(gpu_records.Allowed(context).fields())
+    elif changed:
+        render.write(f"{done}\n")
+    if not changed:
+        render.note(same)
 
 
 def _indices(text: str, context: Context) -> list[int]:
@@ -129,13 +130,23 @@ def _drain(args: argparse.Namespace, context: Context) -> None:
         same = before is not None and args.reason in (None, before["reason"])
         return {**(orders or {}), gpu.uuid: before if same else now}
 
-    if gpu_records.change(context, admin_state.DRAINED, drained):
+    changed = gpu_records.change(context, admin_state.DRAINED, drained)
+    if args.json:
+        _write_json(gpu, context, gpu.fault)
+    elif changed:
         busy = "; its jobs go on" if gpu.jobs else ""
         render.write(f"Drained GPU {args.gpu}: no job starts on it until gflowctl gpus resume {args.gpu}{busy}\n")
-    else:
+    if not changed:
         order = gpu_records.order(context, admin_state.DRAINED)[gpu.uuid]
         why = f": {order['reason']}" if order["reason"] else ""
         render.note(f"GPU {args.gpu} is already drained, since {render.local(order['at'])} by {order['by']}{why}")
+
+
+def _write_json(gpu: SeenGpu, context: Context, fault: str | None) -> None:
+    """Since when the GPU is drained, by whom and why; and its fault."""
+    order = (gpu_records.order(context, admin_state.DRAINED) or {}).get(gpu.uuid)
+    drained = order and {**order, "at": render.rfc3339(order["at"])}
+    render.write_json({"index": gpu.index, "uuid": gpu.uuid, "drained": drained, "fault": fault})
 
 
 def _resume(args: argparse.Namespace, context: Context) -> None:
@@ -153,7 +164,9 @@ def _resume(args: argparse.Namespace, context: Context) -> None:
         accepted = {"at": time.time(), "boot": boot_id(), "ecc": gpu.ecc}
         done = gpu_records.change(context, admin_state.RESUMED, lambda orders: {**(orders or {}), card: accepted})
         fault = None
-    if done:
+    if args.json and (done or fault is None):
+        _write_json(gpu, context, fault)
+    elif done:
         render.write(f"Resumed GPU {args.gpu}\n")
     if fault is None:
         if not done:

@@ -6,7 +6,7 @@ Name the jobs or choose them by options, which leave out all jobs that are not q
 from __future__ import annotations
 
 from gflowctl.change import wishes
-from gflowctl.options import selection
+from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
 from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     selection.add(parser, "every queued job")
+    arguments.add_changed_json(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
     outcome = wishes.apply(context, Selection(args, "hold", WAITING), _held)
-    wishes.tell("Held", outcome.changed)
-    wishes.note(outcome)
+    wishes.report(args, outcome, ("Held", outcome.changed))
     return 0
 
 

@@ -14,10 +14,12 @@ import time
 from gflowctl.machine import drain as draining
 from gflowctl.machine import gpu_table, gpus
 from gflowctl.machine import reservations as reserving
-from gflowctl.output import render
+from gflowctl.output import render, tally
 from gflowctl.output.watch import redraw
+from gflowctl.view import views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage
+from gflowd.core.job.model import ENDED_STATES, STATES
 from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservations
 from gflowd.core.syntax import durations, memory, ranges
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return 0
     color = render.use_color(args.color)
     if args.watch:
-        redraw(context, lambda: _page(context, color=color), args.interval, lambda: time.strftime("%H:%M:%S"))
+        redraw(context, lambda: (_page(context, color=color), ""), args.interval)
     render.write(_page(context, color=color))
     return 0
 
@@ -71,12 +73,14 @@ def _document(context: Context) -> dict[str, Any]:
         "cpus": {"total": seen.cpus, "used": seen.used_cpus},
         "memory": {"total_mb": seen.memory_mb, "used_mb": seen.used_memory_mb},
         "daemon": {"running": context.daemon_runs, "version": seen.version, "executor": seen.executor},
+        "jobs": _numbers(context, fold),
+        "busy_gpus": tally.busy(seen.gpus),
         "seen_at": render.rfc3339(seen.at),
         "reservations": [_window(window) for window in reservations.upcoming(found, now, tz)],
         "gpu_trouble": seen.gpu_trouble,
-        "gpus_allowed": {"gpus": allowed.gpus, "by": allowed.by, "over": allowed.over},
+        "gpus_allowed": allowed.fields(),
         "trouble": seen.trouble,
-        "drained": drain and {**drain, "at": render.rfc3339(drain["at"])},
+        "drained": draining.record(drain),
     }
 
 
@@ -104,6 +108,7 @@ def _page(context: Context, *, color: bool) -> str:
     found = reservations.decode_all(fold.of(RESERVATION))
     parts = [_gpus(seen, found, reserving.zone(context), color=color), _allowed(context, color=color)]
     parts.append(_host(seen, color=color))
+    parts.append(f"{_key('Jobs', color=color)}{tally.words(_numbers(context, fold), seen.gpus)}\n")
     parts += [_daemon(seen, runs=runs, color=color), _drained(fold, color=color)]
     return "".join(parts)
 
@@ -146,6 +151,13 @@ def _words(window: Window, now: float, tz: tzinfo | None) -> str:
     gpus = f"any {count(window.gpus, 'GPU')}" if listed is None else f"GPU {ranges.fold(listed)}"
     since = "" if window.start <= now else f"from {reserving.near(window.start, now, tz)} "
     return f"{gpus} for {render.escape(window.user)} {since}until {reserving.near(window.end, now, tz)} ({window.id})"
+
+
+def _numbers(context: Context, fold: Fold) -> dict[str, int]:
+    """How many jobs that have not ended are in each state."""
+    view = views.View(context, fold)
+    found = views.numbers(view, [job_id for job_id in view.ids() if not view.has_ended(job_id)])
+    return {state: found[state] for state in STATES if state not in ENDED_STATES}
 
 
 def _host(seen: Observed, *, color: bool) -> str:

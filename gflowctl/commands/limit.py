@@ -20,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
     parser.add_argument("group", metavar="GROUP", help="the array or sweep, by id (42, @, @~2) or name")
     parser.add_argument("most", type=command_line.count, metavar="N", help="how many at a time, at least 1")
+    command_line.add_json(parser, "print the array's id and its limit as a JSON object")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -40,7 +41,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
             commit.put(LIMIT, array_id, {"max_concurrent": args.most})
     if changed:
         context.ring(b"w")
+    if args.json:
+        render.write_json({"array_id": array_id, "max_concurrent": args.most})
+    elif changed:
         render.write(f"Limited job {array_id} to {args.most} at a time\n")
-    else:
+    if not changed:
         render.note(f"job {array_id} is already limited to {args.most} at a time")
     return 0

@@ -7,20 +7,20 @@ R, suspended S, stopping CG, finished CD, failed F, cancelled CA, timeout TO.
 START is when a job began. For a queued job it is the latest time at which it will start, if that is promised, or a time
 marked ~, which is only an estimate: its begin time, or what time limits and quotas lead to expect. N/A: not known.
 
+On a terminal, the numbers of these jobs by state and of the busy GPUs follow.
+
 Fields for --format and --sort: JOBID NAME USER PROJECT ST STATE TIME TIMELEFT TIMELIMIT SUBMIT START END NODES GPUS
 CPUS MEMORY PRIORITY REASON NODELIST(REASON) EXIT COMMAND.
 """
 
 from __future__ import annotations
 
-import time
-
 from gflowctl.options import arguments
 from gflowctl.output import columns, descriptions, render
 from gflowctl.view import jobs, views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage
-from gflowd.core.job.model import ENDED_STATES, QUEUED
+from gflowd.core.job.model import ENDED_STATES, QUEUED, STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowctl.output.columns import Row
-    from gflowd.core.job.model import Job
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +67,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("-r", action="store_true", dest="unfolded", help="show each element of an array on its own line")
     command_line.add_json(group, "print a JSON list, one object for each job")
+    group.add_argument(
+        "--csv",
+        action="store_true",
+        help="print comma-separated values, one line for each job; times in UTC, durations in seconds, memory in MiB",
+    )
 
 
 def _limit(text: str) -> int:
@@ -86,61 +90,93 @@ def run(args: argparse.Namespace, context: Context) -> int:
     names = columns.chosen(usual if args.format is None else args.format)
     states = set(descriptions.states(args.states)) or ({QUEUED} if args.start else set())
     since = None if args.since is None else context.instant(args.since, "--since")
-    if args.watch and args.json:
-        raise BadUsage("give either --watch or --json, not both")
-    if args.tree and args.json:
-        raise BadUsage("give either --tree or --json, not both; the JSON has the dependencies")
+    _check(args)
 
-    def show() -> str:
+    def show() -> tuple[str, str]:
+        """The list, and what it comes to, which only a terminal gets."""
         view = views.View(context, context.store.read())
-        found = columns.sort(view, _matching(args, view, states, since), _sorting(args))
+        matching, numbers = _matching(args, view, states, since)
+        found = columns.sort(view, matching, _sorting(args))
         if args.limit is not None:
             found = found[: args.limit] if args.limit >= 0 else found[args.limit :]
         if args.json:
             from gflowctl.output import json_records
 
             render.write_json([json_records.record(view, job) for job, _ in found])
-            return ""
-        wide = render.terminal_columns() if render.is_terminal() else 0
-        shape, rows = columns.columns(names), columns.cells(view, found, names)
-        if args.tree:
-            from gflowctl.output import tree
+            return "", ""
+        if args.csv:
+            from gflowctl.output import job_csv
 
-            place = tree.place(names)
-            rows, shape[place] = tree.rows(rows, place), shape[place].replace(right=False)
-        return render.table(shape, rows, color=render.use_color(args.color), columns_wide=wide)
+            return job_csv.table(view, found, names), ""
+        return _table(args, view, found, names), _sums(view, numbers)
 
     if args.watch:
         from gflowctl.output.watch import redraw
 
-        redraw(context, show, args.interval, lambda: time.strftime("%H:%M:%S"))
+        redraw(context, show, args.interval)
     else:
-        render.write(show())
+        listed, sums = show()
+        render.write(f"{listed}\n{sums}\n" if sums else listed)
     return 0
 
 
-def _matching(args: argparse.Namespace, view: views.View, states: set[str], since: float | None) -> list[Row]:
+def _check(args: argparse.Namespace) -> None:
+    given = [option for option in ("--watch", "--tree", "--json", "--csv") if getattr(args, option[2:])]
+    if len(given) > 1 and given != ["--watch", "--tree"]:
+        why = "; the JSON has the dependencies" if given == ["--tree", "--json"] else ""
+        raise BadUsage(f"give either {given[0]} or {given[-1]}, not both{why}")
+
+
+def _table(args: argparse.Namespace, view: views.View, found: list[Row], names: list[str]) -> str:
+    wide = render.terminal_columns() if render.is_terminal() else 0
+    shape, rows = columns.columns(names), columns.cells(view, found, names)
+    if args.tree:
+        from gflowctl.output import tree
+
+        place = tree.place(names)
+        rows, shape[place] = tree.rows(rows, place), shape[place].replace(right=False)
+    return render.table(shape, rows, color=render.use_color(args.color), columns_wide=wide)
+
+
+def _sums(view: views.View, numbers: dict[str, int]) -> str:
+    if not render.is_terminal():
+        return ""
+    from gflowctl.output import tally
+
+    if not view.daemon_runs:  # what it saw of GPUs may be old
+        return f"{tally.jobs(numbers)}; gflowd is not running"
+    return tally.words(numbers, view.observed.gpus)
+
+
+def _matching(
+    args: argparse.Namespace, view: views.View, states: set[str], since: float | None
+) -> tuple[list[Row], dict[str, int]]:
+    """The jobs that the options choose, and how many of them are in each state."""
     users = {*(args.user or ()), *([view.context.user] if args.me else ())}
     ids = _considered(args, view, states, users, since)
     if users:
         ids = view.owned(ids, users)
-    rows: Iterable[tuple[int, str | None]]
-    if args.unfolded or args.json or not view.families:
-        rows = zip(ids, [None] * len(ids), strict=True)
+    rows: Iterable[tuple[int, str | None, int]]
+    if args.unfolded or args.json or args.csv or not view.families:
+        rows = ((job_id, None, 1) for job_id in ids)
     else:
         from gflowctl.view import folding
 
         rows = folding.fold(view, ids, by_name=bool(args.names))
-
-    def fits(job: Job) -> bool:
-        return (
-            (not states or jobs.state(job) in states)
+    found: list[Row] = []
+    numbers = dict.fromkeys(STATES, 0)
+    for job_id, label, number in rows:
+        job = view.job(job_id)
+        state = jobs.state(job)
+        if (
+            (not states or state in states)
             and (not args.names or jobs.name(job) in args.names)
             and (not args.project or job.spec.project in args.project)
             and (since is None or max(job.spec.submitted_at, jobs.ended_at(job) or 0) >= since)
-        )
-
-    return [(job, label) for job_id, label in rows if fits(job := view.job(job_id))]
+        ):
+            found.append((job, label))
+            numbers[state] += number
+    return found, numbers
 
 
 def _considered(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULTS = ("default-user", "default-project")
 NO_LIMIT = "none"
+QUOTA_IN_FORCE = "print the quota that is now in force as a JSON object"
 USED = ("running_jobs", "running_gpus", "queued_jobs")  # what `FIELDS` limit
 
 
@@ -42,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         {
             "list": ("show quotas and how much of them is used", command_line.add_json),
             "set": ("set numbers of a quota; those not given stay as they are", _configure_set),
-            "remove": ("remove a quota set here, so that gflow.toml applies again", _add_owner),
+            "remove": ("remove a quota set here, so that gflow.toml applies again", _configure_remove),
         },
     )
 
@@ -57,6 +58,13 @@ def _configure_set(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"at most this many {what}; none: no limit, whatever the default",
         )
+
+    command_line.add_json(parser, QUOTA_IN_FORCE)
+
+
+def _configure_remove(parser: argparse.ArgumentParser) -> None:
+    _add_owner(parser)
+    command_line.add_json(parser, QUOTA_IN_FORCE)
 
 
 def _add_owner(parser: argparse.ArgumentParser) -> None:
@@ -101,8 +109,11 @@ def _set(args: argparse.Namespace, context: Context) -> None:
     if changed:
         context.ring(b"w")
     said = _words(owner, quotas.in_force(context, fold))
-    if changed:
+    if args.json:
+        render.write_json(_row(owner, quotas.in_force(context, fold), quotas.usage(fold)))
+    elif changed:
         render.write(f"{said}\n")
+    if changed:
         _tell_too_large(context, fold, before)
     else:
         render.note(f"nothing changes: {said}")
@@ -130,7 +141,10 @@ def _remove(args: argparse.Namespace, context: Context) -> None:
         if fold.of(QUOTA).pop(owner, None) is not None:
             commit.put(QUOTA, owner, None)
     context.ring(b"w")
-    render.write(f"{_words(owner, quotas.in_force(context, fold))}\n")
+    if args.json:
+        render.write_json(_row(owner, quotas.in_force(context, fold), quotas.usage(fold)))
+    else:
+        render.write(f"{_words(owner, quotas.in_force(context, fold))}\n")
 
 
 def _owner(args: argparse.Namespace) -> str:
@@ -192,13 +206,14 @@ def _rows(found: Quotas, used: dict[str, quotas.Usage]) -> list[dict[str, Any]]:
     """The defaults that are set, then all users and all projects with a quota or a job."""
     named = {*found.ids(), *used}.difference(DEFAULTS)
     owners = [*(name for name in DEFAULTS if name in found.ids()), *sorted(named, key=_order)]
-    rows = []
-    for owner in owners:
-        kind, _, name = owner.partition(":")
-        counts = None if owner in DEFAULTS else used.get(owner, quotas.Usage())
-        usage = {field: getattr(counts, field, None) for field in USED}
-        rows.append({"kind": kind, "name": name or None, **usage, **found.of(owner).fields()})
-    return rows
+    return [_row(owner, found, used) for owner in owners]
+
+
+def _row(owner: str, found: Quotas, used: dict[str, quotas.Usage]) -> dict[str, Any]:
+    kind, _, name = owner.partition(":")
+    counts = None if owner in DEFAULTS else used.get(owner, quotas.Usage())
+    usage = {field: getattr(counts, field, None) for field in USED}
+    return {"kind": kind, "name": name or None, **usage, **found.of(owner).fields()}
 
 
 def _order(owner: str) -> tuple[bool, str]:

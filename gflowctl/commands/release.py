@@ -7,7 +7,7 @@ queued jobs.
 from __future__ import annotations
 
 from gflowctl.change import wishes
-from gflowctl.options import selection
+from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
 from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at", metavar="INSTANT", help="do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h"
     )
+    arguments.add_changed_json(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -45,6 +46,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return f"is not held ({jobs.state(job)})"
 
     outcome = wishes.apply(context, chosen, released)
-    wishes.tell("Released", outcome.changed)
-    wishes.note(outcome)
+    wishes.report(args, outcome, ("Released", outcome.changed))
     return 0

@@ -10,7 +10,7 @@ says so, e.g. --state failed, and as long as they are not in the history.
 from __future__ import annotations
 
 from gflowctl.change import wishes
-from gflowctl.options import selection
+from gflowctl.options import arguments, selection
 from gflowctl.options.selection import LIVE, Selection
 from gflowctl.view import jobs, views
 from gflowd.core.job.model import ENDED_STATES, Queued
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     selection.add(parser, "every job that has started and not ended")
+    arguments.add_changed_json(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
     outcome = wishes.apply(context, Selection(args, "requeue", (*LIVE, *ENDED_STATES), usual=LIVE), _requeued)
-    wishes.tell("Requeued", outcome.changed)
-    wishes.note(outcome)
+    wishes.report(args, outcome, ("Requeued", outcome.changed))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gflowctl.machine import drain
 from gflowctl.output import render
+from gflowd import command_line
 from gflowd.core.job.records import SETTING
 
 TYPE_CHECKING = False
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Has no options."""
+    """Names the option."""
+    command_line.add_json(parser)
 
 
-def run(_args: argparse.Namespace, context: Context) -> int:
+def run(args: argparse.Namespace, context: Context) -> int:
     """Removes the setting."""
     before = None
     if context.state.has_snapshot():
@@ -25,9 +27,12 @@ def run(_args: argparse.Namespace, context: Context) -> int:
             before = drain.of(commit.fold())
             if before is not None:
                 commit.put(SETTING, drain.NAME, None)
+    if args.json:
+        render.write_json({"drained": None})
     if before is None:
         render.note("not drained; nothing to resume")
         return 0
     context.ring(b"w")
-    render.write("Resumed: jobs start again\n")
+    if not args.json:
+        render.write("Resumed: jobs start again\n")
     return 0

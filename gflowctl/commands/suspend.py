@@ -13,7 +13,7 @@ Name the jobs or choose them by options, which leave out all jobs that are not r
 from __future__ import annotations
 
 from gflowctl.change import wishes
-from gflowctl.options import selection
+from gflowctl.options import arguments, selection
 from gflowctl.options.selection import Selection
 from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
@@ -31,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     selection.add(parser, "every running job")
     parser.add_argument("--release-cpus", action="store_true", help="give the jobs' CPUs back until they can go on")
+    arguments.add_changed_json(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -47,8 +48,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return "is already suspended"
 
     outcome = wishes.apply(context, Selection(args, "suspend", (STARTING, RUNNING, SUSPENDED)), suspended)
-    wishes.tell("Suspended", outcome.changed)
-    wishes.note(outcome)
+    wishes.report(args, outcome, ("Suspended", outcome.changed))
     return 0
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from gflowctl.change import wishes
-from gflowctl.options import selection
+from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
 from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     selection.add(parser, "every queued job")
+    arguments.add_changed_json(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -38,6 +39,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return job.wish.replace(top_at=now)
 
     outcome = wishes.apply(context, Selection(args, "top", WAITING), put_first)
-    wishes.tell("Moved to the front:", outcome.changed)
-    wishes.note(outcome)
+    wishes.report(args, outcome, ("Moved to the front:", outcome.changed))
     return 0

@@ -6,7 +6,7 @@ Name the jobs or choose them by options, which leave out all jobs that are not s
 from __future__ import annotations
 
 from gflowctl.change import wishes
-from gflowctl.options import selection
+from gflowctl.options import arguments, selection
 from gflowctl.options.selection import Selection
 from gflowctl.view import jobs, views
 from gflowd.core.job.model import RUNNING, STARTING, SUSPENDED, Suspended
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     selection.add(parser, "every suspended job")
+    arguments.add_changed_json(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
     outcome = wishes.apply(context, Selection(args, "unsuspend", (STARTING, RUNNING, SUSPENDED)), _going_on)
-    wishes.tell("Unsuspended", outcome.changed)
-    wishes.note(outcome)
+    wishes.report(args, outcome, ("Unsuspended", outcome.changed))
     return 0
 
 

@@ -65,6 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
     parser.add_argument("--clear", action="extend", type=command_line.words, default=[], metavar="OPTION,...",
                         help="options to reset to their defaults, e.g. time,begin,depends-on")  # fmt: skip
+    arguments.add_changed_json(parser)
 
 
 def _configure_order(parser: argparse.ArgumentParser) -> None:
@@ -132,15 +133,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
             _refuse_cycles(view, list(groups), request)
     if changed:
         context.ring(b"w")
-    wishes.tell("Updated", changed)
+    wishes.tell(args, context, changed, ("Updated", changed))
     for spec_id in same:
         render.note(f"job {spec_id} already has these values")
-    _tell(request, context, made)
+    _note(request, context, made)
     return 0
 
 
-def _tell(request: Request, context: Context, made: Sequence[tuple[str, Spec]]) -> None:
-    """As a submission tells it of new jobs."""
+def _note(request: Request, context: Context, made: Sequence[tuple[str, Spec]]) -> None:
+    """As a submission notes it of new jobs."""
     for note in request.notes:
         if render.notes_are_read() or any(each in note for each in capture.ALWAYS_SAID):
             render.note(note)

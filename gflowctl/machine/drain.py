@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowctl.output.render import local
+from gflowctl.output.render import local, rfc3339
 from gflowd.core.job.records import SETTING
 
 TYPE_CHECKING = False
@@ -18,6 +18,11 @@ def of(fold: Fold) -> dict[str, Any] | None:
     """`at` (seconds since the epoch), `by` and `reason` of the drain; None if jobs start."""
     found: dict[str, Any] | None = fold.of(SETTING).get(NAME)
     return found
+
+
+def record(drain: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The object of `--json`; None if jobs start."""
+    return drain and {**drain, "at": rfc3339(drain["at"])}
 
 
 def words(drain: dict[str, Any]) -> str:

@@ -42,10 +42,13 @@ def ignore(args: argparse.Namespace, context: Context) -> None:
         living = _living(entries)
         return living if entry in living else [*living, entry]
 
-    if gpus.change(context, IGNORED, more):
+    changed = gpus.change(context, IGNORED, more)
+    if args.json:
+        _show(args, context)
+    elif changed:
         render.write(f"Ignored process {args.pid}: it keeps no job from GPU {args.gpu}\n")
         render.write(f"{_risk(gpu, process)}\n")
-    else:
+    if not changed:
         render.note(f"process {args.pid} on GPU {args.gpu} is already ignored")
 
 
@@ -57,8 +60,13 @@ def unignore(args: argparse.Namespace, context: Context) -> None:
         kept = [each for each in _living(entries) if gpu and (each["gpu"], each["pid"]) != (gpu.uuid, args.pid)]
         return kept or None
 
-    if not gpus.change(context, IGNORED, less):
+    changed = gpus.change(context, IGNORED, less)
+    if args.json:
+        _show(args, context)
+    if not changed:
         render.note("no process is ignored" if gpu is None else f"process {args.pid} on GPU {args.gpu} is not ignored")
+    elif args.json:
+        return
     elif gpu is None:
         render.write("No longer ignored: every process counts again\n")
     else:

@@ -75,6 +75,10 @@ class Allowed:
         if asked is not None:
             self.gpus, self.by, self.over = asked["gpus"], "gflowctl gpus allow", self.by
 
+    def fields(self) -> dict[str, Any]:
+        """The object of `--json`."""
+        return {"gpus": self.gpus, "by": self.by, "over": self.over}
+
     def words(self) -> str:
         """`jobs may use GPU 0 only (gflowctl gpus allow, which takes precedence over ~/.config/gflow/gflow.toml)`."""
         may = "every GPU" if self.gpus is None else f"GPU {ranges.fold(self.gpus)} only"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflowd.command_line import count
+from gflowd.command_line import add_json, count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ def add_job(parser: argparse.ArgumentParser) -> None:
         metavar="JOB",
         help="a job id; @ is your last submission, @~2 the one two before it; 42_3 is an element of array 42",
     )
+
+
+def add_changed_json(parser: argparse.ArgumentParser) -> None:
+    """`--json` of a command that changes jobs."""
+    add_json(parser, "print the changed jobs as a JSON list, as they are afterwards")
 
 
 def pid(text: str) -> int:

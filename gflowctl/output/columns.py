@@ -99,7 +99,7 @@ def _exit(_view: View, job: Job) -> str:
     return f"{job.phase.exit_code or 0}:{job.phase.signal or 0}"
 
 
-def _start(view: View, job: Job) -> float | None:
+def start(view: View, job: Job) -> float | None:
     """When it began, or is expected to begin."""
     began = jobs.started_at(job)
     return reasons.expected_start(view, job) if began is None else began
@@ -133,7 +133,7 @@ FIELDS: dict[str, Field] = {
     "TIMELEFT": Field(_time_left, lambda view, job: _last(view.time_left(job)), right=True),
     "TIMELIMIT": Field(_time_limit, lambda _, job: _last(job.spec.time_limit), right=True),
     "SUBMIT": Field(lambda _, job: local(job.spec.submitted_at), lambda _, job: job.spec.submitted_at),
-    "START": Field(_shown_start, lambda view, job: _last(_start(view, job))),
+    "START": Field(_shown_start, lambda view, job: _last(start(view, job))),
     "END": Field(lambda _, job: local(jobs.ended_at(job)), lambda _, job: _last(jobs.ended_at(job))),
     "NODES": Field(lambda _, job: "0" if jobs.is_waiting(job) else "1", right=True),
     "GPUS": Field(lambda _, job: str(job.spec.gpus), lambda _, job: job.spec.gpus, right=True),

@@ -54,6 +54,35 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "rank": rank, "score": points, "promised_start": rfc3339(reasons.promised_start(view, job)),
         "estimated_start": rfc3339(reasons.estimated_start(view, job)),
         "git": None if spec.git is None else spec.git.fields(),
+        "log": _log(view, job),
+        **_submitted(view, job),
+        "cancelled_by": job.wish.cancelled_by,
+    }  # fmt: skip
+
+
+def _log(view: View, job: Job) -> str | None:
+    """Where the output of its present or last attempt is; None before the first, unless the submission said where."""
+    if job.run is None and job.spec.output is None:
+        return None
+    return jobs.log_path(view.context.state, job, jobs.attempt(job))
+
+
+def _submitted(view: View, job: Job) -> dict[str, Any]:
+    """What was submitted and is not told by what became of it. `executor`: that of the attempt, if there is one; null
+    stands for what gflowd is set to.
+    """
+    spec, retry = job.spec, job.spec.retry
+    return {
+        "executor": spec.executor if job.run is None else job.run.executor, "grace": spec.grace,
+        "retry_on": [] if retry is None else list(retry.on),
+        "retry_delay": None if retry is None else retry.delay,
+        "retry_factor": None if retry is None else retry.factor,
+        "auto_cancel": None if spec.needs is None else spec.needs.auto_cancel,
+        "input": spec.input, "append": spec.append, "submit_dir": spec.submit_dir or spec.cwd,
+        "environment": view.context.state.environment(spec.env), "umask": f"{spec.umask:04o}",
+        "max_failures": None if spec.family is None else spec.family.max_failures,
+        "name_template": spec.name_template,
+        "notify_email": spec.notify_email, "notify_on": list(spec.notify_on),
     }  # fmt: skip
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from gflowctl.view.views import View
 
 
-Row = tuple[int, str | None]  # the id of a job; where it stands for others of its array: how they are named
+# the id of a job; where it stands for others of its array: how they are named; and how many they are
+Row = tuple[int, str | None, int]
 
 
 def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[Row]:
@@ -23,7 +24,7 @@ def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[Row]:
     """
     array_index, wishes, phases = view.array_index, view.records.of(WISH), view.records.of(PHASE)
     if array_index is None:
-        return [(job_id, None) for job_id in ids]
+        return [(job_id, None, 1) for job_id in ids]
     specs = view.records.of(SPEC)
     named = {each for each in array_index.families if by_name and "name_template" in specs[each]}
     rows: list[Row] = []
@@ -36,7 +37,7 @@ def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[Row]:
         wish = wishes.get(job_id)
         over = wish is not None and "cancelled_at" in wish
         if array_id is None or array_id in named or over or job_id in phases:
-            rows.append((job_id, None))
+            rows.append((job_id, None, 1))
         else:
             groups.setdefault((array_id, str(wish or "")), []).append(job_id)
     for (of, _), found in groups.items():
@@ -44,5 +45,5 @@ def fold(view: View, ids: Iterable[int], *, by_name: bool = False) -> list[Row]:
         if len(found) > 1:
             limit = view.max_concurrent(view.job(found[0]))
             label = array_ids.name(array_index.families[of], of, sorted(found), limit)
-        rows.append((found[0], label))
+        rows.append((found[0], label, len(found)))
     return rows

@@ -296,10 +296,15 @@ def by_spec(view: View, ids: Iterable[int]) -> dict[int, list[int]]:
     return found
 
 
-def counts(view: View, ids: Iterable[int]) -> list[str]:
-    """How many jobs are in each state: `97 queued`, `3 running`. Does not decode jobs that never started."""
+def numbers(view: View, ids: Iterable[int]) -> dict[str, int]:
+    """How many jobs are in each state. Does not decode jobs that never started."""
     wishes, phases, found = view.records.of(WISH), view.records.of(PHASE), dict.fromkeys(STATES, 0)
     for job_id in ids:
         untouched = job_id not in phases and job_id not in wishes
         found[QUEUED if untouched else jobs.state(view.job(job_id))] += 1
-    return [f"{number} {each}" for each, number in found.items() if number]
+    return found
+
+
+def counts(view: View, ids: Iterable[int]) -> list[str]:
+    """How many jobs are in the states that occur: `97 queued`, `3 running`."""
+    return [f"{number} {each}" for each, number in numbers(view, ids).items() if number]

@@ -72,13 +72,18 @@ class Ctl:
             time.sleep(0.01)
 
     def on_a_terminal(
-        self, *words: str, columns: int = 60, env: dict[str, str] | None = None, enough: tuple[bytes, int] | None = None
+        self,
+        *words: str,
+        columns: int = 60,
+        rows: int = 24,
+        env: dict[str, str] | None = None,
+        enough: tuple[bytes, int] | None = None,
     ) -> tuple[str, int]:
-        """What it shows on a terminal as wide as that, and its status; it is interrupted once it has shown a word so
+        """What it shows on a terminal as large as that, and its status; it is interrupted once it has shown a word so
         many times, if any.
         """
         leader, follower = pty.openpty()
-        termios.tcsetwinsize(follower, (24, columns))
+        termios.tcsetwinsize(follower, (rows, columns))
         environ = self.env | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | (env or {})
         process = subprocess.Popen([*PROGRAM, *words], cwd=self.home, env=environ, stdout=follower, stderr=follower)
         os.close(follower)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gflowctl.output import render
+
 if TYPE_CHECKING:
     from support.ctl import Ctl
 
@@ -19,7 +21,9 @@ FIELDS = [
     "expected_start", "exit_code", "signal", "attempt",
     "max_retries", "redone_from", "group", "max_concurrent", "session", "pid",
     "output", "error", "gpu_type", "conda_env", "early_signal", "suspended_at", "suspended_seconds",
-    "rank", "score", "promised_start", "estimated_start", "git",
+    "rank", "score", "promised_start", "estimated_start", "git", "log", "executor", "grace", "retry_on", "retry_delay",
+    "retry_factor", "auto_cancel", "input", "append", "submit_dir", "environment", "umask", "max_failures",
+    "name_template", "notify_email", "notify_on", "cancelled_by",
 ]  # fmt: skip
 
 
@@ -68,6 +72,39 @@ def test_which_jobs_are_listed(mixed: Ctl, words: list[str], found: list[int]) -
 def test_the_json_has_every_field_in_order(mixed: Ctl) -> None:
     for job in mixed.jobs("-a"):
         assert list(job) == FIELDS
+
+
+def test_the_json_has_what_was_submitted(ctl: Ctl) -> None:
+    plain = ["submit", "true"]
+    full = [
+        "submit", "--grace", "30s", "--executor", "process", "--max-retries", "3", "--retry-on", "timeout,7",
+        "--retry-delay", "30sx2", "-i", "in", "--append", "-o", "%j.out", "--array", "1-2", "--max-failures", "1",
+        "--name-template", "n{index}", "--no-auto-cancel", "-d", "1", "--notify-email", "a@b", "--notify-on", "end",
+        "true",
+    ]  # fmt: skip
+    (ctl.home / "in").touch()
+    for words in (plain, full):
+        ctl.ok(*words, umask=0o027)
+    usual, job = ctl.jobs("1,2_1")
+    assert {name: usual[name] for name in FIELDS[FIELDS.index("log") :]} == {
+        "log": None, "executor": None, "grace": None, "retry_on": [], "retry_delay": None, "retry_factor": None,
+        "auto_cancel": None, "input": None, "append": False, "submit_dir": str(ctl.home), "umask": "0027",
+        "environment": ctl.state.environment(ctl.spec(1).env), "max_failures": None, "name_template": None,
+        "notify_email": None, "notify_on": [], "cancelled_by": None,
+    }  # fmt: skip
+    assert os.path.exists(usual["environment"])
+    assert {name: job[name] for name in FIELDS[FIELDS.index("log") :] if name not in ("environment", "umask")} == {
+        "log": f"{ctl.home}/2.out", "executor": "process", "grace": 30.0, "retry_on": ["timeout", 7],
+        "retry_delay": 30.0, "retry_factor": 2.0, "auto_cancel": False, "input": f"{ctl.home}/in", "append": True,
+        "submit_dir": str(ctl.home), "max_failures": 1, "name_template": "n{index}", "notify_email": "a@b",
+        "notify_on": ["end"], "cancelled_by": None,
+    }  # fmt: skip
+
+
+def test_the_json_names_the_log_of_the_present_attempt(ctl: Ctl) -> None:
+    ctl.submit("true")
+    log = ctl.run_job(1)
+    assert (ctl.jobs("1")[0]["log"], ctl.jobs("1")[0]["executor"]) == (str(log), "process")
 
 
 def test_the_json_of_a_running_job(mixed: Ctl) -> None:
@@ -145,6 +182,8 @@ def test_every_field_can_be_shown_and_sorted_by(mixed: Ctl) -> None:
         (["x"], 2, "not a list of jobs"),
         (["--interval", "0"], 2, "not an interval"),
         (["-w", "--json"], 2, "either --watch or --json"),
+        (["--csv", "--json"], 2, "either --json or --csv"),
+        (["--csv", "-t"], 2, "either --tree or --csv"),
         (["-g"], 2, "-g/--group: expected one argument"),
         (["1,42,50-51"], 1, "no job 42, 50-51"),
     ],
@@ -232,3 +271,66 @@ def test_json_is_one_document_in_any_locale(ctl: Ctl) -> None:
     assert json.loads(ctl.ok("queue", "--json"))[0]["name"] == "näme"
     ctl.env["PYTHONIOENCODING"] = "ascii"
     assert "n\\xe4me" in ctl.ok("queue")
+
+
+def plain(shown: str) -> list[str]:
+    return re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", shown).splitlines()
+
+
+def test_a_terminal_gets_the_numbers_of_jobs_by_state_and_a_pipe_does_not(mixed: Ctl) -> None:
+    shown = plain(mixed.on_a_terminal("queue")[0])
+    assert shown[-2:] == ["", "1 running, 1 queued, 1 held; gflowd is not running"]
+    shown = plain(mixed.on_a_terminal("queue", "-a", "-l", "1")[0])
+    assert shown[-1].startswith("1 running, 1 queued, 1 held, 1 finished, 1 failed, 1 cancelled; ")
+    assert plain(mixed.on_a_terminal("queue", "-u", "nobody-here")[0])[-1] == "no jobs; gflowd is not running"
+    assert "running" not in mixed.ok("queue")
+
+
+def test_elements_that_share_a_line_count_each(ctl: Ctl) -> None:
+    ctl.ok("submit", "--array", "1-200", "true")
+    ctl.run_job(3)
+    assert plain(ctl.on_a_terminal("queue")[0])[-1].startswith("1 running, 199 queued; ")
+    assert plain(ctl.on_a_terminal("queue", "-r")[0])[-1].startswith("1 running, 199 queued; ")
+
+
+def test_csv_is_for_programs(mixed: Ctl) -> None:
+    words = [
+        "queue",
+        "--csv",
+        "-a",
+        "-f",
+        "jobid,state,time,timelimit,timeleft,start,end,memory,reason,project,command",
+    ]
+    head, *lines = mixed.ok(*words).splitlines()
+    assert head == "JOBID,STATE,TIME,TIMELIMIT,TIMELEFT,START,END,MEMORY,REASON,PROJECT,COMMAND"
+    found = {line.split(",")[0]: line.split(",") for line in lines}
+    assert found["1"][1:] == ["queued", "0.0", "", "", "", "", "", "DaemonDown", "", "true"]
+    assert found["2"][9] == "ml"
+    running = mixed.jobs("3")[0]
+    assert (found["3"][3], found["3"][5]) == ("3600.0", running["started_at"])
+    assert 0 < float(found["3"][2]) < 3600
+    assert found["4"][6] == mixed.jobs("4")[0]["ended_at"]
+
+
+def test_csv_has_a_line_for_each_element_and_quotes_what_it_must(ctl: Ctl) -> None:
+    ctl.ok("submit", "--array", "1-3", "-n", 'a,"b\nc', "-m", "2G", "true")
+    assert ctl.ok("queue", "--csv", "-f", "jobid,name,memory") == "JOBID,NAME,MEMORY\n" + "".join(
+        f'1_{index},"a,""b\nc",2048\n' for index in (1, 2, 3)
+    )
+
+
+def test_watching_never_scrolls_the_head_away(ctl: Ctl) -> None:
+    for _ in range(3):
+        ctl.ok("submit", "--array", "1-30", "-n", "long\u4e2d\u6587" * 9, "true")
+    for columns in (60, 40):
+        shown = ctl.on_a_terminal(
+            "queue", "-r", "-w", "--interval", "0.1", columns=columns, rows=15, enough=(b"JOBID", 3)
+        )[0]
+        for frame in shown.split("\x1b[H")[1:3]:
+            lines = plain(frame)
+            assert lines[0].startswith("every 0.1 s, now ")
+            assert lines[1].startswith("90 queued; ")
+            assert lines[3].lstrip().startswith("JOBID")
+            assert len(lines) <= 14
+            assert lines[13] == "... 81 more lines"
+            assert max(map(render.width, lines)) <= columns

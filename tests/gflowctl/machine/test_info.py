@@ -176,3 +176,14 @@ def test_one_that_repeats_follows_itself() -> None:
     assert reservations.brief(*kept[1], 30.0, UTC) == "ada until 00:01, bob from 00:10"
     later = reservations.by_gpu([daily, once], 700.0, UTC)
     assert reservations.brief(*later[1], 700.0, UTC) == "ada from Fri 00:00"
+
+
+def test_it_counts_jobs_and_busy_gpus(ctl: Ctl) -> None:
+    ctl.ok("submit", "--array", "1-4", "true")
+    ctl.submit("--hold", "true")
+    ctl.run_job(2, gpu_ids=(0,))
+    ctl.end_job(1)
+    ctl.observe(gpus=[gpu(0, jobs=[2]), gpu(1, state="unmanaged"), gpu(2, state="idle"), gpu(3, state="drained")])
+    assert "Jobs:     1 running, 2 queued, 1 held; 2 of 4 GPUs busy\n" in ctl.ok("info")
+    told = json.loads(ctl.ok("info", "--json"))
+    assert (told["jobs"]["queued"], told["jobs"]["running"], told["jobs"]["held"], told["busy_gpus"]) == (2, 1, 1, 2)

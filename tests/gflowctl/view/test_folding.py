@@ -23,8 +23,8 @@ def test_a_row_is_a_job_and_where_it_stands_for_several_how_they_are_named(ctl: 
     ctl.run_job(1)
     ctl.ok("hold", "1_3")
     seen = view(ctl)
-    assert sorted(folding.fold(seen, seen.ids())) == [(1, None), (2, "1_[2,4%2]"), (3, None), (5, None)]
-    assert folding.fold(seen, [5]) == [(5, None)]
+    assert sorted(folding.fold(seen, seen.ids())) == [(1, None, 1), (2, "1_[2,4%2]", 2), (3, None, 1), (5, None, 1)]
+    assert folding.fold(seen, [5]) == [(5, None, 1)]
 
 
 def test_what_was_folded_once_leaves_no_trace(ctl: Ctl) -> None:
@@ -32,6 +32,6 @@ def test_what_was_folded_once_leaves_no_trace(ctl: Ctl) -> None:
     seen = view(ctl)
     job, names = seen.job(1), ["JOBID", "NAME"]
     (row,) = folding.fold(seen, seen.ids())
-    assert row == (1, "1_[1-3]")
+    assert row == (1, "1_[1-3]", 3)
     assert columns.cells(seen, [(job, "1_[1-3]")], names) == [(job, ["1_[1-3]", job.spec.name])]
     assert columns.cells(seen, [(job, None)], names) == [(job, ["1_1", jobs.name(job)])]
