@@ -189,8 +189,10 @@ def test_streams_and_statuses_are_the_program_s(venv: Place) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["#!{python}\n", "#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''\n",
-     "#!/bin/sh\n'''exec' '{python}' \"$0\" \"$@\"\n' '''\n", "#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\n"],
+    ["#!{python}\n", "#!{python} -E\n", "#!{python} -E -s\n",
+     *(f"#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''\n" for python in
+       ('"{python}"', "'{python}'", "{python}", '"{python}" -E', "'{python}' -E", "{python} -E")),
+    ],
 )  # fmt: skip
 def test_every_way_in_which_an_installer_names_a_python(tmp_path: Path, venv: Place, line: str) -> None:
     programs = tmp_path / "bin"
