@@ -39,6 +39,7 @@ class Config:
     gpu_allow: tuple[int, ...] | None
     gpu_allow_by: str | None  # what says so: an option, a variable or a file; None: nothing does
     gpu_allocation: Literal["sequential", "random", "topology"]
+    gpu_visible_as: Literal["index", "uuid"] | None
     poll_interval: float
     simulate: tuple[int, int] | None  # how many, MiB each
     idle_warn: float | None

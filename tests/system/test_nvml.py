@@ -234,6 +234,21 @@ def test_a_lost_gpu_is_faulty_alone_and_its_job_goes_on(machine: Machine, cards:
     assert machine.wait(third) == 0
 
 
+@pytest.mark.parametrize(
+    ("visible_as", "before", "after"), [("index", "1", "0"), ("uuid", "b", "b"), ("auto", "1", "b")]
+)
+def test_jobs_get_indices_or_uuids_as_configured(
+    machine: Machine, cards: Cards, visible_as: str, before: str, after: str
+) -> None:
+    machine.write_config(gpu={"visible_as": visible_as, "allow": "1"})
+    start(machine)
+    show = ("-g", "1", "--wrap", "echo $CUDA_VISIBLE_DEVICES")
+    assert machine.result(*show).strip() == cards.uuids.get(before, before)
+    cards.set("a", error=15)
+    eventually(lambda: states(machine) == ["faulty", "idle"])
+    assert machine.result(*show).strip() == cards.uuids.get(after, after), "CUDA does not count the lost one"
+
+
 def test_gpus_that_move_are_still_the_same(machine: Machine, cards: Cards) -> None:
     """NVML counts them otherwise; then one that was first on the bus is gone when the daemon comes back."""
     start(machine)

@@ -31,7 +31,7 @@ def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str,
         "SLURM_CPUS_ON_NODE": str(spec.cpus),
         "SLURM_SUBMIT_DIR": submit_dir,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": ",".join(run.gpu_uuids if run.by_uuid else map(str, run.gpu_ids)),
+        "CUDA_VISIBLE_DEVICES": ",".join(run.gpu_uuids if run.by_uuid else map(str, run.cuda_ids or run.gpu_ids)),
         "PWD": spec.cwd,
     }
     found.update(_of_array(job))

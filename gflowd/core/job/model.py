@@ -221,7 +221,7 @@ class Identity(Value):
 class Run(Value):
     """One attempt at a job: how it was launched and what it was allocated."""
 
-    __slots__ = ("attempt", "by_uuid", "executor", "gpu_ids", "gpu_uuids", "launched_at")
+    __slots__ = ("attempt", "by_uuid", "cuda_ids", "executor", "gpu_ids", "gpu_uuids", "launched_at")
 
     def __init__(
         self,
@@ -232,12 +232,14 @@ class Run(Value):
         gpu_ids: tuple[int, ...] = (),
         gpu_uuids: tuple[str, ...] = (),
         by_uuid: bool = False,
+        cuda_ids: tuple[int, ...] = (),
     ) -> None:
         self.attempt: Final = attempt
         self.executor: Final = executor
         self.gpu_ids: Final = gpu_ids
         self.gpu_uuids: Final = gpu_uuids  # of the same, by which they are known when the indices move
         self.by_uuid: Final = by_uuid  # the job was given UUIDs, since CUDA may number GPUs differently
+        self.cuda_ids: Final = cuda_ids  # or was given these, as CUDA numbers them; (): the same as `gpu_ids`
         self.launched_at: Final = launched_at
 
 

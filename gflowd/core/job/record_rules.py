@@ -203,7 +203,13 @@ _WISH = Fields(
 
 _RUN = Fields(
     {"executor": one_of(EXECUTORS), "launched_at": _TIME},
-    {"attempt": _FROM_ONE, "gpu_ids": list_of(_COUNT), "gpu_uuids": list_of(TEXT), "by_uuid": flag},
+    {
+        "attempt": _FROM_ONE,
+        "gpu_ids": list_of(_COUNT),
+        "gpu_uuids": list_of(TEXT),
+        "by_uuid": flag,
+        "cuda_ids": list_of(_COUNT),
+    },
 )
 _STARTED = Fields({"at": _TIME, "mono": _MONO, "identity": Fields({"boot": TEXT, "pid": _PID, "start": _BIG})})
 _TAG = {"is": TEXT}

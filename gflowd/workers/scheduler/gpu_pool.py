@@ -30,8 +30,9 @@ class GpuPool:
     As of the last `count`: `usable` are the indices of those that can be had, as far as nobody has them.
     """
 
-    def __init__(self, allowed: Collection[int] | None) -> None:
+    def __init__(self, allowed: Collection[int] | None, visible_as: str | None = None) -> None:
         self._allowed = allowed
+        self._visible_as = visible_as
         self._claims = Claims()
         self._jobs: Collection[Job] = ()
         self._held: gpu_states.Held = {}
@@ -122,9 +123,20 @@ class GpuPool:
         named = {gpu.index: gpu.uuid for gpu in self.seen or () if not gpu.simulated}
         return tuple(named[index] for index in gpu_ids if index in named)
 
-    def counts_anew(self) -> bool:
-        """Whether CUDA may number the GPUs differently than we do, because one is lost or divided into MIG devices."""
-        return any(gpu.fault or gpu.parent for gpu in self.seen or ())
+    def visible(self, gpu_ids: Sequence[int]) -> dict[str, Any]:
+        """The fields of a run that say how its job names these GPUs: CUDA does not count lost ones, and knows MIG
+        devices by their UUIDs alone.
+        """
+        seen = self.seen or ()
+        if not self.uuids(gpu_ids):
+            return {}
+        is_cut_up = any(gpu.parent for gpu in seen)
+        if self._visible_as == "index" and not is_cut_up:
+            counted = [gpu.index for gpu in seen if gpu.answers]
+            cuda_ids = tuple(counted.index(index) for index in gpu_ids)
+            return {} if cuda_ids == tuple(gpu_ids) else {"cuda_ids": cuda_ids}
+        counts_anew = is_cut_up or any(gpu.fault for gpu in seen)
+        return {"by_uuid": True} if counts_anew or self._visible_as == "uuid" else {}
 
     def claim(self, uuids: Sequence[str]) -> bool:
         """Whether these are ours to give; another daemon may have been faster."""

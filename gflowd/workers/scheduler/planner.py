@@ -70,7 +70,7 @@ class Planner:
         self._cpus = config.cpus or machine.cpus()
         self._memory_mb = config.memory_mb or machine.memory_mb()
         self._shares = Shares(config.fair_share_enabled, config.fair_share_half_life, config.fair_share_cpu_weight)
-        self._pool = GpuPool(config.gpu_allow)
+        self._pool = GpuPool(config.gpu_allow, config.gpu_visible_as)
         self.poll_after: float | None = None
         self.doubt_ends: float | None = None
         self._usage: dict[str, float] = {}  # of users, as it counted in the last plan
@@ -214,7 +214,7 @@ class Planner:
             executor=job.spec.executor or executor,
             gpu_ids=gpu_ids,
             gpu_uuids=uuids,
-            by_uuid=bool(gpu_ids) and self._pool.counts_anew(),
+            **self._pool.visible(gpu_ids),
             launched_at=now.wall,
         )
 

@@ -29,6 +29,7 @@ def test_gpus_are_named_by_uuid_where_their_indices_cannot_be_trusted() -> None:
     run = RUN.replace(gpu_uuids=("GPU-a", "GPU-d"))
     assert found(run=run)["CUDA_VISIBLE_DEVICES"] == "0,3"
     assert found(run=run.replace(by_uuid=True))["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-d"
+    assert found(run=run.replace(cuda_ids=(0, 2)))["CUDA_VISIBLE_DEVICES"] == "0,2"
 
 
 def test_the_submit_directory_need_not_be_the_working_directory() -> None:

@@ -35,7 +35,14 @@ SWEEP = {
     **SPEC, "name_template": "{name}-{a}-{index}",
     "family": {"axes": [{"names": ["a", "b"], "rows": [["1", "2"]]}], "edits": [["a", [[0, 0, 1]], "3"]]},
 }  # fmt: skip
-RUN = {"executor": "process", "launched_at": 1.0, "gpu_ids": [0], "gpu_uuids": ["GPU-0"], "by_uuid": True}
+RUN = {
+    "executor": "process",
+    "launched_at": 1.0,
+    "gpu_ids": [0],
+    "gpu_uuids": ["GPU-0"],
+    "by_uuid": True,
+    "cuda_ids": [0],
+}
 STARTED = {"at": 1.0, "mono": 1.0, "identity": {"boot": "b", "pid": 1, "start": 1}}
 PAUSES = {"count": 1, "seconds": 2.5, "last_mono": 3.0}
 ENDED = {"is": "ended", "state": "failed", "ended_at": 1.0, "run": RUN, "started_at": None, "exit_code": 3}
