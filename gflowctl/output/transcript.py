@@ -1,8 +1,8 @@
 """What a job wrote to its terminal, out of all that the terminal showed. Pure.
 
-A terminal makes LF to CR LF. And it echoes what is typed, its own answers too: who asks where the cursor is, or what
-kind of terminal this is, and does not turn off the echo, has the answer in the log, `^[[1;1R`, anywhere after the
-question. As many answers are left out as questions were asked.
+A terminal turns LF into CR LF, and it echoes what is typed, including its own answers. If a program asks for the cursor
+position or the kind of terminal without turning off the echo, the answer, e.g. `^[[1;1R`, is in the log somewhere after
+the question. For each question, one answer is left out.
 """
 
 from __future__ import annotations

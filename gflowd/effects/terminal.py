@@ -20,8 +20,8 @@ _UNSURE = {"socket", "anon_inode"}  # reading from these may sleep where reading
 
 
 def waits_for_input(pid: int, start: int) -> bool:
-    """Whether a process in the foreground of the terminal of `pid`, a leader of its session begun at `start` (ticks),
-    has been waiting for input from it for `QUIET` seconds.
+    """Whether a foreground process has been waiting for input from its terminal for `QUIET` seconds. The terminal is
+    that of `pid`, a session leader that started at `start` (ticks).
     """
     terminal = proc.opened(pid, 0)
     if terminal is None or not stat.S_ISCHR(terminal.st_mode) or os.major(terminal.st_rdev) not in SLAVES:
@@ -43,8 +43,8 @@ def waits_for_input(pid: int, start: int) -> bool:
 
 
 def _waits(pid: int, thread: int, terminal: int) -> bool:
-    """Whether a thread reads from that terminal, or waits for several things while the terminal is set to hand on each
-    key, as programs set it that live by keys.
+    """Whether a thread reads from that terminal, or polls several descriptors while the terminal delivers each key at
+    once, as editors and pagers set it.
     """
     call = proc.system_call(pid, thread)
     if not call:  # not ours to see, as where Yama keeps tracers away

@@ -150,8 +150,8 @@ class Store:
 class Follower:
     """Follows the snapshot incrementally. `fold` is as of the last successful `catch_up`.
 
-    The last line taken is remembered by its checksum, so that a file which lost commits and gained others (a writer
-    whose sync failed takes its lines back; a person edits) is read again, not continued in the middle of a line.
+    It remembers the checksum of the last line that it read. If that line has changed (a writer whose sync failed takes
+    its lines back; a person edits the file), it reads the whole file again.
     """
 
     def __init__(self, store: Store) -> None:
@@ -308,9 +308,10 @@ class Commit:
         return header is None or not isinstance(marks, (list, tuple)) or kind in marks
 
     def rewrite(self, fold: Fold) -> int:
-        """Replaces the file by the live records of `fold`, which must be of this very commit (`Commit.fold`, or a
-        follower that caught up under this lock). Returns the new size in bytes. Raises `SystemFailed`, after which
-        nothing more can be committed under this lock.
+        """Replaces the file by the live records of `fold`; returns the new size in bytes.
+
+        `fold` must be of this commit: `Commit.fold`, or a follower that caught up under this lock. Once it has raised
+        `SystemFailed`, nothing more can be committed under this lock.
         """
         coming = {kind for (kind, _), _ in self._records}
         marks = {"has": has} if (has := [each for each in MARKED if each in coming or fold.records.get(each)]) else {}
@@ -330,8 +331,10 @@ class Commit:
 
     def repair(self, fold: Fold, tail: bytes = b"") -> int:
         """Sets the damaged file aside and rewrites it from `fold` and from the valid lines in `tail`, the bytes after
-        the last whole commit, jumping over every id that a lost line may have allocated. A line lost in the middle
-        needs no jump: every later one carries the next id. Returns the new size in bytes.
+        the last whole commit. Returns the new size in bytes.
+
+        Skips every id that a lost line at the end may have allocated. A line lost before that needs none of this: each
+        later line carries the next id.
         """
         kept = self._file.set_aside()
         fold.salvage(tail)

@@ -8,8 +8,8 @@ from gflowd.workers.slots import GPU_POLLER, RESERVATION_TIMER, SCHEDULER, TIMEO
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A worker: its name (also its slot's and its process's), what wakes it, what it rings when it has decided
-    differently than before, and its module in this package if its name differs.
+    """A worker: its name (also that of its slot and process), what wakes it, what it rings when its decision changes,
+    and its module in this package if that has another name.
     """
 
     name: str

@@ -26,7 +26,7 @@ Kind = TypeVar("Kind")
 @dataclass(frozen=True, slots=True)
 class Agenda:
     """What the scheduler posts for the others: the live jobs, the wall times at which something is due (ascending),
-    the monotonic time that it wants a look at the GPUs begun after, and the faulty GPUs that were resumed.
+    the monotonic time after which it needs a poll of the GPUs, and the faulty GPUs that were resumed.
     """
 
     live: tuple[LiveJob, ...]

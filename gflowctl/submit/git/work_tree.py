@@ -1,7 +1,7 @@
-"""The commit, the branch and the state of the work tree that a directory is in, read as gitrepository-layout(5) has it,
-with work trees beside the main one, submodules and packed refs. GIT_DIR and the like are not asked.
+"""The commit, the branch and the state of the work tree that a directory is in. Reads the files that
+gitrepository-layout(5) describes, also those of linked work trees, submodules and packed refs; ignores GIT_DIR.
 
-Nothing that is wrong with a repository is an error: what cannot be told is None.
+A damaged repository is not an error: what cannot be read is None.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Which queued jobs start now, on which GPUs, and why each of the others waits. Pure: state in, plan out.
 
 Backfill with a promise, after EASY (D. Lifka, The ANL/IBM SP scheduling system, 1995). Only a job that has waited
-long for its length gets one (S. Srinivasan et al., Selective Reservation Strategies for Backfill Job Scheduling, 2002):
-what the first such job that cannot start needs is kept for it, from the earliest time that the jobs before it
-allow, and a job behind it starts now only if it does not delay it. No job delays a waiting job of higher priority.
+long for its length gets one (S. Srinivasan et al., Selective Reservation Strategies for Backfill Job Scheduling, 2002).
+What the first such job needs is kept for it from the earliest possible time on, and a job behind it starts now only if
+it does not delay it. No job delays a waiting job of higher priority.
 """
 
 from __future__ import annotations
@@ -92,12 +92,11 @@ class Promise:
 @dataclass(slots=True)
 class Plan:
     """`starts`: job and GPUs, in order; `reasons`: of the considered jobs that wait, in order; `impossible`: jobs that
-    can never start, and why.
+    can never start, and why; `wants_gpu`: jobs that will start after a poll of their GPUs.
 
-    `wants_gpu`: jobs that will start after a poll of their GPUs. `why`: the reason of any job of the queue that does
-    not start; `shorter`: by when (wall time) it would have to end to start now, or the longest duration in seconds with
-    which it can ever start; `guarded`: the waiting jobs that no job of lower priority may delay; `promise_due`: when a
-    job will have waited long enough for a promise (wall time).
+    `why(job)`: the reason of any job of the queue that does not start. `shorter(job)`: by when it would have to end to
+    start now, or the longest duration in seconds with which it can ever start. `guarded`: the waiting jobs that no job
+    of lower priority may delay. `promise_due`: when a job will have waited long enough for a promise. Wall times.
     """
 
     starts: list[tuple[Job, tuple[int, ...]]] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """What is allocated, until when, and what is kept for which job: the planner's books. Mutable; pure.
 
 There are two ways to look ahead. *Known*: a job ends at its time limit, one without a limit never.
-Expected*: a job without a limit ends when such jobs usually do. In both, a reservation keeps its GPUs from all users
+*Expected*: a job without a limit ends when such jobs usually do. In both, a reservation keeps its GPUs from all users
 but its owner.
 """
 
@@ -26,9 +26,10 @@ LONGER = WEEK + 86400.0  # seconds: a longer job meets the same reservations as 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What one job holds until `end` (wall time); `shared_mb` of each of its GPUs, None: all.
+    """What one job holds until `end` (wall time).
 
-    `certain`: it is ended then; else it is only expected to end.
+    `shared_mb`: the memory that it holds of each of its GPUs; None: all of it. `certain`: it will have ended by then;
+    otherwise that is only expected.
     """
 
     user: str
@@ -51,7 +52,7 @@ def hold(spec: Spec, gpus: tuple[int, ...], end: float, *, certain: bool = True)
 
 
 def _gone(spec: Spec, until: float) -> float:
-    """When a job that is expected to end by `until` has ended, as far as reservations are concerned."""
+    """The end that reservations reckon with: a job without a limit may run for ever."""
     return inf if spec.time_limit is None else until
 
 
@@ -67,10 +68,10 @@ class Kept(NamedTuple):
 
 
 class Occupancy:
-    """What is allocated of `capacity` as of `now`; of its GPUs only those `available` count.
+    """What is allocated of `capacity` at the time `now`. Of its GPUs, only those `available` count.
 
-    `cpus` and `memory_mb` are what is free now, below zero when the configuration shrank. `windows` are known up to
-    `horizon`, those that come only once even beyond. `doubtful` GPUs were available a moment ago and may be so again.
+    `cpus` and `memory_mb` are free now; they are negative if the configuration has shrunk. `windows` of reservations
+    are known up to `horizon`, single ones also beyond. `doubtful` GPUs were available a moment ago and may come back.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Occupancy:
             self.take(Hold("", now, 0, 0, (index,), certain=False))
 
     def take(self, given: Hold) -> None:
-        """Records what a job holds, as of now. What is kept for others must allow it (`spares`)."""
+        """Records that a job holds this from now on. If anything is kept, `spares` must have allowed it."""
         if given.end <= self.now:
             given = replace(given, end=self.now + OVERDUE)
         self._add(given)
@@ -113,8 +114,8 @@ class Occupancy:
     def keep(
         self, spec: Spec, at: float, until: float, *, certain: bool, judged: float | None = None, known: bool = False
     ) -> None:
-        """Keeps what `spec` needs from `at` on; nothing if that is not possible. Others must have ended by then, or
-        by the earlier time `judged`; with `known` for certain.
+        """Keeps what `spec` needs from `at` to `until`; if that is impossible, nothing. Only jobs that end by `judged`
+        (default: `at`) count as ended then; with `known`, only those whose end is certain.
         """
         given = self._placed(spec, at, until, certain=certain)
         if given is not None:
@@ -153,9 +154,9 @@ class Occupancy:
             self._guesses -= sum(not each.certain for each in ended)
 
     def slack(self, spec: Spec, at: float, until: float | None = None, *, certain: bool = False) -> tuple[int, int]:
-        """CPUs and memory left over from `at` to `until` (None: at that moment), with `spec` begun then.
+        """The CPUs and memory left from `at` to `until` (None: at that moment) if `spec` begins then.
 
-        A job that asks for none of a negative resource has enough of it.
+        A negative resource counts as 0 for a job that asks for none of it.
         """
         cpus, memory_mb = self._free(at, until, certain=certain)
         asked = spec.memory_mb or 0
@@ -164,8 +165,8 @@ class Occupancy:
     def candidates(
         self, spec: Spec, at: float, until: float, *, reserved: bool = False, certain: bool = False
     ) -> list[int]:
-        """The GPUs that `spec` could have from `at` until `until`, ascending; those reserved for its user are first,
-        and for a shared job the fullest. With `reserved` those that are reserved for others too, or kept.
+        """The GPUs that `spec` could use from `at` to `until`: those reserved for its user first, then the fullest if
+        it shares, then by index. With `reserved`, also those that are kept or reserved for others.
         """
         ours, theirs = (set[int](), set[int]()) if reserved else self._reserved(spec.user, at, _gone(spec, until))
         later = [] if reserved or at <= self.now else self._during(at, until, certain=certain)
@@ -245,8 +246,9 @@ class Occupancy:
         certain: bool = False,
         admits: Callable[[float], bool] | None = None,
     ) -> float | None:
-        """When `spec` can begin at the earliest; `inf`: some day, beyond what is known of reservations; None: that
-        cannot be told. `admits`: whether it may begin then, as far as others are concerned.
+        """The earliest time at which `spec` can begin; `inf`: beyond the known windows; None: none is known.
+
+        `admits` says whether other jobs allow it to begin at a time.
         """
         ends = {each.end for each in self._holds if each.certain or not certain}
         ends.update(each.end for each in self._kept[certain])
@@ -255,7 +257,7 @@ class Occupancy:
         def fits(at: float) -> bool:
             return self.fits(spec, at, at + length, certain=certain) and (admits is None or admits(at))
 
-        if not self.windows and not self._kept[certain] and admits is None:  # ever more becomes free
+        if not self.windows and not self._kept[certain] and admits is None:  # the free resources only grow
             place = bisect_left(times, x=True, key=fits)
             return times[place] if place < len(times) else None
         for at in times:
@@ -305,7 +307,7 @@ class Occupancy:
         return max((each.end for each in self._on[index]), default=self.now)
 
     def _kept_anew(self, *, certain: bool) -> list[Kept] | None:
-        """Everything kept, each at its time, as things are now; None if not all of it is possible."""
+        """Everything kept, placed anew, each at its time; None if that is no longer possible."""
         before, self._kept[certain] = self._kept[certain], []
         try:
             for each in before:
@@ -321,7 +323,7 @@ class Occupancy:
         return [each for each in self._kept[certain] if each.begin < until and each.end > at]
 
     def _free(self, at: float, until: float | None, *, certain: bool) -> tuple[int, int]:
-        """The least of CPUs and of memory that is free from `at` to `until`."""
+        """The least number of CPUs and the least memory that are free at any time from `at` to `until`."""
         if at <= self.now:  # `spares` takes care of what is kept
             return self.cpus, self.memory_mb
         later = self._during(at, at if until is None else until, certain=certain)
@@ -340,7 +342,7 @@ class Occupancy:
         return [each for each in self.windows if each.user != user and each.start < until and each.end > at]
 
     def _reserved(self, user: str, at: float, until: float) -> tuple[set[int], set[int]]:
-        """The indices that are reserved for `user` at the beginning of a span, and for others in all of it."""
+        """The indices that are reserved for `user` at `at`, and those reserved for others at any time until `until`."""
         if not self.windows:
             return set(), set()
         ours = {
@@ -352,7 +354,7 @@ class Occupancy:
         return ours, {index for each in self._overlapping(user, at, until) for index in each.gpu_list or ()}
 
     def _is_met(self, counted: list[Window], user: str, taken: set[int], when: float, certain: bool) -> bool:  # noqa: FBT001
-        """Whether at `when` as many GPUs are left as are reserved by count and not used by those they are for."""
+        """Whether at `when` enough GPUs are free for the reservations by count, less those that their owners use."""
         holders = {index: {user} for index in taken}
         for index, held in self._on.items():
             for each in held:

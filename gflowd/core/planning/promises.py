@@ -1,8 +1,8 @@
 """What is remembered of a promised start, and why one that moved did. Pure.
 
-A record has the job's id and says since when it has its place (`since`), when it starts at the latest (`at`; None while
-that rests on jobs without a limit, so that there is only an `estimate`, the first of which is kept), which jobs end
-before that and when (`by`), and, when it had to move, from when (`was`) and why (`cause`).
+A record has the job's id. `since`: when it got its place; `at`: when it starts at the latest; `by`: which jobs end
+before that, and when; if it had to move, `was`: the time before, and `cause`: why. While the start depends on jobs
+without a limit, `at` is None, and `estimate` is the first time that was estimated.
 """
 
 from __future__ import annotations

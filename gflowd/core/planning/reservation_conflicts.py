@@ -1,9 +1,9 @@
 """Whether a new reservation is compatible with the existing ones: no index twice, never more GPUs than exist.
 
-What counts is the greatest need at one instant, not the sum over a window (the GPUs of two windows that follow each
-other are the same). Repeating windows can conflict with single ones only while these last, so there every window is
-checked. Among themselves they repeat every week in local time, so one week is checked. That is enough because windows
-that do not overlap in local time do not overlap at all (see `reservations`), whatever clock changes there are.
+What counts is the greatest need at one instant, not the sum over a window: two windows that follow each other can use
+the same GPUs. A repeating reservation is checked against a single one for as long as that lasts. Repeating ones are
+checked against each other for one week of local time, since they repeat every week. That is enough whatever clock
+changes there are, because windows that do not overlap in local time do not overlap at all (see `reservations`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Reservations: GPUs kept for a user during time windows. Whether one is active is a function of it and the time.
 
-A repeating one repeats in local time: each window begins and ends at the same time of day, so the one over
-a clock change is an hour shorter or longer. A time that a clock change skips is the moment of the change, one that it
-repeats is the first. Later on the wall is then never earlier in truth, so windows that are apart on the wall are apart.
+A repeating one repeats in local time: each window begins and ends at the same time of day, so one with a clock change
+in it is an hour shorter or longer. A local time that the change skips means the moment of the change; one that occurs
+twice means the first. So a later local time is never an earlier moment, and windows that do not overlap in local time
+do not overlap at all.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Walk:
-    """One walk through the jobs that may start, first to start first; the caller may rule some out on the way."""
+    """The jobs that may start, in the order in which they should. The caller may rule some out on the way."""
 
     def __init__(self, job_queue: JobQueue, walker: Walker, looking: Iterable[int], promised: Iterable[int]) -> None:
         self._job_queue = job_queue
@@ -36,7 +36,7 @@ class Walk:
         self._promised = promised
 
     def rule_out(self, job: Job, length: float, personal: bool) -> None:  # noqa: FBT001 -- as `backfill.Rules` has it
-        """Skips jobs that ask for the same as `job` and take at least `length` seconds: of all users, or its user."""
+        """Skips the jobs that ask for the same as `job` and take at least `length` seconds; `personal`: its user's."""
         self._job_queue.rule_out(self._walker, job, length, personal=personal)
 
     def enough(self) -> None:
@@ -48,10 +48,10 @@ class Walk:
 
 
 class JobQueue:
-    """Queued and live jobs by id; `queue()` has those that may start, in scheduling order.
+    """Queued and live jobs by id; `queue()` gives those that may start, in scheduling order.
 
-    `records`: the source; `archive`: what is known about jobs that have left the snapshot; `runtimes`: how long jobs
-    without a limit are expected to take.
+    `records`: where they are read from; `archive`: what is known of jobs that have left the snapshot; `runtimes`: how
+    long jobs without a limit are expected to take.
     """
 
     def __init__(self, records: JobRecords, archive: Archive | None = None, runtimes: Runtimes | None = None) -> None:
@@ -61,7 +61,7 @@ class JobQueue:
         self.live: dict[int, Job] = {}
         self.lost: dict[int, str] = {}  # queued jobs that can never start, and why
         self.reopened: dict[int, Job] = {}  # ended jobs that are to be queued again
-        self.lingering: dict[int, Job] = {}  # ended jobs whose GPUs some process still has
+        self.lingering: dict[int, Job] = {}  # ended jobs with processes that still use their GPUs
         self._line = PriorityOrder()
         self._begins: dict[int, float] = {}
         self._early: set[int] = set()  # those of `_begins` that are not in order yet
@@ -73,7 +73,7 @@ class JobQueue:
         self._array_index = ArrayIndex()
         self._array_limits = ArrayLimits(records)
         self._pending = PendingJobs(records, self._array_index, archive or Archive())
-        self._blocked: set[int] = set()  # jobs that were seen behind another of their name
+        self._blocked: set[int] = set()  # jobs that waited for another of their name when last seen
 
     def queue(
         self,
@@ -84,10 +84,10 @@ class JobQueue:
         *,
         folded: bool = False,
     ) -> Walk:
-        """The queued jobs that may start as far as their user, the time, other jobs and their group are concerned,
-        first to start first at the time `now`. Those `promised` come before all of their priority; after them those
-        `looking`, which come once more in their places. `shares` of users: as for `Walker`; `folded`: of each array
-        the first alone.
+        """The queued jobs that wait for nothing but resources, in scheduling order at the time `now`.
+
+        In each priority those `promised` come first, then those `looking` (once more in their own places). `shares` of
+        users: as for `Walker`; `folded`: only the first of each array.
         """
         walker = Walker(self._wall if now is None else now, shares or {}, self._predicted)
         walker.folded = folded
@@ -164,7 +164,7 @@ class JobQueue:
         return waits | dict.fromkeys(self._array_limits.outside, reasons.GROUP)
 
     def heeds_ends(self) -> bool:
-        """Whether the end of a job may let jobs start other than those that can use its resources."""
+        """Whether the end of a job may let others start that do not need its resources."""
         return self._pending.is_used or self._array_limits.are_limited()
 
     def heeds_starts(self) -> bool:
@@ -266,7 +266,7 @@ class JobQueue:
         self._unblock(wall)
 
     def _unblock(self, wall: float) -> None:
-        """A job that was behind another of its name waits for resources only from now on."""
+        """Moves jobs that no longer wait for another of their name: their waiting for resources begins now."""
         self._blocked.intersection_update(self._pending.singletons)
         for job_id in self._pending.singletons:
             job = self.queued[job_id]
@@ -319,7 +319,7 @@ class JobQueue:
         return codec.element(job_id, self._specs[array_id], wish, phase, array_id)
 
     def _learn(self, array_id: int, job_id: int, spec: Mapping[str, Any] | None, phase: Mapping[str, Any]) -> None:
-        """What the end of an element says about the length of the others, if they have no limit."""
+        """Learns from the end of an element how long the others may take, if they have no limit."""
         run, knew = lasted(phase), self.runtimes.knows(array_id)
         if spec is None or spec.get("time_limit") is not None or (run is None and not knew):
             return
@@ -351,7 +351,7 @@ class JobQueue:
                 self._pending.start(job)
 
     def _line_up(self, job: Job) -> None:
-        """A queued job that no other blocks; it joins the order at its begin time."""
+        """Puts a queued job that waits for no other into the order, or sets a timer for its begin time."""
         if job.wish.held or job.wish.cancelled_at is not None:
             return
         if job.begin_at is not None:

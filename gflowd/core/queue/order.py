@@ -2,8 +2,8 @@
 
     score = waited / length * gpus^(1/3) * share
 
-Within a priority there is a lane for each user, length class and width. In a lane the order never changes, so only the
-heads of lanes are compared, and time, usage and new run times move no job.
+Within a priority there is a lane for each user, length class and width. The order in a lane never changes, so only the
+first jobs of the lanes are compared, and no job has to be moved when time passes or usage and run times change.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def length_class(seconds: float) -> float:
 
 
 def score(waited: float, length: float, gpus: int, share: float) -> float:
-    """How urgent a job is that has waited for `waited` seconds: one of one GPU that has waited as long as it counts for
-    has the score 1, or less if its user has had much lately.
+    """How urgent a job is that has waited for `waited` seconds. With one GPU, it is 1 once it has waited as long as
+    its length counts, or less if its user has used much lately.
     """
     return max(waited, 0.0) / length_class(length) * width_factor(gpus) * share
 

@@ -1,6 +1,6 @@
-"""Assembles the inputs of a plan: the job queue, the machine, the settings and the report of the GPU poller.
+"""Collects the inputs of a plan: the job queue, the machine, the settings and the report of the GPU poller.
 
-Remembers only the poll of the GPUs it waits for, and for which jobs; and the last basis of the promises.
+Remembers of the last plan only which jobs wait for a poll of the GPUs, what the promises rest on, usage and quotas.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from gflowd.workers.slots import Slots
 
 Changes = dict[int, tuple[Phase, ...]]  # the phases that a job goes through now, in order
-EXPECTED = 50  # jobs whose start is foretold
-ADVISED = 20  # jobs for which a shorter limit that would do is looked for
+EXPECTED = 50  # jobs whose expected start is computed
+ADVISED = 20  # jobs for which a limit is computed that would let them start
 SOON = 0.01  # seconds
 LOOK_ELSEWHERE = 5.0  # seconds: nobody rings when another daemon gives a GPU back
 _FORETOLD = (reasons.RESOURCES, reasons.RESERVATION, reasons.PRIORITY, reasons.QUOTA)
@@ -51,7 +51,7 @@ _ADVISABLE = (reasons.RESERVATION, reasons.PRIORITY, reasons.NEVER_RESERVATION)
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The records of the snapshot, beside those of jobs and reservations, that plans depend on."""
+    """The records that plans depend on, except those of jobs and reservations."""
 
     settings: Mapping[str, Any]
     quotas: Mapping[str, Any]
@@ -60,8 +60,10 @@ class Said:
 
 
 class Planner:
-    """Plans, with the reservations of `calendar`. As of the last plan, `poll_after`: a look at the GPUs that began
-    later than that (monotonic) is wanted; `doubt_ends`: when a GPU is no longer expected back (monotonic).
+    """Makes plans, with the reservations of `calendar`.
+
+    The last plan sets `poll_after`: the GPUs must be polled after this time (None: need not be); and `doubt_ends`: when
+    a missing GPU is no longer expected back. Both are monotonic.
     """
 
     def __init__(self, config: Config, calendar: ReservationCalendar) -> None:
@@ -73,15 +75,15 @@ class Planner:
         self._pool = GpuPool(config.gpu_allow, config.gpu_visible_as)
         self.poll_after: float | None = None
         self.doubt_ends: float | None = None
-        self._usage: dict[str, float] = {}  # of users, as it counted in the last plan
-        self._quotas = Quotas(config.quotas, {})  # those of the last plan
-        self._looking: dict[int, Look] = {}  # the jobs that were to start, once GPUs are looked at
+        self._usage: dict[str, float] = {}  # by user, as the last plan counted it
+        self._quotas = Quotas(config.quotas, {})  # as of the last plan
+        self._looking: dict[int, Look] = {}  # jobs that start after a poll of their GPUs
         self._bases: dict[int, Basis] = {}  # what each promise rested on when it last held
-        self._told: dict[int, Basis] = {}  # the same, once what was decided last is committed
+        self._told: dict[int, Basis] = {}  # the same for the last plan, until its records are committed
         self._drained = False
 
     def plan(self, job_queue: JobQueue, said: Said, changes: Changes, slots: Slots, now: Moment) -> Plan:
-        """What starts, of the jobs to which nothing else happens in `changes`."""
+        """Which queued jobs start now. Those in `changes` are left out."""
         self._calendar.look(now.wall)
         live = [job for job in job_queue.live.values() if not ends(changes.get(job.id))]
         lingering = [
@@ -163,14 +165,16 @@ class Planner:
         self._bases |= {job_id: basis for job_id, basis in self._told.items() if job_id not in touched}
 
     def in_line(self, job_queue: JobQueue, promised: Mapping[int, Any], depth: int, now: Moment) -> list[Job]:
-        """The first `depth` jobs that wait for nothing but their turn, in order, of each array the first."""
+        """The first `depth` jobs that wait only for their turn, in order; of each array only the first."""
         shares = self._shares.shares(self._usage)
         return list(islice(job_queue.queue(now.wall, shares, (), _by_age(promised), folded=True), depth))
 
     def told(self, job_queue: JobQueue, plan: Plan, line: Sequence[Job]) -> dict[str, Any]:
-        """The basis of the places of jobs in line: `order` of their ids; of each the time since which it waits, where
-        that is not its submission, and the predicted length, where it has no limit; the shares of their users; of the
-        first, `until` when they would have to be over to start at once, or the `longest` that they may be.
+        """What explains the places of the jobs in line, by the job's id or the user's name.
+
+        `order`: the ids; `ready`: since when a job waits, if not since its submission; `lengths`: the predicted length,
+        if it has no limit; `shares`: of the users. For the first few, `until`: to start now, the job would have to end
+        by then; `longest`: with a limit above this it can never start.
         """
         ready = {job.id: job_queue.ready(job) for job in line}
         shares = self._shares.shares(self._usage)
@@ -223,7 +227,7 @@ class Planner:
         return self._shares.record(before, spec, after.started_at, after.ended_at)
 
     def wakes(self, plan: Plan, now: Moment) -> Iterator[float]:
-        """When a plan may come out otherwise though nobody rings (monotonic)."""
+        """When the plan may change although nothing rings (monotonic)."""
         if plan.promise_due is not None:
             yield now.mono + max(plan.promise_due - now.wall, SOON)
         if self.doubt_ends is not None:
@@ -232,17 +236,17 @@ class Planner:
             yield now.mono + LOOK_ELSEWHERE
 
     def edges(self, job_queue: JobQueue, wall: float) -> tuple[float, ...]:
-        """The wall times still to come at which something is due, ascending."""
+        """The future wall times at which something is due, ascending."""
         return tuple(sorted({*job_queue.edges(wall), *self._calendar.edges}))
 
     @property
     def resumed(self) -> tuple[Resumed, ...]:
-        """The faulty GPUs that somebody resumed."""
+        """The faulty GPUs that were resumed."""
         return self._pool.admin.resumed
 
     @property
     def reserved(self) -> list[Window]:
-        """Of each reservation its present window, or its next."""
+        """The current or next window of each reservation."""
         return self._calendar.windows
 
     def picture(self, job_queue: JobQueue, wall: float) -> Picture:
@@ -333,7 +337,7 @@ class Planner:
 
 
 def _is_overdue(record: Mapping[str, Any] | None, now: Moment) -> bool:
-    """Whether a promise can no longer wait for a GPU to come back; a new planner treats each as just lost."""
+    """Whether it is too late for a promise to wait for a missing GPU. To a new planner, each has only just gone."""
     return record is not None and record["at"] is not None and now.wall > record["at"] + DOUBT
 
 

@@ -57,8 +57,8 @@ class Recorder:
         return left_out
 
     def _charge(self, decided: Changes, put: Callable[[str, int | str, Any], None]) -> None:
-        """Adds what attempts have used to the records of their users, for fair share, and how long they ran to those of
-        their like, for predictions.
+        """Adds what attempts have used to the records of their users (for fair share), and how long they ran to the
+        records of similar jobs (for predictions).
         """
         job_queue = self._state.job_queue
         usage, runs = dict(self._state.of(USAGE)), dict(self._state.of(RUNS))

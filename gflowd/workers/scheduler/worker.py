@@ -60,9 +60,8 @@ def open(wiring: Wiring) -> Scheduler:  # noqa: A001 -- the workers' protocol
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The result of the last check of everything, and its inputs: the number of changes from others, what the other
-    workers had posted, the offset between wall clock and monotonic clock, and until when it holds if nothing else
-    happens (monotonic).
+    """The result of the last full check; until when it holds if nothing happens (monotonic); and its inputs: the number
+    of changes from others, what the other workers had posted, and the offset between wall clock and monotonic clock.
     """
 
     plan: Plan
