@@ -13,7 +13,7 @@ from gflowd.core.request.validation import LARGEST_SCRIPT, why_no_script
 NOTHING = (
     "nothing to run: give a command, a script, --wrap TEXT or a script on standard input (see gflowctl submit --help)"
 )
-PATIENCE = 10.0  # seconds: whoever runs a bare submission from a service may have a pipe in which nothing ever comes
+PATIENCE = 10.0  # seconds: a bare submission from a service may have a pipe on which nothing ever comes
 
 
 def unasked() -> bytes:

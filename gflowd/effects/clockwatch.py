@@ -18,7 +18,7 @@ class _Spec(ctypes.Structure):
 
 
 class ClockWatch:
-    """`descriptors`, none if no kernel tells, become readable when the wall clock is set, and after a suspend."""
+    """`descriptors` become readable when the wall clock is set, and after a suspend; none if the kernel cannot tell."""
 
     def __init__(self) -> None:
         libc = ctypes.CDLL(None)

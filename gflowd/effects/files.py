@@ -1,6 +1,6 @@
-"""Small files that processes leave for each other: made once, replaced, written over, opened to be read.
+"""Small files that processes leave for each other: created once, replaced, written over, opened to be read.
 
-None is synced: after a power cut nobody who wrote one is there. What must outlast that goes through `paths`.
+They are not synced, since no process that wrote one survives a power cut. What must survive it goes through `paths`.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def opened(pid: int, descriptor: int) -> os.stat_result | None:
 
 
 def kinds_of_opened(pid: int) -> set[str]:
-    """What a process has open that is no file, such as `socket` or `anon_inode`; empty when that is not to be seen."""
+    """The kinds of what a process has open, other than files, e.g. `socket` or `anon_inode`; empty if unreadable."""
     found = set()
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):

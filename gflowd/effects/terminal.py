@@ -1,4 +1,4 @@
-"""Whether a program waits for somebody to type, who may never come. Writes to no terminal."""
+"""Whether a program waits for input that may never come. Writes to no terminal."""
 
 from __future__ import annotations
 

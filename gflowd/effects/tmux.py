@@ -105,7 +105,7 @@ class Tmux:
         return complaints
 
     def room(self) -> int | None:
-        """How many sessions the server has descriptors for beside those that it runs; None: for any number."""
+        """For how many more sessions the server has descriptors; None: for any number."""
         pid = self._pid()
         most = proc.most_descriptors(pid or os.getpid())  # one that is yet to be started has as many as we
         used = proc.count_descriptors(pid) if pid else OF_SERVER
@@ -144,9 +144,7 @@ class Tmux:
         return (os.path.exists(self.socket) or self._revive()) and self._answers()
 
     def _await_end(self) -> None:
-        """Waits for the server's end: it ends a moment after it was told to, and the user who stops gflowd may check at
-        once.
-        """
+        """Waits for the server to end after the order: a user who stops gflowd may look at once."""
         deadline = time.monotonic() + FAREWELL
         while _servers(self.socket) and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -66,7 +66,7 @@ class Lock:
         _sign(self._fd)
 
     def is_held(self) -> bool:
-        """Whether we hold it, and nobody can hold another at the same path."""
+        """Whether we hold it, and no one can hold another lock at the same path."""
         return self._fd >= 0 and is_at(self._fd, self.path)
 
     def release(self) -> None:

@@ -60,7 +60,7 @@ def _sound_bodies(lines: list[bytes]) -> list[bytes] | None:
 
 
 def header_record(start: bytes) -> list[Any] | None:
-    """The header at the start of a snapshot; None if the first line is no sound header.
+    """The header at the start of a snapshot; None if the first line is not a valid header.
 
     Its form, `[_, _, "header", 0, {"format": n, ...}]`, is the only thing that no later format may change.
     """
@@ -210,7 +210,7 @@ class Fold:
 
 
 def _replace(of_kind: dict[Any, Any], records: Iterable[tuple[int | str, Any]]) -> list[int | str]:
-    """Takes in records of a kind, some of which remove one; the keys of all but those that removed nothing."""
+    """Takes in records of a kind, some of which remove one; returns the keys, except of removals without effect."""
     touched = []
     for key, value in records:
         if value is not None:

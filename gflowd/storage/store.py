@@ -38,12 +38,12 @@ HEAD = 4096  # bytes: the header is within
 TAIL = 65536  # bytes: a plain submission reads no more than this to find the next id
 PART = 1 << 18  # bytes
 WORTH_COMPACTING = 1 << 20  # bytes
-MARKED = (QUOTA,)  # kinds of which the header tells that there are some: a plain submission folds nothing to know it
+MARKED = (QUOTA,)  # kinds whose presence the header shows, so that a plain submission need not fold
 SHORTEST_LINE = 20  # bytes, and no line gives out more than one id unless its fellows say so too
 
 
 class Store:
-    """The snapshot of one state directory. `notes` gathers what the user should be told (a damaged tail). `judged`: as
+    """The snapshot of one state directory. `notes` collects messages for the user (a damaged tail). `judged`: as
     for `Fold`.
     """
 

@@ -118,5 +118,5 @@ class Suspender:
 
 
 def _is_meant(process: Process, number: int) -> bool:
-    """CONT is also for those that STOP is only on its way to: it would stop them later, and nobody continue them."""
+    """Whether a signal is for this process. CONT is also for those that STOP has yet to reach, or it would be lost."""
     return processes.is_to_stop(process) if number == signal.SIGCONT else not processes.stands_still(process)

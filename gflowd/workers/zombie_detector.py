@@ -69,7 +69,7 @@ def open(wiring: Wiring) -> ZombieDetector:  # noqa: A001 -- the workers' protoc
 
 class ZombieDetector:
     """Decision: an observation of each live attempt that has begun, or should have. A finished one stays in it until
-    there is other news: its removal is no news, and every new decision makes its readers check everything.
+    something else changes, since each new decision makes its readers check everything.
     """
 
     def __init__(self, wiring: Wiring) -> None:
@@ -199,8 +199,8 @@ class ZombieDetector:
         return observation
 
     def _log_is_complete(self, look: Look, now: Moment) -> bool:
-        """Whether the log and the files that were named for the output have their last byte. A log without an end is
-        waited for until its session has long been gone, a pipe that strangers keep open until it has long been empty.
+        """Whether the log and the output files have their last byte. A log without an end mark counts as complete once
+        its session has long been gone, a pipe that strangers keep open once it has long been empty.
         """
         directory = look.watch.directory
         recorded = look.watch.recorded

@@ -53,7 +53,7 @@ class Entry:
         )
 
     def may_be_older(self, written: int) -> bool:
-        """Whether a file may have been written anew in the moment in which the index was (`written`, in ns)."""
+        """Whether a file may have changed at the same moment as the index was `written` (ns)."""
         _, _, modified, modified_ns, *_ = self._told
         if not modified_ns:
             return modified >= written // 10**9

@@ -49,7 +49,7 @@ def _loose(place: str, commit: str) -> bytes | None:
 
 
 def _inflated(data: bytes) -> bytes:
-    """The first object in `data`, of which no more than a bound is made."""
+    """The first object in `data`, unpacked up to a bound."""
     try:
         return zlib.decompressobj().decompress(data, LARGEST)
     except zlib.error:

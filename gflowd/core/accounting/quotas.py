@@ -41,11 +41,11 @@ class Quota(Value):
         self.max_queued_jobs: Final = max_queued_jobs  # held ones too
 
     def lacks_jobs(self, jobs: int) -> bool:
-        """Whether none may start beside so many that run."""
+        """Whether no job may start while this many run."""
         return self.max_running_jobs is not None and jobs >= self.max_running_jobs
 
     def lacks_gpus(self, wanted: int, gpus: int) -> bool:
-        """Whether a job that wants so many GPUs may not start beside those in use; one that wants none may."""
+        """Whether a job with this many GPUs may not start while those are in use. One without GPUs always may."""
         return self.max_running_gpus is not None and wanted > 0 and gpus + wanted > self.max_running_gpus
 
 

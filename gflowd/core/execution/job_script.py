@@ -284,7 +284,7 @@ def _trouble(what: bytes, path: bytes) -> bytes:
     return quote(b"launch " + what + path.replace(b"\n", b"?"))
 
 
-# Nobody empties a file after another has begun to write to it.
+# No job empties a file after another has begun to write to it.
 _LOCK = b"""\
 true >>%(mark)b && exec 4>>%(mark)b && flock 4
 """
@@ -317,7 +317,7 @@ def _prepared_files(launch: Launch) -> list[bytes]:
 
 
 def pipes(launch: Launch) -> tuple[str, ...]:
-    """The named pipes that `job.sh` wants beside it; where one is missing the job writes to the file itself."""
+    """The named pipes that `job.sh` expects beside it. If one is missing, the job writes to the file itself."""
     out = launch.output is not None or launch.to_file
     return (OUT,) * out + (ERR,) * (launch.error is not None)
 

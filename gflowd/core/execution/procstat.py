@@ -31,7 +31,7 @@ class Process:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Its pid and start, by which it is told from every other process since boot."""
+        """Its pid and start, which no other process since boot shares."""
         return self.pid, self.start
 
     def identity(self, boot: str) -> Identity:
@@ -82,7 +82,7 @@ def is_to_stop(status: str) -> bool:
 
 
 def is_uninterruptible(status: str) -> bool:
-    """Whether the process of a status file waits in the kernel, e.g. for a child amid a vfork, and heeds no signal."""
+    """Whether the process of a status file waits in the kernel and takes no signal, e.g. during a vfork."""
     return _fields(status).get("State", "").lstrip().startswith("D")
 
 

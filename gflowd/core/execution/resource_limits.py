@@ -14,6 +14,6 @@ _ONE = re.compile(rf"([{LETTERS}])([0-9]{{1,18}})")
 
 
 def parse(text: str) -> tuple[tuple[str, str], ...]:
-    """Each letter with its value, in order. What is no such limit is passed over."""
+    """Each letter with its value, in order. Skips everything else."""
     named = {match[1]: match[2] for word in text.split() if (match := _ONE.fullmatch(word))}
     return tuple((letter, named.get(letter, UNLIMITED)) for letter in LETTERS)

@@ -23,7 +23,7 @@ SHELLS = frozenset(
 HUP, INT, TRAP, KILL, CHLD, CONT, STOP, WINCH = 1, 2, 5, 9, 17, 18, 19, 28  # Linux on x86 and arm (signal(7))
 # No process answers these, or all of a job have to: a part of it that is stopped alone holds up the others.
 TO_ALL = frozenset((KILL, STOP, CONT))
-# Some shell catches them for its own ends whatever its script says, which so tells nothing.
+# Some shells catch these for themselves, so a handler says nothing about the script.
 HOUSEKEEPING = frozenset((CHLD, HUP, INT, TRAP, WINCH))
 FROM_A_TERMINAL = frozenset((HUP, INT))
 

@@ -33,7 +33,7 @@ def steps(job: LiveJob) -> tuple[Step, ...]:
 
 
 def continued(count: int) -> str:
-    """The step by which a run goes on after so many pauses."""
+    """The step by which a run goes on after this many pauses."""
     return f"CONT.{count}"
 
 

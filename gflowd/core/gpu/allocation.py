@@ -52,7 +52,7 @@ def choose(
 
 
 def _scattered(seed: int, index: int) -> int:
-    """A number that tells nothing of its origin: the finaliser of splitmix64 (Steele, Lea and Flood, 2014)."""
+    """A number that looks random: the finaliser of splitmix64 (Steele, Lea and Flood, 2014)."""
     mixed = (seed * 0x9E3779B97F4A7C15 + (index + 1) * 0xD1B54A32D192ED03) & _BITS
     mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _BITS
     mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _BITS

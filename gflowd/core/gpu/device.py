@@ -9,14 +9,14 @@ from gflowd.core.job.value import Posted
 
 @dataclass(frozen=True, slots=True)
 class GpuProcess(Posted):
-    """A process on a GPU: whose it is, and what it takes in MiB where the driver tells."""
+    """A process on a GPU: its owner, and the memory it uses in MiB, if the driver reports that."""
 
     pid: int
     memory_mb: int | None = None
     user: str = "?"
     start: int = 0  # in clock ticks since boot; 0 for one that we cannot see
     job_id: int | None = None  # the live job that it is of; None: foreign
-    graphics: bool = False  # it draws and does not compute, as an X server; nobody need make way for it
+    graphics: bool = False  # it draws and does not compute, like an X server; it keeps no job away
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Gpu(Posted):
     processes: tuple[GpuProcess, ...] = ()
     simulated: bool = False
     fault: str | None = None  # why it must not be given away
-    lasting: bool = False  # the fault stays until somebody resumes the GPU
+    lasting: bool = False  # the fault stays until the GPU is resumed
     answers: bool = True  # it is there, whatever else is wrong with it
     ecc: int = 0  # uncorrectable memory errors since the driver was loaded
     links: tuple[str, ...] = ()  # to each GPU by index, in the words of `nvidia-smi topo`: X, NV4, PIX, SYS ...
@@ -44,5 +44,5 @@ class Gpu(Posted):
 
     @property
     def card(self) -> str:
-        """The UUID of the GPU that can be touched: its own, or that of which it is a part."""
+        """The UUID of the physical GPU: its own, or that of the GPU of which it is a part."""
         return self.parent or self.uuid

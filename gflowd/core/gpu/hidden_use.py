@@ -1,5 +1,5 @@
-"""What is in use on a GPU by no process that the driver lists: those of containers and of other pid namespaces are not.
-Memory and load of the same poll are the second witness. Pure.
+"""Use of a GPU by processes that the driver does not list, e.g. those of containers and of other pid namespaces.
+Memory and load of the same poll show it. Pure.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from gflowd.core.gpu.device import Gpu
 
 DRAIN = 10.0  # seconds after a job of ours has left, for which what is in use may still be its own
-MUCH_MB, PART = 1024, 8  # more than this, or than this part of a small GPU, is somebody's
+MUCH_MB, PART = 1024, 8  # more than this, or than this part of a small GPU, is used by others
 SLACK_MB = MUCH_MB // 2  # drivers before R510 count what they keep for themselves as used
 SOME_LOAD, MUCH_LOAD = 10, 50  # percent
-LASTING = 2.0  # seconds for which load without memory must last: one spike is nobody's
+LASTING = 2.0  # seconds for which load without memory must last: one spike does not count
 
 
 @dataclass(frozen=True, slots=True)
 class HiddenUse:
-    """What is known after the poll at `at` (monotonic, as all times here). By the UUIDs of GPUs: `found` says in words
-    why somebody must be there, `foreign_mb` is the memory that is in use and not by our jobs; the rest is remembered.
+    """What is known after the poll at `at` (monotonic, like all times here), by UUID. `found`: in words, what shows
+    that others use the GPU; `foreign_mb`: memory in use, except by our jobs. The rest is kept for the next poll.
     """
 
     at: float = float("-inf")
@@ -65,13 +65,13 @@ def is_loaded(gpu: Gpu) -> bool:
 
 
 def is_told(gpu: Gpu) -> bool:
-    """Whether the driver tells how much memory each process has."""
+    """Whether the driver reports how much memory each process has."""
     return all(process.memory_mb is not None for process in gpu.processes)
 
 
 def hidden_mb(gpu: Gpu, given_mb: int = 0) -> int:
-    """The memory that no listed process has, nor shared jobs of ours to which `given_mb` were given; 0 where the driver
-    does not tell how much each has.
+    """The memory in use beyond that of listed processes and of our shared jobs, which were given `given_mb`; 0 if the
+    driver does not report how much each process has.
     """
     if not is_told(gpu):
         return 0
@@ -86,7 +86,7 @@ def _foreign_mb(gpu: Gpu, given_mb: int | None, hidden: int) -> int:
 
 
 def _others_mb(gpu: Gpu) -> int:
-    """The memory that listed processes have which are not of our jobs."""
+    """The memory of listed processes that belong to no job of ours."""
     return sum(process.memory_mb or 0 for process in gpu.processes if process.job_id is None)
 
 

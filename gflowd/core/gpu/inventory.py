@@ -43,7 +43,7 @@ class Inventory:
         self._known: dict[str, Found] = {}
 
     def __bool__(self) -> bool:
-        """Whether there has ever been one."""
+        """Whether any GPU has been seen."""
         return bool(self._known)
 
     def memory_mb(self, uuid: str) -> int:

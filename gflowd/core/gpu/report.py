@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class GpuReport:
     """All that is known about the GPUs. Times are monotonic; without arguments it is the report before the first poll.
 
-    `begun`: when the last look began; `answered`: the same of the last look that was asked for. `trouble`: what is
-    wrong with the driver. `gpus` is None until a look has told which there are. `noted`: the faults that last, for the
-    next poller, since a GPU that is lost may take this one with it.
+    `begun`: when the last look began; `answered`: when the last look that was asked for began. `trouble`: what is wrong
+    with the driver. `gpus` is None until a look has found them. `noted`: the lasting faults, for the next poller, since
+    a lost GPU may take this one with it.
     """
 
     begun: float = -inf

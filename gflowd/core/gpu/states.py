@@ -94,7 +94,7 @@ def states(
     taken: Mapping[str, str] | None = None,
 ) -> dict[int, tuple[str, str | None]]:
     """The state of each GPU by index, with its cause. `shared` are held by shared jobs, `reserved` says for whom,
-    `taken` how it is known that others use one, by its UUID.
+    `taken` what shows that others use one, by its UUID.
     """
     return {
         gpu.index: _state(gpu, admin, held.get(gpu.index, []), live, shared, reserved or {}, taken or {})

@@ -14,8 +14,8 @@ WAYS = {0: "PIX", 10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}  # nvm
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What a GPU reports about its links: its own PCI address, those at the far ends of its active NVLinks, and by UUID
-    whether NVLink reaches another GPU, and how near they are on PCI (`WAYS`).
+    """What a GPU reports about its links: its own PCI address, the addresses at the far ends of its active NVLinks, and
+    for each other GPU, by UUID, whether NVLink reaches it and how near it is on PCI (`WAYS`).
     """
 
     address: object = None

@@ -94,7 +94,7 @@ class Maybe:
 
 
 def list_of(rule: Rule, least: int = 0) -> Rule:
-    """Lists of at least so many of what `rule` has."""
+    """Lists of at least this many values that satisfy `rule`."""
 
     def each(column: Column) -> bool:
         if {*map(type, column)} != {list} or min(map(len, column)) < least:

@@ -21,13 +21,13 @@ def is_wanted(job: Job) -> bool:
 
 
 def claimed_cpus(job: Job) -> int:
-    """The CPU slots of a live job that nobody else may have: those that it has, or waits for in order to go on."""
+    """The CPU slots that a live job has, or waits for in order to go on. No other job may have them."""
     return job.spec.cpus if is_wanted(job) else job.cpus
 
 
 def may_go_on(live: Collection[Job], cpus: int) -> list[Job]:
-    """Those of the `live` jobs that go on now, on a machine of so many CPU slots: the highest priority first, then the
-    oldest. None overtakes another that waits; what asks for more than there is goes on when nobody else has any.
+    """Those of the `live` jobs that go on now, on a machine with this many CPU slots: the highest priority first, then
+    the oldest. None overtakes another; one that needs more slots than there are goes on when no other job has any.
     """
     used = sum(job.cpus for job in live)
     found = []

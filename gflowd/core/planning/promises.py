@@ -35,10 +35,11 @@ ITS_OWN = {
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """The basis of promises at one moment. `ends` of the live jobs (`inf`: not known) and `bands` of these and of those
-    `waiting` for whom something is kept, `specs` of the promised ones; `drained`: nothing is started, or was not of
-    late; `suspended` are those of the live jobs that stand still; `offset` is between wall clock and monotonic clock,
-    in seconds.
+    """What promises rest on at one moment.
+
+    `ends` of the live jobs (`inf`: not known); `waiting`: jobs for which something is kept; `bands` of both; `specs` of
+    the promised jobs; `drained`: nothing starts now, or nothing did at the last plan; `suspended`: live jobs that stand
+    still; `offset`: wall clock minus monotonic clock, in seconds.
     """
 
     gpus: frozenset[int] = frozenset()

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class JobRecords:
-    """The raw records by id: of each job or array its spec, of each job its wish and its phase, of arrays the limits
-    that `gflowctl limit` set. Passed once; they change with the snapshot, and whatever changes them tells the queue.
+    """The raw records by id: the spec of each job or array, the wish and phase of each job, and the limits of arrays
+    that `gflowctl limit` set. These mappings change with the snapshot; whoever changes them calls `JobQueue.refresh`.
     """
 
     specs: Mapping[int, Raw] = field(default_factory=dict)

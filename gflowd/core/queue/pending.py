@@ -70,7 +70,7 @@ class PendingJobs:
         self._singletons.start(job.id, _owner(job))
 
     def leave(self, job_id: int) -> None:
-        """A job that is no longer queued, or whose records changed."""
+        """Forgets a job that is no longer queued, or whose records changed."""
         if self._jobs.pop(job_id, None) is not None:
             self._waiting.pop(job_id, None)
             self._graph.remove(job_id)
@@ -80,13 +80,13 @@ class PendingJobs:
         self._singletons.leave(job_id)
 
     def lose(self, job_id: int, wall: float) -> None:
-        """A job that is about to be cancelled; those that wait for it are told at once."""
+        """Counts a job as failed that is about to be cancelled, for those that wait for it."""
         self._lost[job_id] = wall
         self._waiting.pop(job_id, None)
         self.hear((job_id,), wall)
 
     def forget(self, array_id: int) -> None:
-        """An array whose spec is gone."""
+        """Forgets an array whose spec is gone."""
         self._tallies.pop(array_id, None)
         self._moved.discard(array_id)
 
@@ -95,7 +95,7 @@ class PendingJobs:
         return bool(self._graph.affected(job_id))
 
     def doubting(self, job_id: int, *, was_live: bool) -> Iterator[int]:
-        """The jobs that were told that `job_id` began or ended, although it has yet to start (again)."""
+        """The jobs that count on the start or end of `job_id`, although it has yet to start (again)."""
         raw = self._records.phases.get(job_id)
         if raw is not None and not is_queued(raw) and not self._comes_again(job_id, raw):
             return
@@ -122,8 +122,8 @@ class PendingJobs:
         self._graph.pass_time(self._look, wall)
 
     def news(self) -> Iterator[tuple[int, int | None]]:
-        """The jobs whose waiting is over: with None they may start, else with the job that makes it impossible; the
-        latter wait on until they are lost.
+        """The jobs whose waiting is over, each with None if it may start, or with the job that makes that impossible.
+        The latter go on waiting until they are lost.
         """
         for job_id, verdict in self._graph.news():
             if job_id not in self._waiting:

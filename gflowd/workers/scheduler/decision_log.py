@@ -1,5 +1,5 @@
-"""Tells the daemon's log, at level debug, what the scheduler decided and why. Decides nothing, and costs nothing
-while nobody listens.
+"""Writes to the daemon's log, at level debug, what the scheduler decided and why. Decides nothing; costs nothing at
+other levels.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.scheduler.status_file import Status
 
-MOST = 100  # jobs whose new reasons are told at a time
+MOST = 100  # jobs whose new reasons are logged at a time
 _FOR_ROOM = (reasons.RESOURCES, reasons.RESERVATION, reasons.PRIORITY, reasons.GPU_UNAVAILABLE)
 IDLE = "idle"
 
 
 class DecisionLog:
-    """Remembers what it told, so that each reason is told once and not in each tick."""
+    """Remembers what it has logged, so that each reason is logged once and not in each tick."""
 
     def __init__(self) -> None:
         self._log = log.get("scheduler")
@@ -64,14 +64,14 @@ class DecisionLog:
             )
 
     def promised(self, job_id: int, before: Mapping[str, Any] | None, record: Mapping[str, Any] | None) -> None:
-        """A promise that is new, or over; that one moved is told at a higher level."""
+        """Logs promises that are new or over. One that moved is logged at a higher level."""
         if record is None:
             self._log.debug("promise over", job=job_id)
         elif before is None:
             self._log.debug("promised", job=job_id, at=record["at"])
 
     def waits(self, status: Status, job_queue: JobQueue) -> None:
-        """Each job that waits for another reason than was told last."""
+        """Logs each job whose reason to wait has changed."""
         if not self._log.is_debug:
             return
         new = {job_id: why for job_id, why in status.reasons.items() if self._why.get(job_id) != why}

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from gflowd.core.planning.reservations import Window
     from gflowd.workers.slots import Slots
 
-DOUBT = 120.0  # seconds for which a GPU that is not available any more is expected back, and nothing is promised anew
+DOUBT = 120.0  # seconds for which a missing GPU is expected back, and no new promise is made
 
 
 class GpuPool:
     """As of the last `look`: `seen` are the GPUs, None while they are unknown; `trouble` is what the driver says.
-    As of the last `count`: `usable` are the indices of those that can be had, as far as nobody has them.
+    As of the last `count`: `usable` are the indices of the GPUs that jobs may have, in use or not.
     """
 
     def __init__(self, allowed: Collection[int] | None, visible_as: str | None = None) -> None:
@@ -70,7 +70,7 @@ class GpuPool:
 
     @property
     def is_contended(self) -> bool:
-        """Whether others use some GPU, of whose end nobody tells us."""
+        """Whether others use some GPU: nothing rings when they stop."""
         return bool(self._taken)
 
     def foreign_mb(self, gpu: Gpu) -> int:
@@ -83,7 +83,7 @@ class GpuPool:
         return None if self.trouble is not None else self.seen
 
     def count(self, lingering: Iterable[Job], now: Moment) -> None:
-        """Counts the GPUs that may be given away; what lingers keeps its own, nobody knows for how long."""
+        """Counts the GPUs that jobs may have. What lingers keeps its own, for an unknown time."""
         live = {job.id for job in self._jobs}
         kept = {index for job in lingering if job.run is not None for index in self.places(job.run)}
         self.usable = gpu_states.available(self.known or (), self.admin, self._held, live, self._taken) - kept
@@ -92,7 +92,7 @@ class GpuPool:
         self._knew = now.mono if self.known is not None or self._knew is None else self._knew
 
     def doubtful(self, now: Moment) -> set[int]:
-        """The GPUs that could be had a moment ago, and that nobody has taken out on purpose."""
+        """The GPUs that were usable a moment ago and were not taken out on purpose."""
         gone = self.usable | self._closed()
         return {index for index, at in self._had.items() if now.mono <= at + DOUBT and index not in gone}
 

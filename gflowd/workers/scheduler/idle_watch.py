@@ -42,7 +42,7 @@ class IdleWatch:
         self._idleness = idleness.follow(self._idleness, held, utilisation, report.begun, gap)
 
     def wakes(self, now: Moment) -> Iterator[float]:
-        """When there is something new to look at (monotonic): nobody rings when a poll found another utilisation."""
+        """When to look again (monotonic): nothing rings when a poll finds another utilisation."""
         if (due := self._due()) is not None and due > now.mono:
             yield due
         if self._is_on and self._at_work:

@@ -200,7 +200,7 @@ class SchedulerState:
         return {"generation": self._generation, "pid": os.getpid()}
 
     def _take_place_again(self, commit: Commit, found: dict[str, Any] | None) -> None:
-        """Somebody wrote that another is the scheduler, or that none is: nobody else can be while we hold the lock."""
+        """Corrects a record that names another scheduler, or none: there can be no other while we hold the lock."""
         if not self._is_alone():
             raise Fenced
         self._log.error("the snapshot named another scheduler; this one takes its place again", found=str(found))
