@@ -108,7 +108,7 @@ def _page(context: Context, *, color: bool) -> str:
     found = reservations.decode_all(fold.of(RESERVATION))
     parts = [_gpus(seen, found, reserving.zone(context), color=color), _allowed(context, color=color)]
     parts.append(_host(seen, color=color))
-    parts.append(f"{_key('Jobs', color=color)}{tally.words(_numbers(context, fold), seen.gpus)}\n")
+    parts.append(_entry("Jobs", tally.words(_numbers(context, fold), seen.gpus), color=color))
     parts += [_daemon(seen, runs=runs, color=color), _drained(fold, color=color)]
     return "".join(parts)
 
@@ -118,12 +118,19 @@ def _drained(fold: Fold, *, color: bool) -> str:
     if drain is None:
         return ""
     said = f"no job starts, {render.escape(draining.words(drain))}"
-    return f"{_key('Drained', color=color)}{render.paint(said, render.YELLOW, on=color)}\n"
+    return _entry("Drained", said, render.YELLOW, color=color)
 
 
 def _allowed(context: Context, *, color: bool) -> str:
     allowed = gpus.Allowed(context)
-    return "" if allowed.by is None else f"{_key('Allowed', color=color)}{render.escape(allowed.words())}\n"
+    return "" if allowed.by is None else _entry("Allowed", render.escape(allowed.words()), color=color)
+
+
+def _entry(name: str, said: str, paint: str = "", *, color: bool) -> str:
+    """A line, or on a terminal as many as it needs."""
+    lines = render.paragraph(said, render.terminal_columns() - KEY) if render.is_terminal() else [said]
+    keys = [_key(name, color=color), *[" " * KEY] * (len(lines) - 1)]
+    return "".join(f"{key}{render.paint(line, paint, on=color)}\n" for key, line in zip(keys, lines, strict=True))
 
 
 def _key(name: str, *, color: bool) -> str:
@@ -135,11 +142,11 @@ def _gpus(seen: Observed, found: list[Reservation], tz: tzinfo | None, *, color:
     known = {gpu.index for gpu in gpus}
     upcoming = reservations.upcoming(found, now, tz)
     others = [window for window in upcoming if window.gpu_list is None or known.isdisjoint(window.gpu_list)]
-    below = "".join(f"{_key('Reserved', color=color)}{_words(window, now, tz)}\n" for window in others)
+    below = "".join(_entry("Reserved", _words(window, now, tz), color=color) for window in others)
     if not gpus:
         looked = seen.gpu_count is not None
-        said = render.paint(render.escape(trouble), render.RED, on=color) if trouble else "none" if looked else None
-        return f"{_key('GPUs', color=color)}{said or 'not known yet'}\n{below}"
+        said = render.escape(trouble) if trouble else "none" if looked else "not known yet"
+        return _entry("GPUs", said, render.RED * bool(trouble), color=color) + below
     kept = {index: reserving.brief(*both, now, tz) for index, both in reserving.by_gpu(found, now, tz).items()}
     table = gpu_table.draw(gpus, kept, seen.reasons, color=color)
     return f"{table}{gpu_table.causes(gpus, trouble, color=color)}\n{below}"
@@ -180,5 +187,5 @@ def _daemon(seen: Observed, *, runs: bool, color: bool) -> str:
         said = render.paint("not running", render.RED, on=color) + f" (gflowd start){ago}"
     line = f"{_key('Daemon', color=color)}{said}\n"
     if seen.trouble:
-        line += f"{_key('Trouble', color=color)}{render.paint(render.escape(seen.trouble), render.RED, on=color)}\n"
+        line += _entry("Trouble", render.escape(seen.trouble), render.RED, color=color)
     return line

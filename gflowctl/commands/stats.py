@@ -4,11 +4,13 @@ Jobs in the queue and in the history both count. Waiting is the time from submis
 time that the last attempt took. The third number of each is one that 95 % of the jobs did not exceed. The success rate
 is the share of finished jobs among those that ended and were not cancelled. GPU hours are those of all attempts, and
 the peak is the largest number of GPUs in use at one time. With --by day a job belongs to the day on which it ended, GPU
-hours to the day on which they were used.
+hours to the day on which they were used. On a terminal that is too narrow, CD, F, CA and TO stand for finished, failed,
+cancelled and timeout, OK for the success rate and GPUH for GPU hours, and numbers are rounded.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 
@@ -19,14 +21,14 @@ from gflowd import command_line
 from gflowd.core.accounting import statistics
 from gflowd.core.accounting.statistics import DAY, PROJECT, USER, Account, Calendar
 from gflowd.core.errors import BadUsage, GflowError
-from gflowd.core.job.model import ENDED_STATES, STATES
+from gflowd.core.job.model import ENDED_STATES, SHORT_STATES, STATES
 from gflowd.core.job.records import SPEC
 from gflowd.core.syntax import durations, instants
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from gflowctl.context import Context
@@ -36,6 +38,11 @@ if TYPE_CHECKING:
 LONGEST_CHART = 30  # days
 BAR = 40  # columns of the longest bar
 EIGHTHS = " ▏▎▍▌▋▊▉"
+KEY = 14  # characters
+LONGEST_NAME = 16  # characters that a name keeps before numbers are rounded
+COLORS = re.compile(r"\x1b\[[0-9]*m")
+WIDE = ("JOBS", *(state.upper() for state in ENDED_STATES), "SUCCESS", "WAITED", "RAN", "GPUHOURS", "PEAK")
+NARROW = ("JOBS", *(SHORT_STATES[state] for state in ENDED_STATES), "OK", "WAIT", "RAN", "GPUH", "PEAK")
 TITLES = {USER: "USER", PROJECT: "PROJECT", DAY: "DAY"}
 
 
@@ -128,8 +135,13 @@ def _text(summary: Summary, *, color: bool) -> str:
         "GPU hours": f"{summary.gpu_hours:.2f}",
         "Peak GPUs": str(summary.peak_gpus),
     }
-    keys = (render.paint(f"{title}:".ljust(14), render.BOLD, on=color) for title in lines)
-    return "".join(f"{key}{text}\n" for key, text in zip(keys, lines.values(), strict=True))
+    wide = render.terminal_columns() - KEY if render.is_terminal() else 0
+    whole = []
+    for title, text in lines.items():
+        first, *more = render.paragraph(text, wide) if wide else [text]
+        whole.append(f"{render.paint(f'{title}:'.ljust(KEY), render.BOLD, on=color)}{first}\n")
+        whole += [f"{' ' * KEY}{line}\n" for line in more]
+    return "".join(whole)
 
 
 def _percent(rate: float | None) -> str:
@@ -144,11 +156,35 @@ def _spread(spread: Spread | None) -> str:
 
 
 def _table(by: str, groups: Mapping[str, Summary], *, color: bool) -> str:
-    titles = ("JOBS", *(state.upper() for state in ENDED_STATES), "SUCCESS", "WAITED", "RAN", "GPUHOURS", "PEAK")
-    columns = [Column(TITLES[by], flexible=True), *(Column(title, right=True) for title in titles)]
-    rows = [(None, [name, *_cells(summary)]) for name, summary in groups.items()]
+    """On a terminal that is too narrow for it with short titles and rounded numbers."""
     wide = render.terminal_columns() if render.is_terminal() else 0
+    whole = _drawn(by, [TITLES[by], *WIDE], _cells, groups, color=color, wide=0)
+    if not wide:
+        return whole
+    spare = max((render.width(render.escape(name)) for name in groups), default=0) - LONGEST_NAME
+    if max(map(_seen, whole.splitlines())) - max(0, spare) <= wide:
+        return _drawn(by, [TITLES[by], *WIDE], _cells, groups, color=color, wide=wide)
+    return _drawn(by, [TITLES[by], *NARROW], _short_cells, groups, color=color, wide=wide)
+
+
+def _drawn(
+    by: str,
+    titles: Sequence[str],
+    cells: Callable[[Summary], list[str]],
+    groups: Mapping[str, Summary],
+    *,
+    color: bool,
+    wide: int,
+) -> str:
+    first, *rest = titles
+    columns = [Column(first, flexible=by != DAY), *(Column(title, right=True) for title in rest)]
+    rows = [(None, [name, *cells(summary)]) for name, summary in groups.items()]
     return render.table(columns, rows, color=color, columns_wide=wide)
+
+
+def _seen(line: str) -> int:
+    """How many columns a line takes that may have colours."""
+    return render.width(COLORS.sub("", line))
 
 
 def _cells(summary: Summary) -> list[str]:
@@ -157,6 +193,33 @@ def _cells(summary: Summary) -> list[str]:
     ended = [str(summary.states[state]) for state in ENDED_STATES]
     rate, hours = _percent(summary.success_rate), f"{summary.gpu_hours:.2f}"
     return [str(summary.states.total()), *ended, rate, *medians, hours, str(summary.peak_gpus)]
+
+
+def _short_cells(summary: Summary) -> list[str]:
+    """The same in at most five columns each."""
+    counts = [_short(number) for number in (summary.states.total(), *(summary.states[each] for each in ENDED_STATES))]
+    rate = "N/A" if summary.success_rate is None else f"{100 * summary.success_rate:.0f} %"
+    medians = ["-" if each is None else _rough(each.median) for each in (summary.wait, summary.run)]
+    return [*counts, rate, *medians, _short(summary.gpu_hours), _short(summary.peak_gpus)]
+
+
+def _short(number: float) -> str:
+    """`7`, `7.25`, `812.5`, `81234`, `812k`, `12M`."""
+    if number >= 1e5:
+        return f"{number // 1e3:.0f}k" if number < 1e7 else f"{number // 1e6:.0f}M"
+    return str(number) if isinstance(number, int) else f"{number:.2f}"[:5].rstrip(".")
+
+
+def _rough(seconds: float) -> str:
+    """`42s`, `17m`, `3.4h`, `12.3d`, `812d`."""
+    if seconds < 120:
+        return f"{seconds:.0f}s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f}m"
+    if seconds < 172800:
+        return f"{seconds / 3600:.1f}h"
+    days = seconds / 86400
+    return f"{days:.1f}d" if days < 99.95 else f"{days:.0f}d"
 
 
 def _record(summary: Summary) -> dict[str, Any]:

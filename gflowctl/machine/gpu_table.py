@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gflowd.storage.observed import SeenGpu
 
 ROOMY = 100  # columns: on a narrower terminal the vendor's name is left out
+INDENT = 2
 PIPED_BAR, SHORTEST_BAR, LONGEST_BAR = 16, 6, 24  # characters
 COLORS = {
     "idle": render.GREEN, "busy": render.YELLOW, "shared": render.YELLOW, "unmanaged": render.MAGENTA,
@@ -27,7 +28,7 @@ def draw(gpus: list[SeenGpu], reserved: Mapping[int, str], reasons: Mapping[int,
     columns = [
         render.Column("GPU", right=True),
         render.Column("MODEL", wraps=True),
-        render.Column("MEMORY", color=lambda gpu: _heat(gpu.used_mb, gpu.memory_mb)),
+        render.Column("MEMORY", spare=True, color=lambda gpu: _heat(gpu.used_mb, gpu.memory_mb)),
         render.Column("USED", right=True),
         render.Column("UTIL", right=True, color=lambda gpu: _heat(gpu.utilisation or 0, 100)),
         render.Column("TEMP", right=True),
@@ -59,13 +60,22 @@ def _cells(gpu: SeenGpu, reasons: Mapping[int, str], *, is_narrow: bool) -> list
 def causes(gpus: list[SeenGpu], trouble: str | None, *, color: bool) -> str:
     """The causes of GPU states that the table does not show, and what to do about them."""
     if trouble is not None:
-        return render.paint(f"GPUs unknown: {render.escape(trouble)}", render.RED, on=color) + "\n"
+        said = _indented(f"GPUs unknown: {render.escape(trouble)}")
+        return "".join(render.paint(line, render.RED, on=color) + "\n" for line in said)
     lines = []
     for gpu in gpus:
         if gpu.cause and gpu.state != "reserved" and gpu.cause not in gpu_records.used_by(gpu):
             again = f"; gflowctl gpus resume {gpu.index}" if gpu.lasting and gpu.answers else ""
-            lines.append(f"GPU {gpu.index} {gpu.state}: {render.escape(gpu.cause)}{again}\n")
-    return "".join(lines)
+            lines += _indented(f"GPU {gpu.index} {gpu.state}: {render.escape(gpu.cause)}{again}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _indented(text: str) -> list[str]:
+    """`text`, on a terminal in lines that fit it."""
+    if not render.is_terminal():
+        return [text]
+    first, *more = render.paragraph(text, render.terminal_columns() - INDENT)
+    return [first, *(f"{' ' * INDENT}{line}" for line in more)]
 
 
 def _heat(used: float, total: float) -> str:

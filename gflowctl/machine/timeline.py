@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 
+from gflowctl.machine import reservations as reserving
 from gflowctl.output import render
 from gflowd.core.planning import reservations
+from gflowd.core.syntax import ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import tzinfo
 
     from gflowd.core.planning.reservations import Reservation, Window
@@ -41,6 +42,8 @@ class Signs:
     now: str
 
 
+PAST_COLOR, NOW_COLOR, COMING_COLOR = render.DIM, render.GREEN, render.CYAN
+COLORS = {PAST_COLOR: "past", NOW_COLOR: "now", COMING_COLOR: "coming"}
 BLOCKS, ASCII = Signs(*"▐█▌█│▲"), Signs(*"[=]#|^")
 
 
@@ -58,24 +61,66 @@ class Scale:
 
 
 def draw(found: Iterable[Reservation], now: float, ahead: float, zone: tzinfo | None, *, color: bool) -> str:
-    """The windows from a little before `now` until `ahead` seconds after it, as wide as the terminal."""
+    """The windows from a little before `now` until `ahead` seconds after it, as wide as the terminal; below them what
+    they are, by the numbers that the bars have.
+    """
     begin, end = now - ahead * PAST, now + ahead
-    rows = _rows(reservations.windows(found, begin, end, zone))
+    known = {one.id: one for one in found}
+    windows = list(reservations.windows(known.values(), begin, end, zone))
+    rows = _rows(windows)
     label = max(map(len, rows), default=0)
     wide = render.terminal_columns() if render.is_terminal() else PIPED
     scale = Scale(begin, end, max(NARROWEST, wide - label - 2))
-    signs = BLOCKS if _has_blocks() else ASCII
+    signs = BLOCKS if render.draws_blocks() else ASCII
     margin = " " * (label + 1)
-    span = " to ".join(reservations.on_the_wall(at, zone).strftime("%Y-%m-%d %H:%M") for at in (begin, end))
-    lines = [span, margin + _axis(scale, zone)]
+    lines = [f"{reserving.near(begin, now, zone)} to {reserving.near(end, now, zone)}", margin + _axis(scale, zone)]
     lines += [f"{name:<{label}} {_row(row, now, scale, signs, color=color)}" for name, row in rows.items()]
     lines += [] if rows else ["nothing is reserved"]
     lines.append(margin + " " * scale.column(now) + f"{signs.now} now")
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    picture = "".join(f"{line.rstrip()}\n" for line in lines)
+    return picture + _legend(known, windows, now, zone, signs, wide, color=color) if rows else picture
 
 
-def _has_blocks() -> bool:
-    return render.is_terminal() and (sys.stdout.encoding or "").lower().startswith("utf")
+def _legend(
+    known: Mapping[int, Reservation],
+    windows: Iterable[Window],
+    now: float,
+    zone: tzinfo | None,
+    signs: Signs,
+    wide: int,
+    *,
+    color: bool,
+) -> str:
+    """What the colours or else the signs mean, and whose each reservation is, with the window of those in the picture
+    that is now, or comes next, or was last.
+    """
+    shown: dict[int, Window] = {}
+    for window in windows:
+        if window.id not in shown or shown[window.id].end <= now:
+            shown[window.id] = window
+    columns = [
+        render.Column("ID", right=True, color=lambda window: _color(window, now)),
+        render.Column("USER", flexible=True),
+        render.Column("GPUS", wraps=True),
+        render.Column("WINDOW", wraps=True),
+    ]
+    rows = [(shown[number], _entry(known[number], shown[number], now, zone)) for number in sorted(shown)]
+    bar = signs.first + signs.fill + signs.last
+    if color:
+        parts = [render.paint(bar, paint, on=True) + f" {said}" for paint, said in COLORS.items()]
+    else:
+        parts = [f"{bar} reserved", f"{signs.alone} reserved briefly"]
+    return f"\n{'   '.join(parts)}\n\n{render.table(columns, rows, color=color, columns_wide=wide)}"
+
+
+def _entry(one: Reservation, window: Window, now: float, zone: tzinfo | None) -> list[str]:
+    start, end = (reserving.near(at, now, zone) for at in (window.start, window.end))
+    gpus = f"any {one.gpus}" if one.gpu_list is None else ranges.fold(one.gpu_list)
+    return [str(one.id), one.user, gpus, f"{start} to {end}" + (f", {one.repeat}" if one.repeat else "")]
+
+
+def _color(window: Window, now: float) -> str:
+    return PAST_COLOR if window.end <= now else NOW_COLOR if window.start <= now else COMING_COLOR
 
 
 def _rows(found: Iterable[Window]) -> dict[str, list[Window]]:
@@ -95,10 +140,10 @@ def _row(row: Iterable[Window], now: float, scale: Scale, signs: Signs, *, color
     for window in row:
         first, last = max(-1, scale.column(window.start)), min(scale.columns + 1, scale.column(window.end))
         bar = _bar(max(1, last - first), f"{window.id} {window.user}", signs)
-        paint = render.GREEN if window.start <= now < window.end else render.CYAN
+        paint = _color(window, now)
         for place, sign in enumerate(bar, first):
             if 0 <= place < scale.columns:
-                cells[place] = (paint, sign)
+                cells[place] = (PAST_COLOR if place < scale.column(now) else paint, sign)
     runs = groupby(cells, key=itemgetter(0))
     return "".join(render.paint("".join(sign for _, sign in run), paint, on=color) for paint, run in runs)
 

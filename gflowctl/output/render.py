@@ -186,12 +186,27 @@ def wrap(text: str, columns: int) -> list[str]:
     return [cut(line, columns) for line in lines]
 
 
+def paragraph(text: str, columns: int) -> list[str]:
+    """`text` in lines of at most `columns`, broken between words; of a longer word nothing is lost."""
+    lines = [""]
+    for word in text.split(" "):
+        rest = word
+        if lines[-1] and width(f"{lines[-1]} {rest}") > columns:
+            lines.append("")
+        while width(rest) > columns:
+            part = cut(rest, columns + 1)[:-1]
+            lines[-1], rest = part, rest[len(part) :]
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {rest}" if lines[-1] else rest
+    return lines
+
+
 class Column(Value):
-    """A column of a table: its title, whether it is right-aligned, whether it may be cut or wrapped if there is no
-    room for it, and its cells' colour.
+    """A column of a table: its title, whether it is right-aligned, whether it may be cut or wrapped, or left out
+    (`spare`), if there is no room for it, and its cells' colour.
     """
 
-    __slots__ = ("color", "flexible", "right", "title", "wraps")
+    __slots__ = ("color", "flexible", "right", "spare", "title", "wraps")
 
     def __init__(
         self,
@@ -200,12 +215,14 @@ class Column(Value):
         right: bool = False,
         flexible: bool = False,
         wraps: bool = False,
+        spare: bool = False,
         color: Callable[[Any], str] | None = None,
     ) -> None:
         self.title: Final = title
         self.right: Final = right
         self.flexible: Final = flexible or wraps
         self.wraps: Final = wraps
+        self.spare: Final = spare
         self.color: Final = color
 
 
@@ -219,10 +236,7 @@ def table(
     whole = [_escaped([row[place] for _, row in rows]) for place in range(len(columns))]
     widths = [max(width(column.title), _widest(cells)) for column, cells in zip(columns, whole, strict=True)]
     if columns_wide:
-        narrowest = [
-            _narrowest(column, wide, cells) for column, wide, cells in zip(columns, widths, whole, strict=True)
-        ]
-        _squeeze(narrowest, widths, columns_wide)
+        columns, widths, whole = _fitted(list(columns), widths, whole, columns_wide)
     abouts: Sequence[Any] = [about for about, _ in rows]
     if any(column.wraps for column in columns):
         abouts, whole = _wrapped(columns, widths, abouts, whole)
@@ -245,9 +259,35 @@ def _widest(cells: list[str]) -> int:
     return max(map(len if "".join(cells).isascii() else width, cells), default=0)
 
 
+def _fitted(
+    columns: list[Column], widths: list[int], whole: list[list[str]], wide: int
+) -> tuple[list[Column], list[int], list[list[str]]]:
+    """The columns, their widths and their cells for a line of `wide`: first without those that can be spared, then with
+    long words cut.
+    """
+    narrowest = [
+        _narrowest(column, wanted, cells) for column, wanted, cells in zip(columns, widths, whole, strict=True)
+    ]
+    for place in reversed(range(len(columns))):
+        if columns[place].spare and _together(narrowest) > wide:
+            del columns[place], widths[place], whole[place], narrowest[place]
+    _squeeze(narrowest, widths, wide)
+    titles = [max(NARROWEST_COLUMN, width(column.title)) for column in columns]
+    least = [
+        title if column.flexible else wanted for column, title, wanted in zip(columns, titles, widths, strict=True)
+    ]
+    _squeeze(least, widths, wide)
+    return columns, widths, whole
+
+
+def _together(widths: Sequence[int]) -> int:
+    """How wide a line is."""
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
 def _squeeze(narrowest: Sequence[int], widths: list[int], wide: int) -> None:
     """Narrows the widest flexible column repeatedly until the line fits or no column can be narrowed further."""
-    while sum(widths) + 2 * (len(widths) - 1) > wide:
+    while _together(widths) > wide:
         able = [place for place, least in enumerate(narrowest) if widths[place] > least]
         if not able:
             return

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gflowctl.commands import stats
+from gflowctl.output import render
 from gflowd.core.job.model import Ended, Run
 
 if TYPE_CHECKING:
@@ -127,3 +129,32 @@ def test_what_does_not_go_together_is_said(ctl: Ctl) -> None:
     assert "not both" in ctl.fails(2, "stats", "-u", "x", "--all-users")
     assert "--since" in ctl.fails(2, "stats", "--since", "nonsense")
     assert ctl.fails(2, "stats", "--by", "moon")
+
+
+@pytest.mark.parametrize("by", ["user", "project", "day"])
+def test_a_table_fits_eighty_columns_however_large_its_numbers(ctl: Ctl, by: str) -> None:
+    for job_id, name in enumerate(("ada", "maximilian-von-und-zu-\u4e2d\u6587"), 1):
+        ctl.submit("-g", "8", "true")
+        with ctl.store.commit() as commit:
+            spec = commit.fold().of("spec")[job_id]
+            commit.put("spec", job_id, {**spec, "user": name, "project": name, "submitted_at": NOON - 4e7})
+        ran(ctl, job_id, 12345.0 * job_id, tuple(range(8)), state="failed", exit_code=1)
+    shown, status = ctl.on_a_terminal("stats", "--all-users", "--by", by, columns=80, env={"NO_COLOR": "1"})
+    lines = shown.splitlines()
+    assert (status, max(map(render.width, lines)) <= 80) == (0, True), shown
+    assert lines[0].split() == [by.upper(), "JOBS", "CD", "F", "CA", "TO", "OK", "WAIT", "RAN", "GPUH", "PEAK"]
+    wide = ctl.on_a_terminal("stats", "--all-users", "--by", by, columns=120, env={"NO_COLOR": "1"})[0]
+    assert "GPUHOURS" in wide
+    assert "FINISHED" in ctl.ok("stats", "--all-users", "--by", by), "what scripts read is always the same"
+
+
+def test_short_forms_of_numbers_take_five_columns_at_most() -> None:
+    numbers = [0, 7, 99999, 100_000, 9_999_999, 123_456_789, 0.0, 7.25, 99.999, 812.54, 81234.5, 123_456.7]
+    assert [stats._short(number) for number in numbers] == [
+        "0", "7", "99999", "100k", "9999k", "123M", "0.00", "7.25", "100.0", "812.5",
+        "81234", "123k",
+    ]  # fmt: skip
+    assert max(len(stats._short(number)) for number in numbers) <= 5
+    assert [stats._rough(seconds) for seconds in (0, 119, 120, 7199, 7200, 172_799, 172_800, 8_639_999, 1e8)] == [
+        "0s", "119s", "2m", "120m", "2.0h", "48.0h", "2.0d", "100d", "1157d",
+    ]  # fmt: skip

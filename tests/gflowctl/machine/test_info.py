@@ -187,3 +187,26 @@ def test_it_counts_jobs_and_busy_gpus(ctl: Ctl) -> None:
     assert "Jobs:     1 running, 2 queued, 1 held; 2 of 4 GPUs busy\n" in ctl.ok("info")
     told = json.loads(ctl.ok("info", "--json"))
     assert (told["jobs"]["queued"], told["jobs"]["running"], told["jobs"]["held"], told["busy_gpus"]) == (2, 1, 1, 2)
+
+
+def test_it_fits_eighty_columns_however_long_its_words_are(ctl: Ctl) -> None:
+    now, long = time.time(), "maximilian-von-und-zu-hohenstein"
+    ctl.observe(
+        gpus=[
+            gpu(0, state="unmanaged", model="NVIDIA Supercalifragilistic-80GB", simulated=True, memory_mb=1 << 20,
+                used_mb=71680, processes=[stranger(4711, long), stranger(4712, long)], utilisation=100),
+            gpu(1, state="faulty", cause="Xid 79: GPU has fallen off the bus " * 4, lasting=True, answers=True),
+        ],
+        trouble="the disk is full " * 8,
+        config={"gpu_allow": [0], "gpu_allow_by": "/home/" + "very-" * 30 + "long/gflow.toml"},
+    )  # fmt: skip
+    put(ctl, 1, gpu_list=(0,), start=now - 60, user=long)
+    put(ctl, 2, gpus=2, start=now + 40 * 86400, user=f"{long}-{long}")
+    ctl.ok("drain", "--reason", "because of very many reasons " * 5)
+    lines = drawn(ctl, 80)
+    assert max(map(render.width, lines)) <= 80, "\n".join(lines)
+    assert "MEMORY" not in lines[0]
+    text = "".join("".join(lines).split())
+    for word in ("/home/" + "very-" * 30 + "long/gflow.toml", "because of very many reasons " * 5, f"{long}-{long}"):
+        assert "".join(word.split()) in text
+    assert "MEMORY" in drawn(ctl, 160)[0]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
@@ -194,11 +195,11 @@ def busy(seen: Ctl) -> Ctl:
 def test_the_timeline_is_ascii_when_piped_and_fits_eighty_columns(busy: Ctl) -> None:
     drawn = busy.ok("reserve", "list", "--timeline").splitlines()
     assert all(line.isascii() and len(line) <= 80 for line in drawn)
-    assert [line.split("  ")[0].strip() for line in drawn[2:-1]] == ["GPU 0", "GPU 1", "3: any 2"]
+    assert [line.split("  ")[0].strip() for line in drawn[2:5]] == ["GPU 0", "GPU 1", "3: any 2"]
     assert re.search(r"\[=* 1 nobody =*\]", drawn[2])
     assert re.search(r"\[=* 1 nobody =*\] +\[=* 2 nobody =*\]", drawn[3])
     assert re.search(r"\| +\[=* 3 nobody =*\]", drawn[4])
-    now = drawn[-1].index("^ now")
+    now = drawn[5].index("^ now")
     assert drawn[2].index("[") == now == drawn[4].index("|")
     assert re.search(r"\d\d:\d\d +\d\d:\d\d", drawn[1])
 
@@ -208,9 +209,34 @@ def test_each_bar_of_the_timeline_is_painted_at_once(busy: Ctl) -> None:
     assert re.search(r" \x1b\[32m\[=* 1 nobody =*\]\x1b\[0m +\x1b\[36m\[=* 2 nobody =*\]\x1b\[0m$", drawn[3])
 
 
+def test_the_timeline_says_whose_each_reservation_is_and_what_its_signs_mean(busy: Ctl) -> None:
+    create(busy, "--gpu-list", "0", "--start", "now+18h", "--for", "5m", "--repeat", "daily")
+    drawn = busy.ok("reserve", "list", "--timeline").splitlines()
+    assert drawn[7:9] == ["[=] reserved   # reserved briefly", ""]
+    rows = [re.split("  +", line.strip()) for line in drawn[9:]]
+    assert [row[:3] for row in rows] == [
+        ["ID", "USER", "GPUS", "WINDOW"][:3], ["1", "nobody", "0-1"], ["2", "nobody", "1"], ["3", "nobody", "any 2"],
+        ["4", getpass.getuser(), "0"],
+    ]  # fmt: skip
+    assert re.fullmatch(r"(\w{3} )?\d\d:\d\d to (\w{3} )?\d\d:\d\d, daily", rows[4][3])
+    shown = busy.on_a_terminal("reserve", "list", "--timeline", columns=80)[0]
+    assert re.search("\x1b\\[2m▐█▌\x1b\\[0m past +\x1b\\[32m▐█▌\x1b\\[0m now +\x1b\\[36m▐█▌\x1b\\[0m coming", shown)
+
+
+def test_what_is_over_of_a_window_is_dim(seen: Ctl) -> None:
+    create(seen, "--gpu-list", "0", "--start", "now", "--for", "2h", "--user", "nobody")
+    with seen.store.commit() as commit:
+        raw = commit.fold().of("reservation")[1]
+        commit.put("reservation", 1, {**raw, "start": raw["start"] - 900})
+    drawn = seen.ok("reserve", "list", "--timeline", "--range", "6h", "--color", "always").splitlines()
+    assert re.search("\x1b\\[2m\\[[^\x1b]*\x1b\\[0m\x1b\\[32m[^\x1b]*\\]\x1b\\[0m", drawn[2])
+    assert re.match(r"\d\d:\d\d to |\d{4}-\d\d-\d\d \d\d:\d\d to ", drawn[0])
+
+
 def test_the_range_of_the_timeline_can_be_chosen(busy: Ctl) -> None:
     drawn = busy.ok("reserve", "list", "--timeline", "--range", "30m").splitlines()
-    assert len(drawn) == 5
+    assert drawn[5] == "", "only what is in the picture is drawn and explained"
+    assert [line.split()[:2] for line in drawn[8:]] == [["ID", "USER"], ["1", "nobody"]]
     assert "=]" not in drawn[2]
     assert drawn[2].endswith("=" * 20), "it goes on beyond the picture"
     days = busy.ok("reserve", "list", "--timeline", "--range", "30d").splitlines()
@@ -241,5 +267,5 @@ def test_the_timeline_has_block_characters_on_a_terminal(busy: Ctl) -> None:
     assert status == 0
     lines = shown.splitlines()
     assert re.search("▐█* 1 nobody █*▌", lines[2])
-    assert "▲ now" in lines[-1]
+    assert "▲ now" in lines[5]
     assert max(map(len, lines)) <= 80
