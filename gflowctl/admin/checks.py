@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from gflowctl.machine import gpus as gpu_records
 from gflowd import __version__
 from gflowd.core.errors import GflowError
+from gflowd.core.gpu.states import CLAIMED
 from gflowd.core.job.records import SPEC
 from gflowd.core.syntax.plurals import count
 from gflowd.effects import daemon, proc
@@ -38,6 +39,7 @@ LITTLE_SPACE = 100 << 20  # bytes
 NO_START = "free some space; nothing starts on a full disk"
 RESTORE = "gflowctl restore FILE restores a backup"
 NOT_ISOLATED = "the installed programs ignore it, python -m does not: unset PYTHONPATH, or python -I -m gflowctl"
+TRUST = "name the user in gpu.trust_claims_of, or keep jobs away: gflowctl gpus drain"
 OFTEN = 3  # restarts of one worker
 MOST_NAMED = 100  # records that make no sense
 LATELY = 600.0  # seconds
@@ -299,6 +301,9 @@ def gpus(context: Context) -> Iterator[Finding]:
     if seen.gpu_trouble:
         yield Finding(WARN, f"no job gets a GPU: {seen.gpu_trouble}")
     faulty = [gpu for gpu in found if gpu.state == "faulty"]
+    for gpu in found:
+        if (gpu.cause or "").startswith(CLAIMED):
+            yield Finding(WARN, f"GPU {gpu.index} is {gpu.cause}", TRUST)
     simulated = sum(1 for gpu in found if gpu.simulated)
     for gpu in faulty:
         again = f"gflowctl gpus resume {gpu.index}" if gpu.answers else "see the kernel's log"

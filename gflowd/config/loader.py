@@ -40,6 +40,7 @@ class Config:
     gpu_allow_by: str | None  # what says so: an option, a variable or a file; None: nothing does
     gpu_allocation: Literal["sequential", "random", "topology"]
     gpu_visible_as: Literal["index", "uuid"] | None
+    gpu_trust_claims_of: tuple[str, ...]
     poll_interval: float
     simulate: tuple[int, int] | None  # how many, MiB each
     idle_warn: float | None

@@ -62,6 +62,8 @@ SETTINGS = (
             '"sequential"', "Which of the free GPUs a job gets: sequential, random or topology."),
     Setting("gpu", "visible_as", "gpu_visible_as", value_types.choice("index", "uuid", unset="auto"), None, '"auto"',
             "What CUDA_VISIBLE_DEVICES holds: index, uuid, or auto: uuid only while CUDA numbers GPUs differently."),
+    Setting("gpu", "trust_claims_of", "gpu_trust_claims_of", value_types.users(), (), "[]",
+            "The users whose gflow daemons may claim GPUs, beside root and you."),
     Setting("gpu", "poll_interval", "poll_interval", value_types.duration(least=1), 10.0, "10",
             "How often the GPUs are polled; at least 1."),
     Setting("gpu", "simulate", "simulate", value_types.simulated(unset="none"), None, '"none"',

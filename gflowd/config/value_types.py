@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SIMULATED_MEMORY_MB = 24 * 1024  # of each simulated GPU, by default
 MOST_GPUS = 1024
 LONGEST_PROJECT = 64
+LONGEST_USER = 256
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _GPU_RANGE = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
@@ -154,14 +155,22 @@ def choice(*words: str, unset: str | None = None) -> ValueType:
 
 def projects() -> ValueType:
     """A list of project codes, trimmed; as a word, with commas between."""
+    return _names(LONGEST_PROJECT, "a project code")
 
+
+def users() -> ValueType:
+    """A list of user names, or ids of users without a name; as a word, with commas between."""
+    return _names(LONGEST_USER, "a user name")
+
+
+def _names(longest: int, what: str) -> ValueType:
     def check(value: object) -> tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
             raise Refused(f"{shown(value)} is not a list of names")
         names = tuple(name.strip() for name in value)
         for name in names:
-            if not name or len(name) > LONGEST_PROJECT:
-                raise Refused(f"{shown(name)} is not a project code (1 to {LONGEST_PROJECT} characters)")
+            if not name or len(name) > longest:
+                raise Refused(f"{shown(name)} is not {what} (1 to {longest} characters)")
         return tuple(dict.fromkeys(names))
 
     return ValueType(check, lambda word: [name for name in word.split(",") if name.strip()])

@@ -166,14 +166,17 @@ class Launcher:
 class Claims:
     """As `effects.gpu.claims`, on a machine without other daemons."""
 
+    def __init__(self, trusted: Iterable[int] = ()) -> None:
+        pass
+
     def keep(self, uuids: Collection[str]) -> None:
         pass
 
     def take(self, uuid: str) -> bool:
         return True
 
-    def elsewhere(self, uuids: Collection[str]) -> set[str]:
-        return set()
+    def others(self, uuids: Collection[str]) -> dict[str, int]:
+        return {}
 
     def close(self) -> None:
         pass

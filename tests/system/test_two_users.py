@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,14 +87,27 @@ def cards(place: Path) -> Cards:
 
 @pytest.fixture
 def both(place: Path, cards: Cards, fake_nvml: Path) -> Iterator[tuple[OfUser, OfUser]]:
-    """Ada's and Bob's, with their daemons up."""
+    """Ada's and Bob's, with their daemons up, which trust each other."""
+    with machines(place, cards, fake_nvml, str(ADA), str(BOB)) as made:
+        yield made
+
+
+@pytest.fixture
+def strangers(place: Path, cards: Cards, fake_nvml: Path) -> Iterator[tuple[OfUser, OfUser]]:
+    """The same, whose configurations do not name each other."""
+    with machines(place, cards, fake_nvml) as made:
+        yield made
+
+
+@contextmanager
+def machines(place: Path, cards: Cards, fake_nvml: Path, *trusted: str) -> Iterator[tuple[OfUser, OfUser]]:
     python = interpreter()
     library = shutil.copy(fake_nvml, place)
     made = [OfUser(Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp")), uid, python) for uid in (ADA, BOB)]
     try:
         for each in made:
             each.env |= {"LD_LIBRARY_PATH": str(Path(library).parent), VARIABLE: str(cards.file)}
-            each.write_config(gpu={"poll_interval": 1}, executor={"type": "process"})
+            each.write_config(gpu={"poll_interval": 1, "trust_claims_of": [*trusted]}, executor={"type": "process"})
             each.start()
         for each in made:
             eventually(lambda each=each: each.states() == ["idle", "idle"])  # type: ignore[misc]
@@ -124,6 +138,48 @@ def test_neither_is_given_what_the_other_has(both: tuple[OfUser, OfUser], cards:
     assert (ada.wait(first), bob.wait(second, third)) == (0, 0)
     assert (ada.log(first), bob.log(second)) == (b"0\n", b"1\n")
     assert ada.job(first)["user"] == str(ADA), "who has no account is a number"
+
+
+def test_a_claim_of_a_user_who_is_not_trusted_is_told_and_his_use_counts(
+    strangers: tuple[OfUser, OfUser], cards: Cards
+) -> None:
+    ada, bob = strangers
+    first = ada.submit("-g", "1", "--wrap", GATE)
+    ada.until(first, "running")
+    told = f"claimed by {ADA}, whose claims are not honoured"
+    eventually(lambda: f"GPU 0 idle: {told}" in bob.ctl("info").stdout)
+    assert f"WARN  GPU 0 is {told}: name the user in gpu.trust_claims_of" in bob.ctl("doctor", check=False).stdout
+    pid = ada.job(first)["pid"]
+    cards.set("a", processes=f"{pid}:500")
+    eventually(lambda: bob.states() == ["unmanaged", "idle"])
+    assert f"pid {pid} of {ADA}" in bob.ctl("info").stdout
+    assert ada.states() == ["busy", "idle"], "to ada it is her own job's"
+    cards.set("a", processes=None)
+    ada.open_gate()
+    assert ada.wait(first) == 0
+    assert bob.daemon_log().count("claim not honoured") == 1
+
+
+def test_nobody_can_keep_gpus_from_others_by_the_names_of_claims(
+    strangers: tuple[OfUser, OfUser], cards: Cards
+) -> None:
+    ada, bob = strangers
+    vandal = (
+        "import socket, sys, time; kept = [socket.socket(socket.AF_UNIX) for _ in sys.argv[1:]]; "
+        "[(each.bind(chr(0) + 'gflow-' + name), each.listen()) for each, name in zip(kept, sys.argv[1:])]; "
+        "print('up', flush=True); time.sleep(600)"
+    )
+    words = [interpreter(), "-c", vandal, *cards.uuids.values()]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, **as_user(BOB)) as squatter:
+        try:
+            assert squatter.stdout is not None
+            squatter.stdout.readline()
+            job_id = ada.submit("-g", "2", "--wrap", "echo $CUDA_VISIBLE_DEVICES")
+            assert ada.wait(job_id) == 0
+            assert ada.log(job_id) == b"0,1\n"
+            eventually(lambda: bob.states() == ["unmanaged", "unmanaged"])  # a daemon of his own, for all that he knows
+        finally:
+            squatter.kill()
 
 
 def test_no_gpu_is_given_to_both_at_an_instant(both: tuple[OfUser, OfUser], place: Path) -> None:

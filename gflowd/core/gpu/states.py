@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 IDLE, BUSY, SHARED, UNMANAGED = "idle", "busy", "shared", "unmanaged"
 RESERVED, RESTRICTED, DRAINED, FAULTY = "reserved", "restricted", "drained", "faulty"
 ELSEWHERE = "allocated by another gflow daemon"
+CLAIMED = "claimed by "  # how the cause of a GPU begins that is claimed by a user whose claims do not count
 
 Held = dict[int, list[int]]  # the jobs that hold a GPU, by its index
 
@@ -136,6 +137,11 @@ def _closed(
     if admin.allowed is not None and gpu.index not in admin.allowed:
         return RESTRICTED, None
     return None
+
+
+def claimed_by(user: str) -> str:
+    """The cause of a GPU that a user says to have allocated whose claims do not count."""
+    return f"{CLAIMED}{user}, whose claims are not honoured"
 
 
 def _named(process: GpuProcess) -> str:

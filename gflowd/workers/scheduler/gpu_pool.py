@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gflowd import log
 from gflowd.core.gpu import admin_state, hidden_use
 from gflowd.core.gpu import states as gpu_states
 from gflowd.core.gpu.admin_state import AdminState
 from gflowd.core.planning import reservations
+from gflowd.effects.gpu import claims
 from gflowd.effects.gpu.claims import Claims
 
 if TYPE_CHECKING:
@@ -30,10 +32,19 @@ class GpuPool:
     As of the last `count`: `usable` are the indices of the GPUs that jobs may have, in use or not.
     """
 
-    def __init__(self, allowed: Collection[int] | None, visible_as: str | None = None) -> None:
+    def __init__(
+        self, allowed: Collection[int] | None, visible_as: str | None = None, trusted: Sequence[str] = ()
+    ) -> None:
+        """`trusted`: the users whose daemons' claims count beside root's and our own."""
+        self._log = log.get("gpus")
         self._allowed = allowed
         self._visible_as = visible_as
-        self._claims = Claims()
+        trusted_ids, unknown = claims.user_ids(trusted)
+        for name in unknown:
+            self._log.warning("no such user", name=name, setting="gpu.trust_claims_of")
+        self._claims = Claims(trusted_ids)
+        self._ignored: dict[str, int] = {}  # who claims a GPU though their claims do not count, by its UUID
+        self._told: set[tuple[str, int]] = set()  # of these
         self._jobs: Collection[Job] = ()
         self._held: gpu_states.Held = {}
         self.admin = AdminState()
@@ -53,10 +64,19 @@ class GpuPool:
         self._held = gpu_states.held(jobs, self.seen or ())
         self._claims.keep({uuid for job in jobs if job.run for uuid in job.run.gpu_uuids})
         real = [gpu for gpu in self.seen or () if not gpu.simulated]
-        taken = self._claims.elsewhere({uuid for gpu in real for uuid in (gpu.uuid, gpu.card)})
+        owners = self._claims.others({uuid for gpu in real for uuid in (gpu.uuid, gpu.card)})
+        taken = {uuid for uuid, owner in owners.items() if self._claims.honours(owner)}
+        self._ignored = {uuid: owner for uuid, owner in owners.items() if uuid not in taken}
+        self._tell_ignored()
         self._hidden = hidden_use.follow(self._hidden, real, self._given_mb(), slots.gpu_report.begun, now.mono)
         elsewhere = (gpu.uuid for gpu in real if not taken.isdisjoint((gpu.uuid, gpu.card)))
         self._taken = {**self._hidden.found, **dict.fromkeys(elsewhere, gpu_states.ELSEWHERE)}
+
+    def _tell_ignored(self) -> None:
+        """Logs each claim that does not count once."""
+        for uuid, owner in self._ignored.items() - self._told:
+            self._log.warning("claim not honoured", gpu=uuid, user=claims.user_name(owner))
+            self._told.add((uuid, owner))
 
     def _given_mb(self) -> dict[str, int | None]:
         """What each real GPU that our jobs have was given to shared ones, by UUID; None: all of it."""
@@ -141,7 +161,9 @@ class GpuPool:
     def claim(self, uuids: Sequence[str]) -> bool:
         """Whether these are ours to give; another daemon may have been faster."""
         cards = {gpu.card for gpu in self.seen or () if gpu.uuid in uuids}
-        return all(self._claims.take(uuid) for uuid in uuids) and not self._claims.elsewhere(cards)
+        return all(self._claims.take(uuid) for uuid in uuids) and not any(
+            self._claims.honours(owner) for owner in self._claims.others(cards).values()
+        )
 
     def picture(self, jobs: Mapping[int, Job], windows: Sequence[Window], wall: float) -> gpu_states.Picture:
         """The GPUs as gflowctl shows them, with `jobs` that are live or lingering."""
@@ -151,6 +173,11 @@ class GpuPool:
         states = gpu_states.states(
             self.seen or (), self.admin, held, jobs, shared=shared, reserved=reserved, taken=self._taken
         )
+        for gpu in self.seen or ():
+            owner = self._ignored.get(gpu.uuid, self._ignored.get(gpu.card))
+            state, cause = states[gpu.index]
+            if cause is None and owner is not None and not gpu.simulated:
+                states[gpu.index] = state, gpu_states.claimed_by(claims.user_name(owner))
         return gpu_states.Picture(self.seen, held, states, self.trouble)
 
     def close(self) -> None:

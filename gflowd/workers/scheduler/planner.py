@@ -72,7 +72,7 @@ class Planner:
         self._cpus = config.cpus or machine.cpus()
         self._memory_mb = config.memory_mb or machine.memory_mb()
         self._shares = Shares(config.fair_share_enabled, config.fair_share_half_life, config.fair_share_cpu_weight)
-        self._pool = GpuPool(config.gpu_allow, config.gpu_visible_as)
+        self._pool = GpuPool(config.gpu_allow, config.gpu_visible_as, config.gpu_trust_claims_of)
         self.poll_after: float | None = None
         self.doubt_ends: float | None = None
         self._usage: dict[str, float] = {}  # by user, as the last plan counted it

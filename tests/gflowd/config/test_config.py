@@ -173,6 +173,8 @@ def test_a_wrong_variable_is_named(name: str, word: str, message: str) -> None:
         ("scheduler.fair_share = {enabled = 3}", "line 1: scheduler.fair_share.enabled: 3 is neither true nor false"),
         ("[foo]", "line 1: unknown key 'foo'"),
         ("\nknown_projects = []", "line 2: unknown key 'known_projects' (did you mean projects.known_projects?)"),
+        ("[gpu]\ntrust_claims_of = 'ada'", "line 2: gpu.trust_claims_of: 'ada' is not a list of names"),
+        ("[gpu]\ntrust_claims_of = [' ']", "line 2: gpu.trust_claims_of: '' is not a user name"),
         ("[projects]\nknown_projects = ['']", "line 2: projects.known_projects: '' is not a project code"),
         ("timezone = 'Europe'", "line 1: timezone: 'Europe' is not a time zone"),
         ("timezone = '../x'", "line 1: timezone: '../x' is not a time zone"),

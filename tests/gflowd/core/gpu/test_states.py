@@ -59,6 +59,10 @@ def test_orders_keep_a_gpu_from_jobs() -> None:
     assert state(GPUS, AdminState(allowed=(1,)), held={0: [1]}) == ("busy", "restricted")
 
 
+def test_claims_that_do_not_count_are_told() -> None:
+    assert states.claimed_by("ada") == "claimed by ada, whose claims are not honoured"
+
+
 def test_a_fault_is_above_all() -> None:
     gpus = [GPUS[0].replace(fault="lost", processes=(FOREIGN,))]
     assert state(gpus, AdminState(drained={"G0": "fan"}), held={0: [1]}) == ("faulty", "lost")
