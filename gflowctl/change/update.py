@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job, Spec
 
 PLAIN = (
-    "gpus", "cpus", "gpu-type", "shared", "signal", "grace", "name", "comment", "append", "executor", "conda-env",
-    "notify-email", "notify-on",
+    "gpus", "cpus", "gpu-type", "gpu-prefer", "shared", "signal", "grace", "name", "comment", "append", "executor",
+    "conda-env", "notify-email", "notify-on",
 )  # fmt: skip
 RETRY = ("max-retries", "retry-on", "retry-delay", "requeue")
 LIMITS = ("max-concurrent", "max-failures")
 PATHS = ("script", "output", "error", "input")
+DEADLINE = ("deadline", "time", "begin")  # fields on which it depends whether a deadline can be met
 RUN = ("command", "script", "name", "param", "output")  # fields that may become too long, or lack a parameter
 
 
@@ -113,6 +114,8 @@ class Request:
 
             dependency_request.check_elements(self.needs, found.family, view.records)
         found = validation.checked(found, limits)
+        if state in update_rules.WAITING and {*self.options, *self.cleared}.intersection(DEADLINE):
+            validation.check_deadline(found, view.now)
         if self.options.intersection(RUN):
             self._check_what_is_run(job, found, limits)
         return found
@@ -196,13 +199,15 @@ def _waiting(view: View, array_id: int, ids: Sequence[int]) -> Sequence[int]:
 def _values(args: argparse.Namespace, context: Context) -> dict[str, object]:
     """The values by option that are the same for every job."""
     found = {option: value for option in PLAIN if (value := given(args, option)) is not None}
-    for option in ("memory", "gpu-memory", "time"):
+    for option in ("memory", "gpu-memory", "time", "quiet-limit"):
         if (value := given(args, option)) is not None:
             found[option] = value or None
     if args.priority is not None:
         found["priority"] = job_options.priority(args)
     if args.begin is not None:
         found["begin"] = context.instant(args.begin, "--begin")
+    if args.deadline is not None:
+        found["deadline"] = context.instant(args.deadline, "--deadline")
     if args.command is not None:
         found["command"] = _words(args.command)
     return found

@@ -27,7 +27,7 @@ from gflowd.core.job.dependencies import NOTHING
 from gflowd.core.job.model import ENDED_STATES, FAILURES
 from gflowd.core.job.records import PHASE, has_ended
 from gflowd.core.queue import dependency_paths
-from gflowd.core.request import validation
+from gflowd.core.request import update_rules, validation
 from gflowd.core.syntax.plurals import noun
 from gflowd.storage.record_log import Fold
 
@@ -43,12 +43,13 @@ if TYPE_CHECKING:
 
 FIELDS = {  # of the spec, by the option that sets it
     "gpus": "gpus", "gpu_type": "gpu_type", "gpu_memory": "gpu_memory_mb", "shared": "shared", "cpus": "cpus",
-    "memory": "memory_mb", "time": "time_limit", "grace": "grace", "signal": "early_signal", "name": "name",
+    "gpu_prefer": "gpu_prefer", "memory": "memory_mb", "time": "time_limit", "quiet_limit": "quiet_limit",
+    "grace": "grace", "signal": "early_signal", "name": "name",
     "project": "project", "comment": "comment", "conda_env": "conda_env", "notify_email": "notify_email",
     "notify_on": "notify_on",
 }  # fmt: skip
 NAME = "--select-name"
-ZERO_IS_NONE = ("memory", "time", "gpu_memory")
+ZERO_IS_NONE = ("memory", "time", "gpu_memory", "quiet_limit")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         chosen.select(views.View(context, Fold()))
         return _nothing(args, chosen)
     begin = None if args.begin is None else context.instant(args.begin, "--begin")
+    deadline = None if args.deadline is None else context.instant(args.deadline, "--deadline")
     made: list[Job] = []
     wanted_jobs: list[tuple[Spec, int]] = []
     with context.writable_store.commit() as commit:
@@ -100,9 +102,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
             spec = _repeated(view, old, links.family(spec_id), None if anew else links.needs(spec_id, old.spec.needs))
             spec = spec.replace(git=git_state(spec.cwd))
             if changed:
-                spec = _changed(args, spec, wanted, begin)
+                spec = _changed(args, spec, wanted, begin, deadline)
                 dependency_request.check_elements(wanted or NOTHING, spec.family, view.records)
-            spec = _checked(context, spec, old)
+            spec = _checked(context, spec, old, view.now)
             new = New(new_id, spec, held=changed and args.hold)
             new.put(commit)
             wanted_jobs.append((spec, len(new.ids)))
@@ -179,10 +181,13 @@ def _repeated(view: views.View, old: Job, family: Family | None, wanted: Needs |
         family=family,
         needs=wanted,
         begin_at=None if spec.begin_at is None or spec.begin_at <= view.now else spec.begin_at,
+        deadline=None if spec.deadline is None or spec.deadline <= view.now else spec.deadline,
     )
 
 
-def _changed(args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: float | None) -> Spec:
+def _changed(
+    args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: float | None, deadline: float | None
+) -> Spec:
     changes: dict[str, object] = {}
     for option, field in FIELDS.items():
         value = getattr(args, option, None)
@@ -190,7 +195,9 @@ def _changed(args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: 
             changes[field] = None if option in ZERO_IS_NONE and not value else value
     if begin is not None:
         changes["begin_at"] = begin
-    if args.gpus is not None or args.gpu_type is not None or args.gpu_memory is not None or args.shared:
+    if deadline is not None:
+        changes["deadline"] = deadline
+    if not changes.keys().isdisjoint(update_rules.OF_GPUS):
         spec = validation.with_gpus(spec.replace(**changes), said=args.gpus is not None)
         changes = {}
     kept = spec.needs
@@ -204,13 +211,14 @@ def _changed(args: argparse.Namespace, spec: Spec, wanted: Needs | None, begin: 
     )
 
 
-def _checked(context: Context, spec: Spec, old: Job) -> Spec:
+def _checked(context: Context, spec: Spec, old: Job, now: float) -> Spec:
     state = context.state
     if not capture.take_in_use(state.environment(spec.env)):
         raise Refused(f"the environment of job {jobs.label(old)} is no longer kept; submit the job again")
     if spec.script is not None and not capture.take_in_use(state.script(spec.script)):
         raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job again")
     try:
+        validation.check_deadline(spec, now)
         return validation.checked(spec, context.limits)
     except Refused as error:
         raise Refused(f"job {jobs.label(old)}: {error}") from None

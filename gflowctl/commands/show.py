@@ -198,6 +198,10 @@ def _asked(view: View, job: Job) -> Iterator[tuple[str, str]]:
         yield "Time left", durations.clock(left)
     if spec.early_signal is not None:
         yield "Warning", descriptions.early_signal(spec.early_signal)
+    if spec.gpu_prefer:
+        yield "Prefers", render.escape(f"GPUs {', '.join(spec.gpu_prefer)}")
+    if spec.quiet_limit is not None:
+        yield "Quiet limit", f"{durations.clock(spec.quiet_limit)} without output"
     if spec.grace is not None:
         yield "Grace", f"{spec.grace:g} s"
     if spec.needs is not None:
@@ -217,6 +221,8 @@ def _times(view: View, job: Job) -> Iterator[tuple[str, str]]:
     yield "Submitted", render.local(job.spec.submitted_at)
     if job.begin_at is not None:
         yield "Begins", f"not before {render.local(job.begin_at)}"
+    if job.spec.deadline is not None:
+        yield "Deadline", render.local(job.spec.deadline)
     if (began := jobs.started_at(job)) is not None:
         yield "Started", render.local(began)
     if isinstance(job.phase, Suspended):

@@ -80,6 +80,7 @@ def _configure_order(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--begin", metavar="INSTANT", help="do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h"
     )
+    job_options.add_deadline(group)
 
 
 def _configure_array(parser: argparse.ArgumentParser) -> None:

@@ -33,6 +33,9 @@ def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None
     group.add_argument("-g", "--gpus", "--gres", type=_gpu_count, metavar="N",
                        help=f"number of GPUs{' (default 0; with other GPU options 1)' if new else ''}")  # fmt: skip
     group.add_argument("--gpu-type", metavar="NAME", help="only GPUs whose model name contains NAME (ignoring case)")
+    group.add_argument("--gpu-prefer", type=_gpu_prefer, metavar="LIST",
+                       help="choose among free GPUs by index or type, best first, e.g. 2,3 or h100,a100; no start is "
+                            "delayed by it")  # fmt: skip
     group.add_argument("--gpu-memory", "--max-gpu-mem", "--max-gpu-memory", type=command_line.amount, metavar="MEM",
                        help="only GPUs with at least this much memory; with --shared, the amount to use")  # fmt: skip
     group.add_argument("--shared", action="store_true", help="share GPUs with other jobs that use --shared")
@@ -46,6 +49,9 @@ def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None
     group.add_argument("--signal", type=_early_signal, metavar="[B:]SIG[@SECONDS]",
                        help="send SIG to the job's processes SECONDS (default 60) before its time limit; with B:, "
                             "only to its command")  # fmt: skip
+    group.add_argument("--quiet-limit", type=command_line.duration, metavar="DUR",
+                       help="end the job when it has written no output for this long and, after a warning, for its "
+                            "grace; 0 means no limit")  # fmt: skip
     group.add_argument("--grace", type=command_line.duration, metavar="DUR",
                        help="time between the first signal to end the job and SIGKILL")  # fmt: skip
 
@@ -60,9 +66,27 @@ def _gpu_count(text: str) -> int:
     return command_line.count(number)
 
 
+def _gpu_prefer(text: str) -> tuple[str, ...]:
+    """A type for argparse: `0,2-3` or `h100,a100`; a range of indices stands for each of them."""
+    found: list[str] = []
+    for word in command_line.words(text):
+        first, dash, last = word.partition("-")
+        if dash and validation.is_index(first) and validation.is_index(last):
+            if int(first) > int(last):
+                raise argparse.ArgumentTypeError(f"{word!r} is not a range of indices")
+            found += map(str, range(int(first), int(last) + 1))
+        else:
+            found.append(word)
+    if not found:
+        raise argparse.ArgumentTypeError("no GPU is named")
+    return tuple(dict.fromkeys(found))
+
+
 def gpus(args: argparse.Namespace) -> dict[str, Any]:
     """The fields of a new job's spec that say which GPUs it wants."""
-    return validation.gpu_request(args.gpus, args.gpu_type, args.gpu_memory, shared=args.shared)
+    return validation.gpu_request(
+        args.gpus, args.gpu_type, args.gpu_memory, shared=args.shared, prefer=args.gpu_prefer or ()
+    )
 
 
 def add_identity(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
@@ -86,7 +110,14 @@ def add_order(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
     group.add_argument(
         "--begin", metavar="INSTANT", help="do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h"
     )
+    add_deadline(group)
     group.add_argument("-H", "--hold", action="store_true", help="queue the job held, until gflowctl release")
+
+
+def add_deadline(group: command_line.Options) -> None:
+    """By when it must have ended."""
+    group.add_argument("--deadline", metavar="INSTANT",
+                       help="cancel the job, if it is queued, once it can no longer end by this time")  # fmt: skip
 
 
 def add_dependencies(group: command_line.Options) -> None:

@@ -7,7 +7,7 @@ from gflowctl.output.render import STATE_COLORS, Column, local
 from gflowctl.view import jobs, reasons
 from gflowd.core.errors import BadUsage
 from gflowd.core.job.model import SHORT_STATES, STATES, Ended, is_live
-from gflowd.core.job.reasons import IDLE_GPUS, RESOURCES, TERMINAL_INPUT
+from gflowd.core.job.reasons import IDLE_GPUS, NO_OUTPUT, RESOURCES, TERMINAL_INPUT
 from gflowd.core.job.value import Value
 from gflowd.core.syntax import durations, memory
 
@@ -83,7 +83,7 @@ def _place(view: View, job: Job) -> str:
     reason = reasons.reason(view, job)
     if (reason and isinstance(job.phase, Ended)) or jobs.is_waiting(job):
         return f"({reason})"
-    if is_live(job.phase) and reason in (IDLE_GPUS, RESOURCES, TERMINAL_INPUT):
+    if is_live(job.phase) and reason in (IDLE_GPUS, NO_OUTPUT, RESOURCES, TERMINAL_INPUT):
         return f"{_gpu_ids(job)} ({reason})".lstrip()
     return _gpu_ids(job) or _bracketed(reason)
 

@@ -31,6 +31,8 @@ REASONS = {
     "Zombie": "it vanished without an exit code",
     "TimeLimit": "it exceeded its time limit",
     "IdleGpus": "its GPUs are idle",
+    "NoOutput": "it wrote no output for too long",
+    "Deadline": "it could no longer end by its deadline",
     "TerminalInput": "it waits for input from its terminal; open it with gflowctl attach",
     "OutOfMemory": "it used more memory than it asked for",
     "CancelledByUser": "cancelled by a user",

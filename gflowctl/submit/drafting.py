@@ -180,9 +180,11 @@ class Drafter:
             memory_mb=args.memory or None,
             time_limit=args.time or None,
             grace=args.grace,
+            quiet_limit=args.quiet_limit or None,
             early_signal=args.signal,
             conda_env=args.conda_env or env.conda_env,
             begin_at=None if args.begin is None else self._instant(args.begin, "--begin"),
+            deadline=None if args.deadline is None else self._instant(args.deadline, "--deadline"),
             output=self._output(args, cwd, slurm=slurm),
             error=self._output_pattern(args.error, cwd, "--error"),
             input=self._input_file(args.input, cwd),
@@ -199,6 +201,7 @@ class Drafter:
             **job_options.gpus(args),
         )
         spec = validation.checked(spec, self._limits)
+        validation.check_deadline(spec, self._around.now)
         if content is None and args.wrap is None:
             self._note_trouble(args, command, cwd, env, may_come=may_come)
         if family is not None:

@@ -11,6 +11,7 @@ from gflowd.core.job.reasons import (
     DEPENDENCY,
     HELD_BY_USER,
     IDLE_GPUS,
+    NO_OUTPUT,
     PRIORITY,
     RESOURCES,
     RETRY_DELAY,
@@ -43,7 +44,7 @@ def reason(view: View, job: Job) -> str | None:
         return RESOURCES if told == RESOURCES and not job.is_to_stand_still else None
     if view.waits_for_input(job):
         return TERMINAL_INPUT
-    return told if told == IDLE_GPUS else None  # a running job no longer has the reason it had before
+    return told if told in (IDLE_GPUS, NO_OUTPUT) else None  # a running job no longer has the reason it had before
 
 
 def _waits_for(view: View, job: Job, told: str | None) -> str | None:

@@ -18,6 +18,7 @@ from gflowd.effects import cgroups, jobdir, processes
 from gflowd.workers.base import Turn
 from gflowd.workers.log_limiter import LogLimiter
 from gflowd.workers.memory_watch import MemoryWatch
+from gflowd.workers.quiet_watch import QuietWatch
 from gflowd.workers.suspender import Suspender
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class TimeoutEnforcer:
         self._groups = cgroups.find(wiring.state.root)
         self._swept = float("-inf")
         self._memory = MemoryWatch(self._leader, self._groups, wiring.supervisor)
+        self._quiet = QuietWatch(wiring.state)
         self._suspender = Suspender(wiring.state, self._leader, self._groups, wiring.supervisor)
 
     def tick(self, now: Moment, slots: Slots) -> Turn:
@@ -80,6 +82,9 @@ class TimeoutEnforcer:
         over_memory, look_at = self._memory.tick(jobs, now)
         if look_at is not None:
             wakes.append(look_at)
+        quiet, silent, look_at = self._quiet.tick(jobs, now)
+        if look_at is not None:
+            wakes.append(look_at)
         keys = {job.key for job in jobs}
         if (look_again := self._logs.look(keys, now.mono)) is not None:
             wakes.append(look_again)
@@ -89,7 +94,7 @@ class TimeoutEnforcer:
         self._taken = {(key, step) for key, step in self._taken if key in keys}
         self._told = {(key, step): told for (key, step), told in self._told.items() if key in keys}
         self._kill_next = {job.key: self._kill_next[job.key] for job in jobs if job.key in self._kill_next}
-        found = Enforced(overdue=tuple(overdue), over_memory=over_memory, stuck=tuple(stuck))
+        found = Enforced(tuple(overdue), over_memory, tuple(stuck), quiet, silent)
         return Turn(found, None, min(wakes, default=None))
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gflowd.core.execution import output_files
 from gflowd.core.job import reasons
 from gflowd.core.job.model import NEVER, Begun, Job, Pauses, Started, Stopping, Suspended
 from gflowd.core.job.value import Posted
@@ -36,6 +37,8 @@ class LiveJob(Posted):
     since_boot: str = ""
     pauses: Pauses = NEVER  # those that are over
     suspended: bool = False  # it is to stand still
+    quiet_limit: float | None = None  # seconds without output
+    outputs: tuple[str, ...] = ()  # the files that it writes to beside its log, where it has such a limit
 
     @property
     def key(self) -> Key:
@@ -67,24 +70,30 @@ def live_job(job: Job, grace: float) -> LiveJob:
         since_boot=stop.since_boot if stop else "",
         pauses=phase.pauses if isinstance(phase, Begun) else NEVER,
         suspended=isinstance(phase, Suspended),
+        quiet_limit=job.spec.quiet_limit,
+        outputs=() if job.spec.quiet_limit is None else output_files.paths(job),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Enforced:
-    """What the timeout enforcer found: the attempts over their time limit, those over their memory, and those that
-    outlive KILL.
+    """What the timeout enforcer found: the attempts over their time limit, those over their memory, those that outlive
+    KILL, those that wrote no output for too long, and of these those that must end for it.
     """
 
     overdue: tuple[Key, ...] = ()
     over_memory: tuple[Key, ...] = ()
     stuck: tuple[Key, ...] = ()
+    quiet: tuple[Key, ...] = ()
+    silent: tuple[Key, ...] = ()
 
     def exceeded(self, key: Key | None) -> str | None:
         """The reason for which an attempt must end: the limit that it exceeds."""
         if key in self.over_memory:
             return reasons.OUT_OF_MEMORY
-        return reasons.TIME_LIMIT if key in self.overdue else None
+        if key in self.overdue:
+            return reasons.TIME_LIMIT
+        return reasons.NO_OUTPUT if key in self.silent else None
 
 
 @dataclass(frozen=True, slots=True)

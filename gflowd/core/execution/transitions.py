@@ -42,7 +42,12 @@ ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
 }
 
 FILE_TIME_GRAIN = 0.01  # seconds by which a file's time may lag behind the clock (a tick of the kernel)
-_FORCED = {reasons.TIME_LIMIT: TIMEOUT, reasons.OUT_OF_MEMORY: FAILED, reasons.IDLE_GPUS: CANCELLED}
+_FORCED = {  # the state of a job that was ended for a reason; for others it is cancelled
+    reasons.TIME_LIMIT: TIMEOUT,
+    reasons.OUT_OF_MEMORY: FAILED,
+    reasons.NO_OUTPUT: FAILED,  # it hangs, and may be retried
+    reasons.IDLE_GPUS: CANCELLED,
+}
 SIGNAL_STATUS = range(129, 129 + 64)  # 128 + N is how a shell reports death by signal N (POSIX sh, 2.8.2)
 
 

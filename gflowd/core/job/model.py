@@ -44,6 +44,8 @@ RANGES = {  # of the numbers in a spec
     "time_limit": (0.0, float(LONGEST)),
     "grace": (0.0, float(LONGEST)),
     "begin_at": (float(EARLIEST), float(LATEST)),
+    "deadline": (float(EARLIEST), float(LATEST)),
+    "quiet_limit": (0.0, float(LONGEST)),
 }
 ALWAYS = ("gpus", "cpus", "priority", "umask")  # those that every spec has
 
@@ -85,10 +87,11 @@ class Spec(Value):
     """What was submitted. `env` and `script` are the names of content-addressed files, never their content."""
 
     __slots__ = (
-        "append", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "early_signal", "env", "error",
-        "executor", "family", "git", "gpu_memory_mb", "gpu_type", "gpus", "grace", "input", "limits", "memory_mb",
-        "name", "name_template", "needs", "notify_email", "notify_on", "output", "priority", "project", "redone_from",
-        "retry", "script", "shared", "slurm", "submit_dir", "submitted_at", "time_limit", "umask", "user",
+        "append", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "deadline", "early_signal",
+        "env", "error", "executor", "family", "git", "gpu_memory_mb", "gpu_prefer", "gpu_type", "gpus", "grace",
+        "input", "limits", "memory_mb", "name", "name_template", "needs", "notify_email", "notify_on", "output",
+        "priority", "project", "quiet_limit", "redone_from", "retry", "script", "shared", "slurm", "submit_dir",
+        "submitted_at", "time_limit", "umask", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say
@@ -133,6 +136,9 @@ class Spec(Value):
         notify_email: str | None = None,
         notify_on: tuple[str, ...] = (),
         git: GitState | None = None,
+        deadline: float | None = None,
+        gpu_prefer: tuple[str, ...] = (),
+        quiet_limit: float | None = None,
     ) -> None:
         self.command: Final = command  # argv; of a script job, what follows `script` is argv[1:]
         self.name: Final = name
@@ -173,6 +179,9 @@ class Spec(Value):
         self.notify_email: Final = notify_email  # kept for later
         self.notify_on: Final = notify_on
         self.git: Final = git  # None: `cwd` was in no work tree
+        self.deadline: Final = deadline  # it must have ended by then; seconds since the epoch
+        self.gpu_prefer: Final = gpu_prefer  # GPUs to choose first, by index or part of the model's name, best first
+        self.quiet_limit: Final = quiet_limit  # seconds of running without output
 
 
 class Wish(Value):
@@ -438,6 +447,12 @@ class Job(Value):
                 return STOPPING
             case Ended(state=state):  # pragma: no branch -- exhaustive
                 return state
+
+    @property
+    def latest_start(self) -> float | None:
+        """When it must have started to end by its deadline: with a time limit, that much before; None without one."""
+        spec = self.spec
+        return None if spec.deadline is None else spec.deadline - (spec.time_limit or 0.0)
 
     @property
     def begin_at(self) -> float | None:

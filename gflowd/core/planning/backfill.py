@@ -288,17 +288,32 @@ class _Planner:
             free = [index for index in found if not uses[index]]
             needed = sorted((index for index in reversed(found) if uses[index]), key=lambda index: uses[index])
             best = self._chosen(job, free if len(free) >= count else [*free, *needed[: count - len(free)]])
-        if not count or not (job.spec.shared or self._room.windows or len(self._kept) > 1):
-            return [best]
-        return [best, *islice(combinations(found, count), OPTIONS)]
+        options = [best]
+        if count and (job.spec.shared or self._room.windows or len(self._kept) > 1):
+            options += islice(combinations(found, count), OPTIONS)
+        return [self._preferred(job, found), *options] if count and job.spec.gpu_prefer else options
+
+    def _preferred(self, job: Job, found: Sequence[int]) -> tuple[int, ...]:
+        """The GPUs that a job would rather have, of all that it can have now; among those that it likes as well as each
+        other, the usual choice.
+        """
+        liked: dict[int, list[int]] = {}
+        places = {each.index: each.preference(job.spec.gpu_prefer) for each in self._room.capacity.gpus or ()}
+        for index in found:
+            liked.setdefault(places[index], []).append(index)
+        chosen: list[int] = []
+        for place in sorted(liked):
+            wanted = job.spec.gpus - len(chosen)
+            chosen += liked[place] if len(liked[place]) <= wanted else self._chosen(job, liked[place], wanted)
+        return tuple(sorted(chosen))
 
     def _wanted_later(self) -> list[set[int]]:
         if self._later is None:
             self._later = self._room.wanted_later()
         return self._later
 
-    def _chosen(self, job: Job, found: list[int]) -> tuple[int, ...]:
-        count, choose = job.spec.gpus, self._rules.choose
+    def _chosen(self, job: Job, found: list[int], wanted: int | None = None) -> tuple[int, ...]:
+        count, choose = job.spec.gpus if wanted is None else wanted, self._rules.choose
         if choose is None or job.spec.shared or self._room.windows or count in (0, len(found)):
             return tuple(sorted(found[:count]))
         return choose(job, sorted(found), count)

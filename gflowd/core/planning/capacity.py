@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gflowd.core.request.validation import Limits, suits
+from gflowd.core.request.validation import Limits, is_meant, suits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gflowd.core.job.model import Spec
 
 
@@ -22,6 +24,11 @@ class Device:
     memory_mb: int = 0
     used_mb: int = 0
     foreign_mb: int = 0
+
+    def preference(self, prefer: Sequence[str]) -> int:
+        """The place in `prefer` of the first word that means this GPU; behind all of them where none does."""
+        meant = (place for place, word in enumerate(prefer) if is_meant(word, self.index, self.model))
+        return next(meant, len(prefer))
 
     def suits(self, spec: Spec) -> bool:
         """Whether it is of the type, and has the memory, that a job asks for."""

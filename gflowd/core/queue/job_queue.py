@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gflowd.core.queue.job_records import JobRecords
     from gflowd.core.queue.order import Label
 
+LATE = 1.0  # seconds by which a job may start too late for its deadline: instants are written to the second
+
 
 class Walk:
     """The jobs that may start, in the order in which they should. The caller may rule some out on the way."""
@@ -66,6 +68,8 @@ class JobQueue:
         self._begins: dict[int, float] = {}
         self._early: set[int] = set()  # those of `_begins` that are not in order yet
         self._timers: list[tuple[float, int]] = []  # a heap: when, which job; some entries are stale
+        self._latest: dict[int, float] = {}  # of queued jobs with a deadline, when they are given up
+        self._deadlines: list[tuple[float, int]] = []  # a heap, as `_timers`
         self._wall = float("-inf")  # when `settle` was last called
         self._cancelled: set[int] = set()
         self._met: dict[int, float] = {}  # when the dependencies of jobs were satisfied
@@ -172,10 +176,10 @@ class JobQueue:
         return self._pending.heeds_starts
 
     def edges(self, wall: float) -> tuple[float, ...]:
-        """The future times at which a job may start: begin times, delays after others, ascending."""
+        """The future times at which a job may start (begin times, delays after others) or is given up, ascending."""
         edges = [begin for begin in self._begins.values() if begin > wall]
-        after = self._pending.next_time()
-        return tuple(sorted(edges if after is None else [*edges, after]))
+        others = self._pending.next_time(), self._next_deadline()
+        return tuple(sorted([*edges, *(each for each in others if each is not None)]))
 
     def unwanted(self) -> Iterator[Job]:
         """The queued jobs with a cancel wish."""
@@ -255,6 +259,10 @@ class JobQueue:
             failures = None if job is None or job.array_id is None else self._array_limits.too_many(job.array_id)
             if failures is not None and job_id not in self.lost:
                 self._lose(job_id, reasons.max_failures(failures), wall)
+        while (when := self._next_deadline()) is not None and when <= wall:
+            job_id = heappop(self._deadlines)[1]
+            if job_id not in self.lost:
+                self._lose(job_id, reasons.DEADLINE, wall)
         for job_id, culprit in self._pending.news():
             job = self.queued[job_id]
             if culprit is None:
@@ -264,6 +272,12 @@ class JobQueue:
             elif job.spec.needs is not None and job.spec.needs.auto_cancel:
                 self._lose(job_id, reasons.dependency_failed(culprit), wall)
         self._unblock(wall)
+
+    def _next_deadline(self) -> float | None:
+        """When next a queued job is given up."""
+        while self._deadlines and self._latest.get(self._deadlines[0][1]) != self._deadlines[0][0]:
+            heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
 
     def _unblock(self, wall: float) -> None:
         """Moves jobs that no longer wait for another of their name: their waiting for resources begins now."""
@@ -337,6 +351,9 @@ class JobQueue:
                 self.queued[job.id] = job
                 if job.wish.cancelled_at is not None:
                     self._cancelled.add(job.id)
+                if (latest := job.latest_start) is not None:
+                    self._latest[job.id] = latest + LATE
+                    heappush(self._deadlines, (latest + LATE, job.id))
                 if not self._pending.enter(job):
                     self._line_up(job)
             case Ended(lingers=True):
@@ -367,6 +384,7 @@ class JobQueue:
         for table in (self.live, self.lingering, self.lost, self.reopened):
             table.pop(job_id, None)
         self._cancelled.discard(job_id)
+        self._latest.pop(job_id, None)
         self._array_limits.leave(job_id)
         self._pending.leave(job_id)
         job = self.queued.pop(job_id, None)

@@ -68,6 +68,7 @@ def _refuse_to_clear_parameters(_: object) -> None:
 OPTIONS = (
     Option("gpus", "gpus", aliases=("gres",)),
     Option("gpu-type", "gpu_type"),
+    Option("gpu-prefer", "gpu_prefer"),
     Option("gpu-memory", "gpu_memory_mb", aliases=("max-gpu-mem", "max-gpu-memory")),
     Option("shared", "shared"),
     Option("cpus", "cpus", aliases=("cpus-per-task",)),
@@ -75,8 +76,10 @@ OPTIONS = (
     Option("time", "time_limit", aliases=("time-limit", "timelimit"), states=UNTIL_STOPPED),
     Option("signal", "early_signal", states=UNTIL_STOPPED),
     Option("grace", "grace"),
+    Option("quiet-limit", "quiet_limit", states=UNTIL_STOPPED),
     Option("priority", "priority"),
     Option("begin", "begin_at"),
+    Option("deadline", "deadline"),
     Option("name", "name", aliases=("job-name",)),
     Option("comment", "comment", states=UNTIL_ENDED),
     Option("command", "command", resets=("script", "slurm")),
@@ -108,7 +111,7 @@ IMMUTABLE = {
     "export": "the environment of a job is fixed at submission; submit the job again with another environment",
 }
 
-OF_GPUS = ("gpus", "gpu_type", "gpu_memory_mb", "shared")  # fields that depend on each other
+OF_GPUS = ("gpus", "gpu_type", "gpu_memory_mb", "gpu_prefer", "shared")  # fields that depend on each other
 
 _BY_NAME = {name: option for option in OPTIONS for name in (option.name, *option.aliases)}
 _DEFAULTS: Mapping[str, object] = Spec.__init__.__kwdefaults__ or {}

@@ -17,6 +17,7 @@ LARGEST_SCRIPT = 16 << 20  # bytes
 LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB minus room for what gflow adds (execve(2))
 POINTER = 8  # bytes that the kernel counts in addition for each string
 LONGEST_PROJECT = 64  # characters
+LONGEST_INDEX = 3  # digits
 ONE_BY_ONE = "a job of several gets MIG devices only when --gpu-type names them, such as MIG or 1g.10gb"
 _NO_MATTER = str.maketrans("", "", " _-\t")  # in the names of models
 MIG = " MIG "  # between the model and the profile in the name of a MIG device
@@ -50,7 +51,7 @@ def checked(spec: Spec, limits: Limits) -> Spec:
     _check_command(spec.command)
     texts = (
         *spec.command, spec.name, spec.cwd, spec.comment, spec.output, spec.error, spec.input, spec.project,
-        spec.gpu_type, spec.notify_email, *spec.notify_on,
+        spec.gpu_type, *spec.gpu_prefer, spec.notify_email, *spec.notify_on,
     )  # fmt: skip
     for text in texts:
         if text is not None:
@@ -87,6 +88,26 @@ def _check_warning(early: EarlySignal, time_limit: float) -> None:
         )
 
 
+def check_deadline(spec: Spec, now: float) -> None:
+    """Raises `Refused` when a job that is queued `now` cannot end by its deadline: it has passed, or its time limit is
+    longer than what is left then or at its begin time.
+    """
+    if spec.deadline is None:
+        return
+    if spec.deadline <= now:
+        raise Refused("the deadline has passed")
+    begin = now if spec.begin_at is None else max(now, spec.begin_at)
+    if begin + (spec.time_limit or 0.0) <= spec.deadline:
+        return
+    from gflowd.core.syntax import durations
+
+    if begin > spec.deadline:
+        raise Refused("the deadline is before the begin time")
+    left, since = durations.clock(spec.deadline - begin), "it begins" if begin > now else "now"
+    limit = durations.clock(spec.time_limit or 0.0)
+    raise Refused(f"the deadline is {left} after {since}, but the time limit is {limit}")
+
+
 def check_text(text: str) -> None:
     """Raises `Refused` for text that execve(2) or the snapshot cannot hold."""
     if "\0" in text:
@@ -108,21 +129,27 @@ def why_no_script(head: bytes) -> str:
     return f"its first line {found} #!"
 
 
-def gpu_request(number: int | None, kind: str | None, memory_mb: int | None, *, shared: bool) -> dict[str, Any]:
+def gpu_request(
+    number: int | None, kind: str | None, memory_mb: int | None, *, shared: bool, prefer: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """The fields of a spec that say which GPUs it wants; `number` is None where none is said. Asking for some kind of
     GPU asks for one; who wants none wants no kind of them.
     """
     if number is None:
-        number = int(kind is not None or bool(memory_mb) or shared)
+        number = int(kind is not None or bool(memory_mb) or shared or bool(prefer))
     if not number:
-        return {"gpus": 0, "gpu_type": None, "gpu_memory_mb": None, "shared": False}
-    return {"gpus": number, "gpu_type": kind, "gpu_memory_mb": memory_mb or None, "shared": shared}
+        return {"gpus": 0, "gpu_type": None, "gpu_memory_mb": None, "gpu_prefer": (), "shared": False}
+    return {
+        "gpus": number, "gpu_type": kind, "gpu_memory_mb": memory_mb or None, "gpu_prefer": prefer, "shared": shared,
+    }  # fmt: skip
 
 
 def with_gpus(spec: Spec, *, said: bool) -> Spec:
     """`spec`, of which a field of `gpu_request` was changed, as if it had been submitted so; `said`: its number was."""
     number = spec.gpus if said else spec.gpus or None
-    return spec.replace(**gpu_request(number, spec.gpu_type, spec.gpu_memory_mb, shared=spec.shared))
+    return spec.replace(
+        **gpu_request(number, spec.gpu_type, spec.gpu_memory_mb, shared=spec.shared, prefer=spec.gpu_prefer)
+    )
 
 
 def check_size(command: Iterable[str], environment: Iterable[bytes], taken: int = 0) -> int:
@@ -176,6 +203,16 @@ def suits(spec: Spec, model: str, memory_mb: int) -> bool:
     if spec.gpus > 1 and whole != model and kind in _plain(whole):
         return False
     return spec.gpu_memory_mb is None or spec.gpu_memory_mb <= memory_mb
+
+
+def is_index(word: str) -> bool:
+    """Whether a word of `gpu_prefer` is the index of a GPU; a longer number is part of a model's name, such as 4090."""
+    return word.isascii() and word.isdigit() and len(word) <= LONGEST_INDEX
+
+
+def is_meant(word: str, index: int, model: str) -> bool:
+    """Whether a word of `gpu_prefer` means the GPU with this index and of this model."""
+    return int(word) == index if is_index(word) else _plain(word) in _plain(model)
 
 
 def _plain(name: str) -> str:

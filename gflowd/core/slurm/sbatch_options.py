@@ -44,7 +44,6 @@ REFUSED = {
     "bbf": "gflow has no burst buffers",
     "container": "gflow starts no containers",
     "container-id": "gflow starts no containers",
-    "deadline": "gflow does not cancel jobs at a deadline",
     "exclusive": "gflow shares the machine; ask for all its CPUs and GPUs instead",
     "export-file": "gflow takes variables only from the submitter",
     "get-user-env": "gflow takes variables only from the submitter",
@@ -64,7 +63,8 @@ REFUSED = {
 }
 MEANINGFUL = frozenset(
     {
-    "account", "array", "begin", "chdir", "comment", "cpus-per-gpu", "cpus-per-task", "dependency", "error", "export",
+    "account", "array", "begin", "chdir", "comment", "cpus-per-gpu", "cpus-per-task", "deadline", "dependency",
+    "error", "export",
     "gpus", "gpus-per-node", "gpus-per-task", "gres", "hold", "input", "job-name", "kill-on-invalid-dep", "mail-type",
     "mail-user", "mem", "mem-per-cpu", "mem-per-gpu", "nice", "no-requeue", "nodes", "ntasks", "ntasks-per-gpu",
     "ntasks-per-node", "open-mode", "output", "parsable", "requeue", "signal", "test-only", "time", "wait",

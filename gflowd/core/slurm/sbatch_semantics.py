@@ -179,13 +179,17 @@ def _pattern(value: str, host: str | None) -> str:
     return _FILE_CODE.sub(lambda match: ours.get(match[1], match[0]), value)
 
 
-def _begin(value: str, _job: _Job) -> Argv:
+def _instant(ours: str) -> Rule:
     """sbatch(1) counts in seconds behind `now+` and has names for hours."""
-    match = _NOW.fullmatch(value.strip())
-    unit = _UNITS.get(match[2].lower().removesuffix("s")) if match else None
-    if match and unit:
-        return (f"--begin=now+{int(match[1]) * unit}s",)
-    return (f"--begin={_CLOCK.get(value.strip().lower(), value)}",)
+
+    def words(value: str, _job: _Job) -> Argv:
+        match = _NOW.fullmatch(value.strip())
+        unit = _UNITS.get(match[2].lower().removesuffix("s")) if match else None
+        if match and unit:
+            return (f"--{ours}=now+{int(match[1]) * unit}s",)
+        return (f"--{ours}={_CLOCK.get(value.strip().lower(), value)}",)
+
+    return words
 
 
 def _signal(value: str, _job: _Job) -> Argv:
@@ -218,7 +222,7 @@ _RULES: dict[str, Rule] = {
     **{name: _gpu_words(name) for name in GPU_OPTIONS},
     **dict.fromkeys(WITHOUT_EFFECT, _nothing),
     **dict.fromkeys(ONE_ONLY, _one_task),
-    "begin": _begin,
+    **{name: _instant(name) for name in ("begin", "deadline")},
     "cpus-per-gpu": lambda value, job: (f"--cpus={_per_gpu(_number(value), job)}",),
     "input": lambda value, _: (f"--input={'/dev/null' if value.lower() == 'none' else value}",),
     "kill-on-invalid-dep": _kill_on_invalid_dependency,

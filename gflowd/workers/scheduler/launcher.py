@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gflowd import log, paths
 from gflowd.core.errors import GflowError
-from gflowd.core.execution import job_environment, job_script, resource_limits
+from gflowd.core.execution import job_environment, job_script, output_files, resource_limits
 from gflowd.core.job import array_task
 from gflowd.core.job.model import TMUX, Job, Run, session_name
 from gflowd.core.slurm import srun
@@ -191,15 +191,7 @@ class Launcher:
     def _redirect(self, job: Job, pattern: str | None) -> bytes | None:
         if pattern is None:
             return None
-        name = filename_patterns.expand(
-            pattern,
-            job_id=job.id,
-            name=array_task.name(job),
-            user=job.spec.user,
-            array_id=job.array_id,
-            index=array_task.index(job) or 0,
-        )
-        return os.fsencode(os.path.join(job.spec.cwd, name))
+        return os.fsencode(output_files.path(job, pattern))
 
     def _emptied(self, job: Job) -> Iterator[job_script.Emptied]:
         """The files of its output, and where it stands whether its submission has emptied them. Raises OSError."""

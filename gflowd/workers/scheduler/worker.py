@@ -154,7 +154,7 @@ class Scheduler:
 
     def _write_status(self, plan: Plan, now: Moment, slots: Slots) -> bool:
         """Writes the current state, unless it is written already; returns whether the file is current."""
-        why, line = self._line(plan, now)
+        why, line = self._line(plan, slots, now)
         waiting = Waiting(why, self._planner.told(self._job_queue, plan, line))
         told = status(
             self._job_queue,
@@ -278,7 +278,7 @@ class Scheduler:
         live = {(job.id, job.run.attempt) for job in self._job_queue.live.values() if job.run}
         self._launched = live - self._deferred.keys()
 
-    def _line(self, plan: Plan, now: Moment) -> tuple[dict[int, str], list[Job]]:
+    def _line(self, plan: Plan, slots: Slots, now: Moment) -> tuple[dict[int, str], list[Job]]:
         """The reasons of queued jobs, a limited number of each kind, and the jobs that leave their GPUs idle;
         and the jobs that only wait for their turn, in order, with the first of each array.
         """
@@ -288,7 +288,9 @@ class Scheduler:
             held = dict.fromkeys((job.id for job in line), reasons.DRAINED)
         else:
             held = {job.id: why for job in line if (why := plan.why(job)) is not None}
-        return held | self._job_queue.waiting(depth) | dict.fromkeys(self._idle.to_warn_of(), reasons.IDLE_GPUS), line
+        live = dict.fromkeys(self._idle.to_warn_of(), reasons.IDLE_GPUS)
+        live |= dict.fromkeys((job_id for job_id, _ in slots.enforced.quiet), reasons.NO_OUTPUT)
+        return held | self._job_queue.waiting(depth) | live, line
 
     def _agenda(self, now: Moment) -> Agenda:
         # A deferred start has nothing to watch yet, and its grace has not begun.
