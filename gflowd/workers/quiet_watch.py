@@ -25,17 +25,22 @@ SOON = 1.0  # seconds between two looks at one that has been warned: it may writ
 
 @dataclass(slots=True)
 class _Heard:
-    """An attempt at the last look: the sizes of its files, and when to look again (monotonic). Its times count from its
-    start, without pauses: of the last look, of its last output, and of the warning, if it is warned; `over`: it was
-    quiet for its grace after that.
+    """An attempt at the last look: the sizes of its files, and times that count from its start, without pauses: of the
+    look, of its last output, and of the warning, if it is warned; `over`: it was quiet for its grace after that.
     """
 
     sizes: tuple[int, ...]
     looked: float
     wrote: float
-    due: float
     warned: float | None = None
     over: bool = False
+
+    def due(self, job: LiveJob) -> float:
+        """When to look again, on the same clock."""
+        assert job.quiet_limit is not None
+        if self.warned is None:
+            return self.wrote + job.quiet_limit
+        return min(self.looked + SOON, max(self.warned + job.grace, self.looked))
 
 
 class QuietWatch:
@@ -54,12 +59,17 @@ class QuietWatch:
         self._heard = {key: heard for key, heard in self._heard.items() if key in watched}
         for key, job in watched.items():
             heard = self._heard.get(key)
-            if not job.suspended and (heard is None or (now.mono >= heard.due and not heard.over)):
+            if not job.suspended and (heard is None or (not heard.over and _ran(job, now) >= heard.due(job))):
                 self._heard[key] = self._listen(job, heard, now)
         quiet = tuple(sorted(key for key, heard in self._heard.items() if heard.warned is not None))
         over = tuple(sorted(key for key, heard in self._heard.items() if heard.over))
-        dues = (h.due for key, h in self._heard.items() if not (h.over or watched[key].suspended))
-        return quiet, over, min(dues, default=None)
+        left = (
+            heard.due(job) - _ran(job, now)
+            for key, job in watched.items()
+            if not job.suspended and not (heard := self._heard[key]).over
+        )
+        soonest = min(left, default=None)
+        return quiet, over, None if soonest is None else now.mono + soonest
 
     def _listen(self, job: LiveJob, before: _Heard | None, now: Moment) -> _Heard:
         assert job.quiet_limit is not None
@@ -67,15 +77,13 @@ class QuietWatch:
         ran = _ran(job, now)
         is_same = before is not None and sizes == before.sizes
         wrote = before.wrote if before is not None and is_same else self._wrote(job, changed, before, now)
-        left = job.quiet_limit - (ran - wrote)
-        if left > 0:
-            return _Heard(sizes, ran, wrote, now.mono + left)
+        if ran < wrote + job.quiet_limit:
+            return _Heard(sizes, ran, wrote)
         warned = None if before is None else before.warned
         if warned is None:
             self._log.warning("no output", job=job.id, seconds=round(ran - wrote, 1), ends_in=job.grace)
             warned = ran
-        grace = warned + max(job.grace, 0.0) - ran
-        return _Heard(sizes, ran, wrote, now.mono + min(SOON, max(grace, 0.0)), warned, over=grace <= 0)
+        return _Heard(sizes, ran, wrote, warned, over=ran >= warned + job.grace)
 
     @staticmethod
     def _wrote(job: LiveJob, changed: float, before: _Heard | None, now: Moment) -> float:
