@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posixpath
 from typing import TYPE_CHECKING
 
 from gflowd.core.job import array_task
@@ -22,7 +22,7 @@ def path(job: Job, pattern: str) -> str:
         array_id=job.array_id,
         index=array_task.index(job) or 0,
     )
-    return os.path.join(job.spec.cwd, name)
+    return posixpath.join(job.spec.cwd, name)
 
 
 def paths(job: Job) -> tuple[str, ...]:

@@ -64,8 +64,17 @@ def test_its_limits_come_with_it() -> None:
     assert (seen.early_signal, seen.memory_mb) == (early, 7)
 
 
+def test_one_that_must_write_comes_with_its_files() -> None:
+    phase = Running(run=RUN, started=STARTED)
+    seen = live_job(job(phase, quiet_limit=60.0, output="o.%j", error="/e"), 10.0)
+    assert (seen.quiet_limit, seen.outputs) == (60.0, ("/o.4", "/e"))
+    assert live_job(job(phase, quiet_limit=60.0, output="o", error="o"), 10.0).outputs == ("/o",)
+    assert live_job(job(phase, output="o.%j"), 10.0).outputs == (), "nobody asks"
+
+
 def test_of_two_limits_exceeded_memory_is_the_more_urgent() -> None:
-    found = Enforced(overdue=((1, 1), (2, 1)), over_memory=((1, 1), (3, 2)))
+    found = Enforced(overdue=((1, 1), (2, 1)), over_memory=((1, 1), (3, 2)), silent=((2, 1), (5, 1)))
+    assert found.exceeded((5, 1)) == "NoOutput"
     assert [found.exceeded(key) for key in ((1, 1), (2, 1), (3, 2), (3, 1), None)] == [
         "OutOfMemory", "TimeLimit", "OutOfMemory", None, None,
     ]  # fmt: skip

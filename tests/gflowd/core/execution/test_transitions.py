@@ -230,6 +230,11 @@ def test_over_its_memory_a_job_has_failed() -> None:
     assert settle(stopping(why), recorded(0, ended_at=149.0)) == ended(FINISHED, None, ended_at=149.0, exit_code=0)
 
 
+def test_one_that_wrote_nothing_for_too_long_has_failed() -> None:
+    why = reasons.NO_OUTPUT
+    assert settle(stopping(why), recorded(130, ended_at=151.0)) == ended(FAILED, why, ended_at=151.0, signal=2)
+
+
 def test_what_the_kernel_ended_for_want_of_memory_has_failed() -> None:
     starved = recorded(137, starved=True)
     assert settle(RUNNING, starved) == ended(FAILED, "OutOfMemory", signal=9)

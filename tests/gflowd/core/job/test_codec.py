@@ -102,6 +102,9 @@ SPECS = st.builds(
     redone_from=maybe(WHOLE),
     family=maybe(FAMILIES),
     name_template=maybe(TEXT),
+    deadline=maybe(SECONDS),
+    gpu_prefer=st.lists(TEXT, max_size=3).map(tuple),
+    quiet_limit=maybe(SECONDS),
 )
 WISHES = st.builds(
     Wish,

@@ -70,6 +70,15 @@ def test_the_run_is_the_present_or_last_attempt() -> None:
     assert Job(1, SPEC, Wish(), Ended(state="cancelled", ended_at=5.0)).run is None
 
 
+def test_a_deadline_leaves_room_for_the_time_limit() -> None:
+    def latest(**fields: object) -> float | None:
+        return Job(1, SPEC.replace(**fields), Wish(), Queued()).latest_start
+
+    assert latest(time_limit=60.0) is None
+    assert latest(deadline=100.0) == 100.0
+    assert latest(deadline=100.0, time_limit=60.0) == 40.0
+
+
 def test_the_wish_wins_over_the_begin_time_of_the_spec() -> None:
     later = SPEC.replace(begin_at=100.0)
     assert Job(1, SPEC, Wish(), Queued()).begin_at is None

@@ -19,6 +19,7 @@ from gflowd.core.moment import Moment
 from gflowd.core.planning import continuation
 from gflowd.core.queue import dependency_rules
 from gflowd.core.queue.dependency_rules import Never, Outcome, Satisfied
+from gflowd.core.queue.job_queue import LATE
 
 MOST_JOBS = 14
 TICKS_TO_SETTLE = 200
@@ -39,6 +40,8 @@ FIELDS = st.fixed_dictionaries(
         "memory_mb": st.sampled_from([None, None, 600]),
         "retry": RETRIES,
         "begin_at": st.sampled_from([None, None, 90.0, 150.0]),
+        "deadline": st.sampled_from([None, None, None, 120.0, 170.0, 300.0]),
+        "time_limit": st.sampled_from([None, None, 30.0]),
     }
 )
 FAMILIES = st.builds(
@@ -360,6 +363,7 @@ class Machine(RuleBasedStateMachine):
             assert not job.wish.held
             assert job.wish.cancelled_at is None
             assert job.begin_at is None or job.begin_at <= self.world.now
+            assert job.latest_start is None or self.world.now < job.latest_start + LATE
             assert isinstance(verdicts[job_id], Satisfied), job
         for array_id in {before[job_id].array_id for job_id in starts} - {None}:
             assert array_id is not None

@@ -213,12 +213,39 @@ def test_why_a_file_is_no_script() -> None:
 def test_asking_for_a_kind_of_gpu_asks_for_one(asked: tuple[Any, ...], gpus: int) -> None:
     number, kind, memory_mb, shared = asked
     found = validation.gpu_request(number, kind, memory_mb, shared=shared)
-    assert found == {"gpus": gpus, "gpu_type": kind, "gpu_memory_mb": memory_mb or None, "shared": shared}
+    assert found == {
+        "gpus": gpus, "gpu_type": kind, "gpu_memory_mb": memory_mb or None, "gpu_prefer": (), "shared": shared,
+    }  # fmt: skip
+    assert validation.gpu_request(number, kind, memory_mb, shared=shared, prefer=("1",))["gpus"] == (gpus or 1)
 
 
 def test_who_wants_no_gpu_wants_no_kind_of_them() -> None:
-    nothing = {"gpus": 0, "gpu_type": None, "gpu_memory_mb": None, "shared": False}
-    assert validation.gpu_request(0, "L4", 1, shared=True) == nothing
+    nothing = {"gpus": 0, "gpu_type": None, "gpu_memory_mb": None, "gpu_prefer": (), "shared": False}
+    assert validation.gpu_request(0, "L4", 1, shared=True, prefer=("1",)) == nothing
     assert validation.with_gpus(spec(gpus=0, gpu_type="L4"), said=True) == spec()
     assert validation.with_gpus(spec(gpus=0, gpu_type="L4"), said=False) == spec(gpus=1, gpu_type="L4")
     assert validation.with_gpus(spec(gpus=2, gpu_type="L4"), said=False) == spec(gpus=2, gpu_type="L4")
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({}, None),
+        ({"deadline": 101.0}, None),
+        ({"deadline": 160.0, "time_limit": 60.0}, None),
+        ({"deadline": 260.0, "time_limit": 60.0, "begin_at": 200.0}, None),
+        ({"deadline": 100.0}, "the deadline has passed"),
+        ({"deadline": 159.0, "time_limit": 60.0}, "the deadline is 0:59 after now, but the time limit is 1:00"),
+        ({"deadline": 150.0, "begin_at": 160.0}, "the deadline is before the begin time"),
+        ({"deadline": 250.0, "begin_at": 200.0, "time_limit": 60.0},
+         "the deadline is 0:50 after it begins, but the time limit is 1:00"),
+        ({"deadline": 150.0, "begin_at": 20.0, "time_limit": 60.0},
+         "the deadline is 0:50 after now, but the time limit is 1:00"),
+    ],
+)  # fmt: skip
+def test_a_deadline_must_be_within_reach(fields: dict[str, float], why: str | None) -> None:
+    if why is None:
+        validation.check_deadline(spec(**fields), 100.0)
+        return
+    with pytest.raises(Refused, match=f"^{why}$"):
+        validation.check_deadline(spec(**fields), 100.0)

@@ -180,6 +180,8 @@ def test_what_is_ignored_is_said() -> None:
         ("--begin=now+2h", ["--begin=now+2h"]),
         ("-b 16:00", ["--begin=16:00"]),
         ("--begin=Noon", ["--begin=12:00"]),
+        ("--deadline=now+1hour", ["--deadline=now+3600s"]),
+        ("--deadline 2030-01-20", ["--deadline=2030-01-20"]),
         ("--begin=2030-01-20T12:34:00", ["--begin=2030-01-20T12:34:00"]),
         ("-D /data --export=ALL,X=1", ["--chdir=/data", "--export=ALL,X=1"]),
         ("--workdir=/data", ["--chdir=/data"]),
