@@ -181,6 +181,17 @@ class Explainer:
         limit = job.spec.time_limit
         return None if limit is None else f"it exceeded its time limit of {durations.clock(limit)}"
 
+    def no_output(self, job: Job, _: str) -> str | None:
+        limit = job.spec.quiet_limit
+        return None if limit is None else f"it wrote no output for {durations.clock(limit)} (--quiet-limit)"
+
+    def deadline(self, job: Job, _: str) -> str | None:
+        if job.spec.deadline is None:
+            return None
+        said = f"it could no longer end by {local(job.spec.deadline)} (--deadline)"
+        limit = job.spec.time_limit
+        return said if limit is None else f"{said} with its time limit of {durations.clock(limit)}"
+
     def out_of_memory(self, job: Job, _: str) -> str | None:
         most = job.spec.memory_mb
         return None if most is None else f"it used more than the {memory.show(most)} of memory that it asked for"
@@ -225,6 +236,8 @@ WORDS: dict[str, Callable[[Explainer, Job, str], str | None]] = {
     reasons.CANCELLED_BY_USER: Explainer.cancelled,
     reasons.TIME_LIMIT: Explainer.time_limit,
     reasons.OUT_OF_MEMORY: Explainer.out_of_memory,
+    reasons.NO_OUTPUT: Explainer.no_output,
+    reasons.DEADLINE: Explainer.deadline,
     reasons.NON_ZERO_EXIT: Explainer.non_zero_exit,
     "DependencyFailed": Explainer.dependency_failed,
     reasons.MAX_FAILURES: Explainer.max_failures,

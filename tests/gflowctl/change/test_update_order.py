@@ -75,7 +75,7 @@ def test_whether_a_job_goes_with_what_it_waits_for(chain: Ctl) -> None:
         (["2", "-d", "1"], None),
         (
             ["1", "-d", "4"],
-            "job 1: --depends-on cannot be changed while the job is running; only time, signal and comment can",
+            "job 1: --depends-on cannot be changed while the job is running; only time, signal, quiet-limit and",
         ),
         (["2", "-d", "99"], "no job 99"),
         (["2", "-d", "x"], "'x' is not a kind of dependency"),

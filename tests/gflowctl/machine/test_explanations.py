@@ -135,6 +135,16 @@ def _run(ctl: Ctl) -> int:
     return job_id
 
 
+def _quiet(ctl: Ctl) -> int:
+    job_id = ctl.submit("--quiet-limit", "90m", "true")
+    ctl.run_job(job_id)
+    return job_id
+
+
+def _too_late(ctl: Ctl) -> int:
+    return ctl.submit("-t", "2h", "--deadline", "2099-01-01", "true")
+
+
 def _failed(ctl: Ctl) -> int:
     job_id = ctl.submit("true")
     ctl.end_job(job_id, "failed", exit_code=3)
@@ -193,6 +203,8 @@ SCENES: dict[str, tuple[Callable[[Ctl], int], tuple[str, ...]]] = {
     reasons.TIME_LIMIT: (_run, ("its time limit of 2:00:00",)),
     reasons.OUT_OF_MEMORY: (_run, ("more than the 4G",)),
     reasons.IDLE_GPUS: (_run, ("GPUs 0,1 do nothing",)),
+    reasons.NO_OUTPUT: (_quiet, ("no output for 1:30:00 (--quiet-limit)",)),
+    reasons.DEADLINE: (_too_late, ("by 2099-01-01", "with its time limit of 2:00:00")),
     reasons.TERMINAL_INPUT: (_plain, ("gflowctl attach",)),
     reasons.CANCELLED_BY_USER: (_cancelled, ("cancelled by ",)),
     reasons.TERMINAL_INPUT: (_plain, ("terminal",)),

@@ -79,7 +79,7 @@ def test_a_preference_takes_nothing_from_who_has_a_promise() -> None:
     assert given(made) == {2: (0,)}
     assert [each.job.id for each in made.promises] == [1]
     prefers = job(4, gpus=1, gpu_prefer=("3",), time_limit=9000.0)
-    made = plan(job(3, gpus=3, time_limit=60.0), prefers, taken={0: 1100.0, 1: 1200.0})
+    made = plan(job(3, gpus=3, time_limit=60.0), prefers, taken={0: 1100.0, 1: 1100.0})
     assert given(made) == {4: (3,)}, "it leaves three"
     made = plan(job(3, gpus=4, time_limit=60.0), prefers, taken={0: 1100.0})
     assert given(made) == {}
