@@ -20,9 +20,9 @@ LONGEST_SHOWN = 8  # jobs shown of a path
 
 
 def refuse(view: View, spec_ids: Sequence[int], wanted: Needs | None, name: str | None) -> None:
-    """Raises `Refused` if one of the jobs or arrays `spec_ids`, if all of them waited for `wanted` and were called
-    `name` (None: as they are), would wait for itself. Ended jobs wait for nothing; a running job may be
-    retried, and then waits again.
+    """Raises `Refused` if one of the jobs or arrays `spec_ids` would wait for itself once all of them wait for `wanted`
+    and are called `name` (None: as they are). Ended jobs wait for nothing; a running job may be retried, and then
+    waits again.
     """
     search = _Search(view, {} if name is None else dict.fromkeys(spec_ids, name))
     if wanted is not None:

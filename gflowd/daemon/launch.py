@@ -175,8 +175,8 @@ def serve(state: paths.State, choice: StartOptions, *, how: str, adopt: bool, re
 
 
 def take_descriptors() -> None:
-    """Lets the daemon, and the tmux server that it starts, open as many files as may be: each session takes two. Jobs
-    have the limits of their submitters. Raises `SystemFailed` where the daemon could not work with so few.
+    """Lets the daemon, and the tmux server that it starts, open as many files as the hard limit allows: each session
+    takes two. Jobs have the limits of their submitters. Raises `SystemFailed` if that is too few for the daemon.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)

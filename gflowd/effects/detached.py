@@ -1,7 +1,7 @@
 """Jobs as plain detached process groups: the executor without tmux.
 
-A job is our child only because that starts it in a fraction of the time of a fork; it does not depend on us, and it
-is reaped in passing.
+A job is our child only because a spawned child starts in a fraction of the time of a fork. It does not depend on us,
+and is reaped in passing.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ _starts: dict[tuple[int, int], int] = {}  # the processes of the last pass, by p
 def everyone(since: int = 0) -> dict[int, Process]:
     """Every living process by pid, except for some that began before `since` (ticks).
 
-    The inode of its directory in /proc is given to no other process of that pid; so most of a machine, which is older
-    than the jobs that are asked for, is read but once.
+    The inode of a directory in /proc is never given to another process with that pid. So most processes of a machine,
+    which are older than the jobs that are asked for, are read only once.
     """
     global _starts
     found: dict[int, Process] = {}

@@ -1,7 +1,7 @@
 """Ended jobs that have left the snapshot: `history.db`, an SQLite database that only the scheduler writes.
 
-A spec is a row, each of its jobs a short row; jobs count only once the row of their spec exists, so that an array
-can be written in parts. Writing a row twice replaces it, which does no harm. Values are the snapshot's records.
+Each spec is a row, each of its jobs a short row. Jobs count only once the row of their spec exists, so an array can be
+written in parts. Writing a row twice replaces it, which does no harm. Values are the snapshot's records.
 """
 
 from __future__ import annotations

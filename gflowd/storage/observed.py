@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 
 class SeenProcess:
-    """A process on a GPU. `start` in clock ticks since boot, 0 for one that cannot be seen; `job_id`: the live job that
-    it is of, None for a foreign one; `graphics`: it draws and does not compute; `memory_mb`: what it takes, if
-    the driver tells.
+    """A process on a GPU. `start`: in clock ticks since boot, 0 if unknown; `job_id`: its live job, None if it is
+    foreign; `graphics`: it draws and does not compute; `memory_mb`: the memory it uses, if the driver reports that.
     """
 
     __slots__ = ("graphics", "job_id", "memory_mb", "pid", "start", "user")

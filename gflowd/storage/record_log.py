@@ -99,8 +99,8 @@ def _record(body: bytes) -> list[Any] | None:
 class Fold:
     """The folded snapshot: `of(kind)[id]` is the last value. Grows as bytes are fed to it.
 
-    A record that makes no sense to this version is not among them: it is in `aside`, and what an earlier line said of
-    its id holds on. `judged`: whether that is looked at.
+    A record that makes no sense to this version is put into `aside` instead, and the last value before it stays. With
+    `judged` off, records are not examined for this.
     """
 
     __slots__ = ("aside", "dropped", "judged", "lines", "next_id", "records")

@@ -15,8 +15,8 @@ FAMILY = b'"family":'  # in the spec of an array
 
 
 def sift(parts: Iterable[bytes], ids: Iterable[int]) -> list[bytes] | None:
-    """The JSON of the lines whose record has one of `ids`, and of those that make arrays, in their order; a few others
-    may be among them. `parts` are whole commits, cut anywhere. None if a line that was found is damaged.
+    """The JSON of the lines whose record has one of `ids` or makes an array, in order; a few others may be among them.
+    `parts` are whole commits, cut anywhere. None if one of these lines is damaged.
     """
     needles = [FAMILY, *(b'",%d,' % each for each in ids)]
     found: list[bytes] = []

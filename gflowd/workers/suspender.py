@@ -93,8 +93,8 @@ class Suspender:
         return True
 
     def _send(self, jobs: list[LiveJob], number: int) -> dict[Key, int]:
-        """STOP to every process that runs, or CONT to every one that is stopped; to how many of each job. Each gets it
-        once, and passes are repeated until it has taken effect: who is amid a fork stops only when the child is there.
+        """Sends STOP to every process that runs, or CONT to every one that is stopped; returns to how many of each job.
+        Each gets it once. Passes are repeated until it has taken effect: a process that forks stops only afterwards.
         """
         told: dict[Key, set[tuple[int, int]]] = {job.key: set() for job in jobs}
         for _ in range(PASSES if jobs else 0):

@@ -1,5 +1,5 @@
-"""Whether the files of a work tree differ from its commit: the index is compared with the files by what lstat tells,
-and with the commit by the tree that it would make. Files that git does not track do not count.
+"""Whether the files of a work tree differ from its commit. The index is compared with the files by their lstat, and
+with the commit by the tree that it would make. Files that git does not track do not count.
 """
 
 from __future__ import annotations

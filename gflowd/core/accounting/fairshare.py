@@ -37,11 +37,11 @@ class Shares:
     def record(
         self, before: Mapping[str, Any] | None, spec: Spec, started_at: float | None, ended_at: float
     ) -> dict[str, float]:
-        """The `usage` record of a job's user after one of its attempts, which may never have started: `usage` as it
-        counted `at` a time.
+        """The record of a job's user after one of its attempts, which may never have started: the `usage`, and the time
+        `at` which it counted that much.
 
-        Ends may be recorded in any order. A record from further ahead than a half-life is a clock's that has been set
-        back since: then it counts as of now.
+        Ends may be recorded in any order. A record from more than a half-life ahead was made before the clock was set
+        back; it counts as of now.
         """
         used = self._used(spec, started_at, ended_at)
         if before is None:

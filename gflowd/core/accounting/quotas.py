@@ -1,8 +1,8 @@
 """The limits of users and projects: the quotas in force, what runs against them, what may be queued.
 
 A quota has an id, the same in the configuration and in the snapshot's `quota` records: `user:NAME`, `project:CODE`,
-`default-user` or `default-project`. Its value has some of `FIELDS`: a number, or None for explicitly no limit. What it
-does not mention is another's to say.
+`default-user` or `default-project`. Its value has some of `FIELDS`: a number, or None for explicitly no limit. For
+what it does not mention, another quota counts.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Quota(Value):
 class Quotas:
     """The quotas in force: `configured` are the file's, `records` those that were set at run time, both by id.
 
-    Field by field the first that mentions it counts: the owner's own at run time, the owner's own in the file, the
-    default at run time, the default in the file.
+    For each field, the first of these that mentions it counts: the owner's own at run time, the owner's own in the
+    file, the default at run time, the default in the file.
     """
 
     __slots__ = ("_layers",)

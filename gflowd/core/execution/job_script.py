@@ -39,8 +39,8 @@ def interpreter(head: bytes) -> tuple[bytes, ...]:
 def environment_script(data: bytes) -> bytes:
     """A script that exports the NUL-separated `NAME=value` strings of `data`; sourced by every job that has them.
 
-    What sh cannot export is put before the command as words for env(1), whose argv others may see for an instant:
-    functions exported by bash and the like, never what has an ordinary name.
+    What sh cannot export, e.g. a function exported by bash, is passed before the command as a word of env(1), whose
+    argv others may see for an instant. Variables with ordinary names never are.
     """
     exported, words = [], []
     for entry in data.split(b"\0"):

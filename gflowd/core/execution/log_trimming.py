@@ -82,8 +82,8 @@ def moved(position: int, missing: int, mark: Mark) -> int:
 
 
 def next_look(size: int, limit: int, rate: float) -> float:
-    """Seconds until a log that grows by `rate` bytes a second is to be looked at: halfway to its limit, and before it
-    could be twice that at full speed, where this is not too often for one that is quiet.
+    """Seconds until the next look at a log that grows by `rate` bytes a second: when it is halfway to its limit, and
+    before it could be at twice the limit at full speed, unless that is too often for a quiet log.
     """
     latest = max(LATEST, (2 * limit - size) / FULL_SPEED)
     return min(latest, max(SOONEST, (limit - size) / rate / 2)) if rate > 0 else latest

@@ -98,11 +98,11 @@ class Enforced:
 
 @dataclass(frozen=True, slots=True)
 class Observation(Posted):
-    """How one attempt fares, from its files and processes.
+    """The state of one attempt, from its files and processes.
 
-    `barred`: it never began and never will. `status`: its exit record, `trouble`: the record says that it could not
-    be launched, both None while there is none; `starved`: and that the kernel ended it for want of memory. `lives`:
-    some process of it is there. `complete`: nothing lives, and its log has its last byte.
+    `barred`: it never began and never will. `status`: its exit record; `trouble`: why it could not be launched, if the
+    record says so; both None while there is no record. `starved`: the kernel ended it for lack of memory. `lives`: it
+    still has a process. `complete`: it has none, and its log has its last byte.
     """
 
     started: Started | None = None

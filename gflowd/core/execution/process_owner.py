@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def job_of(lineage: Sequence[Process], marks: Sequence[int | None], leaders: Mapping[int, Process]) -> int | None:
-    """The job of the first process of `lineage`, which goes on with its parent and so upwards; None for a foreign one.
+    """The job of a process; None if it is foreign. `lineage` is the process, its parent, and so on upwards.
 
-    `marks` are the jobs whose mark each of them carries in its environment, `leaders` the living `job.sh` by job.
+    `marks`: for each of them, the job whose mark its environment carries; `leaders`: the living `job.sh` of each job.
     """
     by_pid = {leader.pid: (job_id, leader.start) for job_id, leader in leaders.items()}
     for process, mark in zip(lineage, marks, strict=True):

@@ -1,4 +1,4 @@
-"""The soft limits of resources that a job takes along from its submitter, as a spec holds them. Pure.
+"""The soft limits of resources that a job inherits from its submitter, as a spec stores them. Pure.
 
 `c0 n1024 s8192`: letter and value as ulimit(1) has them; what is not named is unlimited. (POSIX knows only `f`; the
 others are those that dash and bash agree on, but for the number of processes, which is `p` in dash.)

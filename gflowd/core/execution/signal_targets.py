@@ -1,8 +1,8 @@
 """Which processes of a job get a signal that is not a step of the stop ladder: a warning, or `cancel --signal`. Pure.
 
-Those that take it. A bystander, e.g. the `tee` behind a program, would be killed by it, and the program's output would
-be lost; a shell that waits for its children would not pass it on. If no process takes it, the command gets it and may
-be killed by it. A shell with a script is not the command; what it runs is.
+The processes that take it. A bystander, e.g. the `tee` behind a program, would be killed by it, and the program's
+output would be lost; a shell that waits for its children would not pass it on. If no process takes it, the command gets
+it and may be killed by it. A shell with a script is not the command; what it runs is.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What the fields of records may hold, as rules. A rule answers for a column: the values that one field has in many
-records, or in one. To look at columns costs a tenth of looking at each record.
+"""What the fields of records may hold, as rules. A rule judges a column: the values of one field in many records, or
+in one. Judging columns costs a tenth of judging record by record.
 """
 
 from __future__ import annotations

@@ -380,8 +380,8 @@ class _Planner:
         return at, expected
 
     def _judged(self, job: Job, length: Length) -> float | None:
-        """Until when others must be gone to pass a job for which there is only an estimate: None: until then. Where the
-        first estimate has proved wrong by far, that counts, or ever new jobs that pass would put the job off forever.
+        """By when others must have ended to pass a job that has only an estimate; None: by the estimate. If the first
+        estimate was far too early, by that one: otherwise ever new jobs could pass and put the job off forever.
         """
         first = self._rules.estimated.get(job.id)
         late = PATIENCE * max(self._rules.promise_within, length.seconds)

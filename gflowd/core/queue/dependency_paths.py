@@ -21,7 +21,7 @@ def cycle(
     """The path from `job_id` back to itself if it waited for `wanted`: `[5, 7, 9, 5]`, or None if there is none.
 
     `waits_for`: the ids that a job, or any element of an array, waits for now; none of one that has ended.
-    `elements`: the ids of `job_id` if it is an array; who waits for one of them waits for `job_id`.
+    `elements`: the ids of `job_id` if it is an array; a job that waits for one of them waits for `job_id`.
     """
     came_from = dict.fromkeys(wanted, job_id)
     stack = list(came_from)

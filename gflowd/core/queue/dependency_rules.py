@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 class Outcome(Value):
     """How many of the jobs that a dependency names have begun, ended and finished. `jobs` 0: none is known.
 
-    `begun`: started, or ended without starting; `begun_at`: when the last of these did, seconds since the epoch, and
-    `ended_at`: when the last of those that have ended did, where that is known. A job
-    counts by its present attempt: one that is queued again has not begun.
+    `begun`: started, or ended without starting; `begun_at` and `ended_at`: when the last of these did, in seconds since
+    the epoch, if known. A job counts by its present attempt: one that is queued again has not begun.
     """
 
     __slots__ = ("begun", "begun_at", "ended", "ended_at", "finished", "jobs")

@@ -141,7 +141,7 @@ class _Lane:
 
 class Walker:
     """The inputs of one walk along the line. `shares` of users (missing: 1); `predicted`: the length of jobs without
-    limit, by user, width and label; `beyond` is called with each id: None to yield it, or an id up to which all like it
+    limit, by user, width and label; `beyond(id)` is None to yield a job, or an id up to which all jobs like it
     are skipped.
     """
 

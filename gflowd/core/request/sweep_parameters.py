@@ -89,8 +89,8 @@ def _written(value: int, places: int) -> str:
 def parse_csv(text: str) -> Axis:
     """A table with a header of parameters' names and a row of values for each job. Raises `Refused`.
 
-    Quotes are as in RFC 4180; blanks around a comma and at the end of a line, empty lines and a byte order mark do not
-    count.
+    Quotes are as in RFC 4180. Ignores blanks around a comma and at the end of a line, empty lines and a byte order
+    mark.
     """
     import csv
 

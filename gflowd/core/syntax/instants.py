@@ -44,8 +44,8 @@ def zone(name: str | None) -> tzinfo | None:
 def parse(text: str, now: float, tz: tzinfo | None) -> float:
     """The instant that `text` means at `now`, in seconds since the epoch; `tz` None is the machine's local zone.
 
-    A time of day alone is its next occurrence. In the hour that a clock change repeats, the first is meant; a time
-    that a clock change skips is taken as much later. Raises `Refused` for anything else.
+    A time of day alone means its next occurrence. A time that occurs twice, because the clock is set back, means the
+    first; a time that is skipped, because it is set forward, means as much later. Raises `Refused` for anything else.
     """
     word = " ".join(text.split())
     try:

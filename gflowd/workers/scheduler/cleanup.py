@@ -1,8 +1,8 @@
 """Removes what is no longer needed: directories of jobs that ended long ago, unused environments and scripts, marks of
 submissions that are no longer in the snapshot.
 
-The age of a job that has left the snapshot is that of its directories; that of environments and scripts is their last
-use: a submission and the archiver touch them, so that jobs within that time can be redone.
+A job that has left the snapshot is as old as its directories. Environments and scripts are as old as their last use:
+submissions and the archiver touch them, so that jobs can be redone within that time.
 """
 
 from __future__ import annotations
