@@ -69,7 +69,8 @@ test-oldest: $(OLDEST)/developer
 $(OLDEST)/developer: setup.cfg
 	@$(call want_venv)
 	@$(PYTHON) -m venv --clear $(OLDEST)
-	@sed -n '/^install_requires/,/^$$/s/^    \(.*\)>=/\1==/p' setup.cfg >$(OLDEST)/oldest.txt
+	@sed -n '/^install_requires/,/^$$/s/^    \(.*\)>=/\1==/p; /^cron =/,/^test =/s/^    \(.*\)>=/\1==/p' \
+		setup.cfg >$(OLDEST)/oldest.txt
 	@$(OLDEST)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[test,man]' -r $(OLDEST)/oldest.txt
 	@touch $@
 

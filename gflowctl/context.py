@@ -173,6 +173,19 @@ class Context:
         """Notes for the user in addition to the result."""
         return [] if self._store is None else self._store.notes
 
+    @property
+    def zone_name(self) -> str | None:
+        """The time zone in which the user's times are meant, by name: the configured one, or that of TZ; None: the
+        machine's, or one that has no name.
+        """
+        found: str | None = self.settings["timezone"] or self.environ.get("TZ", "").removeprefix(":") or None
+        from gflowd.core.syntax import instants
+
+        try:
+            return found if instants.zone(found) is not None else None
+        except Refused:
+            return None
+
     def instant(self, text: str, option: str) -> float:
         """`text`, in the configured time zone, as seconds since the epoch. Raises `BadUsage`."""
         import time

@@ -151,9 +151,9 @@ SCHEDULER = {
     "gflowd.workers.scheduler.worker": ("gflowd.storage.lock",),
 }
 PURE = {
-    "__future__", "_json", "bisect", "collections", "collections.abc", "csv", "dataclasses", "datetime", "difflib",
-    "enum", "functools", "heapq", "itertools", "json", "math", "operator", "posixpath", "re", "shlex", "typing",
-    "zoneinfo",
+    "__future__", "_json", "bisect", "collections", "collections.abc", "cronsim", "csv", "dataclasses", "datetime",
+    "difflib", "enum", "functools", "heapq", "itertools", "json", "math", "operator", "posixpath", "re", "shlex",
+    "typing", "zoneinfo",
 }  # fmt: skip
 # What the records of the snapshot are called, and how one of a phase says which: everybody else asks these.
 KNOW_RECORDS = ("gflowd.core.job.records", "gflowd.core.job.codec")
@@ -375,7 +375,7 @@ def test_no_one_imports_the_private_names_of_another_module() -> None:
 
 
 def test_the_programs_need_nothing_that_is_not_declared() -> None:
-    declared = {"filelock", "libtmux", "orjson", "psutil", "pynvml"}
+    declared = {"cronsim", "filelock", "libtmux", "orjson", "psutil", "pynvml"}
     used = {name.split(".")[0] for path in MODULES for name in imported(path.read_text())}
     used -= {name for name in used if name in sys.stdlib_module_names or name in {"gflowd", "gflowctl", "_blake2"}}
     assert used <= declared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from gflowctl.options import job_options
 from gflowctl.submit import capture
@@ -29,6 +30,8 @@ PLAIN = (
 )  # fmt: skip
 RETRY = ("max-retries", "retry-on", "retry-delay", "requeue")
 LIMITS = ("max-concurrent", "max-failures")
+NEEDS = ("depends-on", "singleton", "auto-cancel")
+SERIES = ("repeat", "overlap")
 PATHS = ("script", "output", "error", "input")
 DEADLINE = ("deadline", "time", "begin")  # fields on which it depends whether a deadline can be met
 RUN = ("command", "script", "name", "param", "output")  # fields that may become too long, or lack a parameter
@@ -64,7 +67,7 @@ class Request:
     def options(self) -> set[str]:
         """The given options."""
         args = self.args
-        more = {*RETRY, *LIMITS, *PATHS, "param"}
+        more = {*RETRY, *LIMITS, *PATHS, *SERIES, "param"}
         found = set(self.values) | {option for option in more if given(args, option) is not None}
         found |= set() if self.waits_for is None else {"depends-on"}
         found |= {"auto-cancel"} if args.auto_cancel is not None else set()
@@ -133,6 +136,7 @@ class Request:
                 found[option] = capture.output_pattern(pattern, base.cwd, f"--{option}")
         if args.input is not None:
             found["input"] = capture.input_file(args.input, base.cwd)
+        found |= self._series(base)
         retry = job_options.retry(args, base.retry)
         found |= {option: retry for option in RETRY if given(args, option) is not None}
         kept = (base.needs or NOTHING).auto_cancel
@@ -140,6 +144,29 @@ class Request:
         if args.auto_cancel is not None and needs is not None:
             needs = found["auto-cancel"] = needs.replace(auto_cancel=args.auto_cancel)
         return found if self.needs is None else {**found, "depends-on": needs}
+
+    def _series(self, base: Spec) -> dict[str, object]:
+        """The rule of the series, with the time at which the run is due then. Raises `Refused`."""
+        args, before = self.args, base.repeat
+        if before is not None and not (self.options | self.cleared).isdisjoint(NEEDS):
+            raise Refused("it is a run of a series, which only waits for the run before")
+        if before is not None and args.deadline is not None:
+            raise Refused("it is a run of a series, which has no deadline; --time limits each run")
+        options = [option for option in SERIES if given(args, option) is not None]
+        if not options:
+            return {}
+        if before is None:
+            raise Refused(f"--{options[0]} is for series; submit the job with --repeat")
+        after, begin = before, dict[str, object]()
+        if args.repeat is not None:
+            from gflowctl.submit import repeats
+
+            at = time.time() if args.begin is None else self.context.instant(args.begin, "--begin")
+            after = repeats.repeat(args.repeat, self.context.zone_name, at)
+            after = after.replace(series=before.series, overlap=before.overlap)
+            begin = {"begin": after.due}
+        after = after.replace(overlap=args.overlap or before.overlap)
+        return begin | dict.fromkeys(options, after)
 
     def _arguments(self, base: Spec) -> tuple[str, ...]:
         """Of a new script: those of the new command, or those that the old one had."""

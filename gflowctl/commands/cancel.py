@@ -5,6 +5,10 @@ request is on disk; gflowctl wait waits for the end. Jobs that depend on these a
 and named; --dry-run names them beforehand. Name the jobs or choose them by options. With several options a job
 must match all of them, and jobs that have ended are left out. Naming a job that has already ended is not an error.
 
+The id of a series (submit --repeat) means all its runs: the series ends. The id of a later run means this run alone,
+and the next one comes at its time; --run says the same of the first run, whose id is that of the series. Options that
+choose jobs end the series whose next run they choose.
+
 With --signal the job is not cancelled. The signal goes at once to those of its processes that have a handler for it or
 wait for it; if there are none, to the command (the shell of a script is left alone). KILL, STOP and CONT go to all.
 """
@@ -16,8 +20,10 @@ import time
 from gflowctl.change import lost_dependents, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import NOT_ENDED, Selection
-from gflowctl.view import jobs, views
-from gflowd.core.errors import Refused
+from gflowctl.output import render
+from gflowctl.view import jobs, runs, views
+from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.execution import series
 from gflowd.core.job.model import RUNNING, STOPPING, SUSPENDED, Begun, Queued, Stopping, Wish
 
 TYPE_CHECKING = False
@@ -31,6 +37,12 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     selection.add(parser, "every job that has not ended")
+    parser.add_argument(
+        "--run",
+        action="store_true",
+        dest="only_run",
+        help="cancel only the run with this id, not its series",
+    )
     parser.add_argument("--signal", metavar="SIG", help="only send this signal, e.g. USR1 or 10, to running jobs")
     parser.add_argument("--dry-run", action="store_true", help="show which jobs are meant, but do nothing")
     arguments.add_changed_json(parser)
@@ -40,22 +52,38 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
     if args.signal is not None:
         return _signal(args, context)
-    chosen = Selection(args, "cancel", NOT_ENDED)
+    chosen = Selection(args, "cancel", NOT_ENDED, runs=None if args.only_run else runs.ALL)
+    if args.only_run and chosen.is_by_options:
+        raise BadUsage("--run needs JOBS")
+    passed: dict[int, None] = {}
+
+    def cancelled(view: views.View, job: Job) -> Wish | str:
+        number = None if chosen.is_by_options else series.series_of(job)
+        is_alone = number is not None and number not in chosen.series
+        found = _cancelled(view, job, is_alone=is_alone)
+        if is_alone and number is not None and isinstance(found, Wish) and isinstance(job.phase, Queued):
+            passed[number] = None
+        return found
+
     if args.dry_run:
-        outcome = wishes.preview(context, chosen, _cancelled)
+        outcome = wishes.preview(context, chosen, cancelled)
         told = [("Would cancel", outcome.changed)]
     else:
-        outcome = wishes.apply(context, chosen, _cancelled)
+        outcome = wishes.apply(context, chosen, cancelled)
         told = [
             ("Cancelled", [job for job in outcome.changed if isinstance(job.phase, Queued)]),
             ("Stopping", [job for job in outcome.changed if not isinstance(job.phase, Queued)]),
         ]
     also = lost_dependents.told(outcome.view, outcome.changed, dry=args.dry_run)
     wishes.report(args, outcome, *told, also=also)
+    for number in passed:
+        render.note(f"series {number} goes on; gflowctl cancel {number} ends it")
     return 0
 
 
-def _cancelled(view: views.View, job: Job) -> Wish | str:
+def _cancelled(view: views.View, job: Job, *, is_alone: bool) -> Wish | str:
+    if job.wish.only_run and isinstance(job.phase, Queued) and not is_alone:
+        return job.wish.replace(only_run=False)  # now its series ends with it
     if view.has_ended(job.id):
         return f"has already ended ({jobs.state(job)})"
     if job.wish.cancelled_at is not None:
@@ -63,7 +91,7 @@ def _cancelled(view: views.View, job: Job) -> Wish | str:
     goes_on = job.spec.retry is not None or job.wish.requeued
     if isinstance(job.phase, Stopping) and not goes_on:
         return f"is already being stopped ({job.phase.why})"
-    return job.wish.replace(cancelled_by=view.context.user, cancelled_at=time.time(), requeued=0)
+    return job.wish.replace(cancelled_by=view.context.user, cancelled_at=time.time(), requeued=0, only_run=is_alone)
 
 
 def _signal(args: argparse.Namespace, context: Context) -> int:

@@ -1,6 +1,7 @@
 """Keep queued jobs from starting until gflowctl release. A job that has started cannot be held.
 
-Name the jobs or choose them by options, which leave out all jobs that are not queued.
+Name the jobs or choose them by options, which leave out all jobs that are not queued. The id of a
+series (submit --repeat) means its next run; while that is held, no other run comes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from gflowctl.change import wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
 from gflowctl.view import jobs, views
+from gflowctl.view.runs import NEXT
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
@@ -27,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    outcome = wishes.apply(context, Selection(args, "hold", WAITING), _held)
+    outcome = wishes.apply(context, Selection(args, "hold", WAITING, runs=NEXT), _held)
     wishes.report(args, outcome, ("Held", outcome.changed))
     return 0
 

@@ -1,8 +1,9 @@
 """List the jobs of all users that are queued or running, in the order of their ids.
 
-Jobs that are named are shown in any state. NODELIST(REASON) holds the indices of the GPUs that a job has or, in
-brackets, why it waits or how it failed. The states and their short codes are: queued PD, held H, starting CF, running
-R, suspended S, stopping CG, finished CD, failed F, cancelled CA, timeout TO.
+Jobs that are named are shown in any state; the id of a series shows its first run and those that have not ended.
+NODELIST(REASON) holds the indices of the GPUs that a job has or, in brackets, why it waits or how it failed. The states
+and their short codes are: queued PD, held H, starting CF, running R, suspended S, stopping CG, finished CD, failed F,
+cancelled CA, timeout TO.
 
 START is when a job began. For a queued job it is the latest time at which it will start, if that is promised, or a time
 marked ~, which is only an estimate: its begin time, or what time limits and quotas lead to expect. N/A: not known.
@@ -10,7 +11,7 @@ marked ~, which is only an estimate: its begin time, or what time limits and quo
 On a terminal, the numbers of these jobs by state and of the busy GPUs follow.
 
 Fields for --format and --sort: JOBID NAME USER PROJECT ST STATE TIME TIMELEFT TIMELIMIT SUBMIT START END NODES GPUS
-CPUS MEMORY PRIORITY REASON NODELIST(REASON) EXIT COMMAND.
+CPUS MEMORY PRIORITY REASON NODELIST(REASON) EXIT REPEAT COMMAND.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def _considered(
     """The ids worth decoding: most jobs have ended, and these are rarely requested."""
     if not args.jobs and (args.all or args.completed or states.intersection(ENDED_STATES)):
         _recall(args, view, states, users, since)
-    ids = view.select(args.jobs) if args.jobs else view.ids()
+    ids = _named(args, view) if args.jobs else view.ids()
     if args.group is not None:
         from gflowctl.view import arrays
 
@@ -196,6 +197,12 @@ def _considered(
     if args.all or args.jobs or states.intersection(ENDED_STATES):
         return ids
     return [job_id for job_id in ids if not view.has_ended(job_id)]
+
+
+def _named(args: argparse.Namespace, view: views.View) -> list[int]:
+    from gflowctl.view import runs
+
+    return runs.with_runs(view, args.jobs)
 
 
 def _recall(args: argparse.Namespace, view: views.View, states: set[str], users: set[str], since: float | None) -> None:

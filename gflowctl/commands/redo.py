@@ -2,6 +2,7 @@
 
 The new job keeps the old one's dependencies; among jobs that are redone together, the new ones depend on each other.
 With --cascade, every job that was cancelled because of these is redone too. Options change only the jobs named.
+A run of a series is redone once, by itself.
 
 Name the jobs or choose them by options. These choose jobs that have ended, unless --state says otherwise, and leave out
 the history. The names of the old jobs are given by --select-name, since --name is that of the new job.
@@ -179,9 +180,10 @@ def _repeated(view: views.View, old: Job, family: Family | None, wanted: Needs |
         append=spec.append or (spec.output or spec.error) is not None,  # in these is what it repeats, too
         batch=None,
         family=family,
-        needs=wanted,
-        begin_at=None if spec.begin_at is None or spec.begin_at <= view.now else spec.begin_at,
+        needs=wanted if spec.repeat is None else None,  # a run only waits for the one before
+        begin_at=None if spec.repeat is not None or (spec.begin_at or 0.0) <= view.now else spec.begin_at,
         deadline=None if spec.deadline is None or spec.deadline <= view.now else spec.deadline,
+        repeat=None,
     )
 
 

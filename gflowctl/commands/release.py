@@ -1,7 +1,7 @@
 """Let held jobs start; with --at, not before a given time. --at also moves the begin time of a queued job.
 
 Name the jobs or choose them by options, which leave out all jobs that are not held. With --at, --state queued chooses
-queued jobs.
+queued jobs. The id of a series (submit --repeat) means its next run.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from gflowctl.change import wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
 from gflowctl.view import jobs, views
+from gflowctl.view.runs import NEXT
 from gflowd.core.errors import Refused
 from gflowd.core.job.model import HELD
 
@@ -32,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    chosen = Selection(args, "release", (HELD,) if args.at is None else WAITING, usual=(HELD,))
+    chosen = Selection(args, "release", (HELD,) if args.at is None else WAITING, usual=(HELD,), runs=NEXT)
     at = None if args.at is None else context.instant(args.at, "--at")
 
     def released(view: views.View, job: Job) -> Wish | str:

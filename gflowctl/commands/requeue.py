@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _requeued(_view: views.View, job: Job) -> Wish | str:
-    wanted = job.wish.replace(cancelled_by=None, cancelled_at=None)
+    wanted = job.wish.replace(cancelled_by=None, cancelled_at=None, only_run=False)
     if not isinstance(job.phase, Queued):
         wanted = wanted.replace(requeued=max(job.wish.requeued, jobs.attempt(job)))
     if wanted != job.wish:

@@ -81,6 +81,10 @@ def _arrays(view: View, texts: list[str]) -> set[int]:
 
 def _record(args: argparse.Namespace, view: View, job: Job) -> dict[str, Any]:
     found = {**json_records.record(view, job), "attempts": json_records.attempts(view, job)}
+    if job.spec.repeat is not None:
+        from gflowctl.output import repeats
+
+        found["next_runs"] = repeats.next_runs(view, job)
     if args.env:
         from gflowctl.output import environment
 
@@ -223,6 +227,10 @@ def _times(view: View, job: Job) -> Iterator[tuple[str, str]]:
         yield "Begins", f"not before {render.local(job.begin_at)}"
     if job.spec.deadline is not None:
         yield "Deadline", render.local(job.spec.deadline)
+    if job.spec.repeat is not None:
+        from gflowctl.output import repeats
+
+        yield from repeats.lines(view, job)
     if (began := jobs.started_at(job)) is not None:
         yield "Started", render.local(began)
     if isinstance(job.phase, Suspended):

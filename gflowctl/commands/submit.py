@@ -22,6 +22,9 @@ A job may depend on others. A bare id (42) means that job must finish with exit 
 afterok:JOB, afterany:JOB, afternotok:JOB, after:JOB[+MINUTES] and singleton, joined by , (all of them) or ? (any of
 them). If a dependency can no longer be satisfied, the job is cancelled, unless --no-auto-cancel is given.
 
+With --repeat the job is the first run of a series, which has its id. Each run is a job of its own, like this one; the
+next is queued as soon as one starts, with its begin time. Runs never overlap. See gflow(7).
+
 Names of output files may contain %j (the job's id), %A (array id), %a (element), %x (name), %u (user) and %% (a percent
 sign). With --output, --error or --input the job reads and writes files; otherwise it has a terminal, whose output is
 logged. A file is emptied once for a submission, when the first of its jobs starts: the elements of an array, the jobs
@@ -220,6 +223,11 @@ def _rehearse(made: Sequence[New]) -> None:
                 render.write(f"Would submit {render.escape(said)}\n")
     if number > DRY:
         render.write(f"... and {number - DRY} more\n")
+    for new in made:
+        if new.spec.repeat is not None:
+            from gflowctl.output import repeats
+
+            render.write(f"Repeats {repeats.rule(new.spec.repeat)}: {repeats.dates(next(iter(new.jobs)))}\n")
     _tell_files(made, number)
 
 

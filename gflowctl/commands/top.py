@@ -13,6 +13,7 @@ from gflowctl.change import wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
 from gflowctl.view import jobs, views
+from gflowctl.view.runs import NEXT
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
@@ -38,6 +39,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise Refused(f"is {jobs.state(job)}; only queued jobs can be moved to the front")
         return job.wish.replace(top_at=now)
 
-    outcome = wishes.apply(context, Selection(args, "top", WAITING), put_first)
+    outcome = wishes.apply(context, Selection(args, "top", WAITING, runs=NEXT), put_first)
     wishes.report(args, outcome, ("Moved to the front:", outcome.changed))
     return 0

@@ -10,6 +10,9 @@ An array is changed as a whole, including what is shown of its ended elements. I
 element runs, nor its files once any element has started. Elements of a sweep can get other parameter values one by one
 (--param), as long as they wait.
 
+The id of a series (submit --repeat) means its next run. What is changed in that stays changed in all that follow;
+--repeat and --overlap change the series itself. With --run, the id means the first run alone.
+
 The project, the directory and the environment of a job are fixed at submission; use gflowctl redo to make another job.
 """
 
@@ -63,6 +66,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--append", action="store_true", default=None,
                        help="append to the output files instead of overwriting them")  # fmt: skip
     group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
+    parser.add_argument(
+        "--run",
+        action="store_true",
+        dest="only_run",
+        help="change the run with this id, not the next of its series",
+    )
     parser.add_argument("--clear", action="extend", type=command_line.words, default=[], metavar="OPTION,...",
                         help="options to reset to their defaults, e.g. time,begin,depends-on")  # fmt: skip
     arguments.add_changed_json(parser)
@@ -81,6 +90,7 @@ def _configure_order(parser: argparse.ArgumentParser) -> None:
         "--begin", metavar="INSTANT", help="do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h"
     )
     job_options.add_deadline(group)
+    job_options.add_repeat(group)
 
 
 def _configure_array(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +118,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     same = []
     with context.writable_store.commit() as commit:
         view = views.View(context, commit.fold())
-        groups = views.by_spec(view, view.select(args.jobs))
+        groups = views.by_spec(view, _named(args, view))
         request.look_up_needs(view)
         refused = []
         for spec_id, ids in groups.items():
@@ -141,6 +151,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
+def _named(args: argparse.Namespace, view: views.View) -> list[int]:
+    if args.only_run or not view.has_series:
+        return view.select(args.jobs)
+    from gflowctl.view import runs
+
+    found = runs.by_series(view)
+    return runs.meant(found, view.select(args.jobs, found), runs.NEXT)
+
+
 def _note(request: Request, context: Context, made: Sequence[tuple[str, Spec]]) -> None:
     """As a submission notes it of new jobs."""
     for note in request.notes:
@@ -164,7 +183,7 @@ def _change(view: views.View, commit: Commit, request: Request, spec_id: int, id
     if _files(spec) != _files(job.spec):
         _refuse_beside(view, ids, (*LIVE, ENDED), "files")
     touched = request.options | request.cleared
-    moves = spec.begin_at != job.spec.begin_at or "begin" in touched
+    moves = spec.begin_at != job.spec.begin_at or not touched.isdisjoint(("begin", "repeat"))
     moved = [each for each in ids if moves and "begin_at" in (view.records.of(WISH).get(each) or ())]
     limited = "max-concurrent" in touched and spec_id in view.records.of(LIMIT)
     if spec == job.spec and not moved and not limited:

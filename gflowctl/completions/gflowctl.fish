@@ -57,7 +57,7 @@ function _shtab_gflowctl_using
 end
 
 set -g _shtab_gflowctl_commands submit batch new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' stats info quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore close-sessions completion help
-set -g _shtab_gflowctl_opts_with_value --account --array --at --attempt --begin --by --chdir --clear --color --command --comment --conda-env --config --cpus --cpus-per-task --deadline --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --for --format --from --gpu --gpu-list --gpu-memory --gpu-prefer --gpu-type --gpus --grace --gres --group --input --interval --job-name --last --limit --mail-type --mail-user --max-concurrent --max-failures --max-gpu-mem --max-gpu-memory --max-mem --max-memory --max-queued-jobs --max-retries --max-running-gpus --max-running-jobs --mem --memory --name --name-template --names --nice --notify-email --notify-on --output --param --param-file --pattern --pid --priority --project --quiet-limit --range --reason --repeat --retry-delay --retry-on --script --select-name --signal --since --sort --start --state --state-dir --states --status --time --time-limit --timelimit --timeout --user --wrap -A -D -J -P -a -c -d -e -f -g -i -l -m -n -o -p -s -t -u
+set -g _shtab_gflowctl_opts_with_value --account --array --at --attempt --begin --by --chdir --clear --color --command --comment --conda-env --config --cpus --cpus-per-task --deadline --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --for --format --from --gpu --gpu-list --gpu-memory --gpu-prefer --gpu-type --gpus --grace --gres --group --input --interval --job-name --last --limit --mail-type --mail-user --max-concurrent --max-failures --max-gpu-mem --max-gpu-memory --max-mem --max-memory --max-queued-jobs --max-retries --max-running-gpus --max-running-jobs --mem --memory --name --name-template --names --nice --notify-email --notify-on --output --overlap --param --param-file --pattern --pid --priority --project --quiet-limit --range --reason --repeat --retry-delay --retry-on --script --select-name --signal --since --sort --start --state --state-dir --states --status --time --time-limit --timelimit --timeout --user --wrap -A -D -J -P -a -c -d -e -f -g -i -l -m -n -o -p -s -t -u
 
 complete -c gflowctl -e
 complete -c gflowctl -f
@@ -93,6 +93,8 @@ complete -c gflowctl -n '_shtab_gflowctl_using submit' -l no-auto-cancel -d 'sta
 complete -c gflowctl -n '_shtab_gflowctl_using submit' -l begin -x -d 'do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h'
 complete -c gflowctl -n '_shtab_gflowctl_using submit' -l deadline -x -d 'cancel the job, if it is queued, once it can no longer end by this time'
 complete -c gflowctl -n '_shtab_gflowctl_using submit' -s H -l hold -d 'queue the job held, until gflowctl release'
+complete -c gflowctl -n '_shtab_gflowctl_using submit' -l repeat -x -d 'run the job again and again: "daily 02:00", "weekly mon,fri 18:30", "every 6h", or the five words of cron, such as "0 2 * * 1-5"'
+complete -c gflowctl -n '_shtab_gflowctl_using submit' -l overlap -xka "skip queue" -d 'what happens to a run that is due while the one before goes on: skip it (the default), or queue it until then'
 complete -c gflowctl -n '_shtab_gflowctl_using submit' -s a -l array -x -d 'one job for each index, e.g. 1-10, 0-20:5 or 1,4,9; at most N at a time'
 complete -c gflowctl -n '_shtab_gflowctl_using submit' -l param -x -d 'one job for each value, e.g. lr=0.1,0.01 or seed=1:10 (start:stop[:step]); if repeated, one for each combination'
 complete -c gflowctl -n '_shtab_gflowctl_using submit' -l param-file -x -d 'one job for each row; the header row names the parameters'
@@ -153,6 +155,8 @@ complete -c gflowctl -n '_shtab_gflowctl_using batch' -l no-auto-cancel -d 'stay
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -l begin -x -d 'do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h'
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -l deadline -x -d 'cancel the job, if it is queued, once it can no longer end by this time'
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -s H -l hold -d 'queue the job held, until gflowctl release'
+complete -c gflowctl -n '_shtab_gflowctl_using batch' -l repeat -x -d 'run the job again and again: "daily 02:00", "weekly mon,fri 18:30", "every 6h", or the five words of cron, such as "0 2 * * 1-5"'
+complete -c gflowctl -n '_shtab_gflowctl_using batch' -l overlap -xka "skip queue" -d 'what happens to a run that is due while the one before goes on: skip it (the default), or queue it until then'
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -s a -l array -x -d 'one job for each index, e.g. 1-10, 0-20:5 or 1,4,9; at most N at a time'
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -l param -x -d 'one job for each value, e.g. lr=0.1,0.01 or seed=1:10 (start:stop[:step]); if repeated, one for each combination'
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -l param-file -x -d 'one job for each row; the header row names the parameters'
@@ -330,6 +334,7 @@ complete -c gflowctl -n '_shtab_gflowctl_using cancel' -l all -d 'every job that
 complete -c gflowctl -n '_shtab_gflowctl_using cancel' -s n -l name -x -d 'jobs with these names'
 complete -c gflowctl -n '_shtab_gflowctl_using cancel' -s u -l user -xka "(_gflowctl_candidates users)" -d 'jobs of these users'
 complete -c gflowctl -n '_shtab_gflowctl_using cancel' -s s -l state -xka "(_gflowctl_candidates states)" -d 'jobs in these states'
+complete -c gflowctl -n '_shtab_gflowctl_using cancel' -l run -d 'cancel only the run with this id, not its series'
 complete -c gflowctl -n '_shtab_gflowctl_using cancel' -l signal -x -d 'only send this signal, e.g. USR1 or 10, to running jobs'
 complete -c gflowctl -n '_shtab_gflowctl_using cancel' -l dry-run -d 'show which jobs are meant, but do nothing'
 complete -c gflowctl -n '_shtab_gflowctl_using cancel' -l json -d 'print the changed jobs as a JSON list, as they are afterwards'
@@ -413,6 +418,8 @@ complete -c gflowctl -n '_shtab_gflowctl_using update' -l auto-cancel -d 'cancel
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l no-auto-cancel -d 'keep the job queued in that case'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l begin -x -d 'do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l deadline -x -d 'cancel the job, if it is queued, once it can no longer end by this time'
+complete -c gflowctl -n '_shtab_gflowctl_using update' -l repeat -x -d 'run the job again and again: "daily 02:00", "weekly mon,fri 18:30", "every 6h", or the five words of cron, such as "0 2 * * 1-5"'
+complete -c gflowctl -n '_shtab_gflowctl_using update' -l overlap -xka "skip queue" -d 'what happens to a run that is due while the one before goes on: skip it (the default), or queue it until then'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l max-retries -x -d 'retry a failed job up to N times'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l retry-on -xka "(_gflowctl_candidates causes)" -d 'kinds of failure to retry: failure, timeout, oom, zombie or exit codes (default failure,zombie)'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l retry-delay -x -d 'delay before a retry, e.g. 30s, or 30sx2 to double it each time'
@@ -428,6 +435,7 @@ complete -c gflowctl -n '_shtab_gflowctl_using update' -s e -l error -x -d 'writ
 complete -c gflowctl -n '_shtab_gflowctl_using update' -s i -l input -xka "(__fish_complete_path (commandline -ct))" -d 'read standard input from this file'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l append -d 'append to the output files instead of overwriting them'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l executor -xka "tmux process" -d 'run in a tmux session or as a detached process'
+complete -c gflowctl -n '_shtab_gflowctl_using update' -l run -d 'change the run with this id, not the next of its series'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l clear -xka "(_gflowctl_candidates options)" -d 'options to reset to their defaults, e.g. time,begin,depends-on'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l json -d 'print the changed jobs as a JSON list, as they are afterwards'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'

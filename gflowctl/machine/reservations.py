@@ -7,6 +7,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservations
 from gflowd.core.syntax import durations, instants, ranges
+from gflowd.core.syntax.wall_clock import on_the_wall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,10 +138,10 @@ def brief(present: Window | None, following: Window | None, now: float, tz: tzin
 
 def near(at: float, now: float, tz: tzinfo | None) -> str:
     """An instant to the minute, shorter if it is near: `18:00`, `Mon 09:00`, `2025-01-31 09:00`."""
-    wall = reservations.on_the_wall(at, tz)
-    days = (wall.date() - reservations.on_the_wall(now, tz).date()).days
+    wall = on_the_wall(at, tz)
+    days = (wall.date() - on_the_wall(now, tz).date()).days
     return wall.strftime("%H:%M" if days == 0 else "%a %H:%M" if 0 < days < WEEK else "%Y-%m-%d %H:%M")
 
 
 def _shown(at: float, tz: tzinfo | None) -> str:
-    return reservations.on_the_wall(at, tz).isoformat(timespec="seconds")
+    return on_the_wall(at, tz).isoformat(timespec="seconds")

@@ -11,6 +11,7 @@ from gflowctl.machine import reservations as reserving
 from gflowctl.output import render
 from gflowd.core.planning import reservations
 from gflowd.core.syntax import ranges
+from gflowd.core.syntax.wall_clock import on_the_wall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _axis(scale: Scale, zone: tzinfo | None) -> str:
 def _marks(scale: Scale, zone: tzinfo | None) -> Iterator[tuple[float, datetime]]:
     seconds = (scale.end - scale.begin) / scale.columns * APART
     step = timedelta(seconds=next((each for each in STEPS if each >= seconds), STEPS[-1]))
-    wall = reservations.on_the_wall(scale.begin, zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    wall = on_the_wall(scale.begin, zone).replace(hour=0, minute=0, second=0, microsecond=0)
     while (at := wall.replace(tzinfo=zone).timestamp()) < scale.end:
         if at >= scale.begin:
             yield at, wall

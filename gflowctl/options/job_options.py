@@ -7,6 +7,7 @@ import argparse
 from gflowctl.output import render
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, meant
+from gflowd.core.job.model import OVERLAPS
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False
@@ -112,6 +113,18 @@ def add_order(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
     )
     add_deadline(group)
     group.add_argument("-H", "--hold", action="store_true", help="queue the job held, until gflowctl release")
+    if new:
+        add_repeat(group)
+
+
+def add_repeat(group: command_line.Options) -> None:
+    """Whether it comes again."""
+    group.add_argument("--repeat", metavar="RULE",
+                       help='run the job again and again: "daily 02:00", "weekly mon,fri 18:30", "every 6h", or the '
+                            'five words of cron, such as "0 2 * * 1-5"')  # fmt: skip
+    group.add_argument("--overlap", choices=OVERLAPS,
+                       help="what happens to a run that is due while the one before goes on: skip it (the default), "
+                            "or queue it until then")  # fmt: skip
 
 
 def add_deadline(group: command_line.Options) -> None:

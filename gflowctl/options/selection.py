@@ -37,10 +37,11 @@ def add(parser: argparse.ArgumentParser, every: str, name: str = NAME) -> None:
 
 class Selection:
     """What a command line says. `what`: the command, as in `no job to hold`; `states`: of the jobs that it is for;
-    `usual`: those that options choose if they name no state.
+    `usual`: those that options choose if they name no state; `runs`: which runs the id of a series means (`view.runs`);
+    None: the run with this id. `series`: those that were named, once `select` was called.
     """
 
-    __slots__ = ("_args", "_name", "_states", "_what", "is_by_options")
+    __slots__ = ("_args", "_name", "_runs", "_states", "_what", "is_by_options", "series")
 
     def __init__(
         self,
@@ -49,9 +50,11 @@ class Selection:
         states: Sequence[str] = STATES,
         usual: Sequence[str] | None = None,
         name: str = NAME,
+        runs: str | None = None,
     ) -> None:
         """Raises `BadUsage`; `Refused` for states in which no job can be meant."""
-        self._args, self._what, self._name = args, what, name
+        self._args, self._what, self._name, self._runs = args, what, name, runs
+        self.series: set[int] = set()
         for option, given in ((name, args.names), ("--user", args.user), ("--state", args.state)):
             if given == []:  # an empty variable of a script; it would choose every job
                 raise BadUsage(f"{option}: no {option.rpartition('-')[2]} given")
@@ -68,11 +71,21 @@ class Selection:
         """The ids of the jobs that are meant, ascending if they are chosen by options, which leave out the history."""
         args = self._args
         if not self.is_by_options:
-            return view.select(args.jobs)
+            return view.select(args.jobs) if self._runs is None else self._with_series(view, self._runs)
         ids = view.ids() if args.user is None else view.owned(view.ids(), args.user)
         if self._states.isdisjoint(ENDED_STATES):
             ids = [job_id for job_id in ids if not view.has_ended(job_id)]
         return [job_id for job_id in ids if self._fits(view.job(job_id))]
+
+    def _with_series(self, view: views.View, which: str) -> list[int]:
+        if not view.has_series:
+            return view.select(self._args.jobs)
+        from gflowctl.view import runs
+
+        found = runs.by_series(view, which)
+        ids = view.select(self._args.jobs, found)
+        self.series = found.keys() & set(ids)
+        return runs.meant(found, ids, which)
 
     def _fits(self, job: Job) -> bool:
         return jobs.state(job) in self._states and (self._args.names is None or jobs.name(job) in self._args.names)

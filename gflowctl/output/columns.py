@@ -143,6 +143,7 @@ FIELDS: dict[str, Field] = {
     "REASON": Field(lambda view, job: reasons.reason(view, job) or "-", flexible=True),
     "NODELIST(REASON)": Field(_place, flexible=True),
     "EXIT": Field(_exit, right=True),
+    "REPEAT": Field(lambda _, job: "-" if job.spec.repeat is None else job.spec.repeat.rule, flexible=True),
     "COMMAND": Field(
         lambda _, job: descriptions.command_line(jobs.command(job)),
         flexible=True,

@@ -58,6 +58,7 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "log": _log(view, job),
         **_submitted(view, job),
         "cancelled_by": job.wish.cancelled_by,
+        "repeat": _repeat(job),
     }  # fmt: skip
 
 
@@ -85,6 +86,14 @@ def _submitted(view: View, job: Job) -> dict[str, Any]:
         "name_template": spec.name_template,
         "notify_email": spec.notify_email, "notify_on": list(spec.notify_on),
     }  # fmt: skip
+
+
+def _repeat(job: Job) -> dict[str, Any] | None:
+    if job.spec.repeat is None:
+        return None
+    from gflowctl.output import repeats
+
+    return repeats.record(job)
 
 
 def _dependencies(needs: Needs | None) -> list[dict[str, object]]:

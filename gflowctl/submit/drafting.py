@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gflowctl.submit.script_options import Head
     from gflowctl.view.dependency_request import DependencyRequest
     from gflowd.command_line import Parser
+    from gflowd.core.job.model import Repeat
 
 Words = tuple[str, ...]
 
@@ -163,6 +164,8 @@ class Drafter:
         validation.check_size(command, (), env.size)
         cwd = self._directory(args.chdir)
         family = self._family(args)
+        begin_at = None if args.begin is None else self._instant(args.begin, "--begin")
+        repeat = self._repeat(args, begin_at)
         spec = Spec(
             command=command,
             name=_default_name(args, command) if args.name is None else args.name,
@@ -183,7 +186,7 @@ class Drafter:
             quiet_limit=args.quiet_limit or None,
             early_signal=args.signal,
             conda_env=args.conda_env or env.conda_env,
-            begin_at=None if args.begin is None else self._instant(args.begin, "--begin"),
+            begin_at=begin_at if repeat is None else repeat.due,
             deadline=None if args.deadline is None else self._instant(args.deadline, "--deadline"),
             output=self._output(args, cwd, slurm=slurm),
             error=self._output_pattern(args.error, cwd, "--error"),
@@ -198,6 +201,7 @@ class Drafter:
             notify_email=args.notify_email,
             notify_on=args.notify_on or (),
             git=self._git_state(cwd),
+            repeat=repeat,
             **job_options.gpus(args),
         )
         spec = validation.checked(spec, self._limits)
@@ -245,6 +249,13 @@ class Drafter:
 
             pattern = sbatch_semantics.output_pattern(array=job_options.asks_for_many(args))
         return self._output_pattern(pattern, cwd, "--output")
+
+    def _repeat(self, args: Namespace, begin_at: float | None) -> Repeat | None:
+        if args.repeat is None and args.overlap is None:
+            return None
+        from gflowctl.submit import repeats
+
+        return repeats.asked(args, self._context, self._around.now if begin_at is None else begin_at)
 
     def _family(self, args: Namespace) -> Any:
         if not job_options.asks_for_many(args):

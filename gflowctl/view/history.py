@@ -139,7 +139,7 @@ def _unknown(records: Records, text: str) -> Iterator[tuple[int, int]]:
 
 def _knows_last(records: Records, user: str, steps: int) -> bool:
     """Whether the snapshot has every job since the submission `steps` before the user's last."""
-    mine = sorted(job_id for job_id, raw in records.of(SPEC).items() if raw["user"] == user)
+    mine = selection.submissions(records, user)
     if len(mine) <= steps:
         return False
     known, first = selection.ids(records, selection.array_index(records)), mine[-1 - steps]

@@ -26,9 +26,12 @@ def view(context: Context, texts: Sequence[str]) -> views.View:
 
 
 def _stands_alone(fold: Fold, job_id: int) -> bool:
-    """Whether only records with its id concern a job: it is in no array, waits for no other, and was tried once."""
+    """Whether only records with its id concern a job: it is in no array or series, waits for no other, and was tried
+    once.
+    """
     spec, phase = fold.of(SPEC).get(job_id), fold.of(PHASE).get(job_id)
     array_index = selection.array_index(fold)
     if array_index is not None and array_index.array_of(job_id) is not None:
         return False
-    return (spec is None or spec.get("needs") is None) and (phase is None or attempt_of(phase) == 1)
+    alone = spec is None or (spec.get("needs") is None and spec.get("repeat") is None)
+    return alone and (phase is None or attempt_of(phase) == 1)

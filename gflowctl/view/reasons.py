@@ -53,7 +53,8 @@ def _waits_for(view: View, job: Job, told: str | None) -> str | None:
     if job.wish.held:
         return HELD_BY_USER
     if job.begin_at is not None and job.begin_at > view.now:
-        return RETRY_DELAY if isinstance(job.phase, Queued) and job.phase.begin_at == job.begin_at else BEGIN_TIME
+        is_retry = isinstance(job.phase, Queued) and job.phase.begin_at == job.begin_at and job.phase.attempt > 1
+        return RETRY_DELAY if is_retry else BEGIN_TIME
     if view.daemon_runs and told is not None:
         return told
     if not _needs_are_met(view, job):

@@ -8,7 +8,7 @@ from gflowd.core.syntax import job_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Protocol
 
     from gflowd.core.job.array_index import ArrayIndex
@@ -46,12 +46,13 @@ def ids(records: Records, arrays: ArrayIndex | None) -> list[int]:
     return [job_id for spec_id in specs for job_id in arrays.ids(spec_id)]
 
 
-def select(text: str, records: Records, arrays: ArrayIndex | None, user: str) -> list[int]:
-    """The ids that a list of jobs names; `@` is a submission of `user`. Raises as `job_ids.select`.
+def select(text: str, records: Records, arrays: ArrayIndex | None, user: str, more: Iterable[int] = ()) -> list[int]:
+    """The ids that a list of jobs names, of jobs and `more`; `@` is a submission of `user`. Raises as `job_ids.select`.
 
     A word that names an array means all its elements.
     """
-    known, mine = ids(records, arrays), _submissions(records, user)
+    known, mine = ids(records, arrays), submissions(records, user)
+    known = sorted({*known, *more}) if more else known
     if arrays is None and "_" not in text and "[" not in text:
         return job_ids.select(text, known, mine)
     from gflowd.core.job import array_ids
@@ -74,12 +75,14 @@ def targets(word: str, records: Records, arrays: ArrayIndex | None, user: str) -
     """
     if "_" in word:
         return [(job_id, True) for job_id in select(word, records, arrays, user)]
-    found = job_ids.select(word, ids(records, arrays), _submissions(records, user))
+    found = job_ids.select(word, ids(records, arrays), submissions(records, user))
     if arrays is None:
         return [(job_id, False) for job_id in found]
     wholes = arrays.families.keys() if "-" not in word else ()
     return [(job_id, job_id not in wholes and arrays.array_of(job_id) is not None) for job_id in found]
 
 
-def _submissions(records: Records, user: str) -> list[int]:
-    return sorted(job_id for job_id, raw in records.of(SPEC).items() if raw["user"] == user)
+def submissions(records: Records, user: str) -> list[int]:
+    """The ids of what `user` submitted: all but the later runs of series."""
+    mine = ((job_id, raw.get("repeat")) for job_id, raw in records.of(SPEC).items() if raw["user"] == user)
+    return sorted(job_id for job_id, repeat in mine if repeat is None or repeat.get("series") is None)

@@ -153,11 +153,16 @@ class View:
 
             self.records = history.bring_named(self.context.state, self.records, self.context.user, text)
 
-    def select(self, texts: Iterable[str]) -> list[int]:
-        """The ids that JOBS arguments name. Raises as `job_ids.select`."""
+    @property
+    def has_series(self) -> bool:
+        """Whether any job of the snapshot is a run of a series."""
+        return any("repeat" in raw for raw in self.fold.of(SPEC).values())
+
+    def select(self, texts: Iterable[str], more: Iterable[int] = ()) -> list[int]:
+        """The ids that JOBS arguments name, of jobs and `more`. Raises as `job_ids.select`."""
         text = ",".join(texts)
         self.recall_named(text)
-        return selection.select(text, self.records, self.array_index, self.context.user)
+        return selection.select(text, self.records, self.array_index, self.context.user, more)
 
     def one(self, text: str) -> int:
         """The id of the one job that a JOB argument names. Raises `BadUsage` if it names several."""

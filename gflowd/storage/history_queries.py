@@ -47,8 +47,9 @@ def within(history: History, first: int, last: int) -> list[int]:
 
 
 def last_of(history: History, user: str, count: int) -> list[int]:
-    """The last `count` submissions of a user."""
-    return _ids(history, "SELECT id FROM spec WHERE user = ? ORDER BY id DESC LIMIT ?", user, count)
+    """The last `count` submissions of a user; later runs of series are none."""
+    submitted = "user = ? AND record NOT LIKE '%\"series\":%'"
+    return _ids(history, f"SELECT id FROM spec WHERE {submitted} ORDER BY id DESC LIMIT ?", user, count)
 
 
 def because_of(history: History, ids: Sequence[int]) -> list[int]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gflowd.core.moment import Moment
 
 ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
-    Queued: (Starting, Ended),
+    Queued: (Queued, Starting, Ended),  # itself: its time is put off
     Starting: (Running, Suspended, Stopping, Ended),
     Running: (Suspended, Stopping, Ended),
     Suspended: (Running, Suspended, Stopping, Ended),  # itself: its CPUs are given back later
@@ -89,6 +89,13 @@ def settle(
 def start(job: Job, run: Run) -> Phase:
     """A queued job gets its resources."""
     return check(job.phase, Starting(run=run))
+
+
+def put_off(job: Job, begin_at: float) -> Phase:
+    """A queued run of a series is passed by, and the next time is its time. Raises TypeError for one not queued."""
+    if not isinstance(job.phase, Queued):
+        raise TypeError(f"job {job.id} is not queued")
+    return check(job.phase, job.phase.replace(begin_at=begin_at, since=job.asked_begin))
 
 
 def go_on(job: Job, now: Moment) -> Phase:

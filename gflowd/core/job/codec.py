@@ -13,6 +13,7 @@ from gflowd.core.job.model import (
     Pauses,
     Phase,
     Queued,
+    Repeat,
     Run,
     Running,
     Spec,
@@ -37,7 +38,7 @@ PHASES = {
 _TAGS = {cls: tag for tag, cls in PHASES.items()}
 _NESTED = {
     "run": Run, "started": Started, "identity": Identity, "early_signal": EarlySignal, "git": GitState,
-    "pauses": Pauses,
+    "pauses": Pauses, "repeat": Repeat,
 }  # fmt: skip
 _VALUES = frozenset((*_NESTED, "family", "needs", "retry"))
 _TUPLES = frozenset(("command", "cuda_ids", "gpu_ids", "gpu_prefer", "gpu_uuids", "notify_on", "on"))

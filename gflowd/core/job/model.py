@@ -83,6 +83,26 @@ class GitState(Value):
         self.dirty: Final = dirty
 
 
+SKIP, QUEUE = OVERLAPS = ("skip", "queue")  # what becomes of a run that is due while the one before goes on
+
+
+class Repeat(Value):
+    """That a job is a run of a series. `rule`: when the runs are due, as `core.syntax.recurrence` reads it, in the time
+    zone called `zone` (None: the machine's); `due`: when this one is; `series`: the first run's id, None of itself.
+    """
+
+    __slots__ = ("due", "overlap", "rule", "series", "zone")
+
+    def __init__(
+        self, *, rule: str, due: float, zone: str | None = None, overlap: str = SKIP, series: int | None = None
+    ) -> None:
+        self.rule: Final = rule
+        self.due: Final = due
+        self.zone: Final = zone
+        self.overlap: Final = overlap
+        self.series: Final = series
+
+
 class Spec(Value):
     """What was submitted. `env` and `script` are the names of content-addressed files, never their content."""
 
@@ -90,8 +110,8 @@ class Spec(Value):
         "append", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "deadline", "early_signal",
         "env", "error", "executor", "family", "git", "gpu_memory_mb", "gpu_prefer", "gpu_type", "gpus", "grace",
         "input", "limits", "memory_mb", "name", "name_template", "needs", "notify_email", "notify_on", "output",
-        "priority", "project", "quiet_limit", "redone_from", "retry", "script", "shared", "slurm", "submit_dir",
-        "submitted_at", "time_limit", "umask", "user",
+        "priority", "project", "quiet_limit", "redone_from", "repeat", "retry", "script", "shared", "slurm",
+        "submit_dir", "submitted_at", "time_limit", "umask", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say
@@ -139,6 +159,7 @@ class Spec(Value):
         deadline: float | None = None,
         gpu_prefer: tuple[str, ...] = (),
         quiet_limit: float | None = None,
+        repeat: Repeat | None = None,
     ) -> None:
         self.command: Final = command  # argv; of a script job, what follows `script` is argv[1:]
         self.name: Final = name
@@ -182,14 +203,15 @@ class Spec(Value):
         self.deadline: Final = deadline  # it must have ended by then; seconds since the epoch
         self.gpu_prefer: Final = gpu_prefer  # GPUs to choose first, by index or part of the model's name, best first
         self.quiet_limit: Final = quiet_limit  # seconds of running without output
+        self.repeat: Final = repeat  # another run follows
 
 
 class Wish(Value):
     """What the user wants now, beyond the spec. Absent means `Wish()`."""
 
     __slots__ = (
-        "begin_at", "cancelled_at", "cancelled_by", "held", "released_at", "releases_cpus", "requeued", "suspended",
-        "top_at",
+        "begin_at", "cancelled_at", "cancelled_by", "held", "only_run", "released_at", "releases_cpus", "requeued",
+        "suspended", "top_at",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that can be wished
@@ -204,12 +226,14 @@ class Wish(Value):
         released_at: float | None = None,
         suspended: int = 0,
         releases_cpus: bool = False,
+        only_run: bool = False,
     ) -> None:
         self.released_at: Final = released_at  # until then it was held
         self.held: Final = held
         self.begin_at: Final = begin_at  # takes precedence over the spec's
         self.cancelled_by: Final = cancelled_by
         self.cancelled_at: Final = cancelled_at
+        self.only_run: Final = only_run  # cancelled is this run alone, and its series goes on
         self.requeued: Final = requeued  # another attempt is to follow the attempts up to this one
         self.top_at: Final = top_at  # moved to the front of the queue at this time; the latest comes first
         self.suspended: Final = suspended  # the attempt to suspend; later ones are not suspended
@@ -281,7 +305,8 @@ NEVER = Pauses()
 
 class Queued(Value):
     """Waiting to be started; whether it is held is the wish's to say. `begin_at`: a retry, and not before. `since`:
-    when it was queued again.
+    when it was queued again. Of a first attempt: the run of a series that was to begin at `since` is put off until
+    `begin_at`.
     """
 
     __slots__ = ("attempt", "begin_at", "since")
@@ -456,12 +481,20 @@ class Job(Value):
 
     @property
     def begin_at(self) -> float | None:
-        """The earliest start; the wish (`release --at`) takes precedence over the spec (`--begin`); a retry may be
-        later.
+        """The earliest start: what was asked for; a retry may be later, and a run that is put off is, until somebody
+        asks for another time.
         """
-        asked = self.spec.begin_at if self.wish.begin_at is None else self.wish.begin_at
-        retry = self.phase.begin_at if isinstance(self.phase, Queued) else None
-        return retry if asked is None else asked if retry is None else max(asked, retry)
+        asked = self.asked_begin
+        if not isinstance(self.phase, Queued) or self.phase.begin_at is None:
+            return asked
+        if self.phase.attempt == 1:
+            return self.phase.begin_at if asked == self.phase.since else asked
+        return self.phase.begin_at if asked is None else max(asked, self.phase.begin_at)
+
+    @property
+    def asked_begin(self) -> float | None:
+        """The earliest start by its user; the wish (`release --at`) takes precedence over the spec (`--begin`)."""
+        return self.spec.begin_at if self.wish.begin_at is None else self.wish.begin_at
 
     @property
     def run(self) -> Run | None:

@@ -37,6 +37,7 @@ from gflowd.core.job.model import (
     LONGEST,
     LONGEST_NAME,
     LONGEST_STRING,
+    OVERLAPS,
     RANGES,
 )
 
@@ -122,6 +123,8 @@ def _is_whole_spec(raw: Mapping[str, Any]) -> bool:
     """Whether the fields of a spec fit each other."""
     if raw.get("shared") and raw.get("gpu_memory_mb") is None:
         return False
+    if raw.get("repeat") is not None and raw.get("family") is not None:
+        return False
     template, family = raw.get("name_template"), raw.get("family")
     if template is None or family is None:
         return True
@@ -189,15 +192,22 @@ _SPEC = Fields(
         "redone_from": Maybe(_ID), "needs": Maybe(_needs), "retry": Maybe(_retry), "family": Maybe(_FAMILY),
         "early_signal": Maybe(Fields({"number": whole(1, 64), "before": _LENGTH}, {"command_only": flag})),
         "batch": Maybe(_ID), "limits": Maybe(text(LONGEST_NAME)),
+        "repeat": Maybe(
+            Fields(
+                {"rule": TEXT, "due": _TIME},
+                {"zone": Maybe(TEXT), "overlap": one_of(OVERLAPS), "series": Maybe(_ID)},
+            )
+        ),
         "git": Maybe(Fields({}, {"commit": Maybe(_HEX), "branch": Maybe(TEXT), "dirty": Maybe(flag)})),
     },
-    ("shared", "name_template"),
+    ("shared", "name_template", "repeat"),
     _is_whole_spec,
 )  # fmt: skip
 _WISH = Fields(
     {},
     {
         "held": flag, "requeued": _COUNT, "cancelled_by": Maybe(TEXT), "suspended": _COUNT, "releases_cpus": flag,
+        "only_run": flag,
         **dict.fromkeys(("begin_at", "cancelled_at", "top_at", "released_at"), Maybe(_TIME)),
     },
 )  # fmt: skip

@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gflowd.core.errors import Refused
-from gflowd.core.planning.reservations import DAY, PERIODS, Reservation, Window, on_the_wall, windows
+from gflowd.core.planning.reservations import DAY, PERIODS, Reservation, Window, windows
 from gflowd.core.syntax import durations
 from gflowd.core.syntax.plurals import count, noun
+from gflowd.core.syntax.wall_clock import on_the_wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

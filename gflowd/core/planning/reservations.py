@@ -8,12 +8,12 @@ do not overlap at all.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import islice, takewhile
 
 from gflowd.core.job import codec
 from gflowd.core.job.value import Value
+from gflowd.core.syntax.wall_clock import first_instant, on_the_wall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,11 +159,6 @@ def long_over(reservations: Iterable[Reservation], before: float) -> list[Reserv
     ]
 
 
-def on_the_wall(at: float, zone: tzinfo | None) -> datetime:
-    """What the clock shows at the instant `at`, without its zone."""
-    return datetime.fromtimestamp(at, zone).replace(tzinfo=None, fold=0)
-
-
 def _in_order(found: Iterable[Window]) -> list[Window]:
     return sorted(found, key=lambda window: (window.start, window.end, window.id))
 
@@ -200,14 +195,5 @@ def _spans(reservation: Reservation, since: float, zone: tzinfo | None) -> Itera
     begin = first + timedelta(days=days * passed)
     while True:
         # The first time of an hour that is repeated may be before the start.
-        yield max(_instant(begin, zone), start), _instant(begin + length, zone)
+        yield max(first_instant(begin, zone), start), first_instant(begin + length, zone)
         begin += timedelta(days=days)
-
-
-def _instant(wall: datetime, zone: tzinfo | None) -> float:
-    """When the clock shows `wall` for the first time, or first shows more."""
-    early, late = sorted(wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
-    if on_the_wall(early, zone) == wall:
-        return early
-    seconds = range(int(early), int(late) + 1)  # the change is in between; clocks change at whole seconds
-    return float(seconds[bisect_left(seconds, True, key=lambda second: on_the_wall(second, zone) > wall)])

@@ -13,7 +13,7 @@ from gflowd.core.job import codec, reasons
 from gflowd.core.job.array_index import ArrayIndex
 from gflowd.core.job.dependencies import ALL
 from gflowd.core.job.model import Ended, Job, Queued, Spec
-from gflowd.core.job.records import is_over
+from gflowd.core.job.records import has_ended, is_over
 from gflowd.core.queue.archive import Archive
 from gflowd.core.queue.array_limits import ArrayLimits
 from gflowd.core.queue.order import PriorityOrder, Seat, Walker
@@ -72,6 +72,7 @@ class JobQueue:
         self._deadlines: list[tuple[float, int]] = []  # a heap, as `_timers`
         self._wall = float("-inf")  # when `settle` was last called
         self._cancelled: set[int] = set()
+        self._runs: set[int] = set()  # queued runs of series that come after another
         self._met: dict[int, float] = {}  # when the dependencies of jobs were satisfied
         self._specs: dict[int, Spec] = {}  # of arrays, which share them
         self._array_index = ArrayIndex()
@@ -177,9 +178,25 @@ class JobQueue:
 
     def edges(self, wall: float) -> tuple[float, ...]:
         """The future times at which a job may start (begin times, delays after others) or is given up, ascending."""
-        edges = [begin for begin in self._begins.values() if begin > wall]
+        runs = (self.queued[job_id].begin_at for job_id in self._runs)
+        edges = [begin for begin in (*self._begins.values(), *runs) if begin is not None and begin > wall]
         others = self._pending.next_time(), self._next_deadline()
         return tuple(sorted([*edges, *(each for each in others if each is not None)]))
+
+    def due_runs(self, wall: float) -> Iterator[tuple[Job, int]]:
+        """The queued runs of series whose time has come, each with the id of the run before it."""
+        for job_id in self._runs - self._cancelled:
+            job = self.queued[job_id]
+            if job.spec.needs is not None and job.begin_at is not None and job.begin_at <= wall:
+                for before in job.spec.needs.ids[:1]:
+                    yield job, before
+
+    def ended_at(self, job_id: int) -> float | None:
+        """When a job ended; None for one that is not over."""
+        if any(job_id in table for table in (self.queued, self.live, self.reopened)):
+            return None
+        phase = self._records.phases.get(job_id)
+        return float("-inf") if phase is None or not has_ended(phase) else phase["ended_at"]
 
     def unwanted(self) -> Iterator[Job]:
         """The queued jobs with a cancel wish."""
@@ -349,6 +366,8 @@ class JobQueue:
         match job.phase:
             case Queued():
                 self.queued[job.id] = job
+                if job.spec.repeat is not None and job.spec.needs is not None:
+                    self._runs.add(job.id)
                 if job.wish.cancelled_at is not None:
                     self._cancelled.add(job.id)
                 if (latest := job.latest_start) is not None:
@@ -385,6 +404,7 @@ class JobQueue:
             table.pop(job_id, None)
         self._cancelled.discard(job_id)
         self._latest.pop(job_id, None)
+        self._runs.discard(job_id)
         self._array_limits.leave(job_id)
         self._pending.leave(job_id)
         job = self.queued.pop(job_id, None)

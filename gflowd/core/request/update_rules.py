@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from gflowd.core.errors import Refused, meant
 from gflowd.core.job import dependencies
-from gflowd.core.job.model import ENDED_STATES, HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED, Spec
+from gflowd.core.job.model import ENDED_STATES, HELD, QUEUED, RUNNING, SKIP, STARTING, STOPPING, SUSPENDED, Spec
 from gflowd.core.job.retry_policy import DEFAULT_ON, ZOMBIE
 from gflowd.core.job.value import Value
 from gflowd.core.request import validation
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from gflowd.core.job.dependencies import Needs
+    from gflowd.core.job.model import Repeat
     from gflowd.core.job.retry_policy import Retry
 
 WAITING = (QUEUED, HELD)
@@ -56,6 +57,10 @@ def _not_alone(needs: Needs) -> Needs | None:
     return needs.replace(dependencies=left) if left else None
 
 
+def _refuse_to_clear_the_rule(_: Repeat) -> None:
+    raise Refused("--repeat cannot be cleared; gflowctl cancel ends a series")
+
+
 def _not_after_vanishing(retry: Retry) -> Retry | None:
     left = tuple(cause for cause in retry.on if cause != ZOMBIE)
     return retry.replace(on=left) if left else None
@@ -80,6 +85,8 @@ OPTIONS = (
     Option("priority", "priority"),
     Option("begin", "begin_at"),
     Option("deadline", "deadline"),
+    Option("repeat", "repeat", without=_refuse_to_clear_the_rule),
+    Option("overlap", "repeat", without=lambda repeat: repeat.replace(overlap=SKIP)),
     Option("name", "name", aliases=("job-name",)),
     Option("comment", "comment", states=UNTIL_ENDED),
     Option("command", "command", resets=("script", "slurm")),

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd import log
 from gflowd.core.accounting import runtimes
+from gflowd.core.execution import series
 from gflowd.core.job import codec
 from gflowd.core.job.model import Ended, Job, Phase, Queued, Running, Starting, Stopping, Suspended
-from gflowd.core.job.records import ATTEMPT, PHASE, PROMISE, RUNS, USAGE
+from gflowd.core.job.records import ATTEMPT, PHASE, PROMISE, RUNS, SPEC, USAGE
 from gflowd.core.planning import promises
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Recorder:
 
     def record(self, changes: Changes, promised: Promised, plan: Plan, now: Moment) -> set[int]:
         """Writes the phases and promises of jobs that nobody touched meanwhile, and keeps the ends of attempts that are
-        followed by another; then takes them into the job queue. The jobs that were left out.
+        followed by another, and the next runs of series; then takes them into the job queue. The jobs that were left
+        out.
         """
         with self._state.change() as (commit, meanwhile):
             left_out = set(meanwhile.jobs)
@@ -53,8 +55,20 @@ class Recorder:
                     self._tell(job_id, past)
                 commit.put(PHASE, job_id, codec.encode_phase(phases[-1]))
                 self._tell(job_id, phases[-1])
+                self._follow_up(job_id, phases, commit.allocate, commit.put)
             self._charge(decided, commit.put)
         return left_out
+
+    def _follow_up(
+        self, job_id: int, phases: tuple[Phase, ...], allocate: Callable[[], int], put: Callable[[str, int, Any], None]
+    ) -> None:
+        """Adds the next run of a series."""
+        job = self._state.job_queue.queued.get(job_id)
+        spec = None if job is None else series.following(job, phases)
+        if spec is not None:
+            following = allocate()
+            put(SPEC, following, codec.encode(spec))
+            self._log.info("next run", job=following, after=job_id, at=spec.begin_at)
 
     def _charge(self, decided: Changes, put: Callable[[str, int | str, Any], None]) -> None:
         """Adds what attempts have used to the records of their users (for fair share), and how long they ran to the

@@ -1,5 +1,5 @@
 """The changes of jobs since the last tick: of live ones, as the other workers see them, and of queued ones that are
-no longer wanted or can never start. Decides by the pure core, changes nothing.
+no longer wanted, can never start, or are passed by. Decides by the pure core, changes nothing.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from gflowd.core.execution import transitions
+from gflowd.core.execution import series, transitions
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Ended, Job, Phase, Suspended
 from gflowd.core.planning import continuation
@@ -43,6 +43,14 @@ def settle(
         changes.setdefault(job.id, (transitions.go_on(job, now),))
     for job, phases in itertools.islice(_without_resources(job_queue, now), AT_ONCE):
         changes[job.id] = phases
+    for job, before in job_queue.due_runs(now.wall):
+        other = job_queue.live.get(before)
+        key = (before, other.run.attempt) if other is not None and other.run else None
+        if other is not None and (before in changes or seen.of(key) is None):
+            continue  # whether it goes on, or when it ended, is to be seen
+        begin_at = series.put_off(job, job_queue.ended_at(before), now.wall)
+        if begin_at is not None:
+            changes[job.id] = (transitions.put_off(job, begin_at),)
     return changes
 
 

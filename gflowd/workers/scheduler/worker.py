@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gflowd import log
 from gflowd.core.errors import SystemFailed, TryAgain
-from gflowd.core.execution import transitions
+from gflowd.core.execution import series, transitions
 from gflowd.core.execution.observations import live_job
 from gflowd.core.job import reasons
 from gflowd.core.job.model import PROCESS, TMUX, Begun, Job, Queued, Running, Starting, Suspended
@@ -239,6 +239,10 @@ class Scheduler:
             changes[job.id] = (transitions.reject(job, why, now),)
         taken = []
         for job, gpu_ids in plan.starts:
+            if (unknown := series.why_not(job.spec)) is not None:
+                changes[job.id] = (transitions.reject(job, unknown, now),)
+                taken.append(job.id)
+                continue
             run = self._planner.claim(job, gpu_ids, self._executor, now)
             if run is not None:
                 changes[job.id] = (transitions.start(job, run),)

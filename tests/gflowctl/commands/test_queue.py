@@ -24,7 +24,7 @@ FIELDS = [
     "early_signal", "suspended_at", "suspended_seconds",
     "rank", "score", "promised_start", "estimated_start", "git", "log", "executor", "grace", "retry_on", "retry_delay",
     "retry_factor", "auto_cancel", "input", "append", "submit_dir", "environment", "umask", "max_failures",
-    "name_template", "notify_email", "notify_on", "cancelled_by",
+    "name_template", "notify_email", "notify_on", "cancelled_by", "repeat",
 ]  # fmt: skip
 
 
@@ -162,6 +162,7 @@ def test_every_field_can_be_shown_and_sorted_by(mixed: Ctl) -> None:
         "REASON",
         "NODELIST(REASON)",
         "EXIT",
+        "REPEAT",
         "COMMAND",
     ]
     header = mixed.ok("queue", "-a", "-f", ",".join(fields).lower()).splitlines()[0]

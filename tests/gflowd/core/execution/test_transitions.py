@@ -71,6 +71,18 @@ NOT_YET = Observation()
 BARRED = Observation(barred=True)
 
 
+def test_only_a_queued_job_is_put_off() -> None:
+    job = Job(7, SPEC.replace(begin_at=5.0), FREE, Queued())
+    put_off = job.replace(phase=transitions.put_off(job, 9.0))
+    assert put_off.begin_at == 9.0
+    again = put_off.replace(phase=transitions.put_off(put_off, 11.0))
+    assert again.begin_at == 11.0
+    assert again.replace(wish=Wish(begin_at=7.0)).begin_at == 7.0, "its user wants it earlier"
+    assert again.replace(spec=SPEC.replace(begin_at=8.0)).begin_at == 8.0
+    with pytest.raises(TypeError):
+        transitions.put_off(Job(7, SPEC, FREE, RUNNING), 9.0)
+
+
 def test_a_queued_job_stays_until_it_is_cancelled() -> None:
     assert settle(Queued()) is None
     assert settle(Queued(), wish=Wish(held=True)) is None

@@ -12,7 +12,19 @@ from gflowd.core.accounting import runtimes
 from gflowd.core.execution import transitions
 from gflowd.core.job import codec, reasons
 from gflowd.core.job.dependencies import ALONE, ANY, Dependency, Needs
-from gflowd.core.job.model import Ended, Identity, Phase, Queued, Run, Running, Started, Starting, Stopping, Wish
+from gflowd.core.job.model import (
+    Ended,
+    Identity,
+    Phase,
+    Queued,
+    Repeat,
+    Run,
+    Running,
+    Started,
+    Starting,
+    Stopping,
+    Wish,
+)
 from gflowd.core.job.retry_policy import Retry
 from gflowd.core.moment import Moment
 from gflowd.core.queue.job_queue import JobQueue
@@ -39,6 +51,11 @@ class Records:
 
     def rebuilt(self) -> JobQueue:
         return JobQueue(JobRecords(self.specs, self.wishes, self.phases))
+
+    def rebuilt_and_settled(self) -> JobQueue:
+        made = self.rebuilt()
+        made.settle(made.refresh([*self.specs], ()), self.now)
+        return made
 
     def submit(self, job_id: int, priority: int = 10, begin_at: float | None = None) -> None:
         spec = SPEC
@@ -789,3 +806,36 @@ def test_an_element_that_waits_for_another_of_its_name_is_not_said_to_wait_for_i
             list(each.queue())
         assert world.job_queue.waiting(9) == anew.waiting(9)
         assert reasons.GROUP not in anew.waiting(9).values()
+
+
+def test_a_run_whose_time_has_come_is_told_with_the_end_of_the_one_before() -> None:
+    def runs() -> list[tuple[int, float | None]]:
+        one, other = records.job_queue, records.rebuilt_and_settled()
+        found = [[(job.id, of.ended_at(before)) for job, before in of.due_runs(records.now)] for of in (one, other)]
+        assert found[0] == found[1]
+        return found[0]
+
+    records = Records()
+    repeat = Repeat(rule="every 10s", due=50.0)
+    records.specs[1] = codec.encode(SPEC.replace(repeat=repeat, begin_at=40.0))
+    records.specs[2] = codec.encode(SPEC.replace(repeat=repeat, begin_at=50.0, needs=needs(1, kind="afterany")))
+    records.phases[1] = codec.encode_phase(Running(run=RUN, started=STARTED))
+    records.refresh(1, 2, specs=True)
+    assert records.job_queue.edges(0.0) == (50.0,), "it waits for the other, and its time is an edge"
+    assert runs() == []
+    records.pass_time(50.0)
+    assert records.job_queue.edges(50.0) == ()
+    assert runs() == [(2, None)]
+    records.phase(1, Queued(attempt=2, begin_at=90.0))
+    assert runs() == [(2, None)], "a retry is to come"
+    records.phase(1, Ended(state="finished", ended_at=57.0))
+    assert runs() == [(2, 57.0)]
+    records.wish(2, cancelled_at=58.0)
+    assert runs() == []
+    records.wish(2)
+    records.specs.pop(1)
+    records.phases.pop(1)
+    records.refresh(1, specs=True)
+    assert runs() == [(2, float("-inf"))], "it has left"
+    records.phase(2, Starting(run=RUN))
+    assert runs() == []

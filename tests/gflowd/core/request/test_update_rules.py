@@ -9,7 +9,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job import dependencies
 from gflowd.core.job.arrays import Family
 from gflowd.core.job.dependencies import Needs
-from gflowd.core.job.model import ENDED_STATES, STATES
+from gflowd.core.job.model import ENDED_STATES, QUEUE, STATES, Repeat
 from gflowd.core.job.retry_policy import Retry
 from gflowd.core.request import update_rules
 
@@ -128,6 +128,13 @@ def test_several_parts_are_cleared_one_after_the_other() -> None:
     ) == only.replace(needs=None, retry=None)
     both = update_rules.apply(COMPOSED, "queued", {}, ["retry-on", "retry-delay"])
     assert both.retry == Retry(max_retries=3)
+
+
+def test_the_rule_of_a_series_cannot_be_cleared_and_its_overlap_can() -> None:
+    run = SPEC.replace(repeat=Repeat(rule="daily 02:00", due=5.0, overlap=QUEUE))
+    assert update_rules.apply(run, "queued", {}, ["overlap"]).repeat == Repeat(rule="daily 02:00", due=5.0)
+    with pytest.raises(Refused, match="gflowctl cancel ends a series"):
+        update_rules.apply(run, "queued", {}, ["repeat"])
 
 
 def test_parameters_cannot_be_cleared() -> None:

@@ -1,0 +1,62 @@
+"""Series in words and as JSON: their rule, and when the next runs come."""
+
+from __future__ import annotations
+
+from gflowctl.output import render
+from gflowctl.view import runs
+from gflowd.core.job.model import QUEUE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from gflowctl.view.views import View
+    from gflowd.core.job.model import Job, Repeat
+
+OVERLAP = "a run that is due while another goes on"
+
+
+def rule(repeat: Repeat) -> str:
+    """`daily 02:00 (Europe/Vienna)`."""
+    said = repeat.rule if repeat.zone is None else f"{repeat.rule} ({repeat.zone})"
+    return render.escape(said)
+
+
+def dates(coming: Job) -> str:
+    """When the next runs begin: `2026-01-31T02:00:00, 2026-02-01T02:00:00, ...`."""
+    return ", ".join([*map(render.local, runs.times(coming)), "..."])
+
+
+def lines(view: View, job: Job) -> Iterator[tuple[str, str]]:
+    """What `show` says of the series that a job is a run of."""
+    repeat = job.spec.repeat
+    if repeat is None:
+        return
+    coming = runs.next_of(view, job)
+    what = "waits" if repeat.overlap == QUEUE else "is skipped"
+    yield "Series", f"{repeat.series or job.id}, {rule(repeat)}; {OVERLAP} {what}"
+    if coming is None:
+        number = repeat.series or job.id
+        is_followed = runs.by_series(view, runs.ALL).get(number) != runs.by_series(view).get(number)
+        yield "Next runs", "known once gflowd has seen a cancellation" if is_followed else "none, the series has ended"
+    else:
+        which = "this one" if coming.id == job.id else f"job {coming.id}"
+        yield "Next runs", f"{which} at {dates(coming)}"
+
+
+def record(job: Job) -> dict[str, Any] | None:
+    """The series of a job as JSON has it; None for a job of none."""
+    repeat = job.spec.repeat
+    if repeat is None:
+        return None
+    return {
+        "series": repeat.series or job.id, "rule": repeat.rule, "timezone": repeat.zone, "overlap": repeat.overlap,
+        "due_at": render.rfc3339(repeat.due),
+    }  # fmt: skip
+
+
+def next_runs(view: View, job: Job) -> list[str | None]:
+    """When the next runs of its series begin."""
+    coming = runs.next_of(view, job)
+    return [] if coming is None else [render.rfc3339(at) for at in runs.times(coming)]
