@@ -55,10 +55,10 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "rank": rank, "score": points, "promised_start": rfc3339(reasons.promised_start(view, job)),
         "estimated_start": rfc3339(reasons.estimated_start(view, job)),
         "git": None if spec.git is None else spec.git.fields(),
+        "repeat": _repeat(job),
         "log": _log(view, job),
         **_submitted(view, job),
         "cancelled_by": job.wish.cancelled_by,
-        "repeat": _repeat(job),
     }  # fmt: skip
 
 

@@ -22,9 +22,9 @@ FIELDS = [
     "max_retries", "redone_from", "group", "max_concurrent", "session", "pid",
     "output", "error", "gpu_type", "gpu_prefer", "deadline", "quiet_limit", "conda_env",
     "early_signal", "suspended_at", "suspended_seconds",
-    "rank", "score", "promised_start", "estimated_start", "git", "log", "executor", "grace", "retry_on", "retry_delay",
-    "retry_factor", "auto_cancel", "input", "append", "submit_dir", "environment", "umask", "max_failures",
-    "name_template", "notify_email", "notify_on", "cancelled_by", "repeat",
+    "rank", "score", "promised_start", "estimated_start", "git", "repeat", "log", "executor", "grace", "retry_on",
+    "retry_delay", "retry_factor", "auto_cancel", "input", "append", "submit_dir", "environment", "umask",
+    "max_failures", "name_template", "notify_email", "notify_on", "cancelled_by",
 ]  # fmt: skip
 
 
