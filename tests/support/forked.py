@@ -33,11 +33,11 @@ LONGEST = 100_000  # bytes of a request: a message of a Unix socket is sent whol
 SETTINGS = {"cwd", "env", "input", "stdin", "capture_output", "timeout", "text", "umask"}
 PROGRAMS = {"gflowctl": ("gflowctl.__main__", "program"), "gflowd": ("gflowd.main", "main")}
 PRELOADED = ("gflowctl", "gflowd.core", "gflowd.commands")
-AT_START = ("LANG", "LANGUAGE", "LC_", "PYTHON")  # variables that Python reads once, at its start
+AT_START = ("LANG", "LANGUAGE", "LC_", "LD_", "PYTHON")  # variables that Python and its loader read once, at its start
 
 
 class Nursery:
-    """The processes that fork, one for each locale that was asked for."""
+    """The processes that fork, one for each locale and path of libraries that was asked for."""
 
     def __init__(self) -> None:
         self._parents: dict[tuple[tuple[str, str], ...], Parent] = {}

@@ -9,15 +9,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PATIENCE = 60.0  # seconds that anything may take: the machine may be busy, and no test is about speed
-FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.02  # seconds
+PAUSES = 0.005, 0.3  # seconds: the shortest and the longest
+PART = 0.1  # of the time waited so far: a look may be a whole command, and what takes long need not be seen at once
 
 
 def eventually(look: Callable[[], T], within: float = PATIENCE) -> T:
     """What `look` returns once that is true; fails the test if it never is."""
-    deadline = time.monotonic() + within
-    pause = FIRST_PAUSE
+    begun = time.monotonic()
     while not (found := look()):
-        assert time.monotonic() < deadline, f"not so within {within:g} s; the last look: {found!r}"
-        time.sleep(pause)
-        pause = min(LONGEST_PAUSE, 2 * pause)
+        waited = time.monotonic() - begun
+        assert waited < within, f"not so within {within:g} s; the last look: {found!r}"
+        time.sleep(min(max(PAUSES[0], PART * waited), PAUSES[1]))
     return found

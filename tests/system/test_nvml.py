@@ -21,6 +21,7 @@ def cards(machine: Machine, fake_nvml: Path) -> Cards:
     """Two GPUs; the daemon is not up yet."""
     found = Cards(machine.root / "gpus", 2)
     machine.env |= {"LD_LIBRARY_PATH": str(fake_nvml.parent), VARIABLE: str(found.file)}
+    machine.usual = dict(machine.env)
     machine.write_config(gpu={"poll_interval": 1}, executor={"type": "process"})
     return found
 

@@ -44,6 +44,7 @@ def stranger() -> Iterator[int]:
 
 def equip(machine: Machine, cards: Cards, library: Path) -> None:
     machine.env |= {"LD_LIBRARY_PATH": str(library.parent), VARIABLE: str(cards.file)}
+    machine.usual = dict(machine.env)
     machine.write_config(gpu={"poll_interval": 1}, executor={"type": "process"})
 
 
