@@ -34,6 +34,7 @@ STAND_INS = {
     "ssh": 'echo "$@"',
 }
 FILES = {
+    "backup.sh": "#!/bin/sh\n",
     "train.py": "import sys; print(*sys.argv[1:])",
     "part.sh": "#!/bin/sh\necho part $GFLOW_ARRAY_TASK_ID",
     "train.sbatch": '#!/bin/sh\n#SBATCH --time=5\necho "$@"',
@@ -267,12 +268,17 @@ def course(reader: Reader, reload: str, submit: str, follow: str, reserve: str) 
 
 
 @of("Every night")
-def every_night(reader: Reader) -> None:
+def every_night(reader: Reader, submit: str, end: str) -> None:
     project = reader.home / "project"
     (project / "venv" / "bin").mkdir(parents=True)
     (project / "venv" / "bin" / "activate").write_text(f"PATH={reader.bin}:$PATH")
     (project / "evaluate.py").write_text(f"import os; os.system({GATE!r}); print('evaluated')")
     (reader.work / "nightly.sh").rename(project / "nightly.sh")
+    series = reader.types_submission(submit)
+    job = reader.job(series)
+    assert (job["state"], job["cwd"], job["repeat"]["rule"]) == ("queued", str(project), "daily 02:00")
+    reader.types(end)
+    assert reader.ended(series)["state"] == "cancelled"
     reader.cron("gflowctl")
     reader.cron("gflowctl")
     tonight = max(reader.jobs())
