@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 
-from gflowd.core.errors import BadUsage, Refused
+from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.job.records import QUOTA
 from gflowd.paths import Runtime, State, default_config_path, default_state_dir
 from gflowd.storage import observed
@@ -13,12 +14,15 @@ from gflowd.storage.store import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import tzinfo
     from typing import Any
 
     from gflowd.core.request.validation import Limits
+    from gflowd.core.syntax.clocks import Clock
     from gflowd.storage.observed import Observed
     from gflowd.storage.store import Commit
 
+LOCALTIME = "/etc/localtime"
 LARGEST_UNREAD = 1 << 16  # bytes
 _DEFAULTS: dict[str, Any] = {
     "lock_timeout": 10.0,
@@ -32,16 +36,24 @@ _SET_BY_ENVIRONMENT = ("GFLOW_STORE__", "GFLOW_PROJECTS__", "GFLOW_QUOTA__", "GF
 
 
 class Context:
-    """One run of gflowctl. `config` and `state_dir` are the options, None if not given."""
+    """One run of gflowctl. `config`, `state_dir` and `timezone` are the options, None if not given."""
 
-    def __init__(self, environ: Mapping[str, str], config: str | None = None, state_dir: str | None = None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        config: str | None = None,
+        state_dir: str | None = None,
+        timezone: str | None = None,
+    ) -> None:
         self.environ = environ
+        self.timezone_given = timezone
         self.config_given = config
         self.state_given = state_dir
         self.state = State(default_state_dir(environ) if state_dir is None else os.path.abspath(state_dir))
         self._observed: Observed | None = None
         self._settings: dict[str, Any] | None = None
         self._store: Store | None = None
+        self._clock: Clock | None = None
 
     @property
     def observed(self) -> Observed:
@@ -175,10 +187,11 @@ class Context:
 
     @property
     def zone_name(self) -> str | None:
-        """The time zone in which the user's times are meant, by name: the configured one, or that of TZ; None: the
-        machine's, or one that has no name.
+        """The time zone in which the user's times are meant, by name: that of --timezone, the configured one, or that
+        of TZ; None: the machine's, or one that has no name.
         """
-        found: str | None = self.settings["timezone"] or self.environ.get("TZ", "").removeprefix(":") or None
+        found: str | None = self.timezone_given or self.settings["timezone"]
+        found = found or self.environ.get("TZ", "").removeprefix(":") or None
         from gflowd.core.syntax import instants
 
         try:
@@ -186,16 +199,58 @@ class Context:
         except Refused:
             return None
 
-    def instant(self, text: str, option: str) -> float:
-        """`text`, in the configured time zone, as seconds since the epoch. Raises `BadUsage`."""
-        import time
+    @property
+    def clock(self) -> Clock:
+        """Reads and prints times: in the zone of --timezone, else in the configured one, else in the machine's."""
+        if self._clock is None:
+            from gflowd.core.syntax import clocks
 
+            self._clock = clocks.of(self.timezone_given or self._configured_zone(), time.time())
+        return self._clock
+
+    def _configured_zone(self) -> str | None:
+        """Without the configuration, if that is wrong, times are shown still."""
+        try:
+            settings = self.settings
+        except GflowError:
+            settings = self.observed.config or _DEFAULTS
+        found: str | None = settings["timezone"]
+        return found
+
+    @property
+    def calendar(self) -> tzinfo | None:
+        """The time zone in which reservations repeat: the daemon's, whatever --timezone and TZ say here."""
         from gflowd.core.syntax import instants
 
+        if (name := self.settings["timezone"]) is not None:
+            return instants.zone(name)
+        told = (self.observed.config or {}).get("tz", "")
+        return None if told in ("", self.environ.get("TZ")) else _zone_of(told)
+
+    def instant(self, text: str, option: str, zone: str | None = None) -> float:
+        """`text`, in the time zone `zone` or that of the `clock`, as seconds since the epoch. Raises `BadUsage`."""
+        from gflowd.core.syntax import clocks
+
+        assert self.settings  # which must be right here
+        clock, now = self.clock, time.time()
         try:
-            return instants.parse(text, time.time(), instants.zone(self.settings["timezone"]))
+            return (clock if zone is None else clocks.of(zone, now)).instant(text, now)
         except Refused as error:
             raise BadUsage(f"{option}: {error}") from None
+
+
+def _zone_of(tz: str | None) -> tzinfo | None:
+    """The time zone of a process that has this TZ, tzset(3); None, ours, if that cannot be told."""
+    from zoneinfo import ZoneInfo
+
+    name = LOCALTIME if tz is None else tz.removeprefix(":")
+    try:
+        if not name.startswith("/"):
+            return ZoneInfo(name)
+        with open(name, "rb") as file:
+            return ZoneInfo.from_file(file, key=None if tz is None else name)
+    except (ValueError, OSError, KeyError):
+        return None
 
 
 def _is_of_concern(path: str) -> bool:

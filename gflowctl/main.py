@@ -136,7 +136,7 @@ def _run(argv: Sequence[str]) -> int:
     args = parser(name).parse_args(rest[1:])
     args.color = args.color or before.color or "auto"
     given = {"config": args.config or before.config, "state_dir": args.state_dir or before.state_dir}
-    context = Context(os.environ, **given)
+    context = Context(os.environ, **given, timezone=getattr(args, "timezone", None))
     if name not in WITHOUT_CONFIG:
         context.check_config()
     status: int = _module(name).run(args, context)

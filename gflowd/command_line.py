@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 HELP = "help"
 COLORS = ("never", "auto", "always")
+READS, SHOWS, BOTH = "read times", "show times", "read and show times"
 LARGEST_COUNT = 1_000_000
 NARROWEST = 60  # columns
 WIDEST = 100
@@ -221,6 +222,21 @@ def help_words(parser: Parser, words: Sequence[str]) -> list[str]:
 def add_json(parser: Options, what: str = "print one JSON document") -> None:
     """`--json`."""
     parser.add_argument("--json", action="store_true", help=what)
+
+
+def add_timezone(parser: Options, what: str) -> None:
+    """`--timezone`, for a command that does `what` (READS, SHOWS, BOTH) with times."""
+    parser.add_argument("--timezone", type=_zone, metavar="ZONE", help=f"{what} in this time zone, e.g. Europe/Vienna")
+
+
+def _zone(text: str) -> str:
+    """A type for argparse: the name of a time zone."""
+    from gflowd.core.syntax import instants
+
+    try:
+        return instants.named(text).key
+    except Refused as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def duration(text: str) -> float:

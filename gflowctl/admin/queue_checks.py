@@ -65,7 +65,7 @@ def _times(record: Any) -> Iterator[float]:
 def drained(context: Context) -> Iterator[Finding]:
     """Jobs may start."""
     if (drain := draining.of(context.store.read())) is not None:
-        yield Finding(WARN, f"no job is started: drained {draining.words(drain)}", "gflowctl resume")
+        yield Finding(WARN, f"no job is started: drained {draining.words(drain, context.clock)}", "gflowctl resume")
 
 
 def what_jobs_need(context: Context) -> Iterator[Finding]:

@@ -147,11 +147,11 @@ def _reservations(context: Context) -> Candidates:
     from gflowctl.machine import reservations as reserving
     from gflowd.core.planning import reservations
 
-    now, zone = time.time(), reserving.zone(context)
+    now, zone = time.time(), context.calendar
     over = (reservations.COMPLETED, reservations.CANCELLED)
     for one in reversed(reserving.every(context)):
         status = reservations.status(one, now, zone)
-        yield str(one.id), f"{one.user}, {render.local(one.start)}, {status}" if status not in over else status
+        yield str(one.id), f"{one.user}, {context.clock.stamp(one.start)}, {status}" if status not in over else status
 
 
 def _settings(_context: Context) -> Candidates:

@@ -21,6 +21,7 @@ COLORS = {checks.OK: render.GREEN, checks.WARN: render.YELLOW, checks.FAIL: rend
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
+    command_line.add_timezone(parser, command_line.SHOWS)
     command_line.add_json(parser, "print a JSON list of what was checked")
 
 

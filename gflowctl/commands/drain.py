@@ -21,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
     parser.add_argument("--reason", metavar="TEXT", help="reason shown to users")
     command_line.add_json(parser, "print as a JSON object since when the machine is drained, by whom, and why")
+    command_line.add_timezone(parser, command_line.SHOWS)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -40,5 +41,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
     elif changed:
         render.write("Drained: no job starts until gflowctl resume\n")
     if not changed and before is not None:
-        render.note(f"already drained, {drain.words(before)}")
+        render.note(f"already drained, {drain.words(before, context.clock)}")
     return 0

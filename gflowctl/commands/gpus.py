@@ -68,6 +68,7 @@ def _configure_allow(parser: argparse.ArgumentParser) -> None:
 def _configure_drain(parser: argparse.ArgumentParser) -> None:
     _configure_resume(parser)
     parser.add_argument("--reason", metavar="TEXT", help="reason shown to users")
+    command_line.add_timezone(parser, command_line.SHOWS)
 
 
 def _configure_resume(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +140,8 @@ def _drain(args: argparse.Namespace, context: Context) -> None:
     if not changed:
         order = gpu_records.order(context, admin_state.DRAINED)[gpu.uuid]
         why = f": {order['reason']}" if order["reason"] else ""
-        render.note(f"GPU {args.gpu} is already drained, since {render.local(order['at'])} by {order['by']}{why}")
+        since = context.clock.stamp(order["at"])
+        render.note(f"GPU {args.gpu} is already drained, since {since} by {order['by']}{why}")
 
 
 def _write_json(gpu: SeenGpu, context: Context, fault: str | None) -> None:

@@ -28,11 +28,11 @@ from gflowd.core.syntax.plurals import count
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from datetime import tzinfo
     from typing import Any
 
     from gflowctl.context import Context
     from gflowd.core.planning.reservations import Reservation, Window
+    from gflowd.core.syntax.clocks import Clock
     from gflowd.storage.observed import Observed, SeenGpu
     from gflowd.storage.record_log import Fold
 
@@ -45,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", type=command_line.interval, default=2.0, metavar="S", help="seconds between refreshes (default 2)"
     )
+    command_line.add_timezone(parser, command_line.SHOWS)
     command_line.add_json(parser)
 
 
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _document(context: Context) -> dict[str, Any]:
     seen = context.observed
     fold, now = context.store.read(), time.time()
-    drain, tz = draining.of(fold), reserving.zone(context)
+    drain, tz = draining.of(fold), context.calendar
     found = reservations.decode_all(fold.of(RESERVATION))
     kept, allowed = reserving.by_gpu(found, now, tz), gpus.Allowed(context)
     return {
@@ -103,21 +104,21 @@ def _page(context: Context, *, color: bool) -> str:
     if not seen.is_known:
         hint = "it has not polled the machine yet" if runs else "it has never run here; gflowd start"
         return f"{_key('Daemon', color=color)}{'running' if runs else 'not running'} ({hint})\n" + _drained(
-            fold, color=color
+            fold, context.clock, color=color
         )
     found = reservations.decode_all(fold.of(RESERVATION))
-    parts = [_gpus(seen, found, reserving.zone(context), color=color), _allowed(context, color=color)]
+    parts = [_gpus(seen, found, context, color=color), _allowed(context, color=color)]
     parts.append(_host(seen, color=color))
     parts.append(_entry("Jobs", tally.words(_numbers(context, fold), seen.gpus), color=color))
-    parts += [_daemon(seen, runs=runs, color=color), _drained(fold, color=color)]
+    parts += [_daemon(seen, runs=runs, color=color), _drained(fold, context.clock, color=color)]
     return "".join(parts)
 
 
-def _drained(fold: Fold, *, color: bool) -> str:
+def _drained(fold: Fold, clock: Clock, *, color: bool) -> str:
     drain = draining.of(fold)
     if drain is None:
         return ""
-    said = f"no job starts, {render.escape(draining.words(drain))}"
+    said = f"no job starts, {render.escape(draining.words(drain, clock))}"
     return _entry("Drained", said, render.YELLOW, color=color)
 
 
@@ -137,27 +138,28 @@ def _key(name: str, *, color: bool) -> str:
     return render.paint(f"{name}:".ljust(KEY), render.BOLD, on=color)
 
 
-def _gpus(seen: Observed, found: list[Reservation], tz: tzinfo | None, *, color: bool) -> str:
+def _gpus(seen: Observed, found: list[Reservation], context: Context, *, color: bool) -> str:
     gpus, trouble, now = seen.gpus, seen.gpu_trouble, time.time()
+    tz, clock = context.calendar, context.clock
     known = {gpu.index for gpu in gpus}
     upcoming = reservations.upcoming(found, now, tz)
     others = [window for window in upcoming if window.gpu_list is None or known.isdisjoint(window.gpu_list)]
-    below = "".join(_entry("Reserved", _words(window, now, tz), color=color) for window in others)
+    below = "".join(_entry("Reserved", _words(window, now, clock), color=color) for window in others)
     if not gpus:
         looked = seen.gpu_count is not None
         said = render.escape(trouble) if trouble else "none" if looked else "not known yet"
         return _entry("GPUs", said, render.RED * bool(trouble), color=color) + below
-    kept = {index: reserving.brief(*both, now, tz) for index, both in reserving.by_gpu(found, now, tz).items()}
+    kept = {index: reserving.brief(*both, now, clock) for index, both in reserving.by_gpu(found, now, tz).items()}
     table = gpu_table.draw(gpus, kept, seen.reasons, color=color)
     return f"{table}{gpu_table.causes(gpus, trouble, color=color)}\n{below}"
 
 
-def _words(window: Window, now: float, tz: tzinfo | None) -> str:
+def _words(window: Window, now: float, clock: Clock) -> str:
     """`any 2 GPUs for ada from Mon 09:00 until Mon 18:00 (3)`, for a reservation that is not in the table."""
     listed = window.gpu_list
     gpus = f"any {count(window.gpus, 'GPU')}" if listed is None else f"GPU {ranges.fold(listed)}"
-    since = "" if window.start <= now else f"from {reserving.near(window.start, now, tz)} "
-    return f"{gpus} for {render.escape(window.user)} {since}until {reserving.near(window.end, now, tz)} ({window.id})"
+    since = "" if window.start <= now else f"from {clock.near(window.start, now)} "
+    return f"{gpus} for {render.escape(window.user)} {since}until {clock.near(window.end, now)} ({window.id})"
 
 
 def _numbers(context: Context, fold: Fold) -> dict[str, int]:

@@ -67,6 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--interval", type=command_line.interval, default=2.0, metavar="S", help="seconds between refreshes (default 2)"
     )
     group.add_argument("-r", action="store_true", dest="unfolded", help="show each element of an array on its own line")
+    command_line.add_timezone(group, command_line.BOTH)
     command_line.add_json(group, "print a JSON list, one object for each job")
     group.add_argument(
         "--csv",

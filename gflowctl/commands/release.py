@@ -11,6 +11,7 @@ from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
 from gflowctl.view import jobs, views
 from gflowctl.view.runs import NEXT
+from gflowd import command_line
 from gflowd.core.errors import Refused
 from gflowd.core.job.model import HELD
 
@@ -29,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--at", metavar="INSTANT", help="do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h"
     )
     arguments.add_changed_json(parser)
+    command_line.add_timezone(parser, command_line.READS)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     table = {
         "create": ("create a reservation", _configure_create),
         "list": ("list reservations", _configure_list),
-        "show": ("show one reservation", _configure_one),
+        "show": ("show one reservation", _configure_show),
         "cancel": ("cancel a reservation", _configure_one),
     }
     command_line.add_actions(parser, table)
@@ -52,6 +52,7 @@ def _configure_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--for", required=True, type=command_line.duration, metavar="DUR", dest="duration",
                         help="duration, e.g. 30m, 2h or 1d")  # fmt: skip
     parser.add_argument("--repeat", choices=tuple(reservations.PERIODS), help="repeat at the same time of day")
+    command_line.add_timezone(parser, command_line.BOTH)
     command_line.add_json(parser)
 
 
@@ -64,7 +65,13 @@ def _configure_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--range", type=command_line.duration, metavar="DUR", help="length of the timeline (default 1d)"
     )
+    command_line.add_timezone(parser, command_line.SHOWS)
     command_line.add_json(parser)
+
+
+def _configure_show(parser: argparse.ArgumentParser) -> None:
+    _configure_one(parser)
+    command_line.add_timezone(parser, command_line.SHOWS)
 
 
 def _configure_one(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +86,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _create(args: argparse.Namespace, context: Context) -> None:
-    now, zone = time.time(), reserving.zone(context)
+    now, zone = time.time(), context.calendar
     machine_gpus = context.observed.gpu_count
     new = _asked(args, context, now)
     reservation_conflicts.check(new, machine_gpus, now)
@@ -87,7 +94,7 @@ def _create(args: argparse.Namespace, context: Context) -> None:
         records = commit.fold().of(RESERVATION)
         existing = reservations.decode_all(records)
         new = new.replace(id=1 + max(records, default=0))
-        if (words := reservation_conflicts.conflict(new, existing, machine_gpus, now, zone)) is not None:
+        if (words := reservation_conflicts.conflict(new, existing, machine_gpus, now, zone, context.clock)) is not None:
             raise Refused(words)
         commit.put(RESERVATION, new.id, reservations.encode(new))
         for old in reservations.long_over(existing, now - PRUNED_AFTER):
@@ -135,7 +142,7 @@ def _list(args: argparse.Namespace, context: Context) -> None:
     ahead = DEFAULT_RANGE if args.range is None else args.range
     if not SHORTEST_RANGE <= ahead <= reservation_conflicts.FURTHEST:
         raise BadUsage("--range: from 10 minutes to five years")
-    now, zone = time.time(), reserving.zone(context)
+    now, zone = time.time(), context.calendar
     wanted = reservations.ACTIVE if args.active else args.status
     found = [
         each
@@ -149,23 +156,25 @@ def _list(args: argparse.Namespace, context: Context) -> None:
     elif args.timeline:
         from gflowctl.machine import timeline
 
-        render.write(timeline.draw(found, now, ahead, zone, color=color))
+        render.write(timeline.draw(found, now, ahead, zone, context.clock, color=color))
     else:
-        render.write(reserving.table(found, now, zone, color=color))
+        render.write(reserving.table(found, now, zone, context.clock, color=color))
 
 
 def _show(args: argparse.Namespace, context: Context) -> None:
     one = reserving.find(reserving.every(context), args.id)
-    now, zone = time.time(), reserving.zone(context)
+    now, zone = time.time(), context.calendar
     if args.json:
         render.write_json(reserving.record(one, now, zone))
     else:
-        render.write("".join(f"{key + ':':<11}{text}\n" for key, text in reserving.lines(one, now, zone)))
+        render.write(
+            "".join(f"{key + ':':<11}{text}\n" for key, text in reserving.lines(one, now, zone, context.clock))
+        )
 
 
 def _cancel(args: argparse.Namespace, context: Context) -> None:
     reserving.find(reserving.every(context), args.id)  # so that no state directory is created needlessly
-    zone = reserving.zone(context)
+    zone = context.calendar
     with context.writable_store.commit() as commit:
         one = reserving.find(reservations.decode_all(commit.fold().of(RESERVATION)), args.id)
         now = time.time()
@@ -181,7 +190,7 @@ def _cancel(args: argparse.Namespace, context: Context) -> None:
 
 def _tell(args: argparse.Namespace, words: str | None, one: reservations.Reservation, context: Context) -> None:
     if args.json:
-        render.write_json(reserving.record(one, time.time(), reserving.zone(context)))
+        render.write_json(reserving.record(one, time.time(), context.calendar))
     elif words is not None:
         render.write(f"{words}\n")
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from gflowctl.admin import restore
 from gflowctl.output import render
-from gflowd import paths
+from gflowd import command_line, paths
 from gflowd.core.job.records import SPEC
 from gflowd.core.syntax.plurals import count
 
@@ -30,12 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the backup file")
     parser.add_argument("--force", action="store_true", help="replace an existing queue or configuration")
     parser.add_argument("--no-config", action="store_true", help="do not restore the configuration")
+    command_line.add_timezone(parser, command_line.SHOWS)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Restores it."""
     done = restore.restore(context, args.file, force=args.force, with_config=not args.no_config)
-    when = render.local(done.about["at"])
+    when = context.clock.stamp(done.about["at"])
     jobs = count(len(done.fold.of(SPEC)), "submission")
     render.write(f"Restored {jobs} from {when}; the next job is {done.fold.next_id}\n")
     if done.fold.aside:

@@ -39,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--script", action="store_true", help="print the script that was kept at submission")
     parser.add_argument("--env", action="store_true", help="print the environment that was kept at submission")
     parser.add_argument("--unmask", action="store_true", help="with --env: print secrets too")
+    command_line.add_timezone(parser, command_line.SHOWS)
     command_line.add_json(parser, "print a JSON list, one object for each job")
 
 
@@ -145,7 +146,7 @@ def _lines_of_array(view: View, first: Job, explain: Explain) -> list[tuple[str,
     return [
         *array_summary.lines(view, first, explain),
         *((key, text) for key, text in _asked(view, first) if key not in ("GPU ids", "Time left", "Attempt")),
-        ("Submitted", render.local(first.spec.submitted_at)),
+        ("Submitted", view.clock.stamp(first.spec.submitted_at)),
         ("Directory", render.escape(first.spec.cwd)),
         *((key, text) for key, text in _where(view, first) if key in ("Conda", "Git", "Script")),
     ]
@@ -222,22 +223,22 @@ def _asked(view: View, job: Job) -> Iterator[tuple[str, str]]:
 
 
 def _times(view: View, job: Job) -> Iterator[tuple[str, str]]:
-    yield "Submitted", render.local(job.spec.submitted_at)
+    yield "Submitted", view.clock.stamp(job.spec.submitted_at)
     if job.begin_at is not None:
-        yield "Begins", f"not before {render.local(job.begin_at)}"
+        yield "Begins", f"not before {view.clock.stamp(job.begin_at)}"
     if job.spec.deadline is not None:
-        yield "Deadline", render.local(job.spec.deadline)
+        yield "Deadline", view.clock.stamp(job.spec.deadline)
     if job.spec.repeat is not None:
         from gflowctl.output import repeats
 
         yield from repeats.lines(view, job)
     if (began := jobs.started_at(job)) is not None:
-        yield "Started", render.local(began)
+        yield "Started", view.clock.stamp(began)
     if isinstance(job.phase, Suspended):
         freed = "; its CPUs are given back" if job.phase.without_cpus else ""
-        yield "Suspended", f"since {render.local(job.phase.since_at)}{freed}"
+        yield "Suspended", f"since {view.clock.stamp(job.phase.since_at)}{freed}"
     if (ended := jobs.ended_at(job)) is not None:
-        yield "Ended", render.local(ended)
+        yield "Ended", view.clock.stamp(ended)
     if (elapsed := view.elapsed(job)) is not None:
         paused = jobs.paused(job)
         yield "Elapsed", durations.clock(elapsed) + (f", without {durations.clock(paused)} suspended" if paused else "")
@@ -276,7 +277,7 @@ def _past(view: View, job: Job) -> Iterator[tuple[str, str]]:
             how.append(f"exit code {past.exit_code}")
         if past.reason is not None:
             how.append(render.escape(past.reason))
-        began = "" if past.started_at is None else f"{render.local(past.started_at)} "
-        yield f"Attempt {number}", f"{', '.join(how)}; {began}to {render.local(past.ended_at)}"
+        began = "" if past.started_at is None else f"{view.clock.stamp(past.started_at)} "
+        yield f"Attempt {number}", f"{', '.join(how)}; {began}to {view.clock.stamp(past.ended_at)}"
         if past.started_at is not None:
             yield f"Log {number}", render.escape(jobs.log_path(view.context.state, job, number))

@@ -23,7 +23,7 @@ from gflowd.core.accounting.statistics import DAY, PROJECT, USER, Account, Calen
 from gflowd.core.errors import BadUsage, GflowError
 from gflowd.core.job.model import ENDED_STATES, SHORT_STATES, STATES
 from gflowd.core.job.records import SPEC
-from gflowd.core.syntax import durations, instants
+from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowd.core.accounting.statistics import Spread, Summary
     from gflowd.core.job.model import Job
+    from gflowd.core.syntax.clocks import Clock
 
 LONGEST_CHART = 30  # days
 BAR = 40  # columns of the longest bar
@@ -56,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--since", metavar="INSTANT", help="jobs submitted, running or ended since then, e.g. now-7d")
     group = parser.add_argument_group("summary")
     group.add_argument("--by", choices=(USER, PROJECT, DAY), help="print one line for each user, project or day")
+    command_line.add_timezone(group, "read times and count days")
     group.add_argument("--csv", action="store_true", help="print comma-separated values; durations in seconds")
     command_line.add_json(group, "print a JSON object with the groups and GPU hours by day")
 
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise BadUsage("give either --user or --all-users, not both")
     since = None if args.since is None else context.instant(args.since, "--since")
     users = () if args.all_users else tuple(args.user or (context.user,))
-    calendar, now = Calendar(instants.zone(context.settings["timezone"])), time.time()
+    calendar, now = Calendar(context.clock.zone), time.time()
     found = _accounts(context, users, since, now)
     tallies, hours = statistics.tallied(found, args.by, calendar, since or 0.0, now)
     groups = {name: tallies[name].summary() for name in sorted(tallies)}
@@ -79,10 +81,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     elif args.csv:
         render.write(_csv(args.by, groups))
     else:
-        color = render.use_color(args.color)
-        render.write(_text(groups[""], color=color) if args.by is None else _table(args.by, groups, color=color))
+        color, clock = render.use_color(args.color), context.clock
+        render.write(_text(groups[""], color=color) if args.by is None else _table(args.by, groups, clock, color=color))
         if hours and args.by != DAY:
-            render.write(f"\nGPU hours per day\n{_chart(hours, calendar.days(min(hours), max(hours)))}")
+            chart = _chart(hours, calendar.days(min(hours), max(hours)))
+            render.write(f"\nGPU hours per day{clock.other(clock.zone)}\n{chart}")
     return 0
 
 
@@ -155,16 +158,17 @@ def _spread(spread: Spread | None) -> str:
     return f"mean {mean}, median {median}, 95 % at most {p95}"
 
 
-def _table(by: str, groups: Mapping[str, Summary], *, color: bool) -> str:
+def _table(by: str, groups: Mapping[str, Summary], clock: Clock, *, color: bool) -> str:
     """On a terminal that is too narrow for it with short titles and rounded numbers."""
+    title = TITLES[by] if by != DAY or clock.name is None else f"{TITLES[by]} ({clock.name})"
     wide = render.terminal_columns() if render.is_terminal() else 0
-    whole = _drawn(by, [TITLES[by], *WIDE], _cells, groups, color=color, wide=0)
+    whole = _drawn(by, [title, *WIDE], _cells, groups, color=color, wide=0)
     if not wide:
         return whole
     spare = max((render.width(render.escape(name)) for name in groups), default=0) - LONGEST_NAME
     if max(map(_seen, whole.splitlines())) - max(0, spare) <= wide:
-        return _drawn(by, [TITLES[by], *WIDE], _cells, groups, color=color, wide=wide)
-    return _drawn(by, [TITLES[by], *NARROW], _short_cells, groups, color=color, wide=wide)
+        return _drawn(by, [title, *WIDE], _cells, groups, color=color, wide=wide)
+    return _drawn(by, [title, *NARROW], _short_cells, groups, color=color, wide=wide)
 
 
 def _drawn(

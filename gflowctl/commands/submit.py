@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowctl.submit.enqueue import New
+    from gflowd.core.syntax.clocks import Clock
 
 DRY = 20  # jobs that a dry run lists one by one
 
@@ -188,7 +189,7 @@ def _show(answer: Answer, context: Context, made: Sequence[New]) -> None:
     if answer.json:
         render.write_json(_records(context, made))
     elif answer.dry_run:
-        _rehearse(made)
+        _rehearse(made, context.clock)
     elif answer.parsable:
         render.write(f"{_words(ids)}\n")
     else:
@@ -208,7 +209,7 @@ def _records(context: Context, made: Sequence[New]) -> list[dict[str, Any]]:
     return found
 
 
-def _rehearse(made: Sequence[New]) -> None:
+def _rehearse(made: Sequence[New], clock: Clock) -> None:
     """A line for each job that would be queued, up to a number; then how many more."""
     from gflowctl.output.descriptions import command_line, resources
     from gflowctl.view import jobs
@@ -227,7 +228,7 @@ def _rehearse(made: Sequence[New]) -> None:
         if new.spec.repeat is not None:
             from gflowctl.output import repeats
 
-            render.write(f"Repeats {repeats.rule(new.spec.repeat)}: {repeats.dates(next(iter(new.jobs)))}\n")
+            render.write(f"Repeats {repeats.rule(new.spec.repeat)}: {repeats.dates(next(iter(new.jobs)), clock)}\n")
     _tell_files(made, number)
 
 

@@ -91,6 +91,7 @@ def _configure_order(parser: argparse.ArgumentParser) -> None:
     )
     job_options.add_deadline(group)
     job_options.add_repeat(group)
+    command_line.add_timezone(group, command_line.READS)
 
 
 def _configure_array(parser: argparse.ArgumentParser) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from gflowctl.output.render import local, rfc3339
+from gflowctl.output.render import rfc3339
 from gflowd.core.job.records import SETTING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from gflowd.core.syntax.clocks import Clock
     from gflowd.storage.record_log import Fold
 
 NAME = "drain"
@@ -25,7 +26,7 @@ def record(drain: dict[str, Any] | None) -> dict[str, Any] | None:
     return drain and {**drain, "at": rfc3339(drain["at"])}
 
 
-def words(drain: dict[str, Any]) -> str:
+def words(drain: dict[str, Any], clock: Clock) -> str:
     """`since 2025-01-31T18:30:00 by ada: new disks`."""
     why = f": {drain['reason']}" if drain.get("reason") else ""
-    return f"since {local(drain['at'])} by {drain['by']}{why}"
+    return f"since {clock.stamp(drain['at'])} by {drain['by']}{why}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from gflowctl.machine import drain, quotas
 from gflowctl.output import descriptions, standing
-from gflowctl.output.render import local
 from gflowctl.view import dependencies, jobs, views
 from gflowctl.view import reasons as why_jobs
 from gflowd.core.job import reasons
@@ -54,26 +53,31 @@ class Explainer:
         advice = standing.advice(self._view, job) if reasons.name(why) in ADVISED else None
         return whole if advice is None else f"{whole}; {advice}"
 
+    def _local(self, at: float) -> str:
+        return self._view.clock.stamp(at)
+
     # of queued jobs
 
     def begin_time(self, job: Job, _: str) -> str | None:
         if job.begin_at is None:
             return None
         what = "it begins" if not isinstance(job.phase, Queued) or job.phase.attempt == 1 else "it is tried again"
-        return f"{what} at {local(job.begin_at)}, {_in(job.begin_at - self._view.now)}"
+        return f"{what} at {self._local(job.begin_at)}, {_in(job.begin_at - self._view.now)}"
 
     def retry_delay(self, job: Job, _: str) -> str | None:
         if job.begin_at is None:
             return None
         number = jobs.attempt(job)
-        return f"attempt {number} begins at {local(job.begin_at)}, {_in(job.begin_at - self._view.now)}"
+        return f"attempt {number} begins at {self._local(job.begin_at)}, {_in(job.begin_at - self._view.now)}"
 
     def dependency(self, job: Job, _: str) -> str | None:
         return f"it waits for {dependencies.words(self._view, job)}" if job.spec.needs is not None else None
 
     def drained(self, _: Job, __: str) -> str | None:
         found = drain.of(self.whole.fold)
-        return f"the machine is drained {drain.words(found)}; gflowctl resume starts jobs again" if found else None
+        if found is None:
+            return None
+        return f"the machine is drained {drain.words(found, self._view.clock)}; gflowctl resume starts jobs again"
 
     def group(self, job: Job, _: str) -> str | None:
         most, whole = self.whole.max_concurrent(job), self.whole
@@ -112,7 +116,7 @@ class Explainer:
         rank = why_jobs.rank(self._view, job)
         ahead = why_jobs.order(self._view)[: rank - 1 if rank is not None else None]
         found = [
-            f"job {each} is promised a start by {local(promised[each]['at'])}"
+            f"job {each} is promised a start by {self._local(promised[each]['at'])}"
             for each in ahead
             if each in promised and promised[each]["at"] is not None and each != job.id
         ]
@@ -152,18 +156,17 @@ class Explainer:
 
     def _windows(self) -> list[Window]:
         """Each reservation's present or next one, those first that begin first."""
-        from gflowctl.machine import reservations as shown
         from gflowd.core.planning import reservations
 
         every = reservations.decode_all(self.whole.records.of(RESERVATION))
-        return reservations.upcoming(every, self._view.now, shown.zone(self._view.context))
+        return reservations.upcoming(every, self._view.now, self._view.context.calendar)
 
     def _window(self, window: Window) -> str:
         gpus = count(window.gpus, "GPU") if window.gpu_list is None else f"GPU {ranges.fold(window.gpu_list)}"
         if window.start <= self._view.now:
-            when = f"until {local(window.end)}"
+            when = f"until {self._local(window.end)}"
         else:
-            when = f"from {local(window.start)} to {local(window.end)}"
+            when = f"from {self._local(window.start)} to {self._local(window.end)}"
         return f"reservation {window.id} keeps {gpus} for {window.user} {when}"
 
     # of those that run, or did
@@ -188,7 +191,7 @@ class Explainer:
     def deadline(self, job: Job, _: str) -> str | None:
         if job.spec.deadline is None:
             return None
-        said = f"it could no longer end by {local(job.spec.deadline)} (--deadline)"
+        said = f"it could no longer end by {self._local(job.spec.deadline)} (--deadline)"
         limit = job.spec.time_limit
         return said if limit is None else f"{said} with its time limit of {durations.clock(limit)}"
 

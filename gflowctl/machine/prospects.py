@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from gflowctl.machine import reservations as reserving
 from gflowctl.output import render
 from gflowctl.view import jobs, views
 from gflowd.core.job.records import RESERVATION
@@ -35,7 +34,7 @@ def room(context: Context, records: Records) -> Occupancy | None:
     seen, gpus = context.observed, context.observed.gpus
     if len(gpus) != seen.gpu_count or seen.cpus is None or seen.memory_mb is None:
         return None
-    calendar = ReservationCalendar(reserving.zone(context))
+    calendar = ReservationCalendar(context.calendar)
     calendar.take(records)
     now = time.time()
     calendar.look(now)

@@ -6,8 +6,7 @@ from gflowctl.output import render
 from gflowd.core.errors import Refused
 from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservations
-from gflowd.core.syntax import durations, instants, ranges
-from gflowd.core.syntax.wall_clock import on_the_wall
+from gflowd.core.syntax import durations, ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,18 +16,12 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.core.planning.reservations import Reservation, Window
+    from gflowd.core.syntax.clocks import Clock
 
 COLORS = {
     reservations.ACTIVE: render.GREEN, reservations.PENDING: render.CYAN, reservations.COMPLETED: render.DIM,
     reservations.CANCELLED: render.DIM,
 }  # fmt: skip
-
-WEEK = 7  # days
-
-
-def zone(context: Context) -> tzinfo | None:
-    """The time zone in which reservations repeat."""
-    return instants.zone(context.settings["timezone"])
 
 
 def every(context: Context) -> list[Reservation]:
@@ -68,7 +61,7 @@ def record(one: Reservation, now: float, tz: tzinfo | None) -> dict[str, Any]:
     }
 
 
-def table(found: Iterable[Reservation], now: float, tz: tzinfo | None, *, color: bool) -> str:
+def table(found: Iterable[Reservation], now: float, tz: tzinfo | None, clock: Clock, *, color: bool) -> str:
     """One line each; START and END are those of the current or next window, or of the first one if all are over."""
     columns = [
         render.Column("ID", right=True),
@@ -81,10 +74,10 @@ def table(found: Iterable[Reservation], now: float, tz: tzinfo | None, *, color:
         render.Column("STATUS", color=lambda one: COLORS[reservations.status(one, now, tz)]),
     ]
     wide = render.terminal_columns() if render.is_terminal() else 0
-    return render.table(columns, [(one, _cells(one, now, tz)) for one in found], color=color, columns_wide=wide)
+    return render.table(columns, [(one, _cells(one, now, tz, clock)) for one in found], color=color, columns_wide=wide)
 
 
-def _cells(one: Reservation, now: float, tz: tzinfo | None) -> list[str]:
+def _cells(one: Reservation, now: float, tz: tzinfo | None, clock: Clock) -> list[str]:
     window = _window(one, now, tz)
     start, end = (one.start, one.start + one.duration) if window is None else (window.start, window.end)
     return [
@@ -92,29 +85,29 @@ def _cells(one: Reservation, now: float, tz: tzinfo | None) -> list[str]:
         one.user,
         str(one.gpus or len(one.gpu_list or ())),
         "any" if one.gpu_list is None else ranges.fold(one.gpu_list),
-        _shown(start, tz),
-        _shown(end, tz),
+        clock.stamp(start),
+        clock.stamp(end),
         one.repeat or "-",
         reservations.status(one, now, tz),
     ]
 
 
-def lines(one: Reservation, now: float, tz: tzinfo | None) -> Iterator[tuple[str, str]]:
+def lines(one: Reservation, now: float, tz: tzinfo | None, clock: Clock) -> Iterator[tuple[str, str]]:
     """Everything about it, by key."""
     window = _window(one, now, tz)
     yield "Id", str(one.id)
     yield "User", render.escape(one.user)
     yield "Status", reservations.status(one, now, tz)
     yield "GPUs", f"any {one.gpus}" if one.gpu_list is None else f"index {ranges.fold(one.gpu_list)}"
-    yield "Start", _shown(one.start, tz)
+    yield "Start", clock.stamp(one.start)
     yield "Duration", durations.clock(one.duration)
     if one.repeat is not None:
-        yield "Repeat", one.repeat
+        yield "Repeat", one.repeat + clock.other(tz)
     if window is not None:
-        yield "Now" if window.start <= now else "Next", f"{_shown(window.start, tz)} to {_shown(window.end, tz)}"
-    yield "Created", f"{_shown(one.created_at, tz)} by {render.escape(one.created_by)}"
+        yield "Now" if window.start <= now else "Next", f"{clock.stamp(window.start)} to {clock.stamp(window.end)}"
+    yield "Created", f"{clock.stamp(one.created_at)} by {render.escape(one.created_by)}"
     if one.cancelled_at is not None:
-        yield "Cancelled", _shown(one.cancelled_at, tz)
+        yield "Cancelled", clock.stamp(one.cancelled_at)
 
 
 def by_gpu(
@@ -129,19 +122,8 @@ def by_gpu(
     return kept
 
 
-def brief(present: Window | None, following: Window | None, now: float, tz: tzinfo | None) -> str:
+def brief(present: Window | None, following: Window | None, now: float, clock: Clock) -> str:
     """`ada until 18:00, bob from Mon 09:00`."""
-    said = [] if present is None else [f"{present.user} until {near(present.end, now, tz)}"]
-    said += [] if following is None else [f"{following.user} from {near(following.start, now, tz)}"]
+    said = [] if present is None else [f"{present.user} until {clock.near(present.end, now)}"]
+    said += [] if following is None else [f"{following.user} from {clock.near(following.start, now)}"]
     return ", ".join(said)
-
-
-def near(at: float, now: float, tz: tzinfo | None) -> str:
-    """An instant to the minute, shorter if it is near: `18:00`, `Mon 09:00`, `2025-01-31 09:00`."""
-    wall = on_the_wall(at, tz)
-    days = (wall.date() - on_the_wall(now, tz).date()).days
-    return wall.strftime("%H:%M" if days == 0 else "%a %H:%M" if 0 < days < WEEK else "%Y-%m-%d %H:%M")
-
-
-def _shown(at: float, tz: tzinfo | None) -> str:
-    return on_the_wall(at, tz).isoformat(timespec="seconds")

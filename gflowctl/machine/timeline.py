@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 
-from gflowctl.machine import reservations as reserving
 from gflowctl.output import render
 from gflowd.core.planning import reservations
 from gflowd.core.syntax import ranges
@@ -15,10 +15,11 @@ from gflowd.core.syntax.wall_clock import on_the_wall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import tzinfo
 
     from gflowd.core.planning.reservations import Reservation, Window
+    from gflowd.core.syntax.clocks import Clock
 
 PIPED = 80  # columns
 NARROWEST = 20  # columns of the picture itself
@@ -61,9 +62,11 @@ class Scale:
         return int((at - self.begin) * self.columns // (self.end - self.begin))
 
 
-def draw(found: Iterable[Reservation], now: float, ahead: float, zone: tzinfo | None, *, color: bool) -> str:
+def draw(
+    found: Iterable[Reservation], now: float, ahead: float, zone: tzinfo | None, clock: Clock, *, color: bool
+) -> str:
     """The windows from a little before `now` until `ahead` seconds after it, as wide as the terminal; below them what
-    they are, by the numbers that the bars have.
+    they are, by the numbers that the bars have. `zone` is that in which they repeat.
     """
     begin, end = now - ahead * PAST, now + ahead
     known = {one.id: one for one in found}
@@ -74,23 +77,17 @@ def draw(found: Iterable[Reservation], now: float, ahead: float, zone: tzinfo | 
     scale = Scale(begin, end, max(NARROWEST, wide - label - 2))
     signs = BLOCKS if render.draws_blocks() else ASCII
     margin = " " * (label + 1)
-    lines = [f"{reserving.near(begin, now, zone)} to {reserving.near(end, now, zone)}", margin + _axis(scale, zone)]
+    lines = [f"{clock.near(begin, now)} to {clock.near(end, now)}", margin + _axis(scale, clock.zone)]
     lines += [f"{name:<{label}} {_row(row, now, scale, signs, color=color)}" for name, row in rows.items()]
     lines += [] if rows else ["nothing is reserved"]
     lines.append(margin + " " * scale.column(now) + f"{signs.now} now")
+    entry = partial(_entry, known, now, zone, clock)
     picture = "".join(f"{line.rstrip()}\n" for line in lines)
-    return picture + _legend(known, windows, now, zone, signs, wide, color=color) if rows else picture
+    return picture + _legend(windows, entry, now, signs, wide, color=color) if rows else picture
 
 
 def _legend(
-    known: Mapping[int, Reservation],
-    windows: Iterable[Window],
-    now: float,
-    zone: tzinfo | None,
-    signs: Signs,
-    wide: int,
-    *,
-    color: bool,
+    windows: Iterable[Window], entry: Callable[[Window], list[str]], now: float, signs: Signs, wide: int, *, color: bool
 ) -> str:
     """What the colours or else the signs mean, and whose each reservation is, with the window of those in the picture
     that is now, or comes next, or was last.
@@ -105,7 +102,7 @@ def _legend(
         render.Column("GPUS", wraps=True),
         render.Column("WINDOW", wraps=True),
     ]
-    rows = [(shown[number], _entry(known[number], shown[number], now, zone)) for number in sorted(shown)]
+    rows = [(shown[number], entry(shown[number])) for number in sorted(shown)]
     bar = signs.first + signs.fill + signs.last
     if color:
         parts = [render.paint(bar, paint, on=True) + f" {said}" for paint, said in COLORS.items()]
@@ -114,10 +111,14 @@ def _legend(
     return f"\n{'   '.join(parts)}\n\n{render.table(columns, rows, color=color, columns_wide=wide)}"
 
 
-def _entry(one: Reservation, window: Window, now: float, zone: tzinfo | None) -> list[str]:
-    start, end = (reserving.near(at, now, zone) for at in (window.start, window.end))
+def _entry(
+    known: Mapping[int, Reservation], now: float, zone: tzinfo | None, clock: Clock, window: Window
+) -> list[str]:
+    one = known[window.id]
+    start, end = (clock.near(at, now) for at in (window.start, window.end))
     gpus = f"any {one.gpus}" if one.gpu_list is None else ranges.fold(one.gpu_list)
-    return [str(one.id), one.user, gpus, f"{start} to {end}" + (f", {one.repeat}" if one.repeat else "")]
+    again = f", {one.repeat}{clock.other(zone)}" if one.repeat else ""
+    return [str(one.id), one.user, gpus, f"{start} to {end}{again}"]
 
 
 def _color(window: Window, now: float) -> str:

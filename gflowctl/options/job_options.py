@@ -112,6 +112,7 @@ def add_order(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
         "--begin", metavar="INSTANT", help="do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h"
     )
     add_deadline(group)
+    command_line.add_timezone(group, command_line.READS)
     group.add_argument("-H", "--hold", action="store_true", help="queue the job held, until gflowctl release")
     if new:
         add_repeat(group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.output import descriptions
-from gflowctl.output.render import STATE_COLORS, Column, local
+from gflowctl.output.render import STATE_COLORS, Column
 from gflowctl.view import jobs, reasons
 from gflowd.core.errors import BadUsage
 from gflowd.core.job.model import SHORT_STATES, STATES, Ended, is_live
@@ -109,11 +109,11 @@ def _shown_start(view: View, job: Job) -> str:
     """When it began, or the latest promised start, or with `~` the expected start."""
     began = jobs.started_at(job)
     if began is not None:
-        return local(began)
+        return view.clock.stamp(began)
     promised, estimated = reasons.promised_start(view, job), reasons.estimated_start(view, job)
     if promised is not None or estimated is None:
-        return local(promised)
-    return f"~{local(estimated)}"
+        return view.clock.stamp(promised)
+    return f"~{view.clock.stamp(estimated)}"
 
 
 def _last(moment: float | None) -> float:
@@ -132,9 +132,9 @@ FIELDS: dict[str, Field] = {
     "TIME": Field(_time, lambda view, job: view.elapsed(job) or 0.0, right=True),
     "TIMELEFT": Field(_time_left, lambda view, job: _last(view.time_left(job)), right=True),
     "TIMELIMIT": Field(_time_limit, lambda _, job: _last(job.spec.time_limit), right=True),
-    "SUBMIT": Field(lambda _, job: local(job.spec.submitted_at), lambda _, job: job.spec.submitted_at),
+    "SUBMIT": Field(lambda view, job: view.clock.stamp(job.spec.submitted_at), lambda _, job: job.spec.submitted_at),
     "START": Field(_shown_start, lambda view, job: _last(start(view, job))),
-    "END": Field(lambda _, job: local(jobs.ended_at(job)), lambda _, job: _last(jobs.ended_at(job))),
+    "END": Field(lambda view, job: view.clock.stamp(jobs.ended_at(job)), lambda _, job: _last(jobs.ended_at(job))),
     "NODES": Field(lambda _, job: "0" if jobs.is_waiting(job) else "1", right=True),
     "GPUS": Field(lambda _, job: str(job.spec.gpus), lambda _, job: job.spec.gpus, right=True),
     "CPUS": Field(lambda _, job: str(job.spec.cpus), lambda _, job: job.spec.cpus, right=True),

@@ -109,11 +109,6 @@ def rfc3339(at: float | None) -> str | None:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{micro:06}Z"
 
 
-def local(at: float | None, missing: str = "N/A") -> str:
-    """`2025-01-31T18:30:00` in the local time zone."""
-    return missing if at is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
-
-
 def escape(text: str) -> str:
     """`text` with every character that does not print (control, direction marks) written as an escape."""
     if text.isprintable():

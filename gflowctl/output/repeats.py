@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job, Repeat
+    from gflowd.core.syntax.clocks import Clock
 
 OVERLAP = "a run that is due while another goes on"
 
@@ -23,9 +24,9 @@ def rule(repeat: Repeat) -> str:
     return render.escape(said)
 
 
-def dates(coming: Job) -> str:
+def dates(coming: Job, clock: Clock) -> str:
     """When the next runs begin: `2026-01-31T02:00:00, 2026-02-01T02:00:00, ...`."""
-    return ", ".join([*map(render.local, runs.times(coming)), "..."])
+    return ", ".join([*map(clock.stamp, runs.times(coming)), "..."])
 
 
 def lines(view: View, job: Job) -> Iterator[tuple[str, str]]:
@@ -42,7 +43,7 @@ def lines(view: View, job: Job) -> Iterator[tuple[str, str]]:
         yield "Next runs", "known once gflowd has seen a cancellation" if is_followed else "none, the series has ended"
     else:
         which = "this one" if coming.id == job.id else f"job {coming.id}"
-        yield "Next runs", f"{which} at {dates(coming)}"
+        yield "Next runs", f"{which} at {dates(coming, view.clock)}"
 
 
 def record(job: Job) -> dict[str, Any] | None:

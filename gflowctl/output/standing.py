@@ -5,7 +5,6 @@ All of it is derived from what the daemon last observed and from the promises in
 
 from __future__ import annotations
 
-from gflowctl.output import render
 from gflowctl.view import jobs, reasons
 from gflowd.core.job.records import SPEC
 from gflowd.core.queue.order import length_class, score, width_factor
@@ -118,15 +117,15 @@ def _promise(view: View, job: Job, found: Standing) -> Iterator[tuple[str, str]]
         by = [str(job_id) for job_id, _ in record["by"]]
         many = len(by)
         who = f" ({noun(many, 'job')} {', '.join(by)} {noun(many, 'ends', 'end')} by then)" if by else ""
-        yield "Promised", f"{render.local(record['at'])} at the latest{who}"
+        yield "Promised", f"{view.clock.stamp(record['at'])} at the latest{who}"
         if "cause" in record:
-            yield "Moved", f"from {render.local(record['was'])}, because {record['cause']}"
+            yield "Moved", f"from {view.clock.stamp(record['was'])}, because {record['cause']}"
     elif record is not None:
         yield "Promise", "its place is kept; no time is promised, because it depends on jobs without a limit"
     elif (latest := _promised_from(view, found)) is not None:
-        yield "Promise", f"none yet; from {render.local(latest)} at the latest no other job may delay it"
+        yield "Promise", f"none yet; from {view.clock.stamp(latest)} at the latest no other job may delay it"
     if expected is not None:
-        yield "Expected", f"~{render.local(expected)}, if jobs take as long as expected"
+        yield "Expected", f"~{view.clock.stamp(expected)}, if jobs take as long as expected"
 
 
 def _promised_from(view: View, found: Standing) -> float | None:

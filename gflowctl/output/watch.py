@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
 
+NOW = "%H:%M:%S"
 HOME = "\x1b[H"
 REST_OF_LINE = "\x1b[K"
 REST_OF_SCREEN = "\x1b[J"
@@ -31,7 +32,8 @@ def redraw(context: Context, show: Callable[[], tuple[str, str]], interval: floa
         text, about = show()
         if render.is_terminal():
             columns, rows = _size()
-            head = [f"every {interval:g} s, now {time.strftime('%H:%M:%S')}", *([about] if about else []), ""]
+            when = context.clock.show(time.time(), NOW)
+            head = [f"every {interval:g} s, now {when}", *([about] if about else []), ""]
             lines = [clipped(line, columns) for line in fitted([*head, *text.splitlines()], rows - 1)]
             render.write(HOME + "".join(f"{line}{REST_OF_LINE}\n" for line in lines) + REST_OF_SCREEN)
         else:

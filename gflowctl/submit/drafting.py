@@ -164,7 +164,7 @@ class Drafter:
         validation.check_size(command, (), env.size)
         cwd = self._directory(args.chdir)
         family = self._family(args)
-        begin_at = None if args.begin is None else self._instant(args.begin, "--begin")
+        begin_at = None if args.begin is None else self._instant(args.begin, "--begin", args.timezone)
         repeat = self._repeat(args, begin_at)
         spec = Spec(
             command=command,
@@ -187,7 +187,7 @@ class Drafter:
             early_signal=args.signal,
             conda_env=args.conda_env or env.conda_env,
             begin_at=begin_at if repeat is None else repeat.due,
-            deadline=None if args.deadline is None else self._instant(args.deadline, "--deadline"),
+            deadline=None if args.deadline is None else self._instant(args.deadline, "--deadline", args.timezone),
             output=self._output(args, cwd, slurm=slurm),
             error=self._output_pattern(args.error, cwd, "--error"),
             input=self._input_file(args.input, cwd),

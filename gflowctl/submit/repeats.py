@@ -27,7 +27,7 @@ def asked(args: Namespace, context: Context, begin_at: float) -> Repeat:
         raise BadUsage("--repeat cannot be combined with dependencies: each run waits for the one before")
     if args.deadline is not None:
         raise BadUsage("--repeat cannot be combined with --deadline, which is one moment; --time limits each run")
-    return repeat(args.repeat, context.zone_name, begin_at).replace(overlap=args.overlap or SKIP)
+    return repeat(args.repeat, args.timezone or context.zone_name, begin_at).replace(overlap=args.overlap or SKIP)
 
 
 def repeat(text: str, zone: str | None, at: float) -> Repeat:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.array_index import ArrayIndex
     from gflowd.core.job.arrays import Family
     from gflowd.core.job.model import Phase, Spec
+    from gflowd.core.syntax.clocks import Clock
     from gflowd.storage.history_queries import Choice
     from gflowd.storage.record_log import Fold
 
@@ -68,6 +69,11 @@ class View:
         self._counted = -1  # specs that the roster was made of
         self._specs: dict[int, Spec] = {}  # of arrays, which share them
         self._told: dict[int, str] | None = None  # by array
+
+    @property
+    def clock(self) -> Clock:
+        """Prints times."""
+        return self.context.clock
 
     @property
     def daemon_runs(self) -> bool:

@@ -42,7 +42,7 @@ class Setting:
 # fmt: off
 SETTINGS = (
     Setting("", "timezone", "timezone", value_types.time_zone(unset="system"), None, '"system"',
-            "The time zone for times that are given without one, e.g. Europe/Berlin."),
+            "The time zone in which times are read and shown and reservations repeat, e.g. Europe/Berlin."),
     Setting("daemon", "log_level", "log_level", value_types.choice("debug", "info", "warning", "error"),
             "info", '"info"',
             "How much the daemon logs: debug, info, warning or error."),

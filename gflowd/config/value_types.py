@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.core.errors import Refused
 from gflowd.core.syntax import durations, memory
-from gflowd.core.syntax.instants import LONGEST_ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,12 +219,12 @@ def time_zone(*, unset: str) -> ValueType:
     """The name of a time zone that this machine knows."""
 
     def check(value: object) -> str:
-        from zoneinfo import ZoneInfo
+        from gflowd.core.syntax import instants
 
         try:
-            if isinstance(value, str) and len(value) <= LONGEST_ZONE:
-                return ZoneInfo(value.strip()).key
-        except (KeyError, ValueError, OSError):  # unknown; absolute or with `..`; a directory of zones
+            if isinstance(value, str):
+                return instants.named(value.strip()).key
+        except Refused:
             pass
         raise Refused(f"{shown(value)} is not a time zone that this machine knows (such as Europe/Berlin)")
 

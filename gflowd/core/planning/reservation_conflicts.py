@@ -8,16 +8,18 @@ changes there are, because windows that do not overlap in local time do not over
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gflowd.core.errors import Refused
 from gflowd.core.planning.reservations import DAY, PERIODS, Reservation, Window, windows
-from gflowd.core.syntax import durations
+from gflowd.core.syntax import clocks, durations
+from gflowd.core.syntax.clocks import Clock
 from gflowd.core.syntax.plurals import count, noun
 from gflowd.core.syntax.wall_clock import on_the_wall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import tzinfo
 
 WEEK = 7 * DAY
@@ -53,21 +55,24 @@ def conflict(
     machine_gpus: int | None,
     since: float,
     zone: tzinfo | None = None,
+    clock: Clock | None = None,
 ) -> str | None:
     """Why `new` conflicts with the `existing` from `since` on, naming the reservation; None if it does not.
 
-    If `machine_gpus` is None (not known), only indices are compared.
+    If `machine_gpus` is None (not known), only indices are compared. Reservations repeat in `zone`; `clock`, by default
+    that of `zone`, prints times.
     """
+    tell = partial(describe, zone=zone, clock=Clock(zone) if clock is None else clock)
     standing = {each.id: each for each in existing if each.cancelled_at is None and each.id != new.id}
     every = [*standing.values(), new]
     for one in [new] if new.repeat is None else standing.values():
         if one.repeat is None and one.start + one.duration > since:
             during = windows(every, max(one.start, since), one.start + one.duration, zone)
-            if clash := _clash(new, during, standing, machine_gpus, zone):
+            if clash := _clash(new, during, standing, machine_gpus, tell):
                 return clash
     if new.repeat is None:
         return None
-    return _clash(new, [span for each in every for span in _week(each, zone)], standing, machine_gpus, zone)
+    return _clash(new, [span for each in every for span in _week(each, zone)], standing, machine_gpus, tell)
 
 
 def _clash(
@@ -75,7 +80,7 @@ def _clash(
     during: Iterable[Window],
     standing: dict[int, Reservation],
     machine_gpus: int | None,
-    zone: tzinfo | None,
+    tell: Callable[[Reservation], str],
 ) -> str | None:
     """The first instant at which `new` is too much, in words."""
     spans = list(during)
@@ -88,7 +93,7 @@ def _clash(
             continue
         active[place] = spans[place]
         now = active.values()
-        if any(span.id == new.id for span in now) and (words := _too_much(new, now, standing, machine_gpus, zone)):
+        if any(span.id == new.id for span in now) and (words := _too_much(new, now, standing, machine_gpus, tell)):
             return words
     return None
 
@@ -98,18 +103,18 @@ def _too_much(
     now: Iterable[Window],
     standing: dict[int, Reservation],
     machine_gpus: int | None,
-    zone: tzinfo | None,
+    tell: Callable[[Reservation], str],
 ) -> str | None:
     """The conflict at an instant at which `new` and the other windows of `now` are active."""
     others = [standing[span.id] for span in now if span.id != new.id]
     for other in others:
         if twice := set(new.gpu_list or ()).intersection(other.gpu_list or ()):
-            return f"GPU {min(twice)} is reserved at that time by {describe(other, zone)}"
+            return f"GPU {min(twice)} is reserved at that time by {tell(other)}"
     everyone = [new, *others]
     need = sum(each.gpus for each in everyone) + len({index for each in everyone for index in each.gpu_list or ()})
     if machine_gpus is None or need <= machine_gpus:
         return None
-    named = " and ".join(describe(other, zone) for other in others)
+    named = " and ".join(tell(other) for other in others)
     return f"with {named} {count(need, 'GPU')} would be reserved at a time; this machine has {machine_gpus or 'none'}"
 
 
@@ -132,9 +137,11 @@ def _week(reservation: Reservation, zone: tzinfo | None) -> list[Window]:
     return found
 
 
-def describe(reservation: Reservation, zone: tzinfo | None) -> str:
+def describe(reservation: Reservation, zone: tzinfo | None, clock: Clock) -> str:
     """`reservation 3 (ada, 2025-01-31 18:30 for 2:00:00)`, `reservation 4 (ada, daily 9:00 for 8:00:00)`."""
-    start = on_the_wall(reservation.start, zone)
-    form = {None: "%Y-%m-%d %H:%M", "daily": "daily %H:%M", "weekly": "%A %H:%M weekly"}[reservation.repeat]
-    shown = start.strftime(form)
+    if reservation.repeat is None:
+        shown = clock.show(reservation.start, clocks.MINUTE)
+    else:
+        form = {"daily": "daily %H:%M", "weekly": "%A %H:%M weekly"}[reservation.repeat]
+        shown = on_the_wall(reservation.start, zone).strftime(form) + clock.other(zone)
     return f"reservation {reservation.id} ({reservation.user}, {shown} for {durations.clock(reservation.duration)})"

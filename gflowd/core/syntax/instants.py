@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
-from gflowd.core.errors import Refused
+from gflowd.core.errors import Refused, meant
 from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
@@ -31,21 +31,31 @@ def zone(name: str | None) -> tzinfo | None:
 
     Raises `Refused` for an unknown name.
     """
-    if name is None:
-        return None
+    return None if name is None else named(name)
+
+
+def named(name: str) -> ZoneInfo:
+    """As `zone`, of a name."""
     try:
         if len(name) <= LONGEST_ZONE:
             return ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError; a directory's name an OSError
         pass
-    raise Refused(f"{name[:LONGEST_ZONE]!r} is not a time zone (such as Europe/Vienna)")
+    name = name[:LONGEST_ZONE]
+    raise Refused(f"{name!r} is not a time zone{_like(name) or ' (such as Europe/Vienna)'}")
+
+
+def _like(name: str) -> str:
+    known = sorted(available_timezones())
+    same = next((each for each in known if each.lower() == name.lower()), name)
+    return meant(same, known)
 
 
 def parse(text: str, now: float, tz: tzinfo | None) -> float:
     """The instant that `text` means at `now`, in seconds since the epoch; `tz` None is the machine's local zone.
 
-    A time of day alone means its next occurrence. A time that occurs twice, because the clock is set back, means the
-    first; a time that is skipped, because it is set forward, means as much later. Raises `Refused` for anything else.
+    A time of day alone means its next occurrence. Another time that occurs twice, because the clock is set back, means
+    the first; one that is skipped, because it is set forward, means as much later. Raises `Refused` for anything else.
     """
     word = " ".join(text.split())
     try:
@@ -83,8 +93,9 @@ def _dated(word: str, today: datetime, now: float) -> float | None:
     name, _, clock = word.lower().partition(" ")
     if name in _DAYS:
         return _at(today.replace(fold=0) + timedelta(days=_DAYS[name]), clock or "0:00")
-    found = _at(today.replace(fold=0), word)
-    return found if found is None or found > now else _at(today.replace(fold=0) + timedelta(days=1), word)
+    days = (today.replace(fold=0), today.replace(fold=1), today.replace(fold=0) + timedelta(days=1))
+    instants = (_at(day, word) for day in days)
+    return next((found for found in instants if found is None or found > now), None)
 
 
 def _at(day: datetime, clock: str) -> float | None:

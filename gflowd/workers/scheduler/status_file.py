@@ -5,6 +5,7 @@ No decision depends on it, and a full disk only makes it old; the next id in it 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,7 @@ def _constant(wiring: Wiring, executor: str, memory_limits: str) -> dict[str, An
             "mtime_ns": config.mtime_ns,
             "lock_timeout": config.lock_timeout,
             "timezone": config.timezone,
+            "tz": os.environ.get("TZ"),
             "known_projects": config.known_projects,
             "require_project": config.require_project,
             "quotas": config.quotas,

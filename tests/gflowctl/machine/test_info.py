@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,12 +13,12 @@ from gflowctl.machine import reservations
 from gflowctl.output import render
 from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning.reservations import Reservation, encode
-from gflowd.core.syntax import instants
+from gflowd.core.syntax.clocks import Clock
+
+CLOCK = Clock(UTC)
 
 if TYPE_CHECKING:
     from support.ctl import Ctl
-
-UTC = instants.zone("UTC")
 
 
 def gpu(index: int, **of: Any) -> dict[str, Any]:
@@ -151,18 +152,6 @@ def test_a_cell_is_wrapped_after_commas_else_between_words_else_cut() -> None:
     assert render.wrap("", 8) == [""]
 
 
-def test_an_instant_is_the_shorter_the_nearer_it_is() -> None:
-    now = instants.parse("2025-01-29 12:00", 0.0, UTC)  # a Wednesday
-
-    def said(text: str) -> str:
-        return reservations.near(instants.parse(text, now, UTC), now, UTC)
-
-    assert said("2025-01-29 18:00") == "18:00"
-    assert said("2025-01-30 00:00") == "Thu 00:00"
-    assert said("2025-02-04 09:30:59") == "Tue 09:30"
-    assert said("2025-02-05 09:30") == "2025-02-05 09:30"
-
-
 def test_one_that_repeats_follows_itself() -> None:
     daily = Reservation(
         id=1, user="ada", gpu_list=(0, 1), start=0.0, duration=60.0, repeat="daily", created_at=0.0, created_by="ada"
@@ -173,9 +162,9 @@ def test_one_that_repeats_follows_itself() -> None:
         index: [None if window is None else (window.user, window.start) for window in both]
         for index, both in kept.items()
     } == {0: [("ada", 0.0), ("ada", 86400.0)], 1: [("ada", 0.0), ("bob", 600.0)]}
-    assert reservations.brief(*kept[1], 30.0, UTC) == "ada until 00:01, bob from 00:10"
+    assert reservations.brief(*kept[1], 30.0, CLOCK) == "ada until 00:01, bob from 00:10"
     later = reservations.by_gpu([daily, once], 700.0, UTC)
-    assert reservations.brief(*later[1], 700.0, UTC) == "ada from Fri 00:00"
+    assert reservations.brief(*later[1], 700.0, CLOCK) == "ada from Fri 00:00"
 
 
 def test_it_counts_jobs_and_busy_gpus(ctl: Ctl) -> None:

@@ -11,6 +11,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.planning.reservation_conflicts import check, conflict
 from gflowd.core.planning.reservations import windows
 from gflowd.core.syntax import instants
+from gflowd.core.syntax.clocks import Clock
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -41,6 +42,23 @@ def test_counts_and_indices_together_are_no_more_than_there_are() -> None:
     assert found == (
         "with reservation 1 (ada, 1970-01-01 00:01 for 1:00:00) and reservation 2 (ada, 1970-01-01 00:01 for 1:00:00) "
         "5 GPUs would be reserved at a time; this machine has 4"
+    )
+
+
+@pytest.mark.parametrize(
+    ("repeat", "said"),
+    [
+        (None, "2025-02-01 02:30+09:00 for 2:00:00"),
+        ("daily", "daily 18:30 in Europe/Vienna for 2:00:00"),
+        ("weekly", "Friday 18:30 weekly in Europe/Vienna for 2:00:00"),
+    ],
+)
+def test_another_clock_shows_times_but_what_repeats_does_so_by_its_own(repeat: str | None, said: str) -> None:
+    bobs = reservation(2, user="bob", start=at("2025-01-31 18:30"), duration=2 * HOUR, gpu_list=(0,), repeat=repeat)
+    new = reservation(3, start=at("2025-01-31 20:00"), gpu_list=(0,))
+    tokyo = Clock(instants.zone("Asia/Tokyo"), "Asia/Tokyo")
+    assert conflict(new, [bobs], GPUS, 0, VIENNA, tokyo) == (
+        f"GPU 0 is reserved at that time by reservation 2 (bob, {said})"
     )
 
 

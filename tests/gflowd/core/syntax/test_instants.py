@@ -66,6 +66,25 @@ def test_of_a_repeated_time_the_first_is_meant() -> None:
     assert utc(instants.parse("2025-10-26 02:30", NOW, VIENNA)) == "2025-10-26T00:30:00"
 
 
+def test_a_time_of_day_alone_is_the_second_of_a_repeated_one_when_the_first_is_over() -> None:
+    first = datetime(2025, 10, 26, 0, 40, tzinfo=UTC).timestamp()  # 02:40 in summer time
+    assert utc(instants.parse("02:50", first, VIENNA)) == "2025-10-26T00:50:00"
+    assert utc(instants.parse("02:30", first, VIENNA)) == "2025-10-26T01:30:00"
+    assert utc(instants.parse("02:30", first + 3600, VIENNA)) == "2025-10-27T01:30:00"
+
+
+@given(st.integers(-4000, 4000), st.integers(0, 59))
+def test_near_a_clock_change_a_time_of_day_is_its_next_occurrence(away: int, minute: int) -> None:
+    for change in (datetime(2025, 10, 26, 1, tzinfo=UTC), datetime(2025, 3, 30, 1, tzinfo=UTC)):
+        now = change.timestamp() + away
+        found = instants.parse(f"2:{minute:02}", now, VIENNA)
+        whole = range(int(now) + 1, int(found))
+        assert not any(
+            second % 60 == 0 and datetime.fromtimestamp(second, VIENNA).strftime("%H:%M") == f"02:{minute:02}"
+            for second in whole
+        )
+
+
 def test_tomorrow_stays_the_same_time_of_day_over_a_clock_change() -> None:
     before = datetime(2025, 3, 29, 20, 0, tzinfo=UTC).timestamp()
     assert utc(instants.parse("tomorrow 9:00", before, VIENNA)) == "2025-03-30T07:00:00"
