@@ -131,12 +131,12 @@ def _check(args: argparse.Namespace) -> None:
 
 def _table(args: argparse.Namespace, view: views.View, found: list[Row], names: list[str]) -> str:
     wide = render.terminal_columns() if render.is_terminal() else 0
-    shape, rows = columns.columns(names), columns.cells(view, found, names)
+    shape, rows = columns.columns(names, found), columns.cells(view, found, names)
     if args.tree:
         from gflowctl.output import tree
 
         place = tree.place(names)
-        rows, shape[place] = tree.rows(rows, place), shape[place].replace(right=False)
+        rows, shape[place] = tree.rows(rows, place), shape[place].replace(right=False, flexible=False)
     return render.table(shape, rows, color=render.use_color(args.color), columns_wide=wide)
 
 

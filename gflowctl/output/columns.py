@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 STARTS = "JOBID,NAME,USER,ST,START,TIMELIMIT,GPUS,NODELIST(REASON)"
 DEFAULT = "JOBID,NAME,USER,ST,TIME,GPUS,NODELIST(REASON)"
-SIGNALLED = 128
+SHORTEST_LABEL = 12  # characters of elements that are named together
 
 
 class Field(Value):
@@ -173,12 +173,16 @@ def sort(view: View, rows: Sequence[Row], text: str) -> list[Row]:
     return found
 
 
-def columns(names: Sequence[str]) -> list[Column]:
-    """The columns of the fields for `render.table`."""
+def columns(names: Sequence[str], found: Sequence[Row]) -> list[Column]:
+    """The columns of the fields for `render.table`. How elements are named together may be cut, the id of a job not."""
     colors = {"ST": _color, "STATE": _color}
-    return [
+    made = [
         Column(name, right=FIELDS[name].right, flexible=FIELDS[name].flexible, color=colors.get(name)) for name in names
     ]
+    if "JOBID" in names and any(label for _, label in found):
+        place, alone = names.index("JOBID"), (jobs.label(job) for job, label in found if label is None)
+        made[place] = Column("JOBID", right=True, flexible=True, least=max(SHORTEST_LABEL, *map(len, alone), 0))
+    return made
 
 
 def _color(job: Job) -> str:

@@ -198,10 +198,10 @@ def paragraph(text: str, columns: int) -> list[str]:
 
 class Column(Value):
     """A column of a table: its title, whether it is right-aligned, whether it may be cut or wrapped, or left out
-    (`spare`), if there is no room for it, and its cells' colour.
+    (`spare`), if there is no room for it, the width below which it is not cut, and its cells' colour.
     """
 
-    __slots__ = ("color", "flexible", "right", "spare", "title", "wraps")
+    __slots__ = ("color", "flexible", "least", "right", "spare", "title", "wraps")
 
     def __init__(
         self,
@@ -211,6 +211,7 @@ class Column(Value):
         flexible: bool = False,
         wraps: bool = False,
         spare: bool = False,
+        least: int = NARROWEST_COLUMN,
         color: Callable[[Any], str] | None = None,
     ) -> None:
         self.title: Final = title
@@ -218,6 +219,7 @@ class Column(Value):
         self.flexible: Final = flexible or wraps
         self.wraps: Final = wraps
         self.spare: Final = spare
+        self.least: Final = max(least, width(title))
         self.color: Final = color
 
 
@@ -267,10 +269,7 @@ def _fitted(
         if columns[place].spare and _together(narrowest) > wide:
             del columns[place], widths[place], whole[place], narrowest[place]
     _squeeze(narrowest, widths, wide)
-    titles = [max(NARROWEST_COLUMN, width(column.title)) for column in columns]
-    least = [
-        title if column.flexible else wanted for column, title, wanted in zip(columns, titles, widths, strict=True)
-    ]
+    least = [column.least if column.flexible else wanted for column, wanted in zip(columns, widths, strict=True)]
     _squeeze(least, widths, wide)
     return columns, widths, whole
 
@@ -294,7 +293,7 @@ def _narrowest(column: Column, wide: int, cells: Iterable[str]) -> int:
     if not column.flexible:
         return wide
     words = (word for cell in cells for word in cell.split(" ")) if column.wraps else ()
-    return max(NARROWEST_COLUMN, width(column.title), min(LONGEST_WORD, max(map(width, words), default=0)))
+    return max(column.least, min(LONGEST_WORD, max(map(width, words), default=0)))
 
 
 def _wrapped(

@@ -336,3 +336,15 @@ def test_watching_never_scrolls_the_head_away(ctl: Ctl) -> None:
             assert len(lines) <= 14
             assert lines[13] == "... 81 more lines"
             assert max(map(render.width, lines)) <= columns
+
+
+def test_a_long_name_of_elements_is_cut_where_a_line_would_not_fit_and_ids_are_not(ctl: Ctl) -> None:
+    ctl.ok("submit", "--array", "1-400", "-n", "x" * 30, "true")
+    ctl.ok("hold", "1_[1-399:2]")
+    ctl.run_job(400)
+    lines = plain(ctl.on_a_terminal("queue", columns=70)[0])
+    assert max(map(len, lines)) <= 70
+    assert lines[1].lstrip().startswith("1_[1,3,5")
+    assert "+" in lines[1].split()[0]
+    assert lines[3].split()[0] == "1_400"
+    assert "+" not in ctl.ok("queue").split("\n", 1)[1]
