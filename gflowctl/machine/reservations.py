@@ -85,11 +85,16 @@ def _cells(one: Reservation, now: float, tz: tzinfo | None, clock: Clock) -> lis
         one.user,
         str(one.gpus or len(one.gpu_list or ())),
         "any" if one.gpu_list is None else ranges.fold(one.gpu_list),
-        clock.stamp(start),
-        clock.stamp(end),
+        _at(start, now, clock),
+        _at(end, now, clock),
         one.repeat or "-",
         reservations.status(one, now, tz),
     ]
+
+
+def _at(at: float, now: float, clock: Clock) -> str:
+    """A time, on a terminal as short as its distance allows."""
+    return clock.near(at, now) if render.is_terminal() else clock.stamp(at)
 
 
 def lines(one: Reservation, now: float, tz: tzinfo | None, clock: Clock) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.output import descriptions
-from gflowctl.output.render import STATE_COLORS, Column
+from gflowctl.output.render import STATE_COLORS, Column, is_terminal
 from gflowctl.view import jobs, reasons
 from gflowd.core.errors import BadUsage
 from gflowd.core.job.model import SHORT_STATES, STATES, Ended, is_live
@@ -109,11 +109,18 @@ def _shown_start(view: View, job: Job) -> str:
     """When it began, or the latest promised start, or with `~` the expected start."""
     began = jobs.started_at(job)
     if began is not None:
-        return view.clock.stamp(began)
+        return _at(view, began)
     promised, estimated = reasons.promised_start(view, job), reasons.estimated_start(view, job)
     if promised is not None or estimated is None:
-        return view.clock.stamp(promised)
-    return f"~{view.clock.stamp(estimated)}"
+        return _at(view, promised)
+    return f"~{_at(view, estimated)}"
+
+
+def _at(view: View, at: float | None) -> str:
+    """A time, on a terminal as short as its distance allows."""
+    if at is None or not is_terminal():
+        return view.clock.stamp(at)
+    return view.clock.near(at, view.now, seconds=True)
 
 
 def _last(moment: float | None) -> float:
@@ -132,9 +139,9 @@ FIELDS: dict[str, Field] = {
     "TIME": Field(_time, lambda view, job: view.elapsed(job) or 0.0, right=True),
     "TIMELEFT": Field(_time_left, lambda view, job: _last(view.time_left(job)), right=True),
     "TIMELIMIT": Field(_time_limit, lambda _, job: _last(job.spec.time_limit), right=True),
-    "SUBMIT": Field(lambda view, job: view.clock.stamp(job.spec.submitted_at), lambda _, job: job.spec.submitted_at),
+    "SUBMIT": Field(lambda view, job: _at(view, job.spec.submitted_at), lambda _, job: job.spec.submitted_at),
     "START": Field(_shown_start, lambda view, job: _last(start(view, job))),
-    "END": Field(lambda view, job: view.clock.stamp(jobs.ended_at(job)), lambda _, job: _last(jobs.ended_at(job))),
+    "END": Field(lambda view, job: _at(view, jobs.ended_at(job)), lambda _, job: _last(jobs.ended_at(job))),
     "NODES": Field(lambda _, job: "0" if jobs.is_waiting(job) else "1", right=True),
     "GPUS": Field(lambda _, job: str(job.spec.gpus), lambda _, job: job.spec.gpus, right=True),
     "CPUS": Field(lambda _, job: str(job.spec.cpus), lambda _, job: job.spec.cpus, right=True),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 STAMP = "%Y-%m-%dT%H:%M:%S"
 MINUTE = "%Y-%m-%d %H:%M"
 TIME = "%H:%M"
+SECONDS = "%H:%M:%S"
 DAY, WEEK, YEAR = 86400, 7 * 86400, 365 * 86400
 FIRST, LAST = -62135510400, 253402128000  # of the calendar in `datetime`, in any zone
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- on whichever clock
@@ -40,10 +41,12 @@ class Clock:
         """`2025-01-31T18:30:00`, or `2025-01-31T18:30:00+09:00`."""
         return missing if at is None else self.show(at, STAMP)
 
-    def near(self, at: float, now: float) -> str:
-        """To the minute, shorter if it is near: `18:00`, `Mon 09:00`, `2025-01-31 09:00`."""
+    def near(self, at: float, now: float, *, seconds: bool = False) -> str:
+        """Shorter if it is near: `18:00`, with `seconds` `18:00:05`, `Mon 09:00`, `2025-01-31 09:00`."""
         days = int(self.wall(at) // DAY - self.wall(now) // DAY)
-        return self.show(at, TIME if days == 0 else "%a %H:%M" if 0 < days < WEEK // DAY else MINUTE)
+        return self.show(
+            at, (SECONDS if seconds else TIME) if days == 0 else "%a %H:%M" if 0 < days < WEEK // DAY else MINUTE
+        )
 
     def show(self, at: float, form: str) -> str:
         """In a form of strftime(3)."""

@@ -348,3 +348,12 @@ def test_a_long_name_of_elements_is_cut_where_a_line_would_not_fit_and_ids_are_n
     assert "+" in lines[1].split()[0]
     assert lines[3].split()[0] == "1_400"
     assert "+" not in ctl.ok("queue").split("\n", 1)[1]
+
+
+def test_a_terminal_gets_short_times_and_a_pipe_whole_ones(mixed: Ctl) -> None:
+    fields = ["queue", "3-4", "-f", "JOBID,SUBMIT,START,END"]
+    today = r"(\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d \d\d:\d\d)"  # or just before midnight
+    lines = plain(mixed.on_a_terminal(*fields)[0])
+    assert re.fullmatch(rf" +3  {today}  {today}  N/A", lines[1])
+    assert re.fullmatch(rf" +4  {today}  {today}  {today}", lines[2])
+    assert len(re.findall(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", mixed.ok(*fields))) == 5

@@ -223,6 +223,12 @@ def test_the_timeline_says_whose_each_reservation_is_and_what_its_signs_mean(bus
     assert re.search("\x1b\\[2m▐█▌\x1b\\[0m past +\x1b\\[32m▐█▌\x1b\\[0m now +\x1b\\[36m▐█▌\x1b\\[0m coming", shown)
 
 
+def test_the_list_has_short_times_on_a_terminal(busy: Ctl) -> None:
+    shown = busy.on_a_terminal("reserve", "list", columns=80, env={"NO_COLOR": "1"})[0].splitlines()
+    assert re.search(r" 0-1 +(\w{3} )?\d\d:\d\d +(\w{3} )?\d\d:\d\d +- +active", shown[1])
+    assert re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", busy.ok("reserve", "list"))
+
+
 def test_what_is_over_of_a_window_is_dim(seen: Ctl) -> None:
     create(seen, "--gpu-list", "0", "--start", "now", "--for", "2h", "--user", "nobody")
     with seen.store.commit() as commit:

@@ -86,7 +86,8 @@ def test_what_is_shown_can_be_read_again(moment: int, name: str | None) -> None:
 def test_what_is_near_is_shown_short() -> None:
     clock = Clock(clocks.of("Europe/Vienna", NOW).zone)
     assert clock.near(NOW + 3600, NOW) == "19:30"
-    assert clock.near(NOW + 6 * 3600, NOW) == "Sat 00:30"
+    assert clock.near(NOW + 3601, NOW, seconds=True) == "19:30:16"
+    assert clock.near(NOW + 6 * 3600, NOW) == clock.near(NOW + 6 * 3600, NOW, seconds=True) == "Sat 00:30"
     assert clock.near(NOW - 86400, NOW) == "2025-01-30 18:30"
     assert clock.near(NOW + 6 * 86400, NOW) == "Thu 18:30"
     assert clock.near(NOW + 7 * 86400, NOW) == "2025-02-07 18:30"
