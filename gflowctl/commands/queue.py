@@ -118,7 +118,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         redraw(context, show, args.interval)
     else:
         listed, sums = show()
-        render.write(f"{listed}\n{sums}\n" if sums else listed)
+        lines = ["", *render.paragraph(sums, render.terminal_columns())] if sums else []
+        render.write(listed + "".join(f"{line}\n" for line in lines))
     return 0
 
 

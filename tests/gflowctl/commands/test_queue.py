@@ -282,7 +282,7 @@ def plain(shown: str) -> list[str]:
 def test_a_terminal_gets_the_numbers_of_jobs_by_state_and_a_pipe_does_not(mixed: Ctl) -> None:
     shown = plain(mixed.on_a_terminal("queue")[0])
     assert shown[-2:] == ["", "1 running, 1 queued, 1 held; gflowd is not running"]
-    shown = plain(mixed.on_a_terminal("queue", "-a", "-l", "1")[0])
+    shown = plain(mixed.on_a_terminal("queue", "-a", "-l", "1", columns=100)[0])
     assert shown[-1].startswith("1 running, 1 queued, 1 held, 1 finished, 1 failed, 1 cancelled; ")
     assert plain(mixed.on_a_terminal("queue", "-u", "nobody-here")[0])[-1] == "no jobs; gflowd is not running"
     assert "running" not in mixed.ok("queue")
