@@ -2,7 +2,8 @@
 
 `pid` (boot id and proc stat line), `alive` (a named pipe, open while any process of the job lives), `exit` (a status,
 with `oom` if the kernel ended it for its memory, or the shell's `not found` if no command ran; or `launch` and the
-reason why it was not even tried), `log`, `log.end`, `out` and `err` (named pipes, read by the process that copies them
+reason why it was not even tried), `used` (what the shell knows of the CPU time of its children, and what a control
+group counted), `log`, `log.end`, `out` and `err` (named pipes, read by the process that copies them
 to files), `stop.<signal>`.
 """
 
@@ -20,7 +21,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gflowd.core.execution import job_script, procstat
+from gflowd.core.execution import job_script, procstat, usage
 from gflowd.effects import files
 
 if TYPE_CHECKING:
@@ -76,6 +77,12 @@ def exit_record(directory: str) -> Record | None:
     if match is None or int(match[1]) > 255:
         return None
     return Record(at, int(match[1]), match[3], starved=match[2] is not None)
+
+
+def noted(directory: str) -> usage.Noted | None:
+    """What `job.sh` noted of what the attempt used; None where it left nothing."""
+    found = _read(directory, "used")
+    return None if found is None else usage.noted(found[0])
 
 
 def log_has_ended(directory: str) -> bool:
@@ -178,6 +185,15 @@ def prepare(directory: str, script: bytes, pipes: tuple[str, ...] = ()) -> None:
 
 
 def _read_line(directory: str, name: str) -> tuple[str, float] | None:
+    found = _read(directory, name)
+    if found is None:
+        return None
+    line, newline, _ = found[0].partition("\n")
+    return (line, found[1]) if newline else None
+
+
+def _read(directory: str, name: str) -> tuple[str, float] | None:
+    """The text of a short file, and when it was written."""
     fd = files.open_to_read(os.path.join(directory, name))
     if fd is None:
         return None
@@ -188,5 +204,4 @@ def _read_line(directory: str, name: str) -> tuple[str, float] | None:
         return None
     finally:
         os.close(fd)
-    line, newline, _ = text.partition("\n")
-    return (line, at) if newline else None
+    return text, at

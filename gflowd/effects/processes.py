@@ -228,6 +228,11 @@ def memory(process: Process) -> int:
     return process.rss * PAGE if own is None else own
 
 
+def resident(process: Process) -> int:
+    """The bytes of memory that a process has for itself or shares with others (`procstat.own_resident`)."""
+    return procstat.own_resident(_status(process.pid))
+
+
 def lineage(pid: int, spare: int) -> tuple[Process, ...]:
     """The process `pid`, its parent and so on, up to but excluding init and `spare`; empty if we cannot see it."""
     found: list[Process] = []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gflowd import log
 from gflowd.core.execution import process_owner
 from gflowd.core.gpu import faults as gpu_faults
+from gflowd.core.gpu import mean_load
 from gflowd.core.gpu.report import GpuReport, news
 from gflowd.effects import processes
 from gflowd.effects.gpu import pci
@@ -19,10 +20,11 @@ from gflowd.effects.gpu.simulated import Simulated
 from gflowd.workers.base import Turn
 
 if TYPE_CHECKING:
-    from gflowd.core.execution.observations import LiveJob
+    from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.execution.procstat import Process
     from gflowd.core.gpu.admin_state import Resumed
     from gflowd.core.gpu.device import Gpu, GpuProcess
+    from gflowd.core.gpu.mean_load import Load
     from gflowd.core.moment import Moment
     from gflowd.effects.gpu.simulated import Driver
     from gflowd.workers.base import Wiring
@@ -61,7 +63,7 @@ class GpuPoller:
         agenda = slots.agenda
         if self._next is None:
             self._next = now.mono
-            self._report = GpuReport(noted=slots.gpu_report.noted)
+            self._report = GpuReport(noted=slots.gpu_report.noted, loads=slots.gpu_report.loads)
         elif now.mono >= self._next or (self._report.trouble is None and self._is_asked(agenda)):
             self._look(now, agenda)
         if agenda is not None and agenda.poll_after is not None and self._report.trouble is None:
@@ -94,7 +96,8 @@ class GpuPoller:
         self._resumed = () if agenda is None else agenda.resumed
         judged, noted = gpu_faults.judge(seen, self._report.noted, self._resumed)
         gpus = self._with_owners(judged, () if agenda is None else agenda.live, now)
-        self._report = replace(self._report, begun=now.mono, trouble=None, gpus=gpus, noted=noted)
+        loads = self._loads(gpus, () if agenda is None else agenda.live, now)
+        self._report = replace(self._report, begun=now.mono, trouble=None, gpus=gpus, noted=noted, loads=loads)
         for gpu in gpus:
             if gpu.fault == faults.get(gpu.uuid):
                 continue
@@ -102,6 +105,14 @@ class GpuPoller:
                 self._log.info("GPU works again", index=gpu.index, uuid=gpu.uuid)
             else:
                 self._log.warning("GPU is faulty", index=gpu.index, uuid=gpu.uuid, why=gpu.fault)
+
+    def _loads(self, gpus: tuple[Gpu, ...], live: tuple[LiveJob, ...], now: Moment) -> dict[Key, Load]:
+        """How busy the GPUs of each live attempt were up to now. One that is suspended has only what was before."""
+        utilisation = {name: gpu.utilisation for gpu in gpus for name in (gpu.card, gpu.uuid)}
+        at_work = {
+            job.key: job.gpus if job.runs_in(now.boot) and not job.suspended else () for job in live if job.gpus
+        }
+        return mean_load.follow(self._report.loads, at_work, utilisation)
 
     def _fail(self, trouble: str, now: Moment) -> None:
         if trouble != self._report.trouble:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from gflowd.core.execution.observations import Enforced, Observations
+from gflowd.core.execution.usage import Samples
 from gflowd.core.gpu.report import GpuReport
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ class Slots:
     def enforced(self) -> Enforced:
         """The timeout enforcer's."""
         return self._decision(TIMEOUT_ENFORCER, Enforced) or Enforced()
+
+    @property
+    def samples(self) -> Samples:
+        """What the timeout enforcer has seen live attempts use."""
+        post = self.posts.get(TIMEOUT_ENFORCER)
+        return Samples() if post is None or post.detail is None else _checked(post.detail, Samples)
 
     def without(self, name: str) -> Slots:
         """What all other workers have posted."""

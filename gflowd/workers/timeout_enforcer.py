@@ -20,6 +20,7 @@ from gflowd.workers.log_limiter import LogLimiter
 from gflowd.workers.memory_watch import MemoryWatch
 from gflowd.workers.quiet_watch import QuietWatch
 from gflowd.workers.suspender import Suspender
+from gflowd.workers.usage_watch import UsageWatch
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key, LiveJob
@@ -44,7 +45,7 @@ def open(wiring: Wiring) -> TimeoutEnforcer:  # noqa: A001 -- the workers' proto
 
 
 class TimeoutEnforcer:
-    """Decision: the attempts that exceed their limits, and those that survive KILL."""
+    """Decision: the attempts that exceed their limits, and those that survive KILL. Detail: what live ones have used."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._state = wiring.state
@@ -58,6 +59,7 @@ class TimeoutEnforcer:
         self._swept = float("-inf")
         self._memory = MemoryWatch(self._leader, self._groups, wiring.supervisor)
         self._quiet = QuietWatch(wiring.state)
+        self._usage = UsageWatch(self._leader, wiring.supervisor)
         self._suspender = Suspender(wiring.state, self._leader, self._groups, wiring.supervisor)
 
     def tick(self, now: Moment, slots: Slots) -> Turn:
@@ -85,6 +87,9 @@ class TimeoutEnforcer:
         quiet, silent, look_at = self._quiet.tick(jobs, now)
         if look_at is not None:
             wakes.append(look_at)
+        samples, look_at = self._usage.tick(jobs, now, slots.samples)
+        if look_at is not None:
+            wakes.append(look_at)
         keys = {job.key for job in jobs}
         if (look_again := self._logs.look(keys, now.mono)) is not None:
             wakes.append(look_again)
@@ -95,7 +100,7 @@ class TimeoutEnforcer:
         self._told = {(key, step): told for (key, step), told in self._told.items() if key in keys}
         self._kill_next = {job.key: self._kill_next[job.key] for job in jobs if job.key in self._kill_next}
         found = Enforced(tuple(overdue), over_memory, tuple(stuck), quiet, silent)
-        return Turn(found, None, min(wakes, default=None))
+        return Turn(found, samples, min(wakes, default=None))
 
     def close(self) -> None:
         """Removes the groups of jobs that no longer live."""

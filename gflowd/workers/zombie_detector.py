@@ -185,6 +185,7 @@ class ZombieDetector:
         others = processes.without(found, self._leader(look))
         strays = bool(others) or (look.held and now.mono - watch.recorded >= STRAYS_AFTER)
         lives = look.held or bool(others)
+        complete = not lives and self._log_is_complete(look, now)
         observation = Observation(
             started=watch.started,
             lives=lives,
@@ -193,7 +194,8 @@ class ZombieDetector:
             trouble=record.trouble,
             starved=record.starved,
             ended_at=record.at,
-            complete=not lives and self._log_is_complete(look, now),
+            complete=complete,
+            used=jobdir.noted(watch.directory) if complete else None,
         )
         watch.over = observation if observation.complete else None
         return observation

@@ -164,7 +164,8 @@ _TAIL = b"""\
 code=$?
 exec 5>&- 6>&-
 if [ -e "$dir/unfound" ]; then case $code in 126) code='126 not executable' ;; 127) code='127 not found' ;; esac; fi
-%(oom)b%(failed)brecord "$code"
+%(oom)b%(failed)b{ times; %(counted)b:; } >"$dir/used"
+record "$code"
 """
 
 _JOIN = b"""\
@@ -173,6 +174,9 @@ _JOIN = b"""\
 _OOM = b"""\
 if [ "$code" -ne 0 ] && grep -q '^oom_kill [1-9]' %(cgroup)b/memory.events; then code="$code oom"; fi
 """
+
+_COUNTED = b"""\
+read -r peak <%(cgroup)b/memory.peak && echo "peak $peak"; read -r _ cpu <%(cgroup)b/cpu.stat && echo "cpu $cpu"; """
 
 # The submitter's, as far as the hard limits reach that gflowd was started with.
 _LIMIT = b"""\
@@ -213,6 +217,7 @@ def job_script(launch: Launch) -> bytes:
         % {
             b"join": _of_cgroup(_JOIN, launch),
             b"oom": _of_cgroup(_OOM, launch),
+            b"counted": _of_cgroup(_COUNTED, launch),
             b"umask": launch.umask,
             b"strangers": b" ".join(_STRANGERS),
             b"exports": b"".join(

@@ -15,6 +15,8 @@ from gflowd.core.job.value import Posted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gflowd.core.execution.usage import Noted
+
     from gflowd.core.job.model import EarlySignal
 
 Key = tuple[int, int]  # of an attempt: the job's id, and which attempt at it
@@ -39,6 +41,11 @@ class LiveJob(Posted):
     suspended: bool = False  # it is to stand still
     quiet_limit: float | None = None  # seconds without output
     outputs: tuple[str, ...] = ()  # the files that it writes to beside its log, where it has such a limit
+    gpus: tuple[str, ...] = ()  # the UUIDs of those that it has for itself
+
+    def runs_in(self, boot: str) -> bool:
+        """Whether it has begun, in this boot."""
+        return self.started is not None and self.started.identity.boot == boot
 
     @property
     def key(self) -> Key:
@@ -72,6 +79,7 @@ def live_job(job: Job, grace: float) -> LiveJob:
         suspended=isinstance(phase, Suspended),
         quiet_limit=job.spec.quiet_limit,
         outputs=() if job.spec.quiet_limit is None else output_files.paths(job),
+        gpus=() if job.spec.shared or job.run is None else job.run.gpu_uuids,
     )
 
 
@@ -114,6 +122,7 @@ class Observation(Posted):
     starved: bool = False
     ended_at: float | None = None
     complete: bool = False
+    used: Noted | None = None  # of a complete one
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ _STOP = 1 << 18  # SIGSTOP, which is 19 on x86 and arm
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process: `start` in clock ticks since boot; a `zombie` is dead and not yet reaped; `stopped` by a signal; `rss`
-    in pages.
+    in pages; `cpu` in clock ticks, with that of the children that it has waited for.
     """
 
     pid: int
@@ -28,6 +28,7 @@ class Process:
     zombie: bool
     rss: int = field(default=0, compare=False)
     stopped: bool = field(default=False, compare=False)
+    cpu: int = field(default=0, compare=False)
 
     @property
     def key(self) -> tuple[int, int]:
@@ -52,6 +53,7 @@ def parse(line: str) -> Process | None:
             fields[0] in ("Z", "X"),
             int(fields[21]),
             fields[0] == "T",
+            sum(map(int, fields[11:15])),
         )
     except (ValueError, IndexError):
         return None
@@ -97,6 +99,13 @@ def _fields(status: str) -> dict[str, str]:
 
 def _mask(fields: dict[str, str], name: str) -> int:
     return int(fields.get(name, "0"), 16)
+
+
+def own_resident(status: str) -> int:
+    """The resident bytes of the process of a status file that are backed by no file; what it shares counts whole."""
+    fields = _fields(status)
+    found = (fields.get(name, "").split() for name in ("RssAnon", "RssShmem"))
+    return sum(int(words[0]) << 10 for words in found if len(words) == 2 and words[1] == "kB")
 
 
 def unshared(rollup: str) -> int | None:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from gflowd.core.gpu import hidden_use
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gflowd.core.gpu.device import Gpu
     from gflowd.core.gpu.faults import Noted
+    from gflowd.core.gpu.mean_load import Key, Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class GpuReport:
 
     `begun`: when the last look began; `answered`: when the last look that was asked for began. `trouble`: what is wrong
     with the driver. `gpus` is None until a look has found them. `noted`: the lasting faults, for the next poller, since
-    a lost GPU may take this one with it.
+    a lost GPU may take this one with it. `loads`: how busy the GPUs of each live attempt were.
     """
 
     begun: float = -inf
@@ -27,6 +30,7 @@ class GpuReport:
     trouble: str | None = None
     gpus: tuple[Gpu, ...] | None = None
     noted: Noted = field(default_factory=dict)
+    loads: Mapping[Key, Load] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -387,11 +387,41 @@ class Stopping(Value):
         self.pauses: Final = pauses
 
 
+class Used(Value):
+    """What an attempt used, as far as it was seen, and how that is known: `memory_mb` at its peak, `gpu_percent` the
+    mean of `gpu_polls`, of its own GPUs. None: not known. What only samples tell is a floor.
+    """
+
+    __slots__ = ("cpu_seconds", "cpu_source", "gpu_percent", "gpu_polls", "memory_mb", "memory_source")
+
+    def __init__(
+        self,
+        *,
+        memory_mb: int | None = None,
+        memory_source: str | None = None,
+        cpu_seconds: float | None = None,
+        cpu_source: str | None = None,
+        gpu_percent: float | None = None,
+        gpu_polls: int = 0,
+    ) -> None:
+        self.memory_mb: Final = memory_mb
+        self.memory_source: Final = memory_source  # one of `SOURCES`, as the next
+        self.cpu_seconds: Final = cpu_seconds
+        self.cpu_source: Final = cpu_source
+        self.gpu_percent: Final = gpu_percent
+        self.gpu_polls: Final = gpu_polls
+
+
+CGROUP, SHELL, SAMPLES = "cgroup", "shell", "samples"
+SOURCES = (CGROUP, SHELL, SAMPLES)
+
+
 class Ended(Value):
     """Final. `state` is one of `ENDED_STATES`; of `exit_code` and `signal` at most one is set."""
 
     __slots__ = (
         "attempt", "ended_at", "exit_code", "lingers", "paused", "reason", "run", "signal", "started_at", "state",
+        "used",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that an end tells
@@ -407,6 +437,7 @@ class Ended(Value):
         lingers: bool = False,
         attempt: int = 1,
         paused: float = 0.0,
+        used: Used | None = None,
     ) -> None:
         self.state: Final = state
         self.ended_at: Final = ended_at
@@ -418,6 +449,7 @@ class Ended(Value):
         self.attempt: Final = attempt  # of one without a run: the attempt that was queued; `last_attempt` is for all
         self.lingers: Final = lingers  # processes of it live on and keep its GPUs (`kill_strays = false`)
         self.paused: Final = paused  # seconds between its start and its end in which it stood still
+        self.used: Final = used
 
     @property
     def last_attempt(self) -> int:

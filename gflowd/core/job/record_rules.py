@@ -39,6 +39,7 @@ from gflowd.core.job.model import (
     LONGEST_STRING,
     OVERLAPS,
     RANGES,
+    SOURCES,
 )
 
 TYPE_CHECKING = False
@@ -226,6 +227,13 @@ _STARTED = Fields({"at": _TIME, "mono": _MONO, "identity": Fields({"boot": TEXT,
 _TAG = {"is": TEXT}
 _SINCE = {"since_at": _TIME, "since_mono": _MONO, "since_boot": TEXT}
 _PAUSES = {"pauses": Fields({}, {"count": _COUNT, "seconds": _MONO, "last_mono": _MONO})}
+_USED = Fields(
+    {},
+    {
+        "memory_mb": Maybe(_COUNT), "cpu_seconds": Maybe(_MONO), "gpu_percent": Maybe(number(0, 100)),
+        "gpu_polls": _COUNT, **dict.fromkeys(("memory_source", "cpu_source"), Maybe(one_of(SOURCES))),
+    },
+)  # fmt: skip
 _PHASES = {
     records.QUEUED: Fields(_TAG, {"attempt": _FROM_ONE, "begin_at": Maybe(_TIME), "since": Maybe(_TIME)}),
     records.STARTING: Fields({**_TAG, "run": _RUN}),
@@ -241,7 +249,7 @@ _PHASES = {
         {
             "reason": Maybe(TEXT), "run": Maybe(_RUN), "started_at": Maybe(_TIME), "lingers": flag,
             "exit_code": Maybe(whole(0, 255)), "signal": Maybe(whole(1, 128)), "attempt": _FROM_ONE,
-            "paused": _MONO,
+            "paused": _MONO, "used": Maybe(_USED),
         },
         ("lingers",),
         lambda raw: not raw["lingers"] or raw.get("run") is not None,

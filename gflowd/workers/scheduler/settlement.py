@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from gflowd.core.execution import series, transitions
+from gflowd.core.execution import series, transitions, usage
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Ended, Job, Phase, Suspended
 from gflowd.core.planning import continuation
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from gflowd.core.execution.observations import Key
+    from gflowd.core.job.model import Used
     from gflowd.core.moment import Moment
     from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.scheduler.planner import Changes
@@ -36,6 +37,8 @@ def settle(
         is_idle = key in too_idle and not isinstance(job.phase, Suspended)
         limit = exceeds.exceeded(key) or (reasons.IDLE_GPUS if is_idle else None)
         after = transitions.settle(job, seen.of(key), now, limit=limit, kill_strays=kill_strays)
+        if isinstance(after, Ended) and after.started_at is not None and not isinstance(job.phase, Ended):
+            after = after.replace(used=_used(slots, key))
         if after is not None:
             changes[job.id] = with_next_attempt(job, after, now)
     staying = [job for job in job_queue.live.values() if not ends(changes.get(job.id))]
@@ -52,6 +55,15 @@ def settle(
         if begin_at is not None:
             changes[job.id] = (transitions.put_off(job, begin_at),)
     return changes
+
+
+def _used(slots: Slots, key: Key | None) -> Used | None:
+    """What an attempt that has just ended used: it is on the board until its end is committed."""
+    if key is None:
+        return None
+    seen = slots.observations.of(key)
+    at_end = None if seen is None else seen.used
+    return usage.used(at_end, slots.samples.of_attempts.get(key), slots.gpu_report.loads.get(key))
 
 
 def _without_resources(job_queue: JobQueue, now: Moment) -> Iterator[tuple[Job, tuple[Phase, ...]]]:
