@@ -3,6 +3,11 @@
 For a job that was submitted in a git work tree, the commit and the branch of that moment are shown, and whether tracked
 files had been modified; if that could not be found out within 20 ms, it is not known.
 
+What an ended attempt used is shown as far as it is known, and how: a control group counts all of it, the shell knows
+the CPU time of the processes that were waited for, and what was sampled every few seconds is a floor ("at least"). GPU
+use is the mean that the driver reported at the polls. Of a job that failed, the last lines of its output are shown, and
+if they say that CUDA ran out of memory, that is its cause.
+
 --env prints the environment that was kept at submission. The values of variables whose names look secret (containing
 TOKEN, SECRET, PASSWORD, KEY and the like) and passwords in URLs are hidden, unless --unmask is given. When the job
 starts, the variables listed in gflow(7) are added.
@@ -81,7 +86,13 @@ def _arrays(view: View, texts: list[str]) -> set[int]:
 
 
 def _record(args: argparse.Namespace, view: View, job: Job) -> dict[str, Any]:
-    found = {**json_records.record(view, job), "attempts": json_records.attempts(view, job)}
+    from gflowctl.output import last_words
+
+    words = last_words.of(view, job)
+    found = {
+        **json_records.record(view, job), "attempts": json_records.attempts(view, job),
+        "cause": None if words is None else words.cause, "last_lines": [] if words is None else words.lines,
+    }  # fmt: skip
     if job.spec.repeat is not None:
         from gflowctl.output import repeats
 
@@ -129,13 +140,19 @@ def _kept(path: str, what: str) -> bytes:
 
 
 def _lines(view: View, job: Job, explain: Explain, *, color: bool) -> list[tuple[str, str]]:
+    from gflowctl.output import last_words
+
+    words = last_words.of(view, job)
     return [
         *_what(job),
         *_state(view, job, explain, color=color),
+        *last_words.cause(words),
         *_asked(view, job),
         *_times(view, job),
+        *_used(job),
         *_where(view, job),
         *_past(view, job),
+        *last_words.shown(words),
     ]
 
 
@@ -244,6 +261,13 @@ def _times(view: View, job: Job) -> Iterator[tuple[str, str]]:
         yield "Elapsed", durations.clock(elapsed) + (f", without {durations.clock(paused)} suspended" if paused else "")
 
 
+def _used(job: Job) -> Iterator[tuple[str, str]]:
+    if isinstance(job.phase, Ended):
+        from gflowctl.output import used
+
+        yield from used.lines(job.phase.used)
+
+
 def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
     spec, run = job.spec, job.run
     yield "Directory", render.escape(spec.cwd)
@@ -268,6 +292,8 @@ def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
 
 def _past(view: View, job: Job) -> Iterator[tuple[str, str]]:
     """Each earlier attempt: how it ended, when, and where its output is."""
+    from gflowctl.output import used
+
     for number in range(1, jobs.attempt(job)):
         past = view.past(job.id, number)
         if past is None:
@@ -278,6 +304,7 @@ def _past(view: View, job: Job) -> Iterator[tuple[str, str]]:
         if past.reason is not None:
             how.append(render.escape(past.reason))
         began = "" if past.started_at is None else f"{view.clock.stamp(past.started_at)} "
-        yield f"Attempt {number}", f"{', '.join(how)}; {began}to {view.clock.stamp(past.ended_at)}"
+        spent = f"; {brief}" if (brief := used.brief(past.used)) else ""
+        yield f"Attempt {number}", f"{', '.join(how)}; {began}to {view.clock.stamp(past.ended_at)}{spent}"
         if past.started_at is not None:
             yield f"Log {number}", render.escape(jobs.log_path(view.context.state, job, number))

@@ -6,6 +6,9 @@ is the share of finished jobs among those that ended and were not cancelled. GPU
 the peak is the largest number of GPUs in use at one time. With --by day a job belongs to the day on which it ended, GPU
 hours to the day on which they were used. On a terminal that is too narrow, CD, F, CA and TO stand for finished, failed,
 cancelled and timeout, OK for the success rate and GPUH for GPU hours, and numbers are rounded.
+
+GPU use, CPU hours and the peak of memory are those of attempts that have ended, as far as they are known (see
+gflowctl-show(1)): GPU use is the mean over the time for which GPUs were held, the peak is that of the largest attempt.
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ from gflowd import command_line
 from gflowd.core.accounting import statistics
 from gflowd.core.accounting.statistics import DAY, PROJECT, USER, Account, Calendar
 from gflowd.core.errors import BadUsage, GflowError
-from gflowd.core.job.model import ENDED_STATES, SHORT_STATES, STATES
+from gflowd.core.job.model import ENDED_STATES, SHORT_STATES, STATES, Ended
 from gflowd.core.job.records import SPEC
-from gflowd.core.syntax import durations
+from gflowd.core.syntax import durations, memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,15 +120,20 @@ def _last(account: Account) -> float:
 
 def _account(view: views.View, job: Job, now: float) -> Account:
     past = [view.past(job.id, number) for number in range(1, jobs.attempt(job))]
-    spans = [
-        (each.started_at, each.ended_at, () if each.run is None else each.run.gpu_ids)
-        for each in past
-        if each is not None and each.started_at is not None
-    ]
-    began, ended = jobs.started_at(job), jobs.ended_at(job)
-    if began is not None:
-        spans.append((began, now if ended is None else ended, () if job.run is None else job.run.gpu_ids))
-    return Account(job.spec.user, job.spec.project, jobs.state(job), job.spec.submitted_at, ended, spans)
+    ended = [each for each in past if each is not None]
+    if isinstance(job.phase, Ended):
+        ended.append(job.phase)
+    spans, uses = [], []
+    for each in ended:
+        if each.started_at is not None:
+            spans.append((each.started_at, each.ended_at, () if each.run is None else each.run.gpu_ids))
+            if (use := statistics.use(None if each.used is None else each.used.fields(), spans[-1])) is not None:
+                uses.append(use)
+    began = jobs.started_at(job)
+    if began is not None and not isinstance(job.phase, Ended):
+        spans.append((began, now, () if job.run is None else job.run.gpu_ids))
+    spec = job.spec
+    return Account(spec.user, spec.project, jobs.state(job), spec.submitted_at, jobs.ended_at(job), spans, uses)
 
 
 def _text(summary: Summary, *, color: bool) -> str:
@@ -137,6 +145,9 @@ def _text(summary: Summary, *, color: bool) -> str:
         "Ran": _spread(summary.run),
         "GPU hours": f"{summary.gpu_hours:.2f}",
         "Peak GPUs": str(summary.peak_gpus),
+        "GPU use": "N/A" if summary.gpu_percent is None else f"{summary.gpu_percent:.0f} % on average",
+        "CPU hours": f"{summary.cpu_hours:.2f}",
+        "Peak memory": "N/A" if summary.peak_memory_mb is None else memory.show(summary.peak_memory_mb),
     }
     wide = render.terminal_columns() - KEY if render.is_terminal() else 0
     whole = []
@@ -233,7 +244,10 @@ def _record(summary: Summary) -> dict[str, Any]:
     for name, spread in (("wait", summary.wait), ("run", summary.run)):
         values = (None, None, None) if spread is None else spread
         record |= {f"{name}_{what}": value for what, value in zip(("mean", "median", "p95"), values, strict=True)}
-    return {**record, "gpu_hours": summary.gpu_hours, "peak_gpus": summary.peak_gpus}
+    return {
+        **record, "gpu_hours": summary.gpu_hours, "peak_gpus": summary.peak_gpus, "gpu_percent": summary.gpu_percent,
+        "cpu_hours": summary.cpu_hours, "peak_memory_mb": summary.peak_memory_mb,
+    }  # fmt: skip
 
 
 def _json(

@@ -59,6 +59,7 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "log": _log(view, job),
         **_submitted(view, job),
         "cancelled_by": job.wish.cancelled_by,
+        "used": _used(ended),
     }  # fmt: skip
 
 
@@ -105,6 +106,11 @@ def _dependencies(needs: Needs | None) -> list[dict[str, object]]:
     return [dependencies.encode_one(each) for each in needs.dependencies]
 
 
+def _used(ended: Ended | None) -> dict[str, object] | None:
+    """What an attempt used, as far as it is known; null before its end."""
+    return None if ended is None or ended.used is None else ended.used.fields()
+
+
 def attempts(view: View, job: Job) -> list[dict[str, Any]]:
     """The earlier attempts that have left a record, each as far as it is known."""
     found = ((number, view.past(job.id, number)) for number in range(1, jobs.attempt(job)))
@@ -113,7 +119,7 @@ def attempts(view: View, job: Job) -> list[dict[str, Any]]:
             "attempt": number, "state": past.state, "reason": past.reason, "exit_code": past.exit_code,
             "signal": past.signal, "gpu_ids": [] if past.run is None else list(past.run.gpu_ids),
             "started_at": rfc3339(past.started_at), "ended_at": rfc3339(past.ended_at),
-            "log": jobs.log_path(view.context.state, job, number),
+            "log": jobs.log_path(view.context.state, job, number), "used": _used(past),
         }
         for number, past in found
         if past is not None

@@ -6,6 +6,7 @@ import json
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gflowd.core.accounting import statistics
 from gflowd.core.accounting.statistics import Account
 from gflowd.core.job.records import ATTEMPT, LIMIT, PHASE, SPEC, WISH
 from gflowd.storage.history import ATTEMPTS, JOBS, marks
@@ -13,10 +14,11 @@ from gflowd.storage.history import ATTEMPTS, JOBS, marks
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from gflowd.core.accounting.statistics import Span
+    from gflowd.core.accounting.statistics import Span, Use
     from gflowd.storage.history import History
 
     Record = tuple[str, int | str, Any]  # kind, id, value
+    Attempt = tuple[Span, Use | None]
 
 CHUNK = 500  # specs that are read at a time
 WORTH_ORJSON = 1 << 20  # bytes
@@ -86,20 +88,27 @@ def records(history: History, spec_ids: Sequence[int]) -> Iterator[Record]:
 def accounts(history: History, choice: Choice, known: Collection[int]) -> Iterator[Account]:
     """The jobs of the selected specs, except for those `known`, as accounts."""
     gpus: dict[str | None, tuple[int, ...]] = {None: ()}
-    past: dict[int, list[Span]] = {}
-    query = "SELECT job, started_at, ended_at, gpus FROM attempt WHERE started_at IS NOT NULL ORDER BY job, number"
-    for job_id, started_at, ended_at, text in history.rows(query):
-        past.setdefault(job_id, []).append((started_at, ended_at, _gpus(gpus, text)))
+    past: dict[int, list[Attempt]] = {}
+    used = "json_extract(phase, '$.used')"
+    query = (
+        f"SELECT job, started_at, ended_at, gpus, {used} FROM attempt WHERE started_at IS NOT NULL ORDER BY job, number"
+    )
+    for job_id, started_at, ended_at, text, record in history.rows(query):
+        past.setdefault(job_id, []).append(_attempt((started_at, ended_at, _gpus(gpus, text)), record))
     where, values = _where(choice)
-    columns = "job.id, spec.id, user, project, state, submitted_at, started_at, ended_at, gpus"
-    for job_id, spec_id, user, project, state, submitted_at, started_at, ended_at, text in history.rows(
+    columns = f"job.id, spec.id, user, project, state, submitted_at, started_at, ended_at, gpus, {used}"
+    for job_id, spec_id, user, project, state, submitted_at, started_at, ended_at, text, record in history.rows(
         f"SELECT {columns} FROM {JOBS} WHERE {where}", *values
     ):
         if spec_id not in known:
-            spans: tuple[Span, ...] = () if started_at is None else ((started_at, ended_at, _gpus(gpus, text)),)
-            if job_id in past:
-                spans = (*past[job_id], *spans)
-            yield Account(user, project, state, submitted_at, ended_at, spans)
+            last = () if started_at is None else (_attempt((started_at, ended_at, _gpus(gpus, text)), record),)
+            every = (*past.get(job_id, ()), *last)
+            uses = tuple(use for _, use in every if use is not None)
+            yield Account(user, project, state, submitted_at, ended_at, tuple(span for span, _ in every), uses)
+
+
+def _attempt(span: Span, record: str | None) -> Attempt:
+    return span, None if record is None else statistics.use(json.loads(record), span)
 
 
 def _where(choice: Choice) -> tuple[str, list[object]]:

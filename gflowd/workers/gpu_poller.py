@@ -109,9 +109,7 @@ class GpuPoller:
     def _loads(self, gpus: tuple[Gpu, ...], live: tuple[LiveJob, ...], now: Moment) -> dict[Key, Load]:
         """How busy the GPUs of each live attempt were up to now. One that is suspended has only what was before."""
         utilisation = {name: gpu.utilisation for gpu in gpus for name in (gpu.card, gpu.uuid)}
-        at_work = {
-            job.key: job.gpus if job.runs_in(now.boot) and not job.suspended else () for job in live if job.gpus
-        }
+        at_work = {job.key: job.gpus if job.runs_in(now.boot) and not job.suspended else () for job in live if job.gpus}
         return mean_load.follow(self._report.loads, at_work, utilisation)
 
     def _fail(self, trouble: str, now: Moment) -> None:

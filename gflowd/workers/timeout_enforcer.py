@@ -45,7 +45,7 @@ def open(wiring: Wiring) -> TimeoutEnforcer:  # noqa: A001 -- the workers' proto
 
 
 class TimeoutEnforcer:
-    """Decision: the attempts that exceed their limits, and those that survive KILL. Detail: what live ones have used."""
+    """Decision: the attempts that exceed their limits, and those that survive KILL. Detail: what live ones used."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._state = wiring.state

@@ -6,12 +6,12 @@ from collections import Counter
 from datetime import datetime, timedelta, tzinfo
 from heapq import heappop, heappush
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gflowd.core.job.model import FAILED, FINISHED, TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Span = tuple[float, float, tuple[int, ...]]  # begin and end, seconds since the epoch, and the GPUs had between
 
@@ -19,8 +19,19 @@ USER, PROJECT, DAY = "user", "project", "day"
 HOUR = 3600.0
 
 
+class Use(NamedTuple):
+    """What an attempt used, as far as it is known; `gpu_seconds` is the weight of `gpu_percent`."""
+
+    cpu_seconds: float | None
+    memory_mb: int | None
+    gpu_percent: float | None
+    gpu_seconds: float
+
+
 class Account(NamedTuple):
-    """A job in short. `ended_at`: None while it is not over. `spans`: one for each attempt that began."""
+    """A job in short. `ended_at`: None while it is not over. `spans`: one for each attempt that began; `used`: of those
+    that have ended and of which something is known.
+    """
 
     user: str
     project: str | None
@@ -28,6 +39,7 @@ class Account(NamedTuple):
     submitted_at: float
     ended_at: float | None
     spans: Sequence[Span]
+    used: Sequence[Use] = ()
 
 
 class Spread(NamedTuple):
@@ -39,7 +51,10 @@ class Spread(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """The totals of a group of jobs. `success_rate`: of those that ended and were not cancelled."""
+    """The totals of a group of jobs. `success_rate`: of those that ended and were not cancelled. The last three are of
+    attempts that have ended, as far as is known: the memory is the most of one attempt, `gpu_percent` the mean over the
+    time for which GPUs were had.
+    """
 
     states: Counter[str]
     success_rate: float | None
@@ -47,6 +62,9 @@ class Summary(NamedTuple):
     run: Spread | None
     gpu_hours: float
     peak_gpus: int
+    cpu_hours: float = 0.0
+    peak_memory_mb: int | None = None
+    gpu_percent: float | None = None
 
 
 class Calendar:
@@ -88,10 +106,12 @@ class Tally:
         self.waits: list[float] = []
         self.runs: list[float] = []
         self.uses: list[Span] = []
+        self.used: list[Use] = []
 
     def count(self, account: Account) -> None:
         """A job. It ran for as long as its last attempt did."""
         self.states[account.state] += 1
+        self.used += account.used
         if account.spans:
             self.waits.append(max(0.0, account.spans[0][0] - account.submitted_at))
             if account.ended_at is not None:
@@ -109,6 +129,9 @@ class Tally:
             run=spread(self.runs),
             gpu_hours=seconds / HOUR,
             peak_gpus=peak(self.uses),
+            cpu_hours=sum(use.cpu_seconds or 0.0 for use in self.used) / HOUR,
+            peak_memory_mb=max((use.memory_mb for use in self.used if use.memory_mb is not None), default=None),
+            gpu_percent=_mean_percent(self.used),
         )
 
 
@@ -147,6 +170,21 @@ def _group(account: Account, by: str | None, calendar: Calendar) -> str | None:
     if by == PROJECT:
         return account.project or "-"
     return account.user if by == USER else ""
+
+
+def use(record: Mapping[str, Any] | None, span: Span) -> Use | None:
+    """What the record of an ended attempt says, which had that span."""
+    if not record:
+        return None
+    begin, end, gpus = span
+    seconds = max(0.0, end - begin) * len(gpus)
+    return Use(record.get("cpu_seconds"), record.get("memory_mb"), record.get("gpu_percent"), seconds)
+
+
+def _mean_percent(used: Iterable[Use]) -> float | None:
+    seen = [(use.gpu_percent, use.gpu_seconds) for use in used if use.gpu_percent is not None]
+    weight = sum(seconds for _, seconds in seen)
+    return sum(percent * seconds for percent, seconds in seen) / weight if weight else None
 
 
 def spread(values: Iterable[float]) -> Spread | None:

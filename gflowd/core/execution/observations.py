@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gflowd.core.execution.usage import Noted
-
     from gflowd.core.job.model import EarlySignal
 
 Key = tuple[int, int]  # of an attempt: the job's id, and which attempt at it

@@ -24,7 +24,7 @@ FIELDS = [
     "early_signal", "suspended_at", "suspended_seconds",
     "rank", "score", "promised_start", "estimated_start", "git", "repeat", "log", "executor", "grace", "retry_on",
     "retry_delay", "retry_factor", "auto_cancel", "input", "append", "submit_dir", "environment", "umask",
-    "max_failures", "name_template", "notify_email", "notify_on", "cancelled_by",
+    "max_failures", "name_template", "notify_email", "notify_on", "cancelled_by", "used",
 ]  # fmt: skip
 
 
