@@ -23,11 +23,8 @@ def lines(used: Used | None) -> Iterator[tuple[str, str]]:
     if used is None:
         return
     if used.memory_mb is not None:
-        cache = ", file cache included" if used.memory_source == CGROUP else ""
-        yield (
-            "Peak memory",
-            f"{_floor(used.memory_source)}{memory.show(used.memory_mb)} ({_known(used.memory_source)}{cache})",
-        )
+        how = _known(used.memory_source) + ", file cache included" * (used.memory_source == CGROUP)
+        yield "Peak memory", f"{_floor(used.memory_source)}{memory.show(used.memory_mb)} ({how})"
     if used.cpu_seconds is not None:
         yield "CPU time", f"{_floor(used.cpu_source)}{seconds(used.cpu_seconds)} ({_known(used.cpu_source)})"
     if used.gpu_percent is not None:
