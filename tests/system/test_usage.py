@@ -1,4 +1,4 @@
-"""What jobs used, with real processes: memory, CPU time, in show, JSON, stats and history; what a failed one said last."""
+"""What real processes used: memory and CPU time, in show, JSON, stats and history; and what failed ones said last."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from support.machine import Machine
 from support.waiting import eventually
+
+from gflowd.storage.store import Store
 
 HUNGRY = """
 import time
@@ -53,7 +55,7 @@ def test_each_attempt_is_kept_and_so_is_the_history(machine: Machine) -> None:
     text = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 3"
     job_id = machine.submit("--max-retries", "1", "--wrap", text)
     assert machine.wait(job_id) == 3
-    eventually(lambda: not json.loads(machine.ctl("queue", "--json", "--states", "all").stdout))
+    eventually(lambda: not Store(machine.state).read().of("spec"))
     [shown] = json.loads(machine.ctl("show", "--json", str(job_id)).stdout)
     every = [each["used"] for each in (shown, *shown["attempts"])]
     assert [used["cpu_source"] for used in every] == ["shell", "shell"]

@@ -7,18 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stage import NOTHING_POSTED, Jobs, live, now, slots_of
+from stage import BOOT, NOTHING_POSTED, Jobs, live, now, slots_of
 from support.waiting import eventually
 
 from gflowd.core.gpu.admin_state import Resumed
 from gflowd.core.gpu.device import Gpu, GpuProcess
 from gflowd.core.gpu.faults import DriverFailed
+from gflowd.core.gpu.mean_load import Load
 from gflowd.core.gpu.report import GpuReport
+from gflowd.core.job.model import Identity
 from gflowd.effects import processes
 from gflowd.workers import gpu_poller
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.gpu_poller import GpuPoller
-from gflowd.workers.slots import GPU_POLLER, Slots
+from gflowd.workers.slots import GPU_POLLER, Post, Slots
 
 GPU = Gpu(index=0, uuid="GPU-1", model="M", memory_mb=100)
 
@@ -189,6 +191,21 @@ def _told(path: Path) -> int:
 
 def _start(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def test_the_load_of_each_live_attempts_gpus_is_added_up_and_handed_on(
+    poller: GpuPoller, card: Card, wiring: Wiring
+) -> None:
+    card.gpu = GPU.replace(utilisation=40)
+    job = live(1, Identity(BOOT, 9, 9), gpus=("GPU-1",))
+    for mono, each in ((110.0, job), (120.0, job.replace(suspended=True)), (130.0, job.replace(started=None))):
+        report = told(poller.tick(now(mono=mono), slots_of(each)))
+    assert report.loads == {(1, 1): Load(40.0, 1)}
+    after = GpuPoller(card, wiring)
+    board = Slots({**slots_of(job).posts, GPU_POLLER: Post(None, report)})
+    after.tick(now(mono=140.0), board)
+    assert told(after.tick(now(mono=140.0), board)).loads == {(1, 1): Load(80.0, 2)}
+    assert told(after.tick(now(mono=1e9), slots_of())).loads == {}
 
 
 def test_the_driver_is_the_configured_one(wiring: Wiring) -> None:

@@ -112,6 +112,18 @@ def test_a_stop_on_its_way_and_a_wait_in_the_kernel_are_seen(where: str) -> None
 ROLLUP = "7f-8f ---p 00000000 00:00 0 [rollup]\nRss: 900 kB\nPss: 700 kB\n"
 
 
+def test_cpu_time_includes_that_of_children_that_were_waited_for() -> None:
+    found = procstat.parse(LINE)
+    assert found is not None
+    assert found.cpu == 5 + 6 + 7 + 8
+
+
+def test_what_is_resident_and_backed_by_no_file_is_counted() -> None:
+    status = "Name:\tx\nVmRSS:\t900 kB\nRssAnon:\t 300 kB\nRssFile:\t 550 kB\nRssShmem:\t  50 kB\n"
+    assert procstat.own_resident(status) == 350 << 10
+    assert procstat.own_resident("Name:\tx\nRssAnon:\t\n") == 0
+
+
 def test_what_is_a_processs_own_is_not_what_is_mapped_from_files() -> None:
     assert procstat.unshared(f"{ROLLUP}Pss_Anon: 300 kB\nPss_File: 350 kB\nPss_Shmem: 50 kB\n") == 350 << 10
     assert procstat.unshared(f"{ROLLUP}Pss_Anon: 300 kB\n") == 300 << 10
