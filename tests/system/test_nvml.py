@@ -408,3 +408,20 @@ def test_a_job_that_leaves_its_gpus_idle_is_marked_and_then_cancelled(machine: M
     assert (machine.job(busy)["state"], reason(machine, busy)) == ("running", None)
     machine.open_gate()
     assert machine.wait(busy) == 0
+
+
+def test_the_mean_use_of_its_gpus_is_kept_with_a_job(machine: Machine, cards: Cards) -> None:
+    cards.set("a", util=40)
+    start(machine)
+
+    def polled() -> dict[str, Any] | None:
+        """A job that a poll has seen: on a busy machine the next poll may come after its end."""
+        job = machine.ended(machine.submit("-g", "1", "--wrap", "sleep 1.5"))
+        return job if job["used"]["gpu_polls"] else None
+
+    job = eventually(polled)
+    assert job is not None
+    assert (job["gpu_ids"], job["used"]["gpu_percent"]) == ([0], 40.0)
+    assert "GPU use:     40 % on average" in machine.ctl("show", str(job["id"])).stdout
+    assert "GPU use:      40 % on average" in machine.ctl("stats").stdout
+    assert cards.names

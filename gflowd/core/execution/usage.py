@@ -18,8 +18,7 @@ from gflowd.core.job.value import Posted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gflowd.core.execution.observations import Key
-    from gflowd.core.gpu.mean_load import Load
+Key = tuple[int, int]  # id and attempt
 
 MIB = 1 << 20
 GRAIN = 0.1  # seconds by which a sample, which counts in ticks, may exceed what the shell knows
@@ -72,8 +71,8 @@ def interval(age: float) -> float:
     return min(EVERY, max(SOONEST, age / 2))
 
 
-def used(at_end: Noted | None, sample: Sample | None, load: Load | None) -> Used | None:
-    """What is known of an attempt; None for nothing."""
+def used(at_end: Noted | None, sample: Sample | None, percent: float | None = None, polls: int = 0) -> Used | None:
+    """What is known of an attempt, whose GPUs were busy for `percent` of `polls` on average; None for nothing."""
     found: dict[str, object] = {}
     at_end = at_end or Noted()
     memory = at_end.peak if at_end.peak is not None else None if sample is None else sample.memory
@@ -83,8 +82,8 @@ def used(at_end: Noted | None, sample: Sample | None, load: Load | None) -> Used
     cpu, source = _cpu(at_end, sample)
     if cpu is not None:
         found |= {"cpu_seconds": round(cpu, 3), "cpu_source": source}
-    if load is not None and load.polls:
-        found |= {"gpu_percent": round(load.percent / load.polls, 1), "gpu_polls": load.polls}
+    if percent is not None:
+        found |= {"gpu_percent": round(percent, 1), "gpu_polls": polls}
     return Used(**found) if found else None  # type: ignore[arg-type]
 
 

@@ -20,6 +20,11 @@ class Load(Posted):
     percent: float = 0.0
     polls: int = 0
 
+    @property
+    def mean(self) -> float | None:
+        """In percent; None without a poll."""
+        return self.percent / self.polls if self.polls else None
+
 
 def follow(
     before: Mapping[Key, Load], held: Mapping[Key, Iterable[str]], utilisation: Mapping[str, int | None]

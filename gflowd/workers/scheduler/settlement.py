@@ -8,6 +8,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from gflowd.core.execution import series, transitions, usage
+from gflowd.core.gpu.mean_load import Load
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Ended, Job, Phase, Suspended
 from gflowd.core.planning import continuation
@@ -63,7 +64,8 @@ def _used(slots: Slots, key: Key | None) -> Used | None:
         return None
     seen = slots.observations.of(key)
     at_end = None if seen is None else seen.used
-    return usage.used(at_end, slots.samples.of_attempts.get(key), slots.gpu_report.loads.get(key))
+    load = slots.gpu_report.loads.get(key, Load())
+    return usage.used(at_end, slots.samples.of_attempts.get(key), load.mean, load.polls)
 
 
 def _without_resources(job_queue: JobQueue, now: Moment) -> Iterator[tuple[Job, tuple[Phase, ...]]]:

@@ -111,13 +111,22 @@ def test_outcomes_are_of_a_job_or_of_a_whole_array(history: History) -> None:
 
 
 def test_accounts_have_the_spans_of_all_attempts(history: History) -> None:
-    run, before = {"gpu_ids": [2]}, end(5.0, "failed", started_at=4.0, run={"gpu_ids": [0, 1]})
+    run, used = {"gpu_ids": [2]}, {"cpu_seconds": 7.5, "gpu_percent": 50.0}
+    before = end(5.0, "failed", started_at=4.0, run={"gpu_ids": [0, 1]}, used=used)
     tries = [(1, before), (2, end(6.0, "failed"))]  # the second never began
     history.write([(1, Entry(1, end(9.0, started_at=8.0, run=run), None, tries))], [Sheet(1, 1, 9.0, spec(), None)])
     put(history, 2, state="cancelled")
     first, second = history_queries.accounts(history, Choice(), ())
-    assert first == ("ada", None, "finished", 1.0, 9.0, ((4.0, 5.0, (0, 1)), (8.0, 9.0, (2,))))
-    assert second == ("ada", None, "cancelled", 1.0, 9.0, ())
+    assert first == (
+        "ada",
+        None,
+        "finished",
+        1.0,
+        9.0,
+        ((4.0, 5.0, (0, 1)), (8.0, 9.0, (2,))),
+        ((7.5, None, 50.0, 2.0),),
+    )
+    assert second == ("ada", None, "cancelled", 1.0, 9.0, (), ())
     assert len(list(history_queries.accounts(history, Choice(since=9.5), ()))) == 0
     assert len(list(history_queries.accounts(history, Choice(), {1}))) == 1
 

@@ -13,7 +13,7 @@ from stage import NOTHING_POSTED, Jobs, live, now, slots_of
 from support.waiting import eventually
 
 from gflowd import log
-from gflowd.core.execution import stop_ladder
+from gflowd.core.execution import stop_ladder, usage
 from gflowd.core.execution.observations import Enforced, LiveJob
 from gflowd.core.job import reasons
 from gflowd.core.job.model import EarlySignal, Identity, Started
@@ -28,8 +28,10 @@ STUBBORN = "trap 'echo INT >>got' INT; trap 'echo TERM >>got' TERM; echo >here; 
 
 
 @pytest.fixture
-def wiring(wiring: Wiring) -> Wiring:
-    """One by which no log needs to be looked at while a test lasts."""
+def wiring(wiring: Wiring, monkeypatch: pytest.MonkeyPatch) -> Wiring:
+    """One by which neither a log nor what a job uses needs to be looked at while a test lasts."""
+    for name in ("SOONEST", "EVERY"):
+        monkeypatch.setattr(usage, name, 1e9)
     return replace(wiring, config=replace(wiring.config, log_max_size=1 << 50))
 
 

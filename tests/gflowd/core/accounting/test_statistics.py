@@ -20,6 +20,7 @@ from gflowd.core.accounting.statistics import (
     peak,
     spread,
     tallied,
+    use,
 )
 
 NOON = datetime(2025, 3, 10, 12, tzinfo=UTC).timestamp()
@@ -64,7 +65,22 @@ def test_all_jobs_are_one_group_unless_asked_for_otherwise() -> None:
 
 
 def test_a_group_without_ends_has_no_success_rate() -> None:
-    assert Tally().summary() == (Tally().states, None, None, None, 0.0, 0)
+    assert Tally().summary() == (Tally().states, None, None, None, 0.0, 0, 0.0, None, None)
+
+
+def test_what_attempts_used_is_summed_and_averaged_as_far_as_it_is_known() -> None:
+    span = (0.0, 100.0, (0, 1))
+    found = [
+        use({"cpu_seconds": 1800.0, "memory_mb": 10, "gpu_percent": 50.0}, span),
+        use({"cpu_seconds": 1800.0, "gpu_percent": 80.0}, (0.0, 400.0, (3,))),
+        use({"memory_mb": 700}, span),
+    ]
+    account = Account("u", None, "finished", 0.0, 100.0, (), [each for each in found if each is not None])
+    tally = Tally()
+    tally.count(account)
+    summary = tally.summary()
+    assert (summary.cpu_hours, summary.peak_memory_mb, summary.gpu_percent) == (1.0, 700, 70.0)
+    assert use(None, span) is None
 
 
 def test_a_job_too_short_for_the_clock_has_used_its_gpus_all_the_same() -> None:

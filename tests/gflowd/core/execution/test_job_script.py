@@ -468,7 +468,7 @@ def test_a_bell_that_nobody_hears_holds_nothing_up(attempt: Attempt, kind: str) 
 
 def test_a_title_cannot_end_its_comment(attempt: Attempt) -> None:
     assert attempt.run(b"/bin/echo", b"hi", title="x\ntouch gone\r\x1b[2J %d ☃") == b"hi\n"
-    assert sorted(os.listdir(attempt.directory)) == ["alive", "exit", "job.sh", "log", "pid"]
+    assert sorted(os.listdir(attempt.directory)) == ["alive", "exit", "job.sh", "log", "pid", "used"]
 
 
 def test_a_job_whose_directory_is_gone_does_nothing(attempt: Attempt) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from gflowd.core.execution import usage
 from gflowd.core.execution.usage import MIB, Noted, Sample
-from gflowd.core.gpu.mean_load import Load
 from gflowd.core.job.model import Used
 
 DASH = "0m0.010000s 0m0.000000s\n1m2.500000s 0m0.250000s\n"
@@ -32,28 +31,28 @@ def test_what_a_shell_noted_is_read_whichever_shell_it_is(text: str, noted: Note
 
 
 def test_a_control_group_is_believed_before_a_shell_and_a_shell_before_samples() -> None:
-    sample, load = Sample(10 * MIB, 3.0), Load(150.0, 2)
-    assert usage.used(Noted(peak=MIB + 1, cpu=2.5, children=9.0), sample, load) == Used(
+    sample = Sample(10 * MIB, 3.0)
+    assert usage.used(Noted(peak=MIB + 1, cpu=2.5, children=9.0), sample, 75.04, 2) == Used(
         memory_mb=2, memory_source="cgroup", cpu_seconds=2.5, cpu_source="cgroup", gpu_percent=75.0, gpu_polls=2
     )
-    assert usage.used(Noted(children=2.95), sample, None) == Used(
+    assert usage.used(Noted(children=2.95), sample) == Used(
         memory_mb=10, memory_source="samples", cpu_seconds=2.95, cpu_source="shell"
     )
-    assert usage.used(None, sample, Load()) == Used(
+    assert usage.used(None, sample) == Used(
         memory_mb=10, memory_source="samples", cpu_seconds=3.0, cpu_source="samples"
     )
 
 
 def test_what_was_seen_counts_where_the_shell_did_not_wait_for_it() -> None:
-    found = usage.used(Noted(children=1.0), Sample(0, 60.0), None)
+    found = usage.used(Noted(children=1.0), Sample(0, 60.0))
     assert found == Used(cpu_seconds=60.0, cpu_source="samples")
 
 
 def test_of_what_nobody_saw_nothing_is_said() -> None:
-    assert usage.used(None, None, None) is None
-    assert usage.used(Noted(), None, Load()) is None
-    assert usage.used(Noted(peak=MIB), None, None) == Used(memory_mb=1, memory_source="cgroup")
-    assert usage.used(None, Sample(0, 0.5), None) == Used(cpu_seconds=0.5, cpu_source="samples")
+    assert usage.used(None, None) is None
+    assert usage.used(Noted(), None) is None
+    assert usage.used(Noted(peak=MIB), None) == Used(memory_mb=1, memory_source="cgroup")
+    assert usage.used(None, Sample(0, 0.5)) == Used(cpu_seconds=0.5, cpu_source="samples")
 
 
 def test_samples_keep_the_most_and_are_taken_more_rarely_with_age() -> None:

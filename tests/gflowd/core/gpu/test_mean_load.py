@@ -15,3 +15,4 @@ def test_each_poll_adds_the_mean_of_an_attempts_gpus() -> None:
 
 def test_of_gpus_that_never_tell_nothing_is_kept() -> None:
     assert follow({}, {ONE: ("a",)}, {"a": None}) == {}
+    assert (Load().mean, Load(150.0, 2).mean) == (None, 75.0)

@@ -95,6 +95,8 @@ def test_one_that_is_lost_already_is_lost_for_that_reason() -> None:
     world.tick()
     behind = world.submit(deadline=150.0, needs=needs(ahead))
     world.end(world.key(ahead), 1)
-    world.now = 160.0
-    world.run_down(9)
-    assert world.reason(behind) in (reasons.DEADLINE, reasons.dependency_failed(ahead))
+    world.tick()
+    world.settle()
+    assert world.job_queue.lost == {behind: reasons.dependency_failed(ahead)}, "not committed yet"
+    at(world, 160.0)
+    assert world.reason(behind) == reasons.dependency_failed(ahead)

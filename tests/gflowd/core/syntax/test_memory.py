@@ -61,3 +61,7 @@ def test_what_is_shown_is_read_back(mib: int) -> None:
 )
 def test_the_shortest_exact_form_is_shown(mib: int, shown: str) -> None:
     assert memory.show(mib) == shown
+
+
+def test_bytes_are_exact_where_whole_mebibytes_are_not() -> None:
+    assert [memory.parse_bytes(text) for text in ("1", "100K", "1.5M", "1K")] == [1 << 20, 100 << 10, 3 << 19, 1024]
