@@ -238,6 +238,14 @@ class Context:
         except Refused as error:
             raise BadUsage(f"{option}: {error}") from None
 
+    def past_instant(self, text: str, option: str) -> float:
+        """As `instant`, of one that is over."""
+        assert self.settings
+        try:
+            return self.clock.past_instant(text, time.time())
+        except Refused as error:
+            raise BadUsage(f"{option}: {error}") from None
+
 
 def _zone_of(tz: str | None) -> tzinfo | None:
     """The time zone of a process that has this TZ, tzset(3); None, ours, if that cannot be told."""

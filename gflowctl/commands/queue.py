@@ -10,6 +10,9 @@ marked ~, which is only an estimate: its begin time, or what time limits and quo
 
 On a terminal, the numbers of these jobs by state and of the busy GPUs follow.
 
+With --summary there is a line for each state. Its REASONS say how many jobs have each; GPUS and CPUS are what all of
+them together ask for.
+
 Fields for --format and --sort: JOBID NAME USER PROJECT ST STATE TIME TIMELEFT TIMELIMIT SUBMIT START END NODES GPUS
 CPUS MEMORY PRIORITY REASON NODELIST(REASON) EXIT REPEAT COMMAND.
 """
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowctl.output.columns import Row
+    from gflowd.core.job.model import Job
+
+    Counted = tuple[Job, str | None, int]
+
+
+SUMMARY = "\0"  # a name that no array has
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +55,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-n", "--names", type=command_line.words, metavar="NAME,...", help="jobs with these names")
     group.add_argument("-P", "--project", type=command_line.words, metavar="CODE,...", help="jobs of these projects")
     group.add_argument("-u", "--user", type=command_line.words, metavar="USER,...", help="jobs of these users")
-    group.add_argument("-g", "--group", metavar="GROUP", help="jobs of this array or sweep, by id (42, @) or name")
+    group.add_argument("-g", "--group", nargs="?", const=SUMMARY, metavar="GROUP",
+                       help="jobs of this array or sweep, by id (42, @) or name; without GROUP: --summary")  # fmt: skip
     group.add_argument("--me", action="store_true", help="your jobs")
-    group.add_argument("--since", metavar="INSTANT", help="jobs submitted or ended since then, e.g. 9:00 or now-2h")
+    group.add_argument(
+        "--since", metavar="INSTANT", help="jobs submitted or ended since then, e.g. 9:00, or 2h or 7d ago"
+    )
     group = parser.add_argument_group("display")
     group.add_argument(
         "--start",
@@ -58,6 +70,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--sort", metavar="FIELD[,-FIELD]", help="sort by these fields; prefix with - for descending order"
+    )
+    group.add_argument(
+        "--summary", action="store_true", help="one line for each state: its jobs, what they ask for, and why they wait"
     )
     group.add_argument("-l", "--limit", type=_limit, metavar="N", help="only the first N jobs; with -N, the last N")
     group.add_argument("-f", "--format", metavar="FIELDS", help="the columns to show")
@@ -89,16 +104,20 @@ def _sorting(args: argparse.Namespace) -> str:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Prints the list."""
     usual = columns.STARTS if args.start else columns.DEFAULT
+    if args.group == SUMMARY:
+        args.group, args.summary = None, True
     names = columns.chosen(usual if args.format is None else args.format)
     states = set(descriptions.states(args.states)) or ({QUEUED} if args.start else set())
-    since = None if args.since is None else context.instant(args.since, "--since")
+    since = None if args.since is None else context.past_instant(args.since, "--since")
     _check(args)
 
     def show() -> tuple[str, str]:
         """The list, and what it comes to, which only a terminal gets."""
         view = views.View(context, context.store.read())
-        matching, numbers = _matching(args, view, states, since)
-        found = columns.sort(view, matching, _sorting(args))
+        matching = _matching(args, view, states, since)
+        if args.summary:
+            return _summary(args, view, matching), _sums(view, matching)
+        found = columns.sort(view, [(job, label) for job, label, _ in matching], _sorting(args))
         if args.limit is not None:
             found = found[: args.limit] if args.limit >= 0 else found[args.limit :]
         if args.json:
@@ -110,7 +129,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             from gflowctl.output import job_csv
 
             return job_csv.table(view, found, names), ""
-        return _table(args, view, found, names), _sums(view, numbers)
+        return _table(args, view, found, names), _sums(view, matching)
 
     if args.watch:
         from gflowctl.output.watch import redraw
@@ -124,6 +143,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    if args.summary:
+        kept = {"--csv": args.csv, "--tree": args.tree, "--start": args.start, "--format": args.format is not None,
+                "--sort": args.sort is not None, "--limit": args.limit is not None}  # fmt: skip
+        if (other := next((option for option, given in kept.items() if given), None)) is not None:
+            raise BadUsage(f"give either --summary or {other}, not both")
     given = [option for option in ("--watch", "--tree", "--json", "--csv") if getattr(args, option[2:])]
     if len(given) > 1 and given != ["--watch", "--tree"]:
         why = "; the JSON has the dependencies" if given == ["--tree", "--json"] else ""
@@ -141,20 +165,31 @@ def _table(args: argparse.Namespace, view: views.View, found: list[Row], names: 
     return render.table(shape, rows, color=render.use_color(args.color), columns_wide=wide)
 
 
-def _sums(view: views.View, numbers: dict[str, int]) -> str:
+def _summary(args: argparse.Namespace, view: views.View, matching: list[Counted]) -> str:
+    from gflowctl.output import tally
+
+    sums = tally.by_state(view, [(job, number) for job, _, number in matching])
+    if args.json:
+        render.write_json(sums)
+        return ""
+    return tally.table(sums, color=render.use_color(args.color))
+
+
+def _sums(view: views.View, matching: list[Counted]) -> str:
     if not render.is_terminal():
         return ""
     from gflowctl.output import tally
 
+    numbers = dict.fromkeys(STATES, 0)
+    for job, _, number in matching:
+        numbers[jobs.state(job)] += number
     if not view.daemon_runs:  # what it saw of GPUs may be old
         return f"{tally.jobs(numbers)}; gflowd is not running"
     return tally.words(numbers, view.observed.gpus)
 
 
-def _matching(
-    args: argparse.Namespace, view: views.View, states: set[str], since: float | None
-) -> tuple[list[Row], dict[str, int]]:
-    """The jobs that the options choose, and how many of them are in each state."""
+def _matching(args: argparse.Namespace, view: views.View, states: set[str], since: float | None) -> list[Counted]:
+    """The jobs that the options choose, each with its label and how many it stands for."""
     users = {*(args.user or ()), *([view.context.user] if args.me else ())}
     ids = _considered(args, view, states, users, since)
     if users:
@@ -166,8 +201,7 @@ def _matching(
         from gflowctl.view import folding
 
         rows = folding.fold(view, ids, by_name=bool(args.names))
-    found: list[Row] = []
-    numbers = dict.fromkeys(STATES, 0)
+    found: list[Counted] = []
     for job_id, label, number in rows:
         job = view.job(job_id)
         state = jobs.state(job)
@@ -177,9 +211,8 @@ def _matching(
             and (not args.project or job.spec.project in args.project)
             and (since is None or max(job.spec.submitted_at, jobs.ended_at(job) or 0) >= since)
         ):
-            found.append((job, label))
-            numbers[state] += number
-    return found, numbers
+            found.append((job, label, number))
+    return found
 
 
 def _considered(

@@ -57,7 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-u", "--user", type=command_line.words, metavar="USER,...", help="only these users (default: you)"
     )
     group.add_argument("--all-users", action="store_true", help="jobs of all users")
-    group.add_argument("--since", metavar="INSTANT", help="jobs submitted, running or ended since then, e.g. now-7d")
+    group.add_argument(
+        "--since", metavar="INSTANT", help="jobs submitted, running or ended since then, e.g. 9:00, or 2h or 7d ago"
+    )
     group = parser.add_argument_group("summary")
     group.add_argument("--by", choices=(USER, PROJECT, DAY), help="print one line for each user, project or day")
     command_line.add_timezone(group, "read times and count days")
@@ -71,7 +73,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise BadUsage("give either --csv or --json, not both")
     if args.user and args.all_users:
         raise BadUsage("give either --user or --all-users, not both")
-    since = None if args.since is None else context.instant(args.since, "--since")
+    since = None if args.since is None else context.past_instant(args.since, "--since")
     users = () if args.all_users else tuple(args.user or (context.user,))
     calendar, now = Calendar(context.clock.zone), time.time()
     found = _accounts(context, users, since, now)

@@ -81,6 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="check everything and show what would be queued, but queue nothing"
     )
     group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
+    group.add_argument("--partition", metavar="NAME", help="no effect: there is one machine; accepted as by sbatch")
     group.add_argument("--auto-close", action="store_true", help="no effect: a session always ends with its job")
     group.add_argument("--ignore-unknown-directives", action="store_true",
                        help="ignore options in the head of a script that gflow does not support")  # fmt: skip
@@ -102,9 +103,21 @@ def _configure_files(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-e", "--error", metavar="PATTERN", help="write standard error to this file")
     group.add_argument("-i", "--input", metavar="FILE", help="read standard input from this file")
     group.add_argument("--append", action="store_true", help="append to the output files instead of overwriting them")
+    group.add_argument("--open-mode", dest="append", type=_appends, default=argparse.SUPPRESS, metavar="MODE",
+                       help="append or truncate, as for sbatch: with append as --append")  # fmt: skip
     group.add_argument("--export", default="ALL", metavar="ALL|NONE|NAME[=VALUE],...",
                        help="the variables that the job gets (default ALL; NONE: only those of a login)")  # fmt: skip
     job_options.add_environment(group)
+
+
+def _appends(text: str) -> bool:
+    """A type for argparse: whether a mode of sbatch(1) is to append."""
+    from gflowd.core.slurm import sbatch_semantics
+
+    try:
+        return sbatch_semantics.appends(text)
+    except Refused as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is {error}") from None
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

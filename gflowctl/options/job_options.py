@@ -28,11 +28,15 @@ EVENTS = (
 LARGEST_NICE = 2147483645  # sbatch(1)
 
 
+GRES = ("gpu", "gres:", "gres/", "none")  # how values of --gres begin
+
+
 def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
     """Resources and limits, each None if not given. `new`: for a new job, which has none yet."""
     group = parser.add_argument_group("resources and limits")
-    group.add_argument("-g", "--gpus", "--gres", type=_gpu_count, metavar="N",
-                       help=f"number of GPUs{' (default 0; with other GPU options 1)' if new else ''}")  # fmt: skip
+    group.add_argument("-g", "--gpus", "-G", "--gpus-per-node", "--gres", action=Gpus, metavar="N",
+                       help=f"number of GPUs{' (default 0; with other GPU options 1)' if new else ''}; "
+                            "also as for sbatch, e.g. a100:2 or gpu:a100:2")  # fmt: skip
     group.add_argument("--gpu-type", metavar="NAME", help="only GPUs whose model name contains NAME (ignoring case)")
     group.add_argument("--gpu-prefer", type=_gpu_prefer, metavar="LIST",
                        help="choose among free GPUs by index or type, best first, e.g. 2,3 or h100,a100; no start is "
@@ -57,14 +61,34 @@ def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None
                        help="time between the first signal to end the job and SIGKILL")  # fmt: skip
 
 
-def _gpu_count(text: str) -> int:
-    """A type for argparse: `2`, or Slurm's `gpu:2` and `gpu`."""
-    if text == "gpu":
-        return 1
-    number = text.removeprefix("gpu:")
-    if ":" in number:
-        raise argparse.ArgumentTypeError(f"{text!r}: a type of GPU is given with --gpu-type")
-    return command_line.count(number)
+class Gpus(argparse.Action):
+    """Sets the number of GPUs, and their type where the value names one."""
+
+    def __call__(
+        self, _parser: object, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        try:
+            found = self.fields(values, option_string)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
+        for name, value in found.items():
+            setattr(namespace, name, value)
+
+    @staticmethod
+    def fields(text: str, option: str | None) -> dict[str, Any]:
+        """What it sets: `2`, or as sbatch(1) has it: `a100:2`, `gpu`, `gpu:2`, `gpu:a100:2`. Raises
+        `ArgumentTypeError`.
+        """
+        if ":" not in text and text not in ("gpu", "none"):
+            return {"gpus": command_line.count(text)}
+        from gflowd.core.slurm import sbatch_semantics
+
+        name = "gres" if option == "--gres" or text.startswith(GRES) else "gpus"
+        try:
+            number, kind = sbatch_semantics.gpu_request(name, text)
+        except Refused as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+        return {"gpus": number} if kind is None else {"gpus": number, "gpu_type": kind}
 
 
 def _gpu_prefer(text: str) -> tuple[str, ...]:

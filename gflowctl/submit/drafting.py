@@ -164,6 +164,8 @@ class Drafter:
         validation.check_size(command, (), env.size)
         cwd = self._directory(args.chdir)
         family = self._family(args)
+        if args.partition is not None:
+            self.notes[f"--partition={args.partition} has no effect"] = None
         begin_at = None if args.begin is None else self._instant(args.begin, "--begin", args.timezone)
         repeat = self._repeat(args, begin_at)
         spec = Spec(

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from gflowctl.options.job_options import Gpus
 from gflowd.core.errors import BadUsage, GflowError, Refused, meant
 from gflowd.core.request import validation
 
@@ -71,12 +72,13 @@ class Reader:
         """The values that a line gives, by option. Raises `Refused`."""
         raw = _object(line)
         command = raw.pop("command", None)
-        found = {}
+        found: dict[str, Any] = {}
         for key, value in raw.items():
             if value is not None:
                 name = key.replace("_", "-")
-                dest = self._action(name, key).dest
-                found[dest] = self._value(name, value)
+                action = self._action(name, key)
+                given = self._value(name, value)
+                found |= _gpus(name, given) if isinstance(action, Gpus) else {action.dest: given}
         if command is None and "wrap" in found:
             return found
         if "wrap" in found:
@@ -120,6 +122,13 @@ class Reader:
         if action.choices is not None and found not in action.choices:
             raise Refused(f"{name}: {text!r} is none of {', '.join(action.choices)}")
         return found
+
+
+def _gpus(name: str, text: str) -> dict[str, Any]:
+    try:
+        return Gpus.fields(text, f"--{name}")
+    except argparse.ArgumentTypeError as error:
+        raise Refused(f"{name}: {str(error)[:LONGEST_ERROR]}") from None
 
 
 def _object(line: bytes) -> dict[str, Any]:

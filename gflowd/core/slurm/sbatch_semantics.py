@@ -92,16 +92,16 @@ def _job(asked: Sequence[Option], cpus: int | None, gpus: int | None, host: str 
     values = {option.name: option.value or "" for option in asked}
     for option in asked:
         if option.name in GPU_OPTIONS:
-            values["gpus"] = f"{_wanted_gpus(option)}"
+            values["gpus"] = f"{_wantedgpu_request(option)}"
     found_gpus = _whole(values.get("gpus", "")) if gpus is None else gpus
     if cpus is None:
         cpus = _whole(values.get("cpus-per-task", "")) or _whole(values.get("cpus-per-gpu", "")) * found_gpus
     return _Job(max(cpus, 1), found_gpus, host)
 
 
-def _wanted_gpus(option: Option) -> int:
+def _wantedgpu_request(option: Option) -> int:
     try:
-        return _gpus(option.name, option.value or "")[0]
+        return gpu_request(option.name, option.value or "")[0]
     except Refused:  # reported when the option itself is translated
         return 0
 
@@ -128,13 +128,13 @@ def _file(ours: str) -> Rule:
 
 def _gpu_words(option: str) -> Rule:
     def words(value: str, _job: _Job) -> Argv:
-        count, kind = _gpus(option, value)
+        count, kind = gpu_request(option, value)
         return (f"--gpus={count}",) if kind is None else (f"--gpus={count}", f"--gpu-type={kind}")
 
     return words
 
 
-def _gpus(option: str, value: str) -> tuple[int, str | None]:
+def gpu_request(option: str, value: str) -> tuple[int, str | None]:
     """Number and type of GPUs, of `2`, `a100:2`, or for --gres of `gpu`, `gpu:2`, `gpu:a100:2`."""
     if value.lower() == "none":
         return 0, None
@@ -199,10 +199,15 @@ def _signal(value: str, _job: _Job) -> Argv:
     return (f"--signal={'B:' if match[1] else ''}{match[2]}@{match[3] or 60}",)
 
 
-def _open_mode(value: str, _job: _Job) -> Argv:
-    if value not in ("append", "truncate", "a", "t"):
+def appends(mode: str) -> bool:
+    """What `--open-mode` asks for. Raises `Refused`."""
+    if mode not in ("append", "truncate", "a", "t"):
         raise Refused("neither append nor truncate")
-    return ("--append",) if value.startswith("a") else ()
+    return mode.startswith("a")
+
+
+def _open_mode(value: str, _job: _Job) -> Argv:
+    return ("--append",) if appends(value) else ()
 
 
 def _kill_on_invalid_dependency(value: str, _job: _Job) -> Argv:

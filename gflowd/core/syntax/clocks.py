@@ -37,6 +37,12 @@ class Clock:
 
         return instants.parse(text, now, self.zone)
 
+    def past_instant(self, text: str, now: float) -> float:
+        """As `instants.parse_past`."""
+        from gflowd.core.syntax import instants
+
+        return instants.parse_past(text, now, self.zone)
+
     def stamp(self, at: float | None, missing: str = "N/A") -> str:
         """`2025-01-31T18:30:00`, or `2025-01-31T18:30:00+09:00`."""
         return missing if at is None else self.show(at, STAMP)

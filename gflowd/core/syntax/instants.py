@@ -21,6 +21,7 @@ FORMS = "such as 18:30, tomorrow 9:00, 2025-01-31 18:30, 2025-01-31T18:30:00Z or
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 _DATED = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T](.+))?", re.IGNORECASE)
 _RELATIVE = re.compile(r"now\s*(?:([+-])\s*(.+))?", re.IGNORECASE)
+_AGO = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+(?: ago)?")
 _DAYS = {"today": 0, "tomorrow": 1, "yesterday": -1}
 _ZONED = re.compile(r".*[0-9](?:Z|[+-][0-9]{2}:?[0-9]{2})", re.IGNORECASE)
 LONGEST_ZONE = 100  # characters; for an unknown name, zoneinfo imports a package for each of its parts
@@ -68,6 +69,19 @@ def parse(text: str, now: float, tz: tzinfo | None) -> float:
     if found is None:
         raise Refused(f"{text!r} is not an instant ({FORMS})")
     return found
+
+
+def parse_past(text: str, now: float, tz: tzinfo | None) -> float:
+    """As `parse`, of an instant that is over: `7d` means that long ago, a time of day alone its latest occurrence."""
+    word = " ".join(text.lower().split())
+    if _AGO.fullmatch(word):
+        return now - durations.parse(word.removesuffix(" ago"))
+    found = parse(text, now, tz)
+    if _TIME.fullmatch(word) is None:
+        return found
+    today = datetime.fromtimestamp(now, tz)
+    days = (today.replace(fold=1), today.replace(fold=0), today.replace(fold=0) - timedelta(days=1))
+    return next(at for at in (_at(day, word) for day in days) if at is not None and at <= now)
 
 
 def _relative(word: str, now: float) -> float | None:

@@ -63,11 +63,35 @@ def test_an_empty_queue_is_a_header_and_makes_nothing(ctl: Ctl) -> None:
         (["--sort", "priority,-jobid"], [1, 3, 2]),
         (["--sort=-GPUS"], [3, 1, 2]),
         (["-a", "--since", "now-1h"], [1, 2, 3, 4, 5, 6]),
+        (["-a", "--since", "1h"], [1, 2, 3, 4, 5, 6]),
+        (["-a", "--since", "7d"], [1, 2, 3, 4, 5, 6]),
         (["-a", "--since", "now+1h"], []),
     ],
 )
 def test_which_jobs_are_listed(mixed: Ctl, words: list[str], found: list[int]) -> None:
     assert ids(mixed, *words) == found
+
+
+def test_a_summary_counts_the_jobs_of_each_state(ctl: Ctl) -> None:
+    ctl.submit("-n", "x", "-c", "3", "true")
+    ctl.run_job(1)
+    ctl.ok("submit", "-a", "1-5", "-g", "2", "true")
+    ctl.submit("--hold", "true")
+    ctl.submit("true")
+    ctl.end_job(8, "failed", reason="DependencyFailed:3")
+    ctl.observe(reasons={"2": "Resources"})
+    shown = [line.split(maxsplit=4) for line in ctl.ok("queue", "--summary").splitlines()]
+    assert [line[:4] for line in shown] == [
+        ["STATE", "JOBS", "GPUS", "CPUS"], ["running", "1", "0", "3"], ["queued", "5", "10", "5"],
+        ["held", "1", "0", "1"],
+    ]  # fmt: skip
+    assert shown[3][4] == "JobHeldUser 1"
+    assert ctl.ok("queue", "-g") == ctl.ok("queue", "--summary")
+    assert ctl.ok("queue", "-g", "2").count("\n") == 2, "a group is chosen as ever"
+    sums = json.loads(ctl.ok("queue", "--summary", "-a", "--json"))
+    assert [(one["state"], one["jobs"]) for one in sums] == [("running", 1), ("queued", 5), ("held", 1), ("failed", 1)]
+    assert sums[-1]["reasons"] == {"DependencyFailed": 1}
+    assert ctl.ok("queue", "--summary", "-n", "nobody's").splitlines()[1:] == []
 
 
 def test_the_json_has_every_field_in_order(mixed: Ctl) -> None:
@@ -186,7 +210,9 @@ def test_every_field_can_be_shown_and_sorted_by(mixed: Ctl) -> None:
         (["-w", "--json"], 2, "either --watch or --json"),
         (["--csv", "--json"], 2, "either --json or --csv"),
         (["--csv", "-t"], 2, "either --tree or --csv"),
-        (["-g"], 2, "-g/--group: expected one argument"),
+        (["-g", "-f", "JOBID"], 2, "either --summary or --format"),
+        (["--summary", "--csv"], 2, "either --summary or --csv"),
+        (["--summary", "-l", "3"], 2, "either --summary or --limit"),
         (["1,42,50-51"], 1, "no job 42, 50-51"),
     ],
 )

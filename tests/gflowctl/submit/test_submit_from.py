@@ -209,3 +209,19 @@ def test_ten_thousand_jobs_are_one_commit_and_one_environment(ctl: Ctl) -> None:
     assert ctl.ok("submit", "--from", "-", "--parsable", input=jobs) == "1-10000\n"
     assert len(os.listdir(ctl.state.path("env"))) == 1
     assert ctl.spec(10_000).name == "n9999"
+
+
+def test_options_of_slurm_are_those_of_a_line_too(ctl: Ctl) -> None:
+    line = {"command": ["true"], "gres": "gpu:a100:2", "open-mode": "append", "output": "x", "partition": "p"}
+    ctl.ok("submit", "--from", "-", input=json.dumps(line) + '\n{"command": ["true"], "gpus": 3}')
+    assert [(ctl.spec(job_id).gpus, ctl.spec(job_id).gpu_type) for job_id in (1, 2)] == [(2, "a100"), (3, None)]
+    assert ctl.spec(1).append
+    wrong = json.dumps({"command": ["true"], "gres": "nvme:1"})
+    assert "line 1: gres: 'nvme:1': gflow supports GPUs" in ctl.fails(1, "submit", "--from", "-", input=wrong)
+
+
+def test_a_partition_is_said_to_have_no_effect(ctl: Ctl) -> None:
+    assert ctl.run("submit", "--dry-run", "--partition", "gpu", "true").stderr == (
+        "gflowctl: --partition=gpu has no effect\n"
+    )
+    assert ctl.ok("submit", "--partition", "gpu", "true")

@@ -81,7 +81,7 @@ def test_the_number_of_tasks_is_a_variable_only_where_it_is_asked_for(ctl: Ctl) 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("# GFLOW --gpus=many", "job.sh: line 3: -g/--gpus/--gres: 'many' is not"),
+        ("# GFLOW --gpus=many", "job.sh: line 3: -g/--gpus/-G/--gpus-per-node/--gres: 'many' is not"),
         ("# GFLOW --colour=red", "job.sh: line 3: --colour=red: not an option of gflowctl submit; --ignore-unknown-"),
         ("# GFLOW --hold true", "job.sh: line 3: true: not an option of gflowctl submit"),
         ("# GFLOW --time", "job.sh: line 3: -t/--time"),

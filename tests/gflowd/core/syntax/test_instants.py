@@ -124,3 +124,34 @@ def test_no_text_does_more_than_be_refused(text: str) -> None:
 def test_the_name_of_a_time_zone_is_not_searched_for_at_any_length() -> None:
     with pytest.raises(Refused):
         instants.zone("a/" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("1h", "2025-01-31T16:30:15.250000"),
+        ("7d", "2025-01-24T17:30:15.250000"),
+        (" 1D12h  AGO ", "2025-01-30T05:30:15.250000"),
+        ("90s ago", "2025-01-31T17:28:45.250000"),
+        ("9:00", "2025-01-31T08:00:00"),
+        ("18:30", "2025-01-31T17:30:00"),
+        ("19:00", "2025-01-30T18:00:00"),
+        ("tomorrow", "2025-01-31T23:00:00"),
+        ("2025-01-24", "2025-01-23T23:00:00"),
+        ("now-2h", "2025-01-31T15:30:15.250000"),
+    ],
+)
+def test_what_a_past_instant_means(text: str, meant: str) -> None:
+    assert utc(instants.parse_past(text, NOW, VIENNA)) == meant
+
+
+def test_of_a_repeated_time_the_latest_that_is_over_is_meant() -> None:
+    second = datetime(2025, 10, 26, 1, 40, tzinfo=UTC).timestamp()  # 02:40 in winter time
+    assert utc(instants.parse_past("02:30", second, VIENNA)) == "2025-10-26T01:30:00"
+    assert utc(instants.parse_past("02:50", second, VIENNA)) == "2025-10-26T00:50:00"
+
+
+@pytest.mark.parametrize("text", ["", "7", "25:00", "d", "7x", "-7d", "999999999999d", "7d8", "7 d", "ago"])
+def test_any_other_past_instant_is_refused(text: str) -> None:
+    with pytest.raises(Refused):
+        instants.parse_past(text, NOW, VIENNA)
