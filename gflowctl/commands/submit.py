@@ -241,7 +241,8 @@ def _rehearse(made: Sequence[New], clock: Clock) -> None:
         if new.spec.repeat is not None:
             from gflowctl.output import repeats
 
-            render.write(f"Repeats {repeats.rule(new.spec.repeat)}: {repeats.dates(next(iter(new.jobs)), clock)}\n")
+            dates = repeats.dates(next(iter(new.jobs)), clock)
+            render.write(f"Repeats {repeats.rule(new.spec.repeat)}\nRuns at {dates}\n")
     _tell_files(made, number)
 
 

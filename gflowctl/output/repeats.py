@@ -35,15 +35,16 @@ def lines(view: View, job: Job) -> Iterator[tuple[str, str]]:
     if repeat is None:
         return
     coming = runs.next_of(view, job)
-    what = "waits" if repeat.overlap == QUEUE else "is skipped"
-    yield "Series", f"{repeat.series or job.id}, {rule(repeat)}; {OVERLAP} {what}"
+    yield "Series", f"{repeat.series or job.id}, {rule(repeat)}"
+    yield "Overlap", f"{OVERLAP} {'waits' if repeat.overlap == QUEUE else 'is skipped'}"
     if coming is None:
         number = repeat.series or job.id
         is_followed = runs.by_series(view, runs.ALL).get(number) != runs.by_series(view).get(number)
         yield "Next runs", "known once gflowd has seen a cancellation" if is_followed else "none, the series has ended"
     else:
         which = "this one" if coming.id == job.id else f"job {coming.id}"
-        yield "Next runs", f"{which} at {dates(coming, view.clock)}"
+        first, *others = map(view.clock.stamp, runs.times(coming))
+        yield "Next runs", f"{which} at {first}" + (f", then {others[0]}, ..." if others else "")
 
 
 def record(job: Job) -> dict[str, Any] | None:

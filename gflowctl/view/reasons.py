@@ -88,7 +88,8 @@ def estimated_start(view: View, job: Job) -> float | None:
     if not jobs.is_waiting(job):
         return None
     if job.begin_at is not None and job.begin_at > view.now:
-        return None if job.wish.held or not _needs_are_met(view, job) else job.begin_at
+        is_run = job.spec.repeat is not None  # what it waits for is expected to have ended by then
+        return job.begin_at if not job.wish.held and (is_run or _needs_are_met(view, job)) else None
     expected = view.expected_starts.get(job.id) if view.daemon_runs else None
     return None if expected is None or expected < view.now - OVERDUE else max(expected, view.now)
 
