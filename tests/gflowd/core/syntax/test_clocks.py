@@ -116,3 +116,9 @@ def test_an_unknown_zone_is_refused_with_what_was_meant() -> None:
         with pytest.raises(Refused) as refused:
             clocks.of(name, NOW)
         assert str(refused.value).endswith(f"is not a time zone {hint}")
+
+
+def test_a_past_instant_is_read_by_the_same_clock() -> None:
+    tokyo = clocks.of("Asia/Tokyo", NOW)
+    assert tokyo.past_instant("9:00", NOW) == at("2025-01-31T09:00:00+09:00")
+    assert tokyo.past_instant("7d", NOW) == NOW - 7 * 86400
