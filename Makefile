@@ -18,6 +18,8 @@ QUICK := tests/gflowd/core tests/gflowd/config tests/gflowd/workers/scheduler/te
 FUZZ := .fuzz
 OLDEST := .oldest
 SECONDS ?= 60
+# Random calls of gflowctl.
+CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
 .PHONY: help demo test test-quick test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check clean
@@ -37,7 +39,7 @@ help:
 	@echo 'make soak          inject faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
 	@echo 'make slurm-parity  run the same scripts under gflow and under the real Slurm, if installed'
 	@echo 'make nvidia-check  compare what gflow says about real NVIDIA GPUs with nvidia-smi and a process that uses one'
-	@echo 'make fuzz          run the parsers under a coverage-guided fuzzer, for SECONDS=$(SECONDS) in all'
+	@echo 'make fuzz          run the parsers under a coverage-guided fuzzer for SECONDS=$(SECONDS) in all, then CALLS=$(CALLS) calls of gflowctl'
 	@echo 'make clean         remove what make created'
 
 demo: $(VENV)/installed
@@ -104,10 +106,11 @@ simulate: $(VENV)/installed
 	@$(if $(TRACES),$(BIN)/python benchmarks/simulate.py --trace $(TRACES) --no-limit 0 --no-limit 0.5 $(ARGS))
 
 # The fuzzer has an environment of its own: there is none for every Python and machine.
-fuzz: $(FUZZ)/bin/python
+fuzz: $(FUZZ)/bin/python $(VENV)/installed
 	@if $(FUZZ)/bin/python -m pip install -qq --disable-pip-version-check --editable . atheris; then \
 		$(FUZZ)/bin/python benchmarks/fuzz.py $(SECONDS); \
-	else echo 'atheris cannot be installed here, so nothing is fuzzed' >&2; fi
+	else echo 'atheris cannot be installed here, so the parsers are not fuzzed' >&2; fi
+	@$(BIN)/python tests/reliability/random_calls.py --calls $(CALLS)
 
 $(FUZZ)/bin/python:
 	@$(call want_venv)

@@ -47,6 +47,8 @@ def restore(context: Context, path: str, *, force: bool, with_config: bool) -> R
     state = context.state
     config = context.config_path if with_config else None
     staging = state.path(STAGING)
+    if config is not None and os.path.exists(config) and not os.path.isfile(config):
+        raise Refused(f"{config} is not a regular file; --no-config leaves it as it is")
     state.prepare()
     with _without_daemon(state):
         shutil.rmtree(staging, ignore_errors=True)  # left by a restore that was killed

@@ -92,13 +92,28 @@ def notes_are_read() -> bool:
 
 
 def write_json(value: object) -> None:
-    """One JSON document; uses orjson if reading the snapshot has already imported it."""
+    """One JSON document; uses orjson if reading the snapshot has already imported it. Bytes of a path that are not
+    UTF-8 are written as escapes, as `json.loads` reads them.
+    """
     if orjson := sys.modules.get("orjson"):
-        write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
-    else:
-        import json
+        try:
+            write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+        except TypeError:  # it takes UTF-8 alone, and integers of 64 bits
+            pass
+        else:
+            return
+    import json
 
-        write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    write((text if _is_utf8(text) else json.dumps(value, indent=2)) + "\n")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def rfc3339(at: float | None) -> str | None:

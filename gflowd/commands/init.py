@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     path = os.path.abspath(args.config) if args.config else default_config_path(os.environ)
     if os.path.lexists(path) and not args.force:
         raise Refused(f"{path} exists; gflowd init --force replaces it")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise Refused(f"{path} is not a regular file")
     if not args.yes and sys.stdin.isatty() and not _agreed(path):
         print("nothing written")
         return 1

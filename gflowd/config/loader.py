@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gflowd.config.settings import Path
 
 PREFIX = "GFLOW_"
+LARGEST_FILE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -153,11 +154,13 @@ def _take_file(gathered: _Gathered, path: str, *, named: bool) -> int | None:
     try:
         with open(path, "rb") as file:
             mtime_ns = os.fstat(file.fileno()).st_mtime_ns
-            data = file.read()
+            data = file.read(LARGEST_FILE + 1)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not named:
             return None
         raise Refused(f"{path}: {error.strerror}") from None
+    if len(data) > LARGEST_FILE:  # a device, for one, never ends
+        raise Refused(f"{path}: larger than {LARGEST_FILE >> 20} MiB, too large for a configuration file")
     text, tables = toml_file.parse(path, data)
     set_by: dict[Path, Path] = {}
     for key, value in toml_file.entries(tables):

@@ -9,6 +9,7 @@ import pytest
 
 from gflowctl.main import COMMANDS, parser
 from gflowd import command_line
+from gflowd.core.errors import BadUsage
 
 if TYPE_CHECKING:
     from support.ctl import Ctl
@@ -84,3 +85,22 @@ def test_what_helps_to_mend_that_works_without(ctl: Ctl) -> None:
     assert f"FAIL  {missing}: No such file or directory" in ctl.run("--config", missing, "doctor").stdout
     assert ctl.run("--config", missing, "queue", "--help").returncode == 0
     assert ctl.ok("--config", missing, "completion", "bash")
+
+
+def test_two_dashes_are_the_value_of_an_option_like_any_other(ctl: Ctl) -> None:
+    plain = command_line.Parser()
+    plain.add_argument("--name", type=str.upper)
+    plain.add_argument("--kind", choices=("a", "b"))
+    assert plain.parse_args(["--name=--"]).name == "--"
+    with pytest.raises(BadUsage, match="invalid choice: '--'"):
+        plain.parse_args(["--kind=--"])
+    assert "is not a number" in ctl.fails(2, "queue", "--limit=--")
+    assert ctl.spec(ctl.submit("--comment=--", "--", "true")).comment == "--"
+
+
+def test_json_of_a_path_that_is_not_utf_8_can_be_read(ctl: Ctl) -> None:
+    place = str(ctl.home / "a\udc80b")
+    shown = json.loads(ctl.ok("config", "show", "--json", "--state-dir", place))
+    assert place in json.dumps(shown, ensure_ascii=False)
+    done = ctl.run("doctor", "--json", "--state-dir", place)
+    assert any(place in each["text"] for each in json.loads(done.stdout)), done

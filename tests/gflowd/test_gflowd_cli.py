@@ -300,6 +300,13 @@ def test_init_keeps_a_link_to_the_file(gflowd: Run, config_file: Path, tmp_path:
     assert real.read_text() == init.template()
 
 
+def test_init_replaces_no_device_or_pipe(gflowd: Run, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    assert gflowd("init", "--force", "--config", str(path)) == (1, "", f"gflowd: {path} is not a regular file\n")
+    assert path.is_fifo()
+
+
 @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("\n", 1), ("n\n", 1)])
 def test_init_asks_on_a_terminal(answer: str, status: int, gflowd: Run, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()

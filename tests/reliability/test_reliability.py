@@ -12,6 +12,7 @@ import clocks
 import damage
 import held
 import pytest
+import random_calls
 import rivals
 from crashing import DAEMON, KILL, PROCESS, TORN
 from day import Broken, Day
@@ -118,3 +119,22 @@ def test_a_page_says_what_was_broken() -> None:
     text = page([Result("a", "b", 3, ["why\nso"], "note"), Result("c", "d", 1)], 90.0)
     assert "| a | 3 | b | **broken 1 times**; note |\n| c | 1 | d | all kept |\n" in text
     assert "- a: why so\n" in text
+
+
+def test_random_calls_end_as_they_may() -> None:
+    tally = random_calls.run(60, seed=random.randrange(1_000_000), together=30)
+    assert tally.faults == []
+    assert tally.calls == sum(tally.statuses.values()) + tally.cut_short
+    assert len(tally.statuses) > 1, "some are done, some refused"
+
+
+def test_a_call_that_ends_as_it_must_not_is_found() -> None:
+    judge = random_calls.judge
+    assert judge(["queue"], 0, b"", b"") is None
+    assert judge(["queue"], 3, b"", b"gflowctl: internal error: TypeError") == "shows where it broke"
+    assert judge(["queue"], 1, b"", b"Traceback (most recent call last)") == "shows where it broke"
+    assert judge(["queue"], -11, b"", b"") == "ends with -11"
+    assert judge(["queue"], 1, b"", b"") == "fails without a word"
+    assert judge(["queue"], 1, b"", b"gflowctl: one\ntwo\n") == "says more than one line"
+    assert judge(["queue", "--json"], 0, b"[", b"") == "writes no JSON"
+    assert judge(["queue", "--json"], 0, b"{}\n{}\n", b"") is None

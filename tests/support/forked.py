@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from io import FileIO
 from pkgutil import walk_packages
@@ -204,7 +204,9 @@ def serve(asked: socket.socket) -> None:
             for key, _ in waiting.select():
                 if key.data:
                     pid, status = key.data
-                    os.write(status, b"%d" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                    ended = b"%d" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                    with suppress(BrokenPipeError):  # of whoever ended it for taking too long
+                        os.write(status, ended)
                     waiting.unregister(key.fd)
                     os.close(key.fd)
                     os.close(status)

@@ -133,6 +133,17 @@ def test_a_configuration_that_says_otherwise_is_left_alone_unless_forced(full: C
     assert (kept / "gflow.toml").read_text() == "# mine\n"
 
 
+def test_what_is_no_regular_file_is_not_replaced_as_the_configuration(full: Ctl, other: Ctl) -> None:
+    full.ok("backup", "b.tar")
+    config = other.home / "pipe"
+    os.mkfifo(config)
+    for more in ([], ["--force"]):
+        said = other.fails(1, "restore", "--config", str(config), *more, str(full.home / "b.tar"))
+        assert said == f"{config} is not a regular file; --no-config leaves it as it is"
+    assert config.is_fifo()
+    assert not Path(other.state.snapshot).exists()
+
+
 def test_a_backup_of_another_machine_says_what_to_do(full: Ctl, other: Ctl) -> None:
     with full.store.commit() as commit:
         commit.put("header", 0, {"format": 1, "machine": "elsewhere"})

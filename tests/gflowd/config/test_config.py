@@ -158,6 +158,11 @@ def test_a_wrong_variable_is_named(name: str, word: str, message: str) -> None:
     assert str(caught.value) == f"{name}: {message}"
 
 
+def test_a_file_that_never_ends_is_refused() -> None:
+    with pytest.raises(Refused, match=r"^/dev/zero: larger than 1 MiB, too large for a configuration file$"):
+        loader.load("/dev/zero", {})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
