@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 MARK = "GFLOW_TEST_MARK"
 TRACED = {"core", "workers"}
 LONG = {"reliability", "simulation", "system", "test_any_order", "test_simulation", "test_store_faults"}
-# Much of the core for many made-up cases, of which others cover each line: traced, they take three times as long.
-UNTRACED = {"test_any_order", "test_fair_planning", "test_fuzz_parsers", "test_starvation"}
+# The core in many made-up cases, as in all tests by hypothesis: traced, they take three times as long, and each line of
+# the core shall have a case that somebody thought of.
+MADE_UP = {"test_any_order", "test_fair_planning", "test_fuzz_parsers", "test_starvation"}
 # Tests started in the background of a shell find INT and QUIT ignored, by nohup HUP, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
@@ -106,7 +107,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     items.sort(key=lambda item: LONG.isdisjoint((*item.path.parts, item.path.stem)))
     for item in items:
-        if TRACED.isdisjoint(item.path.parts) or item.path.stem in UNTRACED:
+        is_made_up = item.path.stem in MADE_UP or hasattr(getattr(item, "obj", None), "hypothesis")
+        if TRACED.isdisjoint(item.path.parts) or is_made_up:
             item.add_marker("no_cover")
 
 

@@ -175,3 +175,9 @@ def test_shares_depend_on_proportions_alone_and_are_never_nothing(usage: dict[st
     assert found == pytest.approx(Shares.shares({user: used * 2 for user, used in usage.items()}))
     ordered = sorted(found, key=lambda user: usage[user])
     assert all(found[one] >= found[other] for one, other in pairwise(ordered))
+
+
+def test_an_end_that_is_recorded_after_a_later_one_counts_as_of_its_own_time() -> None:
+    later = SHARES.record(None, SPEC.replace(gpus=1), NOW - 10, NOW)
+    both = SHARES.record(later, SPEC.replace(gpus=1), NOW - DAY - 10, NOW - DAY)
+    assert both == {"usage": pytest.approx(10 + 10 * 0.5 ** (1 / 7), rel=1e-3), "at": NOW}

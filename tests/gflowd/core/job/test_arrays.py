@@ -170,3 +170,10 @@ def test_the_snapshot_gives_back_what_it_was_given(
 ) -> None:
     whole = family.replace(max_concurrent=concurrent, max_failures=failures)
     assert arrays.from_json(json.loads(json.dumps(arrays.to_json(whole)))) == whole
+
+
+def test_a_family_with_everything_comes_back() -> None:
+    axes = [Axis(names=("lr", "s"), rows=(("1", "a"), ("2", "b")))]
+    sweep = arrays.overridden(arrays.new_family(axes=axes, max_concurrent=2, max_failures=1), [1], {"lr": "x"})
+    for family in (sweep, Family(ranges=((0, 9, 3),), max_failures=4)):
+        assert arrays.from_json(json.loads(json.dumps(arrays.to_json(family)))) == family

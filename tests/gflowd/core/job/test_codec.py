@@ -12,6 +12,7 @@ from gflowd.core.job.arrays import Axis, Family
 from gflowd.core.job.dependencies import KINDS, SINGLETON, Dependency, Needs
 from gflowd.core.job.model import (
     Ended,
+    GitState,
     Identity,
     Job,
     Pauses,
@@ -270,3 +271,9 @@ def test_there_is_a_tag_for_every_phase() -> None:
 )
 def test_the_attempt_is_told_without_decoding(ended: Ended, attempt: int) -> None:
     assert records.attempt_of(codec.encode_phase(ended)) == ended.last_attempt == attempt
+
+
+def test_the_state_of_the_work_tree_comes_back() -> None:
+    for git in (GitState(commit="a" * 40, branch="main", dirty=True), GitState(dirty=False), GitState()):
+        spec = specs.SPEC.replace(git=git)
+        assert codec.decode_spec(json.loads(json.dumps(codec.encode(spec)))) == spec

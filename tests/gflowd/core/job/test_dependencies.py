@@ -218,3 +218,8 @@ def test_importing_what_submit_needs_is_cheap() -> None:
     code = "import sys; import gflowd.core.job.dependencies, gflowd.core.job.retries; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-SEc", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert {"dataclasses", "datetime", "typing", "heapq", "pathlib"}.isdisjoint(done.stdout.split())
+
+
+def test_dependencies_are_shown_as_they_are_given() -> None:
+    needs = Needs(dependencies=(ok(5, AFTER, delay=120.0), ok(6), Dependency(kind=SINGLETON)), mode=ANY)
+    assert dependencies.show(needs) == "after:5+2?afterok:6?singleton"

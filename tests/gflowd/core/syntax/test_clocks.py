@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflowd.core.errors import Refused
-from gflowd.core.syntax import clocks
+from gflowd.core.syntax import clocks, instants
 from gflowd.core.syntax.clocks import Clock
 
 if TYPE_CHECKING:
@@ -122,3 +122,7 @@ def test_a_past_instant_is_read_by_the_same_clock() -> None:
     tokyo = clocks.of("Asia/Tokyo", NOW)
     assert tokyo.past_instant("9:00", NOW) == at("2025-01-31T09:00:00+09:00")
     assert tokyo.past_instant("7d", NOW) == NOW - 7 * 86400
+
+
+def test_an_instant_is_read_in_the_zone_of_the_clock() -> None:
+    assert clocks.Clock(instants.zone("Asia/Tokyo")).instant("2025-02-01 09:00", NOW) == at("2025-02-01T00:00+00:00")

@@ -60,3 +60,9 @@ def test_what_is_no_json_is_not_written() -> None:
         fast_json.dumps([object()])
     with pytest.raises(UnicodeEncodeError):
         fast_json.dumps(["\udc80"])
+
+
+@pytest.mark.parametrize("text", ["{} ", " [1]", "1 2", "", '{"a"', "\ufeff1"])
+def test_what_the_scanner_does_not_read_to_its_end_is_left_to_json(text: str) -> None:
+    assert answer(fast_json.loads, text) == answer(json.loads, text)
+    assert answer(fast_json.loads, text.encode()) == answer(json.loads, text.encode())

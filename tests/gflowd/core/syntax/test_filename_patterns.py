@@ -36,6 +36,10 @@ def test_what_is_no_pattern_is_refused(pattern: str) -> None:
         filename_patterns.check(pattern)
 
 
+def test_a_percent_sign_in_a_literal_is_one() -> None:
+    assert filename_patterns.literal("50%/%j.log") == "50%%/%%j.log"
+
+
 @given(st.text())
 def test_a_literal_expands_to_itself(text: str) -> None:
     assert filename_patterns.expand(filename_patterns.literal(text), **JOB) == text
