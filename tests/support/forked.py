@@ -2,8 +2,8 @@
 
 A process that has the programs imported forks for every command: arguments, environment, directory, mask, streams, exit
 status and signals are those of a process that was started. What cannot be had so is started: with a stream that is a
-file, or words longer than a message. /proc/self/environ cannot be had either, so a test that is about the environment
-starts its programs. Knows nothing of tests.
+file, words longer than a message, or a library of its own. /proc/self/environ cannot be had either, so a test that is
+about the environment starts its programs. Knows nothing of tests.
 """
 
 from __future__ import annotations
@@ -132,6 +132,8 @@ def _request(name: str, path: str, words: Sequence[str | bytes], settings: Mappi
         mask = os.umask(0o077)
         os.umask(mask)
     env = os.environ if settings.get("env") is None else settings["env"]
+    if "LD_PRELOAD" in env:  # such a library is a test's own, and what forks with it would outlive that test
+        return None
     asked = {
         "name": name, "argv": [path, *map(os.fsdecode, words)], "cwd": os.fsdecode(cwd), "umask": mask,
         "env": {os.fsdecode(key): os.fsdecode(value) for key, value in env.items()},
