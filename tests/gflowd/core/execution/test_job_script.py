@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gflowd.core.execution import job_script
+from gflowd.core.execution import job_script, usage
 from gflowd.effects import jobdir
 
 SHELLS = [[found, *words] for name, *words in (["dash"], ["bash", "--posix"]) if (found := shutil.which(name))]
@@ -469,6 +469,29 @@ def test_a_bell_that_nobody_hears_holds_nothing_up(attempt: Attempt, kind: str) 
 def test_a_title_cannot_end_its_comment(attempt: Attempt) -> None:
     assert attempt.run(b"/bin/echo", b"hi", title="x\ntouch gone\r\x1b[2J %d ☃") == b"hi\n"
     assert sorted(os.listdir(attempt.directory)) == ["alive", "exit", "job.sh", "log", "pid", "used"]
+
+
+def test_what_the_command_used_is_noted_and_what_its_group_counted(attempt: Attempt) -> None:
+    attempt.run(b"/bin/sh", b"-c", b"i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done")
+    found = usage.noted((attempt.directory / "used").read_text())
+    assert (found.peak, found.cpu) == (None, None)
+    assert found.children
+    group = attempt.root / "group"
+    group.mkdir()
+    for name, text in (("memory.peak", "7340032\n"), ("cpu.stat", "usage_usec 2500000\nuser_usec 9\n")):
+        (group / name).write_text(text)
+    for name in ("pid", "exit"):
+        (attempt.directory / name).unlink()
+    attempt.run(b"/bin/true", cgroup=os.fsencode(group))
+    found = usage.noted((attempt.directory / "used").read_text())
+    assert (found.peak, found.cpu) == (7340032, 2.5)
+    (group / "memory.peak").unlink()
+    for name in ("pid", "exit"):
+        (attempt.directory / name).unlink()
+    attempt.run(b"/bin/false", cgroup=os.fsencode(group))
+    found = usage.noted((attempt.directory / "used").read_text())
+    assert (found.peak, found.cpu) == (None, 2.5), "an older kernel"
+    assert (attempt.directory / "exit").read_text() == "1\n"
 
 
 def test_a_job_whose_directory_is_gone_does_nothing(attempt: Attempt) -> None:
