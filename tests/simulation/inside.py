@@ -14,7 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 from virtual_clock import Clock
-from virtual_effects import Claims, ClockWatch, JobDirs, Launcher, Logs, NoGroups, Processes
+from virtual_effects import Claims, ClockWatch, JobDirs, Launcher, Logs, NoGroups, Processes, Usage
 from virtual_gpus import Driver
 from virtual_jobs import Jobs
 
@@ -84,6 +84,7 @@ def virtual(clock: Clock, jobs: Jobs, seen: Processes, hooks: Hooks) -> Iterator
         (timeout_enforcer, "jobdir", directories),
         (timeout_enforcer, "cgroups", NoGroups),
         (timeout_enforcer, "LogLimiter", Logs),
+        (timeout_enforcer, "UsageWatch", Usage),
         (zombie_detector, "processes", seen),
         (zombie_detector, "jobdir", directories),
         (zombie_detector, "os", SimpleNamespace(close=seen.close)),

@@ -10,6 +10,7 @@ from virtual_jobs import Attempt, Jobs, Key
 
 from gflowd.core.execution import signal_targets
 from gflowd.core.execution.procstat import Process
+from gflowd.core.execution.usage import Samples
 from gflowd.core.job.model import Identity, Job, Run
 from gflowd.effects import processes
 from gflowd.effects.jobdir import Beginning, Record
@@ -30,6 +31,9 @@ class JobDirs:
     def exit_record(self, directory: str) -> Record | None:
         found = self._find(directory)
         return None if found is None else found.record
+
+    def noted(self, directory: str) -> None:
+        return None
 
     def log_has_ended(self, directory: str) -> bool:
         return True
@@ -180,6 +184,15 @@ class Claims:
 
     def close(self) -> None:
         pass
+
+
+class Usage:
+    """As `UsageWatch`: what a virtual process uses is not sampled."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def tick(self, jobs: object, now: object, before: Samples) -> tuple[Samples, float | None]:
+        return before, None
 
 
 class Logs:
