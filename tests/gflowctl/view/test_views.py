@@ -71,7 +71,8 @@ def test_show_as_json_and_script(ctl: Ctl) -> None:
     (ctl.home / "s").write_text("#!/bin/sh\necho hi\n")
     ctl.submit("./s")
     assert ctl.ok("show", "1", "--script") == "#!/bin/sh\necho hi\n"
-    assert json.loads(ctl.ok("show", "1", "--json")) == [{**ctl.jobs("1")[0], "attempts": []}]
+    more = {"attempts": [], "cause": None, "last_lines": []}
+    assert json.loads(ctl.ok("show", "1", "--json")) == [{**ctl.jobs("1")[0], **more}]
     ctl.submit("true")
     assert "not a script" in ctl.fails(1, "show", "2", "--script")
     assert json.loads(ctl.ok("show", "--script", "--json", "1"))[0]["script_text"] == "#!/bin/sh\necho hi\n"
