@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # name: (module, aliases, summary); only the module of the command asked for is imported
 COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "submit": ("gflowctl.commands.submit", ("batch",), "queue a command or a script"),
+    "run": ("gflowctl.commands.run", (), "run a command as a job, on this terminal"),
     "new": ("gflowctl.commands.new", (), "write a commented job script"),
     "queue": ("gflowctl.commands.queue", ("q", "list"), "list jobs"),
     "show": ("gflowctl.commands.show", (), "show everything about jobs"),
@@ -50,7 +51,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Submit and watch", ("submit", "new", "queue", "show", "log", "attach", "wait", "stats")),
+    ("Submit and watch", ("submit", "run", "new", "queue", "show", "log", "attach", "wait", "stats")),
     ("Change jobs", ("cancel", "hold", "release", "suspend", "unsuspend", "update", "top", "limit", "requeue", "redo")),
     (
         "The machine",

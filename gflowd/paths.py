@@ -141,6 +141,9 @@ class State:
     def job_log(self, job_id: int, attempt: int) -> str:
         return self.path("jobs", str(job_id), str(attempt), "log")
 
+    def relay(self, name: str) -> str:
+        return self.path("relays", name)
+
     def default_run(self) -> str:
         return self.path("run")
 

@@ -177,6 +177,8 @@ def _repeated(view: views.View, old: Job, family: Family | None, wanted: Needs |
         user=view.context.user,
         submitted_at=time.time(),
         redone_from=old.id,
+        relay=None,
+        pty=False,
         append=spec.append or (spec.output or spec.error) is not None,  # in these is what it repeats, too
         batch=None,
         family=family,

@@ -96,7 +96,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _configure_files(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("files and environment")
-    group.add_argument("-D", "--chdir", metavar="DIR", help="the job's working directory (default: the current one)")
+    job_options.add_directory(group)
     group.add_argument(
         "-o", "--output", metavar="PATTERN", help="write standard output to this file instead of the log"
     )
@@ -105,8 +105,7 @@ def _configure_files(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--append", action="store_true", help="append to the output files instead of overwriting them")
     group.add_argument("--open-mode", dest="append", type=_appends, default=argparse.SUPPRESS, metavar="MODE",
                        help="append or truncate, as for sbatch: with append as --append")  # fmt: skip
-    group.add_argument("--export", default="ALL", metavar="ALL|NONE|NAME[=VALUE],...",
-                       help="the variables that the job gets (default ALL; NONE: only those of a login)")  # fmt: skip
+    job_options.add_export(group)
     job_options.add_environment(group)
 
 

@@ -171,6 +171,17 @@ def add_dependencies(group: command_line.Options) -> None:
     group.add_argument("--singleton", action="store_true", help="wait for your earlier jobs with the same name")
 
 
+def add_directory(group: command_line.Options) -> None:
+    """Where it runs."""
+    group.add_argument("-D", "--chdir", metavar="DIR", help="the job's working directory (default: the current one)")
+
+
+def add_export(group: command_line.Options) -> None:
+    """Which variables it has."""
+    group.add_argument("--export", default="ALL", metavar="ALL|NONE|NAME[=VALUE],...",
+                       help="the variables that the job gets (default ALL; NONE: only those of a login)")  # fmt: skip
+
+
 def add_environment(group: command_line.Options) -> None:
     """Where it finds its programs."""
     group.add_argument("--conda-env", type=_conda_env, metavar="NAME",

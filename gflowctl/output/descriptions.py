@@ -34,6 +34,7 @@ REASONS = {
     "NoOutput": "it wrote no output for too long",
     "Deadline": "it could no longer end by its deadline",
     "TerminalInput": "it waits for input from its terminal; open it with gflowctl attach",
+    "TerminalLost": "its gflowctl run was lost, and it ended with that",
     "OutOfMemory": "it used more memory than it asked for",
     "CancelledByUser": "cancelled by a user",
     "DependencyFailed": "a dependency can no longer be satisfied",

@@ -115,11 +115,12 @@ def given_environment() -> dict[bytes, bytes]:
     return {name: value for name, equals, value in pairs if name and equals}
 
 
-def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
+def environment(export: str, environ: Mapping[bytes, bytes], *, pages: bool = False) -> list[bytes]:
     """The job's variables, each `NAME=value`, sorted. `export` is `ALL`, `NONE` or `NAME[=VALUE],...`.
 
     Names beside `ALL` or `NONE`, in any case, add to them; names alone are added to what a login needs. A value in
-    quotes may hold commas. Pagers are cat unless they are named. Raises `Refused` for what can be no variable's name.
+    quotes may hold commas. Pagers are cat unless they are named, or somebody
+    `pages`. Raises `Refused` for what can be no variable's name.
     """
     chosen: dict[bytes, bytes] = {}
     words = _export_words(export)
@@ -128,7 +129,8 @@ def environment(export: str, environ: Mapping[bytes, bytes]) -> list[bytes]:
     else:
         chosen.update((name, environ[name]) for name in LOGIN if name in environ)
         chosen[b"PATH"] = LOGIN_PATH
-    chosen.update((name, b"cat") for name in (*PAGERS, *chosen) if name.endswith(b"PAGER"))
+    if not pages:
+        chosen.update((name, b"cat") for name in (*PAGERS, *chosen) if name.endswith(b"PAGER"))
     for word in words:
         if word not in ("ALL", "NONE"):
             chosen.update(_exported(word, environ))

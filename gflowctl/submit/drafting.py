@@ -217,7 +217,7 @@ class Drafter:
         return spec
 
     def _take_environment(self, export: str, extra: Words) -> Environment:
-        variables = capture.environment(export, self._around.environment)
+        variables = capture.environment(export, self._around.environment, pages=getattr(self._common, "pty", False))
         for name in capture.unset(export, self._around.environment):
             self.notes[f"--export: {name} is not set"] = None
         variables += (variable.encode() for variable in extra)

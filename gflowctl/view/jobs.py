@@ -193,4 +193,4 @@ def log_path(place: State, job: Job, number: int) -> str:
 def is_terminal_log(job: Job, past: Ended | None = None) -> bool:
     """Whether the log of its last attempt, or of a `past` one, has a tmux session's line ends."""
     run = job.run if past is None else past.run
-    return job.spec.output is None and run is not None and run.executor == TMUX
+    return job.spec.output is None and run is not None and (run.executor == TMUX or job.spec.pty)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gflowd import log
 from gflowd.core.execution.observations import Observation, Observations
 from gflowd.core.job.model import TMUX, Started, session_name
-from gflowd.effects import jobdir, processes
+from gflowd.effects import jobdir, processes, relay
 from gflowd.workers.base import Turn
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Watch:
     recorded: float | None = None  # monotonic: when we first saw its exit record
     wait: float = LOOK_AGAIN
     over: Observation | None = None  # it is complete, and no process of it will come back
+    relay: int | None = None  # readable once the `gflowctl run` that it belongs to is gone
+    abandoned: bool = False  # it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,10 @@ class ZombieDetector:
             else:
                 observations[job.key] = seen
         observations |= self._judge(looks, now)
+        for job in jobs:
+            seen = observations[job.key]
+            if job.relay is not None and seen.started is not None and not seen.complete:
+                observations[job.key] = self._with_its_end(seen, job.relay, self._watches[job.key])
         wakes = [now.mono + self._config.zombie_interval]
         for key in [key for key, observation in observations.items() if observation is NOT_BEGUN]:
             waited = now.mono - self._watches[key].since
@@ -107,17 +113,19 @@ class ZombieDetector:
                 del observations[key]
             wakes.append(now.mono + min(max(BEGINS_WITHIN, waited), LONGEST_LOOK))  # no ring announces this
         wakes += [self._next_look(look.watch, now) for look in looks if _is_open(look, observations[look.job.key])]
-        pidfds = [watch.pidfd for watch in self._watches.values() if watch.pidfd is not None]
+        watched = [fd for watch in self._watches.values() for fd in (watch.pidfd, watch.relay) if fd is not None]
         if not observations.items() <= self._told.of_attempts.items():
             self._told = Observations(observations)
-        return Turn(self._told, None, min(wakes), tuple(pidfds))
+        return Turn(self._told, None, min(wakes), tuple(watched))
 
     def close(self) -> None:
         """Nothing to close."""
 
     def _forget_all_but(self, keys: set[Key]) -> None:
         for key in self._watches.keys() - keys:
-            self._drop_pidfd(self._watches.pop(key))
+            watch = self._watches.pop(key)
+            self._drop_pidfd(watch)
+            self._drop_relay(watch)
 
     def _begun(self, job: LiveJob, watch: Watch, now: Moment) -> Observation | None:
         """The observation of an attempt that has not begun; None for one that has, whose `started` is then known."""
@@ -149,6 +157,17 @@ class ZombieDetector:
         if watch.at_work is None:
             watch.at_work = Observation(started=watch.started, lives=True)
         return watch.at_work
+
+    def _with_its_end(self, observation: Observation, name: str, watch: Watch) -> Observation:
+        """The observation of a job of `gflowctl run`, which may be gone."""
+        directory = self._state.relay(name)
+        if watch.relay is None and not watch.abandoned:
+            watch.relay = relay.watch(directory)
+            watch.abandoned = watch.relay is None and not relay.is_held(directory)
+        if watch.relay is not None and relay.is_over(watch.relay):
+            watch.abandoned = True
+            self._drop_relay(watch)
+        return observation.replace(abandoned=True) if watch.abandoned else observation
 
     def _look(self, job: LiveJob, watch: Watch, now: Moment) -> Look:
         assert watch.started is not None
@@ -244,6 +263,11 @@ class ZombieDetector:
         if watch.pidfd is not None:
             os.close(watch.pidfd)
             watch.pidfd = None
+
+    def _drop_relay(self, watch: Watch) -> None:
+        if watch.relay is not None:
+            os.close(watch.relay)
+            watch.relay = None
 
     def _bar(self, directory: str, job: LiveJob) -> None:
         with contextlib.suppress(OSError):

@@ -89,6 +89,8 @@ class Launch:
     conda_env: bytes | None = None
     tools: bytes | None = None  # a directory with an `srun`, put first on the PATH
     to_file: bool = False  # job.sh's own standard output is the log, and no terminal
+    relay: bytes | None = None  # the directory of `gflowctl run`, which has the job's input and output, and logs that
+    pty: bool = False  # there it has a terminal, not pipes
 
 
 # What tmux, its server and the shell put into the environment of `job.sh`, none of it the submitter's.
@@ -150,6 +152,21 @@ if [ -f /proc/self/fd/%(fd)d ] && [ -p "$dir/%(pipe)b" ] && command -v setsid >/
 fi
 """
 
+# Who leads a session without a terminal and opens one has it for its own (tty_open of Linux): keys that send signals,
+# and its loss, reach the command. `tty` leads to an open file of gflowctl's process, never to a stranger's terminal.
+_TERMINAL = b"""\
+true <%(relay)b/tty || record 'launch its gflowctl run has ended'
+exec 5<>%(relay)b/tty
+"""
+# Opened for both first, so that it never waits for the other side; after that only as what the job needs, so that the
+# end of gflowctl is the end of its input, and SIGPIPE.
+_PIPES = b"""\
+[ -p %(relay)b/in ] && [ -p %(relay)b/out ] && [ -p %(relay)b/err ] || record 'launch its gflowctl run has ended'
+exec 7<>%(relay)b/in 4<%(relay)b/in
+exec 7<>%(relay)b/out 5>%(relay)b/out
+exec 7<>%(relay)b/err 6>%(relay)b/err 7>&-
+"""
+
 _TAIL = b"""\
 %(files)b(
 %(join)b  umask %(umask)04o
@@ -162,7 +179,7 @@ _TAIL = b"""\
   exec "$@" %(redirections)b
 )
 code=$?
-exec 5>&- 6>&-
+exec 4<&- 5>&- 6>&-
 if [ -e "$dir/unfound" ]; then case $code in 126) code='126 not executable' ;; 127) code='127 not found' ;; esac; fi
 %(oom)b%(failed)b{ times; %(counted)b:; } >"$dir/used"
 record "$code"
@@ -323,12 +340,16 @@ def _prepared_files(launch: Launch) -> list[bytes]:
 
 def pipes(launch: Launch) -> tuple[str, ...]:
     """The named pipes that `job.sh` expects beside it. If one is missing, the job writes to the file itself."""
+    if launch.relay is not None:
+        return ()
     out = launch.output is not None or launch.to_file
     return (OUT,) * out + (ERR,) * (launch.error is not None)
 
 
 def _files(launch: Launch) -> bytes:
-    """Opens 5 for the job's output and 6 for its errors, as far as these go to files."""
+    """Opens 5 for the job's output and 6 for its errors, as far as these go to files or to `gflowctl run`."""
+    if launch.relay is not None:
+        return (_TERMINAL if launch.pty else _PIPES) % {b"relay": quote(launch.relay)}
     lines = []
     if OUT in pipes(launch):
         lines.append(b"exec 5>&1\n" if launch.output is None else b"exec 5>>%b\n" % quote(launch.output))
@@ -343,6 +364,8 @@ def _files(launch: Launch) -> bytes:
 
 
 def _redirections(launch: Launch) -> bytes:
+    if launch.relay is not None:
+        return b"<&5 >&5 2>&5 3>&- 5>&-" if launch.pty else b"<&4 >&5 2>&6 3>&- 4<&- 5>&- 6>&-"
     words = []
     if launch.input is not None:
         words.append(b"<" + quote(launch.input))

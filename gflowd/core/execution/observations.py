@@ -41,6 +41,7 @@ class LiveJob(Posted):
     quiet_limit: float | None = None  # seconds without output
     outputs: tuple[str, ...] = ()  # the files that it writes to beside its log, where it has such a limit
     gpus: tuple[str, ...] = ()  # the UUIDs of those that it has for itself
+    relay: str | None = None  # what connects it with its `gflowctl run`, with which it ends
 
     def runs_in(self, boot: str) -> bool:
         """Whether it has begun, in this boot."""
@@ -79,6 +80,7 @@ def live_job(job: Job, grace: float) -> LiveJob:
         quiet_limit=job.spec.quiet_limit,
         outputs=() if job.spec.quiet_limit is None else output_files.paths(job),
         gpus=() if job.spec.shared or job.run is None else job.run.gpu_uuids,
+        relay=job.spec.relay,
     )
 
 
@@ -109,7 +111,8 @@ class Observation(Posted):
 
     `barred`: it never began and never will. `status`: its exit record; `trouble`: why it could not be launched, if the
     record says so; both None while there is no record. `starved`: the kernel ended it for lack of memory. `lives`: it
-    still has a process. `complete`: it has none, and its log has its last byte.
+    still has a process. `complete`: it has none, and its log has its last byte. `abandoned`: the `gflowctl run` that it
+    belongs to is gone.
     """
 
     started: Started | None = None
@@ -122,6 +125,7 @@ class Observation(Posted):
     ended_at: float | None = None
     complete: bool = False
     used: Noted | None = None  # of a complete one
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

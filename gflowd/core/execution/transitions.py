@@ -73,7 +73,7 @@ def settle(
         case Queued():
             after = _cancelled_in_queue(job, now)
         case Starting(run=run):
-            after = _starting(job, run, observation, now)
+            after = _starting(job, run, observation, now, limit)
         case Running():
             after = _running(job, job.phase, observation, now, limit)
         case Suspended():
@@ -164,13 +164,13 @@ def _queued_attempt(job: Job) -> int:
     return job.phase.attempt if isinstance(job.phase, Queued) else 1
 
 
-def _starting(job: Job, run: Run, observation: Observation | None, now: Moment) -> Phase | None:
+def _starting(job: Job, run: Run, observation: Observation | None, now: Moment, limit: str | None) -> Phase | None:
     if observation is not None:
         if observation.barred:
             return _unstarted(run, reasons.ZOMBIE if observation.trouble is None else _launch_failed(observation), now)
         if observation.started is not None:
             running = Running(run=run, started=observation.started)
-            return _running(job, running, observation, now, None) or running
+            return _running(job, running, observation, now, limit) or running
     why = _unwanted(job, run)
     return None if why is None else _stop(run, None, NEVER, why, now)
 

@@ -110,8 +110,8 @@ class Spec(Value):
         "append", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "deadline", "early_signal",
         "env", "error", "executor", "family", "git", "gpu_memory_mb", "gpu_prefer", "gpu_type", "gpus", "grace",
         "input", "limits", "memory_mb", "name", "name_template", "needs", "notify_email", "notify_on", "output",
-        "priority", "project", "quiet_limit", "redone_from", "repeat", "retry", "script", "shared", "slurm",
-        "submit_dir", "submitted_at", "time_limit", "umask", "user",
+        "priority", "project", "pty", "quiet_limit", "redone_from", "relay", "repeat", "retry", "script", "shared",
+        "slurm", "submit_dir", "submitted_at", "time_limit", "umask", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say
@@ -160,6 +160,8 @@ class Spec(Value):
         gpu_prefer: tuple[str, ...] = (),
         quiet_limit: float | None = None,
         repeat: Repeat | None = None,
+        relay: str | None = None,
+        pty: bool = False,
     ) -> None:
         self.command: Final = command  # argv; of a script job, what follows `script` is argv[1:]
         self.name: Final = name
@@ -204,6 +206,8 @@ class Spec(Value):
         self.gpu_prefer: Final = gpu_prefer  # GPUs to choose first, by index or part of the model's name, best first
         self.quiet_limit: Final = quiet_limit  # seconds of running without output
         self.repeat: Final = repeat  # another run follows
+        self.relay: Final = relay  # the directory that connects it with its `gflowctl run`, see `effects.relay`
+        self.pty: Final = pty  # by a terminal, not by pipes
 
 
 class Wish(Value):

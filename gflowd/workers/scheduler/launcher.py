@@ -17,7 +17,7 @@ from gflowd.core.job import array_task
 from gflowd.core.job.model import TMUX, Job, Run, session_name
 from gflowd.core.slurm import srun
 from gflowd.core.syntax import filename_patterns
-from gflowd.effects import cgroups, detached, jobdir
+from gflowd.effects import cgroups, detached, jobdir, relay
 from gflowd.effects.tmux import TERM, Session, Tmux, TmuxFailed
 
 if TYPE_CHECKING:
@@ -114,6 +114,9 @@ class Launcher:
             directory = self._state.attempt(job.id, run.attempt)
             if jobdir.beginning(directory) is not None:
                 return False
+            if job.spec.relay is not None and not relay.is_held(self._state.relay(job.spec.relay)):
+                self._bar(job, run, "its gflowctl run has ended")
+                return False
             launch = self._launch(job, run, directory)
             jobdir.prepare(directory, job_script.job_script(launch), job_script.pipes(launch))
         except OSError as error:
@@ -154,6 +157,8 @@ class Launcher:
             conda_env=None if spec.conda_env is None else os.fsencode(spec.conda_env),
             tools=self._tools() if spec.slurm else None,
             to_file=run.executor != TMUX,
+            relay=None if spec.relay is None else os.fsencode(self._state.relay(spec.relay)),
+            pty=spec.pty,
         )
 
     @staticmethod

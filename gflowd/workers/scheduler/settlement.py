@@ -35,9 +35,12 @@ def settle(
     changes: Changes = {}
     for job in (*job_queue.live.values(), *job_queue.lingering.values()):
         key = (job.id, job.run.attempt) if job.run else None
+        observation = seen.of(key)
         is_idle = key in too_idle and not isinstance(job.phase, Suspended)
         limit = exceeds.exceeded(key) or (reasons.IDLE_GPUS if is_idle else None)
-        after = transitions.settle(job, seen.of(key), now, limit=limit, kill_strays=kill_strays)
+        if limit is None and observation is not None and observation.abandoned:
+            limit = reasons.TERMINAL_LOST
+        after = transitions.settle(job, observation, now, limit=limit, kill_strays=kill_strays)
         if isinstance(after, Ended) and after.started_at is not None and not isinstance(job.phase, Ended):
             after = after.replace(used=_used(slots, key))
         if after is not None:
