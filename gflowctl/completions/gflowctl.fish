@@ -58,6 +58,9 @@ end
 
 set -g _shtab_gflowctl_commands submit batch new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' stats info quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore close-sessions completion help
 set -g _shtab_gflowctl_opts_with_value --account --array --at --attempt --begin --by --chdir --clear --color --command --comment --conda-env --config --cpus --cpus-per-task --deadline --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --for --format --from --gpu --gpu-list --gpu-memory --gpu-prefer --gpu-type --gpus --gpus-per-node --grace --gres --group --input --interval --job-name --last --limit --mail-type --mail-user --max-concurrent --max-failures --max-gpu-mem --max-gpu-memory --max-mem --max-memory --max-queued-jobs --max-retries --max-running-gpus --max-running-jobs --mem --memory --name --name-template --names --nice --notify-email --notify-on --open-mode --output --overlap --param --param-file --partition --pattern --pid --priority --project --quiet-limit --range --reason --repeat --retry-delay --retry-on --script --select-name --signal --since --sort --start --state --state-dir --states --status --time --time-limit --timelimit --timeout --timezone --user --wrap -A -D -G -J -P -a -c -d -e -f -g -i -l -m -n -o -p -s -t -u
+set -g _shtab_gflowctl_opts_with_value --account --array --at --attempt --begin --by --chdir --clear --color --command --comment --conda-env --config --cpus --cpus-per-task --deadline --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --for --format --from --gpu --gpu-list --gpu-memory --gpu-prefer --gpu-type --gpus --grace --gres --group --input --interval --job-name --last --limit --mail-type --mail-user --max-concurrent --max-failures --max-gpu-mem --max-gpu-memory --max-mem --max-memory --max-queued-jobs --max-retries --max-running-gpus --max-running-jobs --mem --memory --name --name-template --names --nice --notify-email --notify-on --output --overlap --param --param-file --pattern --pid --priority --project --quiet-limit --range --reason --repeat --retry-delay --retry-on --script --select-name --signal --since --sort --start --state --state-dir --states --status --time --time-limit --timelimit --timeout --timezone --user --wrap -A -D -J -P -a -c -d -e -f -g -i -l -m -n -o -p -s -t -u
+set -g _shtab_gflowctl_commands submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' stats info quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore close-sessions completion help
+set -g _shtab_gflowctl_opts_with_value --account --array --at --attempt --begin --by --chdir --clear --color --command --comment --conda-env --config --cpus --cpus-per-task --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --for --format --from --gpu --gpu-list --gpu-memory --gpu-type --gpus --grace --gres --group --input --interval --job-name --last --limit --mail-type --mail-user --max-concurrent --max-failures --max-gpu-mem --max-gpu-memory --max-mem --max-memory --max-queued-jobs --max-retries --max-running-gpus --max-running-jobs --mem --memory --name --name-template --names --nice --notify-email --notify-on --output --param --param-file --pattern --pid --priority --project --range --reason --repeat --retry-delay --retry-on --script --signal --since --sort --start --state --state-dir --states --status --time --time-limit --timelimit --timeout --user --wrap -A -D -J -P -a -c -d -e -f -g -i -l -m -n -o -p -s -t -u
 
 complete -c gflowctl -e
 complete -c gflowctl -f
@@ -197,6 +200,44 @@ complete -c gflowctl -n '_shtab_gflowctl_using batch' -l state-dir -xka "(__fish
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
 complete -c gflowctl -n '_shtab_gflowctl_using batch' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using batch; and test $_shtab_gflowctl_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the command or script, and its arguments'
+complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a run -d 'run a command as a job, on this terminal'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -s g -l gpus -l gres -x -d 'number of GPUs (default 0; with other GPU options 1)'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l gpu-type -xka "(_gflowctl_candidates gpu-types)" -d 'only GPUs whose model name contains NAME (ignoring case)'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l gpu-memory -l max-gpu-mem -l max-gpu-memory -x -d 'only GPUs with at least this much memory; with --shared, the amount to use'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l shared -d 'share GPUs with other jobs that use --shared'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -s c -l cpus -l cpus-per-task -x -d 'number of CPU slots (default 1; 0: none)'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -s m -l memory -l mem -l max-mem -l max-memory -x -d 'host memory, e.g. 512 (MB), 24G or 1.5T'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -s t -l time -l time-limit -l timelimit -x -d 'end the job after this long, e.g. 90s, 2h or 1-12:00:00; a bare number is minutes, 0 means no limit'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l signal -x -d 'send SIG to the job'"'"'s processes SECONDS (default 60) before its time limit; with B:, only to its command'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l grace -x -d 'time between the first signal to end the job and SIGKILL'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -s n -l name -s J -l job-name -x -d 'name of the job (default: base name of the command)'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -s P -l project -s A -l account -xka "(_gflowctl_candidates projects)" -d 'project that the job is accounted to'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l comment -x -d 'text that gflowctl show shows'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -s p -l priority -x -d 'higher starts first (default 10)'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l nice -x -d 'lower the priority by N'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -s d -l depends-on -l dependency -xka "(_gflowctl_candidates jobs)" -d 'wait for other jobs, e.g. 42, @ or afterok:1:2,afterany:3; see gflow(7)'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l depends-on-all -xka "(_gflowctl_candidates jobs)" -d 'wait until all of these jobs have finished with exit status 0'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l depends-on-any -xka "(_gflowctl_candidates jobs)" -d 'wait until one of these jobs has finished with exit status 0'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l singleton -d 'wait for your earlier jobs with the same name'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l no-auto-cancel -d 'stay queued if a dependency can no longer be satisfied'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l begin -x -d 'do not start before this time, e.g. 18:30, tomorrow 9:00 or now+2h'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -s H -l hold -d 'queue the job held, until gflowctl release'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -s D -l chdir -xka "(__fish_complete_directories)" -d 'the job'"'"'s working directory (default: the current one)'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l export -x -d 'the variables that the job gets (default ALL; NONE: only those of a login)'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l conda-env -x -d 'activate this conda environment before the command'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l notify-email -l mail-user -x -d 'address to notify'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l notify-on -l mail-type -xka "(_gflowctl_candidates events)" -d 'events to notify about: begin, end, fail, all, none, or another of sbatch'"'"'s'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l pty -d 'give the job a terminal (default: if standard input and output are one)'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l no-pty -d 'pass input, output and errors through, each for itself'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l detach -d 'let the job go on when the terminal is lost'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -s q -l quiet -d 'do not say what the job waits for'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l wrap -x -d 'run TEXT with sh -c'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowctl -n '_shtab_gflowctl_using run' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using run; and test $_shtab_gflowctl_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the command and its arguments'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a new -d 'write a commented job script'
 complete -c gflowctl -n '_shtab_gflowctl_using new' -s h -l help -d 'show this help message and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using new' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
@@ -780,4 +821,4 @@ complete -c gflowctl -n '_shtab_gflowctl_using completion' -l color -xka "never 
 complete -c gflowctl -n '_shtab_gflowctl_using completion' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using completion; and test $_shtab_gflowctl_npos -eq 0' -ka "bash zsh fish" -d 'bash, zsh or fish'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a help -d 'show the help of a command'
-complete -c gflowctl -n '_shtab_gflowctl_using help; and test $_shtab_gflowctl_npos -eq 0' -ka "submit batch new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion" -d 'the command'
+complete -c gflowctl -n '_shtab_gflowctl_using help; and test $_shtab_gflowctl_npos -eq 0' -ka "submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion" -d 'the command'

@@ -37,6 +37,7 @@ _shtab_gflowctl_commands() {
     reserve:'reserve GPUs for a user during a time window'
     restore:'restore a backup'
     resume:'let jobs start again'
+    run:'run a command as a job, on this terminal'
     show:'show everything about jobs'
     stats:'summarise jobs: outcomes, waiting and run times, GPU hours'
     submit:'queue a command or a script'
@@ -401,7 +402,7 @@ _shtab_gflowctl_gpus_unignore_options=(
 _shtab_gflowctl_gpus_unignore_defaults_added=0
 
 _shtab_gflowctl_help_options=(
-  ":the command:(submit batch new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion)"
+  ":the command:(submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -827,6 +828,49 @@ _shtab_gflowctl_resume_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_resume_defaults_added=0
 
+_shtab_gflowctl_run_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-g,--gpus,--gres}"[number of GPUs (default 0\; with other GPU options 1)]:N:"
+  "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:_gflowctl_gpu_types"
+  {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with at least this much memory\; with --shared, the amount to use]:MEM:"
+  "--shared[share GPUs with other jobs that use --shared]"
+  {-c,--cpus,--cpus-per-task}"[number of CPU slots (default 1\; 0\: none)]:N:"
+  {-m,--memory,--mem,--max-mem,--max-memory}"[host memory, e.g. 512 (MB), 24G or 1.5T]:MEM:"
+  {-t,--time,--time-limit,--timelimit}"[end the job after this long, e.g. 90s, 2h or 1-12\:00\:00\; a bare number is minutes, 0 means no limit]:DUR:"
+  "--signal[send SIG to the job\'s processes SECONDS (default 60) before its time limit\; with B\:, only to its command]:[B:]SIG[@SECONDS]:"
+  "--grace[time between the first signal to end the job and SIGKILL]:DUR:"
+  {-n,--name,-J,--job-name}"[name of the job (default\: base name of the command)]:NAME:"
+  {-P,--project,-A,--account}"[project that the job is accounted to]:CODE:_gflowctl_projects"
+  "--comment[text that gflowctl show shows]:TEXT:"
+  {-p,--priority}"[higher starts first (default 10)]:0-255:"
+  "--nice[lower the priority by N]:N:"
+  {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:_gflowctl_jobs"
+  "--depends-on-all[wait until all of these jobs have finished with exit status 0]:LIST:_gflowctl_jobs"
+  "--depends-on-any[wait until one of these jobs has finished with exit status 0]:LIST:_gflowctl_jobs"
+  "--singleton[wait for your earlier jobs with the same name]"
+  "--no-auto-cancel[stay queued if a dependency can no longer be satisfied]"
+  "--begin[do not start before this time, e.g. 18\:30, tomorrow 9\:00 or now\+2h]:INSTANT:"
+  {-H,--hold}"[queue the job held, until gflowctl release]"
+  {-D,--chdir}"[the job\'s working directory (default\: the current one)]:DIR:_files -/"
+  "--export[the variables that the job gets (default ALL\; NONE\: only those of a login)]:ALL|NONE|NAME[=VALUE],...:"
+  "--conda-env[activate this conda environment before the command]:NAME:"
+  {--notify-email,--mail-user}"[address to notify]:ADDR:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:_gflowctl_events"
+  "--pty[give the job a terminal (default\: if standard input and output are one)]"
+  "--no-pty[pass input, output and errors through, each for itself]"
+  "--detach[let the job go on when the terminal is lost]"
+  {-q,--quiet}"[do not say what the job waits for]"
+  "--wrap[run TEXT with sh -c]:TEXT:"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  "(-)*::the command and its arguments:_files"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_run_defaults_added=0
+
 _shtab_gflowctl_show_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--script[print the script that was kept at submission]"
@@ -1105,6 +1149,7 @@ _shtab_gflowctl() {
         reserve) _shtab_gflowctl_reserve ;;
         restore) _arguments -C -s $_shtab_gflowctl_restore_options ;;
         resume) _arguments -C -s $_shtab_gflowctl_resume_options ;;
+        run) _arguments -C -s $_shtab_gflowctl_run_options ;;
         show) _arguments -C -s $_shtab_gflowctl_show_options ;;
         stats) _arguments -C -s $_shtab_gflowctl_stats_options ;;
         submit) _arguments -C -s $_shtab_gflowctl_submit_options ;;

@@ -208,6 +208,7 @@ SCENES: dict[str, tuple[Callable[[Ctl], int], tuple[str, ...]]] = {
     reasons.TERMINAL_INPUT: (_plain, ("gflowctl attach",)),
     reasons.CANCELLED_BY_USER: (_cancelled, ("cancelled by ",)),
     reasons.TERMINAL_INPUT: (_plain, ("terminal",)),
+    reasons.TERMINAL_LOST: (_plain, ("gflowctl run",)),
     reasons.STRAYS: (_plain, ("left behind",)),
     reasons.REQUEUED: (_plain, ("run again",)),
     reasons.UNKILLABLE: (_plain, ("SIGKILL",)),

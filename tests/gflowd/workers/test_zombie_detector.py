@@ -18,7 +18,7 @@ from support.waiting import eventually
 
 from gflowd.core.execution.observations import LiveJob, Observation, Observations
 from gflowd.core.job.model import Identity
-from gflowd.effects import jobdir, processes
+from gflowd.effects import jobdir, processes, relay
 from gflowd.workers import zombie_detector
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.zombie_detector import (
@@ -357,3 +357,25 @@ def test_an_attempt_that_does_not_begin_is_barred_when_its_grace_ends(wiring: Wi
         assert turn.wake_at == pytest.approx(mono + late + wait)
     turn = detector.tick(now(mono=mono + grace), slots_of(live(1)))
     assert turn.decision.of_attempts[1, 1].barred
+
+
+def test_a_job_whose_user_is_gone_is_abandoned_and_wakes_the_detector(
+    detector: ZombieDetector, wiring: Wiring, jobs: Jobs
+) -> None:
+    os.makedirs(wiring.state.path("relays"), mode=0o700)
+    held = relay.make(wiring.state.relay("abc"))
+    jobs.start(1, "sleep 60")
+    turn = look(detector, live(1, relay="abc"))
+    assert not observation(turn).abandoned
+    poll = select.poll()
+    for fd in turn.descriptors:
+        poll.register(fd, select.POLLIN)
+    assert poll.poll(0) == []
+    os.close(held)
+    assert poll.poll(LIMIT * 1000) != []
+    assert observation(look(detector, live(1, relay="abc"))).abandoned
+    assert observation(look(detector, live(1, relay="abc"))).abandoned
+    jobs.start(2, "sleep 60")
+    turn = look(detector, live(1, relay="abc"), live(2, relay="missing"))
+    assert observation(turn, 2).abandoned
+    look(detector)

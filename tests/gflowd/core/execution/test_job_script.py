@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gflowd.core.execution import job_script, usage
-from gflowd.effects import jobdir
+from gflowd.effects import jobdir, relay
 
 SHELLS = [[found, *words] for name, *words in (["dash"], ["bash", "--posix"]) if (found := shutil.which(name))]
 SHELL_IDS = [os.path.basename(words[0]) for words in SHELLS]
@@ -776,3 +776,36 @@ def test_the_command_has_the_limits_that_it_was_given_as_far_as_they_go(attempt:
     limits = (("c", "unlimited"), ("n", "5000"), ("s", "2048"), ("u", "2222"), ("f", "4000"))
     found = attempt.run(b"/bin/bash", b"-c", b"for each in c n s u f; do ulimit -$each; done", limits=limits).decode()
     assert found.split() == ["unlimited", "200", "2048", "2222", "2000"]
+
+
+def test_pipes_of_the_users_take_input_output_and_errors(attempt: Attempt) -> None:
+    place = attempt.root / "a relay's"
+    held = relay.make(str(place))
+    feed, kept = relay.open_to_feed(str(place))
+    ends = [relay.open_pipe(str(place), name) for name in (relay.OUT, relay.ERR)]
+    os.write(feed, b"in\n")
+    os.close(feed)
+    attempt.spawn(b"/bin/sh", b"-c", b"cat; echo err >&2", relay=os.fsencode(place), to_file=True).wait(LIMIT)
+    assert [os.read(fd, 100) for fd in ends] == [b"in\n", b"err\n"]
+    assert attempt.exit() == b"0\n"
+    for fd in (held, kept, *ends):
+        os.close(fd)
+    relay.remove(str(place))
+    assert not place.exists()
+
+
+def test_a_terminal_of_the_users_is_the_jobs_own(attempt: Attempt) -> None:
+    leader, follower = os.openpty()
+    place = attempt.root / "relay"
+    held = relay.make(str(place), tty=follower)
+    attempt.spawn(b"/bin/sh", b"-c", b"echo </dev/tty $(tty) >&2", relay=os.fsencode(place), pty=True).wait(LIMIT)
+    assert os.read(leader, 100).decode() == f"{os.ttyname(follower)}\r\n"
+    assert attempt.exit() == b"0\n"
+    for fd in (held, leader, follower):
+        os.close(fd)
+
+
+@pytest.mark.parametrize("pty", [True, False])
+def test_a_job_whose_user_has_gone_is_not_launched(attempt: Attempt, pty: bool) -> None:
+    attempt.spawn(b"true", relay=os.fsencode(attempt.root / "gone"), pty=pty).wait(LIMIT)
+    assert attempt.exit() == b"launch its gflowctl run has ended\n"

@@ -105,3 +105,7 @@ def test_a_sight_is_found_by_the_attempt_that_it_is_of() -> None:
     seen = Observations({(1, 2): Observation(lives=True)})
     assert seen.of((1, 2)) == Observation(lives=True)
     assert [seen.of(key) for key in ((1, 1), (2, 2), None)] == [None, None, None]
+
+
+def test_what_connects_a_job_with_its_user_comes_with_it() -> None:
+    assert live_job(job(Starting(run=RUN), relay="abc"), 10.0).relay == "abc"

@@ -449,3 +449,14 @@ def test_a_suspended_job_over_its_memory_or_with_strays_is_stopped() -> None:
         after = settle(SUSPENDED, observation, STILL, limit)
         assert isinstance(after, Stopping)
         assert after.why == why
+
+
+def test_a_job_that_exceeds_a_limit_as_soon_as_it_is_seen_is_stopped() -> None:
+    after = settle(STARTING, Observation(started=STARTED, lives=True), limit=reasons.TERMINAL_LOST)
+    assert after == stopping(reasons.TERMINAL_LOST, since_at=NOW.wall).replace(since_mono=NOW.mono)
+
+
+def test_a_job_that_has_lost_its_terminal_is_cancelled() -> None:
+    after = settle(stopping(reasons.TERMINAL_LOST), recorded(130, ended_at=160.0))
+    assert isinstance(after, Ended)
+    assert (after.state, after.reason) == (CANCELLED, reasons.TERMINAL_LOST)
