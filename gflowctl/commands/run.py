@@ -27,11 +27,13 @@ from gflowctl.options import job_options
 from gflowctl.output import follow, render
 from gflowctl.submit import capture, enqueue
 from gflowctl.submit.drafting import Drafter
-from gflowctl.view import jobs, reasons
+from gflowctl.view import jobs, reasons, views
 from gflowd import paths
 from gflowd.core.errors import BadUsage, GflowError
+from gflowd.core.job import codec
 from gflowd.core.job.model import FINISHED, PROCESS, Begun, Starting
 from gflowd.core.job.reasons import NON_ZERO_EXIT, SCHEDULING
+from gflowd.core.job.records import WISH
 from gflowd.effects import relay
 
 TYPE_CHECKING = False
@@ -40,13 +42,12 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowctl.submit.relay import Pipes, Terminal
-    from gflowctl.view.views import View
-    from gflowd.core.job.model import Job, Wish
+    from gflowd.core.job.model import Job
 
 # Options of a submission that a run does not have: it is one job, which is tried once, and whose output is here.
 WITHOUT: dict[str, Any] = {
     "array": None, "param": [], "param_file": None, "name_template": None, "max_concurrent": None, "max_failures": None,
-    "max_retries": None, "retry_on": None, "retry_delay": None, "requeue": False,
+    "max_retries": None, "retry_on": None, "retry_delay": None, "requeue": False, "repeat": None, "overlap": None,
     "output": None, "error": None, "input": None, "append": False, "executor": PROCESS, "source": None,
     "wait": True, "follow": False, "dry_run": False, "parsable": False, "json": False,
     "ignore_unknown_directives": False,
@@ -64,7 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(parser=parser, **WITHOUT)
     job_options.add_resources(parser, new=True)
     job_options.add_identity(parser, new=True)
-    job_options.add_order(parser, new=True)
+    job_options.add_order(parser)
     group = parser.add_argument_group("environment")
     job_options.add_directory(group)
     job_options.add_export(group)
@@ -170,11 +171,14 @@ class Attendance:
         job = view.job(job_id)
         if not self._begun and jobs.started_at(job) is not None:
             self._tell_start(job)
+        for number in (*PASSED_ON, *ENDING):  # whoever takes our output may never do so
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         self._link.finish()
         self._tell_end(view, job)
         return jobs.exit_status(job)
 
-    def _advance(self, view: View, job: Job) -> None:
+    def _advance(self, view: views.View, job: Job) -> None:
         """Tells what it waits for, and connects it once it has begun."""
         if jobs.is_waiting(job):
             self._tell_wait(view, job)
@@ -197,7 +201,7 @@ class Attendance:
         attempt = self._context.state.attempt(job.id, jobs.attempt(job))
         return os.path.exists(os.path.join(attempt, "exit")) and not self._context.daemon_runs
 
-    def _tell_wait(self, view: View, job: Job) -> None:
+    def _tell_wait(self, view: views.View, job: Job) -> None:
         why = reasons.reason(view, job)
         if why in (None, SCHEDULING, self._said) or self._args.quiet:
             return
@@ -206,7 +210,7 @@ class Attendance:
         self._said = why
         render.note(f"job {job.id} waits: {explanations.Explainer(view).words(job, why)}")
 
-    def _tell_end(self, view: View, job: Job) -> None:
+    def _tell_end(self, view: views.View, job: Job) -> None:
         """Tells why it ended, unless its status says all."""
         why = reasons.reason(view, job)
         if jobs.state(job) == FINISHED or why in (None, NON_ZERO_EXIT):
@@ -242,7 +246,8 @@ class Attendance:
             self._interrupted_at = now
         if self._cancelled or self._said_down:
             return False
-        if number in PASSED_ON and isinstance(job.phase, Begun) and now - before > AGAIN:
+        again = number == signal.SIGINT and now - before <= AGAIN
+        if number in PASSED_ON and isinstance(job.phase, Begun) and not again:
             from gflowctl.options import signals
 
             signals.send(self._context, [job], number)
@@ -252,14 +257,15 @@ class Attendance:
         return True
 
     def _cancel(self, job_id: int) -> None:
-        from gflowctl.change import wishes
-
-        def unwanted(view: View, job: Job) -> Wish | str:
-            if view.has_ended(job.id) or job.wish.cancelled_at is not None:
-                return "is over"
-            return job.wish.replace(cancelled_by=view.context.user, cancelled_at=time.time(), requeued=0)
-
+        context = self._context
         try:
-            wishes.apply(self._context, lambda _: [job_id], unwanted)
+            with context.writable_store.commit() as commit:
+                view = views.View(context, commit.fold())
+                if not view.knows(job_id) or view.has_ended(job_id):
+                    return
+                wish = view.job(job_id).wish
+                wish = wish.replace(cancelled_by=context.user, cancelled_at=time.time(), requeued=0)
+                commit.put(WISH, job_id, codec.encode(wish))
         except GflowError as error:  # it ends with us in any case
             render.note(str(error))
+        context.ring(b"w")
