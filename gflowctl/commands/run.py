@@ -182,8 +182,9 @@ class Attendance:
         """Tells what it waits for, and connects it once it has begun."""
         if jobs.is_waiting(job):
             self._tell_wait(view, job)
-        elif not self._begun:
-            self._link.log.go_to(self._context.state.job_log(job.id, jobs.attempt(job)))
+            return
+        self._link.log.go_to(self._context.state.job_log(job.id, jobs.attempt(job)))
+        if not self._begun:
             self._tell_start(job)
             self._link.begin()
         elif not self._said_down and self._is_left(job):
