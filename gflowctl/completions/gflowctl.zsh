@@ -830,7 +830,7 @@ _shtab_gflowctl_resume_defaults_added=0
 
 _shtab_gflowctl_run_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-g,--gpus,--gres}"[number of GPUs (default 0\; with other GPU options 1)]:N:"
+  {-g,--gpus,-G,--gpus-per-node,--gres}"[number of GPUs (default 0\; with other GPU options 1)\; also as for sbatch, e.g. a100\:2 or gpu\:a100\:2]:N:"
   "--gpu-type[only GPUs whose model name contains NAME (ignoring case)]:NAME:_gflowctl_gpu_types"
   "--gpu-prefer[choose among free GPUs by index or type, best first, e.g. 2,3 or h100,a100\; no start is delayed by it]:LIST:"
   {--gpu-memory,--max-gpu-mem,--max-gpu-memory}"[only GPUs with at least this much memory\; with --shared, the amount to use]:MEM:"

@@ -16,6 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 from support.machine import GATE, Machine, kill
 from support.waiting import eventually
 
+from gflowctl import main
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -316,6 +318,11 @@ def test_without_a_daemon_it_says_so_and_an_interrupt_cancels_it(machine: Machin
         machine.start()
         assert machine.job(1)["state"] == "cancelled"
         assert not (machine.work / "ran").exists()
+
+
+def test_it_has_every_option_of_a_submission_or_says_what_it_has_instead() -> None:
+    of_submit, of_run = (vars(main.parser(name).parse_args(["true"])) for name in ("submit", "run"))
+    assert of_submit.keys() <= of_run.keys()
 
 
 def test_what_makes_no_sense_is_refused(up: Machine) -> None:
