@@ -805,6 +805,15 @@ def test_a_terminal_of_the_users_is_the_jobs_own(attempt: Attempt) -> None:
         os.close(fd)
 
 
+def test_where_the_user_takes_the_output_job_sh_wants_no_pipes_of_its_own() -> None:
+    fields = {
+        "title": "", "directory": b"", "bell": b"", "environment": b"", "variables": (), "cwd": b"/", "umask": 0,
+        "command": (b"true",), "to_file": True,
+    }  # fmt: skip
+    assert job_script.pipes(job_script.Launch(**fields)) == ("out",)  # type: ignore[arg-type]
+    assert job_script.pipes(job_script.Launch(**fields, relay=b"/relay")) == ()  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("pty", [True, False])
 def test_a_job_whose_user_has_gone_is_not_launched(attempt: Attempt, pty: bool) -> None:
     attempt.spawn(b"true", relay=os.fsencode(attempt.root / "gone"), pty=pty).wait(LIMIT)
