@@ -78,7 +78,7 @@ def test_show_and_queue_tell_how_it_ended(up: Machine) -> None:
     for word in ("my job", "the comment", "failed", "NonZeroExit", "sleep 0.2; exit 3", "2 CPUs", str(up.work)):
         assert word in shown
     (job,) = json.loads(up.ctl("show", "--json", str(job_id)).stdout)
-    assert job == {**up.job(job_id), "attempts": []}  # no earlier ones
+    assert job == {**up.job(job_id), "attempts": [], "cause": None, "last_lines": []}  # no earlier ones, no output
     assert (job["cpus"], job["memory_mb"], job["name"]) == (2, 100, "my job")
     assert job["submitted_at"] < job["started_at"] < job["ended_at"]
     assert "my job" in up.ctl("queue", "-a").stdout
