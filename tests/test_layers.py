@@ -27,7 +27,7 @@ BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.lo
 FOR_GFLOWCTL = (
     "gflowd.command_line", "gflowd.config.loader", "gflowd.config.start_options", "gflowd.core.",
     "gflowd.effects.daemon", "gflowd.effects.doorbell",
-    "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay", "gflowd.effects.terminal",
+    "gflowd.effects.input_wait", "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay",
     "gflowd.paths", "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.record_log",
     "gflowd.storage.store",

@@ -9,7 +9,7 @@ from gflowctl.view import reasons as why_jobs
 from gflowd.core.job import reasons
 from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, TIMEOUT, Ended, Queued
 from gflowd.core.job.records import PHASE, PROMISE, RESERVATION, is_live
-from gflowd.core.request import validation
+from gflowd.core.request import gpu_match, validation
 from gflowd.core.syntax import durations, memory, ranges
 from gflowd.core.syntax.plurals import count, noun
 
@@ -139,7 +139,7 @@ class Explainer:
         return f"it asks for {_kind(spec)}, {left} of {len(suiting)} can be used: {'; '.join(away)}" if away else None
 
     def _suiting(self, spec: Spec) -> list[SeenGpu]:
-        return [gpu for gpu in self._view.observed.gpus if validation.suits(spec, gpu.model, gpu.memory_mb)]
+        return [gpu for gpu in self._view.observed.gpus if gpu_match.suits(spec, gpu.model, gpu.memory_mb)]
 
     def _short(self, spec: Spec) -> Iterator[str]:
         seen = self._view.observed

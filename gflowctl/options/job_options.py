@@ -93,10 +93,12 @@ class Gpus(argparse.Action):
 
 def _gpu_prefer(text: str) -> tuple[str, ...]:
     """A type for argparse: `0,2-3` or `h100,a100`; a range of indices stands for each of them."""
+    from gflowd.core.request import gpu_match
+
     found: list[str] = []
     for word in command_line.words(text):
         first, dash, last = word.partition("-")
-        if dash and validation.is_index(first) and validation.is_index(last):
+        if dash and gpu_match.is_index(first) and gpu_match.is_index(last):
             if int(first) > int(last):
                 raise argparse.ArgumentTypeError(f"{word!r} is not a range of indices")
             found += map(str, range(int(first), int(last) + 1))

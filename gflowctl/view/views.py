@@ -280,9 +280,9 @@ class View:
         identity = job.phase.started.identity
         if identity.boot != self._boot_id():
             return False
-        from gflowd.effects import terminal
+        from gflowd.effects import input_wait
 
-        return terminal.waits_for_input(identity.pid, identity.start)
+        return input_wait.waits_for_input(identity.pid, identity.start)
 
     def time_left(self, job: Job) -> float | None:
         """Seconds until its time limit; None without a limit, or if it is not running."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gflowd.core.execution import resource_limits
+
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 
 # Names that some shells reserve and refuse or misread in `export`; they are passed by env(1) instead.
@@ -196,11 +198,6 @@ _COUNTED = b"""\
 read -r peak <%(cgroup)b/memory.peak && echo "peak $peak"; read -r _ cpu <%(cgroup)b/cpu.stat && echo "cpu $cpu"; """
 
 # The submitter's, as far as the hard limits reach that gflowd was started with.
-_LIMIT = b"""\
-  gflow_limit() { ulimit -S "-$1" "$2" || ulimit -S "-$1" "$(ulimit -H "-$1")"; }
-"""
-_PROCESSES = b"  if ulimit -u; then gflow_limit u %(value)b; else gflow_limit p %(value)b; fi >/dev/null\n"
-
 # In the job's own shell, so that the command keeps its descriptors, its signals and its exit status; in a function,
 # because what is sourced may change the positional parameters. `$dir` may be the user's by now. What an eval of bad
 # text ends is the shell, so the note that it is not active comes first.
@@ -246,7 +243,7 @@ def job_script(launch: Launch) -> bytes:
             b"unfound": quote(launch.directory + b"/unfound"),
             b"environment": quote(launch.environment),
             b"files": _files(launch),
-            b"limits": _limits(launch),
+            b"limits": resource_limits.script_lines(launch.limits),
             b"redirections": _redirections(launch),
             **_activation(launch),
         },
@@ -269,15 +266,6 @@ def _activation(launch: Launch) -> dict[bytes, bytes]:
     }
     what = _trouble(b"conda activate ", launch.conda_env + b": ")
     return {b"activation": _ACTIVATION % words, b"failed": _ACTIVATION_FAILED % {b"what": what}}
-
-
-def _limits(launch: Launch) -> bytes:
-    """Those of processes and files last, since what sets them needs both."""
-    lines = [_LIMIT] if launch.limits else []
-    for letter, value in sorted(launch.limits, key=lambda limit: limit[0] in "nu"):
-        words = {b"letter": letter.encode(), b"value": value.encode()}
-        lines.append((_PROCESSES if letter == "u" else b"  gflow_limit %(letter)b %(value)b\n") % words)
-    return b"".join(lines)
 
 
 def _one_line(title: str) -> bytes:

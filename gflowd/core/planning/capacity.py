@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gflowd.core.request.validation import Limits, is_meant, suits
+from gflowd.core.request.gpu_match import is_meant, suits
+from gflowd.core.request.validation import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

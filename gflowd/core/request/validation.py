@@ -17,10 +17,7 @@ LARGEST_SCRIPT = 16 << 20  # bytes
 LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB minus room for what gflow adds (execve(2))
 POINTER = 8  # bytes that the kernel counts in addition for each string
 LONGEST_PROJECT = 64  # characters
-LONGEST_INDEX = 3  # digits
 ONE_BY_ONE = "a job of several gets MIG devices only when --gpu-type names them, such as MIG or 1g.10gb"
-_NO_MATTER = str.maketrans("", "", " _-\t")  # in the names of models
-MIG = " MIG "  # between the model and the profile in the name of a MIG device
 
 
 class Limits(Value):
@@ -191,40 +188,13 @@ def why_impossible(spec: Spec, limits: Limits) -> str | None:
     return _why_no_gpu(spec, limits.gpu_models)
 
 
-def suits(spec: Spec, model: str, memory_mb: int) -> bool:
-    """Whether a GPU has the type and the memory that a job asks for; the planner uses this too.
-
-    In CUDA, a process sees only one MIG device. So a job with several GPUs gets whole ones, unless its type
-    can only mean MIG devices.
-    """
-    kind, whole = _plain(spec.gpu_type or ""), model.partition(MIG)[0]
-    if kind not in _plain(model):
-        return False
-    if spec.gpus > 1 and whole != model and kind in _plain(whole):
-        return False
-    return spec.gpu_memory_mb is None or spec.gpu_memory_mb <= memory_mb
-
-
-def is_index(word: str) -> bool:
-    """Whether a word of `gpu_prefer` is the index of a GPU; a longer number is part of a model's name, such as 4090."""
-    return word.isascii() and word.isdigit() and len(word) <= LONGEST_INDEX
-
-
-def is_meant(word: str, index: int, model: str) -> bool:
-    """Whether a word of `gpu_prefer` means the GPU with this index and of this model."""
-    return int(word) == index if is_index(word) else _plain(word) in _plain(model)
-
-
-def _plain(name: str) -> str:
-    """A model's name as it is compared: `geforce_rtx_4090` is in "NVIDIA GeForce RTX 4090"."""
-    return name.casefold().translate(_NO_MATTER)
-
-
 def _why_no_gpu(spec: Spec, models: tuple[tuple[str, int], ...] | None) -> str | None:
     """Why there are not enough GPUs with the requested type and memory."""
     wanted, least = spec.gpu_type, spec.gpu_memory_mb or 0
     if not models or not spec.gpus:
         return None
+    from gflowd.core.request.gpu_match import suits
+
     fitting = sum(suits(spec, *each) for each in models)
     if fitting >= spec.gpus:
         return None

@@ -12,7 +12,7 @@ from gflowd.core.planning import backfill
 from gflowd.core.planning.backfill import Look, Plan, Rules
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Occupancy, hold
-from gflowd.core.request import validation
+from gflowd.core.request import gpu_match
 
 MODELS = ("NVIDIA A100", "NVIDIA A100", "NVIDIA H100", "GeForce RTX 4090")
 MIXED = Capacity(tuple(Device(index, model, 1000) for index, model in enumerate(MODELS)), 99, 99999)
@@ -91,4 +91,4 @@ def test_those_that_were_looked_at_are_kept() -> None:
 
 
 def test_a_short_number_is_an_index_and_a_long_one_a_model() -> None:
-    assert [validation.is_index(word) for word in ("0", "999", "4090", "a1", "")] == [True, True, False, False, False]
+    assert [gpu_match.is_index(word) for word in ("0", "999", "4090", "a1", "")] == [True, True, False, False, False]

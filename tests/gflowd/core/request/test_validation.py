@@ -7,7 +7,7 @@ from support.specs import SPEC
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.model import EarlySignal, Spec
-from gflowd.core.request import validation
+from gflowd.core.request import gpu_match, validation
 from gflowd.core.request.validation import Limits
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ CUT_UP = (("NVIDIA H100", 81920), *[("NVIDIA H100 MIG 1g.10gb", 9728)] * 2, ("NV
 )
 def test_a_job_of_several_gpus_gets_mig_devices_only_by_name(changes: dict[str, Any], fitting: int) -> None:
     asked = spec(**changes)
-    assert sum(validation.suits(asked, *each) for each in CUT_UP) == fitting
+    assert sum(gpu_match.suits(asked, *each) for each in CUT_UP) == fitting
     limits = Limits(gpus=4, gpu_models=CUT_UP)
     if fitting >= asked.gpus:
         assert validation.checked(asked, limits) == asked
@@ -197,7 +197,7 @@ def test_a_job_of_several_gpus_gets_mig_devices_only_by_name(changes: dict[str, 
 )
 def test_types_are_written_as_people_and_slurm_write_them(asked: str, model: str, suited: bool) -> None:
     spec = SPEC.replace(submitted_at=0.0, gpus=1, gpu_type=asked)
-    assert validation.suits(spec, model, 81920) is suited
+    assert gpu_match.suits(spec, model, 81920) is suited
 
 
 def test_why_a_file_is_no_script() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gflowd.effects import proc, terminal
+from gflowd.effects import input_wait, proc
 
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
 READS = "input()"
@@ -38,11 +38,11 @@ def start() -> Iterator[Callable[[str], int]]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal, "QUIET", float("-inf"))
+    monkeypatch.setattr(input_wait, "QUIET", float("-inf"))
 
 
 def waits(pid: int) -> bool:
-    return terminal.waits_for_input(pid, proc.start_ticks(pid))
+    return input_wait.waits_for_input(pid, proc.start_ticks(pid))
 
 
 def until_asleep(pid: int, *where: str) -> None:
@@ -65,7 +65,7 @@ def test_who_reads_from_the_terminal_waits(
         until_asleep(pid, "hrtimer", "wait_woken", "sk_wait", "unix_stream", "do_nanosleep")
     assert waits(reading)
     assert not any(map(waits, others))
-    assert not terminal.waits_for_input(reading, proc.start_ticks(reading) + 1), "another process by now"
+    assert not input_wait.waits_for_input(reading, proc.start_ticks(reading) + 1), "another process by now"
 
 
 def test_a_strangers_program_that_turns_off_the_echo_asks_for_a_password(
