@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job
 
 LINES = 10
-WIDEST = 400  # characters of a line
+WIDEST, SAID = 400, 120  # characters of a line, and of one that names the cause: its rest is in the last lines
 END = 1 << 16  # bytes that are looked at
 CUDA_OUT_OF_MEMORY = "cuda_out_of_memory"
 _CUDA = re.compile(
@@ -60,7 +60,7 @@ def of(view: View, job: Job) -> LastWords | None:
 def cause(words: LastWords | None) -> Iterator[tuple[str, str]]:
     """The cause as `gflowctl show` has it."""
     if words is not None and words.said is not None:
-        yield "Cause", render.escape(f"CUDA ran out of GPU memory, its output says: {_short(words.said.strip())}")
+        yield "Cause", render.escape(f"CUDA ran out of GPU memory, its output says: {_short(words.said.strip(), SAID)}")
 
 
 def shown(words: LastWords | None) -> Iterator[tuple[str, str]]:
@@ -70,8 +70,8 @@ def shown(words: LastWords | None) -> Iterator[tuple[str, str]]:
         yield "Last lines", f"of {render.escape(words.path)}{lines}"
 
 
-def _short(line: str) -> str:
-    return line if len(line) <= WIDEST else f"{line[:WIDEST]}..."
+def _short(line: str, widest: int = WIDEST) -> str:
+    return line if len(line) <= widest else f"{line[:widest]}..."
 
 
 def _lines(path: str, *, terminal: bool) -> list[str]:

@@ -96,7 +96,7 @@ def test_of_one_that_leaves_no_record_the_samples_stay(own_default: Machine) -> 
 TORCH = """\
 Traceback (most recent call last):
   File "train.py", line 7, in <module>
-torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB
+torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which
 """
 
 
@@ -107,6 +107,8 @@ def test_the_last_words_of_a_failed_job_are_shown_and_cuda_is_named(either: Mach
     assert either.wait(job_id) == 1
     shown = either.ctl("show", str(job_id)).stdout
     assert "CUDA ran out of GPU memory, its output says: torch.OutOfMemoryError: CUDA out of memory. Tried" in shown
+    assert " GPU 0 has a total capacity of 79.11 GiB of which\n" in shown
+    assert max(len(line) for line in shown.splitlines() if line.startswith("Cause:")) < 190
     assert '\n      File "train.py", line 7, in <module>\n' in shown
     [record] = json.loads(either.ctl("show", "--json", str(job_id)).stdout)
     assert record["cause"] == "cuda_out_of_memory"
