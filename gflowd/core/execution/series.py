@@ -11,7 +11,7 @@ from itertools import islice
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.dependencies import AFTERANY, Dependency, Needs
-from gflowd.core.job.model import SKIP, Ended, Starting
+from gflowd.core.job.model import LATEST, SKIP, Ended, Starting
 from gflowd.core.syntax import instants, recurrence
 
 TYPE_CHECKING = False
@@ -28,10 +28,11 @@ def series_of(job: Job) -> int | None:
 
 
 def due_after(repeat: Repeat, after: float) -> float | None:
-    """The first time later than `after` at which a run is due; None if there is none. Raises `Refused` for a rule that
-    cannot be followed here.
+    """The first time later than `after` at which a run is due; None if there is none that a job may begin at. Raises
+    `Refused` for a rule that cannot be followed here.
     """
-    return recurrence.following(repeat.rule, repeat.due, after, instants.zone(repeat.zone))
+    found = recurrence.following(repeat.rule, repeat.due, after, instants.zone(repeat.zone))
+    return None if found is None or found > LATEST else found
 
 
 def times(repeat: Repeat, after: float, count: int) -> list[float]:

@@ -26,7 +26,8 @@ LONGEST_TEXT = 100  # characters
 JUST_BEFORE = 0.001  # seconds
 PACKAGE = "cron words need the package cronsim; install it: pip install 'gflow[cron]'"
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_LEAST = 3  # letters of a day
 _CRON_WORDS = 5
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 
@@ -34,11 +35,8 @@ _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 def checked(text: str) -> str:
     """`text` as it is kept, if it is a rule that can be followed here. Raises `Refused`."""
     rule = " ".join(text.split())
-    every = _every(rule)
-    if every is None:
+    if _every(rule) is None:
         _walls(rule)
-    elif every < SHORTEST:
-        raise Refused(f"{text!r} is too often; once a second is the most")
     return rule
 
 
@@ -64,9 +62,14 @@ def following(rule: str, due: float, after: float, zone: tzinfo | None) -> float
 
 
 def _every(rule: str) -> float | None:
-    """The seconds from one time to the next."""
+    """The seconds from one time to the next; None for another kind of rule. Raises `Refused`."""
     word, _, rest = rule.partition(" ")
-    return durations.parse(rest) if word.lower() == "every" else None
+    if word.lower() != "every":
+        return None
+    seconds = durations.parse(rest)
+    if seconds < SHORTEST:
+        raise Refused(f"{rule!r} is too often; once a second is the most")
+    return seconds
 
 
 def _walls(rule: str) -> Walls:
@@ -86,9 +89,9 @@ def _walls(rule: str) -> Walls:
 def _on_days(rule: str, names: str, clock: str) -> Walls:
     match = _CLOCK.fullmatch(clock)
     words = names.lower().split(",") if names else []
-    if match is None or not all(len(word) >= len(_DAYS[0]) and word[:3] in _DAYS for word in words):
+    wanted = [_day(word) for word in words] or range(len(_DAYS))
+    if match is None or None in wanted:
         raise _wrong(rule)
-    wanted = [_DAYS.index(word[:3]) for word in words] or range(len(_DAYS))
     try:
         at = time(int(match[1]), int(match[2]), int(match[3] or 0))
     except ValueError:
@@ -102,6 +105,12 @@ def _on_days(rule: str, names: str, clock: str) -> Walls:
             day += timedelta(days=1)
 
     return walls
+
+
+def _day(word: str) -> int | None:
+    """The number of a weekday by its name, or no less than the first three letters of that."""
+    found = (number for number, name in enumerate(_DAYS) if len(word) >= _LEAST and name.startswith(word))
+    return next(found, None)
 
 
 def _by_cron(rule: str) -> Walls:

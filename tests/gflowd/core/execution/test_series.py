@@ -9,7 +9,20 @@ from support.specs import SPEC
 
 from gflowd.core.execution import series
 from gflowd.core.job.dependencies import AFTERANY, Dependency, Needs
-from gflowd.core.job.model import CANCELLED, FINISHED, QUEUE, Ended, Job, Phase, Queued, Repeat, Run, Starting, Wish
+from gflowd.core.job.model import (
+    CANCELLED,
+    FINISHED,
+    LATEST,
+    QUEUE,
+    Ended,
+    Job,
+    Phase,
+    Queued,
+    Repeat,
+    Run,
+    Starting,
+    Wish,
+)
 from gflowd.core.syntax import instants
 
 HOUR, DAY = 3600.0, 86400.0
@@ -53,6 +66,18 @@ def test_a_run_that_begins_early_is_the_one_that_was_due() -> None:
     spec = series.following(run(begin_at=DUE - HOUR), starting(DUE - HOUR))
     assert spec is not None
     assert spec.begin_at == DUE + DAY
+
+
+def test_no_run_follows_where_the_calendar_ends() -> None:
+    rare = Repeat(rule="every 36500d", due=float(LATEST - DAY))
+    assert series.following(run(rare), starting(DUE)) is None
+    assert series.times(rare, rare.due, 3) == []
+
+
+def test_a_rule_of_a_damaged_record_that_would_come_all_the_time_is_not_followed() -> None:
+    hurried = run(HOURLY.replace(rule="every 0s"))
+    assert series.following(hurried, starting(DUE)) is None
+    assert series.why_not(hurried.spec) == "'every 0s' is too often; once a second is the most"
 
 
 def test_later_attempts_have_been_followed_already() -> None:

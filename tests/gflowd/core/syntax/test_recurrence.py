@@ -105,6 +105,12 @@ def test_the_calendar_ends() -> None:
     assert recurrence.following("0 2 31 12 *", 0.0, last, VIENNA) is None
 
 
+@pytest.mark.parametrize("rule", ["every 0s", "every 0", "every 0.000000000001s", "every 0.5s"])
+def test_what_comes_too_often_is_not_followed_either(rule: str) -> None:
+    with pytest.raises(Refused, match="too often"):
+        recurrence.following(rule, 1.7e9, 1.7e9, VIENNA)
+
+
 def test_a_rule_is_kept_with_single_spaces() -> None:
     assert recurrence.checked("  daily   02:00 ") == "daily 02:00"
     assert recurrence.checked("0  2 * *  1-5") == "0 2 * * 1-5"
@@ -115,8 +121,9 @@ def test_a_rule_is_kept_with_single_spaces() -> None:
     "text",
     [
         "", "daily", "daily 25:00", "daily 2", "daily 02:60", "dailyy 02:00", "weekly 02:00", "weekly mon",
-        "weekly mo 02:00", "weekly mon,, 02:00", "weekly ,mon 02:00", "every", "every x", "every 0", "every 0.5s",
-        "every 200000d", "hourly", "* * * *", "* * * * * *", "61 * * * *", "0 2 30 2 *", "a b c d e", "@daily",
+        "weekly mo 02:00", "weekly mon,, 02:00", "weekly ,mon 02:00", "weekly monfri 02:00", "weekly month 02:00",
+        "every", "every x", "every 0", "every 0.5s", "every 200000d", "hourly", "* * * *", "* * * * * *",
+        "61 * * * *", "0 2 30 2 *", "a b c d e", "@daily",
         "daily 02:00 Europe/Vienna", "x " * 200,
     ],
 )  # fmt: skip
