@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "suspend": ("gflowctl.commands.suspend", (), "let running jobs stand still, with their GPUs"),
     "unsuspend": ("gflowctl.commands.unsuspend", (), "let suspended jobs go on"),
     "update": ("gflowctl.commands.update", (), "change queued jobs, or the time limit of a running one"),
+    "edit": ("gflowctl.commands.edit", (), "change the options of a queued job in an editor"),
     "top": ("gflowctl.commands.top", (), "move queued jobs to the front"),
     "limit": ("gflowctl.commands.limit", (), "set how many jobs of an array run at a time"),
     "requeue": ("gflowctl.commands.requeue", (), "run jobs once more, under the same id"),
@@ -52,7 +53,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Submit and watch", ("submit", "run", "new", "queue", "show", "log", "attach", "wait", "stats")),
-    ("Change jobs", ("cancel", "hold", "release", "suspend", "unsuspend", "update", "top", "limit", "requeue", "redo")),
+    (
+        "Change jobs",
+        ("cancel", "hold", "release", "suspend", "unsuspend", "update", "edit", "top", "limit", "requeue", "redo"),
+    ),
     (
         "The machine",
         (

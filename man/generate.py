@@ -37,9 +37,9 @@ MANUAL = "gflow Manual"
 ITALIC = r"\\fI\1\\fR"
 SHARED = ("--config", "--state-dir", "--version")
 JOBS_OF = {
-    "attach": "jobs-running", "cancel": "jobs-live", "close-sessions": "jobs-ended", "hold": "jobs-queued",
-    "release": "jobs-held", "suspend": "jobs-running", "top": "jobs-queued", "unsuspend": "jobs-running",
-    "update": "jobs-live", "wait": "jobs-live",
+    "attach": "jobs-running", "cancel": "jobs-live", "close-sessions": "jobs-ended", "edit": "jobs-live",
+    "hold": "jobs-queued", "release": "jobs-held", "suspend": "jobs-running", "top": "jobs-queued",
+    "unsuspend": "jobs-running", "update": "jobs-live", "wait": "jobs-live",
 }  # fmt: skip
 CANDIDATES = {  # what `gflowctl __complete` is asked for, by the option or by the command and its argument
     "--clear": "options", "--depends-on": "jobs", "--depends-on-all": "jobs", "--depends-on-any": "jobs",

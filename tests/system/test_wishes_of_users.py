@@ -39,6 +39,15 @@ def test_a_queued_job_is_changed_before_it_runs(up: Machine) -> None:
     assert up.log(job_id) == b"new 2\n"
 
 
+def test_a_queued_job_is_edited_before_it_runs(up: Machine) -> None:
+    job_id = up.submit("--hold", "-c", "1", "false")
+    edit = "sed -i 's/^cpus = 1/cpus = 2/; s/^command = false/command = printenv SLURM_CPUS_ON_NODE/'"
+    up.ctl("edit", str(job_id), env={**up.env, "EDITOR": edit})
+    up.ctl("release", str(job_id))
+    assert up.wait(job_id) == 0
+    assert up.log(job_id) == b"2\n"
+
+
 def test_hold_keeps_a_job_from_starting_until_a_time(up: Machine) -> None:
     blocker = up.submit("-c", "8", "--wrap", GATE)
     up.until(blocker, "running")
