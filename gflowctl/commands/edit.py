@@ -103,9 +103,10 @@ def _job(args: argparse.Namespace, view: views.View) -> tuple[int, Job]:
 def _head(job: Job, spec_id: int, context: Context) -> list[str]:
     """What the text says first."""
     state, what = jobs.state(job), "job" if job.array_id is None else "array"
-    zone = f" Times are in the time zone {context.clock.name}." if context.clock.name else ""
     name = render.escape(job.spec.name)
-    head = [f"The options of {what} {spec_id} ({name}), which is {state}, as for gflowctl update.{zone}", HOW]
+    head = [f"The options of {what} {spec_id} ({name}), which is {state}, as for gflowctl update.", HOW]
+    if context.clock.name is not None:
+        head.append(f"Times are in the time zone {context.clock.name}.")
     if state not in update_rules.WAITING:
         names = [option.name for option in update_rules.OPTIONS if state in option.states]
         head.append(f"While it is {state}, only these can be changed: {', '.join(names)}.")

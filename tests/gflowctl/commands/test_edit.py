@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.ctl import PROGRAM
 
+from gflowd.core.job import dependencies
 from gflowd.core.request import update_rules
 
 if TYPE_CHECKING:
@@ -100,10 +101,11 @@ def test_a_changed_line_is_an_option_of_update(ctl: Ctl, line: str, field: str, 
 def test_what_is_set_is_read_back_as_it_was(ctl: Ctl) -> None:
     """Every line given to `update` changes nothing."""
     ctl.submit("true")
-    ctl.submit("--array", "1-3", "true")
+    ctl.ok("submit", "--array", "1-3", "true")
     ctl.submit("-n", "other", "true")
     (ctl.home / "in").touch()
-    ctl.submit(
+    ctl.ok(
+        "submit",
         *("-g", "2", "--gpu-type", "a100", "--gpu-memory", "1.5T", "--shared", "-c", "3", "-m", "800M", "-t", "1-2:3"),
         *("--gpu-prefer", "2-3,h100", "--grace", "10s", "--signal", "B:USR1@2592", "--quiet-limit", "1h", "-p", "7"),
         *("--begin", "2035-01-01 2:00", "--deadline", "2036-01-01", "-n", "a b", "--comment", "x\n\n  y", "-o", "%j.o"),
@@ -131,6 +133,39 @@ def test_what_is_set_is_read_back_as_it_was(ctl: Ctl) -> None:
     done = ctl.run("update", "6", *words, "--shared", "--append", "--singleton", "--no-auto-cancel")
     assert done.stderr == "gflowctl: job 6 already has these values\n"
     assert ctl.spec(6) == before
+
+
+@pytest.mark.parametrize(
+    ("before", "line", "after"),
+    [
+        ("-d 1 --singleton", "s/^depends-on = .*/depends-on = after:2/", "after:2,singleton"),
+        ("-d 1 --singleton", "/^depends-on/d", "singleton"),
+        ("-d 1 --singleton", "/^singleton/d", "afterok:1"),
+        ("-d 1 --singleton", "/^depends-on/d; s/^singleton = yes/singleton = no/", ""),
+        ("-d 1", "s/^#singleton =/singleton = yes/", "afterok:1,singleton"),
+        ("-d 1", "s/^depends-on = .*/depends-on = 2/; s/^auto-cancel = yes/auto-cancel = no/", "afterok:2 stays"),
+        ("--no-auto-cancel -d 1", "s/^depends-on = .*/depends-on = 2/", "afterok:2 stays"),
+        ("--no-auto-cancel -d 1", "/^auto-cancel/d", "afterok:1"),
+        ("--no-auto-cancel -d 1", "/^depends-on/d; /^auto-cancel/d", ""),
+        ("-d 1?singleton", "s/singleton/2/", "afterok:1?afterok:2"),
+        ("--singleton", "/^singleton/d", ""),
+    ],
+)
+def test_dependencies_that_are_left_alone_stay(ctl: Ctl, before: str, line: str, after: str) -> None:
+    """An option of update replaces all of them."""
+    for words in ([], [], before.split()):
+        ctl.submit(*words, "true")
+    edits(ctl, f'sed -i "{line}" "$1"')
+    ctl.ok("edit", "3")
+    needs = ctl.spec(3).needs
+    stays = needs is not None and not needs.auto_cancel
+    assert ("" if needs is None else dependencies.show(needs)) + (" stays" if stays else "") == after
+
+
+def test_whom_to_notify_can_be_updated(ctl: Ctl) -> None:
+    ctl.submit("true")
+    ctl.ok("update", "1", "--notify-email", "a@b", "--notify-on", "end")
+    assert (ctl.spec(1).notify_email, ctl.spec(1).notify_on) == ("a@b", ("end",))
 
 
 def test_a_command_of_several_lines(ctl: Ctl) -> None:
@@ -260,12 +295,12 @@ def test_a_running_job(ctl: Ctl) -> None:
 
 
 def test_an_array_is_edited_as_a_whole(ctl: Ctl) -> None:
-    ctl.submit("--param", "lr=1,2", "--max-concurrent", "1", "echo", "{lr}")
+    ctl.ok("submit", "--param", "lr=1,2", "--max-concurrent", "1", "echo", "{lr}")
     edits(ctl, 'sed -i "s/^max-concurrent = .*/max-concurrent = 2/; s/^#param =/param = lr=7/" "$1"')
     assert ctl.ok("edit", "@") == "Updated jobs 1_[0-1]\n"
     assert [job["params"] for job in ctl.jobs()] == [{"lr": "7"}] * 2
     assert ctl.jobs()[0]["max_concurrent"] == 2
-    assert "command = echo {lr}\n" in seen(ctl)
+    assert "command = echo '{lr}'\n" in seen(ctl)
     for each in ("1_1", "2"):
         assert ctl.fails(1, "edit", each) == "the elements of an array are edited together; give 1"
 
