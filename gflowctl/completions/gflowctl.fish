@@ -56,7 +56,7 @@ function _shtab_gflowctl_using
   test "$_shtab_gflowctl_cmdpath" = "$argv"
 end
 
-set -g _shtab_gflowctl_commands submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' stats info quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore close-sessions completion help
+set -g _shtab_gflowctl_commands submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' stats info quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore close-sessions completion help
 set -g _shtab_gflowctl_opts_with_value --account --array --at --attempt --begin --by --chdir --clear --color --command --comment --conda-env --config --cpus --cpus-per-task --deadline --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --for --format --from --gpu --gpu-list --gpu-memory --gpu-prefer --gpu-type --gpus --gpus-per-node --grace --gres --group --input --interval --job-name --last --limit --mail-type --mail-user --max-concurrent --max-failures --max-gpu-mem --max-gpu-memory --max-mem --max-memory --max-queued-jobs --max-retries --max-running-gpus --max-running-jobs --mem --memory --name --name-template --names --nice --notify-email --notify-on --open-mode --output --overlap --param --param-file --partition --pattern --pid --priority --project --quiet-limit --range --reason --repeat --retry-delay --retry-on --script --select-name --signal --since --sort --start --state --state-dir --states --status --time --time-limit --timelimit --timeout --timezone --user --wrap -A -D -G -J -P -a -c -d -e -f -g -i -l -m -n -o -p -s -t -u
 
 complete -c gflowctl -e
@@ -492,6 +492,8 @@ complete -c gflowctl -n '_shtab_gflowctl_using update' -s e -l error -x -d 'writ
 complete -c gflowctl -n '_shtab_gflowctl_using update' -s i -l input -xka "(__fish_complete_path (commandline -ct))" -d 'read standard input from this file'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l append -d 'append to the output files instead of overwriting them'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l executor -xka "tmux process" -d 'run in a tmux session or as a detached process'
+complete -c gflowctl -n '_shtab_gflowctl_using update' -l notify-email -l mail-user -x -d 'address to notify'
+complete -c gflowctl -n '_shtab_gflowctl_using update' -l notify-on -l mail-type -xka "(_gflowctl_candidates events)" -d 'events to notify about: begin, end, fail, all, none, or another of sbatch'"'"'s'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l run -d 'change the run with this id, not the next of its series'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l clear -xka "(_gflowctl_candidates options)" -d 'options to reset to their defaults, e.g. time,begin,depends-on'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l json -d 'print the changed jobs as a JSON list, as they are afterwards'
@@ -500,6 +502,16 @@ complete -c gflowctl -n '_shtab_gflowctl_using update' -l state-dir -xka "(__fis
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
 complete -c gflowctl -n '_shtab_gflowctl_using update' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using update; and test $_shtab_gflowctl_npos -ge 0' -ka "(_gflowctl_candidates jobs-live)" -d 'job ids, e.g. 42 or 1,3,5-7; @ is your last submission, @~2 the one two before it; 42_3 and 42_[1-5] are elements of array 42'
+complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a edit -d 'change the options of a queued job in an editor'
+complete -c gflowctl -n '_shtab_gflowctl_using edit' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using edit' -l run -d 'edit the run with this id, not the next of its series'
+complete -c gflowctl -n '_shtab_gflowctl_using edit' -l timezone -x -d 'read and show times in this time zone, e.g. Europe/Vienna'
+complete -c gflowctl -n '_shtab_gflowctl_using edit' -l json -d 'print the changed jobs as a JSON list, as they are afterwards'
+complete -c gflowctl -n '_shtab_gflowctl_using edit' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using edit' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using edit' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowctl -n '_shtab_gflowctl_using edit' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using edit; and test $_shtab_gflowctl_npos -eq 0' -ka "(_gflowctl_candidates jobs-live)" -d 'the id of a job or an array; @ is your last submission, @~2 the one two before it'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a top -d 'move queued jobs to the front'
 complete -c gflowctl -n '_shtab_gflowctl_using top' -s h -l help -d 'show this help message and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using top' -l all -d 'every queued job'
@@ -822,4 +834,4 @@ complete -c gflowctl -n '_shtab_gflowctl_using completion' -l color -xka "never 
 complete -c gflowctl -n '_shtab_gflowctl_using completion' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using completion; and test $_shtab_gflowctl_npos -eq 0' -ka "bash zsh fish" -d 'bash, zsh or fish'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a help -d 'show the help of a command'
-complete -c gflowctl -n '_shtab_gflowctl_using help; and test $_shtab_gflowctl_npos -eq 0' -ka "submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion" -d 'the command'
+complete -c gflowctl -n '_shtab_gflowctl_using help; and test $_shtab_gflowctl_npos -eq 0' -ka "submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion" -d 'the command'

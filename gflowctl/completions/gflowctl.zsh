@@ -20,6 +20,7 @@ _shtab_gflowctl_commands() {
     config:'show the settings and where they come from'
     doctor:'check the installation and suggest fixes'
     drain:'start no more jobs'
+    edit:'change the options of a queued job in an editor'
     gpus:'control which GPUs jobs may use'
     help:'show the help of a command'
     hold:'keep queued jobs from starting'
@@ -308,6 +309,21 @@ _shtab_gflowctl_drain_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_drain_defaults_added=0
 
+_shtab_gflowctl_edit_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--run[edit the run with this id, not the next of its series]"
+  "--timezone[read and show times in this time zone, e.g. Europe\/Vienna]:ZONE:"
+  "--json[print the changed jobs as a JSON list, as they are afterwards]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":the id of a job or an array\; \@ is your last submission, \@\~2 the one two before it:_gflowctl_jobs_live"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_edit_defaults_added=0
+
 _shtab_gflowctl_gpus_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
@@ -402,7 +418,7 @@ _shtab_gflowctl_gpus_unignore_options=(
 _shtab_gflowctl_gpus_unignore_defaults_added=0
 
 _shtab_gflowctl_help_options=(
-  ":the command:(submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion)"
+  ":the command:(submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -1075,6 +1091,8 @@ _shtab_gflowctl_update_options=(
   {-i,--input}"[read standard input from this file]:FILE:_files"
   "--append[append to the output files instead of overwriting them]"
   "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
+  {--notify-email,--mail-user}"[address to notify]:ADDR:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:_gflowctl_events"
   "--run[change the run with this id, not the next of its series]"
   "*--clear[options to reset to their defaults, e.g. time,begin,depends-on]:OPTION,...:_gflowctl_options"
   "--json[print the changed jobs as a JSON list, as they are afterwards]"
@@ -1136,6 +1154,7 @@ _shtab_gflowctl() {
         config) _shtab_gflowctl_config ;;
         doctor) _arguments -C -s $_shtab_gflowctl_doctor_options ;;
         drain) _arguments -C -s $_shtab_gflowctl_drain_options ;;
+        edit) _arguments -C -s $_shtab_gflowctl_edit_options ;;
         gpus) _shtab_gflowctl_gpus ;;
         help) _arguments -C -s $_shtab_gflowctl_help_options ;;
         hold) _arguments -C -s $_shtab_gflowctl_hold_options ;;
