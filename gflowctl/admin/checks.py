@@ -94,12 +94,13 @@ def packages(context: Context) -> Iterator[Finding]:
         remedy = f"{sys.executable} -m pip install {' '.join(missing)}"
         yield Finding(FAIL, f"Python packages are missing: {', '.join(missing)}", remedy)
     paths = "" if sys.flags.ignore_environment else context.environ.get("PYTHONPATH", "")
-    others = [place for place in paths.split(os.pathsep) if place]
+    others = {os.path.abspath(place) for place in paths.split(os.pathsep) if place}
     for name, spec in specs.items():
         if spec is None:
             continue
         origin = os.path.abspath(spec.origin or "")
-        is_other = any(origin.startswith(os.path.join(os.path.abspath(place), "")) for place in others)
+        place = os.path.dirname(origin)
+        is_other = (place if spec.submodule_search_locations is None else os.path.dirname(place)) in others
         remedy = NOT_ISOLATED if is_other else f"{sys.executable} -m pip install --force-reinstall {name}"
         try:
             import_module(name)

@@ -38,7 +38,7 @@ def started_mono(start: int) -> float:
 
 def read(pid: int) -> Process | None:
     """The process `pid`, or None if there is none."""
-    return procstat.parse(proc.stat(pid).decode("ascii", "replace"))
+    return procstat.parse(_stat_line(pid))
 
 
 def lives(identity: Identity, boot: str) -> bool:
@@ -165,10 +165,11 @@ def _gather(head: Process, children: Mapping[int, list[Process]], into: dict[int
             heads += children.get(process.pid, ())
 
 
-# During execve(2) a process has no environment yet (environ_read of Linux' fs/proc/base.c).
-EXEC_TAKES = (0.002, 0.004, 0.008)  # seconds
+# During execve(2) a process has no environment yet (environ_read of Linux' fs/proc/base.c). That is over at once, but
+# where the machine is busy or the program's file is far away.
+EXEC_TAKES = tuple(0.002 * 2**number for number in range(8))  # seconds: half a second in all
 NO_ENVIRONMENT = b"\0"
-_bare: set[tuple[int, int]] = set()  # pid and start of living processes that still had none after the wait
+_bare: set[tuple[int, int]] = set()  # pid and start of living processes that have none, or had none after the wait
 
 
 def _environments(suspects: list[Process]) -> dict[int, bytes]:
@@ -177,15 +178,22 @@ def _environments(suspects: list[Process]) -> dict[int, bytes]:
     if _bare:
         _bare.intersection_update((pid, start) for (pid, _), start in _starts.items())
     blank = {process.key for process in suspects if found[process.pid] == NO_ENVIRONMENT} - _bare
-    for pause in EXEC_TAKES:
+    for pause in (0.0, *EXEC_TAKES):
         blank = {(pid, start) for pid, start in blank if _is_there(pid, start)}  # ended processes have none either
         if not blank:
             break
         time.sleep(pause)
+        settled = {key for key in blank if not procstat.has_no_program_yet(_stat_line(key[0]))}
         found |= {pid: _environment(pid) for pid, _ in blank}
         blank = {(pid, start) for pid, start in blank if found[pid] == NO_ENVIRONMENT}
+        _bare.update(blank & settled)
+        blank -= settled
     _bare.update(blank)
     return found
+
+
+def _stat_line(pid: int) -> str:
+    return proc.stat(pid).decode("ascii", "replace")
 
 
 def _environment(pid: int) -> bytes:

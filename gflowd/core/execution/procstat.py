@@ -13,6 +13,7 @@ GREATEST_PID = (1 << 31) - 1  # what the kernel's calls take
 GREATEST_START = (1 << 63) - 1  # what the snapshot can hold
 _FAULT = 1 << 10  # SIGSEGV, which is 11 on every architecture
 _STOP = 1 << 18  # SIGSTOP, which is 19 on x86 and arm
+_KERNELS = 0x00200000  # PF_KTHREAD of Linux' sched.h: a thread of the kernel, which has no environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,14 @@ def parse(line: str) -> Process | None:
     except (ValueError, IndexError):
         return None
     return found if 0 < found.pid <= GREATEST_PID and 0 <= found.start <= GREATEST_START else None
+
+
+def has_no_program_yet(line: str) -> bool:
+    """Whether the process of a stat line is in the midst of execve(2), or of its end: its environment, which it then
+    has not, says nothing of it.
+    """
+    fields = line.rpartition(") ")[2].split()
+    return len(fields) > 48 and fields[48] == "0" and not int(fields[6]) & _KERNELS
 
 
 def takes(status: str, number: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import json
 import os
 import subprocess
@@ -155,6 +156,16 @@ def test_missing_packages_are_named(used: Ctl, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(checks, "NEEDED", ("json", "no_such_package"))
     (finding,) = checks.packages(Context({}))
     assert finding.remedy.endswith("-m pip install no_such_package")
+
+
+def test_packages_are_anothers_only_where_they_lie_in_a_directory_of_pythonpath() -> None:
+    found = importlib.util.find_spec("filelock")
+    assert found is not None
+    place = Path(str(found.origin)).parents[1]
+    for above in (place.parent, place.parents[2]):  # e.g. a project that has its virtual environment within
+        assert list(checks.packages(Context({"PYTHONPATH": str(above)}))) == []
+    lines = [finding.text for finding in checks.packages(Context({"PYTHONPATH": f"/no/such:{place}/"}))]
+    assert f"the package filelock comes from PYTHONPATH: {found.origin}" in lines
 
 
 def test_the_file_system_of_a_place_is_known_by_its_nearest_mount() -> None:

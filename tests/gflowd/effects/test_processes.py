@@ -145,6 +145,37 @@ def test_a_process_that_is_just_replacing_its_program_is_not_overlooked(spawn: S
     assert [of_job(None) for _ in range(200)] == [{child.pid}] * 200
 
 
+def test_a_program_that_is_replaced_slowly_is_waited_for(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = spawn("echo; exec sleep 60", **marks(7))
+    eventually(lambda: of_job(None) == {child.pid})
+    stat, environment, left = proc.stat, proc.environment, [6]
+
+    def replacing(pid: int) -> bytes:
+        fields = proc.after_name(stat(pid))
+        name = stat(pid).rpartition(b")")[0] + b") "
+        return name + b" ".join([*fields[:48], b"0", *fields[49:]]) if pid == child.pid and left[0] else stat(pid)
+
+    def none_yet(pid: int) -> bytes:
+        if pid != child.pid or not left[0]:
+            return environment(pid)
+        left[0] -= 1
+        return b""
+
+    monkeypatch.setattr(proc, "stat", replacing)
+    monkeypatch.setattr(proc, "environment", none_yet)
+    assert of_job(None) == {child.pid}
+
+
+def test_a_process_without_an_environment_is_not_waited_for(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = spawn("echo; exec env -i sleep 60", **marks(7))
+    eventually(lambda: proc.name(child.pid) == b"sleep" and not proc.environment(child.pid))
+    found = processes.read(child.pid)
+    assert found is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "sleep", lambda seconds: pytest.fail("waited") if seconds else None)
+        assert processes._environments([found]) == {child.pid: b"\0"}
+
+
 def test_the_descendants_of_a_marked_process_belong_too(spawn: Spawn) -> None:
     child = spawn("env -i sleep 60 & env -i sleep 60 & wait", **marks(7))
     eventually(lambda: len(of_job(None)) == 3)

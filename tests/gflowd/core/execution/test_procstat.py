@@ -129,3 +129,14 @@ def test_what_is_a_processs_own_is_not_what_is_mapped_from_files() -> None:
     assert procstat.unshared(f"{ROLLUP}Pss_Anon: 300 kB\n") == 300 << 10
     assert procstat.unshared(ROLLUP) == 700 << 10, "an old kernel"
     assert procstat.unshared("") is None
+
+
+def test_who_has_no_environment_yet_is_in_the_midst_of_execve() -> None:
+    rest = ["S", "1", "2", "3", "0", "-1", "4194304", *["0"] * 45]
+    line = f"7 (a) b) {' '.join([*rest[:48], '140', *rest[49:]])}"
+    assert not procstat.has_no_program_yet(line)
+    assert procstat.has_no_program_yet(f"7 (a) b) {' '.join(rest)}")
+    assert not procstat.has_no_program_yet(f"7 (kworker) {' '.join([*rest[:6], '69238880', *rest[7:]])}"), (
+        "the kernel's"
+    )
+    assert not procstat.has_no_program_yet("")
