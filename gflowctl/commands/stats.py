@@ -1,11 +1,12 @@
 """Summarise jobs: how they ended, how long they waited and ran, and the GPU time they used. Default: your own jobs.
 
-Jobs in the queue and in the history both count. Waiting is the time from submission to the first start; running is the
-time that the last attempt took. The third number of each is one that 95 % of the jobs did not exceed. The success rate
-is the share of finished jobs among those that ended and were not cancelled. GPU hours are those of all attempts, and
-the peak is the largest number of GPUs in use at one time. With --by day a job belongs to the day on which it ended, GPU
-hours to the day on which they were used. On a terminal that is too narrow, CD, F, CA and TO stand for finished, failed,
-cancelled and timeout, OK for the success rate and GPUH for GPU hours, and numbers are rounded.
+Jobs in the queue and in the history both count. Waiting is the time from submission, or for a run of a series from when
+it was due, to the first start; running is the time that the last attempt took. The third number of each is one that 95
+% of the jobs did not exceed. The success rate is the share of finished jobs among those that ended and were not
+cancelled. GPU hours are those of all attempts, and the peak is the largest number of GPUs in use at one time. With --by
+day a job belongs to the day on which it ended, GPU hours to the day on which they were used. On a terminal that is too
+narrow, CD, F, CA and TO stand for finished, failed, cancelled and timeout, OK for the success rate and GPUH for GPU
+hours, and numbers are rounded.
 
 GPU use, CPU hours and the peak of memory are those of attempts that have ended, as far as they are known (see
 gflowctl-show(1)): GPU use is the mean over the time for which GPUs were held, the peak is that of the largest attempt.
@@ -134,8 +135,9 @@ def _account(view: views.View, job: Job, now: float) -> Account:
     began = jobs.started_at(job)
     if began is not None and not isinstance(job.phase, Ended):
         spans.append((began, now, () if job.run is None else job.run.gpu_ids))
-    spec = job.spec
-    return Account(spec.user, spec.project, jobs.state(job), spec.submitted_at, jobs.ended_at(job), spans, uses)
+    spec, state, ended_at = job.spec, jobs.state(job), jobs.ended_at(job)
+    due_at = None if spec.repeat is None else spec.repeat.due
+    return Account(spec.user, spec.project, state, spec.submitted_at, ended_at, spans, uses, due_at)
 
 
 def _text(summary: Summary, *, color: bool) -> str:

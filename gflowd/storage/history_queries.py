@@ -96,15 +96,17 @@ def accounts(history: History, choice: Choice, known: Collection[int]) -> Iterat
     for job_id, started_at, ended_at, text, record in history.rows(query):
         past.setdefault(job_id, []).append(_attempt((started_at, ended_at, _gpus(gpus, text)), record))
     where, values = _where(choice)
-    columns = f"job.id, spec.id, user, project, state, submitted_at, started_at, ended_at, gpus, {used}"
-    for job_id, spec_id, user, project, state, submitted_at, started_at, ended_at, text, record in history.rows(
+    due = "CASE WHEN size = 1 AND instr(record, '\"repeat\":') THEN json_extract(record, '$.repeat.due') END"
+    columns = f"job.id, spec.id, user, project, state, submitted_at, started_at, ended_at, gpus, {used}, {due}"
+    for job_id, spec_id, user, project, state, submitted_at, started_at, ended_at, text, record, due_at in history.rows(
         f"SELECT {columns} FROM {JOBS} WHERE {where}", *values
     ):
         if spec_id not in known:
             last = () if started_at is None else (_attempt((started_at, ended_at, _gpus(gpus, text)), record),)
             every = (*past.get(job_id, ()), *last)
             uses = tuple(use for _, use in every if use is not None)
-            yield Account(user, project, state, submitted_at, ended_at, tuple(span for span, _ in every), uses)
+            spans = tuple(span for span, _ in every)
+            yield Account(user, project, state, submitted_at, ended_at, spans, uses, due_at)
 
 
 def _attempt(span: Span, record: str | None) -> Attempt:

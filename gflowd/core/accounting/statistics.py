@@ -30,7 +30,7 @@ class Use(NamedTuple):
 
 class Account(NamedTuple):
     """A job in short. `ended_at`: None while it is not over. `spans`: one for each attempt that began; `used`: of those
-    that have ended and of which something is known.
+    that have ended and of which something is known. `due_at`: of a run of a series, when it was due.
     """
 
     user: str
@@ -40,6 +40,12 @@ class Account(NamedTuple):
     ended_at: float | None
     spans: Sequence[Span]
     used: Sequence[Use] = ()
+    due_at: float | None = None
+
+    @property
+    def awaited_from(self) -> float:
+        """When it began to wait. A run of a series is queued by the daemon, long before its time."""
+        return self.submitted_at if self.due_at is None else max(self.submitted_at, self.due_at)
 
 
 class Spread(NamedTuple):
@@ -113,7 +119,7 @@ class Tally:
         self.states[account.state] += 1
         self.used += account.used
         if account.spans:
-            self.waits.append(max(0.0, account.spans[0][0] - account.submitted_at))
+            self.waits.append(max(0.0, account.spans[0][0] - account.awaited_from))
             if account.ended_at is not None:
                 begin, end, _ = account.spans[-1]
                 self.runs.append(max(0.0, end - begin))

@@ -80,6 +80,26 @@ def test_since_leaves_out_what_was_over_before(used: Ctl) -> None:
     assert found["gpu_hours"] == pytest.approx(0.5 + 2 * 22.5)
 
 
+def test_a_run_of_a_series_waits_from_the_time_when_it_was_due(ctl: Ctl) -> None:
+    """The daemon queues it a whole period before."""
+    ctl.submit("--repeat", "every 24h", "true")
+    ctl.submit("--repeat", "every 24h", "true")
+    ctl.submit("true")
+    with ctl.store.commit() as commit:
+        for job_id, spec in commit.fold().of("spec").items():
+            due = {} if spec.get("repeat") is None else {"repeat": {**spec["repeat"], "due": NOON - 60, "series": 9}}
+            commit.put("spec", job_id, {**spec, "submitted_at": NOON - 24 * HOUR, **due})
+    ran(ctl, 1, 1.0)
+    ran(ctl, 2, 1.0)
+    ctl.archive(2)
+    (group,) = groups(ctl).values()
+    assert (group["wait_mean"], group["wait_p95"]) == (60.0, 60.0)
+    ran(ctl, 3, 1.0)
+    ctl.archive(3)
+    (group,) = groups(ctl).values()
+    assert (group["wait_median"], group["wait_p95"]) == (60.0, 24 * HOUR)
+
+
 def test_a_running_job_counts_up_to_now(ctl: Ctl) -> None:
     ctl.submit("-g", "2", "true")
     ctl.run_job(1, gpu_ids=(0, 1), since=HOUR)

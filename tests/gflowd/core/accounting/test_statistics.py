@@ -107,6 +107,12 @@ def test_a_job_belongs_to_the_day_of_its_end_and_its_gpu_hours_to_the_days_of_th
     assert (second.states.total(), second.gpu_hours, second.peak_gpus) == (1, 12.0, 1)
 
 
+def test_a_run_of_a_series_waits_from_when_it_was_due_and_never_less_than_no_time() -> None:
+    ran = account((NOON, NOON + HOUR, ()), waited=24 * HOUR)
+    for due, waited in ((NOON - 60, 60.0), (NOON + 60, 0.0), (NOON - 48 * HOUR, 24 * HOUR)):
+        assert tally(ran._replace(due_at=due))[0][""].summary().wait == Spread(waited, waited, waited)
+
+
 def test_gpu_hours_of_every_attempt_count_the_run_is_the_last_and_the_wait_for_the_first() -> None:
     retried = account((NOON, NOON + HOUR, (0,)), (NOON + 2 * HOUR, NOON + 5 * HOUR, (0,)))
     summary = tally(retried)[0][""].summary()
