@@ -73,9 +73,18 @@ class Selection:
         if not self.is_by_options:
             return view.select(args.jobs) if self._runs is None else self._with_series(view, self._runs)
         ids = view.ids() if args.user is None else view.owned(view.ids(), args.user)
+        also = self._followed(view)
         if self._states.isdisjoint(ENDED_STATES):
-            ids = [job_id for job_id in ids if not view.has_ended(job_id)]
-        return [job_id for job_id in ids if self._fits(view.job(job_id))]
+            ids = [job_id for job_id in ids if job_id in also or not view.has_ended(job_id)]
+        return [job_id for job_id in ids if self._fits(view.job(job_id), is_followed=job_id in also)]
+
+    def _followed(self, view: views.View) -> frozenset[int]:
+        """The runs that are over, but whose series ends only if they are chosen."""
+        if self._runs is None or not view.has_series:
+            return frozenset()
+        from gflowctl.view import runs
+
+        return runs.followed(view) if self._runs == runs.ALL else frozenset()
 
     def _with_series(self, view: views.View, which: str) -> list[int]:
         if not view.has_series:
@@ -87,8 +96,9 @@ class Selection:
         self.series = found.keys() & set(ids)
         return runs.meant(found, ids, which)
 
-    def _fits(self, job: Job) -> bool:
-        return jobs.state(job) in self._states and (self._args.names is None or jobs.name(job) in self._args.names)
+    def _fits(self, job: Job, *, is_followed: bool) -> bool:
+        state = QUEUED if is_followed else jobs.state(job)
+        return state in self._states and (self._args.names is None or jobs.name(job) in self._args.names)
 
     def nothing(self) -> str:
         """What to say where the options choose no job."""

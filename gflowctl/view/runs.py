@@ -17,18 +17,20 @@ TOLD = 3  # times
 
 
 def by_series(view: View, which: str = NEXT) -> dict[int, list[int]]:
-    """Of each series that goes on the runs that have not ended, ascending; for `ALL` also one that is cancelled alone,
-    as long as the daemon, which lets another follow, has not seen that.
-    """
+    """Of each series that goes on the runs that have not ended, ascending; for `ALL` also one that is `followed`."""
     found: dict[int, list[int]] = {}
-    wishes, phases = view.fold.of(WISH), view.fold.of(PHASE)
+    also = followed(view) if which == ALL else frozenset()
     for job_id, raw in sorted(view.fold.of(SPEC).items()):
-        if raw.get("repeat") is None:
-            continue
-        is_followed = which == ALL and is_queued(phases.get(job_id)) and wishes.get(job_id, {}).get("only_run", False)
-        if is_followed or not view.has_ended(job_id):
+        if raw.get("repeat") is not None and (job_id in also or not view.has_ended(job_id)):
             found.setdefault(raw["repeat"].get("series") or job_id, []).append(job_id)
     return found
+
+
+def followed(view: View) -> frozenset[int]:
+    """The queued runs that are cancelled alone, as long as the daemon, which lets another follow, has not seen that."""
+    phases = view.fold.of(PHASE)
+    wishes = view.fold.of(WISH).items()
+    return frozenset(job_id for job_id, raw in wishes if raw.get("only_run") and is_queued(phases.get(job_id)))
 
 
 def meant(found: dict[int, list[int]], ids: Iterable[int], which: str) -> list[int]:

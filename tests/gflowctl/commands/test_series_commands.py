@@ -289,6 +289,18 @@ def test_options_that_choose_the_next_run_end_its_series(ctl: Ctl, options: tupl
     assert "only_run" not in wish(ctl, following)
 
 
+@pytest.mark.parametrize("options", [("--all",), ("--name", "true"), ("--state", "queued")])
+def test_options_end_also_a_series_whose_next_run_has_just_been_cancelled_alone(
+    ctl: Ctl, options: tuple[str, ...]
+) -> None:
+    ctl.submit(*DAILY, "true")
+    ctl.run("cancel", "--run", "1")
+    assert ctl.run("hold", "--all").stderr == "gflowctl: no job to hold\n"
+    assert ctl.ok("cancel", *options) == "Cancelled job 1\n"
+    assert "only_run" not in wish(ctl, 1)
+    assert "no job to cancel" in ctl.run("cancel", *options).stderr
+
+
 def test_redo_repeats_one_run_alone(ctl: Ctl) -> None:
     first = ctl.submit(*DAILY, "true")
     following = follow(ctl, first)

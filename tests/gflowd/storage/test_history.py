@@ -125,8 +125,9 @@ def test_accounts_have_the_spans_of_all_attempts(history: History) -> None:
         9.0,
         ((4.0, 5.0, (0, 1)), (8.0, 9.0, (2,))),
         ((7.5, None, 50.0, 2.0),),
+        None,
     )
-    assert second == ("ada", None, "cancelled", 1.0, 9.0, (), ())
+    assert second == ("ada", None, "cancelled", 1.0, 9.0, (), (), None)
     assert len(list(history_queries.accounts(history, Choice(since=9.5), ()))) == 0
     assert len(list(history_queries.accounts(history, Choice(), {1}))) == 1
 
