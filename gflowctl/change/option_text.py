@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.retry_policy import Retry
 
 INDENT = "    "
-WIDE = 98  # columns
+WIDE = 77  # columns, without the sign of a comment
 YES, NO = "yes", "no"
 FLAGS = ("shared", "append", "requeue", "singleton")  # set or not; auto-cancel is set either way
 LONGEST_SHOWN = 40  # characters of a wrong line

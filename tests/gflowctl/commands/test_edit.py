@@ -64,7 +64,7 @@ def test_the_text_has_a_line_for_each_option(ctl: Ctl) -> None:
         "gpus = 0", "cpus = 1", "time = 1:30:00", "priority = 10", "name = train", "comment = why",
         "command = echo 'a b'",
     ]  # fmt: skip
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) < 80
     assert (ctl.home / "modes").read_text().split() == ["600", "700"]
     assert not left(ctl)
 
@@ -184,6 +184,14 @@ def test_the_arguments_of_a_script(ctl: Ctl) -> None:
     assert ctl.spec(1) == before.replace(command=("job.sh", "y"))
     edits(ctl, "sed -i 's/^command = .*/command = x/; s/^#script =/script = job.sh/' \"$1\"")
     assert "either script or command" in ctl.fails(1, "edit", "1")
+
+
+def test_spaces_at_ends_of_lines_do_not_count(ctl: Ctl) -> None:
+    """Editors remove them."""
+    ctl.submit("--comment", " a \n\n b", "true")
+    edits(ctl, "sed -i 's/[ \t]*$//' \"$1\"")
+    assert ctl.run("edit", "1").stderr == "gflowctl: nothing changed\n"
+    assert "comment =  a \n" in seen(ctl)
 
 
 def test_a_text_without_options_changes_nothing(ctl: Ctl) -> None:
