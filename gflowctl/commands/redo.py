@@ -65,6 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     job_options.add_environment(parser.add_argument_group("environment"))
     job_options.add_order(parser)
     job_options.add_retries(parser)
+    job_options.add_notification(parser)
     parser.add_argument("--parsable", action="store_true", help="print only the new ids")
     command_line.add_json(parser, "print the new jobs as a JSON list")
 

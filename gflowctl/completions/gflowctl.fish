@@ -582,6 +582,8 @@ complete -c gflowctl -n '_shtab_gflowctl_using redo' -l max-retries -x -d 'retry
 complete -c gflowctl -n '_shtab_gflowctl_using redo' -l retry-on -xka "(_gflowctl_candidates causes)" -d 'kinds of failure to retry: failure, timeout, oom, zombie or exit codes (default failure,zombie)'
 complete -c gflowctl -n '_shtab_gflowctl_using redo' -l retry-delay -x -d 'delay before a retry, e.g. 30s, or 30sx2 to double it each time'
 complete -c gflowctl -n '_shtab_gflowctl_using redo' -l requeue -d 'retry the job if it vanishes, e.g. in a reboot'
+complete -c gflowctl -n '_shtab_gflowctl_using redo' -l notify-email -l mail-user -x -d 'address to notify'
+complete -c gflowctl -n '_shtab_gflowctl_using redo' -l notify-on -l mail-type -xka "(_gflowctl_candidates events)" -d 'events to notify about: begin, end, fail, all, none, or another of sbatch'"'"'s'
 complete -c gflowctl -n '_shtab_gflowctl_using redo' -l parsable -d 'print only the new ids'
 complete -c gflowctl -n '_shtab_gflowctl_using redo' -l json -d 'print the new jobs as a JSON list'
 complete -c gflowctl -n '_shtab_gflowctl_using redo' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'

@@ -694,6 +694,8 @@ _shtab_gflowctl_redo_options=(
   "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:_gflowctl_causes"
   "--retry-delay[delay before a retry, e.g. 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
   "--requeue[retry the job if it vanishes, e.g. in a reboot]"
+  {--notify-email,--mail-user}"[address to notify]:ADDR:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:_gflowctl_events"
   "--parsable[print only the new ids]"
   "--json[print the new jobs as a JSON list]"
   "--config[the configuration file]:FILE:_files"

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
+
+from gflowctl.commands import redo
 
 if TYPE_CHECKING:
     from support.ctl import Ctl
@@ -48,6 +51,14 @@ def test_redoing_with_changes(chain: Ctl) -> None:
     assert spec.retry.max_retries == 2
     assert needs(chain, 6) == [("afterok", 5)]
     assert chain.jobs("6")[0]["state"] == "held"
+
+
+def test_redo_has_an_option_for_each_field_that_it_sets(chain: Ctl) -> None:
+    parser = argparse.ArgumentParser()
+    redo.configure(parser)
+    assert redo.FIELDS.keys() <= vars(parser.parse_args([])).keys()
+    chain.ok("redo", "1", "--notify-email", "ada@example.org", "--notify-on", "fail")
+    assert (chain.spec(6).notify_email, chain.spec(6).notify_on) == ("ada@example.org", ("fail",))
 
 
 def test_jobs_redone_together_wait_for_each_other(chain: Ctl) -> None:
