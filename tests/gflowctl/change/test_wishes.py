@@ -151,3 +151,18 @@ def test_a_damaged_snapshot_is_kept_and_told(five: Ctl) -> None:
     five.ok("queue")
     doctor = five.run("doctor")
     assert "WARN" in doctor.stdout
+
+
+def test_a_job_that_could_no_longer_end_by_its_deadline_is_not_requeued(five: Ctl) -> None:
+    with five.store.commit() as commit:
+        specs = commit.fold().of("spec")
+        for job_id, deadline in ((4, time.time() - 60), (5, time.time() + 600)):
+            commit.put("spec", job_id, {**specs[job_id], "deadline": deadline, "time_limit": 1200.0})
+    assert five.fails(1, "requeue", "4") == "job 4 cannot be requeued: the deadline has passed"
+    assert "but the time limit is 20:00" in five.fails(1, "requeue", "5")
+    assert "job 4 cannot be requeued" in five.fails(1, "requeue", "--all")
+    assert states(five)[4] == "running"
+    assert 4 not in five.store.read().of("wish")
+    with five.store.commit() as commit:
+        commit.put("spec", 5, {**specs[5], "deadline": time.time() + 600})
+    assert five.ok("requeue", "5") == "Requeued job 5\n"
