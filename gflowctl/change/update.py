@@ -162,7 +162,7 @@ class Request:
             from gflowctl.submit import repeats
 
             at = time.time() if args.begin is None else self.context.instant(args.begin, "--begin")
-            after = repeats.repeat(args.repeat, self.context.zone_name, at)
+            after = repeats.repeat(args.repeat, self.context.timezone_given or before.zone, at)
             after = after.replace(series=before.series, overlap=before.overlap)
             begin = {"begin": after.due}
         after = after.replace(overlap=args.overlap or before.overlap)

@@ -11,7 +11,8 @@ element runs, nor its files once any element has started. Elements of a sweep ca
 (--param), as long as they wait.
 
 The id of a series (submit --repeat) means its next run. What is changed in that stays changed in all that follow;
---repeat and --overlap change the series itself. With --run, the id means the first run alone.
+--repeat and --overlap change the series itself, in its time zone unless --timezone names another; "every 6h" counts
+from now, when the next run is due, or from --begin. With --run, the id means the first run alone.
 
 The project, the directory and the environment of a job are fixed at submission; use gflowctl redo to make another job.
 """

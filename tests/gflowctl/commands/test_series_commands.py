@@ -13,6 +13,7 @@ from gflowd.core.execution import series
 from gflowd.core.job import codec
 from gflowd.core.job.dependencies import AFTERANY, Dependency, Needs
 from gflowd.core.job.model import QUEUE, Repeat, Run, Starting
+from gflowd.core.syntax import instants
 
 if TYPE_CHECKING:
     from support.ctl import Ctl
@@ -215,6 +216,21 @@ def test_update_changes_the_series_itself(ctl: Ctl) -> None:
     spec = ctl.spec(following)
     assert spec.repeat is not None
     assert (spec.repeat.rule, spec.repeat.overlap) == ("daily 02:00", "skip")
+
+
+def test_update_keeps_the_time_zone_of_a_series_unless_it_names_another(ctl: Ctl) -> None:
+    ctl.submit("--repeat", "daily 02:00", "--timezone", "Asia/Tokyo", "true")
+    for words, rule, zone in (
+        (("--repeat", "daily 03:00"), "daily 03:00", "Asia/Tokyo"),
+        (("--repeat", "daily 04:00", "--timezone", "Asia/Kolkata"), "daily 04:00", "Asia/Kolkata"),
+        (("--overlap", "queue", "--timezone", "Asia/Tokyo"), "daily 04:00", "Asia/Kolkata"),
+    ):
+        ctl.ok("update", "1", *words)
+        spec = ctl.spec(1)
+        assert spec.repeat is not None
+        assert (spec.repeat.rule, spec.repeat.zone) == (rule, zone)
+    due = datetime.fromtimestamp(spec.repeat.due, instants.zone("Asia/Kolkata"))
+    assert (due.hour, due.minute) == (4, 0)
 
 
 @pytest.mark.parametrize(
