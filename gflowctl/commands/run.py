@@ -5,9 +5,9 @@ is kept in its log, and cancel, limits and quotas apply. COMMAND is run as it st
 options in its head are not read. While the job waits, the reason is shown; Ctrl-C then cancels it.
 
 If standard input and output are a terminal, the job gets a terminal of its own, and every key goes to it: Ctrl-C
-interrupts the program, not gflowctl. Without one, or with --no-pty, input, output and errors are passed through
-separately, as in a pipeline. Ctrl-C and the signals QUIT, USR1 and USR2 are then sent on to the job; a second Ctrl-C
-within a second cancels it.
+interrupts the program, not gflowctl. A run in the background (&) shows output, and takes keys after fg. Without a
+terminal, or with --no-pty, input, output and errors are passed through separately, as in a pipeline. Ctrl-C and the
+signals QUIT, USR1 and USR2 are then sent on to the job; a second Ctrl-C within a second cancels it.
 
 The job ends with gflowctl: if the terminal is lost, or gflowctl is terminated or killed, the job is cancelled. With
 --detach it outlives the terminal: gflowctl stays in the background and writes the output to the job's log.
@@ -226,8 +226,8 @@ class Attendance:
             os.read(self._wake, BLOCK)
         taken, self._signals = self._signals, []
         for number in taken:
-            if isinstance(job.phase, Starting) and number in PASSED_ON and not self._said_down:
-                self._signals.append(number)  # soon there is somebody to send it to
+            if number in PASSED_ON and self._may_wait(job, number):
+                self._signals.append(number)
             elif number == signal.SIGWINCH:
                 self._link.resize()
             elif number == signal.SIGCONT:
@@ -235,10 +235,15 @@ class Attendance:
                     self._link.begin()
                     self._link.resize()
             elif number == signal.SIGHUP and self._args.detach:
-                self._link.input.lose()
+                pass  # a terminal that is lost ends the input by itself, and a pipe goes on
             elif not self._pass_on(job, number):
                 return number
         return None
+
+    def _may_wait(self, job: Job, number: int) -> bool:
+        """Whether there is soon somebody to send it to; an interrupt after one that waits is not put off."""
+        again = number == signal.SIGINT and number in self._signals
+        return isinstance(job.phase, Starting) and not (again or self._cancelled or self._said_down)
 
     def _pass_on(self, job: Job, number: int) -> bool:
         """Sends it to the job, or cancels that; returns False when both have been of no use."""
@@ -254,6 +259,9 @@ class Attendance:
             signals.send(self._context, [job], number)
             return True
         self._cancelled = True
+        for each in [*self._signals]:
+            if each in PASSED_ON:
+                self._signals.remove(each)
         self._cancel(job.id)
         return True
 

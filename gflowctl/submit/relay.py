@@ -113,11 +113,14 @@ class Flow:
 
 
 class Input(Flow):
-    """From us to the job. Its end is told by `farewell`, or without one by closing `sink`."""
+    """From us to the job. Its end is told by `farewell`, twice if a line is not complete, as one then only ends the
+    line (termios(3), VEOF); without a farewell by closing `sink`.
+    """
 
     def __init__(self, sink: int, farewell: bytes | None = None) -> None:
         super().__init__(0, sink)
         self.farewell = farewell
+        self._within_line = False
         self.is_open = False  # what is typed before the job has begun is not yet for it
 
     @property
@@ -128,10 +131,14 @@ class Input(Flow):
             return None
         return found
 
+    def take(self, data: bytes) -> None:
+        super().take(data)
+        self._within_line = not data.endswith((b"\n", b"\r"))
+
     def end(self) -> None:
         super().end()
         if self.farewell is not None:
-            self.held = memoryview(self.farewell)
+            self.held = memoryview(self.farewell * (2 if self._within_line else 1))
         elif self.sink is not None:
             os.close(self.sink)
             self.sink = None
@@ -178,6 +185,9 @@ class Pipes:
         """The job takes no more input."""
         self.input.is_open = False
 
+    def attend(self) -> None:
+        """Pipes have no modes."""
+
     def resize(self) -> None:
         """Pipes have no size."""
 
@@ -208,9 +218,14 @@ class Terminal:
         self.outputs = [Output(self._master, 1, self.log, goes_on=True)]
 
     def begin(self) -> None:
-        """The job has begun, or we have been in the background."""
+        """The job has begun, or we have been stopped, and the shell has had the terminal."""
         self.input.is_open = True
-        if self._ours is not None:
+        self._raw = False
+        self.attend()
+
+    def attend(self) -> None:
+        """Takes every key once we are in the foreground: who changes a terminal in the background is stopped."""
+        if self.input.is_open and not self._raw and self._ours is not None and may_read():
             self._raw = True
             with contextlib.suppress(termios.error):  # it is gone
                 tty.setraw(0, termios.TCSADRAIN)
@@ -243,6 +258,7 @@ def turn(link: Pipes | Terminal, wake: int, timeout: float) -> bool:
     """Waits until anything can be passed on, a byte comes at `wake`, or `timeout` seconds have passed; returns whether
     anything was passed on.
     """
+    link.attend()
     return _turn([link.input, *link.outputs], wake, round(timeout * 1000))
 
 

@@ -32,15 +32,15 @@ def take_terminal() -> None:
 
 
 class Seat:
-    """A user at a terminal, who has typed `gflowctl run`."""
+    """A user at a terminal, who has typed `gflowctl run`, or with `shell` sits at a prompt."""
 
-    def __init__(self, machine: Machine, *words: str, size: tuple[int, int] = (30, 90)) -> None:
+    def __init__(self, machine: Machine, *words: str, size: tuple[int, int] = (30, 90), shell: bool = False) -> None:
         self._machine = machine
         self.keys, follower = os.openpty()
         termios.tcsetwinsize(self.keys, size)
         self.before = termios.tcgetattr(follower)
         self.process = subprocess.Popen(
-            [str(machine.bin / "gflowctl"), "run", *words],
+            ["bash", "--norc", "-i"] if shell else [str(machine.bin / "gflowctl"), "run", *words],
             cwd=machine.work,
             env={**machine.env, "TERM": "xterm", "PAGER": "less"},
             stdin=follower,
@@ -87,8 +87,8 @@ class Seat:
 
 
 @contextmanager
-def seat(machine: Machine, *words: str, size: tuple[int, int] = (30, 90)) -> Iterator[Seat]:
-    found = Seat(machine, *words, size=size)
+def seat(machine: Machine, *words: str, size: tuple[int, int] = (30, 90), shell: bool = False) -> Iterator[Seat]:
+    found = Seat(machine, *words, size=size, shell=shell)
     try:
         yield found
     finally:
@@ -96,6 +96,11 @@ def seat(machine: Machine, *words: str, size: tuple[int, int] = (30, 90)) -> Ite
             found.process.kill()
             found.process.wait()
         found.loses_terminal()
+
+
+def is_cooked(at: Seat) -> bool:
+    """Whether no `gflowctl run` takes every key of that terminal."""
+    return bool(termios.tcgetattr(at.follower)[1] & termios.OPOST)
 
 
 def the_job(machine: Machine) -> int:
@@ -257,6 +262,37 @@ def test_a_second_interrupt_at_once_cancels_a_deaf_job(up: Machine) -> None:
     assert up.ended(the_job(up))["reason"] == "CancelledByUser"
 
 
+def test_a_second_interrupt_cancels_a_job_whose_start_nobody_records(up: Machine) -> None:
+    observer = up.pids()["zombie_detector"]
+    kill(observer, signal.SIGSTOP)
+    try:
+        with begun(up, "--grace", "1s", "--", *SH, "trap '' INT; echo ready; exec sleep 1000") as running:
+            assert line(running.stdout) == b"ready\n"
+            job_id = the_job(up)
+            assert up.job(job_id)["state"] == "starting"
+
+            def interrupted() -> bool:
+                running.send_signal(signal.SIGINT)
+                return up.job(job_id)["state"] != "starting"
+
+            eventually(interrupted)
+    finally:
+        kill(observer, signal.SIGCONT)
+    assert up.ended(job_id)["reason"] == "CancelledByUser"
+
+
+def test_a_detached_job_that_is_hung_up_gets_all_its_input(up: Machine) -> None:
+    with begun(up, "--detach", "--", "cat", stdin=subprocess.PIPE) as running:
+        running.stdin.write(b"before\n")
+        running.stdin.flush()
+        assert line(running.stdout) == b"before\n"
+        running.send_signal(signal.SIGHUP)
+        running.stdin.write(b"after\n")
+        running.stdin.close()
+        assert rest(running.stdout) == b"after\n"
+        assert running.wait() == 0
+
+
 def test_a_run_that_is_killed_takes_its_job_with_it(up: Machine) -> None:
     with begun(up, "--", *SH, "trap '' HUP; echo ready; exec sleep 1000") as running:
         assert line(running.stdout) == b"ready\n"
@@ -403,6 +439,28 @@ def test_a_detached_job_outlives_its_window(up: Machine) -> None:
     assert up.log(the_job(up)) == b"ready\ndone\n"
 
 
+def test_without_a_terminal_of_its_own_its_input_ends_with_the_window(up: Machine) -> None:
+    with seat(up, "--detach", "--no-pty", "--", *SH, "echo ready; cat; echo done") as at:
+        at.until("ready")
+        at.loses_terminal()
+        assert at.process.wait() == 0
+    assert up.log(the_job(up)) == b"ready\ndone\n"
+
+
+def test_in_the_background_it_shows_output_and_in_the_foreground_takes_keys(up: Machine) -> None:
+    with seat(up, shell=True) as at:
+        at.type("gflowctl run sh -c 'echo begun; stty raw; head -c 1 >/dev/null; echo got $((6 * 7))' &\n")
+        at.until("begun\r")
+        assert not at.sees("Stopped")
+        at.type("fg\n")
+        eventually(lambda: not is_cooked(at))
+        at.type("x")
+        at.until("got 42")
+        eventually(lambda: is_cooked(at))
+        at.type("exit\n")
+        assert at.leaves() == 0
+
+
 def test_an_interrupt_while_it_waits_for_a_terminal_cancels_it(up: Machine) -> None:
     with up_to_the_gate(up), seat(up, *ALL_CPUS, "--", "true") as at:
         at.until("waits: Resources")
@@ -419,6 +477,9 @@ def test_a_terminal_without_a_user_gets_what_is_piped(up: Machine) -> None:
     ended = up.ctl("run", "--pty", "--", "cat", input="a line\n", check=False)
     assert ended.returncode == 0
     assert "a line" in ended.stdout
+    begun_line = up.ctl("run", "--pty", "--", "cat", input="a line\nand no end", check=False, timeout=20)
+    assert begun_line.returncode == 0
+    assert "and no end" in begun_line.stdout
 
 
 def test_in_the_background_it_does_not_read_the_terminal(up: Machine) -> None:
