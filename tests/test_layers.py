@@ -63,6 +63,8 @@ MAY_IMPORT = (
     ("gflowd.effects.gpu.nvml", ("gflowd.core.", "gflowd.effects.gpu.nvml_device")),
     ("gflowd.effects.gpu.pci", ()),  # which GPUs the bus has
     ("gflowd.effects.gpu.count", ("gflowd.effects.gpu.nvml", "gflowd.effects.gpu.pci")),
+    ("gflowd.effects.gpu.listeners", ()),  # whose sockets the kernel has
+    ("gflowd.effects.gpu.claims", ("gflowd.effects.gpu.listeners",)),
     ("gflowd.effects.proc", ()),  # what the kernel says of processes, for the others to read
     ("gflowd.effects.files", ("gflowd.paths",)),  # small files, for the others to write and read
     # tmux, processes, cgroups, job directories; gpu: drivers

@@ -14,11 +14,13 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
+from gflowd.effects.gpu import listeners
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 BACKLOG = 4096  # connections of others that may wait until the owner of a claim looks
-UNKNOWN = -1  # the user id of a claim whose socket accepts no more connections
+UNKNOWN = -1  # the user id of a claim whose socket accepts no more connections, where the kernel does not tell
 LISTENS_WITHIN = 0.02  # seconds: another daemon binds its socket, then listens
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
@@ -99,8 +101,9 @@ def _owner(uuid: str, patience: float = 0.0) -> int | None:
             try:
                 probe.connect(_name(uuid))
                 credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            except BlockingIOError:
-                return UNKNOWN
+            except BlockingIOError:  # its queue is full, by whomever
+                owner = listeners.owner(_name(uuid))
+                return UNKNOWN if owner is None else owner
             except OSError:
                 if time.monotonic() >= until:
                     return None
