@@ -165,8 +165,9 @@ def _gather(head: Process, children: Mapping[int, list[Process]], into: dict[int
             heads += children.get(process.pid, ())
 
 
-# During execve(2) a process has no environment yet (environ_read of Linux' fs/proc/base.c). That is over at once, but
-# where the machine is busy or the program's file is far away.
+# During execve(2) a process has no environment yet, and what was opened before has none any more (environ_read of
+# Linux' fs/proc/base.c). That is over at once, but where the machine is busy, the program's file is far away, or one
+# program after the other is replaced.
 EXEC_TAKES = tuple(0.002 * 2**number for number in range(8))  # seconds: half a second in all
 NO_ENVIRONMENT = b"\0"
 _bare: set[tuple[int, int]] = set()  # pid and start of living processes that have none, or had none after the wait
@@ -183,11 +184,11 @@ def _environments(suspects: list[Process]) -> dict[int, bytes]:
         if not blank:
             break
         time.sleep(pause)
-        settled = {key for key in blank if not procstat.has_no_program_yet(_stat_line(key[0]))}
         found |= {pid: _environment(pid) for pid, _ in blank}
         blank = {(pid, start) for pid, start in blank if found[pid] == NO_ENVIRONMENT}
-        _bare.update(blank & settled)
-        blank -= settled
+        bare = {key for key in blank if procstat.has_no_environment(_stat_line(key[0]))}
+        _bare.update(bare)
+        blank -= bare
     _bare.update(blank)
     return found
 

@@ -185,7 +185,7 @@ class ZombieDetector:
         if over:
             marks = {look.job.key: (self._leader(look), self._mark(look)) for look in over}
             found = processes.members(marks, self._supervisor)
-        return {look.job.key: self._observation(look, found.get(look.job.key, []), now) for look in looks}
+        return {look.job.key: self._observation(look, found.get(look.job.key), now) for look in looks}
 
     def _seems_over(self, look: Look, now: Moment) -> bool:
         if look.held:
@@ -195,16 +195,17 @@ class ZombieDetector:
         recorded = look.watch.recorded  # what keeps a log open may be found by its mark alone
         return self._log_is_complete(look, now) or (recorded is not None and now.mono - recorded >= STRAYS_AFTER)
 
-    def _observation(self, look: Look, found: list[Process], now: Moment) -> Observation:
+    def _observation(self, look: Look, found: list[Process] | None, now: Moment) -> Observation:
+        """`found` is None where it was not searched for: then nothing is over, whatever has happened since."""
         watch, record = look.watch, look.record
         if record is None:
             return Observation(started=watch.started, lives=look.held or look.leader_lives or bool(found))
         if watch.recorded is None:
             watch.recorded = now.mono
-        others = processes.without(found, self._leader(look))
+        others = processes.without(found or (), self._leader(look))
         strays = bool(others) or (look.held and now.mono - watch.recorded >= STRAYS_AFTER)
         lives = look.held or bool(others)
-        complete = not lives and self._log_is_complete(look, now)
+        complete = found is not None and not lives and self._log_is_complete(look, now)
         observation = Observation(
             started=watch.started,
             lives=lives,

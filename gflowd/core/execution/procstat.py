@@ -61,12 +61,12 @@ def parse(line: str) -> Process | None:
     return found if 0 < found.pid <= GREATEST_PID and 0 <= found.start <= GREATEST_START else None
 
 
-def has_no_program_yet(line: str) -> bool:
-    """Whether the process of a stat line is in the midst of execve(2), or of its end: its environment, which it then
-    has not, says nothing of it.
+def has_no_environment(line: str) -> bool:
+    """Whether the process of a stat line was started without any variable, or is a thread of the kernel. In the midst
+    of execve(2), and of its end, a process has one for all that is known.
     """
     fields = line.rpartition(") ")[2].split()
-    return len(fields) > 48 and fields[48] == "0" and not int(fields[6]) & _KERNELS
+    return len(fields) > 48 and (fields[47] == fields[48] != "0" or bool(int(fields[6]) & _KERNELS))
 
 
 def takes(status: str, number: int) -> bool:

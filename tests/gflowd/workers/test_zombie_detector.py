@@ -180,6 +180,17 @@ def test_who_holds_the_lock_a_moment_after_the_end_is_no_stray_yet(detector: Zom
     assert observation(later).strays
 
 
+def test_no_job_is_over_whose_strays_were_not_searched_for(
+    detector: ZombieDetector, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = jobs.start(1, "setsid sh -c 'exec sleep 60' 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- & exit 0")
+    jobs.wait()
+    answers = iter([False])  # its log gets its last byte amid the look
+    monkeypatch.setattr(detector, "_log_is_complete", lambda *_: next(answers, True))
+    assert not observation(look(detector, live(1, identity))).complete
+    assert observation(look(detector, live(1, identity))).strays
+
+
 def test_looks_at_a_lingering_job_become_rarer(detector: ZombieDetector, jobs: Jobs) -> None:
     identity = jobs.start(1, "sleep 60 & exit 0")
     jobs.wait()

@@ -131,12 +131,14 @@ def test_what_is_a_processs_own_is_not_what_is_mapped_from_files() -> None:
     assert procstat.unshared("") is None
 
 
-def test_who_has_no_environment_yet_is_in_the_midst_of_execve() -> None:
+def test_who_was_started_without_an_environment_has_none_and_who_is_amid_execve_may_have_one() -> None:
     rest = ["S", "1", "2", "3", "0", "-1", "4194304", *["0"] * 45]
-    line = f"7 (a) b) {' '.join([*rest[:48], '140', *rest[49:]])}"
-    assert not procstat.has_no_program_yet(line)
-    assert procstat.has_no_program_yet(f"7 (a) b) {' '.join(rest)}")
-    assert not procstat.has_no_program_yet(f"7 (kworker) {' '.join([*rest[:6], '69238880', *rest[7:]])}"), (
-        "the kernel's"
-    )
-    assert not procstat.has_no_program_yet("")
+
+    def line(start: str, end: str, flags: str = "4194304") -> str:
+        return f"7 (a) b) {' '.join([*rest[:6], flags, *rest[7:47], start, end, *rest[49:]])}"
+
+    assert procstat.has_no_environment(line("140", "140"))
+    assert not procstat.has_no_environment(line("140", "190"))
+    assert not procstat.has_no_environment(line("0", "0"))
+    assert procstat.has_no_environment(line("0", "0", "69238880")), "the kernel's"
+    assert not procstat.has_no_environment("")
