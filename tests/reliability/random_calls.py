@@ -247,7 +247,7 @@ def judge(words: list[str], status: int, out: bytes, err: bytes) -> str | None:
     """What is wrong with how a call ended; None: nothing is."""
     if b"Traceback" in out + err or b"internal error" in out + err or b"Exception ignored" in err:
         return "shows where it broke"
-    ends_as_a_job = {"wait", "--wait"} & {*words}
+    ends_as_a_job = {"run", "wait", "--wait"} & {*words}
     if status < 0 or (status not in STATUSES and not ends_as_a_job):
         return f"ends with {status}"
     if status != 0 and not err and words[0] != "__complete" and not {"doctor", "wait"} & {*words}:
@@ -282,7 +282,8 @@ def call(ctl: Ctl, caller: Caller, tally: Tally) -> None:
     name, words = caller.words()
     given = caller.stdin()
     stream: dict[str, Any] = {"stdin": subprocess.DEVNULL} if given is None else {"input": given}
-    may_wait = any(word.partition("=")[0] in WAITING or word in ("attach", "a", "wait") for word in words)
+    may_wait = any(word.partition("=")[0] in WAITING or word in ("attach", "a", "run", "wait") for word in words)
+    ctl.env["EDITOR"] = ctl.env["VISUAL"] = caller.random.choice(["true", "false", "touch", "no-such-editor"])
     ctl.env["COLUMNS"] = caller.random.choice(["80", "200", "1", "0", "x"])
     began = time.monotonic()
     what = None
