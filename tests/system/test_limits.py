@@ -90,6 +90,7 @@ def saving(machine: Machine, *options: str) -> int:
     text = f'sh -c "{SAVE.format("child")}" & {SAVE.format("command")}; wait; exit 3'
     job_id = machine.submit(*options, "--", "sh", "-c", text)
     eventually(lambda: all((machine.work / f"{name}.ready").exists() for name in ("child", "command")))
+    machine.until(job_id, "running")
     return job_id
 
 
