@@ -92,9 +92,7 @@ def tell(args: argparse.Namespace, context: Context, outcome: Outcome) -> None:
     wishes.tell(args, context, outcome.changed, ("Updated", outcome.changed))
     for spec_id in outcome.same:
         render.note(f"job {spec_id} already has these values")
-    for note in outcome.notes:
-        if render.notes_are_read() or any(each in note for each in capture.ALWAYS_SAID):
-            render.note(note)
+    capture.tell(outcome.notes)
     job_options.note_vain_signals(spec for _, spec in outcome.made)
     if context.observed.has_repeating_reservations and outcome.made:
         from gflowctl.machine import prospects

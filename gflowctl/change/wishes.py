@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from gflowctl.output import render
 from gflowctl.view import jobs, views
 from gflowd.core.errors import Refused
@@ -36,6 +38,11 @@ class Outcome(Value):
         self.view: Final = view  # as it was before
         self.changed: Final = changed
         self.notes: Final = notes
+
+
+def cancelled(wish: Wish, user: str, *, only_run: bool = False) -> Wish:
+    """The wish that the job be cancelled; `only_run`: its series goes on."""
+    return wish.replace(cancelled_by=user, cancelled_at=time.time(), requeued=0, only_run=only_run)
 
 
 def apply(context: Context, selection: Selection, change: Change) -> Outcome:

@@ -15,15 +15,12 @@ wait for it; if there are none, to the command (the shell of a script is left al
 
 from __future__ import annotations
 
-import time
-
 from gflowctl.change import lost_dependents, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import NOT_ENDED, Selection
 from gflowctl.output import render
 from gflowctl.view import jobs, runs, views
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.execution import series
 from gflowd.core.job.model import RUNNING, STOPPING, SUSPENDED, Begun, Queued, Stopping, Wish
 
 TYPE_CHECKING = False
@@ -58,7 +55,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     passed: dict[int, None] = {}
 
     def cancelled(view: views.View, job: Job) -> Wish | str:
-        number = None if chosen.is_by_options else series.series_of(job)
+        number = None if chosen.is_by_options else job.series
         is_alone = number is not None and number not in chosen.series
         found = _cancelled(view, job, is_alone=is_alone)
         if is_alone and number is not None and isinstance(found, Wish) and isinstance(job.phase, Queued):
@@ -91,7 +88,7 @@ def _cancelled(view: views.View, job: Job, *, is_alone: bool) -> Wish | str:
     goes_on = job.spec.retry is not None or job.wish.requeued
     if isinstance(job.phase, Stopping) and not goes_on:
         return f"is already being stopped ({job.phase.why})"
-    return job.wish.replace(cancelled_by=view.context.user, cancelled_at=time.time(), requeued=0, only_run=is_alone)
+    return wishes.cancelled(job.wish, view.context.user, only_run=is_alone)
 
 
 def _signal(args: argparse.Namespace, context: Context) -> int:

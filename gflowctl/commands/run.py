@@ -23,6 +23,7 @@ import os
 import signal
 import time
 
+from gflowctl.change import wishes
 from gflowctl.options import job_options
 from gflowctl.output import follow, render
 from gflowctl.submit import capture, enqueue
@@ -143,9 +144,7 @@ class Attendance:
         draft = drafter.draft()
         draft = draft.replace(spec=draft.spec.replace(relay=self._name, pty=self._args.pty))
         new = enqueue.queue([draft], drafter, self._context)[0]
-        for note in drafter.notes:
-            if render.notes_are_read() or any(each in note for each in capture.ALWAYS_SAID):
-                render.note(note)
+        capture.tell(drafter.notes)
         self._context.ring(b"q")
         return new.first
 
@@ -272,8 +271,7 @@ class Attendance:
                 view = views.View(context, commit.fold())
                 if not view.knows(job_id) or view.has_ended(job_id):
                     return
-                wish = view.job(job_id).wish
-                wish = wish.replace(cancelled_by=context.user, cancelled_at=time.time(), requeued=0)
+                wish = wishes.cancelled(view.job(job_id).wish, context.user)
                 commit.put(WISH, job_id, codec.encode(wish))
         except GflowError as error:  # it ends with us in any case
             render.note(str(error))

@@ -135,13 +135,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if not drafts:
             raise Refused(f"--from {args.source}: it contains no job")
     if answer.dry_run:
-        _tell(drafter, answer)
+        capture.tell(drafter.notes, whoever_reads=answer.dry_run)
         rehearsed = enqueue.rehearse(drafts, context)
         _show(answer, context, rehearsed)
         job_options.note_vain_signals(new.spec for new in rehearsed)
         return 0
     made = enqueue.queue(drafts, drafter, context)
-    _tell(drafter, answer)
+    capture.tell(drafter.notes, whoever_reads=answer.dry_run)
     context.ring(b"q")
     try:
         _show(answer, context, made)
@@ -178,13 +178,6 @@ def _check_answer(answer: Answer, *, many: bool) -> None:
         raise BadUsage("give either --follow or --json, not both")
     if answer.follow and many:
         raise BadUsage("--follow shows one job; use --wait, and gflowctl log JOB_INDEX for the output of one element")
-
-
-def _tell(drafter: Drafter, answer: Answer) -> None:
-    """Always reports ignored lines of a script's head and a missing command; the rest only if a user reads it."""
-    for note in drafter.notes:
-        if answer.dry_run or render.notes_are_read() or any(each in note for each in capture.ALWAYS_SAID):
-            render.note(note)
 
 
 def _span(made: Sequence[New]) -> range:

@@ -31,14 +31,13 @@ def dates(coming: Job, clock: Clock) -> str:
 
 def lines(view: View, job: Job) -> Iterator[tuple[str, str]]:
     """What `show` says of the series that a job is a run of."""
-    repeat = job.spec.repeat
-    if repeat is None:
+    repeat, number = job.spec.repeat, job.series
+    if repeat is None or number is None:
         return
     coming = runs.next_of(view, job)
-    yield "Series", f"{repeat.series or job.id}, {rule(repeat)}"
+    yield "Series", f"{number}, {rule(repeat)}"
     yield "Overlap", f"{OVERLAP} {'waits' if repeat.overlap == QUEUE else 'is skipped'}"
     if coming is None:
-        number = repeat.series or job.id
         is_followed = runs.by_series(view, runs.ALL).get(number) != runs.by_series(view).get(number)
         yield "Next runs", "known once gflowd has seen a cancellation" if is_followed else "none, the series has ended"
     else:
@@ -53,7 +52,7 @@ def record(job: Job) -> dict[str, Any] | None:
     if repeat is None:
         return None
     return {
-        "series": repeat.series or job.id, "rule": repeat.rule, "timezone": repeat.zone, "overlap": repeat.overlap,
+        "series": job.series, "rule": repeat.rule, "timezone": repeat.zone, "overlap": repeat.overlap,
         "due_at": render.rfc3339(repeat.due),
     }  # fmt: skip
 

@@ -7,6 +7,7 @@ import re
 import stat
 import time
 
+from gflowctl.output import render
 from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.job.model import OPEN_FILES, is_own
@@ -26,6 +27,13 @@ _NO_COMMANDS = {stat.S_IFDIR: "directory", stat.S_IFIFO: "pipe", stat.S_IFSOCK: 
 _OF_LINES = " \t\n&|;<>"  # characters of shell lines that names of programs do not have
 ALWAYS_SAID = (": ignored: ", "; it will be looked for when the job starts")  # in notes, whoever reads them
 LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
+
+
+def tell(notes: Iterable[str], *, whoever_reads: bool = False) -> None:
+    """Prints notes: some always, the others if a person may read them, or `whoever_reads`."""
+    for note in notes:
+        if whoever_reads or render.notes_are_read() or any(each in note for each in ALWAYS_SAID):
+            render.note(note)
 
 
 class Surroundings:

@@ -53,9 +53,9 @@ def with_runs(view: View, texts: Sequence[str]) -> list[int]:
 
 def next_of(view: View, job: Job) -> Job | None:
     """The run of the job's series that has yet to start; None when the series is over, or the job is of none."""
-    if job.spec.repeat is None:
+    if job.series is None:
         return None
-    theirs = by_series(view).get(job.spec.repeat.series or job.id)
+    theirs = by_series(view).get(job.series)
     last = view.job(theirs[-1]) if theirs else None
     return last if last is not None and isinstance(last.phase, Queued) else None
 

@@ -107,6 +107,7 @@ def everyone(since: int = 0) -> dict[int, Process]:
 
 
 Mark = tuple[bytes, ...]  # NUL-ended `NAME=value` strings that a process's environment must all hold
+Leader = tuple["Identity | None", Mark]  # a job's `job.sh`, where it is known, and its mark
 
 
 def job_mark(state_root: str, job_id: int, attempt: int) -> Mark:
@@ -118,9 +119,7 @@ def job_mark(state_root: str, job_id: int, attempt: int) -> Mark:
     )
 
 
-def members(
-    leaders: Mapping[tuple[int, int], tuple[Identity | None, Mark]], spare: int
-) -> dict[tuple[int, int], list[Process]]:
+def members(leaders: Mapping[tuple[int, int], Leader], spare: int) -> dict[tuple[int, int], list[Process]]:
     """The living processes of each job, by one pass over /proc for all of them.
 
     `leaders` gives for each key its `job.sh` and its mark. The process `spare` and its children (the daemon, perhaps

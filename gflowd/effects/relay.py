@@ -45,9 +45,13 @@ def open_to_feed(directory: str) -> tuple[int, int]:
 def watch(directory: str) -> int | None:
     """A descriptor that becomes readable when gflowctl is gone; None if it is, or if we are out of descriptors."""
     try:
-        return os.open(os.path.join(directory, ALIVE), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return _open_to_watch(directory)
     except OSError:
         return None
+
+
+def _open_to_watch(directory: str) -> int:
+    return os.open(os.path.join(directory, ALIVE), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def is_over(watched: int) -> bool:
@@ -61,7 +65,7 @@ def is_over(watched: int) -> bool:
 def is_held(directory: str) -> bool:
     """Whether gflowctl lives."""
     try:
-        fd = os.open(os.path.join(directory, ALIVE), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = _open_to_watch(directory)
     except OSError as error:
         return error.errno in BLIND
     try:

@@ -16,20 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gflowd.core.execution.observations import Key, LiveJob
-    from gflowd.core.job.model import Identity
     from gflowd.core.moment import Moment
     from gflowd.effects.cgroups import Cgroups
 
 EVERY = 1.0  # seconds between two checks
 RARELY = 20  # times as long as the last check took: never more than 5 % of a core
 
-Leader = tuple["Identity | None", processes.Mark]
-
 
 class MemoryWatch:
     """Remembers which jobs exceeded their memory, and when to check again."""
 
-    def __init__(self, leader: Callable[[LiveJob], Leader], groups: Cgroups | None, spare: int) -> None:
+    def __init__(self, leader: Callable[[LiveJob], processes.Leader], groups: Cgroups | None, spare: int) -> None:
         self._leader = leader
         self._groups = groups
         self._spare = spare
@@ -67,5 +64,4 @@ class MemoryWatch:
 
 def _is_limited(job: LiveJob, now: Moment) -> bool:
     """Whether it runs, in this boot, and has a memory limit."""
-    started = job.started
-    return job.memory_mb is not None and job.why is None and started is not None and started.identity.boot == now.boot
+    return job.memory_mb is not None and job.why is None and job.runs_in(now.boot)

@@ -118,5 +118,4 @@ def _ran(job: LiveJob, now: Moment) -> float:
 
 def _is_limited(job: LiveJob, now: Moment) -> bool:
     """Whether it has begun, in this boot, is not stopping, and must write now and then."""
-    started = job.started
-    return job.quiet_limit is not None and job.why is None and started is not None and started.identity.boot == now.boot
+    return job.quiet_limit is not None and job.why is None and job.runs_in(now.boot)

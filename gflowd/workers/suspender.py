@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.execution.procstat import Process
-    from gflowd.core.job.model import Identity
     from gflowd.core.moment import Moment
     from gflowd.effects.cgroups import Cgroups
     from gflowd.paths import State
@@ -30,13 +29,13 @@ PASSES = 20  # over trees that fork while they are being stopped
 TAKES_EFFECT = 0.001  # seconds between two passes
 LOOK_AGAIN, RAREST_LOOK = 0.05, 5.0  # seconds: whether something of a suspended attempt runs; doubled at each look
 
-Leader = tuple["Identity | None", processes.Mark]
-
 
 class Suspender:
     """Remembers when to look again at which attempt, and which of them go on already."""
 
-    def __init__(self, state: State, leader: Callable[[LiveJob], Leader], groups: Cgroups | None, spare: int) -> None:
+    def __init__(
+        self, state: State, leader: Callable[[LiveJob], processes.Leader], groups: Cgroups | None, spare: int
+    ) -> None:
         self._state = state
         self._leader = leader
         self._groups = groups
@@ -47,7 +46,7 @@ class Suspender:
 
     def tick(self, jobs: Iterable[LiveJob], now: Moment) -> float | None:
         """Stops what is to stand still, continues what is not; the monotonic time of the next look."""
-        here = [job for job in jobs if job.started is not None and job.started.identity.boot == now.boot]
+        here = [job for job in jobs if job.runs_in(now.boot)]
         still = {job.key: job for job in here if job.suspended}
         self._looks = {key: self._looks.get(key, (now.mono, LOOK_AGAIN)) for key in still}
         self._stop([job for key, job in still.items() if now.mono >= self._looks[key][0]], now)

@@ -206,7 +206,7 @@ class TimeoutEnforcer:
             return found
         return processes.without(found, self._identity(job))
 
-    def _leader(self, job: LiveJob) -> tuple[Identity | None, processes.Mark]:
+    def _leader(self, job: LiveJob) -> processes.Leader:
         return self._identity(job), processes.job_mark(self._state.root, *job.key)
 
     def _identity(self, job: LiveJob) -> Identity | None:

@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.execution.procstat import Process
-    from gflowd.core.job.model import Identity
     from gflowd.core.moment import Moment
-
-    Leader = tuple[Identity | None, processes.Mark]
 
 RARELY = 100  # times as long as the last pass took: never more than 1 % of a core
 MORE = 1.02  # times the peak so far: what is worth to be counted exactly
@@ -31,7 +28,7 @@ MORE = 1.02  # times the peak so far: what is worth to be counted exactly
 class UsageWatch:
     """Remembers the most that was seen of each attempt."""
 
-    def __init__(self, leader: Callable[[LiveJob], Leader], spare: int) -> None:
+    def __init__(self, leader: Callable[[LiveJob], processes.Leader], spare: int) -> None:
         self._leader = leader
         self._spare = spare
         self._samples: dict[Key, Sample] | None = None

@@ -21,12 +21,6 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job, Phase, Repeat, Spec
 
 
-def series_of(job: Job) -> int | None:
-    """The id of the series that a job is a run of."""
-    repeat = job.spec.repeat
-    return None if repeat is None else job.id if repeat.series is None else repeat.series
-
-
 def due_after(repeat: Repeat, after: float) -> float | None:
     """The first time later than `after` at which a run is due; None if there is none that a job may begin at. Raises
     `Refused` for a rule that cannot be followed here.
@@ -84,7 +78,7 @@ def following(job: Job, phases: Sequence[Phase]) -> Spec | None:
         submitted_at=now,
         begin_at=due,
         needs=needs,
-        repeat=repeat.replace(due=due, series=series_of(job)),
+        repeat=repeat.replace(due=due, series=job.series),
         append=job.spec.append or (job.spec.output or job.spec.error) is not None,  # the first run emptied the files
         batch=None,
     )

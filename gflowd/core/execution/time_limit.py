@@ -12,10 +12,9 @@ def deadline(job: LiveJob, boot: str) -> float | None:
     """When the time limit of a running job passes, for which pauses do not count; None for one without, not running,
     suspended, or of another boot.
     """
-    if job.why is not None or job.suspended or job.started is None or job.time_limit is None:
+    if job.why is not None or job.suspended or job.time_limit is None or not job.runs_in(boot):
         return None
-    if job.started.identity.boot != boot:
-        return None
+    assert job.started is not None
     return job.started.mono + job.pauses.seconds + job.time_limit
 
 

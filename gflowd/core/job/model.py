@@ -544,6 +544,12 @@ class Job(Value):
         return run is not None and self.wish.suspended == run.attempt
 
     @property
+    def series(self) -> int | None:
+        """The id of the series that it is a run of, which is that of the first run."""
+        repeat = self.spec.repeat
+        return None if repeat is None else self.id if repeat.series is None else repeat.series
+
+    @property
     def cpus(self) -> int:
         """The CPU slots that it has, if it is live: none of a suspended job that gave them back."""
         return 0 if isinstance(self.phase, Suspended) and self.phase.without_cpus else self.spec.cpus

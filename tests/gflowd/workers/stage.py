@@ -65,6 +65,11 @@ class Jobs:
     def directory(self, job_id: int, attempt: int = 1) -> Path:
         return Path(self.state.attempt(job_id, attempt))
 
+    def leader(self, job: LiveJob) -> processes.Leader:
+        """As the timeout enforcer gives it to its parts."""
+        assert job.started is not None
+        return job.started.identity, processes.job_mark(self.state.root, *job.key)
+
     def make(self, job_id: int, attempt: int = 1) -> Path:
         place = self.directory(job_id, attempt)
         place.mkdir(parents=True, exist_ok=True)

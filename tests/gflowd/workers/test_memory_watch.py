@@ -30,11 +30,7 @@ time.sleep(60)
 
 @pytest.fixture
 def watch(jobs: Jobs) -> MemoryWatch:
-    def leader(job: LiveJob) -> tuple[Identity | None, processes.Mark]:
-        assert job.started is not None
-        return job.started.identity, processes.job_mark(jobs.state.root, *job.key)
-
-    return MemoryWatch(leader, None, 0)
+    return MemoryWatch(jobs.leader, None, 0)
 
 
 def taking(jobs: Jobs, text: str, size: int, *ready: str) -> LiveJob:

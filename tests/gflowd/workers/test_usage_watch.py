@@ -8,10 +8,8 @@ import pytest
 from stage import BOOT, Jobs, live, now
 from support.waiting import eventually
 
-from gflowd.core.execution.observations import LiveJob
 from gflowd.core.execution.usage import EVERY, SOONEST, Sample, Samples
 from gflowd.core.job.model import Identity
-from gflowd.effects import processes
 from gflowd.workers.usage_watch import UsageWatch
 
 SHARED = """
@@ -29,11 +27,7 @@ time.sleep(60)
 
 @pytest.fixture
 def watch(jobs: Jobs) -> UsageWatch:
-    def leader(job: LiveJob) -> tuple[Identity | None, processes.Mark]:
-        assert job.started is not None
-        return job.started.identity, processes.job_mark(jobs.state.root, *job.key)
-
-    return UsageWatch(leader, 0)
+    return UsageWatch(jobs.leader, 0)
 
 
 def test_memory_that_processes_share_counts_once(watch: UsageWatch, jobs: Jobs) -> None:

@@ -48,7 +48,7 @@ def test_a_run_that_starts_is_followed_by_one_like_it_at_the_next_time() -> None
         repeat=DAILY.replace(due=DUE + DAY, series=7),
     )  # fmt: skip
     assert spec is not None
-    assert series.series_of(Job(8, spec, Wish(), Queued())) == 7
+    assert Job(8, spec, Wish(), Queued()).series == 7
     later = series.following(Job(8, spec, Wish(), Queued()), starting(DUE + DAY))
     assert later is not None
     assert later.repeat == DAILY.replace(due=DUE + 2 * DAY, series=7)
@@ -116,7 +116,7 @@ def test_nothing_follows_the_end_of_a_series() -> None:
 
 
 def test_a_job_that_is_no_run_is_of_no_series() -> None:
-    assert series.series_of(run(None)) is None
+    assert run(None).series is None
     assert series.why_not(SPEC) is None
     assert series.put_off(run(None), None, DUE) is None
 
