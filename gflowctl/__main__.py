@@ -17,14 +17,27 @@ if TYPE_CHECKING:
 
 
 def program() -> NoReturn:
-    """Runs gflowctl and exits at once with its status: the interpreter's clean-up would take a tenth of a short run."""
-    status = main()
+    """Runs gflowctl, or one of Slurm's programs if it was called by that name, and exits at once with its status: the
+    interpreter's clean-up would take a tenth of a short run.
+    """
+    name = os.path.basename(sys.argv[0])
+    status = _slurm(name) if name.startswith("s") else main()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except (OSError, ValueError):  # the message cannot be delivered; keep our exit status
         pass
     os._exit(status)  # everything is written and synced where it is made
+
+
+def _slurm(name: str) -> int:
+    from gflowd.core.slurm import front_ends
+
+    if name not in front_ends.NAMES:
+        return main()
+    from gflowctl.slurm.main import main as slurm
+
+    return slurm(name, sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "backup": ("gflowctl.commands.backup", (), "write the queue, its files and the settings to one file"),
     "restore": ("gflowctl.commands.restore", (), "restore a backup"),
     "close-sessions": ("gflowctl.commands.close_sessions", (), "close terminal sessions left over by ended jobs"),
+    "slurm-commands": ("gflowctl.commands.slurm_commands", (), "link sbatch, squeue and the like into a directory"),
     "completion": ("gflowctl.commands.completion", (), "print the completion script for a shell"),
 }
 
@@ -71,12 +72,14 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "backup",
             "restore",
             "close-sessions",
+            "slurm-commands",
             "completion",
         ),
     ),
 )
 
-WITHOUT_CONFIG = ("doctor", "restore", "completion")  # which tell of a missing file, bring it, or read none
+# These tell of a missing file, bring it, or read none.
+WITHOUT_CONFIG = ("doctor", "restore", "slurm-commands", "completion")
 COMPLETE = "__complete"  # what the completion scripts call
 INTERRUPTED = 130  # 128 + SIGINT
 

@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-HAND_WRITTEN = (("gflow", "7"), ("gflow.toml", "5"))
+HAND_WRITTEN = (("gflow", "7"), ("gflow-slurm", "7"), ("gflow.toml", "5"))
 BROKEN_EARLY = 90  # characters: in a source of 120, a line shorter than this was meant to end there
 SHELLS = ("bash", "zsh", "fish")
 MANUAL = "gflow Manual"

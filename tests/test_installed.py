@@ -173,6 +173,15 @@ def test_a_link_elsewhere_finds_it(venv: Place) -> None:
     assert done.stdout.startswith(b"gflowctl ")
 
 
+def test_a_link_that_is_called_as_a_program_of_slurm_is_that_program(venv: Place) -> None:
+    links = venv.root / "commands"
+    said = venv.run("gflowctl", "slurm-commands", "install", str(links)).stdout
+    assert said.endswith(f"are now in {links}\n")
+    assert venv.ok(str(links / "scontrol"), "show", "hostnames", "n[1-2]", PYTHONHOME="/x") == "n1\nn2\n"
+    done = venv.run(str(links / "scontrol"), "nonsense")
+    assert (done.returncode, done.stderr) == (1, "scontrol: error: invalid keyword: nonsense\n")
+
+
 def test_streams_and_statuses_are_the_program_s(venv: Place) -> None:
     def shell(text: str) -> tuple[int, str]:
         done = subprocess.run(["bash", "-c", text, "x", venv.programs / "gflowctl"], env=venv.env, cwd=venv.home,

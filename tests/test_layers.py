@@ -115,8 +115,15 @@ MAY_IMPORT = (
             "gflowctl.submit.",
         ),
     ),
+    (
+        "gflowctl.slurm.",  # programs under Slurm's names, which gflow has beside its own commands
+        (
+            *CONTEXT, VIEW, OUTPUT, "gflowctl.change.", "gflowctl.machine.", "gflowctl.options.", "gflowctl.slurm.",
+            "gflowctl.submit.",
+        ),
+    ),
     ("gflowctl.main", ("gflowctl.context", "gflowd.command_line", OUTPUT)),  # which finds a verb's module by its name
-    ("gflowctl.__main__", ("gflowctl.main", OUTPUT)),
+    ("gflowctl.__main__", ("gflowctl.main", "gflowctl.slurm.main", "gflowd.core.slurm.front_ends", OUTPUT)),
     ("gflowctl", ()),
 )  # fmt: skip
 # Modules that only these import: phases are the scheduler's alone to write. The first row that fits counts.

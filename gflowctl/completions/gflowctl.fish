@@ -56,7 +56,7 @@ function _shtab_gflowctl_using
   test "$_shtab_gflowctl_cmdpath" = "$argv"
 end
 
-set -g _shtab_gflowctl_commands submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' stats info quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore close-sessions completion help
+set -g _shtab_gflowctl_commands submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' stats info quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore close-sessions slurm-commands 'slurm-commands install' 'slurm-commands uninstall' 'slurm-commands list' completion help
 set -g _shtab_gflowctl_opts_with_value --account --array --at --attempt --begin --by --chdir --clear --color --command --comment --conda-env --config --cpus --cpus-per-task --deadline --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --for --format --from --gpu --gpu-list --gpu-memory --gpu-prefer --gpu-type --gpus --gpus-per-node --grace --gres --group --input --interval --job-name --last --limit --mail-type --mail-user --max-concurrent --max-failures --max-gpu-mem --max-gpu-memory --max-mem --max-memory --max-queued-jobs --max-retries --max-running-gpus --max-running-jobs --mem --memory --name --name-template --names --nice --notify-email --notify-on --open-mode --output --overlap --param --param-file --partition --pattern --pid --priority --project --quiet-limit --range --reason --repeat --retry-delay --retry-on --script --select-name --signal --since --sort --start --state --state-dir --states --status --time --time-limit --timelimit --timeout --timezone --user --wrap -A -D -G -J -P -a -c -d -e -f -g -i -l -m -n -o -p -s -t -u
 
 complete -c gflowctl -e
@@ -828,6 +828,34 @@ complete -c gflowctl -n '_shtab_gflowctl_using close-sessions' -l state-dir -xka
 complete -c gflowctl -n '_shtab_gflowctl_using close-sessions' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
 complete -c gflowctl -n '_shtab_gflowctl_using close-sessions' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using close-sessions; and test $_shtab_gflowctl_npos -ge 0' -ka "(_gflowctl_candidates jobs-ended)" -d 'job ids, e.g. 42 or 1,3,5-7; @ is your last submission, @~2 the one two before it; 42_3 and 42_[1-5] are elements of array 42'
+complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a slurm-commands -d 'link sbatch, squeue and the like into a directory'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands; and test $_shtab_gflowctl_npos -eq 0' -a install -d 'Link the commands into a directory.'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands install' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands install' -l force -d 'install also where a real Slurm is on the PATH'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands install' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands install' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands install' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands install' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands install; and test $_shtab_gflowctl_npos -eq 0' -ka "(__fish_complete_directories)" -d 'the directory (default ~/.local/bin)'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands; and test $_shtab_gflowctl_npos -eq 0' -a uninstall -d 'Remove those links.'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands uninstall' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands uninstall' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands uninstall' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands uninstall' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands uninstall' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands uninstall; and test $_shtab_gflowctl_npos -eq 0' -ka "(__fish_complete_directories)" -d 'the directory (default ~/.local/bin)'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands; and test $_shtab_gflowctl_npos -eq 0' -a list -d 'Show the commands, and what is called by each name.'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands list' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands list' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands list' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands list' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands list' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using slurm-commands list; and test $_shtab_gflowctl_npos -eq 0' -ka "(__fish_complete_directories)" -d 'the directory (default ~/.local/bin)'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a completion -d 'print the completion script for a shell'
 complete -c gflowctl -n '_shtab_gflowctl_using completion' -s h -l help -d 'show this help message and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using completion' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
@@ -836,4 +864,4 @@ complete -c gflowctl -n '_shtab_gflowctl_using completion' -l color -xka "never 
 complete -c gflowctl -n '_shtab_gflowctl_using completion' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using completion; and test $_shtab_gflowctl_npos -eq 0' -ka "bash zsh fish" -d 'bash, zsh or fish'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a help -d 'show the help of a command'
-complete -c gflowctl -n '_shtab_gflowctl_using help; and test $_shtab_gflowctl_npos -eq 0' -ka "submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion" -d 'the command'
+complete -c gflowctl -n '_shtab_gflowctl_using help; and test $_shtab_gflowctl_npos -eq 0' -ka "submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions slurm-commands completion" -d 'the command'

@@ -40,6 +40,7 @@ _shtab_gflowctl_commands() {
     resume:'let jobs start again'
     run:'run a command as a job, on this terminal'
     show:'show everything about jobs'
+    slurm-commands:'link sbatch, squeue and the like into a directory'
     stats:'summarise jobs: outcomes, waiting and run times, GPU hours'
     submit:'queue a command or a script'
     suspend:'let running jobs stand still, with their GPUs'
@@ -87,6 +88,15 @@ _shtab_gflowctl_reserve_commands() {
     show:'Show one reservation.'
   )
   _describe 'gflowctl reserve commands' _commands
+}
+
+_shtab_gflowctl_slurm_commands_commands() {
+  local _commands=(
+    install:'Link the commands into a directory.'
+    list:'Show the commands, and what is called by each name.'
+    uninstall:'Remove those links.'
+  )
+  _describe 'gflowctl slurm-commands commands' _commands
 }
 
 _shtab_gflowctl_options=(
@@ -418,7 +428,7 @@ _shtab_gflowctl_gpus_unignore_options=(
 _shtab_gflowctl_gpus_unignore_defaults_added=0
 
 _shtab_gflowctl_help_options=(
-  ":the command:(submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions completion)"
+  ":the command:(submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions slurm-commands completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -910,6 +920,54 @@ _shtab_gflowctl_show_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_show_defaults_added=0
 
+_shtab_gflowctl_slurm_commands_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_slurm_commands_defaults_added=0
+
+_shtab_gflowctl_slurm_commands_install_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--force[install also where a real Slurm is on the PATH]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":the directory (default \~\/.local\/bin):_files -/"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_slurm_commands_install_defaults_added=0
+
+_shtab_gflowctl_slurm_commands_list_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":the directory (default \~\/.local\/bin):_files -/"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_slurm_commands_list_defaults_added=0
+
+_shtab_gflowctl_slurm_commands_uninstall_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":the directory (default \~\/.local\/bin):_files -/"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_slurm_commands_uninstall_defaults_added=0
+
 _shtab_gflowctl_stats_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-u,--user}"[only these users (default\: you)]:USER,...:_gflowctl_users"
@@ -1176,6 +1234,7 @@ _shtab_gflowctl() {
         resume) _arguments -C -s $_shtab_gflowctl_resume_options ;;
         run) _arguments -C -s $_shtab_gflowctl_run_options ;;
         show) _arguments -C -s $_shtab_gflowctl_show_options ;;
+        slurm-commands) _shtab_gflowctl_slurm_commands ;;
         stats) _arguments -C -s $_shtab_gflowctl_stats_options ;;
         submit) _arguments -C -s $_shtab_gflowctl_submit_options ;;
         suspend) _arguments -C -s $_shtab_gflowctl_suspend_options ;;
@@ -1285,6 +1344,31 @@ _shtab_gflowctl_reserve() {
         create) _arguments -C -s $_shtab_gflowctl_reserve_create_options ;;
         list) _arguments -C -s $_shtab_gflowctl_reserve_list_options ;;
         show) _arguments -C -s $_shtab_gflowctl_reserve_show_options ;;
+      esac
+  esac
+}
+
+_shtab_gflowctl_slurm_commands() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->slurm-commands'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_gflowctl_slurm_commands_defaults_added )); then
+    if (( ${_shtab_gflowctl_slurm_commands_options[(I)${(q)one_or_more}*]} +          ${_shtab_gflowctl_slurm_commands_options[(I)${(q)remainder}*]} +          ${_shtab_gflowctl_slurm_commands_options[(I)${(q)default}]} == 0 )); then
+      _shtab_gflowctl_slurm_commands_options+=(': :_shtab_gflowctl_slurm_commands_commands' '*::: :->slurm-commands')
+    fi
+    _shtab_gflowctl_slurm_commands_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_gflowctl_slurm_commands_options
+
+  case $state in
+    slurm-commands)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_gflowctl_slurm_commands-$line[1]:"
+      case $line[1] in
+        install) _arguments -C -s $_shtab_gflowctl_slurm_commands_install_options ;;
+        list) _arguments -C -s $_shtab_gflowctl_slurm_commands_list_options ;;
+        uninstall) _arguments -C -s $_shtab_gflowctl_slurm_commands_uninstall_options ;;
       esac
   esac
 }

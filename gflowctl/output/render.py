@@ -77,10 +77,19 @@ def _abandon(stream: int) -> None:
     os.close(fd)
 
 
+_name = "gflowctl"  # of the program that speaks
+
+
+def speak_as(name: str) -> None:
+    """Makes `note` name another program."""
+    global _name
+    _name = name
+
+
 def note(text: str) -> None:
     """One line for the user on stderr."""
     try:
-        sys.stderr.write(f"gflowctl: {brief(escape(text))}\n")
+        sys.stderr.write(f"{_name}: {brief(escape(text))}\n")
         sys.stderr.flush()
     except OSError:  # the message cannot be delivered; keep our exit status
         _abandon(2)

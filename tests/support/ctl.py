@@ -57,6 +57,14 @@ class Ctl:
             return subprocess.run([*PROGRAM, *words], text=True, check=False, **settings)
         return NURSERY.run("gflowctl", PROGRAM, *words, text=True, **settings)
 
+    def slurm(self, name: str, *words: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+        """Runs one of Slurm's programs to its end; output as text."""
+        program = (sys.executable, "-m", "gflowctl.slurm", name)
+        settings = {"cwd": self.home, "env": self.env, "capture_output": True, "timeout": 120, **settings}
+        if not words or settings["env"] != self.usual:
+            return subprocess.run([*program, *words], text=True, check=False, **settings)
+        return NURSERY.run("gflowctl", program, *words, text=True, **settings)
+
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Starts it; output as bytes."""
         return subprocess.Popen(

@@ -104,7 +104,8 @@ class Machine:
         if "stdin" not in settings and "input" not in settings:
             settings["stdin"] = subprocess.DEVNULL
         if self._is_short(words) and settings["env"] == self.usual:
-            done = NURSERY.run(Path(os.fsdecode(words[0])).name, [os.fsdecode(words[0])], *words[1:], **settings)
+            program = os.fsdecode(words[0])
+            done = NURSERY.run(Path(program).resolve().name, [program], *words[1:], **settings)
         else:
             done = subprocess.run(words, check=False, **settings)
         assert "Traceback" not in str(done.stderr), done
@@ -113,7 +114,7 @@ class Machine:
 
     def _is_short(self, words: Sequence[str | bytes]) -> bool:
         """Whether it is one of our programs and leaves no daemon that others would look for in /proc."""
-        if words[0] == str(self.bin / "gflowctl"):
+        if Path(os.fsdecode(words[0])).resolve() == self.bin / "gflowctl":
             return True
         return words[0] == str(self.bin / "gflowd") and not LASTING.intersection(words[1:])
 
@@ -122,6 +123,14 @@ class Machine:
         done = self.run(str(self.bin / "gflowctl"), *words, **settings)
         assert not check or done.returncode == 0, done
         return done
+
+    def slurm(self, name: str, *words: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+        """One of Slurm's programs."""
+        links = self.root / "slurm"
+        if not (links / name).is_symlink():
+            links.mkdir(exist_ok=True)
+            (links / name).symlink_to(self.bin / "gflowctl")
+        return self.run(str(links / name), *words, **settings)
 
     def gflowd(self, *words: str, check: bool = True, **settings: Any) -> subprocess.CompletedProcess[str]:
         """gflowd; all must be well unless `check` is off."""

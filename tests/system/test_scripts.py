@@ -65,15 +65,18 @@ def test_srun_is_there_for_scripts_with_lines_for_slurm(either: Machine) -> None
     job_id = either.submit(write(either, "slurm.sh", text))
     assert either.wait(job_id) == 7
     assert either.lines(f"slurm-{job_id}.out") == ["0 1"]
+    write(either, "slurm.sh", "#!/bin/sh\n#SBATCH -o hosts.txt\nscontrol show hostnames n[1-2]\n")
+    either.result("./slurm.sh")
+    assert either.lines("hosts.txt") == ["n1", "n2"]
     text = "#!/bin/sh\n# GFLOW -c 1\necho $PATH\n"
     assert either.result(write(either, "plain.sh", text)).strip() == either.env["PATH"]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_srun_is_there_for_login_shells_too(either: Machine) -> None:
-    text = "#!/bin/bash -l\n#SBATCH -o out.txt\nPATH=/usr/bin:/bin\nsrun echo found\n"
+    text = "#!/bin/bash -l\n#SBATCH -o out.txt\nPATH=/usr/bin:/bin\nsrun echo found; scontrol show hostnames n1\n"
     either.result(write(either, "login.sh", text))
-    assert either.lines("out.txt") == ["found"]
+    assert either.lines("out.txt") == ["found", "n1"]
 
 
 def test_a_srun_that_was_removed_is_written_anew(own: Machine) -> None:

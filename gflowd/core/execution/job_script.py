@@ -89,7 +89,8 @@ class Launch:
     emptied: tuple[Emptied, ...] = ()  # of output and error; without, a file is emptied each time
     cgroup: bytes | None = None
     conda_env: bytes | None = None
-    tools: bytes | None = None  # a directory with an `srun`, put first on the PATH
+    tools: bytes | None = None  # a directory with an `srun` and others of Slurm's programs, put first on the PATH
+    tool_names: tuple[str, ...] = ("srun",)
     to_file: bool = False  # job.sh's own standard output is the log, and no terminal
     relay: bytes | None = None  # the directory of `gflowctl run`, which has the job's input and output, and logs that
     pty: bool = False  # there it has a terminal, not pipes
@@ -277,11 +278,13 @@ def _path(tools: bytes | None) -> bytes:
 
 
 def _command(launch: Launch) -> tuple[bytes, ...]:
-    """The command; `srun` is a function for bash too, since `#!/bin/bash -l` sets a PATH of its own."""
+    """The command; the tools are functions for bash too, since `#!/bin/bash -l` sets a PATH of its own."""
     command = _plainly_named(launch.command)
     if launch.tools is None:
         return command
-    return (b"/usr/bin/env", b"--", b'BASH_FUNC_srun%%%%=() { %b "$@"; }' % quote(launch.tools + b"/srun"), *command)
+    names = [name.encode() for name in launch.tool_names]
+    functions = [b'BASH_FUNC_%b%%%%=() { %b "$@"; }' % (name, quote(launch.tools + b"/" + name)) for name in names]
+    return (b"/usr/bin/env", b"--", *functions, *command)
 
 
 def _plainly_named(command: tuple[bytes, ...]) -> tuple[bytes, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gflowd.core.errors import Refused, meant
+from gflowd.core.errors import Refused
 from gflowd.core.job.value import Value
+from gflowd.core.slurm.getopt import Grammar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,14 @@ MEANINGFUL = frozenset(
     "ntasks-per-node", "open-mode", "output", "parsable", "requeue", "signal", "test-only", "time", "wait",
     }
 )  # fmt: skip
-_NAMES = frozenset((*MEANINGFUL, *WITHOUT_EFFECT, *REFUSED, *ALIASES))
+GRAMMAR = Grammar(
+    "sbatch",
+    short=SHORT,
+    flags=FLAGS,
+    valued=(MEANINGFUL | WITHOUT_EFFECT | REFUSED.keys()) - FLAGS - MAY_HAVE_VALUE,
+    may_have_value=MAY_HAVE_VALUE,
+    aliases=ALIASES,
+)
 
 
 class Option(Value):
@@ -94,10 +102,8 @@ def parse(line: int, words: Iterable[str]) -> tuple[list[Option], list[str]]:
     rest = iter(words)
     for word in rest:
         try:
-            if word.startswith("--") and word != "--":
-                found.append(_long(line, word, rest))
-            elif word.startswith("-") and word.strip("-"):
-                found += _letters(line, word, rest)
+            if word.startswith("-") and word.strip("-"):
+                found += [Option(line, *pair) for pair in GRAMMAR.read(word, rest)]
             else:
                 wrong.append(f"#SBATCH {word}: {_no_option(word)}")
         except Refused as error:
@@ -109,49 +115,3 @@ def _no_option(word: str) -> str:
     if word in ("hetjob", "packjob"):
         return "gflow has no heterogeneous jobs"
     return "not an option"
-
-
-def _long(line: int, word: str, rest: Iterable[str]) -> Option:
-    given, equals, value = word[2:].partition("=")
-    name = _full_name(given)
-    if equals and name in FLAGS:
-        raise Refused("takes no value")
-    if equals or name in FLAGS or name in MAY_HAVE_VALUE:
-        return Option(line, name, value if equals else None)
-    return Option(line, name, _next(rest))
-
-
-def _letters(line: int, word: str, rest: Iterable[str]) -> list[Option]:
-    """`-Hn4` is `-H -n 4`."""
-    found: list[Option] = []
-    for place, letter in enumerate(word[1:], 2):
-        if letter not in SHORT:
-            raise Refused("not an option of sbatch")
-        name = SHORT[letter]
-        if name in FLAGS:
-            found.append(Option(line, name, None))
-            continue
-        value = word[place:] or None
-        if value is None and name not in MAY_HAVE_VALUE:
-            value = _next(rest)
-        found.append(Option(line, name, value))
-        break
-    return found
-
-
-def _next(rest: Iterable[str]) -> str:
-    for word in rest:
-        return word
-    raise Refused("its value is missing")
-
-
-def _full_name(given: str) -> str:
-    """getopt_long(3) takes the beginning of a name that no other name has."""
-    if given in _NAMES:
-        return ALIASES.get(given, given)
-    full = {ALIASES.get(name, name) for name in _NAMES if name.startswith(given)}
-    if not full:
-        raise Refused(f"not an option of sbatch{meant(given, sorted(_NAMES), '--')}")
-    if len(full) > 1:
-        raise Refused(f"may be any of {', '.join(f'--{name}' for name in sorted(full))}")
-    return full.pop()

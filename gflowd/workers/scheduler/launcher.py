@@ -15,9 +15,9 @@ from gflowd.core.errors import GflowError
 from gflowd.core.execution import job_environment, job_script, output_files, resource_limits
 from gflowd.core.job import array_task
 from gflowd.core.job.model import TMUX, Job, Run, session_name
-from gflowd.core.slurm import srun
+from gflowd.core.slurm import front_ends, srun
 from gflowd.core.syntax import filename_patterns
-from gflowd.effects import cgroups, detached, jobdir, relay
+from gflowd.effects import cgroups, detached, jobdir, relay, slurm_programs
 from gflowd.effects.tmux import TERM, Session, Tmux, TmuxFailed
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from gflowd.paths import Runtime, State
 
 
-# What a disk says that may be well again: no fault of the job's.
 LONGEST_FIRST_LINE = 4096  # bytes of a script; the kernel reads 255
+TOOLS = ("srun", *front_ends.NAMES)
+# What a disk says that may be well again: no fault of the job's.
 BAD_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
@@ -39,7 +40,7 @@ class Launcher:
         self._runtime = runtime
         self._log = log.get("scheduler")
         self._cgroups = cgroups.find(state.root)
-        self._has_srun = False
+        self._has_tools = False
         self._parent = detached.Parent()
         self._tmux = Tmux(runtime.tmux_socket, runtime.root)
         self.deferred: dict[tuple[int, int], str] = {}
@@ -156,6 +157,7 @@ class Launcher:
             cgroup=self._cgroup(job, run),
             conda_env=None if spec.conda_env is None else os.fsencode(spec.conda_env),
             tools=self._tools() if spec.slurm else None,
+            tool_names=TOOLS,
             to_file=run.executor != TMUX,
             relay=None if spec.relay is None else os.fsencode(self._state.relay(spec.relay)),
             pty=spec.pty,
@@ -184,13 +186,13 @@ class Launcher:
         return None if path is None else os.fsencode(path)
 
     def _tools(self) -> bytes:
-        """The directory of our srun, which is written once, and again if it is gone."""
+        """The directory of our srun and the other programs, which is filled once, and again if something is gone."""
         directory = self._state.path("bin")
         path = os.path.join(directory, "srun")
-        if not self._has_srun or not os.path.exists(path):
-            paths.private_directory(directory)
+        if not self._has_tools or not all(os.path.exists(os.path.join(directory, name)) for name in TOOLS):
+            slurm_programs.put(directory, front_ends.NAMES)
             paths.replace_file(path, srun.script(), durable=False, mode=0o700)
-            self._has_srun = True
+            self._has_tools = True
         return os.fsencode(directory)
 
     def _redirect(self, job: Job, pattern: str | None) -> bytes | None:

@@ -1,0 +1,89 @@
+"""What is the same for all of Slurm's programs: how one is found, its help and version, its errors and exit status.
+
+A program is a module of this folder with `run(words, context)`, which returns the exit status; its docstring is the
+help. A `GflowError` is one line, `NAME: error: ...`, and status 1, as of Slurm's own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gflowctl.context import Context
+from gflowctl.output import render
+from gflowd.core.errors import GflowError
+from gflowd.core.slurm import site
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FAILED = 1
+INTERRUPTED = 130  # 128 + SIGINT
+HELP = ("--help", "--usage")
+VERSION = ("--version", "-V")
+
+
+def main(name: str, words: Sequence[str]) -> int:
+    """Runs the program `name` with the words after it; returns the exit status."""
+    render.reopen_closed_streams()
+    render.speak_as(name)
+    try:
+        status = _run(name, words)
+        render.flush()
+    except GflowError as error:
+        status = _fail(f"error: {error}")
+    except BrokenPipeError:
+        render.abandon_stdout()
+        status = 0
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except Exception as error:
+        status = _unexpected(error)
+    return status
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    if words and words[0] in VERSION:
+        render.write(version())
+        return 0
+    module_name = f"gflowctl.slurm.{name}"
+    __import__(module_name)
+    module = sys.modules[module_name]
+    if words and words[0] in HELP:
+        render.write(f"{(module.__doc__ or '').strip()}\n")
+        return 0
+    context = Context(os.environ)
+    context.check_config()
+    status: int = module.run(words, context)
+    for note in context.notes():
+        render.note(note)
+    return status
+
+
+def version() -> str:
+    """What `--version` prints: first the words that others look for in it."""
+    from gflowd import __version__
+
+    return f"slurm {site.VERSION} (as spoken by gflow {__version__})\n"
+
+
+def _fail(message: str) -> int:
+    """Reports the error; flushes stdout first, unless stdout itself failed."""
+    try:
+        render.flush()
+    except (GflowError, BrokenPipeError):
+        render.abandon_stdout()
+    render.note(message)
+    return FAILED
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get("GFLOW_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"error: {where}{error.strerror}")
+    return _fail(f"error: internal error: {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where)")

@@ -1,0 +1,113 @@
+"""Usage: scontrol COMMAND ...
+
+show hostnames [LIST]: the hosts of a list, by default $SLURM_JOB_NODELIST, one a line.
+show hostlist HOSTS: the list that has these hosts.
+ping: whether the daemon runs.
+version: the version.
+
+Commands, and words after show, may be shortened, in any case. See gflow-slurm(7).
+"""
+
+from __future__ import annotations
+
+from gflowctl.output import render
+from gflowd.core.errors import Refused
+from gflowd.core.slurm import site
+from gflowd.core.slurm.getopt import Grammar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gflowctl.context import Context
+
+    Command = Callable[[Sequence[str], Context], int]
+
+GRAMMAR = Grammar(
+    "scontrol",
+    short={
+        "a": "all", "d": "details", "F": "future", "h": "help", "l": "local", "M": "clusters", "o": "oneliner",
+        "Q": "quiet", "u": "uid", "v": "verbose", "V": "version",
+    },
+    flags=("all", "details", "future", "help", "hide", "local", "oneliner", "quiet", "sibling", "usage", "verbose",
+           "version"),
+    valued=("clusters", "cluster", "uid"),
+    may_have_value=("json", "yaml", "federation"),
+)  # fmt: skip
+
+
+def run(words: Sequence[str], context: Context) -> int:
+    """Does what one command asks for."""
+    operands = GRAMMAR.parse(words)[1]
+    if not operands:
+        raise Refused("no command; scontrol --help names them, and gflow has none that asks for them")
+    return chosen(operands[0], COMMANDS)(operands[1:], context)
+
+
+def chosen(word: str, table: dict[str, Command]) -> Command:
+    """The entry whose name, in any case, `word` is or begins. Raises `Refused`."""
+    given = word.lower()
+    if given in table:
+        return table[given]
+    found = [name for name in table if name.startswith(given)]
+    if len(found) != 1:
+        raise Refused(f"invalid keyword: {word}")
+    return table[found[0]]
+
+
+def _show(words: Sequence[str], context: Context) -> int:
+    if not words:
+        raise Refused("too few arguments for keyword:show")
+    return chosen(words[0], ENTITIES)(words[1:], context)
+
+
+def _hostnames(words: Sequence[str], context: Context) -> int:
+    from gflowd.core.slurm import hostlist
+
+    given = words[0] if words else context.environ.get("SLURM_JOB_NODELIST", context.environ.get("SLURM_NODELIST", ""))
+    hosts = hostlist.expand(given)
+    if not hosts:
+        raise Refused("host list is empty")
+    render.write("".join(f"{host}\n" for host in hosts))
+    return 0
+
+
+def _hostlist(words: Sequence[str], _context: Context) -> int:
+    from gflowd.core.slurm import hostlist
+
+    render.write(f"{hostlist.fold(hostlist.expand(','.join(words)))}\n")
+    return 0
+
+
+def _sorted_hostlist(words: Sequence[str], _context: Context) -> int:
+    from gflowd.core.slurm import hostlist
+
+    render.write(f"{hostlist.fold(sorted(hostlist.expand(','.join(words))))}\n")
+    return 0
+
+
+def _ping(_words: Sequence[str], context: Context) -> int:
+    import os
+
+    up = context.daemon_runs
+    render.write(f"Slurmctld(primary) at {site.node(os.uname().nodename)} is {'UP' if up else 'DOWN'}\n")
+    return 0 if up else 1
+
+
+def _version(_words: Sequence[str], _context: Context) -> int:
+    from gflowctl.slurm import main
+
+    render.write(main.version())
+    return 0
+
+
+ENTITIES: dict[str, Command] = {
+    "hostlist": _hostlist,
+    "hostlistsorted": _sorted_hostlist,
+    "hostnames": _hostnames,
+}
+COMMANDS: dict[str, Command] = {
+    "ping": _ping,
+    "show": _show,
+    "version": _version,
+}

@@ -1,0 +1,7 @@
+"""The programs that gflow has under Slurm's names. Each is the module `gflowctl.slurm.NAME`."""
+
+from __future__ import annotations
+
+NAMES = (
+    "scontrol",
+)  # fmt: skip

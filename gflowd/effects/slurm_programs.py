@@ -1,0 +1,55 @@
+"""A directory of programs under Slurm's names, for the PATH of jobs: links to the gflowctl beside the gflowd that runs.
+
+Where gflowd was started otherwise (`python -m gflowd`) the directory has a gflowctl of its own, by which the same
+Python runs the same packages.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gflowd import paths
+
+_SHELL = """\
+#!/bin/bash -p
+exec %s -I %s "$0" "$@"
+"""
+_PYTHON = """\
+import sys
+sys.path += [place for place in %r if place not in sys.path]
+del sys.argv[0]
+from gflowctl.__main__ import program
+program()
+"""
+
+
+def put(directory: str, names: tuple[str, ...]) -> None:
+    """Makes the directory (0700) hold them. Raises OSError, and as `paths.private_directory`."""
+    paths.private_directory(directory)
+    target = _installed() or _written(directory)
+    for name in names:
+        fresh = os.path.join(directory, f"{name}.new.{os.getpid()}")
+        try:
+            os.symlink(target, fresh)
+        except FileExistsError:  # left by a killed process that had our pid
+            os.unlink(fresh)
+            os.symlink(target, fresh)
+        os.rename(fresh, os.path.join(directory, name))
+
+
+def _installed() -> str | None:
+    place, name = os.path.split(sys.argv[0])
+    path = os.path.join(place, "gflowctl")
+    return path if name == "gflowd" and place.startswith("/") and os.access(path, os.X_OK) else None
+
+
+def _written(directory: str) -> str:
+    import shlex
+
+    code, path = os.path.join(directory, "gflowctl.py"), os.path.join(directory, "gflowctl")
+    places = [place for place in map(os.path.abspath, sys.path) if os.path.isdir(place)]
+    paths.replace_file(code, os.fsencode(_PYTHON % places), durable=False)
+    shell = _SHELL % (shlex.quote(sys.executable), shlex.quote(code))
+    paths.replace_file(path, os.fsencode(shell), durable=False, mode=0o700)
+    return path
