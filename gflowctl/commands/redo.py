@@ -204,7 +204,8 @@ def _changed(
         changes["deadline"] = deadline
     if not changes.keys().isdisjoint(update_rules.OF_GPUS):
         spec = validation.with_gpus(spec.replace(**changes), said=args.gpus is not None)
-        changes = {}
+        changes = {name: value for name, value in changes.items() if name not in update_rules.OF_GPUS}
+    spec = validation.with_amounts(spec.replace(**changes), changes.keys())
     kept = spec.needs
     if kept is not None and args.no_auto_cancel:
         kept = kept.replace(auto_cancel=False)
@@ -212,7 +213,6 @@ def _changed(
         priority=job_options.priority(args, spec.priority),
         retry=job_options.retry(args, spec.retry),
         needs=kept if wanted is None else wanted,
-        **changes,
     )
 
 

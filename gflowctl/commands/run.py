@@ -65,6 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "gflowctl run [OPTIONS] [--] COMMAND [ARG ...]\n       gflowctl run [OPTIONS] --wrap TEXT"
     parser.set_defaults(parser=parser, **WITHOUT)
     job_options.add_resources(parser, new=True)
+    job_options.add_tasks(parser)
     job_options.add_identity(parser, new=True)
     job_options.add_order(parser)
     group = parser.add_argument_group("environment")

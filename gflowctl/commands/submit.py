@@ -68,6 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(parser=parser)  # it reads the heads of scripts and the lines of --from too
     job_options.add_resources(parser, new=True)
+    job_options.add_tasks(parser)
     job_options.add_identity(parser, new=True)
     job_options.add_order(parser, new=True)
     job_options.add_many(parser)

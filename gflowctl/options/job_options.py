@@ -28,6 +28,7 @@ EVENTS = (
 LARGEST_NICE = 2147483645  # sbatch(1)
 
 
+ALL_MEMORY = -1  # of --memory
 GRES = ("gpu", "gres:", "gres/", "none")  # how values of --gres begin
 
 
@@ -45,12 +46,19 @@ def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None
                        help="only GPUs with at least this much memory; with --shared, the amount to use")  # fmt: skip
     group.add_argument("--shared", action="store_true", help="share GPUs with other jobs that use --shared")
     group.add_argument("-c", "--cpus", "--cpus-per-task", type=command_line.count, metavar="N",
-                       help=f"number of CPU slots ({'default 1; ' if new else ''}0: none)")  # fmt: skip
-    group.add_argument("-m", "--memory", "--mem", "--max-mem", "--max-memory", type=command_line.amount, metavar="MEM",
-                       help="host memory, e.g. 512 (MB), 24G or 1.5T")  # fmt: skip
+                       help=f"number of CPU slots {'for each task (default 1; ' if new else 'in all ('}0: none)"
+                       )  # fmt: skip
+    group.add_argument("-m", "--memory", "--mem", "--max-mem", "--max-memory",
+                       type=_memory if new else command_line.amount, metavar="MEM",
+                       help=f"host memory, e.g. 512 (MB), 24G or 1.5T{'; all: that of the machine' if new else ''}"
+                       )  # fmt: skip
     group.add_argument("-t", "--time", "--time-limit", "--timelimit", type=command_line.duration, metavar="DUR",
                        help="end the job after this long, e.g. 90s, 2h or 1-12:00:00; a bare number is minutes, "
                             "0 means no limit")  # fmt: skip
+    if new:
+        group.add_argument("--exclusive", action="store_true",
+                           help="all CPU slots of the machine and, unless --memory is given, all its memory; of GPUs "
+                                "only those asked for")  # fmt: skip
     group.add_argument("--signal", type=_early_signal, metavar="[B:]SIG[@SECONDS]",
                        help="send SIG to the job's processes SECONDS (default 60) before its time limit; with B:, "
                             "only to its command")  # fmt: skip
@@ -59,6 +67,47 @@ def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None
                             "grace; 0 means no limit")  # fmt: skip
     group.add_argument("--grace", type=command_line.duration, metavar="DUR",
                        help="time between the first signal to end the job and SIGKILL")  # fmt: skip
+
+
+def add_tasks(parser: argparse.ArgumentParser) -> None:
+    """How many times --cpus, as sbatch(1) counts. The job's command is started once, whatever is said here."""
+    group = parser.add_argument_group("tasks, as for sbatch")
+    group.add_argument("--ntasks", type=_task_count, metavar="N",
+                       help="--cpus for each of N tasks, as SLURM_NTASKS tells; the command runs once")  # fmt: skip
+    group.add_argument("--ntasks-per-node", type=_task_count, metavar="N",
+                       help="the same, since there is one machine; --ntasks takes precedence")  # fmt: skip
+    group.add_argument("--mincpus", type=_task_count, metavar="N", help="give the job at least N CPU slots in all")
+    group.add_argument("--overcommit", action="store_true", help="give the job 1 CPU slot for all its tasks")
+
+
+def _task_count(text: str) -> int:
+    found = command_line.count(text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r}: the least is 1")
+    return found
+
+
+def amounts(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a new job's spec that say how many CPUs, tasks and how much memory it has."""
+    per_task = 1 if args.cpus is None else args.cpus
+    number = args.ntasks or args.ntasks_per_node or 1
+    whole = args.memory == ALL_MEMORY
+    found: dict[str, Any] = {
+        "cpus": max(1 if args.overcommit else number * per_task, args.mincpus or 0),
+        "memory_mb": None if whole else args.memory or None,
+        "exclusive": args.exclusive,
+        "all_memory": whole or (args.exclusive and args.memory is None),
+    }
+    if args.ntasks is None and args.ntasks_per_node is None and args.cpus is None:
+        return found
+    from gflowd.core.job.model import Tasks
+
+    count = args.ntasks or args.ntasks_per_node
+    return {**found, "tasks": Tasks(count=count, per_node=args.ntasks_per_node, cpus=args.cpus or None)}
+
+
+def _memory(text: str) -> int:
+    return ALL_MEMORY if text == "all" else command_line.amount(text)
 
 
 class Gpus(argparse.Action):

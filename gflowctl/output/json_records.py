@@ -86,6 +86,7 @@ def _submitted(view: View, job: Job) -> dict[str, Any]:
         "max_failures": None if spec.family is None else spec.family.max_failures,
         "name_template": spec.name_template,
         "notify_email": spec.notify_email, "notify_on": list(spec.notify_on),
+        "tasks": None if spec.tasks is None else spec.tasks.fields(), "exclusive": spec.exclusive,
     }  # fmt: skip
 
 

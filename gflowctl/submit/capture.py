@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Final
 
-    from gflowd.core.job.model import GitState
+    from gflowd.core.job.model import GitState, Spec
+    from gflowd.core.request.validation import Limits
 
 PAGERS = (b"PAGER", b"GIT_PAGER", b"MANPAGER", b"SYSTEMD_PAGER")  # and whatever else is called so: nobody turns pages
 LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
@@ -82,6 +83,19 @@ def soft_limits() -> str:
     )  # fmt: skip
     found = ((letter, resource.getrlimit(kind)[0], unit) for letter, kind, unit in kinds)
     return " ".join(f"{letter}{soft // unit}" for letter, soft, unit in found if soft != resource.RLIM_INFINITY)
+
+
+def on_this_machine(spec: Spec, limits: Limits) -> Spec:
+    """A spec that asks for all CPUs or memory, with the numbers that gflowd last saw or, before it ever ran, ours. What
+    it gets is decided when it starts.
+    """
+    from gflowd.core.job import whole_machine
+
+    cpus = len(os.sched_getaffinity(0)) if limits.cpus is None else limits.cpus
+    memory_mb = limits.memory_mb
+    if memory_mb is None:
+        memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    return whole_machine.resolved(spec, cpus, memory_mb)
 
 
 def working_directory(chdir: str | None, around: Surroundings) -> str:

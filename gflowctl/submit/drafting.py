@@ -117,7 +117,8 @@ class Drafter:
             self._given = self.parser.given(self._words)[0]
             self._defaults = vars(self.parser.parse_args([]))
         given = self._given | (own or {})
-        head = self._head(command[0], content, given.get("cpus"), given.get("gpus"))
+        tasks = given.get("ntasks") or given.get("ntasks_per_node")
+        head = self._head(command[0], content, given.get("cpus"), given.get("gpus"), tasks)
         args = _namespace({**self._defaults, **head.options, **given})
         self.notes.update(dict.fromkeys(head.notes))
         try:
@@ -131,11 +132,11 @@ class Drafter:
         spec = self._spec(args, command, content, head, may_come=may_come)
         return Draft(spec, waits_for, Answer.of(args), held=args.hold, where=where)
 
-    def _read_head(self, name: str, content: bytes, cpus: int | None, gpus: int | None) -> Head:
+    def _read_head(self, name: str, content: bytes, cpus: int | None, gpus: int | None, tasks: int | None) -> Head:
         from gflowctl.submit import script_options
 
         ignore = self._common.ignore_unknown_directives
-        return script_options.read(self.parser, name, content, cpus=cpus, gpus=gpus, ignore_unknown=ignore)
+        return script_options.read(self.parser, name, content, cpus=cpus, gpus=gpus, tasks=tasks, ignore_unknown=ignore)
 
     def _command(self, args: Namespace) -> tuple[Words, bytes | None]:
         """The command, and the content of the script that it is, if it is one."""
@@ -160,7 +161,7 @@ class Drafter:
         self, args: Namespace, command: Words, content: bytes | None, head: Head | None, *, may_come: bool
     ) -> Spec:
         slurm = head is not None and head.slurm
-        env = self._environment(args.export, () if head is None else head.variables)
+        env = self._environment(args.export)
         validation.check_size(command, (), env.size)
         cwd = self._directory(args.chdir)
         family = self._family(args)
@@ -181,8 +182,6 @@ class Drafter:
             project=args.project,
             comment=args.comment,
             priority=job_options.priority(args),
-            cpus=1 if args.cpus is None else args.cpus,
-            memory_mb=args.memory or None,
             time_limit=args.time or None,
             grace=args.grace,
             quiet_limit=args.quiet_limit or None,
@@ -205,7 +204,10 @@ class Drafter:
             git=self._git_state(cwd),
             repeat=repeat,
             **job_options.gpus(args),
+            **job_options.amounts(args),
         )
+        if spec.exclusive or spec.all_memory:
+            spec = capture.on_this_machine(spec, self._limits)
         spec = validation.checked(spec, self._limits)
         validation.check_deadline(spec, self._around.now)
         if content is None and args.wrap is None:
@@ -216,11 +218,10 @@ class Drafter:
             sweeps.check(spec, self._limits, env.variables)
         return spec
 
-    def _take_environment(self, export: str, extra: Words) -> Environment:
+    def _take_environment(self, export: str) -> Environment:
         variables = capture.environment(export, self._around.environment, pages=getattr(self._common, "pty", False))
         for name in capture.unset(export, self._around.environment):
             self.notes[f"--export: {name} is not set"] = None
-        variables += (variable.encode() for variable in extra)
         name = capture.digest(b"".join(b"%b\0" % variable for variable in variables))
         self.environments[name] = variables
         return Environment(name, variables)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Head(Value):
     """The options in the head of the script `name`: values by option, and the line of each."""
 
-    __slots__ = ("lines", "name", "notes", "options", "slurm", "variables")
+    __slots__ = ("lines", "name", "notes", "options", "slurm")
 
     def __init__(
         self,
@@ -30,14 +30,12 @@ class Head(Value):
         lines: Mapping[str, int],
         notes: tuple[str, ...],
         slurm: bool,
-        variables: tuple[str, ...],
     ) -> None:
         self.name: Final = name
         self.options: Final = options
         self.lines: Final = lines
         self.notes: Final = notes
         self.slurm: Final = slurm
-        self.variables: Final = variables
 
     def blame(self, error: GflowError, parser: Parser, given: Mapping[str, Any]) -> GflowError:
         """`error` with the script's name and, where known, the line; unchanged if it begins with a `given` option."""
@@ -50,14 +48,24 @@ class Head(Value):
 
 
 def read(
-    parser: Parser, name: str, content: bytes, *, cpus: int | None, gpus: int | None, ignore_unknown: bool
+    parser: Parser,
+    name: str,
+    content: bytes,
+    *,
+    cpus: int | None,
+    gpus: int | None,
+    tasks: int | None,
+    ignore_unknown: bool,
 ) -> Head:
-    """The head of a script; `cpus` and `gpus` of the command line take precedence. Raises `Refused` naming the line."""
+    """The head of a script; `cpus`, `gpus` and `tasks` of the command line take precedence. Raises `Refused` naming the
+    line.
+    """
     try:
         head = script_head.read(
             content,
             cpus=cpus,
             gpus=gpus,
+            tasks=tasks,
             host=os.uname().nodename.partition(".")[0],
             ignore_unknown=ignore_unknown,
         )
@@ -84,4 +92,4 @@ def read(
             found["param"] = [*options.get("param", ()), *found["param"]]
         options |= found
         lines |= dict.fromkeys(found, line)
-    return Head(name=name, options=options, lines=lines, notes=tuple(notes), slurm=head.slurm, variables=head.variables)
+    return Head(name=name, options=options, lines=lines, notes=tuple(notes), slurm=head.slurm)

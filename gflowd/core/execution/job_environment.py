@@ -9,7 +9,7 @@ from gflowd.core.job import array_task, arrays
 from gflowd.core.job.model import OPEN_FILES
 
 if TYPE_CHECKING:
-    from gflowd.core.job.model import Job, Run
+    from gflowd.core.job.model import Job, Run, Tasks
 
 
 def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str, str]:
@@ -27,7 +27,6 @@ def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str,
         "GFLOW_STATE_DIR": state_dir,
         "SLURM_JOB_ID": str(job.id),
         "SLURM_JOB_NAME": array_task.name(job),
-        "SLURM_CPUS_PER_TASK": str(spec.cpus),
         "SLURM_CPUS_ON_NODE": str(spec.cpus),
         "SLURM_SUBMIT_DIR": submit_dir,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
@@ -35,6 +34,8 @@ def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str,
         "PWD": spec.cwd,
     }
     found.update(_of_array(job))
+    if spec.tasks is not None:
+        found.update(_of_tasks(spec.tasks))
     if spec.script is not None:
         found.update(_of_script(spec.command[0], submit_dir))
     if spec.slurm:
@@ -42,6 +43,17 @@ def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str,
     if term is not None:
         found["TERM"] = term
     return found
+
+
+def _of_tasks(tasks: Tasks) -> dict[str, str]:
+    """What sbatch(1) sets only where it is asked for."""
+    said = {
+        "NTASKS": tasks.count,
+        "NPROCS": tasks.count,
+        "NTASKS_PER_NODE": tasks.per_node,
+        "CPUS_PER_TASK": tasks.cpus,
+    }
+    return {f"SLURM_{name}": str(number) for name, number in said.items() if number is not None}
 
 
 def _of_script(name: str, submit_dir: str) -> dict[str, str]:

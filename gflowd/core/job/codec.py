@@ -21,6 +21,7 @@ from gflowd.core.job.model import (
     Starting,
     Stopping,
     Suspended,
+    Tasks,
     Used,
     Wish,
 )
@@ -39,7 +40,7 @@ PHASES = {
 _TAGS = {cls: tag for tag, cls in PHASES.items()}
 _NESTED = {
     "run": Run, "started": Started, "identity": Identity, "early_signal": EarlySignal, "git": GitState,
-    "pauses": Pauses, "repeat": Repeat, "used": Used,
+    "pauses": Pauses, "repeat": Repeat, "tasks": Tasks, "used": Used,
 }  # fmt: skip
 _VALUES = frozenset((*_NESTED, "family", "needs", "retry"))
 _TUPLES = frozenset(("command", "cuda_ids", "gpu_ids", "gpu_prefer", "gpu_uuids", "notify_on", "on"))

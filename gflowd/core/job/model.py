@@ -103,15 +103,28 @@ class Repeat(Value):
         self.series: Final = series
 
 
+class Tasks(Value):
+    """The tasks that a job was asked to have, as sbatch(1) counts them: `count` in all and `per_node`, and the CPUs of
+    each, `cpus`; None where that was not asked. Of the job's CPUs they say nothing more than `Spec.cpus`.
+    """
+
+    __slots__ = ("count", "cpus", "per_node")
+
+    def __init__(self, *, count: int | None = None, per_node: int | None = None, cpus: int | None = None) -> None:
+        self.count: Final = count
+        self.per_node: Final = per_node
+        self.cpus: Final = cpus
+
+
 class Spec(Value):
     """What was submitted. `env` and `script` are the names of content-addressed files, never their content."""
 
     __slots__ = (
-        "append", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "deadline", "early_signal",
-        "env", "error", "executor", "family", "git", "gpu_memory_mb", "gpu_prefer", "gpu_type", "gpus", "grace",
-        "input", "limits", "memory_mb", "name", "name_template", "needs", "notify_email", "notify_on", "output",
-        "priority", "project", "pty", "quiet_limit", "redone_from", "relay", "repeat", "retry", "script", "shared",
-        "slurm", "submit_dir", "submitted_at", "time_limit", "umask", "user",
+        "all_memory", "append", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "deadline",
+        "early_signal", "env", "error", "exclusive", "executor", "family", "git", "gpu_memory_mb", "gpu_prefer",
+        "gpu_type", "gpus", "grace", "input", "limits", "memory_mb", "name", "name_template", "needs", "notify_email",
+        "notify_on", "output", "priority", "project", "pty", "quiet_limit", "redone_from", "relay", "repeat", "retry",
+        "script", "shared", "slurm", "submit_dir", "submitted_at", "tasks", "time_limit", "umask", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say
@@ -162,6 +175,9 @@ class Spec(Value):
         repeat: Repeat | None = None,
         relay: str | None = None,
         pty: bool = False,
+        tasks: Tasks | None = None,
+        exclusive: bool = False,
+        all_memory: bool = False,
     ) -> None:
         self.command: Final = command  # argv; of a script job, what follows `script` is argv[1:]
         self.name: Final = name
@@ -208,6 +224,9 @@ class Spec(Value):
         self.repeat: Final = repeat  # another run follows
         self.relay: Final = relay  # the directory that connects it with its `gflowctl run`, see `effects.relay`
         self.pty: Final = pty  # by a terminal, not by pipes
+        self.tasks: Final = tasks
+        self.exclusive: Final = exclusive  # all CPUs of the machine, however many these are when it starts
+        self.all_memory: Final = all_memory  # likewise; `cpus` and `memory_mb` are what was known at submission
 
 
 class Wish(Value):

@@ -187,7 +187,7 @@ _SPEC = Fields(
             ),
             Maybe(TEXT),
         ),
-        **dict.fromkeys(("append", "pty", "shared", "slurm"), flag),
+        **dict.fromkeys(("all_memory", "append", "exclusive", "pty", "shared", "slurm"), flag),
         "script": Maybe(_HASH), "relay": Maybe(_HASH), "executor": Maybe(one_of(EXECUTORS)),
         **dict.fromkeys(("notify_on", "gpu_prefer"), list_of(TEXT)),
         "redone_from": Maybe(_ID), "needs": Maybe(_needs), "retry": Maybe(_retry), "family": Maybe(_FAMILY),
@@ -199,6 +199,7 @@ _SPEC = Fields(
                 {"zone": Maybe(TEXT), "overlap": one_of(OVERLAPS), "series": Maybe(_ID)},
             )
         ),
+        "tasks": Maybe(Fields({}, dict.fromkeys(("count", "cpus", "per_node"), Maybe(_FROM_ONE)))),
         "git": Maybe(Fields({}, {"commit": Maybe(_HEX), "branch": Maybe(TEXT), "dirty": Maybe(flag)})),
     },
     ("shared", "name_template", "repeat"),

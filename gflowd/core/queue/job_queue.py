@@ -14,6 +14,7 @@ from gflowd.core.job.array_index import ArrayIndex
 from gflowd.core.job.dependencies import ALL
 from gflowd.core.job.model import Ended, Job, Queued, Spec
 from gflowd.core.job.records import has_ended, is_over
+from gflowd.core.job.whole_machine import resolved
 from gflowd.core.queue.archive import Archive
 from gflowd.core.queue.array_limits import ArrayLimits
 from gflowd.core.queue.order import PriorityOrder, Seat, Walker
@@ -53,10 +54,17 @@ class JobQueue:
     """Queued and live jobs by id; `queue()` gives those that may start, in scheduling order.
 
     `records`: where they are read from; `archive`: what is known of jobs that have left the snapshot; `runtimes`: how
-    long jobs without a limit are expected to take.
+    long jobs without a limit are expected to take; `machine`: its CPUs and MiB of memory, which jobs may ask for whole.
     """
 
-    def __init__(self, records: JobRecords, archive: Archive | None = None, runtimes: Runtimes | None = None) -> None:
+    def __init__(
+        self,
+        records: JobRecords,
+        archive: Archive | None = None,
+        runtimes: Runtimes | None = None,
+        machine: tuple[int, int] | None = None,
+    ) -> None:
+        self._machine = machine
         self.runtimes = runtimes or Runtimes()
         self._records = records
         self.queued: dict[int, Job] = {}
@@ -344,10 +352,14 @@ class JobQueue:
         if spec_id not in specs or is_over(phase, wish):
             return None
         if array_id is None:
-            return codec.job(job_id, specs[job_id], wish, phase)
+            return codec.element(job_id, self._spec(specs[job_id]), wish, phase, None)
         if array_id not in self._specs:
-            self._specs[array_id] = codec.decode_spec(specs[array_id])
+            self._specs[array_id] = self._spec(specs[array_id])
         return codec.element(job_id, self._specs[array_id], wish, phase, array_id)
+
+    def _spec(self, raw: Mapping[str, Any]) -> Spec:
+        spec = codec.decode_spec(raw)
+        return spec if self._machine is None else resolved(spec, *self._machine)
 
     def _learn(self, array_id: int, job_id: int, spec: Mapping[str, Any] | None, phase: Mapping[str, Any]) -> None:
         """Learns from the end of an element how long the others may take, if they have no limit."""

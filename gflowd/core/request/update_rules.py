@@ -147,7 +147,7 @@ def apply(spec: Spec, state: str, changes: Mapping[str, object], clear: Iterable
     made = spec.replace(**fields)
     if not fields.keys().isdisjoint(OF_GPUS):
         made = validation.with_gpus(made, said=any(each.field == "gpus" for each in given))
-    return made
+    return validation.with_amounts(made, fields.keys())
 
 
 def names() -> tuple[str, ...]:

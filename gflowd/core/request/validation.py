@@ -149,6 +149,22 @@ def with_gpus(spec: Spec, *, said: bool) -> Spec:
     )
 
 
+def with_amounts(spec: Spec, changed: Iterable[str]) -> Spec:
+    """`spec`, of which the fields `changed` were: CPUs and memory are asked for by number then, and tasks that they do
+    not fit are forgotten.
+    """
+    changes: dict[str, object] = {}
+    if "memory_mb" in changed:
+        changes["all_memory"] = False
+    if "cpus" in changed:
+        changes["exclusive"] = False
+        tasks = spec.tasks
+        if tasks is not None and (tasks.count or 1) * (tasks.cpus or 1) != spec.cpus:
+            per_task, left = divmod(spec.cpus, tasks.count or 1)
+            changes["tasks"] = tasks.replace(cpus=per_task) if per_task and not left else None
+    return spec.replace(**changes) if changes else spec
+
+
 def check_size(command: Iterable[str], environment: Iterable[bytes], taken: int = 0) -> int:
     """Raises `Refused` if the kernel would not start `command` with `environment` (`NAME=value` each).
 

@@ -33,8 +33,8 @@ WITHOUT_EFFECT = frozenset(
     {
     "acctg-freq", "batch", "cluster-constraint", "clusters", "constraint", "contiguous", "core-spec",
     "cores-per-socket", "cpu-freq", "delay-boot", "distribution", "exclude", "extra", "extra-node-info", "gpu-bind",
-    "gpu-freq", "gres-flags", "hint", "ignore-pbs", "mcs-label", "mem-bind", "mincpus", "network", "no-kill",
-    "nodefile", "nodelist", "ntasks-per-core", "ntasks-per-socket", "oom-kill-step", "overcommit", "oversubscribe",
+    "gpu-freq", "gres-flags", "hint", "ignore-pbs", "mcs-label", "mem-bind", "network", "no-kill",
+    "nodefile", "nodelist", "ntasks-per-core", "ntasks-per-socket", "oom-kill-step", "oversubscribe",
     "partition", "power", "prefer", "priority", "profile", "propagate", "qos", "quiet", "resv-ports", "segment",
     "sockets-per-node", "spread-job", "stepmgr", "switches", "thread-spec", "threads-per-core", "time-min", "tmp",
     "use-min-nodes", "verbose", "wait-all-nodes", "wckey",
@@ -45,7 +45,6 @@ REFUSED = {
     "bbf": "gflow has no burst buffers",
     "container": "gflow starts no containers",
     "container-id": "gflow starts no containers",
-    "exclusive": "gflow shares the machine; ask for all its CPUs and GPUs instead",
     "export-file": "gflow takes variables only from the submitter",
     "get-user-env": "gflow takes variables only from the submitter",
     "gid": "a job runs as its submitter",
@@ -65,10 +64,11 @@ REFUSED = {
 MEANINGFUL = frozenset(
     {
     "account", "array", "begin", "chdir", "comment", "cpus-per-gpu", "cpus-per-task", "deadline", "dependency",
-    "error", "export",
+    "error", "exclusive", "export",
     "gpus", "gpus-per-node", "gpus-per-task", "gres", "hold", "input", "job-name", "kill-on-invalid-dep", "mail-type",
-    "mail-user", "mem", "mem-per-cpu", "mem-per-gpu", "nice", "no-requeue", "nodes", "ntasks", "ntasks-per-gpu",
-    "ntasks-per-node", "open-mode", "output", "parsable", "requeue", "signal", "test-only", "time", "wait",
+    "mail-user", "mem", "mem-per-cpu", "mem-per-gpu", "mincpus", "nice", "no-requeue", "nodes", "ntasks",
+    "ntasks-per-gpu", "ntasks-per-node", "open-mode", "output", "overcommit", "parsable", "requeue", "signal",
+    "test-only", "time", "wait",
     }
 )  # fmt: skip
 GRAMMAR = Grammar(

@@ -22,11 +22,20 @@ if TYPE_CHECKING:
 RENAMED = {
     "account": "project", "array": "array", "chdir": "chdir", "comment": "comment", "cpus-per-task": "cpus",
     "dependency": "depends-on", "export": "export", "job-name": "name", "mail-type": "mail-type",
-    "mail-user": "mail-user", "mem": "memory",
+    "mail-user": "mail-user",
 }  # fmt: skip
-RENAMED_FLAGS = {"hold": "hold", "parsable": "parsable", "requeue": "requeue", "test-only": "dry-run", "wait": "wait"}
-GPU_OPTIONS = ("gpus", "gpus-per-node", "gpus-per-task", "gres")
-ONE_ONLY = ("nodes", "ntasks", "ntasks-per-gpu", "ntasks-per-node")  # one is what gflow gives; more are refused
+RENAMED_FLAGS = {
+    "hold": "hold",
+    "overcommit": "overcommit",
+    "parsable": "parsable",
+    "requeue": "requeue",
+    "test-only": "dry-run",
+    "wait": "wait",
+}
+GPU_OPTIONS = ("gpus", "gpus-per-node", "gres")
+SHARED_WITH = ("user", "mcs", "topo")  # values of --exclusive that do not ask for the whole machine
+PER_TASK = "gpus-per-task"
+SILENT = ("kill-on-invalid-dep", "no-requeue", "open-mode")  # where they ask for what is so anyway
 LONGEST_NUMBER = 12  # digits
 
 _TYPE = r"(?P<type>[^:,=]*[^:,=0-9][^:,=]*)"
@@ -43,12 +52,15 @@ _CLOCK = {"midnight": "00:00", "noon": "12:00", "fika": "15:00", "teatime": "16:
 class _Job(Value):
     """What option values may depend on."""
 
-    __slots__ = ("cpus", "gpus", "host")
+    __slots__ = ("cpus", "gpus", "gpus_said", "host", "tasks", "wins")
 
-    def __init__(self, cpus: int, gpus: int, host: str | None) -> None:
-        self.cpus: Final = cpus  # at least 1
+    def __init__(self, *, cpus: int, gpus: int, gpus_said: bool, tasks: int, host: str | None, wins: bool) -> None:
+        self.cpus: Final = cpus  # of all tasks, at least 1
         self.gpus: Final = gpus
+        self.gpus_said: Final = gpus_said  # by a number that does not come from the tasks
+        self.tasks: Final = tasks  # at least 1
         self.host: Final = host
+        self.wins: Final = wins  # the command line says how many CPUs
 
 
 class Meaning(Value):
@@ -67,12 +79,17 @@ class Meaning(Value):
         self.troubles: Final = troubles  # each a reason to refuse the script
 
 
-def translate(asked: Sequence[Option], *, cpus: int | None, gpus: int | None, host: str | None) -> Meaning:
-    """What the options of a script mean; arguments as for `script_head.read`."""
+def translate(
+    asked: Sequence[Option], *, cpus: int | None, gpus: int | None, host: str | None, tasks: int | None = None
+) -> Meaning:
+    """What the options of a script mean; arguments as for `script_head.read`. Of an option that is given twice the last
+    one counts, as in sbatch(1).
+    """
+    asked = list({option.name: option for option in asked}.values())
     argv: list[tuple[int, str]] = []
     without_effect: list[tuple[int, str]] = []
     troubles: list[tuple[int, str]] = []
-    job = _job(asked, cpus, gpus, host)
+    job = _job(asked, cpus, gpus, tasks, host)
     for option in asked:
         if option.name in REFUSED:
             troubles.append((option.line, f"#SBATCH {option}: {REFUSED[option.name]}"))
@@ -83,23 +100,30 @@ def translate(asked: Sequence[Option], *, cpus: int | None, gpus: int | None, ho
             troubles.append((option.line, f"#SBATCH {option}: {error}"))
             continue
         argv += [(option.line, word) for word in words]
-        if option.name in WITHOUT_EFFECT or option.name in ONE_ONLY:
+        if option.name in WITHOUT_EFFECT or not (words or option.name in SILENT):
             without_effect.append((option.line, str(option)))
     return Meaning(tuple(argv), tuple(without_effect), tuple(troubles))
 
 
-def _job(asked: Sequence[Option], cpus: int | None, gpus: int | None, host: str | None) -> _Job:
+def _job(asked: Sequence[Option], cpus: int | None, gpus: int | None, tasks: int | None, host: str | None) -> _Job:
     values = {option.name: option.value or "" for option in asked}
-    for option in asked:
-        if option.name in GPU_OPTIONS:
-            values["gpus"] = f"{_wantedgpu_request(option)}"
-    found_gpus = _whole(values.get("gpus", "")) if gpus is None else gpus
-    if cpus is None:
-        cpus = _whole(values.get("cpus-per-task", "")) or _whole(values.get("cpus-per-gpu", "")) * found_gpus
-    return _Job(max(cpus, 1), found_gpus, host)
+    number = {name: _whole(value) for name, value in values.items()}
+    said = [_gpus_said(option) for option in asked if option.name in GPU_OPTIONS] if gpus is None else [gpus]
+    found_gpus, per_gpu = said[-1] if said else 0, number.get("ntasks-per-gpu", 0)
+    tasks = tasks or number.get("ntasks", 0)
+    if not said and tasks and per_gpu:
+        found_gpus = -(-tasks // per_gpu)
+    tasks = tasks or per_gpu * found_gpus or number.get("ntasks-per-node") or 1
+    if not said and not found_gpus:
+        of_task = next((_gpus_said(option) for option in asked if option.name == PER_TASK), 0)
+        found_gpus = of_task * tasks
+    of_gpus = number.get("cpus-per-gpu", 0) * found_gpus if cpus is None else 0
+    per_task = (number.get("cpus-per-task") or 1) if cpus is None else cpus
+    found = max(1 if "overcommit" in values else tasks * per_task, of_gpus, number.get("mincpus", 0), 1)
+    return _Job(cpus=found, gpus=found_gpus, gpus_said=bool(said), tasks=tasks, host=host, wins=cpus is not None)
 
 
-def _wantedgpu_request(option: Option) -> int:
+def _gpus_said(option: Option) -> int:
     try:
         return gpu_request(option.name, option.value or "")[0]
     except Refused:  # reported when the option itself is translated
@@ -150,10 +174,39 @@ def _number(value: str) -> int:
     return int(value)
 
 
-def _one_task(value: str, _job: _Job) -> Argv:
-    if _number(value) != 1:
-        raise Refused("gflow starts a job's command once; give --cpus-per-task for more CPUs")
-    return ()
+def _tasks(ours: str) -> Rule:
+    return lambda value, _: (f"--{ours}={_positive(value)}",)
+
+
+def _positive(value: str) -> int:
+    found = _number(value)
+    if found < 1:
+        raise Refused("the least is 1")
+    return found
+
+
+def _tasks_per_gpu(value: str, job: _Job) -> Argv:
+    """As many tasks as the GPUs make; where only the tasks are known, as many GPUs as they need."""
+    _positive(value)
+    if job.gpus == 0:
+        raise Refused("the job asks for no GPU")
+    return (f"--ntasks={job.tasks}",) if job.gpus_said else (f"--gpus={job.gpus}",)
+
+
+def _gpus_per_task(value: str, job: _Job) -> Argv:
+    """All of them; another option that says how many takes precedence."""
+    count, kind = gpu_request(PER_TASK, value)
+    number = () if job.gpus_said else (f"--gpus={count * job.tasks}",)
+    return number if kind is None else (*number, f"--gpu-type={kind}")
+
+
+def _cpus_per_gpu(value: str, job: _Job) -> Argv:
+    return () if job.wins else (f"--mincpus={_per_gpu(_number(value), job)}",)
+
+
+def _memory(value: str, _job: _Job) -> Argv:
+    """0 is all memory of the node."""
+    return (f"--memory={value if memory.parse(value) else 'all'}",)
 
 
 def _one_node(value: str, _job: _Job) -> Argv:
@@ -226,16 +279,20 @@ _RULES: dict[str, Rule] = {
     **{name: _file(name) for name in ("output", "error")},
     **{name: _gpu_words(name) for name in GPU_OPTIONS},
     **dict.fromkeys(WITHOUT_EFFECT, _nothing),
-    **dict.fromkeys(ONE_ONLY, _one_task),
+    **{name: _tasks(name) for name in ("ntasks", "ntasks-per-node", "mincpus")},
     **{name: _instant(name) for name in ("begin", "deadline")},
-    "cpus-per-gpu": lambda value, job: (f"--cpus={_per_gpu(_number(value), job)}",),
+    "cpus-per-gpu": _cpus_per_gpu,
+    "exclusive": lambda value, _: () if value in SHARED_WITH else ("--exclusive",),
+    "gpus-per-task": _gpus_per_task,
     "input": lambda value, _: (f"--input={'/dev/null' if value.lower() == 'none' else value}",),
     "kill-on-invalid-dep": _kill_on_invalid_dependency,
+    "mem": _memory,
     "mem-per-cpu": lambda value, job: (f"--memory={memory.parse(value) * job.cpus}M",),
     "mem-per-gpu": lambda value, job: (f"--memory={_per_gpu(memory.parse(value), job)}M",),
     "nice": lambda value, _: (f"--nice={value or 100}",),
     "no-requeue": _nothing,
     "nodes": _one_node,
+    "ntasks-per-gpu": _tasks_per_gpu,
     "open-mode": _open_mode,
     "signal": _signal,
     "time": _time,

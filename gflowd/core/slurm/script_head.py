@@ -24,8 +24,6 @@ ELSEWHERE = (
     "--wrap",
 )  # fmt: skip  # they have no place in a script
 
-SET_BY = {"ntasks": ("NTASKS", "NPROCS"), "ntasks-per-node": ("NTASKS", "NPROCS", "NTASKS_PER_NODE")}
-
 _GFLOW = re.compile(rb"#[ \t]*GFLOW(?=[ \t\r]|$)(.*)", re.DOTALL)
 _SBATCH = re.compile(rb"#SBATCH(?=[ \t\r-]|$)(.*)", re.DOTALL)  # sbatch takes `#SBATCH--hold` too
 _HELP = re.compile("-H+h")  # among letters without values
@@ -36,7 +34,7 @@ _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
 class Head(Value):
     """What a script's head asks for. The options come before those of the command line, which take precedence."""
 
-    __slots__ = ("argv", "lines", "notes", "slurm", "variables")
+    __slots__ = ("argv", "lines", "notes", "slurm")
 
     def __init__(
         self,
@@ -45,13 +43,11 @@ class Head(Value):
         lines: tuple[int, ...] = (),
         notes: tuple[str, ...] = (),
         slurm: bool = False,
-        variables: tuple[str, ...] = (),
     ) -> None:
         self.argv: Final = argv  # those from `#SBATCH` lines first, so that `# GFLOW` lines take precedence
         self.lines: Final = lines  # the number of the line that each of `argv` is from
         self.notes: Final = notes  # a sentence for each option that has no effect
         self.slurm: Final = slurm  # there is an `#SBATCH` line
-        self.variables: Final = variables  # `NAME=value`, which sbatch(1) sets only for these options
 
 
 def read(
@@ -59,10 +55,12 @@ def read(
     *,
     cpus: int | None = None,
     gpus: int | None = None,
+    tasks: int | None = None,
     host: str | None = None,
     ignore_unknown: bool = False,
 ) -> Head:
-    """The head of a script. `cpus` and `gpus` are what the command line asks for, `host` is this machine's short name.
+    """The head of a script. `cpus` (of a task), `gpus` and `tasks` are what the command line asks for, `host` is this
+    machine's short name.
 
     Raises `Refused` naming the line and the option that gflow cannot follow and that would change the job's result;
     with `ignore_unknown` there is a note instead.
@@ -87,7 +85,7 @@ def read(
         elif number == 1:
             _check_line_end(number, line)
     mixed = _check_body(content)
-    meant = sbatch_semantics.translate(asked, cpus=cpus, gpus=gpus, host=host)
+    meant = sbatch_semantics.translate(asked, cpus=cpus, gpus=gpus, tasks=tasks, host=host)
     troubles = sorted(troubles + list(meant.troubles), key=lambda trouble: trouble[0])
     if troubles and not ignore_unknown:
         raise Refused(f"line {troubles[0][0]}: {troubles[0][1]}; {REMEDY}")
@@ -101,7 +99,6 @@ def read(
             *(f"line {number} ends in CR LF, as on Windows: the shell takes the CR as part of it" for number in mixed),
         ),
         slurm=slurm,
-        variables=tuple(dict.fromkeys(f"SLURM_{name}=1" for option in asked for name in SET_BY.get(option.name, ()))),
     )
 
 

@@ -23,6 +23,7 @@ from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.queue.job_records import JobRecords
 from gflowd.core.syntax import instants
+from gflowd.effects import machine
 from gflowd.storage.store import WORTH_COMPACTING, Commit, Follower, Store
 from gflowd.workers.scheduler.archiver import Archiver
 
@@ -78,6 +79,7 @@ class SchedulerState:
         self._follower = Follower(self._store)
         self._archiver = Archiver(state, config)
         self._default_time_limit = config.default_time_limit
+        self._machine = config.cpus or machine.cpus(), config.memory_mb or machine.memory_mb()
         self.job_queue = self._new_queue()
         self.calendar = ReservationCalendar(instants.zone(config.timezone))
         self._touched: set[int] = set()
@@ -181,7 +183,7 @@ class SchedulerState:
 
     def _new_queue(self) -> JobQueue:
         records = JobRecords(*map(self.of, (SPEC, WISH, PHASE, LIMIT)))
-        return JobQueue(records, self._archiver.history, Runtimes(self._default_time_limit))
+        return JobQueue(records, self._archiver.history, Runtimes(self._default_time_limit), self._machine)
 
     def _commit(self) -> Commit:
         """If the file was lost or damaged, our memory is the better copy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,19 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gflowd.core.job.model import Tasks
+
 if TYPE_CHECKING:
     from support.ctl import Ctl
-
-ENVIRONMENT = "env"
 
 
 def script(ctl: Ctl, *lines: str, name: str = "job.sh") -> str:
     (ctl.home / name).write_text("\n".join(("#!/bin/sh", *lines, "true", "")))
     return name
-
-
-def environment(ctl: Ctl, job_id: int) -> list[bytes]:
-    return Path(ctl.state.environment(ctl.spec(job_id).env)).read_bytes().split(b"\0")
 
 
 def test_the_head_says_what_the_job_is(ctl: Ctl) -> None:
@@ -72,10 +69,38 @@ def test_a_script_for_slurm_has_slurm_s_output_files(ctl: Ctl) -> None:
     assert ctl.spec(ctl.submit(script(ctl, "# GFLOW -c 1"))).output is None
 
 
-def test_the_number_of_tasks_is_a_variable_only_where_it_is_asked_for(ctl: Ctl) -> None:
-    asked = environment(ctl, ctl.submit(script(ctl, "#SBATCH -n1")))
-    assert {b"SLURM_NTASKS=1", b"SLURM_NPROCS=1"} <= set(asked)
-    assert not [name for name in environment(ctl, ctl.submit(script(ctl, "#SBATCH -N1"))) if b"SLURM" in name]
+def test_the_cpus_of_all_tasks_are_the_job_s(ctl: Ctl) -> None:
+    spec = ctl.spec(ctl.submit(script(ctl, "#SBATCH -N1 -n4 -c2")))
+    assert (spec.cpus, spec.tasks) == (8, Tasks(count=4, cpus=2))
+    both = script(ctl, "#SBATCH --ntasks-per-node=4 --mem-per-cpu=1G", name="both.sh")
+    spec = ctl.spec(ctl.submit(both))
+    assert (spec.cpus, spec.memory_mb, spec.tasks) == (4, 4096, Tasks(count=4, per_node=4))
+    spec = ctl.spec(ctl.submit("--ntasks=2", "-c3", both))  # what the command line says takes precedence
+    assert (spec.cpus, spec.memory_mb, spec.tasks) == (6, 6144, Tasks(count=2, per_node=4, cpus=3))
+    assert ctl.spec(ctl.submit(script(ctl, "#SBATCH -N1"))).tasks is None
+    assert ctl.spec(ctl.submit("--ntasks=4", "--overcommit", "--mincpus=3", "true")).cpus == 3
+    ctl.ok("update", "--cpus=8", "2")
+    assert [ctl.spec(job).tasks for job in (1, 2)] == [Tasks(count=4, cpus=2), Tasks(count=4, per_node=4, cpus=2)]
+    ctl.ok("update", "--cpus=7", "1")
+    assert (ctl.spec(1).cpus, ctl.spec(1).tasks) == (7, None)
+
+
+def test_an_exclusive_job_has_what_the_machine_has(ctl: Ctl) -> None:
+    alone = script(ctl, "#SBATCH --exclusive -n2")
+    spec = ctl.spec(ctl.submit(alone))  # before gflowd ever ran
+    assert (spec.cpus >= len(os.sched_getaffinity(0)), spec.memory_mb > 0) == (True, True)
+    ctl.observe(capacity={"cpus": 64, "memory_mb": 1000})
+    spec = ctl.spec(ctl.submit(alone))
+    assert (spec.cpus, spec.memory_mb, spec.gpus, spec.exclusive, spec.all_memory) == (64, 1000, 0, True, True)
+    spec = ctl.spec(ctl.submit("--mem=500", alone))
+    assert (spec.cpus, spec.memory_mb, spec.all_memory) == (64, 500, False)
+    spec = ctl.spec(ctl.submit(script(ctl, "#SBATCH --mem=0")))
+    assert (spec.cpus, spec.memory_mb, spec.exclusive) == (1, 1000, False)
+    assert "65 CPUs asked for" in ctl.fails(1, "submit", "-c", "65", "--ntasks=1", alone)
+    ctl.ok("update", "--cpus=2", "--memory=10", "2")
+    spec = ctl.spec(2)
+    assert (spec.cpus, spec.memory_mb, spec.exclusive, spec.all_memory) == (2, 10, False, False)
+    assert ctl.spec(int(ctl.ok("redo", "--parsable", "--cpus=4", "3"))).exclusive is False
 
 
 @pytest.mark.parametrize(
@@ -93,7 +118,6 @@ def test_the_number_of_tasks_is_a_variable_only_where_it_is_asked_for(ctl: Ctl) 
         ("# GFLOW --from=x", "job.sh: line 3: # GFLOW --from=x: not an option for a script"),
         ("#SBATCH --nodes=2", "job.sh: line 3: #SBATCH --nodes=2: gflow runs jobs on one machine; --ignore-unknown-"),
         ("#SBATCH --time=soon", "job.sh: line 3: -t/--time"),
-        ("#SBATCH --exclusive", "job.sh: line 3: #SBATCH --exclusive: gflow shares the machine"),
         ("#SBATCH --job-name='a", "job.sh: line 3: the directive has an unclosed quote"),
         ("#SBATCH -o a/b.out", "job.sh: line 3: --output a/b.out: there is no directory"),
         ("#SBATCH --hold\r", "job.sh: line 3 ends in CR LF"),
@@ -132,8 +156,7 @@ def test_what_has_no_effect_is_said_to_who_looks(ctl: Ctl) -> None:
     done = ctl.run("submit", "--dry-run", job)
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        f"gflowctl: job.sh: line 2: {option} has no effect"
-        for option in ("--partition=gpu", "--qos=high", "--nodes=1", "--ntasks=1")
+        f"gflowctl: job.sh: line 2: {option} has no effect" for option in ("--partition=gpu", "--qos=high", "--nodes=1")
     ]
     assert ctl.ok("submit", job) == "Submitted batch job 1\n"  # nobody reads its stderr
 

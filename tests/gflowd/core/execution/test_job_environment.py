@@ -2,7 +2,7 @@ from support import specs
 
 from gflowd.core.execution.job_environment import variables
 from gflowd.core.job.arrays import Axis, Family
-from gflowd.core.job.model import Job, Queued, Run, Wish, is_own
+from gflowd.core.job.model import Job, Queued, Run, Tasks, Wish, is_own
 
 SPEC = specs.SPEC.replace(name="a b", cwd="/w", cpus=3, gpus=2)
 RUN = Run(executor="tmux", launched_at=1.0, attempt=2, gpu_ids=(0, 3))
@@ -15,10 +15,18 @@ def found(term: str | None = None, run: Run = RUN, **fields: object) -> dict[str
 def test_a_job_finds_who_it_is() -> None:
     assert found() == {
         "GFLOW_JOB_ID": "42", "GFLOW_JOB_NAME": "a b", "GFLOW_ATTEMPT": "2", "GFLOW_SUBMIT_DIR": "/w",
-        "GFLOW_STATE_DIR": "/state", "SLURM_JOB_ID": "42", "SLURM_JOB_NAME": "a b", "SLURM_CPUS_PER_TASK": "3",
+        "GFLOW_STATE_DIR": "/state", "SLURM_JOB_ID": "42", "SLURM_JOB_NAME": "a b",
         "SLURM_CPUS_ON_NODE": "3", "SLURM_SUBMIT_DIR": "/w", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": "0,3", "PWD": "/w",
     }  # fmt: skip
+
+
+def test_what_was_not_asked_of_tasks_is_not_told() -> None:
+    asked = found(tasks=Tasks(count=4, per_node=2, cpus=3)).items() - found().items()
+    assert asked == {
+        ("SLURM_NTASKS", "4"), ("SLURM_NPROCS", "4"), ("SLURM_NTASKS_PER_NODE", "2"), ("SLURM_CPUS_PER_TASK", "3"),
+    }  # fmt: skip
+    assert found(tasks=Tasks(cpus=3)).keys() - found().keys() == {"SLURM_CPUS_PER_TASK"}
 
 
 def test_without_gpus_none_is_visible() -> None:

@@ -25,6 +25,7 @@ from gflowd.core.job.model import (
     Starting,
     Stopping,
     Suspended,
+    Tasks,
     Wish,
 )
 from gflowd.core.job.retry_policy import CAUSES, Retry
@@ -106,6 +107,9 @@ SPECS = st.builds(
     deadline=maybe(SECONDS),
     gpu_prefer=st.lists(TEXT, max_size=3).map(tuple),
     quiet_limit=maybe(SECONDS),
+    tasks=maybe(st.builds(Tasks, count=maybe(WHOLE), per_node=maybe(WHOLE), cpus=maybe(WHOLE))),
+    exclusive=st.booleans(),
+    all_memory=st.booleans(),
 )
 WISHES = st.builds(
     Wish,

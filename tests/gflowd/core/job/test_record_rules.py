@@ -28,7 +28,8 @@ EVERYTHING: dict[str, Any] = {
     "needs": {"dependencies": [{"kind": "afterok", "id": 1, "delay": 1.5, "element": True},
                                {"kind": "singleton", "id": None}], "dependency_mode": "any", "auto_cancel": False},
     "retry": {"max_retries": 2, "on": ["failure", 3], "delay": 1.0, "factor": 2},
-    "deadline": 5.5, "gpu_prefer": ["0", "h100"], "quiet_limit": 60,
+    "deadline": 5.5, "gpu_prefer": ["0", "h100"], "quiet_limit": 60, "exclusive": True, "all_memory": True,
+    "tasks": {"count": 4, "per_node": 2, "cpus": 1},
     "early_signal": {"number": 10, "before": 1.0, "command_only": True},
 }  # fmt: skip
 ARRAY = {**SPEC, "family": {"ranges": [[0, 4, 2], [7, 7, 1]], "max_concurrent": 1}}

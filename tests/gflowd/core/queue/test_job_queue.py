@@ -839,3 +839,12 @@ def test_a_run_whose_time_has_come_is_told_with_the_end_of_the_one_before() -> N
     assert runs() == [(2, float("-inf"))], "it has left"
     records.phase(2, Starting(run=RUN))
     assert runs() == []
+
+
+def test_a_job_that_asks_for_the_whole_machine_has_what_that_is_now() -> None:
+    alone = codec.encode(SPEC.replace(exclusive=True, all_memory=True, cpus=64))
+    several = codec.encode(SPEC.replace(exclusive=True, family=array(2)))
+    made = JobQueue(JobRecords({1: alone, 2: several}), machine=(8, 1000))
+    made.settle(made.refresh([1, 2], ()), 0.0)
+    found = {job_id: (job.spec.cpus, job.spec.memory_mb) for job_id, job in made.queued.items()}
+    assert found == {1: (8, 1000), 2: (8, None), 3: (8, None)}

@@ -6,7 +6,7 @@ import pytest
 from support.specs import SPEC
 
 from gflowd.core.errors import Refused
-from gflowd.core.job.model import EarlySignal, Spec
+from gflowd.core.job.model import EarlySignal, Spec, Tasks
 from gflowd.core.request import gpu_match, validation
 from gflowd.core.request.validation import Limits
 
@@ -249,3 +249,14 @@ def test_a_deadline_must_be_within_reach(fields: dict[str, float], why: str | No
         return
     with pytest.raises(Refused, match=f"^{why}$"):
         validation.check_deadline(spec(**fields), 100.0)
+
+
+def test_tasks_that_new_cpus_do_not_fit_are_forgotten() -> None:
+    tasks = Tasks(count=4, cpus=2)
+    asked = spec(cpus=8, tasks=tasks, exclusive=True, all_memory=True, memory_mb=5)
+    assert validation.with_amounts(asked, ("time_limit",)) == asked
+    assert validation.with_amounts(asked, ("memory_mb",)) == asked.replace(all_memory=False)
+    assert validation.with_amounts(asked, ("cpus",)) == asked.replace(exclusive=False)
+    found = [validation.with_amounts(asked.replace(cpus=cpus), ("cpus",)).tasks for cpus in (12, 9, 0)]
+    assert found == [tasks.replace(cpus=3), None, None]
+    assert validation.with_amounts(spec(cpus=3), ("cpus",)).tasks is None

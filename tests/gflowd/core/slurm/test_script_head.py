@@ -51,7 +51,6 @@ def test_only_the_head_counts() -> None:
     assert head.lines == (3, 4, 4, 14, 7, 7, 7, 8)
     assert head.notes == ("line 4: --partition=gpu has no effect",)
     assert head.slurm
-    assert head.variables == ()
 
 
 @pytest.mark.parametrize(
@@ -114,7 +113,6 @@ def test_what_is_behind_the_head_may_be_anything() -> None:
         (b"#!/bin/sh\n#SBATCH --cpus=4\n", "line 2: #SBATCH --cpus=4: may be any of --cpus-per-gpu, --cpus-per-task"),
         (b"#!/bin/sh\n#SBATCH -N 2\n", "line 2: #SBATCH --nodes=2: gflow runs jobs on one machine"),
         (b"#!/bin/sh\n\n#SBATCH -L matlab\n#SBATCH -N2", "line 3: #SBATCH --licenses=matlab: gflow does not count"),
-        (b"#!/bin/sh\n#SBATCH --exclusive\n", "line 2: #SBATCH --exclusive: gflow shares the machine"),
         (b"#!/bin/sh\n#SBATCH -N2\n#SBATCH x\n", "line 2: #SBATCH --nodes=2"),
         (b"#!/bin/sh\n#SBATCH x\n#SBATCH -N2\n", "line 2: #SBATCH x"),
     ],
@@ -153,12 +151,12 @@ def test_what_is_ignored_is_said() -> None:
         ("--gpus-per-task 1", ["--gpus=1"]),
         ("--time=1-12:00:00", ["--time=1-12:00:00"]),
         ("-t UNLIMITED", ["--time=0"]),
-        ("--mem=0", ["--memory=0"]),
+        ("--mem=0", ["--memory=all"]),
         ("--mem 800M", ["--memory=800M"]),
         ("-c4", ["--cpus=4"]),
         ("-c 4 --mem-per-cpu=2G", ["--cpus=4", "--memory=8192M"]),
         ("--mem-per-cpu=512", ["--memory=512M"]),
-        ("--gpus=2 --cpus-per-gpu=3 --mem-per-cpu=1G", ["--gpus=2", "--cpus=6", "--memory=6144M"]),
+        ("--gpus=2 --cpus-per-gpu=3 --mem-per-cpu=1G", ["--gpus=2", "--mincpus=6", "--memory=6144M"]),
         ("--gres=gpu:2 --mem-per-gpu=10G", ["--gpus=2", "--memory=20480M"]),
         ("--job-name=x", ["--name=x"]),
         ("-J 'two words'", ["--name=two words"]),
@@ -200,7 +198,17 @@ def test_what_is_ignored_is_said() -> None:
         ("--test-only --parsable", ["--dry-run", "--parsable"]),
         ("--kill-on-invalid-dep=yes", []),
         ("--kill-on-invalid-dep=no", ["--no-auto-cancel"]),
-        ("--ntasks=1 -N1 --ntasks-per-node=1 --nodes=1-4", []),
+        ("--ntasks=1 -N1 --ntasks-per-node=1 --nodes=1-4", ["--ntasks=1", "--ntasks-per-node=1"]),
+        ("-n 4 -c 2 --mem-per-cpu=1G", ["--ntasks=4", "--cpus=2", "--memory=8192M"]),
+        ("--tasks-per-node=8 --mem-per-cpu=1G", ["--ntasks-per-node=8", "--memory=8192M"]),
+        ("-n 4 --gpus-per-task=2 --mem-per-gpu=1G", ["--ntasks=4", "--gpus=8", "--memory=8192M"]),
+        ("-n2 -G 4 --gpus-per-task=v100:2", ["--ntasks=2", "--gpus=4", "--gpu-type=v100"]),
+        ("-G 3 --ntasks-per-gpu=2 --mem-per-cpu=1G", ["--gpus=3", "--ntasks=6", "--memory=6144M"]),
+        ("-n 6 --ntasks-per-gpu=4 --mem-per-gpu=1G", ["--ntasks=6", "--gpus=2", "--memory=2048M"]),
+        ("-n 8 -O --mincpus=2 --mem-per-cpu=1G", ["--ntasks=8", "--overcommit", "--mincpus=2", "--memory=2048M"]),
+        ("--exclusive --mem=0", ["--exclusive", "--memory=all"]),
+        ("--exclusiv=user", []),
+        ("-N 4 --time=5 -N 1 --time=6 -n8 -n 2", ["--time=6", "--ntasks=2"]),
         ("--partition=gpu --qos=high -C big -w node1 -Q -v -k", []),
     ],
 )
@@ -211,9 +219,9 @@ def test_what_an_option_of_sbatch_means(line: str, argv: list[str]) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("--ntasks=4", "gflow starts a job's command once"),
+        ("--ntasks=0", "the least is 1"),
+        ("--ntasks-per-gpu=4", "the job asks for no GPU"),
         ("-n x", "not a number"),
-        ("--ntasks-per-node=8", "gflow starts a job's command once"),
         ("--nodes=1-0", "gflow runs jobs on one machine"),
         ("--gres=nvme:1", "no other generic resource"),
         ("--gres=gpu:1,shard:2", "no other generic resource"),
@@ -238,7 +246,7 @@ def test_what_would_change_the_result_is_refused(line: str, said: str) -> None:
 
 def test_what_the_command_line_says_counts() -> None:
     head = slurm("--mem-per-cpu=1G --cpus-per-task=2 --gpus=1 --cpus-per-gpu=2", cpus=8, gpus=3)
-    assert head.argv == ("--memory=8192M", "--cpus=2", "--gpus=1", "--cpus=6")
+    assert head.argv == ("--memory=8192M", "--cpus=2", "--gpus=1")
 
 
 def test_no_cpus_count_as_one() -> None:
@@ -249,18 +257,11 @@ def test_the_name_of_the_machine_is_put_into_names_of_files() -> None:
     assert slurm("-o %N.%j", host="a%b").argv == ("--output=a%%b.%j",)
 
 
-def test_the_number_of_tasks_is_a_variable_where_it_is_asked_for() -> None:
-    assert slurm("--nodes=1").variables == ()
-    assert slurm("-n1").variables == ("SLURM_NTASKS=1", "SLURM_NPROCS=1")
-    both = ("SLURM_NTASKS=1", "SLURM_NPROCS=1", "SLURM_NTASKS_PER_NODE=1")
-    assert slurm("-n1 --ntasks-per-node=1").variables == both
-
-
 def test_options_that_one_machine_has_no_use_for_are_named() -> None:
-    assert slurm("--partition=gpu -n1", "-O").notes == (
+    assert slurm("--partition=gpu -n1 --open-mode=truncate", "-N1", "--exclusive=user").notes == (
         "line 2: --partition=gpu has no effect",
-        "line 2: --ntasks=1 has no effect",
-        "line 3: --overcommit has no effect",
+        "line 3: --nodes=1 has no effect",
+        "line 4: --exclusive=user has no effect",
     )
 
 
