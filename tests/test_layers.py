@@ -116,6 +116,10 @@ MAY_IMPORT = (
         ),
     ),
     (
+        "gflowctl.slurm.sbatch",  # the verb submit in Slurm's words
+        ("gflowctl.commands.submit", *CONTEXT, OUTPUT, VIEW, "gflowctl.slurm.", "gflowctl.submit."),
+    ),
+    (
         "gflowctl.slurm.",  # programs under Slurm's names, which gflow has beside its own commands
         (
             *CONTEXT, VIEW, OUTPUT, "gflowctl.change.", "gflowctl.machine.", "gflowctl.options.", "gflowctl.slurm.",

@@ -18,7 +18,7 @@ from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any, Final, Self
 
     from gflowctl.context import Context
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gflowctl.view.dependency_request import DependencyRequest
     from gflowd.command_line import Parser
     from gflowd.core.job.model import Repeat
+    from gflowd.core.slurm.sbatch_options import Option
 
 Words = tuple[str, ...]
 
@@ -77,17 +78,35 @@ class Environment(Value):
         self.conda_env: Final = capture.active_conda_env(variables)
 
 
+class Batch(Value):
+    """A script as sbatch(1) is given it, its content read: `content` is None where `wrap` is the text of a shell.
+    `options` are those of the command line, `name` is the job's if nothing else gives it one.
+    """
+
+    __slots__ = ("command", "content", "name", "options", "wrap")
+
+    def __init__(
+        self, command: Words, content: bytes | None, options: Sequence[Option], *, name: str, wrap: str | None = None
+    ) -> None:
+        self.command: Final = command
+        self.content: Final = content
+        self.options: Final = options
+        self.name: Final = name
+        self.wrap: Final = wrap
+
+
 class Drafter:
     """Makes drafts. Gathers the `environments` and `scripts` that they need, by name, and `notes` for the user.
 
     Results are cached by their arguments: most lines of `--from` have the same ones.
     """
 
-    def __init__(self, args: Namespace, context: Context) -> None:
+    def __init__(self, args: Namespace, context: Context, batch: Batch | None = None) -> None:
         self.parser: Parser = args.parser
         self.environments: dict[str, list[bytes]] = {}
         self.scripts: dict[str, bytes] = {}
         self.notes: dict[str, None] = {}
+        self._batch = batch
         self._common = args
         self._words = self.parser.words
         self._context = context
@@ -111,14 +130,16 @@ class Drafter:
         """The job of the command line; its `own` options take precedence. Raises `Refused`, `BadUsage`."""
         args = self._common if own is None else _namespace(vars(self._common) | own)
         command, content = self._command(args)
-        if content is None or (b"GFLOW" not in content and b"SBATCH" not in content and b"\r" not in content):
+        if self._batch is None and not _may_have_head(content):
             return self._made(args, command, content, None, where)
         if self._given is None or self._defaults is None:
             self._given = self.parser.given(self._words)[0]
             self._defaults = vars(self.parser.parse_args([]))
         given = self._given | (own or {})
+        if self._batch is not None:
+            self._defaults |= {"name": self._batch.name, "wrap": self._batch.wrap}
         tasks = given.get("ntasks") or given.get("ntasks_per_node")
-        head = self._head(command[0], content, given.get("cpus"), given.get("gpus"), tasks)
+        head = self._head(command[0], content or b"", given.get("cpus"), given.get("gpus"), tasks)
         args = _namespace({**self._defaults, **head.options, **given})
         self.notes.update(dict.fromkeys(head.notes))
         try:
@@ -136,10 +157,21 @@ class Drafter:
         from gflowctl.submit import script_options
 
         ignore = self._common.ignore_unknown_directives
-        return script_options.read(self.parser, name, content, cpus=cpus, gpus=gpus, tasks=tasks, ignore_unknown=ignore)
+        return script_options.read(
+            self.parser,
+            name,
+            content,
+            cpus=cpus,
+            gpus=gpus,
+            tasks=tasks,
+            ignore_unknown=ignore,
+            over=None if self._batch is None else self._batch.options,
+        )
 
     def _command(self, args: Namespace) -> tuple[Words, bytes | None]:
         """The command, and the content of the script that it is, if it is one."""
+        if self._batch is not None:
+            return self._batch.command, self._batch.content
         if args.wrap is not None:
             if not args.wrap.strip():
                 raise Refused("--wrap: the text is empty")
@@ -266,6 +298,10 @@ class Drafter:
         from gflowctl.submit import sweeps
 
         return sweeps.asked(args)
+
+
+def _may_have_head(content: bytes | None) -> bool:
+    return content is not None and (b"GFLOW" in content or b"SBATCH" in content or b"\r" in content)
 
 
 def _namespace(fields: Mapping[str, Any]) -> Namespace:

@@ -8,13 +8,15 @@ import os
 from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.job.value import Value
 from gflowd.core.slurm import script_head
+from gflowd.core.slurm.sbatch_options import COMMAND_LINE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any, Final
 
     from gflowd.command_line import Parser
+    from gflowd.core.slurm.sbatch_options import Option
 
 
 class Head(Value):
@@ -41,7 +43,7 @@ class Head(Value):
         """`error` with the script's name and, where known, the line; unchanged if it begins with a `given` option."""
         word = str(error).partition(" ")[0].rstrip(":")
         dest = next((action.dest for action in parser.actions if word in action.option_strings), "")
-        if dest in given or not self.options:
+        if dest in given or not self.options or self.lines.get(dest) == COMMAND_LINE:
             return error
         line = f" line {self.lines[dest]}:" if dest in self.lines else ""
         return Refused(f"{self.name}:{line} {error}")
@@ -56,9 +58,12 @@ def read(
     gpus: int | None,
     tasks: int | None,
     ignore_unknown: bool,
+    over: Sequence[Option] | None = None,
 ) -> Head:
-    """The head of a script; `cpus`, `gpus` and `tasks` of the command line take precedence. Raises `Refused` naming the
-    line.
+    """The head of a script; `cpus`, `gpus` and `tasks` of the command line take precedence. `over`: see
+    `script_head.read`.
+
+    Raises `Refused` naming the line.
     """
     try:
         head = script_head.read(
@@ -68,25 +73,27 @@ def read(
             tasks=tasks,
             host=os.uname().nodename.partition(".")[0],
             ignore_unknown=ignore_unknown,
+            over=over,
         )
-    except Refused as error:
+    except script_head.WrongLine as error:
         raise Refused(f"{name}: {error}") from None
     options: dict[str, Any] = {}
     lines: dict[str, int] = {}
-    notes = [f"{name}: {note}" for note in head.notes]
+    notes = [f"{name}: {note}" if note.startswith("line ") else note for note in head.notes]
     for line, pairs in itertools.groupby(zip(head.lines, head.argv, strict=True), key=lambda pair: pair[0]):
         words = [word for _, word in pairs]
-        where = f"{name}: line {line}"
+        where = "" if line == COMMAND_LINE else f"{name}: line {line}: "
         try:
             found, stray = parser.given(words)
         except BadUsage as error:
-            raise Refused(f"{where}: {error}") from None
+            said = str(error) if where else str(error).removesuffix(f" (see {parser.prog} --help)")
+            raise Refused(f"{where}{said}") from None
         if stray := [*stray, *found.pop("command", ())]:
             trouble = f"{stray[0]}: not an option of gflowctl submit"
             if not ignore_unknown:
                 hint = parser.meant(stray[:1], script_head.ELSEWHERE)
-                raise Refused(f"{where}: {trouble}{hint}; {script_head.REMEDY}")
-            notes.append(f"{where}: ignored: {' '.join(words)}: {trouble}")
+                raise Refused(f"{where}{trouble}{hint}; {script_head.REMEDY}")
+            notes.append(f"{where}ignored: {' '.join(words)}: {trouble}")
             continue
         if "param" in found:
             found["param"] = [*options.get("param", ()), *found["param"]]

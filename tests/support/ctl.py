@@ -61,7 +61,7 @@ class Ctl:
         """Runs one of Slurm's programs to its end; output as text."""
         program = (sys.executable, "-m", "gflowctl.slurm", name)
         settings = {"cwd": self.home, "env": self.env, "capture_output": True, "timeout": 120, **settings}
-        if not words or settings["env"] != self.usual:
+        if settings["env"] != self.usual:
             return subprocess.run([*program, *words], text=True, check=False, **settings)
         return NURSERY.run("gflowctl", program, *words, text=True, **settings)
 

@@ -72,6 +72,21 @@ def test_srun_is_there_for_scripts_with_lines_for_slurm(either: Machine) -> None
     assert either.result(write(either, "plain.sh", text)).strip() == either.env["PATH"]
 
 
+def test_sbatch_makes_any_script_one_for_slurm_and_jobs_can_call_it(either: Machine) -> None:
+    done = either.slurm("sbatch", "--wait", "--wrap", "srun echo $SLURM_JOBID; exit 3")
+    assert (done.returncode, done.stderr) == (3, "")
+    job_id = int(done.stdout.split()[3])
+    assert either.lines(f"slurm-{job_id}.out") == [str(job_id)]
+    text = "#!/bin/sh\n#SBATCH --wait\n[ $SLURM_ARRAY_TASK_ID = 1 ] && kill -9 $$; exit 0\n"
+    done = either.slurm("sbatch", "--parsable", "-a", "0-1", write(either, "array.sh", text))
+    assert (done.returncode, done.stdout) == (1, f"{job_id + 1}\n")
+    outer = "#!/bin/sh\n#SBATCH -o outer.txt\nsbatch --parsable --wrap 'echo inner' && scontrol ping\n"
+    either.result(write(either, "outer.sh", outer))
+    inner, ping = either.lines("outer.txt")
+    assert ping.endswith("is UP")
+    assert either.wait(int(inner)) == 0
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_srun_is_there_for_login_shells_too(either: Machine) -> None:
     text = "#!/bin/bash -l\n#SBATCH -o out.txt\nPATH=/usr/bin:/bin\nsrun echo found; scontrol show hostnames n1\n"

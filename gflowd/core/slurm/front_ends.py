@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 NAMES = (
+    "sbatch",
     "scontrol",
 )  # fmt: skip

@@ -8,7 +8,7 @@ from gflowd.core.slurm.getopt import Grammar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Final
 
 SHORT = {
@@ -81,6 +81,11 @@ GRAMMAR = Grammar(
 )
 
 
+ONE_OF = (("requeue", "no-requeue"), ("mem", "mem-per-cpu", "mem-per-gpu"),
+          ("gpus", "gpus-per-node", "gpus-per-task", "gres"))  # fmt: skip  # the later replaces the others
+COMMAND_LINE = 0  # the line of an option that is in no script
+
+
 class Option(Value):
     """One option as sbatch(1) reads it: its long name without dashes."""
 
@@ -93,6 +98,11 @@ class Option(Value):
 
     def __str__(self) -> str:
         return f"--{self.name}" if self.value is None else f"--{self.name}={self.value}"
+
+    @property
+    def told(self) -> str:
+        """As it is named in an error."""
+        return str(self) if self.line == COMMAND_LINE else f"#SBATCH {self}"
 
 
 def parse(line: int, words: Iterable[str]) -> tuple[list[Option], list[str]]:
@@ -109,6 +119,14 @@ def parse(line: int, words: Iterable[str]) -> tuple[list[Option], list[str]]:
         except Refused as error:
             wrong.append(f"#SBATCH {word}: {error}")
     return found, wrong
+
+
+def overridden(below: Iterable[Option], above: Sequence[Option]) -> list[Option]:
+    """`below` without what `above` says otherwise, then `above`."""
+    groups = {name: group for group in ONE_OF for name in group}
+    said = {option.name for option in above}
+    said.update(name for option in above for name in groups.get(option.name, ()))
+    return [*(option for option in below if option.name not in said), *above]
 
 
 def _no_option(word: str) -> str:

@@ -92,12 +92,12 @@ def translate(
     job = _job(asked, cpus, gpus, tasks, host)
     for option in asked:
         if option.name in REFUSED:
-            troubles.append((option.line, f"#SBATCH {option}: {REFUSED[option.name]}"))
+            troubles.append((option.line, f"{option.told}: {REFUSED[option.name]}"))
             continue
         try:
             words = _RULES[option.name](option.value or "", job)
         except Refused as error:
-            troubles.append((option.line, f"#SBATCH {option}: {error}"))
+            troubles.append((option.line, f"{option.told}: {error}"))
             continue
         argv += [(option.line, word) for word in words]
         if option.name in WITHOUT_EFFECT or not (words or option.name in SILENT):

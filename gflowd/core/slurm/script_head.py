@@ -14,7 +14,7 @@ from gflowd.core.slurm import sbatch_options, sbatch_semantics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Final
 
 REMEDY = "--ignore-unknown-directives ignores it"
@@ -29,6 +29,10 @@ _SBATCH = re.compile(rb"#SBATCH(?=[ \t\r-]|$)(.*)", re.DOTALL)  # sbatch takes `
 _HELP = re.compile("-H+h")  # among letters without values
 _SHELL = re.compile(rb"#![ \t]*(?:\S*/)?(?:env[ \t]+)?(?:\S*/)?(?:ba|da|z|k|a)?sh\b")
 _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
+
+
+class WrongLine(Refused):
+    """What is wrong is in the script."""
 
 
 class Head(Value):
@@ -58,9 +62,11 @@ def read(
     tasks: int | None = None,
     host: str | None = None,
     ignore_unknown: bool = False,
+    over: Sequence[sbatch_options.Option] | None = None,
 ) -> Head:
     """The head of a script. `cpus` (of a task), `gpus` and `tasks` are what the command line asks for, `host` is this
-    machine's short name.
+    machine's short name. `over` are options of sbatch(1) that take precedence over all lines, and make the script one
+    for Slurm; None: it was not given to sbatch.
 
     Raises `Refused` naming the line and the option that gflow cannot follow and that would change the job's result;
     with `ignore_unknown` there is a note instead.
@@ -68,7 +74,7 @@ def read(
     asked: list[sbatch_options.Option] = []
     own: list[tuple[int, str]] = []
     troubles: list[tuple[int, str]] = []
-    slurm = False
+    slurm = over is not None
     for number, line in _head(content):
         if match := _SBATCH.match(line):
             slurm = True
@@ -85,21 +91,30 @@ def read(
         elif number == 1:
             _check_line_end(number, line)
     mixed = _check_body(content)
+    asked = sbatch_options.overridden(asked, over or ())
     meant = sbatch_semantics.translate(asked, cpus=cpus, gpus=gpus, tasks=tasks, host=host)
     troubles = sorted(troubles + list(meant.troubles), key=lambda trouble: trouble[0])
     if troubles and not ignore_unknown:
-        raise Refused(f"line {troubles[0][0]}: {troubles[0][1]}; {REMEDY}")
-    words_of_lines = (*meant.argv, *own)
+        number, what = troubles[0]
+        if number == sbatch_options.COMMAND_LINE:
+            raise Refused(what)
+        raise WrongLine(f"line {number}: {what}{f'; {REMEDY}' if over is None else ''}")
+    of_lines = [each for each in meant.argv if each[0] != sbatch_options.COMMAND_LINE]
+    words_of_lines = (*of_lines, *own, *(each for each in meant.argv if each[0] == sbatch_options.COMMAND_LINE))
     return Head(
         argv=tuple(word for _, word in words_of_lines),
         lines=tuple(number for number, _ in words_of_lines),
         notes=(
             *(f"line {number}: ignored: {what}" for number, what in troubles),
-            *(f"line {number}: {option} has no effect" for number, option in meant.without_effect),
+            *(f"{_where(number)}{option} has no effect" for number, option in meant.without_effect),
             *(f"line {number} ends in CR LF, as on Windows: the shell takes the CR as part of it" for number in mixed),
         ),
         slurm=slurm,
     )
+
+
+def _where(number: int) -> str:
+    return "" if number == sbatch_options.COMMAND_LINE else f"line {number}: "
 
 
 def _head(content: bytes) -> Iterator[tuple[int, bytes]]:
@@ -123,20 +138,22 @@ def _words(number: int, text: bytes) -> list[str]:
 
     _check_line_end(number, text)
     if len(text) > LONGEST_LINE:
-        raise Refused(f"line {number}: the directive is {len(text)} bytes long; the limit is {LONGEST_LINE}")
+        raise WrongLine(f"line {number}: the directive is {len(text)} bytes long; the limit is {LONGEST_LINE}")
     if _CONTROL.search(text):
-        raise Refused(f"line {number}: the directive contains a control character")
+        raise WrongLine(f"line {number}: the directive contains a control character")
     try:
         return shlex.split(text.decode(), comments=True)
     except UnicodeDecodeError:
-        raise Refused(f"line {number}: the directive is not valid UTF-8") from None
+        raise WrongLine(f"line {number}: the directive is not valid UTF-8") from None
     except ValueError:
-        raise Refused(f"line {number}: the directive has an unclosed quote or ends in a backslash") from None
+        raise WrongLine(f"line {number}: the directive has an unclosed quote or ends in a backslash") from None
 
 
 def _check_line_end(number: int, line: bytes) -> None:
     if line.endswith(b"\r"):
-        raise Refused(f"line {number} ends in CR LF, as on Windows, and would not run: convert it (sed -i 's/\\r$//')")
+        raise WrongLine(
+            f"line {number} ends in CR LF, as on Windows, and would not run: convert it (sed -i 's/\\r$//')"
+        )
 
 
 def _check_body(content: bytes) -> list[int]:

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflowd.core.errors import Refused
-from gflowd.core.slurm import sbatch_options, sbatch_semantics, script_head
+from gflowd.core.slurm import sbatch_options, sbatch_semantics, sbatch_variables, script_head
+from gflowd.core.slurm.sbatch_options import GRAMMAR, Option
 from gflowd.core.slurm.script_head import Head
 
 
@@ -339,3 +340,35 @@ def test_a_line_from_windows_in_the_body_of_a_shell_script_is_noted(content: byt
 def test_a_shell_script_whose_first_command_is_from_windows_is_refused() -> None:
     with pytest.raises(Refused, match="line 3 ends in CR LF"):
         script_head.read(b"#!/bin/bash -e\n\necho\r\n")
+
+
+def test_options_of_sbatch_take_precedence_over_every_line() -> None:
+    content = b"#!/bin/sh\n#SBATCH -c2 --mem=4G --requeue -p a\n# GFLOW --name=own\n"
+    over = [Option(0, *pair) for pair in (("mem-per-cpu", "1G"), ("no-requeue", None), ("job-name", "x"), ("qos", "q"))]
+    head = script_head.read(content, over=over)
+    assert head.argv == ("--cpus=2", "--name=own", "--memory=2048M", "--name=x")
+    assert head.lines == (2, 3, 0, 0)
+    assert head.notes == ("line 2: --partition=a has no effect", "--qos=q has no effect")
+    assert head.slurm
+    assert script_head.read(b"", over=()).slurm
+    for wrong, said in (
+        ([Option(0, "time", "x"), Option(0, "uid", "1")], "--uid=1: a job runs as its submitter"),
+        ([], "line 2: #SBATCH --uid=1: a job runs as its submitter"),
+    ):
+        with pytest.raises(Refused) as caught:
+            script_head.read(b"#!/bin/sh\n#SBATCH --uid=1\n", over=wrong)
+        assert str(caught.value) == said
+
+
+def test_variables_are_options_of_sbatch() -> None:
+    environ = {
+        "SBATCH_TIMELIMIT": "5",
+        "SBATCH_REQUEUE": "",
+        "SBATCH_WAIT": "1",
+        "SBATCH_MEM_BIND": "x",
+        "SLURM_X": "1",
+    }
+    found = {option.name: option.value for option in sbatch_variables.options(environ)}
+    assert found == {"time": "5", "wait": None, "mem-bind": "x"}
+    known = GRAMMAR.flags | GRAMMAR.valued | GRAMMAR.may_have_value
+    assert set(sbatch_variables.NAMES.values()) <= known
