@@ -18,15 +18,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
-    from typing import Final
+    from typing import Final, Protocol
 
     from gflowctl.context import Context
-    from gflowctl.options.selection import Selection
     from gflowd.core.job.model import Job
 
     # the new wish of a job, or why there is nothing to do, e.g. `is already held`; raises `Refused`
     # in the same words
     Change = Callable[[views.View, Job], Wish | str]
+
+    class Chosen(Protocol):
+        """Which jobs are to be changed, as `gflowctl.options.selection.Selection` says it."""
+
+        @property
+        def is_by_options(self) -> bool: ...
+
+        def select(self, view: views.View) -> list[int]: ...
+
+        def nothing(self) -> str: ...
 
 
 class Outcome(Value):
@@ -45,7 +54,7 @@ def cancelled(wish: Wish, user: str, *, only_run: bool = False) -> Wish:
     return wish.replace(cancelled_by=user, cancelled_at=time.time(), requeued=0, only_run=only_run)
 
 
-def apply(context: Context, selection: Selection, change: Change) -> Outcome:
+def apply(context: Context, selection: Chosen, change: Change) -> Outcome:
     """Applies `change` to the jobs that are selected: to all of them, or to none if one is refused."""
     if not context.state.has_snapshot():
         return preview(context, selection, change)  # there are no jobs; do not create a snapshot to say so
@@ -58,13 +67,13 @@ def apply(context: Context, selection: Selection, change: Change) -> Outcome:
     return outcome
 
 
-def preview(context: Context, selection: Selection, change: Change) -> Outcome:
+def preview(context: Context, selection: Chosen, change: Change) -> Outcome:
     """What `apply` would do now."""
     fold = context.store.read() if context.state.has_snapshot() else Fold()
     return _judge(views.View(context, fold), selection, change)[0]
 
 
-def _judge(view: views.View, selection: Selection, change: Change) -> tuple[Outcome, list[tuple[int, Wish]]]:
+def _judge(view: views.View, selection: Chosen, change: Change) -> tuple[Outcome, list[tuple[int, Wish]]]:
     """Skips jobs that refuse, if options chose them or their array is named as a whole, unless none is left."""
     changed: list[Job] = []
     wished: list[tuple[int, Wish]] = []

@@ -15,13 +15,13 @@ wait for it; if there are none, to the command (the shell of a script is left al
 
 from __future__ import annotations
 
-from gflowctl.change import lost_dependents, wishes
+from gflowctl.change import cancellation, lost_dependents, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import NOT_ENDED, Selection
 from gflowctl.output import render
 from gflowctl.view import jobs, runs, views
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.job.model import RUNNING, STOPPING, SUSPENDED, Begun, Queued, Stopping, Wish
+from gflowd.core.job.model import RUNNING, STOPPING, SUSPENDED, Begun, Queued, Wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     def cancelled(view: views.View, job: Job) -> Wish | str:
         number = None if chosen.is_by_options else job.series
         is_alone = number is not None and number not in chosen.series
-        found = _cancelled(view, job, is_alone=is_alone)
+        found = cancellation.cancelled(view, job, is_alone=is_alone)
         if is_alone and number is not None and isinstance(found, Wish) and isinstance(job.phase, Queued):
             passed[number] = None
         return found
@@ -76,19 +76,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     for number in passed:
         render.note(f"series {number} goes on; gflowctl cancel {number} ends it")
     return 0
-
-
-def _cancelled(view: views.View, job: Job, *, is_alone: bool) -> Wish | str:
-    if job.wish.only_run and isinstance(job.phase, Queued) and not is_alone:
-        return job.wish.replace(only_run=False)  # now its series ends with it
-    if view.has_ended(job.id):
-        return f"has already ended ({jobs.state(job)})"
-    if job.wish.cancelled_at is not None:
-        return "is already being cancelled"
-    goes_on = job.spec.retry is not None or job.wish.requeued
-    if isinstance(job.phase, Stopping) and not goes_on:
-        return f"is already being stopped ({job.phase.why})"
-    return wishes.cancelled(job.wish, view.context.user, only_run=is_alone)
 
 
 def _signal(args: argparse.Namespace, context: Context) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowd.core.job.model import Job
 
+HEEDING, COMMAND, EVERYONE = "heeding", "command", "everyone"  # whom `send` sends to
 EARLY = 60.0  # seconds, as sbatch(1)
 EARLIEST = 30 * 86400.0
 UNCATCHABLE = (signal_names.NUMBERS["KILL"], signal_names.NUMBERS["STOP"])
@@ -48,9 +49,9 @@ def parse_early(text: str) -> EarlySignal:
     return EarlySignal(number=number, before=before, command_only=bool(colon))
 
 
-def send(context: Context, found: Sequence[Job], number: int) -> dict[int, int]:
-    """Sends `number` to the processes of jobs that have begun and that take it (`processes.heeding`); returns how many
-    of each job. Never to this process, which may itself be in a job.
+def send(context: Context, found: Sequence[Job], number: int, whom: str = HEEDING) -> dict[int, int]:
+    """Sends `number` to the processes of jobs that have begun and that take it (`processes.heeding`), or to others
+    (`whom`); returns how many of each job. Never to this process, which may itself be in a job.
     """
     leaders = {}
     for job in found:
@@ -62,6 +63,10 @@ def send(context: Context, found: Sequence[Job], number: int) -> dict[int, int]:
     members = processes.members(leaders, os.getpid() if running is None else running.pid)
     sent = {}
     for key, (leader, _) in leaders.items():
-        heeding = processes.heeding(members[key], None if leader is None else leader.pid, number)
-        sent[key[0]] = sum(processes.send(each, (number,)) for each in heeding if each.pid != os.getpid())
+        pid = None if leader is None else leader.pid
+        if whom == HEEDING:
+            meant = processes.heeding(members[key], pid, number)
+        else:
+            meant = [each for each in members[key] if each.pid != pid and (whom == EVERYONE or each.parent == pid)]
+        sent[key[0]] = sum(processes.send(each, (number,)) for each in meant if each.pid != os.getpid())
     return sent

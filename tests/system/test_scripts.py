@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from support.machine import ROOT, Machine
+from support.waiting import eventually
 
 EXAMPLES = ROOT / "examples" / "slurm"
 
@@ -85,6 +87,19 @@ def test_sbatch_makes_any_script_one_for_slurm_and_jobs_can_call_it(either: Mach
     inner, ping = either.lines("outer.txt")
     assert ping.endswith("is UP")
     assert either.wait(int(inner)) == 0
+
+
+def test_scancel_signals_the_script_alone_or_everything(either: Machine) -> None:
+    child = "trap 'echo child; exit' USR1; echo ready; while :; do sleep 0.02; done"
+    text = f"#!/bin/sh\n#SBATCH -o signal.txt\ntrap 'echo script' USR1\nsh -c {shlex.quote(child)} & wait; wait; wait\n"
+    done = either.slurm("sbatch", "--parsable", write(either, "signal.sh", text))
+    job_id = done.stdout.strip()
+    eventually(lambda: (either.work / "signal.txt").exists() and either.lines("signal.txt") == ["ready"])
+    assert either.slurm("scancel", "-b", "-s", "USR1", job_id).returncode == 0
+    eventually(lambda: either.lines("signal.txt") == ["ready", "script"])
+    assert either.slurm("scancel", "--full", "--signal=USR1", job_id).returncode == 0
+    either.wait(int(job_id))
+    assert sorted(either.lines("signal.txt")) == ["child", "ready", "script", "script"]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 NAMES = (
     "sbatch",
+    "scancel",
     "scontrol",
 )  # fmt: skip
