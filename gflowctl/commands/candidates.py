@@ -167,7 +167,7 @@ def _options_to_clear(_context: Context) -> Candidates:
 
 
 def _events(_context: Context) -> Candidates:
-    from gflowctl.options.job_options import EVENTS
+    from gflowd.core.slurm.sbatch_semantics import EVENTS
 
     return ((name, "") for name in EVENTS)
 

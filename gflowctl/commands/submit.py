@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from gflowctl.submit.enqueue import New
     from gflowd.core.syntax.clocks import Clock
 
+NEW = "; missing directories are created then"
 DRY = 20  # jobs that a dry run lists one by one
 
 
@@ -257,7 +258,9 @@ def _tell_files(made: Sequence[New], number: int) -> None:
                 path = pattern if new.spec.family is not None else jobs.file_name(next(iter(new.jobs)), pattern) or ""
                 what = f"emptied when {first} starts; later starts append to it"
             path = os.path.join(spec.cwd, path)
-            told[f"Output goes to {path}, {'appended to' if spec.append else what}"] = None
+            known, rest = filename_patterns.known(os.path.join(filename_patterns.literal(spec.cwd), pattern))
+            is_there = "/" not in rest and os.path.isdir(known if rest else os.path.dirname(known))
+            told[f"Output goes to {path}, {'appended to' if spec.append else what}{'' if is_there else NEW}"] = None
     for line in told:
         render.write(f"{render.escape(line)}\n")
 

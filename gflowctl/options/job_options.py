@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PRIORITY = 10
 LARGEST_PRIORITY = 255
-EVENTS = (
-    "begin", "end", "fail", "requeue", "time_limit", "time_limit_90", "time_limit_80", "time_limit_50",
-    "invalid_depend", "stage_out", "array_tasks", "all", "none",
-)  # fmt: skip  # of --mail-type, sbatch(1)
 LARGEST_NICE = 2147483645  # sbatch(1)
 
 
@@ -39,6 +35,10 @@ def add_resources(parser: argparse.ArgumentParser, *, new: bool = False) -> None
                        help=f"number of GPUs{' (default 0; with other GPU options 1)' if new else ''}; "
                             "also as for sbatch, e.g. a100:2 or gpu:a100:2")  # fmt: skip
     group.add_argument("--gpu-type", metavar="NAME", help="only GPUs whose model name contains NAME (ignoring case)")
+    if new:
+        group.add_argument("-C", "--constraint", metavar="LIST",
+                           help="as for sbatch: the GPU type, where a GPU of the machine is so called; else no effect"
+                           )  # fmt: skip
     group.add_argument("--gpu-prefer", type=_gpu_prefer, metavar="LIST",
                        help="choose among free GPUs by index or type, best first, e.g. 2,3 or h100,a100; no start is "
                             "delayed by it")  # fmt: skip
@@ -301,6 +301,8 @@ def add_notification(parser: argparse.ArgumentParser) -> None:
 
 
 def _events(text: str) -> tuple[str, ...]:
+    from gflowd.core.slurm.sbatch_semantics import EVENTS
+
     found = tuple(dict.fromkeys(word.lower().replace("-", "_") for word in command_line.words(text)))
     wrong = next((word for word in found if word not in EVENTS), text if not found else None)
     if wrong is not None:

@@ -26,7 +26,13 @@ LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
 _EXPORTED = r"""\s*(?:(?P<name>[^,=\s]+=)(?P<value>'[^']*'|"[^"]*")\s*|(?P<plain>[^,]+))(?:,|$)"""
 _NO_COMMANDS = {stat.S_IFDIR: "directory", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
 _OF_LINES = " \t\n&|;<>"  # characters of shell lines that names of programs do not have
-ALWAYS_SAID = (": ignored: ", "; it will be looked for when the job starts")  # in notes, whoever reads them
+# In notes, whoever reads them: what may change the result.
+ALWAYS_SAID = (
+    ": ignored: ",
+    "; it will be looked for when the job starts",
+    ": which GPUs there are is not known before gflowd has run",
+    ": no GPU of this machine is so called, and it has several models",
+)
 LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
 
@@ -297,23 +303,43 @@ def _is_on_path(name: str, path: bytes) -> bool:
 
 
 def output_pattern(pattern: str | None, cwd: str, option: str) -> str | None:
-    """`pattern` made absolute. Raises `Refused` if its directory is missing or cannot be known before the job is."""
+    """`pattern` made absolute. Missing directories are created when the job starts. Raises `Refused` if open(2) would
+    fail even so, as far as the path is known before the job is.
+    """
     if pattern is None:
         return None
     from gflowd.core.syntax import filename_patterns
 
     filename_patterns.check(pattern)
     whole = pattern if pattern.startswith("/") else f"{filename_patterns.literal(cwd)}/{pattern}"
-    directory = os.path.dirname(whole)
-    plain = directory.replace("%%", "")
-    if any(code in plain for code in ("%j", "%A", "%a", "%x", "%u")):
-        raise Refused(f"{option} {pattern}: only the file name may contain patterns, not its directory")
-    place = directory.replace("%%", "%")
-    if not os.path.isdir(place):
-        raise Refused(f"{option} {pattern}: there is no directory {place}")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise Refused(f"{option} {pattern}: directory {place} is not writable")
+    known, rest = filename_patterns.known(whole)
+    why = _why_no_file(known) if not rest else _why_no_directory(known, new="/" not in rest)
+    if why is not None:
+        raise Refused(f"{option} {pattern}: {why}")
     return whole
+
+
+def _why_no_file(path: str) -> str | None:
+    """Why a file cannot be written, or made with its directories."""
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+    except OSError:
+        return _why_no_directory(os.path.dirname(path))
+    if kind in (stat.S_IFDIR, stat.S_IFSOCK):
+        return f"is a {_NO_COMMANDS[kind]}"
+    return None if os.access(path, os.W_OK) else "not writable"
+
+
+def _why_no_directory(path: str, *, new: bool = True) -> str | None:
+    """Why there can be no directory of this name, or, with `new`, nothing new in it."""
+    place = path
+    while place != "/" and not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        return f"{place} is not a directory"
+    if not os.access(place, os.W_OK | os.X_OK if new or place != path else os.X_OK):
+        return f"directory {place} is not writable"
+    return None
 
 
 def input_file(path: str | None, cwd: str) -> str | None:

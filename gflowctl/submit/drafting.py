@@ -199,6 +199,8 @@ class Drafter:
         family = self._family(args)
         if args.partition is not None:
             self.notes[f"--partition={args.partition} has no effect"] = None
+        if args.notify_on or args.notify_email is not None:
+            self.notes["--mail-type and --mail-user are only recorded: this version sends no mail"] = None
         begin_at = None if args.begin is None else self._instant(args.begin, "--begin", args.timezone)
         repeat = self._repeat(args, begin_at)
         spec = Spec(
@@ -235,7 +237,7 @@ class Drafter:
             notify_on=args.notify_on or (),
             git=self._git_state(cwd),
             repeat=repeat,
-            **job_options.gpus(args),
+            **self._gpus(args),
             **job_options.amounts(args),
         )
         if spec.exclusive or spec.all_memory:
@@ -249,6 +251,16 @@ class Drafter:
 
             sweeps.check(spec, self._limits, env.variables)
         return spec
+
+    def _gpus(self, args: Namespace) -> dict[str, Any]:
+        found = job_options.gpus(args)
+        if args.constraint is not None:
+            from gflowctl.submit import constraints
+
+            kind, note = constraints.gpu_type(args.constraint, found, self._limits.gpu_models)
+            found["gpu_type"] = kind
+            self.notes |= {} if note is None else {note: None}
+        return found
 
     def _take_environment(self, export: str) -> Environment:
         variables = capture.environment(export, self._around.environment, pages=getattr(self._common, "pty", False))

@@ -179,4 +179,6 @@ def test_a_dry_run_says_what_becomes_of_the_files(either: Machine) -> None:
         f"Output goes to {here}/{name}.txt, emptied when the job first starts; later starts append to it"
         for name in ("one", "two")
     ]
+    new = "emptied when the job first starts; later starts append to it; missing directories are created then"
+    assert said("-o", "new/%a/o") == [f"Output goes to {here}/new/0/o, {new}"]
     assert said() == []

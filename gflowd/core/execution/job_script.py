@@ -5,6 +5,7 @@ Bytes, not text: what users put into names, paths and variables need not be UTF-
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass
 
@@ -297,12 +298,19 @@ def _trouble(what: bytes, path: bytes) -> bytes:
     return quote(b"launch " + what + path.replace(b"\n", b"?"))
 
 
+# With the job's umask, but so that its owner may write there.
+_DIRECTORY = b"""\
+[ -d %(path)b ] || said=$(umask %(umask)04o; LC_ALL=C mkdir -p -- %(path)b 2>&1) || record %(why)b": ${said##*: }"
+"""
+# A named pipe is not opened beforehand: to close it would be the end for its reader.
+_IS_PIPE = b"[ -p %(path)b ] && [ -w %(path)b ]"
 # No job empties a file after another has begun to write to it.
 _LOCK = b"""\
 true >>%(mark)b && exec 4>>%(mark)b && flock 4
 """
 _EMPTY_ONCE = b"""\
-if [ -s %(mark)b ]; then true >>%(path)b; else true >%(path)b && { printf x >>%(mark)b || true; }; fi || record %(why)b
+%(pipe)b || if [ -s %(mark)b ]; then true >>%(path)b
+else true >%(path)b && { printf x >>%(mark)b || true; }; fi || record %(why)b
 """
 _UNLOCK = b"""\
 exec 4>&-
@@ -314,14 +322,18 @@ def _prepared_files(launch: Launch) -> list[bytes]:
     user, ours = b"umask %04o\n" % launch.umask, b"umask 077\n"
     emptied = {} if launch.append else {each.path: each for each in launch.emptied}
     lines = [user]
-    for path in dict.fromkeys((launch.output, launch.error)):
-        if path is None:
-            continue
-        why = _trouble(b"cannot write ", path)
+    paths = dict.fromkeys(path for path in (launch.output, launch.error) if path is not None)
+    for directory in dict.fromkeys(posixpath.dirname(path) for path in paths):
+        why = _trouble(b"cannot create directory ", directory)
+        if directory not in (launch.cwd, b"/"):
+            lines.append(_DIRECTORY % {b"path": quote(directory), b"umask": launch.umask & ~0o300, b"why": why})
+    for path in paths:
+        why, pipe = _trouble(b"cannot write ", path), _IS_PIPE % {b"path": quote(path)}
         if (once := emptied.get(path)) is None:
-            lines.append(b"true %b%b || record %b\n" % (b">>" if launch.append else b">", quote(path), why))
+            opened = b">>" if launch.append else b">"
+            lines.append(b"%b || true %b%b || record %b\n" % (pipe, opened, quote(path), why))
             continue
-        words = {b"mark": quote(once.mark), b"path": quote(path), b"why": why}
+        words = {b"mark": quote(once.mark), b"path": quote(path), b"pipe": pipe, b"why": why}
         empty = _EMPTY_ONCE % words
         lines += [ours, _LOCK % words, user, empty, _UNLOCK] if once.shared else [empty]
     if launch.input is not None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gflowd.core.job.model import Spec
 
 LONGEST_INDEX = 3  # digits
@@ -33,6 +37,16 @@ def is_index(word: str) -> bool:
 def is_meant(word: str, index: int, model: str) -> bool:
     """Whether a word of `gpu_prefer` means the GPU with this index and of this model."""
     return int(word) == index if is_index(word) else _plain(word) in _plain(model)
+
+
+def named_by(constraint: str, models: Iterable[str]) -> list[str]:
+    """The words of a constraint of sbatch(1), such as `a100` or `v100&nvlink`, that name GPUs among `models`, those
+    that most of them are called first.
+    """
+    plain = [_plain(model) for model in models]
+    words = dict.fromkeys(word for word in re.split(r"[^\w.:-]+", constraint) if re.search("[A-Za-z]", word))
+    number = {word: sum(_plain(word) in model for model in plain) for word in words}
+    return sorted(filter(number.__getitem__, number), key=lambda word: -number[word])
 
 
 def _plain(name: str) -> str:

@@ -31,13 +31,13 @@ MAY_HAVE_VALUE = frozenset({"exclusive", "get-user-env", "immediate", "nice", "n
 # Options that choose among machines, or only hint at the best use of one.
 WITHOUT_EFFECT = frozenset(
     {
-    "acctg-freq", "batch", "cluster-constraint", "clusters", "constraint", "contiguous", "core-spec",
+    "acctg-freq", "batch", "cluster-constraint", "clusters", "contiguous", "core-spec",
     "cores-per-socket", "cpu-freq", "delay-boot", "distribution", "exclude", "extra", "extra-node-info", "gpu-bind",
-    "gpu-freq", "gres-flags", "hint", "ignore-pbs", "mcs-label", "mem-bind", "network", "no-kill",
+    "gpu-freq", "gres-flags", "hint", "ignore-pbs", "licenses", "mcs-label", "mem-bind", "network", "no-kill",
     "nodefile", "nodelist", "ntasks-per-core", "ntasks-per-socket", "oom-kill-step", "oversubscribe",
-    "partition", "power", "prefer", "priority", "profile", "propagate", "qos", "quiet", "resv-ports", "segment",
-    "sockets-per-node", "spread-job", "stepmgr", "switches", "thread-spec", "threads-per-core", "time-min", "tmp",
-    "use-min-nodes", "verbose", "wait-all-nodes", "wckey",
+    "partition", "power", "prefer", "priority", "profile", "propagate", "qos", "quiet", "reservation", "resv-ports",
+    "segment", "sockets-per-node", "spread-job", "stepmgr", "switches", "thread-spec", "threads-per-core", "time-min",
+    "tmp", "use-min-nodes", "verbose", "wait-all-nodes", "wckey",
     }
 )  # fmt: skip
 REFUSED = {
@@ -51,9 +51,7 @@ REFUSED = {
     "gpus-per-socket": "gflow does not know sockets; give --gpus",
     "help": "not an option for a script",
     "immediate": "gflow queues every job",
-    "licenses": "gflow does not count licences",
     "reboot": "gflow does not reboot the machine",
-    "reservation": "gflow's reservations are for users and need no option",
     "tres-bind": "gflow does not bind resources to tasks",
     "tres-per-task": "give --gpus and --cpus-per-task",
     "uid": "a job runs as its submitter",
@@ -63,12 +61,11 @@ REFUSED = {
 }
 MEANINGFUL = frozenset(
     {
-    "account", "array", "begin", "chdir", "comment", "cpus-per-gpu", "cpus-per-task", "deadline", "dependency",
-    "error", "exclusive", "export",
-    "gpus", "gpus-per-node", "gpus-per-task", "gres", "hold", "input", "job-name", "kill-on-invalid-dep", "mail-type",
-    "mail-user", "mem", "mem-per-cpu", "mem-per-gpu", "mincpus", "nice", "no-requeue", "nodes", "ntasks",
-    "ntasks-per-gpu", "ntasks-per-node", "open-mode", "output", "overcommit", "parsable", "requeue", "signal",
-    "test-only", "time", "wait",
+    "account", "array", "begin", "chdir", "comment", "constraint", "cpus-per-gpu", "cpus-per-task", "deadline",
+    "dependency", "error", "exclusive", "export", "gpus", "gpus-per-node", "gpus-per-task", "gres", "hold",
+    "input", "job-name", "kill-on-invalid-dep", "mail-type", "mail-user", "mem", "mem-per-cpu", "mem-per-gpu",
+    "mincpus", "nice", "no-requeue", "nodes", "ntasks", "ntasks-per-gpu", "ntasks-per-node", "open-mode", "output",
+    "overcommit", "parsable", "requeue", "signal", "test-only", "time", "wait",
     }
 )  # fmt: skip
 GRAMMAR = Grammar(

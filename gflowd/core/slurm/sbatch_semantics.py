@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from gflowd.core.errors import Refused
+from gflowd.core.job import arrays
 from gflowd.core.job.value import Value
 from gflowd.core.slurm.sbatch_options import REFUSED, WITHOUT_EFFECT
-from gflowd.core.syntax import memory
+from gflowd.core.syntax import durations, memory, ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Final
 
     from gflowd.core.slurm.sbatch_options import Option
@@ -20,9 +22,8 @@ if TYPE_CHECKING:
     Rule = Callable[[str, "_Job"], Argv]
 
 RENAMED = {
-    "account": "project", "array": "array", "chdir": "chdir", "comment": "comment", "cpus-per-task": "cpus",
-    "dependency": "depends-on", "export": "export", "job-name": "name", "mail-type": "mail-type",
-    "mail-user": "mail-user",
+    "account": "project", "chdir": "chdir", "comment": "comment", "constraint": "constraint", "cpus-per-task": "cpus",
+    "dependency": "depends-on", "export": "export", "job-name": "name", "mail-user": "mail-user",
 }  # fmt: skip
 RENAMED_FLAGS = {
     "hold": "hold",
@@ -37,14 +38,25 @@ SHARED_WITH = ("user", "mcs", "topo")  # values of --exclusive that do not ask f
 PER_TASK = "gpus-per-task"
 SILENT = ("kill-on-invalid-dep", "no-requeue", "open-mode")  # where they ask for what is so anyway
 LONGEST_NUMBER = 12  # digits
+WIDEST_NUMBER = 10  # digits of a number in a file's name
+# An empty value of these is as good as none.
+MAY_BE_EMPTY = (
+    "array", "constraint", "dependency", "error", "gres", "input", "job-name", "mail-type", "mail-user",
+    "output", "signal",
+)  # fmt: skip
+EVENTS = (
+    "begin", "end", "fail", "requeue", "time_limit", "time_limit_90", "time_limit_80", "time_limit_50",
+    "invalid_depend", "stage_out", "array_tasks", "all", "none",
+)  # fmt: skip  # of --mail-type
 
-_TYPE = r"(?P<type>[^:,=]*[^:,=0-9][^:,=]*)"
 _COUNT = r"(?P<count>[0-9]{1,6})"
-_GPUS = re.compile(rf"(?:{_TYPE}:)?{_COUNT}")
-_GRES = re.compile(rf"(?:gres[/:])?gpu(?::{_TYPE})?(?::{_COUNT})?")
+_AMOUNT = rf"(?:{_COUNT}|(?P<type>[^:,=]+):(?P<many>[0-9]{{1,6}}))"  # a type may be digits: 1080:2
+_GPUS = re.compile(rf"(?:gpu[:=])?{_AMOUNT}")
+_GRES = re.compile(rf"(?i:(?:gres[/:])?gpu)(?:[:=](?:{_AMOUNT}|(?P<alone>[^:,=]+)))?")
 _SIGNAL = re.compile(r"(?:R?(B?):)?([A-Za-z0-9]+)(?:@([0-9]+))?")
 _NOW = re.compile(r"now\s*\+\s*([0-9]{1,12})\s*([a-z]*)", re.IGNORECASE)
-_FILE_CODE = re.compile(r"%(.)", re.DOTALL)
+_FILE_CODE = re.compile(r"%([0-9]*)(.?)", re.DOTALL)
+_ARRAY_WORD = re.compile(r"\[?\s*([0-9]{1,18})\]?(?:-([0-9]{1,18})\]?(?::([0-9]{1,18})\]?)?)?(?:%[0-9]*)?\]?")
 _UNITS = {"": 1, "second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 _CLOCK = {"midnight": "00:00", "noon": "12:00", "fika": "15:00", "teatime": "16:00"}
 
@@ -94,6 +106,8 @@ def translate(
         if option.name in REFUSED:
             troubles.append((option.line, f"{option.told}: {REFUSED[option.name]}"))
             continue
+        if option.value == "" and option.name in MAY_BE_EMPTY:
+            continue
         try:
             words = _RULES[option.name](option.value or "", job)
         except Refused as error:
@@ -102,6 +116,8 @@ def translate(
         argv += [(option.line, word) for word in words]
         if option.name in WITHOUT_EFFECT or not (words or option.name in SILENT):
             without_effect.append((option.line, str(option)))
+        elif option.name == "mail-type" and (unknown := [*_events(option.value or "", known=False)]):
+            without_effect.append((option.line, f"--mail-type={','.join(unknown)}"))
     return Meaning(tuple(argv), tuple(without_effect), tuple(troubles))
 
 
@@ -165,7 +181,8 @@ def gpu_request(option: str, value: str) -> tuple[int, str | None]:
     match = (_GRES if option == "gres" else _GPUS).fullmatch(value)
     if match is None:
         raise Refused("gflow supports GPUs of one type (e.g. gpu:2 or gpu:a100:2) and no other generic resource")
-    return int(match["count"] or 1), match["type"]
+    found = match.groupdict()
+    return int(found["count"] or found["many"] or 1), found["type"] or found.get("alone")
 
 
 def _number(value: str) -> int:
@@ -223,13 +240,31 @@ def _per_gpu(amount: int, job: _Job) -> int:
 
 
 def _pattern(value: str, host: str | None) -> str:
-    """Our pattern for one of sbatch(1); unknown codes stay, and are refused when the files are checked."""
+    """Our pattern for one of sbatch(1), which takes what it does not know as it is written, and pads only numbers."""
     if value.lower() == "none":
         return "/dev/null"
-    ours = {"J": "%j", "n": "0", "t": "0", "s": "batch"}
-    if host is not None:
-        ours["N"] = host.replace("%", "%%")
-    return _FILE_CODE.sub(lambda match: ours.get(match[1], match[0]), value)
+
+    def ours(match: re.Match[str]) -> str:
+        width, code = match.groups()
+        if code in "jJAab" and code:
+            return f"%{min(int(width or 0), WIDEST_NUMBER) or ''}{'j' if code == 'J' else code}"
+        if code in "nt" and code:
+            return "0".rjust(min(int(width or 0), WIDEST_NUMBER), "0")
+        known = {"s": "batch", "N": None if host is None else host.replace("%", "%%"), "x": "%x", "u": "%u", "%": "%%"}
+        return known.get(code) or match[0].replace("%", "%%")
+
+    return _FILE_CODE.sub(ours, value)
+
+
+def _array(value: str, _job: _Job) -> Argv:
+    """sbatch(1) takes brackets, indices that come twice, commas with nothing between, and nothing after the `%`."""
+    found = [_ARRAY_WORD.fullmatch(word.strip()) for word in value.split(",") if word.strip()]
+    spans = [(int(each[1]), int(each[2] or each[1]), int(each[3] or 1)) for each in found if each is not None]
+    if not found or len(spans) < len(found) or any(first > last or step < 1 for first, last, step in spans):
+        raise Refused(f"not indices ({ranges.FORMS})")
+    arrays.check_size(sum(map(ranges.length, spans)))
+    at_a_time = _whole(value.partition("%")[2].partition(",")[0].rstrip("]"))
+    return (f"--array={ranges.show(ranges.merged(spans))}{f'%{at_a_time}' if at_a_time else ''}",)
 
 
 def _instant(ours: str) -> Rule:
@@ -270,7 +305,23 @@ def _kill_on_invalid_dependency(value: str, _job: _Job) -> Argv:
 
 
 def _time(value: str, _job: _Job) -> Argv:
-    return (f"--time={'0' if value.upper() in ('UNLIMITED', 'INFINITE', '-1') else value}",)
+    """sbatch(1) counts whole minutes, up; `2-` is two days."""
+    if value.upper() in ("UNLIMITED", "INFINITE", "-1"):
+        return ("--time=0",)
+    value = f"{value}0" if value.endswith("-") else value
+    seconds = durations.parse(value)
+    return (f"--time={math.ceil(seconds / 60) if seconds % 60 else value}",)
+
+
+def _mail_type(value: str, _job: _Job) -> Argv:
+    """sbatch(1) leaves out the events that it does not know."""
+    known = ",".join(_events(value, known=True))
+    return (f"--mail-type={known}",) if known else ()
+
+
+def _events(value: str, *, known: bool) -> Iterable[str]:
+    words = filter(None, (word.strip() for word in value.split(",")))
+    return (word for word in words if (word.lower().replace("-", "_") in EVENTS) == known)
 
 
 _RULES: dict[str, Rule] = {
@@ -281,11 +332,13 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(WITHOUT_EFFECT, _nothing),
     **{name: _tasks(name) for name in ("ntasks", "ntasks-per-node", "mincpus")},
     **{name: _instant(name) for name in ("begin", "deadline")},
+    "array": _array,
     "cpus-per-gpu": _cpus_per_gpu,
     "exclusive": lambda value, _: () if value in SHARED_WITH else ("--exclusive",),
     "gpus-per-task": _gpus_per_task,
     "input": lambda value, _: (f"--input={'/dev/null' if value.lower() == 'none' else value}",),
     "kill-on-invalid-dep": _kill_on_invalid_dependency,
+    "mail-type": _mail_type,
     "mem": _memory,
     "mem-per-cpu": lambda value, job: (f"--memory={memory.parse(value) * job.cpus}M",),
     "mem-per-gpu": lambda value, job: (f"--memory={_per_gpu(memory.parse(value), job)}M",),

@@ -68,6 +68,14 @@ def ascending(ranges: Ranges) -> Ranges:
     return (*ordered, *_untangled(tangle))
 
 
+def merged(ranges: Iterable[Range]) -> Ranges:
+    """The same indices in ascending order, each once. Few ranges, of few indices where they overlap."""
+    try:
+        return ascending(tuple(spanned(*each) for each in ranges))
+    except Refused:
+        return tuple(compact(sorted({index for first, last, step in ranges for index in range(first, last + 1, step)})))
+
+
 def _untangled(ranges: Sequence[Range]) -> Iterable[Range]:
     if len(ranges) < 2:
         return ranges

@@ -108,7 +108,7 @@ def test_what_is_so_already(five: Ctl) -> None:
         (1, ["1", "--clear", "odd"], "'odd' is not an option that can be changed"),
         (1, ["1", "-t", "1h", "--clear", "time"], "both set and cleared"),
         (1, ["1", "--script", "none.sh"], "no such file"),
-        (1, ["1", "-o", "missing/x"], "there is no directory"),
+        (1, ["1", "-o", "/dev/null/x"], "/dev/null is not a directory"),
         (1, ["1", "-i", "missing"], "no such file"),
         (1, ["1,99", "-g", "1"], "no job 99"),
         (2, ["1"], "nothing to change"),

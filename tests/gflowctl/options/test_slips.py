@@ -54,7 +54,7 @@ def test_a_suggestion_is_made_for_the_head_of_a_script(ctl: Ctl, line: str, mean
 def test_an_event_that_does_not_exist_is_refused(ctl: Ctl, words: tuple[str, ...]) -> None:
     said = ctl.fails(2, "submit", *words, "true")
     assert "is not an event; the events are begin, end, fail, " in said
-    (ctl.home / "a.sh").write_text(f"#!/bin/sh\n#SBATCH --mail-type={words[1]}\ntrue\n")
+    (ctl.home / "a.sh").write_text(f"#!/bin/sh\n# GFLOW --mail-type={words[1]}\ntrue\n")
     assert "a.sh: line 2: --notify-on/--mail-type: " in ctl.fails(1, "submit", "a.sh")
     assert "did you mean begin?" in ctl.fails(2, "submit", "--notify-on", "begins", "true")
 

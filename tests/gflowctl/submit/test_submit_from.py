@@ -140,7 +140,7 @@ def test_a_rehearsal_tells_of_the_first(ctl: Ctl) -> None:
         ({"command": ["a", *["x" * 100_000] * 21]}, "the limit is 2000000"),
         ({"command": ["a"], "time": "soon"}, "time: "),
         ({"command": ["a"], "begin": "never"}, "--begin: "),
-        ({"command": ["a"], "output": "none/x"}, "--output none/x: there is no directory"),
+        ({"command": ["a"], "output": "/dev/null/x"}, "--output /dev/null/x: /dev/null is not a directory"),
         ({"command": ["a"], "depends-on": "9"}, "no job 9"),
         ({"command": ["a"], "follow": True}, "follow applies to all jobs together"),
         ({"command": ["a"], "comment": "x", "retry-on": "oom"}, "--retry-on and --retry-delay need --max-retries"),

@@ -110,16 +110,16 @@ def test_an_exclusive_job_has_what_the_machine_has(ctl: Ctl) -> None:
         ("# GFLOW --colour=red", "job.sh: line 3: --colour=red: not an option of gflowctl submit; --ignore-unknown-"),
         ("# GFLOW --hold true", "job.sh: line 3: true: not an option of gflowctl submit"),
         ("# GFLOW --time", "job.sh: line 3: -t/--time"),
-        ("# GFLOW --output=none/x", "job.sh: line 3: --output none/x: there is no directory"),
+        ("# GFLOW --output=job.sh/x", "job.sh: line 3: --output job.sh/x: "),
         ("# GFLOW --chdir=none", "job.sh: line 3: --chdir: none is not a directory"),
         ("# GFLOW --array=1-", "job.sh: line 3: --array"),
         ("# GFLOW --array=1-3 --param a=1,2", "job.sh: give either an array or parameters, not both"),
         ("# GFLOW --begin=never", "job.sh: line 3: --begin"),
         ("# GFLOW --from=x", "job.sh: line 3: # GFLOW --from=x: not an option for a script"),
         ("#SBATCH --nodes=2", "job.sh: line 3: #SBATCH --nodes=2: gflow runs jobs on one machine; --ignore-unknown-"),
-        ("#SBATCH --time=soon", "job.sh: line 3: -t/--time"),
+        ("#SBATCH --time=soon", "job.sh: line 3: #SBATCH --time=soon: 'soon' is not a duration"),
         ("#SBATCH --job-name='a", "job.sh: line 3: the directive has an unclosed quote"),
-        ("#SBATCH -o a/b.out", "job.sh: line 3: --output a/b.out: there is no directory"),
+        ("#SBATCH -o .", "job.sh: line 3: --output .: is a directory"),
         ("#SBATCH --hold\r", "job.sh: line 3 ends in CR LF"),
     ],
 )
@@ -136,8 +136,8 @@ def test_bytes_that_no_option_can_hold_are_refused(ctl: Ctl, content: bytes) -> 
 
 
 def test_an_option_of_the_command_line_is_not_blamed_on_the_head(ctl: Ctl) -> None:
-    said = ctl.fails(1, "submit", "-o", "none/x", script(ctl, "# GFLOW --output=fine"))
-    assert said.startswith("--output none/x: there is no directory")
+    said = ctl.fails(1, "submit", "-o", "job.sh/x", script(ctl, "# GFLOW --output=fine"))
+    assert said == f"--output job.sh/x: {ctl.home}/job.sh is not a directory"
 
 
 def test_what_gflow_cannot_follow_can_be_ignored_and_is_named(ctl: Ctl) -> None:
@@ -216,6 +216,33 @@ def test_gpus_are_held_against_what_the_daemon_saw(ctl: Ctl) -> None:
     assert "--gpu-memory MEM" in ctl.fails(1, "submit", "--shared", "--gpus", "1", "true")
 
 
+def test_a_constraint_is_the_type_of_a_gpu_that_is_so_called(ctl: Ctl) -> None:
+    job = script(ctl, "#SBATCH -C 'v100|a100' -G1")
+    unknown = ctl.run("submit", job).stderr
+    assert unknown == (
+        "gflowctl: --constraint=v100|a100 has no effect: which GPUs there are is not known before gflowd has run\n"
+    )
+    models = ("Tesla V100-SXM2-16GB", "NVIDIA A100-SXM4-40GB", "NVIDIA A100-SXM4-40GB")
+    ctl.observe(
+        gpus=[{"index": n, "model": each, "memory_mb": 40960, "state": "idle"} for n, each in enumerate(models)]
+    )
+    cases = [
+        ("-G1 -C v100", "v100", ""),
+        ("-G1 -C 'skylake&a100*2'", "a100", ""),
+        ("-G1 -C 'v100|a100'", "a100", "--constraint=v100|a100: of a100 and v100, a100 counts"),
+        ("-G v100:1 -C a100", "v100", "--constraint=a100 has no effect: the job asks for GPUs of type v100"),
+        ("-C a100", None, "--constraint=a100 has no effect"),
+        ("-G1 -C h100", None,
+         "--constraint=h100 has no effect: no GPU of this machine is so called, and it has several models"),
+    ]  # fmt: skip
+    for options, kind, said in cases:
+        done = ctl.run("submit", "--dry-run", "--json", script(ctl, f"#SBATCH {options}"))
+        assert (json.loads(done.stdout)[0]["gpu_type"], done.stderr) == (kind, said and f"gflowctl: {said}\n"), options
+    assert ctl.run("submit", script(ctl, "#SBATCH -G1 -C h100")).stderr  # any GPU may be the wrong one
+    ctl.observe(gpus=[{"index": 0, "model": models[0], "memory_mb": 16384, "state": "idle"}])
+    assert ctl.run("submit", "--dry-run", "-g1", "-C", "avx2", "true").stderr.endswith("avx2 has no effect\n")
+
+
 def test_what_a_job_wants_of_its_gpu_is_shown_and_can_be_changed(ctl: Ctl) -> None:
     ctl.submit("-g", "2", "--gpu-type", "a\x1b100", "--gpu-memory", "20G", "true")
     assert "Resources: 2 GPUs (a\\x1b100, 20G), 1 CPU\n" in ctl.ok("show", "1")
@@ -232,4 +259,8 @@ def test_who_is_to_be_told_is_kept_for_later(ctl: Ctl) -> None:
     assert (spec.notify_email, spec.notify_on) == ("a@b.c", ("end", "fail"))
     assert "Notify:    a@b.c of end, fail (not sent yet)\n" in ctl.ok("show", "1")
     assert ctl.spec(ctl.submit("--notify-on", "NONE", "true")).notify_on == ()
+    said = "gflowctl: --mail-type and --mail-user are only recorded: this version sends no mail\n"
+    assert (
+        ctl.run("submit", "--dry-run", script(ctl, "#SBATCH --mail-type=ALL", "#SBATCH --mail-user=a@b")).stderr == said
+    )
     assert "is not an event" in ctl.fails(2, "submit", "--notify-on", "e nd", "true")

@@ -302,10 +302,39 @@ def test_without_its_environment_a_job_is_not_launched(attempt: Attempt) -> None
 
 @pytest.mark.parametrize("kind", ["output", "error", "input"])
 def test_a_file_that_cannot_be_opened_is_named(attempt: Attempt, kind: str) -> None:
-    path = os.fsencode(attempt.root / "no such" / "it's")
+    path = os.fsencode(attempt.root / "it's")
+    if kind != "input":
+        os.mkdir(path)
     assert attempt.run(b"/bin/true", **{kind: path}) == b""
     verb = b"read" if kind == "input" else b"write"
     assert attempt.exit() == b"launch cannot %b %b\n" % (verb, path)
+
+
+def test_missing_directories_of_its_files_are_made_so_that_it_can_write_there(attempt: Attempt) -> None:
+    out, err = files(attempt, "a 'b'/c/o", "a 'b'/e")
+    assert attempt.run(*BOTH, output=out, error=err, umask=0o327) == b""
+    assert (Path(os.fsdecode(out)).read_bytes(), Path(os.fsdecode(err)).read_bytes()) == (b"out\n", b"err\n")
+    assert [stat.S_IMODE(os.stat(os.path.dirname(each)).st_mode) for each in (out, err)] == [0o750, 0o750]
+
+
+def test_a_directory_that_cannot_be_made_is_told_with_the_reason(attempt: Attempt) -> None:
+    (attempt.root / "file").touch()
+    (out,) = files(attempt, "file/it's/o")
+    assert attempt.run(*BOTH, output=out) == b""
+    where = os.path.dirname(out)
+    assert attempt.exit() == b"launch cannot create directory %b: Not a directory\n" % where
+
+
+def test_a_named_pipe_is_opened_but_once(attempt: Attempt) -> None:
+    """To close it would be the end for who reads it."""
+    (out,) = files(attempt, "pipe")
+    os.mkfifo(out)
+    emptied = (job_script.Emptied(out, os.fsencode(attempt.root / "mark"), shared=True),)
+    process = attempt.spawn(*BOTH, output=out, emptied=emptied)
+    with open(out, "rb") as pipe:
+        assert pipe.read() == b"out\nerr\n"
+    process.wait(LIMIT)
+    assert attempt.exit() == b"0\n"
 
 
 BOTH = (b"/bin/sh", b"-c", b"echo out; echo err >&2")

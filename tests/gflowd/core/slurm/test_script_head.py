@@ -113,7 +113,7 @@ def test_what_is_behind_the_head_may_be_anything() -> None:
         (b"#!/bin/sh\n#SBATCH --hold=yes\n", "line 2: #SBATCH --hold=yes: takes no value"),
         (b"#!/bin/sh\n#SBATCH --cpus=4\n", "line 2: #SBATCH --cpus=4: may be any of --cpus-per-gpu, --cpus-per-task"),
         (b"#!/bin/sh\n#SBATCH -N 2\n", "line 2: #SBATCH --nodes=2: gflow runs jobs on one machine"),
-        (b"#!/bin/sh\n\n#SBATCH -L matlab\n#SBATCH -N2", "line 3: #SBATCH --licenses=matlab: gflow does not count"),
+        (b"#!/bin/sh\n\n#SBATCH -I\n#SBATCH -N2", "line 3: #SBATCH --immediate: gflow queues every job"),
         (b"#!/bin/sh\n#SBATCH -N2\n#SBATCH x\n", "line 2: #SBATCH --nodes=2"),
         (b"#!/bin/sh\n#SBATCH x\n#SBATCH -N2\n", "line 2: #SBATCH x"),
     ],
@@ -163,7 +163,7 @@ def test_what_is_ignored_is_said() -> None:
         ("-J 'two words'", ["--name=two words"]),
         ("--job=x", ["--name=x"]),
         ("--output=%x-%j.out -e %x.%J.err", ["--output=%x-%j.out", "--error=%x.%j.err"]),
-        ("-o slurm.%N.%t.%n.%s.%%N.out", ["--output=slurm.%N.0.0.batch.%%N.out"]),
+        ("-o slurm.%N.%t.%n.%s.%%N.out", ["--output=slurm.%%N.0.0.batch.%%N.out"]),
         ("-o none -i None", ["--output=/dev/null", "--input=/dev/null"]),
         ("--input=in.txt", ["--input=in.txt"]),
         ("--open-mode=append", ["--append"]),
@@ -210,7 +210,25 @@ def test_what_is_ignored_is_said() -> None:
         ("--exclusive --mem=0", ["--exclusive", "--memory=all"]),
         ("--exclusiv=user", []),
         ("-N 4 --time=5 -N 1 --time=6 -n8 -n 2", ["--time=6", "--ntasks=2"]),
-        ("--partition=gpu --qos=high -C big -w node1 -Q -v -k", []),
+        ("--partition=gpu --qos=high -w node1 -Q -v -k", []),
+        ("--reservation=r -L matlab:2 --propagate --propagate=NONE", []),
+        ("-C 'a100&nvlink'", ["--constraint=a100&nvlink"]),
+        ("--array=[1-200]", ["--array=1-200"]),
+        ("--array=0-23%", ["--array=0-23"]),
+        ("--array=[0-9:3]%2", ["--array=0-9:3%2"]),
+        ("--array=4,1-3,,2,3-6%0,", ["--array=1-6"]),
+        ("--array=", []),
+        ("--time=2-", ["--time=2-0"]),
+        ("-t 35:59:30", ["--time=2160"]),
+        ("-t 00:00:10", ["--time=1"]),
+        ("--gres=gpu:1080:1", ["--gpus=1", "--gpu-type=1080"]),
+        ("--gres=GPU:1080", ["--gpus=1080"]),
+        ("--gres=gres:gpu:2", ["--gpus=2"]),
+        ("-G gpu:2", ["--gpus=2"]),
+        ("-o %3a.%04j.%12A.%5J.%2n.%3x.%y.%%a.%", ["--output=%3a.%4j.%10A.%5j.00.%x.%%y.%%a.%%"]),
+        ("-o logs/%x/%b -e ''", ["--output=logs/%x/%b"]),
+        ("--mail-type=start,END", ["--mail-type=END"]),
+        ("--mail-type=start", []),
     ],
 )
 def test_what_an_option_of_sbatch_means(line: str, argv: list[str]) -> None:
@@ -236,7 +254,12 @@ def test_what_an_option_of_sbatch_means(line: str, argv: list[str]) -> None:
         ("--kill-on-invalid-dep=maybe", "neither yes nor no"),
         ("--immediate", "gflow queues every job"),
         ("-I5", "gflow queues every job"),
-        ("--reservation=mine", "gflow's reservations are for users"),
+        ("--array=1-", "not indices"),
+        ("--array=,", "not indices"),
+        ("--array=5-1", "not indices"),
+        ("--array=0-9:0", "not indices"),
+        ("--time=soon", "is not a duration"),
+        ("--mem=lots", "is not an amount of memory"),
     ],
 )
 def test_what_would_change_the_result_is_refused(line: str, said: str) -> None:
@@ -259,6 +282,7 @@ def test_the_name_of_the_machine_is_put_into_names_of_files() -> None:
 
 
 def test_options_that_one_machine_has_no_use_for_are_named() -> None:
+    assert slurm("--mail-type=begins,END,ends").notes == ("line 2: --mail-type=begins,ends has no effect",)
     assert slurm("--partition=gpu -n1 --open-mode=truncate", "-N1", "--exclusive=user").notes == (
         "line 2: --partition=gpu has no effect",
         "line 3: --nodes=1 has no effect",

@@ -19,6 +19,7 @@ JOB = {"job_id": 42, "name": "train/big", "user": "ada"}
         ("%u-%x", "ada-train_big"),
         ("100%%", "100%"),
         ("%%j", "%j"),
+        ("%4j-%03a.%1j-%10A.%b", "0042-000.42-0000000042.0"),
     ],
 )
 def test_what_a_pattern_expands_to(pattern: str, name: str) -> None:
@@ -28,9 +29,10 @@ def test_what_a_pattern_expands_to(pattern: str, name: str) -> None:
 
 def test_an_element_knows_its_array() -> None:
     assert filename_patterns.expand("%A_%a of %j", **JOB, array_id=40, index=3) == "40_3 of 42"
+    assert filename_patterns.expand("%3A_%3a %b", **JOB, array_id=40, index=13) == "040_013 3"
 
 
-@pytest.mark.parametrize("pattern", ["%q", "50%", "%", "a%\nb", "", "logs/"])
+@pytest.mark.parametrize("pattern", ["%q", "50%", "%", "a%\nb", "", "logs/", "%3x", "%100j"])
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(Refused):
         filename_patterns.check(pattern)
@@ -48,8 +50,23 @@ def test_a_literal_expands_to_itself(text: str) -> None:
 @pytest.mark.parametrize(
     ("pattern", "elements", "other_jobs"),
     [("a.txt", False, False), ("%x-%A.txt", False, False), ("%a.txt", True, False), ("%j", True, True),
-     ("%%a", False, False), ("%%j.%a", True, False), ("%%%j", True, True)],
+     ("%%a", False, False),  ("%%j.%a", True, False), ("%%%j", True, True),
+     ("%3a", True, False), ("%3j", True, True), ("%b", False, False)],
 )  # fmt: skip
 def test_what_is_of_one_job_alone(pattern: str, elements: bool, other_jobs: bool) -> None:
     assert filename_patterns.is_of_one_job(pattern, elements=True) is elements
     assert filename_patterns.is_of_one_job(pattern, elements=False) is other_jobs
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("/a/b.txt", ("/a/b.txt", "")),
+        ("/a%%b/c", ("/a%b/c", "")),
+        ("/a/%j.txt", ("/a", "%j.txt")),
+        ("/a/x%3a/b/%j", ("/a", "x%3a/b/%j")),
+        ("/%u/b", ("/", "%u/b")),
+    ],
+)
+def test_the_part_of_a_path_that_is_known_before_the_job(pattern: str, found: tuple[str, str]) -> None:
+    assert filename_patterns.known(pattern) == found

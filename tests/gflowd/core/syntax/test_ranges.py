@@ -76,6 +76,11 @@ def test_an_index_given_twice_is_refused(text: str, index: int) -> None:
         ranges.ascending(ranges.parse(text))
 
 
+def test_ranges_that_overlap_can_be_merged() -> None:
+    assert ranges.show(ranges.merged([(4, 4, 1), (1, 3, 1), (2, 2, 1), (3, 6, 1)])) == "1-6"
+    assert ranges.show(ranges.merged([(7, 9, 2), (0, 5, 3)])) == "0-3:3,7-9:2"
+
+
 @given(st.lists(st.tuples(*[st.integers(min_value=0, max_value=40)] * 2, st.integers(min_value=1, max_value=5))))
 def test_ascending_ranges_have_the_same_indices_and_spans_apart(raw: list[tuple[int, int, int]]) -> None:
     given_ranges = tuple(ranges.spanned(first, first + more, step) for first, more, step in raw)
