@@ -376,7 +376,7 @@ def test_options_of_sbatch_take_precedence_over_every_line() -> None:
     assert head.slurm
     assert script_head.read(b"", over=()).slurm
     for wrong, said in (
-        ([Option(0, "time", "x"), Option(0, "uid", "1")], "--uid=1: a job runs as its submitter"),
+        ([Option(0, "comment", "x"), Option(0, "uid", "1")], "--uid=1: a job runs as its submitter"),
         ([], "line 2: #SBATCH --uid=1: a job runs as its submitter"),
     ):
         with pytest.raises(Refused) as caught:
