@@ -230,7 +230,9 @@ def add_directory(group: command_line.Options) -> None:
 def add_export(group: command_line.Options) -> None:
     """Which variables it has."""
     group.add_argument("--export", default="ALL", metavar="ALL|NONE|NAME[=VALUE],...",
-                       help="the variables that the job gets (default ALL; NONE: only those of a login)")  # fmt: skip
+                       help="the variables that the job gets (default ALL; NONE: those of a login; names add to them)"
+                       )  # fmt: skip
+    group.add_argument("--get-user-env", action="store_true", help="add the variables of a login to those of --export")
 
 
 def add_environment(group: command_line.Options) -> None:

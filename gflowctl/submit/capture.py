@@ -26,12 +26,14 @@ LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
 _EXPORTED = r"""\s*(?:(?P<name>[^,=\s]+=)(?P<value>'[^']*'|"[^"]*")\s*|(?P<plain>[^,]+))(?:,|$)"""
 _NO_COMMANDS = {stat.S_IFDIR: "directory", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
 _OF_LINES = " \t\n&|;<>"  # characters of shell lines that names of programs do not have
+NO_LOGIN = "the job gets only the variables of a bare login"
 # In notes, whoever reads them: what may change the result.
 ALWAYS_SAID = (
     ": ignored: ",
     "; it will be looked for when the job starts",
     ": which GPUs there are is not known before gflowd has run",
     ": no GPU of this machine is so called, and it has several models",
+    NO_LOGIN,
 )
 LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
@@ -143,26 +145,39 @@ def given_environment() -> dict[bytes, bytes]:
     return {name: value for name, equals, value in pairs if name and equals}
 
 
-def environment(export: str, environ: Mapping[bytes, bytes], *, pages: bool = False) -> list[bytes]:
+def environment(
+    export: str, environ: Mapping[bytes, bytes], login: Mapping[bytes, bytes] | None = None, *, pages: bool = False
+) -> list[bytes]:
     """The job's variables, each `NAME=value`, sorted. `export` is `ALL`, `NONE` or `NAME[=VALUE],...`.
 
-    Names beside `ALL` or `NONE`, in any case, add to them; names alone are added to what a login needs. A value in
+    Names beside `ALL` or `NONE`, in any case, add to them; names alone are added to those of a `login`. A value in
     quotes may hold commas. Pagers are cat unless they are named, or somebody
     `pages`. Raises `Refused` for what can be no variable's name.
     """
-    chosen: dict[bytes, bytes] = {}
+    chosen: dict[bytes, bytes] = dict(login or {})
     words = _export_words(export)
     if "ALL" in words:
         chosen.update((name, value) for name, value in environ.items() if not is_own(os.fsdecode(name)))
-    else:
-        chosen.update((name, environ[name]) for name in LOGIN if name in environ)
-        chosen[b"PATH"] = LOGIN_PATH
     if not pages:
         chosen.update((name, b"cat") for name in (*PAGERS, *chosen) if name.endswith(b"PAGER"))
     for word in words:
         if word not in ("ALL", "NONE"):
             chosen.update(_exported(word, environ))
     return sorted(b"%b=%b" % pair for pair in chosen.items())
+
+
+def is_of_login(export: str) -> bool:
+    """Whether the job gets a login's variables instead of the submitter's."""
+    return "ALL" not in _export_words(export)
+
+
+def login(environ: Mapping[bytes, bytes]) -> tuple[dict[bytes, bytes], str | None]:
+    """The variables of a login of the submitter, and a note if its profile could not be read."""
+    from gflowctl.submit import login_environment
+
+    base = {name: environ[name] for name in LOGIN if name in environ}
+    found, why = login_environment.read({**base, b"PATH": LOGIN_PATH})
+    return found, None if why is None else f"{NO_LOGIN}: {why}"
 
 
 def unset(export: str, environ: Mapping[bytes, bytes]) -> list[str]:

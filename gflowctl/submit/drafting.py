@@ -120,6 +120,7 @@ class Drafter:
         self._trouble = cache(self._check_command)
         self._digest = cache(capture.digest)
         self._script_content = cache(capture.script_content)
+        self._login = cache(lambda: capture.login(self._around.environment))
         self._directory = cache(self._find_directory)
         self._git_state = cache(capture.git_state)
         self._output_pattern = cache(capture.output_pattern)
@@ -193,7 +194,7 @@ class Drafter:
         self, args: Namespace, command: Words, content: bytes | None, head: Head | None, *, may_come: bool
     ) -> Spec:
         slurm = head is not None and head.slurm
-        env = self._environment(args.export)
+        env = self._environment(args.export, args.get_user_env)
         validation.check_size(command, (), env.size)
         cwd = self._directory(args.chdir)
         family = self._family(args)
@@ -262,8 +263,12 @@ class Drafter:
             self.notes |= {} if note is None else {note: None}
         return found
 
-    def _take_environment(self, export: str) -> Environment:
-        variables = capture.environment(export, self._around.environment, pages=getattr(self._common, "pty", False))
+    def _take_environment(self, export: str, login_too: bool) -> Environment:  # noqa: FBT001 -- it is cached by both
+        login, pages = None, getattr(self._common, "pty", False)
+        if login_too or capture.is_of_login(export):
+            login, note = self._login()
+            self.notes |= {} if note is None else {note: None}
+        variables = capture.environment(export, self._around.environment, login, pages=pages)
         for name in capture.unset(export, self._around.environment):
             self.notes[f"--export: {name} is not set"] = None
         name = capture.digest(b"".join(b"%b\0" % variable for variable in variables))

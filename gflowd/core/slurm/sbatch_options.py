@@ -46,7 +46,6 @@ REFUSED = {
     "container": "gflow starts no containers",
     "container-id": "gflow starts no containers",
     "export-file": "gflow takes variables only from the submitter",
-    "get-user-env": "gflow takes variables only from the submitter",
     "gid": "a job runs as its submitter",
     "gpus-per-socket": "gflow does not know sockets; give --gpus",
     "help": "not an option for a script",
@@ -62,8 +61,8 @@ REFUSED = {
 MEANINGFUL = frozenset(
     {
     "account", "array", "begin", "chdir", "comment", "constraint", "cpus-per-gpu", "cpus-per-task", "deadline",
-    "dependency", "error", "exclusive", "export", "gpus", "gpus-per-node", "gpus-per-task", "gres", "hold",
-    "input", "job-name", "kill-on-invalid-dep", "mail-type", "mail-user", "mem", "mem-per-cpu", "mem-per-gpu",
+    "dependency", "error", "exclusive", "export", "get-user-env", "gpus", "gpus-per-node", "gpus-per-task", "gres",
+    "hold", "input", "job-name", "kill-on-invalid-dep", "mail-type", "mail-user", "mem", "mem-per-cpu", "mem-per-gpu",
     "mincpus", "nice", "no-requeue", "nodes", "ntasks", "ntasks-per-gpu", "ntasks-per-node", "open-mode", "output",
     "overcommit", "parsable", "requeue", "signal", "test-only", "time", "wait",
     }

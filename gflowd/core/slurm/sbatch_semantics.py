@@ -97,7 +97,11 @@ def translate(
     """What the options of a script mean; arguments as for `script_head.read`. Of an option that is given twice the last
     one counts, as in sbatch(1).
     """
-    asked = list({option.name: option for option in asked}.values())
+    last: dict[str, Option] = {}
+    for option in asked:
+        last.pop(option.name, None)
+        last[option.name] = option
+    asked = list(last.values())
     argv: list[tuple[int, str]] = []
     without_effect: list[tuple[int, str]] = []
     troubles: list[tuple[int, str]] = []
@@ -335,6 +339,7 @@ _RULES: dict[str, Rule] = {
     "array": _array,
     "cpus-per-gpu": _cpus_per_gpu,
     "exclusive": lambda value, _: () if value in SHARED_WITH else ("--exclusive",),
+    "get-user-env": lambda _value, _job: ("--get-user-env",),
     "gpus-per-task": _gpus_per_task,
     "input": lambda value, _: (f"--input={'/dev/null' if value.lower() == 'none' else value}",),
     "kill-on-invalid-dep": _kill_on_invalid_dependency,

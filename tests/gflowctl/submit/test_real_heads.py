@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HEADS = Path(__file__).parent.parent.parent / "data" / "sbatch-heads.jsonl"
 # What made the inputs nameless made these of other words; Slurm had read the words.
-NAMELESS = ("--signal=user@example.org", "--signal=B:user@example.org", "--accountacct", "--get-user-env")
+NAMELESS = ("--signal=user@example.org", "--signal=B:user@example.org", "--accountacct")
 CUT = "# --> Generally depends on your nb of subjects."
 
 

@@ -167,11 +167,8 @@ def test_equal_environments_are_stored_once_and_private(ctl: Ctl) -> None:
 def test_exports(ctl: Ctl) -> None:
     ctl.env["A"] = "1"
     login = {b"HOME", b"PATH", b"PAGER", b"GIT_PAGER", b"MANPAGER", b"SYSTEMD_PAGER"}
-    assert (
-        login
-        <= set(environment(ctl, ctl.submit("--export", "NONE", "true")))
-        <= login | {b"USER", b"LOGNAME", b"SHELL"}
-    )
+    none = environment(ctl, ctl.submit("--export", "NONE", "true"))
+    assert (login <= set(none), b"A" in none, b"PYTHONPATH" in none) == (True, False, False)
     named = environment(ctl, ctl.submit("--export=A,B=2,MISSING", "true"))
     assert (named[b"A"], named[b"B"]) == (b"1", b"2")
     assert b"MISSING" not in named
