@@ -116,7 +116,11 @@ MAY_IMPORT = (
         ),
     ),
     (
-        "gflowctl.slurm.sbatch",  # the verb submit in Slurm's words
+        "gflowctl.slurm.control.update",  # the verb update in Slurm's words
+        ("gflowctl.commands.update", *CONTEXT, OUTPUT, VIEW, "gflowctl.change.", "gflowctl.slurm."),
+    ),
+    (
+        "gflowctl.slurm.sbatch",  # the verb submit
         ("gflowctl.commands.submit", *CONTEXT, OUTPUT, VIEW, "gflowctl.slurm.", "gflowctl.submit."),
     ),
     (

@@ -15,7 +15,7 @@ wait for it; if there are none, to the command (the shell of a script is left al
 
 from __future__ import annotations
 
-from gflowctl.change import cancellation, lost_dependents, wishes
+from gflowctl.change import lost_dependents, wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import NOT_ENDED, Selection
 from gflowctl.output import render
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     def cancelled(view: views.View, job: Job) -> Wish | str:
         number = None if chosen.is_by_options else job.series
         is_alone = number is not None and number not in chosen.series
-        found = cancellation.cancelled(view, job, is_alone=is_alone)
+        found = wish_rules.cancelled(view, job, is_alone=is_alone)
         if is_alone and number is not None and isinstance(found, Wish) and isinstance(job.phase, Queued):
             passed[number] = None
         return found

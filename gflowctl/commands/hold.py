@@ -6,19 +6,16 @@ series (submit --repeat) means its next run; while that is held, no other run co
 
 from __future__ import annotations
 
-from gflowctl.change import wishes
+from gflowctl.change import wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
-from gflowctl.view import jobs, views
 from gflowctl.view.runs import NEXT
-from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
-    from gflowd.core.job.model import Job, Wish
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +26,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    outcome = wishes.apply(context, Selection(args, "hold", WAITING, runs=NEXT), _held)
+    outcome = wishes.apply(context, Selection(args, "hold", WAITING, runs=NEXT), wish_rules.held)
     wishes.report(args, outcome, ("Held", outcome.changed))
     return 0
-
-
-def _held(_view: views.View, job: Job) -> Wish | str:
-    if not jobs.is_waiting(job):
-        raise Refused(f"is {jobs.state(job)}; only queued jobs can be held")
-    return "is already held" if job.wish.held else job.wish.replace(held=True)

@@ -6,13 +6,11 @@ queued jobs. The id of a series (submit --repeat) means its next run.
 
 from __future__ import annotations
 
-from gflowctl.change import wishes
+from gflowctl.change import wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
-from gflowctl.view import jobs, views
 from gflowctl.view.runs import NEXT
 from gflowd import command_line
-from gflowd.core.errors import Refused
 from gflowd.core.job.model import HELD
 
 TYPE_CHECKING = False
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
-    from gflowd.core.job.model import Job, Wish
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,16 +35,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     chosen = Selection(args, "release", (HELD,) if args.at is None else WAITING, usual=(HELD,), runs=NEXT)
     at = None if args.at is None else context.instant(args.at, "--at")
 
-    def released(view: views.View, job: Job) -> Wish | str:
-        if jobs.is_waiting(job):
-            wish = job.wish.replace(held=False, released_at=view.now) if job.wish.held else job.wish
-            if at is not None:
-                return wish.replace(begin_at=at)
-            return wish if job.wish.held else "is not held"
-        if at is not None:
-            raise Refused(f"is {jobs.state(job)}; only a queued job has a begin time")
-        return f"is not held ({jobs.state(job)})"
-
-    outcome = wishes.apply(context, chosen, released)
+    outcome = wishes.apply(context, chosen, wish_rules.released(at))
     wishes.report(args, outcome, ("Released", outcome.changed))
     return 0

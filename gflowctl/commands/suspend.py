@@ -12,19 +12,16 @@ Name the jobs or choose them by options, which leave out all jobs that are not r
 
 from __future__ import annotations
 
-from gflowctl.change import wishes
+from gflowctl.change import wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import Selection
-from gflowctl.view import jobs, views
-from gflowd.core.errors import Refused
-from gflowd.core.job.model import RUNNING, STARTING, SUSPENDED, Running, Starting, Suspended
+from gflowd.core.job.model import RUNNING, STARTING, SUSPENDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
-    from gflowd.core.job.model import Job, Wish
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,21 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    gives = bool(args.release_cpus)
-
-    def suspended(_view: views.View, job: Job) -> Wish | str:
-        if not isinstance(job.phase, Starting | Running | Suspended) or job.wish.cancelled_at is not None:
-            raise Refused(f"is {_state(job)}; only running jobs can be suspended")
-        if not job.is_to_stand_still:
-            return job.wish.replace(suspended=jobs.attempt(job), releases_cpus=gives)
-        if gives and not job.wish.releases_cpus:
-            return job.wish.replace(releases_cpus=True)
-        return "is already suspended"
-
-    outcome = wishes.apply(context, Selection(args, "suspend", (STARTING, RUNNING, SUSPENDED)), suspended)
+    chosen = Selection(args, "suspend", (STARTING, RUNNING, SUSPENDED))
+    outcome = wishes.apply(context, chosen, wish_rules.suspended(releases_cpus=args.release_cpus))
     wishes.report(args, outcome, ("Suspended", outcome.changed))
     return 0
-
-
-def _state(job: Job) -> str:
-    return "being cancelled" if job.wish.cancelled_at is not None and job.run is not None else jobs.state(job)

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import time
 
-from gflowctl.change import wishes
+from gflowctl.change import wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import WAITING, Selection
-from gflowctl.view import jobs, views
 from gflowctl.view.runs import NEXT
-from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
-    from gflowd.core.job.model import Job, Wish
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,13 +29,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    now = time.time()
-
-    def put_first(_view: views.View, job: Job) -> Wish:
-        if not jobs.is_waiting(job):
-            raise Refused(f"is {jobs.state(job)}; only queued jobs can be moved to the front")
-        return job.wish.replace(top_at=now)
-
-    outcome = wishes.apply(context, Selection(args, "top", WAITING, runs=NEXT), put_first)
+    outcome = wishes.apply(context, Selection(args, "top", WAITING, runs=NEXT), wish_rules.put_first(time.time()))
     wishes.report(args, outcome, ("Moved to the front:", outcome.changed))
     return 0

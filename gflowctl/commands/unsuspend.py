@@ -5,18 +5,16 @@ Name the jobs or choose them by options, which leave out all jobs that are not s
 
 from __future__ import annotations
 
-from gflowctl.change import wishes
+from gflowctl.change import wish_rules, wishes
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import Selection
-from gflowctl.view import jobs, views
-from gflowd.core.job.model import RUNNING, STARTING, SUSPENDED, Suspended
+from gflowd.core.job.model import RUNNING, STARTING, SUSPENDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
-    from gflowd.core.job.model import Job, Wish
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,14 +25,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the wishes."""
-    outcome = wishes.apply(context, Selection(args, "unsuspend", (STARTING, RUNNING, SUSPENDED)), _going_on)
+    outcome = wishes.apply(context, Selection(args, "unsuspend", (STARTING, RUNNING, SUSPENDED)), wish_rules.going_on)
     wishes.report(args, outcome, ("Unsuspended", outcome.changed))
     return 0
-
-
-def _going_on(_view: views.View, job: Job) -> Wish | str:
-    if job.is_to_stand_still:
-        return job.wish.replace(suspended=0, releases_cpus=False)
-    if isinstance(job.phase, Suspended):
-        return "is already to go on"
-    return f"is not suspended ({jobs.state(job)})"

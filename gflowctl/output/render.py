@@ -88,8 +88,13 @@ def speak_as(name: str) -> None:
 
 def note(text: str) -> None:
     """One line for the user on stderr."""
+    say(f"{_name}: {text}")
+
+
+def say(text: str) -> None:
+    """One line on stderr that does not name the program, as some of Slurm's do not."""
     try:
-        sys.stderr.write(f"{_name}: {brief(escape(text))}\n")
+        sys.stderr.write(f"{brief(escape(text))}\n")
         sys.stderr.flush()
     except OSError:  # the message cannot be delivered; keep our exit status
         _abandon(2)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 
-from gflowctl.change import cancellation, wishes
+from gflowctl.change import wish_rules, wishes
 from gflowctl.options import signals
 from gflowctl.output import render
 from gflowctl.view import jobs, views
@@ -226,7 +226,7 @@ def _is_here(nodes: str) -> bool:
 
 def _cancel(choice: Choice, context: Context) -> int:
     def cancelled(view: View, job: Job) -> Wish | str:
-        return cancellation.cancelled(view, job, is_alone=False)
+        return wish_rules.cancelled(view, job, is_alone=False)
 
     outcome = wishes.apply(context, choice, cancelled)
     for word in choice.unknown:

@@ -1,9 +1,11 @@
 """Usage: scontrol COMMAND ...
 
-show hostnames [LIST]: the hosts of a list, by default $SLURM_JOB_NODELIST, one a line.
-show hostlist HOSTS: the list that has these hosts.
-ping: whether the daemon runs.
-version: the version.
+  show hostnames [LIST]: the hosts of a list, by default $SLURM_JOB_NODELIST, one a line
+  show hostlist|hostlistsorted HOSTS: the list that has these hosts
+  hold, release, requeue, requeuehold, suspend, resume, top JOB,...: change jobs; also jobname=NAME
+  update JobId=JOB,... NAME=VALUE ...: change what jobs ask for
+  write batch_script JOB [FILE|-]: write the script of a job, by default to slurm-JOB.sh
+  ping: whether the daemon runs; version
 
 Commands, and words after show, may be shortened, in any case. See gflow-slurm(7).
 """
@@ -49,8 +51,8 @@ def chosen(word: str, table: dict[str, Command]) -> Command:
     given = word.lower()
     if given in table:
         return table[given]
-    found = [name for name in table if name.startswith(given)]
-    if len(found) != 1:
+    found = sorted(name for name in table if name.startswith(given))
+    if not found or not all(name.startswith(found[0]) for name in found):
         raise Refused(f"invalid keyword: {word}")
     return table[found[0]]
 
@@ -101,13 +103,38 @@ def _version(_words: Sequence[str], _context: Context) -> int:
     return 0
 
 
+def _later(module: str, function: str = "run") -> Command:
+    """A command whose module is imported only when it is asked for."""
+
+    def command(words: Sequence[str], context: Context) -> int:
+        import sys
+
+        name = f"gflowctl.slurm.control.{module}"
+        __import__(name)
+        found: int = getattr(sys.modules[name], function)(words, context)
+        return found
+
+    return command
+
+
 ENTITIES: dict[str, Command] = {
     "hostlist": _hostlist,
     "hostlistsorted": _sorted_hostlist,
     "hostnames": _hostnames,
 }
 COMMANDS: dict[str, Command] = {
+    "hold": _later("changes", "hold"),
+    "holdu": _later("changes", "hold"),
     "ping": _ping,
+    "release": _later("changes", "release"),
+    "requeue": _later("changes", "requeue"),
+    "requeuehold": _later("changes", "requeue_and_hold"),
+    "resume": _later("changes", "resume"),
     "show": _show,
+    "suspend": _later("changes", "suspend"),
+    "top": _later("changes", "top"),
+    "uhold": _later("changes", "hold"),
+    "update": _later("update"),
     "version": _version,
+    "write": _later("batch_script"),
 }

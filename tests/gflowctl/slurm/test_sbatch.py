@@ -72,7 +72,7 @@ def test_what_cannot_be_is_one_line_and_status_one(here: Ctl) -> None:
         ("--wrap", " "): "--wrap: the text is empty",
         ("--gres=craynetwork:1", "job.sh"): "--gres=craynetwork:1: gflow supports GPUs of one type",
         ("wait.sh",): "wait.sh: line 3: #SBATCH --gres=craynetwork:1: gflow supports GPUs of one type",
-        ("--array=x", "job.sh"): "--array: ",
+        ("--array=x", "job.sh"): "--array=x: not indices",
         ("-d", "afterok:99", "job.sh"): "no job 99",
         ("--chdir=/nonexistent", "job.sh"): "--chdir: /nonexistent is not a directory",
         ("-c", "many", "job.sh"): "-c/--cpus/--cpus-per-task: 'many' is not a number from 0 to 1000000\n",

@@ -1,0 +1,1 @@
+"""The commands of scontrol: what it changes, and what it shows."""

@@ -1,0 +1,161 @@
+"""What scontrol does to jobs that it is given by id: hold, release, requeue, suspend, resume, top."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from gflowctl.change import wish_rules, wishes
+from gflowctl.output import render
+from gflowctl.view import jobs, runs, views
+from gflowd.core.errors import Refused
+from gflowd.core.job import array_ids
+from gflowd.core.job.model import Queued, Suspended, Wish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Final
+
+    from gflowctl.change.wishes import Change
+    from gflowctl.context import Context
+    from gflowctl.view.views import View
+    from gflowd.core.job.model import Job
+
+UNKNOWN = "Invalid job id specified"
+_WORD = re.compile(r"([0-9]{1,18})(?:_(?:[0-9]{1,18}|\[[0-9,:-]+\]|(\*)))?")
+
+
+class Unknown(Refused):
+    """There is no such job."""
+
+
+class Named:
+    """The jobs of one word, for `wishes.apply`."""
+
+    __slots__ = ("_one_of_series", "_word", "is_by_options")
+
+    def __init__(self, word: str, *, one_of_series: bool) -> None:
+        self._word: Final = word
+        self._one_of_series: Final = one_of_series  # the next run, not that with the id
+        self.is_by_options: Final = False
+
+    def select(self, view: View) -> list[int]:
+        """Their ids. Raises `Unknown`."""
+        return meant(view, self._word, one_of_series=self._one_of_series)
+
+    def nothing(self) -> str:
+        """Never needed: a word means a job, or none that exists."""
+        return UNKNOWN
+
+
+def meant(view: View, word: str, *, one_of_series: bool = True) -> list[int]:
+    """The ids that a word names. Raises `Unknown`."""
+    match = _WORD.fullmatch(word)
+    if match is None:
+        raise Unknown(UNKNOWN)
+    word = match[1] if match[2] else word
+    try:
+        if not one_of_series or not view.has_series:
+            return view.select([word])
+        found = runs.by_series(view)
+        return runs.meant(found, view.select([word], found), runs.NEXT)
+    except Refused:
+        raise Unknown(UNKNOWN) from None
+
+
+def words(given: Sequence[str], context: Context) -> Iterator[str]:
+    """The jobs of a command: `1,2_3`, `jobid=1`, or `jobname=NAME`. Raises `Refused` for a name that nobody has."""
+    for text in given:
+        key, equals, value = text.partition("=")
+        if key.lower() in ("jobname", "name") and equals:
+            yield from by_name(value, context)
+        else:
+            yield from filter(None, array_ids.split(value if equals and key.lower() in ("job", "jobid") else text))
+
+
+def by_name(name: str, context: Context) -> Iterator[str]:
+    """The user's jobs with this name that have not ended, arrays as one."""
+    view = views.View(context, context.store.read())
+    mine = [each for each in view.owned(view.ids(), {context.user}) if not view.has_ended(each)]
+    found = dict.fromkeys(view.spec_of(each) for each in mine if view.job(each).spec.name == name)
+    if not found:
+        raise Refused(f"{UNKNOWN} for job {name}")
+    return map(str, found)
+
+
+def hold(given: Sequence[str], context: Context) -> int:
+    """Keeps queued jobs from starting."""
+    return _each(given, context, wish_rules.held, one_of_series=True)
+
+
+def release(given: Sequence[str], context: Context) -> int:
+    """Lets held jobs start."""
+    return _each(given, context, wish_rules.released(None), one_of_series=True)
+
+
+def top(given: Sequence[str], context: Context) -> int:
+    """Moves queued jobs before all others."""
+    return _each(given, context, wish_rules.put_first(time.time()), one_of_series=True)
+
+
+def suspend(given: Sequence[str], context: Context) -> int:
+    """Lets running jobs stand still; their CPUs are free, as under Slurm."""
+    return _each(given, context, wish_rules.suspended(releases_cpus=True))
+
+
+def resume(given: Sequence[str], context: Context) -> int:
+    """Lets suspended jobs go on."""
+
+    def change(view: View, job: Job) -> Wish | str:
+        found = wish_rules.going_on(view, job)
+        if isinstance(found, str) and not isinstance(job.phase, Suspended):
+            raise Refused(found)
+        return found
+
+    return _each(given, context, change)
+
+
+def requeue(given: Sequence[str], context: Context) -> int:
+    """Lets jobs run once more."""
+    return _each(_without_options(given), context, _requeued)
+
+
+def requeue_and_hold(given: Sequence[str], context: Context) -> int:
+    """Lets jobs run once more when they are released."""
+
+    def change(view: View, job: Job) -> Wish | str:
+        found = _requeued(view, job)
+        return found if isinstance(found, str) else found.replace(held=True)
+
+    return _each(_without_options(given), context, change)
+
+
+def _requeued(view: View, job: Job) -> Wish | str:
+    if isinstance(job.phase, Queued):
+        raise Refused(f"is {jobs.state(job)}; only a job that has started can be requeued")
+    return wish_rules.requeued(view, job)
+
+
+def _without_options(given: Sequence[str]) -> list[str]:
+    """What is not `incomplete` or `state=SpecialExit`, which choose among a cluster's states."""
+    return [
+        word for word in given if word.lower() not in ("incomplete", "specialexit") and "state=" not in word.lower()
+    ]
+
+
+def _each(given: Sequence[str], context: Context, change: Change, *, one_of_series: bool = False) -> int:
+    """Changes the jobs of each word; what cannot be done to one does not keep the others."""
+    status = 0
+    if not given:
+        raise Refused("too few arguments")
+    for word in words(given, context):
+        try:
+            wishes.apply(context, Named(word, one_of_series=one_of_series), change)
+        except Unknown as error:
+            render.say(f"{error} for job {word}")
+            status = 1
+        except Refused as error:
+            render.note(f"error: {error}")
+            status = 1
+    return status
