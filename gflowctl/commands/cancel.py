@@ -1,16 +1,18 @@
 """Cancel queued jobs, and stop running ones with their whole process trees.
 
-A running job gets SIGINT, after half its grace SIGTERM, and after its grace SIGKILL. The command returns once the
-request is on disk; gflowctl wait waits for the end. Jobs that depend on these and then can never run are cancelled too,
-and named; --dry-run names them beforehand. Name the jobs or choose them by options. With several options a job
-must match all of them, and jobs that have ended are left out. Naming a job that has already ended is not an error.
+A running job gets SIGINT, after half its grace SIGTERM, and after its grace SIGKILL; a script with #SBATCH lines gets
+SIGTERM first, without SIGINT. The command returns once the request is on disk; gflowctl wait waits for the end. Jobs
+that depend on these and then can never run are cancelled too, and named; --dry-run names them beforehand. Name the jobs
+or choose them by options. With several options a job must match all of them, and jobs that have ended are left out.
+Naming a job that has already ended is not an error.
 
 The id of a series (submit --repeat) means all its runs: the series ends. The id of a later run means this run alone,
 and the next one comes at its time; --run says the same of the first run, whose id is that of the series. Options that
 choose jobs end the series whose next run they choose.
 
 With --signal the job is not cancelled. The signal goes at once to those of its processes that have a handler for it or
-wait for it; if there are none, to the command (the shell of a script is left alone). KILL, STOP and CONT go to all.
+wait for it; if there are none, to the command (the shell of a script is left alone; so is any script with #SBATCH
+lines). KILL, STOP and CONT go to all.
 """
 
 from __future__ import annotations

@@ -54,6 +54,7 @@ def send(context: Context, found: Sequence[Job], number: int, whom: str = HEEDIN
     (`whom`); returns how many of each job. Never to this process, which may itself be in a job.
     """
     leaders = {}
+    written_for_slurm = {job.id for job in found if job.spec.slurm}
     for job in found:
         assert isinstance(job.phase, Begun)
         identity = None if job.phase.started is None else job.phase.started.identity
@@ -65,7 +66,7 @@ def send(context: Context, found: Sequence[Job], number: int, whom: str = HEEDIN
     for key, (leader, _) in leaders.items():
         pid = None if leader is None else leader.pid
         if whom == HEEDING:
-            meant = processes.heeding(members[key], pid, number)
+            meant = processes.heeding(members[key], pid, number, slurm=key[0] in written_for_slurm)
         else:
             meant = [each for each in members[key] if each.pid != pid and (whom == EVERYONE or each.parent == pid)]
         sent[key[0]] = sum(processes.send(each, (number,)) for each in meant if each.pid != os.getpid())

@@ -203,12 +203,12 @@ def _environment(pid: int) -> bytes:
         return b""
 
 
-def heeding(found: Iterable[Process], leader: int | None, number: int) -> list[Process]:
+def heeding(found: Iterable[Process], leader: int | None, number: int, *, slurm: bool) -> list[Process]:
     """Those of a job's processes that the signal `number` goes to (`signal_targets.chosen`); `job.sh`, by its pid, is
-    `leader`, and never one of them.
+    `leader`, and never one of them. `slurm`: the job was written for Slurm.
     """
     members = [_member(process, number) for process in found if process.pid != leader]
-    return signal_targets.chosen(members, leader, number)
+    return signal_targets.chosen(members, leader, number, slurm=slurm)
 
 
 def _member(process: Process, number: int) -> signal_targets.Member:

@@ -130,7 +130,7 @@ class TimeoutEnforcer:
         pid = None if leader is None else leader.pid
         if early.command_only:
             return [p for p in found if pid is not None and p.parent == pid]
-        return processes.heeding(found, pid, early.number)
+        return processes.heeding(found, pid, early.number, slurm=job.slurm)
 
     def _stop(self, jobs: list[LiveJob], now: Moment) -> list[float]:
         """Takes every step that is due; returns when to check again."""

@@ -102,10 +102,10 @@ class Processes:
     def send(self, process: Process, numbers: Iterable[int]) -> bool:
         return self._jobs.send(process, numbers)
 
-    def heeding(self, found: Iterable[Process], leader: int | None, number: int) -> list[Process]:
+    def heeding(self, found: Iterable[Process], leader: int | None, number: int, *, slurm: bool) -> list[Process]:
         """Nothing here has a handler."""
         members = [signal_targets.Member(process, takes=False) for process in found if process.pid != leader]
-        return signal_targets.chosen(members, leader, number)
+        return signal_targets.chosen(members, leader, number, slurm=slurm)
 
     def memory(self, process: Process) -> int:
         return 0

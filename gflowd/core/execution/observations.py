@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gflowd.core.execution import output_files
+from gflowd.core.execution import output_files, stop_ladder
 from gflowd.core.job import reasons
 from gflowd.core.job.model import NEVER, Begun, Job, Pauses, Started, Stopping, Suspended
 from gflowd.core.job.value import Posted
@@ -42,6 +42,7 @@ class LiveJob(Posted):
     outputs: tuple[str, ...] = ()  # the files that it writes to beside its log, where it has such a limit
     gpus: tuple[str, ...] = ()  # the UUIDs of those that it has for itself
     relay: str | None = None  # what connects it with its `gflowctl run`, with which it ends
+    slurm: bool = False  # a script written for Slurm
 
     def runs_in(self, boot: str) -> bool:
         """Whether it has begun, in this boot."""
@@ -53,8 +54,8 @@ class LiveJob(Posted):
         return self.id, self.attempt
 
 
-def live_job(job: Job, grace: float) -> LiveJob:
-    """The live view of `job`, or of one that lingers; `grace` is the daemon's, for jobs without their own.
+def live_job(job: Job, grace: float | None) -> LiveJob:
+    """The live view of `job`, or of one that lingers; `grace` is that of gflow.toml, for jobs without their own.
 
     Raises TypeError for a job that has no run.
     """
@@ -67,7 +68,7 @@ def live_job(job: Job, grace: float) -> LiveJob:
         id=job.id,
         attempt=run.attempt,
         executor=run.executor,
-        grace=grace if job.spec.grace is None else job.spec.grace,
+        grace=stop_ladder.grace(job.spec, grace),
         started=phase.started if isinstance(phase, Begun) else None,
         time_limit=job.spec.time_limit,
         early_signal=job.spec.early_signal,
@@ -81,6 +82,7 @@ def live_job(job: Job, grace: float) -> LiveJob:
         outputs=() if job.spec.quiet_limit is None else output_files.paths(job),
         gpus=() if job.spec.shared or job.run is None else job.run.gpu_uuids,
         relay=job.spec.relay,
+        slurm=job.spec.slurm,
     )
 
 

@@ -2,7 +2,8 @@
 
 The processes that take it. A bystander, e.g. the `tee` behind a program, would be killed by it, and the program's
 output would be lost; a shell that waits for its children would not pass it on. If no process takes it, the command gets
-it and may be killed by it. A shell with a script is not the command; what it runs is.
+it and may be killed by it. A shell with a script is not the command; what it runs is. In a job written for Slurm its
+script is never the command, as for scancel(1), which signals steps alone.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ def is_shell(executable: str) -> bool:
     return executable.rpartition("/")[2].removesuffix(" (deleted)").removeprefix("static-") in SHELLS
 
 
-def chosen(members: Sequence[Member], leader: int | None, number: int) -> list[Process]:
-    """Those of `members` (without `job.sh`, whose pid is `leader`) that the signal `number` goes to."""
+def chosen(members: Sequence[Member], leader: int | None, number: int, *, slurm: bool = False) -> list[Process]:
+    """Those of `members` (without `job.sh`, whose pid is `leader`) that the signal `number` goes to. `slurm`: the job
+    was written for Slurm.
+    """
     everyone = [member.process for member in members]
     if number in TO_ALL:
         return everyone
@@ -55,16 +58,23 @@ def chosen(members: Sequence[Member], leader: int | None, number: int) -> list[P
     sure = [m for m in takers if not m.shell or not (m.doubtful or number in HOUSEKEEPING)]
     if sure:
         return [member.process for member in sure]
+    if slurm:
+        return commands(members, leader, script=True)
     if takers and number in FROM_A_TERMINAL:
         return everyone  # as a terminal would: a shell's end by them depends on how its child ended
     return [member.process for member in takers] or commands(members, leader)
 
 
-def commands(members: Sequence[Member], leader: int | None) -> list[Process]:
-    """What the job runs: the children of `job.sh`, and in place of a shell what the shell runs."""
+def commands(members: Sequence[Member], leader: int | None, *, script: bool = False) -> list[Process]:
+    """What the job runs: the children of `job.sh`, and in place of a shell what the shell runs. `script`: the children
+    are a script in whichever language, and what counts is what they run.
+    """
     pids = {member.process.pid for member in members}
     heads = [member for member in members if member.process.parent == leader]
     heads = heads or [member for member in members if member.process.parent not in pids]
+    if script:
+        pids = {member.process.pid for member in heads}
+        heads = [member for member in members if member.process.parent in pids]
     return [member.process for member in _below_shells(heads, members)]
 
 

@@ -8,8 +8,11 @@ from gflowd.core.job import reasons
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import LiveJob
+    from gflowd.core.job.model import Spec
 
 EARLY, INT, TERM, KILL = "early", "INT", "TERM", "KILL"
+GRACE = 10.0  # seconds from the first signal to KILL, where neither the job nor gflow.toml says otherwise
+KILL_WAIT = 30.0  # the same for a script written for Slurm: the default of slurm.conf(5)
 KILL_AGAIN = 0.25  # seconds: the first repetition of KILL; each later one waits twice as long
 KILL_AGAIN_AT_MOST = 5.0
 UNKILLABLE_AFTER = 60.0  # seconds of KILL
@@ -19,15 +22,25 @@ LEADER_SPARED = 2.0  # seconds of KILL for the others before `job.sh` itself is 
 Step = tuple[str, float]  # signal, and the time at which it is due
 
 
+def grace(spec: Spec, configured: float | None) -> float:
+    """The seconds from a job's first signal to KILL: its own, else those of gflow.toml, else the default."""
+    if spec.grace is not None:
+        return spec.grace
+    if configured is not None:
+        return configured
+    return KILL_WAIT if spec.slurm else GRACE
+
+
 def steps(job: LiveJob) -> tuple[Step, ...]:
     """The rungs of a stopping job: INT, after half the grace TERM, after the grace KILL.
 
-    Strays get no INT; what takes more memory than it may is killed at once.
+    Strays get no INT, nor does a script written for Slurm, where TERM comes first: bash would die of the INT before its
+    trap for TERM could run. What takes more memory than it may is killed at once.
     """
     since, kill = job.since_mono, (KILL, killed_from(job))
     if kill[1] <= since:
         return (kill,)
-    if job.why == reasons.STRAYS:
+    if job.slurm or job.why == reasons.STRAYS:
         return (TERM, since), kill
     return (INT, since), (TERM, since + job.grace / 2), kill
 

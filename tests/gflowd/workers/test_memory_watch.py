@@ -106,4 +106,4 @@ def test_looks_are_a_second_apart_at_least_and_more_when_they_are_dear(watch: Me
 def test_who_is_gone_takes_nothing() -> None:
     gone = Process(1 << 22, 1, 1, 1, zombie=False, rss=100)
     assert processes.memory(gone) == 0
-    assert processes.heeding([gone], 7, 10) == [gone], "it is sent to nobody"
+    assert processes.heeding([gone], 7, 10, slurm=False) == [gone], "it is sent to nobody"

@@ -16,8 +16,8 @@ def member(pid: int, parent: int, **what: bool) -> Member:
     return Member(Process(pid, parent, LEADER, 1, zombie=False), **{"takes": False, **what})
 
 
-def chosen(*members: Member, number: int = USR1, leader: int | None = LEADER) -> list[int]:
-    return sorted(process.pid for process in signal_targets.chosen(members, leader, number))
+def chosen(*members: Member, number: int = USR1, leader: int | None = LEADER, slurm: bool = False) -> list[int]:
+    return sorted(process.pid for process in signal_targets.chosen(members, leader, number, slurm=slurm))
 
 
 def test_who_takes_it_gets_it_and_bystanders_do_not() -> None:
@@ -60,6 +60,19 @@ def test_what_nobody_can_answer_goes_to_all(number: int) -> None:
     assert chosen(member(11, LEADER, shell=True), member(12, 11, takes=True), member(13, 11), number=number) == [
         11, 12, 13,
     ]  # fmt: skip
+
+
+def test_the_script_of_a_job_for_slurm_is_spared_whatever_it_is_and_what_it_runs_is_not() -> None:
+    """As by scancel(1), which signals the steps."""
+    exit_trap = member(11, LEADER, shell=True, takes=True, doubtful=True)
+    assert chosen(exit_trap, member(12, 11), slurm=True) == [12]
+    assert chosen(exit_trap, slurm=True) == []
+    assert chosen(member(11, LEADER), slurm=True) == [], "a script in Python"
+    assert chosen(member(11, LEADER), member(12, 11, shell=True), member(13, 12), slurm=True) == [13]
+    assert chosen(member(11, LEADER, shell=True, takes=True), member(12, 11), slurm=True) == [11], "its trap is for it"
+    shell = member(11, LEADER, shell=True, takes=True)
+    assert chosen(shell, member(12, 11), member(13, 11), number=INT, slurm=True) == [12, 13]
+    assert chosen(shell, member(12, 11), number=signal.SIGKILL, slurm=True) == [11, 12]
 
 
 def test_shells_are_known_by_their_names() -> None:

@@ -1,4 +1,5 @@
 import pytest
+from support import specs
 
 from gflowd.core.execution import stop_ladder
 from gflowd.core.execution.observations import LiveJob
@@ -23,6 +24,17 @@ def test_the_ladder_is_int_then_term_then_kill() -> None:
 
 def test_strays_are_not_interrupted_but_terminated() -> None:
     assert stop_ladder.steps(stopping(reasons.STRAYS)) == (("TERM", 200.0), ("KILL", 210.0))
+
+
+def test_a_script_for_slurm_is_terminated_first_and_has_all_its_grace_after() -> None:
+    assert stop_ladder.steps(stopping(slurm=True)) == (("TERM", 200.0), ("KILL", 210.0))
+
+
+def test_the_grace_is_the_jobs_own_else_that_of_the_configuration_else_that_of_slurm_or_ours() -> None:
+    of_slurm = specs.SPEC.replace(slurm=True)
+    assert [stop_ladder.grace(spec, None) for spec in (specs.SPEC, of_slurm)] == [10.0, 30.0]
+    assert [stop_ladder.grace(spec, 2.0) for spec in (specs.SPEC, of_slurm)] == [2.0, 2.0]
+    assert stop_ladder.grace(of_slurm.replace(grace=5.0), 2.0) == 5.0
 
 
 @pytest.mark.parametrize("why", [reasons.STRAYS, reasons.TIME_LIMIT])
