@@ -10,7 +10,7 @@ import time
 from gflowctl.output import render
 from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed
-from gflowd.core.job.model import OPEN_FILES, is_own
+from gflowd.core.job.model import OPEN_FILES, is_lent, is_own
 from gflowd.core.request.validation import LARGEST_SCRIPT, why_no_script
 
 TYPE_CHECKING = False
@@ -135,14 +135,18 @@ def present_directory() -> str:
 
 def given_environment() -> dict[bytes, bytes]:
     """The variables that this program was started with. `os.environ` may have more: in the C locale Python adds
-    LC_CTYPE to it (PEP 538), and a job would speak another language than its submitter.
+    LC_CTYPE to it (PEP 538), and a job would speak another language than its submitter. Without a TMPDIR that ends with
+    the job which submits.
     """
     try:
         with open("/proc/self/environ", "rb") as file:
             pairs = (entry.partition(b"=") for entry in file.read().split(b"\0"))
     except OSError:
-        return dict(os.environb)
-    return {name: value for name, equals, value in pairs if name and equals}
+        pairs = ((name, b"=", value) for name, value in os.environb.items())
+    found = {name: value for name, equals, value in pairs if name and equals}
+    if is_lent(*(os.fsdecode(found.get(name, b"")) for name in (b"TMPDIR", b"GFLOW_JOB_TMPDIR"))):
+        del found[b"TMPDIR"]
+    return found
 
 
 def environment(

@@ -37,6 +37,7 @@ class Config:
     kill_strays: bool
     executor: Literal["tmux", "process"] | None
     grace: float | None
+    tmp: str
     gpu_allow: tuple[int, ...] | None
     gpu_allow_by: str | None  # what says so: an option, a variable or a file; None: nothing does
     gpu_allocation: Literal["sequential", "random", "topology"]

@@ -152,6 +152,17 @@ def choice(*words: str, unset: str | None = None) -> ValueType:
     return ValueType(check, unset=unset)
 
 
+def directory() -> ValueType:
+    """The absolute path of a directory, which need not exist."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
+            raise Refused(f"{shown(value)} is not the absolute path of a directory")
+        return value.rstrip("/") or "/"
+
+    return ValueType(check)
+
+
 def projects() -> ValueType:
     """A list of project codes, trimmed; as a word, with commas between."""
     return _names(LONGEST_PROJECT, "a project code")

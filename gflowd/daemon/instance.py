@@ -114,6 +114,8 @@ def cleanse(environ: MutableMapping[str, str], *, detached: bool) -> None:
     for name in _PATHS:
         if environ.get(name):
             environ[name] = os.path.abspath(environ[name])
+    if model.is_lent(environ.get("TMPDIR", ""), environ.get("GFLOW_JOB_TMPDIR", "")):
+        del environ["TMPDIR"]
     for name in list(environ):
         if model.is_own(name) or (detached and name in _OF_A_SERVICE):
             del environ[name]

@@ -9,16 +9,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TOOL = ("rm", "-rf", "--")  # walks with a bounded stack and follows no links
+# rm walks with a bounded stack and follows no links; GNU's stays out of file systems that are mounted there. From
+# directories that were made read-only, as Go's modules are, it can remove nothing before they can be written again.
+SCRIPT = """\
+alone='--one-file-system --preserve-root=all'; rm -f $alone || alone=
+rm -rf $alone -- "$@" && exit
+find "$@" -xdev -type d ! -perm -700 -exec chmod u+rwx {} ';'
+rm -rf $alone -- "$@"
+"""
+TOOL = ("/bin/sh", "-c", SCRIPT, "sh")
 
 
 class Removal:
-    """A running removal of `paths`. Raises OSError if it cannot begin."""
+    """A running removal of `paths`, which are absolute. Raises OSError if it cannot begin."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = paths
         self._process = subprocess.Popen(
-            [*TOOL, *paths], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*TOOL, *paths],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
 
     def is_over(self) -> bool:

@@ -92,6 +92,10 @@ class Launch:
     conda_env: bytes | None = None
     tools: bytes | None = None  # a directory with an `srun` and others of Slurm's programs, put first on the PATH
     tool_names: tuple[str, ...] = ("srun",)
+    scratch: bytes | None = None  # a directory of the job's own: TMPDIR, unless the environment has another
+    interpreter: bytes | None = None  # of a script, by its first line
+    pid_name: str | None = None  # the variable that is to hold the command's process id
+    unless: tuple[tuple[str, bytes, tuple[str, ...]], ...] = ()  # variables for where none of others is set
     to_file: bool = False  # job.sh's own standard output is the log, and no terminal
     relay: bytes | None = None  # the directory of `gflowctl run`, which has the job's input and output, and logs that
     pty: bool = False  # there it has a terminal, not pipes
@@ -114,7 +118,7 @@ umask 077
 dir=%(directory)b
 bell=%(bell)b
 cd "$dir" || exit 125
-read -r boot </proc/sys/kernel/random/boot_id
+%(alone)bread -r boot </proc/sys/kernel/random/boot_id
 read -r stat </proc/self/stat
 set -C
 printf '%%s %%s\\n' "$boot" "$stat" >pid || exit 0
@@ -132,6 +136,12 @@ record() {
   [ -t 0 ] && exec sleep 2 <&- >&- 3>&-  # tmux drops output in flight when its child ends, not when the tty is closed
   exit
 }
+"""
+
+# Where all output goes to files nobody sees a terminal, so the command gets none either: not by its standard input, and
+# not by /dev/tty, where ssh or git would ask and wait for ever.
+_ALONE = b"""\
+[ -t 0 ] && setsid -w true && stty -isig && exec setsid -w /bin/sh "$dir/job.sh" </dev/null 2>&3 3>&-
 """
 
 PIPES = OUT, ERR = "out", "err"  # the named pipes beside job.sh through which a job writes to files
@@ -173,7 +183,7 @@ exec 7<>%(relay)b/err 6>%(relay)b/err 7>&-
 
 _TAIL = b"""\
 %(files)b(
-%(join)b  umask %(umask)04o
+%(join)b%(scratch)b  umask %(umask)04o
   unset %(strangers)b
   set -- %(command)b
   . %(environment)b
@@ -187,6 +197,16 @@ exec 4<&- 5>&- 6>&-
 if [ -e "$dir/unfound" ]; then case $code in 126) code='126 not executable' ;; 127) code='127 not found' ;; esac; fi
 %(oom)b%(failed)b{ times; %(counted)b:; } >"$dir/used"
 record "$code"
+"""
+
+# It is there, unless the script is run by hand. As under Slurm, one that the environment names is made if it is missing.
+_SCRATCH = b"""\
+  [ -d %(scratch)b ] || mkdir -p %(scratch)b
+"""
+_TMPDIR = b"""\
+  export GFLOW_JOB_TMPDIR=%(scratch)b
+  [ -z "${TMPDIR-}" ] || [ -d "$TMPDIR" ] || command -p mkdir -m 700 -- "$TMPDIR" || TMPDIR=
+  export TMPDIR="${TMPDIR:-"$GFLOW_JOB_TMPDIR"}"
 """
 
 _JOIN = b"""\
@@ -224,9 +244,11 @@ def job_script(launch: Launch) -> bytes:
             b"title": _one_line(launch.title),
             b"directory": quote(launch.directory),
             b"bell": quote(launch.bell),
+            b"alone": b"" if launch.output is None or launch.relay is not None else _ALONE,
         },
         b"cd %b || record %b\n" % (quote(launch.cwd), _trouble(b"cannot enter ", launch.cwd)),
         b"[ -r %b ] || record 'launch its environment is gone'\n" % quote(launch.environment),
+        *_interpreted(launch),
         *_prepared_files(launch),
         b"" if launch.conda_env is None else b'echo >"$dir/inactive"; : >"$dir/conda"\n',
         _TAIL
@@ -236,10 +258,8 @@ def job_script(launch: Launch) -> bytes:
             b"counted": _of_cgroup(_COUNTED, launch),
             b"umask": launch.umask,
             b"strangers": b" ".join(_STRANGERS),
-            b"exports": b"".join(
-                b"  export %b=%b\n" % (name.encode(), quote(value)) for name, value in launch.variables
-            )
-            + _path(launch.tools),
+            b"exports": _exports(launch) + _path(launch.tools),
+            b"scratch": _of_scratch(_SCRATCH, launch),
             b"command": b" ".join(map(quote, _command(launch))),
             b"name": quote(launch.command[0]),
             b"unfound": quote(launch.directory + b"/unfound"),
@@ -272,6 +292,30 @@ def _activation(launch: Launch) -> dict[bytes, bytes]:
 
 def _one_line(title: str) -> bytes:
     return "".join(c if c.isprintable() else "?" for c in title).encode(errors="replace")
+
+
+def _interpreted(launch: Launch) -> list[bytes]:
+    """The kernel would say of a missing interpreter that the script is not there."""
+    if launch.interpreter is None:
+        return []
+    why = _trouble(b"its interpreter is missing or cannot be executed: ", launch.interpreter)
+    return [b"[ -x %b ] || record %b\n" % (quote(launch.interpreter), why)]
+
+
+def _exports(launch: Launch) -> bytes:
+    lines = [b"  export %b=%b\n" % (name.encode(), quote(value)) for name, value in launch.variables]
+    lines.append(_of_scratch(_TMPDIR, launch))
+    for name, value, others in launch.unless:
+        found = "".join(f"${{{other}-}}" for other in others)
+        lines.append(b'  [ -n "%b" ] || export %b=%b\n' % (found.encode(), name.encode(), quote(value)))
+    if launch.pid_name is not None:  # this shell's process becomes the command's
+        lines.append(b'  read -r gflow_pid gflow_rest </proc/self/stat; export %b="$gflow_pid"\n' % launch.pid_name.encode())
+    return b"".join(lines)
+
+
+def _of_scratch(lines: bytes, launch: Launch) -> bytes:
+    """`lines` for the job's directory for temporary files, where it has one."""
+    return b"" if launch.scratch is None else lines % {b"scratch": quote(launch.scratch)}
 
 
 def _path(tools: bytes | None) -> bytes:
@@ -370,8 +414,8 @@ def _redirections(launch: Launch) -> bytes:
     if launch.relay is not None:
         return b"<&5 >&5 2>&5 3>&- 5>&-" if launch.pty else b"<&4 >&5 2>&6 3>&- 4<&- 5>&- 6>&-"
     words = []
-    if launch.input is not None:
-        words.append(b"<" + quote(launch.input))
+    if launch.input is not None or launch.output is not None:
+        words.append(b"<" + quote(launch.input or b"/dev/null"))
     if OUT in pipes(launch):
         words.append(b">&5")
     if launch.error is not None:

@@ -579,6 +579,11 @@ def is_live(phase: Phase) -> bool:
     return isinstance(phase, Starting | Begun)
 
 
+def is_lent(directory: str, of_job: str) -> bool:
+    """Whether a TMPDIR ends with the job whose directory for temporary files is `of_job`, if any."""
+    return bool(of_job) and f"{directory}/".startswith(f"{of_job}/")
+
+
 def is_own(name: str) -> bool:
     """Whether a variable is a job's own."""
     return name.startswith(OWN_PREFIXES) or name in OWN_NAMES

@@ -19,6 +19,7 @@ from gflowd.core.slurm import front_ends, srun
 from gflowd.core.syntax import filename_patterns
 from gflowd.effects import cgroups, detached, jobdir, relay, slurm_programs
 from gflowd.effects.tmux import TERM, Session, Tmux, TmuxFailed
+from gflowd.workers.scheduler.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,9 +36,10 @@ BAD_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 class Launcher:
     """Starts batches of attempts. `deferred`: those of the last batch that the machine had no space for, and why."""
 
-    def __init__(self, state: State, runtime: Runtime) -> None:
+    def __init__(self, state: State, runtime: Runtime, scratch: Scratch) -> None:
         self._state = state
         self._runtime = runtime
+        self._scratch = scratch
         self._log = log.get("scheduler")
         self._cgroups = cgroups.find(state.root)
         self._has_tools = False
@@ -136,8 +138,11 @@ class Launcher:
         spec = job.spec
         term = TERM if run.executor == TMUX else None
         words = list(array_task.command(job))
+        interpreter: tuple[bytes, ...] = ()
         if spec.script is not None:
-            words[:1] = self._script(self._state.script(spec.script))
+            path = self._state.script(spec.script)
+            interpreter = _interpreter(path)
+            words[:1] = [*(map(os.fsdecode, interpreter) if _is_noexec(path) else ()), path]
         extra = job_environment.variables(job, run, self._state.root, term)
         return job_script.Launch(
             title=f"gflow job {job.id} ({array_task.name(job)}), attempt {run.attempt}",
@@ -145,6 +150,7 @@ class Launcher:
             bell=os.fsencode(self._runtime.bell),
             environment=os.fsencode(self._environment_script(spec.env)),
             variables=tuple((name, os.fsencode(value)) for name, value in extra.items()),
+            scratch=os.fsencode(self._scratch.make(job.id)),
             cwd=os.fsencode(spec.cwd),
             umask=spec.umask,
             limits=() if spec.limits is None else resource_limits.parse(spec.limits),
@@ -158,21 +164,11 @@ class Launcher:
             conda_env=None if spec.conda_env is None else os.fsencode(spec.conda_env),
             tools=self._tools() if spec.slurm else None,
             tool_names=TOOLS,
+            interpreter=interpreter[0] if interpreter else None,
             to_file=run.executor != TMUX,
             relay=None if spec.relay is None else os.fsencode(self._state.relay(spec.relay)),
             pty=spec.pty,
         )
-
-    @staticmethod
-    def _script(path: str) -> list[str]:
-        """The command line that runs a kept script: with its interpreter if nothing there can be executed. Raises
-        OSError.
-        """
-        if not os.statvfs(path).f_flag & os.ST_NOEXEC:
-            return [path]
-        with open(path, "rb") as file:
-            words = job_script.interpreter(file.read(LONGEST_FIRST_LINE))
-        return [*map(os.fsdecode, words), path]
 
     @property
     def memory_limits(self) -> str:
@@ -236,6 +232,17 @@ class Launcher:
 
     def _file(self, job: Job, run: Run, name: str) -> str:
         return os.path.join(self._state.attempt(job.id, run.attempt), name)
+
+
+def _interpreter(path: str) -> tuple[bytes, ...]:
+    """The words with which the kernel runs a kept script. Raises OSError."""
+    with open(path, "rb") as file:
+        return job_script.interpreter(file.read(LONGEST_FIRST_LINE))
+
+
+def _is_noexec(path: str) -> bool:
+    """Whether nothing there can be executed, so that a script must be given to its interpreter. Raises OSError."""
+    return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
 
 
 def _is_the_disks(error: BaseException | None) -> bool:

@@ -29,6 +29,7 @@ from gflowd.workers.scheduler.idle_watch import IdleWatch
 from gflowd.workers.scheduler.launcher import Launcher
 from gflowd.workers.scheduler.planner import Planner, Said, ends
 from gflowd.workers.scheduler.recorder import Recorder
+from gflowd.workers.scheduler.scratch import Scratch
 from gflowd.workers.scheduler.snapshot_follower import SchedulerState
 from gflowd.workers.scheduler.status_file import StatusFile, Waiting, status
 from gflowd.workers.slots import SCHEDULER, Agenda
@@ -89,7 +90,8 @@ class Scheduler:
         self._alone = Lock(wiring.state.scheduler_lock, SUCCESSION)
         self._alone.acquire()
         self._state = SchedulerState(wiring.state, wiring.config, self._alone.is_held)
-        self._launcher = Launcher(wiring.state, wiring.runtime)
+        self._scratch = Scratch(wiring.state, wiring.config.tmp)
+        self._launcher = Launcher(wiring.state, wiring.runtime, self._scratch)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._status_file = StatusFile(wiring, self._executor, self._launcher.memory_limits)
         self._planner = Planner(wiring.config, self._state.calendar)
@@ -121,19 +123,22 @@ class Scheduler:
             if not self._hurry:
                 break
         self._launch(now)
+        sweep_at = self._scratch.sweep(self._job_queue.has, now.mono)
         archive_at = self._state.archive(now)
         self._state.tell()
         agenda = self._agenda(now)
-        wake_at = min(self._wakes(plan, agenda, archive_at, now), default=inf)
+        wake_at = min(self._wakes(plan, agenda, (archive_at, sweep_at), now), default=inf)
         rings = b"" if agenda.poll_after is None and agenda.resumed == self._resumed else POLL
         self._resumed = agenda.resumed
         until = now.mono if self._is_stale(plan) else min(now.mono + NET, wake_at)
         self._last = Last(plan, agenda, news, slots.without(SCHEDULER), now.wall - now.mono, until, wake_at)
         return self._show(self._last, now, slots, rings)
 
-    def _wakes(self, plan: Plan, agenda: Agenda, archive_at: float | None, now: Moment) -> Iterator[float]:
-        """When to look again though nobody rings (monotonic)."""
-        yield from (when for when in (self._retry_at, archive_at) if when is not None)
+    def _wakes(
+        self, plan: Plan, agenda: Agenda, cleaning: tuple[float | None, ...], now: Moment
+    ) -> Iterator[float]:
+        """When to look again though nobody rings (monotonic); `cleaning`: for what is archived and removed."""
+        yield from (when for when in (self._retry_at, *cleaning) if when is not None)
         if self._launcher.reap() > len(agenda.live):
             yield now.mono + REAP_AGAIN
         if self._hurry:

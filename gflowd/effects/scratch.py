@@ -1,0 +1,63 @@
+"""Private directories for temporary files, in a directory that is ours alone below a place for all, such as /tmp.
+
+Whatever is at a path is checked by a descriptor, never by its name alone. Links are not followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+
+
+def make(path: str) -> bool:
+    """Makes the directory `path` (0700) and the one around it, or finds them. False if the one around it is not ours,
+    or open to others, or if `path` is no directory. Raises OSError.
+    """
+    parent, name = os.path.split(path)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(parent, 0o700)
+    fd = _open_ours(parent)
+    if fd is None:
+        return False
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=fd)
+        return stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    finally:
+        os.close(fd)
+
+
+def content(parent: str) -> list[str]:
+    """The names of what is in a directory that is ours alone; none of any other."""
+    fd = _open_ours(parent)
+    if fd is None:
+        return []
+    try:
+        return os.listdir(fd)
+    finally:
+        os.close(fd)
+
+
+def remove_empty(path: str) -> bool:
+    """Removes an empty directory; returns whether nothing is there any more."""
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _open_ours(path: str) -> int | None:
+    """A descriptor of a directory that we own and nobody else may enter; None of any other, or of a link."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    found = os.fstat(fd)
+    if found.st_uid == os.geteuid() and not found.st_mode & 0o077:
+        return fd
+    os.close(fd)
+    return None

@@ -1,0 +1,136 @@
+"""The directories in which jobs keep temporary files (TMPDIR): one for a job and all its attempts, until it has ended.
+
+The directory around them has a random name, which the file `scratch` of the state directory holds before it exists. So
+whoever comes next finds, and removes, what a killed process or a power cut has left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from gflowd import log, paths
+from gflowd.effects import jobdir, scratch
+from gflowd.effects.removal import Removal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gflowd.paths import State
+
+OTHER_PLACES = ("/var/tmp",)  # noqa: S108 -- where none can be made in the place for them
+REMEMBERED = 20  # names
+SOON = 0.1  # seconds between looks whether a removal is over
+RETRY = 1.0  # seconds after one that could not begin
+
+
+class Scratch:
+    """Makes and removes them below `place`. Mutable: knows which there are, so that no tick has to look."""
+
+    def __init__(self, state: State, place: str) -> None:
+        self._state = state
+        self._record = state.path("scratch")
+        self._places = (place, *OTHER_PLACES, state.root)
+        self._log = log.get("scheduler")
+        self._parents = self._remembered()
+        self._of_jobs = {
+            int(name): os.path.join(parent, name)
+            for parent in self._parents
+            for name in scratch.content(parent)
+            if name.isascii() and name.isdecimal()
+        }
+        self._removal: Removal | None = None
+        self._leaving: tuple[int, ...] = ()  # the jobs whose directories are being removed
+        self._stubborn: set[int] = set()  # could not be removed, and were reported
+
+    def make(self, job_id: int) -> str:
+        """The directory of a job, where an attempt finds what earlier ones left. Raises OSError."""
+        failure = None
+        for path in self._candidates(job_id):
+            try:
+                if scratch.make(path):
+                    self._of_jobs[job_id] = path
+                    return path
+            except OSError as error:
+                failure = failure or error
+        raise failure or FileExistsError(f"no place for temporary files of job {job_id}")
+
+    def sweep(self, is_needed: Callable[[int], bool], mono: float) -> float | None:
+        """Removes those of jobs that no longer need them; returns when to look again, None if there is nothing to do
+        before others end.
+        """
+        if self._removal is not None:
+            if not self._removal.is_over():
+                return mono + SOON
+            self._settle(self._removal)
+        over = [
+            job
+            for job in self._of_jobs
+            if job not in self._stubborn and not is_needed(job) and not self._is_in_use(job)
+        ]
+        full = [job for job in over if not scratch.remove_empty(self._of_jobs[job])]
+        for job in over:
+            if job not in full:
+                del self._of_jobs[job]
+        if not full:
+            if over:
+                self._leave()
+            return None
+        try:
+            self._removal = Removal([self._of_jobs[job] for job in full])
+        except OSError as error:
+            self._log.warning("cannot remove", paths=len(full), why=str(error))
+            return mono + RETRY
+        self._leaving = tuple(full)
+        return mono + SOON
+
+    def _is_in_use(self, job_id: int) -> bool:
+        """Whether a process of the job lives, although no record says so: a damaged snapshot may have lost it."""
+        place = self._state.job(job_id)
+        with contextlib.suppress(OSError):
+            return any(jobdir.is_held(os.path.join(place, attempt)) for attempt in os.listdir(place))
+        return False
+
+    def _settle(self, removal: Removal) -> None:
+        """After a removal: forgets what is gone, and reports the rest, once."""
+        left = set(removal.left())
+        for job in self._leaving:
+            if self._of_jobs[job] in left:
+                self._stubborn.add(job)
+                self._log.warning("cannot remove", path=self._of_jobs[job])
+            else:
+                del self._of_jobs[job]
+        self._removal, self._leaving = None, ()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Nothing of ours stays where no job has anything."""
+        used = {os.path.dirname(path) for path in self._of_jobs.values()}
+        for parent in self._parents:
+            if parent not in used:
+                scratch.remove_empty(parent)
+
+    def _candidates(self, job_id: int) -> Iterator[str]:
+        """Where it is already, else in the directories remembered, else in new ones: one place after the other."""
+        if job_id in self._of_jobs and job_id not in self._leaving:
+            yield self._of_jobs[job_id]
+        for place in self._places:
+            for parent in (*(each for each in self._parents if os.path.dirname(each) == place), None):
+                yield os.path.join(parent or self._new(place), str(job_id))
+
+    def _new(self, place: str) -> str:
+        """The name of a new directory, remembered before it exists. Raises OSError."""
+        fresh = os.path.join(place, f"gflow-{secrets.token_hex(4)}")
+        kept = [*self._parents, fresh][-REMEMBERED:]
+        paths.replace_file(self._record, "".join(f"{each}\n" for each in kept).encode(), durable=True)
+        self._parents = kept
+        return fresh
+
+    def _remembered(self) -> list[str]:
+        try:
+            text = os.fsdecode(paths.read_private(self._record))
+        except FileNotFoundError:
+            return []
+        return [line for line in text.splitlines() if line.startswith("/")]
