@@ -234,6 +234,7 @@ class Drafter:
             name_template=args.name_template,
             submit_dir=None if args.chdir is None else self._around.directory,
             slurm=slurm,
+            asked=() if head is None else head.asked,
             notify_email=args.notify_email,
             notify_on=args.notify_on or (),
             git=self._git_state(cwd),

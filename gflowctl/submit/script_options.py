@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Head(Value):
     """The options in the head of the script `name`: values by option, and the line of each."""
 
-    __slots__ = ("lines", "name", "notes", "options", "slurm")
+    __slots__ = ("asked", "lines", "name", "notes", "options", "slurm")
 
     def __init__(
         self,
@@ -32,12 +32,14 @@ class Head(Value):
         lines: Mapping[str, int],
         notes: tuple[str, ...],
         slurm: bool,
+        asked: tuple[str, ...],
     ) -> None:
         self.name: Final = name
         self.options: Final = options
         self.lines: Final = lines
         self.notes: Final = notes
         self.slurm: Final = slurm
+        self.asked: Final = asked
 
     def blame(self, error: GflowError, parser: Parser, given: Mapping[str, Any]) -> GflowError:
         """`error` with the script's name and, where known, the line; unchanged if it begins with a `given` option."""
@@ -99,4 +101,4 @@ def read(
             found["param"] = [*options.get("param", ()), *found["param"]]
         options |= found
         lines |= dict.fromkeys(found, line)
-    return Head(name=name, options=options, lines=lines, notes=tuple(notes), slurm=head.slurm)
+    return Head(name=name, options=options, lines=lines, notes=tuple(notes), slurm=head.slurm, asked=head.asked)

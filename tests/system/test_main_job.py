@@ -114,7 +114,7 @@ def test_the_environment_is_the_submitters_whatever_its_values(either: Machine) 
     for name, value in raw.items():
         assert found[name] == value, name
     extra = {name for name in found if name not in raw and not name.startswith((b"GFLOW_", b"SLURM_", b"CUDA_"))}
-    assert extra <= {b"PWD", b"TERM", b"PAGER", b"GIT_PAGER", b"MANPAGER", b"SYSTEMD_PAGER"}
+    assert extra <= {b"PWD", b"TERM", b"TMPDIR", b"PAGER", b"GIT_PAGER", b"MANPAGER", b"SYSTEMD_PAGER"}
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

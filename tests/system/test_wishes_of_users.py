@@ -31,9 +31,7 @@ def test_the_time_limit_of_a_running_job_is_changed(either: Machine) -> None:
 
 def test_a_queued_job_is_changed_before_it_runs(up: Machine) -> None:
     job_id = up.submit("--hold", "false")
-    up.ctl(
-        "update", str(job_id), "--command", "sh -c 'echo $GFLOW_JOB_NAME $SLURM_CPUS_ON_NODE'", "-n", "new", "-c", "2"
-    )
+    up.ctl("update", str(job_id), "--command", "sh -c 'echo $GFLOW_JOB_NAME $GFLOW_JOB_CPUS'", "-n", "new", "-c", "2")
     up.ctl("release", str(job_id))
     assert up.wait(job_id) == 0
     assert up.log(job_id) == b"new 2\n"
@@ -41,7 +39,7 @@ def test_a_queued_job_is_changed_before_it_runs(up: Machine) -> None:
 
 def test_a_queued_job_is_edited_before_it_runs(up: Machine) -> None:
     job_id = up.submit("--hold", "-c", "1", "false")
-    edit = "sed -i 's/^cpus = 1/cpus = 2/; s/^command = false/command = printenv SLURM_CPUS_ON_NODE/'"
+    edit = "sed -i 's/^cpus = 1/cpus = 2/; s/^command = false/command = printenv GFLOW_JOB_CPUS/'"
     up.ctl("edit", str(job_id), env={**up.env, "EDITOR": edit})
     up.ctl("release", str(job_id))
     assert up.wait(job_id) == 0

@@ -1,4 +1,6 @@
-"""The variables that a job gets in addition to its submitter's: gflow's, and Slurm's for scripts written for Slurm."""
+"""The variables that a job gets in addition to its submitter's: gflow's, and in an array Slurm's names for the same.
+What else a script written for Slurm finds is in `core.slurm.job_variables`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from gflowd.core.job import array_task, arrays
 from gflowd.core.job.model import OPEN_FILES
 
 if TYPE_CHECKING:
-    from gflowd.core.job.model import Job, Run, Tasks
+    from gflowd.core.job.model import Job, Run
 
 
 def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str, str]:
@@ -22,38 +24,20 @@ def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str,
     found = {
         "GFLOW_JOB_ID": str(job.id),
         "GFLOW_JOB_NAME": array_task.name(job),
+        "GFLOW_JOB_CPUS": str(spec.cpus),
         "GFLOW_ATTEMPT": str(run.attempt),
         "GFLOW_SUBMIT_DIR": submit_dir,
         "GFLOW_STATE_DIR": state_dir,
-        "SLURM_JOB_ID": str(job.id),
-        "SLURM_JOB_NAME": array_task.name(job),
-        "SLURM_CPUS_ON_NODE": str(spec.cpus),
-        "SLURM_SUBMIT_DIR": submit_dir,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": ",".join(run.gpu_uuids if run.by_uuid else map(str, run.cuda_ids or run.gpu_ids)),
         "PWD": spec.cwd,
     }
     found.update(_of_array(job))
-    if spec.tasks is not None:
-        found.update(_of_tasks(spec.tasks))
     if spec.script is not None:
         found.update(_of_script(spec.command[0], submit_dir))
-    if spec.slurm:
-        found.update(_of_slurm(job, run))
     if term is not None:
         found["TERM"] = term
     return found
-
-
-def _of_tasks(tasks: Tasks) -> dict[str, str]:
-    """What sbatch(1) sets only where it is asked for."""
-    said = {
-        "NTASKS": tasks.count,
-        "NPROCS": tasks.count,
-        "NTASKS_PER_NODE": tasks.per_node,
-        "CPUS_PER_TASK": tasks.cpus,
-    }
-    return {f"SLURM_{name}": str(number) for name, number in said.items() if number is not None}
 
 
 def _of_script(name: str, submit_dir: str) -> dict[str, str]:
@@ -62,17 +46,6 @@ def _of_script(name: str, submit_dir: str) -> dict[str, str]:
         return {"GFLOW_SCRIPT_DIR": submit_dir}
     path = posixpath.normpath(posixpath.join(submit_dir, name))
     return {"GFLOW_SCRIPT": path, "GFLOW_SCRIPT_DIR": posixpath.dirname(path)}
-
-
-def _of_slurm(job: Job, run: Run) -> dict[str, str]:
-    """What else sbatch(1) gives to the script of a job of one task on one node."""
-    found = {f"SLURM_{name}ID": "0" for name in ("PROC", "LOCAL", "NODE")}
-    found |= {"SLURM_JOBID": str(job.id), "SLURM_NNODES": "1", "SLURM_JOB_NUM_NODES": "1"}
-    if run.gpu_ids:
-        found["SLURM_GPUS_ON_NODE"] = str(len(run.gpu_ids))
-    if job.spec.memory_mb is not None:
-        found["SLURM_MEM_PER_NODE"] = str(job.spec.memory_mb)
-    return found
 
 
 def _of_array(job: Job) -> dict[str, str]:

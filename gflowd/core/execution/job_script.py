@@ -95,7 +95,6 @@ class Launch:
     scratch: bytes | None = None  # a directory of the job's own: TMPDIR, unless the environment has another
     interpreter: bytes | None = None  # of a script, by its first line
     pid_name: str | None = None  # the variable that is to hold the command's process id
-    unless: tuple[tuple[str, bytes, tuple[str, ...]], ...] = ()  # variables for where none of others is set
     to_file: bool = False  # job.sh's own standard output is the log, and no terminal
     relay: bytes | None = None  # the directory of `gflowctl run`, which has the job's input and output, and logs that
     pty: bool = False  # there it has a terminal, not pipes
@@ -199,7 +198,7 @@ if [ -e "$dir/unfound" ]; then case $code in 126) code='126 not executable' ;; 1
 record "$code"
 """
 
-# It is there, unless the script is run by hand. As under Slurm, one that the environment names is made if it is missing.
+# Ours is there, unless the script is run by hand. As under Slurm, one that the environment names is made if it is not.
 _SCRATCH = b"""\
   [ -d %(scratch)b ] || mkdir -p %(scratch)b
 """
@@ -207,6 +206,11 @@ _TMPDIR = b"""\
   export GFLOW_JOB_TMPDIR=%(scratch)b
   [ -z "${TMPDIR-}" ] || [ -d "$TMPDIR" ] || command -p mkdir -m 700 -- "$TMPDIR" || TMPDIR=
   export TMPDIR="${TMPDIR:-"$GFLOW_JOB_TMPDIR"}"
+"""
+
+# The process of this shell becomes the command's; `$$` is that of job.sh.
+_PID = b"""\
+  read -r gflow_pid gflow_rest </proc/self/stat; export %b="$gflow_pid"
 """
 
 _JOIN = b"""\
@@ -305,11 +309,8 @@ def _interpreted(launch: Launch) -> list[bytes]:
 def _exports(launch: Launch) -> bytes:
     lines = [b"  export %b=%b\n" % (name.encode(), quote(value)) for name, value in launch.variables]
     lines.append(_of_scratch(_TMPDIR, launch))
-    for name, value, others in launch.unless:
-        found = "".join(f"${{{other}-}}" for other in others)
-        lines.append(b'  [ -n "%b" ] || export %b=%b\n' % (found.encode(), name.encode(), quote(value)))
-    if launch.pid_name is not None:  # this shell's process becomes the command's
-        lines.append(b'  read -r gflow_pid gflow_rest </proc/self/stat; export %b="$gflow_pid"\n' % launch.pid_name.encode())
+    if launch.pid_name is not None:
+        lines.append(_PID % launch.pid_name.encode())
     return b"".join(lines)
 
 

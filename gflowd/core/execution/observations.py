@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gflowd.core.execution import output_files, stop_ladder
+from gflowd.core.execution import output_files
+from gflowd.core.execution.grace import grace as grace_of
 from gflowd.core.job import reasons
 from gflowd.core.job.model import NEVER, Begun, Job, Pauses, Started, Stopping, Suspended
 from gflowd.core.job.value import Posted
@@ -68,7 +69,7 @@ def live_job(job: Job, grace: float | None) -> LiveJob:
         id=job.id,
         attempt=run.attempt,
         executor=run.executor,
-        grace=stop_ladder.grace(job.spec, grace),
+        grace=grace_of(job.spec, grace),
         started=phase.started if isinstance(phase, Begun) else None,
         time_limit=job.spec.time_limit,
         early_signal=job.spec.early_signal,

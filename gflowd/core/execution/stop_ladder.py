@@ -8,11 +8,8 @@ from gflowd.core.job import reasons
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import LiveJob
-    from gflowd.core.job.model import Spec
 
 EARLY, INT, TERM, KILL = "early", "INT", "TERM", "KILL"
-GRACE = 10.0  # seconds from the first signal to KILL, where neither the job nor gflow.toml says otherwise
-KILL_WAIT = 30.0  # the same for a script written for Slurm: the default of slurm.conf(5)
 KILL_AGAIN = 0.25  # seconds: the first repetition of KILL; each later one waits twice as long
 KILL_AGAIN_AT_MOST = 5.0
 UNKILLABLE_AFTER = 60.0  # seconds of KILL
@@ -20,15 +17,6 @@ UNKILLABLE_AFTER = 60.0  # seconds of KILL
 LEADER_SPARED = 2.0  # seconds of KILL for the others before `job.sh` itself is killed
 
 Step = tuple[str, float]  # signal, and the time at which it is due
-
-
-def grace(spec: Spec, configured: float | None) -> float:
-    """The seconds from a job's first signal to KILL: its own, else those of gflow.toml, else the default."""
-    if spec.grace is not None:
-        return spec.grace
-    if configured is not None:
-        return configured
-    return KILL_WAIT if spec.slurm else GRACE
 
 
 def steps(job: LiveJob) -> tuple[Step, ...]:

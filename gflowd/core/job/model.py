@@ -120,10 +120,10 @@ class Spec(Value):
     """What was submitted. `env` and `script` are the names of content-addressed files, never their content."""
 
     __slots__ = (
-        "all_memory", "append", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd", "deadline",
-        "early_signal", "env", "error", "exclusive", "executor", "family", "git", "gpu_memory_mb", "gpu_prefer",
-        "gpu_type", "gpus", "grace", "input", "limits", "memory_mb", "name", "name_template", "needs", "notify_email",
-        "notify_on", "output", "priority", "project", "pty", "quiet_limit", "redone_from", "relay", "repeat", "retry",
+        "all_memory", "append", "asked", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd",
+        "deadline", "early_signal", "env", "error", "exclusive", "executor", "family", "git", "gpu_memory_mb",
+        "gpu_prefer", "gpu_type", "gpus", "grace", "input", "limits", "memory_mb", "name", "name_template", "needs",
+        "notify_email", "notify_on", "output", "priority", "project", "pty", "quiet_limit", "redone_from", "relay", "repeat", "retry",
         "script", "shared", "slurm", "submit_dir", "submitted_at", "tasks", "time_limit", "umask", "user",
     )  # fmt: skip
 
@@ -166,6 +166,7 @@ class Spec(Value):
         early_signal: EarlySignal | None = None,
         conda_env: str | None = None,
         slurm: bool = False,
+        asked: tuple[str, ...] = (),
         notify_email: str | None = None,
         notify_on: tuple[str, ...] = (),
         git: GitState | None = None,
@@ -215,6 +216,7 @@ class Spec(Value):
         self.early_signal: Final = early_signal
         self.conda_env: Final = conda_env
         self.slurm: Final = slurm  # its script was written for Slurm
+        self.asked: Final = asked  # options of sbatch(1) that its variables tell of, `NAME=VALUE` each
         self.notify_email: Final = notify_email  # kept for later
         self.notify_on: Final = notify_on
         self.git: Final = git  # None: `cwd` was in no work tree

@@ -10,7 +10,7 @@ import re
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.value import Value
-from gflowd.core.slurm import sbatch_options, sbatch_semantics
+from gflowd.core.slurm import job_variables, sbatch_options, sbatch_semantics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class WrongLine(Refused):
 class Head(Value):
     """What a script's head asks for. The options come before those of the command line, which take precedence."""
 
-    __slots__ = ("argv", "lines", "notes", "slurm")
+    __slots__ = ("argv", "asked", "lines", "notes", "slurm")
 
     def __init__(
         self,
@@ -47,11 +47,13 @@ class Head(Value):
         lines: tuple[int, ...] = (),
         notes: tuple[str, ...] = (),
         slurm: bool = False,
+        asked: tuple[str, ...] = (),
     ) -> None:
         self.argv: Final = argv  # those from `#SBATCH` lines first, so that `# GFLOW` lines take precedence
         self.lines: Final = lines  # the number of the line that each of `argv` is from
         self.notes: Final = notes  # a sentence for each option that has no effect
         self.slurm: Final = slurm  # there is an `#SBATCH` line
+        self.asked: Final = asked  # as `Spec.asked`
 
 
 def read(
@@ -110,6 +112,7 @@ def read(
             *(f"line {number} ends in CR LF, as on Windows: the shell takes the CR as part of it" for number in mixed),
         ),
         slurm=slurm,
+        asked=job_variables.kept(asked),
     )
 
 

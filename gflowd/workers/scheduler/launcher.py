@@ -15,16 +15,16 @@ from gflowd.core.errors import GflowError
 from gflowd.core.execution import job_environment, job_script, output_files, resource_limits
 from gflowd.core.job import array_task
 from gflowd.core.job.model import TMUX, Job, Run, session_name
-from gflowd.core.slurm import front_ends, srun
+from gflowd.core.slurm import front_ends, job_variables, site, srun
 from gflowd.core.syntax import filename_patterns
 from gflowd.effects import cgroups, detached, jobdir, relay, slurm_programs
 from gflowd.effects.tmux import TERM, Session, Tmux, TmuxFailed
-from gflowd.workers.scheduler.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gflowd.paths import Runtime, State
+    from gflowd.workers.scheduler.scratch import Scratch
 
 
 LONGEST_FIRST_LINE = 4096  # bytes of a script; the kernel reads 255
@@ -43,6 +43,7 @@ class Launcher:
         self._log = log.get("scheduler")
         self._cgroups = cgroups.find(state.root)
         self._has_tools = False
+        self._host = job_variables.Host(node=site.node(os.uname().nodename), uid=os.getuid(), gid=os.getgid())
         self._parent = detached.Parent()
         self._tmux = Tmux(runtime.tmux_socket, runtime.root)
         self.deferred: dict[tuple[int, int], str] = {}
@@ -144,6 +145,8 @@ class Launcher:
             interpreter = _interpreter(path)
             words[:1] = [*(map(os.fsdecode, interpreter) if _is_noexec(path) else ()), path]
         extra = job_environment.variables(job, run, self._state.root, term)
+        if spec.slurm:
+            extra |= job_variables.of_job(job, run, self._host)
         return job_script.Launch(
             title=f"gflow job {job.id} ({array_task.name(job)}), attempt {run.attempt}",
             directory=os.fsencode(directory),
@@ -164,6 +167,7 @@ class Launcher:
             conda_env=None if spec.conda_env is None else os.fsencode(spec.conda_env),
             tools=self._tools() if spec.slurm else None,
             tool_names=TOOLS,
+            pid_name=job_variables.PID if spec.slurm else None,
             interpreter=interpreter[0] if interpreter else None,
             to_file=run.executor != TMUX,
             relay=None if spec.relay is None else os.fsencode(self._state.relay(spec.relay)),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gflowd.core.accounting import runtimes
 from gflowd.core.accounting.fairshare import Shares
 from gflowd.core.accounting.quotas import Ledger, Quotas
-from gflowd.core.execution import stop_ladder
+from gflowd.core.execution.grace import grace
 from gflowd.core.gpu import allocation, nvml_codes
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Ended, Job, Phase, Queued, Run, Running, Starting, Stopping, Suspended
@@ -299,7 +299,7 @@ class Planner:
             case Suspended(started=started, pauses=pauses, since_mono=since, since_boot=boot) if boot == now.boot:
                 return runtimes.remaining(length, since - started.mono - pauses.seconds)  # as if it went on now
             case Stopping(since_boot=boot, since_mono=since) if boot == now.boot:
-                return stop_ladder.grace(job.spec, self._config.grace) - (now.mono - since)
+                return grace(job.spec, self._config.grace) - (now.mono - since)
             case _:
                 return 0.0
 

@@ -134,9 +134,7 @@ class Scheduler:
         self._last = Last(plan, agenda, news, slots.without(SCHEDULER), now.wall - now.mono, until, wake_at)
         return self._show(self._last, now, slots, rings)
 
-    def _wakes(
-        self, plan: Plan, agenda: Agenda, cleaning: tuple[float | None, ...], now: Moment
-    ) -> Iterator[float]:
+    def _wakes(self, plan: Plan, agenda: Agenda, cleaning: tuple[float | None, ...], now: Moment) -> Iterator[float]:
         """When to look again though nobody rings (monotonic); `cleaning`: for what is archived and removed."""
         yield from (when for when in (self._retry_at, *cleaning) if when is not None)
         if self._launcher.reap() > len(agenda.live):

@@ -257,7 +257,7 @@ def test_our_environment_is_cleansed_of_the_job_that_started_us(
         "GFLOW_JOB_ID": "1", "GFLOW_ARRAY_TASK_ID": "1", "GFLOW_ATTEMPT": "1", "GFLOW_PARAM_LR": "1",
         "GFLOW_SUBMIT_DIR": "/", "GFLOW_SCRIPT": "/x", "GFLOW_SCRIPT_DIR": "/",
         "SLURM_JOB_ID": "1", "TMUX": "x", "TMUX_PANE": "x", "GFLOW_RUNTIME_DIR": "run",
-        "NOTIFY_SOCKET": "x", "PATH": "/bin",
+        "NOTIFY_SOCKET": "x", "PATH": "/bin", "TMPDIR": "/tmp/gflow/1/x", "GFLOW_JOB_TMPDIR": "/tmp/gflow/1",
     }  # fmt: skip
     instance.cleanse(environ, detached=False)
     assert environ == {"GFLOW_RUNTIME_DIR": f"{tmp_path}/run", "NOTIFY_SOCKET": "x", "PATH": "/bin"}

@@ -2,7 +2,7 @@ from support import specs
 
 from gflowd.core.execution.job_environment import variables
 from gflowd.core.job.arrays import Axis, Family
-from gflowd.core.job.model import Job, Queued, Run, Tasks, Wish, is_own
+from gflowd.core.job.model import Job, Queued, Run, Wish, is_lent, is_own
 
 SPEC = specs.SPEC.replace(name="a b", cwd="/w", cpus=3, gpus=2)
 RUN = Run(executor="tmux", launched_at=1.0, attempt=2, gpu_ids=(0, 3))
@@ -15,18 +15,9 @@ def found(term: str | None = None, run: Run = RUN, **fields: object) -> dict[str
 def test_a_job_finds_who_it_is() -> None:
     assert found() == {
         "GFLOW_JOB_ID": "42", "GFLOW_JOB_NAME": "a b", "GFLOW_ATTEMPT": "2", "GFLOW_SUBMIT_DIR": "/w",
-        "GFLOW_STATE_DIR": "/state", "SLURM_JOB_ID": "42", "SLURM_JOB_NAME": "a b",
-        "SLURM_CPUS_ON_NODE": "3", "SLURM_SUBMIT_DIR": "/w", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "GFLOW_STATE_DIR": "/state", "GFLOW_JOB_CPUS": "3", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": "0,3", "PWD": "/w",
     }  # fmt: skip
-
-
-def test_what_was_not_asked_of_tasks_is_not_told() -> None:
-    asked = found(tasks=Tasks(count=4, per_node=2, cpus=3)).items() - found().items()
-    assert asked == {
-        ("SLURM_NTASKS", "4"), ("SLURM_NPROCS", "4"), ("SLURM_NTASKS_PER_NODE", "2"), ("SLURM_CPUS_PER_TASK", "3"),
-    }  # fmt: skip
-    assert found(tasks=Tasks(cpus=3)).keys() - found().keys() == {"SLURM_CPUS_PER_TASK"}
 
 
 def test_without_gpus_none_is_visible() -> None:
@@ -42,7 +33,7 @@ def test_gpus_are_named_by_uuid_where_their_indices_cannot_be_trusted() -> None:
 
 def test_the_submit_directory_need_not_be_the_working_directory() -> None:
     names = found(submit_dir="/home/u")
-    assert (names["GFLOW_SUBMIT_DIR"], names["SLURM_SUBMIT_DIR"], names["PWD"]) == ("/home/u", "/home/u", "/w")
+    assert (names["GFLOW_SUBMIT_DIR"], names["PWD"]) == ("/home/u", "/w")
 
 
 def test_an_element_of_an_array_finds_its_place_in_it() -> None:
@@ -50,7 +41,7 @@ def test_an_element_of_an_array_finds_its_place_in_it() -> None:
     names = variables(Job(43, SPEC.replace(family=family), Wish(), Queued(), 42), RUN, "/state", None)
     assert {name: value for name, value in names.items() if "ARRAY" in name or "JOB_ID" in name} == {
         "GFLOW_JOB_ID": "43", "GFLOW_ARRAY_JOB_ID": "42", "GFLOW_ARRAY_TASK_ID": "4",
-        "SLURM_JOB_ID": "43", "SLURM_ARRAY_JOB_ID": "42", "SLURM_ARRAY_TASK_ID": "4",
+        "SLURM_ARRAY_JOB_ID": "42", "SLURM_ARRAY_TASK_ID": "4",
         "SLURM_ARRAY_TASK_COUNT": "5", "SLURM_ARRAY_TASK_MIN": "2", "SLURM_ARRAY_TASK_MAX": "20",
         "SLURM_ARRAY_TASK_STEP": "1",
     }  # fmt: skip
@@ -64,7 +55,7 @@ def test_a_job_of_a_sweep_finds_its_parameters_and_its_own_name() -> None:
     spec = SPEC.replace(family=family, name_template="{name}-{lr}-{index}")
     names = variables(Job(43, spec, Wish(), Queued(), 42), RUN, "/state", None)
     assert (names["GFLOW_PARAM_lr"], names["GFLOW_PARAM_seed"]) == ("0.01", "7")
-    assert names["GFLOW_JOB_NAME"] == names["SLURM_JOB_NAME"] == "a b-0.01-1"
+    assert names["GFLOW_JOB_NAME"] == "a b-0.01-1"
     assert (names["GFLOW_ARRAY_TASK_ID"], names["SLURM_ARRAY_TASK_COUNT"]) == ("1", "2")
 
 
@@ -88,19 +79,6 @@ def test_a_script_finds_where_it_was_submitted_from() -> None:
     assert not {"GFLOW_SCRIPT", "GFLOW_SCRIPT_DIR"} & plain.keys()
 
 
-def test_a_script_for_slurm_finds_what_sbatch_would_give() -> None:
-    more = found(slurm=True, memory_mb=512).items() - found().items()
-    assert dict(more) == {
-        "SLURM_JOBID": "42", "SLURM_NNODES": "1", "SLURM_JOB_NUM_NODES": "1", "SLURM_PROCID": "0",
-        "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_GPUS_ON_NODE": "2", "SLURM_MEM_PER_NODE": "512",
-    }  # fmt: skip
-
-
-def test_a_script_for_slurm_without_gpus_and_memory_finds_no_number_of_them() -> None:
-    names = found(slurm=True, run=RUN.replace(gpu_ids=()))
-    assert not {"SLURM_GPUS_ON_NODE", "SLURM_MEM_PER_NODE"} & names.keys()
-
-
 def test_all_that_gflow_sets_is_a_job_s_own_but_for_what_holds_in_any() -> None:
     """What a job is told of itself does not reach the jobs that it submits."""
     family = Family(axes=(Axis(names=("lr",), rows=(("1",), ("2",))),))
@@ -109,3 +87,11 @@ def test_all_that_gflow_sets_is_a_job_s_own_but_for_what_holds_in_any() -> None:
     assert {name for name in names if not is_own(name)} == {
         "GFLOW_STATE_DIR", "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "PWD", "TERM",
     }  # fmt: skip
+
+
+def test_a_tmpdir_is_lent_where_it_ends_with_the_job_around() -> None:
+    assert [is_lent(each, "/tmp/g/1") for each in ("/tmp/g/1", "/tmp/g/1/x", "/tmp/g/12", "/tmp", "")] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
+    assert not is_lent("", ""), "there is no job around"
+    assert not is_lent("/tmp", "")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import pty
 import shutil
 import signal
 import stat
@@ -239,6 +241,11 @@ def test_so_is_one_whose_interpreter_is_not_there(attempt: Attempt) -> None:
     assert attempt.exit() == ended
 
 
+def test_a_script_without_its_interpreter_is_not_launched_and_the_interpreter_is_named(attempt: Attempt) -> None:
+    attempt.run(b"true", interpreter=b"/no/such\nthing")
+    assert attempt.exit() == b"launch its interpreter is missing or cannot be executed: /no/such?thing\n"
+
+
 def test_what_is_no_program_is_126_and_told_apart_from_a_program_that_says_so(attempt: Attempt) -> None:
     (attempt.cwd / "data").write_bytes(b"x")
     attempt.run(b"./data")
@@ -383,6 +390,44 @@ def test_a_file_is_written_anew_unless_it_is_to_be_appended_to(attempt: Attempt,
 def test_input_is_read_and_without_it_there_is_none(attempt: Attempt) -> None:
     (attempt.root / "in").write_bytes(bytes(range(256)) * 300)
     assert attempt.run(b"/bin/cat", input=files(attempt, "in")[0]) == bytes(range(256)) * 300
+
+
+def test_where_all_output_goes_to_a_file_there_is_no_terminal_to_wait_at(attempt: Attempt) -> None:
+    """As a job in tmux has one: neither its standard input nor /dev/tty is."""
+    out = attempt.cwd / "out"
+    text = b"readlink /proc/self/fd/0; (: </dev/tty) 2>/dev/null || echo none; exit 3"
+    path = attempt.write(b"/bin/sh", b"-c", text, output=os.fsencode(out))
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execve(attempt.words[0], [*attempt.words, str(path)], AROUND)
+    with contextlib.suppress(OSError):  # what a terminal says when its last user has gone
+        while os.read(terminal, 1000):
+            pass
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    assert (attempt.exit(), out.read_text()) == (b"3\n", "/dev/null\nnone\n")
+
+
+def test_tmpdir_is_the_submitters_own_else_the_jobs(attempt: Attempt, tmp_path: Path) -> None:
+    own, given = tmp_path / "own" / "1", tmp_path / "given"
+    show = (b"/bin/sh", b"-c", b'stat -c %a "$TMPDIR"; echo "$TMPDIR"; echo "$GFLOW_JOB_TMPDIR"')
+    for environment, expected in (
+        ({}, own),
+        ({b"TMPDIR": b""}, own),
+        ({b"TMPDIR": os.fsencode(given)}, given),
+        ({b"TMPDIR": b"/dev/null/x"}, own),
+    ):
+        attempt.export(environment)
+        for name in ("pid", "exit", "log"):
+            (attempt.directory / name).unlink(missing_ok=True)
+        said = attempt.run(*show, scratch=os.fsencode(own))
+        assert said.decode().splitlines() == ["700", str(expected), str(own)], environment
+
+
+def test_the_commands_process_is_told_of_itself(attempt: Attempt) -> None:
+    said = attempt.run(b"/bin/sh", b"-c", b"echo $$; echo $SLURM_TASK_PID", pid_name="SLURM_TASK_PID")
+    first, second = said.split()
+    assert first == second
 
 
 def test_the_umask_is_the_submitters_for_the_job_and_ours_for_our_files(attempt: Attempt) -> None:

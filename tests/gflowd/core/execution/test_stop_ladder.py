@@ -2,6 +2,7 @@ import pytest
 from support import specs
 
 from gflowd.core.execution import stop_ladder
+from gflowd.core.execution.grace import grace
 from gflowd.core.execution.observations import LiveJob
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Identity, Started
@@ -32,9 +33,9 @@ def test_a_script_for_slurm_is_terminated_first_and_has_all_its_grace_after() ->
 
 def test_the_grace_is_the_jobs_own_else_that_of_the_configuration_else_that_of_slurm_or_ours() -> None:
     of_slurm = specs.SPEC.replace(slurm=True)
-    assert [stop_ladder.grace(spec, None) for spec in (specs.SPEC, of_slurm)] == [10.0, 30.0]
-    assert [stop_ladder.grace(spec, 2.0) for spec in (specs.SPEC, of_slurm)] == [2.0, 2.0]
-    assert stop_ladder.grace(of_slurm.replace(grace=5.0), 2.0) == 5.0
+    assert [grace(spec, None) for spec in (specs.SPEC, of_slurm)] == [10.0, 30.0]
+    assert [grace(spec, 2.0) for spec in (specs.SPEC, of_slurm)] == [2.0, 2.0]
+    assert grace(of_slurm.replace(grace=5.0), 2.0) == 5.0
 
 
 @pytest.mark.parametrize("why", [reasons.STRAYS, reasons.TIME_LIMIT])

@@ -18,6 +18,7 @@ from gflowd.effects import jobdir
 from gflowd.effects.tmux import TmuxFailed
 from gflowd.workers.base import Wiring
 from gflowd.workers.scheduler.launcher import Launcher
+from gflowd.workers.scheduler.scratch import Scratch
 
 EXECUTORS = [
     pytest.param(TMUX, marks=pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")),
@@ -25,12 +26,16 @@ EXECUTORS = [
 ]
 
 
+def launcher_of(wiring: Wiring) -> Launcher:
+    return Launcher(wiring.state, wiring.runtime, Scratch(wiring.state, wiring.state.root))
+
+
 @pytest.fixture
 def launcher(wiring: Wiring, jobs: Jobs) -> Iterator[Launcher]:
     directory = Path(wiring.state.path("env"))
     directory.mkdir(mode=0o700)
     write_environment(wiring, "e", b"PATH=/usr/bin:/bin\0MINE=it's\xff\0a.b=c\0")
-    made = Launcher(wiring.state, wiring.runtime)
+    made = launcher_of(wiring)
     yield made
     jobs.end()
     with contextlib.suppress(TmuxFailed):
@@ -85,8 +90,8 @@ def test_its_environment_is_the_submitters_and_nothing_else(launcher: Launcher, 
     names = {line.partition("=")[0] for line in lines} - {"_", "SHLVL", "OLDPWD"}
     expected = {
         "PATH", "MINE", "a.b", "GFLOW_TEST_MARK", "GFLOW_JOB_ID", "GFLOW_JOB_NAME", "GFLOW_ATTEMPT", "GFLOW_SUBMIT_DIR",
-        "GFLOW_STATE_DIR", "SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE",
-        "SLURM_SUBMIT_DIR", "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "PWD",
+        "GFLOW_STATE_DIR", "GFLOW_JOB_CPUS", "GFLOW_JOB_TMPDIR", "TMPDIR", "CUDA_DEVICE_ORDER",
+        "CUDA_VISIBLE_DEVICES", "PWD",
     }  # fmt: skip
     assert names == expected | ({"TERM"} if executor == TMUX else set())
 
@@ -95,7 +100,7 @@ def test_its_environment_is_the_submitters_and_nothing_else(launcher: Launcher, 
 def test_launching_again_runs_nothing_again(launcher: Launcher, wiring: Wiring, executor: str) -> None:
     jobs = [attempt(i, f"echo ran >>ran{i}; sleep 0.3", executor, wiring) for i in (1, 2, 3)]
     launcher.launch(jobs[:2])
-    Launcher(wiring.state, wiring.runtime).launch(jobs)
+    launcher_of(wiring).launch(jobs)
     launcher.launch(jobs)
     for job_id in (1, 2, 3):
         assert ended(wiring, job_id).status == 0
