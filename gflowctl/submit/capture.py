@@ -35,6 +35,7 @@ ALWAYS_SAID = (
     ": no GPU of this machine is so called, and it has several models",
     NO_LOGIN,
 )
+LONGEST_HEAD = 65536  # bytes of a file that is no script, in which options are looked for
 LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
 
@@ -251,17 +252,43 @@ def script_content(path: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
             head = file.read(2)
-            more = file.read(LARGEST_SCRIPT if head == b"#!" else 1)
+            more = file.read(LARGEST_SCRIPT if head == b"#!" else LONGEST_HEAD)
             content = head + more if head == b"#!" else None
     except OSError as error:
         if os.access(path, os.X_OK):
             return None
         raise Refused(f"{path}: {error.strerror}") from None
-    if content is None and not os.access(path, os.X_OK) and _is_the_command(path):
-        raise Refused(f"{path} is neither executable nor a script: {why_no_script(head + more)}")
+    if content is None:
+        _check_no_script(path, head + more)
     if content is not None and len(content) > LARGEST_SCRIPT:
         raise Refused(f"{path} is larger than {LARGEST_SCRIPT >> 20} MiB, too large for a script")
     return content
+
+
+def _check_no_script(path: str, beginning: bytes) -> None:
+    """Raises `Refused` for a file without `#!` that nobody can run, or that has options which nobody would read."""
+    if (b"SBATCH" in beginning or b"GFLOW" in beginning) and b"\0" not in beginning and _is_the_command(path):
+        from gflowd.core.slurm import script_head
+
+        if (number := script_head.unread(beginning)) is not None:
+            raise Refused(
+                f"{path}: line {number} holds options, but they would not be read: line 1 is not #! and an interpreter, "
+                "such as #!/bin/bash"
+            )
+    if not os.access(path, os.X_OK) and _is_the_command(path):
+        raise Refused(f"{path} is neither executable nor a script: {why_no_script(beginning[:3])}")
+
+
+def check_interpreter(name: str, content: bytes, cwd: str) -> str | None:
+    """A note on a script whose interpreter (execve(2)) is not there now."""
+    line = content[: content.find(b"\n")] if b"\n" in content else content
+    words = line.removeprefix(b"#!").split(None, 1)
+    if not words or os.access(os.path.join(os.fsencode(cwd), words[0]), os.X_OK):
+        return None
+    found = words[0].decode(errors="replace")
+    return (
+        f"{name}: its interpreter {found} is missing or cannot be executed; it will be looked for when the job starts"
+    )
 
 
 def _kind(path: str) -> int:

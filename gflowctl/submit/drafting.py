@@ -246,7 +246,10 @@ class Drafter:
             spec = capture.on_this_machine(spec, self._limits)
         spec = validation.checked(spec, self._limits)
         validation.check_deadline(spec, self._around.now)
-        if content is None and args.wrap is None:
+        if content is not None:
+            if (note := capture.check_interpreter(command[0], content, cwd)) is not None:
+                self.notes[note] = None
+        elif args.wrap is None:
             self._note_trouble(args, command, cwd, env, may_come=may_come)
         if family is not None:
             from gflowctl.submit import sweeps
@@ -319,7 +322,7 @@ class Drafter:
 
 
 def _may_have_head(content: bytes | None) -> bool:
-    return content is not None and (b"GFLOW" in content or b"SBATCH" in content or b"\r" in content)
+    return content is not None and any(word in content for word in (b"GFLOW", b"SBATCH", b"\r", b"#PBS", b"#BSUB"))
 
 
 def _namespace(fields: Mapping[str, Any]) -> Namespace:

@@ -26,6 +26,7 @@ ELSEWHERE = (
 
 _GFLOW = re.compile(rb"#[ \t]*GFLOW(?=[ \t\r]|$)(.*)", re.DOTALL)
 _SBATCH = re.compile(rb"#SBATCH(?=[ \t\r-]|$)(.*)", re.DOTALL)  # sbatch takes `#SBATCH--hold` too
+_OF_OTHERS = re.compile(rb"#(PBS|BSUB)(?=[ \t-]|$)")  # Torque's, LSF's: sbatch tries to follow them
 _HELP = re.compile("-H+h")  # among letters without values
 _SHELL = re.compile(rb"#![ \t]*(?:\S*/)?(?:env[ \t]+)?(?:\S*/)?(?:ba|da|z|k|a)?sh\b")
 _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
@@ -76,6 +77,7 @@ def read(
     asked: list[sbatch_options.Option] = []
     own: list[tuple[int, str]] = []
     troubles: list[tuple[int, str]] = []
+    others: dict[str, int] = {}
     slurm = over is not None
     for number, line in _head(content):
         if match := _SBATCH.match(line):
@@ -90,10 +92,14 @@ def read(
                 own += [(number, word) for word in words]
             else:
                 troubles.append((number, f"# GFLOW {stray}"))
+        elif match := _OF_OTHERS.match(line):
+            others.setdefault(match[1].decode(), number)
         elif number == 1:
             _check_line_end(number, line)
     mixed = _check_body(content)
     asked = sbatch_options.overridden(asked, over or ())
+    if any(option.name == "ignore-pbs" for option in asked):
+        others = {}
     meant = sbatch_semantics.translate(asked, cpus=cpus, gpus=gpus, tasks=tasks, host=host)
     troubles = sorted(troubles + list(meant.troubles), key=lambda trouble: trouble[0])
     if troubles and not ignore_unknown:
@@ -108,6 +114,10 @@ def read(
         lines=tuple(number for number, _ in words_of_lines),
         notes=(
             *(f"line {number}: ignored: {what}" for number, what in troubles),
+            *(
+                f"line {number}: ignored: all #{name} lines; write #SBATCH or # GFLOW"
+                for name, number in others.items()
+            ),
             *(f"{_where(number)}{option} has no effect" for number, option in meant.without_effect),
             *(f"line {number} ends in CR LF, as on Windows: the shell takes the CR as part of it" for number in mixed),
         ),
@@ -120,10 +130,17 @@ def _where(number: int) -> str:
     return "" if number == sbatch_options.COMMAND_LINE else f"line {number}: "
 
 
+def unread(content: bytes) -> int | None:
+    """The number of the first line that holds options in a file that is no script, so that nobody would read them."""
+    return next((number for number, line in _comments(content) if _SBATCH.match(line) or _GFLOW.match(line)), None)
+
+
 def _head(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Number and content of each comment before the first command; none if the first line is not `#!`."""
-    if not content.startswith(b"#!"):
-        return
+    return _comments(content) if content.startswith(b"#!") else iter(())
+
+
+def _comments(content: bytes) -> Iterator[tuple[int, bytes]]:
     number, start = 0, 0
     while start < len(content):
         end = content.find(b"\n", start)

@@ -1,0 +1,146 @@
+"""What a script finds around it, as under Slurm: its variables, TMPDIR, no terminal, and the signals that end it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from pathlib import Path
+
+from support.machine import Machine, kill
+from support.waiting import eventually
+
+HEAD = "#!/bin/sh\n#SBATCH -o out-%j.txt\n"
+# Of these companions each was looked for by a library or tool that had found another (Open MPI: JOBID).
+SET = {
+    "SLURM_JOBID", "SLURM_JOB_ID", "SLURM_JOB_NODELIST", "SLURM_NODELIST", "SLURM_TASKS_PER_NODE", "SLURM_NNODES",
+    "SLURM_JOB_CPUS_PER_NODE", "SLURM_JOB_PARTITION", "SLURM_SUBMIT_HOST", "SLURM_JOB_USER", "SLURM_JOB_UID",
+    "SLURM_JOB_GID", "SLURM_CLUSTER_NAME", "SLURM_TASK_PID", "SLURM_SUBMIT_DIR", "SLURMD_NODENAME", "HOSTNAME",
+}  # fmt: skip
+
+
+def write(machine: Machine, text: str, name: str = "job.sh") -> str:
+    (machine.work / name).write_text(text)
+    (machine.work / name).chmod(0o755)
+    return name
+
+
+def said(machine: Machine, job_id: int) -> list[str]:
+    return machine.lines(f"out-{job_id}.txt")
+
+
+def variables(lines: list[str]) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def scratch(machine: Machine) -> set[str]:
+    """What is there of directories for temporary files."""
+    record = Path(machine.state.path("scratch"))
+    parents = map(Path, record.read_text().splitlines()) if record.exists() else ()
+    return {str(path) for parent in parents if parent.exists() for path in parent.iterdir()}
+
+
+def test_a_script_for_slurm_finds_the_whole_set_and_other_jobs_nothing_of_it(either: Machine) -> None:
+    """And as much of its surroundings as one job can tell."""
+    text = "#SBATCH -c 2\nenv\necho PID=$$\nreadlink /proc/self/fd/0\n(: </dev/tty) 2>/dev/null || echo no tty\n"
+    text += "stat -c 'mode %a' $TMPDIR\ncat\n"
+    job_id = either.submit(write(either, HEAD + text))
+    assert either.wait(job_id) == 0
+    lines = said(either, job_id)
+    found = variables(lines)
+    assert found.keys() >= SET
+    assert found["SLURM_JOB_NODELIST"] == found["HOSTNAME"] == os.uname().nodename.partition(".")[0]
+    assert (found["SLURM_TASKS_PER_NODE"], found["SLURM_JOB_CPUS_PER_NODE"]) == ("1", "2")
+    assert (found["SLURM_TASK_PID"], found["SLURM_JOB_UID"]) == (found["PID"], str(os.getuid()))
+    assert found["SLURM_JOB_USER"] == pwd.getpwuid(os.getuid()).pw_name
+    assert lines[-3:] == ["/dev/null", "no tty", "mode 700"], "and cat had nothing to wait for"
+    plain = variables(either.result("-c", "2", "--wrap", "env").splitlines())
+    assert not [name for name in plain if name.startswith("SLURM")]
+    assert (plain["GFLOW_JOB_CPUS"], plain["TMPDIR"]) == ("2", plain["GFLOW_JOB_TMPDIR"])
+    eventually(lambda: not scratch(either))
+
+
+def test_tmpdir_goes_after_the_last_attempt_also_when_nobody_was_there(own: Machine) -> None:
+    text = "#!/bin/sh\necho $SLURM_RESTART_COUNT $TMPDIR >>ran; ls $TMPDIR >>left; ln -s $PWD $TMPDIR/link\n"
+    text += "mkdir $TMPDIR/tree; touch $TMPDIR/tree/file; chmod 500 $TMPDIR/tree\n"
+    text += "until [ -e gate ]; do sleep 0.02; done; [ -e twice ] || { touch twice; rm gate; exit 1; }\n#SBATCH\n"
+    script = write(own, text.replace("#!/bin/sh\n", HEAD))
+    job_id = own.submit("--max-retries", "1", "--retry-on", "failure", script)
+    eventually(lambda: len(own.lines("ran")) == 1)
+    assert scratch(own) == {own.lines("ran")[0].strip()}
+    own.open_gate()
+    eventually(lambda: len(own.lines("ran")) == 2)
+    first, second = own.lines("ran")
+    assert second == f"1 {first.strip()}", "the second attempt has the same directory"
+    assert own.lines("left") == ["link", "tree"], "with what the first left there"
+    for pid in own.pids().values():
+        kill(pid)
+    own.open_gate()
+    eventually(lambda: (Path(own.state.attempt(job_id, 2)) / "exit").exists())
+    assert scratch(own) == {first.strip()}
+    own.start()
+    assert own.wait(job_id) == 0
+    eventually(lambda: not scratch(own) and not Path(first.strip()).parent.exists())
+    assert (own.work / "twice").exists(), "behind the link"
+
+
+def test_a_tmpdir_of_the_submitters_wins_and_that_of_a_job_is_not_handed_on(either: Machine) -> None:
+    given = either.work / "given"
+    assert either.result("--wrap", "echo $TMPDIR", env={**either.env, "TMPDIR": str(given)}) == f"{given}\n"
+    assert given.is_dir(), "as Slurm does"
+    lent = {**either.env, "TMPDIR": "/tmp/gone/7", "GFLOW_JOB_TMPDIR": "/tmp/gone/7"}
+    path = either.result("--wrap", "echo $TMPDIR; [ $TMPDIR = $GFLOW_JOB_TMPDIR ]", env=lent)
+    assert not path.startswith("/tmp/gone")
+
+
+def test_the_stop_ladder_of_a_script_for_slurm_begins_with_term(either: Machine) -> None:
+    text = "trap 'echo saved >>saved; exit 3' TERM; touch ready; sleep 100 & wait\n"
+    job_id = either.submit(write(either, HEAD + text))
+    eventually((either.work / "ready").exists)
+    either.cancel(job_id)
+    assert either.lines("saved") == ["saved"]
+    job = either.job(job_id)
+    assert (job["state"], job["exit_code"]) == ("cancelled", 3)
+
+
+def test_a_signal_spares_the_script_whatever_language_it_is_in(either: Machine) -> None:
+    python = f"#!{sys.executable}\n#SBATCH -o out-%j.txt\nimport subprocess, sys\nopen('ready', 'w').close()\n"
+    python += "print(subprocess.call(['sleep', '100']))\n"
+    shell = f"{HEAD}trap 'echo bye' EXIT\ntouch ready\nsleep 100\necho $?\n"
+    for text, last in ((python, ["-10"]), (shell, ["138", "bye"])):
+        job_id = either.submit(write(either, text))
+        eventually(lambda: any("sleep 100" in words for words in either.of_job(job_id).values()))  # noqa: B023
+        either.ctl("cancel", "--signal", "USR1", str(job_id))
+        assert either.wait(job_id) == 0
+        assert said(either, job_id)[-len(last) :] == last
+
+
+def test_options_that_nobody_would_read_are_refused_and_those_of_others_told(up: Machine) -> None:
+    headless = write(up, "echo x\n")
+    assert up.result(f"./{headless}") == "x\n", "it has none"
+    for text, line in (("#SBATCH -c 2\ntrue\n", 1), ("\n#!/bin/sh\n# GFLOW -c 2\ntrue\n", 3)):
+        said = up.refused(1, "submit", f"./{write(up, text)}")
+        assert said == (
+            f"./job.sh: line {line} holds options, but they would not be read: line 1 is not #! and an interpreter, "
+            "such as #!/bin/bash"
+        )
+    told = "job.sh: line 3: ignored: all #PBS lines; write #SBATCH or # GFLOW\n"
+    for head in ("#SBATCH -n 1\n", "# a comment\n"):
+        script = write(up, f"#!/bin/sh\n{head}#PBS -l nodes=4\n#PBS -N x\n")
+        assert told in up.ctl("submit", "--dry-run", script).stderr
+        assert told in up.ctl("submit", "--hold", script).stderr
+    script = write(up, "#!/bin/sh\n#SBATCH --ignore-pbs\n#PBS -l nodes=4\n")
+    assert "#PBS" not in up.ctl("submit", "--dry-run", script).stderr
+    up.ctl("cancel", "--all")
+
+
+def test_a_missing_interpreter_is_named_at_submission_and_at_the_end(up: Machine) -> None:
+    script = write(up, "#!/no/such/thing\n#SBATCH -n 1\n")
+    done = up.ctl("submit", script)
+    assert done.stderr == (
+        "job.sh: its interpreter /no/such/thing is missing or cannot be executed; it will be looked for when the job starts\n"
+    )
+    job = up.ended(int(done.stdout.split()[-1]))
+    assert (job["state"], job["reason"]) == (
+        "failed", "LaunchFailed:its interpreter is missing or cannot be executed: /no/such/thing",
+    )  # fmt: skip
