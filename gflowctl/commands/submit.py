@@ -27,9 +27,9 @@ next is queued as soon as one starts, with its begin time. Runs never overlap. S
 
 Names of output files may contain %j (the job's id), %A (array id), %a (element), %x (name), %u (user) and %% (a percent
 sign). With --output, --error or --input the job reads and writes files; otherwise it has a terminal, whose output is
-logged. A file is emptied once for a submission, when the first of its jobs starts: the elements of an array, the jobs
-of --from and later attempts share it, and a redone job appends. Output reaches a file through a pipe, so a job that
-opens /dev/stdout again does not cut it off.
+logged. With --output it has no terminal and, without --input, nothing to read. A file is emptied once for a submission,
+when the first of its jobs starts: the elements of an array, the jobs of --from and later attempts share it, and a
+redone job appends. Output reaches a file through a pipe, so a job that opens /dev/stdout again does not cut it off.
 
 With --wait or --follow the exit status is the job's own: its exit code, 128+N for signal N, 124 for its time limit, 130
 if it was cancelled.

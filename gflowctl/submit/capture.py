@@ -272,8 +272,8 @@ def _check_no_script(path: str, beginning: bytes) -> None:
 
         if (number := script_head.unread(beginning)) is not None:
             raise Refused(
-                f"{path}: line {number} holds options, but they would not be read: line 1 is not #! and an interpreter, "
-                "such as #!/bin/bash"
+                f"{path}: line {number} holds options, but they would not be read: "
+                "line 1 is not #! and an interpreter, such as #!/bin/bash"
             )
     if not os.access(path, os.X_OK) and _is_the_command(path):
         raise Refused(f"{path} is neither executable nor a script: {why_no_script(beginning[:3])}")

@@ -123,8 +123,9 @@ class Spec(Value):
         "all_memory", "append", "asked", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd",
         "deadline", "early_signal", "env", "error", "exclusive", "executor", "family", "git", "gpu_memory_mb",
         "gpu_prefer", "gpu_type", "gpus", "grace", "input", "limits", "memory_mb", "name", "name_template", "needs",
-        "notify_email", "notify_on", "output", "priority", "project", "pty", "quiet_limit", "redone_from", "relay", "repeat", "retry",
-        "script", "shared", "slurm", "submit_dir", "submitted_at", "tasks", "time_limit", "umask", "user",
+        "notify_email", "notify_on", "output", "priority", "project", "pty", "quiet_limit", "redone_from", "relay",
+        "repeat", "retry", "script", "shared", "slurm", "submit_dir", "submitted_at", "tasks", "time_limit", "umask",
+        "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say

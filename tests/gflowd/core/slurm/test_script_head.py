@@ -50,8 +50,17 @@ def test_only_the_head_counts() -> None:
         "--name=a name", "--gpus=2", "--gpu-type=a100", "--memory=4G", "--gpus", "1", "--comment=one # two", "--hold",
     )  # fmt: skip
     assert head.lines == (3, 4, 4, 14, 7, 7, 7, 8)
-    assert head.notes == ("line 4: --partition=gpu has no effect",)
+    assert head.notes == (
+        "line 13: ignored: all #PBS lines; write #SBATCH or # GFLOW", "line 4: --partition=gpu has no effect",
+    )  # fmt: skip
     assert head.slurm
+    assert script_head.read(SCRIPT.replace(b"#SBATCH\n", b"#SBATCH --ignore-pbs\n")).notes[0].startswith("line 4:")
+
+
+def test_of_a_file_that_is_no_script_the_line_is_told_whose_options_nobody_would_read() -> None:
+    assert script_head.unread(SCRIPT) == 3
+    assert script_head.unread(b"\n#!/bin/sh\n#GFLOW -c 2\n") == 3
+    assert script_head.unread(b"echo #SBATCH\n#SBATCH -c 2\n") is None, "that is no head"
 
 
 @pytest.mark.parametrize(
