@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 NAMES = (
+    "sacct",
+    "sacctmgr",
     "sbatch",
     "scancel",
     "scontrol",
-)  # fmt: skip
+    "seff",
+    "sinfo",
+    "squeue",
+    "sshare",
+    "sstat",
+)  # fmt: skip  # one a line
