@@ -141,7 +141,8 @@ def _lines(options: Mapping[str, str | None], context: Context) -> Iterator[Line
     unit = None if options.get("units") is None else (options["units"] or "").upper()
     only_jobs = "allocations" in options
     steps = _steps(named)
-    for row in sorted(choice.rows(view, ids, elements=False), key=lambda row: row.job.id):
+    found = choice.rows(view, ids, elements=choice.names_element(view, named))
+    for row in sorted(found, key=lambda row: row.job.id):
         if not _fits(options, told, row, states, window):
             continue
         label = told.label(row).partition("_[")[0]

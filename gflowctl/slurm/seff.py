@@ -13,6 +13,7 @@ from gflowctl.view import lookup
 from gflowd.core.errors import Refused
 from gflowd.core.job.model import Ended
 from gflowd.core.slurm import clock_forms, job_states, job_words, site
+from gflowd.core.slurm.getopt import Grammar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
 
+GRAMMAR = Grammar("seff", short={"d": "debug", "f": "force"}, flags=("debug", "force"))
 KIB, UNITS = 1024.0, ("KB", "MB", "GB", "TB", "PB")
 
 
 def run(words: Sequence[str], context: Context) -> int:
     """Prints the few lines."""
-    given = [word for word in words if not word.startswith("-")]
+    given = GRAMMAR.parse(words)[1]
     if len(given) != 1:
         raise Refused("give one job, e.g. seff 42 or seff 42_3")
     named = job_words.parse(given[0])

@@ -119,9 +119,8 @@ def queued(choice: Wanted, context: Context) -> tuple[list[Row], Facts]:
         ids = view.owned(ids, choice.users)
     if not asks_for_ended:
         ids = [job_id for job_id in ids if not view.has_ended(job_id)]
-    found = [row for row in rows(view, ids, elements=choice.elements or _names_elements(choice.named))
-             if _fits(choice, told, row)]  # fmt: skip
-    return found, told
+    found = rows(view, ids, elements=choice.elements or names_element(view, choice.named))
+    return [row for row in found if _fits(choice, told, row)], told
 
 
 def _view(choice: Wanted, context: Context) -> View:
@@ -133,8 +132,12 @@ def _view(choice: Wanted, context: Context) -> View:
     return views.View(context, context.store.read())
 
 
-def _names_elements(named: Sequence[Named] | None) -> bool:
-    return named is not None and any(each.indices is not None for each in named)
+def names_element(view: View, named: Sequence[Named] | None) -> bool:
+    """Whether one of the words names elements of an array: these are shown by themselves."""
+    return any(
+        each.indices is not None or (each.id not in view.families and view.array_of(each.id) is not None)
+        for each in named or ()
+    )
 
 
 def _known(view: View, named: Sequence[Named]) -> list[int]:

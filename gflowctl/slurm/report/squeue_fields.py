@@ -60,6 +60,16 @@ def _restarts(_told: Facts, row: Row) -> str:
     return str(jobs.attempt(row.job) - 1)
 
 
+def _tasks(_told: Facts, row: Row) -> str:
+    tasks = row.job.spec.tasks
+    return str(1 if tasks is None else tasks.count or tasks.per_node or 1)
+
+
+def _cpus_per_task(_told: Facts, row: Row) -> str:
+    tasks = row.job.spec.tasks
+    return str(row.job.spec.cpus if tasks is None else tasks.cpus or 1)
+
+
 def _requeue(_told: Facts, row: Row) -> str:
     return "1" if row.job.spec.slurm else "0"
 
@@ -69,7 +79,7 @@ LETTERS: dict[str, Field] = {
     "A": ("JOBID", lambda _, row: str(row.job.id)),
     "b": ("TRES_PER_NODE", lambda told, row: told.tres_per_node(row)),
     "B": ("EXEC_HOST", lambda told, row: told.nodes(row) or "n/a"),
-    "c": ("MIN_CPUS", lambda _, row: str(row.job.spec.cpus)),
+    "c": ("MIN_CPUS", _cpus_per_task),
     "C": ("CPUS", lambda _, row: str(row.job.spec.cpus)),
     "d": ("MIN_TMP_DISK", _always("0")),
     "D": ("NODES", _always("1")),
@@ -79,7 +89,7 @@ LETTERS: dict[str, Field] = {
     "F": ("ARRAY_JOB_ID", lambda _, row: str(row.job.array_id or row.job.id)),
     "g": ("GROUP", lambda _, row: facts.group(row.job.spec.user)[1]),
     "G": ("GROUP", lambda _, row: facts.group(row.job.spec.user)[0]),
-    "h": ("OVER_SUBSCRIBE", _always("OK")),
+    "h": ("OVER_SUBSCRIBE", lambda _, row: "NO" if row.job.spec.exclusive else "OK"),
     "H": ("SOCKETS_PER_NODE", _always("*")),
     "i": ("JOBID", lambda told, row: told.label(row)),
     "I": ("CORES_PER_SOCKET", _always("*")),
@@ -134,7 +144,7 @@ NAMES: dict[str, Field] = {
     "admin_comment": ("ADMIN_COMMENT", _always(NULL)),
     "batchflag": ("BATCH_FLAG", _always("1")),
     "cluster": ("CLUSTER", _always(site.CLUSTER)),
-    "cpus-per-task": ("CPUS_PER_TASK", lambda _, row: str(row.job.spec.cpus)),
+    "cpus-per-task": ("CPUS_PER_TASK", _cpus_per_task),
     "deadline": ("DEADLINE", lambda told, row: told.stamp(row.job.spec.deadline)),
     "eligibletime": ("ELIGIBLE_TIME", lambda told, row: told.stamp(told.eligible(row))),
     "endtime": ("END_TIME", lambda told, row: told.stamp(told.end(row))),
@@ -142,7 +152,7 @@ NAMES: dict[str, Field] = {
     "maxcpus": ("MAX_CPUS", lambda _, row: str(row.job.spec.cpus)),
     "maxnodes": ("MAX_NODES", _always("1")),
     "mintime": ("TIME_MIN", _always("0:00")),
-    "numtasks": ("TASKS", _always("1")),
+    "numtasks": ("TASKS", _tasks),
     "pendingtime": ("PENDING_TIME", _pending_seconds),
     "preempttime": ("PREEMPT_TIME", _always("N/A")),
     "requeue": ("REQUEUE", _requeue),
