@@ -54,6 +54,12 @@ _REASONS = {  # by gflow's, without what follows a colon; others are the same
     "LaunchFailed": "JobLaunchFailure",
     "Rejected": "BadConstraints",
 }
+_SIGNALS = {  # as strsignal(3) calls those that end jobs
+    1: "Hangup", 2: "Interrupt", 3: "Quit", 4: "Illegal instruction", 6: "Aborted", 7: "Bus error",
+    8: "Floating point exception", 9: "Killed", 10: "User defined signal 1", 11: "Segmentation fault",
+    12: "User defined signal 2", 13: "Broken pipe", 14: "Alarm clock", 15: "Terminated",
+    24: "CPU time limit exceeded", 25: "File size limit exceeded",
+}  # fmt: skip
 _WHOLE_REASONS = {reasons.NEVER_QUOTA: "AssociationResourceLimit", reasons.NEVER_RESERVATION: "Reservation"}
 
 
@@ -79,11 +85,14 @@ def reason(state: str, why: str | None) -> str:
 
 def _number(why: str) -> str:
     """`9(Killed)` of `Signaled:SIGKILL`."""
-    import signal
+    from gflowd.core.syntax import signal_names
 
     called = why.partition(":")[2]
-    number = getattr(signal, called, None)
-    return called if number is None else f"{number:d}({(signal.strsignal(number) or called).partition(' (')[0]})"
+    try:
+        number = signal_names.number(called)
+    except ValueError:  # a record of another version
+        return called
+    return f"{number}({_SIGNALS.get(number, called)})"
 
 
 def parse(text: str) -> frozenset[str] | None:

@@ -83,7 +83,7 @@ def test_the_usual_layout_is_slurms(some: Ctl) -> None:
     )
     start = told(some, "--start", "-j", "1,3").splitlines()
     assert start == [
-        f"{HEADER[:48]}          START_TIME  NODES SCHEDNODES           NODELIST(REASON)",
+        f"{HEADER[:49]}          START_TIME  NODES SCHEDNODES           NODELIST(REASON)",
         f"                 1     gflow    train {user} PD                 N/A      1 (null)               {waits}",
     ]
     steps = told(some, "-s").splitlines()

@@ -23,7 +23,7 @@ NAMES = [
     ("finished", None, "COMPLETED", "None"),
     ("failed", "NonZeroExit", "FAILED", "NonZeroExitCode"),
     ("failed", "Signaled:SIGKILL", "FAILED", "RaisedSignal:9(Killed)"),
-    ("failed", "Signaled:SIGRTMIN", "FAILED", "RaisedSignal:34(Real-time signal 0)"),
+    ("failed", "Signaled:SIG40", "FAILED", "RaisedSignal:40(SIG40)"),
     ("failed", "Signaled:SIG99", "FAILED", "RaisedSignal:SIG99"),
     ("failed", "LaunchFailed:no tmux", "FAILED", "JobLaunchFailure"),
     ("failed", "OutOfMemory", "OUT_OF_MEMORY", "OutOfMemory"),
