@@ -114,7 +114,7 @@ class History:
         plain = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         with _guarded(path):
             self._db = sqlite3.connect(
-                f"file:{plain}?mode={'rw' if write else 'ro'}", WRITER_PATIENCE if write else PATIENCE,
+                f"file:{plain}?mode={'rw' if write else 'ro'}", timeout=WRITER_PATIENCE if write else PATIENCE,
                 isolation_level=None, uri=True,
             )  # fmt: skip
         try:
