@@ -255,7 +255,7 @@ def daemon_and_workers(context: Context) -> Iterator[Finding]:
         yield Finding(FAIL, f"gflowd runs on another machine ({found})", "a state directory is for one machine only")
         return
     if found.version not in {None, __version__}:
-        remedy = "gflowd restart completes the upgrade; jobs go on"
+        remedy = f"{found.restart} completes the upgrade; jobs go on"
         yield Finding(WARN, f"gflowd {found.version} is running, but {__version__} is installed", remedy)
     yield Finding(OK, f"gflowd is running ({found}, {found.hosting or 'hosting unknown'})")
     if found.pulse_fd is None:

@@ -41,6 +41,6 @@ def _check_ours_to_restart(holder: Daemon) -> None:
     twice.
     """
     if holder.hosting == "systemd":
-        raise Refused(f"the daemon ({holder}) is a systemd service: systemctl --user restart gflowd")
+        raise Refused(f"the daemon ({holder}) is a systemd service: {holder.restart}")
     if holder.hosting == "foreground":
         raise Refused(f"the daemon ({holder}) runs in the foreground; end it there and run it again")

@@ -59,6 +59,7 @@ def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
         "uptime": _uptime(holder),
         "version": holder.version if holder else None,
         "installed": __version__,
+        "restart": holder.restart if holder else None,
         "state_dir": state.root,
         "workers": _workers(holder),
         "executor": seen.executor,
@@ -134,7 +135,7 @@ def _lines(report: dict[str, Any], paint: Paint) -> Iterable[str]:
     phase = paint(phase, GREEN if report["ready"] else YELLOW)
     yield f"gflowd {report['version']} {phase}: pid {report['pid']} on {report['host']}, {report['hosting']}, up {up}"
     if report["version"] != report["installed"]:
-        yield f"upgrade   {report['installed']} is installed; gflowd restart completes the upgrade; jobs go on"
+        yield f"upgrade   {report['installed']} is installed; {report['restart']} completes the upgrade; jobs go on"
     yield f"state     {report['state_dir']}"
     yield f"executor  {report['executor'] or 'not known yet'}"
     yield f"memory    {MEMORY_LIMITS.get(report['memory_limits'], 'not known yet')}"

@@ -49,10 +49,31 @@ class Daemon:
         """Whether it runs on another machine that shares the state directory."""
         return bool(self.host) and self.host != os.uname().nodename
 
+    @property
+    def restart(self) -> str:
+        """The command that restarts it."""
+        if self.hosting != "systemd":
+            return "gflowd restart"
+        try:
+            with open(f"/proc/{self.pid}/cgroup", encoding="utf-8", errors="replace") as file:
+                return restart_of_unit(file.read())
+        except OSError:
+            return restart_of_unit("")
+
     def __str__(self) -> str:
         if not self.pid:
             return "pid not known yet"
         return f"pid {self.pid} on {self.host}"
+
+
+def restart_of_unit(cgroup: str) -> str:
+    """The command that restarts the unit of a process whose control groups, by cgroups(7), are these."""
+    lines = [line.split(":", 2) for line in cgroup.splitlines()]
+    path = next((path for _, kind, path in lines if kind in {"", "name=systemd"} and ".service" in path), "")
+    units = [part.removesuffix(".service") for part in path.split("/") if part.endswith(".service")]
+    if len(units) == 1 and not units[0].startswith("user@"):
+        return f"sudo systemctl restart {units[0]}"
+    return f"systemctl --user restart {units[-1] if len(units) > 1 else 'gflowd'}"
 
 
 def running(state: Places) -> Daemon | None:
