@@ -22,7 +22,7 @@ SECONDS ?= 60
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-quick test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check clean
+.PHONY: help demo test test-quick test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check packages packages-test clean
 
 help:
 	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
@@ -40,6 +40,8 @@ help:
 	@echo 'make slurm-parity  run the same scripts under gflow and under the real Slurm, if installed'
 	@echo 'make nvidia-check  compare what gflow says about real NVIDIA GPUs with nvidia-smi and a process that uses one'
 	@echo 'make fuzz          run the parsers under a coverage-guided fuzzer for SECONDS=$(SECONDS) in all, then CALLS=$(CALLS) calls of gflowctl'
+	@echo 'make packages      build what this machine can of the sdist, the wheel and the packages for distributions, into dist/'
+	@echo 'make packages-test try the packages in clean roots of Debian: jobs, upgrade, removal, purge (as root, in minutes)'
 	@echo 'make clean         remove what make created'
 
 demo: $(VENV)/installed
@@ -129,8 +131,16 @@ slurm-parity: $(VENV)/installed
 nvidia-check: $(VENV)/installed
 	@$(BIN)/python tests/hardware/nvidia_check.py
 
+# ARGS=--no-check leaves out the tests within the builds, and deb, rpm or arch names the only ones to build.
+packages: $(VENV)/packager
+	@$(call want,mmdebstrap,mmdebstrap,packages are built with what is installed here)
+	@$(BIN)/python packaging/make_packages.py $(ARGS)
+
+packages-test: packages
+	@$(BIN)/python packaging/try_packages.py
+
 clean:
-	@rm -rf $(VENV) $(FUZZ) $(OLDEST) .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(FUZZ) $(OLDEST) .packages .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # gflow itself, in a virtual environment; then also what developing it takes.
@@ -144,6 +154,10 @@ $(VENV)/installed: setup.cfg pyproject.toml gflowd/__init__.py
 
 $(VENV)/developer: $(VENV)/installed
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[test,lint,man]'
+	@touch $@
+
+$(VENV)/packager: $(VENV)/installed
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check build
 	@touch $@
 
 # $(call want,COMMAND,PACKAGE,CONSEQUENCE): installs a missing Debian package where we may, else says what follows.

@@ -25,7 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BIN = os.path.dirname(sys.executable)
 PATIENCE = 30.0  # seconds that anything here may take
 
-TRAIN = ["--gpus", "1", "--", "python", os.path.join(HERE, "train.py"), "--epochs", "6", "--pause", "0.4"]
+TRAIN = ["--gpus", "1", "--", "python3", os.path.join(HERE, "train.py"), "--epochs", "6", "--pause", "0.4"]
 
 # what each job is, by name: the options and command that submit it, and how it must end
 JOBS = {
@@ -54,7 +54,7 @@ class Demo:
         self.environ = {
             **ours,
             "PATH": f"{BIN}:{ours.get('PATH', os.defpath)}",
-            "VIRTUAL_ENV": os.path.dirname(BIN),
+            **({} if sys.prefix == sys.base_prefix else {"VIRTUAL_ENV": sys.prefix}),
             "GFLOW_STATE_DIR": os.path.join(root, "state"),
             "GFLOW_SCHEDULER__CPUS": "8",  # enough for all jobs, so that only GPUs are short
         }

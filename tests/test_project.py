@@ -120,14 +120,16 @@ def test_the_shell_example_ends_with_a_burst_of_its_size() -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    text = (ROOT / "packaging" / "systemd" / "gflowd.service").read_text()
+@pytest.mark.parametrize(("name", "manager"), [("gflowd.service", "--user"), ("gflowd@.service", "--system")])
+def test_systemd_accepts_the_units(tmp_path: Path, name: str, manager: str) -> None:
+    text = (ROOT / "packaging" / "systemd" / name).read_text()
     assert {"Type=notify", "KillMode=process", "Restart=on-failure"} <= set(text.splitlines())
     assert "\nWatchdogSec=" in text
-    unit = tmp_path / "gflowd.service"
+    unit = tmp_path / name.replace("@", "@root")
+    text = text.replace("DelegateSubgroup=daemon\n", "")  # which systemd knows since release 254
     unit.write_text(text.replace("ExecStart=gflowd", f"ExecStart={sys.executable} -m gflowd"))
     done = subprocess.run(
-        ["systemd-analyze", "--user", "--man=no", "verify", unit],
+        ["systemd-analyze", manager, "--man=no", "verify", unit],
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
         capture_output=True,
         text=True,

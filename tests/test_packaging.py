@@ -1,0 +1,114 @@
+"""What packages for distributions are made of: they are in step with setup.cfg, and all install the same."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.util
+import io
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import gflowd
+from gflowd.core.slurm import front_ends
+
+ROOT = Path(__file__).parent.parent
+PACKAGING = ROOT / "packaging"
+SETUP = configparser.ConfigParser()
+SETUP.read(ROOT / "setup.cfg")
+FLOORS = dict(
+    line.split(">=")
+    for section, option in (("options", "install_requires"), ("options.extras_require", "cron"))
+    for line in SETUP[section][option].split()
+)
+DEBIAN = {"nvidia-ml-py": "pynvml"}
+
+
+def test_each_package_has_our_version() -> None:
+    texts = {name: (PACKAGING / name).read_text() for name in ("debian/changelog", "rpm/gflow.spec", "arch/PKGBUILD")}
+    found = {
+        *re.findall(r"\Agflow \(([\d.]+)-\d+\)", texts["debian/changelog"]),
+        *re.findall(r"(?m)^Version: +(\S+)$", texts["rpm/gflow.spec"]),
+        *re.findall(r"(?m)^pkgver=(.*)$", texts["arch/PKGBUILD"]),
+    }
+    assert found == {gflowd.__version__}
+
+
+def test_each_package_asks_for_the_oldest_releases_that_gflow_accepts() -> None:
+    control = (PACKAGING / "debian/control").read_text().partition("\nPackage: gflow\n")[2]
+    for name, version in FLOORS.items():
+        assert f" python3-{DEBIAN.get(name, name)} (>= {version}),\n" in control
+    arch = (PACKAGING / "arch/PKGBUILD").read_text()
+    needed = set(re.findall(r"'python-([\w-]+)>=([\d.]+)'", arch.partition("\ndepends=")[2].partition("\n")[0]))
+    assert needed == {(name, version) for name, version in FLOORS.items() if name not in {"nvidia-ml-py", "cronsim"}}
+
+
+def test_the_page_of_dependencies_names_each_with_its_oldest_release() -> None:
+    page = (ROOT / "docs/dependencies.md").read_text()
+    rows = re.findall(r"(?m)^\| ([a-z-]+) \| ([\d.]+) \| [\d.]+ \| ([^|]+) \|", page)
+    assert {name: version for name, version, _ in rows} == FLOORS
+    developers = [
+        line.strip() for name in ("test", "lint", "man") for line in SETUP["options.extras_require"][name].split("\n")
+    ]
+    names = {re.split(r"[\[<>=]", line)[0] for line in developers if line and not line.startswith("#")}
+    assert {name for name in names if name not in page} == set()
+
+
+def test_what_packages_install_beside_pip_is_complete_and_runs(tmp_path: Path) -> None:
+    usr = tmp_path / "usr"
+    (usr / "bin").mkdir(parents=True)
+    (usr / "bin/gflow-python").write_text("as pip installs it\n")
+    path = f"{os.path.dirname(sys.executable)}:/usr/bin:/bin"
+    subprocess.run([PACKAGING / "install-extras", tmp_path, "/usr/share/zsh/vendor-completions"], cwd=ROOT, check=True,
+                   env={"PATH": path})  # fmt: skip
+    found = {str(each.relative_to(usr)) for each in usr.rglob("*") if not each.is_dir()}
+    shared = {
+        place.format(name)
+        for name in ("gflowctl", "gflowd")
+        for place in (
+            "bin/{}", "share/bash-completion/completions/{}", "share/fish/vendor_completions.d/{}.fish",
+            "share/zsh/vendor-completions/_{}",
+        )
+    }  # fmt: skip
+    units = {"lib/systemd/user/gflowd.service", "lib/systemd/system/gflowd@.service"}
+    assert found == shared | units | {f"lib/gflow/slurm/bin/{name}" for name in front_ends.NAMES}
+    for name in ("gflowctl", "gflowd"):
+        assert (usr / "bin" / name).read_text().startswith("#!/usr/bin/python3 -I\n")
+        assert os.access(usr / "bin" / name, os.X_OK)
+    for name in front_ends.NAMES:
+        assert (usr / "lib/gflow/slurm/bin" / name).resolve() == usr / "bin/gflowctl"
+    for unit in units:
+        assert "\nExecStart=/usr/bin/gflowd run\n" in (usr / unit).read_text()
+
+
+def packed(names: list[str], when: int, owner: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as made:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.mtime, member.uname, member.mode = when, owner, 0o775 if name == "g/run" else 0o660
+            member.size = len(name)
+            made.addfile(member, io.BytesIO(name.encode()))
+    return out.getvalue()
+
+
+def test_an_sdist_is_the_same_wherever_it_was_made() -> None:
+    pytest.importorskip("setuptools")
+    spec = importlib.util.spec_from_file_location("gflow_build", PACKAGING / "backend/gflow_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    backend = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(backend)
+    one = backend.repacked(packed(["g/a", "g/run"], 1, "ada"), 1795000000)
+    assert one == backend.repacked(packed(["g/run", "g/a"], 2_000_000_000, "bob"), 1795000000)
+    with tarfile.open(fileobj=io.BytesIO(one)) as sdist:
+        members = [(each.name, each.mode, each.mtime, each.uname) for each in sdist.getmembers()]
+        content = sdist.extractfile("g/run")
+        assert content is not None
+        assert content.read() == b"g/run"
+    assert members == [("g/a", 0o644, 1795000000, ""), ("g/run", 0o755, 1795000000, "")]
