@@ -26,6 +26,7 @@ LOGIN = (b"HOME", b"USER", b"LOGNAME", b"SHELL")
 _EXPORTED = r"""\s*(?:(?P<name>[^,=\s]+=)(?P<value>'[^']*'|"[^"]*")\s*|(?P<plain>[^,]+))(?:,|$)"""
 _NO_COMMANDS = {stat.S_IFDIR: "directory", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
 _OF_LINES = " \t\n&|;<>"  # characters of shell lines that names of programs do not have
+LITERAL = ": taken as it is written, neither ~ nor a variable stands for anything"
 NO_LOGIN = "the job gets only the variables of a bare login"
 # In notes, whoever reads them: what may change the result.
 ALWAYS_SAID = (
@@ -33,6 +34,7 @@ ALWAYS_SAID = (
     "; it will be looked for when the job starts",
     ": which GPUs there are is not known before gflowd has run",
     ": no GPU of this machine is so called, and it has several models",
+    LITERAL,
     NO_LOGIN,
 )
 LONGEST_HEAD = 65536  # bytes of a file that is no script, in which options are looked for
@@ -389,10 +391,17 @@ def _why_no_directory(path: str, *, new: bool = True) -> str | None:
 
 
 def input_file(path: str | None, cwd: str) -> str | None:
-    """`path` made absolute. Raises `Refused` if it cannot be read."""
+    """`path` made absolute. Raises `Refused` if it cannot be read, unless it is a pattern for the files of several
+    jobs.
+    """
     if path is None:
         return None
     whole = os.path.join(cwd, path)
+    if "%" in path and not os.path.lexists(whole):
+        from gflowd.core.syntax import filename_patterns
+
+        filename_patterns.check(path)
+        return whole
     if os.path.isdir(whole):
         raise Refused(f"--input {path}: is a directory")
     if not os.access(whole, os.R_OK):

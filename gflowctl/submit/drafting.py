@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gflowd.core.slurm.sbatch_options import Option
 
 Words = tuple[str, ...]
+ANSWERS = frozenset(("follow", "json", "parsable"))  # options that do not fit together
 
 
 class Answer(Value):
@@ -141,7 +142,9 @@ class Drafter:
             self._defaults |= {"name": self._batch.name, "wrap": self._batch.wrap}
         tasks = given.get("ntasks") or given.get("ntasks_per_node")
         head = self._head(command[0], content or b"", given.get("cpus"), given.get("gpus"), tasks)
-        args = _namespace({**self._defaults, **head.options, **given})
+        answered = ANSWERS.intersection(given)  # as the command line has it, whatever the head says
+        of_head = {name: value for name, value in head.options.items() if not (answered and name in ANSWERS)}
+        args = _namespace({**self._defaults, **of_head, **given})
         self.notes.update(dict.fromkeys(head.notes))
         try:
             return self._made(args, command, content, head, where)
@@ -300,6 +303,9 @@ class Drafter:
 
     def _output(self, args: Namespace, cwd: str, *, slurm: bool) -> str | None:
         pattern = args.output
+        for option, each in (("--output", pattern), ("--error", args.error)):
+            if each is not None and (each.startswith("~") or "$" in each):
+                self.notes[f"{option} {each}{capture.LITERAL}"] = None
         if slurm and pattern is None:
             from gflowd.core.slurm import sbatch_semantics
 

@@ -190,10 +190,19 @@ class View:
         else:
             spec = self._specs[array_id] = codec.decode_spec(of(SPEC)[array_id])
         wish, phase = of(WISH).get(job_id), of(PHASE).get(job_id)
+        if (spec.exclusive or spec.all_memory) and not (phase is not None and has_ended(phase)):
+            spec = self._on_the_machine(spec)
         job = codec.element(job_id, spec, wish, phase, array_id)
         if phase is not None and has_ended(phase) and is_wanted_again(phase, wish):
             return job.replace(phase=self.phase(job_id))
         return job
+
+    def _on_the_machine(self, spec: Spec) -> Spec:
+        """A spec that asks for all of the machine, with as much as there is by now."""
+        from gflowd.core.job import whole_machine
+
+        cpus, memory_mb = self.observed.cpus, self.observed.memory_mb
+        return spec if cpus is None or memory_mb is None else whole_machine.resolved(spec, cpus, memory_mb)
 
     def max_concurrent(self, job: Job) -> int | None:
         """How many of its array may run at a time, from `limit` or the submission."""

@@ -34,6 +34,7 @@ RENAMED_FLAGS = {
     "wait": "wait",
 }
 GPU_OPTIONS = ("gpus", "gpus-per-node", "gres")
+REQUEUES = ("requeue", "no-requeue")
 SHARED_WITH = ("user", "mcs", "topo")  # values of --exclusive that do not ask for the whole machine
 PER_TASK = "gpus-per-task"
 SILENT = ("kill-on-invalid-dep", "no-requeue", "open-mode")  # where they ask for what is so anyway
@@ -64,15 +65,18 @@ _CLOCK = {"midnight": "00:00", "noon": "12:00", "fika": "15:00", "teatime": "16:
 class _Job(Value):
     """What option values may depend on."""
 
-    __slots__ = ("cpus", "gpus", "gpus_said", "host", "tasks", "wins")
+    __slots__ = ("alone", "cpus", "gpus", "gpus_said", "host", "tasks", "wins")
 
-    def __init__(self, *, cpus: int, gpus: int, gpus_said: bool, tasks: int, host: str | None, wins: bool) -> None:
+    def __init__(
+        self, *, cpus: int, gpus: int, gpus_said: bool, tasks: int, host: str | None, wins: bool, alone: bool
+    ) -> None:
         self.cpus: Final = cpus  # of all tasks, at least 1
         self.gpus: Final = gpus
         self.gpus_said: Final = gpus_said  # by a number that does not come from the tasks
         self.tasks: Final = tasks  # at least 1
         self.host: Final = host
         self.wins: Final = wins  # the command line says how many CPUs
+        self.alone: Final = alone  # it has the whole machine
 
 
 class Meaning(Value):
@@ -99,7 +103,8 @@ def translate(
     """
     last: dict[str, Option] = {}
     for option in asked:
-        last.pop(option.name, None)
+        for name in REQUEUES if option.name in REQUEUES else (option.name,):
+            last.pop(name, None)
         last[option.name] = option
     asked = list(last.values())
     argv: list[tuple[int, str]] = []
@@ -120,6 +125,8 @@ def translate(
         argv += [(option.line, word) for word in words]
         if option.name in WITHOUT_EFFECT or not (words or option.name in SILENT):
             without_effect.append((option.line, str(option)))
+        elif option.name == "ntasks-per-node" and _whole(option.value or "") < job.tasks:
+            without_effect.append((option.line, f"{option} (all {job.tasks} tasks are on this machine)"))
         elif option.name == "mail-type" and (unknown := [*_events(option.value or "", known=False)]):
             without_effect.append((option.line, f"--mail-type={','.join(unknown)}"))
     return Meaning(tuple(argv), tuple(without_effect), tuple(troubles))
@@ -140,7 +147,9 @@ def _job(asked: Sequence[Option], cpus: int | None, gpus: int | None, tasks: int
     of_gpus = number.get("cpus-per-gpu", 0) * found_gpus if cpus is None else 0
     per_task = (number.get("cpus-per-task") or 1) if cpus is None else cpus
     found = max(1 if "overcommit" in values else tasks * per_task, of_gpus, number.get("mincpus", 0), 1)
-    return _Job(cpus=found, gpus=found_gpus, gpus_said=bool(said), tasks=tasks, host=host, wins=cpus is not None)
+    alone = values.get("exclusive", SHARED_WITH[0]) not in SHARED_WITH
+    wins = cpus is not None
+    return _Job(cpus=found, gpus=found_gpus, gpus_said=bool(said), tasks=tasks, host=host, wins=wins, alone=alone)
 
 
 def _gpus_said(option: Option) -> int:
@@ -182,7 +191,7 @@ def gpu_request(option: str, value: str) -> tuple[int, str | None]:
     """Number and type of GPUs, of `2`, `a100:2`, or for --gres of `gpu`, `gpu:2`, `gpu:a100:2`."""
     if value.lower() == "none":
         return 0, None
-    match = (_GRES if option == "gres" else _GPUS).fullmatch(value)
+    match = (_GRES if option == "gres" else _GPUS).fullmatch(value.strip(","))
     if match is None:
         raise Refused("gflow supports GPUs of one type (e.g. gpu:2 or gpu:a100:2) and no other generic resource")
     found = match.groupdict()
@@ -223,6 +232,12 @@ def _gpus_per_task(value: str, job: _Job) -> Argv:
 
 def _cpus_per_gpu(value: str, job: _Job) -> Argv:
     return () if job.wins else (f"--mincpus={_per_gpu(_number(value), job)}",)
+
+
+def _memory_per_cpu(value: str, job: _Job) -> Argv:
+    """Of all CPUs of the machine it is all memory that may be needed."""
+    amount = memory.parse(value) * job.cpus
+    return ("--memory=all" if job.alone else f"--memory={amount}M",)
 
 
 def _memory(value: str, _job: _Job) -> Argv:
@@ -345,7 +360,7 @@ _RULES: dict[str, Rule] = {
     "kill-on-invalid-dep": _kill_on_invalid_dependency,
     "mail-type": _mail_type,
     "mem": _memory,
-    "mem-per-cpu": lambda value, job: (f"--memory={memory.parse(value) * job.cpus}M",),
+    "mem-per-cpu": _memory_per_cpu,
     "mem-per-gpu": lambda value, job: (f"--memory={_per_gpu(memory.parse(value), job)}M",),
     "nice": lambda value, _: (f"--nice={value or 100}",),
     "no-requeue": _nothing,

@@ -96,6 +96,10 @@ def test_an_exclusive_job_has_what_the_machine_has(ctl: Ctl) -> None:
     assert (spec.cpus, spec.memory_mb, spec.all_memory) == (64, 500, False)
     spec = ctl.spec(ctl.submit(script(ctl, "#SBATCH --mem=0")))
     assert (spec.cpus, spec.memory_mb, spec.exclusive) == (1, 1000, False)
+    ctl.observe(capacity={"cpus": 32, "memory_mb": 2000})  # what it gets is decided when it starts
+    assert [(job["cpus"], job["memory_mb"]) for job in ctl.jobs("2,4")] == [(32, 2000), (1, 2000)]
+    assert "all CPUs and memory of the machine" in ctl.ok("show", "2")
+    ctl.observe(capacity={"cpus": 64, "memory_mb": 1000})
     assert "65 CPUs asked for" in ctl.fails(1, "submit", "-c", "65", "--ntasks=1", alone)
     ctl.ok("update", "--cpus=2", "--memory=10", "2")
     spec = ctl.spec(2)
@@ -165,7 +169,26 @@ def test_the_head_may_say_how_the_submission_answers(ctl: Ctl) -> None:
     assert ctl.ok("submit", script(ctl, "#SBATCH --parsable")) == "1\n"
     assert json.loads(ctl.ok("submit", script(ctl, "# GFLOW --json")))[0]["id"] == 2
     assert ctl.ok("submit", script(ctl, "# GFLOW --dry-run")).startswith("Would submit job.sh: ")
-    assert "either --parsable or --json" in ctl.fails(2, "submit", "--json", script(ctl, "#SBATCH --parsable"))
+    head = script(ctl, "#SBATCH --parsable")
+    assert json.loads(ctl.ok("submit", "--json", head))[0]["id"] == 3  # the command line takes precedence
+    assert ctl.ok("submit", "--parsable", script(ctl, "# GFLOW --json")) == "4\n"
+    assert "either --parsable or --json" in ctl.fails(2, "submit", script(ctl, "#SBATCH --parsable", "# GFLOW --json"))
+
+
+def test_names_of_files_are_taken_as_they_are_written_and_it_is_told(ctl: Ctl) -> None:
+    job = script(ctl, "#SBATCH -o $HOME/%j.out", "#SBATCH -e ~/x -i in-%a", "#SBATCH -a 1-2")
+    done = ctl.run("submit", job)
+    literal = "taken as it is written, neither ~ nor a variable stands for anything"
+    assert done.stderr.splitlines() == [
+        f"gflowctl: --output $HOME/%j.out: {literal}",
+        f"gflowctl: --error ~/x: {literal}",
+    ]
+    found = ctl.spec(1)
+    assert [found.output, found.error, found.input] == [
+        str(ctl.home / each) for each in ("$HOME/%j.out", "~/x", "in-%a")
+    ]
+    assert "no such file" in ctl.fails(1, "submit", "-i", "in", "true")
+    assert "%q is not a pattern" in ctl.fails(1, "submit", "-i", "in-%q", "true")
 
 
 def test_the_script_is_kept_as_it_was(ctl: Ctl) -> None:

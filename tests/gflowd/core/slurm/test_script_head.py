@@ -220,6 +220,10 @@ def test_what_is_ignored_is_said() -> None:
         ("--exclusiv=user", []),
         ("-N 4 --time=5 -N 1 --time=6 -n8 -n 2", ["--time=6", "--ntasks=2"]),
         ("--partition=gpu --qos=high -w node1 -Q -v -k", []),
+        ("--requeue --no-requeue", []),
+        ("--no-requeue --requeue", ["--requeue"]),
+        ("--exclusive -n 4 --mem-per-cpu=128", ["--exclusive", "--ntasks=4", "--memory=all"]),
+        ("--gres=gpu:1,", ["--gpus=1"]),
         ("--get-user-env", ["--get-user-env"]),
         ("--get-user-env=10L", ["--get-user-env"]),
         ("--gres=gpu:1 -G 2 --gres=gpu:4", ["--gpus=2", "--gpus=4"]),
@@ -294,6 +298,9 @@ def test_the_name_of_the_machine_is_put_into_names_of_files() -> None:
 
 
 def test_options_that_one_machine_has_no_use_for_are_named() -> None:
+    assert slurm("-n 8 --ntasks-per-node=4").notes == (
+        "line 2: --ntasks-per-node=4 (all 8 tasks are on this machine) has no effect",
+    )
     assert slurm("--mail-type=begins,END,ends").notes == ("line 2: --mail-type=begins,ends has no effect",)
     assert slurm("--partition=gpu -n1 --open-mode=truncate", "-N1", "--exclusive=user").notes == (
         "line 2: --partition=gpu has no effect",
