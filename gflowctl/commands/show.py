@@ -216,7 +216,7 @@ def _asked(view: View, job: Job) -> Iterator[tuple[str, str]]:
     if spec.tasks is not None and spec.tasks.count is not None:
         yield "Tasks", str(spec.tasks.count)
     if whole := [what for what, asked in (("CPUs", spec.exclusive), ("memory", spec.all_memory)) if asked]:
-        yield "Whole", f"all {' and '.join(whole)} of the machine, however much that is when it starts"
+        yield "Whole", f"all {' and '.join(whole)} of the machine (decided when it starts)"
     if job.run is not None and job.run.gpu_ids:
         yield "GPU ids", ",".join(map(str, job.run.gpu_ids))
     yield "Priority", str(spec.priority)

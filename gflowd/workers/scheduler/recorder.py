@@ -56,6 +56,8 @@ class Recorder:
                 commit.put(PHASE, job_id, codec.encode_phase(phases[-1]))
                 self._tell(job_id, phases[-1])
                 self._follow_up(job_id, phases, commit.allocate, commit.put)
+                if isinstance(phases[-1], Starting):
+                    self._settle_size(job_id, commit.put)
             self._charge(decided, commit.put)
         return left_out
 
@@ -69,6 +71,16 @@ class Recorder:
             following = allocate()
             put(SPEC, following, codec.encode(spec))
             self._log.info("next run", job=following, after=job_id, at=spec.begin_at)
+
+    def _settle_size(self, job_id: int, put: Callable[[str, int, Any], None]) -> None:
+        """Writes how much of the machine a job gets that asked for all of it."""
+        job = self._state.job_queue.queued.get(job_id)
+        if job is None or not (job.spec.exclusive or job.spec.all_memory):
+            return
+        spec_id = job_id if job.array_id is None else job.array_id
+        encoded = codec.encode(job.spec)
+        if encoded != self._state.of(SPEC).get(spec_id):
+            put(SPEC, spec_id, encoded)
 
     def _charge(self, decided: Changes, put: Callable[[str, int | str, Any], None]) -> None:
         """Adds what attempts have used to the records of their users (for fair share), and how long they ran to the

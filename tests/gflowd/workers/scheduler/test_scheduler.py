@@ -122,6 +122,17 @@ def test_a_submitted_job_is_committed_and_started(make: Callable[..., Scheduler]
     assert Path(wiring.state.path("ran")).read_text() == "ran\n"
 
 
+def test_how_much_of_the_machine_a_job_has_that_asks_for_all_is_decided_as_it_starts(
+    make: Callable[..., Scheduler], wiring: Wiring
+) -> None:
+    alone = submit(wiring, exclusive=True, all_memory=True, cpus=64, family=Family(ranges=((1, 2, 1),)))
+    beside = submit(wiring)
+    make(cpus=3, memory_mb=500).tick(now(), NOTHING_POSTED)
+    assert [type(phase(wiring, each)) for each in (alone, alone + 1, beside)] == [Starting, Queued, Queued]
+    spec = codec.decode_spec(Store(wiring.state).read().of("spec")[alone])
+    assert (spec.cpus, spec.memory_mb, spec.exclusive) == (3, 500, True)
+
+
 def test_a_scheduler_that_was_killed_is_followed_by_one_that_starts_nothing_twice(
     make: Callable[..., Scheduler], wiring: Wiring
 ) -> None:
