@@ -2,6 +2,8 @@
 
   show hostnames [LIST]: the hosts of a list, by default $SLURM_JOB_NODELIST, one a line
   show hostlist|hostlistsorted HOSTS: the list that has these hosts
+  [-o] [-d] show job [JOB], show step [JOB]: everything about jobs; -o: each in one line; -d: more of it
+  show config, show node, show partition: the machine
   hold, release, requeue, requeuehold, suspend, resume, top JOB,...: change jobs; also jobname=NAME
   update JobId=JOB,... NAME=VALUE ...: change what jobs ask for
   write batch_script JOB [FILE|-]: write the script of a job, by default to slurm-JOB.sh
@@ -13,15 +15,20 @@ Commands, and words after show, may be shortened, in any case. See gflow-slurm(7
 from __future__ import annotations
 
 from gflowctl.output import render
+from gflowctl.slurm.report import choice
 from gflowd.core.errors import Refused
 from gflowd.core.slurm import site
 from gflowd.core.slurm.getopt import Grammar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
+    from typing import TypeVar
 
     from gflowctl.context import Context
+
+    Entry = TypeVar("Entry")
 
     Command = Callable[[Sequence[str], Context], int]
 
@@ -37,30 +44,61 @@ GRAMMAR = Grammar(
     may_have_value=("json", "yaml", "federation"),
 )  # fmt: skip
 
+ELSEWHERE = {
+    "create": "see gflowctl reserve",
+    "delete": "see gflowctl reserve",
+    "listpids": "ps shows a job's processes, which have GFLOW_JOB_ID in their environment",
+    "notify": "write to the job's user",
+    "reboot": "gflow does not reboot the machine",
+    "reconfigure": "gflowd reload reads the settings again",
+    "shutdown": "see gflowd stop",
+    "takeover": "there is one gflowd",
+    "token": "gflow needs none",
+    "wait_job": "sbatch --wait and gflowctl wait wait for the end of a job; it starts where all of it is ready",
+}
+
 
 def run(words: Sequence[str], context: Context) -> int:
     """Does what one command asks for."""
-    operands = GRAMMAR.parse(words)[1]
+    pairs, operands = GRAMMAR.parse(words)
+    options = dict(pairs)
+    for name in ("json", "yaml"):
+        if name in options:
+            raise Refused(f"--{name}: gflow has its own JSON: gflowctl queue --json, gflowctl info --json")
+    choice.check_clusters(options.get("clusters"))
     if not operands:
         raise Refused("no command; scontrol --help names them, and gflow has none that asks for them")
+    if (name := operands[0].lower()) in ELSEWHERE:
+        raise Refused(f"{name}: gflow has no such command; {ELSEWHERE[name]}")
+    if len(name) > 1 and "show".startswith(name):
+        return _show(operands[1:], context, list(options))
     return chosen(operands[0], COMMANDS)(operands[1:], context)
 
 
-def chosen(word: str, table: dict[str, Command]) -> Command:
-    """The entry whose name, in any case, `word` is or begins. Raises `Refused`."""
+def chosen(word: str, table: Mapping[str, Entry]) -> Entry:
+    """The entry whose name, in any case, `word` is or begins; of several that mean the same, the first. Raises
+    `Refused`.
+    """
     given = word.lower()
     if given in table:
         return table[given]
     found = sorted(name for name in table if name.startswith(given))
-    if not found or not all(name.startswith(found[0]) for name in found):
+    if not found or not all(name.startswith(found[0]) or table[name] == table[found[0]] for name in found):
         raise Refused(f"invalid keyword: {word}")
     return table[found[0]]
 
 
-def _show(words: Sequence[str], context: Context) -> int:
+def _show(words: Sequence[str], context: Context, options: Sequence[str]) -> int:
     if not words:
         raise Refused("too few arguments for keyword:show")
-    return chosen(words[0], ENTITIES)(words[1:], context)
+    what, equals, value = words[0].partition("=")
+    rest = [value, *words[1:]] if equals else words[1:]
+    entity = chosen(what, ENTITIES)
+    if isinstance(entity, tuple):
+        module, function = entity
+        found: int = getattr(_module(module), function)(rest, context, options)
+        return found
+    return entity(rest, context)
 
 
 def _hostnames(words: Sequence[str], context: Context) -> int:
@@ -103,24 +141,37 @@ def _version(_words: Sequence[str], _context: Context) -> int:
     return 0
 
 
+def _module(name: str) -> ModuleType:
+    import sys
+
+    whole = f"gflowctl.slurm.control.{name}"
+    __import__(whole)
+    return sys.modules[whole]
+
+
 def _later(module: str, function: str = "run") -> Command:
     """A command whose module is imported only when it is asked for."""
 
     def command(words: Sequence[str], context: Context) -> int:
-        import sys
-
-        name = f"gflowctl.slurm.control.{module}"
-        __import__(name)
-        found: int = getattr(sys.modules[name], function)(words, context)
+        found: int = getattr(_module(module), function)(words, context)
         return found
 
     return command
 
 
-ENTITIES: dict[str, Command] = {
+ENTITIES: dict[
+    str, Command | tuple[str, str]
+] = {  # a module and its function, which is told the options, or a function
+    "config": ("show_machine", "config"),
     "hostlist": _hostlist,
     "hostlistsorted": _sorted_hostlist,
     "hostnames": _hostnames,
+    "jobid": ("show_job", "run"),
+    "jobs": ("show_job", "run"),
+    "nodes": ("show_machine", "node"),
+    "partitions": ("show_machine", "partition"),
+    "partitionname": ("show_machine", "partition"),
+    "steps": ("show_machine", "step"),
 }
 COMMANDS: dict[str, Command] = {
     "hold": _later("changes", "hold"),
@@ -130,7 +181,6 @@ COMMANDS: dict[str, Command] = {
     "requeue": _later("changes", "requeue"),
     "requeuehold": _later("changes", "requeue_and_hold"),
     "resume": _later("changes", "resume"),
-    "show": _show,
     "suspend": _later("changes", "suspend"),
     "top": _later("changes", "top"),
     "uhold": _later("changes", "hold"),
