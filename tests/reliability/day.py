@@ -15,7 +15,7 @@ import crashing
 from support.machine import ROOT, Machine, alive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 HERE = Path(__file__).parent
 PATIENCE = 150.0  # seconds that anything may take on a busy machine; nothing here is about speed
@@ -173,12 +173,13 @@ class FaultyMachine(Machine):
         self.faults = Path(f"{root}.faults")  # beside it: its processes are known by naming `root`
         self.faults.mkdir()
         for name, base in (("gflowd", "starter"), ("gflowctl", "client")):
-            (self.bin / name).write_text(
+            self.programs[self.bin / name] = (
                 f"#!{sys.executable}\nimport sys\nsys.path[:0] = [{str(ROOT)!r}, {str(HERE)!r}]\n"
                 f"import os\nif any(name.startswith({crashing.WHICH!r}) for name in os.environ):\n"
                 f"    import crashing\n    crashing.arm({base!r})\n"
                 f"from {name}.main import main\nsys.exit(main())\n"
             )
+            (self.bin / name).write_text(self.programs[self.bin / name])
         self.write_config(
             executor={"type": executor, "grace": 2}, daemon={"start_grace": 5}, gpu={"simulate": str(GPUS)}
         )
@@ -188,6 +189,11 @@ class FaultyMachine(Machine):
         """The environment of a command that is to suffer `fault`, or only to keep the journal."""
         where = {crashing.WHERE: str(self.faults)}
         return {**self.env, **where, **({crashing.WHICH: fault} if fault else {})}
+
+    def is_as_written(self, program: Path, env: Mapping[str, str]) -> bool:
+        """Not where it is to suffer: what is wrapped then must be wrapped before it is imported."""
+        is_armed = any(name.startswith(crashing.WHICH) for name in env)
+        return not is_armed and super().is_as_written(program, env)
 
     def crashed(self) -> bool:
         return (self.faults / "crashed").exists()

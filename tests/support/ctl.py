@@ -23,7 +23,7 @@ from gflowd.core.job.model import PROCESS, Ended, Identity, Run, Running, Starte
 from gflowd.paths import State
 from gflowd.storage.history import Entry, History, Sheet
 from gflowd.storage.store import Store
-from support import descriptors
+from support import descriptors, identity
 from support.forked import NURSERY
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Ctl:
     def run(self, *words: str | bytes, **settings: Any) -> subprocess.CompletedProcess[str]:
         """Runs it to its end; output as text."""
         settings = {"cwd": self.home, "env": self.env, "capture_output": True, "timeout": 120, **settings}
-        if settings["env"] != self.usual:
+        if settings["env"] != self.usual and not identity.can_be_told():
             return subprocess.run([*PROGRAM, *words], text=True, check=False, **settings)
         return NURSERY.run("gflowctl", PROGRAM, *words, text=True, **settings)
 
@@ -61,7 +61,7 @@ class Ctl:
         """Runs one of Slurm's programs to its end; output as text."""
         program = (sys.executable, "-m", "gflowctl.slurm", name)
         settings = {"cwd": self.home, "env": self.env, "capture_output": True, "timeout": 120, **settings}
-        if settings["env"] != self.usual:
+        if settings["env"] != self.usual and not identity.can_be_told():
             return subprocess.run([*program, *words], text=True, check=False, **settings)
         return NURSERY.run("gflowctl", program, *words, text=True, **settings)
 

@@ -1,9 +1,9 @@
-"""Runs gflowctl, and gflowd's short commands, as processes of their own without starting Python for each of them.
+"""Runs gflowctl and gflowd as processes of their own without starting Python for each of them.
 
 A process that has the programs imported forks for every command: arguments, environment, directory, mask, streams, exit
-status and signals are those of a process that was started. What cannot be had so is started: with a stream that is a
-file, words longer than a message, or a library of its own. /proc/self/environ cannot be had either, so a test that is
-about the environment starts its programs. Knows nothing of tests.
+status and signals are those of a process that was started, and so is what /proc shows of them, where the kernel lets a
+process say where they are (`identity`). What cannot be had so is started: with a stream that is a file, words longer
+than a message, or a library of its own. Knows nothing of tests.
 """
 
 from __future__ import annotations
@@ -26,36 +26,48 @@ from io import FileIO
 from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Any, NoReturn
 
+if __name__ == "__main__":
+    sys.path[:1] = [os.path.abspath(os.path.join(os.path.dirname(__file__), *up)) for up in (("..", ".."), ("..",))]
+
+from support import identity
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LONGEST = 100_000  # bytes of a request: a message of a Unix socket is sent whole or not at all
 SETTINGS = {"cwd", "env", "input", "stdin", "capture_output", "timeout", "text", "umask"}
 PROGRAMS = {"gflowctl": ("gflowctl.__main__", "program"), "gflowd": ("gflowd.main", "main")}
-PRELOADED = ("gflowctl", "gflowd.core", "gflowd.commands")
+# What each imports before it forks; of a package with a dot all modules.
+PRELOADED = {
+    "gflowctl": ("gflowctl.", "gflowd.core.", "gflowd.commands."),
+    "gflowd": ("gflowd.", "filelock", "decimal", "multiprocessing.popen_fork"),
+}
+LASTING = {"start", "up", "restart", "run"}  # commands that become the daemon, which others look for in /proc
 AT_START = ("LANG", "LANGUAGE", "LC_", "LD_", "PYTHON")  # variables that Python and its loader read once, at its start
 
 
 class Nursery:
-    """The processes that fork, one for each locale and path of libraries that was asked for."""
+    """The processes that fork, one for each program, locale and path of libraries that was asked for."""
 
     def __init__(self) -> None:
-        self._parents: dict[tuple[tuple[str, str], ...], Parent] = {}
+        self._parents: dict[tuple[str, tuple[tuple[str, str], ...]], Parent] = {}
         self._lock = threading.Lock()  # some tests ask from several threads at once
 
     def run(
         self, name: str, command: Sequence[str], *words: str | bytes, **settings: Any
     ) -> subprocess.CompletedProcess[Any]:
         """As `subprocess.run([*command, *words])`, where `command` would start the program `name`."""
-        message = _request(name, command[-1], words, settings)
-        if message is None:
-            return subprocess.run([*command, *words], check=False, **settings)
+        message = _request(name, command, words, settings)
         env = os.environ if settings.get("env") is None else settings["env"]
+        is_lasting = name == "gflowd" and not LASTING.isdisjoint(words)
+        if message is None or (is_lasting and not identity.can_be_told()):
+            return subprocess.run([*command, *words], check=False, **settings)
         pairs = ((os.fsdecode(key), os.fsdecode(value)) for key, value in env.items())
-        place = tuple(sorted(pair for pair in pairs if pair[0].startswith(AT_START)))
+        at_start = tuple(sorted(pair for pair in pairs if pair[0].startswith(AT_START)))
+        place = "gflowd" if is_lasting else "gflowctl", at_start
         with self._lock:
             if place not in self._parents:
-                self._parents[place] = Parent(dict(place))
+                self._parents[place] = Parent(place[0], dict(at_start))
         status, out, err = self._parents[place].run(message, settings)
         return subprocess.CompletedProcess([*command, *words], status, out, err)
 
@@ -73,11 +85,11 @@ atexit.register(NURSERY.close)
 class Parent:
     """One process that forks, as others see it."""
 
-    def __init__(self, at_start: dict[str, str]) -> None:
+    def __init__(self, program: str, at_start: dict[str, str]) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         env = {name: value for name, value in os.environ.items() if not name.startswith((*AT_START, "GFLOW_"))}
         with theirs:
-            words = [sys.executable, os.path.abspath(__file__), str(theirs.fileno())]
+            words = [sys.executable, os.path.abspath(__file__), program, str(theirs.fileno())]
             try:
                 subprocess.run(words, env=env | at_start, pass_fds=[theirs.fileno()], check=True)
             except BaseException:
@@ -121,7 +133,9 @@ class Parent:
         self._socket.close()
 
 
-def _request(name: str, path: str, words: Sequence[str | bytes], settings: Mapping[str, Any]) -> bytes | None:
+def _request(
+    name: str, command: Sequence[str], words: Sequence[str | bytes], settings: Mapping[str, Any]
+) -> bytes | None:
     """The message that asks for a command; None for one that must be started."""
     cwd = os.path.abspath(settings.get("cwd") or ".")
     stdin = settings.get("stdin", subprocess.DEVNULL)
@@ -135,7 +149,8 @@ def _request(name: str, path: str, words: Sequence[str | bytes], settings: Mappi
     if "LD_PRELOAD" in env:  # such a library is a test's own, and what forks with it would outlive that test
         return None
     asked = {
-        "name": name, "argv": [path, *map(os.fsdecode, words)], "cwd": os.fsdecode(cwd), "umask": mask,
+        "name": name, "command": command, "argv": [command[-1], *map(os.fsdecode, words)],
+        "cwd": os.fsdecode(cwd), "umask": mask,
         "env": {os.fsdecode(key): os.fsdecode(value) for key, value in env.items()},
     }  # fmt: skip
     message = json.dumps(asked).encode()
@@ -188,12 +203,13 @@ def _text(out: bytes) -> str:
 # The process that forks.
 
 
-def serve(asked: socket.socket) -> None:
+def serve(program: str, asked: socket.socket) -> None:
     """Forks for each request, until there can be no more. Is nobody's child: tests wait until they have none."""
     if os.fork():
         os._exit(0)
-    for package in map(import_module, PRELOADED):
-        for module in walk_packages(package.__path__, package.__name__ + "."):
+    for name in PRELOADED[program]:
+        package = import_module(name.rstrip("."))
+        for module in walk_packages(package.__path__, name) if name.endswith(".") else ():
             if not module.name.endswith(".__main__"):
                 import_module(module.name)
     for module, _ in PROGRAMS.values():
@@ -228,8 +244,6 @@ def serve(asked: socket.socket) -> None:
 
 def become(asked: dict[str, Any], streams: list[int]) -> NoReturn:
     """Is the command from here on."""
-    from gflowctl.submit import capture
-
     for number, fd in enumerate(streams):
         os.dup2(fd, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -242,8 +256,18 @@ def become(asked: dict[str, Any], streams: list[int]) -> NoReturn:
     sys.stdin = _stream(sys.stdin, "r")
     sys.stdout = _stream(sys.stdout, "w", line_buffering=os.isatty(1))
     sys.stderr = _stream(sys.stderr, "w", line_buffering=True)
-    given = {os.fsencode(name): os.fsencode(value) for name, value in asked["env"].items()}
-    capture.given_environment = lambda: given  # it reads /proc/self/environ, which is of the process that forked
+    if identity.can_be_told():
+        words = [*asked["command"], *asked["argv"][1:]]
+        if words[0] != sys.executable:  # a script that names it: the kernel puts it before the script's words
+            with open("/proc/self/comm", "wb") as comm:
+                comm.write(os.fsencode(os.path.basename(words[0]))[:15])
+            words.insert(0, sys.executable)
+        identity.tell(words, asked["env"])
+    else:
+        from gflowctl.submit import capture
+
+        given = {os.fsencode(name): os.fsencode(value) for name, value in asked["env"].items()}
+        capture.given_environment = lambda: given  # it reads /proc/self/environ, which is of the process that forked
     module, function = PROGRAMS[asked["name"]]
     status = 1
     try:
@@ -269,5 +293,4 @@ def _stream(old: Any, mode: str, *, line_buffering: bool = False) -> io.TextIOWr
 
 
 if __name__ == "__main__":
-    sys.path[0] = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))

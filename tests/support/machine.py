@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gflowd.paths import State
+from support import identity
 from support.forked import NURSERY
 from support.waiting import PATIENCE, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent.parent
 MARK = "GFLOW_TEST_MARK"
 TMUX = shutil.which("tmux")
-LASTING = {"start", "up", "restart", "run"}
 WORKERS = ("gpu_poller", "zombie_detector", "timeout_enforcer", "reservation_timer", "scheduler")
 
 
@@ -64,12 +64,14 @@ class Machine:
         self.config: dict[str, dict[str, object]] = {"scheduler": {"cpus": 8}, "executor": {"grace": 2}}
         self.config_file = root / "gflow.toml"
         self.write_config()
+        self.programs: dict[Path, str] = {}  # as we wrote them: others may write them anew
         for name, entry in (("gflowd", "gflowd.main import main"), ("gflowctl", "gflowctl.__main__ import program")):
             program = self.bin / name
-            program.write_text(
+            self.programs[program] = (
                 f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
                 f"from {entry} as main\nsys.exit(main())\n"
             )
+            program.write_text(self.programs[program])
             program.chmod(0o700)
         self.env = {
             "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
@@ -103,20 +105,19 @@ class Machine:
             settings.pop("capture_output")
         if "stdin" not in settings and "input" not in settings:
             settings["stdin"] = subprocess.DEVNULL
-        if self._is_short(words) and settings["env"] == self.usual:
-            program = os.fsdecode(words[0])
-            done = NURSERY.run(Path(program).resolve().name, [program], *words[1:], **settings)
+        program = Path(os.fsdecode(words[0]))
+        if self.is_as_written(program.resolve(), settings["env"]):
+            done = NURSERY.run(program.resolve().name, [str(program)], *words[1:], **settings)
         else:
             done = subprocess.run(words, check=False, **settings)
         assert "Traceback" not in str(done.stderr), done
         assert "internal error" not in str(done.stderr), done
         return done
 
-    def _is_short(self, words: Sequence[str | bytes]) -> bool:
-        """Whether it is one of our programs and leaves no daemon that others would look for in /proc."""
-        if Path(os.fsdecode(words[0])).resolve() == self.bin / "gflowctl":
-            return True
-        return words[0] == str(self.bin / "gflowd") and not LASTING.intersection(words[1:])
+    def is_as_written(self, program: Path, env: Mapping[str, str]) -> bool:
+        """Whether it is one of our programs, and does in this environment what they do: it need not be started."""
+        is_ours = program in self.programs and program.read_text() == self.programs[program]
+        return is_ours and (env == self.usual or identity.can_be_told())
 
     def ctl(self, *words: str | bytes, check: bool = True, **settings: Any) -> subprocess.CompletedProcess[str]:
         """gflowctl; all must be well unless `check` is off."""
