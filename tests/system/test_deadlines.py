@@ -39,8 +39,8 @@ def test_a_queued_job_is_cancelled_when_it_can_no_longer_end_in_time(up: Machine
 
 
 def test_a_deadline_that_passes_while_the_daemon_is_down_is_kept_when_it_returns(own_default: Machine) -> None:
-    over = time.time() + 2.1
-    job_id = own_default.submit("--hold", "--deadline", at(1), "true")
+    over = time.time() + 4.1
+    job_id = own_default.submit("--hold", "--deadline", at(3), "true")
     own_default.stop()
     eventually(lambda: time.time() > over)
     own_default.start()
