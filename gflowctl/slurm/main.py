@@ -1,7 +1,8 @@
 """What is the same for all of Slurm's programs: how one is found, its help and version, its errors and exit status.
 
 A program is a module of this folder with `run(words, context)`, which returns the exit status; its docstring is the
-help. A `GflowError` is one line, `NAME: error: ...`, and status 1, as of Slurm's own.
+help. What needs no context may be answered by `early(words)`, which returns None for the rest. A `GflowError` is one
+line, `NAME: error: ...`, and status 1, as of Slurm's own.
 """
 
 from __future__ import annotations
@@ -9,10 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
-from gflowctl.context import Context
 from gflowctl.output import render
 from gflowd.core.errors import GflowError
-from gflowd.core.slurm import site
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +52,12 @@ def _run(name: str, words: Sequence[str]) -> int:
     if words and words[0] in HELP:
         render.write(f"{(module.__doc__ or '').strip()}\n")
         return 0
+    early = getattr(module, "early", None)
+    if early is not None and (settled := early(words)) is not None:
+        done: int = settled
+        return done
+    from gflowctl.context import Context
+
     context = Context(os.environ)
     context.check_config()
     status: int = module.run(words, context)
@@ -64,6 +69,7 @@ def _run(name: str, words: Sequence[str]) -> int:
 def version() -> str:
     """What `--version` prints: first the words that others look for in it."""
     from gflowd import __version__
+    from gflowd.core.slurm import site
 
     return f"slurm {site.VERSION} (as spoken by gflow {__version__})\n"
 

@@ -213,11 +213,12 @@ def heeding(found: Iterable[Process], leader: int | None, number: int, *, slurm:
 
 def _member(process: Process, number: int) -> signal_targets.Member:
     status = _status(process.pid)
+    launches = procstat.name(status) == signal_targets.LAUNCHER
     return signal_targets.Member(
         process,
-        takes=procstat.takes(status, number),
+        takes=procstat.takes(status, number) and not launches,
         doubtful=procstat.catches_faults(status),
-        shell=signal_targets.is_shell(proc.executable(process.pid)),
+        shell=launches or signal_targets.is_shell(proc.executable(process.pid)),
     )
 
 

@@ -66,7 +66,8 @@ def test_srun_is_there_for_scripts_with_lines_for_slurm(either: Machine) -> None
     text = "#!/bin/sh\n#SBATCH -n1\nsrun -n1 --mpi=none sh -c 'echo $SLURM_PROCID $SLURM_NTASKS; exit 7'\n"
     job_id = either.submit(write(either, "slurm.sh", text))
     assert either.wait(job_id) == 7
-    assert either.lines(f"slurm-{job_id}.out") == ["0 1"]
+    node = os.uname().nodename.partition(".")[0]
+    assert either.lines(f"slurm-{job_id}.out") == ["0 1", f"srun: error: {node}: task 0: Exited with exit code 7"]
     write(either, "slurm.sh", "#!/bin/sh\n#SBATCH -o hosts.txt\nscontrol show hostnames n[1-2]\n")
     either.result("./slurm.sh")
     assert either.lines("hosts.txt") == ["n1", "n2"]
@@ -107,6 +108,33 @@ def test_srun_is_there_for_login_shells_too(either: Machine) -> None:
     text = "#!/bin/bash -l\n#SBATCH -o out.txt\nPATH=/usr/bin:/bin\nsrun echo found; scontrol show hostnames n1\n"
     either.result(write(either, "login.sh", text))
     assert either.lines("out.txt") == ["found", "n1"]
+
+
+STEPS = """\
+#!/bin/bash
+#SBATCH --gres=gpu:2
+export CUDA_VISIBLE_DEVICES=9
+mkfifo meet
+srun -n1 --gres=gpu:1 -o s-%J.txt sh -c 'echo $CUDA_VISIBLE_DEVICES; read -r x <meet' &
+srun -n1 --gres=gpu:1 -o s-%J.txt --cpu_bind=none sh -c 'echo $CUDA_VISIBLE_DEVICES; echo >meet' &
+wait
+srun -l -n1 sh -c 'echo $SLURM_STEP_ID $CUDA_VISIBLE_DEVICES; kill -TERM 0; sleep 60'
+trap 'echo told; exit 5' TERM INT
+srun sh -c 'trap "echo task told; exit 0" TERM INT; echo up; while :; do sleep 0.05; done'
+wait
+"""
+
+
+def test_steps_are_steps_and_end_with_their_job(gpu: Machine) -> None:
+    job_id = gpu.submit(write(gpu, "steps.sh", STEPS))
+    log = gpu.work / f"slurm-{job_id}.out"
+    eventually(lambda: log.exists() and "up" in log.read_text())
+    assert sorted((gpu.work / f"s-{job_id}.{step}.txt").read_text() for step in (0, 1)) == ["0\n", "1\n"]
+    gpu.ctl("cancel", str(job_id))
+    gpu.wait(job_id)
+    lines = gpu.lines(log.name)
+    assert lines[0] == "0: 2 0,1"
+    assert lines[2:] == ["up", "task told", "told"], "each once, and nothing else is said"
 
 
 def test_a_srun_that_was_removed_is_written_anew(own: Machine) -> None:

@@ -21,15 +21,17 @@ def variables(job: Job, run: Run, state_dir: str, term: str | None) -> dict[str,
     """
     spec = job.spec
     submit_dir = spec.submit_dir or spec.cwd
+    gpus = ",".join(run.gpu_uuids if run.by_uuid else map(str, run.cuda_ids or run.gpu_ids))
     found = {
         "GFLOW_JOB_ID": str(job.id),
         "GFLOW_JOB_NAME": array_task.name(job),
         "GFLOW_JOB_CPUS": str(spec.cpus),
+        "GFLOW_JOB_GPUS": gpus,
         "GFLOW_ATTEMPT": str(run.attempt),
         "GFLOW_SUBMIT_DIR": submit_dir,
         "GFLOW_STATE_DIR": state_dir,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": ",".join(run.gpu_uuids if run.by_uuid else map(str, run.cuda_ids or run.gpu_ids)),
+        "CUDA_VISIBLE_DEVICES": gpus,
         "PWD": spec.cwd,
     }
     found.update(_of_array(job))

@@ -86,6 +86,11 @@ def takes(status: str, number: int) -> bool:
     return bool(blocked & bit) and (not blocked & _FAULT or fields.get("State", "").lstrip().startswith("S"))
 
 
+def name(status: str) -> str:
+    """What the process of a status file is called, as the kernel writes it."""
+    return _fields(status).get("Name", "").strip()
+
+
 def is_to_stop(status: str) -> bool:
     """Whether STOP was sent to the process of a status file, which has not stopped yet."""
     fields = _fields(status)

@@ -21,6 +21,8 @@ SHELLS = frozenset(
      "zsh")
 )  # fmt: skip
 
+LAUNCHER = "srun"  # would pass a signal on to its tasks, which are asked themselves
+
 HUP, INT, TRAP, KILL, CHLD, CONT, STOP, WINCH = 1, 2, 5, 9, 17, 18, 19, 28  # Linux on x86 and arm (signal(7))
 # No process answers these, or all of a job have to: a part of it that is stopped alone holds up the others.
 TO_ALL = frozenset((KILL, STOP, CONT))

@@ -11,6 +11,7 @@ NAMES = (
     "seff",
     "sinfo",
     "squeue",
+    "srun",
     "sshare",
     "sstat",
-)  # fmt: skip  # one a line
+)  # fmt: skip

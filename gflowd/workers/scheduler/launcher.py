@@ -15,7 +15,7 @@ from gflowd.core.errors import GflowError
 from gflowd.core.execution import job_environment, job_script, output_files, resource_limits
 from gflowd.core.job import array_task
 from gflowd.core.job.model import TMUX, Job, Run, session_name
-from gflowd.core.slurm import front_ends, job_variables, site, srun
+from gflowd.core.slurm import front_ends, job_variables, site
 from gflowd.core.syntax import filename_patterns
 from gflowd.effects import cgroups, detached, jobdir, relay, slurm_programs
 from gflowd.effects.tmux import TERM, Session, Tmux, TmuxFailed
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 
 LONGEST_FIRST_LINE = 4096  # bytes of a script; the kernel reads 255
-TOOLS = ("srun", *front_ends.NAMES)
 # What a disk says that may be well again: no fault of the job's.
 BAD_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
@@ -166,7 +165,7 @@ class Launcher:
             cgroup=self._cgroup(job, run),
             conda_env=None if spec.conda_env is None else os.fsencode(spec.conda_env),
             tools=self._tools() if spec.slurm else None,
-            tool_names=TOOLS,
+            tool_names=front_ends.NAMES,
             pid_name=job_variables.PID if spec.slurm else None,
             interpreter=interpreter[0] if interpreter else None,
             to_file=run.executor != TMUX,
@@ -186,12 +185,10 @@ class Launcher:
         return None if path is None else os.fsencode(path)
 
     def _tools(self) -> bytes:
-        """The directory of our srun and the other programs, which is filled once, and again if something is gone."""
+        """The directory of Slurm's programs, which is filled once, and again if something is gone."""
         directory = self._state.path("bin")
-        path = os.path.join(directory, "srun")
-        if not self._has_tools or not all(os.path.exists(os.path.join(directory, name)) for name in TOOLS):
+        if not self._has_tools or not all(os.path.exists(os.path.join(directory, name)) for name in front_ends.NAMES):
             slurm_programs.put(directory, front_ends.NAMES)
-            paths.replace_file(path, srun.script(), durable=False, mode=0o700)
             self._has_tools = True
         return os.fsencode(directory)
 

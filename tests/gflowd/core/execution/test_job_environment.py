@@ -15,7 +15,7 @@ def found(term: str | None = None, run: Run = RUN, **fields: object) -> dict[str
 def test_a_job_finds_who_it_is() -> None:
     assert found() == {
         "GFLOW_JOB_ID": "42", "GFLOW_JOB_NAME": "a b", "GFLOW_ATTEMPT": "2", "GFLOW_SUBMIT_DIR": "/w",
-        "GFLOW_STATE_DIR": "/state", "GFLOW_JOB_CPUS": "3", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "GFLOW_STATE_DIR": "/state", "GFLOW_JOB_CPUS": "3", "GFLOW_JOB_GPUS": "0,3", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": "0,3", "PWD": "/w",
     }  # fmt: skip
 

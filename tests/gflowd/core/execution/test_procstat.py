@@ -89,6 +89,11 @@ def test_who_blocks_all_signals_for_the_moment_of_a_vfork_may_die_of_one_after_i
     assert procstat.takes(STATUS.format("S (sleeping)", ALL, 0, 0), signal.SIGUSR1)
 
 
+def test_a_process_has_its_name() -> None:
+    assert procstat.name("Name:\tsrun\nSigCgt:\t0\n") == "srun"
+    assert procstat.name("") == ""
+
+
 def test_no_status_takes_nothing() -> None:
     assert not procstat.takes("", signal.SIGUSR1)
     assert not procstat.catches_faults("")
