@@ -124,6 +124,10 @@ MAY_IMPORT = (
         ("gflowctl.commands.submit", *CONTEXT, OUTPUT, VIEW, "gflowctl.slurm.", "gflowctl.submit."),
     ),
     (
+        "gflowctl.slurm.attended",  # the verbs submit and run
+        ("gflowctl.commands.run", "gflowctl.commands.submit", *CONTEXT, OUTPUT, VIEW, "gflowctl.submit."),
+    ),
+    (
         "gflowctl.slurm.",  # programs under Slurm's names, which gflow has beside its own commands
         (
             *CONTEXT, VIEW, OUTPUT, "gflowctl.change.", "gflowctl.machine.", "gflowctl.options.", "gflowctl.slurm.",

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
 
+# What a step is told by its own options; all others are of the job, which tells its steps by variables.
+TO_STEP = (
+    "disable-status", "error", "export", "gpu-bind", "input", "kill-on-bad-exit", "label", "mpi", "multi-prog",
+    "ntasks", "open-mode", "output", "overcommit", "pty", "quiet", "quit-on-interrupt", "unbuffered", "wait",
+)  # fmt: skip
+TO_BOTH = ("gpu-bind", "ntasks", "overcommit", "quiet")
 MARKS = ("GFLOW_JOB_ID", "GFLOW_ATTEMPT", "GFLOW_STATE_DIR")
 
 
@@ -53,6 +59,19 @@ def _normal(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def run(words: Sequence[str], context: Context) -> int:
-    """A job for the step."""
-    srun_options.parse(words, context.environ)
-    raise Refused("not in a job")
+    """Queues a job for the step, and attends to it."""
+    from gflowctl.slurm.attended import Attended
+    from gflowd.core.slurm import sbatch_options
+
+    step, given = srun_options.parse(words, {})
+    if step.job is not None:
+        raise Refused(f"--jobid={step.job}: a step is started from within its job; gflowctl attach shows that")
+    if not step.command:
+        raise Refused("No command given to execute.")
+    known = sbatch_options.GRAMMAR.flags | sbatch_options.GRAMMAR.valued | sbatch_options.GRAMMAR.may_have_value
+    options = [(name, value) for name, value in given if name in known and (name in TO_BOTH or name not in TO_STEP)]
+    pty = step.pty and os.isatty(0)
+    inner = [f"--{name}" if value is None else f"--{name}={value}" for name, value in given if name in TO_STEP]
+    command = ("sh", "-c", 'exec srun "$@"', "srun", *inner, "--", *step.command)
+    name = os.path.basename(step.command[0])
+    return Attended(context, command, options, name=name, pty=pty, quiet=step.quiet).to_its_end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 NAMES = (
     "sacct",
     "sacctmgr",
+    "salloc",
     "sbatch",
     "scancel",
     "scontrol",
