@@ -10,6 +10,7 @@ import os
 
 from gflowctl.commands import submit
 from gflowctl.output import render
+from gflowctl.slurm import main
 from gflowctl.submit import capture, enqueue
 from gflowctl.submit.drafting import Batch, Drafter
 from gflowd import command_line
@@ -34,9 +35,12 @@ def run(words: Sequence[str], context: Context) -> int:
     """Queues one script."""
     pairs, operands = GRAMMAR.parse(words, mixed=False)
     own = {name: value for name, value in pairs if name in OF_THE_PROGRAM}
-    for name in ("help", "usage", "version"):
-        if name in own:
-            raise Refused(f"--{name} is the only word where it is given")
+    if not own.keys().isdisjoint(("help", "usage")):
+        render.write(__doc__ or "")
+        return 0
+    if "version" in own:
+        render.write(main.version())
+        return 0
     given = sbatch_variables.options(context.environ)
     given += [Option(0, *pair) for pair in pairs if pair[0] not in OF_THE_PROGRAM]
     batch = _batch(own.get("wrap"), operands, context.environ, given)

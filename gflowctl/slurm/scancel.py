@@ -13,15 +13,16 @@ Without an option or a JOB nothing is cancelled. Variables such as SCANCEL_USER 
 from __future__ import annotations
 
 import os
-import re
 
 from gflowctl.change import wish_rules, wishes
 from gflowctl.options import signals
 from gflowctl.output import render
-from gflowctl.view import jobs, views
+from gflowctl.slurm.control import changes
+from gflowctl.view import jobs, runs, views
 from gflowd.core.errors import Refused
+from gflowd.core.job import array_ids
 from gflowd.core.job.model import HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED, Begun, Queued, Wish
-from gflowd.core.slurm import site
+from gflowd.core.slurm import job_words, site
 from gflowd.core.slurm.getopt import Grammar
 from gflowd.core.syntax import signal_names
 
@@ -57,7 +58,6 @@ UNKNOWN = "Invalid job id specified"
 IS_OVER = "Job/step already completing or completed"
 IS_PENDING = "Job is pending execution"
 KILL = signal_names.NUMBERS["KILL"]
-_WORD = re.compile(r"([0-9]{1,18})(?:_(?:[0-9]{1,18}|\[[0-9,:-]+\]|(\*)))?")
 
 
 def run(words: Sequence[str], context: Context) -> int:
@@ -96,7 +96,7 @@ class Choice:
 
     def __init__(self, words: Sequence[str], options: Mapping[str, str | None], context: Context) -> None:
         """Raises `Refused` for what can mean no job."""
-        self._words: Final = [_word(word) for word in words]
+        self._words: Final = [_checked(each) for word in words for each in array_ids.split(word) if each]
         self._fits: Final = Filter(options, context)
         self._only: frozenset[int] | None = None
         self.unknown: list[str] = []
@@ -114,7 +114,7 @@ class Choice:
             found = dict.fromkeys(job_id for job_id in view.ids() if not view.has_ended(job_id))
         for word in self._words:
             try:
-                found.update(dict.fromkeys(self._with_runs(view, word)))
+                found.update(dict.fromkeys(changes.meant(view, word, which=runs.ALL)))
             except Refused:
                 self.unknown.append(word)
         return [
@@ -122,16 +122,6 @@ class Choice:
             for job_id in found
             if (self._only is None or job_id in self._only) and (view.has_ended(job_id) or self._fits(view.job(job_id)))
         ]
-
-    @staticmethod
-    def _with_runs(view: View, word: str) -> list[int]:
-        """With the id of a series, all its runs: it ends."""
-        if not view.has_series:
-            return view.select([word])
-        from gflowctl.view import runs
-
-        found = runs.by_series(view, runs.ALL)
-        return runs.meant(found, view.select([word], found), runs.ALL)
 
     def nothing(self) -> str:
         """What to say where no job is meant."""
@@ -158,14 +148,12 @@ class Choice:
             render.note(f"error: Kill job error on job id {label}: {what}")
 
 
-def _word(word: str) -> str:
-    """A word in gflow's form. Raises `Refused`."""
-    match = _WORD.fullmatch(word)
-    if match is not None:
-        return match[1] if match[2] else word
-    if re.fullmatch(r"[0-9_]+\.\w+", word):
-        raise Refused(f"{word}: gflow cancels jobs, not single steps")
-    raise Refused(f"Invalid job id {word}")
+def _checked(word: str) -> str:
+    """Raises `Refused` for a word that can name no job."""
+    for named in job_words.parse(word.removesuffix("_*")):
+        if named.step is not None:
+            raise Refused(f"{word}: gflow cancels jobs, not single steps")
+    return word
 
 
 def _answer() -> str:

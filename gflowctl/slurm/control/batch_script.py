@@ -26,7 +26,7 @@ def run(words: Sequence[str], context: Context) -> int:
         raise Refused(f"invalid arguments: scontrol write {WHAT} JOBID [FILE|-]")
     view = views.View(context, context.store.read())
     try:
-        (job_id, *_) = changes.meant(view, words[1], one_of_series=False)
+        (job_id, *_) = changes.meant(view, words[1], which=None)
     except changes.Unknown as error:
         raise Refused(f"job script retrieval failed: {error}") from None
     job = view.job(job_id)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 from gflowctl.change import wish_rules, wishes
 from gflowctl.output import render
+from gflowctl.slurm.report import choice
 from gflowctl.view import jobs, runs, views
 from gflowd.core.errors import Refused
 from gflowd.core.job import array_ids
 from gflowd.core.job.model import Queued, Suspended, Wish
+from gflowd.core.slurm import job_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job
 
 UNKNOWN = "Invalid job id specified"
-_WORD = re.compile(r"([0-9]{1,18})(?:_(?:[0-9]{1,18}|\[[0-9,:-]+\]|(\*)))?")
 
 
 class Unknown(Refused):
@@ -33,35 +33,38 @@ class Unknown(Refused):
 class Named:
     """The jobs of one word, for `wishes.apply`."""
 
-    __slots__ = ("_one_of_series", "_word", "is_by_options")
+    __slots__ = ("_which", "_word", "is_by_options")
 
-    def __init__(self, word: str, *, one_of_series: bool) -> None:
+    def __init__(self, word: str, *, which: str | None) -> None:
         self._word: Final = word
-        self._one_of_series: Final = one_of_series  # the next run, not that with the id
+        self._which: Final = which
         self.is_by_options: Final = False
 
     def select(self, view: View) -> list[int]:
         """Their ids. Raises `Unknown`."""
-        return meant(view, self._word, one_of_series=self._one_of_series)
+        return meant(view, self._word, which=self._which)
 
     def nothing(self) -> str:
         """Never needed: a word means a job, or none that exists."""
         return UNKNOWN
 
 
-def meant(view: View, word: str, *, one_of_series: bool = True) -> list[int]:
-    """The ids that a word names. Raises `Unknown`."""
-    match = _WORD.fullmatch(word)
-    if match is None:
-        raise Unknown(UNKNOWN)
-    word = match[1] if match[2] else word
+def meant(view: View, word: str, *, which: str | None = runs.NEXT) -> list[int]:
+    """The ids that a word names; the id of a series means `which` of its runs (`view.runs`), or with None the run that
+    has it. Raises `Unknown`.
+    """
     try:
-        if not one_of_series or not view.has_series:
-            return view.select([word])
-        found = runs.by_series(view)
-        return runs.meant(found, view.select([word], found), runs.NEXT)
-    except Refused:
+        (named,) = job_words.parse(word.removesuffix("_*"))
+    except (Refused, ValueError):
         raise Unknown(UNKNOWN) from None
+    if which is not None and view.has_series:
+        found = runs.by_series(view, which)
+        if named.id in found and named.indices is None:
+            return runs.meant(found, [named.id], which)
+    ids = choice.ids_of(view, named) if named.step is None else None
+    if not ids:
+        raise Unknown(UNKNOWN)
+    return ids
 
 
 def words(given: Sequence[str], context: Context) -> Iterator[str]:
@@ -86,17 +89,17 @@ def by_name(name: str, context: Context) -> Iterator[str]:
 
 def hold(given: Sequence[str], context: Context) -> int:
     """Keeps queued jobs from starting."""
-    return _each(given, context, wish_rules.held, one_of_series=True)
+    return _each(given, context, wish_rules.held, which=runs.NEXT)
 
 
 def release(given: Sequence[str], context: Context) -> int:
     """Lets held jobs start."""
-    return _each(given, context, wish_rules.released(None), one_of_series=True)
+    return _each(given, context, wish_rules.released(None), which=runs.NEXT)
 
 
 def top(given: Sequence[str], context: Context) -> int:
     """Moves queued jobs before all others."""
-    return _each(given, context, wish_rules.put_first(time.time()), one_of_series=True)
+    return _each(given, context, wish_rules.put_first(time.time()), which=runs.NEXT)
 
 
 def suspend(given: Sequence[str], context: Context) -> int:
@@ -144,14 +147,14 @@ def _without_options(given: Sequence[str]) -> list[str]:
     ]
 
 
-def _each(given: Sequence[str], context: Context, change: Change, *, one_of_series: bool = False) -> int:
+def _each(given: Sequence[str], context: Context, change: Change, *, which: str | None = None) -> int:
     """Changes the jobs of each word; what cannot be done to one does not keep the others."""
     status = 0
     if not given:
         raise Refused("too few arguments")
     for word in words(given, context):
         try:
-            wishes.apply(context, Named(word, one_of_series=one_of_series), change)
+            wishes.apply(context, Named(word, which=which), change)
         except Unknown as error:
             render.say(f"{error} for job {word}")
             status = 1

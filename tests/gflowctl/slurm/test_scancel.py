@@ -30,10 +30,12 @@ def cancelled(ctl: Ctl) -> list[int]:
 
 MEANT = {
     "1 2": [1, 2],
+    "1,2": [1, 2],
     "4": [4],
     "6": [6, 7, 8, 9],
     "6_3 6_[1-2]": [6, 7, 8],
     "6_*": [6, 7, 8, 9],
+    "6_[1-3%2]": [6, 7, 8],
     "-n a": [1, 3],
     "--jobname=arr 6_1 1": [6],
     "--me -t PD": [1, 2, 3, 6, 7, 8, 9],
@@ -72,7 +74,7 @@ def test_what_cannot_be_cancelled_is_told_as_slurm_tells_it(some: Ctl) -> None:
         ("6_9",): (1, "error: Kill job error on job id 6_9: Invalid job id specified"),
         ("5",): (0, ""),
         ("-Q", "99"): (1, ""),
-        ("x1",): (1, "error: Invalid job id x1"),
+        ("x1",): (1, "error: Invalid job id: x1"),
         ("1.0",): (1, "error: 1.0: gflow cancels jobs, not single steps"),
         ("-s", "NOPE", "1"): (1, "error: Unknown job signal: NOPE"),
         ("-s", "USR1", "2"): (1, "error: Kill job error on job id 2: Job is pending execution"),
