@@ -26,8 +26,8 @@ BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.lo
 # What gflowctl uses of gflowd: what is kept, how it is kept, and how to see and wake the daemon.
 FOR_GFLOWCTL = (
     "gflowd.command_line", "gflowd.config.loader", "gflowd.config.start_options", "gflowd.core.",
-    "gflowd.effects.daemon", "gflowd.effects.doorbell",
-    "gflowd.effects.input_wait", "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay",
+    "gflowd.effects.daemon", "gflowd.effects.doorbell", "gflowd.effects.input_wait", "gflowd.effects.installer",
+    "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay",
     "gflowd.paths", "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.record_log",
     "gflowd.storage.store",
@@ -60,7 +60,8 @@ MAY_IMPORT = (
     ("gflowd.paths", ()),  # where things are kept, and the door to them
     # The world: each effect by itself.
     ("gflowd.effects.gpu.nvml_device", ("gflowd.core.",)),
-    ("gflowd.effects.gpu.nvml", ("gflowd.core.", "gflowd.effects.gpu.nvml_device")),
+    ("gflowd.effects.installer", ()),  # how a missing package is installed
+    ("gflowd.effects.gpu.nvml", ("gflowd.core.", "gflowd.effects.gpu.nvml_device", "gflowd.effects.installer")),
     ("gflowd.effects.gpu.pci", ()),  # which GPUs the bus has
     ("gflowd.effects.gpu.count", ("gflowd.effects.gpu.nvml", "gflowd.effects.gpu.pci")),
     ("gflowd.effects.gpu.listeners", ()),  # whose sockets the kernel has

@@ -17,7 +17,7 @@ from gflowd.core.errors import GflowError
 from gflowd.core.gpu.states import CLAIMED
 from gflowd.core.job.records import SPEC
 from gflowd.core.syntax.plurals import count
-from gflowd.effects import daemon, proc
+from gflowd.effects import daemon, installer, proc
 from gflowd.paths import LONGEST_NAME_IN_RUN, SOCKET_PATH_LIMIT
 from gflowd.workers import board
 
@@ -91,7 +91,7 @@ def packages(context: Context) -> Iterator[Finding]:
     specs = {name: find_spec(name) for name in NEEDED}
     missing = [name for name, spec in specs.items() if spec is None]
     if missing:
-        remedy = f"{sys.executable} -m pip install {' '.join(missing)}"
+        remedy = installer.command(*missing)
         yield Finding(FAIL, f"Python packages are missing: {', '.join(missing)}", remedy)
     paths = "" if sys.flags.ignore_environment else context.environ.get("PYTHONPATH", "")
     others = {os.path.abspath(place) for place in paths.split(os.pathsep) if place}
@@ -101,7 +101,7 @@ def packages(context: Context) -> Iterator[Finding]:
         origin = os.path.abspath(spec.origin or "")
         place = os.path.dirname(origin)
         is_other = (place if spec.submodule_search_locations is None else os.path.dirname(place)) in others
-        remedy = NOT_ISOLATED if is_other else f"{sys.executable} -m pip install --force-reinstall {name}"
+        remedy = NOT_ISOLATED if is_other else installer.command(name, again=True)
         try:
             import_module(name)
         except Exception as error:  # whatever another package of that name does instead

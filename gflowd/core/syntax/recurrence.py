@@ -24,7 +24,7 @@ FORMS = 'such as "daily 02:00", "weekly mon,fri 18:30", "every 6h" or the five w
 SHORTEST = 1.0  # seconds
 LONGEST_TEXT = 100  # characters
 JUST_BEFORE = 0.001  # seconds
-PACKAGE = "cron words need the package cronsim; install it: pip install 'gflow[cron]'"
+PACKAGE = "cron words need the package cronsim: pip install 'gflow[cron]' (Debian: python3-cronsim)"
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _LEAST = 3  # letters of a day

@@ -18,6 +18,7 @@ from gflowd.core.gpu.faults import DriverFailed
 from gflowd.core.gpu.inventory import Answer, Inventory
 from gflowd.core.gpu.nvml_codes import FATAL_XIDS, MIG, MISSING, NO_FUNCTION, TROUBLES
 from gflowd.core.gpu.topology import Ends
+from gflowd.effects import installer
 from gflowd.effects.gpu import nvml_device
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Nvml:
             import pynvml  # a module of 8000 lines that most machines do not need
         except Exception as error:  # whatever another module of that name does instead
             why = f"the Python package nvidia-ml-py cannot be imported: {type(error).__name__}: {error}"
-            raise DriverFailed(f"{why}; {sys.executable} -m pip install nvidia-ml-py") from error
+            raise DriverFailed(f"{why}; {installer.command('nvidia-ml-py')}") from error
         self._nvml = Complete(pynvml)
         try:
             pynvml.nvmlInit()

@@ -124,7 +124,7 @@ def test_cron_words_are_refused_where_the_package_is_missing(ctl: Ctl) -> None:
     missing.write_text("raise ImportError\n")
     env = {**ctl.env, "PYTHONPATH": f"{ctl.home}:{ctl.env['PYTHONPATH']}"}
     said = ctl.fails(1, "submit", "--repeat", "0 2 * * *", "true", env=env)
-    assert said == "--repeat: cron words need the package cronsim; install it: pip install 'gflow[cron]'"
+    assert said == "--repeat: cron words need the package cronsim: pip install 'gflow[cron]' (Debian: python3-cronsim)"
     ctl.ok("submit", *DAILY, "true", env=env)
 
 

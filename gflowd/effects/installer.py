@@ -1,0 +1,27 @@
+"""The command by which the user of this Python installs a package that is missing. Looks; installs nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+APT = "/usr/bin/apt"
+DEBIAN = {"nvidia-ml-py": "python3-pynvml"}  # where the name is not python3-NAME
+
+
+def command(*names: str, again: bool = False) -> str:
+    """For packages of these names on PyPI; `again` replaces what is there."""
+    if not _is_managed():
+        return f"{sys.executable} -m pip install {'--force-reinstall ' if again else ''}{' '.join(names)}"
+    if os.path.exists(APT):
+        ours = (DEBIAN.get(name, f"python3-{name}") for name in names)
+        return f"sudo apt {'reinstall' if again else 'install'} {' '.join(ours)}"
+    return f"install {', '.join(names)} from your distribution"
+
+
+def _is_managed() -> bool:
+    """Whether this Python is a distribution's, which pip is not to change (PEP 668)."""
+    import sysconfig
+
+    marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
+    return sys.prefix == sys.base_prefix and os.path.exists(marker)
