@@ -69,6 +69,7 @@ def main() -> int:
     parser.add_argument("--out", default=os.path.join(TOP, "dist"), help="directory of the packages (default: dist)")
     parser.add_argument("--here", action="store_true", help="make no root of Debian; use what is installed")
     parser.add_argument("--no-check", action="store_true", help="do not run the tests while building")
+    parser.add_argument("--twice", action="store_true", help="build all again, elsewhere and otherwise, and compare")
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"only these: {', '.join(KINDS)}")
     args = parser.parse_args()
     if unknown := set(args.kinds) - set(KINDS):
@@ -81,7 +82,7 @@ def main() -> int:
     with place(here=args.here, check=not args.no_check) as at:
         for kind in args.kinds or KINDS:
             try:
-                made = KINDS[kind](at, sdist)
+                made = KINDS[kind](at, sdist, kind)
             except Cannot as why:
                 print(f"NOT    {kind}: {why}", flush=True)
             except (roots.Failed, subprocess.CalledProcessError) as why:
@@ -91,6 +92,8 @@ def main() -> int:
                 for path in made:
                     shutil.copy(path, args.out)
                 print(f"built  {', '.join(map(os.path.basename, made))}", flush=True)
+                if args.twice and not is_same_again(at, kind, sdist, made):
+                    status = 1
     print(f"\n{'sha256':64}  file")
     for path in sorted(glob.glob(os.path.join(args.out, "*"))):
         print(f"{digest(path)}  {os.path.relpath(path)}")
@@ -163,7 +166,7 @@ def version(sdist: str) -> str:
     return os.path.basename(sdist).removeprefix("gflow-").removesuffix(".tar.gz")
 
 
-def deb(at: Place, sdist: str, name: str = "deb") -> Sequence[str]:
+def deb(at: Place, sdist: str, name: str) -> Sequence[str]:
     """Debian's packages and their source, checked by lintian."""
     at.needs("dpkg-buildpackage", "dh", "pybuild")
     room = at.room(name)
@@ -173,8 +176,10 @@ def deb(at: Place, sdist: str, name: str = "deb") -> Sequence[str]:
     shutil.copytree(os.path.join(HERE, "debian"), os.path.join(room, f"gflow-{number}", "debian"))
     give(at, room)
     if not at.is_root:
-        with contextlib.suppress(roots.Failed):
-            at.run(f"cd {name}/gflow-{number} && dpkg-checkbuilddeps")
+        try:
+            at.run(f"cd {name}/gflow-{number} && dpkg-checkbuilddeps 2>&1")
+        except roots.Failed as why:
+            raise Cannot(str(why).strip().rpartition("\n")[2]) from None
     setting = "unset SOURCE_DATE_EPOCH;"  # the changelog's date is the package's
     setting += "" if at.check else " export DEB_BUILD_OPTIONS=nocheck;"
     log = at.run(f"{setting} cd {name}/gflow-{number} && dpkg-buildpackage --no-sign 2>&1")
@@ -187,10 +192,10 @@ def deb(at: Place, sdist: str, name: str = "deb") -> Sequence[str]:
     return sorted(glob.glob(f"{room}/*.deb") + glob.glob(f"{room}/*.dsc") + glob.glob(f"{room}/*_*.tar.*"))
 
 
-def rpm(at: Place, sdist: str) -> Sequence[str]:
+def rpm(at: Place, sdist: str, name: str) -> Sequence[str]:
     """Fedora's package, by Debian's rpmbuild with stand-ins for Fedora's macros, unless this is a Fedora."""
     at.needs("rpmbuild")
-    room = at.room("rpm")
+    room = at.room(name)
     shutil.copy(sdist, room)
     shutil.copy(os.path.join(HERE, "rpm", "gflow.spec"), room)
     options = "" if at.check else "--nocheck "
@@ -199,19 +204,19 @@ def rpm(at: Place, sdist: str) -> Sequence[str]:
         options += "--nodeps "
     give(at, room)
     at.run(
-        f'cd rpm && HOME=$PWD rpmbuild -ba {options}--define "_topdir $PWD/top" --define "_sourcedir $PWD" '
+        f'cd {name} && HOME=$PWD rpmbuild -ba {options}--define "_topdir $PWD/top" --define "_sourcedir $PWD" '
         '--define "use_source_date_epoch_as_buildtime 1" --define "clamp_mtime_to_source_date_epoch 1" '
         '--define "_buildhost builder" gflow.spec'
     )
     return sorted(glob.glob(f"{room}/top/*RPMS/**/*.rpm", recursive=True))
 
 
-def arch(at: Place, sdist: str) -> Sequence[str]:
+def arch(at: Place, sdist: str, name: str) -> Sequence[str]:
     """Arch's package."""
     at.needs("makepkg", "python")
     if not at.is_root and os.geteuid() == 0:
         raise Cannot("makepkg does not run as root")
-    room = at.room("arch")
+    room = at.room(name)
     shutil.copy(sdist, room)
     with open(os.path.join(HERE, "arch", "PKGBUILD"), encoding="utf-8") as file:
         text = re.sub(r"sha256sums=.*", f"sha256sums=('{digest(sdist)}')", file.read())
@@ -220,8 +225,28 @@ def arch(at: Place, sdist: str) -> Sequence[str]:
     give(at, room)
     check = "" if at.check else "--nocheck"
     debian = "--nodeps" if shutil.which("pacman") is None or at.is_root else ""
-    at.run(f"cd arch && DEB_PYTHON_INSTALL_LAYOUT=deb makepkg {check} {debian} --nocolor 2>&1")
+    at.run(f"cd {name} && DEB_PYTHON_INSTALL_LAYOUT=deb makepkg {check} {debian} --nocolor 2>&1")
     return [os.path.join(room, "PKGBUILD"), *glob.glob(f"{room}/*.pkg.tar*")]
+
+
+def is_same_again(at: Place, kind: str, sdist: str, made: Sequence[str]) -> bool:
+    """Whether the tree in the sdist gives that sdist again, and this in another place, time zone and umask the same
+    packages; says what differs.
+    """
+    with tempfile.TemporaryDirectory(prefix="elsewhere-") as other:
+        roots.run(["tar", "-C", other, "-xf", sdist])
+        tree = os.path.join(other, os.path.basename(sdist).removesuffix(".tar.gz"))
+        roots.run([sys.executable, "-m", "build", "--sdist", "--outdir", other, tree])
+        copy = os.path.join(other, os.path.basename(sdist))
+        otherwise = at._replace(check=False, run=lambda line: at.run(f"umask 027; export TZ=Asia/Tokyo; {line}"))
+        again = KINDS[kind](otherwise, copy, f"some/where/else/{kind}")
+        pairs = [(sdist, copy), *zip(made, again, strict=True)]
+        wrong = [os.path.basename(one) for one, two in pairs if digest(one) != digest(two)]
+    print(
+        f"DIFFERS when built again: {', '.join(wrong)}" if wrong else f"same   {kind}, built again elsewhere",
+        flush=True,
+    )
+    return not wrong
 
 
 def digest(path: str) -> str:
@@ -229,7 +254,7 @@ def digest(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-KINDS: dict[str, Callable[[Place, str], Sequence[str]]] = {"deb": deb, "rpm": rpm, "arch": arch}
+KINDS: dict[str, Callable[[Place, str, str], Sequence[str]]] = {"deb": deb, "rpm": rpm, "arch": arch}
 
 if __name__ == "__main__":
     sys.exit(main())
