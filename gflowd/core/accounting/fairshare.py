@@ -72,8 +72,8 @@ class Shares:
         total = sum(usage.values())
         if total <= 0.0:
             return {}
-        equal = total / len(usage)
-        return {user: 1.0 / (1.0 + WEIGHT * used / equal) for user, used in usage.items()}
+        # By the proportion, since an equal part of a usage that has all but decayed would be rounded to 0.
+        return {user: 1.0 / (1.0 + WEIGHT * len(usage) * (used / total)) for user, used in usage.items()}
 
     def _used(self, spec: Spec, began: float | None, end: float) -> float:
         """The usage of a job at its end: the integral of its weight, each second decayed up to the end."""

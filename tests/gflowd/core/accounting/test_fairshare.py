@@ -165,6 +165,7 @@ def test_the_waiting_of_who_has_had_more_counts_less() -> None:
     assert Shares.shares({}) == Shares.shares({"ada": 0.0}) == {}
     assert Shares.shares({"ada": 5.0, "bob": 5.0}) == {"ada": 0.2, "bob": 0.2}, "an equal part"
     assert Shares.shares({"ada": 8.0, "bob": 0.0}) == {"ada": pytest.approx(1 / 9), "bob": 1.0}
+    assert Shares.shares({"ada": 5e-324, "bob": 0.0}) == {"ada": pytest.approx(1 / 9), "bob": 1.0}, "almost decayed"
     assert Shares.shares({"ada": 3.0, "bob": 1.0}) == {"ada": pytest.approx(1 / 7), "bob": pytest.approx(1 / 3)}
 
 
