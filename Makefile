@@ -22,7 +22,7 @@ SECONDS ?= 60
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-quick test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check packages packages-test clean
+.PHONY: help demo test test-quick test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check packages packages-test pyz clean
 
 help:
 	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
@@ -42,6 +42,7 @@ help:
 	@echo 'make fuzz          run the parsers under a coverage-guided fuzzer for SECONDS=$(SECONDS) in all, then CALLS=$(CALLS) calls of gflowctl'
 	@echo 'make packages      build what this machine can of the sdist, the wheel and the packages for distributions, into dist/'
 	@echo 'make packages-test try the packages in clean roots of Debian: jobs, upgrade, removal, purge (as root, in minutes)'
+	@echo 'make pyz           both programs as single files, with all that they need, for machines without network'
 	@echo 'make clean         remove what make created'
 
 demo: $(VENV)/installed
@@ -139,6 +140,13 @@ packages: $(VENV)/packager
 packages-test: packages
 	@$(BIN)/python packaging/try_packages.py
 
+# Each unpacks itself into ~/.shiv when it is first called. For this version of Python, and this kind of machine.
+pyz: $(VENV)/packager
+	@mkdir -p dist/pyz
+	@$(BIN)/shiv --quiet --reproducible -p '/usr/bin/env -S python3 -I' -e gflowctl.__main__:program -o dist/pyz/gflowctl .
+	@$(BIN)/shiv --quiet --reproducible -p '/usr/bin/env -S python3 -I' -e gflowd.main:main -o dist/pyz/gflowd .
+	@ls -l dist/pyz
+
 clean:
 	@rm -rf $(VENV) $(FUZZ) $(OLDEST) .packages .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -157,7 +165,7 @@ $(VENV)/developer: $(VENV)/installed
 	@touch $@
 
 $(VENV)/packager: $(VENV)/installed
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check build
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check build shiv
 	@touch $@
 
 # $(call want,COMMAND,PACKAGE,CONSEQUENCE): installs a missing Debian package where we may, else says what follows.

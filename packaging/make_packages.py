@@ -202,6 +202,8 @@ def rpm(at: Place, sdist: str, name: str) -> Sequence[str]:
     if at.is_root or "pip" not in at.run("rpm --eval %{?pyproject_wheel}"):
         shutil.copy(os.path.join(HERE, "rpm", "macros.stub"), os.path.join(room, ".rpmmacros"))
         options += "--nodeps "
+        if at.run("/usr/bin/python3 -c 'import build, installer, setuptools, wheel' >/dev/null 2>&1 || echo no"):
+            raise Cannot("/usr/bin/python3 lacks build, installer, setuptools or wheel")
     give(at, room)
     at.run(
         f'cd {name} && HOME=$PWD rpmbuild -ba {options}--define "_topdir $PWD/top" --define "_sourcedir $PWD" '
