@@ -113,12 +113,13 @@ def given(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, str | N
 def _form(options: Mapping[str, str | None]) -> tuple[Form, Mapping[str, Field]]:
     if "steps" in options:
         fields = squeue_fields.STEP_LETTERS
-        return column_forms.short(options.get("format") or squeue_fields.STEPS, fields), fields
+        return column_forms.short(options.get("format") or squeue_fields.STEPS, fields, squeue_fields.DURATIONS), fields
     if "long" not in options and (asked := options.get("Format")) is not None:
-        return column_forms.long(asked, squeue_fields.NAMES), squeue_fields.NAMES
+        return column_forms.long(asked, squeue_fields.NAMES, squeue_fields.DURATIONS), squeue_fields.NAMES
     usual = squeue_fields.START if "start" in options else squeue_fields.USUAL
     text = squeue_fields.LONG if "long" in options else options.get("format")
-    return column_forms.short(usual if text is None else text, squeue_fields.LETTERS), squeue_fields.LETTERS
+    fields = squeue_fields.LETTERS
+    return column_forms.short(usual if text is None else text, fields, squeue_fields.DURATIONS), fields
 
 
 def _print(

@@ -142,6 +142,7 @@ def names_element(view: View, named: Sequence[Named] | None) -> bool:
 
 def _known(view: View, named: Sequence[Named]) -> list[int]:
     """The ids that are named. One that is not known is passed over, unless it is the only one: then raises."""
+    view.recall_named(",".join(str(each.id) for each in named))
     found: dict[int, None] = {}
     for each in named:
         theirs = ids_of(view, each)

@@ -133,11 +133,13 @@ class Facts:
         return start + limit
 
     def eligible(self, row: Row) -> float | None:
-        """Since when it could have started; None where it is held, or waits for a time or other jobs."""
+        """Since when it could have started, or from when on it can; None where it is held, or waits for other jobs."""
         job = row.job
         waits_for = reasons.reason(self.view, job) if row.state == "PENDING" else None
-        if waits_for in (HELD_BY_USER, BEGIN_TIME, RETRY_DELAY, DEPENDENCY):
+        if waits_for in (HELD_BY_USER, DEPENDENCY):
             return None
+        if waits_for in (BEGIN_TIME, RETRY_DELAY):
+            return job.begin_at
         since = job.phase.since if isinstance(job.phase, Queued) else None
         return max(job.spec.submitted_at, job.asked_begin or 0.0, job.wish.released_at or 0.0, since or 0.0)
 

@@ -21,6 +21,7 @@ USUAL = "%.18i %.9P %.8j %.8u %.2t %.10M %.6D %R"
 LONG = "%.18i %.9P %.8j %.8u %.8T %.10M %.9l %.6D %R"
 START = "%.18i %.9P %.8j %.8u %.2t %.19S %.6D %20Y %R"
 STEPS = "%.15i %.8j %.9P %.8u %.9M %N"
+DURATIONS = ("M", "l", "L", "timeused", "timelimit", "timeleft")  # which Slurm does not cut
 PRIORITY_UNIT = 2.0**-32  # of %p
 
 
@@ -124,7 +125,7 @@ LETTERS: dict[str, Field] = {
     "x": ("EXC_NODES", _always("")),
     "X": ("CORE_SPEC", _always("N/A")),
     "y": ("NICE", _always("0")),
-    "Y": ("SCHEDNODES", _always(NULL)),
+    "Y": ("SCHEDNODES", lambda told, row: told.node if is_queued(row) and told.start(row) is not None else NULL),
     "z": ("S:C:T", _always("*:*:*")),
     "Z": ("WORK_DIR", lambda _, row: row.job.spec.cwd),
 }

@@ -23,21 +23,26 @@ _SIZED = r"(?s)([^%]*)(?:%(-?)([0-9]*).*)?"
 
 class Cell(Value):
     """One column: `width` 0 is as wide as its content; one `right` stands at the right; `suffix` follows it. What is
-    longer than its column is cut.
+    longer than its column is cut, unless it is `whole`.
     """
 
-    __slots__ = ("name", "right", "suffix", "width")
+    __slots__ = ("name", "right", "suffix", "whole", "width")
 
-    def __init__(self, name: str, width: int = 0, *, right: bool = False, suffix: str = "") -> None:
+    def __init__(
+        self, name: str, width: int = 0, *, right: bool = False, suffix: str = "", whole: bool = False
+    ) -> None:
         self.name: Final = name
         self.width: Final = width
         self.right: Final = right
         self.suffix: Final = suffix
+        self.whole: Final = whole
 
     @property
     def template(self) -> str:
         """For the operator `%`, which is the quickest way to format many lines."""
-        size = f"{'' if self.right else '-'}{self.width}.{self.width}" if self.width else ""
+        size = f"{'' if self.right else '-'}{self.width}" if self.width else ""
+        if self.width and not self.whole:
+            size += f".{self.width}"
         return f"%{size}s{self.suffix.replace('%', '%%')}"
 
 
@@ -57,8 +62,10 @@ class Form(Value):
         return self.before.replace("%", "%%") + "".join([cell.template for cell in self.cells])
 
 
-def short(text: str, known: Collection[str]) -> Form:
-    """What `--format=%.18i %j` asks for, of the letters that are known; others stay in the line as they are."""
+def short(text: str, known: Collection[str], durations: Collection[str] = ()) -> Form:
+    """What `--format=%.18i %j` asks for, of the letters that are known; others stay in the line as they are. Slurm does
+    not cut `durations` that stand at the right.
+    """
     parts: list[Cell] = []
     before, unknown = "", []
     place = 0
@@ -67,7 +74,7 @@ def short(text: str, known: Collection[str]) -> Form:
         nonlocal before
         if parts:
             last = parts[-1]
-            parts[-1] = Cell(last.name, last.width, right=last.right, suffix=last.suffix + literal)
+            parts[-1] = last.replace(suffix=last.suffix + literal)
         else:
             before += literal
 
@@ -76,7 +83,7 @@ def short(text: str, known: Collection[str]) -> Form:
         place = match.end()
         dot, width, letter = match.groups()
         if letter and letter in known:
-            parts.append(Cell(letter, _width(width), right=bool(dot)))
+            parts.append(Cell(letter, _width(width), right=bool(dot), whole=bool(dot) and letter in durations))
         elif match[0] == "%%":
             more("%")
         elif match[0] != "%":
@@ -86,8 +93,8 @@ def short(text: str, known: Collection[str]) -> Form:
     return Form(before, tuple(parts), tuple(unknown))
 
 
-def long(text: str, known: Collection[str]) -> Form:
-    """What `--Format=jobid:.10,name` asks for, of the names, in small letters, that are known."""
+def long(text: str, known: Collection[str], durations: Collection[str] = ()) -> Form:
+    """What `--Format=jobid:.10,name` asks for, of the names, in small letters, that are known; as `short`."""
     parts: list[Cell] = []
     unknown = []
     for word in text.split(","):
@@ -98,7 +105,8 @@ def long(text: str, known: Collection[str]) -> Form:
         match = re.fullmatch(_LONG, rest)
         assert match is not None  # it matches anything
         width = _width(match[2]) if colon else WIDTH
-        parts.append(Cell(name.lower(), width, right=bool(match[1]), suffix=match[3]))
+        right, name = bool(match[1]), name.lower()
+        parts.append(Cell(name, width, right=right, suffix=match[3], whole=right and name in durations))
     return Form("", tuple(parts), tuple(unknown))
 
 

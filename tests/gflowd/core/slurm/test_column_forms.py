@@ -16,6 +16,7 @@ SHORT = [
     ("%;i", "%;i", (";",)),
     ("50% %i", "50% 4_[1-9%2]", (" ",)),
 ]
+UNCUT = [("%.3T|%3T|%.9T", "PENDING|PEN|  PENDING"), ("%T%.1t", "PENDINGP")]
 CELLS = {"i": "4_[1-9%2]", "t": "PD", "T": "PENDING", "Z": "/w", "jobid": "3", "name": "a-very-long-job-name-indeed"}
 LONG = [
     ("jobid:.5,name:10,foo", "    3a-very-lon", ("foo",)),
@@ -32,6 +33,12 @@ def told(form: column_forms.Form) -> str:
 def test_a_format_of_letters_makes_the_line_that_slurm_makes(text: str, line: str, unknown: tuple[str, ...]) -> None:
     form = column_forms.short(text, "itTZ")
     assert (told(form), form.unknown) == (line, unknown)
+
+
+@pytest.mark.parametrize(("text", "line"), UNCUT)
+def test_durations_at_the_right_are_not_cut(text: str, line: str) -> None:
+    assert told(column_forms.short(text, "itTZ", "T")) == line
+    assert told(column_forms.long("name:.2,jobid:.1,name:3", ("jobid", "name"), ("name",))) == f"{CELLS['name']}3a-v"
 
 
 @pytest.mark.parametrize(("text", "line", "unknown"), LONG)
