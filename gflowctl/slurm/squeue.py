@@ -131,7 +131,7 @@ def _print(
     if has_header and ("long" in options or "iterate" in options):
         render.write(f"{time.strftime('%a %b %d %H:%M:%S %Y')}\n")
     if has_header:
-        render.write(f"{template % tuple(fields[cell.name][0] for cell in form.cells)}\n")
+        render.write(f"{form.header % tuple(fields[cell.name][0] for cell in form.cells)}\n")
     tell = [fields[cell.name][1] for cell in form.cells]
     lines = [render.escape(template % tuple([each(facts, row) for each in tell])) for row in rows]
     if lines:

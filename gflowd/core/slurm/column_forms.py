@@ -61,6 +61,11 @@ class Form(Value):
         """A line, without its end, as a template for a tuple of the cells' texts."""
         return self.before.replace("%", "%%") + "".join([cell.template for cell in self.cells])
 
+    @property
+    def header(self) -> str:
+        """As `template`, for the titles, which are cut in any column."""
+        return self.replace(cells=[cell.replace(whole=False) for cell in self.cells]).template
+
 
 def short(text: str, known: Collection[str], durations: Collection[str] = ()) -> Form:
     """What `--format=%.18i %j` asks for, of the letters that are known; others stay in the line as they are. Slurm does

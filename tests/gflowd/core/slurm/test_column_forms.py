@@ -38,6 +38,7 @@ def test_a_format_of_letters_makes_the_line_that_slurm_makes(text: str, line: st
 @pytest.mark.parametrize(("text", "line"), UNCUT)
 def test_durations_at_the_right_are_not_cut(text: str, line: str) -> None:
     assert told(column_forms.short(text, "itTZ", "T")) == line
+    assert column_forms.short("%.3T", "T", "T").header % "STATE" == "STA"
     assert told(column_forms.long("name:.2,jobid:.1,name:3", ("jobid", "name"), ("name",))) == f"{CELLS['name']}3a-v"
 
 
