@@ -15,7 +15,7 @@ from gflowd.core.request.validation import LARGEST_SCRIPT, why_no_script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Final
 
     from gflowd.core.job.model import GitState, Spec
@@ -37,6 +37,7 @@ ALWAYS_SAID = (
     LITERAL,
     NO_LOGIN,
 )
+SHELLS = ("bash", "dash", "ksh", "sh", "zsh")
 LONGEST_HEAD = 65536  # bytes of a file that is no script, in which options are looked for
 LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
@@ -138,8 +139,8 @@ def present_directory() -> str:
 
 def given_environment() -> dict[bytes, bytes]:
     """The variables that this program was started with. `os.environ` may have more: in the C locale Python adds
-    LC_CTYPE to it (PEP 538), and a job would speak another language than its submitter. Without a TMPDIR that ends with
-    the job which submits.
+    LC_CTYPE to it (PEP 538), and a job would speak another language than its submitter. Without what a job that submits
+    was lent, as `_without_lent`.
     """
     try:
         with open("/proc/self/environ", "rb") as file:
@@ -147,8 +148,23 @@ def given_environment() -> dict[bytes, bytes]:
     except OSError:
         pairs = ((name, b"=", value) for name, value in os.environb.items())
     found = {name: value for name, equals, value in pairs if name and equals}
-    if is_lent(*(os.fsdecode(found.get(name, b"")) for name in (b"TMPDIR", b"GFLOW_JOB_TMPDIR"))):
-        del found[b"TMPDIR"]
+    return _without_lent(found) if b"GFLOW_JOB_TMPDIR" in found else found
+
+
+def _without_lent(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The variables of a job but for a TMPDIR that ends with it, and what it has only as a script for Slurm: the
+    programs under Slurm's names, on its PATH and as functions for bash, and `ENVIRONMENT=BATCH`.
+    """
+    own, tools = environ.get(b"GFLOW_JOB_TMPDIR", b""), environ.get(b"GFLOW_STATE_DIR", b"") + b"/bin"
+    found = {
+        name: value
+        for name, value in environ.items()
+        if not (name == b"TMPDIR" and is_lent(os.fsdecode(value), os.fsdecode(own)))
+        and not (name.startswith(b"BASH_FUNC_") and tools + b"/" in value)
+        and not (name == b"ENVIRONMENT" and value == b"BATCH" and b"SLURM_JOB_ID" in environ)
+    }
+    if b"PATH" in found:
+        found[b"PATH"] = b":".join(place for place in found[b"PATH"].split(b":") if place != tools)
     return found
 
 
@@ -279,6 +295,28 @@ def _check_no_script(path: str, beginning: bytes) -> None:
             )
     if not os.access(path, os.X_OK) and _is_the_command(path):
         raise Refused(f"{path} is neither executable nor a script: {why_no_script(beginning[:3])}")
+
+
+def check_shell(command: Sequence[str], cwd: str) -> str | None:
+    """A note on a script that is given to a shell, where nobody reads the options that it holds."""
+    if len(command) < 2 or command[0].rpartition("/")[2] not in SHELLS or "\0" in command[1]:
+        return None
+    path = os.path.join(cwd, command[1])
+    if _kind(path) != stat.S_IFREG:
+        return None
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(LONGEST_HEAD)
+    except OSError:
+        return None
+    if b"SBATCH" not in beginning and b"GFLOW" not in beginning:
+        return None
+    from gflowd.core.slurm import script_head
+
+    number = script_head.unread(beginning)
+    if number is None:
+        return None
+    return f"{command[1]}: line {number} holds options, which count only where the script itself is submitted"
 
 
 def check_interpreter(name: str, content: bytes, cwd: str) -> str | None:

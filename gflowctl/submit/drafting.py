@@ -293,8 +293,9 @@ class Drafter:
         note = self._trouble(
             command[0], cwd, env.name, alone=len(command) == 1, may_come=may_come, conda=conda, many=many
         )
-        if note is not None:
-            self.notes[note] = None
+        for said in (note, capture.check_shell(command, cwd)):
+            if said is not None:
+                self.notes[said] = None
 
     def _script(self, content: bytes) -> str:
         name = self._digest(content)

@@ -61,7 +61,9 @@ class Machine:
         for place in (self.home, self.work, self.bin):
             place.mkdir()
         self.state = State(str(root / "state"))
-        self.config: dict[str, dict[str, object]] = {"scheduler": {"cpus": 8}, "executor": {"grace": 2}}
+        self.config: dict[str, dict[str, object]] = {
+            "scheduler": {"cpus": 8}, "executor": {"grace": 2, "tmp": str(root)},
+        }  # fmt: skip
         self.config_file = root / "gflow.toml"
         self.write_config()
         self.programs: dict[Path, str] = {}  # as we wrote them: others may write them anew

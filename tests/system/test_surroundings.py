@@ -60,62 +60,63 @@ def test_a_script_for_slurm_finds_the_whole_set_and_other_jobs_nothing_of_it(eit
     eventually(lambda: not scratch(either))
 
 
-def test_tmpdir_goes_after_the_last_attempt_also_when_nobody_was_there(own: Machine) -> None:
+def test_tmpdir_goes_after_the_last_attempt_also_when_nobody_was_there(own_default: Machine) -> None:
     text = "ls $TMPDIR >>left; ln -s $PWD $TMPDIR/link; mkdir $TMPDIR/tree; touch $TMPDIR/tree/file\n"
     text += "chmod 500 $TMPDIR/tree; echo $SLURM_RESTART_COUNT $TMPDIR >>ran\n"
     text += "until [ -e gate ]; do sleep 0.02; done; [ -e twice ] || { touch twice; rm gate; exit 1; }\n"
-    script = write(own, HEAD + text)
-    job_id = own.submit("--max-retries", "1", "--retry-on", "failure", script)
-    eventually(lambda: len(own.lines("ran")) == 1)
-    assert scratch(own) == {own.lines("ran")[0].strip()}
-    own.open_gate()
-    eventually(lambda: len(own.lines("ran")) == 2)
-    first, second = own.lines("ran")
+    script = write(own_default, HEAD + text)
+    job_id = own_default.submit("--max-retries", "1", "--retry-on", "failure", script)
+    eventually(lambda: len(own_default.lines("ran")) == 1)
+    assert scratch(own_default) == {own_default.lines("ran")[0].strip()}
+    own_default.open_gate()
+    eventually(lambda: len(own_default.lines("ran")) == 2)
+    first, second = own_default.lines("ran")
     assert second == f"1 {first.strip()}", "the second attempt has the same directory"
-    assert own.lines("left") == ["link", "tree"], "with what the first left there"
-    for pid in own.pids().values():
+    assert own_default.lines("left") == ["link", "tree"], "with what the first left there"
+    for pid in own_default.pids().values():
         kill(pid)
-    own.open_gate()
-    eventually(Path(own.state.attempt(job_id, 2), "exit").exists)
-    assert scratch(own) == {first.strip()}
-    own.start()
-    assert own.wait(job_id) == 0
-    eventually(lambda: not scratch(own) and not Path(first.strip()).parent.exists())
-    assert (own.work / "twice").exists(), "behind the link"
+    own_default.open_gate()
+    eventually(Path(own_default.state.attempt(job_id, 2), "exit").exists)
+    assert scratch(own_default) == {first.strip()}
+    own_default.start()
+    assert own_default.wait(job_id) == 0
+    eventually(lambda: not scratch(own_default) and not Path(first.strip()).parent.exists())
+    assert (own_default.work / "twice").exists(), "behind the link"
 
 
-def test_a_tmpdir_of_the_submitters_wins_and_that_of_a_job_is_not_handed_on(either: Machine) -> None:
-    given = either.work / "given"
-    assert either.result("--wrap", "echo $TMPDIR", env={**either.env, "TMPDIR": str(given)}) == f"{given}\n"
+def test_a_tmpdir_of_the_submitters_wins_and_that_of_a_job_is_not_handed_on(up: Machine) -> None:
+    given = up.work / "given"
+    assert up.result("--wrap", "echo $TMPDIR", env={**up.env, "TMPDIR": str(given)}) == f"{given}\n"
     assert given.is_dir(), "as Slurm does"
-    lent = {**either.env, "TMPDIR": "/tmp/gone/7", "GFLOW_JOB_TMPDIR": "/tmp/gone/7"}
-    path = either.result("--wrap", "echo $TMPDIR; [ $TMPDIR = $GFLOW_JOB_TMPDIR ]", env=lent)
+    lent = {**up.env, "TMPDIR": "/tmp/gone/7", "GFLOW_JOB_TMPDIR": "/tmp/gone/7"}
+    path = up.result("--wrap", "echo $TMPDIR; [ $TMPDIR = $GFLOW_JOB_TMPDIR ]", env=lent)
     assert not path.startswith("/tmp/gone")
 
 
-def test_the_stop_ladder_of_a_script_for_slurm_begins_with_term(either: Machine) -> None:
+def test_the_stop_ladder_of_a_script_for_slurm_begins_with_term(up: Machine) -> None:
     text = "trap 'echo saved >>saved; exit 3' TERM; touch ready; sleep 100 & wait\n"
-    job_id = either.submit(write(either, HEAD + text))
-    eventually((either.work / "ready").exists)
-    either.cancel(job_id)
-    assert either.lines("saved") == ["saved"]
-    job = either.job(job_id)
+    job_id = up.submit(write(up, HEAD + text))
+    eventually((up.work / "ready").exists)
+    up.cancel(job_id)
+    assert up.lines("saved") == ["saved"]
+    job = up.job(job_id)
     assert (job["state"], job["exit_code"]) == ("cancelled", 3)
 
 
-def test_a_signal_spares_the_script_whatever_language_it_is_in(either: Machine) -> None:
+def test_a_signal_spares_the_script_whatever_language_it_is_in(up: Machine) -> None:
     python = f"#!{sys.executable}\n#SBATCH -o out-%j.txt\nimport subprocess, sys\nopen('ready', 'w').close()\n"
     python += "print(subprocess.call(['sleep', '100']))\n"
     shell = f"{HEAD}trap 'echo bye' EXIT\ntouch ready\nsleep 100\necho $?\n"
     for text, last in ((python, ["-10"]), (shell, ["138", "bye"])):
-        job_id = either.submit(write(either, text))
-        eventually(lambda: any("sleep 100" in words for words in either.of_job(job_id).values()))  # noqa: B023
-        either.ctl("cancel", "--signal", "USR1", str(job_id))
-        assert either.wait(job_id) == 0
-        assert said(either, job_id)[-len(last) :] == last
+        job_id = up.submit(write(up, text))
+        eventually(lambda: any("sleep 100" in words for words in up.of_job(job_id).values()))  # noqa: B023
+        up.ctl("cancel", "--signal", "USR1", str(job_id))
+        assert up.wait(job_id) == 0
+        assert said(up, job_id)[-len(last) :] == last
 
 
 def test_options_that_nobody_would_read_are_refused_and_those_of_others_told(up: Machine) -> None:
+    """By `--dry-run` too, and by those who give a script to a shell."""
     headless = write(up, "echo x\n")
     assert up.result(f"./{headless}") == "x\n", "it has none"
     for text, line in (("#SBATCH -c 2\ntrue\n", 1), ("\n#!/bin/sh\n# GFLOW -c 2\ntrue\n", 3)):
@@ -131,6 +132,11 @@ def test_options_that_nobody_would_read_are_refused_and_those_of_others_told(up:
         assert told in up.ctl("submit", "--hold", script).stderr
     script = write(up, "#!/bin/sh\n#SBATCH --ignore-pbs\n#PBS -l nodes=4\n")
     assert "#PBS" not in up.ctl("submit", "--dry-run", script).stderr
+    for words in (("bash", script), ("--", "/bin/sh", script, "x")):
+        said = up.ctl("submit", "--dry-run", *words).stderr
+        assert "job.sh: line 2 holds options, which count only where the script itself is submitted" in said
+    for words in (("sh", "-c", ":"), ("sh", str(up.work)), ("sh", write(up, "echo #SBATCH\n")), ("sh", "none")):
+        assert "options" not in up.ctl("submit", "--dry-run", *words).stderr
     up.ctl("cancel", "--all")
 
 

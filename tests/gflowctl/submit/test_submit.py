@@ -142,13 +142,18 @@ def test_a_program_whose_name_has_blanks_is_one(ctl: Ctl) -> None:
 def test_the_environment_is_the_submitter_s(ctl: Ctl) -> None:
     ctl.env |= {"A": "1\n2", "GFLOW_JOB_ID": "7", "GFLOW_ARRAY_JOB_ID": "7", "GFLOW_ATTEMPT": "2", "SLURM_JOB_ID": "7",
                 "TMUX": "x", "TMUX_PANE": "x", "GFLOW_PARAM_X": "1", "GFLOW_SUBMIT_DIR": "/", "GFLOW_SCRIPT": "/x",
-                "GFLOW_SCRIPT_DIR": "/", "GFLOW_JOB_TMPDIR": "/tmp/g/7", "TMPDIR": "/tmp/g/7"}  # fmt: skip
+                "GFLOW_SCRIPT_DIR": "/", "GFLOW_JOB_TMPDIR": "/tmp/g/7", "TMPDIR": "/tmp/g/7",
+                "ENVIRONMENT": "BATCH", "BASH_FUNC_srun%%": f"() {{ '{ctl.state.root}/bin/srun' \"$@\"; }}",
+                "BASH_FUNC_mine%%": "() { echo; }"}  # fmt: skip
+    path = ctl.env["PATH"]
+    ctl.env["PATH"] = f"{ctl.state.root}/bin:{path}"
     raw = {os.fsencode(name): os.fsencode(value) for name, value in ctl.env.items()} | {b"RAW": b"\xff\xfe"}
     ctl.env = raw
     found = environment(ctl, ctl.submit("true"))
     assert found[b"A"] == b"1\n2"
     assert found[b"RAW"] == b"\xff\xfe"
-    assert b"TMPDIR" not in found, "it ends with the job that submits"
+    assert not {b"TMPDIR", b"ENVIRONMENT", b"BASH_FUNC_srun%%"} & found.keys(), "they are the submitting job's alone"
+    assert (found[b"PATH"], found[b"BASH_FUNC_mine%%"]) == (path.encode(), b"() { echo; }")
     assert found[b"GFLOW_STATE_DIR"] == raw[b"GFLOW_STATE_DIR"]
     assert not [
         name

@@ -44,7 +44,13 @@ def wiring(state: State, runtime_dir: str) -> Iterator[Wiring]:
     yield Wiring(
         state=state,
         runtime=runtime,
-        config=replace(loader.load(None, {"HOME": "/nonexistent"}, {}), cpus=4, memory_mb=1000, history_after=1e12),
+        config=replace(
+            loader.load(None, {"HOME": "/nonexistent"}, {}),
+            cpus=4,
+            memory_mb=1000,
+            history_after=1e12,
+            tmp=state.root,
+        ),
         address="",
         key=b"",
         pulses=pulses,
