@@ -7,7 +7,7 @@ import pwd
 import sys
 from pathlib import Path
 
-from support.machine import Machine, kill
+from support.machine import Machine, end
 from support.waiting import eventually
 
 HEAD = "#!/bin/sh\n#SBATCH -o out-%j.txt\n"
@@ -73,8 +73,7 @@ def test_tmpdir_goes_after_the_last_attempt_also_when_nobody_was_there(own_defau
     first, second = own_default.lines("ran")
     assert second == f"1 {first.strip()}", "the second attempt has the same directory"
     assert own_default.lines("left") == ["link", "tree"], "with what the first left there"
-    for pid in own_default.pids().values():
-        kill(pid)
+    end(*own_default.pids().values())
     own_default.open_gate()
     eventually(Path(own_default.state.attempt(job_id, 2), "exit").exists)
     assert scratch(own_default) == {first.strip()}
