@@ -148,7 +148,9 @@ def state_directory(context: Context) -> Iterator[Finding]:
         yield Finding(OK, f"state directory {root} (private, {kind or 'unknown file system'})")
     if os.statvfs(root).f_flag & os.ST_NOEXEC:
         told = f"files on {root} cannot be executed (mounted noexec)"
-        yield Finding(WARN, told, "scripts run through their interpreters, but srun is not found; set GFLOW_STATE_DIR")
+        yield Finding(
+            WARN, told, "scripts run through their interpreters; if a program needs more, set GFLOW_STATE_DIR"
+        )
     yield from _space(root)
 
 

@@ -35,4 +35,8 @@ def test_scripts_run_through_their_interpreters_and_doctor_tells(mounted: Machin
         script.write_text(text)
         script.chmod(0o755)
         assert mounted.result(f"./{name}", "a b") == said
+    script = mounted.work / "slurm.sh"
+    script.write_text("#!/bin/sh\n#SBATCH -o slurm.txt\nsrun echo step; env scontrol show hostnames n1\n")
+    mounted.result("./slurm.sh")
+    assert mounted.lines("slurm.txt") == ["step", "n1"], "what is elsewhere can be executed"
     assert "mounted noexec" in mounted.ctl("doctor", check=False).stdout
