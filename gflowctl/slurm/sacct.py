@@ -6,7 +6,7 @@ midnight.
   -X --allocations; -a --allusers; -n --noheader; -p --parsable; -P --parsable2; --delimiter=TEXT; -b --brief; -l --long
   -j --jobs=IDS; -u --user=USERS; --name=NAMES; -s --state=STATES; -A --accounts=ACCOUNTS; -N --nodelist=NODES
   -S --starttime=TIME; -E --endtime=TIME; -o --format=FIELD[%WIDTH],...; -e --helpformat; --units=KMGTP
-  -r, -q, -M, -L, -D, -T: see gflow-slurm(7)
+  -r, -q, -M, -L, -D: see gflow-slurm(7)
 
 Lists are separated by commas. SACCT_FORMAT and SLURM_TIME_FORMAT are heeded. Other words are passed over.
 """
@@ -39,15 +39,16 @@ GRAMMAR = Grammar(
     "sacct",
     short={
         "A": "accounts", "a": "allusers", "b": "brief", "B": "batch-script", "c": "completion", "D": "duplicates",
-        "E": "endtime", "e": "helpformat", "f": "file", "F": "flags", "g": "group", "I": "ncpus", "i": "nnodes",
+        "E": "endtime", "e": "helpformat", "f": "file", "F": "flags", "g": "group", "h": "help", "I": "ncpus",
+        "i": "nnodes",
         "j": "jobs", "k": "timelimit-min", "K": "timelimit-max", "L": "allclusters", "l": "long", "M": "clusters",
         "N": "nodelist", "n": "noheader", "o": "format", "p": "parsable", "P": "parsable2", "q": "qos", "R": "reason",
         "r": "partition", "S": "starttime", "s": "state", "T": "truncate", "u": "user", "v": "verbose", "W": "wckeys",
         "x": "associations", "X": "allocations",
     },
     flags=("allclusters", "allocations", "allusers", "batch-script", "brief", "completion", "duplicates", "env-vars",
-           "federation", "helpformat", "local", "long", "noconvert", "noheader", "parsable", "parsable2", "truncate",
-           "verbose"),
+           "federation", "help", "helpformat", "local", "long", "noconvert", "noheader", "parsable", "parsable2",
+           "truncate", "verbose"),
     valued=("accounts", "associations", "clusters", "constraints", "delimiter", "endtime", "file", "flags", "format",
             "group", "jobs", "name", "ncpus", "nnodes", "nodelist", "partition", "qos", "reason", "starttime", "state",
             "timelimit-max", "timelimit-min", "units", "user", "wckeys"),
@@ -62,6 +63,7 @@ REFUSED = {  # what would change the result
     "constraints": "gflow has no features", "env-vars": "use gflowctl show --environment",
     "file": "gflow has one history", "flags": "gflow has no such flags", "group": "choose by --user",
     "json": "gflow has its own JSON: gflowctl queue --json --all", "ncpus": "not supported",
+    "nnodes": "gflow has one node", "reason": "not supported", "truncate": "not supported",
     "timelimit-max": "not supported", "timelimit-min": "not supported", "wckeys": "gflow has no wckeys",
     "yaml": "gflow has its own JSON: gflowctl queue --json --all",
 }  # fmt: skip
@@ -73,6 +75,9 @@ def run(words: Sequence[str], context: Context) -> int:
     """Prints the table."""
     words, last = without_pipe(words)
     options = given(words, context)
+    if "help" in options:
+        render.write(f"{(__doc__ or '').strip()}\n")
+        return 0
     if "helpformat" in options:
         render.write(table.names(FIELDS))
         return 0
@@ -100,7 +105,8 @@ def given(words: Sequence[str], context: Context) -> dict[str, str | None]:
     """The options, the last of each, but for all the jobs. Raises `Refused`."""
     pairs, _ = GRAMMAR.parse(words)
     options = dict(pairs)
-    named = [value or "" for name, value in pairs if name == "jobs"]
+    named = [value for name, value in pairs if name == "jobs" and value]
+    options.pop("jobs", None)
     if named:
         options["jobs"] = ",".join(named)
     for name, why in REFUSED.items():

@@ -58,10 +58,12 @@ def wanted(options: Mapping[str, str | None], context: Context) -> Wanted:
         chosen |= {context.user}
     check_nodes(options.get("nodelist"))
     states = options.get("states")
+    if options.get("reservation") or options.get("licenses"):  # no job has any
+        states = ""
     names, accounts = words(options.get("name")), words(options.get("account"))
     return Wanted(
         named=_named(options.get("jobs")),
-        users=chosen if chosen or unknown else None,
+        users=chosen if "users" in options or "me" in options else None,
         unknown_users=unknown,
         names=None if names is None else frozenset(names),
         accounts=None if accounts is None else frozenset(accounts),

@@ -99,7 +99,7 @@ def parse(text: str) -> frozenset[str] | None:
     """The long names of states that a list names, short or long, in any case; None for all. Raises `Refused`."""
     found = set()
     longs = {short: state for state, short in SHORT.items()}
-    for word in text.upper().split(","):
+    for word in filter(None, map(str.strip, text.upper().split(","))):
         if word == "ALL":
             return None
         state = longs.get(word, word)

@@ -72,6 +72,8 @@ def test_the_usual_table_is_slurms(some: Ctl) -> None:
         "5_[1-3%2]           arr      gflow                     1    PENDING      0:0 \n"
     )
     assert told(some, "-j", "999") == HEADER
+    assert told(some, "-X", "-j", "") == told(some, "-X")
+    assert told(some, "-h").startswith("Usage: sacct ")
     assert told(some, "-b", "-X", "-j", "1") == (
         "JobID             State ExitCode \n------------ ---------- -------- \n1             COMPLETED      0:0 \n"
     )

@@ -51,5 +51,6 @@ def test_every_state_is_told_and_accounted() -> None:
 def test_lists_of_states_are_read_in_any_case() -> None:
     assert job_states.parse("pd,Running,OOM") == {"PENDING", "RUNNING", "OUT_OF_MEMORY"}
     assert job_states.parse("R,all") is None
+    assert job_states.parse(",") == frozenset()
     with pytest.raises(Refused, match="Invalid job state specified: DONE; valid are PENDING,"):
         job_states.parse("done")
