@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gflowctl.context import Context
+    from gflowd.core.slurm.srun_options import Step
 
 # What a step is told by its own options; all others are of the job, which tells its steps by variables.
 TO_STEP = (
@@ -65,7 +66,7 @@ def run(words: Sequence[str], context: Context) -> int:
 
     step, given = srun_options.parse(words, {})
     if step.job is not None:
-        raise Refused(f"--jobid={step.job}: a step is started from within its job; gflowctl attach shows that")
+        return _attach(step, context)
     if not step.command:
         raise Refused("No command given to execute.")
     known = sbatch_options.GRAMMAR.flags | sbatch_options.GRAMMAR.valued | sbatch_options.GRAMMAR.may_have_value
@@ -75,3 +76,25 @@ def run(words: Sequence[str], context: Context) -> int:
     command = ("sh", "-c", 'exec srun "$@"', "srun", *inner, "--", *step.command)
     name = os.path.basename(step.command[0])
     return Attended(context, command, options, name=name, pty=pty, quiet=step.quiet).to_its_end()
+
+
+def _attach(step: Step, context: Context) -> int:
+    """A step of another job of ours, which runs. Raises `Refused`."""
+    from gflowctl.slurm.step.run import run as run_step
+    from gflowctl.view import jobs, views
+    from gflowd.core.execution import job_environment
+    from gflowd.core.job.model import Running, is_own
+    from gflowd.core.slurm import job_variables, site
+
+    view = views.View(context, context.store.read())
+    job = view.job(view.one(step.job or ""))
+    if job.run is None or not isinstance(job.phase, Running):
+        raise Refused(f"Unable to confirm allocation for job {job.id}: it is {jobs.state(job)}, not running")
+    root = context.state.root
+    environ = {name: value for name, value in context.environ.items() if not is_own(name)}
+    environ |= job_environment.variables(job, job.run, root, None)
+    host = job_variables.Host(node=site.node(os.uname().nodename), uid=os.getuid(), gid=os.getgid())
+    environ |= {**job_variables.of_job(job, job.run, host), "PWD": os.getcwd()}
+    if job.spec.slurm:
+        environ["PATH"] = f"{context.state.path('bin')}:{environ.get('PATH', os.defpath)}"
+    return run_step(step, environ)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.machine import Machine, new_machine
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,8 @@ def test_srun_queues_a_job_and_runs_its_step_here(two: Machine) -> None:
     assert (job["name"], job["gpus"], job["cpus"], job["exit_code"]) == ("mine", 2, 2, 3)
     for words, said in (
         (("-N2", "true"), "Only allocated 1 nodes asked for 2"),
-        (("--jobid=1", "true"), "--jobid=1: a step is started from within its job"),
+        (("--jobid=99", "true"), "no job 99"),
+        ((f"--jobid={max(two.jobs())}", "true"), f"Unable to confirm allocation for job {max(two.jobs())}: it is fail"),
         (("-G9", "true"), ""),
         (("-n1",), "No command given to execute."),
     ):
@@ -77,7 +79,16 @@ def test_salloc_gives_a_command_what_it_asks_for_and_steps(two: Machine) -> None
     job_id = int(holder) + 1
     assert said == [f"salloc: Pending job allocation {job_id}\n",
                     f"salloc: job {job_id} queued and waiting for resources\n"]  # fmt: skip
+    two.until(int(holder), "running")
+    inside = two.slurm(
+        "srun", f"--jobid={holder}", "--overlap", "sh", "-c", f"{ABOUT}; echo $SLURM_JOB_ID.$SLURM_STEP_ID"
+    )
+    assert inside.stdout == f"0 of 1: 0,1\n{holder}.0\n"
+    spy = begun(two, "srun", f"--jobid={holder}", "--overlap", "sleep", "601")
+    eventually(lambda: any("sleep 601" in words for words in two.of_job(int(holder)).values()))
     two.ctl("cancel", holder)
+    assert spy.communicate(timeout=60)[1].decode() == f"srun: error: {NODE}: task 0: Terminated\n"
+    assert spy.returncode == 143
     _, rest = waiting.communicate(timeout=60)
     assert f"salloc: Granted job allocation {job_id}\n" in rest.decode()
     assert waiting.returncode == 0

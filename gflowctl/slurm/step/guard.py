@@ -72,9 +72,9 @@ def _watch(told: int, tell: int) -> None:
         kill(set(map(int, said.split())))
 
 
-def kill(sessions: set[int]) -> None:
+def kill(sessions: set[int], patience: float = PATIENCE) -> None:
     """Kills whatever is of these sessions, until nothing of it is left."""
-    deadline, pause = time.monotonic() + PATIENCE, 0.01
+    deadline, pause = time.monotonic() + patience, 0.01
     while left := list(_members(sessions)):
         for pid in left:
             try:

@@ -42,7 +42,8 @@ def run(step: Step, environ: Mapping[str, str]) -> int:
     if step.pty and not os.isatty(0):
         render.note("error: Not using a pseudo-terminal, disregarding --pty option")
         step.pty = False
-    ledger = Ledger(tasks.attempt_directory(environ), pool, parent)
+    attempt = tasks.attempt_directory(environ)
+    ledger = Ledger(attempt, pool, parent)
     guards: list[guard.Guard] = []
     done = False
     try:
@@ -63,7 +64,7 @@ def run(step: Step, environ: Mapping[str, str]) -> int:
             three = descriptors[task]
             on_screen = screen is not None and task == 0
             starts.append(tasks.Start(command, {**base, **variables, **own}, three, terminal=on_screen))
-        working = tasks.Tasks(step, f"{job}.{number}", variables["SLURMD_NODENAME"], guards[0], signals)
+        working = tasks.Tasks(step, f"{job}.{number}", variables["SLURMD_NODENAME"], guards[0], signals, attempt)
         working.start(starts)
         files.begun()
         if screen is not None:

@@ -8,6 +8,7 @@ import signal
 import time
 
 from gflowctl.output import render
+from gflowctl.slurm.step import guard
 from gflowctl.slurm.step.streams import Input, Output, Screen, Sink
 from gflowd.core.errors import Refused
 from gflowd.core.slurm import step_tasks
@@ -17,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gflowctl.slurm.step.guard import Guard
     from gflowd.core.slurm.srun_options import Step
     from gflowd.core.slurm.step_tasks import Stream
 
@@ -30,6 +30,7 @@ PASSED_ON = (signal.SIGUSR1, signal.SIGUSR2)
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 HEEDED = (signal.SIGINT, *ENDING, *PASSED_ON, signal.SIGCHLD, signal.SIGWINCH)
 TOGETHER = 0.1  # seconds within which ends of the same kind are told in one line
+LEFT_AT_MOST = 60.0  # seconds: UnkillableStepTimeout of slurm.conf(5)
 LONGEST_WAIT = 3600.0  # seconds
 
 
@@ -71,13 +72,14 @@ class Start:
 class Tasks:
     """The tasks of one step. Mutable: who has ended, what is to be done when."""
 
-    def __init__(self, step: Step, name: str, node: str, guard: Guard, signals: Signals) -> None:
+    def __init__(self, step: Step, name: str, node: str, guardian: guard.Guard, signals: Signals, attempt: str) -> None:
         self.ends: dict[int, int] = {}
         self._step = step
         self._name = name
         self._node = node
-        self._guard = guard
+        self._guard = guardian
         self._signals = signals
+        self._attempt = attempt
         self._ranks: dict[int, int] = {}  # by pid
         self._due: list[tuple[float, Callable[[], None]]] = []
         self._ending = False
@@ -138,11 +140,7 @@ class Tasks:
         while len(self.ends) < len(self._ranks):
             self._turn(outputs, pump)
             self._heed(pump)
-        for pid in self._ranks:  # what a task has left behind
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
+        guard.kill(set(self._ranks), LEFT_AT_MOST)  # what a task has left behind
         for each in outputs:
             each.finish()
         if isinstance(pump, Screen):
@@ -173,7 +171,7 @@ class Tasks:
         if signal.SIGCHLD in came:
             self._reap()
         for number in came:
-            if number in (signal.SIGINT, signal.SIGTERM) and not self._ending and stop_is_sent():
+            if number in (signal.SIGINT, signal.SIGTERM) and not self._ending and stop_is_sent(self._attempt):
                 continue  # the tasks have it already
             if number == signal.SIGINT:
                 self._interrupt()
@@ -294,10 +292,11 @@ class Tasks:
         self.send(signal.SIGKILL)
 
 
-def stop_is_sent() -> bool:
-    """Whether gflowd ends the whole job, tasks and all: it marks each such signal before it sends it."""
-    directory = attempt_directory(os.environ)
-    return any(os.path.exists(os.path.join(directory, f"stop.{name}")) for name in ("INT", "TERM"))
+def stop_is_sent(attempt: str) -> bool:
+    """Whether gflowd ends the whole job, tasks and all: it marks each such signal before it sends it, in the directory
+    of the attempt.
+    """
+    return any(os.path.exists(os.path.join(attempt, f"stop.{name}")) for name in ("INT", "TERM"))
 
 
 def attempt_directory(environ: Mapping[str, str]) -> str:
