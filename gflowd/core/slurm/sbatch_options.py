@@ -101,6 +101,39 @@ class Option(Value):
         return str(self) if self.line == COMMAND_LINE else f"#SBATCH {self}"
 
 
+def split(text: str) -> list[str]:
+    """The words of an `#SBATCH` line as sbatch(1) splits them: a backslash takes the meaning of any character, also in
+    quotes, and a `#` that is not in quotes begins a comment. Raises ValueError for an unclosed quote, or a backslash
+    that is a word and has nothing to escape.
+    """
+    words: list[str] = []
+    word: list[str] = []
+    quote, begun, rest = "", False, iter(text)
+    for character in rest:
+        if quote and character == quote:
+            quote = ""
+        elif character == "\\":
+            word.append(next(rest, ""))
+            begun = begun or bool(word[-1])
+            if not begun:
+                raise ValueError(text)
+        elif quote:
+            word.append(character)
+        elif character in "\"'":
+            quote, begun = character, True
+        elif character == "#":
+            break
+        elif not character.isspace():
+            word.append(character)
+            begun = True
+        elif begun:
+            words.append("".join(word))
+            word, begun = [], False
+    if quote:
+        raise ValueError(text)
+    return [*words, "".join(word)] if begun else words
+
+
 def parse(line: int, words: Iterable[str]) -> tuple[list[Option], list[str]]:
     """The options in a line's words, read as by getopt_long(3), and the errors in the others."""
     found: list[Option] = []

@@ -14,7 +14,7 @@ from gflowd.core.slurm import job_variables, sbatch_options, sbatch_semantics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Final
 
 REMEDY = "--ignore-unknown-directives ignores it"
@@ -82,11 +82,11 @@ def read(
     for number, line in _head(content):
         if match := _SBATCH.match(line):
             slurm = True
-            options, wrong = sbatch_options.parse(number, _words(number, match[1]))
+            options, wrong = sbatch_options.parse(number, _words(number, match[1], sbatch_options.split))
             asked += options
             troubles += [(number, what) for what in wrong]
         elif match := _GFLOW.match(line):
-            words = _words(number, match[1])
+            words = _words(number, match[1], _as_a_shell)
             stray = _stray(words)
             if stray is None:
                 own += [(number, word) for word in words]
@@ -152,17 +152,21 @@ def _comments(content: bytes) -> Iterator[tuple[int, bytes]]:
             return
 
 
-def _words(number: int, text: bytes) -> list[str]:
-    """Split as by a shell, with quotes and comments but without expansion."""
+def _as_a_shell(text: str) -> list[str]:
+    """The words of a line, with quotes and comments but without expansion."""
     import shlex
 
+    return shlex.split(text, comments=True)
+
+
+def _words(number: int, text: bytes, split: Callable[[str], list[str]]) -> list[str]:
     _check_line_end(number, text)
     if len(text) > LONGEST_LINE:
         raise WrongLine(f"line {number}: the directive is {len(text)} bytes long; the limit is {LONGEST_LINE}")
     if _CONTROL.search(text):
         raise WrongLine(f"line {number}: the directive contains a control character")
     try:
-        return shlex.split(text.decode(), comments=True)
+        return split(text.decode())
     except UnicodeDecodeError:
         raise WrongLine(f"line {number}: the directive is not valid UTF-8") from None
     except ValueError:

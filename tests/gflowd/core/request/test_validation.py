@@ -260,3 +260,12 @@ def test_tasks_that_new_cpus_do_not_fit_are_forgotten() -> None:
     found = [validation.with_amounts(asked.replace(cpus=cpus), ("cpus",)).tasks for cpus in (12, 9, 0)]
     assert found == [tasks.replace(cpus=3), None, None]
     assert validation.with_amounts(spec(cpus=3), ("cpus",)).tasks is None
+
+
+def test_the_words_of_a_constraint_that_name_gpus() -> None:
+    models = ("Tesla V100-SXM2-16GB", "NVIDIA A100-SXM4-40GB", "NVIDIA A100-SXM4-40GB")
+    said = {
+        "v100": ["v100"], "v100|a100": ["a100", "v100"], "skylake&A100*2": ["A100"], "h100": [], "": [], "100": [],
+        "[rack1|a100_sxm4]": ["a100_sxm4"],
+    }  # fmt: skip
+    assert {constraint: gpu_match.named_by(constraint, models) for constraint in said} == said

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -362,8 +364,27 @@ def test_what_is_ignored_is_never_an_error(words: list[str]) -> None:
 def test_a_quoted_value_arrives_as_it_was(value: str) -> None:
     import shlex
 
-    content = f"#!/bin/sh\n# GFLOW --name={shlex.quote(value)}\n#SBATCH --comment={shlex.quote(value)}\n"
+    slurms = shlex.quote(value.replace("\\", "\\\\"))  # a backslash in quotes takes the meaning of the next one
+    content = f"#!/bin/sh\n# GFLOW --name={shlex.quote(value)}\n#SBATCH --comment={slurms}\n"
     assert script_head.read(content.encode()).argv == (f"--comment={value}", f"--name={value}")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", []), (" -c 4\t-n2 ", ["-c", "4", "-n2"]), ("--a='b c' # d 'e", ["--a=b c"]), ("a#b", ["a"]),
+        ("a'#'b", ["a#b"]), ("\\#a", ["#a"]), ("'a\\'b' \"c'd\"", ["a'b", "c'd"]), ("'a\\b'", ["ab"]), ("a\\", ["a"]),
+        ("''", [""]), ("a '' b", ["a", "", "b"]), ("a\\ b", ["a b"]),
+    ],
+)  # fmt: skip
+def test_the_words_of_a_line_are_slurm_s(text: str, words: list[str]) -> None:
+    assert sbatch_options.split(text) == words
+
+
+@pytest.mark.parametrize("text", ["'a", 'a "b', "a \\", "\\"])
+def test_what_slurm_cannot_split_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        sbatch_options.split(text)
 
 
 @pytest.mark.parametrize(
