@@ -17,12 +17,14 @@ QUICK := tests/gflowd/core tests/gflowd/config tests/gflowd/workers/scheduler/te
 	tests/gflowctl/view/test_views.py tests/test_layers.py
 FUZZ := .fuzz
 OLDEST := .oldest
+SLURM := .slurm
+TOOLS := .tools
 SECONDS ?= 60
 # Random calls of gflowctl.
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-quick test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity nvidia-check packages packages-test pyz clean
+.PHONY: help demo test test-quick test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity tools nvidia-check packages packages-test pyz clean
 
 help:
 	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
@@ -38,6 +40,7 @@ help:
 	@echo 'make simulate      compare gflow with simpler schedulers on a made-up trace and those in TRACES=DIRECTORY'
 	@echo 'make soak          inject faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
 	@echo 'make slurm-parity  run the same scripts under gflow and under the real Slurm, if installed'
+	@echo 'make tools         run submitit, Snakemake, dask-jobqueue, parsl and others, unmodified, as if gflow were Slurm'
 	@echo 'make nvidia-check  compare what gflow says about real NVIDIA GPUs with nvidia-smi and a process that uses one'
 	@echo 'make fuzz          run the parsers under a coverage-guided fuzzer for SECONDS=$(SECONDS) in all, then CALLS=$(CALLS) calls of gflowctl'
 	@echo 'make packages      build what this machine can of the sdist, the wheel and the packages for distributions, into dist/'
@@ -127,7 +130,29 @@ soak: $(VENV)/developer
 	@$(BIN)/python tests/reliability/soak.py --points $(POINTS) --write docs/reliability.md
 
 slurm-parity: $(VENV)/installed
+	@command -v sbatch >/dev/null || $(MAKE) --no-print-directory $(SLURM)/unpacked || true
 	@$(BIN)/python tests/parity/slurm_parity.py
+
+# What speaks Slurm, in an environment of its own; WORDS are for pytest.
+tools: $(TOOLS)/installed
+	@$(call want,ompi_info,openmpi-bin,mpirun is not tried)
+	@$(TOOLS)/bin/python -m pytest -q -p no:cacheprovider tests/tools $(WORDS)
+
+$(TOOLS)/installed: setup.cfg $(wildcard tests/tools/*.txt)
+	@$(call want_venv)
+	@[ -x $(TOOLS)/bin/python ] || $(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check --editable '.[test]' -r tests/tools/requirements.txt
+	@$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r tests/tools/without_dependencies.txt
+	@touch $@
+
+# Debian's Slurm, unpacked but not installed: on the PATH it would answer whatever else runs on this machine.
+$(SLURM)/unpacked:
+	@command -v apt-get >/dev/null || { echo 'no apt-get, so no Slurm can be had' >&2; exit 1; }
+	@rm -rf $(SLURM) && mkdir -p $(SLURM)/packages && cd $(SLURM)/packages && \
+		names=$$(apt-get install --simulate --no-install-recommends slurm-wlm 2>/dev/null | sed -n 's/^Inst \([^ ]*\) .*/\1/p') && \
+		[ -n "$$names" ] && apt-get download $$names >/dev/null 2>&1 && \
+		for package in *.deb; do dpkg -x $$package ../root; done
+	@touch $@
 
 nvidia-check: $(VENV)/installed
 	@$(BIN)/python tests/hardware/nvidia_check.py
@@ -148,7 +173,7 @@ pyz: $(VENV)/packager
 	@ls -l dist/pyz
 
 clean:
-	@rm -rf $(VENV) $(FUZZ) $(OLDEST) .packages .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(FUZZ) $(OLDEST) $(SLURM) $(TOOLS) .packages .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # gflow itself, in a virtual environment; then also what developing it takes.

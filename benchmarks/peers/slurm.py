@@ -54,10 +54,10 @@ class Slurm:
     def start(self) -> None:
         if str(PARITY) not in sys.path:
             sys.path.append(str(PARITY))
-        parity = importlib.import_module("slurm_parity")
+        real_slurm = importlib.import_module("real_slurm")
         self.environ = private(self.place) | {"SLURM_CONF": f"{self.place}/cluster/slurm.conf"}
         try:
-            cluster = parity.own_cluster(Path(self.place, "cluster"), cpus=CORES, scheduler="backfill", more=MORE)
+            cluster = real_slurm.own_cluster(Path(self.place, "cluster"), cpus=CORES, scheduler="backfill", more=MORE)
             self.running.enter_context(cluster)
         except (AssertionError, OSError) as error:
             raise Missing(f"its daemons did not start: {error}") from None

@@ -8,25 +8,24 @@ temporary directory, for as long as this runs.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import real_slurm  # noqa: E402 -- it is beside us, not installed
 from support.machine import Machine  # noqa: E402 -- it is beside us, not installed
 from support.waiting import eventually  # noqa: E402 -- it is beside us, not installed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Ends = dict[str, str]  # by array index, or "" for a job in no array: exit status and signal
     Result = tuple[Ends, dict[str, str]]
@@ -50,45 +49,18 @@ ODD = {
     "elsewhere": "#!/bin/sh\n#SBATCH -D sub\npwd\n",
     "after the head": "#!/bin/sh\n#SBATCH -t 1\n\nexit 5\n#SBATCH --output=never\n",
 }
-CONFIG = """\
-ClusterName=parity
-SlurmctldHost={host}(127.0.0.1)
-AuthInfo=socket={root}/munge.sock
-SlurmUser=root
-SlurmdUser=root
-StateSaveLocation={root}/state
-SlurmdSpoolDir={root}/spool
-SlurmctldPidFile={root}/slurmctld.pid
-SlurmdPidFile={root}/slurmd.pid
-SlurmctldLogFile={root}/slurmctld.log
-SlurmdLogFile={root}/slurmd.log
-SlurmctldPort={port}
-SlurmdPort={next_port}
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-SchedulerType=sched/{scheduler}
-MpiDefault=none
-ReturnToService=2
-GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1500 Gres=gpu:1
-PartitionName=debug Nodes=ALL Default=YES State=UP
-{more}"""
-
 
 def main() -> int:
-    missing = [name for name in ("sbatch", "scontrol", "sinfo") if shutil.which(name) is None]
-    if missing:
-        print(f"slurm-parity: no {missing[0]} here (Debian: slurm-wlm), so there is nothing to compare with")
+    if not real_slurm.find():
+        print("slurm-parity: no Slurm is to be had here (Debian: slurm-wlm), so there is nothing to compare with")
         return 0
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parity-")))
         if subprocess.run(["sinfo"], capture_output=True, check=False, timeout=60).returncode:
-            if os.getuid() or not all(map(shutil.which, ("munged", "slurmctld", "slurmd"))):
+            if not real_slurm.can_make_one():
                 print("slurm-parity: no Slurm cluster answers, and only root can make one, so nothing is compared")
                 return 0
-            stack.enter_context(own_cluster(place / "cluster"))
+            stack.enter_context(real_slurm.own_cluster(place / "cluster"))
         machine = Machine(Path(tempfile.mkdtemp(prefix="gf-")))
         stack.callback(machine.close)
         machine.start("--simulate-gpus", "1x24G")
@@ -161,38 +133,6 @@ def sbatch(words: list[str], work: Path) -> tuple[str, Ends]:
     ends = eventually(look, within=120)
     assert ends is not None
     return job_id, ends
-
-
-@contextmanager
-def own_cluster(root: Path, cpus: int = 2, scheduler: str = "builtin", more: str = "") -> Iterator[None]:
-    """A Slurm of one node, reachable through SLURM_CONF in our environment; `more` is added to its slurm.conf."""
-    for name in ("state", "spool"):
-        (root / name).mkdir(parents=True)
-    root.chmod(0o755)
-    host = os.uname().nodename.partition(".")[0]
-    port = 20000 + os.getpid() % 20000
-    settings = {"root": root, "host": host, "port": port, "next_port": port + 1}
-    (root / "slurm.conf").write_text(CONFIG.format(**settings, cpus=cpus, scheduler=scheduler, more=more))
-    (root / "gres.conf").write_text("Name=gpu File=/dev/null\n")
-    key = root / "munge.key"
-    key.write_bytes(os.urandom(128))
-    key.chmod(0o600)
-    os.environ["SLURM_CONF"] = str(root / "slurm.conf")
-    munged = ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={root}/munge.sock",
-              f"--pid-file={root}/munged.pid", f"--log-file={root}/munged.log", f"--seed-file={root}/seed"]  # fmt: skip
-    started = []
-    try:
-        for command in (munged, ["slurmctld", "-D"], ["slurmd", "-D", "-N", host]):
-            started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-            if command is munged:
-                eventually((root / "munge.sock").exists)
-        eventually(lambda: b"idle" in subprocess.run(["sinfo", "-h"], capture_output=True, check=False).stdout)
-        yield
-    finally:
-        for process in reversed(started):
-            process.send_signal(signal.SIGTERM)
-        for process in started:
-            process.wait(timeout=30)
 
 
 if __name__ == "__main__":
