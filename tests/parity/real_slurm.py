@@ -22,7 +22,8 @@ from support.waiting import eventually  # noqa: E402 -- it is beside us, not ins
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-UNPACKED = Path(__file__).resolve().parents[2] / ".slurm" / "root" / "usr"
+ROOT = Path(__file__).resolve().parents[2]
+UNPACKED = ROOT / ".slurm" / "root" / "usr"
 LIBRARIES = UNPACKED / "lib" / f"{os.uname().machine}-linux-gnu"
 PLUGINS = LIBRARIES / "slurm-wlm"
 CONFIG = """\
