@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import real_slurm
 
-from gflowd.core.errors import GflowError
 from gflowd.core.syntax import durations, memory, ranges
 
 if TYPE_CHECKING:
@@ -65,20 +64,22 @@ def _split(hosts: str) -> list[str]:
     return done.stdout.split()
 
 
-def differences(place: Path, machine: Machine) -> list[tuple[str, str, str, str]]:
-    """Head, what differs, Slurm's and ours; needs a cluster with `nodes`."""
+def differences(place: Path, machine: Machine) -> list[tuple[str, str, str]]:
+    """What differs, what Slurm makes of it and what we do; needs a cluster with `nodes`."""
     subprocess.run(RESERVATION, capture_output=True, check=True, timeout=60)
     found = []
+    probe = machine.ctl("submit", "--parsable", "--hold", "--memory", "all", "true").stdout.strip()
+    everything = machine.job(int(probe))["memory_mb"]
     for number, head in enumerate(heads()):
         work = place / str(number)
         work.mkdir()
         (work / "job.sh").write_text(f"{head}\ntrue\n")
-        theirs, ours = _slurm(work), _gflow(machine, work)
+        theirs, ours = _slurm(work), _gflow(machine, work, everything)
         if "no" in (theirs.get("accepted"), ours.get("accepted")):
             theirs, ours = ({"accepted": made.get("accepted", "yes")} for made in (theirs, ours))
         for name, value in theirs.items():
             if ours[name] != value:
-                found.append((_gist(head, name), name, str(value), str(ours[name])))
+                found.append((f"{name}: {_gist(head, name)}", str(value), str(ours[name])))
     return found
 
 
@@ -110,7 +111,7 @@ def told(job: dict[str, str]) -> Made:
     whole = job["OverSubscribe"] == "NO"
     cpus = int(job["NumCPUs"].partition("-")[0])
     size = job.get("MinMemoryNode")
-    asked = _megabytes(size) if size is not None else cpus * (_megabytes(job["MinMemoryCPU"]) or 0)
+    asked = memory.parse(size) if size is not None else cpus * memory.parse(job["MinMemoryCPU"])
     array, _, at_a_time = job.get("ArrayTaskId", "").partition("%")
     return {
         "tasks": int(job["NumTasks"]),
@@ -119,12 +120,8 @@ def told(job: dict[str, str]) -> Made:
                 _gpus(job["TresPerTask"]) * int(job["NumTasks"]),
         "memory": "all" if whole or asked == 0 else None if asked == UNSAID else asked,
         "time": None if job["TimeLimit"] in ("UNLIMITED", "Partition_Limit") else durations.parse(job["TimeLimit"]),
-        "array": (ranges.parse(array), int(at_a_time) if at_a_time else None) if array else None,
+        "array": (tuple(ranges.indices(ranges.parse(array))), int(at_a_time) if at_a_time else None) if array else None,
     }  # fmt: skip
-
-
-def _megabytes(text: str) -> int:
-    return memory.parse(text)
 
 
 def _gpus(tres: str) -> int:
@@ -132,7 +129,7 @@ def _gpus(tres: str) -> int:
     return sum(int(count) if count.isdigit() else 1 for count in counts)
 
 
-def _gflow(machine: Machine, work: Path) -> Made:
+def _gflow(machine: Machine, work: Path, everything: int) -> Made:
     done = machine.run("sbatch", "--parsable", "--hold", "job.sh", cwd=work)
     if done.returncode:
         return REFUSED
@@ -145,7 +142,7 @@ def _gflow(machine: Machine, work: Path) -> Made:
         "tasks": (job["tasks"] or {}).get("count") or 1,
         "CPUs": "all" if whole else job["cpus"],
         "GPUs": job["gpus"],
-        "memory": "all" if whole or job["all_memory"] else job["memory_mb"],
+        "memory": "all" if whole or job["memory_mb"] == everything else job["memory_mb"],
         "time": job["time_limit"],
         "array": (tuple(indices), job["max_concurrent"]) if job["array_id"] is not None else None,
     }

@@ -50,7 +50,7 @@ ReturnToService=2
 GresTypes=gpu
 """
 NODE = """\
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1500 Gres=gpu:1
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1500 Gres=gpu:2
 PartitionName=debug Nodes=ALL Default=YES State=UP
 """
 CONTROLLER = (["slurmctld", "-D"],)
@@ -109,7 +109,7 @@ def _daemons(root: Path, scheduler: str, more: str, commands: Sequence[list[str]
     if PLUGINS.exists():
         text += f"PluginDir={PLUGINS}\n"
     (root / "slurm.conf").write_text(text + more)
-    (root / "gres.conf").write_text("Name=gpu File=/dev/null\n")
+    (root / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
     key = root / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
