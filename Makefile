@@ -39,7 +39,7 @@ help:
 	@echo 'make bench-sizes   measure jobs per second, a chain, and the cost of a long queue and a long history'
 	@echo 'make simulate      compare gflow with simpler schedulers on a made-up trace and those in TRACES=DIRECTORY'
 	@echo 'make soak          inject faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
-	@echo 'make slurm-parity  run the same scripts under gflow and under the real Slurm, if installed'
+	@echo 'make slurm-parity  run the same scripts under gflow and under the real Slurm, where Debian has it'
 	@echo 'make tools         run submitit, Snakemake, dask-jobqueue, parsl and others, unmodified, as if gflow were Slurm'
 	@echo 'make nvidia-check  compare what gflow says about real NVIDIA GPUs with nvidia-smi and a process that uses one'
 	@echo 'make fuzz          run the parsers under a coverage-guided fuzzer for SECONDS=$(SECONDS) in all, then CALLS=$(CALLS) calls of gflowctl'

@@ -77,15 +77,24 @@ def test_documents_name_only_targets_that_exist(document: str) -> None:
     assert named <= TARGETS
 
 
+def test_the_nightly_run_makes_what_there_is_and_goes_on_after_a_failure() -> None:
+    (usual,) = re.findall(r"\$\{\*:-([a-z -]+) ", (ROOT / ".ci/nightly").read_text())
+    assert {"soak", "tools", "slurm-parity"} <= set(usual.split()) <= TARGETS
+    done = subprocess.run([ROOT / ".ci/nightly", "no-such", "help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "nightly: failed: no-such"
+    assert "make clean" in done.stdout
+
+
 def test_links_in_documents_lead_somewhere() -> None:
-    for document in (*ROOT.glob("*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("packaging/*.md")):
+    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("packaging/*.md")):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
 def test_scripts_can_be_executed() -> None:
     benchmarks = [f"benchmarks/{name}.py" for name in ("bench", "lublin", "planner", "simulate")]
-    scripts = [".ci/run", "man/generate.py", *benchmarks, *(f"examples/{name}" for name in EXAMPLES)]
+    scripts = [".ci/nightly", ".ci/run", "man/generate.py", *benchmarks, *(f"examples/{name}" for name in EXAMPLES)]
     assert [name for name in scripts if not os.access(ROOT / name, os.X_OK)] == []
 
 

@@ -94,7 +94,7 @@ HEAD = "#!/bin/sh\n#SBATCH -J head -o %x.txt\necho $SLURM_JOB_NAME $HERE\n"
 PAGE = ROOT / "docs" / "from-slurm.md"
 TABLE = "| compared | Slurm 22.05 | gflow |"
 UNSUBMITTED = "not submitted"
-LONGEST, TRY_AGAIN = "30s", 75
+SECONDS, TRY_AGAIN = 40, 75
 # By default it waits for three seconds whether more scripts come.
 AT_ONCE = "SchedulerParameters=batch_sched_delay=0,sched_min_interval=0\n"
 # A login shell of the cluster's finds its commands.
@@ -229,10 +229,10 @@ def gflow(machine: Machine, words: list[str], work: Path) -> tuple[str, Ends]:
     if done.returncode:
         return UNSUBMITTED, {"": UNSUBMITTED}
     number = done.stdout.strip()
-    if machine.ctl("wait", "--timeout", LONGEST, number, check=False).returncode == TRY_AGAIN:
+    if machine.ctl("wait", "--timeout", f"{SECONDS}s", number, check=False).returncode == TRY_AGAIN:
         machine.ctl("cancel", number)
         machine.ctl("wait", number, check=False)
-        return number, {"": f"no end in {LONGEST}"}
+        return number, {"": f"no end in {SECONDS} s"}
     jobs = json.loads(machine.ctl("queue", "--json", "-a", "-r", number).stdout)
     return number, {str(job["array_index"] if job["array_index"] is not None else ""): end(job) for job in jobs}
 
@@ -256,9 +256,12 @@ def sbatch(words: list[str], work: Path) -> tuple[str, Ends]:
             return None
         return {job.get("ArrayTaskId", ""): job["ExitCode"] for job in found}
 
-    ends = eventually(look, within=120)
-    assert ends is not None
-    return job_id, ends
+    try:
+        ends = eventually(look, within=SECONDS)
+    except AssertionError:
+        subprocess.run(["scancel", job_id], check=True, timeout=60)
+        ends = {"": f"no end in {SECONDS} s"}
+    return job_id, ends or {}
 
 
 if __name__ == "__main__":
