@@ -120,8 +120,13 @@ def told(job: dict[str, str]) -> Made:
                 _gpus(job["TresPerTask"]) * int(job["NumTasks"]),
         "memory": "all" if whole or asked == 0 else None if asked == UNSAID else asked,
         "time": None if job["TimeLimit"] in ("UNLIMITED", "Partition_Limit") else durations.parse(job["TimeLimit"]),
-        "array": (tuple(ranges.indices(ranges.parse(array))), int(at_a_time) if at_a_time else None) if array else None,
+        "array": (_indices(array), int(at_a_time) if at_a_time else None) if array else None,
     }  # fmt: skip
+
+
+def _indices(array: str) -> tuple[int, ...]:
+    spans = ranges.ascending(ranges.parse(array))
+    return tuple(index for first, last, step in spans for index in range(first, last + 1, step))
 
 
 def _gpus(tres: str) -> int:

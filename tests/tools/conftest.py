@@ -23,7 +23,7 @@ class Site(Machine):
     def prepare(self) -> None:
         self.write_config(scheduler={"cpus": 8, "memory": "16G"}, gpu={"simulate": "2x24G"}, executor={"grace": 5})
         commands = self.root / "slurm"
-        self.ctl("slurm-commands", "install", str(commands))
+        self.ctl("slurm-commands", "install", "--force", str(commands))
         self.env["PATH"] = f"{commands}:{Path(sys.executable).parent}:{self.env['PATH']}"
         self.env["USER"] = self.env["LOGNAME"] = "root"
         self.start()

@@ -12,18 +12,18 @@ rule all:
 rule part:
     output: "part{number}.txt"
     threads: 2
-    resources: mem_mb=100, runtime=5
+    resources: mem_mb=1000, runtime=5
     shell: "echo {wildcards.number} $SLURM_CPUS_PER_TASK >{output}"
 
 rule sum:
     input: expand("part{number}.txt", number=[1, 2, 3])
     output: "sum.txt"
-    resources: mem_mb=100, runtime=5
+    resources: mem_mb=1000, runtime=5
     shell: "cat {input} >{output}"
 
 rule broken:
     output: "never.txt"
-    resources: mem_mb=100, runtime=5
+    resources: mem_mb=1000, runtime=5
     shell: "exit 3"
 """
 COMMAND = (
@@ -32,7 +32,7 @@ COMMAND = (
 )
 
 
-@pytest.mark.parametrize("resources", ["mem_mb=100", "slurm_account=lab slurm_partition=debug"])
+@pytest.mark.parametrize("resources", ["mem_mb=1000", "mem_mb=1000 slurm_account=lab slurm_partition=debug"])
 def test_a_small_workflow(site, resources: str) -> None:
     (site.work / "Snakefile").write_text(SNAKEFILE)
     said = site.shell(COMMAND.format(resources=resources, words=""))
@@ -42,6 +42,6 @@ def test_a_small_workflow(site, resources: str) -> None:
 
 def test_a_rule_that_fails(site) -> None:
     (site.work / "Snakefile").write_text(SNAKEFILE)
-    said = site.shell(COMMAND.format(resources="mem_mb=100", words="broken"), status=1)
+    said = site.shell(COMMAND.format(resources="mem_mb=1000", words="broken"), status=1)
     assert "Error in rule broken" in said
     assert "FAILED" in said
