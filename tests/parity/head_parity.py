@@ -1,7 +1,7 @@
 """The heads of real scripts, through the real sbatch and through ours: what each makes of them, and where they differ.
 
-The jobs are submitted on hold, to a Slurm where every partition, feature and node that a head names exists, and to a
-gflow without a daemon. Compared are acceptance, tasks, CPUs, GPUs, memory, time limit and array. Knows no other scripts.
+The jobs are submitted on hold, to a Slurm where every partition, feature and node that a head names exists, and to
+gflow. Compared are acceptance, tasks, CPUs, GPUs, memory, time limit and array. Knows no other scripts.
 """
 
 from __future__ import annotations
@@ -9,17 +9,22 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import real_slurm
 
+from gflowd.core.job import codec
+from gflowd.core.slurm import hostlist
 from gflowd.core.syntax import durations, memory, ranges
+from gflowd.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from support.machine import Machine
+
+    from gflowd.core.job.model import Spec
 
     Made = dict[str, object]
 
@@ -41,12 +46,14 @@ def nodes(texts: list[str]) -> str:
     """Lines of a slurm.conf that has what the heads name. Only the first of the nodes could run anything."""
     partitions = {name for value in _values(texts, "partition", "p") for name in value.split(",")}
     features = {name for value in _values(texts, "constraint", "C") for name in re.split(r"[,&|\[\]]", value) if name}
-    named = {name for value in _values(texts, "(?:nodelist|exclude)", "[wx]") for name in _split(value)}
-    types = {name for text in texts for name in re.findall(r"(?:gpu:|--gpus[-\w]*[= ]|-G ?)([A-Za-z]\w*):\d", text)}
+    named = {name for value in _values(texts, "(?:nodelist|exclude)", "[wx]") for name in hostlist.expand(value)}
+    typed = re.compile(r"(?:gpu:|--gpus[-\w]*[= ]|-G ?)([A-Za-z]\w*):\d")
+    types = {name for text in texts for name in typed.findall(text)}
     gres = ",".join([f"gpu:{GPUS}", *(f"gpu:{name}:{GPUS}" for name in sorted(types))])
     node = f"CPUs={CPUS} Sockets=16 CoresPerSocket={CPUS // 16} RealMemory={MEMORY_MB} Gres={gres}"
-    lines = ["MaxArraySize=100001", f"DefMemPerNode={UNSAID}", "Licenses=project:10,SCRATCH:10",
-             f"NodeName={real_slurm.host()} NodeAddr=127.0.0.1 {node} Feature={','.join(sorted(features))}"]  # fmt: skip
+    lines = ["MaxArraySize=100001", f"DefMemPerNode={UNSAID}", "Licenses=project:10,SCRATCH:10"]
+    lines += ["AccountingStorageTRES=gres/gpu"]
+    lines += [f"NodeName={real_slurm.host()} NodeAddr=127.0.0.1 {node} Feature={','.join(sorted(features))}"]
     lines += [f"NodeName={name} NodeAddr=127.0.0.1 Port=1 State=DOWN {node}" for name in sorted(named)]
     lines += [f"PartitionName={name} Nodes=ALL State=UP" for name in sorted(partitions)]
     return "\n".join([*lines, f"PartitionName=usual Nodes={real_slurm.host()} Default=YES State=UP", ""])
@@ -59,27 +66,27 @@ def _values(texts: list[str], long: str, short: str) -> Iterator[str]:
             yield from (value.strip("\"'") for value in option.findall(line))
 
 
-def _split(hosts: str) -> list[str]:
-    done = subprocess.run(["scontrol", "show", "hostnames", hosts], capture_output=True, text=True, check=False)
-    return done.stdout.split()
-
-
 def differences(place: Path, machine: Machine) -> list[tuple[str, str, str]]:
-    """What differs, what Slurm makes of it and what we do; needs a cluster with `nodes`."""
+    """What differs, what Slurm makes of it and what we do; needs a cluster with `nodes`, and a machine of which nothing
+    is known.
+    """
     subprocess.run(RESERVATION, capture_output=True, check=True, timeout=60)
-    found = []
-    probe = machine.ctl("submit", "--parsable", "--hold", "--memory", "all", "true").stdout.strip()
-    everything = machine.job(int(probe))["memory_mb"]
-    for number, head in enumerate(heads()):
+    texts, ids, theirs = heads(), [], []
+    for number, head in enumerate(texts):
         work = place / str(number)
         work.mkdir()
         (work / "job.sh").write_text(f"{head}\ntrue\n")
-        theirs, ours = _slurm(work), _gflow(machine, work, everything)
-        if "no" in (theirs.get("accepted"), ours.get("accepted")):
-            theirs, ours = ({"accepted": made.get("accepted", "yes")} for made in (theirs, ours))
-        for name, value in theirs.items():
-            if ours[name] != value:
-                found.append((f"{name}: {_gist(head, name)}", str(value), str(ours[name])))
+        theirs.append(_slurm(work))
+        done = machine.slurm("sbatch", "--parsable", "--hold", "job.sh", cwd=work)
+        ids.append(int(done.stdout) if done.returncode == 0 else None)
+    specs = Store(machine.state).read().of("spec")
+    found = []
+    for head, their, number in zip(texts, theirs, ids, strict=True):
+        our = REFUSED if number is None else _made_of(codec.decode_spec(specs[number]))
+        if REFUSED in (their, our):
+            their, our = _acceptance(their), _acceptance(our)  # noqa: PLW2901 -- no more is to be compared
+        found += [(f"{name}: {_gist(head, name)}", str(value), str(our[name]))
+                  for name, value in their.items() if our[name] != value]  # fmt: skip
     return found
 
 
@@ -107,47 +114,47 @@ def _slurm(work: Path) -> Made:
 
 
 def told(job: dict[str, str]) -> Made:
-    """What `scontrol show job` of the real Slurm says of a job in our words."""
+    """What `scontrol show job` of the real Slurm says of a job in our words. CPUs for each GPU, and the whole machine's,
+    it counts only when the job starts.
+    """
     whole = job["OverSubscribe"] == "NO"
-    cpus = int(job["NumCPUs"].partition("-")[0])
+    gpus = _last_number(next((word for word in job["TRES"].split(",") if word.startswith("gres/gpu=")), ""))
+    cpus = max(int(job["NumCPUs"].partition("-")[0]), gpus * _last_number(job.get("CpusPerTres", "")))
     size = job.get("MinMemoryNode")
     asked = memory.parse(size) if size is not None else cpus * memory.parse(job["MinMemoryCPU"])
-    array, _, at_a_time = job.get("ArrayTaskId", "").partition("%")
+    indices, _, at_a_time = job.get("ArrayTaskId", "").partition("%")
+    array = _expanded(ranges.ascending(ranges.parse(indices))) if indices else ()
     return {
         "tasks": int(job["NumTasks"]),
         "CPUs": "all" if whole else cpus,
-        "GPUs": _gpus(job.get("TresPerNode") or job.get("TresPerJob") or "") if "TresPerTask" not in job else
-                _gpus(job["TresPerTask"]) * int(job["NumTasks"]),
+        "GPUs": gpus,
         "memory": "all" if whole or asked == 0 else None if asked == UNSAID else asked,
         "time": None if job["TimeLimit"] in ("UNLIMITED", "Partition_Limit") else durations.parse(job["TimeLimit"]),
-        "array": (_indices(array), int(at_a_time) if at_a_time else None) if array else None,
-    }  # fmt: skip
+        "array": (array, int(at_a_time) if at_a_time else None) if array else None,
+    }
 
 
-def _indices(array: str) -> tuple[int, ...]:
-    spans = ranges.ascending(ranges.parse(array))
+def _last_number(text: str) -> int:
+    found = re.findall(r"\d+", text)
+    return int(found[-1]) if found else 0
+
+
+def _expanded(spans: ranges.Ranges) -> tuple[int, ...]:
     return tuple(index for first, last, step in spans for index in range(first, last + 1, step))
 
 
-def _gpus(tres: str) -> int:
-    counts = [word.rpartition(":")[2] for word in tres.split(",") if "gpu" in word]
-    return sum(int(count) if count.isdigit() else 1 for count in counts)
+def _acceptance(made: Made) -> Made:
+    return {"accepted": made.get("accepted", "yes")}
 
 
-def _gflow(machine: Machine, work: Path, everything: int) -> Made:
-    done = machine.run("sbatch", "--parsable", "--hold", "job.sh", cwd=work)
-    if done.returncode:
-        return REFUSED
-    jobs: list[dict[str, Any]] = json.loads(machine.ctl("queue", "--json", "-r", done.stdout.strip()).stdout)
-    machine.ctl("cancel", done.stdout.strip())
-    job = jobs[0]
-    indices = [each["array_index"] for each in jobs]
-    whole = job["exclusive"]
+def _made_of(spec: Spec) -> Made:
+    """What gflow makes of a head."""
+    family = spec.family
     return {
-        "tasks": (job["tasks"] or {}).get("count") or 1,
-        "CPUs": "all" if whole else job["cpus"],
-        "GPUs": job["gpus"],
-        "memory": "all" if whole or job["memory_mb"] == everything else job["memory_mb"],
-        "time": job["time_limit"],
-        "array": (tuple(indices), job["max_concurrent"]) if job["array_id"] is not None else None,
+        "tasks": 1 if spec.tasks is None else spec.tasks.count or 1,
+        "CPUs": "all" if spec.exclusive else spec.cpus,
+        "GPUs": spec.gpus,
+        "memory": "all" if spec.exclusive or spec.all_memory else spec.memory_mb,
+        "time": spec.time_limit,
+        "array": (_expanded(family.ranges), family.max_concurrent) if family is not None else None,
     }

@@ -2,8 +2,9 @@
 
 Both get them by `sbatch`. Compared are the exit status of each job and array element, the names of the files that it
 leaves and what is in them; job ids, directories and the sayings of srun are not. Then the heads of real scripts
-(`head_parity`). The differences must be those of the table in docs/from-slurm.md, no more and no fewer: else the exit
-status is 1. The cluster is our own, of a single node, in a temporary directory, for as long as this runs: only root can.
+(`head_parity`). The differences must be those of the table in docs/from-slurm.md, no more and no fewer: else the
+exit status is 1. The cluster is our own, of a single node, in a temporary directory, for as long as this runs.
+Only root may run one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import head_parity  # noqa: E402 -- it is beside us, not installed
 import real_slurm  # noqa: E402 -- it is beside us, not installed
-from support.machine import Machine  # noqa: E402 -- it is beside us, not installed
+from support.machine import Machine, new_machine  # noqa: E402 -- it is beside us, not installed
 from support.waiting import eventually  # noqa: E402 -- it is beside us, not installed
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ ODD = {
     "alone": "#!/bin/sh\n#SBATCH --exclusive\necho $SLURM_CPUS_ON_NODE $SLURM_JOB_CPUS_PER_NODE ${SLURM_NTASKS-none}\n",
     "few variables": "#!/bin/sh\n#SBATCH --export=THERE=x\necho ${THERE-none} ${HERE-none}\n",
     "no variables": "#!/bin/sh\n#SBATCH --export=NONE\necho ${HERE-none}\n",
-    "cancels itself": "#!/bin/bash\n#SBATCH -n 1\ntrap 'echo saved; exit 3' TERM\nscancel $SLURM_JOB_ID\nsleep 100 & wait\n",
+    "cancels itself": "#!/bin/bash\n#SBATCH -n 1\ntrap 'echo saved; exit 3' TERM\n"
+    "scancel $SLURM_JOB_ID\nsleep 100 & wait\n",
     "signal for steps": "#!/bin/bash\n#SBATCH -n 1\n"
     "srun bash -c 'trap \"echo told; exit 5\" USR1; touch ready; while :; do sleep 0.1; done' &\n"
     "until [ -e ready ]; do sleep 0.1; done; scancel -s USR1 $SLURM_JOB_ID; wait $!; echo $?\n",
@@ -111,21 +113,15 @@ def main() -> int:
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parity-")))
         place.chmod(0o755)
-        machine = Machine(Path(tempfile.mkdtemp(prefix="gf-")))
-        stack.callback(machine.close)
+        machine = stack.enter_context(new_machine())
         machine.write_config(scheduler={"cpus": 2, "memory": "1500M"}, gpu={"simulate": "2x24G"})
-        commands = machine.root / "slurm"
-        machine.ctl("slurm-commands", "install", "--force", str(commands))
-        machine.env["PATH"] = f"{commands}:{machine.env['PATH']}"
         machine.start()
         with real_slurm.own_cluster(place / "cluster", more=AT_ONCE):
             found, count = scripts(place, machine)
         texts = head_parity.heads()
-        machine.write_config(scheduler={"cpus": head_parity.CPUS, "memory": f"{head_parity.MEMORY_MB}M"},
-                             gpu={"simulate": f"{head_parity.GPUS}x80G"})  # fmt: skip
-        machine.gflowd("restart")
+        unused = stack.enter_context(new_machine())
         with real_slurm.controller(place / "controller", head_parity.nodes(texts)):
-            found += head_parity.differences(place, machine)
+            found += head_parity.differences(place, unused)
     return report(found, count + len(texts))
 
 
@@ -225,7 +221,7 @@ def result(source: Path, steps: list[list[str]], work: Path, run: Run) -> Result
 
 
 def gflow(machine: Machine, words: list[str], work: Path) -> tuple[str, Ends]:
-    done = machine.run("sbatch", "--parsable", *words, cwd=work)
+    done = machine.slurm("sbatch", "--parsable", *words, cwd=work)
     if done.returncode:
         return UNSUBMITTED, {"": UNSUBMITTED}
     number = done.stdout.strip()

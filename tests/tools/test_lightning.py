@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from slurm_site import Site
 from support.waiting import eventually
 
 pytest.importorskip("lightning_utilities")
@@ -21,12 +22,12 @@ srun {sys.executable} {{program}}
 """
 
 
-def prepare(site, more: str) -> str:
+def prepare(site: Site, more: str) -> str:
     (site.work / "train.sh").write_text(SCRIPT.format(program=PROGRAM, more=more))
     return site.shell("sbatch --parsable train.sh").strip()
 
 
-def test_a_training_is_requeued_at_its_warning_and_resumes(site) -> None:
+def test_a_training_is_requeued_at_its_warning_and_resumes(site: Site) -> None:
     number = prepare(site, "#SBATCH -o lightning.out")
     eventually((site.work / "training").exists)
     site.shell(f"scancel --signal USR1 {number}")
@@ -38,7 +39,7 @@ def test_a_training_is_requeued_at_its_warning_and_resumes(site) -> None:
     assert said[-1] == "resumed after 3"
 
 
-def test_an_element_of_an_array_requeues_itself_alone(site) -> None:
+def test_an_element_of_an_array_requeues_itself_alone(site: Site) -> None:
     number = int(prepare(site, "#SBATCH --array=4,7"))
     for index in (4, 7):
         eventually((site.work / f"training{index}").exists)

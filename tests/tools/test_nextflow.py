@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from slurm_site import Site
 from support.machine import GATE
 from support.waiting import eventually
 
@@ -41,7 +42,7 @@ def submitted(said: str) -> str:
     return number
 
 
-def states(site) -> dict[str, str]:
+def states(site: Site) -> dict[str, str]:
     """What its queue status parser makes of the two columns."""
     found = {}
     for line in site.shell("squeue --noheader -o '%i %t' -t all -p debug -u root").splitlines():
@@ -51,8 +52,10 @@ def states(site) -> dict[str, str]:
     return found
 
 
-def test_a_task_runs_and_another_is_cancelled(site) -> None:
-    (site.work / ".command.run").write_text(HEAD.format(name="one", work=site.work, text="echo done; echo 0 >.exitcode"))
+def test_a_task_runs_and_another_is_cancelled(site: Site) -> None:
+    (site.work / ".command.run").write_text(
+        HEAD.format(name="one", work=site.work, text="echo done; echo 0 >.exitcode")
+    )
     one = submitted(site.shell("sbatch .command.run"))
     eventually(lambda: states(site)[one] == "CD")
     assert site.lines(".command.log") == ["done"]
@@ -63,7 +66,7 @@ def test_a_task_runs_and_another_is_cancelled(site) -> None:
     eventually(lambda: states(site)[two] == "CA")
 
 
-def test_an_array_of_tasks(site) -> None:
+def test_an_array_of_tasks(site: Site) -> None:
     places = [site.work / name for name in ("a", "b")]
     for place in places:
         place.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from slurm_site import Site
 
 pytest.importorskip("snakemake_executor_plugin_slurm")
 SNAKEFILE = """\
@@ -33,14 +34,14 @@ COMMAND = (
 
 
 @pytest.mark.parametrize("resources", ["mem_mb=1000", "mem_mb=1000 slurm_account=lab slurm_partition=debug"])
-def test_a_small_workflow(site, resources: str) -> None:
+def test_a_small_workflow(site: Site, resources: str) -> None:
     (site.work / "Snakefile").write_text(SNAKEFILE)
     said = site.shell(COMMAND.format(resources=resources, words=""))
     assert "4 of 4 steps (100%) done" in said
     assert site.lines("sum.txt") == ["1 2", "2 2", "3 2"]
 
 
-def test_a_rule_that_fails(site) -> None:
+def test_a_rule_that_fails(site: Site) -> None:
     (site.work / "Snakefile").write_text(SNAKEFILE)
     said = site.shell(COMMAND.format(resources="mem_mb=1000", words="broken"), status=1)
     assert "Error in rule broken" in said

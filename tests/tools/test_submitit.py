@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from slurm_site import Site
 
 pytest.importorskip("submitit")
 
@@ -20,5 +21,5 @@ pytest.importorskip("submitit")
         ("timed_out", "(5, ['0', '1']) ['1', '2', '3', '4', '5']"),
     ],
 )
-def test_what_its_users_do(site, program: str, said: str) -> None:
+def test_what_its_users_do(site: Site, program: str, said: str) -> None:
     assert site.program("by_submitit.py", program).strip() == said
