@@ -52,7 +52,6 @@ def nodes(texts: list[str]) -> str:
     gres = ",".join([f"gpu:{GPUS}", *(f"gpu:{name}:{GPUS}" for name in sorted(types))])
     node = f"CPUs={CPUS} Sockets=16 CoresPerSocket={CPUS // 16} RealMemory={MEMORY_MB} Gres={gres}"
     lines = ["MaxArraySize=100001", f"DefMemPerNode={UNSAID}", "Licenses=project:10,SCRATCH:10"]
-    lines += ["AccountingStorageTRES=gres/gpu"]
     lines += [f"NodeName={real_slurm.host()} NodeAddr=127.0.0.1 {node} Feature={','.join(sorted(features))}"]
     lines += [f"NodeName={name} NodeAddr=127.0.0.1 Port=1 State=DOWN {node}" for name in sorted(named)]
     lines += [f"PartitionName={name} Nodes=ALL State=UP" for name in sorted(partitions)]
@@ -107,18 +106,19 @@ def _slurm(work: Path) -> Made:
     if done.returncode:
         return REFUSED
     number = done.stdout.strip().partition(";")[0]
-    shown = subprocess.run(["scontrol", "show", "job", "-o", number], capture_output=True, text=True, check=True,
+    command = ["scontrol", "show", "job", "-o", number]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True,
                            timeout=60).stdout  # fmt: skip
     subprocess.run(["scancel", number], check=True, timeout=60)
     return told(dict(word.split("=", 1) for word in shown.split() if "=" in word))
 
 
 def told(job: dict[str, str]) -> Made:
-    """What `scontrol show job` of the real Slurm says of a job in our words. CPUs for each GPU, and the whole machine's,
-    it counts only when the job starts.
+    """What `scontrol show job` of the real Slurm says of a job, in our words. It counts CPUs for each GPU, and those of
+    the whole machine, only when the job starts.
     """
     whole = job["OverSubscribe"] == "NO"
-    gpus = _last_number(next((word for word in job["TRES"].split(",") if word.startswith("gres/gpu=")), ""))
+    gpus = _gpus(job)
     cpus = max(int(job["NumCPUs"].partition("-")[0]), gpus * _last_number(job.get("CpusPerTres", "")))
     size = job.get("MinMemoryNode")
     asked = memory.parse(size) if size is not None else cpus * memory.parse(job["MinMemoryCPU"])
@@ -132,6 +132,14 @@ def told(job: dict[str, str]) -> Made:
         "time": None if job["TimeLimit"] in ("UNLIMITED", "Partition_Limit") else durations.parse(job["TimeLimit"]),
         "array": (array, int(at_a_time) if at_a_time else None) if array else None,
     }
+
+
+def _gpus(job: dict[str, str]) -> int:
+    """How many GPUs were asked for; where --gres and --gpus-per-node say it both, as many as one of them says."""
+    times = int(job["NumTasks"]) if "TresPerTask" in job else 1
+    asked = job.get("TresPerTask") or job.get("TresPerNode") or job.get("TresPerJob") or ""
+    counts = [word.rpartition(":")[2] for word in asked.split(",") if "gpu" in word]
+    return times * max((int(count) if count.isdigit() else 1 for count in counts), default=0)
 
 
 def _last_number(text: str) -> int:

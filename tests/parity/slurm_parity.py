@@ -74,6 +74,7 @@ ODD = {
     "GPUs shared out": "#!/bin/sh\n#SBATCH -n 2 --gres=gpu:2\n"
     "one() { srun -n1 --exact --mem=100 --gres=gpu:1 sh -c 'echo $CUDA_VISIBLE_DEVICES; sleep 2' >$1; }\n"
     "one a & one b & wait; cat a b | sort; rm a b\n",
+    "GPUs asked for twice": "#!/bin/sh\n#SBATCH --gres=gpu:1 --gpus-per-node=1\necho $CUDA_VISIBLE_DEVICES\n",
     "hosts": "#!/bin/sh\n#SBATCH -n 1\nscontrol show hostnames; scontrol show hostnames n[1-2,7]; hostname -s\n",
     "alone": "#!/bin/sh\n#SBATCH --exclusive\necho $SLURM_CPUS_ON_NODE $SLURM_JOB_CPUS_PER_NODE ${SLURM_NTASKS-none}\n",
     "few variables": "#!/bin/sh\n#SBATCH --export=THERE=x\necho ${THERE-none} ${HERE-none}\n",
