@@ -14,7 +14,7 @@ rule part:
     output: "part{number}.txt"
     threads: 2
     resources: mem_mb=1000, runtime=5
-    shell: "echo {wildcards.number} $SLURM_CPUS_PER_TASK >{output}"
+    shell: "echo {wildcards.number} {threads} >{output}"
 
 rule sum:
     input: expand("part{number}.txt", number=[1, 2, 3])
