@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
 CACHE = os.path.join(TOP, ".packages")
+# The others' formats record more than what is in the package, such as the directory where it was built.
+REPRODUCIBLE = {"deb"}
 BUILDER = 1000  # the user in the root: makepkg refuses root
 NEEDED = (
     "bash-completion", "debhelper", "dh-python", "fakeroot", "libarchive-tools", "lintian", "makepkg",
