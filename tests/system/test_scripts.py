@@ -105,9 +105,11 @@ def test_scancel_signals_the_script_alone_or_everything(either: Machine) -> None
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_srun_is_there_for_login_shells_too(either: Machine) -> None:
-    text = "#!/bin/bash -l\n#SBATCH -o out.txt\nPATH=/usr/bin:/bin\nsrun echo found; scontrol show hostnames n1\n"
+    text = "#!/bin/bash -l\n#SBATCH -o out.txt\nenv scontrol show hostnames n0; echo ${BASH_ENV-}\n"
+    text += "PATH=/usr/bin:/bin\nsrun echo found; scontrol show hostnames n1\n"
+    (either.home / ".bash_profile").write_text("PATH=/usr/bin:/bin\n")
     either.result(write(either, "login.sh", text))
-    assert either.lines("out.txt") == ["found", "n1"]
+    assert either.lines("out.txt") == ["n0", "", "found", "n1"]
 
 
 STEPS = """\

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from gflowd.core.execution import resource_limits
 
+_LETTER_L = re.compile(rb"-[A-Za-z]*l[A-Za-z]*")
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 
 # Names that some shells reserve and refuse or misread in `export`; they are passed by env(1) instead.
@@ -91,6 +92,7 @@ class Launch:
     cgroup: bytes | None = None
     conda_env: bytes | None = None
     tools: bytes | None = None  # a directory with an `srun` and others of Slurm's programs, put first on the PATH
+    login: bool = False  # bash is to read the profiles of a login, which set a PATH of their own
     tool_names: tuple[str, ...] = ("srun",)
     scratch: bytes | None = None  # a directory of the job's own: TMPDIR, unless the environment has another
     interpreter: bytes | None = None  # of a script, by its first line
@@ -262,7 +264,7 @@ def job_script(launch: Launch) -> bytes:
             b"counted": _of_cgroup(_COUNTED, launch),
             b"umask": launch.umask,
             b"strangers": b" ".join(_STRANGERS),
-            b"exports": _exports(launch) + _path(launch.tools),
+            b"exports": _exports(launch) + _path(launch),
             b"scratch": _of_scratch(_SCRATCH, launch),
             b"command": b" ".join(map(quote, _command(launch))),
             b"name": quote(launch.command[0]),
@@ -319,12 +321,41 @@ def _of_scratch(lines: bytes, launch: Launch) -> bytes:
     return b"" if launch.scratch is None else lines % {b"scratch": quote(launch.scratch)}
 
 
-def _path(tools: bytes | None) -> bytes:
-    return b"" if tools is None else b'  export PATH=%b:"${PATH:-/usr/local/bin:/usr/bin:/bin}"\n' % quote(tools)
+def _path(launch: Launch) -> bytes:
+    if launch.tools is None:
+        return b""
+    lines = b'  export PATH=%b:"${PATH:-/usr/local/bin:/usr/bin:/bin}"\n' % quote(launch.tools)
+    if launch.login:  # bash reads this file after them
+        after = quote(launch.tools + b"/" + AFTER_LOGIN.encode())
+        lines += b'  export GFLOW_JOB_BASH_ENV="${BASH_ENV-}" BASH_ENV=%b\n' % after
+    return lines
+
+
+def after_login(tools: bytes) -> bytes:
+    """What bash reads once it has read the profiles: the programs come first on the PATH again, and what it would have
+    read otherwise.
+    """
+    return _AFTER_LOGIN % quote(tools)
+
+
+AFTER_LOGIN = "login.bash"
+_AFTER_LOGIN = b"""\
+# Read by the bash of a script that begins with #!/bin/bash -l. Written by gflowd.
+PATH=%b:$PATH BASH_ENV=$GFLOW_JOB_BASH_ENV
+unset GFLOW_JOB_BASH_ENV
+if [ -r "$BASH_ENV" ]; then . "$BASH_ENV"; elif [ -z "$BASH_ENV" ]; then unset BASH_ENV; fi
+"""
+
+
+def is_login(interpreter: tuple[bytes, ...]) -> bool:
+    """Whether a script's interpreter is bash as for a login."""
+    words = b" ".join(interpreter).split()
+    names = [word.rpartition(b"/")[2] for word in words]
+    return b"bash" in names and any(word == b"--login" or _LETTER_L.fullmatch(word) for word in words)
 
 
 def _command(launch: Launch) -> tuple[bytes, ...]:
-    """The command; the tools are functions for bash too, since `#!/bin/bash -l` sets a PATH of its own."""
+    """The command; the tools are functions for bash too, since what it sources may set a PATH of its own."""
     command = _plainly_named(launch.command)
     if launch.tools is None:
         return command

@@ -165,6 +165,7 @@ class Launcher:
             cgroup=self._cgroup(job, run),
             conda_env=None if spec.conda_env is None else os.fsencode(spec.conda_env),
             tools=self._tools() if spec.slurm else None,
+            login=job_script.is_login(interpreter),
             tool_names=front_ends.NAMES,
             pid_name=job_variables.PID if spec.slurm else None,
             interpreter=interpreter[0] if interpreter else None,
@@ -189,6 +190,8 @@ class Launcher:
         directory = self._state.path("bin")
         if not self._has_tools or not all(os.path.exists(os.path.join(directory, name)) for name in front_ends.NAMES):
             slurm_programs.put(directory, front_ends.NAMES)
+            after_login = job_script.after_login(os.fsencode(directory))
+            paths.replace_file(os.path.join(directory, job_script.AFTER_LOGIN), after_login, durable=False)
             self._has_tools = True
         return os.fsencode(directory)
 

@@ -727,6 +727,32 @@ def test_our_srun_outlives_a_shell_that_sets_a_path_of_its_own(attempt: Attempt)
     assert said == b"ours: a\nours: b\n"
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize("own", [True, False])
+def test_our_tools_come_first_again_after_the_profiles_of_a_login(attempt: Attempt, own: bool) -> None:
+    tools, home, read = attempt.root / "our 'tools'", attempt.root / "home", attempt.root / "env.bash"
+    for place in (tools, home):
+        place.mkdir()
+    (tools / "srun").write_text('#!/bin/sh\necho "ours: $*"\n')
+    (tools / "srun").chmod(0o700)
+    (tools / job_script.AFTER_LOGIN).write_bytes(job_script.after_login(os.fsencode(tools)))
+    (home / ".bash_profile").write_text("PATH=/usr/bin:/bin\n")
+    read.write_text("echo read\n")
+    given = {b"BASH_ENV": os.fsencode(read)} if own else {}
+    attempt.export({b"PATH": b"/usr/bin:/bin", b"HOME": os.fsencode(home), **given})
+    script = attempt.root / "login.sh"
+    script.write_text("env srun a; echo ${BASH_ENV-none} ${GFLOW_JOB_BASH_ENV-none}\n")
+    said = attempt.run(b"bash", b"-l", os.fsencode(script), tools=os.fsencode(tools), login=True)
+    assert said == (b"read\nours: a\n%b none\n" % os.fsencode(read) if own else b"ours: a\nnone none\n")
+
+
+def test_a_login_is_told_by_the_first_line() -> None:
+    for line in (b"#!/bin/bash -l", b"#! /usr/bin/bash --login", b"#!/usr/bin/env -S bash -el"):
+        assert job_script.is_login(job_script.interpreter(line))
+    for line in (b"#!/bin/bash", b"#!/bin/sh -l", b"#!/bin/bash -e", b"#!/bin/bash --noprofile", b""):
+        assert not job_script.is_login(job_script.interpreter(line))
+
+
 @pytest.mark.parametrize(
     ("head", "words"),
     [
