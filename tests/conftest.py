@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from support import nvidia
+from support import nvidia, whole_files
+from support.tracing import Tracing
 
 from gflowd.paths import State
 from gflowd.storage.store import Store
@@ -101,15 +102,28 @@ def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not left, f"left behind: {left}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First the files that take longest: the rest fills the gaps at the end. Those that are to cover the core alone are
-    traced, which costs half as much again.
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Tracing(is_to_cover))
+    if whole_files.is_dealt(config):
+        config.pluginmanager.register(whole_files)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: whole_files.Worker) -> None:
+    whole_files.deal(node)
+
+
+def is_to_cover(item: pytest.Item) -> bool:
+    """Whether a test is to cover the core; a hypothesis is not, since each line shall have a case that somebody
+    thought of.
     """
+    is_made_up = item.path.stem in MADE_UP or hasattr(getattr(item, "obj", None), "hypothesis")
+    return not TRACED.isdisjoint(item.path.parts) and not is_made_up
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First the files that take longest: the rest fills the gaps at the end."""
     items.sort(key=lambda item: LONG.isdisjoint((*item.path.parts, item.path.stem)))
-    for item in items:
-        is_made_up = item.path.stem in MADE_UP or hasattr(getattr(item, "obj", None), "hypothesis")
-        if TRACED.isdisjoint(item.path.parts) or is_made_up:
-            item.add_marker("no_cover")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
