@@ -395,7 +395,8 @@ exec 4>&-
 
 def _prepared_files(launch: Launch) -> list[bytes]:
     """Opens each file once beforehand: a redirection that fails inside the job would read as the job's own failure."""
-    user, ours = b"umask %04o\n" % launch.umask, b"umask 077\n"
+    # What it creates is opened a second time, so its owner must be able to write there.
+    user, ours = b"umask %04o\n" % (launch.umask & ~0o200), b"umask 077\n"
     emptied = {} if launch.append else {each.path: each for each in launch.emptied}
     lines = [user]
     paths = dict.fromkeys(path for path in (launch.output, launch.error) if path is not None)
