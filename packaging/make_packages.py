@@ -74,6 +74,7 @@ def main() -> int:
     parser.add_argument("--twice", action="store_true", help="build all again, elsewhere and otherwise, and compare")
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"only these: {', '.join(KINDS)}")
     args = parser.parse_args()
+    roots.clean_up_when_ended()
     if unknown := set(args.kinds) - set(KINDS):
         parser.error(f"no such kind: {', '.join(sorted(unknown))}")
     os.makedirs(args.out, exist_ok=True)

@@ -258,6 +258,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packages", default=os.path.join(build.TOP, "dist"), help="their directory (default: dist)")
     args = parser.parse_args()
+    roots.clean_up_when_ended()
     if why := roots.obstacle():
         print(f"the packages cannot be tried here: {why}")
         return 1
