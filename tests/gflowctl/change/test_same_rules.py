@@ -32,8 +32,8 @@ WRONG = [
     ["--depends-on", "99"],
 ]
 FILES = [
-    ["--output", "none/x"],
-    ["--error", "%j/x"],
+    ["--output", "plain.txt/x"],
+    ["--error", "plain.txt/%j/x"],
     ["--input", "none"],
 ]
 COMMANDS = [
