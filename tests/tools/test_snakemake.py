@@ -37,7 +37,7 @@ COMMAND = (
 def test_a_small_workflow(site: Site, resources: str) -> None:
     (site.work / "Snakefile").write_text(SNAKEFILE)
     said = site.shell(COMMAND.format(resources=resources, words=""))
-    assert "4 of 4 steps (100%) done" in said
+    assert "5 of 5 steps (100%) done" in said
     assert site.lines("sum.txt") == ["1 2", "2 2", "3 2"]
 
 

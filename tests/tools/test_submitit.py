@@ -16,7 +16,7 @@ pytest.importorskip("submitit")
         ("failing", "True FAILED"),
         ("tasks", "[(0, 0, 2, 1), (1, 1, 2, 1)]"),
         ("pattern", "8 True"),
-        ("cancelled", "True CANCELLED"),
+        ("cancelled", "True CANCELLED by 0"),
         ("preempted", "(5, ['0', '1']) ['1', '2', '3', '4', '5']"),
         ("timed_out", "(5, ['0', '1']) ['1', '2', '3', '4', '5']"),
     ],

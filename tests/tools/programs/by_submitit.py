@@ -45,14 +45,16 @@ class Counter:
 
 
 def executor(folder="logs", **settings):
-    made = submitit.AutoExecutor(folder=folder, cluster="slurm")
+    made = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=3)
     made.update_parameters(**{"timeout_min": 5, "mem_gb": 1, "cpus_per_task": 1, **settings})
     return made
 
 
 def single():
     job = executor(name="single").submit(double, 21)
-    print(job.result(), job.state, "doubling 21" in job.stdout())
+    result = job.result()
+    until(lambda: job.state != "RUNNING", job)
+    print(result, job.state, "doubling 21" in job.stdout())
 
 
 def array():
@@ -65,6 +67,7 @@ def failing():
     try:
         job.result()
     except FailedJobError as error:
+        until(lambda: job.state != "RUNNING", job)
         print("as it should" in str(error), job.state)
 
 
@@ -96,7 +99,7 @@ def timed_out():
 
 
 def interrupted(*, timeout):
-    job = executor(slurm_max_num_timeout=3).submit(Counter(), os.getcwd())
+    job = executor().submit(Counter(), os.getcwd())
     until(lambda: Path("counted").exists() and Path("counted").read_text() == "1\n2\n", job)
     job._interrupt(timeout=timeout)
     print(job.result(), Path("counted").read_text().split())
