@@ -44,6 +44,12 @@ def test_the_tables_are_whole() -> None:
         assert len(widths) == 1, table
 
 
+def test_every_difference_that_was_measured_has_its_reason() -> None:
+    rows = PAGE.partition("### Measured")[2].partition("## From gflow-rs")[0].split("|---|\n")[1].strip().splitlines()
+    assert len(rows) > 5
+    assert [row for row in rows if len(row.rpartition(" | ")[2]) < 10] == []
+
+
 def test_every_tool_on_the_page_has_its_test() -> None:
     table = PAGE.partition("### Tools")[2].partition("### Measured")[0]
     named = {row.split("|")[1].split()[0].lower() for row in re.findall(r"(?m)^\| .*", table)} - {"tool"}

@@ -93,6 +93,7 @@ def _gist(head: str, what: str) -> str:
     """The lines of a head that bear on what differs."""
     bearing = {
         "memory": r"--mem|exclu", "GPUs": r"gres|gpu|-G", "time": r"time|-t", "array": r"array|-a",
+        "accepted": r"depend|-d|chdir|-D|signal|begin",
         "tasks": r"task|-n|-N|node", "CPUs": r"task|-n|-N|node|-c|cpu|exclu|gpu",
     }  # fmt: skip
     lines = [line for line in head.splitlines() if line.startswith("#SBATCH")]

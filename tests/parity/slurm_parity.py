@@ -1,10 +1,9 @@
 """Runs the same scripts under gflow and under the real Slurm and compares what becomes of them: `make slurm-parity`.
 
 Both get them by `sbatch`. Compared are the exit status of each job and array element, the names of the files that it
-leaves and what is in them; job ids, directories and the sayings of srun are not. Then the heads of real scripts
-(`head_parity`). The differences must be those of the table in docs/from-slurm.md, no more and no fewer: else the
-exit status is 1. The cluster is our own, of a single node, in a temporary directory, for as long as this runs.
-Only root may run one.
+leaves and what is in them; job ids, directories and what srun and slurmstepd say are not. Then the heads of real
+scripts (`head_parity`). The differences must be those of the table in docs/from-slurm.md, no more and no fewer: else
+the exit status is 1. The cluster is our own, of a single node, for as long as this runs. Only root may run one.
 """
 
 from __future__ import annotations
@@ -41,6 +40,8 @@ EXAMPLES = {
     "gpu": [["gpu.sh"]],
     "steps": [["prepare.sh"], ["--dependency=afterok:{}", "train.sh", "4"], ["--dependency=afterany:{}", "clean.sh"]],
 }
+# Of all but the variable that our own cluster needs.
+NAMES = " | grep -o '^SLURM_[A-Z_]*' | grep -v '^SLURM_CONF$' | sort\n"
 ODD = {
     "login shell": "#!/bin/bash -l\n#SBATCH -n1\nsrun -u echo found; srun sh -c 'exit 7'\n",
     "killed": "#!/bin/sh\n#SBATCH -J killed\nkill -9 $$\n",
@@ -49,8 +50,8 @@ ODD = {
     "srun -n1 -o step.txt echo one & srun sh -c 'exit 3'; s=$?; wait; exit $s\n",
     "variables": "#!/bin/sh\n#SBATCH --ntasks-per-node=1\n#SBATCH -a 2,4\n"
     'echo "$SLURM_ARRAY_TASK_ID $SLURM_ARRAY_TASK_COUNT ${SLURM_NTASKS-none} $SLURM_NNODES $SLURM_PROCID $1"\n',
-    "names of variables": "#!/bin/sh\n#SBATCH -n 2 -c 1 --gres=gpu:1 --mem=100\nenv | grep -o '^SLURM[A-Z_]*' | sort\n",
-    "names of variables in a step": "#!/bin/sh\n#SBATCH -n 1\nsrun env | grep -o '^SLURM[A-Z_]*' | sort\n",
+    "names of variables": "#!/bin/sh\n#SBATCH -n 2 -c 1 --gres=gpu:1 --mem=100\nenv" + NAMES,
+    "names of variables in a step": "#!/bin/sh\n#SBATCH -n 1\nsrun env" + NAMES,
     "names of variables in an array": "#!/bin/sh\n#SBATCH -a 3\nenv | grep -o '^SLURM_ARRAY[A-Z_]*' | sort\n",
     "values": "#!/bin/sh\n#SBATCH -n 2 --mem=100 -A lab -J v\n"
     "env | grep -E '^SLURM_(NTASKS|NPROCS|CPUS_ON_NODE|JOB_CPUS_PER_NODE|TASKS_PER_NODE|NNODES|JOB_NUM_NODES|NODEID|"
@@ -82,7 +83,7 @@ ODD = {
     "cancels itself": "#!/bin/bash\n#SBATCH -n 1\ntrap 'echo saved; exit 3' TERM\n"
     "scancel $SLURM_JOB_ID\nsleep 100 & wait\n",
     "signal for steps": "#!/bin/bash\n#SBATCH -n 1\n"
-    "srun bash -c 'trap \"echo told; exit 5\" USR1; touch ready; while :; do sleep 0.1; done' &\n"
+    "srun bash -c 'trap \"echo told; exit 5\" USR1; touch ready; while :; do sleep 0.1; done' 2>/dev/null &\n"
     "until [ -e ready ]; do sleep 0.1; done; scancel -s USR1 $SLURM_JOB_ID; wait $!; echo $?\n",
     "no such interpreter": "#!/no/such/shell\n#SBATCH -n 1\ntrue\n",
     "not a script": "true\n#SBATCH -n 1\n",
@@ -90,7 +91,7 @@ ODD = {
     "unknown option": "#!/bin/sh\n#SBATCH --no-such-option\ntrue\n",
 }
 WORDS = {
-    "text": ["-o", "w.txt", "--wrap", "echo $SLURM_JOB_NAME $0 | sed s:.*/slurm_script:script:"],
+    "text": ["-o", "w.txt", "--wrap", "echo $SLURM_JOB_NAME; basename $0"],
     "line over head": ["-J", "line", "--export=ALL,HERE=x", "job.sh"],
 }
 HEAD = "#!/bin/sh\n#SBATCH -J head -o %x.txt\necho $SLURM_JOB_NAME $HERE\n"
@@ -214,7 +215,7 @@ def result(source: Path, steps: list[list[str]], work: Path, run: Run) -> Result
     for path in work.rglob("*"):
         if path.is_file() and path.name not in before:
             name, content = str(path.relative_to(work)), path.read_text().replace(str(work), "DIR")
-            content = re.sub(r"(?m)^srun: .*\n", "", content)  # it speaks of what gflow need not do
+            content = re.sub(r"(?m)^(srun|slurmstepd.*): .*\n", "", content)  # they speak of what gflow need not do
             for place, job_id in enumerate(ids):
                 name, content = (re.sub(rf"\b{job_id}(?=\b|_)", f"<{place}>", text) for text in (name, content))
             files[name] = content
@@ -235,6 +236,8 @@ def gflow(machine: Machine, words: list[str], work: Path) -> tuple[str, Ends]:
 
 
 def end(job: dict[str, object]) -> str:
+    if job["exit_code"] is None and job["signal"] is None:
+        return f"{job['state']}, {job['reason']}"
     return f"{job['exit_code'] or 0}:{job['signal'] or 0}"
 
 
