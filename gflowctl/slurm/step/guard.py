@@ -34,9 +34,12 @@ class Guard:
                 os._exit(0)
         os.close(told)
 
-    def guards(self, pid: int) -> None:
-        """A task, which leads a session."""
-        os.write(self._tell, b"%d\n" % pid)
+    def guards_us(self) -> None:
+        """In a task, which leads a session: tells of itself before it does anything, since its srun may be killed at
+        any time, and does not keep the guard waiting.
+        """
+        os.write(self._tell, b"%d\n" % os.getpid())
+        os.close(self._tell)
 
     def dismiss(self, *, done: bool) -> None:
         """The step is over; what is left of tasks is killed unless all is `done`."""
@@ -44,10 +47,6 @@ class Guard:
             os.write(self._tell, DONE)
         os.close(self._tell)
         os.waitpid(self.pid, 0)
-
-    def close(self) -> None:
-        """In a task, which is not to keep it waiting."""
-        os.close(self._tell)
 
 
 def _watch(told: int, tell: int) -> None:

@@ -96,7 +96,6 @@ class Tasks:
             if pid == 0:
                 self._become(each, told)
             os.close(told)
-            self._guard.guards(pid)
             self._ranks[pid] = rank
             why = os.read(failed, 16)
             os.close(failed)
@@ -108,9 +107,9 @@ class Tasks:
         """In the new process."""
         number = 1
         try:
-            self._guard.close()
             signal.set_wakeup_fd(-1)
             os.setsid()
+            self._guard.guards_us()
             if start.terminal:
                 import fcntl
                 import termios
