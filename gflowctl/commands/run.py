@@ -51,6 +51,7 @@ WITHOUT: dict[str, Any] = {
     "max_retries": None, "retry_on": None, "retry_delay": None, "requeue": False, "repeat": None, "overlap": None,
     "output": None, "error": None, "input": None, "append": False, "executor": PROCESS, "source": None,
     "wait": True, "follow": False, "dry_run": False, "parsable": False, "json": False,
+    "skip_if_queued": False,
     "ignore_unknown_directives": False, "partition": None, "auto_close": False,
 }  # fmt: skip
 PASSED_ON = (signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)

@@ -32,7 +32,11 @@ when the first of its jobs starts: the elements of an array, the jobs of --from 
 redone job appends. Output reaches a file through a pipe, so a job that opens /dev/stdout again does not cut it off.
 
 With --wait or --follow the exit status is the job's own: its exit code, 128+N for signal N, 124 for its time limit, 130
-if it was cancelled.
+if it was cancelled. Standard error says why a job did not finish, so that cron mails it.
+
+With --skip-if-queued nothing is submitted while an earlier job of yours with the same name is queued, held, running or
+to be retried. The id of that job is printed, of an array its range, of a series its first; the exit status is 0, and
+--wait does not wait. Two submissions at the same moment queue one job.
 """
 
 from __future__ import annotations
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
+    from gflowctl.submit.drafting import Draft
     from gflowctl.submit.enqueue import New
     from gflowd.core.syntax.clocks import Clock
 
@@ -82,6 +87,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dry-run", action="store_true", help="check everything and show what would be queued, but queue nothing"
     )
+    group.add_argument("--skip-if-queued", action="store_true",
+                       help="print the id of your job with the same name if one has not ended; submit nothing then"
+                       )  # fmt: skip
     group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
     group.add_argument("--partition", metavar="NAME", help="no effect: there is one machine; accepted as by sbatch")
     group.add_argument("--auto-close", action="store_true", help="no effect: a session always ends with its job")
@@ -125,6 +133,19 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Queues one job, an array or a sweep, or all the jobs of --from."""
     _check_usage(args)
     drafter = Drafter(args, context)
+    drafts, answer = _drafts(args, drafter)
+    if not answer.skip_if_queued:
+        return _submit(drafts, answer, drafter, context)
+    from gflowctl.submit import skipping
+
+    try:
+        return _submit(drafts, answer, drafter, context)
+    except skipping.IsQueued as found:
+        found.tell(answer)
+        return 0
+
+
+def _drafts(args: argparse.Namespace, drafter: Drafter) -> tuple[list[Draft], Answer]:
     if args.source is None:
         drafts = [drafter.draft()]
         answer = drafts[0].answer
@@ -134,8 +155,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
         from gflowctl.submit import json_lines
 
         drafts = list(json_lines.drafts(drafter, args.source))
+        if asking := next((draft for draft in drafts if draft.answer.skip_if_queued), None):
+            raise Refused(f"{asking.where}--skip-if-queued is for a single submission, not for the jobs of --from")
         if not drafts:
             raise Refused(f"--from {args.source}: it contains no job")
+    return drafts, answer
+
+
+def _submit(drafts: list[Draft], answer: Answer, drafter: Drafter, context: Context) -> int:
     if answer.dry_run:
         capture.tell(drafter.notes, whoever_reads=answer.dry_run)
         rehearsed = enqueue.rehearse(drafts, context)
@@ -166,6 +193,8 @@ def _check_usage(args: argparse.Namespace) -> None:
         raise BadUsage("give either --wrap or a command, not both")
     if args.source is not None and (words or args.wrap is not None):
         raise BadUsage("give either --from or a command, not both")
+    if args.source is not None and args.skip_if_queued:
+        raise BadUsage("give either --from or --skip-if-queued, not both")
     if args.wrap is None and args.source is None and args.command == ["--"]:
         from gflowctl.submit import streams
 
@@ -274,6 +303,9 @@ def _stay(answer: Answer, context: Context, ids: range) -> int:
     from gflowctl.output import follow
     from gflowctl.view import jobs
 
-    if answer.follow:
-        return jobs.exit_status(follow.follow(context, ids[0]))
-    return follow.wait(context, ids) or 0
+    status = jobs.exit_status(follow.follow(context, ids[0])) if answer.follow else follow.wait(context, ids) or 0
+    if status:
+        from gflowctl.submit import endings
+
+        endings.tell(context, ids)
+    return status

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gflowctl.context import Context
+    from gflowctl.submit.drafting import Draft
     from gflowctl.submit.enqueue import New
 
 OF_THE_PROGRAM = ("help", "quiet", "usage", "verbose", "version", "wrap")
@@ -48,7 +49,19 @@ def run(words: Sequence[str], context: Context) -> int:
     submit.configure(parser)
     drafter = Drafter(parser.parse_args([]), context, batch)
     draft = drafter.draft()
-    quiet, answer = "quiet" in own, draft.answer
+    if draft.answer.skip_if_queued:
+        from gflowctl.submit import skipping
+
+        try:
+            return _submit(draft, drafter, given, context, quiet="quiet" in own)
+        except skipping.IsQueued as found:
+            found.tell(draft.answer)
+            return 0
+    return _submit(draft, drafter, given, context, quiet="quiet" in own)
+
+
+def _submit(draft: Draft, drafter: Drafter, given: Sequence[Option], context: Context, *, quiet: bool) -> int:
+    answer = draft.answer
     if not quiet:
         capture.tell(drafter.notes)
     if answer.dry_run:

@@ -35,19 +35,22 @@ ANSWERS = frozenset(("follow", "json", "parsable"))  # options that do not fit t
 class Answer(Value):
     """What a submission prints, and what it waits for."""
 
-    __slots__ = ("dry_run", "follow", "json", "parsable", "wait")
+    __slots__ = ("dry_run", "follow", "json", "parsable", "skip_if_queued", "wait")
 
-    def __init__(self, *, dry_run: bool, follow: bool, json: bool, parsable: bool, wait: bool) -> None:
+    def __init__(
+        self, *, dry_run: bool, follow: bool, json: bool, parsable: bool, skip_if_queued: bool, wait: bool
+    ) -> None:
         self.dry_run: Final = dry_run
         self.follow: Final = follow
         self.json: Final = json
         self.parsable: Final = parsable
+        self.skip_if_queued: Final = skip_if_queued
         self.wait: Final = wait
 
     @classmethod
     def of(cls, args: Namespace) -> Self:
         """As the options have it."""
-        return cls(dry_run=args.dry_run, follow=args.follow, json=args.json, parsable=args.parsable, wait=args.wait)
+        return cls(**{name: getattr(args, name) for name in cls.__slots__})
 
 
 class Draft(Value):

@@ -56,7 +56,9 @@ class New(Value):
 
 
 def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[New]:
-    """Commits them with consecutive ids. Raises `Refused` if one waits for a job that does not exist."""
+    """Commits them with consecutive ids. Raises `Refused` if one waits for a job that does not exist, `IsQueued` if
+    one with `skip_if_queued` has a namesake that has not ended.
+    """
     store = context.writable_store
     for variables in drafter.environments.values():
         capture.keep_environment(context.state, variables)
@@ -66,7 +68,10 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
     with store.commit() as commit:
         has_quota = context.may_have_queue_quota(commit)
         waits = any(draft.waits_for is not None for draft in drafts)
-        fold = commit.fold() if has_quota or waits else None
+        skips = any(draft.answer.skip_if_queued for draft in drafts)
+        fold = commit.fold() if has_quota or waits or skips else None
+        if fold is not None and skips:
+            _check_namesakes(drafts, context, fold)
         found = _complete(drafts, context, fold)
         if has_quota or context.settings.get("quotas"):
             _check_quotas(context, fold if has_quota else None, found)
@@ -81,11 +86,23 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
 
 
 def rehearse(drafts: Sequence[Draft], context: Context) -> list[New]:
-    """What `queue` would make."""
+    """What `queue` would make, and raise."""
     fold = context.store.read()
+    _check_namesakes(drafts, context, fold)
     found = _complete(drafts, context, fold)
     _check_quotas(context, fold, found)
     return [New(0, spec, held=draft.held) for draft, spec in found]
+
+
+def _check_namesakes(drafts: Sequence[Draft], context: Context, fold: Fold) -> None:
+    asking = [draft.spec for draft in drafts if draft.answer.skip_if_queued]
+    if asking:
+        from gflowctl.submit import skipping
+        from gflowctl.view import views
+
+        view = views.View(context, fold)
+        for spec in asking:
+            skipping.check(view, spec)
 
 
 def _check_quotas(context: Context, fold: Fold | None, found: Sequence[tuple[Draft, Spec]]) -> None:

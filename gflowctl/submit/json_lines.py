@@ -23,7 +23,7 @@ LONGEST_ERROR = 200  # characters: a wrong value may be as long as a line
 FOR_ALL = frozenset(
     {
         "color", "config", "dry-run", "follow", "from", "help", "ignore-unknown-directives", "json", "parsable",
-        "state-dir", "version", "wait",
+        "skip-if-queued", "state-dir", "version", "wait",
     }
 )  # fmt: skip  # options that say nothing of one job
 

@@ -330,7 +330,9 @@ def test_waiting_ends_with_the_job_s_status(ctl: Ctl) -> None:
     eventually(lambda: ctl.store.read().of("spec"))
     ctl.end_job(1, "failed", exit_code=7, reason="NonZeroExit")
     out, err = waiting.communicate(timeout=60)
-    assert (waiting.returncode, out, err) == (7, b"Submitted batch job 1\n", b"")
+    assert (waiting.returncode, out) == (7, b"Submitted batch job 1\n")
+    said = b"failed: NonZeroExit (the command ended with exit code 7); gflowctl log 1 shows its output"
+    assert err == b"gflowctl: job 1 (true) %b\n" % said
 
 
 def test_following_shows_the_output_to_the_last_byte(ctl: Ctl) -> None:
