@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 
 from gflowd.core.errors import Refused
-from gflowd.core.slurm import srun_options
+from gflowd.core.slurm.step import srun_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gflowctl.context import Context
-    from gflowd.core.slurm.srun_options import Step
+    from gflowd.core.slurm.step.srun_options import Step
 
 # What a step is told by its own options; all others are of the job, which tells its steps by variables.
 TO_STEP = (

@@ -11,14 +11,14 @@ import select
 
 from gflowd import paths
 from gflowd.core.errors import SystemFailed
-from gflowd.core.slurm import steps
+from gflowd.core.slurm.step import steps
 from gflowd.effects import proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gflowd.core.slurm.steps import Entry, Need, Pool
+    from gflowd.core.slurm.step.steps import Entry, Need, Pool
 
 LOCK = "lock"  # holds the number of the next step, and of the next turn to wait
 MOST_WATCHED = 200  # descriptors

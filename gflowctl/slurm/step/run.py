@@ -10,14 +10,15 @@ from gflowctl.slurm.step import guard, tasks
 from gflowctl.slurm.step.ledger import Ledger
 from gflowctl.slurm.step.streams import Screen
 from gflowd.core.errors import GflowError, Refused
-from gflowd.core.slurm import site, srun_options, step_tasks, steps
+from gflowd.core.slurm import site
+from gflowd.core.slurm.step import srun_options, step_tasks, steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gflowd.core.slurm.srun_options import Step
-    from gflowd.core.slurm.steps import Need, Pool
+    from gflowd.core.slurm.step.srun_options import Step
+    from gflowd.core.slurm.step.steps import Need, Pool
 
 READ = 1 << 21  # bytes of a program
 LARGEST_FILE = 1 << 22  # bytes

@@ -11,15 +11,15 @@ from gflowctl.output import render
 from gflowctl.slurm.step import guard
 from gflowctl.slurm.step.streams import Input, Output, Screen, Sink
 from gflowd.core.errors import Refused
-from gflowd.core.slurm import step_tasks
+from gflowd.core.slurm.step import step_tasks
 from gflowd.paths import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gflowd.core.slurm.srun_options import Step
-    from gflowd.core.slurm.step_tasks import Stream
+    from gflowd.core.slurm.step.srun_options import Step
+    from gflowd.core.slurm.step.step_tasks import Stream
 
     Namer = Callable[[str, int], str]  # the file of a task by a pattern
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gflowd.core.errors import Refused
-from gflowd.core.slurm import srun_options
-from gflowd.core.slurm.srun_options import Step
+from gflowd.core.slurm.step import srun_options
+from gflowd.core.slurm.step.srun_options import Step
 
 
 def parse(text: str, **environ: str) -> Step:

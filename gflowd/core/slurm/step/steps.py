@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Final
 
-    from gflowd.core.slurm.srun_options import Step
+    from gflowd.core.slurm.step.srun_options import Step
 
 RUN, WAIT = "run", "wait"
 BUSY = "Requested nodes are busy"

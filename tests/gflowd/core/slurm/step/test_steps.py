@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gflowd.core.errors import Refused
-from gflowd.core.slurm import srun_options, steps
-from gflowd.core.slurm.steps import RUN, WAIT, Entry, Need, Pool
+from gflowd.core.slurm.step import srun_options, steps
+from gflowd.core.slurm.step.steps import RUN, WAIT, Entry, Need, Pool
 
 POOL = Pool(4, ["0", "GPU-1"])
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Final
 
-    from gflowd.core.slurm.srun_options import Step
-    from gflowd.core.slurm.steps import Need
+    from gflowd.core.slurm.step.srun_options import Step
+    from gflowd.core.slurm.step.steps import Need
 
 ALL, NONE, ONE, SHARED, EACH = "all", "none", "one", "shared", "each"
 NOTHING = "/dev/null"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gflowd.core.errors import Refused
-from gflowd.core.slurm import srun_options, step_tasks
-from gflowd.core.slurm.step_tasks import Stream
-from gflowd.core.slurm.steps import Need
+from gflowd.core.slurm.step import srun_options, step_tasks
+from gflowd.core.slurm.step.step_tasks import Stream
+from gflowd.core.slurm.step.steps import Need
 
 JOB = {"SLURM_JOB_ID": "42", "SLURM_JOB_NAME": "a/b", "SLURMD_NODENAME": "box", "PATH": "/bin", "A": "1"}
 
