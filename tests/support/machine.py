@@ -244,13 +244,25 @@ class Machine:
 
         found: dict[str, Any] = {}
         try:
-            return eventually(look)  # type: ignore[return-value]
+            return eventually(look, news=self.news)  # type: ignore[return-value]
         except AssertionError:
             raise AssertionError(f"job {job_id} is {found['state']} ({found['reason']}), never {states}") from None
 
     def until_in(self, ids: list[int], *states: str) -> None:
         """Waits until each job is in one of `states`."""
-        eventually(lambda: all(job["state"] in states for i, job in self.jobs().items() if i in ids))
+        eventually(lambda: all(job["state"] in states for i, job in self.jobs().items() if i in ids), news=self.news)
+
+    def news(self) -> list[object]:
+        """Differs when the daemon, or a command, has written something that `queue` shows."""
+        found: list[object] = []
+        for path in (self.state.snapshot, self.state.observed):
+            try:
+                now = os.stat(path)
+            except OSError:
+                found.append(None)
+            else:
+                found.append((now.st_ino, now.st_size, now.st_mtime_ns))
+        return found
 
     def wait(self, *ids: int) -> int:
         """`gflowctl wait`: its status."""
