@@ -26,6 +26,7 @@ BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.lo
 # What gflowctl uses of gflowd: what is kept, how it is kept, and how to see and wake the daemon.
 FOR_GFLOWCTL = (
     "gflowd.command_line", "gflowd.config.loader", "gflowd.config.start_options", "gflowd.core.",
+    "gflowd.effects.completion_files",
     "gflowd.effects.daemon", "gflowd.effects.doorbell", "gflowd.effects.input_wait", "gflowd.effects.installer",
     "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay",
     "gflowd.paths", "gflowd.storage.history",

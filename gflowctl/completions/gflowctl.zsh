@@ -266,11 +266,13 @@ _shtab_gflowctl_close_sessions_defaults_added=0
 
 _shtab_gflowctl_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--uninstall[with install\: remove the scripts]"
+  "--force[with install\: replace files that are not gflow\'s]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  ":bash, zsh or fish:(bash zsh fish)"
+  ":bash, zsh or fish, or install:(bash zsh fish install)"
 )
 
 # guard to ensure default positional specs are added only once per session

@@ -38,11 +38,13 @@ _shtab_gflowd_defaults_added=0
 
 _shtab_gflowd_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--uninstall[with install\: remove the scripts]"
+  "--force[with install\: replace files that are not gflow\'s]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  ":the shell to complete in:(bash zsh fish)"
+  ":the shell to complete in, or install:(bash zsh fish install)"
 )
 
 # guard to ensure default positional specs are added only once per session
