@@ -386,3 +386,11 @@ def test_ours_to_blame_is_one_line_unless_asked_for_more(
     monkeypatch.setenv("GFLOW_DEBUG", "1")
     main.main(["stop"])
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_completions_are_installed_and_removed(gflowd: Run, tmp_path: Path) -> None:
+    (tmp_path / "fish").symlink_to("/bin/true")
+    file = tmp_path / ".config/fish/completions/gflowd.fish"
+    status, out, _ = gflowd("completion", "install", PATH=str(tmp_path))
+    assert (status, out) == (0, f"fish: {file}\nShells that start from now on use them.\n")
+    assert gflowd("completion", "install", "--uninstall") == (0, f"Removed {file}\n", "")
