@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "restart": ("gflowd.commands.restart", (), "stop and start the daemon; jobs go on"),
     "reload": ("gflowd.commands.reload", (), "read the configuration again"),
     "status": ("gflowd.commands.status", (), "show the daemon, its workers and the GPUs"),
+    "service": ("gflowd.commands.service", (), "let systemd run the daemon"),
     "init": ("gflowd.commands.init", (), "write a commented configuration file"),
     "completion": ("gflowd.commands.completion", (), "print the completion script for a shell"),
 }

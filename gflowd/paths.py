@@ -26,7 +26,7 @@ def default_state_dir(environ: Mapping[str, str]) -> str:
         return os.path.abspath(chosen)
     base = environ.get("XDG_STATE_HOME", "")
     if not base.startswith("/"):  # the XDG specification: a relative path is to be ignored
-        base = os.path.join(_home(environ), ".local", "state")
+        base = os.path.join(home(environ), ".local", "state")
     return os.path.join(base, "gflow")
 
 
@@ -36,11 +36,12 @@ def default_config_path(environ: Mapping[str, str]) -> str:
         return os.path.abspath(chosen)
     base = environ.get("XDG_CONFIG_HOME", "")
     if not base.startswith("/"):
-        base = os.path.join(_home(environ), ".config")
+        base = os.path.join(home(environ), ".config")
     return os.path.join(base, "gflow", "gflow.toml")
 
 
-def _home(environ: Mapping[str, str]) -> str:
+def home(environ: Mapping[str, str]) -> str:
+    """`HOME`, else what the user database says."""
     home = environ.get("HOME", "")
     if home.startswith("/"):
         return home

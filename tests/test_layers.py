@@ -28,7 +28,7 @@ FOR_GFLOWCTL = (
     "gflowd.command_line", "gflowd.config.loader", "gflowd.config.start_options", "gflowd.core.",
     "gflowd.effects.completion_files",
     "gflowd.effects.daemon", "gflowd.effects.doorbell", "gflowd.effects.input_wait", "gflowd.effects.installer",
-    "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay",
+    "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay", "gflowd.effects.service.",
     "gflowd.paths", "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.record_log",
     "gflowd.storage.store",
@@ -69,6 +69,8 @@ MAY_IMPORT = (
     ("gflowd.effects.gpu.claims", ("gflowd.effects.gpu.listeners",)),
     ("gflowd.effects.proc", ()),  # what the kernel says of processes, for the others to read
     ("gflowd.effects.files", ("gflowd.paths",)),  # small files, for the others to write and read
+    ("gflowd.effects.service.units", ()),  # the text of units
+    ("gflowd.effects.service.systemctl", ("gflowd.core.errors",)),  # what systemd is asked
     # tmux, processes, cgroups, job directories; gpu: drivers
     ("gflowd.effects.", ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.proc", "gflowd.paths")),
     ("gflowd.command_line", ("gflowd.core.syntax.",)),  # how both programs read what is typed

@@ -75,6 +75,17 @@ def chosen(args: argparse.Namespace) -> StartOptions:
     return StartOptions(os.path.abspath(args.config) if args.config else None, options)
 
 
+def words_of(choice: StartOptions) -> Iterator[str]:
+    """The words of a command line by which `gflowd run` makes these choices."""
+    if choice.config is not None:
+        yield from ("--config", choice.config)
+    for name, _, setting, _, _ in _OPTIONS:
+        if setting in choice.options:
+            yield f"{name}={choice.options[setting]}"
+    if choice.options.get("daemon.log_level") == "debug":
+        yield "--verbose"
+
+
 def state_of(args: argparse.Namespace) -> paths.State:
     """The state directory that the command line names, or the default; another user's is refused."""
     state = paths.State(os.path.abspath(args.state_dir or paths.default_state_dir(os.environ)))

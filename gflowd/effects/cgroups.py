@@ -103,7 +103,7 @@ def find(state_root: str) -> Cgroups | None:
     if mount is None or own is None:
         return None
     above = os.path.dirname(f"{mount}{own}")
-    if own != "/" and _is_delegated(above):
+    if own != "/" and (_is_delegated(above) or is_of_our_unit(above, os.geteuid())):
         return settle(above, state_root)
     if os.geteuid() == 0 and not os.path.exists(SYSTEMD):
         return settle(mount, state_root)
@@ -151,6 +151,17 @@ def _is_delegated(path: str) -> bool:
             if os.getxattr(path, name) == b"1":
                 return True
     return False
+
+
+def is_of_our_unit(path: str, uid: int) -> bool:
+    """Whether a user's systemd, which sets no such attribute, delegates the tree below `path` to user `uid`, us: it is
+    a service's and ours, and no process is in itself, since `DelegateSubgroup=` put us below it.
+    """
+    try:
+        ours = os.stat(path).st_uid == uid != 0
+    except OSError:
+        return False
+    return ours and path.endswith(".service") and "/user@" in path and not _read(path, "cgroup.procs").strip()
 
 
 def _write(path: str, name: str, text: str) -> None:

@@ -52,13 +52,19 @@ class Daemon:
     @property
     def restart(self) -> str:
         """The command that restarts it."""
-        if self.hosting != "systemd":
-            return "gflowd restart"
+        return "gflowd restart" if self.hosting != "systemd" else restart_of_unit(self._cgroup())
+
+    @property
+    def unit(self) -> str | None:
+        """The user's unit that runs it, without `.service`, or the machine's with a `/` before it; None for neither."""
+        return None if self.hosting != "systemd" else unit_of(self._cgroup())
+
+    def _cgroup(self) -> str:
         try:
             with open(f"/proc/{self.pid}/cgroup", encoding="utf-8", errors="replace") as file:
-                return restart_of_unit(file.read())
+                return file.read()
         except OSError:
-            return restart_of_unit("")
+            return ""
 
     def __str__(self) -> str:
         if not self.pid:
@@ -68,12 +74,18 @@ class Daemon:
 
 def restart_of_unit(cgroup: str) -> str:
     """The command that restarts the unit of a process whose control groups, by cgroups(7), are these."""
+    unit = unit_of(cgroup)
+    return f"sudo systemctl restart {unit[1:]}" if unit.startswith("/") else f"systemctl --user restart {unit}"
+
+
+def unit_of(cgroup: str) -> str:
+    """As `Daemon.unit`, by those control groups."""
     lines = [line.split(":", 2) for line in cgroup.splitlines()]
     path = next((path for _, kind, path in lines if kind in {"", "name=systemd"} and ".service" in path), "")
     units = [part.removesuffix(".service") for part in path.split("/") if part.endswith(".service")]
     if len(units) == 1 and not units[0].startswith("user@"):
-        return f"sudo systemctl restart {units[0]}"
-    return f"systemctl --user restart {units[-1] if len(units) > 1 else 'gflowd'}"
+        return f"/{units[0]}"
+    return units[-1] if len(units) > 1 else "gflowd"
 
 
 def running(state: Places) -> Daemon | None:

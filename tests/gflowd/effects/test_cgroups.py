@@ -67,6 +67,20 @@ def test_without_its_group_an_attempt_is_neither_held_nor_killed(tmp_path: Path)
     groups.close()
 
 
+def test_under_a_users_systemd_a_service_is_ours_if_we_sit_below_it(tmp_path: Path) -> None:
+    unit = tmp_path / "user@1000.service/app.slice/gflowd.service"
+    (unit / "daemon").mkdir(parents=True)
+    uid = os.geteuid() or 1000
+    for place in (unit, unit.parent):
+        os.chown(place, uid, -1)
+    assert cgroups.is_of_our_unit(str(unit), uid)
+    assert not cgroups.is_of_our_unit(str(unit.parent), uid), "not a service"
+    assert not cgroups.is_of_our_unit(str(unit), uid + 1), "not ours"
+    assert not cgroups.is_of_our_unit(str(unit.with_name("gone.service")), uid)
+    (unit / "cgroup.procs").write_text("12\n")
+    assert not cgroups.is_of_our_unit(str(unit), uid), "a process is in it, so it was not made to be divided"
+
+
 @pytest.fixture
 def real(tmp_path: Path) -> Iterator[Cgroups]:
     found = cgroups.find(str(tmp_path))

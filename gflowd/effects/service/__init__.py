@@ -1,0 +1,1 @@
+"""gflowd as a service of systemd: the text of its units, and what systemd is asked. Installs nothing by itself."""
