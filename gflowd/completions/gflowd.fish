@@ -50,8 +50,8 @@ function _shtab_gflowd_using
   test "$_shtab_gflowd_cmdpath" = "$argv"
 end
 
-set -g _shtab_gflowd_commands run start up stop down restart reload status init completion help
-set -g _shtab_gflowd_opts_with_value --color --config --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --gpus --simulate-gpus --state-dir
+set -g _shtab_gflowd_commands run start up stop down restart reload status service 'service install' 'service uninstall' 'service status' init completion help
+set -g _shtab_gflowd_opts_with_value --color --config --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --gpus --simulate-gpus --state-dir --user
 
 complete -c gflowd -e
 complete -c gflowd -f
@@ -138,6 +138,46 @@ complete -c gflowd -n '_shtab_gflowd_using status' -l config -xka "(__fish_compl
 complete -c gflowd -n '_shtab_gflowd_using status' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
 complete -c gflowd -n '_shtab_gflowd_using status' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
 complete -c gflowd -n '_shtab_gflowd_using status' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowd -n '_shtab_gflowd_using; and test $_shtab_gflowd_npos -eq 0' -a service -d 'let systemd run the daemon'
+complete -c gflowd -n '_shtab_gflowd_using service' -s h -l help -d 'show this help message and exit'
+complete -c gflowd -n '_shtab_gflowd_using service' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowd -n '_shtab_gflowd_using service' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowd -n '_shtab_gflowd_using service' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowd -n '_shtab_gflowd_using service' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowd -n '_shtab_gflowd_using service; and test $_shtab_gflowd_npos -eq 0' -a install -d 'Write the unit, enable it and start it.'
+complete -c gflowd -n '_shtab_gflowd_using service install' -s h -l help -d 'show this help message and exit'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l take-over -d 'end a daemon that runs detached; jobs go on'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l no-linger -d 'do not enable lingering'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l force -d 'replace a unit that was edited or written by others'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l system -d 'a service of the machine for one user (as root)'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l user -xka "(_gflowctl_candidates users)" -d 'that user (default: you, also under sudo)'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l gpus -x -d 'GPUs that jobs may use, e.g. 0,2 or 0-3 or all'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l gpu-allocation -l gpu-allocation-strategy -x -d 'which free GPUs a job gets: sequential, random or topology'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l gpu-poll-interval -l gpu-poll-interval-secs -x -d 'seconds between polls of the GPUs (at least 1)'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l simulate-gpus -x -d 'simulate GPUs instead of using real ones, e.g. 4x24G'
+complete -c gflowd -n '_shtab_gflowd_using service install' -s v -l verbose -d 'log everything the daemon does'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowd -n '_shtab_gflowd_using service install' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowd -n '_shtab_gflowd_using service; and test $_shtab_gflowd_npos -eq 0' -a uninstall -d 'Stop the service, disable it and remove the unit; jobs go on.'
+complete -c gflowd -n '_shtab_gflowd_using service uninstall' -s h -l help -d 'show this help message and exit'
+complete -c gflowd -n '_shtab_gflowd_using service uninstall' -l force -d 'remove the unit even if it was edited'
+complete -c gflowd -n '_shtab_gflowd_using service uninstall' -l system -d 'a service of the machine for one user (as root)'
+complete -c gflowd -n '_shtab_gflowd_using service uninstall' -l user -xka "(_gflowctl_candidates users)" -d 'that user (default: you, also under sudo)'
+complete -c gflowd -n '_shtab_gflowd_using service uninstall' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowd -n '_shtab_gflowd_using service uninstall' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowd -n '_shtab_gflowd_using service uninstall' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowd -n '_shtab_gflowd_using service uninstall' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowd -n '_shtab_gflowd_using service; and test $_shtab_gflowd_npos -eq 0' -a status -d 'Show the unit: path, enabled, active, lingering, edited.'
+complete -c gflowd -n '_shtab_gflowd_using service status' -s h -l help -d 'show this help message and exit'
+complete -c gflowd -n '_shtab_gflowd_using service status' -l json -d 'print one JSON document'
+complete -c gflowd -n '_shtab_gflowd_using service status' -l system -d 'a service of the machine for one user (as root)'
+complete -c gflowd -n '_shtab_gflowd_using service status' -l user -xka "(_gflowctl_candidates users)" -d 'that user (default: you, also under sudo)'
+complete -c gflowd -n '_shtab_gflowd_using service status' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowd -n '_shtab_gflowd_using service status' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowd -n '_shtab_gflowd_using service status' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowd -n '_shtab_gflowd_using service status' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowd -n '_shtab_gflowd_using; and test $_shtab_gflowd_npos -eq 0' -a init -d 'write a commented configuration file'
 complete -c gflowd -n '_shtab_gflowd_using init' -s h -l help -d 'show this help message and exit'
 complete -c gflowd -n '_shtab_gflowd_using init' -l yes -s y -d 'do not ask'
@@ -157,4 +197,4 @@ complete -c gflowd -n '_shtab_gflowd_using completion' -l color -xka "never auto
 complete -c gflowd -n '_shtab_gflowd_using completion' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowd -n '_shtab_gflowd_using completion; and test $_shtab_gflowd_npos -eq 0' -ka "bash zsh fish install" -d 'the shell to complete in, or install'
 complete -c gflowd -n '_shtab_gflowd_using; and test $_shtab_gflowd_npos -eq 0' -a help -d 'show the help of a command'
-complete -c gflowd -n '_shtab_gflowd_using help; and test $_shtab_gflowd_npos -eq 0' -ka "run start up stop down restart reload status init completion" -d 'the command'
+complete -c gflowd -n '_shtab_gflowd_using help; and test $_shtab_gflowd_npos -eq 0' -ka "run start up stop down restart reload status service init completion" -d 'the command'

@@ -17,12 +17,22 @@ _shtab_gflowd_commands() {
     reload:'read the configuration again'
     restart:'stop and start the daemon; jobs go on'
     run:'run the daemon in the foreground'
+    service:'let systemd run the daemon'
     start:'start the daemon in the background'
     status:'show the daemon, its workers and the GPUs'
     stop:'stop the daemon; jobs go on'
     up:'start the daemon in the background'
   )
   _describe 'gflowd commands' _commands
+}
+
+_shtab_gflowd_service_commands() {
+  local _commands=(
+    install:'Write the unit, enable it and start it.'
+    status:'Show the unit: path, enabled, active, lingering, edited.'
+    uninstall:'Stop the service, disable it and remove the unit; jobs go on.'
+  )
+  _describe 'gflowd service commands' _commands
 }
 
 _shtab_gflowd_options=(
@@ -62,7 +72,7 @@ _shtab_gflowd_down_options=(
 _shtab_gflowd_down_defaults_added=0
 
 _shtab_gflowd_help_options=(
-  ":the command:(run start up stop down restart reload status init completion)"
+  ":the command:(run start up stop down restart reload status service init completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -130,6 +140,66 @@ _shtab_gflowd_run_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowd_run_defaults_added=0
+
+_shtab_gflowd_service_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowd_service_defaults_added=0
+
+_shtab_gflowd_service_install_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--take-over[end a daemon that runs detached\; jobs go on]"
+  "--no-linger[do not enable lingering]"
+  "--force[replace a unit that was edited or written by others]"
+  "--system[a service of the machine for one user (as root)]"
+  "--user[that user (default\: you, also under sudo)]:USER:_gflowctl_users"
+  "--gpus[GPUs that jobs may use, e.g. 0,2 or 0-3 or all]:LIST:"
+  {--gpu-allocation,--gpu-allocation-strategy}"[which free GPUs a job gets\: sequential, random or topology]:HOW:"
+  {--gpu-poll-interval,--gpu-poll-interval-secs}"[seconds between polls of the GPUs (at least 1)]:SECONDS:"
+  "--simulate-gpus[simulate GPUs instead of using real ones, e.g. 4x24G]:N[xMEM]:"
+  {-v,--verbose}"[log everything the daemon does]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowd_service_install_defaults_added=0
+
+_shtab_gflowd_service_status_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[print one JSON document]"
+  "--system[a service of the machine for one user (as root)]"
+  "--user[that user (default\: you, also under sudo)]:USER:_gflowctl_users"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowd_service_status_defaults_added=0
+
+_shtab_gflowd_service_uninstall_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--force[remove the unit even if it was edited]"
+  "--system[a service of the machine for one user (as root)]"
+  "--user[that user (default\: you, also under sudo)]:USER:_gflowctl_users"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowd_service_uninstall_defaults_added=0
 
 _shtab_gflowd_start_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -214,10 +284,36 @@ _shtab_gflowd() {
         reload) _arguments -C -s $_shtab_gflowd_reload_options ;;
         restart) _arguments -C -s $_shtab_gflowd_restart_options ;;
         run) _arguments -C -s $_shtab_gflowd_run_options ;;
+        service) _shtab_gflowd_service ;;
         start) _arguments -C -s $_shtab_gflowd_start_options ;;
         status) _arguments -C -s $_shtab_gflowd_status_options ;;
         stop) _arguments -C -s $_shtab_gflowd_stop_options ;;
         up) _arguments -C -s $_shtab_gflowd_up_options ;;
+      esac
+  esac
+}
+
+_shtab_gflowd_service() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->service'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_gflowd_service_defaults_added )); then
+    if (( ${_shtab_gflowd_service_options[(I)${(q)one_or_more}*]} +          ${_shtab_gflowd_service_options[(I)${(q)remainder}*]} +          ${_shtab_gflowd_service_options[(I)${(q)default}]} == 0 )); then
+      _shtab_gflowd_service_options+=(': :_shtab_gflowd_service_commands' '*::: :->service')
+    fi
+    _shtab_gflowd_service_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_gflowd_service_options
+
+  case $state in
+    service)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_gflowd_service-$line[1]:"
+      case $line[1] in
+        install) _arguments -C -s $_shtab_gflowd_service_install_options ;;
+        status) _arguments -C -s $_shtab_gflowd_service_status_options ;;
+        uninstall) _arguments -C -s $_shtab_gflowd_service_uninstall_options ;;
       esac
   esac
 }
