@@ -90,7 +90,10 @@ MAY_IMPORT = (
         ),
     ),
     ("gflowd.daemon.", (*BELOW_WORKERS, "gflowd.daemon.", "gflowd.storage.", "gflowd.workers.")),  # one instance
-    ("gflowd.commands.", (*BELOW_WORKERS, "gflowd.daemon.", "gflowd.storage.", "gflowd.workers.board")),  # the verbs
+    (
+        "gflowd.commands.",  # the verbs
+        (*BELOW_WORKERS, "gflowd.command_line", "gflowd.daemon.", "gflowd.storage.", "gflowd.workers.board"),
+    ),
     ("gflowd.main", ("gflowd.command_line",)),  # which finds a verb's module by its name
     ("gflowd.__main__", ("gflowd.main",)),
     ("gflowd", ()),
