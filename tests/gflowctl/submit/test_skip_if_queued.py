@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from support import descriptors
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from support.ctl import Ctl
@@ -59,10 +60,14 @@ def test_arrays_and_series_are_named_as_they_were_when_submitted(ctl: Ctl) -> No
 
 
 def test_two_at_once_submit_one(ctl: Ctl) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        said = list(pool.map(lambda _: ctl.ok(*SKIP, "--parsable", "true"), range(4)))
-    assert said == ["1\n"] * 4
-    assert list(ctl.store.read().of("spec")) == [1]
+    ctl.submit("true")
+    ctl.end_job(1)
+    with ctl.store.commit() as commit:
+        late = ctl.start(*SKIP, "--parsable", "true")
+        eventually(lambda: ctl.state.snapshot_lock in descriptors.opened(late.pid))
+        commit.put("spec", commit.allocate(), ctl.store.read().of("spec")[1])
+    assert late.communicate(timeout=60) == (b"2\n", b"")
+    assert sorted(ctl.store.read().of("spec")) == [1, 2]
 
 
 @pytest.mark.parametrize("line", [{"command": "true", "skip-if-queued": True}, {"command": ["./head.sh"]}])
