@@ -116,8 +116,8 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     def yes(value: object) -> str:
         return "unknown" if value is None else "yes" if value else "no"
 
-    pid = f" (pid {report['pid']})" if report["pid"] else ""
-    state = "" if report["active"] else f" ({report['state'] or 'unknown'})"
+    pid = f"pid {report['pid']}" if report["pid"] else ""
+    told = pid if report["active"] else report["state"] or "unknown"
     yield f"unit       {report['unit']} of the {report['manager']} manager"
     yield f"path       {report['path'] or '- (not installed)'}"
     if report["path"]:
@@ -128,7 +128,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     for drop_in in report["drop_ins"]:
         yield f"drop-in    {drop_in}"
     yield f"enabled    {yes(report['enabled'])}"
-    yield f"active     {yes(report['active'])}{pid or state}"
+    yield f"active     {yes(report['active'])}{f' ({told})' if told else ''}"
     if report["manager"] == "user":
         lost = f": {service.LOGOUT}" if report["lingering"] is False else ""
         yield f"lingering  {yes(report['lingering'])}{lost}"

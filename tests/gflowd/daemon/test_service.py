@@ -186,6 +186,9 @@ lingering  no: at your last logout systemd ends gflowd and every job
         "state": "active", "pid": 7, "lingering": True,
     }  # fmt: skip
     assert findings(state) == []
+    assert "active     yes (pid 7)\n" in stand.run("status")[1]
+    stand.put("facts", "ActiveState=activating\nMainPID=9\n")
+    assert "active     no (activating)\n" in stand.run("status")[1]
 
     status, out, err = stand.run("uninstall")
     assert (status, err, stand.unit.exists(), os.path.isdir(state.root)) == (0, "", False, True)
