@@ -314,7 +314,11 @@ def test_a_service_of_the_machine(stand: Stand, tmp_path: Path) -> None:
     assert stand.run("install", *who)[2] == (
         f"gflowd: gflowd of {USER} runs already (pid 5); --take-over ends it and lets systemd start it; jobs go on\n"
     )
+    stand.put("fails", "start")
     stand.calls()
+    assert stand.run("install", *who, "--take-over")[0] == 3
+    assert (stand.calls()[-1], unit.exists()) == ("gflowd restart", False), "as before, with the options that it had"
+    stand.take("fails")
     status, out, _ = stand.run("install", *who, "--take-over")
     assert (status, out.splitlines()) == (
         0, ["gflowd stopped (pid 5)", f"wrote {unit}", f"gflowd@{USER}.service is enabled and active (pid 7)"],
@@ -342,6 +346,7 @@ def test_odd_paths_are_quoted_as_systemd_reads_them(state: State, stand: Stand) 
     for program in ("/opt/g/gflowd", "/a b/gflowd", "/50%/gflowd", '/a"b/gflowd'):
         text = units.made(template, program, ["--config", "/$x y"], {"A": "b c"})
         assert units.program_of(text) == program
+        assert program.replace("%", "%%").replace('"', '\\"') in text
         assert units.whose(text) == units.OURS
         assert units.whose(text + "\n") == units.EDITED
         assert '"/$$x y"\n' in text
