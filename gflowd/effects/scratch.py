@@ -39,6 +39,15 @@ def content(parent: str) -> list[str]:
         os.close(fd)
 
 
+def is_ours(parent: str) -> bool:
+    """Whether it is a directory that is ours alone, and no link to one."""
+    fd = _open_ours(parent)
+    if fd is None:
+        return False
+    os.close(fd)
+    return True
+
+
 def remove_empty(path: str) -> bool:
     """Removes an empty directory; returns whether nothing is there any more."""
     try:

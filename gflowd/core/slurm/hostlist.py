@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from gflowd.core.errors import Refused
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 LARGEST = 65536  # hosts: as many as Slurm takes
+MOST_RANGES = 10  # in one host's name
 _PART = re.compile(r"((?:[^,\[\]]|\[[^\[\]]*\])+)(?:,|$)")
 _RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,9})")
@@ -24,7 +26,9 @@ def expand(text: str) -> list[str]:
         match = _PART.match(text, place)
         if match is None:
             raise Refused(f"Invalid hostlist: {text}")
-        found += _hosts(match[1], text)
+        if match[1].count("[") > MOST_RANGES:
+            raise Refused(f"Invalid hostlist: {text}")
+        found += islice(_hosts(match[1], text), LARGEST + 1 - len(found))
         if len(found) > LARGEST:
             raise Refused(f"Invalid hostlist: more than {LARGEST} hosts")
         place = match.end()

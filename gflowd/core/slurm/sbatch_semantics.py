@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Rule = Callable[[str, "_Job"], Argv]
 
 RENAMED = {
-    "account": "project", "chdir": "chdir", "comment": "comment", "constraint": "constraint", "cpus-per-task": "cpus",
+    "account": "project", "chdir": "chdir", "comment": "comment", "constraint": "constraint",
     "dependency": "depends-on", "export": "export", "job-name": "name", "mail-user": "mail-user",
 }  # fmt: skip
 RENAMED_FLAGS = {
@@ -208,6 +208,12 @@ def _tasks(ours: str) -> Rule:
     return lambda value, _: (f"--{ours}={_positive(value)}",)
 
 
+def _cpus_per_task(value: str, _job: _Job) -> Argv:
+    if value and not value.strip("0"):  # which ours take
+        raise Refused("the least is 1")
+    return (f"--cpus={value}",)
+
+
 def _positive(value: str) -> int:
     found = _number(value)
     if found < 1:
@@ -353,6 +359,7 @@ _RULES: dict[str, Rule] = {
     **{name: _instant(name) for name in ("begin", "deadline")},
     "array": _array,
     "cpus-per-gpu": _cpus_per_gpu,
+    "cpus-per-task": _cpus_per_task,
     "exclusive": lambda value, _: () if value in SHARED_WITH else ("--exclusive",),
     "get-user-env": lambda _value, _job: ("--get-user-env",),
     "gpus-per-task": _gpus_per_task,

@@ -70,6 +70,10 @@ class Scratch:
             for job in self._of_jobs
             if job not in self._stubborn and not is_needed(job) and not self._is_in_use(job)
         ]
+        for parent in {os.path.dirname(self._of_jobs[job]) for job in over}:
+            if not scratch.is_ours(parent):
+                self._give_up(parent)
+        over = [job for job in over if job in self._of_jobs]
         full = [job for job in over if not scratch.remove_empty(self._of_jobs[job])]
         for job in over:
             if job not in full:
@@ -85,6 +89,12 @@ class Scratch:
             return mono + RETRY
         self._leaving = tuple(full)
         return mono + SOON
+
+    def _give_up(self, parent: str) -> None:
+        """Forgets what was in a directory that is gone, or is not ours any more: a link may lead anywhere from there."""
+        self._of_jobs = {job: path for job, path in self._of_jobs.items() if os.path.dirname(path) != parent}
+        if os.path.lexists(parent):
+            self._log.warning("is not ours any more, nothing there is removed", path=parent)
 
     def _is_in_use(self, job_id: int) -> bool:
         """Whether a process of the job lives, although no record says so: a damaged snapshot may have lost it."""

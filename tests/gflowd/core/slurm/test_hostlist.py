@@ -27,8 +27,12 @@ def test_a_list_names_hosts(text: str, hosts: str, folded: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["n[1-", "n]1", "n[3-1]", "n[x]", "n[1-99999999]", "n[1-60000],m[1-60000]", ",a", "a[]"]
-)
+    "text",
+    [
+        "n[1-", "n]1", "n[3-1]", "n[x]", "n[1-99999999]", "n[1-60000],m[1-60000]", ",a", "a[]", "n" + "[1-999]" * 4,
+        "n" + "[1]" * 2000,
+    ],
+)  # fmt: skip
 def test_what_is_no_list_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="Invalid hostlist"):
         hostlist.expand(text)

@@ -257,6 +257,7 @@ def test_what_an_option_of_sbatch_means(line: str, argv: list[str]) -> None:
     ("line", "said"),
     [
         ("--ntasks=0", "the least is 1"),
+        ("-c0", "the least is 1"),
         ("--ntasks-per-gpu=4", "the job asks for no GPU"),
         ("-n x", "not a number"),
         ("--nodes=1-0", "gflow runs jobs on one machine"),

@@ -89,6 +89,22 @@ def test_links_are_not_followed_when_it_goes_nor_when_it_is_made(scratch: Scratc
     assert (precious / "file").exists()
 
 
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_what_is_in_a_directory_around_that_is_ours_no_more_stays(
+    scratch: Scratch, tmp_path: Path, *, is_replaced: bool
+) -> None:
+    around = Path(os.path.dirname(scratch.make(1)))
+    precious = tmp_path / "precious" / "1"
+    precious.mkdir(parents=True)
+    (precious / "file").touch()
+    around.rename(tmp_path / "moved")
+    if is_replaced:
+        around.symlink_to(precious.parent)
+    swept(scratch)
+    assert (precious / "file").exists()
+    assert scratch.make(1) != str(around / "1") or not is_replaced
+
+
 def test_a_directory_around_that_is_another_s_or_open_is_not_used(scratch: Scratch, state: State, place: Path) -> None:
     parent = Path(os.path.dirname(scratch.make(1)))
     parent.chmod(0o755)
