@@ -202,7 +202,7 @@ def _user(word: str) -> str:
 
     try:
         return pwd.getpwuid(int(word)).pw_name if word.isdecimal() else pwd.getpwnam(word).pw_name
-    except (KeyError, OverflowError):
+    except (KeyError, OverflowError, ValueError):  # ValueError: of thousands of digits
         raise Refused(f"Invalid user name: {word}") from None
 
 

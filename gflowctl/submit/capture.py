@@ -198,7 +198,7 @@ def login(environ: Mapping[bytes, bytes]) -> tuple[dict[bytes, bytes], str | Non
     """The variables of a login of the submitter, and a note if its profile could not be read."""
     from gflowctl.submit import login_environment
 
-    base = {name: environ[name] for name in LOGIN if name in environ}
+    base = login_environment.of_account() | {name: environ[name] for name in LOGIN if name in environ}
     found, why = login_environment.read({**base, b"PATH": LOGIN_PATH})
     return found, None if why is None else f"{NO_LOGIN}: {why}"
 

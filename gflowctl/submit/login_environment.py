@@ -45,6 +45,18 @@ def read(
     return {name: value for name, equals, value in entries if name and equals and name not in NOT_A_JOBS}, None
 
 
+def of_account() -> dict[bytes, bytes]:
+    """What login(1) sets for the user, also where the submitter's own environment lacks it, as in cron or a container;
+    nothing for a user whom the machine does not know.
+    """
+    try:
+        user = pwd.getpwuid(os.getuid())
+    except KeyError:
+        return {}
+    found = {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name, "SHELL": user.pw_shell}
+    return {name.encode(): os.fsencode(value) for name, value in found.items() if value}
+
+
 def _said(shell: str, variables: Mapping[bytes, bytes], mark: bytes, patience: float) -> tuple[bytes, str | None]:
     """What env(1) prints in the shell, between two marks: a profile may print too. Works in all shells."""
     text = f"echo; echo {mark.decode()}; /usr/bin/env -0; echo {mark.decode()}"

@@ -234,7 +234,7 @@ def users(words: Sequence[str]) -> tuple[frozenset[str], list[str]]:
     for word in words:
         try:
             found.add(pwd.getpwuid(int(word)).pw_name if word.isascii() and word.isdigit() else pwd.getpwnam(word)[0])
-        except (KeyError, OverflowError):
+        except (KeyError, OverflowError, ValueError):  # ValueError: of thousands of digits
             unknown.append(word)
     return frozenset(found), unknown
 

@@ -37,6 +37,7 @@ FIXED = {
     "userid": "a job runs as its submitter",
     "workdir": "the directory of a job is fixed at submission; gflowctl redo makes another job",
 }
+ALL_MEMORY = ["--memory=all"]
 OTHERS = (JOB, "arraytaskthrottle", "dependency", "priority", "timelimit")
 KNOWN = (*OTHERS, *AS_OPTIONS, *WITHOUT_EFFECT, *FIXED)
 
@@ -127,7 +128,7 @@ def _minutes(text: str) -> int:
     from gflowd.core.syntax import durations
 
     amount = text.lstrip("+-")
-    if not amount.isdigit():
+    if not (amount.isascii() and amount.isdigit()):
         return round(durations.parse(amount) / 60) * (-1 if text.startswith("-") else 1)
     return int(amount[:9]) * (-1 if text.startswith("-") else 1)
 
@@ -138,6 +139,8 @@ def _argv(key: str, value: str) -> Sequence[str]:
             return ("--clear=max-concurrent",) if value in ("0", "-1") else (f"--max-concurrent={value}",)
         case "dependency":
             return (f"--depends-on={value}",) if value else ("--clear=depends-on",)
+        case "minmemorynode" if _meant("mem", value) == ALL_MEMORY:
+            raise Refused(f"{key}={value}: all memory of the machine can be asked for only at submission")
         case "priority":
             return (f"--priority={value}",)
         case "timelimit":

@@ -270,11 +270,12 @@ def _pattern(value: str, host: str | None) -> str:
         return "/dev/null"
 
     def ours(match: re.Match[str]) -> str:
-        width, code = match.groups()
+        digits, code = match.groups()
+        width = min(int(digits.lstrip("0")[: len(str(WIDEST_NUMBER)) + 1] or 0), WIDEST_NUMBER)
         if code in "jJAab" and code:
-            return f"%{min(int(width or 0), WIDEST_NUMBER) or ''}{'j' if code == 'J' else code}"
+            return f"%{width or ''}{'j' if code == 'J' else code}"
         if code in "nt" and code:
-            return "0".rjust(min(int(width or 0), WIDEST_NUMBER), "0")
+            return "0".rjust(width, "0")
         known = {"s": "batch", "N": None if host is None else host.replace("%", "%%"), "x": "%x", "u": "%u", "%": "%%"}
         return known.get(code) or match[0].replace("%", "%%")
 

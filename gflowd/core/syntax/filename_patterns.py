@@ -45,7 +45,8 @@ def literal(text: str) -> str:
 
 
 def expand(pattern: str, *, job_id: int, name: str, user: str, array_id: int | None = None, index: int = 0) -> str:
-    """The file name that a checked `pattern` means for a job; a slash in the job's name becomes an underscore.
+    """The file name that a checked `pattern` means for a job. The job's name leads to no other directory: a slash in it
+    becomes an underscore, and so do the dots of `.` and `..`.
 
     `array_id` is the job's own id if it is in no array.
     """
@@ -54,7 +55,7 @@ def expand(pattern: str, *, job_id: int, name: str, user: str, array_id: int | N
         "A": str(job_id if array_id is None else array_id),
         "a": str(index),
         "b": str(index % 10),
-        "x": name.replace("/", "_"),
+        "x": name.replace("/", "_") if name.strip(".") else "_" * len(name),
         "u": user,
         "%": "%",
     }

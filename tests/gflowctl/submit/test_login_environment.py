@@ -89,6 +89,7 @@ def test_a_job_without_its_submitter_s_variables_has_those_of_a_login(ctl: Ctl) 
         kept = Path(ctl.state.environment(ctl.spec(1 + (not has)).env)).read_bytes().split(b"\0")
         assert (b"MODULES=/opt/modules" in kept, b"A=1" in kept) == (True, has)
         assert any(each.startswith(b"PYTHONPATH=") for each in kept) != has
+        assert not has or any(each.startswith(b"LOGNAME=") for each in kept), "as cron does not give it, but a login"
     (ctl.home / ".profile").write_text("exit 1\n")
     (ctl.home / ".zprofile").write_text("exit 1\n")
     done = ctl.run("submit", "--export=NONE", "true")

@@ -56,6 +56,8 @@ def test_what_has_no_effect_is_noted_and_priority_0_holds() -> None:
         ("JobId=1 WorkDir=/", "workdir=/: the directory of a job is fixed at submission"),
         ("JobId=1 Gres=tape:1", "--gres=tape:1: gflow supports GPUs"),
         ("JobId=1 TimeLimit=+x", "'x'"),
+        ("JobId=1 MinMemoryNode=0", "minmemorynode=0: all memory of the machine can be asked for only at submission"),
+        ("JobId=1 TimeLimit=+\u00b2", "'\u00b2' is not a duration"),
     ],
 )
 def test_what_cannot_be_is_refused(words: str, said: str) -> None:

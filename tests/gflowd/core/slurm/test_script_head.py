@@ -244,6 +244,7 @@ def test_what_is_ignored_is_said() -> None:
         ("--gres=gres:gpu:2", ["--gpus=2"]),
         ("-G gpu:2", ["--gpus=2"]),
         ("-o %3a.%04j.%12A.%5J.%2n.%3x.%y.%%a.%", ["--output=%3a.%4j.%10A.%5j.00.%x.%%y.%%a.%%"]),
+        (f"-o %{'9' * 5000}j.%{'0' * 5000}3a", ["--output=%10j.%3a"]),
         ("-o logs/%x/%b -e ''", ["--output=logs/%x/%b"]),
         ("--mail-type=start,END", ["--mail-type=END"]),
         ("--mail-type=start", []),

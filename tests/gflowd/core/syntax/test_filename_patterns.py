@@ -27,6 +27,11 @@ def test_what_a_pattern_expands_to(pattern: str, name: str) -> None:
     assert filename_patterns.expand(pattern, **JOB) == name
 
 
+@pytest.mark.parametrize(("name", "file"), [("..", "a/__/f"), (".", "a/_/f"), (".x", "a/.x/f"), ("../x", "a/.._x/f")])
+def test_the_name_of_a_job_leads_to_no_other_directory(name: str, file: str) -> None:
+    assert filename_patterns.expand("a/%x/f", job_id=1, name=name, user="ada") == file
+
+
 def test_an_element_knows_its_array() -> None:
     assert filename_patterns.expand("%A_%a of %j", **JOB, array_id=40, index=3) == "40_3 of 42"
     assert filename_patterns.expand("%3A_%3a %b", **JOB, array_id=40, index=13) == "040_013 3"
