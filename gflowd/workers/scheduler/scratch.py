@@ -91,7 +91,7 @@ class Scratch:
         return mono + SOON
 
     def _give_up(self, parent: str) -> None:
-        """Forgets what was in a directory that is gone, or is not ours any more: a link may lead anywhere from there."""
+        """Forgets what was in a directory that is gone or not ours any more: a link may lead anywhere from there."""
         self._of_jobs = {job: path for job, path in self._of_jobs.items() if os.path.dirname(path) != parent}
         if os.path.lexists(parent):
             self._log.warning("is not ours any more, nothing there is removed", path=parent)
