@@ -117,10 +117,14 @@ class Scratch:
 
     def _leave(self) -> None:
         """Nothing of ours stays where no job has anything."""
-        used = {os.path.dirname(path) for path in self._of_jobs.values()}
+        used = self._used()
         for parent in self._parents:
             if parent not in used:
                 scratch.remove_empty(parent)
+
+    def _used(self) -> set[str]:
+        """The directories around those of jobs."""
+        return {os.path.dirname(path) for path in self._of_jobs.values()}
 
     def _candidates(self, job_id: int) -> Iterator[str]:
         """Where it is already, else in the directories remembered, else in new ones: one place after the other."""
@@ -131,9 +135,13 @@ class Scratch:
                 yield os.path.join(parent or self._new(place), str(job_id))
 
     def _new(self, place: str) -> str:
-        """The name of a new directory, remembered before it exists. Raises OSError."""
+        """The name of a new directory, remembered before it exists; of the others those in use and the latest are kept.
+        Raises OSError.
+        """
         fresh = os.path.join(place, f"gflow-{secrets.token_hex(4)}")
-        kept = [*self._parents, fresh][-REMEMBERED:]
+        used = self._used()
+        latest = (*self._parents, fresh)[-REMEMBERED:]
+        kept = [each for each in (*self._parents, fresh) if each in used or each in latest]
         paths.replace_file(self._record, "".join(f"{each}\n" for each in kept).encode(), durable=True)
         self._parents = kept
         return fresh

@@ -121,6 +121,15 @@ def test_without_a_place_it_is_made_in_another(state: State, tmp_path: Path, mon
         scratch.make(2)
 
 
+def test_what_is_in_use_is_remembered_however_often_a_place_fails(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "OTHER_PLACES", (str(tmp_path),))
+    scratch = Scratch(state, "/dev/null")
+    paths = [scratch.make(job) for job in range(module.REMEMBERED + 2)]
+    assert Scratch(state, "/dev/null")._of_jobs == dict(enumerate(paths))
+
+
 def test_that_of_a_job_that_lives_stays_whatever_the_records_say(scratch: Scratch, state: State) -> None:
     path = scratch.make(1)
     directory = state.attempt(1, 1)
