@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,8 +92,10 @@ def test_sbatch_makes_any_script_one_for_slurm_and_jobs_can_call_it(either: Mach
 
 
 def test_scancel_signals_the_script_alone_or_everything(either: Machine) -> None:
-    child = "trap 'echo child; exit' USR1; echo ready; while :; do sleep 0.02; done"
-    text = f"#!/bin/sh\n#SBATCH -o signal.txt\ntrap 'echo script' USR1\nsh -c {shlex.quote(child)} & wait; wait; wait\n"
+    child = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); print('ready', flush=True); "
+    child += "signal.sigwait([signal.SIGUSR1]); print('child')"  # it starts no program, which the signal would end
+    run = f"{sys.executable} -c {shlex.quote(child)}"
+    text = f"#!/bin/sh\n#SBATCH -o signal.txt\ntrap 'echo script' USR1\n{run} & wait; wait; wait\n"
     done = either.slurm("sbatch", "--parsable", write(either, "signal.sh", text))
     job_id = done.stdout.strip()
     eventually(lambda: (either.work / "signal.txt").exists() and either.lines("signal.txt") == ["ready"])
