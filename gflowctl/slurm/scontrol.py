@@ -67,7 +67,7 @@ def run(words: Sequence[str], context: Context) -> int:
             raise Refused(f"--{name}: gflow has its own JSON: gflowctl queue --json, gflowctl info --json")
     choice.check_clusters(options.get("clusters"))
     if not operands:
-        raise Refused("no command; scontrol --help names them, and gflow has none that asks for them")
+        raise Refused("no command given, and there is no prompt for commands; see scontrol --help")
     if (name := operands[0].lower()) in ELSEWHERE:
         raise Refused(f"{name}: gflow has no such command; {ELSEWHERE[name]}")
     if len(name) > 1 and "show".startswith(name):

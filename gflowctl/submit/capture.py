@@ -153,14 +153,14 @@ def given_environment() -> dict[bytes, bytes]:
 
 def _without_lent(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The variables of a job but for a TMPDIR that ends with it, and what it has only as a script for Slurm: the
-    programs under Slurm's names, on its PATH and as functions for bash, and `ENVIRONMENT=BATCH`.
+    programs under Slurm's names, on its PATH and in a function for bash, and `ENVIRONMENT=BATCH`.
     """
     own, tools = environ.get(b"GFLOW_JOB_TMPDIR", b""), environ.get(b"GFLOW_STATE_DIR", b"") + b"/bin"
     found = {
         name: value
         for name, value in environ.items()
         if not (name == b"TMPDIR" and is_lent(os.fsdecode(value), os.fsdecode(own)))
-        and not (name.startswith(b"BASH_FUNC_") and tools + b"/" in value)
+        and not (name == b"BASH_FUNC_command_not_found_handle%%" and tools in value)
         and not (name == b"ENVIRONMENT" and value == b"BATCH" and b"SLURM_JOB_ID" in environ)
     }
     if b"PATH" in found:

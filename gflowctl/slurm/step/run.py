@@ -29,7 +29,7 @@ def run(step: Step, environ: Mapping[str, str]) -> int:
     """Runs the step; returns the exit status of its srun. Raises `Refused`."""
     signals = tasks.Signals()
     _be_named()
-    job = environ["SLURM_JOB_ID"]
+    job, attempt = environ["SLURM_JOB_ID"], tasks.attempt_directory(environ)
     parent, pool = steps.place(environ)
     try:
         need = steps.need(step, pool)
@@ -43,7 +43,6 @@ def run(step: Step, environ: Mapping[str, str]) -> int:
     if step.pty and not os.isatty(0):
         render.note("error: Not using a pseudo-terminal, disregarding --pty option")
         step.pty = False
-    attempt = tasks.attempt_directory(environ)
     ledger = Ledger(attempt, pool, parent)
     guards: list[guard.Guard] = []
     done = False

@@ -299,8 +299,19 @@ def stop_is_sent(attempt: str) -> bool:
 
 
 def attempt_directory(environ: Mapping[str, str]) -> str:
-    """The directory of the attempt that we belong to."""
-    return State(environ["GFLOW_STATE_DIR"]).attempt(int(environ["GFLOW_JOB_ID"]), int(environ["GFLOW_ATTEMPT"]))
+    """The directory of the attempt that we belong to. Raises `Refused` if that is none, or has ended: what it had may
+    be others' by now.
+    """
+    job, attempt = environ["GFLOW_JOB_ID"], environ["GFLOW_ATTEMPT"]
+    unsure = f"Unable to confirm allocation for job {job}"
+    if not all(word.isascii() and word.isdecimal() and len(word) < 16 for word in (job, attempt)):
+        raise Refused(f"{unsure}: Invalid job id specified")
+    found = State(environ["GFLOW_STATE_DIR"]).attempt(int(job), int(attempt))
+    if not os.path.isdir(found):
+        raise Refused(f"{unsure}: Invalid job id specified")
+    if os.path.exists(os.path.join(found, "exit")):
+        raise Refused(f"{unsure}: Job/step already completing or completed")
+    return found
 
 
 def found(name: str, environment: dict[str, str]) -> str:

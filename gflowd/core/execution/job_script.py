@@ -354,14 +354,20 @@ def is_login(interpreter: tuple[bytes, ...]) -> bool:
     return b"bash" in names and any(word == b"--login" or _LETTER_L.fullmatch(word) for word in words)
 
 
+# bash runs it in a process of its own, which becomes the program: a script may signal `$!`, and wait for it.
+_NOT_FOUND = (
+    b'BASH_FUNC_command_not_found_handle%%%%=() { case $1 in (%b) exec %b/"$1" "${@:2}" ;; esac; '
+    b'printf "%%s: line %%s: %%s: command not found\\n" "$0" "${BASH_LINENO[0]}" "$1" >&2; return 127; }'
+)
+
+
 def _command(launch: Launch) -> tuple[bytes, ...]:
-    """The command; the tools are functions for bash too, since what it sources may set a PATH of its own."""
+    """The command; bash finds the tools also where what it sources sets a PATH of its own."""
     command = _plainly_named(launch.command)
     if launch.tools is None:
         return command
-    names = [name.encode() for name in launch.tool_names]
-    functions = [b'BASH_FUNC_%b%%%%=() { %b "$@"; }' % (name, quote(launch.tools + b"/" + name)) for name in names]
-    return (b"/usr/bin/env", b"--", *functions, *command)
+    names = b"|".join(name.encode() for name in launch.tool_names)
+    return (b"/usr/bin/env", b"--", _NOT_FOUND % (names, quote(launch.tools)), *command)
 
 
 def _plainly_named(command: tuple[bytes, ...]) -> tuple[bytes, ...]:

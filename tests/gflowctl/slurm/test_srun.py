@@ -104,6 +104,23 @@ def test_a_step_sees_the_gpus_that_it_asks_for(srun: Run) -> None:
         assert sorted(srun(*words, "sh", "-c", text).stdout.splitlines()) == found, words
 
 
+def test_there_are_no_steps_of_what_is_no_running_job(srun: Run, job: Ctl) -> None:
+    over = Path(job.env["GFLOW_STATE_DIR"], "jobs", "5", "2")
+    over.mkdir(0o700)
+    (over / "exit").write_text("0\n")
+    for name, word, why in (
+        ("GFLOW_JOB_ID", "99", "Invalid job id specified"), ("GFLOW_JOB_ID", "x", "Invalid job id specified"),
+        ("GFLOW_ATTEMPT", "²", "Invalid job id specified"), ("GFLOW_ATTEMPT", "9" * 30, "Invalid job id specified"),
+        ("GFLOW_ATTEMPT", "2", "Job/step already completing or completed"),
+    ):  # fmt: skip
+        done = srun("true", env={**job.env, name: word})
+        assert done.returncode == 1
+        assert done.stderr.endswith(f": {why}\n"), done.stderr
+        assert done.stderr.startswith("srun: error: Unable to confirm allocation for job ")
+    assert not Path(job.env["GFLOW_STATE_DIR"], "jobs", "99").exists()
+    assert list(over.iterdir()) == [over / "exit"]
+
+
 def test_how_tasks_end_is_told_and_the_greatest_is_the_status(srun: Run, job: Ctl) -> None:
     done = srun("-n2", "sh", "-c", "exit $((SLURM_PROCID + 3))")
     assert done.returncode == 4

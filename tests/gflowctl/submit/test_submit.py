@@ -140,10 +140,11 @@ def test_a_program_whose_name_has_blanks_is_one(ctl: Ctl) -> None:
 
 
 def test_the_environment_is_the_submitter_s(ctl: Ctl) -> None:
+    handler = "BASH_FUNC_command_not_found_handle%%"
     ctl.env |= {"A": "1\n2", "GFLOW_JOB_ID": "7", "GFLOW_ARRAY_JOB_ID": "7", "GFLOW_ATTEMPT": "2", "SLURM_JOB_ID": "7",
                 "TMUX": "x", "TMUX_PANE": "x", "GFLOW_PARAM_X": "1", "GFLOW_SUBMIT_DIR": "/", "GFLOW_SCRIPT": "/x",
                 "GFLOW_SCRIPT_DIR": "/", "GFLOW_JOB_TMPDIR": "/tmp/g/7", "TMPDIR": "/tmp/g/7",
-                "ENVIRONMENT": "BATCH", "BASH_FUNC_srun%%": f"() {{ '{ctl.state.root}/bin/srun' \"$@\"; }}",
+                "ENVIRONMENT": "BATCH", handler: f"() {{ exec '{ctl.state.root}/bin'/\"$1\"; }}",
                 "BASH_FUNC_mine%%": "() { echo; }"}  # fmt: skip
     path = ctl.env["PATH"]
     ctl.env["PATH"] = f"{ctl.state.root}/bin:{path}"
@@ -152,7 +153,8 @@ def test_the_environment_is_the_submitter_s(ctl: Ctl) -> None:
     found = environment(ctl, ctl.submit("true"))
     assert found[b"A"] == b"1\n2"
     assert found[b"RAW"] == b"\xff\xfe"
-    assert not {b"TMPDIR", b"ENVIRONMENT", b"BASH_FUNC_srun%%"} & found.keys(), "they are the submitting job's alone"
+    lent = {b"TMPDIR", b"ENVIRONMENT", os.fsencode(handler)}
+    assert not lent & found.keys(), "they are the submitting job's alone"
     assert (found[b"PATH"], found[b"BASH_FUNC_mine%%"]) == (path.encode(), b"() { echo; }")
     assert found[b"GFLOW_STATE_DIR"] == raw[b"GFLOW_STATE_DIR"]
     assert not [

@@ -189,9 +189,12 @@ def gpus_of_task(step: Step, places: Sequence[int], task: int) -> tuple[int, ...
 
 def _bound(step: Step, word: str) -> int:
     try:
-        return int(word, 0)
+        number = int(word, 0)
     except ValueError:
-        raise Refused(f"--gpu-bind={step.gpu_bind}: {word!r} is not a number") from None
+        number = -1
+    if number < 0:
+        raise Refused(f"--gpu-bind={step.gpu_bind}: {word!r} is not a number")
+    return number
 
 
 def programs(content: str, tasks: int) -> list[tuple[str, ...]]:
@@ -200,10 +203,13 @@ def programs(content: str, tasks: int) -> list[tuple[str, ...]]:
 
     found: dict[int, tuple[str, ...]] = {}
     for place, line in enumerate(content.replace("\\\n", " ").splitlines(), 1):
-        words = shlex.split(line, comments=True)
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError:
+            raise Refused(f"line {place} of the file for --multi-prog: a quote is not closed") from None
         if not words:
             continue
-        ranks = range(tasks) if words[0] == "*" else _ranks(words[0], place)
+        ranks = range(tasks) if words[0] == "*" else _ranks(words[0], place, tasks)
         for offset, rank in enumerate(ranks):
             if rank not in found:
                 found[rank] = tuple(word.replace("%t", str(rank)).replace("%o", str(offset)) for word in words[1:])
@@ -215,13 +221,14 @@ def programs(content: str, tasks: int) -> list[tuple[str, ...]]:
     return [found[rank] for rank in range(tasks)]
 
 
-def _ranks(text: str, place: int) -> list[int]:
+def _ranks(text: str, place: int, tasks: int) -> list[int]:
+    """Those below `tasks`."""
     found: list[int] = []
     for each in text.split(","):
         first, dash, last = each.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or len(each) > 15:
             raise Refused(f"line {place} of the file for --multi-prog: {text!r} names no tasks")
-        found += range(int(first), int(last or first) + 1)
+        found += range(int(first), min(int(last) + 1, tasks)) if dash else [int(first)]
     return found
 
 

@@ -729,6 +729,20 @@ def test_our_srun_outlives_a_shell_that_sets_a_path_of_its_own(attempt: Attempt)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize("path", ["", "PATH=/usr/bin:/bin; "])
+def test_the_process_that_bash_has_in_the_background_is_our_srun(attempt: Attempt, path: str) -> None:
+    tools = attempt.root / "our 'tools'"
+    tools.mkdir()
+    (tools / "srun").symlink_to(shutil.which("sleep") or "")
+    text = (
+        f"{path}srun 60 & sleep 0; until grep -q srun /proc/$!/cmdline; do sleep 0.02; done; kill $!; wait $!; echo $?"
+    )
+    text += "; (srun 0; echo on; srun 0); nosuch; echo $?"
+    said = attempt.run(b"bash", b"-c", text.encode(), tools=os.fsencode(tools))
+    assert said == b"143\non\nbash: line 1: nosuch: command not found\n127\n"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 @pytest.mark.parametrize("own", [True, False])
 def test_our_tools_come_first_again_after_the_profiles_of_a_login(attempt: Attempt, own: bool) -> None:
     tools, home, read = attempt.root / "our 'tools'", attempt.root / "home", attempt.root / "env.bash"

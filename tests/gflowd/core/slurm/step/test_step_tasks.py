@@ -73,7 +73,7 @@ def test_each_task_sees_the_gpus_that_it_is_bound_to() -> None:
     for text, found in table.items():
         assert [step_tasks.gpus_of_task(step(text), range(3), task) for task in range(3)] == found, text
     assert step_tasks.gpus_of_task(step("--gpu-bind=single:1"), (), 0) == ()
-    for bind in ("map_gpu:x", "single:x", "per_task:x", "strange:1"):
+    for bind in ("map_gpu:x", "map_gpu:-1", "mask_gpu:-1", "single:x", "single:-1", "per_task:x", "strange:1"):
         with pytest.raises(Refused, match=f"--gpu-bind={bind}: "):
             step_tasks.gpus_of_task(step(f"--gpu-bind={bind}"), range(3), 0)
 
@@ -84,9 +84,10 @@ def test_several_programs_come_from_a_file() -> None:
         ("master", "--n=a b", "0"), ("worker", "1", "0"), ("rest", "2"), ("worker", "3", "1"), ("worker", "4", "2"),
     ]  # fmt: skip
     for wrong, said in (("0 x", "no record for task id 1"), ("0-1", "line 1 .* no program"), ("a x", "'a' names no"),
-                        ("0-b x", "names no tasks")):  # fmt: skip
+                        ("0-b x", "names no tasks"), ("0 echo 'a", "line 1 .* a quote is not closed")):  # fmt: skip
         with pytest.raises(Refused, match=said):
             step_tasks.programs(wrong, 2)
+    assert step_tasks.programs("7 y\n0-9999999999999 x", 2) == [("x",)] * 2
 
 
 def test_the_greatest_end_of_a_task_is_the_step_s() -> None:
