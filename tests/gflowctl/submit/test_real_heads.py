@@ -5,9 +5,12 @@ each: gflow makes the same of them, in a fresh directory and before gflowd ever 
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from gflowctl import main
 from gflowctl.context import Context
@@ -17,7 +20,7 @@ from gflowd.core.errors import GflowError
 from gflowd.core.syntax import durations, memory, ranges
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
 
     from gflowd.core.job.model import Spec
 
@@ -56,6 +59,14 @@ def meant_by_slurm(head: str, told: dict[str, Any]) -> dict[str, object]:
     if told["minmem"] != "0" and re.search(r"^#SBATCH[^#]*--mem[= ]", head, re.MULTILINE):
         wanted["memory_mb"] = memory.parse(told["minmem"])
     return wanted
+
+
+@pytest.fixture(autouse=True)
+def kept_umask() -> Iterator[None]:
+    """gflowctl takes its process's umask for the job's, and has one of its own."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 def test_real_heads_mean_what_they_mean_to_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

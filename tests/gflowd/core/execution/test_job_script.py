@@ -734,9 +734,8 @@ def test_the_process_that_bash_has_in_the_background_is_our_srun(attempt: Attemp
     tools = attempt.root / "our 'tools'"
     tools.mkdir()
     (tools / "srun").symlink_to(shutil.which("sleep") or "")
-    text = (
-        f"{path}srun 60 & sleep 0; until grep -q srun /proc/$!/cmdline; do sleep 0.02; done; kill $!; wait $!; echo $?"
-    )
+    text = f"{path}srun 60 & for i in {{1..500}}; do grep -q srun /proc/$!/cmdline && break; sleep 0.02; done"
+    text += "; kill $!; wait $!; echo $?"
     text += "; (srun 0; echo on; srun 0); nosuch; echo $?"
     said = attempt.run(b"bash", b"-c", text.encode(), tools=os.fsencode(tools))
     assert said == b"143\non\nbash: line 1: nosuch: command not found\n127\n"
