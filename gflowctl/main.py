@@ -81,6 +81,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 # These tell of a missing file, bring it, or read none.
 WITHOUT_CONFIG = ("doctor", "restore", "slurm-commands", "completion")
 COMPLETE = "__complete"  # what the completion scripts call
+UNFORESEEN = 3
 INTERRUPTED = 130  # 128 + SIGINT
 
 
@@ -110,14 +111,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = _dispatch(sys.argv[1:] if argv is None else argv)
     except GflowError as error:
-        status = _fail(str(error), error.status)
+        render.fail(str(error))
+        status = error.status
     except BrokenPipeError:
         render.abandon_stdout()
         status = 0
     except KeyboardInterrupt:
         status = INTERRUPTED
     except Exception as error:
-        status = _unexpected(error)
+        render.fail(command_line.unexpected(error))
+        status = UNFORESEEN
     return status
 
 
@@ -189,26 +192,3 @@ def _overview() -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _fail(message: str, status: int) -> int:
-    """Reports the error; flushes stdout first, unless stdout itself failed."""
-    try:
-        render.flush()
-    except (GflowError, BrokenPipeError):
-        render.abandon_stdout()
-    render.note(message)
-    return status
-
-
-def _unexpected(error: Exception) -> int:
-    if os.environ.get("GFLOW_DEBUG"):
-        import traceback
-
-        traceback.print_exc()
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror}", 3)
-    if isinstance(error, ImportError):
-        return _fail(f"{error} ({sys.executable}); gflowctl doctor checks the installation", 3)
-    return _fail(f"internal error: {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where)", 3)

@@ -290,3 +290,19 @@ def interval(text: str) -> float:
 def words(text: str) -> list[str]:
     """A type for argparse: a comma-separated list."""
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def unexpected(error: Exception, unnamed: str = "") -> str:
+    """The line that tells of an error nobody foresaw; with GFLOW_DEBUG its traceback is on stderr before. `unnamed` is
+    the place of one that names no file.
+    """
+    if os.environ.get("GFLOW_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, OSError) and error.strerror:
+        place = error.filename or unnamed
+        return f"{place}: {error.strerror}" if place else error.strerror
+    if isinstance(error, ImportError):
+        return f"{error} ({sys.executable}); gflowctl doctor checks the installation"
+    return f"internal error: {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where)"

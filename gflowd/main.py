@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         status = INTERRUPTED
     except Exception as error:  # the one place that turns an internal error into one line
-        status = _unexpected(error)
+        if isinstance(error, OSError):
+            _abandon(1)
+        status = _fail(command_line.unexpected(error, "standard output"), 3)
     return status
 
 
@@ -132,19 +134,6 @@ def _fail(message: str, status: int) -> int:
     except OSError:  # the message cannot be delivered; keep our exit status
         _abandon(2)
     return status
-
-
-def _unexpected(error: Exception) -> int:
-    if os.environ.get("GFLOW_DEBUG"):
-        import traceback
-
-        traceback.print_exc()
-    if isinstance(error, OSError) and error.strerror:
-        _abandon(1)
-        return _fail(f"{error.filename or 'standard output'}: {error.strerror}", 3)
-    if isinstance(error, ImportError):
-        return _fail(f"{error} ({sys.executable}); gflowctl doctor checks the installation", 3)
-    return _fail(f"internal error: {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where)", 3)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,15 @@ def note(text: str) -> None:
     say(f"{_name}: {text}")
 
 
+def fail(text: str) -> None:
+    """Reports an error; flushes stdout first, unless stdout itself failed."""
+    try:
+        flush()
+    except (SystemFailed, BrokenPipeError):
+        abandon_stdout()
+    note(text)
+
+
 def say(text: str) -> None:
     """One line on stderr that does not name the program, as some of Slurm's do not."""
     try:

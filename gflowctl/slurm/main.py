@@ -31,14 +31,18 @@ def main(name: str, words: Sequence[str]) -> int:
         status = _run(name, words)
         render.flush()
     except GflowError as error:
-        status = _fail(f"error: {error}")
+        render.fail(f"error: {error}")
+        status = FAILED
     except BrokenPipeError:
         render.abandon_stdout()
         status = 0
     except KeyboardInterrupt:
         status = INTERRUPTED
     except Exception as error:
-        status = _unexpected(error)
+        from gflowd import command_line
+
+        render.fail(f"error: {command_line.unexpected(error)}")
+        status = FAILED
     return status
 
 
@@ -72,24 +76,3 @@ def version() -> str:
     from gflowd.core.slurm import site
 
     return f"slurm {site.VERSION} (as spoken by gflow {__version__})\n"
-
-
-def _fail(message: str) -> int:
-    """Reports the error; flushes stdout first, unless stdout itself failed."""
-    try:
-        render.flush()
-    except (GflowError, BrokenPipeError):
-        render.abandon_stdout()
-    render.note(message)
-    return FAILED
-
-
-def _unexpected(error: Exception) -> int:
-    if os.environ.get("GFLOW_DEBUG"):
-        import traceback
-
-        traceback.print_exc()
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"error: {where}{error.strerror}")
-    return _fail(f"error: internal error: {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where)")
