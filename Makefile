@@ -24,7 +24,7 @@ SECONDS ?= 60
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-quick test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity tools nvidia-check packages packages-test pyz clean
+.PHONY: help demo test test-quick test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity tools nvidia-check packages packages-test systemd-test pyz clean
 
 help:
 	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
@@ -45,6 +45,7 @@ help:
 	@echo 'make fuzz          run the parsers under a coverage-guided fuzzer for SECONDS=$(SECONDS) in all, then CALLS=$(CALLS) calls of gflowctl'
 	@echo 'make packages      build what this machine can of the sdist, the wheel and the packages for distributions, into dist/'
 	@echo 'make packages-test try the packages in clean roots of Debian: jobs, upgrade, removal, purge (as root, in minutes)'
+	@echo 'make systemd-test  let the systemd of a booted root of Debian run gflowd: restarts, hangs, logouts (as root, in minutes)'
 	@echo 'make pyz           both programs as single files, with all that they need, for machines without network'
 	@echo 'make clean         remove what make created'
 
@@ -164,6 +165,12 @@ packages: $(VENV)/packager
 
 packages-test: packages
 	@$(BIN)/python packaging/try_packages.py
+
+# Where it cannot be tried, it says why and is no failure. ARGS='--write docs/reliability.md' keeps the table.
+systemd-test: $(VENV)/installed
+	@$(call want,systemd-nspawn,systemd-container,nothing can be tried)
+	@$(call want,mmdebstrap,mmdebstrap,nothing can be tried)
+	@$(BIN)/python packaging/test-systemd $(ARGS) || [ $$? -eq 77 ]
 
 # Each unpacks itself into ~/.shiv when it is first called. For this version of Python, and this kind of machine.
 pyz: $(VENV)/packager

@@ -112,3 +112,10 @@ def test_an_sdist_is_the_same_wherever_it_was_made() -> None:
         assert content is not None
         assert content.read() == b"g/run"
     assert members == [("g/a", 0o644, 1795000000, ""), ("g/run", 0o755, 1795000000, "")]
+
+
+def test_systemd_is_not_tried_where_no_root_can_be_made() -> None:
+    script = [sys.executable, PACKAGING / "test-systemd"]
+    done = subprocess.run(script, env={"PATH": "/nowhere"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (77, "")
+    assert re.fullmatch(r"systemd is not tried: .+\n", done.stdout)

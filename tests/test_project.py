@@ -99,7 +99,14 @@ def test_links_in_documents_lead_somewhere() -> None:
 
 def test_scripts_can_be_executed() -> None:
     benchmarks = [f"benchmarks/{name}.py" for name in ("bench", "lublin", "planner", "simulate")]
-    scripts = [".ci/nightly", ".ci/run", "man/generate.py", *benchmarks, *(f"examples/{name}" for name in EXAMPLES)]
+    scripts = [
+        ".ci/nightly",
+        ".ci/run",
+        "man/generate.py",
+        "packaging/test-systemd",
+        *benchmarks,
+        *(f"examples/{name}" for name in EXAMPLES),
+    ]
     assert [name for name in scripts if not os.access(ROOT / name, os.X_OK)] == []
 
 

@@ -25,6 +25,9 @@ time limit, a cancelled job, jobs on two simulated GPUs, and jobs submitted whil
 """
 
 
+SYSTEMD = "\n## Under systemd\n"  # `make systemd-test` writes what follows
+
+
 @dataclass
 class Result:
     """One row. `tried` counts; `broken` has a text for each time that the promise was not kept."""
@@ -51,6 +54,12 @@ def page(results: Sequence[Result], seconds: float) -> str:
     broken = [f"- {r.fault}: {_one_line(why)}\n" for r in results for why in r.broken]
     tail = ["\n## Broken\n\n", *broken] if broken else []
     return HEAD.format(machine=machine, date=date, minutes=round(seconds / 60)) + "".join(rows + tail)
+
+
+def kept(page: str) -> str:
+    """What a new page is to keep of the one before."""
+    _, heading, section = page.partition(SYSTEMD)
+    return heading + section
 
 
 def _one_line(text: str) -> str:

@@ -44,7 +44,9 @@ def main() -> int:
             print(f"  {why}", flush=True)
     if args.write:
         Path(args.write).parent.mkdir(exist_ok=True)
-        Path(args.write).write_text(outcome.page(results, time.monotonic() - began))
+        page = outcome.page(results, time.monotonic() - began)
+        before = Path(args.write).read_text() if Path(args.write).exists() else ""
+        Path(args.write).write_text(page + outcome.kept(before))
     return int(any(result.broken for result in results))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import random_calls
 import rivals
 from crashing import DAEMON, KILL, PROCESS, TORN
 from day import Broken, Day
-from outcome import Result, page
+from outcome import SYSTEMD, Result, kept, page
 from points import new_machine, trial, trials
 from support.machine import ROOT, TMUX
 
@@ -119,6 +120,13 @@ def test_a_page_says_what_was_broken() -> None:
     text = page([Result("a", "b", 3, ["why\nso"], "note"), Result("c", "d", 1)], 90.0)
     assert "| a | 3 | b | **broken 1 times**; note |\n| c | 1 | d | all kept |\n" in text
     assert "- a: why so\n" in text
+
+
+def test_a_new_page_keeps_what_the_trials_of_systemd_wrote() -> None:
+    assert f"\nHEADING = {json.dumps(SYSTEMD)}\n" in (ROOT / "packaging/test-systemd").read_text()
+    assert kept(f"old\n| a | b |\n{SYSTEMD}\ntext\n") == f"{SYSTEMD}\ntext\n"
+    assert kept("old\n") == ""
+    assert kept((ROOT / "docs/reliability.md").read_text()).count("| logout with") == 2
 
 
 def test_random_calls_end_as_they_may() -> None:
