@@ -39,17 +39,29 @@ def alive(pid: int) -> bool:
     return stat.rpartition(b")")[2].split()[0] not in b"ZX"
 
 
+def holds_nothing(pid: int) -> bool:
+    """Whether that process has ended with all its threads, so that its locks are free."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return True
+    return fields[0] in b"ZX" and int(fields[17]) <= 1
+
+
 def end(*pids: int) -> None:
-    """Kills those that are still there: one may end with another."""
+    """Kills those that are still there, for one may end with another, and waits until they are gone."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    eventually(lambda: all(map(holds_nothing, pids)))
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    """Signals a process that must be there."""
+    """Signals a process that must be there; one that is killed is gone when this returns."""
     assert pid > 1
     os.kill(pid, number)
+    if number == signal.SIGKILL:
+        eventually(lambda: holds_nothing(pid))
 
 
 class Machine:
