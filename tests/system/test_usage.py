@@ -78,12 +78,12 @@ def test_what_no_daemon_has_seen_the_shell_still_tells(own_default: Machine) -> 
 
 
 def test_of_one_that_leaves_no_record_the_samples_stay(own_default: Machine) -> None:
-    """After two seconds the looks at it are one second apart, and more rare only later."""
+    """After two seconds the looks at it are one second apart, more rare only later, and late on a busy machine."""
     (own_default.work / "hungry.py").write_text(f"{HUNGRY}\nopen('burnt', 'w').close()\ntime.sleep(1000)")
     job_id = own_default.submit("--wrap", f"exec {PYTHON} hungry.py")
     eventually((own_default.work / "burnt").exists)
     since = time.monotonic()
-    eventually(lambda: time.monotonic() > since + 3)
+    eventually(lambda: time.monotonic() > since + 6)
     pid = own_default.job(job_id)["pid"]
     os.kill(pid, signal.SIGKILL)
     used = own_default.ended(job_id)["used"]
