@@ -226,8 +226,9 @@ def _servers(socket: str) -> list[int]:
 
 
 def _start_commands(session: Session) -> str:
+    log, end = shlex.quote(session.log), shlex.quote(session.log_end)
     sink = (
-        f"exec 2>/dev/null; cat >>{shlex.quote(session.log)}; : >{shlex.quote(session.log_end)}; "
+        f"exec 2>/dev/null; [ -h {log} ] || cat >>{log}; [ -h {end} ] || : >{end}; "  # a job may have put links there
         f"[ -p {shlex.quote(session.bell)} ] && printf e 1<>{shlex.quote(session.bell)}"
     )
     name, script = session.name, shlex.quote(session.script)

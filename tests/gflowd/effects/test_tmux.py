@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -104,6 +105,22 @@ def test_the_first_session_starts_the_server(place: Place) -> None:
     place.tmux.kill(["gflow-1"])
     assert log(session) == "hello\n"
     assert place.tmux.sessions() == set()
+
+
+def test_nothing_is_written_through_a_link_that_a_job_has_put_in_the_place_of_its_log(place: Place) -> None:
+    session = place.session("gflow-1", "echo hello")
+    precious = place.jobs / "precious"
+    precious.write_text("mine\n")
+    for path in (session.log, session.log_end):
+        Path(path).symlink_to(precious)
+    os.mkfifo(session.bell)
+    bell = os.open(session.bell, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        assert place.tmux.start([session]) == []
+        eventually(lambda: bool(select.select([bell], [], [], 0)[0]))  # the log's writer is done
+    finally:
+        os.close(bell)
+    assert precious.read_text() == "mine\n"
 
 
 @pytest.mark.parametrize("whole_directory", [True, False])
