@@ -309,6 +309,17 @@ def replace_file(path: str, data: bytes, *, durable: bool, mode: int = 0o600) ->
         sync_directory(os.path.dirname(path) or ".")
 
 
+def replace_link(path: str, target: str) -> None:
+    """Makes `path` a symbolic link to `target`, in place of whatever file it was, by a rename. Raises OSError."""
+    fresh = f"{path}.new.{os.getpid()}"
+    try:
+        os.symlink(target, fresh)
+    except FileExistsError:  # left by a killed process that had our pid
+        os.unlink(fresh)
+        os.symlink(target, fresh)
+    os.rename(fresh, path)
+
+
 def _open_new(path: str, mode: int) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:

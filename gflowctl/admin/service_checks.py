@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 
 from gflowctl.admin.checks import OK, WARN, Finding
 from gflowd import paths
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from gflowctl.admin.checks import Check
     from gflowctl.context import Context
 
-ETC = "/etc/systemd/system"
-
 
 def unit_files(context: Context) -> Iterator[Finding]:
     """The units that are installed here are as they were written, and name a gflowd that exists."""
@@ -26,7 +23,7 @@ def unit_files(context: Context) -> Iterator[Finding]:
     again = "gflowd service install"
     for path, how in (
         (os.path.join(folder, units.USER), again),
-        (os.path.join(ETC, units.SYSTEM), f"sudo {again} --system --user {_user()}"),
+        (os.path.join(units.ETC, units.SYSTEM), f"sudo {again} --system --user {context.user}"),
     ):
         text = units.read(path)
         if not text:  # none, or a link to another or to /dev/null
@@ -46,10 +43,13 @@ def lingering(context: Context) -> Iterator[Finding]:
     found = _of_systemd(context)
     if found is None or (found.unit or "").startswith("/"):
         return
-    lingers = systemctl.lingers(_user())
+    lingers = systemctl.lingers(context.user)
     if lingers is False:
-        told = "you do not linger: at your last logout systemd ends gflowd and every job"
-        yield Finding(WARN, told, f"loginctl enable-linger {_user()}, with sudo if that is denied")
+        yield Finding(
+            WARN,
+            f"you do not linger: {units.LOGOUT}",
+            f"loginctl enable-linger {context.user}, with sudo if that is denied",
+        )
     elif lingers:
         yield Finding(OK, "gflowd and jobs go on when you log out (lingering)")
 
@@ -73,13 +73,6 @@ def delegation(context: Context) -> Iterator[Finding]:
 def _of_systemd(context: Context) -> daemon.Daemon | None:
     found = daemon.running(context.state)
     return found if found is not None and found.hosting == "systemd" and not found.elsewhere else None
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
 
 
 CHECKS: tuple[Check, ...] = (unit_files, lingering, delegation)

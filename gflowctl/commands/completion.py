@@ -61,10 +61,6 @@ def _install(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from gflowd.effects import completion_files
 
     scripts = {"gflowctl": PLACE, "gflowd": os.path.join(os.path.dirname(gflowd.__file__), "completions")}
-    if args.uninstall:
-        for path in completion_files.uninstall(scripts, environ):
-            render.write(f"Removed {render.escape(path)}\n")
-        return 0
-    for line in completion_files.lines(completion_files.install(scripts, environ, force=args.force)):
+    for line in completion_files.told(scripts, environ, uninstalls=args.uninstall, force=args.force):
         render.write(f"{render.escape(line)}\n")
     return 0

@@ -13,7 +13,7 @@ import os
 import sys
 
 from gflowctl.output import render
-from gflowd import command_line
+from gflowd import command_line, paths
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.slurm import front_ends
 
@@ -73,18 +73,12 @@ def _install(directory: str, environ: Mapping[str, str], *, force: bool) -> None
     try:
         os.makedirs(directory, exist_ok=True)
         for name in front_ends.NAMES:
-            _link(target, os.path.join(directory, name))
+            paths.replace_link(os.path.join(directory, name), target)
     except OSError as error:
         raise SystemFailed(f"{error.filename or directory}: {error.strerror}") from None
     render.write(f"{', '.join(front_ends.NAMES)} are now in {render.escape(directory)}\n")
     if directory not in map(os.path.normpath, _path(environ)):
         render.note(f"note: {directory} is not on your PATH")
-
-
-def _link(target: str, path: str) -> None:
-    fresh = f"{path}.new.{os.getpid()}"
-    os.symlink(target, fresh)
-    os.replace(fresh, path)
 
 
 def _launcher(environ: Mapping[str, str]) -> str:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
-    from gflowctl.submit.drafting import Draft
+    from gflowctl.submit.drafting import Batch, Draft
     from gflowctl.submit.enqueue import New
     from gflowd.core.syntax.clocks import Clock
 
@@ -127,6 +127,13 @@ def _appends(text: str) -> bool:
         return sbatch_semantics.appends(text)
     except Refused as error:
         raise argparse.ArgumentTypeError(f"{text!r} is {error}") from None
+
+
+def drafter_of(batch: Batch, context: Context) -> Drafter:
+    """Drafts the job of a script that comes with sbatch's options, not with ours."""
+    parser = command_line.Parser(prog="sbatch", write=render.write)
+    configure(parser)
+    return Drafter(parser.parse_args([]), context, batch)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from gflowctl.commands import run, submit
 from gflowctl.output import render
 from gflowctl.submit import capture, enqueue
-from gflowctl.submit.drafting import Batch, Drafter
+from gflowctl.submit.drafting import Batch
 from gflowctl.view import reasons
-from gflowd import command_line
 from gflowd.core.job.model import PROCESS
 from gflowd.core.job.reasons import SCHEDULING
 from gflowd.core.slurm.sbatch_options import COMMAND_LINE, Option
@@ -47,9 +46,7 @@ class Attended(run.Attendance):
             self.close()
 
     def _submit(self) -> int:
-        parser = command_line.Parser(prog="srun", write=render.write)
-        submit.configure(parser)
-        drafter = Drafter(parser.parse_args([]), self._context, self._batch)
+        drafter = submit.drafter_of(self._batch, self._context)
         draft = drafter.draft({**OWN, **({"export": "ALL,TERM"} if self._args.pty else {})})
         draft = draft.replace(spec=draft.spec.replace(relay=self._name, pty=self._args.pty))
         (new,) = enqueue.queue([draft], drafter, self._context)

@@ -13,7 +13,6 @@ from gflowctl.output import render
 from gflowctl.slurm import main
 from gflowctl.submit import capture, enqueue
 from gflowctl.submit.drafting import Batch, Drafter
-from gflowd import command_line
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.job.model import STDIN
 from gflowd.core.request.validation import LARGEST_SCRIPT
@@ -45,9 +44,7 @@ def run(words: Sequence[str], context: Context) -> int:
     given = sbatch_variables.options(context.environ)
     given += [Option(0, *pair) for pair in pairs if pair[0] not in OF_THE_PROGRAM]
     batch = _batch(own.get("wrap"), operands, context.environ, given)
-    parser = command_line.Parser(prog="sbatch", write=render.write)
-    submit.configure(parser)
-    drafter = Drafter(parser.parse_args([]), context, batch)
+    drafter = submit.drafter_of(batch, context)
     draft = drafter.draft()
     if draft.answer.skip_if_queued:
         from gflowctl.submit import skipping

@@ -18,6 +18,7 @@ from gflowctl.change import wish_rules, wishes
 from gflowctl.options import signals
 from gflowctl.output import render
 from gflowctl.slurm.control import changes
+from gflowctl.slurm.report import facts
 from gflowctl.view import jobs, runs, views
 from gflowd.core.errors import Refused
 from gflowd.core.job import array_ids
@@ -175,8 +176,11 @@ class Filter:
             raise Refused(f"Invalid job state specified: {state}; valid are PENDING, RUNNING and SUSPENDED")
         self._states: Final = STATES.get(state)
         users = {context.user} if "me" in options else set()
-        if options.get("user"):
-            users.add(_user(options["user"] or ""))
+        if word := options.get("user"):
+            user = facts.user(word)
+            if user is None:
+                raise Refused(f"Invalid user name: {word}")
+            users.add(user)
         self._users: Final = users
         clusters = options.get("clusters")
         if clusters is not None and not {site.CLUSTER, "all"}.intersection(clusters.split(",")):
@@ -195,15 +199,6 @@ class Filter:
             and "wckey" not in options
             and ("nodelist" not in options or (job.run is not None and _is_here(options["nodelist"] or "")))
         )
-
-
-def _user(word: str) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(int(word)).pw_name if word.isdecimal() else pwd.getpwnam(word).pw_name
-    except (KeyError, OverflowError, ValueError):  # ValueError: of thousands of digits
-        raise Refused(f"Invalid user name: {word}") from None
 
 
 def _is_here(nodes: str) -> bool:

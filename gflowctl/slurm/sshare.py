@@ -87,7 +87,7 @@ def run(words: Sequence[str], context: Context) -> int:
 def _shares(options: Mapping[str, str | None], context: Context) -> Iterator[Share]:
     fold = context.store.read()
     used = {user: float(record["usage"]) for user, record in fold.of(USAGE).items()}
-    everyone = {context.user, *used}
+    everyone, total = {context.user, *used}, sum(used.values())
     wanted = choice.words(options.get("users"))
     names = {context.user} if "Users" in options else everyone if wanted is None else facts.users(wanted)[0]
     asked = choice.words(options.get("accounts"))
@@ -97,4 +97,4 @@ def _shares(options: Mapping[str, str | None], context: Context) -> Iterator[Sha
     for account in accounts:
         for user in sorted(names):
             factor = context.observed.line.share(user)
-            yield Share(account, user, used.get(user, 0.0), sum(used.values()), len(everyone), factor)
+            yield Share(account, user, used.get(user, 0.0), total, len(everyone), factor)

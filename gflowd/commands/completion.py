@@ -53,10 +53,6 @@ def run(args: argparse.Namespace) -> int:
 def _install(scripts: Mapping[str, str], args: argparse.Namespace) -> int:
     from gflowd.effects import completion_files
 
-    if args.uninstall:
-        for path in completion_files.uninstall(scripts, os.environ):
-            print(f"Removed {path}")
-        return 0
-    for line in completion_files.lines(completion_files.install(scripts, os.environ, force=args.force)):
+    for line in completion_files.told(scripts, os.environ, uninstalls=args.uninstall, force=args.force):
         print(line)
     return 0

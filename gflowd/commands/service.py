@@ -130,5 +130,5 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"enabled    {yes(report['enabled'])}"
     yield f"active     {yes(report['active'])}{f' ({told})' if told else ''}"
     if report["manager"] == "user":
-        lost = f": {service.LOGOUT}" if report["lingering"] is False else ""
+        lost = f": {units.LOGOUT}" if report["lingering"] is False else ""
         yield f"lingering  {yes(report['lingering'])}{lost}"

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from gflowd.effects.daemon import Daemon
 
 PROGRAM = "gflowd"
-ETC = "/etc/systemd/system"
-LOGOUT = "at your last logout systemd ends gflowd and every job"
 FACTS = ("UnitFileState", "ActiveState", "MainPID", "FragmentPath", "DropInPaths")
 ACTIVE = {"active", "activating", "reloading"}
 
@@ -62,7 +60,7 @@ class Service:
         """Users that the same file serves."""
         if not self.manager.system:
             return []
-        links = glob.glob(os.path.join(ETC, "*.wants", "gflowd@*.service"))
+        links = glob.glob(os.path.join(units.ETC, "*.wants", "gflowd@*.service"))
         found = {os.path.basename(link).removeprefix("gflowd@").removesuffix(".service") for link in links}
         return sorted(found - {self.user})
 
@@ -90,7 +88,7 @@ def named(args: argparse.Namespace) -> Service:
     if args.action != "status" and os.geteuid() != 0:
         raise Refused(f"only root may do that: sudo gflowd service {args.action} --system --user {user}")
     manager.reach()
-    return Service(user, manager, os.path.join(ETC, units.SYSTEM))
+    return Service(user, manager, os.path.join(units.ETC, units.SYSTEM))
 
 
 def install(service: Service, args: argparse.Namespace) -> None:
@@ -255,12 +253,7 @@ def _settle(service: Service, before: str | None, after: str, taken: TakeOver | 
 def _write(path: str, text: str) -> None:
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        fresh = f"{path}.new"
-        with open(fresh, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
+        paths.replace_file(path, text.encode("utf-8", "surrogateescape"), durable=True, mode=0o666)
     except OSError as error:
         raise SystemFailed(f"{error.filename or path}: {error.strerror}") from None
 
@@ -292,10 +285,10 @@ def _linger(service: Service, *, wanted: bool) -> None:
     if systemctl.lingers(service.user):
         return
     if not wanted:
-        print(f"gflowd: without lingering, {LOGOUT}: loginctl enable-linger prevents it", file=sys.stderr)
+        print(f"gflowd: without lingering, {units.LOGOUT}: loginctl enable-linger prevents it", file=sys.stderr)
     elif (why := systemctl.enable_lingering(service.user)) is not None:
         remedy = f"sudo loginctl enable-linger {service.user}"
-        print(f"gflowd: lingering is not enabled ({why}), so {LOGOUT}: {remedy}", file=sys.stderr)
+        print(f"gflowd: lingering is not enabled ({why}), so {units.LOGOUT}: {remedy}", file=sys.stderr)
     else:
         print("lingering is enabled: gflowd starts at boot, and jobs go on when you log out")
 

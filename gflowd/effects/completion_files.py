@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed
 
 TYPE_CHECKING = False
@@ -81,15 +82,20 @@ def _copy(source: str, path: str) -> None:
         with open(source, "rb") as file:
             content = file.read()
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        fresh = f"{path}.new.{os.getpid()}"
-        with open(fresh, "wb") as file:
-            file.write(content)
-        os.replace(fresh, path)
+        paths.replace_file(path, content, durable=False, mode=0o666)
     except OSError as error:
         raise SystemFailed(f"{error.filename or path}: {error.strerror}") from None
 
 
-def lines(found: list[tuple[str, str]]) -> Iterator[str]:
+def told(scripts: Mapping[str, str], environ: Mapping[str, str], *, uninstalls: bool, force: bool) -> Iterator[str]:
+    """Installs or uninstalls, and yields what the user is told of it."""
+    if uninstalls:
+        yield from (f"Removed {path}" for path in uninstall(scripts, environ))
+    else:
+        yield from _lines(install(scripts, environ, force=force))
+
+
+def _lines(found: list[tuple[str, str]]) -> Iterator[str]:
     """What the user is told of the installed files."""
     for shell, path in found:
         yield f"{shell}: {path}"

@@ -29,13 +29,7 @@ def put(directory: str, names: tuple[str, ...]) -> None:
     paths.private_directory(directory)
     target = _installed() or _written(directory)
     for name in names:
-        fresh = os.path.join(directory, f"{name}.new.{os.getpid()}")
-        try:
-            os.symlink(target, fresh)
-        except FileExistsError:  # left by a killed process that had our pid
-            os.unlink(fresh)
-            os.symlink(target, fresh)
-        os.rename(fresh, os.path.join(directory, name))
+        paths.replace_link(os.path.join(directory, name), target)
 
 
 def _installed() -> str | None:

@@ -230,13 +230,16 @@ def group(user: str) -> tuple[str, str]:
 
 def users(words: Sequence[str]) -> tuple[frozenset[str], list[str]]:
     """The names of users, given by name or number, and those that this machine does not know."""
-    found, unknown = set(), []
-    for word in words:
-        try:
-            found.add(pwd.getpwuid(int(word)).pw_name if word.isascii() and word.isdigit() else pwd.getpwnam(word)[0])
-        except (KeyError, OverflowError, ValueError):  # ValueError: of thousands of digits
-            unknown.append(word)
-    return frozenset(found), unknown
+    names = {word: user(word) for word in words}
+    return frozenset(filter(None, names.values())), [word for word in words if names[word] is None]
+
+
+def user(word: str) -> str | None:
+    """The name of a user, given by name or number; None of one that this machine does not know."""
+    try:
+        return (pwd.getpwuid(int(word)) if word.isascii() and word.isdigit() else pwd.getpwnam(word)).pw_name
+    except (KeyError, OverflowError, ValueError):  # ValueError: of thousands of digits
+        return None
 
 
 def _number(text: str | None, usual: int) -> int:

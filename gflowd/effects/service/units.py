@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 USER, SYSTEM = "gflowd.service", "gflowd@.service"
+ETC = "/etc/systemd/system"
+LOGOUT = "at your last logout systemd ends gflowd and every job"  # of who does not linger
 OURS, EDITED, FOREIGN = "ours", "edited", "foreign"
 _START = "ExecStart=gflowd run\n"
 _MARK = re.compile(r'# Written by "gflowd service install" of gflow \S+\.\n# sha256 of the rest: ([0-9a-f]{64})\n')

@@ -15,7 +15,6 @@ import pytest
 from gflowctl.admin import service_checks
 from gflowctl.context import Context
 from gflowd import main
-from gflowd.daemon import service
 from gflowd.effects import daemon, proc
 from gflowd.effects.service import units
 
@@ -105,8 +104,7 @@ def stand(tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setenv("PATH", f"{made.bin}:/usr/bin:/bin")
     monkeypatch.setenv("FOLDER", str(made.unit.parent))
     monkeypatch.setattr(sys, "argv", ["gflowd"])
-    monkeypatch.setattr(service, "ETC", str(tmp_path / "etc"))
-    monkeypatch.setattr(service_checks, "ETC", str(tmp_path / "etc"))
+    monkeypatch.setattr(units, "ETC", str(tmp_path / "etc"))
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.value import Value
+from gflowd.core.syntax import job_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -232,20 +233,9 @@ def _ranks(text: str, place: int, tasks: int) -> list[int]:
     return found
 
 
-def folded(numbers: Iterable[int]) -> str:
-    """`0-2,5`."""
-    ranges: list[list[int]] = []
-    for number in sorted(numbers):
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
-
-
 def named(numbers: Sequence[int]) -> str:
     """`task 3`, `tasks 0-2`."""
-    return f"task{'s' * (len(numbers) != 1)} {folded(numbers)}"
+    return f"task{'s' * (len(numbers) != 1)} {job_ids.show(numbers)}"
 
 
 def status(ends: Iterable[int]) -> int:
