@@ -16,6 +16,7 @@ import pytest
 
 import gflowd
 from gflowd.core.slurm import front_ends
+from gflowd.effects import installer
 
 ROOT = Path(__file__).parent.parent
 PACKAGING = ROOT / "packaging"
@@ -23,9 +24,13 @@ SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 FLOORS = dict(
     line.split(">=")
-    for section, option in (("options", "install_requires"), ("options.extras_require", "cron"))
+    for section, option in (
+        ("options", "install_requires"),
+        *(("options.extras_require", extra) for extra in ("cron", *installer.EXTRAS)),
+    )
     for line in SETUP[section][option].split()
 )
+MUST = set(SETUP["options"]["install_requires"].split()) - {"nvidia-ml-py>=12.550.52"}  # NVML is for real GPUs alone
 DEBIAN = {"nvidia-ml-py": "pynvml"}
 
 
@@ -45,7 +50,15 @@ def test_each_package_asks_for_the_oldest_releases_that_gflow_accepts() -> None:
         assert f" python3-{DEBIAN.get(name, name)} (>= {version}),\n" in control
     arch = (PACKAGING / "arch/PKGBUILD").read_text()
     needed = set(re.findall(r"'python-([\w-]+)>=([\d.]+)'", arch.partition("\ndepends=")[2].partition("\n")[0]))
-    assert needed == {(name, version) for name, version in FLOORS.items() if name not in {"nvidia-ml-py", "cronsim"}}
+    assert needed == {(name, version) for name, version in FLOORS.items() if f"{name}>={version}" in MUST}
+
+
+def test_each_extra_has_its_packages_named_where_they_are_missing() -> None:
+    extras = SETUP["options.extras_require"]
+    found = {name: tuple(line.split(">=")[0] for line in extras[name].split()) for name in installer.EXTRAS}
+    assert found == installer.EXTRAS
+    said = installer.extra("metrics", "gflowctl metrics")
+    assert said == f"gflowctl metrics needs gflow[metrics]: {installer.command('prometheus-client')}"
 
 
 def test_the_page_of_dependencies_names_each_with_its_oldest_release() -> None:

@@ -319,6 +319,8 @@ def gpus(context: Context) -> Iterator[Finding]:
         yield Finding(OK, allowed.words())
     if seen.trouble:
         yield Finding(WARN, f"no job is started now: {seen.trouble}")
+    for worker, trouble in sorted(seen.service_troubles.items()):
+        yield Finding(WARN, f"{worker}: {trouble}")
 
 
 def memory_limits(context: Context) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from gflowd.storage.observed import Observed
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gflowd.paths import State
 
@@ -61,7 +61,7 @@ def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
         "installed": __version__,
         "restart": holder.restart if holder else None,
         "state_dir": state.root,
-        "workers": _workers(holder),
+        "workers": _workers(holder, seen.service_troubles),
         "executor": seen.executor,
         "memory_limits": seen.memory_limits,
         "gpus": [gpu.raw for gpu in seen.gpus],
@@ -91,7 +91,7 @@ def _uptime(holder: daemon.Daemon | None) -> float | None:
     return round(max(0.0, now - holder.start / os.sysconf("SC_CLK_TCK")), 3)
 
 
-def _workers(holder: daemon.Daemon | None) -> list[dict[str, Any]]:
+def _workers(holder: daemon.Daemon | None, troubles: Mapping[str, str]) -> list[dict[str, Any]]:
     if holder is None or holder.pulse_fd is None or holder.elsewhere:
         return []
     from gflowd.workers import board
@@ -107,6 +107,7 @@ def _workers(holder: daemon.Daemon | None) -> list[dict[str, Any]]:
             "pid": pulse.pid or None,
             "heartbeat_age": round(max(0.0, now - pulse.beat), 3) if pulse.beat else None,
             "restarts": pulse.restarts,
+            "trouble": troubles.get(pulse.name),
         }
         for pulse in pulses
     ]
@@ -143,6 +144,10 @@ def _lines(report: dict[str, Any], paint: Paint) -> Iterable[str]:
         yield f"GPUs      {paint(report['gpu_trouble'], RED)}"
     if report["trouble"]:
         yield f"trouble   {paint(report['trouble'], RED)}"
+    for each in report["workers"]:
+        if each["trouble"]:
+            said = f"{each['name']}: {each['trouble']}"
+            yield f"trouble   {paint(said, RED)}"
     workers = [
         (each["name"], each["pid"] or "-", _age(each["heartbeat_age"]), each["restarts"]) for each in report["workers"]
     ]

@@ -115,6 +115,11 @@ class Child(Restarts):
         self.delay()
         return status
 
+    def dismiss(self) -> None:
+        """It has ended, and is not wanted any more."""
+        os.close(self.wake_read)
+        os.close(self.wake_write)
+
     def forget(self) -> None:
         """It has ended."""
         if self.process is not None:

@@ -20,7 +20,7 @@ from gflowd.core.errors import GflowError, SystemFailed
 from gflowd.daemon.children import ABORT_GRACE, HEEDED, Child, Host, Restarts, send
 from gflowd.daemon.systemd import notify, watchdog_interval
 from gflowd.effects import doorbell
-from gflowd.workers import WORKERS, base, board
+from gflowd.workers import WORKERS, base, board, wanted
 
 if TYPE_CHECKING:
     import socket
@@ -74,7 +74,8 @@ class Supervisor:
         self.to_stderr = to_stderr
         self.log = log.get("supervisor")
         self.pulses = board.Pulses([board.MANAGER, *(row.name for row in WORKERS)])
-        self.children = [Child(row, self.pulses) for row in WORKERS]
+        self.children: list[Child] = []
+        self._staff()
         self.complaints, self._complain = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.bell = -1
         self.host: Host | None = None
@@ -133,7 +134,8 @@ class Supervisor:
 
     def announce(self) -> None:
         """Reports once that all are up, and tells systemd's watchdog that we are alive."""
-        if not self.ready and all(self.pulses.get(row.name).beat for row in WORKERS):
+        essential = [child.row.name for child in self.children if child.row.is_essential]
+        if not self.ready and all(self.pulses.get(name).beat for name in essential):
             self.ready = True
             for child in self.children:
                 child.failed_boots = 0
@@ -208,7 +210,7 @@ class Supervisor:
         self._end_workers(STOP_WITHIN)
         if self.host is not None:
             self.host.end()
-        for name in (board.MANAGER, *(row.name for row in WORKERS)):
+        for name in (board.MANAGER, *(child.row.name for child in self.children)):
             self.pulses.set(board.Pulse(name))
 
     def _wiring(self, host: Host, child: Child) -> base.Wiring:
@@ -231,7 +233,7 @@ class Supervisor:
             return
         said = self._complaint()
         self.log.warning("worker ended", worker=child.row.name, status=status, said=said)
-        if child.failed_boots >= BOOTS:
+        if child.failed_boots >= BOOTS and child.row.is_essential:
             self._give_up(f"{child.row.name} cannot start: {said or f'it ended with status {status}'}")
 
     def _end_workers(self, within: float) -> None:
@@ -254,6 +256,20 @@ class Supervisor:
             return
         self.log.info("configuration reloaded")
         self._end_workers(STOP_WITHIN)
+        self._staff()
+
+    def _staff(self) -> None:
+        """Has a child for each worker that the configuration wants; those that were there before stay."""
+        known = {child.row.name: child for child in self.children}
+        rows = wanted(self.config, WORKERS)
+        for row in WORKERS:
+            if row not in rows:
+                self.pulses.clear(row.name)
+                if row.name in known:
+                    known[row.name].dismiss()
+            elif row.name not in known:
+                self.pulses.set(board.Pulse(row.name))
+        self.children = [known.get(row.name) or Child(row, self.pulses) for row in rows]
 
     def _next_due(self) -> float:
         """When something must be checked without a wake-up; monotonic."""

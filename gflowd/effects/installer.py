@@ -7,6 +7,7 @@ import sys
 
 APT = "/usr/bin/apt"
 DEBIAN = {"nvidia-ml-py": "python3-pynvml"}  # where the name is not python3-NAME
+EXTRAS = {"metrics": ("prometheus-client",)}  # the packages of each of gflow's extras, as in setup.cfg
 
 
 def command(*names: str, again: bool = False) -> str:
@@ -17,6 +18,11 @@ def command(*names: str, again: bool = False) -> str:
         ours = (DEBIAN.get(name, f"python3-{name}") for name in names)
         return f"sudo apt {'reinstall' if again else 'install'} {' '.join(ours)}"
     return f"install {', '.join(names)} from your distribution"
+
+
+def extra(name: str, what: str) -> str:
+    """The sentence for whoever asks for `what` where the packages of this extra are missing."""
+    return f"{what} needs gflow[{name}]: {command(*EXTRAS[name])}"
 
 
 def _is_managed() -> bool:

@@ -1,21 +1,40 @@
 """The workers: one module each, one row each. To add a worker, write its module and add its row."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gflowd.effects import doorbell as bell
 from gflowd.workers.slots import GPU_POLLER, RESERVATION_TIMER, SCHEDULER, TIMEOUT_ENFORCER, ZOMBIE_DETECTOR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gflowd.config.loader import Config
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """A worker: its name (also that of its slot and process), what wakes it, what it rings when its decision changes,
-    and its module in this package if that has another name.
+    its module in this package if that has another name, and for one that not everybody needs, the configurations in
+    which it is wanted. Such a worker is not forked otherwise, and the daemon does not end because it cannot start.
     """
 
     name: str
     wakes_for: bytes
     rings: bytes = bell.FINDING
     module: str = ""
+    when: Callable[[Config], bool] | None = None
+
+    @property
+    def is_essential(self) -> bool:
+        """Whether there is no daemon without it."""
+        return self.when is None
+
+    def is_wanted(self, config: Config) -> bool:
+        """Whether it is to run."""
+        return self.when is None or self.when(config)
 
 
 WORKERS = (
@@ -30,3 +49,8 @@ WORKERS = (
         module="scheduler.worker",
     ),
 )
+
+
+def wanted(config: Config, rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The workers of a daemon with this configuration."""
+    return tuple(row for row in rows if row.is_wanted(config))

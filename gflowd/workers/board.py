@@ -110,6 +110,10 @@ class Pulses:
         name = pulse.name.encode()
         _ROW.pack_into(self._map, self._place[pulse.name], name, pulse.pid, pulse.beat, pulse.started, pulse.restarts)
 
+    def clear(self, name: str) -> None:
+        """Empties the row of a process that is not wanted; only the supervisor does."""
+        self._map[self._place[name] : self._place[name] + _ROW.size] = bytes(_ROW.size)
+
     def assign(self, name: str, pid: int) -> None:
         """Writes the pid of a process just forked, which may already send heartbeats."""
         struct.pack_into("q", self._map, self._place[name] + 32, pid)
@@ -129,7 +133,10 @@ def _pulse(row: bytes) -> Pulse:
 
 
 def read_pulses(pid: int, fd: int) -> list[Pulse]:
-    """The pulses of the daemon whose supervisor is `pid`, read from outside. Raises OSError if it is gone."""
+    """The pulses of the daemon whose supervisor is `pid`, read from outside, of the processes that are wanted. Raises
+    OSError if it is gone.
+    """
     with open(f"/proc/{pid}/fd/{fd}", "rb") as file:
         data = file.read()
-    return [_pulse(data[place : place + _ROW.size]) for place in range(0, len(data), _ROW.size)]
+    rows = (_pulse(data[place : place + _ROW.size]) for place in range(0, len(data), _ROW.size))
+    return [pulse for pulse in rows if pulse.name]

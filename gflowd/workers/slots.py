@@ -13,7 +13,7 @@ from gflowd.core.execution.usage import Samples
 from gflowd.core.gpu.report import GpuReport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from gflowd.core.execution.observations import LiveJob
     from gflowd.core.gpu.admin_state import Resumed
@@ -34,6 +34,13 @@ class Agenda:
     edges: tuple[float, ...]
     poll_after: float | None
     resumed: tuple[Resumed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a worker decides that only serves people: what keeps it from its work, None if nothing does."""
+
+    trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,11 @@ class Slots:
         """What the timeout enforcer has seen live attempts use."""
         post = self.posts.get(TIMEOUT_ENFORCER)
         return Samples() if post is None or post.detail is None else _checked(post.detail, Samples)
+
+    def troubles(self, names: Collection[str]) -> dict[str, str]:
+        """What keeps those of these workers that only serve people from their work."""
+        posts = ((name, self.posts[name].decision) for name in names if name in self.posts)
+        return {name: said.trouble for name, said in posts if isinstance(said, Service) and said.trouble is not None}
 
     def without(self, name: str) -> Slots:
         """What all other workers have posted."""

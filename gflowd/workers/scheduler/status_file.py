@@ -40,6 +40,14 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps the scheduler from starting jobs, and, by worker, those that only serve people from their work."""
+
+    scheduler: str | None = None
+    services: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The state at one moment, in the form of the file: every field is JSON. Memory in MiB, times
     in seconds since the epoch; ids of jobs that are keys are text.
@@ -54,6 +62,7 @@ class Status:
     next_id: int  # the next job's, needed only if the snapshot is lost
     reservations: list[dict[str, Any]]  # the current or next windows
     trouble: str | None
+    service_troubles: Mapping[str, str]  # by worker
 
 
 def status(
@@ -64,7 +73,7 @@ def status(
     windows: Sequence[Window],
     next_id: int,
     stuck: tuple[tuple[int, int], ...],
-    trouble: str | None,
+    trouble: Trouble,
 ) -> Status:
     """The current status; `stuck` are the attempts that survive KILL."""
     used_cpus = used_memory = 0
@@ -90,7 +99,8 @@ def status(
         line=waiting.line,
         next_id=next_id,
         reservations=[window.fields() for window in windows],
-        trouble=trouble,
+        trouble=trouble.scheduler,
+        service_troubles=trouble.services,
     )
 
 

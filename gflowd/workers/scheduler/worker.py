@@ -22,6 +22,7 @@ from gflowd.core.planning import promises
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import is_installed
 from gflowd.storage.lock import Lock
+from gflowd.workers import WORKERS, wanted
 from gflowd.workers.base import Turn
 from gflowd.workers.scheduler import settlement
 from gflowd.workers.scheduler.decision_log import DecisionLog
@@ -31,7 +32,7 @@ from gflowd.workers.scheduler.planner import Planner, Said, ends
 from gflowd.workers.scheduler.recorder import Recorder
 from gflowd.workers.scheduler.scratch import Scratch
 from gflowd.workers.scheduler.snapshot_follower import SchedulerState
-from gflowd.workers.scheduler.status_file import StatusFile, Waiting, status
+from gflowd.workers.scheduler.status_file import StatusFile, Trouble, Waiting, status
 from gflowd.workers.slots import SCHEDULER, Agenda
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Scheduler:
         self._launched: set[Key] = set()
         self._last: Last | None = None
         self._idle = IdleWatch(wiring.config)
+        self._services = tuple(row.name for row in wanted(wiring.config, WORKERS) if not row.is_essential)
         self._deferred: dict[Key, str] = {}  # starts to try again, and why
         self._retry_at: float | None = None
         self._trouble: str | None = None
@@ -167,7 +169,7 @@ class Scheduler:
             self._planner.reserved,
             self._state.next_id,
             slots.enforced.stuck,
-            self._trouble,
+            Trouble(self._trouble, slots.troubles(self._services)),
         )
         self._decisions.waits(told, self._job_queue)
         if not self._status_file.is_news(told) and not self._status_file.is_outdated(now):

@@ -14,12 +14,13 @@ import pytest
 from gflowd.config import loader
 from gflowd.core.errors import Refused
 from gflowd.daemon import children
+from gflowd.daemon import supervisor as of_daemon
 from gflowd.daemon.supervisor import Supervisor
 from gflowd.daemon.systemd import notify, watchdog_interval
 from gflowd.effects import doorbell
 from gflowd.paths import Runtime, State
-from gflowd.workers import WORKERS
-from gflowd.workers.board import Pulse
+from gflowd.workers import WORKERS, Row
+from gflowd.workers.board import Pulse, read_pulses
 
 
 @pytest.fixture
@@ -85,6 +86,61 @@ def test_ready_is_said_once_and_not_before_the_last_worker_is_up(boss: Superviso
     boss.announce()
     boss.announce()
     assert announced == [boss.pulses.fd]
+
+
+@pytest.fixture
+def choosy(boss: Supervisor, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+    """The same, in a gflow with one more worker, which runs at log level debug."""
+    extra = Row("extra", wakes_for=doorbell.DECISION, when=lambda config: config.log_level == "debug")
+    monkeypatch.setattr(of_daemon, "WORKERS", (*WORKERS, extra))
+    boss.pulses.__init__(["manager", *(row.name for row in (*WORKERS, extra))])  # type: ignore[misc]
+    boss._staff()
+    return boss
+
+
+def reload(boss: Supervisor, **settings: str) -> None:
+    boss.reload = lambda: loader.load(None, {"HOME": "/nonexistent"}, settings)
+    boss._reload()
+
+
+def seen(boss: Supervisor) -> list[str]:
+    """The processes in `gflowd status`."""
+    return [pulse.name for pulse in read_pulses(os.getpid(), boss.pulses.fd)]
+
+
+def test_a_worker_runs_only_while_the_configuration_wants_it(choosy: Supervisor) -> None:
+    usual = ["manager", *(row.name for row in WORKERS)]
+    first = choosy.children[0]
+    assert seen(choosy) == usual
+    assert len(choosy.children) == len(WORKERS)
+    reload(choosy, **{"daemon.log_level": "debug"})
+    assert [child.row.name for child in choosy.children] == [*usual[1:], "extra"]
+    assert seen(choosy) == [*usual, "extra"]
+    assert choosy.children[0] is first, "those that were wanted before keep their pipes and the count of their restarts"
+    wake = choosy.children[-1].wake_read
+    reload(choosy)
+    assert seen(choosy) == usual
+    assert choosy.children[-1].row in WORKERS
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(wake)
+
+
+def test_the_daemon_does_not_wait_for_what_only_serves_people_and_does_not_end_with_it(
+    choosy: Supervisor, announced: list[int]
+) -> None:
+    reload(choosy, **{"daemon.log_level": "debug"})
+    beat_all(choosy, "extra")
+    choosy.announce()
+    assert announced == [choosy.pulses.fd]
+    for child in (choosy.children[-1], choosy.children[0]):
+        for _ in range(of_daemon.BOOTS):
+            assert not choosy.leaving
+            choosy.pulses.clear(child.row.name)
+            child.process = children.board.fork.Process(target=os._exit, args=(3,))
+            child.process.start()
+            child.process.join()
+            choosy._bury(child)
+    assert choosy.leaving, "without the others there is no daemon"
 
 
 @pytest.fixture

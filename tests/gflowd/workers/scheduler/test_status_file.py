@@ -19,7 +19,7 @@ from gflowd.core.planning.reservations import Window
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.queue.job_records import JobRecords
 from gflowd.workers.base import Wiring
-from gflowd.workers.scheduler.status_file import Status, StatusFile, Waiting, status
+from gflowd.workers.scheduler.status_file import Status, StatusFile, Trouble, Waiting, status
 
 SPEC = specs.SPEC.replace(cpus=2, memory_mb=300, gpus=1)
 STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))
@@ -52,7 +52,7 @@ def job_queue(phases: dict[int, Phase]) -> JobQueue:
 def told(phases: dict[int, Phase], **fields: object) -> Status:
     known: dict[str, object] = {
         "waiting": Waiting({}), "capacity": CAPACITY, "picture": PICTURE, "windows": (), "next_id": 1, "stuck": (),
-        "trouble": None, **fields,
+        "trouble": Trouble(), **fields,
     }  # fmt: skip
     return status(job_queue(phases), **known)  # type: ignore[arg-type]
 
@@ -75,7 +75,8 @@ def status_file(wiring: Wiring) -> StatusFile:
 
 
 def test_the_world_is_written_as_it_is(status_file: StatusFile, wiring: Wiring) -> None:
-    world = told({1: running(0, 2), 2: running()}, waiting=Waiting({7: "Resources"}), trouble="disk full")
+    trouble = Trouble("disk full", {"notifier": "no mail"})
+    world = told({1: running(0, 2), 2: running()}, waiting=Waiting({7: "Resources"}), trouble=trouble)
     assert show(status_file, world, now(wall=123.5), {7: 1.5}) is None
     found = seen(wiring)
     assert found["at"] == 123.5
@@ -84,6 +85,7 @@ def test_the_world_is_written_as_it_is(status_file: StatusFile, wiring: Wiring) 
     assert found["reasons"] == {"7": "Resources"}
     assert found["expected"] == {"7": 1.5}
     assert found["trouble"] == "disk full"
+    assert found["service_troubles"] == {"notifier": "no mail"}
     gpus: list[dict[str, object]] = found["gpus"]  # type: ignore[assignment]
     assert [(g["state"], g["cause"], g["jobs"]) for g in gpus] == [
         ("busy", None, [1]), ("unmanaged", "pid 5 of ada", []), ("idle", None, []),
