@@ -24,12 +24,13 @@ SECONDS ?= 60
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-quick test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity tools nvidia-check packages packages-test systemd-test pyz clean
+.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity tools nvidia-check packages packages-test systemd-test pyz clean
 
 help:
 	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
 	@echo 'make test          run the tests'
 	@echo 'make test-quick    run the tests that start no daemon and no program, e.g. every few minutes'
+	@echo 'make test-full     run the tests with all seeds, sizes and made-up cases, of which `make test` tries some'
 	@echo 'make test-loaded   run the tests beside three busy loops'
 	@echo 'make test-oldest   run the tests with the oldest releases of the packages that gflow accepts'
 	@echo 'make lint          run ruff and mypy, and check that man pages and completions are up to date'
@@ -66,6 +67,10 @@ test: $(VENV)/developer
 
 test-quick: $(VENV)/developer
 	@$(BIN)/python -m pytest -q -n $(PARALLEL) --dist loadfile $(QUICK)
+
+# What makes it deeper, tests/support/depth.py says.
+test-full: $(VENV)/developer
+	@GFLOW_TEST_DEPTH=full $(MAKE) --no-print-directory test
 
 # A test that fails here and not in `make test` races a clock.
 test-loaded: $(VENV)/developer

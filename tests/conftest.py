@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from support import nvidia, whole_files
+from support import depth, nvidia, whole_files
 from support.tracing import Tracing
 
 from gflowd.paths import State
@@ -34,8 +34,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# How long an example takes says more of the machine than of gflow.
-hypothesis.settings.register_profile("gflow", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# How long an example takes says more of the machine than of gflow. How many there are, `make test-full` says.
+hypothesis.settings.register_profile(
+    "gflow",
+    deadline=None,
+    max_examples=depth.examples(),
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("gflow")
 
 PATIENCE = 30.0  # seconds: what promises to be gone "soon" may take this long on a busy machine

@@ -159,45 +159,49 @@ def test_systemd_accepts_the_units(tmp_path: Path, name: str, manager: str) -> N
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def modules_of_tests() -> dict[Path, ast.Module]:
-    return {path: ast.parse(path.read_text()) for path in sorted((ROOT / "tests").rglob("*.py"))}
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 
 def test_no_two_test_modules_share_an_import_name() -> None:
     """They are imported by the last part of their paths, so that of two only one would be there."""
     packages = {path.parent for path in (ROOT / "tests").rglob("__init__.py")}
-    names = Counter(
-        path.stem for path in modules_of_tests() if path.parent not in packages and path.name != "conftest.py"
-    )
+    names = Counter(path.stem for path in TESTS if path.parent not in packages and path.name != "conftest.py")
     names.update(package.name for package in packages)
     names.update(path.stem for path in (ROOT / "benchmarks").glob("*.py"))  # which some tests import
     assert [name for name, times in names.items() if times > 1] == []
 
 
-def test_what_tests_share_is_imported_by_its_name_and_never_from_a_conftest_or_a_test() -> None:
-    wrong = [
-        (path.name, module)
-        for path, tree in modules_of_tests().items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom | ast.Import)
-        for module in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
-        if module is not None and (module == "conftest" or module.startswith("test_"))
-    ]
+class Shared:
+    """What the modules of tests import and define, each read once."""
+
+    def __init__(self) -> None:
+        self.imported: list[tuple[str, str]] = []  # the module, and what it imports
+        self.defined: Counter[str] = Counter()
+        self.least: list[str] = []  # who writes out the least that a Spec must say
+        for path in TESTS:
+            for node in ast.walk(ast.parse(path.read_text())):
+                match node:
+                    case ast.ImportFrom(module=str(module)):
+                        self.imported.append((path.name, module))
+                    case ast.Import():
+                        self.imported += [(path.name, alias.name) for alias in node.names]
+                    case ast.FunctionDef():
+                        self.defined[node.name] += 1
+                    case ast.Call(func=ast.Name(id="Spec")):
+                        self.least += [path.name] if ast.unparse(node).startswith("Spec(command=('x',)") else []
+
+
+@pytest.fixture(scope="module")
+def shared() -> Shared:
+    return Shared()
+
+
+def test_what_tests_share_is_imported_by_its_name_and_never_from_a_conftest_or_a_test(shared: Shared) -> None:
+    assert shared.imported
+    wrong = [(name, module) for name, module in shared.imported if module == "conftest" or module.startswith("test_")]
     assert wrong == []
 
 
-def test_what_tests_share_is_built_once() -> None:
-    defined = Counter(
-        node.name
-        for tree in modules_of_tests().values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.name in ("eventually", "private_ctl", "new_machine", "imported")
-    )
-    assert defined["eventually"] == defined["private_ctl"] == 1
-    least = [
-        path.name
-        for path, tree in modules_of_tests().items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node).startswith("Spec(command=('x',)")
-    ]
-    assert least == ["specs.py"]
+def test_what_tests_share_is_built_once(shared: Shared) -> None:
+    assert shared.defined["eventually"] == shared.defined["private_ctl"] == 1
+    assert shared.least == ["specs.py"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from support import depth
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
@@ -183,14 +184,14 @@ def naive(made: list[Job], gpus: int, *, promised: bool) -> list[float]:
     return [started[job.id] - job.submitted for job in made]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", depth.some(range(20), 5))
 def test_the_fast_policies_do_what_their_definitions_say(seed: int) -> None:
     made = some_jobs(Random(seed), 120, 5)
     assert replayed(made, 5, simulate.Greedy(5)).waits == naive(made, 5, promised=False)
     assert replayed(made, 5, simulate.Easy(5)).waits == naive(made, 5, promised=True)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", depth.some(range(5), 2))
 def test_the_policy_of_the_page_keeps_its_promises_and_starves_nobody(seed: int) -> None:
     made = some_jobs(Random(seed), 400, 5)
     outcome = replayed(made, 5, Score(5))
@@ -294,7 +295,8 @@ def test_a_comparison_is_the_geometric_mean_of_ratios_to_the_original() -> None:
 
 @pytest.mark.parametrize("load", [0.7, 0.8])
 def test_wide_jobs_wait_less_than_with_the_original_and_the_machine_is_as_busy(load: float) -> None:
-    made = workload.offered(workload.read(TRACE.read_text().splitlines()), 8, load)
+    trace = workload.read(TRACE.read_text().splitlines())
+    made = workload.offered(trace, 8, load, first=depth.number(2000, 800))
     theirs, ours = (figures(made, 8, replayed(made, 8, POLICIES[name](8))) for name in ("gflow_rs", "gflow"))
     assert ours.wide_wait is not None
     assert theirs.wide_wait is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from support import depth
 from virtual_jobs import Fate
 from virtual_run import VirtualRun
 
@@ -15,7 +16,7 @@ NO_RULES = ()  # what is asserted here says more
 SAFETY = ("given twice", "phases", "ends")
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", depth.some(range(12), 4))
 def test_a_wide_job_keeps_its_place_while_its_gpus_are_looked_at(seed: int) -> None:
     with VirtualRun(seed, gpus=4, rules=NO_RULES) as run:
         run.submit(gpus=4, takes=60.0)
@@ -46,7 +47,7 @@ def test_a_stream_of_small_jobs_without_limits_does_not_starve_a_wide_one() -> N
 def test_a_wide_job_starts_while_small_ones_without_limits_keep_coming() -> None:
     with VirtualRun(gpus=8, cpus=64, rules=NO_RULES) as run:
         wide = None
-        for number in range(400):
+        for number in range(depth.number(400, 120)):
             run.submit(gpus=1, takes=200.0)
             run.go(24.0)
             if number == 50:

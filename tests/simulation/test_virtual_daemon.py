@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from simulated import simulate
+from support import depth
 
-SEEDS = range(1, 9)
-HOURS = 4.0
+SEEDS = depth.some(range(1, 9), 3)
+HOURS = depth.number(40, 15) / 10
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -15,4 +16,4 @@ def test_a_busy_machine_breaks_no_rule(seed: int) -> None:
 
 
 def test_a_run_can_be_repeated_to_the_last_tick() -> None:
-    assert simulate(3, 1.0, rules=()) == simulate(3, 1.0, rules=())
+    assert simulate(3, 0.5, rules=()) == simulate(3, 0.5, rules=())

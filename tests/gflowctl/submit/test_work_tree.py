@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import depth
 
 from gflowctl.submit.git import work_tree
 from gflowctl.submit.git.index import MOST_ENTRIES
@@ -447,7 +448,7 @@ def test_an_index_that_is_a_pipe_or_leads_out_is_not_followed(git: Git) -> None:
     assert (found.branch, found.dirty) == ("main", None)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=depth.examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_damage_is_an_error(git: Git, data: st.DataObject) -> None:
     """Whatever is changed in one file of it: a state is read, or none."""

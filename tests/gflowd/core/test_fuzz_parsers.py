@@ -6,10 +6,11 @@ import fuzz_targets
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import depth
 
 
 @pytest.mark.parametrize("name", fuzz_targets.TARGETS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=depth.number(150, 20), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_nothing_but_a_refusal_comes_of_it(name: str, data: st.DataObject) -> None:
     words = st.sampled_from(fuzz_targets.TARGETS[name][1]).map(str.encode)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support import depth
 
 from gflowd.core.execution import job_script, usage
 from gflowd.effects import jobdir, relay
@@ -166,7 +167,7 @@ NAMES = st.one_of(
 VALUES = BYTES | st.sampled_from([bytes(range(1, 256)), b"() { echo hi; }", b"a\nb\n", b"$(touch x)`x`", b"\\", b"'"])
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=depth.examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(NAMES, VALUES, max_size=8))
 @example({b"ALL": bytes(range(1, 256)), b"BASH_FUNC_x%%": b"() { echo; }", b"RANDOM": b"7", b"SECONDS": b"x"})
 @example({b"IFS": b"/", b"OPTIND": b"x", b"UID": b"9", b"SHELLOPTS": b"noexec", b"PS4": b"$(exit)", b"a.b": b"\n"})
@@ -187,7 +188,7 @@ def test_the_command_sees_the_environment_that_it_was_given_and_no_more(
         assert attempt.exit() == b"0\n"
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=depth.examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(VALUES, max_size=6))
 @example([b"it's", b'"$HOME"', b"`x`", "grüße ☃".encode(), b"", b"a\nb", b"*", b"-n", b"\\n", b"%s", b"#"])
 @example([bytes(range(1, 256))])

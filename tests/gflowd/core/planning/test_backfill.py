@@ -8,6 +8,7 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine_room import BIG, Clockwork, Reserved, could_start, job
+from support import depth
 
 from gflowd.core.accounting.quotas import Ledger, Quotas
 from gflowd.core.accounting.runtimes import DEFAULT, Length
@@ -724,7 +725,7 @@ WINDOWS = st.lists(
 
 
 @given(ARRIVALS, WINDOWS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=depth.examples(300), deadline=None)
 def test_nothing_is_given_twice_no_promise_is_put_off_and_no_job_waits_in_vain(
     arrivals: list[tuple[float, Job, float]], windows: list[Reserved]
 ) -> None:
@@ -861,7 +862,7 @@ HELD = st.lists(
 
 
 @given(HELD, st.lists(HIGH, min_size=1, max_size=2), st.lists(LOW, min_size=1, max_size=5))
-@settings(max_examples=400)
+@settings(max_examples=depth.examples(400))
 def test_no_lower_priority_delays_a_higher_one_that_waits_and_none_waits_that_delays_nobody(
     held: list[tuple[float, int, int, bool]], above: list[dict[str, object]], below: list[dict[str, object]]
 ) -> None:

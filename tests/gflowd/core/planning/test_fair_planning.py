@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from machine_room import SPEC
+from support import depth
 
 from gflowd.core.accounting.fairshare import Shares
 from gflowd.core.accounting.runtimes import ASSUMED
@@ -127,7 +128,7 @@ KINDS = [
         pytest.param(KINDS[1], marks=UNLIKE),
     ],
 )
-@pytest.mark.parametrize("promise_after", [4.0, 16.0])
+@pytest.mark.parametrize("promise_after", depth.some([16.0, 4.0], 1))
 def test_equal_users_get_equal_gpu_time_whatever_their_jobs_are_like(
     kinds: dict[str, tuple[int, float]], promise_after: float
 ) -> None:
@@ -144,7 +145,7 @@ def evenness(kinds: dict[str, tuple[int, float]], shares: Shares) -> float:
     return float(sum(week.had.values()) ** 2 / len(kinds) / sum(had**2 for had in week.had.values()))
 
 
-@pytest.mark.parametrize("kinds", KINDS)
+@pytest.mark.parametrize("kinds", depth.some(KINDS, 2))
 def test_users_whose_jobs_are_unlike_get_more_equal_gpu_time_with_fair_share_than_without(
     kinds: dict[str, tuple[int, float]],
 ) -> None:

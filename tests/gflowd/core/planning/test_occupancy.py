@@ -7,6 +7,7 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine_room import BIG, DAY, DEVICES, EVERY, HOUR, NOW, Reserved, again, job, room
+from support import depth
 
 from gflowd.core.job.model import Spec
 from gflowd.core.planning.occupancy import Hold, Occupancy, hold
@@ -235,7 +236,7 @@ def ways(
 
 
 @given(HELD, SPECS, LISTED, st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=depth.examples(400))
 def test_the_earliest_time_is_the_first_at_which_any_choice_of_gpus_fits(
     held: list[Hold], spec: Spec, windows: list[Reserved], certain: bool
 ) -> None:
@@ -250,7 +251,7 @@ def test_the_earliest_time_is_the_first_at_which_any_choice_of_gpus_fits(
 
 
 @given(HELD, SPECS, SPECS, LISTED, st.booleans(), st.sampled_from([5.0, 15.0, 30.0]), st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=depth.examples(400))
 def test_what_is_kept_for_one_job_can_spare_exactly_what_leaves_it_any_choice_of_gpus(
     held: list[Hold], spec: Spec, other: Spec, windows: list[Reserved], certain: bool, lasts: float, ends: bool
 ) -> None:
@@ -268,7 +269,7 @@ def test_what_is_kept_for_one_job_can_spare_exactly_what_leaves_it_any_choice_of
 
 
 @given(HELD, st.lists(SPECS, min_size=2, max_size=3), SPECS, st.booleans(), st.booleans())
-@settings(max_examples=300)
+@settings(max_examples=depth.examples(300))
 def test_what_is_kept_for_many_can_all_be_had_beside_what_is_spared(
     held: list[Hold], specs: list[Spec], other: Spec, certain: bool, ends: bool
 ) -> None:

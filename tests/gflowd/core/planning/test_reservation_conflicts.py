@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reserved import DAY, HOUR, ZONES, at, reservation, reservations_strategy
+from support import depth
 
 from gflowd.core.errors import Refused
 from gflowd.core.planning.reservation_conflicts import check, conflict
@@ -153,7 +154,7 @@ def exceeds(several: list[Reservation], zone: tzinfo | None) -> bool:
     return False
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=depth.examples(150), deadline=None)
 @given(reservations_strategy, st.sampled_from(ZONES))
 def test_what_is_accepted_never_exceeds_the_machine_and_what_is_refused_would(
     asked: list[Reservation], name: str

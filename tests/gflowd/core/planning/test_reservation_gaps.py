@@ -6,6 +6,7 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine_room import DAY, EVERY, HOUR, NOW, Reserved, again, job, room
+from support import depth
 
 from gflowd.core.planning.occupancy import LONGER
 from gflowd.core.planning.reservation_gaps import can_ever, longest
@@ -87,7 +88,7 @@ def longest_gap(windows: Sequence[Reserved], gpus: int) -> float:
 
 
 @given(drawn_again(LISTS) | drawn_again(COUNTS), st.integers(1, 4), st.integers(1, 200))
-@settings(max_examples=30)
+@settings(max_examples=depth.examples(30))
 def test_who_can_ever_start_fits_in_some_gap(windows: list[Reserved], gpus: int, slots: int) -> None:
     made, gap = room(windows=windows, horizon=NOW + 30 * DAY), longest_gap(windows, gpus)
     assert can_ever(made, job(1, gpus=gpus, time_limit=slots * SLOT).spec, slots * SLOT) == (slots * SLOT <= gap)

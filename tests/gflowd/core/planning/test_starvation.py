@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 from machine_room import Clockwork, job
+from support import depth
 
 from gflowd.core.accounting.runtimes import ASSUMED, GUESS, Length
 from gflowd.core.job.model import Job
@@ -41,7 +42,7 @@ class Ordered(Clockwork):
 def busy_days(dice: Random) -> list[tuple[float, Job, float]]:
     """Mostly small jobs, a few that need the whole machine, somewhat more than it can bear."""
     jobs, at = [], 0.0
-    for number in range(1, 301):
+    for number in range(1, depth.number(301, 151)):
         at += dice.expovariate(1 / 8)
         limit = dice.choice(LIMITS)
         fields = {"gpus": dice.choice((0, 1, 1, 1, 1, 2, 4)), "cpus": dice.choice((0, 1, 2))}
@@ -51,7 +52,7 @@ def busy_days(dice: Random) -> list[tuple[float, Job, float]]:
 
 
 @pytest.mark.parametrize("promise_after", [0.0, 1.0, 16.0])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", depth.some(range(8), 2))
 def test_no_job_waits_longer_than_its_promise_is_due_and_those_before_it_may_run(
     seed: int, promise_after: float
 ) -> None:
@@ -64,7 +65,7 @@ def test_no_job_waits_longer_than_its_promise_is_due_and_those_before_it_may_run
         assert start - machine.came[job_id] <= due + max(LIMITS) * (1 + len(machine.ahead[job_id]))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", depth.some(range(4), 1))
 def test_those_that_want_the_whole_machine_wait_less_the_sooner_a_promise_is_due(seed: int) -> None:
     waits = []
     for promise_after in (0.0, 1000.0):

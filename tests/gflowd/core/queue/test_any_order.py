@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support import depth
 from world import DEPTH, MACHINE, SPEC, Changes, World, array, attempt_of
 
 from gflowd.core.execution import transitions
@@ -460,7 +461,7 @@ def _awaits_namesakes(job: Job) -> bool:
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(
-    max_examples=120,
+    max_examples=depth.examples(120),
     stateful_step_count=30,
     deadline=None,
     report_multiple_bugs=False,

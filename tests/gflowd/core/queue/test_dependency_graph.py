@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import depth
 
 from gflowd.core.job.dependencies import ALL, ALONE, ANY, Dependency, Needs
 from gflowd.core.queue import dependency_rules
@@ -13,7 +14,7 @@ SATISFIED, WAITING = Satisfied(), Waiting()
 OK = Outcome(begun=1, begun_at=10.0, ended=1, finished=1)
 BAD = OK.replace(finished=0)
 RUNS = Outcome(begun=1, begun_at=10.0)
-MANY = 10_000
+MANY = depth.number(10_000, 2000)  # more than Python's stack is deep
 
 
 def needs(*ids: int, kind: str = "afterok", mode: str = ALL, auto_cancel: bool = True, delay: float = 0.0) -> Needs:
@@ -196,7 +197,7 @@ def test_after_a_requeue_the_affected_wait_again() -> None:
     assert world.graph.verdict(3) == WAITING
 
 
-def test_a_chain_of_ten_thousand_falls_in_linear_time() -> None:
+def test_a_chain_of_thousands_falls_in_linear_time() -> None:
     world = World()
     for job_id in range(2, MANY + 1):
         world.add(job_id, needs(job_id - 1))
@@ -205,7 +206,7 @@ def test_a_chain_of_ten_thousand_falls_in_linear_time() -> None:
     assert world.looks <= 2 * MANY
 
 
-def test_a_chain_of_ten_thousand_runs_through_in_linear_time() -> None:
+def test_a_chain_of_thousands_runs_through_in_linear_time() -> None:
     world = World()
     for job_id in range(2, MANY + 1):
         world.add(job_id, needs(job_id - 1))
@@ -217,7 +218,7 @@ def test_a_chain_of_ten_thousand_runs_through_in_linear_time() -> None:
 
 
 @pytest.mark.parametrize("mode", [ALL, ANY])
-def test_a_fan_in_of_ten_thousand_settles_in_linear_time(mode: str) -> None:
+def test_a_fan_in_of_thousands_settles_in_linear_time(mode: str) -> None:
     world = World()
     last = MANY + 1
     world.add(last, needs(*range(1, last), mode=mode))
@@ -228,7 +229,7 @@ def test_a_fan_in_of_ten_thousand_settles_in_linear_time(mode: str) -> None:
     assert world.looks <= 2 * MANY
 
 
-def test_a_fan_out_of_ten_thousand_settles_in_linear_time() -> None:
+def test_a_fan_out_of_thousands_settles_in_linear_time() -> None:
     world = World()
     for job_id in range(2, MANY + 2):
         world.add(job_id, needs(1))

@@ -5,10 +5,11 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support import depth
 
 from gflowd.core.queue import dependency_paths
 
-MANY = 10_000
+MANY = depth.number(10_000, 2000)  # more than Python's stack is deep
 
 
 class Edges:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 import pytest
+from support import depth
 from world import DEPTH, SPEC, World, array, needs
 
 from gflowd.core.job import reasons
@@ -16,7 +17,7 @@ from gflowd.core.queue import dependency_graph, pending
 from gflowd.core.queue.archive import Archive
 from gflowd.core.queue.job_records import JobRecords
 
-MANY = 10_000
+MANY = depth.number(10_000, 1500)  # more than Python's stack is deep
 
 
 def world_with(*specs: object) -> World:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support import depth
 from support.specs import SPEC
 
 from gflowctl.context import Context
@@ -556,4 +557,4 @@ class Moves(RuleBasedStateMachine):
 
 
 TestMoves = Moves.TestCase
-TestMoves.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestMoves.settings = settings(max_examples=depth.examples(100), stateful_step_count=30, deadline=None)
