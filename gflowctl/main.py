@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "queue": ("gflowctl.commands.queue", ("q", "list"), "list jobs"),
     "show": ("gflowctl.commands.show", (), "show everything about jobs"),
     "log": ("gflowctl.commands.log", (), "print or follow a job's output"),
+    "progress": ("gflowctl.commands.progress", (), "in a job: report how far it is"),
     "attach": ("gflowctl.commands.attach", ("a",), "open the terminal of a running job"),
     "wait": ("gflowctl.commands.wait", (), "wait until jobs have ended"),
     "cancel": ("gflowctl.commands.cancel", (), "cancel queued jobs, stop running ones"),
@@ -53,7 +54,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Submit and watch", ("submit", "run", "new", "queue", "show", "log", "attach", "wait", "stats")),
+    ("Submit and watch", ("submit", "run", "new", "queue", "show", "log", "progress", "attach", "wait", "stats")),
     (
         "Change jobs",
         ("cancel", "hold", "release", "suspend", "unsuspend", "update", "edit", "top", "limit", "requeue", "redo"),
@@ -79,7 +80,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 # These tell of a missing file, bring it, or read none.
-WITHOUT_CONFIG = ("doctor", "restore", "slurm-commands", "completion")
+WITHOUT_CONFIG = ("progress", "doctor", "restore", "slurm-commands", "completion")
 COMPLETE = "__complete"  # what the completion scripts call
 UNFORESEEN = 3
 INTERRUPTED = 130  # 128 + SIGINT

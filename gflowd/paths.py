@@ -142,6 +142,9 @@ class State:
     def job_log(self, job_id: int, attempt: int) -> str:
         return self.path("jobs", str(job_id), str(attempt), "log")
 
+    def progress(self, job_id: int, attempt: int) -> str:
+        return self.path("jobs", str(job_id), str(attempt), "progress")
+
     def relay(self, name: str) -> str:
         return self.path("relays", name)
 

@@ -56,6 +56,8 @@ MAY_IMPORT = (
             "gflowd.core.execution.",  # from start to end of an attempt
         )
     ),
+    # how far a job says it is, for people to see
+    ("gflowd.core.progress.", ("gflowd.core.job.value", "gflowd.core.progress.")),
     # the scheduler's index of jobs; predicts how long they take by what is accounted for
     ("gflowd.core.queue.", ("gflowd.core.accounting.", "gflowd.core.job.", "gflowd.core.queue.")),
     ("gflowd.core.planning.", (*BELOW_PLANNING, "gflowd.core.planning.")),  # what starts when, where

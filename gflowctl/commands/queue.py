@@ -8,13 +8,17 @@ cancelled CA, timeout TO.
 START is when a job began. For a queued job it is the latest time at which it will start, if that is promised, or a time
 marked ~, which is only an estimate: its begin time, or what time limits and quotas lead to expect. N/A: not known.
 
+PROGRESS is how far a running job says it is (see gflowctl-progress(1)), or the last progress bar of tqdm in its log;
+END is when it ended or, marked ~, when it is expected to end by that. A terminal shows both where there is room. Logs
+are only looked at while at most 50 jobs run.
+
 On a terminal, the numbers of these jobs by state and of the busy GPUs follow.
 
 With --summary there is a line for each state. Its REASONS say how many jobs have each; GPUS and CPUS are what all of
 them together ask for.
 
 Fields for --format and --sort: JOBID NAME USER PROJECT ST STATE TIME TIMELEFT TIMELIMIT SUBMIT START END NODES GPUS
-CPUS MEMORY PRIORITY REASON NODELIST(REASON) EXIT REPEAT COMMAND.
+CPUS MEMORY PRIORITY REASON NODELIST(REASON) PROGRESS EXIT REPEAT COMMAND.
 """
 
 from __future__ import annotations
@@ -156,7 +160,9 @@ def _check(args: argparse.Namespace) -> None:
 
 def _table(args: argparse.Namespace, view: views.View, found: list[Row], names: list[str]) -> str:
     wide = render.terminal_columns() if render.is_terminal() else 0
-    shape, rows = columns.columns(names, found), columns.cells(view, found, names)
+    spare = columns.told_of(view, found) if wide and args.format is None and not args.start else []
+    names = [*names, *spare]
+    shape, rows = columns.columns(names, found, spare), columns.cells(view, found, names)
     if args.tree:
         from gflowctl.output import tree
 

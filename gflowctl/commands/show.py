@@ -20,6 +20,7 @@ from gflowctl.output import descriptions, json_records, render
 from gflowctl.view import jobs, lookup
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
+from gflowd.core.job.model import Begun, Ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflowctl.context import Context
+    from gflowctl.view.progress import Progress
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
 
@@ -83,9 +85,9 @@ def _arrays(view: View, texts: list[str]) -> set[int]:
 def _record(args: argparse.Namespace, view: View, job: Job) -> dict[str, Any]:
     from gflowctl.output import last_words
 
-    words = last_words.of(view, job)
+    words, said = last_words.of(view, job), _said(view, job)
     found = {
-        **json_records.record(view, job), "attempts": json_records.attempts(view, job),
+        **json_records.record(view, job), **json_records.progress(said), "attempts": json_records.attempts(view, job),
         "cause": None if words is None else words.cause, "last_lines": [] if words is None else words.lines,
     }  # fmt: skip
     if job.spec.repeat is not None:
@@ -100,6 +102,10 @@ def _record(args: argparse.Namespace, view: View, job: Job) -> dict[str, Any]:
         script = job.spec.script
         found["script_text"] = None if script is None else _script(view.context, job).decode(errors="backslashreplace")
     return found
+
+
+def _said(view: View, job: Job) -> Progress | None:
+    return view.progress(job, singly=True) if isinstance(job.phase, (Begun, Ended)) else None
 
 
 def _script(context: Context, job: Job) -> bytes:

@@ -29,6 +29,7 @@ _shtab_gflowctl_commands() {
     list:'list jobs'
     log:'print or follow a job'"'"'s output'
     new:'write a commented job script'
+    progress:'in a job: report how far it is'
     q:'list jobs'
     queue:'list jobs'
     quota:'show and set the limits of users and projects'
@@ -438,7 +439,7 @@ _shtab_gflowctl_gpus_unignore_options=(
 _shtab_gflowctl_gpus_unignore_defaults_added=0
 
 _shtab_gflowctl_help_options=(
-  ":the command:(submit batch run new queue q list show log attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions slurm-commands completion)"
+  ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions slurm-commands completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -551,6 +552,19 @@ _shtab_gflowctl_new_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_new_defaults_added=0
+
+_shtab_gflowctl_progress_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  ":how much is done\: 0.4, 40\% or 4\/10:"
+  "(*)::what to show beside it:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_progress_defaults_added=0
 
 _shtab_gflowctl_q_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -1248,6 +1262,7 @@ _shtab_gflowctl() {
         list) _arguments -C -s $_shtab_gflowctl_list_options ;;
         log) _arguments -C -s $_shtab_gflowctl_log_options ;;
         new) _arguments -C -s $_shtab_gflowctl_new_options ;;
+        progress) _arguments -C -s $_shtab_gflowctl_progress_options ;;
         q) _arguments -C -s $_shtab_gflowctl_q_options ;;
         queue) _arguments -C -s $_shtab_gflowctl_queue_options ;;
         quota) _shtab_gflowctl_quota ;;

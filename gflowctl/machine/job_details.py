@@ -31,6 +31,7 @@ def lines(view: View, job: Job, explain: Explain, *, color: bool = False) -> lis
         *_what(job),
         *_state(view, job, explain, color=color),
         *last_words.cause(words),
+        *_progress(view, job),
         *_asked(view, job),
         *_times(view, job),
         *_used(job),
@@ -87,6 +88,13 @@ def _state(view: View, job: Job, explain: Explain, *, color: bool) -> Iterator[t
         yield "Signal", f"{phase.signal} ({reasons.signalled(phase.signal).partition(':')[2]})"
     if job.wish.cancelled_by is not None and not isinstance(phase, Ended):
         yield "Cancelled by", render.escape(job.wish.cancelled_by)
+
+
+def _progress(view: View, job: Job) -> Iterator[tuple[str, str]]:
+    if isinstance(job.phase, (Begun, Ended)):
+        from gflowctl.output import progress
+
+        yield from progress.lines(view, job)
 
 
 def _asked(view: View, job: Job) -> Iterator[tuple[str, str]]:

@@ -46,6 +46,9 @@ def lines(view: View, first: Job, explain: Callable[[Job, str], str]) -> Iterato
     running = [view.job(each) for each in ids if is_live(view.records.of(PHASE).get(each))]
     if running:
         yield "Running", jobs.labels(running)
+        from gflowctl.output import progress
+
+        yield from progress.of_array(view, running)
     failed = [view.job(each) for each in ids if view.records.of(PHASE).get(each, {}).get("state") in FAILURES]
     if failed:
         yield "Failed", jobs.labels(failed)

@@ -6,14 +6,14 @@ from gflowctl.output import descriptions
 from gflowctl.output.render import STATE_COLORS, Column, is_terminal
 from gflowctl.view import jobs, reasons
 from gflowd.core.errors import BadUsage
-from gflowd.core.job.model import SHORT_STATES, STATES, Ended, is_live
+from gflowd.core.job.model import SHORT_STATES, STATES, Begun, Ended, Running, is_live
 from gflowd.core.job.reasons import IDLE_GPUS, NO_OUTPUT, RESOURCES, TERMINAL_INPUT
 from gflowd.core.job.value import Value
 from gflowd.core.syntax import durations, memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from typing import Any, Final
 
     from gflowctl.view.views import View
@@ -123,6 +123,45 @@ def _at(view: View, at: float | None) -> str:
     return view.clock.near(at, view.now, seconds=True)
 
 
+def _progress(view: View, job: Job) -> str:
+    found = view.progress(job) if isinstance(job.phase, Begun) else None
+    if found is None:
+        return "-"
+    from gflowd.core.progress import report
+
+    return f"{report.percent(found.fraction)} {found.text}".rstrip()
+
+
+def fraction(view: View, job: Job) -> float | None:
+    """How much of it is done, from 0 to 1, as far as that is known of a live job."""
+    found = view.progress(job) if isinstance(job.phase, Begun) else None
+    return None if found is None else round(found.fraction, 6)
+
+
+def _expected_end(view: View, job: Job) -> float | None:
+    found = view.progress(job) if isinstance(job.phase, Running) else None
+    return None if found is None else found.expected_end
+
+
+def _end(view: View, job: Job) -> float | None:
+    """When it ended, or is expected to end."""
+    ended = jobs.ended_at(job)
+    return _expected_end(view, job) if ended is None else ended
+
+
+def _shown_end(view: View, job: Job) -> str:
+    """When it ended, or with `~` when it is expected to."""
+    expected = _expected_end(view, job)
+    return _at(view, jobs.ended_at(job)) if expected is None else f"~{_at(view, expected)}"
+
+
+def told_of(view: View, found: Sequence[Row]) -> list[str]:
+    """The columns that tell of the progress of these jobs, as far as anything is known of it."""
+    told = [view.progress(job) for job, _ in found if isinstance(job.phase, Begun)]
+    known = [each for each in told if each is not None]
+    return ["PROGRESS"] * bool(known) + ["END"] * any(each.expected_end is not None for each in known)
+
+
 def _last(moment: float | None) -> float:
     return float("inf") if moment is None else moment
 
@@ -141,7 +180,7 @@ FIELDS: dict[str, Field] = {
     "TIMELIMIT": Field(_time_limit, lambda _, job: _last(job.spec.time_limit), right=True),
     "SUBMIT": Field(lambda view, job: _at(view, job.spec.submitted_at), lambda _, job: job.spec.submitted_at),
     "START": Field(_shown_start, lambda view, job: _last(start(view, job))),
-    "END": Field(lambda view, job: _at(view, jobs.ended_at(job)), lambda _, job: _last(jobs.ended_at(job))),
+    "END": Field(_shown_end, lambda view, job: _last(_end(view, job))),
     "NODES": Field(lambda _, job: "0" if jobs.is_waiting(job) else "1", right=True),
     "GPUS": Field(lambda _, job: str(job.spec.gpus), lambda _, job: job.spec.gpus, right=True),
     "CPUS": Field(lambda _, job: str(job.spec.cpus), lambda _, job: job.spec.cpus, right=True),
@@ -149,6 +188,7 @@ FIELDS: dict[str, Field] = {
     "PRIORITY": Field(lambda _, job: str(job.spec.priority), lambda _, job: job.spec.priority, right=True),
     "REASON": Field(lambda view, job: reasons.reason(view, job) or "-", flexible=True),
     "NODELIST(REASON)": Field(_place, flexible=True),
+    "PROGRESS": Field(_progress, lambda view, job: fraction(view, job) or 0.0, flexible=True),
     "EXIT": Field(_exit, right=True),
     "REPEAT": Field(lambda _, job: "-" if job.spec.repeat is None else job.spec.repeat.rule, flexible=True),
     "COMMAND": Field(
@@ -180,11 +220,20 @@ def sort(view: View, rows: Sequence[Row], text: str) -> list[Row]:
     return found
 
 
-def columns(names: Sequence[str], found: Sequence[Row]) -> list[Column]:
-    """The columns of the fields for `render.table`. How elements are named together may be cut, the id of a job not."""
+def columns(names: Sequence[str], found: Sequence[Row], spare: Collection[str] = ()) -> list[Column]:
+    """The columns of the fields for `render.table`, `spare` where there is room. How elements are named together may be
+    cut, the id of a job not.
+    """
     colors = {"ST": _color, "STATE": _color}
     made = [
-        Column(name, right=FIELDS[name].right, flexible=FIELDS[name].flexible, color=colors.get(name)) for name in names
+        Column(
+            name,
+            right=FIELDS[name].right,
+            flexible=FIELDS[name].flexible,
+            spare=name in spare,
+            color=colors.get(name),
+        )
+        for name in names
     ]
     if "JOBID" in names and any(label for _, label in found):
         place, alone = names.index("JOBID"), (jobs.label(job) for job, label in found if label is None)

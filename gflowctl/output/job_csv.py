@@ -25,6 +25,7 @@ RAW: Mapping[str, Callable[[View, Job], object]] = {  # where a program wants an
     "SUBMIT": lambda _, job: rfc3339(job.spec.submitted_at),
     "START": lambda view, job: rfc3339(columns.start(view, job)),
     "END": lambda _, job: rfc3339(jobs.ended_at(job)),
+    "PROGRESS": columns.fraction,
     "MEMORY": lambda _, job: job.spec.memory_mb,
 }
 

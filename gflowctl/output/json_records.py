@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from gflowctl.view.progress import Progress
     from gflowctl.view.views import View
     from gflowd.core.job.dependencies import Needs
     from gflowd.core.job.model import Job
@@ -60,6 +61,17 @@ def record(view: View, job: Job) -> dict[str, Any]:
         **_submitted(view, job),
         "cancelled_by": job.wish.cancelled_by,
         "used": _used(ended),
+        **progress(view.progress(job) if running is not None else None),
+    }  # fmt: skip
+
+
+def progress(found: Progress | None) -> dict[str, Any]:
+    """How far a job is; null where that is not known."""
+    if found is None:
+        return dict.fromkeys(("progress", "progress_text", "progress_at", "progress_source", "expected_end"))
+    return {
+        "progress": round(found.fraction, 6), "progress_text": found.text, "progress_at": rfc3339(found.at),
+        "progress_source": found.source, "expected_end": rfc3339(found.expected_end),
     }  # fmt: skip
 
 

@@ -84,6 +84,7 @@ def _attach(step: Step, context: Context) -> int:
     from gflowctl.view import jobs, views
     from gflowd.core.execution import job_environment
     from gflowd.core.job.model import Running, is_own
+    from gflowd.core.progress import report
     from gflowd.core.slurm import job_variables, site
 
     view = views.View(context, context.store.read())
@@ -93,6 +94,7 @@ def _attach(step: Step, context: Context) -> int:
     root = context.state.root
     environ = {name: value for name, value in context.environ.items() if not is_own(name)}
     environ |= job_environment.variables(job, job.run, root, None)
+    environ[report.VARIABLE] = context.state.progress(job.id, job.run.attempt)
     host = job_variables.Host(node=site.node(os.uname().nodename), uid=os.getuid(), gid=os.getgid())
     environ |= {**job_variables.of_job(job, job.run, host), "PWD": os.getcwd()}
     if job.spec.slurm:

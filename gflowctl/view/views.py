@@ -31,6 +31,7 @@ from gflowd.core.job.records import (
     WISH,
     attempt_of,
     has_ended,
+    is_live,
     is_queued,
     is_wanted_again,
 )
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gflowctl.context import Context
+    from gflowctl.view.progress import Progress, Seen
     from gflowctl.view.selection import Records
     from gflowd.core.job.array_index import ArrayIndex
     from gflowd.core.job.arrays import Family
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from gflowd.core.syntax.clocks import Clock
     from gflowd.storage.history_queries import Choice
     from gflowd.storage.record_log import Fold
+
+MOST_LOGS = 50  # of live jobs, in which progress bars are looked for: with more a list would take noticeably longer
 
 
 class View:
@@ -69,6 +73,8 @@ class View:
         self._counted = -1  # specs that the roster was made of
         self._specs: dict[int, Spec] = {}  # of arrays, which share them
         self._told: dict[int, str] | None = None  # by array
+        self._progress: dict[int, Progress | None] = {}
+        self._looks_for_bars: bool | None = None
 
     @property
     def clock(self) -> Clock:
@@ -292,6 +298,40 @@ class View:
         from gflowd.effects import input_wait
 
         return input_wait.waits_for_input(identity.pid, identity.start)
+
+    def progress(self, job: Job, *, singly: bool = False) -> Progress | None:
+        """How far it says it is, or a progress bar in its log; of an ended job what it said last. None if that is not
+        known. Bars are looked for only while few jobs run, or for one that is shown `singly`.
+        """
+        if job.id not in self._progress:
+            from gflowctl.view import progress
+
+            bars = isinstance(job.phase, Begun) and (singly or self._bars)
+            seen = progress.seen(self.context.state, job, log=bars)
+            self._progress[job.id] = None if seen is None else self._judged(job, seen)
+        return self._progress[job.id]
+
+    @property
+    def _bars(self) -> bool:
+        if self._looks_for_bars is None:
+            self._looks_for_bars = sum(map(is_live, self.records.of(PHASE).values())) <= MOST_LOGS
+        return self._looks_for_bars
+
+    def _judged(self, job: Job, seen: Seen) -> Progress:
+        """With the end that can be expected by it."""
+        from gflowctl.view import progress
+
+        phase = job.phase
+        if not isinstance(phase, Running):
+            return progress.Progress(seen)
+        from gflowd.core.progress import outlook
+
+        paused, same_boot = phase.pauses, phase.started.identity.boot == self._boot_id()
+        resumed = self._mono - paused.last_mono if paused.count and same_boot else None
+        age = max(0.0, self.now - seen.at)
+        since = outlook.run_since(age, paused=paused.seconds, since_pause=resumed)
+        found = outlook.of(seen.fraction, ran=self.elapsed(job) or 0.0, since=since, bar=seen.bar)
+        return progress.Progress(seen, None if found.left is None else self.now + found.left, found.doubt)
 
     def time_left(self, job: Job) -> float | None:
         """Seconds until its time limit; None without a limit, or if it is not running."""

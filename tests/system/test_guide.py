@@ -236,6 +236,22 @@ def notebook(reader: Reader, submit: str, look: str, forward: str, end: str) -> 
     assert reader.ended(number)["state"] == "cancelled"
 
 
+@of("How far a job is")
+def progress(reader: Reader, submit: str) -> None:
+    program = reader.work / "train-epoch"
+    program.write_text(f"#!/bin/sh\n[ $1 != 5 ] || {{ {GATE}; }}\n")
+    program.chmod(0o755)
+    submit, _, look = submit.partition("\n")
+    number = reader.types_submission(submit)
+    eventually(lambda: reader.job(number)["progress"] == 0.4)
+    table, _, shown = reader.types(look).partition("Job:")
+    assert re.search(rf"(?m)^ *{number} +loop +R +\S+ +40% epoch 4 of 10 +~20", table)
+    assert re.search(r"(?m)^Progress: +40%, epoch 4 of 10 \(reported 0:\d\d ago\)$", shown)
+    reader.open_gate()
+    assert reader.wait(number) == 0
+    assert re.search(r"(?m)^Progress: +100%, epoch 10 of 10 \(its last report\)$", reader.types(look))
+
+
 @of("Small jobs that share a GPU")
 def small_jobs(reader: Reader, submit: str) -> None:
     (reader.work / "small.py").write_text(f"import os; os.system({GATE!r})")

@@ -26,7 +26,7 @@ OPEN_FILES = (STDIN, "/dev/fd/", "/proc/self/fd/")  # what a script's name begin
 # The variables that are a job's own (`execution.job_environment` sets most): whoever starts something from within a job
 # does not pass them on. By how they begin, and whole.
 OWN_PREFIXES = ("GFLOW_JOB_", "GFLOW_ARRAY_", "GFLOW_PARAM_", "SLURM_", "TMUX")
-OWN_NAMES = ("GFLOW_ATTEMPT", "GFLOW_SUBMIT_DIR", "GFLOW_SCRIPT", "GFLOW_SCRIPT_DIR")
+OWN_NAMES = ("GFLOW_ATTEMPT", "GFLOW_PROGRESS_FILE", "GFLOW_SUBMIT_DIR", "GFLOW_SCRIPT", "GFLOW_SCRIPT_DIR")
 
 # What the fields of a spec may be, of a new submission (`validation`) as of a record (`record_rules`).
 LONGEST_STRING = 131072  # bytes with the closing zero: MAX_ARG_STRLEN of execve(2)

@@ -15,6 +15,7 @@ from gflowd.core.errors import GflowError
 from gflowd.core.execution import job_environment, job_script, output_files, resource_limits
 from gflowd.core.job import array_task
 from gflowd.core.job.model import TMUX, Job, Run, session_name
+from gflowd.core.progress import report
 from gflowd.core.slurm import front_ends, job_variables, site
 from gflowd.core.syntax import filename_patterns
 from gflowd.effects import cgroups, detached, jobdir, relay, slurm_programs
@@ -144,6 +145,7 @@ class Launcher:
             interpreter = _interpreter(path)
             words[:1] = [*(map(os.fsdecode, interpreter) if _is_noexec(path) else ()), path]
         extra = job_environment.variables(job, run, self._state.root, term)
+        extra[report.VARIABLE] = self._state.progress(job.id, run.attempt)
         if spec.slurm:
             extra |= job_variables.of_job(job, run, self._host)
         return job_script.Launch(

@@ -19,6 +19,7 @@ from gflowd.config import loader, settings, toml_file
 from gflowd.core.errors import GflowError
 from gflowd.core.execution import log_trimming, procstat
 from gflowd.core.job import array_ids, arrays, codec, dependencies, retries
+from gflowd.core.progress import bar, report
 from gflowd.core.request import sweep_parameters, update_rules
 from gflowd.core.slurm import script_head
 from gflowd.core.syntax import durations, filename_patterns, instants, job_ids, memory, ranges, templates
@@ -155,6 +156,11 @@ def _update(said: str) -> None:
     update_rules.option(said)
 
 
+def _progress(data: bytes) -> None:
+    for told in (report.parse(data), bar.last(data, whole=False), bar.last(data, whole=True)):
+        assert told is None or (0 <= told.fraction <= 1 and told.text.isprintable())
+
+
 LINES = ("0,1,", "[0,1,", '"spec"', '"phase"', '"wish"', ",1,", "{}]", "null", '{"is":"queued"}', "\n", '["x"]')
 TARGETS: dict[str, tuple[Target, Sequence[str]]] = {
     "durations": (text(durations.parse), ("90s", "1h30m", "1-12:30:05", "7", "d", "w", ".5", "٣")),
@@ -185,6 +191,7 @@ TARGETS: dict[str, tuple[Target, Sequence[str]]] = {
     "environment": (text(_environment), ("GPU__", "POLL_INTERVAL", "=", "3", "QUOTA__DEFAULT_USER__", "__")),
     "settings": (text(_settings), ("0-3", "4x24G", "7d", "Europe/Berlin", "none", "1e5", "../x")),
     "proc stat": (text(procstat.parse), ("1 (sh) S 0 1 1 ", "0 ", ")", "-1 ")),
+    "progress": (_progress, ("0.4 ", "40%", "4/10", "|", "\r", " 45%|# | 4/9 [00:10<00:12, 1it/s]", "\x1b[A")),
     "log marks": (log_trimming.decode, ("1 2 3", " ", "9")),
     "snapshots": (_snapshot, ('[0,1,"header",0,{"format":1}]', "\n", "00000000 ", "[1,2,")),
     "sound snapshots": (_sound_snapshot, LINES),

@@ -91,7 +91,7 @@ def test_its_environment_is_the_submitters_and_nothing_else(launcher: Launcher, 
     expected = {
         "PATH", "MINE", "a.b", "GFLOW_TEST_MARK", "GFLOW_JOB_ID", "GFLOW_JOB_NAME", "GFLOW_ATTEMPT", "GFLOW_SUBMIT_DIR",
         "GFLOW_STATE_DIR", "GFLOW_JOB_CPUS", "GFLOW_JOB_GPUS", "GFLOW_JOB_TMPDIR", "TMPDIR",
-        "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "PWD",
+        "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "PWD", "GFLOW_PROGRESS_FILE",
     }  # fmt: skip
     assert names == expected | ({"TERM"} if executor == TMUX else set())
 

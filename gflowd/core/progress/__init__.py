@@ -1,0 +1,1 @@
+"""How far a job is: what it reports, the progress bars that programs print, and when it can be expected to end."""
