@@ -13,36 +13,42 @@ if TYPE_CHECKING:
 
 TAIL = 1024  # bytes of the log that are looked at
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_UP = "\x1b[A"  # below another bar
+_UP = "\x1b[A"  # tqdm goes back up from a bar that is below another
 _ENDS = re.compile(r"[\r\n]")
 _TIME = r"((?:[0-9]{1,6}:)?[0-9]{1,2}:[0-9]{2})"
 _BAR = re.compile(rf"([0-9]{{1,3}})%\|[^|]*\| ?([^ /]+)/([^ ]+) \[{_TIME}<(?:{_TIME}|\?)[,\]]")
+_NUMBERED = re.compile(r"(?i)epoch\W*[0-9]")
 
 
 class Bar(Value):
     """One bar: the part that is done, from 0 to 1; its title and count; the seconds for which it has run, and which
-    tqdm expects it to take, None if it does not know.
+    tqdm expects it to take, None if it does not know; and whether its title says that it is one of several.
     """
 
-    __slots__ = ("fraction", "left", "ran", "text")
+    __slots__ = ("fraction", "left", "one_of_several", "ran", "text")
 
-    def __init__(self, fraction: float, text: str, *, ran: float, left: float | None) -> None:
+    def __init__(
+        self, fraction: float, text: str, *, ran: float, left: float | None, one_of_several: bool = False
+    ) -> None:
         self.fraction: Final = fraction
         self.text: Final = text
         self.ran: Final = ran
         self.left: Final = left
+        self.one_of_several: Final = one_of_several
 
 
 def last(tail: bytes, *, whole: bool) -> Bar | None:
-    """The last bar in the end of a log, `whole` if that is all of it; of bars below each other the one that has run
-    longest.
+    """The last bar in the end of a log, `whole` if that is all of it; one that is below another only if that is not
+    there: then it is one of several.
     """
-    text = tail.decode(errors="replace")
-    parts = _ENDS.split(text)[0 if whole else 1 :]
-    bars = [found for part in reversed(parts) if (found := _read(_SEQUENCE.sub("", part))) is not None]
-    if not bars:
-        return None
-    return max(bars, key=lambda bar: bar.ran) if _UP in text else bars[0]
+    parts = _ENDS.split(tail.decode(errors="replace"))[0 if whole else 1 :]
+    lowest = None
+    for part in reversed(parts):
+        found = _read(_SEQUENCE.sub("", part))
+        if found is not None and _UP not in part:
+            return found
+        lowest = lowest or found
+    return None if lowest is None else lowest.replace(one_of_several=True)
 
 
 def _read(part: str) -> Bar | None:
@@ -52,7 +58,8 @@ def _read(part: str) -> Bar | None:
     title = part[: match.start()].strip().removesuffix(":")
     text = printable(f"{title} {match[2]}/{match[3]}")
     left = None if match[5] is None else _seconds(match[5])
-    return Bar(_fraction(match), text, ran=_seconds(match[4]), left=left)
+    numbered = _NUMBERED.search(title) is not None
+    return Bar(_fraction(match), text, ran=_seconds(match[4]), left=left, one_of_several=numbered)
 
 
 def _fraction(match: re.Match[str]) -> float:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 LEAST = 0.02  # of the whole: before that a pace says nothing
 SILENT_AFTER, SILENT_TIMES = 60.0, 2.0  # seconds without news; and that many times what it had run until the last
 MOST_OF_IT = 0.8  # of the run: a bar that has not run that long counts a part of the job
-EPOCH = "epoch"  # in the title of a bar: there are others after it
 
 DONE, EARLY, OVERDUE, PART, SILENT = "done", "early", "overdue", "part", "silent"
 
@@ -35,7 +34,7 @@ def of(fraction: float, *, ran: float, since: float, bar: Bar | None = None) -> 
     then = ran - since
     if fraction >= 1:
         return Outlook(None, DONE)
-    if bar is not None and (bar.ran < MOST_OF_IT * then or EPOCH in bar.text.lower()):
+    if bar is not None and (bar.one_of_several or bar.ran < MOST_OF_IT * then):
         return Outlook(None, PART)
     if fraction < LEAST or then <= 0:
         return Outlook(None, EARLY)

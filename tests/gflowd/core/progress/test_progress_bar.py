@@ -19,6 +19,9 @@ FINE = f" 45%|{HALF}| 450/1000 [01:00<01:13,  7.50it/s]"
         (f"\r 12%|{HALF}| 5/0 [00:10<?]", Bar(0.12, "5/0", ran=10, left=None)),
         (f"\r 12%|{HALF}| 9/5 [00:10<?, 1it/s]", Bar(0.12, "9/5", ran=10, left=None)),
         (f"\r\x1b[32mTrain:  45%|{HALF}| 9/20 [00:10<00:12, 1it/s]\x1b[0m", Bar(0.45, "Train 9/20", ran=10, left=12)),
+        (f"Epochs: {FINE}", Bar(0.45, "Epochs 450/1000", ran=60, left=73)),
+        (f"Epoch 0:{FINE}", Bar(0.45, "Epoch 0 450/1000", ran=60, left=73, one_of_several=True)),
+        (f"[epoch: 3/9]:{FINE}", Bar(0.45, "[epoch: 3/9] 450/1000", ran=60, left=73, one_of_several=True)),
         ("", None), ("done\n", None), ("50%\n", None), (f"\r145%|{HALF}| 9/5 [00:10<?, 1it/s]", None),
         ("\r 5%|####", None),
     ],
@@ -32,8 +35,13 @@ def test_a_bar_of_which_only_the_end_is_there_is_none() -> None:
     assert bar.last(f"{FINE[1:]}\r{FINE}".encode()[1:], whole=False) == Bar(0.45, "450/1000", ran=60, left=73)
 
 
-def test_of_bars_below_each_other_the_one_that_has_run_longest_counts() -> None:
-    outer, inner = f"\r 30%|{HALF}| 3/10 [10:00<23:20, 200s/it]", f"\n\r 99%|{HALF}| 99/100 [03:18<00:02, 2s/it]\x1b[A"
+def test_of_bars_below_each_other_the_first_counts() -> None:
+    outer, inner = (
+        f"\r 30%|{HALF}| 3/10 [10:00<23:20, 200s/it]",
+        f"\n\rin:  99%|{HALF}| 99/100 [03:18<00:02, 2s/it]\x1b[A",
+    )
     assert bar.last(f"{outer}{inner}".encode(), whole=True) == Bar(0.3, "3/10", ran=600, left=1400)
+    below = Bar(0.99, "in 99/100", ran=198, left=2, one_of_several=True)
+    assert bar.last(f"{inner}{inner}\n\r     \x1b[A".encode(), whole=True) == below
     after_another = f"\r100%|{FULL}| 9/9 [09:00<00:00, 1s/it]\n\r 10%|{HALF}| 1/10 [00:01<00:09, 1s/it]"
     assert bar.last(after_another.encode(), whole=True) == Bar(0.1, "1/10", ran=1, left=9)

@@ -34,7 +34,7 @@ def test_the_end_is_expected_by_the_pace_until_the_report(
         (Bar(0.5, "9/18", ran=95, left=80), Outlook(80)),
         (Bar(0.5, "9/18", ran=95, left=None), Outlook(100)),
         (Bar(0.5, "9/18", ran=50, left=80), Outlook(None, PART)),
-        (Bar(0.5, "Epoch 1 9/18", ran=95, left=80), Outlook(None, PART)),
+        (Bar(0.5, "Epoch 1 9/18", ran=95, left=80, one_of_several=True), Outlook(None, PART)),
     ],
 )
 def test_a_bar_counts_for_the_job_if_it_has_run_nearly_as_long(bar: Bar, found: Outlook) -> None:
