@@ -36,7 +36,9 @@ _SET_BY_ENVIRONMENT = ("GFLOW_STORE__", "GFLOW_PROJECTS__", "GFLOW_QUOTA__", "GF
 
 
 class Context:
-    """One run of gflowctl. `config`, `state_dir` and `timezone` are the options, None if not given."""
+    """One run of gflowctl. `config`, `state_dir` and `timezone` are the options, None if not given. `embedded`: in a
+    program of the user's own, whose signals, umask and threads are not ours.
+    """
 
     def __init__(
         self,
@@ -44,8 +46,11 @@ class Context:
         config: str | None = None,
         state_dir: str | None = None,
         timezone: str | None = None,
+        *,
+        embedded: bool = False,
     ) -> None:
         self.environ = environ
+        self.embedded = embedded
         self.timezone_given = timezone
         self.config_given = config
         self.state_given = state_dir
@@ -54,6 +59,7 @@ class Context:
         self._settings: dict[str, Any] | None = None
         self._store: Store | None = None
         self._clock: Clock | None = None
+        self._read_of: object = None
 
     @property
     def observed(self) -> Observed:
@@ -142,7 +148,7 @@ class Context:
         if self._store is None:
             if os.path.lexists(self.state.root):
                 self.state.prepare()
-            self._store = Store(self.state)
+            self._store = Store(self.state, polls=self.embedded)
         return self._store
 
     @property
@@ -180,6 +186,14 @@ class Context:
     def forget(self) -> None:
         """Makes the next use of `observed` read it again."""
         self._observed = None
+
+    def renew(self, store: Store) -> None:
+        """For one that is kept: lets what has changed since it was read be read again, and the snapshot by `store`."""
+        found = _stamp(self.state.observed), mtime_ns(self.config_path)
+        if found != self._read_of:
+            self._read_of = found
+            self._observed = self._settings = self._clock = None
+        self._store = store
 
     def notes(self) -> list[str]:
         """Notes for the user in addition to the result."""
@@ -269,6 +283,15 @@ def _is_of_concern(path: str) -> bool:
     except OSError:
         return True  # the code that reads it reports the error
     return len(content) > LARGEST_UNREAD or any(word in content for word in _OF_CONCERN) or b"\\" in content
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    """What differs when a file was replaced or written to; None if it cannot be read."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def mtime_ns(path: str) -> int | None:

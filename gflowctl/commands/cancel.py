@@ -17,7 +17,8 @@ lines). KILL, STOP and CONT go to all.
 
 from __future__ import annotations
 
-from gflowctl.change import lost_dependents, wish_rules, wishes
+from gflowctl.change import lost_dependents, wishes
+from gflowctl.change.cancellation import Cancellation
 from gflowctl.options import arguments, selection
 from gflowctl.options.selection import NOT_ENDED, Selection
 from gflowctl.output import render
@@ -54,16 +55,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     chosen = Selection(args, "cancel", NOT_ENDED, runs=None if args.only_run else runs.ALL)
     if args.only_run and chosen.is_by_options:
         raise BadUsage("--run needs JOBS")
-    passed: dict[int, None] = {}
-
-    def cancelled(view: views.View, job: Job) -> Wish | str:
-        number = None if chosen.is_by_options else job.series
-        is_alone = number is not None and number not in chosen.series
-        found = wish_rules.cancelled(view, job, is_alone=is_alone)
-        if is_alone and number is not None and isinstance(found, Wish) and isinstance(job.phase, Queued):
-            passed[number] = None
-        return found
-
+    cancelled = Cancellation(chosen)
     if args.dry_run:
         outcome = wishes.preview(context, chosen, cancelled)
         told = [("Would cancel", outcome.changed)]
@@ -75,7 +67,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         ]
     also = lost_dependents.told(outcome.view, outcome.changed, dry=args.dry_run)
     wishes.report(args, outcome, *told, also=also)
-    for number in passed:
+    for number in cancelled.passed:
         render.note(f"series {number} goes on; gflowctl cancel {number} ends it")
     return 0
 

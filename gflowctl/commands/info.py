@@ -12,14 +12,12 @@ from __future__ import annotations
 import time
 
 from gflowctl.machine import drain as draining
-from gflowctl.machine import gpu_table, gpus
+from gflowctl.machine import gpu_table, gpus, overview
 from gflowctl.machine import reservations as reserving
 from gflowctl.output import render, tally
 from gflowctl.output.watch import redraw
-from gflowctl.view import views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage
-from gflowd.core.job.model import ENDED_STATES, STATES
 from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservations
 from gflowd.core.syntax import durations, memory, ranges
@@ -28,12 +26,11 @@ from gflowd.core.syntax.plurals import count
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any
 
     from gflowctl.context import Context
     from gflowd.core.planning.reservations import Reservation, Window
     from gflowd.core.syntax.clocks import Clock
-    from gflowd.storage.observed import Observed, SeenGpu
+    from gflowd.storage.observed import Observed
     from gflowd.storage.record_log import Fold
 
 KEY = 10  # characters
@@ -54,47 +51,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.watch and args.json:
         raise BadUsage("give either --watch or --json, not both")
     if args.json:
-        render.write_json(_document(context))
+        render.write_json(overview.document(context))
         return 0
     color = render.use_color(args.color)
     if args.watch:
         redraw(context, lambda: (_page(context, color=color), ""), args.interval)
     render.write(_page(context, color=color))
     return 0
-
-
-def _document(context: Context) -> dict[str, Any]:
-    seen = context.observed
-    fold, now = context.store.read(), time.time()
-    drain, tz = draining.of(fold), context.calendar
-    found = reservations.decode_all(fold.of(RESERVATION))
-    kept, allowed = reserving.by_gpu(found, now, tz), gpus.Allowed(context)
-    return {
-        "gpus": [_gpu(gpu, seen.reasons, kept.get(gpu.index, (None, None))) for gpu in seen.gpus],
-        "cpus": {"total": seen.cpus, "used": seen.used_cpus},
-        "memory": {"total_mb": seen.memory_mb, "used_mb": seen.used_memory_mb},
-        "daemon": {"running": context.daemon_runs, "version": seen.version, "executor": seen.executor},
-        "jobs": _numbers(context, fold),
-        "busy_gpus": tally.busy(seen.gpus),
-        "seen_at": render.rfc3339(seen.at),
-        "reservations": [_window(window) for window in reservations.upcoming(found, now, tz)],
-        "gpu_trouble": seen.gpu_trouble,
-        "gpus_allowed": allowed.fields(),
-        "trouble": seen.trouble,
-        "drained": draining.record(drain),
-    }
-
-
-def _gpu(gpu: SeenGpu, reasons: dict[int, str], kept: tuple[Window | None, Window | None]) -> dict[str, Any]:
-    present, following = map(_window, kept)
-    idle = gpus.idle_jobs(gpu, reasons)
-    return {**gpu.raw, "idle_jobs": idle, "reservation": {"now": present, "next": following}}
-
-
-def _window(window: Window | None) -> dict[str, Any] | None:
-    if window is None:
-        return None
-    return {**window.fields(), "start": render.rfc3339(window.start), "end": render.rfc3339(window.end)}
 
 
 def _page(context: Context, *, color: bool) -> str:
@@ -109,7 +72,7 @@ def _page(context: Context, *, color: bool) -> str:
     found = reservations.decode_all(fold.of(RESERVATION))
     parts = [_gpus(seen, found, context, color=color), _allowed(context, color=color)]
     parts.append(_host(seen, color=color))
-    parts.append(_entry("Jobs", tally.words(_numbers(context, fold), seen.gpus), color=color))
+    parts.append(_entry("Jobs", tally.words(overview.numbers(context, fold), seen.gpus), color=color))
     parts += [_daemon(seen, runs=runs, color=color), _drained(fold, context.clock, color=color)]
     return "".join(parts)
 
@@ -160,13 +123,6 @@ def _words(window: Window, now: float, clock: Clock) -> str:
     gpus = f"any {count(window.gpus, 'GPU')}" if listed is None else f"GPU {ranges.fold(listed)}"
     since = "" if window.start <= now else f"from {clock.near(window.start, now)} "
     return f"{gpus} for {render.escape(window.user)} {since}until {clock.near(window.end, now)} ({window.id})"
-
-
-def _numbers(context: Context, fold: Fold) -> dict[str, int]:
-    """How many jobs that have not ended are in each state."""
-    view = views.View(context, fold)
-    found = views.numbers(view, [job_id for job_id in view.ids() if not view.has_ended(job_id)])
-    return {state: found[state] for state in STATES if state not in ENDED_STATES}
 
 
 def _host(seen: Observed, *, color: bool) -> str:

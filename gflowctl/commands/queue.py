@@ -25,22 +25,18 @@ from __future__ import annotations
 
 from gflowctl.options import arguments
 from gflowctl.output import columns, descriptions, render
-from gflowctl.view import jobs, views
+from gflowctl.view import jobs, listing, views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage
-from gflowd.core.job.model import ENDED_STATES, QUEUED, STATES
+from gflowd.core.job.model import QUEUED, STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
 
     from gflowctl.context import Context
     from gflowctl.output.columns import Row
-    from gflowd.core.job.model import Job
-
-    Counted = tuple[Job, str | None, int]
-
+    from gflowctl.view.listing import Counted
 
 SUMMARY = "\0"  # a name that no array has
 
@@ -114,11 +110,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     states = set(descriptions.states(args.states)) or ({QUEUED} if args.start else set())
     since = None if args.since is None else context.past_instant(args.since, "--since")
     _check(args)
+    asked = _asked(args, context, states, since)
 
     def show() -> tuple[str, str]:
         """The list, and what it comes to, which only a terminal gets."""
         view = views.View(context, context.store.read())
-        matching = _matching(args, view, states, since)
+        matching = listing.matching(view, asked, unfolded=args.unfolded or args.json or args.csv)
         if args.summary:
             return _summary(args, view, matching), _sums(view, matching)
         found = columns.sort(view, [(job, label) for job, label, _ in matching], _sorting(args))
@@ -144,6 +141,22 @@ def run(args: argparse.Namespace, context: Context) -> int:
         lines = ["", *render.paragraph(sums, render.terminal_columns())] if sums else []
         render.write(listed + "".join(f"{line}\n" for line in lines))
     return 0
+
+
+def _asked(args: argparse.Namespace, context: Context, states: set[str], since: float | None) -> listing.Listing:
+    plain = _sorting(args).upper() == "JOBID" and not args.names
+    return listing.Listing(
+        named=args.jobs,
+        ended=args.all,
+        only_ended=args.completed,
+        states=states,
+        names=args.names or (),
+        projects=args.project or (),
+        users={*(args.user or ()), *([context.user] if args.me else ())},
+        group=args.group,
+        since=since,
+        limit=args.limit if plain else None,
+    )
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -192,66 +205,3 @@ def _sums(view: views.View, matching: list[Counted]) -> str:
     if not view.daemon_runs:  # what it saw of GPUs may be old
         return f"{tally.jobs(numbers)}; gflowd is not running"
     return tally.words(numbers, view.observed.gpus)
-
-
-def _matching(args: argparse.Namespace, view: views.View, states: set[str], since: float | None) -> list[Counted]:
-    """The jobs that the options choose, each with its label and how many it stands for."""
-    users = {*(args.user or ()), *([view.context.user] if args.me else ())}
-    ids = _considered(args, view, states, users, since)
-    if users:
-        ids = view.owned(ids, users)
-    rows: Iterable[tuple[int, str | None, int]]
-    if args.unfolded or args.json or args.csv or not view.families:
-        rows = ((job_id, None, 1) for job_id in ids)
-    else:
-        from gflowctl.view import folding
-
-        rows = folding.fold(view, ids, by_name=bool(args.names))
-    found: list[Counted] = []
-    for job_id, label, number in rows:
-        job = view.job(job_id)
-        state = jobs.state(job)
-        if (
-            (not states or state in states)
-            and (not args.names or jobs.name(job) in args.names)
-            and (not args.project or job.spec.project in args.project)
-            and (since is None or max(job.spec.submitted_at, jobs.ended_at(job) or 0) >= since)
-        ):
-            found.append((job, label, number))
-    return found
-
-
-def _considered(
-    args: argparse.Namespace, view: views.View, states: set[str], users: set[str], since: float | None
-) -> list[int]:
-    """The ids worth decoding: most jobs have ended, and these are rarely requested."""
-    if not args.jobs and (args.all or args.completed or states.intersection(ENDED_STATES)):
-        _recall(args, view, states, users, since)
-    ids = _named(args, view) if args.jobs else view.ids()
-    if args.group is not None:
-        from gflowctl.view import arrays
-
-        wanted = arrays.find(view, args.group)
-        ids = [job_id for job_id in ids if view.array_of(job_id) in wanted]
-    if args.completed:
-        return [job_id for job_id in ids if view.has_ended(job_id)]
-    if args.all or args.jobs or states.intersection(ENDED_STATES):
-        return ids
-    return [job_id for job_id in ids if not view.has_ended(job_id)]
-
-
-def _named(args: argparse.Namespace, view: views.View) -> list[int]:
-    from gflowctl.view import runs
-
-    return runs.with_runs(view, args.jobs)
-
-
-def _recall(args: argparse.Namespace, view: views.View, states: set[str], users: set[str], since: float | None) -> None:
-    """Loads what the options need from the history, as far as this is known beforehand."""
-    if not view.has_history:
-        return
-    from gflowd.storage.history_queries import Choice
-
-    plain = _sorting(args).upper() == "JOBID" and not args.names
-    limit = args.limit if plain else None
-    view.recall(Choice(users, args.project or (), args.names or (), states, since, limit))

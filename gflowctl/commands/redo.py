@@ -10,24 +10,14 @@ the history. The names of the old jobs are given by --select-name, since --name 
 
 from __future__ import annotations
 
-import time
-from functools import cache
-
-from gflowctl.change.redo_links import Links
-from gflowctl.machine import quotas
+from gflowctl.change import redo
 from gflowctl.options import job_options, selection
 from gflowctl.options.selection import Selection
 from gflowctl.output import json_records, render
-from gflowctl.submit import capture
-from gflowctl.submit.enqueue import New
-from gflowctl.view import dependencies, dependency_request, jobs, views
+from gflowctl.view import views
 from gflowd import command_line
-from gflowd.core.errors import BadUsage, Refused, SystemFailed
-from gflowd.core.job import reasons
-from gflowd.core.job.dependencies import NOTHING
-from gflowd.core.job.model import ENDED_STATES, FAILURES
-from gflowd.core.job.records import PHASE, has_ended
-from gflowd.core.queue import dependency_paths
+from gflowd.core.errors import BadUsage, SystemFailed
+from gflowd.core.job.model import ENDED_STATES
 from gflowd.core.request import update_rules, validation
 from gflowd.core.syntax.plurals import noun
 from gflowd.storage.record_log import Fold
@@ -35,12 +25,11 @@ from gflowd.storage.record_log import Fold
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
 
     from gflowctl.context import Context
-    from gflowd.core.job.arrays import Family
+    from gflowctl.submit.enqueue import New
     from gflowd.core.job.dependencies import Needs
-    from gflowd.core.job.model import Job, Spec
+    from gflowd.core.job.model import Spec
 
 FIELDS = {  # of the spec, by the option that sets it
     "gpus": "gpus", "gpu_type": "gpu_type", "gpu_memory": "gpu_memory_mb", "shared": "shared", "cpus": "cpus",
@@ -80,47 +69,22 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _nothing(args, chosen)
     begin = None if args.begin is None else context.instant(args.begin, "--begin")
     deadline = None if args.deadline is None else context.instant(args.deadline, "--deadline")
-    made: list[Job] = []
-    wanted_jobs: list[tuple[Spec, int]] = []
-    with context.writable_store.commit() as commit:
-        view = views.View(context, commit.fold())
-        named = sorted(chosen.select(view))
-        if not named:
-            return _nothing(args, chosen)
-        if args.cascade:
-            named = sorted([*named, *_given_up(view, named)])
-        old_ids = [*named, *(_fallen(view, named) if args.cascade else ())]
-        groups = {spec_id: sorted(ids) for spec_id, ids in views.by_spec(view, old_ids).items()}
-        first_ids = {spec_id: commit.allocate(len(ids)) for spec_id, ids in groups.items()}
-        links = Links(view, groups, first_ids)
-        waits_for = job_options.dependencies(args)
-        wanted = None if waits_for is None else dependency_request.asked(waits_for, view)
-        named_specs = set(map(view.spec_of, named))
-        git_state = cache(capture.git_state)
-        for spec_id, new_id in first_ids.items():
-            old = view.job(groups[spec_id][0])
-            changed = spec_id in named_specs
-            anew = changed and (wanted is not None or args.clear_dependencies)
-            spec = _repeated(view, old, links.family(spec_id), None if anew else links.needs(spec_id, old.spec.needs))
-            spec = spec.replace(git=git_state(spec.cwd))
-            if changed:
-                spec = _changed(args, spec, wanted, begin, deadline)
-                dependency_request.check_elements(wanted or NOTHING, spec.family, view.records)
-            spec = _checked(context, spec, old, view.now)
-            new = New(new_id, spec, held=changed and args.hold)
-            new.put(commit)
-            wanted_jobs.append((spec, len(new.ids)))
-            made += new.jobs
-        quotas.check(context, view.fold, wanted_jobs)
-        last = commit.next_id - 1
-    context.ring(b"q")
-    _announce(args, context, made, last)
-    job_options.note_vain_signals(spec for spec, _ in wanted_jobs)
+    anew = redo.Anew(
+        changed=lambda spec, wanted: _changed(args, spec, wanted, begin, deadline),
+        waits_for=job_options.dependencies(args),
+        cascade=args.cascade,
+        cleared=args.clear_dependencies,
+        held=args.hold,
+    )
+    made = redo.queue(context, chosen, anew)
+    if not made:
+        return _nothing(args, chosen)
+    _announce(args, context, made)
+    job_options.note_vain_signals(new.spec for new in made)
     if context.observed.has_repeating_reservations:
         from gflowctl.machine import prospects
 
-        names = (_span(first_ids[spec_id], len(ids)) for spec_id, ids in groups.items())
-        prospects.note(context, list(zip(names, (spec for spec, _ in wanted_jobs), strict=True)))
+        prospects.note(context, [(_span(new.first, len(new.ids)), new.spec) for new in made])
     return 0
 
 
@@ -129,65 +93,6 @@ def _nothing(args: argparse.Namespace, chosen: Selection) -> int:
     if args.json:
         render.write_json([])
     return 0
-
-
-def _given_up(view: views.View, ids: Iterable[int]) -> list[int]:
-    """The elements that were cancelled because too many of their array, including some of `ids`, had failed."""
-    phases, named = view.records.of(PHASE), set(ids)
-    failed = {view.array_of(job_id) for job_id in named if phases.get(job_id, {}).get("state") in FAILURES}
-    mates = {job_id for array_id in failed if array_id is not None for job_id in view.ids_of(array_id)}
-    reason = {job_id: phases.get(job_id, {}).get("reason") or "" for job_id in mates - named}
-    return sorted(job_id for job_id, why in reason.items() if reasons.name(why) == reasons.MAX_FAILURES)
-
-
-def _fallen(view: views.View, ids: Iterable[int]) -> list[int]:
-    """The jobs that were cancelled because of `ids`, each after the jobs that it waited for."""
-    view.recall_fallen(ids)
-    because: dict[str, list[int]] = {}
-    for job_id, phase in view.records.of(PHASE).items():
-        if has_ended(phase) and (reason := phase.get("reason")) is not None:
-            because.setdefault(reason, []).append(job_id)
-
-    def fallen(job_id: int) -> list[int]:
-        """A reason names an array by the id of its first element; the dependencies of the cancelled jobs tell which
-        element.
-        """
-        found: list[int] = []
-        for named in {job_id, view.spec_of(job_id)}:
-            why = reasons.dependency_failed(named)
-            victims = because.pop(why, [])
-            mine = [victim for victim in victims if _waited_for(view, victim, job_id)]
-            if len(mine) < len(victims):
-                because[why] = sorted(set(victims).difference(mine))
-            found += mine
-        return found
-
-    return dependency_paths.cascade(ids, fallen, lambda job_id: dependencies.of(view, job_id).ids)
-
-
-def _waited_for(view: views.View, victim: int, job_id: int) -> bool:
-    return any(
-        each.id == job_id or (each.id is not None and not each.element and job_id in view.ids_of(each.id))
-        for each in dependencies.of(view, victim).dependencies
-    )
-
-
-def _repeated(view: views.View, old: Job, family: Family | None, wanted: Needs | None) -> Spec:
-    spec = old.spec
-    return spec.replace(
-        user=view.context.user,
-        submitted_at=time.time(),
-        redone_from=old.id,
-        relay=None,
-        pty=False,
-        append=spec.append or (spec.output or spec.error) is not None,  # in these is what it repeats, too
-        batch=None,
-        family=family,
-        needs=wanted if spec.repeat is None else None,  # a run only waits for the one before
-        begin_at=None if spec.repeat is not None or (spec.begin_at or 0.0) <= view.now else spec.begin_at,
-        deadline=None if spec.deadline is None or spec.deadline <= view.now else spec.deadline,
-        repeat=None,
-    )
 
 
 def _changed(
@@ -216,31 +121,17 @@ def _changed(
     )
 
 
-def _checked(context: Context, spec: Spec, old: Job, now: float) -> Spec:
-    state = context.state
-    if not capture.take_in_use(state.environment(spec.env)):
-        raise Refused(f"the environment of job {jobs.label(old)} is no longer kept; submit the job again")
-    if spec.script is not None and not capture.take_in_use(state.script(spec.script)):
-        raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job again")
-    try:
-        validation.check_deadline(spec, now)
-        return validation.checked(spec, context.limits)
-    except Refused as error:
-        raise Refused(f"job {jobs.label(old)}: {error}") from None
-
-
 def _span(first: int, count: int) -> str:
     return f"{first}-{first + count - 1}" if count > 1 else str(first)
 
 
-def _announce(args: argparse.Namespace, context: Context, made: list[Job], last: int) -> None:
-    first = made[0].id
-    many = 1 + last - first
-    ids = _span(first, many)
+def _announce(args: argparse.Namespace, context: Context, made: list[New]) -> None:
+    many = sum(len(new.ids) for new in made)
+    ids = _span(made[0].first, many)
     try:
         if args.json:
             view = views.View(context, Fold())
-            render.write_json([json_records.record(view, job) for job in made])
+            render.write_json([json_records.record(view, job) for new in made for job in new.jobs])
         else:
             render.write(f"{ids}\n" if args.parsable else f"Submitted batch {noun(many, 'job')} {ids}\n")
         render.flush()

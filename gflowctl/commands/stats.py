@@ -18,26 +18,24 @@ import re
 import sys
 import time
 
+from gflowctl.machine import accounts
 from gflowctl.output import render
 from gflowctl.output.render import Column
-from gflowctl.view import jobs, views
 from gflowd import command_line
 from gflowd.core.accounting import statistics
-from gflowd.core.accounting.statistics import DAY, PROJECT, USER, Account, Calendar
-from gflowd.core.errors import BadUsage, GflowError
-from gflowd.core.job.model import ENDED_STATES, SHORT_STATES, STATES, Ended
-from gflowd.core.job.records import SPEC
+from gflowd.core.accounting.statistics import DAY, PROJECT, USER, Calendar
+from gflowd.core.errors import BadUsage
+from gflowd.core.job.model import ENDED_STATES, SHORT_STATES, STATES
 from gflowd.core.syntax import durations, memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from gflowctl.context import Context
     from gflowd.core.accounting.statistics import Spread, Summary
-    from gflowd.core.job.model import Job
     from gflowd.core.syntax.clocks import Clock
 
 LONGEST_CHART = 30  # days
@@ -77,7 +75,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     since = None if args.since is None else context.past_instant(args.since, "--since")
     users = () if args.all_users else tuple(args.user or (context.user,))
     calendar, now = Calendar(context.clock.zone), time.time()
-    found = _accounts(context, users, since, now)
+    found = accounts.accounts(context, context.store.read(), users, since, now)
     tallies, hours = statistics.tallied(found, args.by, calendar, since or 0.0, now)
     groups = {name: tallies[name].summary() for name in sorted(tallies)}
     if args.by is None:
@@ -93,51 +91,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
             chart = _chart(hours, calendar.days(min(hours), max(hours)))
             render.write(f"\nGPU hours per day{clock.other(clock.zone)}\n{chart}")
     return 0
-
-
-def _accounts(context: Context, users: tuple[str, ...], since: float | None, now: float) -> Iterator[Account]:
-    """The jobs in the snapshot, then those that have left it."""
-    view = views.View(context, context.store.read())
-    for job in map(view.job, view.owned(view.ids(), users) if users else view.ids()):
-        account = _account(view, job, now)
-        if since is None or _last(account) >= since:
-            yield account
-    if not view.has_history:
-        return
-    from gflowd.storage import history_queries
-    from gflowd.storage.history import History
-
-    try:
-        choice = history_queries.Choice(users=users, since=since)
-        for account in history_queries.accounts(History(context.state.history), choice, view.records.of(SPEC)):
-            if since is None or _last(account) >= since:
-                yield account
-    except GflowError as error:
-        context.store.notes.append(f"showing only jobs that are still in the queue: {error}")
-
-
-def _last(account: Account) -> float:
-    """When something last happened to a job; for a job that has not ended, infinitely late."""
-    return float("inf") if account.ended_at is None else max(account.ended_at, account.submitted_at)
-
-
-def _account(view: views.View, job: Job, now: float) -> Account:
-    past = [view.past(job.id, number) for number in range(1, jobs.attempt(job))]
-    ended = [each for each in past if each is not None]
-    if isinstance(job.phase, Ended):
-        ended.append(job.phase)
-    spans, uses = [], []
-    for each in ended:
-        if each.started_at is not None:
-            spans.append((each.started_at, each.ended_at, () if each.run is None else each.run.gpu_ids))
-            if (use := statistics.use(None if each.used is None else each.used.fields(), spans[-1])) is not None:
-                uses.append(use)
-    began = jobs.started_at(job)
-    if began is not None and not isinstance(job.phase, Ended):
-        spans.append((began, now, () if job.run is None else job.run.gpu_ids))
-    spec, state, ended_at = job.spec, jobs.state(job), jobs.ended_at(job)
-    due_at = None if spec.repeat is None else spec.repeat.due
-    return Account(spec.user, spec.project, state, spec.submitted_at, ended_at, spans, uses, due_at)
 
 
 def _text(summary: Summary, *, color: bool) -> str:
@@ -241,19 +194,6 @@ def _rough(seconds: float) -> str:
     return f"{days:.1f}d" if days < 99.95 else f"{days:.0f}d"
 
 
-def _record(summary: Summary) -> dict[str, Any]:
-    """Durations in seconds, the success rate from 0 to 1."""
-    record: dict[str, Any] = {"jobs": summary.states.total(), **{state: summary.states[state] for state in STATES}}
-    record["success_rate"] = summary.success_rate
-    for name, spread in (("wait", summary.wait), ("run", summary.run)):
-        values = (None, None, None) if spread is None else spread
-        record |= {f"{name}_{what}": value for what, value in zip(("mean", "median", "p95"), values, strict=True)}
-    return {
-        **record, "gpu_hours": summary.gpu_hours, "peak_gpus": summary.peak_gpus, "gpu_percent": summary.gpu_percent,
-        "cpu_hours": summary.cpu_hours, "peak_memory_mb": summary.peak_memory_mb,
-    }  # fmt: skip
-
-
 def _json(
     by: str | None, groups: Mapping[str, Summary], hours: Mapping[str, float], since: float | None, now: float
 ) -> dict[str, Any]:
@@ -261,7 +201,7 @@ def _json(
         "since": render.rfc3339(since),
         "until": render.rfc3339(now),
         "by": by,
-        "groups": [{"name": name if by else None, **_record(summary)} for name, summary in groups.items()],
+        "groups": [{"name": name if by else None, **accounts.record(summary)} for name, summary in groups.items()],
         "gpu_hours_by_day": {day: hours[day] for day in sorted(hours)},
     }
 
@@ -271,8 +211,8 @@ def _csv(by: str | None, groups: Mapping[str, Summary]) -> str:
     import io
 
     out = io.StringIO()
-    rows = [{by or "group": name or "all", **_record(summary)} for name, summary in groups.items()]
-    names = rows[0] if rows else {by or "group": None, **_record(statistics.Tally().summary())}
+    rows = [{by or "group": name or "all", **accounts.record(summary)} for name, summary in groups.items()]
+    names = rows[0] if rows else {by or "group": None, **accounts.record(statistics.Tally().summary())}
     writer = csv.DictWriter(out, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

@@ -41,18 +41,15 @@ to be retried. The id of that job is printed, of an array its range, of a series
 
 from __future__ import annotations
 
-import argparse
-
-from gflowctl.options import job_options
+from gflowctl.options import job_options, submit_options
 from gflowctl.output import render
 from gflowctl.submit import capture, enqueue
 from gflowctl.submit.drafting import Answer, Drafter
-from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
-from gflowd.core.job.model import EXECUTORS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
     from typing import Any
 
@@ -72,68 +69,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "       gflowctl submit [OPTIONS] [- [ARG ...]] < SCRIPT\n"
         "       gflowctl submit [OPTIONS] --wrap TEXT\n       gflowctl submit [OPTIONS] --from FILE"
     )
-    parser.set_defaults(parser=parser)  # it reads the heads of scripts and the lines of --from too
-    job_options.add_resources(parser, new=True)
-    job_options.add_tasks(parser)
-    job_options.add_identity(parser, new=True)
-    job_options.add_order(parser, new=True)
-    job_options.add_many(parser)
-    job_options.add_retries(parser)
-    _configure_files(parser)
-    job_options.add_notification(parser)
-    group = parser.add_argument_group("running")
-    group.add_argument("--wait", action="store_true", help="wait for the job to end; exit with its status")
-    group.add_argument("--follow", action="store_true", help="like --wait, and show the job's output")
-    group.add_argument(
-        "--dry-run", action="store_true", help="check everything and show what would be queued, but queue nothing"
-    )
-    group.add_argument("--skip-if-queued", action="store_true",
-                       help="print the id of your job with the same name if one has not ended; submit nothing then"
-                       )  # fmt: skip
-    group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
-    group.add_argument("--partition", metavar="NAME", help="no effect: there is one machine; accepted as by sbatch")
-    group.add_argument("--auto-close", action="store_true", help="no effect: a session always ends with its job")
-    group.add_argument("--ignore-unknown-directives", action="store_true",
-                       help="ignore options in the head of a script that gflow does not support")  # fmt: skip
-    group.add_argument("--parsable", action="store_true", help="print only the job's id")
-    command_line.add_json(group, "print the new jobs as a JSON list")
-    parser.add_argument("--wrap", metavar="TEXT", help="run TEXT with sh -c")
-    parser.add_argument("--from", dest="source", metavar="FILE",
-                        help="queue a job for each line of FILE (-: standard input), all or none")  # fmt: skip
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND",
-                        help="the command or script, and its arguments")  # fmt: skip
-
-
-def _configure_files(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("files and environment")
-    job_options.add_directory(group)
-    group.add_argument(
-        "-o", "--output", metavar="PATTERN", help="write standard output to this file instead of the log"
-    )
-    group.add_argument("-e", "--error", metavar="PATTERN", help="write standard error to this file")
-    group.add_argument("-i", "--input", metavar="FILE", help="read standard input from this file")
-    group.add_argument("--append", action="store_true", help="append to the output files instead of overwriting them")
-    group.add_argument("--open-mode", dest="append", type=_appends, default=argparse.SUPPRESS, metavar="MODE",
-                       help="append or truncate, as for sbatch: with append as --append")  # fmt: skip
-    job_options.add_export(group)
-    job_options.add_environment(group)
-
-
-def _appends(text: str) -> bool:
-    """A type for argparse: whether a mode of sbatch(1) is to append."""
-    from gflowd.core.slurm import sbatch_semantics
-
-    try:
-        return sbatch_semantics.appends(text)
-    except Refused as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is {error}") from None
+    submit_options.add(parser)
 
 
 def drafter_of(batch: Batch, context: Context) -> Drafter:
     """Drafts the job of a script that comes with sbatch's options, not with ours."""
-    parser = command_line.Parser(prog="sbatch", write=render.write)
-    configure(parser)
-    return Drafter(parser.parse_args([]), context, batch)
+    return Drafter(submit_options.parser("sbatch").parse_args([]), context, batch)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

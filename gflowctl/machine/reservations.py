@@ -43,7 +43,15 @@ def _window(one: Reservation, now: float, tz: tzinfo | None) -> Window | None:
 
 
 def record(one: Reservation, now: float, tz: tzinfo | None) -> dict[str, Any]:
-    """The object of `--json`; `window` is the current or the next one, null if there is none."""
+    """The object of `--json`: `values`, with times in words."""
+    found = values(one, now, tz)
+    window = found["window"]
+    found["window"] = window and {name: render.rfc3339(at) for name, at in window.items()}
+    return found | {name: render.rfc3339(found[name]) for name in ("start", "created_at", "cancelled_at")}
+
+
+def values(one: Reservation, now: float, tz: tzinfo | None) -> dict[str, Any]:
+    """All about it by name; `window` is the current or the next one, None if there is none."""
     window = _window(one, now, tz)
     return {
         "id": one.id,
@@ -51,13 +59,13 @@ def record(one: Reservation, now: float, tz: tzinfo | None) -> dict[str, Any]:
         "status": reservations.status(one, now, tz),
         "gpus": one.gpus or len(one.gpu_list or ()),
         "gpu_list": one.gpu_list,
-        "start": render.rfc3339(one.start),
+        "start": one.start,
         "duration": one.duration,
         "repeat": one.repeat,
-        "window": window and {"start": render.rfc3339(window.start), "end": render.rfc3339(window.end)},
-        "created_at": render.rfc3339(one.created_at),
+        "window": window and {"start": window.start, "end": window.end},
+        "created_at": one.created_at,
         "created_by": one.created_by,
-        "cancelled_at": render.rfc3339(one.cancelled_at),
+        "cancelled_at": one.cancelled_at,
     }
 
 

@@ -71,7 +71,7 @@ class Selection:
         """The ids of the jobs that are meant, ascending if they are chosen by options, which leave out the history."""
         args = self._args
         if not self.is_by_options:
-            return view.select(args.jobs) if self._runs is None else self._with_series(view, self._runs)
+            return self._named(view)
         ids = view.ids() if args.user is None else view.owned(view.ids(), args.user)
         also = self._followed(view)
         if self._states.isdisjoint(ENDED_STATES):
@@ -86,15 +86,13 @@ class Selection:
 
         return runs.followed(view) if self._runs == runs.ALL else frozenset()
 
-    def _with_series(self, view: views.View, which: str) -> list[int]:
-        if not view.has_series:
+    def _named(self, view: views.View) -> list[int]:
+        if self._runs is None:
             return view.select(self._args.jobs)
         from gflowctl.view import runs
 
-        found = runs.by_series(view, which)
-        ids = view.select(self._args.jobs, found)
-        self.series = found.keys() & set(ids)
-        return runs.meant(found, ids, which)
+        ids, self.series = runs.select(view, self._args.jobs, self._runs)
+        return ids
 
     def _fits(self, job: Job, *, is_followed: bool) -> bool:
         state = QUEUED if is_followed else jobs.state(job)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from gflowctl.output import render
-from gflowctl.view import jobs, views
-from gflowd.core.errors import Refused
-from gflowd.core.execution import log_trimming
+from gflowctl.view import job_log, jobs, views
 from gflowd.core.job.model import Queued
 from gflowd.core.job.records import PHASE, is_live
 from gflowd.storage.store import Follower
@@ -18,10 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gflowctl.context import Context
-    from gflowctl.output.transcript import Transcript
     from gflowd.core.job.model import Job
-
-BLOCK = 1 << 16  # bytes
 
 
 def pause(waited: float) -> float:
@@ -102,85 +96,24 @@ def _status(view: views.View, job_id: int, *, running: bool) -> int | None:
     return view.exit_status(job_id) if ended else None
 
 
-class Tail:
-    """Copies a growing file to stdout; with `terminal` what was written to one, without what that makes of it.
-
-    A log that the daemon cuts meanwhile is followed across the cut; `missing` bytes of it are gone.
-    """
-
-    def __init__(self, path: str, *, terminal: bool) -> None:
-        self.path = path
-        self._transcript = _transcript() if terminal else None
-        self.missing = 0
-        self._fd = -1
-
-    def open(self) -> bool:
-        """Opens the file if it exists by now. Raises `Refused` if it is not a regular file."""
-        if self._fd < 0:
-            try:
-                self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            except FileNotFoundError:
-                return False
-            except OSError as error:
-                raise Refused(f"{self.path}: {error.strerror}") from None
-            if not os.path.isfile(self.path):
-                raise Refused(f"{self.path} is not a regular file; its content cannot be shown")
-            self._note_cut()
-        return True
-
-    def from_last(self, lines: int) -> None:
-        """Skips all but the last `lines` lines."""
-        start = _start_of_last(self._fd, lines)
-        if self._transcript is not None and start:
-            before = min(start, BLOCK)
-            self._transcript.pass_over(os.pread(self._fd, before, start - before))
-        os.lseek(self._fd, start, os.SEEK_SET)
+class Tail(job_log.JobLog):
+    """Copies a growing log to stdout."""
 
     def copy(self, lines: int | None = None) -> bool:
         """Prints what is there, at most `lines` lines; returns whether there was anything."""
         some = False
-        while (lines is None or lines > 0) and (data := self._read()):
+        while (lines is None or lines > 0) and (data := self.read()) is not None:
             some = True
             if lines is not None:
                 data, lines = _first(data, lines)
-            self._put(data)
+            render.write_bytes(data)
         return some
 
     def finish(self) -> None:
         """Prints what was held back and closes the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        if self._transcript is not None and (held := self._transcript.finish()):
+        self.close()
+        if held := self.rest():
             render.write_bytes(held)
-
-    def _read(self) -> bytes:
-        before = self.missing
-        mark = self._note_cut()
-        if mark is not None and self.missing > before:
-            position = os.lseek(self._fd, 0, os.SEEK_CUR)
-            os.lseek(self._fd, log_trimming.moved(position, before, mark), os.SEEK_SET)
-        return os.read(self._fd, BLOCK)
-
-    def _note_cut(self) -> log_trimming.Mark | None:
-        """What has been cut out, from the file that the daemon keeps beside a log."""
-        try:
-            with open(f"{self.path}.cut", "rb") as file:
-                mark = log_trimming.decode(file.read(100))
-        except OSError:
-            return None
-        if mark is not None:
-            self.missing = mark.missing
-        return mark
-
-    def _put(self, data: bytes) -> None:
-        render.write_bytes(data if self._transcript is None else self._transcript.feed(data))
-
-
-def _transcript() -> Transcript:
-    from gflowctl.output.transcript import Transcript
-
-    return Transcript()
 
 
 def _first(data: bytes, lines: int) -> tuple[bytes, int]:
@@ -189,25 +122,6 @@ def _first(data: bytes, lines: int) -> tuple[bytes, int]:
     while lines and (found := data.find(b"\n", place)) >= 0:
         place, lines = found + 1, lines - 1
     return (data if lines else data[:place]), lines
-
-
-def _start_of_last(fd: int, lines: int) -> int:
-    """The offset at which the last `lines` lines begin; a newline at the end of the file does not begin a line."""
-    end = os.fstat(fd).st_size
-    if lines <= 0:
-        return end
-    if end and os.pread(fd, 1, end - 1) == b"\n":
-        end -= 1
-    while end > 0:
-        begin = max(0, end - BLOCK)
-        block = os.pread(fd, end - begin, begin)
-        while (place := block.rfind(b"\n")) >= 0:
-            lines -= 1
-            if not lines:
-                return begin + place + 1
-            block = block[:place]
-        end = begin
-    return 0
 
 
 def follow(context: Context, job_id: int, last: int | None = None, *, error: bool = False) -> Job:

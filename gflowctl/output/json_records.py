@@ -16,8 +16,25 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job
 
 
+TIMES = (
+    "begin_at", "submitted_at", "started_at", "ended_at", "expected_start", "deadline", "suspended_at",
+    "promised_start", "estimated_start",
+)  # fmt: skip
+
+
 def record(view: View, job: Job) -> dict[str, Any]:
-    """The job as `queue --json` shows it; fields for what gflow cannot do yet are null or empty."""
+    """The job as `queue --json` shows it: `values`, with times in words."""
+    found = values(view, job)
+    for name in TIMES:
+        if (at := found[name]) is not None:
+            found[name] = rfc3339(at)
+    if (repeat := found["repeat"]) is not None:
+        repeat["due_at"] = rfc3339(repeat["due_at"])
+    return found
+
+
+def values(view: View, job: Job) -> dict[str, Any]:
+    """All about a job by name, times in seconds since the epoch; what gflow cannot do yet is None or empty."""
     spec, phase, run = job.spec, job.phase, job.run
     ended = phase if isinstance(phase, Ended) else None
     running = phase if isinstance(phase, Begun) else None
@@ -39,22 +56,22 @@ def record(view: View, job: Job) -> dict[str, Any]:
         "cpus": spec.cpus, "memory_mb": spec.memory_mb,
         "time_limit": spec.time_limit, "time_left": view.time_left(job), "priority": spec.priority,
         "dependencies": _dependencies(needs), "dependency_mode": None if needs is None else needs.mode,
-        "begin_at": rfc3339(job.begin_at),
-        "submitted_at": rfc3339(spec.submitted_at), "started_at": rfc3339(jobs.started_at(job)),
-        "ended_at": rfc3339(jobs.ended_at(job)), "expected_start": rfc3339(reasons.expected_start(view, job)),
+        "begin_at": job.begin_at,
+        "submitted_at": spec.submitted_at, "started_at": jobs.started_at(job),
+        "ended_at": jobs.ended_at(job), "expected_start": reasons.expected_start(view, job),
         "exit_code": ended.exit_code if ended is not None else None,
         "signal": ended.signal if ended is not None else None, "attempt": jobs.attempt(job),
         "max_retries": 0 if retry is None else retry.max_retries, "redone_from": spec.redone_from,
         "group": job.array_id, "max_concurrent": view.max_concurrent(job), "session": jobs.session(job),
         "pid": started.identity.pid if started is not None else None,
         "output": jobs.file_name(job, spec.output), "error": jobs.file_name(job, spec.error),
-        "gpu_type": spec.gpu_type, "gpu_prefer": list(spec.gpu_prefer), "deadline": rfc3339(spec.deadline),
+        "gpu_type": spec.gpu_type, "gpu_prefer": list(spec.gpu_prefer), "deadline": spec.deadline,
         "quiet_limit": spec.quiet_limit, "conda_env": spec.conda_env,
         "early_signal": None if spec.early_signal is None else spec.early_signal.fields(),
-        "suspended_at": rfc3339(phase.since_at) if isinstance(phase, Suspended) else None,
+        "suspended_at": phase.since_at if isinstance(phase, Suspended) else None,
         "suspended_seconds": jobs.paused(job),
-        "rank": rank, "score": points, "promised_start": rfc3339(reasons.promised_start(view, job)),
-        "estimated_start": rfc3339(reasons.estimated_start(view, job)),
+        "rank": rank, "score": points, "promised_start": reasons.promised_start(view, job),
+        "estimated_start": reasons.estimated_start(view, job),
         "git": None if spec.git is None else spec.git.fields(),
         "repeat": _repeat(job),
         "log": _log(view, job),
@@ -107,7 +124,7 @@ def _repeat(job: Job) -> dict[str, Any] | None:
         return None
     from gflowctl.output import repeats
 
-    return repeats.record(job)
+    return repeats.values(job)
 
 
 def _dependencies(needs: Needs | None) -> list[dict[str, object]]:
@@ -125,13 +142,20 @@ def _used(ended: Ended | None) -> dict[str, object] | None:
 
 
 def attempts(view: View, job: Job) -> list[dict[str, Any]]:
+    """As `past_attempts`, with times in words."""
+    return [
+        each | {name: rfc3339(each[name]) for name in ("started_at", "ended_at")} for each in past_attempts(view, job)
+    ]
+
+
+def past_attempts(view: View, job: Job) -> list[dict[str, Any]]:
     """The earlier attempts that have left a record, each as far as it is known."""
     found = ((number, view.past(job.id, number)) for number in range(1, jobs.attempt(job)))
     return [
         {
             "attempt": number, "state": past.state, "reason": past.reason, "exit_code": past.exit_code,
             "signal": past.signal, "gpu_ids": [] if past.run is None else list(past.run.gpu_ids),
-            "started_at": rfc3339(past.started_at), "ended_at": rfc3339(past.ended_at),
+            "started_at": past.started_at, "ended_at": past.ended_at,
             "log": jobs.log_path(view.context.state, job, number), "used": _used(past),
         }
         for number, past in found

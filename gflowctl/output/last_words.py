@@ -7,8 +7,8 @@ import re
 from typing import NamedTuple
 
 from gflowctl.output import render
-from gflowctl.output.transcript import Transcript
 from gflowctl.view import jobs
+from gflowctl.view.transcript import Transcript
 from gflowd.core.job.model import FAILURES, Ended
 
 TYPE_CHECKING = False

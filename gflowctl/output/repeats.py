@@ -46,14 +46,14 @@ def lines(view: View, job: Job) -> Iterator[tuple[str, str]]:
         yield "Next runs", f"{which} at {first}" + (f", then {others[0]}, ..." if others else "")
 
 
-def record(job: Job) -> dict[str, Any] | None:
-    """The series of a job as JSON has it; None for a job of none."""
+def values(job: Job) -> dict[str, Any] | None:
+    """The series of a job by name, times in seconds since the epoch; None for a job of none."""
     repeat = job.spec.repeat
     if repeat is None:
         return None
     return {
         "series": job.series, "rule": repeat.rule, "timezone": repeat.zone, "overlap": repeat.overlap,
-        "due_at": render.rfc3339(repeat.due),
+        "due_at": repeat.due,
     }  # fmt: skip
 
 

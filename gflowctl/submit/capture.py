@@ -51,15 +51,17 @@ def tell(notes: Iterable[str], *, whoever_reads: bool = False) -> None:
 
 class Surroundings:
     """The submitter's surroundings, read once. The current directory and the environment are read on demand: the
-    directory may be gone, which matters only for a job that will run there.
+    directory may be gone, which matters only for a job that will run there. `embedded`: in a program of the user's own,
+    whose umask is left as it is, and whose environment is what it has by now, unless `environment` is given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, embedded: bool = False, environment: Mapping[bytes, bytes] | None = None) -> None:
         self.now: Final = time.time()
-        self.umask: Final = os.umask(0o077)
+        self.umask: Final = present_umask() if embedded else os.umask(0o077)
+        self._embedded = embedded
         self._limits: str | None = None
         self._directory: str | None = None
-        self._environment: dict[bytes, bytes] | None = None
+        self._environment = None if environment is None else dict(environment)
 
     @property
     def limits(self) -> str:
@@ -77,9 +79,9 @@ class Surroundings:
 
     @property
     def environment(self) -> dict[bytes, bytes]:
-        """As `given_environment`."""
+        """As `given_environment`, or `present_environment`."""
         if self._environment is None:
-            self._environment = given_environment()
+            self._environment = present_environment() if self._embedded else given_environment()
         return self._environment
 
 
@@ -149,6 +151,23 @@ def given_environment() -> dict[bytes, bytes]:
         pairs = ((name, b"=", value) for name, value in os.environb.items())
     found = {name: value for name, equals, value in pairs if name and equals}
     return _without_lent(found) if b"GFLOW_JOB_TMPDIR" in found else found
+
+
+def present_environment() -> dict[bytes, bytes]:
+    """The variables that this process has by now, whether it was started with them or has set them itself; but for a
+    LC_CTYPE of Python's own, and for what a job was lent.
+    """
+    found = dict(os.environb)
+    if found.get(b"LC_CTYPE") == b"C.UTF-8" and b"LC_CTYPE" not in given_environment():
+        del found[b"LC_CTYPE"]
+    return _without_lent(found) if b"GFLOW_JOB_TMPDIR" in found else found
+
+
+def present_umask() -> int:
+    """That of this process; to ask umask(2) for it would change it for all threads."""
+    with open("/proc/self/status", "rb") as file:
+        words = next((line.split() for line in file if line.startswith(b"Umask:")), [b"", b"022"])
+    return int(words[1], 8)
 
 
 def _without_lent(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:

@@ -105,19 +105,29 @@ class Drafter:
     Results are cached by their arguments: most lines of `--from` have the same ones.
     """
 
-    def __init__(self, args: Namespace, context: Context, batch: Batch | None = None) -> None:
-        self.parser: Parser = args.parser
+    def __init__(
+        self,
+        args: Namespace,
+        context: Context,
+        batch: Batch | None = None,
+        *,
+        given: Mapping[str, Any] | None = None,
+        environment: Mapping[bytes, bytes] | None = None,
+    ) -> None:
+        """`args`: all options, with the `parser` that knows them; `given`: those of them that were given, where that
+        parser did not read them; `environment`: the submitter's, if it is not that of this process.
+        """
         self.environments: dict[str, list[bytes]] = {}
         self.scripts: dict[str, bytes] = {}
         self.notes: dict[str, None] = {}
         self._batch = batch
         self._common = args
-        self._words = self.parser.words
+        self._words = self.parser.words if given is None else ()
         self._context = context
         self._user = context.user
         self._limits = context.limits
-        self._around = capture.Surroundings()
-        self._given: dict[str, Any] | None = None
+        self._around = capture.Surroundings(embedded=context.embedded, environment=environment)
+        self._given = None if given is None else dict(given)
         self._defaults: dict[str, Any] | None = None
         self._head = cache(self._read_head)
         self._environment = cache(self._take_environment)
@@ -131,14 +141,21 @@ class Drafter:
         self._input_file = cache(capture.input_file)
         self._instant = cache(context.instant)
 
+    @property
+    def parser(self) -> Parser:
+        """That of the options."""
+        found: Parser = self._common.parser
+        return found
+
     def draft(self, own: dict[str, Any] | None = None, where: str = "") -> Draft:
         """The job of the command line; its `own` options take precedence. Raises `Refused`, `BadUsage`."""
         args = self._common if own is None else _namespace(vars(self._common) | own)
         command, content = self._command(args)
         if self._batch is None and not _may_have_head(content):
             return self._made(args, command, content, None, where)
-        if self._given is None or self._defaults is None:
+        if self._given is None:
             self._given = self.parser.given(self._words)[0]
+        if self._defaults is None:
             self._defaults = vars(self.parser.parse_args([]))
         given = self._given | (own or {})
         if self._batch is not None:
@@ -208,7 +225,7 @@ class Drafter:
             self.notes[f"--partition={args.partition} has no effect"] = None
         if args.notify_on or args.notify_email is not None:
             self.notes["--mail-type and --mail-user are only recorded: this version sends no mail"] = None
-        begin_at = None if args.begin is None else self._instant(args.begin, "--begin", args.timezone)
+        begin_at = self._moment(args.begin, "--begin", args.timezone)
         repeat = self._repeat(args, begin_at)
         spec = Spec(
             command=command,
@@ -229,7 +246,7 @@ class Drafter:
             early_signal=args.signal,
             conda_env=args.conda_env or env.conda_env,
             begin_at=begin_at if repeat is None else repeat.due,
-            deadline=None if args.deadline is None else self._instant(args.deadline, "--deadline", args.timezone),
+            deadline=self._moment(args.deadline, "--deadline", args.timezone),
             output=self._output(args, cwd, slurm=slurm),
             error=self._output_pattern(args.error, cwd, "--error"),
             input=self._input_file(args.input, cwd),
@@ -262,6 +279,10 @@ class Drafter:
 
             sweeps.check(spec, self._limits, env.variables)
         return spec
+
+    def _moment(self, given: str | float | None, option: str, zone: str | None) -> float | None:
+        """A time, which a program may have given as a number."""
+        return self._instant(given, option, zone) if isinstance(given, str) else given
 
     def _gpus(self, args: Namespace) -> dict[str, Any]:
         found = job_options.gpus(args)

@@ -31,7 +31,10 @@ def asked(args: argparse.Namespace) -> Family:
     ranges, concurrent = ((), None) if args.array is None else _said("--array", arrays.parse_array, args.array)
     if concurrent is not None and args.max_concurrent is not None:
         raise BadUsage("give either --max-concurrent or a number after % in --array, not both")
-    axes = [_said("--param", sweep_parameters.parse_param, text) for text in args.param]
+    axes = [
+        given if isinstance(given, Axis) else _said("--param", sweep_parameters.parse_param, given)
+        for given in args.param
+    ]
     if args.param_file is not None:
         axes.append(_said(f"--param-file {args.param_file}", sweep_parameters.parse_csv, _table(args.param_file)))
     return arrays.new_family(

@@ -42,6 +42,17 @@ def meant(found: dict[int, list[int]], ids: Iterable[int], which: str) -> list[i
     return list(every)
 
 
+def select(view: View, texts: Sequence[str], which: str | None) -> tuple[list[int], set[int]]:
+    """The ids that JOBS arguments name, with a series replaced by `which` of its runs, unless that is None; and the
+    series that were named.
+    """
+    if which is None or not view.has_series:
+        return view.select(texts), set()
+    found = by_series(view, which)
+    ids = view.select(texts, found)
+    return meant(found, ids, which), found.keys() & set(ids)
+
+
 def with_runs(view: View, texts: Sequence[str]) -> list[int]:
     """The ids that JOBS arguments name, each series followed by its runs that have not ended."""
     if not view.has_series:

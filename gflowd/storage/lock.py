@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 REPEAT = 0.1  # seconds between alarms after the deadline
+SHORTEST_SLEEP, LONGEST_SLEEP = 0.001, 0.02  # seconds between two tries of one that polls
 
 
 def whole_lock(path: str, timeout: float) -> FileLock:
@@ -34,16 +35,18 @@ def whole_lock(path: str, timeout: float) -> FileLock:
 
 
 class Lock:
-    """`with Lock(path, timeout):` holds the lock. Do not hold it across a fork; we never remove the file.
+    """`with Lock(path, timeout):` holds the lock. Do not hold it across a fork; we never remove the file. One that
+    `polls` leaves the process's signals alone and works in any thread, but waits longer among many.
 
     Raises `TryAgain` naming the holder when `timeout` seconds pass, `Refused` or OSError for a file that is not ours.
     """
 
-    __slots__ = ("_fd", "path", "timeout")
+    __slots__ = ("_fd", "path", "polls", "timeout")
 
-    def __init__(self, path: str, timeout: float) -> None:
+    def __init__(self, path: str, timeout: float, *, polls: bool = False) -> None:
         self.path = path
         self.timeout = timeout
+        self.polls = polls
         self._fd = -1
 
     def __enter__(self) -> Self:
@@ -57,7 +60,7 @@ class Lock:
         while self._fd < 0:
             fd = open_lock(self.path)
             try:
-                _flock(fd, self.timeout, self.path)
+                _flock(fd, self.timeout, self.path, polls=self.polls)
                 if is_at(fd, self.path):  # the file may have been removed or replaced while we waited
                     self._fd = fd
             finally:
@@ -76,11 +79,29 @@ class Lock:
             os.close(fd)
 
 
-def _flock(fd: int, timeout: float, path: str) -> None:
+def _flock(fd: int, timeout: float, path: str, *, polls: bool) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        _flock_before_alarm(fd, timeout, path)
+        (_flock_by_polling if polls else _flock_before_alarm)(fd, timeout, path)
+
+
+def _flock_by_polling(fd: int, timeout: float, path: str) -> None:
+    import time
+
+    deadline, pause = time.monotonic() + timeout, SHORTEST_SLEEP
+    while True:
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_SLEEP)
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise _busy(fd, timeout, path) from None
+
+
+def _busy(fd: int, timeout: float, path: str) -> TryAgain:
+    return TryAgain(f"{path} stayed locked for {timeout:g} s{_holder(fd)}; try again")
 
 
 def _flock_before_alarm(fd: int, timeout: float, path: str) -> None:
@@ -93,7 +114,7 @@ def _flock_before_alarm(fd: int, timeout: float, path: str) -> None:
     import time
 
     def give_up(_signal: int, _frame: FrameType | None) -> None:
-        raise TryAgain(f"{path} stayed locked for {timeout:g} s{_holder(fd)}; try again")
+        raise _busy(fd, timeout, path)
 
     began = time.monotonic()
     handler = signal.getsignal(signal.SIGALRM)

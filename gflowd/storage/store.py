@@ -44,17 +44,24 @@ SHORTEST_LINE = 20  # bytes, and no line gives out more than one id unless its f
 
 class Store:
     """The snapshot of one state directory. `notes` collects messages for the user (a damaged tail). `judged`: as
-    for `Fold`.
+    for `Fold`; `polls`: as for `Lock`.
     """
 
     def __init__(
-        self, state: paths.State, lock_timeout: float = 10.0, dumps: Dumps = stdlib_dumps, *, judged: bool = True
+        self,
+        state: paths.State,
+        lock_timeout: float = 10.0,
+        dumps: Dumps = stdlib_dumps,
+        *,
+        judged: bool = True,
+        polls: bool = False,
     ) -> None:
         self.state = state
         self.path = state.snapshot
         self.lock_timeout = lock_timeout
         self.dumps = dumps
         self.judged = judged
+        self.polls = polls
         self.notes: list[str] = []
 
     def read(self) -> Fold:
@@ -264,7 +271,7 @@ class Commit:
         self.next_id = 1
         self._instead = instead
         self._known = known
-        self._lock = Lock(store.state.snapshot_lock, store.lock_timeout)
+        self._lock = Lock(store.state.snapshot_lock, store.lock_timeout, polls=store.polls)
         self._file = SnapshotFile(store.path)
         self._records: list[tuple[Key, Any]] = []
 

@@ -10,7 +10,7 @@ from gflowd.core.request.validation import check_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 FORMS = "such as lr=0.1,0.01 or seed=1:10 or lr=0:1:0.1"
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -31,14 +31,24 @@ def parse_param(text: str) -> Axis:
     name = name.strip()
     if not equals:
         raise Refused(f"{text!r} is not a parameter ({FORMS})")
-    _check_name(name)
     if _RANGE_LIKE.fullmatch(given.strip()):
-        values = _range(name, given.strip())
-    else:
-        values = tuple(value.strip() for value in given.split(","))
-        if not all(values):
-            raise Refused(f"the parameter {name} has an empty value: {text!r}")
-        _check_count(name, len(values))
+        _check_name(name)
+        return _axis(name, _range(name, given.strip()))
+    return axis(name, [value.strip() for value in given.split(",")])
+
+
+def axis(name: str, values: Sequence[str]) -> Axis:
+    """The parameter with these values, each as it is. Raises `Refused`."""
+    _check_name(name)
+    for value in values:
+        check_text(value)
+    if not values or not all(values):
+        raise Refused(f"the parameter {name} has an empty value: {', '.join(values)!r}")
+    _check_count(name, len(values))
+    return _axis(name, values)
+
+
+def _axis(name: str, values: Iterable[str]) -> Axis:
     return Axis(names=(name,), rows=tuple((value,) for value in values))
 
 

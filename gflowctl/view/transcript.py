@@ -26,17 +26,24 @@ class Transcript:
         self._open = 0  # questions without an answer
         self._held = b""  # what may go on in the next piece
         self._return = b""  # a CR whose LF may come in the next piece, or after an answer
+        self._since = 0  # bytes from that CR on, without what is held
 
     def feed(self, data: bytes) -> bytes:
         """What the next piece of the log says."""
         data = self._held + data
         keep = len(data) - self._unsure(data)
         data, self._held = data[:keep], data[keep:]
+        self._since = len(data) - data.rfind(b"\r") if b"\r" in data else self._since + len(data)
         if self._open or b"\x1b" in data:
             data = _EITHER.sub(self._weigh, data)
         data = self._return + data
         self._return = data[-1:] if data.endswith(b"\r") else b""
         return data.removesuffix(b"\r").replace(b"\r\n", b"\n")
+
+    @property
+    def pending(self) -> int:
+        """How many bytes of the log are held back."""
+        return (self._since if self._return else 0) + len(self._held)
 
     def pass_over(self, data: bytes) -> None:
         """Notes the questions that were asked in what is not shown."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflowctl.output.transcript import Transcript
+from gflowctl.view.transcript import Transcript
 
 ASKED = b"\x1b[c\x1b[6n"
 ECHOED = b"^[[?1;2c^[[1;1R"

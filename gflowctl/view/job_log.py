@@ -1,0 +1,170 @@
+"""The output of a job as it grows: which file it is, and what it says. `follow` prints it."""
+
+from __future__ import annotations
+
+import os
+
+from gflowctl.view import jobs, reasons
+from gflowd.core.errors import Refused
+from gflowd.core.execution import log_trimming
+from gflowd.core.job.model import Ended, Queued
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gflowctl.view.transcript import Transcript
+    from gflowctl.view.views import View
+    from gflowd.core.job.model import Job
+
+BLOCK = 1 << 16  # bytes
+
+
+class JobLog:
+    """Reads a growing file; with `terminal` what was written to one, without what that makes of it.
+
+    A log that the daemon cuts meanwhile is followed across the cut; `missing` bytes of it are gone.
+    """
+
+    def __init__(self, path: str, *, terminal: bool) -> None:
+        self.path = path
+        self._transcript = _transcript() if terminal else None
+        self._mark: log_trimming.Mark | None = None
+        self._fd = -1
+
+    @property
+    def missing(self) -> int:
+        """How many bytes were cut out."""
+        return 0 if self._mark is None else self._mark.missing
+
+    def open(self) -> bool:
+        """Opens the file if it exists by now. Raises `Refused` if it is not a regular file."""
+        if self._fd < 0:
+            try:
+                self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            except FileNotFoundError:
+                return False
+            except OSError as error:
+                raise Refused(f"{self.path}: {error.strerror}") from None
+            if not os.path.isfile(self.path):
+                raise Refused(f"{self.path} is not a regular file; its content cannot be shown")
+            self._note_cut()
+        return True
+
+    def from_last(self, lines: int) -> None:
+        """Skips all but the last `lines` lines."""
+        self._begin(_start_of_last(self._fd, lines))
+
+    def from_byte(self, after: int) -> None:
+        """Skips the first `after` bytes that were ever written; where they are cut out, all before the cut's line."""
+        mark = self._mark
+        self._begin(after if mark is None else log_trimming.moved(after, 0, mark))
+
+    def position(self) -> int:
+        """How many bytes were ever written before those that are said next."""
+        held = 0 if self._transcript is None else self._transcript.pending
+        place, mark = os.lseek(self._fd, 0, os.SEEK_CUR) - held, self._mark
+        return place if mark is None or place < mark.end else place + mark.missing
+
+    def read(self, most: int = BLOCK) -> bytes | None:
+        """What is said next, perhaps nothing yet; None at the end of the file."""
+        data = self._read(most)
+        if not data:
+            return None
+        return data if self._transcript is None else self._transcript.feed(data)
+
+    def rest(self) -> bytes:
+        """What was held back."""
+        return b"" if self._transcript is None else self._transcript.finish()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _begin(self, start: int) -> None:
+        if self._transcript is not None and start:
+            before = min(start, BLOCK)
+            self._transcript.pass_over(os.pread(self._fd, before, start - before))
+        os.lseek(self._fd, start, os.SEEK_SET)
+
+    def _read(self, most: int) -> bytes:
+        before = self.missing
+        mark = self._note_cut()
+        if mark is not None and self.missing > before:
+            position = os.lseek(self._fd, 0, os.SEEK_CUR)
+            os.lseek(self._fd, log_trimming.moved(position, before, mark), os.SEEK_SET)
+        return os.read(self._fd, most)
+
+    def _note_cut(self) -> log_trimming.Mark | None:
+        """What has been cut out, from the file that the daemon keeps beside a log."""
+        try:
+            with open(f"{self.path}.cut", "rb") as file:
+                mark = log_trimming.decode(file.read(100))
+        except OSError:
+            return None
+        if mark is not None:
+            self._mark = mark
+        return mark
+
+
+def _transcript() -> Transcript:
+    from gflowctl.view.transcript import Transcript
+
+    return Transcript()
+
+
+def check_error_file(job: Job) -> None:
+    """Raises `Refused` for a job whose errors go where its output goes."""
+    if job.spec.error is None:
+        raise Refused(f"job {jobs.label(job)} has no separate error file; its errors are in its output")
+
+
+def which(view: View, job: Job, attempt: int | None, *, error: bool) -> tuple[str, bool]:
+    """The file of an attempt's output (None: of the last), or of its errors, and whether a terminal wrote it. Raises
+    `Refused` if there can be none.
+    """
+    last, named = jobs.attempt(job), f"job {jobs.label(job)}"
+    if error:
+        check_error_file(job)
+    if attempt is not None and not 1 <= attempt <= last:
+        raise Refused(f"{named} has no attempt {attempt}; its last is {last}")
+    if isinstance(job.phase, Queued) and attempt == last > 1:
+        raise Refused(f"attempt {last} of {named} has not started ({jobs.state(job)}, {reasons.reason(view, job)})")
+    if jobs.is_waiting(job) and last == 1:
+        why = reasons.reason(view, job)
+        raise Refused(f"{named} has not started ({jobs.state(job)}, {why}); --follow waits for it")
+    if isinstance(job.phase, Queued) and last == 1:
+        raise Refused(f"{named} never started ({jobs.state(job)}); it has no log")
+    if error:
+        return jobs.file_name(job, job.spec.error) or "", False
+    number = attempt or (last - 1 if isinstance(job.phase, Queued) else last)
+    past = view.past(job.id, number) if number < last else None
+    return jobs.log_path(view.context.state, job, number), jobs.is_terminal_log(job, past)
+
+
+def explain_missing(view: View, job: Job, path: str) -> None:
+    """While the job may still write a log, a missing one counts as empty; afterwards it is reported by `Refused`."""
+    if isinstance(job.phase, Ended):
+        if job.phase.started_at is None:
+            why = reasons.reason(view, job)
+            raise Refused(f"job {jobs.label(job)} never started ({jobs.state(job)}, {why}); it has no log")
+        raise Refused(f"the output of job {jobs.label(job)} is no longer there: {path}")
+
+
+def _start_of_last(fd: int, lines: int) -> int:
+    """The offset at which the last `lines` lines begin; a newline at the end of the file does not begin a line."""
+    end = os.fstat(fd).st_size
+    if lines <= 0:
+        return end
+    if end and os.pread(fd, 1, end - 1) == b"\n":
+        end -= 1
+    while end > 0:
+        begin = max(0, end - BLOCK)
+        block = os.pread(fd, end - begin, begin)
+        while (place := block.rfind(b"\n")) >= 0:
+            lines -= 1
+            if not lines:
+                return begin + place + 1
+            block = block[:place]
+        end = begin
+    return 0
