@@ -189,7 +189,8 @@ class Context:
 
     def renew(self, store: Store) -> None:
         """For one that is kept: lets what has changed since it was read be read again, and the snapshot by `store`."""
-        found = _stamp(self.state.observed), mtime_ns(self.config_path)
+        seen = self.state.observed
+        found = _stamp(seen), mtime_ns(self.config_path)
         if found != self._read_of:
             self._read_of = found
             self._observed = self._settings = self._clock = None

@@ -25,10 +25,8 @@ if "argparse" not in sys.modules and "gettext" not in sys.modules:
     import argparse
 
     del sys.modules["gettext"]
-else:
+else:  # a program that has it already may speak another language
     import argparse
-
-    argparse._ = str  # type: ignore[attr-defined]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

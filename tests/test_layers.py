@@ -119,6 +119,14 @@ MAY_IMPORT = (
         "gflowctl.change.",
         (*CONTEXT, VIEW, OUTPUT, "gflowctl.machine.", "gflowctl.options.", "gflowctl.submit.", "gflowctl.change."),
     ),
+    # the same for programs, with types
+    (
+        "gflowctl.api.",
+        (
+            *CONTEXT, VIEW, OUTPUT, "gflowctl.machine.", "gflowctl.options.", "gflowctl.submit.", "gflowctl.change.",
+            "gflowctl.api.",
+        ),
+    ),
     (
         "gflowctl.commands.",  # one module per verb, none of which knows another
         (
@@ -270,6 +278,7 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
         ("gflowd.daemon.launch", "import gflowctl.main"),
         ("gflowctl.view.views", "from gflowctl.output import render"),
         ("gflowctl.submit.enqueue", "from gflowctl.change import wishes"),
+        ("gflowctl.api.queue", "from gflowctl.commands import hold"),
         ("gflowctl.commands.cancel", "from gflowctl.commands import hold"),
         ("gflowctl.commands.cancel", "from gflowd.core.execution import transitions"),
         ("gflowctl.commands.cancel", "from gflowd.effects.tmux import Tmux"),

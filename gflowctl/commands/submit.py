@@ -41,7 +41,7 @@ to be retried. The id of that job is printed, of an array its range, of a series
 
 from __future__ import annotations
 
-from gflowctl.options import job_options, submit_options
+from gflowctl.options import job_options
 from gflowctl.output import render
 from gflowctl.submit import capture, enqueue
 from gflowctl.submit.drafting import Answer, Drafter
@@ -69,12 +69,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "       gflowctl submit [OPTIONS] [- [ARG ...]] < SCRIPT\n"
         "       gflowctl submit [OPTIONS] --wrap TEXT\n       gflowctl submit [OPTIONS] --from FILE"
     )
-    submit_options.add(parser)
+    job_options.add_all(parser)
 
 
 def drafter_of(batch: Batch, context: Context) -> Drafter:
     """Drafts the job of a script that comes with sbatch's options, not with ours."""
-    return Drafter(submit_options.parser("sbatch").parse_args([]), context, batch)
+    return Drafter(job_options.parser_of_all("sbatch").parse_args([]), context, batch)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -7,7 +7,7 @@ import argparse
 from gflowctl.output import render
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, meant
-from gflowd.core.job.model import OVERLAPS
+from gflowd.core.job.model import EXECUTORS, OVERLAPS
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False
@@ -353,10 +353,17 @@ def _delay(text: str) -> tuple[float, float]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def vain_signal(specs: Iterable[Spec]) -> str | None:
+    """A note where a warning will never be sent."""
+    if any(spec.early_signal is not None and spec.time_limit is None for spec in specs):
+        return "--signal is sent before a time limit, but the job has none (--time)"
+    return None
+
+
 def note_vain_signals(specs: Iterable[Spec]) -> None:
     """Says so where a warning will never be sent."""
-    if any(spec.early_signal is not None and spec.time_limit is None for spec in specs):
-        render.note("note: --signal is sent before a time limit, but the job has none (--time)")
+    if (said := vain_signal(specs)) is not None:
+        render.note(f"note: {said}")
 
 
 def priority(args: argparse.Namespace, before: int = DEFAULT_PRIORITY) -> int:
@@ -401,3 +408,69 @@ def dependencies(args: argparse.Namespace) -> DependencyRequest | None:
     return DependencyRequest(
         spec=spec, all_of=all_of, any_of=any_of, singleton=bool(args.singleton), auto_cancel=not stays
     )
+
+
+def add_all(parser: argparse.ArgumentParser) -> None:
+    """All options of submit, and its command."""
+    parser.set_defaults(parser=parser)  # it reads the heads of scripts and the lines of --from too
+    add_resources(parser, new=True)
+    add_tasks(parser)
+    add_identity(parser, new=True)
+    add_order(parser, new=True)
+    add_many(parser)
+    add_retries(parser)
+    _add_files(parser)
+    add_notification(parser)
+    group = parser.add_argument_group("running")
+    group.add_argument("--wait", action="store_true", help="wait for the job to end; exit with its status")
+    group.add_argument("--follow", action="store_true", help="like --wait, and show the job's output")
+    group.add_argument(
+        "--dry-run", action="store_true", help="check everything and show what would be queued, but queue nothing"
+    )
+    group.add_argument("--skip-if-queued", action="store_true",
+                       help="print the id of your job with the same name if one has not ended; submit nothing then"
+                       )  # fmt: skip
+    group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
+    group.add_argument("--partition", metavar="NAME", help="no effect: there is one machine; accepted as by sbatch")
+    group.add_argument("--auto-close", action="store_true", help="no effect: a session always ends with its job")
+    group.add_argument("--ignore-unknown-directives", action="store_true",
+                       help="ignore options in the head of a script that gflow does not support")  # fmt: skip
+    group.add_argument("--parsable", action="store_true", help="print only the job's id")
+    command_line.add_json(group, "print the new jobs as a JSON list")
+    parser.add_argument("--wrap", metavar="TEXT", help="run TEXT with sh -c")
+    parser.add_argument("--from", dest="source", metavar="FILE",
+                        help="queue a job for each line of FILE (-: standard input), all or none")  # fmt: skip
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND",
+                        help="the command or script, and its arguments")  # fmt: skip
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("files and environment")
+    add_directory(group)
+    group.add_argument(
+        "-o", "--output", metavar="PATTERN", help="write standard output to this file instead of the log"
+    )
+    group.add_argument("-e", "--error", metavar="PATTERN", help="write standard error to this file")
+    group.add_argument("-i", "--input", metavar="FILE", help="read standard input from this file")
+    group.add_argument("--append", action="store_true", help="append to the output files instead of overwriting them")
+    group.add_argument("--open-mode", dest="append", type=_appends, default=argparse.SUPPRESS, metavar="MODE",
+                       help="append or truncate, as for sbatch: with append as --append")  # fmt: skip
+    add_export(group)
+    add_environment(group)
+
+
+def _appends(text: str) -> bool:
+    """A type for argparse: whether a mode of sbatch(1) is to append."""
+    from gflowd.core.slurm import sbatch_semantics
+
+    try:
+        return sbatch_semantics.appends(text)
+    except Refused as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is {error}") from None
+
+
+def parser_of_all(prog: str) -> command_line.Parser:
+    """A parser of these options alone, for what is no command line of `gflowctl submit`."""
+    made = command_line.Parser(prog=prog, write=render.write)
+    add_all(made)
+    return made

@@ -9,7 +9,7 @@ from gflowd.core.errors import BadUsage
 from gflowd.core.job.model import SHORT_STATES, STATES, Begun, Ended, Running, is_live
 from gflowd.core.job.reasons import IDLE_GPUS, NO_OUTPUT, RESOURCES, TERMINAL_INPUT
 from gflowd.core.job.value import Value
-from gflowd.core.syntax import durations, memory
+from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,11 @@ def _time_limit(_view: View, job: Job) -> str:
 
 
 def _memory(_view: View, job: Job) -> str:
-    return "-" if job.spec.memory_mb is None else memory.show(job.spec.memory_mb)
+    if job.spec.memory_mb is None:
+        return "-"
+    from gflowd.core.syntax import memory
+
+    return memory.show(job.spec.memory_mb)
 
 
 def _gpu_ids(job: Job) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gflowd.core.errors import BadUsage
 from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, SHORT_STATES, STATES, TIMEOUT
-from gflowd.core.syntax import durations, memory
+from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def either(words: Sequence[str]) -> str:
 
 def resources(spec: Spec) -> str:
     """`2 GPUs (a100, 40G), 1 CPU, 24G memory, 2:00:00 at most`."""
+    from gflowd.core.syntax import memory
     from gflowd.core.syntax.plurals import count
 
     kind = [spec.gpu_type] if spec.gpu_type is not None else []

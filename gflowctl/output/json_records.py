@@ -40,25 +40,21 @@ def values(view: View, job: Job) -> dict[str, Any]:
     running = phase if isinstance(phase, Begun) else None
     started = running.started if running is not None else None
     needs, retry = spec.needs, spec.retry
-    rank, points = reasons.rank(view, job), None
-    if rank is not None:
-        from gflowctl.output import standing
-
-        points = standing.points(view, job)
+    passing = passing_values(view, job)
     return {
         "id": job.id, "array_id": job.array_id, "array_index": jobs.index(job), "name": jobs.name(job),
         "user": spec.user, "project": spec.project, "comment": spec.comment, "state": jobs.state(job),
-        "reason": reasons.reason(view, job),
+        "reason": passing["reason"],
         "command": list(jobs.command(job)), "script": spec.script and view.context.state.script(spec.script),
         "cwd": spec.cwd, "params": jobs.parameters(job), "gpus": spec.gpus,
         "gpu_ids": list(run.gpu_ids) if run is not None else [], "gpu_memory_mb": spec.gpu_memory_mb,
         "shared": spec.shared,
         "cpus": spec.cpus, "memory_mb": spec.memory_mb,
-        "time_limit": spec.time_limit, "time_left": view.time_left(job), "priority": spec.priority,
+        "time_limit": spec.time_limit, "time_left": passing["time_left"], "priority": spec.priority,
         "dependencies": _dependencies(needs), "dependency_mode": None if needs is None else needs.mode,
         "begin_at": job.begin_at,
         "submitted_at": spec.submitted_at, "started_at": jobs.started_at(job),
-        "ended_at": jobs.ended_at(job), "expected_start": reasons.expected_start(view, job),
+        "ended_at": jobs.ended_at(job), "expected_start": passing["expected_start"],
         "exit_code": ended.exit_code if ended is not None else None,
         "signal": ended.signal if ended is not None else None, "attempt": jobs.attempt(job),
         "max_retries": 0 if retry is None else retry.max_retries, "redone_from": spec.redone_from,
@@ -70,8 +66,7 @@ def values(view: View, job: Job) -> dict[str, Any]:
         "early_signal": None if spec.early_signal is None else spec.early_signal.fields(),
         "suspended_at": phase.since_at if isinstance(phase, Suspended) else None,
         "suspended_seconds": jobs.paused(job),
-        "rank": rank, "score": points, "promised_start": reasons.promised_start(view, job),
-        "estimated_start": reasons.estimated_start(view, job),
+        **{name: passing[name] for name in ("rank", "score", "promised_start", "estimated_start")},
         "git": None if spec.git is None else spec.git.fields(),
         "repeat": _repeat(job),
         "log": _log(view, job),
@@ -89,6 +84,20 @@ def progress(found: Progress | None) -> dict[str, Any]:
     return {
         "progress": round(found.fraction, 6), "progress_text": found.text, "progress_at": rfc3339(found.at),
         "progress_source": found.source, "expected_end": rfc3339(found.expected_end),
+    }  # fmt: skip
+
+
+def passing_values(view: View, job: Job) -> dict[str, Any]:
+    """Those of `values` that change while no record of the job does: with the time, and with what the daemon saw."""
+    rank, points = reasons.rank(view, job), None
+    if rank is not None:
+        from gflowctl.output import standing
+
+        points = standing.points(view, job)
+    return {
+        "reason": reasons.reason(view, job), "time_left": view.time_left(job),
+        "expected_start": reasons.expected_start(view, job), "rank": rank, "score": points,
+        "promised_start": reasons.promised_start(view, job), "estimated_start": reasons.estimated_start(view, job),
     }  # fmt: skip
 
 

@@ -19,29 +19,29 @@ class IsQueued(Exception):
 
     def __init__(self, view: views.View, ids: range) -> None:
         super().__init__()
-        self._view = view
-        self._ids = ids
+        self.view = view
+        self.ids = ids
 
     def tell(self, answer: Answer) -> None:
         """Prints what its submission printed where a program reads that, else a sentence."""
         if answer.json:
             render.write_json(self._records())
             return
-        first = self._view.job(self._ids[0])
-        which = str(first.series or first.id) if len(self._ids) == 1 else f"{self._ids[0]}-{self._ids[-1]}"
+        first = self.view.job(self.ids[0])
+        which = str(first.series or first.id) if len(self.ids) == 1 else f"{self.ids[0]}-{self.ids[-1]}"
         if answer.parsable:
             render.write(f"{which}\n")
             return
         said = "Would submit nothing" if answer.dry_run else "Nothing submitted"
         how = f"job {which} ({first.spec.name}) is {jobs.state(first)}"
-        if len(self._ids) > 1:
+        if len(self.ids) > 1:
             how = f"jobs {which} ({first.spec.name}) have not ended"
         render.write(f"{said}: {render.escape(how)}\n")
 
     def _records(self) -> list[dict[str, Any]]:
         from gflowctl.output import json_records
 
-        return [json_records.record(self._view, self._view.job(job_id)) for job_id in self._ids]
+        return [json_records.record(self.view, self.view.job(job_id)) for job_id in self.ids]
 
 
 def check(view: views.View, spec: Spec) -> None:
