@@ -147,6 +147,11 @@ class Job:
     exclusive: bool
     cancelled_by: str | None
     used: Used | None
+    progress: float | None  # from 0 to 1
+    progress_text: str | None
+    progress_at: float | None
+    progress_source: str | None  # job, or bar for one in its log
+    expected_end: float | None
 
     @property
     def label(self) -> str:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 TIMES = (
     "begin_at", "submitted_at", "started_at", "ended_at", "expected_start", "deadline", "suspended_at",
-    "promised_start", "estimated_start",
+    "promised_start", "estimated_start", "progress_at", "expected_end",
 )  # fmt: skip
+PROGRESS = ("progress", "progress_text", "progress_at", "progress_source", "expected_end")
 
 
 def record(view: View, job: Job) -> dict[str, Any]:
@@ -73,22 +74,29 @@ def values(view: View, job: Job) -> dict[str, Any]:
         **_submitted(view, job),
         "cancelled_by": job.wish.cancelled_by,
         "used": _used(ended),
-        **progress(view.progress(job) if running is not None else None),
+        **{name: passing[name] for name in PROGRESS},
     }  # fmt: skip
 
 
 def progress(found: Progress | None) -> dict[str, Any]:
-    """How far a job is; null where that is not known."""
+    """How far a job is, with times in words; null where that is not known."""
+    known = _progress(found)
+    return known | {name: rfc3339(known[name]) for name in ("progress_at", "expected_end")}
+
+
+def _progress(found: Progress | None) -> dict[str, Any]:
     if found is None:
-        return dict.fromkeys(("progress", "progress_text", "progress_at", "progress_source", "expected_end"))
+        return dict.fromkeys(PROGRESS)
     return {
-        "progress": round(found.fraction, 6), "progress_text": found.text, "progress_at": rfc3339(found.at),
-        "progress_source": found.source, "expected_end": rfc3339(found.expected_end),
+        "progress": round(found.fraction, 6), "progress_text": found.text, "progress_at": found.at,
+        "progress_source": found.source, "expected_end": found.expected_end,
     }  # fmt: skip
 
 
 def passing_values(view: View, job: Job) -> dict[str, Any]:
-    """Those of `values` that change while no record of the job does: with the time, and with what the daemon saw."""
+    """Those of `values` that change while no record of the job does: with the time, with what the daemon saw, with what
+    the job says.
+    """
     rank, points = reasons.rank(view, job), None
     if rank is not None:
         from gflowctl.output import standing
@@ -98,6 +106,7 @@ def passing_values(view: View, job: Job) -> dict[str, Any]:
         "reason": reasons.reason(view, job), "time_left": view.time_left(job),
         "expected_start": reasons.expected_start(view, job), "rank": rank, "score": points,
         "promised_start": reasons.promised_start(view, job), "estimated_start": reasons.estimated_start(view, job),
+        **_progress(view.progress(job) if isinstance(job.phase, Begun) else None),
     }  # fmt: skip
 
 
