@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "resume": ("gflowctl.commands.resume", (), "let jobs start again"),
     "reserve": ("gflowctl.commands.reserve", (), "reserve GPUs for a user during a time window"),
     "gpus": ("gflowctl.commands.gpus", (), "control which GPUs jobs may use"),
+    "events": ("gflowctl.commands.events", (), "print what happened to jobs, or follow it"),
     "stats": ("gflowctl.commands.stats", (), "summarise jobs: outcomes, waiting and run times, GPU hours"),
     "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
     "quota": ("gflowctl.commands.quota", (), "show and set the limits of users and projects"),
@@ -54,7 +55,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Submit and watch", ("submit", "run", "new", "queue", "show", "log", "progress", "attach", "wait", "stats")),
+    (
+        "Submit and watch",
+        ("submit", "run", "new", "queue", "show", "log", "progress", "attach", "wait", "events", "stats"),
+    ),
     (
         "Change jobs",
         ("cancel", "hold", "release", "suspend", "unsuspend", "update", "edit", "top", "limit", "requeue", "redo"),

@@ -284,6 +284,15 @@ def read_private(path: str) -> bytes:
         os.close(fd)
 
 
+def read_range(fd: int, begin: int, end: int) -> bytes:
+    """The bytes of an open file from `begin` up to `end`, or to its end. Raises OSError."""
+    parts = []
+    while begin < end and (part := os.pread(fd, end - begin, begin)):
+        parts.append(part)
+        begin += len(part)
+    return b"".join(parts)
+
+
 def _read_all(fd: int) -> bytes:
     parts = []
     while part := os.read(fd, 1 << 20):

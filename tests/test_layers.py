@@ -32,7 +32,8 @@ FOR_GFLOWCTL = (
     "gflowd.effects.daemon", "gflowd.effects.doorbell", "gflowd.effects.input_wait", "gflowd.effects.installer",
     "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay", "gflowd.effects.service.",
     "gflowd.paths", "gflowd.storage.history",
-    "gflowd.storage.history_queries", "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.record_log",
+    "gflowd.storage.history_queries", "gflowd.storage.journal.lines", "gflowd.storage.journal.reader",
+    "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.record_log",
     "gflowd.storage.store",
     "gflowd.workers.board",
 )  # fmt: skip
@@ -61,6 +62,14 @@ MAY_IMPORT = (
     # the scheduler's index of jobs; predicts how long they take by what is accounted for
     ("gflowd.core.queue.", ("gflowd.core.accounting.", "gflowd.core.job.", "gflowd.core.queue.")),
     ("gflowd.core.planning.", (*BELOW_PLANNING, "gflowd.core.planning.")),  # what starts when, where
+    # what happened, and how it is told
+    (
+        "gflowd.core.events.",
+        (
+            "gflowd.core.errors", "gflowd.core.events.", "gflowd.core.gpu.", "gflowd.core.job.",
+            "gflowd.core.planning.", "gflowd.core.syntax.",
+        ),
+    ),
     ("gflowd.core", ()),
     ("gflowd.paths", ()),  # where things are kept, and the door to them
     # The world: each effect by itself.
@@ -171,6 +180,7 @@ ONLY_FROM = {
         "gflowd.workers.scheduler.archiver",
         "gflowd.workers.scheduler.history_writer",
     ),
+    "gflowd.storage.journal.writer": ("gflowd.workers.scheduler.event_writer",),
     "gflowd.storage.record_log": (
         "gflowctl.",
         "gflowd.daemon.launch",
@@ -186,6 +196,7 @@ ONLY_FROM = {
 SCHEDULER = {
     "gflowd.workers.scheduler.archiver": ("gflowd.storage.history", "gflowd.storage.record_log"),
     "gflowd.workers.scheduler.cleanup": ("gflowd.storage.record_log",),
+    "gflowd.workers.scheduler.event_writer": ("gflowd.storage.journal.writer",),
     "gflowd.workers.scheduler.history_writer": ("gflowd.storage.history",),
     "gflowd.workers.scheduler.snapshot_follower": ("gflowd.storage.store",),
     "gflowd.workers.scheduler.worker": ("gflowd.storage.lock",),
@@ -193,7 +204,7 @@ SCHEDULER = {
 PURE = {
     "__future__", "_json", "bisect", "collections", "collections.abc", "cronsim", "csv", "dataclasses", "datetime",
     "difflib", "enum", "functools", "heapq", "itertools", "json", "math", "operator", "posixpath", "re", "shlex",
-    "typing", "zoneinfo",
+    "typing", "zlib", "zoneinfo",
 }  # fmt: skip
 # What the records of the snapshot are called, and how one of a phase says which: everybody else asks these.
 KNOW_RECORDS = ("gflowd.core.job.records", "gflowd.core.job.codec")

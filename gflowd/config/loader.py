@@ -61,6 +61,7 @@ class Config:
     lock_timeout: float
     history_after: float
     history_keep: float | None
+    events_keep: int  # bytes
     log_max_size: int
     log_keep: float | None
 

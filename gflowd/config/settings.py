@@ -103,6 +103,8 @@ SETTINGS = (
             "How long an ended job stays in the queue's snapshot before it moves to the history."),
     Setting("history", "keep", "history_keep", value_types.duration(unset="forever"), None, '"forever"',
             "How long the history is kept."),
+    Setting("events", "keep", "events_keep", value_types.bytes_size(least=1 << 16), 1 << 24, '"16M"',
+            "How much of the journal of events is kept: at least this much, at most twice that."),
     Setting("logs", "max_size", "log_max_size", value_types.bytes_size(least=1024), 1 << 30, '"1G"',
             "The largest size of a job's log; a larger log loses its middle."),
     Setting("logs", "keep", "log_keep", value_types.duration(unset="forever"), 30 * DAY, '"30d"',

@@ -191,7 +191,7 @@ class Follower:
         self._fd = _open(self.store.path, os.O_RDONLY)
         self._mtime = os.fstat(self._fd).st_mtime_ns
         begin = max(0, size - TAIL)
-        self._settle(begin, _read_from(self._fd, begin, size))
+        self._settle(begin, paths.read_range(self._fd, begin, size))
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -210,7 +210,7 @@ class Follower:
             return [] if is_marked and mtime == found.st_mtime_ns else self._look_again()
         if not is_marked:
             return None
-        data = _read_from(self._fd, self.offset, size)
+        data = paths.read_range(self._fd, self.offset, size)
         dropped = len(self.fold.dropped)
         taken, keys = self.fold.feed(data, self.offset)
         if len(self.fold.dropped) > dropped:
@@ -222,7 +222,7 @@ class Follower:
         """The file was written to, and is as long as before. If what was read is damaged now, our memory is the
         better copy: it stays, with `dropped` for the repair of the file.
         """
-        fold, taken = self.store.fold(_read_from(self._fd, 0, self.offset))
+        fold, taken = self.store.fold(paths.read_range(self._fd, 0, self.offset))
         if not fold.dropped and taken == self.offset:
             return None
         self.fold.dropped = fold.dropped or [f"the end, from byte {taken}"]
@@ -233,7 +233,7 @@ class Follower:
         for _ in range(2):
             found = os.fstat(self._fd)
             self._mtime = found.st_mtime_ns
-            data = _read_from(self._fd, 0, found.st_size)
+            data = paths.read_range(self._fd, 0, found.st_size)
             fold, taken = self.store.fold(data)
             if not fold.dropped:
                 break
@@ -457,7 +457,7 @@ class SnapshotFile:
 
     def read(self) -> bytes:
         """All of it."""
-        return _read_from(self._fd, 0, os.fstat(self._fd).st_size)
+        return paths.read_range(self._fd, 0, os.fstat(self._fd).st_size)
 
     def header(self) -> list[Any] | None:
         """The header's record; None if the first line is not a sound one."""
@@ -542,17 +542,9 @@ def _open(path: str, flags: int) -> int:
         raise _failed(path, error) from error
 
 
-def _read_from(fd: int, offset: int, end: int) -> bytes:
-    parts = []
-    while offset < end and (part := os.pread(fd, end - offset, offset)):
-        parts.append(part)
-        offset += len(part)
-    return b"".join(parts)
-
-
 def _parts(fd: int, end: int) -> Iterator[bytes]:
     """The file as it was when it had `end` bytes, in parts small enough to stay in a processor's cache."""
-    return (_read_from(fd, at, min(at + PART, end)) for at in range(0, end, PART))
+    return (paths.read_range(fd, at, min(at + PART, end)) for at in range(0, end, PART))
 
 
 def _last_line(fd: int, size: int) -> bytes | None:
@@ -560,7 +552,7 @@ def _last_line(fd: int, size: int) -> bytes | None:
     reach = TAIL
     while True:
         begin = max(0, size - reach)
-        data = _read_from(fd, begin, size)
+        data = paths.read_range(fd, begin, size)
         start = data.rfind(b"\n", 0, -1) + 1
         if start or begin == 0:
             break

@@ -17,8 +17,9 @@ import orjson
 from gflowd import log
 from gflowd.core.accounting.runtimes import Runtimes
 from gflowd.core.errors import SystemFailed, TryAgain
+from gflowd.core.events.job_events import JobFacts, Untold
 from gflowd.core.job.field_rules import LARGEST_WHOLE
-from gflowd.core.job.records import LIMIT, PHASE, QUOTA, RESERVATION, RUNS, SCHEDULER, SETTING, SPEC, WISH
+from gflowd.core.job.records import ATTEMPT, LIMIT, PHASE, QUOTA, RESERVATION, RUNS, SCHEDULER, SETTING, SPEC, WISH
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.queue.job_records import JobRecords
@@ -67,7 +68,8 @@ def _share_words(specs: Iterable[dict[str, Any]]) -> None:
 
 
 class SchedulerState:
-    """`job_queue` and `calendar` are as of the last `catch_up`; `news` counts how often others had written.
+    """`job_queue` and `calendar` are as of the last `catch_up`; `news` counts how often others had written; `untold` is
+    what changed since somebody last cleared it.
 
     Creating it repairs a damaged snapshot and locks out any earlier scheduler. `is_alone` says whether this one still
     holds the lock that only one scheduler can have.
@@ -84,6 +86,7 @@ class SchedulerState:
         self.calendar = ReservationCalendar(instants.zone(config.timezone))
         self._touched: set[int] = set()
         self.news = 0
+        self.untold = Untold()
         self._is_alone = is_alone
         self._told_aside: set[tuple[tuple[str, int | str], str]] = set()
         self._generation = self._take_over()
@@ -96,6 +99,22 @@ class SchedulerState:
     def next_id(self) -> int:
         """The next job's."""
         return self._follower.fold.next_id
+
+    @property
+    def generation(self) -> int:
+        """How many schedulers there were, this one included."""
+        return self._generation
+
+    def job_facts(self) -> JobFacts:
+        """The records of jobs."""
+        return JobFacts(
+            specs=self.of(SPEC),
+            wishes=self.of(WISH),
+            phases=self.of(PHASE),
+            attempts=self.of(ATTEMPT),
+            limits=self.of(LIMIT),
+            spec_of=self.job_queue.spec_of,
+        )
 
     def catch_up(self) -> Touched:
         """Follows the snapshot into the job queue."""
@@ -120,6 +139,7 @@ class SchedulerState:
             self.calendar.take(fold.of(RESERVATION))
         self._archiver.note(phases if keys is None else ids, fold, self.job_queue)
         self._touched |= ids
+        self.untold.note(keys)
         return Touched(ids, rules=keys is None or any(kind in RULES for kind, _ in keys))
 
     def take_touched(self) -> set[int]:

@@ -26,6 +26,7 @@ from gflowd.workers import WORKERS, wanted
 from gflowd.workers.base import Turn
 from gflowd.workers.scheduler import settlement
 from gflowd.workers.scheduler.decision_log import DecisionLog
+from gflowd.workers.scheduler.event_writer import EventWriter
 from gflowd.workers.scheduler.idle_watch import IdleWatch
 from gflowd.workers.scheduler.launcher import Launcher
 from gflowd.workers.scheduler.planner import Planner, Said, ends
@@ -98,6 +99,7 @@ class Scheduler:
         self._planner = Planner(wiring.config, self._state.calendar)
         self._decisions = DecisionLog()
         self._recorder = Recorder(self._state, self._planner, self._decisions)
+        self._events = EventWriter(wiring.state, wiring.config.events_keep)
         self._resumed: tuple[admin_state.Resumed, ...] = ()
         self._launched: set[Key] = set()
         self._last: Last | None = None
@@ -125,6 +127,7 @@ class Scheduler:
             if not self._hurry:
                 break
         self._launch(now)
+        self._events.tell(self._state, now)
         sweep_at = self._scratch.sweep(self._job_queue.has, now.mono)
         archive_at = self._state.archive(now)
         self._state.tell()
@@ -138,7 +141,7 @@ class Scheduler:
 
     def _wakes(self, plan: Plan, agenda: Agenda, cleaning: tuple[float | None, ...], now: Moment) -> Iterator[float]:
         """When to look again though nobody rings (monotonic); `cleaning`: for what is archived and removed."""
-        yield from (when for when in (self._retry_at, *cleaning) if when is not None)
+        yield from (when for when in (self._retry_at, self._events.retry_at, *cleaning) if when is not None)
         if self._launcher.reap() > len(agenda.live):
             yield now.mono + REAP_AGAIN
         if self._hurry:
@@ -182,6 +185,7 @@ class Scheduler:
         if self._executor == TMUX:
             self._await_last_sessions()
         self._planner.close()
+        self._events.close()
         self._state.close()
         self._alone.release()
 
