@@ -21,6 +21,7 @@ _shtab_gflowctl_commands() {
     doctor:'check the installation and suggest fixes'
     drain:'start no more jobs'
     edit:'change the options of a queued job in an editor'
+    events:'print what happened to jobs, or follow it'
     gpus:'control which GPUs jobs may use'
     help:'show the help of a command'
     hold:'keep queued jobs from starting'
@@ -345,6 +346,25 @@ _shtab_gflowctl_edit_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_edit_defaults_added=0
 
+_shtab_gflowctl_events_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--after[only events after the one with this id]:ID:"
+  "--since[only what happened since then, e.g. 9\:00, or 2h or 7d ago]:INSTANT:"
+  "--kind[only these kinds (job_submitted, job_updated, job_held, job_released, job_started, job_suspended, job_unsuspended, job_stopping, job_ended, job_requeued)\; job means all that begin so]:KIND,...:"
+  "--last[only the last N events]:N:"
+  {-f,--follow}"[keep printing new events until interrupted]"
+  "--timezone[read and show times in this time zone, e.g. Europe\/Vienna]:ZONE:"
+  "--json[print a JSON object for each event, on a line of its own]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  "(*)::job ids, e.g. 42 or 1,3,5-7\; \@ is your last submission, \@\~2 the one two before it\; 42_3 and 42_\[1-5\] are elements of array 42:_gflowctl_jobs"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_events_defaults_added=0
+
 _shtab_gflowctl_gpus_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
@@ -439,7 +459,7 @@ _shtab_gflowctl_gpus_unignore_options=(
 _shtab_gflowctl_gpus_unignore_defaults_added=0
 
 _shtab_gflowctl_help_options=(
-  ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus stats info quota config doctor backup restore close-sessions slurm-commands completion)"
+  ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events stats info quota config doctor backup restore close-sessions slurm-commands completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -1254,6 +1274,7 @@ _shtab_gflowctl() {
         doctor) _arguments -C -s $_shtab_gflowctl_doctor_options ;;
         drain) _arguments -C -s $_shtab_gflowctl_drain_options ;;
         edit) _arguments -C -s $_shtab_gflowctl_edit_options ;;
+        events) _arguments -C -s $_shtab_gflowctl_events_options ;;
         gpus) _shtab_gflowctl_gpus ;;
         help) _arguments -C -s $_shtab_gflowctl_help_options ;;
         hold) _arguments -C -s $_shtab_gflowctl_hold_options ;;

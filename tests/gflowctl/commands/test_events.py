@@ -34,13 +34,7 @@ def event(kind: str, at: float, job: int, name: str = "train", **fields: Any) ->
 EVENTS = [
     event("job_submitted", 1000.0, 1, **REQUEST, notify={"email": "a@b"}),
     event("job_started", 2000.25, 1, attempt=2, gpu_ids=[0, 3], wait_seconds=65.0),
-    event(
-        "job_submitted",
-        3000.0,
-        2,
-        "sweep",
-        **REQUEST | {"count": 3, "state": "held", "array_id": 2, "time_limit": None},
-    ),
+    event("job_submitted", 3000.0, 2, "sweep", **HELD),
     event("job_started", 3500.0, 3, "sweep", array_id=2, array_index=2, gpu_ids=[], wait_seconds=0.5),
     event("job_ended", 4000.0, 3, "sweep", array_id=2, array_index=2, **END | {"state": "finished"}),
     event("job_ended", 5000.0, 1, **END | {"state": "failed", "reason": "NonZeroExit", "exit_code": 3}),
