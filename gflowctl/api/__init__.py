@@ -1,5 +1,6 @@
 """gflow for programs: `from gflowctl.api import Queue`. What `__all__` names is public and stays; nothing else is."""
 
+from gflowctl.api.events import Events
 from gflowctl.api.naming import JobName, Jobs
 from gflowctl.api.options import Options
 from gflowctl.api.queue import Queue
@@ -10,6 +11,7 @@ from gflowctl.api.values import (
     Dependency,
     Drain,
     EarlySignal,
+    Event,
     Git,
     Gpu,
     Group,
@@ -35,6 +37,8 @@ __all__ = (
     "Dependency",
     "Drain",
     "EarlySignal",
+    "Event",
+    "Events",
     "GflowError",
     "Git",
     "Gpu",

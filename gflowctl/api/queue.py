@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Self, Unpack
 
+    from gflowctl.api.events import Events
     from gflowctl.api.naming import JobName, Jobs
     from gflowctl.api.options import Options
     from gflowctl.api.submission import Prepared
@@ -176,6 +177,16 @@ class Queue:
             found = view.job(view.one(word))
             opened = logs.opened(view, found, attempt, error=error)
         return logs.piece(opened, after=after, lines=lines, most=max(most, SMALLEST_PIECE))
+
+    def events(self, after: str | None = None, *, kinds: Iterable[str] = (), follow: bool = False) -> Events:
+        """What happened after the event with that id, or all that is kept; with `follow`, which goes on for ever, what
+        happens from now on. `kinds`: only these, such as `job_ended`. What happens while gflowd is down comes later.
+        """
+        from gflowctl.api.events import Events
+
+        state = self._reader.fresh_context().state
+        state.check()
+        return Events(state, after, _words(kinds), follow=follow)
 
     def gpus(self) -> list[Gpu]:
         """The GPUs as gflowd last saw them; none before it has looked."""

@@ -230,6 +230,19 @@ class LogPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. `id`, such as `17-204`, never comes twice; `fields`: those of its kind, as in
+    gflowctl-events(1), times in seconds since the epoch.
+    """
+
+    id: str
+    at: float
+    kind: str
+    job: int | None
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """A process on a GPU; `job_id` is None for one that gflow did not start."""
 

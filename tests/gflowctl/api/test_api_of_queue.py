@@ -19,7 +19,9 @@ from support.ctl import ROOT
 import gflowctl.api
 from gflowctl.api import BadUsage, GflowError, Job, Queue, Refused, TryAgain
 from gflowctl.output.render import rfc3339
+from gflowd.core.events.told import Told
 from gflowd.core.execution import log_trimming
+from gflowd.storage.journal.writer import Writer
 from gflowd.storage.lock import Lock
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from support.ctl import Ctl
 
 PUBLIC = {
-    "Attempt", "BadUsage", "Changes", "Dependency", "Drain", "EarlySignal", "GflowError", "Git", "Gpu", "Group", "Job",
+    "Attempt", "BadUsage", "Changes", "Dependency", "Drain", "EarlySignal", "Event", "Events",
+    "GflowError", "Git", "Gpu", "Group", "Job",
     "JobName", "Jobs", "LogPiece", "Machine", "Options", "Prepared", "Process", "Queue", "Refused", "Repeat",
     "Reservation", "StateSummary", "Statistics", "Submission", "SystemFailed", "Tasks", "TryAgain", "Used", "Window",
 }  # fmt: skip
@@ -490,6 +493,43 @@ def test_the_process_stays_as_it_is(ctl: Ctl, queue: Queue, capfd: pytest.Captur
         queue.submit([str(ctl.home / "job.sh")])
     assert state() == before
     assert capfd.readouterr() == ("", "")
+
+
+def test_events_are_read_and_followed(ctl: Ctl, queue: Queue) -> None:
+    assert list(queue.events()) == []
+    ctl.submit("true")
+    journal = Writer(ctl.state, 1 << 20, 7)
+    journal.begin(Told(), (6, 9))
+    head = {
+        "at": 1000.5,
+        "job": 1,
+        "attempt": 1,
+        "state": "queued",
+        "name": "train",
+        "digest": 1,
+        "final": True,
+        "count": 1,
+    }
+    told = {name: value for name, value in head.items() if name not in ("at", "job", "digest")}
+    following = queue.events(follow=True)
+    kinds = ("job_submitted", "job_started", "job_ended")
+    journal.write([{"kind": kind, **head, "notify": {"email": "a@b"}} for kind in kinds])
+    assert [event.kind for event in queue.events()] == list(kinds)
+    assert [event.id for event in queue.events(after="7-1", kinds=["job_ended"])] == ["7-3"]
+    first = next(following)
+    assert (first.id, first.at, first.job, first.fields) == ("7-1", 1000.5, 1, told)
+    assert [event.id for event in following.read()] == ["7-2", "7-3"]
+    assert (following.last, following.lost, following.read()) == ("7-3", False, [])
+    with ThreadPoolExecutor(1) as other:
+        coming = other.submit(next, following)
+        journal.write([{"kind": "job_requeued", **head}])
+        assert coming.result(60).kind == "job_requeued"
+    journal.close()
+    following.close()
+    with pytest.raises(BadUsage, match="'x' is not the id of an event"):
+        queue.events(after="x")
+    with pytest.raises(Refused, match="unknown kind of event 'party'"):
+        queue.events(kinds="party")
 
 
 def test_notes_are_told_and_not_printed(queue: Queue) -> None:

@@ -33,7 +33,7 @@ def test_the_examples_of_the_page_run(
     monkeypatch.chdir(ctl.home)
     monkeypatch.setenv("GFLOW_STATE_DIR", ctl.state.root)
     blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", PAGE)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     over, names = threading.Event(), dict[str, Any]()
     daemon = threading.Thread(target=play_daemon, args=(ctl, over))
     daemon.start()
@@ -52,7 +52,8 @@ def test_the_examples_of_the_page_run(
 def test_the_page_names_methods_and_options_that_there_are() -> None:
     methods = {name for name in vars(Queue) if not name.startswith("_")}
     assert methods == {
-        "attempts", "cancel", "close", "gpus", "hold", "job", "jobs", "log", "machine", "notes", "prepare", "redo",
+        "attempts", "cancel", "close", "events", "gpus", "hold", "job", "jobs", "log", "machine", "notes", "prepare",
+        "redo",
         "release", "requeue", "reservations", "statistics", "submit", "summary", "suspend", "top", "unsuspend", "wait",
         "why",
     }  # fmt: skip
