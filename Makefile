@@ -24,7 +24,7 @@ SECONDS ?= 60
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity tools nvidia-check packages packages-test systemd-test pyz clean
+.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity tools nvidia-check packages packages-test systemd-test systemd-test-qemu pyz clean
 
 help:
 	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
@@ -47,6 +47,7 @@ help:
 	@echo 'make packages      build what this machine can of the sdist, the wheel and the packages for distributions, into dist/'
 	@echo 'make packages-test try the packages in clean roots of Debian: jobs, upgrade, removal, purge (as root, in minutes)'
 	@echo 'make systemd-test  let the systemd of a booted root of Debian run gflowd: restarts, hangs, logouts (as root, in minutes)'
+	@echo 'make systemd-test-qemu  let the kernel enforce limits of memory in a virtual machine under its systemd (as root, in minutes)'
 	@echo 'make pyz           both programs as single files, with all that they need, for machines without network'
 	@echo 'make clean         remove what make created'
 
@@ -176,6 +177,12 @@ systemd-test: $(VENV)/installed
 	@$(call want,systemd-nspawn,systemd-container,nothing can be tried)
 	@$(call want,mmdebstrap,mmdebstrap,nothing can be tried)
 	@$(BIN)/python packaging/test-systemd $(ARGS) || [ $$? -eq 77 ]
+
+systemd-test-qemu: $(VENV)/installed
+	@command -v qemu-system-x86_64 >/dev/null || { $(call apt_install,--no-install-recommends qemu-system-x86); } || \
+		echo 'qemu-system-x86 is missing: nothing can be tried' >&2
+	@$(call want,mmdebstrap,mmdebstrap,nothing can be tried)
+	@$(BIN)/python packaging/test-systemd --qemu $(ARGS) || [ $$? -eq 77 ]
 
 # Each unpacks itself into ~/.shiv when it is first called. For this version of Python, and this kind of machine.
 pyz: $(VENV)/packager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib.machinery
 import importlib.util
 import io
 import os
@@ -127,8 +128,27 @@ def test_an_sdist_is_the_same_wherever_it_was_made() -> None:
     assert members == [("g/a", 0o644, 1795000000, ""), ("g/run", 0o755, 1795000000, "")]
 
 
-def test_systemd_is_not_tried_where_no_root_can_be_made() -> None:
-    script = [sys.executable, PACKAGING / "test-systemd"]
+@pytest.mark.parametrize("switch", [[], ["--qemu"]])
+def test_systemd_is_not_tried_where_no_root_can_be_made(switch: list[str]) -> None:
+    script = [sys.executable, PACKAGING / "test-systemd", *switch]
     done = subprocess.run(script, env={"PATH": "/nowhere"}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (77, "")
     assert re.fullmatch(r"systemd is not tried: .+\n", done.stdout)
+
+
+def test_each_table_of_systemd_replaces_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PACKAGING))
+    loader = importlib.machinery.SourceFileLoader("test_systemd_script", str(PACKAGING / "test-systemd"))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    trials = importlib.util.module_from_spec(spec)
+    loader.exec_module(trials)
+    page = "# Page\n"
+    for text, qemu in (
+        ("\nlogouts\n", False),
+        ("\nmemory\n", True),
+        ("\nnew logouts\n", False),
+        ("\nnew memory\n", True),
+    ):
+        page = trials.written(page, text, qemu=qemu)
+    assert page == f"# Page\n{trials.HEADING}\nnew logouts\n{trials.SUBHEADING}\nnew memory\n"
