@@ -19,12 +19,14 @@ FUZZ := .fuzz
 OLDEST := .oldest
 SLURM := .slurm
 TOOLS := .tools
+WEB := .web
+PICTURES ?= $(CURDIR)/$(WEB)/pictures/web
 SECONDS ?= 60
 # Random calls of gflowctl.
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity tools nvidia-check packages packages-test systemd-test systemd-test-qemu pyz clean
+.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity tools nvidia-check packages packages-test systemd-test systemd-test-qemu web-test pyz clean
 
 help:
 	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
@@ -48,6 +50,7 @@ help:
 	@echo 'make packages-test try the packages in clean roots of Debian: jobs, upgrade, removal, purge (as root, in minutes)'
 	@echo 'make systemd-test  let the systemd of a booted root of Debian run gflowd: restarts, hangs, logouts (as root, in minutes)'
 	@echo 'make systemd-test-qemu  let the kernel enforce limits of memory in a virtual machine under its systemd (as root, in minutes)'
+	@echo 'make web-test      look at the page of gflowctl web in Chromium, in light and dark, wide and narrow'
 	@echo 'make pyz           both programs as single files, with all that they need, for machines without network'
 	@echo 'make clean         remove what make created'
 
@@ -184,6 +187,17 @@ systemd-test-qemu: $(VENV)/installed
 	@$(call want,mmdebstrap,mmdebstrap,nothing can be tried)
 	@$(BIN)/python packaging/test-systemd --qemu $(ARGS) || [ $$? -eq 77 ]
 
+# Debian's Chromium, driven by playwright-core, whose own browsers are not needed. PICTURES: where they go.
+web-test: $(VENV)/developer $(WEB)/installed
+	@$(call want,chromium,chromium,the page cannot be tried)
+	@mkdir -p $(dir $(PICTURES))
+	@$(BIN)/python tests/web/browse.py $(CURDIR)/$(WEB)/node_modules/playwright-core "$$(command -v chromium)" $(PICTURES)
+
+$(WEB)/installed:
+	@$(call want,npm,npm,playwright-core cannot be installed)
+	@npm install --silent --no-audit --no-fund --prefix $(WEB) playwright-core@1
+	@touch $@
+
 # Each unpacks itself into ~/.shiv when it is first called. For this version of Python, and this kind of machine.
 pyz: $(VENV)/packager
 	@mkdir -p dist/pyz
@@ -192,7 +206,7 @@ pyz: $(VENV)/packager
 	@ls -l dist/pyz
 
 clean:
-	@rm -rf $(VENV) $(FUZZ) $(OLDEST) $(SLURM) $(TOOLS) .packages .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(FUZZ) $(OLDEST) $(SLURM) $(TOOLS) $(WEB) .packages .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # gflow itself, in a virtual environment; then also what developing it takes.

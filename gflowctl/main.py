@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "gpus": ("gflowctl.commands.gpus", (), "control which GPUs jobs may use"),
     "events": ("gflowctl.commands.events", (), "print what happened to jobs, or follow it"),
     "stats": ("gflowctl.commands.stats", (), "summarise jobs: outcomes, waiting and run times, GPU hours"),
+    "web": ("gflowctl.commands.web", (), "serve the queue as a page for a browser"),
     "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
     "quota": ("gflowctl.commands.quota", (), "show and set the limits of users and projects"),
     "config": ("gflowctl.commands.config", (), "show the settings and where they come from"),
@@ -57,7 +58,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Submit and watch",
-        ("submit", "run", "new", "queue", "show", "log", "progress", "attach", "wait", "events", "stats"),
+        ("submit", "run", "new", "queue", "show", "log", "progress", "attach", "wait", "events", "stats", "web"),
     ),
     (
         "Change jobs",

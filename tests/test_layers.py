@@ -136,11 +136,13 @@ MAY_IMPORT = (
             "gflowctl.api.",
         ),
     ),
+    # the page in a browser
+    ("gflowctl.web.", (*CONTEXT, VIEW, OUTPUT, "gflowctl.api.", "gflowctl.machine.", "gflowctl.web.")),
     (
         "gflowctl.commands.",  # one module per verb, none of which knows another
         (
             *CONTEXT, VIEW, OUTPUT, "gflowctl.admin.", "gflowctl.change.", "gflowctl.machine.", "gflowctl.options.",
-            "gflowctl.submit.",
+            "gflowctl.submit.", "gflowctl.web.",
         ),
     ),
     (
@@ -441,7 +443,7 @@ def test_no_one_imports_the_private_names_of_another_module() -> None:
 
 
 def test_the_programs_need_nothing_that_is_not_declared() -> None:
-    declared = {"cronsim", "filelock", "libtmux", "orjson", "psutil", "pynvml"}
+    declared = {"cronsim", "filelock", "jinja2", "starlette", "uvicorn", "libtmux", "orjson", "psutil", "pynvml"}
     used = {name.split(".")[0] for path in MODULES for name in imported_by(path)}
     used -= {name for name in used if name in sys.stdlib_module_names or name in {"gflowd", "gflowctl", "_blake2"}}
     assert used <= declared

@@ -64,7 +64,7 @@ def test_each_extra_has_its_packages_named_where_they_are_missing() -> None:
 
 def test_the_page_of_dependencies_names_each_with_its_oldest_release() -> None:
     page = (ROOT / "docs/dependencies.md").read_text()
-    rows = re.findall(r"(?m)^\| ([a-z-]+) \| ([\d.]+) \| [\d.]+ \| ([^|]+) \|", page)
+    rows = re.findall(r"(?m)^\| ([a-z0-9-]+) \| ([\d.]+) \| [\d.]+ \| ([^|]+) \|", page)
     assert {name: version for name, version, _ in rows} == FLOORS
     developers = [
         line.strip() for name in ("test", "lint", "man") for line in SETUP["options.extras_require"][name].split("\n")

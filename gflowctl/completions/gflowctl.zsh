@@ -50,6 +50,7 @@ _shtab_gflowctl_commands() {
     unsuspend:'let suspended jobs go on'
     update:'change queued jobs, or the time limit of a running one'
     wait:'wait until jobs have ended'
+    web:'serve the queue as a page for a browser'
   )
   _describe 'gflowctl commands' _commands
 }
@@ -460,6 +461,7 @@ _shtab_gflowctl_gpus_unignore_defaults_added=0
 
 _shtab_gflowctl_help_options=(
   ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events stats info quota config doctor backup restore close-sessions slurm-commands completion)"
+  ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus stats web info quota config doctor backup restore close-sessions slurm-commands completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -1244,6 +1246,18 @@ _shtab_gflowctl_wait_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_wait_defaults_added=0
 
+_shtab_gflowctl_web_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--listen[listen there\: HOST\:PORT, with port 0 on any free one, or unix\:PATH (default\: 127.0.0.1\:8421)]:ADDRESS:"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_web_defaults_added=0
+
 
 _shtab_gflowctl() {
   local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->gflowctl'
@@ -1303,6 +1317,7 @@ _shtab_gflowctl() {
         unsuspend) _arguments -C -s $_shtab_gflowctl_unsuspend_options ;;
         update) _arguments -C -s $_shtab_gflowctl_update_options ;;
         wait) _arguments -C -s $_shtab_gflowctl_wait_options ;;
+        web) _arguments -C -s $_shtab_gflowctl_web_options ;;
       esac
   esac
 }

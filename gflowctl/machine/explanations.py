@@ -34,9 +34,10 @@ UNAVAILABLE = {
 class Explainer:
     """Explains the reasons of jobs of one view, from the snapshot and from what the daemon last saw."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, whole: View | None = None) -> None:
+        """`whole`: a view that has all jobs, if there is one already."""
         self._view = view
-        self._whole: View | None = None
+        self._whole = whole
 
     @property
     def whole(self) -> View:

@@ -163,7 +163,7 @@ def _bar(length: int, text: str, signs: Signs) -> str:
 def _axis(scale: Scale, zone: tzinfo | None) -> str:
     """Times of day, at midnight the date."""
     line = ""
-    for at, wall in _marks(scale, zone):
+    for at, wall in marks(scale.begin, scale.end, (scale.end - scale.begin) / scale.columns * APART, zone):
         place = scale.column(at)
         mark = wall.strftime("%m-%d" if (wall.hour, wall.minute) == (0, 0) else "%H:%M")
         if len(line) < place + bool(not line) and place + len(mark) <= scale.columns:
@@ -171,11 +171,11 @@ def _axis(scale: Scale, zone: tzinfo | None) -> str:
     return line
 
 
-def _marks(scale: Scale, zone: tzinfo | None) -> Iterator[tuple[float, datetime]]:
-    seconds = (scale.end - scale.begin) / scale.columns * APART
-    step = timedelta(seconds=next((each for each in STEPS if each >= seconds), STEPS[-1]))
-    wall = on_the_wall(scale.begin, zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    while (at := wall.replace(tzinfo=zone).timestamp()) < scale.end:
-        if at >= scale.begin:
+def marks(begin: float, end: float, apart: float, zone: tzinfo | None) -> Iterator[tuple[float, datetime]]:
+    """The instants to name on an axis, with what the clock shows then; at least `apart` seconds from one another."""
+    step = timedelta(seconds=next((each for each in STEPS if each >= apart), STEPS[-1]))
+    wall = on_the_wall(begin, zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    while (at := wall.replace(tzinfo=zone).timestamp()) < end:
+        if at >= begin:
             yield at, wall
         wall += step

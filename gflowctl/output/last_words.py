@@ -28,7 +28,7 @@ _CUDA = re.compile(
     r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|RESOURCE_EXHAUSTED: Out of memory"
     r"|ResourceExhaustedError.{0,200}OOM when allocating"
 )
-_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Za-z]|[@-Z\\^_=>78])")
+SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Za-z]|[@-Z\\^_=>78])")
 
 
 class LastWords(NamedTuple):
@@ -90,7 +90,7 @@ def _lines(path: str, *, terminal: bool) -> list[str]:
     if terminal:
         transcript = Transcript()
         data = transcript.feed(data) + transcript.finish()
-    found = _SEQUENCE.sub("", data.decode(errors="replace")).split("\n")
+    found = SEQUENCE.sub("", data.decode(errors="replace")).split("\n")
     if size > END:
         del found[0]  # a part of a line
     lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in found]

@@ -7,7 +7,10 @@ import sys
 
 APT = "/usr/bin/apt"
 DEBIAN = {"nvidia-ml-py": "python3-pynvml"}  # where the name is not python3-NAME
-EXTRAS = {"metrics": ("prometheus-client",)}  # the packages of each of gflow's extras, as in setup.cfg
+EXTRAS = {  # the packages of each of gflow's extras, as in setup.cfg
+    "metrics": ("prometheus-client",),
+    "web": ("jinja2", "starlette", "uvicorn"),
+}
 
 
 def command(*names: str, again: bool = False) -> str:

@@ -1,0 +1,272 @@
+"""The addresses of the page and what answers them; what pages show is in `pages`, who may see them in `guard`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections import OrderedDict
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from gflowctl.api import Queue
+from gflowctl.web import log_pieces
+from gflowctl.web.actions import ACTIONS, Actions
+from gflowctl.web.gpu_samples import APART, GpuSamples
+from gflowctl.web.guard import Door, Guard
+from gflowctl.web.live import Streams
+from gflowctl.web.pages import ask, frame, gpus, job, queue, reservations, statistics
+from gflowd.core.errors import GflowError, Refused, TryAgain
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from starlette.requests import Request
+
+    from gflowctl.view.views import View
+    from gflowctl.web.pages.frame import Page, Query
+    from gflowctl.web.source import Source
+
+    Build = Callable[[View, Query], Page]
+
+LARGEST_FORM = 1 << 18  # bytes
+KEPT_ANSWERS = 100
+TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+STATUS = {1: 404, 2: 400, 3: 500, 75: 503}  # of HTTP, by exit status
+
+
+class Site:
+    """All that answers share. Mutable: what was done is kept until it was told."""
+
+    def __init__(self, source: Source, door: Door, queue: Queue) -> None:
+        self.source = source
+        self.door = door
+        self.queue = queue
+        self.actions = Actions(queue)
+        self.samples = GpuSamples(time.time())
+        self.streams = Streams(source)
+        self._told: OrderedDict[str, list[str]] = OrderedDict()
+        self._files = {
+            each.name: each.read_bytes() for each in resources.files("gflowctl.web").joinpath("static").iterdir()
+        }
+        self._templates = Environment(
+            loader=PackageLoader("gflowctl.web"), autoescape=True, undefined=StrictUndefined, finalize=_shown,
+            trim_blocks=True, lstrip_blocks=True, auto_reload=False,
+        )  # fmt: skip
+        self._templates.globals |= {"host": source.host, "me": source.first.user}
+
+    def page(self, request: Request, build: Build) -> Response:
+        """A page as a whole."""
+        query = _query(request)
+        try:
+            with self.source.look() as view:
+                made = build(view, query)
+                html = self._whole(made, frame.notices(view), self._told.pop(frame.one(query, "told"), []), request)
+        except GflowError as error:
+            return self.failed(request, error)
+        headers = {"referrer-policy": "same-origin"} if made.links_back else None
+        return HTMLResponse(html, made.status, headers)
+
+    def _whole(self, made: Page, notices: list[str], told: list[str], request: Request | None) -> str:
+        return self._templates.get_template(f"{made.template}.html").render(
+            {
+                **made.values, "title": made.title, "tab": made.tab, "notices": notices, "told": told,
+                "is_live": bool(made.fragments), "as_of": time.strftime("%H:%M:%S"),
+                "here": "/" if request is None else request.url.path, "form_token": self.door.derived("form"),
+            }
+        )  # fmt: skip
+
+    def fragments(self, build: Build, query: Query, log: job.Following | None) -> dict[str, str]:
+        """The parts of a page that are kept up to date, by name."""
+        try:
+            with self.source.look() as view:
+                if log is not None:
+                    log.look(view)
+                made = build(view, query)
+                values = {**made.values, "notices": frame.notices(view), "form_token": self.door.derived("form")}
+        except GflowError as error:
+            return {"notices": self._fragment("notices", {"notices": [str(error)]})}
+        return {name: self._fragment(name, values) for name in ("notices", *made.fragments)}
+
+    def _fragment(self, name: str, values: dict[str, Any]) -> str:
+        return self._templates.get_template(f"fragments/{name}.html").render(values)
+
+    def failed(self, request: Request, error: GflowError) -> Response:
+        """A page that says what is wrong, in one sentence."""
+        status = STATUS.get(error.status, 500)
+        made = frame.Page("trouble", "Trouble", "", {"trouble": str(error)}, status=status)
+        return HTMLResponse(self._whole(made, [], [], request), status)
+
+    def file(self, name: str) -> Response:
+        """One of the files beside this module."""
+        data = self._files.get(name)
+        if data is None:
+            return PlainTextResponse("there is no such file\n", 404)
+        headers = {"cache-control": "private, max-age=60"}
+        return Response(data, media_type=TYPES[name.rpartition(".")[2]], headers=headers)
+
+    def tell(self, lines: list[str]) -> str:
+        """Keeps what was done for the next page; by what it is asked for."""
+        key = secrets.token_urlsafe(9)
+        self._told[key] = lines
+        while len(self._told) > KEPT_ANSWERS:
+            self._told.popitem(last=False)
+        return key
+
+    def sample(self) -> None:
+        """Keeps what the daemon saw of the GPUs."""
+        with contextlib.suppress(GflowError):
+            seen = self.source.observed()
+            if seen.at is not None and seen.at > time.time() - 6 * APART:
+                self.samples.take(seen.at, seen.gpus)
+
+
+def application(source: Source, door: Door) -> tuple[Starlette, Site]:
+    """The ASGI application, and what it shares."""
+    site = Site(source, door, Queue(source.first.state_given, source.first.config_given, source.first.environ))
+
+    def statics(request: Request) -> Response:
+        return site.file(request.path_params["name"])
+
+    def pages(request: Request) -> Response:
+        return site.page(request, _builder(site, request.path_params.get("path", "")))
+
+    def ask_first(request: Request) -> Response:
+        return site.page(request, lambda view, query: ask.build(view, query, site.actions))
+
+    def raw(request: Request) -> Response:
+        return _raw(site, request)
+
+    def icon(_request: Request) -> Response:
+        return RedirectResponse("/static/gflow.svg", 301)
+
+    async def done(request: Request) -> Response:
+        return await _done(site, request)
+
+    async def live(request: Request) -> Response:
+        return await _live(site, request)
+
+    routes = [
+        Route("/static/{name}", statics),
+        Route("/favicon.ico", icon),
+        Route("/ask", ask_first),
+        Route("/do", done, methods=["POST"]),
+        Route("/raw/{job}", raw),
+        Route("/live/{path:path}", live),
+        Route("/{path:path}", pages),
+    ]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        sampling = asyncio.create_task(_sampling(site))
+        yield
+        site.streams.close()
+        sampling.cancel()
+
+    app = Starlette(routes=routes, middleware=[Middleware(Guard, door=door)], lifespan=lifespan)
+    return app, site
+
+
+def _builder(site: Site, path: str) -> Build:
+    """Who builds the page of an address."""
+    if path.startswith("jobs/"):
+        return lambda view, query: job.build(view, query, path.removeprefix("jobs/"))
+    if path == "gpus":
+        return lambda view, query: gpus.build(view, query, site.samples)
+    if path == "statistics":
+        return lambda view, query: statistics.build(view, query, site.queue)
+    plain: dict[str, Build] = {"": queue.build, "reservations": reservations.build}
+    return plain.get(path, _nowhere)
+
+
+def _nowhere(_view: View, _query: Query) -> Page:
+    raise Refused("there is no such page")
+
+
+async def _live(site: Site, request: Request) -> Response:
+    if site.streams.are_many:
+        return PlainTextResponse("too many pages are open\n", 503)
+    path, query = request.path_params["path"], _query(request)
+    build, log = _builder(site, path), None
+    if path.startswith("jobs/") and "log" in query:
+        reached = request.headers.get("last-event-id", "")
+        begin = int(reached) if reached.isascii() and reached.isdigit() else frame.number(query, "log")
+        log = job.Following(path.removeprefix("jobs/"), query, begin)
+
+    def fragments() -> dict[str, str]:
+        return site.fragments(build, query, log)
+
+    return StreamingResponse(site.streams.events(fragments, log), media_type="text/event-stream")
+
+
+def _raw(site: Site, request: Request) -> Response:
+    """The output as it is, as a file to keep: no browser is to guess what it might be."""
+    query = _query(request)
+    try:
+        with site.source.look() as view:
+            one, _ = job.find(view, request.path_params["job"])
+            found = job.output(view, one, frame.number(query, "attempt"), frame.one(query, "stream"))
+            if found is None:
+                raise Refused(f"job {one.id} has not started; it has no log")
+        pieces = log_pieces.raw(found.path)
+        first = next(pieces, b"")
+    except GflowError as error:
+        return site.failed(request, error)
+    name = f"gflow-{one.id}-{found.attempt}.{'err' if found.stream == 'error' else 'log'}"
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+
+    def whole() -> Any:
+        yield first
+        yield from pieces
+
+    return StreamingResponse(whole(), media_type="application/octet-stream", headers=headers)
+
+
+async def _done(site: Site, request: Request) -> Response:
+    """Carries out what was asked first, and leads on to a page that tells."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_FORM:
+            return PlainTextResponse("this form is too large\n", 413)
+    form = parse_qs(body.decode("latin-1"), keep_blank_values=True, max_num_fields=10000)
+    if not site.door.is_form(frame.one(form, "form_token")):
+        return PlainTextResponse("refused: this form is not of a page of this gflowctl web; go back and reload\n", 403)
+    what, labels = frame.one(form, "do"), form.get("job", [])
+    if what not in ACTIONS or not labels:
+        return PlainTextResponse("this form asks for nothing\n", 400)
+    try:
+        done = await asyncio.to_thread(site.actions.act, what, labels)
+    except GflowError as error:
+        status = 503 if isinstance(error, TryAgain) else 500 if error.status not in (1, 2) else 409
+        response = site.failed(request, error)
+        response.status_code = status
+        return response
+    where = f"/jobs/{done.label}" if done.label is not None else "/"
+    return RedirectResponse(f"{where}?told={site.tell(done.lines)}", 303)
+
+
+def _shown(value: object) -> object:
+    """Whatever a template writes, without what could move or turn the text around it; what is HTML by now stays."""
+    return log_pieces.printable(value) if type(value) is str else value
+
+
+async def _sampling(site: Site) -> None:
+    while True:
+        await asyncio.to_thread(site.sample)
+        await asyncio.sleep(APART)
+
+
+def _query(request: Request) -> Query:
+    try:
+        return parse_qs(request.url.query, keep_blank_values=True, max_num_fields=1000)
+    except ValueError:
+        return {}
