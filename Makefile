@@ -18,6 +18,7 @@ QUICK := tests/gflowd/core tests/gflowd/config tests/gflowd/workers/scheduler/te
 FUZZ := .fuzz
 OLDEST := .oldest
 SLURM := .slurm
+PROMETHEUS := .prometheus
 TOOLS := .tools
 WEB := .web
 PICTURES ?= $(CURDIR)/$(WEB)/pictures/web
@@ -26,7 +27,7 @@ SECONDS ?= 60
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity tools nvidia-check packages packages-test systemd-test systemd-test-qemu web-test pyz clean
+.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity tools metrics-test nvidia-check packages packages-test systemd-test systemd-test-qemu web-test pyz clean
 
 help:
 	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
@@ -44,6 +45,7 @@ help:
 	@echo 'make soak          inject faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
 	@echo 'make slurm-parity  run the same scripts under gflow and under the real Slurm, where Debian has it'
 	@echo 'make tools         run submitit, Snakemake, dask-jobqueue, parsl and others, unmodified, as if gflow were Slurm'
+	@echo 'make metrics-test  let a real Prometheus, where Debian has it, scrape gflow and read its alerts and its dashboard'
 	@echo 'make nvidia-check  compare what gflow says about real NVIDIA GPUs with nvidia-smi and a process that uses one'
 	@echo 'make fuzz          run the parsers under a coverage-guided fuzzer for SECONDS=$(SECONDS) in all, then CALLS=$(CALLS) calls of gflowctl'
 	@echo 'make packages      build what this machine can of the sdist, the wheel and the packages for distributions, into dist/'
@@ -164,6 +166,17 @@ $(SLURM)/unpacked:
 		for package in *.deb; do dpkg -x $$package ../root; done
 	@touch $@
 
+metrics-test: $(VENV)/developer $(PROMETHEUS)/unpacked
+	@$(BIN)/python tests/metrics/try_prometheus.py $(PROMETHEUS)/root/usr/bin
+
+# Debian's Prometheus, unpacked but not installed, so that no service of it runs.
+$(PROMETHEUS)/unpacked:
+	@command -v apt-get >/dev/null || { echo 'no apt-get, so no Prometheus can be had' >&2; exit 1; }
+	@rm -rf $(PROMETHEUS) && mkdir -p $(PROMETHEUS)/packages && cd $(PROMETHEUS)/packages && \
+		{ apt-get download prometheus >/dev/null 2>&1 || { apt-get update -qq && apt-get download prometheus >/dev/null; }; } && \
+		for package in *.deb; do dpkg -x $$package ../root; done
+	@touch $@
+
 nvidia-check: $(VENV)/installed
 	@$(BIN)/python tests/hardware/nvidia_check.py
 
@@ -206,7 +219,7 @@ pyz: $(VENV)/packager
 	@ls -l dist/pyz
 
 clean:
-	@rm -rf $(VENV) $(FUZZ) $(OLDEST) $(SLURM) $(TOOLS) $(WEB) .packages .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(FUZZ) $(OLDEST) $(SLURM) $(PROMETHEUS) $(TOOLS) $(WEB) .packages .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # gflow itself, in a virtual environment; then also what developing it takes.

@@ -22,19 +22,20 @@ ANYONE = ("gflowd", "gflowd.core.errors")
 
 BELOW_PLANNING = tuple(
     f"gflowd.core.{folder}."
-    for folder in ("accounting", "execution", "gpu", "job", "queue", "request", "slurm", "syntax")
+    for folder in ("accounting", "execution", "gpu", "job", "metrics", "queue", "request", "slurm", "syntax")
 )
 BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.log", "gflowd.paths")
 # What gflowctl uses of gflowd: what is kept, how it is kept, and how to see and wake the daemon.
 FOR_GFLOWCTL = (
     "gflowd.command_line", "gflowd.config.loader", "gflowd.config.start_options", "gflowd.core.",
     "gflowd.effects.completion_files",
-    "gflowd.effects.daemon", "gflowd.effects.doorbell", "gflowd.effects.input_wait", "gflowd.effects.installer",
+    "gflowd.effects.daemon", "gflowd.effects.doorbell", "gflowd.effects.exposition",
+    "gflowd.effects.input_wait", "gflowd.effects.installer",
     "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay", "gflowd.effects.service.",
     "gflowd.paths", "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.journal.lines", "gflowd.storage.journal.reader",
-    "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.record_log",
-    "gflowd.storage.store",
+    "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.readings",
+    "gflowd.storage.record_log", "gflowd.storage.store",
     "gflowd.workers.board",
 )  # fmt: skip
 CONTEXT, VIEW, OUTPUT = ("gflowctl.context", *FOR_GFLOWCTL), "gflowctl.view.", "gflowctl.output."
@@ -59,6 +60,11 @@ MAY_IMPORT = (
     ),
     # how far a job says it is, for people to see
     ("gflowd.core.progress.", ("gflowd.core.job.value", "gflowd.core.progress.")),
+    # what monitoring systems are told
+    (
+        "gflowd.core.metrics.",
+        ("gflowd.core.accounting.", "gflowd.core.job.", "gflowd.core.metrics.", "gflowd.core.syntax."),
+    ),
     # the scheduler's index of jobs; predicts how long they take by what is accounted for
     ("gflowd.core.queue.", ("gflowd.core.accounting.", "gflowd.core.job.", "gflowd.core.queue.")),
     ("gflowd.core.planning.", (*BELOW_PLANNING, "gflowd.core.planning.")),  # what starts when, where
@@ -76,6 +82,7 @@ MAY_IMPORT = (
     ("gflowd.effects.gpu.nvml_device", ("gflowd.core.",)),
     ("gflowd.effects.installer", ()),  # how a missing package is installed
     ("gflowd.effects.gpu.nvml", ("gflowd.core.", "gflowd.effects.gpu.nvml_device", "gflowd.effects.installer")),
+    ("gflowd.effects.exposition", ("gflowd.core.", "gflowd.effects.installer")),  # metrics as text
     ("gflowd.effects.gpu.pci", ()),  # which GPUs the bus has
     ("gflowd.effects.gpu.count", ("gflowd.effects.gpu.nvml", "gflowd.effects.gpu.pci")),
     ("gflowd.effects.gpu.listeners", ()),  # whose sockets the kernel has
@@ -91,6 +98,8 @@ MAY_IMPORT = (
     ("gflowd.config.", ("gflowd.config.", "gflowd.core.", "gflowd.paths")),  # gflow.toml and the environment
     ("gflowd.storage.", ("gflowd.core.", "gflowd.paths", "gflowd.storage.")),  # what lasts
     ("gflowd.workers.scheduler.", (*BELOW_WORKERS, "gflowd.workers.")),  # the scheduler's process
+    # tells others what gflowctl would: the scheduler need not count all jobs for that
+    ("gflowd.workers.metrics_updater", (*BELOW_WORKERS, "gflowd.storage.readings", "gflowd.workers.")),
     # the other processes, and the board they all post on
     ("gflowd.workers.", (*BELOW_WORKERS, "gflowd.workers.")),
     ("gflowd.daemon.systemd", ()),
@@ -178,6 +187,7 @@ ONLY_FROM = {
     "gflowd.storage.history": (
         "gflowctl.",
         "gflowd.storage.history_queries",
+        "gflowd.storage.readings",
         "gflowd.storage.store",
         "gflowd.workers.scheduler.archiver",
         "gflowd.workers.scheduler.history_writer",
@@ -191,7 +201,16 @@ ONLY_FROM = {
         "gflowd.workers.scheduler.archiver",
         "gflowd.workers.scheduler.cleanup",
     ),  # the workers only look at what is folded
-    "gflowd.storage.store": ("gflowctl.", "gflowd.daemon.launch", "gflowd.workers.scheduler.snapshot_follower"),
+    "gflowd.storage.readings": (
+        "gflowctl.",
+        "gflowd.workers.metrics_updater",
+    ),  # without the lock: nobody decides by it
+    "gflowd.storage.store": (
+        "gflowctl.",
+        "gflowd.daemon.launch",
+        "gflowd.storage.readings",
+        "gflowd.workers.scheduler.snapshot_follower",
+    ),
     "gflowd.workers.board": ("gflowctl.", "gflowd.commands.", "gflowd.daemon.", "gflowd.workers."),
     "gflowd.workers.": ("gflowd.daemon.children", "gflowd.daemon.supervisor", "gflowd.workers."),
 }
@@ -443,7 +462,10 @@ def test_no_one_imports_the_private_names_of_another_module() -> None:
 
 
 def test_the_programs_need_nothing_that_is_not_declared() -> None:
-    declared = {"cronsim", "filelock", "jinja2", "starlette", "uvicorn", "libtmux", "orjson", "psutil", "pynvml"}
+    declared = {
+        "cronsim", "filelock", "jinja2", "libtmux", "orjson", "prometheus_client", "psutil", "pynvml", "starlette",
+        "uvicorn",
+    }  # fmt: skip
     used = {name.split(".")[0] for path in MODULES for name in imported_by(path)}
     used -= {name for name in used if name in sys.stdlib_module_names or name in {"gflowd", "gflowctl", "_blake2"}}
     assert used <= declared

@@ -320,7 +320,8 @@ def gpus(context: Context) -> Iterator[Finding]:
     if seen.trouble:
         yield Finding(WARN, f"no job is started now: {seen.trouble}")
     for worker, trouble in sorted(seen.service_troubles.items()):
-        yield Finding(WARN, f"{worker}: {trouble}")
+        if trouble is not None:
+            yield Finding(WARN, f"{worker}: {trouble}")
 
 
 def memory_limits(context: Context) -> Iterator[Finding]:

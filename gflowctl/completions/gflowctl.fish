@@ -56,7 +56,7 @@ function _shtab_gflowctl_using
   test "$_shtab_gflowctl_cmdpath" = "$argv"
 end
 
-set -g _shtab_gflowctl_commands submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' events stats web info quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore close-sessions slurm-commands 'slurm-commands install' 'slurm-commands uninstall' 'slurm-commands list' completion help
+set -g _shtab_gflowctl_commands submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' events stats web metrics info quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore close-sessions slurm-commands 'slurm-commands install' 'slurm-commands uninstall' 'slurm-commands list' completion help
 set -g _shtab_gflowctl_opts_with_value --account --after --array --at --attempt --begin --by --chdir --clear --color --command --comment --conda-env --config --constraint --cpus --cpus-per-task --deadline --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --for --format --from --gpu --gpu-list --gpu-memory --gpu-prefer --gpu-type --gpus --gpus-per-node --grace --gres --group --input --interval --job-name --kind --last --limit --listen --mail-type --mail-user --max-concurrent --max-failures --max-gpu-mem --max-gpu-memory --max-mem --max-memory --max-queued-jobs --max-retries --max-running-gpus --max-running-jobs --mem --memory --mincpus --name --name-template --names --nice --notify-email --notify-on --ntasks --ntasks-per-node --open-mode --output --overlap --param --param-file --partition --pattern --pid --priority --project --quiet-limit --range --reason --repeat --retry-delay --retry-on --script --select-name --signal --since --sort --start --state --state-dir --states --status --time --time-limit --timelimit --timeout --timezone --user --wrap -A -C -D -G -J -P -a -c -d -e -f -g -i -l -m -n -o -p -s -t -u
 
 complete -c gflowctl -e
@@ -778,6 +778,14 @@ complete -c gflowctl -n '_shtab_gflowctl_using web' -l config -xka "(__fish_comp
 complete -c gflowctl -n '_shtab_gflowctl_using web' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
 complete -c gflowctl -n '_shtab_gflowctl_using web' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
 complete -c gflowctl -n '_shtab_gflowctl_using web' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a metrics -d 'print metrics for Prometheus'
+complete -c gflowctl -n '_shtab_gflowctl_using metrics' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using metrics' -l names -xka "none users jobs" -d 'whose names the metrics have: none, users (and projects), or jobs (and users and projects)'
+complete -c gflowctl -n '_shtab_gflowctl_using metrics' -l plain -d 'print the older text format, which node_exporter reads from files'
+complete -c gflowctl -n '_shtab_gflowctl_using metrics' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using metrics' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using metrics' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowctl -n '_shtab_gflowctl_using metrics' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a info -d 'show GPUs, CPUs, memory and the daemon'
 complete -c gflowctl -n '_shtab_gflowctl_using info' -s h -l help -d 'show this help message and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using info' -s w -l watch -d 'refresh until interrupted'
@@ -916,4 +924,4 @@ complete -c gflowctl -n '_shtab_gflowctl_using completion' -l color -xka "never 
 complete -c gflowctl -n '_shtab_gflowctl_using completion' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using completion; and test $_shtab_gflowctl_npos -eq 0' -ka "bash zsh fish install" -d 'bash, zsh or fish, or install'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a help -d 'show the help of a command'
-complete -c gflowctl -n '_shtab_gflowctl_using help; and test $_shtab_gflowctl_npos -eq 0' -ka "submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events stats web info quota config doctor backup restore close-sessions slurm-commands completion" -d 'the command'
+complete -c gflowctl -n '_shtab_gflowctl_using help; and test $_shtab_gflowctl_npos -eq 0' -ka "submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events stats web metrics info quota config doctor backup restore close-sessions slurm-commands completion" -d 'the command'

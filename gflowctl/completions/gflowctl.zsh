@@ -29,6 +29,7 @@ _shtab_gflowctl_commands() {
     limit:'set how many jobs of an array run at a time'
     list:'list jobs'
     log:'print or follow a job'"'"'s output'
+    metrics:'print metrics for Prometheus'
     new:'write a commented job script'
     progress:'in a job: report how far it is'
     q:'list jobs'
@@ -460,7 +461,7 @@ _shtab_gflowctl_gpus_unignore_options=(
 _shtab_gflowctl_gpus_unignore_defaults_added=0
 
 _shtab_gflowctl_help_options=(
-  ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events stats web info quota config doctor backup restore close-sessions slurm-commands completion)"
+  ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events stats web metrics info quota config doctor backup restore close-sessions slurm-commands completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -561,6 +562,19 @@ _shtab_gflowctl_log_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_log_defaults_added=0
+
+_shtab_gflowctl_metrics_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--names[whose names the metrics have\: none, users (and projects), or jobs (and users and projects)]:names:(none users jobs)"
+  "--plain[print the older text format, which node_exporter reads from files]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_metrics_defaults_added=0
 
 _shtab_gflowctl_new_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -1295,6 +1309,7 @@ _shtab_gflowctl() {
         limit) _arguments -C -s $_shtab_gflowctl_limit_options ;;
         list) _arguments -C -s $_shtab_gflowctl_list_options ;;
         log) _arguments -C -s $_shtab_gflowctl_log_options ;;
+        metrics) _arguments -C -s $_shtab_gflowctl_metrics_options ;;
         new) _arguments -C -s $_shtab_gflowctl_new_options ;;
         progress) _arguments -C -s $_shtab_gflowctl_progress_options ;;
         q) _arguments -C -s $_shtab_gflowctl_q_options ;;

@@ -91,7 +91,7 @@ def _uptime(holder: daemon.Daemon | None) -> float | None:
     return round(max(0.0, now - holder.start / os.sysconf("SC_CLK_TCK")), 3)
 
 
-def _workers(holder: daemon.Daemon | None, troubles: Mapping[str, str]) -> list[dict[str, Any]]:
+def _workers(holder: daemon.Daemon | None, troubles: Mapping[str, str | None]) -> list[dict[str, Any]]:
     if holder is None or holder.pulse_fd is None or holder.elsewhere:
         return []
     from gflowd.workers import board

@@ -64,6 +64,9 @@ class Config:
     events_keep: int  # bytes
     log_max_size: int
     log_keep: float | None
+    metrics_textfile: str | None
+    metrics_listen: str | None
+    metrics_names: Literal["none", "users", "jobs"]
 
 
 @dataclass(frozen=True, slots=True)

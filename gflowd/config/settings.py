@@ -109,6 +109,12 @@ SETTINGS = (
             "The largest size of a job's log; a larger log loses its middle."),
     Setting("logs", "keep", "log_keep", value_types.duration(unset="forever"), 30 * DAY, '"30d"',
             "How long the directory of an ended job is kept."),
+    Setting("metrics", "textfile", "metrics_textfile", value_types.file(unset="off"), None, '"off"',
+            "The file that metrics are written to for node_exporter, e.g. /var/lib/node_exporter/gflow.prom."),
+    Setting("metrics", "listen", "metrics_listen", value_types.local_address(unset="off"), None, '"off"',
+            "Where metrics can be asked for: a loopback address, e.g. 127.0.0.1:9421, or the path of a Unix socket."),
+    Setting("metrics", "names", "metrics_names", value_types.choice("none", "users", "jobs"), "none", '"none"',
+            "Whose names metrics may have: none, users (and projects), or jobs (and users and projects)."),
 )
 # fmt: on
 

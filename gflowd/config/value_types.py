@@ -7,6 +7,7 @@ that `GFLOW_GPU__POLL_INTERVAL=3` is the number 3. Every check raises `Refused` 
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ SIMULATED_MEMORY_MB = 24 * 1024  # of each simulated GPU, by default
 MOST_GPUS = 1024
 LONGEST_PROJECT = 64
 LONGEST_USER = 256
+LONGEST_SOCKET = 107  # bytes: sun_path of unix(7) less its closing zero
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _GPU_RANGE = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
@@ -161,6 +163,42 @@ def directory() -> ValueType:
         return value.rstrip("/") or "/"
 
     return ValueType(check)
+
+
+def file(*, unset: str) -> ValueType:
+    """The absolute path of a file."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not value.startswith("/") or value.endswith("/") or not value.isprintable():
+            raise Refused(f"{shown(value)} is not the absolute path of a file")
+        return value
+
+    return ValueType(check, unset=unset)
+
+
+def local_address(*, unset: str) -> ValueType:
+    """`127.0.0.1:9421`, `[::1]:9421`, or the absolute path of a Unix socket. `localhost` is 127.0.0.1."""
+
+    def check(value: object) -> str:
+        import ipaddress
+
+        if isinstance(value, str) and value.startswith("/") and value.isprintable():
+            if len(os.fsencode(value)) > LONGEST_SOCKET:
+                raise Refused(f"{shown(value)} is too long for a socket (at most {LONGEST_SOCKET} bytes)")
+            return value
+        host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+        host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
+        try:
+            found = ipaddress.ip_address(host)
+        except ValueError:
+            found = None
+        if found is None or not re.fullmatch(r"\d{1,5}", port) or not 0 < int(port) < 1 << 16:
+            raise Refused(f"{shown(value)} is not an address (such as 127.0.0.1:9421 or /run/user/1000/metrics.sock)")
+        if not found.is_loopback:
+            raise Refused(f"{shown(value)} is not a loopback address; let a proxy listen there (see docs/metrics.md)")
+        return f"[{host}]:{port}" if found.version == 6 else f"{host}:{port}"
+
+    return ValueType(check, unset=unset)
 
 
 def projects() -> ValueType:

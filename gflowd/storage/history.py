@@ -14,14 +14,16 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gflowd import paths
+from gflowd.core.accounting.tally import Tally
 from gflowd.core.errors import SystemFailed
 from gflowd.core.job.records import LONGEST_ID
+from gflowd.storage import tally_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 
-FORMAT = 1
+FORMAT = 2  # 1 had no totals
 PATIENCE = 5.0  # seconds to wait for a lock; in WAL mode a reader and the writer do not wait for each other
 WRITER_PATIENCE = 0.5  # seconds; the scheduler has other things to do
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -64,6 +66,7 @@ CREATE TABLE attempt (             -- all but the last of each job
     phase TEXT NOT NULL,
     PRIMARY KEY (job, number)
 ) WITHOUT ROWID;
+{tally_table.SCHEMA}
 PRAGMA user_version = {FORMAT};
 COMMIT;
 """
@@ -135,6 +138,10 @@ class History:
         if write and not found:
             self._db.executescript(SCHEMA)
             found = FORMAT
+        elif write and not tally_table.is_there(self._db):
+            tally_table.create(self._db)
+        if write and found < FORMAT:
+            self._db.execute(f"PRAGMA user_version = {FORMAT}")
         if found:
             self._one("SELECT (SELECT max(id) FROM spec), (SELECT max(id) FROM job), (SELECT max(job) FROM attempt)")
         return found
@@ -153,22 +160,36 @@ class History:
     # what the scheduler writes
 
     def write(self, entries: Iterable[tuple[int, Entry]], sheets: Iterable[Sheet]) -> None:
-        """Writes jobs, each with the id of its spec, and the specs whose jobs are now complete; all durably or none."""
-        entries = list(entries)
+        """Writes jobs, each with the id of its spec, and the specs whose jobs are now complete, and counts these; all
+        durably or none.
+        """
+        entries, sheets = list(entries), list(sheets)
         with _guarded(self.path), self._db:
             self._db.execute("BEGIN IMMEDIATE")
+            tally_table.forget_counted(self._db, dict.fromkeys(spec_id for spec_id, _ in entries))
             self._db.executemany(f"INSERT OR REPLACE INTO job VALUES ({marks(9)})", map(_job_row, entries))
             rows = (_attempt_row(entry.id, *past) for _, entry in entries for past in entry.attempts)
             self._db.executemany(f"INSERT OR REPLACE INTO attempt VALUES ({marks(6)})", rows)
             self._db.executemany(f"INSERT OR REPLACE INTO spec VALUES ({marks(9)})", map(_spec_row, sheets))
+            ended = ((at, (job.wish, job.phase, [past for _, past in job.attempts])) for at, job in entries)
+            tally_table.count(self._db, ended, [(sheet.id, sheet.size, sheet.record) for sheet in sheets])
+
+    def count_some(self) -> bool:
+        """Counts a part of what has not been counted yet; returns whether there is more."""
+        with _guarded(self.path), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            return tally_table.count_some(self._db)
 
     def forget(self, before: float, most: int) -> bool:
         """Drops specs whose last job ended `before`, with about `most` jobs; returns whether there may be more. The
-        greatest id stays, since no id is used twice.
+        greatest id stays, since no id is used twice, and so does what has not been counted yet.
         """
         with _guarded(self.path), self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            query = "SELECT id, size FROM spec WHERE last_at < ? AND id < (SELECT max(id) FROM spec) LIMIT ?"
+            query = (
+                "SELECT id, size FROM spec WHERE last_at < ? AND id < (SELECT max(id) FROM spec)"
+                " AND id NOT IN (SELECT spec FROM uncounted) LIMIT ?"
+            )
             dropped = 0
             for spec_id, size in self._db.execute(query, (before, most)).fetchall():
                 self._db.execute("DELETE FROM spec WHERE id = ?", (spec_id,))
@@ -189,6 +210,16 @@ class History:
     def greatest_id(self) -> int:
         """The greatest id of a job, 0 if there is none."""
         return max((found or 0 for (found,) in self.rows("SELECT max(id) FROM job")), default=0)
+
+    def tally(self, spec_ids: Iterable[int]) -> tuple[Tally, set[int]]:
+        """The totals of all that is and was in it, and which of `spec_ids` are in these."""
+        if self.is_empty:
+            return Tally(), set()
+        with _guarded(self.path, DAMAGED_SCHEMA), self._db:
+            self._db.execute("BEGIN")
+            found = tally_table.read(self._db)
+            query = "SELECT 1 FROM spec WHERE id = ?"
+            return found, {each for each in spec_ids if self._db.execute(query, (each,)).fetchone()}
 
     def outcome(self, job_id: int, *, whole: bool) -> tuple[int, int, float] | None:
         """Of a job, or of the `whole` array: how many, how many of them finished, when the last began."""

@@ -101,8 +101,8 @@ class Observed:
 
     __slots__ = (
         "_gpus", "_reasons", "_reservations", "_starts", "at", "config", "cpus", "executor", "gpu_count", "gpu_trouble",
-        "is_known", "line", "memory_limits", "memory_mb", "next_id", "pid", "runtime_dir", "service_troubles",
-        "trouble", "used_cpus", "used_memory_mb", "version",
+        "is_known", "line", "memory_limits", "memory_mb", "meters",
+        "next_id", "pid", "runtime_dir", "service_troubles", "trouble", "used_cpus", "used_memory_mb", "version",
     )  # fmt: skip
 
     def __init__(self, raw: dict[str, Any] | None = None) -> None:
@@ -123,7 +123,8 @@ class Observed:
         self.used_memory_mb: int | None = used.get("memory_mb")
         self.gpu_trouble: str | None = raw.get("gpu_trouble")
         self.trouble: str | None = raw.get("trouble")
-        self.service_troubles: dict[str, str] = raw.get("service_troubles") or {}  # by worker
+        self.service_troubles: dict[str, str | None] = raw.get("service_troubles") or {}  # by worker
+        self.meters: dict[str, Any] = raw.get("meters") or {}  # see `core.metrics.meter`
         self.next_id: int | None = next_id if isinstance(next_id := raw.get("next_id"), int) else None
         self.line = Line(raw.get("line") or {})
         self._gpus: list[dict[str, Any]] = raw.get("gpus") or []

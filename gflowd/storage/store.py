@@ -29,7 +29,7 @@ from gflowd.storage.record_log import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, Self
 
     from gflowd.storage.record_log import Dumps, Key
@@ -63,6 +63,7 @@ class Store:
         self.judged = judged
         self.polls = polls
         self.notes: list[str] = []
+        self.timed: Callable[[float], None] | None = None  # is told how many seconds each sync of a commit took
 
     def read(self) -> Fold:
         """The current snapshot, read without the lock; empty if there is none yet.
@@ -272,7 +273,7 @@ class Commit:
         self._instead = instead
         self._known = known
         self._lock = Lock(store.state.snapshot_lock, store.lock_timeout, polls=store.polls)
-        self._file = SnapshotFile(store.path)
+        self._file = SnapshotFile(store.path, store.timed)
         self._records: list[tuple[Key, Any]] = []
 
     def __enter__(self) -> Self:
@@ -439,9 +440,10 @@ class SnapshotFile:
     Raises `SystemFailed` with the file's name, but for `open`, `read` and `cut` also OSError.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, timed: Callable[[float], None] | None = None) -> None:
         self.path = path
         self.end = 0
+        self._timed = timed
         self._fd = -1
 
     def open(self) -> None:
@@ -474,7 +476,10 @@ class SnapshotFile:
         """Writes and syncs whole commits; what failed is taken back."""
         try:
             paths.write_all(self._fd, data)
+            began = time.monotonic()
             os.fdatasync(self._fd)
+            if self._timed is not None:
+                self._timed(time.monotonic() - began)
         except OSError as error:
             try:
                 os.ftruncate(self._fd, self.end)

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gflowd.effects import doorbell as bell
-from gflowd.workers.slots import GPU_POLLER, RESERVATION_TIMER, SCHEDULER, TIMEOUT_ENFORCER, ZOMBIE_DETECTOR
+from gflowd.workers.slots import (
+    GPU_POLLER,
+    METRICS_UPDATER,
+    RESERVATION_TIMER,
+    SCHEDULER,
+    TIMEOUT_ENFORCER,
+    ZOMBIE_DETECTOR,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,6 +54,11 @@ WORKERS = (
         wakes_for=bell.SUBMISSION + bell.WISH + bell.FINDING,
         rings=bell.DECISION,
         module="scheduler.worker",
+    ),
+    Row(
+        METRICS_UPDATER,
+        wakes_for=bell.SUBMISSION + bell.WISH + bell.DECISION,
+        when=lambda config: config.metrics_textfile is not None or config.metrics_listen is not None,
     ),
 )
 

@@ -56,7 +56,8 @@ class Wiring:
 class Turn:
     """The result of a tick. Others act on `decision`, and a change of it rings; `detail` is only posted.
 
-    `wake_at` is on the monotonic clock; `descriptors` wake the worker when they become readable.
+    `wake_at` is on the monotonic clock; `descriptors` wake the worker when they become readable; rings that come before
+    `deaf_until` (monotonic) wake it then.
     """
 
     decision: object
@@ -64,6 +65,7 @@ class Turn:
     wake_at: float | None = None
     descriptors: tuple[int, ...] = ()
     rings: bytes = b""
+    deaf_until: float = 0.0
 
     @property
     def post(self) -> Post:
@@ -165,9 +167,12 @@ def _wait(turn: Turn, wake: int, stop: _Stop) -> None:
     if turn.wake_at is not None:
         sleep = min(sleep, max(0.0, turn.wake_at - time.monotonic()))
     poll = select.poll()
-    for descriptor in (wake, stop.readable, *turn.descriptors):
+    for descriptor in (stop.readable, *turn.descriptors):
         poll.register(descriptor, select.POLLIN)
-    poll.poll(sleep * 1000)
+    deaf = min(sleep, turn.deaf_until - time.monotonic())
+    if deaf <= 0 or not poll.poll(deaf * 1000):
+        poll.register(wake, select.POLLIN)
+        poll.poll(max(0.0, sleep - max(0.0, deaf)) * 1000)
     doorbell.listen(wake)
     doorbell.listen(stop.readable)  # any signal is noted there, an alarm too
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCHEDULER, GPU_POLLER, ZOMBIE_DETECTOR = "scheduler", "gpu_poller", "zombie_detector"
 TIMEOUT_ENFORCER, RESERVATION_TIMER = "timeout_enforcer", "reservation_timer"
+METRICS_UPDATER = "metrics_updater"
 
 Kind = TypeVar("Kind")
 
@@ -86,10 +87,10 @@ class Slots:
         post = self.posts.get(TIMEOUT_ENFORCER)
         return Samples() if post is None or post.detail is None else _checked(post.detail, Samples)
 
-    def troubles(self, names: Collection[str]) -> dict[str, str]:
-        """What keeps those of these workers that only serve people from their work."""
+    def troubles(self, names: Collection[str]) -> dict[str, str | None]:
+        """What keeps those of these workers that only serve people from their work, None if nothing does."""
         posts = ((name, self.posts[name].decision) for name in names if name in self.posts)
-        return {name: said.trouble for name, said in posts if isinstance(said, Service) and said.trouble is not None}
+        return {name: said.trouble for name, said in posts if isinstance(said, Service)}
 
     def without(self, name: str) -> Slots:
         """What all other workers have posted."""

@@ -17,7 +17,7 @@ from virtual_clock import UPTIME, Clock
 from virtual_gpus import Driver, Looking
 
 from gflowd.core.moment import Moment
-from gflowd.workers import WORKERS, Row
+from gflowd.workers import WORKERS, Row, wanted
 from gflowd.workers.base import Turn
 from gflowd.workers.slots import Post, Slots
 
@@ -48,7 +48,7 @@ class Daemon(inside.Hooks):
         self, clock: Clock, dice: Random, wiring: Any, driver: Driver, look: Callable[[], float], delay: float
     ) -> None:
         self.board: dict[str, Post] = {}
-        self.places = {row.name: Place(row) for row in WORKERS}
+        self.places = {row.name: Place(row) for row in wanted(wiring.config, WORKERS)}
         self.begins: Callable[[], None] = lambda: None
         self.checked: Callable[[], None] = lambda: None
         self.between: Callable[[], None] | None = None

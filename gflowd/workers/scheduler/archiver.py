@@ -48,6 +48,7 @@ class Archiver:
         self._copied: dict[int, Records] = {}  # by job, as they were then
         self._ready: dict[int, range] = {}  # specs that are in the history, and their jobs
         self._left: deque[int] = deque()  # jobs whose spec has left
+        self._is_counting = False
         self._retry_at = float("-inf")
         self._forget_at = float("-inf")
 
@@ -75,6 +76,7 @@ class Archiver:
         try:
             if not self._ready and not self._left:
                 self._copy(fold, job_queue, now)
+            self._is_counting = self.history.count_some()
             self._forget(now)
             self._cleanup.sweep(fold, job_queue, now)
         except (GflowError, OSError) as error:
@@ -106,7 +108,7 @@ class Archiver:
 
     def wake_at(self, now: Moment) -> float | None:
         """When to call `copy` next, on the monotonic clock."""
-        if self._ready or self._left or self._moving is not None:
+        if self._ready or self._left or self._moving is not None or self._is_counting:
             return max(now.mono, self._retry_at)
         wakes = [self._cleanup.wake_at]
         if self._due:

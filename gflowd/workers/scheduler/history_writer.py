@@ -31,6 +31,7 @@ class HistoryWriter(Archive):
         self._history: History | None = None
         self._outcomes: dict[tuple[int, bool], Outcome] = {}
         self._trouble: str | None = None
+        self._may_count = True
         if os.path.lexists(path):
             try:
                 self._open()
@@ -78,6 +79,12 @@ class HistoryWriter(Archive):
             raise SystemFailed(f"{self._path} was removed")
         self._outcomes.clear()
         self._trouble = None
+        self._may_count = True
+
+    def count_some(self) -> bool:
+        """As `History.count_some`; costs nothing when all is counted."""
+        self._may_count = self._may_count and self._is_there() and self._open().count_some()
+        return self._may_count
 
     def forget(self, before: float, most: int) -> bool:
         """As `History.forget`."""
@@ -113,7 +120,7 @@ class HistoryWriter(Archive):
             self.close()
         if self._history is None:
             try:
-                self._history = History(self._path, write=True)
+                self._history, self._may_count = History(self._path, write=True), True
             except HistoryFailed as error:
                 if not error.damaged:
                     raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.events.job_events import JobFacts, Untold
 from gflowd.core.job.field_rules import LARGEST_WHOLE
 from gflowd.core.job.records import ATTEMPT, LIMIT, PHASE, QUOTA, RESERVATION, RUNS, SCHEDULER, SETTING, SPEC, WISH
+from gflowd.core.metrics.meter import Meters
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.queue.job_records import JobRecords
@@ -69,7 +71,7 @@ def _share_words(specs: Iterable[dict[str, Any]]) -> None:
 
 class SchedulerState:
     """`job_queue` and `calendar` are as of the last `catch_up`; `news` counts how often others had written; `untold` is
-    what changed since somebody last cleared it.
+    what changed since somebody last cleared it; `meters` tell how long commits took.
 
     Creating it repairs a damaged snapshot and locks out any earlier scheduler. `is_alone` says whether this one still
     holds the lock that only one scheduler can have.
@@ -77,7 +79,9 @@ class SchedulerState:
 
     def __init__(self, state: State, config: Config, is_alone: Callable[[], bool] = lambda: False) -> None:
         self._log = log.get("scheduler")
+        self.meters = Meters()
         self._store = Store(state, config.lock_timeout, orjson.dumps)
+        self._store.timed = self.meters.sync.note
         self._follower = Follower(self._store)
         self._archiver = Archiver(state, config)
         self._default_time_limit = config.default_time_limit
@@ -155,11 +159,13 @@ class SchedulerState:
     @contextmanager
     def change(self) -> Iterator[tuple[Commit, Touched]]:
         """A commit, and what others touched before it; what is put into it is in the job queue afterwards."""
+        began = time.monotonic()
         with self._commit() as commit:
             touched = self.catch_up()
             if (found := self.of(SCHEDULER).get(0)) != self._record():
                 self._take_place_again(commit, found)
             yield commit, touched
+        self.meters.commit.note(time.monotonic() - began)
         news = self.news
         self.catch_up()
         self.news = news  # our own

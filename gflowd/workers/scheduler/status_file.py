@@ -14,6 +14,7 @@ import orjson
 from gflowd import __version__, log, paths
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Stopping
+from gflowd.core.metrics.meter import Meters
 from gflowd.core.planning import continuation
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Trouble:
     """What keeps the scheduler from starting jobs, and, by worker, those that only serve people from their work."""
 
     scheduler: str | None = None
-    services: Mapping[str, str] = field(default_factory=dict)
+    services: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Status:
     next_id: int  # the next job's, needed only if the snapshot is lost
     reservations: list[dict[str, Any]]  # the current or next windows
     trouble: str | None
-    service_troubles: Mapping[str, str]  # by worker
+    service_troubles: Mapping[str, str | None]  # by worker
 
 
 def status(
@@ -107,10 +108,13 @@ def status(
 class StatusFile:
     """Remembers what was last written, and when. `due_at`: when it may be written again (monotonic)."""
 
-    def __init__(self, wiring: Wiring, executor: str, memory_limits: str = "watch") -> None:
+    def __init__(
+        self, wiring: Wiring, executor: str, memory_limits: str = "watch", meters: Meters | None = None
+    ) -> None:
         self._path = wiring.state.observed
         self._log = log.get("scheduler")
         self._constant = _constant(wiring, executor, memory_limits)
+        self._meters = meters or Meters()
         self._written: Status | None = None
         self._written_at = float("-inf")
         self._is_old = False
@@ -133,7 +137,7 @@ class StatusFile:
         self._written_at = now.mono
         told = {each.name: getattr(status, each.name) for each in fields(status)}
         starts = {str(job_id): round(at, 3) for job_id, at in expected.items()}
-        whole = {"at": now.wall, **self._constant, **told, "expected": starts}
+        whole = {"at": now.wall, **self._constant, **told, "expected": starts, "meters": self._meters.fields()}
         try:
             paths.replace_file(self._path, orjson.dumps(whole), durable=False)
         except OSError as error:

@@ -95,7 +95,7 @@ class Scheduler:
         self._scratch = Scratch(wiring.state, wiring.config.tmp)
         self._launcher = Launcher(wiring.state, wiring.runtime, self._scratch)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
-        self._status_file = StatusFile(wiring, self._executor, self._launcher.memory_limits)
+        self._status_file = StatusFile(wiring, self._executor, self._launcher.memory_limits, self._state.meters)
         self._planner = Planner(wiring.config, self._state.calendar)
         self._decisions = DecisionLog()
         self._recorder = Recorder(self._state, self._planner, self._decisions)
@@ -120,12 +120,13 @@ class Scheduler:
         self._catch_up_or_put_back(now)
         if self._last is not None and self._retry_at is None and self._last.holds(now, slots, self._state.news):
             return self._show(self._last, now, slots)
-        news = self._state.news
+        news, began = self._state.news, time.monotonic()
         for _ in range(ROUNDS):
             self._hurry = False
             plan = self._plan_and_commit(now, slots)
             if not self._hurry:
                 break
+        self._state.meters.decision.note(time.monotonic() - began)
         self._launch(now)
         self._events.tell(self._state, now)
         sweep_at = self._scratch.sweep(self._job_queue.has, now.mono)

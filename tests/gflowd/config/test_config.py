@@ -194,6 +194,12 @@ def test_a_file_that_never_ends_is_refused() -> None:
         ),
         ("[quota]\ndefault_user = 3", "line 2: quota.default_user is a section"),
         ("[daemon]\ngpus = [1]\n[gpu]\nallow = [2]", "line 4: gpu.allow and daemon.gpus are the same setting"),
+        ("[metrics]\ntextfile = 'x.prom'", "line 2: metrics.textfile: 'x.prom' is not the absolute path of a file"),
+        ("[metrics]\nlisten = '0.0.0.0:9421'", "line 2: metrics.listen: '0.0.0.0:9421' is not a loopback address"),
+        ("[metrics]\nlisten = '127.0.0.1'", "line 2: metrics.listen: '127.0.0.1' is not an address"),
+        ("[metrics]\nlisten = '[::1]:99999'", "line 2: metrics.listen: '[::1]:99999' is not an address"),
+        ("[metrics]\nlisten = 9421", "line 2: metrics.listen: 9421 is not an address"),
+        (f"[metrics]\nlisten = '/{'x' * 107}'", "line 2: metrics.listen: '/xxxxx"),
         ("a = 1\na = 2", "line 2: cannot overwrite a value"),
         ("[gpu]\npoll_interval =\n", "line 2: invalid value"),
         ("x = [1,\n\n", "line 2: invalid value"),
@@ -252,6 +258,15 @@ keep = "forever"
 """)
     assert (loaded.poll_interval, loaded.simulate, loaded.memory_mb) == (90, (4, 24576), 65536)
     assert (loaded.default_time_limit, loaded.log_max_size, loaded.log_keep) == (36 * 3600, 100 << 20, None)
+
+
+def test_metrics_are_given_on_loopback_addresses_and_sockets(load: Load) -> None:
+    for word, address in (
+        ("localhost:1", "127.0.0.1:1"), ("127.3.0.1:65535", "127.3.0.1:65535"), ("[::1]:9421", "[::1]:9421"),
+        ("/run/x.sock", "/run/x.sock"), ("off", None),
+    ):  # fmt: skip
+        assert load(f"[metrics]\nlisten = '{word}'").metrics_listen == address
+    assert load("[metrics]\ntextfile = '/x/gflow.prom'").metrics_textfile == "/x/gflow.prom"
 
 
 @given(st.sets(st.integers(0, value_types.MOST_GPUS - 1), min_size=1))

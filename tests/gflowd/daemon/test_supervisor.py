@@ -22,6 +22,8 @@ from gflowd.paths import Runtime, State
 from gflowd.workers import WORKERS, Row
 from gflowd.workers.board import Pulse, read_pulses
 
+ALWAYS = tuple(row for row in WORKERS if row.is_essential)
+
 
 @pytest.fixture
 def announced() -> list[int]:
@@ -42,7 +44,7 @@ def boss(state: State, runtime_dir: str, announced: list[int]) -> Iterator[Super
 
 
 def beat_all(boss: Supervisor, *but: str) -> None:
-    for row in WORKERS:
+    for row in ALWAYS:
         if row.name not in but:
             boss.pulses.beat(row.name, time.monotonic())
 
@@ -68,7 +70,7 @@ def test_after_a_calm_minute_the_next_restart_is_immediate_again(boss: Superviso
 
 def test_one_workers_crashes_do_not_delay_another(boss: Supervisor) -> None:
     delays(boss, 5)
-    assert [child.crashes for child in boss.children[1:]] == [0] * (len(WORKERS) - 1)
+    assert [child.crashes for child in boss.children[1:]] == [0] * (len(ALWAYS) - 1)
 
 
 def test_a_worker_that_crashes_for_ever_does_not_overflow(boss: Supervisor) -> None:
@@ -92,8 +94,8 @@ def test_ready_is_said_once_and_not_before_the_last_worker_is_up(boss: Superviso
 def choosy(boss: Supervisor, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     """The same, in a gflow with one more worker, which runs at log level debug."""
     extra = Row("extra", wakes_for=doorbell.DECISION, when=lambda config: config.log_level == "debug")
-    monkeypatch.setattr(of_daemon, "WORKERS", (*WORKERS, extra))
-    boss.pulses.__init__(["manager", *(row.name for row in (*WORKERS, extra))])  # type: ignore[misc]
+    monkeypatch.setattr(of_daemon, "WORKERS", (*ALWAYS, extra))
+    boss.pulses.__init__(["manager", *(row.name for row in (*ALWAYS, extra))])  # type: ignore[misc]
     boss._staff()
     return boss
 
@@ -109,10 +111,10 @@ def seen(boss: Supervisor) -> list[str]:
 
 
 def test_a_worker_runs_only_while_the_configuration_wants_it(choosy: Supervisor) -> None:
-    usual = ["manager", *(row.name for row in WORKERS)]
+    usual = ["manager", *(row.name for row in ALWAYS)]
     first = choosy.children[0]
     assert seen(choosy) == usual
-    assert len(choosy.children) == len(WORKERS)
+    assert len(choosy.children) == len(ALWAYS)
     reload(choosy, **{"daemon.log_level": "debug"})
     assert [child.row.name for child in choosy.children] == [*usual[1:], "extra"]
     assert seen(choosy) == [*usual, "extra"]
@@ -120,7 +122,7 @@ def test_a_worker_runs_only_while_the_configuration_wants_it(choosy: Supervisor)
     wake = choosy.children[-1].wake_read
     reload(choosy)
     assert seen(choosy) == usual
-    assert choosy.children[-1].row in WORKERS
+    assert choosy.children[-1].row in ALWAYS
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(wake)
 
@@ -220,7 +222,7 @@ def test_a_ring_wakes_those_who_wake_for_it(boss: Supervisor) -> None:
     for kind in doorbell.KINDS:
         doorbell.ring(boss.runtime.bell, bytes([kind]))
         boss.hear()
-        assert woken(boss) == {row.name for row in WORKERS if kind in row.wakes_for}
+        assert woken(boss) == {row.name for row in ALWAYS if kind in row.wakes_for}
     boss.hear()
     assert woken(boss) == set()
     os.close(boss.bell)

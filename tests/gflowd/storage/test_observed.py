@@ -29,6 +29,7 @@ RECORD: dict[str, Any] = {
         "until": {"9": 99.0}, "longest": {"10": 5.0},
     },
     "next_id": 11, "reservations": [{"id": 1, "again": True}], "trouble": "disk full", "expected": {"9": 50.0},
+    "service_troubles": {"notifier": "no mail"}, "meters": {"sync": {"counts": [1], "total": 0.5}},
 }  # fmt: skip
 
 

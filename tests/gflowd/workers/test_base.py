@@ -121,6 +121,19 @@ def test_a_wake_up_that_has_passed_is_no_sleep(wiring: Wiring, endless: None) ->
     assert wait(Turn(None, wake_at=0.0), wiring) < LIMIT
 
 
+def test_rings_of_a_moment_wake_once(wiring: Wiring, endless: None) -> None:
+    readable, writable = os.pipe2(os.O_NONBLOCK)
+    os.write(writable, b".")
+    deaf_until = time.monotonic() + 0.05
+    wait(Turn(None, deaf_until=deaf_until), wiring, wake=readable)
+    assert deaf_until <= time.monotonic() < deaf_until + LIMIT
+    os.write(writable, b".")
+    assert wait(Turn(None, deaf_until=time.monotonic() + 600, descriptors=(readable,)), wiring) < LIMIT
+    assert wait(Turn(None, deaf_until=time.monotonic() + 600, wake_at=0.0), wiring) < LIMIT
+    os.close(readable)
+    os.close(writable)
+
+
 def test_a_wake_or_a_descriptor_ends_the_sleep(wiring: Wiring, endless: None) -> None:
     readable, writable = os.pipe2(os.O_NONBLOCK)
     os.write(writable, b"...")
