@@ -13,6 +13,7 @@ It needs the packages of gflow[web]: starlette, uvicorn and jinja2.
 
 from __future__ import annotations
 
+from gflowd import command_line
 from gflowd.core.errors import SystemFailed
 
 TYPE_CHECKING = False
@@ -32,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=LISTEN,
         help=f"listen there: HOST:PORT, with port 0 on any free one, or unix:PATH (default: {LISTEN})",
     )
+    command_line.add_timezone(parser, command_line.SHOWS)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

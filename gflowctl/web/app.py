@@ -69,23 +69,23 @@ class Site:
         try:
             with self.source.look() as view:
                 made = build(view, query)
-                html = self._whole(made, frame.notices(view), self._told.pop(frame.one(query, "told"), []), request)
+                told = self._told.pop(frame.one(query, "told"), [])
+                html = self._whole(made, frame.notices(view), told, frame.time_of(view))
         except GflowError as error:
-            return self.failed(request, error)
+            return self.failed(error)
         headers = {"referrer-policy": "same-origin"} if made.links_back else None
         return HTMLResponse(html, made.status, headers)
 
-    def _whole(self, made: Page, notices: list[str], told: list[str], request: Request | None) -> str:
+    def _whole(self, made: Page, notices: list[str], told: list[str], as_of: str) -> str:
         return self._templates.get_template(f"{made.template}.html").render(
             {
                 **made.values, "title": made.title, "tab": made.tab, "notices": notices, "told": told,
-                "is_live": bool(made.fragments), "as_of": time.strftime("%H:%M:%S"),
-                "here": "/" if request is None else request.url.path, "form_token": self.door.derived("form"),
+                "is_live": bool(made.fragments), "as_of": as_of, "form_token": self.door.derived("form"),
             }
         )  # fmt: skip
 
-    def fragments(self, build: Build, query: Query, log: job.Following | None) -> dict[str, str]:
-        """The parts of a page that are kept up to date, by name."""
+    def fragments(self, build: Build, query: Query, log: job.Following | None) -> tuple[str, dict[str, str]]:
+        """The time, and the parts of a page that are kept up to date, by name."""
         try:
             with self.source.look() as view:
                 if log is not None:
@@ -93,17 +93,17 @@ class Site:
                 made = build(view, query)
                 values = {**made.values, "notices": frame.notices(view), "form_token": self.door.derived("form")}
         except GflowError as error:
-            return {"notices": self._fragment("notices", {"notices": [str(error)]})}
-        return {name: self._fragment(name, values) for name in ("notices", *made.fragments)}
+            return "", {"notices": self._fragment("notices", {"notices": [str(error)]})}
+        return frame.time_of(view), {name: self._fragment(name, values) for name in ("notices", *made.fragments)}
 
     def _fragment(self, name: str, values: dict[str, Any]) -> str:
         return self._templates.get_template(f"fragments/{name}.html").render(values)
 
-    def failed(self, request: Request, error: GflowError) -> Response:
+    def failed(self, error: GflowError) -> Response:
         """A page that says what is wrong, in one sentence."""
         status = STATUS.get(error.status, 500)
         made = frame.Page("trouble", "Trouble", "", {"trouble": str(error)}, status=status)
-        return HTMLResponse(self._whole(made, [], [], request), status)
+        return HTMLResponse(self._whole(made, [], [], ""), status)
 
     def file(self, name: str) -> Response:
         """One of the files beside this module."""
@@ -131,7 +131,9 @@ class Site:
 
 def application(source: Source, door: Door) -> tuple[Starlette, Site]:
     """The ASGI application, and what it shares."""
-    site = Site(source, door, Queue(source.first.state_given, source.first.config_given, source.first.environ))
+    first = source.first
+    zone = {} if first.timezone_given is None else {"GFLOW_TIMEZONE": first.timezone_given}  # of the days of statistics
+    site = Site(source, door, Queue(first.state_given, first.config_given, {**first.environ, **zone}))
 
     def statics(request: Request) -> Response:
         return site.file(request.path_params["name"])
@@ -201,7 +203,7 @@ async def _live(site: Site, request: Request) -> Response:
         begin = int(reached) if reached.isascii() and reached.isdigit() else frame.number(query, "log")
         log = job.Following(path.removeprefix("jobs/"), query, begin)
 
-    def fragments() -> dict[str, str]:
+    def fragments() -> tuple[str, dict[str, str]]:
         return site.fragments(build, query, log)
 
     return StreamingResponse(site.streams.events(fragments, log), media_type="text/event-stream")
@@ -219,7 +221,7 @@ def _raw(site: Site, request: Request) -> Response:
         pieces = log_pieces.raw(found.path)
         first = next(pieces, b"")
     except GflowError as error:
-        return site.failed(request, error)
+        return site.failed(error)
     name = f"gflow-{one.id}-{found.attempt}.{'err' if found.stream == 'error' else 'log'}"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
 
@@ -247,7 +249,7 @@ async def _done(site: Site, request: Request) -> Response:
         done = await asyncio.to_thread(site.actions.act, what, labels)
     except GflowError as error:
         status = 503 if isinstance(error, TryAgain) else 500 if error.status not in (1, 2) else 409
-        response = site.failed(request, error)
+        response = site.failed(error)
         response.status_code = status
         return response
     where = f"/jobs/{done.label}" if done.label is not None else "/"

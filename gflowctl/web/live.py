@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from gflowctl.web.pages.job import Following
     from gflowctl.web.source import Source
 
-    # each call: the fragments by name, as HTML
-    Fragments = Callable[[], dict[str, str]]
+    # each call: the time, and the fragments by name, as HTML
+    Fragments = Callable[[], tuple[str, dict[str, str]]]
 
 LOOK = 0.25  # seconds between two looks for news: a few stat(2)
 SOONEST = 1.0  # seconds between two pictures
@@ -52,12 +52,12 @@ class Streams:
             yield b"retry: 2000\n\n"
             while not self.is_closed:
                 stamp, began = self._source.stamp(), time.monotonic()
-                found = await run_in_threadpool(fragments)
+                now, found = await run_in_threadpool(fragments)
                 for name, html in found.items():
                     if told.get(name) != html:
                         told[name] = html
                         yield event("fragment", {"name": name, "html": html})
-                yield event("as-of", {"time": time.strftime("%H:%M:%S")})
+                yield event("as-of", {"time": now})
                 async for each in self._until_news(stamp, began, log):
                     yield each
         finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowctl.machine import drain
 from gflowd.core.syntax import durations
+from gflowd.core.syntax.clocks import SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,11 @@ def number(query: Query, name: str) -> int:
     """A parameter as a number that is not negative; 0 for anything else."""
     text = one(query, name)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
+def time_of(view: View) -> str:
+    """When it was looked, as the page has times."""
+    return view.clock.show(view.now, SECONDS)
 
 
 def notices(view: View) -> list[str]:
