@@ -68,11 +68,14 @@ class Site:
         query = _query(request)
         try:
             with self.source.look() as view:
-                made = build(view, query)
+                try:
+                    made = build(view, query)
+                except GflowError as error:
+                    return self.failed(error)
                 told = self._told.pop(frame.one(query, "told"), [])
                 html = self._whole(made, frame.notices(view), told, frame.time_of(view))
         except GflowError as error:
-            return self.failed(error)
+            return self.failed(error, 500)
         headers = {"referrer-policy": "same-origin"} if made.links_back else None
         return HTMLResponse(html, made.status, headers)
 
@@ -99,9 +102,9 @@ class Site:
     def _fragment(self, name: str, values: dict[str, Any]) -> str:
         return self._templates.get_template(f"fragments/{name}.html").render(values)
 
-    def failed(self, error: GflowError) -> Response:
+    def failed(self, error: GflowError, status: int | None = None) -> Response:
         """A page that says what is wrong, in one sentence."""
-        status = STATUS.get(error.status, 500)
+        status = STATUS.get(error.status, 500) if status is None else status
         made = frame.Page("trouble", "Trouble", "", {"trouble": str(error)}, status=status)
         return HTMLResponse(self._whole(made, [], [], ""), status)
 
@@ -248,10 +251,7 @@ async def _done(site: Site, request: Request) -> Response:
     try:
         done = await asyncio.to_thread(site.actions.act, what, labels)
     except GflowError as error:
-        status = 503 if isinstance(error, TryAgain) else 500 if error.status not in (1, 2) else 409
-        response = site.failed(error)
-        response.status_code = status
-        return response
+        return site.failed(error, 503 if isinstance(error, TryAgain) else 409 if error.status in (1, 2) else 500)
     where = f"/jobs/{done.label}" if done.label is not None else "/"
     return RedirectResponse(f"{where}?told={site.tell(done.lines)}", 303)
 

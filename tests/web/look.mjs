@@ -61,6 +61,25 @@ for (const [width, scheme] of [[1280, "light"], [1280, "dark"], [400, "light"], 
   await made.close();
 }
 
+{ // A page that was hidden for a while goes on where it was: no line of the log is missing, none is there twice.
+  const [made, page] = await context(1280, "light");
+  await page.goto(address);
+  await page.goto(`${origin}/jobs/${job}`);
+  const hide = (hidden) => page.evaluate((value) => {
+    Object.defineProperty(document, "hidden", { value, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+  for (let round = 0; round < 2; round += 1) {
+    const before = await page.locator("#log").textContent();
+    await page.waitForFunction((text) => document.getElementById("log").textContent !== text, before);
+    await hide(true);
+    await hide(false);
+  }
+  const epochs = [...(await page.locator("#log span").first().textContent()).matchAll(/^epoch (\d+) /gm)].map((each) => Number(each[1]));
+  assert.deepEqual(epochs, epochs.map((_, place) => place));
+  await made.close();
+}
+
 { // With the keyboard alone: mark a job, hold it, say yes.
   const [made, page] = await context(1280, "light");
   await page.goto(address);

@@ -128,12 +128,12 @@ def _held(view: View, begin: float) -> Iterator[tuple[Job, float, float, tuple[i
 
 def _curves(samples: GpuSamples, index: int, scale: Scale) -> tuple[list[str], list[str]]:
     found = gpu_samples.runs(samples.of(index, scale.begin))
-    load = [_points([(scale.x(each.at), each.load) for each in run if each.load is not None]) for run in found]
-    used = [_points([(scale.x(each.at), each.memory) for each in run]) for run in found]
+    load = [points([(scale.x(each.at), each.load) for each in run if each.load is not None]) for run in found]
+    used = [points([(scale.x(each.at), each.memory) for each in run]) for run in found]
     return [each for each in load if each], [each for each in used if each]
 
 
-def _points(found: list[tuple[float, float]]) -> str:
+def points(found: list[tuple[float, float]]) -> str:
     """Of many only some: `x,y x,y`, y from 0 at the bottom to 100 as the share grows. A single one becomes a dash."""
     step = max(1, -(-len(found) // STEPS))
     kept = found[::step] + (found[-1:] if (len(found) - 1) % step else [])

@@ -209,3 +209,7 @@ def test_what_is_asked_is_done_as_this_user(ctl: Ctl, opened: Opened) -> None:
     assert page.post("/do", form_of(page, "/ask?do=hold&job=2").replace("job=2", "job=77"), **here).status == 409
     assert page.post("/do", "x" * 300000, **here).status == 413
     assert page.get("/do?do=cancel&job=2").status == 404
+    (ctl.home / "state.json").write_text("{}")
+    (ctl.home / "state.json").rename(ctl.state.observed)
+    answer = page.get("/")
+    assert (answer.status, "chmod 600" in answer.text) == (500, True)
