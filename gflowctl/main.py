@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "resume": ("gflowctl.commands.resume", (), "let jobs start again"),
     "reserve": ("gflowctl.commands.reserve", (), "reserve GPUs for a user during a time window"),
     "gpus": ("gflowctl.commands.gpus", (), "control which GPUs jobs may use"),
-    "events": ("gflowctl.commands.events", (), "print what happened to jobs, or follow it"),
+    "events": ("gflowctl.commands.events", (), "print or follow what happened to jobs, GPUs and gflowd"),
     "stats": ("gflowctl.commands.stats", (), "summarise jobs: outcomes, waiting and run times, GPU hours"),
     "web": ("gflowctl.commands.web", (), "serve the queue as a page for a browser"),
     "metrics": ("gflowctl.commands.metrics", (), "print metrics for Prometheus"),

@@ -1,5 +1,4 @@
-"""Print what happened: each submission, start, end and other change of jobs, the oldest first; with --follow, as it
-happens.
+"""Print what happened to jobs, GPUs, reservations and gflowd, the oldest first; with --follow, as it happens.
 
 gflowd writes events to a journal in the state directory, of which [events] keep says how much is kept. It can be read
 whether or not gflowd runs; what happens while it does not, such as a submission or the end of a job, is written when it
@@ -51,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--kind",
         type=command_line.words,
         metavar="KIND,...",
-        help=f"only these kinds ({', '.join(kinds.KINDS)}); {' or '.join(kinds.FAMILIES)} means all that begin so",
+        help=f"only these kinds, e.g. job_started,job_ended; {', '.join(kinds.FAMILIES)} mean all that begin so",
     )
     group.add_argument("--last", type=command_line.count, metavar="N", help="only the last N events")
     group = parser.add_argument_group("output")

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     from gflowd.core.events.kinds import Event
     from gflowd.core.syntax.clocks import Clock
 
+_TIMES = ("at", "start", "end")
 TITLES = ("ID", "TIME", "KIND", "JOB", "USER", "NAME")
 DETAILS = "DETAILS"
 LEAST = (5, 8, 13, 4, 0, 0)  # columns from the start, since later events may need them
+WITHOUT_JOB = 4  # cells in the line of an event that concerns no job
 NARROW = 100  # columns: less has no room for users
 LONGEST_NAME, SHORT_NAME = 24, 12
 COLORS = {
     kinds.JOB_SUBMITTED: render.YELLOW, kinds.JOB_STARTED: render.GREEN, kinds.JOB_HELD: render.MAGENTA,
     kinds.JOB_SUSPENDED: render.MAGENTA, kinds.JOB_UNSUSPENDED: render.GREEN, kinds.JOB_STOPPING: render.CYAN,
-    kinds.JOB_RELEASED: render.YELLOW, kinds.JOB_REQUEUED: render.YELLOW,
+    kinds.JOB_RELEASED: render.YELLOW, kinds.JOB_REQUEUED: render.YELLOW, kinds.GPU_FAULTY: render.RED,
+    kinds.GPU_VANISHED: render.RED, kinds.WORKER_RESTARTED: render.RED,
 }  # fmt: skip
 
 
@@ -38,7 +41,8 @@ def write_json(events: Iterable[Event]) -> None:
 def _for_json(event: Event) -> Event:
     """With times as RFC 3339."""
     return {
-        name: render.rfc3339(value) if name == "at" or name.endswith("_at") else value for name, value in event.items()
+        name: render.rfc3339(value) if name in _TIMES or name.endswith("_at") else value
+        for name, value in event.items()
     }
 
 
@@ -61,7 +65,9 @@ class Table:
             rows.insert(0, (render.BOLD, [*TITLES, DETAILS]))
             self._has_header = True
         for _, cells in rows:
-            self._widths = [max(wide, render.width(cell)) for wide, cell in zip(self._widths, cells, strict=False)]
+            aligned = cells if len(cells) > WITHOUT_JOB else cells[: WITHOUT_JOB - 1]
+            for place, cell in enumerate(aligned[: len(TITLES)]):
+                self._widths[place] = max(self._widths[place], render.width(cell))
         render.write("".join(self._line(color, cells, columns) for color, cells in rows))
         render.flush()
 
@@ -70,12 +76,26 @@ class Table:
         when = self._clock.near(at, time.time(), seconds=True) if self._is_terminal else self._clock.stamp(at)
         if self._is_terminal:
             name = render.cut(name, longest)
-        detail = _DETAILS.get(event["kind"], _nothing)(event)
-        return [event["id"], when, event["kind"], _job(event), event.get("user") or "", name, render.escape(detail)]
+        detail = self._about_reservation(event) if "reservation" in event else _detail(event)
+        head = [event["id"], when, event["kind"]]
+        if "job" not in event:  # what is told of it begins where the job would be
+            return [*head, render.escape(detail)]
+        return [*head, _job(event), event["user"], name, render.escape(detail)]
+
+    def _about_reservation(self, event: Event) -> str:
+        if "start" not in event:  # its record is gone
+            return str(event["reservation"])
+        gpus = count(event["gpus"], "GPU")
+        if event["gpu_list"] is not None:
+            gpus = f"GPU {','.join(map(str, event['gpu_list']))}"
+        start, end = (self._clock.near(event[name], time.time()) for name in ("start", "end"))
+        again = f", {event['repeat']}" if event["repeat"] else ""
+        return f"{event['reservation']}: {gpus} for {event['user']}, {start} to {end}{again}"
 
     def _line(self, color: str, cells: Sequence[str], columns: int) -> str:
-        shown = list(zip(cells, [*self._widths, 0], strict=True))
-        if 0 < columns < NARROW:
+        widths = [*self._widths, 0] if len(cells) > WITHOUT_JOB else [*self._widths[: WITHOUT_JOB - 1], 0]
+        shown = list(zip(cells, widths, strict=True))
+        if 0 < columns < NARROW and len(cells) > WITHOUT_JOB:
             del shown[TITLES.index("USER")]
         text = "  ".join(cell + " " * (wide - render.width(cell)) for cell, wide in shown).rstrip()
         return render.paint(render.cut(text, columns) if columns else text, color, on=self._color) + "\n"
@@ -92,8 +112,10 @@ def _job(event: Event) -> str:
     return "" if job is None else str(job) if index is None else f"{array_id}_{index}"
 
 
-def _nothing(_event: Event) -> str:
-    return ""
+def _detail(event: Event) -> str:
+    family = event["kind"].partition("_")[0]
+    describe = _DETAILS.get(event["kind"]) or _DETAILS.get(family)
+    return "" if describe is None else describe(event)
 
 
 def _request(event: Event) -> str:
@@ -129,7 +151,21 @@ def _stopping(event: Event) -> str:
     return str(event["reason"])
 
 
+def _gpu(event: Event) -> str:
+    model = f" ({event['model']})" if event.get("model") else ""
+    why = f": {event['reason']}" if event.get("reason") else ""
+    return f"GPU {event['gpu']}{model}{why}"
+
+
+def _daemon(event: Event) -> str:
+    return f"gflowd {event['version']}, pid {event['pid']}{', after a crash' if event.get('unclean') else ''}"
+
+
+def _worker(event: Event) -> str:
+    return f"{event['worker']}, pid {event['pid']}, {count(event['restarts'], 'restart')}"
+
+
 _DETAILS: dict[str, Callable[[Event], str]] = {
     kinds.JOB_SUBMITTED: _request, kinds.JOB_UPDATED: _request, kinds.JOB_STARTED: _started, kinds.JOB_ENDED: _ended,
-    kinds.JOB_REQUEUED: _requeued, kinds.JOB_STOPPING: _stopping,
+    kinds.JOB_REQUEUED: _requeued, kinds.JOB_STOPPING: _stopping, "gpu": _gpu, "daemon": _daemon, "worker": _worker,
 }  # fmt: skip

@@ -207,6 +207,7 @@ class Supervisor:
     def end_all(self) -> None:
         """Ends the workers, then the Manager; nothing of ours is left."""
         notify("STOPPING=1")
+        self.pulses.announce_end()
         self._end_workers(STOP_WITHIN)
         if self.host is not None:
             self.host.end()

@@ -122,6 +122,19 @@ class Pulses:
         """Stamps a row with the time; eight aligned bytes, so no reader sees half of it."""
         struct.pack_into("d", self._map, self._place[name] + 40, mono)
 
+    def announce_end(self) -> None:
+        """Says that all of the daemon ends, before its workers are told to; only the supervisor does."""
+        self.set(Pulse(MANAGER))
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether all of the daemon ends, and not this worker alone."""
+        return MANAGER in self._place and not self.get(MANAGER).pid
+
+    def all(self) -> list[Pulse]:
+        """The rows of all processes that are wanted."""
+        return [pulse for pulse in map(self.get, self._place) if pulse.name]
+
     def get(self, name: str) -> Pulse:
         """One row."""
         return _pulse(self._map[self._place[name] : self._place[name] + _ROW.size])

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any
 import crashing
 from support.machine import ROOT, Machine, alive
 
+from gflowd.core.events.kinds import JOB_ENDED, JOB_REQUEUED, JOB_STARTED, JOB_SUBMITTED, decode_id
+from gflowd.storage.journal.reader import Reader
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 HERE = Path(__file__).parent
 PATIENCE = 150.0  # seconds that anything may take on a busy machine; nothing here is about speed
 GPUS = 2
+NEVER_MISSED = (JOB_SUBMITTED, JOB_STARTED, JOB_ENDED, JOB_REQUEUED)
 LIVE = ("queued", "held", "starting", "running", "stopping")
 
 # What each job does; all leave a line, and those on GPUs tell when they had which.
@@ -150,6 +154,29 @@ class Day:
             if found != wanted:
                 raise Broken(f"job {job_id} ran {found}, not {wanted}")
         self.check_gpus()
+        self.until(lambda: not self.untold(), "every event is told")
+        self.check_events()
+
+    def events(self) -> Counter[tuple[str, int, int]]:
+        """How often the journal tells what must never be missed: kind, job and attempt."""
+        told = Reader(self.machine.state).read()
+        return Counter((each["kind"], each["job"], each["attempt"]) for each in told if each["kind"] in NEVER_MISSED)
+
+    def untold(self) -> set[tuple[str, int, int]]:
+        """What the journal has to tell yet."""
+        wanted = {
+            (JOB_ENDED, job_id, attempt) for job_id, end in self.expected.items() for attempt in end.attempts or (1,)
+        }
+        wanted |= {(JOB_STARTED, job_id, attempt) for job_id, end in self.expected.items() for attempt in end.attempts}
+        return wanted - self.events().keys()
+
+    def check_events(self) -> None:
+        """Nothing is told twice, and ids grow."""
+        if twice := [fact for fact, times in self.events().items() if times > 1]:
+            raise Broken(f"told more than once: {sorted(twice)}")
+        ids = [decode_id(event["id"]) for event in Reader(self.machine.state).read()]
+        if ids != sorted(set(ids)):
+            raise Broken(f"ids that do not grow: {ids}")
 
     def check_gpus(self) -> None:
         """No two jobs had a GPU at the same time."""

@@ -28,6 +28,7 @@ FAULTS = [
     f"scheduler|spawn|jobs/N/N/job.sh|2|{KILL}|{PROCESS}",
     f"supervisor|fork||5|{KILL}|{PROCESS}",
     "scheduler|create|jobs/N/N/job.sh.new|1|ENOSPC*|process",
+    f"scheduler|write|events.jsonl|3|{TORN}|{PROCESS}",
 ]
 
 

@@ -42,6 +42,7 @@ class JobFacts:
     attempts: Mapping[str, Raw]
     limits: Mapping[int, Raw]
     spec_of: Callable[[int], int]
+    decoded: dict[int, tuple[Raw, Spec]] = field(default_factory=dict)  # of specs, to be used again; any may be missing
 
 
 @dataclass(slots=True)
@@ -51,6 +52,9 @@ class Untold:
     specs: set[int] = field(default_factory=set)
     jobs: set[int] = field(default_factory=set)
     whole: bool = True
+
+    def __bool__(self) -> bool:
+        return self.whole or bool(self.specs or self.jobs)
 
     def note(self, keys: Iterable[tuple[str, Any]] | None) -> None:
         """These records have changed, by kind and id; None: any may have."""
@@ -125,7 +129,6 @@ class _News:
         self._told = told
         self._wall = wall
         self._whole = whole
-        self._specs: dict[int, Spec] = {}
         self._new: dict[int, tuple[Mark, float]] = {}  # specs that are told now: where their jobs begin, and when
 
     def of_spec(self, spec_id: int) -> Iterator[tuple[float, Event]]:
@@ -167,11 +170,12 @@ class _News:
     def _job(self, job_id: int) -> Job:
         spec_id = self._facts.spec_of(job_id)
         raw = self._facts.specs[spec_id]
-        if spec_id not in self._specs:
-            self._specs[spec_id] = codec.decode_spec(raw)
+        known = self._facts.decoded.get(spec_id)
+        if known is None or known[0] is not raw:
+            known = self._facts.decoded[spec_id] = raw, codec.decode_spec(raw)
         array_id = spec_id if "family" in raw else None
         wish, phase = self._facts.wishes.get(job_id), self._facts.phases.get(job_id)
-        return codec.element(job_id, self._specs[spec_id], wish, phase, array_id)
+        return codec.element(job_id, known[1], wish, phase, array_id)
 
     def _between(self, job: Job, begin: Mark, now: Mark) -> Iterator[Event]:
         """The events that lead from what was told to what is now."""

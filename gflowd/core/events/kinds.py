@@ -19,10 +19,22 @@ JOB_KINDS = (
     JOB_SUBMITTED, JOB_UPDATED, JOB_HELD, JOB_RELEASED, JOB_STARTED, JOB_SUSPENDED, JOB_UNSUSPENDED, JOB_STOPPING,
     JOB_ENDED, JOB_REQUEUED,
 )  # fmt: skip
-KINDS = JOB_KINDS
-FAMILIES = ("job",)  # the first words of kinds, each of which stands for all of its kinds
+GPU_APPEARED, GPU_VANISHED, GPU_FAULTY, GPU_RECOVERED = "gpu_appeared", "gpu_vanished", "gpu_faulty", "gpu_recovered"
+GPU_DRAINED, GPU_UNDRAINED = "gpu_drained", "gpu_undrained"
+RESERVATION_MADE, RESERVATION_CHANGED = "reservation_made", "reservation_changed"
+RESERVATION_CANCELLED = "reservation_cancelled"
+RESERVATION_BEGAN, RESERVATION_ENDED = "reservation_began", "reservation_ended"
+DAEMON_STARTED, DAEMON_STOPPED, WORKER_RESTARTED = "daemon_started", "daemon_stopped", "worker_restarted"
+MACHINE_KINDS = (
+    GPU_APPEARED, GPU_VANISHED, GPU_FAULTY, GPU_RECOVERED, GPU_DRAINED, GPU_UNDRAINED, RESERVATION_MADE,
+    RESERVATION_CHANGED, RESERVATION_CANCELLED, RESERVATION_BEGAN, RESERVATION_ENDED, DAEMON_STARTED, DAEMON_STOPPED,
+    WORKER_RESTARTED,
+)  # fmt: skip
+KINDS = (*JOB_KINDS, *MACHINE_KINDS)
+# The first words of kinds, each of which stands for all of its kinds.
+FAMILIES = ("job", "gpu", "reservation", "daemon", "worker")
 
-INNER = ("digest", "notify")  # fields for gflow itself
+INNER = ("digest", "instance", "notify")  # fields for gflow itself
 LONGEST = 18  # digits
 FIRST: Id = (0, 0)  # before all events
 

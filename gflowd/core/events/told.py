@@ -1,4 +1,5 @@
-"""What the events told so far, in short: of each job the attempt and how far it had come. Mutable; pure.
+"""What the events told so far, in short: of each job the attempt and how far it had come; `machine` has what concerns
+no job. Mutable; pure.
 
 It is folded from the events themselves, so it can never say that something was told which was not. A checkpoint is all
 of it in a form that stays small: the ids of jobs that are alike are ranges.
@@ -9,7 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gflowd.core.events import kinds
+from gflowd.core.events import kinds, machine_told
+from gflowd.core.events.machine_told import MachineTold
 from gflowd.core.syntax import ranges
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Told:
     def __init__(self) -> None:
         self.specs: dict[int, Submitted] = {}
         self.jobs: dict[int, Mark] = {}
+        self.machine = MachineTold()
 
     def of_job(self, job_id: int, spec_id: int) -> Mark:
         """The mark of a job whose submission was told."""
@@ -70,6 +73,8 @@ class Told:
         elif kind in _STAGE_OF:
             pauses = event.get("suspensions", 0) - (kind == kinds.JOB_SUSPENDED)
             self.jobs[event["job"]] = mark(event["attempt"], _STAGE_OF[kind], max(0, pauses))
+        else:
+            self.machine.take(event)
 
     def forget(self, specs: Iterable[int], jobs: Iterable[int]) -> None:
         """These are in the history."""
@@ -94,6 +99,7 @@ class Told:
             "specs": specs,
             "over": [[stage, _ranges(ids)] for stage, ids in over.items()],
             "jobs": [[*reached, _ranges(ids)] for reached, ids in jobs.items()],
+            "machine": self.machine.checkpoint(),
         }
 
     def _is_over(self, spec_id: int, size: int) -> bool:
@@ -112,6 +118,7 @@ def restored(raw: Mapping[str, Any]) -> Told:
         told.specs.update(dict.fromkeys(_ids(ids), Submitted(None, stage)))
     for attempt, stage, pauses, ids in raw["jobs"]:
         told.jobs.update(dict.fromkeys(_ids(ids), mark(attempt, stage, pauses)))
+    told.machine = machine_told.restored(raw.get("machine", {}))
     return told
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from gflowd.core.events.kinds import Event, Id
 
 
+AT_ONCE = 100  # events, so that a file does not outgrow what is kept by much
+
+
 class Writer:
     """`told`: what the events in the journal have told. `is_lost`: there was no journal from which to know that.
 
@@ -34,6 +37,7 @@ class Writer:
         self._path, self._older = state.path(lines.CURRENT), state.path(lines.OLDER)
         self._keep = keep
         self._fd = -1
+        self._is_torn = False
         self._begin = self._end = 0  # the sizes of the file: with its checkpoint, and as we left it
         self.last: Id | None
         self._fold()
@@ -49,6 +53,13 @@ class Writer:
 
     def write(self, events: Sequence[Event]) -> None:
         """Gives ids to events and appends them. Raises OSError or `Refused`; what was written by then is in `told`."""
+        for place in range(0, len(events), AT_ONCE):
+            self._write(events[place : place + AT_ONCE])
+
+    def _write(self, events: Sequence[Event]) -> None:
+        if self._is_torn:
+            os.ftruncate(self._fd, self._end)
+            self._is_torn = False
         if not self._is_ours() or self._end - self._begin >= self._keep:
             self._begin_anew()
         numbers = range(self._number + 1, self._number + 1 + len(events))
@@ -83,14 +94,19 @@ class Writer:
             self.told.take(event)
 
     def _cut(self) -> int:
-        """Cuts a line that was not written whole; how many bytes of whole lines have been appended."""
+        """Cuts a line that was not written whole, now or before the next write; how many bytes of whole lines have been
+        appended.
+        """
         try:
             added = paths.read_range(self._fd, self._end, os.fstat(self._fd).st_size)
-            whole = added.rfind(b"\n") + 1
-            if whole < len(added):
-                os.ftruncate(self._fd, self._end + whole)
         except OSError:
-            return 0  # then the file is no longer as we left it, and the next write begins another
+            return 0  # then the file is not as we left it, and the next write begins another
+        whole = added.rfind(b"\n") + 1
+        if whole < len(added):
+            try:
+                os.ftruncate(self._fd, self._end + whole)
+            except OSError:
+                self._is_torn = True
         return whole
 
     def _fold(self) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from gflowd.config.loader import Config
-    from gflowd.core.gpu.admin_state import Resumed
+    from gflowd.core.gpu.admin_state import AdminState, Resumed
     from gflowd.core.gpu.device import Gpu
     from gflowd.core.gpu.states import Picture
     from gflowd.core.job.model import Spec
@@ -244,6 +244,16 @@ class Planner:
     def resumed(self) -> tuple[Resumed, ...]:
         """The faulty GPUs that were resumed."""
         return self._pool.admin.resumed
+
+    @property
+    def gpus(self) -> tuple[Gpu, ...] | None:
+        """The GPUs of the machine; None while they are unknown."""
+        return self._pool.known
+
+    @property
+    def admin(self) -> AdminState:
+        """What people ordered of the GPUs."""
+        return self._pool.admin
 
     @property
     def reserved(self) -> list[Window]:

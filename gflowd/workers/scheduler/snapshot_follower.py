@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gflowd.config.loader import Config
+    from gflowd.core.job.model import Spec
     from gflowd.core.moment import Moment
     from gflowd.paths import State
 
 
 SHARED = ("cwd", "env", "limits", "name", "user")  # fields that many submissions have in common
 TOLD = 100  # records that make no sense, each on a line of the log; of more their number
+MOST_DECODED = 1000  # specs of which something was told lately
 RULES = (LIMIT, QUOTA, RESERVATION, SETTING)  # kinds of records on which every start depends
 
 
@@ -74,10 +76,16 @@ class SchedulerState:
     what changed since somebody last cleared it; `meters` tell how long commits took.
 
     Creating it repairs a damaged snapshot and locks out any earlier scheduler. `is_alone` says whether this one still
-    holds the lock that only one scheduler can have.
+    holds the lock that only one scheduler can have; `at_first` is called before the first scheduler of all takes over.
     """
 
-    def __init__(self, state: State, config: Config, is_alone: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        state: State,
+        config: Config,
+        is_alone: Callable[[], bool] = lambda: False,
+        at_first: Callable[[], None] = lambda: None,
+    ) -> None:
         self._log = log.get("scheduler")
         self.meters = Meters()
         self._store = Store(state, config.lock_timeout, orjson.dumps)
@@ -91,9 +99,10 @@ class SchedulerState:
         self._touched: set[int] = set()
         self.news = 0
         self.untold = Untold()
+        self._decoded: dict[int, tuple[Any, Spec]] = {}
         self._is_alone = is_alone
         self._told_aside: set[tuple[tuple[str, int | str], str]] = set()
-        self._generation = self._take_over()
+        self._generation = self._take_over(at_first)
 
     def of(self, kind: str) -> dict[Any, Any]:
         """The records of a kind, by id."""
@@ -111,6 +120,8 @@ class SchedulerState:
 
     def job_facts(self) -> JobFacts:
         """The records of jobs."""
+        if len(self._decoded) > MOST_DECODED:
+            self._decoded.clear()
         return JobFacts(
             specs=self.of(SPEC),
             wishes=self.of(WISH),
@@ -118,6 +129,7 @@ class SchedulerState:
             attempts=self.of(ATTEMPT),
             limits=self.of(LIMIT),
             spec_of=self.job_queue.spec_of,
+            decoded=self._decoded,
         )
 
     def catch_up(self) -> Touched:
@@ -215,9 +227,11 @@ class SchedulerState:
         """If the file was lost or damaged, our memory is the better copy."""
         return self._store.commit(self._follower.fold, self._follower.offset)
 
-    def _take_over(self) -> int:
+    def _take_over(self, at_first: Callable[[], None]) -> int:
         with self._store.commit() as commit:
             self.catch_up()
+            if self.of(SCHEDULER).get(0) is None:
+                at_first()
             if self._follower.fold.dropped:
                 self._rewrite(commit)
             self._generation = _following(self.of(SCHEDULER).get(0))

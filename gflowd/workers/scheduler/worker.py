@@ -18,6 +18,7 @@ from gflowd.core.execution.observations import live_job
 from gflowd.core.job import reasons
 from gflowd.core.job.model import PROCESS, TMUX, Begun, Job, Queued, Running, Starting, Suspended
 from gflowd.core.job.records import PROMISE, QUOTA, SETTING, USAGE
+from gflowd.core.moment import Moment
 from gflowd.core.planning import promises
 from gflowd.effects.doorbell import POLL
 from gflowd.effects.tmux import is_installed
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
     from gflowd.core.execution.observations import Key
     from gflowd.core.gpu import admin_state
-    from gflowd.core.moment import Moment
     from gflowd.core.planning.backfill import Plan
     from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.base import Wiring
@@ -91,7 +91,8 @@ class Scheduler:
         self._log = log.get("scheduler")
         self._alone = Lock(wiring.state.scheduler_lock, SUCCESSION)
         self._alone.acquire()
-        self._state = SchedulerState(wiring.state, wiring.config, self._alone.is_held)
+        self._events = EventWriter(wiring)
+        self._state = SchedulerState(wiring.state, wiring.config, self._alone.is_held, self._events.create)
         self._scratch = Scratch(wiring.state, wiring.config.tmp)
         self._launcher = Launcher(wiring.state, wiring.runtime, self._scratch)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
@@ -99,7 +100,6 @@ class Scheduler:
         self._planner = Planner(wiring.config, self._state.calendar)
         self._decisions = DecisionLog()
         self._recorder = Recorder(self._state, self._planner, self._decisions)
-        self._events = EventWriter(wiring.state, wiring.config.events_keep)
         self._resumed: tuple[admin_state.Resumed, ...] = ()
         self._launched: set[Key] = set()
         self._last: Last | None = None
@@ -128,7 +128,7 @@ class Scheduler:
                 break
         self._state.meters.decision.note(time.monotonic() - began)
         self._launch(now)
-        self._events.tell(self._state, now)
+        self._events.tell(self._state, self._planner.gpus, self._planner.admin, now)
         sweep_at = self._scratch.sweep(self._job_queue.has, now.mono)
         archive_at = self._state.archive(now)
         self._state.tell()
@@ -186,7 +186,7 @@ class Scheduler:
         if self._executor == TMUX:
             self._await_last_sessions()
         self._planner.close()
-        self._events.close()
+        self._events.close(Moment(time.time(), time.monotonic(), ""))
         self._state.close()
         self._alone.release()
 

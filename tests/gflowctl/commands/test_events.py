@@ -44,6 +44,19 @@ EVENTS = [
 ]
 
 
+RESERVATION = {"reservation": 3, "user": "bob", "gpus": 1, "gpu_list": None, "start": 60.0, "end": 3660.0}
+OTHERS = [
+    {"at": 1.0, "kind": "daemon_started", "pid": 7, "version": "0.1.0", "unclean": True, "instance": "x"},
+    {"at": 2.0, "kind": "gpu_faulty", "gpu": 0, "uuid": "GPU-a", "model": "A100", "memory_mb": 1, "reason": "lost"},
+    {"at": 3.0, "kind": "reservation_made", "repeat": None, "digest": 1, **RESERVATION},
+    {"at": 4.0, "kind": "reservation_began", "repeat": "daily", **RESERVATION, "gpu_list": [0, 2]},
+    {"at": 5.0, "kind": "reservation_ended", "reservation": 3},
+    {"at": 6.0, "kind": "worker_restarted", "worker": "gpu_poller", "pid": 8, "restarts": 1},
+    {"at": 7.0, "kind": "gpu_vanished", "gpu": 0, "uuid": "GPU-a"},
+    {"at": 8.0, "kind": "of_a_later_version", "what": 1},
+]
+
+
 @pytest.fixture(scope="module")
 def told() -> Iterator[Ctl]:
     """Jobs 1 and 2, an array of three, and the events of `EVENTS`; only to be looked at."""
@@ -83,6 +96,24 @@ def test_a_table_says_what_happened(told: Ctl) -> None:
     coloured, _ = told.on_a_terminal("events", "--last", "1", columns=120)
     assert "\x1b[2m7-9" in coloured
     assert "alice" in coloured
+
+
+def test_what_concerns_no_job_is_told_too(ctl: Ctl) -> None:
+    ctl.state.prepare()
+    journal = Writer(ctl.state, 1 << 20, 7)
+    journal.begin(Told(), (0, 0))
+    journal.write(OTHERS)
+    journal.close()
+    details = [line[48:].strip() for line in ctl.ok("events").splitlines()[1:]]
+    assert details == [
+        "gflowd 0.1.0, pid 7, after a crash", "GPU 0 (A100): lost",
+        "3: 1 GPU for bob, 1970-01-01 00:01 to 1970-01-01 01:01",
+        "3: GPU 0,2 for bob, 1970-01-01 00:01 to 1970-01-01 01:01, daily", "3", "gpu_poller, pid 8, 1 restart", "GPU 0",
+        "",
+    ]  # fmt: skip
+    made = json.loads(ctl.ok("events", "--json", "--kind", "reservation").splitlines()[0])
+    assert made["start"] == "1970-01-01T00:01:00.000000Z"
+    assert ids(ctl, "--kind", "gpu,worker") == [2, 6, 7]
 
 
 def test_json_is_an_object_a_line_without_what_is_for_gflow(told: Ctl) -> None:

@@ -198,7 +198,7 @@ def test_an_array_is_submitted_once() -> None:
         ("job_ended", 7, 5, 3, "x-3"),
         ("job_released", 6, 5, 2, "x-2"),
     ]
-    assert len(repr(world.told.checkpoint())) < 200
+    assert len(repr(world.told.checkpoint())) < 300
 
 
 def test_a_change_of_the_submission_is_told() -> None:

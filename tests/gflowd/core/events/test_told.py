@@ -27,7 +27,7 @@ def test_a_checkpoint_says_the_same_and_stays_small() -> None:
     told.take(event("job_suspended", 200_001, 2, suspensions=3))
     told.take(event("something_else", 1))
     raw = json.dumps(told.checkpoint())
-    assert len(raw) < 200
+    assert len(raw) < 300
     again = restored(json.loads(raw))
     assert again.jobs == told.jobs
     assert again.specs == {
@@ -49,6 +49,7 @@ def test_ids_compare_as_numbers() -> None:
 def test_kinds_are_chosen_by_their_names_or_first_words() -> None:
     assert kinds.chosen(["job_ended", "job_started"]) == {"job_ended", "job_started"}
     assert kinds.chosen(["job"]) == set(kinds.JOB_KINDS)
+    assert kinds.chosen(["daemon", "worker"]) == {"daemon_started", "daemon_stopped", "worker_restarted"}
     with pytest.raises(Refused, match="unknown kind of event 'ended'; the kinds are job,"):
         kinds.chosen(["ended"])
 
