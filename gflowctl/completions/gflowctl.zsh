@@ -21,7 +21,7 @@ _shtab_gflowctl_commands() {
     doctor:'check the installation and suggest fixes'
     drain:'start no more jobs'
     edit:'change the options of a queued job in an editor'
-    events:'print what happened to jobs, or follow it'
+    events:'print or follow what happened to jobs, GPUs and gflowd'
     gpus:'control which GPUs jobs may use'
     help:'show the help of a command'
     hold:'keep queued jobs from starting'
@@ -352,7 +352,7 @@ _shtab_gflowctl_events_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--after[only events after the one with this id]:ID:"
   "--since[only what happened since then, e.g. 9\:00, or 2h or 7d ago]:INSTANT:"
-  "--kind[only these kinds (job_submitted, job_updated, job_held, job_released, job_started, job_suspended, job_unsuspended, job_stopping, job_ended, job_requeued)\; job means all that begin so]:KIND,...:"
+  "--kind[only these kinds, e.g. job_started,job_ended\; job, gpu, reservation, daemon, worker mean all that begin so]:KIND,...:"
   "--last[only the last N events]:N:"
   {-f,--follow}"[keep printing new events until interrupted]"
   "--timezone[read and show times in this time zone, e.g. Europe\/Vienna]:ZONE:"

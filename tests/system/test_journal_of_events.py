@@ -40,7 +40,7 @@ def test_the_events_of_a_job_over_kills_and_restarts(machine: Machine) -> None:
     machine.until(running, "running")
     end(*machine.pids().values())
     machine.open_gate()
-    held = int(machine.ctl("submit", "--parsable", "--hold", "-a", "1-1000", "true").stdout.partition("-")[0])
+    held = int(machine.ctl("submit", "--parsable", "--hold", "-a", "1-120", "true").stdout.partition("-")[0])
     machine.start()
     machine.wait(running)
     whole = ["submitted", "started", "ended", "requeued", "started", "ended"]
@@ -49,7 +49,7 @@ def test_the_events_of_a_job_over_kills_and_restarts(machine: Machine) -> None:
     Path(machine.state.path(lines.CURRENT)).rename(machine.state.path(lines.OLDER))
     machine.ctl("cancel", str(held))
     machine.start()
-    eventually(lambda: len(story(machine, held)) == 1001)
+    eventually(lambda: len(story(machine, held)) == 121)
     end(machine.pids()["scheduler"])
     last = machine.submit("true")
     machine.wait(last)
