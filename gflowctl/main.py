@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "web": ("gflowctl.commands.web", (), "serve the queue as a page for a browser"),
     "metrics": ("gflowctl.commands.metrics", (), "print metrics for Prometheus"),
     "info": ("gflowctl.commands.info", (), "show GPUs, CPUs, memory and the daemon"),
+    "mcp": ("gflowctl.commands.mcp", (), "serve the queue to an agent (MCP)"),
     "quota": ("gflowctl.commands.quota", (), "show and set the limits of users and projects"),
     "config": ("gflowctl.commands.config", (), "show the settings and where they come from"),
     "doctor": ("gflowctl.commands.doctor", (), "check the installation and suggest fixes"),
@@ -59,7 +60,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Submit and watch",
-        ("submit", "run", "new", "queue", "show", "log", "progress", "attach", "wait", "events", "stats", "web"),
+        ("submit", "run", "new", "queue", "show", "log", "progress", "attach", "wait", "events", "stats", "web", "mcp"),
     ),
     (
         "Change jobs",

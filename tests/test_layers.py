@@ -147,11 +147,13 @@ MAY_IMPORT = (
     ),
     # the page in a browser
     ("gflowctl.web.", (*CONTEXT, VIEW, OUTPUT, "gflowctl.api.", "gflowctl.machine.", "gflowctl.web.")),
+    # tools of agents, which act through the API
+    ("gflowctl.agents.", ("gflowctl.api.", "gflowctl.output.", "gflowctl.agents.", "gflowd.core.", "gflowd.paths")),
     (
         "gflowctl.commands.",  # one module per verb, none of which knows another
         (
-            *CONTEXT, VIEW, OUTPUT, "gflowctl.admin.", "gflowctl.change.", "gflowctl.machine.", "gflowctl.options.",
-            "gflowctl.submit.", "gflowctl.web.",
+            *CONTEXT, VIEW, OUTPUT, "gflowctl.admin.", "gflowctl.agents.", "gflowctl.api.", "gflowctl.change.",
+            "gflowctl.machine.", "gflowctl.options.", "gflowctl.submit.", "gflowctl.web.",
         ),
     ),
     (
@@ -463,8 +465,8 @@ def test_no_one_imports_the_private_names_of_another_module() -> None:
 
 def test_the_programs_need_nothing_that_is_not_declared() -> None:
     declared = {
-        "cronsim", "filelock", "jinja2", "libtmux", "orjson", "prometheus_client", "psutil", "pynvml", "starlette",
-        "uvicorn",
+        "cronsim", "filelock", "jinja2", "libtmux", "mcp", "mcp_types", "orjson", "prometheus_client", "psutil",
+        "pydantic", "pynvml", "starlette", "uvicorn",
     }  # fmt: skip
     used = {name.split(".")[0] for path in MODULES for name in imported_by(path)}
     used -= {name for name in used if name in sys.stdlib_module_names or name in {"gflowd", "gflowctl", "_blake2"}}

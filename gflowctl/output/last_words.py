@@ -22,7 +22,7 @@ LINES = 10
 WIDEST, SAID = 400, 120  # characters of a line, and of one that names the cause: its rest is in the last lines
 END = 1 << 16  # bytes that are looked at
 CUDA_OUT_OF_MEMORY = "cuda_out_of_memory"
-_CUDA = re.compile(
+CUDA = re.compile(
     r"CUDA out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation"
     r"|(?:torch\.|torch\.cuda\.)OutOfMemoryError|std::bad_alloc: cudaErrorMemoryAllocation|HIP out of memory"
     r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|RESOURCE_EXHAUSTED: Out of memory"
@@ -50,7 +50,7 @@ def of(view: View, job: Job) -> LastWords | None:
     found = [(log, _lines(log, terminal=jobs.is_terminal_log(job)))]
     if error is not None and error != log:
         found.insert(0, (error, _lines(error, terminal=False)))
-    said = next((line for _, lines in found for line in reversed(lines) if _CUDA.search(line)), None)
+    said = next((line for _, lines in found for line in reversed(lines) if CUDA.search(line)), None)
     path, lines = next((each for each in found if each[1]), found[0])
     if not lines:
         return None
@@ -90,9 +90,14 @@ def _lines(path: str, *, terminal: bool) -> list[str]:
     if terminal:
         transcript = Transcript()
         data = transcript.feed(data) + transcript.finish()
-    found = SEQUENCE.sub("", data.decode(errors="replace")).split("\n")
-    if size > END:
-        del found[0]  # a part of a line
+    return plain_lines(data.decode(errors="replace"), whole=size <= END)
+
+
+def plain_lines(text: str, *, whole: bool) -> list[str]:
+    """The lines as a person saw them; the first one is left out if it is a part of a line (not `whole`)."""
+    found = SEQUENCE.sub("", text).split("\n")
+    if not whole:
+        del found[0]
     lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in found]
     while lines and not lines[-1]:
         lines.pop()

@@ -8,9 +8,11 @@ import sys
 APT = "/usr/bin/apt"
 DEBIAN = {"nvidia-ml-py": "python3-pynvml"}  # where the name is not python3-NAME
 EXTRAS = {  # the packages of each of gflow's extras, as in setup.cfg
+    "mcp": ("mcp",),
     "metrics": ("prometheus-client",),
     "web": ("jinja2", "starlette", "uvicorn"),
 }
+NOT_IN_DEBIAN = ("mcp",)  # extras
 
 
 def command(*names: str, again: bool = False) -> str:
@@ -25,6 +27,8 @@ def command(*names: str, again: bool = False) -> str:
 
 def extra(name: str, what: str) -> str:
     """The sentence for whoever asks for `what` where the packages of this extra are missing."""
+    if name in NOT_IN_DEBIAN and _is_managed() and os.path.exists(APT):
+        return f"{what} needs gflow[{name}], which Debian does not have: pipx install 'gflow[{name}]'"
     return f"{what} needs gflow[{name}]: {command(*EXTRAS[name])}"
 
 

@@ -38,6 +38,11 @@ LONGEST = 100_000  # bytes of a request: a message of a Unix socket is sent whol
 SETTINGS = {"cwd", "env", "input", "stdin", "capture_output", "timeout", "text", "umask"}
 PROGRAMS = {"gflowctl": ("gflowctl.__main__", "program"), "gflowd": ("gflowd.main", "main")}
 # What each imports before it forks; of a package with a dot all modules.
+OF_EXTRAS = (
+    "gflowctl.agents.",
+    "gflowctl.monitor.",
+    "gflowctl.web.",
+)  # they take long, and their packages may be missing
 PRELOADED = {
     "gflowctl": ("gflowctl.", "gflowd.core.", "gflowd.commands."),
     "gflowd": ("gflowd.", "filelock", "decimal", "multiprocessing.popen_fork"),
@@ -210,7 +215,7 @@ def serve(program: str, asked: socket.socket) -> None:
     for name in PRELOADED[program]:
         package = import_module(name.rstrip("."))
         for module in walk_packages(package.__path__, name) if name.endswith(".") else ():
-            if not module.name.endswith(".__main__"):
+            if not module.name.endswith(".__main__") and not module.name.startswith(OF_EXTRAS):
                 import_module(module.name)
     for module, _ in PROGRAMS.values():
         import_module(module)
