@@ -29,8 +29,8 @@ _shtab_gflowctl_commands() {
     limit:'set how many jobs of an array run at a time'
     list:'list jobs'
     log:'print or follow a job'"'"'s output'
-    metrics:'print metrics for Prometheus'
     mcp:'serve the queue to an agent (MCP)'
+    metrics:'print metrics for Prometheus'
     new:'write a commented job script'
     progress:'in a job: report how far it is'
     q:'list jobs'
@@ -462,8 +462,7 @@ _shtab_gflowctl_gpus_unignore_options=(
 _shtab_gflowctl_gpus_unignore_defaults_added=0
 
 _shtab_gflowctl_help_options=(
-  ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events stats web metrics info quota config doctor backup restore close-sessions slurm-commands completion)"
-  ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events stats web info mcp quota config doctor backup restore close-sessions slurm-commands completion)"
+  ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events stats web metrics info mcp quota config doctor backup restore close-sessions slurm-commands completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -565,10 +564,6 @@ _shtab_gflowctl_log_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_log_defaults_added=0
 
-_shtab_gflowctl_metrics_options=(
-  "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--names[whose names the metrics have\: none, users (and projects), or jobs (and users and projects)]:names:(none users jobs)"
-  "--plain[print the older text format, which node_exporter reads from files]"
 _shtab_gflowctl_mcp_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
@@ -578,8 +573,20 @@ _shtab_gflowctl_mcp_options=(
 )
 
 # guard to ensure default positional specs are added only once per session
-_shtab_gflowctl_metrics_defaults_added=0
 _shtab_gflowctl_mcp_defaults_added=0
+
+_shtab_gflowctl_metrics_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--names[whose names the metrics have\: none, users (and projects), or jobs (and users and projects)]:names:(none users jobs)"
+  "--plain[print the older text format, which node_exporter reads from files]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_metrics_defaults_added=0
 
 _shtab_gflowctl_new_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -1315,8 +1322,8 @@ _shtab_gflowctl() {
         limit) _arguments -C -s $_shtab_gflowctl_limit_options ;;
         list) _arguments -C -s $_shtab_gflowctl_list_options ;;
         log) _arguments -C -s $_shtab_gflowctl_log_options ;;
-        metrics) _arguments -C -s $_shtab_gflowctl_metrics_options ;;
         mcp) _arguments -C -s $_shtab_gflowctl_mcp_options ;;
+        metrics) _arguments -C -s $_shtab_gflowctl_metrics_options ;;
         new) _arguments -C -s $_shtab_gflowctl_new_options ;;
         progress) _arguments -C -s $_shtab_gflowctl_progress_options ;;
         q) _arguments -C -s $_shtab_gflowctl_q_options ;;
