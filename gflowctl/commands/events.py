@@ -12,7 +12,7 @@ may come again with another id.
 
 --json prints an object for each event on a line of its own: id, at (when it happened), kind, and the fields of its
 kind, which are named and mean the same as in gflowctl queue --json; job is the job's id. run_seconds are without
-suspensions; wait_seconds go from the submission, or the end of the attempt before, to the start; final says that no
+suspensions; wait_seconds go from the submission, or from when it was queued again, to the start; final says that no
 other attempt will follow. An array or sweep has one job_submitted, with the number of its jobs in count; its elements
 have events of their own from then on.
 """

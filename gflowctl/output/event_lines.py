@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _TIMES = ("at", "start", "end")
 TITLES = ("ID", "TIME", "KIND", "JOB", "USER", "NAME")
 DETAILS = "DETAILS"
-LEAST = (5, 8, 13, 4, 0, 0)  # columns from the start, since later events may need them
+LEAST = (5, 8, 13, 3, 0, 0)  # columns from the start, since later events may need them
 WITHOUT_JOB = 4  # cells in the line of an event that concerns no job
 NARROW = 100  # columns: less has no room for users
 LONGEST_NAME, SHORT_NAME = 24, 12
@@ -65,8 +65,7 @@ class Table:
             rows.insert(0, (render.BOLD, [*TITLES, DETAILS]))
             self._has_header = True
         for _, cells in rows:
-            aligned = cells if len(cells) > WITHOUT_JOB else cells[: WITHOUT_JOB - 1]
-            for place, cell in enumerate(aligned[: len(TITLES)]):
+            for place, cell in enumerate(cells[: len(TITLES) if len(cells) > WITHOUT_JOB else 2]):
                 self._widths[place] = max(self._widths[place], render.width(cell))
         render.write("".join(self._line(color, cells, columns) for color, cells in rows))
         render.flush()
@@ -138,7 +137,7 @@ def _started(event: Event) -> str:
 
 def _ended(event: Event) -> str:
     """What the state says already is left out."""
-    why = f"exit code {event['exit_code']}" if event["reason"] == "NonZeroExit" else event["reason"]
+    why = f"exit {event['exit_code']}" if event["reason"] == "NonZeroExit" else event["reason"]
     told = event["state"] if why in (None, "CancelledByUser", "TimeLimit") else f"{event['state']} ({why})"
     return told if event["run_seconds"] is None else f"{told}, ran {durations.clock(event['run_seconds'])}"
 

@@ -36,6 +36,7 @@ from virtual_jobs import Fate, Jobs, Key
 from gflowd.config import loader
 from gflowd.paths import Runtime, State
 from gflowd.storage.store import Store
+from gflowd.workers.board import Pulses
 
 PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 FOR_EVER = 1e12  # seconds
@@ -84,8 +85,9 @@ class VirtualRun:
             "log_keep": None,
         }
         self._config = replace(defaults(), **{**chosen, **settings})
+        self._pulses = Pulses(["scheduler"])
         wiring = SimpleNamespace(
-            state=self._state, runtime=Runtime(self._root), config=self._config, supervisor=1, pulses=None
+            state=self._state, runtime=Runtime(self._root), config=self._config, supervisor=1, pulses=self._pulses
         )
         self.daemon = Daemon(self.clock, self.dice, wiring, self.driver, lambda: look(self.dice), delay)
         self.ledger = Ledger(self._state.snapshot)
@@ -109,6 +111,7 @@ class VirtualRun:
         self.daemon.close()
         self._virtual.__exit__(*what)  # type: ignore[arg-type]
         self.ledger.close()
+        os.close(self._pulses.fd)
         shutil.rmtree(self._root, ignore_errors=True)
 
     def submit(self, takes: float | None = None, **fields: Any) -> int:

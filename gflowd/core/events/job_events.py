@@ -229,7 +229,9 @@ class _News:
     def _started(self, job: Job, attempt: int, started_at: float) -> Event:
         spec, run = job.spec, job.run
         since = spec.submitted_at if spec.repeat is None else max(spec.submitted_at, spec.repeat.due)
-        since = self._facts.attempts.get(f"{job.id}.{attempt - 1}", {}).get("ended_at", since)
+        before = self._facts.attempts.get(f"{job.id}.{attempt - 1}", {})
+        since = before.get("ended_at", since)
+        since = self._told.queued_again.get(job.id) or since
         return {
             **_event(kinds.JOB_STARTED, started_at, job, attempt),
             "gpus": spec.gpus, "gpu_ids": [] if run is None else list(run.gpu_ids), "cpus": spec.cpus,

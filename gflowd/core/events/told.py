@@ -55,6 +55,7 @@ class Told:
     def __init__(self) -> None:
         self.specs: dict[int, Submitted] = {}
         self.jobs: dict[int, Mark] = {}
+        self.queued_again: dict[int, float] = {}  # the jobs that wait to run again, and since when
         self.machine = MachineTold()
 
     def of_job(self, job_id: int, spec_id: int) -> Mark:
@@ -73,6 +74,10 @@ class Told:
         elif kind in _STAGE_OF:
             pauses = event.get("suspensions", 0) - (kind == kinds.JOB_SUSPENDED)
             self.jobs[event["job"]] = mark(event["attempt"], _STAGE_OF[kind], max(0, pauses))
+            if kind == kinds.JOB_REQUEUED:
+                self.queued_again[event["job"]] = event["at"]
+            elif kind not in (kinds.JOB_HELD, kinds.JOB_RELEASED):
+                self.queued_again.pop(event["job"], None)
         else:
             self.machine.take(event)
 
@@ -82,6 +87,7 @@ class Told:
             self.specs.pop(spec_id, None)
         for job_id in jobs:
             self.jobs.pop(job_id, None)
+            self.queued_again.pop(job_id, None)
 
     def checkpoint(self) -> dict[str, Any]:
         """All of it as JSON."""
@@ -99,6 +105,7 @@ class Told:
             "specs": specs,
             "over": [[stage, _ranges(ids)] for stage, ids in over.items()],
             "jobs": [[*reached, _ranges(ids)] for reached, ids in jobs.items()],
+            "again": [[job_id, since] for job_id, since in self.queued_again.items()],
             "machine": self.machine.checkpoint(),
         }
 
@@ -118,6 +125,7 @@ def restored(raw: Mapping[str, Any]) -> Told:
         told.specs.update(dict.fromkeys(_ids(ids), Submitted(None, stage)))
     for attempt, stage, pauses, ids in raw["jobs"]:
         told.jobs.update(dict.fromkeys(_ids(ids), mark(attempt, stage, pauses)))
+    told.queued_again = dict(raw.get("again", ()))
     told.machine = machine_told.restored(raw.get("machine", {}))
     return told
 

@@ -99,7 +99,9 @@ class EventWriter:
             return
         if self._pulses.is_ending:
             try:
-                self._writer.write([machine_events.of_end(self._daemon(now), now.wall)])
+                daemon = self._daemon(now)
+                restarts = machine_events.of_daemon(daemon, self._writer.told.machine, now.wall)
+                self._writer.write([*restarts, machine_events.of_end(daemon, now.wall)])
             except (OSError, GflowError) as error:
                 self._put_off(error, now)
         self._writer.close()

@@ -261,7 +261,11 @@ def test_a_requeue_is_told_as_one() -> None:
     (event,) = world.events()
     assert (event["kind"], event["reason"], event["at"], event["attempt"]) == ("job_requeued", "Requeued", 90.0, 2)
     world.phase(Running(run=RUN.replace(attempt=2), started=STARTED.replace(at=95.0)))
-    assert world.events()[0]["wait_seconds"] == 75.0
+    assert world.events()[0]["wait_seconds"] == 5.0
+    unseen = World()
+    unseen.submit()
+    unseen.phase(FINISHED, Running(run=RUN.replace(attempt=2), started=STARTED.replace(at=95.0)))
+    assert unseen.events()[-1]["wait_seconds"] == 75.0, "when it was queued again is not known"
 
 
 def test_a_run_of_a_series_waits_from_when_it_is_due() -> None:

@@ -26,14 +26,18 @@ def test_a_checkpoint_says_the_same_and_stays_small() -> None:
     told.take(event("job_updated", 200_001, digest=9))  # of one that was not told
     told.take(event("job_suspended", 200_001, 2, suspensions=3))
     told.take(event("something_else", 1))
+    told.take(event("job_requeued", 200_000, 2, at=5.0))
+    told.take(event("job_held", 200_000, 2))
     raw = json.dumps(told.checkpoint())
-    assert len(raw) < 300
+    assert len(raw) < 400
     again = restored(json.loads(raw))
     assert again.jobs == told.jobs
     assert again.specs == {
         1: Submitted(None, "q"), 200_000: Submitted(9, "h"), 200_001: Submitted(9, "q"),
     }  # fmt: skip
-    assert again.of_job(200_000, 200_000) == Mark(1, "h")
+    assert again.of_job(200_000, 200_000) == Mark(2, "h")
+    assert again.of_job(1, 1) == Mark(1, "e")
+    assert again.queued_again == {200_000: 5.0}
     assert again.of_job(200_001, 200_001) == Mark(2, "p", 2)
     assert again.checkpoint() == told.checkpoint()
 
