@@ -18,7 +18,7 @@ from gflowd.core.errors import Refused, SystemFailed, TryAgain
 from gflowd.core.job import model
 from gflowd.effects import daemon, proc
 from gflowd.paths import open_lock, replace_file
-from gflowd.storage.lock import whole_lock
+from gflowd.storage.lock import close_in_children, whole_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
@@ -63,9 +63,10 @@ class Instance:
 def single_instance(state: State, hosting: str) -> Iterator[Instance]:
     """Holds the daemon's lock. Raises `Refused` naming the daemon that holds it already.
 
-    A process forked meanwhile does not free it by ending: ours end by os._exit, and filelock 4 closes it in the child.
+    A process forked meanwhile neither holds it nor frees it by ending: ours end by os._exit.
     """
     lock = _claim(state)
+    close_in_children(state.daemon_lock)
     try:
         instance = Instance(state, hosting)
         instance.sign()

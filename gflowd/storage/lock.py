@@ -10,7 +10,7 @@ import fcntl
 import os
 
 from gflowd.core.errors import TryAgain
-from gflowd.paths import is_at, open_lock
+from gflowd.paths import identity, is_at, open_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,30 @@ def whole_lock(path: str, timeout: float) -> FileLock:
         return FileLock(path, timeout=timeout, mode=0o600, thread_local=False, fallback_to_soft=False)
     except TypeError:  # before release 3.25 it knows no other kind
         return FileLock(path, timeout=timeout, mode=0o600, thread_local=False)
+
+
+def close_in_children(path: str) -> None:
+    """Closes the lock file `path`, which this process holds, in those that it forks from now on, as `filelock` does
+    since release 4: a child that outlives us must not hold the lock.
+    """
+    ours = identity(path)
+    held = [fd for fd in map(int, os.listdir("/proc/self/fd")) if _of(fd) == ours]
+
+    def close() -> None:
+        for fd in held:
+            if _of(fd) == ours:  # not closed already, its number perhaps another file's
+                os.close(fd)
+
+    os.register_at_fork(after_in_child=close)
+
+
+def _of(fd: int) -> tuple[int, int] | None:
+    """What `paths.identity` says of the file that is open as `fd`; None if none is."""
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Lock:

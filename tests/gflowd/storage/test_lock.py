@@ -13,7 +13,7 @@ import pytest
 from support import descriptors
 
 from gflowd.core.errors import Refused, TryAgain
-from gflowd.storage.lock import Lock
+from gflowd.storage.lock import Lock, close_in_children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -316,3 +316,30 @@ def test_a_pipe_is_refused_at_once(path: str) -> None:
     os.mkfifo(path, 0o600)
     with pytest.raises(Refused, match="plain file"):
         Lock(path, SHORT).acquire()
+
+
+def test_a_child_that_outlives_us_does_not_hold_the_lock(tmp_path: Path) -> None:
+    """As if by a release of filelock that leaves it open in the child; whatever has its number later stays open."""
+    path = tmp_path / "lock"
+
+    def hold(ready: Callable[[], None]) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        close_in_children(str(path))
+        child = Other(lambda told: (told(), signal.pause()))
+        os.close(fd)
+        assert os.open(os.devnull, os.O_RDONLY) == fd
+        reused = FORK.Process(target=os.fstat, args=(fd,))
+        reused.start()
+        reused.join()
+        try:
+            assert child.is_ready()
+            assert reused.exitcode == 0
+            fcntl.flock(os.open(path, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            child.kill()
+        ready()
+
+    holder = Other(hold)
+    assert holder.is_ready()
+    holder.process.join()
