@@ -9,6 +9,9 @@ POINTS ?= 40
 VIRTUAL ?= 10
 # Most tests wait for others most of the time; a file stays together, since its tests may share a daemon.
 PARALLEL ?= 4
+# A worker that dies fails the run; one that took its place would wait for ever.
+SPREAD = -n $(PARALLEL) --dist loadfile --max-worker-restart=0
+DEVELOPING := .[test,lint,man]
 # Busy loops beside the tests of test-loaded.
 LOOPS ?= 3
 # Tests that start no daemon and hardly any program.
@@ -69,10 +72,10 @@ test: $(VENV)/developer
 	@$(call want,cc,gcc libc6-dev,the tests of the fake NVML are skipped)
 	@[ -e /usr/share/bash-completion/bash_completion ] || { $(call apt_install,bash-completion); } || \
 		echo 'bash-completion is missing: the completions are tried in a bash without it' >&2
-	@$(BIN)/python -m pytest -q -n $(PARALLEL) --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	@$(BIN)/python -m pytest -q $(SPREAD) --no-loadscope-reorder --cov --cov-report=term
 
 test-quick: $(VENV)/developer
-	@$(BIN)/python -m pytest -q -n $(PARALLEL) --dist loadfile $(QUICK)
+	@$(BIN)/python -m pytest -q $(SPREAD) $(QUICK)
 
 # What makes it deeper, tests/support/depth.py says.
 test-full: $(VENV)/developer
@@ -85,7 +88,7 @@ test-loaded: $(VENV)/developer
 # The lower bounds in setup.cfg, in an environment of their own; that libtmux has a plugin that this pytest refuses. But
 # for mcp, which needs newer ones of what others need: make test has it, by the packages for lint.
 test-oldest: $(OLDEST)/developer
-	@$(OLDEST)/bin/python -m pytest -q -p no:libtmux -n $(PARALLEL) --dist loadfile
+	@$(OLDEST)/bin/python -m pytest -q -p no:libtmux $(SPREAD)
 
 $(OLDEST)/developer: setup.cfg
 	@$(call want_venv)
@@ -140,7 +143,7 @@ $(FUZZ)/bin/python:
 soak: $(VENV)/developer
 	@$(call want,tmux,tmux,the tests of the tmux executor are skipped)
 	@$(BIN)/python tests/simulation/run.py --minutes $(VIRTUAL)
-	@$(BIN)/python tests/reliability/soak.py --points $(POINTS) --write docs/reliability.md
+	@GFLOW_TEST_DEPTH=full $(BIN)/python tests/reliability/soak.py --points $(POINTS) --write docs/reliability.md
 
 slurm-parity: $(VENV)/installed
 	@command -v sbatch >/dev/null || $(MAKE) --no-print-directory $(SLURM)/unpacked || true
@@ -225,20 +228,30 @@ clean:
 
 # gflow itself, in a virtual environment; then also what developing it takes.
 $(VENV)/installed: setup.cfg pyproject.toml gflowd/__init__.py
-	@if [ -z '$(PYTHON)' ]; then echo 'gflow needs Python 3.11 or later; none found on PATH' >&2; exit 1; fi
-	@$(call want_venv)
-	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
-		echo 'making $(VENV) with $(PYTHON)' && $(PYTHON) -m venv --clear $(VENV); fi
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable .
+	@$(call want_environment)
+	@$(call pip_install,--editable .)
 	@touch $@
 
-$(VENV)/developer: $(VENV)/installed
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[test,lint,man]'
-	@touch $@
+# One call of pip for all, since each would build gflow; most of what it installs is never imported.
+$(VENV)/developer: setup.cfg pyproject.toml gflowd/__init__.py
+	@$(call want_environment)
+	@$(call pip_install,--no-compile --editable '$(DEVELOPING)')
+	@touch $(VENV)/installed $@
 
 $(VENV)/packager: $(VENV)/installed
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check build shiv
 	@touch $@
+
+define want_environment
+if [ -z '$(PYTHON)' ]; then echo 'gflow needs Python 3.11 or later; none found on PATH' >&2; exit 1; fi
+$(call want_venv)
+if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	echo 'making $(VENV) with $(PYTHON)' && $(PYTHON) -m venv --clear $(VENV); fi
+endef
+
+define pip_install
+$(BIN)/python -m pip install -qq --disable-pip-version-check $(1)
+endef
 
 # $(call want,COMMAND,PACKAGE,CONSEQUENCE): installs a missing Debian package where we may, else says what follows.
 define want

@@ -40,10 +40,10 @@ ROWS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         f"{MAIN}::test_a_job_that_removes_its_own_directory_ends_as_it_should",
     )),
     ("200 jobs that end immediately", "each runs once", (
-        f"{MAIN}::test_two_hundred_jobs_of_no_length_each_run_exactly_once",
+        f"{MAIN}::test_many_jobs_of_no_length_each_run_exactly_once",
     )),
     ("tmux server killed with 50 jobs in it", "jobs that die fail, jobs that live on are tracked; none runs twice", (
-        f"{VANISHED}::test_a_tmux_server_killed_under_fifty_jobs_costs_none_its_true_end",
+        f"{VANISHED}::test_a_tmux_server_killed_under_many_jobs_costs_none_its_true_end",
     )),
     ("tmux server, session or process of a job killed, stopped or renamed",
      "the truth is reported, and no other job is affected", (

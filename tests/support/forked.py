@@ -32,7 +32,7 @@ if __name__ == "__main__":
 from support import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Sized
 
 LONGEST = 100_000  # bytes of a request: a message of a Unix socket is sent whole or not at all
 SETTINGS = {"cwd", "env", "input", "stdin", "capture_output", "timeout", "text", "umask"}
@@ -106,11 +106,12 @@ class Parent:
         given = settings.get("input")
         with ExitStack() as stack:
             status, theirs = _pipe(stack)
-            passed, streams = [theirs], {}
+            passed: list[FileIO] = [theirs]
+            streams: dict[FileIO, int | memoryview] = {}
             if given is not None:
                 stdin, feed = _pipe(stack)
                 passed.append(stdin)
-                streams[feed] = _bytes(given)
+                streams[feed] = memoryview(_bytes(given))
             else:
                 passed.append(stack.enter_context(FileIO(os.devnull if "stdin" in settings else os.dup(0))))
             for number in (1, 2):
@@ -167,7 +168,7 @@ def _pipe(stack: ExitStack) -> tuple[FileIO, FileIO]:
     return stack.enter_context(FileIO(read, "r")), stack.enter_context(FileIO(write, "w"))
 
 
-def _exchanged(streams: Mapping[FileIO, int | bytes], timeout: float | None) -> dict[int, bytes]:
+def _exchanged(streams: Mapping[FileIO, int | memoryview], timeout: float | None) -> dict[int, bytes]:
     """What came from the streams that have a number, while the bytes were fed to the one that has some."""
     found = {number: bytearray() for number in streams.values() if isinstance(number, int)}
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -182,12 +183,12 @@ def _exchanged(streams: Mapping[FileIO, int | bytes], timeout: float | None) -> 
                 if isinstance(key.data, int):
                     part = os.read(key.fd, 1 << 16)
                     found[key.data] += part
-                    rest = part
+                    rest: Sized = part
                 else:
                     try:
                         rest = key.data[os.write(key.fd, key.data[:4096]) :]  # PIPE_BUF: so much is taken at once
                     except BrokenPipeError:  # it does not want more
-                        rest = b""
+                        rest = memoryview(b"")
                 if not rest:
                     waiting.unregister(key.fileobj)
                     key.fileobj.close()  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,16 +215,18 @@ class Machine:
         assert len(set(ids)) == count
         return ids
 
-    def begin_many(self, count: int) -> subprocess.Popen[str]:
+    def begin_many(self, count: int) -> Future[list[int]]:
         """Begins to submit `count` jobs that each leave a line in `ran`, one after the other."""
-        loop = f"for i in $(seq {count}); do gflowctl submit --parsable --wrap 'echo $GFLOW_JOB_ID >>ran' || exit; done"
-        return subprocess.Popen(["sh", "-c", loop], cwd=self.work, env=self.env, stdout=subprocess.PIPE, text=True)
+        one_by_one = (self.submit("--wrap", "echo $GFLOW_JOB_ID >>ran") for _ in range(count))
+        person = ThreadPoolExecutor(1)
+        try:
+            return person.submit(list, one_by_one)
+        finally:
+            person.shutdown(wait=False)
 
-    def submitted(self, submitting: subprocess.Popen[str]) -> list[int]:
+    def submitted(self, submitting: Future[list[int]]) -> list[int]:
         """The ids of these jobs, when all are submitted."""
-        said, _ = submitting.communicate(timeout=120)
-        assert submitting.returncode == 0
-        return list(map(int, said.split()))
+        return submitting.result(timeout=120)
 
     def of_job(self, job_id: int) -> dict[int, str]:
         """The living processes that carry the job's mark, which are all but its shell."""

@@ -10,8 +10,9 @@ T = TypeVar("T")
 
 PATIENCE = 60.0  # seconds that anything may take: the machine may be busy, and no test is about speed
 PAUSES = 0.005, 0.3  # seconds: the shortest and the longest
+COST = 2.0  # as long as this many looks take nobody looks: a look may be a whole command, and the machine busy
 UNCHANGED = 1.0  # seconds until what has not changed is looked at again
-PART = 0.1  # of the time waited so far: a look may be a whole command, and what takes long need not be seen at once
+PART = 0.1  # of the time waited so far: what takes long need not be seen at once
 
 
 def eventually(look: Callable[[], T], within: float = PATIENCE, news: Callable[[], object] | None = None) -> T:
@@ -20,13 +21,13 @@ def eventually(look: Callable[[], T], within: float = PATIENCE, news: Callable[[
     """
     begun = time.monotonic()
     while True:
-        seen = news and news()
+        seen, looked = news and news(), time.monotonic()
         if found := look():
             return found
-        waited = time.monotonic() - begun
+        took, waited = time.monotonic() - looked, time.monotonic() - begun
         assert waited < within, f"not so within {within:g} s; the last look: {found!r}"
         if news is None:
-            time.sleep(min(max(PAUSES[0], PART * waited), PAUSES[1]))
+            time.sleep(min(max(PAUSES[0], PART * waited, COST * took), PAUSES[1]))
         else:
             _await_change(news, seen)
 

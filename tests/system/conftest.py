@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
+from support import depth
 from support.machine import TMUX, Machine, new_machine
 
 if TYPE_CHECKING:
@@ -16,15 +18,29 @@ EXECUTORS = [
 ]
 
 
+# What both executors do alike is tried in make test with one of them, by turns; these with both.
+WITH_BOTH = {"test_daemon_down", "test_main_job", "test_stopping"}
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "soak: takes half a minute or more; run with -m soak")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.option.markexpr:
-        slow = [item for item in items if item.get_closest_marker("soak")]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
+        left_out = [item for item in items if item.get_closest_marker("soak") or _is_left_to_the_other(config, item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _is_left_to_the_other(config: pytest.Config, item: pytest.Item) -> bool:
+    """Whether it is a test of an executor whose turn it is not: chance, but always the same, says whose it is."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    executor = params.get("own") or params.get("shared")
+    is_named = any("::" in word for word in config.args)
+    if depth.IS_FULL or TMUX is None or is_named or executor is None or item.path.stem in WITH_BOTH:
+        return False
+    return executor != ("tmux", "process")[crc32(item.nodeid.partition("[")[0].encode()) % 2]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import depth
 from support.machine import ROOT, TMUX, Machine
 from support.waiting import eventually
 
@@ -113,7 +114,7 @@ def test_a_submission_adds_one_short_line(machine: Machine) -> None:
     assert len(added) <= 212 + len(str(machine.work))  # 195 are seen, with a user of four letters and five limits
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("executor", depth.some(EXECUTORS[::-1], 1))
 def test_a_job_takes_four_short_lines_from_its_submission_to_its_end(machine: Machine, executor: str) -> None:
     queue_all(machine)
     found = os.stat(machine.state.snapshot).st_ino
@@ -143,7 +144,7 @@ def test_a_hundred_jobs_are_started_and_watched_in_few_calls_of_tmux(machine: Ma
 
 
 @traced
-@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("executor", depth.some(EXECUTORS[::-1], 1))
 def test_the_daemon_syncs_once_a_commit_and_reads_only_what_is_new(
     machine: Machine, tmp_path: Path, executor: str
 ) -> None:

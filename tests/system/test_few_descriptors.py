@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from support import depth
 from support.machine import GATE, TMUX, Machine
 from support.waiting import eventually
 
 FEW = 48
-JOBS = 60
+JOBS = depth.number(60, 52)  # more than that
+EACH_SOME = depth.number(JOBS, JOBS // 2)  # jobs in tmux, of which each takes several
 
 
 @pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
 def test_sessions_that_tmux_has_no_descriptors_for_wait_for_others_to_end(machine: Machine) -> None:
     machine.run("sh", "-c", f"ulimit -n {FEW} && exec gflowd start")
     text = f"echo $GFLOW_JOB_ID >>ran; {GATE}; echo over; exit 3"
-    machine.ctl("submit", "-c", "0", "-a", f"1-{JOBS}", "--wrap", text)
-    ids = list(range(1, JOBS + 1))
+    machine.ctl("submit", "-c", "0", "-a", f"1-{EACH_SOME}", "--wrap", text)
+    ids = list(range(1, EACH_SOME + 1))
     eventually(lambda: len(machine.lines("ran")) >= FEW // 3)
-    eventually(lambda: "tmux may open no more files" in machine.ctl("doctor", check=False).stdout)
+    eventually(
+        lambda: "tmux may open no more files" in machine.ctl("doctor", check=False).stdout, news=machine.daemon_log
+    )
     assert machine.result("--executor", "process", "echo", "beside them") == "beside them\n"
     machine.open_gate()
     assert machine.wait(*ids) == 3
@@ -31,10 +35,10 @@ def test_sessions_that_tmux_has_no_descriptors_for_wait_for_others_to_end(machin
 @pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
 def test_the_daemon_takes_as_many_descriptors_as_it_may(machine: Machine) -> None:
     machine.run("sh", "-c", f"ulimit -S -n {FEW} && exec gflowd start")
-    machine.ctl("submit", "-c", "0", "-a", f"1-{JOBS}", "--wrap", f"ulimit -n >>ran; {GATE}")
-    ids = list(range(1, JOBS + 1))
+    machine.ctl("submit", "-c", "0", "-a", f"1-{EACH_SOME}", "--wrap", f"ulimit -n >>ran; {GATE}")
+    ids = list(range(1, EACH_SOME + 1))
     machine.until_in(ids, "running")
-    eventually(lambda: len(machine.lines("ran")) == JOBS)
+    eventually(lambda: len(machine.lines("ran")) == EACH_SOME)
     assert str(FEW) not in machine.lines("ran")
     machine.open_gate()
     assert machine.wait(*ids) == 0

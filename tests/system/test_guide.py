@@ -15,7 +15,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import pages
+from support import depth, pages
 from support.machine import GATE, ROOT, Machine, new_machine
 from support.waiting import eventually
 
@@ -192,13 +192,15 @@ def several_gpus(reader: Reader, submit: str) -> None:
 @of("A sweep of 200, eight at a time")
 def sweep(reader: Reader, submit: str, redo: str) -> None:
     (reader.work / "model.py").write_text(LOSS)
-    first = reader.types_submission(submit)
+    seeds = depth.number(10, 3)
+    first = reader.types_submission(submit.replace("seed=1:10", f"seed=1:{seeds}"))
     reader.types(redo)
     jobs = reader.jobs()
     new = [job for job in jobs.values() if job["redone_from"]]
     old = [job for job in jobs.values() if job["array_id"] == first]
     assert reader.wait(*(job["id"] for job in new)) == 0
-    assert len(old) == 200
+    assert "seed=1:10" in submit
+    assert len(old) == 20 * seeds
     assert {job["state"] for job in old} == {"finished"}
     assert max(sum(a["started_at"] <= b["started_at"] < a["ended_at"] for a in old) for b in old) <= 8
     assert sorted(tuple(job["params"].values()) for job in new) == [("0.01", "256", str(n), "90") for n in (1, 2, 3)]

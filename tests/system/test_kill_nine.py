@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from support import depth
 from support.machine import GATE, WORKERS, Machine, alive, end, kill
 from support.waiting import eventually
 
@@ -45,7 +46,7 @@ def test_each_worker_in_turn_dies_while_jobs_come_and_go(own: Machine) -> None:
     seen = {}
     ids = []
     for victim in (*CHILDREN, "scheduler", "zombie_detector"):
-        submitting = own.begin_many(8)
+        submitting = own.begin_many(depth.number(8, 4))
         seen[victim] = own.pids().get(victim)
         if seen[victim]:
             kill(seen[victim])
@@ -88,8 +89,8 @@ def test_after_the_supervisors_death_start_goes_on(own: Machine) -> None:
 
 def test_a_supervisor_killed_again_and_again_starts_no_job_twice(own: Machine) -> None:
     ids = []
-    for _ in range(4):
-        submitting = own.begin_many(10)
+    for _ in range(depth.number(4, 3)):
+        submitting = own.begin_many(depth.number(10, 6))
         before = len(ids)
         eventually(lambda before=before: len(own.lines("ran")) > before)
         pids = own.pids()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import depth
 from support.machine import GATE, TMUX, Machine, end, kill
 from support.waiting import eventually
 
@@ -95,15 +96,17 @@ def test_a_killed_tmux_server_fails_its_jobs_and_a_new_one_is_started(in_tmux: M
 
 
 @needs_tmux
-def test_a_tmux_server_killed_under_fifty_jobs_costs_none_its_true_end(in_tmux: Machine) -> None:
+def test_a_tmux_server_killed_under_many_jobs_costs_none_its_true_end(in_tmux: Machine) -> None:
     """Every other one does not care for its terminal."""
-    pids = in_tmux.pids()
+    pids, count = in_tmux.pids(), depth.number(50, 16)
     deaf = "[ $((GFLOW_ARRAY_TASK_ID % 2)) = 0 ] || { trap '' HUP; exec >/dev/null 2>&1 </dev/null; }"
     text = f"echo $GFLOW_JOB_ID >>ran; {deaf}; {GATE}; echo ended || exit 9; exit 4"
-    first = int(in_tmux.ctl("submit", "--parsable", "-c", "0", "-a", "1-50", "--wrap", text).stdout.partition("-")[0])
-    ids = list(range(first, first + 50))
+    first = int(
+        in_tmux.ctl("submit", "--parsable", "-c", "0", "-a", f"1-{count}", "--wrap", text).stdout.partition("-")[0]
+    )
+    ids = list(range(first, first + count))
     in_tmux.until_in(ids, "running")
-    eventually(lambda: len(in_tmux.lines("ran")) == 50)
+    eventually(lambda: len(in_tmux.lines("ran")) == count)
     kill(server_pid(in_tmux))
     assert in_tmux.result("echo", "next") == "next\n"
     for job_id in ids[::2]:
