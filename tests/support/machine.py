@@ -381,7 +381,7 @@ class Machine:
         assert not self.root.exists()
 
 
-GATE = "until [ -e gate ]; do sleep 0.05; done"
+GATE = "until [ -e gate ]; do sleep 0.1; done"
 
 
 @contextmanager
