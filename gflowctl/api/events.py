@@ -71,6 +71,16 @@ class Events:
         """Closes the file."""
         self._reader.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_reader"):
+            self.close()
+
     def _new(self) -> list[Event]:
         found = map(known.shown, self._reader.read())
         chosen = (each for each in found if self._kinds is None or each["kind"] in self._kinds)

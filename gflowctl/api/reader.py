@@ -49,6 +49,9 @@ class FollowedStore(Store):
         """Closes the file; it is opened again when needed."""
         self._follower.close()
 
+    def __del__(self) -> None:
+        self._follower.close()
+
 
 class Reader:
     """Views of one state directory, one at a time, and the jobs in them."""

@@ -38,9 +38,13 @@ def accounts(
 
     try:
         choice = history_queries.Choice(users=users, since=since)
-        for account in history_queries.accounts(History(context.state.history), choice, view.records.of(SPEC)):
-            if since is None or _last(account) >= since:
-                yield account
+        history = History(context.state.history)
+        try:
+            for account in history_queries.accounts(history, choice, view.records.of(SPEC)):
+                if since is None or _last(account) >= since:
+                    yield account
+        finally:
+            history.close()
     except GflowError as error:
         context.store.notes.append(f"showing only jobs that are still in the queue: {error}")
 

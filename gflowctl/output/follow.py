@@ -59,6 +59,13 @@ def wait(
     `timeout` seconds pass first.
     """
     watch = Watch(context)
+    try:
+        return _wait(watch, ids, running=running, first=first, timeout=timeout)
+    finally:
+        watch.follower.close()
+
+
+def _wait(watch: Watch, ids: Sequence[int], *, running: bool, first: bool, timeout: float | None) -> int | None:
     begun = time.monotonic()
     left = dict.fromkeys(ids)
     worst = 0

@@ -475,17 +475,24 @@ def test_the_process_stays_as_it_is(ctl: Ctl, queue: Queue, capfd: pytest.Captur
         umask = Path("/proc/self/status").read_text().partition("Umask:")[2].split()[0]
         signals = [signal.getsignal(number) for number in sorted(signal.valid_signals()) if number not in (9, 19)]
         return [os.getcwd(), dict(os.environ), umask, signals, signal.getitimer(signal.ITIMER_REAL), sys.stdout,
-                threading.active_count()]  # fmt: skip
+                threading.active_count(), len(os.listdir("/proc/self/fd"))]  # fmt: skip
 
+    queue.jobs()
+    ctl.submit("true")
+    ctl.end_job(1, exit_code=0)
+    ctl.archive(1)
+    queue.jobs()
     before = state()
     (ctl.home / "job.sh").write_text("#!/bin/sh\n#SBATCH --gres=gpu:1 --bogus\n")
     for call in (
         lambda: queue.submit("true", signal="USR1@5"),
         lambda: queue.submit(["no-such-program"]),
-        lambda: queue.hold(1),
+        lambda: queue.hold(2),
         lambda: queue.redo(1),
-        lambda: queue.cancel(1),
-        lambda: queue.wait(1),
+        lambda: queue.cancel(2),
+        lambda: queue.wait(2),
+        lambda: queue.jobs(ended=True),
+        lambda: list(queue.events()),
         queue.statistics,
     ):
         call()
