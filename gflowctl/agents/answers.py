@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME, LONGEST_TEXT = 100, 400  # characters of what others wrote
 MOST_IDS = 100
+NEW = "new"  # the name of a job before it is queued
 
 
 class Untrusted(BaseModel):
@@ -273,6 +274,11 @@ def job_fields(job: "Job") -> dict[str, object]:
 def job_lines(jobs: "Iterable[Job]", most: int) -> list[JobLine]:
     """The first `most`."""
     return [JobLine.model_validate(job_fields(job)) for job in itertools.islice(jobs, most)]
+
+
+def new_lines(jobs: "Iterable[Job]", most: int) -> list[JobLine]:
+    """The same, of jobs that have no id yet."""
+    return [JobLine.model_validate({**job_fields(job), "job": NEW}) for job in itertools.islice(jobs, most)]
 
 
 def changed(changes: "Changes", most: int) -> Changed:

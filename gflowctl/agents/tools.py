@@ -224,7 +224,7 @@ class Tools:
             token=self._previews.keep("submit", act),
             valid_seconds=int(LIFETIME),
             count=prepared.count,
-            jobs=answers.job_lines(prepared.jobs, FEW),
+            jobs=answers.new_lines(prepared.jobs, FEW),
             cwd=prepared.jobs[0].cwd,
             notes=[answers.clipped(note, answers.LONGEST_TEXT) for note in prepared.notes],
         )

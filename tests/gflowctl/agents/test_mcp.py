@@ -157,6 +157,7 @@ def test_a_submission_takes_a_preview_and_its_token_which_counts_once(ctl: Ctl) 
         )
         assert (shown["count"], shown["cwd"], shown["valid_seconds"]) == (2, str(ctl.home), 600)
         assert [job["untrusted"]["command"] for job in shown["jobs"]] == [f"{script} 0.1", f"{script} 0.2"]
+        assert {job["job"] for job in shown["jobs"]} == {"new"}
         assert ctl.jobs() == []
         script.write_text("#!/bin/sh\nrm -rf /\n")
         done = await agent.call("submit", token=shown["token"])
