@@ -124,6 +124,10 @@ class State:
         return self.path("history.db")
 
     @property
+    def outbox(self) -> str:
+        return self.path("outbox.db")
+
+    @property
     def log(self) -> str:
         return self.path("log", "gflowd.log")
 

@@ -27,16 +27,17 @@ BELOW_PLANNING = tuple(
 BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.log", "gflowd.paths")
 # What gflowctl uses of gflowd: what is kept, how it is kept, and how to see and wake the daemon.
 FOR_GFLOWCTL = (
-    "gflowd.command_line", "gflowd.config.loader", "gflowd.config.start_options", "gflowd.core.",
+    "gflowd.command_line", "gflowd.config.loader", "gflowd.config.notification_targets",
+    "gflowd.config.start_options", "gflowd.core.",
     "gflowd.effects.completion_files",
-    "gflowd.effects.daemon", "gflowd.effects.doorbell", "gflowd.effects.exposition",
+    "gflowd.effects.daemon", "gflowd.effects.delivery.", "gflowd.effects.doorbell", "gflowd.effects.exposition",
     "gflowd.effects.input_wait", "gflowd.effects.installer",
     "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay", "gflowd.effects.service.",
     "gflowd.paths", "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.journal.lines", "gflowd.storage.journal.reader",
-    "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.readings",
+    "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.outbox", "gflowd.storage.readings",
     "gflowd.storage.record_log", "gflowd.storage.store",
-    "gflowd.workers.board",
+    "gflowd.workers.board", "gflowd.workers.notifier.delivery", "gflowd.workers.notifier.receivers",
 )  # fmt: skip
 CONTEXT, VIEW, OUTPUT = ("gflowctl.context", *FOR_GFLOWCTL), "gflowctl.view.", "gflowctl.output."
 
@@ -72,8 +73,16 @@ MAY_IMPORT = (
     (
         "gflowd.core.events.",
         (
-            "gflowd.core.errors", "gflowd.core.events.", "gflowd.core.gpu.", "gflowd.core.job.",
-            "gflowd.core.planning.", "gflowd.core.syntax.",
+            "gflowd.core.errors", "gflowd.core.events.", "gflowd.core.execution.output_files", "gflowd.core.gpu.",
+            "gflowd.core.job.", "gflowd.core.planning.", "gflowd.core.syntax.",
+        ),
+    ),
+    # who is told of what, in which words, and when again
+    (
+        "gflowd.core.notify.",
+        (
+            "gflowd.core.errors", "gflowd.core.events.kinds", "gflowd.core.notify.",
+            "gflowd.core.slurm.sbatch_semantics", "gflowd.core.syntax.",
         ),
     ),
     ("gflowd.core", ()),
@@ -89,6 +98,11 @@ MAY_IMPORT = (
     ("gflowd.effects.gpu.claims", ("gflowd.effects.gpu.listeners",)),
     ("gflowd.effects.proc", ()),  # what the kernel says of processes, for the others to read
     ("gflowd.effects.files", ("gflowd.paths",)),  # small files, for the others to write and read
+    # mail, webhooks, commands and what apprise speaks
+    (
+        "gflowd.effects.delivery.",
+        ("gflowd.core.", "gflowd.effects.delivery.", "gflowd.effects.installer"),
+    ),
     ("gflowd.effects.service.units", ()),  # the text of units
     ("gflowd.effects.service.systemctl", ("gflowd.core.errors",)),  # what systemd is asked
     # tmux, processes, cgroups, job directories; gpu: drivers
@@ -100,6 +114,12 @@ MAY_IMPORT = (
     ("gflowd.workers.scheduler.", (*BELOW_WORKERS, "gflowd.workers.")),  # the scheduler's process
     # tells others what gflowctl would: the scheduler need not count all jobs for that
     ("gflowd.workers.metrics_updater", (*BELOW_WORKERS, "gflowd.storage.readings", "gflowd.workers.")),
+    # tells people and programs what happened
+    (
+        "gflowd.workers.notifier.",
+        (*BELOW_WORKERS, "gflowd.storage.history", "gflowd.storage.journal.reader", "gflowd.storage.outbox",
+         "gflowd.workers."),
+    ),
     # the other processes, and the board they all post on
     ("gflowd.workers.", (*BELOW_WORKERS, "gflowd.workers.")),
     ("gflowd.daemon.systemd", ()),
@@ -191,6 +211,7 @@ ONLY_FROM = {
         "gflowd.storage.history_queries",
         "gflowd.storage.readings",
         "gflowd.storage.store",
+        "gflowd.workers.notifier.worker",  # puts a damaged database aside in the same way
         "gflowd.workers.scheduler.archiver",
         "gflowd.workers.scheduler.history_writer",
     ),
@@ -214,6 +235,8 @@ ONLY_FROM = {
         "gflowd.workers.scheduler.snapshot_follower",
     ),
     "gflowd.workers.board": ("gflowctl.", "gflowd.commands.", "gflowd.daemon.", "gflowd.workers."),
+    "gflowd.workers.notifier.delivery": ("gflowctl.admin.notifications", "gflowd.workers.notifier."),
+    "gflowd.workers.notifier.receivers": ("gflowctl.admin.notifications", "gflowd.workers.notifier."),
     "gflowd.workers.": ("gflowd.daemon.children", "gflowd.daemon.supervisor", "gflowd.workers."),
 }
 SCHEDULER = {
@@ -465,8 +488,8 @@ def test_no_one_imports_the_private_names_of_another_module() -> None:
 
 def test_the_programs_need_nothing_that_is_not_declared() -> None:
     declared = {
-        "cronsim", "filelock", "jinja2", "libtmux", "mcp", "mcp_types", "orjson", "prometheus_client", "psutil",
-        "pydantic", "pynvml", "starlette", "uvicorn",
+        "apprise", "cronsim", "filelock", "jinja2", "libtmux", "mcp", "mcp_types", "orjson", "prometheus_client",
+        "psutil", "pydantic", "pynvml", "starlette", "uvicorn",
     }  # fmt: skip
     used = {name.split(".")[0] for path in MODULES for name in imported_by(path)}
     used -= {name for name in used if name in sys.stdlib_module_names or name in {"gflowd", "gflowctl", "_blake2"}}

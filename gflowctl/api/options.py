@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from gflowctl.api.naming import text_of
-from gflowd.core.errors import BadUsage
+from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import RANGES
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Options(TypedDict, total=False):
     executor: str
     notify_email: str
     notify_on: Iterable[str]
+    notify: Iterable[str]  # URLs
     skip_if_queued: bool
     environment: Mapping[str, str]  # all variables of the job; without, those of this process
 
@@ -185,12 +186,30 @@ def _signal(name: str, value: Any) -> dict[str, Any]:
 
 
 def _events(name: str, value: Any) -> dict[str, Any]:
-    from gflowd.core.slurm.sbatch_semantics import EVENTS
+    from gflowd.core.notify import words
 
-    words = _words(name, value)
-    if wrong := [word for word in words if word not in EVENTS]:
-        raise BadUsage(f"{name}: {wrong[0]!r} is not an event; the events are {', '.join(EVENTS)}")
-    return {name: tuple(word for word in words if word != "none")}
+    try:
+        return {name: words.parse(_words(name, value) or ("none",), words.FOR_A_JOB)}
+    except Refused as refusal:
+        raise BadUsage(f"{name}: {refusal}") from None
+
+
+def _addresses(name: str, value: Any) -> dict[str, Any]:
+    from gflowd.core.syntax import addresses
+
+    try:
+        return {name: ",".join(addresses.addresses(_plain()(name, value)[name]))}
+    except Refused as refusal:
+        raise BadUsage(f"{name}: {refusal}") from None
+
+
+def _urls(name: str, value: Any) -> dict[str, Any]:
+    from gflowctl.options import job_options
+
+    try:
+        return {name: [job_options.checked_url(url) for url in _words(name, value)]}
+    except Refused as refusal:
+        raise BadUsage(f"{name}: {refusal}") from None
 
 
 def _nothing(_name: str, _value: Any) -> dict[str, Any]:
@@ -201,7 +220,7 @@ _READ: dict[str, Callable[[str, Any], dict[str, Any]]] = {
     **dict.fromkeys(
         (
             "name", "project", "comment", "gpu_type", "repeat", "overlap", "name_template", "output", "error", "input",
-            "conda_env", "executor", "notify_email",
+            "conda_env", "executor",
         ),
         _plain(),
     ),
@@ -224,6 +243,8 @@ _READ: dict[str, Callable[[str, Any], dict[str, Any]]] = {
     "params": _params,
     "retry_on": _retry_on,
     "signal": _signal,
+    "notify_email": _addresses,
     "notify_on": _events,
+    "notify": _urls,
     "environment": _nothing,
 }  # fmt: skip

@@ -143,6 +143,7 @@ class Job:
     name_template: str | None
     notify_email: str | None
     notify_on: tuple[str, ...]
+    notify: tuple[str, ...]  # URLs, without what may be secret in them
     tasks: Tasks | None
     exclusive: bool
     cancelled_by: str | None
@@ -393,7 +394,7 @@ Fields = dict[str, Any]
 def job_of(found: Fields) -> Job:
     """The job of `json_records.values`, whose further fields are left out."""
     parts = dict(found)
-    for name in ("command", "gpu_ids", "gpu_prefer", "retry_on", "notify_on"):
+    for name in ("command", "gpu_ids", "gpu_prefer", "retry_on", "notify_on", "notify"):
         parts[name] = tuple(found[name])
     if found["dependencies"]:
         parts["dependencies"] = tuple(Dependency(**each) for each in found["dependencies"])

@@ -64,6 +64,7 @@ def values(view: View, job: Job) -> dict[str, str]:
         "conda-env": spec.conda_env,
         "notify-email": spec.notify_email,
         "notify-on": ",".join(spec.notify_on),
+        "notify": " ".join(spec.notify),
         **_needs(view, spec.needs),
         **_retry(spec.retry),
         **_limits(view, job),

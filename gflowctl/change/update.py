@@ -235,6 +235,8 @@ def _values(args: argparse.Namespace, context: Context) -> dict[str, object]:
         found["begin"] = context.instant(args.begin, "--begin")
     if args.deadline is not None:
         found["deadline"] = context.instant(args.deadline, "--deadline")
+    if args.notify:
+        found["notify"] = tuple(dict.fromkeys(args.notify))
     if args.command is not None:
         found["command"] = _words(args.command)
     return found

@@ -167,9 +167,9 @@ def _options_to_clear(_context: Context) -> Candidates:
 
 
 def _events(_context: Context) -> Candidates:
-    from gflowd.core.slurm.sbatch_semantics import EVENTS
+    from gflowd.core.notify.words import FOR_A_JOB
 
-    return ((name, "") for name in EVENTS)
+    return ((name, "") for name in FOR_A_JOB)
 
 
 def _causes(_context: Context) -> Candidates:

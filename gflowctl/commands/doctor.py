@@ -5,7 +5,7 @@ The exit status is 1 if a check fails.
 
 from __future__ import annotations
 
-from gflowctl.admin import checks, file_checks, metrics_checks, queue_checks, service_checks
+from gflowctl.admin import checks, file_checks, metrics_checks, notifications, queue_checks, service_checks
 from gflowctl.output import render
 from gflowd import command_line
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
 
-CHECKS = (*checks.CHECKS, *service_checks.CHECKS, *metrics_checks.CHECKS, *file_checks.CHECKS, *queue_checks.CHECKS)
+CHECKS = (
+    *checks.CHECKS, *service_checks.CHECKS, *metrics_checks.CHECKS, *notifications.CHECKS, *file_checks.CHECKS,
+    *queue_checks.CHECKS,
+)  # fmt: skip
 COLORS = {checks.OK: render.GREEN, checks.WARN: render.YELLOW, checks.FAIL: render.RED}
 
 

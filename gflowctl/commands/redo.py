@@ -103,6 +103,8 @@ def _changed(
         value = getattr(args, option, None)
         if value is not None and value is not False:
             changes[field] = None if option in ZERO_IS_NONE and not value else value
+    if args.notify:
+        changes["notify"] = tuple(args.notify)
     if begin is not None:
         changes["begin_at"] = begin
     if deadline is not None:

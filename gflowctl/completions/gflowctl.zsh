@@ -32,6 +32,7 @@ _shtab_gflowctl_commands() {
     mcp:'serve the queue to an agent (MCP)'
     metrics:'print metrics for Prometheus'
     new:'write a commented job script'
+    notify:'try notifications, and list those that wait'
     progress:'in a job: report how far it is'
     q:'list jobs'
     queue:'list jobs'
@@ -74,6 +75,14 @@ _shtab_gflowctl_gpus_commands() {
     unignore:'Stop ignoring a process; without options: all processes.'
   )
   _describe 'gflowctl gpus commands' _commands
+}
+
+_shtab_gflowctl_notify_commands() {
+  local _commands=(
+    list:'List what waits to be delivered, by receiver.'
+    test:'Send a test, and say how it went.'
+  )
+  _describe 'gflowctl notify commands' _commands
 }
 
 _shtab_gflowctl_quota_commands() {
@@ -209,8 +218,9 @@ _shtab_gflowctl_batch_options=(
   "--export[the variables that the job gets (default ALL\; NONE\: those of a login\; names add to them)]:ALL|NONE|NAME[=VALUE],...:"
   "--get-user-env[add the variables of a login to those of --export]"
   "--conda-env[activate this conda environment before the command]:NAME:"
-  {--notify-email,--mail-user}"[address to notify]:ADDR:"
-  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:_gflowctl_events"
+  {--notify-email,--mail-user}"[send mail to these addresses or users (default with --notify-on\: you)]:ADDR,...:"
+  "*--notify[send notifications to this webhook, or to a chat by a URL of apprise\'s\; repeatable]:URL:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end (the default), fail, all, none, or another of gflow(7)\'s]:EVENT,...:_gflowctl_events"
   "--wait[wait for the job to end\; exit with its status]"
   "--follow[like --wait, and show the job\'s output]"
   "--dry-run[check everything and show what would be queued, but queue nothing]"
@@ -462,7 +472,7 @@ _shtab_gflowctl_gpus_unignore_options=(
 _shtab_gflowctl_gpus_unignore_defaults_added=0
 
 _shtab_gflowctl_help_options=(
-  ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events stats web metrics info mcp quota config doctor backup restore close-sessions slurm-commands completion)"
+  ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events notify stats web metrics info mcp quota config doctor backup restore close-sessions slurm-commands completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -599,6 +609,41 @@ _shtab_gflowctl_new_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_new_defaults_added=0
+
+_shtab_gflowctl_notify_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_notify_defaults_added=0
+
+_shtab_gflowctl_notify_list_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[print one JSON document]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_notify_list_defaults_added=0
+
+_shtab_gflowctl_notify_test_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "*--to[whom to send it to (default\: mail to you, and all receivers of gflow.toml)\; repeatable]:ADDR|URL:"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_notify_test_defaults_added=0
 
 _shtab_gflowctl_progress_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -775,8 +820,9 @@ _shtab_gflowctl_redo_options=(
   "--retry-on[kinds of failure to retry\: failure, timeout, oom, zombie or exit codes (default failure,zombie)]:LIST:_gflowctl_causes"
   "--retry-delay[delay before a retry, e.g. 30s, or 30sx2 to double it each time]:DUR[xFACTOR]:"
   "--requeue[retry the job if it vanishes, e.g. in a reboot]"
-  {--notify-email,--mail-user}"[address to notify]:ADDR:"
-  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:_gflowctl_events"
+  {--notify-email,--mail-user}"[send mail to these addresses or users (default with --notify-on\: you)]:ADDR,...:"
+  "*--notify[send notifications to this webhook, or to a chat by a URL of apprise\'s\; repeatable]:URL:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end (the default), fail, all, none, or another of gflow(7)\'s]:EVENT,...:_gflowctl_events"
   "--parsable[print only the new ids]"
   "--json[print the new jobs as a JSON list]"
   "--config[the configuration file]:FILE:_files"
@@ -964,8 +1010,9 @@ _shtab_gflowctl_run_options=(
   "--export[the variables that the job gets (default ALL\; NONE\: those of a login\; names add to them)]:ALL|NONE|NAME[=VALUE],...:"
   "--get-user-env[add the variables of a login to those of --export]"
   "--conda-env[activate this conda environment before the command]:NAME:"
-  {--notify-email,--mail-user}"[address to notify]:ADDR:"
-  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:_gflowctl_events"
+  {--notify-email,--mail-user}"[send mail to these addresses or users (default with --notify-on\: you)]:ADDR,...:"
+  "*--notify[send notifications to this webhook, or to a chat by a URL of apprise\'s\; repeatable]:URL:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end (the default), fail, all, none, or another of gflow(7)\'s]:EVENT,...:_gflowctl_events"
   "--pty[give the job a terminal (default\: if standard input and output are one)]"
   "--no-pty[pass input, output and errors through, each for itself]"
   "--detach[let the job go on when the terminal is lost]"
@@ -1118,8 +1165,9 @@ _shtab_gflowctl_submit_options=(
   "--export[the variables that the job gets (default ALL\; NONE\: those of a login\; names add to them)]:ALL|NONE|NAME[=VALUE],...:"
   "--get-user-env[add the variables of a login to those of --export]"
   "--conda-env[activate this conda environment before the command]:NAME:"
-  {--notify-email,--mail-user}"[address to notify]:ADDR:"
-  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:_gflowctl_events"
+  {--notify-email,--mail-user}"[send mail to these addresses or users (default with --notify-on\: you)]:ADDR,...:"
+  "*--notify[send notifications to this webhook, or to a chat by a URL of apprise\'s\; repeatable]:URL:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end (the default), fail, all, none, or another of gflow(7)\'s]:EVENT,...:_gflowctl_events"
   "--wait[wait for the job to end\; exit with its status]"
   "--follow[like --wait, and show the job\'s output]"
   "--dry-run[check everything and show what would be queued, but queue nothing]"
@@ -1237,8 +1285,9 @@ _shtab_gflowctl_update_options=(
   {-i,--input}"[read standard input from this file]:FILE:_files"
   "--append[append to the output files instead of overwriting them]"
   "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
-  {--notify-email,--mail-user}"[address to notify]:ADDR:"
-  {--notify-on,--mail-type}"[events to notify about\: begin, end, fail, all, none, or another of sbatch\'s]:EVENT,...:_gflowctl_events"
+  {--notify-email,--mail-user}"[send mail to these addresses or users (default with --notify-on\: you)]:ADDR,...:"
+  "*--notify[send notifications to this webhook, or to a chat by a URL of apprise\'s\; repeatable]:URL:"
+  {--notify-on,--mail-type}"[events to notify about\: begin, end (the default), fail, all, none, or another of gflow(7)\'s]:EVENT,...:_gflowctl_events"
   "--run[change the run with this id, not the next of its series]"
   "*--clear[options to reset to their defaults, e.g. time,begin,depends-on]:OPTION,...:_gflowctl_options"
   "--json[print the changed jobs as a JSON list, as they are afterwards]"
@@ -1325,6 +1374,7 @@ _shtab_gflowctl() {
         mcp) _arguments -C -s $_shtab_gflowctl_mcp_options ;;
         metrics) _arguments -C -s $_shtab_gflowctl_metrics_options ;;
         new) _arguments -C -s $_shtab_gflowctl_new_options ;;
+        notify) _shtab_gflowctl_notify ;;
         progress) _arguments -C -s $_shtab_gflowctl_progress_options ;;
         q) _arguments -C -s $_shtab_gflowctl_q_options ;;
         queue) _arguments -C -s $_shtab_gflowctl_queue_options ;;
@@ -1397,6 +1447,30 @@ _shtab_gflowctl_gpus() {
         resume) _arguments -C -s $_shtab_gflowctl_gpus_resume_options ;;
         topology) _arguments -C -s $_shtab_gflowctl_gpus_topology_options ;;
         unignore) _arguments -C -s $_shtab_gflowctl_gpus_unignore_options ;;
+      esac
+  esac
+}
+
+_shtab_gflowctl_notify() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->notify'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_gflowctl_notify_defaults_added )); then
+    if (( ${_shtab_gflowctl_notify_options[(I)${(q)one_or_more}*]} +          ${_shtab_gflowctl_notify_options[(I)${(q)remainder}*]} +          ${_shtab_gflowctl_notify_options[(I)${(q)default}]} == 0 )); then
+      _shtab_gflowctl_notify_options+=(': :_shtab_gflowctl_notify_commands' '*::: :->notify')
+    fi
+    _shtab_gflowctl_notify_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_gflowctl_notify_options
+
+  case $state in
+    notify)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_gflowctl_notify-$line[1]:"
+      case $line[1] in
+        list) _arguments -C -s $_shtab_gflowctl_notify_list_options ;;
+        test) _arguments -C -s $_shtab_gflowctl_notify_test_options ;;
       esac
   esac
 }

@@ -124,8 +124,7 @@ def _asked(view: View, job: Job) -> Iterator[tuple[str, str]]:
     if spec.retry is not None:
         yield "Retries", descriptions.retries(spec.retry)
     if spec.notify_email is not None or spec.notify_on:
-        told = f"{spec.notify_email or spec.user} of {', '.join(spec.notify_on) or 'nothing'}"
-        yield "Notify", render.escape(f"{told} (not sent yet)")
+        yield "Notify", render.escape(descriptions.notification(spec))
     if jobs.attempt(job) > 1:
         yield "Attempt", str(jobs.attempt(job))
 

@@ -6,18 +6,20 @@ import argparse
 
 from gflowctl.output import render
 from gflowd import command_line
-from gflowd.core.errors import BadUsage, Refused, meant
+from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import EXECUTORS, OVERLAPS
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
 
     from gflowctl.view.dependency_request import DependencyRequest
     from gflowd.core.job.model import EarlySignal, Spec
     from gflowd.core.job.retry_policy import Retry
+
+    Read = TypeVar("Read")
 
 DEFAULT_PRIORITY = 10
 LARGEST_PRIORITY = 255
@@ -295,22 +297,52 @@ def add_retries(parser: argparse.ArgumentParser) -> None:
 
 
 def add_notification(parser: argparse.ArgumentParser) -> None:
-    """Whom to notify. Kept with the job; nothing is sent yet."""
-    group = parser.add_argument_group("notification (only recorded; this version sends nothing)")
-    group.add_argument("--notify-email", "--mail-user", metavar="ADDR", help="address to notify")
+    """Whom to notify, and of what."""
+    group = parser.add_argument_group("notification")
+    group.add_argument("--notify-email", "--mail-user", type=_addresses, metavar="ADDR,...",
+                       help="send mail to these addresses or users (default with --notify-on: you)")  # fmt: skip
+    group.add_argument("--notify", action="extend", type=_urls, metavar="URL",
+                       help="send notifications to this webhook, or to a chat by a URL of apprise's; repeatable"
+                       )  # fmt: skip
     group.add_argument("--notify-on", "--mail-type", type=_events, metavar="EVENT,...",
-                       help="events to notify about: begin, end, fail, all, none, or another of sbatch's")  # fmt: skip
+                       help="events to notify about: begin, end (the default), fail, all, none, or another of "
+                            "gflow(7)'s")  # fmt: skip
 
 
 def _events(text: str) -> tuple[str, ...]:
-    from gflowd.core.slurm.sbatch_semantics import EVENTS
+    from gflowd.core.notify import words
 
-    found = tuple(dict.fromkeys(word.lower().replace("-", "_") for word in command_line.words(text)))
-    wrong = next((word for word in found if word not in EVENTS), text if not found else None)
-    if wrong is not None:
-        known = ", ".join(EVENTS)
-        raise argparse.ArgumentTypeError(f"{wrong!r} is not an event{meant(wrong, EVENTS)}; the events are {known}")
-    return () if found == ("none",) else found
+    return _checked(lambda: words.parse(command_line.words(text) or [text], words.FOR_A_JOB))
+
+
+def _addresses(text: str) -> str:
+    from gflowd.core.syntax import addresses
+
+    return ",".join(_checked(lambda: addresses.addresses(text)))
+
+
+def _urls(text: str) -> list[str]:
+    """URLs, with spaces between."""
+    return _checked(lambda: [checked_url(url) for url in text.split() or [text]])
+
+
+def checked_url(url: str) -> str:
+    """A URL that notifications can go to. Raises `Refused` for any other."""
+    from gflowd.core.syntax import addresses
+
+    if addresses.scheme(addresses.url(url)) not in addresses.HTTP:
+        from gflowd.effects.delivery import services
+
+        services.check(url)
+    return url
+
+
+def _checked(read: Callable[[], Read]) -> Read:
+    """What `read` returns; what it refuses is a wrong argument."""
+    try:
+        return read()
+    except Refused as refusal:
+        raise argparse.ArgumentTypeError(str(refusal)) from None
 
 
 def _priority(text: str) -> int:

@@ -74,6 +74,15 @@ def either(words: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
+def notification(spec: Spec) -> str:
+    """`ada@example.org, https://example.org/... of end, fail`."""
+    from gflowd.core.syntax import addresses
+
+    whom = [spec.notify_email] if spec.notify_email else [] if spec.notify else [spec.user]
+    whom += map(addresses.redacted, spec.notify)
+    return f"{', '.join(whom)} of {', '.join(spec.notify_on) or 'nothing'}"
+
+
 def resources(spec: Spec) -> str:
     """`2 GPUs (a100, 40G), 1 CPU, 24G memory, 2:00:00 at most`."""
     from gflowd.core.syntax import memory

@@ -133,8 +133,15 @@ def _submitted(view: View, job: Job) -> dict[str, Any]:
         "max_failures": None if spec.family is None else spec.family.max_failures,
         "name_template": spec.name_template,
         "notify_email": spec.notify_email, "notify_on": list(spec.notify_on),
+        "notify": [*map(_redacted, spec.notify)],
         "tasks": None if spec.tasks is None else spec.tasks.fields(), "exclusive": spec.exclusive,
     }  # fmt: skip
+
+
+def _redacted(url: str) -> str:
+    from gflowd.core.syntax import addresses
+
+    return addresses.redacted(url)
 
 
 def _repeat(job: Job) -> dict[str, Any] | None:

@@ -223,8 +223,6 @@ class Drafter:
         family = self._family(args)
         if args.partition is not None:
             self.notes[f"--partition={args.partition} has no effect"] = None
-        if args.notify_on or args.notify_email is not None:
-            self.notes["--mail-type and --mail-user are only recorded: this version sends no mail"] = None
         begin_at = self._moment(args.begin, "--begin", args.timezone)
         repeat = self._repeat(args, begin_at)
         spec = Spec(
@@ -260,6 +258,7 @@ class Drafter:
             asked=() if head is None else head.asked,
             notify_email=args.notify_email,
             notify_on=args.notify_on or (),
+            notify=tuple(dict.fromkeys(args.notify or ())),
             git=self._git_state(cwd),
             repeat=repeat,
             **self._gpus(args),
@@ -269,6 +268,10 @@ class Drafter:
             spec = capture.on_this_machine(spec, self._limits)
         spec = validation.checked(spec, self._limits)
         validation.check_deadline(spec, self._around.now)
+        if spec.notify_on:
+            from gflowctl.submit import notification
+
+            self.notes |= dict.fromkeys(notification.notes(spec, self._context.observed.config or {}))
         if content is not None:
             if (note := capture.check_interpreter(command[0], content, cwd)) is not None:
                 self.notes[note] = None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gflowd.config.settings import Path
+    from gflowd.core.notify.targets import Hook, Mailbox, Service, Webhook
 
 PREFIX = "GFLOW_"
 LARGEST_FILE = 1 << 20  # bytes
@@ -67,6 +68,22 @@ class Config:
     metrics_textfile: str | None
     metrics_listen: str | None
     metrics_names: Literal["none", "users", "jobs"]
+    notify_enabled: bool | None
+    notify_concurrency: int
+    notify_give_up: float
+    notify_webhooks: tuple[Webhook, ...]
+    notify_emails: tuple[Mailbox, ...]
+    notify_commands: tuple[Hook, ...]
+    notify_services: tuple[Service, ...]
+    mail_sendmail: str | None
+    mail_host: str | None
+    mail_port: int | None
+    mail_security: str
+    mail_user: str | None
+    mail_password_file: str | None
+    mail_password_env: str | None
+    mail_from: str | None
+    mail_timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +118,8 @@ class _Gathered:
         if path not in self.set_by:
             return Source(name, value, "default", None, default)
         kind, where, given = self.set_by[path]
+        if path in settings.BY_PATH and settings.BY_PATH[path].is_secret:
+            given, value = [f"{len(value)} (not shown)"], None
         if kind != "file":
             return Source(name, value, kind, where, given)
         line = toml_file.line_of(self.text, where)

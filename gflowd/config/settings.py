@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gflowd.config import value_types
+from gflowd.config import notification_tables, value_types
 from gflowd.core.accounting.quotas import FIELDS
+from gflowd.core.notify import targets
 
 if TYPE_CHECKING:
     from gflowd.config.value_types import ValueType
@@ -27,6 +28,7 @@ class Setting:
     default: Any
     written: str
     about: str
+    is_secret: bool = False  # its value is not to be shown
 
     @property
     def path(self) -> Path:
@@ -115,6 +117,40 @@ SETTINGS = (
             "Where metrics can be asked for: a loopback address, e.g. 127.0.0.1:9421, or the path of a Unix socket."),
     Setting("metrics", "names", "metrics_names", value_types.choice("none", "users", "jobs"), "none", '"none"',
             "Whose names metrics may have: none, users (and projects), or jobs (and users and projects)."),
+    Setting("notifications", "enabled", "notify_enabled", value_types.flag(unset="auto"), None, '"auto"',
+            "Send notifications: true, false, or auto: where a table below or a job asks for them."),
+    Setting("notifications", "max_concurrent_deliveries", "notify_concurrency", value_types.whole(least=1), 8, "8",
+            "How many receivers are served at a time."),
+    Setting("notifications", "give_up_after", "notify_give_up", value_types.duration(least=1), 3 * DAY, '"3d"',
+            "How long a notification that cannot be delivered is tried again."),
+    Setting("notifications", "webhooks", "notify_webhooks", notification_tables.webhooks(), (), "[]",
+            "URLs that events are sent to, as tables [[notifications.webhooks]] with url; see gflow.toml(5).",
+            is_secret=True),
+    Setting("notifications", "emails", "notify_emails", notification_tables.emails(), (), "[]",
+            "Addresses that get mail, as tables [[notifications.emails]] with to.", is_secret=True),
+    Setting("notifications", "commands", "notify_commands", notification_tables.commands(), (), "[]",
+            "Programs that are run for events, as tables [[notifications.commands]] with command.", is_secret=True),
+    Setting("notifications", "services", "notify_services", notification_tables.services(), (), "[]",
+            "URLs of chats and the like that apprise knows, as tables [[notifications.services]].", is_secret=True),
+    Setting("notifications.mail", "sendmail", "mail_sendmail", value_types.file(unset="auto"), None, '"auto"',
+            "The program that sends mail, if host is none; auto: /usr/sbin/sendmail or /usr/lib/sendmail."),
+    Setting("notifications.mail", "host", "mail_host", notification_tables.text("the name of a server", unset="none"),
+            None, '"none"', "The mail server that takes mail by SMTP, instead of sendmail."),
+    Setting("notifications.mail", "port", "mail_port", value_types.whole(least=1, unset="auto"), None, '"auto"',
+            "Its port; auto: 587, with tls 465, without either 25."),
+    Setting("notifications.mail", "security", "mail_security", value_types.choice(*targets.SECURITY), targets.STARTTLS,
+            '"starttls"', "How the connection is kept private: starttls, tls or none."),
+    Setting("notifications.mail", "user", "mail_user", notification_tables.text("a user name", unset="none"), None,
+            '"none"', "The user name for the mail server."),
+    Setting("notifications.mail", "password_file", "mail_password_file", value_types.file(unset="none"), None,
+            '"none"', "The file whose first line is the password for it."),
+    Setting("notifications.mail", "password_env", "mail_password_env",
+            notification_tables.text("the name of a variable", unset="none"), None, '"none"',
+            "The variable of gflowd's environment that holds the password."),
+    Setting("notifications.mail", "from", "mail_from", notification_tables.address(unset="auto"), None, '"auto"',
+            "The address that mail is from; auto: this user on this machine."),
+    Setting("notifications.mail", "timeout", "mail_timeout", value_types.duration(least=1), targets.TIMEOUT, "30",
+            "How long the delivery of one mail may take."),
 )
 # fmt: on
 
@@ -129,7 +165,7 @@ ALIASES: dict[Path, Path] = {
     ("daemon", "fair_share", "enabled"): ("scheduler", "fair_share", "enabled"),
     ("daemon", "fair_share", "half_life_secs"): ("scheduler", "fair_share", "half_life"),
 }
-WITHOUT_EFFECT: tuple[Path, ...] = (("daemon", "host"), ("daemon", "port"), ("host",), ("port",), ("notifications",))
+WITHOUT_EFFECT: tuple[Path, ...] = (("daemon", "host"), ("daemon", "port"), ("host",), ("port",))
 
 QUOTA_DEFAULTS: tuple[Path, ...] = (("quota", "default_user"), ("quota", "default_project"))
 QUOTA_TABLES: tuple[Path, ...] = (("quota", "users"), ("quota", "projects"))

@@ -132,15 +132,15 @@ def number(*, least: float) -> ValueType:
     return ValueType(check, lambda word: float(word.strip()) if _NUMBER.fullmatch(word.strip()) else word)
 
 
-def flag() -> ValueType:
+def flag(*, unset: str | None = None) -> ValueType:
     """True or false; as a word also yes, no, on, off, 1 and 0."""
 
     def check(value: object) -> bool:
         if not isinstance(value, bool):
-            raise Refused(f"{shown(value)} is neither true nor false")
+            raise Refused(f"{shown(value)} is neither true nor false{f' nor {unset}' if unset else ''}")
         return value
 
-    return ValueType(check, lambda word: _TRUTH.get(word.strip().lower(), word))
+    return ValueType(check, lambda word: _TRUTH.get(word.strip().lower(), word), unset)
 
 
 def choice(*words: str, unset: str | None = None) -> ValueType:

@@ -6,6 +6,7 @@ Each is spawned, checked and reaped here; the supervisor decides when.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import time
@@ -59,6 +60,7 @@ class Child(Restarts):
         self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.process: ForkProcess | None = None
         self.failed_boots = 0  # running
+        self.resting = False  # until a ring for which it starts
         self._pulses = pulses
         self._restarts = 0
         self._aborted_at: float | None = None
@@ -74,7 +76,9 @@ class Child(Restarts):
         self._pulses.assign(self.row.name, process.pid or 0)
 
     def wake(self, rings: set[int]) -> None:
-        """Forwards a ring, if the worker wakes for it."""
+        """Forwards a ring, if the worker wakes for it, and ends its rest."""
+        if rings & set(self.row.starts_for):
+            self.resting = False
         if rings & set(self.row.wakes_for):
             with contextlib.suppress(BlockingIOError):
                 os.write(self.wake_write, b".")
@@ -96,7 +100,7 @@ class Child(Restarts):
     def next_due(self) -> float:
         """When it must be checked or started again; monotonic."""
         if self.process is None:
-            return self.due
+            return math.inf if self.resting else self.due
         if self._aborted_at is not None:
             return self._aborted_at + ABORT_GRACE
         pulse = self._pulses.get(self.row.name)
@@ -109,6 +113,10 @@ class Child(Restarts):
         booted = self._pulses.get(self.row.name).beat > 0
         self.forget()
         if status == base.BOARD_LOST:
+            return None
+        if status == base.RESTS:
+            self.resting = not wait([self.wake_read], 0)  # it may have been rung for while it ended
+            self._pulses.clear(self.row.name)
             return None
         self._restarts += 1
         self.failed_boots = 0 if booted else self.failed_boots + 1

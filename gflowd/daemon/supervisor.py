@@ -121,7 +121,7 @@ class Supervisor:
             self.hosts += 1
             self.host = Host(self.runtime.manager_socket(self.hosts), self.pulses, self.hosts - 1)
         for child in self.children:
-            if child.process is None and child.due <= time.monotonic():
+            if child.process is None and not child.resting and child.due <= time.monotonic():
                 child.spawn(self._wiring(self.host, child))
 
     def end_silent(self) -> None:
@@ -271,6 +271,10 @@ class Supervisor:
             elif row.name not in known:
                 self.pulses.set(board.Pulse(row.name))
         self.children = [known.get(row.name) or Child(row, self.pulses) for row in rows]
+        for child in self.children:
+            child.resting = child.row.is_at_rest(self.config, self.state)
+            if child.resting:
+                self.pulses.clear(child.row.name)
 
     def _next_due(self) -> float:
         """When something must be checked without a wake-up; monotonic."""

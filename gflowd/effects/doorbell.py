@@ -14,7 +14,9 @@ ENDED = b"e"
 FINDING = b"f"  # a worker's observations have changed
 DECISION = b"d"  # the scheduler posted new live jobs and edges
 POLL = b"p"  # the scheduler wants a fresh poll of the GPUs
-KINDS = SUBMISSION + WISH + ENDED + FINDING + DECISION + POLL
+EVENT = b"v"  # the scheduler wrote events
+NOTICE = b"n"  # some of them are of jobs that ask for notifications
+KINDS = SUBMISSION + WISH + ENDED + FINDING + DECISION + POLL + EVENT + NOTICE
 
 
 def ring(path: str, kinds: bytes) -> None:

@@ -10,6 +10,7 @@ DEBIAN = {"nvidia-ml-py": "python3-pynvml"}  # where the name is not python3-NAM
 EXTRAS = {  # the packages of each of gflow's extras, as in setup.cfg
     "mcp": ("mcp",),
     "metrics": ("prometheus-client",),
+    "notify": ("apprise",),
     "web": ("jinja2", "starlette", "uvicorn"),
 }
 NOT_IN_DEBIAN = ("mcp",)  # extras

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gflowd.config import notification_targets
 from gflowd.effects import doorbell as bell
 from gflowd.workers.slots import (
     GPU_POLLER,
     METRICS_UPDATER,
+    NOTIFIER,
     RESERVATION_TIMER,
     SCHEDULER,
     TIMEOUT_ENFORCER,
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gflowd.config.loader import Config
+    from gflowd.paths import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,9 @@ class Row:
     """A worker: its name (also that of its slot and process), what wakes it, what it rings when its decision changes,
     its module in this package if that has another name, and for one that not everybody needs, the configurations in
     which it is wanted. Such a worker is not forked otherwise, and the daemon does not end because it cannot start.
+
+    One that `starts_for` some rings may rest: it ends itself when nothing is left to do, and is not forked before one
+    of them is heard. `rests` says whether it rests from the start.
     """
 
     name: str
@@ -33,6 +40,8 @@ class Row:
     rings: bytes = bell.FINDING
     module: str = ""
     when: Callable[[Config], bool] | None = None
+    starts_for: bytes = b""
+    rests: Callable[[Config, State], bool] | None = None
 
     @property
     def is_essential(self) -> bool:
@@ -43,12 +52,29 @@ class Row:
         """Whether it is to run."""
         return self.when is None or self.when(config)
 
+    def is_at_rest(self, config: Config, state: State) -> bool:
+        """Whether it waits for a ring before it is forked for the first time."""
+        return self.rests is not None and self.rests(config, state)
+
+
+def _has_nothing_to_notify(config: Config, state: State) -> bool:
+    """Nobody is told of everything, and no job has ever asked to be told of."""
+    return not notification_targets.of(config) and not os.path.lexists(state.outbox)
+
 
 WORKERS = (
     Row(GPU_POLLER, wakes_for=bell.POLL),
     Row(ZOMBIE_DETECTOR, wakes_for=bell.ENDED + bell.DECISION),
     Row(TIMEOUT_ENFORCER, wakes_for=bell.DECISION),
     Row(RESERVATION_TIMER, wakes_for=bell.DECISION),
+    Row(
+        NOTIFIER,
+        wakes_for=bell.NOTICE + bell.EVENT,
+        module="notifier.worker",
+        when=lambda config: config.notify_enabled is not False,
+        starts_for=bell.NOTICE,
+        rests=_has_nothing_to_notify,
+    ),
     Row(
         SCHEDULER,
         wakes_for=bell.SUBMISSION + bell.WISH + bell.FINDING,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LONGEST_SLEEP = 10.0  # seconds: a worker with rarer heartbeats would count as hung (children.SILENCE)
 BOARD_LOST = 75  # exit status: not a crash of the worker, the Manager went away
 CANNOT_START = 3
+RESTS = 76  # exit status: it has nothing to do, and is started again when it has
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -57,7 +58,7 @@ class Turn:
     """The result of a tick. Others act on `decision`, and a change of it rings; `detail` is only posted.
 
     `wake_at` is on the monotonic clock; `descriptors` wake the worker when they become readable; rings that come before
-    `deaf_until` (monotonic) wake it then.
+    `deaf_until` (monotonic) wake it then. With `rests` the worker ends, if its row says what starts it again.
     """
 
     decision: object
@@ -66,6 +67,7 @@ class Turn:
     descriptors: tuple[int, ...] = ()
     rings: bytes = b""
     deaf_until: float = 0.0
+    rests: bool = False
 
     @property
     def post(self) -> Post:
@@ -128,7 +130,7 @@ def main(row: Row, wiring: Wiring) -> None:
         os.write(wiring.complaints, f"{why}\n".encode())
         os._exit(CANNOT_START)
     try:
-        _loop(row, wiring, board, worker, stop)
+        status = _loop(row, wiring, board, worker, stop)
         worker.close()
     except (ConnectionError, EOFError):
         os._exit(BOARD_LOST)
@@ -136,7 +138,7 @@ def main(row: Row, wiring: Wiring) -> None:
         logger.error("crashed", error=repr(error), where=_where(error))
         os.write(wiring.complaints, f"{type(error).__name__}: {error}\n".encode())
         os._exit(1)
-    os._exit(0)
+    os._exit(status)
 
 
 def _where(error: BaseException) -> str:
@@ -147,7 +149,8 @@ def _where(error: BaseException) -> str:
     )
 
 
-def _loop(row: Row, wiring: Wiring, board: Board, worker: Worker, stop: _Stop) -> None:
+def _loop(row: Row, wiring: Wiring, board: Board, worker: Worker, stop: _Stop) -> int:
+    """Returns the exit status of the worker."""
     boot = proc.boot_id()
     last: Turn | None = None
     while not stop.wanted and os.getppid() == wiring.supervisor:
@@ -158,8 +161,11 @@ def _loop(row: Row, wiring: Wiring, board: Board, worker: Worker, stop: _Stop) -
         rings = turn.rings + (row.rings if last is None or turn.decision != last.decision else b"")
         if rings:
             doorbell.ring(wiring.runtime.bell, rings)
+        if turn.rests:
+            return RESTS
         last = turn
         _wait(turn, wiring.wake, stop)
+    return 0
 
 
 def _wait(turn: Turn, wake: int, stop: _Stop) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gflowd.core.execution.observations import LiveJob
     from gflowd.core.gpu.admin_state import Resumed
 
-SCHEDULER, GPU_POLLER, ZOMBIE_DETECTOR = "scheduler", "gpu_poller", "zombie_detector"
+SCHEDULER, GPU_POLLER, ZOMBIE_DETECTOR, NOTIFIER = "scheduler", "gpu_poller", "zombie_detector", "notifier"
 TIMEOUT_ENFORCER, RESERVATION_TIMER = "timeout_enforcer", "reservation_timer"
 METRICS_UPDATER = "metrics_updater"
 

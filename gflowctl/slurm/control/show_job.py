@@ -101,8 +101,8 @@ def _lines(told: Facts, row: Row, *, details: bool) -> Iterator[str]:
     yield f"StdOut={text(told.output(row, spec.output))}"
     if spec.gpus:
         yield f"TresPerNode={told.tres_per_node(row)}"
-    if spec.notify_email:
-        yield f"MailUser={text(spec.notify_email)} MailType={','.join(spec.notify_on).upper() or 'NONE'}"
+    if spec.notify_email or spec.notify_on:
+        yield f"MailUser={text(spec.notify_email or spec.user)} MailType={','.join(spec.notify_on).upper() or 'NONE'}"
 
 
 def _array(told: Facts, row: Row) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.core.events import kinds
 from gflowd.core.events.told import ENDED, HELD, QUEUED, STARTED, STOPPING, SUSPENDED, Mark, Submitted, Told, mark
+from gflowd.core.execution import output_files
 from gflowd.core.job import array_task, arrays, codec, model, records
 from gflowd.core.job.retries import next_attempt
 
@@ -260,9 +261,26 @@ def _event(kind: str, at: float, job: Job, attempt: int) -> Event:
         "array_index": array_task.index(job), "name": array_task.name(job), "user": spec.user,
         "project": spec.project, "attempt": attempt,
     }  # fmt: skip
-    if spec.notify_email is not None or spec.notify_on:
-        event["notify"] = {"email": spec.notify_email, "on": list(spec.notify_on)}
+    if spec.notify_on:
+        event["notify"] = _notification(job)
     return event
+
+
+def _notification(job: Job) -> Event:
+    """What the notifier needs to know: whom to tell of what; of how many jobs an array is; the time limit, parts of
+    which may be told; where the output is, the end of which a mail has.
+    """
+    spec = job.spec
+    asked: Event = {"email": spec.notify_email, "on": list(spec.notify_on)}
+    if spec.time_limit is not None:
+        asked["time_limit"] = spec.time_limit
+    if spec.notify:
+        asked["urls"] = list(spec.notify)
+    if spec.family is not None:
+        asked["size"] = arrays.size(spec.family)
+    if spec.output is not None and isinstance(job.phase, model.Ended):
+        asked["output"] = output_files.path(job, spec.output)
+    return asked
 
 
 def _request(spec: Spec) -> Event:

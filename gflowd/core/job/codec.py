@@ -43,7 +43,7 @@ _NESTED = {
     "pauses": Pauses, "repeat": Repeat, "tasks": Tasks, "used": Used,
 }  # fmt: skip
 _VALUES = frozenset((*_NESTED, "family", "needs", "retry"))
-_TUPLES = frozenset(("asked", "command", "cuda_ids", "gpu_ids", "gpu_prefer", "gpu_uuids", "notify_on", "on"))
+_TUPLES = frozenset(("asked", "command", "cuda_ids", "gpu_ids", "gpu_prefer", "gpu_uuids", "notify", "notify_on", "on"))
 _SPECIAL = _VALUES | _TUPLES
 _NAMES: dict[
     type[Value], dict[str, str]

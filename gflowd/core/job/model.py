@@ -123,9 +123,9 @@ class Spec(Value):
         "all_memory", "append", "asked", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd",
         "deadline", "early_signal", "env", "error", "exclusive", "executor", "family", "git", "gpu_memory_mb",
         "gpu_prefer", "gpu_type", "gpus", "grace", "input", "limits", "memory_mb", "name", "name_template", "needs",
-        "notify_email", "notify_on", "output", "priority", "project", "pty", "quiet_limit", "redone_from", "relay",
-        "repeat", "retry", "script", "shared", "slurm", "submit_dir", "submitted_at", "tasks", "time_limit", "umask",
-        "user",
+        "notify", "notify_email", "notify_on", "output", "priority", "project", "pty", "quiet_limit", "redone_from",
+        "relay", "repeat", "retry", "script", "shared", "slurm", "submit_dir", "submitted_at", "tasks", "time_limit",
+        "umask", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say
@@ -170,6 +170,7 @@ class Spec(Value):
         asked: tuple[str, ...] = (),
         notify_email: str | None = None,
         notify_on: tuple[str, ...] = (),
+        notify: tuple[str, ...] = (),
         git: GitState | None = None,
         deadline: float | None = None,
         gpu_prefer: tuple[str, ...] = (),
@@ -218,8 +219,9 @@ class Spec(Value):
         self.conda_env: Final = conda_env
         self.slurm: Final = slurm  # its script was written for Slurm
         self.asked: Final = asked  # options of sbatch(1) that its variables tell of, `NAME=VALUE` each
-        self.notify_email: Final = notify_email  # kept for later
-        self.notify_on: Final = notify_on
+        self.notify_email: Final = notify_email  # addresses, with commas between; None: its user's, if no URL is given
+        self.notify_on: Final = notify_on  # words of `core.notify.words`
+        self.notify: Final = notify  # URLs
         self.git: Final = git  # None: `cwd` was in no work tree
         self.deadline: Final = deadline  # it must have ended by then; seconds since the epoch
         self.gpu_prefer: Final = gpu_prefer  # GPUs to choose first, by index or part of the model's name, best first

@@ -189,7 +189,7 @@ _SPEC = Fields(
         ),
         **dict.fromkeys(("all_memory", "append", "exclusive", "pty", "shared", "slurm"), flag),
         "script": Maybe(_HASH), "relay": Maybe(_HASH), "executor": Maybe(one_of(EXECUTORS)),
-        **dict.fromkeys(("asked", "notify_on", "gpu_prefer"), list_of(TEXT)),
+        **dict.fromkeys(("asked", "notify", "notify_on", "gpu_prefer"), list_of(TEXT)),
         "redone_from": Maybe(_ID), "needs": Maybe(_needs), "retry": Maybe(_retry), "family": Maybe(_FAMILY),
         "early_signal": Maybe(Fields({"number": whole(1, 64), "before": _LENGTH}, {"command_only": flag})),
         "batch": Maybe(_ID), "limits": Maybe(text(LONGEST_NAME)),

@@ -110,6 +110,7 @@ OPTIONS = (
     Option("max-failures", "family", states=UNTIL_STOPPED, without=lambda family: family.replace(max_failures=None)),
     Option("notify-email", "notify_email", aliases=("mail-user",)),
     Option("notify-on", "notify_on", aliases=("mail-type",)),
+    Option("notify", "notify"),
 )  # fmt: skip
 IMMUTABLE = {
     "project": "the project of a job is fixed at submission",

@@ -48,7 +48,7 @@ def checked(spec: Spec, limits: Limits) -> Spec:
     _check_command(spec.command)
     texts = (
         *spec.command, spec.name, spec.cwd, spec.comment, spec.output, spec.error, spec.input, spec.project,
-        spec.gpu_type, *spec.gpu_prefer, spec.notify_email, *spec.notify_on,
+        spec.gpu_type, *spec.gpu_prefer, spec.notify_email, *spec.notify_on, *spec.notify,
     )  # fmt: skip
     for text in texts:
         if text is not None:
@@ -64,6 +64,8 @@ def checked(spec: Spec, limits: Limits) -> Spec:
     if (why := why_impossible(spec, limits)) is not None:
         raise Refused(why)
     _check_ranges(spec)
+    if not spec.notify_on and (spec.notify or (spec.notify_email is not None and not spec.slurm)):
+        spec = spec.replace(notify_on=("end",))  # Slurm tells nothing unless --mail-type says of what
     found = project(spec.project, limits)
     return spec if found == spec.project else spec.replace(project=found)
 

@@ -9,7 +9,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job import arrays
 from gflowd.core.job.value import Value
 from gflowd.core.slurm.sbatch_options import REFUSED, WITHOUT_EFFECT
-from gflowd.core.syntax import durations, memory, ranges
+from gflowd.core.syntax import addresses, durations, memory, ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RENAMED = {
     "account": "project", "chdir": "chdir", "comment": "comment", "constraint": "constraint",
-    "dependency": "depends-on", "export": "export", "job-name": "name", "mail-user": "mail-user",
+    "dependency": "depends-on", "export": "export", "job-name": "name",
 }  # fmt: skip
 RENAMED_FLAGS = {
     "hold": "hold",
@@ -345,6 +345,14 @@ def _mail_type(value: str, _job: _Job) -> Argv:
     return (f"--mail-type={known}",) if known else ()
 
 
+def _mail_user(value: str, _job: _Job) -> Argv:
+    """Slurm looks at no address, and scripts are handed on with those of others blotted out."""
+    try:
+        return (f"--mail-user={','.join(addresses.addresses(value))}",)
+    except Refused:
+        return ()
+
+
 def _events(value: str, *, known: bool) -> Iterable[str]:
     words = filter(None, (word.strip() for word in value.split(",")))
     return (word for word in words if (word.lower().replace("-", "_") in EVENTS) == known)
@@ -367,6 +375,7 @@ _RULES: dict[str, Rule] = {
     "input": lambda value, _: (f"--input={'/dev/null' if value.lower() == 'none' else value}",),
     "kill-on-invalid-dep": _kill_on_invalid_dependency,
     "mail-type": _mail_type,
+    "mail-user": _mail_user,
     "mem": _memory,
     "mem-per-cpu": _memory_per_cpu,
     "mem-per-gpu": lambda value, job: (f"--memory={_per_gpu(memory.parse(value), job)}M",),

@@ -14,6 +14,7 @@ from gflowd.core.events import job_events, kinds, machine_events
 from gflowd.core.events.machine_events import Daemon, Process
 from gflowd.core.events.told import Told
 from gflowd.core.job.records import RESERVATION
+from gflowd.effects import doorbell as bell
 from gflowd.effects import proc
 from gflowd.storage.journal.writer import Writer
 
@@ -67,10 +68,12 @@ class EventWriter:
         except (OSError, GflowError) as error:
             self._log.error("cannot write events", why=str(error))
 
-    def tell(self, current: SchedulerState, gpus: tuple[Gpu, ...] | None, admin: AdminState, now: Moment) -> None:
-        """Writes what is untold. `gpus`: all that there are, None while unknown; `admin`: what people ordered."""
+    def tell(self, current: SchedulerState, gpus: tuple[Gpu, ...] | None, admin: AdminState, now: Moment) -> bytes:
+        """Writes what is untold; returns what is to be rung for it. `gpus`: all that there are, None while unknown;
+        `admin`: what people ordered.
+        """
         if self.retry_at is not None and self.retry_at > now.mono:
-            return
+            return b""
         try:
             writer, seen = self._opened(current, now), replace(self._seen)
             told, untold = writer.told, current.untold
@@ -86,12 +89,13 @@ class EventWriter:
                 writer.write(events)
         except (OSError, GflowError) as error:
             self._put_off(error, now)
-            return
+            return b""
         self._seen, self._trouble, self.retry_at = seen, None, None
         told.machine.forget(current.of(RESERVATION))
         if untold:
             told.forget(*job_events.gone(facts, told, untold))
             untold.clear()
+        return (bell.EVENT if events else b"") + (bell.NOTICE if any("notify" in each for each in events) else b"")
 
     def close(self, now: Moment) -> None:
         """Tells of the end of the daemon, if it is that, and closes the journal."""

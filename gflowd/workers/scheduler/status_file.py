@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gflowd import __version__, log, paths
+from gflowd.config import notification_targets
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Stopping
 from gflowd.core.metrics.meter import Meters
@@ -20,6 +21,7 @@ from gflowd.core.planning import continuation
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gflowd.config.loader import Config
     from gflowd.core.gpu.device import Gpu
     from gflowd.core.gpu.states import Picture
     from gflowd.core.moment import Moment
@@ -150,6 +152,12 @@ class StatusFile:
         return True
 
 
+def _mail(config: Config) -> dict[str, Any]:
+    """By which gflowctl knows at submission that a mail would not leave."""
+    transport = notification_targets.transport(config)
+    return {"enabled": config.notify_enabled, "host": transport.host, "sendmail": transport.sendmail}
+
+
 def _constant(wiring: Wiring, executor: str, memory_limits: str) -> dict[str, Any]:
     """The values that are constant in this process."""
     config = wiring.config
@@ -174,6 +182,7 @@ def _constant(wiring: Wiring, executor: str, memory_limits: str) -> dict[str, An
             "start_grace": config.start_grace,
             "promise_after": config.promise_after,
             "promise_within": config.promise_within,
+            "mail": _mail(wiring.config),
         },
     }
 

@@ -128,13 +128,13 @@ class Scheduler:
                 break
         self._state.meters.decision.note(time.monotonic() - began)
         self._launch(now)
-        self._events.tell(self._state, self._planner.gpus, self._planner.admin, now)
+        told = self._events.tell(self._state, self._planner.gpus, self._planner.admin, now)
         sweep_at = self._scratch.sweep(self._job_queue.has, now.mono)
         archive_at = self._state.archive(now)
         self._state.tell()
         agenda = self._agenda(now)
         wake_at = min(self._wakes(plan, agenda, (archive_at, sweep_at), now), default=inf)
-        rings = b"" if agenda.poll_after is None and agenda.resumed == self._resumed else POLL
+        rings = told + (b"" if agenda.poll_after is None and agenda.resumed == self._resumed else POLL)
         self._resumed = agenda.resumed
         until = now.mono if self._is_stale(plan) else min(now.mono + NET, wake_at)
         self._last = Last(plan, agenda, news, slots.without(SCHEDULER), now.wall - now.mono, until, wake_at)

@@ -112,6 +112,7 @@ def test_what_is_set_is_read_back_as_it_was(ctl: Ctl) -> None:
         *("-e", "%j.e", "-i", "in", "--append", "--executor", "process", "--conda-env", "/c", "-d", "1,after:2_1+5,2"),
         *("--singleton", "--no-auto-cancel", "--max-retries", "3", "--retry-on", "oom,7", "--retry-delay", "90sx1.5"),
         *("--notify-email", "a@b", "--notify-on", "end,fail", "--array", "1-4%2", "--max-failures", "2"),
+        *("--notify", "https://a/b", "--notify", "http://c/d?e=f"),
         *("--", "sh", "-c", "echo 'a\n# b\n\n  c'"),
     )
     before = ctl.spec(6)

@@ -24,7 +24,7 @@ FIELDS = [
     "early_signal", "suspended_at", "suspended_seconds",
     "rank", "score", "promised_start", "estimated_start", "git", "repeat", "log", "executor", "grace", "retry_on",
     "retry_delay", "retry_factor", "auto_cancel", "input", "append", "submit_dir", "environment", "umask",
-    "max_failures", "name_template", "notify_email", "notify_on", "tasks", "exclusive",
+    "max_failures", "name_template", "notify_email", "notify_on", "notify", "tasks", "exclusive",
     "cancelled_by", "used", "progress", "progress_text", "progress_at", "progress_source", "expected_end",
 ]  # fmt: skip
 SUBMITTED = FIELDS[FIELDS.index("log") : FIELDS.index("progress")]
@@ -117,14 +117,15 @@ def test_the_json_has_what_was_submitted(ctl: Ctl) -> None:
         "log": None, "executor": None, "grace": None, "retry_on": [], "retry_delay": None, "retry_factor": None,
         "auto_cancel": None, "input": None, "append": False, "submit_dir": str(ctl.home), "umask": "0027",
         "environment": ctl.state.environment(ctl.spec(1).env), "max_failures": None, "name_template": None,
-        "notify_email": None, "notify_on": [], "tasks": None, "exclusive": False, "cancelled_by": None, "used": None,
+        "notify_email": None, "notify_on": [], "notify": [], "tasks": None, "exclusive": False, "cancelled_by": None,
+        "used": None,
     }  # fmt: skip
     assert os.path.exists(usual["environment"])
     assert {name: job[name] for name in SUBMITTED if name not in ("environment", "umask")} == {
         "log": f"{ctl.home}/2.out", "executor": "process", "grace": 30.0, "retry_on": ["timeout", 7],
         "retry_delay": 30.0, "retry_factor": 2.0, "auto_cancel": False, "input": f"{ctl.home}/in", "append": True,
         "submit_dir": str(ctl.home), "max_failures": 1, "name_template": "n{index}", "notify_email": "a@b",
-        "notify_on": ["end"], "tasks": None, "exclusive": False, "cancelled_by": None, "used": None,
+        "notify_on": ["end"], "notify": [], "tasks": None, "exclusive": False, "cancelled_by": None, "used": None,
     }  # fmt: skip
 
 

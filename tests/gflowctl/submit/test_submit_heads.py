@@ -277,13 +277,41 @@ def test_what_a_job_wants_of_its_gpu_is_shown_and_can_be_changed(ctl: Ctl) -> No
     assert "Resources: 2 GPUs, 1 CPU\n" in ctl.ok("show", "1")
 
 
-def test_who_is_to_be_told_is_kept_for_later(ctl: Ctl) -> None:
+def test_who_is_to_be_told_of_what(ctl: Ctl) -> None:
     spec = ctl.spec(ctl.submit("--mail-user", "a@b.c", "--mail-type", "END,FAIL,end", "true"))
     assert (spec.notify_email, spec.notify_on) == ("a@b.c", ("end", "fail"))
-    assert "Notify:    a@b.c of end, fail (not sent yet)\n" in ctl.ok("show", "1")
-    assert ctl.spec(ctl.submit("--notify-on", "NONE", "true")).notify_on == ()
-    said = "gflowctl: --mail-type and --mail-user are only recorded: this version sends no mail\n"
-    assert (
-        ctl.run("submit", "--dry-run", script(ctl, "#SBATCH --mail-type=ALL", "#SBATCH --mail-user=a@b")).stderr == said
-    )
+    assert "Notify:    a@b.c of end, fail\n" in ctl.ok("show", "1")
+    assert ctl.spec(ctl.submit("--notify-email", "a@b", "--notify-on", "NONE", "true")).notify_on == ("none",)
+    assert ctl.spec(ctl.submit("--notify-email", "a@b, c", "true")).replace(name="x").notify_on == ("end",)
     assert "is not an event" in ctl.fails(2, "submit", "--notify-on", "e nd", "true")
+    assert "'a b' is not an address" in ctl.fails(2, "submit", "--notify-email", "a b", "true")
+
+
+def test_urls_to_be_told(ctl: Ctl) -> None:
+    urls = ("https://hooks.example.org/geheim", "http://[::1]/x")
+    spec = ctl.spec(ctl.submit("--notify", urls[0], "--notify", urls[1], "--notify", urls[0], "true"))
+    assert (spec.notify, spec.notify_email, spec.notify_on) == (urls, None, ("end",))
+    shown = ctl.ok("show", "1")
+    assert "Notify:    https://hooks.example.org/..., http://[::1]/... of end\n" in shown
+    assert "geheim" not in shown + ctl.ok("queue", "--json") + ctl.ok("queue")
+    ctl.ok("redo", "1")
+    assert ctl.spec(2).notify == urls
+    ctl.ok("update", "2", "--notify", f"{urls[1]} https://b/", "--notify-on", "fail")
+    assert (ctl.spec(2).notify, ctl.spec(2).notify_on) == ((urls[1], "https://b/"), ("fail",))
+    ctl.ok("update", "2", "--clear", "notify,notify-on")
+    assert (ctl.spec(2).notify, ctl.spec(2).notify_on) == ((), ())
+    assert "is not a URL" in ctl.fails(2, "submit", "--notify", "example.org", "true")
+    said = ctl.fails(2, "submit", "--notify", "nonsense://geheim", "true")
+    assert "apprise does not take the URL nonsense://..." in said
+    assert ctl.spec(ctl.submit(script(ctl, "# GFLOW --notify https://c/d"))).notify == ("https://c/d",)
+
+
+def test_mail_of_slurm_s_scripts(ctl: Ctl) -> None:
+    head = "#SBATCH --mail-user=a@b"
+    assert ctl.spec(ctl.submit(script(ctl, head))).notify_on == ()  # as in Slurm
+    assert ctl.spec(ctl.submit(script(ctl, head, "#SBATCH --mail-type=ALL"))).notify_on == ("all",)
+    ctl.submit(script(ctl, "#SBATCH --mail-type=END"))
+    assert f"Notify:    {ctl.spec(3).user} of end\n" in ctl.ok("show", "3")
+    blotted = script(ctl, "#SBATCH --mail-user=<your_address>", "#SBATCH --mail-type=END")
+    assert ctl.spec(ctl.submit(blotted)).notify_email is None
+    assert "--mail-user=<your_address>" in ctl.run("submit", "--dry-run", blotted).stderr

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflowd.commands import init
-from gflowd.config import loader, settings, toml_file, value_types
+from gflowd.config import loader, notification_targets, settings, toml_file, value_types
 from gflowd.core.errors import Refused
 
 NOWHERE = {"HOME": "/nonexistent"}
@@ -222,16 +222,36 @@ gpu_poll_interval_secs = 4
 [daemon.fair_share]
 enabled = false
 half_life_secs = 100
-[notifications.email]
-to = "x"
+[notifications]
+enabled = true
+max_concurrent_deliveries = 16
+[[notifications.webhooks]]
+url = "https://api.example.com/gflow/events"
+events = ["job_completed", "job_failed", "job_timeout"]
+filter_users = ["Alice", "bob"]
+headers = { Authorization = "Bearer token123" }
+timeout_secs = 10
+max_retries = 3
+[[notifications.emails]]
+smtp_url = "smtps://user:p%40ss@smtp.example.com:465"
+from = "gflow <noreply@example.com>"
+to = ["alice@example.com"]
+events = ["*"]
+subject_prefix = "[gflow-prod]"
 """)
     assert (loaded.gpu_allow, loaded.gpu_allocation, loaded.poll_interval) == ((0, 2), "random", 4)
     assert (loaded.fair_share_enabled, loaded.fair_share_half_life) == (False, 100)
     assert [note.partition("line ")[2] for note in loaded.notes] == [
         "4: daemon.host has no effect here",
         "5: daemon.port has no effect here",
-        "12: notifications has no effect here",
     ]
+    assert (loaded.notify_enabled, loaded.notify_concurrency) == (True, 16)
+    (webhook,), (mailbox,) = loaded.notify_webhooks, loaded.notify_emails
+    assert (webhook.users, webhook.timeout, webhook.max_retries) == (("alice", "bob"), 10, 3)
+    assert mailbox.transport is not None
+    assert (mailbox.transport.place, mailbox.transport.password.text) == ("smtp.example.com:465", "p@ss")
+    assert notification_targets.of(loaded) == (webhook, mailbox)
+    assert notification_targets.transport(loaded) is mailbox.transport  # of jobs' mail too
 
 
 def test_quotas_of_users_with_dots_in_their_names(load: Load) -> None:

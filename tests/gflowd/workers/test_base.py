@@ -277,3 +277,28 @@ def test_a_manager_whose_socket_is_gone_is_no_crash_of_the_worker(hosted: tuple[
     process = spawn(Wiring(**fields | {"address": wiring.address + ".gone"}), TIMER)
     process.join(LIMIT)
     assert process.exitcode == base.BOARD_LOST
+
+
+def test_a_worker_that_rests_is_left_alone_until_it_is_rung_for(wiring: Wiring) -> None:
+    from gflowd.daemon.children import Child
+
+    pulses = board.Pulses(["x"])
+    child = Child(Row("x", wakes_for=b"v", starts_for=b"n"), pulses)
+
+    def rests() -> None:
+        child.process = board.fork.Process(target=os._exit, args=(base.RESTS,))
+        child.process.start()
+        child.process.join()
+        assert child.bury() is None
+
+    rests()
+    assert (child.resting, child.next_due(), child.failed_boots) == (True, float("inf"), 0)
+    child.wake(set(b"vd"))
+    assert child.resting
+    child.wake(set(b"n"))
+    assert not child.resting
+    child.wake(set(b"v"))  # it was ending, and did not hear this
+    rests()
+    assert not child.resting
+    child.dismiss()
+    os.close(pulses.fd)

@@ -10,6 +10,7 @@ from support.specs import SPEC
 
 from gflowd.core.events import job_events
 from gflowd.core.events.job_events import JobFacts, Untold, all_told
+from gflowd.core.events.kinds import shown
 from gflowd.core.events.told import Told, restored
 from gflowd.core.job import codec
 from gflowd.core.job.arrays import Family
@@ -213,6 +214,21 @@ def test_a_change_of_the_submission_is_told() -> None:
     assert (event["kind"], event["priority"], event["at"]) == ("job_updated", 20, 100.0)
     world.put("limit", 1, {"max_concurrent": 3})
     assert world.tells() == [("updated", 1, 1)]
+
+
+def test_the_notifier_is_told_whom_to_tell_of_how_much() -> None:
+    world = World()
+    family = Family(ranges=((1, 3, 1),))
+    spec = SPEC.replace(
+        family=family, notify=("https://a/b",), notify_on=("fail",), time_limit=60.0, output="%A_%a.out"
+    )
+    world.submit(spec, job_id=1, size=3)
+    world.phase(FAILED, job_id=2)
+    submitted, started, ended = world.events()
+    asked = {"email": None, "on": ["fail"], "urls": ["https://a/b"], "size": 3, "time_limit": 60.0}
+    assert (submitted["notify"], started["notify"]["size"]) == (asked, 3)
+    assert ended["notify"]["output"] == "/1_2.out"
+    assert "notify" not in shown(ended)
 
 
 def test_an_end_says_what_came_of_the_job() -> None:

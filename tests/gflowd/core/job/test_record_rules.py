@@ -24,6 +24,7 @@ EVERYTHING: dict[str, Any] = {
     **SPEC, "gpus": 1, "cpus": 2, "priority": 255, "umask": 0o77, "memory_mb": 5, "gpu_memory_mb": 6, "grace": 0,
     "time_limit": 60, "begin_at": -5.5, "project": "p", "comment": "ü", "output": "o", "error": "e", "input": "i",
     "submit_dir": "/", "gpu_type": "A100", "conda_env": "c", "notify_email": "a@b", "notify_on": ["end"],
+    "notify": ["https://a/b"],
     "append": True, "shared": True, "slurm": False, "script": "f" * 32, "executor": "tmux", "redone_from": 1,
     "needs": {"dependencies": [{"kind": "afterok", "id": 1, "delay": 1.5, "element": True},
                                {"kind": "singleton", "id": None}], "dependency_mode": "any", "auto_cancel": False},

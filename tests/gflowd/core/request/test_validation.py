@@ -269,3 +269,13 @@ def test_the_words_of_a_constraint_that_name_gpus() -> None:
         "[rack1|a100_sxm4]": ["a100_sxm4"],
     }  # fmt: skip
     assert {constraint: gpu_match.named_by(constraint, models) for constraint in said} == said
+
+
+def test_who_is_told_without_saying_of_what_is_told_of_the_end() -> None:
+    def on(**changes: Any) -> tuple[str, ...]:
+        return validation.checked(spec(**changes), Limits()).notify_on
+
+    assert on() == ()
+    assert on(notify_email="a@b") == on(notify=("https://a",)) == on(notify=("https://a",), slurm=True) == ("end",)
+    assert on(notify_email="a@b", slurm=True) == ()  # as in Slurm
+    assert on(notify_email="a@b", notify_on=("none",)) == ("none",)

@@ -247,6 +247,8 @@ def test_what_is_ignored_is_said() -> None:
         (f"-o %{'9' * 5000}j.%{'0' * 5000}3a", ["--output=%10j.%3a"]),
         ("-o logs/%x/%b -e ''", ["--output=logs/%x/%b"]),
         ("--mail-type=start,END", ["--mail-type=END"]),
+        ("--mail-user=a@b,c", ["--mail-user=a@b,c"]),
+        ("--mail-user=<address>", []),
         ("--mail-type=start", []),
     ],
 )

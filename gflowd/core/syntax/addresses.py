@@ -1,0 +1,54 @@
+"""Where a notification can go: addresses of mail, URLs, and how both are shown. Parses; looks nothing up."""
+
+from __future__ import annotations
+
+import re
+
+from gflowd.core.errors import Refused
+
+LONGEST_ADDRESS = 254  # characters, RFC 5321
+LONGEST_URL = 2000
+HTTP = ("http", "https")
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LOCAL = rf"{_ATOM}(?:\.{_ATOM})*"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_ADDRESS = re.compile(rf"(?!-){_LOCAL}(?:@{_LABEL}(?:\.{_LABEL})*)?")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@?#]*@)?([^/?#]*)([^ ]*)")
+_UNSEEN = re.compile(r"[^!-~]")  # in a URL
+
+
+def addresses(text: str) -> tuple[str, ...]:
+    """The addresses in a list with commas: `ada@example.org`, or the name of a local user. Raises `Refused`."""
+    found = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not found:
+        raise Refused("an address for mail cannot be empty")
+    for each in found:
+        if not _ADDRESS.fullmatch(each) or len(each) > LONGEST_ADDRESS:
+            raise Refused(f"{each!r} is not an address for mail (such as ada@example.org, or the name of a local user)")
+    return found
+
+
+def url(text: str) -> str:
+    """A URL that notifications can go to. Raises `Refused`."""
+    match = _URL.fullmatch(text)
+    if match is None or _UNSEEN.search(text) or len(text) > LONGEST_URL:
+        raise Refused(f"{redacted(text)!r} is not a URL (such as https://example.org/hook, or one of apprise's)")
+    if match[1].lower() in HTTP and not match[2]:
+        raise Refused(f"the URL {redacted(text)!r} names no host")
+    return text
+
+
+def scheme(address: str) -> str:
+    """The scheme of a URL, in small letters."""
+    return address.partition(":")[0].lower()
+
+
+def redacted(address: str) -> str:
+    """A URL as it may be shown: its secret may be anywhere but in the host of a webhook, or the scheme of another."""
+    match = _URL.match(address)
+    if match is None:
+        return "..."
+    if match[1].lower() not in HTTP:
+        return f"{match[1].lower()}://..."
+    return f"{match[1].lower()}://{_UNSEEN.sub('?', match[2])}{'/...' if match[3].strip('/') else match[3]}"

@@ -1,0 +1,120 @@
+"""From events to messages in the outbox: who is told of what. Sends nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gflowd.core.events import kinds
+from gflowd.core.notify import messages, words
+from gflowd.workers.notifier import receivers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from gflowd.core.notify.targets import Target
+    from gflowd.storage.outbox import Outbox
+
+    Event = Mapping[str, Any]
+
+MOST_LINES = 30  # on elements of an array that did not finish
+WORST = ("failed", "timeout", "cancelled", "finished")
+
+
+class Intake:
+    """`since`: by the key of a target of gflow.toml, the time of the first event that it is told of."""
+
+    def __init__(self, outbox: Outbox, targets: Sequence[Target], since: Mapping[str, float]) -> None:
+        self._outbox = outbox
+        self._targets = targets
+        self._since = since
+
+    def take(self, events: Iterable[Event], now: float) -> None:
+        """Within a commit of the outbox."""
+        for event in events:
+            for target in self._targets:
+                if event["at"] >= self._since[target.key] and target.takes(event):
+                    self._outbox.add(target.key, _stored(event), now)
+            if "notify" in event:
+                self._take_of_job(event, now)
+
+    def take_marks(self, now: float) -> None:
+        """The marks of time limits that have been reached. Within a commit of the outbox."""
+        for _job, word, at, event in self._outbox.due_marks(now):
+            left = event["time_limit"] * (1 - words.TIME_MARKS[word])
+            self._add({**event, "at": at, "mark": word, "seconds_left": left}, now)
+
+    def _take_of_job(self, event: Event, now: float) -> None:
+        asked = event["notify"].get("on") or ()
+        self._take_time(event, words.expanded(asked))
+        if event.get("array_index") is None or words.ARRAY_TASKS in asked:
+            if words.told(asked, event) is not None:
+                self._add(event, now)
+        elif (told := self._of_array(event, asked, now)) is not None:
+            self._add(told, now)
+
+    def _of_array(self, event: Event, asked: Sequence[str], now: float) -> Event | None:
+        """What is told of an array when this happens to one of its jobs; None: nothing."""
+        array_id, size, kind = event["array_id"], event["notify"].get("size") or 1, event["kind"]
+        wanted, whole = words.expanded(asked), {**event, "summary": {"count": size}}
+        if kind == "job_requeued":
+            self._outbox.element_again(array_id, size, event["job"], now)
+        if kind == "job_ended":
+            return self._of_end(event, wanted, now) if event["final"] else None
+        if wanted.isdisjoint(words.fitting(event)):
+            return None
+        if kind == "job_started":
+            return whole if self._outbox.first_to_begin(array_id, size, now) else None
+        if kind == "job_requeued":
+            return whole if self._outbox.first_again(array_id, size, now) else None
+        return event
+
+    def _of_end(self, event: Event, wanted: frozenset[str], now: float) -> Event | None:
+        """The summary, when the last job of an array has ended."""
+        array_id, size, state = event["array_id"], event["notify"].get("size") or 1, event["state"]
+        line = "" if state == "finished" else messages.failure(event)
+        if not self._outbox.element_ended(array_id, size, event["job"], state, line, now):
+            return None
+        summary = self._outbox.take_summary(array_id, MOST_LINES)
+        if wanted.isdisjoint(words.of_array(summary["states"]) | words.fitting(event) & {"invalid_depend"}):
+            return None
+        worst = next((each for each in WORST if summary["states"].get(each)), state)
+        nothing = dict.fromkeys(("array_index", "reason", "exit_code", "signal", "run_seconds"))
+        return {**event, **nothing, "job": array_id, "state": worst, "summary": summary}
+
+    def _add(self, event: Event, now: float) -> None:
+        for key in receivers.of(event):
+            self._outbox.add(key, _stored(event), now)
+
+    def _take_time(self, event: Event, wanted: frozenset[str]) -> None:
+        """Sets, moves and drops the marks of a job's time limit."""
+        kind, job = event["kind"], event["job"]
+        if kind == "job_started":
+            limit = event["notify"].get("time_limit")
+            for word in wanted & words.TIME_MARKS.keys() if limit else ():
+                marked = {**event, "kind": "job_time_limit", "id": f"{event['id']}.{word}", "time_limit": limit}
+                self._outbox.set_mark(job, word, event["at"] + limit * words.TIME_MARKS[word], marked)
+        elif kind in ("job_ended", "job_requeued"):
+            self._outbox.drop_marks(job)
+        elif kind == "job_suspended":
+            self._outbox.pause_marks(job, event["at"])
+        elif kind == "job_unsuspended":
+            self._outbox.go_on_with_marks(job, event["at"])
+        elif kind == "job_updated":
+            self._change_limit(event, range(job, job + (event.get("count") or 1)))
+
+    def _change_limit(self, event: Event, jobs: range) -> None:
+        limit = event.get("time_limit")
+        for job, word, marked in self._outbox.marks(jobs):
+            if not limit:
+                self._outbox.drop_marks(job)
+            else:
+                by = (limit - marked["time_limit"]) * words.TIME_MARKS[word]
+                self._outbox.shift_mark(job, word, by, {**marked, "time_limit": limit})
+
+
+def _stored(event: Event) -> dict[str, Any]:
+    """An event as it is kept until it is delivered: without whom it is for, with where the output of the job is."""
+    kept = kinds.shown(event)
+    output = (event.get("notify") or {}).get("output")
+    return {**kept, "notify": {"output": output}} if output else kept
