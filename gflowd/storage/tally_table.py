@@ -38,10 +38,12 @@ CREATE TABLE uncounted (
 INSERT INTO uncounted SELECT id, id FROM spec;
 """
 _JOBS = """
-    SELECT spec.record, job.wish, job.phase,
+    SELECT spec.id, spec.record, job.wish, job.phase,
            (SELECT json_group_array(json(attempt.phase)) FROM attempt WHERE attempt.job = job.id)
-    FROM spec JOIN job ON job.spec = spec.id WHERE spec.id = ? AND job.id BETWEEN ? AND ?
+    FROM spec JOIN job ON job.spec = spec.id AND job.id BETWEEN spec.id AND spec.id + spec.size - 1
 """
+_OF_SPEC = f"{_JOBS} WHERE spec.id = ? AND job.id BETWEEN ? AND ?"
+_UNCOUNTED = f"{_JOBS} JOIN uncounted ON uncounted.spec = spec.id WHERE job.id >= uncounted.next"
 
 
 def is_there(db: sqlite3.Connection) -> bool:
@@ -64,7 +66,7 @@ def forget_counted(db: sqlite3.Connection, spec_ids: Iterable[int]) -> None:
             (next_id,) = db.execute("SELECT next FROM uncounted WHERE spec = ?", (spec_id,)).fetchone() or (
                 spec_id + size,
             )
-            _add(db, _counted(db, spec_id, spec_id, next_id - 1), -1)
+            _add(db, _counted(db, _OF_SPEC, spec_id, spec_id, next_id - 1), -1)
             db.execute("DELETE FROM uncounted WHERE spec = ?", (spec_id,))
             db.execute("DELETE FROM spec WHERE id = ?", (spec_id,))
 
@@ -92,7 +94,7 @@ def count_some(db: sqlite3.Connection) -> bool:
         "SELECT spec, next, size FROM uncounted JOIN spec ON spec.id = uncounted.spec LIMIT ?", (AT_ONCE,)
     ).fetchall():
         last = min(spec_id + size, next_id + left) - 1
-        _add(db, _counted(db, spec_id, next_id, last))
+        _add(db, _counted(db, _OF_SPEC, spec_id, next_id, last))
         left -= last - next_id + 1
         if last < spec_id + size - 1:
             db.execute("UPDATE uncounted SET next = ? WHERE spec = ?", (last + 1, spec_id))
@@ -107,9 +109,7 @@ def read(db: sqlite3.Connection) -> Tally:
     """The totals of all that is and was in the history; call it within a transaction."""
     kept = is_there(db)
     found = Tally(_rows(db)) if kept else Tally()
-    todo = "SELECT spec, next, size FROM uncounted JOIN spec ON spec.id = uncounted.spec"
-    for spec_id, next_id, size in db.execute(todo if kept else "SELECT id, id, size FROM spec").fetchall():
-        found.add(_counted(db, spec_id, next_id, spec_id + size - 1))
+    found.add(_counted(db, _UNCOUNTED if kept else _JOBS))
     return found
 
 
@@ -118,12 +118,14 @@ def _rows(db: sqlite3.Connection) -> dict[Group, list[int]]:
     return {Group(*names): json.loads(numbers) for *names, numbers in rows}
 
 
-def _counted(db: sqlite3.Connection, spec_id: int, first: int, last: int) -> Tally:
-    """The totals of some jobs of a spec."""
-    found, spec = Tally(), None
-    for record, wish, phase, attempts in db.execute(_JOBS, (spec_id, first, last)):
-        spec = spec or json.loads(record)
-        found.job(spec, None if wish is None else json.loads(wish), json.loads(phase), json.loads(attempts))
+def _counted(db: sqlite3.Connection, query: str, *values: int) -> Tally:
+    """The totals of the jobs that a query finds."""
+    found, last, spec = Tally(), None, {}
+    for spec_id, record, wish, phase, attempts in db.execute(query, values):
+        if spec_id != last:
+            last, spec = spec_id, json.loads(record)
+        past = () if attempts == "[]" else json.loads(attempts)
+        found.job(spec, None if wish is None else json.loads(wish), json.loads(phase), past)
     return found
 
 
