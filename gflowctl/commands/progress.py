@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the arguments."""
-    parser.add_argument("fraction", metavar="FRACTION", help="how much is done: 0.4, 40%% or 4/10")
+    parser.add_argument("fraction", metavar="FRACTION", help="how much is done: 0.4, 4/10 or a percentage")
     parser.add_argument("text", metavar="TEXT", nargs="*", help="what to show beside it")
 
 
