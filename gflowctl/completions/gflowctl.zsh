@@ -651,7 +651,7 @@ _shtab_gflowctl_progress_options=(
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
   "(- : *)--version[show program\'s version number and exit]"
-  ":how much is done\: 0.4, 40\% or 4\/10:"
+  ":how much is done\: 0.4, 4\/10 or a percentage:"
   "(*)::what to show beside it:"
 )
 
