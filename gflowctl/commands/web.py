@@ -33,6 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=LISTEN,
         help=f"listen there: HOST:PORT, with port 0 on any free one, or unix:PATH (default: {LISTEN})",
     )
+    parser.add_argument(
+        "--name",
+        action="append",
+        metavar="HOST",
+        default=[],
+        help="answer under this host name too, e.g. that of a proxy or a VPN (repeatable)",
+    )
     command_line.add_timezone(parser, command_line.SHOWS)
 
 
@@ -41,6 +48,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from gflowctl.web import address
 
     address.parse(args.listen)
+    for name in args.name:
+        address.check_name(name)
     try:
         from gflowctl.web import server
     except ModuleNotFoundError as error:
@@ -50,5 +59,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
         raise SystemFailed(installer.extra("web", "gflowctl web")) from None  # noqa: S610 -- no Django
 
-    server.serve(context, args.listen)
+    server.serve(context, args.listen, args.name)
     return 0

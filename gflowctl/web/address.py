@@ -9,13 +9,18 @@ import re
 import socket
 import stat
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gflowd.core.errors import BadUsage, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DEFAULT = "127.0.0.1:8421"
 UNIX = "unix:"
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain")
 _FORM = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[^\[\]:/@\s]+)):(?P<port>[0-9]{1,5})")
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 _TAKEN = "is already in use; give another one with --listen"
 
 
@@ -63,9 +68,9 @@ def listen(address: Address) -> socket.socket:
     """A socket that listens there. Raises `Refused`."""
     try:
         return _unix(address.path) if address.path is not None else _internet(address)
-    except OSError as error:
-        why = error.strerror or str(error)
-        if isinstance(error, socket.gaierror):
+    except (OSError, UnicodeError) as error:  # a name that cannot be one
+        why = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, socket.gaierror | UnicodeError):
             why = "the name is not known"
         raise Refused(f"cannot listen on {address}: {why}") from None
 
@@ -134,11 +139,15 @@ def url(address: Address, token: str) -> str:
     return f"http://{where}/?token={token}"
 
 
-def names(address: Address) -> frozenset[str] | None:
-    """The host names, in small letters, by which a browser may ask for the page besides IP addresses; None: only by
-    loopback ones.
+def check_name(name: str) -> None:
+    """Raises `BadUsage` for what is no host name, such as one with a port."""
+    if not _NAME.fullmatch(name):
+        raise BadUsage(f"--name: {name!r} is not a host name like gpubox.example.org")
+
+
+def names(address: Address, more: Iterable[str] = ()) -> frozenset[str] | None:
+    """The host names, in small letters, by which a browser may ask for the page besides IP addresses, and `more`; None:
+    only by loopback ones.
     """
-    if address.is_loopback:
-        return None
-    own = {socket.gethostname(), socket.getfqdn(), address.host}
-    return frozenset(each.lower() for each in own) | frozenset(LOOPBACK_NAMES)
+    own = set() if address.is_loopback else {socket.gethostname(), socket.getfqdn(), address.host}
+    return frozenset(each.lower() for each in (*own, *more)) or None

@@ -17,6 +17,7 @@ from gflowctl.web.guard import Door
 from gflowctl.web.source import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
     from gflowctl.context import Context
@@ -38,13 +39,15 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(context: Context, listen: str) -> None:
-    """Returns when it is interrupted. Raises `GflowError` where it cannot listen there."""
+def serve(context: Context, listen: str, names: Sequence[str] = ()) -> None:
+    """Returns when it is interrupted. `names`: further ones to answer under. Raises `GflowError` where it cannot listen
+    there.
+    """
     wanted = address.parse(listen)
     context.store  # noqa: B018 -- refuses a state directory that others may enter
     with address.listen(wanted) as bound:
         place = address.shown(wanted, bound)
-        door = Door(secrets.token_urlsafe(32), place.port, address.names(place))
+        door = Door(secrets.token_urlsafe(32), place.port, address.names(place, names))
         app, site = application(Source(context), door)
         _announce(place, door.token)
         config = uvicorn.Config(

@@ -61,6 +61,8 @@ ARRAYS = ["1-4", "0-20:5", "1,4,9", "1-4%2", "1-4%0", "4-1", "1-3:0", "1-1000000
 FILES = ["job.sh", "sweep.csv", "jobs.jsonl", "empty", "binary", "folder", "loop", "missing", "folder/deep/x", "-",
          "kept.tar.gz", "gflow.toml", "bad.toml", "zeros", "full", "/proc/self/mem", "~/job.sh", "%j-%x.log",
          "out/%A_%a.txt", "."]  # fmt: skip
+ADDRESSES = ["127.0.0.1:0", "[::1]:0", "localhost:0", "unix:web.sock", "unix:", "unix:/", "127.0.0.1:1", ":0", "x:0",
+             "127.0.0.1", "127.0.0.1:65536", "日本語:0", "a..b:0", f"{'h' * 70}:0", "unix:" + "p" * 200]  # fmt: skip
 OTHERS = ["gpu:2", "gpu:h100:1", "0,2", "0-3", "all", "USR1@10", "B:TERM@60", "KILL", "SIGRTMIN+3", "99", "HUP@", "@5",
           "failure,timeout", "oom,3", "30sx2", "a=1,2", "x=0:1:0.1", "x=", "=1", "x=1:0:1", "{a}-{index}", "{zzz}", "{",
           "ALL", "NONE", "A=1,B", "ALL,LIST='a,b'", "=", "ada@example.org", "begin,end", "fail", "none", "bash", "zsh",
@@ -76,7 +78,7 @@ FITTING = {
     "DUR": DURATIONS, "INSTANT": INSTANTS, "MEM": SIZES, "JOBS": JOBS, "JOB": JOBS, "N": COUNTS, "STATE": STATES,
     "USER": NAMES, "NAME": NAMES, "FIELDS": FIELDS, "FIELD": FIELDS, "FILE": FILES, "DIR": FILES, "CSV": FILES,
     "PATTERN": FILES, "LIST": [*JOBS, *OTHERS], "ID": COUNTS, "P": COUNTS, "S": COUNTS, "0-255": COUNTS,
-    "GROUP": JOBS, "FRACTION": FRACTIONS,
+    "GROUP": JOBS, "FRACTION": FRACTIONS, "ADDRESS": ADDRESSES, "HOST": NAMES,
 }  # fmt: skip
 DEST = {"array": ARRAYS, "depends_on": DEPENDENCIES, "begin": INSTANTS, "start": INSTANTS, "since": INSTANTS}
 EVERY = [*COUNTS, *DURATIONS, *INSTANTS, *SIZES, *JOBS, *STATES, *NAMES, *FIELDS, *DEPENDENCIES, *ARRAYS, *FILES,
@@ -283,7 +285,7 @@ def call(ctl: Ctl, caller: Caller, tally: Tally) -> None:
     name, words = caller.words()
     given = caller.stdin()
     stream: dict[str, Any] = {"stdin": subprocess.DEVNULL} if given is None else {"input": given}
-    may_wait = any(word.partition("=")[0] in WAITING or word in ("attach", "a", "run", "wait") for word in words)
+    may_wait = any(word.partition("=")[0] in WAITING or word in ("attach", "a", "run", "wait", "web") for word in words)
     ctl.env["EDITOR"] = ctl.env["VISUAL"] = caller.random.choice(["true", "false", "touch", "no-such-editor"])
     ctl.env["COLUMNS"] = caller.random.choice(["80", "200", "1", "0", "x"])
     began = time.monotonic()

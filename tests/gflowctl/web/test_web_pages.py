@@ -78,6 +78,7 @@ def test_the_queue_is_chosen_from(page: Asking) -> None:
         ("state=ended", ["6", "5", "4"]), ("state=failed", ["5"]), ("state=held", ["2"]), ("q=LR", ["8_[1-500%4]"]),
         ("q=7", ["7"]), ("user=nobody", []), ("q=ml", ["2"]), ("state=all&q=onerror", ["7"]),
         ("state=nonsense&q=8", ["8_[1-500%4]"]),
+        ("state=all", ["3", "1", "7", "8_[1-500%4]", "2", "6", "5", "4"]),
         ("from=3", ["8_[1-500%4]", "2"]), ("from=x", ["3", "1", "7", "8_[1-500%4]", "2"]), ("from=9999", []),
     ):  # fmt: skip
         found = re.findall(r'<td class="c-id"><a href="/jobs/[^"]*">([^<]*)</a>', page.get(f"/?{query}").text)

@@ -37,6 +37,9 @@ def test_an_address_is_read(text: str, host: str, port: int, *, is_loopback: boo
     found = address.parse(text)
     assert (found.host, found.port, found.is_loopback, str(found)) == (host, port, is_loopback, text)
     assert (address.names(found) is None) == is_loopback
+    assert "gpubox.example" in (address.names(found, ["GPUbox.example"]) or ())
+    with pytest.raises(BadUsage, match="--name"):
+        address.check_name(text)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,16 @@ def test_an_address_is_read(text: str, host: str, port: int, *, is_loopback: boo
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(BadUsage, match="--listen"):
         address.parse(text)
+
+
+def test_where_it_cannot_listen_it_says_why_in_one_sentence() -> None:
+    for text, why in (
+        (f"{'h' * 70}:0", "the name is not known"), ("a..b:0", "the name is not known"),
+        ("nowhere.invalid:0", "the name is not known"), ("192.0.2.1:0", "Cannot assign requested address"),
+        (f"unix:/{'p' * 200}", "path too long"), ("unix:/", "in use"), ("unix:/proc/none/x", "No such file or directory"),
+    ):  # fmt: skip
+        with pytest.raises(Refused, match=f"cannot listen on .*{why}"):
+            address.listen(address.parse(text))
 
 
 def test_a_unix_socket_is_ours_alone_and_taken_over_once_it_is_left(tmp_path: Path) -> None:
