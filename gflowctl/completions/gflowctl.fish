@@ -799,6 +799,7 @@ complete -c gflowctl -n '_shtab_gflowctl_using stats' -l version -d 'show progra
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a web -d 'serve the queue as a page for a browser'
 complete -c gflowctl -n '_shtab_gflowctl_using web' -s h -l help -d 'show this help message and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using web' -l listen -x -d 'listen there: HOST:PORT, with port 0 on any free one, or unix:PATH (default: 127.0.0.1:8421)'
+complete -c gflowctl -n '_shtab_gflowctl_using web' -l name -x -d 'answer under this host name too, e.g. that of a proxy or a VPN (repeatable)'
 complete -c gflowctl -n '_shtab_gflowctl_using web' -l timezone -x -d 'show times in this time zone, e.g. Europe/Vienna'
 complete -c gflowctl -n '_shtab_gflowctl_using web' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
 complete -c gflowctl -n '_shtab_gflowctl_using web' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'

@@ -1323,6 +1323,7 @@ _shtab_gflowctl_wait_defaults_added=0
 _shtab_gflowctl_web_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--listen[listen there\: HOST\:PORT, with port 0 on any free one, or unix\:PATH (default\: 127.0.0.1\:8421)]:ADDRESS:"
+  "*--name[answer under this host name too, e.g. that of a proxy or a VPN (repeatable)]:HOST:"
   "--timezone[show times in this time zone, e.g. Europe\/Vienna]:ZONE:"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"

@@ -54,7 +54,8 @@ def test_where_it_cannot_listen_it_says_why_in_one_sentence() -> None:
     for text, why in (
         (f"{'h' * 70}:0", "the name is not known"), ("a..b:0", "the name is not known"),
         ("nowhere.invalid:0", "the name is not known"), ("192.0.2.1:0", "Cannot assign requested address"),
-        (f"unix:/{'p' * 200}", "path too long"), ("unix:/", "in use"), ("unix:/proc/none/x", "No such file or directory"),
+        (f"unix:/{'p' * 200}", "path too long"), ("unix:/", "in use"),
+        ("unix:/proc/none/x", "No such file or directory"),
     ):  # fmt: skip
         with pytest.raises(Refused, match=f"cannot listen on .*{why}"):
             address.listen(address.parse(text))
