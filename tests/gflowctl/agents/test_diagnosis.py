@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("mcp", reason="gflow[mcp] is not installed")
-
 from gflowctl.agents import diagnosis
 from gflowctl.agents.diagnosis import Ending
 from gflowctl.agents.failure_patterns import KNOWN
