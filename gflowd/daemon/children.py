@@ -79,7 +79,7 @@ class Child(Restarts):
         """Forwards a ring, if the worker wakes for it, and ends its rest."""
         if rings & set(self.row.starts_for):
             self.resting = False
-        if rings & set(self.row.wakes_for):
+        if not self.resting and rings & set(self.row.wakes_for):
             with contextlib.suppress(BlockingIOError):
                 os.write(self.wake_write, b".")
 

@@ -14,8 +14,8 @@ ENDED = b"e"
 FINDING = b"f"  # a worker's observations have changed
 DECISION = b"d"  # the scheduler posted new live jobs and edges
 POLL = b"p"  # the scheduler wants a fresh poll of the GPUs
-EVENT = b"v"  # the scheduler wrote events
-NOTICE = b"n"  # some of them are of jobs that ask for notifications
+EVENT = b"v"  # the scheduler wrote events, and gflow.toml has somebody told of them
+NOTICE = b"n"  # it wrote events of jobs that ask for notifications
 KINDS = SUBMISSION + WISH + ENDED + FINDING + DECISION + POLL + EVENT + NOTICE
 
 

@@ -9,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gflowd import __version__, log
+from gflowd.config import notification_targets
 from gflowd.core.errors import GflowError
 from gflowd.core.events import job_events, kinds, machine_events
 from gflowd.core.events.machine_events import Daemon, Process
@@ -50,6 +51,7 @@ class EventWriter:
         self._pulses = wiring.pulses
         self._supervisor = wiring.supervisor
         self._instance = f"{wiring.supervisor}.{proc.start_ticks(wiring.supervisor)}.{proc.boot_id()}"
+        self._are_all_wanted = bool(notification_targets.of(wiring.config))  # by the notifier
         self._log = log.get("scheduler")
         self._writer: Writer | None = None
         self._seen = Seen()
@@ -95,7 +97,9 @@ class EventWriter:
         if untold:
             told.forget(*job_events.gone(facts, told, untold))
             untold.clear()
-        return (bell.EVENT if events else b"") + (bell.NOTICE if any("notify" in each for each in events) else b"")
+        if any("notify" in event for event in events):
+            return bell.NOTICE
+        return bell.EVENT if events and self._are_all_wanted else b""
 
     def close(self, now: Moment) -> None:
         """Tells of the end of the daemon, if it is that, and closes the journal."""

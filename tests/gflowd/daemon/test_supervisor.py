@@ -70,7 +70,7 @@ def test_after_a_calm_minute_the_next_restart_is_immediate_again(boss: Superviso
 
 def test_one_workers_crashes_do_not_delay_another(boss: Supervisor) -> None:
     delays(boss, 5)
-    assert [child.crashes for child in boss.children[1:]] == [0] * (len(ALWAYS) - 1)
+    assert {child.crashes for child in boss.children[1:]} == {0}
 
 
 def test_a_worker_that_crashes_for_ever_does_not_overflow(boss: Supervisor) -> None:
@@ -222,7 +222,8 @@ def test_a_ring_wakes_those_who_wake_for_it(boss: Supervisor) -> None:
     for kind in doorbell.KINDS:
         doorbell.ring(boss.runtime.bell, bytes([kind]))
         boss.hear()
-        assert woken(boss) == {row.name for row in ALWAYS if kind in row.wakes_for}
+        resting = {"notifier"} if kind in doorbell.NOTICE else set()  # the others leave it at rest
+        assert woken(boss) == {row.name for row in ALWAYS if kind in row.wakes_for} | resting
     boss.hear()
     assert woken(boss) == set()
     os.close(boss.bell)
