@@ -44,6 +44,7 @@ JOBS_OF = {
 CANDIDATES = {  # what `gflowctl __complete` is asked for, by the option or by the command and its argument
     "--clear": "options", "--depends-on": "jobs", "--depends-on-all": "jobs", "--depends-on-any": "jobs",
     "--format": "fields", "--gpu": "gpus", "--gpu-list": "gpus", "--gpu-type": "gpu-types", "--notify-on": "events",
+    "--kind": "event-kinds",
     "--project": "projects", "--retry-on": "causes", "--sort": "fields", "--state": "states", "--states": "states",
     "--user": "users",
     "gpus gpu": "gpus", "gpus gpus": "gpus", "reserve id": "reservations", "limit group": "jobs-live",

@@ -172,6 +172,12 @@ def _events(_context: Context) -> Candidates:
     return ((name, "") for name in FOR_A_JOB)
 
 
+def _event_kinds(_context: Context) -> Candidates:
+    from gflowd.core.events import kinds
+
+    return ((name, "") for name in (*kinds.FAMILIES, *kinds.KINDS))
+
+
 def _causes(_context: Context) -> Candidates:
     from gflowd.core.job.retry_policy import CAUSES
 
@@ -186,6 +192,7 @@ JOBS = {
 }  # fmt: skip
 KINDS: dict[str, Callable[[Context], Candidates]] = {
     "causes": _causes,
+    "event-kinds": _event_kinds,
     "events": _events,
     "fields": _fields,
     "gpu-types": _gpu_types,

@@ -328,6 +328,7 @@ _shtab_gflowctl_gpus_topology___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_gpus___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_gpus___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_events_pos_0_COMPGEN=_gflowctl_jobs
+_shtab_gflowctl_events___kind_COMPGEN=_gflowctl_event_kinds
 _shtab_gflowctl_events___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_events___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_notify_test___config_COMPGEN=_shtab_compgen_files
@@ -894,6 +895,7 @@ _gflowctl_candidates() {
   "${COMP_WORDS[0]/#\~/$HOME}" __complete bash "$1" "$2" "${COMP_WORDS[@]}" 2>/dev/null
 }
 _gflowctl_causes() { _gflowctl_candidates causes "$1"; }
+_gflowctl_event_kinds() { _gflowctl_candidates event-kinds "$1"; }
 _gflowctl_events() { _gflowctl_candidates events "$1"; }
 _gflowctl_fields() { _gflowctl_candidates fields "$1"; }
 _gflowctl_gpu_types() { _gflowctl_candidates gpu-types "$1"; }

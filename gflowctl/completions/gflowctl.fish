@@ -753,7 +753,7 @@ complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -
 complete -c gflowctl -n '_shtab_gflowctl_using events' -s h -l help -d 'show this help message and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using events' -l after -x -d 'only events after the one with this id'
 complete -c gflowctl -n '_shtab_gflowctl_using events' -l since -x -d 'only what happened since then, e.g. 9:00, or 2h or 7d ago'
-complete -c gflowctl -n '_shtab_gflowctl_using events' -l kind -x -d 'only these kinds, e.g. job_started,job_ended; job, gpu, reservation, daemon, worker mean all that begin so'
+complete -c gflowctl -n '_shtab_gflowctl_using events' -l kind -xka "(_gflowctl_candidates event-kinds)" -d 'only these kinds, e.g. job_started,job_ended; job, gpu, reservation, daemon, worker mean all that begin so'
 complete -c gflowctl -n '_shtab_gflowctl_using events' -l last -x -d 'only the last N events'
 complete -c gflowctl -n '_shtab_gflowctl_using events' -s f -l follow -d 'keep printing new events until interrupted'
 complete -c gflowctl -n '_shtab_gflowctl_using events' -l timezone -x -d 'read and show times in this time zone, e.g. Europe/Vienna'

@@ -363,7 +363,7 @@ _shtab_gflowctl_events_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--after[only events after the one with this id]:ID:"
   "--since[only what happened since then, e.g. 9\:00, or 2h or 7d ago]:INSTANT:"
-  "--kind[only these kinds, e.g. job_started,job_ended\; job, gpu, reservation, daemon, worker mean all that begin so]:KIND,...:"
+  "--kind[only these kinds, e.g. job_started,job_ended\; job, gpu, reservation, daemon, worker mean all that begin so]:KIND,...:_gflowctl_event_kinds"
   "--last[only the last N events]:N:"
   {-f,--follow}"[keep printing new events until interrupted]"
   "--timezone[read and show times in this time zone, e.g. Europe\/Vienna]:ZONE:"
@@ -1563,6 +1563,7 @@ _gflowctl_candidates() {
   compadd -V gflowctl -d shown -a names
 }
 _gflowctl_causes() { _gflowctl_candidates causes "$1"; }
+_gflowctl_event_kinds() { _gflowctl_candidates event-kinds "$1"; }
 _gflowctl_events() { _gflowctl_candidates events "$1"; }
 _gflowctl_fields() { _gflowctl_candidates fields "$1"; }
 _gflowctl_gpu_types() { _gflowctl_candidates gpu-types "$1"; }

@@ -52,6 +52,7 @@ SIZES = ["512", "800M", "24G", "1.5T", "0", "-1G", "1e30G", "24 GB", "G", "1K", 
 JOBS = ["1", "2", "1,3,5-7", "@", "@~2", "@~99", "42_3", "1_[1-5]", "4_[1,3]", "4_1", "99", "5-1", "0", "-3", "1-",
         "1-999999999999", "@~-1", "_", "1_", "[1-3]", "1_[1-", "1,,2", "all", "1-3,2-4", "9" * 30]  # fmt: skip
 FRACTIONS = ["0.4", "40%", "4/10", "1", "0", "4/0", "101%", "-0.1", "nan", "1e9", ".", "/", "%"]
+EVENTS = ["job_ended", "job_started,gpu", "reservation", "ended", ""]
 STATES = ["queued", "running", "failed,finished", "PD", "R,CD", "all", "zombie", "", ","]
 NAMES = ["train", "job", "a,b", "ada", "root", "gfa", "nobody", "0", "*", "[", "user:gfa", "gpus", "x y"]
 FIELDS = ["JOBID,NAME", "STATE", "jobid", "-TIME", "NODELIST(REASON)", "nonsense", "priority,-submit", "COMMAND,", ",,"]
@@ -77,8 +78,9 @@ HUGE = ["y" * 130_000, "1," * 40_000 + "1"]  # one word of a command holds at mo
 FITTING = {
     "DUR": DURATIONS, "INSTANT": INSTANTS, "MEM": SIZES, "JOBS": JOBS, "JOB": JOBS, "N": COUNTS, "STATE": STATES,
     "USER": NAMES, "NAME": NAMES, "FIELDS": FIELDS, "FIELD": FIELDS, "FILE": FILES, "DIR": FILES, "CSV": FILES,
-    "PATTERN": FILES, "LIST": [*JOBS, *OTHERS], "ID": COUNTS, "P": COUNTS, "S": COUNTS, "0-255": COUNTS,
-    "GROUP": JOBS, "FRACTION": FRACTIONS, "ADDRESS": ADDRESSES, "HOST": NAMES,
+    "PATTERN": FILES, "LIST": [*JOBS, *OTHERS], "ID": [*COUNTS, "1-1", "0-0"], "P": COUNTS, "S": COUNTS,
+    "0-255": COUNTS, "GROUP": JOBS, "KIND": EVENTS, "FRACTION": FRACTIONS,
+    "ADDRESS": ADDRESSES, "HOST": NAMES,
 }  # fmt: skip
 DEST = {"array": ARRAYS, "depends_on": DEPENDENCIES, "begin": INSTANTS, "start": INSTANTS, "since": INSTANTS}
 EVERY = [*COUNTS, *DURATIONS, *INSTANTS, *SIZES, *JOBS, *STATES, *NAMES, *FIELDS, *DEPENDENCIES, *ARRAYS, *FILES,

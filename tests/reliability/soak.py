@@ -28,7 +28,10 @@ from support.machine import TMUX  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEPT = "every acknowledged job exists, ran once and ended as scripted; no GPU was allocated twice; no process is left"
+KEPT = (
+    "every acknowledged job exists, ran once and ended as scripted; no GPU was allocated twice; no process is left; "
+    "each submission, start and end is told once as an event"
+)
 WELL = "the same; failed writes are reported, and repeated when the disk works again"
 
 

@@ -58,6 +58,7 @@ def test_jobs_by_what_they_may_be_needed_for(ctl: Ctl) -> None:
     assert offered(ctl, "jobs", "1_") == []
     assert offered(ctl, "jobs", "1", shell="zsh") == ["1\ttrain (queued)"]
     assert offered(ctl, "jobs", "5", shell="fish") == ["5\tsweep (array of 3)"]
+    assert offered(ctl, "event-kinds", "job_ended,worker") == ["job_ended,worker", "job_ended,worker_restarted"]
 
 
 def test_the_last_part_of_a_list_is_completed(ctl: Ctl) -> None:

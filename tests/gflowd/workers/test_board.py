@@ -150,6 +150,15 @@ def test_a_beat_in_a_child_is_seen_by_its_parent_and_the_other_way_round(pulses:
     os.close(writable)
 
 
+def test_the_end_of_the_daemon_is_announced_to_its_workers(pulses: Pulses) -> None:
+    pulses.set(Pulse("manager", 5, 1.0, 1.0, 2))
+    assert not pulses.is_ending
+    pulses.announce_end()
+    assert pulses.is_ending
+    pulses.clear("scheduler")
+    assert [pulse.name for pulse in pulses.all()] == ["manager", "a-name-of-thirty-two-bytes-long-"]
+
+
 def test_pulses_are_read_from_outside_while_their_owner_is_stuck(pulses: Pulses) -> None:
     pulses.set(Pulse("scheduler", pid=7, beat=1.5, started=1.25, restarts=3))
     stuck = os.fork()
