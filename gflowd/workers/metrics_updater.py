@@ -104,8 +104,10 @@ class MetricsUpdater:
         began = time.monotonic()
         try:
             replace_public(self._file, self._text(plain=True))
-        except (GflowError, OSError) as error:
-            self._note("textfile", _why(error))
+        except OSError as error:
+            self._note("textfile", f"{self._file}: {error.strerror}")
+        except GflowError as error:
+            self._note("textfile", str(error))
         else:
             self._note("textfile", None)
         self._written_at, self._stamps, self._cost = mono, stamps, time.monotonic() - began
@@ -177,10 +179,6 @@ def replace_public(path: str, content: bytes) -> None:
         replace_file(path, content, durable=False, mode=0o644)
     finally:
         os.umask(before)
-
-
-def _why(error: GflowError | OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def _started_at(pid: int) -> float | None:
