@@ -40,6 +40,7 @@ STATUSES = {0, 1, 2, 3, 75}
 PATIENCE = 60.0  # seconds within which every command ends
 GLIMPSE = 1.0  # seconds for one that was asked to wait
 WAITING = ("--wait", "--follow", "--watch", "-w", "-f")  # no job ever ends here
+LASTING = {"a", "attach", "mcp", "run", "top", "wait", "web"}  # commands that last until somebody ends them
 NULL = ("--help", "-h", "--version")
 
 COUNTS = ["0", "1", "2", "7", "100", "-1", "-5", "1.5", "1e3", "255", "256", "65536", "9" * 18, "9" * 40, "0x10",
@@ -287,7 +288,7 @@ def call(ctl: Ctl, caller: Caller, tally: Tally) -> None:
     name, words = caller.words()
     given = caller.stdin()
     stream: dict[str, Any] = {"stdin": subprocess.DEVNULL} if given is None else {"input": given}
-    may_wait = any(word.partition("=")[0] in WAITING or word in ("attach", "a", "run", "wait", "web") for word in words)
+    may_wait = any(word.partition("=")[0] in WAITING or word in LASTING for word in words)
     ctl.env["EDITOR"] = ctl.env["VISUAL"] = caller.random.choice(["true", "false", "touch", "no-such-editor"])
     ctl.env["COLUMNS"] = caller.random.choice(["80", "200", "1", "0", "x"])
     began = time.monotonic()

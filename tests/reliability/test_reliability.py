@@ -19,6 +19,7 @@ from crashing import DAEMON, KILL, PROCESS, TORN
 from day import Broken, Day
 from outcome import SYSTEMD, Result, kept, page
 from points import new_machine, trial, trials
+from support import depth
 from support.machine import ROOT, TMUX
 
 SNAPSHOT = "scheduler|write|snapshot.jsonl"
@@ -33,7 +34,7 @@ FAULTS = [
 
 
 def test_days_with_a_fault_end_as_one_without() -> None:
-    outcomes = trials("process", FAULTS, 3, lambda outcome: None)
+    outcomes = trials("process", depth.some(FAULTS, 3), 3, lambda outcome: None)
     assert [outcome for outcome in outcomes if outcome.broken or not outcome.reached] == []
 
 
@@ -78,7 +79,9 @@ def test_processes_killed_and_hung_at_random_cost_no_job_and_run_none_twice() ->
     result = Result("", "")
     executors = ("tmux", "process") if TMUX else ("process",)
     with new_machine(executors[0]) as machine:
-        chaos.under_load(machine, result, seconds=15, executors=executors, seed=random.randrange(1 << 32))
+        chaos.under_load(
+            machine, result, seconds=depth.number(15, 6), executors=executors, seed=random.randrange(1 << 32)
+        )
     assert result.tried
 
 
@@ -131,7 +134,7 @@ def test_a_new_page_keeps_what_the_trials_of_systemd_wrote() -> None:
 
 
 def test_random_calls_end_as_they_may() -> None:
-    tally = random_calls.run(60, seed=random.randrange(1_000_000), together=30)
+    tally = random_calls.run(depth.number(60, 40), seed=random.randrange(1_000_000), together=30)
     assert tally.faults == []
     assert tally.calls == sum(tally.statuses.values()) + tally.cut_short
     assert len(tally.statuses) > 1, "some are done, some refused"

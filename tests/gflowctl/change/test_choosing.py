@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from support.ctl import private_ctl
 
 from gflowd.core.job.model import Identity, Run, Started, Suspended
 from gflowd.effects import proc
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from support.ctl import Ctl
 
 COMMANDS = ("cancel", "hold", "release", "suspend", "unsuspend", "requeue", "redo", "wait")
 
 
 @pytest.fixture
-def eight(ctl: Ctl) -> Ctl:
+def eight(ctl: Ctl, made_once: Ctl) -> Ctl:
     """1 and 2 queued, 3 held, 4 and 5 running, 6 suspended, 7 finished, 8 failed; the even ones are named b."""
+    shutil.copytree(made_once.state.root, ctl.state.root, dirs_exist_ok=True, symlinks=True)
+    return ctl
+
+
+@pytest.fixture(scope="module")
+def made_once() -> Iterator[Ctl]:
+    with private_ctl() as made:
+        yield _with_eight(made)
+
+
+def _with_eight(ctl: Ctl) -> Ctl:
     for job_id in range(1, 9):
         ctl.submit("-n", "ba"[job_id % 2], *(["--hold"] if job_id == 3 else []), "true")
     ctl.run_job(4)
