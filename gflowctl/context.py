@@ -187,14 +187,18 @@ class Context:
         """Makes the next use of `observed` read it again."""
         self._observed = None
 
-    def renew(self, store: Store) -> None:
-        """For one that is kept: lets what has changed since it was read be read again, and the snapshot by `store`."""
+    def renew(self, store: Store) -> bool:
+        """For one that is kept: lets what has changed since it was read be read again, and the snapshot by `store`.
+        Returns whether anything but the snapshot has changed.
+        """
         seen = self.state.observed
         found = _stamp(seen), mtime_ns(self.config_path)
-        if found != self._read_of:
-            self._read_of = found
-            self._observed = self._settings = self._clock = None
         self._store = store
+        if found == self._read_of:
+            return False
+        self._read_of = found
+        self._observed = self._settings = self._clock = None
+        return True
 
     def notes(self) -> list[str]:
         """Notes for the user in addition to the result."""

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "run": ("gflowctl.commands.run", (), "run a command as a job, on this terminal"),
     "new": ("gflowctl.commands.new", (), "write a commented job script"),
     "queue": ("gflowctl.commands.queue", ("q", "list"), "list jobs"),
+    "monitor": ("gflowctl.commands.monitor", (), "show jobs and GPUs on the whole screen, live"),
     "show": ("gflowctl.commands.show", (), "show everything about jobs"),
     "log": ("gflowctl.commands.log", (), "print or follow a job's output"),
     "progress": ("gflowctl.commands.progress", (), "in a job: report how far it is"),
@@ -61,7 +62,22 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Submit and watch",
-        ("submit", "run", "new", "queue", "show", "log", "progress", "attach", "wait", "events", "stats", "web", "mcp"),
+        (
+            "submit",
+            "run",
+            "new",
+            "queue",
+            "monitor",
+            "show",
+            "log",
+            "progress",
+            "attach",
+            "wait",
+            "events",
+            "stats",
+            "web",
+            "mcp",
+        ),
     ),
     (
         "Change jobs",

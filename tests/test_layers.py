@@ -169,6 +169,12 @@ MAY_IMPORT = (
     ("gflowctl.web.", (*CONTEXT, VIEW, OUTPUT, "gflowctl.api.", "gflowctl.machine.", "gflowctl.web.")),
     # tools of agents, which act through the API
     ("gflowctl.agents.", ("gflowctl.api.", "gflowctl.output.", "gflowctl.agents.", "gflowd.core.", "gflowd.paths")),
+    # the whole screen, live; it changes jobs as programs do
+    ("gflowctl.monitor.", (*CONTEXT, VIEW, OUTPUT, "gflowctl.api.", "gflowctl.machine.", "gflowctl.monitor.")),
+    (
+        "gflowctl.commands.monitor",  # the verb that opens it
+        (*CONTEXT, OUTPUT, "gflowctl.monitor."),
+    ),
     (
         "gflowctl.commands.",  # one module per verb, none of which knows another
         (
@@ -489,7 +495,7 @@ def test_no_one_imports_the_private_names_of_another_module() -> None:
 def test_the_programs_need_nothing_that_is_not_declared() -> None:
     declared = {
         "apprise", "cronsim", "filelock", "jinja2", "libtmux", "mcp", "mcp_types", "orjson", "prometheus_client",
-        "psutil", "pydantic", "pynvml", "starlette", "uvicorn",
+        "psutil", "pydantic", "pynvml", "rich", "starlette", "textual", "uvicorn",
     }  # fmt: skip
     used = {name.split(".")[0] for path in MODULES for name in imported_by(path)}
     used -= {name for name in used if name in sys.stdlib_module_names or name in {"gflowd", "gflowctl", "_blake2"}}

@@ -31,6 +31,7 @@ _shtab_gflowctl_commands() {
     log:'print or follow a job'"'"'s output'
     mcp:'serve the queue to an agent (MCP)'
     metrics:'print metrics for Prometheus'
+    monitor:'show jobs and GPUs on the whole screen, live'
     new:'write a commented job script'
     notify:'try notifications, and list those that wait'
     progress:'in a job: report how far it is'
@@ -473,6 +474,7 @@ _shtab_gflowctl_gpus_unignore_defaults_added=0
 
 _shtab_gflowctl_help_options=(
   ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events notify stats web metrics info mcp quota config doctor backup restore close-sessions slurm-commands completion)"
+  ":the command:(submit batch run new queue q list monitor show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events stats web metrics info mcp quota config doctor backup restore close-sessions slurm-commands completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -597,6 +599,26 @@ _shtab_gflowctl_metrics_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_metrics_defaults_added=0
+
+_shtab_gflowctl_monitor_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-a,--all}"[include jobs that ended longer ago]"
+  {-c,--completed}"[only jobs that have ended]"
+  {-s,--states}"[jobs in these states, e.g. running or PD]:STATE,...:_gflowctl_states"
+  {-n,--names}"[jobs with these names]:NAME,...:"
+  {-P,--project}"[jobs of these projects]:CODE,...:_gflowctl_projects"
+  {-u,--user}"[jobs of these users]:USER,...:_gflowctl_users"
+  "--me[your jobs]"
+  "--sort[sort by these fields of gflowctl queue\; prefix with - for descending order]:FIELD[,-FIELD]:_gflowctl_fields"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  "(*)::only jobs in which these are found:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_monitor_defaults_added=0
 
 _shtab_gflowctl_new_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -1374,6 +1396,7 @@ _shtab_gflowctl() {
         log) _arguments -C -s $_shtab_gflowctl_log_options ;;
         mcp) _arguments -C -s $_shtab_gflowctl_mcp_options ;;
         metrics) _arguments -C -s $_shtab_gflowctl_metrics_options ;;
+        monitor) _arguments -C -s $_shtab_gflowctl_monitor_options ;;
         new) _arguments -C -s $_shtab_gflowctl_new_options ;;
         notify) _shtab_gflowctl_notify ;;
         progress) _arguments -C -s $_shtab_gflowctl_progress_options ;;

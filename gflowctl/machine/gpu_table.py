@@ -28,9 +28,9 @@ def draw(gpus: list[SeenGpu], reserved: Mapping[int, str], reasons: Mapping[int,
     columns = [
         render.Column("GPU", right=True),
         render.Column("MODEL", wraps=True),
-        render.Column("MEMORY", spare=True, color=lambda gpu: _heat(gpu.used_mb, gpu.memory_mb)),
+        render.Column("MEMORY", spare=True, color=lambda gpu: heat(gpu.used_mb, gpu.memory_mb)),
         render.Column("USED", right=True),
-        render.Column("UTIL", right=True, color=lambda gpu: _heat(gpu.utilisation or 0, 100)),
+        render.Column("UTIL", right=True, color=lambda gpu: heat(gpu.utilisation or 0, 100)),
         render.Column("TEMP", right=True),
         render.Column("STATE", wraps=True, color=lambda gpu: COLORS.get(gpu.state, "")),
         render.Column("USED BY", wraps=True),
@@ -78,7 +78,8 @@ def _indented(text: str) -> list[str]:
     return [first, *(f"{' ' * INDENT}{line}" for line in more)]
 
 
-def _heat(used: float, total: float) -> str:
+def heat(used: float, total: float) -> str:
+    """The colour of how full something is."""
     part = used / total if total else 0
     return render.RED if part >= 0.9 else render.YELLOW if part >= 0.5 else render.GREEN if used else render.DIM
 

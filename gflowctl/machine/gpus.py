@@ -104,9 +104,9 @@ def _fold(context: Context) -> Fold:
     return context.store.read() if context.state.has_snapshot() else Fold()
 
 
-def used_by(gpu: SeenGpu, idle: Container[int] = ()) -> str:
+def used_by(gpu: SeenGpu, idle: Container[int] = (), named: Callable[[int], str] = str) -> str:
     """What uses a GPU: `job 12, pid 4711 of ada, pid 900 of root (graphics)`; jobs that are `idle` are marked."""
-    jobs = [f"job {job_id}{f' ({IDLE_GPUS})' * (job_id in idle)}" for job_id in gpu.jobs]
+    jobs = [f"job {named(job_id)}{f' ({IDLE_GPUS})' * (job_id in idle)}" for job_id in gpu.jobs]
     strangers = [
         f"pid {process.pid} of {process.user}{' (graphics)' if process.graphics else ''}"
         for process in gpu.processes

@@ -306,9 +306,9 @@ def _fitted(
     for place in reversed(range(len(columns))):
         if columns[place].spare and _together(narrowest) > wide:
             del columns[place], widths[place], whole[place], narrowest[place]
-    _squeeze(narrowest, widths, wide)
+    squeeze(narrowest, widths, wide)
     least = [column.least if column.flexible else wanted for column, wanted in zip(columns, widths, strict=True)]
-    _squeeze(least, widths, wide)
+    squeeze(least, widths, wide)
     return columns, widths, whole
 
 
@@ -317,7 +317,7 @@ def _together(widths: Sequence[int]) -> int:
     return sum(widths) + 2 * (len(widths) - 1)
 
 
-def _squeeze(narrowest: Sequence[int], widths: list[int], wide: int) -> None:
+def squeeze(narrowest: Sequence[int], widths: list[int], wide: int) -> None:
     """Narrows the widest flexible column repeatedly until the line fits or no column can be narrowed further."""
     while _together(widths) > wide:
         able = [place for place, least in enumerate(narrowest) if widths[place] > least]

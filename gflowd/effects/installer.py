@@ -11,6 +11,7 @@ EXTRAS = {  # the packages of each of gflow's extras, as in setup.cfg
     "mcp": ("mcp",),
     "metrics": ("prometheus-client",),
     "notify": ("apprise",),
+    "tui": ("textual",),
     "web": ("jinja2", "starlette", "uvicorn"),
 }
 NOT_IN_DEBIAN = ("mcp",)  # extras
