@@ -473,8 +473,7 @@ _shtab_gflowctl_gpus_unignore_options=(
 _shtab_gflowctl_gpus_unignore_defaults_added=0
 
 _shtab_gflowctl_help_options=(
-  ":the command:(submit batch run new queue q list show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events notify stats web metrics info mcp quota config doctor backup restore close-sessions slurm-commands completion)"
-  ":the command:(submit batch run new queue q list monitor show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events stats web metrics info mcp quota config doctor backup restore close-sessions slurm-commands completion)"
+  ":the command:(submit batch run new queue q list monitor show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events notify stats web metrics info mcp quota config doctor backup restore close-sessions slurm-commands completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
