@@ -59,5 +59,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
         raise SystemFailed(installer.extra("web", "gflowctl web")) from None  # noqa: S610 -- no Django
 
+    import gc
+
+    gc.enable()  # it may live for days
     server.serve(context, args.listen, args.name)
     return 0
