@@ -75,7 +75,7 @@ def _list(args: argparse.Namespace, context: Context) -> int:
         render.note("nothing waits to be delivered")
         return 0
     columns = [
-        render.Column("RECEIVER"), render.Column("WAITING", right=True), render.Column("OLDEST"),
+        render.Column("RECEIVER", flexible=True), render.Column("WAITING", right=True), render.Column("OLDEST"),
         render.Column("FAILURES", right=True), render.Column("NEXT TRY"), render.Column("WHY", flexible=True),
     ]  # fmt: skip
     now = time.time()

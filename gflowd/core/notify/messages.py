@@ -67,7 +67,7 @@ def text(event: Mapping[str, Any], host: str, output: Sequence[str] = (), place:
     if output:
         lines += ["", f"The end of its output{f' ({plain_text.line(place)})' if place else ''}:", ""]
         lines += [f"    {each}".rstrip() for each in output]
-    lines += ["", *_more(event)]
+    lines += _more(event)
     return "\n".join(lines) + "\n"
 
 
@@ -185,7 +185,7 @@ def _more(event: Mapping[str, Any]) -> list[str]:
     if "job" not in event:
         return []
     job = event.get("array_id", event["job"]) if "summary" in event else event["job"]
-    shown = ["To see more:", "", f"    gflowctl show {job}"]
+    shown = ["", "To see more:", "", f"    gflowctl show {job}"]
     if "summary" in event:
         return [*shown, f"    gflowctl queue --all {job}"]
     return (

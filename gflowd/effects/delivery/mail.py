@@ -9,6 +9,7 @@ import smtplib
 import socket
 import ssl
 import subprocess
+from dataclasses import replace
 from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate, parseaddr
@@ -103,7 +104,7 @@ class Sender:
             return DELIVERED
         if told[0].kind != "refused":
             self._hang_up()
-        return told[0]
+        return replace(told[0], why=f"{self._transport.place}: {told[0].why}")
 
     @property
     def _domain(self) -> str:

@@ -9,6 +9,7 @@ import ctypes
 import json
 import os
 import signal
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core.notify.retries import Outcome
@@ -116,6 +117,7 @@ def _deliver(units: Sequence[Unit], opened: Callable[[], AbstractContextManager[
         os.set_blocking(writing, True)
         with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as comm:
             comm.write("gflowd:courier")
+        warnings.simplefilter("ignore")  # of libraries, to nobody who could mend them
         with opened() as deliver:
             for unit in units:
                 outcome = _guarded(deliver, unit)

@@ -338,6 +338,17 @@ def test_a_dead_receiver_costs_a_bounded_outbox(stage: Stage, monkeypatch: pytes
     assert stage.waiting() == {}
 
 
+def test_apprise_reaches_what_it_knows(stage: Stage, web: Receiver) -> None:
+    before = len(web.got())
+    stage.journal.ended(1, T0, {"on": ["end"], "urls": [f"json://127.0.0.1:{web.port}/chat"]}, name="a\n*b*")
+    web.answers(200)
+    stage.settle()
+    (got,) = new(web, before)
+    assert (body(got)["title"], got["path"]) == (r"a\x0a*b* (job 1) finished after 5.0s", "/chat")
+    assert "gflowctl show 1" in body(got)["message"]
+    assert stage.waiting() == {}
+
+
 def test_a_damaged_outbox_is_set_aside(stage: Stage, state: State) -> None:
     stage.notifier.close()
     Path(state.outbox).write_bytes(b"x" * 5000)
