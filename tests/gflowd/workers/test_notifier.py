@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from stage import BOOT, NOTHING_POSTED
-from support import receivers
+from support import depth, receivers
 
 from gflowd.config import loader
 from gflowd.core.moment import Moment
@@ -338,6 +338,7 @@ def test_a_dead_receiver_costs_a_bounded_outbox(stage: Stage, monkeypatch: pytes
     assert stage.waiting() == {}
 
 
+@pytest.mark.skipif(not depth.IS_FULL, reason="apprise reads 190 modules; make test-full tries it")
 def test_apprise_reaches_what_it_knows(stage: Stage, web: Receiver) -> None:
     before = len(web.got())
     stage.journal.ended(1, T0, {"on": ["end"], "urls": [f"json://127.0.0.1:{web.port}/chat"]}, name="a\n*b*")
