@@ -2,8 +2,8 @@
 
 Press ? for the keys. A job is changed only after a question, as by gflowctl cancel, hold, release and redo. WORDs and
 the options choose the jobs that are listed at first; a WORD is searched for in all that is shown of a job and in its
-command. Jobs that have ended stay for ten minutes, with --all for as long as they are in the queue. The screen works
-without gflowd, and says so.
+command. Jobs that have ended stay at the end for ten minutes, with --all until they move to the history. The screen
+works without gflowd, and says so.
 
 The screen uses the colours of the terminal, and none if NO_COLOR is set. It leaves the mouse to the terminal, so text
 can be selected as usual. It needs the package textual (gflow[tui]). gflowctl queue --watch and info --watch do not, and

@@ -12,7 +12,7 @@ from textual.scroll_view import ScrollView
 from gflowctl.monitor import drawing
 from gflowctl.monitor.picture import GPUS, JOBID, NAME, PLACE, PROGRESS, STATE, TIME, TITLES, USER, Picture
 from gflowctl.output import render
-from gflowd.core.job.model import CANCELLED, FINISHED
+from gflowd.core.job.model import CANCELLED, ENDED_STATES, FINISHED
 
 if TYPE_CHECKING:
     from textual.strip import Strip
@@ -27,7 +27,7 @@ MARK = 1  # columns before the first
 
 class JobTable(ScrollView, can_focus=True):
     """The jobs of a picture, one of which is under the cursor, and some perhaps marked. The cursor stays on its job
-    when others come and go.
+    when others come and go, also when it ends if `is_bound`; else it goes to the next.
     """
 
     class Moved(Message):
@@ -38,6 +38,7 @@ class JobTable(ScrollView, can_focus=True):
         self.picture = Picture()
         self.cursor = 0
         self.marked: set[int] = set()
+        self.is_bound = False
         self._widths: list[int] = []
 
     @property
@@ -61,7 +62,9 @@ class JobTable(ScrollView, can_focus=True):
         self.marked &= picture.places.keys()
         if row is not None:
             place = picture.places.get(row.job.id)
-            self.cursor = self._after(row, before) if place is None else place
+            is_over = row.state not in ENDED_STATES and place is not None and _has_ended(picture, place)
+            leaves = place is None or (is_over and not self.is_bound)
+            self.cursor = self._after(row, before) if leaves or place is None else place
         self.cursor = max(0, min(self.cursor, len(picture.rows) - 1))
         self._fit()
         if self.virtual_size.height != len(picture.rows):
@@ -71,10 +74,10 @@ class JobTable(ScrollView, can_focus=True):
         self.post_message(self.Moved())
 
     def _after(self, gone: Row, before: Picture) -> int:
-        """Where the cursor goes if its job is gone: to the next that is still there."""
-        places = self.picture.places
-        later = before.rows[before.places.get(gone.job.id, 0) :]
-        return next((places[row.job.id] for row in later if row.job.id in places), len(places))
+        """Where the cursor goes if its job is gone or over: to the next that is neither."""
+        begin, places = before.places.get(gone.job.id, 0), self.picture.places
+        later = (places[row.job.id] for row in before.rows[begin:] if row.job.id in places)
+        return next((place for place in later if not _has_ended(self.picture, place)), begin)
 
     def on_resize(self) -> None:
         """The columns get other widths."""
@@ -160,3 +163,7 @@ class JobTable(ScrollView, can_focus=True):
         self.marked.clear()
         self.refresh()
         self.post_message(self.Moved())
+
+
+def _has_ended(picture: Picture, place: int) -> bool:
+    return picture.rows[place].state in ENDED_STATES

@@ -90,6 +90,7 @@ class Reader:
         view = self.view = self._watch.look()
         shapes = self._gather(view, None)
         numbers = views.numbers(view, (job_id for _, _, ids in shapes for job_id in ids))
+        shapes.sort(key=lambda shape: view.has_ended(shape[0]))
         return self._drawn(view, [make(view, view.job(shape[0]), *shape[1:]) for shape in shapes[:FIRST]], numbers)
 
     def read(self, choice: Choice, sort: str) -> Picture:
@@ -203,7 +204,7 @@ class Reader:
 
     def _sorted(self, view: View, rows: list[Row], sort: str) -> list[Row]:
         if sort == TITLES[0]:
-            return rows
+            return sorted(rows, key=lambda row: row.state in ENDED_STATES)  # these are in nobody's way at the end
         by_id = {row.job.id: row for row in rows}
         pairs: list[columns.Row] = [(row.job, row.label if len(row.ids) > 1 else None) for row in rows]
         return [by_id[job.id] for job, _ in columns.sort(view, pairs, sort)]

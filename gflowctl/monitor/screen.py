@@ -407,6 +407,7 @@ class Monitor(App[None]):
 
     def _look_at(self, mode: str) -> None:
         self._mode = mode
+        self._table.is_bound = bool(mode)
         pane, table = self._text("pane"), self._table
         self._is_zoomed = self._is_zoomed and bool(mode)
         pane.display = bool(mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,10 @@ from support.ctl import private_ctl
 from support.waiting import PATIENCE
 
 from gflowctl.context import Context
+from gflowctl.main import main
+from gflowctl.monitor import terminal
 from gflowctl.monitor.feed import Wanted
+from gflowd.effects import installer
 
 pytest.importorskip("textual")
 
@@ -160,13 +164,16 @@ def test_jobs_are_changed_once_the_question_is_answered(ctl: Ctl) -> None:
         await screen.shows("2 jobs held", "2 held")
         await screen.press("g", "c", "y")
         await screen.shows("1 job cancelled", "CA")
-        await screen.press("j", "r", "y")
+        assert screen.under_cursor() == "2", "what has ended goes to the end, without the cursor"
+        await screen.press("r", "y")
         await screen.shows("1 job released")
-        await screen.press("G", "h")
+        await screen.press("j", "j", "h")
         await screen.shows("Hold 10 jobs: 5_[0-9]?")
         await screen.press("y")
         await screen.shows("10 jobs held", "10 held")
-        await screen.press("k", "R", "y")
+        await screen.press("G", "R")
+        await screen.shows("Redo job 4 d of")
+        await screen.press("y")
         await screen.shows("queued as job 15")
         await screen.press("h")
         await screen.press("y")
@@ -204,6 +211,16 @@ def test_a_snapshot_that_is_lost_is_told_and_the_screen_stays(ctl: Ctl) -> None:
         await screen.shows("1 queued", without="is gone")
 
     on_screen(ctl, play)
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    ctl: Ctl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "textual", None)
+    monkeypatch.setattr(terminal, "check", lambda _: None)
+    assert main(["--state-dir", ctl.state.root, "monitor"]) == 3
+    said = installer.command("textual")
+    assert capsys.readouterr().err == f"gflowctl: gflowctl monitor needs gflow[tui]: {said}\n"
 
 
 def test_it_is_for_terminals_alone(ctl: Ctl) -> None:
