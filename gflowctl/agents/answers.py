@@ -1,7 +1,7 @@
 """What the tools answer, bounded. What users or jobs have written is kept apart, under `untrusted`."""
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gflowctl.api import Changes, Gpu, Job, Reservation, Window
 
-LONGEST_NAME, LONGEST_TEXT = 100, 400  # characters of what others wrote
+LONGEST_NAME, LONGEST_TEXT, LONGEST_PATH = 100, 400, 4096  # characters of what others wrote
 MOST_IDS = 100
 NEW = "new"  # the name of a job before it is queued
 
@@ -246,6 +246,11 @@ def clipped(text: str, longest: int) -> str:
     """A text of others: without control characters, and not too long."""
     shown = "".join(char if char.isprintable() else " " for char in text[: longest + 1])
     return shown if len(shown) <= longest else f"{shown[:longest]}..."
+
+
+def cleaned(value: Any) -> Any:
+    """The same, of a path and other text as `clipped`."""
+    return clipped(value, LONGEST_PATH) if isinstance(value, str) else value
 
 
 def job_fields(job: "Job") -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import MCPServer
@@ -45,8 +46,12 @@ ANNOTATIONS = {
 class Server(MCPServer[Any]):
     """Tells errors as one sentence, without the SDK's prefix."""
 
+    arguments: dict[str, frozenset[str]]  # of each tool, by name
+
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
-        """As the SDK's."""
+        """As the SDK's, but refuses arguments that the tool has not: what is misspelt would be left out unseen."""
+        if unknown := arguments.keys() - self.arguments.get(name, arguments.keys()):
+            raise ToolError(f"{name} has no argument {min(unknown)[:40]!r}")
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
@@ -73,4 +78,5 @@ def server(queue: Queue) -> Server:
     tools = Tools(queue)
     for name, promise in ANNOTATIONS.items():
         made.add_tool(getattr(tools, name), annotations=promise)
+    made.arguments = {name: frozenset(inspect.signature(getattr(tools, name)).parameters) for name in ANNOTATIONS}
     return made

@@ -83,7 +83,7 @@ class Tools:
         found, used = self._queue.job(job), None
         used = found.used
         fields = {
-            name: getattr(found, name)
+            name: answers.cleaned(getattr(found, name))
             for name in (
                 "attempt", "max_retries", "cpus", "memory_mb", "gpu_type", "gpu_memory_mb", "time_limit", "time_left",
                 "priority", "rank", "signal", "cwd", "log",
@@ -199,7 +199,8 @@ class Tools:
         hold: Annotated[bool, Field(description="queue it held")] = False,
     ) -> SubmissionPreview:
         """Check a submission and say what it would queue. Changes nothing; submit with the token queues it."""
-        if (command is None) == (shell is None):
+        wanted = shell if command is None else command
+        if wanted is None or None not in (command, shell):
             raise BadUsage("give either command or shell")
         asked: dict[str, Any] = {
             "cwd": cwd, "name": name, "gpus": gpus, "gpu_type": gpu_type, "gpu_memory_mb": gpu_memory_mb, "cpus": cpus,
@@ -207,8 +208,8 @@ class Tools:
             "begin_at": begin_at, "array": array, "params": params, "max_concurrent": max_concurrent,
             "max_retries": max_retries, "project": project, "comment": comment, "conda_env": conda_env, "hold": hold,
         }  # fmt: skip
-        given = {option: value for option, value in asked.items() if value not in (None, [], {}, False, 0)}
-        prepared = self._queue.prepare(command or shell or "", **given)
+        given = {option: value for option, value in asked.items() if value is not None and value is not False}
+        prepared = self._queue.prepare(wanted, **given)
 
         def act() -> Submitted:
             made = prepared.submit()
@@ -225,7 +226,7 @@ class Tools:
             valid_seconds=int(LIFETIME),
             count=prepared.count,
             jobs=answers.new_lines(prepared.jobs, FEW),
-            cwd=prepared.jobs[0].cwd,
+            cwd=answers.cleaned(prepared.jobs[0].cwd),
             notes=[answers.clipped(note, answers.LONGEST_TEXT) for note in prepared.notes],
         )
 

@@ -27,6 +27,8 @@ class Events:
 
     def __init__(self, state: State, after: str | None, kinds: Collection[str], *, follow: bool) -> None:
         """Raises `BadUsage` for what is no id, `Refused` for an unknown kind."""
+        if after is not None and not isinstance(after, str):
+            raise BadUsage(f"after: {after!r} is not the id of an event (such as 17-204)")
         try:
             begin = None if after is None else known.decode_id(after)
         except ValueError as error:

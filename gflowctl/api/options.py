@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from gflowctl.api.naming import text_of
@@ -9,7 +10,7 @@ from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import RANGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     from gflowctl.api.naming import Jobs
 
@@ -83,14 +84,14 @@ def given_by(options: Options) -> dict[str, Any]:
         found["retry_delay"] = (found.get("retry_delay", 0.0), found.pop("retry_factor"))
     elif "retry_delay" in found:
         found["retry_delay"] = (found["retry_delay"], 1.0)
-    return {name: value for name, value in found.items() if value not in (None, [], False)}
+    return {name: value for name, value in found.items() if not (value is None or value is False or value == [])}
 
 
 def command_of(command: Any) -> dict[str, Any]:
     """The words of a command, or a line of shell, as the options have it. Raises `BadUsage`."""
     if isinstance(command, str):
         return {"wrap": command}
-    words = list(command)
+    words = list(command) if isinstance(command, Iterable) else []
     if not words or not all(isinstance(word, str) for word in words):
         raise BadUsage("command: give a list of words, or a line of shell as one text")
     if words[0] == "-":
@@ -149,8 +150,9 @@ def _jobs(name: str, value: Any) -> dict[str, Any]:
 
 
 def _words(name: str, value: Any) -> list[str]:
-    words = [] if isinstance(value, str) else list(value)
-    if isinstance(value, str) or not all(isinstance(word, str | int) for word in words):
+    is_one = isinstance(value, str | bytes | bytearray) or not isinstance(value, Iterable)
+    words = [] if is_one else list(value)
+    if is_one or not all(isinstance(word, str | int) for word in words):
         raise BadUsage(f"{name}: {value!r} is not a list of words")
     return [str(word) for word in words]
 
@@ -163,9 +165,14 @@ def _array(name: str, value: Any) -> dict[str, Any]:
     return {name: value if isinstance(value, str) else ",".join(_words(name, value))}
 
 
-def _params(_: str, value: Mapping[str, Any]) -> dict[str, Any]:
+def _params(_: str, value: Any) -> dict[str, Any]:
     from gflowd.core.request import sweep_parameters
 
+    if not isinstance(value, Mapping) or not all(
+        isinstance(name, str) and isinstance(values, Iterable) and not isinstance(values, bytes | bytearray)
+        for name, values in value.items()
+    ):
+        raise BadUsage(f"params: {value!r} does not give texts or lists of values by names")
     found = [
         f"{name}={values}" if isinstance(values, str) else sweep_parameters.axis(name, [str(each) for each in values])
         for name, values in value.items()
@@ -182,7 +189,7 @@ def _retry_on(name: str, value: Any) -> dict[str, Any]:
 def _signal(name: str, value: Any) -> dict[str, Any]:
     from gflowctl.options import signals
 
-    return {name: signals.parse_early(value)}
+    return {name: signals.parse_early(_plain()(name, value)[name])}
 
 
 def _events(name: str, value: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from gflowctl.api.naming import words_of
+from gflowctl.api.naming import number, texts, word_of, words_of
 from gflowctl.api.reader import Reader, environment_of
 from gflowd.core.errors import BadUsage
 
@@ -96,13 +96,13 @@ class Queue:
         asked = Listing(
             named=() if jobs is None else words_of(jobs),
             ended=ended,
-            states=frozenset(descriptions.states(_words(states))),
-            names=_words(names),
-            users=_words(users),
-            projects=_words(projects),
+            states=frozenset(descriptions.states(texts("states", states))),
+            names=texts("names", names),
+            users=texts("users", users),
+            projects=texts("projects", projects),
             group=None if group is None else str(group),
-            since=since,
-            limit=limit if not names else None,
+            since=number("since", since),
+            limit=number("limit", limit, whole=True) if not names else None,
         )
         if jobs is not None and not asked.named:
             return []
@@ -124,7 +124,7 @@ class Queue:
 
     def job(self, job: JobName) -> Job:
         """One job. Raises `Refused` if there is none, `BadUsage` if several are meant, as by the id of an array."""
-        (word,) = words_of(job)
+        word = word_of(job)
         with self._reader.view() as view:
             return self._reader.jobs(view, [view.one(word)])[0]
 
@@ -133,7 +133,7 @@ class Queue:
         from gflowctl.api.values import attempt_of
         from gflowctl.output import json_records
 
-        (word,) = words_of(job)
+        word = word_of(job)
         with self._reader.view() as view:
             return list(map(attempt_of, json_records.past_attempts(view, view.job(view.one(word)))))
 
@@ -150,7 +150,7 @@ class Queue:
         """Why a job waits, or ended as it did, in words with figures, as `gflowctl show` says it."""
         from gflowctl.api import machine
 
-        (word,) = words_of(job)
+        word = word_of(job)
         with self._reader.view() as view:
             return machine.why(view, view.job(view.one(word)))
 
@@ -170,9 +170,11 @@ class Queue:
         """
         from gflowctl.api import logs
 
+        for name, given in (("attempt", attempt), ("after", after), ("lines", lines), ("most", most)):
+            number(name, given, whole=True)
         if after < 0 or most < 1 or (lines is not None and lines < 0):
             raise BadUsage("after, lines and most are numbers from 0")
-        (word,) = words_of(job)
+        word = word_of(job)
         with self._reader.view() as view:
             found = view.job(view.one(word))
             opened = logs.opened(view, found, attempt, error=error)
@@ -186,7 +188,7 @@ class Queue:
 
         state = self._reader.fresh_context().state
         state.check()
-        return Events(state, after, _words(kinds), follow=follow)
+        return Events(state, after, texts("kinds", kinds), follow=follow)
 
     def gpus(self) -> list[Gpu]:
         """The GPUs as gflowd last saw them; none before it has looked."""
@@ -216,7 +218,8 @@ class Queue:
         from gflowctl.api import machine
 
         with self._reader.view() as view:
-            return machine.statistics(view, None if users is None else tuple(_words(users)), since, by)
+            chosen = None if users is None else tuple(texts("users", users))
+            return machine.statistics(view, chosen, number("since", since), by)
 
     def wait(
         self,
@@ -231,6 +234,7 @@ class Queue:
         """
         from gflowctl.output import follow
 
+        number("timeout", timeout)
         words = words_of(jobs)
         if not words:
             return []
@@ -292,6 +296,12 @@ class Queue:
     def release(self, jobs: Jobs, *, at: float | None = None, dry_run: bool = False) -> Changes:
         """Lets held jobs start; with `at` not before then, which also moves the begin time of a queued job."""
         from gflowctl.change import wish_rules
+        from gflowd.core.job.model import RANGES
+
+        least, most = RANGES["begin_at"]
+        number("at", at)
+        if at is not None and not least <= at <= most:
+            raise BadUsage(f"at: {at!r} is out of range ({least:.0f} to {most:.0f})")
 
         return self._change(jobs, wish_rules.released(at), dry_run=dry_run, next_run=True)
 
@@ -325,12 +335,3 @@ class Queue:
 
         chosen = changes.Named(words_of(jobs), runs.NEXT if next_run else None)
         return changes.change(self._reader, chosen, wanted, dry_run=dry_run)
-
-
-def _last_at(job: Job) -> float:
-    return max(job.submitted_at, job.ended_at or 0.0)
-
-
-def _words(given: Iterable[str]) -> list[str]:
-    """A list of words; of a single text this one word."""
-    return [given] if isinstance(given, str) else list(given)

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 WRITING = threading.RLock()
 
 
+def _renew_after_fork() -> None:
+    """The thread that was writing is not in the new process, so it would never let go."""
+    global WRITING
+    WRITING = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_after_fork)
+
+
 class FollowedStore(Store):
     """A snapshot that is read incrementally. `read` answers the same fold, of which others may not keep anything."""
 
@@ -50,15 +59,20 @@ class FollowedStore(Store):
         self._follower.close()
 
     def __del__(self) -> None:
-        self._follower.close()
+        if hasattr(self, "_follower"):
+            self._follower.close()
 
 
 class Reader:
     """Views of one state directory, one at a time, and the jobs in them."""
 
     def __init__(self, environ: Mapping[str, str], config: str | None, state_dir: str | None) -> None:
-        self._origin = environ, config, state_dir
         self._context = Context(environ, config, state_dir, embedded=True)
+        if config is None and environ.get("GFLOW_CONFIG"):
+            environ = {**environ, "GFLOW_CONFIG": self._context.config_path}
+        # of the directory in which it was made: a program may change to another
+        self._origin = environ, None if config is None else os.path.abspath(config), self._context.state.root
+        self._context = Context(*self._origin, embedded=True)
         self._store = FollowedStore(self._context)
         self._jobs = KeptJobs()
         self._lock = threading.RLock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from gflowd.core.errors import BadUsage, Refused
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from gflowctl.api.options import Options
     from gflowctl.api.reader import Reader
@@ -84,11 +85,27 @@ def _drafter(context: Context, given: dict[str, Any], environment: Mapping[str, 
     from gflowctl.submit.drafting import Drafter
 
     if environment is not None:
-        if not all(isinstance(word, str) for pair in environment.items() for word in pair):
-            raise BadUsage("environment: names and values are text")
-        variables = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+        variables = _variables(environment)
     args = Namespace(**{**defaults, **given})
     return Drafter(args, context, given=given, environment=None if environment is None else variables)
+
+
+def _variables(environment: Mapping[str, str]) -> dict[bytes, bytes]:
+    """As a process has them. Raises `BadUsage` for what none can have."""
+    if not isinstance(environment, Mapping):
+        raise BadUsage("environment: names and values are text")
+    found = {}
+    for pair in environment.items():
+        if not all(isinstance(word, str) for word in pair):
+            raise BadUsage("environment: names and values are text")
+        try:
+            name, value = map(os.fsencode, pair)
+        except UnicodeEncodeError as error:
+            raise BadUsage(f"environment: {error.object!r} cannot be encoded") from None
+        if not name or b"=" in name or b"\0" in name + value:
+            raise BadUsage(f"environment: {pair[0]!r} cannot be the name of a variable, or its value has a NUL")
+        found[name] = value
+    return found
 
 
 def _drafted(drafter: Drafter) -> Draft:

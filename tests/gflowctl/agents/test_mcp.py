@@ -148,8 +148,9 @@ def test_output_is_bounded_and_failures_are_explained(ctl: Ctl) -> None:
 
 
 def test_a_submission_takes_a_preview_and_its_token_which_counts_once(ctl: Ctl) -> None:
-    script = ctl.home / "job.sh"
+    script, strange = ctl.home / "job.sh", ctl.home / "\x1b[31m"
     script.write_text("#!/bin/sh\necho one\n")
+    strange.mkdir()
 
     async def session(agent: Agent) -> None:
         shown = await agent.call(
@@ -169,9 +170,17 @@ def test_a_submission_takes_a_preview_and_its_token_which_counts_once(ctl: Ctl) 
         assert await agent.fails("preview_submit") == "give either command or shell"
         assert "no job 42" in await agent.fails("preview_submit", shell="true", depends_on=["42"])
         assert "gpus" in await agent.fails("preview_submit", shell="true", gpus=-1)
+        assert await agent.fails("preview_submit", shell="true", gpu=2) == "preview_submit has no argument 'gpu'"
+        assert await agent.fails("hold", jobs=["1"], all=True) == "hold has no argument 'all'"
+        assert "give a list of words" in await agent.fails("preview_submit", command=[])
+        last = await agent.call("preview_submit", shell="true", priority=0, cpus=0, cwd=str(strange))
+        assert "\x1b" not in last["cwd"]
         held = await agent.call("preview_submit", shell="sleep 1", hold=True, time_limit=60)
         assert (await agent.call("submit", token=held["token"]))["job"] == "3"
         assert ctl.jobs("3")[0]["state"] == "held"
+        assert (await agent.call("submit", token=last["token"]))["job"] == "4"
+        assert [(job["priority"], job["cpus"]) for job in ctl.jobs("4")] == [(0, 0)]
+        assert "\x1b" not in json.dumps(await agent.call("show_job", job="4"), ensure_ascii=False)
 
     talk(ctl, session)
     assert b"echo one" in Path(ctl.jobs()[0]["script"]).read_bytes()
