@@ -65,6 +65,16 @@ FILES = ["job.sh", "sweep.csv", "jobs.jsonl", "empty", "binary", "folder", "loop
          "out/%A_%a.txt", "."]  # fmt: skip
 ADDRESSES = ["127.0.0.1:0", "[::1]:0", "localhost:0", "unix:web.sock", "unix:", "unix:/", "127.0.0.1:1", ":0", "x:0",
              "127.0.0.1", "127.0.0.1:65536", "日本語:0", "a..b:0", f"{'h' * 70}:0", "unix:" + "p" * 200]  # fmt: skip
+MAILS = ["ada@example.org", "ada,bob", "a@b@c", "-f@x", "ada@\nBcc: eve"]
+URLS = [
+    "http://127.0.0.1:1/x",
+    "https://",
+    "http://[::1]:1",
+    "nonsense://x",
+    "json://127.0.0.1:1",
+    "a:b",
+    "https://a b",
+]
 OTHERS = ["gpu:2", "gpu:h100:1", "0,2", "0-3", "all", "USR1@10", "B:TERM@60", "KILL", "SIGRTMIN+3", "99", "HUP@", "@5",
           "failure,timeout", "oom,3", "30sx2", "a=1,2", "x=0:1:0.1", "x=", "=1", "x=1:0:1", "{a}-{index}", "{zzz}", "{",
           "ALL", "NONE", "A=1,B", "ALL,LIST='a,b'", "=", "ada@example.org", "begin,end", "fail", "none", "bash", "zsh",
@@ -81,7 +91,7 @@ FITTING = {
     "USER": NAMES, "NAME": NAMES, "FIELDS": FIELDS, "FIELD": FIELDS, "FILE": FILES, "DIR": FILES, "CSV": FILES,
     "PATTERN": FILES, "LIST": [*JOBS, *OTHERS], "ID": [*COUNTS, "1-1", "0-0"], "P": COUNTS, "S": COUNTS,
     "0-255": COUNTS, "GROUP": JOBS, "KIND": EVENTS, "FRACTION": FRACTIONS,
-    "ADDRESS": ADDRESSES, "HOST": NAMES,
+    "ADDRESS": ADDRESSES, "HOST": NAMES, "ADDR": MAILS, "URL": URLS, "ADDR|URL": [*MAILS, *URLS],
 }  # fmt: skip
 DEST = {"array": ARRAYS, "depends_on": DEPENDENCIES, "begin": INSTANTS, "start": INSTANTS, "since": INSTANTS}
 EVERY = [*COUNTS, *DURATIONS, *INSTANTS, *SIZES, *JOBS, *STATES, *NAMES, *FIELDS, *DEPENDENCIES, *ARRAYS, *FILES,
@@ -256,7 +266,7 @@ def judge(words: list[str], status: int, out: bytes, err: bytes) -> str | None:
     ends_as_a_job = {"run", "wait", "--wait"} & {*words}
     if status < 0 or (status not in STATUSES and not ends_as_a_job):
         return f"ends with {status}"
-    if status != 0 and not err and words[0] != "__complete" and not {"doctor", "wait"} & {*words}:
+    if status != 0 and not err and words[0] != "__complete" and not {"doctor", "notify", "wait"} & {*words}:
         return "fails without a word"
     if status in (1, 3) and err.count(b"\n") > 1 and err.startswith(b"gflowctl: ") and not out:
         return "says more than one line"
@@ -290,6 +300,7 @@ def call(ctl: Ctl, caller: Caller, tally: Tally) -> None:
     stream: dict[str, Any] = {"stdin": subprocess.DEVNULL} if given is None else {"input": given}
     may_wait = any(word.partition("=")[0] in WAITING or word in LASTING for word in words)
     ctl.env["EDITOR"] = ctl.env["VISUAL"] = caller.random.choice(["true", "false", "touch", "no-such-editor"])
+    ctl.env["GFLOW_NOTIFICATIONS__MAIL__SENDMAIL"] = "/nonexistent"  # no mail leaves
     ctl.env["COLUMNS"] = caller.random.choice(["80", "200", "1", "0", "x"])
     began = time.monotonic()
     what = None

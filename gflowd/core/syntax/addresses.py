@@ -8,6 +8,7 @@ from gflowd.core.errors import Refused
 
 LONGEST_ADDRESS = 254  # characters, RFC 5321
 LONGEST_URL = 2000
+LARGEST_PORT = 65535
 HTTP = ("http", "https")
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -15,6 +16,7 @@ _LOCAL = rf"{_ATOM}(?:\.{_ATOM})*"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _ADDRESS = re.compile(rf"(?!-){_LOCAL}(?:@{_LABEL}(?:\.{_LABEL})*)?")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@?#]*@)?([^/?#]*)([^ ]*)")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?")
 _UNSEEN = re.compile(r"[^!-~]")  # in a URL
 
 
@@ -34,7 +36,7 @@ def url(text: str) -> str:
     match = _URL.fullmatch(text)
     if match is None or _UNSEEN.search(text) or len(text) > LONGEST_URL:
         raise Refused(f"{redacted(text)!r} is not a URL (such as https://example.org/hook, or one of apprise's)")
-    if match[1].lower() in HTTP and not match[2]:
+    if match[1].lower() in HTTP and not ((host := _HOST.fullmatch(match[2])) and int(host[1] or 0) <= LARGEST_PORT):
         raise Refused(f"the URL {redacted(text)!r} names no host")
     return text
 

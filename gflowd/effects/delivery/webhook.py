@@ -53,9 +53,9 @@ def headers(target: Webhook, kind: str, event_id: str, body: bytes, now: float) 
 
 def post(target: Webhook, given: Mapping[str, str], body: bytes) -> Outcome:
     """How it went."""
-    request = urllib.request.Request(target.url, body, dict(given), method="POST")  # noqa: S310 -- http or https
     opener = urllib.request.build_opener(_NoRedirect)
     try:
+        request = urllib.request.Request(target.url, body, dict(given), method="POST")  # noqa: S310 -- http or https
         with opener.open(request, timeout=target.timeout) as answer:
             return retries.of_http(answer.status, "", "")
     except urllib.error.HTTPError as error:

@@ -29,7 +29,8 @@ def test_urls() -> None:
     for text in ("https://u:p@example.org:8/x?y=z", "http://[::1]/", "slack://a/b/c", "tgram://1:x_y/2"):
         assert url(text) == text
     assert scheme("SLACK://x") == "slack"
-    for text in ("", "example.org", "https://", "http:///x", "https://a/b c", "https://a/\n", "//x", "https://ä/"):
+    for text in ("", "example.org", "https://", "http:///x", "https://a/b c", "https://a/\n", "//x", "https://ä/",
+                 "http://[::1/", "http://a:99999/", "http://a:x/"):  # fmt: skip
         with pytest.raises(Refused):
             url(text)
 
