@@ -15,7 +15,7 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL = rf"{_ATOM}(?:\.{_ATOM})*"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _ADDRESS = re.compile(rf"(?!-){_LOCAL}(?:@{_LABEL}(?:\.{_LABEL})*)?")
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@?#]*@)?([^/?#]*)([^ ]*)")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:([^/?#]*)@)?([^/?#]*)([^ ]*)")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?")
 _UNSEEN = re.compile(r"[^!-~]")  # in a URL
 
@@ -36,7 +36,7 @@ def url(text: str) -> str:
     match = _URL.fullmatch(text)
     if match is None or _UNSEEN.search(text) or len(text) > LONGEST_URL:
         raise Refused(f"{redacted(text)!r} is not a URL (such as https://example.org/hook, or one of apprise's)")
-    if match[1].lower() in HTTP and not ((host := _HOST.fullmatch(match[2])) and int(host[1] or 0) <= LARGEST_PORT):
+    if match[1].lower() in HTTP and not ((host := _HOST.fullmatch(match[3])) and int(host[1] or 0) <= LARGEST_PORT):
         raise Refused(f"the URL {redacted(text)!r} names no host")
     return text
 
@@ -53,4 +53,12 @@ def redacted(address: str) -> str:
         return "..."
     if match[1].lower() not in HTTP:
         return f"{match[1].lower()}://..."
-    return f"{match[1].lower()}://{_UNSEEN.sub('?', match[2])}{'/...' if match[3].strip('/') else match[3]}"
+    return f"{match[1].lower()}://{_UNSEEN.sub('?', match[3])}{'/...' if match[4].strip('/') else match[4]}"
+
+
+def without_user(address: str) -> tuple[str, str | None]:
+    """A URL without the user and password that it may name, and these as they are in it; None if there are none."""
+    match = _URL.fullmatch(address)
+    if match is None or match[2] is None:
+        return address, None
+    return f"{match[1]}://{match[3]}{match[4]}", match[2]

@@ -5,11 +5,11 @@ a word of the command.
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 from gflowd.core.notify import plain_text, retries
 from gflowd.core.notify.retries import Outcome
+from gflowd.effects.delivery import program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +35,11 @@ def run(target: Hook, event: Mapping[str, Any], subject: str, body: bytes) -> Ou
     """How it went."""
     given = {name: value for name, value in os.environ.items() if not name.startswith("GFLOW_")}
     try:
-        done = subprocess.run(
-            target.command, input=body + b"\n", env={**given, **variables(event, subject)}, cwd="/", check=False,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=target.timeout,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+        done = program.run(
+            target.command, body + b"\n", target.timeout, env={**given, **variables(event, subject)}, cwd="/"
+        )
+    except TimeoutError:
         return Outcome("again", f"did not end within {target.timeout:g} s")
     except OSError as error:
         return Outcome("again", error.strerror or str(error))
-    return retries.of_exit(done.returncode, plain_text.last_line(done.stderr), hook=True)
+    return retries.of_exit(done.status, plain_text.last_line(done.said), hook=True)

@@ -8,7 +8,6 @@ import os
 import smtplib
 import socket
 import ssl
-import subprocess
 from dataclasses import replace
 from email import policy
 from email.message import EmailMessage
@@ -19,7 +18,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.notify import plain_text, retries
 from gflowd.core.notify.retries import DELIVERED, Outcome
 from gflowd.core.notify.targets import STARTTLS, TLS
-from gflowd.effects.delivery import secrets
+from gflowd.effects.delivery import program, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,22 +135,19 @@ class Sender:
             self._server = None
 
     def _pipe(self, message: bytes, to: Sequence[str]) -> Outcome:
-        program = sendmail_of(self._transport)
-        if program is None:
+        sendmail = sendmail_of(self._transport)
+        if sendmail is None:
             return Outcome("again", NO_SENDMAIL)
-        words = [program, "-i"]
+        words = [sendmail, "-i"]
         if self._transport.sender is not None:
             words += ["-f", parseaddr(self._transport.sender)[1]]
         try:
-            done = subprocess.run(
-                [*words, *to], input=message.replace(b"\r\n", b"\n"), stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, timeout=self._transport.timeout, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return Outcome("again", f"{program} did not end within {self._transport.timeout:g} s")
+            done = program.run([*words, *to], message.replace(b"\r\n", b"\n"), self._transport.timeout)
+        except TimeoutError:
+            return Outcome("again", f"{sendmail} did not end within {self._transport.timeout:g} s")
         except OSError as error:
-            return Outcome("again", f"{program}: {error.strerror}")
-        return retries.of_exit(done.returncode, plain_text.last_line(done.stderr))
+            return Outcome("again", f"{sendmail}: {error.strerror}")
+        return retries.of_exit(done.status, plain_text.last_line(done.said))
 
 
 @contextlib.contextmanager

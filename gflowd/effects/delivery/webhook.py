@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import http.client
 import socket
 import ssl
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -35,11 +37,18 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
     return f"sha256={signed.hexdigest()}"
 
 
+def basic(user: str) -> str:
+    """The header Authorization for the user and password of a URL, which may be percent-encoded."""
+    return f"Basic {base64.b64encode(urllib.parse.unquote_to_bytes(user)).decode()}"
+
+
 def headers(target: Webhook, kind: str, event_id: str, body: bytes, now: float) -> dict[str, str]:
     """The headers of a delivery. Raises `Refused` if the secret cannot be had."""
     timestamp = str(int(now))
+    user = addresses.without_user(target.url)[1]
     found = {
         "User-Agent": f"gflow/{__version__}",
+        **({} if user is None else {"Authorization": basic(user)}),
         **dict(target.headers),
         "Content-Type": "application/json",
         "X-Gflow-Event": kind,
@@ -55,7 +64,8 @@ def post(target: Webhook, given: Mapping[str, str], body: bytes) -> Outcome:
     """How it went."""
     opener = urllib.request.build_opener(_NoRedirect)
     try:
-        request = urllib.request.Request(target.url, body, dict(given), method="POST")  # noqa: S310 -- http or https
+        url = addresses.without_user(target.url)[0]
+        request = urllib.request.Request(url, body, dict(given), method="POST")  # noqa: S310 -- http or https
         with opener.open(request, timeout=target.timeout) as answer:
             return retries.of_http(answer.status, "", "")
     except urllib.error.HTTPError as error:

@@ -13,6 +13,7 @@ import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core.notify.retries import Outcome
+from gflowd.effects import proc
 from gflowd.workers.base import PR_SET_PDEATHSIG
 
 if TYPE_CHECKING:
@@ -67,10 +68,13 @@ class Courier:
         return found, is_over
 
     def end(self) -> None:
-        """Kills it and what it has started."""
-        for kill in (os.killpg, os.kill):
-            with contextlib.suppress(OSError):
-                kill(self._pid, signal.SIGKILL)
+        """Kills it and what it has started, which has groups of its own."""
+        with contextlib.suppress(OSError):
+            os.kill(self._pid, signal.SIGSTOP)
+        for pid in [*proc.children(self._pid), self._pid]:
+            for kill in (os.killpg, os.kill):
+                with contextlib.suppress(OSError):
+                    kill(pid, signal.SIGKILL)
         self._reap()
 
     def _hear(self) -> bool:

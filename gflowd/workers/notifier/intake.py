@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
     Event = Mapping[str, Any]
 
+SLACK = 30.0  # seconds: a new target of gflow.toml is told of the daemon's start, which was before
 MOST_LINES = 30  # on elements of an array that did not finish
 WORST = ("failed", "timeout", "cancelled", "finished")
 
 
 class Intake:
-    """`since`: by the key of a target of gflow.toml, the time of the first event that it is told of."""
+    """`since`: by the key of a target of gflow.toml, the time of the first event that it is told of. No such time lies
+    ahead: the clock was wrong when it was noted, and has been set back.
+    """
 
     def __init__(self, outbox: Outbox, targets: Sequence[Target], since: Mapping[str, float]) -> None:
         self._outbox = outbox
@@ -33,7 +36,7 @@ class Intake:
         """Within a commit of the outbox."""
         for event in events:
             for target in self._targets:
-                if event["at"] >= self._since[target.key] and target.takes(event):
+                if event["at"] >= min(self._since[target.key], now - SLACK) and target.takes(event):
                     self._outbox.add(target.key, _stored(event), now)
             if "notify" in event:
                 self._take_of_job(event, now)

@@ -18,9 +18,8 @@ from gflowd.storage import history
 from gflowd.storage.journal.reader import Reader
 from gflowd.storage.outbox import Outbox, OutboxFailed
 from gflowd.workers.base import Turn
-from gflowd.workers.notifier import delivery
+from gflowd.workers.notifier import delivery, intake
 from gflowd.workers.notifier.couriers import Courier
-from gflowd.workers.notifier.intake import Intake
 from gflowd.workers.slots import Service
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 LINGER = 60.0  # seconds without anything to do before it rests
 FRESH = 3600.0  # seconds: without an outbox, what is older has been told, or was not asked for
-SLACK = 30.0  # seconds: a new target of gflow.toml is told of the daemon's start, which was before
 MANY = 20  # messages for a person, of which one is made
 MOST_IN_ONE = 5000
 MOST_AT_ONCE = 50  # messages that a process delivers
@@ -53,6 +51,7 @@ class Notifier:
         self._outbox: Outbox | None = None
         self._reader = Reader(wiring.state)
         self._couriers: dict[str, Courier] = {}
+        self._unnoted: list[tuple[str, Report]] = []  # by receiver; nothing else is sent until the outbox has them
         self._busy_at = -math.inf  # when there last was anything to do (monotonic)
         self._read_since = -math.inf  # only later events are read
         self._said: set[tuple[str, str]] = set()  # of a receiver, and why it refused something
@@ -94,9 +93,10 @@ class Notifier:
 
     def _work(self, now: Moment) -> float:
         """Returns in how many seconds there is something to do again."""
+        self._hear(now)
         outbox = self._open(now)
+        self._note_reports(outbox, now)
         self._read(outbox, now)
-        self._collect(outbox, now)
         self._tidy(outbox, now)
         waiting = outbox.waiting()
         self._trouble = self._told_of(waiting)
@@ -118,31 +118,34 @@ class Notifier:
         if self._outbox is None:
             outbox = Outbox(self._state.outbox, write=True)
             with outbox.commit():
-                since = outbox.know((target.key for target in self._targets), now.wall - SLACK)
+                since = outbox.know((target.key for target in self._targets), now.wall - intake.SLACK)
                 outbox.retry_now()
             if (last := outbox.last) is not None:
                 self._reader = Reader(self._state, kinds.decode_id(last))
             else:
                 self._read_since = now.wall - FRESH
-            self._intake = Intake(outbox, self._targets, since)
+            self._intake = intake.Intake(outbox, self._targets, since)
             self._outbox = outbox
         return self._outbox
 
     def _mend(self, error: OutboxFailed) -> None:
-        """A damaged outbox is put aside, and with it what was in it."""
+        """Closes the outbox, to open it again. A damaged one is put aside, and with it what was in it. Otherwise what
+        is being delivered goes on: nothing is sent twice because the disk is full.
+        """
         if self._outbox is not None:
             self._outbox.close()
             self._outbox = None
         self._reader.close()
         self._reader = Reader(self._state)
-        for courier in self._couriers.values():
-            courier.end()
-        self._couriers.clear()
         if error.damaged:
+            for courier in self._couriers.values():
+                courier.end()
+            self._couriers.clear()
+            self._unnoted.clear()
             self._log.error("outbox set aside", why=str(error), path=history.set_aside(self._state.outbox))
 
     def _read(self, outbox: Outbox, now: Moment) -> None:
-        oldest = max(self._read_since, now.wall - self._config.notify_give_up)
+        oldest = max(min(self._read_since, now.wall - FRESH), now.wall - self._config.notify_give_up)
         events = self._reader.read()
         mark = outbox.next_mark()
         if self._reader.lost:
@@ -162,15 +165,19 @@ class Notifier:
         for key, count in dropped:
             self._say_once(key, "given up", why="too many wait for it", count=count)
 
-    def _collect(self, outbox: Outbox, now: Moment) -> None:
+    def _hear(self, now: Moment) -> None:
         for key, courier in list(self._couriers.items()):
             reports, is_over = courier.reports(now.mono)
             if is_over:
                 del self._couriers[key]
-            if reports:
-                with outbox.commit():
-                    for report in reports:
-                        self._note(outbox, key, report, now)
+            self._unnoted += ((key, report) for report in reports)
+
+    def _note_reports(self, outbox: Outbox, now: Moment) -> None:
+        if self._unnoted:
+            with outbox.commit():
+                for key, report in self._unnoted:
+                    self._note(outbox, key, report, now)
+            self._unnoted.clear()
 
     def _note(self, outbox: Outbox, key: str, report: Report, now: Moment) -> None:
         unit, outcome = report

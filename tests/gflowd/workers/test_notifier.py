@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import email
 import email.policy
 import hashlib
@@ -10,6 +11,8 @@ import hmac
 import json
 import os
 import select
+import signal
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -359,3 +362,64 @@ def test_a_damaged_outbox_is_set_aside(stage: Stage, state: State) -> None:
     assert [path.name for path in Path(state.root).glob("outbox.db.corrupt-*")]
     stage.journal.ended(1, T0, {"email": None, "on": ["end"]})
     assert stage.tick().decision.trouble is None  # type: ignore[attr-defined]
+
+
+def test_nothing_is_sent_again_while_the_outbox_cannot_be_written(stage: Stage, state: State, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    stage.begin(f'[[notifications.commands]]\ncommand = ["/bin/sh", "-c", "cat >> {seen}"]\n')
+    stage.settle()
+    full = "CREATE TRIGGER full BEFORE DELETE ON message BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+    with contextlib.closing(sqlite3.connect(state.outbox, isolation_level=None)) as database:
+        database.execute(full)
+    event = stage.journal.ended(1, T0)
+    stage.run_until(T0 + 300)
+    assert stage.tick().decision.trouble is not None  # type: ignore[attr-defined]
+    stage.journal.ended(2, stage.wall)
+    with contextlib.closing(sqlite3.connect(state.outbox, isolation_level=None)) as database:
+        database.execute("DROP TRIGGER full")
+    stage.run_until(T0 + 600)
+    assert [json.loads(line)["job"] for line in seen.read_text().splitlines()] == [1, 2]
+    assert json.loads(seen.read_text().splitlines()[0])["id"] == event
+    assert stage.waiting() == {}
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_from_being_told(stage: Stage, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    asked = {"email": None, "on": ["end"], "urls": ["https://127.0.0.1:1/"]}
+    config = f'[[notifications.commands]]\ncommand = ["/bin/sh", "-c", "cat >> {seen}"]\n'
+    stage.wall = T0 + 1000 * HOUR
+    stage.begin(config)
+    stage.settle()
+    stage.wall = T0
+    stage.journal.ended(1, T0, asked)
+    stage.settle()
+    assert json.loads(seen.read_text())["job"] == 1
+    assert list(stage.waiting()) == ["url https://127.0.0.1:1/"]
+    stage.notifier.close()
+    stage.begin(config)
+    stage.journal.ended(2, T0)
+    stage.settle()
+    assert [json.loads(line)["job"] for line in seen.read_text().splitlines()] == [1, 2]
+
+
+def test_a_user_and_password_in_a_url_are_for_the_receiver_alone(stage: Stage, web: Receiver) -> None:
+    before = len(web.got())
+    web.answers(200)
+    stage.journal.ended(1, T0, {"on": ["end"], "urls": [f"http://ada:ge%40heim@127.0.0.1:{web.port}/x"]})
+    stage.settle()
+    (request,) = new(web, before)
+    assert request["headers"]["Host"] == f"127.0.0.1:{web.port}"
+    assert request["headers"]["Authorization"] == f"Basic {base64.b64encode(b'ada:ge@heim').decode()}"
+    assert stage.waiting() == {}
+
+
+def test_a_command_has_ended_when_it_has(stage: Stage, tmp_path: Path) -> None:
+    left, hook = tmp_path / "left", tmp_path / "hook"
+    hook.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! >> {left}\n")
+    hook.chmod(0o700)
+    stage.begin(f'[[notifications.commands]]\ncommand = ["{hook}"]\ntimeout = 5\n')
+    stage.journal.ended(1, T0)
+    stage.settle()
+    (running,) = map(int, left.read_text().split())
+    os.kill(running, signal.SIGKILL)
+    assert stage.waiting() == {}

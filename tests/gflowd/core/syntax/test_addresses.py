@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gflowd.core.errors import Refused
-from gflowd.core.syntax.addresses import addresses, redacted, scheme, url
+from gflowd.core.syntax.addresses import addresses, redacted, scheme, url, without_user
 
 
 def test_addresses_are_those_of_users_and_of_mail() -> None:
@@ -38,6 +38,7 @@ def test_urls() -> None:
 def test_what_is_shown_of_a_url_is_never_its_secret() -> None:
     shown = {
         "https://u:geheim@example.org:8/geheim?y=geheim": "https://example.org:8/...",
+        "https://u:ge@heim@example.org/x": "https://example.org/...",
         "https://example.org": "https://example.org",
         "https://example.org/": "https://example.org/",
         "HTTPS://example.org?token=geheim": "https://example.org/...",
@@ -48,3 +49,10 @@ def test_what_is_shown_of_a_url_is_never_its_secret() -> None:
     with pytest.raises(Refused) as refusal:
         url("https://example.org/geheim x\n")
     assert "geheim" not in str(refusal.value)
+
+
+def test_the_user_of_a_url_is_no_part_of_its_host() -> None:
+    assert without_user("https://ada:a%20b@example.org:8/x?y=@z") == ("https://example.org:8/x?y=@z", "ada:a%20b")
+    assert without_user("https://ada:a@b@example.org") == ("https://example.org", "ada:a@b")
+    assert without_user("https://example.org/@ada") == ("https://example.org/@ada", None)
+    assert without_user("no URL") == ("no URL", None)
