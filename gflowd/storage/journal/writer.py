@@ -2,17 +2,20 @@
 
 Nothing is synced: what a power cut takes away is told again, since what has been told is folded from the file itself. A
 line that was not written whole is cut. When the file has grown to the size that is kept, it becomes the older one, and
-another begins with a checkpoint. A file that was removed or changed by others is replaced in the same way.
+another begins with a checkpoint. A file that was removed or changed by others is replaced in the same way; what is no
+file is set aside.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import orjson
 
 from gflowd import paths
+from gflowd.core.errors import Refused
 from gflowd.core.events.told import Told, restored
 from gflowd.storage.journal import lines
 
@@ -127,7 +130,9 @@ class Writer:
         flags = os.O_RDWR | os.O_APPEND if path == self._path else os.O_RDONLY
         try:
             fd = paths.open_private(path, flags)
-        except FileNotFoundError:
+        except (OSError, Refused):
+            if _is_file(path):
+                raise
             return b""
         data = paths.read_range(fd, 0, os.fstat(fd).st_size)
         whole = data[: data.rfind(b"\n") + 1]
@@ -168,6 +173,9 @@ class Writer:
         """Keeps the file, if there is one, as the older one, and begins another."""
         line = lines.encode_checkpoint(self.told.checkpoint(), self.last, orjson.dumps)
         fresh = f"{self._path}.new"
+        for path in (fresh, self._path, self._older):
+            if os.path.lexists(path) and not _is_file(path):
+                os.rename(path, _free(f"{path}.strange"))
         fd = paths.open_private(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
         try:
             paths.write_all(fd, line)
@@ -180,3 +188,18 @@ class Writer:
         self.close()
         self._fd, self._begin, self._end = fd, len(line), len(line)
         self.is_lost = False
+
+
+def _is_file(path: str) -> bool:
+    """Whether a plain file is there, no link to one."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _free(path: str) -> str:
+    """A name like that which nothing has."""
+    while os.path.lexists(path):
+        path += "+"
+    return path

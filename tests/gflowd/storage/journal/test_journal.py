@@ -175,6 +175,34 @@ def test_a_file_that_others_touched_is_begun_anew(state: State, writer: Writer, 
     assert set(opened(state, generation=2).told.specs) == {1, 2, 3}
 
 
+@pytest.mark.parametrize("name", [lines.CURRENT, lines.OLDER, f"{lines.CURRENT}.new"])
+@pytest.mark.parametrize("kind", ["link", "directory"])
+@pytest.mark.parametrize("again", [False, True])
+def test_what_is_no_file_is_set_aside(state: State, writer: Writer, name: str, kind: str, again: bool) -> None:
+    write(writer, 1)
+    reader = Reader(state)
+    reader.read()
+    path, kept = Path(state.path(name)), Path(state.path("kept"))
+    kept.write_bytes(b"kept")
+    for _ in range(2):
+        if path.exists():
+            path.unlink()
+        if kind == "link":
+            path.symlink_to(kept)
+        else:
+            path.mkdir()
+            (path / "x").touch()
+        if again:
+            writer.close()
+            writer = opened(state, generation=2)
+        for job in range(2, 2 + KEEP // 50):
+            write(writer, job)
+        assert jobs(reader.read())[-1] == jobs(Reader(state).read())[-1] == 1 + KEEP // 50
+    assert len(list(Path(state.root).glob(f"{name}.strange*"))) == 2
+    assert kept.read_bytes() == b"kept"
+    writer.close()
+
+
 def test_a_reader_waits_while_the_file_is_gone(state: State, writer: Writer) -> None:
     for job in range(1, 50):
         write(writer, job)
