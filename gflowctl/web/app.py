@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from gflowctl.view.views import View
+    from gflowctl.web.actions import Done
     from gflowctl.web.pages.frame import Page, Query
     from gflowctl.web.source import Source
 
@@ -53,6 +55,7 @@ class Site:
         self.actions = Actions(queue)
         self.samples = GpuSamples(time.time())
         self.streams = Streams(source)
+        self._doing: OrderedDict[tuple[str, str, tuple[str, ...]], asyncio.Task[Done]] = OrderedDict()  # by form
         self._told: OrderedDict[str, list[str]] = OrderedDict()
         self._files = {
             each.name: each.read_bytes() for each in resources.files("gflowctl.web").joinpath("static").iterdir()
@@ -84,6 +87,7 @@ class Site:
             {
                 **made.values, "title": made.title, "tab": made.tab, "notices": notices, "told": told,
                 "is_live": bool(made.fragments), "as_of": as_of, "form_token": self.door.derived("form"),
+                "once": secrets.token_urlsafe(9),
             }
         )  # fmt: skip
 
@@ -123,6 +127,20 @@ class Site:
         while len(self._told) > KEPT_ANSWERS:
             self._told.popitem(last=False)
         return key
+
+    async def do_once(self, key: str, what: str, labels: list[str]) -> Done:
+        """Does it; a form that comes again, as by a double click, gets the answer of the first."""
+        form = key, what, tuple(labels)
+        task = self._doing.get(form) if key else None
+        if task is None:
+            task = self._doing[form] = asyncio.create_task(asyncio.to_thread(self.actions.act, what, labels))
+            while len(self._doing) > KEPT_ANSWERS:
+                self._doing.popitem(last=False)
+        try:
+            return await asyncio.shield(task)
+        except GflowError:  # it may be tried again
+            self._doing.pop(form, None)
+            raise
 
     def sample(self) -> None:
         """Keeps what the daemon saw of the GPUs."""
@@ -202,8 +220,8 @@ async def _live(site: Site, request: Request) -> Response:
     path, query = request.path_params["path"], _query(request)
     build, log = _builder(site, path), None
     if path.startswith("jobs/") and "log" in query:
-        reached = request.headers.get("last-event-id", "")
-        begin = int(reached) if reached.isascii() and reached.isdigit() else frame.number(query, "log")
+        reached = {"log": [request.headers.get("last-event-id", "")]}
+        begin = frame.number(reached if reached["log"][0] else query, "log")
         log = job.Following(path.removeprefix("jobs/"), query, begin)
 
     def fragments() -> tuple[str, dict[str, str]]:
@@ -238,18 +256,23 @@ def _raw(site: Site, request: Request) -> Response:
 async def _done(site: Site, request: Request) -> Response:
     """Carries out what was asked first, and leads on to a page that tells."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_FORM:
-            return PlainTextResponse("this form is too large\n", 413)
-    form = parse_qs(body.decode("latin-1"), keep_blank_values=True, max_num_fields=10000)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_FORM:
+                raise ValueError  # noqa: TRY301 -- as for too many fields
+        form = parse_qs(body.decode("latin-1"), keep_blank_values=True, max_num_fields=10000)
+    except ValueError:
+        return PlainTextResponse("this form is too large\n", 413)
+    except ClientDisconnect:
+        return Response(status_code=400)
     if not site.door.is_form(frame.one(form, "form_token")):
         return PlainTextResponse("refused: this form is not of a page of this gflowctl web; go back and reload\n", 403)
     what, labels = frame.one(form, "do"), form.get("job", [])
     if what not in ACTIONS or not labels:
         return PlainTextResponse("this form asks for nothing\n", 400)
     try:
-        done = await asyncio.to_thread(site.actions.act, what, labels)
+        done = await site.do_once(frame.one(form, "once"), what, labels)
     except GflowError as error:
         return site.failed(error, 503 if isinstance(error, TryAgain) else 409 if error.status in (1, 2) else 500)
     where = f"/jobs/{done.label}" if done.label is not None else "/"

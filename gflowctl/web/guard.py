@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import ipaddress
 from dataclasses import dataclass
-from http import cookies
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -59,12 +58,9 @@ class Door:
         return _same(text, self.token)
 
     def is_cookie(self, header: str) -> bool:
-        """Whether a Cookie header has ours."""
-        try:
-            found = cookies.SimpleCookie(header).get(self.cookie)
-        except cookies.CookieError:
-            return False
-        return found is not None and _same(found.value, self.derived("cookie"))
+        """Whether a Cookie header has ours, among those that other programs of this host have set, in whatever form."""
+        pairs = (each.strip().partition("=") for each in header.split(";"))
+        return any(_same(value, self.derived("cookie")) for name, _, value in pairs if name == self.cookie)
 
     def is_form(self, text: str) -> bool:
         """Whether a form was made by one of our pages."""

@@ -46,6 +46,8 @@ class Streams:
 
     async def events(self, fragments: Fragments, log: Following | None) -> AsyncIterator[bytes]:
         """The events of one page, until it is left or all streams are closed."""
+        if self.are_many:  # others came between the question and this
+            return
         self._count += 1
         try:
             told: dict[str, str] = {}

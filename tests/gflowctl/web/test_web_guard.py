@@ -43,6 +43,26 @@ def test_the_token_is_exchanged_for_a_cookie_and_leaves_the_address() -> None:
     assert browser.get("/", cookie="gflow-8421=\xff").status == 403
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        'a={"b": 1, "c": "x, y"}',
+        "flag",
+        "a=b c,d",
+        'a="unclosed',
+        "expires=x",
+        "h\xe9=1",
+        "",
+        "gflow-8421=of-an-earlier-one",
+    ],
+)
+def test_the_cookies_of_other_programs_do_not_shut_out(other: str) -> None:
+    ours = f"gflow-8421={DOOR.derived('cookie')}"
+    for cookie in (f"{other}; {ours}", f"{ours}; {other}", f"{ours};{other}"):
+        assert status(host=HOST, cookie=cookie) == 200, cookie
+    assert status(host=HOST, cookie=f"{other}; x{ours}") == status(host=HOST, cookie=f'a="{ours}') == 403
+
+
 def test_an_address_with_the_token_leads_nowhere_else() -> None:
     browser = Asking(guards.Guard(inside, DOOR), host=HOST)
     for path, where in (

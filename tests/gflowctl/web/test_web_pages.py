@@ -167,6 +167,20 @@ def test_a_page_is_kept_up_to_date_by_events(page: Asking) -> None:
     }  # fmt: skip
 
 
+def test_a_place_in_a_log_that_is_none_is_the_beginning(page: Asking) -> None:
+    for place in ("9" * 6000, "-1", "x"):
+        found = page.ask("GET", "/live/jobs/1?log=0", until=lambda data: b"as-of" in data, last_event_id=place)
+        assert found.status == 200
+
+
+def test_more_pages_than_there_may_be_end_at_once(page: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gflowctl.web.live import Streams
+
+    answers = iter((False, True))  # others come between the question and the first event
+    monkeypatch.setattr(Streams, "are_many", property(lambda _: next(answers)))
+    assert page.get("/live/").body == b""
+
+
 def test_files_of_the_page_are_served_and_no_others(page: Asking) -> None:
     assert page.get("/static/gflow.css").headers["content-type"].startswith("text/css")
     assert page.get("/static/gflow.js").headers["content-type"].startswith("text/javascript")
@@ -197,8 +211,11 @@ def test_what_is_asked_is_done_as_this_user(ctl: Ctl, opened: Opened) -> None:
     assert "Held job" not in page.get(done.headers["location"]).text
     page.post("/do", form_of(page, f"/ask?do=release&job={first}"), **here)
     assert ctl.jobs(str(first))[0]["state"] == "queued"
-    done = page.post("/do", form_of(page, f"/ask?do=redo&job={first}"), **here)
-    assert done.headers["location"].startswith("/jobs/3?told=")
+    form = form_of(page, f"/ask?do=redo&job={first}")
+    for _ in range(2):  # a double click
+        done = page.post("/do", form, **here)
+        assert done.headers["location"].startswith("/jobs/3?told=")
+        assert len(ctl.jobs()) == 3
     assert ctl.jobs("3")[0]["redone_from"] == first
     done = page.post("/do", form_of(page, f"/ask?do=cancel&job={first}&job=3"), **here)
     assert done.headers["location"].startswith("/?told=")
@@ -208,7 +225,7 @@ def test_what_is_asked_is_done_as_this_user(ctl: Ctl, opened: Opened) -> None:
     assert page.post("/do", form_of(page, "/ask?do=cancel&job=2").replace("job=2", "job=3&x=1"), **here).status == 303
     assert page.post("/do", form_of(page, "/ask?do=cancel&job=2").replace("do=cancel", "do=rm"), **here).status == 400
     assert page.post("/do", form_of(page, "/ask?do=hold&job=2").replace("job=2", "job=77"), **here).status == 409
-    assert page.post("/do", "x" * 300000, **here).status == 413
+    assert page.post("/do", "x" * 300000, **here).status == page.post("/do", "a=b&" * 20000, **here).status == 413
     assert page.get("/do?do=cancel&job=2").status == 404
     (ctl.home / "state.json").write_text("{}")
     (ctl.home / "state.json").rename(ctl.state.observed)
