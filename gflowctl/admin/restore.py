@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from gflowctl.admin import backup_file
 from gflowd import paths
 from gflowd.core.errors import Refused
+from gflowd.core.job.field_rules import LARGEST_WHOLE
+from gflowd.core.job.records import SCHEDULER
 from gflowd.effects import daemon
 from gflowd.storage.lock import whole_lock
 from gflowd.storage.record_log import Fold
@@ -152,7 +154,7 @@ def _put_config(source: str, config: str, kept: _Kept) -> None:
 
 def _put_snapshot(context: Context, fold: Fold, kept: _Kept) -> None:
     """Called under the lock. Ids continue after the greatest of the backup, the old state and all job directories; if
-    it is not known which ids were used after the backup, a large gap is left.
+    it is not known which ids were used after the backup, a large gap is left; so it is with the ids of events.
     """
     store = context.writable_store
     is_new = not os.path.lexists(store.path)
@@ -162,4 +164,6 @@ def _put_snapshot(context: Context, fold: Fold, kept: _Kept) -> None:
         store.notes.clear()
         given = fold.next_id + LEAP if is_new else fold.next_id
         commit.next_id = max(commit.next_id, given, store.first_free_id())
+        if (scheduler := fold.of(SCHEDULER).get(0)) is not None:
+            fold.of(SCHEDULER)[0] = {**scheduler, "generation": min(scheduler["generation"] + LEAP, LARGEST_WHOLE)}
         commit.rewrite(fold)

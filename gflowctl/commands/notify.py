@@ -65,7 +65,7 @@ def _list(args: argparse.Namespace, context: Context) -> int:
         render.write_json([
             {
                 "receiver": shown[each.key], "waiting": each.number, "oldest": render.rfc3339(each.oldest),
-                "failures": each.failures, "next_try": render.rfc3339(each.due_at) if each.failures else None,
+                "failures": each.failures, "next_try": render.rfc3339(each.due_at) if each.due_at else None,
                 "why": each.why or None, "given_up": each.dropped,
             }
             for each in found
@@ -82,7 +82,7 @@ def _list(args: argparse.Namespace, context: Context) -> int:
     rows = [
         (None, [
             shown[each.key], str(each.number), context.clock.near(each.oldest, now), str(each.failures),
-            context.clock.near(each.due_at, now, seconds=True) if each.failures else "now", each.why,
+            context.clock.near(each.due_at, now, seconds=True) if each.due_at > now else "now", each.why,
         ])
         for each in found
     ]  # fmt: skip

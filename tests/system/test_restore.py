@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -26,21 +27,30 @@ def elsewhere() -> Iterator[Machine]:
         found.close()
 
 
+def event_ids(machine: Machine, kind: str) -> list[tuple[int, ...]]:
+    printed = machine.ctl("events", "--json", "--kind", kind).stdout.splitlines()
+    return [tuple(map(int, json.loads(line)["id"].split("-"))) for line in printed]
+
+
 def test_running_jobs_go_on_through_the_loss_of_the_snapshot(own: Machine) -> None:
     running = own.submit("--wrap", f"{GATE}; exit 3")
     own.until(running, "running")
     queued = own.submit("-d", str(running), "--no-auto-cancel", "--wrap", "true")
     own.ctl("backup", "b.tar")
+    kill(own.pids()["scheduler"])
     own.submit("--hold", "true")  # is lost
+    told = eventually(lambda: event_ids(own, "job_submitted")[2:])
     assert "gflowd stop" in own.refused(1, "restore", "--force", "b.tar")
     own.stop()
     Path(own.state.snapshot).unlink()
+    Path(own.state.path("events.jsonl")).unlink()
     own.ctl("restore", "--force", "b.tar")
     own.start()
     own.open_gate()
     assert own.wait(running) == 3
     assert set(own.jobs()) == {running, queued}
     assert own.submit("true") > queued
+    assert min(event_ids(own, "job")) > max(told)
 
 
 def test_a_job_that_ran_after_the_backup_is_not_run_again_beside_its_own_directory(own: Machine) -> None:

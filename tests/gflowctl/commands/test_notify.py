@@ -65,6 +65,11 @@ def test_what_waits_is_listed(ctl: Ctl) -> None:
         "receiver": "https://example.org/...", "waiting": 3, "oldest": "2025-11-27T18:26:40.000000Z", "failures": 1,
         "next_try": "2025-11-27T18:26:50.000000Z", "why": "HTTP 503", "given_up": 0,
     }  # fmt: skip
+    outbox = Outbox(ctl.state.outbox, write=True)
+    outbox.retry_now()  # gflowd starts
+    outbox.close()
+    assert "1970" not in ctl.ok("notify", "list")
+    assert {each["next_try"] for each in json.loads(ctl.ok("notify", "list", "--json"))} == {None}
     said = ctl.run("doctor").stdout
     assert "WARN  3 notifications wait for https://example.org/...: HTTP 503: gflowctl notify list" in said
     assert "WARN  no mail can be sent" in said
