@@ -33,11 +33,11 @@ class Source:
     @contextmanager
     def look(self) -> Iterator[View]:
         """All jobs as they are now; only one thread looks at a time, since what is read is kept. Raises `GflowError`
-        where the state directory cannot be read.
+        where the state directory cannot be read, or is gone: then it is not known that there are no jobs.
         """
         with self._lock:
             context = self.context()
-            if not context.state.has_snapshot():
+            if self._follower is None and not context.state.has_snapshot():
                 yield View(context, Fold())
                 return
             if self._follower is None:

@@ -49,7 +49,7 @@ def time_of(view: View) -> str:
 
 
 def notices(view: View) -> list[str]:
-    """What everybody who looks at the queue has to know, in sentences."""
+    """What everybody who looks at the queue has to know, in sentences; also what was noted while a page was built."""
     found, seen = [], view.observed
     if not view.daemon_runs:
         when = "" if seen.at is None else f" It last saw the machine {durations.clock(view.now - seen.at)} ago."
@@ -60,4 +60,4 @@ def notices(view: View) -> list[str]:
         found.append(f"GPUs unknown: {seen.gpu_trouble}")
     if (ordered := drain.of(view.fold)) is not None:
         found.append(f"No job starts: the machine is drained {drain.words(ordered, view.clock)}.")
-    return found
+    return [*found, *dict.fromkeys(view.context.notes())]

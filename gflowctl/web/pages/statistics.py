@@ -58,6 +58,7 @@ def build(view: View, query: Query, queue: Queue) -> Page:
     users = [user] if user else None
     whole = queue.statistics(users=users, since=since)
     groups = queue.statistics(users=users, since=since, by=by).groups
+    view.context.store.notes += queue.notes()
     days = dict(whole.gpu_hours_by_day)
     columns = _columns(days, Calendar(view.clock.zone).days(min(days), max(days))[-DAYS:] if days else [])
     values = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import time
 from typing import TYPE_CHECKING
@@ -192,6 +193,29 @@ def form_of(page: Asking, path: str) -> str:
     """The fields of the form of a question, as a browser sends them."""
     found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.get(path).text)
     return "&".join(f"{name}={html.unescape(value)}" for name, value in found)
+
+
+def test_a_queue_that_is_gone_is_not_an_empty_one_and_a_history_that_cannot_be_read_is_told(
+    ctl: Ctl, opened: Opened
+) -> None:
+    page = opened(ctl)
+    ctl.submit("true")
+    assert page.get("/").status == 200
+    ctl.end_job(1, exit_code=0)
+    ctl.archive(1)
+    with open(ctl.state.history, "wb") as file:
+        file.write(b"no database at all, as everyone can see who looks" * 100)
+    for path in ("/?state=ended", "/statistics?range=all", "/gpus?range=7d"):
+        assert "showing only jobs that are still in the queue" in page.get(path).text, path
+    assert "showing only jobs" not in page.get("/").text
+    os.rename(ctl.state.root, f"{ctl.state.root}.away")
+    for path in ("/", "/gpus", "/statistics"):
+        found = page.get(path)
+        assert (found.status, "is gone" in found.text) == (500, True), path
+    live = page.ask("GET", "/live/", until=lambda data: b"fragment" in data)
+    assert "is gone" in live.text
+    os.rename(f"{ctl.state.root}.away", ctl.state.root)
+    assert page.get("/").status == 200
 
 
 def test_what_is_asked_is_done_as_this_user(ctl: Ctl, opened: Opened) -> None:
