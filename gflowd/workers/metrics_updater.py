@@ -35,6 +35,7 @@ SOON = 1.0  # seconds after which a change is written
 SHARE = 100  # the file is written so seldom that this takes no more of the time than its hundredth part
 RETRY = 10.0  # seconds until another try to listen, or to find the package
 WHAT = "[metrics]"
+BEGINNING = b"# HELP gflow_"  # of the file
 
 
 def open(wiring: Wiring) -> MetricsUpdater:  # noqa: A001 -- the workers' protocol
@@ -167,18 +168,30 @@ class MetricsUpdater:
 
 
 def replace_public(path: str, content: bytes) -> None:
-    """Replaces a file that everybody may read, by a rename. Raises OSError; `SystemFailed` for what is no file."""
+    """Replaces a file that everybody may read, by a rename. Raises OSError; `SystemFailed` for what is no file, or has
+    anything but our metrics.
+    """
     try:
         found = os.lstat(path)
     except FileNotFoundError:
         found = None
     if found is not None and not stat.S_ISREG(found.st_mode):
         raise SystemFailed(f"{path} is not a plain file")
+    if found is not None and found.st_size and not _has_metrics(path):
+        raise SystemFailed(f"{path} is not a file of gflow's metrics; it stays as it is")
     before = os.umask(0o022)
     try:
         replace_file(path, content, durable=False, mode=0o644)
     finally:
         os.umask(before)
+
+
+def _has_metrics(path: str) -> bool:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(fd, len(BEGINNING)) == BEGINNING
+    finally:
+        os.close(fd)
 
 
 def _started_at(pid: int) -> float | None:

@@ -21,7 +21,7 @@ from gflowd.storage.store import Store
 from gflowd.workers import WORKERS, metrics_updater, wanted
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.board import MANAGER, Pulse, Pulses
-from gflowd.workers.metrics_updater import INTERVAL, RETRY, SOON, MetricsUpdater
+from gflowd.workers.metrics_updater import BEGINNING, INTERVAL, RETRY, SOON, MetricsUpdater
 from gflowd.workers.slots import Service, Slots
 
 pytest.importorskip("prometheus_client")
@@ -109,7 +109,14 @@ def test_a_file_that_cannot_be_written_is_told_until_it_can(
     (place / "x.prom").mkdir(parents=True)
     assert trouble(tick(worker, 200.0)) == f"[metrics] textfile: {place}/x.prom is not a plain file"
     (place / "x.prom").rmdir()
-    assert trouble(tick(worker, 300.0)) is None
+    (place / "x.prom").write_text("# my thesis\n")
+    said = f"[metrics] textfile: {place}/x.prom is not a file of gflow's metrics; it stays as it is"
+    assert trouble(tick(worker, 250.0)) == said
+    assert (place / "x.prom").read_text() == "# my thesis\n"
+    (place / "x.prom").write_text("")
+    for mono in (300.0, 400.0):
+        assert trouble(tick(worker, mono)) is None
+    assert (place / "x.prom").read_bytes().startswith(BEGINNING)
 
 
 def ask(path: str, worker: MetricsUpdater, mono: float, accept: str = "") -> str:
