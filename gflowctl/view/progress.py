@@ -8,6 +8,7 @@ import os
 import stat
 
 from gflowctl.view import jobs
+from gflowd.core.job.model import EARLIEST, LATEST
 from gflowd.core.job.value import Value
 from gflowd.core.progress import report
 
@@ -98,4 +99,5 @@ def _end(path: str, most: int, *, first: bool = False) -> tuple[bytes, float, bo
         return None
     finally:
         os.close(fd)
-    return data, found.st_mtime, found.st_size <= most
+    at = min(max(found.st_mtime, EARLIEST), LATEST)  # a job can set it to any
+    return data, at, found.st_size <= most

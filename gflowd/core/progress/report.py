@@ -42,7 +42,8 @@ def fraction(word: str) -> float:
 
 def line(report: Report) -> bytes:
     """The content of the file."""
-    return f"{report.fraction:.6g} {printable(report.text)}".rstrip().encode() + b"\n"
+    part = f"{report.fraction:.15f}".rstrip("0").rstrip(".")
+    return f"{part} {printable(report.text)}".rstrip().encode() + b"\n"
 
 
 def parse(data: bytes) -> Report | None:

@@ -135,6 +135,15 @@ def test_what_a_job_puts_in_the_way_harms_nobody(ctl: Ctl, place: Path) -> None:
     assert ctl.ok("queue", "-f", "PROGRESS").splitlines()[1] == "40% ?]0;title??"
 
 
+@pytest.mark.parametrize("at", [-(10**12), -1, 10**10, 10**12, 4 * 10**17])
+def test_a_report_of_another_age_of_the_world_harms_nobody(ctl: Ctl, place: Path, at: int) -> None:
+    report(ctl, "40%")
+    os.utime(place / "progress", (at, at))
+    assert told(ctl)["progress"] == 0.4
+    assert shown(ctl, "1")["Progress"].startswith("40%")
+    assert "40%" in ctl.ok("queue", "-f", "PROGRESS")
+
+
 def test_each_attempt_has_its_own_and_what_an_ended_one_said_is_kept(ctl: Ctl, place: Path) -> None:
     report(ctl, "0.4", "epoch 4")
     ctl.end_job(1, "failed", exit_code=1)

@@ -42,12 +42,21 @@ def test_whatever_a_file_holds_is_a_line_that_can_be_shown_or_nothing(data: byte
 
 
 def test_what_is_written_is_read() -> None:
-    for part, text in ((1 / 3, "epoch 1/3"), (0.0, ""), (1.0, "ä\n b\udcff"), (0.999999, "x" * 999)):
+    for part, text in (
+        (1 / 3, "epoch 1/3"),
+        (0.0, ""),
+        (1 - 1e-9, ""),
+        (1.0, "ä\n b\udcff"),
+        (0.999999, "x" * 999),
+        (1e-5, "1/100000"),
+        (1e-7, ""),
+    ):
         line = report.line(Report(part, text))
         assert len(line) <= report.LARGEST
         assert line.count(b"\n") == 1
         read = report.parse(line)
         assert read is not None
+        assert (read.fraction < 1) == (part < 1)
         assert (read.fraction, read.text) == (pytest.approx(part, abs=1e-6), report.printable(text))
 
 
