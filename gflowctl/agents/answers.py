@@ -50,7 +50,7 @@ class JobList(BaseModel):
     """Jobs by id, the last ones if there are too many."""
 
     jobs: list[JobLine]
-    total: int
+    total: int = Field(description="how many there are; of those that have ended, the last 2000 count")
     is_truncated: bool
 
 

@@ -42,7 +42,7 @@ def piece(found: Opened, *, after: int, lines: int | None, most: int) -> LogPiec
         return LogPiece(found.job, found.attempt, log.path, b"", after, is_over=False, missing=0)
     try:
         if lines is not None:
-            log.from_last(lines)
+            log.from_last(lines, most - 1)
         else:
             log.from_byte(after)
         parts, left, is_end = [], most, False
@@ -52,6 +52,10 @@ def piece(found: Opened, *, after: int, lines: int | None, most: int) -> LogPiec
             is_end = part is None
             parts.append(part or b"")
             left -= size
+        if lines is not None and not is_end:
+            part = log.read(1)
+            is_end = part is None
+            parts.append(part or b"")
         is_over = is_end and found.is_over
         if is_over:
             parts.append(log.rest())

@@ -165,7 +165,7 @@ class Queue:
         most: int = LARGEST_PIECE,
     ) -> LogPiece:
         """A part of a job's output: at most `most` bytes (but 1024 may come), after the first `after` bytes or, with
-        `lines`, from so many lines before its end; of its last attempt, or of another. `error`: of the file of its
+        `lines`, the end of the last so many lines; of its last attempt, or of another. `error`: of the file of its
         errors. Raises `Refused` while it has none.
         """
         from gflowctl.api import logs

@@ -49,9 +49,12 @@ class JobLog:
             self._note_cut()
         return True
 
-    def from_last(self, lines: int) -> None:
-        """Skips all but the last `lines` lines."""
-        self._begin(_start_of_last(self._fd, lines))
+    def from_last(self, lines: int, most: int | None = None) -> None:
+        """Skips all but the last `lines` lines, and of these all but the last `most` bytes: a line may be very long, as
+        that of a progress bar.
+        """
+        begin = _start_of_last(self._fd, lines)
+        self._begin(begin if most is None else max(begin, os.fstat(self._fd).st_size - most))
 
     def from_byte(self, after: int) -> None:
         """Skips the first `after` bytes that were ever written; where they are cut out, all before the cut's line."""

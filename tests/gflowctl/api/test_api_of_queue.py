@@ -382,6 +382,25 @@ def test_a_log_comes_in_pieces_that_fit_together(ctl: Ctl, queue: Queue, text: b
         queue.log(1, attempt=2)
 
 
+def test_the_last_lines_end_with_the_end_however_long_they_are(ctl: Ctl, queue: Queue) -> None:
+    ctl.submit("true")
+    bar = "".join(f"\r{i:>6}/200000 [00:10<00:20]" for i in range(80_000))
+    ctl.run_job(1).write_text(f"begin\n{bar}\nRuntimeError: the end\n")
+    piece = queue.log(1, lines=40)
+    assert (len(piece.data) <= 1 << 20, piece.text.endswith("RuntimeError: the end\n"), piece.is_over) == (
+        True,
+        True,
+        False,
+    )
+    assert queue.log(1, after=piece.next).text == ""
+    ctl.end_job(1, "failed", exit_code=1)
+    for most in (1024, 5000, 1 << 16, (1 << 16) + 1, 1 << 20):
+        piece = queue.log(1, lines=2, most=most)
+        assert (len(piece.data) <= most, piece.text[-8:], piece.is_over) == (True, "the end\n", True)
+    assert queue.log(1, lines=1, most=1024).text == "RuntimeError: the end\n"
+    assert queue.log(1, lines=99).text.count("\n") == 2
+
+
 def test_a_log_that_is_cut_is_followed_across_the_cut(ctl: Ctl, queue: Queue) -> None:
     ctl.submit("-o", "out", "true")
     ctl.run_job(1)
