@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from gflowd.core.events.kinds import Event, Id
 
 
+PART = 1 << 26  # bytes that are read at a time; no line is so long
+
+
 class Reader:
     """The events after the one with the id `after`, or all that are kept. Each `read` goes on where the last stopped.
 
@@ -78,10 +81,17 @@ class Reader:
         size = os.fstat(self._fd).st_size
         if size < self._offset:  # somebody has cut it
             self._offset = 0
-        data = paths.read_range(self._fd, self._offset, size) if size > self._offset else b""
-        end = data.rfind(b"\n") + 1
-        self._offset += end
-        return [event for line in data[:end].split(b"\n") if line and (event := self._take(line)) is not None]
+        found: list[Event] = []
+        while self._offset < size:
+            data = paths.read_range(self._fd, self._offset, min(size, self._offset + PART))
+            end = data.rfind(b"\n") + 1
+            if not end and len(data) == PART:
+                end = PART  # no line of ours
+            if not end:
+                break
+            self._offset += end
+            found += (event for line in data[:end].split(b"\n") if line and (event := self._take(line)) is not None)
+        return found
 
     def _take(self, line: bytes) -> Event | None:
         event_id = lines.id_of(line)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gflowd.core.events.kinds import Event, Id
 
 
+MOST = 1 << 28  # bytes of a file that are read at a start; more, somebody else has put there
 AT_ONCE = 100  # events, so that a file does not outgrow what is kept by much
 
 
@@ -134,12 +135,12 @@ class Writer:
             if _is_file(path):
                 raise
             return b""
-        data = paths.read_range(fd, 0, os.fstat(fd).st_size)
+        data = paths.read_range(fd, 0, min(os.fstat(fd).st_size, max(MOST, 2 * self._keep)))
         whole = data[: data.rfind(b"\n") + 1]
         if path != self._path:
             os.close(fd)
             return whole
-        if len(whole) < len(data):
+        if len(whole) < os.fstat(fd).st_size:
             os.ftruncate(fd, len(whole))
         self._fd, self._end = fd, len(whole)
         return whole

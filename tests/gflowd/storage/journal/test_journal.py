@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,6 +202,28 @@ def test_what_is_no_file_is_set_aside(state: State, writer: Writer, name: str, k
     assert len(list(Path(state.root).glob(f"{name}.strange*"))) == 2
     assert kept.read_bytes() == b"kept"
     writer.close()
+
+
+def test_a_file_that_is_far_too_large_fills_no_memory(
+    state: State, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = state.path(lines.CURRENT)
+    monkeypatch.setattr("gflowd.storage.journal.reader.PART", 1 << 20)
+    monkeypatch.setattr("gflowd.storage.journal.writer.MOST", 1 << 20)
+    write(writer, *range(1, 6))
+    os.truncate(path, 1 << 27)
+    reader = Reader(state)
+    tracemalloc.start()
+    assert jobs(reader.read()) == [1, 2, 3, 4, 5]
+    other = opened(state, generation=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 24
+    assert set(other.told.specs) == {1, 2, 3, 4, 5}
+    write(other, 6)
+    assert jobs(reader.read()) == [6]
+    assert os.stat(path).st_size < 1 << 20
+    other.close()
 
 
 def test_a_reader_waits_while_the_file_is_gone(state: State, writer: Writer) -> None:
