@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import ipaddress
 import os
 import re
@@ -137,6 +138,11 @@ def url(address: Address, token: str) -> str:
         host = socket.gethostname()
     where = "localhost" if address.path is not None else str(Address(host, address.port))
     return f"http://{where}/?token={token}"
+
+
+def mark(address: Address, state_dir: str) -> str:
+    """The same whenever this queue is served there, and another for any other page."""
+    return hashlib.sha256(f"{socket.gethostname()} {address} {state_dir}".encode(errors="replace")).hexdigest()[:16]
 
 
 def check_name(name: str) -> None:

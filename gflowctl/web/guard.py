@@ -38,17 +38,17 @@ COME_IN = "Open the address that gflowctl web printed when it started: it has th
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What is asked of a request. `names`: as `address.names` has them; `port` makes the name of the cookie, which
-    browsers send to all ports of a host.
+    """What is asked of a request. `names`: as `address.names` has them; `mark` makes the name of the cookie, which
+    browsers send to all ports of a host: through tunnels those of several machines may be the same host.
     """
 
     token: str
-    port: int
+    mark: str
     names: frozenset[str] | None
 
     @property
     def cookie(self) -> str:
-        return f"gflow-{self.port}"
+        return f"gflow-{self.mark}"
 
     def derived(self, purpose: str) -> str:
         """A secret that tells nothing of the token."""

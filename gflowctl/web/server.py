@@ -47,7 +47,8 @@ def serve(context: Context, listen: str, names: Sequence[str] = ()) -> None:
     context.store  # noqa: B018 -- refuses a state directory that others may enter
     with address.listen(wanted) as bound:
         place = address.shown(wanted, bound)
-        door = Door(secrets.token_urlsafe(32), place.port, address.names(place, names))
+        mark = address.mark(place, context.state.root)
+        door = Door(secrets.token_urlsafe(32), mark, address.names(place, names))
         app, site = application(Source(context), door)
         _announce(place, door.token)
         config = uvicorn.Config(

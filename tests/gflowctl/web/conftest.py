@@ -27,7 +27,7 @@ def opened() -> Callable[[Ctl], Asking]:
     from gflowctl.web.source import Source
 
     def open_page(ctl: Ctl) -> Asking:
-        door = Door(TOKEN, 8421, None)
+        door = Door(TOKEN, "8421", None)
         app, _ = application(Source(Context(ctl.env)), door)
         return Asking(app, host=HOST, cookie=f"{door.cookie}={door.derived('cookie')}")
 

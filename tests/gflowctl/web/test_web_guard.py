@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 guards = pytest.importorskip("gflowctl.web.guard", exc_type=ImportError)
 HOST = "127.0.0.1:8421"
-DOOR: Door = guards.Door("a-token", 8421, None)
+DOOR: Door = guards.Door("a-token", "8421", None)
 COOKIE = f"other=1; gflow-8421={DOOR.derived('cookie')}"
 
 
@@ -86,9 +86,9 @@ def test_whoever_was_led_here_by_another_site_comes_in_by_a_page() -> None:
         (DOOR, "[::1]:1", True), (DOOR, "evil.example:8421", False), (DOOR, "10.0.0.5:8421", False),
         (DOOR, "", False), (DOOR, "a@localhost", False),
         (DOOR, "localhost/x", False), (DOOR, "localhost:x", False), (DOOR, "127.0.0.1.evil.example", False),
-        (guards.Door("a-token", 8421, frozenset({"gpubox"})), "gpubox:8421", True),
-        (guards.Door("a-token", 8421, frozenset({"gpubox"})), "10.0.0.5:8421", True),
-        (guards.Door("a-token", 8421, frozenset({"gpubox"})), "evil.example:8421", False),
+        (guards.Door("a-token", "8421", frozenset({"gpubox"})), "gpubox:8421", True),
+        (guards.Door("a-token", "8421", frozenset({"gpubox"})), "10.0.0.5:8421", True),
+        (guards.Door("a-token", "8421", frozenset({"gpubox"})), "evil.example:8421", False),
     ],
 )  # fmt: skip
 def test_a_foreign_name_is_refused(door: Door, host: str, *, is_ours: bool) -> None:

@@ -76,6 +76,16 @@ def test_a_unix_socket_is_ours_alone_and_taken_over_once_it_is_left(tmp_path: Pa
     assert path.read_text() == "a file of somebody's"
 
 
+def test_pages_of_several_machines_do_not_take_each_others_cookies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through tunnels all of them are localhost, and have the same port on their machines, or none."""
+    places = address.parse("127.0.0.1:8421"), address.parse("unix:/run/a"), address.parse("unix:/run/b")
+    marks = [address.mark(place, root) for place in places for root in ("/a/gflow", "/b/gflow")]
+    assert marks == [address.mark(place, root) for place in places for root in ("/a/gflow", "/b/gflow")]
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
+    marks += [address.mark(place, "/a/gflow") for place in places]
+    assert len(set(marks)) == len(marks) == 9
+
+
 def test_it_is_served_until_it_is_interrupted(ctl: Ctl) -> None:
     pytest.importorskip("uvicorn")
     process = ctl.start("web", "--listen", "127.0.0.1:0")
