@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LONGEST_EVIDENCE = 300  # characters
+LOOKED_AT = 1000  # characters at both ends of a line: patterns may take the square of its length
 NEAR = 20  # lines before the end
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # exit codes (POSIX sh, 2.8.2)
 SIGNALLED = 128
@@ -77,6 +78,7 @@ def of(ending: Ending, lines: Sequence[str]) -> Diagnosis:
         return known
     if ending.state in BY_STATE:
         return BY_STATE[ending.state]
+    lines = [line if len(line) <= 2 * LOOKED_AT else f"{line[:LOOKED_AT]}...{line[-LOOKED_AT:]}" for line in lines]
     ways = (_by_exit_code, _by_pattern, _by_signal, _by_exception)
     return next((found for way in ways if (found := way(ending, lines)) is not None), UNKNOWN)
 

@@ -165,3 +165,11 @@ def test_a_job_without_gpus_that_looks_for_one_is_told_so() -> None:
 
 def test_evidence_is_bounded() -> None:
     assert len(diagnosis.of(ended(), ["CUDA out of memory " + "x" * 9999]).evidence or "") < 310
+
+
+def test_a_line_without_end_is_looked_at_from_both_ends() -> None:
+    """All of it would take minutes: a pattern with `.*` starts anew at each repetition."""
+    endless = "DataLoader worker " * 60_000
+    found = diagnosis.of(Ending("failed", "NonZeroExit", 1, None, 0), [f"{endless}Bus error"])
+    assert found.cause == "shared_memory"
+    assert diagnosis.of(Ending("failed", "NonZeroExit", 1, None, 0), [endless]) == diagnosis.UNKNOWN
