@@ -38,5 +38,8 @@ def run(args: argparse.Namespace, context: Context) -> int:  # noqa: ARG001 -- e
 
     gc.enable()  # it may live for days
     with Queue(context.state_given, context.config_given, context.environ) as queue:
-        server.server(queue).run("stdio")
+        try:
+            server.server(queue).run("stdio")
+        except* BrokenPipeError:  # the agent's program has ended before its input did
+            pass
     return 0

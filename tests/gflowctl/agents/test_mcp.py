@@ -281,6 +281,20 @@ def test_over_pipes_nothing_but_the_protocol_is_on_standard_output_and_it_ends_w
     assert (tmp_path / "errors").read_text() == ""
 
 
+def test_it_ends_quietly_with_the_program_that_no_longer_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        error: Exception = BrokenPipeError()
+
+        def run(self, _transport: str) -> None:
+            raise ExceptionGroup("of tasks", [ExceptionGroup("of one", [self.error])])
+
+    monkeypatch.setattr("gflowctl.agents.server.server", lambda _queue: Broken())
+    assert run(Namespace(), Context({})) == 0
+    monkeypatch.setattr(Broken, "error", ValueError("a fault of ours"))
+    with pytest.raises(ExceptionGroup):
+        run(Namespace(), Context({}))
+
+
 def test_without_the_package_one_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "gflowctl.agents.server")
     monkeypatch.delattr("gflowctl.agents.server")
