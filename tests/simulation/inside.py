@@ -58,9 +58,9 @@ def virtual(clock: Clock, jobs: Jobs, seen: Processes, hooks: Hooks) -> Iterator
     directories = JobDirs(jobs)
     commit, write_all = store.Store.commit, paths.write_all
 
-    def watched_commit(self: store.Store, *args: Any) -> store.Commit:
+    def watched_commit(self: store.Store, *args: Any, **kwargs: Any) -> store.Commit:
         hooks.before_commit()
-        return commit(self, *args)
+        return commit(self, *args, **kwargs)
 
     def torn_write(fd: int, data: bytes) -> None:
         if (kept := hooks.torn()) is None:

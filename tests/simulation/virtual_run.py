@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -83,6 +84,7 @@ class VirtualRun:
             "executor": "process",
             "history_after": FOR_EVER,
             "log_keep": None,
+            "notify_enabled": False,
         }
         self._config = replace(defaults(), **{**chosen, **settings})
         self._pulses = Pulses(["scheduler"])
@@ -99,12 +101,16 @@ class VirtualRun:
         self._virtual = inside.virtual(self.clock, self.jobs, self._seen, self.daemon)
 
     def __enter__(self) -> Self:
-        self._virtual.__enter__()
         self.jobs.rings = lambda: self.daemon.ring(b"e")
         self.jobs.dies = lambda pid: self.daemon.readable(self._seen.pidfds_of(pid))
         self.daemon.begins = self._before_tick
         self.daemon.checked = self._after_tick
-        self.daemon.start()
+        self._virtual.__enter__()
+        try:
+            self.daemon.start()
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
         return self
 
     def __exit__(self, *what: object) -> None:

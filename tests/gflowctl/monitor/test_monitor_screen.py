@@ -52,6 +52,17 @@ class Screen:
             assert time.monotonic() < deadline, f"{texts} not in\n{self.text()}"
             await self.pilot.pause(0.01)
 
+    async def has_size(self, columns: int, rows: int) -> None:
+        """Waits until all of it is drawn at this size."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := self.size()) != (rows, {columns}):
+            assert time.monotonic() < deadline, found
+            await self.pilot.pause(0.01)
+
+    def size(self) -> tuple[int, set[int]]:
+        lines = self.text().split("\n")
+        return len(lines), {len(line) for line in lines}
+
     def under_cursor(self) -> str:
         row = self.app._table.row
         return "" if row is None else row.label
@@ -193,9 +204,9 @@ def test_it_fits_any_screen(busy: Ctl) -> None:
         await screen.press("l", "j", "d", "p", "p")
         for columns, rows in ((200, 50), (20, 5), (90, 30)):
             await screen.pilot.resize_terminal(columns, rows)
+            await screen.has_size(columns, rows)
             await screen.shows("1 running", *(["JOBID", "NODELIST(REASON)", "-- details"] if rows > 5 else []))
-            lines = screen.text().split("\n")
-            assert (len(lines), {len(line) for line in lines}) == (rows, {columns})
+            assert screen.size() == (rows, {columns})
 
     on_screen(busy, play, (60, 20))
 
