@@ -237,10 +237,19 @@ def _stopping(phase: Stopping, observation: Observation | None, now: Moment) -> 
         return _forced(phase, None, None, now) if observation.barred else None
     if observation.lives or not (observation.complete or (observation.status is None and observation.trouble is None)):
         return None
-    ended_by_itself = observation.ended_at is not None and observation.ended_at + FILE_TIME_GRAIN <= phase.since_at
-    if phase.why == reasons.STRAYS or ended_by_itself:
+    if phase.why == reasons.STRAYS or _ended_before(phase, observation.ended_at, now):
         return _outcome(phase.run, started, phase.pauses, observation, now)
     return _forced(phase, started, observation, now)
+
+
+def _ended_before(phase: Stopping, ended_at: float | None, now: Moment) -> bool:
+    """Whether the command had ended by itself when its stop was decided. Where the wall clock may have been set back
+    in between, it must be so by the clock as it is now, too.
+    """
+    if ended_at is None or ended_at + FILE_TIME_GRAIN > phase.since_at:
+        return False
+    ago = now.wall - ended_at
+    return phase.since_boot != now.boot or now.mono - ago + FILE_TIME_GRAIN <= phase.since_mono
 
 
 def _stop(run: Run, started: Started | None, pauses: Pauses, why: str, now: Moment) -> Stopping:

@@ -226,6 +226,17 @@ def test_a_file_time_that_lags_behind_the_clock_does_not_make_a_stopped_job_fini
     assert settle(stopping(), tie) == ended(CANCELLED, "CancelledByUser", ended_at=tie.ended_at, exit_code=0)
 
 
+def test_a_clock_set_back_after_the_stop_does_not_make_the_end_the_commands_own() -> None:
+    phase = stopping(reasons.TIME_LIMIT, since_at=NOW.wall + 86400 - 50)  # 50 s ago
+    after = settle(phase, recorded(9, ended_at=NOW.wall - 1))
+    assert isinstance(after, Ended)
+    assert (after.state, after.reason, after.exit_code) == (TIMEOUT, reasons.TIME_LIMIT, 9)
+    earlier = recorded(9, ended_at=NOW.wall - 51)
+    assert settle(phase, earlier) == ended(FAILED, reasons.NON_ZERO_EXIT, exit_code=9, ended_at=NOW.wall - 51)
+    rebooted = settle(phase.replace(since_boot="another"), recorded(9, ended_at=NOW.wall - 1))
+    assert rebooted == ended(FAILED, reasons.NON_ZERO_EXIT, exit_code=9, ended_at=NOW.wall - 1)
+
+
 def test_over_its_time_limit_the_code_or_signal_is_kept() -> None:
     assert settle(stopping(reasons.TIME_LIMIT), recorded(130, ended_at=151.0)) == ended(
         TIMEOUT, "TimeLimit", ended_at=151.0, signal=2
