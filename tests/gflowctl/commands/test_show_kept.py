@@ -53,7 +53,8 @@ def test_the_commit_is_kept_with_a_job_submitted_in_a_work_tree(ctl: Ctl) -> Non
     ctl.ok("submit", "--chdir", "link", "-a", "1-2", "true")
     assert "Git" not in shown(ctl, "1")
     assert shown(ctl, "2")["Git"].startswith(f"{head} on main")
-    assert shown(ctl, "4")["Git"] == shown(ctl, "4_1")["Git"] == shown(ctl, "3")["Git"]
+    for job in ("4", "4_1", "3"):  # whether anything is modified is not known if the machine was too busy to look
+        assert shown(ctl, job)["Git"].startswith(f"{head} on main, ")
     kept = [job["git"] for job in ctl.jobs()]
     assert kept[0] is None
     assert [(each["commit"], each["branch"]) for each in kept[1:]] == [(head, "main")] * 4
