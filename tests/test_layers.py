@@ -35,9 +35,9 @@ FOR_GFLOWCTL = (
     "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay", "gflowd.effects.service.",
     "gflowd.paths", "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.journal.lines", "gflowd.storage.journal.reader",
-    "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.outbox", "gflowd.storage.readings",
+    "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.outbox", "gflowd.storage.metrics_input",
     "gflowd.storage.record_log", "gflowd.storage.store",
-    "gflowd.workers.board", "gflowd.workers.notifier.delivery", "gflowd.workers.notifier.receivers",
+    "gflowd.workers.board", "gflowd.workers.notifier.delivery", "gflowd.workers.notifier.receiver_names",
 )  # fmt: skip
 CONTEXT, VIEW, OUTPUT = ("gflowctl.context", *FOR_GFLOWCTL), "gflowctl.view.", "gflowctl.output."
 
@@ -113,7 +113,7 @@ MAY_IMPORT = (
     ("gflowd.storage.", ("gflowd.core.", "gflowd.paths", "gflowd.storage.")),  # what lasts
     ("gflowd.workers.scheduler.", (*BELOW_WORKERS, "gflowd.workers.")),  # the scheduler's process
     # tells others what gflowctl would: the scheduler need not count all jobs for that
-    ("gflowd.workers.metrics_updater", (*BELOW_WORKERS, "gflowd.storage.readings", "gflowd.workers.")),
+    ("gflowd.workers.metrics_updater", (*BELOW_WORKERS, "gflowd.storage.metrics_input", "gflowd.workers.")),
     # tells people and programs what happened
     (
         "gflowd.workers.notifier.",
@@ -215,7 +215,7 @@ ONLY_FROM = {
     "gflowd.storage.history": (
         "gflowctl.",
         "gflowd.storage.history_queries",
-        "gflowd.storage.readings",
+        "gflowd.storage.metrics_input",
         "gflowd.storage.store",
         "gflowd.workers.notifier.worker",  # puts a damaged database aside in the same way
         "gflowd.workers.scheduler.archiver",
@@ -230,19 +230,19 @@ ONLY_FROM = {
         "gflowd.workers.scheduler.archiver",
         "gflowd.workers.scheduler.cleanup",
     ),  # the workers only look at what is folded
-    "gflowd.storage.readings": (
+    "gflowd.storage.metrics_input": (
         "gflowctl.",
         "gflowd.workers.metrics_updater",
     ),  # without the lock: nobody decides by it
     "gflowd.storage.store": (
         "gflowctl.",
         "gflowd.daemon.launch",
-        "gflowd.storage.readings",
+        "gflowd.storage.metrics_input",
         "gflowd.workers.scheduler.snapshot_follower",
     ),
     "gflowd.workers.board": ("gflowctl.", "gflowd.commands.", "gflowd.daemon.", "gflowd.workers."),
     "gflowd.workers.notifier.delivery": ("gflowctl.admin.notifications", "gflowd.workers.notifier."),
-    "gflowd.workers.notifier.receivers": ("gflowctl.admin.notifications", "gflowd.workers.notifier."),
+    "gflowd.workers.notifier.receiver_names": ("gflowctl.admin.notifications", "gflowd.workers.notifier."),
     "gflowd.workers.": ("gflowd.daemon.children", "gflowd.daemon.supervisor", "gflowd.workers."),
 }
 SCHEDULER = {

@@ -15,7 +15,7 @@ from gflowd.core.syntax import addresses
 from gflowd.core.syntax.plurals import count
 from gflowd.effects.delivery import mail, secrets
 from gflowd.storage.outbox import Outbox, Unit
-from gflowd.workers.notifier import delivery, receivers
+from gflowd.workers.notifier import delivery, receiver_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ def check(context: Context) -> Iterator[Finding]:
         return
     transport, found = notification_targets.transport(config), waiting(context)
     if transport.host is None and mail.sendmail_of(transport) is None:
-        asked = any(each.key.startswith(receivers.MAIL) for each in found)
+        asked = any(each.key.startswith(receiver_names.MAIL) for each in found)
         text = "no mail can be sent: there is no sendmail, and [notifications.mail] names no host"
         yield Finding(WARN, text, "install a sendmail, or see gflow.toml(5)") if asked else Finding(OK, text)
     else:
@@ -102,7 +102,7 @@ def try_all(context: Context, to: Sequence[str]) -> Iterator[Tried]:
     if to:
         keys = [key for text in to for key in _keys(text)]
     else:
-        keys = [f"{receivers.MAIL}{context.user}", *(target.key for target in notification_targets.of(config))]
+        keys = [f"{receiver_names.MAIL}{context.user}", *(target.key for target in notification_targets.of(config))]
     now = time.time()
     event: dict[str, Any] = {"id": f"{TEST}-{int(now)}", "at": now, "kind": TEST, "user": context.user}
     unit = Unit((0,), (event,), 0, now)
@@ -119,8 +119,8 @@ def try_all(context: Context, to: Sequence[str]) -> Iterator[Tried]:
 
 def _keys(text: str) -> list[str]:
     if "://" in text:
-        return [f"{receivers.URL}{addresses.url(text)}"]
-    return [f"{receivers.MAIL}{address}" for address in addresses.addresses(text)]
+        return [f"{receiver_names.URL}{addresses.url(text)}"]
+    return [f"{receiver_names.MAIL}{address}" for address in addresses.addresses(text)]
 
 
 CHECKS = (check,)

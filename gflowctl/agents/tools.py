@@ -22,7 +22,7 @@ from gflowctl.agents.answers import (
     Submitted,
     WaitReason,
 )
-from gflowctl.agents.previews import LIFETIME, Previews
+from gflowctl.agents.confirmations import LIFETIME, Previews
 from gflowctl.output.last_words import plain_lines
 from gflowctl.output.render import rfc3339
 from gflowd.core.errors import BadUsage, Refused

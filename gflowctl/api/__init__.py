@@ -1,7 +1,7 @@
 """gflow for programs: `from gflowctl.api import Queue`. What `__all__` names is public and stays; nothing else is."""
 
+from gflowctl.api.arguments import JobName, Jobs
 from gflowctl.api.events import Events
-from gflowctl.api.naming import JobName, Jobs
 from gflowctl.api.options import Options
 from gflowctl.api.queue import Queue
 from gflowctl.api.submission import Prepared

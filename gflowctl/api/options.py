@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from gflowctl.api.naming import text_of
+from gflowctl.api.arguments import text_of
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gflowctl.api.naming import Jobs
+    from gflowctl.api.arguments import Jobs
 
 
 class Options(TypedDict, total=False):

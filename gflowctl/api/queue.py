@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from gflowctl.api.naming import number, texts, word_of, words_of
+from gflowctl.api.arguments import number, texts, word_of, words_of
 from gflowctl.api.reader import Reader, environment_of
 from gflowd.core.errors import BadUsage
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Self, Unpack
 
+    from gflowctl.api.arguments import JobName, Jobs
     from gflowctl.api.events import Events
-    from gflowctl.api.naming import JobName, Jobs
     from gflowctl.api.options import Options
     from gflowctl.api.submission import Prepared
     from gflowctl.api.values import (

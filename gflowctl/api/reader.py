@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gflowctl.api.kept_jobs import KeptJobs
+from gflowctl.api.job_cache import KeptJobs
 from gflowctl.context import Context
 from gflowd.storage.store import Follower, Store
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 
 from gflowctl.output import render
-from gflowd.core.metrics import catalogue, families
-from gflowd.core.metrics.families import Daemon, Process
+from gflowd.core.metrics import catalogue, metric_values
+from gflowd.core.metrics.metric_values import Daemon, Process
 from gflowd.effects import daemon, exposition
-from gflowd.storage.readings import Readings
+from gflowd.storage.metrics_input import Readings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     found = daemon.running(context.state)
     readings = Readings(context.state)
     values = readings.values(_daemon(found), None if found is None else found.pid, time.time())
-    text = exposition.text(families.families(values, args.names), "gflowctl metrics", plain=args.plain)
+    text = exposition.text(metric_values.families(values, args.names), "gflowctl metrics", plain=args.plain)
     if readings.trouble is not None:
         context.store.notes.append(f"without what the history has: {readings.trouble}")
     render.write_bytes(text)

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
-    from gflowctl.monitor import choice
+    from gflowctl.monitor import job_filter
 
     if isinstance(parser, command_line.Parser):
         parser.dashed = ("--sort",)
     parser.add_argument("words", nargs="*", metavar="WORD", help="only jobs in which these are found")
-    choice.configure(parser.add_argument_group("which jobs"))
+    job_filter.configure(parser.add_argument_group("which jobs"))
     parser.add_argument(
         "--sort",
         metavar="FIELD[,-FIELD]",
@@ -42,10 +42,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Shows it until it is left."""
-    from gflowctl.monitor import choice, terminal
+    from gflowctl.monitor import job_filter, terminal
 
-    chosen = choice.of(args, args.words, context.user)
-    sort = choice.SORTED if args.sort is None else choice.sorting(args.sort)
+    chosen = job_filter.of(args, args.words, context.user)
+    sort = job_filter.SORTED if args.sort is None else job_filter.sorting(args.sort)
     terminal.check(context.environ)
     try:
         import textual  # noqa: F401 -- only whether it is there

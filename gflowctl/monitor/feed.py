@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gflowctl.monitor.choice import SORTED, Choice
+from gflowctl.monitor.job_filter import SORTED, Choice
 from gflowctl.monitor.log_tail import LogTail
 from gflowctl.monitor.reader import Reader
 from gflowd.core.errors import GflowError

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from gflowctl.context import Context
-    from gflowctl.monitor.choice import Choice
+    from gflowctl.monitor.job_filter import Choice
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
     from gflowd.storage.observed import SeenGpu

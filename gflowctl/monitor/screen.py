@@ -16,7 +16,7 @@ from textual.app import App
 from textual.binding import Binding
 from textual.message import Message
 
-from gflowctl.monitor import choice, drawing, gpu_lines
+from gflowctl.monitor import drawing, gpu_lines, job_filter
 from gflowctl.monitor.feed import Feed, Trouble, Wanted
 from gflowctl.monitor.help import Help
 from gflowctl.monitor.job_table import JobTable
@@ -208,7 +208,7 @@ class Monitor(App[None]):
         said = [picture.sums]
         if wanted.choice.text:
             said.append(f"filter: {wanted.choice.text} ({picture.others} others)")
-        if wanted.sort != choice.SORTED:
+        if wanted.sort != job_filter.SORTED:
             said.append(f"sorted by {wanted.sort}")
         if self._table.marked:
             said.append(f"{len(self._table.marked)} marked")
@@ -447,7 +447,7 @@ class Monitor(App[None]):
         elif self._mode:
             self._look_at(NOTHING)
         elif self._wanted.choice.text:
-            self._want(replace(self._wanted, choice=choice.Choice()))
+            self._want(replace(self._wanted, choice=job_filter.Choice()))
 
     def action_gpus(self) -> None:
         """Hides the GPUs, or shows them."""
@@ -479,7 +479,7 @@ class Monitor(App[None]):
         """The filter holds at once."""
         if self._typed == FILTER:
             try:
-                found = choice.parse(self._typing.text, self._gflow.user)
+                found = job_filter.parse(self._typing.text, self._gflow.user)
             except BadUsage as error:
                 self._lines("foot").show(render.escape(str(error)), style=ERROR)
                 return
@@ -490,9 +490,9 @@ class Monitor(App[None]):
         text = self._typing.text
         try:
             if self._typed == FILTER:
-                self._want(replace(self._wanted, choice=choice.parse(text, self._gflow.user)))
+                self._want(replace(self._wanted, choice=job_filter.parse(text, self._gflow.user)))
             else:
-                self._want(replace(self._wanted, sort=choice.sorting(text)))
+                self._want(replace(self._wanted, sort=job_filter.sorting(text)))
         except BadUsage as error:
             self._lines("foot").show(render.escape(str(error)), style=ERROR)
             return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gflowctl.context import Context
-    from gflowctl.monitor.choice import Choice
+    from gflowctl.monitor.job_filter import Choice
 
 INSTEAD = "gflowctl queue --watch does not"
 SIGNALLED = 128

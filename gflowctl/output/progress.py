@@ -5,7 +5,7 @@ from __future__ import annotations
 from gflowctl.output import render
 from gflowctl.view.progress import BAR
 from gflowd.core.job.model import Begun, Suspended
-from gflowd.core.progress import outlook, report
+from gflowd.core.progress import expected_end, report
 from gflowd.core.syntax import durations
 from gflowd.core.syntax.plurals import count
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job
 
 _DOUBTS = {
-    outlook.EARLY: "too early to tell",
-    outlook.OVERDUE: "by that it should have ended by now",
-    outlook.PART: "the bar does not count the whole job",
-    outlook.SILENT: "nothing new for too long",
+    expected_end.EARLY: "too early to tell",
+    expected_end.OVERDUE: "by that it should have ended by now",
+    expected_end.PART: "the bar does not count the whole job",
+    expected_end.SILENT: "nothing new for too long",
 }
 
 

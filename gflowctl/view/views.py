@@ -324,13 +324,13 @@ class View:
         phase = job.phase
         if not isinstance(phase, Running):
             return progress.Progress(seen)
-        from gflowd.core.progress import outlook
+        from gflowd.core.progress import expected_end
 
         paused, same_boot = phase.pauses, phase.started.identity.boot == self._boot_id()
         resumed = self._mono - paused.last_mono if paused.count and same_boot else None
         age = max(0.0, self.now - seen.at)
-        since = outlook.run_since(age, paused=paused.seconds, since_pause=resumed)
-        found = outlook.of(seen.fraction, ran=self.elapsed(job) or 0.0, since=since, bar=seen.bar)
+        since = expected_end.run_since(age, paused=paused.seconds, since_pause=resumed)
+        found = expected_end.of(seen.fraction, ran=self.elapsed(job) or 0.0, since=since, bar=seen.bar)
         return progress.Progress(seen, None if found.left is None else self.now + found.left, found.doubt)
 
     def time_left(self, job: Job) -> float | None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gflowctl.view.views import View
     from gflowctl.web.actions import Done
     from gflowctl.web.pages.frame import Page, Query
-    from gflowctl.web.source import Source
+    from gflowctl.web.reader import Source
 
     Build = Callable[[View, Query], Page]
 

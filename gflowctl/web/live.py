@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gflowctl.web.pages.job import Following
-    from gflowctl.web.source import Source
+    from gflowctl.web.reader import Source
 
     # each call: the time, and the fragments by name, as HTML
     Fragments = Callable[[], tuple[str, dict[str, str]]]

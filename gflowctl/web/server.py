@@ -14,7 +14,7 @@ from gflowctl.output import render
 from gflowctl.web import address
 from gflowctl.web.app import application
 from gflowctl.web.guard import Door
-from gflowctl.web.source import Source
+from gflowctl.web.reader import Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

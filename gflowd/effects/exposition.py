@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.core.errors import SystemFailed
 from gflowd.core.metrics.catalogue import COUNTER, GAUGE, INFO
-from gflowd.core.metrics.families import Histogram
+from gflowd.core.metrics.metric_values import Histogram
 from gflowd.effects import installer
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from gflowd.core.metrics.catalogue import Metric
-    from gflowd.core.metrics.families import Family
+    from gflowd.core.metrics.metric_values import Family
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"

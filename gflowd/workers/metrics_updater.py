@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from gflowd import __version__, log
 from gflowd.core.errors import GflowError, SystemFailed
-from gflowd.core.metrics import families
-from gflowd.core.metrics.families import Daemon, Process, Values
+from gflowd.core.metrics import metric_values
+from gflowd.core.metrics.metric_values import Daemon, Process, Values
 from gflowd.effects import exposition, proc
 from gflowd.effects.scrape_socket import ScrapeSocket
 from gflowd.paths import replace_file
-from gflowd.storage.readings import Readings
+from gflowd.storage.metrics_input import Readings
 from gflowd.workers import WORKERS, board, wanted
 from gflowd.workers.base import Turn
 from gflowd.workers.slots import Service
@@ -140,7 +140,7 @@ class MetricsUpdater:
         return 200, exposition.PLAIN if plain else exposition.OPENMETRICS, text
 
     def _text(self, *, plain: bool, up: bool = True) -> bytes:
-        found = families.families(self._values(up=up), self._names)
+        found = metric_values.families(self._values(up=up), self._names)
         text = exposition.text(found, WHAT, plain=plain)
         self._note("history", self._readings.trouble)
         return text

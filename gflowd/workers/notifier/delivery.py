@@ -18,7 +18,7 @@ from gflowd.core.events import kinds
 from gflowd.core.notify import messages, plain_text
 from gflowd.core.notify.targets import Hook, Mailbox, Secret, Service, Target, Webhook
 from gflowd.core.syntax import addresses, clocks
-from gflowd.workers.notifier.receivers import MAIL, URL
+from gflowd.workers.notifier.receiver_names import MAIL, URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

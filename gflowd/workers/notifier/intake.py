@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gflowd.core.events import kinds
 from gflowd.core.notify import messages, words
-from gflowd.workers.notifier import receivers
+from gflowd.workers.notifier import receiver_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -86,7 +86,7 @@ class Intake:
         return {**event, **nothing, "job": array_id, "state": worst, "summary": summary}
 
     def _add(self, event: Event, now: float) -> None:
-        for key in receivers.of(event):
+        for key in receiver_names.of(event):
             self._outbox.add(key, _stored(event), now)
 
     def _take_time(self, event: Event, wanted: frozenset[str]) -> None:

@@ -16,8 +16,8 @@ import anyio
 from mcp import Client, StdioServerParameters, stdio_client
 from support.ctl import PROGRAM, ROOT
 
-from gflowctl.agents import previews
-from gflowctl.agents.previews import Previews
+from gflowctl.agents import confirmations
+from gflowctl.agents.confirmations import Previews
 from gflowctl.agents.server import ANNOTATIONS, server
 from gflowctl.api import Queue, Refused, SystemFailed
 from gflowctl.commands.mcp import run
@@ -249,11 +249,11 @@ def test_tokens_expire_and_are_few() -> None:
     kept = Previews(lambda: now[0])
     token, old = kept.keep("submit", lambda: "done"), kept.keep("submit", lambda: "old")
     assert kept.carry_out("submit", token) == "done"
-    now[0] = previews.LIFETIME + 1
+    now[0] = confirmations.LIFETIME + 1
     assert kept.carry_out("submit", token) == "done"  # it was carried out in time
     with pytest.raises(Refused, match="has expired"):
         kept.carry_out("submit", old)
-    for _ in range(previews.MOST):
+    for _ in range(confirmations.MOST):
         kept.keep("cancel", lambda: None)
     with pytest.raises(Refused):
         kept.carry_out("submit", token)

@@ -9,7 +9,7 @@ import pytest
 
 from gflowctl.context import Context
 from gflowctl.monitor import reader
-from gflowctl.monitor.choice import Choice, parse
+from gflowctl.monitor.job_filter import Choice, parse
 from gflowctl.monitor.picture import PLACE, PROGRESS, TIME
 from gflowctl.monitor.reader import Reader
 

@@ -9,7 +9,7 @@ from support.specs import SPEC
 
 pytest.importorskip("textual")
 
-from gflowctl.monitor import choice, drawing
+from gflowctl.monitor import drawing, job_filter
 from gflowctl.monitor.log_tail import LINES, LogTail
 from gflowctl.monitor.log_text import LONGEST, LogText
 from gflowd.core.errors import BadUsage
@@ -113,16 +113,16 @@ def test_of_a_huge_log_only_the_end_is_read(tail: tuple[LogTail, Path]) -> None:
 
 
 def test_a_filter_is_typed_in_the_words_of_queue() -> None:
-    found = choice.parse("-s R,queued -u ada --me -n 'a b' -P ml Train x", "bob")
+    found = job_filter.parse("-s R,queued -u ada --me -n 'a b' -P ml Train x", "bob")
     assert found.states == {"running", "queued"}
     assert found.users == {"ada", "bob"}
     assert found.names == {"a b"}
     assert found.projects == {"ml"}
     assert found.words == ("train", "x")
     assert not found.wants_ended
-    assert choice.parse("-c", "x").wants_ended
-    assert choice.parse("-s failed", "x").wants_ended
-    assert choice.parse("", "x") == choice.Choice()
+    assert job_filter.parse("-c", "x").wants_ended
+    assert job_filter.parse("-s failed", "x").wants_ended
+    assert job_filter.parse("", "x") == job_filter.Choice()
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_a_filter_is_typed_in_the_words_of_queue() -> None:
 )
 def test_what_cannot_be_meant_is_said(text: str, said: str) -> None:
     with pytest.raises(BadUsage, match=said):
-        choice.parse(text, "x")
+        job_filter.parse(text, "x")
 
 
 def test_jobs_are_sorted_by_fields_of_queue() -> None:
-    assert choice.sorting("user, -Time") == "USER,-TIME"
+    assert job_filter.sorting("user, -Time") == "USER,-TIME"
     with pytest.raises(BadUsage, match="unknown field 'NONSENSE'"):
-        choice.sorting("-nonsense")
+        job_filter.sorting("-nonsense")
 
 
 def test_columns_are_narrowed_and_then_left_out() -> None:

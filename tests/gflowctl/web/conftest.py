@@ -24,7 +24,7 @@ def opened() -> Callable[[Ctl], Asking]:
     pytest.importorskip("jinja2")
     from gflowctl.web.app import application
     from gflowctl.web.guard import Door
-    from gflowctl.web.source import Source
+    from gflowctl.web.reader import Source
 
     def open_page(ctl: Ctl) -> Asking:
         door = Door(TOKEN, "8421", None)

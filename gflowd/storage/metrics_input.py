@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core.accounting.tally import Tally
 from gflowd.core.errors import GflowError
-from gflowd.core.metrics.families import Daemon, Seen, Values
+from gflowd.core.metrics.metric_values import Daemon, Seen, Values
 from gflowd.core.metrics.snapshot_tally import SnapshotTally
-from gflowd.core.metrics.standing import Standing, Told, standing
+from gflowd.core.metrics.unended_jobs import Standing, Told, standing
 from gflowd.storage import observed
 from gflowd.storage.history import History
 from gflowd.storage.store import Follower, Store

@@ -1,8 +1,8 @@
 import pytest
 
-from gflowd.core.progress import outlook
+from gflowd.core.progress import expected_end
 from gflowd.core.progress.bar import Bar
-from gflowd.core.progress.outlook import DONE, EARLY, OVERDUE, PART, SILENT, Outlook
+from gflowd.core.progress.expected_end import DONE, EARLY, OVERDUE, PART, SILENT, Outlook
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from gflowd.core.progress.outlook import DONE, EARLY, OVERDUE, PART, SILENT, Out
 def test_the_end_is_expected_by_the_pace_until_the_report(
     fraction: float, ran: float, since: float, found: Outlook
 ) -> None:
-    assert outlook.of(fraction, ran=ran, since=since) == found
+    assert expected_end.of(fraction, ran=ran, since=since) == found
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_end_is_expected_by_the_pace_until_the_report(
     ],
 )
 def test_a_bar_counts_for_the_job_if_it_has_run_nearly_as_long(bar: Bar, found: Outlook) -> None:
-    assert outlook.of(bar.fraction, ran=100, since=0, bar=bar) == found
+    assert expected_end.of(bar.fraction, ran=100, since=0, bar=bar) == found
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_a_bar_counts_for_the_job_if_it_has_run_nearly_as_long(bar: Bar, found: 
     [(50, None, 50), (50, 60, 50), (150, 40, 50), (300, 40, 200), (120, 40, 40)],
 )
 def test_a_suspension_since_the_report_does_not_count(age: float, since_pause: float | None, run: float) -> None:
-    assert outlook.run_since(age, paused=100, since_pause=since_pause) == run
+    assert expected_end.run_since(age, paused=100, since_pause=since_pause) == run

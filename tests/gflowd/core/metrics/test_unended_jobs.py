@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gflowd.core.metrics.standing import LiveJob, Standing, Told, ids, standing
+from gflowd.core.metrics.unended_jobs import LiveJob, Standing, Told, ids, standing
 
 NOW = 1000.0
 SPEC = {"user": "ada", "name": "n", "submitted_at": 500.0}

@@ -10,7 +10,7 @@ from gflowd.core.accounting import tally as totals
 from gflowd.core.accounting.tally import ENDS, GPU_TIME, SECOND, Spread, Tally
 from gflowd.core.job.model import ENDED_STATES, STATES
 from gflowd.core.metrics import catalogue, meter
-from gflowd.core.metrics.standing import Standing
+from gflowd.core.metrics.unended_jobs import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

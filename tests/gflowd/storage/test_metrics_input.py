@@ -12,10 +12,10 @@ from support import specs
 from gflowd.core.accounting.tally import ENDS, JOBS
 from gflowd.core.errors import GflowError
 from gflowd.core.job import codec
-from gflowd.core.metrics.families import Daemon, Values
+from gflowd.core.metrics.metric_values import Daemon, Values
 from gflowd.paths import State, replace_file
 from gflowd.storage.history import Entry, History, Sheet
-from gflowd.storage.readings import Readings
+from gflowd.storage.metrics_input import Readings
 from gflowd.storage.store import Store
 
 SPEC = codec.encode(specs.SPEC)

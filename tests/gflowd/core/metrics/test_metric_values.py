@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from gflowd.core.accounting.tally import Tally
-from gflowd.core.metrics import catalogue, families
-from gflowd.core.metrics.families import Daemon, Histogram, Process, Seen, Values
+from gflowd.core.metrics import catalogue, metric_values
 from gflowd.core.metrics.meter import BOUNDS, Meters
-from gflowd.core.metrics.standing import LiveJob, Standing
+from gflowd.core.metrics.metric_values import Daemon, Histogram, Process, Seen, Values
+from gflowd.core.metrics.unended_jobs import LiveJob, Standing
 from gflowd.effects import exposition
 
 ROOT = Path(__file__).parents[4]
@@ -48,7 +48,7 @@ def whole() -> Values:
 def samples(values: Values, names: str = "jobs") -> dict[str, Any]:
     return {
         f"{family.metric.name}{list(labels) or ''}": value
-        for family in families.families(values, names)
+        for family in metric_values.families(values, names)
         for labels, value in family.samples
     }
 
@@ -87,14 +87,14 @@ def test_what_is_not_known_is_left_out_and_so_is_whose_it_is() -> None:
     unpolled = Seen(1.0, {"gpus": None}, {}, [], {}, {})
     assert "gflow_gpus_allocated" not in samples(Values(Daemon("1", None), unpolled))
     for names, without in (("none", ("user", "project", "name", "job")), ("users", ("name", "job"))):
-        given = families.families(whole(), names)
+        given = metric_values.families(whole(), names)
         assert not {label for family in given for label in family.metric.labels} & set(without)
-        assert len(given) < len(families.families(whole(), "jobs"))
+        assert len(given) < len(metric_values.families(whole(), "jobs"))
 
 
 def test_the_clients_own_parser_reads_every_one_as_it_is() -> None:
     parser = pytest.importorskip("prometheus_client.openmetrics.parser")
-    given = families.families(whole(), "jobs")
+    given = metric_values.families(whole(), "jobs")
     assert {family.metric.name for family in given} == {*catalogue.BY_NAME} - {"gflow_history_size_bytes"}
     read = {
         family.name: family for family in parser.text_string_to_metric_families(exposition.text(given, "x").decode())
