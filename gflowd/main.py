@@ -117,7 +117,8 @@ def _reopen_closed_streams() -> None:
     if sys.stdout is not None:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     else:
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 -- it lives as long as we do
+        stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 -- it lives as long as we do
+        sys.stdout = sys.__stdout__ = stdout  # type: ignore[misc] -- libtmux 0.15 asks the latter for its encoding
 
 
 def _abandon(stream: int) -> None:

@@ -31,7 +31,9 @@ def reopen_closed_streams() -> None:
             if fd != number:
                 os.dup2(fd, number)
                 os.close(fd)
-            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115 -- it lives as long as we do
+            stream = open(number, mode, encoding="utf-8")  # noqa: SIM115 -- it lives as long as we do
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)  # which libtmux 0.15 asks for its encoding
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 

@@ -33,7 +33,7 @@ REVIVAL = 1.0  # seconds for a server to create its socket again
 TERM = "screen-256color"
 OF_SERVER = 12  # descriptors that a server has for itself
 PER_SESSION = 2  # a terminal and the pipe of its output
-SPARE = 4  # for clients, and while a session is made
+SPARE = 8  # a client takes three, and a server with fewer than three left reads no message; a session in the making
 
 CONFIGURATION = f"""\
 set -g exit-empty off

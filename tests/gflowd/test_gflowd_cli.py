@@ -325,6 +325,14 @@ def test_start_works_with_all_streams_closed(gflowd: Run, state: State) -> None:
     assert daemon.running(state) is not None
 
 
+@pytest.mark.parametrize(
+    "reopen", ["gflowd.main import _reopen_closed_streams", "gflowctl.output.render import reopen_closed_streams"]
+)
+def test_a_closed_stdout_is_open_for_packages_that_ask_for_the_first_one(reopen: str) -> None:
+    text = f"import sys\nfrom {reopen} as reopen\nreopen()\nsys.exit(sys.__stdout__.encoding != 'utf-8')"
+    subprocess.run(["sh", "-c", '"$@" >&-', "sh", sys.executable, "-c", text], check=True)
+
+
 def test_a_full_stderr_does_not_change_the_exit_status(gflowd: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # else nothing is left to fail at the end
     with open("/dev/full", "w", encoding="ascii") as full:

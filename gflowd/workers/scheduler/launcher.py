@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LONGEST_FIRST_LINE = 4096  # bytes of a script; the kernel reads 255
 # What a disk says that may be well again: no fault of the job's.
 BAD_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # for files or processes, for now
 
 
 class Launcher:
@@ -81,7 +82,7 @@ class Launcher:
             complaints = self._tmux.start(sessions)
             there = self._tmux.sessions() if complaints else set()
         except TmuxFailed as error:
-            if _is_the_disks(error.__cause__):
+            if _will_pass(error.__cause__):
                 self._defer(jobs, str(error))
             else:
                 self._bar_all(jobs, str(error))
@@ -125,7 +126,7 @@ class Launcher:
             jobdir.prepare(directory, job_script.job_script(launch), job_script.pipes(launch))
         except OSError as error:
             why = f"{error.strerror}: {error.filename or self._file(job, run, 'job.sh')}"
-            if _is_the_disks(error):
+            if _will_pass(error):
                 self._defer([(job, run)], why)
             else:
                 self._bar(job, run, why)
@@ -251,5 +252,5 @@ def _is_noexec(path: str) -> bool:
     return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
 
 
-def _is_the_disks(error: BaseException | None) -> bool:
-    return isinstance(error, OSError) and error.errno in BAD_DISK
+def _will_pass(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (*BAD_DISK, *NO_ROOM)

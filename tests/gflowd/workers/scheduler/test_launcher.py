@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -167,6 +168,19 @@ def test_without_tmux_its_jobs_are_barred_with_the_reason(
         launcher.launch([attempt(1, "true", TMUX, wiring), attempt(2, "true", PROCESS, wiring)])
     assert "tmux" in barred(wiring, 1)
     assert ended(wiring, 2).status == 0
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN, errno.ENOSPC])
+def test_what_tmux_has_no_room_for_now_is_deferred_and_not_barred(
+    launcher: Launcher, wiring: Wiring, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def cmd(*_: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(launcher._tmux._server, "cmd", cmd)
+    launcher.launch([attempt(1, "exit 0", TMUX, wiring)])
+    assert os.strerror(number) in launcher.deferred[1, 1]
+    assert jobdir.beginning(wiring.state.attempt(1, 1)) is None
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")
