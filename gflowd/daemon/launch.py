@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from gflowd.config.loader import Config
 
-LEAST_FILES, ENOUGH_FILES = 48, 1 << 16  # files that one process of the daemon may have open
+LEAST_FILES, ENOUGH_FILES = 64, 1 << 16  # files that one process of the daemon may have open
 # The option, its aliases, its setting, the metavar of its value, its help.
 _OPTIONS = (
     ("--gpus", (), "gpu.allow", "LIST", "GPUs that jobs may use, e.g. 0,2 or 0-3 or all"),

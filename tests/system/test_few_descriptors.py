@@ -7,9 +7,9 @@ from support import depth
 from support.machine import GATE, TMUX, Machine
 from support.waiting import eventually
 
-FEW = 48
-JOBS = depth.number(60, 52)  # more than that
-EACH_SOME = depth.number(JOBS, JOBS // 2)  # jobs in tmux, of which each takes several
+FEW = 64
+JOBS = depth.number(80, 68)  # more than that
+EACH_SOME = depth.number(JOBS, 30)  # jobs in tmux, of which each takes several
 
 
 @pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
