@@ -118,7 +118,7 @@ def _reopen_closed_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     else:
         stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 -- it lives as long as we do
-        sys.stdout = sys.__stdout__ = stdout  # type: ignore[misc] -- libtmux 0.15 asks the latter for its encoding
+        sys.stdout = sys.__stdout__ = stdout  # type: ignore[misc]  # libtmux 0.15 asks the latter for its encoding
 
 
 def _abandon(stream: int) -> None:
