@@ -51,6 +51,7 @@ def test_a_missing_conda_or_environment_is_a_failed_launch(either: Machine) -> N
 
 def test_a_job_in_an_environment_is_cancelled_like_any_other(either: Machine) -> None:
     job_id = either.submit("--conda-env", "ml", "--wrap", f"echo begun; {GATE}", env=environment(either))
+    either.until(job_id, "running")  # before, it has no log
     eventually(lambda: b"begun" in either.log(job_id))
     either.cancel(job_id)
     assert either.job(job_id)["state"] == "cancelled"

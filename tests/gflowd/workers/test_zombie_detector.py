@@ -185,6 +185,7 @@ def test_no_job_is_over_whose_strays_were_not_searched_for(
 ) -> None:
     identity = jobs.start(1, "setsid sh -c 'exec sleep 60' 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- & exit 0")
     jobs.wait()
+    eventually(lambda: not jobdir.is_held(str(jobs.directory(1))))
     answers = iter([False])  # its log gets its last byte amid the look
     monkeypatch.setattr(detector, "_log_is_complete", lambda *_: next(answers, True))
     assert not observation(look(detector, live(1, identity))).complete
