@@ -336,7 +336,11 @@ class Machine:
         """One test among several on this machine: a directory of its own, and no job at work at its end."""
         self.work = Path(tempfile.mkdtemp(prefix="work-", dir=self.root))
         before = Path(self.state.daemon_pid).read_bytes()
-        yield
+        try:
+            yield
+        except BaseException:
+            self.ctl("cancel", "--all", check=False)  # one that fails is not to fail the next
+            raise
         deadline = time.monotonic() + PATIENCE
         while (left := self._jobs_at_work()) and time.monotonic() < deadline:
             time.sleep(0.02)

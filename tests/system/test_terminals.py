@@ -84,6 +84,7 @@ def test_the_answers_of_a_terminal_are_no_output(up: Machine) -> None:
 
 def test_what_is_typed_at_a_terminal_is_still_shown_there(up: Machine) -> None:
     job_id = up.submit("--wrap", "printf '\\033[c'; read x; echo got $x")
+    up.until(job_id, "running")  # before, it has no log
     eventually(lambda: b"\x1b[c" in up.log(job_id))
     up.tmux("send-keys", "-t", f"=gflow-{job_id}:", "Ada", "Enter")
     up.wait(job_id)
