@@ -4,6 +4,7 @@ refused.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.specs import SPEC
 
+from gflowd import paths
 from gflowd.config import loader
 from gflowd.core.gpu.admin_state import AdminState
 from gflowd.core.gpu.device import Gpu
@@ -129,16 +131,23 @@ def test_a_lost_journal_does_not_tell_old_things_again(desk: Desk) -> None:
     assert desk.reader.lost
 
 
-def test_what_the_disk_refuses_is_told_later(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_the_disk_refuses_is_told_later(
+    desk: Desk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is not archived unsaid, and the tick goes on."""
-    path = Path(desk.state.path(lines.CURRENT))
-    path.unlink()
-    path.mkdir()
-    desk.work()
-    assert desk.events.retry_at == RETRY
-    desk.submit(2)
-    desk.work(1.0)
-    path.rmdir()
+    write_all = paths.write_all
+
+    def full(fd: int, data: bytes) -> None:
+        if os.readlink(f"/proc/self/fd/{fd}") == desk.state.path(lines.CURRENT):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_all(fd, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(paths, "write_all", full)
+        desk.work()
+        assert desk.events.retry_at == RETRY
+        desk.submit(2)
+        desk.work(1.0)
     assert desk.tick(1.0) == [], "not before its time"
     assert desk.tick(RETRY) == [("submitted", 1), ("submitted", 2)]
     assert desk.events.retry_at is None
