@@ -12,7 +12,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core.events import kinds
-from gflowd.core.events.told import ENDED, HELD, QUEUED, STARTED, STOPPING, SUSPENDED, Mark, Submitted, Told, mark
+from gflowd.core.events.told import (
+    ENDED,
+    HELD,
+    NOT_STARTED,
+    QUEUED,
+    STARTED,
+    STOPPING,
+    SUSPENDED,
+    UNSTARTED,
+    Mark,
+    Submitted,
+    Told,
+    mark,
+)
 from gflowd.core.execution import output_files
 from gflowd.core.job import array_task, arrays, codec, model, records
 from gflowd.core.job.retries import next_attempt
@@ -30,7 +43,7 @@ _STAGE_OF = {
     records.STARTING: QUEUED,  # nothing was seen of it yet
     records.RUNNING: STARTED, records.SUSPENDED: SUSPENDED, records.STOPPING: STOPPING, records.ENDED: ENDED,
 }  # fmt: skip
-_ORDER = {QUEUED: 0, HELD: 0, STARTED: 1, SUSPENDED: 1, STOPPING: 2, ENDED: 3}
+_ORDER = {QUEUED: 0, HELD: 0, STARTED: 1, SUSPENDED: 1, STOPPING: 2, UNSTARTED: 2, ENDED: 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +112,8 @@ def stage_of(wish: Raw | None, phase: Raw | None) -> Mark:
         is_held = wish is not None and wish.get("held", False)  # also if it is cancelled: that is no release
         return mark(1 if phase is None else phase.get("attempt", 1), HELD if is_held else QUEUED)
     stage = _STAGE_OF[records.phase_name(phase)]
+    if stage == STOPPING and phase.get("started") is None:
+        stage = UNSTARTED
     pauses = (phase.get("pauses") or {}).get("count", 0) if stage in (STARTED, SUSPENDED) else 0
     return mark(records.attempt_of(phase), stage, pauses)
 
@@ -208,8 +223,8 @@ class _News:
         if now.stage in (QUEUED, HELD):
             yield from self._hold(job, here, now)
             return
-        started_at = _started_at(job)
-        if here.stage in (QUEUED, HELD):
+        started_at = _started_at(job)  # of one that was to end before it was seen to begin, only its end tells
+        if here.stage in NOT_STARTED:
             if here.stage == HELD and started_at is not None:
                 yield _event(kinds.JOB_RELEASED, job.wish.released_at or started_at, job, attempt)
             if started_at is not None:

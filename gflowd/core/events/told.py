@@ -17,7 +17,9 @@ from gflowd.core.syntax import ranges
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-QUEUED, HELD, STARTED, SUSPENDED, STOPPING, ENDED = STAGES = "qhspte"
+QUEUED, HELD, STARTED, SUSPENDED, STOPPING, ENDED = "qhspte"
+UNSTARTED = "u"  # it is being ended, and nobody has seen yet whether its command began
+NOT_STARTED = (QUEUED, HELD, UNSTARTED)
 _STAGE_OF = {
     kinds.JOB_HELD: HELD, kinds.JOB_RELEASED: QUEUED, kinds.JOB_REQUEUED: QUEUED, kinds.JOB_STARTED: STARTED,
     kinds.JOB_SUSPENDED: SUSPENDED, kinds.JOB_UNSUSPENDED: STARTED, kinds.JOB_STOPPING: STOPPING,
@@ -26,7 +28,7 @@ _STAGE_OF = {
 
 
 class Mark(NamedTuple):
-    """How far a job has come: its attempt, one of `STAGES`, and the suspensions of the attempt that are over."""
+    """How far a job has come: its attempt, one of the stages above, and the suspensions of the attempt that are over."""
 
     attempt: int
     stage: str
@@ -73,13 +75,20 @@ class Told:
             self.specs[event["job"]] = before._replace(digest=event["digest"])
         elif kind in _STAGE_OF:
             pauses = event.get("suspensions", 0) - (kind == kinds.JOB_SUSPENDED)
-            self.jobs[event["job"]] = mark(event["attempt"], _STAGE_OF[kind], max(0, pauses))
+            stage = _STAGE_OF[kind]
+            if kind == kinds.JOB_STOPPING and not self._has_started(event["job"], event["attempt"]):
+                stage = UNSTARTED
+            self.jobs[event["job"]] = mark(event["attempt"], stage, max(0, pauses))
             if kind == kinds.JOB_REQUEUED:
                 self.queued_again[event["job"]] = event["at"]
             elif kind not in (kinds.JOB_HELD, kinds.JOB_RELEASED):
                 self.queued_again.pop(event["job"], None)
         else:
             self.machine.take(event)
+
+    def _has_started(self, job_id: int, attempt: int) -> bool:
+        reached = self.jobs.get(job_id)
+        return reached is not None and reached.attempt == attempt and reached.stage not in NOT_STARTED
 
     def forget(self, specs: Iterable[int], jobs: Iterable[int]) -> None:
         """These are in the history."""

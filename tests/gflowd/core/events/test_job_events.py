@@ -115,6 +115,19 @@ def test_each_step_is_told_once() -> None:
     assert world.tells() == []
 
 
+def test_a_start_that_was_seen_only_after_the_stop_is_told_too() -> None:
+    """The daemon was away while the job began, and was told to cancel it."""
+    world = World()
+    world.submit()
+    world.tells()
+    assert told(world, Starting(run=RUN), STOPPING.replace(started=None)) == ["stopping"]
+    world.forget()
+    assert world.tells() == []
+    assert told(world, FAILED) == ["started", "ended"]
+    world.forget()
+    assert world.tells() == []
+
+
 def test_what_nobody_saw_is_told_afterwards() -> None:
     """Of a suspension that is over it is known that it was."""
     for phases, kinds in (
@@ -410,9 +423,11 @@ class Life:
                 return Running(run=run, started=started, pauses=Pauses(count=pauses.count + 1, seconds=1.0))
             case "stop", Running(started=started):
                 return STOPPING.replace(run=run, started=started, since_at=wall)
+            case "stop", Starting():
+                return STOPPING.replace(run=run, started=None, since_at=wall)
             case "end", (Running() | Suspended() | Stopping()) as live:
-                assert live.started is not None
-                return FINISHED.replace(run=run, started_at=live.started.at, ended_at=wall)
+                began = wall if live.started is None else live.started.at
+                return FINISHED.replace(run=run, started_at=began, ended_at=wall)
         return None
 
 
