@@ -52,10 +52,12 @@ class Reader:
         self.lost = False
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file; also done when nobody has the reader any more."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    __del__ = close
 
     def _open(self) -> bool:
         """Opens the file after the last one: the older one, unless it was that."""

@@ -342,3 +342,11 @@ def test_a_file_that_is_not_private_is_not_read(state: State, writer: Writer) ->
     os.mkdir(state.path(lines.CURRENT))
     with pytest.raises((SystemFailed, Refused), match=lines.CURRENT):
         Reader(state).read()
+
+
+def test_a_reader_that_nobody_has_keeps_no_file_open(state: State, writer: Writer) -> None:
+    write(writer, 1)
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        assert jobs(Reader(state).read()) == [1]
+    assert len(os.listdir("/proc/self/fd")) == len(before)
