@@ -421,13 +421,12 @@ class Life:
                 return SUSPENDED.replace(run=run, started=started, since_at=wall, pauses=pauses)
             case "go on", Suspended(started=started, pauses=pauses):
                 return Running(run=run, started=started, pauses=Pauses(count=pauses.count + 1, seconds=1.0))
-            case "stop", Running(started=started):
-                return STOPPING.replace(run=run, started=started, since_at=wall)
-            case "stop", Starting():
-                return STOPPING.replace(run=run, started=None, since_at=wall)
+            case "stop", (Starting() | Running()) as live:
+                began = live.started if isinstance(live, Running) else None
+                return STOPPING.replace(run=run, started=began, since_at=wall)
             case "end", (Running() | Suspended() | Stopping()) as live:
-                began = wall if live.started is None else live.started.at
-                return FINISHED.replace(run=run, started_at=began, ended_at=wall)
+                at = wall if live.started is None else live.started.at
+                return FINISHED.replace(run=run, started_at=at, ended_at=wall)
         return None
 
 
