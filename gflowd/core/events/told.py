@@ -28,7 +28,7 @@ _STAGE_OF = {
 
 
 class Mark(NamedTuple):
-    """How far a job has come: its attempt, one of the stages above, and the suspensions of the attempt that are over."""
+    """How far a job has come: its attempt, one of the stages, and the suspensions of the attempt that are over."""
 
     attempt: int
     stage: str
