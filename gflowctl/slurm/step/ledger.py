@@ -39,6 +39,7 @@ class Ledger:
         self._parent = parent
         self._mine: str | None = None
         self._turn: int | None = None
+        self._met: set[str] = set()  # the entries for which we did not get our turn
         try:
             paths.private_directory(self._directory)
             self._lock = os.open(os.path.join(self._directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -61,6 +62,7 @@ class Ledger:
                 self._write(steps.Entry(steps.RUN, number, self._parent, need.cpus, 0, gpus, processes))
                 self._count(number + 1, turn)
                 return number, found
+            self._met = {each.name for each in entries}
             if self._turn is None:
                 self._turn = turn
                 self._write(steps.Entry(steps.WAIT, turn, self._parent, need.cpus, need.gpus, (), [ours]))
@@ -77,13 +79,17 @@ class Ledger:
         poll = select.poll()
         poll.register(wake, select.POLLIN)
         try:
-            for entry in self._living():
+            living = self._living()
+            if not self._met <= {each.name for each in living}:
+                return  # one has ended since
+            for entry in living:
                 if entry.parent != self._parent or (entry.kind == steps.WAIT and entry.number >= (self._turn or 0)):
                     continue
+                if len(watched) >= MOST_WATCHED:
+                    milliseconds = min(LOOK_AGAIN, milliseconds or LOOK_AGAIN)
+                    break
+                alive = False
                 for pid, start in entry.processes:
-                    if len(watched) >= MOST_WATCHED:
-                        milliseconds = min(LOOK_AGAIN, milliseconds or LOOK_AGAIN)
-                        break
                     try:
                         fd = os.pidfd_open(pid)
                     except ProcessLookupError:
@@ -91,6 +97,9 @@ class Ledger:
                     watched.append(fd)
                     if proc.start_ticks(pid) == start:
                         poll.register(fd, select.POLLIN)
+                        alive = True
+                if not alive:
+                    return  # it has ended since
             if watched or milliseconds is not None:
                 poll.poll(milliseconds)
         finally:
