@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent), str(HERE)]  # the packages before the tests of that name
 
 import scene  # noqa: E402 -- a script: its neighbours are found by the line above
 from support.machine import Machine, new_machine  # noqa: E402 -- likewise
