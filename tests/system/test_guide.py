@@ -247,7 +247,7 @@ def progress(reader: Reader, submit: str) -> None:
     number = reader.types_submission(submit)
     eventually(lambda: reader.job(number)["progress"] == 0.4)
     table, _, shown = reader.types(look).partition("Job:")
-    assert re.search(rf"(?m)^ *{number} +loop +R +\S+ +40% epoch 4 of 10 +(~20|-)", table)  # no end if overdue
+    assert re.search(rf"(?m)^ *{number} +loop +R +\S+ +40% epoch 4 of 10 +(~20|N/A)", table)  # no end if overdue
     assert re.search(r"(?m)^Progress: +40%, epoch 4 of 10 \(reported 0:\d\d ago\)$", shown)
     reader.open_gate()
     assert reader.wait(number) == 0

@@ -58,7 +58,7 @@ def test_counters_are_exact_whoever_is_killed_and_wherever_jobs_are(machine: Mac
     )
     machine.start()
     machine.ctl("submit", "-a", "1-3", "--wait", "true")
-    failed = machine.submit("--max-retries", "1", "--gpus", "1", "--", "false")
+    failed = machine.submit("--max-retries", "1", "--gpus", "1", "--wrap", "sleep 0.05; false")
     machine.wait(failed)
     held = machine.submit("-H", "true")
     runs = machine.submit("--gpus", "2", "-n", "train", "sleep", "1000")
