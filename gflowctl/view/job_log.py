@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from gflowctl.view import jobs, reasons
 from gflowd.core.errors import Refused
@@ -16,6 +17,20 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Job
 
 BLOCK = 1 << 16  # bytes
+
+
+def open_log(path: str) -> int | None:
+    """A descriptor; None if there is no such file yet. Raises `Refused` where it cannot be shown."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Refused(f"{path} is not a regular file; its content cannot be shown")
+    return fd
 
 
 class JobLog:
@@ -38,14 +53,10 @@ class JobLog:
     def open(self) -> bool:
         """Opens the file if it exists by now. Raises `Refused` if it is not a regular file."""
         if self._fd < 0:
-            try:
-                self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            except FileNotFoundError:
+            fd = open_log(self.path)
+            if fd is None:
                 return False
-            except OSError as error:
-                raise Refused(f"{self.path}: {error.strerror}") from None
-            if not os.path.isfile(self.path):
-                raise Refused(f"{self.path} is not a regular file; its content cannot be shown")
+            self._fd = fd
             self._note_cut()
         return True
 

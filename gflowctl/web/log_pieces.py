@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gflowctl.output import render
 from gflowctl.output.last_words import SEQUENCE
+from gflowctl.view.job_log import open_log
 from gflowctl.view.transcript import Transcript
-from gflowd.core.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,20 +36,6 @@ class Piece:
     line: int
     end: int
     size: int
-
-
-def open_log(path: str) -> int | None:
-    """A descriptor; None if there is no such file yet. Raises `Refused` where it cannot be shown."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise Refused(f"{path} is not a regular file; its content cannot be shown")
-    return fd
 
 
 def piece(path: str, begin: int | None = None, *, terminal: bool) -> Piece | None:
