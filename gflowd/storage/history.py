@@ -7,27 +7,25 @@ written in parts. Writing a row twice replaces it, which does no harm. Values ar
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
-import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gflowd import paths
 from gflowd.core.accounting.tally import Tally
-from gflowd.core.errors import SystemFailed
 from gflowd.core.job.records import LONGEST_ID
-from gflowd.storage import tally_table
+from gflowd.storage import database, tally_table
+from gflowd.storage.database import DAMAGED_SCHEMA, DatabaseFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 FORMAT = 2  # 1 had no totals
 PATIENCE = 5.0  # seconds to wait for a lock; in WAL mode a reader and the writer do not wait for each other
 WRITER_PATIENCE = 0.5  # seconds; the scheduler has other things to do
-DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-DAMAGED_SCHEMA = DAMAGED | {sqlite3.SQLITE_ERROR}  # a table is missing
 BECAUSE = "DependencyFailed:"
 JOBS = "spec JOIN job ON job.spec = spec.id AND job.id BETWEEN spec.id AND spec.id + spec.size - 1"
 ATTEMPTS = "spec JOIN attempt ON attempt.job BETWEEN spec.id AND spec.id + spec.size - 1"
@@ -72,12 +70,11 @@ COMMIT;
 """
 
 
-class HistoryFailed(SystemFailed):
-    """`damaged`: the cause is not missing space or permissions, so the error will persist."""
+class HistoryFailed(DatabaseFailed):
+    """Reports what became of the history."""
 
-    def __init__(self, message: str, *, damaged: bool = False) -> None:
-        super().__init__(message)
-        self.damaged = damaged
+
+_guarded = functools.partial(database.guarded, HistoryFailed)
 
 
 class Entry(NamedTuple):
@@ -107,19 +104,10 @@ class History:
         that is not private.
         """
         self.path = path
-        try:
-            os.close(paths.open_private(path, os.O_RDWR | os.O_CREAT if write else os.O_RDONLY))
-        except OSError as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise HistoryFailed(f"{path}: {error.strerror}") from error
-        self._file = paths.identity(path)
-        plain = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-        with _guarded(path):
-            self._db = sqlite3.connect(
-                f"file:{plain}?mode={'rw' if write else 'ro'}", timeout=WRITER_PATIENCE if write else PATIENCE,
-                isolation_level=None, uri=True,
-            )  # fmt: skip
+        database.find(HistoryFailed, path, write=write)
+        self._file = paths.identity(path)  # before it is opened: one that is replaced meanwhile is not in place
+        patience = WRITER_PATIENCE if write else PATIENCE
+        self._db = database.connect(HistoryFailed, path, write=write, patience=patience)
         try:
             with _guarded(path, DAMAGED_SCHEMA):
                 self.is_empty = not self._prepare(write=write)
@@ -245,15 +233,6 @@ def set_aside(path: str) -> str:
         with contextlib.suppress(FileNotFoundError):
             os.rename(path + ending, kept + ending)
     return kept
-
-
-@contextlib.contextmanager
-def _guarded(path: str, damaged: Collection[int] = DAMAGED) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        raise HistoryFailed(f"{path}: {error}", damaged=code in damaged) from error
 
 
 def _spec_row(sheet: Sheet) -> tuple[object, ...]:

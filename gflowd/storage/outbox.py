@@ -7,13 +7,13 @@ but then the events are read again, with the same result. What was sent and is n
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-import os
 import sqlite3
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gflowd import paths
-from gflowd.core.errors import SystemFailed
+from gflowd.storage import database
+from gflowd.storage.database import DAMAGED_SCHEMA, DatabaseFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -73,12 +73,11 @@ COMMIT;
 """
 
 
-class OutboxFailed(SystemFailed):
-    """`damaged`: it will fail again."""
+class OutboxFailed(DatabaseFailed):
+    """Reports what became of the outbox."""
 
-    def __init__(self, message: str, *, damaged: bool = False) -> None:
-        super().__init__(message)
-        self.damaged = damaged
+
+_guarded = functools.partial(database.guarded, OutboxFailed)
 
 
 class Unit(NamedTuple):
@@ -116,19 +115,10 @@ class Outbox:
         not private.
         """
         self.path = path
+        database.find(OutboxFailed, path, write=write)
+        self._db = database.connect(OutboxFailed, path, write=write, patience=PATIENCE)
         try:
-            os.close(paths.open_private(path, os.O_RDWR | os.O_CREAT if write else os.O_RDONLY))
-        except OSError as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise OutboxFailed(f"{path}: {error.strerror}") from error
-        plain = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-        with _guarded(path):
-            self._db = sqlite3.connect(
-                f"file:{plain}?mode={'rw' if write else 'ro'}", timeout=PATIENCE, isolation_level=None, uri=True
-            )
-        try:
-            with _guarded(path, broken=True):
+            with _guarded(path, DAMAGED_SCHEMA):
                 self._prepare(write=write)
         except OutboxFailed:
             self.close()
@@ -417,14 +407,3 @@ class Outbox:
     def has_marks(self) -> bool:
         """Whether any mark is set."""
         return bool(self._all("SELECT 1 FROM mark LIMIT 1"))
-
-
-@contextlib.contextmanager
-def _guarded(path: str, *, broken: bool = False) -> Iterator[None]:
-    """`broken`: whether a missing table means that it is damaged."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        damaged = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, *((sqlite3.SQLITE_ERROR,) if broken else ()))
-        raise OutboxFailed(f"{path}: {error}", damaged=code in damaged) from error
