@@ -75,10 +75,10 @@ def test_counters_are_exact_whoever_is_killed_and_wherever_jobs_are(machine: Mac
     assert found["gflow_job_run_seconds_count failed"] == 2
     assert found["gflow_job_wait_seconds_count"] == 4, "of the second attempt nobody waits"
     assert 0 < found["gflow_job_gpu_seconds_total"] < 100
-    eventually(lambda: printed(machine)["gflow_gpus_allocated"] == 2, news=machine.news)
-    assert scrape(machine)["gflow_gpu_state 0 busy"] == 1
+    eventually(lambda: printed(machine).get("gflow_gpus_allocated") == 2, news=machine.news)
+    eventually(lambda: scrape(machine).get("gflow_gpu_state 0 busy") == 1, news=machine.news)
     assert any(name.startswith(f"gflow_job_info {runs} train ") for name in found)
-    assert scrape(machine)["gflow_commit_seconds_count"] >= 3
+    eventually(lambda: scrape(machine).get("gflow_commit_seconds_count", 0) >= 3, news=machine.news)
     for name in ("scheduler", "metrics_updater"):
         before = workers(machine)[name]["pid"]
         kill(before)
@@ -118,7 +118,7 @@ def test_they_are_switched_on_and_off_and_what_is_wrong_is_told(machine: Machine
         eventually(lambda: workers(machine).get("metrics_updater", {}).get("trouble") == told, news=machine.news)
         assert f"trouble   metrics_updater: {told}\n" in machine.gflowd("status").stdout
         assert f"metrics_updater: {told}" in machine.ctl("doctor", check=False).stdout
-        assert printed(machine)["gflow_trouble metrics_updater"] == 1
+        eventually(lambda: printed(machine).get("gflow_trouble metrics_updater") == 1, news=machine.news)
         assert f'why="{told.removeprefix("[metrics] listen: ")}"' in machine.daemon_log()
         machine.ctl("submit", "--wait", "true")
         eventually(lambda: 'gflow_attempts_ended_total{reason="",state="finished"} 1.0\n' in path.read_text())
