@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 SOCKET_PATH_LIMIT = 107  # bytes: sun_path of unix(7) less its closing zero
 LONGEST_NAME_IN_RUN = len("/manager.0000000000.sock")
 
+# Of the daemon for many users.
+SYSTEM_STATE, SYSTEM_RUNTIME, SYSTEM_CONFIG = "/var/lib/gflow", "/run/gflow", "/etc/gflow/gflow.toml"
+SYSTEM_GATE, SYSTEM_JOBS = f"{SYSTEM_RUNTIME}/gate.sock", "/var/spool/gflow/jobs"
+
 
 def default_state_dir(environ: Mapping[str, str]) -> str:
     """`GFLOW_STATE_DIR`, else `$XDG_STATE_HOME/gflow`, else `~/.local/state/gflow`."""
@@ -53,13 +57,43 @@ def home(environ: Mapping[str, str]) -> str:
         raise Refused(f"no home directory for user {os.getuid()}; set HOME") from None
 
 
-class State:
-    """The paths of one state directory. Creates nothing before `prepare`."""
+class Shared:
+    """What the file `shared` in the state directory of a daemon for many users says: the `gate`, a socket that takes
+    the requests of users; where the directories of `jobs` are; whether users see each other's commands.
+    """
 
-    __slots__ = ("root",)
+    __slots__ = ("gate", "jobs", "private_jobs")
+
+    def __init__(self, gate: str = SYSTEM_GATE, jobs: str = SYSTEM_JOBS, *, private_jobs: bool = False) -> None:
+        self.gate = gate
+        self.jobs = jobs
+        self.private_jobs = private_jobs
+
+
+class State:
+    """The paths of one state directory. Creates nothing before `prepare`.
+
+    With the file `shared` in it, it is root's, and many users' jobs are in it. Then there are two parts of a job's
+    directory and of each attempt's: ours, where only root makes, renames and removes names (`job`, `attempt`), and the
+    user's own, which root only reads (`own_job`, `own_attempt`). Else these are the same directories.
+    """
+
+    __slots__ = ("_shared", "root")
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self._shared: Shared | bool | None = False  # False: not looked for yet
+
+    @property
+    def shared(self) -> Shared | None:
+        """What is special about one of many users; None of a user's own."""
+        if isinstance(self._shared, bool):
+            self._shared = read_shared(self.path("shared"))
+        return self._shared
+
+    def share(self, shared: Shared | None) -> None:
+        """For a daemon that is about to write that file."""
+        self._shared = shared
 
     def prepare(self) -> None:
         """Creates the directory if it is missing; refuses one that others own or may enter."""
@@ -131,23 +165,38 @@ class State:
     def log(self) -> str:
         return self.path("log", "gflowd.log")
 
-    def environment(self, name: str) -> str:
-        return self.path("env", name)
+    def environment(self, name: str, uid: int | None = None) -> str:
+        """The file of an environment; `uid` as in the spec that names it."""
+        return self.path("env", *_of_user(uid), name)
 
-    def script(self, name: str) -> str:
-        return self.path("scripts", name)
+    def script(self, name: str, uid: int | None = None) -> str:
+        """The file of a script; `uid` as in the spec that names it."""
+        return self.path("scripts", *_of_user(uid), name)
+
+    @property
+    def jobs(self) -> str:
+        return self.path("jobs") if self.shared is None else self.shared.jobs
 
     def job(self, job_id: int) -> str:
-        return self.path("jobs", str(job_id))
+        return os.path.join(self.jobs, str(job_id))
+
+    def own_job(self, job_id: int) -> str:
+        return self._own(self.job(job_id))
 
     def attempt(self, job_id: int, attempt: int) -> str:
-        return self.path("jobs", str(job_id), str(attempt))
+        return os.path.join(self.jobs, str(job_id), str(attempt))
+
+    def own_attempt(self, job_id: int, attempt: int) -> str:
+        return self._own(self.attempt(job_id, attempt))
 
     def job_log(self, job_id: int, attempt: int) -> str:
-        return self.path("jobs", str(job_id), str(attempt), "log")
+        return os.path.join(self.own_attempt(job_id, attempt), "log")
 
     def progress(self, job_id: int, attempt: int) -> str:
-        return self.path("jobs", str(job_id), str(attempt), "progress")
+        return os.path.join(self.own_attempt(job_id, attempt), "progress")
+
+    def _own(self, directory: str) -> str:
+        return directory if self.shared is None else os.path.join(directory, "u")
 
     def relay(self, name: str) -> str:
         return self.path("relays", name)
@@ -180,6 +229,37 @@ class Runtime:
 
     def manager_socket(self, number: int) -> str:
         return os.path.join(self.root, f"manager.{number}.sock")
+
+
+def _of_user(uid: int | None) -> tuple[str, ...]:
+    return () if uid is None else (str(uid),)
+
+
+def read_shared(path: str) -> Shared | None:
+    """What the file `shared` at `path` says: root's, an object, in which what is missing is as by default; None where
+    there is none. Raises `Refused` for another's, or one that others may write.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(fd)
+        if found.st_uid != 0 or found.st_mode & 0o022 or not stat.S_ISREG(found.st_mode):
+            raise Refused(f"{path} is not root's alone to write: chown root {path}; chmod 644 {path}")
+        text = os.read(fd, 4096).decode(errors="replace")
+    finally:
+        os.close(fd)
+    from gflowd.core.syntax import fast_json
+
+    try:
+        said = (fast_json.loads(text) if text.strip() else {}).items()
+        words = {name: value for name, value in said if name in ("gate", "jobs", "private_jobs")}
+    except (AttributeError, ValueError):
+        raise Refused(f"{path} is not a JSON object") from None
+    if not all(isinstance(value, bool if name == "private_jobs" else str) for name, value in words.items()):
+        raise Refused(f"{path}: gate and jobs are paths, private_jobs is true or false")
+    return Shared(**words)
 
 
 def private_directory(path: str) -> None:

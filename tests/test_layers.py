@@ -86,7 +86,7 @@ MAY_IMPORT = (
         ),
     ),
     ("gflowd.core", ()),
-    ("gflowd.paths", ()),  # where things are kept, and the door to them
+    ("gflowd.paths", ("gflowd.core.syntax.fast_json",)),  # where things are kept, and the door to them
     # The world: each effect by itself.
     ("gflowd.effects.gpu.nvml_device", ("gflowd.core.",)),
     ("gflowd.effects.installer", ()),  # how a missing package is installed

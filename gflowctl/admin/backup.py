@@ -45,7 +45,7 @@ def _files(context: Context, *, logs: bool) -> Iterator[tuple[str, str]]:
         for name in _listed(state.path(folder)):
             yield f"{folder}/{name}", state.path(folder, name)
     if logs:
-        for job in _listed(state.path("jobs")):
+        for job in _listed(state.jobs):
             for attempt in _listed(state.path("jobs", job)):
                 for name in ("log", "log.cut"):
                     yield f"jobs/{job}/{attempt}/{name}", state.path("jobs", job, attempt, name)

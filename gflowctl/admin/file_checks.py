@@ -97,7 +97,7 @@ def doorbell(context: Context) -> Iterator[Finding]:
 def sizes(context: Context) -> Iterator[Finding]:
     """How much the logs of jobs take."""
     taken, count = 0, 0
-    for job in _names(context.state.path("jobs")):
+    for job in _names(context.state.jobs):
         for attempt in _names(context.state.path("jobs", job)):
             count += 1
             if count > MOST_SEEN:

@@ -136,7 +136,7 @@ def job_directories(context: Context) -> Iterator[Finding]:
     fold = context.store.read()
     view = View(context, fold)
     remembers = os.path.lexists(context.state.path("history.db"))
-    place = context.state.path("jobs")
+    place = context.state.jobs
     try:
         names = os.listdir(place)
     except FileNotFoundError:

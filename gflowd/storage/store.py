@@ -129,7 +129,7 @@ class Store:
     def first_free_id(self) -> int:
         """One above the greatest id that has a directory, is in the history, or was in use when gflowd last looked."""
         try:
-            names = os.listdir(self.state.path("jobs"))
+            names = os.listdir(self.state.jobs)
         except OSError:
             names = []
         past = self._greatest_past_id(), self._greatest_observed_id()

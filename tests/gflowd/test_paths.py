@@ -313,3 +313,38 @@ def test_a_check_makes_nothing_and_refuses_as_prepare_does(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with pytest.raises(SystemFailed, match="Not a directory"):
         below.check()
+
+
+@needs_root
+def test_the_state_of_many_users_has_two_parts_of_each_job_and_says_where(tmp_path: Path) -> None:
+    state = State(str(tmp_path))
+    assert state.shared is None
+    assert state.attempt(7, 1) == state.own_attempt(7, 1) == f"{tmp_path}/jobs/7/1"
+    assert state.job(7) == state.own_job(7)
+    (tmp_path / "shared").write_text('{"jobs": "/spool", "later": 1}\n')
+    state = State(str(tmp_path))
+    assert state.shared is not None
+    assert (state.shared.gate, state.shared.private_jobs) == ("/run/gflow/gate.sock", False)
+    assert (state.attempt(7, 1), state.job_log(7, 1)) == ("/spool/7/1", "/spool/7/1/u/log")
+    assert (state.own_job(7), state.progress(7, 1)) == ("/spool/7/u", "/spool/7/1/u/progress")
+    assert state.environment("ab", 1001) == f"{tmp_path}/env/1001/ab"
+    assert state.script("ab") == f"{tmp_path}/scripts/ab"
+    state.share(None)
+    assert state.jobs == f"{tmp_path}/jobs"
+
+
+@needs_root
+@pytest.mark.parametrize("text", ["[]", "{", '{"jobs": 1}', '{"private_jobs": "no"}', "7", "null"])
+def test_what_is_said_of_many_users_must_make_sense(tmp_path: Path, text: str) -> None:
+    (tmp_path / "shared").write_text(text)
+    with pytest.raises(Refused):
+        State(str(tmp_path)).shared  # noqa: B018 -- it reads
+
+
+@needs_root
+def test_what_is_said_of_many_users_must_be_roots_alone(tmp_path: Path) -> None:
+    (tmp_path / "shared").touch()
+    assert State(str(tmp_path)).shared is not None
+    (tmp_path / "shared").chmod(0o666)
+    with pytest.raises(Refused, match="root's alone"):
+        State(str(tmp_path)).shared  # noqa: B018 -- it reads

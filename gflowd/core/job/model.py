@@ -123,12 +123,12 @@ class Spec(Value):
         "all_memory", "append", "asked", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd",
         "deadline", "early_signal", "env", "error", "exclusive", "executor", "family", "git", "gpu_memory_mb",
         "gpu_prefer", "gpu_type", "gpus", "grace", "input", "limits", "memory_mb", "name", "name_template", "needs",
-        "notify", "notify_email", "notify_on", "output", "priority", "project", "pty", "quiet_limit", "redone_from",
-        "relay", "repeat", "retry", "script", "shared", "slurm", "submit_dir", "submitted_at", "tasks", "time_limit",
-        "umask", "user",
+        "notify", "notify_email", "notify_on", "once", "output", "priority", "project", "pty", "quiet_limit",
+        "redone_from", "relay", "repeat", "retry", "script", "shared", "slurm", "submit_dir", "submitted_at", "tasks",
+        "time_limit", "uid", "umask", "user",
     )  # fmt: skip
 
-    def __init__(  # noqa: PLR0913 -- one argument per thing that a submission can say
+    def __init__(  # noqa: PLR0913, PLR0915 -- one argument per thing that a submission can say
         self,
         *,
         command: tuple[str, ...],
@@ -181,6 +181,8 @@ class Spec(Value):
         tasks: Tasks | None = None,
         exclusive: bool = False,
         all_memory: bool = False,
+        uid: int | None = None,
+        once: str | None = None,
     ) -> None:
         self.command: Final = command  # argv; of a script job, what follows `script` is argv[1:]
         self.name: Final = name
@@ -232,6 +234,8 @@ class Spec(Value):
         self.tasks: Final = tasks
         self.exclusive: Final = exclusive  # all CPUs of the machine, however many these are when it starts
         self.all_memory: Final = all_memory  # likewise; `cpus` and `memory_mb` are what was known at submission
+        self.uid: Final = uid  # the submitter's Unix user id, by the kernel's word; None where all jobs are one user's
+        self.once: Final = once  # a word of the submitter's, who by it gets no second job for one request
 
 
 class Wish(Value):

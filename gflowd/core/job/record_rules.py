@@ -90,6 +90,7 @@ _COUNT, _FROM_ONE, _BIG = whole(0, LARGEST_COUNT), whole(1, LARGEST_COUNT), whol
 _ID, _PID, _INDEX = whole(1, records.LARGEST_ID), whole(1, 2**31), whole(0, 10**9)
 _HASH = matches(re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}"))  # the name of a file
 _HEX = matches(re.compile(r"[0-9a-f]{7,64}"))
+_UID, _ONCE = whole(0, 2**32 - 2), matches(re.compile(r"[0-9a-f]{32}"))
 _FLAT = row(_INDEX, _INDEX, _INDEX)
 
 
@@ -192,7 +193,7 @@ _SPEC = Fields(
         **dict.fromkeys(("asked", "notify", "notify_on", "gpu_prefer"), list_of(TEXT)),
         "redone_from": Maybe(_ID), "needs": Maybe(_needs), "retry": Maybe(_retry), "family": Maybe(_FAMILY),
         "early_signal": Maybe(Fields({"number": whole(1, 64), "before": _LENGTH}, {"command_only": flag})),
-        "batch": Maybe(_ID), "limits": Maybe(text(LONGEST_NAME)),
+        "batch": Maybe(_ID), "limits": Maybe(text(LONGEST_NAME)), "uid": Maybe(_UID), "once": Maybe(_ONCE),
         "repeat": Maybe(
             Fields(
                 {"rule": TEXT, "due": _TIME},

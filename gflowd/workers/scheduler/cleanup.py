@@ -70,7 +70,7 @@ class Cleanup:
         self._tell_what_stays()
         before = now.wall - self._keep
         if self._round is None:
-            self._round = _entries(self._state.path("jobs"))
+            self._round = _entries(self._state.jobs)
         old: list[str] = []
         looked = 0
         for entry in islice(self._round, LOOKS):
