@@ -13,14 +13,16 @@ from gflowd.storage.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import tzinfo
-    from typing import Any
+    from typing import Any, TypeVar
 
     from gflowd.core.request.validation import Limits
     from gflowd.core.syntax.clocks import Clock
     from gflowd.storage.observed import Observed
     from gflowd.storage.store import Commit
+
+    T = TypeVar("T")
 
 LOCALTIME = "/etc/localtime"
 LARGEST_UNREAD = 1 << 16  # bytes
@@ -157,6 +159,15 @@ class Context:
         self.state.prepare()
         self.store.lock_timeout = float(self.settings["lock_timeout"])
         return self.store
+
+    def change(self, decide: Callable[[Commit], T]) -> T:
+        """Changes the queue: what `decide` puts is written, all of it, or nothing if it raises. Returns its result.
+
+        `decide` looks only at what the commit shows it, and may be called again, from the beginning, where the queue
+        changed in between.
+        """
+        with self.writable_store.commit() as commit:
+            return decide(commit)
 
     @property
     def user(self) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.arrays import Family
     from gflowd.core.job.dependencies import Needs
     from gflowd.core.job.model import Job, Spec
+    from gflowd.storage.store import Commit
 
 
 class Anew(Value):
@@ -57,8 +58,9 @@ class Anew(Value):
 
 def queue(context: Context, chosen: Chosen, anew: Anew) -> list[New]:
     """Commits them with consecutive ids; there must be a snapshot. None where none is chosen. Raises `Refused`."""
-    made: list[New] = []
-    with context.writable_store.commit() as commit:
+
+    def decide(commit: Commit) -> list[New]:
+        made: list[New] = []
         view = views.View(context, commit.fold())
         named = sorted(chosen.select(view))
         if not named:
@@ -87,7 +89,11 @@ def queue(context: Context, chosen: Chosen, anew: Anew) -> list[New]:
             new.put(commit)
             made.append(new)
         quotas.check(context, view.fold, [(new.spec, len(new.ids)) for new in made])
-    context.ring(b"q")
+        return made
+
+    made = context.change(decide)
+    if made:
+        context.ring(b"q")
     return made
 
 

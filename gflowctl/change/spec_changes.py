@@ -53,10 +53,11 @@ def commit(args: argparse.Namespace, context: Context) -> Outcome:
         views.View(context, Fold()).select(args.jobs)
     if request.script is not None:
         capture.keep_script(context.state, request.script)
-    changed: list[Job] = []
-    made: list[tuple[str, Spec]] = []
-    same = []
-    with context.writable_store.commit() as written:
+
+    def decide(written: Commit) -> Outcome:
+        changed: list[Job] = []
+        made: list[tuple[str, Spec]] = []
+        same = []
         view = views.View(context, written.fold())
         groups = views.by_spec(view, named(args, view))
         request.look_up_needs(view)
@@ -82,9 +83,12 @@ def commit(args: argparse.Namespace, context: Context) -> Outcome:
             raise Refused("; ".join(refused))
         if request.needs is not None or args.name is not None:
             _refuse_cycles(view, list(groups), request)
-    if changed:
+        return Outcome(changed=changed, made=made, same=same, notes=tuple(request.notes))
+
+    outcome = context.change(decide)
+    if outcome.changed:
         context.ring(b"w")
-    return Outcome(changed=changed, made=made, same=same, notes=tuple(request.notes))
+    return outcome
 
 
 def tell(args: argparse.Namespace, context: Context, outcome: Outcome) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.core.job.model import Job
+    from gflowd.storage.store import Commit
 
     # the new wish of a job, or why there is nothing to do, e.g. `is already held`; raises `Refused`
     # in the same words
@@ -58,11 +59,15 @@ def apply(context: Context, selection: Chosen, change: Change) -> Outcome:
     """Applies `change` to the jobs that are selected: to all of them, or to none if one is refused."""
     if not context.state.has_snapshot():
         return preview(context, selection, change)  # there are no jobs; do not create a snapshot to say so
-    with context.writable_store.commit() as commit:
+
+    def decide(commit: Commit) -> Outcome:
         outcome, wished = _judge(views.View(context, commit.fold()), selection, change)
         for job_id, wish in wished:
             commit.put(WISH, job_id, None if wish == Wish() else codec.encode(wish))
-    if wished:
+        return outcome
+
+    outcome = context.change(decide)
+    if outcome.changed:
         context.ring(b"w")
     return outcome
 

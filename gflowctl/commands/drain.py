@@ -13,8 +13,12 @@ from gflowd.core.request import validation
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Any
 
     from gflowctl.context import Context
+    from gflowd.storage.store import Commit
+
+    Setting = dict[str, Any] | None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,12 +32,16 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Writes the setting."""
     if args.reason is not None:
         validation.check_text(args.reason)
-    with context.writable_store.commit() as commit:
+
+    def decide(commit: Commit) -> tuple[Setting, Setting, bool]:
         now = before = drain.of(commit.fold())
         changed = before is None or (args.reason is not None and before.get("reason") != args.reason)
         if changed:
             now = {"at": time.time(), "by": context.user, "reason": args.reason}
             commit.put(SETTING, drain.NAME, now)
+        return before, now, changed
+
+    before, now, changed = context.change(decide)
     if changed:
         context.ring(b"w")
     if args.json:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from gflowctl.context import Context
+    from gflowd.storage.store import Commit
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise Refused("with a limit of 0, nothing would run; gflowctl hold keeps jobs from starting")
     if not context.state.has_snapshot():
         arrays.the_one(views.View(context, Fold()), args.group)
-    with context.writable_store.commit() as commit:
+
+    def decide(commit: Commit) -> tuple[int, bool]:
         view = views.View(context, commit.fold())
         array_id = arrays.the_one(view, args.group)
         try:
@@ -39,6 +41,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         changed = view.max_concurrent(view.job(array_id)) != args.most
         if changed:
             commit.put(LIMIT, array_id, {"max_concurrent": args.most})
+        return array_id, changed
+
+    array_id, changed = context.change(decide)
     if changed:
         context.ring(b"w")
     if args.json:

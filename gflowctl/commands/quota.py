@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.storage.record_log import Fold
+    from gflowd.storage.store import Commit
 
 DEFAULTS = ("default-user", "default-project")
 NO_LIMIT = "none"
@@ -98,7 +99,8 @@ def _set(args: argparse.Namespace, context: Context) -> None:
         raise BadUsage(f"nothing to set: give --{', --'.join(FIELDS).replace('_', '-')} or several")
     owner = _owner(args)
     _check_known(owner, context)
-    with context.writable_store.commit() as commit:
+
+    def decide(commit: Commit) -> tuple[Fold, Quotas, bool]:
         fold = commit.fold()
         before = Quotas(context.settings.get("quotas") or {}, dict(fold.of(QUOTA)))
         record = fold.of(QUOTA).get(owner, {})
@@ -106,6 +108,9 @@ def _set(args: argparse.Namespace, context: Context) -> None:
         if changed:
             record = fold.of(QUOTA)[owner] = {**record, **changes}
             commit.put(QUOTA, owner, record)
+        return fold, before, changed
+
+    fold, before, changed = context.change(decide)
     if changed:
         context.ring(b"w")
     said = _words(owner, quotas.in_force(context, fold))
@@ -136,10 +141,14 @@ def _remove(args: argparse.Namespace, context: Context) -> None:
     owner = _owner(args)
     if owner not in context.store.read().of(QUOTA):
         raise Refused(f"nothing was set for {_who(owner)}; gflow.toml and the defaults apply (gflowctl quota list)")
-    with context.writable_store.commit() as commit:
+
+    def decide(commit: Commit) -> Fold:
         fold = commit.fold()
         if fold.of(QUOTA).pop(owner, None) is not None:
             commit.put(QUOTA, owner, None)
+        return fold
+
+    fold = context.change(decide)
     context.ring(b"w")
     if args.json:
         render.write_json(_row(owner, quotas.in_force(context, fold), quotas.usage(fold)))

@@ -23,6 +23,7 @@ from gflowd.core.syntax import ranges
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gflowctl.context import Context
+    from gflowd.storage.store import Commit
 
 MOST_GPUS = 1024
 DEFAULT_RANGE = 86400.0  # seconds
@@ -88,17 +89,21 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _create(args: argparse.Namespace, context: Context) -> None:
     now, zone = time.time(), context.calendar
     machine_gpus = context.observed.gpu_count
-    new = _asked(args, context, now)
-    reservation_conflicts.check(new, machine_gpus, now)
-    with context.writable_store.commit() as commit:
+    asked = _asked(args, context, now)
+    reservation_conflicts.check(asked, machine_gpus, now)
+
+    def decide(commit: Commit) -> reservations.Reservation:
         records = commit.fold().of(RESERVATION)
         existing = reservations.decode_all(records)
-        new = new.replace(id=1 + max(records, default=0))
+        new = asked.replace(id=1 + max(records, default=0))
         if (words := reservation_conflicts.conflict(new, existing, machine_gpus, now, zone, context.clock)) is not None:
             raise Refused(words)
         commit.put(RESERVATION, new.id, reservations.encode(new))
         for old in reservations.long_over(existing, now - PRUNED_AFTER):
             commit.put(RESERVATION, old.id, None)
+        return new
+
+    new = context.change(decide)
     context.ring(b"w")
     if machine_gpus is None:
         render.note("the GPU count is not known yet; checked only against other reservations")
@@ -175,13 +180,17 @@ def _show(args: argparse.Namespace, context: Context) -> None:
 def _cancel(args: argparse.Namespace, context: Context) -> None:
     reserving.find(reserving.every(context), args.id)  # so that no state directory is created needlessly
     zone = context.calendar
-    with context.writable_store.commit() as commit:
+    now = time.time()
+
+    def decide(commit: Commit) -> tuple[reservations.Reservation, str]:
         one = reserving.find(reservations.decode_all(commit.fold().of(RESERVATION)), args.id)
-        now = time.time()
         before = reservations.status(one, now, zone)
         if before in (reservations.PENDING, reservations.ACTIVE):
             one = one.replace(cancelled_at=now)
             commit.put(RESERVATION, one.id, reservations.encode(one))
+        return one, before
+
+    one, before = context.change(decide)
     if one.cancelled_at != now:
         render.note(f"reservation {one.id} is already {before}")
     context.ring(b"w")

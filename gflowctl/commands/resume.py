@@ -10,8 +10,10 @@ from gflowd.core.job.records import SETTING
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Any
 
     from gflowctl.context import Context
+    from gflowd.storage.store import Commit
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,12 +23,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Removes the setting."""
-    before = None
-    if context.state.has_snapshot():
-        with context.writable_store.commit() as commit:
-            before = drain.of(commit.fold())
-            if before is not None:
-                commit.put(SETTING, drain.NAME, None)
+
+    def decide(commit: Commit) -> dict[str, Any] | None:
+        before = drain.of(commit.fold())
+        if before is not None:
+            commit.put(SETTING, drain.NAME, None)
+        return before
+
+    before = context.change(decide) if context.state.has_snapshot() else None
     if args.json:
         render.write_json({"drained": None})
     if before is None:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowctl.submit.relay import Pipes, Terminal
     from gflowd.core.job.model import Job
+    from gflowd.storage.store import Commit
 
 # Options of a submission that a run does not have: it is one job, which is tried once, and whose output is here.
 WITHOUT: dict[str, Any] = {
@@ -268,13 +269,15 @@ class Attendance:
 
     def _cancel(self, job_id: int) -> None:
         context = self._context
-        try:
-            with context.writable_store.commit() as commit:
-                view = views.View(context, commit.fold())
-                if not view.knows(job_id) or view.has_ended(job_id):
-                    return
+
+        def decide(commit: Commit) -> None:
+            view = views.View(context, commit.fold())
+            if view.knows(job_id) and not view.has_ended(job_id):
                 wish = wishes.cancelled(view.job(job_id).wish, context.user)
                 commit.put(WISH, job_id, codec.encode(wish))
+
+        try:
+            context.change(decide)
         except GflowError as error:  # it ends with us in any case
             render.note(str(error))
         context.ring(b"w")

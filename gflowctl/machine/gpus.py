@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.storage.observed import Observed, SeenGpu
+    from gflowd.storage.store import Commit
 
 FIRST_LOOK, LOOK_AGAIN = 10.0, 0.05  # seconds
 
@@ -90,13 +91,17 @@ def change(context: Context, name: str, change: Callable[[Any], Any]) -> bool:
     """Replaces an order (None: none) by the result of `change`, and wakes the daemon; returns whether it changed."""
     if change(order(context, name)) == order(context, name):
         return False
-    with context.writable_store.commit() as commit:
+
+    def decide(commit: Commit) -> bool:
         before = commit.fold().of(SETTING).get(name)
         after = change(before)
         if after != before:
             commit.put(SETTING, name, after)
+        return bool(after != before)
+
+    changed = context.change(decide)
     context.ring(b"w")
-    return bool(after != before)
+    return changed
 
 
 def _fold(context: Context) -> Fold:

@@ -59,13 +59,13 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
     """Commits them with consecutive ids. Raises `Refused` if one waits for a job that does not exist, `IsQueued` if
     one with `skip_if_queued` has a namesake that has not ended.
     """
-    store = context.writable_store
+    context.writable_store  # noqa: B018 -- it makes the state directory
     for variables in drafter.environments.values():
         capture.keep_environment(context.state, variables)
     for content in drafter.scripts.values():
         capture.keep_script(context.state, content)
-    made: list[New] = []
-    with store.commit() as commit:
+
+    def decide(commit: Commit) -> list[New]:
         has_quota = context.may_have_queue_quota(commit)
         waits = any(draft.waits_for is not None for draft in drafts)
         skips = any(draft.answer.skip_if_queued for draft in drafts)
@@ -75,6 +75,7 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
         found = _complete(drafts, context, fold)
         if has_quota or context.settings.get("quotas"):
             _check_quotas(context, fold if has_quota else None, found)
+        made: list[New] = []
         for draft, spec in found:
             first = commit.allocate(_size(spec))
             if len(found) > 1:
@@ -82,7 +83,9 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
             new = New(first, spec, held=draft.held)
             new.put(commit)
             made.append(new)
-    return made
+        return made
+
+    return context.change(decide)
 
 
 def rehearse(drafts: Sequence[Draft], context: Context) -> list[New]:
