@@ -61,6 +61,8 @@ MAY_IMPORT = (
     ),
     # how far a job says it is, for people to see
     ("gflowd.core.progress.", ("gflowd.core.job.value", "gflowd.core.progress.")),
+    # what users and the gateway of a daemon for many users say to each other
+    ("gflowd.core.gateway.", ("gflowd.core.errors", "gflowd.core.gateway.", "gflowd.core.syntax.fast_json")),
     # what monitoring systems are told
     (
         "gflowd.core.metrics.",

@@ -1,0 +1,132 @@
+"""What may be asked of the gateway, and what it answers: heads of messages to values and back.
+
+    commit   {"v": 1, "do": "commit", "once": 32 hex digits, "seen": bytes, "files": [["env" | "scripts", bytes], ...],
+              "records": [[kind, key, value or null], ...]}, the files one behind the other in the tail
+             {"ok": true, "first": id} | {"again": true}
+    view     {"v": 1, "do": "view"}
+             {"ok": true, "seen": bytes}, in the tail the snapshot as the asker may see it, as its file would be
+    history  {"v": 1, "do": "history", "query": name, "args": [...]}
+             {"ok": true}, in the tail what was found, as JSON; {"ok": true, "is_there": false}: there is no history
+    relay    {"v": 1, "do": "relay"}
+             {"ok": true}: there is a directory `relays/UID` of the asker's own
+
+Or `{"error": words, "status": exit status}`. `seen`: how far the asker had read the snapshot when it decided; where
+something that the request changes was changed after that, the answer is `again`: read, and decide anew. `once`: the
+asker's own word for this request, so that it can be sent a second time when the answer got lost. New jobs have
+provisional ids (2**40 and up); the first of them became `first` (0 where there are none), the second `first + 1`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gflowd.core.gateway.protocol import Malformed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gflowd.core.errors import GflowError
+    from gflowd.core.gateway.asking import File, Record
+
+MOST_RECORDS = 20_000
+MOST_FILES = 4096
+_ONCE = 32  # hexadecimal digits
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Asks for all of these records, or none; kinds, keys and values are judged elsewhere."""
+
+    once: str
+    seen: int  # bytes
+    files: Sequence[File]
+    records: Sequence[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Asks the history."""
+
+    query: str
+    args: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Asks for the snapshot, as far as the asker may see it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Asks for a directory of the asker's own for relays."""
+
+
+Request = Commit | History | View | Relay
+
+
+def failed(error: GflowError) -> dict[str, Any]:
+    """The head of an answer that tells of an error."""
+    return {"error": str(error), "status": error.status}
+
+
+def decode(head: Mapping[str, Any], tail: bytes) -> Request:
+    """The request that a message holds. Raises `Malformed`."""
+    match head:
+        case {
+            "v": 1, "do": "commit", "once": str(once), "seen": int(seen), "files": list(files), "records": list(asked),
+        }:  # fmt: skip
+            _check(head, 6)
+            if len(once) != _ONCE or set(once) - set("0123456789abcdef"):
+                raise Malformed("once is not 32 hexadecimal digits")
+            if type(seen) is not int or seen < 0:
+                raise Malformed("seen is not a length")
+            return Commit(once, seen, _files(files, tail), _records(asked))
+        case {"v": 1, "do": "history", "query": str(query), "args": list(args)}:
+            _check(head, 4, tail)
+            return History(query, args)
+        case {"v": 1, "do": "view"}:
+            _check(head, 2, tail)
+            return View()
+        case {"v": 1, "do": "relay"}:
+            _check(head, 2, tail)
+            return Relay()
+        case {"v": 1, "do": _}:
+            raise Malformed("there is no such request")
+        case _:
+            raise Malformed("this version of the protocol is not known here")
+
+
+def _check(head: Mapping[str, Any], fields: int, tail: bytes = b"") -> None:
+    if len(head) != fields:
+        raise Malformed("there are fields that are not known here")
+    if tail:
+        raise Malformed("there are bytes that nobody explains")
+
+
+def _records(asked: list[Any]) -> list[Record]:
+    if len(asked) > MOST_RECORDS:
+        raise Malformed(f"there are {len(asked)} records; at most {MOST_RECORDS} are taken at once")
+    for record in asked:
+        match record:
+            case [str(), int() | str() as key, _] if type(key) in (int, str):
+                pass
+            case _:
+                raise Malformed("a record is not a kind, a key and a value")
+    return [(kind, key, value) for kind, key, value in asked]
+
+
+def _files(named: list[Any], tail: bytes) -> list[File]:
+    if len(named) > MOST_FILES:
+        raise Malformed(f"there are {len(named)} files; at most {MOST_FILES} are taken at once")
+    files, at = [], 0
+    for each in named:
+        match each:
+            case ["env" | "scripts" as place, int(length)] if type(length) is int and 0 <= length <= len(tail) - at:
+                files.append((place, tail[at : at + length]))
+                at += length
+            case _:
+                raise Malformed("a file is not a place and a length within the tail")
+    if at != len(tail):
+        raise Malformed("there are bytes that nobody explains")
+    return files
