@@ -34,10 +34,14 @@ def default_state_dir(environ: Mapping[str, str]) -> str:
     return os.path.join(base, "gflow")
 
 
-def default_config_path(environ: Mapping[str, str]) -> str:
-    """`GFLOW_CONFIG`, else `$XDG_CONFIG_HOME/gflow/gflow.toml`, else `~/.config/gflow/gflow.toml`."""
+def default_config_path(environ: Mapping[str, str], *, system: bool = False) -> str:
+    """`GFLOW_CONFIG`, else `$XDG_CONFIG_HOME/gflow/gflow.toml`, else `~/.config/gflow/gflow.toml`; `system`: else that
+    of the daemon for many users.
+    """
     if chosen := environ.get("GFLOW_CONFIG"):
         return os.path.abspath(chosen)
+    if system:
+        return SYSTEM_CONFIG
     base = environ.get("XDG_CONFIG_HOME", "")
     if not base.startswith("/"):
         base = os.path.join(home(environ), ".config")
@@ -260,6 +264,34 @@ def read_shared(path: str) -> Shared | None:
     if not all(isinstance(value, bool if name == "private_jobs" else str) for name, value in words.items()):
         raise Refused(f"{path}: gate and jobs are paths, private_jobs is true or false")
     return Shared(**words)
+
+
+def check_trusted(path: str) -> None:
+    """Refuses a file that another than root may write or replace, by it or by a directory on the way; a link counts as
+    what it leads to. The file may be missing.
+    """
+    for here in dict.fromkeys((os.path.realpath(os.path.dirname(os.path.abspath(path))), os.path.realpath(path))):
+        _check_roots_way(here)
+
+
+def _check_roots_way(path: str) -> None:
+    """As `check_trusted`, of a path without links."""
+    while True:
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise Refused(f"{path}: {error.strerror}") from None
+        else:
+            if found.st_uid != 0:
+                raise Refused(f"{path} belongs to user {found.st_uid}, not to root: chown root {path}")
+            # in a sticky directory nobody can replace what is root's
+            if found.st_mode & 0o022 and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
+                raise Refused(f"{path} can be written by others than root: chmod go-w {path}")
+        if (above := os.path.dirname(path)) == path:
+            return
+        path = above
 
 
 def private_directory(path: str) -> None:

@@ -9,9 +9,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from gflowd.config.settings import SETTINGS
+from gflowd.config.settings import OF_THE_SYSTEM, SETTINGS
 from gflowd.core.errors import Refused, SystemFailed
-from gflowd.paths import default_config_path, replace_file
+from gflowd.paths import check_trusted, default_config_path, replace_file
 
 if TYPE_CHECKING:
     import argparse
@@ -36,11 +36,13 @@ QUOTAS = """
 """
 
 
-def template() -> str:
-    """The file's text."""
+def template(*, system: bool = False) -> str:
+    """The file's text; `system`: for the daemon of all users of the machine."""
     lines = [HEAD]
     section = ""
     for setting in SETTINGS:
+        if setting.section == OF_THE_SYSTEM and not system:
+            continue
         if setting.section != section:
             section = setting.section
             lines.append(f"\n[{section}]\n")
@@ -53,6 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     parser.add_argument(
+        "--system", action="store_true", help="that of the daemon for all users, /etc/gflow/gflow.toml, with [shared]"
+    )
+    parser.add_argument(
         "--print", action="store_true", dest="to_stdout", help="print the text instead of writing a file"
     )
 
@@ -60,9 +65,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 if the file was written (or printed), 1 if the user declined."""
     if args.to_stdout:
-        print(template(), end="")
+        print(template(system=args.system), end="")
         return 0
-    path = os.path.abspath(args.config) if args.config else default_config_path(os.environ)
+    path = os.path.abspath(args.config) if args.config else default_config_path(os.environ, system=args.system)
     if os.path.lexists(path) and not args.force:
         raise Refused(f"{path} exists; gflowd init --force replaces it")
     if os.path.exists(path) and not os.path.isfile(path):
@@ -71,12 +76,27 @@ def run(args: argparse.Namespace) -> int:
         print("nothing written")
         return 1
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        replace_file(os.path.realpath(path), template().encode(), durable=True)
+        _write(path, system=args.system)
     except OSError as error:
         raise SystemFailed(f"{path}: {error.strerror}") from error
     print(f"wrote {path}")
     return 0
+
+
+def _write(path: str, *, system: bool) -> None:
+    """All may read that of the system."""
+    directory = os.path.dirname(path)
+    if system:
+        check_trusted(path)
+    if not os.path.isdir(directory):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        if system:
+            os.chmod(directory, 0o755)  # noqa: S103 -- all may read it, as /etc
+    replace_file(
+        os.path.realpath(path), template(system=system).encode(), durable=True, mode=0o644 if system else 0o600
+    )
+    if system:
+        os.chmod(path, 0o644)  # whatever the umask is
 
 
 def _agreed(path: str) -> bool:

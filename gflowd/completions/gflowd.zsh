@@ -82,6 +82,7 @@ _shtab_gflowd_init_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {--yes,-y}"[do not ask]"
   "--force[replace an existing file]"
+  "--system[that of the daemon for all users, \/etc\/gflow\/gflow.toml, with \[shared\]]"
   "--print[print the text instead of writing a file]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"

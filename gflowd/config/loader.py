@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gflowd.config import settings, toml_file
 from gflowd.core.errors import Refused
 from gflowd.core.job import model
-from gflowd.paths import default_config_path
+from gflowd.paths import SYSTEM_CONFIG, check_trusted, default_config_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -84,6 +84,23 @@ class Config:
     mail_password_env: str | None
     mail_from: str | None
     mail_timeout: float
+    shared_users: tuple[str, ...] | None  # names, and groups after an @; None: all
+    shared_operators: tuple[str, ...]
+    shared_gateway: Literal["service", "worker"]
+    shared_launcher: Literal["systemd", "own"]
+    shared_pam_service: str
+    shared_no_new_privs: bool
+    shared_enforce_gpus: Literal["off", "jobs", "everyone"]
+    shared_private_jobs: bool
+    shared_top_priority: int
+    shared_reserve: Literal["operators", "everyone"]
+    shared_max_jobs_per_user: int
+    shared_max_script: int  # bytes
+    shared_max_kept_per_user: int  # bytes
+    shared_allow_root: bool
+    shared_least_uid: int
+    shared_max_connections: int
+    shared_max_connections_per_user: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +119,8 @@ class Source:
 class _Gathered:
     """What the layers have set so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, system: bool) -> None:
+        self.system = system  # it is the configuration of the daemon for many users
         self.values: dict[str, Any] = {setting.attribute: setting.default for setting in settings.SETTINGS}
         self.quotas: dict[str, dict[str, int | None]] = {}
         self.notes: list[str] = []
@@ -126,28 +144,35 @@ class _Gathered:
         return Source(name, value, kind, f"line {line}" if line else None, toml_file.shown(given))
 
     def sources(self) -> tuple[Source, ...]:
-        """Of every setting, and of each quota that is set."""
-        found = [self.source(each.path, self.values[each.attribute], each.written) for each in settings.SETTINGS]
+        """Of every setting that there is, and of each quota that is set."""
+        known = (each for each in settings.SETTINGS if self.system or each.section != settings.OF_THE_SYSTEM)
+        found = [self.source(each.path, self.values[each.attribute], each.written) for each in known]
         owners = ((path, settings.quota_of(path)) for path in self.set_by)
         quotas = (self.source(path, self.quotas[owner][path[-1]], "") for path, owner in owners if owner is not None)
         return (*found, *quotas)
 
 
-def load(path: str | None, environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Config:
-    """The configuration as it is now. `options` are words by a setting's name: `{"gpu.poll_interval": "3"}`.
+def load(
+    path: str | None, environ: Mapping[str, str], options: Mapping[str, str] | None = None, *, system: bool = False
+) -> Config:
+    """The configuration as it is now. `options` are words by a setting's name: `{"gpu.poll_interval": "3"}`. `system`:
+    that of the daemon for many users, which only root may write and which alone may have [shared].
 
     The file may be missing unless it was named, by `path` or GFLOW_CONFIG. Raises `Refused`.
     """
-    return explain(path, environ, options)[0]
+    return explain(path, environ, options, system=system)[0]
 
 
 def explain(
-    path: str | None, environ: Mapping[str, str], options: Mapping[str, str] | None = None
+    path: str | None, environ: Mapping[str, str], options: Mapping[str, str] | None = None, *, system: bool = False
 ) -> tuple[Config, Callable[[], tuple[Source, ...]]]:
     """As `load`, with what tells where each value comes from."""
     named = path is not None or bool(environ.get("GFLOW_CONFIG"))
-    path = os.path.abspath(path) if path is not None else default_config_path(environ)
-    gathered = _Gathered()
+    path = os.path.abspath(path) if path is not None else default_config_path(environ, system=system)
+    system = system or path == SYSTEM_CONFIG
+    if system:
+        check_trusted(path)
+    gathered = _Gathered(system=system)
     mtime_ns = _take_file(gathered, path, named=named)
     _take_environment(gathered, environ)
     for name, word in (options or {}).items():
@@ -206,6 +231,8 @@ def _take_entry(gathered: _Gathered, key: Path, value: object, set_by: dict[Path
     target = settings.ALIASES.get(key, key)
     if quota_id is None and target not in settings.BY_PATH:
         raise Refused(toml_file.unknown(key))
+    if target[0] == settings.OF_THE_SYSTEM and not gathered.system:
+        raise Refused(f"{name} belongs in the system's configuration, {SYSTEM_CONFIG}, and has no meaning in a user's")
     if target in set_by:
         raise Refused(f"{name} and {'.'.join(set_by[target])} are the same setting; keep one of them")
     set_by[target] = key
@@ -244,6 +271,8 @@ def _take_word(gathered: _Gathered, path: Path, word: str, said_by: str) -> None
         if settings.quota_of(path) is not None:
             raise Refused(f"{said_by}: the quota of one user or project can only be set in the file")
         raise Refused(f"{said_by}: {toml_file.unknown(path)}")
+    if path[0] == settings.OF_THE_SYSTEM:
+        raise Refused(f"{said_by}: {'.'.join(path)} can only be set in the system's configuration, {SYSTEM_CONFIG}")
     try:
         if setting is not None:
             gathered.values[setting.attribute] = setting.kind.read_word(word)

@@ -224,6 +224,31 @@ def _names(longest: int, what: str) -> ValueType:
     return ValueType(check, lambda word: [name for name in word.split(",") if name.strip()])
 
 
+def people(*, unset: str | None = None) -> ValueType:
+    """Users and groups: a list of user names and, after an `@`, of groups; also a single one as text."""
+    names = _names(LONGEST_USER, "a user name, or a group after @")
+
+    def check(value: object) -> tuple[str, ...]:
+        found: tuple[str, ...] = names.check([value] if isinstance(value, str) else value)
+        for name in found:
+            if name in ("@", "all"):
+                raise Refused(f"{shown(name)} is not the name of a user or, after @, of a group")
+        return found
+
+    return ValueType(check, names.loose, unset)
+
+
+def name_of_file() -> ValueType:
+    """The name of a file in a directory that is known, without any slash."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+            raise Refused(f"{shown(value)} is not a plain name (letters, digits, '.', '_' and '-')")
+        return value
+
+    return ValueType(check)
+
+
 def gpu_list(*, unset: str) -> ValueType:
     """GPU indices, sorted: a list of numbers, or text such as `0,2` or `0-3`."""
 

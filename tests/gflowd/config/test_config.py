@@ -1,4 +1,5 @@
 import contextlib
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gflowd import paths
 from gflowd.commands import init
 from gflowd.config import loader, notification_targets, settings, toml_file, value_types
 from gflowd.core.errors import Refused
@@ -73,9 +75,9 @@ def test_every_row_of_the_table_is_a_field_of_the_configuration() -> None:
 
 
 @pytest.mark.parametrize("setting", settings.SETTINGS, ids=lambda setting: setting.name)
-def test_a_default_as_written_reads_as_the_default(setting: settings.Setting, load: Load) -> None:
-    section = f"[{setting.section}]\n" if setting.section else ""
-    assert getattr(load(f"{section}{setting.key} = {setting.written}"), setting.attribute) == setting.default
+def test_a_default_as_written_reads_as_the_default(setting: settings.Setting) -> None:
+    table = tomllib.loads(f"{setting.key} = {setting.written}")
+    assert setting.kind.read(table[setting.key]) == setting.default
 
 
 def test_the_template_says_nothing_until_uncommented(load: Load) -> None:
@@ -90,7 +92,69 @@ def test_the_uncommented_template_is_valid_and_still_the_defaults(load: Load) ->
     same = {"quotas": None, "gpu_allow_by": None}
     assert settled(loaded) | same == settled(loader.load(None, NOWHERE)) | same
     written = {path for path, _ in toml_file.entries(tomllib.loads(text))}
-    assert set(settings.BY_PATH) <= written
+    assert {path for path in settings.BY_PATH if path[0] != "shared"} <= written
+    assert "[shared]" not in init.template()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root writes the system's configuration")
+def test_the_system_has_a_configuration_of_its_own_which_only_root_may_write(tmp_path: Path) -> None:
+    text = re.sub(r"^# ((?:\w+ = |\[).*)$", r"\1", init.template(system=True), flags=re.MULTILINE)
+    path = tmp_path / "gflow.toml"
+    path.write_text(text)
+    loaded = loader.load(str(path), {}, system=True)
+    assert settled(loaded)["shared_operators"] == ("@gflow-admin",)
+    assert {path for path, _ in toml_file.entries(tomllib.loads(text))} >= set(settings.BY_PATH)
+    path.write_text("[shared]\nusers = ['ada', '@students']\ntop_priority = 7\nenforce_gpus = 'everyone'")
+    loaded, sources = loader.explain(str(path), {}, system=True)
+    assert (loaded.shared_users, loaded.shared_top_priority) == (("ada", "@students"), 7)
+    assert (loaded.shared_enforce_gpus, loaded.shared_reserve) == ("everyone", "operators")
+    assert [source.where for source in sources() if source.name == "shared.users"] == ["line 2"]
+    assert loader.load(None, {}, system=True).path == paths.SYSTEM_CONFIG
+
+    for mode, owner, told in ((0o664, 0, "chmod go-w"), (0o646, 0, "chmod go-w"), (0o644, 60001, "chown root")):
+        path.chmod(mode)
+        os.chown(path, owner, 0)
+        with pytest.raises(Refused, match=rf"gflow\.toml .*: {told} "):
+            loader.load(str(path), {}, system=True)
+    path.chmod(0o644)
+    os.chown(path, 0, 0)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    tmp_path.chmod(0o777)  # whoever may replace a file writes what is read
+    for name in (path, link):
+        with pytest.raises(Refused, match=r"can be written by others than root: chmod go-w"):
+            loader.load(str(name), {}, system=True)
+    tmp_path.chmod(0o1777)
+    assert loader.load(str(link), {}, system=True).shared_top_priority == 7
+
+
+def test_what_is_the_systems_is_refused_from_a_user(refusal: Refusal) -> None:
+    assert refusal("timezone = 'UTC'\n[shared]\nallow_root = true") == (
+        "gflow.toml: line 3: shared.allow_root belongs in the system's configuration, /etc/gflow/gflow.toml, "
+        "and has no meaning in a user's"
+    )
+    assert refusal("", {"GFLOW_SHARED__ALLOW_ROOT": "yes"}) == (
+        "GFLOW_SHARED__ALLOW_ROOT: shared.allow_root can only be set in the system's configuration, "
+        "/etc/gflow/gflow.toml"
+    )
+    assert refusal("[shared]\nuserz = 'all'").endswith("unknown key 'shared.userz' (did you mean users?)")
+    assert not any(source.name.startswith("shared.") for source in loader.explain(None, NOWHERE)[1]())
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (value_types.people(), [("ada", ("ada",)), (["@x", "y"], ("@x", "y")), ([], ())], ["all", "@", [1], "", 7]),
+        (value_types.name_of_file(), [("gflow", "gflow"), ("a.b-c", "a.b-c")], ["", "../x", "a/b", ".x", "a\n", 1]),
+    ],
+)
+def test_people_and_names_of_files(
+    kind: value_types.ValueType, good: list[tuple[object, object]], bad: list[object]
+) -> None:
+    assert [kind.read(word) for word, _ in good] == [value for _, value in good]
+    for word in bad:
+        with pytest.raises(Refused):
+            kind.read(word)
 
 
 def test_what_says_which_gpus_jobs_may_use_is_known(load: Load) -> None:
