@@ -1,7 +1,8 @@
 """Where gflow keeps its files, and the only code that opens them.
 
 Everything is private to one Unix user: directories 0700, files 0600. What belongs to another user, is a link, or is
-open to others is refused with the command that fixes it.
+open to others is refused with the command that fixes it. A state directory of many users is root's; what tells of all
+jobs may be read by all there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ LONGEST_NAME_IN_RUN = len("/manager.0000000000.sock")
 # Of the daemon for many users.
 SYSTEM_STATE, SYSTEM_RUNTIME, SYSTEM_CONFIG = "/var/lib/gflow", "/run/gflow", "/etc/gflow/gflow.toml"
 SYSTEM_GATE, SYSTEM_JOBS = f"{SYSTEM_RUNTIME}/gate.sock", "/var/spool/gflow/jobs"
+PRIVATE, PUBLIC = 0o600, 0o644  # modes of files
 
 
 def default_state_dir(environ: Mapping[str, str]) -> str:
@@ -100,13 +102,18 @@ class State:
         self._shared = shared
 
     def prepare(self) -> None:
-        """Creates the directory if it is missing; refuses one that others own or may enter."""
+        """Creates the directory if it is missing; refuses one that others own or may enter. One of many users is there,
+        and only root may write in it.
+        """
         try:
             self.root.encode()
         except UnicodeEncodeError:
             raise Refused(f"{self.root!r} is not valid UTF-8; choose another state directory") from None
         self._check_link()
-        private_directory(self.root)
+        if self.shared is None:
+            private_directory(self.root)
+        else:
+            check_roots_directory(self.root)
 
     def _check_link(self) -> None:
         if os.path.islink(self.root) and os.path.isdir(self.root):
@@ -116,7 +123,10 @@ class State:
     def check(self) -> None:
         """As `prepare`, but creates nothing: the directory may be missing."""
         self._check_link()
-        check_private_directory(self.root)
+        if self.shared is None:
+            check_private_directory(self.root)
+        else:
+            check_roots_directory(self.root)
 
     def has_snapshot(self) -> bool:
         """Whether anything has been submitted. Raises as `check`."""
@@ -124,6 +134,23 @@ class State:
             return True
         self.check()  # another user's must not be read either
         return False
+
+    @property
+    def told_mode(self) -> int:
+        """The mode of a file that tells of the jobs of all."""
+        return PUBLIC if self.shared is not None and not self.shared.private_jobs else PRIVATE
+
+    def open_told(self, path: str, flags: int) -> int:
+        """A descriptor of such a file, made with O_CREAT. Raises as `open_private`; of many users it is root's, and
+        others may at most read it.
+        """
+        if self.shared is None:
+            return open_private(path, flags)
+        return _open_roots(path, flags, self.told_mode)
+
+    def replace_told(self, path: str, data: bytes, *, durable: bool) -> None:
+        """As `replace_file`, of such a file."""
+        replace_file(path, data, durable=durable, mode=self.told_mode, is_exact=self.shared is not None)
 
     def path(self, *names: str) -> str:
         """A path below the state directory."""
@@ -316,6 +343,40 @@ def check_private_directory(path: str) -> None:
     _check_private(path, found, stat.S_ISDIR(found.st_mode), "a directory", 0o700)
 
 
+def check_roots_directory(path: str) -> None:
+    """Refuses what is at `path` unless it is a directory that only root, or we, may write in."""
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        raise SystemFailed(f"{path}: {error.strerror}") from error
+    _check_roots(path, found, stat.S_ISDIR(found.st_mode), "a directory")
+
+
+def _open_roots(path: str, flags: int, mode: int) -> int:
+    """A descriptor of a plain file that only root, or we, may write; made with O_CREAT, and `mode`, whatever the umask
+    says. Raises OSError or `Refused`. Others may have given it further names: that harms nobody.
+    """
+    fd = _open_no_link(path, flags, mode)
+    try:
+        found = os.fstat(fd)
+        _check_roots(path, found, stat.S_ISREG(found.st_mode), "a plain file")
+        if flags & os.O_CREAT and stat.S_IMODE(found.st_mode) != mode:
+            os.fchmod(fd, mode)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _check_roots(path: str, found: os.stat_result, is_kind: bool, kind: str) -> None:  # noqa: FBT001
+    if not is_kind:
+        raise Refused(f"{path} is not {kind} of gflow's own (a link?); move it away")
+    if found.st_uid not in (0, os.geteuid()):
+        raise Refused(f"{path} belongs to user {found.st_uid}, not to root")
+    if found.st_mode & 0o022:
+        raise Refused(f"{path} may be written by others; change that: chmod go-w {path}")
+
+
 def _make_directory(path: str) -> None:
     """Like os.makedirs, but durable, and with the mode for all directories."""
     if os.path.lexists(path):
@@ -350,12 +411,7 @@ def open_private(path: str, flags: int) -> int:
     """A descriptor of our own file `path` (made 0600 with O_CREAT). Raises OSError, or `Refused` for a file that is
     not private: another owner, a link, or open to others.
     """
-    try:
-        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise Refused(f"{path} is a symbolic link; remove it: rm {path}") from error
-        raise
+    fd = _open_no_link(path, flags, PRIVATE)
     found = os.fstat(fd)
     try:
         _check_private(path, found, stat.S_ISREG(found.st_mode) and found.st_nlink <= 1, "a plain file", 0o600)
@@ -363,6 +419,15 @@ def open_private(path: str, flags: int) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _open_no_link(path: str, flags: int, mode: int) -> int:
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Refused(f"{path} is a symbolic link; remove it: rm {path}") from error
+        raise
 
 
 def _check_private(path: str, found: os.stat_result, is_kind: bool, kind: str, mode: int) -> None:  # noqa: FBT001
@@ -394,10 +459,7 @@ def is_at(fd: int, path: str) -> bool:
 def read_private(path: str) -> bytes:
     """The content of our own file. Raises OSError or `Refused` as `open_private`."""
     fd = open_private(path, os.O_RDONLY)
-    try:
-        return _read_all(fd)
-    finally:
-        os.close(fd)
+    return read_open(fd)
 
 
 def read_range(fd: int, begin: int, end: int) -> bytes:
@@ -409,21 +471,27 @@ def read_range(fd: int, begin: int, end: int) -> bytes:
     return b"".join(parts)
 
 
-def _read_all(fd: int) -> bytes:
-    parts = []
-    while part := os.read(fd, 1 << 20):
-        parts.append(part)
+def read_open(fd: int) -> bytes:
+    """The rest of an open file, which is closed then."""
+    try:
+        parts = []
+        while part := os.read(fd, 1 << 20):
+            parts.append(part)
+    finally:
+        os.close(fd)
     return b"".join(parts)
 
 
-def replace_file(path: str, data: bytes, *, durable: bool, mode: int = 0o600) -> None:
-    """Replaces the content of `path` by `data`, all or nothing, by a rename; `durable` syncs file and directory. Raises
-    OSError.
+def replace_file(path: str, data: bytes, *, durable: bool, mode: int = PRIVATE, is_exact: bool = False) -> None:
+    """Replaces the content of `path` by `data`, all or nothing, by a rename; `durable` syncs file and directory;
+    `is_exact`: it has that mode whatever the umask says. Raises OSError.
     """
     fresh = f"{path}.new.{os.getpid()}"
     fd = _open_new(fresh, mode)
     try:
         try:
+            if is_exact:
+                os.fchmod(fd, mode)
             write_all(fd, data)
             if durable:
                 os.fsync(fd)
