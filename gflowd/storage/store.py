@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from gflowd.storage.record_log import Dumps, Key
 
+    Seen = tuple[int, int, str]  # how far a file was read: bytes, where its last line begins, the checksum of that
+
 HEAD = 4096  # bytes: the header is within
 TAIL = 65536  # bytes: a plain submission reads no more than this to find the next id
 PART = 1 << 18  # bytes
@@ -186,6 +188,43 @@ class Follower:
             raise _failed(self.store.path, error) from error
         return keys
 
+    @property
+    def seen(self) -> Seen:
+        """How far it has read, in words that tell this file from one that was rewritten meanwhile."""
+        return self.offset, self._mark_at, self._mark[:8].decode("ascii", "replace")
+
+    def has_seen(self, seen: Seen) -> bool:
+        """Whether another reader's `seen` is of this file, as far as can be told, and no further than our own."""
+        end, line, checksum = seen
+        if end == self.offset:
+            return seen == self.seen
+        if not 0 <= line < end < self.offset:
+            return False
+        try:
+            return os.pread(self._fd, 8, line) == checksum.encode() and os.pread(self._fd, 1, end - 1) == b"\n"
+        except OSError as error:
+            raise _failed(self.store.path, error) from error
+
+    def take_own(self, data: bytes) -> list[Key]:
+        """Whole commits that the same process is about to append, under the lock, to what is read by now; the keys that
+        they touch. Call `confirm` once they are written, or `forget` if they are not.
+        """
+        taken, keys = self.fold.feed(data, self.offset)
+        self._settle(self.offset, data[:taken])
+        return keys
+
+    def confirm(self) -> None:
+        """What was taken in is written, and nothing else: the lock is still held."""
+        try:
+            self._mtime = os.fstat(self._fd).st_mtime_ns
+        except OSError as error:
+            raise _failed(self.store.path, error) from error
+
+    def forget(self) -> None:
+        """The next `catch_up` reads the whole file again."""
+        self.close()
+        self.offset = 0
+
     def rebase(self, size: int) -> None:
         """The file was rewritten from `fold`: follow the new one from its end. Call it before the lock is freed."""
         self.close()
@@ -275,6 +314,8 @@ class Commit:
         self._lock = Lock(store.state.snapshot_lock, store.lock_timeout, polls=store.polls)
         self._file = SnapshotFile(store.state, store.timed)
         self._records: list[tuple[Key, Any]] = []
+        self._groups: list[bytes] = []  # whole ones, that come before the records
+        self._kinds: set[str] = set()  # in these
 
     def __enter__(self) -> Self:
         try:
@@ -290,7 +331,7 @@ class Commit:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None and self._records:
+            if kind is None and (self._records or self._groups):
                 self._write()
         finally:
             self._release()
@@ -304,6 +345,24 @@ class Commit:
     def put(self, kind: str, key: int | str, value: Any) -> None:
         """Adds a record to the commit; None as value removes it. JSON types only."""
         self._records.append(((kind, key), value))
+
+    def put_group(self, records: Sequence[tuple[str, int | str, Any]]) -> bytes:
+        """Adds records that are a change by themselves: all of them or none, whatever becomes of what else is put.
+        Returns their lines, which are written and synced with all others. Raises ValueError or TypeError, and adds
+        none, for what JSON or UTF-8 cannot hold.
+        """
+        data = self._encoded([((kind, key), value) for kind, key, value in records])
+        self._groups.append(data)
+        self._kinds.update(kind for kind, _, _ in records)
+        return data
+
+    def write_groups(self) -> None:
+        """Writes and syncs what was put as groups now, while the lock is held."""
+        try:
+            if self._groups:
+                self._write()
+        finally:
+            self._groups = []
 
     def fold(self) -> Fold:
         """Everything in the snapshot, read under the lock."""
@@ -321,7 +380,7 @@ class Commit:
         `fold` must be of this commit: `Commit.fold`, or a follower that caught up under this lock. Once it has raised
         `SystemFailed`, nothing more can be committed under this lock.
         """
-        coming = {kind for (kind, _), _ in self._records}
+        coming = {*self._kinds, *(kind for (kind, _), _ in self._records)}
         marks = {"has": has} if (has := [each for each in MARKED if each in coming or fold.records.get(each)]) else {}
         header = {name: value for name, value in fold.of(HEADER).get(0, {}).items() if name != "has"}
         fold.of(HEADER)[0] = {**_header(), **header, "format": FORMAT, **marks}
@@ -413,21 +472,22 @@ class Commit:
         self._file.cut(taken)
         self.next_id = max(fold.next_id, next_id_in(tail))
         if self.next_id > fold.next_id:  # the writer that lost this tail may have returned its ids
-            self._append([((HEADER, 0), fold.of(HEADER).get(0) or _header())])
+            self._file.append(self._encoded([((HEADER, 0), fold.of(HEADER).get(0) or _header())]))
 
     def _write(self) -> None:
         """Appends; the first record of a kind in `MARKED` needs the file rewritten before, to have it in the header."""
-        if not all(kind not in MARKED or self.may_have(kind) for (kind, _), _ in self._records):
+        kinds = {*self._kinds, *(kind for (kind, _), _ in self._records)}
+        if not all(kind not in MARKED or self.may_have(kind) for kind in kinds):
             self._renew()
-        self._append(self._records)
+        self._file.append(b"".join([*self._groups, self._encoded(self._records)]))
 
-    def _append(self, records: list[tuple[Key, Any]]) -> None:
+    def _encoded(self, records: list[tuple[Key, Any]]) -> bytes:
+        """The lines of one change."""
         last = len(records) - 1
-        data = b"".join(
+        return b"".join(
             encode_line(int(place < last), self.next_id, key, value, self.store.dumps)
             for place, (key, value) in enumerate(records)
         )
-        self._file.append(data)
 
     def _release(self) -> None:
         self._file.close()

@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 
     Record = tuple[str, int | str, Any]  # kind, key, value; None as value removes it
     File = tuple[str, bytes]  # "env" or "scripts", the content
+    Seen = tuple[int, int, str]  # as in `storage.store`
 
 VERSION = 1
 _ERRORS: tuple[type[GflowError], ...] = (Refused, BadUsage, SystemFailed, TryAgain)
 
 
-def commit(once: str, seen: int, files: Sequence[File], records: Iterable[Record]) -> bytes:
+def commit(once: str, seen: Seen | None, files: Sequence[File], records: Iterable[Record]) -> bytes:
     """Asks for all of these records, or none; `files` are kept before. `once`: 32 hexadecimal digits, new for each
-    request but the same when it is sent again; `seen`: bytes of the snapshot that were read.
+    request but the same when it is sent again; `seen`: how far the snapshot was read.
     """
     named = [[place, len(content)] for place, content in files]
-    asked = {"once": once, "seen": seen, "files": named, "records": [list(record) for record in records]}
+    asked = {"once": once, "seen": seen and list(seen), "files": named, "records": [list(record) for record in records]}
     return _message("commit", asked, b"".join([content for _, content in files]))
 
 

@@ -1,17 +1,18 @@
 """What may be asked of the gateway, and what it answers: heads of messages to values and back.
 
-    commit   {"v": 1, "do": "commit", "once": 32 hex digits, "seen": bytes, "files": [["env" | "scripts", bytes], ...],
+    commit   {"v": 1, "do": "commit", "once": 32 hex digits, "seen": where, "files": [["env" | "scripts", bytes], ...],
               "records": [[kind, key, value or null], ...]}, the files one behind the other in the tail
              {"ok": true, "first": id} | {"again": true}
     view     {"v": 1, "do": "view"}
-             {"ok": true, "seen": bytes}, in the tail the snapshot as the asker may see it, as its file would be
+             {"ok": true, "seen": where}, in the tail the snapshot as the asker may see it, as its file would be
     history  {"v": 1, "do": "history", "query": name, "args": [...]}
              {"ok": true}, in the tail what was found, as JSON; {"ok": true, "is_there": false}: there is no history
     relay    {"v": 1, "do": "relay"}
              {"ok": true}: there is a directory `relays/UID` of the asker's own
 
-Or `{"error": words, "status": exit status}`. `seen`: how far the asker had read the snapshot when it decided; where
-something that the request changes was changed after that, the answer is `again`: read, and decide anew. `once`: the
+Or `{"error": words, "status": exit status}`. `seen`: how far the asker had read the snapshot when it decided, as
+`store.Follower.seen` has it, null where it read nothing. Where something that the request changes was changed after
+that, or the snapshot was rewritten, the answer is `again`: read, and decide anew. `once`: the
 asker's own word for this request, so that it can be sent a second time when the answer got lost. New jobs have
 provisional ids (2**40 and up); the first of them became `first` (0 where there are none), the second `first + 1`.
 """
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gflowd.core.errors import GflowError
-    from gflowd.core.gateway.asking import File, Record
+    from gflowd.core.gateway.asking import File, Record, Seen
 
 MOST_RECORDS = 20_000
 MOST_FILES = 4096
@@ -39,7 +40,7 @@ class Commit:
     """Asks for all of these records, or none; kinds, keys and values are judged elsewhere."""
 
     once: str
-    seen: int  # bytes
+    seen: Seen | None
     files: Sequence[File]
     records: Sequence[Record]
 
@@ -74,14 +75,12 @@ def decode(head: Mapping[str, Any], tail: bytes) -> Request:
     """The request that a message holds. Raises `Malformed`."""
     match head:
         case {
-            "v": 1, "do": "commit", "once": str(once), "seen": int(seen), "files": list(files), "records": list(asked),
+            "v": 1, "do": "commit", "once": str(once), "seen": seen, "files": list(files), "records": list(asked),
         }:  # fmt: skip
             _check(head, 6)
             if len(once) != _ONCE or set(once) - set("0123456789abcdef"):
                 raise Malformed("once is not 32 hexadecimal digits")
-            if type(seen) is not int or seen < 0:
-                raise Malformed("seen is not a length")
-            return Commit(once, seen, _files(files, tail), _records(asked))
+            return Commit(once, None if seen is None else _seen(seen), _files(files, tail), _records(asked))
         case {"v": 1, "do": "history", "query": str(query), "args": list(args)}:
             _check(head, 4, tail)
             return History(query, args)
@@ -102,6 +101,14 @@ def _check(head: Mapping[str, Any], fields: int, tail: bytes = b"") -> None:
         raise Malformed("there are fields that are not known here")
     if tail:
         raise Malformed("there are bytes that nobody explains")
+
+
+def _seen(said: object) -> Seen:
+    match said:
+        case [int(end), int(line), str(checksum)] if type(end) is type(line) is int and checksum.isascii():
+            return end, line, checksum
+        case _:
+            raise Malformed("seen is not a place in the snapshot")
 
 
 def _records(asked: list[Any]) -> list[Record]:

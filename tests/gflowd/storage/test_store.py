@@ -888,3 +888,70 @@ def test_a_header_with_a_right_checksum_that_is_no_record_is_unreadable(store: S
         Path(store.path).write_bytes(b"%08x %b\n" % (zlib.crc32(body), body))
         with pytest.raises(SystemFailed):
             store.read()
+
+
+def test_groups_of_one_commit_are_changes_by_themselves(store: Store) -> None:
+    follower = Follower(store)
+    with store.commit() as commit:
+        follower.catch_up()
+        first, second = (commit.put_group([("a", key, {}), ("b", key, {})]) for key in (1, 2))
+        assert follower.take_own(first) == [("a", 1), ("b", 1)]
+        with pytest.raises(ValueError, match="surrogates"):
+            commit.put_group([("c", 1, {}), ("c", 2, "\ud800")])
+        follower.take_own(second)
+        commit.write_groups()
+        follower.confirm()
+    whole = Path(store.path).read_bytes()
+    assert whole.endswith(first + second)
+    assert (follower.catch_up(), follower.offset) == ([], len(whole))
+    Path(store.path).write_bytes(whole[: -len(second) // 2])
+    assert store.read().records == {"header": store.read().of("header"), "a": {1: {}}, "b": {1: {}}}
+    follower.close()
+
+
+def test_what_was_taken_in_and_not_written_is_forgotten(store: Store) -> None:
+    with store.commit() as commit:
+        commit.put("a", 1, {})
+    follower = Follower(store)
+    follower.catch_up()
+    follower.take_own(encode_line(0, 1, ("a", 2), {}))
+    assert follower.fold.of("a") == {1: {}, 2: {}}
+    follower.forget()
+    assert follower.catch_up() is None
+    assert follower.fold.of("a") == {1: {}}
+    follower.close()
+
+
+def test_the_first_quota_among_groups_is_shown_by_the_header(store: Store) -> None:
+    with store.commit() as commit:
+        commit.put_group([("quota", "user:ada", {})])
+        commit.put_group([("a", 1, {})])
+    with store.commit() as commit:
+        assert commit.may_have("quota")
+        assert (commit.fold().of("quota"), commit.fold().of("a")) == ({"user:ada": {}}, {1: {}})
+
+
+def test_how_far_a_file_was_read_is_of_that_file_alone(store: Store) -> None:
+    reader, later = Follower(store), Follower(store)
+    with store.commit() as commit:
+        commit.put("a", 1, {})
+    reader.catch_up()
+    seen = reader.seen
+    with store.commit() as commit:
+        commit.put("b", 1, {})
+    later.catch_up()
+    assert later.has_seen(seen)
+    assert later.has_seen(later.seen)
+    assert not reader.has_seen(later.seen)
+    assert not later.has_seen((seen[0] - 1, *seen[1:]))
+    assert not later.has_seen((later.offset, 0, "00000000"))
+    with store.commit() as commit:
+        commit.put("b", 2, {})
+    later.catch_up()
+    later.fold.of("a")[1] = {"changed": True}
+    with store.commit() as commit:
+        commit.rewrite(later.fold)
+        later.rebase(os.path.getsize(store.path))
+    assert not later.has_seen(seen)
+    reader.close()
+    later.close()

@@ -10,15 +10,16 @@ from gflowd.core.gateway.protocol import Malformed, Reader
 from gflowd.core.gateway.requests import Commit, History, Relay, View
 
 ONCE = "0123456789abcdef0123456789abcdef"
-COMMIT = {"v": 1, "do": "commit", "once": ONCE, "seen": 0, "files": [], "records": []}
+COMMIT = {"v": 1, "do": "commit", "once": ONCE, "seen": [0, 0, ""], "files": [], "records": []}
+SEEN = (1717, 1600, "0123abcd")
 FILES = [("env", b"A=1\0"), ("scripts", b"#!/bin/sh\n")]
 RECORDS: list[asking.Record] = [("spec", 1 << 40, {"a": [None]}), ("wish", 7, None), ("quota", "u1", {})]
 
 
 def test_a_request_is_what_was_asked() -> None:
     for sent, request in (
-        (asking.commit(ONCE, 17, FILES, RECORDS), Commit(ONCE, 17, FILES, RECORDS)),
-        (asking.commit(ONCE, 0, [], []), Commit(ONCE, 0, [], [])),
+        (asking.commit(ONCE, SEEN, FILES, RECORDS), Commit(ONCE, SEEN, FILES, RECORDS)),
+        (asking.commit(ONCE, None, [], []), Commit(ONCE, None, [], [])),
         (asking.history("within", 1, 2), History("within", [1, 2])),
         (asking.view(), View()),
         (asking.relay(), Relay()),
@@ -53,9 +54,10 @@ def test_an_error_of_an_unknown_kind_is_one_nevertheless() -> None:
         ({**COMMIT, "uid": 0}, b"", "fields that are not known"),
         ({**COMMIT, "once": ONCE[1:]}, b"", "once is not"),
         ({**COMMIT, "once": ONCE[1:] + "G"}, b"", "once is not"),
-        ({**COMMIT, "seen": -1}, b"", "seen is not"),
-        ({**COMMIT, "seen": True}, b"", "seen is not"),
-        ({**COMMIT, "seen": 1.5}, b"", "no such request"),
+        ({**COMMIT, "seen": 17}, b"", "seen is not"),
+        ({**COMMIT, "seen": [17, 5]}, b"", "seen is not"),
+        ({**COMMIT, "seen": [17, True, ""]}, b"", "seen is not"),
+        ({**COMMIT, "seen": [17, 5, "\u1234"]}, b"", "seen is not"),
         ({**COMMIT, "records": [["spec", 1, None]] * 20_001}, b"", "20001 records"),
         ({**COMMIT, "records": ["spec"]}, b"", "not a kind, a key"),
         ({**COMMIT, "records": [["spec", True, None]]}, b"", "not a kind, a key"),
