@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SOCKET_PATH_LIMIT = 107  # bytes: sun_path of unix(7) less its closing zero
+OWN = "u"  # the user's own part of a directory that root has made
 LONGEST_NAME_IN_RUN = len("/manager.0000000000.sock")
 
 # Of the daemon for many users.
@@ -227,7 +228,7 @@ class State:
         return os.path.join(self.own_attempt(job_id, attempt), "progress")
 
     def _own(self, directory: str) -> str:
-        return directory if self.shared is None else os.path.join(directory, "u")
+        return directory if self.shared is None else os.path.join(directory, OWN)
 
     def relay(self, name: str) -> str:
         return self.path("relays", name)

@@ -107,6 +107,22 @@ MAY_IMPORT = (
     ),
     ("gflowd.effects.service.units", ()),  # the text of units
     ("gflowd.effects.service.systemctl", ("gflowd.core.errors",)),  # what systemd is asked
+    *(
+        (module, ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.proc", "gflowd.paths"))
+        for module in (
+            "gflowd.effects.cgroups",  # control groups
+            "gflowd.effects.jobdir",  # what an attempt leaves
+            "gflowd.effects.processes",  # whose they are, and signals to them
+        )
+    ),
+    # what root does for the many users of one daemon
+    (
+        "gflowd.effects.shared.",
+        (
+            "gflowd.core.", "gflowd.effects.cgroups", "gflowd.effects.files", "gflowd.effects.jobdir",
+            "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.shared.", "gflowd.paths",
+        ),
+    ),
     # tmux, processes, cgroups, job directories; gpu: drivers
     ("gflowd.effects.", ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.proc", "gflowd.paths")),
     ("gflowd.command_line", ("gflowd.core.syntax.",)),  # how both programs read what is typed

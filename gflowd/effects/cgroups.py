@@ -11,15 +11,19 @@ is in the place itself), or, for root where no systemd owns the tree, its top.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import time
 import zlib
 from typing import TYPE_CHECKING
 
+from gflowd.effects import proc
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # we cannot read it, which says nothing about the job
 YOUNG = 60.0  # seconds: the job of an unknown group may still be starting
 SYSTEMD = "/run/systemd/system"  # exists if systemd runs the machine (sd_booted(3))
 _NAME = re.compile(r"([0-9]+)\.([0-9]+)")
@@ -42,38 +46,28 @@ class Cgroups:
         path = self.path(key)
         try:
             os.makedirs(path, exist_ok=True)
-            _write(path, "memory.max", str(memory_mb << 20))
+            limit_memory(path, memory_mb)
             _write(path, "memory.oom.group", "1")
-            if os.path.exists(os.path.join(path, "memory.swap.max")):
-                _write(path, "memory.swap.max", "0")
         except OSError:
-            _remove(path)
+            remove(path)
             return None
         return path
 
     def holds(self, key: Key) -> bool:
         """Whether processes of an attempt are in its group, so that the kernel enforces its limit."""
-        return "populated 1" in _read(self.path(key), "cgroup.events").splitlines()
+        return is_populated(self.path(key))
 
     def kill(self, key: Key) -> None:
         """Sends KILL to everything in the group of an attempt, if it has one."""
-        with contextlib.suppress(OSError):
-            _write(self.path(key), "cgroup.kill", "1")
+        kill(self.path(key))
 
     def freeze(self, key: Key, *, frozen: bool) -> bool:
         """Freezes all that is in the group of an attempt, or lets it go on; False where there is no such group."""
-        path = self.path(key)
-        if not os.path.exists(os.path.join(path, "cgroup.freeze")):
-            return False  # the attempt has no group, or the kernel is older than 5.2
-        try:
-            _write(path, "cgroup.freeze", "1" if frozen else "0")
-        except OSError:
-            return False
-        return True
+        return freeze(self.path(key), frozen=frozen)
 
     def pids(self, key: Key) -> set[int]:
         """The processes in the group of an attempt."""
-        return {int(word) for word in _read(self.path(key), "cgroup.procs").split()}
+        return pids(self.path(key))
 
     def remove_all_but(self, keys: Iterable[Key], age: float = YOUNG) -> None:
         """Removes the groups of other attempts that are empty and `age` seconds old."""
@@ -83,23 +77,17 @@ class Cgroups:
                 match = _NAME.fullmatch(name)
                 path = os.path.join(self.root, name)
                 if match and (int(match[1]), int(match[2])) not in kept and time.time() - os.stat(path).st_mtime >= age:
-                    _remove(path)
+                    remove(path)
 
     def close(self) -> None:
         """Removes all groups without processes."""
         self.remove_all_but((), age=0.0)
-        _remove(self.root)
+        remove(self.root)
 
 
 def find(state_root: str) -> Cgroups | None:
     """Creates the place for the groups of the daemon on `state_root`; None if there is none."""
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            mount = mount_point(file.read())
-        with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-            own = own_path(file.read())
-    except OSError:
-        return None
+    mount, own = find_mount(), own_path(proc.cgroup(os.getpid()))
     if mount is None or own is None:
         return None
     above = os.path.dirname(f"{mount}{own}")
@@ -121,9 +109,18 @@ def settle(place: str, state_root: str) -> Cgroups | None:
         os.makedirs(root, exist_ok=True)
         _write(root, "cgroup.subtree_control", "+memory")
     except OSError:
-        _remove(root)
+        remove(root)
         return None
     return Cgroups(root)
+
+
+def find_mount() -> str | None:
+    """The mount point of the whole tree of groups; None if it is not mounted."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            return mount_point(file.read())
+    except OSError:
+        return None
 
 
 def mount_point(mountinfo: str) -> str | None:
@@ -142,6 +139,75 @@ def own_path(cgroup: str) -> str | None:
         if line.startswith("0::/"):
             return line.removeprefix("0::")
     return None
+
+
+def is_populated(path: str) -> bool:
+    """Whether a process is in a group or below it. So it is for all we know while we have no descriptor to look."""
+    try:
+        with open(os.path.join(path, "cgroup.events"), encoding="ascii") as file:
+            return "populated 1" in file.read().splitlines()
+    except OSError as error:
+        return error.errno in BLIND
+
+
+def reread(events: int) -> bool:
+    """Whether the group has processes whose events are open as `events`, which is quiet then until the next one."""
+    try:
+        return b"populated 1" in os.pread(events, 4096, 0).splitlines()
+    except OSError:
+        return False  # it was removed
+
+
+def pids(path: str) -> set[int]:
+    """The processes in a group."""
+    return {int(word) for word in _read(path, "cgroup.procs").split()}
+
+
+def kill(path: str) -> bool:
+    """Sends KILL to everything in a group; False if there is none, or the kernel is older than 5.14."""
+    if not os.path.exists(os.path.join(path, "cgroup.kill")):
+        return False
+    with contextlib.suppress(OSError):
+        _write(path, "cgroup.kill", "1")
+        return True
+    return False
+
+
+def freeze(path: str, *, frozen: bool) -> bool:
+    """Freezes all that is in a group, or lets it go on; False if there is none, or the kernel is older than 5.2."""
+    if not os.path.exists(os.path.join(path, "cgroup.freeze")):
+        return False
+    try:
+        _write(path, "cgroup.freeze", "1" if frozen else "0")
+    except OSError:
+        return False
+    return True
+
+
+def limit_memory(path: str, memory_mb: int) -> None:
+    """Limits the memory of a group, and allows it no swap. Raises OSError."""
+    _write(path, "memory.max", str(memory_mb << 20))
+    if os.path.exists(os.path.join(path, "memory.swap.max")):
+        _write(path, "memory.swap.max", "0")
+
+
+def count_memory(*places: str) -> None:
+    """Lets memory be limited in groups below these, as far as the kernel can."""
+    for place in places:
+        with contextlib.suppress(OSError):
+            if "memory" not in _read(place, "cgroup.subtree_control").split():
+                _write(place, "cgroup.subtree_control", "+memory")
+
+
+def has_memory_limit(path: str) -> bool:
+    """Whether the memory of a group is limited."""
+    return _read(path, "memory.max").strip() not in ("", "max")
+
+
+def has_starved(path: str) -> bool:
+    """Whether the kernel has ended a process of a group that exceeds its memory."""
+    words = dict(line.split() for line in _read(path, "memory.events").splitlines())
+    return words.get("oom_kill", "0") != "0"
 
 
 def _is_delegated(path: str) -> bool:
@@ -180,6 +246,7 @@ def _read(path: str, name: str) -> str:
         return ""
 
 
-def _remove(path: str) -> None:
+def remove(path: str) -> None:
+    """Removes a group, if it is empty."""
     with contextlib.suppress(OSError):
         os.rmdir(path)

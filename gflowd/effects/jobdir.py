@@ -5,6 +5,8 @@ with `oom` if the kernel ended it for its memory, or the shell's `not found` if 
 reason why it was not even tried), `used` (what the shell knows of the CPU time of its children, and what a control
 group counted), `log`, `log.end`, `out` and `err` (named pipes, read by the process that copies them
 to files), `stop.<signal>`.
+
+Of a daemon for many users the marks and `job.sh` are in root's part, the others in the user's: `effects.shared`.
 """
 
 from __future__ import annotations
@@ -52,9 +54,12 @@ class Beginning:
     why: str | None = None
 
 
-def beginning(directory: str) -> Beginning | None:
+# `owner`, below: whose file it must be, where others than we write there.
+
+
+def beginning(directory: str, owner: int | None = None) -> Beginning | None:
     """The content of `pid`; None while it is missing or incomplete."""
-    found = _read_line(directory, "pid")
+    found = _read_line(directory, "pid", owner)
     if found is None:
         return None
     text, at = found
@@ -65,9 +70,9 @@ def beginning(directory: str) -> Beginning | None:
     return None if process is None else Beginning(at, process.identity(boot))
 
 
-def exit_record(directory: str) -> Record | None:
+def exit_record(directory: str, owner: int | None = None) -> Record | None:
     """The content of `exit`; None while it is missing or incomplete."""
-    found = _read_line(directory, "exit")
+    found = _read_line(directory, "exit", owner)
     if found is None:
         return None
     text, at = found
@@ -79,9 +84,9 @@ def exit_record(directory: str) -> Record | None:
     return Record(at, int(match[1]), match[3], starved=match[2] is not None)
 
 
-def noted(directory: str) -> usage.Noted | None:
+def noted(directory: str, owner: int | None = None) -> usage.Noted | None:
     """What `job.sh` noted of what the attempt used; None where it left nothing."""
-    found = _read(directory, "used")
+    found = _read(directory, "used", owner)
     return None if found is None else usage.noted(found[0])
 
 
@@ -184,22 +189,27 @@ def prepare(directory: str, script: bytes, pipes: tuple[str, ...] = ()) -> None:
     files.replace(os.path.join(directory, "job.sh"), script, 0o700)
 
 
-def _read_line(directory: str, name: str) -> tuple[str, float] | None:
-    found = _read(directory, name)
+def _read_line(directory: str, name: str, owner: int | None = None) -> tuple[str, float] | None:
+    found = _read(directory, name, owner)
     if found is None:
         return None
     line, newline, _ = found[0].partition("\n")
     return (line, found[1]) if newline else None
 
 
-def _read(directory: str, name: str) -> tuple[str, float] | None:
-    """The text of a short file, and when it was written."""
+def _read(directory: str, name: str, owner: int | None) -> tuple[str, float] | None:
+    """The text of a short file, and when it was written; of one of another's, when it was changed last, which cannot
+    be set.
+    """
     fd = files.open_to_read(os.path.join(directory, name))
     if fd is None:
         return None
     try:
+        found = os.fstat(fd)
+        if owner is not None and (found.st_uid != owner or not stat.S_ISREG(found.st_mode)):
+            return None
         text = os.read(fd, 4096).decode(errors="replace")
-        at = os.fstat(fd).st_mtime
+        at = found.st_mtime if owner is None else found.st_ctime
     except OSError:
         return None
     finally:

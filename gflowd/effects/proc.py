@@ -83,6 +83,14 @@ def memory(pid: int) -> str:
     return _whole(pid, "smaps_rollup").decode("ascii", "replace")
 
 
+def cgroup(pid: int) -> str:
+    """What `cgroups.own_path` reads; empty if it is gone."""
+    try:
+        return _whole(pid, "cgroup").decode("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+
+
 def owner(pid: int) -> int:
     """The user id that a process has in force. Raises OSError."""
     return os.stat(f"/proc/{pid}").st_uid

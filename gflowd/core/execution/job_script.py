@@ -100,6 +100,13 @@ class Launch:
     to_file: bool = False  # job.sh's own standard output is the log, and no terminal
     relay: bytes | None = None  # the directory of `gflowctl run`, which has the job's input and output, and logs that
     pty: bool = False  # there it has a terminal, not pipes
+    own: bytes | None = None  # the user's part of the directory, if only root may write in `directory`; `job.sh` is in
+    # the control group then, whose last process is the attempt's end, so that there is no `alive`
+
+    @property
+    def written(self) -> bytes:
+        """Where `job.sh` and the job leave what they note."""
+        return self.directory if self.own is None else self.own
 
 
 # What tmux, its server and the shell put into the environment of `job.sh`, none of it the submitter's.
@@ -124,9 +131,7 @@ read -r stat </proc/self/stat
 set -C
 printf '%%s %%s\\n' "$boot" "$stat" >pid || exit 0
 set +C
-exec 9<>alive
-[ -p alive ] || flock 9  # a file system without named pipes
-trap : HUP INT QUIT ABRT USR1 USR2 PIPE ALRM TERM TSTP TTIN TTOU XCPU XFSZ VTALRM PROF IO
+%(begun)btrap : HUP INT QUIT ABRT USR1 USR2 PIPE ALRM TERM TSTP TTIN TTOU XCPU XFSZ VTALRM PROF IO
 record() {
   until printf '%%s\\n' "$1" >"$dir/exit"; do  # a full disk must not cost the status
     [ -d "$dir" ] || break
@@ -139,10 +144,24 @@ record() {
 }
 """
 
+_ALIVE = b"""\
+exec 9<>alive
+[ -p alive ] || flock 9  # a file system without named pipes
+"""
+
+BARRED = "barred"  # made by root in its part: the attempt must not run
+# Root makes nothing in our part, and looks for `pid` after it has made that file.
+_ALLOWED = b"""\
+[ ! -e %(barred)b ] || exit 0
+"""
+_OWN_PIPES = b"""\
+mkfifo -m 600 %(pipes)b
+"""
+
 # Where all output goes to files nobody sees a terminal, so the command gets none either: not by its standard input, and
 # not by /dev/tty, where ssh or git would ask and wait for ever.
 _ALONE = b"""\
-[ -t 0 ] && setsid -w true && stty -isig && exec setsid -w /bin/sh "$dir/job.sh" </dev/null 2>&3 3>&-
+[ -t 0 ] && setsid -w true && stty -isig && exec setsid -w /bin/sh %(script)b </dev/null 2>&3 3>&-
 """
 
 PIPES = OUT, ERR = "out", "err"  # the named pipes beside job.sh through which a job writes to files
@@ -248,9 +267,10 @@ def job_script(launch: Launch) -> bytes:
         _HEAD
         % {
             b"title": _one_line(launch.title),
-            b"directory": quote(launch.directory),
+            b"directory": quote(launch.written),
             b"bell": quote(launch.bell),
-            b"alone": b"" if launch.output is None or launch.relay is not None else _ALONE,
+            b"alone": b"" if launch.output is None or launch.relay is not None else _alone(launch),
+            b"begun": _begun(launch),
         },
         b"cd %b || record %b\n" % (quote(launch.cwd), _trouble(b"cannot enter ", launch.cwd)),
         b"[ -r %b ] || record 'launch its environment is gone'\n" % quote(launch.environment),
@@ -259,7 +279,7 @@ def job_script(launch: Launch) -> bytes:
         b"" if launch.conda_env is None else b'echo >"$dir/inactive"; : >"$dir/conda"\n',
         _TAIL
         % {
-            b"join": _of_cgroup(_JOIN, launch),
+            b"join": _of_cgroup(_JOIN, launch) if launch.own is None else b"",
             b"oom": _of_cgroup(_OOM, launch),
             b"counted": _of_cgroup(_COUNTED, launch),
             b"umask": launch.umask,
@@ -268,7 +288,7 @@ def job_script(launch: Launch) -> bytes:
             b"scratch": _of_scratch(_SCRATCH, launch),
             b"command": b" ".join(map(quote, _command(launch))),
             b"name": quote(launch.command[0]),
-            b"unfound": quote(launch.directory + b"/unfound"),
+            b"unfound": quote(launch.written + b"/unfound"),
             b"environment": quote(launch.environment),
             b"files": _files(launch),
             b"limits": resource_limits.script_lines(launch.limits),
@@ -277,6 +297,20 @@ def job_script(launch: Launch) -> bytes:
         },
     ]
     return b"".join(parts)
+
+
+def _alone(launch: Launch) -> bytes:
+    own = b'"$dir/job.sh"' if launch.own is None else quote(launch.directory + b"/job.sh")
+    return _ALONE % {b"script": own}
+
+
+def _begun(launch: Launch) -> bytes:
+    """What follows once `pid` is written."""
+    if launch.own is None:
+        return _ALIVE
+    allowed = _ALLOWED % {b"barred": quote(launch.directory + b"/" + BARRED.encode())}
+    names = b" ".join(name.encode() for name in pipes(launch))
+    return allowed + (_OWN_PIPES % {b"pipes": names} if names else b"")
 
 
 def _of_cgroup(lines: bytes, launch: Launch) -> bytes:
@@ -289,8 +323,8 @@ def _activation(launch: Launch) -> dict[bytes, bytes]:
         return {b"activation": b"", b"failed": b""}
     words = {
         b"name": quote(launch.conda_env),
-        b"said": quote(launch.directory + b"/conda"),
-        b"inactive": quote(launch.directory + b"/inactive"),
+        b"said": quote(launch.written + b"/conda"),
+        b"inactive": quote(launch.written + b"/inactive"),
     }
     what = _trouble(b"conda activate ", launch.conda_env + b": ")
     return {b"activation": _ACTIVATION % words, b"failed": _ACTIVATION_FAILED % {b"what": what}}
@@ -425,7 +459,9 @@ def _prepared_files(launch: Launch) -> list[bytes]:
 
 
 def pipes(launch: Launch) -> tuple[str, ...]:
-    """The named pipes that `job.sh` expects beside it. If one is missing, the job writes to the file itself."""
+    """The named pipes that `job.sh` expects beside it, or makes in the user's part. If one is missing, the job writes
+    to the file itself.
+    """
     if launch.relay is not None:
         return ()
     out = launch.output is not None or launch.to_file

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support import depth
+from support.waiting import eventually
 
 from gflowd.core.execution import job_script, usage
 from gflowd.effects import jobdir, relay
@@ -597,8 +598,13 @@ def marking_script(attempt: Attempt) -> Path:
     return attempt.write(b"-x", output=out, error=err, emptied=once)
 
 
+def script_of_two_parts(attempt: Attempt) -> Path:
+    out, _ = files(attempt, "o", "e")
+    return attempt.write(b"-x", output=out, own=b"/own's/u", cgroup=b"/group")
+
+
 def test_the_shells_find_no_fault_in_the_script(attempt: Attempt) -> None:
-    for path in (full_script(attempt), marking_script(attempt), attempt.environment):
+    for path in (full_script(attempt), marking_script(attempt), script_of_two_parts(attempt), attempt.environment):
         done = subprocess.run([*attempt.words, "-n", path], capture_output=True, check=False)
         assert (done.returncode, done.stderr) == (0, b"")
 
@@ -606,10 +612,45 @@ def test_the_shells_find_no_fault_in_the_script(attempt: Attempt) -> None:
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck")
 def test_shellcheck_finds_no_fault_in_the_script(tmp_path: Path) -> None:
     attempt = Attempt(tmp_path, SHELLS[0])
-    for script in (full_script(attempt), marking_script(attempt)):
+    for script in (full_script(attempt), marking_script(attempt), script_of_two_parts(attempt)):
         words = ["shellcheck", "-s", "sh", "-S", "warning", script]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.stdout == ""
+
+
+@pytest.fixture
+def own(attempt: Attempt) -> Iterator[Path]:
+    """The user's part of the directory, in root's, which then holds what root has put there."""
+    place = attempt.directory / "u"
+    place.mkdir(mode=0o700)
+    (attempt.directory / "alive").unlink()
+    (attempt.directory / "log").touch()
+    yield place
+    assert sorted(os.listdir(attempt.directory)) == ["job.sh", "log", "u"]
+
+
+def test_of_a_directory_in_two_parts_only_the_users_is_written(attempt: Attempt, own: Path) -> None:
+    out, err = files(attempt, "o", "e")
+    script = b"echo to file; echo more >&2; exit 3"
+    attempt.run(b"/bin/sh", b"-c", script, output=out, error=err, own=os.fsencode(own))
+    assert sorted(os.listdir(own)) == ["err", "exit", "out", "pid", "used"]
+    assert (own / "exit").read_bytes() == b"3\n"
+    assert jobdir.beginning(str(own)) is not None
+    eventually(
+        lambda: ((attempt.root / "o").read_bytes(), (attempt.root / "e").read_bytes()) == (b"to file\n", b"more\n")
+    )
+
+
+def test_what_was_not_found_there_is_noted_in_the_users_part(attempt: Attempt, own: Path) -> None:
+    attempt.run(b"no such thing", own=os.fsencode(own))
+    assert (own / "exit").read_bytes() == b"127 not found\n"
+
+
+def test_what_root_has_barred_in_its_part_runs_nothing(attempt: Attempt, own: Path) -> None:
+    (attempt.directory / "barred").touch()
+    attempt.run(b"/usr/bin/touch", b"ran", own=os.fsencode(own))
+    (attempt.directory / "barred").unlink()
+    assert (os.listdir(own), os.listdir(attempt.cwd)) == (["pid"], [])
 
 
 CONDA = r"""#!/bin/sh

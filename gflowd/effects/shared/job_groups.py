@@ -1,0 +1,152 @@
+"""The control group (version 2) of each attempt of a daemon for many users: what is in it belongs to the attempt.
+
+Nobody but root can put a process into it or take one out, so its members, its signals and its end are read there, and
+nowhere that a user may write. Where systemd starts the jobs it makes the groups, one for each job's service; elsewhere
+they are ours, below one directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import time
+import zlib
+from typing import TYPE_CHECKING
+
+from gflowd.effects import cgroups, proc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gflowd.effects.cgroups import Key
+
+SLICE = "gflow.slice"
+_UNIT = re.compile(r"gflow-job-([0-9]+)-([0-9]+)\.service")
+_OWN = re.compile(r"([0-9]+)\.([0-9]+)")
+BLIND = cgroups.BLIND
+
+
+def unit(key: Key) -> str:
+    """What the service of an attempt is called."""
+    return f"gflow-job-{key[0]}-{key[1]}.service"
+
+
+class JobGroups:
+    """The groups below `place`, as seen from `mount`; `by_systemd`: it makes and removes them."""
+
+    def __init__(self, mount: str, place: str, *, by_systemd: bool) -> None:
+        self._inside = f"{place.removeprefix(mount.rstrip('/'))}/"  # as /proc/PID/cgroup has it
+        self._name = _UNIT if by_systemd else _OWN
+        self.root = place
+        self.by_systemd = by_systemd
+
+    def path(self, key: Key) -> str:
+        """The group of an attempt."""
+        return os.path.join(self.root, unit(key) if self.by_systemd else f"{key[0]}.{key[1]}")
+
+    def make(self, key: Key, memory_mb: int | None = None) -> str:
+        """Makes the group of an attempt, or finds it, and limits its memory where the kernel can. Not where systemd
+        does. Raises OSError.
+        """
+        path = self.path(key)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o755)
+        os.chmod(path, 0o755)  # noqa: S103 -- job.sh reads what was counted
+        if memory_mb is not None and os.path.exists(os.path.join(path, "memory.max")):
+            cgroups.limit_memory(path, memory_mb)
+        return path
+
+    def is_populated(self, key: Key) -> bool:
+        """Whether a process of an attempt lives."""
+        return cgroups.is_populated(self.path(key))
+
+    def pids(self, key: Key) -> set[int]:
+        """The processes of an attempt."""
+        return cgroups.pids(self.path(key))
+
+    def key_of(self, pid: int) -> Key | None:
+        """The attempt that a process belongs to; None for a stranger, or if it is gone."""
+        path = cgroups.own_path(proc.cgroup(pid)) or ""
+        if not path.startswith(self._inside):
+            return None
+        match = self._name.fullmatch(path.removeprefix(self._inside).partition("/")[0])
+        return None if match is None else (int(match[1]), int(match[2]))
+
+    def watch(self, key: Key) -> int | None:
+        """A descriptor of the group's events, which has something urgent (POLLPRI) when the last process has ended, or
+        another of its events; `cgroups.reread` makes it quiet again. None where there is no group.
+        """
+        try:
+            return os.open(os.path.join(self.path(key), "cgroup.events"), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+
+    def kill(self, key: Key) -> None:
+        """Sends KILL to every process of an attempt, including those that it forks meanwhile."""
+        if cgroups.kill(self.path(key)) or not self.pids(key):
+            return
+        self.freeze(key, frozen=True)  # a kernel older than 5.14: nothing is to fork meanwhile
+        for pid in self.pids(key):
+            with contextlib.suppress(OSError):
+                fd = os.pidfd_open(pid)
+                try:
+                    if self.key_of(pid) == key:
+                        signal.pidfd_send_signal(fd, signal.SIGKILL)
+                finally:
+                    os.close(fd)
+        self.freeze(key, frozen=False)
+
+    def freeze(self, key: Key, *, frozen: bool) -> bool:
+        """Freezes all processes of an attempt, or lets them go on; False where there is no such group."""
+        return cgroups.freeze(self.path(key), frozen=frozen)
+
+    def holds(self, key: Key) -> bool:
+        """Whether the kernel enforces the limit of an attempt's memory."""
+        return cgroups.has_memory_limit(self.path(key))
+
+    def has_starved(self, key: Key) -> bool:
+        """Whether the kernel has ended a process of an attempt that exceeds its memory."""
+        return cgroups.has_starved(self.path(key))
+
+    def remove(self, key: Key) -> None:
+        """Removes the group of an attempt that did not start."""
+        if not self.by_systemd:
+            cgroups.remove(self.path(key))
+
+    def remove_all_but(self, keys: Iterable[Key], age: float = cgroups.YOUNG) -> None:
+        """Removes the groups of other attempts that are empty and `age` seconds old, where these are ours."""
+        if self.by_systemd:
+            return
+        kept = {self.path(key) for key in keys}
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.root):
+                path = os.path.join(self.root, name)
+                if _OWN.fullmatch(name) and path not in kept and time.time() - os.stat(path).st_mtime >= age:
+                    cgroups.remove(path)
+
+    def close(self) -> None:
+        """Removes all groups without processes."""
+        self.remove_all_but((), age=0.0)
+        if not self.by_systemd:
+            cgroups.remove(self.root)
+
+
+def find(state_root: str, *, by_systemd: bool) -> JobGroups | None:
+    """The place for the groups of the daemon on `state_root`, made if it is not systemd's to make; None where there can
+    be none.
+    """
+    mount = cgroups.find_mount()
+    if mount is None:
+        return None
+    if by_systemd:
+        return JobGroups(mount, os.path.join(mount, SLICE), by_systemd=True)
+    place = os.path.join(mount, f"gflow-{zlib.crc32(os.fsencode(state_root)):08x}")
+    try:
+        os.makedirs(place, mode=0o755, exist_ok=True)
+        os.chmod(place, 0o755)  # noqa: S103 -- as the kernel makes them, whatever the umask
+    except OSError:
+        return None
+    cgroups.count_memory(mount, place)
+    return JobGroups(mount, place, by_systemd=False)
