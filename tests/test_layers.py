@@ -105,6 +105,9 @@ MAY_IMPORT = (
         "gflowd.effects.delivery.",
         ("gflowd.core.", "gflowd.effects.delivery.", "gflowd.effects.installer"),
     ),
+    ("gflowd.effects.shared.bpf", ()),  # a system call
+    # which GPUs a control group may open
+    ("gflowd.effects.shared.device_filter", ("gflowd.core.", "gflowd.effects.shared.bpf")),
     ("gflowd.effects.service.units", ()),  # the text of units
     ("gflowd.effects.service.systemctl", ("gflowd.core.errors",)),  # what systemd is asked
     *(
@@ -274,7 +277,7 @@ SCHEDULER = {
 PURE = {
     "__future__", "_json", "bisect", "collections", "collections.abc", "cronsim", "csv", "dataclasses", "datetime",
     "difflib", "enum", "functools", "heapq", "itertools", "json", "math", "operator", "posixpath", "re", "shlex",
-    "typing", "zlib", "zoneinfo",
+    "struct", "typing", "zlib", "zoneinfo",
 }  # fmt: skip
 # What the records of the snapshot are called, and how one of a phase says which: everybody else asks these.
 KNOW_RECORDS = ("gflowd.core.job.records", "gflowd.core.job.codec")

@@ -12,6 +12,7 @@
        garbled=1                    the third version of lists is nonsense but for its first entry
        xid=NUMBER/SERIAL            an event, told once for each serial
        nvlinks=DOMAIN:BUS:DEVICE,...  the far ends of its links
+       minor                        of its device file
    slice UUID PROFILE GPU:NUMBER:0 KEY=VALUE...
        a MIG device, number NUMBER of the GPU in that line of this file, with the keys above and also
        gi, ci, nameless=1 (its name is that of its GPU), parts, of, size (its attributes)
@@ -194,6 +195,13 @@ int nvmlDeviceGetTemperature(Device *device, unsigned sensor, unsigned *degrees)
     (void)sensor;
     GPU(device);
     *degrees = (unsigned)number(gpu, "temp", 40);
+    return OK;
+}
+
+int nvmlDeviceGetMinorNumber(Device *device, unsigned *minor) {
+    GPU(device);
+    if (!text(gpu, "minor")) return NOT_SUPPORTED;
+    *minor = (unsigned)number(gpu, "minor", 0);
     return OK;
 }
 

@@ -41,6 +41,7 @@ class Gpu(Posted):
     links: tuple[str, ...] = ()  # to each GPU by index, in the words of `nvidia-smi topo`: X, NV4, PIX, SYS ...
     parent: str | None = None  # of a MIG device: the UUID of the GPU that it is a part of
     instance: tuple[int, int] | None = None  # and the ids of its GPU instance and its compute instance
+    minor: int | None = None  # of its device file, /dev/nvidia0 ...; of a MIG device that of the GPU
 
     @property
     def card(self) -> str:

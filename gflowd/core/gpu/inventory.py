@@ -93,6 +93,7 @@ def silent(gpu: Gpu, fault: str, *, lasting: bool) -> Gpu:
         answers=False,
         parent=gpu.parent,
         instance=gpu.instance,
+        minor=gpu.minor,
     )
 
 

@@ -124,6 +124,8 @@ class Nvml:
                 model, memory_mb = str(nvml.nvmlDeviceGetName(handle)), self._inventory.memory_mb(uuid)
                 whole = _place(nvml, handle), Gpu(index=0, uuid=uuid, model=model, memory_mb=memory_mb)
                 self._uuids[number] = uuid
+                minor = nvml_device.optional(nvml, nvml.nvmlDeviceGetMinorNumber, handle)
+                whole = whole[0], whole[1].replace(minor=minor)
                 found = tuple(self._devices(handle, whole))
             except nvml.NVMLError as error:
                 trouble = nvml_device.fault(error)

@@ -88,6 +88,7 @@ def look_at_slices(
             memory_mb=memory_mb(uuid),
             parent=whole.uuid,
             instance=instance,
+            minor=whole.minor,
         )
         try:
             memory = _memory_info(nvml, device)

@@ -90,6 +90,15 @@ def test_memory_errors_are_counted(cards: Cards, driver: Nvml) -> None:
     assert [(gpu.ecc, gpu.fault) for gpu in driver.poll()] == [(3, None), (0, None), (0, None)]
 
 
+def test_the_number_of_its_device_file_is_told_if_the_driver_knows_it(cards: Cards, driver: Nvml) -> None:
+    cards.set("a", minor=4)
+    cards.set("c", minor=0)
+    cards.cut("c", "1g.10gb")
+    assert [gpu.minor for gpu in driver.poll()] == [4, None, 0]
+    cards.reorder("bc")
+    assert [gpu.minor for gpu in driver.poll()] == [4, None, 0], "one that is gone keeps it"
+
+
 def test_one_that_never_answered_is_in_its_place_when_it_says_who_it_is(cards: Cards, driver: Nvml) -> None:
     cards.set("b", error=15)
     assert states(driver.poll()) == [("Fake-A", *GOOD), ("Fake-B", "GPU is lost", True, False), ("Fake-C", *GOOD)]
