@@ -37,6 +37,11 @@ def default_state_dir(environ: Mapping[str, str]) -> str:
     return os.path.join(base, "gflow")
 
 
+def system_state_dir(environ: Mapping[str, str]) -> str:
+    """That of the daemon for many users: `GFLOW_STATE_DIR`, else `SYSTEM_STATE`."""
+    return os.path.abspath(environ.get("GFLOW_STATE_DIR") or SYSTEM_STATE)
+
+
 def default_config_path(environ: Mapping[str, str], *, system: bool = False) -> str:
     """`GFLOW_CONFIG`, else `$XDG_CONFIG_HOME/gflow/gflow.toml`, else `~/.config/gflow/gflow.toml`; `system`: else that
     of the daemon for many users.
@@ -136,23 +141,6 @@ class State:
         self.check()  # another user's must not be read either
         return False
 
-    @property
-    def told_mode(self) -> int:
-        """The mode of a file that tells of the jobs of all."""
-        return PUBLIC if self.shared is not None and not self.shared.private_jobs else PRIVATE
-
-    def open_told(self, path: str, flags: int) -> int:
-        """A descriptor of such a file, made with O_CREAT. Raises as `open_private`; of many users it is root's, and
-        others may at most read it.
-        """
-        if self.shared is None:
-            return open_private(path, flags)
-        return _open_roots(path, flags, self.told_mode)
-
-    def replace_told(self, path: str, data: bytes, *, durable: bool) -> None:
-        """As `replace_file`, of such a file."""
-        replace_file(path, data, durable=durable, mode=self.told_mode, is_exact=self.shared is not None)
-
     def path(self, *names: str) -> str:
         """A path below the state directory."""
         return os.path.join(self.root, *names)
@@ -234,22 +222,37 @@ class State:
         return self.path("relays", name)
 
     def default_run(self) -> str:
-        return self.path("run")
+        return self.path("run") if self.shared is None else os.path.dirname(self.shared.gate)
 
 
 class Runtime:
-    """The paths of the runtime directory: sockets and the doorbell, nothing permanent."""
+    """The paths of the runtime directory: sockets and the doorbell, nothing permanent. `of_many`: that of many users,
+    who may pass through it.
+    """
 
-    __slots__ = ("root",)
+    __slots__ = ("of_many", "root")
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, of_many: bool = False) -> None:
         self.root = root
+        self.of_many = of_many
 
     def prepare(self) -> None:
         """Makes the directory; refuses one whose socket paths would be too long for the kernel."""
         if len(os.fsencode(self.root)) + LONGEST_NAME_IN_RUN > SOCKET_PATH_LIMIT:
             raise Refused(f"{self.root}: too long for a socket; set GFLOW_RUNTIME_DIR to a shorter private directory")
-        private_directory(self.root)
+        if self.of_many:
+            passable_directory(self.root)
+            passable_directory(self.tmux_of_many)
+        else:
+            private_directory(self.root)
+
+    @property
+    def gate(self) -> str:
+        return os.path.join(self.root, "gate.sock")
+
+    @property
+    def tmux_of_many(self) -> str:
+        return os.path.join(self.root, "tmux")
 
     @property
     def bell(self) -> str:
@@ -294,32 +297,52 @@ def read_shared(path: str) -> Shared | None:
     return Shared(**words)
 
 
-def check_trusted(path: str) -> None:
-    """Refuses a file that another than root may write or replace, by it or by a directory on the way; a link counts as
-    what it leads to. The file may be missing.
+def check_trusted(path: str, links: int = 40) -> None:
+    """Refuses a file or directory that another than root may write or replace: itself, a directory on the way, or what
+    a link on the way leads to. It may be missing.
     """
-    for here in dict.fromkeys((os.path.realpath(os.path.dirname(os.path.abspath(path))), os.path.realpath(path))):
-        _check_roots_way(here)
-
-
-def _check_roots_way(path: str) -> None:
-    """As `check_trusted`, of a path without links."""
-    while True:
+    here = "/"
+    for name in os.path.abspath(path).split("/"):
+        here = os.path.join(here, name)
         try:
-            found = os.lstat(path)
+            found = os.lstat(here)
         except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise Refused(f"{path}: {error.strerror}") from None
-        else:
-            if found.st_uid != 0:
-                raise Refused(f"{path} belongs to user {found.st_uid}, not to root: chown root {path}")
-            # in a sticky directory nobody can replace what is root's
-            if found.st_mode & 0o022 and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
-                raise Refused(f"{path} can be written by others than root: chmod go-w {path}")
-        if (above := os.path.dirname(path)) == path:
             return
-        path = above
+        except OSError as error:
+            raise Refused(f"{here}: {error.strerror}") from None
+        if found.st_uid != 0:
+            raise Refused(f"{here} belongs to user {found.st_uid}, not to root: chown root {here}")
+        if stat.S_ISLNK(found.st_mode):
+            if not links:
+                raise Refused(f"{path}: {os.strerror(errno.ELOOP)}")
+            check_trusted(os.path.join(os.path.dirname(here), os.readlink(here)), links - 1)
+        # in a sticky directory nobody can replace what is root's
+        elif found.st_mode & 0o022 and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
+            raise Refused(f"{here} can be written by others than root: chmod go-w {here}")
+
+
+def passable_directory(path: str) -> None:
+    """Creates root's directory `path` (0711, with parents), which others may pass through and not read; one that exists
+    gets that mode. Refuses what another than root may write or replace.
+    """
+    check_trusted(path)
+    try:
+        _make_passable(path)
+        if not os.path.isdir(path):
+            raise Refused(f"{path} is not a directory; move it away")
+        if stat.S_IMODE(os.stat(path).st_mode) & 0o777 != 0o711:
+            os.chmod(path, 0o711)  # noqa: S103 -- what others may read in it is up to each file
+    except OSError as error:
+        raise SystemFailed(f"{path}: {error.strerror}") from error
+
+
+def _make_passable(path: str) -> None:
+    if os.path.lexists(path):
+        return
+    _make_passable(os.path.dirname(path))
+    os.mkdir(path, 0o700)
+    os.chmod(path, 0o711)  # noqa: S103 -- mkdir's mode is cut by the umask
+    sync_directory(os.path.dirname(path))
 
 
 def private_directory(path: str) -> None:
@@ -351,22 +374,6 @@ def check_roots_directory(path: str) -> None:
     except OSError as error:
         raise SystemFailed(f"{path}: {error.strerror}") from error
     _check_roots(path, found, stat.S_ISDIR(found.st_mode), "a directory")
-
-
-def _open_roots(path: str, flags: int, mode: int) -> int:
-    """A descriptor of a plain file that only root, or we, may write; made with O_CREAT, and `mode`, whatever the umask
-    says. Raises OSError or `Refused`. Others may have given it further names: that harms nobody.
-    """
-    fd = _open_no_link(path, flags, mode)
-    try:
-        found = os.fstat(fd)
-        _check_roots(path, found, stat.S_ISREG(found.st_mode), "a plain file")
-        if flags & os.O_CREAT and stat.S_IMODE(found.st_mode) != mode:
-            os.fchmod(fd, mode)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
 
 
 def _check_roots(path: str, found: os.stat_result, is_kind: bool, kind: str) -> None:  # noqa: FBT001
@@ -412,7 +419,12 @@ def open_private(path: str, flags: int) -> int:
     """A descriptor of our own file `path` (made 0600 with O_CREAT). Raises OSError, or `Refused` for a file that is
     not private: another owner, a link, or open to others.
     """
-    fd = _open_no_link(path, flags, PRIVATE)
+    try:
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Refused(f"{path} is a symbolic link; remove it: rm {path}") from error
+        raise
     found = os.fstat(fd)
     try:
         _check_private(path, found, stat.S_ISREG(found.st_mode) and found.st_nlink <= 1, "a plain file", 0o600)
@@ -420,15 +432,6 @@ def open_private(path: str, flags: int) -> int:
         os.close(fd)
         raise
     return fd
-
-
-def _open_no_link(path: str, flags: int, mode: int) -> int:
-    try:
-        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise Refused(f"{path} is a symbolic link; remove it: rm {path}") from error
-        raise
 
 
 def _check_private(path: str, found: os.stat_result, is_kind: bool, kind: str, mode: int) -> None:  # noqa: FBT001
@@ -460,7 +463,10 @@ def is_at(fd: int, path: str) -> bool:
 def read_private(path: str) -> bytes:
     """The content of our own file. Raises OSError or `Refused` as `open_private`."""
     fd = open_private(path, os.O_RDONLY)
-    return read_open(fd)
+    try:
+        return _read_all(fd)
+    finally:
+        os.close(fd)
 
 
 def read_range(fd: int, begin: int, end: int) -> bytes:
@@ -472,14 +478,10 @@ def read_range(fd: int, begin: int, end: int) -> bytes:
     return b"".join(parts)
 
 
-def read_open(fd: int) -> bytes:
-    """The rest of an open file, which is closed then."""
-    try:
-        parts = []
-        while part := os.read(fd, 1 << 20):
-            parts.append(part)
-    finally:
-        os.close(fd)
+def _read_all(fd: int) -> bytes:
+    parts = []
+    while part := os.read(fd, 1 << 20):
+        parts.append(part)
     return b"".join(parts)
 
 

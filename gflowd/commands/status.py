@@ -31,7 +31,8 @@ MEMORY_LIMITS = {"cgroup": "limits enforced by the kernel (cgroups)", "watch": "
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Its option."""
+    """Its options."""
+    launch.add_system(parser, "show the daemon for all users of this machine")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -75,7 +76,7 @@ def _observed(state: State, holder: daemon.Daemon | None) -> Observed:
     if holder is None:
         return Observed()
     try:
-        found = observed.read(state)
+        found = observed.read(state.observed)
     except Refused:
         return Observed()
     return found if found.pid == holder.pid else Observed()

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     import argparse
 
 
-def configure(_parser: argparse.ArgumentParser) -> None:
-    """No options of its own."""
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its option."""
+    launch.add_system(parser, "stop the daemon for all users of this machine (root only)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -62,6 +62,7 @@ _shtab_gflowd_completion_defaults_added=0
 
 _shtab_gflowd_down_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--system[stop the daemon for all users of this machine (root only)]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
@@ -100,6 +101,7 @@ _shtab_gflowd_reload_options=(
   {--gpu-poll-interval,--gpu-poll-interval-secs}"[seconds between polls of the GPUs (at least 1)]:SECONDS:"
   "--simulate-gpus[simulate GPUs instead of using real ones, e.g. 4x24G]:N[xMEM]:"
   {-v,--verbose}"[log everything the daemon does]"
+  "--system[of the daemon for all users of this machine (root only)]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
@@ -133,6 +135,7 @@ _shtab_gflowd_run_options=(
   "--simulate-gpus[simulate GPUs instead of using real ones, e.g. 4x24G]:N[xMEM]:"
   {-v,--verbose}"[log everything the daemon does]"
   "--adopt[take over a state directory last used on another machine]"
+  "--system[run the jobs of all users of this machine (root only)]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
@@ -221,6 +224,7 @@ _shtab_gflowd_start_defaults_added=0
 
 _shtab_gflowd_status_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--system[show the daemon for all users of this machine]"
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
@@ -233,6 +237,7 @@ _shtab_gflowd_status_defaults_added=0
 
 _shtab_gflowd_stop_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--system[stop the daemon for all users of this machine (root only)]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"

@@ -19,28 +19,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StartOptions:
-    """A named configuration file (or None: the usual one) and options as words by the name of their setting."""
+    """A named configuration file (or None: the usual one) and options as words by the name of their setting. `system`:
+    of the daemon for many users.
+    """
 
     config: str | None
     options: Mapping[str, str]
+    system: bool = False
 
     def over(self, before: StartOptions) -> StartOptions:
         """These, and for what they leave open, those `before`."""
-        return StartOptions(self.config or before.config, {**before.options, **self.options})
+        options = {**before.options, **self.options}
+        return StartOptions(self.config or before.config, options, self.system or before.system)
 
     def load(self) -> Config:
         """The configuration as it is now. Raises `Refused`."""
-        return loader.load(self.config, os.environ, self.options)
+        return loader.load(self.config, os.environ, self.options, system=self.system)
 
 
 def kept(state: paths.State) -> StartOptions:
     """What the daemon was last started with; nothing where that is unknown."""
+    system = state.shared is not None
     try:
         record = json.loads(paths.read_private(state.options))
         options = {name: str(word) for name, word in record["options"].items() if name in settings.BY_NAME}
-        return StartOptions(record["config"], options)
+        return StartOptions(record["config"], options, system)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return StartOptions(None, {})
+        return StartOptions(None, {}, system)
 
 
 def keep(state: paths.State, choice: StartOptions) -> None:

@@ -21,7 +21,7 @@ from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.core.gpu import admin_state
 from gflowd.core.job.records import HEADER, SETTING
 from gflowd.core.syntax import plurals, ranges
-from gflowd.daemon import daemonize
+from gflowd.daemon import daemonize, shared_places
 from gflowd.daemon import instance as daemon_instance
 from gflowd.effects.gpu import count
 
@@ -49,6 +49,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="log everything the daemon does")
 
 
+def add_system(parser: argparse.ArgumentParser, about: str) -> None:
+    """`--system`."""
+    parser.add_argument("--system", action="store_true", help=about)
+
+
 def add_adopt(parser: argparse.ArgumentParser) -> None:
     """The option of run and start that moves a state directory to this machine."""
     about = "take over a state directory last used on another machine"
@@ -72,7 +77,12 @@ def chosen(args: argparse.Namespace) -> StartOptions:
     options = {setting: given[setting] for _, _, setting, _, _ in _OPTIONS if given[setting] is not None}
     if args.verbose:
         options["daemon.log_level"] = "debug"
-    return StartOptions(os.path.abspath(args.config) if args.config else None, options)
+    return StartOptions(os.path.abspath(args.config) if args.config else None, options, is_of_many(args))
+
+
+def is_of_many(args: argparse.Namespace) -> bool:
+    """Whether the command line means the daemon for many users."""
+    return bool(getattr(args, "system", False))
 
 
 def words_of(choice: StartOptions) -> Iterator[str]:
@@ -88,8 +98,10 @@ def words_of(choice: StartOptions) -> Iterator[str]:
 
 def state_of(args: argparse.Namespace) -> paths.State:
     """The state directory that the command line names, or the default; another user's is refused."""
-    state = paths.State(os.path.abspath(args.state_dir or paths.default_state_dir(os.environ)))
-    state.check()
+    default = paths.system_state_dir if is_of_many(args) else paths.default_state_dir
+    state = paths.State(os.path.abspath(args.state_dir or default(os.environ)))
+    if state.shared is not None or not is_of_many(args):
+        state.check()
     return state
 
 
@@ -97,6 +109,8 @@ def prepared(args: argparse.Namespace, *, detached: bool) -> paths.State:
     """The same for a new daemon: creates it if missing, refuses it if not private, and cleans our environment."""
     daemon_instance.cleanse(os.environ, detached=detached)
     state = state_of(args)
+    if state.shared is not None:
+        raise Refused(f"{state.root} is of all users of this machine; root starts its daemon: gflowd run --system")
     state.prepare()
     return state
 
@@ -157,7 +171,14 @@ def serve(state: paths.State, choice: StartOptions, *, how: str, adopt: bool, re
         raise
     from gflowd.daemon import supervisor
 
-    runtime = paths.Runtime(os.path.abspath(os.environ.get("GFLOW_RUNTIME_DIR") or state.default_run()))
+    runtime = runtime_of(state)
+
+    def reload() -> Config:
+        found = kept(state).load()
+        if state.shared is not None:
+            shared_places.follow(state, found)
+        return found
+
     with daemon_instance.single_instance(state, how) as instance:
         settled = choice.load()
         check_machine(state, settled.lock_timeout, adopt=adopt)
@@ -172,9 +193,7 @@ def serve(state: paths.State, choice: StartOptions, *, how: str, adopt: bool, re
         try:
             logger.info("daemon starts", version=gflowd.__version__, pid=os.getpid())
             try:
-                return supervisor.serve(
-                    state, runtime, settled, reload=lambda: kept(state).load(), on_ready=on_ready, to_stderr=to_stderr
-                )
+                return supervisor.serve(state, runtime, settled, reload=reload, on_ready=on_ready, to_stderr=to_stderr)
             finally:
                 leave_tmux(runtime)
         except GflowError as error:
@@ -183,6 +202,12 @@ def serve(state: paths.State, choice: StartOptions, *, how: str, adopt: bool, re
         except Exception:
             logger.exception("daemon fails")
             raise
+
+
+def runtime_of(state: paths.State) -> paths.Runtime:
+    """The runtime directory of a daemon on this state directory."""
+    root = os.path.abspath(os.environ.get("GFLOW_RUNTIME_DIR") or state.default_run())
+    return paths.Runtime(root, of_many=state.shared is not None)
 
 
 def take_descriptors() -> None:

@@ -1,0 +1,82 @@
+"""Where the daemon for many users keeps what it needs: whether this machine can have one, its directories, and the file
+`shared`, by which all of gflow knows of it. Knows no job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from gflowd import paths
+from gflowd.core.errors import Refused, SystemFailed
+from gflowd.effects import cgroups
+
+if TYPE_CHECKING:
+    from gflowd.config.loader import Config
+
+FOR_USERS = ("env", "scripts", "outputs", "relays")  # each user's own is in a directory below
+
+
+def prepared(state: paths.State, config: Config) -> paths.State:
+    """The state directory of a daemon that is about to start, with all that there is to be. Raises `Refused` where
+    there can be none.
+    """
+    _check(state, config)
+    runtime = os.path.abspath(os.environ.get("GFLOW_RUNTIME_DIR") or paths.SYSTEM_RUNTIME)
+    gate = paths.Runtime(runtime).gate
+    state.share(paths.Shared(gate, _jobs(state), private_jobs=config.shared_private_jobs))
+    paths.Runtime(runtime, of_many=True).prepare()
+    paths.passable_directory(state.root)
+    for name in FOR_USERS:
+        paths.passable_directory(state.path(name))
+    paths.private_directory(os.path.dirname(state.log))
+    paths.passable_directory(state.jobs)
+    _write(state)
+    return state
+
+
+def follow(state: paths.State, config: Config) -> None:
+    """Puts a configuration that was read again into effect, for what is not a worker's. Raises `Refused`."""
+    _check_launcher(config)
+    shared = state.shared
+    if shared is not None and shared.private_jobs != config.shared_private_jobs:
+        state.share(paths.Shared(shared.gate, shared.jobs, private_jobs=config.shared_private_jobs))
+        _write(state)
+
+
+def _check(state: paths.State, config: Config) -> None:
+    if os.geteuid() != 0:
+        raise Refused("only root can run the daemon for all users: it starts jobs as their users")
+    if cgroups.find_mount() is None:
+        raise Refused("cgroup v2 is not mounted here, and by its groups gflowd knows which process is whose job's")
+    _check_launcher(config)
+    if state.shared is None and os.path.lexists(state.snapshot):
+        raise Refused(f"{state.root} holds root's own queue; the daemon for all users begins with an empty directory")
+
+
+def _check_launcher(config: Config) -> None:
+    if os.path.exists(cgroups.SYSTEMD):
+        return
+    wrong = {"launcher": (config.shared_launcher, "own"), "gateway": (config.shared_gateway, "worker")}
+    for key, (said, can_be) in wrong.items():
+        if said != can_be:
+            raise Refused(f'shared.{key} = "{said}", but systemd does not run here: write {key} = "{can_be}"')
+
+
+def _jobs(state: paths.State) -> str:
+    """Where the directories of jobs are: where they were, or where root wrote that they shall be."""
+    if state.shared is not None:
+        return state.shared.jobs
+    return paths.SYSTEM_JOBS if state.root == paths.SYSTEM_STATE else state.path("jobs")
+
+
+def _write(state: paths.State) -> None:
+    shared = state.shared
+    assert shared is not None
+    record = {"gate": shared.gate, "jobs": shared.jobs, "private_jobs": shared.private_jobs}
+    path = state.path("shared")
+    try:
+        paths.replace_file(path, json.dumps(record).encode() + b"\n", durable=True, mode=paths.PUBLIC, is_exact=True)
+    except OSError as error:
+        raise SystemFailed(f"{path}: {error.strerror}") from error

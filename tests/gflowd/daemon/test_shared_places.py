@@ -1,0 +1,115 @@
+"""The directories of a daemon for all users, as `gflowd run --system` makes them below a private directory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from gflowd import paths
+from gflowd.config import loader
+from gflowd.core.errors import Refused
+from gflowd.daemon import launch, shared_places
+from gflowd.effects import cgroups
+from gflowd.paths import Runtime, State
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or cgroups.find_mount() is None, reason="root of a machine with cgroup v2 only"
+)
+OWN = '[shared]\nlauncher = "own"\ngateway = "worker"\n'
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> loader.Config:
+    """The configuration of such a daemon, whose places are below `tmp_path`."""
+    monkeypatch.setenv("GFLOW_RUNTIME_DIR", str(tmp_path / "run/gflow"))
+    monkeypatch.setattr(cgroups, "SYSTEMD", str(tmp_path / "no-systemd"))
+    file = tmp_path / "gflow.toml"
+    file.write_text(OWN)
+    return loader.load(str(file), {}, system=True)
+
+
+def modes(root: Path) -> dict[str, str]:
+    found = {str(path.relative_to(root)): path for path in root.rglob("*") if path.name != "gflow.toml"}
+    return {name: f"{stat.S_IMODE(os.lstat(path).st_mode):o}" for name, path in sorted(found.items())}
+
+
+@needs_root
+def test_users_may_pass_through_and_only_root_may_write(tmp_path: Path, load: loader.Config) -> None:
+    before = os.umask(0o077)
+    try:
+        state = shared_places.prepared(State(str(tmp_path / "state")), load)
+        (tmp_path / "state/env").chmod(0o700)
+        shared_places.prepared(State(state.root), load)  # again, and what is closed is opened
+    finally:
+        os.umask(before)
+    passable = ("env", "jobs", "outputs", "relays", "scripts")
+    assert modes(tmp_path) == {
+        "run": "711", "run/gflow": "711", "run/gflow/tmux": "711", "state": "711", "state/log": "700",
+        "state/shared": "644", **{f"state/{name}": "711" for name in passable},
+    }  # fmt: skip
+    found = State(state.root)
+    assert found.shared is not None
+    assert (found.shared.gate, found.jobs) == (str(tmp_path / "run/gflow/gate.sock"), str(tmp_path / "state/jobs"))
+    assert found.default_run() == str(tmp_path / "run/gflow")
+    found.check()
+
+    (tmp_path / "state/shared").write_text(json.dumps({"jobs": str(tmp_path / "spool/jobs")}))
+    moved = shared_places.prepared(State(state.root), load)
+    assert moved.jobs == State(state.root).jobs == str(tmp_path / "spool/jobs")
+    assert (tmp_path / "spool/jobs").is_dir()
+    shared_places.follow(moved, loader.Config(**vars(load) | {"shared_private_jobs": True}))
+    assert moved.shared is not None
+    assert (State(state.root).shared.private_jobs, moved.shared.private_jobs) == (True, True)  # type: ignore[union-attr]
+
+    with pytest.raises(Refused, match=r"is of all users of this machine; root starts its daemon: gflowd run --system"):
+        launch.prepared(argparse.Namespace(state_dir=state.root), detached=True)
+    os.chmod(state.root, 0o1777)
+    with pytest.raises(Refused, match=r"may be written by others"):
+        State(state.root).check()
+
+
+@needs_root
+def test_what_another_may_replace_is_refused(tmp_path: Path, load: loader.Config) -> None:
+    (tmp_path / "hers").mkdir()
+    os.chown(tmp_path / "hers", 60001, 60001)
+    (tmp_path / "link").symlink_to(tmp_path / "hers")
+    os.lchown(tmp_path / "link", 0, 0)
+    for place in ("hers/state", "link/state"):
+        with pytest.raises(Refused, match=r"hers belongs to user 60001, not to root"):
+            shared_places.prepared(State(str(tmp_path / place)), load)
+    assert not os.listdir(tmp_path / "hers")
+    os.lchown(tmp_path / "link", 60001, 60001)
+    with pytest.raises(Refused, match=r"link belongs to user 60001"):
+        paths.check_trusted(str(tmp_path / "link"))
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(Refused, match="Too many levels"):
+        paths.check_trusted(str(tmp_path / "round"))
+    Runtime(str(tmp_path / "o/u"), of_many=True).prepare()
+    assert modes(tmp_path / "o") == {"u": "711", "u/tmux": "711"}
+
+
+@needs_root
+def test_where_there_can_be_none_it_is_said_why(
+    tmp_path: Path, load: loader.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(str(tmp_path / "state"))
+    for key, word, can_be in (("launcher", "systemd", "own"), ("gateway", "service", "worker")):
+        with pytest.raises(Refused, match=rf'shared\.{key} = "{word}", .* write {key} = "{can_be}"'):
+            shared_places.prepared(state, loader.Config(**vars(load) | {f"shared_{key}": word}))
+    with monkeypatch.context() as patched:
+        patched.setattr(cgroups, "find_mount", lambda: None)
+        with pytest.raises(Refused, match="cgroup v2 is not mounted"):
+            shared_places.prepared(state, load)
+        patched.setattr(os, "geteuid", lambda: 60001)
+        with pytest.raises(Refused, match="only root can run"):
+            shared_places.prepared(state, load)
+    assert not os.path.exists(state.root)
+    state.prepare()
+    Path(state.snapshot).touch()
+    with pytest.raises(Refused, match="holds root's own queue"):
+        shared_places.prepared(state, load)
