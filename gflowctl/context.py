@@ -67,7 +67,7 @@ class Context:
     def observed(self) -> Observed:
         """What the daemon last wrote of the live world; read once. Raises as `observed.read`."""
         if self._observed is None:
-            self._observed = observed.read(self.state.observed)
+            self._observed = observed.read(self.state)
         return self._observed
 
     @property

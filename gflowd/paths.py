@@ -141,6 +141,23 @@ class State:
         self.check()  # another user's must not be read either
         return False
 
+    @property
+    def told_mode(self) -> int:
+        """The mode of a file that tells of the jobs of all."""
+        return PUBLIC if self.shared is not None and not self.shared.private_jobs else PRIVATE
+
+    def open_told(self, path: str, flags: int) -> int:
+        """A descriptor of such a file, made with O_CREAT. Raises as `open_private`; of many users it is root's, and
+        others may at most read it.
+        """
+        if self.shared is None:
+            return open_private(path, flags)
+        return _open_roots(path, flags, self.told_mode)
+
+    def replace_told(self, path: str, data: bytes, *, durable: bool) -> None:
+        """As `replace_file`, of such a file."""
+        replace_file(path, data, durable=durable, mode=self.told_mode, is_exact=self.shared is not None)
+
     def path(self, *names: str) -> str:
         """A path below the state directory."""
         return os.path.join(self.root, *names)
@@ -376,6 +393,22 @@ def check_roots_directory(path: str) -> None:
     _check_roots(path, found, stat.S_ISDIR(found.st_mode), "a directory")
 
 
+def _open_roots(path: str, flags: int, mode: int) -> int:
+    """A descriptor of a plain file that only root, or we, may write; made with O_CREAT, and `mode`, whatever the umask
+    says. Raises OSError or `Refused`. Others may have given it further names: that harms nobody.
+    """
+    fd = _open_no_link(path, flags, mode)
+    try:
+        found = os.fstat(fd)
+        _check_roots(path, found, stat.S_ISREG(found.st_mode), "a plain file")
+        if flags & os.O_CREAT and stat.S_IMODE(found.st_mode) != mode:
+            os.fchmod(fd, mode)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
 def _check_roots(path: str, found: os.stat_result, is_kind: bool, kind: str) -> None:  # noqa: FBT001
     if not is_kind:
         raise Refused(f"{path} is not {kind} of gflow's own (a link?); move it away")
@@ -419,12 +452,7 @@ def open_private(path: str, flags: int) -> int:
     """A descriptor of our own file `path` (made 0600 with O_CREAT). Raises OSError, or `Refused` for a file that is
     not private: another owner, a link, or open to others.
     """
-    try:
-        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise Refused(f"{path} is a symbolic link; remove it: rm {path}") from error
-        raise
+    fd = _open_no_link(path, flags, PRIVATE)
     found = os.fstat(fd)
     try:
         _check_private(path, found, stat.S_ISREG(found.st_mode) and found.st_nlink <= 1, "a plain file", 0o600)
@@ -432,6 +460,15 @@ def open_private(path: str, flags: int) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _open_no_link(path: str, flags: int, mode: int) -> int:
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Refused(f"{path} is a symbolic link; remove it: rm {path}") from error
+        raise
 
 
 def _check_private(path: str, found: os.stat_result, is_kind: bool, kind: str, mode: int) -> None:  # noqa: FBT001
@@ -463,10 +500,7 @@ def is_at(fd: int, path: str) -> bool:
 def read_private(path: str) -> bytes:
     """The content of our own file. Raises OSError or `Refused` as `open_private`."""
     fd = open_private(path, os.O_RDONLY)
-    try:
-        return _read_all(fd)
-    finally:
-        os.close(fd)
+    return read_open(fd)
 
 
 def read_range(fd: int, begin: int, end: int) -> bytes:
@@ -478,10 +512,14 @@ def read_range(fd: int, begin: int, end: int) -> bytes:
     return b"".join(parts)
 
 
-def _read_all(fd: int) -> bytes:
-    parts = []
-    while part := os.read(fd, 1 << 20):
-        parts.append(part)
+def read_open(fd: int) -> bytes:
+    """The rest of an open file, which is closed then."""
+    try:
+        parts = []
+        while part := os.read(fd, 1 << 20):
+            parts.append(part)
+    finally:
+        os.close(fd)
     return b"".join(parts)
 
 

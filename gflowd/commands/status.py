@@ -76,7 +76,7 @@ def _observed(state: State, holder: daemon.Daemon | None) -> Observed:
     if holder is None:
         return Observed()
     try:
-        found = observed.read(state.observed)
+        found = observed.read(state)
     except Refused:
         return Observed()
     return found if found.pid == holder.pid else Observed()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         def daemon_lock(self) -> str: ...
         @property
         def daemon_pid(self) -> str: ...
+        @property
+        def shared(self) -> object: ...
 
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -90,8 +92,10 @@ def unit_of(cgroup: str) -> str:
 
 def running(state: Places) -> Daemon | None:
     """The daemon that holds the lock of this state directory; None if there is none. Raises `Refused` if that is
-    not to be seen.
+    not to be seen. To others than root the one for many users is what its pid file names.
     """
+    if os.geteuid() and state.shared is not None:
+        return _signed(Daemon(_record(state.daemon_pid)))
     if not _is_locked(state.daemon_lock):
         return None
     record = _record(state.daemon_pid)
@@ -99,6 +103,23 @@ def running(state: Places) -> Daemon | None:
     if found.elsewhere or (found.boot == boot_id() and found.start == proc.start_ticks(found.pid) != 0):
         return found
     return Daemon({})  # an old file; the daemon that holds the lock has not written its own yet
+
+
+def _signed(found: Daemon) -> Daemon | None:
+    """It, if it lives. Where processes of others are hidden (hidepid of proc(5)), its pid must do."""
+    if found.elsewhere:
+        return found
+    if not found.pid or found.boot != boot_id():
+        return None
+    if start := proc.start_ticks(found.pid):
+        return found if start == found.start else None
+    try:
+        os.kill(found.pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    return found
 
 
 def _is_locked(path: str) -> bool:

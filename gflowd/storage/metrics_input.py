@@ -83,7 +83,7 @@ class Readings:
         """What this daemon last saw; None if another one wrote the file, or none."""
         stamp = _stamp(self._observed)
         if stamp != self._seen[0]:
-            self._seen = stamp, observed.read(self._state.observed)
+            self._seen = stamp, observed.read(self._state)
         found = self._seen[1]
         return found if found.is_known and found.pid == pid else None
 

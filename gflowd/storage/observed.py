@@ -6,8 +6,10 @@ Missing values read as unknown, so that files of older or newer versions can be 
 
 from __future__ import annotations
 
+import os
+
+from gflowd import paths
 from gflowd.core.syntax import fast_json
-from gflowd.paths import read_private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,12 +167,12 @@ class Observed:
         return {int(job_id): at for job_id, at in self._starts.items()}
 
 
-def read(path: str) -> Observed:
+def read(state: paths.State) -> Observed:
     """The file as it is now; nothing known if there is none, or none that can be understood. Raises as
-    `read_private`, but OSError.
+    `State.open_told`, but OSError.
     """
     try:
-        found = fast_json.loads(read_private(path))
+        found = fast_json.loads(paths.read_open(state.open_told(state.observed, os.O_RDONLY)))
         return Observed(found) if isinstance(found, dict) else Observed()
     except (OSError, ValueError, RecursionError, AttributeError):
         return Observed()

@@ -84,7 +84,7 @@ class Store:
         from gflowd.storage import record_scan
 
         try:
-            fd = paths.open_private(self.path, os.O_RDONLY)
+            fd = self.state.open_told(self.path, os.O_RDONLY)
         except OSError:
             return None
         try:
@@ -141,7 +141,7 @@ class Store:
         from gflowd.storage import observed
 
         try:
-            return (observed.read(self.state.observed).next_id or 1) - 1
+            return (observed.read(self.state).next_id or 1) - 1
         except GflowError:
             return 0
 
@@ -228,7 +228,7 @@ class Follower:
     def rebase(self, size: int) -> None:
         """The file was rewritten from `fold`: follow the new one from its end. Call it before the lock is freed."""
         self.close()
-        self._fd = _open(self.store.path, os.O_RDONLY)
+        self._fd = _open(self.store.state, os.O_RDONLY)
         self._mtime = os.fstat(self._fd).st_mtime_ns
         begin = max(0, size - TAIL)
         self._settle(begin, paths.read_range(self._fd, begin, size))
@@ -299,7 +299,7 @@ class Follower:
             if (mine.st_dev, mine.st_ino) == (now.st_dev, now.st_ino):
                 return False
             self.close()
-        self._fd = _open(self.store.path, os.O_RDONLY)
+        self._fd = _open(self.store.state, os.O_RDONLY)
         return True
 
 
@@ -312,7 +312,7 @@ class Commit:
         self._instead = instead
         self._known = known
         self._lock = Lock(store.state.snapshot_lock, store.lock_timeout, polls=store.polls)
-        self._file = SnapshotFile(store.path, store.timed)
+        self._file = SnapshotFile(store.state, store.timed)
         self._records: list[tuple[Key, Any]] = []
         self._groups: list[bytes] = []  # whole ones, that come before the records
         self._kinds: set[str] = set()  # in these
@@ -450,7 +450,7 @@ class Commit:
             raise SystemFailed(
                 f"{self.store.path} is gone; a running gflowd restores it, gflowctl restore FILE restores a backup"
             )
-        paths.replace_file(self.store.path, encode_line(0, first, (HEADER, 0), _header()), durable=True)
+        self.store.state.replace_told(self.store.path, encode_line(0, first, (HEADER, 0), _header()), durable=True)
 
     def _mend(self) -> None:
         """Cuts a commit without its end; repairs a damaged file."""
@@ -500,15 +500,16 @@ class SnapshotFile:
     Raises `SystemFailed` with the file's name, but for `open`, `read` and `cut` also OSError.
     """
 
-    def __init__(self, path: str, timed: Callable[[float], None] | None = None) -> None:
-        self.path = path
+    def __init__(self, state: paths.State, timed: Callable[[float], None] | None = None) -> None:
+        self.path = state.snapshot
+        self._state = state
         self.end = 0
         self._timed = timed
         self._fd = -1
 
     def open(self) -> None:
         """Opens the file as it is now; for whole commits, as far as one knows."""
-        self._fd = _open(self.path, os.O_RDWR | os.O_APPEND)
+        self._fd = _open(self._state, os.O_RDWR | os.O_APPEND)
         self.end = os.fstat(self._fd).st_size
 
     def close(self) -> None:
@@ -558,10 +559,10 @@ class SnapshotFile:
         self.close()
         try:
             self._clear_leftovers()
-            paths.replace_file(self.path, data, durable=True)
+            self._state.replace_told(self.path, data, durable=True)
         except OSError as error:
             raise _failed(self.path, error) from error
-        self._fd = _open(self.path, os.O_RDWR | os.O_APPEND)
+        self._fd = _open(self._state, os.O_RDWR | os.O_APPEND)
         self.end = len(data)
 
     def set_aside(self) -> str:
@@ -600,11 +601,11 @@ def _failed(path: str, error: OSError) -> GflowError:
     return SystemFailed(f"{path}: {error.strerror}")
 
 
-def _open(path: str, flags: int) -> int:
+def _open(state: paths.State, flags: int) -> int:
     try:
-        return paths.open_private(path, flags)
+        return state.open_told(state.snapshot, flags)
     except OSError as error:
-        raise _failed(path, error) from error
+        raise _failed(state.snapshot, error) from error
 
 
 def _parts(fd: int, end: int) -> Iterator[bytes]:

@@ -26,6 +26,7 @@ class Reader:
     def __init__(self, state: paths.State, after: Id | None = None) -> None:
         self.last = after
         self.lost = False
+        self._state = state
         self._current, self._older = state.path(lines.CURRENT), state.path(lines.OLDER)
         self._fd = -1
         self._offset = 0
@@ -63,7 +64,7 @@ class Reader:
         """Opens the file after the last one: the older one, unless it was that."""
         for path in (self._older, self._current):
             try:
-                fd = paths.open_private(path, os.O_RDONLY)
+                fd = self._state.open_told(path, os.O_RDONLY)
             except FileNotFoundError:
                 continue
             found = os.fstat(fd)

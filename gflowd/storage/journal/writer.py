@@ -38,6 +38,7 @@ class Writer:
     def __init__(self, state: paths.State, keep: int, generation: int) -> None:
         self.told = Told()
         self.is_lost = True
+        self._state = state
         self._path, self._older = state.path(lines.CURRENT), state.path(lines.OLDER)
         self._keep = keep
         self._fd = -1
@@ -130,7 +131,7 @@ class Writer:
         """The whole lines of a file. The current one stays open."""
         flags = os.O_RDWR | os.O_APPEND if path == self._path else os.O_RDONLY
         try:
-            fd = paths.open_private(path, flags)
+            fd = self._state.open_told(path, flags)
         except (OSError, Refused):
             if _is_file(path):
                 raise
@@ -177,7 +178,7 @@ class Writer:
         for path in (fresh, self._path, self._older):
             if os.path.lexists(path) and not _is_file(path):
                 os.rename(path, _free(f"{path}.strange"))
-        fd = paths.open_private(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
+        fd = self._state.open_told(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
         try:
             paths.write_all(fd, line)
             if os.path.lexists(self._path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from gflowd import __version__, log, paths
+from gflowd import __version__, log
 from gflowd.config import notification_targets
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Stopping
@@ -113,7 +113,7 @@ class StatusFile:
     def __init__(
         self, wiring: Wiring, executor: str, memory_limits: str = "watch", meters: Meters | None = None
     ) -> None:
-        self._path = wiring.state.observed
+        self._state = wiring.state
         self._log = log.get("scheduler")
         self._constant = _constant(wiring, executor, memory_limits)
         self._meters = meters or Meters()
@@ -141,7 +141,7 @@ class StatusFile:
         starts = {str(job_id): round(at, 3) for job_id, at in expected.items()}
         whole = {"at": now.wall, **self._constant, **told, "expected": starts, "meters": self._meters.fields()}
         try:
-            paths.replace_file(self._path, orjson.dumps(whole), durable=False)
+            self._state.replace_told(self._state.observed, orjson.dumps(whole), durable=False)
         except OSError as error:
             if not self._is_old:
                 self._log.warning("observed.json is old", why=error.strerror)

@@ -58,7 +58,7 @@ def seen(record: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_record_is_read_field_by_field(state: State) -> None:
     write(state, json.dumps(RECORD))
-    read = observed.read(state.observed)
+    read = observed.read(state)
     assert read.is_known
     assert (read.at, read.version, read.pid, read.runtime_dir) == (12.5, "0.1.0", 42, "/run/x")
     assert (read.executor, read.memory_limits, read.config) == ("tmux", "watch", {"path": "/c"})
@@ -95,16 +95,16 @@ def test_nothing_that_is_written_is_passed_over(key: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "\0", "[]", "null", "[" * 100_000, '{"capacity": 5}', '{"line": [1]}'])
 def test_what_cannot_be_understood_is_as_nothing(state: State, text: str) -> None:
-    assert facts(observed.read(state.observed)) == facts(Observed())
+    assert facts(observed.read(state)) == facts(Observed())
     write(state, text)
-    read = observed.read(state.observed)
+    read = observed.read(state)
     assert not read.is_known
     assert seen({}) == {**seen(RECORD), **facts(read), "gpus": [], "line": seen({})["line"], "is_known": True}
 
 
 def test_the_file_of_an_older_daemon_is_read_as_far_as_it_goes(state: State) -> None:
     write(state, '{"at": 1.0, "gpus": [{"index": 0, "model": "M", "memory_mb": 10}], "next_id": "x"}')
-    read = observed.read(state.observed)
+    read = observed.read(state)
     assert (read.is_known, read.at, read.gpu_count, read.cpus, read.next_id) == (True, 1.0, None, None, None)
     assert (read.free_cpus, read.free_memory_mb, read.has_repeating_reservations) == (None, None, False)
     (gpu,) = read.gpus
@@ -114,4 +114,4 @@ def test_the_file_of_an_older_daemon_is_read_as_far_as_it_goes(state: State) -> 
 def test_a_file_that_others_may_write_is_refused(state: State) -> None:
     write(state, json.dumps(RECORD), 0o666)
     with pytest.raises(Refused):
-        observed.read(state.observed)
+        observed.read(state)
