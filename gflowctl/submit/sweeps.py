@@ -74,26 +74,6 @@ def _table(path: str) -> str:
         raise Refused(f"--param-file {path}: not valid UTF-8") from None
 
 
-def check(spec: Spec, limits: Limits, variables: list[bytes]) -> None:
-    """Raises `Refused` if the name or command of any element is impossible; checks the longest and shortest values."""
-    assert spec.family is not None
-    overridden: dict[str, list[str]] = {}
-    for override in spec.family.overrides:
-        overridden.setdefault(override.name, []).append(override.value)
-    for choose in (max, min):
-        chosen = []
-        for axis in spec.family.axes:
-            columns = zip(axis.names, zip(*axis.rows, strict=True), strict=True)
-            row = tuple(choose((*column, *overridden.get(name, ())), key=len) for name, column in columns)
-            chosen.append(Axis(names=axis.names, rows=(row,)))
-        last = arrays.greatest(spec.family)
-        family = spec.family.replace(axes=tuple(chosen), overrides=(), ranges=() if chosen else ((last, last, 1),))
-        job = Job(1, spec.replace(family=family), Wish(), Queued(), 1)
-        command = array_task.command(job)
-        validation.check_size(command, variables)
-        validation.checked(spec.replace(command=command, name=array_task.name(job)), limits)
-
-
 def jobs(spec: Spec, first_id: int, wish: Wish) -> Iterator[Job]:
     """The elements, as they are submitted."""
     assert spec.family is not None
