@@ -6,7 +6,7 @@ from gflowctl.change import update, wishes
 from gflowctl.options import job_options
 from gflowctl.output import render
 from gflowctl.submit import capture
-from gflowctl.view import jobs, views
+from gflowctl.view import views
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Wish

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.job import array_task, arrays
+from gflowd.core.job import arrays
 from gflowd.core.job.arrays import Axis, Family
 from gflowd.core.job.model import Job, Queued, Wish
 from gflowd.core.request import sweep_parameters, validation
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from gflowd.core.job.model import Spec
-    from gflowd.core.request.validation import Limits
 
     Found = TypeVar("Found")
 

@@ -125,7 +125,7 @@ class Named:
 class Later:
     """A rule that is made where it is needed first, since few records need what it imports."""
 
-    __slots__ = ("_make", "_made")
+    __slots__ = ("_made", "_make")
 
     def __init__(self, make: Callable[[], Rule]) -> None:
         self._make = make

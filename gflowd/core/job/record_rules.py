@@ -160,7 +160,11 @@ def _needs() -> Rule:
         {"id": Maybe(_ID), "delay": _LENGTH, "element": flag},
         beyond=lambda raw: raw["kind"] == SINGLETON or raw["id"] is not None,
     )
-    whole_of = {"dependencies": Listed(one), "dependency_mode": one_of((ALL, ANY)), "auto_cancel": flag}
+    whole_of: dict[str, Rule] = {
+        "dependencies": Listed(one),
+        "dependency_mode": one_of((ALL, ANY)),
+        "auto_cancel": flag,
+    }
     return Fields({}, whole_of)
 
 
@@ -171,7 +175,7 @@ def _retry() -> Rule:
         codes = [each for each in words if each not in CAUSES]
         return not codes or whole(1, 255)(codes)
 
-    policy = {"max_retries": _COUNT, "on": Listed(causes), "delay": _LENGTH, "factor": number(0, 1000)}
+    policy: dict[str, Rule] = {"max_retries": _COUNT, "on": Listed(causes), "delay": _LENGTH, "factor": number(0, 1000)}
     return Fields({}, policy)
 
 
@@ -201,7 +205,8 @@ _SPEC = Fields(
         **dict.fromkeys(("all_memory", "append", "exclusive", "pty", "shared", "slurm"), flag),
         "script": Maybe(_HASH), "relay": Maybe(_HASH), "executor": Maybe(one_of(EXECUTORS)),
         **dict.fromkeys(("asked", "notify", "notify_on", "gpu_prefer"), Listed(TEXT)),
-        "redone_from": Maybe(_ID), "needs": Maybe(Later(_needs)), "retry": Maybe(Later(_retry)), "family": Maybe(_FAMILY),
+        "redone_from": Maybe(_ID), "needs": Maybe(Later(_needs)), "retry": Maybe(Later(_retry)),
+        "family": Maybe(_FAMILY),
         "early_signal": Maybe(Fields({"number": whole(1, 64), "before": _LENGTH}, {"command_only": flag})),
         "batch": Maybe(_ID), "limits": Maybe(text(LONGEST_NAME)), "uid": Maybe(_UID), "once": Maybe(_ONCE),
         "repeat": Maybe(

@@ -1,4 +1,4 @@
-"""What is said in words in a spec: patterns, rules, addresses, directories. gflowctl makes them right, others may not."""
+"""What a spec says in words: patterns, rules, addresses, directories. gflowctl makes them right, others may not."""
 
 from __future__ import annotations
 
@@ -80,5 +80,3 @@ def check_series(spec: Spec) -> None:
         raise Refused("--repeat cannot be combined with dependencies: each run waits for the one before")
     if spec.deadline is not None:
         raise Refused("--repeat cannot be combined with --deadline, which is one moment; --time limits each run")
-
-

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
         def job(self, job_id: int) -> Job: ...
 
+
 NOBODY = -1  # no job has this id
 LONGEST_SHOWN = 8  # jobs shown of a path
 

@@ -11,22 +11,16 @@ from gflowd.core.job.records import SPEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from gflowd.core.job.arrays import Family
     from gflowd.core.job.dependencies import Dependency, Needs
     from gflowd.core.judging.standing import Records, Standing
-
-    # The spec record of a job that has left for the history, with the id under which it was kept; None: there is none.
-    Past = Callable[[int], tuple[int, Mapping[str, Any]] | None]
+    from gflowd.core.judging.terms import Past
 
 
-def nothing_past(_: int) -> None:
-    """A `Past` where no job has left yet."""
-
-
-def check(needs: Needs, family: Family | None, standing: Standing, past: Past = nothing_past) -> None:
+def check(needs: Needs, family: Family | None, standing: Standing, past: Past) -> None:
     """Raises `Refused` if a job is named that does not exist, or `aftercorr` names an array that lacks a counterpart
     for an element of `family`.
     """
@@ -62,7 +56,7 @@ class Overlaid:
 
     def __init__(self, below: Records, specs: dict[int, Any]) -> None:
         self._below = below
-        self._specs = ChainMap(specs, below.of(SPEC))  # type: ignore[arg-type] -- it only reads those below
+        self._specs: Mapping[int, Any] = ChainMap(specs, below.of(SPEC))  # type: ignore[arg-type]  # it changes none
 
     def of(self, kind: str) -> Mapping[Any, Any]:
         return self._specs if kind == SPEC else self._below.of(kind)

@@ -8,11 +8,13 @@ from __future__ import annotations
 from gflowd.core.accounting.quotas import Quotas
 from gflowd.core.errors import Refused
 from gflowd.core.job import array_task, arrays, codec, record_rules
+from gflowd.core.job.field_rules import brief
 from gflowd.core.job.model import Wish
 from gflowd.core.job.records import LARGEST_ID, LIMIT, QUOTA, RESERVATION, SETTING, SPEC, WISH
 from gflowd.core.judging import cycles, machine, rights, submissions, updates, wishes
-from gflowd.core.judging.dependencies import Overlaid, nothing_past
+from gflowd.core.judging.dependencies import Overlaid
 from gflowd.core.judging.standing import Standing
+from gflowd.core.judging.terms import Terms, nothing_past
 from gflowd.core.planning import reservations
 
 TYPE_CHECKING = False
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
 
     from gflowd.core.job.dependencies import Needs
     from gflowd.core.job.model import Spec
-    from gflowd.core.judging.dependencies import Past
     from gflowd.core.judging.peer import Peer
     from gflowd.core.judging.policy import Policy
     from gflowd.core.judging.standing import Records
+    from gflowd.core.judging.terms import Past
     from gflowd.core.request.validation import Limits
 
     Record = tuple[str, int | str, Any]  # kind, id, value; None as value removes it
@@ -36,56 +38,43 @@ REMOVABLE = (WISH, LIMIT, RESERVATION, QUOTA, SETTING)
 _PARTS = 3
 
 
-def judge(
+def judge(  # noqa: PLR0913, PLR0917 -- all that a request is judged by
     asked: Sequence[Record],
-    records: Records,
+    records: Records | Standing,
     peer: Peer,
     policy: Policy,
     limits: Limits,
     next_id: int,
     now: float,
     once: str | None = None,
-    *,
-    standing: Standing | None = None,
     past: Past = nothing_past,
 ) -> list[Record]:
     """What is to be written for the request `asked` by `peer`, in its order. Raises `Refused`; changes nothing.
 
-    `records`: those of the snapshot, and `standing` the same with its index, if the caller keeps one; `past` finds the
-    jobs in the history; `next_id`: the first free one. Values in `asked` are as JSON has them, and may be anything.
+    `records`: those of the snapshot, or their `Standing`, if the caller keeps one; `past` finds those of the history;
+    `next_id`: the first free one. Values in `asked` are as JSON has them, and may be anything.
     """
-    request = _Request(asked, standing or Standing(records), peer, policy, limits, next_id, now)
-    return request.judged(once, past)
+    standing = records if isinstance(records, Standing) else Standing(records)
+    return _Request(asked, standing, Terms(peer, policy, limits, now, past), next_id).judged(once)
 
 
 class _Request:
     """One request. `new` and `changed`: the specs of jobs that are new and of others, by their real ids."""
 
-    def __init__(
-        self,
-        asked: Sequence[Record],
-        standing: Standing,
-        peer: Peer,
-        policy: Policy,
-        limits: Limits,
-        next_id: int,
-        now: float,
-    ) -> None:
+    def __init__(self, asked: Sequence[Record], standing: Standing, terms: Terms, next_id: int) -> None:
         self.asked = asked
         self.standing = standing
-        self.peer = peer
-        self.policy = policy
-        self.limits = limits
-        self.now = now
+        self.terms = terms
+        self.peer = terms.peer
         self.offset = next_id - PROVISIONAL
         self.free = next_id  # the id of the next new job
         self.first: int | None = None  # of all new jobs
         self.new: dict[int, Spec] = {}
         self.changed: dict[int, Spec] = {}
         self._with_new: Standing | None = None
-        self.quotas = Quotas(policy.quotas, standing.records.of(QUOTA))
+        self.quotas = Quotas(terms.policy.quotas, standing.records.of(QUOTA))
 
-    def judged(self, once: str | None, past: Past) -> list[Record]:
+    def judged(self, once: str | None) -> list[Record]:
         taken = [self._taken(record) for record in self.asked]
         if len({(kind, key) for kind, key, _ in taken}) < len(taken):
             raise Refused("a record is in the request twice")
@@ -93,10 +82,10 @@ class _Request:
             if kind == SPEC and key not in self.standing.records.of(SPEC):
                 self._note_new(key, value)
         if self.new:
-            self._judge_new(once, past)
+            self._judge_new(once)
         for kind, key, value in taken:
             if kind == SPEC and key not in self.new:
-                self.changed[int(key)] = self._changed(int(key), value, past)
+                self.changed[int(key)] = self._changed(int(key), value)
         self._refuse_cycles()
         of_kind: dict[str, Callable[[Any, Any], Any]] = {
             SPEC: self._spec, WISH: self._wish, LIMIT: self._limit,
@@ -110,15 +99,15 @@ class _Request:
             raise Refused("what is asked for is no record: its kind, its id and its value")
         kind, key, value = record
         if kind not in KINDS:
-            raise Refused(f"records of the kind {record_rules.brief(kind)} are gflowd's alone")
+            raise Refused(f"records of the kind {brief(kind)} are gflowd's alone")
         if type(key) not in (int, str):
-            raise Refused(f"{kind}: {record_rules.brief(key)} is no id")
+            raise Refused(f"{kind}: {brief(key)} is no id")
         if value is None and kind not in REMOVABLE:
             raise Refused(f"records of the kind {kind} cannot be removed")
         value = self._stamped(kind, value)
         wrong = _wrong(kind, key, value)
         if wrong is not None:
-            raise Refused(f"{kind} {record_rules.brief(key)}: {wrong}")
+            raise Refused(f"{kind} {brief(key)}: {wrong}")
         if kind == SPEC and key < PROVISIONAL and key not in self.standing.records.of(SPEC):
             raise Refused(f"no job {key}")
         return kind, self._real_key(kind, key), value
@@ -126,7 +115,7 @@ class _Request:
     def _stamped(self, kind: str, value: Any) -> Any:
         """With the fields that any client may leave out or say anything of."""
         if isinstance(value, dict) and kind == SPEC:
-            return {**value, "user": self.peer.name, "uid": self.peer.uid, "submitted_at": self.now, "once": None}
+            return {**value, "user": self.peer.name, "uid": self.peer.uid, "submitted_at": self.terms.now, "once": None}
         return value
 
     def _real(self, job_id: int) -> int:
@@ -165,18 +154,16 @@ class _Request:
         if self.free > PROVISIONAL:
             raise Refused("there are not so many ids")
 
-    def _judge_new(self, once: str | None, past: Past) -> None:
-        rights.check_submit(self.peer, self.policy)
+    def _judge_new(self, once: str | None) -> None:
+        rights.check_submit(self.peer, self.terms.policy)
         for job_id, spec in self.new.items():
             if spec.batch not in (None, self.first):
                 raise Refused("a batch is named by the first of its jobs")
             if spec.redone_from is not None and self._is_new(spec.redone_from):
                 raise Refused("a new job cannot repeat another new one")
-            self.new[job_id] = submissions.judged(
-                spec, self._knowing(spec.needs), self.peer, self.policy, self.limits, self.now, once, past
-            )
+            self.new[job_id] = submissions.judged(spec, self._knowing(spec.needs), self.terms, once)
         numbers = [(spec, 1 if spec.family is None else arrays.size(spec.family)) for spec in self.new.values()]
-        submissions.check_numbers(numbers, self.standing, self.quotas, self.peer, self.policy)
+        submissions.check_numbers(numbers, self.standing, self.quotas, self.terms)
 
     def _is_new(self, job_id: int) -> bool:
         return self.first is not None and self.first <= job_id
@@ -208,15 +195,12 @@ class _Request:
         before = codec.decode_spec(self.standing.records.of(SPEC)[job_id])
         return (before.needs, before.name) != (spec.needs, spec.name)
 
-    def _changed(self, job_id: int, value: Mapping[str, Any], past: Past) -> Spec:
+    def _changed(self, job_id: int, value: Mapping[str, Any]) -> Spec:
         raw = self.standing.records.of(SPEC)[job_id]
         rights.check_owner(self.peer, raw, job_id)
         wanted = self._decoded(value)
         try:
-            made = updates.judged(
-                job_id, wanted, self.standing, self.peer, self.policy, self.limits, self.now, past,
-                self._knowing(wanted.needs),
-            )  # fmt: skip
+            made = updates.judged(job_id, wanted, self.standing, self.terms, self._knowing(wanted.needs))
             updates.check_quota(self.quotas, codec.decode_spec(raw), made)
         except Refused as error:
             raise Refused(f"job {job_id}: {error}") from None
@@ -240,7 +224,7 @@ class _Request:
         if wishes.asks_to_be_first(job, wanted):
             rights.check_operator(self.peer, rights.TOP)
         try:
-            made = wishes.judged(job, wanted, self.peer.name, self.now)
+            made = wishes.judged(job, wanted, self.peer.name, self.terms.now)
         except Refused as error:
             raise Refused(f"job {array_task.label(job)} {error}") from None
         return None if made == Wish() else codec.encode(made)
@@ -262,25 +246,25 @@ class _Request:
         if value is None:
             if old is None:
                 raise Refused(f"no reservation {number}")
-            rights.check_reserve(self.peer, self.policy, self.peer.name)
-            machine.check_removal(old, self.now)
+            rights.check_reserve(self.peer, self.terms.policy, self.peer.name)
+            machine.check_removal(old, self.terms.now)
             return None
         wanted = reservations.decode_all({number: value})[0]
         if old is not None:
-            return reservations.encode(machine.changed_reservation(old, wanted, self.peer, self.policy, self.now))
+            return reservations.encode(machine.changed_reservation(old, wanted, self.terms))
         if number != 1 + max(found, default=0):
             raise Refused(f"no reservation {number}")
-        made = machine.new_reservation(wanted, found, self.peer, self.policy, self.limits, self.now)
+        made = machine.new_reservation(wanted, found, self.terms)
         return reservations.encode(made)
 
     def _quota(self, owner: Any, value: Any) -> Any:
         rights.check_operator(self.peer, rights.QUOTA)
-        machine.check_quota(owner, value, self.limits)
+        machine.check_quota(owner, value, self.terms.limits)
         return value
 
     def _setting(self, name: Any, value: Any) -> Any:
         rights.check_operator(self.peer, rights.SETTING)
-        return machine.stamped(name, value, self.standing.records.of(SETTING).get(name), self.peer, self.now)
+        return machine.stamped(name, value, self.standing.records.of(SETTING).get(name), self.peer, self.terms.now)
 
 
 def _wrong(kind: str, key: Any, value: Any) -> str | None:
@@ -291,5 +275,4 @@ def _wrong(kind: str, key: Any, value: Any) -> str | None:
     if wrong is not None:
         return wrong
     unknown = record_rules.stranger(kind, key, value)
-    return None if unknown is None else f"this version does not know the field {record_rules.brief(unknown)}"
-
+    return None if unknown is None else f"this version does not know the field {brief(unknown)}"

@@ -12,12 +12,14 @@ from gflowd.core.request import validation
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import tzinfo
     from typing import Any
 
     from gflowd.core.judging.peer import Peer
-    from gflowd.core.judging.policy import Policy
+    from gflowd.core.judging.terms import Terms
     from gflowd.core.planning.reservations import Reservation
     from gflowd.core.request.validation import Limits
+    from gflowd.core.syntax.clocks import Clock
 
 PRUNED_AFTER = 90 * 86400  # seconds that a reservation stays in the list after its end
 LATE = 60.0  # seconds by which a start that is `now` may have passed until it is judged
@@ -25,31 +27,36 @@ _STAMPED = ("drain",)
 _STAMPED_EACH = ("gpus.drained", "gpus.resumed")
 
 
-def new_reservation(
-    wanted: Reservation, existing: Mapping[int, Any], peer: Peer, policy: Policy, limits: Limits, now: float
-) -> Reservation:
+def new_reservation(wanted: Reservation, existing: Mapping[int, Any], terms: Terms) -> Reservation:
     """`wanted` as it is written. Raises `Refused`."""
+    peer, policy = terms.peer, terms.policy
     rights.check_reserve(peer, policy, wanted.user)
     if wanted.cancelled_at is not None:
         raise Refused("a new reservation cannot have been cancelled")
-    made = wanted.replace(created_by=peer.name, created_at=now)
-    check_reservation(made, existing, limits, now - LATE, policy)
+    made = wanted.replace(created_by=peer.name, created_at=terms.now)
+    check_reservation(made, existing, terms.limits, terms.now - LATE, policy.zone)
     return made
 
 
 def check_reservation(
-    new: Reservation, existing: Mapping[int, Any], limits: Limits, now: float, policy: Policy, clock: Any = None
+    new: Reservation,
+    existing: Mapping[int, Any],
+    limits: Limits,
+    now: float,
+    zone: tzinfo | None,
+    clock: Clock | None = None,
 ) -> None:
-    """Raises `Refused` for a reservation that cannot be, alone or beside the records of others. `clock` prints times."""
+    """Raises `Refused` for one that cannot be, by itself or beside the records of others. `clock` prints times."""
     reservation_conflicts.check(new, limits.gpus, now)
     others = reservations.decode_all(existing)
-    words = reservation_conflicts.conflict(new, others, limits.gpus, now, policy.zone, clock)
+    words = reservation_conflicts.conflict(new, others, limits.gpus, now, zone, clock)
     if words is not None:
         raise Refused(words)
 
 
-def changed_reservation(old: Reservation, wanted: Reservation, peer: Peer, policy: Policy, now: float) -> Reservation:
+def changed_reservation(old: Reservation, wanted: Reservation, terms: Terms) -> Reservation:
     """All that can become of one is that it is cancelled. Raises `Refused`."""
+    peer, policy, now = terms.peer, terms.policy, terms.now
     if policy.reserve != EVERYONE or old.created_by != peer.name:
         rights.check_operator(peer, f"cancel reservation {old.id} of {old.created_by}")
     if wanted.replace(cancelled_at=None) != old.replace(cancelled_at=None) or wanted.cancelled_at is None:

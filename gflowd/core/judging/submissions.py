@@ -13,46 +13,34 @@ if TYPE_CHECKING:
 
     from gflowd.core.accounting.quotas import Quotas
     from gflowd.core.job.model import Spec
-    from gflowd.core.judging.dependencies import Past
-    from gflowd.core.judging.peer import Peer
-    from gflowd.core.judging.policy import Policy
     from gflowd.core.judging.standing import Standing
-    from gflowd.core.request.validation import Limits
+    from gflowd.core.judging.terms import Terms
 
 
-def judged(
-    spec: Spec,
-    standing: Standing,
-    peer: Peer,
-    policy: Policy,
-    limits: Limits,
-    now: float,
-    once: str | None = None,
-    past: Past = dependencies.nothing_past,
-) -> Spec:
+def judged(spec: Spec, standing: Standing, terms: Terms, once: str | None = None) -> Spec:
     """The new `spec` as it is written. `standing` knows the jobs that came with it. Raises `Refused`."""
+    peer = terms.peer
     contents.check(spec)
     contents.check_series(spec)
-    made = contents.settled(spec.replace(user=peer.name, uid=peer.uid, submitted_at=now, once=once), limits)
-    validation.check_deadline(made, now)
-    rights.check_priority(peer, policy, made.priority)
+    made = contents.settled(spec.replace(user=peer.name, uid=peer.uid, submitted_at=terms.now, once=once), terms.limits)
+    validation.check_deadline(made, terms.now)
+    rights.check_priority(peer, terms.policy, made.priority)
     if made.needs is not None:
-        dependencies.check(made.needs, made.family, standing, past)
+        dependencies.check(made.needs, made.family, standing, terms.past)
     if made.redone_from is not None and standing.knows(made.redone_from):
         raw = standing.records.of(SPEC)[standing.spec_of(made.redone_from)]
         rights.check_owner(peer, raw, made.redone_from)
     return made
 
 
-def check_numbers(
-    new: Sequence[tuple[Spec, int]], standing: Standing, quotas: Quotas, peer: Peer, policy: Policy
-) -> None:
+def check_numbers(new: Sequence[tuple[Spec, int]], standing: Standing, quotas: Quotas, terms: Terms) -> None:
     """Raises `Refused` if so many jobs of these specs may not be queued, or could never run. `standing` is without
     them.
     """
     for spec, _ in new:
         queue_limits.check_size(quotas, spec)
-    most = None if peer.is_operator else policy.max_jobs_per_user
+    peer = terms.peer
+    most = None if peer.is_operator else terms.policy.max_jobs_per_user
     if most is None and not quotas.limit("max_queued_jobs"):
         return
     queued = standing.queued()

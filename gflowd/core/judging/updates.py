@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from gflowd.core.accounting.quotas import Quotas
     from gflowd.core.job.model import Job, Spec
     from gflowd.core.judging.cycles import Jobs
-    from gflowd.core.judging.dependencies import Past
     from gflowd.core.judging.peer import Peer
     from gflowd.core.judging.policy import Policy
     from gflowd.core.judging.standing import Standing
+    from gflowd.core.judging.terms import Terms
     from gflowd.core.request.validation import Limits
 
 TAKEN = ("gpus", "gpu_memory_mb", "shared", "cpus", "memory_mb")  # fields of what a running job occupies
@@ -27,18 +27,8 @@ FIXED = ("user", "uid", "submitted_at", "once")  # whatever a request says of th
 OF_DEADLINE = ("deadline", "time_limit", "begin_at")
 
 
-def judged(
-    spec_id: int,
-    wanted: Spec,
-    standing: Standing,
-    peer: Peer,
-    policy: Policy,
-    limits: Limits,
-    now: float,
-    past: Past = dependencies.nothing_past,
-    with_new: Standing | None = None,
-) -> Spec:
-    """The spec of the job or array `spec_id` as it is written when `peer` wants `wanted`. Raises `Refused` with what is
+def judged(spec_id: int, wanted: Spec, standing: Standing, terms: Terms, with_new: Standing | None = None) -> Spec:
+    """The spec of the job or array `spec_id` as it is written when it is to be `wanted`. Raises `Refused` with what is
     to follow the job's label and a colon; does not look for circles. `with_new` knows the new jobs of the request, too.
     """
     ids = standing.ids_of(spec_id)
@@ -46,18 +36,18 @@ def judged(
     old, state = job.spec, job.wanted_state
     new = wanted.replace(**{name: getattr(old, name) for name in FIXED})
     waits = state in update_rules.WAITING
-    new = contents.settled(new, of_update(limits) if waits else validation.Limits())
+    new = contents.settled(new, of_update(terms.limits) if waits else validation.Limits())
     changed = update_rules.changed(old, new)
     contents.check(new, changed)
     update_rules.check_changed(old, new, state)
     check_elements(standing, ids, old, new)
     if "overrides" in changed:
         _check_overrides(standing, ids, old, new)
-    _check_rights(peer, policy, old, new, changed, waits=waits)
+    _check_rights(terms.peer, terms.policy, old, new, changed, waits=waits)
     if waits and not {*changed}.isdisjoint(OF_DEADLINE):
-        validation.check_deadline(new, now)
+        validation.check_deadline(new, terms.now)
     if "needs" in changed and new.needs is not None:
-        dependencies.check(new.needs, new.family, with_new or standing, past)
+        dependencies.check(new.needs, new.family, with_new or standing, terms.past)
     return new
 
 

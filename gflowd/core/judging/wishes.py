@@ -20,8 +20,8 @@ def asks_to_be_first(job: Job, wanted: Wish) -> bool:
 
 
 def judged(job: Job, wanted: Wish, by: str, now: float) -> Wish:
-    """The wish of `job` as it is written when the user `by` wants `wanted`; who and when is as it is, whatever that says.
-    Raises `Refused` with a sentence without its subject.
+    """The wish of `job` as it is written when the user `by` wants `wanted`, whatever that says of who and when. Raises
+    `Refused` with a sentence without its subject.
     """
     made = _ended_or_again(job, wanted, by, now)
     at = job.replace(wish=made)
