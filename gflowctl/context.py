@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import time
 
+from gflowd import paths
 from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.job.records import QUOTA
-from gflowd.paths import Runtime, State, default_config_path, default_state_dir
+from gflowd.paths import Runtime, State, default_config_path
 from gflowd.storage import observed
 from gflowd.storage.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import tzinfo
     from typing import Any, TypeVar
 
+    from gflowd.core.gateway.asking import File
     from gflowd.core.request.validation import Limits
     from gflowd.core.syntax.clocks import Clock
     from gflowd.storage.observed import Observed
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+USER, SYSTEM = "user", "system"  # whose daemon
 LOCALTIME = "/etc/localtime"
 LARGEST_UNREAD = 1 << 16  # bytes
 _DEFAULTS: dict[str, Any] = {
@@ -38,8 +41,8 @@ _SET_BY_ENVIRONMENT = ("GFLOW_STORE__", "GFLOW_PROJECTS__", "GFLOW_QUOTA__", "GF
 
 
 class Context:
-    """One run of gflowctl. `config`, `state_dir` and `timezone` are the options, None if not given. `embedded`: in a
-    program of the user's own, whose signals, umask and threads are not ours.
+    """One run of gflowctl. `config`, `state_dir`, `daemon` and `timezone` are the options, None if not given.
+    `embedded`: in a program of the user's own, whose signals, umask and threads are not ours.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Context:
         state_dir: str | None = None,
         timezone: str | None = None,
         *,
+        daemon: str | None = None,
         embedded: bool = False,
     ) -> None:
         self.environ = environ
@@ -56,7 +60,8 @@ class Context:
         self.timezone_given = timezone
         self.config_given = config
         self.state_given = state_dir
-        self.state = State(default_state_dir(environ) if state_dir is None else os.path.abspath(state_dir))
+        self.daemon_given = daemon
+        self.state = State(chosen_state_dir(environ, state_dir, daemon))
         self._observed: Observed | None = None
         self._settings: dict[str, Any] | None = None
         self._store: Store | None = None
@@ -117,7 +122,11 @@ class Context:
     @property
     def config_path(self) -> str:
         """The configuration file, whether or not it exists."""
-        return os.path.abspath(self.config_given) if self.config_given else default_config_path(self.environ)
+        return (
+            os.path.abspath(self.config_given)
+            if self.config_given
+            else default_config_path(self.environ, system=self.state.shared is not None)
+        )
 
     def _is_current(self, told: dict[str, Any]) -> bool:
         if self._overridden():
@@ -160,14 +169,27 @@ class Context:
         self.store.lock_timeout = float(self.settings["lock_timeout"])
         return self.store
 
-    def change(self, decide: Callable[[Commit], T]) -> T:
+    def change(
+        self,
+        decide: Callable[[Commit], T],
+        *,
+        files: Sequence[File] = (),
+        renumbered: Callable[[T, int], T] | None = None,
+    ) -> T:
         """Changes the queue: what `decide` puts is written, all of it, or nothing if it raises. Returns its result.
 
         `decide` looks only at what the commit shows it, and may be called again, from the beginning, where the queue
-        changed in between.
+        changed in between. Of many users, the gateway writes it, and the `files` that new jobs need; `renumbered` adds
+        a number to the provisional ids in the result.
         """
-        with self.writable_store.commit() as commit:
-            return decide(commit)
+        store = self.writable_store
+        if self.state.shared is None:
+            with store.commit() as commit:
+                return decide(commit)
+        from gflowd.storage import remote_store
+
+        result, by = remote_store.change(store, self.state.shared.gate, decide, files)
+        return result if renumbered is None else renumbered(result, by)
 
     @property
     def user(self) -> str:
@@ -179,6 +201,11 @@ class Context:
             return pwd.getpwuid(uid).pw_name
         except KeyError:
             return str(uid)
+
+    @property
+    def uid(self) -> int | None:
+        """What specs of this user's jobs have as `uid`."""
+        return None if self.state.shared is None else os.getuid()
 
     @property
     def daemon_runs(self) -> bool:
@@ -275,6 +302,28 @@ class Context:
             return self.clock.past_instant(text, time.time())
         except Refused as error:
             raise BadUsage(f"{option}: {error}") from None
+
+
+def chosen_state_dir(environ: Mapping[str, str], state_dir: str | None, daemon: str | None) -> str:
+    """The one that is named, by an option or GFLOW_STATE_DIR; else that of the daemon for many users, where there is
+    one; else the user's own. `daemon`: whose, by an option. Raises `BadUsage`, and `Refused` where there is none.
+    """
+    if state_dir is not None:
+        if daemon is not None:
+            raise BadUsage("give either --daemon or --state-dir, not both")
+        return os.path.abspath(state_dir)
+    named = environ.get("GFLOW_STATE_DIR")
+    if named and daemon is None:
+        return os.path.abspath(named)
+    if daemon != USER:
+        for place in (named, paths.SYSTEM_STATE):
+            if place and os.path.exists(os.path.join(place, "shared")):
+                return os.path.abspath(place)
+        if daemon is not None:
+            raise Refused("there is no gflowd for all users on this machine (gflowd run --system)")
+    elif named and os.path.exists(os.path.join(named, "shared")):  # in a job of the other one
+        return paths.default_state_dir({**environ, "GFLOW_STATE_DIR": ""})
+    return paths.default_state_dir(environ)
 
 
 def _zone_of(tz: str | None) -> tzinfo | None:

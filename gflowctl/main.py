@@ -173,7 +173,7 @@ def _run(argv: Sequence[str]) -> int:
     name = command_line.full_name("gflowctl", rest[0], COMMANDS)
     args = parser(name).parse_args(rest[1:])
     args.color = args.color or before.color or "auto"
-    given = {"config": args.config or before.config, "state_dir": args.state_dir or before.state_dir}
+    given = {name: getattr(args, name) or getattr(before, name) for name in ("config", "state_dir", "daemon")}
     context = Context(os.environ, **given, timezone=getattr(args, "timezone", None))
     if name not in WITHOUT_CONFIG:
         context.check_config()
@@ -211,6 +211,7 @@ def _overview() -> str:
         "Options, before or after the command:",
         "  --config FILE     the configuration file",
         "  --state-dir DIR   where gflow keeps its state",
+        "  --daemon WHOSE    user: your own gflowd; system: that of all users, the default if there is one",
         "  --color WHEN      never, auto (on a terminal) or always",
         "  --version         print the version and exit",
         "  --help            this text; gflowctl help COMMAND for one command",

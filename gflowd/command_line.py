@@ -182,6 +182,9 @@ def add_globals(parser: argparse.ArgumentParser, **how: Any) -> None:
     group = parser.add_argument_group("common options")
     group.add_argument("--config", metavar="FILE", help="the configuration file", **how)
     group.add_argument("--state-dir", metavar="DIR", help="where gflow keeps its state", **how)
+    if parser.prog.startswith("gflowctl"):
+        said = "whose gflowd: your own, or that of all users (default system, if there is one)"
+        group.add_argument("--daemon", choices=("user", "system"), help=said, **how)
     group.add_argument("--color", choices=COLORS, help="when to use colour (default auto: on a terminal)", **how)
     group.add_argument("--version", action="version", version=f"{parser.prog.partition(' ')[0]} {__version__}")
     for nested in actions_of(parser).values():
@@ -200,7 +203,7 @@ def split_globals(
     program: str, argv: Sequence[str], write: Callable[[str], object] | None = None
 ) -> tuple[argparse.Namespace, list[str]]:
     """The options before the command's name, and all that follows them."""
-    nothing = argparse.Namespace(config=None, state_dir=None, color=None, help=False)
+    nothing = argparse.Namespace(config=None, state_dir=None, daemon=None, color=None, help=False)
     if not argv or not argv[0].startswith("-"):
         return nothing, list(argv)
     parser = Parser(prog=program, add_help=False, write=write)
@@ -208,7 +211,7 @@ def split_globals(
     parser.add_argument("-h", "--help", action="store_true")
     place = 0
     while place < len(argv) and argv[place].startswith("-"):
-        place += 2 if argv[place] in ("--config", "--state-dir", "--color") else 1
+        place += 2 if argv[place] in ("--config", "--state-dir", "--daemon", "--color") else 1
     return parser.parse_args(argv[:place]), list(argv[place:])
 
 

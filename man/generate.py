@@ -35,7 +35,7 @@ BROKEN_EARLY = 90  # characters: in a source of 120, a line shorter than this wa
 SHELLS = ("bash", "zsh", "fish")
 MANUAL = "gflow Manual"
 ITALIC = r"\\fI\1\\fR"
-SHARED = ("--config", "--state-dir", "--version")
+SHARED = ("--config", "--state-dir", "--daemon", "--version")
 JOBS_OF = {
     "attach": "jobs-running", "cancel": "jobs-live", "close-sessions": "jobs-ended", "edit": "jobs-live",
     "hold": "jobs-queued", "release": "jobs-held", "suspend": "jobs-running", "top": "jobs-queued",

@@ -36,7 +36,7 @@ FOR_GFLOWCTL = (
     "gflowd.paths", "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.journal.lines", "gflowd.storage.journal.reader",
     "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.outbox", "gflowd.storage.metrics_input",
-    "gflowd.storage.record_log", "gflowd.storage.store",
+    "gflowd.storage.record_log", "gflowd.storage.remote_store", "gflowd.storage.store",
     "gflowd.workers.board", "gflowd.workers.notifier.delivery", "gflowd.workers.notifier.receiver_names",
 )  # fmt: skip
 CONTEXT, VIEW, OUTPUT = ("gflowctl.context", *FOR_GFLOWCTL), "gflowctl.view.", "gflowctl.output."
@@ -86,11 +86,6 @@ MAY_IMPORT = (
             "gflowd.core.errors", "gflowd.core.events.kinds", "gflowd.core.notify.",
             "gflowd.core.slurm.sbatch_semantics", "gflowd.core.syntax.",
         ),
-    ),
-    # what of a request becomes records of the snapshot, and for whom
-    (
-        "gflowd.core.judging.",
-        (*BELOW_PLANNING, "gflowd.core.judging.", "gflowd.core.notify.words", "gflowd.core.planning."),
     ),
     ("gflowd.core", ()),
     ("gflowd.paths", ("gflowd.core.syntax.fast_json",)),  # where things are kept, and the door to them
@@ -252,6 +247,7 @@ ONLY_FROM = {
         "gflowctl.",
         "gflowd.daemon.launch",
         "gflowd.storage.record_scan",
+        "gflowd.storage.remote_store",
         "gflowd.storage.store",
         "gflowd.workers.scheduler.archiver",
         "gflowd.workers.scheduler.cleanup",
@@ -264,6 +260,7 @@ ONLY_FROM = {
         "gflowctl.",
         "gflowd.daemon.launch",
         "gflowd.storage.metrics_input",
+        "gflowd.storage.remote_store",
         "gflowd.workers.scheduler.snapshot_follower",
     ),
     "gflowd.workers.board": ("gflowctl.", "gflowd.commands.", "gflowd.daemon.", "gflowd.workers."),

@@ -74,9 +74,9 @@ def what_jobs_need(context: Context) -> Iterator[Finding]:
     phases = view.records.of(PHASE)
     lost: list[int] = []
     for spec_id, spec in view.records.of(SPEC).items():
-        places = [context.state.environment(spec["env"])]
+        places = [context.state.environment(spec["env"], spec.get("uid"))]
         if spec.get("script") is not None:
-            places.append(context.state.script(spec["script"]))
+            places.append(context.state.script(spec["script"], spec.get("uid")))
         if not all(map(os.path.isfile, places)):
             lost += [each for each in view.ids_of(spec_id) if is_queued(phases.get(each))]
     if lost:

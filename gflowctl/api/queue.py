@@ -49,12 +49,15 @@ class Queue:
         state_dir: str | os.PathLike[str] | None = None,
         config: str | os.PathLike[str] | None = None,
         environ: Mapping[str, str] | None = None,
+        *,
+        daemon: str | None = None,
     ) -> None:
-        """As `--state-dir` and `--config`. `environ`: in which GFLOW_STATE_DIR and the like are looked up, by default a
-        copy of this process's variables.
+        """As `--state-dir`, `--config` and `--daemon`. `environ`: in which GFLOW_STATE_DIR and the like are looked up,
+        by default a copy of this process's variables.
         """
         config_path = None if config is None else os.fspath(config)
-        self._reader = Reader(environment_of(environ), config_path, None if state_dir is None else os.fspath(state_dir))
+        place = None if state_dir is None else os.fspath(state_dir)
+        self._reader = Reader(environment_of(environ), config_path, place, daemon)
 
     def __enter__(self) -> Self:
         return self

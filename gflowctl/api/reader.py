@@ -66,8 +66,10 @@ class FollowedStore(Store):
 class Reader:
     """Views of one state directory, one at a time, and the jobs in them."""
 
-    def __init__(self, environ: Mapping[str, str], config: str | None, state_dir: str | None) -> None:
-        self._context = Context(environ, config, state_dir, embedded=True)
+    def __init__(
+        self, environ: Mapping[str, str], config: str | None, state_dir: str | None, daemon: str | None = None
+    ) -> None:
+        self._context = Context(environ, config, state_dir, daemon=daemon, embedded=True)
         if config is None and environ.get("GFLOW_CONFIG"):
             environ = {**environ, "GFLOW_CONFIG": self._context.config_path}
         # of the directory in which it was made: a program may change to another

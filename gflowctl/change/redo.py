@@ -7,7 +7,7 @@ from functools import cache
 
 from gflowctl.change.redo_links import Links
 from gflowctl.machine import quotas
-from gflowctl.submit import capture
+from gflowctl.submit import capture, enqueue
 from gflowctl.submit.enqueue import New
 from gflowctl.view import dependencies, dependency_request, jobs, views
 from gflowd.core.errors import Refused
@@ -91,7 +91,7 @@ def queue(context: Context, chosen: Chosen, anew: Anew) -> list[New]:
         quotas.check(context, view.fold, [(new.spec, len(new.ids)) for new in made])
         return made
 
-    made = context.change(decide)
+    made = context.change(decide, renumbered=enqueue.renumbered)
     if made:
         context.ring(b"q")
     return made
@@ -142,6 +142,7 @@ def _repeated(view: views.View, old: Job, family: Family | None, wanted: Needs |
     spec = old.spec
     return spec.replace(
         user=view.context.user,
+        uid=view.context.uid,
         submitted_at=time.time(),
         redone_from=old.id,
         relay=None,
@@ -158,9 +159,11 @@ def _repeated(view: views.View, old: Job, family: Family | None, wanted: Needs |
 
 def _checked(context: Context, spec: Spec, old: Job, now: float) -> Spec:
     state = context.state
-    if not capture.take_in_use(state.environment(spec.env)):
+    if old.spec.uid != context.uid:
+        raise Refused(f"job {jobs.label(old)} belongs to {old.spec.user}")
+    if not capture.take_in_use(state.environment(spec.env, spec.uid)):
         raise Refused(f"the environment of job {jobs.label(old)} is no longer kept; submit the job again")
-    if spec.script is not None and not capture.take_in_use(state.script(spec.script)):
+    if spec.script is not None and not capture.take_in_use(state.script(spec.script, spec.uid)):
         raise Refused(f"the script of job {jobs.label(old)} is no longer kept; submit the job again")
     try:
         validation.check_deadline(spec, now)

@@ -196,7 +196,7 @@ class Request:
 
     def _check_what_is_run(self, job: Job, spec: Spec, limits: validation.Limits) -> None:
         try:
-            with open(self.context.state.environment(spec.env), "rb") as file:
+            with open(self.context.state.environment(spec.env, spec.uid), "rb") as file:
                 variables = file.read().split(b"\0")
         except OSError:
             variables = []
@@ -209,9 +209,9 @@ class Request:
             )  # fmt: skip
             self.notes |= {} if note is None else {note: None}
         if spec.family is not None:
-            from gflowd.core.request import elements
+            from gflowctl.submit import sweeps
 
-            elements.check(spec, limits, variables)
+            sweeps.check(spec, limits, variables)
 
 
 def _waiting(view: View, array_id: int, ids: Sequence[int]) -> Sequence[int]:

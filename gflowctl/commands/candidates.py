@@ -36,7 +36,9 @@ def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         shell, kind, word, *line = words
         head = match[0] if (match := _SEPARATORS.match(word)) else ""
-        context = Context(environ, _option(line, "--config"), _option(line, "--state-dir"))
+        context = Context(
+            environ, _option(line, "--config"), _option(line, "--state-dir"), daemon=_option(line, "--daemon")
+        )
         found = (pair for pair in _found(context, kind, word[len(head) :]) if pair[0].startswith(word[len(head) :]))
         described = shell != WITHOUT_DESCRIPTIONS
         lines = [_line(head + name, about if described else "") for name, about in itertools.islice(found, MOST)]

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, context: Context) -> int:  # noqa: ARG001 -- e
     from gflowctl.api import Queue
 
     gc.enable()  # it may live for days
-    with Queue(context.state_given, context.config_given, context.environ) as queue:
+    with Queue(context.state_given, context.config_given, context.environ, daemon=context.daemon_given) as queue:
         try:
             server.server(queue).run("stdio")
         except* BrokenPipeError:  # the agent's program has ended before its input did

@@ -166,7 +166,7 @@ def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
     if spec.conda_env is not None:
         yield "Conda", render.escape(spec.conda_env)
     if spec.script is not None:
-        yield "Script", f"{view.context.state.script(spec.script)} (as it was at submission)"
+        yield "Script", f"{view.context.state.script(spec.script, spec.uid)} (as it was at submission)"
     if spec.output is not None or run is not None:
         yield "Output", render.escape(jobs.log_path(view.context.state, job, jobs.attempt(job)))
     if spec.error is not None:

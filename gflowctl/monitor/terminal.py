@@ -45,9 +45,8 @@ def run(context: Context, choice: Choice, sort: str, *, color: bool) -> int:
     from gflowctl.monitor.screen import Monitor
 
     signal.signal(signal.SIGHUP, _vanish)
-    app = Monitor(
-        context, Wanted(choice, sort), ByApi(Queue(context.state_given, context.config_given, context.environ))
-    )
+    queue = Queue(context.state_given, context.config_given, context.environ, daemon=context.daemon_given)
+    app = Monitor(context, Wanted(choice, sort), ByApi(queue))
     app.run(mouse=False)
     if app.failure is not None:
         raise app.failure

@@ -39,6 +39,7 @@ ALWAYS_SAID = (
 )
 SHELLS = ("bash", "dash", "ksh", "sh", "zsh")
 LONGEST_HEAD = 65536  # bytes of a file that is no script, in which options are looked for
+ENVIRONMENTS, SCRIPTS = "env", "scripts"  # folders of the state directory
 LOGIN_PATH = b"/usr/local/bin:/usr/bin:/bin"
 USUAL_UMASK = b"Umask: 0022"
 
@@ -470,29 +471,38 @@ def input_file(path: str | None, cwd: str) -> str | None:
     return whole
 
 
-def keep_environment(state: paths.State, variables: Iterable[bytes]) -> str:
-    """Stores an environment, unless it is stored already; returns its name."""
-    data = b"".join(b"%b\0" % variable for variable in variables)
-    name = digest(data)
-    _keep(state.path("env"), state.environment(name), data, 0o600)
-    return name
+def keep(
+    state: paths.State, environments: Iterable[Iterable[bytes]], scripts: Iterable[bytes]
+) -> list[tuple[str, bytes]]:
+    """Stores what jobs need, unless it is stored already. Of many users, the gateway has to: returns what is to be sent
+    to it, each with its folder.
+    """
+    whole = (b"".join(b"%b\0" % variable for variable in variables) for variables in environments)
+    files = [*((ENVIRONMENTS, data) for data in whole), *((SCRIPTS, data) for data in scripts)]
+    if state.shared is not None:
+        uid = os.getuid()
+        return [(folder, data) for folder, data in files if not _is_kept(_place(state, folder, data, uid), data)]
+    for folder, data in files:
+        _keep(state.path(folder), _place(state, folder, data, None), data, 0o600 if folder == ENVIRONMENTS else 0o700)
+    return []
 
 
-def keep_script(state: paths.State, content: bytes) -> str:
-    """Stores a script, unless it is stored already; returns its name."""
-    name = digest(content)
-    _keep(state.path("scripts"), state.script(name), content, 0o700)
-    return name
+def _place(state: paths.State, folder: str, data: bytes, uid: int | None) -> str:
+    return (state.environment if folder == ENVIRONMENTS else state.script)(digest(data), uid)
+
+
+def _is_kept(path: str, data: bytes) -> bool:
+    try:
+        return os.stat(path, follow_symlinks=False).st_size == len(data) and take_in_use(path)
+    except OSError:
+        return False
 
 
 def _keep(directory: str, path: str, data: bytes, mode: int) -> None:
     """Not O_EXCL on the name itself: a writer killed half-way would leave a torn file that all others trust."""
     paths.private_directory(directory)
-    try:
-        if os.stat(path, follow_symlinks=False).st_size == len(data) and take_in_use(path):
-            return
-    except OSError:
-        pass
+    if _is_kept(path, data):
+        return
     try:
         paths.replace_file(path, data, durable=True, mode=mode)
     except OSError as error:

@@ -124,7 +124,7 @@ class Drafter:
         self._common = args
         self._words = self.parser.words if given is None else ()
         self._context = context
-        self._user = context.user
+        self._user, self._uid = context.user, context.uid
         self._limits = context.limits
         self._around = capture.Surroundings(embedded=context.embedded, environment=environment)
         self._given = None if given is None else dict(given)
@@ -229,6 +229,7 @@ class Drafter:
             command=command,
             name=_default_name(args, command) if args.name is None else args.name,
             user=self._user,
+            uid=self._uid,
             cwd=cwd,
             env=env.name,
             submitted_at=self._around.now,
@@ -278,9 +279,9 @@ class Drafter:
         elif args.wrap is None:
             self._note_trouble(args, command, cwd, env, may_come=may_come)
         if family is not None:
-            from gflowd.core.request import elements
+            from gflowctl.submit import sweeps
 
-            elements.check(spec, self._limits, env.variables)
+            sweeps.check(spec, self._limits, env.variables)
         return spec
 
     def _moment(self, given: str | float | None, option: str, zone: str | None) -> float | None:

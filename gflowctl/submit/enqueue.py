@@ -12,7 +12,7 @@ from gflowd.core.job.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Final
+    from typing import Any, Final
 
     from gflowctl.context import Context
     from gflowctl.submit.drafting import Draft, Drafter
@@ -46,6 +46,10 @@ class New(Value):
 
         return sweeps.jobs(self.spec, self.first, wish)
 
+    def renumbered(self, by: int) -> New:
+        """The same with `by` added to each provisional id."""
+        return New(self.first + by, self.spec.replace(**_own_ids(self.spec, by)), held=self.held)
+
     def put(self, commit: Commit) -> None:
         """Its records: one spec, and a wish for each job that is to be held."""
         commit.put(SPEC, self.first, codec.encode(self.spec))
@@ -55,15 +59,34 @@ class New(Value):
                 commit.put(WISH, job_id, held)
 
 
+def renumbered(made: Sequence[New], by: int) -> list[New]:
+    """These as the gateway has numbered them."""
+    return [new.renumbered(by) for new in made]
+
+
+def _own_ids(spec: Spec, by: int) -> dict[str, Any]:
+    """The fields of a spec that name new jobs."""
+    found: dict[str, Any] = {}
+    if spec.batch is not None:
+        found["batch"] = spec.batch + by
+    if spec.needs is not None:
+        from gflowd.core.gateway.asking import PROVISIONAL
+
+        found["needs"] = spec.needs.replace(
+            dependencies=tuple(
+                each if each.id is None or each.id < PROVISIONAL else each.replace(id=each.id + by)
+                for each in spec.needs.dependencies
+            )
+        )
+    return found
+
+
 def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[New]:
     """Commits them with consecutive ids. Raises `Refused` if one waits for a job that does not exist, `IsQueued` if
     one with `skip_if_queued` has a namesake that has not ended.
     """
     context.writable_store  # noqa: B018 -- it makes the state directory
-    for variables in drafter.environments.values():
-        capture.keep_environment(context.state, variables)
-    for content in drafter.scripts.values():
-        capture.keep_script(context.state, content)
+    files = capture.keep(context.state, drafter.environments.values(), drafter.scripts.values())
 
     def decide(commit: Commit) -> list[New]:
         has_quota = context.may_have_queue_quota(commit)
@@ -85,7 +108,7 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
             made.append(new)
         return made
 
-    return context.change(decide)
+    return context.change(decide, files=files, renumbered=renumbered)
 
 
 def rehearse(drafts: Sequence[Draft], context: Context) -> list[New]:

@@ -22,8 +22,8 @@ LARGEST_LINE = validation.LARGEST_SCRIPT  # bytes
 LONGEST_ERROR = 200  # characters: a wrong value may be as long as a line
 FOR_ALL = frozenset(
     {
-        "color", "config", "dry-run", "follow", "from", "help", "ignore-unknown-directives", "json", "parsable",
-        "skip-if-queued", "state-dir", "version", "wait",
+        "color", "config", "daemon", "dry-run", "follow", "from", "help", "ignore-unknown-directives", "json",
+        "parsable", "skip-if-queued", "state-dir", "version", "wait",
     }
 )  # fmt: skip  # options that say nothing of one job
 

@@ -154,7 +154,9 @@ def application(source: Source, door: Door) -> tuple[Starlette, Site]:
     """The ASGI application, and what it shares."""
     first = source.first
     zone = {} if first.timezone_given is None else {"GFLOW_TIMEZONE": first.timezone_given}  # of the days of statistics
-    site = Site(source, door, Queue(first.state_given, first.config_given, {**first.environ, **zone}))
+    site = Site(
+        source, door, Queue(first.state_given, first.config_given, {**first.environ, **zone}, daemon=first.daemon_given)
+    )
 
     def statics(request: Request) -> Response:
         return site.file(request.path_params["name"])

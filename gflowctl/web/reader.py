@@ -48,7 +48,9 @@ class Source:
     def context(self) -> Context:
         """A context that has read nothing yet: settings and what the daemon saw may have changed."""
         first = self.first
-        return Context(first.environ, first.config_given, first.state_given, first.timezone_given)
+        return Context(
+            first.environ, first.config_given, first.state_given, first.timezone_given, daemon=first.daemon_given
+        )
 
     def observed(self) -> Observed:
         """What the daemon last saw."""

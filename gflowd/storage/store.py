@@ -370,9 +370,7 @@ class Commit:
 
     def may_have(self, kind: str) -> bool:
         """Whether there may be records of one of the kinds in `MARKED`; reads only the header."""
-        header = self._file.header()
-        marks = () if header is None else header[4].get("has", ())
-        return header is None or not isinstance(marks, (list, tuple)) or kind in marks
+        return may_have(self._file.header(), kind)
 
     def rewrite(self, fold: Fold) -> int:
         """Replaces the file by the live records of `fold`; returns the new size in bytes.
@@ -591,6 +589,12 @@ class SnapshotFile:
         for name in self._beside("."):
             if ".new." in os.path.basename(name):
                 os.unlink(name)
+
+
+def may_have(header: list[Any] | None, kind: str) -> bool:
+    """Whether a snapshot with this header record may have records of one of the kinds in `MARKED`."""
+    marks = () if header is None else header[4].get("has", ())
+    return header is None or not isinstance(marks, (list, tuple)) or kind in marks
 
 
 def _header() -> dict[str, Any]:

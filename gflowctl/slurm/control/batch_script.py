@@ -53,7 +53,7 @@ def script(context: Context, job: Job) -> bytes:
     spec = job.spec
     if spec.script is not None:
         try:
-            with open(context.state.script(spec.script), "rb") as file:
+            with open(context.state.script(spec.script, spec.uid), "rb") as file:
                 return file.read()
         except OSError as error:
             raise Refused(f"job script retrieval failed: {error.strerror}") from None

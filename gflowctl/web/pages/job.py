@@ -114,7 +114,7 @@ def _attempts(view: View, job: Job) -> list[dict[str, Any]]:
 def _script(view: View, job: Job) -> str | None:
     if job.spec.script is None:
         return None
-    with suppress(OSError), open(view.context.state.script(job.spec.script), "rb") as file:
+    with suppress(OSError), open(view.context.state.script(job.spec.script, job.spec.uid), "rb") as file:
         return log_pieces.plain(file.read(LONGEST_SCRIPT))
     return None
 

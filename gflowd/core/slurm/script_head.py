@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 REMEDY = "--ignore-unknown-directives ignores it"
 LONGEST_LINE = 65536  # bytes: a command line may be longer, but none is written that long
 ELSEWHERE = (
-    "--", "--color", "--config", "--from", "--help", "-h", "--ignore-unknown-directives", "--state-dir", "--version",
-    "--wrap",
+    "--", "--color", "--config", "--daemon", "--from", "--help", "-h", "--ignore-unknown-directives", "--state-dir",
+    "--version", "--wrap",
 )  # fmt: skip  # they have no place in a script
 
 _GFLOW = re.compile(rb"#[ \t]*GFLOW(?=[ \t\r]|$)(.*)", re.DOTALL)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -225,14 +224,14 @@ def test_what_a_submission_takes_in_use_as_it_is_swept_stays(attic: Attic, monke
     assert os.listdir(path.parent) == ["x"]
 
 
-@pytest.mark.parametrize("keep", [capture.keep_environment, capture.keep_script])
-def test_who_submits_what_is_kept_already_makes_it_young(attic: Attic, keep: Callable[..., str]) -> None:
-    content: Any = [b"A=1"] if keep is capture.keep_environment else b"#!/bin/sh\n"
-    kind = "env" if keep is capture.keep_environment else "scripts"
-    path = Path(attic.state.path(kind, keep(attic.state, content)))
-    os.utime(path, (OLD, OLD))
-    assert keep(attic.state, content) == path.name
-    assert path.stat().st_mtime > OLD
+def test_who_submits_what_is_kept_already_makes_it_young(attic: Attic) -> None:
+    variables, script = b"A=1", b"#!/bin/sh\n"
+    places = attic.state.environment(capture.digest(variables + b"\0")), attic.state.script(capture.digest(script))
+    for _ in range(2):
+        capture.keep(attic.state, [[variables]], [script])
+        assert min(Path(path).stat().st_mtime for path in places) > OLD
+        for path in places:
+            os.utime(path, (OLD, OLD))
 
 
 def test_the_archivist_makes_young_what_a_job_that_leaves_had(attic: Attic) -> None:

@@ -1,0 +1,65 @@
+"""The door of a daemon for many users: one request and its answer, over the gateway's socket."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from gflowd.core.errors import SystemFailed, TryAgain
+from gflowd.core.gateway import asking, protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gflowd.core.gateway.protocol import Message
+
+NOT_THERE = "gflowd's gateway is not there (systemctl start gflow-gateway.socket)"
+ANSWER = 30.0  # seconds that an answer may take
+BLOCK = 1 << 18  # bytes
+FIRST_REST, LONGEST_REST = 0.02, 0.5  # seconds between two tries
+
+
+def ask(gate: str, request: bytes, patience: float = 10.0) -> Message:
+    """The answer to a message of `asking`. Sends it again for `patience` seconds while the gateway is busy, or ends
+    before it has answered: whoever asks for a change says in it that it is the same one. Raises the error that the
+    answer tells of, `TryAgain` where nobody listens, `SystemFailed` for what is no answer.
+    """
+    deadline, rest, was_sent = time.monotonic() + patience, FIRST_REST, False
+    while True:
+        try:
+            answer = _answer(gate, request)
+            asking.check(answer[0])
+        except TryAgain:
+            if time.monotonic() + rest > deadline:
+                raise
+        except (FileNotFoundError, ConnectionRefusedError):
+            if not was_sent or time.monotonic() + rest > deadline:
+                raise TryAgain(NOT_THERE) from None
+        except ConnectionError:
+            was_sent = True
+            if time.monotonic() + rest > deadline:
+                raise TryAgain("gflowd's gateway ended before it had answered; try again") from None
+        except TimeoutError:
+            raise TryAgain(f"gflowd's gateway did not answer within {ANSWER:g} s") from None
+        except protocol.Malformed as error:
+            raise SystemFailed(f"{gate}: what answers there is not gflowd's gateway: {error}") from None
+        except OSError as error:
+            raise SystemFailed(f"{gate}: {error.strerror or error}") from error
+        else:
+            return answer
+        time.sleep(rest)
+        rest = min(2 * rest, LONGEST_REST)
+
+
+def _answer(gate: str, request: bytes) -> Message:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ANSWER)
+        connection.connect(gate)
+        try:
+            connection.sendall(request)
+        except BrokenPipeError:
+            pass  # it may have answered before it had read all: that it is busy, or that this is too much
+        reader = protocol.Reader()
+        while data := connection.recv(min(BLOCK, max(1, reader.wanted))):
+            if (found := reader.feed(data)) is not None:
+                return found
+    raise ConnectionResetError

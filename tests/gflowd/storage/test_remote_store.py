@@ -1,0 +1,144 @@
+"""Changes that a gateway makes: what is asked, what becomes of the answers, and of those that do not come."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.answering import gateway
+
+from gflowd.core.errors import GflowError, Refused, SystemFailed, TryAgain
+from gflowd.core.gateway.asking import PROVISIONAL
+from gflowd.core.gateway.protocol import encode
+from gflowd.paths import Shared, State
+from gflowd.storage import gate, remote_store
+from gflowd.storage.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gflowd.storage.remote_store import RemoteCommit
+
+DONE = {"ok": True, "first": 42}
+BUSY = {"error": "gflowd's gateway is busy; try again", "status": 75}
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(gate, "FIRST_REST", 0.001)
+    state = State(str(tmp_path / "state"))
+    state.prepare()
+    with Store(state).commit() as commit:
+        commit.put("wish", commit.allocate(), {"held": True})
+    state.share(Shared(gate=str(tmp_path / "gate.sock")))
+    return Store(state, lock_timeout=5.0)
+
+
+def change(store: Store, decide: Any, **how: Any) -> tuple[Any, int]:
+    assert store.state.shared is not None
+    return remote_store.change(store, store.state.shared.gate, decide, **how)
+
+
+def submit(commit: RemoteCommit) -> tuple[int, int]:
+    found = commit.allocate(3), commit.allocate()
+    for first in found:
+        commit.put("spec", first, {"command": ["true"]})
+    return found
+
+
+def test_what_was_put_is_asked_for_with_the_files_and_ids_are_told_later(store: Store, tmp_path: Path) -> None:
+    with gateway(str(tmp_path / "gate.sock"), DONE) as asked:
+        made, by = change(store, submit, files=[("env", b"A=1\0"), ("scripts", b"#!")])
+    assert [each + by for each in made] == [42, 45]
+    [(head, tail)] = asked.asked
+    assert len(head.pop("once")) == 32
+    specs = [["spec", PROVISIONAL, {"command": ["true"]}], ["spec", PROVISIONAL + 3, {"command": ["true"]}]]
+    files = [["env", 4], ["scripts", 2]]
+    assert head == {"v": 1, "do": "commit", "seen": None, "files": files, "records": specs}
+    assert tail == b"A=1\0#!"
+
+
+def test_how_far_was_read_is_said_and_what_changed_meanwhile_is_decided_anew(store: Store, tmp_path: Path) -> None:
+    decided = []
+
+    def release(commit: RemoteCommit) -> int:
+        decided.append(commit.fold().of("wish"))
+        commit.put("wish", 1, None)
+        return len(decided)
+
+    def meanwhile(*_: object) -> dict[str, Any]:
+        private = State(store.state.root)
+        with Store(private).commit() as commit:
+            commit.put("wish", 1, {"held": True, "top_at": 1.0})
+        return {"again": True}
+
+    with gateway(str(tmp_path / "gate.sock"), meanwhile, {"ok": True, "first": 0}) as asked:
+        assert change(store, release) == (2, 0)
+    assert decided == [{1: {"held": True}}, {1: {"held": True, "top_at": 1.0}}]
+    (first, _), (second, _) = asked.asked
+    assert first["seen"][0] < second["seen"][0]
+    assert first["once"] != second["once"]
+
+
+def test_nothing_is_asked_for_where_nothing_is_to_be_changed(store: Store) -> None:
+    assert change(store, lambda commit: commit.may_have("quota")) == (False, 0)
+
+
+def test_quotas_are_told_by_the_header(store: Store) -> None:
+    with Store(State(store.state.root)).commit() as commit:
+        commit.put("quota", "user:ada", {"max_running_jobs": 1})
+    assert change(store, lambda commit: commit.may_have("quota")) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        ({"error": "job 7 belongs to ada", "status": 1}, Refused, "job 7 belongs to ada"),
+        ({"error": "no", "status": 99}, GflowError, "no"),
+        (b"HTTP/1.1 400", SystemFailed, "is not gflowd's gateway"),
+        (b"GF1\n\0\0\0\1\0\0\0\0x", SystemFailed, "is not gflowd's gateway"),
+    ],
+    ids=["refused", "unknown", "stranger", "nonsense"],
+)
+def test_errors_are_raised_as_they_are(
+    store: Store, tmp_path: Path, answer: Any, kind: type[GflowError], words: str
+) -> None:
+    with gateway(str(tmp_path / "gate.sock"), answer), pytest.raises(GflowError, match=words) as raised:
+        change(store, submit)
+    assert type(raised.value) is kind
+
+
+def test_a_request_whose_answer_got_lost_is_the_same_one_when_it_is_sent_again(store: Store, tmp_path: Path) -> None:
+    with gateway(str(tmp_path / "gate.sock"), b"", encode(DONE)[:9], BUSY, DONE) as asked:
+        _, by = change(store, submit)
+    assert by == 42 - PROVISIONAL
+    assert len(asked.asked) == 4
+    assert len({head["once"] for head, _ in asked.asked}) == 1
+
+
+def test_one_that_stays_busy_or_stays_away_may_be_asked_later(store: Store, tmp_path: Path) -> None:
+    place = str(tmp_path / "gate.sock")
+    with pytest.raises(TryAgain, match=r"gateway is not there \(systemctl start gflow-gateway.socket\)"):
+        change(store, submit)
+    store.lock_timeout = 0.01
+    for answer, words in ((BUSY, "busy"), (b"", "ended before it had answered"), ({"again": True}, "kept changing")):
+        with gateway(place, answer), pytest.raises(TryAgain, match=words):
+            change(store, submit)
+
+
+def test_a_gateway_that_says_nothing_is_not_waited_for_for_ever(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "ANSWER", 0.02)
+
+    given_up = Event()
+
+    def silent(*_: object) -> bytes:
+        given_up.wait()
+        return b""
+
+    with gateway(str(tmp_path / "gate.sock"), silent):
+        with pytest.raises(TryAgain, match="did not answer within"):
+            change(store, submit)
+        given_up.set()
