@@ -196,17 +196,24 @@ class Trial:
         return "the job ended with its status, 6, and the daemon recorded it"
 
     def system_package(self) -> str:
-        files = [
-            line.split()[-1] for line in self.sudo("dpkg -c /packages/gflow-system_*.deb | grep -v '/$'").splitlines()
-        ]
-        if wrong := [path for path in files if not path.startswith(("./usr/share/doc/", "./usr/share/lintian/"))]:
-            raise Wrong(f"it has {wrong}")
-        return f"{len(files)} files, about itself only"
+        """Installed, where no systemd runs, so that nothing can be started."""
+        self.sudo(
+            "apt-get update -qq; apt-get install -qq -y --no-install-recommends /packages/gflow-system_*.deb 2>&1"
+        )
+        told = self.sudo("stat -c '%n %a %U:%G' /var/lib/gflow /var/spool/gflow /var/spool/gflow/jobs").splitlines()
+        if wrong := [line for line in told if not line.endswith(" 711 root:root")]:
+            raise Wrong(f"it made {wrong}")
+        wants = self.sudo("cd /etc/systemd/system; ls *.wants | grep gflow").split()
+        if wants != ["gflowd.service", "gflow-gateway.socket"]:
+            raise Wrong(f"enabled are {wants}")
+        self.sudo("getent group gflow-admin; test -f /etc/pam.d/gflow")
+        self.sudo("systemd-analyze verify /usr/lib/systemd/system/gflow*.s[eol]* 2>&1")
+        return "units enabled, group and directories made; systemd-analyze verify is content"
 
     def purge(self) -> str:
         self.user("gflowd stop")
         self.sudo(f"mkdir -p {os.path.dirname(ENABLED)}; ln -s /usr/lib/systemd/system/gflowd@.service {ENABLED}")
-        self.sudo("apt-get purge -qq -y --autoremove gflow tmux procps 2>&1")
+        self.sudo("apt-get purge -qq -y --autoremove gflow gflow-system tmux procps 2>&1")
         left = [path for path in sorted(self.files() - self.before) if "gflow" in path]
         if left:
             raise Wrong(f"left: {left}")

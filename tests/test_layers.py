@@ -87,6 +87,11 @@ MAY_IMPORT = (
             "gflowd.core.slurm.sbatch_semantics", "gflowd.core.syntax.",
         ),
     ),
+    # what of a request becomes records of the snapshot, and for whom
+    (
+        "gflowd.core.judging.",
+        (*BELOW_PLANNING, "gflowd.core.judging.", "gflowd.core.notify.words", "gflowd.core.planning."),
+    ),
     ("gflowd.core", ()),
     ("gflowd.paths", ("gflowd.core.syntax.fast_json",)),  # where things are kept, and the door to them
     # The world: each effect by itself.

@@ -33,6 +33,9 @@ FLOORS = dict(
 )
 MUST = set(SETUP["options"]["install_requires"].split()) - {"nvidia-ml-py>=12.550.52"}  # NVML is for real GPUs alone
 DEBIAN = {"nvidia-ml-py": "pynvml"}
+UNITS = ("gflowd.service", "gflow-gateway.service", "gflow-gateway.socket", "gflow.slice")
+SHARED = PACKAGING / "systemd/shared"
+PAM = ("gflow.pam", "gflow.pam.arch", "gflow.pam.debian", "gflow.pam.redhat")
 
 
 def test_each_package_has_our_version() -> None:
@@ -80,6 +83,8 @@ def test_what_packages_install_beside_pip_is_complete_and_runs(tmp_path: Path) -
     path = f"{os.path.dirname(sys.executable)}:/usr/bin:/bin"
     subprocess.run([PACKAGING / "install-extras", tmp_path, "/usr/share/zsh/vendor-completions"], cwd=ROOT, check=True,
                    env={"PATH": path})  # fmt: skip
+    (pam,) = (each for each in (tmp_path / "etc").rglob("*") if each.is_file())
+    assert pam == tmp_path / "etc/pam.d/gflow"
     found = {str(each.relative_to(usr)) for each in usr.rglob("*") if not each.is_dir()}
     shared = {
         place.format(name)
@@ -90,7 +95,11 @@ def test_what_packages_install_beside_pip_is_complete_and_runs(tmp_path: Path) -
         )
     }  # fmt: skip
     units = {"lib/systemd/user/gflowd.service", "lib/systemd/system/gflowd@.service"}
-    assert found == shared | units | {f"lib/gflow/slurm/bin/{name}" for name in front_ends.NAMES}
+    system = {f"lib/systemd/system/{name}" for name in UNITS} | {
+        "lib/sysusers.d/gflow.conf",
+        "lib/tmpfiles.d/gflow.conf",
+    }
+    assert found == shared | units | system | {f"lib/gflow/slurm/bin/{name}" for name in front_ends.NAMES}
     for name in ("gflowctl", "gflowd"):
         assert (usr / "bin" / name).read_text().startswith("#!/usr/bin/python3 -I\n")
         assert os.access(usr / "bin" / name, os.X_OK)
@@ -98,6 +107,27 @@ def test_what_packages_install_beside_pip_is_complete_and_runs(tmp_path: Path) -
         assert (usr / "lib/gflow/slurm/bin" / name).resolve() == usr / "bin/gflowctl"
     for unit in units:
         assert "\nExecStart=/usr/bin/gflowd run\n" in (usr / unit).read_text()
+
+
+def test_every_distribution_has_the_files_of_the_daemon_for_all_users() -> None:
+    listed = (PACKAGING / "debian/gflow-system.install").read_text().split()
+    spec = (PACKAGING / "rpm/gflow.spec").read_text()
+    for name in UNITS:
+        assert any(Path(f"usr/lib/systemd/system/{name}").match(pattern) for pattern in listed)
+        assert f"\n%{{_unitdir}}/{name}\n" in spec
+    for recipe in ("debian/rules", "rpm/gflow.spec", "arch/PKGBUILD"):
+        (pam,) = re.findall(r"\bgflow\.pam\.[a-z]+", (PACKAGING / recipe).read_text())
+        assert pam in PAM
+
+
+def test_no_job_is_moved_out_of_its_unit_and_nothing_is_given_away_at_installation() -> None:
+    assert {each.name for each in SHARED.glob("*.pam*")} == set(PAM)
+    for name in PAM:
+        rules = [line for line in (SHARED / name).read_text().splitlines() if not line.startswith("#")]
+        assert not [line for line in rules if "pam_systemd" in line or line.endswith(("common-session", "-login"))]
+        assert {"pam_loginuid.so", "pam_access.so"} <= {line.split()[-1] for line in rules}
+    for script in (PACKAGING / "debian").glob("*.p[or]*"):
+        assert not re.search(r"\bch(own|mod|grp)\b", script.read_text())
 
 
 def packed(names: list[str], when: int, owner: str) -> bytes:

@@ -6,12 +6,13 @@ from gflowctl.change import update, wishes
 from gflowctl.options import job_options
 from gflowctl.output import render
 from gflowctl.submit import capture
-from gflowctl.view import jobs, views
+from gflowctl.view import views
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Wish
-from gflowd.core.job.records import ENDED, LIMIT, LIVE, PHASE, SPEC, WISH, is_queued, phase_name
+from gflowd.core.job.records import LIMIT, SPEC, WISH
 from gflowd.core.job.value import Value
+from gflowd.core.judging import queue_limits, updates
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowd.core.job.model import Job, Spec
     from gflowd.storage.store import Commit
-
-TAKEN = ("gpus", "gpu_memory_mb", "shared", "cpus", "memory_mb")  # fields of what a running job occupies
 
 
 class Outcome(Value):
@@ -117,12 +116,9 @@ def _change(view: views.View, commit: Commit, request: Request, spec_id: int, id
     """The new spec; None where there was nothing to change. Raises `Refused`."""
     if len(ids) < len(view.ids_of(spec_id)) and (request.options != {"param"} or request.cleared):
         raise Refused(f"the elements of an array are changed together, except with --param; give {spec_id}")
-    job = foremost(view, ids)
+    job = updates.foremost(view, ids)
     spec = request.apply(view, job, ids)
-    if any(getattr(spec, field) != getattr(job.spec, field) for field in TAKEN):
-        _refuse_beside(view, ids, LIVE, "resources")
-    if _files(spec) != _files(job.spec):
-        _refuse_beside(view, ids, (*LIVE, ENDED), "files")
+    updates.check_elements(view, ids, job.spec, spec)
     touched = request.options | request.cleared
     moves = spec.begin_at != job.spec.begin_at or not touched.isdisjoint(("begin", "repeat"))
     moved = [each for each in ids if moves and "begin_at" in (view.records.of(WISH).get(each) or ())]
@@ -132,7 +128,7 @@ def _change(view: views.View, commit: Commit, request: Request, spec_id: int, id
     if spec.gpus > job.spec.gpus:
         from gflowctl.machine import quotas
 
-        quotas.check_size(quotas.in_force(view.context, view.fold), spec)
+        queue_limits.check_size(quotas.in_force(view.context, view.fold), spec)
     commit.put(SPEC, spec_id, codec.encode(spec))
     if limited:  # it would take precedence over the spec
         commit.put(LIMIT, spec_id, None)
@@ -142,36 +138,7 @@ def _change(view: views.View, commit: Commit, request: Request, spec_id: int, id
     return spec
 
 
-def _files(spec: Spec) -> tuple[str | None, ...]:
-    """The fields that determine where all elements write."""
-    patterns = (spec.output, spec.error)
-    by_name = spec.name_template is None and any("%x" in each for each in patterns if each is not None)
-    return (*patterns, spec.name if by_name else None)
-
-
-def _refuse_beside(view: views.View, ids: Sequence[int], phases: tuple[str, ...], what: str) -> None:
-    """Elements share a spec: a change would misstate the resources, or lose the log, of an element in such a phase."""
-    records = view.records.of(PHASE)
-    found = next((each for each in ids if phase_name(records.get(each)) in phases), None)
-    if found is not None:
-        element = view.job(found)
-        raise Refused(
-            f"its {what} cannot be changed, {jobs.label(element)} is {jobs.state(element)}; "
-            "gflowctl redo the elements that wait with other ones, and cancel these"
-        )
-
-
-def foremost(view: views.View, ids: Sequence[int]) -> Job:
-    """The first element of an array that waits, or else runs: while some wait, all may be changed."""
-    found = view.job(ids[0])
-    if len(ids) > 1:
-        left = [job_id for job_id in ids if not view.has_ended(job_id)]
-        waiting = (job_id for job_id in left if is_queued(view.records.of(PHASE).get(job_id)))
-        found = view.job(next(waiting, left[0] if left else ids[0]))
-    return found
-
-
 def _refuse_cycles(view: views.View, spec_ids: Sequence[int], request: Request) -> None:
-    from gflowctl.change import cycles
+    from gflowd.core.judging import cycles
 
     cycles.refuse(view, spec_ids, request.needs, request.args.name)

@@ -209,9 +209,9 @@ class Request:
             )  # fmt: skip
             self.notes |= {} if note is None else {note: None}
         if spec.family is not None:
-            from gflowctl.submit import sweeps
+            from gflowd.core.request import elements
 
-            sweeps.check(spec, limits, variables)
+            elements.check(spec, limits, variables)
 
 
 def _waiting(view: View, array_id: int, ids: Sequence[int]) -> Sequence[int]:

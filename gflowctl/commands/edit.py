@@ -23,6 +23,7 @@ from gflowctl.view import jobs, views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.job.model import ENDED_STATES
+from gflowd.core.judging import updates
 from gflowd.core.request import update_rules
 from gflowd.storage.record_log import Fold
 
@@ -94,7 +95,7 @@ def _job(args: argparse.Namespace, view: views.View) -> tuple[int, Job]:
         view.check_changeable(spec_id)
     except Refused as error:
         raise Refused(f"job {spec_id} {error}") from None
-    job = spec_changes.foremost(view, ids)
+    job = updates.foremost(view, ids)
     if (state := jobs.state(job)) in ENDED_STATES:
         raise Refused(f"job {spec_id} has ended ({state}); gflowctl redo makes a new job")
     return spec_id, job

@@ -1,11 +1,11 @@
-"""Quotas for submissions and `gflowctl quota`: what is in force, and how many jobs each owner has."""
+"""Quotas for queue_limits and `gflowctl quota`: what is in force, and how many jobs each owner has."""
 
 from __future__ import annotations
 
 from gflowctl.view import selection, views
 from gflowd.core.accounting.quotas import Quotas, owners
-from gflowd.core.errors import Refused
 from gflowd.core.job.records import PHASE, QUOTA, SPEC, WISH, is_live
+from gflowd.core.judging import queue_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,33 +30,19 @@ def in_force(context: Context, fold: Fold | None) -> Quotas:
     return Quotas(context.settings.get("quotas") or {}, {} if fold is None else fold.of(QUOTA))
 
 
-def check_size(quotas: Quotas, spec: Spec) -> None:
-    """Raises `Refused` for a job that is larger than its own quota."""
-    if (why := quotas.too_large(spec)) is not None:
-        raise Refused(f"{why} (gflowctl quota list)")
-
-
 def check(context: Context, fold: Fold | None, wanted: Sequence[tuple[Spec, int]]) -> None:
     """Raises `Refused` if jobs of these specs, in these numbers, may not be queued in addition to those of `fold`, or
     can never run. `fold` may be None if no quota was set and none limits queued jobs.
     """
     quotas = in_force(context, fold)
     for spec, _ in wanted:
-        check_size(quotas, spec)
-    if fold is None:
-        return
-    limited = {
+        queue_limits.check_size(quotas, spec)
+    limited = set() if fold is None else {
         owner for spec, _ in wanted for owner in owners(spec) if quotas.of(owner).max_queued_jobs is not None
     }  # fmt: skip
-    if not limited:
-        return
-    queued = {owner: used.queued_jobs for owner, used in usage(fold, limited).items()}
-    for spec, new in wanted:
-        refusal = quotas.queued_refusal(spec, new, queued)
-        if refusal is not None:
-            raise Refused(f"{refusal} (gflowctl quota list)")
-        for owner in owners(spec):
-            queued[owner] = queued.get(owner, 0) + new
+    if fold is not None and limited:
+        queued = {owner: used.queued_jobs for owner, used in usage(fold, limited).items()}
+        queue_limits.check_queued(quotas, wanted, queued)
 
 
 def usage(fold: Fold, of: Collection[str] | None = None) -> dict[str, Usage]:

@@ -279,9 +279,9 @@ class Drafter:
         elif args.wrap is None:
             self._note_trouble(args, command, cwd, env, may_come=may_come)
         if family is not None:
-            from gflowctl.submit import sweeps
+            from gflowd.core.request import elements
 
-            sweeps.check(spec, self._limits, env.variables)
+            elements.check(spec, self._limits, env.variables)
         return spec
 
     def _moment(self, given: str | float | None, option: str, zone: str | None) -> float | None:

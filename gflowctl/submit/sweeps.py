@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowd.core.errors import BadUsage, Refused
-from gflowd.core.job import array_task, arrays
+from gflowd.core.job import arrays
 from gflowd.core.job.arrays import Axis, Family
 from gflowd.core.job.model import Job, Queued, Wish
 from gflowd.core.request import sweep_parameters, validation
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from gflowd.core.job.model import Spec
-    from gflowd.core.request.validation import Limits
 
     Found = TypeVar("Found")
 
@@ -72,26 +71,6 @@ def _table(path: str) -> str:
         return content.decode()
     except UnicodeDecodeError:
         raise Refused(f"--param-file {path}: not valid UTF-8") from None
-
-
-def check(spec: Spec, limits: Limits, variables: list[bytes]) -> None:
-    """Raises `Refused` if the name or command of any element is impossible; checks the longest and shortest values."""
-    assert spec.family is not None
-    overridden: dict[str, list[str]] = {}
-    for override in spec.family.overrides:
-        overridden.setdefault(override.name, []).append(override.value)
-    for choose in (max, min):
-        chosen = []
-        for axis in spec.family.axes:
-            columns = zip(axis.names, zip(*axis.rows, strict=True), strict=True)
-            row = tuple(choose((*column, *overridden.get(name, ())), key=len) for name, column in columns)
-            chosen.append(Axis(names=axis.names, rows=(row,)))
-        last = arrays.greatest(spec.family)
-        family = spec.family.replace(axes=tuple(chosen), overrides=(), ranges=() if chosen else ((last, last, 1),))
-        job = Job(1, spec.replace(family=family), Wish(), Queued(), 1)
-        command = array_task.command(job)
-        validation.check_size(command, variables)
-        validation.checked(spec.replace(command=command, name=array_task.name(job)), limits)
 
 
 def jobs(spec: Spec, first_id: int, wish: Wish) -> Iterator[Job]:

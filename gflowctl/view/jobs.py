@@ -5,8 +5,6 @@ from __future__ import annotations
 from gflowd.core.job.model import (
     CANCELLED,
     FINISHED,
-    HELD,
-    QUEUED,
     TIMEOUT,
     TMUX,
     Ended,
@@ -36,14 +34,12 @@ NAMED = 10  # jobs, where the labels of all would be longer
 
 def state(job: Job) -> str:
     """One of `model.STATES`; a queued job with a cancel wish already counts as cancelled, since it will not start."""
-    if job.wish.cancelled_at is not None and isinstance(job.phase, Queued):
-        return CANCELLED
-    return job.state
+    return job.wanted_state
 
 
 def is_waiting(job: Job) -> bool:
     """Whether it is queued or held."""
-    return state(job) in (QUEUED, HELD)
+    return job.is_waiting
 
 
 def started_at(job: Job) -> float | None:
@@ -167,11 +163,7 @@ def session(job: Job) -> str | None:
 
 def attempt(job: Job) -> int:
     """The present or last attempt, from 1."""
-    if isinstance(job.phase, Queued):
-        return job.phase.attempt
-    if isinstance(job.phase, Ended):
-        return job.phase.last_attempt
-    return job.phase.run.attempt
+    return job.attempt
 
 
 def file_name(job: Job, pattern: str | None) -> str | None:

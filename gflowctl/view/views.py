@@ -32,7 +32,7 @@ from gflowd.core.job.records import (
     attempt_of,
     has_ended,
     is_live,
-    is_queued,
+    is_settled,
     is_wanted_again,
 )
 
@@ -342,10 +342,7 @@ class View:
 
 def record_has_ended(records: Records, job_id: int) -> bool:
     """Whether the job's records say that it is over: it has ended for good, or was cancelled while queued."""
-    phase, wish = records.of(PHASE).get(job_id), records.of(WISH).get(job_id)
-    if phase is not None and not is_queued(phase):
-        return has_ended(phase) and not is_wanted_again(phase, wish)
-    return wish is not None and wish.get("cancelled_at") is not None
+    return is_settled(records.of(PHASE).get(job_id), records.of(WISH).get(job_id))
 
 
 def by_spec(view: View, ids: Iterable[int]) -> dict[int, list[int]]:

@@ -30,7 +30,7 @@ GROUPS = {"gflow-admin": (60010, ("gfop",)), "gflab": (60011, ("gfa", "gfx"))}
 PROGRAMS = {"gflowd": "gflowd.main import main", "gflowctl": "gflowctl.__main__ import program"}
 OWN = ("/etc", "/run", "/var/lib", "/var/spool")  # of which the machine has its own
 SLICES = {"root": "system.slice"}  # all others': user.slice, as logins have it under systemd
-PAM = ROOT / "packaging/system/gflow.pam"
+PAM = ROOT / "packaging/systemd/shared/gflow.pam"
 NEEDED = ("unshare", "nsenter", "setpriv", "mount", "umount")
 
 

@@ -53,3 +53,12 @@ class ArrayIndex:
             return None
         start = self._starts[place]
         return start if job_id < start + self._sizes[start] else None
+
+
+def of(specs: Mapping[int, Mapping[str, Any]]) -> ArrayIndex:
+    """That of all spec records."""
+    made = ArrayIndex()
+    for job_id, raw in specs.items():
+        if "family" in raw:
+            made.note(job_id, raw)
+    return made

@@ -17,6 +17,11 @@ def index(job: Job) -> int | None:
     return arrays.index_of(job.spec.family, job.id - job.array_id)
 
 
+def label(job: Job) -> str:
+    """`42`, or `42_3` for an element of an array."""
+    return str(job.id) if job.array_id is None else f"{job.array_id}_{index(job)}"
+
+
 def parameters(job: Job) -> dict[str, str]:
     """The values of a sweep's parameters."""
     if job.array_id is None or job.spec.family is None:

@@ -93,16 +93,52 @@ class Maybe:
         return not there or self.rule(there)
 
 
-def list_of(rule: Rule, least: int = 0) -> Rule:
+class Listed:
     """Lists of at least this many values that satisfy `rule`."""
 
-    def each(column: Column) -> bool:
-        if {*map(type, column)} != {list} or min(map(len, column)) < least:
+    __slots__ = ("least", "rule")
+
+    def __init__(self, rule: Rule, least: int = 0) -> None:
+        self.rule = rule
+        self.least = least
+
+    def __call__(self, column: Column) -> bool:
+        if {*map(type, column)} != {list} or min(map(len, column)) < self.least:
             return False
         items = [*chain.from_iterable(column)]
-        return not items or rule(items)
+        return not items or self.rule(items)
 
-    return each
+
+class Named:
+    """Objects that have what `rule` has under any names."""
+
+    __slots__ = ("rule",)
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+    def __call__(self, column: Column) -> bool:
+        names, values = [*chain.from_iterable(column)], [value for one in column for value in one.values()]
+        return {*map(type, column)} == {dict} and (not names or (TEXT(names) and self.rule(values)))
+
+
+class Later:
+    """A rule that is made where it is needed first, since few records need what it imports."""
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], Rule]) -> None:
+        self._make = make
+        self._made: Rule | None = None
+
+    @property
+    def rule(self) -> Rule:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __call__(self, column: Column) -> bool:
+        return self.rule(column)
 
 
 def row(*rules: Rule) -> Rule:
@@ -112,16 +148,6 @@ def row(*rules: Rule) -> Rule:
         parts = [*zip(*column, strict=True)]
         right = {*map(type, column)} == {list} and len(parts) == len(rules)
         return right and all(rule(part) for rule, part in zip(rules, parts, strict=True))
-
-    return each
-
-
-def by_name(rule: Rule) -> Rule:
-    """Objects that have what `rule` has under any names."""
-
-    def each(column: Column) -> bool:
-        names, values = [*chain.from_iterable(column)], [value for one in column for value in one.values()]
-        return {*map(type, column)} == {dict} and (not names or (TEXT(names) and rule(values)))
 
     return each
 
@@ -194,6 +220,34 @@ class Fields:
                 inside = whole_rule.words(field) if isinstance(whole_rule, Fields) else None
                 return f"{name}: {inside}" if inside else f"{brief(name)[1:-1]} is {brief(field)}"
         return None
+
+    def stranger(self, value: Mapping[str, Any]) -> str | None:
+        """The first field of a right object, or within one, that no rule knows, as `retry.colour`; None if all are."""
+        for name, field in value.items():
+            rule = self._rules.get(name)
+            if rule is None:
+                return name
+            inside = stranger(rule, field)
+            if inside is not None:
+                return f"{name}.{inside}"
+        return None
+
+
+def stranger(rule: Rule, value: Any) -> str | None:
+    """As `Fields.stranger`, of a value that satisfies any rule."""
+    match rule:
+        case _ if value is None:
+            return None
+        case Fields():
+            return rule.stranger(value)
+        case Listed():
+            return next(filter(None, (stranger(rule.rule, each) for each in value)), None)
+        case Named():
+            return next(filter(None, (stranger(rule.rule, each) for each in value.values())), None)
+        case Maybe() | Later():
+            return stranger(rule.rule, value)
+        case _:
+            return None
 
 
 def brief(value: Any) -> str:

@@ -538,6 +538,30 @@ class Job(Value):
                 return state
 
     @property
+    def wanted_state(self) -> str:
+        """As `state`, but a queued job with a cancel wish already counts as cancelled, since it will not start."""
+        return CANCELLED if self.wish.cancelled_at is not None and isinstance(self.phase, Queued) else self.state
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is queued or held, and is to start."""
+        return isinstance(self.phase, Queued) and self.wish.cancelled_at is None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has ended, or will without having started."""
+        return isinstance(self.phase, Ended) or self.wanted_state == CANCELLED
+
+    @property
+    def attempt(self) -> int:
+        """The present or last attempt, from 1."""
+        match self.phase:
+            case Queued(attempt=attempt) | Ended(last_attempt=attempt):
+                return attempt
+            case _:
+                return self.phase.run.attempt
+
+    @property
     def latest_start(self) -> float | None:
         """When it must have started to end by its deadline: with a time limit, that much before; None without one."""
         spec = self.spec

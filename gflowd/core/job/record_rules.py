@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 
-from gflowd.core.job import records
+from gflowd.core.job import field_rules, records
 from gflowd.core.job.field_rules import (
     LARGEST_WHOLE,
     TEXT,
     Fields,
+    Later,
+    Listed,
     Maybe,
+    Named,
     brief,
-    by_name,
     flag,
     holds,
-    list_of,
     matches,
     number,
     one_of,
@@ -84,6 +85,16 @@ def fault(kind: str, key: int | str, next_id: int, value: Any) -> str | None:
     return inside or "it does not fit its id, or its fields do not fit each other"
 
 
+def is_key(kind: str, key: int | str) -> bool:
+    """Whether a record of this kind, one that users may change, may have this id."""
+    return holds(_KEYS[kind], [key])
+
+
+def stranger(kind: str, key: int | str, value: Any) -> str | None:
+    """The first field of a record that makes sense which this version does not know, such as `retry.colour`."""
+    return field_rules.stranger(_SETTINGS[str(key)] if kind == records.SETTING else _VALUES[kind], value)
+
+
 _TIME, _LENGTH, _MONO = number(EARLIEST, LATEST), number(0, LONGEST), number(0, LARGEST_NUMBER)
 _FREE = number(-LARGEST_NUMBER, LARGEST_NUMBER)
 _COUNT, _FROM_ONE, _BIG = whole(0, LARGEST_COUNT), whole(1, LARGEST_COUNT), whole(0, LARGEST_WHOLE)
@@ -141,8 +152,7 @@ def _is_whole_spec(raw: Mapping[str, Any]) -> bool:
     return True
 
 
-def _needs(column: Column) -> bool:
-    """Few jobs have any, and need the import."""
+def _needs() -> Rule:
     from gflowd.core.job.dependencies import ALL, ANY, KINDS, SINGLETON
 
     one = Fields(
@@ -150,33 +160,37 @@ def _needs(column: Column) -> bool:
         {"id": Maybe(_ID), "delay": _LENGTH, "element": flag},
         beyond=lambda raw: raw["kind"] == SINGLETON or raw["id"] is not None,
     )
-    whole_of = {"dependencies": list_of(one), "dependency_mode": one_of((ALL, ANY)), "auto_cancel": flag}
-    return Fields({}, whole_of)(column)
+    whole_of: dict[str, Rule] = {
+        "dependencies": Listed(one),
+        "dependency_mode": one_of((ALL, ANY)),
+        "auto_cancel": flag,
+    }
+    return Fields({}, whole_of)
 
 
-def _retry(column: Column) -> bool:
+def _retry() -> Rule:
     from gflowd.core.job.retry_policy import CAUSES
 
     def causes(words: Column) -> bool:
         codes = [each for each in words if each not in CAUSES]
         return not codes or whole(1, 255)(codes)
 
-    policy = {"max_retries": _COUNT, "on": list_of(causes), "delay": _LENGTH, "factor": number(0, 1000)}
-    return Fields({}, policy)(column)
+    policy: dict[str, Rule] = {"max_retries": _COUNT, "on": Listed(causes), "delay": _LENGTH, "factor": number(0, 1000)}
+    return Fields({}, policy)
 
 
-_AXIS = Fields({"names": list_of(TEXT, 1), "rows": list_of(list_of(TEXT, 1), 1)})
+_AXIS = Fields({"names": Listed(TEXT, 1), "rows": Listed(Listed(TEXT, 1), 1)})
 _FAMILY = Fields(
     {},
     {
-        "ranges": list_of(_spans), "axes": list_of(_AXIS), "edits": list_of(row(TEXT, list_of(_spans), TEXT)),
+        "ranges": Listed(_spans), "axes": Listed(_AXIS), "edits": Listed(row(TEXT, Listed(_spans), TEXT)),
         "max_concurrent": Maybe(_FROM_ONE), "max_failures": Maybe(_FROM_ONE),
     },
     beyond=_is_family,
 )  # fmt: skip
 _SPEC = Fields(
     {
-        "command": list_of(text(LONGEST_STRING), 1), "cwd": TEXT, "env": _HASH, "submitted_at": _TIME,
+        "command": Listed(text(LONGEST_STRING), 1), "cwd": TEXT, "env": _HASH, "submitted_at": _TIME,
         **dict.fromkeys(("name", "user"), text(LONGEST_NAME, 1)),
     },
     {
@@ -190,8 +204,9 @@ _SPEC = Fields(
         ),
         **dict.fromkeys(("all_memory", "append", "exclusive", "pty", "shared", "slurm"), flag),
         "script": Maybe(_HASH), "relay": Maybe(_HASH), "executor": Maybe(one_of(EXECUTORS)),
-        **dict.fromkeys(("asked", "notify", "notify_on", "gpu_prefer"), list_of(TEXT)),
-        "redone_from": Maybe(_ID), "needs": Maybe(_needs), "retry": Maybe(_retry), "family": Maybe(_FAMILY),
+        **dict.fromkeys(("asked", "notify", "notify_on", "gpu_prefer"), Listed(TEXT)),
+        "redone_from": Maybe(_ID), "needs": Maybe(Later(_needs)), "retry": Maybe(Later(_retry)),
+        "family": Maybe(_FAMILY),
         "early_signal": Maybe(Fields({"number": whole(1, 64), "before": _LENGTH}, {"command_only": flag})),
         "batch": Maybe(_ID), "limits": Maybe(text(LONGEST_NAME)), "uid": Maybe(_UID), "once": Maybe(_ONCE),
         "repeat": Maybe(
@@ -219,10 +234,10 @@ _RUN = Fields(
     {"executor": one_of(EXECUTORS), "launched_at": _TIME},
     {
         "attempt": _FROM_ONE,
-        "gpu_ids": list_of(_COUNT),
-        "gpu_uuids": list_of(TEXT),
+        "gpu_ids": Listed(_COUNT),
+        "gpu_uuids": Listed(TEXT),
         "by_uuid": flag,
-        "cuda_ids": list_of(_COUNT),
+        "cuda_ids": Listed(_COUNT),
     },
 )
 _STARTED = Fields({"at": _TIME, "mono": _MONO, "identity": Fields({"boot": TEXT, "pid": _PID, "start": _BIG})})
@@ -280,25 +295,25 @@ class _Phase(Fields):
 _PHASE = _Phase({"is": one_of(_PHASES)}, dict.fromkeys(("run", "started"), lambda _: True))
 _SETTINGS: dict[str, Rule] = {  # `gflowctl.machine.drain` and `core.gpu.admin_state` have their names
     "drain": Fields({"at": _TIME, "by": TEXT}, {"reason": Maybe(TEXT)}),
-    "gpus.allow": Fields({"gpus": Maybe(list_of(_COUNT))}),
-    "gpus.drained": by_name(Fields({"at": _TIME, "by": TEXT, "reason": Maybe(TEXT)})),
-    "gpus.ignored": list_of(Fields({"gpu": TEXT, "pid": _PID, "start": _BIG, "boot": TEXT})),
-    "gpus.resumed": by_name(Fields({"at": _TIME, "boot": TEXT, "ecc": _BIG})),
+    "gpus.allow": Fields({"gpus": Maybe(Listed(_COUNT))}),
+    "gpus.drained": Named(Fields({"at": _TIME, "by": TEXT, "reason": Maybe(TEXT)})),
+    "gpus.ignored": Listed(Fields({"gpu": TEXT, "pid": _PID, "start": _BIG, "boot": TEXT})),
+    "gpus.resumed": Named(Fields({"at": _TIME, "boot": TEXT, "ecc": _BIG})),
 }
 _VALUES: dict[str, Rule] = {
-    records.HEADER: Fields({"format": _FROM_ONE}, {"machine": TEXT, "has": list_of(TEXT)}),
+    records.HEADER: Fields({"format": _FROM_ONE}, {"machine": TEXT, "has": Listed(TEXT)}),
     records.SPEC: _SPEC,
     records.WISH: _WISH,
     records.PHASE: _PHASE,
     records.ATTEMPT: _PHASE,
     records.LIMIT: Fields({"max_concurrent": Maybe(_FROM_ONE)}),
     records.PROMISE: Fields(
-        {"since": _TIME, "at": Maybe(_FREE), "by": list_of(row(_ID, _FREE))},
+        {"since": _TIME, "at": Maybe(_FREE), "by": Listed(row(_ID, _FREE))},
         {"was": Maybe(_FREE), "cause": TEXT, "estimate": Maybe(_FREE)},
     ),
     records.USAGE: Fields({"usage": number(0, LARGEST_NUMBER), "at": _TIME}),
     records.RUNS: Fields(
-        {"user": TEXT, "gpus": _COUNT, "name": TEXT, "runs": list_of(row(_TIME, number(0, LARGEST_NUMBER)), 1)}
+        {"user": TEXT, "gpus": _COUNT, "name": TEXT, "runs": Listed(row(_TIME, number(0, LARGEST_NUMBER)), 1)}
     ),
     records.QUOTA: Fields(
         {}, dict.fromkeys(("max_running_jobs", "max_running_gpus", "max_queued_jobs"), Maybe(_COUNT))
@@ -306,7 +321,7 @@ _VALUES: dict[str, Rule] = {
     records.RESERVATION: Fields(
         {"user": TEXT, "start": _TIME, "duration": number(1e-3, LONGEST), "created_at": _TIME, "created_by": TEXT},
         {
-            "gpus": _COUNT, "gpu_list": Maybe(list_of(_COUNT)), "repeat": Maybe(one_of(("daily", "weekly"))),
+            "gpus": _COUNT, "gpu_list": Maybe(Listed(_COUNT)), "repeat": Maybe(one_of(("daily", "weekly"))),
             "cancelled_at": Maybe(_TIME), "id": unknown,
         },
         beyond=lambda raw: -LATEST_WINDOW < raw["start"] <= LATEST_WINDOW - raw["duration"],
@@ -349,6 +364,11 @@ def _settings(keys: Column, _: Column, values: Column) -> bool:
     return all(_SETTINGS[key]([value]) for key, value in zip(keys, values, strict=True))
 
 
+_KEYS: dict[str, Rule] = {  # of those kinds that users may change
+    **dict.fromkeys((records.SPEC, records.WISH, records.LIMIT, records.RESERVATION), _ID),
+    records.QUOTA: matches(re.compile(r"(?s)(?:user|project):.+|default-(?:user|project)")),
+    records.SETTING: one_of(_SETTINGS),
+}
 _OF_JOBS = (records.SPEC, records.WISH, records.PHASE, records.LIMIT, records.PROMISE)
 _KINDS: dict[str, KindRule] = {
     **{kind: _of_jobs(kind) for kind in _OF_JOBS},
@@ -357,8 +377,7 @@ _KINDS: dict[str, KindRule] = {
     records.ATTEMPT: _keyed(records.ATTEMPT, matches(re.compile(r"[1-9][0-9]{0,14}\.[1-9][0-9]{0,8}"))),
     records.USAGE: _keyed(records.USAGE, TEXT),
     records.RUNS: _runs,
-    records.QUOTA: _keyed(records.QUOTA, matches(re.compile(r"(?s)(?:user|project):.+|default-(?:user|project)"))),
-    records.RESERVATION: _keyed(records.RESERVATION, _ID),
+    **{kind: _keyed(kind, _KEYS[kind]) for kind in (records.QUOTA, records.RESERVATION)},
     records.SETTING: _settings,
     records.SCHEDULER: _keyed(records.SCHEDULER, whole(0, 0)),
 }

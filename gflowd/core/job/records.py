@@ -69,3 +69,10 @@ def may_go_on(ended: Mapping[str, Any], wish: Mapping[str, Any] | None) -> bool:
 def is_over(phase: Mapping[str, Any] | None, wish: Mapping[str, Any] | None) -> bool:
     """Whether a job is over for good."""
     return phase is not None and phase["is"] == ENDED and not may_go_on(phase, wish)
+
+
+def is_settled(phase: Mapping[str, Any] | None, wish: Mapping[str, Any] | None) -> bool:
+    """Whether a job has ended and is not wanted again, or was cancelled while queued."""
+    if phase is not None and phase["is"] != QUEUED:
+        return phase["is"] == ENDED and not is_wanted_again(phase, wish)
+    return wish is not None and wish.get("cancelled_at") is not None

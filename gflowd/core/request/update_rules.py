@@ -119,6 +119,19 @@ IMMUTABLE = {
     "export": "the environment of a job is fixed at submission; submit the job again with another environment",
 }
 
+# Fields of a spec that no option names, and those with whose options they change; and of a family, with its option.
+_FOLLOWS = {
+    "asked": ("command", "script"), "slurm": ("command", "script"), "tasks": ("cpus",), "exclusive": ("cpus",),
+    "all_memory": ("memory_mb",),
+}  # fmt: skip
+PARTS_OF_ARRAY = {"max_concurrent": "max-concurrent", "max_failures": "max-failures", "overrides": "param"}
+FIXED = "it is fixed at submission"
+_WHY_FIXED = {
+    "project": IMMUTABLE["project"], "cwd": IMMUTABLE["chdir"], "env": IMMUTABLE["export"],
+    "ranges": "the elements of an array are fixed at submission",
+    "axes": "the elements of a sweep are fixed at submission",
+}  # fmt: skip
+
 OF_GPUS = ("gpus", "gpu_type", "gpu_memory_mb", "gpu_prefer", "shared")  # fields that depend on each other
 
 _BY_NAME = {name: option for option in OPTIONS for name in (option.name, *option.aliases)}
@@ -149,6 +162,45 @@ def apply(spec: Spec, state: str, changes: Mapping[str, object], clear: Iterable
     if not fields.keys().isdisjoint(OF_GPUS):
         made = validation.with_gpus(made, said=any(each.field == "gpus" for each in given))
     return validation.with_amounts(made, fields.keys())
+
+
+def check_changed(old: Spec, new: Spec, state: str) -> None:
+    """Raises `Refused` unless options of `update` could make `new` of `old`, the spec of a job in `state`."""
+    for name in changed(old, new):
+        options = [each for each in OPTIONS if each.field in (name, *_FOLLOWS.get(name, ()))]
+        if name in PARTS_OF_ARRAY:
+            options = [_BY_NAME[PARTS_OF_ARRAY[name]]]
+        if not options:
+            raise Refused(f"{name.replace('_', '-')} cannot be changed: {_WHY_FIXED.get(name, FIXED)}")
+        if not any(state in each.states for each in options):
+            _check_state(options[0], state)
+    if old.repeat is not None:
+        _check_series(old, new)
+    elif new.repeat is not None:
+        raise Refused("--repeat is for series; submit the job with --repeat")
+
+
+def changed(old: Spec, new: Spec) -> list[str]:
+    """The fields that differ; of arrays and sweeps those of their families."""
+    found = [name for name in Spec.__slots__ if getattr(old, name) != getattr(new, name)]
+    if "family" in found and old.family is not None and new.family is not None:
+        found.remove("family")
+        found += [name for name in old.family.__slots__ if getattr(old.family, name) != getattr(new.family, name)]
+    elif "family" in found:
+        found = [name if name != "family" else "axes" for name in found]
+    return found
+
+
+def _check_series(old: Spec, new: Spec) -> None:
+    """What is fixed of a run of a series."""
+    if new.repeat is None:
+        _refuse_to_clear_the_rule(old.repeat)  # type: ignore[arg-type]
+    elif old.repeat is not None and new.repeat.series != old.repeat.series:
+        raise Refused("the series of a run cannot be changed")
+    if new.needs != old.needs:
+        raise Refused("it is a run of a series, which only waits for the run before")
+    if new.deadline != old.deadline:
+        raise Refused("it is a run of a series, which has no deadline; --time limits each run")
 
 
 def names() -> tuple[str, ...]:

@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-from gflowctl.view import jobs
 from gflowd.core.errors import Refused
-from gflowd.core.job import dependencies
+from gflowd.core.job import array_task, dependencies
 from gflowd.core.job.records import SPEC
 from gflowd.core.queue import dependency_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any, Protocol
 
-    from gflowctl.view.views import View
     from gflowd.core.job.dependencies import Needs
+    from gflowd.core.job.model import Job
+    from gflowd.core.judging.standing import Records
+
+    class Jobs(Protocol):
+        """The jobs there are: `standing.Standing`, or what gflowctl shows of a snapshot."""
+
+        @property
+        def records(self) -> Records: ...
+
+        @property
+        def families(self) -> Mapping[int, Any]: ...
+
+        def knows(self, job_id: int) -> bool: ...
+
+        def spec_of(self, job_id: int) -> int: ...
+
+        def ids_of(self, spec_id: int) -> Sequence[int]: ...
+
+        def has_ended(self, job_id: int) -> bool: ...
+
+        def job(self, job_id: int) -> Job: ...
+
 
 NOBODY = -1  # no job has this id
 LONGEST_SHOWN = 8  # jobs shown of a path
 
 
-def refuse(view: View, spec_ids: Sequence[int], wanted: Needs | None, name: str | None) -> None:
+def refuse(jobs: Jobs, spec_ids: Sequence[int], wanted: Needs | None, name: str | None) -> None:
     """Raises `Refused` if one of the jobs or arrays `spec_ids` would wait for itself once all of them wait for `wanted`
     and are called `name` (None: as they are). Ended jobs wait for nothing; a running job may be retried, and then
     waits again.
     """
-    search = _Search(view, {} if name is None else dict.fromkeys(spec_ids, name))
+    search = _Search(jobs, {} if name is None else dict.fromkeys(spec_ids, name))
     if wanted is not None:
         search.change(spec_ids, wanted)
     alone = wanted is None or name is not None or any(each.id is None for each in wanted.dependencies)
     groups: list[Sequence[int]] = [(spec_id,) for spec_id in spec_ids] if alone else [spec_ids]
     for group in groups:
-        mine = {job_id for spec_id in group for job_id in view.ids_of(spec_id) if not view.has_ended(job_id)}
+        mine = {job_id for spec_id in group for job_id in jobs.ids_of(spec_id) if not jobs.has_ended(job_id)}
         way = dependency_paths.cycle(NOBODY, search.edges(group[0]), search.waits_for, mine)
         if way is not None:
-            raise Refused(f"job {_label(view, way[-1])} would wait for itself ({_shown(view, [way[-1], *way[1:]])})")
+            raise Refused(f"job {_label(jobs, way[-1])} would wait for itself ({_shown(jobs, [way[-1], *way[1:]])})")
 
 
 class _Search:
@@ -42,19 +63,19 @@ class _Search:
     `names`: the new names, by spec, of those to be renamed.
     """
 
-    def __init__(self, view: View, names: Mapping[int, str]) -> None:
-        self._view = view
+    def __init__(self, jobs: Jobs, names: Mapping[int, str]) -> None:
+        self._jobs = jobs
         self._names = names
         self._edges: dict[int, tuple[int, ...]] = {}
         self._by_name: dict[tuple[str, str], list[int]] | None = None
 
     def waits_for(self, job_id: int) -> tuple[int, ...]:
-        return () if self._view.has_ended(job_id) else self.edges(self._view.spec_of(job_id))
+        return () if self._jobs.has_ended(job_id) else self.edges(self._jobs.spec_of(job_id))
 
     def edges(self, spec_id: int) -> tuple[int, ...]:
         """The ids that a job of `spec_id` waits for."""
         if spec_id not in self._edges:
-            raw = self._view.records.of(SPEC)[spec_id].get("needs") if self._view.knows(spec_id) else None
+            raw = self._jobs.records.of(SPEC)[spec_id].get("needs") if self._jobs.knows(spec_id) else None
             self._edges[spec_id] = () if raw is None else self._heads(spec_id, dependencies.decode(raw))
         return self._edges[spec_id]
 
@@ -67,7 +88,7 @@ class _Search:
         for each in wanted.dependencies:
             if each.id is None:
                 found += (left for other in self._earlier(spec_id) for left in self._left(other))
-            elif each.element or each.id not in self._view.families:
+            elif each.element or each.id not in self._jobs.families:
                 found.append(each.id)
             else:
                 found += self._left(each.id)
@@ -75,11 +96,11 @@ class _Search:
 
     def _left(self, spec_id: int) -> list[int]:
         """One job of a spec that has not ended, if there is any."""
-        return [job_id for job_id in self._view.ids_of(spec_id) if not self._view.has_ended(job_id)][:1]
+        return [job_id for job_id in self._jobs.ids_of(spec_id) if not self._jobs.has_ended(job_id)][:1]
 
     def _earlier(self, spec_id: int) -> list[int]:
         """The specs of the same name and user that were submitted before."""
-        specs = self._view.records.of(SPEC)
+        specs = self._jobs.records.of(SPEC)
         if self._by_name is None:
             self._by_name = {}
             for other, raw in specs.items():
@@ -89,12 +110,12 @@ class _Search:
         return [other for other in self._by_name[name, mine["user"]] if other < spec_id]
 
 
-def _shown(view: View, way: list[int]) -> str:
-    words = [_label(view, job_id) for job_id in way]
+def _shown(jobs: Jobs, way: list[int]) -> str:
+    words = [_label(jobs, job_id) for job_id in way]
     if len(words) > LONGEST_SHOWN:
         words[LONGEST_SHOWN - 2 : -1] = ["..."]
     return " -> ".join(words)
 
 
-def _label(view: View, job_id: int) -> str:
-    return jobs.label(view.job(job_id))
+def _label(jobs: Jobs, job_id: int) -> str:
+    return array_task.label(jobs.job(job_id))

@@ -1,0 +1,82 @@
+"""What a spec says in words: patterns, rules, addresses, directories. gflowctl makes them right, others may not."""
+
+from __future__ import annotations
+
+from gflowd.core.errors import Refused
+from gflowd.core.request import validation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gflowd.core.job.model import Repeat, Spec
+
+PLACES = ("cwd", "submit_dir", "output", "error", "input")
+
+
+def check(spec: Spec, changed: Iterable[str] | None = None) -> None:
+    """Raises `Refused` for the first of these fields that is wrong; `changed`: those that are new, None for all."""
+    fields = {*spec.__slots__} if changed is None else {*changed}
+    for name in PLACES:
+        place = getattr(spec, name)
+        if name in fields and place is not None and not place.startswith("/"):
+            raise Refused(f"{name} {place!r} is not an absolute path")
+    for name in fields & {"output", "error"}:
+        if (pattern := getattr(spec, name)) is not None:
+            from gflowd.core.syntax import filename_patterns
+
+            filename_patterns.check(pattern)
+    for text in spec.asked if "asked" in fields else ():
+        if "=" not in text:
+            raise Refused(f"{text!r} is not NAME=VALUE")
+    if fields & {"notify", "notify_email", "notify_on"}:
+        _check_notification(spec)
+    if "repeat" in fields and spec.repeat is not None:
+        _check_repeat(spec.repeat)
+
+
+def _check_notification(spec: Spec) -> None:
+    if not (spec.notify or spec.notify_email or spec.notify_on):
+        return
+    from gflowd.core.notify import words
+    from gflowd.core.syntax import addresses
+
+    for each in spec.notify:
+        addresses.url(each)
+    if spec.notify_email is not None:
+        addresses.addresses(spec.notify_email)
+    if spec.notify_on and words.parse(spec.notify_on, words.FOR_A_JOB) != spec.notify_on:
+        raise Refused(f"{','.join(spec.notify_on)!r} are not events as they are kept")
+
+
+def _check_repeat(repeat: Repeat) -> None:
+    from gflowd.core.syntax import instants, recurrence
+
+    if recurrence.checked(repeat.rule) != repeat.rule:
+        raise Refused(f"{repeat.rule!r} is not a rule as it is kept")
+    instants.zone(repeat.zone)
+
+
+def settled(spec: Spec, limits: validation.Limits) -> Spec:
+    """`spec` as gflowctl would have made it of the same request. Raises `Refused` for one that it would refuse."""
+    made = validation.checked(validation.with_gpus(spec, said=True), limits)
+    validation.check_size(made.command, ())
+    if made.family is not None:
+        from gflowd.core.request import elements
+
+        elements.check(made, limits)
+    return made
+
+
+def check_series(spec: Spec) -> None:
+    """Raises `Refused` for a new job that cannot be the first run of a series."""
+    if spec.repeat is None:
+        return
+    if spec.repeat.series is not None:
+        raise Refused("a new job begins a series of its own")
+    if spec.family is not None:
+        raise Refused("--repeat is for single jobs, not for arrays and sweeps")
+    if spec.needs is not None:
+        raise Refused("--repeat cannot be combined with dependencies: each run waits for the one before")
+    if spec.deadline is not None:
+        raise Refused("--repeat cannot be combined with --deadline, which is one moment; --time limits each run")

@@ -1,0 +1,278 @@
+"""A request for changes: all of its records are right and become the records that are written, or none are.
+
+Who asks and when is as the caller knows it, whatever the records say. New jobs have provisional ids, and get real ones.
+"""
+
+from __future__ import annotations
+
+from gflowd.core.accounting.quotas import Quotas
+from gflowd.core.errors import Refused
+from gflowd.core.job import array_task, arrays, codec, record_rules
+from gflowd.core.job.field_rules import brief
+from gflowd.core.job.model import Wish
+from gflowd.core.job.records import LARGEST_ID, LIMIT, QUOTA, RESERVATION, SETTING, SPEC, WISH
+from gflowd.core.judging import cycles, machine, rights, submissions, updates, wishes
+from gflowd.core.judging.dependencies import Overlaid
+from gflowd.core.judging.standing import Standing
+from gflowd.core.judging.terms import Terms, nothing_past
+from gflowd.core.planning import reservations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from gflowd.core.job.dependencies import Needs
+    from gflowd.core.job.model import Spec
+    from gflowd.core.judging.peer import Peer
+    from gflowd.core.judging.policy import Policy
+    from gflowd.core.judging.standing import Records
+    from gflowd.core.judging.terms import Past
+    from gflowd.core.request.validation import Limits
+
+    Record = tuple[str, int | str, Any]  # kind, id, value; None as value removes it
+
+PROVISIONAL = 1 << 40  # the first id of new jobs in a request; the others follow it as the real ones will
+KINDS = (SPEC, WISH, LIMIT, RESERVATION, QUOTA, SETTING)  # all others are the daemon's alone
+REMOVABLE = (WISH, LIMIT, RESERVATION, QUOTA, SETTING)
+_PARTS = 3
+
+
+def judge(  # noqa: PLR0913, PLR0917 -- all that a request is judged by
+    asked: Sequence[Record],
+    records: Records | Standing,
+    peer: Peer,
+    policy: Policy,
+    limits: Limits,
+    next_id: int,
+    now: float,
+    once: str | None = None,
+    past: Past = nothing_past,
+) -> list[Record]:
+    """What is to be written for the request `asked` by `peer`, in its order. Raises `Refused`; changes nothing.
+
+    `records`: those of the snapshot, or their `Standing`, if the caller keeps one; `past` finds those of the history;
+    `next_id`: the first free one. Values in `asked` are as JSON has them, and may be anything.
+    """
+    standing = records if isinstance(records, Standing) else Standing(records)
+    return _Request(asked, standing, Terms(peer, policy, limits, now, past), next_id).judged(once)
+
+
+class _Request:
+    """One request. `new` and `changed`: the specs of jobs that are new and of others, by their real ids."""
+
+    def __init__(self, asked: Sequence[Record], standing: Standing, terms: Terms, next_id: int) -> None:
+        self.asked = asked
+        self.standing = standing
+        self.terms = terms
+        self.peer = terms.peer
+        self.offset = next_id - PROVISIONAL
+        self.free = next_id  # the id of the next new job
+        self.first: int | None = None  # of all new jobs
+        self.new: dict[int, Spec] = {}
+        self.changed: dict[int, Spec] = {}
+        self._with_new: Standing | None = None
+        self.quotas = Quotas(terms.policy.quotas, standing.records.of(QUOTA))
+
+    def judged(self, once: str | None) -> list[Record]:
+        taken = [self._taken(record) for record in self.asked]
+        if len({(kind, key) for kind, key, _ in taken}) < len(taken):
+            raise Refused("a record is in the request twice")
+        for kind, key, value in taken:
+            if kind == SPEC and key not in self.standing.records.of(SPEC):
+                self._note_new(key, value)
+        if self.new:
+            self._judge_new(once)
+        for kind, key, value in taken:
+            if kind == SPEC and key not in self.new:
+                self.changed[int(key)] = self._changed(int(key), value)
+        self._refuse_cycles()
+        of_kind: dict[str, Callable[[Any, Any], Any]] = {
+            SPEC: self._spec, WISH: self._wish, LIMIT: self._limit,
+            RESERVATION: self._reservation, QUOTA: self._quota, SETTING: self._setting,
+        }  # fmt: skip
+        return [(kind, key, of_kind[kind](key, value)) for kind, key, value in taken]
+
+    def _taken(self, record: Any) -> Record:
+        """A record of a right form, with a real id."""
+        if type(record) not in (list, tuple) or len(record) != _PARTS:
+            raise Refused("what is asked for is no record: its kind, its id and its value")
+        kind, key, value = record
+        if kind not in KINDS:
+            raise Refused(f"records of the kind {brief(kind)} are gflowd's alone")
+        if type(key) not in (int, str):
+            raise Refused(f"{kind}: {brief(key)} is no id")
+        if value is None and kind not in REMOVABLE:
+            raise Refused(f"records of the kind {kind} cannot be removed")
+        value = self._stamped(kind, value)
+        wrong = _wrong(kind, key, value)
+        if wrong is not None:
+            raise Refused(f"{kind} {brief(key)}: {wrong}")
+        if kind == SPEC and key < PROVISIONAL and key not in self.standing.records.of(SPEC):
+            raise Refused(f"no job {key}")
+        return kind, self._real_key(kind, key), value
+
+    def _stamped(self, kind: str, value: Any) -> Any:
+        """With the fields that any client may leave out or say anything of."""
+        if isinstance(value, dict) and kind == SPEC:
+            return {**value, "user": self.peer.name, "uid": self.peer.uid, "submitted_at": self.terms.now, "once": None}
+        return value
+
+    def _real(self, job_id: int) -> int:
+        return job_id + self.offset if job_id >= PROVISIONAL else job_id
+
+    def _real_key(self, kind: str, key: int | str) -> int | str:
+        if isinstance(key, str) or key < PROVISIONAL:
+            return key
+        if kind == RESERVATION:
+            return 1 + max(self.standing.records.of(RESERVATION), default=0)
+        return self._real(key)
+
+    def _decoded(self, value: Mapping[str, Any]) -> Spec:
+        """With real ids wherever it names jobs."""
+        spec = codec.decode_spec(value)
+        changes: dict[str, Any] = {
+            name: self._real(job_id)
+            for name in ("batch", "redone_from")
+            if (job_id := getattr(spec, name)) is not None and job_id >= PROVISIONAL
+        }
+        if spec.needs is not None and any(job_id >= PROVISIONAL for job_id in spec.needs.ids):
+            named = (each if each.id is None else each.replace(id=self._real(each.id))
+                     for each in spec.needs.dependencies)  # fmt: skip
+            changes["needs"] = spec.needs.replace(dependencies=tuple(named))
+        return spec.replace(**changes) if changes else spec
+
+    # New jobs
+
+    def _note_new(self, job_id: int | str, value: Mapping[str, Any]) -> None:
+        if job_id != self.free:
+            raise Refused("the ids of new jobs do not follow each other")
+        spec = self._decoded(value)
+        self.new[self.free] = spec
+        self.first = self.free if self.first is None else self.first
+        self.free += 1 if spec.family is None else arrays.size(spec.family)
+        if self.free > PROVISIONAL:
+            raise Refused("there are not so many ids")
+
+    def _judge_new(self, once: str | None) -> None:
+        rights.check_submit(self.peer, self.terms.policy)
+        for job_id, spec in self.new.items():
+            if spec.batch not in (None, self.first):
+                raise Refused("a batch is named by the first of its jobs")
+            if spec.redone_from is not None and self._is_new(spec.redone_from):
+                raise Refused("a new job cannot repeat another new one")
+            self.new[job_id] = submissions.judged(spec, self._knowing(spec.needs), self.terms, once)
+        numbers = [(spec, 1 if spec.family is None else arrays.size(spec.family)) for spec in self.new.values()]
+        submissions.check_numbers(numbers, self.standing, self.quotas, self.terms)
+
+    def _is_new(self, job_id: int) -> bool:
+        return self.first is not None and self.first <= job_id
+
+    def _knowing(self, needs: Needs | None) -> Standing:
+        """What knows the jobs that are waited for."""
+        if needs is None or not any(map(self._is_new, needs.ids)):
+            return self.standing
+        if self._with_new is None:
+            self._with_new = self._laid_over(self.new)
+        return self._with_new
+
+    def _laid_over(self, specs: Mapping[int, Spec]) -> Standing:
+        encoded = {job_id: codec.encode(spec) for job_id, spec in specs.items()}
+        return Standing(Overlaid(self.standing.records, encoded))
+
+    def _refuse_cycles(self) -> None:
+        """A circle is closed by a job that waits for other ones now, or has another name. No older job waits for a new
+        one, unless that is changed at the same time; so it takes a new job that waits for a later one.
+        """
+        closing = [job_id for job_id, spec in self.changed.items() if self._is_linked_anew(job_id, spec)]
+        for job_id, spec in self.new.items():
+            if spec.needs is not None and (closing or any(each >= job_id for each in spec.needs.ids)):
+                closing.append(job_id)
+        if closing:
+            cycles.refuse(self._laid_over({**self.new, **self.changed}), closing, None, None)
+
+    def _is_linked_anew(self, job_id: int, spec: Spec) -> bool:
+        before = codec.decode_spec(self.standing.records.of(SPEC)[job_id])
+        return (before.needs, before.name) != (spec.needs, spec.name)
+
+    def _changed(self, job_id: int, value: Mapping[str, Any]) -> Spec:
+        raw = self.standing.records.of(SPEC)[job_id]
+        rights.check_owner(self.peer, raw, job_id)
+        wanted = self._decoded(value)
+        try:
+            made = updates.judged(job_id, wanted, self.standing, self.terms, self._knowing(wanted.needs))
+            updates.check_quota(self.quotas, codec.decode_spec(raw), made)
+        except Refused as error:
+            raise Refused(f"job {job_id}: {error}") from None
+        return made
+
+    # Each kind
+
+    def _spec(self, job_id: Any, _: Any) -> Any:
+        return codec.encode(self.new[job_id] if job_id in self.new else self.changed[job_id])
+
+    def _wish(self, job_id: Any, value: Any) -> Any:
+        wanted = codec.decode_wish(value or {})
+        if self.first is not None and self.first <= job_id < self.free:
+            if wanted != Wish(held=wanted.held):
+                raise Refused("a new job can only be held")
+            return value and codec.encode(wanted)
+        if not self.standing.knows(job_id):
+            raise Refused(f"no job {job_id}")
+        rights.check_owner(self.peer, self.standing.records.of(SPEC)[self.standing.spec_of(job_id)], job_id)
+        job = self.standing.job(job_id)
+        if wishes.asks_to_be_first(job, wanted):
+            rights.check_operator(self.peer, rights.TOP)
+        try:
+            made = wishes.judged(job, wanted, self.peer.name, self.terms.now)
+        except Refused as error:
+            raise Refused(f"job {array_task.label(job)} {error}") from None
+        return None if made == Wish() else codec.encode(made)
+
+    def _limit(self, array_id: Any, value: Any) -> Any:
+        raw = self.standing.records.of(SPEC).get(array_id)
+        if raw is None:
+            raise Refused(f"no job {array_id}")
+        rights.check_owner(self.peer, raw, array_id)
+        if raw.get("family") is None:
+            raise Refused(f"job {array_id} is not an array or sweep")
+        if value is not None and value.get("max_concurrent") is None:
+            raise Refused("a limit needs a number of jobs")
+        return value
+
+    def _reservation(self, number: Any, value: Any) -> Any:
+        found = self.standing.records.of(RESERVATION)
+        old = reservations.decode_all({number: found[number]})[0] if number in found else None
+        if value is None:
+            if old is None:
+                raise Refused(f"no reservation {number}")
+            rights.check_reserve(self.peer, self.terms.policy, self.peer.name)
+            machine.check_removal(old, self.terms.now)
+            return None
+        wanted = reservations.decode_all({number: value})[0]
+        if old is not None:
+            return reservations.encode(machine.changed_reservation(old, wanted, self.terms))
+        if number != 1 + max(found, default=0):
+            raise Refused(f"no reservation {number}")
+        made = machine.new_reservation(wanted, found, self.terms)
+        return reservations.encode(made)
+
+    def _quota(self, owner: Any, value: Any) -> Any:
+        rights.check_operator(self.peer, rights.QUOTA)
+        machine.check_quota(owner, value, self.terms.limits)
+        return value
+
+    def _setting(self, name: Any, value: Any) -> Any:
+        rights.check_operator(self.peer, rights.SETTING)
+        return machine.stamped(name, value, self.standing.records.of(SETTING).get(name), self.peer, self.terms.now)
+
+
+def _wrong(kind: str, key: Any, value: Any) -> str | None:
+    """What is wrong with the form of a record; None where it is right."""
+    if value is None:
+        return None if record_rules.is_key(kind, key) else "there is no such id"
+    wrong = record_rules.fault(kind, key, LARGEST_ID + 1, value)
+    if wrong is not None:
+        return wrong
+    unknown = record_rules.stranger(kind, key, value)
+    return None if unknown is None else f"this version does not know the field {brief(unknown)}"

@@ -1,0 +1,98 @@
+"""Whether reservations, quotas and settings of the machine may become others, and who may change them."""
+
+from __future__ import annotations
+
+from gflowd.core.accounting.quotas import FIELDS
+from gflowd.core.errors import Refused
+from gflowd.core.judging import rights
+from gflowd.core.judging.policy import EVERYONE
+from gflowd.core.planning import reservation_conflicts, reservations
+from gflowd.core.request import validation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import tzinfo
+    from typing import Any
+
+    from gflowd.core.judging.peer import Peer
+    from gflowd.core.judging.terms import Terms
+    from gflowd.core.planning.reservations import Reservation
+    from gflowd.core.request.validation import Limits
+    from gflowd.core.syntax.clocks import Clock
+
+PRUNED_AFTER = 90 * 86400  # seconds that a reservation stays in the list after its end
+LATE = 60.0  # seconds by which a start that is `now` may have passed until it is judged
+_STAMPED = ("drain",)
+_STAMPED_EACH = ("gpus.drained", "gpus.resumed")
+
+
+def new_reservation(wanted: Reservation, existing: Mapping[int, Any], terms: Terms) -> Reservation:
+    """`wanted` as it is written. Raises `Refused`."""
+    peer, policy = terms.peer, terms.policy
+    rights.check_reserve(peer, policy, wanted.user)
+    if wanted.cancelled_at is not None:
+        raise Refused("a new reservation cannot have been cancelled")
+    made = wanted.replace(created_by=peer.name, created_at=terms.now)
+    check_reservation(made, existing, terms.limits, terms.now - LATE, policy.zone)
+    return made
+
+
+def check_reservation(
+    new: Reservation,
+    existing: Mapping[int, Any],
+    limits: Limits,
+    now: float,
+    zone: tzinfo | None,
+    clock: Clock | None = None,
+) -> None:
+    """Raises `Refused` for one that cannot be, by itself or beside the records of others. `clock` prints times."""
+    reservation_conflicts.check(new, limits.gpus, now)
+    others = reservations.decode_all(existing)
+    words = reservation_conflicts.conflict(new, others, limits.gpus, now, zone, clock)
+    if words is not None:
+        raise Refused(words)
+
+
+def changed_reservation(old: Reservation, wanted: Reservation, terms: Terms) -> Reservation:
+    """All that can become of one is that it is cancelled. Raises `Refused`."""
+    peer, policy, now = terms.peer, terms.policy, terms.now
+    if policy.reserve != EVERYONE or old.created_by != peer.name:
+        rights.check_operator(peer, f"cancel reservation {old.id} of {old.created_by}")
+    if wanted.replace(cancelled_at=None) != old.replace(cancelled_at=None) or wanted.cancelled_at is None:
+        raise Refused(f"reservation {old.id} cannot be changed, only cancelled")
+    before = reservations.status(old, now, policy.zone)
+    if before not in (reservations.PENDING, reservations.ACTIVE):
+        raise Refused(f"reservation {old.id} is already {before}")
+    return old.replace(cancelled_at=now)
+
+
+def check_removal(old: Reservation, now: float) -> None:
+    """Raises `Refused` for a reservation that is not long over."""
+    if not reservations.long_over([old], now - PRUNED_AFTER):
+        raise Refused(f"reservation {old.id} cannot be removed, only cancelled")
+
+
+def check_quota(owner: str, value: Mapping[str, Any] | None, limits: Limits) -> None:
+    """Raises `Refused` for the quota of a project that no job could have, or one that says nothing."""
+    kind, _, name = owner.partition(":")
+    if value is not None and kind == "project":
+        validation.project(name, limits.replace(require_project=False))
+    if value is not None and not any(field in value for field in FIELDS):
+        raise Refused(f"the quota of {owner} limits nothing")
+
+
+def stamped(name: str, value: Any, before: Any, peer: Peer, now: float) -> Any:
+    """A setting with who changed it, and when."""
+    if value is None or value == before:
+        return value
+    if name in _STAMPED:
+        return {**value, "at": now, "by": peer.name}
+    if name in _STAMPED_EACH:
+        return {each: entry if entry == (before or {}).get(each) else _by(entry, peer, now)
+                for each, entry in value.items()}  # fmt: skip
+    return value
+
+
+def _by(entry: Mapping[str, Any], peer: Peer, now: float) -> dict[str, Any]:
+    return {**entry, "at": now, **({"by": peer.name} if "by" in entry else {})}

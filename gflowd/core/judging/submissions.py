@@ -1,0 +1,50 @@
+"""Whether new jobs may be queued, and what their specs become: whose they are, and when, is as it is."""
+
+from __future__ import annotations
+
+from gflowd.core.errors import Refused
+from gflowd.core.job.records import SPEC
+from gflowd.core.judging import contents, dependencies, queue_limits, rights
+from gflowd.core.request import validation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gflowd.core.accounting.quotas import Quotas
+    from gflowd.core.job.model import Spec
+    from gflowd.core.judging.standing import Standing
+    from gflowd.core.judging.terms import Terms
+
+
+def judged(spec: Spec, standing: Standing, terms: Terms, once: str | None = None) -> Spec:
+    """The new `spec` as it is written. `standing` knows the jobs that came with it. Raises `Refused`."""
+    peer = terms.peer
+    contents.check(spec)
+    contents.check_series(spec)
+    made = contents.settled(spec.replace(user=peer.name, uid=peer.uid, submitted_at=terms.now, once=once), terms.limits)
+    validation.check_deadline(made, terms.now)
+    rights.check_priority(peer, terms.policy, made.priority)
+    if made.needs is not None:
+        dependencies.check(made.needs, made.family, standing, terms.past)
+    if made.redone_from is not None and standing.knows(made.redone_from):
+        raw = standing.records.of(SPEC)[standing.spec_of(made.redone_from)]
+        rights.check_owner(peer, raw, made.redone_from)
+    return made
+
+
+def check_numbers(new: Sequence[tuple[Spec, int]], standing: Standing, quotas: Quotas, terms: Terms) -> None:
+    """Raises `Refused` if so many jobs of these specs may not be queued, or could never run. `standing` is without
+    them.
+    """
+    for spec, _ in new:
+        queue_limits.check_size(quotas, spec)
+    peer = terms.peer
+    most = None if peer.is_operator else terms.policy.max_jobs_per_user
+    if most is None and not quotas.limit("max_queued_jobs"):
+        return
+    queued = standing.queued()
+    queue_limits.check_queued(quotas, new, queued)
+    has, more = queued.get(f"user:{peer.name}", 0), sum(size for _, size in new)
+    if most is not None and has + more > most:
+        raise Refused(f"{peer.name} has {has} jobs queued, {more} more would exceed max_jobs_per_user = {most}")
