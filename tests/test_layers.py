@@ -110,6 +110,7 @@ MAY_IMPORT = (
         "gflowd.effects.delivery.",
         ("gflowd.core.", "gflowd.effects.delivery.", "gflowd.effects.installer"),
     ),
+    ("gflowd.effects.gpu.device_files", ("gflowd.core.",)),  # which numbers those of GPUs have
     ("gflowd.effects.shared.bpf", ()),  # a system call
     # which GPUs a control group may open
     ("gflowd.effects.shared.device_filter", ("gflowd.core.", "gflowd.effects.shared.bpf")),
@@ -128,7 +129,8 @@ MAY_IMPORT = (
         "gflowd.effects.shared.",
         (
             "gflowd.core.", "gflowd.effects.cgroups", "gflowd.effects.files", "gflowd.effects.jobdir",
-            "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.shared.", "gflowd.paths",
+            "gflowd.effects.gpu.device_files", "gflowd.effects.proc", "gflowd.effects.processes",
+            "gflowd.effects.shared.", "gflowd.paths",
         ),
     ),
     # tmux, processes, cgroups, job directories; gpu: drivers

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from gflowctl.machine import gpus as gpu_records
 from gflowd import __version__
 from gflowd.core.errors import GflowError
+from gflowd.core.gpu import device_access
 from gflowd.core.gpu.states import CLAIMED
 from gflowd.core.job.records import SPEC
 from gflowd.core.syntax.plurals import count
@@ -39,6 +40,7 @@ LITTLE_SPACE = 100 << 20  # bytes
 NO_START = "free some space; nothing starts on a full disk"
 RESTORE = "gflowctl restore FILE restores a backup"
 NOT_ISOLATED = "the installed programs ignore it, python -m does not: unset PYTHONPATH, or python -I -m gflowctl"
+OPEN_GPUS = "see enforce_gpus in gflow.toml(5); off accepts it"
 TRUST = "name the user in gpu.trust_claims_of, or keep jobs away: gflowctl gpus drain"
 OFTEN = 3  # restarts of one worker
 MOST_NAMED = 100  # records that make no sense
@@ -333,7 +335,22 @@ def memory_limits(context: Context) -> Iterator[Finding]:
         yield Finding(OK, "memory limits are checked about once a second (no delegated cgroup)")
 
 
+def gpu_access(context: Context) -> Iterator[Finding]:
+    """Whether the GPUs of a daemon for many users are closed to whom they were not given."""
+    if not context.observed.is_known or context.observed.enforce_gpus is None:
+        return
+    enforced, trouble = context.observed.enforce_gpus, context.observed.open_gpus
+    if trouble is not None:
+        yield Finding(WARN, f"GPUs are open to others: {trouble}", OPEN_GPUS)
+    elif enforced == device_access.OFF:
+        yield Finding(OK, "GPUs are open to every process (shared.enforce_gpus is off)")
+    elif enforced == device_access.JOBS:
+        yield Finding(OK, "jobs can open only the GPUs that they were given; logins can open all")
+    else:
+        yield Finding(OK, "jobs can open only the GPUs that they were given, logins none")
+
+
 CHECKS: tuple[Check, ...] = (
     python, packages, configuration, tmux, state_directory, snapshot, history, runtime_directory,
-    daemon_and_workers, gpus, memory_limits,
+    daemon_and_workers, gpus, gpu_access, memory_limits,
 )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd import __version__
 from gflowd.core.errors import Refused
+from gflowd.core.gpu import device_access
 from gflowd.core.syntax import durations, memory
 from gflowd.daemon import launch
 from gflowd.effects import daemon
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 NOT_RUNNING = 3
 BOLD, RED, GREEN, YELLOW = "1", "31", "32", "33"
+OPEN_TO = {
+    device_access.OFF: "open to every process (enforce_gpus is off)",
+    device_access.JOBS: "jobs can open only those they were given (enforce_gpus)",
+    device_access.EVERYONE: "jobs can open only those they were given, logins none (enforce_gpus)",
+}
 MEMORY_LIMITS = {"cgroup": "limits enforced by the kernel (cgroups)", "watch": "limits checked about once a second"}
 
 
@@ -65,6 +71,8 @@ def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
         "workers": _workers(holder, seen.service_troubles),
         "executor": seen.executor,
         "memory_limits": seen.memory_limits,
+        "enforce_gpus": seen.enforce_gpus,
+        "open_gpus": seen.open_gpus,
         "gpus": [gpu.raw for gpu in seen.gpus],
         "gpu_trouble": seen.gpu_trouble,
         "trouble": seen.trouble,
@@ -141,6 +149,10 @@ def _lines(report: dict[str, Any], paint: Paint) -> Iterable[str]:
     yield f"state     {report['state_dir']}"
     yield f"executor  {report['executor'] or 'not known yet'}"
     yield f"memory    {MEMORY_LIMITS.get(report['memory_limits'], 'not known yet')}"
+    if report["open_gpus"]:
+        yield f"GPUs      {paint(report['open_gpus'], RED)}"
+    elif report["enforce_gpus"]:
+        yield f"GPUs      {OPEN_TO.get(report['enforce_gpus'], report['enforce_gpus'])}"
     if report["gpu_trouble"]:
         yield f"GPUs      {paint(report['gpu_trouble'], RED)}"
     if report["trouble"]:

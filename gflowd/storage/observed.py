@@ -102,9 +102,9 @@ class Observed:
     """The whole file, or nothing: then `is_known` is false and everything else None or empty. Memory in MiB."""
 
     __slots__ = (
-        "_gpus", "_reasons", "_reservations", "_starts", "at", "config", "cpus", "executor", "gpu_count", "gpu_trouble",
-        "is_known", "line", "memory_limits", "memory_mb", "meters",
-        "next_id", "pid", "runtime_dir", "service_troubles", "trouble", "used_cpus", "used_memory_mb", "version",
+        "_gpus", "_reasons", "_reservations", "_starts", "at", "config", "cpus", "enforce_gpus", "executor",
+        "gpu_count", "gpu_trouble", "is_known", "line", "memory_limits", "memory_mb", "meters", "next_id",
+        "open_gpus", "pid", "runtime_dir", "service_troubles", "trouble", "used_cpus", "used_memory_mb", "version",
     )  # fmt: skip
 
     def __init__(self, raw: dict[str, Any] | None = None) -> None:
@@ -117,6 +117,8 @@ class Observed:
         self.runtime_dir: str | None = raw.get("runtime_dir")
         self.executor: str | None = raw.get("executor")
         self.memory_limits: str | None = raw.get("memory_limits")
+        self.enforce_gpus: str | None = raw.get("enforce_gpus")  # None for a daemon of one user
+        self.open_gpus: str | None = raw.get("open_gpus")  # why others can open GPUs though they are not to
         self.config: dict[str, Any] | None = raw.get("config")
         self.gpu_count: int | None = capacity.get("gpus")  # None until the daemon has looked
         self.cpus: int | None = capacity.get("cpus")

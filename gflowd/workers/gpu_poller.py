@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from gflowd import log
 from gflowd.core.execution import process_owner
+from gflowd.core.gpu import device_access, mean_load
 from gflowd.core.gpu import faults as gpu_faults
-from gflowd.core.gpu import mean_load
 from gflowd.core.gpu.report import GpuReport, news
 from gflowd.effects import processes
 from gflowd.effects.gpu import pci
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gflowd.core.gpu.mean_load import Load
     from gflowd.core.moment import Moment
     from gflowd.effects.gpu.simulated import Driver
+    from gflowd.effects.shared.logins import Logins
     from gflowd.workers.base import Wiring
     from gflowd.workers.slots import Agenda, Slots
 
@@ -35,7 +36,7 @@ FIRST_RETRY, LONGEST_RETRY = 10.0, 300.0  # seconds
 
 def open(wiring: Wiring) -> GpuPoller:  # noqa: A001 -- the workers' protocol
     """The poller, with the configured driver."""
-    return GpuPoller(_driver(wiring), wiring)
+    return GpuPoller(_driver(wiring), wiring, _logins(wiring))
 
 
 def _driver(wiring: Wiring) -> Driver:
@@ -46,11 +47,21 @@ def _driver(wiring: Wiring) -> Driver:
     return Nvml(pci.has_nvidia)
 
 
+def _logins(wiring: Wiring) -> Logins | None:
+    """Those to be shut out of the GPUs, or let in again: only a daemon for many users does either."""
+    if wiring.state.shared is None or wiring.config.simulate is not None:
+        return None
+    from gflowd.effects.shared.logins import Logins
+
+    return Logins(wiring.state.root, shut=wiring.config.shared_enforce_gpus == device_access.EVERYONE)
+
+
 class GpuPoller:
     """Decision: the part of the report that matters for allocating a GPU. Detail: the report."""
 
-    def __init__(self, driver: Driver, wiring: Wiring) -> None:
+    def __init__(self, driver: Driver, wiring: Wiring, logins: Logins | None = None) -> None:
         self._driver = driver
+        self._logins = logins
         self._wiring = wiring
         self._log = log.get("gpu_poller")
         self._report = GpuReport()
@@ -65,6 +76,7 @@ class GpuPoller:
             self._next = now.mono
             self._report = GpuReport(noted=slots.gpu_report.noted, loads=slots.gpu_report.loads)
         elif now.mono >= self._next or (self._report.trouble is None and self._is_asked(agenda)):
+            self._look_at_logins()
             self._look(now, agenda)
         if agenda is not None and agenda.poll_after is not None and self._report.trouble is None:
             self._report = replace(self._report, answered=self._report.begun)
@@ -73,12 +85,21 @@ class GpuPoller:
     def close(self) -> None:
         """Releases the driver."""
         self._driver.close()
+        if self._logins is not None:
+            self._logins.close()
 
     def _is_asked(self, agenda: Agenda | None) -> bool:
         if agenda is None:
             return False
         stale = agenda.poll_after is not None and agenda.poll_after > self._report.begun
         return stale or agenda.resumed != self._resumed
+
+    def _look_at_logins(self) -> None:
+        trouble = None if self._logins is None else self._logins.look()
+        if trouble != self._report.logins:
+            if trouble is not None:
+                self._log.warning("logins are not shut out", why=trouble)
+            self._report = replace(self._report, logins=trouble)
 
     def _look(self, now: Moment, agenda: Agenda | None) -> None:
         try:

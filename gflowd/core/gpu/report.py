@@ -22,7 +22,8 @@ class GpuReport:
 
     `begun`: when the last look began; `answered`: when the last look that was asked for began. `trouble`: what is wrong
     with the driver. `gpus` is None until a look has found them. `noted`: the lasting faults, for the next poller, since
-    a lost GPU may take this one with it. `loads`: how busy the GPUs of each live attempt were.
+    a lost GPU may take this one with it. `loads`: how busy the GPUs of each live attempt were. `logins`: why they can
+    open GPUs though they are not to.
     """
 
     begun: float = -inf
@@ -31,6 +32,7 @@ class GpuReport:
     gpus: tuple[Gpu, ...] | None = None
     noted: Noted = field(default_factory=dict)
     loads: Mapping[Key, Load] = field(default_factory=dict)
+    logins: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

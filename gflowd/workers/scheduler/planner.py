@@ -67,13 +67,14 @@ class Planner:
     a missing GPU is no longer expected back. Both are monotonic.
     """
 
-    def __init__(self, config: Config, calendar: ReservationCalendar) -> None:
+    def __init__(self, config: Config, calendar: ReservationCalendar, *, by_uuid: bool = False) -> None:
+        """`by_uuid`: jobs know their GPUs by UUID, whatever the configuration says."""
         self._config = config
         self._calendar = calendar
         self._cpus = config.cpus or machine.cpus()
         self._memory_mb = config.memory_mb or machine.memory_mb()
         self._shares = Shares(config.fair_share_enabled, config.fair_share_half_life, config.fair_share_cpu_weight)
-        self._pool = GpuPool(config.gpu_allow, config.gpu_visible_as, config.gpu_trust_claims_of)
+        self._pool = GpuPool(config.gpu_allow, "uuid" if by_uuid else config.gpu_visible_as, config.gpu_trust_claims_of)
         self.poll_after: float | None = None
         self.doubt_ends: float | None = None
         self._usage: dict[str, float] = {}  # by user, as the last plan counted it

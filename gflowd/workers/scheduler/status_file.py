@@ -44,10 +44,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What keeps the scheduler from starting jobs, and, by worker, those that only serve people from their work."""
+    """What keeps the scheduler from starting jobs, and, by worker, those that only serve people from their work; why
+    the GPUs of a daemon for many users are open to others though they are not to be.
+    """
 
     scheduler: str | None = None
     services: Mapping[str, str | None] = field(default_factory=dict)
+    open_gpus: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Status:
     reservations: list[dict[str, Any]]  # the current or next windows
     trouble: str | None
     service_troubles: Mapping[str, str | None]  # by worker
+    open_gpus: str | None
 
 
 def status(
@@ -104,6 +108,7 @@ def status(
         reservations=[window.fields() for window in windows],
         trouble=trouble.scheduler,
         service_troubles=trouble.services,
+        open_gpus=trouble.open_gpus,
     )
 
 
@@ -167,6 +172,7 @@ def _constant(wiring: Wiring, executor: str, memory_limits: str) -> dict[str, An
         "runtime_dir": wiring.runtime.root,
         "executor": executor,
         "memory_limits": memory_limits,
+        "enforce_gpus": config.shared_enforce_gpus if wiring.state.shared and config.simulate is None else None,
         "config": {
             "path": config.path.encode(errors="replace").decode(),
             "mtime_ns": config.mtime_ns,

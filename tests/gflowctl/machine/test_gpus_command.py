@@ -217,6 +217,16 @@ def test_info_and_doctor_say_what_is_wrong_with_the_driver(ctl: Ctl) -> None:
     assert json.loads(ctl.ok("info", "--json"))["gpu_trouble"] == "x"
 
 
+def test_the_doctor_says_to_whom_gpus_are_open_in_a_daemon_for_many_users(ctl: Ctl) -> None:
+    ctl.observe(gpus=[])
+    assert "open" not in ctl.run("doctor").stdout
+    for enforced, told in (("off", "to every process"), ("jobs", "logins can open all"), ("everyone", "logins none")):
+        ctl.observe(gpus=[], enforce_gpus=enforced)
+        assert told in ctl.run("doctor").stdout
+    ctl.observe(gpus=[], enforce_gpus="jobs", open_gpus="no BPF")
+    assert "WARN  GPUs are open to others: no BPF: see enforce_gpus in gflow.toml(5)" in ctl.run("doctor").stdout
+
+
 def test_a_mig_device_is_resumed_with_its_gpu(ctl: Ctl) -> None:
     part = {"parent": "GPU-9", "instance": (1, 0)}
     ctl.observe(gpus=[gpu(0), gpu(1, "faulty", "lost", **FAULT, **part), gpu(2, "drained", **part)])

@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.groups import WHY_NO_FILTER, inside
 
 from gflowd.core.gpu import device_program
 from gflowd.core.gpu.device_access import Family, Rule
-from gflowd.effects import cgroups
 from gflowd.effects.shared import bpf, device_filter
 from gflowd.effects.shared.device_filter import DeviceFilter
 
@@ -22,31 +20,7 @@ FUSE, LOOP = 229, 237  # /dev/fuse, /dev/loop-control: opening them does nothing
 NONE, FIRST, BOTH = (Rule((Family(MISC, minors),)) for minors in ((), (FUSE,), (FUSE, LOOP)))
 
 
-def mount() -> str | None:
-    with open("/proc/self/mountinfo", encoding="utf-8") as file:
-        return cgroups.mount_point(file.read())
-
-
-def why_skip() -> str | None:
-    if os.geteuid() != 0:
-        return "for root"
-    if mount() is None:
-        return "no control groups of version 2"
-    return device_filter.why_not()
-
-
-WHY_SKIP = why_skip()
-pytestmark = pytest.mark.skipif(WHY_SKIP is not None, reason=str(WHY_SKIP))
-
-
-@pytest.fixture
-def group() -> Iterator[str]:
-    made = os.path.join(mount() or "", f"gflow-test-{os.getpid()}")
-    os.mkdir(made)
-    yield made
-    for name in ("inner", ""):
-        with contextlib.suppress(FileNotFoundError):
-            os.rmdir(os.path.join(made, name))
+pytestmark = pytest.mark.skipif(WHY_NO_FILTER is not None, reason=str(WHY_NO_FILTER))
 
 
 @pytest.fixture
@@ -62,21 +36,6 @@ def files(tmp_path: Path) -> list[str]:
     except OSError as error:
         pytest.skip(f"no device to try on: {error}")
     return made
-
-
-def inside(group: str, act: Callable[[], str]) -> str:
-    """What `act` says in a process of the group."""
-    told, tell = os.pipe()
-    if (pid := os.fork()) == 0:
-        with open(os.path.join(group, "cgroup.procs"), "w", encoding="ascii") as file:
-            file.write("0")
-        os.write(tell, act().encode())
-        os._exit(0)
-    os.close(tell)
-    with open(told, "rb") as file:
-        said = file.read()
-    os.waitpid(pid, 0)
-    return said.decode()
 
 
 def tried(paths: list[str]) -> str:
@@ -137,31 +96,22 @@ def test_what_was_open_before_or_is_passed_on_goes_on_working(group: str) -> Non
 
 
 def test_programs_are_kept_for_systemd_and_for_the_next_daemon(
-    group: str, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    group: str, files: list[str], bpf_place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / "bpf"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "bpf", "none", str(place)], capture_output=True, check=False).returncode:
-        pytest.skip("no file system of type bpf can be mounted")
-    try:
-        with contextlib.closing(DeviceFilter("/state", str(place))) as filters:
-            assert filters.can_pin
-            path = filters.pin(FIRST)
-            assert path == filters.pin(FIRST)
-            filters.put(group, FIRST)
-            assert bpf.about(bpf.pinned(path))[1] == device_program.name("/state", FIRST)
-        monkeypatch.setattr(bpf, "by_id", no_right)
-        with contextlib.closing(DeviceFilter("/state", str(place))) as filters:
-            assert not filters.put(group, FIRST)
-            filters.put(group, NONE)
-            filters.forget_all_but([NONE])
-            assert [os.path.basename(name) for name in os.listdir(place / "gflow")] == [
-                device_program.name("/state", NONE)
-            ]
-            filters.take_off(group)
-            assert inside(group, lambda: tried(files)) == "yyy"
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
+    with contextlib.closing(DeviceFilter("/state", bpf_place)) as filters:
+        assert filters.can_pin
+        path = filters.pin(FIRST)
+        assert path == filters.pin(FIRST)
+        filters.put(group, FIRST)
+        assert bpf.about(bpf.pinned(path))[1] == device_program.name("/state", FIRST)
+    monkeypatch.setattr(bpf, "by_id", no_right)
+    with contextlib.closing(DeviceFilter("/state", bpf_place)) as filters:
+        assert not filters.put(group, FIRST)
+        filters.put(group, NONE)
+        filters.forget_all_but([NONE])
+        assert os.listdir(f"{bpf_place}/gflow") == [device_program.name("/state", NONE)]
+        filters.take_off(group)
+        assert inside(group, lambda: tried(files)) == "yyy"
 
 
 def no_right(_program_id: int) -> int:

@@ -1,0 +1,126 @@
+"""Sees to it that the jobs of a daemon for many users can open their own GPUs only (`enforce_gpus`), by a device filter
+on the control group of each.
+
+The filter is there before anything is in the group, and stays whatever happens to us. Where none can be had, jobs run
+without, and `trouble` says why.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gflowd import log
+from gflowd.core.gpu import device_access
+from gflowd.core.gpu.device_access import UnknownFile
+from gflowd.effects.gpu import device_files
+from gflowd.effects.shared import device_filter
+from gflowd.effects.shared.device_filter import DeviceFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gflowd.config.loader import Config
+    from gflowd.core.gpu.device import Gpu
+    from gflowd.core.gpu.device_access import Rule
+    from gflowd.core.job.model import Run
+    from gflowd.paths import State
+
+LATE = "jobs can open GPUs until just after their start: no file system of type bpf at /sys/fs/bpf for systemd"
+
+
+class GpuGuard:
+    """`is_on`: the GPUs of others are to be closed to each job."""
+
+    def __init__(self, state: State, config: Config, place: str = device_filter.PLACE) -> None:
+        self.is_on = config.shared_enforce_gpus != device_access.OFF and config.simulate is None
+        self._log = log.get("gpus")
+        self._why_not = device_filter.why_not()
+        self._filter = DeviceFilter(f"{state.root} jobs", place) if self._why_not is None else None
+        self._gpus: dict[str, Gpu] = {}  # as last seen, by UUID
+        self._files = device_files.read(())
+        self._done: dict[str, Rule | None] = {}  # what holds for each group; None: nothing
+        self._troubles: dict[str, None] = {}  # since the GPUs last changed
+
+    @property
+    def trouble(self) -> str | None:
+        """Why jobs can open the GPUs of others though they are not to."""
+        return next(iter(self._troubles), self._why_not) if self.is_on else None
+
+    def look(self, gpus: tuple[Gpu, ...] | None) -> None:
+        """Takes note of the GPUs of the machine; None while they are unknown."""
+        found = {gpu.uuid: gpu for gpu in gpus or ()}
+        if _files_of(found) != _files_of(self._gpus):
+            self._files = device_files.read(found.values())
+            self._troubles = {}
+        self._gpus = found
+
+    def put(self, group: str, run: Run) -> None:
+        """Closes the GPUs of others to an attempt, in whose group nothing is yet."""
+        rule = self._rule(run)
+        if rule is None or self._filter is None or self._done.get(group) == rule:
+            return
+        try:
+            self._filter.put(group, rule)
+            self._done[group] = rule
+        except FileNotFoundError:  # not made yet, or gone
+            pass
+        except OSError as error:
+            self._complain(device_filter.explain(error))
+
+    def unit_properties(self, run: Run) -> tuple[str, ...]:
+        """The same where systemd makes the group: properties of its unit."""
+        rule = self._rule(run)
+        if rule is None or self._filter is None:
+            return ()
+        try:
+            if self._filter.can_pin:
+                return (f"BPFProgram=device:{self._filter.pin(rule)}",)
+            self._complain(LATE)
+        except OSError as error:
+            self._complain(device_filter.explain(error))
+        return ()
+
+    def keep(self, groups: Mapping[str, Run]) -> None:
+        """Sees to it that the filters of all live attempts are there, whoever put them; that there are none if this is
+        not to be.
+        """
+        if self._filter is None:
+            return
+        self._done = {group: rule for group, rule in self._done.items() if group in groups}
+        for group, run in groups.items():
+            if self.is_on:
+                self.put(group, run)
+            elif group not in self._done:
+                self._take_off(group)
+        self._filter.forget_all_but(rule for rule in self._done.values() if rule is not None)
+
+    def close(self) -> None:
+        """Leaves all filters where they are."""
+        if self._filter is not None:
+            self._filter.close()
+
+    def _take_off(self, group: str) -> None:
+        assert self._filter is not None
+        try:
+            self._filter.take_off(group)
+        except OSError:
+            return
+        self._done[group] = None
+
+    def _rule(self, run: Run) -> Rule | None:
+        if not self.is_on or not self._gpus.keys() >= set(run.gpu_uuids):  # of one that is gone, what was put holds
+            return None
+        try:
+            return device_access.rule([self._gpus[uuid] for uuid in run.gpu_uuids], self._files)
+        except UnknownFile as error:
+            self._complain(str(error))
+            return None
+
+    def _complain(self, trouble: str) -> None:
+        if trouble not in self._troubles:
+            self._log.warning("the GPUs of others are not closed to jobs", why=trouble)
+            self._troubles[trouble] = None
+
+
+def _files_of(gpus: Mapping[str, Gpu]) -> dict[str, tuple[object, ...]]:
+    return {uuid: (gpu.minor, gpu.instance) for uuid, gpu in gpus.items()}
