@@ -150,6 +150,11 @@ def is_populated(path: str) -> bool:
         return error.errno in BLIND
 
 
+def is_frozen(path: str) -> bool:
+    """Whether all that is in a group stands still."""
+    return "frozen 1" in _read(path, "cgroup.events").splitlines()
+
+
 def reread(events: int) -> bool:
     """Whether the group has processes whose events are open as `events`, which is quiet then until the next one."""
     try:

@@ -9,7 +9,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 STATE, START = 0, 19  # places in `after_name`: proc(5) counts them as fields 3 and 22
 
@@ -148,6 +148,16 @@ def opened(pid: int, descriptor: int) -> os.stat_result | None:
         return os.stat(f"/proc/{pid}/fd/{descriptor}")
     except OSError:
         return None
+
+
+def opened_files(pid: int, paths: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Which of these files a process has open, and by which descriptors; none that cannot be seen."""
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            if (target := os.readlink(f"/proc/{pid}/fd/{name}")) in paths:
+                yield int(name), target
+    except OSError:
+        return
 
 
 def kinds_of_opened(pid: int) -> set[str]:

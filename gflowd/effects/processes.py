@@ -17,7 +17,7 @@ from gflowd.core.execution import procstat, signal_targets
 from gflowd.effects import proc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gflowd.core.execution.procstat import Process
     from gflowd.core.job.model import Identity
@@ -269,15 +269,15 @@ def user(pid: int) -> str:
         return str(uid)
 
 
-def send(process: Process, signals: Iterable[int]) -> bool:
-    """Sends `signals` to that very process; returns False if it is gone."""
+def send(process: Process, signals: Iterable[int], is_meant: Callable[[int], bool] | None = None) -> bool:
+    """Sends `signals` to that very process, if `is_meant` says so of its pid; False if not, or if it is gone."""
     try:
         fd = os.pidfd_open(process.pid)
     except OSError:
         return False
     try:
         found = read(process.pid)
-        if found is None or found.start != process.start:
+        if found is None or found.start != process.start or (is_meant is not None and not is_meant(process.pid)):
             return False
         for number in signals:
             signal.pidfd_send_signal(fd, number)

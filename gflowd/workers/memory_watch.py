@@ -13,11 +13,11 @@ from gflowd import log
 from gflowd.effects import processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.moment import Moment
-    from gflowd.effects.cgroups import Cgroups
+    from gflowd.workers.attempts import Attempts
 
 EVERY = 1.0  # seconds between two checks
 RARELY = 20  # times as long as the last check took: never more than 5 % of a core
@@ -26,10 +26,8 @@ RARELY = 20  # times as long as the last check took: never more than 5 % of a co
 class MemoryWatch:
     """Remembers which jobs exceeded their memory, and when to check again."""
 
-    def __init__(self, leader: Callable[[LiveJob], processes.Leader], groups: Cgroups | None, spare: int) -> None:
-        self._leader = leader
-        self._groups = groups
-        self._spare = spare
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
         self._log = log.get("timeout_enforcer")
         self._over: set[Key] = set()
         self._look_at = float("-inf")
@@ -46,11 +44,12 @@ class MemoryWatch:
         return tuple(sorted(self._over)), self._look_at if len(self._over) < len(watched) else None
 
     def _look(self, live: list[LiveJob]) -> set[Key]:
-        jobs = [job for job in live if self._groups is None or not self._groups.holds(job.key)]
+        groups = self._attempts.groups
+        jobs = [job for job in live if groups is None or not groups.holds(job.key)]
+        over = {job.key for job in live if self._attempts.has_starved(job)}
         if not jobs:
-            return set()
-        found = processes.members({job.key: self._leader(job) for job in jobs}, self._spare)
-        over = set()
+            return over
+        found = self._attempts.members(jobs)
         for job in jobs:
             limit = (job.memory_mb or 0) << 20
             if sum(each.rss for each in found[job.key]) * processes.PAGE <= limit:

@@ -7,7 +7,6 @@ known also to one that was not there then. Time that it was suspended does not c
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.moment import Moment
-    from gflowd.paths import State
+    from gflowd.workers.attempts import Attempts
 
 SOON = 1.0  # seconds between two looks at one that has been warned: it may write again
 
@@ -46,8 +45,8 @@ class _Heard:
 class QuietWatch:
     """Remembers when each attempt with a limit wrote last."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
         self._log = log.get("timeout_enforcer")
         self._heard: dict[Key, _Heard] = {}
 
@@ -98,16 +97,9 @@ class QuietWatch:
 
     def _files(self, job: LiveJob) -> tuple[tuple[int, ...], float]:
         """The sizes of the files that a job writes to, and when one of them last changed (wall time)."""
-        sizes, changed = [], 0.0
-        for path in (os.path.join(self._state.attempt(*job.key), "log"), *job.outputs):
-            try:
-                found = os.stat(path)
-            except OSError:
-                sizes.append(-1)
-                continue
-            sizes.append(found.st_size)
-            changed = max(changed, found.st_mtime)
-        return tuple(sizes), changed
+        written = self._attempts.written(job)
+        sizes = tuple(-1 if found is None else found.st_size for found in written)
+        return sizes, max((found.st_mtime for found in written if found is not None), default=0.0)
 
 
 def _ran(job: LiveJob, now: Moment) -> float:

@@ -17,13 +17,13 @@ from gflowd.core.execution import stop_ladder
 from gflowd.effects import jobdir, processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.execution.procstat import Process
     from gflowd.core.moment import Moment
-    from gflowd.effects.cgroups import Cgroups
     from gflowd.paths import State
+    from gflowd.workers.attempts import Attempts
 
 PASSES = 20  # over trees that fork while they are being stopped
 TAKES_EFFECT = 0.001  # seconds between two passes
@@ -33,13 +33,10 @@ LOOK_AGAIN, RAREST_LOOK = 0.05, 5.0  # seconds: whether something of a suspended
 class Suspender:
     """Remembers when to look again at which attempt, and which of them go on already."""
 
-    def __init__(
-        self, state: State, leader: Callable[[LiveJob], processes.Leader], groups: Cgroups | None, spare: int
-    ) -> None:
+    def __init__(self, state: State, attempts: Attempts) -> None:
         self._state = state
-        self._leader = leader
-        self._groups = groups
-        self._spare = spare
+        self._attempts = attempts
+        self._groups = attempts.groups
         self._log = log.get("timeout_enforcer")
         self._looks: dict[Key, tuple[float, float]] = {}  # when to look again, and how long to wait after
         self._going: set[tuple[Key, int]] = set()  # attempts, and after how many pauses
@@ -97,7 +94,7 @@ class Suspender:
         """
         told: dict[Key, set[tuple[int, int]]] = {job.key: set() for job in jobs}
         for _ in range(PASSES if jobs else 0):
-            found = processes.members({job.key: self._leader(job) for job in jobs}, self._spare)
+            found = self._attempts.members(jobs)
             again = []
             for job in jobs:
                 frozen = self._frozen(job) if number == signal.SIGSTOP else ()
@@ -106,7 +103,7 @@ class Suspender:
                 whom = [p for p in found[job.key] if p.pid not in spared and _is_meant(p, number)]
                 new = [p for p in whom if p.key not in told[job.key]]
                 for process in new:
-                    processes.send(process, (number,))
+                    self._attempts.send(job, process, (number,))
                 told[job.key].update(p.key for p in new)
                 again += [job] if whom else []
             jobs = again

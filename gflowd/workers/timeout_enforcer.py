@@ -14,7 +14,8 @@ from gflowd import log
 from gflowd.core.execution import stop_ladder, time_limit
 from gflowd.core.execution.observations import Enforced
 from gflowd.core.syntax import signal_names
-from gflowd.effects import cgroups, jobdir, processes
+from gflowd.effects import jobdir, processes
+from gflowd.workers import attempts
 from gflowd.workers.base import Turn
 from gflowd.workers.log_limiter import LogLimiter
 from gflowd.workers.memory_watch import MemoryWatch
@@ -25,7 +26,7 @@ from gflowd.workers.usage_watch import UsageWatch
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.execution.procstat import Process
-    from gflowd.core.job.model import EarlySignal, Identity
+    from gflowd.core.job.model import EarlySignal
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring
     from gflowd.workers.slots import Slots
@@ -49,18 +50,18 @@ class TimeoutEnforcer:
 
     def __init__(self, wiring: Wiring) -> None:
         self._state = wiring.state
-        self._supervisor = wiring.supervisor
+        self._attempts = attempts.of(wiring)
         self._log = log.get("timeout_enforcer")
         self._logs = LogLimiter(wiring.state, wiring.config.log_max_size)
         self._kill_next: dict[Key, tuple[float, float]] = {}  # when KILL is due again, and how long to wait after
         self._told: dict[tuple[Key, str], tuple[int, int]] = {}  # what was logged of a step
         self._taken: set[tuple[Key, str]] = set()  # steps taken, including those whose mark could not be written
-        self._groups = cgroups.find(wiring.state.root)
+        self._groups = self._attempts.groups
         self._swept = float("-inf")
-        self._memory = MemoryWatch(self._leader, self._groups, wiring.supervisor)
-        self._quiet = QuietWatch(wiring.state)
-        self._usage = UsageWatch(self._leader, wiring.supervisor)
-        self._suspender = Suspender(wiring.state, self._leader, self._groups, wiring.supervisor)
+        self._memory = MemoryWatch(self._attempts)
+        self._quiet = QuietWatch(self._attempts)
+        self._usage = UsageWatch(self._attempts)
+        self._suspender = Suspender(wiring.state, self._attempts)
 
     def tick(self, now: Moment, slots: Slots) -> Turn:
         """Sends due signals and returns when the next is due."""
@@ -116,17 +117,18 @@ class TimeoutEnforcer:
                 wakes += [] if when is None else [when]
             elif self._mark(job, stop_ladder.EARLY):
                 due.append(job)
-        found = processes.members({job.key: self._leader(job) for job in due}, self._supervisor) if due else {}
+        found = self._attempts.members(due)
         for job in due:
             assert job.early_signal is not None
             number = job.early_signal.number
-            sent = sum(processes.send(each, (number,)) for each in self._warned(job, job.early_signal, found[job.key]))
+            warned = self._warned(job, job.early_signal, found[job.key])
+            sent = sum(self._attempts.send(job, each, (number,)) for each in warned)
             self._log.info("warned", job=job.id, signal=signal_names.name(number), processes=sent)
         return wakes
 
     def _warned(self, job: LiveJob, early: EarlySignal, found: list[Process]) -> list[Process]:
         """Whom an early signal goes to: the command, or those whom `processes.heeding` finds."""
-        leader = self._identity(job)
+        leader = self._attempts.identity(job)
         pid = None if leader is None else leader.pid
         if early.command_only:
             return [p for p in found if pid is not None and p.parent == pid]
@@ -161,21 +163,20 @@ class TimeoutEnforcer:
 
     def _signal(self, jobs: list[LiveJob], due: dict[Key, list[str]], now: Moment) -> None:
         """One pass over /proc for all; repeats passes while KILL still finds new processes."""
-        if self._groups is not None:
-            for job in jobs:
-                if stop_ladder.KILL in due[job.key]:
-                    self._groups.kill(job.key)
+        for job in jobs:
+            if stop_ladder.KILL in due[job.key]:
+                self._attempts.kill(job, all_of_it=not stop_ladder.spares_leader(job, now.mono))
         reached: dict[tuple[Key, str], set[Key]] = {}  # by pid and start
         refused: dict[tuple[Key, str], set[Key]] = {}
         left = jobs
         for _ in range(PASSES if jobs else 0):
-            found = processes.members({job.key: self._leader(job) for job in left}, self._supervisor)
+            found = self._attempts.members(left)
             again = []
             for job in left:
                 targets = self._targets(job, found[job.key], now)
                 for step in due[job.key]:
                     before = reached.setdefault((job.key, step), set())
-                    sent = {each.key for each in targets if processes.send(each, SIGNALS[step])}
+                    sent = {each.key for each in targets if self._attempts.send(job, each, SIGNALS[step])}
                     deaf = {each.key for each in targets if processes.is_there(each)} - sent
                     refused.setdefault((job.key, step), set()).update(deaf)
                     if step == stop_ladder.KILL and not sent <= before:
@@ -204,21 +205,11 @@ class TimeoutEnforcer:
         """The processes of a job, without `job.sh` until KILL has had time to end the others."""
         if not stop_ladder.spares_leader(job, now.mono):
             return found
-        return processes.without(found, self._identity(job))
-
-    def _leader(self, job: LiveJob) -> processes.Leader:
-        return self._identity(job), processes.job_mark(self._state.root, *job.key)
-
-    def _identity(self, job: LiveJob) -> Identity | None:
-        """The job's `job.sh`; for a job that was stopped before it was seen to begin, from its directory."""
-        if job.started is not None:
-            return job.started.identity
-        begun = jobdir.beginning(self._state.attempt(*job.key))
-        return None if begun is None else begun.identity
+        return processes.without(found, self._attempts.identity(job))
 
     def _bar(self, job: LiveJob) -> None:
         try:
-            jobdir.bar(self._state.attempt(*job.key), job.why or "")
+            self._attempts.bar(job)
         except OSError as error:
             self._log.warning("cannot bar", job=job.id, error=str(error))
 

@@ -15,11 +15,12 @@ from gflowd.core.execution.usage import Sample, Samples
 from gflowd.effects import processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.execution.procstat import Process
     from gflowd.core.moment import Moment
+    from gflowd.workers.attempts import Attempts
 
 RARELY = 100  # times as long as the last pass took: never more than 1 % of a core
 MORE = 1.02  # times the peak so far: what is worth to be counted exactly
@@ -28,9 +29,8 @@ MORE = 1.02  # times the peak so far: what is worth to be counted exactly
 class UsageWatch:
     """Remembers the most that was seen of each attempt."""
 
-    def __init__(self, leader: Callable[[LiveJob], processes.Leader], spare: int) -> None:
-        self._leader = leader
-        self._spare = spare
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
         self._samples: dict[Key, Sample] | None = None
         self._looked: dict[Key, float] = {}  # when each was last sampled
         self._not_before = float("-inf")
@@ -67,7 +67,7 @@ class UsageWatch:
 
     def _look(self, watched: Mapping[Key, LiveJob], now: Moment) -> None:
         assert self._samples is not None
-        found = processes.members({key: self._leader(job) for key, job in watched.items()}, self._spare)
+        found = self._attempts.members(watched.values())
         for key, members in found.items():
             self._looked[key] = now.mono
             if members:

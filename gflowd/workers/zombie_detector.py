@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 from gflowd import log
 from gflowd.core.execution.observations import Observation, Observations
 from gflowd.core.job.model import TMUX, Started, session_name
-from gflowd.effects import jobdir, processes, relay
+from gflowd.effects import jobdir, processes
 from gflowd.workers.base import Turn
+from gflowd.workers.relay_watch import RelayWatch
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.execution.procstat import Process
     from gflowd.core.job.model import Identity
     from gflowd.core.moment import Moment
-    from gflowd.workers.base import Wiring
+    from gflowd.workers.base import Wiring, Worker
     from gflowd.workers.slots import Slots
 
 BEGINS_WITHIN = 0.02  # seconds: when to check whether an attempt has begun; then after as long again
@@ -49,8 +50,6 @@ class Watch:
     recorded: float | None = None  # monotonic: when we first saw its exit record
     wait: float = LOOK_AGAIN
     over: Observation | None = None  # it is complete, and no process of it will come back
-    relay: int | None = None  # readable once the `gflowctl run` that it belongs to is gone
-    abandoned: bool = False  # it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,12 @@ class Look:
     leader_lives: bool
 
 
-def open(wiring: Wiring) -> ZombieDetector:  # noqa: A001 -- the workers' protocol
+def open(wiring: Wiring) -> Worker:  # noqa: A001 -- the workers' protocol
     """The detector."""
+    if wiring.state.shared is not None:
+        from gflowd.workers.group_detector import GroupDetector  # of no use to others
+
+        return GroupDetector(wiring)
     return ZombieDetector(wiring)
 
 
@@ -80,6 +83,7 @@ class ZombieDetector:
         self._runtime = wiring.runtime
         self._supervisor = wiring.supervisor
         self._log = log.get("zombie_detector")
+        self._relays = RelayWatch(wiring.state)
         self._watches: dict[Key, Watch] = {}
         self._told = Observations()
         self._sessions: set[str] = set()
@@ -105,7 +109,7 @@ class ZombieDetector:
         for job in jobs:
             seen = observations[job.key]
             if job.relay is not None and seen.started is not None and not seen.complete:
-                observations[job.key] = self._with_its_end(seen, job.relay, self._watches[job.key])
+                observations[job.key] = self._relays.with_its_end(seen, job)
         wakes = [now.mono + self._config.zombie_interval]
         for key in [key for key, observation in observations.items() if observation is NOT_BEGUN]:
             waited = now.mono - self._watches[key].since
@@ -113,10 +117,10 @@ class ZombieDetector:
                 del observations[key]
             wakes.append(now.mono + min(max(BEGINS_WITHIN, waited), LONGEST_LOOK))  # no ring announces this
         wakes += [self._next_look(look.watch, now) for look in looks if _is_open(look, observations[look.job.key])]
-        watched = [fd for watch in self._watches.values() for fd in (watch.pidfd, watch.relay) if fd is not None]
+        watched = [watch.pidfd for watch in self._watches.values() if watch.pidfd is not None]
         if not observations.items() <= self._told.of_attempts.items():
             self._told = Observations(observations)
-        return Turn(self._told, None, min(wakes), tuple(watched))
+        return Turn(self._told, None, min(wakes), (*watched, *self._relays.watched()))
 
     def close(self) -> None:
         """Nothing to close."""
@@ -125,7 +129,7 @@ class ZombieDetector:
         for key in self._watches.keys() - keys:
             watch = self._watches.pop(key)
             self._drop_pidfd(watch)
-            self._drop_relay(watch)
+        self._relays.forget_all_but(keys)
 
     def _begun(self, job: LiveJob, watch: Watch, now: Moment) -> Observation | None:
         """The observation of an attempt that has not begun; None for one that has, whose `started` is then known."""
@@ -157,17 +161,6 @@ class ZombieDetector:
         if watch.at_work is None:
             watch.at_work = Observation(started=watch.started, lives=True)
         return watch.at_work
-
-    def _with_its_end(self, observation: Observation, name: str, watch: Watch) -> Observation:
-        """The observation of a job of `gflowctl run`, which may be gone."""
-        directory = self._state.relay(name)
-        if watch.relay is None and not watch.abandoned:
-            watch.relay = relay.watch(directory)
-            watch.abandoned = watch.relay is None and not relay.is_held(directory)
-        if watch.relay is not None and relay.is_over(watch.relay):
-            watch.abandoned = True
-            self._drop_relay(watch)
-        return observation.replace(abandoned=True) if watch.abandoned else observation
 
     def _look(self, job: LiveJob, watch: Watch, now: Moment) -> Look:
         assert watch.started is not None
@@ -264,11 +257,6 @@ class ZombieDetector:
         if watch.pidfd is not None:
             os.close(watch.pidfd)
             watch.pidfd = None
-
-    def _drop_relay(self, watch: Watch) -> None:
-        if watch.relay is not None:
-            os.close(watch.relay)
-            watch.relay = None
 
     def _bar(self, directory: str, job: LiveJob) -> None:
         with contextlib.suppress(OSError):

@@ -44,6 +44,7 @@ class LiveJob(Posted):
     gpus: tuple[str, ...] = ()  # the UUIDs of those that it has for itself
     relay: str | None = None  # what connects it with its `gflowctl run`, with which it ends
     slurm: bool = False  # a script written for Slurm
+    uid: int | None = None  # whose it is, under a daemon for many users
 
     def runs_in(self, boot: str) -> bool:
         """Whether it has begun, in this boot."""
@@ -84,6 +85,7 @@ def live_job(job: Job, grace: float | None) -> LiveJob:
         gpus=() if job.spec.shared or job.run is None else job.run.gpu_uuids,
         relay=job.spec.relay,
         slurm=job.spec.slurm,
+        uid=job.spec.uid,
     )
 
 

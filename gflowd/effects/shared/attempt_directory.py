@@ -33,6 +33,20 @@ def bell(state: State, key: Key) -> str:
     return os.path.join(state.attempt(*key), BELL)
 
 
+def listen(state: State, key: Key) -> int | None:
+    """A descriptor of an attempt's bell, readable when it rings; None where there is none."""
+    try:
+        return os.open(bell(state, key), os.O_RDWR | _INSIDE)  # both ways, so that it never reads as ended
+    except OSError:
+        return None
+
+
+def hear(bell: int) -> None:
+    """Makes a bell that has rung quiet. What is rung is not asked: it says no more than to look."""
+    with contextlib.suppress(OSError):
+        os.read(bell, 1 << 16)
+
+
 def prepare(state: State, key: Key, script: bytes, owner: tuple[int, int]) -> None:
     """Makes both parts of a job's directory and of the attempt's, its bell and its `job.sh`, or finds them; `owner` is
     a uid and a gid. Raises OSError.
@@ -75,7 +89,10 @@ def beginning(state: State, key: Key, uid: int, groups: JobGroups) -> jobdir.Beg
     begun = jobdir.beginning(state.own_attempt(*key), uid)
     if begun is None or begun.identity is None:
         return None
-    if processes.lives(begun.identity, proc.boot_id()) and groups.key_of(begun.identity.pid) != key:
+    boot = proc.boot_id()
+    if processes.lives(begun.identity, boot) and groups.key_of(begun.identity.pid) != key:
+        return None
+    if begun.identity.boot != boot and groups.is_populated(key):  # it would escape all its limits
         return None
     return begun
 

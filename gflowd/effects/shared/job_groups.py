@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 from gflowd.effects import cgroups, proc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from gflowd.effects.cgroups import Key
 
 SLICE = "gflow.slice"
 _UNIT = re.compile(r"gflow-job-([0-9]+)-([0-9]+)\.service")
 _OWN = re.compile(r"([0-9]+)\.([0-9]+)")
-BLIND = cgroups.BLIND
+FREEZES_WITHIN = 0.1  # seconds; what waits for a disk does not
 
 
 def unit(key: Key) -> str:
@@ -83,12 +83,15 @@ class JobGroups:
         except OSError:
             return None
 
-    def kill(self, key: Key) -> None:
-        """Sends KILL to every process of an attempt, including those that it forks meanwhile."""
-        if cgroups.kill(self.path(key)) or not self.pids(key):
+    def kill(self, key: Key, spared: Collection[int] = ()) -> None:
+        """Sends KILL to every process of an attempt but the `spared`, including those that it forks meanwhile."""
+        if (not spared and cgroups.kill(self.path(key))) or self.pids(key) <= set(spared):
             return
-        self.freeze(key, frozen=True)  # a kernel older than 5.14: nothing is to fork meanwhile
-        for pid in self.pids(key):
+        self.freeze(key, frozen=True)  # so that nothing forks; the kernel has no other way before 5.14
+        deadline = time.monotonic() + FREEZES_WITHIN
+        while not cgroups.is_frozen(self.path(key)) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        for pid in self.pids(key) - set(spared):
             with contextlib.suppress(OSError):
                 fd = os.pidfd_open(pid)
                 try:

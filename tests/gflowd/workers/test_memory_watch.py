@@ -11,6 +11,7 @@ from gflowd.core.execution.procstat import Process
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Identity
 from gflowd.effects import processes
+from gflowd.workers.attempts import Attempts
 from gflowd.workers.memory_watch import EVERY, MemoryWatch
 
 TAKE = "import sys, time; kept = bytearray(b'x') * ({} << 20); open(sys.argv[1], 'w').close(); time.sleep(60)"
@@ -30,7 +31,7 @@ time.sleep(60)
 
 @pytest.fixture
 def watch(jobs: Jobs) -> MemoryWatch:
-    return MemoryWatch(jobs.leader, None, 0)
+    return MemoryWatch(Attempts(jobs.state, None, 0))
 
 
 def taking(jobs: Jobs, text: str, size: int, *ready: str) -> LiveJob:

@@ -19,7 +19,7 @@ from gflowd.core.execution.observations import LiveJob
 from gflowd.core.job.model import Identity, Pauses
 from gflowd.effects import jobdir, processes
 from gflowd.effects.cgroups import Cgroups
-from gflowd.workers import timeout_enforcer
+from gflowd.workers import attempts, timeout_enforcer
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.timeout_enforcer import TimeoutEnforcer
 
@@ -219,7 +219,7 @@ def group(tmp_path: Path) -> Iterator[Cgroups]:
 def test_an_attempt_with_a_group_is_frozen_and_hears_of_nothing(
     wiring: Wiring, jobs: Jobs, group: Cgroups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timeout_enforcer.cgroups, "find", lambda _: group)
+    monkeypatch.setattr(attempts.cgroups, "find", lambda _: group)
     enforcer = timeout_enforcer.open(wiring)
     identity = jobs.start(1, f"echo $$ >{group.path((1, 1))}/cgroup.procs; {BUSY}")
     eventually(lambda: (jobs.directory(1) / "here").exists() and steps(jobs) > 2)
@@ -237,7 +237,7 @@ def test_an_attempt_with_a_group_is_frozen_and_hears_of_nothing(
 def test_a_frozen_attempt_that_must_end_is_let_go_first(
     wiring: Wiring, jobs: Jobs, group: Cgroups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timeout_enforcer.cgroups, "find", lambda _: group)
+    monkeypatch.setattr(attempts.cgroups, "find", lambda _: group)
     enforcer = timeout_enforcer.open(wiring)
     text = f"echo $$ >{group.path((1, 1))}/cgroup.procs; trap 'exit 7' INT; echo >here; while :; do sleep 0.01; done"
     identity = jobs.start(1, text)

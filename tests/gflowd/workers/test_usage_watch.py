@@ -10,6 +10,7 @@ from support.waiting import eventually
 
 from gflowd.core.execution.usage import EVERY, SOONEST, Sample, Samples
 from gflowd.core.job.model import Identity
+from gflowd.workers.attempts import Attempts
 from gflowd.workers.usage_watch import UsageWatch
 
 SHARED = """
@@ -27,7 +28,7 @@ time.sleep(60)
 
 @pytest.fixture
 def watch(jobs: Jobs) -> UsageWatch:
-    return UsageWatch(jobs.leader, 0)
+    return UsageWatch(Attempts(jobs.state, None, 0))
 
 
 def test_memory_that_processes_share_counts_once(watch: UsageWatch, jobs: Jobs) -> None:

@@ -29,6 +29,9 @@ class Groups:
     def key_of(self, pid: int) -> object:
         return KEY if pid in self.members else None
 
+    def is_populated(self, key: object) -> bool:
+        return bool(self.members)
+
     def kill(self, key: object) -> None:
         self.killed.append(key)
 

@@ -1,0 +1,146 @@
+"""What lives of an attempt, and how it is told apart from others: by its `job.sh` and its mark where all processes are
+one user's; by its control group where they are of many, whom root must not confuse. For the timeout enforcer.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from gflowd.core.execution import keepers
+from gflowd.effects import cgroups, jobdir, proc, processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gflowd.core.execution.observations import Key, LiveJob
+    from gflowd.core.execution.procstat import Process
+    from gflowd.core.job.model import Identity
+    from gflowd.effects.cgroups import Cgroups
+    from gflowd.effects.shared.job_groups import JobGroups
+    from gflowd.paths import State
+    from gflowd.workers.base import Wiring
+
+
+def of(wiring: Wiring) -> Attempts:
+    """Those of this daemon."""
+    if wiring.state.shared is not None:
+        return GroupedAttempts(wiring.state, groups_of(wiring))
+    return Attempts(wiring.state, cgroups.find(wiring.state.root), wiring.supervisor)
+
+
+def groups_of(wiring: Wiring) -> JobGroups:
+    """The groups of a daemon for many users. Raises OSError where there can be none."""
+    from gflowd.effects.shared import job_groups
+
+    found = job_groups.find(wiring.state.root, by_systemd=wiring.config.shared_launcher == "systemd")
+    if found is None:
+        raise OSError("no control groups (version 2) that jobs can be put into")
+    return found
+
+
+class Attempts:
+    """Those of one user. `groups`: their control groups, as far as there are some; `spare`: the daemon."""
+
+    groups: Cgroups | JobGroups | None
+
+    def __init__(self, state: State, groups: Cgroups | JobGroups | None, spare: int) -> None:
+        self._state = state
+        self._spare = spare
+        self.groups = groups
+
+    def identity(self, job: LiveJob) -> Identity | None:
+        """The job's `job.sh`; for a job that was stopped before it was seen to begin, from its directory."""
+        if job.started is not None:
+            return job.started.identity
+        begun = jobdir.beginning(self._state.attempt(*job.key))
+        return None if begun is None else begun.identity
+
+    def bar(self, job: LiveJob) -> None:
+        """Bars one from ever beginning that is to stop; not one that has begun. Raises OSError."""
+        jobdir.bar(self._state.attempt(*job.key), job.why or "")
+
+    def members(self, jobs: Iterable[LiveJob]) -> dict[Key, list[Process]]:
+        """The living processes of each job."""
+        leaders = {job.key: (self.identity(job), processes.job_mark(self._state.root, *job.key)) for job in jobs}
+        return processes.members(leaders, self._spare) if leaders else {}
+
+    def send(self, job: LiveJob, process: Process, signals: Iterable[int]) -> bool:  # noqa: ARG002 -- for others
+        """Sends `signals` to a process of a job; False if it is gone."""
+        return processes.send(process, signals)
+
+    def kill(self, job: LiveJob, *, all_of_it: bool) -> None:  # noqa: ARG002 -- for others
+        """Sends KILL to what is in a job's group, if it has one; `all_of_it`: also to its `job.sh`."""
+        if self.groups is not None:
+            self.groups.kill(job.key)
+
+    def has_starved(self, job: LiveJob) -> bool:  # noqa: ARG002 -- for others
+        """Whether the kernel has ended a process of a job for its memory, and only that one."""
+        return False
+
+    def written(self, job: LiveJob) -> list[os.stat_result | None]:
+        """The log of a job, and the other files that it writes to, as they are now; None for one that is not there."""
+        return [_found(path) for path in (self._state.job_log(*job.key), *job.outputs)]
+
+
+class GroupedAttempts(Attempts):
+    """Those of many users: each has a group, from which none but root takes a process away."""
+
+    groups: JobGroups
+
+    def __init__(self, state: State, groups: JobGroups) -> None:
+        super().__init__(state, groups, 0)
+
+    def identity(self, job: LiveJob) -> Identity | None:
+        if job.started is not None:
+            return job.started.identity
+        from gflowd.effects.shared import attempt_directory
+
+        begun = attempt_directory.beginning(self._state, job.key, owner_of(job), self.groups)
+        return None if begun is None else begun.identity
+
+    def bar(self, job: LiveJob) -> None:
+        from gflowd.effects.shared import attempt_directory
+
+        attempt_directory.bar(self._state, job.key, job.why or "", owner_of(job), self.groups)
+
+    def members(self, jobs: Iterable[LiveJob]) -> dict[Key, list[Process]]:
+        return {job.key: keepers.without(self._in_group(job), self.identity(job)) for job in jobs}
+
+    def send(self, job: LiveJob, process: Process, signals: Iterable[int]) -> bool:
+        return processes.send(process, signals, lambda pid: self.groups.key_of(pid) == job.key)
+
+    def kill(self, job: LiveJob, *, all_of_it: bool) -> None:
+        leader = self.identity(job)
+        there = self._in_group(job)
+        its = {process.pid for process in processes.without(keepers.without(there, leader), leader)}
+        self.groups.kill(job.key, () if all_of_it else {process.pid for process in there} - its)
+
+    def has_starved(self, job: LiveJob) -> bool:
+        return self.groups.has_starved(job.key)
+
+    def written(self, job: LiveJob) -> list[os.stat_result | None]:
+        """Of other files those that its processes have open: root looks for none below a user's directories."""
+        found: dict[str, os.stat_result | None] = dict.fromkeys(job.outputs)
+        for process in self._in_group(job) if found else ():
+            for descriptor, path in proc.opened_files(process.pid, found):
+                found[path] = proc.opened(process.pid, descriptor) or found[path]
+        return [_found(self._state.job_log(*job.key), follow=False), *found.values()]
+
+    def _in_group(self, job: LiveJob) -> list[Process]:
+        found = [processes.read(pid) for pid in self.groups.pids(job.key)]
+        return [process for process in found if process is not None and not process.zombie]
+
+
+def owner_of(job: LiveJob) -> int:
+    """The user of a job of a daemon for many. Raises ValueError for one without: a record that is not of such a one."""
+    if job.uid is None:
+        raise ValueError(f"job {job.id} has no user id")
+    return job.uid
+
+
+def _found(path: str, *, follow: bool = True) -> os.stat_result | None:
+    try:
+        return os.stat(path, follow_symlinks=follow)
+    except OSError:
+        return None
