@@ -271,6 +271,10 @@ class Runtime:
     def tmux_of_many(self) -> str:
         return os.path.join(self.root, "tmux")
 
+    def job_socket(self, uid: int, job_id: int, attempt: int) -> str:
+        """That of the tmux server of an attempt of user `uid`'s, where many have one each."""
+        return os.path.join(self.tmux_of_many, str(uid), f"{job_id}.{attempt}")
+
     @property
     def bell(self) -> str:
         return os.path.join(self.root, "bell")

@@ -120,17 +120,20 @@ MAY_IMPORT = (
         (module, ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.proc", "gflowd.paths"))
         for module in (
             "gflowd.effects.cgroups",  # control groups
+            "gflowd.effects.detached",  # processes that do not depend on us
             "gflowd.effects.jobdir",  # what an attempt leaves
             "gflowd.effects.processes",  # whose they are, and signals to them
+            "gflowd.effects.tmux",
         )
     ),
+    ("gflowd.effects.shared.pam_login", ()),  # a program of its own
     # what root does for the many users of one daemon
     (
         "gflowd.effects.shared.",
         (
             "gflowd.core.", "gflowd.effects.cgroups", "gflowd.effects.files", "gflowd.effects.jobdir",
-            "gflowd.effects.gpu.device_files", "gflowd.effects.proc", "gflowd.effects.processes",
-            "gflowd.effects.shared.", "gflowd.paths",
+            "gflowd.effects.detached", "gflowd.effects.gpu.device_files", "gflowd.effects.proc",
+            "gflowd.effects.processes", "gflowd.effects.shared.", "gflowd.effects.tmux", "gflowd.paths",
         ),
     ),
     # tmux, processes, cgroups, job directories; gpu: drivers

@@ -195,7 +195,8 @@ def serve(state: paths.State, choice: StartOptions, *, how: str, adopt: bool, re
             try:
                 return supervisor.serve(state, runtime, settled, reload=reload, on_ready=on_ready, to_stderr=to_stderr)
             finally:
-                leave_tmux(runtime)
+                if state.shared is None:  # else each job has a server of its own, which root must not call
+                    leave_tmux(runtime)
         except GflowError as error:
             logger.error("daemon ends", why=error)
             raise

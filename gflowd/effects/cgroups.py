@@ -123,6 +123,12 @@ def find_mount() -> str | None:
         return None
 
 
+def can_limit_memory() -> bool:
+    """Whether the kernel can limit the memory of groups here."""
+    mount = find_mount()
+    return mount is not None and "memory" in _read(mount, "cgroup.controllers").split()
+
+
 def mount_point(mountinfo: str) -> str | None:
     """The mount point of the whole tree of groups, by proc(5); None if it is not mounted."""
     for line in mountinfo.splitlines():

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from gflowd.effects import proc
 
 CATCHABLE = [int(each) for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}]
+PATH = "/usr/local/bin:/usr/bin:/bin"
 NO_ROOM = (errno.EAGAIN, errno.ENOMEM)
 
 
@@ -37,10 +38,18 @@ class Parent:
         """Starts every job of the batch in a session of its own. Raises OSError if the machine cannot have more
         processes: some jobs may have been started then.
         """
+        log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        self._spawn([(["/bin/sh", each.script], (each.log, log_flags, 0o600)) for each in batch])
+
+    def start_programs(self, batch: list[list[str]]) -> None:
+        """Starts every program of the batch likewise; nobody reads what they print. Raises OSError."""
+        self._spawn([(words, (os.devnull, os.O_WRONLY, 0)) for words in batch])
+
+    def _spawn(self, batch: list[tuple[list[str], tuple[str, int, int]]]) -> None:
         _keep_descriptors()
-        for detached in batch:
+        for words, output in batch:
             try:
-                self._children.add(_spawn(detached))
+                self._children.add(_spawn(words, output))
             except OSError as error:
                 if error.errno in NO_ROOM:
                     raise
@@ -68,15 +77,14 @@ def _keep_descriptors() -> None:
                 fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
 
 
-def _spawn(detached: Detached) -> int:
-    log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+def _spawn(words: list[str], output: tuple[str, int, int]) -> int:
     return os.posix_spawn(
-        "/bin/sh",
-        ["/bin/sh", detached.script],
-        {"PATH": "/usr/local/bin:/usr/bin:/bin"},
+        words[0],
+        words,
+        {"PATH": PATH},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, detached.log, log_flags, 0o600),
+            (os.POSIX_SPAWN_OPEN, 1, *output),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,

@@ -10,27 +10,43 @@ import os
 import stat
 
 
-def make(path: str) -> bool:
+def make(path: str, owner: tuple[int, int] | None = None) -> bool:
     """Makes the directory `path` (0700) and the one around it, or finds them. False if the one around it is not ours,
     or open to others, or if `path` is no directory. Raises OSError.
+
+    With an `owner`, a uid and a gid, it is made for that user, who may pass through the one around it.
     """
     parent, name = os.path.split(path)
     with contextlib.suppress(FileExistsError):
         os.mkdir(parent, 0o700)
-    fd = _open_ours(parent)
+    fd = _open_ours(parent, is_passable=owner is not None)
     if fd is None:
         return False
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=fd)
+        if owner is not None:
+            os.fchmod(fd, 0o711)
+            return _is_given(fd, name, owner)
         return stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
     finally:
         os.close(fd)
 
 
-def content(parent: str) -> list[str]:
-    """The names of what is in a directory that is ours alone; none of any other."""
-    fd = _open_ours(parent)
+def _is_given(parent: int, name: str, owner: tuple[int, int]) -> bool:
+    """Whether a directory is `owner`'s, to whom it is given if it is still ours."""
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if os.fstat(fd).st_uid == os.geteuid():
+            os.fchown(fd, *owner)
+        return os.fstat(fd).st_uid == owner[0]
+    finally:
+        os.close(fd)
+
+
+def content(parent: str, *, is_passable: bool = False) -> list[str]:
+    """The names of what is in a directory that is ours alone; none of any other. `is_passable`: others may pass."""
+    fd = _open_ours(parent, is_passable=is_passable)
     if fd is None:
         return []
     try:
@@ -39,9 +55,9 @@ def content(parent: str) -> list[str]:
         os.close(fd)
 
 
-def is_ours(parent: str) -> bool:
+def is_ours(parent: str, *, is_passable: bool = False) -> bool:
     """Whether it is a directory that is ours alone, and no link to one."""
-    fd = _open_ours(parent)
+    fd = _open_ours(parent, is_passable=is_passable)
     if fd is None:
         return False
     os.close(fd)
@@ -59,14 +75,16 @@ def remove_empty(path: str) -> bool:
     return True
 
 
-def _open_ours(path: str) -> int | None:
-    """A descriptor of a directory that we own and nobody else may enter; None of any other, or of a link."""
+def _open_ours(path: str, *, is_passable: bool) -> int | None:
+    """A descriptor of a directory that we own and nobody else may enter, or do more than pass; None of any other, or of
+    a link.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
     found = os.fstat(fd)
-    if found.st_uid == os.geteuid() and not found.st_mode & 0o077:
+    if found.st_uid == os.geteuid() and not found.st_mode & (0o066 if is_passable else 0o077):
         return fd
     os.close(fd)
     return None

@@ -24,10 +24,14 @@ program()
 """
 
 
-def put(directory: str, names: tuple[str, ...]) -> None:
-    """Makes the directory (0700) hold them. Raises OSError, and as `paths.private_directory`."""
-    paths.private_directory(directory)
-    target = _installed() or _written(directory)
+def put(directory: str, names: tuple[str, ...], *, for_all: bool = False) -> None:
+    """Makes the directory (0700; `for_all` users: 0755) hold them. Raises OSError, and as `paths.private_directory`."""
+    if for_all:
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        os.chmod(directory, 0o755)  # noqa: S103 -- programs for all
+    else:
+        paths.private_directory(directory)
+    target = _installed() or _written(directory, 0o055 if for_all else 0)
     for name in names:
         paths.replace_link(os.path.join(directory, name), target)
 
@@ -38,12 +42,12 @@ def _installed() -> str | None:
     return path if name == "gflowd" and place.startswith("/") and os.access(path, os.X_OK) else None
 
 
-def _written(directory: str) -> str:
+def _written(directory: str, others: int) -> str:
     import shlex
 
     code, path = os.path.join(directory, "gflowctl.py"), os.path.join(directory, "gflowctl")
     places = [place for place in map(os.path.abspath, sys.path) if os.path.isdir(place)]
-    paths.replace_file(code, os.fsencode(_PYTHON % places), durable=False)
+    paths.replace_file(code, os.fsencode(_PYTHON % places), durable=False, mode=0o600 | (others & 0o044), is_exact=True)
     shell = _SHELL % (shlex.quote(sys.executable), shlex.quote(code))
-    paths.replace_file(path, os.fsencode(shell), durable=False, mode=0o700)
+    paths.replace_file(path, os.fsencode(shell), durable=False, mode=0o700 | others, is_exact=True)
     return path

@@ -57,6 +57,11 @@ _GLOB = re.compile(r"[*?\[\\]")  # tmux takes the name of a file that it reads f
 _NO_SERVER = ("no server running", "error connecting", "server exited", "lost server")
 
 
+def configuration_of_job(session: Session, socket: str) -> str:
+    """The configuration of a server on `socket` for one session alone, with which it ends, and its socket."""
+    return CONFIGURATION.replace(_STAY, "") + _start_commands(session, f"; rm -f {shlex.quote(socket)}")
+
+
 class TmuxFailed(Exception):
     """Reports that a call of tmux failed; `str()` is its message."""
 
@@ -225,11 +230,11 @@ def _servers(socket: str) -> list[int]:
     ]
 
 
-def _start_commands(session: Session) -> str:
+def _start_commands(session: Session, farewell: str = "") -> str:
     log, end = shlex.quote(session.log), shlex.quote(session.log_end)
     sink = (
         f"exec 2>/dev/null; [ -h {log} ] || cat >>{log}; [ -h {end} ] || : >{end}; "  # a job may have put links there
-        f"[ -p {shlex.quote(session.bell)} ] && printf e 1<>{shlex.quote(session.bell)}"
+        f"[ -p {shlex.quote(session.bell)} ] && printf e 1<>{shlex.quote(session.bell)}{farewell}"
     )
     name, script = session.name, shlex.quote(session.script)
     return f"new-session -d -s {name} /bin/sh {script} ; pipe-pane -t ={name}: {shlex.quote(_literal(sink))}\n"

@@ -31,6 +31,7 @@ class Scratch:
 
     def __init__(self, state: State, place: str) -> None:
         self._state = state
+        self._is_of_many = state.shared is not None
         self._record = state.path("scratch")
         self._places = (place, *OTHER_PLACES, state.root)
         self._log = log.get("scheduler")
@@ -38,19 +39,21 @@ class Scratch:
         self._of_jobs = {
             int(name): os.path.join(parent, name)
             for parent in self._parents
-            for name in scratch.content(parent)
+            for name in scratch.content(parent, is_passable=self._is_of_many)
             if name.isascii() and name.isdecimal()
         }
         self._removal: Removal | None = None
         self._leaving: tuple[int, ...] = ()  # the jobs whose directories are being removed
         self._stubborn: set[int] = set()  # could not be removed, and were reported
 
-    def make(self, job_id: int) -> str:
-        """The directory of a job, where an attempt finds what earlier ones left. Raises OSError."""
+    def make(self, job_id: int, owner: tuple[int, int] | None = None) -> str:
+        """The directory of a job, where an attempt finds what earlier ones left; `owner`, a uid and a gid, where it is
+        for another user. Raises OSError.
+        """
         failure = None
         for path in self._candidates(job_id):
             try:
-                if scratch.make(path):
+                if scratch.make(path, owner):
                     self._of_jobs[job_id] = path
                     return path
             except OSError as error:
@@ -71,7 +74,7 @@ class Scratch:
             if job not in self._stubborn and not is_needed(job) and not self._is_in_use(job)
         ]
         for parent in {os.path.dirname(self._of_jobs[job]) for job in over}:
-            if not scratch.is_ours(parent):
+            if not scratch.is_ours(parent, is_passable=self._is_of_many):
                 self._give_up(parent)
         over = [job for job in over if job in self._of_jobs]
         full = [job for job in over if not scratch.remove_empty(self._of_jobs[job])]

@@ -33,6 +33,7 @@ from gflowd.workers.scheduler.launcher import Launcher
 from gflowd.workers.scheduler.planner import Planner, Said, ends
 from gflowd.workers.scheduler.recorder import Recorder
 from gflowd.workers.scheduler.scratch import Scratch
+from gflowd.workers.scheduler.shared_launcher import SharedLauncher
 from gflowd.workers.scheduler.snapshot_follower import SchedulerState
 from gflowd.workers.scheduler.status_file import StatusFile, Trouble, Waiting, status
 from gflowd.workers.slots import SCHEDULER, Agenda
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from gflowd.core.planning.backfill import Plan
     from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.base import Wiring
+    from gflowd.workers.scheduler.launching import Launching
     from gflowd.workers.scheduler.planner import Changes
     from gflowd.workers.slots import Slots
 
@@ -95,7 +97,10 @@ class Scheduler:
         self._events = EventWriter(wiring)
         self._state = SchedulerState(wiring.state, wiring.config, self._alone.is_held, self._events.create)
         self._scratch = Scratch(wiring.state, wiring.config.tmp)
-        self._launcher = Launcher(wiring.state, wiring.runtime, self._scratch)
+        if self._is_of_many:
+            self._launcher: Launching = SharedLauncher(wiring.state, wiring.runtime, self._scratch, wiring.config)
+        else:
+            self._launcher = Launcher(wiring.state, wiring.runtime, self._scratch)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._status_file = StatusFile(wiring, self._executor, self._launcher.memory_limits, self._state.meters)
         self._planner = Planner(wiring.config, self._state.calendar)

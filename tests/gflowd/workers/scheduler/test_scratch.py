@@ -116,7 +116,7 @@ def test_without_a_place_it_is_made_in_another(state: State, tmp_path: Path, mon
     monkeypatch.setattr(module, "OTHER_PLACES", (str(tmp_path / "none"),))
     scratch = Scratch(state, "/dev/null")
     assert scratch.make(1).startswith(f"{state.root}/gflow-")
-    monkeypatch.setattr(module.scratch, "make", lambda _: False)
+    monkeypatch.setattr(module.scratch, "make", lambda *_: False)
     with pytest.raises(OSError, match="no place for temporary files of job 2"):
         scratch.make(2)
 

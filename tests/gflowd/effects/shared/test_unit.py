@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gflowd.effects.shared import unit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FAILS = ["/bin/sh", "-c", "echo No; echo 'such `unit`' >&2; exit 1"]
+
+
+def test_a_service_is_one_users_and_has_the_limits_of_its_job() -> None:
+    words = unit.start(
+        "gflow-job-4-1.service", 1001, ("/bin/sh", "/a b"), description="job 4", service="gflow", memory_mb=2048,
+        no_new_privs=True, start_within=30.0, kill_after=10.0,
+    )  # fmt: skip
+    assert words[0] == "systemd-run"
+    assert words[-2:] == ["/bin/sh", "/a b"]
+    wanted = {"--uid=1001", "--unit=gflow-job-4-1.service", "--slice=gflow.slice", "--property=PAMName=gflow",
+              "--property=MemoryMax=2048M", "--property=MemorySwapMax=0", "--property=NoNewPrivileges=yes",
+              "--property=TimeoutStartSec=30", "--property=IgnoreSIGPIPE=no"}  # fmt: skip
+    assert wanted <= set(words)
+    plain = unit.start("x", 1, ("y",), description="z", service="p", memory_mb=None, no_new_privs=False,
+                       start_within=1, kill_after=1)  # fmt: skip
+    assert not any("Memory" in word or "NoNew" in word for word in plain)
+
+
+@pytest.mark.parametrize(
+    ("start", "check", "is_populated", "why"),
+    [
+        (["true"], ["false"], False, None),
+        (FAILS, ["true"], False, "systemd did not start it: No such `unit`\n"),
+        (FAILS, ["true"], True, None),  # it runs already
+        (FAILS, ["/bin/sh", "-c", 'echo "expired" >"$0"; exit 125'], False, "expired\n"),
+    ],
+)
+def test_why_a_service_did_not_start_is_kept(
+    tmp_path: Path, start: list[str], check: list[str], is_populated: bool, why: str | None
+) -> None:
+    (tmp_path / "cgroup.events").write_text(f"populated {int(is_populated)}\nfrozen 0\n")
+    barred = tmp_path / "it's barred"
+    asked = [*check, str(barred)] if len(check) == 3 else check
+    subprocess.run(unit.program(start, asked, str(tmp_path), str(barred)), check=False, stderr=subprocess.DEVNULL)
+    assert (barred.read_text() if barred.exists() else None) == why
+    assert {path.name for path in tmp_path.iterdir()} == {"cgroup.events", *([] if why is None else [barred.name])}
+
+
+def test_the_first_reason_counts(tmp_path: Path) -> None:
+    barred = tmp_path / "barred"
+    barred.write_text("first\n")
+    subprocess.run(unit.program(FAILS, ["true"], str(tmp_path), str(barred)), check=False, stderr=subprocess.DEVNULL)
+    assert barred.read_text() == "first\n"
