@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from typing import Any, TypeVar
 
+    from gflowd.config.loader import Config
     from gflowd.core.gateway.asking import File
     from gflowd.core.request.validation import Limits
     from gflowd.core.syntax.clocks import Clock
@@ -79,7 +80,7 @@ class Context:
     def runtime(self) -> Runtime:
         """The runtime directory that the daemon uses, or would use."""
         root = self.observed.runtime_dir or self.environ.get("GFLOW_RUNTIME_DIR")
-        return Runtime(root or self.state.default_run())
+        return Runtime(root or self.state.default_run(), of_many=self.state.shared is not None)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -142,9 +143,7 @@ class Context:
             return _DEFAULTS
         if not self._overridden() and not _is_of_concern(self.config_path):
             return _DEFAULTS
-        from gflowd.config import loader
-
-        loaded = loader.load(self.config_given, self.environ)
+        loaded = self.configuration()
         return {
             "lock_timeout": loaded.lock_timeout,
             "timezone": loaded.timezone,
@@ -152,6 +151,12 @@ class Context:
             "require_project": loaded.require_project,
             "quotas": loaded.quotas,
         }
+
+    def configuration(self) -> Config:
+        """All that is configured, as it is now: of the user, or of all users. Raises `Refused`."""
+        from gflowd.config import loader
+
+        return loader.load(self.config_given, self.environ, system=self.state.shared is not None)
 
     @property
     def store(self) -> Store:

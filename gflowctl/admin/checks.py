@@ -69,6 +69,11 @@ def guarded(check: Check, context: Context) -> list[Finding]:
         return [Finding(FAIL, f"the check {check.__name__} cannot read a record: {error!r}", RESTORE)]
 
 
+def is_of_others(context: Context) -> bool:
+    """Whether this is one of many users, who does not see what is root's alone."""
+    return context.state.shared is not None and os.geteuid() != 0
+
+
 def python(_context: Context) -> Iterator[Finding]:
     """Which gflow and which Python this is."""
     yield Finding(OK, f"gflow {__version__} on Python {sys.version.split()[0]} ({sys.executable})")
@@ -76,9 +81,7 @@ def python(_context: Context) -> Iterator[Finding]:
 
 def configuration(context: Context) -> Iterator[Finding]:
     """The configuration can be read."""
-    from gflowd.config import loader
-
-    loaded = loader.load(context.config_given, context.environ)
+    loaded = context.configuration()
     there = os.path.exists(context.config_path)
     for note in loaded.notes:
         yield Finding(WARN, note, "take it out")
@@ -139,7 +142,8 @@ def state_directory(context: Context) -> Iterator[Finding]:
         yield _can_be_made(root)
         return
     context.state.prepare()
-    if not os.access(root, os.W_OK | os.X_OK):
+    shared = context.state.shared is not None
+    if not shared and not os.access(root, os.W_OK | os.X_OK):
         yield Finding(FAIL, f"state directory {root} is not writable", "mount it read-write, or set GFLOW_STATE_DIR")
         return
     kind = filesystem(root)
@@ -147,7 +151,8 @@ def state_directory(context: Context) -> Iterator[Finding]:
         remedy = "locks may not work there; set XDG_STATE_HOME or GFLOW_STATE_DIR to a local disk"
         yield Finding(WARN, f"state directory {root} is on {kind}", remedy)
     else:
-        yield Finding(OK, f"state directory {root} (private, {kind or 'unknown file system'})")
+        whose = "of all users" if shared else "private"
+        yield Finding(OK, f"state directory {root} ({whose}, {kind or 'unknown file system'})")
     if os.statvfs(root).f_flag & os.ST_NOEXEC:
         told = f"files on {root} cannot be executed (mounted noexec)"
         yield Finding(
@@ -219,6 +224,8 @@ def history(context: Context) -> Iterator[Finding]:
     if not os.path.lexists(path):
         yield Finding(OK, "no history yet: no job has left the queue")
         return
+    if is_of_others(context):
+        return
     from gflowd.storage import history_queries
     from gflowd.storage.history import History
 
@@ -240,7 +247,8 @@ def runtime_directory(context: Context) -> Iterator[Finding]:
     if len(os.fsencode(root)) + LONGEST_NAME_IN_RUN > SOCKET_PATH_LIMIT:
         yield Finding(FAIL, f"{root}: too long for a socket", "set GFLOW_RUNTIME_DIR to a shorter private directory")
     elif os.path.lexists(root):
-        context.runtime.prepare()
+        if context.state.shared is None:
+            context.runtime.prepare()
         yield Finding(OK, f"runtime directory {root}")
     elif daemon.running(context.state) is not None:
         yield Finding(FAIL, f"runtime directory {root} is gone while gflowd runs", "gflowd restart")
@@ -252,7 +260,8 @@ def daemon_and_workers(context: Context) -> Iterator[Finding]:
     """Whether gflowd runs here and its workers beat."""
     found = daemon.running(context.state)
     if found is None:
-        yield Finding(WARN, "gflowd is not running", "gflowd start; until then jobs are only queued")
+        start = "gflowd start" if context.state.shared is None else "sudo systemctl start gflowd"
+        yield Finding(WARN, "gflowd is not running", f"{start}; until then jobs are only queued")
         yield from _last_end(context)
         return
     if found.elsewhere:
@@ -267,6 +276,8 @@ def daemon_and_workers(context: Context) -> Iterator[Finding]:
         return
     if proc.is_stopped(found.pid):
         yield Finding(FAIL, f"gflowd is stopped (pid {found.pid})", f"kill -CONT {found.pid}")
+    if is_of_others(context):
+        return
     for pulse in board.read_pulses(found.pid, found.pulse_fd):
         yield _worker(context, pulse, time.monotonic())
 

@@ -29,6 +29,8 @@ LEFT_BY = (
 
 def modes(context: Context) -> Iterator[Finding]:
     """Every file of ours is private; otherwise it would be refused when it is needed."""
+    if context.state.shared is not None:
+        return  # see `shared_checks`
     for folder in OURS:
         place = os.path.normpath(context.state.path(folder))
         for name in _names(place):
@@ -98,12 +100,14 @@ def sizes(context: Context) -> Iterator[Finding]:
     """How much the logs of jobs take."""
     taken, count = 0, 0
     for job in _names(context.state.jobs):
-        for attempt in _names(context.state.path("jobs", job)):
+        for attempt in _names(os.path.join(context.state.jobs, job)):
+            if not (job.isdigit() and attempt.isdigit()):
+                continue
             count += 1
             if count > MOST_SEEN:
                 break
             try:
-                taken += os.lstat(context.state.path("jobs", job, attempt, "log")).st_blocks * 512
+                taken += os.lstat(context.state.job_log(int(job), int(attempt))).st_blocks * 512
             except OSError:
                 continue
     if not count:

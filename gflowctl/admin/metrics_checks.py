@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 def metrics(context: Context) -> Iterator[Finding]:
     """The package is there, the file can be written and the address is free. A daemon that runs tells its own."""
-    from gflowd.config import loader
-
-    config = loader.load(context.config_given, context.environ)
+    config = context.configuration()
     if config.metrics_textfile is None and config.metrics_listen is None:
         return
     if (lacking := exposition.lacking("[metrics]")) is not None:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gflowctl.admin.checks import OK, WARN, Finding
-from gflowd.config import loader, notification_targets
+from gflowd.config import notification_targets
 from gflowd.core.errors import Refused
 from gflowd.core.notify import retries
 from gflowd.core.notify.targets import Mailbox, Service, Webhook
@@ -38,7 +38,7 @@ class Tried(NamedTuple):
 
 def check(context: Context) -> Iterator[Finding]:
     """Whether mail and the rest can be sent, and whether receivers take it."""
-    config = loader.load(context.config_given, context.environ)
+    config = context.configuration()
     if config.notify_enabled is False:
         yield Finding(OK, "notifications are switched off in the configuration")
         return
@@ -98,7 +98,7 @@ def try_all(context: Context, to: Sequence[str]) -> Iterator[Tried]:
     """Sends a test to these addresses and URLs; to none, to the user by mail and to all of gflow.toml. Raises `Refused`
     for what is neither.
     """
-    config = loader.load(context.config_given, context.environ)
+    config = context.configuration()
     if to:
         keys = [key for text in to for key in _keys(text)]
     else:

@@ -101,6 +101,8 @@ def observed(context: Context) -> Iterator[Finding]:
 
 def tmux_server(context: Context) -> Iterator[Finding]:
     """Jobs in tmux can be reached, and no leftover sessions exist."""
+    if context.state.shared is not None:
+        return  # each job has a server of its own, which is its user's
     view = View(context, context.store.read())
     inside = [job_id for job_id, phase in view.records.of(PHASE).items() if _is_in_tmux(phase)]
     socket = context.runtime.tmux_socket
@@ -139,7 +141,7 @@ def job_directories(context: Context) -> Iterator[Finding]:
     place = context.state.jobs
     try:
         names = os.listdir(place)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # of all users only root lists it
         return
     ids = [int(name) for name in names if name.isdecimal() and len(name) < 16]
     strange = [each for each in ids if each >= fold.next_id or not (remembers or view.knows(each))]

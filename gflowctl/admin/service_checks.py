@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def unit_files(context: Context) -> Iterator[Finding]:
     """The units that are installed here are as they were written, and name a gflowd that exists."""
+    if context.state.shared is not None:
+        return  # its units come with the package
     folder = os.path.join(paths.home(context.environ), ".config", "systemd", "user")
     again = "gflowd service install"
     for path, how in (
@@ -41,7 +43,7 @@ def unit_files(context: Context) -> Iterator[Finding]:
 def lingering(context: Context) -> Iterator[Finding]:
     """A daemon that is a service of its user outlives the logout."""
     found = _of_systemd(context)
-    if found is None or (found.unit or "").startswith("/"):
+    if found is None or context.state.shared is not None or (found.unit or "").startswith("/"):
         return
     lingers = systemctl.lingers(context.user)
     if lingers is False:
@@ -57,7 +59,7 @@ def lingering(context: Context) -> Iterator[Finding]:
 def delegation(context: Context) -> Iterator[Finding]:
     """A unit that asks for groups to limit memory in gets them."""
     found = _of_systemd(context)
-    if found is None or context.observed.memory_limits != "watch":
+    if found is None or context.state.shared is not None or context.observed.memory_limits != "watch":
         return
     unit = found.unit or ""
     name = f"{unit.removeprefix('/')}.service"

@@ -5,7 +5,15 @@ The exit status is 1 if a check fails.
 
 from __future__ import annotations
 
-from gflowctl.admin import checks, file_checks, metrics_checks, notifications, queue_checks, service_checks
+from gflowctl.admin import (
+    checks,
+    file_checks,
+    metrics_checks,
+    notifications,
+    queue_checks,
+    service_checks,
+    shared_checks,
+)  # fmt: skip
 from gflowctl.output import render
 from gflowd import command_line
 
@@ -16,8 +24,8 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
 
 CHECKS = (
-    *checks.CHECKS, *service_checks.CHECKS, *metrics_checks.CHECKS, *notifications.CHECKS, *file_checks.CHECKS,
-    *queue_checks.CHECKS,
+    *checks.CHECKS, *shared_checks.CHECKS, *service_checks.CHECKS, *metrics_checks.CHECKS, *notifications.CHECKS,
+    *file_checks.CHECKS, *queue_checks.CHECKS,
 )  # fmt: skip
 COLORS = {checks.OK: render.GREEN, checks.WARN: render.YELLOW, checks.FAIL: render.RED}
 

@@ -56,10 +56,9 @@ def _test(args: argparse.Namespace, context: Context) -> int:
 
 def _list(args: argparse.Namespace, context: Context) -> int:
     from gflowctl.admin import notifications
-    from gflowd.config import loader
 
     found = notifications.waiting(context)
-    config = loader.load(context.config_given, context.environ)
+    config = context.configuration()
     shown = {each.key: notifications.shown(each.key, config) for each in found}
     if args.json:
         render.write_json([

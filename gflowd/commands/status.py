@@ -1,5 +1,8 @@
 """Show whether the daemon runs: how it is hosted, since when, its workers, the executor and the GPUs.
 
+Where your own daemon does not run and one for all users of this machine does, that one is shown; --system shows it in
+any case. Only root sees its workers.
+
 The exit status is 0 if it runs and 3 if it does not.
 """
 
@@ -17,14 +20,14 @@ from gflowd.core.gpu import device_access
 from gflowd.core.syntax import durations, memory
 from gflowd.daemon import launch
 from gflowd.effects import daemon
+from gflowd.effects.gateway import door
+from gflowd.paths import SYSTEM_STATE, State
 from gflowd.storage import observed
 from gflowd.storage.observed import Observed
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Mapping, Sequence
-
-    from gflowd.paths import State
 
 NOT_RUNNING = 3
 BOLD, RED, GREEN, YELLOW = "1", "31", "32", "33"
@@ -46,12 +49,25 @@ def run(args: argparse.Namespace) -> int:
     """0 when the daemon runs, 3 when not."""
     state = launch.state_of(args)
     holder = daemon.running(state)
+    others = _of_all_users(args, state)
+    if others is not None and holder is None:
+        state, holder, others = others, daemon.running(others), None
     report = gather(state, holder)
     if args.json:
         print(json.dumps(report, indent=2))
     else:
         print("\n".join(_lines(report, Paint(args.color))))
+        if others is not None:
+            print("gflowd for all users of this machine: gflowd status --system", file=sys.stderr)
     return 0 if holder is not None else NOT_RUNNING
+
+
+def _of_all_users(args: argparse.Namespace, own: State) -> State | None:
+    """The state directory of the daemon for all users, where the command line names none and there is one."""
+    if args.state_dir or args.system or os.environ.get("GFLOW_STATE_DIR") or own.root == SYSTEM_STATE:
+        return None
+    state = State(SYSTEM_STATE)
+    return None if state.shared is None else state
 
 
 def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
@@ -68,6 +84,9 @@ def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:
         "installed": __version__,
         "restart": holder.restart if holder else None,
         "state_dir": state.root,
+        "system": state.shared is not None,
+        "gateway": None if state.shared is None else door.look(state.shared.gate),
+        "private_jobs": state.shared is not None and state.shared.private_jobs,
         "workers": _workers(holder, seen.service_troubles),
         "executor": seen.executor,
         "memory_limits": seen.memory_limits,
@@ -136,6 +155,8 @@ class Paint:
 def _lines(report: dict[str, Any], paint: Paint) -> Iterable[str]:
     if not report["running"]:
         yield f"gflowd is {paint('not running', RED)} (state {report['state_dir']})"
+        if report["gateway"] is not None:
+            yield f"gateway   {_gateway(report['gateway'], paint)}"
         return
     if report["pid"] is None:
         yield f"gflowd is starting (state {report['state_dir']})"
@@ -146,7 +167,10 @@ def _lines(report: dict[str, Any], paint: Paint) -> Iterable[str]:
     yield f"gflowd {report['version']} {phase}: pid {report['pid']} on {report['host']}, {report['hosting']}, up {up}"
     if report["version"] != report["installed"]:
         yield f"upgrade   {report['installed']} is installed; {report['restart']} completes the upgrade; jobs go on"
-    yield f"state     {report['state_dir']}"
+    of_all = " of all users of this machine" if report["system"] else ""
+    yield f"state     {report['state_dir']}{of_all}"
+    if report["gateway"] is not None:
+        yield f"gateway   {_gateway(report['gateway'], paint)}"
     yield f"executor  {report['executor'] or 'not known yet'}"
     yield f"memory    {MEMORY_LIMITS.get(report['memory_limits'], 'not known yet')}"
     if report["open_gpus"]:
@@ -172,6 +196,12 @@ def _lines(report: dict[str, Any], paint: Paint) -> Iterable[str]:
     ]
     if gpus:
         yield from ("", *_table(("GPU", "MODEL", "MEMORY", "STATE", "JOBS"), gpus, paint))
+
+
+def _gateway(found: dict[str, Any], paint: Paint) -> str:
+    if found["trouble"] is None:
+        return f"answers at {found['socket']}"
+    return paint(f"nobody answers at {found['socket']}: {found['trouble']}", RED)
 
 
 def _age(seconds: float | None) -> str:

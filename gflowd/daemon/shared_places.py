@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.effects import cgroups
+from gflowd.storage.journal import lines
 
 if TYPE_CHECKING:
     from gflowd.config.loader import Config
@@ -78,5 +79,15 @@ def _write(state: paths.State) -> None:
     path = state.path("shared")
     try:
         paths.replace_file(path, json.dumps(record).encode() + b"\n", durable=True, mode=paths.PUBLIC, is_exact=True)
+        for told in (state.snapshot, state.observed, state.path(lines.CURRENT), state.path(lines.OLDER)):
+            _open_or_close(told, state.told_mode)
     except OSError as error:
-        raise SystemFailed(f"{path}: {error.strerror}") from error
+        raise SystemFailed(f"{error.filename or path}: {error.strerror}") from error
+
+
+def _open_or_close(path: str, mode: int) -> None:
+    """Gives a file that tells of all jobs the mode that it has by now."""
+    try:
+        os.chmod(path, mode)  # in a directory where only root makes names
+    except FileNotFoundError:
+        pass

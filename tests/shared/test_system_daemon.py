@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from support.shared_machine import SharedMachine
 
 
+def begin(machine: SharedMachine) -> None:
+    """Starts the daemon, and waits for its workers."""
+    root = machine.as_user("root")
+    machine.begin()
+    eventually(lambda: json.loads(root.gflowd("status", "--system", "--json", check=False).stdout)["ready"])
+    eventually(lambda: os.path.exists(machine.state.observed))
+
+
 def test_it_is_roots_to_start(machine: SharedMachine) -> None:
     user, root = machine.as_user("gfa"), machine.as_user("root")
     assert user.refused(1, "run", "--system", program="gflowd").startswith("only root can run the daemon for all users")
@@ -26,8 +34,7 @@ def test_it_is_roots_to_start(machine: SharedMachine) -> None:
 
 def test_it_makes_its_places_follows_its_configuration_and_leaves_users_their_own(machine: SharedMachine) -> None:
     user, root = machine.as_user("gfa"), machine.as_user("root")
-    machine.begin()
-    eventually(lambda: os.path.exists(machine.state.observed))
+    begin(machine)
     shown = root.sh("stat -c '%n %U %a' /var/lib/gflow /var/lib/gflow/shared /var/spool/gflow/jobs /run/gflow/bell")
     assert shown.stdout.splitlines() == [
         "/var/lib/gflow root 711", "/var/lib/gflow/shared root 644", "/var/spool/gflow/jobs root 711",
@@ -38,6 +45,15 @@ def test_it_makes_its_places_follows_its_configuration_and_leaves_users_their_ow
                  "mkdir /var/lib/gflow/env/60001", "flock -n /var/lib/gflow/daemon.lock true"):  # fmt: skip
         assert user.sh(line).returncode != 0, line
 
+    shown = user.gflowd("status").stdout.splitlines()
+    assert shown[0].startswith("gflowd ")
+    assert " is running: pid " in shown[0]
+    assert "state     /var/lib/gflow of all users of this machine" in shown
+    assert "gateway   nobody answers at /run/gflow/gate.sock: No such file or directory" in shown
+    report = json.loads(root.gflowd("status", "--system", "--json").stdout)
+    assert (report["system"], report["gateway"]["trouble"]) == (True, "No such file or directory")
+    assert "scheduler" in {worker["name"] for worker in report["workers"]}
+
     def is_private() -> bool:
         return bool(json.loads((machine.root / "var/lib/gflow/shared").read_text())["private_jobs"])
 
@@ -45,9 +61,41 @@ def test_it_makes_its_places_follows_its_configuration_and_leaves_users_their_ow
     machine.write_config(shared={"private_jobs": True})
     machine.daemon.send_signal(signal.SIGHUP)
     eventually(is_private)
+    eventually(lambda: os.stat(machine.state.observed).st_mode & 0o777 == 0o600)
+    assert user.sh("cat /var/lib/gflow/snapshot.jsonl").returncode != 0
 
     user.env |= {"GFLOW_STATE_DIR": f"{user.home}/gflow"}
+    assert user.gflowd("status", check=False).stdout.startswith("gflowd is not running (state /")
     assert user.run(str(user.bin / "gflowd"), "start").returncode == 0
     assert user.run(str(user.bin / "gflowd"), "stop").returncode == 0
     machine.stop()
     assert machine.daemon.returncode == 0, machine.said()
+
+
+def findings(machine: SharedMachine, name: str) -> dict[str, str]:
+    """What `gflowctl doctor` finds, with its level."""
+    person = machine.as_user(name)
+    person.env = {**person.env, "GFLOW_STATE_DIR": "/var/lib/gflow"}
+    return {each["text"]: each["level"] for each in json.loads(person.ctl("doctor", "--json", check=False).stdout)}
+
+
+def test_doctor_knows_whose_everything_is_to_be(machine: SharedMachine) -> None:
+    machine.write_config(shared={"private_jobs": False})
+    begin(machine)
+    gate = "nobody takes requests at /run/gflow/gate.sock: No such file or directory"
+    for name in ("root", "gfb"):
+        found = findings(machine, name)
+        assert [text for text, level in found.items() if level == "FAIL"] == [gate], found
+        assert "root alone writes /var/lib/gflow and /var/spool/gflow/jobs, and users pass through them" in found
+        assert "jobs are started by gflowd itself, with accounts checked by /etc/pam.d/gflow" in found
+        assert "operators: root and group gflow-admin (gfop)" in found
+    history = machine.root / "var/lib/gflow/scheduler.lock"
+    history.chmod(0o644)
+    (machine.root / "var/spool/gflow/jobs").chmod(0o700)
+    (machine.root / "etc/pam.d/gflow").rename(machine.root / "etc/pam.d/gone")
+    told = findings(machine, "root")
+    assert told["/var/lib/gflow/scheduler.lock has mode 644"] == "FAIL"
+    assert told["/var/spool/gflow/jobs has mode 700"] == "FAIL"
+    assert told["/etc/pam.d/gflow, by which accounts are checked, is missing: no job starts"] == "FAIL"
+    machine.stop()
+    assert "gflowd is not running" in findings(machine, "gfb")
