@@ -155,8 +155,7 @@ class Paint:
 def _lines(report: dict[str, Any], paint: Paint) -> Iterable[str]:
     if not report["running"]:
         yield f"gflowd is {paint('not running', RED)} (state {report['state_dir']})"
-        if report["gateway"] is not None:
-            yield f"gateway   {_gateway(report['gateway'], paint)}"
+        yield from _gateway(report["gateway"], paint)
         return
     if report["pid"] is None:
         yield f"gflowd is starting (state {report['state_dir']})"
@@ -167,16 +166,7 @@ def _lines(report: dict[str, Any], paint: Paint) -> Iterable[str]:
     yield f"gflowd {report['version']} {phase}: pid {report['pid']} on {report['host']}, {report['hosting']}, up {up}"
     if report["version"] != report["installed"]:
         yield f"upgrade   {report['installed']} is installed; {report['restart']} completes the upgrade; jobs go on"
-    of_all = " of all users of this machine" if report["system"] else ""
-    yield f"state     {report['state_dir']}{of_all}"
-    if report["gateway"] is not None:
-        yield f"gateway   {_gateway(report['gateway'], paint)}"
-    yield f"executor  {report['executor'] or 'not known yet'}"
-    yield f"memory    {MEMORY_LIMITS.get(report['memory_limits'], 'not known yet')}"
-    if report["open_gpus"]:
-        yield f"GPUs      {paint(report['open_gpus'], RED)}"
-    elif report["enforce_gpus"]:
-        yield f"GPUs      {OPEN_TO.get(report['enforce_gpus'], report['enforce_gpus'])}"
+    yield from _facts(report, paint)
     if report["gpu_trouble"]:
         yield f"GPUs      {paint(report['gpu_trouble'], RED)}"
     if report["trouble"]:
@@ -198,10 +188,18 @@ def _lines(report: dict[str, Any], paint: Paint) -> Iterable[str]:
         yield from ("", *_table(("GPU", "MODEL", "MEMORY", "STATE", "JOBS"), gpus, paint))
 
 
-def _gateway(found: dict[str, Any], paint: Paint) -> str:
-    if found["trouble"] is None:
-        return f"answers at {found['socket']}"
-    return paint(f"nobody answers at {found['socket']}: {found['trouble']}", RED)
+def _facts(report: dict[str, Any], paint: Paint) -> Iterable[str]:
+    yield f"state     {report['state_dir']}{' of all users of this machine' if report['system'] else ''}"
+    yield from _gateway(report["gateway"], paint)
+    yield f"executor  {report['executor'] or 'not known yet'}"
+    yield f"memory    {MEMORY_LIMITS.get(report['memory_limits'], 'not known yet')}"
+
+
+def _gateway(found: dict[str, Any] | None, paint: Paint) -> Iterable[str]:
+    """One that runs under systemd takes requests without gflowd, too."""
+    if found is not None:
+        trouble = found["trouble"] and f"nobody answers at {found['socket']}: {found['trouble']}"
+        yield f"gateway   {paint(trouble, RED) if trouble else 'answers at ' + found['socket']}"
 
 
 def _age(seconds: float | None) -> str:
