@@ -193,6 +193,10 @@ def _facts(report: dict[str, Any], paint: Paint) -> Iterable[str]:
     yield from _gateway(report["gateway"], paint)
     yield f"executor  {report['executor'] or 'not known yet'}"
     yield f"memory    {MEMORY_LIMITS.get(report['memory_limits'], 'not known yet')}"
+    if report["open_gpus"]:
+        yield f"GPUs      {paint(report['open_gpus'], RED)}"
+    elif report["enforce_gpus"]:
+        yield f"GPUs      {OPEN_TO.get(report['enforce_gpus'], report['enforce_gpus'])}"
 
 
 def _gateway(found: dict[str, Any] | None, paint: Paint) -> Iterable[str]:

@@ -152,6 +152,7 @@ class Launcher:
     """As the scheduler's launcher. `before` is called ahead of each batch, and may raise."""
 
     memory_limits = "watch"
+    open_gpus = None
 
     def __init__(self, jobs: Jobs, before: Callable[[], None]) -> None:
         self._jobs = jobs
@@ -163,8 +164,14 @@ class Launcher:
         for job, run in batch:
             self._jobs.launch((job.id, run.attempt), run.gpu_ids)
 
+    def guard(self, gpus: object, jobs: object) -> None:
+        pass
+
     def reap(self) -> int:
         return 0
+
+    def close(self) -> None:
+        pass
 
 
 class Claims:

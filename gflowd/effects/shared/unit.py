@@ -22,14 +22,16 @@ printf 'systemd did not start it: %%s\\n' "$(printf %%s "$said" | tr -s '\\n' ' 
 
 def start(  # noqa: PLR0913 -- one argument per thing that a service may have
     name: str, uid: int, command: tuple[str, ...], *, description: str, service: str, memory_mb: int | None,
-    no_new_privs: bool, start_within: float, kill_after: float,
+    no_new_privs: bool, start_within: float, kill_after: float, more: tuple[str, ...] = (),
 ) -> list[str]:  # fmt: skip
-    """The call of systemd-run that starts the unit `name`, and returns when the first process has ended."""
+    """The call of systemd-run that starts the unit `name`, and returns when the first process has ended; `more`:
+    properties of the unit.
+    """
     properties = [
         f"PAMName={service}",
         "Type=forking", "GuessMainPID=no", "KillMode=control-group", "OOMPolicy=continue", "IgnoreSIGPIPE=no",
         "StandardInput=null", "StandardOutput=null", "StandardError=null", "UMask=0077", "WorkingDirectory=/",
-        f"TimeoutStartSec={start_within:g}", f"TimeoutStopSec={kill_after:g}",
+        f"TimeoutStartSec={start_within:g}", f"TimeoutStopSec={kill_after:g}", *more,
     ]  # fmt: skip
     if memory_mb is not None:
         properties += [f"MemoryMax={memory_mb}M", "MemorySwapMax=0"]

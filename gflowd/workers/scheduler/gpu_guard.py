@@ -56,16 +56,8 @@ class GpuGuard:
 
     def put(self, group: str, run: Run) -> None:
         """Closes the GPUs of others to an attempt, in whose group nothing is yet."""
-        rule = self._rule(run)
-        if rule is None or self._filter is None or self._done.get(group) == rule:
-            return
-        try:
-            self._filter.put(group, rule)
-            self._done[group] = rule
-        except FileNotFoundError:  # not made yet, or gone
-            pass
-        except OSError as error:
-            self._complain(device_filter.explain(error))
+        self._done.pop(group, None)  # of another group of that name
+        self._see_to(group, self._rule(run))
 
     def unit_properties(self, run: Run) -> tuple[str, ...]:
         """The same where systemd makes the group: properties of its unit."""
@@ -86,26 +78,30 @@ class GpuGuard:
         """
         if self._filter is None:
             return
+        rules = {group: self._rule(run) for group, run in groups.items()}
         self._done = {group: rule for group, rule in self._done.items() if group in groups}
-        for group, run in groups.items():
-            if self.is_on:
-                self.put(group, run)
-            elif group not in self._done:
-                self._take_off(group)
-        self._filter.forget_all_but(rule for rule in self._done.values() if rule is not None)
+        for group, rule in rules.items():
+            self._see_to(group, rule)
+        self._filter.forget_all_but(rule for rule in (*rules.values(), *self._done.values()) if rule is not None)
 
     def close(self) -> None:
         """Leaves all filters where they are."""
         if self._filter is not None:
             self._filter.close()
 
-    def _take_off(self, group: str) -> None:
-        assert self._filter is not None
-        try:
-            self._filter.take_off(group)
-        except OSError:
+    def _see_to(self, group: str, rule: Rule | None) -> None:
+        if self._filter is None or self._done.get(group, self) == rule or (rule is None and self.is_on):
             return
-        self._done[group] = None
+        try:
+            if rule is None:
+                self._filter.take_off(group)
+            else:
+                self._filter.put(group, rule)
+            self._done[group] = rule
+        except FileNotFoundError:  # not made yet, or gone
+            pass
+        except OSError as error:
+            self._complain(device_filter.explain(error))
 
     def _rule(self, run: Run) -> Rule | None:
         if not self.is_on or not self._gpus.keys() >= set(run.gpu_uuids):  # of one that is gone, what was put holds

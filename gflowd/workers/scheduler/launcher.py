@@ -16,6 +16,9 @@ from gflowd.effects.tmux import Session, Tmux, TmuxFailed
 from gflowd.workers.scheduler.launching import Launching, will_pass
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gflowd.core.gpu.device import Gpu
     from gflowd.paths import Runtime, State
     from gflowd.workers.scheduler.scratch import Scratch
 
@@ -36,6 +39,17 @@ class Launcher(Launching):
     def memory_limits(self) -> str:
         """What enforces them: `cgroup`, the kernel, or `watch`, the timeout enforcer."""
         return "watch" if self._cgroups is None else "cgroup"
+
+    def guard(self, gpus: tuple[Gpu, ...] | None, jobs: Iterable[Job]) -> None:
+        """All belongs to one user."""
+
+    @property
+    def open_gpus(self) -> str | None:
+        """That is as it should be."""
+        return None
+
+    def close(self) -> None:
+        """The supervisor ends the tmux server."""
 
     def _start(self, jobs: list[tuple[Job, Run]]) -> None:
         in_tmux = [(job, run) for job, run in jobs if run.executor == TMUX]

@@ -14,6 +14,9 @@ from gflowd.effects import detached
 from gflowd.workers.scheduler.job_setup import JobSetup
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gflowd.core.gpu.device import Gpu
     from gflowd.core.job.model import Job, Run
     from gflowd.paths import Runtime, State
     from gflowd.workers.scheduler.scratch import Scratch
@@ -59,6 +62,21 @@ class Launching(ABC):
     @abstractmethod
     def memory_limits(self) -> str:
         """What enforces them: `cgroup`, the kernel, or `watch`, the timeout enforcer."""
+
+    @abstractmethod
+    def guard(self, gpus: tuple[Gpu, ...] | None, jobs: Iterable[Job]) -> None:
+        """Sees to it that only those who were given the GPUs of the machine (None: unknown) can open them: `jobs` have
+        theirs. Before others are launched and after.
+        """
+
+    @property
+    @abstractmethod
+    def open_gpus(self) -> str | None:
+        """Why others can, though they are not to."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Releases what is held here; what was started goes on."""
 
     def reap(self) -> int:
         """Reaps the processes started here that have ended; returns how many have not."""

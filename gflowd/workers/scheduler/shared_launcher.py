@@ -19,11 +19,15 @@ from gflowd.core.job.model import TMUX, Job, Run, session_name
 from gflowd.effects import cgroups, relay
 from gflowd.effects.shared import account, attempt_directory, first_step, job_groups, pam_login, unit
 from gflowd.effects.tmux import TmuxFailed
+from gflowd.workers.scheduler.gpu_guard import GpuGuard
 from gflowd.workers.scheduler.launching import Launching
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gflowd.config.loader import Config
     from gflowd.core.execution.observations import Key
+    from gflowd.core.gpu.device import Gpu
     from gflowd.effects.shared.account import Account
     from gflowd.paths import Runtime, State
     from gflowd.workers.scheduler.scratch import Scratch
@@ -44,6 +48,7 @@ class SharedLauncher(Launching):
         if groups is None:
             raise SystemFailed("this machine has no control groups (version 2), in which the jobs of users must run")
         self._groups = groups
+        self._gpus = GpuGuard(state, config)
         self._programs: dict[Key, list[str]] = {}  # that start those which are prepared
         self._login = os.path.join(runtime.root, "pam_login.py")
         paths.replace_file(self._login, LOGIN, durable=False)
@@ -56,6 +61,20 @@ class SharedLauncher(Launching):
     def memory_limits(self) -> str:
         """What enforces them: `cgroup`, the kernel, or `watch`, the timeout enforcer."""
         return "cgroup" if cgroups.can_limit_memory() else "watch"
+
+    def guard(self, gpus: tuple[Gpu, ...] | None, jobs: Iterable[Job]) -> None:
+        """By filters on the groups of attempts."""
+        self._gpus.look(gpus)
+        self._gpus.keep({self._groups.path((job.id, job.run.attempt)): job.run for job in jobs if job.run is not None})
+
+    @property
+    def open_gpus(self) -> str | None:
+        """Why attempts can open the GPUs of others, though they are not to."""
+        return self._gpus.trouble
+
+    def close(self) -> None:
+        """The filters stay."""
+        self._gpus.close()
 
     def _start(self, jobs: list[tuple[Job, Run]]) -> None:
         programs, self._programs = self._programs, {}
@@ -75,7 +94,7 @@ class SharedLauncher(Launching):
             raise Refused("its gflowctl run has ended")
         launch = self._setup.launch(job, run, self._groups.path(key), owner)
         attempt_directory.prepare(self._state, key, job_script.job_script(launch), (owner.uid, owner.gid))
-        self._programs[key] = self._program(job, key, self._first_step(key, run, owner), owner)
+        self._programs[key] = self._program(job, run, self._first_step(key, run, owner), owner)
         return True
 
     def _first_step(self, key: Key, run: Run, owner: Account) -> tuple[str, ...]:
@@ -87,19 +106,22 @@ class SharedLauncher(Launching):
         except TmuxFailed as error:
             raise Refused(str(error)) from None
 
-    def _program(self, job: Job, key: Key, command: tuple[str, ...], owner: Account) -> list[str]:
+    def _program(self, job: Job, run: Run, command: tuple[str, ...], owner: Account) -> list[str]:
         """What root runs to start an attempt. Raises OSError."""
+        key = job.id, run.attempt
         service, no_new_privs = self._config.shared_pam_service, self._config.shared_no_new_privs
         barred = os.path.join(self._state.attempt(*key), job_script.BARRED)
         who = [service, owner.name, str(owner.uid), str(owner.gid), barred]
         login = [sys.executable, "-I", "-S", self._login, *who]
         if not self._by_systemd:
             group = self._groups.make(key, job.spec.memory_mb)
+            self._gpus.put(group, run)
             return [*login, group, "1" if no_new_privs else "0", *command]
         start = unit.start(
             job_groups.unit(key), owner.uid, command,
             description=f"job {job.id} of gflow, attempt {key[1]}", service=service, memory_mb=job.spec.memory_mb,
             no_new_privs=no_new_privs, start_within=self._config.start_grace, kill_after=STOP_WITHIN,
+            more=self._gpus.unit_properties(run),
         )  # fmt: skip
         return unit.program(start, login, self._groups.path(key), barred)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from gflowd import log
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.execution import series, transitions
 from gflowd.core.execution.observations import live_job
+from gflowd.core.gpu import device_access
 from gflowd.core.job import reasons
 from gflowd.core.job.model import PROCESS, TMUX, Begun, Job, Queued, Running, Starting, Suspended
 from gflowd.core.job.records import PROMISE, QUOTA, SETTING, USAGE
@@ -103,7 +105,8 @@ class Scheduler:
             self._launcher = Launcher(wiring.state, wiring.runtime, self._scratch)
         self._executor = wiring.config.executor or (TMUX if is_installed() else PROCESS)
         self._status_file = StatusFile(wiring, self._executor, self._launcher.memory_limits, self._state.meters)
-        self._planner = Planner(wiring.config, self._state.calendar)
+        by_uuid = self._is_of_many and wiring.config.shared_enforce_gpus != device_access.OFF
+        self._planner = Planner(wiring.config, self._state.calendar, by_uuid=by_uuid)
         self._decisions = DecisionLog()
         self._recorder = Recorder(self._state, self._planner, self._decisions)
         self._resumed: tuple[admin_state.Resumed, ...] = ()
@@ -179,7 +182,7 @@ class Scheduler:
             self._planner.reserved,
             self._state.next_id,
             slots.enforced.stuck,
-            Trouble(self._trouble, slots.troubles(self._services)),
+            Trouble(self._trouble, slots.troubles(self._services), self._launcher.open_gpus or slots.gpu_report.logins),
         )
         self._decisions.waits(told, self._job_queue)
         if not self._status_file.is_news(told) and not self._status_file.is_outdated(now):
@@ -192,6 +195,7 @@ class Scheduler:
         if self._executor == TMUX:
             self._await_last_sessions()
         self._planner.close()
+        self._launcher.close()
         self._events.close(Moment(time.time(), time.monotonic(), ""))
         self._state.close()
         self._alone.release()
@@ -290,6 +294,8 @@ class Scheduler:
             for job in self._job_queue.live.values()
             if isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) not in self._launched
         ]
+        jobs = chain(self._job_queue.live.values(), self._job_queue.lingering.values())
+        self._launcher.guard(self._planner.gpus, jobs)
         if starting:
             self._launcher.launch(starting)
         self._deferred = self._launcher.deferred if starting else {}
