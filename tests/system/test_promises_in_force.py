@@ -85,7 +85,7 @@ def test_a_stream_does_so_with_nothing_learned_once_the_wide_job_has_waited(mach
     machine.start("--simulate-gpus", "8x24G")
     blocked = [machine.submit("--gpus", "1", "--wrap", GATE.replace("gate", f"gate-{number}")) for number in range(8)]
     wide = machine.submit("--gpus", "4", "--name", "wide", "--wrap", SHORT)
-    eventually(lambda: "at the latest" in machine.ctl("show", str(wide)).stdout)
+    eventually(lambda: "\nPromise" in machine.ctl("show", str(wide)).stdout, news=machine.news)  # to come, or made
     rest = machine.submit_all("--gpus", "1", "--wrap", f"{SHORT}; sleep 0.8", count=60)
     for number, job_id in enumerate(blocked):  # one GPU after the other is free
         machine.open_gate(f"gate-{number}")
