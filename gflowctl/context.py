@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gflowd.config.loader import Config
     from gflowd.core.gateway.asking import File
+    from gflowd.core.job.model import Spec
     from gflowd.core.request.validation import Limits
     from gflowd.core.syntax.clocks import Clock
     from gflowd.storage.observed import Observed
@@ -211,6 +212,11 @@ class Context:
     def uid(self) -> int | None:
         """What specs of this user's jobs have as `uid`."""
         return None if self.state.shared is None else os.getuid()
+
+    def check_own(self, spec: Spec, label: str) -> None:
+        """Raises `Refused` for what only the owner of a job, named by its label, and root may read or do."""
+        if self.uid not in (None, 0, spec.uid):
+            raise Refused(f"job {label} belongs to {spec.user}")
 
     @property
     def daemon_runs(self) -> bool:

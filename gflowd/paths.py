@@ -154,9 +154,10 @@ class State:
             return open_private(path, flags)
         return _open_roots(path, flags, self.told_mode)
 
-    def replace_told(self, path: str, data: bytes, *, durable: bool) -> None:
-        """As `replace_file`, of such a file."""
-        replace_file(path, data, durable=durable, mode=self.told_mode, is_exact=self.shared is not None)
+    def replace_told(self, path: str, data: bytes, *, durable: bool, names_no_work: bool = False) -> None:
+        """As `replace_file`, of such a file; of one that `names_no_work` all may know, also where jobs are private."""
+        mode = PUBLIC if names_no_work and self.shared is not None else self.told_mode
+        replace_file(path, data, durable=durable, mode=mode, is_exact=self.shared is not None)
 
     def path(self, *names: str) -> str:
         """A path below the state directory."""
@@ -235,8 +236,12 @@ class State:
     def _own(self, directory: str) -> str:
         return directory if self.shared is None else os.path.join(directory, OWN)
 
-    def relay(self, name: str) -> str:
-        return self.path("relays", name)
+    def relays(self, uid: int | None = None) -> str:
+        """The directory of those of a user; `uid` as in specs."""
+        return self.path("relays", *_of_user(uid))
+
+    def relay(self, name: str, uid: int | None = None) -> str:
+        return os.path.join(self.relays(uid), name)
 
     def default_run(self) -> str:
         return self.path("run") if self.shared is None else os.path.dirname(self.shared.gate)

@@ -35,9 +35,10 @@ FOR_GFLOWCTL = (
     "gflowd.effects.gateway.door",
     "gflowd.effects.input_wait", "gflowd.effects.installer",
     "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay", "gflowd.effects.service.",
-    "gflowd.paths", "gflowd.storage.history",
+    "gflowd.paths", "gflowd.storage.gate", "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.journal.lines", "gflowd.storage.journal.reader",
     "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.outbox", "gflowd.storage.metrics_input",
+    "gflowd.storage.past",
     "gflowd.storage.record_log", "gflowd.storage.remote_store", "gflowd.storage.store",
     "gflowd.workers.board", "gflowd.workers.notifier.delivery", "gflowd.workers.notifier.receiver_names",
 )  # fmt: skip
@@ -248,7 +249,7 @@ ONLY_FROM = {
     "gflowd.storage.history": (
         "gflowctl.",
         "gflowd.storage.history_queries",
-        "gflowd.storage.metrics_input",
+        "gflowd.storage.past",
         "gflowd.storage.store",
         "gflowd.workers.notifier.worker",  # puts a damaged database aside in the same way
         "gflowd.workers.scheduler.archiver",

@@ -226,10 +226,9 @@ def history(context: Context) -> Iterator[Finding]:
         return
     if is_of_others(context):
         return
-    from gflowd.storage import history_queries
-    from gflowd.storage.history import History
+    from gflowd.storage import past
 
-    yield Finding(OK, f"history {path}: {count(history_queries.count(History(path)), 'job')}")
+    yield Finding(OK, f"history {path}: {count(past.of(context.state).count(), 'job')}")
 
 
 def _can_be_made(root: str) -> Finding:

@@ -119,11 +119,22 @@ class Attendance:
         self._looked_at = float("-inf")
         self._listen()
         context.writable_store  # noqa: B018 -- it makes the state directory
-        paths.private_directory(context.state.path("relays"))
-        relay.remove_left(context.state.path("relays"))
+        self._make_place()
+        relay.remove_left(context.state.relays(context.uid))
         self._name = os.urandom(8).hex()
-        self._directory = context.state.relay(self._name)
+        self._directory = context.state.relay(self._name, context.uid)
         self._link = self._connect()
+
+    def _make_place(self) -> None:
+        """Of many users, root has to make it."""
+        state, place = self._context.state, self._context.state.relays(self._context.uid)
+        if state.shared is None:
+            paths.private_directory(place)
+        elif not os.access(place, os.W_OK):
+            from gflowd.core.gateway import asking
+            from gflowd.storage import gate
+
+            gate.ask(state.shared.gate, asking.relay())
 
     def _connect(self) -> Pipes | Terminal:
         from gflowctl.submit import relay as links
@@ -201,7 +212,7 @@ class Attendance:
 
     def _is_left(self, job: Job) -> bool:
         """Whether its command has ended and nobody is there to record that."""
-        attempt = self._context.state.attempt(job.id, jobs.attempt(job))
+        attempt = self._context.state.own_attempt(job.id, jobs.attempt(job))
         return os.path.exists(os.path.join(attempt, "exit")) and not self._context.daemon_runs
 
     def _tell_wait(self, view: views.View, job: Job) -> None:

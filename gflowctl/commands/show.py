@@ -112,6 +112,7 @@ def _script(context: Context, job: Job) -> bytes:
     if job.spec.script is None:
         command = descriptions.command_line(job.spec.command)
         raise Refused(f"job {jobs.label(job)} runs a command, not a script: {command}")
+    context.check_own(job.spec, jobs.label(job))
     return _kept(context.state.script(job.spec.script, job.spec.uid), f"the script of job {jobs.label(job)}")
 
 
@@ -126,6 +127,7 @@ def _environment(args: argparse.Namespace, context: Context, job: Job, *, named:
 def _variables(args: argparse.Namespace, context: Context, job: Job) -> dict[str, str]:
     from gflowctl.output import environment
 
+    context.check_own(job.spec, jobs.label(job))
     data = _kept(context.state.environment(job.spec.env, job.spec.uid), f"the environment of job {jobs.label(job)}")
     return environment.variables(data, masked=not args.unmask)
 

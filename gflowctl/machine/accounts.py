@@ -33,14 +33,13 @@ def accounts(
             yield account
     if not view.has_history:
         return
-    from gflowd.storage import history_queries
-    from gflowd.storage.history import History
+    from gflowd.storage import past
+    from gflowd.storage.history_queries import Choice
 
     try:
-        choice = history_queries.Choice(users=users, since=since)
-        history = History(context.state.history)
+        history = past.of(context.state)
         try:
-            for account in history_queries.accounts(history, choice, view.records.of(SPEC)):
+            for account in history.accounts(Choice(users=users, since=since), view.records.of(SPEC)):
                 if since is None or _last(account) >= since:
                     yield account
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from gflowctl.view import jobs
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import Begun, EarlySignal
 from gflowd.core.syntax import durations, signal_names
@@ -53,13 +54,15 @@ def send(context: Context, found: Sequence[Job], number: int, whom: str = HEEDIN
     """Sends `number` to the processes of jobs that have begun and that take it (`processes.heeding`), or to others
     (`whom`); returns how many of each job. Never to this process, which may itself be in a job.
     """
-    leaders = {}
+    leaders, owners = {}, {}
     written_for_slurm = {job.id for job in found if job.spec.slurm}
     for job in found:
+        context.check_own(job.spec, jobs.label(job))
         assert isinstance(job.phase, Begun)
         identity = None if job.phase.started is None else job.phase.started.identity
         mark = processes.job_mark(context.state.root, job.id, job.phase.run.attempt)
         leaders[job.id, job.phase.run.attempt] = identity, mark
+        owners[job.id, job.phase.run.attempt] = job.spec.uid
     running = daemon.running(context.state)
     members = processes.members(leaders, os.getpid() if running is None else running.pid)
     sent = {}
@@ -69,5 +72,7 @@ def send(context: Context, found: Sequence[Job], number: int, whom: str = HEEDIN
             meant = processes.heeding(members[key], pid, number, slurm=key[0] in written_for_slurm)
         else:
             meant = [each for each in members[key] if each.pid != pid and (whom == EVERYONE or each.parent == pid)]
+        if (owner := owners[key]) is not None:  # what another user's process says of itself counts for nothing
+            meant = [each for each in meant if processes.is_of(each, owner)]
         sent[key[0]] = sum(processes.send(each, (number,)) for each in meant if each.pid != os.getpid())
     return sent

@@ -160,6 +160,7 @@ def _tail(context: Context, job: Job, attempt: int, *, error: bool) -> Tail:
     """Of the output of an attempt; with `error` of the file of its errors."""
     if error and (path := jobs.file_name(job, job.spec.error)) is not None:
         return Tail(path, terminal=False)
+    job_log.check_own(context, job)
     return Tail(jobs.log_path(context.state, job, attempt), terminal=jobs.is_terminal_log(job))
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from gflowctl.view.selection import Records
     from gflowd.paths import State
-    from gflowd.storage.history import History
     from gflowd.storage.history_queries import Choice, Record
+    from gflowd.storage.past import Past
 
 _OF_ARRAY = re.compile(r"_(?:[0-9]+|\[[^\]]*\])")
 _IDS = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
@@ -68,39 +68,33 @@ def bring_named(state: State, records: Records, user: str, text: str) -> Records
     steps = max((int(match[1] or 0) for match in _BACK.finditer(text)), default=-1)
     if not spans and (steps < 0 or _knows_last(records, user, steps)):
         return records
-    from gflowd.storage import history_queries
 
-    def specs(history: History) -> list[int]:
-        found = [spec_id for first, last in spans for spec_id in history_queries.within(history, first, last)]
-        return found + (history_queries.last_of(history, user, steps + 1) if steps >= 0 else [])
+    def specs(history: Past) -> list[int]:
+        found = [spec_id for first, last in spans for spec_id in history.within(first, last)]
+        return found + (history.last_of(user, steps + 1) if steps >= 0 else [])
 
     return _layered(state, records, specs)
 
 
 def bring(state: State, records: Records, job_id: int) -> Records:
     """`records`, and behind them one job."""
-    from gflowd.storage import history_queries
-
-    return _layered(state, records, lambda history: history_queries.within(history, job_id, job_id))
+    return _layered(state, records, lambda history: history.within(job_id, job_id))
 
 
 def bring_chosen(state: State, records: Records, choice: Choice) -> Records:
     """`records`, and behind them the specs that are meant."""
-    from gflowd.storage import history_queries
-
-    return _layered(state, records, lambda history: history_queries.chosen(history, choice, records.of(SPEC)))
+    return _layered(state, records, lambda history: history.chosen(choice, records.of(SPEC)))
 
 
 def bring_fallen(state: State, records: Records, ids: Iterable[int]) -> Records:
     """`records`, and behind them the jobs that were cancelled because of `ids`, or of one another."""
-    from gflowd.storage import history_queries
 
-    def specs(history: History) -> dict[int, None]:
+    def specs(history: Past) -> dict[int, None]:
         every: dict[int, None] = {}
         todo = list(ids)
         while todo:
-            fallen = history_queries.because_of(history, todo)
-            found = {spec_id for job_id in fallen for spec_id in history_queries.within(history, job_id, job_id)}
+            fallen = history.because_of(todo)
+            found = {spec_id for job_id in fallen for spec_id in history.within(job_id, job_id)}
             todo = [each for each in {*fallen, *found} if each not in every]
             every.update(dict.fromkeys(todo))
         return every
@@ -108,19 +102,18 @@ def bring_fallen(state: State, records: Records, ids: Iterable[int]) -> Records:
     return _layered(state, records, specs)
 
 
-def _layered(state: State, records: Records, specs: Callable[[History], Iterable[int]]) -> Records:
+def _layered(state: State, records: Records, specs: Callable[[Past], Iterable[int]]) -> Records:
     """`records`, and behind them the `specs` that are found in the history, if there is one."""
-    from gflowd.storage import history_queries
-    from gflowd.storage.history import History
+    from gflowd.storage import past
 
     try:
-        history = History(state.history)
+        history = past.of(state)
     except FileNotFoundError:
         return records
     wanted = [spec_id for spec_id in dict.fromkeys(specs(history)) if spec_id not in records.of(SPEC)]
     if wanted:
         records = records if isinstance(records, Layered) else Layered(records)
-        records.put_behind(history_queries.records(history, wanted))
+        records.put_behind(history.records(wanted))
     history.close()
     return records
 

@@ -12,6 +12,7 @@ from gflowd.core.job.model import Ended, Queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from gflowctl.context import Context
     from gflowctl.view.transcript import Transcript
     from gflowctl.view.views import View
     from gflowd.core.job.model import Job
@@ -153,7 +154,14 @@ def which(view: View, job: Job, attempt: int | None, *, error: bool) -> tuple[st
         return jobs.file_name(job, job.spec.error) or "", False
     number = attempt or (last - 1 if isinstance(job.phase, Queued) else last)
     past = view.past(job.id, number) if number < last else None
+    check_own(view.context, job)
     return jobs.log_path(view.context.state, job, number), jobs.is_terminal_log(job, past)
+
+
+def check_own(context: Context, job: Job) -> None:
+    """Raises `Refused` for another's log; files that users have named themselves, they close themselves."""
+    if job.spec.output is None:
+        context.check_own(job.spec, jobs.label(job))
 
 
 def explain_missing(view: View, job: Job, path: str) -> None:

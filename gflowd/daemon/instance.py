@@ -17,7 +17,7 @@ from gflowd import __version__
 from gflowd.core.errors import Refused, SystemFailed, TryAgain
 from gflowd.core.job import model
 from gflowd.effects import daemon, proc
-from gflowd.paths import PRIVATE, PUBLIC, open_lock, replace_file
+from gflowd.paths import open_lock
 from gflowd.storage.lock import close_in_children, whole_lock
 
 if TYPE_CHECKING:
@@ -54,9 +54,8 @@ class Instance:
         """Writes the pid file; `pulse_fd` when the daemon is ready. Raises `SystemFailed`."""
         self.record["pulse_fd"] = pulse_fd
         try:
-            data, shared = json.dumps(self.record).encode() + b"\n", self.state.shared is not None
-            mode = PUBLIC if shared else PRIVATE  # all may know that it runs
-            replace_file(self.state.daemon_pid, data, durable=False, mode=mode, is_exact=shared)
+            data = json.dumps(self.record).encode() + b"\n"
+            self.state.replace_told(self.state.daemon_pid, data, durable=False, names_no_work=True)
         except OSError as error:
             raise SystemFailed(f"{self.state.daemon_pid}: {error.strerror}") from error
 

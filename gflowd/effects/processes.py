@@ -119,6 +119,14 @@ def job_mark(state_root: str, job_id: int, attempt: int) -> Mark:
     )
 
 
+def is_of(process: Process, uid: int) -> bool:
+    """Whether it is a process of that user."""
+    try:
+        return proc.owner(process.pid) == uid
+    except OSError:  # it is gone
+        return False
+
+
 def members(leaders: Mapping[tuple[int, int], Leader], spare: int) -> dict[tuple[int, int], list[Process]]:
     """The living processes of each job, by one pass over /proc for all of them.
 

@@ -56,7 +56,7 @@ def _answer(gate: str, request: bytes) -> Message:
         connection.connect(gate)
         try:
             connection.sendall(request)
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             pass  # it may have answered before it had read all: that it is busy, or that this is too much
         reader = protocol.Reader()
         while data := connection.recv(min(BLOCK, max(1, reader.wanted))):

@@ -14,8 +14,7 @@ from gflowd.core.errors import GflowError
 from gflowd.core.metrics.metric_values import Daemon, Seen, Values
 from gflowd.core.metrics.snapshot_tally import SnapshotTally
 from gflowd.core.metrics.unended_jobs import Standing, Told, standing
-from gflowd.storage import observed
-from gflowd.storage.history import History
+from gflowd.storage import observed, past
 from gflowd.storage.store import Follower, Store
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class Readings:
         if not os.path.exists(path):
             return Totals(Tally(), set())
         try:
-            history = History(path)
+            history = past.of(self._state)
             try:
                 return Totals(*history.tally(ended))
             finally:

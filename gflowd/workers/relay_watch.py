@@ -25,7 +25,7 @@ class RelayWatch:
         assert job.relay is not None
         key = job.key
         if key not in self._held and key not in self._abandoned:
-            directory = self._state.relay(job.relay)
+            directory = self._state.relay(job.relay, job.uid)
             watched = relay.watch(directory)
             if watched is not None:
                 self._held[key] = watched

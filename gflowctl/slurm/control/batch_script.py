@@ -52,6 +52,7 @@ def script(context: Context, job: Job) -> bytes:
     """The job's script; for a wrapped text what runs it. Raises `Refused` where it has none."""
     spec = job.spec
     if spec.script is not None:
+        context.check_own(spec, jobs.label(job))
         try:
             with open(context.state.script(spec.script, spec.uid), "rb") as file:
                 return file.read()

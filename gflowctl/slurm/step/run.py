@@ -64,7 +64,8 @@ def run(step: Step, environ: Mapping[str, str]) -> int:
             three = descriptors[task]
             on_screen = screen is not None and task == 0
             starts.append(tasks.Start(command, {**base, **variables, **own}, three, terminal=on_screen))
-        working = tasks.Tasks(step, f"{job}.{number}", variables["SLURMD_NODENAME"], guards[0], signals, attempt)
+        name, marks = f"{job}.{number}", tasks.marks_directory(environ)
+        working = tasks.Tasks(step, name, variables["SLURMD_NODENAME"], guards[0], signals, marks)
         working.start(starts)
         files.begun()
         if screen is not None:

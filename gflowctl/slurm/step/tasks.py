@@ -292,21 +292,26 @@ class Tasks:
 
 
 def stop_is_sent(attempt: str) -> bool:
-    """Whether gflowd ends the whole job, tasks and all: it marks each such signal before it sends it, in the directory
-    of the attempt.
+    """Whether gflowd ends the whole job, tasks and all: it marks each such signal before it sends it, in its part of
+    the directory of the attempt.
     """
     return any(os.path.exists(os.path.join(attempt, f"stop.{name}")) for name in ("INT", "TERM"))
 
 
+def marks_directory(environ: Mapping[str, str]) -> str:
+    """Where gflowd marks what it sends to the attempt that we belong to."""
+    return State(environ["GFLOW_STATE_DIR"]).attempt(int(environ["GFLOW_JOB_ID"]), int(environ["GFLOW_ATTEMPT"]))
+
+
 def attempt_directory(environ: Mapping[str, str]) -> str:
-    """The directory of the attempt that we belong to. Raises `Refused` if that is none, or has ended: what it had may
-    be others' by now.
+    """Our own part of the directory of the attempt that we belong to. Raises `Refused` if that is none, or has ended:
+    what it had may be others' by now.
     """
     job, attempt = environ["GFLOW_JOB_ID"], environ["GFLOW_ATTEMPT"]
     unsure = f"Unable to confirm allocation for job {job}"
     if not all(word.isascii() and word.isdecimal() and len(word) < 16 for word in (job, attempt)):
         raise Refused(f"{unsure}: Invalid job id specified")
-    found = State(environ["GFLOW_STATE_DIR"]).attempt(int(job), int(attempt))
+    found = State(environ["GFLOW_STATE_DIR"]).own_attempt(int(job), int(attempt))
     if not os.path.isdir(found):
         raise Refused(f"{unsure}: Invalid job id specified")
     if os.path.exists(os.path.join(found, "exit")):

@@ -80,7 +80,7 @@ class JobSetup:
             pid_name=job_variables.PID if spec.slurm else None,
             interpreter=interpreter[0] if interpreter else None,
             to_file=run.executor != TMUX,
-            relay=None if spec.relay is None else os.fsencode(self._state.relay(spec.relay)),
+            relay=None if spec.relay is None else os.fsencode(self._state.relay(spec.relay, spec.uid)),
             pty=spec.pty,
         )
 

@@ -92,7 +92,7 @@ class Launcher(Launching):
         directory = self._state.attempt(job.id, run.attempt)
         if jobdir.beginning(directory) is not None:
             return False
-        if job.spec.relay is not None and not relay.is_held(self._state.relay(job.spec.relay)):
+        if job.spec.relay is not None and not relay.is_held(self._state.relay(job.spec.relay, job.spec.uid)):
             self._bar(job, run, "its gflowctl run has ended")
             return False
         launch = self._setup.launch(job, run, self._cgroup(job, run))

@@ -90,7 +90,7 @@ class SharedLauncher(Launching):
             raise Refused("jobs of root are not allowed ([shared] allow_root)")
         if attempt_directory.beginning(self._state, key, owner.uid, self._groups) is not None:
             return False
-        if job.spec.relay is not None and not relay.is_held(self._state.relay(job.spec.relay)):
+        if job.spec.relay is not None and not relay.is_held(self._state.relay(job.spec.relay, job.spec.uid)):
             raise Refused("its gflowctl run has ended")
         launch = self._setup.launch(job, run, self._groups.path(key), owner)
         attempt_directory.prepare(self._state, key, job_script.job_script(launch), (owner.uid, owner.gid))

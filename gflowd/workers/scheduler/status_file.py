@@ -146,7 +146,7 @@ class StatusFile:
         starts = {str(job_id): round(at, 3) for job_id, at in expected.items()}
         whole = {"at": now.wall, **self._constant, **told, "expected": starts, "meters": self._meters.fields()}
         try:
-            self._state.replace_told(self._state.observed, orjson.dumps(whole), durable=False)
+            self._state.replace_told(self._state.observed, orjson.dumps(whole), durable=False, names_no_work=True)
         except OSError as error:
             if not self._is_old:
                 self._log.warning("observed.json is old", why=error.strerror)
