@@ -1,19 +1,53 @@
-"""The tmux sessions of gflow's private server: lists them and ends one."""
+"""The tmux sessions of jobs, on the private server of the user's gflow or, where many users share one, each on a server
+of its own: lists them and ends one.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import subprocess
+from typing import NamedTuple
 
-from gflowd.core.errors import SystemFailed
+from gflowctl.view import terminals
+from gflowd.core.errors import Refused, SystemFailed
+from gflowd.core.job.model import session_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gflowctl.context import Context
 
 PATIENCE = 5.0  # seconds
 _NAME = re.compile(r"gflow-([0-9]+)(?:-([0-9]+))?")
+_SOCKET = re.compile(r"([0-9]+)\.([0-9]+)")
+_NO_SERVER = ("no server running", "error connecting")
+
+
+class Session(NamedTuple):
+    """A session named after a job; of many users, whose `uid` it is."""
+
+    name: str
+    job_id: int
+    socket: str
+    uid: int | None = None
+
+
+def found(context: Context) -> list[Session]:
+    """Those that the user may end. Raises `SystemFailed`."""
+    if context.state.shared is not None:
+        return list(_of_many(context.runtime.tmux_of_many))
+    socket = context.runtime.tmux_socket
+    if not os.path.exists(socket):
+        return []
+    return [Session(name, job_id, socket) for name, job_id in of_jobs(socket).items()]
 
 
 def of_jobs(socket: str) -> dict[str, int]:
     """The sessions named after a job, with the job's id; none if no server runs. Raises `SystemFailed`."""
-    listed = _tmux(socket, "list-sessions", "-F", "#{session_name}")
+    listed = _tmux(["tmux", "-S", socket, "list-sessions", "-F", "#{session_name}"])
     found = {}
     for name in listed.stdout.splitlines():
         if match := _NAME.fullmatch(name):
@@ -21,18 +55,55 @@ def of_jobs(socket: str) -> dict[str, int]:
     return found
 
 
-def close(socket: str, name: str) -> bool:
-    """Ends exactly this session; returns whether it existed."""
-    return _tmux(socket, "kill-session", "-t", f"={name}:").returncode == 0
+def close(session: Session) -> bool:
+    """Ends exactly this session; returns whether it existed. Raises `SystemFailed`."""
+    command = ["tmux", "-S", session.socket, "kill-session", "-t", f"={session.name}:"]
+    if session.uid in (None, os.getuid()):
+        done = _tmux(command)
+        if session.uid is not None and any(each in done.stderr for each in _NO_SERVER):
+            with contextlib.suppress(OSError):
+                os.unlink(session.socket)  # of a server that was killed
+        return done.returncode == 0
+    try:
+        return _tmux(terminals.as_owner(session.uid, _name_of(session.uid), command)).returncode == 0
+    except Refused:  # the user is gone, and so are all processes of theirs
+        return False
 
 
-def _tmux(socket: str, *words: str) -> subprocess.CompletedProcess[str]:
+def _of_many(place: str) -> Iterator[Session]:
+    """Of the user, or of all where that is root."""
+    ours = os.getuid()
+    for owner in _content(place) if ours == 0 else [str(ours)]:
+        for name in _content(os.path.join(place, owner)):
+            if match := _SOCKET.fullmatch(name):
+                key = int(match[1]), int(match[2])
+                yield Session(session_name(*key), key[0], os.path.join(place, owner, name), int(owner))
+
+
+def _content(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def _name_of(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        raise Refused(f"user {uid} is no longer a user of this machine") from None
+
+
+def _tmux(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            ["tmux", "-S", socket, *words],
+            command,
             capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except FileNotFoundError:
-        raise SystemFailed("tmux is not installed") from None
+        raise SystemFailed(f"{command[0]} is not installed") from None
     except subprocess.TimeoutExpired:
+        socket = command[command.index("-S") + 1]
         raise SystemFailed(f"tmux on {socket} did not answer within {PATIENCE:g} s") from None

@@ -1,4 +1,7 @@
-"""Open the terminal of a running job, live. Detach with Ctrl-b d; the job goes on."""
+"""Open the terminal of a running job, live. Detach with Ctrl-b d; the job goes on.
+
+Where all users of a machine share one gflowd, a terminal opens for the job's user and for root only.
+"""
 
 from __future__ import annotations
 
@@ -30,4 +33,4 @@ def run(args: argparse.Namespace, context: Context) -> int:
     try:
         os.execvpe(command[0], command, environ)  # noqa: S606 -- no shell is wanted
     except FileNotFoundError:
-        raise SystemFailed("tmux is not installed") from None
+        raise SystemFailed(f"{command[0]} is not installed") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 from gflowctl.admin import sessions
@@ -43,13 +42,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     view = views.View(context, context.store.read())
     named = view.select(args.jobs) if args.jobs else None
     _refuse_live(view, named or ())
-    socket = context.runtime.tmux_socket
-    found = sessions.of_jobs(socket) if os.path.exists(socket) else {}
+    _refuse_others(view, context.uid, named or ())
     closed: list[tuple[str, int]] = []
-    for name, job_id in found.items():
-        wanted = job_id in named if named is not None else _fits(view, name, job_id, states, pattern)
-        if wanted and sessions.close(socket, name):
-            closed.append((name, job_id))
+    for each in sessions.found(context):
+        wanted = each.job_id in named if named is not None else _fits(view, each.name, each.job_id, states, pattern)
+        if wanted and sessions.close(each):
+            closed.append((each.name, each.job_id))
     if args.json:
         render.write_json([{"id": job_id, "session": name} for name, job_id in closed])
     else:
@@ -69,6 +67,13 @@ def _refuse_live(view: views.View, ids: list[int] | tuple[int, ...]) -> None:
     if live:
         shown = jobs.labels(map(view.job, live))
         raise Refused(f"{noun(len(live), 'job')} {shown} not ended; gflowctl cancel {shown} stops a job")
+
+
+def _refuse_others(view: views.View, uid: int | None, ids: list[int] | tuple[int, ...]) -> None:
+    """`uid`: the user, where many share one gflow."""
+    for job in map(view.job, ids):
+        if uid and job.spec.uid != uid:
+            raise Refused(f"job {jobs.label(job)} belongs to {job.spec.user}")
 
 
 def _fits(view: views.View, name: str, job_id: int, states: set[str], pattern: re.Pattern[str] | None) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from gflowctl.view import jobs
 from gflowd.core.errors import Refused
 from gflowd.core.job.model import TMUX, is_live
@@ -11,12 +13,44 @@ if TYPE_CHECKING:
     from gflowctl.context import Context
     from gflowd.core.job.model import Job
 
+_OF_TERMINALS = ("COLORTERM", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "TERM")
+
 
 def attach(context: Context, job: Job, *, read_only: bool = False) -> tuple[list[str], dict[str, str]]:
-    """The command, of tmux, and its environment. Raises `Refused` for a job without a terminal."""
-    command = ["tmux", "-S", context.runtime.tmux_socket, "attach-session", "-t", f"={_session(job)}:"]
+    """The command, of tmux, and its environment. Raises `Refused` for a job without a terminal, or another's."""
+    shared = context.state.shared is not None
+    if shared and os.getuid() not in (0, job.spec.uid):
+        raise Refused(f"job {jobs.label(job)} belongs to {job.spec.user}")
+    session = _session(job)
+    socket = _own_socket(context, job) if shared else context.runtime.tmux_socket
+    command = ["tmux", "-S", socket, "attach-session", "-t", f"={session}:", *(["-r"] if read_only else [])]
     environ = {name: value for name, value in context.environ.items() if not name.startswith("TMUX")}
-    return [*command, *(["-r"] if read_only else [])], environ
+    if not shared or os.getuid() == job.spec.uid:
+        return command, environ
+    own = {name: value for name, value in environ.items() if name in _OF_TERMINALS}
+    return as_owner(job.spec.uid, job.spec.user, command, terminal=True), own
+
+
+def as_owner(uid: int | None, name: str, command: list[str], *, terminal: bool = False) -> list[str]:
+    """How root has `command` run as a user. Root itself is never the client of a user's server, which could have it
+    open any file; on a `terminal` of its own, it cannot type on root's. Raises `Refused` where the user is another by
+    now.
+    """
+    import pwd
+
+    try:
+        found = pwd.getpwnam(name).pw_uid
+    except KeyError:
+        found = None
+    if found is None or found != uid:
+        raise Refused(f"{name} is no longer user {uid} of this machine")
+    return ["runuser", *(["--pty"] if terminal else []), f"--user={name}", "--", *command]
+
+
+def _own_socket(context: Context, job: Job) -> str:
+    """That of a job of one of many users."""
+    assert job.run is not None
+    return context.runtime.job_socket(job.spec.uid or 0, job.id, job.run.attempt)
 
 
 def _session(job: Job) -> str:

@@ -165,18 +165,63 @@ def test_a_job_keeps_no_way_to_privileges_where_that_is_configured(machine: Shar
     assert log(machine, 5) == "NoNewPrivs:\t1\n"
 
 
+# How the user whose program it is would open the terminals of a job of gfa's, and what is found of sessions.
+OPEN = r"""
+from types import SimpleNamespace
+from gflowctl.admin import sessions
+from gflowctl.view import terminals
+from gflowd.core.errors import Refused
+from gflowd.core.job.model import Identity, Job, Run, Running, Spec, Started, Wish
+from gflowd.paths import Runtime, Shared
+
+environ = {"TERM": "x", "S": "s"}
+context = SimpleNamespace(state=SimpleNamespace(shared=Shared()), runtime=Runtime("/run/gflow"), environ=environ)
+spec = Spec(command=("x",), name="n", cwd="/", env="e", submitted_at=1.0, user=sys.argv[2], uid=60001)
+started = Started(at=1.0, mono=1.0, identity=Identity(pid=1, start=1, boot="b"))
+running = Running(run=Run(executor="tmux", launched_at=1.0), started=started)
+try:
+    print(*terminals.attach(context, Job(6, spec, Wish(), running)))
+except Refused as error:
+    print(error)
+print([each[:2] for each in sessions.found(context)])
+if sys.argv[1] == "close":
+    print([sessions.close(each) for each in sessions.found(context)])
+"""
+
+
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux")
 def test_its_terminal_is_its_owners_alone(machine: SharedMachine) -> None:
     go = machine.as_user("gfa").work / "go"
     begun = machine.as_user("root").begin_program(
-        sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{LAUNCH}",
+        sys.executable, "-B", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{LAUNCH}",
         json.dumps([job(6, f"until [ -e {go} ]; do sleep 0.05; done", "tmux")]),
     )  # fmt: skip
     socket = "/run/gflow/tmux/60001/6.1"
     listed = f"tmux -S {socket} list-sessions -F '#S'"
     eventually(lambda: machine.as_user("gfa").sh(listed).stdout == "gflow-6\n")
     assert "Permission denied" in machine.as_user("gfb").sh(listed).stderr
+
+    def seen(name: str, how: str = "look", user: str = "gfa") -> list[str]:
+        return machine.as_user(name).python(OPEN, how, user).stdout.splitlines()
+
+    words = f"['tmux', '-S', '{socket}', 'attach-session', '-t', '=gflow-6:'] {{'TERM': 'x', 'S': 's'}}"
+    assert seen("gfa") == [words, "[('gflow-6', 6)]"]
+    assert seen("gfb") == seen("gfop") == ["job 6 belongs to gfa", "[]"]
+    others = f"['runuser', '--pty', '--user=gfa', '--', 'tmux', '-S', '{socket}', 'attach-session', '-t', '=gflow-6:']"
+    assert seen("root") == [others + " {'TERM': 'x'}", "[('gflow-6', 6)]"]
+    assert seen("root", user="gfb") == ["gfb is no longer user 60001 of this machine", "[('gflow-6', 6)]"]
+    # for root it is opened by a process of the owner's, on a terminal of its own
+    line = f"runuser --pty --user=gfa -- tmux -S {socket} attach-session -t =gflow-6:"
+    attached = machine.as_user("root").begin_program("env", "TERM=xterm", "script", "-qfec", line, "/dev/null")
+    clients = f"tmux -S {socket} list-clients -F '#{{client_user}} #{{client_tty}}'"
+    eventually(lambda: re.fullmatch(r"gfa /dev/pts/\d+\n", machine.as_user("gfa").sh(clients).stdout))
+
+    assert seen("gfb", "close")[1:] == ["[]", "[]"]
+    assert seen("root", "close")[1:] == ["[('gflow-6', 6)]", "[True]"]
+    attached.communicate()
     go.touch()
     assert begun.communicate()[0] == b"{}\n"
     assert not (machine.root / socket[1:]).exists()
     assert machine.of_user("gfa") == {}
+    (machine.root / socket[1:]).touch()  # as of a server that was killed
+    assert seen("gfa", "close")[1:] == ["[('gflow-6', 6)]", "[False]"]
