@@ -68,6 +68,7 @@ class Context:
         self._settings: dict[str, Any] | None = None
         self._store: Store | None = None
         self._clock: Clock | None = None
+        self._is_operator: bool | None = None
         self._read_of: object = None
 
     @property
@@ -219,6 +220,14 @@ class Context:
             raise Refused(f"job {label} belongs to {spec.user}")
 
     @property
+    def is_operator(self) -> bool:
+        """Whether this user may change everyone's jobs, drain, set quotas and so on."""
+        if self._is_operator is None:
+            is_alone = self.state.shared is None or os.getuid() == 0
+            self._is_operator = is_alone or is_among(self.user, self.configuration().shared_operators)
+        return self._is_operator
+
+    @property
     def daemon_runs(self) -> bool:
         """Whether gflowd is up on this state directory. Raises as `State.check`."""
         from gflowd.effects import daemon
@@ -246,7 +255,7 @@ class Context:
         if found == self._read_of:
             return False
         self._read_of = found
-        self._observed = self._settings = self._clock = None
+        self._observed = self._settings = self._clock = self._is_operator = None
         return True
 
     def notes(self) -> list[str]:
@@ -335,6 +344,22 @@ def chosen_state_dir(environ: Mapping[str, str], state_dir: str | None, daemon: 
     elif named and os.path.exists(os.path.join(named, "shared")):  # in a job of the other one
         return paths.default_state_dir({**environ, "GFLOW_STATE_DIR": ""})
     return paths.default_state_dir(environ)
+
+
+def is_among(user: str, people: Sequence[str]) -> bool:
+    """Whether a user, in the groups of this process, is one of `people`: names, and groups after an @."""
+    if user in people:
+        return True
+    import grp
+
+    mine = {os.getgid(), *os.getgroups()}
+    for name in people:
+        try:
+            if name.startswith("@") and grp.getgrnam(name[1:]).gr_gid in mine:
+                return True
+        except KeyError:
+            continue
+    return False
 
 
 def _zone_of(tz: str | None) -> tzinfo | None:

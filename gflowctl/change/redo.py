@@ -9,7 +9,7 @@ from gflowctl.change.redo_links import Links
 from gflowctl.machine import quotas
 from gflowctl.submit import capture, enqueue
 from gflowctl.submit.enqueue import New
-from gflowctl.view import dependencies, dependency_request, jobs, views
+from gflowctl.view import dependencies, dependency_request, jobs, roles, views
 from gflowd.core.errors import Refused
 from gflowd.core.job import reasons
 from gflowd.core.job.dependencies import NOTHING
@@ -63,8 +63,12 @@ def queue(context: Context, chosen: Chosen, anew: Anew) -> list[New]:
         made: list[New] = []
         view = views.View(context, commit.fold())
         named = sorted(chosen.select(view))
+        if chosen.is_by_options:
+            named = [job_id for job_id in named if roles.is_own(view, job_id)]
         if not named:
             return made
+        for job_id in named:
+            roles.check_own(view, job_id, jobs.label(view.job(job_id)))
         if anew.cascade:
             named = sorted([*named, *_given_up(view, named)])
         old_ids = [*named, *(_fallen(view, named) if anew.cascade else ())]

@@ -6,7 +6,7 @@ from gflowctl.change import update, wishes
 from gflowctl.options import job_options
 from gflowctl.output import render
 from gflowctl.submit import capture
-from gflowctl.view import views
+from gflowctl.view import roles, views
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Wish
@@ -63,6 +63,7 @@ def commit(args: argparse.Namespace, context: Context) -> Outcome:
         for spec_id, ids in groups.items():
             name = f"job {spec_id if spec_id in view.families else ids[0]}"
             try:
+                roles.check(view, spec_id)
                 view.check_changeable(spec_id)
             except Refused as error:
                 refused.append(f"{name} {error}")

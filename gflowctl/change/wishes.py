@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 from gflowctl.output import render
-from gflowctl.view import jobs, views
+from gflowctl.view import jobs, roles, views
 from gflowd.core.errors import Refused
 from gflowd.core.job import codec
 from gflowd.core.job.model import Wish
 from gflowd.core.job.records import WISH
 from gflowd.core.job.value import Value
-from gflowd.core.syntax.plurals import noun
+from gflowd.core.syntax.plurals import count, noun
 from gflowd.storage.record_log import Fold
 
 TYPE_CHECKING = False
@@ -85,12 +85,15 @@ def _judge(view: views.View, selection: Chosen, change: Change) -> tuple[Outcome
     refused: dict[str, list[Job]] = {}
     passed: dict[str, list[Job]] = {}
     noted: dict[str, list[Job]] = {}
-    ids = selection.select(view)
+    found = selection.select(view)
+    ids = roles.changeable(view, found) if selection.is_by_options else found
     if not ids:
-        return Outcome(view, (), [selection.nothing()]), wished
+        others = f"; {count(len(found), 'job')} of others, which only operators may change" if found else ""
+        return Outcome(view, (), [f"{selection.nothing()}{others}"]), wished
     whole = _whole_arrays(view, ids)
     for job in map(view.job, ids):
         try:
+            roles.check(view, job.id)
             wanted = change(view, job)
             if isinstance(wanted, Wish):
                 view.check_changeable(job.id)

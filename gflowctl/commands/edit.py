@@ -19,7 +19,7 @@ import sys
 from gflowctl.change import editor, option_text, spec_changes
 from gflowctl.options import arguments, update_options
 from gflowctl.output import render
-from gflowctl.view import jobs, views
+from gflowctl.view import jobs, roles, views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, GflowError, Refused
 from gflowd.core.job.model import ENDED_STATES
@@ -92,6 +92,7 @@ def _job(args: argparse.Namespace, view: views.View) -> tuple[int, Job]:
     if len(ids) < len(view.ids_of(spec_id)):
         raise Refused(f"the elements of an array are edited together; give {spec_id}")
     try:
+        roles.check(view, spec_id)
         view.check_changeable(spec_id)
     except Refused as error:
         raise Refused(f"job {spec_id} {error}") from None

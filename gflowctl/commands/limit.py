@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.output import render
-from gflowctl.view import arrays, views
+from gflowctl.view import arrays, roles, views
 from gflowd import command_line
 from gflowd.core.errors import Refused
 from gflowd.core.job.records import LIMIT
@@ -35,6 +35,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         view = views.View(context, commit.fold())
         array_id = arrays.the_one(view, args.group)
         try:
+            roles.check(view, array_id)
             view.check_changeable(array_id)
         except Refused as error:
             raise Refused(f"job {array_id} {error}") from None

@@ -19,7 +19,7 @@ from gflowctl.options import signals
 from gflowctl.output import render
 from gflowctl.slurm.control import changes
 from gflowctl.slurm.report import facts
-from gflowctl.view import jobs, runs, views
+from gflowctl.view import jobs, roles, runs, views
 from gflowd.core.errors import Refused
 from gflowd.core.job import array_ids
 from gflowd.core.job.model import HELD, QUEUED, RUNNING, STARTING, STOPPING, SUSPENDED, Begun, Queued, Wish
@@ -56,6 +56,7 @@ STATES = {
     "R": (STARTING, RUNNING, STOPPING), "SUSPENDED": (SUSPENDED,), "S": (SUSPENDED,),
 }  # fmt: skip
 UNKNOWN = "Invalid job id specified"
+DENIED = "Access/permission denied"
 IS_OVER = "Job/step already completing or completed"
 IS_PENDING = "Job is pending execution"
 KILL = signal_names.NUMBERS["KILL"]
@@ -91,9 +92,12 @@ def _signal(text: str | None) -> int:
 
 
 class Choice:
-    """The jobs that are meant, for `wishes.apply`. `unknown`: words that name none."""
+    """The jobs that are meant, for `wishes.apply`. `unknown`: words that name none; `denied`: jobs of others."""
 
-    __slots__ = ("_fits", "_only", "_words", "by_options", "is_by_options", "is_loud", "is_quiet", "options", "unknown")
+    __slots__ = (
+        "_fits", "_only", "_words", "by_options", "denied", "is_by_options", "is_loud", "is_quiet", "options",
+        "unknown",
+    )  # fmt: skip
 
     def __init__(self, words: Sequence[str], options: Mapping[str, str | None], context: Context) -> None:
         """Raises `Refused` for what can mean no job."""
@@ -101,6 +105,7 @@ class Choice:
         self._fits: Final = Filter(options, context)
         self._only: frozenset[int] | None = None
         self.unknown: list[str] = []
+        self.denied: list[str] = []
         self.options: Final = options
         self.by_options: Final = not words
         self.is_by_options: Final = True  # one that cannot be cancelled does not keep the others
@@ -110,7 +115,7 @@ class Choice:
     def select(self, view: View) -> list[int]:
         """Their ids."""
         found: dict[int, None] = {}
-        self.unknown = []
+        self.unknown, self.denied = [], []
         if self.by_options:
             found = dict.fromkeys(job_id for job_id in view.ids() if not view.has_ended(job_id))
         for word in self._words:
@@ -118,6 +123,10 @@ class Choice:
                 found.update(dict.fromkeys(changes.meant(view, word, which=runs.ALL)))
             except Refused:
                 self.unknown.append(word)
+        if not self.by_options:
+            mine = {*roles.changeable(view, found)}
+            self.denied = [jobs.label(view.job(job_id)) for job_id in found if job_id not in mine]
+            found = {job_id: None for job_id in found if job_id in mine}
         return [
             job_id
             for job_id in found
@@ -142,6 +151,13 @@ class Choice:
             if _answer().strip().lower().startswith("y"):
                 meant.add(job_id)
         self._only = frozenset(meant)
+
+    def complain_all(self) -> None:
+        """As `complain`, of each word and job that cannot be meant."""
+        for word in self.unknown:
+            self.complain(word, UNKNOWN)
+        for label in self.denied:
+            self.complain(label, DENIED)
 
     def complain(self, label: str, what: str) -> None:
         """Tells that a job cannot be cancelled."""
@@ -212,24 +228,22 @@ def _cancel(choice: Choice, context: Context) -> int:
         return wish_rules.cancelled(view, job, is_alone=False)
 
     outcome = wishes.apply(context, choice, cancelled)
-    for word in choice.unknown:
-        choice.complain(word, UNKNOWN)
+    choice.complain_all()
     if choice.is_loud:
         for job in outcome.changed:
             render.note(f"Terminating job {jobs.label(job)}")
         for note in outcome.notes:
             render.note(note)
-    return 1 if choice.unknown else 0
+    return 1 if choice.unknown or choice.denied else 0
 
 
 def _send(choice: Choice, context: Context, number: int) -> int:
     options = choice.options
     whom = signals.COMMAND if "batch" in options else signals.EVERYONE if "full" in options else signals.HEEDING
     view = views.View(context, context.store.read())
-    found = [view.job(job_id) for job_id in choice.select(view)]
-    failed = bool(choice.unknown)
-    for word in choice.unknown:
-        choice.complain(word, UNKNOWN)
+    found = [view.job(job_id) for job_id in roles.changeable(view, choice.select(view))]
+    failed = bool(choice.unknown or choice.denied)
+    choice.complain_all()
     for job in found:
         if not isinstance(job.phase, Begun) and not choice.by_options:
             choice.complain(jobs.label(job), IS_PENDING if isinstance(job.phase, Queued) else IS_OVER)
