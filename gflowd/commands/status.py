@@ -194,7 +194,8 @@ def _facts(report: dict[str, Any], paint: Paint) -> Iterable[str]:
     yield f"executor  {report['executor'] or 'not known yet'}"
     yield f"memory    {MEMORY_LIMITS.get(report['memory_limits'], 'not known yet')}"
     if report["open_gpus"]:
-        yield f"GPUs      {paint(report['open_gpus'], RED)}"
+        open_to = f"open to others: {report['open_gpus']}"
+        yield f"GPUs      {paint(open_to, RED)}"
     elif report["enforce_gpus"]:
         yield f"GPUs      {OPEN_TO.get(report['enforce_gpus'], report['enforce_gpus'])}"
 

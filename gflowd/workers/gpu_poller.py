@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gflowd.core.gpu.mean_load import Load
     from gflowd.core.moment import Moment
     from gflowd.effects.gpu.simulated import Driver
+    from gflowd.effects.shared.job_groups import JobGroups
     from gflowd.effects.shared.logins import Logins
     from gflowd.workers.base import Wiring
     from gflowd.workers.slots import Agenda, Slots
@@ -36,7 +37,12 @@ FIRST_RETRY, LONGEST_RETRY = 10.0, 300.0  # seconds
 
 def open(wiring: Wiring) -> GpuPoller:  # noqa: A001 -- the workers' protocol
     """The poller, with the configured driver."""
-    return GpuPoller(_driver(wiring), wiring, _logins(wiring))
+    if wiring.state.shared is None:
+        return GpuPoller(_driver(wiring), wiring)
+    from gflowd.effects.shared import job_groups
+
+    groups = job_groups.find(wiring.state.root, by_systemd=wiring.config.shared_launcher == "systemd")
+    return GpuPoller(_driver(wiring), wiring, _logins(wiring), groups)
 
 
 def _driver(wiring: Wiring) -> Driver:
@@ -48,8 +54,8 @@ def _driver(wiring: Wiring) -> Driver:
 
 
 def _logins(wiring: Wiring) -> Logins | None:
-    """Those to be shut out of the GPUs, or let in again: only a daemon for many users does either."""
-    if wiring.state.shared is None or wiring.config.simulate is not None:
+    """Those to be shut out of the GPUs, or let in again."""
+    if wiring.config.simulate is not None:
         return None
     from gflowd.effects.shared.logins import Logins
 
@@ -57,11 +63,18 @@ def _logins(wiring: Wiring) -> Logins | None:
 
 
 class GpuPoller:
-    """Decision: the part of the report that matters for allocating a GPU. Detail: the report."""
+    """Decision: the part of the report that matters for allocating a GPU. Detail: the report.
 
-    def __init__(self, driver: Driver, wiring: Wiring, logins: Logins | None = None) -> None:
+    In a daemon for many users there are `logins`, and `groups`: a process is of the job in whose group it is, and its
+    environment counts for nothing.
+    """
+
+    def __init__(
+        self, driver: Driver, wiring: Wiring, logins: Logins | None = None, groups: JobGroups | None = None
+    ) -> None:
         self._driver = driver
         self._logins = logins
+        self._groups = groups
         self._wiring = wiring
         self._log = log.get("gpu_poller")
         self._report = GpuReport()
@@ -146,6 +159,12 @@ class GpuPoller:
         """The GPUs with the owners of their processes: users, and our live jobs."""
         if not any(gpu.processes for gpu in gpus):
             return gpus
+        if self._groups is not None:
+            keys = {job.key for job in live}
+            return tuple(
+                gpu.replace(processes=tuple(_in_group(process, self._groups, keys) for process in gpu.processes))
+                for gpu in gpus
+            )
         marks = {job.id: processes.job_mark(self._wiring.state.root, *job.key) for job in live}
         leaders = {
             job.id: process
@@ -166,3 +185,13 @@ class GpuPoller:
         carried = [processes.marked(each.pid, marks) for each in lineage]
         job_id = process_owner.job_of(lineage, carried, leaders)
         return process.replace(user=processes.user(process.pid), start=lineage[0].start, job_id=job_id)
+
+
+def _in_group(found: GpuProcess, groups: JobGroups, live: set[Key]) -> GpuProcess:
+    """A process with its owner: its user, and the live job in whose control group it is."""
+    process = processes.read(found.pid)
+    if process is None:
+        return found
+    key = groups.key_of(found.pid)
+    job_id = key[0] if key is not None and key in live else None
+    return found.replace(user=processes.user(found.pid), start=process.start, job_id=job_id)

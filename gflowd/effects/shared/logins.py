@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SLICE = "user.slice"
 SYSTEMD = "/run/systemd/system"  # exists if systemd runs the machine (sd_booted(3))
-NO_SLICE = f"logins can open all GPUs: they have no control group of their own here (no {SLICE} without systemd)"
+NO_SLICE = f"logins have no control group of their own here (no {SLICE} without systemd)"
 
 
 class Logins:
@@ -50,7 +50,7 @@ class Logins:
         except FileNotFoundError:  # the last has just gone
             return None
         except OSError as error:
-            return f"logins can open all GPUs: {device_filter.explain(error)}" if self._shut else None
+            return f"logins: {device_filter.explain(error)}" if self._shut else None
         return None
 
     def close(self) -> None:

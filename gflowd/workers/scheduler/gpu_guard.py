@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gflowd.core.job.model import Run
     from gflowd.paths import State
 
-LATE = "jobs can open GPUs until just after their start: no file system of type bpf at /sys/fs/bpf for systemd"
+LATE = "until just after a job's start: for systemd there is no file system of type bpf at /sys/fs/bpf"
 
 
 class GpuGuard:

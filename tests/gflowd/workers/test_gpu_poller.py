@@ -5,6 +5,7 @@ import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stage import BOOT, NOTHING_POSTED, Jobs, live, now, slots_of
@@ -182,6 +183,34 @@ def test_the_processes_of_jobs_are_known_and_all_others_foreign(
     assert [process.memory_mb for process in found] == pids
     assert found[4].user == processes.user(os.getpid()) != "?"
     assert (found[0].start, found[5].start, found[5].user) == (_start(child), 0, "?")
+
+
+class Groups:
+    """Control groups: the attempts of their members."""
+
+    def __init__(self, members: dict[int, tuple[int, int]]) -> None:
+        self.members = members
+
+    def key_of(self, pid: int) -> tuple[int, int] | None:
+        return self.members.get(pid)
+
+
+def test_of_many_users_a_process_is_of_the_job_in_whose_group_it_is(card: Card, jobs: Jobs, wiring: Wiring) -> None:
+    leader = jobs.start(1, "sleep 60")
+    members = subprocess.Popen(["sleep", "60"]), subprocess.Popen(["sleep", "60"])
+    groups: Any = Groups({members[0].pid: (1, 1), members[1].pid: (2, 1)})
+    pids = [leader.pid, *(each.pid for each in members), 1 << 30]
+    card.gpu = GPU.replace(processes=tuple(GpuProcess(pid=pid) for pid in pids))
+    poller = GpuPoller(card, wiring, groups=groups)
+    tick(poller, 100.0)
+    turn = poller.tick(now(mono=110.0), slots_of(live(1, leader)))
+    for each in members:
+        each.kill()
+        each.wait()
+    found = seen(turn).processes
+    assert [process.job_id for process in found] == [None, 1, None, None], "a mark can be forged, and job 2 has ended"
+    assert [process.user for process in found] == [processes.user(os.getpid())] * 3 + ["?"]
+    assert (found[0].start > 0, found[3].start) == (True, 0)
 
 
 def _told(path: Path) -> int:
