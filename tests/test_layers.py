@@ -125,6 +125,7 @@ MAY_IMPORT = (
             "gflowd.effects.cgroups",  # control groups
             "gflowd.effects.detached",  # processes that do not depend on us
             "gflowd.effects.jobdir",  # what an attempt leaves
+            "gflowd.effects.joblog",  # its log
             "gflowd.effects.processes",  # whose they are, and signals to them
             "gflowd.effects.tmux",
         )
@@ -135,8 +136,9 @@ MAY_IMPORT = (
         "gflowd.effects.shared.",
         (
             "gflowd.core.", "gflowd.effects.cgroups", "gflowd.effects.files", "gflowd.effects.jobdir",
-            "gflowd.effects.detached", "gflowd.effects.gpu.device_files", "gflowd.effects.proc",
-            "gflowd.effects.processes", "gflowd.effects.shared.", "gflowd.effects.tmux", "gflowd.paths",
+            "gflowd.effects.detached", "gflowd.effects.gpu.device_files", "gflowd.effects.joblog",
+            "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.shared.", "gflowd.effects.tmux",
+            "gflowd.paths",
         ),
     ),
     # tmux, processes, cgroups, job directories; gpu: drivers

@@ -13,6 +13,7 @@ from gflowd.effects import cgroups, jobdir, proc, processes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gflowd.config.loader import Config
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.execution.procstat import Process
     from gflowd.core.job.model import Identity
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
 def of(wiring: Wiring) -> Attempts:
     """Those of this daemon."""
     if wiring.state.shared is not None:
-        return GroupedAttempts(wiring.state, groups_of(wiring))
+        return GroupedAttempts(wiring.state, groups_of(wiring.state, wiring.config))
     return Attempts(wiring.state, cgroups.find(wiring.state.root), wiring.supervisor)
 
 
-def groups_of(wiring: Wiring) -> JobGroups:
+def groups_of(state: State, config: Config) -> JobGroups:
     """The groups of a daemon for many users. Raises OSError where there can be none."""
     from gflowd.effects.shared import job_groups
 
-    found = job_groups.find(wiring.state.root, by_systemd=wiring.config.shared_launcher == "systemd")
+    found = job_groups.find(state.root, by_systemd=config.shared_launcher == "systemd")
     if found is None:
         raise OSError("no control groups (version 2) that jobs can be put into")
     return found
@@ -45,6 +46,7 @@ class Attempts:
     groups: Cgroups | JobGroups | None
 
     def __init__(self, state: State, groups: Cgroups | JobGroups | None, spare: int) -> None:
+        self.of_users: JobGroups | None = None  # `groups`, where users must not be confused
         self._state = state
         self._spare = spare
         self.groups = groups
@@ -90,6 +92,7 @@ class GroupedAttempts(Attempts):
 
     def __init__(self, state: State, groups: JobGroups) -> None:
         super().__init__(state, groups, 0)
+        self.of_users = groups
 
     def identity(self, job: LiveJob) -> Identity | None:
         if job.started is not None:

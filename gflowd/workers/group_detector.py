@@ -58,7 +58,7 @@ class GroupDetector:
         self._state = wiring.state
         self._config = wiring.config
         self._log = log.get("zombie_detector")
-        self._groups = attempts.groups_of(wiring)
+        self._groups = attempts.groups_of(wiring.state, wiring.config)
         self._relays = RelayWatch(wiring.state)
         self._watches: dict[Key, Watch] = {}
         self._poll = select.epoll()

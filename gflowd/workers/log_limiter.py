@@ -4,6 +4,7 @@ over it. A part of the timeout enforcer, for which the size is another limit.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,13 @@ from gflowd.core.execution import log_trimming
 from gflowd.effects import joblog
 
 if TYPE_CHECKING:
+    from gflowd.effects.shared.as_user import Task
+    from gflowd.effects.shared.job_groups import JobGroups
     from gflowd.paths import State
 
 Key = tuple[int, int]
+AT_ONCE = 4  # processes that cut logs of other users'
+SOON = 0.05  # seconds between looks whether they have
 
 
 @dataclass(slots=True)
@@ -28,26 +33,38 @@ class _Seen:
 
 
 class LogLimiter:
-    """`limit` is in bytes. Files that `--output` and `--error` named are the user's and not checked."""
+    """`limit` is in bytes. Files that `--output` and `--error` named are the user's and not checked. With `groups`, the
+    logs are other users', and cut by processes of theirs.
+    """
 
-    def __init__(self, state: State, limit: int) -> None:
+    def __init__(self, state: State, limit: int, groups: JobGroups | None = None) -> None:
         self._state = state
         self._limit = limit
+        self._groups = groups
         self._log = log.get("timeout_enforcer")
         self._seen: dict[Key, _Seen] = {}
+        self._cutting: dict[Key, tuple[Task, _Seen]] = {}
 
     def look(self, keys: set[Key], mono: float) -> float | None:
         """Cuts logs over the limit, including jobs just gone; returns when to check again, None without jobs."""
+        for key in [key for key, (task, _) in self._cutting.items() if task.is_over()]:
+            task, seen = self._cutting.pop(key)
+            if task.has_failed:
+                self._complain(key, seen, "as its user")
         for key in self._seen.keys() - keys:
-            self._trim(key, self._seen.pop(key))
+            if len(self._cutting) < AT_ONCE and key not in self._cutting:
+                self._trim(key, self._seen.pop(key))
         for key in keys:
             seen = self._seen.setdefault(key, _Seen(0, mono, mono))
             if mono >= seen.due:
                 self._look(key, seen, mono)
-        return min((seen.due for seen in self._seen.values()), default=None)
+        dues = [seen.due for key, seen in self._seen.items() if key in keys]
+        if self._cutting or len(dues) < len(self._seen):
+            dues.append(mono + SOON)
+        return min(dues, default=None)
 
     def _look(self, key: Key, seen: _Seen, mono: float) -> None:
-        size = joblog.size(self._state.attempt(*key)) or 0
+        size = joblog.size(self._state.own_attempt(*key)) or 0
         rate = (size - seen.size) / (mono - seen.at) if mono > seen.at else 0.0
         if size > self._limit:
             size -= self._trim(key, seen)
@@ -55,15 +72,33 @@ class LogLimiter:
         seen.due = mono + log_trimming.next_look(size, self._limit, rate)
 
     def _trim(self, key: Key, seen: _Seen) -> int:
+        """Cuts a log; returns by how many bytes, as far as that is known already."""
         try:
+            if self._groups is not None:
+                self._trim_as_user(key, seen, self._groups)
+                return 0
             cut = joblog.trim(self._state.attempt(*key), self._limit)
         except FileNotFoundError:  # it wrote nothing, or never began
             return 0
         except OSError as error:
-            if not seen.troubled:
-                self._log.warning("cannot cut a log", job=key[0], attempt=key[1], why=error.strerror)
-            seen.troubled = True
+            self._complain(key, seen, error.strerror)
             return 0
         if cut:
             self._log.debug("cut a log", job=key[0], attempt=key[1], bytes=cut)
         return cut
+
+    def _trim_as_user(self, key: Key, seen: _Seen, groups: JobGroups) -> None:
+        """Begins to. Raises OSError."""
+        from gflowd.effects.shared.as_user import Task  # of no use to others
+
+        own = self._state.own_attempt(*key)
+        if (joblog.size(own) or 0) <= self._limit or key in self._cutting or len(self._cutting) >= AT_ONCE:
+            return
+        owner = os.lstat(own)  # root has made it
+        task = Task("cut", (own, str(self._limit)), (owner.st_uid, owner.st_gid), groups)
+        self._cutting[key] = task, seen
+
+    def _complain(self, key: Key, seen: _Seen, why: str | None) -> None:
+        if not seen.troubled:
+            self._log.warning("cannot cut a log", job=key[0], attempt=key[1], why=why)
+        seen.troubled = True

@@ -52,7 +52,7 @@ class TimeoutEnforcer:
         self._state = wiring.state
         self._attempts = attempts.of(wiring)
         self._log = log.get("timeout_enforcer")
-        self._logs = LogLimiter(wiring.state, wiring.config.log_max_size)
+        self._logs = LogLimiter(wiring.state, wiring.config.log_max_size, self._attempts.of_users)
         self._kill_next: dict[Key, tuple[float, float]] = {}  # when KILL is due again, and how long to wait after
         self._told: dict[tuple[Key, str], tuple[int, int]] = {}  # what was logged of a step
         self._taken: set[tuple[Key, str]] = set()  # steps taken, including those whose mark could not be written

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SLICE = "gflow.slice"
 _UNIT = re.compile(r"gflow-job-([0-9]+)-([0-9]+)\.service")
 _OWN = re.compile(r"([0-9]+)\.([0-9]+)")
+_REMOVED = re.compile(r"(?:[0-9]+|user)\.[0-9]+")
 FREEZES_WITHIN = 0.1  # seconds; what waits for a disk does not
 
 
@@ -57,6 +58,17 @@ class JobGroups:
         if memory_mb is not None and os.path.exists(os.path.join(path, "memory.max")):
             cgroups.limit_memory(path, memory_mb)
         return path
+
+    def make_for_user(self, uid: int) -> str:
+        """Makes a group for what is done for a user outside of jobs. Raises OSError."""
+        path = os.path.join(self.root, f"user.{uid}")
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o755)
+        return path
+
+    def kill_for_user(self, uid: int) -> None:
+        """Ends all that."""
+        cgroups.kill(os.path.join(self.root, f"user.{uid}"))
 
     def is_populated(self, key: Key) -> bool:
         """Whether a process of an attempt lives."""
@@ -126,7 +138,7 @@ class JobGroups:
         with contextlib.suppress(OSError):
             for name in os.listdir(self.root):
                 path = os.path.join(self.root, name)
-                if _OWN.fullmatch(name) and path not in kept and time.time() - os.stat(path).st_mtime >= age:
+                if _REMOVED.fullmatch(name) and path not in kept and time.time() - os.stat(path).st_mtime >= age:
                     cgroups.remove(path)
 
     def close(self) -> None:

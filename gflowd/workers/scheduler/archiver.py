@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd.core.errors import GflowError
 from gflowd.core.job.records import ATTEMPT, LIMIT, PHASE, SPEC, WISH, attempt_of, has_ended
+from gflowd.workers.scheduler import removals
 from gflowd.workers.scheduler.cleanup import Cleanup, pace
 from gflowd.workers.scheduler.history_writer import HistoryWriter
 
@@ -41,7 +42,7 @@ class Archiver:
         self.history = HistoryWriter(state.history)
         self._after = config.history_after
         self._keep = config.history_keep
-        self._cleanup = Cleanup(state, config.log_keep)
+        self._cleanup = Cleanup(state, config.log_keep, removals.groups(state, config))
         self._due: list[tuple[float, int]] = []  # a heap: when a spec may leave, at the earliest
         self._noted: set[int] = set()  # the specs in it
         self._moving: tuple[int, float, range] | None = None  # spec, when it ended, the jobs still to be copied

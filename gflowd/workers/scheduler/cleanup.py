@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from gflowd import log
 from gflowd.core.job.records import PHASE, SPEC, has_ended
-from gflowd.effects.removal import Removal
+from gflowd.workers.scheduler import removals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gflowd.core.moment import Moment
     from gflowd.core.queue.job_queue import JobQueue
+    from gflowd.effects.shared.job_groups import JobGroups
     from gflowd.paths import State
     from gflowd.storage.record_log import Fold
+    from gflowd.workers.scheduler.removals import Running
 
 LOOKS = 500  # directories at a time
 REMOVALS = 50
+MARKS = 1000  # at a time: the rest in the next round
 PAUSE = 0.5  # seconds between checks whether they are done
 ATTEMPTS = 1000  # jobs whose age is checked
 LONGEST_PACE = 3600.0  # seconds from one round to the next
@@ -40,14 +43,16 @@ def pace(keep: float) -> float:
 
 
 class Cleanup:
-    """`wake_at`: when to be called next, on the monotonic clock."""
+    """`wake_at`: when to be called next, on the monotonic clock. `groups`: of a daemon for many users."""
 
-    def __init__(self, state: State, keep: float | None) -> None:
+    def __init__(self, state: State, keep: float | None, groups: JobGroups | None = None) -> None:
         self._state = state
+        self._groups = groups
         self._keep = keep
         self._log = log.get("scheduler")
         self._round: Iterator[os.DirEntry[str]] | None = None
-        self._removal: Removal | None = None
+        self._removal: Running | None = None
+        self._marks: Running | None = None  # a removal of marks
         self._stubborn: set[str] = set()  # what could not be removed, and was reported
         self.wake_at = float("inf") if keep is None else float("-inf")
 
@@ -64,7 +69,7 @@ class Cleanup:
         if self.wake_at == float("-inf"):
             self.wake_at = now.mono + min(FIRST, pace(self._keep))
             return
-        if self._removal is not None and not self._removal.is_over():
+        if any(each is not None and not each.is_over() for each in (self._removal, self._marks)):
             self.wake_at = now.mono + PAUSE
             return
         self._tell_what_stays()
@@ -89,7 +94,7 @@ class Cleanup:
     def _remove(self, directories: list[str]) -> None:
         """Removes directories with their content, in the background; links are not followed."""
         try:
-            self._removal = Removal(directories) if directories else None
+            self._removal = removals.of_jobs(directories, self._groups) if directories else None
         except OSError as error:
             self._log.warning("cannot remove", paths=len(directories), why=str(error))
 
@@ -104,21 +109,36 @@ class Cleanup:
     def _sweep_contents(self, fold: Fold, before: float) -> None:
         used = {path for record in fold.of(SPEC).values() for path in self._contents(record)}
         for directory in ("env", "scripts"):
-            for entry in _entries(self._state.path(directory)):
+            for entry in self._kept(directory):
                 if entry.path.removesuffix(".sh") not in used and entry.is_file(follow_symlinks=False):
                     with contextlib.suppress(OSError):
                         _discard(entry.path, before)
 
         known = set(map(str, fold.of(SPEC))) | {str(record.get("batch")) for record in fold.of(SPEC).values()}
-        for entry in _entries(self._state.path("outputs")):
-            if entry.name.partition(".")[0] not in known:
+        marks = [entry.path for entry in self._kept("outputs") if entry.name.partition(".")[0] not in known]
+        if self._groups is not None:
+            self._marks = None
+            if old := [path for path in marks if _is_older(path, before)][:MARKS]:
                 with contextlib.suppress(OSError):
-                    _discard(entry.path, before)
+                    self._marks = removals.of_users(old, self._groups)
+            return
+        for path in marks:
+            with contextlib.suppress(OSError):
+                _discard(path, before)
+
+    def _kept(self, directory: str) -> Iterator[os.DirEntry[str]]:
+        """What is in a directory of ours for all jobs; of many users, in those of each."""
+        for entry in _entries(self._state.path(directory)):
+            if self._groups is None:
+                yield entry
+            elif entry.name.isdecimal():
+                yield from _entries(entry.path)
 
     def _contents(self, record: Mapping[str, Any]) -> Iterator[str]:
-        yield self._state.environment(record["env"])
+        uid = record.get("uid")
+        yield self._state.environment(record["env"], uid)
         if record.get("script") is not None:
-            yield self._state.script(record["script"])
+            yield self._state.script(record["script"], uid)
 
 
 def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
@@ -148,6 +168,13 @@ def _is_old(entry: os.DirEntry[str], fold: Fold, job_queue: JobQueue, before: fl
 def _inner(path: str) -> list[str]:
     with os.scandir(path) as found:
         return [entry.path for entry in islice(found, ATTEMPTS)]
+
+
+def _is_older(path: str, before: float) -> bool:
+    try:
+        return os.lstat(path).st_mtime < before
+    except OSError:
+        return False
 
 
 def _discard(path: str, before: float) -> None:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from gflowd import log, paths
 from gflowd.effects import jobdir, scratch
-from gflowd.effects.removal import Removal
+from gflowd.workers.scheduler import removals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gflowd.effects.shared.job_groups import JobGroups
     from gflowd.paths import State
+    from gflowd.workers.scheduler.removals import Running
 
 OTHER_PLACES = ("/var/tmp",)  # noqa: S108 -- where none can be made in the place for them
 REMEMBERED = 20  # names
@@ -29,8 +31,9 @@ RETRY = 1.0  # seconds after one that could not begin
 class Scratch:
     """Makes and removes them below `place`. Mutable: knows which there are, so that no tick has to look."""
 
-    def __init__(self, state: State, place: str) -> None:
+    def __init__(self, state: State, place: str, groups: JobGroups | None = None) -> None:
         self._state = state
+        self._groups = groups
         self._is_of_many = state.shared is not None
         self._record = state.path("scratch")
         self._places = (place, *OTHER_PLACES, state.root)
@@ -42,7 +45,7 @@ class Scratch:
             for name in scratch.content(parent, is_passable=self._is_of_many)
             if name.isascii() and name.isdecimal()
         }
-        self._removal: Removal | None = None
+        self._removal: Running | None = None
         self._leaving: tuple[int, ...] = ()  # the jobs whose directories are being removed
         self._stubborn: set[int] = set()  # could not be removed, and were reported
 
@@ -86,7 +89,7 @@ class Scratch:
                 self._leave()
             return None
         try:
-            self._removal = Removal([self._of_jobs[job] for job in full])
+            self._removal = removals.of_users([self._of_jobs[job] for job in full], self._groups)
         except OSError as error:
             self._log.warning("cannot remove", paths=len(full), why=str(error))
             return mono + RETRY
@@ -103,10 +106,14 @@ class Scratch:
         """Whether a process of the job lives, although no record says so: a damaged snapshot may have lost it."""
         place = self._state.job(job_id)
         with contextlib.suppress(OSError):
-            return any(jobdir.is_held(os.path.join(place, attempt)) for attempt in os.listdir(place))
+            attempts = os.listdir(place)
+            if self._groups is not None:
+                numbers = [int(name) for name in attempts if name.isdecimal()]
+                return any(self._groups.is_populated((job_id, number)) for number in numbers)
+            return any(jobdir.is_held(os.path.join(place, attempt)) for attempt in attempts)
         return False
 
-    def _settle(self, removal: Removal) -> None:
+    def _settle(self, removal: Running) -> None:
         """After a removal: forgets what is gone, and reports the rest, once."""
         left = set(removal.left())
         for job in self._leaving:

@@ -27,7 +27,7 @@ from gflowd.effects.tmux import is_installed
 from gflowd.storage.lock import Lock
 from gflowd.workers import WORKERS, wanted
 from gflowd.workers.base import Turn
-from gflowd.workers.scheduler import settlement
+from gflowd.workers.scheduler import removals, settlement
 from gflowd.workers.scheduler.decision_log import DecisionLog
 from gflowd.workers.scheduler.event_writer import EventWriter
 from gflowd.workers.scheduler.idle_watch import IdleWatch
@@ -98,7 +98,7 @@ class Scheduler:
         self._alone.acquire()
         self._events = EventWriter(wiring)
         self._state = SchedulerState(wiring.state, wiring.config, self._alone.is_held, self._events.create)
-        self._scratch = Scratch(wiring.state, wiring.config.tmp)
+        self._scratch = Scratch(wiring.state, wiring.config.tmp, removals.groups(wiring.state, wiring.config))
         if self._is_of_many:
             self._launcher: Launching = SharedLauncher(wiring.state, wiring.runtime, self._scratch, wiring.config)
         else:

@@ -20,6 +20,7 @@ from gflowd.effects import proc, processes
 from gflowd.effects.shared import attempt_directory
 from gflowd.workers import attempts, timeout_enforcer
 from gflowd.workers.base import Wiring
+from gflowd.workers.log_limiter import LogLimiter
 from gflowd.workers.timeout_enforcer import TimeoutEnforcer
 
 
@@ -154,3 +155,28 @@ def test_what_it_uses_and_writes_is_counted(jobs: SharedJobs, enforcer: TimeoutE
     turn = enforcer.tick(now(mono=time.monotonic() + 100, wall=time.time() + 100), slots_of(job))
     assert turn.detail.of_attempts[job.key].memory > 0  # type: ignore[attr-defined]
     assert turn.decision.quiet == (job.key,)  # type: ignore[attr-defined]
+
+
+def test_a_log_that_outgrows_its_limit_is_cut_by_its_user(jobs: SharedJobs) -> None:
+    """And no file of root's behind a hard link of theirs, whatever the kernel allows."""
+    job = begun(jobs, jobs.start(1, f"head -c 2000000 /dev/zero | tr '\\0' x >{jobs.own(1)}/log; exec sleep 1000"))
+    path = jobs.own(1) / "log"
+    eventually(lambda: path.exists() and path.stat().st_size == 2_000_000)
+    logs = LogLimiter(jobs.state, 1_000_000, attempts.of(jobs.wiring).of_users)
+
+    def cut() -> bool:
+        due = logs.look({job.key}, time.monotonic())
+        assert due is not None
+        return path.stat().st_size < 2_000_000
+
+    eventually(cut)
+    assert path.stat().st_uid == UID
+    assert (jobs.own(1) / "log.cut").stat().st_uid == UID
+    roots = jobs.place / "roots"
+    roots.write_bytes(b"x" * 2_000_000)
+    path.unlink()
+    os.link(roots, path)
+    eventually(lambda: logs.look({job.key}, time.monotonic()) and logs._seen[job.key].troubled)
+    assert roots.stat().st_size == 2_000_000
+    assert logs.look(set(), time.monotonic()) is not None, "a last cut is waited for"
+    eventually(lambda: logs.look(set(), time.monotonic()) is None)

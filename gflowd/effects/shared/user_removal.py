@@ -1,0 +1,114 @@
+"""Removes what users have left, each user's as that user, and then what root has made around it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from gflowd.effects.shared.as_user import Task
+from gflowd.paths import OWN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from gflowd.effects.shared.job_groups import JobGroups
+
+
+class UserRemoval:
+    """A running removal of `paths`, one user after the other; `own` gives of each what its user may write, `finish`
+    removes the rest of it. As `removal.Removal`.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        groups: JobGroups,
+        own: Callable[[str], Iterator[str]],
+        finish: Callable[[str], None],
+    ) -> None:
+        self.paths = paths
+        self._groups = groups
+        self._finish = finish
+        self._todo = _by_owner(each for path in paths for each in own(path))
+        self._task: Task | None = None
+        self._advance()
+
+    def is_over(self) -> bool:
+        """Whether the removal has ended."""
+        if self._task is not None and self._task.is_over():
+            self._advance()
+        return self._task is None
+
+    def left(self) -> list[str]:
+        """Those of `paths` that still exist."""
+        return [path for path in self.paths if os.path.lexists(path)]
+
+    def _advance(self) -> None:
+        self._task = None
+        while self._todo and self._task is None:
+            owner, trees = self._todo.popitem()
+            with contextlib.suppress(OSError):  # they are found again in a later round
+                self._task = Task("remove", trees, owner, self._groups)
+        if self._task is None:
+            for path in self.paths:
+                with contextlib.suppress(OSError):
+                    self._finish(path)
+
+
+def of_jobs(directories: Sequence[str], groups: JobGroups) -> UserRemoval:
+    """Removes directories of jobs, with all their attempts."""
+    return UserRemoval(directories, groups, _own_parts, _remove_ours)
+
+
+def of_users(paths: Sequence[str], groups: JobGroups) -> UserRemoval:
+    """Removes directories that root has made for users, and plain files in them."""
+    return UserRemoval(paths, groups, lambda path: iter((path,)), _remove_empty)
+
+
+def _by_owner(paths: Iterator[str] | Sequence[str]) -> dict[tuple[int, int], list[str]]:
+    found: dict[tuple[int, int], list[str]] = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            at = os.lstat(path)
+            found.setdefault((at.st_uid, at.st_gid), []).append(path)
+    return found
+
+
+def _own_parts(directory: str) -> Iterator[str]:
+    for place in (directory, *_inner(directory)):
+        if os.path.lexists(own := os.path.join(place, OWN)):
+            yield own
+
+
+def _inner(directory: str) -> list[str]:
+    """The directories of ours in one of ours: those of attempts."""
+    if not _is_ours(directory):
+        return []
+    with os.scandir(directory) as found:
+        return [entry.path for entry in found if entry.name != OWN and _is_ours(entry.path)]
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
+def _remove_ours(directory: str) -> None:
+    """Removes root's part of a job's directory, which holds files and emptied parts of the user's. Raises OSError."""
+    for place in (*_inner(directory), directory):
+        for name in os.listdir(place):
+            path = os.path.join(place, name)
+            with contextlib.suppress(OSError):
+                os.rmdir(path) if stat.S_ISDIR(os.lstat(path).st_mode) else os.unlink(path)
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
+
+
+def _remove_empty(path: str) -> None:
+    if stat.S_ISDIR(os.lstat(path).st_mode):
+        os.rmdir(path)
