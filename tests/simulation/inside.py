@@ -21,7 +21,7 @@ from virtual_jobs import Jobs
 from gflowd import paths
 from gflowd.core.gpu.device import Gpu
 from gflowd.storage import store
-from gflowd.workers import gpu_poller, memory_watch, reservation_timer, timeout_enforcer, zombie_detector
+from gflowd.workers import attempts, gpu_poller, memory_watch, reservation_timer, timeout_enforcer, zombie_detector
 from gflowd.workers.scheduler import gpu_pool
 from gflowd.workers.scheduler import worker as scheduler_worker
 from gflowd.workers.slots import Post, Slots
@@ -77,12 +77,14 @@ def virtual(clock: Clock, jobs: Jobs, seen: Processes, hooks: Hooks) -> Iterator
         (os, "fsync", lambda fd: None),
         (gpu_pool, "Claims", Claims),
         (gpu_poller, "processes", seen),
+        (attempts, "processes", seen),
+        (attempts, "jobdir", directories),
+        (attempts, "cgroups", NoGroups),
         (memory_watch, "processes", seen),
         (memory_watch, "time", SimpleNamespace(monotonic=lambda: clock.mono)),
         (reservation_timer, "ClockWatch", ClockWatch),
         (timeout_enforcer, "processes", seen),
         (timeout_enforcer, "jobdir", directories),
-        (timeout_enforcer, "cgroups", NoGroups),
         (timeout_enforcer, "LogLimiter", Logs),
         (timeout_enforcer, "UsageWatch", Usage),
         (zombie_detector, "processes", seen),

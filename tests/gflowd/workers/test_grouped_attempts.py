@@ -76,7 +76,7 @@ def test_the_ladder_reaches_what_is_in_the_group_and_spares_who_keeps_the_job(
 ) -> None:
     """Above job.sh is what stands for a tmux server; beside it, what stands for the writer of its log."""
     jobs.prepare(1, f"place={jobs.own(1)}; export place; setsid -f env -i sleep 1003; {TRAPS}")
-    server = jobs.run(1, f"sleep 1001 & sh {jobs.state.attempt(1, 1)}/job.sh; kill $!; wait")
+    server = jobs.run(1, f"sleep 1001 & sh {jobs.state.attempt(1, 1)}/job.sh; kill $!; wait; exit 0")
     job = begun(jobs, live(1, uid=UID))
     eventually((jobs.own(1) / "here").exists)
     eventually(lambda: len(jobs.groups.pids(job.key)) >= 5)
