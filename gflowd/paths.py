@@ -146,6 +146,11 @@ class State:
         """The mode of a file that tells of the jobs of all."""
         return PUBLIC if self.shared is not None and not self.shared.private_jobs else PRIVATE
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether jobs are private and we are one of the users: the gateway tells us what we may know."""
+        return self.shared is not None and self.shared.private_jobs and os.geteuid() != 0
+
     def open_told(self, path: str, flags: int) -> int:
         """A descriptor of such a file, made with O_CREAT. Raises as `open_private`; of many users it is root's, and
         others may at most read it.

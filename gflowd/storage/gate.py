@@ -10,6 +10,7 @@ from gflowd.core.gateway import asking, protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from gflowd.core.gateway.asking import Seen
     from gflowd.core.gateway.protocol import Message
 
 NOT_THERE = "gflowd's gateway is not there (systemctl start gflow-gateway.socket)"
@@ -48,6 +49,13 @@ def ask(gate: str, request: bytes, patience: float = 10.0) -> Message:
             return answer
         time.sleep(rest)
         rest = min(2 * rest, LONGEST_REST)
+
+
+def view(gate: str) -> tuple[Seen, bytes]:
+    """The snapshot as far as we may see it, as its file would be, and how far that goes. Raises as `ask`."""
+    answer, tail = ask(gate, asking.view())
+    end, line, checksum = answer["seen"]
+    return (end, line, checksum), tail
 
 
 def _answer(gate: str, request: bytes) -> Message:

@@ -83,6 +83,8 @@ class Store:
         """As `read`, but only some jobs and the arrays, at a tenth of the cost; None if not possible."""
         from gflowd.storage import record_scan
 
+        if self.state.is_closed:
+            return None
         try:
             fd = self.state.open_told(self.path, os.O_RDONLY)
         except OSError:
@@ -172,11 +174,15 @@ class Follower:
         self._mark = b""
         self._mark_at = 0
         self._mtime = 0  # nanoseconds: when the file was last written to, as of the last look
+        self._told: Seen | None = None  # how far what we were told goes, where the file is closed to us
+        self._stamp: tuple[int, int, int] | None = None  # of the file when we asked
 
     def catch_up(self) -> list[Key] | None:
         """Folds what was added; the keys that it touched, or None if the whole file was read again (`fold` is then
         another object). Raises `SystemFailed` or `Refused` as `Store.read`, and if the file is gone, keeping `fold`.
         """
+        if self.store.state.is_closed:
+            return self._take_told()
         try:
             whole = self._reopen_if_replaced()
             if self._fd < 0:
@@ -191,7 +197,7 @@ class Follower:
     @property
     def seen(self) -> Seen:
         """How far it has read, in words that tell this file from one that was rewritten meanwhile."""
-        return self.offset, self._mark_at, self._mark[:8].decode("ascii", "replace")
+        return self._told or (self.offset, self._mark_at, self._mark[:8].decode("ascii", "replace"))
 
     def has_seen(self, seen: Seen) -> bool:
         """Whether another reader's `seen` is of this file, as far as can be told, and no further than our own."""
@@ -237,6 +243,25 @@ class Follower:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _take_told(self) -> list[Key] | None:
+        """As `catch_up`, but of what the gateway lets us see."""
+        from gflowd.storage import gate
+
+        try:
+            found = os.stat(self.store.path)
+        except OSError:
+            if self._told is None:
+                return []
+            raise SystemFailed(f"{self.store.path} is gone; root can restore a backup: gflowctl restore FILE") from None
+        stamp = found.st_ino, found.st_size, found.st_mtime_ns
+        if stamp == self._stamp:
+            return []
+        assert self.store.state.shared is not None
+        told, data = gate.view(self.store.state.shared.gate)
+        self.fold, _ = self.store.fold(data)
+        self._told, self._stamp = told, stamp
+        return None
 
     def _take_added(self) -> list[Key] | None:
         """The keys of what was added; None if this is no longer the file that was read, or is not clearly valid."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gflowd import paths
-from gflowd.core.errors import SystemFailed
+from gflowd.core.errors import Refused, SystemFailed
 from gflowd.storage.journal import lines
 
 TYPE_CHECKING = False
@@ -62,6 +62,8 @@ class Reader:
 
     def _open(self) -> bool:
         """Opens the file after the last one: the older one, unless it was that."""
+        if self._state.is_closed:
+            raise Refused("jobs are private on this machine ([shared] private_jobs): only root reads the events of all")
         for path in (self._older, self._current):
             try:
                 fd = self._state.open_told(path, os.O_RDONLY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from gflowd.core.gateway.asking import PROVISIONAL
 from gflowd.core.gateway.protocol import encode
 from gflowd.paths import Shared, State
 from gflowd.storage import gate, remote_store
-from gflowd.storage.store import Store
+from gflowd.storage.journal.reader import Reader
+from gflowd.storage.record_log import encode_line
+from gflowd.storage.store import Follower, Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,3 +145,43 @@ def test_a_gateway_that_says_nothing_is_not_waited_for_for_ever(
         with pytest.raises(TryAgain, match="did not answer within"):
             change(store, submit)
         given_up.set()
+
+
+def test_where_jobs_are_private_the_gateway_tells_what_may_be_known(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is not opened; its size and time say when to ask again."""
+    place = str(tmp_path / "gate.sock")
+    store.state.share(Shared(gate=place, private_jobs=True))
+    monkeypatch.setattr(State, "is_closed", property(lambda state: state.shared is not None))
+    private = State(store.state.root)
+    told = encode_line(0, 2, ("header", 0), {"format": 1}) + encode_line(0, 2, ("wish", 1), {})
+
+    def ask_for_wish(commit: RemoteCommit) -> dict[int, Any]:
+        commit.put("wish", 1, None)
+        return dict(commit.fold().of("wish"))
+
+    with gateway(place, lambda head, _: TOLD[head["do"]](told)) as asked:
+        follower = Follower(store)
+        assert (follower.catch_up(), follower.catch_up()) == (None, [])
+        assert follower.fold.of("wish") == store.read().of("wish") == {1: {}}
+        assert store.read_some([1]) is None
+        with Store(private).commit() as commit:
+            commit.put("wish", 1, {"held": False})
+        assert (follower.catch_up(), follower.catch_up()) == (None, [])
+        assert change(store, ask_for_wish) == ({1: {}}, 0)
+        with pytest.raises(Refused, match="jobs are private on this machine"):
+            Reader(store.state).read()
+    assert [head["do"] for head, _ in asked.asked] == ["view", "view", "view", "view", "commit"]
+    assert asked.asked[-1][0]["seen"] == [9, 4, "abcdef01"]
+    os.unlink(store.path)
+    with pytest.raises(SystemFailed, match="is gone"):
+        follower.catch_up()
+    assert Follower(store).catch_up() == []
+    follower.close()
+
+
+TOLD: dict[str, Any] = {
+    "view": lambda told: encode({"ok": True, "seen": [9, 4, "abcdef01"]}, told),
+    "commit": lambda _: {"ok": True, "first": 0},
+}

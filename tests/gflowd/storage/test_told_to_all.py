@@ -92,8 +92,10 @@ def test_another_user_reads_and_follows_what_is_told(state: State) -> None:
     if state.told_mode == paths.PUBLIC:
         assert stranger.as_user(THEY, look) == (True, [1], 7)
     else:
-        with pytest.raises(Exception, match="Permission denied"):
+        with pytest.raises(Exception, match="gateway is not there"):
             stranger.as_user(THEY, look)
+        with pytest.raises(PermissionError):
+            stranger.as_user(THEY, lambda: Path(state.snapshot).read_bytes())
 
     def write() -> None:
         with Store(State(state.root)).commit() as commit:
