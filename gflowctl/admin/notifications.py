@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gflowctl.admin.checks import OK, WARN, Finding
+from gflowctl.admin.checks import OK, WARN, Finding, is_of_others
 from gflowd.config import notification_targets
 from gflowd.core.errors import Refused
 from gflowd.core.notify import retries
@@ -79,7 +79,7 @@ def _through(transport: Transport) -> str:
 
 def waiting(context: Context) -> list[Waiting]:
     """What is still to be delivered, by receiver."""
-    if not os.path.lexists(context.state.outbox):
+    if not os.path.lexists(context.state.outbox) or is_of_others(context):
         return []
     outbox = Outbox(context.state.outbox)
     try:

@@ -10,6 +10,7 @@ import time
 
 from gflowctl.output import render
 from gflowd import command_line
+from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ def _test(args: argparse.Namespace, context: Context) -> int:
 
 def _list(args: argparse.Namespace, context: Context) -> int:
     from gflowctl.admin import notifications
+    from gflowctl.admin.checks import is_of_others
 
+    if is_of_others(context):
+        raise Refused("what waits to be delivered to all users only root sees")
     found = notifications.waiting(context)
     config = context.configuration()
     shown = {each.key: notifications.shown(each.key, config) for each in found}

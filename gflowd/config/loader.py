@@ -99,6 +99,7 @@ class Config:
     shared_max_kept_per_user: int  # bytes
     shared_allow_root: bool
     shared_least_uid: int
+    shared_notify_urls: bool
     shared_max_connections: int
     shared_max_connections_per_user: int
 

@@ -181,6 +181,8 @@ SETTINGS = (
             "Accept jobs of root."),
     Setting("shared", "least_uid", "shared_least_uid", value_types.whole(least=0), 1000, "1000",
             "The least user id that may submit, root's apart: accounts of services are below."),
+    Setting("shared", "notify_urls", "shared_notify_urls", value_types.flag(), False, "false",
+            "Let gflowd, which is root, call the URLs that users name by --notify; mail is sent in any case."),
     Setting("shared", "max_connections", "shared_max_connections", value_types.whole(least=1), 256, "256",
             "How many requests the gateway reads at a time."),
     Setting("shared", "max_connections_per_user", "shared_max_connections_per_user", value_types.whole(least=1), 16,

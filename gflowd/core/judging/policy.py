@@ -18,7 +18,9 @@ class Policy(Value):
     which reservations repeat.
     """
 
-    __slots__ = ("allow_root", "least_uid", "max_jobs_per_user", "quotas", "reserve", "top_priority", "zone")
+    __slots__ = (
+        "allow_root", "least_uid", "max_jobs_per_user", "notify_urls", "quotas", "reserve", "top_priority", "zone",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -28,6 +30,7 @@ class Policy(Value):
         max_jobs_per_user: int | None = 10_000,
         allow_root: bool = False,
         least_uid: int = 1000,
+        notify_urls: bool = False,
         quotas: Mapping[str, Mapping[str, Any]] | None = None,
         zone: tzinfo | None = None,
     ) -> None:
@@ -36,9 +39,12 @@ class Policy(Value):
         self.max_jobs_per_user: Final = max_jobs_per_user  # queued, an array by its elements; None: any number
         self.allow_root: Final = allow_root  # to have jobs
         self.least_uid: Final = least_uid  # that may have jobs, root aside
+        self.notify_urls: Final = notify_urls  # gflowd, which is root, calls those that jobs name
         self.quotas: Final = quotas or {}
         self.zone: Final = zone
 
 
 # One user has the machine to themselves, and all is theirs.
-OF_ONE_USER = Policy(top_priority=255, reserve=EVERYONE, max_jobs_per_user=None, allow_root=True, least_uid=0)
+OF_ONE_USER = Policy(
+    top_priority=255, reserve=EVERYONE, max_jobs_per_user=None, allow_root=True, least_uid=0, notify_urls=True
+)

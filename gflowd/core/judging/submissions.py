@@ -25,6 +25,7 @@ def judged(spec: Spec, standing: Standing, terms: Terms, once: str | None = None
     made = contents.settled(spec.replace(user=peer.name, uid=peer.uid, submitted_at=terms.now, once=once), terms.limits)
     validation.check_deadline(made, terms.now)
     rights.check_priority(peer, terms.policy, made.priority)
+    rights.check_urls(terms.policy, made.notify)
     if made.needs is not None:
         dependencies.check(made.needs, made.family, standing, terms.past)
     if made.redone_from is not None and standing.knows(made.redone_from):

@@ -155,6 +155,8 @@ class Writer:
 
     def _output(self, event: dict[str, Any]) -> tuple[list[str], str]:
         """The last lines of the job's output, and where it is; none if it cannot be read soon."""
+        if self._state.shared is not None:
+            return [], ""  # root reads nothing where a user may put a link
         if event["kind"] != "job_ended" or "summary" in event or event.get("started_at") is None:
             return [], ""
         path = (event.get("notify") or {}).get("output") or self._state.job_log(event["job"], event["attempt"])

@@ -27,8 +27,12 @@ class Intake:
     ahead: the clock was wrong when it was noted, and has been set back.
     """
 
-    def __init__(self, outbox: Outbox, targets: Sequence[Target], since: Mapping[str, float]) -> None:
+    def __init__(
+        self, outbox: Outbox, targets: Sequence[Target], since: Mapping[str, float], *, urls: bool = True
+    ) -> None:
+        """`urls`: those that jobs name are called."""
         self._outbox = outbox
+        self._urls = urls
         self._targets = targets
         self._since = since
 
@@ -87,7 +91,8 @@ class Intake:
 
     def _add(self, event: Event, now: float) -> None:
         for key in receiver_names.of(event):
-            self._outbox.add(key, _stored(event), now)
+            if self._urls or not key.startswith(receiver_names.URL):
+                self._outbox.add(key, _stored(event), now)
 
     def _take_time(self, event: Event, wanted: frozenset[str]) -> None:
         """Sets, moves and drops the marks of a job's time limit."""

@@ -124,7 +124,8 @@ class Notifier:
                 self._reader = Reader(self._state, kinds.decode_id(last))
             else:
                 self._read_since = now.wall - FRESH
-            self._intake = intake.Intake(outbox, self._targets, since)
+            urls = self._state.shared is None or self._config.shared_notify_urls
+            self._intake = intake.Intake(outbox, self._targets, since, urls=urls)
             self._outbox = outbox
         return self._outbox
 

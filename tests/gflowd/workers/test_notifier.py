@@ -24,6 +24,7 @@ from support import depth, receivers
 
 from gflowd.config import loader
 from gflowd.core.moment import Moment
+from gflowd.paths import Shared
 from gflowd.storage.journal import lines
 from gflowd.storage.outbox import Outbox
 from gflowd.workers.notifier import worker
@@ -253,6 +254,26 @@ def test_a_job_s_mail_arrives_with_the_end_of_its_output(stage: Stage, server: R
     assert "Exit code:  2\n" in text
     assert "    epoch 1\n    Traceback: \ufffdü\n    .\n" in text
     assert stage.waiting() == {}
+
+
+def test_of_many_users_root_reads_no_output_and_calls_no_url(
+    stage: Stage, server: Receiver, state: State, tmp_path: Path
+) -> None:
+    """Both are where a user says: another's file, or a service that lets root in."""
+    before = len(server.got())
+    state.share(Shared(jobs=state.path("jobs")))
+    (tmp_path / "secret").write_text("root's own\n")
+    Path(state.own_attempt(8, 1)).mkdir(parents=True)
+    Path(state.job_log(8, 1)).symlink_to(tmp_path / "secret")
+    asked = {"email": "ada@box.test", "on": ["end"], "urls": ["http://127.0.0.1:1/hook"]}
+    stage.begin(through(server))
+    stage.journal.ended(7, T0, {**asked, "output": str(tmp_path / "secret")})
+    stage.journal.ended(8, T0, asked)
+    stage.settle()
+    assert sorted(stage.waiting()) == []
+    got = new(server, before)
+    assert len(got) == 2
+    assert not any("own" in each["content"] for each in got)
 
 
 def test_one_mail_for_an_array_and_one_for_very_many(stage: Stage, server: Receiver) -> None:

@@ -73,6 +73,8 @@ REFUSED: list[tuple[Peer, list[Any], str]] = [
     (ADA, ["setting", "drain", None], "only operators may drain the machine"),
     (ADA, ["spec", 7, None], "records of the kind spec cannot be removed"),
     (ADA, ["spec", NEW, {**SPEC, "priority": 11}], "only operators may give jobs a priority above 10"),
+    (OPERATOR, ["spec", NEW, {**SPEC, "notify": ["https://x.test/"]}], "no URLs are called for jobs here"),
+    (ADA, ["spec", 7, {**ADAS, "notify": ["https://x.test/"]}], "no URLs are called for jobs here"),
     (ADA, ["spec", NEW, {**SPEC, "gpus": 5}], "5 GPUs asked for, but this machine has 4"),
     (ADA, ["spec", NEW, {**SPEC, "colour": "red"}], "this version does not know the field 'colour'"),
     (ADA, ["spec", NEW, {**SPEC, "retry": {"max_retries": 1, "x": 1}}], "does not know the field 'retry.x'"),
