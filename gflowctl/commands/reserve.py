@@ -17,6 +17,7 @@ from gflowctl.output import render
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.records import RESERVATION
+from gflowd.core.judging import machine
 from gflowd.core.planning import reservation_conflicts, reservations
 from gflowd.core.syntax import ranges
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 MOST_GPUS = 1024
 DEFAULT_RANGE = 86400.0  # seconds
 SHORTEST_RANGE = 600.0  # seconds; a shorter axis would have no marks
-PRUNED_AFTER = 90 * 86400  # seconds that a reservation stays in the list after its end
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -94,13 +94,12 @@ def _create(args: argparse.Namespace, context: Context) -> None:
 
     def decide(commit: Commit) -> reservations.Reservation:
         records = commit.fold().of(RESERVATION)
-        existing = reservations.decode_all(records)
         new = asked.replace(id=1 + max(records, default=0))
-        if (words := reservation_conflicts.conflict(new, existing, machine_gpus, now, zone, context.clock)) is not None:
-            raise Refused(words)
+        machine.check_reservation(new, records, machine_gpus, now, zone, context.clock)
         commit.put(RESERVATION, new.id, reservations.encode(new))
-        for old in reservations.long_over(existing, now - PRUNED_AFTER):
-            commit.put(RESERVATION, old.id, None)
+        for old in reservations.decode_all(records):
+            if machine.is_removable(old, now):
+                commit.put(RESERVATION, old.id, None)
         return new
 
     new = context.change(decide)
@@ -182,19 +181,19 @@ def _cancel(args: argparse.Namespace, context: Context) -> None:
     zone = context.calendar
     now = time.time()
 
-    def decide(commit: Commit) -> tuple[reservations.Reservation, str]:
+    def decide(commit: Commit) -> tuple[reservations.Reservation, str | None]:
         one = reserving.find(reservations.decode_all(commit.fold().of(RESERVATION)), args.id)
-        before = reservations.status(one, now, zone)
-        if before in (reservations.PENDING, reservations.ACTIVE):
-            one = one.replace(cancelled_at=now)
-            commit.put(RESERVATION, one.id, reservations.encode(one))
-        return one, before
+        found = machine.cancelled(one, now, zone)
+        if isinstance(found, str):
+            return one, found
+        commit.put(RESERVATION, one.id, reservations.encode(found))
+        return found, None
 
-    one, before = context.change(decide)
-    if one.cancelled_at != now:
-        render.note(f"reservation {one.id} is already {before}")
+    one, already = context.change(decide)
+    if already is not None:
+        render.note(f"reservation {one.id} {already}")
     context.ring(b"w")
-    _tell(args, f"Cancelled reservation {one.id}" if one.cancelled_at == now else None, one, context)
+    _tell(args, f"Cancelled reservation {one.id}" if already is None else None, one, context)
 
 
 def _tell(args: argparse.Namespace, words: str | None, one: reservations.Reservation, context: Context) -> None:
