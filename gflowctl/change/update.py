@@ -110,8 +110,7 @@ class Request:
         found = update_rules.apply(job.spec, state, values, self.clear)
         if self.script is not None:
             found = found.replace(slurm=self.slurm)
-        limits = self.context.limits if state in update_rules.WAITING else validation.Limits()
-        limits = limits.replace(known_projects=(), require_project=False)
+        limits = validation.of_update(self.context.limits, waits=state in update_rules.WAITING)
         if self.needs is not None:
             from gflowctl.view import dependency_request
 
@@ -149,14 +148,14 @@ class Request:
         """The rule of the series, with the time at which the run is due then. Raises `Refused`."""
         args, before = self.args, base.repeat
         if before is not None and not (self.options | self.cleared).isdisjoint(NEEDS):
-            raise Refused("it is a run of a series, which only waits for the run before")
+            raise Refused(update_rules.WAITS_FOR_RUN)
         if before is not None and args.deadline is not None:
-            raise Refused("it is a run of a series, which has no deadline; --time limits each run")
+            raise Refused(update_rules.HAS_NO_DEADLINE)
         options = [option for option in SERIES if given(args, option) is not None]
         if not options:
             return {}
         if before is None:
-            raise Refused(f"--{options[0]} is for series; submit the job with --repeat")
+            raise Refused(update_rules.NO_SERIES.format(option=options[0]))
         after, begin = before, dict[str, object]()
         if args.repeat is not None:
             from gflowctl.submit import repeats

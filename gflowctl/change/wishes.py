@@ -11,6 +11,7 @@ from gflowd.core.job import codec
 from gflowd.core.job.model import Wish
 from gflowd.core.job.records import WISH
 from gflowd.core.job.value import Value
+from gflowd.core.judging import wish_rules
 from gflowd.core.syntax.plurals import count, noun
 from gflowd.storage.record_log import Fold
 
@@ -52,7 +53,7 @@ class Outcome(Value):
 
 def cancelled(wish: Wish, user: str, *, only_run: bool = False) -> Wish:
     """The wish that the job be cancelled; `only_run`: its series goes on."""
-    return wish.replace(cancelled_by=user, cancelled_at=time.time(), requeued=0, only_run=only_run)
+    return wish_rules.ended(wish, user, time.time(), only_run=only_run)
 
 
 def apply(context: Context, selection: Chosen, change: Change) -> Outcome:

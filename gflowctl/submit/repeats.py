@@ -5,6 +5,7 @@ from __future__ import annotations
 from gflowctl.options import job_options
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import SKIP, Repeat
+from gflowd.core.judging import contents
 from gflowd.core.syntax import instants, recurrence
 
 TYPE_CHECKING = False
@@ -22,11 +23,11 @@ def asked(args: Namespace, context: Context, begin_at: float) -> Repeat:
     if args.repeat is None:
         raise BadUsage("--overlap needs --repeat")
     if job_options.asks_for_many(args):
-        raise BadUsage("--repeat is for single jobs, not for arrays and sweeps")
+        raise BadUsage(contents.SINGLE_ONLY)
     if job_options.dependencies(args) is not None:
-        raise BadUsage("--repeat cannot be combined with dependencies: each run waits for the one before")
+        raise BadUsage(contents.NO_DEPENDENCIES)
     if args.deadline is not None:
-        raise BadUsage("--repeat cannot be combined with --deadline, which is one moment; --time limits each run")
+        raise BadUsage(contents.NO_DEADLINE)
     return repeat(args.repeat, args.timezone or context.zone_name, begin_at).replace(overlap=args.overlap or SKIP)
 
 

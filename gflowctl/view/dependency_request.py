@@ -83,13 +83,12 @@ def check_elements(wanted: Needs, family: Family | None, records: Records) -> No
     arrays_of = selection.array_index(records) if corresponding and family is not None else None
     if arrays_of is None or family is None:
         return
-    from gflowd.core.job import array_ids, arrays
+    from gflowd.core.judging.dependencies import check_counterparts
 
     for each in corresponding:
         theirs = None if each.id is None else arrays_of.families.get(each.id)
-        missing = () if theirs is None else array_ids.select(theirs, arrays.ranges_of(family))[1]
-        if missing and each.id is not None:
-            raise Refused(f"aftercorr:{each.id}: no job {array_ids.show(each.id, missing)}")
+        if theirs is not None and each.id is not None:
+            check_counterparts(each.id, theirs, family)
 
 
 def resolver(records: Records, user: str) -> Resolve:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from gflowd.core.job.model import Repeat, Spec
 
+SINGLE_ONLY = "--repeat is for single jobs, not for arrays and sweeps"
+NO_DEPENDENCIES = "--repeat cannot be combined with dependencies: each run waits for the one before"
+NO_DEADLINE = "--repeat cannot be combined with --deadline, which is one moment; --time limits each run"
 PLACES = ("cwd", "submit_dir", "output", "error", "input")
 
 
@@ -75,8 +78,8 @@ def check_series(spec: Spec) -> None:
     if spec.repeat.series is not None:
         raise Refused("a new job begins a series of its own")
     if spec.family is not None:
-        raise Refused("--repeat is for single jobs, not for arrays and sweeps")
+        raise Refused(SINGLE_ONLY)
     if spec.needs is not None:
-        raise Refused("--repeat cannot be combined with dependencies: each run waits for the one before")
+        raise Refused(NO_DEPENDENCIES)
     if spec.deadline is not None:
-        raise Refused("--repeat cannot be combined with --deadline, which is one moment; --time limits each run")
+        raise Refused(NO_DEADLINE)

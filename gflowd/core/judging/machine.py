@@ -34,22 +34,24 @@ def new_reservation(wanted: Reservation, existing: Mapping[int, Any], terms: Ter
     if wanted.cancelled_at is not None:
         raise Refused("a new reservation cannot have been cancelled")
     made = wanted.replace(created_by=peer.name, created_at=terms.now)
-    check_reservation(made, existing, terms.limits, terms.now - LATE, policy.zone)
+    check_reservation(made, existing, terms.limits.gpus, terms.now - LATE, policy.zone)
     return made
 
 
 def check_reservation(
     new: Reservation,
     existing: Mapping[int, Any],
-    limits: Limits,
+    gpus: int | None,
     now: float,
     zone: tzinfo | None,
     clock: Clock | None = None,
 ) -> None:
-    """Raises `Refused` for one that cannot be, by itself or beside the records of others. `clock` prints times."""
-    reservation_conflicts.check(new, limits.gpus, now)
+    """Raises `Refused` for one that cannot be, by itself or beside the records of others: `gpus` are the
+    machine's, None if that is not known; `clock` prints times.
+    """
+    reservation_conflicts.check(new, gpus, now)
     others = reservations.decode_all(existing)
-    words = reservation_conflicts.conflict(new, others, limits.gpus, now, zone, clock)
+    words = reservation_conflicts.conflict(new, others, gpus, now, zone, clock)
     if words is not None:
         raise Refused(words)
 
@@ -61,15 +63,28 @@ def changed_reservation(old: Reservation, wanted: Reservation, terms: Terms) -> 
         rights.check_operator(peer, f"cancel reservation {old.id} of {old.created_by}")
     if wanted.replace(cancelled_at=None) != old.replace(cancelled_at=None) or wanted.cancelled_at is None:
         raise Refused(f"reservation {old.id} cannot be changed, only cancelled")
-    before = reservations.status(old, now, policy.zone)
-    if before not in (reservations.PENDING, reservations.ACTIVE):
-        raise Refused(f"reservation {old.id} is already {before}")
-    return old.replace(cancelled_at=now)
+    found = cancelled(old, now, policy.zone)
+    if isinstance(found, str):
+        raise Refused(f"reservation {old.id} {found}")
+    return found
+
+
+def cancelled(one: Reservation, now: float, zone: tzinfo | None) -> Reservation | str:
+    """A reservation that is cancelled now, or why there is nothing to do, such as `is already completed`."""
+    before = reservations.status(one, now, zone)
+    if before in (reservations.PENDING, reservations.ACTIVE):
+        return one.replace(cancelled_at=now)
+    return f"is already {before}"
+
+
+def is_removable(one: Reservation, now: float) -> bool:
+    """Whether it is long over, and may leave the list."""
+    return bool(reservations.long_over([one], now - PRUNED_AFTER))
 
 
 def check_removal(old: Reservation, now: float) -> None:
     """Raises `Refused` for a reservation that is not long over."""
-    if not reservations.long_over([old], now - PRUNED_AFTER):
+    if not is_removable(old, now):
         raise Refused(f"reservation {old.id} cannot be removed, only cancelled")
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from gflowd.core.judging.policy import Policy
     from gflowd.core.judging.standing import Standing
     from gflowd.core.judging.terms import Terms
-    from gflowd.core.request.validation import Limits
 
 TAKEN = ("gpus", "gpu_memory_mb", "shared", "cpus", "memory_mb")  # fields of what a running job occupies
 FIXED = ("user", "uid", "submitted_at", "once")  # whatever a request says of them
@@ -36,7 +35,7 @@ def judged(spec_id: int, wanted: Spec, standing: Standing, terms: Terms, with_ne
     old, state = job.spec, job.wanted_state
     new = wanted.replace(**{name: getattr(old, name) for name in FIXED})
     waits = state in update_rules.WAITING
-    new = contents.settled(new, of_update(terms.limits) if waits else validation.Limits())
+    new = contents.settled(new, validation.of_update(terms.limits, waits=waits))
     changed = update_rules.changed(old, new)
     contents.check(new, changed)
     update_rules.check_changed(old, new, state)
@@ -49,11 +48,6 @@ def judged(spec_id: int, wanted: Spec, standing: Standing, terms: Terms, with_ne
     if "needs" in changed and new.needs is not None:
         dependencies.check(new.needs, new.family, with_new or standing, terms.past)
     return new
-
-
-def of_update(limits: Limits) -> Limits:
-    """What an update is held against: projects are those of the submission."""
-    return limits.replace(known_projects=(), require_project=False)
 
 
 def foremost(jobs: Jobs, ids: Sequence[int]) -> Job:

@@ -126,6 +126,9 @@ _FOLLOWS = {
 }  # fmt: skip
 PARTS_OF_ARRAY = {"max_concurrent": "max-concurrent", "max_failures": "max-failures", "overrides": "param"}
 FIXED = "it is fixed at submission"
+NO_SERIES = "--{option} is for series; submit the job with --repeat"
+WAITS_FOR_RUN = "it is a run of a series, which only waits for the run before"
+HAS_NO_DEADLINE = "it is a run of a series, which has no deadline; --time limits each run"
 _WHY_FIXED = {
     "project": IMMUTABLE["project"], "cwd": IMMUTABLE["chdir"], "env": IMMUTABLE["export"],
     "ranges": "the elements of an array are fixed at submission",
@@ -177,7 +180,7 @@ def check_changed(old: Spec, new: Spec, state: str) -> None:
     if old.repeat is not None:
         _check_series(old, new)
     elif new.repeat is not None:
-        raise Refused("--repeat is for series; submit the job with --repeat")
+        raise Refused(NO_SERIES.format(option="repeat"))
 
 
 def changed(old: Spec, new: Spec) -> list[str]:
@@ -198,9 +201,9 @@ def _check_series(old: Spec, new: Spec) -> None:
     elif old.repeat is not None and new.repeat.series != old.repeat.series:
         raise Refused("the series of a run cannot be changed")
     if new.needs != old.needs:
-        raise Refused("it is a run of a series, which only waits for the run before")
+        raise Refused(WAITS_FOR_RUN)
     if new.deadline != old.deadline:
-        raise Refused("it is a run of a series, which has no deadline; --time limits each run")
+        raise Refused(HAS_NO_DEADLINE)
 
 
 def names() -> tuple[str, ...]:

@@ -43,6 +43,13 @@ class Limits(Value):
         self.require_project: Final = require_project
 
 
+def of_update(limits: Limits, *, waits: bool) -> Limits:
+    """What the change of a job is held against: its project is that of its submission, and once it does not wait any
+    more it has what it needs.
+    """
+    return limits.replace(known_projects=(), require_project=False) if waits else Limits()
+
+
 def checked(spec: Spec, limits: Limits) -> Spec:
     """`spec` as it is queued, with its project trimmed. Raises `Refused` for an invalid or impossible request."""
     _check_command(spec.command)
