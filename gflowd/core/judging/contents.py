@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 from gflowd.core.errors import Refused
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from gflowd.core.job.model import Repeat, Spec
+    from gflowd.core.job.model import Spec
 
 SINGLE_ONLY = "--repeat is for single jobs, not for arrays and sweeps"
 NO_DEPENDENCIES = "--repeat cannot be combined with dependencies: each run waits for the one before"
 NO_DEADLINE = "--repeat cannot be combined with --deadline, which is one moment; --time limits each run"
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PLACES = ("cwd", "submit_dir", "output", "error", "input")
 
 
@@ -24,18 +27,34 @@ def check(spec: Spec, changed: Iterable[str] | None = None) -> None:
         place = getattr(spec, name)
         if name in fields and place is not None and not place.startswith("/"):
             raise Refused(f"{name} {place!r} is not an absolute path")
-    for name in fields & {"output", "error"}:
-        if (pattern := getattr(spec, name)) is not None:
+    for fitting, rule in _RULES:
+        if not fields.isdisjoint(fitting):
+            rule(spec)
+
+
+def _check_patterns(spec: Spec) -> None:
+    for pattern in (spec.output, spec.error):
+        if pattern is not None:
             from gflowd.core.syntax import filename_patterns
 
             filename_patterns.check(pattern)
-    for text in spec.asked if "asked" in fields else ():
-        if "=" not in text:
-            raise Refused(f"{text!r} is not NAME=VALUE")
-    if fields & {"notify", "notify_email", "notify_on"}:
-        _check_notification(spec)
-    if "repeat" in fields and spec.repeat is not None:
-        _check_repeat(spec.repeat)
+
+
+def _check_words(spec: Spec) -> None:
+    env = spec.conda_env
+    if env is not None and (not env.strip() or env.startswith("-") or not env.isprintable()):
+        raise Refused(f"{env!r} cannot be the name of an environment")
+    wrong = next((text for text in spec.asked if "=" not in text), None)
+    if wrong is not None:
+        raise Refused(f"{wrong!r} is not NAME=VALUE")
+
+
+def _check_parameters(spec: Spec) -> None:
+    """Their names are parts of those of variables."""
+    names = () if spec.family is None else (name for axis in spec.family.axes for name in axis.names)
+    wrong = next((name for name in names if not IDENTIFIER.fullmatch(name)), None)
+    if wrong is not None:
+        raise Refused(f"{wrong!r} cannot be a parameter's name")
 
 
 def _check_notification(spec: Spec) -> None:
@@ -52,12 +71,23 @@ def _check_notification(spec: Spec) -> None:
         raise Refused(f"{','.join(spec.notify_on)!r} are not events as they are kept")
 
 
-def _check_repeat(repeat: Repeat) -> None:
+def _check_repeat(spec: Spec) -> None:
+    if spec.repeat is None:
+        return
     from gflowd.core.syntax import instants, recurrence
 
-    if recurrence.checked(repeat.rule) != repeat.rule:
-        raise Refused(f"{repeat.rule!r} is not a rule as it is kept")
-    instants.zone(repeat.zone)
+    if recurrence.checked(spec.repeat.rule) != spec.repeat.rule:
+        raise Refused(f"{spec.repeat.rule!r} is not a rule as it is kept")
+    instants.zone(spec.repeat.zone)
+
+
+_RULES: tuple[tuple[tuple[str, ...], Callable[[Spec], None]], ...] = (
+    (("output", "error"), _check_patterns),
+    (("conda_env", "asked"), _check_words),
+    (("family",), _check_parameters),
+    (("notify", "notify_email", "notify_on"), _check_notification),
+    (("repeat",), _check_repeat),
+)
 
 
 def settled(spec: Spec, limits: validation.Limits) -> Spec:

@@ -13,7 +13,7 @@ from gflowd.core.job.model import Wish
 from gflowd.core.job.records import LARGEST_ID, LIMIT, QUOTA, RESERVATION, SETTING, SPEC, WISH
 from gflowd.core.judging import cycles, machine, rights, submissions, updates, wishes
 from gflowd.core.judging.dependencies import Overlaid
-from gflowd.core.judging.standing import Standing
+from gflowd.core.judging.standing import Standing, weight
 from gflowd.core.judging.terms import Terms, nothing_past
 from gflowd.core.planning import reservations
 
@@ -87,6 +87,7 @@ class _Request:
             if kind == SPEC and key not in self.new:
                 self.changed[int(key)] = self._changed(int(key), value)
         self._refuse_cycles()
+        submissions.check_weight(self._more_bytes(), self.standing, self.peer)
         of_kind: dict[str, Callable[[Any, Any], Any]] = {
             SPEC: self._spec, WISH: self._wish, LIMIT: self._limit,
             RESERVATION: self._reservation, QUOTA: self._quota, SETTING: self._setting,
@@ -190,6 +191,12 @@ class _Request:
                 closing.append(job_id)
         if closing:
             cycles.refuse(self._laid_over({**self.new, **self.changed}), closing, None, None)
+
+    def _more_bytes(self) -> int:
+        """By how many the specs take more than before."""
+        of, made = self.standing.records.of(SPEC), {**self.new, **self.changed}
+        before = sum(weight(of[job_id]) for job_id in self.changed)
+        return sum(weight(codec.encode(spec)) for spec in made.values()) - before
 
     def _is_linked_anew(self, job_id: int, spec: Spec) -> bool:
         before = codec.decode_spec(self.standing.records.of(SPEC)[job_id])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gflowd.core.syntax.clocks import Clock
 
 PRUNED_AFTER = 90 * 86400  # seconds that a reservation stays in the list after its end
+MOST_OF_ONE = 200  # reservations of a user who is no operator, as long as they are in the list
 LATE = 60.0  # seconds by which a start that is `now` may have passed until it is judged
 _STAMPED = ("drain",)
 _STAMPED_EACH = ("gpus.drained", "gpus.resumed")
@@ -34,6 +35,9 @@ def new_reservation(wanted: Reservation, existing: Mapping[int, Any], terms: Ter
     if wanted.cancelled_at is not None:
         raise Refused("a new reservation cannot have been cancelled")
     made = wanted.replace(created_by=peer.name, created_at=terms.now)
+    theirs = sum(each["created_by"] == peer.name for each in existing.values())
+    if theirs >= MOST_OF_ONE and not peer.is_operator:
+        raise Refused(f"{peer.name} has made {theirs} reservations, which is the most that one user may have")
     check_reservation(made, existing, terms.limits.gpus, terms.now - LATE, policy.zone)
     return made
 

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
         def of(self, kind: str) -> Mapping[Any, Any]: ...
 
 
+LEAST_WEIGHT, OF_DEPENDENCY = 400, 40  # bytes: of a spec without anything long, of one job that is waited for
+_LONG = (
+    "comment", "conda_env", "cwd", "error", "gpu_type", "input", "name_template", "notify_email", "output", "project",
+    "submit_dir",
+)  # fmt: skip
+
+
 class Standing:
     """The jobs of `records`. `arrays`: those among them, if that is known already. Mutable: call `note` after each
     change of the records, or make a new one.
@@ -34,6 +41,7 @@ class Standing:
         self.records = found
         self._arrays = arrays
         self._queued: dict[str, int] | None = None  # by owner
+        self._weights: dict[str, int] = {}  # likewise
         self._counted: dict[int, _Counted] = {}  # by spec
 
     @property
@@ -97,35 +105,41 @@ class Standing:
                 self._count(spec_id)
         return self._queued
 
+    def weights(self) -> Mapping[str, int]:
+        """How many bytes the specs of the snapshot take, by owner, about."""
+        self.queued()
+        return self._weights
+
     def _count(self, spec_id: int) -> None:
         raw = self.records.of(SPEC).get(spec_id)
         if self._queued is None or raw is None:
             return
         phases, wishes, ids = self.records.of(PHASE), self.records.of(WISH), self.ids_of(spec_id)
         settled = {each for each in ids if (each in phases or each in wishes) and not self._is_queued(each)}
-        self._counted[spec_id] = _Counted(owners_of(raw), len(ids), settled)
-        self._add(spec_id, len(ids) - len(settled))
+        self._counted[spec_id] = counted = _Counted(owners_of(raw), len(ids), settled, weight(raw))
+        self._add(counted, len(ids) - len(settled), counted.weight)
 
     def _uncount(self, spec_id: int) -> None:
         if spec_id in self._counted:
-            counted = self._counted[spec_id]
-            self._add(spec_id, len(counted.others) - counted.size)
-            del self._counted[spec_id]
+            counted = self._counted.pop(spec_id)
+            self._add(counted, len(counted.others) - counted.size, -counted.weight)
 
     def _recount(self, job_id: int) -> None:
         spec_id = self.spec_of(job_id)
         if spec_id not in self._counted:
             return
-        others = self._counted[spec_id].others
+        counted = self._counted[spec_id]
+        others = counted.others
         was, now = job_id in others, not self._is_queued(job_id)
         if was != now:
             (others.add if now else others.discard)(job_id)
-            self._add(spec_id, -1 if now else 1)
+            self._add(counted, -1 if now else 1, 0)
 
-    def _add(self, spec_id: int, number: int) -> None:
+    def _add(self, counted: _Counted, number: int, weight: int) -> None:
         assert self._queued is not None
-        for owner in self._counted[spec_id].owners:
+        for owner in counted.owners:
             self._queued[owner] = self._queued.get(owner, 0) + number
+            self._weights[owner] = self._weights.get(owner, 0) + weight
 
     def _is_queued(self, job_id: int) -> bool:
         phase, wish = self.records.of(PHASE).get(job_id), self.records.of(WISH).get(job_id)
@@ -133,17 +147,28 @@ class Standing:
 
 
 class _Counted:
-    """How the jobs of a spec were counted: for whom, how many, and which of them are not queued."""
+    """How the jobs of a spec were counted: for whom, how many, which of them are not queued, and its weight."""
 
-    __slots__ = ("others", "owners", "size")
+    __slots__ = ("others", "owners", "size", "weight")
 
-    def __init__(self, owners: Sequence[str], size: int, others: set[int]) -> None:
+    def __init__(self, owners: Sequence[str], size: int, others: set[int], weight: int) -> None:
         self.owners = owners
         self.size = size
         self.others = others
+        self.weight = weight
 
 
 def owners_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """As `accounting.quotas.owners`, of a record."""
     project = spec.get("project")
     return (f"user:{spec['user']}", *(() if project is None else (f"project:{project}",)))
+
+
+def weight(spec: Mapping[str, Any]) -> int:
+    """About how many bytes a spec record takes, counting only what may be long."""
+    lists = (spec.get(name) or () for name in ("command", "asked", "notify", "gpu_prefer"))
+    total = LEAST_WEIGHT + sum(len(word) for words in lists for word in words)
+    total += sum(len(spec.get(name) or "") for name in _LONG)
+    needs, family = spec.get("needs"), spec.get("family")
+    total += 0 if needs is None else OF_DEPENDENCY * len(needs.get("dependencies", ()))
+    return total + (0 if family is None else len(repr(family)))

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
     from gflowd.core.accounting.quotas import Quotas
     from gflowd.core.job.model import Spec
+    from gflowd.core.judging.peer import Peer
     from gflowd.core.judging.standing import Standing
     from gflowd.core.judging.terms import Terms
+
+LARGEST_TOTAL = 32 << 20  # bytes of the specs of one user's jobs in the snapshot, which everybody reads whole
 
 
 def judged(spec: Spec, standing: Standing, terms: Terms, once: str | None = None) -> Spec:
@@ -49,3 +52,9 @@ def check_numbers(new: Sequence[tuple[Spec, int]], standing: Standing, quotas: Q
     has, more = queued.get(f"user:{peer.name}", 0), sum(size for _, size in new)
     if most is not None and has + more > most:
         raise Refused(f"{peer.name} has {has} jobs queued, {more} more would exceed max_jobs_per_user = {most}")
+
+
+def check_weight(more: int, standing: Standing, peer: Peer) -> None:
+    """Raises `Refused` where the specs of one user would take too much of the snapshot, by so many bytes `more`."""
+    if more > 0 and not peer.is_operator and standing.weights().get(f"user:{peer.name}", 0) + more > LARGEST_TOTAL:
+        raise Refused(f"the jobs of {peer.name} would take more than {LARGEST_TOTAL >> 20} MiB of the queue's records")
