@@ -23,7 +23,7 @@ def asked(args: Namespace, context: Context, begin_at: float) -> Repeat:
     if args.repeat is None:
         raise BadUsage("--overlap needs --repeat")
     if job_options.asks_for_many(args):
-        raise BadUsage(contents.SINGLE_ONLY)
+        raise BadUsage("--repeat is for single jobs, not for arrays and sweeps")
     if job_options.dependencies(args) is not None:
         raise BadUsage(contents.NO_DEPENDENCIES)
     if args.deadline is not None:

@@ -216,9 +216,7 @@ class Fields:
         for name, field in value.items():
             rule = self._rules.get(name, unknown)
             if not holds(rule, [field]):
-                whole_rule = rule
-                while isinstance(whole_rule, Maybe | Later):
-                    whole_rule = whole_rule.rule
+                whole_rule = rule.rule if isinstance(rule, Maybe) else rule
                 inside = whole_rule.words(field) if isinstance(whole_rule, Fields) else None
                 return f"{name}: {inside}" if inside else f"{brief(name)[1:-1]} is {brief(field)}"
         return None

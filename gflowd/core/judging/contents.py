@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from gflowd.core.job.model import Spec
 
-SINGLE_ONLY = "--repeat is for single jobs, not for arrays and sweeps"
 NO_DEPENDENCIES = "--repeat cannot be combined with dependencies: each run waits for the one before"
 NO_DEADLINE = "--repeat cannot be combined with --deadline, which is one moment; --time limits each run"
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -107,8 +106,6 @@ def check_series(spec: Spec) -> None:
         return
     if spec.repeat.series is not None:
         raise Refused("a new job begins a series of its own")
-    if spec.family is not None:
-        raise Refused(SINGLE_ONLY)
     if spec.needs is not None:
         raise Refused(NO_DEPENDENCIES)
     if spec.deadline is not None:

@@ -19,7 +19,8 @@ LIMITS = Limits(gpus=4, cpus=8, memory_mb=16_000)
 SPEC: dict[str, Any] = {"command": ["true"], "name": "x", "cwd": "/tmp", "env": "0" * 32}
 ADAS = {**SPEC, "user": "ada", "uid": 1001, "submitted_at": 5.0}
 RUN = Run(executor="process", launched_at=1.0, gpu_ids=(0,))
-RUNNING = codec.encode_phase(Running(run=RUN, started=Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))))
+STARTED = Started(at=1.0, mono=1.0, identity=Identity("b", 1, 1))
+RUNNING = codec.encode_phase(Running(run=RUN, started=STARTED))
 ENDED = codec.encode_phase(Ended(state="failed", ended_at=2.0, run=RUN, exit_code=1))
 
 

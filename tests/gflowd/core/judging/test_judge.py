@@ -108,6 +108,15 @@ def test_what_is_refused(peer: Peer, record: Any, why: str) -> None:
     assert {kind: found for kind, found in records.kinds.items() if found} == {"spec": {7: ADAS}}
 
 
+def test_the_configuration_may_let_root_have_jobs() -> None:
+    assert ask(["spec", NEW, SPEC], peer=ROOT, policy=Policy(allow_root=True))
+
+
+def test_ids_do_not_run_out_unnoticed() -> None:
+    with pytest.raises(Refused, match="there are not so many ids"):
+        ask(["spec", NEW, {**SPEC, "family": {"ranges": [[1, 3, 1]]}}], next_id=NEW - 2)
+
+
 def test_one_bad_record_spoils_the_request() -> None:
     with pytest.raises(Refused, match="belongs to ada"):
         ask(["spec", NEW, SPEC], ["wish", 7, {"held": True}], of=Records(spec={7: ADAS}), peer=BOB)

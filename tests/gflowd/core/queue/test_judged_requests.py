@@ -31,7 +31,7 @@ from gflowd.core.request.validation import Limits
 from gflowd.core.slurm import job_variables
 
 PEERS = [Peer(1001, "ada"), Peer(1002, "bob"), Peer(1003, "op", is_operator=True)]
-POLICY = Policy(reserve="everyone", max_jobs_per_user=12)
+POLICY = Policy(reserve="everyone", max_jobs_per_user=12, notify_urls=True)
 LIMITS = Limits(gpus=3, cpus=4, memory_mb=1000)
 LEAST: dict[str, Any] = {"command": ["x"], "name": "a", "cwd": "/", "env": "e"}
 HOST = job_variables.Host(node="n", uid=1, gid=1)
