@@ -259,8 +259,7 @@ def daemon_and_workers(context: Context) -> Iterator[Finding]:
     """Whether gflowd runs here and its workers beat."""
     found = daemon.running(context.state)
     if found is None:
-        start = "gflowd start" if context.state.shared is None else "sudo systemctl start gflowd"
-        yield Finding(WARN, "gflowd is not running", f"{start}; until then jobs are only queued")
+        yield Finding(WARN, "gflowd is not running", f"{context.start_command}; until then jobs are only queued")
         yield from _last_end(context)
         return
     if found.elsewhere:

@@ -65,7 +65,7 @@ def _page(context: Context, *, color: bool) -> str:
     runs = context.daemon_runs
     fold = context.store.read()
     if not seen.is_known:
-        hint = "it has not polled the machine yet" if runs else "it has never run here; gflowd start"
+        hint = "it has not polled the machine yet" if runs else f"it has never run here; {context.start_command}"
         return f"{_key('Daemon', color=color)}{'running' if runs else 'not running'} ({hint})\n" + _drained(
             fold, context.clock, color=color
         )
@@ -73,7 +73,10 @@ def _page(context: Context, *, color: bool) -> str:
     parts = [_gpus(seen, found, context, color=color), _allowed(context, color=color)]
     parts.append(_host(seen, color=color))
     parts.append(_entry("Jobs", tally.words(overview.numbers(context, fold), seen.gpus), color=color))
-    parts += [_daemon(seen, runs=runs, color=color), _drained(fold, context.clock, color=color)]
+    parts += [
+        _daemon(seen, runs=runs, start=context.start_command, color=color),
+        _drained(fold, context.clock, color=color),
+    ]
     return "".join(parts)
 
 
@@ -137,12 +140,12 @@ def _host(seen: Observed, *, color: bool) -> str:
     return "".join(lines)
 
 
-def _daemon(seen: Observed, *, runs: bool, color: bool) -> str:
+def _daemon(seen: Observed, *, runs: bool, start: str, color: bool) -> str:
     if runs:
         said = f"running, version {seen.version}, executor {seen.executor}"
     else:
         ago = "" if seen.at is None else f"; it last saw the machine {durations.clock(time.time() - seen.at)} ago"
-        said = render.paint("not running", render.RED, on=color) + f" (gflowd start){ago}"
+        said = render.paint("not running", render.RED, on=color) + f" ({start}){ago}"
     line = f"{_key('Daemon', color=color)}{said}\n"
     if seen.trouble:
         line += _entry("Trouble", render.escape(seen.trouble), render.RED, color=color)

@@ -140,6 +140,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         listed, sums = show()
         lines = ["", *render.paragraph(sums, render.terminal_columns())] if sums else []
         render.write(listed + "".join(f"{line}\n" for line in lines))
+    if context.state.shared is not None and render.notes_are_read():
+        from gflowctl.machine import own_daemon
+
+        if (forgotten := own_daemon.note(context)) is not None:
+            render.note(forgotten)
     return 0
 
 

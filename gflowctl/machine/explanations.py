@@ -172,6 +172,10 @@ class Explainer:
 
     # of those that run, or did
 
+    def daemon_down(self, _job: Job, _: str) -> str | None:
+        start = self._view.context.start_command
+        return None if self._view.context.state.shared is None else f"gflowd is not running; {start}"
+
     def idle_gpus(self, job: Job, _: str) -> str | None:
         if job.run is None or not job.run.gpu_ids:
             return None
@@ -236,6 +240,7 @@ WORDS: dict[str, Callable[[Explainer, Job, str], str | None]] = {
     reasons.PRIORITY: Explainer.priority,
     reasons.RESOURCES: Explainer.resources,
     reasons.GPU_UNAVAILABLE: Explainer.gpu_unavailable,
+    reasons.DAEMON_DOWN: Explainer.daemon_down,
     reasons.IDLE_GPUS: Explainer.idle_gpus,
     reasons.CANCELLED_BY_USER: Explainer.cancelled,
     reasons.TIME_LIMIT: Explainer.time_limit,

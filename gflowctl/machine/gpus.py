@@ -29,7 +29,7 @@ def all_of(context: Context) -> list[SeenGpu]:
     seen = _settled(context)
     if not seen.is_known:
         context.state.check()
-        raise Refused("gflowd has not polled the GPUs yet; gflowd start")
+        raise Refused(f"gflowd has not polled the GPUs yet; {context.start_command}")
     if not (found := seen.gpus):
         raise Refused(seen.gpu_trouble or "gflowd knows of no GPUs on this machine")
     return found

@@ -337,7 +337,7 @@ def _notes(view: View) -> tuple[str, ...]:
     if not view.daemon_runs:
         at = view.observed.at
         seen = "" if at is None else f", last seen {view.clock.near(at, view.now)}"
-        notes.append(f"gflowd is not running{seen}; gflowd start")
+        notes.append(f"gflowd is not running{seen}; {view.context.start_command}")
     if (found := drain.of(view.fold)) is not None:
         notes.append(f"no job starts: drained {drain.words(found, view.clock)}")
     if view.observed.trouble:

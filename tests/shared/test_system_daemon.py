@@ -99,3 +99,25 @@ def test_doctor_knows_whose_everything_is_to_be(machine: SharedMachine) -> None:
     assert told["/etc/pam.d/gflow, by which accounts are checked, is missing: no job starts"] == "FAIL"
     machine.stop()
     assert "gflowd is not running" in findings(machine, "gfb")
+
+
+def test_jobs_of_ones_own_gflowd_are_not_forgotten(machine: SharedMachine) -> None:
+    user = machine.as_user("gfa")
+    user.env = {name: value for name, value in user.env.items() if name != "GFLOW_STATE_DIR"}
+    begin(machine)
+    user.ctl("--daemon", "user", "submit", "--array=1-2", "true")
+
+    def told(*words: str) -> str:
+        words = (str(user.bin / "gflowctl"), *words)
+        return user.sh(f"script -qec '{' '.join(words)}' /dev/null").stdout.replace("\r", "")
+
+    note = "gflowctl: note: 2 jobs of your own gflowd have not ended; gflowctl --daemon user queue lists them\n"
+    assert told("queue").endswith(note)
+    assert "note:" not in told("--daemon", "user", "queue")
+    assert "note:" not in user.ctl("queue").stderr
+    user.ctl("--daemon", "user", "cancel", "--all")
+    assert "note:" not in told("queue")
+    assert "note:" not in machine.as_user("gfb").ctl("queue").stderr
+    machine.stop()
+    assert "(sudo systemctl" not in user.ctl("info").stdout
+    assert "not running (gflowd run --system, as root)" in user.ctl("info").stdout

@@ -53,7 +53,7 @@ def notices(view: View) -> list[str]:
     found, seen = [], view.observed
     if not view.daemon_runs:
         when = "" if seen.at is None else f" It last saw the machine {durations.clock(view.now - seen.at)} ago."
-        found.append(f"gflowd is not running: no job starts until gflowd start.{when}")
+        found.append(f"gflowd is not running: no job starts until {view.context.start_command}.{when}")
     elif seen.trouble:
         found.append(seen.trouble)
     if seen.gpu_trouble:
