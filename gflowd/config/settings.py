@@ -59,7 +59,8 @@ SETTINGS = (
     Setting("executor", "grace", "grace", value_types.duration(unset="auto"), None, '"auto"',
             "The time between the first signal to end a job and SIGKILL; auto: 10, for scripts written for Slurm 30."),
     Setting("executor", "tmp", "tmp", value_types.directory(), "/tmp", '"/tmp"',  # noqa: S108 -- private ones are made in it
-            "Where each job gets a private directory for temporary files (TMPDIR)."),
+            "Where each job gets a private directory for temporary files (TMPDIR). A daemon for all users makes them "
+            "beside the directories of jobs, unless this names a directory that only root may write to."),
     Setting("gpu", "allow", "gpu_allow", value_types.gpu_list(unset="all"), None, '"all"',
             'The GPUs that jobs may use: all, a list, e.g. [0, 2], or text, e.g. "0-3".'),
     Setting("gpu", "allocation", "gpu_allocation", value_types.choice("sequential", "random", "topology"), "sequential",

@@ -64,6 +64,15 @@ def is_ours(parent: str, *, is_passable: bool = False) -> bool:
     return True
 
 
+def is_roots_alone(place: str) -> bool:
+    """Whether nobody but root may write in a directory."""
+    try:
+        found = os.stat(place)
+    except OSError:
+        return False
+    return found.st_uid == 0 and not found.st_mode & 0o022
+
+
 def remove_empty(path: str) -> bool:
     """Removes an empty directory; returns whether nothing is there any more."""
     try:

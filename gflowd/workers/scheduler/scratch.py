@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gflowd.workers.scheduler.removals import Running
 
 OTHER_PLACES = ("/var/tmp",)  # noqa: S108 -- where none can be made in the place for them
+FOR_ALL = ("/tmp", "/var/tmp")  # noqa: S108 -- no place for root, where there are many users
 REMEMBERED = 20  # names
 SOON = 0.1  # seconds between looks whether a removal is over
 RETRY = 1.0  # seconds after one that could not begin
@@ -36,8 +37,8 @@ class Scratch:
         self._groups = groups
         self._is_of_many = state.shared is not None
         self._record = state.path("scratch")
-        self._places = (place, *OTHER_PLACES, state.root)
         self._log = log.get("scheduler")
+        self._places = self._of_root(place) if self._is_of_many else (place, *OTHER_PLACES, state.root)
         self._parents = self._remembered()
         self._of_jobs = {
             int(name): os.path.join(parent, name)
@@ -48,6 +49,15 @@ class Scratch:
         self._removal: Running | None = None
         self._leaving: tuple[int, ...] = ()  # the jobs whose directories are being removed
         self._stubborn: set[int] = set()  # could not be removed, and were reported
+
+    def _of_root(self, place: str) -> tuple[str, ...]:
+        """The places of a daemon for many users: none in which others may make, or have made, anything."""
+        others = os.path.dirname(self._state.jobs), self._state.root
+        if scratch.is_roots_alone(place):
+            return place, *others
+        if place not in FOR_ALL:  # which nobody has asked for
+            self._log.warning("others may write there, so jobs have their temporary files elsewhere", path=place)
+        return others
 
     def make(self, job_id: int, owner: tuple[int, int] | None = None) -> str:
         """The directory of a job, where an attempt finds what earlier ones left; `owner`, a uid and a gid, where it is
@@ -89,12 +99,17 @@ class Scratch:
                 self._leave()
             return None
         try:
-            self._removal = removals.of_users([self._of_jobs[job] for job in full], self._groups)
+            self._removal = self._remove([self._of_jobs[job] for job in full])
         except OSError as error:
             self._log.warning("cannot remove", paths=len(full), why=str(error))
             return mono + RETRY
         self._leaving = tuple(full)
         return mono + SOON
+
+    def _remove(self, paths: list[str]) -> Running:
+        if self._is_of_many and self._groups is None:
+            raise OSError("what users have left is theirs to remove")
+        return removals.of_users(paths, self._groups)
 
     def _give_up(self, parent: str) -> None:
         """Forgets what was in a directory that is gone or not ours any more: a link may lead anywhere from there."""

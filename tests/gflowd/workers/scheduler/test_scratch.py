@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gflowd.effects import jobdir, removal
-from gflowd.paths import State
+from gflowd.paths import Shared, State
 from gflowd.workers.scheduler import scratch as module
 from gflowd.workers.scheduler.scratch import Scratch
 
@@ -161,3 +161,21 @@ def test_what_cannot_be_removed_is_told_once(
     assert scratch._removal is not None
     scratch._removal._process.kill()
     scratch._removal._process.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories to others")
+def test_of_many_users_it_is_the_users_where_only_root_may_make_names(tmp_path: Path, state: State) -> None:
+    for name in ("spool/jobs", "own", "open"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "open").chmod(0o1777)
+    state.share(Shared(jobs=str(tmp_path / "spool/jobs")))
+    for number, (place, used) in enumerate([("own", "own"), ("open", "spool"), ("missing", "spool")]):
+        scratch = Scratch(state, str(tmp_path / place))
+        path = scratch.make(number, (60001, 60001))
+        assert Path(path).parent.parent == tmp_path / used
+        found = [(each.st_uid, stat.S_IMODE(each.st_mode)) for each in map(os.lstat, (path, os.path.dirname(path)))]
+        assert found == [(60001, 0o700), (0, 0o711)]
+        Path(path, "left").touch()
+        assert scratch.sweep(lambda _: False, 0.0) is not None, "without their processes nothing of users' is removed"
+        assert os.listdir(path) == ["left"]
+    assert os.listdir(tmp_path / "open") == []
