@@ -1,8 +1,9 @@
 """Sees to it that the jobs of a daemon for many users can open their own GPUs only (`enforce_gpus`), by a device filter
 on the control group of each.
 
-The filter is there before anything is in the group, and stays whatever happens to us. Where none can be had, jobs run
-without, and `trouble` says why.
+The filter is there before anything is in the group, and stays whatever happens to us. Where systemd makes the group it
+puts one of its own there, which it loses when it is told to read its units again (seen with 257): so ours is added.
+Where none can be had, jobs run without, and `trouble` says why.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ class GpuGuard:
         self.is_on = config.shared_enforce_gpus != device_access.OFF and config.simulate is None
         self._log = log.get("gpus")
         self._why_not = device_filter.why_not()
-        self._filter = DeviceFilter(f"{state.root} jobs", place) if self._why_not is None else None
+        self._filter: DeviceFilter | None = None
+        self._of_units: DeviceFilter | None = None
+        if self._why_not is None:
+            self._filter = DeviceFilter(f"{state.root} jobs", place)
+            self._of_units = DeviceFilter(f"{state.root} units", place)
         self._gpus: dict[str, Gpu] = {}  # as last seen, by UUID
         self._files = device_files.read(())
         self._done: dict[str, Rule | None] = {}  # what holds for each group; None: nothing
@@ -62,11 +67,11 @@ class GpuGuard:
     def unit_properties(self, run: Run) -> tuple[str, ...]:
         """The same where systemd makes the group: properties of its unit."""
         rule = self._rule(run)
-        if rule is None or self._filter is None:
+        if rule is None or self._of_units is None:
             return ()
         try:
-            if self._filter.can_pin:
-                return (f"BPFProgram=device:{self._filter.pin(rule)}",)
+            if self._of_units.can_pin:
+                return (f"BPFProgram=device:{self._of_units.pin(rule)}",)
             self._complain(LATE)
         except OSError as error:
             self._complain(device_filter.explain(error))
@@ -76,18 +81,21 @@ class GpuGuard:
         """Sees to it that the filters of all live attempts are there, whoever put them; that there are none if this is
         not to be.
         """
-        if self._filter is None:
+        if self._filter is None or self._of_units is None:
             return
         rules = {group: self._rule(run) for group, run in groups.items()}
         self._done = {group: rule for group, rule in self._done.items() if group in groups}
         for group, rule in rules.items():
             self._see_to(group, rule)
-        self._filter.forget_all_but(rule for rule in (*rules.values(), *self._done.values()) if rule is not None)
+        wanted = [rule for rule in (*rules.values(), *self._done.values()) if rule is not None]
+        self._filter.forget_all_but(wanted)
+        self._of_units.forget_all_but(wanted)
 
     def close(self) -> None:
         """Leaves all filters where they are."""
-        if self._filter is not None:
-            self._filter.close()
+        for each in (self._filter, self._of_units):
+            if each is not None:
+                each.close()
 
     def _see_to(self, group: str, rule: Rule | None) -> None:
         if self._filter is None or self._done.get(group, self) == rule or (rule is None and self.is_on):

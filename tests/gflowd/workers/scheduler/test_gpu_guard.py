@@ -13,7 +13,7 @@ from support.groups import WHY_NO_FILTER, inside
 
 from gflowd.core.gpu.device import Gpu
 from gflowd.core.job.model import Run
-from gflowd.effects.shared import device_filter
+from gflowd.effects.shared import bpf, device_filter
 from gflowd.workers.base import Wiring
 from gflowd.workers.scheduler.gpu_guard import LATE, GpuGuard
 
@@ -106,6 +106,23 @@ def test_systemd_is_told_of_the_filter_if_it_can_be(wiring: Wiring, bpf_place: s
         assert made.trouble is None
     with guard(wiring, bpf_place, shared_enforce_gpus="jobs", simulate=(1, 1)) as made:
         assert made.unit_properties(run()) == (), "simulated GPUs have no files"
+
+
+@needs_filters
+def test_what_systemd_has_put_and_loses_again_is_not_all_there_is(
+    wiring: Wiring, bpf_place: str, group: str, opened: Any
+) -> None:
+    with guard(wiring, bpf_place, shared_enforce_gpus="jobs") as made:
+        made.look(GPUS)
+        (said,) = made.unit_properties(run(1))
+        fd, program = os.open(group, os.O_RDONLY), bpf.pinned(said.removeprefix("BPFProgram=device:"))
+        bpf.attach(fd, program)  # as systemd does with a unit
+        assert opened() == "1"
+        made.keep({group: run(1)})
+        bpf.detach(fd, program)  # as it does with systemctl daemon-reload
+        assert opened() == "1"
+        os.close(fd)
+        os.close(program)
 
 
 def test_where_there_can_be_no_filter_that_is_told_if_one_is_wanted(wiring: Wiring) -> None:
