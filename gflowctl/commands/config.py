@@ -40,8 +40,10 @@ def _configure_show(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Prints them."""
+    system = context.state.shared is not None
     before = start_options.kept(context.state)
-    loaded, sources = loader.explain(context.config_given or before.config, context.environ, before.options)
+    named = context.config_given or before.config
+    loaded, sources = loader.explain(named, context.environ, before.options, system=system)
     shown = _named(sources(), args.names)
     if args.json:
         render.write_json(_document(context, before.config, loaded, shown))
@@ -90,14 +92,21 @@ def _places(context: Context, kept: str | None, loaded: Config) -> dict[str, tup
     elif kept is not None:
         config = "option of gflowd"
     else:
-        config = next((name for name in ("GFLOW_CONFIG", "XDG_CONFIG_HOME") if environ.get(name)), "default")
-    state = next((name for name in ("GFLOW_STATE_DIR", "XDG_STATE_HOME") if environ.get(name)), "default")
+        config = next((name for name in ("GFLOW_CONFIG", *_of_user(context, "XDG_CONFIG_HOME")) if environ.get(name)),
+                      "default")  # fmt: skip
+    state = next((name for name in ("GFLOW_STATE_DIR", *_of_user(context, "XDG_STATE_HOME")) if environ.get(name)),
+                 "default")  # fmt: skip
     runtime = "GFLOW_RUNTIME_DIR" if environ.get("GFLOW_RUNTIME_DIR") else "default"
     return {
         "Configuration file": (loaded.path, config),
         "State directory": (context.state.root, "option --state-dir" if context.state_given else state),
         "Runtime directory": (context.runtime.root, "gflowd" if context.observed.runtime_dir else runtime),
     }
+
+
+def _of_user(context: Context, name: str) -> tuple[str, ...]:
+    """A variable that says where a user's own things are."""
+    return (name,) if context.state.shared is None else ()
 
 
 def _document(context: Context, kept: str | None, loaded: Config, shown: Sequence[Source]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,15 @@ def test_the_configuration_is_then_the_systems(tmp_path: Path, monkeypatch: pyte
     assert Context(HOME).config_path == paths.SYSTEM_CONFIG
     assert Context(HOME).uid == 0
     assert Context(HOME, daemon="user").config_path == "/home/ada/.config/gflow/gflow.toml"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's file makes a directory one of many users")
+def test_config_show_tells_of_the_systems_file_then(ctl: Ctl) -> None:
+    os.mkdir(ctl.state.root, 0o711)
+    with open(ctl.state.path("shared"), "x", encoding="ascii"):
+        pass
+    shown = json.loads(ctl.ok("config", "show", "--json", env={**ctl.env, "XDG_CONFIG_HOME": "/x"}))
+    assert (shown["config"]["path"], shown["config"]["from"]) == (paths.SYSTEM_CONFIG, "default")
 
 
 def test_the_option_may_be_before_and_after_the_command(ctl: Ctl) -> None:
