@@ -20,6 +20,7 @@ import stat
 import termios
 import time
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _STATUS = re.compile("([0-9]{1,3})(?: (?:(oom)|(not found|not executable)))?")
 TORN_AFTER = 5.0  # seconds: a `pid` still without its line was left by a full disk or a kill
 BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # we cannot read it, which says nothing about the job
+LONGEST = 4096  # bytes that are read of a file
 BARRED = "barred"  # in place of a process in `pid`: it must never begin
 
 
@@ -54,12 +56,25 @@ class Beginning:
     why: str | None = None
 
 
-# `owner`, below: whose file it must be, where others than we write there.
+def read(directory: str, name: str) -> tuple[str, float] | None:
+    """The text of a short file, and when it was written."""
+    fd = files.open_to_read(os.path.join(directory, name))
+    if fd is None:
+        return None
+    try:
+        return os.read(fd, LONGEST).decode(errors="replace"), os.fstat(fd).st_mtime
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
-def beginning(directory: str, owner: int | None = None) -> Beginning | None:
+Reader = Callable[[str, str], "tuple[str, float] | None"]  # as `read`: others read what is not ours more carefully
+
+
+def beginning(directory: str, read: Reader = read) -> Beginning | None:
     """The content of `pid`; None while it is missing or incomplete."""
-    found = _read_line(directory, "pid", owner)
+    found = _line(read(directory, "pid"))
     if found is None:
         return None
     text, at = found
@@ -70,9 +85,9 @@ def beginning(directory: str, owner: int | None = None) -> Beginning | None:
     return None if process is None else Beginning(at, process.identity(boot))
 
 
-def exit_record(directory: str, owner: int | None = None) -> Record | None:
+def exit_record(directory: str, read: Reader = read) -> Record | None:
     """The content of `exit`; None while it is missing or incomplete."""
-    found = _read_line(directory, "exit", owner)
+    found = _line(read(directory, "exit"))
     if found is None:
         return None
     text, at = found
@@ -84,9 +99,9 @@ def exit_record(directory: str, owner: int | None = None) -> Record | None:
     return Record(at, int(match[1]), match[3], starved=match[2] is not None)
 
 
-def noted(directory: str, owner: int | None = None) -> usage.Noted | None:
+def noted(directory: str, read: Reader = read) -> usage.Noted | None:
     """What `job.sh` noted of what the attempt used; None where it left nothing."""
-    found = _read(directory, "used", owner)
+    found = read(directory, "used")
     return None if found is None else usage.noted(found[0])
 
 
@@ -189,29 +204,8 @@ def prepare(directory: str, script: bytes, pipes: tuple[str, ...] = ()) -> None:
     files.replace(os.path.join(directory, "job.sh"), script, 0o700)
 
 
-def _read_line(directory: str, name: str, owner: int | None = None) -> tuple[str, float] | None:
-    found = _read(directory, name, owner)
+def _line(found: tuple[str, float] | None) -> tuple[str, float] | None:
     if found is None:
         return None
     line, newline, _ = found[0].partition("\n")
     return (line, found[1]) if newline else None
-
-
-def _read(directory: str, name: str, owner: int | None) -> tuple[str, float] | None:
-    """The text of a short file, and when it was written; of one of another's, when it was changed last, which cannot
-    be set.
-    """
-    fd = files.open_to_read(os.path.join(directory, name))
-    if fd is None:
-        return None
-    try:
-        found = os.fstat(fd)
-        if owner is not None and (found.st_uid != owner or not stat.S_ISREG(found.st_mode)):
-            return None
-        text = os.read(fd, 4096).decode(errors="replace")
-        at = found.st_mtime if owner is None else found.st_ctime
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    return text, at

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from gflowd.workers.base import Wiring
 
 
+NOBODY = -1
+
+
 def of(wiring: Wiring) -> Attempts:
     """Those of this daemon."""
     if wiring.state.shared is not None:
@@ -124,11 +127,13 @@ class GroupedAttempts(Attempts):
 
     def written(self, job: LiveJob) -> list[os.stat_result | None]:
         """Of other files those that its processes have open: root looks for none below a user's directories."""
+        from gflowd.effects.shared import own_files
+
         found: dict[str, os.stat_result | None] = dict.fromkeys(job.outputs)
         for process in self._in_group(job) if found else ():
             for descriptor, path in proc.opened_files(process.pid, found):
                 found[path] = proc.opened(process.pid, descriptor) or found[path]
-        return [_found(self._state.job_log(*job.key), follow=False), *found.values()]
+        return [own_files.found(self._state.own_attempt(*job.key), "log"), *found.values()]
 
     def _in_group(self, job: LiveJob) -> list[Process]:
         found = [processes.read(pid) for pid in self.groups.pids(job.key)]
@@ -136,14 +141,12 @@ class GroupedAttempts(Attempts):
 
 
 def owner_of(job: LiveJob) -> int:
-    """The user of a job of a daemon for many. Raises ValueError for one without: a record that is not of such a one."""
-    if job.uid is None:
-        raise ValueError(f"job {job.id} has no user id")
-    return job.uid
+    """The user of a job of a daemon for many; nobody, to whom no file belongs, where its record says none."""
+    return NOBODY if job.uid is None else job.uid
 
 
-def _found(path: str, *, follow: bool = True) -> os.stat_result | None:
+def _found(path: str) -> os.stat_result | None:
     try:
-        return os.stat(path, follow_symlinks=follow)
+        return os.stat(path)
     except OSError:
         return None

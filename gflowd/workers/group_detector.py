@@ -18,13 +18,14 @@ from gflowd import log
 from gflowd.core.execution.observations import Observation, Observations
 from gflowd.core.job.model import Started
 from gflowd.effects import cgroups, jobdir, processes
-from gflowd.effects.shared import attempt_directory
+from gflowd.effects.shared import attempt_directory, own_files
 from gflowd.workers import attempts
 from gflowd.workers.base import Turn
 from gflowd.workers.relay_watch import RelayWatch
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key, LiveJob
+    from gflowd.core.job.model import Identity
     from gflowd.core.moment import Moment
     from gflowd.workers.base import Wiring
     from gflowd.workers.slots import Slots
@@ -103,9 +104,9 @@ class GroupDetector:
                 return found
         self._attend(job, watch)
         assert watch.started is not None
-        own, uid = self._state.own_attempt(*job.key), attempts.owner_of(job)
+        own, read = self._state.own_attempt(*job.key), own_files.reader(attempts.owner_of(job))
         lives = self._groups.is_populated(job.key)  # before the record, so that no end is missed in between
-        record = jobdir.exit_record(own, uid)
+        record = jobdir.exit_record(own, read)
         if record is None:
             return Observation(started=watch.started, lives=lives)
         if watch.recorded is None:
@@ -123,7 +124,7 @@ class GroupDetector:
             starved=record.starved,
             ended_at=record.at,
             complete=not lives,
-            used=None if lives else jobdir.noted(own, uid),
+            used=None if lives else jobdir.noted(own, read),
         )
 
     def _begun(self, job: LiveJob, watch: Watch, now: Moment) -> Observation | None:
@@ -143,10 +144,16 @@ class GroupDetector:
             return NOT_BEGUN
         if begun.identity is None:
             return Observation(barred=True, trouble=begun.why)
-        here = begun.identity.boot == now.boot
-        mono = processes.started_mono(begun.identity.start) if here else 0.0
-        watch.started = Started(at=begun.at, mono=mono, identity=begun.identity)
+        watch.started = self._started(job, begun.at, begun.identity, now)
         return None
+
+    def _started(self, job: LiveJob, at: float, identity: Identity, now: Moment) -> Started:
+        """When its script is gone, it began no later than its group: what the file says may be forged."""
+        mono = processes.started_mono(identity.start) if identity.boot == now.boot else 0.0
+        made_at = None if processes.lives(identity, now.boot) else self._groups.made_at(job.key)
+        if made_at is not None:
+            at, mono = min(at, made_at), min(mono, now.mono - (now.wall - made_at))
+        return Started(at=at, mono=mono, identity=identity)
 
     def _bar(self, job: LiveJob, uid: int) -> None:
         with contextlib.suppress(OSError):

@@ -5,6 +5,7 @@ over it. A part of the timeout enforcer, for which the size is another limit.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,12 +65,21 @@ class LogLimiter:
         return min(dues, default=None)
 
     def _look(self, key: Key, seen: _Seen, mono: float) -> None:
-        size = joblog.size(self._state.own_attempt(*key)) or 0
+        size = self._size(key)
         rate = (size - seen.size) / (mono - seen.at) if mono > seen.at else 0.0
         if size > self._limit:
             size -= self._trim(key, seen)
         seen.size, seen.at = size, mono
         seen.due = mono + log_trimming.next_look(size, self._limit, rate)
+
+    def _size(self, key: Key) -> int:
+        directory = self._state.own_attempt(*key)
+        if self._groups is None:
+            return joblog.size(directory) or 0
+        from gflowd.effects.shared import own_files  # of no use to others
+
+        found = own_files.found(directory, "log")
+        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else 0
 
     def _trim(self, key: Key, seen: _Seen) -> int:
         """Cuts a log; returns by how many bytes, as far as that is known already."""
@@ -92,7 +102,7 @@ class LogLimiter:
         from gflowd.effects.shared.as_user import Task  # of no use to others
 
         own = self._state.own_attempt(*key)
-        if (joblog.size(own) or 0) <= self._limit or key in self._cutting or len(self._cutting) >= AT_ONCE:
+        if self._size(key) <= self._limit or key in self._cutting or len(self._cutting) >= AT_ONCE:
             return
         owner = os.lstat(own)  # root has made it
         task = Task("cut", (own, str(self._limit)), (owner.st_uid, owner.st_gid), groups)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gflowd import paths
 from gflowd.core.execution import job_script
 from gflowd.effects import files, jobdir, proc, processes
+from gflowd.effects.shared import own_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,7 @@ def beginning(state: State, key: Key, uid: int, groups: JobGroups) -> jobdir.Beg
     """
     if (barred := _barred(state, key)) is not None:
         return barred
-    begun = jobdir.beginning(state.own_attempt(*key), uid)
+    begun = jobdir.beginning(state.own_attempt(*key), own_files.reader(uid))
     if begun is None or begun.identity is None:
         return None
     boot = proc.boot_id()

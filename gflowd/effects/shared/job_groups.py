@@ -70,6 +70,13 @@ class JobGroups:
         """Ends all that."""
         cgroups.kill(os.path.join(self.root, f"user.{uid}"))
 
+    def made_at(self, key: Key) -> float | None:
+        """When the group of an attempt was made (wall time); None where there is none."""
+        try:
+            return os.stat(self.path(key)).st_mtime
+        except OSError:
+            return None
+
     def is_populated(self, key: Key) -> bool:
         """Whether a process of an attempt lives."""
         return cgroups.is_populated(self.path(key))

@@ -159,3 +159,28 @@ def test_an_attempt_of_before_the_daemon_is_known_by_its_group(jobs: SharedJobs,
     again = look(successor, job.replace(started=begun.started))
     assert again == begun
     successor.close()
+
+
+def test_a_start_that_is_forged_to_be_late_is_no_later_than_the_group(jobs: SharedJobs, detector: Worker) -> None:
+    """While nobody looked, a job has killed its script and says that it has just begun: its time limit would wait."""
+    job = jobs.start(1, "exec sleep 1000")
+    pid = jobs.own(1) / "pid"
+    eventually(pid.exists)
+    eventually(lambda: pid.read_text().endswith("\n"))
+    boot, leader, *fields = pid.read_text().split()
+    os.kill(int(leader), signal.SIGKILL)
+    jobs.wait()
+    fields[20] = str(10**9)
+    forge(jobs, "pid", " ".join([boot, leader, *fields]) + "\n")
+    made_at = jobs.groups.made_at(job.key)
+    assert made_at is not None
+    seen = look(detector, job, later=100.0)
+    assert seen is not None
+    assert seen.lives
+    assert seen.started is not None
+    assert seen.started.at == made_at
+    assert seen.started.mono <= time.monotonic() + 1
+
+
+def test_a_record_without_a_user_holds_nobody_up(jobs: SharedJobs, detector: Worker) -> None:
+    assert until(detector, live(1), "barred").started is None

@@ -1,0 +1,81 @@
+"""Opens what a user has put into the user's part of a directory, for root to read: nothing that is a link, or on a file
+system that the user has mounted there, whose answers might never come.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from gflowd.effects import jobdir
+
+if TYPE_CHECKING:
+    from gflowd.effects.jobdir import Reader
+
+OPENAT2 = 437  # on every architecture
+NO_XDEV, NO_MAGICLINKS, BENEATH = 0x01, 0x02, 0x08  # openat2(2)
+UNKNOWN = (errno.ENOSYS, errno.EPERM)  # what kernels before 5.6, and some containers, say
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class _How(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def reader(uid: int) -> Reader:
+    """As `jobdir.read`, of plain files of that user in the user's part. When one was written is when it was changed
+    last, which nobody can set.
+    """
+
+    def read(directory: str, name: str) -> tuple[str, float] | None:
+        fd = _open(directory, name, _READ)
+        if fd is None:
+            return None
+        try:
+            found = os.fstat(fd)
+            if found.st_uid != uid or not stat.S_ISREG(found.st_mode):
+                return None
+            return os.read(fd, jobdir.LONGEST).decode(errors="replace"), found.st_ctime
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+
+    return read
+
+
+def found(directory: str, name: str) -> os.stat_result | None:
+    """What is there, as lstat(2) has it; None where there is nothing to be looked at."""
+    fd = _open(directory, name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if fd is None:
+        return None
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def _open(directory: str, name: str, flags: int) -> int | None:
+    above, own = os.path.split(directory)
+    try:
+        root = os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        path = os.fsencode(os.path.join(own, name))
+        how = _How(flags, 0, NO_XDEV | NO_MAGICLINKS | BENEATH)
+        fd: int = _libc.syscall(OPENAT2, root, path, ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how)))
+        if fd < 0 and ctypes.get_errno() in UNKNOWN:
+            fd = os.open(path, flags, dir_fd=root)
+        return fd if fd >= 0 else None
+    except OSError:
+        return None
+    finally:
+        os.close(root)
