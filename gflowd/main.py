@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "reload": ("gflowd.commands.reload", (), "read the configuration again"),
     "status": ("gflowd.commands.status", (), "show the daemon, its workers and the GPUs"),
     "service": ("gflowd.commands.service", (), "let systemd run the daemon"),
+    "gateway": ("gflowd.commands.gateway", (), "take the requests of users, as a service of its own"),
     "init": ("gflowd.commands.init", (), "write a commented configuration file"),
     "completion": ("gflowd.commands.completion", (), "print the completion script for a shell"),
 }

@@ -150,6 +150,8 @@ MAY_IMPORT = (
     ("gflowd.workers.scheduler.", (*BELOW_WORKERS, "gflowd.workers.")),  # the scheduler's process
     # tells others what gflowctl would: the scheduler need not count all jobs for that
     ("gflowd.workers.metrics_updater", (*BELOW_WORKERS, "gflowd.storage.metrics_input", "gflowd.workers.")),
+    # takes the requests of many users, and writes what is right
+    ("gflowd.workers.gateway.", (*BELOW_WORKERS, "gflowd.storage.", "gflowd.workers.")),
     # tells people and programs what happened
     (
         "gflowd.workers.notifier.",
@@ -168,6 +170,10 @@ MAY_IMPORT = (
         ),
     ),
     ("gflowd.daemon.", (*BELOW_WORKERS, "gflowd.daemon.", "gflowd.storage.", "gflowd.workers.")),  # one instance
+    (
+        "gflowd.commands.gateway",  # the verb that is a worker by itself
+        (*BELOW_WORKERS, "gflowd.daemon.", "gflowd.workers.gateway."),
+    ),
     (
         "gflowd.commands.",  # the verbs
         (*BELOW_WORKERS, "gflowd.command_line", "gflowd.daemon.", "gflowd.storage.", "gflowd.workers.board"),
@@ -253,6 +259,7 @@ ONLY_FROM = {
         "gflowd.storage.history_queries",
         "gflowd.storage.past",
         "gflowd.storage.store",
+        "gflowd.workers.gateway.",
         "gflowd.workers.notifier.worker",  # puts a damaged database aside in the same way
         "gflowd.workers.scheduler.archiver",
         "gflowd.workers.scheduler.history_writer",
@@ -264,6 +271,7 @@ ONLY_FROM = {
         "gflowd.storage.record_scan",
         "gflowd.storage.remote_store",
         "gflowd.storage.store",
+        "gflowd.workers.gateway.",
         "gflowd.workers.scheduler.archiver",
         "gflowd.workers.scheduler.cleanup",
     ),  # the workers only look at what is folded
@@ -276,11 +284,13 @@ ONLY_FROM = {
         "gflowd.daemon.launch",
         "gflowd.storage.metrics_input",
         "gflowd.storage.remote_store",
+        "gflowd.workers.gateway.",
         "gflowd.workers.scheduler.snapshot_follower",
     ),
     "gflowd.workers.board": ("gflowctl.", "gflowd.commands.", "gflowd.daemon.", "gflowd.workers."),
     "gflowd.workers.notifier.delivery": ("gflowctl.admin.notifications", "gflowd.workers.notifier."),
     "gflowd.workers.notifier.receiver_names": ("gflowctl.admin.notifications", "gflowd.workers.notifier."),
+    "gflowd.workers.gateway.": ("gflowd.commands.gateway", "gflowd.workers.gateway."),
     "gflowd.workers.": ("gflowd.daemon.children", "gflowd.daemon.supervisor", "gflowd.workers."),
 }
 SCHEDULER = {

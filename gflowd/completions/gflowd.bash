@@ -6,7 +6,7 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_gflowd_service_subparsers=(install uninstall status)
-_shtab_gflowd_subparsers=(run start up stop down restart reload status service init completion help)
+_shtab_gflowd_subparsers=(run start up stop down restart reload status service gateway init completion help)
 
 _shtab_gflowd_run_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --adopt --system --config --state-dir --color --version)
 _shtab_gflowd_start_option_strings=(-h --help --gpus --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --simulate-gpus -v --verbose --adopt --config --state-dir --color --version)
@@ -20,6 +20,7 @@ _shtab_gflowd_service_install_option_strings=(-h --help --take-over --no-linger 
 _shtab_gflowd_service_uninstall_option_strings=(-h --help --force --system --user --config --state-dir --color --version)
 _shtab_gflowd_service_status_option_strings=(-h --help --json --system --user --config --state-dir --color --version)
 _shtab_gflowd_service_option_strings=(-h --help --config --state-dir --color --version)
+_shtab_gflowd_gateway_option_strings=(-h --help --config --state-dir --color --version)
 _shtab_gflowd_init_option_strings=(-h --help --yes -y --force --system --print --config --state-dir --color --version)
 _shtab_gflowd_completion_option_strings=(-h --help --uninstall --force --config --state-dir --color --version)
 _shtab_gflowd_help_option_strings=()
@@ -52,6 +53,8 @@ _shtab_gflowd_service_status___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowd_service_status___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowd_service___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowd_service___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowd_gateway___config_COMPGEN=_shtab_compgen_files
+_shtab_gflowd_gateway___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowd_init___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowd_init___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowd_completion___config_COMPGEN=_shtab_compgen_files
@@ -70,11 +73,12 @@ _shtab_gflowd_service_uninstall___color_choices=(never auto always)
 _shtab_gflowd_service_status___color_choices=(never auto always)
 _shtab_gflowd_service_pos_0_choices=(install uninstall status)
 _shtab_gflowd_service___color_choices=(never auto always)
+_shtab_gflowd_gateway___color_choices=(never auto always)
 _shtab_gflowd_init___color_choices=(never auto always)
 _shtab_gflowd_completion_pos_0_choices=(bash zsh fish install)
 _shtab_gflowd_completion___color_choices=(never auto always)
-_shtab_gflowd_help_pos_0_choices=(run start up stop down restart reload status service init completion)
-_shtab_gflowd_pos_0_choices=(run start up stop down restart reload status service init completion help)
+_shtab_gflowd_help_pos_0_choices=(run start up stop down restart reload status service gateway init completion)
+_shtab_gflowd_pos_0_choices=(run start up stop down restart reload status service gateway init completion help)
 _shtab_gflowd___color_choices=(never auto always)
 
 _shtab_gflowd_run__h_nargs=0
@@ -143,6 +147,9 @@ _shtab_gflowd_service_pos_0_nargs=A...
 _shtab_gflowd_service__h_nargs=0
 _shtab_gflowd_service___help_nargs=0
 _shtab_gflowd_service___version_nargs=0
+_shtab_gflowd_gateway__h_nargs=0
+_shtab_gflowd_gateway___help_nargs=0
+_shtab_gflowd_gateway___version_nargs=0
 _shtab_gflowd_init__h_nargs=0
 _shtab_gflowd_init___help_nargs=0
 _shtab_gflowd_init___yes_nargs=0

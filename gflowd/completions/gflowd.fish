@@ -50,7 +50,7 @@ function _shtab_gflowd_using
   test "$_shtab_gflowd_cmdpath" = "$argv"
 end
 
-set -g _shtab_gflowd_commands run start up stop down restart reload status service 'service install' 'service uninstall' 'service status' init completion help
+set -g _shtab_gflowd_commands run start up stop down restart reload status service 'service install' 'service uninstall' 'service status' gateway init completion help
 set -g _shtab_gflowd_opts_with_value --color --config --gpu-allocation --gpu-allocation-strategy --gpu-poll-interval --gpu-poll-interval-secs --gpus --simulate-gpus --state-dir --user
 
 complete -c gflowd -e
@@ -183,6 +183,12 @@ complete -c gflowd -n '_shtab_gflowd_using service status' -l config -xka "(__fi
 complete -c gflowd -n '_shtab_gflowd_using service status' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
 complete -c gflowd -n '_shtab_gflowd_using service status' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
 complete -c gflowd -n '_shtab_gflowd_using service status' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowd -n '_shtab_gflowd_using; and test $_shtab_gflowd_npos -eq 0' -a gateway -d 'take the requests of users, as a service of its own'
+complete -c gflowd -n '_shtab_gflowd_using gateway' -s h -l help -d 'show this help message and exit'
+complete -c gflowd -n '_shtab_gflowd_using gateway' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowd -n '_shtab_gflowd_using gateway' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowd -n '_shtab_gflowd_using gateway' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowd -n '_shtab_gflowd_using gateway' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowd -n '_shtab_gflowd_using; and test $_shtab_gflowd_npos -eq 0' -a init -d 'write a commented configuration file'
 complete -c gflowd -n '_shtab_gflowd_using init' -s h -l help -d 'show this help message and exit'
 complete -c gflowd -n '_shtab_gflowd_using init' -l yes -s y -d 'do not ask'
@@ -203,4 +209,4 @@ complete -c gflowd -n '_shtab_gflowd_using completion' -l color -xka "never auto
 complete -c gflowd -n '_shtab_gflowd_using completion' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowd -n '_shtab_gflowd_using completion; and test $_shtab_gflowd_npos -eq 0' -ka "bash zsh fish install" -d 'the shell to complete in, or install'
 complete -c gflowd -n '_shtab_gflowd_using; and test $_shtab_gflowd_npos -eq 0' -a help -d 'show the help of a command'
-complete -c gflowd -n '_shtab_gflowd_using help; and test $_shtab_gflowd_npos -eq 0' -ka "run start up stop down restart reload status service init completion" -d 'the command'
+complete -c gflowd -n '_shtab_gflowd_using help; and test $_shtab_gflowd_npos -eq 0' -ka "run start up stop down restart reload status service gateway init completion" -d 'the command'

@@ -12,6 +12,7 @@ _shtab_gflowd_commands() {
   local _commands=(
     completion:'print the completion script for a shell'
     down:'stop the daemon; jobs go on'
+    gateway:'take the requests of users, as a service of its own'
     help:'show the help of a command'
     init:'write a commented configuration file'
     reload:'read the configuration again'
@@ -72,8 +73,19 @@ _shtab_gflowd_down_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowd_down_defaults_added=0
 
+_shtab_gflowd_gateway_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowd_gateway_defaults_added=0
+
 _shtab_gflowd_help_options=(
-  ":the command:(run start up stop down restart reload status service init completion)"
+  ":the command:(run start up stop down restart reload status service gateway init completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -285,6 +297,7 @@ _shtab_gflowd() {
       case $line[1] in
         completion) _arguments -C -s $_shtab_gflowd_completion_options ;;
         down) _arguments -C -s $_shtab_gflowd_down_options ;;
+        gateway) _arguments -C -s $_shtab_gflowd_gateway_options ;;
         help) _arguments -C -s $_shtab_gflowd_help_options ;;
         init) _arguments -C -s $_shtab_gflowd_init_options ;;
         reload) _arguments -C -s $_shtab_gflowd_reload_options ;;

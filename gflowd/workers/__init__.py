@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gflowd.config import notification_targets
 from gflowd.effects import doorbell as bell
 from gflowd.workers.slots import (
+    GATEWAY,
     GPU_POLLER,
     METRICS_UPDATER,
     NOTIFIER,
@@ -85,6 +86,12 @@ WORKERS = (
         METRICS_UPDATER,
         wakes_for=bell.SUBMISSION + bell.WISH + bell.DECISION,
         when=lambda config: config.metrics_textfile is not None or config.metrics_listen is not None,
+    ),
+    Row(
+        GATEWAY,
+        wakes_for=b"",
+        module="gateway.worker",
+        when=lambda config: config.shared_gateway == "worker",  # as only the daemon for many users can have it
     ),
 )
 

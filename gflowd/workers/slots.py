@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SCHEDULER, GPU_POLLER, ZOMBIE_DETECTOR, NOTIFIER = "scheduler", "gpu_poller", "zombie_detector", "notifier"
 TIMEOUT_ENFORCER, RESERVATION_TIMER = "timeout_enforcer", "reservation_timer"
-METRICS_UPDATER = "metrics_updater"
+METRICS_UPDATER, GATEWAY = "metrics_updater", "gateway"
 
 Kind = TypeVar("Kind")
 

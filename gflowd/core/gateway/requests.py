@@ -11,10 +11,10 @@
              {"ok": true}: there is a directory `relays/UID` of the asker's own
 
 Or `{"error": words, "status": exit status}`. `seen`: how far the asker had read the snapshot when it decided, as
-`store.Follower.seen` has it, null where it read nothing. Where something that the request changes was changed after
-that, or the snapshot was rewritten, the answer is `again`: read, and decide anew. `once`: the
-asker's own word for this request, so that it can be sent a second time when the answer got lost. New jobs have
-provisional ids (2**40 and up); the first of them became `first` (0 where there are none), the second `first + 1`.
+`store.Follower.seen` has it, null where it read nothing to decide by. Where something that the request changes was
+changed after that, or the snapshot was rewritten, the answer is `again`: read, and decide anew. `once`: the asker's own
+word for this request, so that it can be sent a second time when the answer got lost. New jobs have provisional ids
+(2**40 and up); the first of them became `first` (0 where there are none), the second `first + 1`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gflowd.core.errors import GflowError
     from gflowd.core.gateway.asking import File, Record, Seen
 
+ENVIRONMENTS, SCRIPTS = "env", "scripts"
 MOST_RECORDS = 20_000
 MOST_FILES = 4096
 _ONCE = 32  # hexadecimal digits

@@ -1,0 +1,167 @@
+"""Files and directories that root makes for users in its own directories: environments, scripts, places for relays.
+
+Each user's are in a directory of root's, `env/UID`, where nobody else makes, renames or removes names. A file belongs
+to its user by its descriptor, before it has its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+from gflowd import paths
+from gflowd.core.errors import Refused, SystemFailed
+
+MODES = {"env": 0o400, "scripts": 0o500}
+PASSABLE = 0o711  # a directory of root's that all may go through
+OWN = 0o700
+RECOUNT = 60.0  # seconds
+FRESH = ".new."  # in the name of a file that is being written
+
+
+class Keeper:
+    """Keeps what users send, by its content's name. `most`: bytes that one user may have there; `largest`: bytes of a
+    script. Knows how many these are, and counts them anew
+    now and then, since gflowd removes what is not used any more. Mutable.
+    """
+
+    def __init__(self, state: paths.State, most: int, largest: int) -> None:
+        self.most = most
+        self.largest = largest
+        self._state = state
+        self._sizes: dict[int, tuple[float, int]] = {}  # by user: until when it holds, bytes
+        self._unsettled: set[str] = set()
+
+    def keep(self, uid: int, place: str, content: bytes) -> None:
+        """Keeps a file of a user's, unless it is kept already; durably once `settle` was called. Raises
+        `SystemFailed`, `Refused`.
+        """
+        if place == "scripts" and len(content) > self.largest:
+            raise Refused(f"the script is larger than {self.largest >> 10} KiB (max_script in [shared])")
+        directory = self._state.path(place, str(uid))
+        path = os.path.join(directory, content_name(content))
+        try:
+            if os.stat(path, follow_symlinks=False).st_size == len(content):
+                os.utime(path, follow_symlinks=False)
+                return
+        except OSError:
+            pass  # not there, or not what it was
+        try:
+            passable(self._state.path(place))
+            passable(directory)
+            self._make_room(uid, len(content))
+            _write(path, content, MODES[place], uid)
+        except OSError as error:
+            raise SystemFailed(f"{path}: {error.strerror}") from error
+        self._unsettled.add(directory)
+
+    def settle(self) -> None:
+        """Makes the names of what was kept durable. Raises `SystemFailed`."""
+        while self._unsettled:
+            directory = self._unsettled.pop()
+            try:
+                paths.sync_directory(directory)
+            except OSError as error:
+                raise SystemFailed(f"{directory}: {error.strerror}") from error
+
+    def _make_room(self, uid: int, size: int) -> None:
+        now = time.monotonic()
+        until, used = self._sizes.get(uid, (0.0, 0))
+        if now >= until or used + size > self.most:
+            until, used = now + RECOUNT, sum(_size(self._state.path(place, str(uid))) for place in MODES)
+        if used + size > self.most:
+            raise Refused(f"your environments and scripts may not take more than {self.most >> 20} MiB here")
+        self._sizes[uid] = until, used + size
+
+
+def content_name(content: bytes) -> str:
+    """The name of a file that is kept, as gflowctl gives it in specs."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def is_kept(state: paths.State, uid: int, place: str, name: str) -> bool:
+    """Whether a file of the user's is there; it counts as used now."""
+    try:
+        os.utime(os.path.join(state.path(place, str(uid)), name), follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass  # a file system that has become read-only
+    return True
+
+
+def relays(state: paths.State, uid: int) -> None:
+    """Makes the directory for a user's relays, of their own, if it is not there. Raises `SystemFailed`, `Refused`."""
+    place = state.path("relays")
+    path = os.path.join(place, str(uid))
+    try:
+        passable(place)
+        found = _found(path)
+        if found is None:
+            _make_own(path, uid)
+        elif found != uid:
+            raise Refused(f"{path} belongs to user {found}; root must move it away")
+    except OSError as error:
+        raise SystemFailed(f"{path}: {error.strerror}") from error
+
+
+def passable(path: str) -> None:
+    """Makes a directory of root's that all may go through, in one of root's. Raises OSError."""
+    try:
+        os.mkdir(path, OWN)
+    except FileExistsError:
+        return
+    os.chmod(path, PASSABLE)  # mkdir's is cut by the umask
+    paths.sync_directory(os.path.dirname(path))
+
+
+def _found(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_uid
+    except FileNotFoundError:
+        return None
+
+
+def _make_own(path: str, uid: int) -> None:
+    fresh = f"{path}{FRESH}{os.getpid()}"
+    try:
+        os.mkdir(fresh, OWN)
+    except FileExistsError:  # left by a killed process that had our pid
+        pass
+    fd = os.open(fresh, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(fd, OWN)
+        os.fchown(fd, uid, -1)
+    finally:
+        os.close(fd)
+    os.rename(fresh, path)
+
+
+def _write(path: str, content: bytes, mode: int, uid: int) -> None:
+    fresh = f"{path}{FRESH}{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(fresh, flags, 0o600)
+    except FileExistsError:  # left by a killed process that had our pid
+        os.unlink(fresh)
+        fd = os.open(fresh, flags, 0o600)
+    try:
+        paths.write_all(fd, content)
+        os.fchmod(fd, mode)
+        os.fchown(fd, uid, -1)
+        os.fsync(fd)
+    except OSError:
+        os.unlink(fresh)
+        raise
+    finally:
+        os.close(fd)
+    os.rename(fresh, path)
+
+
+def _size(directory: str) -> int:
+    try:
+        with os.scandir(directory) as found:
+            return sum(each.stat(follow_symlinks=False).st_size for each in found)
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,155 @@
+"""Answers questions to the history, each in a process of its own: one may take seconds, and the gateway waits for
+nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from gflowd.core.errors import BadUsage, GflowError, TryAgain
+from gflowd.core.gateway import protocol, redaction, requests
+from gflowd.core.job.records import SPEC
+from gflowd.storage import history_queries
+from gflowd.storage.history import History
+from gflowd.storage.history_queries import Choice
+from gflowd.workers import base
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from gflowd.effects.gateway.peers import Asker
+
+MOST, MOST_OF_USER = 8, 2  # that are answered at a time
+WITHIN = 60  # seconds
+LAST = 1 << 20  # no descriptor is above
+BUSY = "gflowd's gateway answers many questions to the history now; try again"
+
+
+class Past:
+    """Mutable: the processes that answer. `path`: of the history; `may_see_all`: whether somebody is told all."""
+
+    def __init__(self, path: str, may_see_all: Callable[[Asker], bool]) -> None:
+        self._path = path
+        self._may_see_all = may_see_all
+        self._children: dict[int, tuple[int, int]] = {}  # by the descriptor of the process: pid, uid
+        self._of_user: Counter[int] = Counter()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no process answers."""
+        return not self._children
+
+    def ask(self, connection: socket.socket, asker: Asker, request: requests.History) -> int:
+        """Lets a process answer; what becomes readable when it has ended. Raises `TryAgain`."""
+        if len(self._children) >= MOST or self._of_user[asker.uid] >= MOST_OF_USER:
+            raise TryAgain(BUSY)
+        pid = os.fork()
+        if pid == 0:
+            self._answer(connection, asker, request)
+        pidfd = os.pidfd_open(pid)
+        self._children[pidfd] = pid, asker.uid
+        self._of_user[asker.uid] += 1
+        return pidfd
+
+    def ended(self, pidfd: int) -> None:
+        """The process has."""
+        if pidfd in self._children:
+            pid, uid = self._children.pop(pidfd)
+            self._of_user[uid] -= 1
+            os.waitpid(pid, 0)
+            os.close(pidfd)
+
+    def close(self) -> None:
+        """Ends them all."""
+        for pidfd in [*self._children]:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            self.ended(pidfd)
+
+    def _answer(self, connection: socket.socket, asker: Asker, request: requests.History) -> None:
+        """The whole life of the process."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGALRM):
+                signal.signal(number, signal.SIG_DFL)
+            signal.alarm(WITHIN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            base.become("gateway")  # which ends with its parent
+            fd = connection.fileno()
+            os.closerange(3, fd)  # all others', and the gate
+            os.closerange(fd + 1, LAST)
+            answer = self._found(asker, request)
+            connection.setblocking(True)
+            connection.sendall(answer)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _found(self, asker: Asker, request: requests.History) -> bytes:
+        try:
+            history = History(self._path)
+        except FileNotFoundError:
+            return protocol.encode({"ok": True, "is_there": False})
+        except GflowError as error:
+            return protocol.encode(requests.failed(error))
+        try:
+            found = _asked(history, request.query, request.args)
+            if request.query == "records" and not self._may_see_all(asker):
+                found = [_redacted(record, asker) for record in found]
+            return protocol.encode({"ok": True}, orjson.dumps(found, default=list))
+        except GflowError as error:
+            return protocol.encode(requests.failed(error))
+        except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+            return protocol.encode(requests.failed(BadUsage(f"history {request.query}: {error}")))
+        finally:
+            with contextlib.suppress(GflowError):
+                history.close()
+
+
+def _redacted(record: history_queries.Record, asker: Asker) -> history_queries.Record:
+    kind, key, value = record
+    return (kind, key, redaction.spec(value)) if kind == SPEC and value.get("uid") != asker.uid else record
+
+
+_QUERIES: dict[str, Callable[..., Any]] = {
+    "count": history_queries.count,
+    "greatest_id": History.greatest_id,
+    "within": lambda history, first, last: history_queries.within(history, _id(first), _id(last)),
+    "last_of": lambda history, user, count: history_queries.last_of(history, str(user), _id(count)),
+    "because_of": lambda history, ids: history_queries.because_of(history, _ids(ids)),
+    "chosen": lambda history, choice, known: history_queries.chosen(history, Choice(**choice), {*_ids(known)}),
+    "records": lambda history, ids: list(history_queries.records(history, _ids(ids))),
+    "accounts": lambda history, choice, known: list(
+        history_queries.accounts(history, Choice(**choice), {*_ids(known)})
+    ),
+    "tally": lambda history, ids: _tally(history, _ids(ids)),
+}
+
+
+def _asked(history: History, query: str, args: Sequence[Any]) -> Any:
+    """What is found, as JSON has it. Raises for arguments that are none of the query's."""
+    if query not in _QUERIES:
+        raise BadUsage(f"the history has no query {query!r}")
+    return _QUERIES[query](history, *args)
+
+
+def _tally(history: History, ids: list[int]) -> list[Any]:
+    tally, there = history.tally(ids)
+    return [[[list(group), numbers] for group, numbers in tally.numbers.items()], sorted(there)]
+
+
+def _id(word: object) -> int:
+    if type(word) is not int:
+        raise TypeError("a whole number is wanted")
+    return word
+
+
+def _ids(words: list[Any]) -> list[int]:
+    return [_id(word) for word in words]

@@ -1,0 +1,65 @@
+"""The snapshot as each user may see it, in the form of its file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from gflowd.core.gateway import redaction
+from gflowd.core.job.records import HEADER, SPEC
+from gflowd.storage.record_log import FORMAT, encode_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gflowd.effects.gateway.peers import Asker
+    from gflowd.storage.record_log import Fold, Key
+    from gflowd.workers.gateway.rounds import Rounds
+
+Lines = dict[Any, tuple[Any, bytes]]  # by id: the value, and its line
+
+
+class Views:
+    """Mutable: the lines that were made, each for as long as its record stays the same. `may_see_all`: whether somebody
+    is shown everything.
+    """
+
+    def __init__(self, rounds: Rounds, may_see_all: Callable[[Asker], bool]) -> None:
+        self._rounds = rounds
+        self._may_see_all = may_see_all
+        self._lines: dict[tuple[str, bool], Lines] = {}  # by kind, and whether they are redacted
+
+    def of(self, asker: Asker) -> tuple[dict[str, Any], bytes]:
+        """The head and the tail of the answer. Raises `GflowError`."""
+        fold = self._rounds.look()
+        sees_all = self._may_see_all(asker)
+        parts = [_line(fold, (HEADER, 0), fold.of(HEADER).get(0, {"format": FORMAT}))]
+        for kind, records in [*fold.records.items()]:
+            if kind == HEADER:
+                continue
+            whole = self._of_kind(fold, kind, records)
+            if kind != SPEC or sees_all:
+                parts += whole
+                continue
+            hidden = self._of_kind(fold, kind, records, redacted=True)
+            owners = [value.get("uid") for value in records.values()]
+            parts += [
+                line if uid == asker.uid else other for uid, line, other in zip(owners, whole, hidden, strict=True)
+            ]
+        return {"ok": True, "seen": list(self._rounds.follower.seen)}, b"".join(parts)
+
+    def _of_kind(self, fold: Fold, kind: str, records: dict[Any, Any], *, redacted: bool = False) -> list[bytes]:
+        before = self._lines.get((kind, redacted), {})
+        now: Lines = {}
+        for key, value in records.items():
+            known = before.get(key)
+            if known is None or known[0] is not value:
+                known = value, _line(fold, (kind, key), redaction.spec(value) if redacted else value)
+            now[key] = known
+        self._lines[kind, redacted] = now
+        return [line for _, line in now.values()]
+
+
+def _line(fold: Fold, key: Key, value: Any) -> bytes:
+    return encode_line(0, fold.next_id, key, value, orjson.dumps)

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from gateway_stage import ENVIRONMENT, NEW, Gate, answer, new_once, submission
+
+from gflowd.core.errors import SystemFailed
+from gflowd.core.gateway import asking, protocol
+from gflowd.core.job.records import PHASE, SPEC, WISH
+from gflowd.effects.doorbell import hang, listen
+from gflowd.effects.gateway.own_files import content_name
+from gflowd.effects.gateway.peers import Asker
+from gflowd.storage.store import Fold, Store
+from gflowd.workers.gateway import server
+from gflowd.workers.gateway.server import Limits
+
+if TYPE_CHECKING:
+    from gflowd.paths import State
+
+ME = os.geteuid()
+HELD: dict[str, Any] = {"held": True}
+
+
+@pytest.fixture
+def gate(state: State, runtime_dir: str) -> Iterator[Gate]:
+    made = Gate(state, runtime_dir, Limits(connections=6, of_user=4, bytes=40 << 20, bytes_of_user=12 << 20))
+    yield made
+    made.close()
+
+
+def only(found: list[protocol.Message]) -> dict[str, Any]:
+    assert len(found) == 1
+    return found[0][0]
+
+
+def snapshot(gate: Gate) -> Fold:
+    return Store(gate.state).read()
+
+
+def test_requests_of_one_round_are_written_with_one_sync_and_answered_with_ids_of_their_own(gate: Gate) -> None:
+    gate.ask(submission())
+    synced: list[float] = []
+    gate.rounds.store.timed = synced.append
+    bell = hang(gate.rounds._bell)
+    firsts = [head["first"] for head, _ in gate.ask(submission(), submission(count=3), submission())]
+    assert (firsts, len(synced)) == ([2, 3, 6], 1)
+    assert sorted(snapshot(gate).of(SPEC)) == [1, 2, 3, 4, 5, 6]
+    assert listen(bell) == b"q"
+    os.close(bell)
+
+
+def test_what_is_wrong_with_one_request_is_of_no_concern_to_the_others(gate: Gate) -> None:
+    bad = [
+        asking.commit(new_once(), None, [], [(SPEC, NEW, {}), (WISH, 7, HELD)]),
+        asking.commit(new_once(), None, [], [(WISH, NEW, "crash")]),
+        submission(files=(), env="0" * 32),
+        submission(comment="1e999").replace(b'"1e999"', b"1e99999"),
+        submission(env="../../etc/passwd"),
+    ]
+    before = Path(gate.state.snapshot)
+    assert not before.exists()
+    answers = []
+    for each in bad:
+        answers += gate.ask(each, submission())
+    said = [head.get("error", head.get("first")) for head, _ in answers]
+    assert said[1::2] == [1, 2, 3, 4, 5]
+    assert "environment is not kept" in said[0] or "no job 7" in said[0]
+    assert "KeyError" in said[2]
+    assert all("environment is not kept" in said[place] for place in (4, 8))
+    assert "not JSON" in said[6]
+    assert sorted(snapshot(gate).of(SPEC)) == [1, 2, 3, 4, 5]
+
+
+def test_the_same_request_again_gets_the_same_answer(gate: Gate) -> None:
+    once = new_once()
+    twice = [head["first"] for head, _ in gate.ask(submission(once, 2), submission(once, 2))]
+    again = only(gate.ask(submission(once, 2)))
+    gate.rounds.follower.forget()  # as one that was started anew
+    after = only(gate.ask(submission(once, 2)))
+    assert (*twice, again["first"], after["first"]) == (1, 1, 1, 1)
+    assert len(snapshot(gate).of(SPEC)) == 2
+    gate.peers.coming = Asker(ME + 1, "other", frozenset())
+    if ME == 0:  # files become theirs
+        assert only(gate.ask(submission(once)))["first"] == 3
+
+
+def wish(gate: Gate, seen: Any, job_id: int = 1) -> bytes:
+    return asking.commit(new_once(), seen, [], [(WISH, job_id, HELD)])
+
+
+def test_a_change_is_decided_by_what_the_asker_has_seen(gate: Gate) -> None:
+    gate.ask(submission(), submission())
+    seen = gate.rounds.follower.seen
+    with Store(gate.state).commit() as commit:
+        commit.put(PHASE, 2, {"is": "queued"})
+    assert only(gate.ask(wish(gate, None, 3)))["error"] == "no job 3"
+    assert only(gate.ask(wish(gate, seen, 2))) == {"again": True}
+    assert only(gate.ask(wish(gate, seen))) == {"ok": True, "first": 0}
+    assert only(gate.ask(wish(gate, seen))) == {"again": True}, "it is held now"
+    assert only(gate.ask(wish(gate, (seen[0] + 10_000, *seen[1:])))) == {"again": True}
+    now = gate.rounds.follower.seen
+    with Store(gate.state).commit() as commit:
+        fold = commit.fold()
+        fold.of(PHASE)[1] = {"is": "queued"}
+        commit.rewrite(fold)
+    assert only(gate.ask(wish(gate, now, 2))) == {"again": True}
+    assert only(gate.ask(wish(gate, gate.rounds.follower.seen, 2))) == {"ok": True, "first": 0}
+
+
+def test_a_full_disk_is_told_to_everybody_and_leaves_nothing(gate: Gate) -> None:
+    gate.ask(submission())
+    size = os.path.getsize(gate.state.snapshot)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, before[1]))
+    try:
+        found = gate.ask(submission(), submission())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert [(head["status"], "File too large" in head["error"]) for head, _ in found] == [(3, True)] * 2
+    assert only(gate.ask(submission()))["first"] == 2
+    assert sorted(snapshot(gate).of(SPEC)) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "not gflow's protocol"),
+        (b"GF1\n\xff\xff\xff\xff\0\0\0\0", "its head has"),
+        (protocol.encode({"v": 1, "do": "drink"}), "no such request"),
+        (b"GF1\n\0\0\0\x05\0\0\0\0[NaN]", "not JSON"),
+        (b'GF1\n\0\0\0\x0a\0\0\0\0"\\ud8001"]', "not JSON"),
+        (b"GF1\n\0\x01\0\0\0\0\0\0" + b"[" * 65536, "not JSON"),
+    ],
+)
+def test_what_is_no_request_is_told_so(gate: Gate, sent: bytes, words: str) -> None:
+    head = only(gate.ask(sent))
+    assert words in head["error"]
+    assert head["status"] == 2
+
+
+def test_a_request_must_be_whole_in_time(gate: Gate) -> None:
+    slow, gone = gate.begin(submission()[:-1]), gate.begin(b"GF")
+    gone.close()
+    assert gate.work() == gate.mono + server.DEADLINE
+    assert not gate.server.is_idle
+    gate.mono += server.DEADLINE
+    gate.work(1)
+    with slow:
+        assert slow.recv(1) == b""
+    assert gate.server.is_idle
+    assert gate.work() is None
+
+
+def test_nobody_gets_more_connections_than_their_share(gate: Gate) -> None:
+    mine = [gate.connect() for _ in range(4)]
+    gate.work()
+    assert only(gate.ask(submission()))["status"] == 75
+    gate.peers.coming = Asker(ME + 1, "other", frozenset())
+    others = [gate.connect() for _ in range(2)]
+    gate.work()
+    gate.peers.coming = Asker(ME + 2, "third", frozenset())
+    head = only(gate.ask(submission()))
+    assert (head["status"], "too much to do" in head["error"]) == (75, True)
+    for client in (*mine, *others):
+        client.close()
+    gate.work()
+    gate.peers.coming = None
+    assert only(gate.ask(submission()))["first"] == 1
+
+
+def test_a_hoarder_starves_nobody(gate: Gate) -> None:
+    big = protocol.encode({"v": 1, "do": "view", "fill": "x" * (3 << 20)})
+    hoards = []
+    for _ in range(4):
+        client = gate.connect()
+        client.setblocking(False)
+        client.send(big[: 64 << 10])
+        hoards.append(client)
+        gate.work()
+    assert gate.server._all_bytes <= gate.server.limits.bytes_of_user
+    held = [client for client in hoards if not _is_told_to_wait(client)]
+    assert len(held) == 3
+    held[0].close()
+    gate.work()
+    assert only(gate.ask(submission()))["first"] == 1, "a short request is always taken"
+    for client in hoards:
+        client.close()
+    gate.work()
+    assert (gate.server._all_bytes, gate.server.is_idle) == (0, True)
+
+
+def _is_told_to_wait(client: socket.socket) -> bool:
+    try:
+        return b'"status":75' in client.recv(1000)
+    except BlockingIOError:
+        return False
+
+
+def test_long_requests_take_turns(gate: Gate) -> None:
+    script = b"#!/bin/sh\n" + b"#" * 60_000
+    files = (("env", ENVIRONMENT), ("scripts", script))
+    long = [submission(files=files, comment="c" * (300 << 10), script=content_name(script)) for _ in range(2)]
+    clients = [gate.begin(b"") for _ in long]
+    for client in clients:
+        client.setblocking(False)
+    left = [memoryview(each) for each in long]
+    synced: list[float] = []
+    gate.rounds.store.timed = synced.append
+    for _ in range(60):
+        for place, client in enumerate(clients):
+            if left[place]:
+                left[place] = left[place][client.send(left[place][: 64 << 10]) :]
+        gate.work(1)
+    for client in clients:
+        client.settimeout(20)
+    assert sorted(answer(client)[0].get("first", 0) for client in clients) == [1, 2]
+    assert len(synced) == 2
+
+
+def test_a_long_answer_waits_for_who_takes_it_but_not_for_ever(gate: Gate) -> None:
+    gate.ask(*[submission(comment="c" * 100_000)] * 4)
+    gate.ask(*[submission(comment="c" * 100_000)] * 4)
+    patient, dead = gate.begin(asking.view()), gate.begin(asking.view())
+    gate.work()
+    parts = []
+    for _ in range(200):
+        patient.settimeout(0.0)
+        try:
+            parts.append(patient.recv(1 << 16))
+        except BlockingIOError:
+            gate.work(1)
+    patient.close()
+    message = protocol.Reader().feed(b"".join(parts))
+    assert message is not None
+    fold = Fold()
+    assert fold.feed(message[1])[0] == len(message[1])
+    assert fold.of(SPEC) == snapshot(gate).of(SPEC)
+    assert tuple(message[0]["seen"]) == gate.rounds.follower.seen
+    gate.mono += server.ANSWER
+    gate.work()
+    assert (gate.server.is_idle, gate.server._all_bytes) == (True, 0)
+    dead.close()
+
+
+def test_what_is_private_is_shown_to_its_user_and_operators_only(state: State, runtime_dir: str) -> None:
+    gate = Gate(state, runtime_dir, private=True)
+    other, root = Asker(ME + 1, "other", frozenset()), Asker(0, "root", frozenset())
+    try:
+        secret: dict[str, Any] = {"command": ["secret"], "cwd": "/secret", "comment": "secret", "gpus": 2}
+        axes = {"axes": [{"names": ["lr"], "rows": [["secret"], ["secret"]]}], "edits": [["lr", [[0, 0, 1]], "secret"]]}
+        gate.peers.coming = Asker(ME, "me", frozenset())
+        gate.ask(submission(**secret), submission(**secret, family=axes))
+        for asker, sees in ((None, True), (other, ME + 1 == 0), (root, True)):
+            gate.peers.coming = asker or gate.peers.coming
+            ((_, tail),) = gate.ask(asking.view())
+            fold = Fold()
+            fold.feed(tail)
+            assert (b"secret" in tail, fold.aside, sorted(fold.of(SPEC))) == (sees, {}, [1, 2])
+            assert fold.of(SPEC)[1]["gpus"] == 2
+    finally:
+        gate.close()
+
+
+def test_a_place_for_relays_is_made_for_whom_it_is(gate: Gate) -> None:
+    for _ in range(2):
+        assert only(gate.ask(asking.relay())) == {"ok": True}
+    found = os.lstat(gate.state.path("relays", str(ME)))
+    assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (ME, 0o700)
+    assert stat.S_IMODE(os.lstat(gate.state.path("relays")).st_mode) == 0o711
+
+
+def test_files_are_their_users_to_read_and_no_more_than_they_may_have(gate: Gate) -> None:
+    script = b"#!/bin/sh\necho hello\n"
+    files = (("env", ENVIRONMENT), ("scripts", script))
+    gate.ask(submission(files=files, script=content_name(script)))
+    for place, content, mode in (("env", ENVIRONMENT, 0o400), ("scripts", script, 0o500)):
+        path = Path(gate.state.path(place, str(ME), content_name(content)))
+        assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode), path.stat().st_uid) == (content, mode, ME)
+        assert [stat.S_IMODE(each.stat().st_mode) for each in (path.parent, path.parent.parent)] == [0o711] * 2
+    for files, words in (
+        ((("env", b"x" * (1 << 20)),), "more than 1 MiB"),
+        ((("scripts", b"x" * ((1 << 16) + 1)),), "larger than 64 KiB"),
+    ):
+        assert words in only(gate.ask(submission(files=files)))["error"]
+    gate.peers.coming = Asker(ME, "stranger", frozenset())
+    assert "may not submit" in only(gate.ask(submission()))["error"]
+
+
+def test_only_one_gateway_listens_at_a_gate_and_a_dead_one_is_replaced(gate: Gate) -> None:
+    with pytest.raises(SystemFailed, match="another gateway answers"):
+        server.listen(gate.path)
+    gate.work()
+    gate.listener.close()
+    made = server.listen(gate.path)
+    assert stat.S_IMODE(os.lstat(gate.path).st_mode) == 0o666
+    made.close()
