@@ -41,8 +41,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     states = set(descriptions.states(args.state))
     view = views.View(context, context.store.read())
     named = view.select(args.jobs) if args.jobs else None
-    _refuse_live(view, named or ())
     _refuse_others(view, context.uid, named or ())
+    _refuse_live(view, named or ())
     closed: list[tuple[str, int]] = []
     for each in sessions.found(context):
         wanted = each.job_id in named if named is not None else _fits(view, each.name, each.job_id, states, pattern)

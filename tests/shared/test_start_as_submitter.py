@@ -143,7 +143,7 @@ def test_who_may_not_start_one_is_told_why(machine: SharedMachine) -> None:
     expired = "User account has expired; Your account has expired; please contact your system administrator."
     cases = {
         21: (
-            {"uid": ACCOUNTS["gfx"], "user": "gfx"}, f"PAM (service gflow) does not let gfx: {expired}"
+            {"uid": ACCOUNTS["gfx"], "user": "gfx"}, f"PAM (service gflow) refuses gfx: {expired}"
         ),
         22: ({"user": "gfold"}, "user 60001 was gfold and is gfa now"),
         23: ({"uid": 60099, "user": "ghost"}, "user 60099, ghost, is no longer a user of this machine"),

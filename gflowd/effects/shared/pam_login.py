@@ -112,11 +112,11 @@ class Session:
 
     def check(self) -> None:
         """Whether the account may be used now. Raises `Failed`."""
-        self._call("does not let", "pam_acct_mgmt", 0)
+        self._call("refuses", "pam_acct_mgmt", 0)
 
     def open(self) -> None:
         """Gives this process what the session has: login uid, limits, credentials. Raises `Failed`."""
-        self._call("has no credentials for", "pam_setcred", PAM_ESTABLISH_CRED | PAM_SILENT)
+        self._call("gives no credentials to", "pam_setcred", PAM_ESTABLISH_CRED | PAM_SILENT)
         self._call("opens no session for", "pam_open_session", 0)
 
     def close(self) -> None:

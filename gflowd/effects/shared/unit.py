@@ -12,7 +12,7 @@ import shlex
 
 _SCRIPT = """\
 said=$(LC_ALL=C %(start)s 2>&1 </dev/null) && exit
-grep -qx 'populated 1' %(events)s && exit  # it was started before
+case $said in *already*) exit ;; esac  # it was started before
 %(check)s || exit
 umask 077
 printf 'systemd did not start it: %%s\\n' "$(printf %%s "$said" | tr -s '\\n' ' ' | cut -b 1-500)" >%(fresh)s &&
@@ -42,12 +42,12 @@ def start(  # noqa: PLR0913 -- one argument per thing that a service may have
     return ["systemd-run", "--quiet", "--collect", "--no-ask-password", *about, *settings, *command]
 
 
-def program(start: list[str], check: list[str], group: str, barred: str) -> list[str]:
+def program(start: list[str], check: list[str], barred: str) -> list[str]:
     """The program that starts a service by `start`, and where that fails writes the reason to `barred`: what `check`
-    has to say about the account, or systemd. Nothing is wrong if the attempt is in its `group` already.
+    has to say about the account, or systemd. Nothing is wrong if there is such a service already.
     """
     words = {
-        "start": shlex.join(start), "check": shlex.join(check), "events": shlex.quote(f"{group}/cgroup.events"),
+        "start": shlex.join(start), "check": shlex.join(check),
         "fresh": shlex.quote(f"{barred}.new"), "barred": shlex.quote(barred),
     }  # fmt: skip
     return ["/bin/sh", "-c", _SCRIPT % words]

@@ -123,7 +123,7 @@ class SharedLauncher(Launching):
             no_new_privs=no_new_privs, start_within=self._config.start_grace, kill_after=STOP_WITHIN,
             more=self._gpus.unit_properties(run),
         )  # fmt: skip
-        return unit.program(start, login, self._groups.path(key), barred)
+        return unit.program(start, login, barred)
 
     def _bar_one(self, job: Job, run: Run, why: str) -> bool:
         return attempt_directory.bar(self._state, (job.id, run.attempt), why, job.spec.uid or 0, self._groups)

@@ -92,7 +92,7 @@ class Scheduler:
 
     def __init__(self, wiring: Wiring) -> None:
         self._config = wiring.config
-        self._is_of_many = wiring.state.shared is not None  # whose jobs nothing can start yet
+        self._is_of_many = wiring.state.shared is not None
         self._log = log.get("scheduler")
         self._alone = Lock(wiring.state.scheduler_lock, SUCCESSION)
         self._alone.acquire()
@@ -263,7 +263,7 @@ class Scheduler:
                 changes[job.id] = (transitions.reject(job, unknown, now),)
                 taken.append(job.id)
                 continue
-            run = None if self._is_of_many else self._planner.claim(job, gpu_ids, self._executor, now)
+            run = self._planner.claim(job, gpu_ids, self._executor, now)
             if run is not None:
                 changes[job.id] = (transitions.start(job, run),)
             else:
