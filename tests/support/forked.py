@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if __name__ == "__main__":
     sys.path[:1] = [os.path.abspath(os.path.join(os.path.dirname(__file__), *up)) for up in (("..", ".."), ("..",))]
 
-from support import identity
+from support import depth, identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Sized
@@ -57,12 +57,13 @@ class Nursery:
     def __init__(self) -> None:
         self._parents: dict[tuple[str, tuple[tuple[str, str], ...]], Parent] = {}
         self._lock = threading.Lock()  # some tests ask from several threads at once
+        self.is_judged = depth.IS_FULL  # what gflowctl changes is held against the judge of requests, too
 
     def run(
         self, name: str, command: Sequence[str], *words: str | bytes, **settings: Any
     ) -> subprocess.CompletedProcess[Any]:
         """As `subprocess.run([*command, *words])`, where `command` would start the program `name`."""
-        message = _request(name, command, words, settings)
+        message = _request(name, command, words, settings, is_judged=self.is_judged)
         env = os.environ if settings.get("env") is None else settings["env"]
         is_lasting = name == "gflowd" and not LASTING.isdisjoint(words)
         if message is None or (is_lasting and not identity.can_be_told()):
@@ -140,7 +141,7 @@ class Parent:
 
 
 def _request(
-    name: str, command: Sequence[str], words: Sequence[str | bytes], settings: Mapping[str, Any]
+    name: str, command: Sequence[str], words: Sequence[str | bytes], settings: Mapping[str, Any], *, is_judged: bool
 ) -> bytes | None:
     """The message that asks for a command; None for one that must be started."""
     cwd = os.path.abspath(settings.get("cwd") or ".")
@@ -156,7 +157,7 @@ def _request(
         return None
     asked = {
         "name": name, "command": command, "argv": [command[-1], *map(os.fsdecode, words)],
-        "cwd": os.fsdecode(cwd), "umask": mask,
+        "cwd": os.fsdecode(cwd), "umask": mask, "judged": is_judged,
         "env": {os.fsdecode(key): os.fsdecode(value) for key, value in env.items()},
     }  # fmt: skip
     message = json.dumps(asked).encode()
@@ -274,6 +275,10 @@ def become(asked: dict[str, Any], streams: list[int]) -> NoReturn:
 
         given = {os.fsencode(name): os.fsencode(value) for name, value in asked["env"].items()}
         capture.given_environment = lambda: given  # it reads /proc/self/environ, which is of the process that forked
+    if asked["judged"] and asked["name"] == "gflowctl":
+        from support import judged
+
+        judged.install()
     module, function = PROGRAMS[asked["name"]]
     status = 1
     try:
