@@ -25,6 +25,8 @@ def judged(job: Job, wanted: Wish, by: str, now: float) -> Wish:
     """
     made = _ended_or_again(job, wanted, by, now)
     at = job.replace(wish=made)
+    if made.requeued > job.wish.requeued:  # what else is wished is for the attempt that follows
+        at = at.replace(phase=Queued(attempt=job.attempt + 1))
     if wanted.held != made.held:
         made = _taken(wish_rules.held(at) if wanted.held else wish_rules.released(at, None, now))
         at = at.replace(wish=made)

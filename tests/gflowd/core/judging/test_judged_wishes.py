@@ -46,6 +46,8 @@ GRANTED: list[tuple[Any, dict[str, Any], dict[str, Any], dict[str, Any] | None]]
     (ENDED, {}, {"requeued": 1}, {"requeued": 1}),
     (ENDED, {"requeued": 1}, {"requeued": 1, "held": True}, {"requeued": 1, "held": True}),
     (ENDED, {"requeued": 1}, {"cancelled_at": 1.0}, BY_ADA),
+    (ENDED, {}, {"requeued": 1, "held": True}, {"requeued": 1, "held": True}),
+    (RUNNING, {}, {"requeued": 1, "held": True}, {"requeued": 1, "held": True}),
 ]
 REFUSED: list[tuple[Any, dict[str, Any], dict[str, Any], dict[str, Any], str]] = [
     # phase, more of the spec, wish before, wish that is asked for, why not
@@ -58,7 +60,7 @@ REFUSED: list[tuple[Any, dict[str, Any], dict[str, Any], dict[str, Any], str]] =
     (ENDED, LATE, {}, {"requeued": 1}, "job 7 cannot be requeued: the deadline has passed"),
     (ENDED, {}, {"requeued": 1}, {}, "job 7 is already queued"),
     (RUNNING, {}, {"requeued": 1}, {}, "job 7 is already waiting to be requeued (running)"),
-    (RUNNING, {}, CANCELLED, {"held": True}, "job 7 is running; only queued jobs can be held"),
+    (RUNNING, {}, CANCELLED, {"held": True}, "job 7 cannot have requeued set to 0 now"),
     (RUNNING, {}, CANCELLED, {**CANCELLED, "suspended": 1}, "job 7 is being cancelled; only running jobs"),
     (RUNNING, {}, {}, {"suspended": 2}, "job 7 cannot have suspended set to 2 now"),
     (RUNNING, {}, {}, {"releases_cpus": True}, "job 7 is not suspended (running)"),
