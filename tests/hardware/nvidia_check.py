@@ -13,18 +13,27 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from support.groups import WHY_NO_FILTER, inside  # noqa: E402 -- it is beside us, not installed
 from support.machine import GATE, Machine  # noqa: E402 -- it is beside us, not installed
 from support.waiting import eventually  # noqa: E402 -- it is beside us, not installed
 
+from gflowd.core.gpu import device_access  # noqa: E402 -- it is beside us, not installed
+from gflowd.effects import cgroups  # noqa: E402 -- it is beside us, not installed
+from gflowd.effects.gpu import device_files  # noqa: E402 -- it is beside us, not installed
+from gflowd.effects.gpu.nvml import Nvml  # noqa: E402 -- it is beside us, not installed
+from gflowd.effects.shared.device_filter import DeviceFilter  # noqa: E402 -- it is beside us, not installed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from gflowd.core.gpu.device import Gpu
 
 HELD, MUCH = 256, 2048  # MiB
 PATIENCE = 60.0  # seconds: the first use of a GPU may take long
@@ -129,6 +138,47 @@ def _is_unlisted(uuid: str) -> None:
         eventually(lambda: machine.job(waiting)["reason"] == "GpuUnavailable", PATIENCE)
 
 
+def of_others_in_a_filtered_group(gpu: dict[str, Any]) -> None:
+    """A control group with a device filter computes on the GPU that it was given, by its UUID, and on no other."""
+    with _nvml() as seen:
+        mine = next(each for each in seen if each.uuid == gpu["uuid"])
+        files = device_files.read(seen)
+    others = [each for each in seen if each.uuid != mine.uuid]
+    group = os.path.join(cgroups.find_mount() or "", f"gflow-check-{os.getpid()}")
+    os.mkdir(group)
+    try:
+        with closing(DeviceFilter("nvidia-check")) as filters:
+            filters.put(group, device_access.rule([mine], files))
+            assert inside(group, lambda: _held(mine.uuid)) == "held"
+            for other in others[:1]:
+                said = inside(group, lambda uuid=other.uuid: _held(uuid))  # type: ignore[misc]
+                assert said != "held", f"{other.uuid} can be used too"
+            if mine.parent is None:
+                assert inside(group, lambda: smi("-L")).count("GPU ") == 1, "nvidia-smi shows others"
+            filters.put(group, device_access.rule(others, files))
+            assert inside(group, lambda: _held(mine.uuid)) != "held", "the filter lets everything through"
+    finally:
+        os.rmdir(group)
+
+
+def _held(uuid: str) -> str:
+    """Whether this process may compute on a GPU: `held`, or what is wrong."""
+    done = subprocess.run(
+        [sys.executable, "-c", HOLD, str(HELD)], env={**os.environ, "CUDA_VISIBLE_DEVICES": uuid}, text=True,
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=2 * PATIENCE, check=False,
+    )  # fmt: skip
+    return (done.stdout + done.stderr).strip()
+
+
+@contextmanager
+def _nvml() -> Iterator[tuple[Gpu, ...]]:
+    driver = Nvml(lambda: True)
+    try:
+        yield driver.poll()
+    finally:
+        driver.close()
+
+
 @contextmanager
 def _holding(uuid: str, held_mb: int) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is not gflow's, with memory of a GPU."""
@@ -169,6 +219,10 @@ def main() -> int:
             return failed
         machine.ctl("gpus", "allow", str(idle["index"]))
         failed = max(failed, *(_fails(check, machine, idle) for check in (of_a_job, of_a_stranger)))
+    if WHY_NO_FILTER is None:
+        failed = max(failed, _fails(of_others_in_a_filtered_group, idle))
+    else:
+        print(f"device filters were not checked: {WHY_NO_FILTER}")
     if subprocess.run([*IN_A_PID_NAMESPACE, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
         print("no pid namespace can be made here: memory that no listed process has was not checked")
         return failed
