@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,7 +38,7 @@ def cards(machine: SharedMachine, fake_nvml: Path) -> Cards:
     found.set("b", minor=0)
     machine.as_user("root").env |= {"LD_LIBRARY_PATH": str(place), VARIABLE: str(found.file)}
     machine.write_config(gpu={"poll_interval": 1}, shared={"enforce_gpus": "everyone"})
-    machine.begin()
+    machine.start()
     return found
 
 
@@ -49,6 +50,10 @@ def probe(machine: SharedMachine) -> str:
 
 def opens(person: Person) -> list[str]:
     return person.sh(probe(person.machine)).stdout.split()
+
+
+def has_said(person: Person, job_id: int, words: list[str]) -> bool:
+    return person.log(job_id).decode().split() == words
 
 
 def told(machine: SharedMachine) -> dict[str, Any]:
@@ -67,52 +72,38 @@ def test_nobody_but_root_opens_a_gpu_outside_of_jobs(machine: SharedMachine) -> 
     assert "\nGPUs      jobs can open only those they were given, logins none (enforce_gpus)\n" in lines
 
 
-# Launches one job for each set of GPUs, by both executors, as the scheduler does, and says what the filters lack.
-LAUNCH = r"""
-import json, os, time
-from gflowd import paths
-from gflowd.config import loader
-from gflowd.core.gpu.device import Gpu
-from gflowd.core.job.model import Job, Run, Spec, Starting, Wish
-from gflowd.paths import Runtime, State
-from gflowd.workers.scheduler.scratch import Scratch
-from gflowd.workers.scheduler.shared_launcher import SharedLauncher
-
-state, runtime = State("/var/lib/gflow"), Runtime("/run/gflow", of_many=True)
-config = loader.load("/etc/gflow/gflow.toml", {}, system=True)
-launcher = SharedLauncher(state, runtime, Scratch(state, state.root), config)
-paths.passable_directory(state.path("env", "60001"))
-fd = os.open(state.environment("e", 60001), os.O_WRONLY | os.O_CREAT, 0o400)
-os.write(fd, b"PATH=/usr/bin:/bin")
-os.fchown(fd, 60001, -1)
-batch = []
-for job_id, executor, gpu_ids in json.loads(sys.argv[2]):
-    uuids = tuple(f"GPU-{n}" for n in gpu_ids)
-    spec = Spec(user="gfa", uid=60001, name="n", cwd="/", env="e", submitted_at=1.0, command=("sh", "-c", sys.argv[1]))
-    run = Run(executor=executor, launched_at=1.0, gpu_ids=tuple(gpu_ids), gpu_uuids=uuids)
-    batch.append((Job(job_id, spec, Wish(), Starting(run=run)), run))
-gpus = tuple(Gpu(index=n, uuid=f"GPU-{n}", model="M", memory_mb=1, minor=1 - n) for n in range(2))
-launcher.guard(gpus, [job for job, _ in batch])
-launcher.launch(batch)
-launcher.guard(gpus, [job for job, _ in batch])
-while launcher.reap():
-    time.sleep(0.02)
-print(launcher.open_gpus)
-"""
+def test_jobs_of_users_know_and_open_their_own(machine: SharedMachine, cards: Cards) -> None:
+    """And so do the processes that they start, without a terminal and in one."""
+    gfa, gfb = machine.as_user("gfa"), machine.as_user("gfb")
+    look, wait = probe(machine), "while [ ! -e go ]; do sleep 0.05; done"
+    line = f"{look}; setsid -w sh -c '{look}'; echo $CUDA_VISIBLE_DEVICES; {wait}"
+    uuids, executors = cards.uuids, ("process", "tmux") if shutil.which("tmux") else ("process",)
+    for executor in executors:
+        jobs = [
+            (person, person.submit("--executor", executor, *options, "--wrap", line), [*mine, *mine, *named])
+            for person, options, mine, named in (
+                (gfa, ("-g", "1"), ("1", "255"), (uuids["a"],)),
+                (gfb, ("-g", "1"), ("0", "255"), (uuids["b"],)),
+                (gfb, (), ("255",), ()),
+            )
+        ]
+        for person, job_id, said in jobs:
+            person.until(job_id, "running")
+            eventually(partial(has_said, person, job_id, said))
+        for person in (gfa, gfb):
+            person.write("go", "")
+        assert [person.wait(job_id) for person, job_id, _ in jobs] == [0, 0, 0]
+        for person in (gfa, gfb):
+            (person.work / "go").unlink()
 
 
-def test_a_job_opens_the_gpus_that_it_was_given_only(machine: SharedMachine) -> None:
+def test_logins_stay_shut_out_while_the_daemon_is_down_and_come_in_when_that_is_not_wanted(
+    machine: SharedMachine,
+) -> None:
+    gfa = machine.as_user("gfa")
     machine.stop()
-    executors = ("process", "tmux") if shutil.which("tmux") else ("process",)
-    wanted = [(), (0,), (1,), (0, 1)]
-    jobs = [
-        (80 + 10 * number + n, name, gpus) for number, name in enumerate(executors) for n, gpus in enumerate(wanted)
-    ]
-    done = machine.as_user("root").python(LAUNCH, f"{probe(machine)}; sh -c '{probe(machine)}'", json.dumps(jobs))
-    assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
-    for job_id, _, gpu_ids in jobs:
-        log = machine.own(job_id) / "log"
-        eventually(lambda log=log: log.exists() and log.read_text().count("255") == 2)  # type: ignore[misc]
-        mine = sorted(str(1 - n) for n in gpu_ids)
-        assert log.read_text().split() == [*mine, "255"] * 2, "and so do its children"
-    assert opens(machine.as_user("gfa")) == ["255"], "logins stay shut out while the daemon is down"
+    assert opens(gfa) == ["255"]
+    machine.write_config(shared={"enforce_gpus": "jobs"})
+    machine.start()
+    eventually(lambda: opens(gfa) == ["0", "1", "255"])
+    machine.stop()
