@@ -91,7 +91,7 @@ def shared_jobs(wiring: Wiring) -> Iterator[SharedJobs]:
     state.share(Shared(jobs=str(place / "jobs")))
     os.mkdir(state.jobs, 0o711)
     os.chmod(state.jobs, 0o711)
-    config = replace(wiring.config, shared_launcher="own", start_grace=0.5)
+    config = replace(wiring.config, shared_launcher="own", start_grace=0.2)
     made = SharedJobs(replace(wiring, state=state, runtime=Runtime(str(place)), config=config), groups, place)
     try:
         yield made

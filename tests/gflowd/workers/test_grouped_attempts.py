@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import time
@@ -164,8 +165,10 @@ def test_a_log_that_outgrows_its_limit_is_cut_by_its_user(jobs: SharedJobs) -> N
     eventually(lambda: path.exists() and path.stat().st_size == 2_000_000)
     logs = LogLimiter(jobs.state, 1_000_000, attempts.of(jobs.wiring).of_users)
 
+    monos = itertools.count(time.monotonic(), 3.0)
+
     def cut() -> bool:
-        due = logs.look({job.key}, time.monotonic())
+        due = logs.look({job.key}, next(monos))
         assert due is not None
         return path.stat().st_size < 2_000_000
 
@@ -176,7 +179,7 @@ def test_a_log_that_outgrows_its_limit_is_cut_by_its_user(jobs: SharedJobs) -> N
     roots.write_bytes(b"x" * 2_000_000)
     path.unlink()
     os.link(roots, path)
-    eventually(lambda: logs.look({job.key}, time.monotonic()) and logs._seen[job.key].troubled)
+    eventually(lambda: logs.look({job.key}, next(monos)) and logs._seen[job.key].troubled)
     assert roots.stat().st_size == 2_000_000
-    assert logs.look(set(), time.monotonic()) is not None, "a last cut is waited for"
-    eventually(lambda: logs.look(set(), time.monotonic()) is None)
+    assert logs.look(set(), next(monos)) is not None, "a last cut is waited for"
+    eventually(lambda: logs.look(set(), next(monos)) is None)
