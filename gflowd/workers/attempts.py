@@ -74,6 +74,9 @@ class Attempts:
         """Sends `signals` to a process of a job; False if it is gone."""
         return processes.send(process, signals)
 
+    def forget_all_but(self, keys: set[Key]) -> None:
+        """Nothing more will be asked about others."""
+
     def kill(self, job: LiveJob, *, all_of_it: bool) -> None:  # noqa: ARG002 -- for others
         """Sends KILL to what is in a job's group, if it has one; `all_of_it`: also to its `job.sh`."""
         if self.groups is not None:
@@ -95,6 +98,7 @@ class GroupedAttempts(Attempts):
 
     def __init__(self, state: State, groups: JobGroups) -> None:
         super().__init__(state, groups, 0)
+        self._keepers: dict[Key, set[tuple[int, int]]] = {}  # while `job.sh` was there: it ends just before them
         self.of_users = groups
 
     def identity(self, job: LiveJob) -> Identity | None:
@@ -111,15 +115,17 @@ class GroupedAttempts(Attempts):
         attempt_directory.bar(self._state, job.key, job.why or "", owner_of(job), self.groups)
 
     def members(self, jobs: Iterable[LiveJob]) -> dict[Key, list[Process]]:
-        return {job.key: keepers.without(self._in_group(job), self.identity(job)) for job in jobs}
+        return {job.key: self._its(job, self._in_group(job)) for job in jobs}
 
     def send(self, job: LiveJob, process: Process, signals: Iterable[int]) -> bool:
         return processes.send(process, signals, lambda pid: self.groups.key_of(pid) == job.key)
 
+    def forget_all_but(self, keys: set[Key]) -> None:
+        self._keepers = {key: known for key, known in self._keepers.items() if key in keys}
+
     def kill(self, job: LiveJob, *, all_of_it: bool) -> None:
-        leader = self.identity(job)
         there = self._in_group(job)
-        its = {process.pid for process in processes.without(keepers.without(there, leader), leader)}
+        its = {process.pid for process in processes.without(self._its(job, there), self.identity(job))}
         self.groups.kill(job.key, () if all_of_it else {process.pid for process in there} - its)
 
     def has_starved(self, job: LiveJob) -> bool:
@@ -134,6 +140,14 @@ class GroupedAttempts(Attempts):
             for descriptor, path in proc.opened_files(process.pid, found):
                 found[path] = proc.opened(process.pid, descriptor) or found[path]
         return [own_files.found(self._state.own_attempt(*job.key), "log"), *found.values()]
+
+    def _its(self, job: LiveJob, there: list[Process]) -> list[Process]:
+        """Those in a job's group but for its keepers."""
+        its = keepers.without(there, self.identity(job))
+        if len(its) < len(there):
+            self._keepers[job.key] = {process.key for process in there} - {process.key for process in its}
+        known = self._keepers.get(job.key, set())
+        return [process for process in its if process.key not in known]
 
     def _in_group(self, job: LiveJob) -> list[Process]:
         found = [processes.read(pid) for pid in self.groups.pids(job.key)]

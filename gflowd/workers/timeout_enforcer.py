@@ -97,6 +97,7 @@ class TimeoutEnforcer:
         if self._groups is not None and agenda is not None and now.mono >= self._swept + SWEEP_EVERY:
             self._groups.remove_all_but(keys)
             self._swept = now.mono
+        self._attempts.forget_all_but(keys)
         self._taken = {(key, step) for key, step in self._taken if key in keys}
         self._told = {(key, step): told for (key, step), told in self._told.items() if key in keys}
         self._kill_next = {job.key: self._kill_next[job.key] for job in jobs if job.key in self._kill_next}
