@@ -44,6 +44,7 @@ class CourtOfLaw:
             max_jobs_per_user=config.shared_max_jobs_per_user,
             allow_root=config.shared_allow_root,
             least_uid=config.shared_least_uid,
+            notify_urls=config.shared_notify_urls,
             quotas=config.quotas,
             zone=instants.zone(config.timezone),
         )
