@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 NO_DEPENDENCIES = "--repeat cannot be combined with dependencies: each run waits for the one before"
 NO_DEADLINE = "--repeat cannot be combined with --deadline, which is one moment; --time limits each run"
+MOST_CHANGED = 1000  # ranges of elements of a sweep: each is looked at for each element
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PLACES = ("cwd", "submit_dir", "output", "error", "input")
 
@@ -50,6 +51,8 @@ def _check_words(spec: Spec) -> None:
 
 def _check_parameters(spec: Spec) -> None:
     """Their names are parts of those of variables."""
+    if spec.family is not None and sum(len(each.positions) for each in spec.family.overrides) > MOST_CHANGED:
+        raise Refused(f"more than {MOST_CHANGED} parameters of a sweep were changed; submit another one")
     names = () if spec.family is None else (name for axis in spec.family.axes for name in axis.names)
     wrong = next((name for name in names if not IDENTIFIER.fullmatch(name)), None)
     if wrong is not None:
@@ -83,7 +86,7 @@ def _check_repeat(spec: Spec) -> None:
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Spec], None]], ...] = (
     (("output", "error"), _check_patterns),
     (("conda_env", "asked"), _check_words),
-    (("family",), _check_parameters),
+    (("family", "overrides"), _check_parameters),
     (("notify", "notify_email", "notify_on"), _check_notification),
     (("repeat",), _check_repeat),
 )

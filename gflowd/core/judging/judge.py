@@ -5,6 +5,8 @@ Who asks and when is as the caller knows it, whatever the records say. New jobs 
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from gflowd.core.accounting.quotas import Quotas
 from gflowd.core.errors import Refused
 from gflowd.core.job import array_task, arrays, codec, record_rules
@@ -94,6 +96,11 @@ class _Request:
         }  # fmt: skip
         return [(kind, key, of_kind[kind](key, value)) for kind, key, value in taken]
 
+    @cached_property
+    def _made(self) -> dict[int, Any]:
+        """The records of new and changed specs."""
+        return {job_id: codec.encode(spec) for job_id, spec in {**self.new, **self.changed}.items()}
+
     def _taken(self, record: Any) -> Record:
         """A record of a right form, with a real id."""
         if type(record) not in (list, tuple) or len(record) != _PARTS:
@@ -151,7 +158,7 @@ class _Request:
         spec = self._decoded(value)
         self.new[self.free] = spec
         self.first = self.free if self.first is None else self.first
-        self.free += 1 if spec.family is None else arrays.size(spec.family)
+        self.free += _size(spec)
         if self.free > PROVISIONAL:
             raise Refused("there are not so many ids")
 
@@ -163,7 +170,7 @@ class _Request:
             if spec.redone_from is not None and self._is_new(spec.redone_from):
                 raise Refused("a new job cannot repeat another new one")
             self.new[job_id] = submissions.judged(spec, self._knowing(spec.needs), self.terms, once)
-        numbers = [(spec, 1 if spec.family is None else arrays.size(spec.family)) for spec in self.new.values()]
+        numbers = [(spec, _size(spec)) for spec in self.new.values()]
         submissions.check_numbers(numbers, self.standing, self.quotas, self.terms)
 
     def _is_new(self, job_id: int) -> bool:
@@ -194,9 +201,9 @@ class _Request:
 
     def _more_bytes(self) -> int:
         """By how many the specs take more than before."""
-        of, made = self.standing.records.of(SPEC), {**self.new, **self.changed}
-        before = sum(weight(of[job_id]) for job_id in self.changed)
-        return sum(weight(codec.encode(spec)) for spec in made.values()) - before
+        of, made = self.standing.records.of(SPEC), self._made
+        new = sum(weight(made[job_id], _size(spec)) for job_id, spec in self.new.items())
+        return new + sum(weight(made[job_id], 1) - weight(of[job_id], 1) for job_id in self.changed)
 
     def _is_linked_anew(self, job_id: int, spec: Spec) -> bool:
         before = codec.decode_spec(self.standing.records.of(SPEC)[job_id])
@@ -216,7 +223,7 @@ class _Request:
     # Each kind
 
     def _spec(self, job_id: Any, _: Any) -> Any:
-        return codec.encode(self.new[job_id] if job_id in self.new else self.changed[job_id])
+        return self._made[job_id]
 
     def _wish(self, job_id: Any, value: Any) -> Any:
         wanted = codec.decode_wish(value or {})
@@ -272,6 +279,10 @@ class _Request:
     def _setting(self, name: Any, value: Any) -> Any:
         rights.check_operator(self.peer, rights.SETTING)
         return machine.stamped(name, value, self.standing.records.of(SETTING).get(name), self.peer, self.terms.now)
+
+
+def _size(spec: Spec) -> int:
+    return 1 if spec.family is None else arrays.size(spec.family)
 
 
 def _wrong(kind: str, key: Any, value: Any) -> str | None:

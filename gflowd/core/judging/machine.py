@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from gflowd.core.syntax.clocks import Clock
 
 PRUNED_AFTER = 90 * 86400  # seconds that a reservation stays in the list after its end
-MOST_OF_ONE = 200  # reservations of a user who is no operator, as long as they are in the list
+MOST_OF_ONE = 20  # reservations of a user who is no operator, as long as they are in the list
+FURTHEST_OF_ONE = 90 * 86400  # seconds until they end: a longer time has more windows of others to be held against
 LATE = 60.0  # seconds by which a start that is `now` may have passed until it is judged
 _STAMPED = ("drain",)
 _STAMPED_EACH = ("gpus.drained", "gpus.resumed")
@@ -38,6 +39,8 @@ def new_reservation(wanted: Reservation, existing: Mapping[int, Any], terms: Ter
     theirs = sum(each["created_by"] == peer.name for each in existing.values())
     if theirs >= MOST_OF_ONE and not peer.is_operator:
         raise Refused(f"{peer.name} has made {theirs} reservations, which is the most that one user may have")
+    if wanted.start + wanted.duration > terms.now + FURTHEST_OF_ONE:
+        rights.check_operator(peer, "reserve GPUs for longer than 90 days from now")
     check_reservation(made, existing, terms.limits.gpus, terms.now - LATE, policy.zone)
     return made
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         def of(self, kind: str) -> Mapping[Any, Any]: ...
 
 
-LEAST_WEIGHT, OF_DEPENDENCY = 400, 40  # bytes: of a spec without anything long, of one job that is waited for
+# Bytes: of a spec without anything long; of a job that is waited for, more in the scheduler's memory than in the file;
+# of each element of an array, when it has ended.
+LEAST_WEIGHT, OF_DEPENDENCY, OF_ELEMENT = 400, 400, 100
 _LONG = (
     "comment", "conda_env", "cwd", "error", "gpu_type", "input", "name_template", "notify_email", "output", "project",
     "submit_dir",
@@ -116,7 +118,7 @@ class Standing:
             return
         phases, wishes, ids = self.records.of(PHASE), self.records.of(WISH), self.ids_of(spec_id)
         settled = {each for each in ids if (each in phases or each in wishes) and not self._is_queued(each)}
-        self._counted[spec_id] = counted = _Counted(owners_of(raw), len(ids), settled, weight(raw))
+        self._counted[spec_id] = counted = _Counted(owners_of(raw), len(ids), settled, weight(raw, len(ids)))
         self._add(counted, len(ids) - len(settled), counted.weight)
 
     def _uncount(self, spec_id: int) -> None:
@@ -164,10 +166,10 @@ def owners_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
     return (f"user:{spec['user']}", *(() if project is None else (f"project:{project}",)))
 
 
-def weight(spec: Mapping[str, Any]) -> int:
-    """About how many bytes a spec record takes, counting only what may be long."""
+def weight(spec: Mapping[str, Any], size: int) -> int:
+    """About how many bytes the records of `size` jobs with this spec take, counting only what may be long."""
     lists = (spec.get(name) or () for name in ("command", "asked", "notify", "gpu_prefer"))
-    total = LEAST_WEIGHT + sum(len(word) for words in lists for word in words)
+    total = LEAST_WEIGHT + OF_ELEMENT * (size - 1) + sum(len(word) for words in lists for word in words)
     total += sum(len(spec.get(name) or "") for name in _LONG)
     needs, family = spec.get("needs"), spec.get("family")
     total += 0 if needs is None else OF_DEPENDENCY * len(needs.get("dependencies", ()))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gflowd.core.judging.standing import Standing
     from gflowd.core.judging.terms import Terms
 
-LARGEST_TOTAL = 32 << 20  # bytes of the specs of one user's jobs in the snapshot, which everybody reads whole
+LARGEST_TOTAL = 32 << 20  # bytes of the records of one user's jobs in the snapshot, which everybody reads whole
 
 
 def judged(spec: Spec, standing: Standing, terms: Terms, once: str | None = None) -> Spec:
@@ -57,4 +57,7 @@ def check_numbers(new: Sequence[tuple[Spec, int]], standing: Standing, quotas: Q
 def check_weight(more: int, standing: Standing, peer: Peer) -> None:
     """Raises `Refused` where the specs of one user would take too much of the snapshot, by so many bytes `more`."""
     if more > 0 and not peer.is_operator and standing.weights().get(f"user:{peer.name}", 0) + more > LARGEST_TOTAL:
-        raise Refused(f"the jobs of {peer.name} would take more than {LARGEST_TOTAL >> 20} MiB of the queue's records")
+        raise Refused(
+            f"the jobs of {peer.name}, with those that ended of late, would take more than {LARGEST_TOTAL >> 20} MiB "
+            "of the queue; ended ones leave it with time"
+        )

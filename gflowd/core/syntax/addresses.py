@@ -26,15 +26,15 @@ def addresses(text: str) -> tuple[str, ...]:
     if not found:
         raise Refused("an address for mail cannot be empty")
     for each in found:
-        if not _ADDRESS.fullmatch(each) or len(each) > LONGEST_ADDRESS:
+        if len(each) > LONGEST_ADDRESS or not _ADDRESS.fullmatch(each):
             raise Refused(f"{each!r} is not an address for mail (such as ada@example.org, or the name of a local user)")
     return found
 
 
 def url(text: str) -> str:
     """A URL that notifications can go to. Raises `Refused`."""
-    match = _URL.fullmatch(text)
-    if match is None or _UNSEEN.search(text) or len(text) > LONGEST_URL:
+    match = _URL.fullmatch(text) if len(text) <= LONGEST_URL else None
+    if match is None or _UNSEEN.search(text):
         raise Refused(f"{redacted(text)!r} is not a URL (such as https://example.org/hook, or one of apprise's)")
     if match[1].lower() in HTTP and not ((host := _HOST.fullmatch(match[3])) and int(host[1] or 0) <= LARGEST_PORT):
         raise Refused(f"the URL {redacted(text)!r} names no host")

@@ -135,13 +135,20 @@ def test_a_priority_that_an_operator_gave_stays_when_its_owner_changes_something
 def test_nobody_fills_the_snapshot_with_long_records() -> None:
     long, longest = {**SPEC, "comment": "c" * (3 << 20)}, {**ADAS, "comment": "c" * (30 << 20)}
     records = Records(spec={7: longest})
-    with pytest.raises(Refused, match="the jobs of ada would take more than 32 MiB"):
+    with pytest.raises(Refused, match="the jobs of ada, with those that ended of late, would take more than 32 MiB"):
         ask(["spec", NEW, long], of=records)
     assert ask(["spec", NEW, SPEC], of=records)
     assert ask(["spec", NEW, long], of=records, peer=OPERATOR)
     assert ask(["spec", 7, {**ADAS, "comment": "c" * (29 << 20)}], of=records)
     with pytest.raises(Refused, match="32 MiB"):
         ask(["spec", 7, {**ADAS, "comment": "c" * (33 << 20)}], of=records)
+
+
+def test_elements_of_arrays_count_until_they_have_left() -> None:
+    many = {**SPEC, "family": {"ranges": [[1, 9000, 1]]}}
+    specs = {at: {**ADAS, **many} for at in range(1, 40 * 9000, 9000)}
+    with pytest.raises(Refused, match="with those that ended of late"):
+        ask(["spec", NEW, SPEC], of=Records(spec=specs), next_id=400_000, policy=Policy(max_jobs_per_user=10**6))
 
 
 NEW_ONES: list[tuple[dict[str, Any], str]] = [
@@ -151,6 +158,7 @@ NEW_ONES: list[tuple[dict[str, Any], str]] = [
      "--repeat cannot be combined with dependencies"),
     ({"family": {"axes": [{"names": ["a b"], "rows": [["1"]]}]}}, "'a b' cannot be a parameter's name"),
     ({"family": {"axes": [{"names": ["a"], "rows": [["-x"]]}]}, "command": ["{a}"]}, "begins with a dash"),
+    ({"family": {**SWEEP["family"], "edits": [["a", [[0, 0, 1]] * 1001, "x"]]}}, "more than 1000 parameters"),
     ({"project": "p"}, "'p' is not a known project"),
 ]  # fmt: skip
 
