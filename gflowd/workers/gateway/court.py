@@ -65,10 +65,13 @@ class CourtOfLaw:
 
     def judged(self, request: Commit, asker: Asker, next_id: int) -> list[Record]:
         """What is to be written. Raises `Refused`."""
-        return judge(
-            request.records, self.standing, self._peer(asker), self._policy, self.limits(), next_id, time.time(),
-            request.once, self._past,
-        )  # fmt: skip
+        try:
+            return judge(
+                request.records, self.standing, self._peer(asker), self._policy, self.limits(), next_id, time.time(),
+                request.once, self._past,
+            )  # fmt: skip
+        finally:
+            self._close_history()  # SQLite must not be open across the forks of `past`
 
     def spec_of(self, job_id: int) -> int:
         """The id under which the spec of a job is kept, if there is such a job."""
@@ -82,8 +85,7 @@ class CourtOfLaw:
         """Whether they are shown what all jobs run."""
         return not self._config.shared_private_jobs or self._is_operator(asker)
 
-    def close(self) -> None:
-        """Closes the history."""
+    def _close_history(self) -> None:
         history, self._history = self._history, None
         if history is not None:
             with contextlib.suppress(GflowError):
@@ -120,8 +122,6 @@ class CourtOfLaw:
         return asker.uid == ROOT or self._peers.is_among(asker, self._config.shared_operators)
 
     def _past(self, job_id: int) -> tuple[int, Mapping[str, Any]] | None:
-        if self._history is not None and not self._history.is_in_place():
-            self.close()
         if self._history is None:
             try:
                 self._history = History(self._state.history)

@@ -79,4 +79,3 @@ class Gateway:
         """Hangs up. Those who wait for an answer ask the next gateway."""
         self._server.close()
         self._rounds.close()
-        self._court.close()

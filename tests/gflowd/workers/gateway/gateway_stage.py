@@ -106,7 +106,7 @@ class Gate:
         self.mono = 1000.0
 
     def may_see_all(self, asker: Asker) -> bool:
-        return not self.private or asker.uid == 0
+        return not self.private or asker.name == "root"
 
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from gateway_stage import ENVIRONMENT, NEW, Gate, answer, new_once, submission
+from support.specs import SPEC as JOB
 
 from gflowd.core.errors import SystemFailed
 from gflowd.core.gateway import asking, protocol
+from gflowd.core.job import codec
 from gflowd.core.job.records import PHASE, SPEC, WISH
+from gflowd.core.syntax import fast_json
 from gflowd.effects.doorbell import hang, listen
 from gflowd.effects.gateway.own_files import content_name
 from gflowd.effects.gateway.peers import Asker
+from gflowd.storage import history_queries
+from gflowd.storage.history import Entry, History, Sheet
+from gflowd.storage.history_queries import Choice
 from gflowd.storage.store import Fold, Store
-from gflowd.workers.gateway import server
+from gflowd.workers.gateway import past, server
 from gflowd.workers.gateway.server import Limits
 
 if TYPE_CHECKING:
@@ -260,7 +266,7 @@ def test_what_is_private_is_shown_to_its_user_and_operators_only(state: State, r
         axes = {"axes": [{"names": ["lr"], "rows": [["secret"], ["secret"]]}], "edits": [["lr", [[0, 0, 1]], "secret"]]}
         gate.peers.coming = Asker(ME, "me", frozenset())
         gate.ask(submission(**secret), submission(**secret, family=axes))
-        for asker, sees in ((None, True), (other, ME + 1 == 0), (root, True)):
+        for asker, sees in ((None, True), (other, False), (root, True)):
             gate.peers.coming = asker or gate.peers.coming
             ((_, tail),) = gate.ask(asking.view())
             fold = Fold()
@@ -304,3 +310,59 @@ def test_only_one_gateway_listens_at_a_gate_and_a_dead_one_is_replaced(gate: Gat
     made = server.listen(gate.path)
     assert stat.S_IMODE(os.lstat(gate.path).st_mode) == 0o666
     made.close()
+
+
+def ask_history(gate: Gate, query: str, *args: object) -> Any:
+    ((head, tail),) = gate.ask(asking.history(query, *args))
+    return fast_json.loads(tail) if tail else head
+
+
+def test_the_history_is_asked_as_if_it_were_open(state: State, runtime_dir: str) -> None:
+    gate = Gate(state, runtime_dir, private=True)
+    gate.peers.coming = Asker(ME, "me", frozenset())
+    try:
+        assert ask_history(gate, "count") == {"ok": True, "is_there": False}
+        history = History(state.history, write=True)
+        used = {"cpu_seconds": 2.0, "memory_mb": 5}
+        for job_id, uid in ((1, ME), (2, ME + 1)):
+            spec: dict[str, Any] = {**codec.encode(JOB), "uid": uid, "command": ["secret"]}
+            phase = {"is": "ended", "state": "finished", "ended_at": 9.0, "started_at": 5.0, "used": used}
+            history.write([(job_id, Entry(job_id, phase, None, ()))], [Sheet(job_id, 1, 9.0, spec, None)])
+        choice = Choice(users=("u",))
+        asked = {name: list(value) if isinstance(value, tuple) else value for name, value in choice._asdict().items()}
+        accounts = list(history_queries.accounts(history, choice, ()))
+        tally, there = history.tally([1, 7])
+        history.close()
+        assert ask_history(gate, "accounts", asked, []) == fast_json.loads(fast_json.dumps(accounts))
+        assert ask_history(gate, "tally", [1, 7]) == [
+            [[list(group), each] for group, each in tally.numbers.items()], [*there]
+        ]  # fmt: skip
+        for query, args, found in (
+            ("count", (), 2), ("greatest_id", (), 2), ("within", (2, 5), [2]), ("last_of", ("u", 1), [2]),
+            ("because_of", ([1],), []), ("chosen", (asked, [1]), [2]),
+        ):  # fmt: skip
+            assert ask_history(gate, query, *args) == found
+        shown = {key: value for kind, key, value in ask_history(gate, "records", [1, 2]) if kind == SPEC}
+        assert [shown[key]["command"] for key in (1, 2)] == [["secret"], ["(private)"]]
+        for query, args in (("drop", ()), ("within", (1,)), ("records", ([True],)), ("chosen", ({"x": 1}, [])),
+                            ("within", ("1; DROP TABLE spec", 2)), ("accounts", ([], []))):  # fmt: skip
+            assert ask_history(gate, query, *args)["status"] == 2
+        Path(state.history).write_bytes(b"no database")
+        assert ask_history(gate, "count")["status"] == 3
+    finally:
+        gate.close()
+    assert gate.server.is_idle
+
+
+def test_questions_to_the_history_are_few_at_a_time(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = socket.socketpair()
+    monkeypatch.setattr(past, "History", lambda _: held[0].recv(1) and None)  # it waits until we say so
+    waiting = [gate.begin(asking.history("count")) for _ in range(past.MOST_OF_USER)]
+    gate.work()
+    assert only(gate.ask(asking.history("count")))["status"] == 75
+    assert only(gate.ask(submission()))["first"] == 1
+    for each in held:
+        each.close()
+    for client in waiting:
+        client.close()
+    assert not gate.server.is_idle
