@@ -30,7 +30,7 @@ SECONDS ?= 60
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes simulate soak fuzz slurm-parity tools metrics-test nvidia-check packages packages-test systemd-test systemd-test-qemu shared-test web-test pyz clean
+.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes bench-gateway simulate soak fuzz slurm-parity tools metrics-test nvidia-check packages packages-test systemd-test systemd-test-qemu shared-test web-test pyz clean
 
 help:
 	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
@@ -44,6 +44,7 @@ help:
 	@echo 'make bench         measure how fast gflow is, as ratios'
 	@echo 'make bench-peers   run the same work under gflow and its peers; writes docs/performance.md (ARGS=--help: options)'
 	@echo 'make bench-sizes   measure jobs per second, a chain, and the cost of a long queue and a long history'
+	@echo 'make bench-gateway let 64 users ask at once: through the gateway, and by appending under the lock (as root)'
 	@echo 'make simulate      compare gflow with simpler schedulers on a made-up trace and those in TRACES=DIRECTORY'
 	@echo 'make soak          inject faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
 	@echo 'make slurm-parity  run the same scripts under gflow and under the real Slurm, where Debian has it'
@@ -117,6 +118,10 @@ bench: $(VENV)/installed
 bench-sizes: $(VENV)/installed
 	@$(BIN)/python benchmarks/throughput.py
 	@$(BIN)/python benchmarks/sizes.py
+
+# As root.
+bench-gateway: $(VENV)/developer
+	@$(BIN)/python benchmarks/gateway.py
 
 # A quarter of an hour. What the peers need is installed where that is possible, else they are left out.
 bench-peers: $(VENV)/installed

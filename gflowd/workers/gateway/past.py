@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from gflowd.effects.gateway.peers import Asker
 
-MOST, MOST_OF_USER = 8, 2  # that are answered at a time
+MOST, MOST_OF_USER = 16, 4  # that are answered at a time
 WITHIN = 60  # seconds
 LAST = 1 << 20  # no descriptor is above
 BUSY = "gflowd's gateway answers many questions to the history now; try again"
@@ -58,13 +58,16 @@ class Past:
         self._of_user[asker.uid] += 1
         return pidfd
 
+    def knows(self, pidfd: int) -> bool:
+        """Whether that is one of these processes."""
+        return pidfd in self._children
+
     def ended(self, pidfd: int) -> None:
         """The process has."""
-        if pidfd in self._children:
-            pid, uid = self._children.pop(pidfd)
-            self._of_user[uid] -= 1
-            os.waitpid(pid, 0)
-            os.close(pidfd)
+        pid, uid = self._children.pop(pidfd)
+        self._of_user[uid] -= 1
+        os.waitpid(pid, 0)
+        os.close(pidfd)
 
     def close(self) -> None:
         """Ends them all."""

@@ -105,7 +105,11 @@ class Server:
         """
         self._mono = mono
         ready: list[_Connection] = []
-        for fd, _ in self._epoll.poll(0):
+        readable = [fd for fd, _ in self._epoll.poll(0)]
+        for fd in filter(self._past.knows, readable):
+            self._forget(fd)  # before it is closed: a process that answers may have it too
+            self._past.ended(fd)
+        for fd in readable:
             if fd == self._listener.fileno():
                 self._accept()
             elif (connection := self._connections.get(fd)) is not None:
@@ -113,9 +117,6 @@ class Server:
                     self._send(connection)
                 elif self._has_whole(connection):
                     (self._heavy if connection.promised else ready).append(connection)
-            else:
-                self._forget(fd)  # before it is closed: a process that answers may have it too
-                self._past.ended(fd)
         self._answer(ready + self._heavy[:1])
         del self._heavy[:1]
         if mono >= self._look_at:
