@@ -60,6 +60,22 @@ def test_an_array_writes_one_file_in_its_users_directory(machine: SharedMachine)
     assert sorted((user.work / "all").read_text().split()) == ["1", "2", "3"]
 
 
+def test_another_attempt_finds_what_the_first_left(machine: SharedMachine) -> None:
+    user = machine.as_user("gfa")
+    line = '[ -e "$TMPDIR/first" ] || { touch "$TMPDIR/first"; exit 1; }; echo $GFLOW_ATTEMPT'
+    job_id = user.submit("--max-retries", "1", "--", "sh", "-c", line)
+    assert ended(user, job_id)[2] == 0
+    assert user.log(job_id).split() == [b"2"]
+
+
+def test_a_script_written_for_slurm_finds_its_programs(machine: SharedMachine) -> None:
+    user = machine.as_user("gfb")
+    script = user.write("slurm.sh", "#!/bin/bash -l\n#SBATCH -n 2\nsrun id -un\necho $SLURM_JOB_UID\n")
+    job_id = user.submit(str(script))
+    assert ended(user, job_id)[2] == 0, user.log(job_id)
+    assert user.log(job_id).decode().split() == ["gfb", "gfb", "60002"]
+
+
 def test_limits_cancellations_and_strays_reach_all_of_a_job_and_nobody_elses(machine: SharedMachine) -> None:
     gfa, gfb = machine.as_user("gfa"), machine.as_user("gfb")
     other = gfb.submit("--", "sleep", "600")
