@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -106,4 +107,39 @@ def test_logins_stay_shut_out_while_the_daemon_is_down_and_come_in_when_that_is_
     machine.write_config(shared={"enforce_gpus": "jobs"})
     machine.start()
     eventually(lambda: opens(gfa) == ["0", "1", "255"])
+    machine.stop()
+
+
+def test_daemons_of_users_keep_off_what_roots_has_given_and_it_believes_only_whom_it_trusts(
+    machine: SharedMachine, cards: Cards
+) -> None:
+    gfa, gfb = machine.as_user("gfa"), machine.as_user("gfb")
+    places = {"GFLOW_STATE_DIR": f"{gfa.home}/gflow", "GFLOW_CONFIG": str(gfa.write("own.toml", "gpu.poll_interval=1"))}
+    own = {**gfa.env, **places, **{name: machine.as_user("root").env[name] for name in ("LD_LIBRARY_PATH", VARIABLE)}}
+
+    def mine(*words: str, program: str = "gflowctl") -> str:
+        done = gfa.run(str(gfa.bin / program), *words, env=own)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    def states(found: dict[str, Any]) -> list[tuple[str, str | None]]:
+        return [(gpu["state"], gpu["cause"]) for gpu in found["gpus"]]
+
+    wait = "while [ ! -e go ]; do sleep 0.05; done"
+    machine.start()
+    first = gfb.submit("-g", "1", "--wrap", wait)
+    gfb.until(first, "running")
+    mine("start", program="gflowd")
+    elsewhere = ("unmanaged", "allocated by another gflow daemon")
+    eventually(lambda: states(json.loads(mine("status", "--json", program="gflowd"))) == [elsewhere, ("idle", None)])
+    mine("submit", "-g", "1", "--wrap", wait)
+    eventually(lambda: states(told(machine))[1] == ("idle", "claimed by gfa, whose claims are not honoured"))
+    machine.write_config(gpu={"trust_claims_of": ["gfa"]})
+    machine.daemon.send_signal(signal.SIGHUP)
+    eventually(lambda: states(told(machine))[1] == elsewhere)
+    gfa.write("go", "")
+    eventually(lambda: states(told(machine))[1] == ("idle", None))
+    mine("stop", program="gflowd")
+    gfb.write("go", "")
+    assert gfb.wait(first) == 0
     machine.stop()

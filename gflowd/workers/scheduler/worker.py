@@ -35,7 +35,6 @@ from gflowd.workers.scheduler.launcher import Launcher
 from gflowd.workers.scheduler.planner import Planner, Said, ends
 from gflowd.workers.scheduler.recorder import Recorder
 from gflowd.workers.scheduler.scratch import Scratch
-from gflowd.workers.scheduler.shared_launcher import SharedLauncher
 from gflowd.workers.scheduler.snapshot_follower import SchedulerState
 from gflowd.workers.scheduler.status_file import StatusFile, Trouble, Waiting, status
 from gflowd.workers.slots import SCHEDULER, Agenda
@@ -100,6 +99,8 @@ class Scheduler:
         self._state = SchedulerState(wiring.state, wiring.config, self._alone.is_held, self._events.create)
         self._scratch = Scratch(wiring.state, wiring.config.tmp, removals.groups(wiring.state, wiring.config))
         if self._is_of_many:
+            from gflowd.workers.scheduler.shared_launcher import SharedLauncher
+
             self._launcher: Launching = SharedLauncher(wiring.state, wiring.runtime, self._scratch, wiring.config)
         else:
             self._launcher = Launcher(wiring.state, wiring.runtime, self._scratch)
