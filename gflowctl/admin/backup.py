@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 def save(context: Context, path: str, *, logs: bool) -> Fold:
     """Writes a backup to `path`; the snapshot that went into it. Raises `Refused`, `SystemFailed` or OSError."""
     state = context.state
+    backup_file.check_may(state)
+    if logs and state.shared is not None:
+        raise Refused("--logs: of many users logs are theirs, and root does not follow where they lead")
     if not state.has_snapshot():
         raise Refused(f"{state.root}: nothing has been submitted, so there is nothing to back up")
     with context.writable_store.commit() as commit:
-        snapshot = paths.read_private(state.snapshot)
+        snapshot = paths.read_open(state.open_told(state.snapshot, os.O_RDONLY))
         fold = commit.fold()
     about = {"gflow": __version__, "at": time.time(), "machine": fold.of(HEADER).get(0, {}).get("machine")}
     with backup_file.Writer(path, about) as writer:
@@ -44,6 +47,9 @@ def _files(context: Context, *, logs: bool) -> Iterator[tuple[str, str]]:
     for folder in ("env", "scripts"):
         for name in _listed(state.path(folder)):
             yield f"{folder}/{name}", state.path(folder, name)
+            if state.shared is not None:  # it is a user's
+                for kept in _listed(state.path(folder, name)):
+                    yield f"{folder}/{name}/{kept}", state.path(folder, name, kept)
     if logs:
         for job in _listed(state.jobs):
             for attempt in _listed(state.path("jobs", job)):

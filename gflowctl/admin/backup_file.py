@@ -18,15 +18,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO, Self
 
+    from gflowd.paths import State
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 256 << 20  # bytes
 BLOCK = 1 << 20
 NAME = re.compile(
-    r"snapshot\.jsonl|options\.json|gflow\.toml|history\.db|(?:env|scripts)/[0-9a-f]{32}"
+    r"snapshot\.jsonl|options\.json|gflow\.toml|history\.db|(?:env|scripts)/(?:(?:0|[1-9][0-9]{0,9})/)?[0-9a-f]{32}"
     r"|jobs/[1-9][0-9]{0,14}/[1-9][0-9]{0,8}/log(?:\.cut)?",
     re.ASCII,
 )
+
+
+def check_may(state: State) -> None:
+    """Raises `Refused` for who may not back up or restore what is of many users."""
+    if state.shared is not None and os.geteuid() != 0:
+        raise Refused("only root backs up and restores what is of all users")
 
 
 class Writer:

@@ -47,6 +47,7 @@ class Restored:
 def restore(context: Context, path: str, *, force: bool, with_config: bool) -> Restored:
     """Replaces state and configuration by the backup at `path`. Raises `Refused`, `SystemFailed` or OSError."""
     state = context.state
+    backup_file.check_may(state)
     config = context.config_path if with_config else None
     staging = state.path(STAGING)
     if config is not None and os.path.exists(config) and not os.path.isfile(config):
@@ -62,7 +63,8 @@ def restore(context: Context, path: str, *, force: bool, with_config: bool) -> R
             kept = _Kept(state.path(f"replaced-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"))
             _put_files(state, staging, kept)
             if config is not None:
-                _put_config(os.path.join(staging, "gflow.toml"), config, kept)
+                mode = paths.PRIVATE if state.shared is None else paths.PUBLIC
+                _put_config(os.path.join(staging, "gflow.toml"), config, kept, mode)
             _put_snapshot(context, fold, kept)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -99,7 +101,7 @@ def _refuse_to_replace(state: State, staging: str, config: str | None, *, force:
     if force:
         return
     how = "--force replaces it and keeps the old one"
-    for name in ("snapshot.jsonl", *HISTORY[:1], "jobs"):
+    for name in ("snapshot.jsonl", *HISTORY[:1], *(("jobs",) if state.shared is None else ())):
         if os.path.lexists(state.path(name)):
             raise Refused(f"{state.root} is in use: it has {name}; {how}")
     ours = os.path.join(staging, "gflow.toml")
@@ -135,13 +137,41 @@ def _put_files(state: State, staging: str, kept: _Kept) -> None:
             target = state.path(inside)
             if inside in ("snapshot.jsonl", "gflow.toml") or (inside.startswith("jobs/") and os.path.lexists(target)):
                 continue
-            paths.private_directory(os.path.dirname(target))
-            os.chmod(source, 0o700 if inside.startswith("scripts/") else 0o600)
+            owner = _owner(state, inside)
+            if owner is not None:
+                _give(source, owner, 0o500 if inside.startswith("scripts/") else 0o400)
+                paths.passable_directory(os.path.dirname(target))
+            else:
+                if state.shared is None:
+                    paths.private_directory(os.path.dirname(target))
+                os.chmod(source, 0o700 if inside.startswith("scripts/") else 0o600)
             os.rename(source, target)
             paths.sync_directory(os.path.dirname(target))
 
 
-def _put_config(source: str, config: str, kept: _Kept) -> None:
+def _owner(state: State, inside: str) -> int | None:
+    """Whose a file of the backup is to be, where there are many users: `env/1001/...`. Raises `Refused` for another's
+    backup.
+    """
+    folder, *rest = inside.split("/")
+    if folder not in ("env", "scripts", "jobs"):
+        return None
+    if (state.shared is None) != (folder == "jobs" or len(rest) == 1):
+        raise Refused("the backup is not of a gflowd for " + ("one user" if state.shared is None else "all users"))
+    return None if state.shared is None else int(rest[0])
+
+
+def _give(path: str, uid: int, mode: int) -> None:
+    """In a directory where only we make names."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, uid, -1)
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
+
+
+def _put_config(source: str, config: str, kept: _Kept, mode: int) -> None:
     if not os.path.exists(source) or (os.path.exists(config) and _same(config, source)):
         return
     if os.path.lexists(config):
@@ -149,7 +179,7 @@ def _put_config(source: str, config: str, kept: _Kept) -> None:
             paths.replace_file(kept.path("gflow.toml"), file.read(), durable=True)
     os.makedirs(os.path.dirname(config), exist_ok=True)
     with open(source, "rb") as file:
-        paths.replace_file(os.path.realpath(config), file.read(), durable=True)
+        paths.replace_file(os.path.realpath(config), file.read(), durable=True, mode=mode, is_exact=True)
 
 
 def _put_snapshot(context: Context, fold: Fold, kept: _Kept) -> None:
@@ -160,7 +190,8 @@ def _put_snapshot(context: Context, fold: Fold, kept: _Kept) -> None:
     is_new = not os.path.lexists(store.path)
     with store.commit(instead=Fold()) as commit:
         if not store.notes and not is_new:  # else it was unreadable, and has been set aside
-            paths.replace_file(kept.path("snapshot.jsonl"), paths.read_private(store.path), durable=True)
+            before = paths.read_open(store.state.open_told(store.path, os.O_RDONLY))
+            paths.replace_file(kept.path("snapshot.jsonl"), before, durable=True)
         store.notes.clear()
         given = fold.next_id + LEAP if is_new else fold.next_id
         commit.next_id = max(commit.next_id, given, store.first_free_id())

@@ -60,7 +60,7 @@ def _list(args: argparse.Namespace, context: Context) -> int:
     from gflowctl.admin.checks import is_of_others
 
     if is_of_others(context):
-        raise Refused("what waits to be delivered to all users only root sees")
+        raise Refused("only root can list the notifications of all users")
     found = notifications.waiting(context)
     config = context.configuration()
     shown = {each.key: notifications.shown(each.key, config) for each in found}

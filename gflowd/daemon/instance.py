@@ -162,6 +162,9 @@ def signal_daemon(state: State, holder: daemon.Daemon, number: signal.Signals) -
         signal.pidfd_send_signal(fd, number)
     except ProcessLookupError:
         pass
+    except PermissionError:
+        os.close(fd)
+        raise Refused(f"the daemon ({holder}) is not yours; root may do that") from None
     return fd
 
 

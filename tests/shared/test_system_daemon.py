@@ -88,6 +88,7 @@ def test_doctor_knows_whose_everything_is_to_be(machine: SharedMachine) -> None:
     assert told["/var/lib/gflow/scheduler.lock has mode 644"] == "FAIL"
     assert told["/var/spool/gflow/jobs has mode 700"] == "FAIL"
     assert told["/etc/pam.d/gflow, by which accounts are checked, is missing: no job starts"] == "FAIL"
+    (machine.root / "etc/pam.d/gone").rename(machine.root / "etc/pam.d/gflow")
     machine.stop()
     told = findings(machine, "gfb")
     assert told["gflowd is not running"] == "WARN"
@@ -115,3 +116,26 @@ def test_jobs_of_ones_own_gflowd_are_not_forgotten(machine: SharedMachine) -> No
     machine.stop()
     assert "(sudo systemctl" not in user.ctl("info").stdout
     assert "not running (gflowd run --system, as root)" in user.ctl("info").stdout
+
+
+def test_root_backs_up_what_is_of_all_users(machine: SharedMachine) -> None:
+    user, root = machine.as_user("gfa"), machine.as_user("root")
+    machine.start()
+    script = user.write("job.sh", "#!/bin/sh\necho ran as $(id -un) with $WORD\n", 0o700)
+    job = user.submit("--hold", str(script), env={**user.env, "WORD": "sesame"})
+    for words in (("backup", f"{user.home}/x"), ("restore", f"{user.home}/x")):
+        assert user.refused(1, *words) == "only root backs up and restores what is of all users"
+    assert root.refused(1, "backup", "--logs", "/run/x").startswith("--logs: of many users logs are theirs")
+    root.ctl("backup", "/run/kept")
+    machine.stop()
+    root.sh("rm -r /var/lib/gflow/snapshot.jsonl /var/lib/gflow/env /var/lib/gflow/scripts")
+    root.ctl("restore", "--force", "/run/kept")
+    told = root.sh("find /var/lib/gflow/env /var/lib/gflow/scripts -type f -printf '%u %m\n' | sort").stdout
+    assert told == "gfa 400\ngfa 500\n"
+    machine.start()
+    assert not [text for text, level in findings(machine, "root").items() if level == "FAIL"]
+    user.ctl("release", str(job))
+    assert user.wait(job) == 0
+    assert user.log(job) == b"ran as gfa with sesame\n"
+    for words in (("stop", "--system"), ("reload", "--system")):
+        assert user.refused(1, *words, program="gflowd").endswith("is not yours; root may do that")
