@@ -161,7 +161,8 @@ SETTINGS = (
     Setting("shared", "launcher", "shared_launcher", value_types.choice("systemd", "own"), "systemd", '"systemd"',
             "What starts jobs as their users: systemd, or own, gflowd's own program where systemd does not run."),
     Setting("shared", "pam_service", "shared_pam_service", value_types.name_of_file(), "gflow", '"gflow"',
-            "The file of /etc/pam.d by which the account of a job's user is checked and its session opened."),
+            "The file of /etc/pam.d by which the account of a job's user is checked and its session opened; where "
+            "systemd starts jobs, this session is closed as soon as a job has begun."),
     Setting("shared", "no_new_privs", "shared_no_new_privs", value_types.flag(), False, "false",
             "Keep jobs from gaining privileges by programs such as sudo and ping, and from setuid container runtimes."),
     Setting("shared", "enforce_gpus", "shared_enforce_gpus", value_types.choice("off", "jobs", "everyone"), "jobs",
