@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from gflowd.core.errors import Refused
 from gflowd.core.job import array_task, dependencies
 from gflowd.core.job.records import SPEC
@@ -9,12 +11,16 @@ from gflowd.core.queue import dependency_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any, Protocol
 
     from gflowd.core.job.dependencies import Needs
     from gflowd.core.job.model import Job
     from gflowd.core.judging.standing import Records
+
+    _Node = int | tuple[tuple[str, str], int]  # a spec, or a name with a user, and a place among those of that name
+    # a node, the job by which it was reached, and what it leads to
+    _Step = tuple[_Node, int | None, Iterator[tuple[_Node, int | None]]]
 
     class Jobs(Protocol):
         """The jobs there are: `standing.Standing`, or what gflowctl shows of a snapshot."""
@@ -108,6 +114,79 @@ class _Search:
         mine = specs[spec_id]
         name = self._names.get(spec_id, mine["name"])
         return [other for other in self._by_name[name, mine["user"]] if other < spec_id]
+
+
+def refuse_any(jobs: Jobs, spec_ids: Iterable[int]) -> None:
+    """Raises `Refused` if one of the jobs or arrays `spec_ids`, or any that they wait for, waits for itself. Takes time
+    in proportion to the jobs, whatever they are called and wait for: others may have made them so.
+    """
+    graph = _Graph(jobs)
+    done: set[_Node] = set()
+    for root in spec_ids:
+        way: list[_Step] = [] if root in done else [(root, root, graph.leads_to(root))]
+        places: dict[_Node, int] = {root: 0}
+        while way:
+            node, _, ahead = way[-1]
+            step = next(ahead, None)
+            if step is None:
+                way.pop()
+                del places[node]
+                done.add(node)
+                continue
+            following, job_id = step
+            if following in places:
+                circle = [each for _, each, _ in way[places[following] :] if each is not None]
+                last = job_id if circle[0] == following and job_id is not None else circle[0]
+                shown = _shown(jobs, [last, *circle[1:], last])
+                raise Refused(f"job {_label(jobs, last)} would wait for itself ({shown})")
+            if following not in done:
+                places[following] = len(way)
+                way.append((following, job_id, graph.leads_to(following)))
+
+
+class _Graph:
+    """Which spec waits for which. All earlier jobs of a name are waited for through a node of that name and a place
+    among them: so that each of many jobs of one name leads to one node, not to all others.
+    """
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._named: dict[tuple[str, str], list[int]] = {}
+        for spec_id, raw in jobs.records.of(SPEC).items():
+            self._named.setdefault((raw["name"], raw["user"]), []).append(spec_id)
+        for found in self._named.values():
+            found.sort()
+
+    def leads_to(self, node: _Node) -> Iterator[tuple[_Node, int | None]]:
+        """The nodes that it waits for, each with the job by which."""
+        if not isinstance(node, int):
+            name, place = node
+            yield from self._of_spec(self._named[name][place])
+            if place:
+                yield (name, place - 1), None
+            return
+        if not self._jobs.knows(node):
+            return
+        raw = self._jobs.records.of(SPEC)[node]
+        needs = raw.get("needs")
+        for each in () if needs is None else dependencies.decode(needs).dependencies:
+            if each.id is None:
+                name = raw["name"], raw["user"]
+                place = bisect_left(self._named[name], node)
+                if place:
+                    yield (name, place - 1), None
+            elif each.element or each.id not in self._jobs.families:
+                if not self._jobs.has_ended(each.id):
+                    yield self._jobs.spec_of(each.id), each.id
+            else:
+                yield from self._of_spec(each.id)
+
+    def _of_spec(self, spec_id: int) -> Iterator[tuple[_Node, int | None]]:
+        """By one job of it that has not ended, if there is any."""
+        for job_id in self._jobs.ids_of(spec_id):
+            if not self._jobs.has_ended(job_id):
+                yield spec_id, job_id
+                return
 
 
 def _shown(jobs: Jobs, way: list[int]) -> str:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     Record = tuple[str, int | str, Any]  # kind, id, value; None as value removes it
 
 PROVISIONAL = 1 << 40  # the first id of new jobs in a request; the others follow it as the real ones will
+MOST_PAST = 1000  # jobs in the history that are looked up for one request
 KINDS = (SPEC, WISH, LIMIT, RESERVATION, QUOTA, SETTING)  # all others are the daemon's alone
 REMOVABLE = (WISH, LIMIT, RESERVATION, QUOTA, SETTING)
 _PARTS = 3
@@ -57,7 +58,21 @@ def judge(  # noqa: PLR0913, PLR0917 -- all that a request is judged by
     `next_id`: the first free one. Values in `asked` are as JSON has them, and may be anything.
     """
     standing = records if isinstance(records, Standing) else Standing(records)
-    return _Request(asked, standing, Terms(peer, policy, limits, now, past), next_id).judged(once)
+    return _Request(asked, standing, Terms(peer, policy, limits, now, _sparing(past)), next_id).judged(once)
+
+
+def _sparing(past: Past) -> Past:
+    """Asks the history for each job once, and for so many only: all others wait meanwhile."""
+    found: dict[int, tuple[int, Mapping[str, Any]] | None] = {}
+
+    def look(job_id: int) -> tuple[int, Mapping[str, Any]] | None:
+        if job_id not in found:
+            if len(found) >= MOST_PAST:
+                raise Refused(f"a request can wait for at most {MOST_PAST} jobs that have left the queue")
+            found[job_id] = past(job_id)
+        return found[job_id]
+
+    return look
 
 
 class _Request:
@@ -197,7 +212,7 @@ class _Request:
             if spec.needs is not None and (closing or any(each >= job_id for each in spec.needs.ids)):
                 closing.append(job_id)
         if closing:
-            cycles.refuse(self._laid_over({**self.new, **self.changed}), closing, None, None)
+            cycles.refuse_any(self._laid_over({**self.new, **self.changed}), closing)
 
     def _more_bytes(self) -> int:
         """By how many the specs take more than before."""

@@ -5,10 +5,12 @@ For `test_fuzz_parsers` and for `make fuzz`. Beside each stand words of its lang
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC
 from zoneinfo import ZoneInfo
 
@@ -19,8 +21,12 @@ from gflowd.config import loader, settings, toml_file
 from gflowd.core.errors import GflowError
 from gflowd.core.execution import log_trimming, procstat
 from gflowd.core.job import array_ids, arrays, codec, dependencies, retries
+from gflowd.core.judging import judge
+from gflowd.core.judging.peer import Peer
+from gflowd.core.judging.policy import Policy
 from gflowd.core.progress import bar, report
 from gflowd.core.request import sweep_parameters, update_rules
+from gflowd.core.request.validation import Limits
 from gflowd.core.slurm import script_head
 from gflowd.core.syntax import durations, filename_patterns, instants, job_ids, memory, ranges, templates
 from gflowd.paths import State
@@ -31,6 +37,8 @@ Target = Callable[[bytes], object]
 
 NOW = 1_800_000_000.0
 ZONES = (None, UTC, ZoneInfo("Europe/Berlin"))
+SPEC = {"command": ["x"], "name": "x", "cwd": "/", "env": "e"}
+ASKER, POLICY = Peer(1001, "ada", is_operator=True), Policy()
 KNOWN = (1, 2, 3, 5, 8, 42, 1000)
 
 
@@ -161,6 +169,21 @@ def _progress(data: bytes) -> None:
         assert told is None or (0 <= told.fraction <= 1 and told.text.isprintable())
 
 
+def _request(data: bytes) -> None:
+    """What any user may send to the gateway, judged beside a job of theirs."""
+    try:
+        asked = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    fold = Fold()
+    fold.of("spec")[1] = {**SPEC, "user": "ada", "uid": 1001, "submitted_at": 5.0}
+    own = SPEC | asked if isinstance(asked, dict) else asked
+    for wanted in (asked, [["spec", 1, own]], [["spec", judge.PROVISIONAL, own]], [["wish", 1, asked]]):
+        if isinstance(wanted, list):
+            with suppress(GflowError):
+                judge.judge(wanted, fold, ASKER, POLICY, Limits(), 9, NOW)
+
+
 LINES = ("0,1,", "[0,1,", '"spec"', '"phase"', '"wish"', ",1,", "{}]", "null", '{"is":"queued"}', "\n", '["x"]')
 TARGETS: dict[str, tuple[Target, Sequence[str]]] = {
     "durations": (text(durations.parse), ("90s", "1h30m", "1-12:30:05", "7", "d", "w", ".5", "٣")),
@@ -196,6 +219,11 @@ TARGETS: dict[str, tuple[Target, Sequence[str]]] = {
     "snapshots": (_snapshot, ('[0,1,"header",0,{"format":1}]', "\n", "00000000 ", "[1,2,")),
     "sound snapshots": (_sound_snapshot, LINES),
     "records": (_records, LINES),
+    "requests": (_request, (
+        '[["spec",1,', '[["wish",1,', '{"held":true', "}]]", '"needs":{"dependencies":[{"kind":"afterok","id":1}]}',
+        '"family":{"ranges":[[1,3,1]]}', '"gpus":', "1e999", "NaN", '"\\ud800"', "null", '"retry":{"on":["failure"]}',
+        '"repeat":{"rule":"every 60s","due":5}', '"output":"/%j"', '"name_template":"{a}"', "{", "}", "[", "]", "-1",
+    )),
     "backups": (_backup, ("manifest.json", "ustar", "\0" * 512)),
 }  # fmt: skip
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 from asking import ADAS, ENDED, NEW, SPEC, Records, ask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import depth
 
 from gflowd.core.errors import Refused
 from gflowd.core.job.dependencies import Dependency, Needs
@@ -98,3 +102,56 @@ def test_jobs_of_one_name_wait_for_the_earlier_ones() -> None:
     jobs = Standing(Records(spec={20: {**alone, **after(22)}, 21: alone, 22: alone}))
     with pytest.raises(Refused, match="job 21 would wait for itself"):
         cycles.refuse(jobs, [21, 22], None, None)
+
+
+WAITS = st.lists(st.tuples(st.sampled_from(["afterok", "singleton"]), st.integers(1, 12), st.booleans()), max_size=2)
+SPECS = st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), WAITS), min_size=1, max_size=5)
+
+
+@given(specs=SPECS, ended=st.sets(st.integers(1, 12), max_size=3))
+@settings(max_examples=depth.examples(500), deadline=None)
+def test_both_ways_to_look_for_circles_find_the_same(specs: Any, ended: set[int]) -> None:
+    found: dict[int, Any] = {}
+    at = 1
+    for name, is_array, waits in specs:
+        named = [{"kind": kind, "id": None if kind == "singleton" else job_id, "element": element}
+                 for kind, job_id, element in waits]  # fmt: skip
+        family = {"family": {"ranges": [[1, 2, 1]]}} if is_array else {}
+        found[at] = {**ADAS, "name": name, "needs": {"dependencies": named}, **family}
+        at += 1 + is_array
+    jobs = Standing(Records(spec=found, phase=dict.fromkeys(ended, ENDED)))
+    said = []
+    for look in (lambda: cycles.refuse_any(jobs, found), lambda: cycles.refuse(jobs, [*found], None, None)):
+        try:
+            look()
+        except Refused as error:
+            said.append(str(error).startswith("job "))
+        else:
+            said.append(False)
+    assert said[0] == said[1]
+
+
+def test_what_has_ended_is_waited_for_no_more() -> None:
+    first = {**ADAS, **after(None, kind="singleton")}
+    elements = {**ADAS, "name": "b", **after(4), "needs": {"dependencies": [
+        {"kind": "afterok", "id": 4}, {"kind": "afterok", "id": 5, "element": True}]}}  # fmt: skip
+    specs = {1: first, 4: {**ARRAY, "name": "c", **after(9)}, 9: elements}
+    jobs = Standing(Records(spec=specs, phase={4: ENDED, 5: ENDED, 6: ENDED}))
+    cycles.refuse_any(jobs, specs)
+
+
+def test_many_jobs_of_one_name_are_looked_at_once_each() -> None:
+    names = {n: {**ADAS, **after(None, kind="singleton")} for n in range(2, 3000)}
+    chain = Standing(Records(spec={1: ADAS, **names}))
+    steps = Counter[int]()
+    knows = chain.knows
+    chain.knows = lambda job_id: bool(steps.update([job_id])) or knows(job_id)  # type: ignore[method-assign]
+    cycles.refuse_any(chain, names)
+    assert max(steps.values()) == 1
+
+
+def test_a_request_asks_the_history_for_so_many_jobs_only() -> None:
+    twice = [["spec", NEW + place, {**SPEC, **after(*range(1, 1001))}] for place in (0, 1)]
+    assert ask(*twice, past=lambda n: (n, ADAS), next_id=5000)
+    with pytest.raises(Refused, match="at most 1000 jobs that have left the queue"):
+        ask(["spec", NEW, {**SPEC, **after(*range(1, 1002))}], past=lambda n: (n, ADAS), next_id=5000)
