@@ -98,7 +98,7 @@ def _command_line(said: str) -> None:
 
 def _configuration(data: bytes) -> None:
     found, tables = toml_file.parse("gflow.toml", data)
-    gathered = loader._Gathered()
+    gathered = loader._Gathered(system=b"[shared]" in data)
     for key, value in toml_file.entries(tables):
         try:
             loader._take_entry(gathered, key, value, {})
