@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from gflowd.core.errors import TryAgain
-from gflowd.core.gateway import asking
+from gflowd.core.errors import Refused, TryAgain
+from gflowd.core.gateway import asking, protocol
 from gflowd.storage import gate
 from gflowd.storage.record_log import header_record
 from gflowd.storage.store import HEAD, Follower, may_have
@@ -78,8 +78,18 @@ def change(store: Store, place: str, decide: Callable[[Any], T], files: Sequence
         if not commit.records:
             return result, 0
         request = asking.commit(os.urandom(16).hex(), commit.seen, files, commit.records)
+        _check_size(request, len(commit.records))
         answer, _ = gate.ask(place, request, store.lock_timeout)
         if not answer.get("again"):
             return result, answer["first"] - asking.PROVISIONAL if commit.next_id > asking.PROVISIONAL else 0
         if time.monotonic() > deadline:
             raise TryAgain("the queue kept changing meanwhile; try again")
+
+
+def _check_size(request: bytes, records: int) -> None:
+    head, tail = (int.from_bytes(request[at : at + 4], "big") for at in (4, 8))
+    if head > protocol.HEAD_LIMIT or tail > protocol.TAIL_LIMIT or records > protocol.MOST_RECORDS:
+        size = (head + tail) / (1 << 20)
+        raise Refused(
+            f"that is too much at once for gflowd's gateway (records: {records}, {size:.1f}M); do it in parts"
+        )

@@ -20,6 +20,7 @@ MAGIC = b"GF1\n"
 START = 12  # bytes before the head
 HEAD_LIMIT = 4 << 20  # bytes of a request's head
 TAIL_LIMIT = 8 << 20  # bytes of a request's tail
+MOST_RECORDS = 20_000  # in a request
 ANSWER_LIMIT = 1 << 30  # bytes of an answer's head, and of its tail: whole histories
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gflowd.core.gateway.protocol import Malformed
+from gflowd.core.gateway.protocol import MOST_RECORDS, Malformed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from gflowd.core.gateway.asking import File, Record, Seen
 
 ENVIRONMENTS, SCRIPTS = "env", "scripts"
-MOST_RECORDS = 20_000
 MOST_FILES = 4096
 _ONCE = 32  # hexadecimal digits
 

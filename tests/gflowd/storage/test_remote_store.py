@@ -84,6 +84,17 @@ def test_how_far_was_read_is_said_and_what_changed_meanwhile_is_decided_anew(sto
     assert first["once"] != second["once"]
 
 
+def test_what_the_gateway_would_not_take_at_once_is_not_sent(store: Store) -> None:
+    def hold(commit: RemoteCommit) -> None:
+        for job_id in range(20_001):
+            commit.put("wish", job_id, {"held": True})
+
+    with pytest.raises(Refused, match=r"too much at once .*\(records: 20001, 0\.[0-9]M\)"):
+        change(store, hold)
+    with pytest.raises(Refused, match=r"\(records: 1, 8\.0M\)"):
+        change(store, lambda commit: commit.put("wish", 1, None), files=[("scripts", bytes((8 << 20) + 1))])
+
+
 def test_nothing_is_asked_for_where_nothing_is_to_be_changed(store: Store) -> None:
     assert change(store, lambda commit: commit.may_have("quota")) == (False, 0)
 
