@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 
 from gflowd.core.errors import SystemFailed, TryAgain
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from gflowd.core.gateway.protocol import Message
 
 NOT_THERE = "gflowd's gateway is not there (systemctl start gflow-gateway.socket)"
+BUSY = "gflowd's gateway has too much to do; try again"
+ENTRY = 5  # seconds to wait to be let in
 ANSWER = 30.0  # seconds that an answer may take
 BLOCK = 1 << 18  # bytes
 FIRST_REST, LONGEST_REST = 0.02, 0.5  # seconds between two tries
@@ -60,8 +63,13 @@ def view(gate: str) -> tuple[Seen, bytes]:
 
 def _answer(gate: str, request: bytes) -> Message:
     with socket.socket(socket.AF_UNIX) as connection:
+        # Where very many wait to be let in, connect(2) waits in line only on a socket that blocks.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", ENTRY, 0))
+        try:
+            connection.connect(gate)
+        except BlockingIOError:
+            raise TryAgain(BUSY) from None
         connection.settimeout(ANSWER)
-        connection.connect(gate)
         try:
             connection.sendall(request)
         except (BrokenPipeError, ConnectionResetError):

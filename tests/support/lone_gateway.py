@@ -29,7 +29,7 @@ least_uid = 0
 allow_root = true
 max_jobs_per_user = 1000000
 max_connections = {connections}
-max_connections_per_user = {connections}
+max_connections_per_user = {of_user}
 """
 ENVIRONMENT = b"A=1\0"
 
@@ -37,13 +37,13 @@ ENVIRONMENT = b"A=1\0"
 class LoneGateway:
     """`start` and `kill` it as often as you like."""
 
-    def __init__(self, root: Path, connections: int = 256) -> None:
+    def __init__(self, root: Path, connections: int = 256, of_user: int | None = None) -> None:
         self.root = root
         self.state = State(str(root / "state"))
         self.gate = str(root / "run/gate.sock")
         for name in ("state", "run"):
             (root / name).mkdir(mode=0o711)
-        (root / "gflow.toml").write_text(CONFIG.format(connections=connections))
+        (root / "gflow.toml").write_text(CONFIG.format(connections=connections, of_user=of_user or connections))
         (root / "gflow.toml").chmod(0o644)
         shared = Path(self.state.path("shared"))
         shared.write_text(json.dumps({"gate": self.gate, "jobs": self.state.path("jobs"), "private_jobs": False}))

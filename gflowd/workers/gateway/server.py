@@ -24,16 +24,18 @@ from gflowd.effects.gateway import own_files
 from gflowd.workers.gateway.rounds import Asked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gflowd.effects.gateway.peers import Asker, Peers
     from gflowd.workers.gateway.past import Past
     from gflowd.workers.gateway.rounds import Rounds
     from gflowd.workers.gateway.views import Views
 
 MODE = 0o666  # of the socket: who connects is known by the kernel's word
-BACKLOG = 4096
+BACKLOG = 256  # those who connect all the time would fill a longer line, in which others then wait
 DEADLINE = 5.0  # seconds from a connection to the last byte of its request
 ANSWER = 30.0  # seconds for the asker to take the answer
-AT_ONCE = 64  # connections that are accepted before requests are looked at
+AT_ONCE = 512  # connections that are accepted before requests are looked at
 FREE = 256 << 10  # bytes of any request that are taken without asking what its user has sent before
 PART = 256 << 10  # bytes that are read at a time
 BUSY = "gflowd's gateway has too much to do; try again"
@@ -111,7 +113,7 @@ class Server:
             self._past.ended(fd)
         for fd in readable:
             if fd == self._listener.fileno():
-                self._accept()
+                ready += self._accept()
             elif (connection := self._connections.get(fd)) is not None:
                 if connection.answer is not None:
                     self._send(connection)
@@ -132,7 +134,10 @@ class Server:
 
     # coming
 
-    def _accept(self) -> None:
+    def _accept(self) -> Iterator[_Connection]:
+        """Those of them whose requests are whole already. Somebody who connects and hangs up, very often, costs little
+        more than that.
+        """
         for _ in range(AT_ONCE):
             try:
                 found, _ = self._listener.accept()
@@ -148,10 +153,14 @@ class Server:
             except OSError:
                 found.close()
                 continue
-            self._connections[found.fileno()] = _Connection(found, asker, self._mono + DEADLINE)
+            connection = _Connection(found, asker, self._mono + DEADLINE)
+            self._connections[found.fileno()] = connection
             self._of_user[asker.uid] += 1
             self._look_at = min(self._look_at, self._mono + DEADLINE)
-            self._epoll.register(found, select.EPOLLIN)
+            if self._has_whole(connection):
+                yield connection
+            elif connection.reader is not None and found.fileno() >= 0:
+                self._epoll.register(found, select.EPOLLIN)
 
     def _check_room(self, asker: Asker) -> None:
         if self._of_user[asker.uid] >= self.limits.of_user:
@@ -179,7 +188,7 @@ class Server:
             if message is not None:
                 connection.request = requests.decode(*message)
                 connection.reader = None
-                self._epoll.unregister(connection.socket)
+                self._forget(connection.socket.fileno())
                 return True
             if not knew and reader.whole is not None and reader.whole > FREE:
                 self._promise(connection, reader.whole)
