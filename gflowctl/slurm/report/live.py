@@ -33,6 +33,8 @@ def sample(view: View, job: Job) -> Sample | None:
     key = (job.id, jobs.attempt(job))
     leader = (phase.started.identity, processes.job_mark(view.context.state.root, *key))
     found = processes.members({key: leader}, view.observed.pid or 0)[key]
+    if job.spec.uid is not None:  # what another user's process says of itself counts for nothing
+        found = [each for each in found if processes.is_of(each, job.spec.uid)]
     if not found:
         return None
     memory = sum(map(processes.memory, found)) / MIB
