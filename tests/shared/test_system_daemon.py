@@ -22,6 +22,12 @@ def test_it_is_roots_to_start(machine: SharedMachine) -> None:
     assert root.refused(1, "run", "--system", program="gflowd") == told
     config.chmod(0o644)
     assert not os.path.exists(machine.state.root)
+    assert user.refused(3, "init", "--system", "--force", program="gflowd").endswith("Permission denied")
+    root.gflowd("init", "--system", "--force")
+    assert "[shared]" in config.read_text()
+    assert config.stat().st_mode & 0o777 == 0o644
+    assert root.ctl("config", "show", "shared.users", "--state-dir", "/nowhere", check=False).returncode == 2
+    machine.write_config()
 
 
 def test_it_makes_its_places_follows_its_configuration_and_leaves_users_their_own(machine: SharedMachine) -> None:
@@ -139,3 +145,4 @@ def test_root_backs_up_what_is_of_all_users(machine: SharedMachine) -> None:
     assert user.log(job) == b"ran as gfa with sesame\n"
     for words in (("stop", "--system"), ("reload", "--system")):
         assert user.refused(1, *words, program="gflowd").endswith("is not yours; root may do that")
+    machine.stop()
