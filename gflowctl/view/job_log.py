@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -27,11 +28,22 @@ def open_log(path: str) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Refused(f"{path}: {error.strerror}") from None
+        raise Refused(f"{path}: {error.strerror}{_whose(path) if error.errno == errno.EACCES else ''}") from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise Refused(f"{path} is not a regular file; its content cannot be shown")
     return fd
+
+
+def _whose(path: str) -> str:
+    """Whose the directory is in which a file is, where that is another's."""
+    import pwd
+
+    try:
+        uid = os.stat(os.path.dirname(path)).st_uid
+        return "" if uid == os.geteuid() else f"; it belongs to {pwd.getpwuid(uid).pw_name}"
+    except (OSError, KeyError):
+        return ""
 
 
 class JobLog:

@@ -29,6 +29,18 @@ with Queue() as queue:
 """
 
 
+PAGE = """
+from gflowctl.context import Context
+from gflowctl.view.views import View
+from gflowctl.web.pages import job
+import os
+context = Context(os.environ)
+view = View(context, context.store.read())
+view.knows(1)
+print(job.shown(job.output(view, view.job(1)), None)["trouble"])
+"""
+
+
 @pytest.fixture(scope="module")
 def started(machine: SharedMachine) -> SharedMachine:
     machine.write_config(history={"after": "0s"})
@@ -113,6 +125,8 @@ def test_slurms_programs_work(ada: Person) -> None:
 
 def test_programs_change_and_read_it_too(ada: Person, bob: Person) -> None:
     done = bob.python(API)
+    page = bob.python(PAGE)
+    assert page.stdout == "/var/spool/gflow/jobs/1/1/u/log: Permission denied; it belongs to gfa\n", page
     assert done.returncode == 0, done
     assert done.stdout.splitlines() == ["[0] b'by program\\n'", "['cancelled']", "job 1 belongs to gfa"], done
 
