@@ -172,9 +172,11 @@ SETTINGS = (
     Setting("shared", "top_priority", "shared_top_priority", value_types.whole(least=0), 10, "10",
             "The highest priority that a user may give a job; operators may give any."),
     Setting("shared", "reserve", "shared_reserve", value_types.choice("operators", "everyone"), "operators",
-            '"operators"', "Who may reserve GPUs: operators or everyone."),
+            '"operators"', "Who may reserve GPUs: operators or everyone. Users who are no operators reserve for "
+            "themselves, at most 20 times, and for the next 90 days."),
     Setting("shared", "max_jobs_per_user", "shared_max_jobs_per_user", value_types.whole(least=1), 10000, "10000",
-            "How many queued jobs each user may have, every element of an array counted."),
+            "How many queued jobs each user may have, every element of an array counted. However many these are, the "
+            "jobs of one user who is no operator take 32 MiB of the snapshot at most."),
     Setting("shared", "max_script", "shared_max_script", value_types.bytes_size(least=1024), 4 << 20, '"4M"',
             "The largest script of a job."),
     Setting("shared", "max_kept_per_user", "shared_max_kept_per_user", value_types.bytes_size(least=1 << 20),
