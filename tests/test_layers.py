@@ -22,7 +22,7 @@ ANYONE = ("gflowd", "gflowd.core.errors")
 
 BELOW_PLANNING = tuple(
     f"gflowd.core.{folder}."
-    for folder in ("accounting", "execution", "gpu", "job", "metrics", "queue", "request", "slurm", "syntax")
+    for folder in ("accounting", "cluster", "execution", "gpu", "job", "metrics", "queue", "request", "slurm", "syntax")
 )
 BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.log", "gflowd.paths")
 # What gflowctl uses of gflowd: what is kept, how it is kept, and how to see and wake the daemon.
@@ -61,6 +61,12 @@ MAY_IMPORT = (
             "gflowd.core.accounting.",  # who used how much, and may
             "gflowd.core.execution.",  # from start to end of an attempt
         )
+    ),
+    # jobs that a cluster runs
+    (
+        "gflowd.core.cluster.",
+        ("gflowd.core.cluster.", "gflowd.core.execution.", "gflowd.core.job.", "gflowd.core.moment",
+         "gflowd.core.syntax."),
     ),
     # how far a job says it is, for people to see
     ("gflowd.core.progress.", ("gflowd.core.job.value", "gflowd.core.progress.")),

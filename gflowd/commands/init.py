@@ -9,6 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from gflowd.config.cluster_tables import KEYS
 from gflowd.config.settings import OF_THE_SYSTEM, SETTINGS
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.paths import check_trusted, default_config_path, replace_file
@@ -34,6 +35,7 @@ QUOTAS = """
 # [quota.projects.vision]
 # max_running_gpus = 2
 """
+CLUSTER = "hpc"  # stands for a cluster's name
 
 
 def template(*, system: bool = False) -> str:
@@ -47,7 +49,12 @@ def template(*, system: bool = False) -> str:
             section = setting.section
             lines.append(f"\n[{section}]\n")
         lines.append(f"# {setting.about}\n# {setting.key} = {setting.written}\n")
-    return "".join((*lines, QUOTAS))
+    lines.append(QUOTAS)
+    if not system:
+        lines.append(f"\n# A cluster that jobs can be handed over to: gflowctl submit --cluster {CLUSTER}\n")
+        lines.append(f"# [cluster.{CLUSTER}]\n")
+        lines.extend(f"# # {key.about}\n# {name} = {key.written}\n" for name, key in KEYS.items())
+    return "".join(lines)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gflowd.config import settings, toml_file
+from gflowd.config import cluster_tables, settings, toml_file
 from gflowd.core.errors import Refused
 from gflowd.core.job import model
 from gflowd.paths import SYSTEM_CONFIG, check_trusted, default_config_path
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gflowd.config.settings import Path
+    from gflowd.core.cluster.clusters import Cluster
     from gflowd.core.notify.targets import Hook, Mailbox, Service, Webhook
 
 PREFIX = "GFLOW_"
@@ -31,6 +32,7 @@ class Config:
     mtime_ns: int | None  # of the file; None if there is none
     notes: tuple[str, ...]  # what the user should be told once
     quotas: Mapping[str, Mapping[str, int | None]]  # by id, as `core.accounting.quotas` has them; not merged
+    clusters: Mapping[str, Cluster]  # by name
     timezone: str | None
     log_level: str
     start_grace: float
@@ -124,6 +126,7 @@ class _Gathered:
         self.system = system  # it is the configuration of the daemon for many users
         self.values: dict[str, Any] = {setting.attribute: setting.default for setting in settings.SETTINGS}
         self.quotas: dict[str, dict[str, int | None]] = {}
+        self.clusters: dict[str, dict[str, Any]] = {}
         self.notes: list[str] = []
         self.text = ""  # of the file
         self.set_by: dict[Path, tuple[Literal["file", "environment", "option"], Any, Any]] = {}
@@ -150,7 +153,10 @@ class _Gathered:
         found = [self.source(each.path, self.values[each.attribute], each.written) for each in known]
         owners = ((path, settings.quota_of(path)) for path in self.set_by)
         quotas = (self.source(path, self.quotas[owner][path[-1]], "") for path, owner in owners if owner is not None)
-        return (*found, *quotas)
+        clusters = (
+            self.source(path, self.clusters[path[1]][path[2]], "") for path in self.set_by if _is_of_cluster(path)
+        )
+        return (*found, *quotas, *clusters)
 
 
 def load(
@@ -184,6 +190,7 @@ def explain(
         mtime_ns=mtime_ns,
         notes=tuple(gathered.notes),
         quotas=gathered.quotas,
+        clusters={name: cluster_tables.made(name, values) for name, values in gathered.clusters.items()},
         gpu_allow_by=_said_by(gathered, ("gpu", "allow"), path),
         **gathered.values,
     )
@@ -230,22 +237,32 @@ def _take_entry(gathered: _Gathered, key: Path, value: object, set_by: dict[Path
     name = ".".join(key)
     quota_id = settings.quota_of(key)
     target = settings.ALIASES.get(key, key)
-    if quota_id is None and target not in settings.BY_PATH:
+    is_of_cluster = _is_of_cluster(key)
+    if quota_id is None and not is_of_cluster and target not in settings.BY_PATH:
         raise Refused(toml_file.unknown(key))
     if target[0] == settings.OF_THE_SYSTEM and not gathered.system:
         raise Refused(f"{name} belongs in the system's configuration, {SYSTEM_CONFIG}, and has no meaning in a user's")
+    if is_of_cluster and gathered.system:
+        raise Refused(f"{name}: a gflowd for all users hands no jobs over to a cluster; use one of your own for that")
     if target in set_by:
         raise Refused(f"{name} and {'.'.join(set_by[target])} are the same setting; keep one of them")
     set_by[target] = key
     try:
         if quota_id is not None:
             gathered.set_quota(quota_id, key[-1], settings.QUOTA_KIND.read(value))
+        elif is_of_cluster:
+            gathered.clusters.setdefault(key[1], {})[key[2]] = cluster_tables.KEYS[key[2]].kind.read(value)
         else:
             setting = settings.BY_PATH[target]
             gathered.values[setting.attribute] = setting.kind.read(value)
         gathered.set_by[target] = ("file", key, value)
     except Refused as refusal:
         raise Refused(f"{name}: {refusal}") from None
+
+
+def _is_of_cluster(path: Path) -> bool:
+    """Whether `path` sets a key of a cluster."""
+    return settings.is_cluster(path[:-1]) and path[-1] in cluster_tables.KEYS
 
 
 def _notes(path: str, text: str, tables: Mapping[str, Any]) -> list[str]:
@@ -271,6 +288,8 @@ def _take_word(gathered: _Gathered, path: Path, word: str, said_by: str) -> None
     if setting is None and quota_id is None:
         if settings.quota_of(path) is not None:
             raise Refused(f"{said_by}: the quota of one user or project can only be set in the file")
+        if path[0] == cluster_tables.SECTION:
+            raise Refused(f"{said_by}: a cluster can only be set in the file")
         raise Refused(f"{said_by}: {toml_file.unknown(path)}")
     if path[0] == settings.OF_THE_SYSTEM:
         raise Refused(f"{said_by}: {'.'.join(path)} can only be set in the system's configuration, {SYSTEM_CONFIG}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gflowd.config import notification_tables, value_types
+from gflowd.config import cluster_tables, notification_tables, value_types
 from gflowd.core.accounting.quotas import FIELDS
 from gflowd.core.notify import targets
 
@@ -215,14 +215,21 @@ QUOTA_KIND = value_types.whole(least=0, unset="none")
 
 SECTIONS: frozenset[Path] = frozenset(
     path[:length]
-    for path in (*BY_PATH, *ALIASES, *((*table, "") for table in (*QUOTA_DEFAULTS, *QUOTA_TABLES)))
+    for path in (
+        *BY_PATH, *ALIASES, *((*table, "") for table in (*QUOTA_DEFAULTS, *QUOTA_TABLES)), (cluster_tables.SECTION, ""),
+    )
     for length in range(1, len(path))
-)
+)  # fmt: skip
 
 
 def is_section(path: Path) -> bool:
-    """Whether `path` is a table of the file, `[quota.users.alice]` included."""
-    return path in SECTIONS or (len(path) == 3 and path[:2] in QUOTA_TABLES)
+    """Whether `path` is a table of the file, `[quota.users.alice]` and `[cluster.hpc]` included."""
+    return path in SECTIONS or (len(path) == 3 and path[:2] in QUOTA_TABLES) or is_cluster(path)
+
+
+def is_cluster(path: Path) -> bool:
+    """Whether `path` is the table of a cluster."""
+    return len(path) == 2 and path[0] == cluster_tables.SECTION
 
 
 def quota_of(path: Path) -> str | None:

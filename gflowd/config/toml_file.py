@@ -7,7 +7,7 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from gflowd.config import settings
+from gflowd.config import cluster_tables, settings
 from gflowd.core.errors import Refused, meant
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def unknown(path: Path) -> str:
         return f"{name} is a section: write [{name}] and its keys below it"
     if path[:2] in (*settings.QUOTA_DEFAULTS, *settings.QUOTA_TABLES):
         keys = list(settings.QUOTA_KEYS)
+    elif settings.is_cluster(path[:-1]):
+        keys = list(cluster_tables.KEYS)
     else:
         keys = [row.key for row in settings.SETTINGS if row.path[:-1] == path[:-1]]
     if hint := meant(path[-1], keys):

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 HIDDEN = "(private)"
 # Fields of a spec that all may see; what a later version adds is hidden until it is named here.
 SHOWN = (
-    "all_memory", "batch", "begin_at", "cpus", "deadline", "early_signal", "exclusive", "executor", "gpu_memory_mb",
+    "all_memory", "batch", "begin_at", "cluster", "cpus", "deadline", "early_signal", "exclusive", "executor",
+    "gpu_memory_mb",
     "gpu_prefer", "gpu_type", "gpus", "grace", "memory_mb", "name", "name_template", "needs", "priority", "project",
     "quiet_limit", "redone_from", "repeat", "retry", "shared", "slurm", "submitted_at", "tasks", "time_limit", "uid",
     "user",

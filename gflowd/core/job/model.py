@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 TMUX = "tmux"
 PROCESS = "process"
-EXECUTORS = (TMUX, PROCESS)
+EXECUTORS = (TMUX, PROCESS)  # those of this machine
+SLURM = "slurm"  # a cluster runs the attempt, see `core.cluster`
+AUTO = "auto"  # any cluster, where it cannot start here in time
 STDIN = "/dev/stdin"
 OPEN_FILES = (STDIN, "/dev/fd/", "/proc/self/fd/")  # what a script's name begins with when it came from no file
 
@@ -120,8 +122,8 @@ class Spec(Value):
     """What was submitted. `env` and `script` are the names of content-addressed files, never their content."""
 
     __slots__ = (
-        "all_memory", "append", "asked", "batch", "begin_at", "command", "comment", "conda_env", "cpus", "cwd",
-        "deadline", "early_signal", "env", "error", "exclusive", "executor", "family", "git", "gpu_memory_mb",
+        "all_memory", "append", "asked", "batch", "begin_at", "cluster", "command", "comment", "conda_env", "cpus",
+        "cwd", "deadline", "early_signal", "env", "error", "exclusive", "executor", "family", "git", "gpu_memory_mb",
         "gpu_prefer", "gpu_type", "gpus", "grace", "input", "limits", "memory_mb", "name", "name_template", "needs",
         "notify", "notify_email", "notify_on", "once", "output", "priority", "project", "pty", "quiet_limit",
         "redone_from", "relay", "repeat", "retry", "script", "shared", "slurm", "submit_dir", "submitted_at", "tasks",
@@ -183,6 +185,7 @@ class Spec(Value):
         all_memory: bool = False,
         uid: int | None = None,
         once: str | None = None,
+        cluster: str | None = None,
     ) -> None:
         self.command: Final = command  # argv; of a script job, what follows `script` is argv[1:]
         self.name: Final = name
@@ -236,6 +239,7 @@ class Spec(Value):
         self.all_memory: Final = all_memory  # likewise; `cpus` and `memory_mb` are what was known at submission
         self.uid: Final = uid  # the submitter's Unix user id, by the kernel's word; None where all jobs are one user's
         self.once: Final = once  # a word of the submitter's, who by it gets no second job for one request
+        self.cluster: Final = cluster  # the name of the cluster that runs it, or AUTO; None: this machine
 
 
 class Wish(Value):
@@ -284,11 +288,14 @@ class Identity(Value):
 
 
 class Run(Value):
-    """One attempt at a job: how it was launched and what it was allocated."""
+    """One attempt at a job: how it was launched and what it was allocated, or which cluster it was handed over to."""
 
-    __slots__ = ("attempt", "by_uuid", "cuda_ids", "executor", "gpu_ids", "gpu_uuids", "launched_at")
+    __slots__ = (
+        "attempt", "by_uuid", "cluster", "cluster_id", "cuda_ids", "executor", "gpu_ids", "gpu_uuids", "launched_at",
+        "node",
+    )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- one argument per thing that an attempt has
         self,
         *,
         executor: str,
@@ -298,6 +305,9 @@ class Run(Value):
         gpu_uuids: tuple[str, ...] = (),
         by_uuid: bool = False,
         cuda_ids: tuple[int, ...] = (),
+        cluster: str | None = None,
+        cluster_id: str | None = None,
+        node: str | None = None,
     ) -> None:
         self.attempt: Final = attempt
         self.executor: Final = executor
@@ -306,6 +316,9 @@ class Run(Value):
         self.by_uuid: Final = by_uuid  # the job was given UUIDs, since CUDA may number GPUs differently
         self.cuda_ids: Final = cuda_ids  # or was given these, as CUDA numbers them; (): the same as `gpu_ids`
         self.launched_at: Final = launched_at
+        self.cluster: Final = cluster  # None: this machine
+        self.cluster_id: Final = cluster_id  # as the cluster names it, `123` or `123_4`; None: it has not said yet
+        self.node: Final = node  # of the cluster, where it is or was
 
 
 class Started(Value):

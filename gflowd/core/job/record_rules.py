@@ -40,6 +40,7 @@ from gflowd.core.job.model import (
     LONGEST_STRING,
     OVERLAPS,
     RANGES,
+    SLURM,
     SOURCES,
 )
 
@@ -101,6 +102,8 @@ _COUNT, _FROM_ONE, _BIG = whole(0, LARGEST_COUNT), whole(1, LARGEST_COUNT), whol
 _ID, _PID, _INDEX = whole(1, records.LARGEST_ID), whole(1, 2**31), whole(0, 10**9)
 _HASH = matches(re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}"))  # the name of a file
 _HEX = matches(re.compile(r"[0-9a-f]{7,64}"))
+CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_CLUSTER, _CLUSTER_ID = matches(CLUSTER_NAME), matches(re.compile(r"[0-9]{1,12}(?:_[0-9]{1,9})?"))
 _UID, _ONCE = whole(0, 2**32 - 2), matches(re.compile(r"[0-9a-f]{32}"))
 _FLAT = row(_INDEX, _INDEX, _INDEX)
 
@@ -209,6 +212,7 @@ _SPEC = Fields(
         "family": Maybe(_FAMILY),
         "early_signal": Maybe(Fields({"number": whole(1, 64), "before": _LENGTH}, {"command_only": flag})),
         "batch": Maybe(_ID), "limits": Maybe(text(LONGEST_NAME)), "uid": Maybe(_UID), "once": Maybe(_ONCE),
+        "cluster": Maybe(_CLUSTER),
         "repeat": Maybe(
             Fields(
                 {"rule": TEXT, "due": _TIME},
@@ -231,13 +235,16 @@ _WISH = Fields(
 )  # fmt: skip
 
 _RUN = Fields(
-    {"executor": one_of(EXECUTORS), "launched_at": _TIME},
+    {"executor": one_of((*EXECUTORS, SLURM)), "launched_at": _TIME},
     {
         "attempt": _FROM_ONE,
         "gpu_ids": Listed(_COUNT),
         "gpu_uuids": Listed(TEXT),
         "by_uuid": flag,
         "cuda_ids": Listed(_COUNT),
+        "cluster": Maybe(_CLUSTER),
+        "cluster_id": Maybe(_CLUSTER_ID),
+        "node": Maybe(text(LONGEST_NAME, 1)),
     },
 )
 _STARTED = Fields({"at": _TIME, "mono": _MONO, "identity": Fields({"boot": TEXT, "pid": _PID, "start": _BIG})})

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gflowd import paths
 from gflowd.commands import init
 from gflowd.config import loader, notification_targets, settings, toml_file, value_types
+from gflowd.core.cluster.clusters import Cluster
 from gflowd.core.errors import Refused
 
 NOWHERE = {"HOME": "/nonexistent"}
@@ -70,7 +71,14 @@ def test_a_file_that_was_named_must_exist() -> None:
 
 
 def test_every_row_of_the_table_is_a_field_of_the_configuration() -> None:
-    fields = set(loader.Config.__dataclass_fields__) - {"path", "mtime_ns", "notes", "quotas", "gpu_allow_by"}
+    fields = set(loader.Config.__dataclass_fields__) - {
+        "path",
+        "mtime_ns",
+        "notes",
+        "quotas",
+        "clusters",
+        "gpu_allow_by",
+    }
     assert {setting.attribute for setting in settings.SETTINGS} == fields
 
 
@@ -89,7 +97,8 @@ def test_the_uncommented_template_is_valid_and_still_the_defaults(load: Load) ->
     text = keys_and_tables.sub(r"\1", init.template())
     loaded = load(text)
     assert loaded.quotas["user:alice"] == {"max_running_jobs": 16}
-    same = {"quotas": None, "gpu_allow_by": None}
+    assert loaded.clusters == {"hpc": Cluster(name="hpc", directory="/shared/gflow")}, "its defaults are the class's"
+    same = {"quotas": None, "clusters": None, "gpu_allow_by": None}
     assert settled(loaded) | same == settled(loader.load(None, NOWHERE)) | same
     written = {path for path, _ in toml_file.entries(tomllib.loads(text))}
     assert {path for path in settings.BY_PATH if path[0] != "shared"} <= written
@@ -139,6 +148,44 @@ def test_what_is_the_systems_is_refused_from_a_user(refusal: Refusal) -> None:
     )
     assert refusal("[shared]\nuserz = 'all'").endswith("unknown key 'shared.userz' (did you mean users?)")
     assert not any(source.name.startswith("shared.") for source in loader.explain(None, NOWHERE)[1]())
+
+
+def test_a_cluster_has_a_table_of_its_own(load: Load, refusal: Refusal, tmp_path: Path) -> None:
+    table = "[cluster.hpc]\ndirectory = '/nfs/ada/'\n"
+    given = (
+        "partition = 'gpu'\naccount = 'a1'\nqos = 'none'\noptions = ['--constraint=a b']\npoll_interval = 0.2\n"
+        "max_pending = 7\nafter = 'never'\ncommand_prefix = \"ssh 'log in'\"\nengine = 'slurm'\n"
+    )
+    loaded = load(table + given + "[cluster.b]\ndirectory = '/b'")
+    assert loaded.clusters == {
+        "hpc": Cluster(
+            name="hpc", directory="/nfs/ada", partition="gpu", account="a1", options=("--constraint=a b",),
+            poll_interval=0.2, max_pending=7, after=None, command_prefix=("ssh", "log in"),
+        ),
+        "b": Cluster(name="b", directory="/b", after=600),
+    }  # fmt: skip
+    assert load("").clusters == {}
+    (tmp_path / "gflow.toml").write_text(table)
+    sources = loader.explain(str(tmp_path / "gflow.toml"), {})[1]()
+    assert [(each.name, each.value, each.where) for each in sources if "cluster" in each.name] == [
+        ("cluster.hpc.directory", "/nfs/ada", "line 2")
+    ]
+    for text, told in {
+        "[cluster.hpc]\nqos = 'x'": "[cluster.hpc]: directory is missing: one that this machine and the nodes see",
+        "[cluster.auto]\ndirectory = '/x'": "[cluster.auto]: not a cluster's name (letters, digits",
+        f"{table}engine = 'pbs'": "gflow.toml: line 3: cluster.hpc.engine: 'pbs' is none of slurm",
+        f"{table}qoz = 'x'": "gflow.toml: line 3: unknown key 'cluster.hpc.qoz' (did you mean qos?)",
+        f"{table}qos = 'a b'": "gflow.toml: line 3: cluster.hpc.qos: 'a b' is not one word",
+        f"{table}options = [1]": "gflow.toml: line 3: cluster.hpc.options: [1] is not a list of words",
+        f'{table}options = "a \'b"': 'cluster.hpc.options: "a \'b" is not a list of words',
+        "[cluster]\nhpc = 1": "cluster.hpc is a section: write [cluster.hpc] and its keys below it",
+        "cluster = 1": "gflow.toml: line 1: cluster is a section",
+    }.items():
+        assert told in refusal(text), text
+    assert "GFLOW_CLUSTER__HPC__QOS: a cluster can only be set in the file" in refusal(
+        "", {"GFLOW_CLUSTER__HPC__QOS": "x"}
+    )
+    assert load("", {"GFLOW_CLUSTER": "x"}).clusters == {}, "a variable of others"
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ SPECS = st.builds(
     tasks=maybe(st.builds(Tasks, count=maybe(WHOLE), per_node=maybe(WHOLE), cpus=maybe(WHOLE))),
     exclusive=st.booleans(),
     all_memory=st.booleans(),
+    cluster=maybe(TEXT),
 )
 WISHES = st.builds(
     Wish,
@@ -125,10 +126,13 @@ WISHES = st.builds(
 )
 RUNS = st.builds(
     Run,
-    executor=st.sampled_from(["tmux", "process"]),
+    executor=st.sampled_from(["tmux", "process", "slurm"]),
     launched_at=SECONDS,
     attempt=st.integers(1, 99),
     gpu_ids=st.lists(st.integers(0, 15), max_size=4).map(tuple),
+    cluster=maybe(TEXT),
+    cluster_id=maybe(TEXT),
+    node=maybe(TEXT),
 )
 STARTS = st.builds(Started, at=SECONDS, mono=SECONDS, identity=st.builds(Identity, TEXT, WHOLE, WHOLE))
 PAUSES = st.builds(Pauses, count=st.integers(0, 99), seconds=SECONDS, last_mono=SECONDS)

@@ -30,7 +30,7 @@ EVERYTHING: dict[str, Any] = {
                                {"kind": "singleton", "id": None}], "dependency_mode": "any", "auto_cancel": False},
     "retry": {"max_retries": 2, "on": ["failure", 3], "delay": 1.0, "factor": 2},
     "deadline": 5.5, "gpu_prefer": ["0", "h100"], "quiet_limit": 60, "exclusive": True, "all_memory": True,
-    "tasks": {"count": 4, "per_node": 2, "cpus": 1},
+    "tasks": {"count": 4, "per_node": 2, "cpus": 1}, "cluster": "hpc",
     "early_signal": {"number": 10, "before": 1.0, "command_only": True},
 }  # fmt: skip
 ARRAY = {**SPEC, "family": {"ranges": [[0, 4, 2], [7, 7, 1]], "max_concurrent": 1}}
@@ -46,6 +46,9 @@ RUN = {
     "by_uuid": True,
     "cuda_ids": [0],
 }
+REMOTE = {
+    "executor": "slurm", "launched_at": 1.0, "cluster": "hpc", "cluster_id": "123_4", "node": "n1",
+}  # fmt: skip
 STARTED = {"at": 1.0, "mono": 1.0, "identity": {"boot": "b", "pid": 1, "start": 1}}
 PAUSES = {"count": 1, "seconds": 2.5, "last_mono": 3.0}
 ENDED = {"is": "ended", "state": "failed", "ended_at": 1.0, "run": RUN, "started_at": None, "exit_code": 3}
@@ -65,6 +68,8 @@ SOUND: list[tuple[str, int | str, Any]] = [
     ("wish", 1, {"held": True, "begin_at": None, "cancelled_by": "ada", "requeued": 2, "top_at": 1.0}),
     ("phase", 1, {"is": "queued", "attempt": 2, "begin_at": None}),
     ("phase", 1, {"is": "starting", "run": RUN}),
+    ("phase", 1, {"is": "starting", "run": REMOTE}),
+    ("phase", 1, {"is": "starting", "run": {**REMOTE, "cluster_id": None, "node": None}}),
     ("phase", 1, {"is": "running", "run": RUN, "started": STARTED}),
     ("phase", 1, {"is": "stopping", "run": RUN, "started": None, "why": "w", "since_at": 1.0, "since_mono": 1.0,
                   "since_boot": "b"}),
