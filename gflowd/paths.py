@@ -378,24 +378,26 @@ def _make_passable(path: str) -> None:
 
 def private_directory(path: str) -> None:
     """Creates `path` (0700, with parents) or checks that it is a directory that only we may enter."""
-    path = os.path.abspath(path)  # with a slash at its end a link would be followed
+    if check_private_directory(path):
+        return
     try:
-        _make_directory(path)
+        _make_directory(os.path.abspath(path))
     except OSError as error:
         raise SystemFailed(f"{path}: {error.strerror}") from error
     check_private_directory(path)
 
 
-def check_private_directory(path: str) -> None:
-    """Refuses what is at `path`, if anything, unless it is a directory that only we may enter."""
-    path = os.path.abspath(path)
+def check_private_directory(path: str) -> bool:
+    """Refuses what is at `path` unless it is a directory that only we may enter; returns whether anything is there."""
+    path = os.path.abspath(path)  # with a slash at its end a link would be followed
     try:
         found = os.lstat(path)
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         raise SystemFailed(f"{path}: {error.strerror}") from error
     _check_private(path, found, stat.S_ISDIR(found.st_mode), "a directory", 0o700)
+    return True
 
 
 def check_roots_directory(path: str) -> None:
