@@ -23,6 +23,7 @@ sys.path.insert(0, os.path.join(rig.ROOT, "tests"))
 from report import line
 from support import lone_gateway  # type: ignore[import-not-found]
 
+from gflowd.core.gateway import asking as requests
 from gflowd.paths import State
 from gflowd.storage import gate
 from gflowd.storage.store import Store
@@ -45,16 +46,18 @@ def measured(clients: int, each: int, prepare: Callable[[], Callable[[], None]])
         taken, told = os.pipe()
         pid = os.fork()
         if pid == 0:
-            os.close(begin_write)
-            ask = prepare()
-            os.read(begin_read, 1)  # until all are there
-            times = []
-            for _ in range(each):
-                began = time.monotonic()
-                ask()
-                times.append(time.monotonic() - began)
-            os.write(told, " ".join(map(str, times)).encode())
-            os._exit(0)
+            try:
+                os.close(begin_write)
+                ask = prepare()
+                os.read(begin_read, 1)  # until all are there
+                times = []
+                for _ in range(each):
+                    began = time.monotonic()
+                    ask()
+                    times.append(time.monotonic() - began)
+                os.write(told, " ".join(map(str, times)).encode())
+            finally:
+                os._exit(0)
         os.close(told)
         pipes.append(taken)
         pids.append(pid)
@@ -91,8 +94,10 @@ def asking(lone: lone_gateway.LoneGateway) -> Callable[[], Callable[[], None]]:
     """A client of the gateway."""
 
     def prepare() -> Callable[[], None]:
+        files, records = [("env", lone_gateway.ENVIRONMENT)], [("spec", requests.PROVISIONAL, lone_gateway.spec())]
+
         def ask() -> None:
-            gate.ask(lone.gate, lone_gateway.submission(os.urandom(16).hex()), 60.0)
+            gate.ask(lone.gate, requests.commit(os.urandom(16).hex(), None, files, records), 60.0)
 
         return ask
 

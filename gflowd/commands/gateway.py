@@ -59,8 +59,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(state: State, config: Config, listener: socket.socket, named: str | None, idle: float | None) -> None:
     """Until it is told to end, or nobody has asked for `idle` seconds."""
-    from gflowd.workers.gateway.worker import Gateway
+    from gflowd.workers.gateway.worker import Gateway, hurry
 
+    hurry()
     signals = _Signals()
     logger = log.get("gateway")
     logger.info("gateway listens", pid=os.getpid())

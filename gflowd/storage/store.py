@@ -213,9 +213,11 @@ class Follower:
 
     def take_own(self, data: bytes) -> list[Key]:
         """Whole commits that the same process is about to append, under the lock, to what is read by now; the keys that
-        they touch. Call `confirm` once they are written, or `forget` if they are not.
+        they touch. It knows that they make sense. Call `confirm` once they are written, or `forget` if they are not.
         """
+        judged, self.fold.judged = self.fold.judged, False
         taken, keys = self.fold.feed(data, self.offset)
+        self.fold.judged = judged
         self._settle(self.offset, data[:taken])
         return keys
 

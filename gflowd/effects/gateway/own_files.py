@@ -16,7 +16,8 @@ from gflowd.core.errors import Refused, SystemFailed
 MODES = {"env": 0o400, "scripts": 0o500}
 PASSABLE = 0o711  # a directory of root's that all may go through
 OWN = 0o700
-RECOUNT = 60.0  # seconds
+RECOUNT = 60.0  # seconds until sizes are counted, and files marked as used, again
+REMEMBERED = 10_000  # files
 FRESH = ".new."  # in the name of a file that is being written
 
 
@@ -30,6 +31,7 @@ class Keeper:
         self.most = most
         self.largest = largest
         self._state = state
+        self._used: dict[str, float] = {}  # by path: until when it need not be marked as used again
         self._sizes: dict[int, tuple[float, int]] = {}  # by user: until when it holds, bytes
         self._unsettled: set[str] = set()
 
@@ -41,9 +43,11 @@ class Keeper:
             raise Refused(f"the script is larger than {self.largest >> 10} KiB (max_script in [shared])")
         directory = self._state.path(place, str(uid))
         path = os.path.join(directory, content_name(content))
+        if self._is_used(path):
+            return
         try:
             if os.stat(path, follow_symlinks=False).st_size == len(content):
-                os.utime(path, follow_symlinks=False)
+                self._use(path)
                 return
         except OSError:
             pass  # not there, or not what it was
@@ -55,6 +59,29 @@ class Keeper:
         except OSError as error:
             raise SystemFailed(f"{path}: {error.strerror}") from error
         self._unsettled.add(directory)
+
+    def has(self, uid: int, place: str, name: str) -> bool:
+        """Whether a file of the user's is kept; it counts as used now."""
+        path = os.path.join(self._state.path(place, str(uid)), name)
+        if self._is_used(path):
+            return True
+        try:
+            self._use(path)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            pass  # a file system that has become read-only
+        return True
+
+    def _is_used(self, path: str) -> bool:
+        return time.monotonic() < self._used.get(path, 0.0)
+
+    def _use(self, path: str) -> None:
+        """Gflowd removes what has not been used for long. Raises OSError."""
+        os.utime(path, follow_symlinks=False)
+        if len(self._used) >= REMEMBERED:
+            self._used.clear()
+        self._used[path] = time.monotonic() + RECOUNT
 
     def settle(self) -> None:
         """Makes the names of what was kept durable. Raises `SystemFailed`."""
@@ -78,17 +105,6 @@ class Keeper:
 def content_name(content: bytes) -> str:
     """The name of a file that is kept, as gflowctl gives it in specs."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def is_kept(state: paths.State, uid: int, place: str, name: str) -> bool:
-    """Whether a file of the user's is there; it counts as used now."""
-    try:
-        os.utime(os.path.join(state.path(place, str(uid)), name), follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        pass  # a file system that has become read-only
-    return True
 
 
 def relays(state: paths.State, uid: int) -> None:

@@ -49,7 +49,7 @@ class CourtOfLaw:
             zone=instants.zone(config.timezone),
         )
         self._standing: Standing | None = None
-        self._limits: tuple[object, Limits] = (None, Limits())
+        self._limits: tuple[object, Limits] = ("never read", Limits())
         self._history: History | None = None
 
     def follow(self, fold: Fold, keys: Sequence[Key] | None) -> None:
@@ -104,7 +104,7 @@ class CourtOfLaw:
             stamp = found.st_ino, found.st_mtime_ns, found.st_size
         except OSError:
             stamp = None
-        if stamp is None or stamp != self._limits[0]:
+        if stamp != self._limits[0]:
             seen = observed.read(self._state)
             known = Limits(
                 gpus=seen.gpu_count, gpu_models=seen.gpu_models or None, cpus=seen.cpus, memory_mb=seen.memory_mb,

@@ -85,6 +85,7 @@ class Past:
             signal.alarm(WITHIN)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             base.become("gateway")  # which ends with its parent
+            os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))
             fd = connection.fileno()
             os.closerange(3, fd)  # all others', and the gate
             os.closerange(fd + 1, LAST)

@@ -15,7 +15,6 @@ from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.core.gateway import requests
 from gflowd.core.job.records import LIMIT, PHASE, SPEC, WISH
 from gflowd.effects import doorbell
-from gflowd.effects.gateway import own_files
 from gflowd.storage.store import Follower, Store
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ class Rounds:
                 if name is None:
                     continue
                 is_name = len(name) == DIGITS and name.isalnum() and name.isascii()
-                if not is_name or not own_files.is_kept(self.state, value["uid"], place, name):
+                if not is_name or not self.keeper.has(value["uid"], place, name):
                     what = "environment" if place == requests.ENVIRONMENTS else "script"
                     raise Refused(f"the job's {what} is not kept here; submit it again")
 
