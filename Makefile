@@ -30,7 +30,7 @@ SECONDS ?= 60
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes bench-gateway simulate soak fuzz slurm-parity tools metrics-test nvidia-check packages packages-test systemd-test systemd-test-qemu shared-test web-test pyz clean
+.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes bench-gateway simulate soak fuzz slurm-parity tools metrics-test nvidia-check packages packages-test systemd-test systemd-test-qemu systemd-test-shared shared-test web-test pyz clean
 
 help:
 	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
@@ -56,6 +56,7 @@ help:
 	@echo 'make packages-test try the packages in clean roots of Debian: jobs, upgrade, removal, purge (as root, in minutes)'
 	@echo 'make systemd-test  let the systemd of a booted root of Debian run gflowd: restarts, hangs, logouts (as root, in minutes)'
 	@echo 'make systemd-test-qemu  let the kernel enforce limits of memory in a virtual machine under its systemd (as root, in minutes)'
+	@echo 'make systemd-test-shared  install the packages there; several users share the service, and jobs live through all (as root, in minutes)'
 	@echo 'make shared-test   let several users share a root daemon, and attack it and each other (as root)'
 	@echo 'make web-test      look at the page of gflowctl web in Chromium, in light and dark, wide and narrow'
 	@echo 'make pyz           both programs as single files, with all that they need, for machines without network'
@@ -215,6 +216,13 @@ shared-test: $(VENV)/developer
 	@$(call want,tmux,tmux,the tests of the tmux executor are skipped)
 	@$(call want,strace,strace,the tests that look at what root does are skipped)
 	@$(BIN)/python -m pytest -q $(SPREAD) tests/shared
+
+# The packages for Debian are built without their tests. ARGS='--write docs/shared-mode.md' keeps the table.
+systemd-test-shared: $(VENV)/packager
+	@$(call want,systemd-nspawn,systemd-container,nothing can be tried)
+	@$(call want,mmdebstrap,mmdebstrap,nothing can be tried)
+	@$(BIN)/python packaging/make_packages.py --no-check deb
+	@$(BIN)/python packaging/test-systemd --shared $(ARGS) || [ $$? -eq 77 ]
 
 # Debian's Chromium, driven by playwright-core, whose own browsers are not needed. PICTURES: where they go.
 web-test: $(VENV)/developer $(WEB)/installed

@@ -80,7 +80,11 @@ class Queue:
 
     def ask(self, person: Person, *batches: Sequence[Sequence[Any]]) -> list[Answer]:
         """What is answered to requests for records, each made by somebody who has read the whole queue."""
-        return send(person, *(request(batch, seen=self.seen()) for batch in batches))
+        answers = send(person, *(request(batch, seen=self.seen()) for batch in batches))
+        for number, batch in enumerate(batches):
+            while answers[number] == {"again": True}:  # the daemon has written something meanwhile
+                (answers[number],) = send(person, request(batch, seen=self.seen()))
+        return answers
 
 
 def new(spec: Mapping[str, Any], **changes: Any) -> list[Any]:
