@@ -38,8 +38,9 @@ _DEFAULTS: dict[str, Any] = {
     "known_projects": (),
     "require_project": False,
     "quotas": {},
+    "clusters": (),
 }
-_OF_CONCERN = (b"lock_timeout", b"timezone", b"projects", b"quota")  # keys and sections of the configuration file
+_OF_CONCERN = (b"lock_timeout", b"timezone", b"projects", b"quota", b"cluster")  # what stands in the file for it
 _SET_BY_ENVIRONMENT = ("GFLOW_STORE__", "GFLOW_PROJECTS__", "GFLOW_QUOTA__", "GFLOW_TIMEZONE")
 
 
@@ -87,8 +88,8 @@ class Context:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """`lock_timeout`, `timezone`, `known_projects`, `require_project`, `quotas`: from the daemon, unless the file
-        is newer.
+        """`lock_timeout`, `timezone`, `known_projects`, `require_project`, `quotas`, `clusters` (their names): from the
+        daemon, unless the file is newer.
         """
         if self._settings is None:
             told = self.observed.config
@@ -153,6 +154,7 @@ class Context:
             "known_projects": loaded.known_projects,
             "require_project": loaded.require_project,
             "quotas": loaded.quotas,
+            "clusters": tuple(loaded.clusters),
         }
 
     def configuration(self) -> Config:

@@ -63,6 +63,7 @@ class Options(TypedDict, total=False):
     append: bool
     conda_env: str
     executor: str
+    cluster: str
     notify_email: str
     notify_on: Iterable[str]
     notify: Iterable[str]  # URLs
@@ -227,7 +228,7 @@ _READ: dict[str, Callable[[str, Any], dict[str, Any]]] = {
     **dict.fromkeys(
         (
             "name", "project", "comment", "gpu_type", "repeat", "overlap", "name_template", "output", "error", "input",
-            "conda_env", "executor",
+            "conda_env", "executor", "cluster",
         ),
         _plain(),
     ),

@@ -153,6 +153,9 @@ class Job:
     progress_at: float | None
     progress_source: str | None  # job, or bar for one in its log
     expected_end: float | None
+    cluster: str | None  # of its present or last attempt, before the first as it was submitted
+    cluster_id: str | None
+    node: str | None
 
     @property
     def label(self) -> str:

@@ -61,6 +61,7 @@ def values(view: View, job: Job) -> dict[str, str]:
         "input": spec.input,
         "append": YES if spec.append else None,
         "executor": spec.executor,
+        "cluster": spec.cluster,
         "conda-env": spec.conda_env,
         "notify-email": spec.notify_email,
         "notify-on": ",".join(spec.notify_on),

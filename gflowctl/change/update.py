@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PLAIN = (
     "gpus", "cpus", "gpu-type", "gpu-prefer", "shared", "signal", "grace", "name", "comment", "append", "executor",
-    "conda-env", "notify-email", "notify-on",
+    "cluster", "conda-env", "notify-email", "notify-on",
 )  # fmt: skip
 RETRY = ("max-retries", "retry-on", "retry-delay", "requeue")
 LIMITS = ("max-concurrent", "max-failures")
@@ -115,6 +115,10 @@ class Request:
             from gflowctl.view import dependency_request
 
             dependency_request.check_elements(self.needs, found.family, view.records)
+        if found.cluster is not None and found.cluster != job.spec.cluster:
+            from gflowctl.submit import clusters
+
+            clusters.check(found.cluster, self.context)
         found = validation.checked(found, limits)
         if state in update_rules.WAITING and {*self.options, *self.cleared}.intersection(DEADLINE):
             validation.check_deadline(found, view.now)

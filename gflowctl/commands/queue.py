@@ -18,7 +18,7 @@ With --summary there is a line for each state. Its REASONS say how many jobs hav
 them together ask for.
 
 Fields for --format and --sort: JOBID NAME USER PROJECT ST STATE TIME TIMELEFT TIMELIMIT SUBMIT START END NODES GPUS
-CPUS MEMORY PRIORITY REASON NODELIST(REASON) PROGRESS EXIT REPEAT COMMAND.
+CPUS MEMORY PRIORITY REASON NODELIST(REASON) PROGRESS EXIT REPEAT CLUSTER COMMAND.
 """
 
 from __future__ import annotations

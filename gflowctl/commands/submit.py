@@ -31,6 +31,10 @@ logged. With --output it has no terminal and, without --input, nothing to read. 
 when the first of its jobs starts: the elements of an array, the jobs of --from and later attempts share it, and a
 redone job appends. Output reaches a file through a pipe, so a job that opens /dev/stdout again does not cut it off.
 
+With --cluster the job is for a cluster that gflow.toml names: once nothing here holds it back, it is handed over to the
+Slurm there, which decides when and where it runs. GPUs, CPUs, memory and the time limit are asked for there. See
+gflow(7).
+
 With --wait or --follow the exit status is the job's own: its exit code, 128+N for signal N, 124 for its time limit, 130
 if it was cancelled. Standard error says why a job did not finish, so that cron mails it.
 

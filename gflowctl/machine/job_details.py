@@ -161,6 +161,8 @@ def _used(job: Job) -> Iterator[tuple[str, str]]:
 def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
     spec, run = job.spec, job.run
     yield "Directory", render.escape(spec.cwd)
+    if (on := descriptions.cluster(job)) is not None:
+        yield "Cluster", render.escape(on)
     if spec.git is not None:
         yield "Git", render.escape(descriptions.git_state(spec.git))
     if spec.conda_env is not None:
@@ -176,7 +178,7 @@ def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
     if isinstance(job.phase, Begun):
         if (session := jobs.session(job)) is not None:
             yield "Session", session
-        if job.phase.started is not None:
+        if job.phase.started is not None and job.phase.run.cluster is None:
             yield "Process", str(job.phase.started.identity.pid)
 
 
@@ -193,6 +195,8 @@ def _past(view: View, job: Job) -> Iterator[tuple[str, str]]:
             how.append(f"exit code {past.exit_code}")
         if past.reason is not None:
             how.append(render.escape(past.reason))
+        if past.run is not None and past.run.cluster is not None:
+            how.append(render.escape(f"on {past.run.cluster}, there job {past.run.cluster_id or 'without a number'}"))
         began = "" if past.started_at is None else f"{view.clock.stamp(past.started_at)} "
         spent = f"; {brief}" if (brief := used.brief(past.used)) else ""
         yield f"Attempt {number}", f"{', '.join(how)}; {began}to {view.clock.stamp(past.ended_at)}{spent}"

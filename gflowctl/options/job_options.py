@@ -224,6 +224,13 @@ def add_dependencies(group: command_line.Options) -> None:
     group.add_argument("--singleton", action="store_true", help="wait for your earlier jobs with the same name")
 
 
+def add_cluster(group: command_line.Options) -> None:
+    """Which machines run it."""
+    group.add_argument("--cluster", metavar="NAME",
+                       help="hand the job over to this cluster of gflow.toml; auto: to one that can have it, where it "
+                            "does not start here in time")  # fmt: skip
+
+
 def add_directory(group: command_line.Options) -> None:
     """Where it runs."""
     group.add_argument("-D", "--chdir", metavar="DIR", help="the job's working directory (default: the current one)")
@@ -463,6 +470,7 @@ def add_all(parser: argparse.ArgumentParser) -> None:
                        help="print the id of your job with the same name if one has not ended; submit nothing then"
                        )  # fmt: skip
     group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
+    add_cluster(group)
     group.add_argument("--partition", metavar="NAME", help="no effect: there is one machine; accepted as by sbatch")
     group.add_argument("--auto-close", action="store_true", help="no effect: a session always ends with its job")
     group.add_argument("--ignore-unknown-directives", action="store_true",

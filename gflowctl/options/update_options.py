@@ -32,6 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--append", action="store_true", default=None,
                        help="append to the output files instead of overwriting them")  # fmt: skip
     group.add_argument("--executor", choices=EXECUTORS, help="run in a tmux session or as a detached process")
+    job_options.add_cluster(group)
     job_options.add_notification(parser)
     parser.add_argument(
         "--run",

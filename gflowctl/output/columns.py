@@ -87,6 +87,8 @@ def _place(view: View, job: Job) -> str:
     reason = reasons.reason(view, job)
     if (reason and isinstance(job.phase, Ended)) or jobs.is_waiting(job):
         return f"({reason})"
+    if job.run is not None and job.run.cluster is not None:
+        return f"{job.run.node or job.run.cluster}{f' ({reason})' if reason else ''}"
     if is_live(job.phase) and reason in (IDLE_GPUS, NO_OUTPUT, RESOURCES, TERMINAL_INPUT):
         return f"{_gpu_ids(job)} ({reason})".lstrip()
     return _gpu_ids(job) or _bracketed(reason)
@@ -194,6 +196,7 @@ FIELDS: dict[str, Field] = {
     "NODELIST(REASON)": Field(_place, flexible=True),
     "PROGRESS": Field(_progress, lambda view, job: fraction(view, job) or 0.0, flexible=True),
     "EXIT": Field(_exit, right=True),
+    "CLUSTER": Field(lambda _, job: jobs.cluster(job) or "-", flexible=True),
     "REPEAT": Field(lambda _, job: "-" if job.spec.repeat is None else job.spec.repeat.rule, flexible=True),
     "COMMAND": Field(
         lambda _, job: descriptions.command_line(jobs.command(job)),

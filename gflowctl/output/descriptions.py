@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from gflowd.core.errors import BadUsage
-from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, SHORT_STATES, STATES, TIMEOUT
+from gflowd.core.job.model import AUTO, CANCELLED, FAILED, FINISHED, SHORT_STATES, STATES, TIMEOUT
 from gflowd.core.syntax import durations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gflowd.core.job.model import EarlySignal, GitState, Spec
+    from gflowd.core.job.model import EarlySignal, GitState, Job, Spec
     from gflowd.core.job.retry_policy import Retry
 
 REASONS = {
@@ -116,6 +116,17 @@ def early_signal(early: EarlySignal) -> str:
 
     whom = ", to the command alone" if early.command_only else ""
     return f"{signal_names.name(early.number)} {early.before:g} s before the time limit{whom}"
+
+
+def cluster(job: Job) -> str | None:
+    """`hpc, there job 123 on n2`; None for a job of this machine alone."""
+    run, wanted = job.run, job.spec.cluster
+    if run is None:
+        return "auto: one that can have it, where it does not start here in time" if wanted == AUTO else wanted
+    if run.cluster is None:
+        return None if wanted is None else f"{wanted}, but it started on this machine"
+    there = f", there job {run.cluster_id}" if run.cluster_id is not None else ", which has not named it yet"
+    return f"{run.cluster}{there}{f' on {run.node}' if run.node is not None else ''}"
 
 
 def git_state(state: GitState) -> str:

@@ -75,6 +75,8 @@ def values(view: View, job: Job) -> dict[str, Any]:
         "cancelled_by": job.wish.cancelled_by,
         "used": _used(ended),
         **{name: passing[name] for name in PROGRESS},
+        "cluster": jobs.cluster(job), "cluster_id": None if run is None else run.cluster_id,
+        "node": None if run is None else run.node,
     }  # fmt: skip
 
 

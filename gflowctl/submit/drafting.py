@@ -251,6 +251,7 @@ class Drafter:
             input=self._input_file(args.input, cwd),
             append=args.append,
             executor=args.executor,
+            cluster=args.cluster,
             retry=job_options.retry(args),
             family=family,
             name_template=args.name_template,
@@ -265,7 +266,11 @@ class Drafter:
             **self._gpus(args),
             **job_options.amounts(args),
         )
-        if spec.exclusive or spec.all_memory:
+        if spec.cluster is not None:
+            from gflowctl.submit import clusters
+
+            clusters.check(spec.cluster, self._context)
+        elif spec.exclusive or spec.all_memory:
             spec = capture.on_this_machine(spec, self._limits)
         spec = validation.checked(spec, self._limits)
         validation.check_deadline(spec, self._around.now)

@@ -161,6 +161,11 @@ def session(job: Job) -> str | None:
     return session_name(job.id, run.attempt) if run is not None and run.executor == TMUX else None
 
 
+def cluster(job: Job) -> str | None:
+    """The cluster that its present or last attempt was handed over to, or before the first that it is meant for."""
+    return job.spec.cluster if job.run is None else job.run.cluster
+
+
 def attempt(job: Job) -> int:
     """The present or last attempt, from 1."""
     return job.attempt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowctl.view import jobs
-from gflowd.core.job.model import Ended, Queued, Stopping, Suspended
+from gflowd.core.job.model import Ended, Queued, Starting, Stopping, Suspended
 from gflowd.core.job.reasons import (
     BEGIN_TIME,
     CANCELLED_BY_USER,
@@ -44,7 +44,9 @@ def reason(view: View, job: Job) -> str | None:
         return RESOURCES if told == RESOURCES and not job.is_to_stand_still else None
     if view.waits_for_input(job):
         return TERMINAL_INPUT
-    return told if told in (IDLE_GPUS, NO_OUTPUT) else None  # a running job no longer has the reason it had before
+    waits_there = isinstance(job.phase, Starting) and job.phase.run.cluster is not None
+    is_of_now = waits_there or told in (IDLE_GPUS, NO_OUTPUT)  # a running job no longer has the reason it had before
+    return told if is_of_now else None
 
 
 def _waits_for(view: View, job: Job, told: str | None) -> str | None:

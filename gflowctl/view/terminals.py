@@ -11,7 +11,7 @@ from gflowd.core.job.model import TMUX, is_live
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gflowctl.context import Context
-    from gflowd.core.job.model import Job
+    from gflowd.core.job.model import Job, Run
 
 _OF_TERMINALS = ("COLORTERM", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "TERM")
 
@@ -57,8 +57,17 @@ def _session(job: Job) -> str:
     name = jobs.label(job)
     if not is_live(job.phase):
         raise Refused(f"job {name} is {jobs.state(job)}, not running; gflowctl log {name} shows what it printed")
+    if job.run is not None and job.run.cluster is not None:
+        raise Refused(f"job {name} runs on cluster {job.run.cluster}; {_by_srun(job.run)}")
     if job.run is None or job.run.executor != TMUX:
         raise Refused(f"job {name} has no terminal (executor process); see gflowctl log -f {name}")
     if (job.spec.output or job.spec.error or job.spec.input) is not None:
         raise Refused(f"job {name} reads or writes files, not its terminal; see gflowctl log -f {name}")
     return jobs.session(job) or ""
+
+
+def _by_srun(run: Run) -> str:
+    """How to get a shell where an attempt runs that a cluster has."""
+    if run.cluster_id is None or run.node is None:
+        return "it has not started there"
+    return f"srun --jobid={run.cluster_id} --overlap --pty bash opens a shell beside it, where Slurm's programs are"

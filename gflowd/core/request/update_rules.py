@@ -96,6 +96,7 @@ OPTIONS = (
     Option("input", "input"),
     Option("append", "append"),
     Option("executor", "executor"),
+    Option("cluster", "cluster"),
     Option("conda-env", "conda_env"),
     Option("depends-on", "needs", aliases=("dependency", "depends-on-all", "depends-on-any")),
     Option("singleton", "needs", without=_not_alone),

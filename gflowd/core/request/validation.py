@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflowd.core.errors import Refused
-from gflowd.core.job.model import LONGEST_NAME, LONGEST_STRING, RANGES, is_text
+from gflowd.core.job.model import AUTO, LONGEST_NAME, LONGEST_STRING, RANGES, is_text
 from gflowd.core.job.value import Value
 
 TYPE_CHECKING = False
@@ -68,7 +68,8 @@ def checked(spec: Spec, limits: Limits) -> Spec:
         _check_warning(spec.early_signal, spec.time_limit)
     if spec.shared and spec.gpu_memory_mb is None:
         raise Refused("a job that shares its GPU must say how much of its memory it uses: --gpu-memory MEM")
-    if (why := why_impossible(spec, limits)) is not None:
+    why = why_impossible(spec, limits) if spec.cluster is None else why_not_on_cluster(spec)
+    if why is not None:
         raise Refused(why)
     _check_ranges(spec)
     if not spec.notify_on and (spec.notify or (spec.notify_email is not None and not spec.slurm)):
@@ -193,6 +194,22 @@ def _size(string: bytes, what: str) -> int:
     if len(string) >= LONGEST_STRING:
         raise Refused(f"{what} is {len(string)} bytes long; the limit is {LONGEST_STRING - 1}")
     return len(string) + 1 + POINTER
+
+
+def why_not_on_cluster(spec: Spec) -> str | None:
+    """Why no cluster can have a job that asks for one; None if one may. What a cluster has, its batch system knows."""
+    whole_gpus = "a cluster gives whole GPUs, by number and type; --shared and --gpu-memory are for this machine"
+    whole_machine = "--exclusive and --memory all mean this machine; ask a cluster for CPUs and memory by number"
+    ways = "--executor and --gpu-prefer are for jobs of this machine, not of a cluster"
+    rules = (
+        (spec.uid is not None, "a gflowd for all users hands no jobs over to a cluster; use one of your own for that"),
+        (spec.relay is not None, "gflowctl run runs a command on this machine; use submit for a cluster"),
+        (spec.shared or spec.gpu_memory_mb is not None, whole_gpus),
+        (spec.exclusive or spec.all_memory, whole_machine),
+        (spec.quiet_limit is not None, "--quiet-limit is kept on this machine only; a job for a cluster has none"),
+        (spec.cluster != AUTO and (spec.executor is not None or spec.gpu_prefer), ways),
+    )
+    return next((why for is_so, why in rules if is_so), None)
 
 
 def why_impossible(spec: Spec, limits: Limits) -> str | None:

@@ -182,6 +182,7 @@ def _constant(wiring: Wiring, executor: str, memory_limits: str) -> dict[str, An
             "known_projects": config.known_projects,
             "require_project": config.require_project,
             "quotas": config.quotas,
+            "clusters": [*config.clusters],
             "gpu_allow": config.gpu_allow,
             "gpu_allow_by": config.gpu_allow_by,
             "grace": config.grace,

@@ -126,7 +126,7 @@ def test_what_is_set_is_read_back_as_it_was(ctl: Ctl) -> None:
         elif line.startswith("    "):
             found[last] += f"\n{line[4:]}"
     unset = set(update_rules.names()) - set(found)
-    assert unset == {"repeat", "overlap", "script", "requeue", "param"}
+    assert unset == {"repeat", "overlap", "script", "requeue", "param", "cluster"}
     assert (found.pop("singleton"), found.pop("auto-cancel")) == ("yes", "no")
     assert found["depends-on"] == "afterok:1,after:2_1+5,afterok:2"
     assert {found.pop(name) for name in ("shared", "append")} == {"yes"}

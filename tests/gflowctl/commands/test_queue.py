@@ -26,6 +26,7 @@ FIELDS = [
     "retry_delay", "retry_factor", "auto_cancel", "input", "append", "submit_dir", "environment", "umask",
     "max_failures", "name_template", "notify_email", "notify_on", "notify", "tasks", "exclusive",
     "cancelled_by", "used", "progress", "progress_text", "progress_at", "progress_source", "expected_end",
+    "cluster", "cluster_id", "node",
 ]  # fmt: skip
 SUBMITTED = FIELDS[FIELDS.index("log") : FIELDS.index("progress")]
 

@@ -67,8 +67,8 @@ def test_what_has_ended_stays(state: str) -> None:
 @pytest.mark.parametrize(
     ("given", "clear", "why"),
     [
-        ({"colour": "red"}, (), "'colour' is not an option that can be changed \\(see gflowctl update"),
-        ({}, ("colour",), "'colour' is not"),
+        ({"hue": "red"}, (), "'hue' is not an option that can be changed \\(see gflowctl update"),
+        ({}, ("hue",), "'hue' is not"),
         ({"project": "q"}, (), "--project cannot be changed: .* fixed at submission"),
         ({}, ("--account",), "--account cannot be changed"),
         ({"time": 5.0}, ("time-limit",), "--time is both set and cleared"),

@@ -279,3 +279,28 @@ def test_who_is_told_without_saying_of_what_is_told_of_the_end() -> None:
     assert on(notify_email="a@b") == on(notify=("https://a",)) == on(notify=("https://a",), slurm=True) == ("end",)
     assert on(notify_email="a@b", slurm=True) == ()  # as in Slurm
     assert on(notify_email="a@b", notify_on=("none",)) == ("none",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"uid": 1000}, "for all users"),
+        ({"relay": "a"}, "gflowctl run"),
+        ({"gpus": 1, "shared": True, "gpu_memory_mb": 9}, "whole GPUs"),
+        ({"gpus": 1, "gpu_memory_mb": 9, "cluster": "auto"}, "whole GPUs"),
+        ({"exclusive": True}, "this machine"),
+        ({"all_memory": True, "cluster": "auto"}, "this machine"),
+        ({"quiet_limit": 60.0}, "--quiet-limit"),
+        ({"executor": "tmux"}, "--executor and --gpu-prefer"),
+        ({"gpus": 1, "gpu_prefer": ("0",)}, "--executor and --gpu-prefer"),
+    ],
+)
+def test_what_no_cluster_can_have_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        validation.checked(spec(**{"cluster": "hpc", **changes}), Limits())
+
+
+@pytest.mark.parametrize("changes", [{"cluster": "hpc"}, {"cluster": "auto", "executor": "tmux", "gpu_prefer": ("0",)}])
+def test_a_job_for_a_cluster_is_not_held_against_what_this_machine_has(changes: dict[str, Any]) -> None:
+    wanted = spec(gpus=8, cpus=64, **changes)
+    assert validation.checked(wanted, Limits(gpus=0, cpus=2, memory_mb=1)) == wanted
