@@ -203,7 +203,7 @@ def sharing(machine: Machine) -> str:
         raise Wrong(f"reserve said to bob: {told}")
     machine.login(CYD, "gflowctl reserve create --user bob -g 2 --start now --for 1h")
     waits = machine.login(ADA, "gflowctl submit --parsable -g 1 --cpus 0 -- true").split()[-1]
-    may = machine.login(BOB, "gflowctl submit --parsable -g 2 --cpus 0 -- true").split()[-1]
+    may = machine.login(BOB, "gflowctl submit --parsable -g 2 --cpus 0 --time 1m -- true").split()[-1]
     machine.login(BOB, f"gflowctl wait --timeout 60s {may}")
     if (found := job(machine, waits))["state"] != "queued":
         raise Wrong(f"ada's job is {found['state']} beside bob's reservation of all GPUs")

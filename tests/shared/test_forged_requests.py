@@ -93,8 +93,10 @@ def test_the_jobs_of_another_and_what_is_the_daemons_stay(
 ) -> None:
     theirs = spec_of(queue, 1)
     asked = [
-        [["wish", 1, {"cancelled": True}]],
-        [["wish", 1, {"cancel": True}]],
+        [["wish", 1, {"cancelled_by": "gfa", "cancelled_at": 1.0}]],
+        [["wish", 1, {"requeued": 9}]],
+        [["wish", 1, {"suspended": 1}]],
+        [["wish", 2, {"held": True, "top_at": 1.0}]],
         [["wish", 1, {"held": True}]],
         [["wish", 2, {"held": False}]],
         [["wish", 2, None]],
