@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from gflowd.core.cluster.sight import Sights
 from gflowd.core.execution.observations import Enforced, Observations
 from gflowd.core.execution.usage import Samples
 from gflowd.core.gpu.report import GpuReport
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 SCHEDULER, GPU_POLLER, ZOMBIE_DETECTOR, NOTIFIER = "scheduler", "gpu_poller", "zombie_detector", "notifier"
 TIMEOUT_ENFORCER, RESERVATION_TIMER = "timeout_enforcer", "reservation_timer"
-METRICS_UPDATER, GATEWAY = "metrics_updater", "gateway"
+METRICS_UPDATER, GATEWAY, CLUSTER_BRIDGE = "metrics_updater", "gateway", "cluster_bridge"
 
 Kind = TypeVar("Kind")
 
@@ -28,13 +29,15 @@ Kind = TypeVar("Kind")
 @dataclass(frozen=True, slots=True)
 class Agenda:
     """What the scheduler posts for the others: the live jobs, the wall times at which something is due (ascending),
-    the monotonic time after which it needs a poll of the GPUs, and the faulty GPUs that were resumed.
+    the monotonic time after which it needs a poll of the GPUs, the faulty GPUs that were resumed, and the live jobs of
+    clusters, which concern only the bridge to these.
     """
 
     live: tuple[LiveJob, ...]
     edges: tuple[float, ...]
     poll_after: float | None
     resumed: tuple[Resumed, ...] = ()
+    remote: tuple[LiveJob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,11 @@ class Slots:
     def enforced(self) -> Enforced:
         """The timeout enforcer's."""
         return self._decision(TIMEOUT_ENFORCER, Enforced) or Enforced()
+
+    @property
+    def sights(self) -> Sights:
+        """Those of the bridge to clusters."""
+        return self._decision(CLUSTER_BRIDGE, Sights) or Sights()
 
     @property
     def samples(self) -> Samples:

@@ -45,6 +45,10 @@ class LiveJob(Posted):
     relay: str | None = None  # what connects it with its `gflowctl run`, with which it ends
     slurm: bool = False  # a script written for Slurm
     uid: int | None = None  # whose it is, under a daemon for many users
+    cluster: str | None = None  # which cluster runs it, see `core.cluster`
+    cluster_id: str | None = None  # by which that knows it
+    job: Job | None = None  # all of it, while no id is known
+    throttle: int | None = None  # how many of its array may run there at a time
 
     def runs_in(self, boot: str) -> bool:
         """Whether it has begun, in this boot."""
@@ -75,7 +79,7 @@ def live_job(job: Job, grace: float | None) -> LiveJob:
         time_limit=job.spec.time_limit,
         early_signal=job.spec.early_signal,
         memory_mb=job.spec.memory_mb,
-        why=stop.why if stop else None,
+        why=stop.why if stop and stop.why != reasons.COMPLETING else None,
         since_mono=stop.since_mono if stop else 0.0,
         since_boot=stop.since_boot if stop else "",
         pauses=phase.pauses if isinstance(phase, Begun) else NEVER,
@@ -86,6 +90,9 @@ def live_job(job: Job, grace: float | None) -> LiveJob:
         relay=job.spec.relay,
         slurm=job.spec.slurm,
         uid=job.spec.uid,
+        cluster=run.cluster,
+        cluster_id=run.cluster_id,
+        job=job if run.cluster is not None and run.cluster_id is None else None,
     )
 
 

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from gflowd.core.execution.observations import Observation
     from gflowd.core.moment import Moment
 
+    Verdict = tuple[str, str | None, int | None, int | None]  # state, reason, exit code, signal
+
 ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
     Queued: (Queued, Starting, Ended),  # itself: its time is put off
-    Starting: (Running, Suspended, Stopping, Ended),
+    Starting: (Starting, Running, Suspended, Stopping, Ended),  # itself: its cluster has given it an id
     Running: (Suspended, Stopping, Ended),
     Suspended: (Running, Suspended, Stopping, Ended),  # itself: its CPUs are given back later
     Stopping: (Ended,),
@@ -147,7 +149,7 @@ def again(job: Job, ended: Ended, now: Moment) -> Phase | None:
     return check(ended, Queued(attempt=attempt + 1, begin_at=begin_at, since=ended.ended_at))
 
 
-def _unwanted(job: Job, run: Run) -> str | None:
+def unwanted(job: Job, run: Run) -> str | None:
     """Why a live job must end, by its user's wish."""
     if job.wish.cancelled_at is not None:
         return reasons.CANCELLED_BY_USER
@@ -171,7 +173,7 @@ def _starting(job: Job, run: Run, observation: Observation | None, now: Moment, 
         if observation.started is not None:
             running = Running(run=run, started=observation.started)
             return _running(job, running, observation, now, limit) or running
-    why = _unwanted(job, run)
+    why = unwanted(job, run)
     return None if why is None else _stop(run, None, NEVER, why, now)
 
 
@@ -221,7 +223,7 @@ def _over(
             started_at=started.at,
             paused=pauses.seconds,
         )
-    why = _unwanted(job, run) or limit
+    why = unwanted(job, run) or limit
     if why is not None:
         return _stop(run, started, pauses, why, now)
     if observation is not None and observation.strays:
@@ -274,19 +276,7 @@ def _unstarted(run: Run, reason: str, now: Moment) -> Ended:
 
 def _outcome(run: Run, started: Started, pauses: Pauses, observation: Observation, now: Moment) -> Ended:
     """The end according to the exit record."""
-    code, signal = _code_and_signal(observation.status)
-    if observation.trouble is not None:
-        state, reason = FAILED, _launch_failed(observation)
-    elif observation.status is None:
-        state, reason = FAILED, reasons.ZOMBIE
-    elif observation.starved:
-        state, reason = FAILED, reasons.OUT_OF_MEMORY
-    elif signal is not None:
-        state, reason = FAILED, reasons.signalled(signal)
-    elif code:
-        state, reason = FAILED, reasons.NON_ZERO_EXIT
-    else:
-        state, reason = FINISHED, None
+    state, reason, code, signal = verdict(observation)
     ended_at = now.wall if observation.ended_at is None else observation.ended_at
     return Ended(
         state=state,
@@ -300,11 +290,30 @@ def _outcome(run: Run, started: Started, pauses: Pauses, observation: Observatio
     )
 
 
+def verdict(observation: Observation) -> Verdict:
+    """The state and the reason that an exit record means, and its exit code or signal."""
+    code, signal = _code_and_signal(observation.status)
+    reason: str | None
+    if observation.trouble is not None:
+        state, reason = FAILED, _launch_failed(observation)
+    elif observation.status is None:
+        state, reason = FAILED, reasons.ZOMBIE
+    elif observation.starved:
+        state, reason = FAILED, reasons.OUT_OF_MEMORY
+    elif signal is not None:
+        state, reason = FAILED, reasons.signalled(signal)
+    elif code:
+        state, reason = FAILED, reasons.NON_ZERO_EXIT
+    else:
+        state, reason = FINISHED, None
+    return state, reason, code, signal
+
+
 def _forced(phase: Stopping, started: Started | None, observation: Observation | None, now: Moment) -> Ended:
     """The end of a job that was stopped."""
     code, signal = _code_and_signal(None if observation is None else observation.status)
     return Ended(
-        state=_FORCED.get(phase.why, CANCELLED),
+        state=forced_state(phase.why),
         reason=phase.why,
         ended_at=now.wall if observation is None or observation.ended_at is None else observation.ended_at,
         run=phase.run,
@@ -313,6 +322,11 @@ def _forced(phase: Stopping, started: Started | None, observation: Observation |
         signal=signal,
         paused=phase.pauses.seconds,
     )
+
+
+def forced_state(why: str) -> str:
+    """The state of a job that was ended for a reason."""
+    return _FORCED.get(why, CANCELLED)
 
 
 def _code_and_signal(status: int | None) -> tuple[int | None, int | None]:

@@ -14,6 +14,10 @@ NEVER_RESERVATION = f"{NEVER}:{RESERVATION}"
 NEVER_QUOTA = f"{NEVER}:{QUOTA}"
 GPU_UNAVAILABLE = "GpuUnavailable"
 DAEMON_DOWN = "DaemonDown"
+CLUSTER_UNREACHABLE = "ClusterUnreachable"  # nothing is known of what is there
+CLUSTER = "Cluster"  # followed by a colon and its own reason
+CLUSTER_FULL = f"{CLUSTER}:MaxPending"
+CLUSTER_UNKNOWN = f"{CLUSTER}:NotConfigured"
 SCHEDULING = "Scheduling"  # the scheduler has not decided on it yet
 HELD_BY_USER = "JobHeldUser"
 
@@ -27,6 +31,10 @@ DEADLINE = "Deadline"
 TERMINAL_INPUT = "TerminalInput"
 TERMINAL_LOST = "TerminalLost"
 CANCELLED_BY_USER = "CancelledByUser"
+CANCELLED_ELSEWHERE = "CancelledElsewhere"  # by the cluster's own means
+NODE_FAIL = "NodeFail"
+PREEMPTED = "Preempted"
+COMPLETING = "Completing"  # the cluster clears up after it
 STRAYS = "Strays"
 REQUEUED = "Requeued"
 UNKILLABLE = "Unkillable"
@@ -36,6 +44,11 @@ MAX_FAILURES = "MaxFailures"  # followed by a colon and the number
 def name(why: str) -> str:
     """A reason without what follows its colon: `Never`, `MaxFailures`, `LaunchFailed`."""
     return why.partition(":")[0]
+
+
+def cluster(why: str) -> str:
+    """`Cluster:Priority`: why a job waits on its cluster, in that one's word."""
+    return f"{CLUSTER}:{why}"
 
 
 def signalled(number: int) -> str:
