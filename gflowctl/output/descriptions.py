@@ -41,11 +41,21 @@ REASONS = {
     "Group": "its array is at its concurrency limit",
     "MaxFailures": "too many other jobs of its array failed",
     "Requeued": "it will be run again",
+    "Cluster": "it waits on its cluster",
+    "ClusterUnreachable": "its cluster does not answer; nothing is known of it until that does",
+    "CancelledElsewhere": "cancelled on its cluster, not by gflow",
+    "NodeFail": "the node of the cluster that it ran on failed",
+    "Preempted": "its cluster made room for another job",
+    "Completing": "its cluster clears up after it",
     "Strays": "its command has ended, but processes it left behind are still running",
     "Unkillable": "its processes survive even SIGKILL",
     "LaunchFailed": "it could not be launched",
     "Rejected": "it cannot run on this machine",
     "Signaled": "a signal killed it",
+}
+EXACT = {
+    "Cluster:MaxPending": "as many jobs wait on its cluster as may (max_pending)",
+    "Cluster:NotConfigured": "gflow.toml has no table of its cluster",
 }
 NEVER = {
     "Never:Reservation": "no gap between repeating reservations is long enough",
@@ -142,6 +152,8 @@ def git_state(state: GitState) -> str:
 def reason(word: str) -> str:
     """A reason with what it means: `Priority: a job ahead of it comes first`."""
     said = REASONS.get(word.split(":", maxsplit=1)[0])
+    if word in EXACT:
+        said = EXACT[word]
     if word in NEVER:
         said = f"{said}: {NEVER[word]}"
     return f"{word} ({said})" if said else word

@@ -113,9 +113,12 @@ def script(directories: Mapping[int, str], spec: Spec) -> bytes:
 
 
 def _passing_on(signal: str, run: str) -> str:
-    """With the job in a process group of its own, so that it has none of its signals ignored."""
+    """With the job in a session of its own. A shell has SIGINT ignored by what it puts into the background; the job is
+    to see it.
+    """
     return (
-        f"set -m\n{run} &\njob=$!\ntrap 'kill -s {signal} -- \"-$job\"' {signal}\n"
+        'set -- env --default-signal=INT,QUIT\n"$@" true 2>/dev/null || set --\n'
+        f'setsid "$@" {run} &\njob=$!\ntrap \'kill -s {signal} -- "-$job"\' {signal}\n'
         'code=0\nwhile wait "$job"; code=$?; kill -s 0 "$job"; do :; done 2>/dev/null\nexit "$code"\n'
     )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GPU = {"memory_mb": 40960, "used_mb": 0, "processes": [], "cause": None}
 A100, L4 = {**GPU, "model": "NVIDIA A100"}, {**GPU, "model": "NVIDIA L4"}
 MADE = (reasons.signalled(9), reasons.launch_failed("no sh"), reasons.dependency_failed(1), reasons.max_failures(3),
-        reasons.rejected("no GPU"))  # fmt: skip
+        reasons.rejected("no GPU"), reasons.cluster("QOSMaxCpuPerUser"))  # fmt: skip
 WORDS = {value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
 EVERY = sorted(WORDS.union(MADE))
 LINE: dict[str, Any] = {"longest": {}, "ready": {}, "lengths": {}, "shares": {}}
@@ -209,6 +209,15 @@ SCENES: dict[str, tuple[Callable[[Ctl], int], tuple[str, ...]]] = {
     reasons.CANCELLED_BY_USER: (_cancelled, ("cancelled by ",)),
     reasons.TERMINAL_INPUT: (_plain, ("terminal",)),
     reasons.TERMINAL_LOST: (_plain, ("gflowctl run",)),
+    reasons.CLUSTER: (_plain, ("on its cluster",)),
+    reasons.CLUSTER_FULL: (_plain, ("max_pending",)),
+    reasons.CLUSTER_UNKNOWN: (_plain, ("gflow.toml",)),
+    reasons.CLUSTER_UNREACHABLE: (_plain, ("does not answer",)),
+    reasons.cluster("QOSMaxCpuPerUser"): (_plain, ("on its cluster",)),
+    reasons.CANCELLED_ELSEWHERE: (_plain, ("not by gflow",)),
+    reasons.NODE_FAIL: (_plain, ("node of the cluster",)),
+    reasons.PREEMPTED: (_plain, ("room for another job",)),
+    reasons.COMPLETING: (_plain, ("clears up",)),
     reasons.STRAYS: (_plain, ("left behind",)),
     reasons.REQUEUED: (_plain, ("run again",)),
     reasons.UNKILLABLE: (_plain, ("SIGKILL",)),
