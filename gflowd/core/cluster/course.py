@@ -52,6 +52,8 @@ def settle(job: Job, sight: Sight | None, now: Moment) -> Phase | None:
         after: Phase = _stopping(run, started, _pauses(phase, now), why, now)
     else:
         after = _going_on(phase, run, started, WAITING if sight is None else sight.stage, now)
+    if isinstance(phase, Starting) and isinstance(after, Starting):
+        return None if after == phase else after  # the cluster has given it an id
     return None if after == phase else transitions.check(phase, after)
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ALLOWED: dict[type[Phase], tuple[type[Phase], ...]] = {
     Queued: (Queued, Starting, Ended),  # itself: its time is put off
-    Starting: (Starting, Running, Suspended, Stopping, Ended),  # itself: its cluster has given it an id
+    Starting: (Running, Suspended, Stopping, Ended),
     Running: (Suspended, Stopping, Ended),
     Suspended: (Running, Suspended, Stopping, Ended),  # itself: its CPUs are given back later
     Stopping: (Ended,),
