@@ -118,7 +118,7 @@ def _passing_on(signal: str, run: str) -> str:
     """
     return (
         'set -- env --default-signal=INT,QUIT\n"$@" true 2>/dev/null || set --\n'
-        f'setsid "$@" {run} &\njob=$!\ntrap \'kill -s {signal} -- "-$job"\' {signal}\n'
+        f'trap \'kill -s {signal} -- "-$!"\' {signal}\nsetsid "$@" {run} &\njob=$!\n'
         'code=0\nwhile wait "$job"; code=$?; kill -s 0 "$job"; do :; done 2>/dev/null\nexit "$code"\n'
     )
 
