@@ -152,7 +152,7 @@ def test_the_script_runs_the_task_of_its_own(tmp_path: Path) -> None:
 
 def test_an_early_signal_reaches_the_job_by_its_shell(tmp_path: Path) -> None:
     says = 'trap "echo warned; exit 7" USR1; trap "echo INT" INT; kill -s INT $$; kill -s USR1 "$SHELL_PID"'
-    code = f"trap : USR1 INT; sh -c '{says}; while :; do sleep 0.02; done'"
+    code = f"trap : USR1 INT; sh -c '{says}; exec 2>/dev/null; while :; do sleep 0.02; done'"
     (tmp_path / "job.sh").write_text(f"{code}\n")
     spec = SPEC.replace(early_signal=EarlySignal(number=10, before=60))
     script = b"SHELL_PID=$$; export SHELL_PID\n" + submission.script({0: str(tmp_path)}, spec)
