@@ -30,7 +30,7 @@ SECONDS ?= 60
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes bench-gateway simulate soak fuzz slurm-parity tools metrics-test nvidia-check packages packages-test systemd-test systemd-test-qemu systemd-test-shared shared-test web-test pyz clean
+.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes bench-gateway simulate soak fuzz slurm-parity tools metrics-test nvidia-check packages packages-test systemd-test systemd-test-qemu systemd-test-shared shared-test test-cluster web-test pyz clean
 
 help:
 	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
@@ -58,6 +58,7 @@ help:
 	@echo 'make systemd-test-qemu  let the kernel enforce limits of memory in a virtual machine under its systemd (as root, in minutes)'
 	@echo 'make systemd-test-shared  install the packages there; several users share the service, and jobs live through all (as root, in minutes)'
 	@echo 'make shared-test   let several users share a root daemon, and attack it and each other (as root)'
+	@echo 'make test-cluster  hand jobs to a real Slurm of three nodes, which run on this machine (as root)'
 	@echo 'make web-test      look at the page of gflowctl web in Chromium, in light and dark, wide and narrow'
 	@echo 'make pyz           both programs as single files, with all that they need, for machines without network'
 	@echo 'make clean         remove what make created'
@@ -223,6 +224,11 @@ systemd-test-shared: $(VENV)/packager
 	@$(call want,mmdebstrap,mmdebstrap,nothing can be tried)
 	@$(BIN)/python packaging/make_packages.py --no-check deb
 	@$(BIN)/python packaging/test-systemd --shared $(ARGS) || [ $$? -eq 77 ]
+
+# Slurm's daemons run as ordinary processes on loopback, with ports and files of their own.
+test-cluster: $(VENV)/developer
+	@command -v sbatch >/dev/null || $(MAKE) --no-print-directory $(SLURM)/unpacked || true
+	@$(BIN)/python -m pytest -q $(SPREAD) tests/cluster
 
 # Debian's Chromium, driven by playwright-core, whose own browsers are not needed. PICTURES: where they go.
 web-test: $(VENV)/developer $(WEB)/installed

@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from support import slurm_programs
+from support.slurm_programs import PLUGINS, ROOT, UNPACKED  # noqa: F401 -- ROOT is for those who import us
 from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-ROOT = Path(__file__).resolve().parents[2]
-UNPACKED = ROOT / ".slurm" / "root" / "usr"
-LIBRARIES = UNPACKED / "lib" / f"{os.uname().machine}-linux-gnu"
-PLUGINS = LIBRARIES / "slurm-wlm"
 CONFIG = """\
 ClusterName=parity
 SlurmctldHost={host}(127.0.0.1)
@@ -58,18 +56,13 @@ CONTROLLER = (["slurmctld", "-D"],)
 
 def find() -> bool:
     """Whether Slurm's commands are to be had; those that were unpacked are put on our PATH."""
-    if shutil.which("sbatch") is None and (UNPACKED / "bin" / "sbatch").exists():
-        for name in ("slurmctld", "slurmd", "slurmstepd"):  # Debian's alternatives make these names at installation
-            if not (UNPACKED / "sbin" / name).exists():
-                (UNPACKED / "sbin" / name).symlink_to(f"{name}-wlm")
-        os.environ["PATH"] = f"{UNPACKED}/bin:{UNPACKED}/sbin:{os.environ['PATH']}"
-        os.environ["LD_LIBRARY_PATH"] = f"{LIBRARIES}:{PLUGINS}"
-    return all(map(shutil.which, ("sbatch", "scontrol", "sinfo")))
+    os.environ.update(slurm_programs.environment())
+    return all(map(shutil.which, slurm_programs.COMMANDS))
 
 
 def can_make_one() -> bool:
     """Whether we may and can run a cluster of our own."""
-    return not os.getuid() and all(map(shutil.which, ("munged", "slurmctld", "slurmd")))
+    return not os.getuid() and all(map(shutil.which, slurm_programs.DAEMONS))
 
 
 def host() -> str:
