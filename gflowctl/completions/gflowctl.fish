@@ -56,7 +56,7 @@ function _shtab_gflowctl_using
   test "$_shtab_gflowctl_cmdpath" = "$argv"
 end
 
-set -g _shtab_gflowctl_commands submit batch run new queue q list monitor show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' events notify 'notify test' 'notify list' stats web metrics info mcp quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore close-sessions slurm-commands 'slurm-commands install' 'slurm-commands uninstall' 'slurm-commands list' completion help
+set -g _shtab_gflowctl_commands submit batch run new queue q list monitor show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve 'reserve create' 'reserve list' 'reserve show' 'reserve cancel' gpus 'gpus allow' 'gpus drain' 'gpus resume' 'gpus ignore' 'gpus unignore' 'gpus topology' events notify 'notify test' 'notify list' stats web metrics info mcp quota 'quota list' 'quota set' 'quota remove' config 'config show' doctor backup restore export close-sessions slurm-commands 'slurm-commands install' 'slurm-commands uninstall' 'slurm-commands list' completion help
 set -g _shtab_gflowctl_opts_with_value --account --after --array --at --attempt --begin --by --chdir --clear --cluster --color --command --comment --conda-env --config --constraint --cpus --cpus-per-task --daemon --deadline --dependency --depends-on --depends-on-all --depends-on-any --error --executor --export --first --for --format --from --gpu --gpu-list --gpu-memory --gpu-prefer --gpu-type --gpus --gpus-per-node --grace --gres --group --input --interval --job-name --kind --last --limit --listen --mail-type --mail-user --max-concurrent --max-failures --max-gpu-mem --max-gpu-memory --max-mem --max-memory --max-queued-jobs --max-retries --max-running-gpus --max-running-jobs --mem --memory --mincpus --name --name-template --names --nice --notify --notify-email --notify-on --ntasks --ntasks-per-node --open-mode --output --overlap --param --param-file --partition --pattern --pid --priority --project --quiet-limit --range --reason --repeat --retry-delay --retry-on --script --select-name --signal --since --sort --start --state --state-dir --states --status --time --time-limit --timelimit --timeout --timezone --to --user --wrap -A -C -D -G -J -P -a -c -d -e -f -g -i -l -m -n -o -p -s -t -u
 
 complete -c gflowctl -e
@@ -983,6 +983,16 @@ complete -c gflowctl -n '_shtab_gflowctl_using restore' -l daemon -xka "user sys
 complete -c gflowctl -n '_shtab_gflowctl_using restore' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
 complete -c gflowctl -n '_shtab_gflowctl_using restore' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using restore; and test $_shtab_gflowctl_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the backup file'
+complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a export -d 'write queued jobs as scripts for Slurm'
+complete -c gflowctl -n '_shtab_gflowctl_using export' -s h -l help -d 'show this help message and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using export' -l to -xka "slurm" -d 'for which batch system'
+complete -c gflowctl -n '_shtab_gflowctl_using export' -s o -l output -x -d 'where to write it (default gflow-export)'
+complete -c gflowctl -n '_shtab_gflowctl_using export' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c gflowctl -n '_shtab_gflowctl_using export' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
+complete -c gflowctl -n '_shtab_gflowctl_using export' -l daemon -xka "user system" -d 'whose gflowd: your own, or that of all users (default system, if there is one)'
+complete -c gflowctl -n '_shtab_gflowctl_using export' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'
+complete -c gflowctl -n '_shtab_gflowctl_using export' -l version -d 'show program'"'"'s version number and exit'
+complete -c gflowctl -n '_shtab_gflowctl_using export; and test $_shtab_gflowctl_npos -ge 0' -ka "(_gflowctl_candidates jobs)" -d 'these jobs (default: all of yours that wait)'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a close-sessions -d 'close terminal sessions left over by ended jobs'
 complete -c gflowctl -n '_shtab_gflowctl_using close-sessions' -s h -l help -d 'show this help message and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using close-sessions' -l all -d 'of all jobs that have ended'
@@ -1038,4 +1048,4 @@ complete -c gflowctl -n '_shtab_gflowctl_using completion' -l color -xka "never 
 complete -c gflowctl -n '_shtab_gflowctl_using completion' -l version -d 'show program'"'"'s version number and exit'
 complete -c gflowctl -n '_shtab_gflowctl_using completion; and test $_shtab_gflowctl_npos -eq 0' -ka "bash zsh fish install" -d 'bash, zsh or fish, or install'
 complete -c gflowctl -n '_shtab_gflowctl_using; and test $_shtab_gflowctl_npos -eq 0' -a help -d 'show the help of a command'
-complete -c gflowctl -n '_shtab_gflowctl_using help; and test $_shtab_gflowctl_npos -eq 0' -ka "submit batch run new queue q list monitor show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events notify stats web metrics info mcp quota config doctor backup restore close-sessions slurm-commands completion" -d 'the command'
+complete -c gflowctl -n '_shtab_gflowctl_using help; and test $_shtab_gflowctl_npos -eq 0' -ka "submit batch run new queue q list monitor show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events notify stats web metrics info mcp quota config doctor backup restore export close-sessions slurm-commands completion" -d 'the command'

@@ -22,6 +22,7 @@ _shtab_gflowctl_commands() {
     drain:'start no more jobs'
     edit:'change the options of a queued job in an editor'
     events:'print or follow what happened to jobs, GPUs and gflowd'
+    export:'write queued jobs as scripts for Slurm'
     gpus:'control which GPUs jobs may use'
     help:'show the help of a command'
     hold:'keep queued jobs from starting'
@@ -394,6 +395,21 @@ _shtab_gflowctl_events_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_gflowctl_events_defaults_added=0
 
+_shtab_gflowctl_export_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--to[for which batch system]:to:(slurm)"
+  {-o,--output}"[where to write it (default gflow-export)]:DIRECTORY:"
+  "--config[the configuration file]:FILE:_files"
+  "--state-dir[where gflow keeps its state]:DIR:_files -/"
+  "--daemon[whose gflowd\: your own, or that of all users (default system, if there is one)]:daemon:(user system)"
+  "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
+  "(- : *)--version[show program\'s version number and exit]"
+  "(*)::these jobs (default\: all of yours that wait):_gflowctl_jobs"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gflowctl_export_defaults_added=0
+
 _shtab_gflowctl_gpus_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the configuration file]:FILE:_files"
@@ -495,7 +511,7 @@ _shtab_gflowctl_gpus_unignore_options=(
 _shtab_gflowctl_gpus_unignore_defaults_added=0
 
 _shtab_gflowctl_help_options=(
-  ":the command:(submit batch run new queue q list monitor show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events notify stats web metrics info mcp quota config doctor backup restore close-sessions slurm-commands completion)"
+  ":the command:(submit batch run new queue q list monitor show log progress attach a wait cancel hold release suspend unsuspend update edit top limit requeue redo drain resume reserve gpus events notify stats web metrics info mcp quota config doctor backup restore export close-sessions slurm-commands completion)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -1453,6 +1469,7 @@ _shtab_gflowctl() {
         drain) _arguments -C -s $_shtab_gflowctl_drain_options ;;
         edit) _arguments -C -s $_shtab_gflowctl_edit_options ;;
         events) _arguments -C -s $_shtab_gflowctl_events_options ;;
+        export) _arguments -C -s $_shtab_gflowctl_export_options ;;
         gpus) _shtab_gflowctl_gpus ;;
         help) _arguments -C -s $_shtab_gflowctl_help_options ;;
         hold) _arguments -C -s $_shtab_gflowctl_hold_options ;;
