@@ -121,7 +121,7 @@ def test_the_rule_finds_what_it_is_for() -> None:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="no strace")
 def test_root_changes_nothing_where_users_may_write_and_touches_no_home() -> None:
-    sooner = {"after": "1s", "keep": "1s"}
+    sooner = {"after": "1s"}
     with new_shared_machine(executor={"grace": 1}, history=sooner, logs={"keep": "1s", "max_size": "64K"}) as machine:
         found = traced(machine)
     assert {call.uid for call in found} >= {0, ACCOUNTS["gfa"]}
