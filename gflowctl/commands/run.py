@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 WITHOUT: dict[str, Any] = {
     "array": None, "param": [], "param_file": None, "name_template": None, "max_concurrent": None, "max_failures": None,
     "max_retries": None, "retry_on": None, "retry_delay": None, "requeue": False, "repeat": None, "overlap": None,
-    "output": None, "error": None, "input": None, "append": False, "executor": PROCESS, "source": None,
+    "output": None, "error": None, "input": None, "append": False, "executor": PROCESS, "cluster": None, "source": None,
     "wait": True, "follow": False, "dry_run": False, "parsable": False, "json": False,
     "skip_if_queued": False,
     "ignore_unknown_directives": False, "partition": None, "auto_close": False,
