@@ -1,5 +1,8 @@
 """Check the installation: report what works, what is degraded, and how to fix it.
 
+With --cluster NAME, a small job is handed over to that cluster of gflow.toml, too: within a minute it must write into
+the directory that the nodes share with this machine.
+
 The exit status is 1 if a check fails.
 """
 
@@ -7,6 +10,7 @@ from __future__ import annotations
 
 from gflowctl.admin import (
     checks,
+    cluster_checks,
     file_checks,
     metrics_checks,
     notifications,
@@ -25,20 +29,22 @@ if TYPE_CHECKING:
 
 CHECKS = (
     *checks.CHECKS, *shared_checks.CHECKS, *service_checks.CHECKS, *metrics_checks.CHECKS, *notifications.CHECKS,
-    *file_checks.CHECKS, *queue_checks.CHECKS,
+    *cluster_checks.CHECKS, *file_checks.CHECKS, *queue_checks.CHECKS,
 )  # fmt: skip
 COLORS = {checks.OK: render.GREEN, checks.WARN: render.YELLOW, checks.FAIL: render.RED}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Names the options."""
+    parser.add_argument("--cluster", metavar="NAME", help="also try this cluster of gflow.toml with a job")
     command_line.add_timezone(parser, command_line.SHOWS)
     command_line.add_json(parser, "print a JSON list of what was checked")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Prints the findings."""
-    found = [finding for check in CHECKS for finding in checks.guarded(check, context)]
+    asked = CHECKS if args.cluster is None else (*CHECKS, cluster_checks.probe_of(args.cluster))
+    found = [finding for check in asked for finding in checks.guarded(check, context)]
     findings = list({finding.text: finding for finding in found}.values())  # one problem may affect several checks
     if args.json:
         render.write_json([{"level": each.level, "remedy": each.remedy, "text": each.text} for each in findings])

@@ -5,6 +5,9 @@ RESERVED names the users for whom a GPU is reserved by index, now and next. Rese
 indices, are listed below the table.
 
 While gflowd is not running, the numbers are from when it last looked.
+
+With --cluster, the clusters of gflow.toml are asked instead: which nodes they have, how these are, and how many of your
+jobs are there.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from gflowd.storage.record_log import Fold
 
 KEY = 10  # characters
+ALL = ""  # of --cluster
+LEAST_ASKED = 5.0  # seconds between questions to a cluster
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", type=command_line.interval, default=2.0, metavar="S", help="seconds between refreshes (default 2)"
     )
+    parser.add_argument("--cluster", nargs="?", const=ALL, metavar="NAME",
+                        help="ask this cluster of gflow.toml, or all of them, instead of this machine")  # fmt: skip
     command_line.add_timezone(parser, command_line.SHOWS)
     command_line.add_json(parser)
 
@@ -50,6 +57,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Prints it."""
     if args.watch and args.json:
         raise BadUsage("give either --watch or --json, not both")
+    if args.cluster is not None:
+        return _clusters(args, context)
     if args.json:
         render.write_json(overview.document(context))
         return 0
@@ -57,6 +66,20 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.watch:
         redraw(context, lambda: (_page(context, color=color), ""), args.interval)
     render.write(_page(context, color=color))
+    return 0
+
+
+def _clusters(args: argparse.Namespace, context: Context) -> int:
+    from gflowctl.machine import clusters
+
+    name = args.cluster or None
+    if args.json:
+        render.write_json(clusters.document(context, name))
+        return 0
+    color = render.use_color(args.color)
+    if args.watch:
+        redraw(context, lambda: (clusters.page(context, name, color=color), ""), max(args.interval, LEAST_ASKED))
+    render.write(clusters.page(context, name, color=color))
     return 0
 
 
