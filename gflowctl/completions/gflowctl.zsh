@@ -332,6 +332,7 @@ _shtab_gflowctl_config_show_defaults_added=0
 
 _shtab_gflowctl_doctor_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--cluster[also try this cluster of gflow.toml with a job]:NAME:"
   "--timezone[show times in this time zone, e.g. Europe\/Vienna]:ZONE:"
   "--json[print a JSON list of what was checked]"
   "--config[the configuration file]:FILE:_files"
@@ -539,6 +540,7 @@ _shtab_gflowctl_info_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
+  "--cluster[ask this cluster of gflow.toml, or all of them, instead of this machine]:NAME:"
   "--timezone[show times in this time zone, e.g. Europe\/Vienna]:ZONE:"
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
