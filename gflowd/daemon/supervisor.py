@@ -21,6 +21,7 @@ from gflowd.daemon.children import ABORT_GRACE, HEEDED, Child, Host, Restarts, s
 from gflowd.daemon.systemd import notify, watchdog_interval
 from gflowd.effects import doorbell
 from gflowd.workers import WORKERS, base, board, wanted
+from gflowd.workers.slots import GATEWAY
 
 if TYPE_CHECKING:
     import socket
@@ -173,18 +174,14 @@ class Supervisor:
         """Reaps dead children; if the Manager dies, the workers end too, which is not their crash."""
         if self.host is not None and not self.host.process.is_alive():
             self.log.warning("manager died", status=self.host.process.exitcode)
-            self._end_workers(ABORT_GRACE)
-            self.host.end()
-            self.host = None
+            self._start_all_again(ABORT_GRACE)
             self.hosting.delay()
-            for child in self.children:
-                child.due = time.monotonic()
         for child in self.children:
             if child.process is not None and not child.process.is_alive():
                 self._bury(child)
 
     def look_after_places(self) -> None:
-        """Creates a removed doorbell again; without its state directory the daemon ends."""
+        """Creates again what was removed of the runtime directory; without its state directory the daemon ends."""
         home = paths.identity(self.state.root)
         if home != self.home:
             how = "is gone" if home is None else "is no longer the directory that gflowd was started with"
@@ -199,6 +196,26 @@ class Supervisor:
             os.close(self.bell)
             self.bell = bell
             self.log.warning("runtime directory created again", path=self.runtime.root)
+            self._start_all_again(STOP_WITHIN)
+        elif not self._are_sockets_there():
+            self.log.warning("sockets made again", path=self.runtime.root)
+            self._start_all_again(STOP_WITHIN)
+
+    def _are_sockets_there(self) -> bool:
+        """The Manager's, without which no worker starts, and the gate, if a worker listens there."""
+        if self.host is not None and not os.path.lexists(self.host.address):
+            return False
+        pulse, shared = self.pulses.get(GATEWAY), self.state.shared
+        return shared is None or not (pulse.pid and pulse.beat) or os.path.lexists(shared.gate)
+
+    def _start_all_again(self, within: float) -> None:
+        """Ends the workers and the Manager, which then make anew what they have in the runtime directory."""
+        self._end_workers(within)
+        if self.host is not None:
+            self.host.end()
+            self.host = None
+        for child in self.children:
+            child.due = time.monotonic()
 
     def _give_up(self, why: str) -> None:
         self.failure = why

@@ -37,13 +37,15 @@ def test_a_runtime_directory_that_is_cleared_away_is_made_again(machine: Machine
     machine.env["GFLOW_RUNTIME_DIR"] = str(run)
     machine.start()
     assert machine.result("echo", "one") == "one\n"
+    manager = machine.pids()["manager"]
     shutil.rmtree(run)
-    kill(machine.pids()["manager"])
+    machine.gflowd("reload")  # wakes it
     eventually((run / "bell").exists)
+    eventually(lambda: machine.pids().get("manager", manager) != manager)
     assert run.stat().st_mode & 0o777 == 0o700
     eventually(lambda: len(machine.pids()) == 7 and all(map(alive, machine.pids().values())))
     assert machine.result("echo", "two") == "two\n"
-    assert machine.daemon_log().count("manager died") == 1
+    assert "manager died" not in machine.daemon_log()
 
 
 def test_a_runtime_directory_that_another_file_took_ends_the_daemon(machine: Machine) -> None:

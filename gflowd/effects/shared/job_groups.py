@@ -26,6 +26,7 @@ SLICE = "gflow.slice"
 _UNIT = re.compile(r"gflow-job-([0-9]+)-([0-9]+)\.service")
 _OWN = re.compile(r"([0-9]+)\.([0-9]+)")
 _REMOVED = re.compile(r"(?:[0-9]+|user)\.[0-9]+")
+MOST_TRIES = 3  # to make a group
 FREEZES_WITHIN = 0.1  # seconds; what waits for a disk does not
 
 
@@ -38,10 +39,16 @@ class JobGroups:
     """The groups below `place`, as seen from `mount`; `by_systemd`: it makes and removes them."""
 
     def __init__(self, mount: str, place: str, *, by_systemd: bool) -> None:
+        self._mark = os.path.join(mount, "cgroup.controllers")  # always there where groups are
         self._inside = f"{place.removeprefix(mount.rstrip('/'))}/"  # as /proc/PID/cgroup has it
         self._name = _UNIT if by_systemd else _OWN
         self.root = place
         self.by_systemd = by_systemd
+
+    @property
+    def are_mounted(self) -> bool:
+        """Whether there are groups at all."""
+        return os.path.exists(self._mark)
 
     def path(self, key: Key) -> str:
         """The group of an attempt."""
@@ -52,8 +59,7 @@ class JobGroups:
         does. Raises OSError.
         """
         path = self.path(key)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o755)
+        _make(path)
         os.chmod(path, 0o755)  # noqa: S103 -- job.sh reads what was counted
         if memory_mb is not None and os.path.exists(os.path.join(path, "memory.max")):
             cgroups.limit_memory(path, memory_mb)
@@ -62,8 +68,7 @@ class JobGroups:
     def make_for_user(self, uid: int) -> str:
         """Makes a group for what is done for a user outside of jobs. Raises OSError."""
         path = os.path.join(self.root, f"user.{uid}")
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o755)
+        _make(path)
         return path
 
     def kill_for_user(self, uid: int) -> None:
@@ -78,8 +83,9 @@ class JobGroups:
             return None
 
     def is_populated(self, key: Key) -> bool:
-        """Whether a process of an attempt lives."""
-        return cgroups.is_populated(self.path(key))
+        """Whether a process of an attempt lives. So it is for all we know while no groups are mounted."""
+        path = self.path(key)
+        return cgroups.is_populated(path) or not (os.path.exists(path) or self.are_mounted)
 
     def pids(self, key: Key) -> set[int]:
         """The processes of an attempt."""
@@ -148,11 +154,30 @@ class JobGroups:
                 if _REMOVED.fullmatch(name) and path not in kept and time.time() - os.stat(path).st_mtime >= age:
                     cgroups.remove(path)
 
-    def close(self) -> None:
-        """Removes all groups without processes."""
-        self.remove_all_but((), age=0.0)
+    def close(self, age: float = cgroups.YOUNG) -> None:
+        """Removes all groups without processes that are `age` seconds old: another worker may be starting a job."""
+        self.remove_all_but((), age)
         if not self.by_systemd:
             cgroups.remove(self.root)
+
+
+def _make(path: str) -> None:
+    """Makes a group, or finds it, and what is above it, which a worker that ends may just have removed."""
+    for _ in range(MOST_TRIES):
+        try:
+            os.mkdir(path, 0o755)
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            _make_place(os.path.dirname(path))
+        else:
+            return
+    os.mkdir(path, 0o755)
+
+
+def _make_place(path: str) -> None:
+    os.makedirs(path, mode=0o755, exist_ok=True)
+    os.chmod(path, 0o755)  # noqa: S103 -- as the kernel makes them, whatever the umask
 
 
 def find(state_root: str, *, by_systemd: bool) -> JobGroups | None:
@@ -166,8 +191,7 @@ def find(state_root: str, *, by_systemd: bool) -> JobGroups | None:
         return JobGroups(mount, os.path.join(mount, SLICE), by_systemd=True)
     place = os.path.join(mount, f"gflow-{zlib.crc32(os.fsencode(state_root)):08x}")
     try:
-        os.makedirs(place, mode=0o755, exist_ok=True)
-        os.chmod(place, 0o755)  # noqa: S103 -- as the kernel makes them, whatever the umask
+        _make_place(place)
     except OSError:
         return None
     cgroups.count_memory(mount, place)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gflowd import paths
-from gflowd.core.errors import Refused, SystemFailed
+from gflowd.core.errors import Refused, SystemFailed, TryAgain
 from gflowd.core.execution import job_script
 from gflowd.core.job.model import TMUX, Job, Run, session_name
 from gflowd.effects import cgroups, relay
@@ -85,6 +85,8 @@ class SharedLauncher(Launching):
 
     def _prepare(self, job: Job, run: Run) -> bool:
         key = job.id, run.attempt
+        if not self._groups.are_mounted:
+            raise TryAgain("cgroup v2 is not mounted any more, and every job must run in a group of its own")
         owner = account.of_submitter(job.spec.uid, job.spec.user)
         if not owner.uid and not self._config.shared_allow_root:
             raise Refused("jobs of root are not allowed ([shared] allow_root)")

@@ -18,7 +18,7 @@ from gflowd.daemon import supervisor as of_daemon
 from gflowd.daemon.supervisor import Supervisor
 from gflowd.daemon.systemd import notify, watchdog_interval
 from gflowd.effects import doorbell
-from gflowd.paths import Runtime, State
+from gflowd.paths import Runtime, Shared, State
 from gflowd.workers import WORKERS, Row
 from gflowd.workers.board import Pulse, read_pulses
 
@@ -294,3 +294,35 @@ def test_at_the_end_no_row_names_a_process(boss: Supervisor) -> None:
     boss.pulses.set(Pulse("scheduler", pid=7, beat=1.0))
     boss.end_all()
     assert boss.pulses.get("scheduler") == Pulse("scheduler")
+
+
+class FakeHost:
+    """A Manager that has only its socket."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.ended = address, 0
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+def test_sockets_that_somebody_has_removed_are_made_again_by_who_made_them(boss: Supervisor, runtime_dir: str) -> None:
+    boss.bell = doorbell.hang(boss.runtime.bell)
+    sockets = [f"{runtime_dir}/{name}" for name in ("manager.1.sock", "gate.sock")]
+    boss.state.share(Shared(gate=sockets[1]))
+    for gone in sockets:
+        host = FakeHost(sockets[0])
+        boss.host = host  # type: ignore[assignment]
+        boss.pulses.set(Pulse("gateway"))
+        open(sockets[0], "w", encoding="ascii").close()
+        boss.look_after_places()  # the gateway has not begun to listen
+        boss.pulses.set(Pulse("gateway", pid=os.getpid(), beat=1.0))
+        open(sockets[1], "w", encoding="ascii").close()
+        boss.look_after_places()
+        assert host.ended == 0
+        os.unlink(gone)
+        boss.look_after_places()
+        assert (host.ended, boss.host) == (1, None)
+        boss.pulses.set(Pulse("gateway", beat=1.0))
+        boss.look_after_places()  # those who have ended
+    os.close(boss.bell)

@@ -50,7 +50,8 @@ def test_where_there_are_no_groups_none_is_found_and_systemds_are_its_own(monkey
     found = job_groups.find("/state", by_systemd=True)
     assert found is not None
     assert found.path(KEY) == "/nowhere/gflow.slice/gflow-job-7-2.service"
-    assert not found.is_populated(KEY)
+    assert found.is_populated(KEY), "no job has ended because groups are mounted no longer"
+    assert not found.are_mounted
     assert found.pids(KEY) == set()
     assert found.watch(KEY) is None
     found.kill(KEY)
@@ -66,7 +67,7 @@ def groups(tmp_path: Path) -> Iterator[JobGroups]:
         if (Path(found.root) / name).is_dir():
             with suppress(OSError):
                 Path(found.root, name, "cgroup.kill").write_text("1")
-    eventually(lambda: (found.close(), not os.path.exists(found.root))[1])
+    eventually(lambda: (found.close(age=0.0), not os.path.exists(found.root))[1])
 
 
 def start(script: str) -> tuple[subprocess.Popen[bytes], bytes]:
@@ -124,3 +125,17 @@ def test_a_kernel_that_cannot_kill_a_group_has_its_members_killed_while_none_can
     groups.kill(KEY)
     assert job.wait(20) == -signal.SIGKILL
     eventually(lambda: not groups.is_populated(KEY))
+
+
+def test_who_ends_leaves_the_group_of_a_job_that_is_starting_and_one_that_is_gone_is_made_anew(
+    groups: JobGroups,
+) -> None:
+    path = groups.make(KEY)
+    groups.close()
+    assert os.path.isdir(path)
+    groups.close(age=0.0)
+    assert not os.path.exists(groups.root)
+    assert not groups.is_populated(KEY)
+    assert os.path.isdir(groups.make(KEY))
+    groups.close(age=0.0)
+    assert os.path.isdir(groups.make_for_user(60001))

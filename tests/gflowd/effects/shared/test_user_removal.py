@@ -35,7 +35,7 @@ def groups(place: Path) -> Iterator[JobGroups]:
     if found is None:
         pytest.skip("no control groups that we may make")
     yield found
-    eventually(lambda: (found.close(), not os.path.exists(found.root))[1])
+    eventually(lambda: (found.close(age=0.0), not os.path.exists(found.root))[1])
 
 
 def fill(top: Path, outside: Path, depth: int = 1200) -> None:
