@@ -102,7 +102,7 @@ class Observed:
     """The whole file, or nothing: then `is_known` is false and everything else None or empty. Memory in MiB."""
 
     __slots__ = (
-        "_gpus", "_reasons", "_reservations", "_starts", "at", "config", "cpus", "enforce_gpus", "executor",
+        "_gpus", "_reasons", "_reservations", "_starts", "at", "clusters", "config", "cpus", "enforce_gpus", "executor",
         "gpu_count", "gpu_trouble", "is_known", "line", "memory_limits", "memory_mb", "meters", "next_id",
         "open_gpus", "pid", "runtime_dir", "service_troubles", "trouble", "used_cpus", "used_memory_mb", "version",
     )  # fmt: skip
@@ -128,6 +128,7 @@ class Observed:
         self.gpu_trouble: str | None = raw.get("gpu_trouble")
         self.trouble: str | None = raw.get("trouble")
         self.service_troubles: dict[str, str | None] = raw.get("service_troubles") or {}  # by worker
+        self.clusters: dict[str, dict[str, Any]] = raw.get("clusters") or {}  # by name, as `handover.told` has them
         self.meters: dict[str, Any] = raw.get("meters") or {}  # see `core.metrics.meter`
         self.next_id: int | None = next_id if isinstance(next_id := raw.get("next_id"), int) else None
         self.line = Line(raw.get("line") or {})

@@ -73,7 +73,7 @@ def _places(spec: Spec, cluster: Cluster) -> Iterator[str]:
 
 
 def _resources(spec: Spec, offer: Offer | None) -> Iterator[str]:
-    yield from ("--nodes=1", "--ntasks=1", f"--cpus-per-task={max(spec.cpus, 1)}")
+    yield from ("--nodes=1", "--ntasks=1", f"--cpus-per-task={1 if spec.exclusive else max(spec.cpus, 1)}")
     if spec.exclusive:
         yield "--exclusive"
     if spec.all_memory:

@@ -92,7 +92,8 @@ class Promise:
 @dataclass(slots=True)
 class Plan:
     """`starts`: job and GPUs, in order; `reasons`: of the considered jobs that wait, in order; `impossible`: jobs that
-    can never start, and why; `wants_gpu`: jobs that will start after a poll of their GPUs.
+    can never start, and why; `wants_gpu`: jobs that will start after a poll of their GPUs; `handed`: jobs that go to a
+    cluster now, by its name, which others have decided.
 
     `why(job)`: the reason of any job of the queue that does not start. `shorter(job)`: by when it would have to end to
     start now, or the longest duration in seconds with which it can ever start. `guarded`: the waiting jobs that no job
@@ -106,6 +107,7 @@ class Plan:
     promises: list[Promise] = field(default_factory=list)
     guarded: list[int] = field(default_factory=list)
     promise_due: float | None = None
+    handed: list[tuple[Job, str]] = field(default_factory=list)
     why: Callable[[Job], str | None] = lambda _: None
     shorter: Callable[[Job], tuple[float | None, float | None]] = lambda _: (None, None)
 

@@ -37,13 +37,16 @@ class ArrayLimits:
             self._failed.pop(array_id, None)
             self._told.discard(array_id)
 
-    def rooms(self) -> dict[int, int]:
-        """How many more jobs of each limited array may start; forgets which were skipped before."""
-        self.outside.clear()
+    def rooms(self, *, native: bool = False) -> dict[int, int]:
+        """How many more jobs of each limited array may start; forgets which were skipped before. `native`: the limit is
+        kept by a cluster among those that are handed over to it together, so that all may be while none is there.
+        """
+        if not native:
+            self.outside.clear()
         found = {}
         for array_id, family in self._families.items():
             limit = self.limit(array_id, family)
-            if limit is not None:
+            if limit is not None and not (native and array_id not in self._live):
                 found[array_id] = max(0, limit - len(self._live.get(array_id, ())))
         return found
 

@@ -12,7 +12,7 @@ from gflowd.core.accounting.runtimes import LONGEST_KEY, Runtimes, lasted
 from gflowd.core.job import codec, reasons
 from gflowd.core.job.array_index import ArrayIndex
 from gflowd.core.job.dependencies import ALL
-from gflowd.core.job.model import Ended, Job, Queued, Spec
+from gflowd.core.job.model import AUTO, Ended, Job, Queued, Spec
 from gflowd.core.job.records import has_ended, is_over
 from gflowd.core.job.whole_machine import resolved
 from gflowd.core.queue.archive import Archive
@@ -21,7 +21,7 @@ from gflowd.core.queue.order import PriorityOrder, Seat, Walker
 from gflowd.core.queue.pending import PendingJobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from gflowd.core.queue.job_records import JobRecords
     from gflowd.core.queue.order import Label
@@ -73,6 +73,8 @@ class JobQueue:
         self.reopened: dict[int, Job] = {}  # ended jobs that are to be queued again
         self.lingering: dict[int, Job] = {}  # ended jobs with processes that still use their GPUs
         self._line = PriorityOrder()
+        self._abroad = PriorityOrder()  # those that a cluster is to run, which need nothing of this machine
+        self._anywhere: set[int] = set()  # those of the first that may go to a cluster too
         self._begins: dict[int, float] = {}
         self._early: set[int] = set()  # those of `_begins` that are not in order yet
         self._timers: list[tuple[float, int]] = []  # a heap: when, which job; some entries are stale
@@ -96,19 +98,22 @@ class JobQueue:
         promised: Iterable[int] = (),
         *,
         folded: bool = False,
+        abroad: bool = False,
     ) -> Walk:
         """The queued jobs that wait for nothing but resources, in scheduling order at the time `now`.
 
         In each priority those `promised` come first, then those `looking` (once more in their own places). `shares` of
-        users: as for `Walker`; `folded`: only the first of each array.
+        users: as for `Walker`; `folded`: only the first of each array; `abroad`: those of clusters, not of this
+        machine.
         """
         walker = Walker(self._wall if now is None else now, shares or {}, self._predicted)
         walker.folded = folded
+        walker.abroad = abroad
         return Walk(self, walker, looking, promised)
 
     def walk(self, walker: Walker, looking: Iterable[int], promised: Iterable[int]) -> Iterator[Job]:
         """The iterator behind `queue`; call that."""
-        rooms = self._array_limits.rooms()
+        rooms = self._array_limits.rooms(native=walker.abroad)
         full: set[int] = set()
         counted: set[int] = set()  # they come first, and once more in their places
 
@@ -124,7 +129,8 @@ class JobQueue:
             return min((each for each in counted if job_id < each < ids.stop), default=ids.stop)
 
         walker.beyond = beyond
-        for job_id in self._line.walk(walker, self._seated(promised), self._seated(looking)):
+        line = self._abroad if walker.abroad else self._line
+        for job_id in line.walk(walker, self._seated(promised), self._seated(looking)):
             job = self.queued[job_id]
             if not self._pending.lets_go(job):
                 continue
@@ -144,7 +150,7 @@ class JobQueue:
 
     def is_lined_up(self, job: Job) -> bool:
         """Whether a queued job only waits for its turn."""
-        return self._line.has(job, self._seat(job))
+        return self._line_of(job).has(job, self._seat(job))
 
     def ready(self, job: Job) -> float:
         """Since when the job itself could have started (wall time)."""
@@ -162,7 +168,29 @@ class JobQueue:
         named = self.queued if len(name) >= LONGEST_KEY else set(self._pending.named(user, name))
         alike = [job for job in map(self.queued.get, named) if job is not None and _like(job.spec) == whose]
         before, after = (name, None) if record is None else (None, name)
-        self._line.relabel(alike, before, after)
+        self._relabel(alike, before, after)
+
+    def _relabel(self, alike: list[Job], before: Label, after: Label) -> None:
+        for line in (self._line, self._abroad):
+            line.relabel(alike, before, after)
+
+    def _line_of(self, job: Job) -> PriorityOrder:
+        return self._line if job.spec.cluster in (None, AUTO) else self._abroad
+
+    @property
+    def has_abroad(self) -> bool:
+        """Whether a job only waits to be handed over to a cluster."""
+        return not self._abroad.is_empty
+
+    @property
+    def anywhere(self) -> Collection[int]:
+        """The jobs that only wait for their turn, here or on any cluster."""
+        return self._anywhere
+
+    def limit_of(self, job: Job) -> int | None:
+        """How many jobs of its array may run at a time."""
+        family = job.spec.family
+        return None if family is None or job.array_id is None else self._array_limits.limit(job.array_id, family)
 
     def _predicted(self, user: str, gpus: int, label: Label) -> float:
         return self.runtimes.predicted(user, gpus, label).seconds
@@ -315,11 +343,11 @@ class JobQueue:
                 self._blocked.add(job_id)
             elif job_id in self._blocked:
                 self._blocked.discard(job_id)
-                self._line.drop(job, self._seat(job))
+                self._line_of(job).drop(job, self._seat(job))
                 met_at = self._pending.met_at(job_id)
                 is_enough = job.spec.needs is not None and job.spec.needs.mode != ALL
                 self._met[job_id] = met_at if met_at is not None and is_enough else wall
-                self._line.add(job, self._seat(job))
+                self._line_of(job).add(job, self._seat(job))
 
     def _doubting(self, ids: Iterable[int]) -> set[int]:
         """The queued jobs whose information about `ids`, or about each other, is outdated."""
@@ -359,7 +387,8 @@ class JobQueue:
 
     def _spec(self, raw: Mapping[str, Any]) -> Spec:
         spec = codec.decode_spec(raw)
-        return spec if self._machine is None else resolved(spec, *self._machine)
+        is_elsewhere = spec.cluster not in (None, AUTO)
+        return spec if self._machine is None or is_elsewhere else resolved(spec, *self._machine)
 
     def _learn(self, array_id: int, job_id: int, spec: Mapping[str, Any] | None, phase: Mapping[str, Any]) -> None:
         """Learns from the end of an element how long the others may take, if they have no limit."""
@@ -372,7 +401,7 @@ class JobQueue:
         if self.runtimes.knows(array_id) != knew:
             alike = [job for job in map(self.queued.get, self._array_index.ids(array_id)) if job is not None]
             if alike:
-                self._line.relabel(alike, label, self.runtimes.label(alike[0]))
+                self._relabel(alike, label, self.runtimes.label(alike[0]))
 
     def _add(self, job: Job) -> None:
         match job.phase:
@@ -409,7 +438,9 @@ class JobQueue:
                 heappush(self._timers, (job.begin_at, job.id))
                 return
             self._early.discard(job.id)
-        self._line.add(job, self._seat(job))
+        self._line_of(job).add(job, self._seat(job))
+        if job.spec.cluster == AUTO:
+            self._anywhere.add(job.id)
 
     def _forget(self, job_id: int) -> None:
         for table in (self.live, self.lingering, self.lost, self.reopened):
@@ -426,7 +457,8 @@ class JobQueue:
     def _drop_from_line(self, job: Job) -> None:
         self._begins.pop(job.id, None)
         self._early.discard(job.id)
-        self._line.drop(job, self._seat(job))
+        self._line_of(job).drop(job, self._seat(job))
+        self._anywhere.discard(job.id)
         self._met.pop(job.id, None)
 
 

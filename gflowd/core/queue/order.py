@@ -157,6 +157,7 @@ class Walker:
         self.predicted = predicted
         self.beyond = beyond
         self.folded = False  # only the first of each array
+        self.abroad = False  # those of clusters, not of this machine
         self.ruled_out = RuledOut()
 
 
@@ -194,6 +195,11 @@ class PriorityOrder:
             del lanes[lane.key]
             if not lanes:
                 del self._bands[band(job)]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no job is in the line."""
+        return not self._bands
 
     def has(self, job: Job, seat: Seat) -> bool:
         """Whether a job is in the line."""

@@ -83,11 +83,14 @@ class Planner:
         self._bases: dict[int, Basis] = {}  # what each promise rested on when it last held
         self._told: dict[int, Basis] = {}  # the same for the last plan, until its records are committed
         self._drained = False
+        self.ledger = Ledger(self._quotas)  # of the last plan, with what starts in it
+        self.shares: Mapping[str, float] = {}
 
     def plan(self, job_queue: JobQueue, said: Said, changes: Changes, slots: Slots, now: Moment) -> Plan:
         """Which queued jobs start now. Those in `changes` are left out."""
         self._calendar.look(now.wall)
-        live = [job for job in job_queue.live.values() if not ends(changes.get(job.id))]
+        all_live = [job for job in job_queue.live.values() if not ends(changes.get(job.id))]
+        live = [job for job in all_live if is_here(job)]
         lingering = [
             *job_queue.lingering.values(),
             *(job for job in job_queue.live.values() if _lingers(changes.get(job.id))),
@@ -98,10 +101,11 @@ class Planner:
         self._quotas = Quotas(self._config.quotas, said.quotas)
         ledger = Ledger(self._quotas)
         holds = {job.id: self._hold(job, job_queue, now) for job in live if job.run is not None}
-        for job in live:
+        for job in all_live:
             its = holds.get(job.id)
             ledger.start(job.spec, inf if its is None else its.end, certain=its is None or its.certain)
-        queue = job_queue.queue(now.wall, self._shares.shares(self._usage), self._looking, _by_age(said.promises))
+        rules_shares = self._shares.shares(self._usage)
+        queue = job_queue.queue(now.wall, rules_shares, self._looking, _by_age(said.promises))
         rules = Rules(
             self._config.backfill_depth,
             fresh,
@@ -120,6 +124,7 @@ class Planner:
         room = self._room(holds.values(), lingering, now)
         waiting = () if "drain" in said.settings else (job for job in queue if job.id not in changes)
         plan = backfill.plan(waiting, room, rules)
+        self.ledger, self.shares = ledger, rules_shares
         self._looking = plan.wants_gpu
         if fresh or not plan.wants_gpu:
             self.poll_after = None
@@ -199,10 +204,10 @@ class Planner:
         if line:
             waiting = [job for job in line[:EXPECTED] if plan.why(job) in _FORETOLD and job.id in job_queue.queued]
             live = list(job_queue.live.values())
-            holds = {job.id: self._hold(job, job_queue, now) for job in live if job.run is not None}
+            holds = {job.id: self._hold(job, job_queue, now) for job in live if is_here(job)}
             room = self._room(holds.values(), job_queue.lingering.values(), now)
             ledger = Ledger(self._quotas)
-            for job in live:  # one that is overdue is not gone yet
+            for job in filter(is_here, live):  # one that is overdue is not gone yet
                 ledger.start(job.spec, max(holds[job.id].end, now.wall + OVERDUE) if job.id in holds else inf)
             found = forecast.expected(waiting, room, job_queue.runtimes.length, ledger)
         for promise in plan.promises:
@@ -316,7 +321,8 @@ class Planner:
 
     def _basis_of(self, job_queue: JobQueue, said: Said, plan: Plan, now: Moment, *, drained: bool) -> Basis:
         """The current basis of promises, including the jobs that start in this plan."""
-        holds = {job.id: self._hold(job, job_queue, now) for job in job_queue.live.values() if job.run is not None}
+        here = [job for job in job_queue.live.values() if is_here(job)]
+        holds = {job.id: self._hold(job, job_queue, now) for job in here}
         known = {job_id: each.end if each.certain else inf for job_id, each in holds.items()}
         starting = [job for job, _ in plan.starts]
         for job in starting:
@@ -324,7 +330,7 @@ class Planner:
             known[job.id] = now.wall + length.seconds if length.is_certain else inf
         waiting = [job_queue.queued[job_id] for job_id in (*plan.guarded, *plan.wants_gpu)]
         waiting += [each.job for each in plan.promises]
-        everybody = [*job_queue.live.values(), *starting, *waiting]
+        everybody = [*here, *starting, *waiting]
         return Basis(
             gpus=frozenset(self._pool.usable | self._pool.doubtful(now)),
             capacity=(self._cpus, self._memory_mb),
@@ -336,7 +342,7 @@ class Planner:
             waiting=frozenset(job.id for job in waiting),
             specs={each.job.id: each.job.spec for each in plan.promises},
             drained=drained,
-            suspended=frozenset(job.id for job in job_queue.live.values() if isinstance(job.phase, Suspended)),
+            suspended=frozenset(job.id for job in here if isinstance(job.phase, Suspended)),
             offset=now.wall - now.mono,
         )
 
@@ -360,6 +366,11 @@ def _by_age(records: Mapping[int, Mapping[str, Any]]) -> list[int]:
 
 def _is_cut_up(gpu: Gpu) -> bool:
     return gpu.parent is not None or gpu.fault == nvml_codes.MIG
+
+
+def is_here(job: Job) -> bool:
+    """Whether a live job has resources of this machine, and not of a cluster."""
+    return job.run is not None and job.run.cluster is None
 
 
 def ends(after: tuple[Phase, ...] | None) -> bool:

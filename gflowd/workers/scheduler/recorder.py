@@ -11,6 +11,7 @@ from gflowd.core.job import codec
 from gflowd.core.job.model import Ended, Job, Phase, Queued, Running, Starting, Stopping, Suspended
 from gflowd.core.job.records import ATTEMPT, PHASE, PROMISE, RUNS, SPEC, USAGE
 from gflowd.core.planning import promises
+from gflowd.workers.scheduler.planner import is_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,7 +43,7 @@ class Recorder:
         with self._state.change() as (commit, meanwhile):
             left_out = set(meanwhile.jobs)
             if meanwhile.rules:
-                left_out.update(promised, (job.id for job, _ in (*plan.starts, *plan.impossible)))
+                left_out.update(promised, (job.id for job, _ in (*plan.starts, *plan.impossible, *plan.handed)))
             self._decisions.decided(plan, left_out, self._state.job_queue, now)
             for job_id, record in promised.items():
                 if job_id not in left_out:
@@ -56,7 +57,7 @@ class Recorder:
                 commit.put(PHASE, job_id, codec.encode_phase(phases[-1]))
                 self._tell(job_id, phases[-1])
                 self._follow_up(job_id, phases, commit.allocate, commit.put)
-                if isinstance(phases[-1], Starting):
+                if isinstance(phases[-1], Starting) and phases[-1].run.cluster is None:
                     self._settle_size(job_id, commit.put)
             self._charge(decided, commit.put)
         return left_out
@@ -90,8 +91,8 @@ class Recorder:
         usage, runs = dict(self._state.of(USAGE)), dict(self._state.of(RUNS))
         for job_id, phases in decided.items():
             job, after = job_queue.live.get(job_id), phases[0]
-            if job is None or not isinstance(after, Ended) or after.started_at is None:
-                continue
+            if job is None or not isinstance(after, Ended) or after.started_at is None or not is_here(job):
+                continue  # a cluster has a fair share of its own, and machines of another speed
             usage[job.spec.user] = self._planner.charge(usage.get(job.spec.user), job.spec, after)
             self._learn(job, after, job_queue.runtimes, runs)
         for kind, records in ((USAGE, usage), (RUNS, runs)):
@@ -117,6 +118,8 @@ class Recorder:
 
     def _tell(self, job_id: int, phase: Phase) -> None:
         match phase:
+            case Starting(run=run) if run.cluster is not None:
+                self._log.info("handed over", job=job_id, cluster=run.cluster, id=run.cluster_id)
             case Starting(run=run):
                 self._log.info("starts", job=job_id, gpus=",".join(map(str, run.gpu_ids)), executor=run.executor)
             case Stopping(why=why):

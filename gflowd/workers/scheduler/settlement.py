@@ -7,12 +7,13 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from gflowd.core.cluster import course
 from gflowd.core.execution import series, transitions, usage
 from gflowd.core.gpu.mean_load import Load
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Ended, Job, Phase, Suspended
 from gflowd.core.planning import continuation
-from gflowd.workers.scheduler.planner import ends
+from gflowd.workers.scheduler.planner import ends, is_here
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -35,6 +36,10 @@ def settle(
     changes: Changes = {}
     for job in (*job_queue.live.values(), *job_queue.lingering.values()):
         key = (job.id, job.run.attempt) if job.run else None
+        if not is_here(job):
+            if (there := course.settle(job, slots.sights.of(key), now)) is not None:
+                changes[job.id] = with_next_attempt(job, there, now)
+            continue
         observation = seen.of(key)
         is_idle = key in too_idle and not isinstance(job.phase, Suspended)
         limit = exceeds.exceeded(key) or (reasons.IDLE_GPUS if is_idle else None)
@@ -45,7 +50,7 @@ def settle(
             after = after.replace(used=_used(slots, key))
         if after is not None:
             changes[job.id] = with_next_attempt(job, after, now)
-    staying = [job for job in job_queue.live.values() if not ends(changes.get(job.id))]
+    staying = [job for job in job_queue.live.values() if is_here(job) and not ends(changes.get(job.id))]
     for job in continuation.may_go_on(staying, cpus):
         changes.setdefault(job.id, (transitions.go_on(job, now),))
     for job, phases in itertools.islice(_without_resources(job_queue, now), AT_ONCE):
@@ -53,7 +58,7 @@ def settle(
     for job, before in job_queue.due_runs(now.wall):
         other = job_queue.live.get(before)
         key = (before, other.run.attempt) if other is not None and other.run else None
-        if other is not None and (before in changes or seen.of(key) is None):
+        if other is not None and (before in changes or (seen.of(key) is None and slots.sights.of(key) is None)):
             continue  # whether it goes on, or when it ended, is to be seen
         begin_at = series.put_off(job, job_queue.ended_at(before), now.wall)
         if begin_at is not None:

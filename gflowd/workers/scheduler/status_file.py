@@ -13,6 +13,7 @@ import orjson
 
 from gflowd import __version__, log
 from gflowd.config import notification_targets
+from gflowd.core.cluster.sight import Sights
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Stopping
 from gflowd.core.metrics.meter import Meters
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gflowd.config.loader import Config
     from gflowd.core.gpu.device import Gpu
     from gflowd.core.gpu.states import Picture
+    from gflowd.core.job.model import Job, Run
     from gflowd.core.moment import Moment
     from gflowd.core.planning.capacity import Capacity
     from gflowd.core.planning.reservations import Window
@@ -45,12 +47,15 @@ class Waiting:
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """What keeps the scheduler from starting jobs, and, by worker, those that only serve people from their work; why
-    the GPUs of a daemon for many users are open to others though they are not to be.
+    the GPUs of a daemon for many users are open to others though they are not to be; what was seen on clusters, and
+    what is told of each.
     """
 
     scheduler: str | None = None
     services: Mapping[str, str | None] = field(default_factory=dict)
     open_gpus: str | None = None
+    sights: Sights = field(default_factory=Sights)
+    clusters: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class Status:
     reservations: list[dict[str, Any]]  # the current or next windows
     trouble: str | None
     service_troubles: Mapping[str, str | None]  # by worker
+    clusters: dict[str, Any]  # by name: what is known of each
     open_gpus: str | None
 
 
@@ -86,6 +92,9 @@ def status(
     used_cpus = used_memory = 0
     why = {str(job_id): reason for job_id, reason in waiting.reasons.items()}
     for job in job_queue.live.values():
+        if job.run is not None and job.run.cluster is not None:
+            why |= _there(job, job.run, trouble.sights)
+            continue
         used_cpus += job.cpus
         used_memory += job.spec.memory_mb or 0
         if isinstance(job.phase, Stopping):
@@ -108,8 +117,21 @@ def status(
         reservations=[window.fields() for window in windows],
         trouble=trouble.scheduler,
         service_troubles=trouble.services,
+        clusters=trouble.clusters,
         open_gpus=trouble.open_gpus,
     )
+
+
+def _there(job: Job, run: Run, sights: Sights) -> dict[str, str]:
+    """The reason of a job that a cluster has."""
+    sight = sights.of((job.id, run.attempt))
+    if run.cluster in sights.unreachable:
+        found: str | None = reasons.CLUSTER_UNREACHABLE
+    elif isinstance(job.phase, Stopping):
+        found = job.phase.why
+    else:
+        found = None if sight is None else sight.reason
+    return {} if found is None else {str(job.id): found}
 
 
 class StatusFile:

@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gflowd import log
+from gflowd.core.cluster import course
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.execution import series, transitions
 from gflowd.core.execution.observations import live_job
@@ -27,12 +28,13 @@ from gflowd.effects.tmux import is_installed
 from gflowd.storage.lock import Lock
 from gflowd.workers import WORKERS, wanted
 from gflowd.workers.base import Turn
-from gflowd.workers.scheduler import removals, settlement
+from gflowd.workers.scheduler import handover, removals, settlement
 from gflowd.workers.scheduler.decision_log import DecisionLog
 from gflowd.workers.scheduler.event_writer import EventWriter
+from gflowd.workers.scheduler.handover import Handover
 from gflowd.workers.scheduler.idle_watch import IdleWatch
 from gflowd.workers.scheduler.launcher import Launcher
-from gflowd.workers.scheduler.planner import Planner, Said, ends
+from gflowd.workers.scheduler.planner import Planner, Said, ends, is_here
 from gflowd.workers.scheduler.recorder import Recorder
 from gflowd.workers.scheduler.scratch import Scratch
 from gflowd.workers.scheduler.snapshot_follower import SchedulerState
@@ -114,6 +116,7 @@ class Scheduler:
         self._launched: set[Key] = set()
         self._last: Last | None = None
         self._idle = IdleWatch(wiring.config)
+        self._handover = Handover(wiring.config) if wiring.config.clusters else None
         self._services = tuple(row.name for row in wanted(wiring.config, WORKERS) if not row.is_essential)
         self._deferred: dict[Key, str] = {}  # starts to try again, and why
         self._retry_at: float | None = None
@@ -159,6 +162,8 @@ class Scheduler:
             yield now.mono
         yield from self._planner.wakes(plan, now)
         yield from self._idle.wakes(now)
+        if self._handover is not None and (due := self._handover.due) is not None:
+            yield now.mono + max(due - now.wall, 0.0)
 
     def _is_stale(self, plan: Plan) -> bool:
         """Whether the commit may change when a promise can be kept."""
@@ -183,7 +188,13 @@ class Scheduler:
             self._planner.reserved,
             self._state.next_id,
             slots.enforced.stuck,
-            Trouble(self._trouble, slots.troubles(self._services), self._launcher.open_gpus or slots.gpu_report.logins),
+            Trouble(
+                self._trouble,
+                slots.troubles(self._services),
+                self._launcher.open_gpus or slots.gpu_report.logins,
+                slots.sights,
+                handover.told(self._config.clusters, slots.sights),
+            ),
         )
         self._decisions.waits(told, self._job_queue)
         if not self._status_file.is_news(told) and not self._status_file.is_outdated(now):
@@ -256,6 +267,13 @@ class Scheduler:
             self._job_queue, slots, self._idle.to_cancel(), now, cpus=cpus, kill_strays=kill_strays
         )
         plan = self._planner.plan(self._job_queue, self._said(), changes, slots, now)
+        if self._handover is not None:
+            self._handover.decide(self._job_queue, self._planner, plan, changes, slots, now, drained=self._is_drained)
+            for job, name in plan.handed:
+                unknown = series.why_not(job.spec)
+                changes[job.id] = (
+                    course.hand_over(job, name, now) if unknown is None else transitions.reject(job, unknown, now),
+                )
         for job, why in plan.impossible:
             changes[job.id] = (transitions.reject(job, why, now),)
         taken = []
@@ -273,6 +291,10 @@ class Scheduler:
         plan.starts = [start for start in plan.starts if start[0].id not in taken]
         return changes, plan
 
+    @property
+    def _is_drained(self) -> bool:
+        return "drain" in self._state.of(SETTING)
+
     def _said(self) -> Said:
         return Said(*map(self._state.of, (SETTING, QUOTA, USAGE, PROMISE)))
 
@@ -285,7 +307,10 @@ class Scheduler:
             or not left_out.isdisjoint(changes)
             or any(isinstance(after[-1], Queued | Suspended) for after in changes.values())
             or (any(map(ends, changes.values())) and self._job_queue.heeds_ends())
-            or (self._job_queue.heeds_starts() and any(isinstance(after[-1], Running) for after in changes.values()))
+            or (
+                (self._job_queue.heeds_starts() or self._job_queue.has_abroad)
+                and any(isinstance(after[-1], Running) for after in changes.values())
+            )
         )
 
     def _launch(self, now: Moment) -> None:
@@ -293,7 +318,9 @@ class Scheduler:
         starting = [
             (job, job.phase.run)
             for job in self._job_queue.live.values()
-            if isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) not in self._launched
+            if isinstance(job.phase, Starting)
+            and job.phase.run.cluster is None
+            and (job.id, job.phase.run.attempt) not in self._launched
         ]
         jobs = chain(self._job_queue.live.values(), self._job_queue.lingering.values())
         self._launcher.guard(self._planner.gpus, jobs)
@@ -311,21 +338,24 @@ class Scheduler:
         """
         depth = self._config.backfill_depth
         line = self._planner.in_line(self._job_queue, self._state.of(PROMISE), depth, now)
-        if "drain" in self._state.of(SETTING):
+        if self._is_drained:
             held = dict.fromkeys((job.id for job in line), reasons.DRAINED)
         else:
             held = {job.id: why for job in line if (why := plan.why(job)) is not None}
+        if self._handover is not None:
+            held |= self._handover.reasons
         live = dict.fromkeys(self._idle.to_warn_of(), reasons.IDLE_GPUS)
         live |= dict.fromkeys((job_id for job_id, _ in slots.enforced.quiet), reasons.NO_OUTPUT)
         return held | self._job_queue.waiting(depth) | live, line
 
     def _agenda(self, now: Moment) -> Agenda:
         # A deferred start has nothing to watch yet, and its grace has not begun.
-        started = (job for job in self._job_queue.live.values() if not self._is_put_off(job))
+        started = (job for job in self._job_queue.live.values() if is_here(job) and not self._is_put_off(job))
         live = tuple(live_job(job, self._config.grace) for job in (*started, *self._job_queue.lingering.values()))
         edges = self._planner.edges(self._job_queue, now.wall)
         poll_after = max((at for at in (self._planner.poll_after, self._idle.poll_after(now)) if at), default=None)
-        return Agenda(live, edges, poll_after, self._planner.resumed)
+        remote = () if self._handover is None else handover.remote(self._job_queue, self._config.grace)
+        return Agenda(live, edges, poll_after, self._planner.resumed, remote)
 
     def _is_put_off(self, job: Job) -> bool:
         return isinstance(job.phase, Starting) and (job.id, job.phase.run.attempt) in self._deferred

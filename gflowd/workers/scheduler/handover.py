@@ -1,0 +1,181 @@
+"""Which queued jobs are handed over to clusters now, in gflow's order, and why the others that are to be wait here.
+
+Dependencies, begin times, holds and quotas are done with by then. Nothing of this machine is needed for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from gflowd.core.cluster import policy
+from gflowd.core.execution.observations import live_job
+from gflowd.core.job import reasons
+from gflowd.core.job.model import Starting
+from gflowd.core.queue.order import band
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from gflowd.config.loader import Config
+    from gflowd.core.cluster.clusters import Cluster
+    from gflowd.core.cluster.sight import Sights
+    from gflowd.core.execution.observations import LiveJob
+    from gflowd.core.job.model import Job
+    from gflowd.core.moment import Moment
+    from gflowd.core.planning.backfill import Plan
+    from gflowd.core.queue.job_queue import JobQueue
+    from gflowd.workers.scheduler.planner import Planner
+    from gflowd.workers.slots import Slots
+
+
+class Handover:
+    """Of the last decision: the `reasons` of jobs that wait for a cluster, in order, and when the next one that may go
+    anywhere is `due` to (wall time; None: none).
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._clusters = config.clusters
+        self._depth = config.backfill_depth
+        self._soonest = min((each.after for each in self._clusters.values() if each.after is not None), default=None)
+        self.reasons: dict[int, str] = {}
+        self.due: float | None = None
+
+    def decide(
+        self,
+        job_queue: JobQueue,
+        planner: Planner,
+        plan: Plan,
+        taken: Collection[int],
+        slots: Slots,
+        now: Moment,
+        *,
+        drained: bool,
+    ) -> None:
+        """Adds to `plan.handed`; jobs that can never start here and may elsewhere are no longer `plan.impossible`."""
+        self.reasons, self.due = {}, None
+        sights = slots.sights
+        room = self._room(job_queue, sights)
+        if job_queue.has_abroad:
+            self._named(job_queue, planner, plan, taken, sights, room, now, drained=drained)
+        if job_queue.anywhere:
+            self._anywhere(job_queue, planner, plan, taken, sights, room, now, drained=drained)
+
+    def _room(self, job_queue: JobQueue, sights: Sights) -> dict[str, int]:
+        """How many more jobs may wait on each cluster that answers."""
+        pending = Counter(job.phase.run.cluster for job in job_queue.live.values() if isinstance(job.phase, Starting))
+        return {
+            name: cluster.max_pending - pending[name]
+            for name, cluster in self._clusters.items()
+            if name not in sights.unreachable
+        }
+
+    def _named(
+        self,
+        job_queue: JobQueue,
+        planner: Planner,
+        plan: Plan,
+        taken: Collection[int],
+        sights: Sights,
+        room: dict[str, int],
+        now: Moment,
+        *,
+        drained: bool,
+    ) -> None:
+        for job in job_queue.queue(now.wall, planner.shares, abroad=True):
+            if job.id in taken:
+                continue
+            name = job.spec.cluster or ""
+            why = reasons.DRAINED if drained else self._why_not(job, name, planner, sights, room)
+            if why is None:
+                self._hand(job, name, planner, plan, room)
+                continue
+            self.reasons[job.id] = why
+            if len(self.reasons) >= self._depth:
+                break
+
+    def _why_not(self, job: Job, name: str, planner: Planner, sights: Sights, room: Mapping[str, int]) -> str | None:
+        if name not in self._clusters:
+            return reasons.CLUSTER_UNKNOWN
+        if name in sights.unreachable:
+            return reasons.CLUSTER_UNREACHABLE
+        if room[name] < 1:
+            return reasons.CLUSTER_FULL
+        if planner.ledger.admits(job.spec):
+            return None
+        return reasons.QUOTA if planner.ledger.can_ever(job.spec) else reasons.NEVER_QUOTA
+
+    def _anywhere(
+        self,
+        job_queue: JobQueue,
+        planner: Planner,
+        plan: Plan,
+        taken: Collection[int],
+        sights: Sights,
+        room: dict[str, int],
+        now: Moment,
+        *,
+        drained: bool,
+    ) -> None:
+        starting = {job.id for job, _ in plan.starts}.union(taken, plan.wants_gpu)
+        hopeless = self._hopeless(plan, sights)
+        due = set(hopeless)
+        waiting = (each for each in job_queue.anywhere if self._soonest is not None and each not in starting | hopeless)
+        for job_id in waiting:
+            at = job_queue.ready(job_queue.queued[job_id]) + (self._soonest or 0.0)
+            if at <= now.wall:
+                due.add(job_id)
+            elif self.due is None or at < self.due:
+                self.due = at
+        if drained or not due:
+            return
+        for job in job_queue.queue(now.wall, planner.shares):
+            if job.id not in due or job.id in starting or not planner.ledger.admits(job.spec):
+                continue
+            waited = None if job.id in hopeless else now.wall - job_queue.ready(job)
+            name = policy.destination(job.spec, waited, self._clusters, sights.offers, room)
+            if name is not None:
+                self._hand(job, name, planner, plan, room)
+
+    def _hopeless(self, plan: Plan, sights: Sights) -> set[int]:
+        """The jobs that can never start here, and may on a cluster: taken out of those that are impossible."""
+        kept, found = [], set()
+        for job, why in plan.impossible:
+            if job.spec.cluster is not None and policy.could_go(job.spec, self._clusters, sights.offers):
+                found.add(job.id)
+                self.reasons[job.id] = reasons.CLUSTER_UNREACHABLE if not sights.offers else reasons.CLUSTER_FULL
+            else:
+                kept.append((job, why))
+        plan.impossible[:] = kept
+        return found
+
+    def _hand(self, job: Job, name: str, planner: Planner, plan: Plan, room: dict[str, int]) -> None:
+        plan.handed.append((job, name))
+        plan.reasons.pop(job.id, None)
+        self.reasons.pop(job.id, None)
+        planner.ledger.start(job.spec, certain=False)
+        room[name] -= 1
+
+
+def remote(job_queue: JobQueue, grace: float | None) -> tuple[LiveJob, ...]:
+    """The attempts that clusters have or are to get, these in the order of their hand-over."""
+    there = [job for job in job_queue.live.values() if job.run is not None and job.run.cluster is not None]
+    there.sort(key=lambda job: (job.run.launched_at if job.run else 0.0, band(job), job.id))
+    return tuple(live_job(job, grace).replace(throttle=job_queue.limit_of(job)) for job in there)
+
+
+def told(clusters: Mapping[str, Cluster], sights: Sights) -> dict[str, Any]:
+    """What gflowctl is told of each cluster, as JSON."""
+    return {name: dict(_told(cluster, sights)) for name, cluster in clusters.items()}
+
+
+def _told(cluster: Cluster, sights: Sights) -> Iterator[tuple[str, Any]]:
+    yield from (("engine", cluster.engine), ("directory", cluster.directory), ("partition", cluster.partition))
+    yield from (("after", cluster.after), ("command_prefix", list(cluster.command_prefix)))
+    yield "unreachable", sights.unreachable.get(cluster.name)
+    offer = sights.offers.get(cluster.name)
+    yield "nodes", None if offer is None else [
+        {"cpus": each.cpus, "memory_mb": each.memory_mb, "gpus": [list(gpu) for gpu in each.gpus],
+         "time_limit": each.time_limit}
+        for each in offer.nodes
+    ]  # fmt: skip
