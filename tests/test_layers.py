@@ -147,6 +147,11 @@ MAY_IMPORT = (
             "gflowd.paths",
         ),
     ),
+    # a cluster's programs, and what its nodes see
+    (
+        "gflowd.effects.cluster.",
+        ("gflowd.core.", "gflowd.effects.cluster.", "gflowd.effects.files", "gflowd.effects.jobdir", "gflowd.paths"),
+    ),
     # tmux, processes, cgroups, job directories; gpu: drivers
     ("gflowd.effects.", ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.proc", "gflowd.paths")),
     ("gflowd.command_line", ("gflowd.core.syntax.",)),  # how both programs read what is typed

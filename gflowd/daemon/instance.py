@@ -31,6 +31,7 @@ STOP_PATIENCE = 15.0  # seconds: workers get 5 to end, and a slow disk its time
 CLAIM_PATIENCE = 2.0  # seconds: checking the lock holds it for an instant, and the winner writes its pid a little later
 
 _PATHS = ("GFLOW_CONFIG", "GFLOW_STATE_DIR", "GFLOW_RUNTIME_DIR")
+_OF_SLURM = ("SLURM_CONF",)  # is needed to call its programs
 _OF_A_SERVICE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID")
 
 
@@ -119,7 +120,7 @@ def cleanse(environ: MutableMapping[str, str], *, detached: bool) -> None:
     if model.is_lent(environ.get("TMPDIR", ""), environ.get("GFLOW_JOB_TMPDIR", "")):
         del environ["TMPDIR"]
     for name in list(environ):
-        if model.is_own(name) or (detached and name in _OF_A_SERVICE):
+        if (model.is_own(name) and name not in _OF_SLURM) or (detached and name in _OF_A_SERVICE):
             del environ[name]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gflowd.config import notification_targets
 from gflowd.effects import doorbell as bell
 from gflowd.workers.slots import (
+    CLUSTER_BRIDGE,
     GATEWAY,
     GPU_POLLER,
     METRICS_UPDATER,
@@ -75,6 +76,12 @@ WORKERS = (
         when=lambda config: config.notify_enabled is not False,
         starts_for=bell.NOTICE,
         rests=_has_nothing_to_notify,
+    ),
+    Row(
+        CLUSTER_BRIDGE,
+        wakes_for=bell.DECISION,
+        module="cluster_bridge.worker",
+        when=lambda config: bool(config.clusters),
     ),
     Row(
         SCHEDULER,

@@ -102,6 +102,8 @@ class Launch:
     pty: bool = False  # there it has a terminal, not pipes
     own: bytes | None = None  # the user's part of the directory, if only root may write in `directory`; `job.sh` is in
     # the control group then, whose last process is the attempt's end, so that there is no `alive`
+    remote: bool = False  # on a node of a cluster, which knows itself what lives there: no locks and named pipes, which
+    # are of little use on a network's file system
 
     @property
     def written(self) -> bytes:
@@ -114,6 +116,7 @@ _STRANGERS = (
     b"LC_CTYPE", b"OLDPWD", b"PATH", b"SHELL", b"SHLVL", b"TERM", b"TERM_PROGRAM", b"TERM_PROGRAM_VERSION", b"TMUX",
     b"TMUX_PANE",
 )  # fmt: skip
+_STRANGERS_THERE = (b"LD_LIBRARY_PATH", b"SSH_AUTH_SOCK")  # what those whom a cluster is told by need
 
 
 _HEAD = b"""\
@@ -129,7 +132,7 @@ cd "$dir" || exit 125
 %(alone)bread -r boot </proc/sys/kernel/random/boot_id
 read -r stat </proc/self/stat
 set -C
-printf '%%s %%s\\n' "$boot" "$stat" >pid || exit 0
+%(pid)b || exit 0
 set +C
 %(begun)btrap : HUP INT QUIT ABRT USR1 USR2 PIPE ALRM TERM TSTP TTIN TTOU XCPU XFSZ VTALRM PROF IO
 record() {
@@ -144,6 +147,10 @@ record() {
 }
 """
 
+_PID_LINE = b"""printf '%s %s\\n' "$boot" "$stat" >pid"""
+_PID_LINES = (  # in one write
+    b"""printf '%s %s\\n%s %s\\n' "$boot" "$stat" "${SLURM_JOB_ID-}" "${SLURMD_NODENAME-}" >pid"""
+)
 _ALIVE = b"""\
 exec 9<>alive
 [ -p alive ] || flock 9  # a file system without named pipes
@@ -270,6 +277,7 @@ def job_script(launch: Launch) -> bytes:
             b"directory": quote(launch.written),
             b"bell": quote(launch.bell),
             b"alone": b"" if launch.output is None or launch.relay is not None else _alone(launch),
+            b"pid": _PID_LINES if launch.remote else _PID_LINE,
             b"begun": _begun(launch),
         },
         b"cd %b || record %b\n" % (quote(launch.cwd), _trouble(b"cannot enter ", launch.cwd)),
@@ -283,7 +291,7 @@ def job_script(launch: Launch) -> bytes:
             b"oom": _of_cgroup(_OOM, launch),
             b"counted": _of_cgroup(_COUNTED, launch),
             b"umask": launch.umask,
-            b"strangers": b" ".join(_STRANGERS),
+            b"strangers": b" ".join((*_STRANGERS, *_STRANGERS_THERE) if launch.remote else _STRANGERS),
             b"exports": _exports(launch) + _path(launch),
             b"scratch": _of_scratch(_SCRATCH, launch),
             b"command": b" ".join(map(quote, _command(launch))),
@@ -306,6 +314,8 @@ def _alone(launch: Launch) -> bytes:
 
 def _begun(launch: Launch) -> bytes:
     """What follows once `pid` is written."""
+    if launch.remote:
+        return b""
     if launch.own is None:
         return _ALIVE
     allowed = _ALLOWED % {b"barred": quote(launch.directory + b"/" + BARRED.encode())}
@@ -477,8 +487,9 @@ def _files(launch: Launch) -> bytes:
         lines.append(b"exec 5>&1\n" if launch.output is None else b"exec 5>>%b\n" % quote(launch.output))
     if launch.error is not None:
         lines.append(b"exec 6>>%b\n" % quote(launch.error))
-    pieces = [_PIPE % {b"fd": fd, b"pipe": name.encode()} for fd, name in ((5, OUT), (6, ERR)) if name in pipes(launch)]
-    if launch.output is not None and launch.error is not None:  # one pipe for one file, so that all stays in order
+    copied = () if launch.remote else pipes(launch)
+    pieces = [_PIPE % {b"fd": fd, b"pipe": name.encode()} for fd, name in ((5, OUT), (6, ERR)) if name in copied]
+    if pieces and launch.output is not None and launch.error is not None:  # one pipe for one file: all stays in order
         pieces[1] = b"# shellcheck disable=SC3013\nif [ %b -ef %b ]; then exec 6>&5; else\n%bfi\n" % (
             quote(launch.error), quote(launch.output), pieces[1],
         )  # fmt: skip

@@ -22,7 +22,7 @@ from gflowd.effects.tmux import TERM
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gflowd.core.job.model import Job, Run
+    from gflowd.core.job.model import Job, Run, Spec
     from gflowd.effects.shared.account import Account
     from gflowd.paths import Runtime, State
     from gflowd.workers.scheduler.scratch import Scratch
@@ -33,7 +33,9 @@ LONGEST_FIRST_LINE = 4096  # bytes of a script; the kernel reads 255
 class JobSetup:
     """For jobs of the daemon's own user, and with an `owner` for those of one of many."""
 
-    def __init__(self, state: State, runtime: Runtime, scratch: Scratch) -> None:
+    is_remote = False  # the jobs run on other machines
+
+    def __init__(self, state: State, runtime: Runtime, scratch: Scratch | None) -> None:
         self._state = state
         self._runtime = runtime
         self._scratch = scratch
@@ -48,13 +50,10 @@ class JobSetup:
         words = list(array_task.command(job))
         interpreter: tuple[bytes, ...] = ()
         if spec.script is not None:
-            path = self._state.script(spec.script, spec.uid)
+            path = self._script(spec)
             interpreter = _interpreter(path)
             words[:1] = [*(map(os.fsdecode, interpreter) if _is_noexec(path) else ()), path]
-        extra = job_environment.variables(job, run, self._state.root, term)
-        extra[report.VARIABLE] = self._state.progress(*key)
-        if spec.slurm:
-            extra |= job_variables.of_job(job, run, self._host(owner))
+        extra = self._variables(job, run, term, owner)
         return job_script.Launch(
             title=f"gflow job {job.id} ({array_task.name(job)}), attempt {run.attempt}",
             directory=os.fsencode(self._state.attempt(*key)),
@@ -62,7 +61,7 @@ class JobSetup:
             bell=os.fsencode(self._runtime.bell if owner is None else attempt_directory.bell(self._state, key)),
             environment=os.fsencode(self._environment_script(spec.env, owner)),
             variables=tuple((name, os.fsencode(value)) for name, value in extra.items()),
-            scratch=os.fsencode(self._scratch.make(job.id, None if owner is None else (owner.uid, owner.gid))),
+            scratch=self._tmp(job, owner),
             cwd=os.fsencode(spec.cwd),
             umask=spec.umask,
             limits=() if spec.limits is None else resource_limits.parse(spec.limits),
@@ -77,18 +76,36 @@ class JobSetup:
             tools=self._tools(owner) if spec.slurm else None,
             login=job_script.is_login(interpreter),
             tool_names=front_ends.NAMES,
-            pid_name=job_variables.PID if spec.slurm else None,
+            pid_name=job_variables.PID if spec.slurm and not self.is_remote else None,
+            remote=self.is_remote,
             interpreter=interpreter[0] if interpreter else None,
             to_file=run.executor != TMUX,
             relay=None if spec.relay is None else os.fsencode(self._state.relay(spec.relay, spec.uid)),
             pty=spec.pty,
         )
 
+    def _variables(self, job: Job, run: Run, term: str | None, owner: Account | None) -> dict[str, str]:
+        extra = job_environment.variables(job, run, self._state.root, term)
+        extra[report.VARIABLE] = self._state.progress(job.id, run.attempt)
+        if job.spec.slurm:
+            extra |= job_variables.of_job(job, run, self._host(owner))
+        return extra
+
+    def _script(self, spec: Spec) -> str:
+        """Where the nodes or we find the script of a job that has one. Raises OSError."""
+        assert spec.script is not None
+        return self._state.script(spec.script, spec.uid)
+
+    def _tmp(self, job: Job, owner: Account | None) -> bytes | None:
+        """The job's directory for temporary files. Raises OSError."""
+        assert self._scratch is not None
+        return os.fsencode(self._scratch.make(job.id, None if owner is None else (owner.uid, owner.gid)))
+
     def _host(self, owner: Account | None) -> job_variables.Host:
         uid, gid = (os.getuid(), os.getgid()) if owner is None else (owner.uid, owner.gid)
         return job_variables.Host(node=self._node, uid=uid, gid=gid)
 
-    def _tools(self, owner: Account | None) -> bytes:
+    def _tools(self, owner: Account | None) -> bytes | None:
         """The directory of Slurm's programs, which is filled once, and again if something is gone."""
         directory = self._state.path("bin")
         if not self._has_tools or not all(os.path.exists(os.path.join(directory, name)) for name in front_ends.NAMES):

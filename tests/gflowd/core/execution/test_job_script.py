@@ -273,6 +273,18 @@ def test_a_second_copy_ends_silently_and_runs_nothing(attempt: Attempt) -> None:
     assert attempt.exit() == b"0\n"
 
 
+def test_on_a_node_of_a_cluster_it_names_that_and_holds_nothing(attempt: Attempt) -> None:
+    os.unlink(attempt.directory / "alive")
+    for name in job_script.PIPES:
+        os.mkfifo(attempt.directory / name)
+    both = os.fsencode(attempt.cwd / "out")
+    attempt.run(b"/bin/sh", b"-c", b"echo a; echo b >&2; exit 4", remote=True, to_file=True, output=both, error=both)
+    assert (attempt.cwd / "out").read_bytes() == b"a\nb\n"
+    assert attempt.exit() == b"4\n"
+    assert attempt.read("pid").splitlines()[1] == b" "
+    assert not (attempt.directory / "alive").exists()
+
+
 def test_many_copies_at_once_run_the_command_once(attempt: Attempt) -> None:
     path = attempt.write(b"/bin/sh", b"-c", b"echo ran >>ran")
     copies = [attempt.spawn_again(path) for _ in range(8)]

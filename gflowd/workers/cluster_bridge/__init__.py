@@ -1,0 +1,1 @@
+"""The worker that hands jobs over to clusters and follows them there."""

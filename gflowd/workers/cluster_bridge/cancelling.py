@@ -1,0 +1,90 @@
+"""Ends attempts that a cluster has: scancel with the signals of the stop ladder, then without.
+
+Each signal is marked in the attempt's directory before it is sent, as the timeout enforcer does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from gflowd.core.execution import stop_ladder
+from gflowd.core.execution.stop_ladder import KILL
+from gflowd.effects import jobdir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gflowd.core.execution.observations import Key, LiveJob
+    from gflowd.core.moment import Moment
+    from gflowd.effects.cluster.call import Call
+    from gflowd.workers.cluster_bridge.programs import Programs
+
+AT_ONCE = 200  # jobs in one call
+AGAIN, LONGEST = 5.0, 300.0  # seconds before scancel is called again for a job that is still there; doubled each time
+
+
+class Cancelling:
+    """Of one cluster. Mutable: remembers when scancel is due again."""
+
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
+        self._next: dict[Key, tuple[float, float]] = {}
+        self._due: dict[str, dict[Key, str]] = {}  # by step: the ids of attempts
+        self._call: Call | None = None
+        self._wakes: list[float] = []
+
+    @property
+    def call(self) -> Call | None:
+        """The one at work."""
+        return self._call
+
+    def stop(self, job: LiveJob, cluster_id: str, directory: str, now: Moment, *, waits: bool) -> None:
+        """An attempt must end; `waits`: it has not begun there, so there is nothing to signal."""
+        steps = ((KILL, now.mono),) if waits or job.since_boot != now.boot else stop_ladder.steps(job)
+        due = [step for step, at in steps if at <= now.mono]
+        self._wakes += [at for _, at in steps if at > now.mono][:1]
+        if not due:
+            return
+        if due[-1] != KILL:
+            with contextlib.suppress(OSError):
+                if jobdir.mark(directory, due[-1]):
+                    self._due.setdefault(due[-1], {})[job.key] = cluster_id
+            return
+        at, wait = self._next.get(job.key, (now.mono, AGAIN))
+        if at <= now.mono:
+            self._next[job.key] = now.mono + wait, min(LONGEST, wait * 2)
+            self._due.setdefault(KILL, {})[job.key] = cluster_id
+        self._wakes.append(self._next[job.key][0])
+
+    def step(self, now: Moment) -> bool:
+        """Calls scancel for what is due; returns whether a call has ended, so that the cluster should be asked."""
+        ended = self._call is not None and self._call.answer(now.mono) is not None
+        if ended:
+            self._call = None
+        if self._call is None and self._due:
+            step, ids = next(iter(self._due.items()))
+            some = dict(list(ids.items())[:AT_ONCE])
+            for key in some:
+                del ids[key]
+            if not ids:
+                del self._due[step]
+            how = () if step == KILL else (f"--signal={step}", "--full")
+            self._call = self._programs.call(["scancel", *how, *some.values()], now.mono)
+        return ended
+
+    def forget_all_but(self, keys: set[Key]) -> None:
+        """Others have ended."""
+        self._next = {key: when for key, when in self._next.items() if key in keys}
+
+    def wakes(self) -> Iterator[float]:
+        """When the next step of any is due, as far as `stop` was called since the last time."""
+        wakes, self._wakes = self._wakes, []
+        yield from wakes
+        if self._call is not None:
+            yield self._call.deadline
+
+    def close(self) -> None:
+        """A call that is at work goes on."""
+        if self._call is not None:
+            self._call.end()

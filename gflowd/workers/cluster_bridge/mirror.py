@@ -1,0 +1,357 @@
+"""Follows the attempts of one cluster: asks what it has, and says of each what is seen.
+
+A cluster that does not answer has said nothing: what was seen last stays, and it is asked again more rarely each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gflowd.core.cluster import listing, states
+from gflowd.core.cluster.sight import RUNNING, WAITING, Offer, Sight
+from gflowd.effects.cluster import written
+from gflowd.effects.cluster.intents import ALONE
+from gflowd.workers.cluster_bridge.cancelling import Cancelling
+from gflowd.workers.cluster_bridge.handover import GIVEN, UNSURE, Handover
+from gflowd.workers.cluster_bridge.programs import Programs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gflowd.core.cluster.clusters import Cluster
+    from gflowd.core.cluster.listing import Row
+    from gflowd.core.execution.observations import Key, LiveJob, Observation
+    from gflowd.core.moment import Moment
+    from gflowd.effects.cluster.call import Answer, Call
+    from gflowd.effects.cluster.intents import Intent, Intents
+    from gflowd.workers.cluster_bridge.remote_setup import RemoteSetup
+
+GOOD_POLLS = 3  # that do not show an attempt before it is believed that the cluster does not have it
+MIN_JOB_AGE = 300.0  # seconds for which it remembers what has ended, unless it says otherwise
+LATE = 10.0  # seconds after the end by the cluster's word until a missing exit record is given up
+LOOK_AGAIN = 0.2  # seconds: for a record that is not there yet
+OFFER_EVERY = 300.0  # seconds
+LONGEST_WAIT = 300.0  # seconds between two questions to a cluster that does not answer
+CALLS = ("squeue", "sinfo", "scontrol", "sacct")
+
+
+@dataclass(slots=True)
+class Question:
+    """One program that is asked again and again: the call at work, when it began, and when it is due again."""
+
+    due: float = float("-inf")
+    began: float = 0.0
+    call: Call | None = None
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is remembered of one attempt."""
+
+    absent: int = 0  # good polls in a row that did not show it
+    seen_at: float | None = None  # monotonic: when it was last shown
+    over_at: float | None = None  # monotonic: when it was first shown as over
+    sight: Sight | None = None
+    asked: bool = False  # the accounting was
+
+
+@dataclass(slots=True)
+class Told:
+    """What the cluster has said last."""
+
+    rows: dict[str, dict[int, list[Row]]] = field(default_factory=dict)  # by mark and task
+    accounted: dict[str, states.Seen | None] = field(default_factory=dict)
+    offer: Offer | None = None
+    max_array: int | None = None
+    min_age: float = MIN_JOB_AGE
+
+
+class Mirror:
+    """Mutable. `trouble`: why nothing is known of the cluster now."""
+
+    def __init__(self, cluster: Cluster, setup: RemoteSetup, intents: Intents, who: tuple[str, str]) -> None:
+        self._cluster = cluster
+        self._setup = setup
+        self._programs = Programs(cluster)
+        self._handover = Handover(cluster, setup, intents, self._programs, who)
+        self._cancelling = Cancelling(self._programs)
+        self._questions = {name: Question() for name in CALLS}
+        self._questions["sacct"].due = float("inf")
+        self._watches: dict[Key, Watch] = {}
+        self._told = Told()
+        self._failures = 0
+        self._look_again: float | None = None
+        self._at_once = False
+        self.trouble: str | None = None
+
+    @property
+    def offer(self) -> Offer | None:
+        """What it has, as far as it has said."""
+        return self._told.offer
+
+    @property
+    def unreachable(self) -> str | None:
+        """Why nothing is known of it, or nothing can be handed over."""
+        return self.trouble or self._handover.trouble
+
+    def tick(self, jobs: dict[Key, LiveJob], now: Moment) -> dict[Key, Sight]:
+        """Goes on with everything; returns what is seen of each attempt."""
+        self._handover.forget_all_but(jobs)
+        self._cancelling.forget_all_but(set(jobs))
+        self._watches = {key: self._watches.get(key) or Watch() for key in jobs}
+        self._hear(now)
+        self._look_again = None
+        found = {}
+        for key, job in jobs.items():
+            watch = self._watches[key]
+            watch.sight = self._sight(job, watch, now) or watch.sight
+            if watch.sight is not None:
+                found[key] = watch.sight
+        waiting = [job for job in jobs.values() if job.job is not None and job.why is None and job.key not in found]
+        self._at_once = self._handover.take(waiting, self._told.offer, self._room(), now)
+        self._at_once = self._handover.step(jobs, now) or self._at_once
+        if self._cancelling.step(now):
+            self._hurry(now)
+        self._ask(now)
+        return found
+
+    def _room(self) -> int:
+        """How many more may wait there."""
+        begun = sum(1 for each in self._watches.values() if each.sight is not None and each.sight.started is not None)
+        return self._cluster.max_pending - len(self._handover.of_key) + begun
+
+    # what the cluster says
+
+    def _hear(self, now: Moment) -> None:
+        if self._handover.hear(now):
+            self._hurry(now)
+        for name, question in self._questions.items():
+            answer = None if question.call is None else question.call.answer(now.mono)
+            if answer is None:
+                continue
+            question.call = None
+            if name == "squeue":
+                self._hear_squeue(answer, question, now)
+            elif name == "sacct":
+                self._hear_sacct(answer)
+            else:
+                question.due = now.mono + (OFFER_EVERY if answer.is_good else self._wait())
+                self._hear_offer(name, answer)
+
+    def _hear_squeue(self, answer: Answer, question: Question, now: Moment) -> None:
+        if not answer.is_good:
+            self._failures += 1
+            self.trouble = (answer.complaint or f"squeue ended with status {answer.status}").splitlines()[-1]
+            question.due = now.mono + self._wait()
+            return
+        self._failures, self.trouble = 0, None
+        question.due = now.mono + self._cluster.poll_interval
+        rows: dict[str, dict[int, list[Row]]] = {}
+        for row in listing.jobs(answer.said):
+            task = ALONE if row.task is None else row.task
+            rows.setdefault(row.mark, {}).setdefault(task, []).append(row)
+        self._told.rows = rows
+        for key, watch in self._watches.items():
+            place = self._handover.of_key.get(key)
+            if place is None:
+                continue
+            intent, task = place
+            shown = rows.get(intent.mark, {}).get(task)
+            if shown:
+                watch.absent, watch.seen_at = 0, now.mono
+                self._handover.found(intent, shown[-1].given_id)
+            elif self._handover.was_called_before(intent, question.began):
+                watch.absent += 1
+            if watch.absent and watch.absent < GOOD_POLLS:
+                self._hurry(now)
+
+    def _wait(self) -> float:
+        return min(LONGEST_WAIT, self._cluster.poll_interval * 2.0 ** min(self._failures, 16))
+
+    def _hurry(self, now: Moment) -> None:
+        """Asks what the cluster has soon: something has been done there, or is missing."""
+        if not self._failures:
+            question = self._questions["squeue"]
+            question.due = min(question.due, max(now.mono, question.began + min(1.0, self._cluster.poll_interval)))
+
+    def _hear_sacct(self, answer: Answer) -> None:
+        found = listing.accounted(answer.said) if answer.is_good else {}
+        self._told.accounted = {each: found.get(each) for each in self._told.accounted}
+        self._questions["sacct"].due = float("inf")
+
+    def _hear_offer(self, name: str, answer: Answer) -> None:
+        if not answer.is_good:
+            return
+        if name == "sinfo":
+            nodes = listing.nodes(answer.said, self._cluster.partition)
+            self._told.offer = Offer(nodes, self._told.max_array or 1000)
+        else:
+            self._told.max_array = listing.max_array(answer.said)
+            self._told.min_age = listing.min_job_age(answer.said) or MIN_JOB_AGE
+            if self._told.offer is not None and self._told.max_array is not None:
+                self._told.offer = Offer(self._told.offer.nodes, self._told.max_array)
+
+    def _ask(self, now: Moment) -> None:
+        words = {
+            "squeue": listing.SQUEUE,
+            "scontrol": listing.CONFIG,
+            "sinfo": listing.SINFO,
+            "sacct": listing.sacct(sorted(self._told.accounted)),
+        }
+        for name, question in self._questions.items():
+            needed = name != "squeue" or bool(self._handover.of_key) or self.trouble is not None
+            if needed and question.call is None and question.due <= now.mono:
+                question.call, question.began = self._programs.call(words[name], now.mono), now.mono
+
+    # what is seen
+
+    def _sight(self, job: LiveJob, watch: Watch, now: Moment) -> Sight | None:
+        """What is newly seen of an attempt; None where that is nothing."""
+        if watch.sight is not None and watch.sight.end is not None:
+            return watch.sight
+        if (why := self._handover.refused.get(job.key)) is not None:
+            return states.refused(why)
+        place = self._handover.of_key.get(job.key)
+        return self._not_handed_over(job, now) if place is None else self._handed_over(job, watch, *place, now)
+
+    def _handed_over(self, job: LiveJob, watch: Watch, intent: Intent, task: int, now: Moment) -> Sight | None:
+        directory = self._setup.place.attempt(*job.key)
+        row = self._row(intent, task, directory)
+        if job.why is not None:
+            if self._handover.stop(job.key):
+                return self._not_handed_over(job, now)
+            self._stop(job, watch, row, intent.id_of(task), directory, now)
+        why = self._handover.refusals.get(intent.batch)
+        if why is not None and (watch.absent if row is None else row.seen.reason == states.REFUSED):
+            return states.refused(why)
+        if row is not None:
+            return self._of_row(row, watch, directory, now)
+        if watch.absent >= GOOD_POLLS:
+            return self._of_absent(job, watch, intent, intent.id_of(task), directory, now)
+        known = intent.id_of(task) if self._handover.state[intent.batch] == GIVEN else None
+        is_news = known is not None and (watch.sight is None or watch.sight.cluster_id != known)
+        return Sight(WAITING, None, known) if is_news else None
+
+    def _not_handed_over(self, job: LiveJob, now: Moment) -> Sight | None:
+        """One that is to stop and that no call was made for never begins; of others there is nothing to be seen."""
+        if job.why is None or job.job is None:
+            return self._lost(job, now)
+        return self._barred(job, now)
+
+    def _barred(self, job: LiveJob, now: Moment) -> Sight | None:
+        try:
+            self._setup.bar(job.key, job.why or "")
+        except OSError:
+            self._look_again = now.mono + 1.0
+            return None
+        return states.never_began(now.wall)
+
+    def _lost(self, job: LiveJob, now: Moment) -> Sight | None:
+        """One that the cluster was given, as the snapshot says, and that we have no intent of."""
+        if job.cluster_id is None:
+            return None
+        return states.gone(written.observation(self._setup.place.attempt(*job.key)), job.cluster_id, now.wall)
+
+    def _row(self, intent: Intent, task: int, directory: str) -> Row | None:
+        """The one that counts of those that the cluster shows: which has begun, if one has."""
+        rows = self._told.rows.get(intent.mark, {}).get(task, [])
+        if len(rows) < 2:
+            return rows[0] if rows else None
+        real = written.real_id(directory)
+        return next((row for row in rows if row.raw_id == real), rows[-1])
+
+    def _of_row(self, row: Row, watch: Watch, directory: str, now: Moment) -> Sight | None:
+        seen = row.seen
+        before = watch.sight
+        if before is not None and before.stage == RUNNING and before.started is not None and seen.state == "RUNNING":
+            return before
+        if listing.is_waiting(seen):
+            return states.sight(seen, written.NOTHING, is_late=False)
+        written.look_afresh(directory)
+        is_late = watch.over_at is not None and now.mono >= watch.over_at + LATE
+        sight = states.sight(seen, written.observation(directory), is_late=is_late)
+        if sight is not None and sight.end is None and listing.is_over(seen):
+            watch.over_at = watch.over_at or now.mono
+            self._look_again = now.mono + LOOK_AGAIN
+        return sight
+
+    def _of_absent(
+        self, job: LiveJob, watch: Watch, intent: Intent, cluster_id: str | None, directory: str, now: Moment
+    ) -> Sight | None:
+        """The cluster has forgotten it, or never had it. What has begun is not begun again."""
+        written.look_afresh(directory)
+        found = written.observation(directory)
+        if found.status is not None or found.trouble is not None:
+            return states.gone(found, cluster_id, now.wall)
+        was_never_given = self._handover.state[intent.batch] == UNSURE and cluster_id is None
+        was_just_seen = watch.seen_at is not None and now.mono - watch.seen_at < self._told.min_age
+        if found.started is None and (was_never_given or was_just_seen):
+            if job.why is not None:
+                return self._barred(job, now)
+            self._again(job.key, intent, now)
+            return None
+        return self._accounted(watch, found, cluster_id, now)
+
+    def _again(self, key: Key, intent: Intent, now: Moment) -> None:
+        try:
+            self._handover.again(key)
+        except OSError:
+            self._look_again = now.mono + 1.0
+            return
+        for each in (*intent.members.values(), key):
+            self._watches[each].absent = 0
+
+    def _accounted(self, watch: Watch, found: Observation, cluster_id: str | None, now: Moment) -> Sight | None:
+        """By the accounting, where there is one."""
+        if cluster_id is None:
+            return states.gone(found, None, now.wall)
+        if not watch.asked:
+            watch.asked = True
+            self._told.accounted[cluster_id] = None
+            self._questions["sacct"].due = now.mono
+            return None
+        if self._questions["sacct"].due != float("inf") or self._questions["sacct"].call is not None:
+            return None
+        seen = self._told.accounted.pop(cluster_id, None)
+        told = None if seen is None else states.sight(seen, found, is_late=True)
+        return states.gone(found, cluster_id, now.wall) if told is None or told.end is None else told
+
+    def _stop(
+        self, job: LiveJob, watch: Watch, row: Row | None, cluster_id: str | None, directory: str, now: Moment
+    ) -> None:
+        if row is not None and listing.is_over(row.seen):
+            return
+        if cluster_id is None:
+            return  # a poll will show whether there is one
+        waits = watch.sight is None or watch.sight.started is None
+        self._cancelling.stop(job, cluster_id, directory, now, waits=waits)
+
+    # the loop's
+
+    def descriptors(self) -> Iterator[int]:
+        """Of the calls at work: readable when one ends."""
+        calls = [self._handover.call, self._cancelling.call, *(each.call for each in self._questions.values())]
+        yield from (call.fd for call in calls if call is not None and call.fd is not None)
+
+    def wakes(self, now: Moment) -> Iterator[float]:
+        """When to go on."""
+        if self._at_once:
+            yield now.mono
+        if self._look_again is not None:
+            yield self._look_again
+        yield from self._handover.wakes()
+        yield from self._cancelling.wakes()
+        for name, question in self._questions.items():
+            if question.call is not None:
+                yield question.call.deadline
+            elif name != "squeue" or self._handover.of_key:
+                yield question.due
+
+    def close(self) -> None:
+        """Ends the calls that are at work."""
+        self._handover.close()
+        self._cancelling.close()
+        for question in self._questions.values():
+            if question.call is not None:
+                question.call.end()

@@ -1,0 +1,132 @@
+"""Hands jobs over to the clusters of the configuration, follows them there and ends them; the queue stays ours.
+
+What it knows is on disk, with the clusters, or seen again: it may be killed at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from gflowd import log, paths
+from gflowd.core.cluster.sight import Sights
+from gflowd.effects.cluster.intents import Intents
+from gflowd.effects.removal import Removal
+from gflowd.workers.base import Turn
+from gflowd.workers.cluster_bridge.mirror import Mirror
+from gflowd.workers.cluster_bridge.remote_setup import RemoteSetup
+
+if TYPE_CHECKING:
+    from gflowd.core.cluster.sight import Sight
+    from gflowd.core.execution.observations import Key, LiveJob
+    from gflowd.core.moment import Moment
+    from gflowd.paths import State
+    from gflowd.workers.base import Wiring
+    from gflowd.workers.slots import Slots
+
+SWEEP_EVERY = 3600.0  # seconds
+SWEPT_AT_ONCE = 200  # directories
+
+
+def open(wiring: Wiring) -> Bridge:  # noqa: A001 -- the workers' protocol
+    """The bridge. Raises OSError."""
+    return Bridge(wiring)
+
+
+class Bridge:
+    """Decision: the sights of all attempts that clusters have."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._state = wiring.state
+        self._log = log.get("cluster_bridge")
+        directory = wiring.state.path("cluster")
+        paths.private_directory(directory)
+        state_id = _state_id(os.path.join(directory, "id"))
+        intents = Intents(os.path.join(directory, "batches"))
+        self._mirrors: dict[str, Mirror] = {}
+        self._places: list[str] = []
+        for name, cluster in wiring.config.clusters.items():
+            root = place(cluster.directory, state_id)
+            setup = RemoteSetup(wiring.state, wiring.runtime, root)
+            self._mirrors[name] = Mirror(cluster, setup, intents, (paths.machine(), state_id))
+            self._places.append(root)
+        self._told: dict[str, str] = {}
+        self._sweep_at = float("-inf")
+        self._removal: Removal | None = None
+
+    def tick(self, now: Moment, slots: Slots) -> Turn:
+        """Goes on with every cluster."""
+        agenda = slots.agenda
+        if agenda is None:
+            return Turn(Sights())
+        by_cluster: dict[str, dict[Key, LiveJob]] = {name: {} for name in self._mirrors}
+        for job in agenda.remote:
+            if job.cluster in by_cluster:
+                by_cluster[job.cluster][job.key] = job
+        found: dict[Key, Sight] = {}
+        wakes: list[float] = []
+        watched: list[int] = []
+        for name, mirror in self._mirrors.items():
+            found |= mirror.tick(by_cluster[name], now)
+            wakes += mirror.wakes(now)
+            watched += mirror.descriptors()
+        unreachable = {name: why for name, mirror in self._mirrors.items() if (why := mirror.unreachable) is not None}
+        self._tell(unreachable)
+        offers = {name: offer for name, mirror in self._mirrors.items() if (offer := mirror.offer) is not None}
+        self._sweep(now)
+        return Turn(Sights(found, unreachable, offers), None, min(wakes, default=None), tuple(watched))
+
+    def close(self) -> None:
+        """Ends the calls that are at work."""
+        for mirror in self._mirrors.values():
+            mirror.close()
+
+    def _tell(self, unreachable: dict[str, str]) -> None:
+        """The log hears of a change."""
+        for name, why in unreachable.items():
+            if name not in self._told:
+                self._log.warning("cluster does not answer", cluster=name, why=why)
+        for name in self._told.keys() - unreachable:
+            self._log.info("cluster answers again", cluster=name)
+        self._told = unreachable
+
+    def _sweep(self, now: Moment) -> None:
+        """Removes what the clusters' directories hold of jobs that have been removed here."""
+        if self._removal is not None and self._removal.is_over():
+            self._removal = None
+        if now.mono < self._sweep_at or self._removal is not None:
+            return
+        self._sweep_at = now.mono + SWEEP_EVERY
+        old = [path for root in self._places for path in _leftovers(root, self._state)][:SWEPT_AT_ONCE]
+        with contextlib.suppress(OSError):
+            self._removal = Removal(old) if old else None
+
+
+def place(directory: str, state_id: str) -> str:
+    """Our part of a cluster's directory."""
+    return os.path.join(directory, f"gflow-{state_id}")
+
+
+def _leftovers(root: str, state: State) -> list[str]:
+    found = []
+    for name, kept in (("jobs", ""), ("batches", ""), ("env", ".sh"), ("scripts", "")):
+        with contextlib.suppress(OSError):
+            for each in os.listdir(os.path.join(root, name)):
+                of = each.partition(".")[0] if name in ("jobs", "batches") else each.removesuffix(kept)
+                ours = state.job(int(of)) if name in ("jobs", "batches") and of.isdecimal() else state.path(name, of)
+                if not os.path.lexists(ours):
+                    found.append(os.path.join(root, name, each))
+    return found
+
+
+def _state_id(path: str) -> str:
+    """What tells this state directory from every other; made once. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        known = paths.read_private(path).decode(errors="replace").strip()
+        if known:
+            return known
+    made = secrets.token_hex(6)
+    paths.replace_file(path, made.encode(), durable=True)
+    return made

@@ -1,0 +1,327 @@
+"""The bridge hands each attempt over once, whatever dies in between, and says what is seen of it there."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support.fake_slurm import FakeSlurm
+from support.specs import SPEC
+
+from gflowd.core.cluster import course
+from gflowd.core.cluster.clusters import Cluster
+from gflowd.core.cluster.sight import OVER, RUNNING, WAITING, End, Sight, Sights
+from gflowd.core.execution.observations import LiveJob, live_job
+from gflowd.core.job import reasons
+from gflowd.core.job.arrays import new_family, parse_array
+from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, Job, Queued, Starting, Wish
+from gflowd.core.moment import Moment
+from gflowd.effects import proc
+from gflowd.paths import Runtime, State
+from gflowd.workers.cluster_bridge import worker
+from gflowd.workers.slots import SCHEDULER, Agenda, Post, Slots
+
+BOOT = proc.boot_id()
+LIMIT = 60.0  # seconds: patience with a busy machine, no promise
+
+
+class Stage:
+    """A bridge with one cluster, and the jobs on the scheduler's agenda."""
+
+    def __init__(self, root: Path, **changes: Any) -> None:
+        self.slurm = FakeSlurm(root / "slurm")
+        self.state, self.runtime = State(str(root / "state")), Runtime(str(root / "run"))
+        self.state.prepare()
+        os.mkdir(self.state.path("env"), 0o700)
+        with open(os.open(self.state.environment("e"), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            file.write(b"PATH=/usr/bin:/bin\0SLURM_JOB_ID=9")
+        shared = root / "shared"
+        shared.mkdir()
+        said = {"directory": str(shared), "poll_interval": 0.01, "command_prefix": self.slurm.prefix, **changes}
+        self.config = SimpleNamespace(clusters={"hpc": Cluster(name="hpc", **said)})
+        self.live: dict[int, LiveJob] = {}
+        self.sights = Sights()
+        self.bridges: list[worker.Bridge] = []
+        self.restart()
+
+    def restart(self) -> None:
+        """As after kill -9: nothing is closed before the test ends."""
+        wiring = SimpleNamespace(state=self.state, runtime=self.runtime, config=self.config)
+        self.bridge = worker.open(wiring)  # type: ignore[arg-type]
+        self.bridges.append(self.bridge)
+
+    def add(self, *ids: int, command: str = "exit 3", array: str | None = None) -> None:
+        family = None if array is None else new_family(parse_array(array)[0])
+        spec = SPEC.replace(command=("/bin/sh", "-c", command), cluster="hpc", family=family)
+        for job_id in ids:
+            job = Job(id=job_id, spec=spec, wish=Wish(), phase=Queued(), array_id=ids[0] if family else None)
+            phase = course.hand_over(job, "hpc", self.now())
+            self.live[job_id] = live_job(job.replace(phase=phase), 2.0)
+
+    def now(self) -> Moment:
+        return Moment(time.time(), time.monotonic(), BOOT)
+
+    def tick(self) -> None:
+        agenda = Agenda((), (), None, (), tuple(self.live.values()))
+        turn = self.bridge.tick(self.now(), Slots({SCHEDULER: Post(agenda)}))
+        assert isinstance(turn.decision, Sights)
+        self.sights = turn.decision
+        wait = 0.05 if turn.wake_at is None else min(0.05, max(0.0, turn.wake_at - time.monotonic()))
+        select.select(turn.descriptors, [], [], wait)
+
+    def until(self, look: Callable[[], Any]) -> Any:
+        limit = time.monotonic() + LIMIT
+        while not (found := look()):
+            assert time.monotonic() < limit, self.sights
+            self.tick()
+        return found
+
+    def polls(self, number: int) -> None:
+        """Goes on until squeue has been heard that often more."""
+        enough = self.slurm.polls() + number + 1
+        self.until(lambda: self.slurm.polls() >= enough)
+
+    def sight(self, job_id: int) -> Sight | None:
+        return self.sights.of((job_id, 1))
+
+    def end(self, job_id: int) -> End | None:
+        seen = self.sight(job_id)
+        return None if seen is None else seen.end
+
+    def known_id(self, job_id: int) -> str | None:
+        seen = self.sight(job_id)
+        return None if seen is None else seen.cluster_id
+
+    def mark(self, place: int = 0) -> str:
+        return self.slurm.given()[place][1]
+
+    def run(self, job_id: int, raw_id: str, **more: str) -> None:
+        """Runs its job.sh, as a node would."""
+        script = os.path.join(self.state.attempt(job_id, 1), "job.sh")
+        given = {"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": raw_id, "SLURMD_NODENAME": "n1", **more}
+        subprocess.run(["/bin/sh", script], env=given, check=False, timeout=LIMIT)
+
+    def stop(self, job_id: int, why: str = reasons.CANCELLED_BY_USER, ago: float = 0.0) -> None:
+        since = time.monotonic() - ago
+        self.live[job_id] = replace(self.live[job_id], why=why, since_mono=since, since_boot=BOOT)
+
+
+@pytest.fixture
+def make_stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    made: list[Stage] = []
+
+    def make(**changes: Any) -> Stage:
+        made.append(Stage(tmp_path, **changes))
+        return made[-1]
+
+    yield make
+    for stage in made:
+        for bridge in stage.bridges:
+            bridge.close()
+
+
+@pytest.fixture
+def stage(make_stage: Callable[..., Stage]) -> Stage:
+    return make_stage()
+
+
+def test_an_attempt_is_handed_over_followed_and_forgotten(stage: Stage) -> None:
+    stage.add(7)
+    stage.until(lambda: stage.known_id(7) == "100")
+    assert stage.sight(7) == Sight(WAITING, None, "100")
+    told = stage.slurm.calls("sbatch")[0]
+    assert "--no-requeue" in told
+    assert told.endswith("/batches/7.1.sh")
+    assert stage.mark().split(":")[0] == "gflow"
+    stage.slurm.show(("100", "100", "N/A", "PENDING", "", stage.mark()))
+    stage.until(lambda: stage.sight(7) == Sight(WAITING, "Cluster:Pending", "100"))
+    stage.run(7, "100")
+    stage.slurm.show(("100", "100", "N/A", "RUNNING", "n1", stage.mark()))
+    seen = stage.until(lambda: stage.sight(7) if stage.sight(7).stage == RUNNING else None)  # type: ignore[union-attr]
+    assert seen.node == "n1"
+    assert seen.started.identity.boot == f"slurm:{BOOT}"
+    stage.slurm.show(("100", "100", "N/A", "FAILED", "n1", stage.mark()))
+    end = stage.until(lambda: stage.end(7))
+    assert (end.state, end.reason, end.exit_code, end.is_own) == (FAILED, reasons.NON_ZERO_EXIT, 3, True)
+    kept = stage.state.path("cluster", "batches")
+    assert os.listdir(kept) == ["7.1.json"]
+    stage.live.clear()
+    stage.until(lambda: os.listdir(kept) == [])
+    stage.tick()
+    assert stage.sights.of_attempts == {}
+
+
+def test_of_what_slurm_sets_on_a_node_nothing_is_ours(stage: Stage) -> None:
+    stage.add(7, command="echo $SLURM_JOB_ID $GFLOW_JOB_ID ${CUDA_VISIBLE_DEVICES-unset}")
+    stage.until(lambda: stage.known_id(7))
+    stage.run(7, "55", CUDA_VISIBLE_DEVICES="2", OUT="x")
+    assert Path(stage.state.attempt(7, 1)).is_symlink()
+    assert Path(stage.state.attempt(7, 1), "pid").read_text().splitlines()[1] == "55 n1"
+    assert not Path(stage.state.attempt(7, 1), "alive").exists()
+
+
+def test_one_killed_between_its_intent_and_sbatch_hands_over_once_after_three_good_polls(stage: Stage) -> None:
+    stage.slurm.say("mute")  # as if killed just before it could be called
+    stage.slurm.say("down")
+    stage.add(7)
+    stage.until(lambda: stage.slurm.calls("sbatch"))
+    stage.restart()
+    stage.slurm.stop_saying("mute")
+    stage.slurm.stop_saying("down")
+    before = stage.slurm.polls()
+    stage.until(stage.slurm.given)
+    assert stage.slurm.polls() - before >= 3
+    stage.until(lambda: stage.known_id(7) == "100")
+    stage.polls(2)
+    assert len(stage.slurm.given()) == 1
+
+
+def test_one_killed_after_sbatch_finds_its_job_by_the_mark(stage: Stage) -> None:
+    stage.slurm.say("mute")
+    stage.add(7)
+    stage.until(stage.slurm.given)
+    stage.restart()
+    stage.slurm.show(("100", "100", "N/A", "RUNNING", "n1", stage.mark()))
+    stage.until(lambda: stage.known_id(7) == "100")
+    stage.polls(4)
+    assert len(stage.slurm.given()) == 1
+
+
+def test_a_controller_that_is_away_has_said_nothing(stage: Stage) -> None:
+    stage.add(7)
+    stage.until(lambda: stage.known_id(7))
+    stage.slurm.show(("100", "100", "N/A", "RUNNING", "n1", stage.mark()))
+    seen = stage.until(lambda: stage.sight(7) if stage.sight(7).stage == RUNNING else None)  # type: ignore[union-attr]
+    stage.slurm.say("down")
+    why = stage.until(lambda: stage.sights.unreachable.get("hpc"))
+    assert "Unable to contact" in why
+    assert stage.sight(7) == seen
+    stage.slurm.stop_saying("down")
+    stage.until(lambda: not stage.sights.unreachable)
+    assert stage.sight(7) == seen
+
+
+def test_a_refusal_ends_the_job_with_its_words(stage: Stage) -> None:
+    stage.slurm.say("refusal", "sbatch: error: Batch job submission failed: Invalid partition name specified\n")
+    stage.add(7)
+    end = stage.until(lambda: stage.end(7))
+    assert (end.state, end.reason) == (FAILED, "Rejected:Invalid partition name specified")
+    assert len(stage.slurm.calls("sbatch")) == 1
+
+
+def test_elements_go_as_one_array_and_one_that_is_lost_goes_again_alone(stage: Stage) -> None:
+    stage.add(20, 21, 22, array="4-6")
+    stage.until(lambda: stage.known_id(22) == "100_6")
+    assert [array for _, _, array in stage.slurm.given()] == ["4-6"]
+    mark = stage.mark()
+    stage.slurm.show(*((100 + n, "100", n, "PENDING", "", mark) for n in (4, 5, 6)))
+    stage.polls(1)
+    stage.slurm.show(*((100 + n, "100", n, "PENDING", "", mark) for n in (4, 6)))
+    stage.until(lambda: len(stage.slurm.given()) == 2)
+    again = stage.slurm.given()[1]
+    assert (again[1] != mark, again[2]) == (True, "5")
+    stage.slurm.show(
+        *((100 + n, "100", n, "PENDING", "", mark) for n in (4, 6)), ("205", "200", 5, "RUNNING", "n1", again[1])
+    )
+    stage.until(lambda: stage.known_id(21) == "200_5")
+    stage.restart()
+    stage.until(lambda: [stage.known_id(n) for n in (20, 21, 22)] == ["100_4", "200_5", "100_6"])
+    assert len(stage.slurm.given()) == 2
+
+
+def test_one_cancelled_before_it_is_handed_over_never_begins(stage: Stage) -> None:
+    stage.add(7)
+    stage.stop(7)
+    end = stage.until(lambda: stage.end(7))
+    assert end.state == CANCELLED
+    assert stage.slurm.calls("sbatch") == []
+    assert Path(stage.state.attempt(7, 1), "pid").read_text().startswith("barred")
+
+
+def test_one_that_waits_there_is_cancelled_at_once_and_one_at_work_is_asked_first(stage: Stage) -> None:
+    stage.add(7, 8)
+    stage.until(lambda: stage.known_id(8))
+    stage.slurm.show(
+        ("100", "100", "N/A", "PENDING", "", stage.mark()), ("200", "200", "N/A", "RUNNING", "n1", stage.mark(1))
+    )
+    stage.until(lambda: stage.sight(8).stage == RUNNING)  # type: ignore[union-attr]
+    stage.stop(7)
+    stage.stop(8)
+    stage.until(lambda: len(stage.slurm.calls("scancel")) == 2)
+    assert set(stage.slurm.calls("scancel")) == {"100", "--signal=INT --full 200"}
+    stage.restart()
+    stage.stop(8, ago=1.5)
+    stage.until(lambda: "--signal=TERM --full 200" in stage.slurm.calls("scancel"))
+    stage.stop(8, ago=2.5)
+    stage.until(lambda: any(call.split()[-1] == "200" != call for call in stage.slurm.calls("scancel")[3:]))
+    assert stage.slurm.calls("scancel").count("--signal=INT --full 200") == 1
+
+
+def test_what_slurm_has_forgotten_is_told_by_its_record_by_the_accounting_or_not_at_all(stage: Stage) -> None:
+    stage.add(7, 8, 9, command="exit 0")
+    stage.until(lambda: stage.known_id(9))
+    stage.run(7, "100")
+    for job_id in (8, 9):
+        stage.run(job_id, str(100 * (job_id - 6)))
+        os.unlink(os.path.join(stage.state.attempt(job_id, 1), "exit"))
+    stage.slurm.say("accounted", "200|200|NODE_FAIL|n2|5|6|\n")
+    stage.until(lambda: all(stage.end(job_id) for job_id in (7, 8, 9)))
+    ends = {job_id: stage.end(job_id) for job_id in (7, 8, 9)}
+    assert [(end.state, end.reason) for end in ends.values() if end] == [
+        (FINISHED, None), (FAILED, reasons.NODE_FAIL), (FAILED, reasons.ZOMBIE),
+    ]  # fmt: skip
+    assert len(stage.slurm.given()) == 3
+
+
+def test_of_two_copies_that_counts_which_has_begun(stage: Stage) -> None:
+    stage.add(7)
+    stage.until(lambda: stage.known_id(7))
+    stage.run(7, "100")
+    os.unlink(os.path.join(stage.state.attempt(7, 1), "exit"))
+    stage.slurm.show(
+        ("100", "100", "N/A", "RUNNING", "n1", stage.mark()), ("101", "101", "N/A", "COMPLETED", "n2", stage.mark())
+    )
+    seen = stage.until(lambda: stage.sight(7) if stage.sight(7).stage != WAITING else None)  # type: ignore[union-attr]
+    assert (seen.stage, seen.cluster_id) == (RUNNING, "100")
+
+
+def test_no_more_wait_there_than_may(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage(max_pending=2)
+    stage.add(1, 2, 3)
+    stage.until(lambda: len(stage.slurm.given()) == 2)
+    stage.slurm.show(("100", "100", "N/A", "PENDING", "", stage.mark()))
+    stage.polls(2)
+    assert len(stage.slurm.given()) == 2
+    stage.slurm.show(
+        ("100", "100", "N/A", "RUNNING", "n1", stage.mark()), (200, 200, "N/A", "PENDING", "", stage.mark(1))
+    )
+    stage.until(lambda: len(stage.slurm.given()) == 3)
+    assert stage.sight(3) is None or stage.sight(3).stage != OVER  # type: ignore[union-attr]
+
+
+def test_without_the_directory_nothing_is_handed_over_and_it_is_said(stage: Stage) -> None:
+    os.rmdir(stage.config.clusters["hpc"].directory)
+    stage.add(7)
+    assert "there is no such directory" in stage.until(lambda: stage.sights.unreachable.get("hpc"))
+    assert stage.slurm.calls("sbatch") == []
+    assert isinstance(stage.live[7].job.phase, Starting)  # type: ignore[union-attr]
+
+
+def test_what_was_removed_here_is_removed_there(stage: Stage) -> None:
+    stage.add(7, 8)
+    stage.until(lambda: stage.known_id(8))
+    there = Path(stage.state.attempt(7, 1)).resolve().parent
+    stage.live.clear()
+    os.unlink(stage.state.attempt(7, 1))
+    os.rmdir(stage.state.job(7))
+    stage.restart()
+    stage.until(lambda: not there.exists() and stage.bridge._removal is None)
+    assert Path(stage.state.attempt(8, 1), "job.sh").exists()
