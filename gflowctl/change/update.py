@@ -115,11 +115,11 @@ class Request:
             from gflowctl.view import dependency_request
 
             dependency_request.check_elements(self.needs, found.family, view.records)
-        if found.cluster is not None and found.cluster != job.spec.cluster:
+        found = validation.checked(found, limits)
+        if found.cluster is not None and state in update_rules.WAITING:
             from gflowctl.submit import clusters
 
-            clusters.check(found.cluster, self.context)
-        found = validation.checked(found, limits)
+            clusters.check(found, self.context)
         if state in update_rules.WAITING and {*self.options, *self.cleared}.intersection(DEADLINE):
             validation.check_deadline(found, view.now)
         if self.options.intersection(RUN):

@@ -170,6 +170,12 @@ class Explainer:
             when = f"from {self._local(window.start)} to {self._local(window.end)}"
         return f"reservation {window.id} keeps {gpus} for {window.user} {when}"
 
+    def cluster_unreachable(self, job: Job, _: str) -> str | None:
+        name = job.spec.cluster if job.run is None else job.run.cluster
+        why = (self._view.observed.clusters.get(name or "") or {}).get("unreachable")
+        said = descriptions.REASONS[reasons.CLUSTER_UNREACHABLE]
+        return None if not isinstance(why, str) else f"{said}: {why}"
+
     # of those that run, or did
 
     def daemon_down(self, _job: Job, _: str) -> str | None:
@@ -241,6 +247,7 @@ WORDS: dict[str, Callable[[Explainer, Job, str], str | None]] = {
     reasons.RESOURCES: Explainer.resources,
     reasons.GPU_UNAVAILABLE: Explainer.gpu_unavailable,
     reasons.DAEMON_DOWN: Explainer.daemon_down,
+    reasons.CLUSTER_UNREACHABLE: Explainer.cluster_unreachable,
     reasons.IDLE_GPUS: Explainer.idle_gpus,
     reasons.CANCELLED_BY_USER: Explainer.cancelled,
     reasons.TIME_LIMIT: Explainer.time_limit,

@@ -1,17 +1,49 @@
-"""The clusters that jobs can be handed over to: those of the configuration. Asks none of them anything."""
+"""Whether a job can be for a cluster: one of the configuration, with what gflowd last saw there. Asks none of them."""
 
 from __future__ import annotations
 
 from gflowd.core.errors import Refused, meant
 from gflowd.core.job.model import AUTO
+from gflowd.core.request import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gflowctl.context import Context
+    from gflowd.core.job.model import Spec
 
 
-def check(name: str, context: Context) -> None:
-    """Raises `Refused` for one that is not configured; `auto` needs any."""
+def check(spec: Spec, context: Context) -> None:
+    """Raises `Refused` for a cluster that is not configured, and for one whose nodes are known to be too small."""
+    assert spec.cluster is not None
+    _check_name(spec.cluster, context)
+    known = context.observed.clusters
+    if spec.cluster != AUTO:
+        if (why := _why_not(spec, known.get(spec.cluster))) is not None:
+            raise Refused(f"--cluster {spec.cluster}: {why}; gflowctl info --cluster shows its nodes")
+        return
+    here = validation.why_impossible(spec, context.limits)
+    names = context.settings.get("clusters", ())
+    if here is not None and all(_why_not(spec, known.get(name)) for name in names):
+        raise Refused(f"{here}, and no cluster has nodes for it")
+
+
+def _why_not(spec: Spec, told: dict[str, Any] | None) -> str | None:
+    """Why no node of a cluster can run it, as far as gflowd has seen them."""
+    if told is None or not told.get("nodes"):
+        return None
+    from gflowd.core.cluster import policy
+    from gflowd.core.cluster.sight import Nodes, Offer
+
+    nodes = (
+        Nodes(each["cpus"], each["memory_mb"], tuple(map(tuple, each["gpus"])), each["time_limit"])
+        for each in told["nodes"]
+    )
+    return policy.why_not(spec, Offer(tuple(nodes)))
+
+
+def _check_name(name: str, context: Context) -> None:
     if context.state.shared is not None:
         raise Refused("--cluster: a gflowd for all users hands no jobs over to a cluster; use one of your own for that")
     known = tuple(context.settings.get("clusters", ()))

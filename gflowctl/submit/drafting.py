@@ -269,7 +269,7 @@ class Drafter:
         if spec.cluster is not None:
             from gflowctl.submit import clusters
 
-            clusters.check(spec.cluster, self._context)
+            clusters.check(spec, self._context)
         elif spec.exclusive or spec.all_memory:
             spec = capture.on_this_machine(spec, self._limits)
         spec = validation.checked(spec, self._limits)

@@ -7,6 +7,7 @@ from gflowd.core.job.model import Ended, Queued, Starting, Stopping, Suspended
 from gflowd.core.job.reasons import (
     BEGIN_TIME,
     CANCELLED_BY_USER,
+    CLUSTER_UNREACHABLE,
     DAEMON_DOWN,
     DEPENDENCY,
     HELD_BY_USER,
@@ -40,13 +41,17 @@ def reason(view: View, job: Job) -> str | None:
         return told or job.phase.why
     if isinstance(job.phase, Queued):
         return _waits_for(view, job, told)
+    if job.phase.run.cluster is not None:
+        return told if isinstance(job.phase, Starting) or told == CLUSTER_UNREACHABLE else None
+    return _of_running(view, job, told)
+
+
+def _of_running(view: View, job: Job, told: str | None) -> str | None:
     if isinstance(job.phase, Suspended):
         return RESOURCES if told == RESOURCES and not job.is_to_stand_still else None
     if view.waits_for_input(job):
         return TERMINAL_INPUT
-    waits_there = isinstance(job.phase, Starting) and job.phase.run.cluster is not None
-    is_of_now = waits_there or told in (IDLE_GPUS, NO_OUTPUT)  # a running job no longer has the reason it had before
-    return told if is_of_now else None
+    return told if told in (IDLE_GPUS, NO_OUTPUT) else None  # a running job no longer has the reason it had before
 
 
 def _waits_for(view: View, job: Job, told: str | None) -> str | None:

@@ -53,6 +53,21 @@ def test_what_no_cluster_can_have_is_refused(known: Ctl) -> None:
     assert known.run("run", "--cluster", "hpc", "true").returncode == 2
 
 
+def test_what_no_node_is_large_enough_for_is_refused(known: Ctl) -> None:
+    node = {"cpus": 32, "memory_mb": 32000, "gpus": [["a100", 2]], "time_limit": 3600.0}
+    known.observe(config={"clusters": ["hpc", "lab"]}, clusters={"hpc": {"nodes": [node]}, "lab": {"nodes": None}})
+    for words in (["-c", "33"], ["-m", "40G"], ["-g", "3"], ["-g", "h100:1"], ["-t", "2h"]):
+        said = known.fails(1, "submit", "--cluster", "hpc", *words, "true")
+        assert said == "--cluster hpc: no node of the cluster has as much; gflowctl info --cluster shows its nodes"
+        known.submit("--cluster", "lab", *words, "true")  # of which nothing is known
+    known.submit("--cluster", "hpc", "-c", "32", "-m", "20G", "-g", "a100:2", "-t", "1h", "true")
+    assert "has as much" in known.fails(1, "update", "6", "-c", "64")
+    known.observe(config={"clusters": ["hpc"]}, clusters={"hpc": {"nodes": [node]}})
+    said = known.fails(1, "submit", "--cluster", "auto", "-c", "64", "true")
+    assert said == "64 CPUs asked for, but this machine gives 4, and no cluster has nodes for it"
+    known.submit("--cluster", "auto", "-c", "20", "true")
+
+
 def test_without_clusters_none_can_be_named(ctl: Ctl) -> None:
     said = ctl.fails(1, "submit", "--cluster", "auto", "true")
     assert said == "--cluster: no cluster is configured; see [cluster.NAME] in gflow.toml(5)"
@@ -90,6 +105,10 @@ def test_it_is_shown_where_it_is_there_and_under_which_name(known: Ctl) -> None:
                          (3, "hpc, there job 7_2 on n2"), (4, "hpc, there job 9 on n3")):  # fmt: skip
         assert f"Cluster: {told}\n" in _plain(known.ok("show", str(job_id)))
     assert "Process:" not in known.ok("show", "3")
+    known.observe(reasons={"3": "ClusterUnreachable"}, clusters={"hpc": {"unreachable": "squeue: no answer"}})
+    said = "its cluster does not answer; nothing is known of it until that does: squeue: no answer"
+    assert said in " ".join(known.ok("show", "3").split())
+    assert known.ok("queue", "3", "-f", "NODELIST(REASON)").splitlines()[1:] == ["n2 (ClusterUnreachable)"]
     told = [(job["executor"], job["cluster"], job["cluster_id"], job["node"]) for job in known.jobs("3,4")]
     assert told == [("slurm", "hpc", "7_2", "n2"), ("slurm", "hpc", "9", "n3")]
     assert "srun --jobid=7_2 --overlap --pty bash" in known.fails(1, "attach", "3")
