@@ -5,6 +5,7 @@ from __future__ import annotations
 from gflowctl.view import jobs, views
 from gflowd.core.accounting import statistics
 from gflowd.core.accounting.statistics import Account
+from gflowd.core.accounting.tally import gpus_had
 from gflowd.core.errors import GflowError
 from gflowd.core.job.model import STATES, Ended
 from gflowd.core.job.records import SPEC
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.core.accounting.statistics import Summary
-    from gflowd.core.job.model import Job
+    from gflowd.core.job.model import Job, Run
     from gflowd.storage.record_log import Fold
 
 
@@ -61,15 +62,19 @@ def _account(view: views.View, job: Job, now: float) -> Account:
     spans, uses = [], []
     for each in ended:
         if each.started_at is not None:
-            spans.append((each.started_at, each.ended_at, () if each.run is None else each.run.gpu_ids))
+            spans.append((each.started_at, each.ended_at, _gpus(job, each.run)))
             if (use := statistics.use(None if each.used is None else each.used.fields(), spans[-1])) is not None:
                 uses.append(use)
     began = jobs.started_at(job)
     if began is not None and not isinstance(job.phase, Ended):
-        spans.append((began, now, () if job.run is None else job.run.gpu_ids))
+        spans.append((began, now, _gpus(job, job.run)))
     spec, state, ended_at = job.spec, jobs.state(job), jobs.ended_at(job)
     due_at = None if spec.repeat is None else spec.repeat.due
     return Account(spec.user, spec.project, state, spec.submitted_at, ended_at, spans, uses, due_at)
+
+
+def _gpus(job: Job, run: Run | None) -> tuple[int, ...]:
+    return () if run is None else gpus_had(job.id, run.gpu_ids, run.remote_gpus)
 
 
 def record(summary: Summary) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gflowd import paths
-from gflowd.core.accounting.tally import Tally
+from gflowd.core.accounting.tally import Tally, gpus_had
 from gflowd.core.job.records import LONGEST_ID
 from gflowd.storage import database, tally_table
 from gflowd.storage.database import DAMAGED_SCHEMA, DatabaseFailed
@@ -251,15 +251,16 @@ def _job_row(written: tuple[int, Entry]) -> tuple[object, ...]:
     because = reason.removeprefix(BECAUSE) if reason.startswith(BECAUSE) else ""
     culprit = int(because) if because.isascii() and because.isdigit() and len(because) <= LONGEST_ID else None
     wish = None if entry.wish is None else _text(entry.wish)
-    return (entry.id, spec_id, phase["state"], *_times(phase), culprit, _text(phase), wish)
+    return (entry.id, spec_id, phase["state"], *_times(entry.id, phase), culprit, _text(phase), wish)
 
 
 def _attempt_row(job_id: int, number: int, phase: Mapping[str, Any]) -> tuple[object, ...]:
-    return (job_id, number, *_times(phase), _text(phase))
+    return (job_id, number, *_times(job_id, phase), _text(phase))
 
 
-def _times(phase: Mapping[str, Any]) -> tuple[float | None, float, str | None]:
-    gpus = (phase.get("run") or {}).get("gpu_ids")
+def _times(job_id: int, phase: Mapping[str, Any]) -> tuple[float | None, float, str | None]:
+    run = phase.get("run") or {}
+    gpus = gpus_had(job_id, run.get("gpu_ids", ()), run.get("remote_gpus", 0))
     return phase.get("started_at"), phase["ended_at"], ",".join(map(str, gpus)) if gpus else None
 
 

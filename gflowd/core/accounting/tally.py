@@ -27,6 +27,7 @@ ENDS, JOBS, GPU_TIME, RUN_TIME, WAIT_TIME = range(5)
 _RUNS, _WAITS = 5, 5 + _PLACES
 SIZE = 5 + 2 * _PLACES
 LAYOUT = 1  # of the numbers; another one is counted anew from what is there
+MOST_REMOTE = 4096  # GPUs of one job on a cluster, which have numbers of their own
 
 
 class Group(NamedTuple):
@@ -43,6 +44,13 @@ class Spread(NamedTuple):
 
     counts: tuple[int, ...]
     total: int
+
+
+def gpus_had(job_id: int, gpu_ids: Iterable[int], remote: int) -> tuple[int, ...]:
+    """The GPUs of an attempt, each by a number of its own: those of this machine by their index, and as many of a
+    cluster as are `remote`, by negative ones that no other job has.
+    """
+    return (*gpu_ids, *(-(job_id * MOST_REMOTE + each) - 1 for each in range(remote)))
 
 
 class Tally:
@@ -68,7 +76,7 @@ class Tally:
             return
         had = max(0, round((ended["ended_at"] - began) * SECOND))
         ran = max(0, had - round(ended.get("paused", 0.0) * SECOND))
-        numbers[GPU_TIME] += by * had * len(run.get("gpu_ids", ()))
+        numbers[GPU_TIME] += by * had * (len(run.get("gpu_ids", ())) + run.get("remote_gpus", 0))
         numbers[RUN_TIME] += by * ran
         numbers[_RUNS + _place(ran)] += by
         if run.get("attempt", 1) == 1:

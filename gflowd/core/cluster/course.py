@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 def hand_over(job: Job, cluster: str, now: Moment) -> Phase:
     """A queued job is a cluster's from now on."""
     attempt = job.phase.attempt if isinstance(job.phase, Queued) else 1
-    return transitions.start(job, Run(attempt=attempt, executor=SLURM, launched_at=now.wall, cluster=cluster))
+    run = Run(attempt=attempt, executor=SLURM, launched_at=now.wall, cluster=cluster, remote_gpus=job.spec.gpus)
+    return transitions.start(job, run)
 
 
 def settle(job: Job, sight: Sight | None, now: Moment) -> Phase | None:

@@ -292,7 +292,7 @@ class Run(Value):
 
     __slots__ = (
         "attempt", "by_uuid", "cluster", "cluster_id", "cuda_ids", "executor", "gpu_ids", "gpu_uuids", "launched_at",
-        "node",
+        "node", "remote_gpus",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that an attempt has
@@ -308,6 +308,7 @@ class Run(Value):
         cluster: str | None = None,
         cluster_id: str | None = None,
         node: str | None = None,
+        remote_gpus: int = 0,
     ) -> None:
         self.attempt: Final = attempt
         self.executor: Final = executor
@@ -319,6 +320,7 @@ class Run(Value):
         self.cluster: Final = cluster  # None: this machine
         self.cluster_id: Final = cluster_id  # as the cluster names it, `123` or `123_4`; None: it has not said yet
         self.node: Final = node  # of the cluster, where it is or was
+        self.remote_gpus: Final = remote_gpus  # how many it has there, whichever these are
 
 
 class Started(Value):

@@ -245,6 +245,7 @@ _RUN = Fields(
         "cluster": Maybe(_CLUSTER),
         "cluster_id": Maybe(_CLUSTER_ID),
         "node": Maybe(text(LONGEST_NAME, 1)),
+        "remote_gpus": _COUNT,
     },
 )
 _STARTED = Fields({"at": _TIME, "mono": _MONO, "identity": Fields({"boot": TEXT, "pid": _PID, "start": _BIG})})

@@ -42,7 +42,8 @@ class Archiver:
         self.history = HistoryWriter(state.history)
         self._after = config.history_after
         self._keep = config.history_keep
-        self._cleanup = Cleanup(state, config.log_keep, removals.groups(state, config))
+        places = tuple(each.directory for each in config.clusters.values())
+        self._cleanup = Cleanup(state, config.log_keep, removals.groups(state, config), places)
         self._due: list[tuple[float, int]] = []  # a heap: when a spec may leave, at the earliest
         self._noted: set[int] = set()  # the specs in it
         self._moving: tuple[int, float, range] | None = None  # spec, when it ended, the jobs still to be copied

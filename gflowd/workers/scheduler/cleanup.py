@@ -43,9 +43,14 @@ def pace(keep: float) -> float:
 
 
 class Cleanup:
-    """`wake_at`: when to be called next, on the monotonic clock. `groups`: of a daemon for many users."""
+    """`wake_at`: when to be called next, on the monotonic clock. `groups`: of a daemon for many users; `places`: the
+    directories of clusters.
+    """
 
-    def __init__(self, state: State, keep: float | None, groups: JobGroups | None = None) -> None:
+    def __init__(
+        self, state: State, keep: float | None, groups: JobGroups | None = None, places: tuple[str, ...] = ()
+    ) -> None:
+        self._places = places
         self._state = state
         self._groups = groups
         self._keep = keep
@@ -92,7 +97,10 @@ class Cleanup:
             self.wake_at = now.mono + pace(self._keep)
 
     def _remove(self, directories: list[str]) -> None:
-        """Removes directories with their content, in the background; links are not followed."""
+        """Removes directories with their content, in the background; links are not followed, but what gflow has put
+        into the directories of clusters goes too.
+        """
+        directories = [*directories, *(there for path in directories for there in _remote(path, self._places))]
         try:
             self._removal = removals.of_jobs(directories, self._groups) if directories else None
         except OSError as error:
@@ -163,6 +171,18 @@ def _is_old(entry: os.DirEntry[str], fold: Fold, job_queue: JobQueue, before: fl
         return max(os.lstat(path).st_mtime for path in (entry.path, *_inner(entry.path))) < before
     except OSError:
         return False
+
+
+def _remote(directory: str, places: tuple[str, ...]) -> list[str]:
+    """The directories of a job that links to its attempts lead to, below one of `places`."""
+    found: dict[str, None] = {}
+    for path in _inner(directory) if places else ():
+        with contextlib.suppress(OSError):
+            there = os.path.dirname(os.readlink(path))
+            is_ours = os.path.basename(there) == os.path.basename(directory) and os.path.normpath(there) == there
+            if is_ours and any(there.startswith(f"{place}/") for place in places):
+                found[there] = None
+    return list(found)
 
 
 def _inner(path: str) -> list[str]:

@@ -41,6 +41,14 @@ def test_a_job_counts_once_and_each_of_its_attempts() -> None:
     assert (found.waits.counts[1], found.waits.counts[2], found.waits.total) == (0, 1, 10 * SECOND)
 
 
+def test_the_gpus_of_a_cluster_count_and_are_never_those_of_another_job() -> None:
+    found = of(SPEC, None, end(110.0, 120.0, run={"cluster": "hpc", "remote_gpus": 2}))
+    assert found.sum(GPU_TIME) / SECOND == 20.0
+    here, there, other = tally.gpus_had(7, (0, 1), 0), tally.gpus_had(7, (), 4), tally.gpus_had(8, (), 4)
+    assert (here, len({*here, *there, *other})) == ((0, 1), 10)
+    assert max(there) < 0
+
+
 def test_a_job_that_never_began_neither_ran_nor_waited_for_a_start() -> None:
     found = of(SPEC, None, end(state="cancelled", reason=None))
     assert (found.sum(ENDS), found.runs.counts[-1], found.waits.counts[-1]) == (1, 0, 0)

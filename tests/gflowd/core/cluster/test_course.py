@@ -124,8 +124,8 @@ def test_what_never_ran_ends_without_a_start() -> None:
 
 
 def test_a_job_is_handed_over_as_the_attempt_that_it_is() -> None:
-    assert course.hand_over(Job(7, SPEC, FREE, Queued(attempt=3)), "hpc", NOW) == Starting(
-        run=Run(executor=SLURM, launched_at=200.0, attempt=3, cluster="hpc")
+    assert course.hand_over(Job(7, SPEC.replace(gpus=2), FREE, Queued(attempt=3)), "hpc", NOW) == Starting(
+        run=Run(executor=SLURM, launched_at=200.0, attempt=3, cluster="hpc", remote_gpus=2)
     )
     with pytest.raises(ValueError, match="no way"):
         course.hand_over(Job(7, SPEC, FREE, RUNS), "hpc", NOW)

@@ -133,6 +133,7 @@ RUNS = st.builds(
     cluster=maybe(TEXT),
     cluster_id=maybe(TEXT),
     node=maybe(TEXT),
+    remote_gpus=st.integers(0, 9),
 )
 STARTS = st.builds(Started, at=SECONDS, mono=SECONDS, identity=st.builds(Identity, TEXT, WHOLE, WHOLE))
 PAUSES = st.builds(Pauses, count=st.integers(0, 99), seconds=SECONDS, last_mono=SECONDS)

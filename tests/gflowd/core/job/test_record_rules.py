@@ -48,6 +48,7 @@ RUN = {
 }
 REMOTE = {
     "executor": "slurm", "launched_at": 1.0, "cluster": "hpc", "cluster_id": "123_4", "node": "n1",
+    "remote_gpus": 2,
 }  # fmt: skip
 STARTED = {"at": 1.0, "mono": 1.0, "identity": {"boot": "b", "pid": 1, "start": 1}}
 PAUSES = {"count": 1, "seconds": 2.5, "last_mono": 3.0}

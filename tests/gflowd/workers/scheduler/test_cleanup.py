@@ -120,6 +120,23 @@ def test_what_is_no_directory_of_a_job_stays(attic: Attic, tmp_path: Path) -> No
     assert (precious / "data").exists()
 
 
+def test_what_gflow_has_put_into_the_directory_of_a_cluster_goes_too(attic: Attic, tmp_path: Path) -> None:
+    shared, foreign = tmp_path / "shared", tmp_path / "foreign"
+    attic.cleanup._places = (str(shared),)
+    for at, there, job_id in ((shared, 1, 1), (shared, 2, 2), (foreign, 3, 3), (shared, 9, 4)):
+        place = at / "us" / "jobs" / str(there) / "2"
+        place.mkdir(parents=True)
+        age = YOUNG if job_id == 2 else OLD
+        link = attic.directory(job_id, age) / "2"
+        link.symlink_to(place)
+        os.utime(link, (age, age), follow_symlinks=False)
+        os.utime(link.parent, (age, age))
+    attic.sweep()
+    assert os.listdir(attic.state.path("jobs")) == ["2"]
+    assert sorted(os.listdir(shared / "us" / "jobs")) == ["2", "9"], "9 is not the directory of 4"
+    assert os.listdir(foreign / "us" / "jobs") == ["3"]
+
+
 def test_a_link_in_place_of_the_directory_of_all_jobs_is_not_followed(attic: Attic, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "1").mkdir(parents=True)

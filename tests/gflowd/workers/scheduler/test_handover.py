@@ -137,6 +137,8 @@ def test_a_job_of_a_cluster_takes_nothing_of_this_machine_and_follows_its_cluste
     assert (ended.state, ended.reason, ended.exit_code, ended.run and ended.run.node) == (
         FAILED, reasons.NON_ZERO_EXIT, 7, "n1",
     )  # fmt: skip
+    assert ended.run is not None
+    assert ended.run.remote_gpus == 4
     assert "usage" not in {kind for kind in ("usage", "runs") if Store(wiring.state).read().of(kind)}
 
 
