@@ -13,7 +13,7 @@ from gflowctl.admin.checks import FAIL, OK, WARN, Finding
 from gflowctl.machine import clusters
 from gflowd.core.cluster import programs
 from gflowd.core.errors import SystemFailed
-from gflowd.core.syntax.plurals import count
+from gflowd.core.syntax.plurals import noun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,13 +42,14 @@ def configured(context: Context) -> Iterator[Finding]:
         except SystemFailed as error:
             yield Finding(WARN, str(error), COMMANDS)
             continue
-        nodes = sum(each.count for each in found)
-        if not nodes:
+        names = list(dict.fromkeys(each.partition for each in found if each.count))
+        if not names:
             where = "" if cluster.partition is None else f" in partition {cluster.partition}"
             yield Finding(WARN, f"cluster {cluster.name} has no nodes{where}", "see sinfo")
         else:
             tried = f"gflowctl doctor --cluster {cluster.name} tries a job there"
-            yield Finding(OK, f"cluster {cluster.name} answers, with {count(nodes, 'node')}; {tried}")
+            told = f"{noun(len(names), 'partition')} {', '.join(names)}"
+            yield Finding(OK, f"cluster {cluster.name} answers ({told}); {tried}")
 
 
 def probe_of(name: str) -> Check:

@@ -82,7 +82,7 @@ def test_without_clusters_there_is_nothing_to_ask(ctl: Ctl) -> None:
 
 def test_doctor_asks_each_and_tries_one_with_a_job(played: Ctl) -> None:
     assert findings(played) == {
-        "cluster hpc answers, with 2 nodes; gflowctl doctor --cluster hpc tries a job there": "ok",
+        "cluster hpc answers (partition usual); gflowctl doctor --cluster hpc tries a job there": "ok",
         f"cluster gone: {played.home}/none is not a directory that you may write to": "FAIL",
         f"cluster gone: {played.home}/slurm/missing: No such file or directory": "WARN",
     }
