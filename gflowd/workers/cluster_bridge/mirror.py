@@ -13,7 +13,7 @@ from gflowd.core.cluster.sight import RUNNING, WAITING, Offer, Sight
 from gflowd.effects.cluster import written
 from gflowd.effects.cluster.intents import ALONE
 from gflowd.workers.cluster_bridge.cancelling import Cancelling
-from gflowd.workers.cluster_bridge.handover import GIVEN, UNSURE, Handover
+from gflowd.workers.cluster_bridge.handover import GIVEN, LARGEST_ARRAY, UNSURE, Handover
 from gflowd.workers.cluster_bridge.programs import Programs
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class Mirror:
     @property
     def unreachable(self) -> str | None:
         """Why nothing is known of it, or nothing can be handed over."""
-        return self.trouble or self._handover.trouble
+        why = self.trouble or self._handover.trouble
+        return None if why is None else why.splitlines()[-1]
 
     def tick(self, jobs: dict[Key, LiveJob], now: Moment) -> dict[Key, Sight]:
         """Goes on with everything; returns what is seen of each attempt."""
@@ -109,7 +110,9 @@ class Mirror:
             if watch.sight is not None:
                 found[key] = watch.sight
         waiting = [job for job in jobs.values() if job.job is not None and job.why is None and job.key not in found]
-        self._at_once = self._handover.take(waiting, self._told.offer, self._room(), now)
+        # Before it is known what the cluster has, and how large an array may be, it would refuse for good what fits.
+        is_known = self._told.offer is not None and self._told.max_array is not None
+        self._at_once = is_known and self._handover.take(waiting, self._told.offer, self._room(), now)
         self._at_once = self._handover.step(jobs, now) or self._at_once
         if self._cancelling.step(now):
             self._hurry(now)
@@ -136,13 +139,12 @@ class Mirror:
             elif name == "sacct":
                 self._hear_sacct(answer)
             else:
-                question.due = now.mono + (OFFER_EVERY if answer.is_good else self._wait())
                 self._hear_offer(name, answer)
+                question.due = now.mono + (OFFER_EVERY if answer.is_good else self._wait())
 
     def _hear_squeue(self, answer: Answer, question: Question, now: Moment) -> None:
         if not answer.is_good:
-            self._failures += 1
-            self.trouble = (answer.complaint or f"squeue ended with status {answer.status}").splitlines()[-1]
+            self._fail("squeue", answer)
             question.due = now.mono + self._wait()
             return
         self._failures, self.trouble = 0, None
@@ -166,6 +168,10 @@ class Mirror:
             if watch.absent and watch.absent < GOOD_POLLS:
                 self._hurry(now)
 
+    def _fail(self, name: str, answer: Answer) -> None:
+        self._failures += 1
+        self.trouble = answer.complaint or f"{name} ended with status {answer.status}"
+
     def _wait(self) -> float:
         return min(LONGEST_WAIT, self._cluster.poll_interval * 2.0 ** min(self._failures, 16))
 
@@ -182,14 +188,18 @@ class Mirror:
 
     def _hear_offer(self, name: str, answer: Answer) -> None:
         if not answer.is_good:
+            if self._told.offer is None or self._told.max_array is None:
+                self._fail(name, answer)
             return
+        if not self._handover.of_key:
+            self._failures, self.trouble = 0, None
         if name == "sinfo":
             nodes = listing.nodes(answer.said, self._cluster.partition)
-            self._told.offer = Offer(nodes, self._told.max_array or 1000)
+            self._told.offer = Offer(nodes, self._told.max_array or LARGEST_ARRAY)
         else:
-            self._told.max_array = listing.max_array(answer.said)
+            self._told.max_array = listing.max_array(answer.said) or LARGEST_ARRAY
             self._told.min_age = listing.min_job_age(answer.said) or MIN_JOB_AGE
-            if self._told.offer is not None and self._told.max_array is not None:
+            if self._told.offer is not None:
                 self._told.offer = Offer(self._told.offer.nodes, self._told.max_array)
 
     def _ask(self, now: Moment) -> None:

@@ -169,13 +169,11 @@ def test_of_what_slurm_sets_on_a_node_nothing_is_ours(stage: Stage) -> None:
 
 
 def test_one_killed_between_its_intent_and_sbatch_hands_over_once_after_three_good_polls(stage: Stage) -> None:
-    stage.slurm.say("mute")  # as if killed just before it could be called
-    stage.slurm.say("down")
+    stage.slurm.say("refusal", "sbatch: error: Batch job submission failed: Unable to contact slurm controller\n")
     stage.add(7)
     stage.until(lambda: stage.slurm.calls("sbatch"))
     stage.restart()
-    stage.slurm.stop_saying("mute")
-    stage.slurm.stop_saying("down")
+    stage.slurm.stop_saying("refusal")
     before = stage.slurm.polls()
     stage.until(stage.slurm.given)
     assert stage.slurm.polls() - before >= 3
@@ -207,6 +205,16 @@ def test_a_controller_that_is_away_has_said_nothing(stage: Stage) -> None:
     stage.slurm.stop_saying("down")
     stage.until(lambda: not stage.sights.unreachable)
     assert stage.sight(7) == seen
+
+
+def test_nothing_is_handed_over_before_it_is_known_what_the_cluster_takes(stage: Stage) -> None:
+    stage.slurm.say("down")
+    stage.add(7)
+    assert "Unable to contact" in stage.until(lambda: stage.sights.unreachable.get("hpc"))
+    assert stage.slurm.calls("sbatch") == []
+    stage.slurm.stop_saying("down")
+    stage.until(lambda: stage.known_id(7))
+    assert stage.sights.unreachable == {}
 
 
 def test_a_refusal_ends_the_job_with_its_words(stage: Stage) -> None:
