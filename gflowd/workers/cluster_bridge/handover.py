@@ -85,15 +85,10 @@ class Handover:
         if not waiting or room <= 0 or now.mono < self._wait_until:
             return False
         found = batches.batches(waiting[:room], LARGEST_ARRAY if offer is None else offer.max_array)
-        try:
-            for batch in found[:AT_A_TIME]:
-                intent = self._intent(batch, offer, now)
-                self._kept.save(intent, durable=True)
-                self._add(intent, NEW)
-                self._queue.append(intent)
-        except OSError as error:
-            self._fail(f"{error.filename}: {error.strerror}", now)
-            return False
+        for batch in found[:AT_A_TIME]:
+            intent = self._intent(batch, offer, now)
+            self._add(intent, NEW)
+            self._queue.append(intent)
         return len(found) > AT_A_TIME
 
     def _intent(self, batch: Batch, offer: Offer | None, now: Moment) -> Intent:
@@ -119,9 +114,9 @@ class Handover:
             mark = submission.mark(*self._who, batch)
             intent = Intent(batch, self._cluster.name, mark, intent.words, intent.script, {task: key})  # which has all
         intent.cluster_id = None
-        self._kept.save(intent, durable=True)
         self._add(intent, NEW)
         if before is not None:
+            self._kept.save(intent, durable=True)
             self._kept.save(before, durable=False)
         self._queue.append(intent)
         self._log.warning("not found on the cluster, so it is handed over again", job=key[0], attempt=key[1])
@@ -166,6 +161,7 @@ class Handover:
             os.makedirs(os.path.dirname(intent.script), mode=0o700, exist_ok=True)
             directories = {max(task, 0): self._setup.place.attempt(*key) for task, key in intent.members.items()}
             files.replace(intent.script, submission.script(directories, first.spec), 0o700)
+        self._kept.save(intent, durable=True)  # not before: one that is found later may have been called
         self._queue.popleft()
         self.state[intent.batch], self._calling = CALLED, intent
         array = [] if ALONE in intent.members else [f"--array={_ranges(intent.members, intent.throttle)}"]

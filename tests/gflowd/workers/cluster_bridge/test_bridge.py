@@ -333,3 +333,11 @@ def test_what_was_removed_here_is_removed_there(stage: Stage) -> None:
     stage.restart()
     stage.until(lambda: not there.exists() and stage.bridge._removal is None)
     assert Path(stage.state.attempt(8, 1), "job.sh").exists()
+
+
+def test_only_what_sbatch_was_called_for_is_in_doubt_after_a_crash(stage: Stage) -> None:
+    """What is in doubt waits for three polls; a bridge killed again and again before the third would never go on."""
+    stage.add(*range(1, 20))
+    stage.until(stage.slurm.given)
+    in_doubt = [name for name in os.listdir(stage.state.path("cluster", "batches")) if name.endswith(".json")]
+    assert len(in_doubt) <= len(stage.slurm.given()) + 1
