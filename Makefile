@@ -21,6 +21,7 @@ QUICK := tests/gflowd/core tests/gflowd/config tests/gflowd/workers/scheduler/te
 FUZZ := .fuzz
 OLDEST := .oldest
 SLURM := .slurm
+SSHD := .sshd
 PROMETHEUS := .prometheus
 TOOLS := .tools
 WEB := .web
@@ -30,7 +31,7 @@ SECONDS ?= 60
 CALLS ?= 6800
 TRACES ?= $(wildcard ../shared/traces)
 
-.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes bench-gateway simulate soak fuzz slurm-parity tools metrics-test nvidia-check packages packages-test systemd-test systemd-test-qemu systemd-test-shared shared-test test-cluster web-test pyz clean
+.PHONY: help demo test test-quick test-full test-loaded test-oldest lint man bench bench-peers bench-sizes bench-gateway bench-cluster simulate soak fuzz slurm-parity tools metrics-test nvidia-check packages packages-test systemd-test systemd-test-qemu systemd-test-shared shared-test test-cluster web-test pyz clean
 
 help:
 	@echo 'make demo          run seven jobs on a separate daemon, then clean up (a few seconds)'
@@ -45,6 +46,7 @@ help:
 	@echo 'make bench-peers   run the same work under gflow and its peers; writes docs/performance.md (ARGS=--help: options)'
 	@echo 'make bench-sizes   measure jobs per second, a chain, and the cost of a long queue and a long history'
 	@echo 'make bench-gateway let 64 users ask at once: through the gateway, and by appending under the lock (as root)'
+	@echo 'make bench-cluster measure what handing over to a real Slurm and following jobs there costs (as root)'
 	@echo 'make simulate      compare gflow with simpler schedulers on a made-up trace and those in TRACES=DIRECTORY'
 	@echo 'make soak          inject faults at POINTS=$(POINTS) moments and more; writes docs/reliability.md'
 	@echo 'make slurm-parity  run the same scripts under gflow and under the real Slurm, where Debian has it'
@@ -124,6 +126,11 @@ bench-sizes: $(VENV)/installed
 # As root.
 bench-gateway: $(VENV)/developer
 	@$(BIN)/python benchmarks/gateway.py
+
+# As root.
+bench-cluster: $(VENV)/developer
+	@command -v sbatch >/dev/null || $(MAKE) --no-print-directory $(SLURM)/unpacked || true
+	@$(BIN)/python benchmarks/cluster.py $(ARGS)
 
 # A quarter of an hour. What the peers need is installed where that is possible, else they are left out.
 bench-peers: $(VENV)/installed
@@ -228,7 +235,16 @@ systemd-test-shared: $(VENV)/packager
 # Slurm's daemons run as ordinary processes on loopback, with ports and files of their own.
 test-cluster: $(VENV)/developer
 	@command -v sbatch >/dev/null || $(MAKE) --no-print-directory $(SLURM)/unpacked || true
+	@command -v sshd >/dev/null || $(MAKE) --no-print-directory $(SSHD)/unpacked || true
 	@$(BIN)/python -m pytest -q $(SPREAD) tests/cluster
+
+# Debian's sshd, unpacked but not installed, so that no service of it runs.
+$(SSHD)/unpacked:
+	@command -v apt-get >/dev/null || { echo 'no apt-get, so no sshd can be had' >&2; exit 1; }
+	@rm -rf $(SSHD) && mkdir -p $(SSHD)/packages && cd $(SSHD)/packages && \
+		apt-get download openssh-server libwrap0 >/dev/null 2>&1 && \
+		for package in *.deb; do dpkg -x $$package ../root; done
+	@touch $@
 
 # Debian's Chromium, driven by playwright-core, whose own browsers are not needed. PICTURES: where they go.
 web-test: $(VENV)/developer $(WEB)/installed
@@ -249,7 +265,7 @@ pyz: $(VENV)/packager
 	@ls -l dist/pyz
 
 clean:
-	@rm -rf $(VENV) $(FUZZ) $(OLDEST) $(SLURM) $(PROMETHEUS) $(TOOLS) $(WEB) .packages .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(FUZZ) $(OLDEST) $(SLURM) $(SSHD) $(PROMETHEUS) $(TOOLS) $(WEB) .packages .peers build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # gflow itself, in a virtual environment; then also what developing it takes.

@@ -25,7 +25,9 @@ SILENCE = "GFLOW_FAULT_SILENCE"  # seconds without a beat after which a worker i
 # once.
 KILL, TORN = "kill", "torn"
 PROCESS, DAEMON = "process", "daemon"
-NAMES = ("manager", "scheduler", "gpu_poller", "zombie_detector", "timeout_enforcer", "reservation_timer")
+NAMES = (
+    "cluster_bridge", "gpu_poller", "manager", "reservation_timer", "scheduler", "timeout_enforcer", "zombie_detector",
+)  # fmt: skip
 ON_DISK = ("create", "fdatasync", "fsync", "ftruncate", "mkdir", "pwrite", "rename", "write")
 
 _open, _write, _read, _close, _lseek = os.open, os.write, os.read, os.close, os.lseek

@@ -197,6 +197,13 @@ class SlurmCluster:
         names = ("state", "reason", "node", "comment")
         return {job: dict(zip(names, rest, strict=True)) for job, name, *rest in said if name != NUDGE}
 
+    def ids_by_comment(self) -> dict[str, set[str]]:
+        """The jobs, an array as one, that slurmctld knows by each comment."""
+        found: dict[str, set[str]] = {}
+        for job, shown in self.jobs().items():
+            found.setdefault(shown["comment"], set()).add(job.partition("_")[0])
+        return found
+
     def clear(self) -> None:
         """Cancels what is left, and waits until the nodes are free."""
         with suppress(AssertionError):
