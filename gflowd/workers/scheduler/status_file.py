@@ -93,7 +93,7 @@ def status(
     why = {str(job_id): reason for job_id, reason in waiting.reasons.items()}
     for job in job_queue.live.values():
         if job.run is not None and job.run.cluster is not None:
-            why |= _there(job, job.run, trouble.sights)
+            why |= _there(job, job.run, trouble)
             continue
         used_cpus += job.cpus
         used_memory += job.spec.memory_mb or 0
@@ -122,11 +122,13 @@ def status(
     )
 
 
-def _there(job: Job, run: Run, sights: Sights) -> dict[str, str]:
+def _there(job: Job, run: Run, trouble: Trouble) -> dict[str, str]:
     """The reason of a job that a cluster has."""
-    sight = sights.of((job.id, run.attempt))
-    if run.cluster in sights.unreachable:
-        found: str | None = reasons.CLUSTER_UNREACHABLE
+    sight = trouble.sights.of((job.id, run.attempt))
+    if run.cluster not in trouble.clusters:
+        found: str | None = reasons.CLUSTER_UNKNOWN
+    elif run.cluster in trouble.sights.unreachable:
+        found = reasons.CLUSTER_UNREACHABLE
     elif isinstance(job.phase, Stopping):
         found = job.phase.why
     else:

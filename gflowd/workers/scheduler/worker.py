@@ -306,7 +306,7 @@ class Scheduler:
             len(changes) >= settlement.AT_ONCE
             or not left_out.isdisjoint(changes)
             or any(isinstance(after[-1], Queued | Suspended) for after in changes.values())
-            or (any(map(ends, changes.values())) and self._job_queue.heeds_ends())
+            or (any(map(ends, changes.values())) and (self._job_queue.heeds_ends() or self._job_queue.has_abroad))
             or (
                 (self._job_queue.heeds_starts() or self._job_queue.has_abroad)
                 and any(isinstance(after[-1], Running) for after in changes.values())

@@ -245,6 +245,37 @@ def test_a_job_for_any_cluster_goes_once_it_has_waited_or_can_never_start_here(s
     assert local.run.cluster is None
 
 
+def test_what_never_ran_there_makes_room_for_the_next(start: Start, wiring: Wiring) -> None:
+    ids = [submit(wiring) for _ in range(4)]
+    scheduler = start()
+    scheduler.tick(now(), Slots())
+    scheduler.tick(now(), seen({(ids[0], 1): Sight(OVER, end=End(FAILED, reasons.rejected("no")))}))
+    assert kinds(wiring, ids) == ["Ended", "Starting", "Starting", "Starting"]
+
+
+def test_a_limit_holds_for_an_array_that_starts_here_and_there(start: Start, wiring: Wiring) -> None:
+    wall = now().wall
+    few = Family(ranges=((1, 4, 1),), max_concurrent=2)
+    first = submit(wiring, cluster="auto", cpus=2, gpus=0, submitted_at=wall - 200, family=few)
+    scheduler = start()
+    scheduler.tick(now(wall=wall), seen())
+    scheduler.tick(now(wall=wall + 6, mono=now().mono + 6), seen())
+    assert kinds(wiring, range(first, first + 4)) == ["Starting", "Starting", "Queued", "Queued"]
+    there = phase(wiring, first + 1)
+    assert isinstance(there, Starting)
+    assert there.run.cluster == "hpc"
+
+
+def test_a_job_whose_cluster_is_no_longer_configured_says_so(start: Start, wiring: Wiring) -> None:
+    job_id = submit(wiring)
+    first = start()
+    first.tick(now(), Slots())
+    first._alone.release()
+    start(clusters={}).tick(now(), Slots())
+    assert observed(wiring)["reasons"] == {str(job_id): reasons.CLUSTER_UNKNOWN}
+    assert isinstance(phase(wiring, job_id), Starting)
+
+
 def test_without_a_cluster_none_is_looked_for(start: Start, wiring: Wiring) -> None:
     job_id, anywhere = submit(wiring), submit(wiring, cluster="auto", cpus=1, gpus=0)
     scheduler = start(clusters={})
