@@ -136,7 +136,8 @@ def cluster(job: Job) -> str | None:
     if run.cluster is None:
         return None if wanted is None else f"{wanted}, but it started on this machine"
     there = f", there job {run.cluster_id}" if run.cluster_id is not None else ", which has not named it yet"
-    return f"{run.cluster}{there}{f' on {run.node}' if run.node is not None else ''}"
+    by = " (auto: it could not start here in time)" if wanted == AUTO else ""
+    return f"{run.cluster}{by}{there}{f' on {run.node}' if run.node is not None else ''}"
 
 
 def git_state(state: GitState) -> str:

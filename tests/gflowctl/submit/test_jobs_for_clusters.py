@@ -90,8 +90,8 @@ def test_a_queued_job_goes_elsewhere_by_update(known: Ctl) -> None:
 
 
 def test_it_is_shown_where_it_is_there_and_under_which_name(known: Ctl) -> None:
-    for _ in range(4):
-        known.submit("--cluster", "hpc", "true")
+    for name in ("hpc", "hpc", "auto", "hpc"):
+        known.submit("--cluster", name, "true")
     started = Started(at=time.time(), mono=0.0, identity=Identity("slurm:7_2", 1, 0))
     known.set_phase(1, Starting(run=handed_over()))
     known.set_phase(2, Starting(run=handed_over(cluster_id="123")))
@@ -101,8 +101,10 @@ def test_it_is_shown_where_it_is_there_and_under_which_name(known: Ctl) -> None:
     known.observe(reasons={"2": "Cluster:Resources", "3": "Cluster:Resources"})
     places = known.ok("queue", "-a", "-f", "NODELIST(REASON)").splitlines()[1:]
     assert places == ["hpc", "hpc (Cluster:Resources)", "n2", "(NodeFail)"]
-    for job_id, told in ((1, "hpc, which has not named it yet"), (2, "hpc, there job 123"),
-                         (3, "hpc, there job 7_2 on n2"), (4, "hpc, there job 9 on n3")):  # fmt: skip
+    for job_id, told in (
+        (1, "hpc, which has not named it yet"), (2, "hpc, there job 123"),
+        (3, "hpc (auto: it could not start here in time), there job 7_2 on n2"), (4, "hpc, there job 9 on n3"),
+    ):  # fmt: skip
         assert f"Cluster: {told}\n" in _plain(known.ok("show", str(job_id)))
     assert "Process:" not in known.ok("show", "3")
     known.observe(reasons={"3": "ClusterUnreachable"}, clusters={"hpc": {"unreachable": "squeue: no answer"}})
