@@ -293,6 +293,7 @@ ONLY_FROM = {
     "gflowd.storage.store": (
         "gflowctl.",
         "gflowd.daemon.launch",
+        "gflowd.daemon.shared_places",
         "gflowd.storage.metrics_input",
         "gflowd.storage.remote_store",
         "gflowd.workers.gateway.",

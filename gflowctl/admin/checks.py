@@ -249,8 +249,8 @@ def runtime_directory(context: Context) -> Iterator[Finding]:
         if context.state.shared is None:
             context.runtime.prepare()
         yield Finding(OK, f"runtime directory {root}")
-    elif daemon.running(context.state) is not None:
-        yield Finding(FAIL, f"runtime directory {root} is gone while gflowd runs", "gflowd restart")
+    elif (found := daemon.running(context.state)) is not None:
+        yield Finding(FAIL, f"runtime directory {root} is gone while gflowd runs", found.restart)
     else:
         yield Finding(OK, f"runtime directory {root}: does not exist yet; gflowd creates it")
 
@@ -277,7 +277,7 @@ def daemon_and_workers(context: Context) -> Iterator[Finding]:
     if is_of_others(context):
         return
     for pulse in board.read_pulses(found.pid, found.pulse_fd):
-        yield _worker(context, pulse, time.monotonic())
+        yield _worker(context, found, pulse, time.monotonic())
 
 
 def _last_end(context: Context) -> Iterator[Finding]:
@@ -295,11 +295,11 @@ def _last_end(context: Context) -> Iterator[Finding]:
         yield Finding(WARN, f"gflowd ended at {when}: {why}", f"the log is {context.state.log}")
 
 
-def _worker(context: Context, pulse: board.Pulse, now: float) -> Finding:
+def _worker(context: Context, found: daemon.Daemon, pulse: board.Pulse, now: float) -> Finding:
     who = f"worker {pulse.name} (pid {pulse.pid or 'none'})"
     restarts = f", {count(pulse.restarts, 'restart')}" if pulse.restarts else ""
     if now - pulse.beat > SILENT:
-        return Finding(WARN, f"{who} has not responded for {now - pulse.beat:.0f} s", "gflowd restart")
+        return Finding(WARN, f"{who} has not responded for {now - pulse.beat:.0f} s", found.restart)
     if pulse.restarts >= OFTEN and now - pulse.started < LATELY:
         return Finding(WARN, f"{who} keeps dying{restarts}", f"see {context.state.log}")
     return Finding(OK, f"{who}{restarts}")

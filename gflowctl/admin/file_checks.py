@@ -93,7 +93,7 @@ def doorbell(context: Context) -> Iterator[Finding]:
     except OSError:
         is_fifo = False
     if not is_fifo:
-        yield Finding(WARN, f"{bell}, which wakes gflowd, is gone; gflowd only polls", "gflowd restart")
+        yield Finding(WARN, f"{bell}, which wakes gflowd, is gone; gflowd only polls", found.restart)
 
 
 def sizes(context: Context) -> Iterator[Finding]:

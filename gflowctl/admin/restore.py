@@ -85,7 +85,8 @@ def _without_daemon(state: State) -> Iterator[None]:
             held.append(lock)
         yield
     except Timeout:
-        raise Refused(f"gflowd is running ({daemon.running(state) or 'still stopping'}); gflowd stop") from None
+        stop = "gflowd stop" if state.shared is None else "gflowd stop --system"
+        raise Refused(f"gflowd is running ({daemon.running(state) or 'still stopping'}); {stop}") from None
     finally:
         for lock in held:
             lock.release()

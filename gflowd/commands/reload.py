@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gflowd.config import start_options
 from gflowd.core.errors import Refused
-from gflowd.daemon import instance, launch
+from gflowd.daemon import instance, launch, shared_places
 
 if TYPE_CHECKING:
     import argparse
@@ -29,16 +29,26 @@ def run(args: argparse.Namespace) -> int:
     state = launch.state_of(args)
     holder = instance.when_known(state)
     if holder is None:
-        raise Refused("the daemon is not running; gflowd start reads the configuration")
+        others = launch.of_all_users(args, state)
+        if others is not None and instance.when_known(others) is not None:
+            raise Refused("no daemon of your own is running; that of all users of this machine: gflowd reload --system")
+        raise Refused(_not_running(args))
     before = start_options.kept(state)
     given = launch.chosen(args)
     choice = given.over(before)
-    launch.load_and_tell(state, choice, given)
+    config = launch.load_and_tell(state, choice, given)
+    if state.shared is not None:
+        shared_places.check_launcher(config)
     if choice != before:
         start_options.keep(state, choice)
     fd = instance.signal_daemon(state, holder, signal.SIGHUP)
     if fd is None:
-        raise Refused("the daemon has just ended; gflowd start reads the configuration")
+        raise Refused(_not_running(args))
     os.close(fd)
     print(f"gflowd reloads its configuration (pid {holder.pid})")
     return 0
+
+
+def _not_running(args: argparse.Namespace) -> str:
+    start = "gflowd run --system" if launch.is_of_many(args) else "gflowd start"
+    return f"the daemon is not running; {start} reads the configuration"

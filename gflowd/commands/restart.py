@@ -5,6 +5,7 @@ Jobs go on. The configuration is checked first; if it has an error, nothing is s
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from gflowd.config import start_options
@@ -33,7 +34,16 @@ def run(args: argparse.Namespace) -> int:
         _check_ours_to_restart(holder)
         instance.stop(state, holder)
         print(f"gflowd stopped (pid {holder.pid})", flush=True)
+    elif os.geteuid() == 0 and (others := launch.of_all_users(args, state)) is not None:
+        raise Refused(
+            "root has no daemon of its own that runs; that of all users of this machine: "
+            f"{_restart_of(instance.when_known(others))}"
+        )
     return launch.start(state, choice, adopt=False)
+
+
+def _restart_of(holder: Daemon | None) -> str:
+    return "gflowd run --system" if holder is None else holder.restart
 
 
 def _check_ours_to_restart(holder: Daemon) -> None:

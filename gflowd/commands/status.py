@@ -21,13 +21,14 @@ from gflowd.core.syntax import durations, memory
 from gflowd.daemon import launch
 from gflowd.effects import daemon
 from gflowd.effects.gateway import door
-from gflowd.paths import SYSTEM_STATE, State
 from gflowd.storage import observed
 from gflowd.storage.observed import Observed
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Mapping, Sequence
+
+    from gflowd.paths import State
 
 NOT_RUNNING = 3
 BOLD, RED, GREEN, YELLOW = "1", "31", "32", "33"
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when the daemon runs, 3 when not."""
     state = launch.state_of(args)
     holder = daemon.running(state)
-    others = _of_all_users(args, state)
+    others = launch.of_all_users(args, state)
     if others is not None and holder is None:
         state, holder, others = others, daemon.running(others), None
     report = gather(state, holder)
@@ -60,14 +61,6 @@ def run(args: argparse.Namespace) -> int:
         if others is not None:
             print("gflowd for all users of this machine: gflowd status --system", file=sys.stderr)
     return 0 if holder is not None else NOT_RUNNING
-
-
-def _of_all_users(args: argparse.Namespace, own: State) -> State | None:
-    """The state directory of the daemon for all users, where the command line names none and there is one."""
-    if args.state_dir or args.system or os.environ.get("GFLOW_STATE_DIR") or own.root == SYSTEM_STATE:
-        return None
-    state = State(SYSTEM_STATE)
-    return None if state.shared is None else state
 
 
 def gather(state: State, holder: daemon.Daemon | None) -> dict[str, Any]:

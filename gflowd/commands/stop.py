@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from gflowd.daemon import instance, launch
@@ -21,6 +22,9 @@ def run(args: argparse.Namespace) -> int:
     holder = instance.when_known(state)
     if holder is None:
         print("gflowd is not running")
+        others = launch.of_all_users(args, state)
+        if others is not None and instance.when_known(others) is not None:
+            print("gflowd for all users of this machine: gflowd stop --system, as root", file=sys.stderr)
         return 0
     instance.stop(state, holder)
     print(f"gflowd stopped (pid {holder.pid})")

@@ -105,6 +105,15 @@ def state_of(args: argparse.Namespace) -> paths.State:
     return state
 
 
+def of_all_users(args: argparse.Namespace, own: paths.State) -> paths.State | None:
+    """The state directory of the daemon for all users, where the command line names none and there is one."""
+    is_named = args.state_dir or is_of_many(args) or os.environ.get("GFLOW_STATE_DIR")
+    if is_named or own.root == paths.SYSTEM_STATE:
+        return None
+    state = paths.State(paths.SYSTEM_STATE)
+    return None if state.shared is None else state
+
+
 def prepared(args: argparse.Namespace, *, detached: bool) -> paths.State:
     """The same for a new daemon: creates it if missing, refuses it if not private, and cleans our environment."""
     daemon_instance.cleanse(os.environ, detached=detached)
@@ -193,7 +202,10 @@ def serve(state: paths.State, choice: StartOptions, *, how: str, adopt: bool, re
         try:
             logger.info("daemon starts", version=gflowd.__version__, pid=os.getpid())
             try:
-                return supervisor.serve(state, runtime, settled, reload=reload, on_ready=on_ready, to_stderr=to_stderr)
+                return supervisor.serve(
+                    state, runtime, settled, reload=reload, on_ready=on_ready, to_stderr=to_stderr,
+                    known=None if state.shared is None else shared_places.Known(state),
+                )  # fmt: skip
             finally:
                 if state.shared is None:  # else each job has a server of its own, which root must not call
                     leave_tmux(runtime)

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import TYPE_CHECKING
 
 from gflowd import paths
-from gflowd.core.errors import Refused, SystemFailed
+from gflowd.core.errors import GflowError, Refused, SystemFailed
+from gflowd.core.job.records import SPEC
 from gflowd.effects import cgroups
 from gflowd.storage.journal import lines
 
@@ -39,11 +41,51 @@ def prepared(state: paths.State, config: Config) -> paths.State:
 
 def follow(state: paths.State, config: Config) -> None:
     """Puts a configuration that was read again into effect, for what is not a worker's. Raises `Refused`."""
-    _check_launcher(config)
+    check_launcher(config)
     shared = state.shared
     if shared is not None and shared.private_jobs != config.shared_private_jobs:
         state.share(paths.Shared(shared.gate, shared.jobs, private_jobs=config.shared_private_jobs))
         _write(state)
+
+
+class Known:
+    """What others know the running daemon by: the file `shared`, and the modes of what tells of all jobs. Mutable: what
+    was last seen of the file.
+    """
+
+    def __init__(self, state: paths.State) -> None:
+        self._state = state
+        self._path = state.path("shared")
+        self._seen: tuple[int, ...] | None = None
+
+    def look(self) -> bool:
+        """Writes the file again where it does not say what the daemon goes by; whether it did not. Raises
+        `SystemFailed`.
+        """
+        if (now := self._stamp()) is not None and now == self._seen:
+            return False
+        try:
+            found = paths.read_shared(self._path)
+        except Refused:
+            found = None
+        shared = self._state.shared
+        is_other = found is None or shared is None or _said(found) != _said(shared)
+        if is_other:
+            _write(self._state)
+        self._seen = self._stamp()
+        return is_other
+
+    def settle(self) -> None:
+        """Sets the modes again: a worker that has ended since may have written by the old configuration."""
+        with contextlib.suppress(OSError):
+            _settle(self._state)
+
+    def _stamp(self) -> tuple[int, ...] | None:
+        try:
+            found = os.lstat(self._path)
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _check(state: paths.State, config: Config) -> None:
@@ -51,18 +93,32 @@ def _check(state: paths.State, config: Config) -> None:
         raise Refused("only root can run the daemon for all users: it starts jobs as their users")
     if cgroups.find_mount() is None:
         raise Refused("cgroup v2 is not mounted here, and by its groups gflowd knows which process is whose job's")
-    _check_launcher(config)
-    if state.shared is None and os.path.lexists(state.snapshot):
+    check_launcher(config)
+    if state.shared is None and os.path.lexists(state.snapshot) and not _is_of_many(state):
         raise Refused(f"{state.root} holds root's own queue; the daemon for all users begins with an empty directory")
 
 
-def _check_launcher(config: Config) -> None:
+def check_launcher(config: Config) -> None:
+    """Raises `Refused` for what only systemd could do, where it does not run."""
     if os.path.exists(cgroups.SYSTEMD):
         return
     wrong = {"launcher": (config.shared_launcher, "own"), "gateway": (config.shared_gateway, "worker")}
     for key, (said, can_be) in wrong.items():
         if said != can_be:
             raise Refused(f'shared.{key} = "{said}", but systemd does not run here: write {key} = "{can_be}"')
+
+
+def _is_of_many(state: paths.State) -> bool:
+    """Whether the snapshot is one of many users, and only the file `shared` is gone."""
+    from gflowd.storage.store import Store
+
+    again = paths.State(state.root)
+    again.share(paths.Shared())
+    try:
+        specs = Store(again).read().of(SPEC)
+    except GflowError:
+        return False
+    return all(spec.get("uid") is not None for spec in specs.values())
 
 
 def _jobs(state: paths.State) -> str:
@@ -75,19 +131,24 @@ def _jobs(state: paths.State) -> str:
 def _write(state: paths.State) -> None:
     shared = state.shared
     assert shared is not None
-    record = {"gate": shared.gate, "jobs": shared.jobs, "private_jobs": shared.private_jobs}
     path = state.path("shared")
     try:
-        paths.replace_file(path, json.dumps(record).encode() + b"\n", durable=True, mode=paths.PUBLIC, is_exact=True)
-        for told in (state.snapshot, state.observed, state.path(lines.CURRENT), state.path(lines.OLDER)):
-            _open_or_close(told, state.told_mode)
+        paths.replace_file(
+            path, json.dumps(_said(shared)).encode() + b"\n", durable=True, mode=paths.PUBLIC, is_exact=True
+        )
+        _settle(state)
     except OSError as error:
         raise SystemFailed(f"{error.filename or path}: {error.strerror}") from error
 
 
-def _open_or_close(path: str, mode: int) -> None:
-    """Gives a file that tells of all jobs the mode that it has by now."""
-    try:
-        os.chmod(path, mode)  # in a directory where only root makes names
-    except FileNotFoundError:
-        pass
+def _settle(state: paths.State) -> None:
+    """Gives what tells of all jobs the mode that it has by now."""
+    for told in (state.snapshot, state.observed, state.path(lines.CURRENT), state.path(lines.OLDER)):
+        try:
+            os.chmod(told, state.told_mode)  # in a directory where only root makes names
+        except FileNotFoundError:
+            pass
+
+
+def _said(shared: paths.Shared) -> dict[str, object]:
+    return {"gate": shared.gate, "jobs": shared.jobs, "private_jobs": shared.private_jobs}

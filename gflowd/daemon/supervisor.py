@@ -13,7 +13,7 @@ import os
 import signal
 import time
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gflowd import log, paths
 from gflowd.core.errors import GflowError, SystemFailed
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from gflowd.config.loader import Config
     from gflowd.paths import Runtime, State
 
+    class Known(Protocol):
+        """`shared_places.Known` is one."""
+
+        def look(self) -> bool: ...
+        def settle(self) -> None: ...
+
+
 STOP_WITHIN = 5.0  # seconds for workers to end by themselves
 BOOTS = 3  # a worker that failed to start this often running ends the daemon
 ROTATE_EVERY = 60.0  # seconds
@@ -44,14 +51,15 @@ def serve(
     reload: Callable[[], Config],
     on_ready: Callable[[int], None],
     to_stderr: bool = False,
+    known: Known | None = None,
 ) -> int:
     """Runs the daemon in this process until TERM or INT; returns the exit status. `on_ready` gets the descriptor of the
-    pulses.
+    pulses; many users find their daemon by what is `known`.
 
     HUP reads the configuration again through `reload` and restarts the workers; a wrong one is logged and
     the old one kept. Raises `SystemFailed` if a worker cannot be started at all.
     """
-    return Supervisor(state, runtime, config, reload, on_ready, to_stderr=to_stderr).run()
+    return Supervisor(state, runtime, config, reload, on_ready, to_stderr=to_stderr, known=known).run()
 
 
 class Supervisor:
@@ -66,6 +74,7 @@ class Supervisor:
         on_ready: Callable[[int], None],
         *,
         to_stderr: bool,
+        known: Known | None = None,
     ) -> None:
         self.state = state
         self.runtime = runtime
@@ -83,6 +92,7 @@ class Supervisor:
         self.hosting = Restarts()
         self.hosts = 0
         self.home = paths.identity(state.root)
+        self.known = known
         self.received: set[int] = set()
         self.leaving = False
         self.ready = False
@@ -200,6 +210,16 @@ class Supervisor:
         elif not self._are_sockets_there():
             self.log.warning("sockets made again", path=self.runtime.root)
             self._start_all_again(STOP_WITHIN)
+        else:
+            self._stay_known()
+
+    def _stay_known(self) -> None:
+        """Writes the file by which users find their daemon again, where somebody has removed or changed it."""
+        try:
+            if self.known is not None and self.known.look():
+                self.log.warning("written again", path=self.state.path("shared"))
+        except SystemFailed as error:
+            self.log.error("users do not find gflowd", why=str(error))
 
     def _are_sockets_there(self) -> bool:
         """The Manager's, without which no worker starts, and the gate, if a worker listens there."""
@@ -274,6 +294,8 @@ class Supervisor:
             return
         self.log.info("configuration reloaded")
         self._end_workers(STOP_WITHIN)
+        if self.known is not None:
+            self.known.settle()
         self._staff()
 
     def _staff(self) -> None:

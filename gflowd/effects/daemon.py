@@ -34,9 +34,10 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Daemon:
     """A running daemon. `pid` is 0 while it starts and for one in a process namespace that we cannot see."""
 
-    __slots__ = ("boot", "host", "hosting", "pid", "pulse_fd", "since", "start", "version")
+    __slots__ = ("boot", "host", "hosting", "of_many", "pid", "pulse_fd", "since", "start", "version")
 
-    def __init__(self, record: dict[str, Any]) -> None:
+    def __init__(self, record: dict[str, Any], *, of_many: bool = False) -> None:
+        self.of_many = of_many  # it runs the jobs of many users
         self.pid: int = record.get("pid", 0)
         self.start: int = record.get("start", 0)  # clock ticks after boot, proc(5)
         self.boot: str = record.get("boot", "")
@@ -54,7 +55,9 @@ class Daemon:
     @property
     def restart(self) -> str:
         """The command that restarts it."""
-        return "gflowd restart" if self.hosting != "systemd" else restart_of_unit(self._cgroup())
+        if self.hosting == "systemd":
+            return restart_of_unit(self._cgroup())
+        return "gflowd stop --system; gflowd run --system" if self.of_many else "gflowd restart"
 
     @property
     def unit(self) -> str | None:
@@ -95,11 +98,11 @@ def running(state: Places) -> Daemon | None:
     not to be seen. To others than root the one for many users is what its pid file names.
     """
     if os.geteuid() and state.shared is not None:
-        return _signed(Daemon(_record(state.daemon_pid)))
+        return _signed(Daemon(_record(state.daemon_pid), of_many=True))
     if not _is_locked(state.daemon_lock):
         return None
     record = _record(state.daemon_pid)
-    found = Daemon(record)
+    found = Daemon(record, of_many=state.shared is not None)
     if found.elsewhere or (found.boot == boot_id() and found.start == proc.start_ticks(found.pid) != 0):
         return found
     return Daemon({})  # an old file; the daemon that holds the lock has not written its own yet

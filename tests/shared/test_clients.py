@@ -121,6 +121,7 @@ def test_slurms_programs_work(ada: Person) -> None:
     held = ada.sh("sbatch --hold --parsable b.sh", env=env).stdout.strip()
     assert f"JobId={held} " in ada.sh(f"scontrol show job {held}", env=env).stdout
     assert ada.sh(f"scancel {held} && squeue -h", env=env).stdout == ""
+    assert "SlurmUser               = root(0)\n" in ada.sh("scontrol show config", env=env).stdout
 
 
 def test_programs_change_and_read_it_too(ada: Person, bob: Person) -> None:

@@ -12,6 +12,8 @@ from support.waiting import eventually
 if TYPE_CHECKING:
     from support.shared_machine import SharedMachine
 
+AGAIN = "gflowd stop --system; gflowd run --system"
+
 
 def test_it_is_roots_to_start(machine: SharedMachine) -> None:
     user, root = machine.as_user("gfa"), machine.as_user("root")
@@ -56,6 +58,21 @@ def test_it_makes_its_places_follows_its_configuration_and_leaves_users_their_ow
         return bool(json.loads((machine.root / "var/lib/gflow/shared").read_text())["private_jobs"])
 
     assert not is_private()
+    own = {"env": {**root.env, "GFLOW_STATE_DIR": ""}}
+    for words, told in (
+        (("reload",), "no daemon of your own is running; that of all users of this machine: gflowd reload --system"),
+        (("restart",), f"root has no daemon of its own that runs; that of all users of this machine: {AGAIN}"),
+    ):
+        assert root.refused(1, *words, program="gflowd", **own) == told
+    assert root.gflowd("stop", **own).stderr == "gflowd for all users of this machine: gflowd stop --system, as root\n"
+    machine.write_config(shared={"launcher": "systemd"})
+    assert root.refused(1, "reload", "--system", program="gflowd").startswith(
+        'shared.launcher = "systemd", but systemd'
+    )
+    machine.write_config(shared={"launcher": "own"})
+    (machine.root / "var/lib/gflow/shared").unlink()
+    root.gflowd("reload", "--system")
+    eventually((machine.root / "var/lib/gflow/shared").exists)
     machine.write_config(shared={"private_jobs": True})
     machine.daemon.send_signal(signal.SIGHUP)
     eventually(is_private)

@@ -39,7 +39,7 @@ def config(_words: Sequence[str], context: Context, _options: Sequence[str]) -> 
         "SelectType": "select/cons_tres",
         "SLURM_VERSION": site.VERSION,
         "SlurmctldHost[0]": node,
-        "SlurmUser": f"{context.user}({os.getuid()})",
+        "SlurmUser": f"{context.user}({os.getuid()})" if context.state.shared is None else "root(0)",
         "StateSaveLocation": context.state.root,
         "TmpFS": "/tmp",  # noqa: S108 -- what jobs find there is their own business
     }

@@ -9,13 +9,17 @@ import stat
 from pathlib import Path
 
 import pytest
+from support import specs
 
 from gflowd import paths
 from gflowd.config import loader
-from gflowd.core.errors import Refused
+from gflowd.core.errors import Refused, SystemFailed
+from gflowd.core.job import codec
+from gflowd.core.job.records import SPEC
 from gflowd.daemon import launch, shared_places
 from gflowd.effects import cgroups
 from gflowd.paths import Runtime, State
+from gflowd.storage.store import Store
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or cgroups.find_mount() is None, reason="root of a machine with cgroup v2 only"
@@ -113,3 +117,50 @@ def test_where_there_can_be_none_it_is_said_why(
     Path(state.snapshot).touch()
     with pytest.raises(Refused, match="holds root's own queue"):
         shared_places.prepared(state, load)
+
+
+@needs_root
+def test_the_file_by_which_users_find_it_comes_back_whatever_becomes_of_it(tmp_path: Path, load: loader.Config) -> None:
+    state = shared_places.prepared(State(str(tmp_path / "state")), load)
+    file = tmp_path / "state/shared"
+    text = file.read_text()
+    known = shared_places.Known(state)
+    assert not known.look()
+    for spoil in (
+        file.unlink, lambda: file.write_text("no"), lambda: file.write_text('{"gate": "/x"}'),
+        lambda: file.chmod(0o666), lambda: os.chown(file, 60001, 60001),
+    ):  # fmt: skip
+        spoil()
+        assert known.look()
+        assert not known.look()
+        assert (file.read_text(), file.stat().st_uid, file.stat().st_mode & 0o777) == (text, 0, 0o644)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(SystemFailed):
+        known.look()
+    file.rmdir()
+
+    assert known.look()
+    with Store(state).commit() as commit:
+        commit.put(SPEC, commit.allocate(), codec.encode(specs.SPEC.replace(uid=60001)))
+    file.unlink()
+    os.chmod(state.snapshot, 0o600)
+    assert shared_places.prepared(State(state.root), load).shared is not None
+    assert file.read_text() == text
+    assert os.stat(state.snapshot).st_mode & 0o777 == 0o644
+    file.unlink()
+    with Store(state).commit() as commit:
+        commit.put(SPEC, commit.allocate(), codec.encode(specs.SPEC))
+    with pytest.raises(Refused, match="holds root's own queue"):
+        shared_places.prepared(State(state.root), load)
+
+
+@needs_root
+def test_what_tells_of_all_jobs_has_its_mode_though_a_worker_wrote_it_meanwhile(
+    tmp_path: Path, load: loader.Config
+) -> None:
+    state = shared_places.prepared(State(str(tmp_path / "state")), load)
+    shared_places.follow(state, loader.Config(**vars(load) | {"shared_private_jobs": True}))
+    Path(state.observed).touch(0o644)
+    shared_places.Known(state).settle()
+    assert os.stat(state.observed).st_mode & 0o777 == 0o600
