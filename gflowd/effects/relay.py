@@ -10,12 +10,20 @@ import contextlib
 import errno
 import os
 import time
+from collections.abc import Callable
 
 ALIVE, TTY, IN, OUT, ERR = "alive", "tty", "in", "out", "err"
 PIPES = (IN, OUT, ERR)
 BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # we cannot look, which says nothing about gflowctl
 FRESH = 60.0  # seconds: a directory may be so new that nobody holds it yet
 _BOTH_WAYS = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def _open_to_watch(directory: str, name: str) -> int:
+    return os.open(os.path.join(directory, name), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+Opener = Callable[[str, str], int]  # as above: others open more carefully what is not ours
 
 
 def make(directory: str, tty: int | None = None) -> int:
@@ -42,30 +50,29 @@ def open_to_feed(directory: str) -> tuple[int, int]:
     return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), kept
 
 
-def watch(directory: str) -> int | None:
+def watch(directory: str, open_pipe: Opener = _open_to_watch) -> int | None:
     """A descriptor that becomes readable when gflowctl is gone; None if it is, or if we are out of descriptors."""
     try:
-        return _open_to_watch(directory)
+        return open_pipe(directory, ALIVE)
     except OSError:
         return None
 
 
-def _open_to_watch(directory: str) -> int:
-    return os.open(os.path.join(directory, ALIVE), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-
 def is_over(watched: int) -> bool:
-    """Whether gflowctl is gone; `watched` is what `watch` gave."""
+    """Whether gflowctl is gone; `watched` is what `watch` gave. It writes nothing there, so who does is not gflowctl,
+    and would keep us busy.
+    """
     try:
-        return os.read(watched, 1) == b""
+        os.read(watched, 1)
     except OSError:
         return False
+    return True
 
 
-def is_held(directory: str) -> bool:
+def is_held(directory: str, open_pipe: Opener = _open_to_watch) -> bool:
     """Whether gflowctl lives."""
     try:
-        fd = _open_to_watch(directory)
+        fd = open_pipe(directory, ALIVE)
     except OSError as error:
         return error.errno in BLIND
     try:

@@ -26,15 +26,24 @@ class RelayWatch:
         key = job.key
         if key not in self._held and key not in self._abandoned:
             directory = self._state.relay(job.relay, job.uid)
-            watched = relay.watch(directory)
+            opener = self._opener(job)
+            watched = relay.watch(directory, *opener)
             if watched is not None:
                 self._held[key] = watched
-            elif not relay.is_held(directory):
+            elif not relay.is_held(directory, *opener):
                 self._abandoned.add(key)
         if key in self._held and relay.is_over(self._held[key]):
             self._abandoned.add(key)
             os.close(self._held.pop(key))
         return observation.replace(abandoned=True) if key in self._abandoned else observation
+
+    def _opener(self, job: LiveJob) -> tuple[relay.Opener] | tuple[()]:
+        if self._state.shared is None:
+            return ()
+        from gflowd.effects.shared import own_files  # of no use to others
+        from gflowd.workers import attempts
+
+        return (own_files.pipe_opener(attempts.owner_of(job)),)
 
     def watched(self) -> tuple[int, ...]:
         """Descriptors that become readable."""

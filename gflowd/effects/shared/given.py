@@ -5,6 +5,7 @@ path below a directory that anybody else may write.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -57,18 +58,23 @@ def directory(path: str, owner: Account) -> None:
             os.fchown(fd, owner.uid, owner.gid)
             os.fchmod(fd, 0o700)
         elif found.st_uid != owner.uid:
-            raise FileExistsError(17, f"belongs to user {found.st_uid}, not to {owner.name}", path)
+            raise FileExistsError(errno.EEXIST, f"belongs to user {found.st_uid}, not to {owner.name}", path)
     finally:
         os.close(fd)
 
 
-def read(path: str, owner: Account) -> bytes:
-    """The content of a file that was given to `owner` alone. Raises OSError; PermissionError for any other's."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+def read(path: str, owner: Account, most: int) -> bytes:
+    """The first `most` bytes of a file that was given to `owner` alone, who may have made it any size since. Raises
+    OSError; PermissionError for any other's, and for one that the owner lets nobody open (fcntl(2), F_SETLEASE).
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except BlockingIOError:
+        raise PermissionError(errno.EACCES, "is leased", path) from None
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != owner.uid or found.st_mode & 0o077:
-            raise PermissionError(13, f"is not {owner.name}'s alone", path)
-        return paths.read_range(fd, 0, found.st_size)
+            raise PermissionError(errno.EACCES, f"is not {owner.name}'s alone", path)
+        return paths.read_range(fd, 0, min(found.st_size, most))
     finally:
         os.close(fd)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from gflowd.effects import jobdir
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gflowd.effects.jobdir import Reader
 
 OPENAT2 = 437  # on every architecture
@@ -51,6 +53,23 @@ def reader(uid: int) -> Reader:
     return read
 
 
+def pipe_opener(uid: int) -> Callable[[str, str], int]:
+    """Opens a named pipe of that user's in a directory of theirs, itself in one that root has made for the user. Raises
+    OSError for anything else.
+    """
+
+    def opened(directory: str, name: str) -> int:
+        own, inner = os.path.split(directory)
+        fd = _opened(own, os.path.join(inner, name), _READ)
+        found = os.fstat(fd)
+        if found.st_uid != uid or not stat.S_ISFIFO(found.st_mode):
+            os.close(fd)
+            raise FileNotFoundError(errno.ENOENT, "there is no such pipe", directory)
+        return fd
+
+    return opened
+
+
 def found(directory: str, name: str) -> os.stat_result | None:
     """What is there, as lstat(2) has it; None where there is nothing to be looked at."""
     fd = _open(directory, name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -63,19 +82,24 @@ def found(directory: str, name: str) -> os.stat_result | None:
 
 
 def _open(directory: str, name: str, flags: int) -> int | None:
-    above, own = os.path.split(directory)
     try:
-        root = os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return _opened(directory, name, flags)
     except OSError:
         return None
+
+
+def _opened(directory: str, name: str, flags: int) -> int:
+    """Raises OSError."""
+    above, own = os.path.split(directory)
+    root = os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         path = os.fsencode(os.path.join(own, name))
         how = _How(flags, 0, NO_XDEV | NO_MAGICLINKS | BENEATH)
         fd: int = _libc.syscall(OPENAT2, root, path, ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how)))
-        if fd < 0 and ctypes.get_errno() in UNKNOWN:
-            fd = os.open(path, flags, dir_fd=root)
-        return fd if fd >= 0 else None
-    except OSError:
-        return None
+        if fd >= 0:
+            return fd
+        if (number := ctypes.get_errno()) not in UNKNOWN:
+            raise OSError(number, os.strerror(number), os.path.join(directory, name))
+        return os.open(path, flags, dir_fd=root)
     finally:
         os.close(root)

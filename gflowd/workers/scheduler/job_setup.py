@@ -9,7 +9,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from gflowd import paths
+from gflowd.core.errors import Refused
 from gflowd.core.execution import job_environment, job_script, output_files, resource_limits
+from gflowd.core.gateway import protocol
 from gflowd.core.job import array_task
 from gflowd.core.job.model import TMUX
 from gflowd.core.progress import report
@@ -51,7 +53,7 @@ class JobSetup:
         interpreter: tuple[bytes, ...] = ()
         if spec.script is not None:
             path = self._script(spec)
-            interpreter = _interpreter(path)
+            interpreter = job_script.interpreter(_head(path, owner))
             words[:1] = [*(map(os.fsdecode, interpreter) if _is_noexec(path) else ()), path]
         extra = self._variables(job, run, term, owner)
         return job_script.Launch(
@@ -157,15 +159,19 @@ class JobSetup:
                 script = job_script.environment_script(paths.read_private(source))
                 paths.replace_file(path, script, durable=True)
             else:
-                script = job_script.environment_script(given.read(source, owner))
-                given.write(path, script, owner, 0o400, durable=True)
+                content = given.read(source, owner, protocol.TAIL_LIMIT)
+                if blake2b(content, digest_size=len(name) // 2).hexdigest() != name:
+                    raise Refused(f"{source} is not what was submitted any more")
+                given.write(path, job_script.environment_script(content), owner, 0o400, durable=True)
         return path
 
 
-def _interpreter(path: str) -> tuple[bytes, ...]:
-    """The words with which the kernel runs a kept script. Raises OSError."""
+def _head(path: str, owner: Account | None) -> bytes:
+    """The begin of a kept script. Raises OSError."""
+    if owner is not None:
+        return given.read(path, owner, LONGEST_FIRST_LINE)
     with open(path, "rb") as file:
-        return job_script.interpreter(file.read(LONGEST_FIRST_LINE))
+        return file.read(LONGEST_FIRST_LINE)
 
 
 def _is_noexec(path: str) -> bool:
