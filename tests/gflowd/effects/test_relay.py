@@ -26,6 +26,16 @@ def test_it_is_held_as_long_as_its_maker_lives_and_who_watches_is_woken(tmp_path
     os.close(watched)
 
 
+def test_who_writes_to_it_is_not_gflowctl_and_wakes_its_watcher_once(tmp_path: Path) -> None:
+    held = relay.make(str(tmp_path / "one"))
+    watched = relay.watch(str(tmp_path / "one"))
+    assert watched is not None
+    os.write(held, b"xx")
+    assert relay.is_over(watched)
+    os.close(watched)
+    os.close(held)
+
+
 def test_one_that_is_not_there_is_held_by_nobody(tmp_path: Path) -> None:
     assert relay.watch(str(tmp_path / "none")) is None
     assert not relay.is_held(str(tmp_path / "none"))

@@ -20,12 +20,12 @@ def test_a_file_is_given_whole(tmp_path: Path) -> None:
     given.write(str(path), b"one", SELF, 0o500)
     given.write(str(path), b"two", SELF, 0o400, durable=True)
     assert (path.read_bytes(), path.stat().st_mode & 0o777, os.listdir(tmp_path)) == (b"two", 0o400, ["file"])
-    assert given.read(str(path), SELF) == b"two"
+    assert [given.read(str(path), SELF, most) for most in (2, 3, 4)] == [b"tw", b"two", b"two"]
     with pytest.raises(PermissionError):
-        given.read(str(path), OTHER)
+        given.read(str(path), OTHER, 3)
     path.chmod(0o444)
     with pytest.raises(PermissionError):
-        given.read(str(path), SELF)
+        given.read(str(path), SELF, 3)
 
 
 def test_nothing_is_given_through_a_link(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_nothing_is_given_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"Not a directory|symbolic"):
         given.directory(str(tmp_path / "directory"), SELF)
     with pytest.raises(OSError, match="symbolic"):
-        given.read(str(tmp_path / "read"), SELF)
+        given.read(str(tmp_path / "read"), SELF, 1)
     given.write(str(tmp_path / "read"), b"y", SELF, 0o600)
     assert (tmp_path / "file").read_text() == "x"
 

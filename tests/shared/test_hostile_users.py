@@ -1,0 +1,110 @@
+"""A user who does what gflowctl never would, to what is theirs: others' jobs start and end all the same."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.shared_machine import Person, SharedMachine
+
+SPARSE = 1 << 40  # bytes: more than any machine has memory for
+
+# Nobody else opens the file then, until the kernel has waited for 45 seconds.
+LEASE = """
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+fcntl.fcntl(os.open(sys.argv[1], os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("leased", flush=True)
+signal.pause()
+"""
+FLOOD = """
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+print("begun", flush=True)
+while True:
+    os.write(fd, bytes(4096))
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def started(machine: SharedMachine) -> Iterator[None]:
+    machine.start()
+    yield
+    machine.stop()
+
+
+@pytest.fixture(scope="module")
+def gfa(machine: SharedMachine) -> Person:
+    return machine.as_user("gfa")
+
+
+def others_run(machine: SharedMachine) -> None:
+    machine.as_user("gfb").ctl("submit", "--wait", "--", "true", timeout=20)
+
+
+def kept(machine: SharedMachine, place: str, *known: Path) -> Path:
+    """The only file of gfa's there that is not known yet."""
+    files = [each for each in (machine.root / f"var/lib/gflow/{place}/60001").iterdir() if each.suffix != ".sh"]
+    (found,) = set(files) - {*known}
+    return found
+
+
+def inside(machine: SharedMachine, path: Path) -> str:
+    return f"/{path.relative_to(machine.root)}"
+
+
+def reason(user: Person, job: int) -> str:
+    user.ctl("wait", str(job), check=False, timeout=20)
+    return user.ctl("show", str(job)).stdout.partition("Reason:")[2].partition("\n")[0]
+
+
+def test_an_environment_that_its_user_changed_is_not_read_whole(machine: SharedMachine, gfa: Person) -> None:
+    job = gfa.submit("--hold", "--", "true")
+    environment = kept(machine, "env")
+    path = inside(machine, environment)
+    gfa.sh(f"chmod u+w {path} && truncate -s {SPARSE} {path}")
+    assert environment.stat().st_size == SPARSE
+    gfa.ctl("release", str(job))
+    assert "is not what was submitted" in reason(gfa, job)
+    others_run(machine)
+    environment.unlink()
+
+
+@pytest.mark.parametrize("place", ["env", "scripts"])
+def test_a_file_that_its_user_leases_keeps_nobody_waiting(machine: SharedMachine, gfa: Person, place: str) -> None:
+    script = gfa.write("job.sh", f"#!/bin/sh\n: {place}\n", 0o755)
+    known = [*(machine.root / f"var/lib/gflow/{place}").rglob("?" * 32)]
+    job = gfa.submit("--hold", str(script), env={**gfa.env, "ANEW": place})
+    holder = gfa.begin_program("python3", "-c", LEASE, inside(machine, kept(machine, place, *known)))
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"leased\n"
+    gfa.ctl("release", str(job))
+    others_run(machine)
+    assert "is leased" in reason(gfa, job)
+    holder.kill()
+    holder.communicate()
+
+
+def test_who_writes_to_a_relay_ends_the_job_and_keeps_no_worker_busy(machine: SharedMachine, gfa: Person) -> None:
+    before = machine.of_user("gfa")
+    running = gfa.begin("run", "--", "sleep", "60")
+    (relay,) = eventually(lambda: [*(machine.root / "var/lib/gflow/relays/60001").glob("*/alive")])
+    eventually(lambda: [each for each in machine.of_user("gfa").values() if each.words == "sleep 60"])
+    flood = gfa.begin_program(sys.executable, "-c", FLOOD, inside(machine, relay))
+    assert flood.stdout is not None
+    assert flood.stdout.readline() == b"begun\n"
+    running.communicate(timeout=20)
+    assert "TerminalLost" in gfa.ctl("queue", "-a", "--user", "gfa").stdout
+    flood.kill()
+    flood.communicate()
+    eventually(lambda: machine.of_user("gfa").keys() <= before.keys())
+    others_run(machine)
+    assert os.path.exists(machine.state.relays(60001))
