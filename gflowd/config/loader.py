@@ -97,6 +97,7 @@ class Config:
     shared_top_priority: int
     shared_reserve: Literal["operators", "everyone"]
     shared_max_jobs_per_user: int
+    shared_max_running_per_user: int
     shared_max_script: int  # bytes
     shared_max_kept_per_user: int  # bytes
     shared_allow_root: bool
@@ -189,12 +190,18 @@ def explain(
         path=path,
         mtime_ns=mtime_ns,
         notes=tuple(gathered.notes),
-        quotas=gathered.quotas,
+        quotas=_of_all(gathered) if system else gathered.quotas,
         clusters={name: cluster_tables.made(name, values) for name, values in gathered.clusters.items()},
         gpu_allow_by=_said_by(gathered, ("gpu", "allow"), path),
         **gathered.values,
     )
     return loaded, gathered.sources
+
+
+def _of_all(gathered: _Gathered) -> dict[str, dict[str, int | None]]:
+    """The quotas where there are many users, none of whom may run any number of jobs unless that is said."""
+    said: dict[str, int | None] = {"max_running_jobs": gathered.values["shared_max_running_per_user"]}
+    return {**gathered.quotas, "default-user": {**said, **gathered.quotas.get("default-user", {})}}
 
 
 def _said_by(gathered: _Gathered, setting: Path, file: str) -> str | None:

@@ -177,6 +177,9 @@ SETTINGS = (
     Setting("shared", "max_jobs_per_user", "shared_max_jobs_per_user", value_types.whole(least=1), 10000, "10000",
             "How many queued jobs each user may have, every element of an array counted. However many these are, the "
             "jobs of one user who is no operator take 32 MiB of the snapshot at most."),
+    Setting("shared", "max_running_per_user", "shared_max_running_per_user", value_types.whole(least=1), 256, "256",
+            "How many jobs of each user may run or be suspended at once, whatever they need, where no quota says "
+            "another max_running_jobs: each takes some memory and processes of gflow's own."),
     Setting("shared", "max_script", "shared_max_script", value_types.bytes_size(least=1024), 4 << 20, '"4M"',
             "The largest script of a job."),
     Setting("shared", "max_kept_per_user", "shared_max_kept_per_user", value_types.bytes_size(least=1 << 20),

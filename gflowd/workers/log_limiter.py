@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from gflowd.paths import State
 
 Key = tuple[int, int]
-AT_ONCE = 4  # processes that cut logs of other users'
+AT_ONCE = 64  # processes that cut logs of other users', of each user one: its user may stop it, and then it takes long
 SOON = 0.05  # seconds between looks whether they have
+LONG = 1.0  # seconds that one may take until they are as far apart
 
 
 @dataclass(slots=True)
@@ -31,6 +33,16 @@ class _Seen:
     at: float
     due: float
     troubled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A process that cuts a log as its user; `since` is monotonic."""
+
+    task: Task
+    seen: _Seen
+    uid: int
+    since: float
 
 
 class LogLimiter:
@@ -44,16 +56,16 @@ class LogLimiter:
         self._groups = groups
         self._log = log.get("timeout_enforcer")
         self._seen: dict[Key, _Seen] = {}
-        self._cutting: dict[Key, tuple[Task, _Seen]] = {}
+        self._cutting: dict[Key, _Cut] = {}
 
     def look(self, keys: set[Key], mono: float) -> float | None:
         """Cuts logs over the limit, including jobs just gone; returns when to check again, None without jobs."""
-        for key in [key for key, (task, _) in self._cutting.items() if task.is_over()]:
-            task, seen = self._cutting.pop(key)
-            if task.has_failed:
-                self._complain(key, seen, "as its user")
+        for key in [key for key, cut in self._cutting.items() if cut.task.is_over()]:
+            cut = self._cutting.pop(key)
+            if cut.task.has_failed:
+                self._complain(key, cut.seen, "as its user")
         for key in self._seen.keys() - keys:
-            if len(self._cutting) < AT_ONCE and key not in self._cutting:
+            if not self._must_wait(key):
                 self._trim(key, self._seen.pop(key))
         for key in keys:
             seen = self._seen.setdefault(key, _Seen(0, mono, mono))
@@ -61,7 +73,7 @@ class LogLimiter:
                 self._look(key, seen, mono)
         dues = [seen.due for key, seen in self._seen.items() if key in keys]
         if self._cutting or len(dues) < len(self._seen):
-            dues.append(mono + SOON)
+            dues.append(mono + (SOON if any(mono - cut.since < LONG for cut in self._cutting.values()) else LONG))
         return min(dues, default=None)
 
     def _look(self, key: Key, seen: _Seen, mono: float) -> None:
@@ -101,12 +113,24 @@ class LogLimiter:
         """Begins to. Raises OSError."""
         from gflowd.effects.shared.as_user import Task  # of no use to others
 
-        own = self._state.own_attempt(*key)
-        if self._size(key) <= self._limit or key in self._cutting or len(self._cutting) >= AT_ONCE:
+        if self._size(key) <= self._limit or self._must_wait(key):
             return
+        own = self._state.own_attempt(*key)
         owner = os.lstat(own)  # root has made it
         task = Task("cut", (own, str(self._limit)), (owner.st_uid, owner.st_gid), groups)
-        self._cutting[key] = task, seen
+        self._cutting[key] = _Cut(task, seen, owner.st_uid, time.monotonic())
+
+    def _must_wait(self, key: Key) -> bool:
+        """Whether a log cannot be cut yet by its user."""
+        if not self._cutting:
+            return False
+        if key in self._cutting or len(self._cutting) >= AT_ONCE:
+            return True
+        try:
+            uid = os.lstat(self._state.own_attempt(*key)).st_uid
+        except OSError:  # there is nothing to cut
+            return False
+        return any(cut.uid == uid for cut in self._cutting.values())
 
     def _complain(self, key: Key, seen: _Seen, why: str | None) -> None:
         if not seen.troubled:

@@ -33,9 +33,23 @@ while True:
     os.write(fd, bytes(4096))
 """
 
+# Stops what becomes its user to cut a log.
+STOP = """
+import os, signal
+while True:
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if b"\\0cut\\0/var/spool" in open(f"/proc/{pid}/cmdline", "rb").read():
+                os.kill(int(pid), signal.SIGSTOP)
+                print("stopped", flush=True)
+        except OSError:
+            pass
+"""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def started(machine: SharedMachine) -> Iterator[None]:
+    machine.write_config(logs={"max_size": "1M"}, shared={"max_running_per_user": 6})
     machine.start()
     yield
     machine.stop()
@@ -67,7 +81,7 @@ def reason(user: Person, job: int) -> str:
 
 
 def test_an_environment_that_its_user_changed_is_not_read_whole(machine: SharedMachine, gfa: Person) -> None:
-    job = gfa.submit("--hold", "--", "true")
+    job = gfa.submit("--hold", "--", "true", env={**gfa.env, "ANEW": "sparse"})
     environment = kept(machine, "env")
     path = inside(machine, environment)
     gfa.sh(f"chmod u+w {path} && truncate -s {SPARSE} {path}")
@@ -75,7 +89,6 @@ def test_an_environment_that_its_user_changed_is_not_read_whole(machine: SharedM
     gfa.ctl("release", str(job))
     assert "is not what was submitted" in reason(gfa, job)
     others_run(machine)
-    environment.unlink()
 
 
 @pytest.mark.parametrize("place", ["env", "scripts"])
@@ -108,3 +121,28 @@ def test_who_writes_to_a_relay_ends_the_job_and_keeps_no_worker_busy(machine: Sh
     eventually(lambda: machine.of_user("gfa").keys() <= before.keys())
     others_run(machine)
     assert os.path.exists(machine.state.relays(60001))
+
+
+def test_who_stops_what_cuts_their_logs_keeps_others_uncut_for_no_time(machine: SharedMachine, gfa: Person) -> None:
+    stopper = gfa.begin_program("python3", "-c", STOP)
+    text = "yes | head -c 3000000; exec sleep 60"
+    for _ in range(5):
+        gfa.submit("--cpus", "0", "--executor", "process", "--", "sh", "-c", text)
+    assert stopper.stdout is not None
+    assert stopper.stdout.readline() == b"stopped\n"
+    eventually(lambda: sum(each.words.startswith("sleep 60") for each in machine.of_user("gfa").values()) == 5)
+    job = machine.as_user("gfb").submit("--cpus", "0", "--executor", "process", "--", "sh", "-c", text)
+    eventually((machine.own(job) / "log.cut").exists, within=20)
+    assert sum(" cut /var/spool" in each.words for each in machine.of_user("gfa").values()) == 1
+    stopper.kill()
+    stopper.communicate()
+    gfa.ctl("cancel", "--all")
+    machine.as_user("gfb").ctl("cancel", "--all")
+
+
+def test_jobs_that_need_nothing_are_not_started_without_number(machine: SharedMachine, gfa: Person) -> None:
+    gfa.ctl("submit", "--cpus", "0", "--array", "1-9", "--", "sleep", "60")
+    eventually(lambda: len(gfa.ctl("queue", "--states", "running").stdout.splitlines()) == 7)
+    assert "max_running_jobs" in gfa.ctl("queue").stdout or "Quota" in gfa.ctl("queue").stdout
+    others_run(machine)
+    gfa.ctl("cancel", "--all")

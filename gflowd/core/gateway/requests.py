@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gflowd.core.gateway.asking import File, Record, Seen
 
 ENVIRONMENTS, SCRIPTS = "env", "scripts"
-MOST_FILES = 4096
+MOST_FILES = 256  # each is written and synced while all others wait
 _ONCE = 32  # hexadecimal digits
 
 

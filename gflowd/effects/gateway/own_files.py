@@ -18,6 +18,8 @@ PASSABLE = 0o711  # a directory of root's that all may go through
 OWN = 0o700
 RECOUNT = 60.0  # seconds until sizes are counted, and files marked as used, again
 REMEMBERED = 10_000  # files
+SOONEST = 5.0  # seconds until sizes are counted again for one who has too much
+BLOCK = 4096  # bytes that a file takes at least
 FRESH = ".new."  # in the name of a file that is being written
 
 
@@ -93,11 +95,12 @@ class Keeper:
                 raise SystemFailed(f"{directory}: {error.strerror}") from error
 
     def _make_room(self, uid: int, size: int) -> None:
-        now = time.monotonic()
+        now, size = time.monotonic(), _taken(size)
         until, used = self._sizes.get(uid, (0.0, 0))
-        if now >= until or used + size > self.most:
+        if now >= until or (used + size > self.most and now >= until - RECOUNT + SOONEST):
             until, used = now + RECOUNT, sum(_size(self._state.path(place, str(uid))) for place in MODES)
         if used + size > self.most:
+            self._sizes[uid] = until, used
             raise Refused(f"your environments and scripts may not take more than {self.most >> 20} MiB here")
         self._sizes[uid] = until, used + size
 
@@ -175,9 +178,14 @@ def _write(path: str, content: bytes, mode: int, uid: int) -> None:
     os.rename(fresh, path)
 
 
+def _taken(size: int) -> int:
+    """What a file takes: very many small ones would take all names that a file system has."""
+    return -(-size // BLOCK) * BLOCK
+
+
 def _size(directory: str) -> int:
     try:
         with os.scandir(directory) as found:
-            return sum(each.stat(follow_symlinks=False).st_size for each in found)
+            return sum(_taken(each.stat(follow_symlinks=False).st_size) for each in found)
     except FileNotFoundError:
         return 0

@@ -37,6 +37,7 @@ DEADLINE = 5.0  # seconds from a connection to the last byte of its request
 ANSWER = 30.0  # seconds for the asker to take the answer
 AT_ONCE = 512  # connections that are accepted before requests are looked at
 FREE = 256 << 10  # bytes of any request that are taken without asking what its user has sent before
+FEW_FILES = 8  # that come with a request; each is synced
 PART = 256 << 10  # bytes that are read at a time
 BUSY = "gflowd's gateway has too much to do; try again"
 TOO_MANY = "you have too many requests under way; try again"
@@ -118,7 +119,9 @@ class Server:
                 if connection.answer is not None:
                     self._send(connection)
                 elif self._has_whole(connection):
-                    (self._heavy if connection.promised else ready).append(connection)
+                    ready.append(connection)
+        self._heavy += [each for each in ready if _is_heavy(each)]
+        ready = [each for each in ready if not _is_heavy(each)]
         self._answer(ready + self._heavy[:1])
         del self._heavy[:1]
         if mono >= self._look_at:
@@ -293,6 +296,12 @@ class Server:
     def _forget(self, fd: int) -> None:
         with contextlib.suppress(OSError):  # of a descriptor that is closed already
             self._epoll.unregister(fd)
+
+
+def _is_heavy(connection: _Connection) -> bool:
+    """Whether its request takes long, so that there is only one of these in a round."""
+    request = connection.request
+    return connection.promised > 0 or (isinstance(request, requests.Commit) and len(request.files) > FEW_FILES)
 
 
 def _tell(connection: socket.socket, answer: bytes) -> None:

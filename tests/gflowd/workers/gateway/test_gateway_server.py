@@ -19,6 +19,7 @@ from gflowd.core.job import codec
 from gflowd.core.job.records import PHASE, SPEC, WISH
 from gflowd.core.syntax import fast_json
 from gflowd.effects.doorbell import hang, listen
+from gflowd.effects.gateway import own_files
 from gflowd.effects.gateway.own_files import content_name
 from gflowd.effects.gateway.peers import Asker
 from gflowd.storage import history_queries
@@ -233,6 +234,17 @@ def test_long_requests_take_turns(gate: Gate) -> None:
     assert len(synced) == 2
 
 
+def test_requests_with_many_files_take_turns_and_keep_no_other_waiting(gate: Gate) -> None:
+    many = [[("env", ENVIRONMENT), *(("env", b"%d.%d" % (who, each)) for each in range(9))] for who in range(9)]
+    clients = [gate.begin(submission(files=files)) for files in many]
+    gate.work(2)
+    other = gate.begin(submission())
+    gate.work(2)
+    assert answer(other)[0]["first"] < len(many)
+    gate.work(len(many))
+    assert sorted(answer(client)[0]["first"] for client in clients)[-1] == len(many) + 1
+
+
 def test_a_long_answer_waits_for_who_takes_it_but_not_for_ever(gate: Gate) -> None:
     gate.ask(*[submission(comment="c" * 100_000)] * 4)
     gate.ask(*[submission(comment="c" * 100_000)] * 4)
@@ -300,6 +312,19 @@ def test_files_are_their_users_to_read_and_no_more_than_they_may_have(gate: Gate
         assert words in only(gate.ask(submission(files=files)))["error"]
     gate.peers.coming = Asker(ME, "stranger", frozenset())
     assert "may not submit" in only(gate.ask(submission()))["error"]
+
+
+def test_small_files_count_as_what_they_take_and_are_not_counted_for_each_refusal(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(first: int) -> str:
+        files = [("env", ENVIRONMENT), *(("env", b"%d" % (first + each)) for each in range(200))]
+        return str(only(gate.ask(submission(files=files))).get("error"))
+
+    assert told(0) == "None"
+    assert "more than 1 MiB" in told(1000)
+    monkeypatch.setattr(own_files, "_size", lambda _: pytest.fail("counted again"))
+    assert "more than 1 MiB" in told(2000)
 
 
 def test_only_one_gateway_listens_at_a_gate_and_a_dead_one_is_replaced(gate: Gate) -> None:
