@@ -119,8 +119,9 @@ def test_the_system_has_a_configuration_of_its_own_which_only_root_may_write(tmp
     assert (loaded.shared_enforce_gpus, loaded.shared_reserve) == ("everyone", "operators")
     assert [source.where for source in sources() if source.name == "shared.users"] == ["line 2"]
     assert loaded.quotas == {"default-user": {"max_running_jobs": 256}}
-    path.write_text("[quota.default_user]\nmax_running_gpus = 2\n[shared]\nmax_running_per_user = 3")
-    said = loader.load(str(path), {}, system=True).quotas
+    limited = tmp_path / "limited.toml"
+    limited.write_text("[quota.default_user]\nmax_running_gpus = 2\n[shared]\nmax_running_per_user = 3")
+    said = loader.load(str(limited), {}, system=True).quotas
     assert said == {"default-user": {"max_running_jobs": 3, "max_running_gpus": 2}}
     assert loader.load(None, {}, system=True).path == paths.SYSTEM_CONFIG
 
