@@ -5,6 +5,7 @@ A cluster that does not answer has said nothing: what was seen last stays, and i
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -279,7 +280,7 @@ class Mirror:
         if listing.is_waiting(seen):
             return states.sight(seen, written.NOTHING, is_late=False)
         written.look_afresh(directory)
-        is_late = watch.over_at is not None and now.mono >= watch.over_at + LATE
+        is_late = watch.over_at is not None and now.mono >= watch.over_at + LATE and self._is_directory_there()
         sight = states.sight(seen, written.observation(directory), is_late=is_late)
         if sight is not None and sight.end is None and listing.is_over(seen):
             watch.over_at = watch.over_at or now.mono
@@ -290,6 +291,9 @@ class Mirror:
         self, job: LiveJob, watch: Watch, intent: Intent, cluster_id: str | None, directory: str, now: Moment
     ) -> Sight | None:
         """The cluster has forgotten it, or never had it. What has begun is not begun again."""
+        if not self._is_directory_there():
+            self._look_again = now.mono + 1.0
+            return None
         written.look_afresh(directory)
         found = written.observation(directory)
         if found.status is not None or found.trouble is not None:
@@ -302,6 +306,10 @@ class Mirror:
             self._again(job.key, intent, now)
             return None
         return self._accounted(watch, found, cluster_id, now)
+
+    def _is_directory_there(self) -> bool:
+        """Whether what is not in it was not written; one that is not mounted says nothing."""
+        return os.path.isdir(self._setup.place.root)
 
     def _again(self, key: Key, intent: Intent, now: Moment) -> None:
         try:

@@ -26,7 +26,7 @@ from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, Job, Queued, Star
 from gflowd.core.moment import Moment
 from gflowd.effects import proc
 from gflowd.paths import Runtime, State
-from gflowd.workers.cluster_bridge import worker
+from gflowd.workers.cluster_bridge import mirror, worker
 from gflowd.workers.slots import SCHEDULER, Agenda, Post, Slots
 
 BOOT = proc.boot_id()
@@ -321,6 +321,23 @@ def test_without_the_directory_nothing_is_handed_over_and_it_is_said(stage: Stag
     assert "there is no such directory" in stage.until(lambda: stage.sights.unreachable.get("hpc"))
     assert stage.slurm.calls("sbatch") == []
     assert isinstance(stage.live[7].job.phase, Starting)  # type: ignore[union-attr]
+
+
+def test_a_record_that_cannot_be_read_is_not_taken_for_one_that_is_missing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "LATE", 0.0)
+    stage.add(7, 8)
+    stage.until(lambda: stage.known_id(8))
+    stage.run(7, "100")
+    shared = Path(stage.config.clusters["hpc"].directory)
+    shared.rename(shared.with_name("unmounted"))
+    stage.slurm.show(("100", "100", "N/A", "FAILED", "n1", stage.mark()))
+    stage.polls(5)
+    assert (stage.end(7), stage.end(8)) == (None, None)
+    shared.with_name("unmounted").rename(shared)
+    end = stage.until(lambda: stage.end(7))
+    assert (end.reason, end.exit_code) == (reasons.NON_ZERO_EXIT, 3)
 
 
 def test_what_was_removed_here_is_removed_there(stage: Stage) -> None:
