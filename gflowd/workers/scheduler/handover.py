@@ -118,7 +118,6 @@ class Handover:
         drained: bool,
     ) -> None:
         starting = {job.id for job, _ in plan.starts}.union(taken, plan.wants_gpu)
-        limited = {job.array_id for job, _ in plan.starts if job_queue.limit_of(job) is not None}  # and not live yet
         hopeless = self._hopeless(plan, sights)
         due = set(hopeless)
         waiting = (each for each in job_queue.anywhere if self._soonest is not None and each not in starting | hopeless)
@@ -131,8 +130,7 @@ class Handover:
         if drained or not due:
             return
         for job in job_queue.queue(now.wall, planner.shares):
-            is_to_go = job.id in due and job.id not in starting and job.array_id not in limited
-            if not is_to_go or not planner.ledger.admits(job.spec):
+            if job.id not in due or job.id in starting or not planner.ledger.admits(job.spec):
                 continue
             waited = None if job.id in hopeless else now.wall - job_queue.ready(job)
             name = policy.destination(job.spec, waited, self._clusters, sights.offers, room)
