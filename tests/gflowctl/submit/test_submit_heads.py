@@ -112,7 +112,7 @@ def test_an_exclusive_job_has_what_the_machine_has(ctl: Ctl) -> None:
     ("line", "said"),
     [
         ("# GFLOW --gpus=many", "job.sh: line 3: -g/--gpus/-G/--gpus-per-node/--gres: 'many' is not"),
-        ("# GFLOW --colour=red", "job.sh: line 3: --colour=red: not an option of gflowctl submit; --ignore-unknown-"),
+        ("# GFLOW --hue=red", "job.sh: line 3: --hue=red: not an option of gflowctl submit; --ignore-unknown-"),
         ("# GFLOW --hold true", "job.sh: line 3: true: not an option of gflowctl submit"),
         ("# GFLOW --time", "job.sh: line 3: -t/--time"),
         ("# GFLOW --output=job.sh/x", "job.sh: line 3: --output job.sh/x: "),
@@ -146,12 +146,12 @@ def test_an_option_of_the_command_line_is_not_blamed_on_the_head(ctl: Ctl) -> No
 
 
 def test_what_gflow_cannot_follow_can_be_ignored_and_is_named(ctl: Ctl) -> None:
-    job = script(ctl, "#SBATCH -N 2 -c 3", "# GFLOW --colour=red --hold", "# GFLOW --name=x")
+    job = script(ctl, "#SBATCH -N 2 -c 3", "# GFLOW --hue=red --hold", "# GFLOW --name=x")
     done = ctl.run("submit", "--parsable", "--ignore-unknown-directives", job)
     assert (done.returncode, done.stdout) == (0, "1\n")
     assert done.stderr.splitlines() == [
         "gflowctl: job.sh: line 2: ignored: #SBATCH --nodes=2: gflow runs jobs on one machine",
-        "gflowctl: job.sh: line 3: ignored: --colour=red --hold: --colour=red: not an option of gflowctl submit",
+        "gflowctl: job.sh: line 3: ignored: --hue=red --hold: --hue=red: not an option of gflowctl submit",
     ]
     assert (ctl.spec(1).cpus, ctl.spec(1).name, ctl.jobs("1")[0]["state"]) == (3, "x", "queued")
 
