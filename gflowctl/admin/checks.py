@@ -158,18 +158,21 @@ def state_directory(context: Context) -> Iterator[Finding]:
         yield Finding(
             WARN, told, "scripts run through their interpreters; if a program needs more, set GFLOW_STATE_DIR"
         )
-    yield from _space(root)
+    yield from _space(root, "the state")
+    jobs = context.state.jobs
+    if os.path.isdir(jobs) and os.stat(jobs).st_dev != os.stat(root).st_dev:
+        yield from _space(jobs, f"the directories of jobs ({jobs})")
 
 
-def _space(root: str) -> Iterator[Finding]:
+def _space(root: str, what: str) -> Iterator[Finding]:
     free = shutil.disk_usage(root).free
     inodes = os.statvfs(root)
     if free < LITTLE_SPACE:
-        yield Finding(WARN, f"only {free / (1 << 30):.1f}G free for the state", NO_START)
+        yield Finding(WARN, f"only {free / (1 << 30):.1f}G free for {what}", NO_START)
     elif inodes.f_files and not inodes.f_favail:
-        yield Finding(WARN, "no inode is free for the state", NO_START)
+        yield Finding(WARN, f"no inode is free for {what}", NO_START)
     else:
-        yield Finding(OK, f"{free / (1 << 30):.1f}G of disk free for the state")
+        yield Finding(OK, f"{free / (1 << 30):.1f}G of disk free for {what}")
 
 
 def filesystem(path: str) -> str:

@@ -49,8 +49,7 @@ def lines_of_array(view: View, first: Job, explain: Explain) -> list[tuple[str, 
         *array_summary.lines(view, first, explain),
         *((key, text) for key, text in _asked(view, first) if key not in ("GPU ids", "Time left", "Attempt")),
         ("Submitted", view.clock.stamp(first.spec.submitted_at)),
-        ("Directory", render.escape(first.spec.cwd)),
-        *((key, text) for key, text in _where(view, first) if key in ("Conda", "Git", "Script")),
+        *((key, text) for key, text in _where(view, first) if key in ("Directory", "Conda", "Git", "Script")),
     ]
 
 
@@ -160,7 +159,8 @@ def _used(job: Job) -> Iterator[tuple[str, str]]:
 
 def _where(view: View, job: Job) -> Iterator[tuple[str, str]]:
     spec, run = job.spec, job.run
-    yield "Directory", render.escape(spec.cwd)
+    if not descriptions.is_hidden(spec.command):
+        yield "Directory", render.escape(spec.cwd)
     if (on := descriptions.cluster(job)) is not None:
         yield "Cluster", render.escape(on)
     if spec.git is not None:

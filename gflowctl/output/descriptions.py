@@ -160,8 +160,19 @@ def reason(word: str) -> str:
     return f"{word} ({said})" if said else word
 
 
+def is_hidden(words: Sequence[str]) -> bool:
+    """Whether a command is another user's where jobs are private."""
+    if len(words) != 1 or not words[0].startswith("("):
+        return False
+    from gflowd.core.gateway.redaction import HIDDEN
+
+    return words[0] == HIDDEN
+
+
 def command_line(words: Sequence[str]) -> str:
-    """A command as one could type it."""
+    """A command as one could type it; what is hidden says so."""
+    if is_hidden(words):
+        return words[0]
     import shlex
 
     return shlex.join(words)

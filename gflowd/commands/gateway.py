@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         raise Refused(f"{state.root} has never been the state directory of gflowd run --system")
     config = _config(state, args.config)
     log.setup(state, "gateway", config.log_level, stderr=True)
+    launch.take_descriptors()
     listener = _passed()
     is_started_by_systemd = listener is not None
     if listener is None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     launch.add_options(parser)
-    launch.add_system(parser, "of the daemon for all users of this machine (root only)")
+    launch.add_system(parser, "reload the daemon for all users of this machine (root only)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -169,8 +169,8 @@ SETTINGS = (
             '"jobs"', "Who cannot open GPUs that are not theirs: off, nobody; jobs; everyone, logins too."),
     Setting("shared", "private_jobs", "shared_private_jobs", value_types.flag(), False, "false",
             "Hide commands, directories, comments and files of jobs from other users."),
-    Setting("shared", "top_priority", "shared_top_priority", value_types.whole(least=0), 10, "10",
-            "The highest priority that a user may give a job; operators may give any."),
+    Setting("shared", "top_priority", "shared_top_priority", value_types.whole(least=10), 10, "10",
+            "The highest priority that a user may give a job, at least the usual 10; operators may give any."),
     Setting("shared", "reserve", "shared_reserve", value_types.choice("operators", "everyone"), "operators",
             '"operators"', "Who may reserve GPUs: operators or everyone. Users who are no operators reserve for "
             "themselves, at most 20 times, and for the next 90 days."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import time
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from gflowd.core.gateway.asking import Seen
     from gflowd.core.gateway.protocol import Message
 
-NOT_THERE = "gflowd's gateway is not there (systemctl start gflow-gateway.socket)"
+SYSTEMD = "/run/systemd/system"  # exists if systemd runs the machine (sd_booted(3))
+NOT_THERE = "gflowd's gateway is not there ({})"
+BY_SYSTEMD, BY_GFLOWD = "systemctl start gflow-gateway.socket", "root starts it with gflowd run --system"
 BUSY = "gflowd's gateway has too much to do; try again"
 ENTRY = 5  # seconds to wait to be let in
 ANSWER = 30.0  # seconds that an answer may take
@@ -37,7 +40,8 @@ def ask(gate: str, request: bytes, patience: float = 10.0) -> Message:
                 raise
         except (FileNotFoundError, ConnectionRefusedError):
             if not was_sent or time.monotonic() + rest > deadline:
-                raise TryAgain(NOT_THERE) from None
+                start = BY_SYSTEMD if os.path.exists(SYSTEMD) else BY_GFLOWD
+                raise TryAgain(NOT_THERE.format(start)) from None
         except ConnectionError:
             was_sent = True
             if time.monotonic() + rest > deadline:

@@ -163,7 +163,10 @@ def test_private_jobs_show_how_they_stand_and_not_what_they_run() -> None:
         job = ada.submit("--comment", "mine", "--", "sh", "-c", "echo secret; exit 2")
         assert bob.ctl("wait", str(job), check=False).returncode == 2
         assert (shown(bob, str(job))["state"], shown(bob, str(job))["comment"]) == ("failed", None)
-        assert "secret" not in bob.ctl("show", str(job)).stdout
+        seen = bob.ctl("show", str(job)).stdout
+        assert "secret" not in seen
+        assert "\nCommand:   (private)\n" in seen
+        assert "Directory:" not in seen
         assert (
             shown(ada, str(job))["command"]
             == shown(operator, str(job))["command"]

@@ -25,8 +25,8 @@ FRESH = ".new."  # in the name of a file that is being written
 
 class Keeper:
     """Keeps what users send, by its content's name. `most`: bytes that one user may have there; `largest`: bytes of a
-    script. Knows how many these are, and counts them anew
-    now and then, since gflowd removes what is not used any more. Mutable.
+    script. Knows how many these are, and counts them anew now and then, since gflowd removes what is not used any more.
+    Mutable.
     """
 
     def __init__(self, state: paths.State, most: int, largest: int) -> None:

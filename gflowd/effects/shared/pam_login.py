@@ -180,7 +180,11 @@ def _run(session: Session, job: Job) -> None:
         session.end()
         raise
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        session.close()
+        raise
     if not child:
         _become(session, job, tell)
     os.close(tell)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MOST, MOST_OF_USER = 16, 4  # that are answered at a time
 WITHIN = 60  # seconds
 LAST = 1 << 20  # no descriptor is above
+NO_ROOM = "gflowd's gateway cannot start the process that reads the history ({}); try again"
 BUSY = "gflowd's gateway answers many questions to the history now; try again"
 
 
@@ -50,10 +51,18 @@ class Past:
         """Lets a process answer; what becomes readable when it has ended. Raises `TryAgain`."""
         if len(self._children) >= MOST or self._of_user[asker.uid] >= MOST_OF_USER:
             raise TryAgain(BUSY)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            raise TryAgain(NO_ROOM.format(error.strerror)) from None
         if pid == 0:
             self._answer(connection, asker, request)
-        pidfd = os.pidfd_open(pid)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise TryAgain(NO_ROOM.format(error.strerror)) from None
         self._children[pidfd] = pid, asker.uid
         self._of_user[asker.uid] += 1
         return pidfd

@@ -39,6 +39,7 @@ AT_ONCE = 512  # connections that are accepted before requests are looked at
 FREE = 256 << 10  # bytes of any request that are taken without asking what its user has sent before
 FEW_FILES = 8  # that come with a request; each is synced
 PART = 256 << 10  # bytes that are read at a time
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 BUSY = "gflowd's gateway has too much to do; try again"
 TOO_MANY = "you have too many requests under way; try again"
 
@@ -84,6 +85,7 @@ class Server:
         self._mono = 0.0  # of this round
         self._look_at = float("inf")  # monotonic: when some deadline may be over
         self._heavy: list[_Connection] = []  # whose requests are long: one in each round
+        self._spare = _nothing()  # a descriptor that makes room for another
         listener.setblocking(False)
         self._epoll = select.epoll()
         self._epoll.register(listener, select.EPOLLIN)
@@ -134,6 +136,8 @@ class Server:
             self._drop(connection)
         self._past.close()
         self._epoll.close()
+        if self._spare is not None:
+            os.close(self._spare)
 
     # coming
 
@@ -144,8 +148,10 @@ class Server:
         for _ in range(AT_ONCE):
             try:
                 found, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if error.errno not in NO_DESCRIPTOR or not self._turn_away():
+                    return
+                continue
             found.setblocking(False)
             try:
                 asker = self._peers.asker(found)
@@ -164,6 +170,23 @@ class Server:
                 yield connection
             elif connection.reader is not None and found.fileno() >= 0:
                 self._epoll.register(found, select.EPOLLIN)
+
+    def _turn_away(self) -> bool:
+        """Tells somebody for whom there is no descriptor to try again: else they would wait, and we would be called
+        without end. False if that cannot be.
+        """
+        if self._spare is None:
+            self._spare = _nothing()
+            return False
+        os.close(self._spare)
+        try:
+            found, _ = self._listener.accept()
+            _tell(found, protocol.encode(requests.failed(TryAgain(BUSY))))
+        except OSError:
+            return False
+        finally:
+            self._spare = _nothing()
+        return True
 
     def _check_room(self, asker: Asker) -> None:
         if self._of_user[asker.uid] >= self.limits.of_user:
@@ -302,6 +325,13 @@ def _is_heavy(connection: _Connection) -> bool:
     """Whether its request takes long, so that there is only one of these in a round."""
     request = connection.request
     return connection.promised > 0 or (isinstance(request, requests.Commit) and len(request.files) > FEW_FILES)
+
+
+def _nothing() -> int | None:
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def _tell(connection: socket.socket, answer: bytes) -> None:

@@ -113,9 +113,9 @@ def test_the_system_has_a_configuration_of_its_own_which_only_root_may_write(tmp
     loaded = loader.load(str(path), {}, system=True)
     assert settled(loaded)["shared_operators"] == ("@gflow-admin",)
     assert {path for path, _ in toml_file.entries(tomllib.loads(text))} >= set(settings.BY_PATH)
-    path.write_text("[shared]\nusers = ['ada', '@students']\ntop_priority = 7\nenforce_gpus = 'everyone'")
+    path.write_text("[shared]\nusers = ['ada', '@students']\ntop_priority = 17\nenforce_gpus = 'everyone'")
     loaded, sources = loader.explain(str(path), {}, system=True)
-    assert (loaded.shared_users, loaded.shared_top_priority) == (("ada", "@students"), 7)
+    assert (loaded.shared_users, loaded.shared_top_priority) == (("ada", "@students"), 17)
     assert (loaded.shared_enforce_gpus, loaded.shared_reserve) == ("everyone", "operators")
     assert [source.where for source in sources() if source.name == "shared.users"] == ["line 2"]
     assert loaded.quotas == {"default-user": {"max_running_jobs": 256}}
@@ -139,7 +139,7 @@ def test_the_system_has_a_configuration_of_its_own_which_only_root_may_write(tmp
         with pytest.raises(Refused, match=r"can be written by others than root: chmod go-w"):
             loader.load(str(name), {}, system=True)
     tmp_path.chmod(0o1777)
-    assert loader.load(str(link), {}, system=True).shared_top_priority == 7
+    assert loader.load(str(link), {}, system=True).shared_top_priority == 17
 
 
 def test_what_is_the_systems_is_refused_from_a_user(refusal: Refusal) -> None:

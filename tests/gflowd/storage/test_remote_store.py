@@ -133,10 +133,17 @@ def test_a_request_whose_answer_got_lost_is_the_same_one_when_it_is_sent_again(s
     assert len({head["once"] for head, _ in asked.asked}) == 1
 
 
-def test_one_that_stays_busy_or_stays_away_may_be_asked_later(store: Store, tmp_path: Path) -> None:
+def test_one_that_stays_busy_or_stays_away_may_be_asked_later(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = str(tmp_path / "gate.sock")
-    with pytest.raises(TryAgain, match=r"gateway is not there \(systemctl start gflow-gateway.socket\)"):
-        change(store, submit)
+    for runs, words in (
+        ("/", "systemctl start gflow-gateway.socket"),
+        ("/no", "root starts it with gflowd run --system"),
+    ):
+        monkeypatch.setattr(gate, "SYSTEMD", runs)
+        with pytest.raises(TryAgain, match=rf"gateway is not there \({words}\)"):
+            change(store, submit)
     store.lock_timeout = 0.01
     for answer, words in ((BUSY, "busy"), (b"", "ended before it had answered"), ({"again": True}, "kept changing")):
         with gateway(place, answer), pytest.raises(TryAgain, match=words):

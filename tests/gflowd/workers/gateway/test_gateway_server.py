@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -391,3 +392,27 @@ def test_questions_to_the_history_are_few_at_a_time(gate: Gate, monkeypatch: pyt
     for client in waiting:
         client.close()
     assert not gate.server.is_idle
+
+
+def test_without_processes_or_descriptors_it_says_so_and_goes_on(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(past, "History", lambda _: signal.pause())
+    for name in ("fork", "pidfd_open"):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, name, fail)
+            answered = only(gate.ask(asking.history("count")))
+            assert answered["status"] == 75
+            assert "cannot start the process that reads the history (Resource temporarily" in answered["error"]
+    client = gate.connect()
+    before, free = resource.getrlimit(resource.RLIMIT_NOFILE), os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    try:
+        gate.work()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert answer(client)[0]["status"] == 75
+    assert gate.server.is_idle
+    assert only(gate.ask(submission()))["first"] == 1
