@@ -147,6 +147,8 @@ MAY_IMPORT = (
             "gflowd.paths",
         ),
     ),
+    # who asks; whether the user database answers
+    ("gflowd.effects.gateway.peers", ("gflowd.core.", "gflowd.effects.shared.account")),
     # a cluster's programs, and what its nodes see
     (
         "gflowd.effects.cluster.",

@@ -94,7 +94,9 @@ def starting(context: Context) -> Iterator[Finding]:
         os.stat(path)
     except FileNotFoundError:
         remedy = "install it from the package gflow-system, or name another by shared.pam_service"
-        yield Finding(FAIL, f"{path}, by which accounts are checked, is missing: no job starts", remedy)
+        yield Finding(
+            FAIL, f"{path}, by which accounts are checked, is missing: /etc/pam.d/other decides instead", remedy
+        )
     else:
         yield Finding(OK, f"jobs are started by {_LAUNCHERS[config.shared_launcher]}, with accounts checked by {path}")
 

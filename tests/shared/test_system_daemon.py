@@ -110,7 +110,9 @@ def test_doctor_knows_whose_everything_is_to_be(machine: SharedMachine) -> None:
     told = findings(machine, "root")
     assert told["/var/lib/gflow/scheduler.lock has mode 644"] == "FAIL"
     assert told["/var/spool/gflow/jobs has mode 700"] == "FAIL"
-    assert told["/etc/pam.d/gflow, by which accounts are checked, is missing: no job starts"] == "FAIL"
+    assert (
+        told["/etc/pam.d/gflow, by which accounts are checked, is missing: /etc/pam.d/other decides instead"] == "FAIL"
+    )
     (machine.root / "etc/pam.d/gone").rename(machine.root / "etc/pam.d/gflow")
     machine.stop()
     told = findings(machine, "gfb")

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from gflowd.core.errors import Refused
+from gflowd.effects.shared import account
 
 SO_PEERGROUPS = 59  # socket(7); Python has no name for it
 MOST_GROUPS = 1024  # bytes that `getsockopt` takes in Python
@@ -35,7 +36,7 @@ class Peers:
         self._groups: dict[str, tuple[float, int | None]] = {}
 
     def asker(self, connection: socket.socket) -> Asker:
-        """Who connected. Raises OSError, `Refused` for a user without a name."""
+        """Who connected. Raises OSError, `Refused` for a user without a name, `TryAgain` as `name`."""
         _, uid, gid = _CREDENTIALS.unpack(
             connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )
@@ -45,13 +46,14 @@ class Peers:
         return Asker(uid, name, frozenset(_groups(connection, name, gid)))
 
     def name(self, uid: int) -> str | None:
-        """The name of a user id, None if it has none."""
+        """The name of a user id, None if it has none. Raises `TryAgain` where that cannot be known now."""
         now = time.monotonic()
         until, name = self._names.get(uid, (0.0, None))
         if now >= until:
             try:
                 name = pwd.getpwuid(uid).pw_name
             except KeyError:
+                account.check_absent(uid)
                 name = None
             self._names[uid] = now + REMEMBERED, name
         return name

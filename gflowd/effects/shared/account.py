@@ -33,12 +33,17 @@ def of_submitter(uid: int | None, name: str) -> Account:
     try:
         found = pwd.getpwuid(uid)
     except KeyError:
-        if (why := _trouble(uid)) not in ABSENT:
-            raise TryAgain(f"the user database cannot be asked for user {uid}: {os.strerror(why)}") from None
+        check_absent(uid)
         raise Refused(f"user {uid}, {name}, is no longer a user of this machine") from None
     if found.pw_name != name:
         raise Refused(f"user {uid} was {name} and is {found.pw_name} now")
     return Account(uid, found.pw_gid, name)
+
+
+def check_absent(uid: int) -> None:
+    """Raises `TryAgain` where not the user is missing, but the user database cannot be asked."""
+    if (why := _trouble(uid)) not in ABSENT:
+        raise TryAgain(f"the user database cannot be asked for user {uid}: {os.strerror(why)}")
 
 
 def _trouble(uid: int) -> int:

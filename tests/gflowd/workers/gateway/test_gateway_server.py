@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import resource
 import signal
 import socket
@@ -23,6 +24,7 @@ from gflowd.effects.doorbell import hang, listen
 from gflowd.effects.gateway import own_files
 from gflowd.effects.gateway.own_files import content_name
 from gflowd.effects.gateway.peers import Asker
+from gflowd.effects.shared import account
 from gflowd.storage import history_queries
 from gflowd.storage.history import Entry, History, Sheet
 from gflowd.storage.history_queries import Choice
@@ -416,3 +418,17 @@ def test_without_processes_or_descriptors_it_says_so_and_goes_on(gate: Gate, mon
     assert answer(client)[0]["status"] == 75
     assert gate.server.is_idle
     assert only(gate.ask(submission()))["first"] == 1
+
+
+def test_a_user_database_that_does_not_answer_is_asked_again(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    answers = [errno.ETIMEDOUT, 0]
+    with monkeypatch.context() as patched:
+        patched.setattr(pwd, "getpwuid", unknown)
+        patched.setattr(account, "_trouble", lambda _: answers.pop(0))
+        told = [only(gate.ask(submission())) for _ in range(2)]
+    assert [each["status"] for each in told] == [75, 1]
+    assert "the user database cannot be asked" in told[0]["error"]
+    assert "has no name" in told[1]["error"]
