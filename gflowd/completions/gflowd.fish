@@ -130,7 +130,7 @@ complete -c gflowd -n '_shtab_gflowd_using reload' -l gpu-allocation -l gpu-allo
 complete -c gflowd -n '_shtab_gflowd_using reload' -l gpu-poll-interval -l gpu-poll-interval-secs -x -d 'seconds between polls of the GPUs (at least 1)'
 complete -c gflowd -n '_shtab_gflowd_using reload' -l simulate-gpus -x -d 'simulate GPUs instead of using real ones, e.g. 4x24G'
 complete -c gflowd -n '_shtab_gflowd_using reload' -s v -l verbose -d 'log everything the daemon does'
-complete -c gflowd -n '_shtab_gflowd_using reload' -l system -d 'of the daemon for all users of this machine (root only)'
+complete -c gflowd -n '_shtab_gflowd_using reload' -l system -d 'reload the daemon for all users of this machine (root only)'
 complete -c gflowd -n '_shtab_gflowd_using reload' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
 complete -c gflowd -n '_shtab_gflowd_using reload' -l state-dir -xka "(__fish_complete_directories)" -d 'where gflow keeps its state'
 complete -c gflowd -n '_shtab_gflowd_using reload' -l color -xka "never auto always" -d 'when to use colour (default auto: on a terminal)'

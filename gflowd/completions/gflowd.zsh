@@ -113,7 +113,7 @@ _shtab_gflowd_reload_options=(
   {--gpu-poll-interval,--gpu-poll-interval-secs}"[seconds between polls of the GPUs (at least 1)]:SECONDS:"
   "--simulate-gpus[simulate GPUs instead of using real ones, e.g. 4x24G]:N[xMEM]:"
   {-v,--verbose}"[log everything the daemon does]"
-  "--system[of the daemon for all users of this machine (root only)]"
+  "--system[reload the daemon for all users of this machine (root only)]"
   "--config[the configuration file]:FILE:_files"
   "--state-dir[where gflow keeps its state]:DIR:_files -/"
   "--color[when to use colour (default auto\: on a terminal)]:color:(never auto always)"
