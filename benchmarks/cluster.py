@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 JOBS, ELEMENTS, ONE_BY_ONE = 100, 1000, 20
 TICK = os.sysconf("SC_CLK_TCK")
+ALIVE = ("PENDING", "RUNNING", "COMPLETING")
 PROCESSES = ("cluster_bridge", "scheduler")
 
 
@@ -80,7 +81,7 @@ def one_by_one(machine: Any, cluster: Any) -> None:
         there = machine.until(job_id, "running")["cluster_id"]
         waits = machine.begin("wait", str(job_id))
         (machine.work / f"go.{number}").touch()
-        while cluster.run("squeue", "-h", "-t", "all", "-j", there, "-o", "%T").strip() != "COMPLETED":
+        while cluster.run("squeue", "-h", "-t", "all", "-j", there, "-o", "%T").strip() in ALIVE:
             time.sleep(0.02)
         slurm = time.time()
         waits.communicate()

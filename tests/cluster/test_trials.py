@@ -49,7 +49,9 @@ def test_a_job_runs_on_a_node_and_all_is_known_here(machine: Machine) -> None:
     machine.ran_exactly_once([job_id])
 
 
-def test_exits_are_those_of_the_exit_record(machine: Machine) -> None:
+def test_exits_are_those_of_the_exit_record_and_slurm_knows_good_from_bad(
+    machine: Machine, cluster: SlurmCluster
+) -> None:
     wanted = {
         "exit 0": ("finished", 0, None), "exit 7": ("failed", 7, None), "exit 126": ("failed", 126, None),
         "exit 255": ("failed", 255, None), "kill -KILL $$": ("failed", None, 9), "kill -SEGV $$": ("failed", None, 11),
@@ -58,6 +60,9 @@ def test_exits_are_those_of_the_exit_record(machine: Machine) -> None:
     machine.wait(*ids)
     jobs = machine.jobs()
     assert {i: (jobs[i]["state"], jobs[i]["exit_code"], jobs[i]["signal"]) for i in ids} == ids
+    there = cluster.jobs()
+    said = {i: there[jobs[i]["cluster_id"]]["state"] for i in ids}
+    assert said == {i: "COMPLETED" if end[0] == "finished" else "FAILED" for i, end in ids.items()}
 
 
 def test_fifty_jobs_with_dependencies_of_all_kinds_run_once_each(machine: Machine) -> None:
@@ -101,6 +106,7 @@ def test_cancelling_signals_the_job_as_here(machine: Machine) -> None:
     stubborn = machine.submit(*THERE, "--grace", "0.5s", "--wrap", "trap '' INT TERM; echo x >>began; sleep 1000")
     waiting = machine.submit(*THERE, "-c", "32", "-m", "32000", "--wrap", "true")
     eventually(lambda: len(machine.lines("began")) == 2)
+    machine.until_in([polite, stubborn], "running")  # until we have seen it begin, Slurm's plain scancel ends it
     machine.ctl("cancel", f"{polite},{stubborn},{waiting}")
     found = ends(machine, polite, stubborn, waiting)
     assert [end[:2] for end in found[:2]] == [("cancelled", "CancelledByUser")] * 2

@@ -143,9 +143,11 @@ record() {
   exec 9>&-
   [ -p "$bell" ] && printf e 1<>"$bell"
   [ -t 0 ] && exec sleep 2 <&- >&- 3>&-  # tmux drops output in flight when its child ends, not when the tty is closed
-  exit
+  %(end)b
 }
 """
+_END = b"exit"
+_END_THERE = b"""case $1 in [0-9]*) exit "${1%% *}" ;; *) exit 125 ;; esac"""  # a cluster tells its own users by it
 
 _PID_LINE = b"""printf '%s %s\\n' "$boot" "$stat" >pid"""
 _PID_LINES = (  # in one write
@@ -279,6 +281,7 @@ def job_script(launch: Launch) -> bytes:
             b"alone": b"" if launch.output is None or launch.relay is not None else _alone(launch),
             b"pid": _PID_LINES if launch.remote else _PID_LINE,
             b"begun": _begun(launch),
+            b"end": _END_THERE if launch.remote else _END,
         },
         b"cd %b || record %b\n" % (quote(launch.cwd), _trouble(b"cannot enter ", launch.cwd)),
         b"[ -r %b ] || record 'launch its environment is gone'\n" % quote(launch.environment),

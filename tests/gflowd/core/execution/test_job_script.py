@@ -285,6 +285,15 @@ def test_on_a_node_of_a_cluster_it_names_that_and_holds_nothing(attempt: Attempt
     assert not (attempt.directory / "alive").exists()
 
 
+def test_on_a_node_of_a_cluster_its_status_is_the_commands(attempt: Attempt) -> None:
+    """By it the cluster tells good ends from bad ones; here nobody reads it."""
+    ends = {b"exit 0": 0, b"exit 4": 4, b"kill -9 $$": 137}
+    for text, status in ends.items():
+        assert attempt.spawn(b"/bin/sh", b"-c", text, remote=True).wait(LIMIT) == status
+        os.unlink(attempt.directory / "pid")
+    assert attempt.spawn(b"/bin/true", remote=True, cwd=b"/nowhere").wait(LIMIT) == 125
+
+
 def test_many_copies_at_once_run_the_command_once(attempt: Attempt) -> None:
     path = attempt.write(b"/bin/sh", b"-c", b"echo ran >>ran")
     copies = [attempt.spawn_again(path) for _ in range(8)]
