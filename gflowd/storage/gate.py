@@ -20,6 +20,7 @@ NOT_THERE = "gflowd's gateway is not there ({})"
 BY_SYSTEMD, BY_GFLOWD = "systemctl start gflow-gateway.socket", "root starts it with gflowd run --system"
 BUSY = "gflowd's gateway has too much to do; try again"
 ENTRY = 5  # seconds to wait to be let in
+COMES_BACK = 2.0  # seconds to wait where one has listened: gflowd may be starting it again
 ANSWER = 30.0  # seconds that an answer may take
 BLOCK = 1 << 18  # bytes
 FIRST_REST, LONGEST_REST = 0.02, 0.5  # seconds between two tries
@@ -28,9 +29,10 @@ FIRST_REST, LONGEST_REST = 0.02, 0.5  # seconds between two tries
 def ask(gate: str, request: bytes, patience: float = 10.0) -> Message:
     """The answer to a message of `asking`. Sends it again for `patience` seconds while the gateway is busy, or ends
     before it has answered: whoever asks for a change says in it that it is the same one. Raises the error that the
-    answer tells of, `TryAgain` where nobody listens, `SystemFailed` for what is no answer.
+    answer tells of, `TryAgain` where nobody listens, nor does in a moment, `SystemFailed` for what is no answer.
     """
-    deadline, rest, was_sent = time.monotonic() + patience, FIRST_REST, False
+    begun, rest, was_sent = time.monotonic(), FIRST_REST, False
+    deadline, back = begun + patience, begun + min(patience, COMES_BACK)
     while True:
         try:
             answer = _answer(gate, request)
@@ -38,8 +40,9 @@ def ask(gate: str, request: bytes, patience: float = 10.0) -> Message:
         except TryAgain:
             if time.monotonic() + rest > deadline:
                 raise
-        except (FileNotFoundError, ConnectionRefusedError):
-            if not was_sent or time.monotonic() + rest > deadline:
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            until = deadline if was_sent else back if isinstance(error, ConnectionRefusedError) else begun
+            if time.monotonic() + rest > until:
                 start = BY_SYSTEMD if os.path.exists(SYSTEMD) else BY_GFLOWD
                 raise TryAgain(NOT_THERE.format(start)) from None
         except ConnectionError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+from contextlib import ExitStack
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +133,28 @@ def test_a_request_whose_answer_got_lost_is_the_same_one_when_it_is_sent_again(s
     assert by == 42 - PROVISIONAL
     assert len(asked.asked) == 4
     assert len({head["once"] for head, _ in asked.asked}) == 1
+
+
+def test_one_that_is_started_again_is_waited_for_a_moment(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(tmp_path / "gate.sock")
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(place)
+    with ExitStack() as stack:
+
+        def start(_: float) -> None:
+            os.unlink(place)
+            stack.enter_context(gateway(place, DONE))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(gate.time, "sleep", start)
+            assert change(store, submit)[1] == 42 - PROVISIONAL
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(place)
+    monkeypatch.setattr(gate, "COMES_BACK", 0.0)
+    with pytest.raises(TryAgain, match="gateway is not there"):
+        change(store, submit)
 
 
 def test_one_that_stays_busy_or_stays_away_may_be_asked_later(
