@@ -67,6 +67,8 @@ def suspended(job: Job, *, releases_cpus: bool) -> Wish | str:
     """It is to stand still, perhaps without its CPUs."""
     if not isinstance(job.phase, Starting | Running | Suspended) or job.wish.cancelled_at is not None:
         raise Refused(f"is {_state(job)}; only running jobs can be suspended")
+    if job.run is not None and job.run.cluster is not None:
+        raise Refused(f"runs on cluster {job.run.cluster}, where gflow cannot suspend it")
     if not job.is_to_stand_still:
         return job.wish.replace(suspended=job.attempt, releases_cpus=releases_cpus)
     if releases_cpus and not job.wish.releases_cpus:

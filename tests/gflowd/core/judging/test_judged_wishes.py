@@ -9,11 +9,12 @@ from asking import ADA, ADAS, ENDED, NOW, OPERATOR, RUN, RUNNING, STARTED, Recor
 
 from gflowd.core.errors import Refused
 from gflowd.core.job import codec
-from gflowd.core.job.model import Ended, Queued, Starting, Stopping, Suspended, Wish
+from gflowd.core.job.model import Ended, Queued, Running, Starting, Stopping, Suspended, Wish
 from gflowd.core.judging import wish_rules
 
 STARTING = codec.encode_phase(Starting(run=RUN))
 SUSPENDED = codec.encode_phase(Suspended(run=RUN, started=STARTED, since_at=1.0, since_mono=1.0, since_boot="b"))
+THERE = codec.encode_phase(Running(run=RUN.replace(cluster="hpc"), started=STARTED))
 STOPPING = codec.encode_phase(
     Stopping(run=RUN, started=STARTED, why="TimeLimit", since_at=1.0, since_mono=1.0, since_boot="b")
 )
@@ -56,6 +57,7 @@ REFUSED: list[tuple[Any, dict[str, Any], dict[str, Any], dict[str, Any], str]] =
     (RUNNING, {}, {}, {"begin_at": 5.0}, "job 7 is running; only a queued job has a begin time"),
     (ENDED, {}, {}, {"cancelled_at": 1.0}, "job 7 has already ended (failed)"),
     (ENDED, {}, {}, {"suspended": 1}, "job 7 is failed; only running jobs can be suspended"),
+    (THERE, {}, {}, {"suspended": 1}, "job 7 runs on cluster hpc, where gflow cannot suspend it"),
     (ENDED, {}, {}, {"requeued": 5}, "job 7 cannot have requeued set to 5 now"),
     (ENDED, LATE, {}, {"requeued": 1}, "job 7 cannot be requeued: the deadline has passed"),
     (ENDED, {}, {"requeued": 1}, {}, "job 7 is already queued"),
