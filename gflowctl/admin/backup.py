@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import tempfile
 import time
+from hashlib import blake2b
 
 from gflowctl.admin import backup_file
 from gflowd import __version__, paths
 from gflowd.core.errors import Refused, SystemFailed
+from gflowd.core.gateway.protocol import TAIL_LIMIT
 from gflowd.core.job.records import HEADER
 
 TYPE_CHECKING = False
@@ -17,6 +21,9 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.storage.record_log import Fold
+
+_IS_CONTENT = re.compile(r"[0-9a-f]{32}").fullmatch  # not what gflowd makes of it
+_IS_OF_USER = re.compile(r"(?:env|scripts)/[0-9]+/[0-9a-f]{32}").fullmatch
 
 
 def save(context: Context, path: str, *, logs: bool) -> Fold:
@@ -48,7 +55,7 @@ def _files(context: Context, *, logs: bool) -> Iterator[tuple[str, str]]:
         for name in _listed(state.path(folder)):
             yield f"{folder}/{name}", state.path(folder, name)
             if state.shared is not None:  # it is a user's
-                for kept in _listed(state.path(folder, name)):
+                for kept in filter(_IS_CONTENT, _listed(state.path(folder, name))):
                     yield f"{folder}/{name}/{kept}", state.path(folder, name, kept)
     if logs:
         for job in _listed(state.jobs):
@@ -74,7 +81,11 @@ def _add(writer: backup_file.Writer, name: str, place: str) -> None:
     except OSError:
         return
     with os.fdopen(fd, "rb") as file:
-        if os.path.isfile(f"/proc/self/fd/{fd}"):
+        if _IS_OF_USER(name) and os.path.isfile(f"/proc/self/fd/{fd}"):  # who may have made it any size since
+            content = file.read(TAIL_LIMIT)
+            if blake2b(content, digest_size=16).hexdigest() == os.path.basename(name):
+                writer.copy(name, io.BytesIO(content), len(content))
+        elif os.path.isfile(f"/proc/self/fd/{fd}"):
             writer.copy(name, file, os.fstat(fd).st_size)
 
 

@@ -167,6 +167,13 @@ def test_private_jobs_show_how_they_stand_and_not_what_they_run() -> None:
         assert "secret" not in seen
         assert "\nCommand:   (private)\n" in seen
         assert "Directory:" not in seen
+        script = ada.write("job.sh", "#!/secret\n", 0o755)
+        lost = ada.submit(str(script))
+        assert ada.ctl("wait", str(lost), check=False).returncode != 0
+        assert [shown(each, str(lost))["reason"] for each in (bob, ada)] == [
+            "LaunchFailed:(private)",
+            "LaunchFailed:its interpreter is missing or cannot be executed: /secret",
+        ]
         assert (
             shown(ada, str(job))["command"]
             == shown(operator, str(job))["command"]

@@ -89,6 +89,7 @@ def test_an_environment_that_its_user_changed_is_not_read_whole(machine: SharedM
     gfa.ctl("release", str(job))
     assert "is not what was submitted" in reason(gfa, job)
     others_run(machine)
+    machine.as_user("root").ctl("backup", "/root/backup.tar.gz", timeout=20)
 
 
 @pytest.mark.parametrize("place", ["env", "scripts"])

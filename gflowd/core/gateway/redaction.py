@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 HIDDEN = "(private)"
+_TELLING = "LaunchFailed:"
 # Fields of a spec that all may see; what a later version adds is hidden until it is named here.
 SHOWN = (
     "all_memory", "batch", "begin_at", "cluster", "cpus", "deadline", "early_signal", "exclusive", "executor",
@@ -33,3 +34,8 @@ def spec(raw: Mapping[str, Any]) -> dict[str, Any]:
             ]
         shown["family"] = family
     return shown
+
+
+def end(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record of how another user's job, or an attempt at it, is or ended: not which file could not be opened."""
+    return {**raw, "reason": f"{_TELLING}{HIDDEN}"} if str(raw.get("reason")).startswith(_TELLING) else raw

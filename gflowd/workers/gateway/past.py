@@ -7,18 +7,20 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from bisect import bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from gflowd.core.errors import BadUsage, GflowError, TryAgain
-from gflowd.core.gateway import protocol, redaction, requests
+from gflowd.core.gateway import protocol, requests
 from gflowd.core.job.records import SPEC
 from gflowd.storage import history_queries
 from gflowd.storage.history import History
 from gflowd.storage.history_queries import Choice
 from gflowd.workers import base
+from gflowd.workers.gateway.views import REDACTED
 
 if TYPE_CHECKING:
     import socket
@@ -115,7 +117,7 @@ class Past:
         try:
             found = _asked(history, request.query, request.args)
             if request.query == "records" and not self._may_see_all(asker):
-                found = [_redacted(record, asker) for record in found]
+                found = _redacted(found, asker)
             return protocol.encode({"ok": True}, orjson.dumps(found, default=list))
         except GflowError as error:
             return protocol.encode(requests.failed(error))
@@ -126,9 +128,19 @@ class Past:
                 history.close()
 
 
-def _redacted(record: history_queries.Record, asker: Asker) -> history_queries.Record:
-    kind, key, value = record
-    return (kind, key, redaction.spec(value)) if kind == SPEC and value.get("uid") != asker.uid else record
+def _redacted(records: list[history_queries.Record], asker: Asker) -> list[history_queries.Record]:
+    """The specs are there, and the ids of an array's jobs follow that of its spec."""
+    owners = {int(key): value.get("uid") for kind, key, value in records if kind == SPEC}
+    firsts = sorted(owners)
+
+    def is_own(key: int | str) -> bool:
+        place = bisect_right(firsts, int(str(key).partition(".")[0]))
+        return place > 0 and owners[firsts[place - 1]] == asker.uid
+
+    return [
+        (kind, key, value if kind not in REDACTED or is_own(key) else REDACTED[kind](value))
+        for kind, key, value in records
+    ]
 
 
 _QUERIES: dict[str, Callable[..., Any]] = {

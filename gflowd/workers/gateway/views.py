@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gflowd.core.gateway import redaction
-from gflowd.core.job.records import HEADER, SPEC
+from gflowd.core.job.records import ATTEMPT, HEADER, PHASE, SPEC
 from gflowd.storage.record_log import FORMAT, encode_line
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gflowd.storage.record_log import Fold, Key
     from gflowd.workers.gateway.rounds import Rounds
 
+REDACTED = {SPEC: redaction.spec, PHASE: redaction.end, ATTEMPT: redaction.end}
 Lines = dict[Any, tuple[Any, bytes]]  # by id: the value, and its line
 
 
@@ -39,15 +40,20 @@ class Views:
             if kind == HEADER:
                 continue
             whole = self._of_kind(fold, kind, records)
-            if kind != SPEC or sees_all:
+            if kind not in REDACTED or sees_all:
                 parts += whole
                 continue
             hidden = self._of_kind(fold, kind, records, redacted=True)
-            owners = [value.get("uid") for value in records.values()]
             parts += [
-                line if uid == asker.uid else other for uid, line, other in zip(owners, whole, hidden, strict=True)
+                line if line == other or self._owner(fold, key) == asker.uid else other
+                for key, line, other in zip(records, whole, hidden, strict=True)
             ]
         return {"ok": True, "seen": list(self._rounds.follower.seen)}, b"".join(parts)
+
+    def _owner(self, fold: Fold, key: int | str) -> object:
+        """Whose job a record of this key is about."""
+        job_id = key if isinstance(key, int) else int(key.partition(".")[0])
+        return fold.of(SPEC).get(self._rounds.court.spec_of(job_id), {}).get("uid")
 
     def _of_kind(self, fold: Fold, kind: str, records: dict[Any, Any], *, redacted: bool = False) -> list[bytes]:
         before = self._lines.get((kind, redacted), {})
@@ -55,7 +61,7 @@ class Views:
         for key, value in records.items():
             known = before.get(key)
             if known is None or known[0] is not value:
-                known = value, _line(fold, (kind, key), redaction.spec(value) if redacted else value)
+                known = value, _line(fold, (kind, key), REDACTED[kind](value) if redacted else value)
             now[key] = known
         self._lines[kind, redacted] = now
         return [line for _, line in now.values()]
