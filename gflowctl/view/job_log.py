@@ -22,12 +22,17 @@ BLOCK = 1 << 16  # bytes
 
 
 def open_log(path: str) -> int | None:
-    """A descriptor; None if there is no such file yet. Raises `Refused` where it cannot be shown."""
+    """A descriptor; None if there is no such file yet. Raises `Refused` where it cannot be shown. Root follows no link
+    that another user may have put there.
+    """
+    alien = os.O_NOFOLLOW if os.geteuid() == 0 and _owner(path) not in (0, None) else 0
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | alien)
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno == errno.ELOOP and alien:
+            raise Refused(f"{path} is a symbolic link{_whose(path)}; root does not follow it") from None
         raise Refused(f"{path}: {error.strerror}{_whose(path) if error.errno == errno.EACCES else ''}") from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -40,10 +45,18 @@ def _whose(path: str) -> str:
     import pwd
 
     try:
-        uid = os.stat(os.path.dirname(path)).st_uid
-        return "" if uid == os.geteuid() else f"; it belongs to {pwd.getpwuid(uid).pw_name}"
-    except (OSError, KeyError):
+        uid = _owner(path)
+        return "" if uid is None or uid == os.geteuid() else f"; it belongs to {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
         return ""
+
+
+def _owner(path: str) -> int | None:
+    """The uid of who has the directory in which a file is."""
+    try:
+        return os.stat(os.path.dirname(path)).st_uid
+    except OSError:
+        return None
 
 
 class JobLog:
