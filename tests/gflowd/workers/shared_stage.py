@@ -100,5 +100,5 @@ def shared_jobs(wiring: Wiring) -> Iterator[SharedJobs]:
             if "." in name and name.partition(".")[0].isdecimal():
                 groups.kill((int(name.partition(".")[0]), int(name.partition(".")[2])))
         made.wait()
-        eventually(lambda: (groups.close(), not os.path.exists(groups.root))[1])
+        eventually(lambda: (groups.close(age=0.0), not os.path.exists(groups.root))[1])
         shutil.rmtree(place)
