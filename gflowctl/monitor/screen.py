@@ -178,7 +178,9 @@ class Monitor(App[None]):
     # what is told
 
     def on_told(self, message: Told) -> None:
-        """Shows it."""
+        """Shows it, unless the screen is being left."""
+        if not self.screen_stack:
+            return
         match message.what:
             case Picture() as picture:
                 self._show(picture)
