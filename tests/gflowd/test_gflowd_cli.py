@@ -25,7 +25,7 @@ Run = Callable[..., tuple[int, str, str]]  # words of the command line; environm
 STAND_IN = """
 import os, signal, sys, types
 
-def serve(state, runtime, config, *, reload, on_ready, to_stderr=False):
+def serve(state, runtime, config, *, reload, on_ready, to_stderr=False, known=None):
     from gflowd import log
     def show(config):
         with open(state.path("shown"), "a") as file:

@@ -44,3 +44,11 @@ def test_a_field_that_nobody_has_thought_of_is_hidden() -> None:
         "append", "asked", "command", "comment", "conda_env", "cwd", "env", "error", "family", "git", "input", "limits",
         "notify", "notify_email", "notify_on", "once", "output", "pty", "relay", "script", "submit_dir", "umask",
     }, "say of a new field whether all may see it"  # fmt: skip
+
+
+def test_of_an_end_it_is_hidden_which_file_could_not_be_opened() -> None:
+    told = {"is": "ended", "state": "failed", "reason": "LaunchFailed:cannot enter /home/ada/secret"}
+    assert redaction.end(told) == {**told, "reason": "LaunchFailed:(private)"}
+    other = {"is": "ended", "state": "failed", "reason": "NonZeroExit"}
+    assert redaction.end(other) is other
+    assert redaction.end({"is": "queued"}) == {"is": "queued"}

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from gflowd.core.errors import Refused
-from gflowd.core.job import codec, records
+from gflowd.core.job import codec, field_rules, record_rules, records
 from gflowd.core.job.field_rules import LARGEST_WHOLE
 from gflowd.core.job.model import RANGES, Ended, Spec, Wish
 from gflowd.core.job.record_rules import fault, make_sense, sound
@@ -239,3 +239,16 @@ def test_a_submission_is_held_against_the_same_ranges(name: str) -> None:
     for value in (least, most):
         validation.checked(codec.decode_spec({**SPEC, name: value}), Limits())
         assert fault("spec", 1, AFTER, {**SPEC, name: value}) is None
+
+
+def test_rules_that_are_made_when_first_needed_judge_as_others() -> None:
+    """They are kept then; here they are made anew."""
+    needs, retry = field_rules.Later(record_rules._needs), field_rules.Later(record_rules._retry)
+    for rule, right, wrong in (
+        (needs, {"dependencies": [{"kind": "afterok", "id": 1}]}, {"dependencies": [{"kind": "afterok", "id": None}]}),
+        (needs, {"dependencies": [{"kind": "singleton"}], "auto_cancel": True}, {"dependency_mode": "some"}),
+        (retry, {"on": ["failure", 3]}, {"on": ["failure", 300]}),
+        (retry, {"on": ["failure"], "factor": 2.0}, {"delay": -1}),
+    ):
+        assert rule([right])
+        assert not field_rules.holds(rule, [wrong])
