@@ -37,6 +37,7 @@ def put(path: Path, *, old: bool) -> Path:
     return path
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # another removal may run at its end
 def test_what_is_too_old_is_removed_by_its_user(jobs: SharedJobs) -> None:
     for job_id in (1, 2):
         jobs.prepare(job_id, "true")
