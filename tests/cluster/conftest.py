@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support import slurm_cluster
+from support import obstacles, slurm_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if why := slurm_cluster.obstacle():
-        for item in items:
-            if "cluster" in item.path.parts:
-                item.add_marker(pytest.mark.skip(reason=f"no Slurm: {why}"))
+    why = slurm_cluster.obstacle()
+    obstacles.skip_below(__file__, items, why and f"no Slurm: {why}")
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support import shared_machine
+from support import obstacles, shared_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if why := shared_machine.obstacle():
-        for item in items:
-            if "shared" in item.path.parts:
-                item.add_marker(pytest.mark.skip(reason=f"no shared machine: {why}"))
+    why = shared_machine.obstacle()
+    obstacles.skip_below(__file__, items, why and f"no shared machine: {why}")
 
 
 @pytest.fixture(scope="module")
