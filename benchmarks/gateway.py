@@ -24,6 +24,7 @@ from report import line
 from support import lone_gateway  # type: ignore[import-not-found]
 
 from gflowd.core.gateway import asking as requests
+from gflowd.core.job.records import PROVISIONAL
 from gflowd.paths import State
 from gflowd.storage import gate
 from gflowd.storage.store import Store
@@ -94,7 +95,7 @@ def asking(lone: lone_gateway.LoneGateway) -> Callable[[], Callable[[], None]]:
     """A client of the gateway."""
 
     def prepare() -> Callable[[], None]:
-        records = [("spec", requests.PROVISIONAL, lone_gateway.spec())]
+        records = [("spec", PROVISIONAL, lone_gateway.spec())]
 
         def ask() -> None:
             gate.ask(lone.gate, requests.commit(os.urandom(16).hex(), None, (), records), 60.0)

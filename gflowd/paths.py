@@ -25,6 +25,7 @@ LONGEST_NAME_IN_RUN = len("/manager.0000000000.sock")
 SYSTEM_STATE, SYSTEM_RUNTIME, SYSTEM_CONFIG = "/var/lib/gflow", "/run/gflow", "/etc/gflow/gflow.toml"
 SYSTEM_GATE, SYSTEM_JOBS = f"{SYSTEM_RUNTIME}/gate.sock", "/var/spool/gflow/jobs"
 PRIVATE, PUBLIC = 0o600, 0o644  # modes of files
+PASSABLE = 0o711  # of a directory of root's that others may pass through and not read
 
 
 def default_state_dir(environ: Mapping[str, str]) -> str:
@@ -358,21 +359,25 @@ def passable_directory(path: str) -> None:
     """
     check_trusted(path)
     try:
-        _make_passable(path)
+        make_passable(path)
         if not os.path.isdir(path):
             raise Refused(f"{path} is not a directory; move it away")
-        if stat.S_IMODE(os.stat(path).st_mode) & 0o777 != 0o711:
-            os.chmod(path, 0o711)  # noqa: S103 -- what others may read in it is up to each file
+        if stat.S_IMODE(os.stat(path).st_mode) & 0o777 != PASSABLE:
+            os.chmod(path, PASSABLE)  # what others may read in it is up to each file
     except OSError as error:
         raise SystemFailed(f"{path}: {error.strerror}") from error
 
 
-def _make_passable(path: str) -> None:
+def make_passable(path: str) -> None:
+    """Creates such a directory, with parents; leaves what is there. Raises OSError."""
     if os.path.lexists(path):
         return
-    _make_passable(os.path.dirname(path))
-    os.mkdir(path, 0o700)
-    os.chmod(path, 0o711)  # noqa: S103 -- mkdir's mode is cut by the umask
+    make_passable(os.path.dirname(path))
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:  # another process was as quick
+        return
+    os.chmod(path, PASSABLE)  # mkdir's mode is cut by the umask
     sync_directory(os.path.dirname(path))
 
 
@@ -603,6 +608,17 @@ def sync_directory(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def content_name(content: bytes) -> str:
+    """The name of an environment or script that is kept: BLAKE2b of 128 bits in hex. Importing hashlib for it would
+    cost ten times as much.
+    """
+    try:
+        from _blake2 import blake2b
+    except ImportError:
+        from hashlib import blake2b
+    return blake2b(content, digest_size=16).hexdigest()
 
 
 def machine() -> str:

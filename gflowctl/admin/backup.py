@@ -7,7 +7,6 @@ import os
 import re
 import tempfile
 import time
-from hashlib import blake2b
 
 from gflowctl.admin import backup_file
 from gflowd import __version__, paths
@@ -83,7 +82,7 @@ def _add(writer: backup_file.Writer, name: str, place: str) -> None:
     with os.fdopen(fd, "rb") as file:
         if _IS_OF_USER(name) and os.path.isfile(f"/proc/self/fd/{fd}"):  # who may have made it any size since
             content = file.read(TAIL_LIMIT)
-            if blake2b(content, digest_size=16).hexdigest() == os.path.basename(name):
+            if paths.content_name(content) == os.path.basename(name):
                 writer.copy(name, io.BytesIO(content), len(content))
         elif os.path.isfile(f"/proc/self/fd/{fd}"):
             writer.copy(name, file, os.fstat(fd).st_size)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HARDLINKS = "/proc/sys/fs/protected_hardlinks"
 PAM = "/etc/pam.d"
-PASSABLE, CLOSED = 0o711, 0o600
+CLOSED = 0o600
 
 
 def places(context: Context) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def _modes(state: State) -> Iterator[tuple[str, int]]:
     assert shared is not None
     run = os.path.dirname(shared.gate)
     passable = [state.path(name) for name in ("env", "scripts", "outputs", "relays")]
-    yield from ((path, PASSABLE) for path in (state.root, shared.jobs, run, os.path.join(run, "tmux"), *passable))
+    yield from ((path, paths.PASSABLE) for path in (state.root, shared.jobs, run, os.path.join(run, "tmux"), *passable))
     yield state.path("shared"), paths.PUBLIC
     yield from ((path, state.told_mode) for path in (state.snapshot, state.observed))
     yield state.daemon_pid, paths.PUBLIC

@@ -8,6 +8,7 @@ import time
 from gflowctl.options import job_options
 from gflowctl.submit import capture
 from gflowctl.view import jobs
+from gflowd import paths
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.dependencies import NOTHING
 from gflowd.core.job.model import STDIN
@@ -132,7 +133,7 @@ class Request:
         if args.priority is None and args.nice:
             found["priority"] = job_options.priority(args, base.priority)
         if self.script is not None:
-            found["script"] = capture.digest(self.script)
+            found["script"] = paths.content_name(self.script)
             found["command"] = (self.script_name, *self._arguments(base))
         for option in ("output", "error"):
             if (pattern := getattr(args, option)) is not None:

@@ -488,7 +488,7 @@ def keep(
 
 
 def _place(state: paths.State, folder: str, data: bytes, uid: int | None) -> str:
-    return (state.environment if folder == ENVIRONMENTS else state.script)(digest(data), uid)
+    return (state.environment if folder == ENVIRONMENTS else state.script)(paths.content_name(data), uid)
 
 
 def _is_kept(path: str, data: bytes) -> bool:
@@ -518,12 +518,3 @@ def take_in_use(path: str) -> bool:
     except OSError:
         pass  # a file system that has become read-only
     return True
-
-
-def digest(data: bytes) -> str:
-    """A name for content: BLAKE2b of 128 bits in hex; importing hashlib for it would cost ten times as much."""
-    try:
-        from _blake2 import blake2b
-    except ImportError:
-        from hashlib import blake2b
-    return blake2b(data, digest_size=16).hexdigest()

@@ -11,6 +11,7 @@ from functools import cache
 
 from gflowctl.options import job_options
 from gflowctl.submit import capture
+from gflowd import paths
 from gflowd.core.errors import GflowError, Refused
 from gflowd.core.job.model import OPEN_FILES, STDIN, Spec
 from gflowd.core.job.value import Value
@@ -132,7 +133,7 @@ class Drafter:
         self._head = cache(self._read_head)
         self._environment = cache(self._take_environment)
         self._trouble = cache(self._check_command)
-        self._digest = cache(capture.digest)
+        self._digest = cache(paths.content_name)
         self._script_content = cache(capture.script_content)
         self._login = cache(lambda: capture.login(self._around.environment))
         self._directory = cache(self._find_directory)
@@ -311,7 +312,7 @@ class Drafter:
         variables = capture.environment(export, self._around.environment, login, pages=pages)
         for name in capture.unset(export, self._around.environment):
             self.notes[f"--export: {name} is not set"] = None
-        name = capture.digest(b"".join(b"%b\0" % variable for variable in variables))
+        name = paths.content_name(b"".join(b"%b\0" % variable for variable in variables))
         self.environments[name] = variables
         return Environment(name, variables)
 

@@ -70,7 +70,7 @@ def _own_ids(spec: Spec, by: int) -> dict[str, Any]:
     if spec.batch is not None:
         found["batch"] = spec.batch + by
     if spec.needs is not None:
-        from gflowd.core.gateway.asking import PROVISIONAL
+        from gflowd.core.job.records import PROVISIONAL
 
         found["needs"] = spec.needs.replace(
             dependencies=tuple(

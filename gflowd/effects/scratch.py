@@ -9,6 +9,8 @@ import contextlib
 import os
 import stat
 
+from gflowd import paths
+
 
 def make(path: str, owner: tuple[int, int] | None = None) -> bool:
     """Makes the directory `path` (0700) and the one around it, or finds them. False if the one around it is not ours,
@@ -26,7 +28,7 @@ def make(path: str, owner: tuple[int, int] | None = None) -> bool:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=fd)
         if owner is not None:
-            os.fchmod(fd, 0o711)
+            os.fchmod(fd, paths.PASSABLE)
             return _is_given(fd, name, owner)
         return stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
     finally:

@@ -7,6 +7,7 @@ import time
 
 from gflowd.core.errors import Refused, TryAgain
 from gflowd.core.gateway import asking, protocol
+from gflowd.core.job.records import PROVISIONAL
 from gflowd.storage import gate
 from gflowd.storage.record_log import header_record
 from gflowd.storage.store import HEAD, Follower, may_have
@@ -29,7 +30,7 @@ class RemoteCommit:
     """
 
     def __init__(self, store: Store) -> None:
-        self.next_id = asking.PROVISIONAL
+        self.next_id = PROVISIONAL
         self.records: list[Record] = []
         self.seen: Seen | None = None
         self._store = store
@@ -81,7 +82,7 @@ def change(store: Store, place: str, decide: Callable[[Any], T], files: Sequence
         _check_size(request, len(commit.records))
         answer, _ = gate.ask(place, request, store.lock_timeout)
         if not answer.get("again"):
-            return result, answer["first"] - asking.PROVISIONAL if commit.next_id > asking.PROVISIONAL else 0
+            return result, answer["first"] - PROVISIONAL if commit.next_id > PROVISIONAL else 0
         if time.monotonic() > deadline:
             raise TryAgain("the queue kept changing meanwhile; try again")
 

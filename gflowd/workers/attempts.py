@@ -133,13 +133,13 @@ class GroupedAttempts(Attempts):
 
     def written(self, job: LiveJob) -> list[os.stat_result | None]:
         """Of other files those that its processes have open: root looks for none below a user's directories."""
-        from gflowd.effects.shared import own_files
+        from gflowd.effects.shared import user_files
 
         found: dict[str, os.stat_result | None] = dict.fromkeys(job.outputs)
         for process in self._in_group(job) if found else ():
             for descriptor, path in proc.opened_files(process.pid, found):
                 found[path] = proc.opened(process.pid, descriptor) or found[path]
-        return [own_files.found(self._state.own_attempt(*job.key), "log"), *found.values()]
+        return [user_files.found(self._state.own_attempt(*job.key), "log"), *found.values()]
 
     def _its(self, job: LiveJob, there: list[Process]) -> list[Process]:
         """Those in a job's group but for its keepers."""

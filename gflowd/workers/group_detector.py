@@ -18,7 +18,7 @@ from gflowd import log
 from gflowd.core.execution.observations import Observation, Observations
 from gflowd.core.job.model import Started
 from gflowd.effects import cgroups, jobdir, processes
-from gflowd.effects.shared import attempt_directory, own_files
+from gflowd.effects.shared import attempt_directory, user_files
 from gflowd.workers import attempts
 from gflowd.workers.base import Turn
 from gflowd.workers.relay_watch import RelayWatch
@@ -104,7 +104,7 @@ class GroupDetector:
                 return found
         self._attend(job, watch)
         assert watch.started is not None
-        own, read = self._state.own_attempt(*job.key), own_files.reader(attempts.owner_of(job))
+        own, read = self._state.own_attempt(*job.key), user_files.reader(attempts.owner_of(job))
         lives = self._groups.is_populated(job.key)  # before the record, so that no end is missed in between
         record = jobdir.exit_record(own, read)
         if record is None:

@@ -88,9 +88,9 @@ class LogLimiter:
         directory = self._state.own_attempt(*key)
         if self._groups is None:
             return joblog.size(directory) or 0
-        from gflowd.effects.shared import own_files  # of no use to others
+        from gflowd.effects.shared import user_files  # of no use to others
 
-        found = own_files.found(directory, "log")
+        found = user_files.found(directory, "log")
         return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else 0
 
     def _trim(self, key: Key, seen: _Seen) -> int:

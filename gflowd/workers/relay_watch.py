@@ -40,10 +40,10 @@ class RelayWatch:
     def _opener(self, job: LiveJob) -> tuple[relay.Opener] | tuple[()]:
         if self._state.shared is None:
             return ()
-        from gflowd.effects.shared import own_files  # of no use to others
+        from gflowd.effects.shared import user_files  # of no use to others
         from gflowd.workers import attempts
 
-        return (own_files.pipe_opener(attempts.owner_of(job)),)
+        return (user_files.pipe_opener(attempts.owner_of(job)),)
 
     def watched(self) -> tuple[int, ...]:
         """Descriptors that become readable."""

@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 from gflowd.core.errors import Refused
-from gflowd.core.judging.judge import KINDS, PROVISIONAL, judge
+from gflowd.core.job.records import PROVISIONAL
+from gflowd.core.judging.judge import KINDS, judge
 from gflowd.core.judging.peer import Peer
 from gflowd.core.judging.policy import OF_ONE_USER
 from gflowd.core.judging.standing import Standing

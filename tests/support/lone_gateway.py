@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gflowd.core.gateway import asking
 from gflowd.core.job import codec
 from gflowd.core.job.model import Spec
+from gflowd.core.job.records import PROVISIONAL
 from gflowd.paths import State
 from gflowd.storage import gate
 from support.waiting import eventually
@@ -80,7 +81,7 @@ class LoneGateway:
 
 def spec(**fields: Any) -> dict[str, Any]:
     """The record of a job that the gateway takes; its environment is sent along."""
-    from gflowd.effects.gateway.own_files import content_name
+    from gflowd.paths import content_name
 
     made = Spec(command=("true",), name="x", user="u", cwd="/", env=content_name(ENVIRONMENT), submitted_at=1.0)
     return {**codec.encode(made), **fields}
@@ -88,5 +89,5 @@ def spec(**fields: Any) -> dict[str, Any]:
 
 def submission(once: str, count: int = 1, **fields: Any) -> bytes:
     """A request for so many jobs."""
-    records = [("spec", asking.PROVISIONAL + at, spec(**fields)) for at in range(count)]
+    records = [("spec", PROVISIONAL + at, spec(**fields)) for at in range(count)]
     return asking.commit(once, None, [("env", ENVIRONMENT)], records)

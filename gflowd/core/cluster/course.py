@@ -50,7 +50,7 @@ def settle(job: Job, sight: Sight | None, now: Moment) -> Phase | None:
     if why is None and sight is not None and sight.stage == ENDING:
         why = reasons.COMPLETING
     if why is not None:
-        after: Phase = _stopping(run, started, _pauses(phase, now), why, now)
+        after: Phase = transitions.stopping(run, started, _pauses(phase, now), why, now)
     else:
         after = _going_on(phase, run, started, WAITING if sight is None else sight.stage, now)
     if isinstance(phase, Starting) and isinstance(after, Starting):
@@ -92,18 +92,6 @@ def _pauses(phase: Starting | Begun, now: Moment) -> Pauses:
     if isinstance(phase, Suspended):
         return transitions.pauses_until(phase, now)
     return NEVER if isinstance(phase, Starting) else phase.pauses
-
-
-def _stopping(run: Run, started: Started | None, pauses: Pauses, why: str, now: Moment) -> Stopping:
-    return Stopping(
-        run=run,
-        started=started,
-        why=why,
-        since_at=now.wall,
-        since_mono=now.mono,
-        since_boot=now.boot,
-        pauses=pauses,
-    )
 
 
 def _ended(job: Job, phase: Starting | Begun, sight: Sight, end: End, now: Moment) -> Ended:

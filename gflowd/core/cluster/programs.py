@@ -38,8 +38,13 @@ def words(cluster: Cluster, program: Sequence[str]) -> tuple[str, ...]:
 
 def submission(cluster: Cluster) -> tuple[str, ...]:
     """The options of sbatch that the configuration of a cluster asks for."""
-    asked = {"partition": cluster.partition, "account": cluster.account, "qos": cluster.qos}
-    return (*(f"--{name}={value}" for name, value in asked.items() if value is not None), *cluster.options)
+    return (*places(cluster), *cluster.options)
+
+
+def places(cluster: Cluster, project: str | None = None) -> Iterator[str]:
+    """Those of them that say where jobs go, and on whose account: the cluster's, unless a job has a project."""
+    asked = {"partition": cluster.partition, "account": project or cluster.account, "qos": cluster.qos}
+    return (f"--{name}={value}" for name, value in asked.items() if value is not None)
 
 
 def partitions(text: str) -> Iterator[Nodes]:

@@ -10,7 +10,7 @@ import shlex
 from math import ceil
 from typing import TYPE_CHECKING
 
-from gflowd.core.cluster import policy
+from gflowd.core.cluster import policy, programs
 from gflowd.core.job import array_task
 from gflowd.core.syntax import signal_names
 
@@ -50,7 +50,7 @@ def words(job: Job, cluster: Cluster, offer: Offer | None, now: float) -> tuple[
         "--error=/dev/null",
         "--chdir=/",
         f"--job-name={_name(job)}",
-        *_places(job.spec, cluster),
+        *programs.places(cluster, job.spec.project),
         *_resources(job.spec, offer),
         *_times(job.spec, now),
         *cluster.options,
@@ -65,11 +65,6 @@ def alike(job: Job) -> object:
 def _name(job: Job) -> str:
     shown = "".join(c if c.isprintable() else "?" for c in array_task.name(job))
     return shown[:LONGEST_NAME]
-
-
-def _places(spec: Spec, cluster: Cluster) -> Iterator[str]:
-    chosen = {"partition": cluster.partition, "account": spec.project or cluster.account, "qos": cluster.qos}
-    yield from (f"--{name}={value}" for name, value in chosen.items() if value is not None)
 
 
 def _resources(spec: Spec, offer: Offer | None) -> Iterator[str]:

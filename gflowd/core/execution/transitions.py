@@ -174,7 +174,7 @@ def _starting(job: Job, run: Run, observation: Observation | None, now: Moment, 
             running = Running(run=run, started=observation.started)
             return _running(job, running, observation, now, limit) or running
     why = unwanted(job, run)
-    return None if why is None else _stop(run, None, NEVER, why, now)
+    return None if why is None else stopping(run, None, NEVER, why, now)
 
 
 def _running(job: Job, phase: Running, observation: Observation | None, now: Moment, limit: str | None) -> Phase | None:
@@ -225,9 +225,9 @@ def _over(
         )
     why = unwanted(job, run) or limit
     if why is not None:
-        return _stop(run, started, pauses, why, now)
+        return stopping(run, started, pauses, why, now)
     if observation is not None and observation.strays:
-        return _stop(run, started, pauses, reasons.STRAYS, now)
+        return stopping(run, started, pauses, reasons.STRAYS, now)
     return None
 
 
@@ -254,7 +254,8 @@ def _ended_before(phase: Stopping, ended_at: float | None, now: Moment) -> bool:
     return phase.since_boot != now.boot or now.mono - ago + FILE_TIME_GRAIN <= phase.since_mono
 
 
-def _stop(run: Run, started: Started | None, pauses: Pauses, why: str, now: Moment) -> Stopping:
+def stopping(run: Run, started: Started | None, pauses: Pauses, why: str, now: Moment) -> Stopping:
+    """That the attempt is to end, from now on."""
     return Stopping(
         run=run,
         started=started,

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     Seen = tuple[int, int, str]  # as in `storage.store`
 
 VERSION = 1
-PROVISIONAL = 1 << 40  # ids of new jobs, until the gateway gives them their own
 _ERRORS: tuple[type[GflowError], ...] = (Refused, BadUsage, SystemFailed, TryAgain)
 
 

@@ -24,6 +24,7 @@ KINDS = (
 
 LONGEST_ID = 15  # digits of a job's id
 LARGEST_ID = 10**LONGEST_ID - 1
+PROVISIONAL = 1 << 40  # the first id of new jobs in a request, until they get their own; the others follow it
 
 # Phases, by the word that their records have for them.
 QUEUED, STARTING, RUNNING, STOPPING, ENDED = "queued", "starting", "running", "stopping", "ended"

@@ -12,7 +12,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job import array_task, arrays, codec, record_rules
 from gflowd.core.job.field_rules import brief
 from gflowd.core.job.model import Wish
-from gflowd.core.job.records import LARGEST_ID, LIMIT, QUOTA, RESERVATION, SETTING, SPEC, WISH
+from gflowd.core.job.records import LARGEST_ID, LIMIT, PROVISIONAL, QUOTA, RESERVATION, SETTING, SPEC, WISH
 from gflowd.core.judging import cycles, machine, rights, submissions, updates, wishes
 from gflowd.core.judging.dependencies import Overlaid
 from gflowd.core.judging.standing import Standing, weight
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     Record = tuple[str, int | str, Any]  # kind, id, value; None as value removes it
 
-PROVISIONAL = 1 << 40  # the first id of new jobs in a request; the others follow it as the real ones will
 MOST_PAST = 1000  # jobs in the history that are looked up for one request
 KINDS = (SPEC, WISH, LIMIT, RESERVATION, QUOTA, SETTING)  # all others are the daemon's alone
 REMOVABLE = (WISH, LIMIT, RESERVATION, QUOTA, SETTING)

@@ -6,7 +6,6 @@ to its user by its descriptor, before it has its name.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 
@@ -14,7 +13,6 @@ from gflowd import paths
 from gflowd.core.errors import Refused, SystemFailed
 
 MODES = {"env": 0o400, "scripts": 0o500}
-PASSABLE = 0o711  # a directory of root's that all may go through
 OWN = 0o700
 RECOUNT = 60.0  # seconds until sizes are counted, and files marked as used, again
 REMEMBERED = 10_000  # files
@@ -44,7 +42,7 @@ class Keeper:
         if place == "scripts" and len(content) > self.largest:
             raise Refused(f"the script is larger than {self.largest >> 10} KiB (max_script in [shared])")
         directory = self._state.path(place, str(uid))
-        path = os.path.join(directory, content_name(content))
+        path = os.path.join(directory, paths.content_name(content))
         if self._is_used(path):
             return
         try:
@@ -54,8 +52,8 @@ class Keeper:
         except OSError:
             pass  # not there, or not what it was
         try:
-            passable(self._state.path(place))
-            passable(directory)
+            paths.make_passable(self._state.path(place))
+            paths.make_passable(directory)
             self._make_room(uid, len(content))
             _write(path, content, MODES[place], uid)
         except OSError as error:
@@ -105,17 +103,12 @@ class Keeper:
         self._sizes[uid] = until, used + size
 
 
-def content_name(content: bytes) -> str:
-    """The name of a file that is kept, as gflowctl gives it in specs."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
 def relays(state: paths.State, uid: int) -> None:
     """Makes the directory for a user's relays, of their own, if it is not there. Raises `SystemFailed`, `Refused`."""
     place = state.path("relays")
     path = os.path.join(place, str(uid))
     try:
-        passable(place)
+        paths.make_passable(place)
         found = _found(path)
         if found is None:
             _make_own(path, uid)
@@ -123,16 +116,6 @@ def relays(state: paths.State, uid: int) -> None:
             raise Refused(f"{path} belongs to user {found}; root must move it away")
     except OSError as error:
         raise SystemFailed(f"{path}: {error.strerror}") from error
-
-
-def passable(path: str) -> None:
-    """Makes a directory of root's that all may go through, in one of root's. Raises OSError."""
-    try:
-        os.mkdir(path, OWN)
-    except FileExistsError:
-        return
-    os.chmod(path, PASSABLE)  # mkdir's is cut by the umask
-    paths.sync_directory(os.path.dirname(path))
 
 
 def _found(path: str) -> int | None:

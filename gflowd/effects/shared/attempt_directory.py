@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gflowd import paths
 from gflowd.core.execution import job_script
 from gflowd.effects import files, jobdir, proc, processes
-from gflowd.effects.shared import own_files
+from gflowd.effects.shared import user_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def beginning(state: State, key: Key, uid: int, groups: JobGroups) -> jobdir.Beg
     """
     if (barred := _barred(state, key)) is not None:
         return barred
-    begun = jobdir.beginning(state.own_attempt(*key), own_files.reader(uid))
+    begun = jobdir.beginning(state.own_attempt(*key), user_files.reader(uid))
     if begun is None or begun.identity is None:
         return None
     boot = proc.boot_id()
@@ -113,13 +113,13 @@ def _barred(state: State, key: Key) -> jobdir.Beginning | None:
 def _ours(directory: str) -> Iterator[int]:
     """A descriptor of a directory of root's part, which everybody may pass through, made if it is missing."""
     with contextlib.suppress(FileExistsError):
-        os.mkdir(directory, 0o711)
+        os.mkdir(directory, paths.PASSABLE)
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         found = os.fstat(fd)
         if found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise OSError(errno.EPERM, "not root's alone to write", directory)
-        os.fchmod(fd, 0o711)
+        os.fchmod(fd, paths.PASSABLE)
         yield fd
     finally:
         os.close(fd)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gflowd.core.gateway.asking import Record
     from gflowd.core.gateway.requests import Commit
-    from gflowd.effects.gateway.own_files import Keeper
+    from gflowd.effects.gateway.kept_files import Keeper
     from gflowd.effects.gateway.peers import Asker
     from gflowd.paths import State
     from gflowd.storage.record_log import Fold, Key

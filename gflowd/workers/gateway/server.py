@@ -20,7 +20,7 @@ import orjson
 from gflowd.core.errors import BadUsage, GflowError, SystemFailed, TryAgain
 from gflowd.core.gateway import protocol, requests
 from gflowd.core.gateway.protocol import Malformed, Reader
-from gflowd.effects.gateway import own_files
+from gflowd.effects.gateway import kept_files
 from gflowd.workers.gateway.rounds import Asked
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class Server:
             self._epoll.register(pidfd, select.EPOLLIN)
             self._drop(connection)
         else:
-            own_files.relays(self.rounds.state, connection.asker.uid)
+            kept_files.relays(self.rounds.state, connection.asker.uid)
             self._finish(connection, {"ok": True})
 
     def _finish(self, connection: _Connection, head: dict[str, Any], tail: bytes = b"") -> None:

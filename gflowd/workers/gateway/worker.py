@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gflowd.core.errors import SystemFailed
-from gflowd.effects.gateway.own_files import Keeper
+from gflowd.effects.gateway.kept_files import Keeper
 from gflowd.effects.gateway.peers import Peers
 from gflowd.workers.base import Turn
 from gflowd.workers.gateway.court import CourtOfLaw

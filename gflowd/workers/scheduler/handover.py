@@ -6,6 +6,7 @@ Dependencies, begin times, holds and quotas are done with by then. Nothing of th
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gflowd.core.cluster import policy
@@ -27,6 +28,22 @@ if TYPE_CHECKING:
     from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.scheduler.planner import Planner
     from gflowd.workers.slots import Slots
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one decision goes by, and adds to: `taken` are jobs that are not to be handed over; `room`: how many more
+    jobs may wait on each cluster that answers.
+    """
+
+    job_queue: JobQueue
+    planner: Planner
+    plan: Plan
+    taken: Collection[int]
+    sights: Sights
+    room: dict[str, int]
+    now: Moment
+    drained: bool
 
 
 class Handover:
@@ -54,15 +71,14 @@ class Handover:
     ) -> None:
         """Adds to `plan.handed`; jobs that can never start here and may elsewhere are no longer `plan.impossible`."""
         self.reasons, self.due = {}, None
-        sights = slots.sights
-        room = self._room(job_queue, sights)
+        room = self._room(job_queue, slots.sights)
+        this = Round(job_queue, planner, plan, taken, slots.sights, room, now, drained)
         if job_queue.has_abroad:
-            self._named(job_queue, planner, plan, taken, sights, room, now, drained=drained)
+            self._named(this)
         if job_queue.anywhere:
-            self._anywhere(job_queue, planner, plan, taken, sights, room, now, drained=drained)
+            self._anywhere(this)
 
     def _room(self, job_queue: JobQueue, sights: Sights) -> dict[str, int]:
-        """How many more jobs may wait on each cluster that answers."""
         pending = Counter(job.phase.run.cluster for job in job_queue.live.values() if isinstance(job.phase, Starting))
         return {
             name: cluster.max_pending - pending[name]
@@ -70,72 +86,52 @@ class Handover:
             if name not in sights.unreachable
         }
 
-    def _named(
-        self,
-        job_queue: JobQueue,
-        planner: Planner,
-        plan: Plan,
-        taken: Collection[int],
-        sights: Sights,
-        room: dict[str, int],
-        now: Moment,
-        *,
-        drained: bool,
-    ) -> None:
-        for job in job_queue.queue(now.wall, planner.shares, abroad=True):
-            if job.id in taken:
+    def _named(self, this: Round) -> None:
+        for job in this.job_queue.queue(this.now.wall, this.planner.shares, abroad=True):
+            if job.id in this.taken:
                 continue
             name = job.spec.cluster or ""
-            why = reasons.DRAINED if drained else self._why_not(job, name, planner, sights, room)
+            why = reasons.DRAINED if this.drained else self._why_not(job, name, this)
             if why is None:
-                self._hand(job, name, planner, plan, room)
+                self._hand(job, name, this)
                 continue
             self.reasons[job.id] = why
             if len(self.reasons) >= self._depth:
                 break
 
-    def _why_not(self, job: Job, name: str, planner: Planner, sights: Sights, room: Mapping[str, int]) -> str | None:
+    def _why_not(self, job: Job, name: str, this: Round) -> str | None:
         if name not in self._clusters:
             return reasons.CLUSTER_UNKNOWN
-        if name in sights.unreachable:
+        if name in this.sights.unreachable:
             return reasons.CLUSTER_UNREACHABLE
-        if room[name] < 1:
+        if this.room[name] < 1:
             return reasons.CLUSTER_FULL
-        if planner.ledger.admits(job.spec):
+        ledger = this.planner.ledger
+        if ledger.admits(job.spec):
             return None
-        return reasons.QUOTA if planner.ledger.can_ever(job.spec) else reasons.NEVER_QUOTA
+        return reasons.QUOTA if ledger.can_ever(job.spec) else reasons.NEVER_QUOTA
 
-    def _anywhere(
-        self,
-        job_queue: JobQueue,
-        planner: Planner,
-        plan: Plan,
-        taken: Collection[int],
-        sights: Sights,
-        room: dict[str, int],
-        now: Moment,
-        *,
-        drained: bool,
-    ) -> None:
-        starting = {job.id for job, _ in plan.starts}.union(taken, plan.wants_gpu)
-        hopeless = self._hopeless(plan, sights)
+    def _anywhere(self, this: Round) -> None:
+        job_queue, plan = this.job_queue, this.plan
+        starting = {job.id for job, _ in plan.starts}.union(this.taken, plan.wants_gpu)
+        hopeless = self._hopeless(plan, this.sights)
         due = set(hopeless)
         waiting = (each for each in job_queue.anywhere if self._soonest is not None and each not in starting | hopeless)
         for job_id in waiting:
             at = job_queue.ready(job_queue.queued[job_id]) + (self._soonest or 0.0)
-            if at <= now.wall:
+            if at <= this.now.wall:
                 due.add(job_id)
             elif self.due is None or at < self.due:
                 self.due = at
-        if drained or not due:
+        if this.drained or not due:
             return
-        for job in job_queue.queue(now.wall, planner.shares):
-            if job.id not in due or job.id in starting or not planner.ledger.admits(job.spec):
+        for job in job_queue.queue(this.now.wall, this.planner.shares):
+            if job.id not in due or job.id in starting or not this.planner.ledger.admits(job.spec):
                 continue
-            waited = None if job.id in hopeless else now.wall - job_queue.ready(job)
-            name = policy.destination(job.spec, waited, self._clusters, sights.offers, room)
+            waited = None if job.id in hopeless else this.now.wall - job_queue.ready(job)
+            name = policy.destination(job.spec, waited, self._clusters, this.sights.offers, this.room)
             if name is not None:
-                self._hand(job, name, planner, plan, room)
+                self._hand(job, name, this)
 
     def _hopeless(self, plan: Plan, sights: Sights) -> set[int]:
         """The jobs that can never start here, and may on a cluster: taken out of those that are impossible."""
@@ -149,12 +145,12 @@ class Handover:
         plan.impossible[:] = kept
         return found
 
-    def _hand(self, job: Job, name: str, planner: Planner, plan: Plan, room: dict[str, int]) -> None:
-        plan.handed.append((job, name))
-        plan.reasons.pop(job.id, None)
+    def _hand(self, job: Job, name: str, this: Round) -> None:
+        this.plan.handed.append((job, name))
+        this.plan.reasons.pop(job.id, None)
         self.reasons.pop(job.id, None)
-        planner.ledger.start(job.spec, certain=False)
-        room[name] -= 1
+        this.planner.ledger.start(job.spec, certain=False)
+        this.room[name] -= 1
 
 
 def remote(job_queue: JobQueue, grace: float | None) -> tuple[LiveJob, ...]:

@@ -160,7 +160,7 @@ class JobSetup:
                 paths.replace_file(path, script, durable=True)
             else:
                 content = given.read(source, owner, protocol.TAIL_LIMIT)
-                if blake2b(content, digest_size=len(name) // 2).hexdigest() != name:
+                if paths.content_name(content) != name:
                     raise Refused(f"{source} is not what was submitted any more")
                 given.write(path, job_script.environment_script(content), owner, 0o400, durable=True)
         return path

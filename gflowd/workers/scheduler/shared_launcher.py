@@ -17,7 +17,7 @@ from gflowd.core.errors import Refused, SystemFailed, TryAgain
 from gflowd.core.execution import job_script
 from gflowd.core.job.model import TMUX, Job, Run, session_name
 from gflowd.effects import cgroups, relay
-from gflowd.effects.shared import account, attempt_directory, first_step, job_groups, own_files, pam_login, unit
+from gflowd.effects.shared import account, attempt_directory, first_step, job_groups, pam_login, unit, user_files
 from gflowd.effects.tmux import TmuxFailed
 from gflowd.workers.scheduler.gpu_guard import GpuGuard
 from gflowd.workers.scheduler.launching import Launching
@@ -93,7 +93,7 @@ class SharedLauncher(Launching):
         if attempt_directory.beginning(self._state, key, owner.uid, self._groups) is not None:
             return False
         if job.spec.relay is not None and not relay.is_held(
-            self._state.relay(job.spec.relay, owner.uid), own_files.pipe_opener(owner.uid)
+            self._state.relay(job.spec.relay, owner.uid), user_files.pipe_opener(owner.uid)
         ):
             raise Refused("its gflowctl run has ended")
         launch = self._setup.launch(job, run, self._groups.path(key), owner)

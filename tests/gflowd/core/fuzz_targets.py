@@ -20,7 +20,7 @@ from gflowctl.options import signals
 from gflowd.config import loader, settings, toml_file
 from gflowd.core.errors import GflowError
 from gflowd.core.execution import log_trimming, procstat
-from gflowd.core.job import array_ids, arrays, codec, dependencies, retries
+from gflowd.core.job import array_ids, arrays, codec, dependencies, records, retries
 from gflowd.core.judging import judge
 from gflowd.core.judging.peer import Peer
 from gflowd.core.judging.policy import Policy
@@ -178,7 +178,7 @@ def _request(data: bytes) -> None:
     fold = Fold()
     fold.of("spec")[1] = {**SPEC, "user": "ada", "uid": 1001, "submitted_at": 5.0}
     own = SPEC | asked if isinstance(asked, dict) else asked
-    for wanted in (asked, [["spec", 1, own]], [["spec", judge.PROVISIONAL, own]], [["wish", 1, asked]]):
+    for wanted in (asked, [["spec", 1, own]], [["spec", records.PROVISIONAL, own]], [["wish", 1, asked]]):
         if isinstance(wanted, list):
             with suppress(GflowError):
                 judge.judge(wanted, fold, ASKER, POLICY, Limits(), 9, NOW)

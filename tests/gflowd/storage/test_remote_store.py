@@ -12,9 +12,8 @@ import pytest
 from support.answering import gateway
 
 from gflowd.core.errors import GflowError, Refused, SystemFailed, TryAgain
-from gflowd.core.gateway.asking import PROVISIONAL
 from gflowd.core.gateway.protocol import encode
-from gflowd.core.judging import judge
+from gflowd.core.job.records import PROVISIONAL
 from gflowd.paths import Shared, State
 from gflowd.storage import gate, remote_store
 from gflowd.storage.journal.reader import Reader
@@ -57,7 +56,7 @@ def test_what_was_put_is_asked_for_with_the_files_and_ids_are_told_later(store: 
     with gateway(str(tmp_path / "gate.sock"), DONE) as asked:
         made, by = change(store, submit, files=[("env", b"A=1\0"), ("scripts", b"#!")])
     assert [each + by for each in made] == [42, 45]
-    assert judge.PROVISIONAL == PROVISIONAL
+    assert PROVISIONAL == 1 << 40
     [(head, tail)] = asked.asked
     assert len(head.pop("once")) == 32
     specs = [["spec", PROVISIONAL, {"command": ["true"]}], ["spec", PROVISIONAL + 3, {"command": ["true"]}]]

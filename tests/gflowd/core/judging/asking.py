@@ -6,7 +6,8 @@ from typing import Any
 
 from gflowd.core.job import codec
 from gflowd.core.job.model import Ended, Identity, Run, Running, Started
-from gflowd.core.judging.judge import PROVISIONAL, judge
+from gflowd.core.job.records import PROVISIONAL
+from gflowd.core.judging.judge import judge
 from gflowd.core.judging.peer import Peer
 from gflowd.core.judging.policy import Policy
 from gflowd.core.request.validation import Limits

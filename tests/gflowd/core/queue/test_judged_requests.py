@@ -20,9 +20,9 @@ from gflowd.core.events.told import Told
 from gflowd.core.execution import grace, job_environment, output_files, resource_limits
 from gflowd.core.job import array_task, arrays, codec, record_rules
 from gflowd.core.job.model import Run
-from gflowd.core.job.records import KINDS
+from gflowd.core.job.records import KINDS, PROVISIONAL
 from gflowd.core.judging import wish_rules
-from gflowd.core.judging.judge import PROVISIONAL, judge
+from gflowd.core.judging.judge import judge
 from gflowd.core.judging.peer import Peer
 from gflowd.core.judging.policy import Policy
 from gflowd.core.judging.standing import Standing

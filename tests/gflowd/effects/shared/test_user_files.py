@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from support.machine import ROOT
 
-from gflowd.effects.shared import own_files
+from gflowd.effects.shared import user_files
 
 NO_CALL = 9999  # of the kernel's, as openat2 in older ones
 
 
-@pytest.mark.parametrize("call", [own_files.OPENAT2, NO_CALL])
+@pytest.mark.parametrize("call", [user_files.OPENAT2, NO_CALL])
 def test_only_a_plain_file_of_the_users_is_read(tmp_path: Path, call: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_files, "OPENAT2", call)
+    monkeypatch.setattr(user_files, "OPENAT2", call)
     own = tmp_path / "u"
     own.mkdir()
     secret = tmp_path / "secret"
     secret.write_text("0\n")
-    read, others = own_files.reader(os.geteuid()), own_files.reader(os.geteuid() + 1)
+    read, others = user_files.reader(os.geteuid()), user_files.reader(os.geteuid() + 1)
     (own / "exit").write_text("0\n")
     found = read(str(own), "exit")
     assert found is not None
@@ -33,10 +33,10 @@ def test_only_a_plain_file_of_the_users_is_read(tmp_path: Path, call: int, monke
     for number, make in enumerate((lambda path: os.symlink(secret, path), os.mkfifo, os.mkdir)):
         make(own / str(number))
         assert read(str(own), str(number)) is None
-    at = own_files.found(str(own), "0")
+    at = user_files.found(str(own), "0")
     assert at is not None
     assert at.st_size == len(os.fsencode(secret))
-    assert own_files.found(str(own), "missing") is None
+    assert user_files.found(str(own), "missing") is None
     assert read(str(tmp_path / "missing/u"), "exit") is None
 
 
@@ -46,9 +46,9 @@ def test_no_file_system_that_is_mounted_there_is_asked(tmp_path: Path) -> None:
     own = tmp_path / "u"
     own.mkdir()
     program = (
-        "import sys, os; from pathlib import Path; from gflowd.effects.shared import own_files; own = sys.argv[1]; "
+        "import sys, os; from pathlib import Path; from gflowd.effects.shared import user_files; own = sys.argv[1]; "
         "Path(own, 'exit').write_text('0'); "
-        "print(own_files.reader(0)(own, 'exit'), own_files.found(own, 'exit'))"
+        "print(user_files.reader(0)(own, 'exit'), user_files.found(own, 'exit'))"
     )
     script = 'mount -t tmpfs none "$1" && exec "$2" -c "$3" "$1"'
     words = ["unshare", "--mount", "sh", "-c", script, "sh", str(own), sys.executable, program]

@@ -14,9 +14,9 @@ from gflowd.core.gateway import asking
 from gflowd.core.gateway.protocol import Reader
 from gflowd.core.job import arrays, codec
 from gflowd.core.job.records import SPEC, WISH
-from gflowd.effects.gateway.own_files import Keeper, content_name
+from gflowd.effects.gateway.kept_files import Keeper
 from gflowd.effects.gateway.peers import Asker, Peers
-from gflowd.paths import Shared, State
+from gflowd.paths import Shared, State, content_name
 from gflowd.workers.gateway.past import Past
 from gflowd.workers.gateway.rounds import Rounds
 from gflowd.workers.gateway.server import Limits, Server, listen

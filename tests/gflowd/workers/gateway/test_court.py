@@ -16,9 +16,8 @@ from gflowd.core.job import codec
 from gflowd.core.job.dependencies import Dependency, Needs
 from gflowd.core.job.records import SETTING, SPEC, WISH
 from gflowd.core.syntax import fast_json
-from gflowd.effects.gateway.own_files import content_name
 from gflowd.effects.gateway.peers import Asker, Peers
-from gflowd.paths import replace_file
+from gflowd.paths import content_name, replace_file
 from gflowd.storage.history import Entry, History, Sheet
 from gflowd.storage.record_log import Fold
 from gflowd.workers.gateway.court import CourtOfLaw

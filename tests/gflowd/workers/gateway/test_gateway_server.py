@@ -21,10 +21,10 @@ from gflowd.core.job import codec
 from gflowd.core.job.records import PHASE, SPEC, WISH
 from gflowd.core.syntax import fast_json
 from gflowd.effects.doorbell import hang, listen
-from gflowd.effects.gateway import own_files
-from gflowd.effects.gateway.own_files import content_name
+from gflowd.effects.gateway import kept_files
 from gflowd.effects.gateway.peers import Asker
 from gflowd.effects.shared import account
+from gflowd.paths import content_name
 from gflowd.storage import history_queries
 from gflowd.storage.history import Entry, History, Sheet
 from gflowd.storage.history_queries import Choice
@@ -325,7 +325,7 @@ def test_small_files_count_as_what_they_take_and_are_not_counted_for_each_refusa
 
     assert told(0) == "None"
     assert "more than 1 MiB" in told(1000)
-    monkeypatch.setattr(own_files, "_size", lambda _: pytest.fail("counted again"))
+    monkeypatch.setattr(kept_files, "_size", lambda _: pytest.fail("counted again"))
     assert "more than 1 MiB" in told(2000)
 
 

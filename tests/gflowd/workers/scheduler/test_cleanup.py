@@ -15,7 +15,7 @@ from gflowd.core.moment import Moment
 from gflowd.core.queue.job_queue import JobQueue
 from gflowd.core.queue.job_records import JobRecords
 from gflowd.effects import removal
-from gflowd.paths import State
+from gflowd.paths import State, content_name
 from gflowd.storage.record_log import Fold
 from gflowd.workers.scheduler import cleanup as module
 from gflowd.workers.scheduler.cleanup import Cleanup
@@ -243,7 +243,7 @@ def test_what_a_submission_takes_in_use_as_it_is_swept_stays(attic: Attic, monke
 
 def test_who_submits_what_is_kept_already_makes_it_young(attic: Attic) -> None:
     variables, script = b"A=1", b"#!/bin/sh\n"
-    places = attic.state.environment(capture.digest(variables + b"\0")), attic.state.script(capture.digest(script))
+    places = attic.state.environment(content_name(variables + b"\0")), attic.state.script(content_name(script))
     for _ in range(2):
         capture.keep(attic.state, [[variables]], [script])
         assert min(Path(path).stat().st_mtime for path in places) > OLD
