@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 USER, SYSTEM = "user", "system"  # whose daemon
 LOCALTIME = "/etc/localtime"
-SYSTEMD = "/run/systemd/system"  # where it runs the machine (sd_booted(3))
 LARGEST_UNREAD = 1 << 16  # bytes
 _DEFAULTS: dict[str, Any] = {
     "lock_timeout": 10.0,
@@ -243,7 +242,7 @@ class Context:
         """How gflowd is started here."""
         if self.state.shared is None:
             return "gflowd start"
-        return "sudo systemctl start gflowd" if os.path.exists(SYSTEMD) else "gflowd run --system, as root"
+        return "sudo systemctl start gflowd" if os.path.exists(paths.SYSTEMD) else "gflowd run --system, as root"
 
     def ring(self, kinds: bytes) -> None:
         """Wakes the daemon, if it runs: `q` after a submission, `w` after a wish."""

@@ -21,6 +21,8 @@ SOCKET_PATH_LIMIT = 107  # bytes: sun_path of unix(7) less its closing zero
 OWN = "u"  # the user's own part of a directory that root has made
 LONGEST_NAME_IN_RUN = len("/manager.0000000000.sock")
 
+SYSTEMD = "/run/systemd/system"  # exists if systemd runs the machine (sd_booted(3))
+
 # Of the daemon for many users.
 SYSTEM_STATE, SYSTEM_RUNTIME, SYSTEM_CONFIG = "/var/lib/gflow", "/run/gflow", "/etc/gflow/gflow.toml"
 SYSTEM_GATE, SYSTEM_JOBS = f"{SYSTEM_RUNTIME}/gate.sock", "/var/spool/gflow/jobs"

@@ -85,7 +85,7 @@ def starting(context: Context) -> Iterator[Finding]:
     config = _config(context)
     if config is None:
         return
-    by_systemd = os.path.exists(cgroups.SYSTEMD)
+    by_systemd = os.path.exists(paths.SYSTEMD)
     if config.shared_launcher == "systemd" and not by_systemd:
         yield Finding(FAIL, 'shared.launcher is "systemd", but systemd does not run here', 'set launcher = "own"')
     path = os.path.join(PAM, config.shared_pam_service)

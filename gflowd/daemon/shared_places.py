@@ -100,7 +100,7 @@ def _check(state: paths.State, config: Config) -> None:
 
 def check_launcher(config: Config) -> None:
     """Raises `Refused` for what only systemd could do, where it does not run."""
-    if os.path.exists(cgroups.SYSTEMD):
+    if os.path.exists(paths.SYSTEMD):
         return
     wrong = {"launcher": (config.shared_launcher, "own"), "gateway": (config.shared_gateway, "worker")}
     for key, (said, can_be) in wrong.items():

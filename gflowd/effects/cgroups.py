@@ -18,6 +18,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING
 
+from gflowd import paths
 from gflowd.effects import proc
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # we cannot read it, which says nothing about the job
 YOUNG = 60.0  # seconds: the job of an unknown group may still be starting
-SYSTEMD = "/run/systemd/system"  # exists if systemd runs the machine (sd_booted(3))
 _NAME = re.compile(r"([0-9]+)\.([0-9]+)")
 
 Key = tuple[int, int]
@@ -93,7 +93,7 @@ def find(state_root: str) -> Cgroups | None:
     above = os.path.dirname(f"{mount}{own}")
     if own != "/" and (_is_delegated(above) or is_of_our_unit(above, os.geteuid())):
         return settle(above, state_root)
-    if os.geteuid() == 0 and not os.path.exists(SYSTEMD):
+    if os.geteuid() == 0 and not os.path.exists(paths.SYSTEMD):
         return settle(mount, state_root)
     return None
 

@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 
+from gflowd import paths
 from gflowd.core.errors import SystemFailed, TryAgain
 from gflowd.core.gateway import asking, protocol
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from gflowd.core.gateway.asking import Seen
     from gflowd.core.gateway.protocol import Message
 
-SYSTEMD = "/run/systemd/system"  # exists if systemd runs the machine (sd_booted(3))
 NOT_THERE = "gflowd's gateway is not there ({})"
 BY_SYSTEMD, BY_GFLOWD = "systemctl start gflow-gateway.socket", "root starts it with gflowd run --system"
 BUSY = "gflowd's gateway has too much to do; try again"
@@ -43,7 +43,7 @@ def ask(gate: str, request: bytes, patience: float = 10.0) -> Message:
         except (FileNotFoundError, ConnectionRefusedError) as error:
             until = deadline if was_sent else back if isinstance(error, ConnectionRefusedError) else begun
             if time.monotonic() + rest > until:
-                start = BY_SYSTEMD if os.path.exists(SYSTEMD) else BY_GFLOWD
+                start = BY_SYSTEMD if os.path.exists(paths.SYSTEMD) else BY_GFLOWD
                 raise TryAgain(NOT_THERE.format(start)) from None
         except ConnectionError:
             was_sent = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from gflowd import paths
 from gflowd.core.gpu.device_access import of_logins
 from gflowd.effects import cgroups
 from gflowd.effects.gpu import device_files
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SLICE = "user.slice"
-SYSTEMD = "/run/systemd/system"  # exists if systemd runs the machine (sd_booted(3))
 NO_SLICE = f"logins have no control group of their own here (no {SLICE} without systemd)"
 
 
@@ -41,7 +41,7 @@ class Logins:
         group = None if mount is None else os.path.join(mount, SLICE)
         try:
             if group is None or not os.path.isdir(group):
-                return NO_SLICE if self._shut and not os.path.exists(SYSTEMD) else None
+                return NO_SLICE if self._shut and not os.path.exists(paths.SYSTEMD) else None
             if self._shut:
                 self._filter.put(group, of_logins(device_files.read(())))
             else:

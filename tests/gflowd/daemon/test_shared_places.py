@@ -31,7 +31,7 @@ OWN = '[shared]\nlauncher = "own"\ngateway = "worker"\n'
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> loader.Config:
     """The configuration of such a daemon, whose places are below `tmp_path`."""
     monkeypatch.setenv("GFLOW_RUNTIME_DIR", str(tmp_path / "run/gflow"))
-    monkeypatch.setattr(cgroups, "SYSTEMD", str(tmp_path / "no-systemd"))
+    monkeypatch.setattr(paths, "SYSTEMD", str(tmp_path / "no-systemd"))
     file = tmp_path / "gflow.toml"
     file.write_text(OWN)
     return loader.load(str(file), {}, system=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.answering import gateway
 
+from gflowd import paths
 from gflowd.core.errors import GflowError, Refused, SystemFailed, TryAgain
 from gflowd.core.gateway.protocol import encode
 from gflowd.core.job.records import PROVISIONAL
@@ -164,7 +165,7 @@ def test_one_that_stays_busy_or_stays_away_may_be_asked_later(
         ("/", "systemctl start gflow-gateway.socket"),
         ("/no", "root starts it with gflowd run --system"),
     ):
-        monkeypatch.setattr(gate, "SYSTEMD", runs)
+        monkeypatch.setattr(paths, "SYSTEMD", runs)
         with pytest.raises(TryAgain, match=rf"gateway is not there \({words}\)"):
             change(store, submit)
     store.lock_timeout = 0.01

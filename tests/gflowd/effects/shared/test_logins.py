@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.groups import WHY_NO_FILTER, inside
 
+from gflowd import paths
 from gflowd.effects.shared import logins
 from gflowd.effects.shared.logins import Logins
 
@@ -43,7 +44,7 @@ def test_logins_are_shut_out_as_long_as_that_is_wanted_but_not_root(group: str, 
         return inside(f"{group}/{logins.SLICE}", opens(gpu, uid))
 
     with contextlib.closing(Logins("/state", shut=True, find_mount=lambda: group)) as wanted:
-        assert wanted.look() == (None if os.path.exists(logins.SYSTEMD) else logins.NO_SLICE)
+        assert wanted.look() == (None if os.path.exists(paths.SYSTEMD) else logins.NO_SLICE)
         for _ in range(2):  # it is made with the first login and removed with the last
             os.mkdir(f"{group}/{logins.SLICE}")
             assert seen(60001) == "open"
