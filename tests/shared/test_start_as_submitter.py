@@ -40,13 +40,16 @@ launcher = SharedLauncher(state, runtime, Scratch(state, state.root), config)
 batch = []
 for said in json.loads(sys.argv[1]):
     job_id, executor = said.pop("id"), said.pop("executor")
-    spec = {"user": "gfa", "uid": 60001, "name": "n", "cwd": "/", "env": "e", "submitted_at": 1.0, **said}
+    environment = b"PATH=/usr/bin:/bin\0MINE=it's\0"
+    name = paths.content_name(environment)
+    spec = {"user": "gfa", "uid": 60001, "name": "n", "cwd": "/", "env": name, "submitted_at": 1.0, **said}
     spec["command"] = tuple(spec["command"])
     place = state.path("env", str(spec["uid"]))
     paths.passable_directory(place)
-    if not os.path.exists(state.environment("e", spec["uid"])):
-        fd = os.open(state.environment("e", spec["uid"]), os.O_WRONLY | os.O_CREAT, 0o400)
-        os.write(fd, b"PATH=/usr/bin:/bin\0MINE=it's\0")
+    kept = state.environment(name, spec["uid"])
+    if not os.path.exists(kept):
+        fd = os.open(kept, os.O_WRONLY | os.O_CREAT, 0o400)
+        os.write(fd, environment)
         os.fchown(fd, spec["uid"] or 0, -1)
         os.close(fd)
     run = Run(executor=executor, launched_at=1.0)
