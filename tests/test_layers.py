@@ -29,12 +29,10 @@ BELOW_WORKERS = ("gflowd.config.", "gflowd.core.", "gflowd.effects.", "gflowd.lo
 FOR_GFLOWCTL = (
     "gflowd.command_line", "gflowd.config.loader", "gflowd.config.notification_targets",
     "gflowd.config.start_options", "gflowd.core.",
-    "gflowd.effects.completion_files",
-    "gflowd.effects.cgroups",
-    "gflowd.effects.daemon", "gflowd.effects.delivery.", "gflowd.effects.doorbell", "gflowd.effects.exposition",
-    "gflowd.effects.gateway.door",
-    "gflowd.effects.input_wait", "gflowd.effects.installer",
-    "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.relay", "gflowd.effects.service.",
+    "gflowd.effects.attempt.relay", "gflowd.effects.completion_files", "gflowd.effects.daemon",
+    "gflowd.effects.delivery.", "gflowd.effects.doorbell", "gflowd.effects.gateway.door", "gflowd.effects.input_wait",
+    "gflowd.effects.installer", "gflowd.effects.kernel.cgroups", "gflowd.effects.kernel.proc",
+    "gflowd.effects.kernel.processes", "gflowd.effects.metrics.exposition", "gflowd.effects.service.",
     "gflowd.paths", "gflowd.storage.gate", "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.journal.lines", "gflowd.storage.journal.reader",
     "gflowd.storage.lock", "gflowd.storage.observed", "gflowd.storage.outbox", "gflowd.storage.metrics_input",
@@ -107,12 +105,12 @@ MAY_IMPORT = (
     ("gflowd.effects.gpu.nvml_device", ("gflowd.core.",)),
     ("gflowd.effects.installer", ()),  # how a missing package is installed
     ("gflowd.effects.gpu.nvml", ("gflowd.core.", "gflowd.effects.gpu.nvml_device", "gflowd.effects.installer")),
-    ("gflowd.effects.exposition", ("gflowd.core.", "gflowd.effects.installer")),  # metrics as text
+    ("gflowd.effects.metrics.exposition", ("gflowd.core.", "gflowd.effects.installer")),  # metrics as text
     ("gflowd.effects.gpu.pci", ()),  # which GPUs the bus has
     ("gflowd.effects.gpu.count", ("gflowd.effects.gpu.nvml", "gflowd.effects.gpu.pci")),
     ("gflowd.effects.gpu.listeners", ()),  # whose sockets the kernel has
     ("gflowd.effects.gpu.claims", ("gflowd.effects.gpu.listeners",)),
-    ("gflowd.effects.proc", ()),  # what the kernel says of processes, for the others to read
+    ("gflowd.effects.kernel.proc", ()),  # what the kernel says of processes, for the others to read
     ("gflowd.effects.files", ("gflowd.paths",)),  # small files, for the others to write and read
     # mail, webhooks, commands and what apprise speaks
     (
@@ -126,14 +124,10 @@ MAY_IMPORT = (
     ("gflowd.effects.service.units", ()),  # the text of units
     ("gflowd.effects.service.systemctl", ("gflowd.core.errors",)),  # what systemd is asked
     *(
-        (module, ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.proc", "gflowd.paths"))
-        for module in (
-            "gflowd.effects.cgroups",  # control groups
-            "gflowd.effects.detached",  # processes that do not depend on us
-            "gflowd.effects.jobdir",  # what an attempt leaves
-            "gflowd.effects.joblog",  # its log
-            "gflowd.effects.processes",  # whose they are, and signals to them
-            "gflowd.effects.tmux",
+        (folder, ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.kernel.proc", "gflowd.paths"))
+        for folder in (
+            "gflowd.effects.kernel.",  # processes, control groups, the machine
+            "gflowd.effects.attempt.",  # its directory and files, and how it runs
         )
     ),
     ("gflowd.effects.shared.pam_login", ()),  # a program of its own
@@ -141,10 +135,8 @@ MAY_IMPORT = (
     (
         "gflowd.effects.shared.",
         (
-            "gflowd.core.", "gflowd.effects.cgroups", "gflowd.effects.files", "gflowd.effects.jobdir",
-            "gflowd.effects.detached", "gflowd.effects.gpu.device_files", "gflowd.effects.joblog",
-            "gflowd.effects.proc", "gflowd.effects.processes", "gflowd.effects.shared.", "gflowd.effects.tmux",
-            "gflowd.paths",
+            "gflowd.core.", "gflowd.effects.attempt.", "gflowd.effects.files", "gflowd.effects.gpu.device_files",
+            "gflowd.effects.kernel.", "gflowd.effects.shared.", "gflowd.paths",
         ),
     ),
     # who asks; whether the user database answers
@@ -152,14 +144,31 @@ MAY_IMPORT = (
     # a cluster's programs, and what its nodes see
     (
         "gflowd.effects.cluster.",
-        ("gflowd.core.", "gflowd.effects.cluster.", "gflowd.effects.files", "gflowd.effects.jobdir", "gflowd.paths"),
+        ("gflowd.core.", "gflowd.effects.attempt.jobdir", "gflowd.effects.cluster.", "gflowd.effects.files",
+         "gflowd.paths"),
     ),
-    # tmux, processes, cgroups, job directories; gpu: drivers
-    ("gflowd.effects.", ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.proc", "gflowd.paths")),
+    # gpu: drivers; the others: one module each
+    ("gflowd.effects.", ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.kernel.proc", "gflowd.paths")),
     ("gflowd.command_line", ("gflowd.core.syntax.",)),  # how both programs read what is typed
     ("gflowd.log", ("gflowd.paths",)),
     ("gflowd.config.", ("gflowd.config.", "gflowd.core.", "gflowd.paths")),  # gflow.toml and the environment
     ("gflowd.storage.", ("gflowd.core.", "gflowd.paths", "gflowd.storage.")),  # what lasts
+    ("gflowd.workers.slots", BELOW_WORKERS),  # what the workers post
+    ("gflowd.workers.board", (*BELOW_WORKERS, "gflowd.workers.slots")),  # and where
+    ("gflowd.workers", (*BELOW_WORKERS, "gflowd.workers.slots")),  # which workers there are
+    # what all of them do
+    ("gflowd.workers.base", (*BELOW_WORKERS, "gflowd.workers", "gflowd.workers.board", "gflowd.workers.slots")),
+    ("gflowd.workers.attempts", (*BELOW_WORKERS, "gflowd.workers.base")),  # what lives of an attempt
+    # what the scheduler keeps of jobs, and removes
+    (
+        "gflowd.workers.scheduler.upkeep.",
+        (*BELOW_WORKERS, "gflowd.workers.attempts", "gflowd.workers.base", "gflowd.workers.scheduler.upkeep."),
+    ),
+    # how it starts attempts
+    (
+        "gflowd.workers.scheduler.launching.",
+        (*BELOW_WORKERS, "gflowd.workers.scheduler.launching.", "gflowd.workers.scheduler.upkeep.scratch"),
+    ),
     ("gflowd.workers.scheduler.", (*BELOW_WORKERS, "gflowd.workers.")),  # the scheduler's process
     # tells others what gflowctl would: the scheduler need not count all jobs for that
     ("gflowd.workers.metrics_updater", (*BELOW_WORKERS, "gflowd.storage.metrics_input", "gflowd.workers.")),
@@ -171,7 +180,7 @@ MAY_IMPORT = (
         (*BELOW_WORKERS, "gflowd.storage.history", "gflowd.storage.journal.reader", "gflowd.storage.outbox",
          "gflowd.workers."),
     ),
-    # the other processes, and the board they all post on
+    # the other processes
     ("gflowd.workers.", (*BELOW_WORKERS, "gflowd.workers.")),
     ("gflowd.daemon.systemd", ()),
     ("gflowd.daemon.children", ("gflowd.log", "gflowd.workers.")),
@@ -274,10 +283,10 @@ ONLY_FROM = {
         "gflowd.storage.store",
         "gflowd.workers.gateway.",
         "gflowd.workers.notifier.worker",  # puts a damaged database aside in the same way
-        "gflowd.workers.scheduler.archiver",
-        "gflowd.workers.scheduler.history_writer",
+        "gflowd.workers.scheduler.upkeep.archiver",
+        "gflowd.workers.scheduler.upkeep.history_writer",
     ),
-    "gflowd.storage.journal.writer": ("gflowd.workers.scheduler.event_writer",),
+    "gflowd.storage.journal.writer": ("gflowd.workers.scheduler.upkeep.event_writer",),
     "gflowd.storage.record_log": (
         "gflowctl.",
         "gflowd.daemon.launch",
@@ -285,8 +294,8 @@ ONLY_FROM = {
         "gflowd.storage.remote_store",
         "gflowd.storage.store",
         "gflowd.workers.gateway.",
-        "gflowd.workers.scheduler.archiver",
-        "gflowd.workers.scheduler.cleanup",
+        "gflowd.workers.scheduler.upkeep.archiver",
+        "gflowd.workers.scheduler.upkeep.cleanup",
     ),  # the workers only look at what is folded
     "gflowd.storage.metrics_input": (
         "gflowctl.",
@@ -299,7 +308,7 @@ ONLY_FROM = {
         "gflowd.storage.metrics_input",
         "gflowd.storage.remote_store",
         "gflowd.workers.gateway.",
-        "gflowd.workers.scheduler.snapshot_follower",
+        "gflowd.workers.scheduler.upkeep.snapshot_follower",
     ),
     "gflowd.workers.board": ("gflowctl.", "gflowd.commands.", "gflowd.daemon.", "gflowd.workers."),
     "gflowd.workers.notifier.delivery": ("gflowctl.admin.notifications", "gflowd.workers.notifier."),
@@ -308,11 +317,11 @@ ONLY_FROM = {
     "gflowd.workers.": ("gflowd.daemon.children", "gflowd.daemon.supervisor", "gflowd.workers."),
 }
 SCHEDULER = {
-    "gflowd.workers.scheduler.archiver": ("gflowd.storage.history", "gflowd.storage.record_log"),
-    "gflowd.workers.scheduler.cleanup": ("gflowd.storage.record_log",),
-    "gflowd.workers.scheduler.event_writer": ("gflowd.storage.journal.writer",),
-    "gflowd.workers.scheduler.history_writer": ("gflowd.storage.history",),
-    "gflowd.workers.scheduler.snapshot_follower": ("gflowd.storage.store",),
+    "gflowd.workers.scheduler.upkeep.archiver": ("gflowd.storage.history", "gflowd.storage.record_log"),
+    "gflowd.workers.scheduler.upkeep.cleanup": ("gflowd.storage.record_log",),
+    "gflowd.workers.scheduler.upkeep.event_writer": ("gflowd.storage.journal.writer",),
+    "gflowd.workers.scheduler.upkeep.history_writer": ("gflowd.storage.history",),
+    "gflowd.workers.scheduler.upkeep.snapshot_follower": ("gflowd.storage.store",),
     "gflowd.workers.scheduler.worker": ("gflowd.storage.lock",),
 }
 PURE = {
@@ -392,13 +401,13 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
         ("gflowd.core.job.arrays", "from gflowd.core.request import validation"),
         ("gflowd.core.queue.order", "from gflowd.core.planning import backfill"),
         ("gflowd.core.gpu.states", "from gflowd.core.queue.order import band"),
-        ("gflowd.effects.tmux", "from gflowd.effects import processes"),
-        ("gflowd.effects.tmux", "from gflowd.storage.store import Store"),
+        ("gflowd.effects.attempt.tmux", "from gflowd.effects import processes"),
+        ("gflowd.effects.attempt.tmux", "from gflowd.storage.store import Store"),
         ("gflowd.storage.store", "from gflowd.config.loader import Config"),
         ("gflowd.daemon.supervisor", "from gflowd.core.planning import backfill"),
         ("gflowd.daemon.supervisor", "from gflowd.storage import store"),
         ("gflowd.daemon.launch", "from gflowd.workers import base"),
-        ("gflowd.workers.zombie_detector", "from gflowd.storage.store import Store"),
+        ("gflowd.workers.zombie_detector.worker", "from gflowd.storage.store import Store"),
         ("gflowd.workers.gpu_poller", "from gflowd.core.execution.transitions import launched"),
         ("gflowd.daemon.launch", "import gflowctl.main"),
         ("gflowctl.view.views", "from gflowctl.output import render"),
@@ -406,7 +415,7 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
         ("gflowctl.api.queue", "from gflowctl.commands import hold"),
         ("gflowctl.commands.cancel", "from gflowctl.commands import hold"),
         ("gflowctl.commands.cancel", "from gflowd.core.execution import transitions"),
-        ("gflowctl.commands.cancel", "from gflowd.effects.tmux import Tmux"),
+        ("gflowctl.commands.cancel", "from gflowd.effects.attempt.tmux import Tmux"),
         ("gflowctl.commands.cancel", "from gflowd.workers import base"),
     ],
 )

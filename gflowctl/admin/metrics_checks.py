@@ -6,7 +6,7 @@ import os
 import socket
 
 from gflowctl.admin.checks import OK, WARN, Finding
-from gflowd.effects import exposition
+from gflowd.effects.metrics import exposition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

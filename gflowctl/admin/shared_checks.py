@@ -8,8 +8,8 @@ import stat
 
 from gflowctl.admin.checks import FAIL, OK, WARN, Finding
 from gflowd import paths
-from gflowd.effects import cgroups
 from gflowd.effects.gateway import door
+from gflowd.effects.kernel import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import time
 from gflowctl.output import render
 from gflowd.core.metrics import catalogue, metric_values
 from gflowd.core.metrics.metric_values import Daemon, Process
-from gflowd.effects import daemon, exposition
+from gflowd.effects import daemon
+from gflowd.effects.metrics import exposition
 from gflowd.storage.metrics_input import Readings
 
 TYPE_CHECKING = False

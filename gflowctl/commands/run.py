@@ -35,7 +35,7 @@ from gflowd.core.job import codec
 from gflowd.core.job.model import FINISHED, PROCESS, Begun, Starting
 from gflowd.core.job.reasons import NON_ZERO_EXIT, SCHEDULING
 from gflowd.core.job.records import WISH
-from gflowd.effects import relay
+from gflowd.effects.attempt import relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.gpu.admin_state import IGNORED
 from gflowd.core.job.model import Identity
 from gflowd.core.syntax import memory
-from gflowd.effects import proc, processes
+from gflowd.effects.kernel import proc, processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

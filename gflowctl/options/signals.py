@@ -8,7 +8,8 @@ from gflowctl.view import jobs
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.model import Begun, EarlySignal
 from gflowd.core.syntax import durations, signal_names
-from gflowd.effects import daemon, processes
+from gflowd.effects import daemon
+from gflowd.effects.kernel import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

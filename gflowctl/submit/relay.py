@@ -13,7 +13,7 @@ import termios
 import tty
 
 from gflowctl.output import render
-from gflowd.effects import relay
+from gflowd.effects.attempt import relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

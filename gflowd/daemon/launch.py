@@ -252,7 +252,7 @@ def load_all() -> None:
 def leave_tmux(runtime: paths.Runtime) -> None:
     """Ends the tmux server now, or with its last job."""
     from gflowd import log
-    from gflowd.effects.tmux import Tmux, TmuxFailed, is_installed
+    from gflowd.effects.attempt.tmux import Tmux, TmuxFailed, is_installed
 
     try:
         if is_installed():

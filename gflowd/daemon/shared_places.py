@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gflowd import paths
 from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.core.job.records import SPEC
-from gflowd.effects import cgroups
+from gflowd.effects.kernel import cgroups
 from gflowd.storage.journal import lines
 
 if TYPE_CHECKING:

@@ -66,8 +66,8 @@ def _has_nothing_to_notify(config: Config, state: State) -> bool:
 
 WORKERS = (
     Row(GPU_POLLER, wakes_for=bell.POLL),
-    Row(ZOMBIE_DETECTOR, wakes_for=bell.ENDED + bell.DECISION),
-    Row(TIMEOUT_ENFORCER, wakes_for=bell.DECISION),
+    Row(ZOMBIE_DETECTOR, wakes_for=bell.ENDED + bell.DECISION, module="zombie_detector.worker"),
+    Row(TIMEOUT_ENFORCER, wakes_for=bell.DECISION, module="timeout_enforcer.worker"),
     Row(RESERVATION_TIMER, wakes_for=bell.DECISION),
     Row(
         NOTIFIER,

@@ -8,7 +8,8 @@ import os
 from typing import TYPE_CHECKING
 
 from gflowd.core.execution import keepers
-from gflowd.effects import cgroups, jobdir, proc, processes
+from gflowd.effects.attempt import jobdir
+from gflowd.effects.kernel import cgroups, proc, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.execution.procstat import Process
     from gflowd.core.job.model import Identity
-    from gflowd.effects.cgroups import Cgroups
+    from gflowd.effects.kernel.cgroups import Cgroups
     from gflowd.effects.shared.job_groups import JobGroups
     from gflowd.paths import State
     from gflowd.workers.base import Wiring

@@ -14,9 +14,9 @@ from gflowd.core.execution import process_owner
 from gflowd.core.gpu import device_access, mean_load
 from gflowd.core.gpu import faults as gpu_faults
 from gflowd.core.gpu.report import GpuReport, news
-from gflowd.effects import processes
 from gflowd.effects.gpu import pci
 from gflowd.effects.gpu.simulated import Simulated
+from gflowd.effects.kernel import processes
 from gflowd.workers.base import Turn
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from gflowd.effects.clockwatch import ClockWatch
 from gflowd.effects.doorbell import FINDING
+from gflowd.effects.kernel.clockwatch import ClockWatch
 from gflowd.workers.base import Turn
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from support.machine import GATE, Machine  # noqa: E402 -- it is beside us, not 
 from support.waiting import eventually  # noqa: E402 -- it is beside us, not installed
 
 from gflowd.core.gpu import device_access  # noqa: E402 -- it is beside us, not installed
-from gflowd.effects import cgroups  # noqa: E402 -- it is beside us, not installed
 from gflowd.effects.gpu import device_files  # noqa: E402 -- it is beside us, not installed
 from gflowd.effects.gpu.nvml import Nvml  # noqa: E402 -- it is beside us, not installed
+from gflowd.effects.kernel import cgroups  # noqa: E402 -- it is beside us, not installed
 from gflowd.effects.shared.device_filter import DeviceFilter  # noqa: E402 -- it is beside us, not installed
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from gflowd import log, paths
 from gflowd.config import loader
 from gflowd.core.job.model import Job, Run, Spec, Starting, Wish
 from gflowd.paths import Runtime, State
-from gflowd.workers.scheduler.scratch import Scratch
-from gflowd.workers.scheduler.shared_launcher import SharedLauncher
+from gflowd.workers.scheduler.upkeep.scratch import Scratch
+from gflowd.workers.scheduler.launching.shared_launcher import SharedLauncher
 
 state, runtime = State("/var/lib/gflow"), Runtime("/run/gflow", of_many=True)
 state.share(paths.Shared())

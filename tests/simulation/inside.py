@@ -21,10 +21,13 @@ from virtual_jobs import Jobs
 from gflowd import paths
 from gflowd.core.gpu.device import Gpu
 from gflowd.storage import store
-from gflowd.workers import attempts, gpu_poller, memory_watch, reservation_timer, timeout_enforcer, zombie_detector
+from gflowd.workers import attempts, gpu_poller, reservation_timer
 from gflowd.workers.scheduler import gpu_pool
 from gflowd.workers.scheduler import worker as scheduler_worker
 from gflowd.workers.slots import Post, Slots
+from gflowd.workers.timeout_enforcer import memory_watch
+from gflowd.workers.timeout_enforcer import worker as timeout_enforcer
+from gflowd.workers.zombie_detector import worker as zombie_detector
 
 
 class Killed(BaseException):

@@ -12,8 +12,8 @@ from gflowd.core.execution import signal_targets
 from gflowd.core.execution.procstat import Process
 from gflowd.core.execution.usage import Samples
 from gflowd.core.job.model import Identity, Job, Run
-from gflowd.effects import processes
-from gflowd.effects.jobdir import Beginning, Record
+from gflowd.effects.attempt.jobdir import Beginning, Record
+from gflowd.effects.kernel import processes
 
 FIRST_PIDFD = 1_000_000  # no descriptor of this process
 

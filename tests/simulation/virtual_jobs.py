@@ -13,8 +13,8 @@ from random import Random
 from virtual_clock import BOOT, Clock
 
 from gflowd.core.execution.procstat import Process
-from gflowd.effects.jobdir import Beginning, Record
-from gflowd.effects.processes import TICKS
+from gflowd.effects.attempt.jobdir import Beginning, Record
+from gflowd.effects.kernel.processes import TICKS
 
 Key = tuple[int, int]  # a job's id and the number of the attempt
 FIRST_PID = 100

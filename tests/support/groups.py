@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gflowd.effects import cgroups
+from gflowd.effects.kernel import cgroups
 from gflowd.effects.shared import device_filter
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gflowctl.view import jobs
 from gflowd.core.job.model import Begun
-from gflowd.effects import processes
+from gflowd.effects.kernel import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 
 from gflowd.core.execution.observations import Observation
 from gflowd.core.job.model import Identity, Started
-from gflowd.effects import jobdir
+from gflowd.effects.attempt import jobdir
 
 NOTHING = Observation()
 

@@ -57,7 +57,7 @@ def _removing() -> Callable[[list[str]], int]:
 
 
 def _cutting() -> Callable[[list[str]], int]:
-    from gflowd.effects import joblog
+    from gflowd.effects.attempt import joblog
 
     def cut(words: list[str]) -> int:
         directory, limit = words

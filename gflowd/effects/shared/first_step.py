@@ -11,9 +11,9 @@ import shlex
 import shutil
 from typing import TYPE_CHECKING
 
-from gflowd.effects import detached
+from gflowd.effects.attempt import detached
+from gflowd.effects.attempt.tmux import Session, TmuxFailed, configuration_of_job
 from gflowd.effects.shared import attempt_directory, given
-from gflowd.effects.tmux import Session, TmuxFailed, configuration_of_job
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key

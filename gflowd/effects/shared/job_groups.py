@@ -15,12 +15,12 @@ import time
 import zlib
 from typing import TYPE_CHECKING
 
-from gflowd.effects import cgroups, proc
+from gflowd.effects.kernel import cgroups, proc
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from gflowd.effects.cgroups import Key
+    from gflowd.effects.kernel.cgroups import Key
 
 SLICE = "gflow.slice"
 _UNIT = re.compile(r"gflow-job-([0-9]+)-([0-9]+)\.service")

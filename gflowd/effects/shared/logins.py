@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from gflowd import paths
 from gflowd.core.gpu.device_access import of_logins
-from gflowd.effects import cgroups
 from gflowd.effects.gpu import device_files
+from gflowd.effects.kernel import cgroups
 from gflowd.effects.shared import device_filter
 from gflowd.effects.shared.device_filter import DeviceFilter
 

@@ -10,12 +10,12 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from gflowd.effects import jobdir
+from gflowd.effects.attempt import jobdir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gflowd.effects.jobdir import Reader
+    from gflowd.effects.attempt.jobdir import Reader
 
 OPENAT2 = 437  # on every architecture
 NO_XDEV, NO_MAGICLINKS, BENEATH = 0x01, 0x02, 0x08  # openat2(2)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gflowd.core.execution import stop_ladder
 from gflowd.core.execution.stop_ladder import KILL
-from gflowd.effects import jobdir
+from gflowd.effects.attempt import jobdir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

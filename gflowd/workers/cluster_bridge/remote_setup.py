@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from gflowd import paths
 from gflowd.core.cluster import remote_job
 from gflowd.core.execution import job_script
-from gflowd.effects import files, jobdir
+from gflowd.effects import files
+from gflowd.effects.attempt import jobdir
 from gflowd.paths import State
-from gflowd.workers.scheduler.job_setup import JobSetup
+from gflowd.workers.scheduler.launching.job_setup import JobSetup
 
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key

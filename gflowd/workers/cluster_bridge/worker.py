@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from gflowd import log, paths
 from gflowd.core.cluster.sight import Sights
+from gflowd.effects.attempt.removal import Removal
 from gflowd.effects.cluster.intents import Intents
-from gflowd.effects.removal import Removal
 from gflowd.workers.base import Turn
 from gflowd.workers.cluster_bridge.mirror import Mirror
 from gflowd.workers.cluster_bridge.remote_setup import RemoteSetup

@@ -23,7 +23,7 @@ from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import OVERDUE, Hold, Occupancy, hold
 from gflowd.core.planning.promises import Basis
 from gflowd.core.queue.order import band
-from gflowd.effects import machine
+from gflowd.effects.kernel import machine
 from gflowd.workers.scheduler.gpu_pool import DOUBT, GpuPool
 
 if TYPE_CHECKING:

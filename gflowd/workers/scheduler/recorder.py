@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gflowd.core.planning.backfill import Plan
     from gflowd.workers.scheduler.decision_log import DecisionLog
     from gflowd.workers.scheduler.planner import Changes, Planner
-    from gflowd.workers.scheduler.snapshot_follower import SchedulerState
+    from gflowd.workers.scheduler.upkeep.snapshot_follower import SchedulerState
 
 Promised = dict[int, "Mapping[str, Any] | None"]  # the records of promises that change, by job; None: it is gone
 

@@ -23,22 +23,23 @@ from gflowd.core.job.model import PROCESS, TMUX, Begun, Job, Queued, Running, St
 from gflowd.core.job.records import PROMISE, QUOTA, SETTING, USAGE
 from gflowd.core.moment import Moment
 from gflowd.core.planning import promises
+from gflowd.effects.attempt.tmux import is_installed
 from gflowd.effects.doorbell import POLL
-from gflowd.effects.tmux import is_installed
 from gflowd.storage.lock import Lock
 from gflowd.workers import WORKERS, wanted
 from gflowd.workers.base import Turn
-from gflowd.workers.scheduler import handover, removals, settlement
+from gflowd.workers.scheduler import handover, settlement
 from gflowd.workers.scheduler.decision_log import DecisionLog
-from gflowd.workers.scheduler.event_writer import EventWriter
 from gflowd.workers.scheduler.handover import Handover
 from gflowd.workers.scheduler.idle_watch import IdleWatch
-from gflowd.workers.scheduler.launcher import Launcher
+from gflowd.workers.scheduler.launching.launcher import Launcher
 from gflowd.workers.scheduler.planner import Planner, Said, ends, is_here
 from gflowd.workers.scheduler.recorder import Recorder
-from gflowd.workers.scheduler.scratch import Scratch
-from gflowd.workers.scheduler.snapshot_follower import SchedulerState
 from gflowd.workers.scheduler.status_file import StatusFile, Trouble, Waiting, status
+from gflowd.workers.scheduler.upkeep import removals
+from gflowd.workers.scheduler.upkeep.event_writer import EventWriter
+from gflowd.workers.scheduler.upkeep.scratch import Scratch
+from gflowd.workers.scheduler.upkeep.snapshot_follower import SchedulerState
 from gflowd.workers.slots import SCHEDULER, Agenda
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from gflowd.core.planning.backfill import Plan
     from gflowd.core.queue.job_queue import JobQueue
     from gflowd.workers.base import Wiring
-    from gflowd.workers.scheduler.launching import Launching
+    from gflowd.workers.scheduler.launching.starter import Launching
     from gflowd.workers.scheduler.planner import Changes
     from gflowd.workers.slots import Slots
 
@@ -101,7 +102,7 @@ class Scheduler:
         self._state = SchedulerState(wiring.state, wiring.config, self._alone.is_held, self._events.create)
         self._scratch = Scratch(wiring.state, wiring.config.tmp, removals.groups(wiring.state, wiring.config))
         if self._is_of_many:
-            from gflowd.workers.scheduler.shared_launcher import SharedLauncher
+            from gflowd.workers.scheduler.launching.shared_launcher import SharedLauncher
 
             self._launcher: Launching = SharedLauncher(wiring.state, wiring.runtime, self._scratch, wiring.config)
         else:

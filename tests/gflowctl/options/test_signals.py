@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gflowd.core.job.model import PROCESS, Run, Running, Started
-from gflowd.effects import proc, processes
+from gflowd.effects.kernel import proc, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from support.specs import SPEC
 from gflowctl.slurm.report import live
 from gflowd.core.execution.procstat import Process
 from gflowd.core.job.model import Identity, Job, Run, Running, Started, Wish
-from gflowd.effects import proc, processes
+from gflowd.effects.kernel import proc, processes
 
 
 @pytest.mark.parametrize(("uid", "pids"), [(None, (1, 2)), (1001, (2,))])

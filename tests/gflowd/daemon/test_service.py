@@ -15,7 +15,8 @@ import pytest
 from gflowctl.admin import service_checks
 from gflowctl.context import Context
 from gflowd import main
-from gflowd.effects import daemon, proc
+from gflowd.effects import daemon
+from gflowd.effects.kernel import proc
 from gflowd.effects.service import units
 
 if TYPE_CHECKING:

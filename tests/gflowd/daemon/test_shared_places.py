@@ -17,7 +17,7 @@ from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.job import codec
 from gflowd.core.job.records import SPEC
 from gflowd.daemon import launch, shared_places
-from gflowd.effects import cgroups
+from gflowd.effects.kernel import cgroups
 from gflowd.paths import Runtime, State
 from gflowd.storage.store import Store
 

@@ -13,7 +13,7 @@ import pytest
 from stage import LIMIT, Jobs
 
 from gflowd.config import loader
-from gflowd.effects import processes
+from gflowd.effects.kernel import processes
 from gflowd.paths import Runtime, State
 from gflowd.workers.base import Wiring
 from gflowd.workers.board import Pulses

@@ -17,7 +17,7 @@ from gflowd.core.gpu.faults import DriverFailed
 from gflowd.core.gpu.mean_load import Load
 from gflowd.core.gpu.report import GpuReport
 from gflowd.core.job.model import Identity
-from gflowd.effects import processes
+from gflowd.effects.kernel import processes
 from gflowd.workers import gpu_poller
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.gpu_poller import GpuPoller

@@ -17,12 +17,13 @@ from support.waiting import eventually
 from gflowd.core.execution.observations import LiveJob
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Pauses, Started
-from gflowd.effects import proc, processes
+from gflowd.effects.kernel import proc, processes
 from gflowd.effects.shared import attempt_directory
-from gflowd.workers import attempts, timeout_enforcer
+from gflowd.workers import attempts
 from gflowd.workers.base import Wiring
-from gflowd.workers.log_limiter import LogLimiter
-from gflowd.workers.timeout_enforcer import TimeoutEnforcer
+from gflowd.workers.timeout_enforcer import worker as timeout_enforcer
+from gflowd.workers.timeout_enforcer.log_limiter import LogLimiter
+from gflowd.workers.timeout_enforcer.worker import TimeoutEnforcer
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from support import depth
 from support.waiting import eventually
 
 from gflowd.core.execution import job_script, usage
-from gflowd.effects import jobdir, relay
+from gflowd.effects.attempt import jobdir, relay
 
 SHELLS = [[found, *words] for name, *words in (["dash"], ["bash", "--posix"]) if (found := shutil.which(name))]
 SHELL_IDS = [os.path.basename(words[0]) for words in SHELLS]

@@ -14,7 +14,7 @@ from gflowd.core.metrics import catalogue, metric_values
 from gflowd.core.metrics.meter import BOUNDS, Meters
 from gflowd.core.metrics.metric_values import Daemon, Histogram, Process, Seen, Values
 from gflowd.core.metrics.unended_jobs import LiveJob, Standing
-from gflowd.effects import exposition
+from gflowd.effects.metrics import exposition
 
 ROOT = Path(__file__).parents[4]
 PAGE, EXAMPLES = ROOT / "docs/metrics.md", ROOT / "examples/metrics"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.waiting import eventually
 
-from gflowd.effects import cgroups, proc
+from gflowd.effects.kernel import cgroups, proc
 from gflowd.effects.shared import job_groups
 from gflowd.effects.shared.job_groups import JobGroups
 

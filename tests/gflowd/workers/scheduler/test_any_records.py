@@ -19,7 +19,7 @@ from gflowd.core.moment import Moment
 from gflowd.storage.record_log import Fold, sealed
 from gflowd.storage.store import Store
 from gflowd.workers.scheduler import worker
-from gflowd.workers.scheduler.launcher import Launcher
+from gflowd.workers.scheduler.launching.launcher import Launcher
 from gflowd.workers.slots import Slots
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from gflowd.storage.store import Store
 from gflowd.workers.base import Turn, Wiring
 from gflowd.workers.scheduler import worker as module
 from gflowd.workers.scheduler.settlement import AT_ONCE
-from gflowd.workers.scheduler.snapshot_follower import Fenced
+from gflowd.workers.scheduler.upkeep.snapshot_follower import Fenced
 from gflowd.workers.scheduler.worker import ROUNDS, Scheduler
 from gflowd.workers.slots import TIMEOUT_ENFORCER, Agenda, Post, Slots
 

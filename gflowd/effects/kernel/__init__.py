@@ -1,0 +1,1 @@
+"""What the kernel says of processes, their control groups, the machine and its clocks, and signals to processes."""

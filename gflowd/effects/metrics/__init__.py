@@ -1,0 +1,1 @@
+"""Metrics as text, and the socket that answers who asks for them."""

@@ -1,0 +1,1 @@
+"""How the scheduler starts attempts: what each needs first, and the ways to start one. Decides nothing."""

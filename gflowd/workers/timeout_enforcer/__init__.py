@@ -1,0 +1,1 @@
+"""The process that ends what is over a limit: of time, memory, silence or output; and that suspends jobs."""

@@ -1,0 +1,1 @@
+"""The process that sees which attempts have ended, though nobody said so."""
