@@ -31,7 +31,7 @@ FOR_GFLOWCTL = (
     "gflowd.config.start_options", "gflowd.core.",
     "gflowd.effects.attempt.relay", "gflowd.effects.completion_files", "gflowd.effects.daemon",
     "gflowd.effects.delivery.", "gflowd.effects.doorbell", "gflowd.effects.gateway.door", "gflowd.effects.input_wait",
-    "gflowd.effects.installer", "gflowd.effects.kernel.cgroups", "gflowd.effects.kernel.proc",
+    "gflowd.effects.installer", "gflowd.effects.kernel.cgroups", "gflowd.effects.proc",
     "gflowd.effects.kernel.processes", "gflowd.effects.metrics.exposition", "gflowd.effects.service.",
     "gflowd.paths", "gflowd.storage.gate", "gflowd.storage.history",
     "gflowd.storage.history_queries", "gflowd.storage.journal.lines", "gflowd.storage.journal.reader",
@@ -110,7 +110,7 @@ MAY_IMPORT = (
     ("gflowd.effects.gpu.count", ("gflowd.effects.gpu.nvml", "gflowd.effects.gpu.pci")),
     ("gflowd.effects.gpu.listeners", ()),  # whose sockets the kernel has
     ("gflowd.effects.gpu.claims", ("gflowd.effects.gpu.listeners",)),
-    ("gflowd.effects.kernel.proc", ()),  # what the kernel says of processes, for the others to read
+    ("gflowd.effects.proc", ()),  # what the kernel says of processes, for the others to read
     ("gflowd.effects.files", ("gflowd.paths",)),  # small files, for the others to write and read
     # mail, webhooks, commands and what apprise speaks
     (
@@ -124,7 +124,7 @@ MAY_IMPORT = (
     ("gflowd.effects.service.units", ()),  # the text of units
     ("gflowd.effects.service.systemctl", ("gflowd.core.errors",)),  # what systemd is asked
     *(
-        (folder, ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.kernel.proc", "gflowd.paths"))
+        (folder, ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.proc", "gflowd.paths"))
         for folder in (
             "gflowd.effects.kernel.",  # processes, control groups, the machine
             "gflowd.effects.attempt.",  # its directory and files, and how it runs
@@ -136,7 +136,7 @@ MAY_IMPORT = (
         "gflowd.effects.shared.",
         (
             "gflowd.core.", "gflowd.effects.attempt.", "gflowd.effects.files", "gflowd.effects.gpu.device_files",
-            "gflowd.effects.kernel.", "gflowd.effects.shared.", "gflowd.paths",
+            "gflowd.effects.kernel.", "gflowd.effects.proc", "gflowd.effects.shared.", "gflowd.paths",
         ),
     ),
     # who asks; whether the user database answers
@@ -148,7 +148,7 @@ MAY_IMPORT = (
          "gflowd.paths"),
     ),
     # gpu: drivers; the others: one module each
-    ("gflowd.effects.", ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.kernel.proc", "gflowd.paths")),
+    ("gflowd.effects.", ("gflowd.core.", "gflowd.effects.files", "gflowd.effects.proc", "gflowd.paths")),
     ("gflowd.command_line", ("gflowd.core.syntax.",)),  # how both programs read what is typed
     ("gflowd.log", ("gflowd.paths",)),
     ("gflowd.config.", ("gflowd.config.", "gflowd.core.", "gflowd.paths")),  # gflow.toml and the environment

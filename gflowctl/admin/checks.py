@@ -18,8 +18,7 @@ from gflowd.core.gpu import device_access
 from gflowd.core.gpu.states import CLAIMED
 from gflowd.core.job.records import SPEC
 from gflowd.core.syntax.plurals import count
-from gflowd.effects import daemon, installer
-from gflowd.effects.kernel import proc
+from gflowd.effects import daemon, installer, proc
 from gflowd.paths import LONGEST_NAME_IN_RUN, SOCKET_PATH_LIMIT
 from gflowd.workers import board
 

@@ -16,8 +16,7 @@ from gflowd.core.job.model import TMUX
 from gflowd.core.job.records import HEADER, PHASE, RUNNING, SPEC, STOPPING, SUSPENDED, is_queued, phase_name
 from gflowd.core.syntax import job_ids
 from gflowd.core.syntax.plurals import count, noun
-from gflowd.effects import daemon
-from gflowd.effects.kernel import proc
+from gflowd.effects import daemon, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

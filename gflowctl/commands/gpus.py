@@ -161,7 +161,7 @@ def _resume(args: argparse.Namespace, context: Context) -> None:
 
     done = gpu_records.change(context, admin_state.DRAINED, without)
     if fault is not None and gpu.lasting and gpu.answers:
-        from gflowd.effects.kernel.proc import boot_id
+        from gflowd.effects.proc import boot_id
 
         accepted = {"at": time.time(), "boot": boot_id(), "ecc": gpu.ecc}
         done = gpu_records.change(context, admin_state.RESUMED, lambda orders: {**(orders or {}), card: accepted})

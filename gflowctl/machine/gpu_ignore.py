@@ -8,7 +8,8 @@ from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.gpu.admin_state import IGNORED
 from gflowd.core.job.model import Identity
 from gflowd.core.syntax import memory
-from gflowd.effects.kernel import proc, processes
+from gflowd.effects import proc
+from gflowd.effects.kernel import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from gflowd.core.errors import GflowError, SystemFailed
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from gflowd import __version__
 from gflowd.core.errors import Refused, SystemFailed, TryAgain
 from gflowd.core.job import model
-from gflowd.effects import daemon
-from gflowd.effects.kernel import proc
+from gflowd.effects import daemon, proc
 from gflowd.paths import open_lock
 from gflowd.storage.lock import close_in_children, whole_lock
 

@@ -11,7 +11,7 @@ import os
 
 from gflowd.core.errors import Refused
 from gflowd.core.syntax import fast_json
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

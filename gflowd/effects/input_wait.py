@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 
 FOREGROUND, GROUP = 5, 2  # places in `proc.after_name`: fields 8 and 5 of proc(5)
 SLAVES = range(136, 144)  # major numbers of pseudo terminals (devices.txt of Linux)

@@ -8,8 +8,9 @@ import os
 from typing import TYPE_CHECKING
 
 from gflowd.core.execution import keepers
+from gflowd.effects import proc
 from gflowd.effects.attempt import jobdir
-from gflowd.effects.kernel import cgroups, proc, processes
+from gflowd.effects.kernel import cgroups, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

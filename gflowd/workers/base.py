@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from gflowd import log
 from gflowd.core.errors import GflowError
 from gflowd.core.moment import Moment
-from gflowd.effects import doorbell
-from gflowd.effects.kernel import proc
+from gflowd.effects import doorbell, proc
 from gflowd.workers.board import Board
 from gflowd.workers.slots import Post
 

@@ -17,7 +17,7 @@ from gflowd import __version__, log
 from gflowd.core.errors import GflowError, SystemFailed
 from gflowd.core.metrics import metric_values
 from gflowd.core.metrics.metric_values import Daemon, Process, Values
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 from gflowd.effects.metrics import exposition
 from gflowd.effects.metrics.scrape_socket import ScrapeSocket
 from gflowd.paths import replace_file

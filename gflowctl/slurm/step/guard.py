@@ -9,7 +9,7 @@ import os
 import signal
 import time
 
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

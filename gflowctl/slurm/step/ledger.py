@@ -12,7 +12,7 @@ import select
 from gflowd import paths
 from gflowd.core.errors import SystemFailed
 from gflowd.core.slurm.step import steps
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 
 CATCHABLE = [int(each) for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}]
 PATH = "/usr/local/bin:/usr/bin:/bin"

@@ -21,8 +21,7 @@ import libtmux
 import psutil
 from libtmux.exc import LibTmuxException
 
-from gflowd.effects import files
-from gflowd.effects.kernel import proc
+from gflowd.effects import files, proc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

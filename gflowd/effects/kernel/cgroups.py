@@ -19,7 +19,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from gflowd import paths
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gflowd.core.execution import procstat, signal_targets
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from gflowd import paths
 from gflowd.core.execution import job_script
-from gflowd.effects import files
+from gflowd.effects import files, proc
 from gflowd.effects.attempt import jobdir
-from gflowd.effects.kernel import proc, processes
+from gflowd.effects.kernel import processes
 from gflowd.effects.shared import user_files
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import time
 import zlib
 from typing import TYPE_CHECKING
 
-from gflowd.effects.kernel import cgroups, proc
+from gflowd.effects import proc
+from gflowd.effects.kernel import cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -13,7 +13,7 @@ import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from gflowd.core.notify.retries import Outcome
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 from gflowd.workers.base import PR_SET_PDEATHSIG
 
 if TYPE_CHECKING:

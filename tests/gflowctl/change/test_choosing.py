@@ -10,7 +10,7 @@ import pytest
 from support.ctl import private_ctl
 
 from gflowd.core.job.model import Identity, Run, Started, Suspended
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

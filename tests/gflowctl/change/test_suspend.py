@@ -9,7 +9,7 @@ import pytest
 
 from gflowd.core.job import codec
 from gflowd.core.job.model import Ended, Identity, Pauses, Phase, Run, Running, Started, Starting, Stopping, Suspended
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 
 if TYPE_CHECKING:
     from support.ctl import Ctl

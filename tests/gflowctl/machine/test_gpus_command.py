@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gflowd.core.gpu.device import Gpu, GpuProcess
-from gflowd.effects.kernel.proc import boot_id
+from gflowd.effects.proc import boot_id
 
 if TYPE_CHECKING:
     from support.ctl import Ctl

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gflowd.core.job.model import PROCESS, Run, Running, Started
-from gflowd.effects.kernel import proc, processes
+from gflowd.effects import proc
+from gflowd.effects.kernel import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,8 @@ from support.specs import SPEC
 from gflowctl.slurm.report import live
 from gflowd.core.execution.procstat import Process
 from gflowd.core.job.model import Identity, Job, Run, Running, Started, Wish
-from gflowd.effects.kernel import proc, processes
+from gflowd.effects import proc
+from gflowd.effects.kernel import processes
 
 
 @pytest.mark.parametrize(("uid", "pids"), [(None, (1, 2)), (1001, (2,))])

@@ -11,7 +11,8 @@ import pytest
 from support.ctl import private_ctl
 
 from gflowd.core.job.model import Run, Running, Started, Used
-from gflowd.effects.kernel import proc, processes
+from gflowd.effects import proc
+from gflowd.effects.kernel import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from support.waiting import eventually
 
 from gflowctl.slurm.step.ledger import Ledger
 from gflowd.core.slurm.step.steps import Need, Pool
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

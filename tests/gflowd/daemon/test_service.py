@@ -15,8 +15,7 @@ import pytest
 from gflowctl.admin import service_checks
 from gflowctl.context import Context
 from gflowd import main
-from gflowd.effects import daemon
-from gflowd.effects.kernel import proc
+from gflowd.effects import daemon, proc
 from gflowd.effects.service import units
 
 if TYPE_CHECKING:

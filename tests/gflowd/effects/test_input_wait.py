@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gflowd.effects import input_wait
-from gflowd.effects.kernel import proc
+from gflowd.effects import input_wait, proc
 
 LIMIT = 60.0  # seconds: patience with a busy machine, no promise
 READS = "input()"

@@ -21,8 +21,9 @@ from gflowd.core.gpu.device import Gpu
 from gflowd.core.gpu.report import GpuReport, news
 from gflowd.core.job.model import Identity, Job, Queued, Run, Started, Wish
 from gflowd.core.moment import Moment
+from gflowd.effects import proc
 from gflowd.effects.attempt import jobdir
-from gflowd.effects.kernel import proc, processes
+from gflowd.effects.kernel import processes
 from gflowd.paths import Runtime, State
 from gflowd.workers.slots import GPU_POLLER, SCHEDULER, ZOMBIE_DETECTOR, Agenda, Post, Slots
 

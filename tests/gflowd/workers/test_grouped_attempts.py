@@ -17,7 +17,8 @@ from support.waiting import eventually
 from gflowd.core.execution.observations import LiveJob
 from gflowd.core.job import reasons
 from gflowd.core.job.model import Pauses, Started
-from gflowd.effects.kernel import proc, processes
+from gflowd.effects import proc
+from gflowd.effects.kernel import processes
 from gflowd.effects.shared import attempt_directory
 from gflowd.workers import attempts
 from gflowd.workers.base import Wiring

@@ -16,7 +16,7 @@ from gflowd.core.events.machine_events import Daemon, Process
 from gflowd.core.events.told import Told
 from gflowd.core.job.records import RESERVATION
 from gflowd.effects import doorbell as bell
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 from gflowd.storage.journal.writer import Writer
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from support import depth, descriptors
 from support.waiting import eventually
 
 from gflowd.core.job.model import Identity
-from gflowd.effects.kernel import proc, processes
+from gflowd.effects import proc
+from gflowd.effects.kernel import processes
 
 Spawn = Callable[..., subprocess.Popen[bytes]]
 BOOT = proc.boot_id()

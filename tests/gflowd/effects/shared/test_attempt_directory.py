@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gflowd.core.job.model import Identity
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 from gflowd.effects.shared import attempt_directory
 from gflowd.paths import Shared, State
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from support.waiting import eventually
 
-from gflowd.effects.kernel import cgroups, proc
+from gflowd.effects import proc
+from gflowd.effects.kernel import cgroups
 from gflowd.effects.shared import job_groups
 from gflowd.effects.shared.job_groups import JobGroups
 

@@ -24,7 +24,7 @@ from gflowd.core.job import reasons
 from gflowd.core.job.arrays import new_family, parse_array
 from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, Job, Queued, Starting, Wish
 from gflowd.core.moment import Moment
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 from gflowd.paths import Runtime, State
 from gflowd.workers.cluster_bridge import mirror, worker
 from gflowd.workers.slots import SCHEDULER, Agenda, Post, Slots

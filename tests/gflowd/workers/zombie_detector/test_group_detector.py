@@ -15,7 +15,7 @@ from stage import live, now, slots_of
 from support.waiting import eventually
 
 from gflowd.core.execution.observations import LiveJob, Observation
-from gflowd.effects.kernel import proc
+from gflowd.effects import proc
 from gflowd.workers.base import Wiring, Worker
 from gflowd.workers.zombie_detector import worker as zombie_detector
 from gflowd.workers.zombie_detector.group_detector import HEARD_EVERY, STRAYS_AFTER, GroupDetector
