@@ -9,7 +9,9 @@ from gflowd.effects.kernel import machine
 def test_the_cpus_are_those_that_we_may_use() -> None:
     assert machine.cpus() == len(os.sched_getaffinity(0))
     one = min(os.sched_getaffinity(0))
-    script = f"import os; os.sched_setaffinity(0, [{one}]); from gflowd.effects.kernel import machine; print(machine.cpus())"
+    script = (
+        f"import os; os.sched_setaffinity(0, [{one}])\nfrom gflowd.effects.kernel import machine; print(machine.cpus())"
+    )
     root = Path(__file__).parents[4]
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
