@@ -57,7 +57,8 @@ class _Build:
     def short(self, path: Any) -> str:
         """A path without what differs from run to run."""
         text = os.fsdecode(path).removeprefix(self.state + "/").removeprefix(os.path.dirname(self.state) + "/")
-        return re.sub(r"[0-9]+", "N", re.sub(r"\b[0-9a-f]{16,}\b", "HASH", text))
+        text = re.sub(r"^/tmp/[a-z0-9_]{8}$", "TEMPORARY", text)
+        return re.sub(r"[0-9]+", "N", re.sub(r"\b[0-9a-f]{12,}\b", "HASH", text))
 
     def of_fd(self, fd: int) -> str:
         try:
