@@ -42,7 +42,8 @@ JOBS_OF = {
     "unsuspend": "jobs-running", "update": "jobs-live", "wait": "jobs-live",
 }  # fmt: skip
 CANDIDATES = {  # what `gflowctl __complete` is asked for, by the option or by the command and its argument
-    "--clear": "options", "--depends-on": "jobs", "--depends-on-all": "jobs", "--depends-on-any": "jobs",
+    "--clear": "options", "--cluster": "clusters", "info cluster": "cluster-names", "doctor cluster": "cluster-names",
+    "--depends-on": "jobs", "--depends-on-all": "jobs", "--depends-on-any": "jobs",
     "--format": "fields", "--gpu": "gpus", "--gpu-list": "gpus", "--gpu-type": "gpu-types", "--notify-on": "events",
     "--kind": "event-kinds",
     "--project": "projects", "--retry-on": "causes", "--sort": "fields", "--state": "states", "--states": "states",
@@ -291,7 +292,7 @@ def completed_by(verb: str, action: argparse.Action) -> object:
     """What shtab is told of an argument; None where there is nothing to offer."""
     if action.metavar in ("JOBS", "JOB"):
         return asks(JOBS_OF.get(verb, "jobs"))
-    for name in (*action.option_strings, f"{verb} {action.dest}"):
+    for name in (f"{verb} {action.dest}", *action.option_strings):
         if name in CANDIDATES:
             return asks(CANDIDATES[name])
     return COMPLETED_BY.get(str(action.metavar))

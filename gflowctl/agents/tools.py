@@ -196,6 +196,7 @@ class Tools:
         project: str | None = None,
         comment: str | None = None,
         conda_env: str | None = None,
+        cluster: Annotated[str | None, Field(description="of gflow.toml, or auto; default: this machine")] = None,
         hold: Annotated[bool, Field(description="queue it held")] = False,
     ) -> SubmissionPreview:
         """Check a submission and say what it would queue. Changes nothing; submit with the token queues it."""
@@ -206,7 +207,8 @@ class Tools:
             "cwd": cwd, "name": name, "gpus": gpus, "gpu_type": gpu_type, "gpu_memory_mb": gpu_memory_mb, "cpus": cpus,
             "memory_mb": memory_mb, "time_limit": time_limit, "depends_on": depends_on, "priority": priority,
             "begin_at": begin_at, "array": array, "params": params, "max_concurrent": max_concurrent,
-            "max_retries": max_retries, "project": project, "comment": comment, "conda_env": conda_env, "hold": hold,
+            "max_retries": max_retries, "project": project, "comment": comment, "conda_env": conda_env, "cluster": cluster,
+            "hold": hold,
         }  # fmt: skip
         given = {option: value for option, value in asked.items() if value is not None and value is not False}
         prepared = self._queue.prepare(wanted, **given)

@@ -11,7 +11,7 @@ from gflowctl.view import jobs
 from gflowd import paths
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.dependencies import NOTHING
-from gflowd.core.job.model import STDIN
+from gflowd.core.job.model import HERE, STDIN
 from gflowd.core.request import update_rules, validation
 
 TYPE_CHECKING = False
@@ -116,11 +116,12 @@ class Request:
             from gflowctl.view import dependency_request
 
             dependency_request.check_elements(self.needs, found.family, view.records)
-        found = validation.checked(found, limits)
         if found.cluster is not None and state in update_rules.WAITING:
             from gflowctl.submit import clusters
 
-            clusters.check(found, self.context)
+            found = clusters.checked(found, self.context, limits)
+        else:
+            found = validation.checked(found, limits)
         if state in update_rules.WAITING and {*self.options, *self.cleared}.intersection(DEADLINE):
             validation.check_deadline(found, view.now)
         if self.options.intersection(RUN):
@@ -233,6 +234,8 @@ def _values(args: argparse.Namespace, context: Context) -> dict[str, object]:
     for option in ("memory", "gpu-memory", "time", "quiet-limit"):
         if (value := given(args, option)) is not None:
             found[option] = value or None
+    if args.cluster == HERE:
+        found["cluster"] = None
     if args.priority is not None:
         found["priority"] = job_options.priority(args)
     if args.begin is not None:

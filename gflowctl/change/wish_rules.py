@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from gflowd.core.errors import Refused
 from gflowd.core.judging import wish_rules
 
 TYPE_CHECKING = False
@@ -24,8 +25,16 @@ def released(at: float | None) -> Change:
 
 
 def requeued(view: views.View, job: Job) -> Wish | str:
-    """A `wishes.Change`: it is to run once more."""
-    return wish_rules.requeued(job, view.now)
+    """A `wishes.Change`: it is to run once more, where it can."""
+    wish = wish_rules.requeued(job, view.now)
+    if job.spec.cluster is not None and not isinstance(wish, str):
+        from gflowctl.submit import clusters
+
+        try:
+            clusters.check(job.spec, view.context)
+        except Refused as error:
+            raise Refused(f"cannot run once more: {error}") from None
+    return wish
 
 
 def put_first(at: float) -> Change:

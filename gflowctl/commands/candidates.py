@@ -13,7 +13,7 @@ import signal
 
 from gflowctl.context import Context
 from gflowctl.output import render
-from gflowd.core.job.model import ENDED_STATES, HELD, QUEUED, SHORT_STATES, STATES
+from gflowd.core.job.model import AUTO, ENDED_STATES, HELD, HERE, QUEUED, SHORT_STATES, STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,6 +139,16 @@ def _gpu_types(context: Context) -> Candidates:
     return found.items()
 
 
+def _clusters(context: Context) -> Candidates:
+    """What a job can be for."""
+    names = [name for name, _ in _cluster_names(context)]
+    return [*((name, "") for name in names), (AUTO, "one of them, if late here"), (HERE, "this machine")]
+
+
+def _cluster_names(context: Context) -> Candidates:
+    return [(name, "") for name in context.settings.get("clusters", ())]
+
+
 def _gpus(context: Context) -> Candidates:
     return ((str(gpu.index), f"{gpu.model} ({gpu.state})") for gpu in context.observed.gpus)
 
@@ -194,6 +204,8 @@ JOBS = {
 }  # fmt: skip
 KINDS: dict[str, Callable[[Context], Candidates]] = {
     "causes": _causes,
+    "cluster-names": _cluster_names,
+    "clusters": _clusters,
     "event-kinds": _event_kinds,
     "events": _events,
     "fields": _fields,

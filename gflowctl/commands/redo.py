@@ -14,6 +14,7 @@ from gflowctl.change import redo
 from gflowctl.options import job_options, selection
 from gflowctl.options.selection import Selection
 from gflowctl.output import json_records, render
+from gflowctl.submit import clusters
 from gflowctl.view import views
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, SystemFailed
@@ -52,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     job_options.add_resources(parser)
     job_options.add_identity(parser)
     job_options.add_environment(parser.add_argument_group("environment"))
+    job_options.add_cluster(parser.add_argument_group("machines"))
     job_options.add_order(parser)
     job_options.add_retries(parser)
     job_options.add_notification(parser)
@@ -103,6 +105,8 @@ def _changed(
         value = getattr(args, option, None)
         if value is not None and value is not False:
             changes[field] = None if option in ZERO_IS_NONE and not value else value
+    if args.cluster is not None:
+        changes["cluster"] = clusters.named(args.cluster)
     if args.notify:
         changes["notify"] = tuple(args.notify)
     if begin is not None:

@@ -10,6 +10,7 @@ from gflowd.core.cluster import programs
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.job.model import ENDED_STATES, STATES
 from gflowd.core.job.records import PHASE, phase_name
+from gflowd.core.request.validation import FOR_ALL_USERS
 from gflowd.core.syntax import memory
 
 TYPE_CHECKING = False
@@ -27,6 +28,8 @@ NONE = "no cluster is configured; see [cluster.NAME] in gflow.toml(5)"
 
 def chosen(context: Context, name: str | None) -> list[Cluster]:
     """That of the configuration with this name, or all. Raises `Refused` if there is none."""
+    if context.state.shared is not None:
+        raise Refused(f"--cluster: {FOR_ALL_USERS}")
     known = context.configuration().clusters
     if not known:
         raise Refused(NONE)

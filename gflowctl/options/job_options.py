@@ -228,7 +228,7 @@ def add_cluster(group: command_line.Options) -> None:
     """Which machines run it."""
     group.add_argument("--cluster", metavar="NAME",
                        help="hand the job over to this cluster of gflow.toml; auto: to one that can have it, where it "
-                            "does not start here in time")  # fmt: skip
+                            "does not start here in time; none: run it on this machine")  # fmt: skip
 
 
 def add_directory(group: command_line.Options) -> None:

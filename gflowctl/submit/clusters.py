@@ -1,9 +1,11 @@
-"""Whether a job can be for a cluster: one of the configuration, with what gflowd last saw there. Asks none of them."""
+"""Whether a job can run where it is to: here, or on a cluster of the configuration, by what gflowd last saw there. Asks
+none of them. All that makes a job, or lets one run again, goes by this.
+"""
 
 from __future__ import annotations
 
 from gflowd.core.errors import Refused, meant
-from gflowd.core.job.model import AUTO
+from gflowd.core.job.model import AUTO, HERE
 from gflowd.core.request import validation
 
 TYPE_CHECKING = False
@@ -12,6 +14,20 @@ if TYPE_CHECKING:
 
     from gflowctl.context import Context
     from gflowd.core.job.model import Spec
+    from gflowd.core.request.validation import Limits
+
+
+def named(word: str | None) -> str | None:
+    """The cluster that a value of --cluster means; None: this machine."""
+    return None if word == HERE else word
+
+
+def checked(spec: Spec, context: Context, limits: Limits) -> Spec:
+    """As `validation.checked`, of a job that waits to start. Raises `Refused`."""
+    spec = validation.checked(spec, limits)
+    if spec.cluster is not None:
+        check(spec, context)
+    return spec
 
 
 def check(spec: Spec, context: Context) -> None:
@@ -45,7 +61,7 @@ def _why_not(spec: Spec, told: dict[str, Any] | None) -> str | None:
 
 def _check_name(name: str, context: Context) -> None:
     if context.state.shared is not None:
-        raise Refused("--cluster: a gflowd for all users hands no jobs over to a cluster; use one of your own for that")
+        raise Refused(f"--cluster: {validation.FOR_ALL_USERS}")
     known = tuple(context.settings.get("clusters", ()))
     if not known:
         raise Refused("--cluster: no cluster is configured; see [cluster.NAME] in gflow.toml(5)")

@@ -13,7 +13,7 @@ from gflowctl.options import job_options
 from gflowctl.submit import capture
 from gflowd import paths
 from gflowd.core.errors import GflowError, Refused
-from gflowd.core.job.model import OPEN_FILES, STDIN, Spec
+from gflowd.core.job.model import HERE, OPEN_FILES, STDIN, Spec
 from gflowd.core.job.value import Value
 from gflowd.core.request import validation
 
@@ -252,7 +252,7 @@ class Drafter:
             input=self._input_file(args.input, cwd),
             append=args.append,
             executor=args.executor,
-            cluster=args.cluster,
+            cluster=None if args.cluster == HERE else args.cluster,
             retry=job_options.retry(args),
             family=family,
             name_template=args.name_template,
@@ -267,13 +267,14 @@ class Drafter:
             **self._gpus(args),
             **job_options.amounts(args),
         )
-        if spec.cluster is not None:
+        if spec.cluster is None:
+            if spec.exclusive or spec.all_memory:
+                spec = capture.on_this_machine(spec, self._limits)
+            spec = validation.checked(spec, self._limits)
+        else:
             from gflowctl.submit import clusters
 
-            clusters.check(spec, self._context)
-        elif spec.exclusive or spec.all_memory:
-            spec = capture.on_this_machine(spec, self._limits)
-        spec = validation.checked(spec, self._limits)
+            spec = clusters.checked(spec, self._context, self._limits)
         validation.check_deadline(spec, self._around.now)
         if spec.notify_on:
             from gflowctl.submit import notification

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gflowd.config import cluster_tables, settings, toml_file
 from gflowd.core.errors import Refused
 from gflowd.core.job import model
+from gflowd.core.request.validation import FOR_ALL_USERS
 from gflowd.paths import SYSTEM_CONFIG, check_trusted, default_config_path
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def _take_entry(gathered: _Gathered, key: Path, value: object, set_by: dict[Path
     if target[0] == settings.OF_THE_SYSTEM and not gathered.system:
         raise Refused(f"{name} belongs in the system's configuration, {SYSTEM_CONFIG}, and has no meaning in a user's")
     if is_of_cluster and gathered.system:
-        raise Refused(f"{name}: a gflowd for all users hands no jobs over to a cluster; use one of your own for that")
+        raise Refused(f"{name}: {FOR_ALL_USERS}")
     if target in set_by:
         raise Refused(f"{name} and {'.'.join(set_by[target])} are the same setting; keep one of them")
     set_by[target] = key

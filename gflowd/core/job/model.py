@@ -22,6 +22,7 @@ PROCESS = "process"
 EXECUTORS = (TMUX, PROCESS)  # those of this machine
 SLURM = "slurm"  # a cluster runs the attempt, see `core.cluster`
 AUTO = "auto"  # any cluster, where it cannot start here in time
+HERE = "none"  # said of the cluster: this machine
 STDIN = "/dev/stdin"
 OPEN_FILES = (STDIN, "/dev/fd/", "/proc/self/fd/")  # what a script's name begins with when it came from no file
 

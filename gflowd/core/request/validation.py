@@ -17,6 +17,7 @@ LARGEST_SCRIPT = 16 << 20  # bytes
 LONGEST_EXEC = 2_000_000  # bytes of all arguments and variables: 2 MiB minus room for what gflow adds (execve(2))
 POINTER = 8  # bytes that the kernel counts in addition for each string
 LONGEST_PROJECT = 64  # characters
+FOR_ALL_USERS = "a gflowd for all users hands no jobs over to a cluster; use one of your own for that"
 ONE_BY_ONE = "a job of several gets MIG devices only when --gpu-type names them, such as MIG or 1g.10gb"
 
 
@@ -202,7 +203,7 @@ def why_not_on_cluster(spec: Spec) -> str | None:
     whole_machine = "--exclusive and --memory all mean this machine; ask a cluster for CPUs and memory by number"
     ways = "--executor and --gpu-prefer are for jobs of this machine, not of a cluster"
     rules = (
-        (spec.uid is not None, "a gflowd for all users hands no jobs over to a cluster; use one of your own for that"),
+        (spec.uid is not None, f"--cluster: {FOR_ALL_USERS}"),
         (spec.relay is not None, "gflowctl run runs a command on this machine; use submit for a cluster"),
         (spec.shared or spec.gpu_memory_mb is not None, whole_gpus),
         (spec.exclusive or spec.all_memory, whole_machine),

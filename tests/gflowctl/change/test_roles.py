@@ -9,6 +9,7 @@ import pkgutil
 import sys
 import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,13 +19,16 @@ from support.specs import SPEC
 
 import gflowctl.change
 import gflowctl.commands
+import gflowctl.machine
 import gflowctl.slurm.main as slurm
+import gflowctl.submit
 import gflowctl.view
 import gflowd.config
 import gflowd.core.judging
 from gflowctl.main import main
 from gflowd.core.job import codec
 from gflowd.core.job.arrays import Family
+from gflowd.core.request.validation import FOR_ALL_USERS
 from gflowd.paths import State
 from gflowd.storage.store import Store
 
@@ -33,9 +37,18 @@ if TYPE_CHECKING:
 
 ADA, EVE = stranger.UIDS
 OPERATOR = 60003
-NEEDED = (gflowctl.change, gflowctl.commands, gflowctl.slurm, gflowctl.view, gflowd.config, gflowd.core.judging)
+NEEDED = (
+    gflowctl.change, gflowctl.commands, gflowctl.machine, gflowctl.slurm, gflowctl.submit, gflowctl.view, gflowd.config,
+    gflowd.core.judging,
+)  # fmt: skip
+OF_PYTHON = ("resource", "shlex", "subprocess", "tomllib")
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason=stranger.NO_ROOT)
+
+
+def sbatch(words: list[str]) -> int:
+    """Slurm's program."""
+    return slurm.main("sbatch", words)
 
 
 def scancel(words: list[str]) -> int:
@@ -75,6 +88,8 @@ class Shared:
 
 def load() -> None:
     """Imports what the commands import when they need it: other users may not reach the source."""
+    for name in OF_PYTHON:
+        importlib.import_module(name)
     for package in NEEDED:
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not found.name.endswith("__main__"):
@@ -100,6 +115,10 @@ def shared() -> Iterator[Shared]:
                 commit.put("spec", commit.allocate(), codec.encode(spec))
             spec = SPEC.replace(uid=EVE, user=str(EVE), family=Family(ranges=((1, 3, 1),)))
             commit.put("spec", commit.allocate(3), codec.encode(spec))
+        kept = Path(state.environment(SPEC.env, ADA))
+        kept.parent.mkdir(parents=True)
+        kept.touch()
+        os.chown(kept, ADA, -1)
         environ = {"GFLOW_STATE_DIR": str(root), "GFLOW_CONFIG": str(config), "PATH": "/usr/bin:/bin", "HOME": "/"}
         yield Shared(environ, stack.enter_context(gateway(gate, {"ok": True, "first": None})))
 
@@ -116,6 +135,25 @@ def test_nobody_changes_anothers_job_by_its_id(shared: Shared) -> None:
     assert shared.run(ADA, "cancel", "3,4_2")[2] == f"gflowctl: each of 3,4_2 belongs to {EVE}\n"
     denied = "scancel: error: Kill job error on job id 3: Access/permission denied\n"
     assert shared.run(ADA, "3", program=scancel) == (1, "", denied)
+    assert shared.asked() == []
+
+
+def test_no_job_of_many_users_goes_to_a_cluster_and_one_line_says_so(shared: Shared) -> None:
+    with stranger.open_directory() as place:
+        lines, script = place / "jobs", place / "job.sh"
+        lines.write_text('{"command": ["true"], "cluster": "hpc"}\n')
+        script.write_text("#!/bin/sh\n# GFLOW --cluster=hpc -o /dev/null\ntrue\n")
+        script.chmod(0o755)
+        why = f"--cluster: {FOR_ALL_USERS}\n"
+        for words, where in (
+            (("submit", "--cluster", "hpc", "true"), ""), (("submit", "--cluster", "auto", "true"), ""),
+            (("submit", str(script)), f"{script}: line 2: "), (("submit", "--from", str(lines)), f"{lines}: line 1: "),
+            (("redo", "--cluster", "hpc", "1"), "job 1: "), (("update", "--cluster", "hpc", "1"), "job 1: "),
+            (("info", "--cluster"), ""),
+        ):  # fmt: skip
+            assert shared.run(ADA, *words) == (1, "", f"gflowctl: {where}{why}"), words
+        assert shared.run(ADA, str(script), program=sbatch) == (1, "", f"sbatch: error: {script}: line 2: {why}")
+        assert FOR_ALL_USERS in shared.run(ADA, "doctor", "--cluster", "hpc")[1]
     assert shared.asked() == []
 
 

@@ -70,13 +70,15 @@ def test_the_last_part_of_a_list_is_completed(ctl: Ctl) -> None:
 
 def test_other_words(ctl: Ctl) -> None:
     some(ctl)
-    ctl.observe(gpus=GPUS, config={"known_projects": ["ml"]})
+    ctl.observe(gpus=GPUS, config={"known_projects": ["ml"], "clusters": ["hpc", "lab"]})
     assert offered(ctl, "states") == list(STATES)
     assert offered(ctl, "fields", "TIMEL") == ["TIMELEFT", "TIMELIMIT"]
     assert offered(ctl, "gpu-types") == ["A100-SXM4-80GB", "T4"]
     assert offered(ctl, "gpus", shell="fish") == ["0\tNVIDIA A100-SXM4-80GB (idle)", "3\tTesla T4 (busy)"]
     assert offered(ctl, "projects") == ["ml", "vision"]
     assert ctl.spec(1).user in offered(ctl, "users")
+    assert offered(ctl, "clusters") == ["hpc", "lab", "auto", "none"]
+    assert offered(ctl, "cluster-names", "l") == ["lab"]
     assert offered(ctl, "settings", "gpu.al") == ["gpu.allow", "gpu.allocation"]
     assert offered(ctl, "events", "be") == ["begin"]
     assert offered(ctl, "causes", "oo") == ["oom"]

@@ -89,6 +89,39 @@ def test_a_queued_job_goes_elsewhere_by_update(known: Ctl) -> None:
     assert known.spec(2).cluster is None
 
 
+def test_an_old_job_is_done_again_where_it_is_said_if_that_can_be(known: Ctl) -> None:
+    node = {"cpus": 32, "memory_mb": 32000, "gpus": [], "time_limit": None}
+    known.submit("--cluster", "hpc", "-c", "16", "true")
+    known.submit("true")
+    for job_id in (1, 2):
+        known.end_job(job_id, "failed", exit_code=1)
+    known.observe(config={"clusters": ["lab"]}, clusters={"lab": {"nodes": [node]}})
+    gone = "'hpc' is not a cluster of gflow.toml (they are lab)"
+    assert known.fails(1, "redo", "1") == f"job 1: --cluster: {gone}"
+    assert known.fails(1, "redo", "--cluster", "hpc", "2") == f"job 2: --cluster: {gone}"
+    assert known.fails(1, "requeue", "1") == f"job 1 cannot run once more: --cluster: {gone}"
+    assert gone in known.slurm("scontrol", "requeue", "1").stderr
+    assert "this machine gives 4" in known.fails(1, "redo", "--cluster", "none", "1")
+    assert "no node of the cluster has as much" in known.fails(1, "redo", "--cluster", "lab", "-c", "64", "2")
+    assert "whole GPUs" in known.fails(1, "redo", "--cluster", "lab", "-g", "1", "--shared", "--gpu-memory", "1G", "2")
+    for words, cluster in (
+        (("--cluster", "lab", "1"), "lab"), (("--cluster", "lab", "2"), "lab"), (("--cluster", "auto", "2"), "auto"),
+        (("--cluster", "none", "-c", "2", "1"), None), (("2",), None),
+    ):  # fmt: skip
+        assert known.spec(int(known.ok("redo", "--parsable", *words))).cluster == cluster
+    known.ok("requeue", "2")
+
+
+def test_none_is_this_machine(known: Ctl) -> None:
+    script = known.home / "job.sh"
+    script.write_text("#!/bin/sh\n# GFLOW --cluster=lab\ntrue\n")
+    known.submit("--cluster", "none", str(script))
+    known.submit(str(script))
+    assert [known.spec(number).cluster for number in (1, 2)] == [None, "lab"]
+    known.ok("update", "2", "--cluster", "none")
+    assert known.spec(2).cluster is None
+
+
 def test_it_is_shown_where_it_is_there_and_under_which_name(known: Ctl) -> None:
     for name in ("hpc", "hpc", "auto", "hpc"):
         known.submit("--cluster", name, "true")
