@@ -207,8 +207,8 @@ class Tools:
             "cwd": cwd, "name": name, "gpus": gpus, "gpu_type": gpu_type, "gpu_memory_mb": gpu_memory_mb, "cpus": cpus,
             "memory_mb": memory_mb, "time_limit": time_limit, "depends_on": depends_on, "priority": priority,
             "begin_at": begin_at, "array": array, "params": params, "max_concurrent": max_concurrent,
-            "max_retries": max_retries, "project": project, "comment": comment, "conda_env": conda_env, "cluster": cluster,
-            "hold": hold,
+            "max_retries": max_retries, "project": project, "comment": comment, "conda_env": conda_env,
+            "cluster": cluster, "hold": hold,
         }  # fmt: skip
         given = {option: value for option, value in asked.items() if value is not None and value is not False}
         prepared = self._queue.prepare(wanted, **given)

@@ -37,7 +37,7 @@ _shtab_gflowctl_edit_option_strings=(-h --help --run --timezone --json --config 
 _shtab_gflowctl_top_option_strings=(-h --help --all -n --name -u --user -s --state --json --config --state-dir --daemon --color --version)
 _shtab_gflowctl_limit_option_strings=(-h --help --json --config --state-dir --daemon --color --version)
 _shtab_gflowctl_requeue_option_strings=(-h --help --all -n --name -u --user -s --state --json --config --state-dir --daemon --color --version)
-_shtab_gflowctl_redo_option_strings=(-h --help --all --select-name -u --user -s --state --cascade --clear-dependencies --clear-deps -g --gpus -G --gpus-per-node --gres --gpu-type --gpu-prefer --gpu-memory --max-gpu-mem --max-gpu-memory --shared -c --cpus --cpus-per-task -m --memory --mem --max-mem --max-memory -t --time --time-limit --timelimit --signal --quiet-limit --grace -n --name -J --job-name -P --project -A --account --comment --conda-env -p --priority --nice -d --depends-on --dependency --depends-on-all --depends-on-any --singleton --no-auto-cancel --begin --deadline --timezone -H --hold --max-retries --retry-on --retry-delay --requeue --notify-email --mail-user --notify --notify-on --mail-type --parsable --json --config --state-dir --daemon --color --version)
+_shtab_gflowctl_redo_option_strings=(-h --help --all --select-name -u --user -s --state --cascade --clear-dependencies --clear-deps -g --gpus -G --gpus-per-node --gres --gpu-type --gpu-prefer --gpu-memory --max-gpu-mem --max-gpu-memory --shared -c --cpus --cpus-per-task -m --memory --mem --max-mem --max-memory -t --time --time-limit --timelimit --signal --quiet-limit --grace -n --name -J --job-name -P --project -A --account --comment --conda-env --cluster -p --priority --nice -d --depends-on --dependency --depends-on-all --depends-on-any --singleton --no-auto-cancel --begin --deadline --timezone -H --hold --max-retries --retry-on --retry-delay --requeue --notify-email --mail-user --notify --notify-on --mail-type --parsable --json --config --state-dir --daemon --color --version)
 _shtab_gflowctl_drain_option_strings=(-h --help --reason --json --timezone --config --state-dir --daemon --color --version)
 _shtab_gflowctl_resume_option_strings=(-h --help --json --config --state-dir --daemon --color --version)
 _shtab_gflowctl_reserve_create_option_strings=(-h --help -u --user -g --gpus --gpu-list --start --for --repeat --timezone --json --config --state-dir --daemon --color --version)
@@ -98,6 +98,7 @@ _shtab_gflowctl_submit__i_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_submit___input_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_submit___notify_on_COMPGEN=_gflowctl_events
 _shtab_gflowctl_submit___mail_type_COMPGEN=_gflowctl_events
+_shtab_gflowctl_submit___cluster_COMPGEN=_gflowctl_clusters
 _shtab_gflowctl_submit___from_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_submit___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_submit___state_dir_COMPGEN=_shtab_compgen_dirs
@@ -119,6 +120,7 @@ _shtab_gflowctl_batch__i_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_batch___input_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_batch___notify_on_COMPGEN=_gflowctl_events
 _shtab_gflowctl_batch___mail_type_COMPGEN=_gflowctl_events
+_shtab_gflowctl_batch___cluster_COMPGEN=_gflowctl_clusters
 _shtab_gflowctl_batch___from_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_batch___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_batch___state_dir_COMPGEN=_shtab_compgen_dirs
@@ -253,6 +255,7 @@ _shtab_gflowctl_update___retry_on_COMPGEN=_gflowctl_causes
 _shtab_gflowctl_update___script_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_update__i_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_update___input_COMPGEN=_shtab_compgen_files
+_shtab_gflowctl_update___cluster_COMPGEN=_gflowctl_clusters
 _shtab_gflowctl_update___notify_on_COMPGEN=_gflowctl_events
 _shtab_gflowctl_update___mail_type_COMPGEN=_gflowctl_events
 _shtab_gflowctl_update___clear_COMPGEN=_gflowctl_options
@@ -288,6 +291,7 @@ _shtab_gflowctl_redo__P_COMPGEN=_gflowctl_projects
 _shtab_gflowctl_redo___project_COMPGEN=_gflowctl_projects
 _shtab_gflowctl_redo__A_COMPGEN=_gflowctl_projects
 _shtab_gflowctl_redo___account_COMPGEN=_gflowctl_projects
+_shtab_gflowctl_redo___cluster_COMPGEN=_gflowctl_clusters
 _shtab_gflowctl_redo__d_COMPGEN=_gflowctl_jobs
 _shtab_gflowctl_redo___depends_on_COMPGEN=_gflowctl_jobs
 _shtab_gflowctl_redo___dependency_COMPGEN=_gflowctl_jobs
@@ -356,6 +360,7 @@ _shtab_gflowctl_web___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_web___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_metrics___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_metrics___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_info___cluster_COMPGEN=_gflowctl_cluster_names
 _shtab_gflowctl_info___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_info___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_mcp___config_COMPGEN=_shtab_compgen_files
@@ -377,6 +382,7 @@ _shtab_gflowctl_config_show___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_config_show___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_config___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_config___state_dir_COMPGEN=_shtab_compgen_dirs
+_shtab_gflowctl_doctor___cluster_COMPGEN=_gflowctl_cluster_names
 _shtab_gflowctl_doctor___config_COMPGEN=_shtab_compgen_files
 _shtab_gflowctl_doctor___state_dir_COMPGEN=_shtab_compgen_dirs
 _shtab_gflowctl_backup_pos_0_COMPGEN=_shtab_compgen_files
@@ -991,6 +997,8 @@ _gflowctl_candidates() {
   "${COMP_WORDS[0]/#\~/$HOME}" __complete bash "$1" "$2" "${COMP_WORDS[@]}" 2>/dev/null
 }
 _gflowctl_causes() { _gflowctl_candidates causes "$1"; }
+_gflowctl_cluster_names() { _gflowctl_candidates cluster-names "$1"; }
+_gflowctl_clusters() { _gflowctl_candidates clusters "$1"; }
 _gflowctl_event_kinds() { _gflowctl_candidates event-kinds "$1"; }
 _gflowctl_events() { _gflowctl_candidates events "$1"; }
 _gflowctl_fields() { _gflowctl_candidates fields "$1"; }

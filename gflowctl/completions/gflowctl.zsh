@@ -232,7 +232,7 @@ _shtab_gflowctl_batch_options=(
   "--dry-run[check everything and show what would be queued, but queue nothing]"
   "--skip-if-queued[print the id of your job with the same name if one has not ended\; submit nothing then]"
   "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
-  "--cluster[hand the job over to this cluster of gflow.toml\; auto\: to one that can have it, where it does not start here in time]:NAME:"
+  "--cluster[hand the job over to this cluster of gflow.toml\; auto\: to one that can have it, where it does not start here in time\; none\: run it on this machine]:NAME:_gflowctl_clusters"
   "--partition[no effect\: there is one machine\; accepted as by sbatch]:NAME:"
   "--auto-close[no effect\: a session always ends with its job]"
   "--ignore-unknown-directives[ignore options in the head of a script that gflow does not support]"
@@ -332,7 +332,7 @@ _shtab_gflowctl_config_show_defaults_added=0
 
 _shtab_gflowctl_doctor_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--cluster[also try this cluster of gflow.toml with a job]:NAME:"
+  "--cluster[also try this cluster of gflow.toml with a job]:NAME:_gflowctl_cluster_names"
   "--timezone[show times in this time zone, e.g. Europe\/Vienna]:ZONE:"
   "--json[print a JSON list of what was checked]"
   "--config[the configuration file]:FILE:_files"
@@ -540,7 +540,7 @@ _shtab_gflowctl_info_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-w,--watch}"[refresh until interrupted]"
   "--interval[seconds between refreshes (default 2)]:S:"
-  "--cluster[ask this cluster of gflow.toml, or all of them, instead of this machine]:NAME:"
+  "--cluster[ask this cluster of gflow.toml, or all of them, instead of this machine]:NAME:_gflowctl_cluster_names"
   "--timezone[show times in this time zone, e.g. Europe\/Vienna]:ZONE:"
   "--json[print one JSON document]"
   "--config[the configuration file]:FILE:_files"
@@ -885,6 +885,7 @@ _shtab_gflowctl_redo_options=(
   {-P,--project,-A,--account}"[project that the job is accounted to]:CODE:_gflowctl_projects"
   "--comment[text that gflowctl show shows]:TEXT:"
   "--conda-env[activate this conda environment before the command]:NAME:"
+  "--cluster[hand the job over to this cluster of gflow.toml\; auto\: to one that can have it, where it does not start here in time\; none\: run it on this machine]:NAME:_gflowctl_clusters"
   {-p,--priority}"[higher starts first]:0-255:"
   "--nice[lower the priority by N]:N:"
   {-d,--depends-on,--dependency}"[wait for other jobs, e.g. 42, \@ or afterok\:1\:2,afterany\:3\; see gflow(7)]:SPEC:_gflowctl_jobs"
@@ -1270,7 +1271,7 @@ _shtab_gflowctl_submit_options=(
   "--dry-run[check everything and show what would be queued, but queue nothing]"
   "--skip-if-queued[print the id of your job with the same name if one has not ended\; submit nothing then]"
   "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
-  "--cluster[hand the job over to this cluster of gflow.toml\; auto\: to one that can have it, where it does not start here in time]:NAME:"
+  "--cluster[hand the job over to this cluster of gflow.toml\; auto\: to one that can have it, where it does not start here in time\; none\: run it on this machine]:NAME:_gflowctl_clusters"
   "--partition[no effect\: there is one machine\; accepted as by sbatch]:NAME:"
   "--auto-close[no effect\: a session always ends with its job]"
   "--ignore-unknown-directives[ignore options in the head of a script that gflow does not support]"
@@ -1387,7 +1388,7 @@ _shtab_gflowctl_update_options=(
   {-i,--input}"[read standard input from this file]:FILE:_files"
   "--append[append to the output files instead of overwriting them]"
   "--executor[run in a tmux session or as a detached process]:executor:(tmux process)"
-  "--cluster[hand the job over to this cluster of gflow.toml\; auto\: to one that can have it, where it does not start here in time]:NAME:"
+  "--cluster[hand the job over to this cluster of gflow.toml\; auto\: to one that can have it, where it does not start here in time\; none\: run it on this machine]:NAME:_gflowctl_clusters"
   {--notify-email,--mail-user}"[send mail to these addresses or users (default with --notify-on\: you)]:ADDR,...:"
   "*--notify[send notifications to this webhook, or to a chat by a URL of apprise\'s\; repeatable]:URL:"
   {--notify-on,--mail-type}"[events to notify about\: begin, end (the default), fail, all, none, or another of gflow(7)\'s]:EVENT,...:_gflowctl_events"
@@ -1671,6 +1672,8 @@ _gflowctl_candidates() {
   compadd -V gflowctl -d shown -a names
 }
 _gflowctl_causes() { _gflowctl_candidates causes "$1"; }
+_gflowctl_cluster_names() { _gflowctl_candidates cluster-names "$1"; }
+_gflowctl_clusters() { _gflowctl_candidates clusters "$1"; }
 _gflowctl_event_kinds() { _gflowctl_candidates event-kinds "$1"; }
 _gflowctl_events() { _gflowctl_candidates events "$1"; }
 _gflowctl_fields() { _gflowctl_candidates fields "$1"; }
