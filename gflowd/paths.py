@@ -25,7 +25,7 @@ SYSTEMD = "/run/systemd/system"  # exists if systemd runs the machine (sd_booted
 
 # Of the daemon for many users.
 SYSTEM_STATE, SYSTEM_RUNTIME, SYSTEM_CONFIG = "/var/lib/gflow", "/run/gflow", "/etc/gflow/gflow.toml"
-SYSTEM_GATE, SYSTEM_JOBS = f"{SYSTEM_RUNTIME}/gate.sock", "/var/spool/gflow/jobs"
+SYSTEM_GATE, SYSTEM_SPOOL = f"{SYSTEM_RUNTIME}/gate.sock", "/var/spool/gflow"
 PRIVATE, PUBLIC = 0o600, 0o644  # modes of files
 PASSABLE = 0o711  # of a directory of root's that others may pass through and not read
 
@@ -74,23 +74,24 @@ def home(environ: Mapping[str, str]) -> str:
 
 class Shared:
     """What the file `shared` in the state directory of a daemon for many users says: the `gate`, a socket that takes
-    the requests of users; where the directories of `jobs` are; whether users see each other's commands.
+    the requests of users; the `spool`, below which is all that users own; whether users see each other's commands.
     """
 
-    __slots__ = ("gate", "jobs", "private_jobs")
+    __slots__ = ("gate", "private_jobs", "spool")
 
-    def __init__(self, gate: str = SYSTEM_GATE, jobs: str = SYSTEM_JOBS, *, private_jobs: bool = False) -> None:
+    def __init__(self, gate: str = SYSTEM_GATE, spool: str = SYSTEM_SPOOL, *, private_jobs: bool = False) -> None:
         self.gate = gate
-        self.jobs = jobs
+        self.spool = spool
         self.private_jobs = private_jobs
 
 
 class State:
     """The paths of one state directory. Creates nothing before `prepare`.
 
-    With the file `shared` in it, it is root's, and many users' jobs are in it. Then there are two parts of a job's
-    directory and of each attempt's: ours, where only root makes, renames and removes names (`job`, `attempt`), and the
-    user's own, which root only reads (`own_job`, `own_attempt`). Else these are the same directories.
+    With the file `shared` in it, it is root's, many users' jobs are in it, and it holds nothing that a user could
+    write: that is in the spool. There are two parts of a job's directory and of each attempt's: ours, where only root
+    makes, renames and removes names (`job`, `attempt`), and the user's own, which root only reads (`own_job`,
+    `own_attempt`). Else these are the same directories. What a user has for several jobs is in a directory per user.
     """
 
     __slots__ = ("_shared", "root")
@@ -213,15 +214,29 @@ class State:
 
     def environment(self, name: str, uid: int | None = None) -> str:
         """The file of an environment; `uid` as in the spec that names it."""
-        return self.path("env", *_of_user(uid), name)
+        return os.path.join(self.kept("env", uid), name)
 
     def script(self, name: str, uid: int | None = None) -> str:
         """The file of a script; `uid` as in the spec that names it."""
-        return self.path("scripts", *_of_user(uid), name)
+        return os.path.join(self.kept("scripts", uid), name)
+
+    def kept(self, place: str, uid: int | None = None) -> str:
+        """The directory `place` (`env`, `scripts`, `outputs`, `relays`) of what is kept for several jobs; `uid` as in
+        specs.
+        """
+        return self.path(place) if uid is None else os.path.join(self.users, str(uid), place)
+
+    @property
+    def users(self) -> str:
+        """Where the directories of users are, if there are many."""
+        return self._spooled("users")
 
     @property
     def jobs(self) -> str:
-        return self.path("jobs") if self.shared is None else self.shared.jobs
+        return self._spooled("jobs")
+
+    def _spooled(self, place: str) -> str:
+        return os.path.join(self.root if self.shared is None else self.shared.spool, place)
 
     def job(self, job_id: int) -> str:
         return os.path.join(self.jobs, str(job_id))
@@ -244,9 +259,13 @@ class State:
     def _own(self, directory: str) -> str:
         return directory if self.shared is None else os.path.join(directory, OWN)
 
+    def job_socket(self, job_id: int, attempt: int) -> str:
+        """That of the tmux server of an attempt, where each has its own."""
+        return os.path.join(self.own_attempt(job_id, attempt), "tmux.sock")
+
     def relays(self, uid: int | None = None) -> str:
         """The directory of those of a user; `uid` as in specs."""
-        return self.path("relays", *_of_user(uid))
+        return self.kept("relays", uid)
 
     def relay(self, name: str, uid: int | None = None) -> str:
         return os.path.join(self.relays(uid), name)
@@ -272,21 +291,12 @@ class Runtime:
             raise Refused(f"{self.root}: too long for a socket; set GFLOW_RUNTIME_DIR to a shorter private directory")
         if self.of_many:
             passable_directory(self.root)
-            passable_directory(self.tmux_of_many)
         else:
             private_directory(self.root)
 
     @property
     def gate(self) -> str:
         return os.path.join(self.root, "gate.sock")
-
-    @property
-    def tmux_of_many(self) -> str:
-        return os.path.join(self.root, "tmux")
-
-    def job_socket(self, uid: int, job_id: int, attempt: int) -> str:
-        """That of the tmux server of an attempt of user `uid`'s, where many have one each."""
-        return os.path.join(self.tmux_of_many, str(uid), f"{job_id}.{attempt}")
 
     @property
     def bell(self) -> str:
@@ -298,10 +308,6 @@ class Runtime:
 
     def manager_socket(self, number: int) -> str:
         return os.path.join(self.root, f"manager.{number}.sock")
-
-
-def _of_user(uid: int | None) -> tuple[str, ...]:
-    return () if uid is None else (str(uid),)
 
 
 def read_shared(path: str) -> Shared | None:
@@ -323,11 +329,11 @@ def read_shared(path: str) -> Shared | None:
 
     try:
         said = (fast_json.loads(text) if text.strip() else {}).items()
-        words = {name: value for name, value in said if name in ("gate", "jobs", "private_jobs")}
+        words = {name: value for name, value in said if name in Shared.__slots__}
     except (AttributeError, ValueError):
         raise Refused(f"{path} is not a JSON object") from None
     if not all(isinstance(value, bool if name == "private_jobs" else str) for name, value in words.items()):
-        raise Refused(f"{path}: gate and jobs are paths, private_jobs is true or false")
+        raise Refused(f"{path}: gate and spool are paths, private_jobs is true or false")
     return Shared(**words)
 
 

@@ -200,7 +200,8 @@ class Trial:
         self.sudo(
             "apt-get update -qq; apt-get install -qq -y --no-install-recommends /packages/gflow-system_*.deb 2>&1"
         )
-        told = self.sudo("stat -c '%n %a %U:%G' /var/lib/gflow /var/spool/gflow /var/spool/gflow/jobs").splitlines()
+        places = "/var/lib/gflow /var/spool/gflow /var/spool/gflow/jobs /var/spool/gflow/users"
+        told = self.sudo(f"stat -c '%n %a %U:%G' {places}").splitlines()
         if wrong := [line for line in told if not line.endswith(" 711 root:root")]:
             raise Wrong(f"it made {wrong}")
         wants = self.sudo("cd /etc/systemd/system; ls *.wants | grep gflow").split()

@@ -51,11 +51,10 @@ def _files(context: Context, *, logs: bool) -> Iterator[tuple[str, str]]:
     yield "options.json", state.options
     yield "gflow.toml", context.config_path
     for folder in ("env", "scripts"):
-        for name in _listed(state.path(folder)):
-            yield f"{folder}/{name}", state.path(folder, name)
-            if state.shared is not None:  # it is a user's
-                for kept in filter(_IS_CONTENT, _listed(state.path(folder, name))):
-                    yield f"{folder}/{name}/{kept}", state.path(folder, name, kept)
+        for uid in (None,) if state.shared is None else map(int, filter(str.isdecimal, _listed(state.users))):
+            place = state.kept(folder, uid)
+            for name in filter(_IS_CONTENT, _listed(place)):
+                yield "/".join((folder, *(() if uid is None else (str(uid),)), name)), os.path.join(place, name)
     if logs:
         for job in _listed(state.jobs):
             for attempt in _listed(state.path("jobs", job)):

@@ -112,7 +112,7 @@ def sizes(context: Context) -> Iterator[Finding]:
                 continue
     if not count:
         return
-    room = os.statvfs(context.state.root)
+    room = os.statvfs(context.state.jobs)
     many = count if count <= MOST_SEEN else f"{MOST_SEEN} and more"
     text = f"the logs of {many} attempts take {taken / (1 << 30):.1f}G"
     if taken > room.f_bavail * room.f_frsize:

@@ -18,6 +18,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job.field_rules import LARGEST_WHOLE
 from gflowd.core.job.records import SCHEDULER
 from gflowd.effects import daemon
+from gflowd.effects.gateway import kept_files
 from gflowd.storage.lock import whole_lock
 from gflowd.storage.record_log import Fold
 
@@ -135,18 +136,18 @@ def _put_files(state: State, staging: str, kept: _Kept) -> None:
         for name in names:
             source = os.path.join(folder, name)
             inside = os.path.relpath(source, staging)
-            target = state.path(inside)
+            owner = _owner(state, inside)
+            target = state.path(inside) if owner is None else _of_user(state, inside, owner)
             if inside in ("snapshot.jsonl", "gflow.toml") or (inside.startswith("jobs/") and os.path.lexists(target)):
                 continue
-            owner = _owner(state, inside)
-            if owner is not None:
-                _give(source, owner, 0o500 if inside.startswith("scripts/") else 0o400)
+            if owner is not None:  # often on another file system
                 paths.passable_directory(os.path.dirname(target))
+                kept_files.write(target, paths.read_private(source), owner)
             else:
                 if state.shared is None:
                     paths.private_directory(os.path.dirname(target))
                 os.chmod(source, 0o700 if inside.startswith("scripts/") else 0o600)
-            os.rename(source, target)
+                os.rename(source, target)
             paths.sync_directory(os.path.dirname(target))
 
 
@@ -162,14 +163,10 @@ def _owner(state: State, inside: str) -> int | None:
     return None if state.shared is None else int(rest[0])
 
 
-def _give(path: str, uid: int, mode: int) -> None:
-    """In a directory where only we make names."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        os.fchown(fd, uid, -1)
-        os.fchmod(fd, mode)
-    finally:
-        os.close(fd)
+def _of_user(state: State, inside: str, uid: int) -> str:
+    """Where such a file of the backup is to be."""
+    folder, _, name = inside.split("/")
+    return os.path.join(state.kept(folder, uid), name)
 
 
 def _put_config(source: str, config: str, kept: _Kept, mode: int) -> None:

@@ -12,17 +12,18 @@ from typing import NamedTuple
 
 from gflowctl.view import terminals
 from gflowd.core.errors import Refused, SystemFailed
-from gflowd.core.job.model import session_name
+from gflowd.core.job.model import TMUX, session_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gflowctl.context import Context
+    from gflowd.core.job.model import Job
+    from gflowd.paths import State
 
 PATIENCE = 5.0  # seconds
 _NAME = re.compile(r"gflow-([0-9]+)(?:-([0-9]+))?")
-_SOCKET = re.compile(r"([0-9]+)\.([0-9]+)")
 _NO_SERVER = ("no server running", "error connecting")
 
 
@@ -35,10 +36,10 @@ class Session(NamedTuple):
     uid: int | None = None
 
 
-def found(context: Context) -> list[Session]:
-    """Those that the user may end. Raises `SystemFailed`."""
+def found(context: Context, jobs: Iterable[Job]) -> list[Session]:
+    """Those that the user may end; of many users, those of `jobs`. Raises `SystemFailed`."""
     if context.state.shared is not None:
-        return list(_of_many(context.runtime.tmux_of_many))
+        return list(_of_many(context.state, jobs))
     socket = context.runtime.tmux_socket
     if not os.path.exists(socket):
         return []
@@ -70,21 +71,14 @@ def close(session: Session) -> bool:
         return False
 
 
-def _of_many(place: str) -> Iterator[Session]:
-    """Of the user, or of all where that is root."""
-    ours = os.getuid()
-    for owner in _content(place) if ours == 0 else [str(ours)]:
-        for name in _content(os.path.join(place, owner)):
-            if match := _SOCKET.fullmatch(name):
-                key = int(match[1]), int(match[2])
-                yield Session(session_name(*key), key[0], os.path.join(place, owner, name), int(owner))
-
-
-def _content(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except OSError:
-        return []
+def _of_many(state: State, jobs: Iterable[Job]) -> Iterator[Session]:
+    """Of the user, or of all where that is root: with the last process of an attempt its server has ended, too."""
+    for job in jobs:
+        uid, run = job.spec.uid, job.run
+        if run is None or run.executor != TMUX or uid is None or os.getuid() not in (0, uid):
+            continue
+        if os.path.lexists(socket := state.job_socket(job.id, run.attempt)):
+            yield Session(session_name(job.id, run.attempt), job.id, socket, uid)
 
 
 def _name_of(uid: int) -> str:

@@ -42,10 +42,11 @@ def places(context: Context) -> Iterator[Finding]:
         elif stat.S_IMODE(found.st_mode) & 0o777 != mode:
             good = False
             yield Finding(FAIL, f"{path} has mode {stat.S_IMODE(found.st_mode):o}", f"chmod {mode:o} {path}")
-    for path in (context.state.root, shared.jobs, os.path.dirname(shared.gate), context.config_path):
+    run = os.path.dirname(shared.gate)
+    for path in (context.state.root, shared.spool, run, context.config_path):
         paths.check_trusted(path)
     if good:
-        yield Finding(OK, f"root alone writes {context.state.root} and {shared.jobs}, and users pass through them")
+        yield Finding(OK, f"nothing of users is in {context.state.root} and {run}, but all of it in {shared.spool}")
 
 
 def _modes(state: State) -> Iterator[tuple[str, int]]:
@@ -53,8 +54,7 @@ def _modes(state: State) -> Iterator[tuple[str, int]]:
     shared = state.shared
     assert shared is not None
     run = os.path.dirname(shared.gate)
-    passable = [state.path(name) for name in ("env", "scripts", "outputs", "relays")]
-    yield from ((path, paths.PASSABLE) for path in (state.root, shared.jobs, run, os.path.join(run, "tmux"), *passable))
+    yield from ((path, paths.PASSABLE) for path in (state.root, run, shared.spool, state.jobs, state.users))
     yield state.path("shared"), paths.PUBLIC
     yield from ((path, state.told_mode) for path in (state.snapshot, state.observed))
     yield state.daemon_pid, paths.PUBLIC

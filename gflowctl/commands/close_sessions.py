@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     _refuse_others(view, context.uid, named or ())
     _refuse_live(view, named or ())
     closed: list[tuple[str, int]] = []
-    for each in sessions.found(context):
+    for each in sessions.found(context, map(view.job, named or view.ids())):
         wanted = each.job_id in named if named is not None else _fits(view, each.name, each.job_id, states, pattern)
         if wanted and sessions.close(each):
             closed.append((each.name, each.job_id))

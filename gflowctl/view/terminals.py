@@ -50,7 +50,7 @@ def as_owner(uid: int | None, name: str, command: list[str], *, terminal: bool =
 def _own_socket(context: Context, job: Job) -> str:
     """That of a job of one of many users."""
     assert job.run is not None
-    return context.runtime.job_socket(job.spec.uid or 0, job.id, job.run.attempt)
+    return context.state.job_socket(job.id, job.run.attempt)
 
 
 def _session(job: Job) -> str:

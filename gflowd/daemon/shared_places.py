@@ -18,8 +18,6 @@ from gflowd.storage.journal import lines
 if TYPE_CHECKING:
     from gflowd.config.loader import Config
 
-FOR_USERS = ("env", "scripts", "outputs", "relays")  # each user's own is in a directory below
-
 
 def prepared(state: paths.State, config: Config) -> paths.State:
     """The state directory of a daemon that is about to start, with all that there is to be. Raises `Refused` where
@@ -28,13 +26,12 @@ def prepared(state: paths.State, config: Config) -> paths.State:
     _check(state, config)
     runtime = os.path.abspath(os.environ.get("GFLOW_RUNTIME_DIR") or paths.SYSTEM_RUNTIME)
     gate = paths.Runtime(runtime).gate
-    state.share(paths.Shared(gate, _jobs(state), private_jobs=config.shared_private_jobs))
+    state.share(paths.Shared(gate, _spool(state), private_jobs=config.shared_private_jobs))
     paths.Runtime(runtime, of_many=True).prepare()
     paths.passable_directory(state.root)
-    for name in FOR_USERS:
-        paths.passable_directory(state.path(name))
     paths.private_directory(os.path.dirname(state.log))
-    paths.passable_directory(state.jobs)
+    for place in (os.path.dirname(state.jobs), state.jobs, state.users):
+        paths.passable_directory(place)
     _write(state)
     return state
 
@@ -44,7 +41,7 @@ def follow(state: paths.State, config: Config) -> None:
     check_launcher(config)
     shared = state.shared
     if shared is not None and shared.private_jobs != config.shared_private_jobs:
-        state.share(paths.Shared(shared.gate, shared.jobs, private_jobs=config.shared_private_jobs))
+        state.share(paths.Shared(shared.gate, shared.spool, private_jobs=config.shared_private_jobs))
         _write(state)
 
 
@@ -121,11 +118,11 @@ def _is_of_many(state: paths.State) -> bool:
     return all(spec.get("uid") is not None for spec in specs.values())
 
 
-def _jobs(state: paths.State) -> str:
-    """Where the directories of jobs are: where they were, or where root wrote that they shall be."""
+def _spool(state: paths.State) -> str:
+    """Where it was, or where root wrote that it shall be."""
     if state.shared is not None:
-        return state.shared.jobs
-    return paths.SYSTEM_JOBS if state.root == paths.SYSTEM_STATE else state.path("jobs")
+        return state.shared.spool
+    return paths.SYSTEM_SPOOL if state.root == paths.SYSTEM_STATE else state.path("spool")
 
 
 def _write(state: paths.State) -> None:
@@ -151,4 +148,4 @@ def _settle(state: paths.State) -> None:
 
 
 def _said(shared: paths.Shared) -> dict[str, object]:
-    return {"gate": shared.gate, "jobs": shared.jobs, "private_jobs": shared.private_jobs}
+    return {name: getattr(shared, name) for name in paths.Shared.__slots__}

@@ -321,20 +321,22 @@ def test_the_state_of_many_users_has_two_parts_of_each_job_and_says_where(tmp_pa
     assert state.shared is None
     assert state.attempt(7, 1) == state.own_attempt(7, 1) == f"{tmp_path}/jobs/7/1"
     assert state.job(7) == state.own_job(7)
-    (tmp_path / "shared").write_text('{"jobs": "/spool", "later": 1}\n')
+    (tmp_path / "shared").write_text('{"spool": "/spool", "later": 1}\n')
     state = State(str(tmp_path))
     assert state.shared is not None
     assert (state.shared.gate, state.shared.private_jobs) == ("/run/gflow/gate.sock", False)
-    assert (state.attempt(7, 1), state.job_log(7, 1)) == ("/spool/7/1", "/spool/7/1/u/log")
-    assert (state.own_job(7), state.progress(7, 1)) == ("/spool/7/u", "/spool/7/1/u/progress")
-    assert state.environment("ab", 1001) == f"{tmp_path}/env/1001/ab"
+    assert (state.attempt(7, 1), state.job_log(7, 1)) == ("/spool/jobs/7/1", "/spool/jobs/7/1/u/log")
+    assert (state.own_job(7), state.progress(7, 1)) == ("/spool/jobs/7/u", "/spool/jobs/7/1/u/progress")
+    assert state.job_socket(7, 1) == "/spool/jobs/7/1/u/tmux.sock"
+    assert state.environment("ab", 1001) == "/spool/users/1001/env/ab"
+    assert state.relay("ab", 1001) == "/spool/users/1001/relays/ab"
     assert state.script("ab") == f"{tmp_path}/scripts/ab"
     state.share(None)
     assert state.jobs == f"{tmp_path}/jobs"
 
 
 @needs_root
-@pytest.mark.parametrize("text", ["[]", "{", '{"jobs": 1}', '{"private_jobs": "no"}', "7", "null"])
+@pytest.mark.parametrize("text", ["[]", "{", '{"spool": 1}', '{"private_jobs": "no"}', "7", "null"])
 def test_what_is_said_of_many_users_must_make_sense(tmp_path: Path, text: str) -> None:
     (tmp_path / "shared").write_text(text)
     with pytest.raises(Refused):

@@ -107,8 +107,8 @@ def test_run_has_its_relay_and_ends_with_its_users_signals(started: SharedMachin
     lost.communicate()
     job = json.loads(ada.ctl("queue", "--json", "-a").stdout)[-1]["id"]
     eventually(lambda: shown(ada, str(job))["state"] == "cancelled")
-    assert ada.sh("ls /var/lib/gflow/relays/60001").returncode == 0
-    assert bob.sh("ls /var/lib/gflow/relays/60001").returncode != 0
+    assert ada.sh("ls /var/spool/gflow/users/60001/relays").returncode == 0
+    assert bob.sh("ls /var/spool/gflow/users/60001/relays").returncode != 0
 
 
 def test_slurms_programs_work(ada: Person) -> None:

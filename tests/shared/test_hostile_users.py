@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,6 @@ from support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from support.shared_machine import Person, SharedMachine
 
@@ -66,7 +66,7 @@ def others_run(machine: SharedMachine) -> None:
 
 def kept(machine: SharedMachine, place: str, *known: Path) -> Path:
     """The only file of gfa's there that is not known yet."""
-    files = [each for each in (machine.root / f"var/lib/gflow/{place}/60001").iterdir() if each.suffix != ".sh"]
+    files = [each for each in Path(machine.state.kept(place, 60001)).iterdir() if each.suffix != ".sh"]
     (found,) = set(files) - {*known}
     return found
 
@@ -95,7 +95,7 @@ def test_an_environment_that_its_user_changed_is_not_read_whole(machine: SharedM
 @pytest.mark.parametrize("place", ["env", "scripts"])
 def test_a_file_that_its_user_leases_keeps_nobody_waiting(machine: SharedMachine, gfa: Person, place: str) -> None:
     script = gfa.write("job.sh", f"#!/bin/sh\n: {place}\n", 0o755)
-    known = [*(machine.root / f"var/lib/gflow/{place}").rglob("?" * 32)]
+    known = [*Path(machine.state.kept(place, 60001)).glob("?" * 32)]
     job = gfa.submit("--hold", str(script), env={**gfa.env, "ANEW": place})
     holder = gfa.begin_program("python3", "-c", LEASE, inside(machine, kept(machine, place, *known)))
     assert holder.stdout is not None
@@ -110,7 +110,7 @@ def test_a_file_that_its_user_leases_keeps_nobody_waiting(machine: SharedMachine
 def test_who_writes_to_a_relay_ends_the_job_and_keeps_no_worker_busy(machine: SharedMachine, gfa: Person) -> None:
     before = machine.of_user("gfa")
     running = gfa.begin("run", "--", "sleep", "60")
-    (relay,) = eventually(lambda: [*(machine.root / "var/lib/gflow/relays/60001").glob("*/alive")])
+    (relay,) = eventually(lambda: [*Path(machine.state.relays(60001)).glob("*/alive")])
     eventually(lambda: [each for each in machine.of_user("gfa").values() if each.words == "sleep 60"])
     flood = gfa.begin_program(sys.executable, "-c", FLOOD, inside(machine, relay))
     assert flood.stdout is not None

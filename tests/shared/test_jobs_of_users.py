@@ -110,7 +110,7 @@ def test_a_terminal_opens_for_its_user_and_for_root_as_that_user(machine: Shared
     eventually(lambda: told(gfa, job_id)["state"] == "running")
     for name in ("gfb", "gfop"):
         assert machine.as_user(name).refused(1, "attach", str(job_id)) == f"job {job_id} belongs to gfa"
-    socket = f"/run/gflow/tmux/60001/{job_id}.1"
+    socket = f"/var/spool/gflow/jobs/{job_id}/1/u/tmux.sock"
     clients = f"tmux -S {socket} list-clients -F '#{{client_user}}'"
     line = f"{gfa.bin}/gflowctl attach {job_id}"
     opened = [each.begin_program("env", "TERM=xterm", "script", "-qfec", line, "/dev/null") for each in (gfa, root)]

@@ -22,8 +22,9 @@ MODES = {
     "var/lib/gflow": 0o711, "var/lib/gflow/snapshot.jsonl": 0o644, "var/lib/gflow/observed.json": 0o644,
     "var/lib/gflow/daemon.pid": 0o644, "var/lib/gflow/shared": 0o644, "var/lib/gflow/snapshot.lock": 0o600,
     "var/lib/gflow/scheduler.lock": 0o600, "var/lib/gflow/daemon.lock": 0o600, "var/lib/gflow/history.db": 0o600,
-    "var/lib/gflow/log": 0o700, "var/lib/gflow/env": 0o711, "var/lib/gflow/scripts": 0o711,
-    "var/spool/gflow/jobs": 0o711, "run/gflow": 0o711, "run/gflow/bell": 0o600, "run/gflow/gate.sock": 0o666,
+    "var/lib/gflow/log": 0o700, "var/spool/gflow": 0o711, "var/spool/gflow/users": 0o711,
+    "var/spool/gflow/users/60001": 0o711, "var/spool/gflow/users/60001/env": 0o711, "var/spool/gflow/jobs": 0o711,
+    "run/gflow": 0o711, "run/gflow/bell": 0o600, "run/gflow/gate.sock": 0o666,
 }  # fmt: skip
 MUST = ("var/lib/gflow/snapshot.jsonl", "var/lib/gflow/snapshot.lock", "var/spool/gflow/jobs", "run/gflow/gate.sock")
 
@@ -106,7 +107,8 @@ def test_a_stranger_rings_no_bell_and_makes_nothing_in_anybodys_place(running: S
     for line in (
         f"echo >{attempt}/bell", f"touch {attempt}/stop.KILL", f"mv {attempt} {attempt}.x", f"rm -rf {attempt}",
         f"touch {attempt}/u/exit", f"ln -s /etc {attempt}/u/x", "mkdir /var/spool/gflow/jobs/4711",
-        "mkdir -p /run/gflow/tmux/60001/9.1", "mkdir /var/lib/gflow/env/60001/x", "ls /var/spool/gflow/jobs",
+        f"mv {attempt}/u/tmux.sock {attempt}/u/x", "mkdir /var/spool/gflow/users/60001/env/x",
+        "mkdir /var/spool/gflow/users/60002", "ls /var/spool/gflow/users", "ls /var/spool/gflow/jobs",
         "echo >/run/gflow/bell", "ln -s /tmp/x /run/gflow/x",
     ):  # fmt: skip
         assert gfb.sh(f"({line}) 2>/dev/null").returncode != 0, line

@@ -33,7 +33,7 @@ from gflowd.workers.scheduler.launching.shared_launcher import SharedLauncher
 state, runtime = State("/var/lib/gflow"), Runtime("/run/gflow", of_many=True)
 state.share(paths.Shared())
 runtime.prepare()
-for place in (state.root, *map(state.path, ("env", "scripts", "outputs")), state.jobs):
+for place in (state.root, state.jobs, state.users):
     paths.passable_directory(place)
 config = loader.load("/etc/gflow/gflow.toml", {}, system=True)
 launcher = SharedLauncher(state, runtime, Scratch(state, state.root), config)
@@ -44,8 +44,7 @@ for said in json.loads(sys.argv[1]):
     name = paths.content_name(environment)
     spec = {"user": "gfa", "uid": 60001, "name": "n", "cwd": "/", "env": name, "submitted_at": 1.0, **said}
     spec["command"] = tuple(spec["command"])
-    place = state.path("env", str(spec["uid"]))
-    paths.passable_directory(place)
+    paths.passable_directory(state.kept("env", spec["uid"]))
     kept = state.environment(name, spec["uid"])
     if not os.path.exists(kept):
         fd = os.open(kept, os.O_WRONLY | os.O_CREAT, 0o400)
@@ -152,7 +151,7 @@ def test_who_may_not_start_one_is_told_why(machine: SharedMachine) -> None:
         23: ({"uid": 60099, "user": "ghost"}, "user 60099, ghost, is no longer a user of this machine"),
         24: ({"uid": None}, "it is not known which user of this machine submitted it"),
         25: ({"uid": 0, "user": "root"}, "jobs of root are not allowed ([shared] allow_root)"),
-        26: ({"env": "gone"}, "No such file or directory: /var/lib/gflow/env/60001/gone"),
+        26: ({"env": "gone"}, "No such file or directory: /var/spool/gflow/users/60001/env/gone"),
     }  # fmt: skip
     jobs = [job(job_id, "id -u >>/tmp/never", **fields) for job_id, (fields, _) in cases.items()]
     assert launch(machine, *jobs, job(27, "exit 0")) == {}
@@ -175,10 +174,11 @@ from gflowctl.admin import sessions
 from gflowctl.view import terminals
 from gflowd.core.errors import Refused
 from gflowd.core.job.model import Identity, Job, Run, Running, Spec, Started, Wish
-from gflowd.paths import Runtime, Shared
+from gflowd.paths import Shared, State
 
 environ = {"TERM": "x", "S": "s"}
-context = SimpleNamespace(state=SimpleNamespace(shared=Shared()), runtime=Runtime("/run/gflow"), environ=environ)
+context = SimpleNamespace(state=State("/var/lib/gflow"), environ=environ)
+context.state.share(Shared())
 spec = Spec(command=("x",), name="n", cwd="/", env="e", submitted_at=1.0, user=sys.argv[2], uid=60001)
 started = Started(at=1.0, mono=1.0, identity=Identity(pid=1, start=1, boot="b"))
 running = Running(run=Run(executor="tmux", launched_at=1.0), started=started)
@@ -186,9 +186,10 @@ try:
     print(*terminals.attach(context, Job(6, spec, Wish(), running)))
 except Refused as error:
     print(error)
-print([each[:2] for each in sessions.found(context)])
+found = sessions.found(context, [Job(6, spec, Wish(), running)])
+print([each[:2] for each in found])
 if sys.argv[1] == "close":
-    print([sessions.close(each) for each in sessions.found(context)])
+    print([sessions.close(each) for each in found])
 """
 
 
@@ -199,7 +200,7 @@ def test_its_terminal_is_its_owners_alone(machine: SharedMachine) -> None:
         sys.executable, "-B", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{LAUNCH}",
         json.dumps([job(6, f"until [ -e {go} ]; do sleep 0.05; done", "tmux")]),
     )  # fmt: skip
-    socket = "/run/gflow/tmux/60001/6.1"
+    socket = "/var/spool/gflow/jobs/6/1/u/tmux.sock"
     listed = f"tmux -S {socket} list-sessions -F '#S'"
     eventually(lambda: machine.as_user("gfa").sh(listed).stdout == "gflow-6\n")
     assert "Permission denied" in machine.as_user("gfb").sh(listed).stderr

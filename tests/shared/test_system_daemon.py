@@ -42,7 +42,7 @@ def test_it_makes_its_places_follows_its_configuration_and_leaves_users_their_ow
     ]  # fmt: skip
     assert root.run(str(root.bin / "gflowd"), "status", "--system").returncode == 0
     for line in ("ls /var/lib/gflow", "echo >/run/gflow/bell", "echo >>/var/lib/gflow/shared",
-                 "mkdir /var/lib/gflow/env/60001", "flock -n /var/lib/gflow/daemon.lock true"):  # fmt: skip
+                 "mkdir /var/spool/gflow/users/60001", "flock -n /var/lib/gflow/daemon.lock true"):  # fmt: skip
         assert user.sh(line).returncode != 0, line
 
     shown = user.gflowd("status").stdout.splitlines()
@@ -100,7 +100,7 @@ def test_doctor_knows_whose_everything_is_to_be(machine: SharedMachine) -> None:
     for name in ("root", "gfb"):
         found = findings(machine, name)
         assert [text for text, level in found.items() if level == "FAIL"] == [], found
-        assert "root alone writes /var/lib/gflow and /var/spool/gflow/jobs, and users pass through them" in found
+        assert "nothing of users is in /var/lib/gflow and /run/gflow, but all of it in /var/spool/gflow" in found
         assert "jobs are started by gflowd itself, with accounts checked by /etc/pam.d/gflow" in found
         assert "operators: root and group gflow-admin (gfop)" in found
     history = machine.root / "var/lib/gflow/scheduler.lock"
@@ -153,9 +153,9 @@ def test_root_backs_up_what_is_of_all_users(machine: SharedMachine) -> None:
     assert root.refused(1, "backup", "--logs", "/run/x").startswith("--logs: of many users logs are theirs")
     root.ctl("backup", "/run/kept")
     machine.stop()
-    root.sh("rm -r /var/lib/gflow/snapshot.jsonl /var/lib/gflow/env /var/lib/gflow/scripts")
+    root.sh("rm -r /var/lib/gflow/snapshot.jsonl /var/spool/gflow/users/60001")
     root.ctl("restore", "--force", "/run/kept")
-    told = root.sh("find /var/lib/gflow/env /var/lib/gflow/scripts -type f -printf '%u %m\n' | sort").stdout
+    told = root.sh("find /var/spool/gflow/users -type f -printf '%u %m\n' | sort").stdout
     assert told == "gfa 400\ngfa 500\n"
     machine.start()
     assert not [text for text, level in findings(machine, "root").items() if level == "FAIL"]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 TRACED = "%file,connect,bind,fchown,fchmod,flock,fcntl,setuid,setreuid,setresuid,clone,clone3,fork,vfork,ftruncate"
 # Below these a user may write; * is one name. In /tmp everybody may.
 OF_USERS = (
-    "/var/spool/gflow/jobs/*/*/u", "/var/spool/gflow/jobs/*/u", "/run/gflow/tmux/*", "/var/lib/gflow/outputs/*",
-    "/var/lib/gflow/relays/*", "/tmp", "/var/tmp", "/dev/shm",
+    "/var/spool/gflow/jobs/*/*/u", "/var/spool/gflow/jobs/*/u", "/var/spool/gflow/users/*/outputs",
+    "/var/spool/gflow/users/*/relays", "/var/spool/gflow/gflow-*/*", "/tmp", "/var/tmp", "/dev/shm",
 )  # fmt: skip
 CHANGES = re.compile(
     r"(creat|truncate|l?chown|fchownat|chmod|fchmodat2?|rename\w*|link|linkat|symlink\w*|mkdir\w*|mknod\w*|unlink\w*|rmdir"
@@ -110,9 +110,10 @@ def test_the_rule_finds_what_it_is_for() -> None:
     ]
     assert wrong(calls(lines), "/home") == []
     for bad in (
-        'openat(5</var/spool/gflow/jobs/1/1/u>, "log", O_RDWR) = 6', "fchown(5</run/gflow/tmux/60001/x>, 0, 0) = 0",
+        'openat(5</var/spool/gflow/jobs/1/1/u>, "log", O_RDWR) = 6',
+        "fchown(5</var/spool/gflow/users/60001/relays/x>, 0, 0) = 0",
         'openat(AT_FDCWD</var/spool/gflow/jobs/1/1>, "u/log", O_WRONLY) = 6', 'stat("/home/gfa/x", 0x7ffe) = -1 ENOENT',
-        'connect(5<UNIX-STREAM:[1]>, {sa_family=AF_UNIX, sun_path="/run/gflow/tmux/60001/1.1"}, 110) = 0',
+        'connect(5<UNIX-STREAM:[1]>, {sa_family=AF_UNIX, sun_path="/var/spool/gflow/jobs/1/1/u/tmux.sock"}, 110) = 0',
         'rename("/var/spool/gflow/jobs/1/1/u/a", "/x") = 0', 'mkdir("/tmp/x", 0700) = 0',
         "flock(5</var/spool/gflow/jobs/1/1/u/alive>, LOCK_EX) = 0", "fcntl(5</tmp/x>, F_SETLK, {}) = 0",
     ):  # fmt: skip

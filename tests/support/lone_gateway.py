@@ -42,12 +42,12 @@ class LoneGateway:
         self.root = root
         self.state = State(str(root / "state"))
         self.gate = str(root / "run/gate.sock")
-        for name in ("state", "run"):
+        for name in ("state", "run", "spool"):
             (root / name).mkdir(mode=0o711)
         (root / "gflow.toml").write_text(CONFIG.format(connections=connections, of_user=of_user or connections))
         (root / "gflow.toml").chmod(0o644)
         shared = Path(self.state.path("shared"))
-        shared.write_text(json.dumps({"gate": self.gate, "jobs": self.state.path("jobs"), "private_jobs": False}))
+        shared.write_text(json.dumps({"gate": self.gate, "spool": str(root / "spool"), "private_jobs": False}))
         shared.chmod(0o644)
         self.env = {
             "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "GFLOW_STATE_DIR": self.state.root, "HOME": str(root),

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gflowd.paths import SYSTEM_CONFIG, SYSTEM_GATE, SYSTEM_JOBS, SYSTEM_RUNTIME, SYSTEM_STATE, Shared, State
+from gflowd.paths import SYSTEM_CONFIG, SYSTEM_GATE, SYSTEM_RUNTIME, SYSTEM_SPOOL, SYSTEM_STATE, Shared, State
 from support.machine import MARK, ROOT, Machine
 from support.waiting import eventually
 
@@ -67,7 +67,7 @@ class SharedMachine:
         for name in OWN[1:]:
             (root / name[1:]).mkdir(parents=True)
         subprocess.run(["cp", "-a", "/etc", root / "etc"], check=True)
-        shared = Shared(gate=f"{root}{SYSTEM_GATE}", jobs=f"{root}{SYSTEM_JOBS}")
+        shared = Shared(gate=f"{root}{SYSTEM_GATE}", spool=f"{root}{SYSTEM_SPOOL}")
         self.state = State(f"{root}{SYSTEM_STATE}")
         self.state.share(shared)
         self.run_dir = Path(f"{root}{SYSTEM_RUNTIME}")

@@ -1,7 +1,7 @@
 """Files and directories that root makes for users in its own directories: environments, scripts, places for relays.
 
-Each user's are in a directory of root's, `env/UID`, where nobody else makes, renames or removes names. A file belongs
-to its user by its descriptor, before it has its name.
+Each user's are in directories of root's, `users/UID/env` and the like, where nobody else makes, renames or removes
+names. A file belongs to its user by its descriptor, before it has its name.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Keeper:
         """
         if place == "scripts" and len(content) > self.largest:
             raise Refused(f"the script is larger than {self.largest >> 10} KiB (max_script in [shared])")
-        directory = self._state.path(place, str(uid))
+        directory = self._state.kept(place, uid)
         path = os.path.join(directory, paths.content_name(content))
         if self._is_used(path):
             return
@@ -52,17 +52,16 @@ class Keeper:
         except OSError:
             pass  # not there, or not what it was
         try:
-            paths.make_passable(self._state.path(place))
             paths.make_passable(directory)
             self._make_room(uid, len(content))
-            _write(path, content, MODES[place], uid)
+            write(path, content, uid)
         except OSError as error:
             raise SystemFailed(f"{path}: {error.strerror}") from error
         self._unsettled.add(directory)
 
     def has(self, uid: int, place: str, name: str) -> bool:
         """Whether a file of the user's is kept; it counts as used now."""
-        path = os.path.join(self._state.path(place, str(uid)), name)
+        path = os.path.join(self._state.kept(place, uid), name)
         if self._is_used(path):
             return True
         try:
@@ -96,7 +95,7 @@ class Keeper:
         now, size = time.monotonic(), _taken(size)
         until, used = self._sizes.get(uid, (0.0, 0))
         if now >= until or (used + size > self.most and now >= until - RECOUNT + SOONEST):
-            until, used = now + RECOUNT, sum(_size(self._state.path(place, str(uid))) for place in MODES)
+            until, used = now + RECOUNT, sum(_size(self._state.kept(place, uid)) for place in MODES)
         if used + size > self.most:
             self._sizes[uid] = until, used
             raise Refused(f"your environments and scripts may not take more than {self.most >> 20} MiB here")
@@ -105,10 +104,9 @@ class Keeper:
 
 def relays(state: paths.State, uid: int) -> None:
     """Makes the directory for a user's relays, of their own, if it is not there. Raises `SystemFailed`, `Refused`."""
-    place = state.path("relays")
-    path = os.path.join(place, str(uid))
+    path = state.relays(uid)
     try:
-        paths.make_passable(place)
+        paths.make_passable(os.path.dirname(path))
         found = _found(path)
         if found is None:
             _make_own(path, uid)
@@ -140,7 +138,11 @@ def _make_own(path: str, uid: int) -> None:
     os.rename(fresh, path)
 
 
-def _write(path: str, content: bytes, mode: int, uid: int) -> None:
+def write(path: str, content: bytes, uid: int) -> None:
+    """Makes `path`, in a directory of root's, an environment or a script of a user's; durable but for its name. Raises
+    OSError.
+    """
+    mode = MODES[os.path.basename(os.path.dirname(path))]
     fresh = f"{path}{FRESH}{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

@@ -11,6 +11,7 @@ import shlex
 import shutil
 from typing import TYPE_CHECKING
 
+from gflowd import paths
 from gflowd.effects.attempt import detached
 from gflowd.effects.attempt.tmux import Session, TmuxFailed, configuration_of_job
 from gflowd.effects.shared import attempt_directory, given
@@ -18,7 +19,7 @@ from gflowd.effects.shared import attempt_directory, given
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key
     from gflowd.effects.shared.account import Account
-    from gflowd.paths import Runtime, State
+    from gflowd.paths import State
 
 BEGIN, CONFIGURATION = "begin", "tmux.conf"
 # A background command of sh would ignore INT.
@@ -41,13 +42,14 @@ def write(state: State, key: Key, owner: Account) -> str:
     return _write(state, key, _PLAIN % words, owner)
 
 
-def write_in_tmux(state: State, runtime: Runtime, key: Key, name: str, owner: Account) -> str:
+def write_in_tmux(state: State, key: Key, name: str, owner: Account) -> str:
     """The script for an attempt in the tmux session `name`; returns its path. Raises OSError, `TmuxFailed`."""
     tmux = shutil.which("tmux")
     if tmux is None:
         raise TmuxFailed("tmux is not installed")
-    socket = runtime.job_socket(owner.uid, *key)
-    given.directory(os.path.dirname(socket), owner)
+    socket = state.job_socket(*key)
+    if len(os.fsencode(socket)) > paths.SOCKET_PATH_LIMIT:
+        raise TmuxFailed(f"{socket}: too long for the socket of tmux (--executor process needs none)")
     session = Session(
         name=name,
         script=_ours(state, key, "job.sh"),

@@ -47,22 +47,20 @@ def test_users_may_pass_through_and_only_root_may_write(tmp_path: Path, load: lo
     before = os.umask(0o077)
     try:
         state = shared_places.prepared(State(str(tmp_path / "state")), load)
-        (tmp_path / "state/env").chmod(0o700)
+        (tmp_path / "state/spool/users").chmod(0o700)
         shared_places.prepared(State(state.root), load)  # again, and what is closed is opened
     finally:
         os.umask(before)
-    passable = ("env", "jobs", "outputs", "relays", "scripts")
-    assert modes(tmp_path) == {
-        "run": "711", "run/gflow": "711", "run/gflow/tmux": "711", "state": "711", "state/log": "700",
-        "state/shared": "644", **{f"state/{name}": "711" for name in passable},
-    }  # fmt: skip
+    passable = ("run", "run/gflow", "state", "state/spool", "state/spool/jobs", "state/spool/users")
+    assert modes(tmp_path) == {"state/log": "700", "state/shared": "644", **dict.fromkeys(passable, "711")}
     found = State(state.root)
     assert found.shared is not None
-    assert (found.shared.gate, found.jobs) == (str(tmp_path / "run/gflow/gate.sock"), str(tmp_path / "state/jobs"))
+    assert found.shared.gate == str(tmp_path / "run/gflow/gate.sock")
+    assert found.jobs == str(tmp_path / "state/spool/jobs")
     assert found.default_run() == str(tmp_path / "run/gflow")
     found.check()
 
-    (tmp_path / "state/shared").write_text(json.dumps({"jobs": str(tmp_path / "spool/jobs")}))
+    (tmp_path / "state/shared").write_text(json.dumps({"spool": str(tmp_path / "spool")}))
     moved = shared_places.prepared(State(state.root), load)
     assert moved.jobs == State(state.root).jobs == str(tmp_path / "spool/jobs")
     assert (tmp_path / "spool/jobs").is_dir()
@@ -94,7 +92,7 @@ def test_what_another_may_replace_is_refused(tmp_path: Path, load: loader.Config
     with pytest.raises(Refused, match="Too many levels"):
         paths.check_trusted(str(tmp_path / "round"))
     Runtime(str(tmp_path / "o/u"), of_many=True).prepare()
-    assert modes(tmp_path / "o") == {"u": "711", "u/tmux": "711"}
+    assert modes(tmp_path / "o") == {"u": "711"}
 
 
 @needs_root

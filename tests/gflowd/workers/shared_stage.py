@@ -88,7 +88,7 @@ def shared_jobs(wiring: Wiring) -> Iterator[SharedJobs]:
         pytest.skip("no control groups that we may make")
     state = State(str(place / "state"))
     os.mkdir(state.root, 0o711)
-    state.share(Shared(jobs=str(place / "jobs")))
+    state.share(Shared(spool=str(place)))
     os.mkdir(state.jobs, 0o711)
     os.chmod(state.jobs, 0o711)
     config = replace(wiring.config, shared_launcher="own", start_grace=0.2)

@@ -261,7 +261,7 @@ def test_of_many_users_root_reads_no_output_and_calls_no_url(
 ) -> None:
     """Both are where a user says: another's file, or a service that lets root in."""
     before = len(server.got())
-    state.share(Shared(jobs=state.path("jobs")))
+    state.share(Shared(spool=state.root))
     (tmp_path / "secret").write_text("root's own\n")
     Path(state.own_attempt(8, 1)).mkdir(parents=True)
     Path(state.job_log(8, 1)).symlink_to(tmp_path / "secret")

@@ -143,12 +143,12 @@ class JobSetup:
 
     def _marks(self, owner: Account | None) -> str:
         """The directory of the marks of submissions. Raises OSError, and as `paths.private_directory`."""
-        directory = self._state.path("outputs")
+        directory = self._state.kept("outputs", None if owner is None else owner.uid)
         if owner is None:
             paths.private_directory(directory)
-            return directory
-        given.directory(own := os.path.join(directory, str(owner.uid)), owner)
-        return own
+        else:
+            given.directory(directory, owner)
+        return directory
 
     def _environment_script(self, name: str, owner: Account | None) -> str:
         """The environment as a script beside its file, written once for all jobs that share it."""

@@ -107,7 +107,7 @@ class SharedLauncher(Launching):
             return first_step.command(first_step.write(self._state, key, owner))
         try:
             name = session_name(*key)
-            return first_step.command(first_step.write_in_tmux(self._state, self._runtime, key, name, owner))
+            return first_step.command(first_step.write_in_tmux(self._state, key, name, owner))
         except TmuxFailed as error:
             raise Refused(str(error)) from None
 

@@ -136,11 +136,12 @@ class Cleanup:
 
     def _kept(self, directory: str) -> Iterator[os.DirEntry[str]]:
         """What is in a directory of ours for all jobs; of many users, in those of each."""
-        for entry in _entries(self._state.path(directory)):
-            if self._groups is None:
-                yield entry
-            elif entry.name.isdecimal():
-                yield from _entries(entry.path)
+        if self._groups is None:
+            yield from _entries(self._state.kept(directory))
+            return
+        for user in _entries(self._state.users):
+            if user.name.isdecimal():
+                yield from _entries(self._state.kept(directory, int(user.name)))
 
     def _contents(self, record: Mapping[str, Any]) -> Iterator[str]:
         uid = record.get("uid")

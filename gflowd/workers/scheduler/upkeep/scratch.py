@@ -52,12 +52,12 @@ class Scratch:
 
     def _of_root(self, place: str) -> tuple[str, ...]:
         """The places of a daemon for many users: none in which others may make, or have made, anything."""
-        others = os.path.dirname(self._state.jobs), self._state.root
+        spool = os.path.dirname(self._state.jobs)  # and nowhere in what is root's
         if scratch.is_roots_alone(place):
-            return place, *others
+            return place, spool
         if place not in FOR_ALL:  # which nobody has asked for
             self._log.warning("others may write there, so jobs have their temporary files elsewhere", path=place)
-        return others
+        return (spool,)
 
     def make(self, job_id: int, owner: tuple[int, int] | None = None) -> str:
         """The directory of a job, where an attempt finds what earlier ones left; `owner`, a uid and a gid, where it is

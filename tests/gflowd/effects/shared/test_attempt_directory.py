@@ -39,7 +39,7 @@ class Groups:
 @pytest.fixture
 def state(tmp_path: Path) -> State:
     state = State(str(tmp_path / "state"))
-    state.share(Shared(jobs=str(tmp_path / "jobs")))
+    state.share(Shared(spool=str(tmp_path)))
     os.mkdir(state.jobs, 0o711)
     return state
 

@@ -93,7 +93,7 @@ class Gate:
     def __init__(self, state: State, run: str, limits: Limits | None = None, *, private: bool = False) -> None:
         self.path = os.path.join(run, "gate.sock")
         self.state = state
-        state.share(Shared(self.path, state.path("jobs"), private_jobs=private))
+        state.share(Shared(self.path, state.path("spool"), private_jobs=private))
         self.peers, self.court, self.bell = NamedPeers(), EasyCourt(), os.path.join(run, "bell")
         keeper = Keeper(self.state, 1 << 20, 1 << 16)
         self.rounds = Rounds(self.state, self.bell, keeper, self.court)

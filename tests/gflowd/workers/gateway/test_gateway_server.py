@@ -294,9 +294,10 @@ def test_what_is_private_is_shown_to_its_user_and_operators_only(state: State, r
 def test_a_place_for_relays_is_made_for_whom_it_is(gate: Gate) -> None:
     for _ in range(2):
         assert only(gate.ask(asking.relay())) == {"ok": True}
-    found = os.lstat(gate.state.path("relays", str(ME)))
+    found = os.lstat(gate.state.relays(ME))
     assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (ME, 0o700)
-    assert stat.S_IMODE(os.lstat(gate.state.path("relays")).st_mode) == 0o711
+    assert stat.S_IMODE(os.lstat(os.path.dirname(gate.state.relays(ME))).st_mode) == 0o711
+    assert not os.path.lexists(gate.state.path("relays"))
 
 
 def test_files_are_their_users_to_read_and_no_more_than_they_may_have(gate: Gate) -> None:
@@ -304,7 +305,7 @@ def test_files_are_their_users_to_read_and_no_more_than_they_may_have(gate: Gate
     files = (("env", ENVIRONMENT), ("scripts", script))
     gate.ask(submission(files=files, script=content_name(script)))
     for place, content, mode in (("env", ENVIRONMENT, 0o400), ("scripts", script, 0o500)):
-        path = Path(gate.state.path(place, str(ME), content_name(content)))
+        path = Path(gate.state.kept(place, ME), content_name(content))
         assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode), path.stat().st_uid) == (content, mode, ME)
         assert [stat.S_IMODE(each.stat().st_mode) for each in (path.parent, path.parent.parent)] == [0o711] * 2
     for files, words in (

@@ -43,12 +43,12 @@ def test_what_is_too_old_is_removed_by_its_user(jobs: SharedJobs) -> None:
         put(jobs.own(job_id) / "log", old=True)
     for place in (jobs.state.attempt(1, 1), jobs.state.own_job(1), jobs.state.job(1)):
         subprocess.run(["touch", "-d", "@1000", place], check=True)
-    root = Path(jobs.state.root)
-    kept = [put(root / f"env/{UID}/used", old=True), put(root / f"env/{UID}/young", old=False)]
-    kept += [put(root / f"outputs/{UID}/2.x", old=True), put(root / f"outputs/{UID}/9.y", old=False)]
-    gone = [put(root / f"env/{UID}/unused.sh", old=True), put(root / f"scripts/{UID}/unused", old=True)]
-    gone += [put(root / f"outputs/{UID}/9.x", old=True)]
-    os.chown(root / f"outputs/{UID}", UID, UID)
+    place = Path(jobs.state.users, str(UID))
+    kept = [put(place / "env/used", old=True), put(place / "env/young", old=False)]
+    kept += [put(place / "outputs/2.x", old=True), put(place / "outputs/9.y", old=False)]
+    gone = [put(place / "env/unused.sh", old=True), put(place / "scripts/unused", old=True)]
+    gone += [put(place / "outputs/9.x", old=True)]
+    os.chown(place / "outputs", UID, UID)
     records = {SPEC: {2: {"env": "used", "uid": UID}}}
     fold = SimpleNamespace(of=lambda kind: records.get(kind, {}))
     queue = SimpleNamespace(spec_of=lambda job_id: job_id)

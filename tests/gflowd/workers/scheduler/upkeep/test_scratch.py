@@ -165,10 +165,10 @@ def test_what_cannot_be_removed_is_told_once(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories to others")
 def test_of_many_users_it_is_the_users_where_only_root_may_make_names(tmp_path: Path, state: State) -> None:
-    for name in ("spool/jobs", "own", "open"):
+    for name in ("spool", "own", "open"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "open").chmod(0o1777)
-    state.share(Shared(jobs=str(tmp_path / "spool/jobs")))
+    state.share(Shared(spool=str(tmp_path / "spool")))
     for number, (place, used) in enumerate([("own", "own"), ("open", "spool"), ("missing", "spool")]):
         scratch = Scratch(state, str(tmp_path / place))
         path = scratch.make(number, (60001, 60001))
