@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from support import shared_machine  # noqa: E402 -- it is beside us, not installed
 from support.groups import WHY_NO_FILTER, inside  # noqa: E402 -- it is beside us, not installed
 from support.machine import GATE, Machine  # noqa: E402 -- it is beside us, not installed
 from support.waiting import eventually  # noqa: E402 -- it is beside us, not installed
@@ -161,6 +162,45 @@ def of_others_in_a_filtered_group(gpu: dict[str, Any]) -> None:
         os.rmdir(group)
 
 
+def of_a_daemon_for_many_users(gpu: dict[str, Any]) -> None:
+    """Jobs of users compute on the GPUs that they were given; their other jobs and their logins see none."""
+    refused = "Operation not permitted"
+    with shared_machine.new_shared_machine(
+        executor={"type": "process", "grace": 2}, gpu={"poll_interval": 1}, shared={"enforce_gpus": "everyone"}
+    ) as machine:
+        people = {name: machine.as_user(name) for name in ("root", "gfa", "gfb")}
+        for person in people.values():
+            person.env["PATH"] += f":{os.path.dirname(shutil.which('nvidia-smi') or '')}"
+            person.env |= {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+        machine.start()
+        gfa, gfb = people["gfa"], people["gfb"]
+        eventually(lambda: gpu["uuid"] in [each["uuid"] for each in gpus(gfa)], PATIENCE)
+        people["root"].ctl("gpus", "allow", str(gpu["index"]))
+        for person in (gfa, gfb):
+            person.write("hold.py", HOLD)
+        compute = f"{sys.executable} hold.py {HELD}; nvidia-smi -L; (: <>/dev/nvidia{_minor(gpu['uuid'])})"
+        first = gfa.submit("-g", "1", "--wrap", f"{{ {compute}; }} 2>&1; {GATE}")
+        gfa.until(first, "running")
+        said = eventually(lambda: (text := gfa.log(first).decode()).count("GPU ") and text, PATIENCE)
+        assert said.startswith("held\n"), said
+        assert said.count("GPU ") == 1, said
+        beside = gfb.submit("--wrap", f"CUDA_VISIBLE_DEVICES={gpu['uuid']}; export CUDA_VISIBLE_DEVICES; {compute}")
+        gfb.wait(beside)
+        for text in (gfb.log(beside).decode(), gfb.sh(f"{{ {compute}; }} 2>&1").stdout):
+            assert "held" not in text, text
+            assert "GPU " not in text, text
+            assert refused in text, text
+        gfa.open_gate()
+        assert gfa.wait(first) == 0, gfa.log(first)
+
+
+def _minor(uuid: str) -> int:
+    with _nvml() as seen:
+        minor = next(each for each in seen if each.uuid == uuid).minor
+    assert minor is not None, "the driver does not tell the device file"
+    return minor
+
+
 def _held(uuid: str) -> str:
     """Whether this process may compute on a GPU: `held`, or what is wrong."""
     done = subprocess.run(
@@ -223,6 +263,10 @@ def main() -> int:
         failed = max(failed, _fails(of_others_in_a_filtered_group, idle))
     else:
         print(f"device filters were not checked: {WHY_NO_FILTER}")
+    if why := shared_machine.obstacle() or WHY_NO_FILTER:
+        print(f"a daemon for many users was not checked: {why}")
+    else:
+        failed = max(failed, _fails(of_a_daemon_for_many_users, idle))
     if subprocess.run([*IN_A_PID_NAMESPACE, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
         print("no pid namespace can be made here: memory that no listed process has was not checked")
         return failed

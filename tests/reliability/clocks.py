@@ -51,9 +51,9 @@ class Clock:
 
 
 def limits(machine: FaultyMachine, result: Result, seconds: float) -> None:
-    """A job with a time limit of an hour, the clock set by more while it runs; then the same with a restart. Only then it
-    gets one of so many `seconds` since its beginning, however long all that took: the files of one that ends while the
-    clock is set would have the kernel's times.
+    """A job with a time limit of an hour, the clock set by more while it runs; then the same with a restart. Only then
+    it gets one of so many `seconds` since its beginning, however long all that took: the files of one that ends while
+    the clock is set would have the kernel's times.
     """
     clock = Clock(machine)
     machine.start()
