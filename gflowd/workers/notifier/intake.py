@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gflowd.core.events import kinds
-from gflowd.core.notify import messages, words
+from gflowd.core.notify import words
 from gflowd.workers.notifier import receiver_names
+from gflowd.workers.notifier.array_summaries import ArraySummaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     Event = Mapping[str, Any]
 
 SLACK = 30.0  # seconds: a new target of gflow.toml is told of the daemon's start, which was before
-MOST_LINES = 30  # on elements of an array that did not finish
-WORST = ("failed", "timeout", "cancelled", "finished")
 
 
 class Intake:
@@ -32,6 +31,7 @@ class Intake:
     ) -> None:
         """`urls`: those that jobs name are called."""
         self._outbox = outbox
+        self._arrays = ArraySummaries(outbox)
         self._urls = urls
         self._targets = targets
         self._since = since
@@ -57,37 +57,8 @@ class Intake:
         if event.get("array_index") is None or words.ARRAY_TASKS in asked:
             if words.told(asked, event) is not None:
                 self._add(event, now)
-        elif (told := self._of_array(event, asked, now)) is not None:
+        elif (told := self._arrays.told(event, asked, now)) is not None:
             self._add(told, now)
-
-    def _of_array(self, event: Event, asked: Sequence[str], now: float) -> Event | None:
-        """What is told of an array when this happens to one of its jobs; None: nothing."""
-        array_id, size, kind = event["array_id"], event["notify"].get("size") or 1, event["kind"]
-        wanted, whole = words.expanded(asked), {**event, "summary": {"count": size}}
-        if kind == "job_requeued":
-            self._outbox.element_again(array_id, size, event["job"], now)
-        if kind == "job_ended":
-            return self._of_end(event, wanted, now) if event["final"] else None
-        if wanted.isdisjoint(words.fitting(event)):
-            return None
-        if kind == "job_started":
-            return whole if self._outbox.first_to_begin(array_id, size, now) else None
-        if kind == "job_requeued":
-            return whole if self._outbox.first_again(array_id, size, now) else None
-        return event
-
-    def _of_end(self, event: Event, wanted: frozenset[str], now: float) -> Event | None:
-        """The summary, when the last job of an array has ended."""
-        array_id, size, state = event["array_id"], event["notify"].get("size") or 1, event["state"]
-        line = "" if state == "finished" else messages.failure(event)
-        if not self._outbox.element_ended(array_id, size, event["job"], state, line, now):
-            return None
-        summary = self._outbox.take_summary(array_id, MOST_LINES)
-        if wanted.isdisjoint(words.of_array(summary["states"]) | words.fitting(event) & {"invalid_depend"}):
-            return None
-        worst = next((each for each in WORST if summary["states"].get(each)), state)
-        nothing = dict.fromkeys(("array_index", "reason", "exit_code", "signal", "run_seconds"))
-        return {**event, **nothing, "job": array_id, "state": worst, "summary": summary}
 
     def _add(self, event: Event, now: float) -> None:
         for key in receiver_names.of(event):
