@@ -23,6 +23,7 @@ from gflowd.core.job.records import HEADER, SETTING
 from gflowd.core.syntax import plurals, ranges
 from gflowd.daemon import daemonize, shared_places
 from gflowd.daemon import instance as daemon_instance
+from gflowd.effects import cgroups
 from gflowd.effects.gpu import count
 
 if TYPE_CHECKING:
@@ -207,6 +208,7 @@ def serve(state: paths.State, choice: StartOptions, *, how: str, adopt: bool, re
                     known=None if state.shared is None else shared_places.Known(state),
                 )  # fmt: skip
             finally:
+                leave_groups(state, settled)
                 if state.shared is None:  # else each job has a server of its own, which root must not call
                     leave_tmux(runtime)
         except GflowError as error:
@@ -247,6 +249,20 @@ def load_all() -> None:
             except Exception as error:  # whatever another package of that name does instead
                 kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
                 raise SystemFailed(f"{name} cannot be imported: {kind}{error} ({sys.executable})") from error
+
+
+def leave_groups(state: paths.State, config: Config) -> None:
+    """Removes the control groups that no job is in any more."""
+    if state.shared is None:
+        own = cgroups.find(state.root)
+        if own is not None:
+            own.leave(lambda key: os.path.join(state.attempt(*key), "job.sh"))
+        return
+    from gflowd.effects.shared import job_groups
+
+    of_jobs = job_groups.find(state.root, by_systemd=config.shared_launcher == "systemd")
+    if of_jobs is not None:
+        of_jobs.leave()
 
 
 def leave_tmux(runtime: paths.Runtime) -> None:

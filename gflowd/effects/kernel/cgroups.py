@@ -22,7 +22,7 @@ from gflowd import paths
 from gflowd.effects import proc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # we cannot read it, which says nothing about the job
 YOUNG = 60.0  # seconds: the job of an unknown group may still be starting
@@ -73,15 +73,24 @@ class Cgroups:
         """Removes the groups of other attempts that are empty and `age` seconds old."""
         kept = set(keys)
         with contextlib.suppress(OSError):
-            for name in os.listdir(self.root):
+            for name in names(self.root):
                 match = _NAME.fullmatch(name)
                 path = os.path.join(self.root, name)
                 if match and (int(match[1]), int(match[2])) not in kept and time.time() - os.stat(path).st_mtime >= age:
                     remove(path)
 
-    def close(self) -> None:
-        """Removes all groups without processes."""
-        self.remove_all_but((), age=0.0)
+    def close(self, age: float = YOUNG) -> None:
+        """Removes all groups without processes that are `age` seconds old: another worker may be starting a job."""
+        self.remove_all_but((), age)
+        remove(self.root)
+
+    def leave(self, script: Callable[[Key], str]) -> None:
+        """Removes all groups without processes once no worker lives, but those of attempts whose `script` runs: it is
+        about to enter its group, or to read what was counted there.
+        """
+        keys = [(int(match[1]), int(match[2])) for match in map(_NAME.fullmatch, names(self.root)) if match]
+        running = named_by_processes([script(key) for key in keys])
+        self.remove_all_but((key for key in keys if script(key) in running), age=0.0)
         remove(self.root)
 
 
@@ -221,6 +230,15 @@ def has_starved(path: str) -> bool:
     return words.get("oom_kill", "0") != "0"
 
 
+def named_by_processes(words: Collection[str]) -> set[str]:
+    """Which of these are words of a process's command line."""
+    wanted = {os.fsencode(word): word for word in words}
+    found: set[str] = set()
+    for pid, _ in proc.pids() if wanted else ():
+        found.update(wanted[word] for word in wanted.keys() & proc.command_line(pid))
+    return found
+
+
 def _is_delegated(path: str) -> bool:
     """Whether systemd delegates the tree below `path` to us, which an attribute says."""
     for name in ("user.delegate", "trusted.delegate"):
@@ -239,6 +257,14 @@ def is_of_our_unit(path: str, uid: int) -> bool:
     except OSError:
         return False
     return ours and path.endswith(".service") and "/user@" in path and not _read(path, "cgroup.procs").strip()
+
+
+def names(path: str) -> list[str]:
+    """What is in a directory; nothing where there is none."""
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
 
 
 def _write(path: str, name: str, text: str) -> None:

@@ -27,8 +27,10 @@ SLICE = "gflow.slice"
 _UNIT = re.compile(r"gflow-job-([0-9]+)-([0-9]+)\.service")
 _OWN = re.compile(r"([0-9]+)\.([0-9]+)")
 _REMOVED = re.compile(r"(?:[0-9]+|user)\.[0-9]+")
+_USER = "user."
 MOST_TRIES = 3  # to make a group
 FREEZES_WITHIN = 0.1  # seconds; what waits for a disk does not
+ENDS_WITHIN = 1.0  # seconds for what enters a group or is killed
 
 
 def unit(key: Key) -> str:
@@ -68,13 +70,13 @@ class JobGroups:
 
     def make_for_user(self, uid: int) -> str:
         """Makes a group for what is done for a user outside of jobs. Raises OSError."""
-        path = os.path.join(self.root, f"user.{uid}")
+        path = os.path.join(self.root, f"{_USER}{uid}")
         _make(path)
         return path
 
     def kill_for_user(self, uid: int) -> None:
         """Ends all that."""
-        cgroups.kill(os.path.join(self.root, f"user.{uid}"))
+        cgroups.kill(os.path.join(self.root, f"{_USER}{uid}"))
 
     def made_at(self, key: Key) -> float | None:
         """When the group of an attempt was made (wall time); None where there is none."""
@@ -160,6 +162,30 @@ class JobGroups:
         self.remove_all_but((), age)
         if not self.by_systemd:
             cgroups.remove(self.root)
+
+    def leave(self, within: float = ENDS_WITHIN) -> None:
+        """Removes all groups without processes once no worker lives. What is done for users outside of jobs is ended,
+        and done again later. A program that starts a job or has just ended one gets so many seconds to enter its group
+        or to end; else the group stays.
+        """
+        if self.by_systemd:
+            return
+        paths = [os.path.join(self.root, name) for name in cgroups.names(self.root) if _REMOVED.fullmatch(name)]
+        for path in filter(_is_of_user, paths):
+            cgroups.kill(path)
+        deadline = time.monotonic() + within
+        while paths := [each for each in paths if _is_of_user(each) or not cgroups.is_populated(each)]:
+            for path in set(paths) - cgroups.named_by_processes(paths):
+                cgroups.remove(path)
+            paths = list(filter(os.path.exists, paths))
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(0.01)
+        cgroups.remove(self.root)
+
+
+def _is_of_user(path: str) -> bool:
+    return os.path.basename(path).startswith(_USER)
 
 
 def _make(path: str) -> None:

@@ -58,7 +58,28 @@ def test_what_has_served_is_removed_and_what_is_new_or_live_or_not_ours_stays(tm
     groups.remove_all_but({(2, 2)})
     assert sorted(os.listdir(tmp_path)) == ["2.2", "3.1", "other"]
     groups.close()
+    assert sorted(os.listdir(tmp_path)) == ["3.1", "other"]
+    groups.close(age=0.0)
     assert os.listdir(tmp_path) == ["other"]
+
+
+def test_what_is_left_at_the_end_is_removed_but_the_group_of_a_job_that_is_just_starting(tmp_path: Path) -> None:
+    groups = Cgroups(str(tmp_path / "groups"))
+    for name in ("1.1", "2.1", "other"):
+        (tmp_path / "groups" / name).mkdir(parents=True)
+
+    def script(key: tuple[int, int]) -> str:
+        return str(tmp_path / f"{key[0]}/{key[1]}/job.sh")
+
+    starting = subprocess.Popen(["sh", "-c", "read line", script((2, 1))], stdin=subprocess.PIPE)
+    try:
+        groups.leave(script)
+        assert sorted(os.listdir(tmp_path / "groups")) == ["2.1", "other"]
+    finally:
+        starting.communicate()
+    groups.leave(script)
+    assert os.listdir(tmp_path / "groups") == ["other"]
+    Cgroups(str(tmp_path / "gone")).leave(script)
 
 
 def test_without_its_group_an_attempt_is_neither_held_nor_killed(tmp_path: Path) -> None:
@@ -93,7 +114,7 @@ def real(tmp_path: Path) -> Iterator[Cgroups]:
             found.kill((int(name.split(".")[0]), int(name.split(".")[1])))
     deadline = time.monotonic() + 60
     while os.path.exists(found.root) and time.monotonic() < deadline:
-        found.close()
+        found.close(age=0.0)
         time.sleep(0.02)
     assert not os.path.exists(found.root)
 

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -64,7 +65,7 @@ def groups(tmp_path: Path) -> Iterator[JobGroups]:
     if found is None:
         pytest.skip("no control groups that we may make")
     yield found
-    for name in os.listdir(found.root):
+    for name in cgroups.names(found.root):
         if (Path(found.root) / name).is_dir():
             with suppress(OSError):
                 Path(found.root, name, "cgroup.kill").write_text("1")
@@ -140,3 +141,15 @@ def test_who_ends_leaves_the_group_of_a_job_that_is_starting_and_one_that_is_gon
     assert os.path.isdir(groups.make(KEY))
     groups.close(age=0.0)
     assert os.path.isdir(groups.make_for_user(60001))
+
+
+def test_the_last_to_end_leaves_the_group_of_a_job_that_is_just_starting_and_none_of_a_users(groups: JobGroups) -> None:
+    starting, ended, of_user = groups.make(KEY), groups.make((8, 1)), groups.make_for_user(60001)
+    removing, _ = start(f"echo 0 >{of_user}/cgroup.procs; echo; exec sleep 1000")
+    program = subprocess.Popen(["/bin/sh", "-c", "read line", starting], stdin=subprocess.PIPE)
+    groups.leave(within=0.1)
+    assert [os.path.isdir(each) for each in (starting, ended, of_user)] == [True, False, False]
+    assert removing.wait(20) == -signal.SIGKILL
+    threading.Timer(0.1, program.communicate).start()
+    groups.leave(within=20)
+    assert not os.path.exists(groups.root)
