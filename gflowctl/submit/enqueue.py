@@ -95,6 +95,7 @@ def queue(drafts: Sequence[Draft], drafter: Drafter, context: Context) -> list[N
         fold = commit.fold() if has_quota or waits or skips else None
         if fold is not None and skips:
             _check_namesakes(drafts, context, fold)
+            commit.unless(drafts[0].spec.name)  # it is the only one
         found = _complete(drafts, context, fold)
         if has_quota or context.settings.get("quotas"):
             _check_quotas(context, fold if has_quota else None, found)

@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 class RemoteCommit:
     """What is decided is written by the gateway; to those who decide it is as a `Commit`. New jobs have provisional
-    ids. `seen`: how far the snapshot was read; None where nobody asked what is in it.
+    ids. `seen`: how far the snapshot was read; None where nobody asked what is in it; `condition`: as `unless` has it.
     """
 
     def __init__(self, store: Store) -> None:
         self.next_id = PROVISIONAL
         self.records: list[Record] = []
         self.seen: Seen | None = None
+        self.condition: str | None = None
         self._store = store
 
     def allocate(self, count: int = 1) -> int:
@@ -44,6 +45,10 @@ class RemoteCommit:
     def put(self, kind: str, key: int | str, value: Any) -> None:
         """Adds a record; None as value removes it. JSON types only."""
         self.records.append((kind, key, value))
+
+    def unless(self, name: str) -> None:
+        """What is put is written only where we have no job of that name that has not ended; else it is decided anew."""
+        self.condition = name
 
     def fold(self) -> Fold:
         """Everything in the snapshot as it is now."""
@@ -78,7 +83,7 @@ def change(store: Store, place: str, decide: Callable[[Any], T], files: Sequence
         result = decide(commit)
         if not commit.records:
             return result, 0
-        request = asking.commit(os.urandom(16).hex(), commit.seen, files, commit.records)
+        request = asking.commit(os.urandom(16).hex(), commit.seen, files, commit.records, commit.condition)
         _check_size(request, len(commit.records))
         answer, _ = gate.ask(place, request, store.lock_timeout)
         if not answer.get("again"):

@@ -399,6 +399,9 @@ class Commit:
         """Whether there may be records of one of the kinds in `MARKED`; reads only the header."""
         return may_have(self._file.header(), kind)
 
+    def unless(self, name: str) -> None:
+        """That there is no job of that name is decided here, under the lock, and stays so."""
+
     def rewrite(self, fold: Fold) -> int:
         """Replaces the file by the live records of `fold`; returns the new size in bytes.
 

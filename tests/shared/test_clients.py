@@ -183,3 +183,14 @@ def test_private_jobs_show_how_they_stand_and_not_what_they_run() -> None:
         assert "jobs are private" in bob.refused(1, "events")
         assert bob.log(bob.submit("--wait", "echo", "own")) == b"own\n"
         assert bob.sh("cat /var/lib/gflow/snapshot.jsonl /var/lib/gflow/events.jsonl").stdout == ""
+
+
+def test_of_two_submissions_at_one_moment_that_skip_each_other_one_is_queued(ada: Person) -> None:
+    words = ("submit", "--parsable", "--skip-if-queued", "--hold", "--name", "nightly", "true")
+    begun = [ada.begin(*words) for _ in range(8)]
+    said = {each.communicate() for each in begun}
+    assert [each.returncode for each in begun] == [0] * 8
+    assert len(said) == 1, said
+    names = [job["name"] for job in json.loads(ada.ctl("queue", "--json").stdout)]
+    assert names.count("nightly") == 1
+    ada.ctl("cancel", "--name", "nightly")

@@ -18,12 +18,19 @@ VERSION = 1
 _ERRORS: tuple[type[GflowError], ...] = (Refused, BadUsage, SystemFailed, TryAgain)
 
 
-def commit(once: str, seen: Seen | None, files: Sequence[File], records: Iterable[Record]) -> bytes:
+def commit(
+    once: str, seen: Seen | None, files: Sequence[File], records: Iterable[Record], unless: str | None = None
+) -> bytes:
     """Asks for all of these records, or none; `files` are kept before. `once`: 32 hexadecimal digits, new for each
-    request but the same when it is sent again; `seen`: how far the snapshot was read.
+    request but the same when it is sent again; `seen`: how far the snapshot was read; `unless`: the name of a job that
+    the asker must not have.
     """
     named = [[place, len(content)] for place, content in files]
-    asked = {"once": once, "seen": seen and list(seen), "files": named, "records": [list(record) for record in records]}
+    asked: dict[str, Any] = {
+        "once": once, "seen": seen and list(seen), "files": named, "records": [list(record) for record in records]
+    }  # fmt: skip
+    if unless is not None:
+        asked["unless"] = unless
     return _message("commit", asked, b"".join([content for _, content in files]))
 
 

@@ -1,7 +1,8 @@
 """What may be asked of the gateway, and what it answers: heads of messages to values and back.
 
     commit   {"v": 1, "do": "commit", "once": 32 hex digits, "seen": where, "files": [["env" | "scripts", bytes], ...],
-              "records": [[kind, key, value or null], ...]}, the files one behind the other in the tail
+              "records": [[kind, key, value or null], ...]}, the files one behind the other in the tail; and
+              "unless": name, where that matters
              {"ok": true, "first": id} | {"again": true}
     view     {"v": 1, "do": "view"}
              {"ok": true, "seen": where}, in the tail the snapshot as the asker may see it, as its file would be
@@ -13,7 +14,8 @@
 Or `{"error": words, "status": exit status}`. `seen`: how far the asker had read the snapshot when it decided, as
 `store.Follower.seen` has it, null where it read nothing to decide by. Where something that the request changes was
 changed after that, or the snapshot was rewritten, the answer is `again`: read, and decide anew. `once`: the asker's own
-word for this request, so that it can be sent a second time when the answer got lost. New jobs have provisional ids
+word for this request, so that it can be sent a second time when the answer got lost. `unless`: the answer is `again`,
+too, where the asker has a job of that name that has not ended. New jobs have provisional ids
 (2**40 and up); the first of them became `first` (0 where there are none), the second `first + 1`.
 """
 
@@ -43,6 +45,7 @@ class Commit:
     seen: Seen | None
     files: Sequence[File]
     records: Sequence[Record]
+    unless: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +78,15 @@ def decode(head: Mapping[str, Any], tail: bytes) -> Request:
     """The request that a message holds. Raises `Malformed`."""
     match head:
         case {
-            "v": 1, "do": "commit", "once": str(once), "seen": seen, "files": list(files), "records": list(asked),
+            "v": 1, "do": "commit", "once": str(once), "seen": seen, "files": list(files),
+            "records": list(asked), **more,
         }:  # fmt: skip
-            _check(head, 6)
+            unless = more.pop("unless", None)
+            if more or not (unless is None or isinstance(unless, str)):
+                raise Malformed("there are fields that are not known here")
             if len(once) != _ONCE or set(once) - set("0123456789abcdef"):
                 raise Malformed("once is not 32 hexadecimal digits")
-            return Commit(once, None if seen is None else _seen(seen), _files(files, tail), _records(asked))
+            return Commit(once, None if seen is None else _seen(seen), _files(files, tail), _records(asked), unless)
         case {"v": 1, "do": "history", "query": str(query), "args": list(args)}:
             _check(head, 4, tail)
             return History(query, args)

@@ -88,6 +88,13 @@ class Standing:
         """Whether the job is over for good, or was cancelled while queued."""
         return records.is_settled(self.records.of(PHASE).get(job_id), self.records.of(WISH).get(job_id))
 
+    def has_unended(self, user: str, name: str) -> bool:
+        """Whether that user has a job of that name that has not ended."""
+        return any(
+            raw["name"] == name and raw["user"] == user and not all(map(self.has_ended, self.ids_of(spec_id)))
+            for spec_id, raw in self.records.of(SPEC).items()
+        )
+
     def job(self, job_id: int) -> Job:
         """The job with this id, which must exist; one that has ended and is wanted again counts as queued."""
         of, spec_id = self.records.of, self.spec_of(job_id)

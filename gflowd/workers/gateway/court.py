@@ -77,6 +77,10 @@ class CourtOfLaw:
         """The id under which the spec of a job is kept, if there is such a job."""
         return self.standing.spec_of(job_id)
 
+    def has_unended(self, asker: Asker, name: str) -> bool:
+        """Whether they have a job of that name that has not ended."""
+        return self.standing.has_unended(asker.name, name)
+
     def size(self, spec: Mapping[str, Any]) -> int:
         """How many ids the record of a spec takes."""
         return 1 if spec.get("family") is None else arrays.size(arrays.from_json(spec["family"]))

@@ -51,6 +51,9 @@ class Court(Protocol):
     def spec_of(self, job_id: int) -> int:
         """The id under which the spec of a job is kept, if there is such a job."""
 
+    def has_unended(self, asker: Asker, name: str) -> bool:
+        """Whether they have a job of that name that has not ended."""
+
     def size(self, spec: Any) -> int:
         """How many ids the record of a spec takes."""
 
@@ -134,7 +137,8 @@ class Rounds:
         if (first := self._answered.get(once)) is not None:
             asked.answer = _done(first)
             return b""
-        if not self._is_fresh(request):
+        unless = request.unless
+        if not self._is_fresh(request) or (unless is not None and self.court.has_unended(asker, unless)):
             asked.answer = AGAIN
             return b""
         made = self._judged(asked, commit.next_id)

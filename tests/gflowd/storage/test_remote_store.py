@@ -88,6 +88,17 @@ def test_how_far_was_read_is_said_and_what_changed_meanwhile_is_decided_anew(sto
     assert first["once"] != second["once"]
 
 
+def test_a_name_that_must_be_free_is_said(store: Store, tmp_path: Path) -> None:
+    def decide(commit: RemoteCommit) -> None:
+        commit.unless("nightly")
+        commit.put("spec", commit.allocate(), {"command": ["true"]})
+
+    with gateway(str(tmp_path / "gate.sock"), DONE) as asked:
+        change(store, decide)
+    [(head, _)] = asked.asked
+    assert head["unless"] == "nightly"
+
+
 def test_what_the_gateway_would_not_take_at_once_is_not_sent(store: Store) -> None:
     def hold(commit: RemoteCommit) -> None:
         for job_id in range(20_001):

@@ -20,6 +20,7 @@ def test_a_request_is_what_was_asked() -> None:
     for sent, request in (
         (asking.commit(ONCE, SEEN, FILES, RECORDS), Commit(ONCE, SEEN, FILES, RECORDS)),
         (asking.commit(ONCE, None, [], []), Commit(ONCE, None, [], [])),
+        (asking.commit(ONCE, None, [], [], "night"), Commit(ONCE, None, [], [], "night")),
         (asking.history("within", 1, 2), History("within", [1, 2])),
         (asking.view(), View()),
         (asking.relay(), Relay()),
@@ -52,6 +53,7 @@ def test_an_error_of_an_unknown_kind_is_one_nevertheless() -> None:
         ({"v": 1, "do": "relay"}, b"x", "bytes that nobody explains"),
         ({"v": 1, "do": "history", "query": 3, "args": []}, b"", "no such request"),
         ({**COMMIT, "uid": 0}, b"", "fields that are not known"),
+        ({**COMMIT, "unless": 7}, b"", "fields that are not known"),
         ({**COMMIT, "once": ONCE[1:]}, b"", "once is not"),
         ({**COMMIT, "once": ONCE[1:] + "G"}, b"", "once is not"),
         ({**COMMIT, "seen": 17}, b"", "seen is not"),

@@ -12,6 +12,19 @@ from gflowd.core.judging.standing import Standing
 ARRAY = {**ADAS, "family": {"ranges": [[1, 3, 1]]}, "project": "p"}
 
 
+def test_a_job_of_a_name_is_there_until_it_has_ended() -> None:
+    records = Records(spec={1: {**ADAS, "name": "night"}, 4: {**ARRAY, "name": "many"}}, phase={1: RUNNING})
+    standing = Standing(records)
+    assert standing.has_unended("ada", "night")
+    assert not standing.has_unended("bob", "night")
+    assert not standing.has_unended("ada", "day")
+    records.of("phase").update({1: ENDED, 4: ENDED, 5: ENDED})
+    assert not standing.has_unended("ada", "night")
+    assert standing.has_unended("ada", "many")
+    records.of("phase")[6] = ENDED
+    assert not standing.has_unended("ada", "many")
+
+
 def test_what_is_counted_stays_right() -> None:
     records = Records(spec={1: ADAS, 4: ARRAY}, phase={4: RUNNING})
     standing = Standing(records)

@@ -72,6 +72,10 @@ class EasyCourt:
     def spec_of(self, job_id: int) -> int:
         return job_id
 
+    def has_unended(self, asker: Asker, name: str) -> bool:
+        assert self.fold is not None
+        return any((spec["name"], spec["user"]) == (name, asker.name) for spec in self.fold.of(SPEC).values())
+
     def size(self, spec: Any) -> int:
         return 1 if spec.get("family") is None else arrays.size(arrays.from_json(spec["family"]))
 

@@ -102,6 +102,16 @@ def test_the_same_request_again_gets_the_same_answer(gate: Gate) -> None:
         assert only(gate.ask(submission(once)))["first"] == 3
 
 
+def test_where_a_job_of_a_name_must_not_be_there_it_is_not_there_twice(gate: Gate) -> None:
+    def nightly(name: str = "nightly") -> bytes:
+        spec = {**codec.encode(JOB), "env": content_name(ENVIRONMENT), "name": name}
+        return asking.commit(new_once(), None, [("env", ENVIRONMENT)], [(SPEC, NEW, spec)], "nightly")
+
+    answers = [head for head, _ in gate.ask(nightly("other"), nightly(), nightly(), submission(name="nightly"))]
+    assert answers == [{"ok": True, "first": 1}, {"ok": True, "first": 2}, {"again": True}, {"ok": True, "first": 3}]
+    assert only(gate.ask(nightly())) == {"again": True}
+
+
 def wish(gate: Gate, seen: Any, job_id: int = 1) -> bytes:
     return asking.commit(new_once(), seen, [], [(WISH, job_id, HELD)])
 
