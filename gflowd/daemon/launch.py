@@ -23,8 +23,8 @@ from gflowd.core.job.records import HEADER, SETTING
 from gflowd.core.syntax import plurals, ranges
 from gflowd.daemon import daemonize, shared_places
 from gflowd.daemon import instance as daemon_instance
-from gflowd.effects import cgroups
 from gflowd.effects.gpu import count
+from gflowd.effects.kernel import cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
