@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
 BLIND = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # we cannot read it, which says nothing about the job
+BETWEEN_LOOKS = 0.01  # seconds
 YOUNG = 60.0  # seconds: the job of an unknown group may still be starting
 _NAME = re.compile(r"([0-9]+)\.([0-9]+)")
 
@@ -231,11 +232,15 @@ def has_starved(path: str) -> bool:
 
 
 def named_by_processes(words: Collection[str]) -> set[str]:
-    """Which of these are words of a process's command line."""
+    """Which of these are words of a process's command line. Looks twice: for an instant within execve(2) a process has
+    none.
+    """
     wanted = {os.fsencode(word): word for word in words}
     found: set[str] = set()
-    for pid, _ in proc.pids() if wanted else ():
-        found.update(wanted[word] for word in wanted.keys() & proc.command_line(pid))
+    for rest in (0.0, BETWEEN_LOOKS) if wanted else ():
+        time.sleep(rest)
+        for pid, _ in proc.pids():
+            found.update(wanted[word] for word in wanted.keys() & proc.command_line(pid))
     return found
 
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.waiting import eventually
 
 from gflowd.core.execution import job_script
+from gflowd.effects import proc
 from gflowd.effects.attempt import jobdir
 from gflowd.effects.kernel import cgroups
 from gflowd.effects.kernel.cgroups import Cgroups
@@ -72,6 +74,7 @@ def test_what_is_left_at_the_end_is_removed_but_the_group_of_a_job_that_is_just_
         return str(tmp_path / f"{key[0]}/{key[1]}/job.sh")
 
     starting = subprocess.Popen(["sh", "-c", "read line", script((2, 1))], stdin=subprocess.PIPE)
+    eventually(lambda: proc.command_line(starting.pid))
     try:
         groups.leave(script)
         assert sorted(os.listdir(tmp_path / "groups")) == ["2.1", "other"]

@@ -147,6 +147,7 @@ def test_the_last_to_end_leaves_the_group_of_a_job_that_is_just_starting_and_non
     starting, ended, of_user = groups.make(KEY), groups.make((8, 1)), groups.make_for_user(60001)
     removing, _ = start(f"echo 0 >{of_user}/cgroup.procs; echo; exec sleep 1000")
     program = subprocess.Popen(["/bin/sh", "-c", "read line", starting], stdin=subprocess.PIPE)
+    eventually(lambda: proc.command_line(program.pid))
     groups.leave(within=0.1)
     assert [os.path.isdir(each) for each in (starting, ended, of_user)] == [True, False, False]
     assert removing.wait(20) == -signal.SIGKILL
