@@ -22,7 +22,7 @@ BUSY = "gflowd's gateway has too much to do; try again"
 ENTRY = 5  # seconds to wait to be let in
 COMES_BACK = 2.0  # seconds to wait where one has listened: gflowd may be starting it again
 ANSWER = 30.0  # seconds that an answer may take
-BLOCK = 1 << 18  # bytes
+FIRST_BLOCK, BLOCK = 1 << 12, 1 << 18  # bytes; most answers are short
 FIRST_REST, LONGEST_REST = 0.02, 0.5  # seconds between two tries
 
 
@@ -49,7 +49,7 @@ def ask(gate: str, request: bytes, patience: float = 10.0) -> Message:
             was_sent = True
             if time.monotonic() + rest > deadline:
                 raise TryAgain("gflowd's gateway ended before it had answered; try again") from None
-        except TimeoutError:
+        except BlockingIOError:
             raise TryAgain(f"gflowd's gateway did not answer within {ANSWER:g} s") from None
         except protocol.Malformed as error:
             raise SystemFailed(f"{gate}: what answers there is not gflowd's gateway: {error}") from None
@@ -70,19 +70,29 @@ def view(gate: str) -> tuple[Seen, bytes]:
 
 def _answer(gate: str, request: bytes) -> Message:
     with socket.socket(socket.AF_UNIX) as connection:
-        # Where very many wait to be let in, connect(2) waits in line only on a socket that blocks.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", ENTRY, 0))
+        # Where very many wait to be let in, connect(2) waits in line only on a socket that blocks. One that blocks takes
+        # fewer calls, too, than one with a timeout of Python's.
+        _limit(connection, socket.SO_SNDTIMEO, ENTRY)
         try:
             connection.connect(gate)
         except BlockingIOError:
             raise TryAgain(BUSY) from None
-        connection.settimeout(ANSWER)
+        _limit(connection, socket.SO_SNDTIMEO, ANSWER)
+        _limit(connection, socket.SO_RCVTIMEO, ANSWER)
         try:
             connection.sendall(request)
         except (BrokenPipeError, ConnectionResetError):
             pass  # it may have answered before it had read all: that it is busy, or that this is too much
         reader = protocol.Reader()
-        while data := connection.recv(min(BLOCK, max(1, reader.wanted))):
+        size = FIRST_BLOCK
+        while data := connection.recv(size):
             if (found := reader.feed(data)) is not None:
                 return found
+            size = min(BLOCK, max(1, reader.wanted))
     raise ConnectionResetError
+
+
+def _limit(connection: socket.socket, which: int, seconds: float) -> None:
+    """How long a call may block; then it raises `BlockingIOError`."""
+    whole, part = divmod(seconds, 1)
+    connection.setsockopt(socket.SOL_SOCKET, which, struct.pack("ll", int(whole), int(part * 1_000_000)))

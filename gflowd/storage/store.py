@@ -12,6 +12,7 @@ import time
 from gflowd import paths
 from gflowd.core.errors import GflowError, Refused, SystemFailed
 from gflowd.core.job.records import HEADER, QUOTA, SPEC
+from gflowd.core.syntax import fast_json
 from gflowd.storage.lock import Lock
 from gflowd.storage.record_log import (
     FORMAT,
@@ -211,14 +212,12 @@ class Follower:
         except OSError as error:
             raise _failed(self.store.path, error) from error
 
-    def take_own(self, data: bytes) -> list[Key]:
+    def take_own(self, data: bytes, loads: Callable[[bytes], Any] = fast_json.loads) -> list[Key]:
         """Whole commits that the same process is about to append, under the lock, to what is read by now; the keys that
         they touch. It knows that they make sense. Call `confirm` once they are written, or `forget` if they are not.
         """
-        judged, self.fold.judged = self.fold.judged, False
-        taken, keys = self.fold.feed(data, self.offset)
-        self.fold.judged = judged
-        self._settle(self.offset, data[:taken])
+        keys = self.fold.take_own(data, loads)
+        self._settle(self.offset, data)
         return keys
 
     def confirm(self) -> None:

@@ -64,8 +64,11 @@ class Quotas:
     def of(self, owner: str) -> Quota:
         """The quota of `user:NAME` or `project:CODE`."""
         default = f"default-{owner.partition(':')[0]}"
-        said = [layer[key] for key in (owner, default) for layer in self._layers if key in layer]
-        return Quota(**{field: next((each[field] for each in said if field in each), None) for field in FIELDS})
+        said: dict[str, int | None] = {}
+        for key in (default, owner):
+            for layer in reversed(self._layers):
+                said.update(layer.get(key, ()))
+        return Quota(**{field: said.get(field) for field in FIELDS})
 
     def ids(self) -> set[str]:
         """The ids of all configured quotas, including defaults."""
@@ -79,6 +82,8 @@ class Quotas:
 
     def too_large(self, spec: Spec) -> str | None:
         """Why a job could not even run alone, or None."""
+        if not any(self._layers):
+            return None
         for owner in owners(spec):
             quota, who = self.of(owner), _who(owner)
             if quota.lacks_jobs(0):

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS, SCRIPTS = "env", "scripts"
 MOST_FILES = 256  # each is written and synced while all others wait
-_ONCE = 32  # hexadecimal digits
+_ONCE = 32  # digits
+_HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def decode(head: Mapping[str, Any], tail: bytes) -> Request:
             unless = more.pop("unless", None)
             if more or not (unless is None or isinstance(unless, str)):
                 raise Malformed("there are fields that are not known here")
-            if len(once) != _ONCE or set(once) - set("0123456789abcdef"):
+            if len(once) != _ONCE or not _HEXADECIMAL.issuperset(once):
                 raise Malformed("once is not 32 hexadecimal digits")
             return Commit(once, None if seen is None else _seen(seen), _files(files, tail), _records(asked), unless)
         case {"v": 1, "do": "history", "query": str(query), "args": list(args)}:

@@ -48,17 +48,21 @@ _SPECIAL = _VALUES | _TUPLES
 _NAMES: dict[
     type[Value], dict[str, str]
 ] = {}  # the field names of a class, as the same strings that its `__init__` has
+_DEFAULTS: dict[type[Value], list[tuple[str, Any]]] = {}  # the fields of a class with their defaults
 _UNSET = object()
 NO_RECORD = (AttributeError, KeyError, TypeError, ValueError)  # what decoding raises for an invalid record
 
 
 def encode(value: Value) -> dict[str, Any]:
     """The fields of `value` that differ from their defaults, nested values as objects."""
-    defaults = type(value).__init__.__kwdefaults__ or {}
+    cls = type(value)
+    if cls not in _DEFAULTS:
+        defaults = cls.__init__.__kwdefaults__ or {}
+        _DEFAULTS[cls] = [(name, defaults.get(name, _UNSET)) for name in cls.__slots__]
     out: dict[str, Any] = {}
-    for name in value.__slots__:
+    for name, default in _DEFAULTS[cls]:
         field = getattr(value, name)
-        if field != defaults.get(name, _UNSET):
+        if field is not default and field != default:
             out[name] = _encode_nested(name, field) if isinstance(field, Value) else field
     return out
 

@@ -22,13 +22,13 @@ PLACES = ("cwd", "submit_dir", "output", "error", "input")
 
 def check(spec: Spec, changed: Iterable[str] | None = None) -> None:
     """Raises `Refused` for the first of these fields that is wrong; `changed`: those that are new, None for all."""
-    fields = {*spec.__slots__} if changed is None else {*changed}
+    fields = None if changed is None else {*changed}
     for name in PLACES:
         place = getattr(spec, name)
-        if name in fields and place is not None and not place.startswith("/"):
+        if place is not None and (fields is None or name in fields) and not place.startswith("/"):
             raise Refused(f"{name} {place!r} is not an absolute path")
     for fitting, rule in _RULES:
-        if not fields.isdisjoint(fitting):
+        if fields is None or not fields.isdisjoint(fitting):
             rule(spec)
 
 

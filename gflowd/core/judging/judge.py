@@ -5,8 +5,6 @@ Who asks and when is as the caller knows it, whatever the records say. New jobs 
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from gflowd.core.accounting.quotas import Quotas
 from gflowd.core.errors import Refused
 from gflowd.core.job import array_task, arrays, codec, record_rules
@@ -57,7 +55,7 @@ def judge(  # noqa: PLR0913, PLR0917 -- all that a request is judged by
     `next_id`: the first free one. Values in `asked` are as JSON has them, and may be anything.
     """
     standing = records if isinstance(records, Standing) else Standing(records)
-    return _Request(asked, standing, Terms(peer, policy, limits, now, _sparing(past)), next_id).judged(once)
+    return _Request(asked, standing, Terms(peer, policy, limits, now, _sparing(past)), next_id, once).judged()
 
 
 def _sparing(past: Past) -> Past:
@@ -77,8 +75,9 @@ def _sparing(past: Past) -> Past:
 class _Request:
     """One request. `new` and `changed`: the specs of jobs that are new and of others, by their real ids."""
 
-    def __init__(self, asked: Sequence[Record], standing: Standing, terms: Terms, next_id: int) -> None:
+    def __init__(self, asked: Sequence[Record], standing: Standing, terms: Terms, next_id: int, once: str | None) -> None:
         self.asked = asked
+        self.once = once
         self.standing = standing
         self.terms = terms
         self.peer = terms.peer
@@ -87,10 +86,11 @@ class _Request:
         self.first: int | None = None  # of all new jobs
         self.new: dict[int, Spec] = {}
         self.changed: dict[int, Spec] = {}
+        self._made: dict[int, Any] = {}  # the records of both
         self._with_new: Standing | None = None
         self.quotas = Quotas(terms.policy.quotas, standing.records.of(QUOTA))
 
-    def judged(self, once: str | None) -> list[Record]:
+    def judged(self) -> list[Record]:
         taken = [self._taken(record) for record in self.asked]
         if len({(kind, key) for kind, key, _ in taken}) < len(taken):
             raise Refused("a record is in the request twice")
@@ -98,22 +98,18 @@ class _Request:
             if kind == SPEC and key not in self.standing.records.of(SPEC):
                 self._note_new(key, value)
         if self.new:
-            self._judge_new(once)
+            self._judge_new()
         for kind, key, value in taken:
             if kind == SPEC and key not in self.new:
                 self.changed[int(key)] = self._changed(int(key), value)
         self._refuse_cycles()
+        self._made = {job_id: codec.encode(spec) for found in (self.new, self.changed) for job_id, spec in found.items()}
         submissions.check_weight(self._more_bytes(), self.standing, self.peer)
         of_kind: dict[str, Callable[[Any, Any], Any]] = {
             SPEC: self._spec, WISH: self._wish, LIMIT: self._limit,
             RESERVATION: self._reservation, QUOTA: self._quota, SETTING: self._setting,
         }  # fmt: skip
         return [(kind, key, of_kind[kind](key, value)) for kind, key, value in taken]
-
-    @cached_property
-    def _made(self) -> dict[int, Any]:
-        """The records of new and changed specs."""
-        return {job_id: codec.encode(spec) for job_id, spec in {**self.new, **self.changed}.items()}
 
     def _taken(self, record: Any) -> Record:
         """A record of a right form, with a real id."""
@@ -137,7 +133,9 @@ class _Request:
     def _stamped(self, kind: str, value: Any) -> Any:
         """With the fields that any client may leave out or say anything of."""
         if isinstance(value, dict) and kind == SPEC:
-            return {**value, "user": self.peer.name, "uid": self.peer.uid, "submitted_at": self.terms.now, "once": None}
+            peer = self.peer
+            stamps = {"user": peer.name, "uid": peer.uid, "submitted_at": self.terms.now, "once": self.once}
+            return {**value, **stamps}
         return value
 
     def _real(self, job_id: int) -> int:
@@ -176,14 +174,14 @@ class _Request:
         if self.free > PROVISIONAL:
             raise Refused("there are not so many ids")
 
-    def _judge_new(self, once: str | None) -> None:
+    def _judge_new(self) -> None:
         rights.check_submit(self.peer, self.terms.policy)
         for job_id, spec in self.new.items():
             if spec.batch not in (None, self.first):
                 raise Refused("a batch is named by the first of its jobs")
             if spec.redone_from is not None and self._is_new(spec.redone_from):
                 raise Refused("a new job cannot repeat another new one")
-            self.new[job_id] = submissions.judged(spec, self._knowing(spec.needs), self.terms, once)
+            self.new[job_id] = submissions.judged(spec, self._knowing(spec.needs), self.terms, self.once)
         numbers = [(spec, _size(spec)) for spec in self.new.values()]
         submissions.check_numbers(numbers, self.standing, self.quotas, self.terms)
 

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 # Bytes: of a spec without anything long; of a job that is waited for, more in the scheduler's memory than in the file;
 # of each element of an array, when it has ended.
 LEAST_WEIGHT, OF_DEPENDENCY, OF_ELEMENT = 400, 400, 100
-_LONG = (
+_LISTS = frozenset(("command", "asked", "notify", "gpu_prefer"))
+_LONG = frozenset((
     "comment", "conda_env", "cwd", "error", "gpu_type", "input", "name_template", "notify_email", "output", "project",
     "submit_dir",
-)  # fmt: skip
+))  # fmt: skip
 
 
 class Standing:
@@ -175,9 +176,12 @@ def owners_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
 
 def weight(spec: Mapping[str, Any], size: int) -> int:
     """About how many bytes the records of `size` jobs with this spec take, counting only what may be long."""
-    lists = (spec.get(name) or () for name in ("command", "asked", "notify", "gpu_prefer"))
-    total = LEAST_WEIGHT + OF_ELEMENT * (size - 1) + sum(len(word) for words in lists for word in words)
-    total += sum(len(spec.get(name) or "") for name in _LONG)
+    total = LEAST_WEIGHT + OF_ELEMENT * (size - 1)
+    for name, value in spec.items():
+        if name in _LONG:
+            total += len(value or "")
+        elif name in _LISTS:
+            total += sum(map(len, value or ()))
     needs, family = spec.get("needs"), spec.get("family")
     total += 0 if needs is None else OF_DEPENDENCY * len(needs.get("dependencies", ()))
     return total + (0 if family is None else len(repr(family)))

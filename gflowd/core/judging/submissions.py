@@ -25,7 +25,9 @@ def judged(spec: Spec, standing: Standing, terms: Terms, once: str | None = None
     peer = terms.peer
     contents.check(spec)
     contents.check_series(spec)
-    made = contents.settled(spec.replace(user=peer.name, uid=peer.uid, submitted_at=terms.now, once=once), terms.limits)
+    if (spec.user, spec.uid, spec.submitted_at, spec.once) != (peer.name, peer.uid, terms.now, once):
+        spec = spec.replace(user=peer.name, uid=peer.uid, submitted_at=terms.now, once=once)
+    made = contents.settled(spec, terms.limits)
     validation.check_deadline(made, terms.now)
     rights.check_priority(peer, terms.policy, made.priority)
     rights.check_urls(terms.policy, made.notify)

@@ -155,9 +155,10 @@ def gpu_request(
 def with_gpus(spec: Spec, *, said: bool) -> Spec:
     """`spec`, of which a field of `gpu_request` was changed, as if it had been submitted so; `said`: its number was."""
     number = spec.gpus if said else spec.gpus or None
-    return spec.replace(
-        **gpu_request(number, spec.gpu_type, spec.gpu_memory_mb, shared=spec.shared, prefer=spec.gpu_prefer)
-    )
+    asked = gpu_request(number, spec.gpu_type, spec.gpu_memory_mb, shared=spec.shared, prefer=spec.gpu_prefer)
+    if all(getattr(spec, name) == value for name, value in asked.items()):
+        return spec
+    return spec.replace(**asked)
 
 
 def with_amounts(spec: Spec, changed: Iterable[str]) -> Spec:

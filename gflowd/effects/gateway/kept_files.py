@@ -19,6 +19,7 @@ REMEMBERED = 10_000  # files
 SOONEST = 5.0  # seconds until sizes are counted again for one who has too much
 BLOCK = 4096  # bytes that a file takes at least
 FRESH = ".new."  # in the name of a file that is being written
+_Kept = tuple[int, str, str]  # whose, the directory, the name
 
 
 class Keeper:
@@ -31,7 +32,7 @@ class Keeper:
         self.most = most
         self.largest = largest
         self._state = state
-        self._used: dict[str, float] = {}  # by path: until when it need not be marked as used again
+        self._used: dict[_Kept, float] = {}  # until when a file need not be marked as used again
         self._sizes: dict[int, tuple[float, int]] = {}  # by user: until when it holds, bytes
         self._unsettled: set[str] = set()
 
@@ -42,12 +43,13 @@ class Keeper:
         if place == "scripts" and len(content) > self.largest:
             raise Refused(f"the script is larger than {self.largest >> 10} KiB (max_script in [shared])")
         directory = self._state.kept(place, uid)
-        path = os.path.join(directory, paths.content_name(content))
-        if self._is_used(path):
+        kept = uid, place, paths.content_name(content)
+        path = os.path.join(directory, kept[2])
+        if self._is_used(kept):
             return
         try:
             if os.stat(path, follow_symlinks=False).st_size == len(content):
-                self._use(path)
+                self._use(path, kept)
                 return
         except OSError:
             pass  # not there, or not what it was
@@ -61,26 +63,26 @@ class Keeper:
 
     def has(self, uid: int, place: str, name: str) -> bool:
         """Whether a file of the user's is kept; it counts as used now."""
-        path = os.path.join(self._state.kept(place, uid), name)
-        if self._is_used(path):
+        kept = uid, place, name
+        if self._is_used(kept):
             return True
         try:
-            self._use(path)
+            self._use(os.path.join(self._state.kept(place, uid), name), kept)
         except FileNotFoundError:
             return False
         except OSError:
             pass  # a file system that has become read-only
         return True
 
-    def _is_used(self, path: str) -> bool:
-        return time.monotonic() < self._used.get(path, 0.0)
+    def _is_used(self, kept: _Kept) -> bool:
+        return time.monotonic() < self._used.get(kept, 0.0)
 
-    def _use(self, path: str) -> None:
+    def _use(self, path: str, kept: _Kept) -> None:
         """Gflowd removes what has not been used for long. Raises OSError."""
         os.utime(path, follow_symlinks=False)
         if len(self._used) >= REMEMBERED:
             self._used.clear()
-        self._used[path] = time.monotonic() + RECOUNT
+        self._used[kept] = time.monotonic() + RECOUNT
 
     def settle(self) -> None:
         """Makes the names of what was kept durable. Raises `SystemFailed`."""

@@ -82,4 +82,4 @@ def _groups(connection: socket.socket, name: str, gid: int) -> list[int]:
         data = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MOST_GROUPS)
     except OSError:
         return os.getgrouplist(name, gid)
-    return [gid, *struct.unpack(f"{len(data) // 4}I", data)]
+    return [gid, *memoryview(data).cast("I")]

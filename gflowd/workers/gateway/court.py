@@ -49,7 +49,8 @@ class CourtOfLaw:
             zone=instants.zone(config.timezone),
         )
         self._standing: Standing | None = None
-        self._limits: tuple[object, Limits] = ("never read", Limits())
+        self._known: tuple[object, Limits] = ("never read", Limits())
+        self._has_looked = False  # at the machine, in this round
         self._history: History | None = None
 
     def follow(self, fold: Fold, keys: Sequence[Key] | None) -> None:
@@ -67,7 +68,7 @@ class CourtOfLaw:
         """What is to be written. Raises `Refused`."""
         try:
             return judge(
-                request.records, self.standing, self._peer(asker), self._policy, self.limits(), next_id, time.time(),
+                request.records, self.standing, self._peer(asker), self._policy, self._limits(), next_id, time.time(),
                 request.once, self._past,
             )  # fmt: skip
         finally:
@@ -101,21 +102,28 @@ class CourtOfLaw:
         assert self._standing is not None, "it follows before it judges"
         return self._standing
 
-    def limits(self) -> Limits:
-        """What the daemon last saw of the machine, and the projects."""
+    def sit(self) -> None:
+        """A round begins."""
+        self._has_looked = False
+
+    def _limits(self) -> Limits:
+        """What the daemon last saw of the machine, and the projects; as of the first request of a round."""
+        if self._has_looked:
+            return self._known[1]
+        self._has_looked = True
         try:
             found = os.stat(self._observed)
             stamp = found.st_ino, found.st_mtime_ns, found.st_size
         except OSError:
             stamp = None
-        if stamp != self._limits[0]:
+        if stamp != self._known[0]:
             seen = observed.read(self._state)
             known = Limits(
                 gpus=seen.gpu_count, gpu_models=seen.gpu_models or None, cpus=seen.cpus, memory_mb=seen.memory_mb,
                 known_projects=self._config.known_projects, require_project=self._config.require_project,
             )  # fmt: skip
-            self._limits = stamp, known
-        return self._limits[1]
+            self._known = stamp, known
+        return self._known[1]
 
     def _peer(self, asker: Asker) -> Peer:
         users = self._config.shared_users

@@ -4,7 +4,6 @@ written and synced at once, and answered after that. Each is a change by itself,
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +17,7 @@ from gflowd.effects import doorbell
 from gflowd.storage.store import Follower, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from gflowd.core.gateway.asking import Record
     from gflowd.core.gateway.requests import Commit
@@ -41,6 +40,9 @@ class Court(Protocol):
 
     def follow(self, fold: Fold, keys: Sequence[Key] | None) -> None:
         """The snapshot, in which these records have changed; None: it is another one."""
+
+    def sit(self) -> None:
+        """A round begins."""
 
     def check(self, asker: Asker) -> None:
         """Raises `Refused` for who may have no jobs."""
@@ -87,8 +89,11 @@ class Rounds:
         """Answers all of them."""
         self._unwritten.clear()
         for each in asked:
-            with _told(each):
-                self._keep(each)
+            if each.request.files:
+                try:
+                    self._keep(each)
+                except GflowError as error:
+                    each.answer = requests.failed(error)
         kinds = b""
         try:
             self.keeper.settle()
@@ -112,8 +117,7 @@ class Rounds:
         self.follower.close()
 
     def _keep(self, asked: Asked) -> None:
-        if asked.request.files:
-            self.court.check(asked.asker)
+        self.court.check(asked.asker)
         for place, content in asked.request.files:
             self.keeper.keep(asked.asker.uid, place, content)
 
@@ -124,9 +128,12 @@ class Rounds:
         rings = b""
         with self.store.commit() as commit:
             self._catch_up()
+            self.court.sit()
             for each in asked:
-                with _told(each):
+                try:
                     rings += self._judge(each, commit)
+                except GflowError as error:
+                    each.answer = requests.failed(error)
             commit.write_groups()
             self.follower.confirm()
         return bytes({*rings})
@@ -154,7 +161,7 @@ class Rounds:
             commit.next_id = before
             raise Refused("there is something in the request that cannot be kept") from None
         self._unwritten.add(once)
-        self._note(self.follower.take_own(data))
+        self._note(self.follower.take_own(data, orjson.loads))
         asked.answer = _done(before if next_id > before else 0)
         return b"".join({doorbell.SUBMISSION if kind == SPEC else doorbell.WISH for kind, _, _ in made})
 
@@ -232,12 +239,3 @@ class Rounds:
 
 def _done(first: int) -> Answer:
     return {"ok": True, "first": first}
-
-
-@contextlib.contextmanager
-def _told(asked: Asked) -> Iterator[None]:
-    """What is wrong with one request is its answer."""
-    try:
-        yield
-    except GflowError as error:
-        asked.answer = requests.failed(error)

@@ -38,7 +38,7 @@ ANSWER = 30.0  # seconds for the asker to take the answer
 AT_ONCE = 512  # connections that are accepted before requests are looked at
 FREE = 256 << 10  # bytes of any request that are taken without asking what its user has sent before
 FEW_FILES = 8  # that come with a request; each is synced
-PART = 256 << 10  # bytes that are read at a time
+FIRST_PART, PART = 16 << 10, 256 << 10  # bytes that are read at a time; most requests are short
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 BUSY = "gflowd's gateway has too much to do; try again"
 TOO_MANY = "you have too many requests under way; try again"
@@ -57,10 +57,12 @@ class Limits:
 class _Connection:
     """One of them: who asks, what was read, and then what is still to be sent."""
 
-    __slots__ = ("answer", "asker", "promised", "reader", "request", "socket", "until")
+    __slots__ = ("answer", "asker", "events", "fd", "promised", "reader", "request", "socket", "until")
 
     def __init__(self, connection: socket.socket, asker: Asker, until: float) -> None:
         self.socket = connection
+        self.fd = connection.fileno()
+        self.events = 0  # of the socket that wake us
         self.asker = asker
         self.until = until  # monotonic
         self.reader: Reader | None = Reader(protocol.HEAD_LIMIT, protocol.TAIL_LIMIT, orjson.loads)
@@ -112,7 +114,7 @@ class Server:
         ready: list[_Connection] = []
         readable = [fd for fd, _ in self._epoll.poll(0)]
         for fd in filter(self._past.knows, readable):
-            self._forget(fd)  # before it is closed: a process that answers may have it too
+            self._epoll.unregister(fd)  # before it is closed: a process that answers may have it too
             self._past.ended(fd)
         for fd in readable:
             if fd == self._listener.fileno():
@@ -163,13 +165,13 @@ class Server:
                 found.close()
                 continue
             connection = _Connection(found, asker, self._mono + DEADLINE)
-            self._connections[found.fileno()] = connection
+            self._connections[connection.fd] = connection
             self._of_user[asker.uid] += 1
             self._look_at = min(self._look_at, self._mono + DEADLINE)
             if self._has_whole(connection):
                 yield connection
-            elif connection.reader is not None and found.fileno() >= 0:
-                self._epoll.register(found, select.EPOLLIN)
+            elif connection.reader is not None and connection.fd in self._connections:
+                self._await(connection, select.EPOLLIN)
 
     def _turn_away(self) -> bool:
         """Tells somebody for whom there is no descriptor to try again: else they would wait, and we would be called
@@ -200,7 +202,7 @@ class Server:
         if reader is None:  # its answer is being made
             return False
         try:
-            data = connection.socket.recv(min(PART, reader.wanted))
+            data = connection.socket.recv(FIRST_PART if not reader.held else min(PART, reader.wanted))
         except BlockingIOError:
             return False
         except OSError:
@@ -214,7 +216,7 @@ class Server:
             if message is not None:
                 connection.request = requests.decode(*message)
                 connection.reader = None
-                self._forget(connection.socket.fileno())
+                self._await(connection, 0)
                 return True
             if not knew and reader.whole is not None and reader.whole > FREE:
                 self._promise(connection, reader.whole)
@@ -291,10 +293,19 @@ class Server:
         if not connection.answer:
             self._drop(connection)
             return
-        with contextlib.suppress(FileExistsError):
-            self._epoll.register(connection.socket, select.EPOLLOUT)
+        self._await(connection, select.EPOLLOUT)
+
+    def _await(self, connection: _Connection, events: int) -> None:
+        """Is woken by these of its socket from now on, if any."""
+        before, connection.events = connection.events, events
+        if before == events:
             return
-        self._epoll.modify(connection.socket, select.EPOLLOUT)
+        if not before:
+            self._epoll.register(connection.fd, events)
+        elif events:
+            self._epoll.modify(connection.fd, events)
+        else:
+            self._epoll.unregister(connection.fd)
 
     # going
 
@@ -306,25 +317,26 @@ class Server:
 
     def _drop(self, connection: _Connection) -> None:
         """Forgets a connection, and hangs up unless another process has it too."""
-        fd, uid = connection.socket.fileno(), connection.asker.uid
-        del self._connections[fd]
-        for counted, taken in ((self._of_user, 1), (self._bytes, connection.promised)):
-            counted[uid] -= taken
-            if counted[uid] <= 0:
-                del counted[uid]
-        self._all_bytes -= connection.promised
-        self._forget(fd)
+        uid = connection.asker.uid
+        del self._connections[connection.fd]
+        _count_down(self._of_user, uid, 1)
+        if connection.promised:
+            _count_down(self._bytes, uid, connection.promised)
+            self._all_bytes -= connection.promised
+        self._await(connection, 0)
         connection.socket.close()
-
-    def _forget(self, fd: int) -> None:
-        with contextlib.suppress(OSError):  # of a descriptor that is closed already
-            self._epoll.unregister(fd)
 
 
 def _is_heavy(connection: _Connection) -> bool:
     """Whether its request takes long, so that there is only one of these in a round."""
     request = connection.request
     return connection.promised > 0 or (isinstance(request, requests.Commit) and len(request.files) > FEW_FILES)
+
+
+def _count_down(counted: Counter[int], uid: int, by: int) -> None:
+    counted[uid] -= by
+    if counted[uid] <= 0:
+        del counted[uid]
 
 
 def _nothing() -> int | None:

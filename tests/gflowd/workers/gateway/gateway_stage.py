@@ -46,6 +46,9 @@ class EasyCourt:
         self.fold = fold
         self.followed.append(keys)
 
+    def sit(self) -> None:
+        pass
+
     def check(self, asker: Asker) -> None:
         if asker.name == "stranger":
             raise Refused("stranger may not submit jobs here")

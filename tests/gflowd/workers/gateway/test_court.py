@@ -42,6 +42,7 @@ def court(state: State, **settings: Any) -> CourtOfLaw:
 
 
 def judged(made: CourtOfLaw, asker: Asker, *records: Record) -> list[Record]:
+    made.sit()
     return made.judged(Commit(new_once(), None, (), records), asker, 2)
 
 
