@@ -70,8 +70,8 @@ def view(gate: str) -> tuple[Seen, bytes]:
 
 def _answer(gate: str, request: bytes) -> Message:
     with socket.socket(socket.AF_UNIX) as connection:
-        # Where very many wait to be let in, connect(2) waits in line only on a socket that blocks. One that blocks takes
-        # fewer calls, too, than one with a timeout of Python's.
+        # Where very many wait to be let in, connect(2) waits in line only on a socket that blocks. That takes fewer
+        # calls, too, than a timeout of Python's.
         _limit(connection, socket.SO_SNDTIMEO, ENTRY)
         try:
             connection.connect(gate)

@@ -1,7 +1,8 @@
 """Polls the GPUs, at the poll interval and when the scheduler asks for a fresh poll.
 
 The first poll is in the second tick, so that a driver that hangs or aborts is not mistaken for a daemon that cannot
-start. While the driver fails, the state of all GPUs is unknown, and it is tried again at growing intervals.
+start. Until then it says what the poller before it has said: the GPUs have not gone because a configuration was read
+again. While the driver fails, the state of all GPUs is unknown, and it is tried again at growing intervals.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from gflowd.workers.slots import Agenda, Slots
 
 FIRST_RETRY, LONGEST_RETRY = 10.0, 300.0  # seconds
+KEPT = 120.0  # seconds for which a poll holds after the next was due: a driver may kill poller after poller
 
 
 def open(wiring: Wiring) -> GpuPoller:  # noqa: A001 -- the workers' protocol
@@ -87,7 +89,9 @@ class GpuPoller:
         agenda = slots.agenda
         if self._next is None:
             self._next = now.mono
-            self._report = GpuReport(noted=slots.gpu_report.noted, loads=slots.gpu_report.loads)
+            self._report = self._inherited(slots.gpu_report, now)
+            if isinstance(self._driver, Simulated):  # which cannot hang
+                self._look(now, agenda)
         elif now.mono >= self._next or (self._report.trouble is None and self._is_asked(agenda)):
             self._look_at_logins()
             self._look(now, agenda)
@@ -100,6 +104,14 @@ class GpuPoller:
         self._driver.close()
         if self._logins is not None:
             self._logins.close()
+
+    def _inherited(self, before: GpuReport, now: Moment) -> GpuReport:
+        """What holds until the first look: the report of the poller before, unless it is of other GPUs or too old."""
+        is_of_others = any(gpu.simulated for gpu in before.gpus or ())
+        until = before.begun + self._wiring.config.poll_interval + KEPT
+        if is_of_others or (before.trouble is None and now.mono > until):
+            return GpuReport(noted=before.noted, loads=before.loads)
+        return before
 
     def _is_asked(self, agenda: Agenda | None) -> bool:
         if agenda is None:

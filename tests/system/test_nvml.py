@@ -350,6 +350,29 @@ def test_a_poller_that_hangs_is_replaced(machine: Machine, cards: Cards) -> None
     assert machine.result("-g", "1", "--wrap", "echo $CUDA_VISIBLE_DEVICES") == "0\n"
 
 
+def test_gpus_stay_known_until_another_poller_has_looked(machine: Machine, cards: Cards) -> None:
+    """After a reload, and after the end of a poller: no job waits for another reason meanwhile."""
+    start(machine)
+    busy = machine.submit("-g", "2", "--wrap", GATE)
+    machine.until(busy, "running")
+    waiting = [machine.submit("-g", "1", "true")]
+    for is_reload in (True, False):
+        cards.say("hang")
+        before = machine.pids()["gpu_poller"]
+        if is_reload:
+            machine.gflowd("reload")
+        else:
+            os.kill(before, signal.SIGKILL)
+        eventually(lambda: machine.pids().get("gpu_poller", before) != before)  # noqa: B023 -- called before the next
+        waiting.append(machine.submit("-g", "1", "true"))  # what is shown was written since
+        eventually(lambda: reason(machine, waiting[-1]) == "Resources")
+        assert reason(machine, waiting[0]) == "Resources"
+        assert states(machine) == ["busy"] * 2
+        cards.say()
+    machine.open_gate()
+    assert machine.wait(busy, *waiting) == 0
+
+
 def test_a_lost_gpu_is_not_forgotten_with_the_poller_that_saw_it(machine: Machine, cards: Cards) -> None:
     start(machine)
     cards.set("a", error=15)

@@ -75,7 +75,9 @@ def _sparing(past: Past) -> Past:
 class _Request:
     """One request. `new` and `changed`: the specs of jobs that are new and of others, by their real ids."""
 
-    def __init__(self, asked: Sequence[Record], standing: Standing, terms: Terms, next_id: int, once: str | None) -> None:
+    def __init__(
+        self, asked: Sequence[Record], standing: Standing, terms: Terms, next_id: int, once: str | None
+    ) -> None:
         self.asked = asked
         self.once = once
         self.standing = standing
@@ -103,7 +105,7 @@ class _Request:
             if kind == SPEC and key not in self.new:
                 self.changed[int(key)] = self._changed(int(key), value)
         self._refuse_cycles()
-        self._made = {job_id: codec.encode(spec) for found in (self.new, self.changed) for job_id, spec in found.items()}
+        self._made = {job_id: codec.encode(spec) for job_id, spec in (*self.new.items(), *self.changed.items())}
         submissions.check_weight(self._more_bytes(), self.standing, self.peer)
         of_kind: dict[str, Callable[[Any, Any], Any]] = {
             SPEC: self._spec, WISH: self._wish, LIMIT: self._limit,
@@ -181,7 +183,7 @@ class _Request:
                 raise Refused("a batch is named by the first of its jobs")
             if spec.redone_from is not None and self._is_new(spec.redone_from):
                 raise Refused("a new job cannot repeat another new one")
-            self.new[job_id] = submissions.judged(spec, self._knowing(spec.needs), self.terms, self.once)
+            self.new[job_id] = submissions.judged(spec, self._knowing(spec.needs), self.terms)
         numbers = [(spec, _size(spec)) for spec in self.new.values()]
         submissions.check_numbers(numbers, self.standing, self.quotas, self.terms)
 

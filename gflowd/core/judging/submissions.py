@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 LARGEST_TOTAL = 32 << 20  # bytes of the records of one user's jobs in the snapshot, which everybody reads whole
 
 
-def judged(spec: Spec, standing: Standing, terms: Terms, once: str | None = None) -> Spec:
-    """The new `spec` as it is written. `standing` knows the jobs that came with it. Raises `Refused`."""
+def judged(spec: Spec, standing: Standing, terms: Terms) -> Spec:
+    """The new `spec`, stamped with who asks and when, as it is written. `standing` knows the jobs that came with it.
+    Raises `Refused`.
+    """
     peer = terms.peer
     contents.check(spec)
     contents.check_series(spec)
-    if (spec.user, spec.uid, spec.submitted_at, spec.once) != (peer.name, peer.uid, terms.now, once):
-        spec = spec.replace(user=peer.name, uid=peer.uid, submitted_at=terms.now, once=once)
     made = contents.settled(spec, terms.limits)
     validation.check_deadline(made, terms.now)
     rights.check_priority(peer, terms.policy, made.priority)

@@ -17,6 +17,7 @@ from gflowd.core.gpu.faults import DriverFailed
 from gflowd.core.gpu.mean_load import Load
 from gflowd.core.gpu.report import GpuReport
 from gflowd.core.job.model import Identity
+from gflowd.effects.gpu.simulated import Simulated
 from gflowd.effects.kernel import processes
 from gflowd.workers import gpu_poller
 from gflowd.workers.base import Turn, Wiring
@@ -133,6 +134,44 @@ def test_a_driver_that_fails_is_tried_more_and_more_rarely_and_answers_no_wish(
     assert turn.wake_at is not None
     back = tick(poller, turn.wake_at)
     assert (back.decision.trouble, seen(back).fault) == (None, None)
+
+
+@pytest.mark.parametrize("trouble", [None, "no driver"])
+def test_until_its_first_look_a_poller_says_what_the_one_before_it_has_said(
+    poller: GpuPoller, card: Card, wiring: Wiring, trouble: str | None
+) -> None:
+    tick(poller, 100.0)
+    card.trouble = trouble
+    last = tick(poller, 110.0)
+    successor = GpuPoller(card, wiring)
+    said = successor.tick(now(mono=111.0), Slots({GPU_POLLER: Post(last.decision, last.detail)}))
+    assert (said.decision, said.detail, said.wake_at, card.polls) == (last.decision, last.detail, 111.0, 2)
+    card.gpu, card.trouble = GPU.replace(used_mb=7), None
+    assert seen(tick(successor, 111.0)) == card.gpu
+    asked = GpuPoller(card, wiring).tick(
+        now(mono=112.0), Slots({**slots_of(poll_after=111.5).posts, GPU_POLLER: Post(said.decision, said.detail)})
+    )
+    assert told(asked).answered < 111.5, "what was said before the wish does not answer it"
+
+
+def test_what_was_seen_long_ago_or_of_simulated_gpus_is_not_said_again(
+    poller: GpuPoller, card: Card, wiring: Wiring
+) -> None:
+    """As where a driver kills each poller that looks."""
+    last = tick(poller, 100.0)
+    posted = Slots({GPU_POLLER: Post(last.decision, last.detail)})
+    end = 100.0 + wiring.config.poll_interval + gpu_poller.KEPT
+    assert told(GpuPoller(card, wiring).tick(now(mono=end), posted)).gpus == (GPU,)
+    assert told(GpuPoller(card, wiring).tick(now(mono=end + 1), posted)).gpus is None
+    drawn = Slots({GPU_POLLER: Post(None, replace(told(last), gpus=(GPU.replace(simulated=True),)))})
+    assert told(GpuPoller(card, wiring).tick(now(mono=101.0), drawn)).gpus is None
+
+
+def test_simulated_gpus_are_known_at_once(wiring: Wiring) -> None:
+    other = Slots({GPU_POLLER: Post(None, GpuReport(begun=99.0, gpus=(GPU,)))})
+    found = told(GpuPoller(Simulated(3, 100), wiring).tick(now(mono=100.0), other)).gpus
+    assert found is not None
+    assert [gpu.simulated for gpu in found] == [True] * 3
 
 
 def test_before_the_driver_has_ever_answered_the_gpus_are_unknown(poller: GpuPoller, card: Card) -> None:

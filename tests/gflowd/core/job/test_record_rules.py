@@ -252,3 +252,20 @@ def test_rules_that_are_made_when_first_needed_judge_as_others() -> None:
     ):
         assert rule([right])
         assert not field_rules.holds(rule, [wrong])
+
+
+def test_one_field_is_held_against_the_same_rules_as_many() -> None:
+    """One by itself is looked at in another way, since that is what the gateway does all the time."""
+    rule = field_rules.text(8, 2)
+    for right in ("ab", "a" * 8, "\u00e4" * 4):
+        assert rule([right])
+        assert rule([right, "cd"])
+    for wrong in ("a", "", "a" * 9, "\u00e4" * 5, "a\0", "\ud800b", 7, None, b"ab"):
+        assert not field_rules.holds(rule, [wrong])
+        assert not field_rules.holds(rule, [wrong, "cd"])
+    one = field_rules.Fields({"a": rule}, {"b": field_rules.flag}, ("b",), lambda raw: raw["b"])
+    for known, fits in (({"a": "ab"}, True), ({"a": "ab", "c": [1]}, True), ({"a": "ab", "b": True}, True),
+                        ({"a": "ab", "b": False}, False), ({"b": True}, False), ({"a": 1}, False),
+                        ({"a": "ab", "c": 2**60}, False), ([], False)):  # fmt: skip
+        assert field_rules.holds(one, [known]) == fits
+        assert field_rules.holds(one, [known, {"a": "cd"}]) == fits
