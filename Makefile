@@ -188,6 +188,14 @@ $(SLURM)/unpacked:
 metrics-test: $(VENV)/developer $(PROMETHEUS)/unpacked
 	@$(BIN)/python tests/metrics/try_prometheus.py $(PROMETHEUS)/root/usr/bin
 
+# What its accounting needs too: slurmdbd and a MariaDB, unpacked but not installed.
+$(SLURM)/accounting/unpacked: $(SLURM)/unpacked
+	@rm -rf $(SLURM)/accounting && mkdir -p $(SLURM)/accounting/packages && cd $(SLURM)/accounting/packages && \
+		apt-get download slurmdbd slurm-wlm-mysql-plugin mariadb-server mariadb-server-core mariadb-client-core libmariadb3 \
+		libaio1 liburing2 >/dev/null 2>&1 && \
+		for package in *.deb; do dpkg -x $$package ../root; done
+	@touch $@
+
 # Debian's Prometheus, unpacked but not installed, so that no service of it runs.
 $(PROMETHEUS)/unpacked:
 	@command -v apt-get >/dev/null || { echo 'no apt-get, so no Prometheus can be had' >&2; exit 1; }
@@ -235,6 +243,7 @@ systemd-test-shared: $(VENV)/packager
 # Slurm's daemons run as ordinary processes on loopback, with ports and files of their own.
 test-cluster: $(VENV)/developer
 	@command -v sbatch >/dev/null || $(MAKE) --no-print-directory $(SLURM)/unpacked || true
+	@command -v slurmdbd >/dev/null || $(MAKE) --no-print-directory $(SLURM)/accounting/unpacked || true
 	@command -v sshd >/dev/null || $(MAKE) --no-print-directory $(SSHD)/unpacked || true
 	@$(BIN)/python -m pytest -q $(SPREAD) tests/cluster
 

@@ -23,7 +23,9 @@ sbatch)
 squeue) cat rows; echo x >>polls ;;
 sinfo) echo '32|100000|infinite|usual|idle|(null)' ;;
 scontrol) echo 'MaxArraySize = 1001' ;;
-sacct) cat accounted || exit 1 ;;
+sacct)
+  if [ -e accounted ]; then cat accounted; else
+    {{ [ -e lost ] && cat lost || echo 'Slurm accounting storage is disabled'; }} >&2; exit 1; fi ;;
 esac
 """
 
@@ -60,7 +62,7 @@ class FakeSlurm:
         (self.root / "rows.new").rename(self.root / "rows")
 
     def say(self, name: str, text: str = "") -> None:
-        """`down`, `refusal`, `mute` or `accounted`: from now on."""
+        """`down`, `refusal`, `mute`, `accounted` or `lost` (what sacct complains of): from now on."""
         (self.root / name).write_text(text)
 
     def stop_saying(self, name: str) -> None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support import slurm_keeper, slurm_programs
+from support import slurm_accounting, slurm_keeper, slurm_programs
 from support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -70,25 +70,32 @@ def obstacle() -> str | None:
 
 
 class SlurmCluster:
-    """The running cluster. Its daemons have the names of the nodes, `slurmctld` and `munged`."""
+    """The running cluster. Its daemons have the names of the nodes, `slurmctld` and `munged`; with `accounting`, those
+    of `slurm_accounting.DAEMONS` too.
+    """
 
-    def __init__(self, root: Path, more: str = "") -> None:
+    def __init__(self, root: Path, more: str = "", *, accounting: bool = False) -> None:
         self.root, self.bin = root, root / "bin"
         self.pids: dict[str, int] = {}
         self._words: dict[str, list[str]] = {}
-        self._configure(more)
+        *ports, books = _free_ports(2 + len(NODES))
+        self._accounting = slurm_accounting.Accounting(root, books) if accounting else None
+        env = slurm_programs.environment() | {"SLURM_CONF": str(root / "slurm.conf"), "LANG": "C.UTF-8"}
+        if self._accounting is not None:
+            more = self._accounting.settings + more
+            env |= slurm_accounting.environment() | {"MYSQL_UNIX_PORT": str(self._accounting.socket)}
+            self._words |= self._accounting.words
+        self._configure(more, ports)
         self._keeper = subprocess.Popen(
-            [sys.executable, slurm_keeper.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env=slurm_programs.environment() | {"SLURM_CONF": str(root / "slurm.conf"), "LANG": "C.UTF-8"}, text=True,
-        )  # fmt: skip
+            [sys.executable, slurm_keeper.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True
+        )
         self.keeper = self._keeper.pid
 
-    def _configure(self, more: str) -> None:
+    def _configure(self, more: str, ports: list[int]) -> None:
         root, host = self.root, os.uname().nodename.partition(".")[0]
         for name in ("state", "bin", *(f"spool.{node}" for node in NODES)):
             (root / name).mkdir()
         root.chmod(0o755)
-        ports = _free_ports(1 + len(NODES))
         text = CONFIG.format(root=root, host=host, port=ports[0])
         if slurm_programs.PLUGINS.exists():
             text += f"PluginDir={slurm_programs.PLUGINS}\n"
@@ -106,7 +113,7 @@ class SlurmCluster:
         key = root / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o600)
-        self._words = {
+        self._words |= {
             "munged": ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={root}/munge.sock",
                        f"--pid-file={root}/munged.pid", f"--log-file={root}/munged.log", f"--seed-file={root}/seed"],
             "slurmctld": ["slurmctld", "-D"],
@@ -117,7 +124,7 @@ class SlurmCluster:
                 self._words[node] += ["-d", str(slurm_programs.UNPACKED / "sbin" / "slurmstepd")]
         found = slurm_programs.environment()
         said = "".join(f"{name}='{value}' " for name, value in found.items() if name != "PATH")
-        for name in ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct", "srun", "salloc"):
+        for name in ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr", "srun", "salloc"):
             program = shutil.which(name, path=found["PATH"])
             (self.bin / name).write_text(f"#!/bin/sh\nSLURM_CONF='{root}/slurm.conf' {said}exec {program} \"$@\"\n")
             (self.bin / name).chmod(0o755)
@@ -132,6 +139,8 @@ class SlurmCluster:
             self.pids[name] = int(self._keeper.stdout.readline())
             if name == "munged":
                 eventually((self.root / "munge.sock").exists)
+            elif self._accounting is not None and name in self._accounting.words:
+                self._accounting.await_start(name)
 
     def kill(self, *names: str) -> None:
         """Kills daemons outright."""
@@ -232,13 +241,15 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def new_cluster(more: str = "") -> Iterator[SlurmCluster]:
-    """A cluster whose nodes are idle; `more` replaces settings of its slurm.conf, one a line."""
+def new_cluster(more: str = "", *, accounting: bool = False) -> Iterator[SlurmCluster]:
+    """A cluster whose nodes are idle; `more` replaces settings of its slurm.conf, one a line; with `accounting`, it has
+    slurmdbd.
+    """
     root = Path(tempfile.mkdtemp(prefix="gf-slurm-", dir="/tmp"))
     try:
-        cluster = SlurmCluster(root, more)
+        cluster = SlurmCluster(root, more, accounting=accounting)
         try:
-            cluster.start("munged", "slurmctld", *NODES)
+            cluster.start("munged", *(slurm_accounting.DAEMONS if accounting else ()), "slurmctld", *NODES)
             eventually(cluster.is_idle)
             yield cluster
         finally:

@@ -20,6 +20,8 @@ NONE = ("", "N/A", "(null)", "Unknown", "None assigned")
 EPOCH = ("env", "SLURM_TIME_FORMAT=%s")  # times as seconds since the epoch
 SQUEUE = (*EPOCH, "squeue", "--me", "--states=all", "--array", "--noheader", "--format=%A|%F|%K|%T|%N|%S|%e|%r|%k")
 SACCT_FIELDS = "JobIDRaw,JobID,State,NodeList,Start,End,Reason"
+NOT_FOUND = (126, 127)  # of a shell: there is no such program
+NO_SACCT = re.compile(r"\S+: No such file")
 SINFO = ("sinfo", "--noheader", "--Node", "--format=%c|%m|%l|%R|%t|%G")
 CONFIG = ("scontrol", "show", "config")
 
@@ -72,6 +74,11 @@ def sacct(ids: list[str]) -> tuple[str, ...]:
         *EPOCH, "sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", f"--format={SACCT_FIELDS}",
         f"--jobs={','.join(ids)}",
     )  # fmt: skip
+
+
+def has_no_accounting(status: int | None, complaint: str) -> bool:
+    """Whether sacct has said, by its status and its words, that there is nothing to be asked."""
+    return status in NOT_FOUND or "accounting storage is disabled" in complaint or NO_SACCT.match(complaint) is not None
 
 
 def accounted(text: str) -> Mapping[str, Seen]:

@@ -13,6 +13,7 @@ from gflowd.core.cluster import listing, states
 from gflowd.core.cluster.sight import RUNNING, WAITING, Offer, Sight
 from gflowd.effects.cluster import written
 from gflowd.effects.cluster.intents import ALONE
+from gflowd.workers.cluster_bridge.accounting import Accounting
 from gflowd.workers.cluster_bridge.cancelling import Cancelling
 from gflowd.workers.cluster_bridge.handover import GIVEN, LARGEST_ARRAY, UNSURE, Handover
 from gflowd.workers.cluster_bridge.programs import Programs
@@ -34,7 +35,7 @@ LATE = 10.0  # seconds after the end by the cluster's word until a missing exit 
 LOOK_AGAIN = 0.2  # seconds: for a record that is not there yet
 OFFER_EVERY = 300.0  # seconds
 LONGEST_WAIT = 300.0  # seconds between two questions to a cluster that does not answer
-CALLS = ("squeue", "sinfo", "scontrol", "sacct")
+CALLS = ("squeue", "sinfo", "scontrol")
 
 
 @dataclass(slots=True)
@@ -54,7 +55,6 @@ class Watch:
     seen_at: float | None = None  # monotonic: when it was last shown
     over_at: float | None = None  # monotonic: when it was first shown as over
     sight: Sight | None = None
-    asked: bool = False  # the accounting was
 
 
 @dataclass(slots=True)
@@ -62,7 +62,6 @@ class Told:
     """What the cluster has said last."""
 
     rows: dict[str, dict[int, list[Row]]] = field(default_factory=dict)  # by mark and task
-    accounted: dict[str, states.Seen | None] = field(default_factory=dict)
     offer: Offer | None = None
     max_array: int | None = None
     min_age: float = MIN_JOB_AGE
@@ -78,7 +77,7 @@ class Mirror:
         self._handover = Handover(cluster, setup, intents, self._programs, who)
         self._cancelling = Cancelling(self._programs)
         self._questions = {name: Question() for name in CALLS}
-        self._questions["sacct"].due = float("inf")
+        self._accounting = Accounting(self._programs)
         self._watches: dict[Key, Watch] = {}
         self._told = Told()
         self._failures = 0
@@ -101,6 +100,7 @@ class Mirror:
         """Goes on with everything; returns what is seen of each attempt."""
         self._handover.forget_all_but(jobs)
         self._cancelling.forget_all_but(set(jobs))
+        self._accounting.forget_all_but(set(jobs))
         self._watches = {key: self._watches.get(key) or Watch() for key in jobs}
         self._hear(now)
         self._look_again = None
@@ -117,6 +117,7 @@ class Mirror:
         self._at_once = self._handover.step(jobs, now) or self._at_once
         if self._cancelling.step(now):
             self._hurry(now)
+        self._accounting.ask(now)
         self._ask(now)
         return found
 
@@ -130,6 +131,7 @@ class Mirror:
     def _hear(self, now: Moment) -> None:
         if self._handover.hear(now):
             self._hurry(now)
+        self._accounting.hear(now)
         for name, question in self._questions.items():
             answer = None if question.call is None else question.call.answer(now.mono)
             if answer is None:
@@ -137,8 +139,6 @@ class Mirror:
             question.call = None
             if name == "squeue":
                 self._hear_squeue(answer, question, now)
-            elif name == "sacct":
-                self._hear_sacct(answer)
             else:
                 self._hear_offer(name, answer)
                 question.due = now.mono + (OFFER_EVERY if answer.is_good else self._wait())
@@ -182,11 +182,6 @@ class Mirror:
             question = self._questions["squeue"]
             question.due = min(question.due, max(now.mono, question.began + min(1.0, self._cluster.poll_interval)))
 
-    def _hear_sacct(self, answer: Answer) -> None:
-        found = listing.accounted(answer.said) if answer.is_good else {}
-        self._told.accounted = {each: found.get(each) for each in self._told.accounted}
-        self._questions["sacct"].due = float("inf")
-
     def _hear_offer(self, name: str, answer: Answer) -> None:
         if not answer.is_good:
             if self._told.offer is None or self._told.max_array is None:
@@ -204,12 +199,7 @@ class Mirror:
                 self._told.offer = Offer(self._told.offer.nodes, self._told.max_array)
 
     def _ask(self, now: Moment) -> None:
-        words = {
-            "squeue": listing.SQUEUE,
-            "scontrol": listing.CONFIG,
-            "sinfo": listing.SINFO,
-            "sacct": listing.sacct(sorted(self._told.accounted)),
-        }
+        words = {"squeue": listing.SQUEUE, "scontrol": listing.CONFIG, "sinfo": listing.SINFO}
         for name, question in self._questions.items():
             needed = name != "squeue" or bool(self._handover.of_key) or self.trouble is not None
             if needed and question.call is None and question.due <= now.mono:
@@ -262,7 +252,8 @@ class Mirror:
         """One that the cluster was given, as the snapshot says, and that we have no intent of."""
         if job.cluster_id is None:
             return None
-        return states.gone(written.observation(self._setup.place.attempt(*job.key)), job.cluster_id, now.wall)
+        found = written.observation(self._setup.place.attempt(*job.key))
+        return self._forgotten(job.key, found, job.cluster_id, now)
 
     def _row(self, intent: Intent, task: int, directory: str) -> Row | None:
         """The one that counts of those that the cluster shows: which has begun, if one has."""
@@ -296,16 +287,26 @@ class Mirror:
             return None
         written.look_afresh(directory)
         found = written.observation(directory)
-        if found.status is not None or found.trouble is not None:
-            return states.gone(found, cluster_id, now.wall)
+        has_ended = found.status is not None or found.trouble is not None
         was_never_given = self._handover.state[intent.batch] == UNSURE and cluster_id is None
         was_just_seen = watch.seen_at is not None and now.mono - watch.seen_at < self._told.min_age
-        if found.started is None and (was_never_given or was_just_seen):
+        if not has_ended and found.started is None and (was_never_given or was_just_seen):
             if job.why is not None:
                 return self._barred(job, now)
             self._again(job.key, intent, now)
             return None
-        return self._accounted(watch, found, cluster_id, now)
+        return self._forgotten(job.key, found, cluster_id, now)
+
+    def _forgotten(self, key: Key, found: Observation, cluster_id: str | None, now: Moment) -> Sight | None:
+        """The end of what began there: the accounting's word counts, where it has one."""
+        if cluster_id is None:
+            return states.gone(found, None, now.wall)
+        has_record = found.status is not None or found.trouble is not None
+        if self._accounting.is_awaited(key, cluster_id, now, has_record=has_record):
+            return None
+        seen = self._accounting.seen(cluster_id)
+        told = None if seen is None else states.sight(seen, found, is_late=True)
+        return states.gone(found, cluster_id, now.wall) if told is None or told.end is None else told
 
     def _is_directory_there(self) -> bool:
         """Whether what is not in it was not written; one that is not mounted says nothing."""
@@ -319,21 +320,6 @@ class Mirror:
             return
         for each in (*intent.members.values(), key):
             self._watches[each].absent = 0
-
-    def _accounted(self, watch: Watch, found: Observation, cluster_id: str | None, now: Moment) -> Sight | None:
-        """By the accounting, where there is one."""
-        if cluster_id is None:
-            return states.gone(found, None, now.wall)
-        if not watch.asked:
-            watch.asked = True
-            self._told.accounted[cluster_id] = None
-            self._questions["sacct"].due = now.mono
-            return None
-        if self._questions["sacct"].due != float("inf") or self._questions["sacct"].call is not None:
-            return None
-        seen = self._told.accounted.pop(cluster_id, None)
-        told = None if seen is None else states.sight(seen, found, is_late=True)
-        return states.gone(found, cluster_id, now.wall) if told is None or told.end is None else told
 
     def _stop(
         self, job: LiveJob, watch: Watch, row: Row | None, cluster_id: str | None, directory: str, now: Moment
@@ -349,7 +335,8 @@ class Mirror:
 
     def descriptors(self) -> Iterator[int]:
         """Of the calls at work: readable when one ends."""
-        calls = [self._handover.call, self._cancelling.call, *(each.call for each in self._questions.values())]
+        calls = [self._handover.call, self._cancelling.call, self._accounting.call]
+        calls += [each.call for each in self._questions.values()]
         yield from (call.fd for call in calls if call is not None and call.fd is not None)
 
     def wakes(self, now: Moment) -> Iterator[float]:
@@ -360,6 +347,7 @@ class Mirror:
             yield self._look_again
         yield from self._handover.wakes()
         yield from self._cancelling.wakes()
+        yield from self._accounting.wakes()
         for name, question in self._questions.items():
             if question.call is not None:
                 yield question.call.deadline
@@ -370,6 +358,7 @@ class Mirror:
         """Ends the calls that are at work."""
         self._handover.close()
         self._cancelling.close()
+        self._accounting.close()
         for question in self._questions.values():
             if question.call is not None:
                 question.call.end()

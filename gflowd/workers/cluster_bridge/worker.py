@@ -75,7 +75,7 @@ class Bridge:
         unreachable = {name: why for name, mirror in self._mirrors.items() if (why := mirror.unreachable) is not None}
         self._tell(unreachable)
         offers = {name: offer for name, mirror in self._mirrors.items() if (offer := mirror.offer) is not None}
-        self._sweep(now)
+        self._sweep({job.id for job in agenda.remote}, now)
         return Turn(Sights(found, unreachable, offers), None, min(wakes, default=None), tuple(watched))
 
     def close(self) -> None:
@@ -92,14 +92,16 @@ class Bridge:
             self._log.info("cluster answers again", cluster=name)
         self._told = unreachable
 
-    def _sweep(self, now: Moment) -> None:
-        """Removes what the clusters' directories hold of jobs that have been removed here."""
+    def _sweep(self, live: set[int], now: Moment) -> None:
+        """Removes what the clusters' directories hold of jobs that have been removed here. A live one may have its
+        directory there, and none here yet.
+        """
         if self._removal is not None and self._removal.is_over():
             self._removal = None
         if now.mono < self._sweep_at or self._removal is not None:
             return
         self._sweep_at = now.mono + SWEEP_EVERY
-        old = [path for root in self._places for path in _leftovers(root, self._state)][:SWEPT_AT_ONCE]
+        old = [path for root in self._places for path in _leftovers(root, self._state, live)][:SWEPT_AT_ONCE]
         with contextlib.suppress(OSError):
             self._removal = Removal(old) if old else None
 
@@ -109,14 +111,15 @@ def place(directory: str, state_id: str) -> str:
     return os.path.join(directory, f"gflow-{state_id}")
 
 
-def _leftovers(root: str, state: State) -> list[str]:
+def _leftovers(root: str, state: State, live: set[int]) -> list[str]:
     found = []
     for name, kept in (("jobs", ""), ("batches", ""), ("env", ".sh"), ("scripts", "")):
         with contextlib.suppress(OSError):
             for each in os.listdir(os.path.join(root, name)):
                 of = each.partition(".")[0] if name in ("jobs", "batches") else each.removesuffix(kept)
-                ours = state.job(int(of)) if name in ("jobs", "batches") and of.isdecimal() else state.path(name, of)
-                if not os.path.lexists(ours):
+                job_id = int(of) if name in ("jobs", "batches") and of.isdecimal() else None
+                ours = state.path(name, of) if job_id is None else state.job(job_id)
+                if job_id not in live and not os.path.lexists(ours):
                     found.append(os.path.join(root, name, each))
     return found
 

@@ -33,6 +33,21 @@ def test_the_accounting_is_read_by_ids() -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "complaint", "there_is_none"),
+    [
+        (1, "Slurm accounting storage is disabled", True),
+        (None, "sacct: No such file or directory", True),
+        (127, "sh: 1: sacct: not found", True),
+        (None, "ssh: no answer within 30 s", False),
+        (1, "sacct: error: Problem talking to the database: Connection refused", False),
+        (0, "", False),
+    ],
+)
+def test_whether_there_is_an_accounting_at_all(status: int | None, complaint: str, there_is_none: bool) -> None:
+    assert listing.has_no_accounting(status, complaint) == there_is_none
+
+
+@pytest.mark.parametrize(
     ("state", "waiting", "over"),
     [
         ("PENDING", True, False),

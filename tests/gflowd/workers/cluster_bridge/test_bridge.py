@@ -26,7 +26,7 @@ from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, Job, Queued, Star
 from gflowd.core.moment import Moment
 from gflowd.effects import proc
 from gflowd.paths import Runtime, State
-from gflowd.workers.cluster_bridge import mirror, worker
+from gflowd.workers.cluster_bridge import accounting, mirror, worker
 from gflowd.workers.slots import SCHEDULER, Agenda, Post, Slots
 
 BOOT = proc.boot_id()
@@ -273,7 +273,10 @@ def test_one_that_waits_there_is_cancelled_at_once_and_one_at_work_is_asked_firs
     assert stage.slurm.calls("scancel").count("--signal=INT --full 200") == 1
 
 
-def test_what_slurm_has_forgotten_is_told_by_its_record_by_the_accounting_or_not_at_all(stage: Stage) -> None:
+def test_what_slurm_has_forgotten_is_told_by_its_record_by_the_accounting_or_not_at_all(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounting, "UNTOLD", 0.5)
     stage.add(7, 8, 9, command="exit 0")
     stage.until(lambda: stage.known_id(9))
     stage.run(7, "100")
@@ -287,6 +290,49 @@ def test_what_slurm_has_forgotten_is_told_by_its_record_by_the_accounting_or_not
         (FINISHED, None), (FAILED, reasons.NODE_FAIL), (FAILED, reasons.ZOMBIE),
     ]  # fmt: skip
     assert len(stage.slurm.given()) == 3
+
+
+def forgotten(stage: Stage, *ids: int, code: int = 143) -> None:
+    """Jobs that have ended with this exit code, and that squeue does not show any more."""
+    stage.add(*ids, command=f"exit {code}")
+    stage.until(lambda: stage.known_id(ids[-1]))
+    for place, job_id in enumerate(ids):
+        stage.run(job_id, str(100 * (place + 1)))
+
+
+def test_slurms_word_about_what_it_has_forgotten_counts_more_than_the_record(stage: Stage) -> None:
+    stage.slurm.say("accounted", "100|100|TIMEOUT|n2|5|6|\n200|200|CANCELLED by 0|n2|5|6|\n300|300|FAILED|n1|5|6|\n")
+    forgotten(stage, 7, 8, 9)
+    ends = stage.until(lambda: [stage.end(n) for n in (7, 8, 9)] if all(map(stage.end, (7, 8, 9))) else [])
+    assert [(end.reason, end.exit_code) for end in ends] == [
+        (reasons.TIME_LIMIT, None), (reasons.CANCELLED_ELSEWHERE, None), ("Signaled:SIGTERM", None),
+    ]  # fmt: skip
+
+
+def test_an_accounting_that_has_no_end_yet_or_does_not_answer_is_asked_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounting, "AGAIN", 0.01)
+    stage.slurm.say("accounted", "100|100|RUNNING|n2|5|Unknown|\n")
+    forgotten(stage, 7)
+    stage.until(lambda: len(stage.slurm.calls("sacct")) > 2)
+    stage.slurm.stop_saying("accounted")
+    stage.slurm.say("lost", "sacct: error: Problem talking to the database: Connection refused\n")
+    before = len(stage.slurm.calls("sacct"))
+    stage.until(lambda: len(stage.slurm.calls("sacct")) > before + 2)
+    assert stage.end(7) is None
+    stage.slurm.say("accounted", "100|100|TIMEOUT|n2|5|6|\n")
+    assert stage.until(lambda: stage.end(7)).reason == reasons.TIME_LIMIT
+
+
+@pytest.mark.parametrize("has_record", [True, False])
+def test_one_that_never_answers_is_given_up(stage: Stage, monkeypatch: pytest.MonkeyPatch, has_record: bool) -> None:
+    monkeypatch.setattr(accounting, "UNTOLD" if has_record else "UNHEARD", 0.2)
+    stage.slurm.say("lost", "sacct: error: Problem talking to the database: Connection refused\n")
+    forgotten(stage, 7, code=3)
+    if not has_record:
+        os.unlink(os.path.join(stage.state.attempt(7, 1), "exit"))
+    assert stage.until(lambda: stage.end(7)).reason == (reasons.NON_ZERO_EXIT if has_record else reasons.ZOMBIE)
 
 
 def test_of_two_copies_that_counts_which_has_begun(stage: Stage) -> None:
@@ -350,6 +396,20 @@ def test_what_was_removed_here_is_removed_there(stage: Stage) -> None:
     stage.restart()
     stage.until(lambda: not there.exists() and stage.bridge._removal is None)
     assert Path(stage.state.attempt(8, 1), "job.sh").exists()
+
+
+def test_what_a_live_job_has_there_stays_though_there_is_nothing_of_it_here_yet(stage: Stage) -> None:
+    """As after a kill between the two."""
+    there = stage.bridge._mirrors["hpc"]._setup.place
+    there.prepare()
+    early, old = Path(there.attempt(7, 1)), Path(there.attempt(6, 1))
+    early.mkdir(mode=0o700, parents=True)
+    old.mkdir(mode=0o700, parents=True)
+    (early / "early").touch()
+    stage.add(7)
+    stage.until(lambda: stage.known_id(7) and not old.exists() and stage.bridge._removal is None)
+    assert (early / "early").exists()
+    assert Path(stage.state.attempt(7, 1), "job.sh").exists()
 
 
 def test_only_what_sbatch_was_called_for_is_in_doubt_after_a_crash(stage: Stage) -> None:
