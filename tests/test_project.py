@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support import tracing
 
 import gflowd
 
@@ -92,6 +93,10 @@ def test_a_worker_of_the_tests_that_dies_fails_the_run() -> None:
     assert len(runs) == 5
     assert all("$(SPREAD)" in line for line in runs)
     assert "--max-worker-restart=0\n" in MAKEFILE
+
+
+def test_only_tests_that_are_to_cover_the_core_are_traced() -> None:
+    assert tracing.current() is None
 
 
 def test_links_in_documents_lead_somewhere() -> None:
