@@ -1,6 +1,7 @@
 """Ends attempts that a cluster has: scancel with the signals of the stop ladder, then without.
 
-Each signal is marked in the attempt's directory before it is sent, as the timeout enforcer does.
+Each signal is marked in the attempt's directory before it is sent, as the timeout enforcer does. One that has not been
+seen to begin is ended only if it has not: else its ladder begins once it is seen at work.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gflowd.effects.cluster.call import Call
     from gflowd.workers.cluster_bridge.programs import Programs
 
+WAITS = "PENDING"  # the step, and Slurm's word, for what is to end only while it waits
 AT_ONCE = 200  # jobs in one call
 AGAIN, LONGEST = 5.0, 300.0  # seconds before scancel is called again for a job that is still there; doubled each time
 
@@ -29,7 +31,8 @@ class Cancelling:
 
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
-        self._next: dict[Key, tuple[float, float]] = {}
+        self._next: dict[Key, tuple[str, float, float]] = {}  # of which step, when, and the wait after that
+        self._waited: dict[Key, float] = {}  # when one that was to stop was last taken to wait
         self._due: dict[str, dict[Key, str]] = {}  # by step: the ids of attempts
         self._call: Call | None = None
         self._wakes: list[float] = []
@@ -39,23 +42,37 @@ class Cancelling:
         """The one at work."""
         return self._call
 
-    def stop(self, job: LiveJob, cluster_id: str, directory: str, now: Moment, *, waits: bool) -> None:
-        """An attempt must end; `waits`: it has not begun there, so there is nothing to signal."""
-        steps = ((KILL, now.mono),) if waits or job.since_boot != now.boot else stop_ladder.steps(job)
+    def stop(self, job: LiveJob, cluster_id: str, directory: str, now: Moment, *, waits: bool, at_work: bool) -> None:
+        """An attempt must end. `waits`: it has not begun as far as is known; `at_work`: it is known to have."""
+        if waits:
+            self._waited[job.key] = now.mono
+            self._repeat(WAITS, job.key, cluster_id, now)
+            return
+        since = max(job.since_mono, self._waited.get(job.key, job.since_mono))
+        steps = stop_ladder.steps(job.replace(since_mono=since))
+        if not at_work or job.since_boot != now.boot:
+            steps = ((KILL, now.mono),)
         due = [step for step, at in steps if at <= now.mono]
         self._wakes += [at for _, at in steps if at > now.mono][:1]
         if not due:
             return
-        if due[-1] != KILL:
-            with contextlib.suppress(OSError):
-                if jobdir.mark(directory, due[-1]):
-                    self._due.setdefault(due[-1], {})[job.key] = cluster_id
+        if due[-1] == KILL:
+            self._repeat(KILL, job.key, cluster_id, now)
             return
-        at, wait = self._next.get(job.key, (now.mono, AGAIN))
+        with contextlib.suppress(OSError):
+            if jobdir.mark(directory, due[-1]):
+                self._due.setdefault(due[-1], {})[job.key] = cluster_id
+
+    def _repeat(self, step: str, key: Key, cluster_id: str, now: Moment) -> None:
+        """Now, and again later, for as long as it is there."""
+        of, at, wait = self._next.get(key, (step, now.mono, AGAIN))
+        if of != step:
+            at, wait = now.mono, AGAIN
         if at <= now.mono:
-            self._next[job.key] = now.mono + wait, min(LONGEST, wait * 2)
-            self._due.setdefault(KILL, {})[job.key] = cluster_id
-        self._wakes.append(self._next[job.key][0])
+            at, wait = now.mono + wait, min(LONGEST, wait * 2)
+            self._due.setdefault(step, {})[key] = cluster_id
+        self._next[key] = step, at, wait
+        self._wakes.append(at)
 
     def step(self, now: Moment) -> bool:
         """Calls scancel for what is due; returns whether a call has ended, so that the cluster should be asked."""
@@ -69,13 +86,14 @@ class Cancelling:
                 del ids[key]
             if not ids:
                 del self._due[step]
-            how = () if step == KILL else (f"--signal={step}", "--full")
+            how = {KILL: (), WAITS: (f"--state={WAITS}",)}.get(step, (f"--signal={step}", "--full"))
             self._call = self._programs.call(["scancel", *how, *some.values()], now.mono)
         return ended
 
     def forget_all_but(self, keys: set[Key]) -> None:
         """Others have ended."""
         self._next = {key: when for key, when in self._next.items() if key in keys}
+        self._waited = {key: at for key, at in self._waited.items() if key in keys}
 
     def wakes(self) -> Iterator[float]:
         """When the next step of any is due, as far as `stop` was called since the last time."""

@@ -14,7 +14,7 @@ from gflowd.core.cluster.sight import RUNNING, WAITING, Offer, Sight
 from gflowd.effects.cluster import written
 from gflowd.effects.cluster.intents import ALONE
 from gflowd.workers.cluster_bridge.accounting import Accounting
-from gflowd.workers.cluster_bridge.cancelling import Cancelling
+from gflowd.workers.cluster_bridge.cancelling import WAITS, Cancelling
 from gflowd.workers.cluster_bridge.handover import GIVEN, LARGEST_ARRAY, UNSURE, Handover
 from gflowd.workers.cluster_bridge.programs import Programs
 
@@ -328,8 +328,10 @@ class Mirror:
             return
         if cluster_id is None:
             return  # a poll will show whether there is one
-        waits = watch.sight is None or watch.sight.started is None
-        self._cancelling.stop(job, cluster_id, directory, now, waits=waits)
+        was_seen = watch.sight is not None and watch.sight.started is not None
+        at_work = was_seen or (row is not None and not listing.is_waiting(row.seen))
+        waits = not at_work and (row is None or row.seen.state == WAITS)
+        self._cancelling.stop(job, cluster_id, directory, now, waits=waits, at_work=at_work)
 
     # the loop's
 

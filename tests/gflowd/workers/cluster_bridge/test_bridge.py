@@ -264,13 +264,35 @@ def test_one_that_waits_there_is_cancelled_at_once_and_one_at_work_is_asked_firs
     stage.stop(7)
     stage.stop(8)
     stage.until(lambda: len(stage.slurm.calls("scancel")) == 2)
-    assert set(stage.slurm.calls("scancel")) == {"100", "--signal=INT --full 200"}
+    assert set(stage.slurm.calls("scancel")) == {"--state=PENDING 100", "--signal=INT --full 200"}
     stage.restart()
     stage.stop(8, ago=1.5)
     stage.until(lambda: "--signal=TERM --full 200" in stage.slurm.calls("scancel"))
     stage.stop(8, ago=2.5)
     stage.until(lambda: any(call.split()[-1] == "200" != call for call in stage.slurm.calls("scancel")[3:]))
     assert stage.slurm.calls("scancel").count("--signal=INT --full 200") == 1
+
+
+def test_one_that_has_begun_since_it_was_last_seen_has_all_of_its_grace(stage: Stage) -> None:
+    stage.add(7)
+    stage.until(lambda: stage.known_id(7))
+    stage.slurm.show(("100", "100", "N/A", "PENDING", "", stage.mark()))
+    stage.until(lambda: stage.sight(7) == Sight(WAITING, "Cluster:Pending", "100"))
+    stage.stop(7, ago=100.0)
+    stage.until(lambda: stage.slurm.calls("scancel") == ["--state=PENDING 100"])
+    stage.slurm.show(("100", "100", "N/A", "RUNNING", "n1", stage.mark()))
+    stage.until(lambda: "100" in stage.slurm.calls("scancel"))
+    ladder = ["--state=PENDING 100", "--signal=INT --full 100", "--signal=TERM --full 100", "100"]
+    assert stage.slurm.calls("scancel") == ladder
+
+
+def test_one_whose_node_is_being_prepared_is_cancelled_outright(stage: Stage) -> None:
+    stage.add(7)
+    stage.until(lambda: stage.known_id(7))
+    stage.slurm.show(("100", "100", "N/A", "CONFIGURING", "n1", stage.mark()))
+    stage.until(lambda: stage.sight(7) == Sight(WAITING, "Cluster:Configuring", "100"))
+    stage.stop(7)
+    stage.until(lambda: stage.slurm.calls("scancel") == ["100"])
 
 
 def test_what_slurm_has_forgotten_is_told_by_its_record_by_the_accounting_or_not_at_all(
