@@ -170,7 +170,11 @@ class Attendance:
         self._link.log.go_to(self._context.state.job_log(job_id, 1))
         watch = follow.Watch(self._context)
         view, moved_at = watch.look(), time.monotonic()
-        while not (view.knows(job_id) and view.has_ended(job_id)):
+        while True:
+            if not view.knows(job_id):
+                raise follow.unknown([job_id])
+            if view.has_ended(job_id):
+                break
             job = view.job(job_id)
             self._advance(view, job)
             if links.turn(self._link, self._wake, follow.pause(time.monotonic() - moved_at)):

@@ -6,8 +6,10 @@ import time
 
 from gflowctl.output import render
 from gflowctl.view import job_log, jobs, views
+from gflowd.core.errors import Refused
 from gflowd.core.job.model import Queued
 from gflowd.core.job.records import PHASE, is_live
+from gflowd.core.syntax.plurals import noun
 from gflowd.storage.store import Follower
 
 TYPE_CHECKING = False
@@ -56,7 +58,7 @@ def wait(
     """Waits until all of `ids` have ended; returns the greatest exit status, or with `first` that of the first to end.
 
     With `running`, until they run or have run, which counts as 0; with `first` as well, until one of them does. None if
-    `timeout` seconds pass first.
+    `timeout` seconds pass first. Raises `Refused` in the end where the history has forgotten some of them.
     """
     watch = Watch(context)
     try:
@@ -68,12 +70,17 @@ def wait(
 def _wait(watch: Watch, ids: Sequence[int], *, running: bool, first: bool, timeout: float | None) -> int | None:
     begun = time.monotonic()
     left = dict.fromkeys(ids)
+    forgotten: list[int] = []
     worst = 0
     while True:
         if watch.changed():
             view = watch.look()
             touched = list(left) if watch.touched is None else [each for each in left if each in watch.touched]
             for job_id in touched:
+                if not view.knows(job_id):  # it has ended, was archived, and removed from there
+                    forgotten.append(job_id)
+                    del left[job_id]
+                    continue
                 status = _status(view, job_id, running=running)
                 if status is None:
                     continue
@@ -82,6 +89,8 @@ def _wait(watch: Watch, ids: Sequence[int], *, running: bool, first: bool, timeo
                 worst = max(worst, status)
                 del left[job_id]
         waited = time.monotonic() - begun
+        if forgotten and (first or not left):
+            raise unknown(forgotten)
         if not left:
             return worst
         if timeout is not None and waited >= timeout:
@@ -91,8 +100,6 @@ def _wait(watch: Watch, ids: Sequence[int], *, running: bool, first: bool, timeo
 
 def _status(view: views.View, job_id: int, *, running: bool) -> int | None:
     """What `wait` makes of a job; None as long as it has to wait."""
-    if not view.knows(job_id):
-        return None
     ended = view.has_ended(job_id)
     if (
         running
@@ -101,6 +108,13 @@ def _status(view: views.View, job_id: int, *, running: bool) -> int | None:
     ):
         return 0
     return view.exit_status(job_id) if ended else None
+
+
+def unknown(ids: Sequence[int]) -> Refused:
+    """What is said of jobs that were there and have left the history, too."""
+    which = f"{noun(len(ids), 'job')} {', '.join(map(str, ids))}"
+    its = "its end" if len(ids) == 1 else "their ends"
+    return Refused(f"{which} ended and left the history ([history] keep) meanwhile; {its} cannot be told any more")
 
 
 class Tail(job_log.JobLog):
@@ -137,7 +151,9 @@ def follow(context: Context, job_id: int, last: int | None = None, *, error: boo
     view = watch.look()
     tail, shown, idle = None, 0, time.monotonic()
     while True:
-        over = view.knows(job_id) and view.has_ended(job_id)
+        if not view.knows(job_id):
+            raise unknown([job_id])
+        over = view.has_ended(job_id)
         job = view.job(job_id)
         if not isinstance(job.phase, Queued) and job.run is not None and job.run.attempt != shown:
             if tail is not None:

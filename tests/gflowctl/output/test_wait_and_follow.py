@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,23 @@ def test_all_are_waited_for_and_the_greatest_status_counts(ctl: Ctl) -> None:
     assert waiting.poll() is None
     ctl.end_job(2, "failed", exit_code=4)
     assert eventually_ends(waiting) == (9, "", "")
+
+
+@pytest.mark.parametrize("words", [("wait", "1-2"), ("wait", "--any", "1,3"), ("log", "--follow", "1")])
+def test_what_the_history_forgets_before_its_end_was_seen_is_waited_for_no_longer(
+    ctl: Ctl, words: tuple[str, ...]
+) -> None:
+    for _ in range(3):
+        ctl.submit("true")
+    waiting = ctl.start(*words)
+    ctl.waits(waiting)
+    waiting.send_signal(signal.SIGSTOP)
+    ctl.end_job(2)
+    with ctl.store.commit() as commit:  # as a scheduler that has archived it, and removed it from there
+        commit.put("spec", 1, None)
+    waiting.send_signal(signal.SIGCONT)
+    told = "gflowctl: job 1 ended and left the history ([history] keep) meanwhile; its end cannot be told any more\n"
+    assert eventually_ends(waiting) == (1, "", told)
 
 
 def test_any_takes_the_first(ctl: Ctl) -> None:
