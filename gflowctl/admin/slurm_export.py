@@ -6,7 +6,7 @@ import os
 import shlex
 
 from gflowctl.admin import slurm_script
-from gflowctl.view import dependencies, jobs, roles, views
+from gflowctl.view import dependencies, jobs, kept, roles, views
 from gflowd.core.errors import Refused
 from gflowd.core.job.dependencies import AFTER, ANY, SINGLETON, Needs
 from gflowd.core.job.value import Value
@@ -174,11 +174,9 @@ def _copy(context: Context, job: Job, place: str) -> None:
     spec = job.spec
     env = f"{slurm_script.ENVIRONMENTS}/{spec.env}.sh"
     if not os.path.exists(os.path.join(place, env)):
-        with open(context.state.environment(spec.env, spec.uid), "rb") as file:
-            _put(place, env, slurm_script.environment(file.read().split(b"\0")))
+        _put(place, env, slurm_script.environment(kept.environment(context.state, spec).split(b"\0")))
     if spec.script is not None:
-        with open(context.state.script(spec.script, spec.uid), "rb") as file:
-            _put(place, f"{slurm_script.SCRIPTS}/{spec.script}", file.read(), mode=0o700)
+        _put(place, f"{slurm_script.SCRIPTS}/{spec.script}", kept.script(context.state, spec), mode=0o700)
 
 
 def _put(place: str, name: str, content: bytes, *, mode: int = 0o600) -> None:

@@ -7,7 +7,7 @@ import time
 
 from gflowctl.options import job_options
 from gflowctl.submit import capture
-from gflowctl.view import jobs
+from gflowctl.view import jobs, kept
 from gflowd import paths
 from gflowd.core.errors import BadUsage, Refused
 from gflowd.core.job.dependencies import NOTHING
@@ -201,8 +201,7 @@ class Request:
 
     def _check_what_is_run(self, job: Job, spec: Spec, limits: validation.Limits) -> None:
         try:
-            with open(self.context.state.environment(spec.env, spec.uid), "rb") as file:
-                variables = file.read().split(b"\0")
+            variables = kept.environment(self.context.state, spec).split(b"\0")
         except OSError:
             variables = []
         validation.check_size(spec.command, variables)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from gflowctl.options import arguments
 from gflowctl.output import descriptions, json_records, render
-from gflowctl.view import jobs, lookup
+from gflowctl.view import jobs, kept, lookup
 from gflowd import command_line
 from gflowd.core.errors import BadUsage, Refused, SystemFailed
 from gflowd.core.job.model import Begun, Ended
@@ -25,12 +25,14 @@ from gflowd.core.job.model import Begun, Ended
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
     from typing import Any
 
     from gflowctl.context import Context
     from gflowctl.view.progress import Progress
     from gflowctl.view.views import View
-    from gflowd.core.job.model import Job
+    from gflowd.core.job.model import Job, Spec
+    from gflowd.paths import State
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +115,7 @@ def _script(context: Context, job: Job) -> bytes:
         command = descriptions.command_line(job.spec.command)
         raise Refused(f"job {jobs.label(job)} runs a command, not a script: {command}")
     context.check_own(job.spec, jobs.label(job))
-    return _kept(context.state.script(job.spec.script, job.spec.uid), f"the script of job {jobs.label(job)}")
+    return _kept(kept.script, context, job, "script")
 
 
 def _environment(args: argparse.Namespace, context: Context, job: Job, *, named: bool) -> str:
@@ -128,18 +130,17 @@ def _variables(args: argparse.Namespace, context: Context, job: Job) -> dict[str
     from gflowctl.output import environment
 
     context.check_own(job.spec, jobs.label(job))
-    data = _kept(context.state.environment(job.spec.env, job.spec.uid), f"the environment of job {jobs.label(job)}")
+    data = _kept(kept.environment, context, job, "environment")
     return environment.variables(data, masked=not args.unmask)
 
 
-def _kept(path: str, what: str) -> bytes:
+def _kept(read: Callable[[State, Spec], bytes], context: Context, job: Job, what: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read(context.state, job.spec)
     except FileNotFoundError:
-        raise Refused(f"{what} is no longer kept") from None
+        raise Refused(f"the {what} of job {jobs.label(job)} is no longer kept") from None
     except OSError as error:
-        raise SystemFailed(f"{path}: {error.strerror}") from None
+        raise SystemFailed(f"the {what} of job {jobs.label(job)}: {error.strerror}") from None
 
 
 def _block(lines: list[tuple[str, str]], *, color: bool) -> str:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from gflowctl.monitor.log_text import LogText
 from gflowctl.view import jobs
+from gflowctl.view.job_log import open_log
 from gflowctl.view.transcript import Transcript
+from gflowd.core.errors import Refused
 from gflowd.core.job.model import Queued
 
 if TYPE_CHECKING:
@@ -53,11 +55,11 @@ class LogTail:
     def read(self) -> Log | None:
         """The log with what was added; None if there is nothing new."""
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except FileNotFoundError:
+            fd = open_log(self.path)
+        except Refused as error:
+            return self._said(str(error))
+        if fd is None:
             return self._said("there is no output yet")
-        except OSError as error:
-            return self._said(error.strerror or "it cannot be read")
         try:
             return self._read(fd)
         except OSError as error:
@@ -82,8 +84,6 @@ class LogTail:
 
     def _read(self, fd: int) -> Log | None:
         found = os.fstat(fd)
-        if not os.path.isfile(f"/proc/self/fd/{fd}"):
-            return self._said("it is not a regular file")
         file = (found.st_dev, found.st_ino, _cut_at(self.path))
         if file != self._file or found.st_size < self._at:  # another one, or the daemon has cut out its middle
             self._start()

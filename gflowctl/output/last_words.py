@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from gflowctl.output import render
 from gflowctl.view import jobs
+from gflowctl.view.job_log import open_log
 from gflowctl.view.transcript import Transcript
+from gflowd.core.errors import Refused
 from gflowd.core.job.model import FAILURES, Ended
 
 TYPE_CHECKING = False
@@ -77,8 +79,10 @@ def _short(line: str, widest: int = WIDEST) -> str:
 def _lines(path: str, *, terminal: bool) -> list[str]:
     """The last lines as a person saw them, without colours and without what was overwritten."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+        fd = open_log(path)
+    except Refused:
+        return []
+    if fd is None:
         return []
     try:
         size = os.fstat(fd).st_size

@@ -10,6 +10,7 @@ from gflowctl.view import jobs, reasons
 from gflowd.core.errors import Refused
 from gflowd.core.execution import log_trimming
 from gflowd.core.job.model import Ended, Queued
+from gflowd.effects import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,19 +26,17 @@ def open_log(path: str) -> int | None:
     """A descriptor; None if there is no such file yet. Raises `Refused` where it cannot be shown. Root follows no link
     that another user may have put there.
     """
-    alien = os.O_NOFOLLOW if os.geteuid() == 0 and _owner(path) not in (0, None) else 0
+    is_alien = os.geteuid() == 0 and _may_be_written_by_others(path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | alien)
+        return files.open_plain(path, follow=not is_alien)
     except FileNotFoundError:
         return None
     except OSError as error:
-        if error.errno == errno.ELOOP and alien:
+        if error.errno == errno.ELOOP and is_alien:
             raise Refused(f"{path} is a symbolic link{_whose(path)}; root does not follow it") from None
+        if error.errno == errno.EINVAL:
+            raise Refused(f"{path} is not a regular file; its content cannot be shown") from None
         raise Refused(f"{path}: {error.strerror}{_whose(path) if error.errno == errno.EACCES else ''}") from None
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise Refused(f"{path} is not a regular file; its content cannot be shown")
-    return fd
 
 
 def _whose(path: str) -> str:
@@ -49,6 +48,15 @@ def _whose(path: str) -> str:
         return "" if uid is None or uid == os.geteuid() else f"; it belongs to {pwd.getpwuid(uid).pw_name}"
     except KeyError:
         return ""
+
+
+def _may_be_written_by_others(path: str) -> bool:
+    """Whether others than root may have put it there."""
+    try:
+        found = os.stat(os.path.dirname(path))
+    except OSError:
+        return False
+    return found.st_uid != 0 or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _owner(path: str) -> int | None:
@@ -138,8 +146,7 @@ class JobLog:
     def _note_cut(self) -> log_trimming.Mark | None:
         """What has been cut out, from the file that the daemon keeps beside a log."""
         try:
-            with open(f"{self.path}.cut", "rb") as file:
-                mark = log_trimming.decode(file.read(100))
+            mark = log_trimming.decode(files.read_plain(f"{self.path}.cut", 100))
         except OSError:
             return None
         if mark is not None:

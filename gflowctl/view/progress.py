@@ -5,12 +5,12 @@ anything there: no link is followed, no pipe is opened, and little is read.
 from __future__ import annotations
 
 import os
-import stat
 
 from gflowctl.view import jobs
 from gflowd.core.job.model import EARLIEST, LATEST
 from gflowd.core.job.value import Value
 from gflowd.core.progress import report
+from gflowd.effects import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from gflowd.core.progress.bar import Bar
     from gflowd.paths import State
 
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 JOB, BAR = "job", "bar"  # who says it
 
 
@@ -85,15 +84,11 @@ def seen(state: State, job: Job, *, log: bool) -> Seen | None:
 def _end(path: str, most: int, *, first: bool = False) -> tuple[bytes, float, bool] | None:
     """The last or `first` bytes of a plain file, when it was written, and whether that is all of it."""
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):  # to open a pipe would be a signal to its writer
-            return None
-        fd = os.open(path, _FLAGS)
+        fd = files.open_plain(path)
     except (OSError, ValueError):
         return None
     try:
         found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            return None
         data = os.pread(fd, most, 0 if first else max(0, found.st_size - most))
     except OSError:
         return None

@@ -5,7 +5,9 @@ They are not synced, since no process that wrote one survives a power cut. What 
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 from gflowd import paths
 
@@ -40,6 +42,34 @@ def open_to_read(path: str) -> int | None:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
+
+
+def open_plain(path: str, *, follow: bool = False) -> int:
+    """A descriptor of a plain file to read; a link is followed only if asked for. Nothing else that is there is even
+    opened, since that tells who has the other end of a named pipe, or starts a device; and nobody is waited for who
+    leases the file (fcntl(2)). Raises OSError: ELOOP for a link, EINVAL for what else is no plain file.
+    """
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    try:
+        mode = os.fstat(place).st_mode
+        if not stat.S_ISREG(mode):
+            number = errno.ELOOP if stat.S_ISLNK(mode) else errno.EINVAL
+            raise OSError(number, "not a regular file", path)
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except BlockingIOError:
+        raise PermissionError(errno.EACCES, "is leased", path) from None
+    finally:
+        os.close(place)
+
+
+def read_plain(path: str, most: int | None = None) -> bytes:
+    """The content of a plain file, or its first bytes. Raises as `open_plain`, whatever file is meant."""
+    fd = open_plain(path)
+    try:
+        size = os.fstat(fd).st_size
+        return paths.read_range(fd, 0, size if most is None else min(size, most))
+    finally:
+        os.close(fd)
 
 
 def _fill(fd: int, content: bytes) -> None:

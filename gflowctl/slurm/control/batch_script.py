@@ -6,7 +6,7 @@ import os
 
 from gflowctl.output import render
 from gflowctl.slurm.control import changes
-from gflowctl.view import jobs, views
+from gflowctl.view import jobs, kept, views
 from gflowd.core.errors import Refused
 
 TYPE_CHECKING = False
@@ -54,8 +54,7 @@ def script(context: Context, job: Job) -> bytes:
     if spec.script is not None:
         context.check_own(spec, jobs.label(job))
         try:
-            with open(context.state.script(spec.script, spec.uid), "rb") as file:
-                return file.read()
+            return kept.script(context.state, spec)
         except OSError as error:
             raise Refused(f"job script retrieval failed: {error.strerror}") from None
     if spec.command[:2] == ("sh", "-c") and len(spec.command) == 3:

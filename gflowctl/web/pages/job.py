@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gflowctl.machine import explanations, job_details
 from gflowctl.output import used
-from gflowctl.view import jobs
+from gflowctl.view import jobs, kept
 from gflowctl.view import reasons as why_jobs
 from gflowctl.web import log_pieces
 from gflowctl.web.pages import queue
@@ -114,8 +114,8 @@ def _attempts(view: View, job: Job) -> list[dict[str, Any]]:
 def _script(view: View, job: Job) -> str | None:
     if job.spec.script is None:
         return None
-    with suppress(OSError), open(view.context.state.script(job.spec.script, job.spec.uid), "rb") as file:
-        return log_pieces.plain(file.read(LONGEST_SCRIPT))
+    with suppress(OSError):
+        return log_pieces.plain(kept.script(view.context.state, job.spec)[:LONGEST_SCRIPT])
     return None
 
 

@@ -40,6 +40,8 @@ REQUEUED = "Requeued"
 UNKILLABLE = "Unkillable"
 MAX_FAILURES = "MaxFailures"  # followed by a colon and the number
 
+LONGEST_WHY, WHY_END = 300, 100  # characters of a cause in others' words; of its end, where it is longer
+
 
 def name(why: str) -> str:
     """A reason without what follows its colon: `Never`, `MaxFailures`, `LaunchFailed`."""
@@ -59,8 +61,8 @@ def signalled(number: int) -> str:
 
 
 def launch_failed(why: str) -> str:
-    """`LaunchFailed:<why>`."""
-    return f"LaunchFailed:{why}"
+    """`LaunchFailed:<why>`, clipped."""
+    return f"LaunchFailed:{_clipped(why)}"
 
 
 def dependency_failed(job_id: int) -> str:
@@ -74,5 +76,10 @@ def max_failures(count: int) -> str:
 
 
 def rejected(why: str) -> str:
-    """`Rejected:<why>`."""
-    return f"Rejected:{why}"
+    """`Rejected:<why>`, clipped."""
+    return f"Rejected:{_clipped(why)}"
+
+
+def _clipped(why: str) -> str:
+    """Without the middle where it is very long, as with the path of a file, after which the cause may be named."""
+    return why if len(why) <= LONGEST_WHY else f"{why[: LONGEST_WHY - WHY_END - 3]}...{why[-WHY_END:]}"

@@ -92,7 +92,7 @@ def test_a_log_is_followed_line_by_line(tail: tuple[LogTail, Path]) -> None:
     log.mkdir()
     last = reader.read()
     assert last is not None
-    assert last.trouble == "it is not a regular file"
+    assert last.trouble == f"{log} is not a regular file; its content cannot be shown"
 
 
 def test_of_a_huge_log_only_the_end_is_read(tail: tuple[LogTail, Path]) -> None:

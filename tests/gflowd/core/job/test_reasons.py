@@ -24,6 +24,17 @@ def test_reasons_with_a_why() -> None:
     assert reasons.rejected("8 GPUs") == "Rejected:8 GPUs"
 
 
+def test_a_very_long_why_is_clipped_where_neither_what_failed_nor_its_cause_is_lost() -> None:
+    longest = "w" * reasons.LONGEST_WHY
+    assert reasons.launch_failed(longest) == f"LaunchFailed:{longest}"
+    for made in (reasons.launch_failed, reasons.rejected):
+        why = made(f"cannot enter /{'d' * 3000}: No such file or directory").partition(":")[2]
+        assert len(why) == reasons.LONGEST_WHY
+        assert why.startswith("cannot enter /ddd")
+        assert why.endswith("ddd: No such file or directory")
+        assert "d...d" in why
+
+
 def test_the_name_of_a_reason_is_what_comes_before_its_colon() -> None:
     assert [reasons.name(why) for why in (reasons.NEVER_QUOTA, reasons.launch_failed("no: sh"), reasons.ZOMBIE)] == [
         "Never", "LaunchFailed", "Zombie",
