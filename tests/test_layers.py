@@ -31,7 +31,7 @@ FOR_GFLOWCTL = (
     "gflowd.config.start_options", "gflowd.core.",
     "gflowd.effects.attempt.relay", "gflowd.effects.completion_files", "gflowd.effects.daemon",
     "gflowd.effects.delivery.", "gflowd.effects.doorbell", "gflowd.effects.gateway.door",
-    "gflowd.effects.gateway.kept_files", "gflowd.effects.input_wait",
+    "gflowd.effects.files", "gflowd.effects.gateway.kept_files", "gflowd.effects.input_wait",
     "gflowd.effects.installer", "gflowd.effects.kernel.cgroups", "gflowd.effects.proc",
     "gflowd.effects.kernel.processes", "gflowd.effects.metrics.exposition", "gflowd.effects.service.",
     "gflowd.paths", "gflowd.storage.gate", "gflowd.storage.history",
