@@ -120,14 +120,17 @@ def _asked(args: argparse.Namespace, context: Context, now: float) -> reservatio
     """The reservation that the options describe, without its id. Raises `Refused` for an unknown user."""
     import pwd
 
-    user = context.user  # a user without a name, as in a container
+    user, uid = context.user, context.uid  # a user without a name, as in a container
     try:
-        user = user if args.user in (None, user) else pwd.getpwnam(args.user).pw_name
+        if args.user not in (None, user):
+            found = pwd.getpwnam(args.user)
+            user, uid = found.pw_name, None if uid is None else found.pw_uid
     except (KeyError, ValueError):
         raise Refused(f"no user {args.user!r} on this machine") from None
     return reservations.Reservation(
         id=0,
         user=user,
+        uid=uid,
         gpus=args.gpus or 0,
         gpu_list=args.gpu_list,
         start=context.instant(args.start, "--start"),
@@ -135,6 +138,7 @@ def _asked(args: argparse.Namespace, context: Context, now: float) -> reservatio
         repeat=args.repeat,
         created_at=now,
         created_by=context.user,
+        creator_uid=context.uid,
     )
 
 

@@ -99,14 +99,16 @@ class Explainer:
         return None if why is None else f"it can never start as things stand: {why}; it waits until that changes"
 
     def reservation(self, job: Job, _: str) -> str | None:
-        found = [window for window in self._windows() if window.user != job.spec.user]
+        found = [window for window in self._windows() if not window.is_for((job.spec.user, job.spec.uid))]
         limit = job.spec.time_limit
         if limit is not None:
             found = [window for window in found if window.start < self._view.now + limit] or found
         return _and_more([self._window(each) for each in found]) or None
 
     def never_reservation(self, job: Job, _: str) -> str | None:
-        found = [window for window in self._windows() if window.again and window.user != job.spec.user]
+        found = [
+            window for window in self._windows() if window.again and not window.is_for((job.spec.user, job.spec.uid))
+        ]
         named = _and_more([self._window(each) for each in found])
         said = "it can never start as things stand: no gap between repeating reservations is long enough"
         return f"{said}: {named}" if named else said

@@ -9,7 +9,7 @@ from gflowctl.view import jobs, views
 from gflowd.core.job.records import RESERVATION
 from gflowd.core.planning import reservation_gaps
 from gflowd.core.planning.capacity import Capacity, Device
-from gflowd.core.planning.occupancy import Occupancy
+from gflowd.core.planning.occupancy import Occupancy, owner_of
 from gflowd.core.planning.reservation_calendar import ReservationCalendar
 from gflowd.core.syntax import durations
 from gflowd.core.syntax.plurals import noun
@@ -77,7 +77,7 @@ def _why_never(empty: Occupancy, spec: Spec) -> str | None:
     """Why a job can never start, and what would help; None if it can start."""
     if reservation_gaps.can_ever(empty, spec, inf if spec.time_limit is None else spec.time_limit):
         return None
-    who = sorted({each.id for each in empty.windows if each.again and each.user != spec.user})
+    who = sorted({each.id for each in empty.windows if each.again and not each.is_for(owner_of(spec))})
     what = f"{noun(len(who), 'reservation')} {', '.join(map(str, who))} {noun(len(who), 'leaves', 'leave')}"
     longest = reservation_gaps.longest(empty, spec)
     helps = "" if longest is None else f"; give it a --time of at most {durations.clock(longest)}"

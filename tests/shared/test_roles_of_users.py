@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from support.shared_machine import ACCOUNTS
+
+from gflowd.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +60,12 @@ def test_what_operators_do(shared: SharedMachine) -> None:
     operator.ctl("top", "2")
     operator.ctl("limit", "2", "1")
     operator.ctl("quota", "set", "--user", "gfb", "--max-running-jobs", "1")
+    operator.ctl("reserve", "create", "--user", "gfb", "--gpus", "1", "--start", "now+1d", "--for", "1h")
+    made = Store(shared.state).read().of("reservation")[1]
+    assert [made[each] for each in ("user", "uid", "created_by", "creator_uid")] == [
+        "gfb", ACCOUNTS["gfb"], "gfop", ACCOUNTS["gfop"]
+    ]  # fmt: skip
+    operator.ctl("reserve", "cancel", "1")
     operator.ctl("drain", "--reason", "cleaning")
     assert "cleaning" in mine.ctl("info").stdout
     operator.ctl("resume")

@@ -19,7 +19,7 @@ from gflowd.storage import history_queries
 from gflowd.storage.history import History
 from gflowd.storage.store import Commit
 
-STAMPS = ("submitted_at", "cancelled_at", "released_at", "top_at", "at", "created_at", "once", "uid")
+STAMPS = ("submitted_at", "cancelled_at", "released_at", "top_at", "at", "created_at", "once", "uid", "creator_uid")
 
 
 def install() -> None:

@@ -330,7 +330,7 @@ _VALUES: dict[str, Rule] = {
         {"user": TEXT, "start": _TIME, "duration": number(1e-3, LONGEST), "created_at": _TIME, "created_by": TEXT},
         {
             "gpus": _COUNT, "gpu_list": Maybe(Listed(_COUNT)), "repeat": Maybe(one_of(("daily", "weekly"))),
-            "cancelled_at": Maybe(_TIME), "id": unknown,
+            "cancelled_at": Maybe(_TIME), "id": unknown, **dict.fromkeys(("uid", "creator_uid"), Maybe(_UID)),
         },
         beyond=lambda raw: -LATEST_WINDOW < raw["start"] <= LATEST_WINDOW - raw["duration"],
     ),

@@ -35,8 +35,9 @@ def new_reservation(wanted: Reservation, existing: Mapping[int, Any], terms: Ter
     rights.check_reserve(peer, policy, wanted.user)
     if wanted.cancelled_at is not None:
         raise Refused("a new reservation cannot have been cancelled")
-    made = wanted.replace(created_by=peer.name, created_at=terms.now)
-    theirs = sum(each["created_by"] == peer.name for each in existing.values())
+    uid = peer.uid if wanted.user == peer.name else wanted.uid
+    made = wanted.replace(uid=uid, created_by=peer.name, creator_uid=peer.uid, created_at=terms.now)
+    theirs = sum(_is_creator(peer, each["created_by"], each.get("creator_uid")) for each in existing.values())
     if theirs >= MOST_OF_ONE and not peer.is_operator:
         raise Refused(f"{peer.name} has made {theirs} reservations, which is the most that one user may have")
     if wanted.start + wanted.duration > terms.now + FURTHEST_OF_ONE:
@@ -66,14 +67,20 @@ def check_reservation(
 def changed_reservation(old: Reservation, wanted: Reservation, terms: Terms) -> Reservation:
     """All that can become of one is that it is cancelled. Raises `Refused`."""
     peer, policy, now = terms.peer, terms.policy, terms.now
-    if policy.reserve != EVERYONE or old.created_by != peer.name:
+    if policy.reserve != EVERYONE or not _is_creator(peer, old.created_by, old.creator_uid):
         rights.check_operator(peer, f"cancel reservation {old.id} of {old.created_by}")
-    if wanted.replace(cancelled_at=None) != old.replace(cancelled_at=None) or wanted.cancelled_at is None:
+    same = {"cancelled_at": None, "uid": old.uid, "creator_uid": old.creator_uid}  # of ids, older clients know nothing
+    if wanted.replace(**same) != old.replace(**same) or wanted.cancelled_at is None:
         raise Refused(f"reservation {old.id} cannot be changed, only cancelled")
     found = cancelled(old, now, policy.zone)
     if isinstance(found, str):
         raise Refused(f"reservation {old.id} {found}")
     return found
+
+
+def _is_creator(peer: Peer, name: str, uid: int | None) -> bool:
+    """Whether who made a reservation is the peer: the name may have been given to somebody else since."""
+    return reservations.is_same((peer.name, peer.uid), (name, uid))
 
 
 def cancelled(one: Reservation, now: float, zone: tzinfo | None) -> Reservation | str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gflowd.core.accounting.runtimes import ASSUMED, GUESS, Length
 from gflowd.core.job import reasons
 from gflowd.core.planning import reservation_gaps
-from gflowd.core.planning.occupancy import hold
+from gflowd.core.planning.occupancy import hold, owner_of
 from gflowd.core.planning.reservation_gaps import LEAST
 from gflowd.core.queue.order import band, shape
 from gflowd.core.request.validation import why_impossible
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gflowd.core.accounting.quotas import Ledger
     from gflowd.core.job.model import Job, Spec
     from gflowd.core.planning.occupancy import Occupancy
+    from gflowd.core.planning.reservations import Owner
     from gflowd.core.queue.order import Band
 
 PATIENCE = 10.0  # multiple of `promise_within` by which a start may fall behind its first estimate
@@ -149,6 +150,7 @@ class _Planner:
         self._is_promised = False  # a job of the band
         self._kept: list[tuple[Spec, float | None, float | None]] = []  # for which job, from when: known, expected
         self._later: list[set[int]] | None = None  # the GPUs that each of these could use
+        self._namesakes: dict[str, set[int | None]] | None = None  # the ids for which reservations are, by name
         self._ever: dict[object, bool] = {}  # whether there is ever a gap between reservations
 
     def consider(self, job: Job) -> None:
@@ -188,7 +190,8 @@ class _Planner:
         length = self._rules.length(job)
         why = self._refusal(job, length)
         if why is not None:
-            self._rules.rule_out(job, 0.0 if why in (reasons.QUOTA, reasons.NEVER_QUOTA) else length.seconds, True)
+            least = 0.0 if why in (reasons.QUOTA, reasons.NEVER_QUOTA) else length.seconds
+            self._rule_out(job, least, personal=True)
         else:
             if known is None or length.seconds < known.length:
                 found = self._place(job, length)
@@ -209,7 +212,7 @@ class _Planner:
         if ledger is not None and not ledger.admits(spec):
             return reasons.QUOTA if ledger.can_ever(spec) else reasons.NEVER_QUOTA
         if self._room.windows:
-            key = shape(spec), spec.user, length.seconds
+            key = shape(spec), owner_of(spec), length.seconds
             if key not in self._ever:
                 self._ever[key] = reservation_gaps.can_ever(self._room, spec, length.seconds)
             if not self._ever[key]:
@@ -222,14 +225,23 @@ class _Planner:
         failure = _Failure(length.seconds if why in (reasons.PRIORITY, reasons.RESERVATION) else 0.0, why)
         key = self._key(job.spec)
         self._failed[key] = failure
-        self._rules.rule_out(job, failure.length, key[1] is not None)
+        self._rule_out(job, failure.length, personal=key[1] is not None)
         return failure
 
-    def _key(self, spec: Spec) -> tuple[object, str | None]:
+    def _rule_out(self, job: Job, length: float, *, personal: bool) -> None:
+        """Not where reservations tell its user from another who has, or had, the name."""
+        if self._namesakes is None:
+            named = {each.owner for each in self._room.windows if each.uid is not None}
+            self._namesakes = {name: {uid for other, uid in named if other == name} for name, _ in named}
+        ids = self._namesakes.get(job.spec.user) if personal else None
+        if ids is None or ids == {job.spec.uid}:
+            self._rules.rule_out(job, length, personal)
+
+    def _key(self, spec: Spec) -> tuple[object, Owner | None]:
         """The key of known failures; includes the user if the owner matters."""
         ledger = self._rules.ledger
         is_personal = bool(self._room.windows) or (ledger is not None and ledger.is_needed)
-        return shape(spec), spec.user if is_personal else None
+        return shape(spec), owner_of(spec) if is_personal else None
 
     def _place(self, job: Job, length: Length, look: Look | None = None) -> tuple[int, ...] | str:
         """The GPUs that a job can have now, or why it cannot start; prefers those of a `look`."""
@@ -424,7 +436,8 @@ class _Planner:
     def _shorter(self, job: Job) -> tuple[float | None, float | None]:
         spec, room = job.spec, self._room
         most = inf if spec.time_limit is None else spec.time_limit
-        edges = {each.start for each in room.windows if each.user != spec.user} | set(room.kept_times())
+        owner = owner_of(spec)
+        edges = {each.start for each in room.windows if not each.is_for(owner)} | set(room.kept_times())
         slack = self._end(spec, Length(0.0), room.now) - room.now
         for at in sorted((at - slack for at in edges if LEAST <= at - slack - room.now < most), reverse=True):
             length = Length(at - room.now)

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
+from gflowd.core.planning.reservations import is_same
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gflowd.core.job.model import Spec
     from gflowd.core.planning.capacity import Capacity, Device
-    from gflowd.core.planning.reservations import Window
+    from gflowd.core.planning.reservations import Owner, Window
 
 OVERDUE = 1.0  # seconds within which an overdue job is expected to end
 WEEK = 7 * 86400.0  # seconds, after which all repeating reservations have repeated
@@ -39,6 +41,12 @@ class Hold:
     gpus: tuple[int, ...]
     shared_mb: int | None = None
     certain: bool = True
+    uid: int | None = None
+
+    @property
+    def owner(self) -> Owner:
+        """Whose it is."""
+        return self.user, self.uid
 
     def is_over(self, at: float, *, certain: bool) -> bool:
         """Whether it has ended by then: for certain, or as expected."""
@@ -48,7 +56,19 @@ class Hold:
 def hold(spec: Spec, gpus: tuple[int, ...], end: float, *, certain: bool = True) -> Hold:
     """What a job with these GPUs holds."""
     shared_mb = spec.gpu_memory_mb or 0 if spec.shared else None
-    return Hold(spec.user, end, spec.cpus, spec.memory_mb or 0, gpus, shared_mb, certain)
+    return Hold(spec.user, end, spec.cpus, spec.memory_mb or 0, gpus, shared_mb, certain, spec.uid)
+
+
+def owner_of(spec: Spec) -> Owner:
+    """Whose a job is."""
+    return spec.user, spec.uid
+
+
+def _owners(windows: Iterable[Window]) -> set[Owner]:
+    """For whom they are; one whose id only some of them tell is one user."""
+    found = {each.owner for each in windows}
+    known = {name for name, uid in found if uid is not None}
+    return {(name, uid) for name, uid in found if uid is not None or name not in known}
 
 
 def _gone(spec: Spec, until: float) -> float:
@@ -168,7 +188,7 @@ class Occupancy:
         """The GPUs that `spec` could use from `at` to `until`: those reserved for its user first, then the fullest if
         it shares, then by index. With `reserved`, also those that are kept or reserved for others.
         """
-        ours, theirs = (set[int](), set[int]()) if reserved else self._reserved(spec.user, at, _gone(spec, until))
+        ours, theirs = (set[int](), set[int]()) if reserved else self._reserved(owner_of(spec), at, _gone(spec, until))
         later = [] if reserved or at <= self.now else self._during(at, until, certain=certain)
         found = []
         for device in self._that_suit(spec):
@@ -221,10 +241,11 @@ class Occupancy:
         """Whether the reservations by count are still met if `spec` also has these GPUs from `at` until `until`."""
         if not self.windows:
             return True
-        counted = [each for each in self._overlapping(spec.user, at, _gone(spec, until)) if each.gpu_list is None]
+        owner = owner_of(spec)
+        counted = [each for each in self._overlapping(owner, at, _gone(spec, until)) if each.gpu_list is None]
         taken = set(gpus)
         return not counted or all(
-            self._is_met([each for each in counted if each.start <= when < each.end], spec.user, taken, when, certain)
+            self._is_met([each for each in counted if each.start <= when < each.end], owner, taken, when, certain)
             for when in {at, *(each.start for each in self.windows if at < each.start < _gone(spec, until))}
         )
 
@@ -252,7 +273,8 @@ class Occupancy:
         """
         ends = {each.end for each in self._holds if each.certain or not certain}
         ends.update(each.end for each in self._kept[certain])
-        times = sorted(ends | {each.end for each in self.windows if each.user != spec.user and each.end > self.now})
+        owner = owner_of(spec)
+        times = sorted(ends | {each.end for each in self.windows if not each.is_for(owner) and each.end > self.now})
 
         def fits(at: float) -> bool:
             return self.fits(spec, at, at + length, certain=certain) and (admits is None or admits(at))
@@ -337,32 +359,33 @@ class Occupancy:
             ))  # fmt: skip
         return min(cpus for cpus, _ in found), min(memory_mb for _, memory_mb in found)
 
-    def _overlapping(self, user: str, at: float, until: float) -> list[Window]:
+    def _overlapping(self, owner: Owner, at: float, until: float) -> list[Window]:
         """The reservations of others in a span of time."""
-        return [each for each in self.windows if each.user != user and each.start < until and each.end > at]
+        return [each for each in self.windows if each.start < until and each.end > at and not each.is_for(owner)]
 
-    def _reserved(self, user: str, at: float, until: float) -> tuple[set[int], set[int]]:
-        """The indices that are reserved for `user` at `at`, and those reserved for others at any time until `until`."""
+    def _reserved(self, owner: Owner, at: float, until: float) -> tuple[set[int], set[int]]:
+        """The indices that are reserved for `owner` at `at`, and those of others at any time until `until`."""
         if not self.windows:
             return set(), set()
         ours = {
             index
             for each in self.windows
-            if each.user == user and each.start <= at < each.end
+            if each.start <= at < each.end and each.is_for(owner)
             for index in each.gpu_list or ()
         }
-        return ours, {index for each in self._overlapping(user, at, until) for index in each.gpu_list or ()}
+        return ours, {index for each in self._overlapping(owner, at, until) for index in each.gpu_list or ()}
 
-    def _is_met(self, counted: list[Window], user: str, taken: set[int], when: float, certain: bool) -> bool:  # noqa: FBT001
+    def _is_met(self, counted: list[Window], asker: Owner, taken: set[int], when: float, certain: bool) -> bool:  # noqa: FBT001
         """Whether at `when` enough GPUs are free for the reservations by count, less those that their owners use."""
-        holders = {index: {user} for index in taken}
+        holders = {index: {asker} for index in taken}
         for index, held in self._on.items():
             for each in held:
                 if when <= self.now or not each.is_over(when, certain=certain):
-                    holders.setdefault(index, set()).add(each.user)
+                    holders.setdefault(index, set()).add(each.owner)
         wanted = 0
-        for owner in {each.user for each in counted}:
-            reserved = sum(each.gpus for each in counted if each.user == owner)
-            wanted += max(0, reserved - sum(users == {owner} for users in holders.values()))
+        for owner in _owners(counted):
+            reserved = sum(each.gpus for each in counted if each.is_for(owner))
+            used = sum(all(is_same(owner, each) for each in users) for users in holders.values())
+            wanted += max(0, reserved - used)
         listed = {index for each in self.windows if each.start <= when < each.end for index in each.gpu_list or ()}
         return sum(index not in holders and index not in listed for index in self._on) >= wanted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from gflowd.core.planning.occupancy import LONGER, WEEK, Occupancy
+from gflowd.core.planning.occupancy import LONGER, WEEK, Occupancy, owner_of
 
 if TYPE_CHECKING:
     from gflowd.core.job.model import Spec
@@ -15,7 +15,7 @@ LEAST = 60.0  # seconds: no shorter limit is suggested, and none more precise
 
 def can_ever(room: Occupancy, spec: Spec, length: float) -> bool:
     """Whether there is such a gap for `length` seconds, once everything else in `room` has ended."""
-    coming = [each for each in room.windows if each.again and each.user != spec.user]
+    coming = [each for each in room.windows if each.again and not each.is_for(owner_of(spec))]
     if not coming or not spec.gpus:
         return True
     every = [device.index for device in room.capacity.gpus or ()]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from typing import Any, Final
 
+    Owner = tuple[str, int | None]  # the name of a user, and the id where it is known
+
 PENDING, ACTIVE, COMPLETED, CANCELLED = STATUSES = ("pending", "active", "completed", "cancelled")
 DAY = 86400  # seconds, on the wall
 PERIODS = {"daily": 1, "weekly": 7}  # days
@@ -30,11 +32,13 @@ MOST_EDGES = 16  # each wakes the scheduler, which then posts the next ones
 class Reservation(Value):
     """`gpus` counts any GPUs, 0 where `gpu_list` names them; `start` is the first window's, `duration` in seconds.
 
-    `repeat` is None, daily or weekly. `created_by` and `user`, for whom it is, are names of users.
+    `repeat` is None, daily or weekly. `created_by` and `user`, for whom it is, are names of users; `creator_uid` and
+    `uid` their ids on a machine of many users, where a name may be given to somebody else. None: not known.
     """
 
     __slots__ = (
-        "cancelled_at", "created_at", "created_by", "duration", "gpu_list", "gpus", "id", "repeat", "start", "user",
+        "cancelled_at", "created_at", "created_by", "creator_uid", "duration", "gpu_list", "gpus", "id", "repeat",
+        "start", "uid", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 -- one argument per thing that a reservation says
@@ -50,6 +54,8 @@ class Reservation(Value):
         gpu_list: tuple[int, ...] | None = None,
         repeat: str | None = None,
         cancelled_at: float | None = None,
+        uid: int | None = None,
+        creator_uid: int | None = None,
     ) -> None:
         self.id: Final = id
         self.user: Final = user
@@ -61,12 +67,16 @@ class Reservation(Value):
         self.created_at: Final = created_at
         self.created_by: Final = created_by
         self.cancelled_at: Final = cancelled_at
+        self.uid: Final = uid
+        self.creator_uid: Final = creator_uid
 
 
 class Window(Value):
-    """One occurrence of reservation `id`, from `start` to just before `end`; `again`: there is always another."""
+    """One occurrence of reservation `id`, from `start` to just before `end`; `again`: there is always another. It is
+    for `user`, with the id `uid` if that is known.
+    """
 
-    __slots__ = ("again", "end", "gpu_list", "gpus", "id", "start", "user")
+    __slots__ = ("again", "end", "gpu_list", "gpus", "id", "start", "uid", "user")
 
     def __init__(
         self,
@@ -78,6 +88,7 @@ class Window(Value):
         gpus: int,
         gpu_list: tuple[int, ...] | None,
         again: bool = False,
+        uid: int | None = None,
     ) -> None:
         self.id: Final = id
         self.again: Final = again
@@ -86,6 +97,21 @@ class Window(Value):
         self.end: Final = end
         self.gpus: Final = gpus
         self.gpu_list: Final = gpu_list
+        self.uid: Final = uid
+
+    @property
+    def owner(self) -> Owner:
+        """For whom it is."""
+        return self.user, self.uid
+
+    def is_for(self, owner: Owner) -> bool:
+        """Whether it is for them."""
+        return is_same(self.owner, owner)
+
+
+def is_same(one: Owner, other: Owner) -> bool:
+    """Whether these are one user: by name, and by id where both are known."""
+    return one[0] == other[0] and (one[1] == other[1] or one[1] is None or other[1] is None)
 
 
 def reserved_now(windows: Iterable[Window], wall: float) -> dict[int, str]:
@@ -179,6 +205,7 @@ def _occurrences(reservation: Reservation, since: float, zone: tzinfo | None) ->
                 gpus=reservation.gpus,
                 gpu_list=reservation.gpu_list,
                 again=reservation.repeat is not None and over is None,
+                uid=reservation.uid,
             )
 
 

@@ -8,6 +8,7 @@ import pytest
 from asking import ADA, ADAS, BOB, NEW, NOW, OPERATOR, Records, ask
 
 from gflowd.core.errors import Refused
+from gflowd.core.judging.peer import Peer
 from gflowd.core.judging.policy import EVERYONE, Policy
 from gflowd.core.request.validation import Limits
 
@@ -19,9 +20,13 @@ OPEN = Policy(reserve=EVERYONE)
 def test_a_reservation_is_made_by_who_asks_when_that_is() -> None:
     for number in (1, NEW):
         [made] = ask(["reservation", number, WANTED], peer=OPERATOR)
-        assert made == ("reservation", 1, {**WANTED, "created_at": NOW, "created_by": "op"})
+        assert made == ("reservation", 1, {**WANTED, "created_at": NOW, "created_by": "op", "creator_uid": 1003})
     [(_, number, value)] = ask(["reservation", NEW, WANTED], of=Records(reservation={4: MADE}), policy=OPEN)
-    assert (number, value["created_by"]) == (5, "ada")
+    assert (number, value["created_by"], value["creator_uid"], value["uid"]) == (5, "ada", 1001, 1001)
+    [(_, _, value)] = ask(["reservation", NEW, {**WANTED, "uid": 7, "creator_uid": 7}], policy=OPEN)
+    assert (value["uid"], value["creator_uid"]) == (1001, 1001), "whatever is said"
+    [(_, _, value)] = ask(["reservation", NEW, {**WANTED, "uid": 1001}], peer=OPERATOR)
+    assert (value["user"], value["uid"], value["creator_uid"]) == ("ada", 1001, 1003)
     assert ask(["reservation", 1, {**WANTED, "start": NOW - 5}], peer=OPERATOR), "now, when it was asked for"
 
 
@@ -59,6 +64,19 @@ def test_a_reservation_is_cancelled_now_and_removed_when_it_is_long_over() -> No
     [(_, _, value)] = ask(["reservation", 4, {**MADE, "cancelled_at": 5.0}], of=records, policy=OPEN)
     assert value == {**MADE, "cancelled_at": NOW}
     assert ask(["reservation", 2, None], of=records, policy=OPEN) == [("reservation", 2, None)]
+
+
+def test_a_reservation_stays_with_who_made_it_when_the_name_is_somebody_elses() -> None:
+    known = {**MADE, "uid": 1001, "creator_uid": 1001}
+    records = Records(reservation={4: known})
+    namesake = Peer(1077, "ada")
+    with pytest.raises(Refused, match="only operators may cancel reservation 4 of ada"):
+        ask(["reservation", 4, {**known, "cancelled_at": 5.0}], of=records, policy=OPEN, peer=namesake)
+    forgetful = {**MADE, "cancelled_at": 5.0}  # of a gflowctl that knows of no ids
+    [(_, _, value)] = ask(["reservation", 4, forgetful], of=records, policy=OPEN)
+    assert value == {**known, "cancelled_at": NOW}
+    full = Records(reservation={number: {**known, "start": 1e6 + 60 * number} for number in range(1, 21)})
+    assert ask(["reservation", 21, {**WANTED, "start": 2e6}], of=full, policy=OPEN, peer=namesake)
 
 
 def test_one_user_has_only_so_many_reservations() -> None:

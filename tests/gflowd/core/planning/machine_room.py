@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from math import inf
 
@@ -15,6 +14,7 @@ from gflowd.core.planning import backfill
 from gflowd.core.planning.backfill import Plan, Promise, Rules, limit_or_guess
 from gflowd.core.planning.capacity import Capacity, Device
 from gflowd.core.planning.occupancy import Hold, Occupancy, hold
+from gflowd.core.planning.reservations import Window
 from gflowd.core.queue.order import band
 
 DEVICES = tuple(Device(index, "A100" if index < 2 else "H100", 100 * (index + 1)) for index in range(4))
@@ -24,14 +24,20 @@ NOW = 1000.0
 HOUR, DAY = 3600.0, 86400.0
 
 
-@dataclass(frozen=True)
-class Reserved:
-    user: str
-    start: float
-    end: float
-    gpus: int = 0
-    gpu_list: tuple[int, ...] | None = None
-    again: bool = False
+class Reserved(Window):
+    """A window of some reservation."""
+
+    def __init__(
+        self,
+        user: str,
+        start: float,
+        end: float,
+        gpus: int = 0,
+        gpu_list: tuple[int, ...] | None = None,
+        again: bool = False,
+        uid: int | None = None,
+    ) -> None:
+        super().__init__(id=0, user=user, start=start, end=end, gpus=gpus, gpu_list=gpu_list, again=again, uid=uid)
 
 
 def job(job_id: int, wish: Wish | None = None, **fields: object) -> Job:

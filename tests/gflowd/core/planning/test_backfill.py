@@ -386,6 +386,27 @@ def test_a_gpu_that_is_reserved_is_given_to_its_user_alone_and_first() -> None:
     assert started(plan(jobs, windows=windows)) == [(1, (1,)), (2, (0, 2)), (3, (3,))]
 
 
+def test_who_has_the_name_of_somebody_else_by_now_inherits_no_reservation() -> None:
+    """Nor stands in the way of who it is for: what cannot start is ruled out by name for others alone."""
+    out: list[int] = []
+    old, new = (job(number, gpus=1, user="ada", uid=uid) for number, uid in ((1, 1001), (2, 1077)))
+
+    def starts(*windows: Reserved) -> list[int]:
+        out.clear()
+        rules = Rules(100, rule_out=lambda each, *_: out.append(each.id))
+        made = backfill.plan([old, new], Occupancy(BIG, (0, 1, 2, 3), NOW, windows), rules)
+        return [number for number, _ in started(made)]
+
+    every = (0, 1, 2, 3)
+    assert starts(Reserved("ada", NOW, NOW + HOUR, gpu_list=every, uid=1077)) == [2]
+    assert out == []
+    assert starts(Reserved("ada", NOW, NOW + HOUR, gpu_list=every, uid=1001)) == [1]
+    assert starts(Reserved("ada", NOW, NOW + HOUR, gpu_list=every)) == [1, 2], "as it was made before ids were kept"
+    assert starts(Reserved("bob", NOW, NOW + HOUR, gpu_list=every, uid=1001)) == []
+    assert out == [1, 2]
+    assert starts(Reserved("ada", NOW, NOW + HOUR, 4, uid=1077)) == [2]
+
+
 def test_a_job_that_would_run_into_a_reservation_is_not_started_on_what_it_needs() -> None:
     windows = [Reserved("v", NOW + HOUR, NOW + 2 * HOUR, gpu_list=(0, 1, 2, 3))]
     made = plan([job(1, gpus=1), job(2, gpus=1, time_limit=HOUR)], windows=windows)

@@ -37,6 +37,18 @@ def test_the_end_of_a_reservation_is_an_end_as_well() -> None:
     assert made.earliest(job(1, gpus=4).spec, 1.0) == NOW + 5
 
 
+def test_reservations_by_count_are_used_by_whom_they_are_for_and_by_no_namesake() -> None:
+    """One user has two, of which the older one does not tell the id."""
+    windows = (Reserved("v", NOW, NOW + 9, 1), Reserved("v", NOW, NOW + 9, 1, uid=7))
+    spec = job(1, gpus=1).spec
+    for uid, is_theirs in ((7, True), (8, False)):
+        made = room(Hold("v", NOW + 5, 0, 0, (0, 1), uid=uid), windows=windows)
+        assert made.leaves_enough(spec, (3,), NOW, NOW + 5) == is_theirs
+    made = room(Hold("v", NOW + 5, 0, 0, (0,), uid=7), windows=windows)
+    assert made.leaves_enough(spec, (2, 3), NOW, NOW + 5)
+    assert not made.leaves_enough(spec, (1, 2, 3), NOW, NOW + 5), "one is in use, the other is still to be had"
+
+
 def test_a_gpu_that_is_held_but_not_available_is_nobody_elses_business() -> None:
     made = Occupancy(BIG, (1, 2), NOW)
     made.take(Hold("u", inf, 1, 0, (0, 1)))
