@@ -13,6 +13,7 @@ from gflowd import __version__, paths
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.gateway.protocol import TAIL_LIMIT
 from gflowd.core.job.records import HEADER
+from gflowd.effects.cluster.intents import BATCHES, DIRECTORY, STATE_ID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def _files(context: Context, *, logs: bool) -> Iterator[tuple[str, str]]:
             place = state.kept(folder, uid)
             for name in filter(_IS_CONTENT, _listed(place)):
                 yield "/".join((folder, *(() if uid is None else (str(uid),)), name)), os.path.join(place, name)
+    yield f"{DIRECTORY}/{STATE_ID}", state.path(DIRECTORY, STATE_ID)  # after the snapshot: what has ended since is gone
+    for name in _listed(state.path(DIRECTORY, BATCHES)):
+        yield f"{DIRECTORY}/{BATCHES}/{name}", state.path(DIRECTORY, BATCHES, name)
     if logs:
         for job in _listed(state.jobs):
             for attempt in _listed(state.path("jobs", job)):

@@ -26,6 +26,7 @@ LARGEST_MANIFEST = 256 << 20  # bytes
 BLOCK = 1 << 20
 NAME = re.compile(
     r"snapshot\.jsonl|options\.json|gflow\.toml|history\.db|(?:env|scripts)/(?:(?:0|[1-9][0-9]{0,9})/)?[0-9a-f]{32}"
+    r"|cluster/id|cluster/batches/[0-9]{1,15}(?:\.[0-9]{1,15}){1,14}\.json"
     r"|jobs/[1-9][0-9]{0,14}/[1-9][0-9]{0,8}/log(?:\.cut)?",
     re.ASCII,
 )

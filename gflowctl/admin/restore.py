@@ -18,6 +18,7 @@ from gflowd.core.errors import Refused
 from gflowd.core.job.field_rules import LARGEST_WHOLE
 from gflowd.core.job.records import SCHEDULER
 from gflowd.effects import daemon
+from gflowd.effects.cluster.intents import BATCHES, DIRECTORY, IS_STATE_ID, RESTORED, STATE_ID
 from gflowd.effects.gateway import kept_files
 from gflowd.storage.lock import whole_lock
 from gflowd.storage.record_log import Fold
@@ -62,6 +63,7 @@ def restore(context: Context, path: str, *, force: bool, with_config: bool) -> R
             fold = _fold(context, os.path.join(staging, "snapshot.jsonl"))
             _refuse_to_replace(state, staging, config, force=force)
             kept = _Kept(state.path(f"replaced-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"))
+            _prepare_clusters(state, staging, kept)
             _put_files(state, staging, kept)
             if config is not None:
                 mode = paths.PRIVATE if state.shared is None else paths.PUBLIC
@@ -127,6 +129,34 @@ class _Kept:
         return os.path.join(self.place, name)
 
 
+def _prepare_clusters(state: State, staging: str, kept: _Kept) -> None:
+    """What is known here of jobs on clusters is newer than the backup, unless it is of another state directory. gflowd
+    is told to look there for what is missing here. Raises `Refused` or OSError.
+    """
+    ours, theirs = (_content(os.path.join(root, DIRECTORY, STATE_ID)) for root in (state.root, staging))
+    if theirs is not None and not IS_STATE_ID(theirs):
+        raise Refused(f"the backup is damaged: its {DIRECTORY}/{STATE_ID} is not one of gflow's")
+    if ours is not None and theirs is not None and ours != theirs:
+        os.rename(state.path(DIRECTORY), kept.path(DIRECTORY))
+    if theirs is not None or ours is not None:
+        paths.private_directory(state.path(DIRECTORY))
+        paths.replace_file(state.path(DIRECTORY, RESTORED), b"", durable=True)
+
+
+def _content(path: str) -> str | None:
+    try:
+        return paths.read_private(path).decode(errors="replace").strip()
+    except FileNotFoundError:
+        return None
+
+
+def _is_newer(inside: str, target: str) -> bool:
+    """Whether what is there is to stay: logs, also those that a cluster has, and what was handed over to one."""
+    if inside.startswith("jobs/"):
+        return os.path.lexists(target) or os.path.islink(os.path.dirname(target))
+    return inside.startswith(f"{DIRECTORY}/{BATCHES}/") and os.path.lexists(target)
+
+
 def _put_files(state: State, staging: str, kept: _Kept) -> None:
     """Environments and scripts are named by their content, and existing logs are newer than the backup's."""
     for name in HISTORY:
@@ -138,7 +168,7 @@ def _put_files(state: State, staging: str, kept: _Kept) -> None:
             inside = os.path.relpath(source, staging)
             owner = _owner(state, inside)
             target = state.path(inside) if owner is None else _of_user(state, inside, owner)
-            if inside in ("snapshot.jsonl", "gflow.toml") or (inside.startswith("jobs/") and os.path.lexists(target)):
+            if inside in ("snapshot.jsonl", "gflow.toml") or _is_newer(inside, target):
                 continue
             if owner is not None:  # often on another file system
                 paths.passable_directory(os.path.dirname(target))

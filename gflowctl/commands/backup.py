@@ -1,8 +1,8 @@
 """Write a backup of the queue, its environments and scripts, the history, the settings and the configuration.
 
 FILE is a tar archive that only its owner can read, because environments may hold secrets. The daemon may keep running;
-the backup holds the queue as it was at one instant. gflowctl restore restores a backup. Where gflowd is for all users,
-only root makes and restores backups, without logs.
+the backup holds the queue as it was at one instant, and what was handed over to clusters. gflowctl restore restores a
+backup. Where gflowd is for all users, only root makes and restores backups, without logs.
 """
 
 from __future__ import annotations

@@ -6,8 +6,10 @@ after it if the old queue is missing.
 
 Jobs that ran when the backup was made and are still running go on. Those that are gone, after a reboot or on another
 machine, fail as Zombie when gflowd starts, or are retried if they asked for that. Jobs that were queued then are queued
-again, including those that have run since and whose directory is missing. A backup of another machine needs gflowd
-start --adopt. A backup decides which commands are run: restore only one that you trust.
+again, including those that have run since and whose directory is missing. Jobs that a cluster has are found there
+again, with their results, and run no second time; for that the directory of the cluster must be as gflowd left it. A
+backup of another machine needs gflowd start --adopt. A backup decides which commands are run: restore only one that you
+trust.
 """
 
 from __future__ import annotations

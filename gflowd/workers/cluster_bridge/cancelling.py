@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from gflowd.core.execution import stop_ladder
 from gflowd.core.execution.stop_ladder import KILL
-from gflowd.effects.attempt import jobdir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.moment import Moment
     from gflowd.effects.cluster.call import Call
+    from gflowd.effects.cluster.reach import Reach
     from gflowd.workers.cluster_bridge.programs import Programs
 
 WAITS = "PENDING"  # the step, and Slurm's word, for what is to end only while it waits
@@ -29,8 +29,9 @@ AGAIN, LONGEST = 5.0, 300.0  # seconds before scancel is called again for a job 
 class Cancelling:
     """Of one cluster. Mutable: remembers when scancel is due again."""
 
-    def __init__(self, programs: Programs) -> None:
+    def __init__(self, programs: Programs, reach: Reach) -> None:
         self._programs = programs
+        self._reach = reach
         self._next: dict[Key, tuple[str, float, float]] = {}  # of which step, when, and the wait after that
         self._waited: dict[Key, float] = {}  # when one that was to stop was last taken to wait
         self._due: dict[str, dict[Key, str]] = {}  # by step: the ids of attempts
@@ -60,7 +61,7 @@ class Cancelling:
             self._repeat(KILL, job.key, cluster_id, now)
             return
         with contextlib.suppress(OSError):
-            if jobdir.mark(directory, due[-1]):
+            if self._reach.ask("mark", directory, due[-1]):
                 self._due.setdefault(due[-1], {})[job.key] = cluster_id
 
     def _repeat(self, step: str, key: Key, cluster_id: str, now: Moment) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from gflowd import log
 from gflowd.core.cluster import batches, refusals, submission
 from gflowd.core.errors import GflowError
-from gflowd.effects import files
 from gflowd.effects.cluster.intents import ALONE, Intent
 
 if TYPE_CHECKING:
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.effects.cluster.call import Call
     from gflowd.effects.cluster.intents import Intents
+    from gflowd.effects.cluster.reach import Reach
+    from gflowd.paths import State
     from gflowd.workers.cluster_bridge.programs import Programs
-    from gflowd.workers.cluster_bridge.remote_setup import RemoteSetup
 
 AT_A_TIME = 50  # directories that are written in one tick
 NEW, CALLED, UNSURE, GIVEN = "new", "called", "unsure", "given"  # how far an intent is
@@ -43,10 +43,11 @@ class Handover:
     """
 
     def __init__(
-        self, cluster: Cluster, setup: RemoteSetup, intents: Intents, programs: Programs, who: tuple[str, str]
+        self, cluster: Cluster, place: State, reach: Reach, intents: Intents, programs: Programs, who: tuple[str, str]
     ) -> None:
         self._cluster = cluster
-        self._setup = setup
+        self._place = place
+        self._reach = reach
         self._kept = intents
         self._programs = programs
         self._who = who
@@ -98,7 +99,7 @@ class Handover:
             mark=submission.mark(*self._who, batch.name),
             words=submission.words(batch.first, self._cluster, offer, now.wall),
             throttle=batch.throttle,
-            script=os.path.join(self._setup.place.root, "batches", f"{batch.name}.sh"),
+            script=os.path.join(self._place.root, "batches", f"{batch.name}.sh"),
             members=dict(batch.tasks) or {ALONE: batch.keys[0]},
         )
 
@@ -143,13 +144,13 @@ class Handover:
         return bool(self._queue)
 
     def _prepare(self, keys: list[Key], live: dict[Key, LiveJob]) -> None:
-        if not os.path.isdir(self._cluster.directory):
+        if not self._reach.ask("is_shared_there"):
             raise FileNotFoundError(2, "there is no such directory", self._cluster.directory)
         for key in keys:
             job = live[key].job
             try:
                 if job is not None and job.run is not None:
-                    self._setup.prepare(job, job.run)
+                    self._reach.ask("prepare", job, job.run)
                 self._prepared.add(key)
             except GflowError as error:
                 self.refused[key] = str(error)
@@ -158,9 +159,8 @@ class Handover:
     def _begin(self, intent: Intent, live: dict[Key, LiveJob], now: Moment) -> None:
         first = next((job for key in intent.members.values() if (job := live[key].job) is not None), None)
         if first is not None and os.path.basename(intent.script) == f"{intent.batch}.sh":
-            os.makedirs(os.path.dirname(intent.script), mode=0o700, exist_ok=True)
-            directories = {max(task, 0): self._setup.place.attempt(*key) for task, key in intent.members.items()}
-            files.replace(intent.script, submission.script(directories, first.spec), 0o700)
+            directories = {max(task, 0): self._place.attempt(*key) for task, key in intent.members.items()}
+            self._reach.ask("write_script", intent.script, submission.script(directories, first.spec))
         self._kept.save(intent, durable=True)  # not before: one that is found later may have been called
         self._queue.popleft()
         self.state[intent.batch], self._calling = CALLED, intent

@@ -5,7 +5,6 @@ A cluster that does not answer has said nothing: what was seen last stays, and i
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,12 +26,14 @@ if TYPE_CHECKING:
     from gflowd.core.moment import Moment
     from gflowd.effects.cluster.call import Answer, Call
     from gflowd.effects.cluster.intents import Intent, Intents
-    from gflowd.workers.cluster_bridge.remote_setup import RemoteSetup
+    from gflowd.effects.cluster.reach import Reach
+    from gflowd.paths import State
 
 GOOD_POLLS = 3  # that do not show an attempt before it is believed that the cluster does not have it
 MIN_JOB_AGE = 300.0  # seconds for which it remembers what has ended, unless it says otherwise
 LATE = 10.0  # seconds after the end by the cluster's word until a missing exit record is given up
 LOOK_AGAIN = 0.2  # seconds: for a record that is not there yet
+UNREAD = 1.0  # seconds until what could not be read is read again
 OFFER_EVERY = 300.0  # seconds
 LONGEST_WAIT = 300.0  # seconds between two questions to a cluster that does not answer
 CALLS = ("squeue", "sinfo", "scontrol")
@@ -62,6 +63,7 @@ class Told:
     """What the cluster has said last."""
 
     rows: dict[str, dict[int, list[Row]]] = field(default_factory=dict)  # by mark and task
+    by_id: dict[str, Row] = field(default_factory=dict)
     offer: Offer | None = None
     max_array: int | None = None
     min_age: float = MIN_JOB_AGE
@@ -70,12 +72,13 @@ class Told:
 class Mirror:
     """Mutable. `trouble`: why nothing is known of the cluster now."""
 
-    def __init__(self, cluster: Cluster, setup: RemoteSetup, intents: Intents, who: tuple[str, str]) -> None:
+    def __init__(self, cluster: Cluster, place: State, reach: Reach, intents: Intents, who: tuple[str, str]) -> None:
         self._cluster = cluster
-        self._setup = setup
+        self._place = place
+        self._reach = reach
         self._programs = Programs(cluster)
-        self._handover = Handover(cluster, setup, intents, self._programs, who)
-        self._cancelling = Cancelling(self._programs)
+        self._handover = Handover(cluster, place, reach, intents, self._programs, who)
+        self._cancelling = Cancelling(self._programs, reach)
         self._questions = {name: Question() for name in CALLS}
         self._accounting = Accounting(self._programs)
         self._watches: dict[Key, Watch] = {}
@@ -93,11 +96,12 @@ class Mirror:
     @property
     def unreachable(self) -> str | None:
         """Why nothing is known of it, or nothing can be handed over."""
-        why = self.trouble or self._handover.trouble
+        why = self.trouble or self._reach.trouble or self._handover.trouble
         return None if why is None else why.splitlines()[-1]
 
     def tick(self, jobs: dict[Key, LiveJob], now: Moment) -> dict[Key, Sight]:
         """Goes on with everything; returns what is seen of each attempt."""
+        self._reach.turn()
         self._handover.forget_all_but(jobs)
         self._cancelling.forget_all_but(set(jobs))
         self._accounting.forget_all_but(set(jobs))
@@ -107,7 +111,10 @@ class Mirror:
         found = {}
         for key, job in jobs.items():
             watch = self._watches[key]
-            watch.sight = self._sight(job, watch, now) or watch.sight
+            try:
+                watch.sight = self._sight(job, watch, now) or watch.sight
+            except OSError:  # of the directory there, which says nothing now
+                self._look_again = now.mono + UNREAD
             if watch.sight is not None:
                 found[key] = watch.sight
         waiting = [job for job in jobs.values() if job.job is not None and job.why is None and job.key not in found]
@@ -151,7 +158,9 @@ class Mirror:
         self._failures, self.trouble = 0, None
         question.due = now.mono + self._cluster.poll_interval
         rows: dict[str, dict[int, list[Row]]] = {}
+        self._told.by_id = {}
         for row in listing.jobs(answer.said):
+            self._told.by_id[row.raw_id] = row
             task = ALONE if row.task is None else row.task
             rows.setdefault(row.mark, {}).setdefault(task, []).append(row)
         self._told.rows = rows
@@ -217,12 +226,12 @@ class Mirror:
         return self._not_handed_over(job, now) if place is None else self._handed_over(job, watch, *place, now)
 
     def _handed_over(self, job: LiveJob, watch: Watch, intent: Intent, task: int, now: Moment) -> Sight | None:
-        directory = self._setup.place.attempt(*job.key)
+        directory = self._place.attempt(*job.key)
         row = self._row(intent, task, directory)
         if job.why is not None:
             if self._handover.stop(job.key):
                 return self._not_handed_over(job, now)
-            self._stop(job, watch, row, intent.id_of(task), directory, now)
+            self._stop(job, watch, row, intent.id_of(task) if row is None else row.seen.cluster_id, directory, now)
         why = self._handover.refusals.get(intent.batch)
         if why is not None and (watch.absent if row is None else row.seen.reason == states.REFUSED):
             return states.refused(why)
@@ -241,27 +250,25 @@ class Mirror:
         return self._barred(job, now)
 
     def _barred(self, job: LiveJob, now: Moment) -> Sight | None:
-        try:
-            self._setup.bar(job.key, job.why or "")
-        except OSError:
-            self._look_again = now.mono + 1.0
-            return None
+        self._reach.ask("bar", job.key, job.why or "")
         return states.never_began(now.wall)
 
     def _lost(self, job: LiveJob, now: Moment) -> Sight | None:
         """One that the cluster was given, as the snapshot says, and that we have no intent of."""
         if job.cluster_id is None:
             return None
-        found = written.observation(self._setup.place.attempt(*job.key))
+        found: Observation = self._reach.ask("seen", self._place.attempt(*job.key))
         return self._forgotten(job.key, found, job.cluster_id, now)
 
     def _row(self, intent: Intent, task: int, directory: str) -> Row | None:
-        """The one that counts of those that the cluster shows: which has begun, if one has."""
+        """The one that counts of those that the cluster shows: which has begun, if one has. After a restore that may
+        be one with another mark, beside which ours has ended at once.
+        """
         rows = self._told.rows.get(intent.mark, {}).get(task, [])
-        if len(rows) < 2:
+        if not rows or (len(rows) == 1 and not listing.is_over(rows[0].seen)):
             return rows[0] if rows else None
-        real = written.real_id(directory)
-        return next((row for row in rows if row.raw_id == real), rows[-1])
+        real = self._reach.ask("real_id", directory)
+        return self._told.by_id.get(real or "", rows[-1])
 
     def _of_row(self, row: Row, watch: Watch, directory: str, now: Moment) -> Sight | None:
         seen = row.seen
@@ -270,9 +277,8 @@ class Mirror:
             return before
         if listing.is_waiting(seen):
             return states.sight(seen, written.NOTHING, is_late=False)
-        written.look_afresh(directory)
         is_late = watch.over_at is not None and now.mono >= watch.over_at + LATE and self._is_directory_there()
-        sight = states.sight(seen, written.observation(directory), is_late=is_late)
+        sight = states.sight(seen, self._reach.ask("seen", directory), is_late=is_late)
         if sight is not None and sight.end is None and listing.is_over(seen):
             watch.over_at = watch.over_at or now.mono
             self._look_again = now.mono + LOOK_AGAIN
@@ -283,10 +289,9 @@ class Mirror:
     ) -> Sight | None:
         """The cluster has forgotten it, or never had it. What has begun is not begun again."""
         if not self._is_directory_there():
-            self._look_again = now.mono + 1.0
+            self._look_again = now.mono + UNREAD
             return None
-        written.look_afresh(directory)
-        found = written.observation(directory)
+        found: Observation = self._reach.ask("seen", directory)
         has_ended = found.status is not None or found.trouble is not None
         was_never_given = self._handover.state[intent.batch] == UNSURE and cluster_id is None
         was_just_seen = watch.seen_at is not None and now.mono - watch.seen_at < self._told.min_age
@@ -310,13 +315,14 @@ class Mirror:
 
     def _is_directory_there(self) -> bool:
         """Whether what is not in it was not written; one that is not mounted says nothing."""
-        return os.path.isdir(self._setup.place.root)
+        there: bool = self._reach.ask("is_there")
+        return there
 
     def _again(self, key: Key, intent: Intent, now: Moment) -> None:
         try:
             self._handover.again(key)
         except OSError:
-            self._look_again = now.mono + 1.0
+            self._look_again = now.mono + UNREAD
             return
         for each in (*intent.members.values(), key):
             self._watches[each].absent = 0
@@ -333,6 +339,19 @@ class Mirror:
         waits = not at_work and (row is None or row.seen.state == WAITS)
         self._cancelling.stop(job, cluster_id, directory, now, waits=waits, at_work=at_work)
 
+    # what is no longer needed there
+
+    def link_again(self, after: int) -> int | None:
+        """As `Place.link_again`."""
+        done: int | None = self._reach.ask("link_again", after)
+        return done
+
+    def sweep(self) -> tuple[list[str], bool]:
+        """As `Place.sweep`."""
+        live = {job_id for job_id, _ in self._watches}
+        found: tuple[list[str], bool] = self._reach.ask("sweep", live)
+        return found
+
     # the loop's
 
     def descriptors(self) -> Iterator[int]:
@@ -340,6 +359,7 @@ class Mirror:
         calls = [self._handover.call, self._cancelling.call, self._accounting.call]
         calls += [each.call for each in self._questions.values()]
         yield from (call.fd for call in calls if call is not None and call.fd is not None)
+        yield from self._reach.descriptors()
 
     def wakes(self, now: Moment) -> Iterator[float]:
         """When to go on."""
@@ -347,6 +367,7 @@ class Mirror:
             yield now.mono
         if self._look_again is not None:
             yield self._look_again
+        yield from self._reach.wakes(now.mono)
         yield from self._handover.wakes()
         yield from self._cancelling.wakes()
         yield from self._accounting.wakes()
@@ -358,6 +379,7 @@ class Mirror:
 
     def close(self) -> None:
         """Ends the calls that are at work."""
+        self._reach.close()
         self._handover.close()
         self._cancelling.close()
         self._accounting.close()

@@ -12,22 +12,20 @@ from typing import TYPE_CHECKING
 
 from gflowd import log, paths
 from gflowd.core.cluster.sight import Sights
-from gflowd.effects.attempt.removal import Removal
-from gflowd.effects.cluster.intents import Intents
+from gflowd.effects.cluster.intents import BATCHES, DIRECTORY, IS_STATE_ID, RESTORED, STATE_ID, Intents
+from gflowd.effects.cluster.reach import Reach
 from gflowd.workers.base import Turn
 from gflowd.workers.cluster_bridge.mirror import Mirror
+from gflowd.workers.cluster_bridge.place import Place
 from gflowd.workers.cluster_bridge.remote_setup import RemoteSetup
+from gflowd.workers.cluster_bridge.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from gflowd.core.cluster.sight import Sight
     from gflowd.core.execution.observations import Key, LiveJob
     from gflowd.core.moment import Moment
-    from gflowd.paths import State
     from gflowd.workers.base import Wiring
     from gflowd.workers.slots import Slots
-
-SWEEP_EVERY = 3600.0  # seconds
-SWEPT_AT_ONCE = 200  # directories
 
 
 def open(wiring: Wiring) -> Bridge:  # noqa: A001 -- the workers' protocol
@@ -39,22 +37,19 @@ class Bridge:
     """Decision: the sights of all attempts that clusters have."""
 
     def __init__(self, wiring: Wiring) -> None:
-        self._state = wiring.state
         self._log = log.get("cluster_bridge")
-        directory = wiring.state.path("cluster")
+        directory = wiring.state.path(DIRECTORY)
         paths.private_directory(directory)
-        state_id = _state_id(os.path.join(directory, "id"))
-        intents = Intents(os.path.join(directory, "batches"))
+        state_id = _state_id(os.path.join(directory, STATE_ID))
+        intents = Intents(os.path.join(directory, BATCHES))
         self._mirrors: dict[str, Mirror] = {}
-        self._places: list[str] = []
         for name, cluster in wiring.config.clusters.items():
             root = place(cluster.directory, state_id)
             setup = RemoteSetup(wiring.state, wiring.runtime, root)
-            self._mirrors[name] = Mirror(cluster, setup, intents, (paths.machine(), state_id))
-            self._places.append(root)
+            reach = Reach(cluster.directory, Place(cluster.directory, setup, wiring.state))
+            self._mirrors[name] = Mirror(cluster, setup.place, reach, intents, (paths.machine(), state_id))
+        self._upkeep = Upkeep(self._mirrors, os.path.join(directory, RESTORED))
         self._told: dict[str, str] = {}
-        self._sweep_at = float("-inf")
-        self._removal: Removal | None = None
 
     def tick(self, now: Moment, slots: Slots) -> Turn:
         """Goes on with every cluster."""
@@ -75,7 +70,7 @@ class Bridge:
         unreachable = {name: why for name, mirror in self._mirrors.items() if (why := mirror.unreachable) is not None}
         self._tell(unreachable)
         offers = {name: offer for name, mirror in self._mirrors.items() if (offer := mirror.offer) is not None}
-        self._sweep({job.id for job in agenda.remote}, now)
+        wakes.append(self._upkeep.step(now.mono))
         return Turn(Sights(found, unreachable, offers), None, min(wakes, default=None), tuple(watched))
 
     def close(self) -> None:
@@ -92,43 +87,17 @@ class Bridge:
             self._log.info("cluster answers again", cluster=name)
         self._told = unreachable
 
-    def _sweep(self, live: set[int], now: Moment) -> None:
-        """Removes what the clusters' directories hold of jobs that have been removed here. A live one may have its
-        directory there, and none here yet.
-        """
-        if self._removal is not None and self._removal.is_over():
-            self._removal = None
-        if now.mono < self._sweep_at or self._removal is not None:
-            return
-        self._sweep_at = now.mono + SWEEP_EVERY
-        old = [path for root in self._places for path in _leftovers(root, self._state, live)][:SWEPT_AT_ONCE]
-        with contextlib.suppress(OSError):
-            self._removal = Removal(old) if old else None
-
 
 def place(directory: str, state_id: str) -> str:
     """Our part of a cluster's directory."""
     return os.path.join(directory, f"gflow-{state_id}")
 
 
-def _leftovers(root: str, state: State, live: set[int]) -> list[str]:
-    found = []
-    for name, kept in (("jobs", ""), ("batches", ""), ("env", ".sh"), ("scripts", "")):
-        with contextlib.suppress(OSError):
-            for each in os.listdir(os.path.join(root, name)):
-                of = each.partition(".")[0] if name in ("jobs", "batches") else each.removesuffix(kept)
-                job_id = int(of) if name in ("jobs", "batches") and of.isdecimal() else None
-                ours = state.path(name, of) if job_id is None else state.job(job_id)
-                if job_id not in live and not os.path.lexists(ours):
-                    found.append(os.path.join(root, name, each))
-    return found
-
-
 def _state_id(path: str) -> str:
     """What tells this state directory from every other; made once. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         known = paths.read_private(path).decode(errors="replace").strip()
-        if known:
+        if IS_STATE_ID(known):
             return known
     made = secrets.token_hex(6)
     paths.replace_file(path, made.encode(), durable=True)

@@ -70,6 +70,62 @@ def test_a_backup_brings_everything_to_another_place(full: Ctl, other: Ctl) -> N
     )
 
 
+def give_to_a_cluster(ctl: Ctl, state_id: str, **batches: str) -> None:
+    """Plays the bridge to clusters."""
+    ctl.state.prepare()
+    for folder in ("cluster", "cluster/batches"):
+        os.makedirs(ctl.state.path(folder), 0o700, exist_ok=True)
+    for name, text in {"id": state_id, **{f"batches/{each}.json": text for each, text in batches.items()}}.items():
+        path = Path(ctl.state.path("cluster", name))
+        path.write_text(text)
+        path.chmod(0o600)
+
+
+def test_what_clusters_have_goes_along(full: Ctl, other: Ctl) -> None:
+    give_to_a_cluster(full, "0123456789ab", **{"1.1": "one", "2.1.1.1": "two"})
+    Path(full.state.path("cluster", "batches", "x.json")).touch()
+    full.ok("backup", "b.tar")
+    other.ok("restore", str(full.home / "b.tar"))
+    found = Path(other.state.path("cluster"))
+    assert {str(each.relative_to(found)): each.read_text() for each in found.rglob("*") if each.is_file()} == {
+        "id": "0123456789ab", "batches/1.1.json": "one", "batches/2.1.1.1.json": "two", "restored": "",
+    }  # fmt: skip
+    assert {each.stat().st_mode & 0o777 for each in (found, found / "batches")} == {0o700}
+    give_to_a_cluster(other, "0123456789ab", **{"1.1": "newer", "3.1": "since"})
+    assert other.run("restore", "--force", str(full.home / "b.tar")).returncode == 0
+    assert [(found / "batches" / f"{name}.json").read_text() for name in ("1.1", "2.1.1.1", "3.1")] == [
+        "newer", "two", "since",
+    ]  # fmt: skip
+
+
+def test_what_another_state_directory_gave_to_clusters_is_set_aside(full: Ctl, other: Ctl) -> None:
+    give_to_a_cluster(full, "0123456789ab", **{"1.1": "one"})
+    full.ok("backup", "b.tar")
+    give_to_a_cluster(other, "ba9876543210", **{"1.1": "other's"})
+    said = other.run("restore", "--force", str(full.home / "b.tar")).stderr
+    kept = Path(said.split("kept in ")[1].strip())
+    assert (kept / "cluster" / "id").read_text() == "ba9876543210"
+    assert (kept / "cluster" / "batches" / "1.1.json").read_text() == "other's"
+    assert Path(other.state.path("cluster", "batches", "1.1.json")).read_text() == "one"
+
+
+def test_a_state_id_that_leads_elsewhere_is_refused(full: Ctl, other: Ctl) -> None:
+    give_to_a_cluster(full, "../../../etc")
+    full.ok("backup", "b.tar")
+    said = other.fails(1, "restore", str(full.home / "b.tar"))
+    assert said == "the backup is damaged: its cluster/id is not one of gflow's"
+
+
+def test_logs_that_a_cluster_has_are_not_written_over(full: Ctl, other: Ctl, tmp_path: Path) -> None:
+    full.ok("backup", "--logs", "b.tar")
+    (tmp_path / "there").mkdir()
+    other.state.prepare()
+    os.makedirs(other.state.job(1), 0o700)
+    os.symlink(tmp_path / "there", other.state.attempt(1, 1))
+    other.ok("restore", "--force", str(full.home / "b.tar"))
+    assert list((tmp_path / "there").iterdir()) == []
+
+
 def test_logs_are_left_out_unless_asked_for(full: Ctl, other: Ctl) -> None:
     full.ok("backup", "b.tar")
     with tarfile.open(full.home / "b.tar") as tar:

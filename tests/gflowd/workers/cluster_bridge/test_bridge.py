@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -416,22 +417,149 @@ def test_what_was_removed_here_is_removed_there(stage: Stage) -> None:
     os.unlink(stage.state.attempt(7, 1))
     os.rmdir(stage.state.job(7))
     stage.restart()
-    stage.until(lambda: not there.exists() and stage.bridge._removal is None)
+    stage.until(lambda: not there.exists() and stage.bridge._upkeep._removal is None)
     assert Path(stage.state.attempt(8, 1), "job.sh").exists()
 
 
 def test_what_a_live_job_has_there_stays_though_there_is_nothing_of_it_here_yet(stage: Stage) -> None:
     """As after a kill between the two."""
-    there = stage.bridge._mirrors["hpc"]._setup.place
+    there = stage.bridge._mirrors["hpc"]._place
     there.prepare()
     early, old = Path(there.attempt(7, 1)), Path(there.attempt(6, 1))
     early.mkdir(mode=0o700, parents=True)
     old.mkdir(mode=0o700, parents=True)
     (early / "early").touch()
     stage.add(7)
-    stage.until(lambda: stage.known_id(7) and not old.exists() and stage.bridge._removal is None)
+    stage.until(lambda: stage.known_id(7) and not old.exists() and stage.bridge._upkeep._removal is None)
     assert (early / "early").exists()
     assert Path(stage.state.attempt(7, 1), "job.sh").exists()
+
+
+def content(place: Path) -> set[str]:
+    return {
+        os.path.relpath(os.path.join(at, name), place)
+        for at, folders, names in os.walk(place)
+        for name in (*folders, *names)
+    }
+
+
+def test_only_what_gflow_wrote_is_removed_there(stage: Stage) -> None:
+    stage.add(7)
+    stage.until(lambda: stage.known_id(7))
+    place = Path(stage.state.attempt(7, 1)).resolve().parents[2]
+    ours, unused = "a" * 32, "b" * 32
+    for name in (f"env/{ours}.sh", f"env/{unused}.sh", f"scripts/{unused}", f"scripts/{ours}", "batches/6.1.sh"):
+        (place / name).touch()
+    for name in ("env/notes.sh", f"scripts/{unused}.bak", "jobs/mine", "batches/x.sh", "other", f"jobs/{unused}"):
+        (place / name).touch()
+    for name in ("jobs/6/1", "jobs/5.gone/1"):
+        (place / name).mkdir(parents=True)
+    for name in ("env", "scripts"):
+        os.makedirs(stage.state.path(name), 0o700, exist_ok=True)
+        Path(stage.state.path(name, ours)).touch()
+    before = content(place)
+    gone = {f"env/{unused}.sh", f"scripts/{unused}", "batches/6.1.sh", "jobs/6", "jobs/6/1", "jobs/5.gone"}
+    gone |= {"jobs/5.gone/1"}
+    stage.restart()
+    stage.until(lambda: before - content(place) >= gone and stage.bridge._upkeep._removal is None)
+    assert before - content(place) == gone
+
+
+def test_another_state_directory_keeps_its_own_there(make_stage: Callable[..., Stage], tmp_path: Path) -> None:
+    first = make_stage()
+    first.add(7)
+    first.until(lambda: first.known_id(7))
+    (tmp_path / "other").mkdir()
+    second = Stage(tmp_path / "other", directory=str(tmp_path / "shared"))
+    try:
+        second.add(8)
+        second.until(lambda: second.known_id(8))
+        assert Path(first.state.attempt(7, 1), "job.sh").exists()
+        assert Path(second.state.attempt(8, 1), "job.sh").exists()
+        assert len(list((tmp_path / "shared").glob("gflow-*"))) == 2
+    finally:
+        for bridge in second.bridges:
+            bridge.close()
+
+
+def restored(stage: Stage, tmp_path: Path, *names: str) -> None:
+    """Lets the bridge go on with a fresh state directory that has only what a backup has of `cluster/`."""
+    old, fresh = stage.state, State(str(tmp_path / "fresh"))
+    fresh.prepare()
+    for folder in ("env", "cluster", "cluster/batches"):
+        os.mkdir(fresh.path(folder), 0o700)
+    for name in ("cluster/id", f"env/{SPEC.env}", *names):
+        Path(fresh.path(name)).write_bytes(Path(old.path(name)).read_bytes())
+        os.chmod(fresh.path(name), 0o600)
+    with open(os.open(fresh.path("cluster", "restored"), os.O_CREAT | os.O_WRONLY, 0o600), "wb"):
+        stage.state = fresh
+    stage.restart()
+
+
+def test_after_a_restore_what_ran_meanwhile_is_known_and_not_removed(stage: Stage, tmp_path: Path) -> None:
+    stage.add(7, 8)
+    stage.until(lambda: stage.known_id(8))
+    stage.run(7, "100")
+    place = Path(stage.state.attempt(7, 1)).resolve().parents[2]
+    (place / "env" / f"{'c' * 32}.sh").touch()  # needed by no job
+    logs = tmp_path / "fresh" / "jobs" / "7" / "1"
+    (tmp_path / "fresh").mkdir(0o700)
+    logs.mkdir(parents=True)
+    (logs / "log").write_text("of the backup\n")
+    restored(stage, tmp_path)
+    stage.until(lambda: not os.path.exists(stage.state.path("cluster", "restored")))
+    assert [Path(stage.state.attempt(job_id, 1), "job.sh").exists() for job_id in (7, 8)] == [True, True]
+    assert logs.is_symlink()
+    stage.until(lambda: not (place / "env" / f"{'c' * 32}.sh").exists())
+    assert Path(stage.state.attempt(7, 1), "exit").exists()
+
+
+def test_after_a_restore_a_job_that_ran_since_the_backup_does_not_run_again(stage: Stage, tmp_path: Path) -> None:
+    """It was queued then, and is handed over once more; the copy ends at once, and the first one's end is the job's."""
+    stage.add(7, command="echo x >>$GFLOW_STATE_DIR/../ran; while [ ! -e $GFLOW_STATE_DIR/../go ]; do sleep 0.02; done")
+    stage.until(lambda: stage.known_id(7))
+    first = stage.mark()
+    runs = subprocess.Popen(
+        ["/bin/sh", os.path.join(stage.state.attempt(7, 1), "job.sh")],
+        env={"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "100", "SLURMD_NODENAME": "n1"},
+    )
+    stage.until((tmp_path / "ran").exists)
+    stage.slurm.show(("100", "100", "N/A", "RUNNING", "n1", f"{first}x"))  # another mark, as from another machine
+    restored(stage, tmp_path)
+    stage.until(lambda: stage.known_id(7) == "200")
+    stage.run(7, "200")
+    both = (("100", "100", "N/A", "RUNNING", "n1", f"{first}x"), ("200", "200", "N/A", "COMPLETED", "n1", first))
+    stage.slurm.show(*both)
+    stage.until(lambda: (seen := stage.sight(7)) is not None and (seen.stage, seen.cluster_id) == (RUNNING, "100"))
+    stage.stop(7, ago=100.0)
+    stage.until(lambda: stage.slurm.calls("scancel"))
+    assert {line.split()[-1] for line in stage.slurm.calls("scancel")} == {"100"}
+    (tmp_path / "go").touch()
+    assert runs.wait(LIMIT) == 0
+    stage.slurm.show(("100", "100", "N/A", "COMPLETED", "n1", f"{first}x"), both[1])
+    assert stage.until(lambda: stage.end(7)).exit_code == 0
+    assert (tmp_path / "ran").read_text() == "x\n"
+
+
+def test_a_directory_that_hangs_holds_nothing_up_and_is_waited_for(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.add(7)
+    stage.until(lambda: stage.known_id(7))
+    stage.run(7, "100")
+    stage.slurm.show(("100", "100", "N/A", "COMPLETED", "n1", stage.mark()))
+    reach = stage.bridge._mirrors["hpc"]._reach
+    monkeypatch.setattr(reach, "_patience", 0.2)
+    assert reach._pid is not None
+    os.kill(reach._pid, signal.SIGSTOP)
+    stage.until(lambda: "no answer within 0.2 s" in stage.sights.unreachable.get("hpc", ""))
+    began = time.monotonic()
+    stage.polls(2)  # the bridge goes on
+    assert time.monotonic() - began < LIMIT
+    assert stage.end(7) is None
+    os.kill(reach._pid, signal.SIGCONT)
+    assert stage.until(lambda: stage.end(7)).exit_code == 3
+    assert stage.sights.unreachable == {}
 
 
 def test_only_what_sbatch_was_called_for_is_in_doubt_after_a_crash(stage: Stage) -> None:
