@@ -10,10 +10,10 @@ import time
 
 from gflowctl.admin import backup_file
 from gflowd import __version__, paths
+from gflowd.core.cluster.kept_names import BATCHES, DIRECTORY, STATE_ID
 from gflowd.core.errors import Refused, SystemFailed
 from gflowd.core.gateway.protocol import TAIL_LIMIT
 from gflowd.core.job.records import HEADER
-from gflowd.effects.cluster.intents import BATCHES, DIRECTORY, STATE_ID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

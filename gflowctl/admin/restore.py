@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from gflowctl.admin import backup_file
 from gflowd import paths
+from gflowd.core.cluster.kept_names import BATCHES, DIRECTORY, IS_STATE_ID, RESTORED, STATE_ID
 from gflowd.core.errors import Refused
 from gflowd.core.job.field_rules import LARGEST_WHOLE
 from gflowd.core.job.records import SCHEDULER
 from gflowd.effects import daemon
-from gflowd.effects.cluster.intents import BATCHES, DIRECTORY, IS_STATE_ID, RESTORED, STATE_ID
 from gflowd.effects.gateway import kept_files
 from gflowd.storage.lock import whole_lock
 from gflowd.storage.record_log import Fold

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,6 @@ from gflowd import paths
 if TYPE_CHECKING:
     from gflowd.core.execution.observations import Key
 
-DIRECTORY = "cluster"  # of the state directory
-STATE_ID, BATCHES = "id", "batches"  # in it: what tells this state directory from others; intents
-IS_STATE_ID = re.compile("[0-9a-f]{12}", re.ASCII).fullmatch
-RESTORED = "restored"  # there from a restore until the attempts that clusters have are known here again
 ALONE = -1  # the task of a job that is in no array of Slurm's
 
 
