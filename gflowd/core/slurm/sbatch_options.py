@@ -79,6 +79,7 @@ GRAMMAR = Grammar(
 
 ONE_OF = (("requeue", "no-requeue"), ("mem", "mem-per-cpu", "mem-per-gpu"),
           ("gpus", "gpus-per-node", "gpus-per-task", "gres"))  # fmt: skip  # the later replaces the others
+_SPACE = " \t\n\v\f\r"  # isspace(3), which knows no others
 COMMAND_LINE = 0  # the line of an option that is in no script
 
 
@@ -103,35 +104,45 @@ class Option(Value):
 
 def split(text: str) -> list[str]:
     """The words of an `#SBATCH` line as sbatch(1) splits them: a backslash takes the meaning of any character, also in
-    quotes, and a `#` that is not in quotes begins a comment. Raises ValueError for an unclosed quote, or a backslash
-    that is a word and has nothing to escape.
+    quotes, but a space outside of them ends the word all the same; a `#` that is not in quotes begins a comment; and a
+    word with nothing in it, such as empty quotes, ends the line. Raises ValueError with what the line has that sbatch
+    refuses.
     """
     words: list[str] = []
-    word: list[str] = []
-    quote, begun, rest = "", False, iter(text)
-    for character in rest:
-        if quote and character == quote:
-            quote = ""
-        elif character == "\\":
-            word.append(next(rest, ""))
-            begun = begun or bool(word[-1])
-            if not begun:
-                raise ValueError(text)
-        elif quote:
-            word.append(character)
-        elif character in "\"'":
-            quote, begun = character, True
-        elif character == "#":
+    rest = text
+    while rest := rest.lstrip(_SPACE):
+        word, rest = _first(rest)
+        if not word:
             break
-        elif not character.isspace():
+        words.append(word)
+    return words
+
+
+def _first(text: str) -> tuple[str, str]:
+    """The first word of a text that begins with one, and what follows: after a comment, nothing."""
+    if text.startswith(":"):
+        raise ValueError("has a word that begins with ':'")
+    word: list[str] = []
+    quote, is_escaped = "", False
+    for place, character in enumerate(text):
+        if not quote and character in _SPACE:
+            return "".join(word), text[place:]
+        if is_escaped:
             word.append(character)
-            begun = True
-        elif begun:
-            words.append("".join(word))
-            word, begun = [], False
+            is_escaped = False
+        elif character == "\\":
+            is_escaped = True
+        elif character == quote:
+            quote = ""
+        elif not quote and character in "\"'":
+            quote = character
+        elif not quote and character == "#":
+            return "".join(word), ""
+        else:
+            word.append(character)
     if quote:
-        raise ValueError(text)
-    return [*words, "".join(word)] if begun else words
+        raise ValueError("has an unclosed quote")
+    return "".join(word), ""
 
 
 def parse(line: int, words: Iterable[str]) -> tuple[list[Option], list[str]]:

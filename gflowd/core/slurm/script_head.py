@@ -156,7 +156,10 @@ def _as_a_shell(text: str) -> list[str]:
     """The words of a line, with quotes and comments but without expansion."""
     import shlex
 
-    return shlex.split(text, comments=True)
+    try:
+        return shlex.split(text, comments=True)
+    except ValueError:
+        raise ValueError("has an unclosed quote or ends in a backslash") from None
 
 
 def _words(number: int, text: bytes, split: Callable[[str], list[str]]) -> list[str]:
@@ -169,8 +172,8 @@ def _words(number: int, text: bytes, split: Callable[[str], list[str]]) -> list[
         return split(text.decode())
     except UnicodeDecodeError:
         raise WrongLine(f"line {number}: the directive is not valid UTF-8") from None
-    except ValueError:
-        raise WrongLine(f"line {number}: the directive has an unclosed quote or ends in a backslash") from None
+    except ValueError as error:
+        raise WrongLine(f"line {number}: the directive {error}") from None
 
 
 def _check_line_end(number: int, line: bytes) -> None:
