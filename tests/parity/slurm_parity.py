@@ -88,6 +88,11 @@ ODD = {
     "no such interpreter": "#!/no/such/shell\n#SBATCH -n 1\ntrue\n",
     "not a script": "true\n#SBATCH -n 1\n",
     "two nodes": "#!/bin/sh\n#SBATCH -N 2\ntrue\n",
+    "quotes": "#!/bin/sh\n#SBATCH -J 'a\\'b'\\#c\\z\"d e\" # f\necho $SLURM_JOB_NAME\n",
+    "space behind a backslash": "#!/bin/sh\n#SBATCH -J a\\ b\ntrue\n",
+    "empty word": "#!/bin/sh\n#SBATCH -J a '' -J b\necho $SLURM_JOB_NAME\n",
+    "empty value": "#!/bin/sh\n#SBATCH -J ''\ntrue\n",
+    "colon": "#!/bin/sh\n#SBATCH : -J a\ntrue\n",
     "unknown option": "#!/bin/sh\n#SBATCH --no-such-option\ntrue\n",
 }
 WORDS = {
