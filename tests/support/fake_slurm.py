@@ -22,7 +22,9 @@ sbatch)
   [ -e mute ] || echo "$id" ;;
 squeue) cat rows; echo x >>polls ;;
 sinfo) echo '32|100000|infinite|usual|idle|(null)' ;;
-scontrol) echo 'MaxArraySize = 1001' ;;
+scontrol)
+  if [ "$2" = show ]; then echo "MaxArraySize = $(cat max_array)"
+  elif [ -e lost_order ]; then cat lost_order >&2; exit 1; fi ;;
 sacct)
   if [ -e accounted ]; then cat accounted; else
     {{ [ -e lost ] && cat lost || echo 'Slurm accounting storage is disabled'; }} >&2; exit 1; fi ;;
@@ -38,6 +40,7 @@ class FakeSlurm:
         root.mkdir()
         (root / "programs").write_text(SCRIPT.format(root=root))
         (root / "next").write_text("100\n")
+        (root / "max_array").write_text("1001\n")
         for name in ("calls", "rows", "given", "polls"):
             (root / name).touch()
         self.prefix = ("/bin/sh", str(root / "programs"))
@@ -62,7 +65,9 @@ class FakeSlurm:
         (self.root / "rows.new").rename(self.root / "rows")
 
     def say(self, name: str, text: str = "") -> None:
-        """`down`, `refusal`, `mute`, `accounted` or `lost` (what sacct complains of): from now on."""
+        """`down`, `refusal`, `mute`, `accounted` or what sacct or scontrol complain of, `lost`
+        and `lost_order`; and `max_array`: from now on.
+        """
         (self.root / name).write_text(text)
 
     def stop_saying(self, name: str) -> None:

@@ -39,15 +39,16 @@ class ArrayLimits:
 
     def rooms(self, *, native: bool = False) -> dict[int, int]:
         """How many more jobs of each limited array may start; forgets which were skipped before. `native`: the limit is
-        kept by a cluster among those that are handed over to it together, so that all may be while none is there.
+        kept by a cluster among those that are handed over to it, so that all may be once one might start.
         """
         if not native:
             self.outside.clear()
         found = {}
         for array_id, family in self._families.items():
             limit = self.limit(array_id, family)
-            if limit is not None and not (native and array_id not in self._live):
-                found[array_id] = max(0, limit - len(self._live.get(array_id, ())))
+            room = None if limit is None else max(0, limit - len(self._live.get(array_id, ())))
+            if room is not None and not (native and room):
+                found[array_id] = room
         return found
 
     def are_limited(self) -> bool:

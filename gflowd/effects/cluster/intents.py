@@ -22,7 +22,8 @@ class Intent:
     """One job of Slurm's, or one array. `members`: the attempts by task; `words`: of sbatch, without the script, which
     is the file `script`.
 
-    `cluster_id`: as sbatch has said; `throttle`: how many of an array may run at a time. Mutable.
+    `cluster_id`: as sbatch has said; `array_id`: whose elements they are; `throttle`: how many of these may run at a
+    time, as the cluster was told last. Mutable.
     """
 
     batch: str
@@ -33,6 +34,7 @@ class Intent:
     members: dict[int, Key] = field(default_factory=dict)
     cluster_id: str | None = None
     throttle: int | None = None
+    array_id: int | None = None
 
     def id_of(self, task: int) -> str | None:
         """What Slurm calls a member of it."""
@@ -82,6 +84,7 @@ def _raw(intent: Intent) -> dict[str, Any]:
         "members": [[task, *key] for task, key in intent.members.items()],
         "cluster_id": intent.cluster_id,
         "throttle": intent.throttle,
+        "array_id": intent.array_id,
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gflowd import log
 from gflowd.core.cluster import batches, refusals, submission
+from gflowd.core.cluster.throttles import HELD
 from gflowd.core.errors import GflowError
 from gflowd.effects.cluster.intents import ALONE, Intent
 
@@ -85,23 +86,44 @@ class Handover:
         waiting = [job for job in jobs if job.key not in self.of_key and job.key not in self.refused]
         if not waiting or room <= 0 or now.mono < self._wait_until:
             return False
+        free: dict[int, int] = {}
+        waiting = [job for job in waiting if self._free(job, free) != 0]
         found = batches.batches(waiting[:room], LARGEST_ARRAY if offer is None else offer.max_array)
         for batch in found[:AT_A_TIME]:
-            intent = self._intent(batch, offer, now)
-            self._add(intent, NEW)
-            self._queue.append(intent)
+            self._take(batch, offer, free, now)
         return len(found) > AT_A_TIME
 
-    def _intent(self, batch: Batch, offer: Offer | None, now: Moment) -> Intent:
-        return Intent(
+    def _free(self, live: LiveJob, known: dict[int, int]) -> int | None:
+        """How many more of its array may run at a time, with those that the cluster has; None: any number. As far as
+        that is not `known` yet.
+        """
+        array_id = None if live.job is None else live.job.array_id
+        if array_id is None or live.throttle is None:
+            return None
+        if array_id not in known:
+            there = sum(len(each.members) for each in self.intents.values() if each.array_id == array_id)
+            known[array_id] = max(0, live.throttle - there)
+        return known[array_id]
+
+    def _take(self, batch: Batch, offer: Offer | None, free: dict[int, int], now: Moment) -> None:
+        array_id = batch.first.array_id
+        share = None if array_id is None else free.get(array_id)
+        if share == 0:  # the batch before it has what was free
+            return
+        intent = Intent(
             batch=batch.name,
             cluster=self._cluster.name,
             mark=submission.mark(*self._who, batch.name),
             words=submission.words(batch.first, self._cluster, offer, now.wall),
-            throttle=batch.throttle,
+            throttle=share if batch.tasks else None,
+            array_id=array_id,
             script=os.path.join(self._place.root, "batches", f"{batch.name}.sh"),
             members=dict(batch.tasks) or {ALONE: batch.keys[0]},
         )
+        if array_id is not None and share is not None:
+            free[array_id] = max(0, share - len(batch.keys))
+        self._add(intent, NEW)
+        self._queue.append(intent)
 
     def again(self, key: Key) -> None:
         """An attempt is not there, and never began: it goes again, with its batch if the cluster never had that. Raises
@@ -113,7 +135,9 @@ class Handover:
             before = intent
             batch = f"{key[0]}.{key[1]}.{intent.batch}"
             mark = submission.mark(*self._who, batch)
-            intent = Intent(batch, self._cluster.name, mark, intent.words, intent.script, {task: key})  # which has all
+            intent = Intent(
+                batch, self._cluster.name, mark, intent.words, intent.script, {task: key}, array_id=intent.array_id
+            )  # the script has all
         intent.cluster_id = None
         self._add(intent, NEW)
         if before is not None:
@@ -165,6 +189,7 @@ class Handover:
         self._queue.popleft()
         self.state[intent.batch], self._calling = CALLED, intent
         array = [] if ALONE in intent.members else [f"--array={_ranges(intent.members, intent.throttle)}"]
+        array += ["--hold"] if intent.throttle == HELD else []
         words = ["sbatch", *intent.words, *array, f"--comment={intent.mark}", intent.script]
         self._call = self._programs.call(words, now.mono)
 
@@ -202,6 +227,22 @@ class Handover:
         """The cluster has it, under that id."""
         if intent.cluster_id != cluster_id or self.state[intent.batch] != GIVEN:
             intent.cluster_id, self.state[intent.batch] = cluster_id, GIVEN
+            self._kept.save(intent, durable=False)
+
+    def of_arrays(self) -> Iterable[list[Intent]]:
+        """The batches of each array, those that the cluster was given first come first."""
+        found: dict[int, list[Intent]] = {}
+        for intent in self.intents.values():
+            if intent.array_id is not None and intent.members:
+                found.setdefault(intent.array_id, []).append(intent)
+        for same in found.values():
+            same.sort(key=_given_at)
+        return found.values()
+
+    def throttled(self, intent: Intent, throttle: int | None) -> None:
+        """The cluster was told how many of a batch may run at a time."""
+        intent.throttle = throttle
+        if self.intents.get(intent.batch) is intent:
             self._kept.save(intent, durable=False)
 
     def was_called_before(self, intent: Intent, mono: float) -> bool:
@@ -257,6 +298,11 @@ class Handover:
             self._call.end()
 
 
+def _given_at(intent: Intent) -> tuple[float, list[int]]:
+    given = intent.cluster_id or ""
+    return float(given) if given.isdecimal() else float("inf"), [int(each) for each in intent.batch.split(".")]
+
+
 def _ranges(tasks: Iterable[int], throttle: int | None) -> str:
     parts: list[list[int]] = []
     for task in sorted(tasks):
@@ -265,4 +311,4 @@ def _ranges(tasks: Iterable[int], throttle: int | None) -> str:
         else:
             parts.append([task, task])
     text = ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
-    return text if throttle is None else f"{text}%{throttle}"
+    return text if throttle in (None, HELD) else f"{text}%{throttle}"

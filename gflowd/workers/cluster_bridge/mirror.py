@@ -16,6 +16,7 @@ from gflowd.workers.cluster_bridge.accounting import Accounting
 from gflowd.workers.cluster_bridge.cancelling import WAITS, Cancelling
 from gflowd.workers.cluster_bridge.handover import GIVEN, LARGEST_ARRAY, UNSURE, Handover
 from gflowd.workers.cluster_bridge.programs import Programs
+from gflowd.workers.cluster_bridge.throttling import Throttling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +80,7 @@ class Mirror:
         self._programs = Programs(cluster)
         self._handover = Handover(cluster, place, reach, intents, self._programs, who)
         self._cancelling = Cancelling(self._programs, reach)
+        self._throttling = Throttling(self._handover, self._programs)
         self._questions = {name: Question() for name in CALLS}
         self._accounting = Accounting(self._programs)
         self._watches: dict[Key, Watch] = {}
@@ -121,12 +123,18 @@ class Mirror:
         # Before it is known what the cluster has, and how large an array may be, it would refuse for good what fits.
         is_known = self._told.offer is not None and self._told.max_array is not None
         self._at_once = is_known and self._handover.take(waiting, self._told.offer, self._room(), now)
+        self._throttling.step(jobs, now)
         self._at_once = self._handover.step(jobs, now) or self._at_once
         if self._cancelling.step(now):
             self._hurry(now)
         self._accounting.ask(now)
         self._ask(now)
         return found
+
+    @property
+    def _others(self) -> tuple[Cancelling, Throttling, Accounting]:
+        """Those that call the cluster's programs beside us."""
+        return self._cancelling, self._throttling, self._accounting
 
     def _room(self) -> int:
         """How many more may wait there."""
@@ -356,8 +364,11 @@ class Mirror:
 
     def descriptors(self) -> Iterator[int]:
         """Of the calls at work: readable when one ends."""
-        calls = [self._handover.call, self._cancelling.call, self._accounting.call]
-        calls += [each.call for each in self._questions.values()]
+        calls = [
+            self._handover.call,
+            *(each.call for each in self._others),
+            *(q.call for q in self._questions.values()),
+        ]
         yield from (call.fd for call in calls if call is not None and call.fd is not None)
         yield from self._reach.descriptors()
 
@@ -369,8 +380,8 @@ class Mirror:
             yield self._look_again
         yield from self._reach.wakes(now.mono)
         yield from self._handover.wakes()
-        yield from self._cancelling.wakes()
-        yield from self._accounting.wakes()
+        for other in self._others:
+            yield from other.wakes()
         for name, question in self._questions.items():
             if question.call is not None:
                 yield question.call.deadline
@@ -381,8 +392,8 @@ class Mirror:
         """Ends the calls that are at work."""
         self._reach.close()
         self._handover.close()
-        self._cancelling.close()
-        self._accounting.close()
+        for other in self._others:
+            other.close()
         for question in self._questions.values():
             if question.call is not None:
                 question.call.end()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from gflowd.workers.scheduler.planner import Planner
     from gflowd.workers.slots import Slots
 
+    Place = tuple[int | None, str | None]  # an array and a cluster
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -157,7 +159,29 @@ def remote(job_queue: JobQueue, grace: float | None) -> tuple[LiveJob, ...]:
     """The attempts that clusters have or are to get, these in the order of their hand-over."""
     there = [job for job in job_queue.live.values() if job.run is not None and job.run.cluster is not None]
     there.sort(key=lambda job: (job.run.launched_at if job.run else 0.0, band(job), job.id))
-    return tuple(live_job(job, grace).replace(throttle=job_queue.limit_of(job)) for job in there)
+    limits = _limits(job_queue, there)
+    return tuple(live_job(job, grace).replace(throttle=limits.get(_place(job))) for job in there)
+
+
+def _limits(job_queue: JobQueue, there: list[Job]) -> dict[Place, int]:
+    """How many of each limited array may run on each cluster: what those on this machine leave, and those on the
+    clusters that had some of it before.
+    """
+    sizes = Counter(map(_place, there))
+    here = Counter(job.array_id for job in job_queue.live.values() if job.run is not None and job.run.cluster is None)
+    left: dict[int, int] = {}
+    found = {}
+    for job in there:
+        array_id, limit = job.array_id, job_queue.limit_of(job)
+        if array_id is None or limit is None or (place := _place(job)) in found:
+            continue
+        found[place] = max(0, left.setdefault(array_id, limit - here[array_id]))
+        left[array_id] -= sizes[place]
+    return found
+
+
+def _place(job: Job) -> Place:
+    return job.array_id, None if job.run is None else job.run.cluster
 
 
 def told(clusters: Mapping[str, Cluster], sights: Sights) -> dict[str, Any]:

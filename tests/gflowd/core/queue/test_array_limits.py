@@ -55,6 +55,15 @@ def test_only_a_limited_array_has_a_room_and_live_jobs_fill_it() -> None:
     assert array_limits.rooms() == {10: 1}
 
 
+def test_a_cluster_has_any_number_of_an_array_while_one_more_might_start() -> None:
+    array_limits = limited(max_concurrent=2)
+    assert array_limits.rooms(native=True) == {}
+    array_limits.start(live(10, 10))
+    assert array_limits.rooms(native=True) == {}
+    array_limits.start(live(11, 10))
+    assert array_limits.rooms(native=True) == {10: 0}
+
+
 def test_a_limit_put_on_an_array_later_wins() -> None:
     limits: dict[int, dict[str, int | None]] = {10: {"max_concurrent": 5}, 20: {"max_concurrent": 1}}
     array_limits = limited_by(limits, max_concurrent=2)

@@ -27,7 +27,7 @@ from gflowd.core.job.model import CANCELLED, FAILED, FINISHED, Job, Queued, Star
 from gflowd.core.moment import Moment
 from gflowd.effects import proc
 from gflowd.paths import Runtime, State
-from gflowd.workers.cluster_bridge import accounting, mirror, worker
+from gflowd.workers.cluster_bridge import accounting, mirror, throttling, worker
 from gflowd.workers.slots import SCHEDULER, Agenda, Post, Slots
 
 BOOT = proc.boot_id()
@@ -66,6 +66,10 @@ class Stage:
             job = Job(id=job_id, spec=spec, wish=Wish(), phase=Queued(), array_id=ids[0] if family else None)
             phase = course.hand_over(job, "hpc", self.now())
             self.live[job_id] = live_job(job.replace(phase=phase), 2.0)
+
+    def limit(self, most: int | None, *ids: int) -> None:
+        for job_id in ids:
+            self.live[job_id] = self.live[job_id].replace(throttle=most)
 
     def now(self) -> Moment:
         return Moment(time.time(), time.monotonic(), BOOT)
@@ -244,6 +248,55 @@ def test_elements_go_as_one_array_and_one_that_is_lost_goes_again_alone(stage: S
     stage.restart()
     stage.until(lambda: [stage.known_id(n) for n in (20, 21, 22)] == ["100_4", "200_5", "100_6"])
     assert len(stage.slurm.given()) == 2
+
+
+def test_the_batches_of_a_limited_array_share_its_limit(stage: Stage) -> None:
+    stage.slurm.say("max_array", "4")
+    ids = range(20, 28)
+    stage.add(*ids, array="0-7")
+    stage.limit(4, *ids)
+    stage.until(lambda: len(stage.slurm.given()) == 2)
+    assert [array for _, _, array in stage.slurm.given()] == ["0-2%3", "0-2%1"], "a third has to wait"
+    stage.until(lambda: stage.known_id(25) == "200_2")
+    stage.slurm.show(*((100 * b + n, 100 * b, n, "PENDING", "", stage.mark(b - 1)) for b in (1, 2) for n in range(3)))
+    del stage.live[20], stage.live[21]
+    stage.until(lambda: orders(stage) == ["update JobId=200 ArrayTaskThrottle=3"])
+    assert len(stage.slurm.given()) == 2
+    stage.limit(2, *stage.live)
+    stage.until(lambda: orders(stage)[1:] == ["update JobId=200 ArrayTaskThrottle=1"])
+    stage.limit(1, *stage.live)
+    stage.until(lambda: orders(stage)[2:] == ["hold 200"])
+    stage.restart()
+    stage.limit(5, *stage.live)
+    stage.until(lambda: len(orders(stage)) == 6)
+    assert orders(stage)[3:] == [
+        "update JobId=100 ArrayTaskThrottle=1", "update JobId=200 ArrayTaskThrottle=3", "release 200",
+    ]  # fmt: skip
+    stage.until(lambda: len(stage.slurm.given()) == 3)
+    assert stage.slurm.given()[2][2] == "0-1%1"
+    stage.limit(None, *stage.live)
+    stage.until(lambda: len(orders(stage)) == 9)
+    assert set(orders(stage)[6:]) == {f"update JobId={n}00 ArrayTaskThrottle=0" for n in (1, 2, 3)}
+
+
+def orders(stage: Stage) -> list[str]:
+    return [call for call in stage.slurm.calls("scontrol") if "config" not in call]
+
+
+def test_what_slurm_does_not_do_is_asked_of_it_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttling, "AGAIN", 0.01)
+    stage.add(20, 21, array="0-1")
+    stage.limit(2, 20, 21)
+    stage.until(lambda: stage.known_id(21))
+    stage.slurm.say("lost_order", "Access/permission denied")
+    stage.limit(1, 20, 21)
+    stage.until(lambda: len(orders(stage)) > 2)
+    stage.slurm.stop_saying("lost_order")
+    before = len(orders(stage))
+    stage.until(lambda: len(orders(stage)) > before)
+    done = len(orders(stage))
+    stage.polls(5)
+    assert len(orders(stage)) == done
 
 
 def test_one_cancelled_before_it_is_handed_over_never_begins(stage: Stage) -> None:

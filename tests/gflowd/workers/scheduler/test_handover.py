@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -24,8 +25,10 @@ from gflowd.core.job.model import (
     SLURM,
     Ended,
     Identity,
+    Job,
     Phase,
     Queued,
+    Run,
     Running,
     Started,
     Starting,
@@ -36,6 +39,7 @@ from gflowd.core.job.model import (
 from gflowd.core.job.retry_policy import Retry
 from gflowd.storage.store import Store
 from gflowd.workers.base import Turn, Wiring
+from gflowd.workers.scheduler import handover
 from gflowd.workers.scheduler import worker as module
 from gflowd.workers.scheduler.worker import Scheduler
 from gflowd.workers.slots import CLUSTER_BRIDGE, Agenda, Post, Slots
@@ -198,6 +202,20 @@ def test_an_array_goes_as_one_and_its_limit_with_it(start: Start, wiring: Wiring
     assert kinds(wiring, range(first, first + 5)) == ["Ended"] * 2 + ["Starting"] * 2 + ["Queued"]
     scheduler.tick(now(), seen({(first + 2, 1): over(FINISHED, exit_code=0, is_own=True)}))
     assert isinstance(phase(wiring, first + 4), Starting), "one is there, and two may be"
+
+
+def test_what_runs_here_and_what_other_clusters_had_before_is_taken_off_the_limit_of_an_array() -> None:
+    family = Family(ranges=((1, 6, 1),), max_concurrent=5)
+    jobs = [Job(id=n, spec=SPEC.replace(family=family), wish=Wish(), phase=Queued(), array_id=1) for n in range(1, 7)]
+    live = {1: jobs[0].replace(phase=Running(run=run(executor="process"), started=STARTED))}
+    for at, (job, cluster) in enumerate(zip(jobs[1:], ["hpc", "hpc", "far", "far", "late"], strict=True)):
+        live[job.id] = job.replace(phase=Starting(run=run(executor=SLURM, cluster=cluster, launched_at=float(at))))
+    found = handover.remote(SimpleNamespace(live=live, limit_of=lambda _: 5), None)  # type: ignore[arg-type]
+    assert [(each.id, each.throttle) for each in found] == [(2, 4), (3, 4), (4, 2), (5, 2), (6, 0)]
+
+
+def run(**fields: Any) -> Run:
+    return Run(**{"attempt": 1, "launched_at": 0.0, **fields})
 
 
 def test_wishes_reach_the_cluster_and_retries_are_ours(start: Start, wiring: Wiring) -> None:
